@@ -1,0 +1,132 @@
+"""Answers how easily FGSM fools a classifier, class by class, and whether an FGSM implementation is right.
+
+Public names load on first use, so that importing this package loads neither torch nor ART.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from robustbench_fgsm.attack.fgsm import fgsm, fgsm_sweep
+    from robustbench_fgsm.attack.minimal import Minimal, minimal_epsilon
+    from robustbench_fgsm.attack.start import random_start
+    from robustbench_fgsm.compare.compare import compare
+    from robustbench_fgsm.compare.comparison import Comparison
+    from robustbench_fgsm.data.dataset import ArrayDataset, Batch, Dataset
+    from robustbench_fgsm.data.load import load_data
+    from robustbench_fgsm.errors import (
+        DataError,
+        IncompleteError,
+        InputError,
+        InvalidRunError,
+        ModelError,
+        ResourceError,
+        RfgsmError,
+        RunError,
+        SettingError,
+        UnsafeError,
+    )
+    from robustbench_fgsm.measure.evaluation import Evaluation
+    from robustbench_fgsm.measure.statistics import Rate
+    from robustbench_fgsm.measure.sweep import evaluate, sweep
+    from robustbench_fgsm.measure.tally import Tally
+    from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, wrap
+    from robustbench_fgsm.models.load import load_classifier
+
+_WHERE = {
+    "ArrayDataset": "data.dataset",
+    "Batch": "data.dataset",
+    "Classifier": "models.classifier",
+    "Comparison": "compare.comparison",
+    "DataError": "errors",
+    "Dataset": "data.dataset",
+    "Evaluation": "measure.evaluation",
+    "IncompleteError": "errors",
+    "InputError": "errors",
+    "InvalidRunError": "errors",
+    "Minimal": "attack.minimal",
+    "ModelError": "errors",
+    "Rate": "measure.statistics",
+    "ResourceError": "errors",
+    "RfgsmError": "errors",
+    "RunError": "errors",
+    "SettingError": "errors",
+    "Tally": "measure.tally",
+    "TorchClassifier": "models.classifier",
+    "UnsafeError": "errors",
+    "compare": "compare.compare",
+    "evaluate": "measure.sweep",
+    "fgsm": "attack.fgsm",
+    "fgsm_sweep": "attack.fgsm",
+    "load_classifier": "models.load",
+    "load_data": "data.load",
+    "minimal_epsilon": "attack.minimal",
+    "random_start": "attack.start",
+    "sweep": "measure.sweep",
+    "wrap": "models.classifier",
+}
+
+__all__ = [
+    "ArrayDataset",
+    "Batch",
+    "Classifier",
+    "Comparison",
+    "DataError",
+    "Dataset",
+    "Evaluation",
+    "IncompleteError",
+    "InputError",
+    "InvalidRunError",
+    "Minimal",
+    "ModelError",
+    "Rate",
+    "ResourceError",
+    "RfgsmError",
+    "RunError",
+    "SettingError",
+    "Tally",
+    "TorchClassifier",
+    "UnsafeError",
+    "__version__",
+    "compare",
+    "evaluate",
+    "fgsm",
+    "fgsm_sweep",
+    "load_classifier",
+    "load_data",
+    "minimal_epsilon",
+    "random_start",
+    "sweep",
+    "wrap",
+]
+
+
+class _Package(ModuleType):
+    """Keeps `compare` the function: importing the subpackage of that name would put the module in its place."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _WHERE and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("robustbench-fgsm")
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,151 @@
+"""Settings of an attack, parsed and validated once. Imports neither torch nor NumPy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from robustbench_fgsm.errors import SettingError, did_you_mean
+
+Bounds = tuple[float, float]
+TargetKind = Literal["none", "shift", "random", "least-likely", "class"]
+
+PIXEL_BOUNDS: Bounds = (0.0, 1.0)
+DEFAULT_EPSILON = 8 / 255
+RANDOM_START = "clean, and uniform in the ball with a full step projected back (ART's variant); the best for each image"
+
+
+def parse_norm(value: str | float) -> float:
+    """The order p of the norm as a float, infinity for `inf`.
+
+    Raises SettingError unless value is `inf` or a real number p >= 1.
+    """
+    try:
+        norm = float(value)
+    except ValueError:
+        norm = math.nan
+    if not norm >= 1:
+        raise SettingError(f"norm must be inf, 1, 2 or any real p >= 1, got {value}: below 1 it is not a norm")
+    return norm
+
+
+def norm_name(norm: float) -> str:
+    """The norm as it stands in JSON and tables: `inf`, `1`, `2`, `1.5`."""
+    return str(float(norm)).removesuffix(".0")
+
+
+def _number(text: str) -> float:
+    """`8/255` or `0.03` as the same literal in Python."""
+    numerator, slash, denominator = text.partition("/")
+    try:
+        return float(numerator) / float(denominator) if slash else float(numerator)
+    except (ValueError, ZeroDivisionError):
+        raise SettingError(f"epsilon must look like 8/255 or 0.03, got {text!r}") from None
+
+
+def parse_epsilon(
+    value: str | float, norm: float = math.inf, bounds: Bounds | None = PIXEL_BOUNDS
+) -> tuple[float, ...]:
+    """Budgets in pixel space from `8/255`, `0.03` or a comma list, in the order given.
+
+    A denominator on the last item serves the whole list when every other item is a bare integer: `1,5,10/255`.
+    Raises SettingError for any other mix of fractions and integers, for a budget that is negative or not finite, and for
+    an L-infinity budget wider than the bounds.
+    """
+    if not isinstance(value, str):
+        return (check_epsilon(float(value), norm, bounds),)
+    items = [item.strip() for item in value.split(",")]
+    if any(not item for item in items):
+        raise SettingError(f"epsilon must be a comma list without gaps, got {value!r}: write 1,2,4/255 or 0.01,0.02")
+    *before, last = items
+    if before and "/" in last and all(item.isdigit() for item in before):
+        items = [f"{item}/{last.partition('/')[2]}" for item in before] + [last]
+    elif "/" in value and any("/" not in item and item.isdigit() and item != "0" for item in items):
+        raise SettingError(
+            f"epsilon list mixes bare integers and fractions, got {value!r}: "
+            "write 1,2,4/255 with one denominator at the end, or one for each item"
+        )
+    return tuple(check_epsilon(_number(item), norm, bounds) for item in items)
+
+
+def check_epsilon(epsilon: float, norm: float, bounds: Bounds | None) -> float:
+    """The budget itself, or SettingError where it is negative, not finite, or beyond the bounds under L-infinity."""
+    if not (math.isfinite(epsilon) and epsilon >= 0):
+        raise SettingError(f"epsilon must be a finite number >= 0, got {epsilon:g}")
+    if norm == math.inf and bounds is not None and epsilon > bounds[1] - bounds[0]:
+        low, high = bounds
+        hint = f": did you mean {epsilon:g}/255?" if bounds == PIXEL_BOUNDS and epsilon <= 255 else ""
+        raise SettingError(
+            f"linf epsilon must lie in [0, {high - low:g}] for images in [{low:g}, {high:g}], got {epsilon:g}{hint}"
+        )
+    return epsilon
+
+
+@dataclass(frozen=True)
+class TargetRule:
+    """Which class an attack aims at: `none` (untargeted), `shift` of the label, `random`, `least-likely` or one `class`."""
+
+    kind: TargetKind = "none"
+    shift: int = 0
+    name: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> TargetRule:
+        """Read `none`, `next`, `shift:2`, `random`, `least-likely` or `class:NAME`; raises SettingError otherwise."""
+        kind, _, argument = text.partition(":")
+        if text == "next":
+            return cls("shift", 1)
+        if text in ("none", "random", "least-likely"):
+            return cls(cast("TargetKind", text))
+        if kind == "class" and argument:
+            return cls("class", name=argument)
+        if kind == "shift" and argument.removeprefix("-").isdecimal() and int(argument) != 0:
+            return cls("shift", int(argument))
+        known = ("none", "next", "shift:2", "random", "least-likely", "class:NAME")
+        raise SettingError(f"targeted must be one of {', '.join(known)}, got {text!r}; {did_you_mean(text, known)}")
+
+    @property
+    def targeted(self) -> bool:
+        """Whether there is a target at all."""
+        return self.kind != "none"
+
+    def __str__(self) -> str:
+        if self.kind == "shift":
+            return "next" if self.shift == 1 else f"shift:{self.shift}"
+        return f"class:{self.name}" if self.kind == "class" else self.kind
+
+
+@dataclass(frozen=True)
+class AttackSpec:
+    """One attack over one or more budgets, as it is reported in JSON under `attack`."""
+
+    epsilons: tuple[float, ...] = (DEFAULT_EPSILON,)
+    norm: float = math.inf
+    target: TargetRule = TargetRule()
+    loss: str = "ce"
+    bounds: Bounds = PIXEL_BOUNDS
+    seed: int = 0
+    restarts: int = 0
+    stable: bool = False
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise SettingError(f"seed must be an integer >= 0, got {self.seed}")
+        if self.restarts < 0:
+            raise SettingError(
+                f"restarts must be a number >= 0 of random starts beside the clean one, got {self.restarts}"
+            )
+
+    def to_dict(self) -> dict[str, object]:
+        """Settings as JSON knows them."""
+        return {
+            "norm": norm_name(self.norm),
+            "targeted": str(self.target),
+            "loss": self.loss,
+            "bounds": list(self.bounds),
+            "seed": self.seed,
+            "restarts": self.restarts,
+            "start": RANDOM_START if self.restarts else "clean",
+            "stable": self.stable,
+        }

@@ -1,0 +1,56 @@
+"""The exit code that each error carries, and remedies for names that nobody knows."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from robustbench_fgsm import errors
+from robustbench_fgsm.errors import RfgsmError, SettingError, did_you_mean
+
+EXIT_CODES = {
+    "InputError": 2,
+    "SettingError": 2,
+    "ModelError": 2,
+    "DataError": 2,
+    "RunError": 2,
+    "InvalidRunError": 1,
+    "IncompleteError": 3,
+    "UnsafeError": 4,
+    "ResourceError": 5,
+}
+
+
+def raised_on_purpose() -> dict[str, type[RfgsmError]]:
+    return {
+        name: found
+        for name, found in vars(errors).items()
+        if isinstance(found, type) and issubclass(found, RfgsmError) and found is not RfgsmError
+    }
+
+
+def test_exit_codes() -> None:
+    assert {name: found.exit_code for name, found in raised_on_purpose().items()} == EXIT_CODES
+
+
+def test_the_tree_in_the_docstring_is_complete() -> None:
+    drawn = set(re.findall(r"\w+Error", errors.__doc__ or ""))
+    assert drawn == {"RfgsmError", *raised_on_purpose()}
+
+
+def test_a_bad_setting_is_a_value_error_too() -> None:
+    assert issubclass(SettingError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("got", "known", "remedy"),
+    [
+        ("resnet", ["resnet18", "smallcnn"], "did you mean resnet18?"),
+        ("mlp500", ["mlp300", "mlp600", "smallcnn"], "did you mean mlp600 or mlp300?"),
+        ("zzz", ["smallcnn", "mlp300"], "choose from mlp300, smallcnn"),
+        ("", ["art"], "choose from art"),
+    ],
+)
+def test_did_you_mean(got: str, known: list[str], remedy: str) -> None:
+    assert did_you_mean(got, known) == remedy

@@ -1,0 +1,207 @@
+"""The grammar of budgets, norms and targeting rules, and every way to get it wrong."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.spec import AttackSpec, Bounds, TargetRule, norm_name, parse_epsilon, parse_norm
+
+
+@pytest.mark.parametrize(
+    ("text", "epsilons"),
+    [
+        ("8/255", (8 / 255,)),
+        (" 8 / 255 ", (8 / 255,)),
+        ("0.03", (0.03,)),
+        ("3e-2", (0.03,)),
+        ("0", (0.0,)),
+        ("1", (1.0,)),
+        ("0.5/255", (0.5 / 255,)),
+        ("0.01,0.02", (0.01, 0.02)),
+        ("1/255,2/255", (1 / 255, 2 / 255)),
+        ("2/255, 1/128", (2 / 255, 1 / 128)),
+        ("1,5,10/255", (1 / 255, 5 / 255, 10 / 255)),
+        ("0,4/255", (0.0, 4 / 255)),
+        ("16,8,16/255", (16 / 255, 8 / 255, 16 / 255)),
+    ],
+)
+def test_budgets_in_the_order_given(text: str, epsilons: tuple[float, ...]) -> None:
+    assert parse_epsilon(text) == epsilons
+
+
+@pytest.mark.parametrize("number", [8 / 255, 0, 1])
+def test_a_number_is_a_budget(number: float) -> None:
+    assert parse_epsilon(number) == (number,)
+
+
+@pytest.mark.parametrize("text", ["", "abc", "8/", "/255", "8/0", "8/255/3", "8/x", "²/255", "8 255"])
+def test_what_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(SettingError, match="epsilon must"):
+        parse_epsilon(text)
+
+
+@pytest.mark.parametrize("text", ["1,,2/255", "1,2,", ",0.1", ",", " "])
+def test_gaps_are_refused(text: str) -> None:
+    with pytest.raises(SettingError, match="comma list without gaps"):
+        parse_epsilon(text)
+
+
+@pytest.mark.parametrize("text", ["1/255,2", "1,2/255,4/255", "1,2/255,3", "1,0.5,4/255"])
+def test_bare_integers_among_fractions_are_refused(text: str) -> None:
+    with pytest.raises(SettingError, match="mixes bare integers and fractions"):
+        parse_epsilon(text, norm=2)
+
+
+@pytest.mark.parametrize("value", ["-1", "-8/255", "0.1,-0.1", "nan", "inf", "1e999", "1e999/255", -0.1, math.nan])
+def test_negative_or_not_finite_is_refused(value: str | float) -> None:
+    with pytest.raises(SettingError, match="finite number >= 0"):
+        parse_epsilon(value)
+
+
+@pytest.mark.parametrize("value", ["8", 8, "8.0"])
+def test_linf_beyond_the_pixel_range_asks_what_was_meant(value: str | float) -> None:
+    with pytest.raises(SettingError, match=r"linf epsilon must lie in \[0, 1\].*got 8: did you mean 8/255\?"):
+        parse_epsilon(value)
+
+
+def test_no_eighth_of_a_thousand_is_suggested() -> None:
+    with pytest.raises(SettingError, match=r"got 256$"):
+        parse_epsilon("256")
+
+
+@pytest.mark.parametrize(
+    ("norm", "bounds"), [(2, (0.0, 1.0)), (1, (0.0, 1.0)), (math.inf, (0.0, 255.0)), (math.inf, None)]
+)
+def test_elsewhere_it_is_a_budget(norm: float, bounds: Bounds | None) -> None:
+    assert parse_epsilon("8", norm, bounds) == (8.0,)
+
+
+def test_the_pixel_range_is_that_of_the_bounds() -> None:
+    assert parse_epsilon("2", bounds=(-1.0, 1.0)) == (2.0,)
+    with pytest.raises(SettingError, match=r"\[0, 2\] for images in \[-1, 1\], got 3$"):
+        parse_epsilon("3", bounds=(-1.0, 1.0))
+
+
+@given(st.lists(st.integers(0, 255), min_size=1, max_size=5))
+def test_one_denominator_serves_the_list(numerators: list[int]) -> None:
+    together = ",".join(map(str, numerators)) + "/255"
+    assert parse_epsilon(together) == tuple(numerator / 255 for numerator in numerators)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=5))
+def test_decimals_come_back_exactly(epsilons: list[float]) -> None:
+    assert parse_epsilon(",".join(map(repr, epsilons))) == tuple(epsilons)
+
+
+@given(st.text(alphabet="0123456789.,/-+e _²٣infa", max_size=12))
+def test_any_text_is_a_budget_or_a_setting_error(text: str) -> None:
+    try:
+        epsilons = parse_epsilon(text)
+    except SettingError:
+        return
+    assert epsilons
+    assert all(0 <= epsilon <= 1 for epsilon in epsilons)
+
+
+@pytest.mark.parametrize(
+    ("value", "norm"),
+    [("inf", math.inf), ("1", 1.0), ("2", 2.0), ("1.5", 1.5), (3, 3.0), (math.inf, math.inf), ("1e2", 100.0)],
+)
+def test_norms(value: str | float, norm: float) -> None:
+    assert parse_norm(value) == norm
+
+
+@pytest.mark.parametrize("value", ["0.5", "0", "-1", "-inf", "nan", "", "l2", 0.999, math.nan])
+def test_what_is_no_norm_is_refused(value: str | float) -> None:
+    with pytest.raises(SettingError, match="any real p >= 1, got"):
+        parse_norm(value)
+
+
+@given(st.floats(1, allow_nan=False))
+def test_a_norm_comes_back_from_its_name(norm: float) -> None:
+    assert parse_norm(norm_name(norm)) == norm
+
+
+def test_names_of_norms_are_short() -> None:
+    assert [norm_name(norm) for norm in (math.inf, 1, 2.0, 1.5)] == ["inf", "1", "2", "1.5"]
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("none", TargetRule()),
+        ("next", TargetRule("shift", 1)),
+        ("shift:2", TargetRule("shift", 2)),
+        ("shift:-3", TargetRule("shift", -3)),
+        ("random", TargetRule("random")),
+        ("least-likely", TargetRule("least-likely")),
+        ("class:Bag", TargetRule("class", name="Bag")),
+        ("class:a:b c", TargetRule("class", name="a:b c")),
+    ],
+)
+def test_targeting_rules_and_their_text(text: str, rule: TargetRule) -> None:
+    assert TargetRule.parse(text) == rule
+    assert str(rule) == text
+
+
+def test_the_shift_by_one_is_next() -> None:
+    assert str(TargetRule.parse("shift:1")) == "next"
+
+
+@pytest.mark.parametrize("text", ["none", "random", "least-likely", "next", "class:Bag"])
+def test_every_rule_but_none_has_a_target(text: str) -> None:
+    assert TargetRule.parse(text).targeted == (text != "none")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "shift",
+        "shift:",
+        "shift:0",
+        "shift:x",
+        "shift:1.5",
+        "shift:--2",
+        "shift:²",
+        "class:",
+        "class",
+        "Random",
+        "next:2",
+    ],
+)
+def test_what_is_no_rule_is_refused(text: str) -> None:
+    with pytest.raises(
+        SettingError, match="targeted must be one of none, next, shift:2, random, least-likely, class:NAME"
+    ):
+        TargetRule.parse(text)
+
+
+def test_a_near_rule_is_suggested() -> None:
+    with pytest.raises(SettingError, match="did you mean least-likely"):
+        TargetRule.parse("leastlikely")
+
+
+@given(st.text(alphabet="shiftclne:-0123456789²٣ ", max_size=10))
+def test_any_text_is_a_rule_that_comes_back_or_a_setting_error(text: str) -> None:
+    try:
+        rule = TargetRule.parse(text)
+    except SettingError:
+        return
+    assert TargetRule.parse(str(rule)) == rule
+
+
+def test_an_attack_as_json_knows_it() -> None:
+    spec = AttackSpec((8 / 255,), 1.5, TargetRule.parse("class:Bag"), seed=3)
+    expected = {"norm": "1.5", "targeted": "class:Bag", "loss": "ce", "bounds": [0.0, 1.0], "seed": 3}
+    assert expected.items() <= spec.to_dict().items()
+
+
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(SettingError, match="seed must be an integer >= 0, got -1"):
+        AttackSpec(seed=-1)
