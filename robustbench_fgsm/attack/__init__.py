@@ -1,0 +1,1 @@
+"""The fast gradient method as mathematics: tensors in, tensors out."""

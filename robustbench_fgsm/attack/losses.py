@@ -1,0 +1,73 @@
+"""Losses whose gradient an attack climbs: model outputs (N, K) and labels (N,) in, one value an image (N,) out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from robustbench_fgsm.errors import SettingError, did_you_mean
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy on logits; also right on log-probabilities, which are logits of themselves."""
+    return functional.cross_entropy(outputs, labels, reduction="none")
+
+
+def log_probability(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy on outputs that are log-probabilities, without a second softmax."""
+    return functional.nll_loss(outputs, labels, reduction="none")
+
+
+def probability(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy on outputs that are probabilities: -log p_y, kept finite where p_y has underflowed to 0."""
+    chosen = outputs.gather(1, labels.unsqueeze(1)).squeeze(1)
+    return -chosen.clamp_min(torch.finfo(outputs.dtype).tiny).log()
+
+
+def margin(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Largest wrong output less the label's (Carlini and Wagner 2017, arXiv:1608.04644, f_6), never clamped at zero."""
+    return _wrong(outputs, labels).amax(1) - outputs.gather(1, labels.unsqueeze(1)).squeeze(1)
+
+
+def stable_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Log-sum-exp of the wrong logits less the label's: cross-entropy's own direction without its cancellation.
+
+    The gradient of cross-entropy on logits is (1 - p_y) v, with v_y = -1 and v_k the softmax over the wrong logits. In
+    floating point 1 - p_y, and with it the whole gradient, cancels as p_y nears 1; the gradient of this loss is v itself.
+    """
+    return _wrong(outputs, labels).logsumexp(1) - outputs.gather(1, labels.unsqueeze(1)).squeeze(1)
+
+
+def _wrong(outputs: Tensor, labels: Tensor) -> Tensor:
+    return outputs.scatter(1, labels.unsqueeze(1), -math.inf)
+
+
+LOSSES: dict[str, Loss] = {
+    "ce": cross_entropy,
+    "log-probabilities": log_probability,
+    "probabilities": probability,
+    "margin": margin,
+}
+
+
+def get_loss(loss: str | Loss, *, stable: bool = False) -> Loss:
+    """The loss of that name, or the callable itself; with stable, cross-entropy without its cancellation.
+
+    Raises SettingError for an unknown name, and for stable with a loss other than `ce`.
+    """
+    if stable:
+        if loss != "ce":
+            raise SettingError(f"stable needs loss ce, whose cancellation it avoids, got {loss!r}: drop one of the two")
+        return stable_cross_entropy
+    if callable(loss):
+        return loss
+    if loss not in LOSSES:
+        known = ", ".join(LOSSES)
+        raise SettingError(f"loss must be one of {known} or a callable, got {loss!r}: {did_you_mean(loss, LOSSES)}")
+    return LOSSES[loss]

@@ -1,0 +1,84 @@
+"""The steepest direction, against arithmetic done by hand and against the definition of a maximiser."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from robustbench_fgsm.attack.direction import steepest_direction
+
+NORMS = [math.inf, 1.0, 2.0, 1.5, 3.0, 1.001, 100.0]
+
+
+def p_norm(x: Tensor, norm: float) -> Tensor:
+    flat = x.flatten(1)
+    peak = flat.abs().amax(1)  # a power of 1001 overflows even float64
+    scaled: Tensor = torch.linalg.vector_norm(flat / peak[:, None], norm, dim=1)
+    return peak * scaled
+
+
+def test_linf_is_the_sign() -> None:
+    grad = torch.tensor([[0.5, -2.0, 0.0]])
+    assert torch.equal(steepest_direction(grad, math.inf), torch.tensor([[1.0, -1.0, 0.0]]))
+
+
+def test_l1_moves_the_first_of_the_largest_coordinates() -> None:
+    grad = torch.tensor([[1.0, -3.0, 3.0]])
+    assert torch.equal(steepest_direction(grad, 1), torch.tensor([[0.0, -1.0, 0.0]]))
+
+
+def test_l2_is_the_unit_gradient() -> None:
+    grad = torch.tensor([[3.0, -4.0]], dtype=torch.float64)
+    torch.testing.assert_close(steepest_direction(grad, 2), torch.tensor([[0.6, -0.8]], dtype=torch.float64))
+
+
+def test_l3_by_hand() -> None:
+    # q = 3/2: ||(4, 9)||_q = (8 + 27)^(2/3); the direction is (g / ||g||_q)^(1/2) = (2, 3) / 35^(1/3)
+    grad = torch.tensor([[4.0, -9.0]], dtype=torch.float64)
+    expected = torch.tensor([[2.0, -3.0]], dtype=torch.float64) / 35 ** (1 / 3)
+    torch.testing.assert_close(steepest_direction(grad, 3), expected)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@given(seed=st.integers(0, 2**32), exponent=st.integers(-300, 300))
+def test_norm_one_and_maximal_at_any_scale(norm: float, seed: int, exponent: int) -> None:
+    """Hoelder: <d, g> reaches ||g||_q, the most that any d of norm 1 can reach."""
+    grad = torch.randn(3, 2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    dual = 1.0 if norm == math.inf else math.inf if norm == 1 else norm / (norm - 1)
+    direction = steepest_direction(grad * 10.0**exponent, norm)
+    torch.testing.assert_close(p_norm(direction, norm), torch.ones(3, dtype=torch.float64))
+    torch.testing.assert_close((direction * grad).flatten(1).sum(1), p_norm(grad, dual))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("scale", [1e-40, 1e-22, 1e-5, 1e30])
+def test_float32_neither_underflows_nor_overflows(norm: float, scale: float) -> None:
+    grad = torch.randn(2, 50, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    scaled = (grad * scale).float()
+    exact = steepest_direction(scaled.double(), norm).float()
+    torch.testing.assert_close(steepest_direction(scaled, norm), exact, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_an_image_with_a_gradient_that_is_not_finite_does_not_move(norm: float, bad: float) -> None:
+    grad = torch.ones(2, 3)
+    grad[0, 1] = bad
+    direction = steepest_direction(grad, norm)
+    assert not direction[0].any()
+    assert direction[1].any()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_zero_gradient_moves_nothing(norm: float) -> None:
+    assert not steepest_direction(torch.zeros(2, 1, 3, 3), norm).any()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_no_images_give_no_directions(norm: float) -> None:
+    assert steepest_direction(torch.zeros(0, 1, 3, 3), norm).shape == (0, 1, 3, 3)

@@ -1,0 +1,185 @@
+"""The attack as a whole: golden vectors by hand, an exact oracle, and what holds for every input."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from robustbench_fgsm.attack.fgsm import ascend, fgsm, fgsm_sweep
+from robustbench_fgsm.errors import DataError, SettingError
+
+NORMS = ["inf", "1", "2", 1.5, 3]
+
+
+def test_golden_vector_of_a_linear_model(linear: nn.Linear) -> None:
+    # At x = (0.5, 0.5) logits are (1.5, -0.5, 0.5). With label 0: softmax - onehot = (p0 - 1, p1, p2), and
+    # W^T of it is (p0 - 1 + 3 p1, 2 (p0 - 1) - 4 p1 + p2); p = (0.6652, 0.0900, 0.2447) makes that (-0.065, -0.785).
+    x, y = torch.full((1, 2), 0.5, dtype=torch.float64), torch.tensor([0])
+    assert fgsm(linear, x, y, 0.1).tolist() == [[0.4, 0.4]]
+    assert fgsm(linear, x, y, 0.1, targeted=True).tolist() == [[0.6, 0.6]]
+    assert fgsm(linear, x, y, 0.1, norm=1).tolist() == [[0.5, 0.4]]
+    p = torch.tensor([1.5, -0.5, 0.5], dtype=torch.float64).softmax(0).tolist()
+    gradient = torch.tensor([[p[0] - 1 + 3 * p[1], 2 * (p[0] - 1) - 4 * p[1] + p[2]]], dtype=torch.float64)
+    torch.testing.assert_close(fgsm(linear, x, y, 0.1, norm=2), x + 0.1 * gradient / gradient.norm())
+
+
+def test_clipped_at_the_bounds(linear: nn.Linear) -> None:
+    x, y = torch.tensor([[0.05, 0.5]], dtype=torch.float64), torch.tensor([0])
+    assert fgsm(linear, x, y, 0.1).tolist() == [[0.0, 0.4]]
+    assert fgsm(linear, x, y, 0.1, bounds=None).tolist() == [[0.05 - 0.1, 0.4]]
+
+
+class BinaryLinear(nn.Module):
+    """Logits (-f, f) / 2 with f(x) = <w, x> + b."""
+
+    def __init__(self, weight: Tensor, bias: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+        self.bias = bias
+
+    def margin(self, x: Tensor) -> Tensor:
+        return x @ self.weight + self.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        f = self.margin(x) / 2
+        return torch.stack([-f, f], 1)
+
+
+@given(seed=st.integers(0, 2**32), epsilon=st.floats(0.001, 0.9))
+def test_optimal_for_a_binary_linear_classifier(seed: int, epsilon: float) -> None:
+    """Clipped FGSM is the worst point of the box; unclipped, it fools exactly where y f(x) <= epsilon ||w||_1."""
+    generator = torch.Generator().manual_seed(seed)
+    model = BinaryLinear(torch.randn(6, dtype=torch.float64, generator=generator), 0.1)
+    x = torch.rand(20, 6, dtype=torch.float64, generator=generator)
+    y = torch.randint(0, 2, (20,), generator=generator)
+    signed = 2 * y - 1
+    lowest = torch.where(signed[:, None] * model.weight > 0, (x - epsilon).clamp(min=0), (x + epsilon).clamp(max=1))
+    worst = signed * model.margin(lowest)
+    with torch.no_grad():
+        torch.testing.assert_close(signed * model.margin(fgsm(model, x, y, epsilon)), worst, rtol=1e-12, atol=1e-12)
+        margin_left = signed * model.margin(fgsm(model, x, y, epsilon, bounds=None))
+    expected = signed * model.margin(x) - epsilon * model.weight.abs().sum()
+    torch.testing.assert_close(margin_left, expected, rtol=1e-12, atol=1e-12)
+
+
+def toy() -> nn.Sequential:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+
+
+batches = st.tuples(st.integers(0, 2**32), st.integers(1, 7), st.floats(0, 1), st.sampled_from(NORMS), st.booleans())
+
+
+@given(case=batches)
+def test_properties(case: tuple[int, int, float, str | float, bool]) -> None:
+    """Within epsilon and bounds; identity at 0; no image depends on the batch or the order it comes in."""
+    seed, n, epsilon, norm, targeted = case
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(n, 1, 3, 4, dtype=torch.float64, generator=generator).round(decimals=1)  # some on the bounds
+    y, model = torch.randint(0, 3, (n,), generator=generator), toy()
+    x_adv = fgsm(model, x, y, epsilon, norm=norm, targeted=targeted)
+    order = math.inf if norm == "inf" else float(norm)
+    assert (torch.linalg.vector_norm((x_adv - x).flatten(1), order, dim=1) <= epsilon * (1 + 1e-12) + 1e-15).all()
+    assert (x_adv >= 0).all()
+    assert (x_adv <= 1).all()
+    assert torch.equal(fgsm(model, x, y, 0.0, norm=norm, targeted=targeted), x)
+    shuffled = torch.randperm(n, generator=generator)
+    again = fgsm(model, x[shuffled], y[shuffled], epsilon, norm=norm, targeted=targeted)
+    torch.testing.assert_close(again, x_adv[shuffled], rtol=1e-9, atol=1e-12)
+    split = torch.cat(
+        [fgsm(model, x[i : i + 1], y[i : i + 1], epsilon, norm=norm, targeted=targeted) for i in range(n)]
+    )
+    torch.testing.assert_close(split, x_adv, rtol=1e-9, atol=1e-12)
+
+
+def test_untargeted_raises_the_loss_and_targeted_lowers_it() -> None:
+    model, x, y = toy(), torch.rand(5, 1, 3, 4, dtype=torch.float64), torch.arange(5) % 3
+    loss = nn.CrossEntropyLoss(reduction="none")
+    with torch.no_grad():
+        before = loss(model(x), y)
+        assert (loss(model(fgsm(model, x, y, 1e-3)), y) > before).all()
+        assert (loss(model(fgsm(model, x, y, 1e-3, targeted=True)), y) < before).all()
+
+
+def test_without_labels_the_predictions_are_attacked() -> None:
+    model, x = toy(), torch.rand(5, 1, 3, 4, dtype=torch.float64)
+    assert torch.equal(fgsm(model, x, None, 0.1), fgsm(model, x, model(x).argmax(1), 0.1))
+
+
+def test_one_budget_per_image() -> None:
+    model, x, y = toy(), torch.rand(4, 1, 3, 4, dtype=torch.float64), torch.arange(4) % 3
+    epsilon = torch.tensor([0.0, 0.05, 0.1, 0.2], dtype=torch.float64)  # as many as the images are wide
+    x_adv = fgsm(model, x, y, epsilon)
+    for i in range(4):
+        assert torch.equal(x_adv[i : i + 1], fgsm(model, x[i : i + 1], y[i : i + 1], float(epsilon[i])))
+
+
+def test_a_sweep_takes_one_gradient_and_adds_nothing_up() -> None:
+    model, x, y = toy(), torch.rand(4, 1, 3, 4, dtype=torch.float64), torch.arange(4) % 3
+    forwards: list[int] = []
+    backwards: list[int] = []
+    model.register_forward_hook(lambda *_: forwards.append(1))
+    model[1].register_full_backward_hook(lambda *_: backwards.append(1))
+    budgets = [0.3, 0.1, 0.2]
+    swept = list(fgsm_sweep(model, x, y, budgets))
+    assert (len(forwards), len(backwards)) == (1, 1)
+    for epsilon, x_adv in zip(budgets, swept, strict=True):
+        assert torch.equal(x_adv, fgsm(model, x, y, epsilon))
+
+
+def test_a_gradient_that_is_not_finite_is_counted_and_moves_nothing() -> None:
+    class Broken(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack([x.flatten(1).sum(1).sqrt(), x.flatten(1).sum(1)], 1)
+
+    x = torch.tensor([[0.0, 0.0], [0.5, 0.5]])  # the derivative of sqrt at 0 is infinite
+    ascent = ascend(Broken(), x, torch.tensor([1, 1]), norm=math.inf)
+    assert ascent.nonfinite.tolist() == [True, False]
+    assert torch.equal(ascent.at(0.1)[0], x[0])
+    assert not torch.equal(ascent.at(0.1)[1], x[1])
+
+
+def test_a_zero_gradient_is_counted() -> None:
+    ascent = ascend(lambda x: x * 0, torch.rand(3, 2), torch.tensor([0, 1, 0]), norm=math.inf)
+    assert ascent.zero.all()
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (torch.zeros(2, 3, dtype=torch.uint8), torch.tensor([0, 1]), "divide 8-bit images by 255"),
+        (torch.full((2, 3), 200.0), torch.tensor([0, 1]), r"must lie in \[0, 1\], got \[200, 200\]: divide 8-bit"),
+        (torch.full((2, 3), -1.0), torch.tensor([0, 1]), "undo the normalisation"),
+        (torch.full((2, 3), math.nan), torch.tensor([0, 1]), r"got \[nan, nan\]"),
+        (torch.zeros(2, 3), torch.tensor([0]), r"int64 of shape \(2,\)"),
+        (torch.zeros(2, 3), torch.tensor([0.0, 1.0]), "got torch.float32"),
+        (torch.zeros(2, 3), torch.tensor([[1, 0], [0, 1]]), r"of shape \(2, 2\)"),
+    ],
+)
+def test_bad_input_is_named(x: Tensor, y: Tensor, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        fgsm(nn.Linear(3, 2), x, y)
+
+
+def test_bad_settings_are_named_before_the_model_runs() -> None:
+    def never(x: Tensor) -> Tensor:
+        raise AssertionError
+
+    x, y = torch.zeros(2, 3), torch.tensor([0, 1])
+    with pytest.raises(SettingError, match="did you mean 8/255"):
+        fgsm_sweep(never, x, y, [0.1, 8])
+    with pytest.raises(SettingError, match="p >= 1"):
+        fgsm(never, x, y, norm=0.5)
+    with pytest.raises(SettingError, match="needs its targets"):
+        fgsm(never, x, targeted=True)
+    with pytest.raises(SettingError, match="loss must be one of ce"):
+        fgsm(never, x, y, loss="crossentropy")
+
+
+def test_no_images() -> None:
+    assert fgsm(nn.Linear(3, 2), torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64)).shape == (0, 3)

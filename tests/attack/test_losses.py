@@ -1,0 +1,120 @@
+"""Losses by hand, and cross-entropy where its arithmetic fails."""
+
+from __future__ import annotations
+
+import math
+
+import mpmath
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robustbench_fgsm.attack.fgsm import ascend, fgsm
+from robustbench_fgsm.attack.gradient import input_gradient, loss_gradient, outputs_of
+from robustbench_fgsm.attack.losses import LOSSES, cross_entropy, get_loss, margin, stable_cross_entropy
+from robustbench_fgsm.errors import SettingError
+
+LOGITS = torch.tensor([[2.0, 1.0, -1.0], [0.5, 3.0, 0.0]], dtype=torch.float64)
+LABELS = torch.tensor([0, 2])
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs"),
+    [
+        ("ce", LOGITS),
+        ("ce", LOGITS.log_softmax(1)),
+        ("log-probabilities", LOGITS.log_softmax(1)),
+        ("probabilities", LOGITS.softmax(1)),
+    ],
+)
+def test_cross_entropy_whatever_the_model_returns(loss: str, outputs: Tensor) -> None:
+    expected = -LOGITS.softmax(1)[[0, 1], LABELS].log()
+    torch.testing.assert_close(get_loss(loss)(outputs, LABELS), expected)
+
+
+def test_margin_is_never_clamped() -> None:
+    assert margin(LOGITS, LABELS).tolist() == [-1.0, 3.0]
+
+
+def test_a_callable_is_its_own_loss(linear: nn.Linear) -> None:
+    x, y = torch.rand(3, 2, dtype=torch.float64), torch.tensor([0, 1, 2])
+    ours = fgsm(linear, x, y, 0.1, loss=lambda outputs, labels: -outputs.gather(1, labels[:, None]).squeeze(1))
+    weights = linear.weight.detach()[y]
+    assert torch.equal(ours, (x - 0.1 * weights.sign()).clamp(0, 1))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_is_one_value_an_image(name: str) -> None:
+    assert LOSSES[name](LOGITS.softmax(1), LABELS).shape == (2,)
+
+
+def exact_direction(weight: Tensor, x: Tensor, label: int, *, targeted: bool) -> list[int]:
+    """Signs of W^T (softmax - onehot) in 400 digits."""
+    with mpmath.workdps(400):
+        rows = [[mpmath.mpf(value) for value in row] for row in weight.double().tolist()]
+        pixels = [mpmath.mpf(value) for value in x.double().tolist()]
+        logits = [mpmath.fdot(row, pixels) for row in rows]
+        total = mpmath.fsum(mpmath.exp(logit) for logit in logits)
+        slack = [mpmath.exp(logit) / total - (k == label) for k, logit in enumerate(logits)]
+        columns = zip(*rows, strict=True)
+        return [int(mpmath.sign(mpmath.fdot(slack, column))) * (-1 if targeted else 1) for column in columns]
+
+
+def head(gap: float) -> tuple[nn.Linear, Tensor]:
+    """A random linear head of ten classes and an image on which class 0 leads the next by the gap."""
+    generator = torch.Generator().manual_seed(0)
+    layer, x = nn.Linear(200, 10, bias=False), torch.rand(200, generator=generator)
+    with torch.no_grad():
+        layer.weight.copy_(torch.randn(10, 200, generator=generator) * 0.05)
+        logits = layer.weight @ x
+        layer.weight[0] += (logits[1:].max() + gap - logits[0]) * x / (x @ x)
+    return layer, x
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("gap", [5, 17, 40, 150])
+def test_stable_has_every_sign_right(gap: float, targeted: bool) -> None:
+    layer, x = head(gap)
+    expected = exact_direction(layer.weight, x, 0, targeted=targeted)
+    ascent = ascend(layer, x[None], torch.tensor([0]), norm=math.inf, targeted=targeted, stable=True)
+    assert ascent.direction[0].int().tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("gap", "dtype"), [(17, torch.float32), (40, torch.float32), (150, torch.float32), (40, torch.float64)]
+)
+def test_plain_cross_entropy_has_not(gap: float, dtype: torch.dtype) -> None:
+    layer, x = head(gap)
+    expected = torch.tensor(exact_direction(layer.weight, x, 0, targeted=False))
+    ascent = ascend(layer.to(dtype), x[None].to(dtype), torch.tensor([0]), norm=math.inf)
+    assert (ascent.direction[0].int() != expected).float().mean() > 0.1
+
+
+def test_stable_is_cross_entropy_where_nothing_cancels() -> None:
+    layer, x = head(2)
+    y = torch.tensor([0])
+    plain, outputs = input_gradient(layer, x[None], y, cross_entropy)
+    stable, _ = input_gradient(layer, x[None], y, stable_cross_entropy)
+    torch.testing.assert_close(plain, (1 - outputs.softmax(1)[0, 0]) * stable, rtol=1e-5, atol=1e-8)
+
+
+def test_stable_belongs_to_cross_entropy() -> None:
+    with pytest.raises(SettingError, match="stable needs loss ce"):
+        get_loss("margin", stable=True)
+
+
+@pytest.mark.parametrize("squeeze", [True, False])
+def test_one_logit_is_that_of_the_second_class(squeeze: bool) -> None:
+    """Binary cross-entropy with logits has the gradient (sigmoid(z) - y) w."""
+
+    class Binary(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            z = x @ torch.tensor([[1.0], [-2.0]])
+            return z.squeeze(1) if squeeze else z
+
+    x, y = torch.tensor([[0.5, 0.5], [0.2, 0.9]]), torch.tensor([0, 1])
+    gradient, outputs = loss_gradient(Binary(), x, y, cross_entropy)
+    z = x @ torch.tensor([1.0, -2.0])
+    torch.testing.assert_close(outputs, torch.stack([torch.zeros(2), z], 1))
+    torch.testing.assert_close(gradient, (z.sigmoid() - y)[:, None] * torch.tensor([[1.0, -2.0]]))
+    assert torch.equal(outputs_of(Binary(), x), outputs)
