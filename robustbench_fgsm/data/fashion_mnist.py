@@ -1,0 +1,18 @@
+"""The test split of Fashion-MNIST (Xiao et al. 2017, arXiv:1708.07747), which ships with the package: 10,000 images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from robustbench_fgsm.data.dataset import ArrayDataset
+
+FILE = Path(__file__).parent / "files" / "fashion-mnist-test.safetensors"
+CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+
+
+def load_fashion_mnist() -> ArrayDataset:
+    """All 10,000 test images in their original order: one grey channel of 28 x 28."""
+    arrays = load_file(FILE)
+    return ArrayDataset("fashion-mnist", arrays["images"], arrays["labels"], CLASSES)
