@@ -1,0 +1,181 @@
+"""What the rest of the package asks of a classifier, and the PyTorch one."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from robustbench_fgsm.attack.gradient import Labels, input_gradient, two_logits
+from robustbench_fgsm.attack.losses import Loss
+from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
+
+Statistic = float | Sequence[float]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Where a classifier comes from, as it is reported in JSON under `model`."""
+
+    spec: str
+    weights: str
+    parameters: int
+    sha256: str
+
+    def to_dict(self) -> dict[str, str | int]:
+        """The model as JSON knows it."""
+        return asdict(self)
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """Images (N, C, H, W) in pixel space to outputs (N, K), and the gradient of a loss; never moved by being asked."""
+
+    num_classes: int
+    classes: tuple[str, ...] | None
+    bounds: Bounds
+    info: ModelInfo
+
+    @property
+    def device(self) -> torch.device:
+        """Where images have to be."""
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Outputs (N, K), detached."""
+
+    def loss_gradient(self, x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
+        """Gradient (N, C, H, W) of the summed loss, and the outputs (N, K) of the same forward pass."""
+
+
+class PixelSpace(nn.Module):
+    """A network behind its normalisation, so that attacks work in pixel space: grey to `channels`, then (x - mean) / std.
+
+    mean, std: one value, or one a channel, as for the images the network was trained on. channels: repeat a grey image
+    to so many channels, inside, where an attack still moves one grey pixel.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        mean: Statistic | None = None,
+        std: Statistic | None = None,
+        channels: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.channels = channels
+        self.register_buffer("mean", _per_channel(0.0 if mean is None else mean), persistent=False)
+        self.register_buffer("std", _per_channel(1.0 if std is None else std), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, K) of images (N, C, H, W) in pixel space."""
+        if self.channels is not None and x.shape[1] == 1:
+            x = x.expand(-1, self.channels, *x.shape[2:])
+        logits: Tensor = self.network((x - self.mean) / self.std)  # never the caller's own tensor
+        return logits
+
+
+def _per_channel(statistic: Statistic) -> Tensor:
+    value = torch.as_tensor(statistic, dtype=torch.float32)
+    return value.reshape(()) if value.numel() == 1 else value.reshape(-1, 1, 1)
+
+
+class TorchClassifier:
+    """A private copy of a PyTorch network in evaluation mode, callable from pixel space to logits."""
+
+    def __init__(
+        self, network: nn.Module, num_classes: int, classes: tuple[str, ...] | None, bounds: Bounds, info: ModelInfo
+    ) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.num_classes = num_classes
+        self.classes = classes
+        self.bounds = bounds
+        self.info = info
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's first parameter or buffer lies; the CPU where it has none."""
+        for tensor in (*self.network.parameters(), *self.network.buffers()):
+            return tensor.device
+        return torch.device("cpu")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Logits (N, K) of images (N, C, H, W) in pixel space, differentiable."""
+        logits: Tensor = self.network(x)
+        return logits
+
+    @torch.no_grad()
+    def predict(self, x: Tensor) -> Tensor:
+        """Logits (N, K) of images (N, C, H, W) in pixel space, detached; one logit of two classes made two."""
+        return two_logits(self(x))
+
+    def loss_gradient(self, x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
+        """Gradient of the summed loss in the shape of x, and the outputs (N, K) of the same forward pass."""
+        return input_gradient(self.network, x, y, loss)
+
+    def copy_network(
+        self, dtype: torch.dtype = torch.float32, memory_format: torch.memory_format = torch.contiguous_format
+    ) -> nn.Module:
+        """Another copy of the network, pixel space to logits, in evaluation mode: what a reference may do as it likes with."""
+        return copy.deepcopy(self.network).to(dtype=dtype).to(memory_format=memory_format)
+
+    def variant(
+        self, dtype: torch.dtype = torch.float32, memory_format: torch.memory_format = torch.contiguous_format
+    ) -> TorchClassifier:
+        """The same classifier in another precision or memory layout."""
+        return TorchClassifier(
+            self.copy_network(dtype, memory_format), self.num_classes, self.classes, self.bounds, self.info
+        )
+
+
+def wrap(
+    module: nn.Module,
+    num_classes: int,
+    *,
+    mean: Statistic | None = None,
+    std: Statistic | None = None,
+    bounds: Bounds = PIXEL_BOUNDS,
+    channels: int | None = None,
+    classes: Sequence[str] | None = None,
+    device: str | torch.device | None = None,
+) -> TorchClassifier:
+    """A classifier from any module that returns logits (N, num_classes); works on a copy, in evaluation mode.
+
+    mean, std: normalisation that the module expects of its input and does not do itself, per channel, in pixel space;
+    it becomes the first layer. bounds: range of the images. channels: repeat grey images to so many channels. classes:
+    names in the order of the outputs. device: where the copy goes; where the module is by default.
+
+    Raises ModelError for class names that do not number num_classes, and for a standard deviation that is not positive.
+    """
+    if classes is not None and len(classes) != num_classes:
+        raise ModelError(f"classes must name all {num_classes} outputs, got {len(classes)} names")
+    network = PixelSpace(copy.deepcopy(module), mean, std, channels)
+    if not bool((network.std > 0).all()):
+        raise ModelError(f"std must be positive in every channel, got {std}")
+    parameters = [*module.parameters(), *module.buffers()]
+    network.to(device if device is not None else parameters[0].device if parameters else "cpu")
+    info = ModelInfo(type(module).__name__, "given", count_parameters(module), hash_weights(module))
+    return TorchClassifier(network, num_classes, tuple(classes) if classes is not None else None, bounds, info)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of parameters."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def hash_weights(module: nn.Module) -> str:
+    """SHA-256 over the names, shapes, dtypes and bytes of the state dict: the identity of a network's weights."""
+    digest = hashlib.sha256()
+    for key, value in sorted(module.state_dict().items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

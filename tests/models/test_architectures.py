@@ -1,0 +1,47 @@
+"""The bundled networks have the shapes they claim."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torchvision.models import resnet18
+
+from robustbench_fgsm.models.architectures import ARCHITECTURES, MLP, SmallCNN
+from robustbench_fgsm.models.classifier import count_parameters
+
+
+@pytest.mark.parametrize("hidden", [300, 600, 900])
+def test_an_mlp_is_two_layers(hidden: int) -> None:
+    network = ARCHITECTURES[f"mlp{hidden}"]()
+    assert count_parameters(network) == (784 * hidden + hidden) + (hidden * 10 + 10)
+
+
+def test_smallcnn_is_small() -> None:
+    assert count_parameters(ARCHITECTURES["smallcnn"]()) == 204_778 <= 300_000
+
+
+def test_resnet18_is_torchvisions_own() -> None:
+    ours, theirs = ARCHITECTURES["resnet18"](), resnet18(num_classes=10)
+    assert type(ours) is type(theirs)
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    assert count_parameters(ours) == 11_181_642  # torchvision's 11,689,512 for 1,000 classes, less 990 outputs of 513
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_one_logit_a_class(name: str) -> None:
+    channels = 3 if name == "resnet18" else 1
+    network = ARCHITECTURES[name]().eval()
+    assert network(torch.rand(2, channels, 28, 28)).shape == (2, 10)
+
+
+def test_another_number_of_classes_and_channels() -> None:
+    assert SmallCNN(channels=3, num_classes=7)(torch.rand(2, 3, 32, 32)).shape == (2, 7)
+    assert MLP(5, inputs=12, num_classes=4)(torch.rand(2, 3, 2, 2)).shape == (2, 4)
+
+
+def test_an_mlp_drops_out_in_train_mode_only() -> None:
+    torch.manual_seed(0)
+    network, x = MLP(300), torch.rand(1, 1, 28, 28)
+    assert not torch.equal(network(x), network(x))
+    assert torch.equal(network.eval()(x), network(x))

@@ -1,0 +1,166 @@
+"""The weights that ship: what their cards say is so, and damage is found."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torchvision.models import resnet18
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.data.fashion_mnist import CLASSES
+from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.measure.statistics import Rate
+from robustbench_fgsm.models import bundled
+from robustbench_fgsm.models.architectures import ARCHITECTURES
+from robustbench_fgsm.models.bundled import FOLDER, cards, load_bundled, model_card
+from robustbench_fgsm.models.classifier import count_parameters
+
+AT_LEAST = {"resnet18": 9_050, "smallcnn": 9_150, "mlp300": 8_850, "mlp600": 8_850, "mlp900": 8_850}
+"""Correct predictions that the standard weights must reach, of 10,000."""
+
+KEYS = {
+    "name",
+    "weights",
+    "file",
+    "classes",
+    "data",
+    "recipe",
+    "script",
+    "torch",
+    "parameters",
+    "clean_accuracy",
+    "sha256",
+}
+
+
+def named(card: dict[str, Any]) -> str:
+    return f"{card['name']}-{card['weights']}"
+
+
+every_card = pytest.mark.parametrize("card", list(cards()), ids=named)
+
+
+def test_every_architecture_has_standard_weights() -> None:
+    assert {card["name"] for card in cards() if card["weights"] == "standard"} == set(ARCHITECTURES) == set(AT_LEAST)
+
+
+def test_no_weights_lie_about_without_a_card() -> None:
+    assert {file.name for file in FOLDER.glob("*.safetensors")} == {card["file"] for card in cards()}
+
+
+@every_card
+def test_a_card_is_complete(card: dict[str, Any]) -> None:
+    assert card.keys() >= KEYS
+    assert {"epochs", "optimizer", "batch_size", "seed", "mean", "std", "channels"} <= card["recipe"].keys()
+    assert tuple(card["classes"]) == CLASSES
+
+
+@every_card
+def test_the_hash_on_the_card_is_that_of_the_file(card: dict[str, Any]) -> None:
+    assert hashlib.sha256((FOLDER / card["file"]).read_bytes()).hexdigest() == card["sha256"]
+
+
+@every_card
+def test_weights_are_stored_in_half_precision(card: dict[str, Any]) -> None:
+    stored = load_file(FOLDER / card["file"]).values()
+    assert {value.dtype for value in stored if value.is_floating_point()} == {torch.float16}
+
+
+@every_card
+def test_the_number_of_parameters_on_the_card(card: dict[str, Any]) -> None:
+    assert card["parameters"] == count_parameters(ARCHITECTURES[card["name"]]())
+
+
+@every_card
+def test_the_accuracy_on_the_card_is_reached_again(card: dict[str, Any]) -> None:
+    classifier = load_bundled(card["name"], card["weights"])
+    data = rf.load_data("fashion-mnist")
+    correct = sum(
+        int((classifier.predict(batch.images).argmax(1) == batch.labels).sum())
+        for batch in data.batches(0, 10_000, 500)
+    )
+    assert card["clean_accuracy"] == pytest.approx(Rate(correct, 10_000).to_dict(), abs=1e-12)
+    if card["weights"] == "standard":
+        assert correct >= AT_LEAST[card["name"]]
+
+
+def test_a_bundled_classifier_says_what_it_is() -> None:
+    classifier = load_bundled("smallcnn")
+    assert (classifier.num_classes, classifier.classes, classifier.bounds) == (10, CLASSES, (0.0, 1.0))
+    assert (classifier.info.spec, classifier.info.weights, classifier.info.parameters) == (
+        "smallcnn",
+        "standard",
+        204_778,
+    )
+
+
+def test_the_recipes_normalisation_is_the_first_layer() -> None:
+    recipe = model_card("resnet18", "standard")["recipe"]
+    network = load_bundled("resnet18").copy_network()
+    x = torch.rand(4, 1, 28, 28)
+    plain = resnet18(num_classes=10).eval()
+    plain.load_state_dict(load_bundled("resnet18").network.network.state_dict(), strict=True)  # type: ignore[union-attr]
+    normalised = (x.repeat(1, 3, 1, 1) - recipe["mean"]) / recipe["std"]
+    torch.testing.assert_close(network(x), plain(normalised), atol=1e-5, rtol=1e-5)
+
+
+def test_loading_twice_gives_the_same_network() -> None:
+    assert load_bundled("mlp300").info.sha256 == load_bundled("mlp300").info.sha256
+
+
+def test_no_weights_are_the_architecture_alone() -> None:
+    untrained = load_bundled("mlp300", "none")
+    assert untrained.info.weights == "none"
+    assert untrained.info.sha256 != load_bundled("mlp300").info.sha256
+
+
+def test_a_file_of_ones_own() -> None:
+    file = FOLDER / "mlp300-fashion-mnist-standard.safetensors"
+    own = load_bundled("mlp300", str(file))
+    assert own.info.weights == str(file)
+    assert own.info.sha256 == load_bundled("mlp300").info.sha256
+
+
+def test_a_file_for_another_architecture_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"hidden\.bias, hidden\.weight, output\.weight of another shape"):
+        load_bundled("mlp300", str(FOLDER / "mlp600-fashion-mnist-standard.safetensors"))
+
+
+def test_unknown_weights_are_refused_with_a_remedy() -> None:
+    with pytest.raises(
+        ModelError, match=r"weights for mlp300 must be one of .*standard.*, got 'standart': did you mean standard"
+    ):
+        load_bundled("mlp300", "standart")
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The bundled weights of mlp300 in another folder, which is taken for the package's own."""
+    for suffix in ("json", "safetensors"):
+        shutil.copy(FOLDER / f"mlp300-fashion-mnist-standard.{suffix}", tmp_path)
+    monkeypatch.setattr(bundled, "FOLDER", tmp_path)
+    return tmp_path / "mlp300-fashion-mnist-standard.safetensors"
+
+
+def test_one_flipped_bit_is_found(copied: Path) -> None:
+    content = bytearray(copied.read_bytes())
+    content[len(content) // 2] ^= 1
+    copied.write_bytes(content)
+    with pytest.raises(ModelError, match=r"must have sha256 .*: install the package again"):
+        load_bundled("mlp300")
+
+
+def test_a_lost_file_is_found(copied: Path) -> None:
+    copied.unlink()
+    with pytest.raises(ModelError, match="got no file: install the package again"):
+        load_bundled("mlp300")
+
+
+def test_the_undamaged_copy_is_taken(copied: Path) -> None:
+    assert load_bundled("mlp300").info.weights == "standard"

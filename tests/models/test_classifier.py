@@ -1,0 +1,196 @@
+"""Normalisation as the first layer, and classifiers that own what they attack."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.attack.losses import cross_entropy
+from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.models.classifier import Classifier, PixelSpace, hash_weights
+
+
+@pytest.fixture
+def network() -> nn.Sequential:
+    """Batch norm and dropout in train mode, half of it frozen, with gradients and a parameter that wants none."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Dropout(0.5), nn.Linear(32, 3))
+    module(torch.rand(8, 1, 6, 6)).sum().backward()
+    module[1].eval()
+    module[4].bias.requires_grad_(False)
+    return module
+
+
+def everything(module: nn.Module) -> list[object]:
+    """All that belongs to the caller: flags, weights, buffers, gradients, and who wants gradients."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return [
+        [part.training for part in module.modules()],
+        [tensor.tolist() for tensor in tensors],
+        [None if tensor.grad is None else tensor.grad.tolist() for tensor in tensors],
+        [tensor.requires_grad for tensor in tensors],
+    ]
+
+
+def test_normalisation_by_one_value() -> None:
+    x = torch.tensor([[[[0.5, 1.0]]]])
+    assert torch.equal(PixelSpace(nn.Identity(), mean=0.5, std=0.25)(x), torch.tensor([[[[0.0, 2.0]]]]))
+
+
+def test_normalisation_by_channel() -> None:
+    x = torch.tensor([[[[0.5]], [[0.5]], [[0.5]]]])
+    normalised = PixelSpace(nn.Identity(), mean=[0.0, 0.25, 0.5], std=[1.0, 0.5, 0.1])(x)
+    assert torch.equal(normalised.flatten(), torch.tensor([0.5, 0.5, 0.0]))
+
+
+def test_without_normalisation_the_network_sees_the_pixels() -> None:
+    x = torch.rand(2, 3, 4, 4)
+    assert torch.equal(PixelSpace(nn.Identity())(x), x)
+
+
+def test_grey_is_repeated_before_the_normalisation_of_each_channel() -> None:
+    x = torch.tensor([[[[0.5]]]])
+    colours = PixelSpace(nn.Identity(), mean=[0.0, 0.25, 0.5], channels=3)(x)
+    assert torch.equal(colours.flatten(), torch.tensor([0.5, 0.25, 0.0]))
+
+
+def test_colour_is_not_repeated() -> None:
+    x = torch.rand(2, 3, 4, 4)
+    assert torch.equal(PixelSpace(nn.Identity(), channels=3)(x), x)
+
+
+def test_an_attack_moves_one_grey_pixel_for_all_channels() -> None:
+    wrapped = rf.wrap(nn.Flatten(), num_classes=3, channels=3)
+    gradient, _ = wrapped.loss_gradient(torch.rand(2, 1, 1, 1), torch.tensor([0, 1]), lambda outputs, _: outputs.sum(1))
+    assert torch.equal(gradient, torch.full((2, 1, 1, 1), 3.0))
+
+
+def test_a_network_that_works_in_place_does_not_reach_the_callers_images() -> None:
+    x = torch.rand(2, 1, 3, 3) - 0.5
+    before = x.clone()
+    rf.wrap(nn.Sequential(nn.ReLU(inplace=True), nn.Flatten()), num_classes=9).predict(x)
+    assert torch.equal(x, before)
+
+
+def test_normalisation_is_no_weight() -> None:
+    assert PixelSpace(nn.Identity(), mean=0.5, std=0.5).state_dict() == {}
+
+
+def test_changing_the_original_afterwards_changes_nothing(network: nn.Sequential) -> None:
+    x = torch.rand(4, 1, 6, 6)
+    wrapped = rf.wrap(network, num_classes=3)
+    before = wrapped.predict(x)
+    network.train()
+    with torch.no_grad():
+        for tensor in (*network.parameters(), *network.buffers()):
+            tensor.zero_()
+    assert torch.equal(wrapped.predict(x), before)
+
+
+def test_the_original_is_left_as_it_was(network: nn.Sequential) -> None:
+    before = everything(network)
+    wrapped = rf.wrap(network, num_classes=3, mean=0.5, std=0.5)
+    wrapped.predict(torch.rand(4, 1, 6, 6))
+    wrapped.loss_gradient(torch.rand(4, 1, 6, 6), torch.tensor([0, 1, 2, 0]), cross_entropy)
+    assert everything(network) == before
+
+
+def test_the_copy_is_in_evaluation_mode_and_wants_no_gradients(network: nn.Sequential) -> None:
+    wrapped = rf.wrap(network, num_classes=3)
+    assert not any(part.training for part in wrapped.network.modules())
+    assert not any(parameter.requires_grad for parameter in wrapped.network.parameters())
+
+
+def test_predictions_are_those_of_the_module_in_evaluation_mode(network: nn.Sequential) -> None:
+    x = torch.rand(4, 1, 6, 6)
+    expected = copy.deepcopy(network).eval()((x - 0.25) / 0.5)
+    assert torch.equal(rf.wrap(network, num_classes=3, mean=0.25, std=0.5).predict(x), expected)
+
+
+def test_calling_is_differentiable_and_predicting_is_not(network: nn.Sequential) -> None:
+    wrapped = rf.wrap(network, num_classes=3)
+    x = torch.rand(4, 1, 6, 6, requires_grad=True)
+    assert wrapped(x).requires_grad
+    assert not wrapped.predict(x).requires_grad
+
+
+def test_the_gradient_of_a_linear_network() -> None:
+    """For logits W x the gradient is W^T (softmax - onehot): here W = [[1, 2], [3, -4]] at x = 0, softmax 1/2 each."""
+    layer = nn.Linear(2, 2, bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, -4.0]]))
+    wrapped = rf.wrap(nn.Sequential(nn.Flatten(), layer), num_classes=2)
+    gradient, outputs = wrapped.loss_gradient(torch.zeros(2, 1, 1, 2), torch.tensor([0, 1]), cross_entropy)
+    assert torch.equal(gradient.flatten(1), torch.tensor([[1.0, -3.0], [-1.0, 3.0]]))
+    assert torch.equal(outputs, torch.zeros(2, 2))
+
+
+def test_what_a_wrapped_network_says_of_itself() -> None:
+    wrapped = rf.wrap(nn.Linear(4, 2), num_classes=2, bounds=(-1.0, 1.0), classes=["cat", "dog"])
+    assert isinstance(wrapped, Classifier)
+    assert (wrapped.num_classes, wrapped.classes, wrapped.bounds) == (2, ("cat", "dog"), (-1.0, 1.0))
+    assert (wrapped.info.spec, wrapped.info.weights, wrapped.info.parameters) == ("Linear", "given", 10)
+    assert wrapped.device == torch.device("cpu")
+
+
+def test_a_network_without_weights_has_a_device_too() -> None:
+    assert rf.wrap(nn.Flatten(), num_classes=4).device == torch.device("cpu")
+
+
+@pytest.mark.parametrize("classes", [[], ["cat"], ["cat", "dog", "cow"]])
+def test_class_names_must_number_the_outputs(classes: list[str]) -> None:
+    with pytest.raises(ModelError, match=f"name all 2 outputs, got {len(classes)} names"):
+        rf.wrap(nn.Linear(4, 2), num_classes=2, classes=classes)
+
+
+@pytest.mark.parametrize("std", [0.0, -1.0, float("nan"), [0.5, 0.0, 0.5]])
+def test_a_standard_deviation_must_be_positive(std: float | list[float]) -> None:
+    with pytest.raises(ModelError, match="std must be positive in every channel, got"):
+        rf.wrap(nn.Linear(4, 2), num_classes=2, std=std)
+
+
+def test_a_copy_of_the_network_is_the_takers_own(network: nn.Sequential) -> None:
+    x = torch.rand(4, 1, 6, 6)
+    wrapped = rf.wrap(network, num_classes=3)
+    before = wrapped.predict(x)
+    taken = wrapped.copy_network()
+    assert torch.equal(taken(x), before)
+    with torch.no_grad():
+        for parameter in taken.train().parameters():
+            parameter.zero_()
+    assert torch.equal(wrapped.predict(x), before)
+
+
+def test_a_variant_in_double_precision_leaves_the_original_in_single(network: nn.Sequential) -> None:
+    x = torch.rand(4, 1, 6, 6)
+    wrapped = rf.wrap(network, num_classes=3, mean=0.5, std=0.5)
+    double = wrapped.variant(torch.float64).predict(x.double())
+    single = wrapped.predict(x)
+    assert (double.dtype, single.dtype) == (torch.float64, torch.float32)
+    torch.testing.assert_close(double.float(), single)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"a": torch.tensor([1.0, 3.0])},
+        {"b": torch.tensor([1.0, 2.0])},
+        {"a": torch.tensor([[1.0, 2.0]])},
+        {"a": torch.tensor([1.0, 2.0]).double()},
+        {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([])},
+    ],
+)
+def test_other_weights_have_another_hash(other: dict[str, Tensor]) -> None:
+    def module(buffers: dict[str, Tensor]) -> nn.Module:
+        holder = nn.Module()
+        for name, value in buffers.items():
+            holder.register_buffer(name, value)
+        return holder
+
+    hashed = hash_weights(module({"a": torch.tensor([1.0, 2.0])}))
+    assert hash_weights(module({"a": torch.tensor([1.0, 2.0])})) == hashed
+    assert hash_weights(module(other)) != hashed
