@@ -1,0 +1,1 @@
+"""What an attack did, in integers that add, and the rates that follow from them."""

@@ -1,0 +1,183 @@
+"""What one attack did to one classifier over one data set, at one or more budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from robustbench_fgsm.errors import AGREE, DISAGREE
+from robustbench_fgsm.measure import health
+from robustbench_fgsm.measure.statistics import Rate
+from robustbench_fgsm.measure.tally import Tally, matrix_to_json, worst_class
+from robustbench_fgsm.models.classifier import ModelInfo
+from robustbench_fgsm.spec import AttackSpec
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One attack: settings and counts.
+
+    tallies: one for each budget, in order. stable: the same with exact gradients on the images that are saturated.
+    first_fooled: images right before that are fooled first at each budget of the ascending grid, and after these the
+    images that no budget fools.
+    """
+
+    model: ModelInfo
+    data: dict[str, Any]
+    attack: AttackSpec
+    tallies: tuple[Tally, ...]
+    stable: tuple[Tally, ...]
+    first_fooled: tuple[int, ...]
+    preflight_warnings: tuple[str, ...]
+    environment: dict[str, str | int]
+    seconds: float
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the labels."""
+        return tuple(self.data["classes"])
+
+    @property
+    def n(self) -> int:
+        """Images."""
+        return self.tallies[0].n
+
+    @property
+    def clean_accuracy(self) -> Rate:
+        """Right before the attack, over all images."""
+        return self.tallies[0].clean_accuracy
+
+    @property
+    def shows_stable(self) -> bool:
+        """Whether more than 1 % of the images are saturated, so that the stable rates stand beside the ordinary ones."""
+        first = self.tallies[0]
+        return self.attack.loss == "ce" and not self.attack.stable and first.saturated > health.NOTICEABLE * first.n
+
+    @property
+    def invalid_reasons(self) -> list[str]:
+        """Why the numbers must not be used."""
+        return health.invalid_reasons(self.tallies[0])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must know beside the numbers."""
+        cancels = self.attack.loss in ("ce", "log-probabilities") and not self.attack.stable
+        found = [warning for tally in self.tallies for warning in health.warnings(tally, cancels=cancels)]
+        return list(dict.fromkeys([*self.preflight_warnings, *found]))
+
+    @property
+    def exit_code(self) -> int:
+        """0 for a valid run, else 1."""
+        return DISAGREE if self.invalid_reasons else AGREE
+
+    @property
+    def area_under_curve(self) -> float | None:
+        """Mean robust accuracy over budgets from 0 to the largest, by trapezoids from the clean accuracy at 0.
+
+        None where no budget is above 0.
+        """
+        return area_under(self.attack.epsilons, self.tallies)
+
+    def first_epsilon(self, success_rate: float) -> float | None:
+        """The smallest budget of the grid whose attack success rate reaches the one given; None where none does."""
+        rates = (tally.attack_success_rate.value for tally in self.tallies)
+        return first_reaching(success_rate, self.attack.epsilons, rates)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document `rfgsm.evaluation/1`."""
+        first = self.tallies[0]
+        return {
+            "schema": "rfgsm.evaluation/1",
+            "status": "invalid" if self.invalid_reasons else "complete",
+            "exit_code": self.exit_code,
+            "invalid_reasons": self.invalid_reasons,
+            "warnings": self.warnings,
+            "model": self.model.to_dict(),
+            "data": self.data,
+            "attack": self.attack.to_dict(),
+            "n": self.n,
+            "bad": {"count": 0, "paths": []},
+            "clean": {"accuracy": self.clean_accuracy.to_dict(), "confusion": matrix_to_json(first.clean)},
+            "epsilons": [self._at(index) for index in range(len(self.tallies))],
+            "minimal_epsilon": self._minimal(),
+            "area_under_curve": self.area_under_curve,
+            "stable_area_under_curve": area_under(self.attack.epsilons, self.stable) if self.shows_stable else None,
+            "gradient": {
+                "zero_share": Rate(first.zero_gradient, self.n).to_dict(),
+                "nonfinite_share": Rate(first.nonfinite_gradient, self.n).to_dict(),
+                "saturated_share": Rate(first.saturated, self.n).to_dict(),
+            },
+            "environment": self.environment,
+            "seconds": {"total": self.seconds},
+        }
+
+    def _at(self, index: int) -> dict[str, Any]:
+        found = {"epsilon": self.attack.epsilons[index], **rates(self.tallies[index], self.classes)}
+        if self.shows_stable:
+            found["stable"] = rates(self.stable[index], self.classes)
+        return found
+
+    def _minimal(self) -> dict[str, Any]:
+        *fooled, never = self.first_fooled
+        grid = sorted(self.attack.epsilons)
+        return {
+            "n": sum(self.first_fooled),
+            "first_fooled": [{"epsilon": epsilon, "count": count} for epsilon, count in zip(grid, fooled, strict=True)],
+            "never": never,
+        }
+
+
+def area_under(epsilons: Sequence[float], tallies: Sequence[Tally]) -> float | None:
+    """Mean robust accuracy from 0 to the largest budget, by trapezoids, the clean accuracy at 0; None without any width."""
+    after = zip(epsilons, (tally.robust_accuracy.value for tally in tallies), strict=True)
+    rates = {0.0: tallies[0].clean_accuracy.value} | dict(after)
+    curve = sorted((epsilon, value) for epsilon, value in rates.items() if value is not None)
+    width = curve[-1][0] if curve else 0.0
+    if not width:
+        return None
+    pairs = pairwise(curve)
+    return sum((right - left) * (low + high) / 2 for (left, low), (right, high) in pairs) / width
+
+
+def first_reaching(least: float, epsilons: Iterable[float], rates: Iterable[float | None]) -> float | None:
+    """The smallest budget whose rate is at least that; None where none is. A rate of None, 0/0, reaches nothing."""
+    pairs = zip(epsilons, rates, strict=True)
+    return min((epsilon for epsilon, rate in pairs if rate is not None and rate >= least), default=None)
+
+
+def rates(tally: Tally, classes: Sequence[str]) -> dict[str, Any]:
+    """Every rate and matrix after the attack, and the worst class, as JSON knows them."""
+    per_class = tally.per_class(classes)
+    worst = worst_class(per_class)
+    hits = tally.target_hit_rate
+    return {
+        "robust_accuracy": tally.robust_accuracy.to_dict(),
+        "attack_success_rate": tally.attack_success_rate.to_dict(),
+        "flip_rate": tally.flip_rate.to_dict(),
+        "target_hit_rate": None if hits is None else hits.to_dict(),
+        "accuracy_drop": tally.accuracy_drop.to_dict(),
+        "leaked": tally.leaked,
+        "worst_class": None if worst is None else worst.label,
+        "confusion": matrix_to_json(tally.adversarial),
+        "transition": matrix_to_json(tally.transition),
+        "per_class": [result.to_dict() for result in per_class],
+    }
+
+
+def sweep_document(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+    """The document `rfgsm.sweep/1`: one evaluation for each targeting rule."""
+    documents = [evaluation.to_dict() for evaluation in evaluations]
+    reasons = [reason for document in documents for reason in document["invalid_reasons"]]
+    warnings = [warning for document in documents for warning in document["warnings"]]
+    return {
+        "schema": "rfgsm.sweep/1",
+        "status": "invalid" if reasons else "complete",
+        "exit_code": max(document["exit_code"] for document in documents),
+        "invalid_reasons": list(dict.fromkeys(reasons)),
+        "warnings": list(dict.fromkeys(warnings)),
+        "evaluations": documents,
+        "environment": documents[0]["environment"],
+        "seconds": {"total": documents[0]["seconds"]["total"]},
+    }

@@ -1,0 +1,108 @@
+"""What must hold of classifier and data before the first attack, checked on a few images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.attack.fgsm import check_batch
+from robustbench_fgsm.attack.losses import get_loss
+from robustbench_fgsm.data.dataset import Batch, Dataset
+from robustbench_fgsm.errors import DataError, ModelError, SettingError
+from robustbench_fgsm.measure.targets import targets_for
+from robustbench_fgsm.models.classifier import Classifier
+from robustbench_fgsm.spec import AttackSpec
+
+PROBE = 16
+
+
+def preflight(classifier: Classifier, data: Dataset, spec: AttackSpec) -> list[str]:
+    """Warnings of what is suspicious.
+
+    Raises DataError, ModelError or SettingError where model, data and attack do not fit each other.
+    """
+    get_loss(spec.loss, stable=spec.stable)
+    if len(data) == 0:
+        raise DataError(f"data must hold at least one image, got none in {data.name}")
+    if classifier.num_classes != len(data.classes):
+        raise DataError(
+            f"data must have the model's {classifier.num_classes} classes, got {len(data.classes)} in {data.name}"
+        )
+    if classifier.classes is not None and classifier.classes != data.classes:
+        ours, theirs = next((a, b) for a, b in zip(classifier.classes, data.classes, strict=True) if a != b)
+        raise DataError(f"data must list the model's classes in its order, got {theirs!r} where the model has {ours!r}")
+    batch = next(data.batches(0, PROBE, PROBE))
+    check_images(batch, classifier)
+    outputs = _probe(classifier, batch)
+    if outputs.shape != (len(batch), classifier.num_classes):
+        raise ModelError(
+            f"model must return logits ({len(batch)}, {classifier.num_classes}) for {len(batch)} images, got {tuple(outputs.shape)}"
+        )
+    targets_for(batch, spec.target, data.classes, spec.seed)
+    return check_outputs(outputs, spec.loss)
+
+
+def check_outputs(outputs: Tensor, loss: str) -> list[str]:
+    """Warnings where outputs (N, K) are not what the loss is meant for but serve it all the same.
+
+    Raises ModelError where they do not serve it: probabilities under `ce`, which would be a second softmax, and anything
+    but (log-)probabilities under the losses that are for these.
+    """
+    kind = kind_of_outputs(outputs)
+    if loss == "ce" and kind == "probabilities":
+        raise ModelError(
+            "model must return logits for loss ce, got probabilities (non-negative, each row sums to 1): "
+            "remove its softmax, or use --loss probabilities"
+        )
+    if loss in ("probabilities", "log-probabilities") and kind != loss:
+        raise ModelError(f"model must return {loss} for that loss, got {kind}: use --loss ce for logits")
+    if loss == "ce" and kind == "log-probabilities":
+        return ["the model returns log-probabilities, which loss ce takes for logits: the result is the same"]
+    return []
+
+
+def kind_of_outputs(outputs: Tensor, tolerance: float = 1e-4) -> str:
+    """`probabilities`, `log-probabilities` or `logits`, by whether all rows (N, K) are such."""
+    exact = outputs.double()
+    if bool((exact >= 0).all()) and bool(((exact.sum(1) - 1).abs() < tolerance).all()):
+        return "probabilities"
+    if bool((exact <= 0).all()) and bool((exact.logsumexp(1).abs() < tolerance).all()):
+        return "log-probabilities"
+    return "logits"
+
+
+def check_images(batch: Batch, classifier: Classifier) -> None:
+    """Raise DataError where images are not float within the classifier's bounds, or labels are not int64 in [0, K)."""
+    check_batch(batch.images, batch.labels, bounds=classifier.bounds)
+    if not bool(((batch.labels >= 0) & (batch.labels < classifier.num_classes)).all()):
+        raise DataError(
+            f"labels must lie in [0, {classifier.num_classes}), got {int(batch.labels.min())} to {int(batch.labels.max())}"
+        )
+
+
+def check_single(spec: AttackSpec) -> None:
+    """Raise SettingError for more than one budget."""
+    if len(spec.epsilons) != 1:
+        raise SettingError(f"this takes one epsilon, got {len(spec.epsilons)}: use sweep for several")
+
+
+def check_batch_size(batch_size: int | str) -> int:
+    """The number of images at a time, 128 for `auto`; raises SettingError for anything but `auto` or a positive integer."""
+    if batch_size == "auto":
+        return 128
+    if not str(batch_size).isdecimal() or int(batch_size) < 1:
+        raise SettingError(f"batch size must be auto or a positive integer, got {batch_size!r}: try 128")
+    return int(batch_size)
+
+
+def _probe(classifier: Classifier, batch: Batch) -> Tensor:
+    try:
+        outputs = classifier.predict(batch.images.to(classifier.device))
+    except RuntimeError as error:
+        shape = tuple(batch.images.shape[1:])
+        raise ModelError(
+            f"model must accept images of shape {shape}, but it failed on them: {str(error).splitlines()[0]}"
+        ) from error
+    if not isinstance(outputs, torch.Tensor):
+        raise ModelError(f"model must return a tensor of logits, got {type(outputs).__name__}")
+    return outputs

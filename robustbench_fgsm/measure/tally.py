@@ -1,0 +1,213 @@
+"""Integers that say what an attack did; they add over batches, processes and machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_fgsm.measure.statistics import Rate
+
+Counts = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What happened to each image of a batch: all (N,), integer classes or booleans.
+
+    targets is None for an untargeted attack. zero_gradient, nonfinite_gradient and saturated describe the gradient that
+    the attack followed.
+    """
+
+    labels: Counts
+    before: Counts
+    after: Counts
+    targets: Counts | None
+    zero_gradient: Flags
+    nonfinite_gradient: Flags
+    saturated: Flags
+
+    @property
+    def attacked(self) -> Flags:
+        """Images that the success rate speaks of: right before; targeted: neither of the target nor taken for it."""
+        if self.targets is None:
+            return np.equal(self.before, self.labels)
+        return np.not_equal(self.targets, self.labels) & np.not_equal(self.targets, self.before)
+
+    @property
+    def hits(self) -> Flags:
+        """Images now predicted as their target; none where the attack is untargeted."""
+        return np.zeros(len(self.labels), np.bool_) if self.targets is None else np.equal(self.after, self.targets)
+
+    @property
+    def fooled(self) -> Flags:
+        """Attacked images now predicted as something else, or as their target."""
+        return self.attacked & (self.after != self.labels if self.targets is None else self.hits)
+
+    @property
+    def leaked(self) -> Flags:
+        """Images wrong before and right after an untargeted attack (Kurakin et al. 2017, arXiv:1611.01236)."""
+        if self.targets is not None:
+            return np.zeros(len(self.labels), np.bool_)
+        return np.not_equal(self.before, self.labels) & np.equal(self.after, self.labels)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Counts of one attack at one budget over K classes.
+
+    clean, adversarial, transition: (K, K) confusion by label and prediction before, label and prediction after,
+    prediction before and after. attacked, fooled: (K,) by label, the denominator and numerator of the attack success
+    rate. The scalars count images.
+    """
+
+    clean: Counts
+    adversarial: Counts
+    transition: Counts
+    attacked: Counts
+    fooled: Counts
+    target_hits: int
+    leaked: int
+    zero_gradient: int
+    nonfinite_gradient: int
+    saturated: int
+    targeted: bool
+
+    @classmethod
+    def of(cls, outcomes: Outcomes, num_classes: int) -> Tally:
+        """Count one batch."""
+        labels, before, after = outcomes.labels, outcomes.before, outcomes.after
+        return cls(
+            clean=_confusion(labels, before, num_classes),
+            adversarial=_confusion(labels, after, num_classes),
+            transition=_confusion(before, after, num_classes),
+            attacked=np.bincount(labels[outcomes.attacked], minlength=num_classes),
+            fooled=np.bincount(labels[outcomes.fooled], minlength=num_classes),
+            target_hits=int(outcomes.hits.sum()),
+            leaked=int(outcomes.leaked.sum()),
+            zero_gradient=int(outcomes.zero_gradient.sum()),
+            nonfinite_gradient=int(outcomes.nonfinite_gradient.sum()),
+            saturated=int(outcomes.saturated.sum()),
+            targeted=outcomes.targets is not None,
+        )
+
+    @classmethod
+    def empty(cls, num_classes: int, *, targeted: bool) -> Tally:
+        """No images yet."""
+        square, line = np.zeros((num_classes, num_classes), np.int64), np.zeros(num_classes, np.int64)
+        return cls(square, square, square, line, line, 0, 0, 0, 0, 0, targeted)
+
+    def __add__(self, other: Tally) -> Tally:
+        """Counts of both; raises ValueError where one is targeted and the other is not."""
+        if self.targeted != other.targeted:
+            raise ValueError("a targeted and an untargeted tally do not add")
+        sums: dict[str, Any] = {
+            field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)
+        }
+        return Tally(**(sums | {"targeted": self.targeted}))
+
+    @property
+    def n(self) -> int:
+        """Images."""
+        return int(self.clean.sum())
+
+    @property
+    def clean_accuracy(self) -> Rate:
+        """Right before the attack, over all images."""
+        return Rate(_trace(self.clean), self.n)
+
+    @property
+    def robust_accuracy(self) -> Rate:
+        """Right after the attack, over all images."""
+        return Rate(_trace(self.adversarial), self.n)
+
+    @property
+    def attack_success_rate(self) -> Rate:
+        """Fooled, over images that were right before; targeted: now the target, over images not of it and not taken for it."""
+        return Rate(int(self.fooled.sum()), int(self.attacked.sum()))
+
+    @property
+    def flip_rate(self) -> Rate:
+        """Prediction changed, over all images: what ART reports as success."""
+        return Rate(self.n - _trace(self.transition), self.n)
+
+    @property
+    def target_hit_rate(self) -> Rate | None:
+        """Prediction equals the target, over all images; None for an untargeted attack."""
+        return Rate(self.target_hits, self.n) if self.targeted else None
+
+    @property
+    def accuracy_drop(self) -> Rate:
+        """1 - accuracy after / accuracy before: net loss over images that were right before, negative where accuracy rose."""
+        before = _trace(self.clean)
+        return Rate(before - _trace(self.adversarial), before)
+
+    def per_class(self, classes: Sequence[str]) -> list[ClassResult]:
+        """The same by label, in the order of the classes."""
+        return [self._class_result(label, name) for label, name in enumerate(classes)]
+
+    def _class_result(self, label: int, name: str) -> ClassResult:
+        n = int(self.clean[label].sum())
+        wrong = self.adversarial[label].copy()
+        wrong[label] = 0
+        return ClassResult(
+            label=label,
+            name=name,
+            n=n,
+            clean_correct=int(self.clean[label, label]),
+            robust_accuracy=Rate(int(self.adversarial[label, label]), n),
+            attack_success_rate=Rate(int(self.fooled[label]), int(self.attacked[label])),
+            most_common_wrong=int(wrong.argmax()) if wrong.any() else None,
+        )
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """One class: its images, how many were right before, how it fared, and the class most often mistaken for it after."""
+
+    label: int
+    name: str
+    n: int
+    clean_correct: int
+    robust_accuracy: Rate
+    attack_success_rate: Rate
+    most_common_wrong: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The class as JSON knows it."""
+        rates = {
+            "robust_accuracy": self.robust_accuracy.to_dict(),
+            "attack_success_rate": self.attack_success_rate.to_dict(),
+        }
+        return {field.name: getattr(self, field.name) for field in fields(self)} | rates
+
+
+def worst_class(results: Sequence[ClassResult]) -> ClassResult | None:
+    """The class with the lowest robust accuracy, the first of equals; None where no class has an image."""
+    present = [result for result in results if result.n]
+    return min(present, key=lambda result: result.robust_accuracy.value or 0.0) if present else None
+
+
+def _confusion(rows: Counts, columns: Counts, num_classes: int) -> Counts:
+    return np.bincount(rows * num_classes + columns, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def _trace(matrix: Counts) -> int:
+    return int(np.trace(matrix))
+
+
+def matrix_to_json(matrix: Counts, dense_up_to: int = 100) -> Any:
+    """A list of lists up to 100 classes, above it {shape, rows, columns, counts} of what is not zero."""
+    if len(matrix) <= dense_up_to:
+        return matrix.tolist()
+    rows, columns = matrix.nonzero()
+    return {
+        "shape": list(matrix.shape),
+        "rows": rows.tolist(),
+        "columns": columns.tolist(),
+        "counts": matrix[rows, columns].tolist(),
+    }

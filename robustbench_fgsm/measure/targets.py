@@ -1,0 +1,50 @@
+"""The class that each image is driven to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.attack.gradient import Labels
+from robustbench_fgsm.data.dataset import Batch
+from robustbench_fgsm.errors import SettingError, did_you_mean
+from robustbench_fgsm.spec import TargetRule
+
+
+def targets_for(batch: Batch, rule: TargetRule, classes: Sequence[str], seed: int) -> Labels:
+    """What the attack is given as y: the labels untargeted, else the target of each image (N,).
+
+    A least likely class (Kurakin et al. 2017, arXiv:1611.01236) is known only with the outputs: it comes as a rule on
+    them. A random target is drawn from (seed, image id), evenly from the classes other than the label.
+
+    Raises SettingError for an unknown class name, and for a random target or a shift that no other class could meet.
+    """
+    count = len(classes)
+    if rule.kind == "none":
+        return batch.labels
+    if rule.kind == "least-likely":
+        return least_likely
+    if rule.kind == "class":
+        if rule.name not in classes:
+            raise SettingError(
+                f"targeted class must be one of the model's, got {rule.name!r}: {did_you_mean(rule.name, classes)}"
+            )
+        return torch.full_like(batch.labels, list(classes).index(rule.name))
+    if rule.kind == "shift":
+        if rule.shift % count == 0:
+            raise SettingError(
+                f"targeted shift must not be a multiple of the {count} classes, got {rule.shift}: it would aim at the label"
+            )
+        return (batch.labels + rule.shift) % count
+    if count < 2:
+        raise SettingError("a random target needs at least 2 classes, got 1")
+    shifts = [int(np.random.default_rng([seed, int(id_)]).integers(1, count)) for id_ in batch.ids]
+    return (batch.labels + torch.tensor(shifts, dtype=torch.int64)) % count
+
+
+def least_likely(outputs: Tensor) -> Tensor:
+    """The class with the smallest output (N,)."""
+    return outputs.argmin(1)
