@@ -1,0 +1,1 @@
+"""Whether two implementations agree, and where they do not."""

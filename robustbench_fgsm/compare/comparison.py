@@ -1,0 +1,169 @@
+"""Our FGSM and other implementations over one classifier and one data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from robustbench_fgsm.compare.agreement import Agreement
+from robustbench_fgsm.errors import AGREE, DISAGREE
+from robustbench_fgsm.measure import health
+from robustbench_fgsm.measure.statistics import Rate
+from robustbench_fgsm.measure.tally import Tally, matrix_to_json
+from robustbench_fgsm.models.classifier import ModelInfo
+from robustbench_fgsm.spec import AttackSpec
+
+Verdict = Literal["agree", "disagree"]
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """attack: images to adversarial images. job: predictions before, attack, predictions after."""
+
+    attack: float = 0.0
+    job: float = 0.0
+
+    def __add__(self, other: Seconds) -> Seconds:
+        return Seconds(self.attack + other.attack, self.job + other.job)
+
+    def to_dict(self) -> dict[str, float]:
+        """Both, as JSON knows them."""
+        return {"attack": self.attack, "job": self.job}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One implementation's counts and time."""
+
+    tally: Tally
+    seconds: Seconds
+
+    def __add__(self, other: Side) -> Side:
+        return Side(self.tally + other.tally, self.seconds + other.seconds)
+
+    def to_dict(self, classes: tuple[str, ...]) -> dict[str, Any]:
+        """The side as JSON knows it."""
+        tally = self.tally
+        return {
+            "clean_accuracy": tally.clean_accuracy.to_dict(),
+            "robust_accuracy": tally.robust_accuracy.to_dict(),
+            "attack_success_rate": tally.attack_success_rate.to_dict(),
+            "clean_confusion": matrix_to_json(tally.clean),
+            "confusion": matrix_to_json(tally.adversarial),
+            "per_class": [result.to_dict() for result in tally.per_class(classes)],
+            "seconds": self.seconds.to_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class ReferenceResult:
+    """Another library beside ours; reasons say why they disagree and are empty where they agree."""
+
+    name: str
+    version: str
+    side: Side
+    agreement: Agreement
+    reasons: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """`agree` where there is no reason against it."""
+        return "disagree" if self.reasons else "agree"
+
+    def to_dict(self, classes: tuple[str, ...], ours: Seconds) -> dict[str, Any]:
+        """The reference as JSON knows it."""
+        found = self.agreement
+        return {
+            "name": self.name,
+            "version": self.version,
+            "verdict": self.verdict,
+            "max_abs_difference": found.max_abs_difference,
+            "pixels": found.pixels,
+            "pixels_differing": found.pixels_differing,
+            "pixels_explained": found.pixels_explained,
+            "pixels_tied": found.pixels_tied,
+            "images_differing": found.images_differing,
+            "images_subnormal": found.images_subnormal,
+            "predictions_agree": found.predictions_agree,
+            **self.side.to_dict(classes),
+            "speedup": self.side.seconds.job / ours.job,
+            "reasons": list(self.reasons),
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found: our side, each reference's, and the verdict."""
+
+    model: ModelInfo
+    data: dict[str, Any]
+    attack: AttackSpec
+    ours: Side
+    references: tuple[ReferenceResult, ...]
+    preflight_warnings: tuple[str, ...]
+    environment: dict[str, str | int]
+    seconds: float
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the labels."""
+        return tuple(self.data["classes"])
+
+    @property
+    def epsilon(self) -> float:
+        """The one budget."""
+        return self.attack.epsilons[0]
+
+    @property
+    def verdict(self) -> Verdict:
+        """`agree` where every reference agrees."""
+        return "disagree" if any(reference.reasons for reference in self.references) else "agree"
+
+    @property
+    def invalid_reasons(self) -> list[str]:
+        """Why the numbers must not be used."""
+        return health.invalid_reasons(self.ours.tally)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must know beside the numbers."""
+        found = [*self.preflight_warnings, *health.warnings(self.ours.tally)]
+        for reference in self.references:
+            if reference.agreement.images_subnormal:
+                share = Rate(reference.agreement.images_subnormal, reference.agreement.images)
+                found.append(
+                    f"{reference.name}: its float32 norm of the gradient underflows on {share} of {share.n:,} images, "
+                    "where ours is right by float64"
+                )
+        return found
+
+    @property
+    def exit_code(self) -> int:
+        """0 where all agree and the run is valid, else 1."""
+        return DISAGREE if self.verdict == "disagree" or self.invalid_reasons else AGREE
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document `rfgsm.comparison/1`."""
+        tally = self.ours.tally
+        return {
+            "schema": "rfgsm.comparison/1",
+            "status": "invalid" if self.invalid_reasons else "complete",
+            "exit_code": self.exit_code,
+            "verdict": self.verdict,
+            "invalid_reasons": self.invalid_reasons,
+            "warnings": self.warnings,
+            "model": self.model.to_dict(),
+            "data": self.data,
+            "attack": self.attack.to_dict() | {"epsilon": self.epsilon},
+            "n": tally.n,
+            "ours": self.ours.to_dict(self.classes),
+            "references": [reference.to_dict(self.classes, self.ours.seconds) for reference in self.references],
+            "candidate": None,
+            "gradient": {
+                "zero_share": Rate(tally.zero_gradient, tally.n).to_dict(),
+                "saturated_share": Rate(tally.saturated, tally.n).to_dict(),
+                "nonfinite_share": Rate(tally.nonfinite_gradient, tally.n).to_dict(),
+            },
+            "environment": self.environment,
+            "seconds": {"total": self.seconds},
+        }

@@ -1,0 +1,98 @@
+"""What our own gradients say about a pixel on which two implementations differ."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.attack.direction import steepest_direction
+from robustbench_fgsm.attack.gradient import loss_gradient
+from robustbench_fgsm.attack.losses import get_loss
+from robustbench_fgsm.attack.step import step
+from robustbench_fgsm.measure.attacks import AttackedBatch
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.spec import AttackSpec
+
+DITHER = 1e-6
+
+
+class Explanation:
+    """Gradients of the same classifier in float64, in channels-last, and beside a dithered image; made when first needed.
+
+    A classifier that offers none of them explains no difference but on pixels whose gradient is exactly zero.
+    different_execution: whether the other side ran in another memory layout, framework or device; only then do ties count.
+    """
+
+    def __init__(self, classifier: Classifier, spec: AttackSpec, *, different_execution: bool) -> None:
+        self._classifier = classifier
+        self._spec = spec
+        self._different_execution = different_execution
+
+    @property
+    def norm(self) -> float:
+        """The norm of the attack."""
+        return self._spec.norm
+
+    @property
+    def epsilon(self) -> float:
+        """The budget of the attack."""
+        return self._spec.epsilons[0]
+
+    @cached_property
+    def _double(self) -> TorchClassifier | None:
+        return self._classifier.variant(torch.float64) if isinstance(self._classifier, TorchClassifier) else None
+
+    @cached_property
+    def _channels_last(self) -> TorchClassifier | None:
+        return (
+            self._classifier.variant(memory_format=torch.channels_last)
+            if isinstance(self._classifier, TorchClassifier)
+            else None
+        )
+
+    def rounding(self, attacked: AttackedBatch, rows: Tensor) -> Tensor:
+        """Pixels of the images in rows (N,) whose sign depends on how the gradient is rounded: (R, C, H, W) bool."""
+        computed = attacked.ascent.direction[rows]
+        if self._double is None or self._channels_last is None:
+            return (computed == 0).cpu()
+        x, aim = attacked.ascent.x[rows], attacked.aim[rows]
+        unsure = self._direction(self._double, x.double(), aim).sign() != computed
+        unsure |= self._direction(self._channels_last, x.contiguous(memory_format=torch.channels_last), aim) != computed
+        return unsure.cpu()
+
+    def ties(self, attacked: AttackedBatch, rows: Tensor) -> Tensor:
+        """Pixels of the images in rows (N,) whose sign a dither changes: (R, C, H, W) bool; none where both sides ran alike."""
+        computed = attacked.ascent.direction[rows]
+        if not self._different_execution:
+            return torch.zeros_like(computed, dtype=torch.bool).cpu()
+        x = attacked.ascent.x[rows]
+        dither = torch.empty_like(x).uniform_(-DITHER, DITHER, generator=torch.Generator(x.device).manual_seed(0))
+        return (self._direction(self._classifier, x + dither, attacked.aim[rows]) != computed).cpu()
+
+    def subnormal(self, attacked: AttackedBatch, rows: Tensor, ours: Tensor) -> Tensor:
+        """Images in rows (N,) whose difference is the other side's underflow: (R,) bool.
+
+        So it is where the powers that make up the gradient's dual norm are, on average, below the smallest normal
+        float32, and our own image is the right one by float64 arithmetic on the same gradient.
+        """
+        none = torch.zeros(int(rows.sum()), dtype=torch.bool)
+        if self.norm in (1, math.inf) or not rows.any():
+            return none
+        x = attacked.ascent.x[rows]
+        gradient, _ = loss_gradient(self._classifier, x, attacked.aim[rows], get_loss(self._spec.loss))
+        x, gradient = x.double(), gradient.double()
+        dual = self.norm / (self.norm - 1)
+        underflows = gradient.flatten(1).abs().pow(dual).mean(1) < torch.finfo(torch.float32).tiny
+        uphill = steepest_direction(-gradient if attacked.targeted else gradient, self.norm)
+        exact = step(
+            x, uphill, torch.tensor(self.epsilon, dtype=x.dtype, device=x.device), self.norm, self._spec.bounds
+        )
+        right = (exact.cpu() - ours[rows.cpu()]).abs().flatten(1).amax(1) <= DITHER
+        return underflows.cpu() & right
+
+    def _direction(self, classifier: Classifier, x: Tensor, aim: Tensor) -> Tensor:
+        gradient, _ = loss_gradient(classifier, x, aim, get_loss(self._spec.loss))
+        return steepest_direction(-gradient if self._spec.target.targeted else gradient, self.norm)

@@ -1,0 +1,116 @@
+"""ART's FastGradientMethod behind our signature."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from robustbench_fgsm.attack.step import Epsilon
+from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.models.art import import_art
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, AttackSpec, Bounds, parse_norm
+
+
+class ArtReference:
+    """ART's attack over its own PyTorchClassifier, on its own copy of the network.
+
+    Its loss is the *summed* cross-entropy: ART's habit of averaging divides every gradient by the batch size, which
+    rounds, and flips the sign of a gradient near zero unless the batch size is a power of two. clip_values are the
+    bounds, and its own preprocessing is off, since the network normalises inside.
+    """
+
+    name = "art"
+    different_execution = False
+
+    def __init__(
+        self,
+        network: nn.Module,
+        num_classes: int,
+        *,
+        norm: float,
+        targeted: bool,
+        bounds: Bounds | None,
+        batch_size: int,
+        device: torch.device,
+    ) -> None:
+        import_art()
+        import art
+        from art.estimators.classification import PyTorchClassifier
+
+        self.version: str = art.__version__
+        self._batch_size = batch_size
+        self._settings = {"norm": "inf" if norm == math.inf else norm, "targeted": targeted, "batch_size": batch_size}
+        self._estimator = PyTorchClassifier(
+            network,
+            loss=nn.CrossEntropyLoss(reduction="sum"),
+            input_shape=(),  # recorded by ART, never read
+            nb_classes=num_classes,
+            clip_values=bounds,
+            preprocessing=None,
+            device_type="cpu" if device.type == "cpu" else "gpu",
+        )
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Outputs (N, K) by ART's own `predict`, its batch size made ours."""
+        return torch.from_numpy(self._estimator.predict(x.cpu().numpy(), batch_size=self._batch_size))
+
+    def fgsm(self, x: Tensor, y: Tensor | None, epsilon: Epsilon) -> Tensor:
+        """Adversarial images by ART's `generate`; y: labels (N,), targets, or None for ART's own predictions."""
+        from art.attacks.evasion import FastGradientMethod
+
+        eps: Any = epsilon
+        if isinstance(epsilon, Tensor):
+            eps = epsilon.cpu().numpy()
+            eps = eps.reshape(-1, *[1] * (x.ndim - 1)) if eps.ndim == 1 else eps
+        eps_step = (
+            np.ones_like(eps) if isinstance(eps, np.ndarray) else 1.0
+        )  # read only for the minimal budget, never zero
+        attack = FastGradientMethod(self._estimator, eps=eps, eps_step=eps_step, **self._settings)
+        return torch.from_numpy(attack.generate(x.cpu().numpy(), None if y is None else y.cpu().numpy()))
+
+
+def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> ArtReference:
+    """ART set to agree with an attack of ours; raises ModelError for a classifier that is not a PyTorch network."""
+    if not isinstance(classifier, TorchClassifier):
+        raise ModelError(f"the art reference needs a PyTorch network, got {type(classifier).__name__}")
+    return ArtReference(
+        classifier.copy_network().requires_grad_(True),  # as a user of ART has it
+        classifier.num_classes,
+        norm=spec.norm,
+        targeted=spec.target.targeted,
+        bounds=spec.bounds,
+        batch_size=batch_size,
+        device=classifier.device,
+    )
+
+
+def fgsm(
+    model: nn.Module | TorchClassifier,
+    x: Tensor,
+    y: Tensor | None = None,
+    epsilon: Epsilon = DEFAULT_EPSILON,
+    *,
+    norm: str | float = "inf",
+    targeted: bool = False,
+    bounds: Bounds | None = PIXEL_BOUNDS,
+) -> Tensor:
+    """ART's adversarial images, with the arguments of our own `fgsm`; the model is copied and left alone."""
+    network = model.copy_network() if isinstance(model, TorchClassifier) else copy.deepcopy(model)
+    with torch.no_grad():
+        num_classes = network.eval()(x[:1]).shape[1]
+    reference = ArtReference(
+        network,
+        num_classes,
+        norm=parse_norm(norm),
+        targeted=targeted,
+        bounds=bounds,
+        batch_size=max(len(x), 1),
+        device=x.device,
+    )
+    return reference.fgsm(x, y, epsilon)
