@@ -1,0 +1,77 @@
+"""`rfgsm list`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+
+from robustbench_fgsm.cli import options
+
+
+class What(StrEnum):
+    """What can be listed."""
+
+    models = "models"
+    data = "data"
+    references = "references"
+
+
+def list_command(
+    what: Annotated[What, typer.Argument(help="What to list.", show_default=False)],
+    json: options.Json = False,
+    debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
+) -> int:
+    """List what can be named: models, data sets or references.
+
+    Example: rfgsm list models
+    """
+    from robustbench_fgsm.cli.output import write_result
+
+    rows = {What.models: _models, What.data: _data, What.references: _references}[what]()
+    write_result({"schema": "rfgsm.list/1", what.value: rows}, lambda _: _table(rows), as_json=json)
+    return 0
+
+
+def _models() -> list[dict[str, Any]]:
+    from robustbench_fgsm.models.bundled import DATA, cards
+
+    keys = ("name", "weights", "parameters", "clean_accuracy")
+    return [{key: card[key] for key in keys} | {"data": DATA} for card in cards()]
+
+
+def _data() -> list[dict[str, Any]]:
+    from robustbench_fgsm.data.load import SOURCES
+
+    sets = {name: load() for name, load in SOURCES.items()}
+    return [{"name": name, "images": len(images), "classes": len(images.classes)} for name, images in sets.items()]
+
+
+def _references() -> list[dict[str, Any]]:
+    from importlib.metadata import version
+
+    from robustbench_fgsm.reference import REFERENCES
+
+    return [{"name": name, "package": package, "version": version(package)} for name, package in REFERENCES.items()]
+
+
+def _table(rows: list[dict[str, Any]]) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for key in rows[0]:
+        table.add_column(Text(key.replace("_", " ")))
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row.values()))
+    return table
+
+
+def _cell(value: Any) -> str:
+    from robustbench_fgsm.report.terminal import rate_text
+
+    if isinstance(value, dict):
+        return f"{rate_text(value)} n={value['n']:,}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

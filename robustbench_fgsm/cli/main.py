@@ -1,0 +1,63 @@
+"""The program `rfgsm`: its commands, and what becomes of an error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from robustbench_fgsm.cli import compare, listing
+from robustbench_fgsm.errors import INTERRUPTED, RfgsmError
+
+app = typer.Typer(
+    name="rfgsm",
+    help="How easily does FGSM fool a classifier, class by class, and is an FGSM implementation right?",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("compare")(compare.compare_command)
+app.command("list")(listing.list_command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import robustbench_fgsm
+
+        typer.echo(f"rfgsm {robustbench_fgsm.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run the program and exit with its code; the docs list what each code means."""
+    words = sys.argv[1:] if args is None else args
+    try:
+        code = app(words, prog_name="rfgsm", standalone_mode=False)
+    except (RfgsmError, typer.TyperException) as error:
+        if "--debug" in words:
+            raise
+        _complain(error.format_message() if isinstance(error, typer.TyperException) else str(error))
+        code = error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("interrupted")
+        code = INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code or 0)
+
+
+def _complain(message: str) -> None:
+    if message:  # without arguments the help stands on its own
+        typer.echo(f"rfgsm: {' '.join(message.split())}", err=True)

@@ -1,0 +1,40 @@
+"""Options that commands share, each declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[str, typer.Option("--model", help="Classifier: a name of `rfgsm list models`.", show_default=False)]
+Weights = Annotated[str, typer.Option("--weights", help="auto, standard, none, or a safetensors file.")]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        help="Data set: a name of `rfgsm list data`.  [default: fashion-mnist for bundled models]",
+        show_default=False,
+    ),
+]
+Limit = Annotated[int | None, typer.Option("--limit", help="Only the first so many images.", show_default="all")]
+BatchSize = Annotated[str, typer.Option("--batch-size", help="Images at a time, or auto.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
+Eps = Annotated[str, typer.Option("--eps", help="Budget in pixel space, where images lie in [0, 1]: 8/255 or 0.03.")]
+Norm = Annotated[str, typer.Option("--norm", help="inf, 1, 2, or any real p >= 1.")]
+Targeted = Annotated[
+    str, typer.Option("--targeted", metavar="RULE", help="none, next, shift:2, random, least-likely or class:NAME.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of random targets.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Keep settings and result there; the same command returns it again.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes on standard error.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
