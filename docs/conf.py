@@ -1,0 +1,126 @@
+"""Sphinx configuration: `sphinx-build -W docs docs/_build/html`, with the package installed and without the network.
+
+Tables of options and of bundled weights are made here, from the program and from the model cards, so that they are
+never out of date. Formulas become MathML, which browsers draw without a script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+from importlib.metadata import version as installed_version
+from inspect import Parameter, signature
+from typing import Any, get_args, get_type_hints
+
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+from typer.models import OptionInfo
+
+from robustbench_fgsm.cli.compare import compare_command
+from robustbench_fgsm.cli.listing import list_command
+from robustbench_fgsm.models.bundled import cards
+from robustbench_fgsm.report.terminal import rate_text
+
+project = "robustbench_fgsm"
+copyright = "2026, the robustbench_fgsm maintainers"
+release = version = installed_version("robustbench-fgsm")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"{project} {release}"
+html_math_renderer = "mathml"
+default_role = "code"
+myst_enable_extensions = ["dollarmath", "substitution"]
+myst_heading_anchors = 3
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints_format = "short"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows))
+
+
+def options(command: Callable[..., int]) -> str:
+    """The parameters of one command, as the program itself declares them."""
+    hints = get_type_hints(command, include_extras=True)
+    rows = (_option(parameter, *get_args(hints[name])) for name, parameter in signature(command).parameters.items())
+    return table(["option", "takes", "default", "meaning"], rows)
+
+
+def _option(parameter: Parameter, kind: Any, declared: Any) -> tuple[str, str, str, str]:
+    option = isinstance(declared, OptionInfo)
+    name = f"--{parameter.name.replace('_', '-')}" if option else parameter.name.upper()
+    shown = declared.show_default if isinstance(declared.show_default, str) else parameter.default
+    default = "required" if shown is Parameter.empty else "" if shown is None or shown is False else f"`{shown}`"
+    return f"`{name}`", "" if kind is bool else declared.metavar or _values_of(kind), default, declared.help
+
+
+def _values_of(kind: Any) -> str:
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return ", ".join(f"`{value}`" for value in kind)
+    return "integer" if int in (kind, *get_args(kind)) else "text"
+
+
+def weights_results() -> str:
+    """What the bundled weights reach."""
+    header = ["model", "weights", "parameters", "clean accuracy, per cent [95 % interval]", "n"]
+    return table(header, map(_result, cards()))
+
+
+def _result(card: dict[str, Any]) -> tuple[str, ...]:
+    accuracy = card["clean_accuracy"]
+    return (
+        f"`{card['name']}`",
+        f"`{card['weights']}`",
+        f"{card['parameters']:,}",
+        rate_text(accuracy),
+        f"{accuracy['n']:,}",
+    )
+
+
+def weights_recipes() -> str:
+    """How they were trained."""
+    columns = ("optimizer", "peak_rate", "schedule", "weight_decay", "batch_size", "epochs", "augment", "seed")
+    inputs = ("mean", "std", "channels")
+    header = ["model", *(name.replace("_", " ") for name in columns + inputs)]
+    return table(header, ([f"`{card['name']}`", *_values(card["recipe"], columns + inputs)] for card in cards()))
+
+
+def _values(recipe: dict[str, Any], names: Iterable[str]) -> list[str]:
+    words = {True: "yes", False: "no"}
+    return [words[value] if isinstance(value := recipe[name], bool) else f"{value}" for name in names]
+
+
+def weights_files() -> str:
+    """The files and their hashes."""
+    return table(["file", "sha256"], ((f"`{card['file']}`", f"`{card['sha256']}`") for card in cards()))
+
+
+myst_substitutions = {
+    "compare_options": options(compare_command),
+    "list_options": options(list_command),
+    "weights_results": weights_results(),
+    "weights_recipes": weights_recipes(),
+    "weights_files": weights_files(),
+}
+
+
+def inline_math(translator: Any, node: nodes.math) -> None:
+    """Write a formula within a line."""
+    translator.body.append(tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def block_math(translator: Any, node: nodes.math_block) -> None:
+    """Write a formula that stands alone."""
+    translator.body.append(tex2mathml(node.astext()).replace("<math ", '<math display="block" ', 1))
+    raise nodes.SkipNode
+
+
+def setup(sphinx: Sphinx) -> None:
+    """Called by Sphinx."""
+    sphinx.add_html_math_renderer("mathml", inline_renderers=(inline_math, None), block_renderers=(block_math, None))

@@ -1,0 +1,156 @@
+"""What the documentation shows works, what it links to exists, and what it lists is complete."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import runpy
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.cli.main import app, main
+from robustbench_fgsm.models.bundled import FOLDER
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SETUP = ["pip install . && rfgsm compare --model resnet18", "pip install -e '.[test]' && pytest"]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+IN_CODE = re.compile(r"`([^`\n]+)`")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A command as a page shows it, and the error that the page shows below it, if any."""
+
+    page: Path
+    arguments: tuple[str, ...]
+    error: str
+
+    def __str__(self) -> str:
+        return f"{name(self.page)}: {shlex.join(self.arguments)}"
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    return [text for language, text in BLOCK.findall(page.read_text(encoding="utf-8")) if language in languages]
+
+
+def shown_on(page: Path) -> Iterator[Shown]:
+    for block in blocks(page, "sh", "console", "bash", "shell"):
+        lines = [*block.splitlines(), ""]
+        for line, following in itertools.pairwise(lines):
+            words = list(shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars=True))
+            if "rfgsm" in words and not line.startswith("rfgsm: "):
+                tail = words[words.index("rfgsm") + 1 :]
+                end = next((at for at, word in enumerate(tail) if set(word) <= set("|&;<>")), len(tail))
+                yield Shown(page, tuple(tail[:end]), following if following.startswith("rfgsm: ") else "")
+
+
+COMMANDS = [shown for page in PAGES for shown in shown_on(page)]
+
+
+def options_of(command: str) -> list[str]:
+    group: Any = typer.main.get_command(app)
+    return [parameter.opts[0] for parameter in group.commands[command].params if parameter.opts[0].startswith("--")]
+
+
+def keys_of(document: object) -> set[str]:
+    if isinstance(document, dict):
+        return set(document).union(*map(keys_of, document.values()))
+    return set().union(*map(keys_of, document)) if isinstance(document, list) else set()
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_holds_the_two_set_up_commands_and_no_other() -> None:
+    assert [line for block in blocks(ROOT / "README.md", "sh") for line in block.splitlines()] == SETUP
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)
+def test_python_blocks_run_one_after_the_other(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": "__page__"}
+    for block in blocks(page, "python"):
+        exec(compile(block, name(page), "exec"), namespace)  # the block is ours, and running it is the test
+
+
+@pytest.mark.parametrize("shown", COMMANDS, ids=str)
+def test_a_command_parses(shown: Shown) -> None:
+    typer.main.get_command(app).make_context("rfgsm", list(shown.arguments), resilient_parsing=False).close()
+    if shown.arguments[0] in ("compare", "list"):
+        group: Any = typer.main.get_command(app)
+        group.commands[shown.arguments[0]].make_context(shown.arguments[0], list(shown.arguments[1:])).close()
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("shown", COMMANDS, ids=str)
+def test_a_command_does_what_the_page_says(
+    shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copyfile(FOLDER / "smallcnn-fashion-mnist-standard.safetensors", "mine.safetensors")
+    small = ["--limit", "64"] if shown.arguments[0] == "compare" else []
+    with pytest.raises(SystemExit) as done:
+        main([*shown.arguments, *small])
+    printed = capsys.readouterr()
+    assert done.value.code == (2 if shown.error else 0), printed.err
+    if shown.error:
+        assert printed.err == f"{shown.error}\n"
+    elif "--json" in shown.arguments:
+        json.loads(printed.out)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for path, anchor in LINK.findall(text):
+        if "://" not in path:
+            target = (page.parent / path).resolve() if path else page
+            assert target.exists(), path
+            assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
+
+
+def test_the_reference_lists_every_public_name() -> None:
+    page = (ROOT / "docs/reference/api.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\.\. (?:auto\w+:: robustbench_fgsm\.|py:data:: )(\w+)", page, re.MULTILINE))
+    assert documented == set(rf.__all__)
+
+
+def test_the_how_to_lists_every_option_of_compare() -> None:
+    page = (ROOT / "docs/howto/compare.md").read_text(encoding="utf-8")
+    listed = {code.split()[0] for code in IN_CODE.findall(page)}
+    assert set(options_of("compare")) <= listed | {"--help"}
+
+
+@pytest.mark.reference
+def test_the_reference_lists_every_key_of_the_document() -> None:
+    document = rf.compare(rf.load_classifier("mlp300"), rf.load_data("fashion-mnist", limit=8)).to_dict()
+    listed = set(IN_CODE.findall((ROOT / "docs/reference/json.md").read_text(encoding="utf-8")))
+    assert keys_of(document) <= listed
+
+
+@pytest.mark.reference
+def test_the_library_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "examples/compare_library.py"), run_name="__main__")
+    printed = capsys.readouterr().out.splitlines()
+    assert "ours and ART: agree" in printed
+    assert len(printed) == 3 + len(rf.load_data("fashion-mnist", limit=1).classes)
