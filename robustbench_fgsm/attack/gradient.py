@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.attack.losses import Loss
+from robustbench_fgsm.errors import ModelError
 
 Labels = Tensor | Callable[[Tensor], Tensor]
 """Class indices (N,), or a rule that reads them off the outputs (N, K), so that one forward pass serves both."""
@@ -27,7 +28,12 @@ class HasLossGradient(Protocol):
 
 
 def two_logits(outputs: Tensor) -> Tensor:
-    """Outputs (N, K) as they are; one logit of the second of two classes, (N,) or (N, 1), as the two logits (0, z)."""
+    """Outputs (N, K) as they are; one logit of the second of two classes, (N,) or (N, 1), as the two logits (0, z).
+
+    Raises ModelError for anything but a tensor.
+    """
+    if not isinstance(outputs, Tensor):
+        raise ModelError(f"model must return a tensor of logits, got {type(outputs).__name__}: return its logits alone")
     if outputs.ndim > 1 and outputs.shape[1] > 1:
         return outputs
     logit = outputs.reshape(-1, 1)

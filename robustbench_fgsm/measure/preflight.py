@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.fgsm import check_batch
@@ -97,12 +96,9 @@ def check_batch_size(batch_size: int | str) -> int:
 
 def _probe(classifier: Classifier, batch: Batch) -> Tensor:
     try:
-        outputs = classifier.predict(batch.images.to(classifier.device))
+        return classifier.predict(batch.images.to(classifier.device))
     except RuntimeError as error:
         shape = tuple(batch.images.shape[1:])
         raise ModelError(
             f"model must accept images of shape {shape}, but it failed on them: {str(error).splitlines()[0]}"
         ) from error
-    if not isinstance(outputs, torch.Tensor):
-        raise ModelError(f"model must return a tensor of logits, got {type(outputs).__name__}")
-    return outputs

@@ -1,0 +1,55 @@
+"""What a tally says against its own numbers: nothing, up to the share that matters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from robustbench_fgsm.measure.health import invalid_reasons, warnings
+from robustbench_fgsm.measure.tally import Tally
+
+
+def tally(*, right_before: int = 900, right_after: int = 500, targeted: bool = False, **counts: int) -> Tally:
+    """A thousand images of two classes."""
+    before = np.array([[right_before, 1_000 - right_before], [0, 0]])
+    after = np.array([[right_after, 1_000 - right_after], [0, 0]])
+    return replace(Tally.empty(2, targeted=targeted), clean=before, adversarial=after, **counts)
+
+
+def test_a_sound_tally_says_nothing() -> None:
+    assert invalid_reasons(tally()) == []
+    assert warnings(tally()) == []
+
+
+def test_an_empty_tally_says_nothing() -> None:
+    empty = Tally.empty(2, targeted=False)
+    assert invalid_reasons(empty) == warnings(empty) == []
+
+
+def test_one_gradient_that_is_not_finite_makes_the_run_invalid() -> None:
+    (reason,) = invalid_reasons(tally(nonfinite_gradient=1))
+    assert reason.startswith("1 of 1,000 images have a gradient that is not finite")
+
+
+@pytest.mark.parametrize(("count", "name"), [("zero_gradient", "gradient masking"), ("saturated", "saturation")])
+def test_more_than_one_in_a_hundred_is_warned_of(count: str, name: str) -> None:
+    assert warnings(tally(**{count: 10})) == []
+    (warning,) = warnings(tally(**{count: 11}))
+    assert warning.startswith(f"{name}: 1.1% [")
+    assert "of 1,000 images" in warning
+
+
+def test_accuracy_that_rose_is_warned_of() -> None:
+    (warning,) = warnings(tally(right_before=500, right_after=501))
+    assert warning.startswith("accuracy rose under attack, from 50.0% [")
+
+
+def test_accuracy_may_stay_or_rise_under_a_targeted_attack() -> None:
+    assert warnings(tally(right_before=500, right_after=500)) == []
+    assert warnings(tally(right_before=500, right_after=900, targeted=True)) == []
+
+
+def test_all_that_is_wrong_is_said() -> None:
+    assert len(warnings(tally(right_before=100, right_after=200, zero_gradient=500, saturated=500))) == 3

@@ -1,0 +1,26 @@
+"""A share, its interval, and what there is where there is neither."""
+
+from __future__ import annotations
+
+import pytest
+from scipy.stats import norm
+
+from robustbench_fgsm.measure.statistics import Rate
+
+
+@pytest.mark.parametrize(("count", "n"), [(0, 10), (10, 10), (3, 7), (9258, 10000)])
+def test_wilson_by_its_formula(count: int, n: int) -> None:
+    z, p = norm.ppf(0.975), count / n
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
+    assert Rate(count, n).interval == pytest.approx((max(centre - half, 0), min(centre + half, 1)), abs=1e-12)
+
+
+def test_nothing_of_nothing_is_not_applicable() -> None:
+    rate = Rate(0, 0)
+    assert str(rate) == "n/a"
+    assert rate.to_dict() == {"value": None, "count": 0, "n": 0, "low": None, "high": None}
+
+
+def test_text() -> None:
+    assert str(Rate(1, 2)) == "50.0% [9.5%, 90.5%]"

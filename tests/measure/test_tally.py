@@ -1,0 +1,96 @@
+"""Integers that add, and rates that mean what they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.metrics import accuracy_score, confusion_matrix
+
+from robustbench_fgsm.measure.tally import Counts, Outcomes, Tally, matrix_to_json, worst_class
+
+K = 4
+
+
+def outcomes(labels: list[int], before: list[int], after: list[int], targets: list[int] | None = None) -> Outcomes:
+    none = np.zeros(len(labels), np.bool_)
+    aim = None if targets is None else np.array(targets, np.int64)
+    return Outcomes(
+        np.array(labels, np.int64), np.array(before, np.int64), np.array(after, np.int64), aim, none, none, none
+    )
+
+
+def test_untargeted_by_hand() -> None:
+    # right and stays, right and fooled, right and fooled, wrong and stays, wrong and leaked, wrong and changed
+    tally = Tally.of(outcomes([0, 0, 1, 1, 2, 3], [0, 0, 1, 2, 1, 0], [0, 1, 3, 2, 2, 1]), K)
+    assert (tally.n, tally.leaked) == (6, 1)
+    assert (tally.clean_accuracy.count, tally.clean_accuracy.n) == (3, 6)
+    assert (tally.robust_accuracy.count, tally.robust_accuracy.n) == (2, 6)
+    assert (tally.attack_success_rate.count, tally.attack_success_rate.n) == (2, 3)
+    assert (tally.flip_rate.count, tally.flip_rate.n) == (4, 6)
+    assert (tally.accuracy_drop.count, tally.accuracy_drop.n) == (1, 3)
+    assert tally.target_hit_rate is None
+
+
+def test_targeted_by_hand() -> None:
+    # hit; missed; target is the label; target predicted before; hit from a wrong prediction
+    tally = Tally.of(outcomes([0, 0, 1, 1, 2], [0, 0, 1, 3, 0], [1, 2, 1, 3, 3], [1, 1, 1, 3, 3]), K)
+    assert (tally.attack_success_rate.count, tally.attack_success_rate.n) == (2, 3)
+    assert tally.target_hit_rate is not None
+    assert (tally.target_hit_rate.count, tally.target_hit_rate.n) == (4, 5)
+    assert tally.leaked == 0
+
+
+def test_an_accuracy_that_rises_is_a_negative_drop_without_an_interval() -> None:
+    drop = Tally.of(outcomes([0, 1], [0, 0], [0, 1]), K).accuracy_drop
+    assert (drop.value, drop.interval) == (-1.0, None)
+
+
+columns = st.integers(1, 30).flatmap(lambda n: arrays(np.int64, (4, n), elements=st.integers(0, K - 1)))
+
+
+@given(columns=columns, targeted=st.booleans(), cut=st.integers(0, 30))
+def test_tallies_add_up_to_the_whole_and_agree_with_sklearn(columns: Counts, targeted: bool, cut: int) -> None:
+    def of(rows: slice) -> Tally:
+        labels, before, after, targets = (column[rows].tolist() for column in columns)
+        return Tally.of(outcomes(labels, before, after, targets if targeted else None), K)
+
+    whole, left, right = of(slice(None)), of(slice(cut)), of(slice(cut, None))
+    for added in (left + right, right + left, Tally.empty(K, targeted=targeted) + left + right):
+        np.testing.assert_equal(vars(added), vars(whole))
+    labels, before, after, _ = columns
+    np.testing.assert_array_equal(whole.clean, confusion_matrix(labels, before, labels=range(K)))
+    np.testing.assert_array_equal(whole.adversarial, confusion_matrix(labels, after, labels=range(K)))
+    np.testing.assert_array_equal(whole.transition, confusion_matrix(before, after, labels=range(K)))
+    assert whole.robust_accuracy.value == pytest.approx(accuracy_score(labels, after))
+    classes = whole.per_class(list("abcd"))
+    assert sum(result.n for result in classes) == whole.n
+    assert sum(result.robust_accuracy.count for result in classes) == whole.robust_accuracy.count
+    assert sum(result.attack_success_rate.count for result in classes) == whole.attack_success_rate.count
+    assert sum(result.attack_success_rate.n for result in classes) == whole.attack_success_rate.n
+
+
+def test_a_targeted_and_an_untargeted_tally_do_not_add() -> None:
+    with pytest.raises(ValueError, match="do not add"):
+        Tally.empty(K, targeted=True) + Tally.empty(K, targeted=False)
+
+
+def test_classes_one_by_one() -> None:
+    tally = Tally.of(outcomes([0, 0, 0, 1], [0, 0, 0, 1], [0, 2, 2, 1]), K)
+    first, second, empty, _ = tally.per_class(["a", "b", "c", "d"])
+    assert (first.robust_accuracy.count, first.n, first.most_common_wrong) == (1, 3, 2)
+    assert (second.robust_accuracy.value, second.most_common_wrong) == (1.0, None)
+    assert empty.robust_accuracy.value is None  # n/a, not 0 %
+    worst = worst_class(tally.per_class(["a", "b", "c", "d"]))
+    assert worst is not None
+    assert worst.name == "a"
+    assert worst_class([]) is None
+
+
+def test_large_matrices_are_sparse() -> None:
+    matrix = np.zeros((101, 101), np.int64)
+    matrix[3, 100] = 7
+    assert matrix_to_json(matrix) == {"shape": [101, 101], "rows": [3], "columns": [100], "counts": [7]}
+    assert matrix_to_json(matrix[:2, :2]) == [[0, 0], [0, 0]]
