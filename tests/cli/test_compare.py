@@ -1,0 +1,171 @@
+"""`rfgsm compare` as a user meets it: what it prints, what it returns, and what it says of bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from robustbench_fgsm.cli.main import main
+from robustbench_fgsm.compare import compare as module
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Exit code, standard output and standard error of one call."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stopped:
+            main([*words])
+        out, err = capsys.readouterr()
+        return int(stopped.value.code or 0), out, err
+
+    return call
+
+
+def compare(run: Run, *words: str) -> tuple[int, str, str]:
+    return run("compare", "--model", "mlp300", "--limit", "64", *words)
+
+
+@pytest.mark.reference
+def test_json_is_one_document_and_nothing_else(run: Run) -> None:
+    code, out, err = compare(run, "--json")
+    document = json.loads(out)
+    assert (code, document["exit_code"], document["verdict"], document["n"]) == (0, 0, "agree", 64)
+    assert document["attack"]["epsilon"] == 8 / 255
+    assert "standard weights" in err
+
+
+@pytest.mark.reference
+def test_tables_fit_80_columns_and_name_every_class(run: Run) -> None:
+    code, out, _ = compare(run, "--targeted", "next")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    assert "…" not in out
+    for name in ("T-shirt/top", "Ankle boot", "Confusion before", "Confusion after", "Worst class", "AGREE"):
+        assert name in out
+
+
+@pytest.mark.reference
+def test_quiet_says_nothing_beside_the_result(run: Run) -> None:
+    assert compare(run, "--quiet", "--json")[2] == ""
+
+
+@pytest.mark.reference
+def test_as_a_program() -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "robustbench_fgsm",
+        "compare",
+        "--model",
+        "mlp300",
+        "--limit",
+        "16",
+        "--json",
+        "--quiet",
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["schema"] == "rfgsm.comparison/1"
+
+
+BAD: dict[str, tuple[list[str], str]] = {
+    "no model": (["compare"], "--model"),
+    "unknown model": (["compare", "--model", "resnet81"], "did you mean resnet18?"),
+    "unknown weights": (["compare", "--model", "mlp300", "--weights", "robust"], "got 'robust'"),
+    "missing weights": (["compare", "--model", "mlp300", "--weights", "none.safetensors"], "does not exist"),
+    "unknown data": (["compare", "--model", "mlp300", "--data", "fashion"], "did you mean fashion-mnist?"),
+    "epsilon over 255": (["compare", "--model", "mlp300", "--eps", "8"], "did you mean 8/255?"),
+    "negative epsilon": (["compare", "--model", "mlp300", "--eps", "-1"], "finite number >= 0"),
+    "no epsilon": (["compare", "--model", "mlp300", "--eps", "x"], "8/255 or 0.03"),
+    "several epsilons": (["compare", "--model", "mlp300", "--eps", "1,2/255"], "one epsilon"),
+    "no norm": (["compare", "--model", "mlp300", "--norm", "0.5"], "p >= 1"),
+    "no images": (["compare", "--model", "mlp300", "--limit", "0"], "at least 1"),
+    "limit that is no number": (["compare", "--model", "mlp300", "--limit", "ten"], "--limit"),
+    "batch size": (["compare", "--model", "mlp300", "--batch-size", "x"], "auto or a positive integer"),
+    "device": (["compare", "--model", "mlp300", "--device", "tpu9"], "device must be"),
+    "target rule": (["compare", "--model", "mlp300", "--targeted", "nxt"], "did you mean next?"),
+    "target class": (["compare", "--model", "mlp300", "--targeted", "class:Boot"], "targeted class"),
+    "reference": (["compare", "--model", "mlp300", "--references", "arty"], "did you mean art?"),
+    "seed": (["compare", "--model", "mlp300", "--seed", "-1"], "seed must be"),
+    "option": (["compare", "--modle", "mlp300"], "--modle"),
+    "command": (["compere"], "compere"),
+    "list": (["list", "modles"], "modles"),
+}
+
+
+@pytest.mark.parametrize("words", BAD.values(), ids=BAD.keys())
+def test_bad_input_exits_2_with_one_line(run: Run, words: tuple[list[str], str]) -> None:
+    code, out, err = run(*words[0], *(["--quiet"] if words[0][0] == "compare" else []))
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert err.startswith("rfgsm: ")
+    assert words[1] in err
+
+
+def test_debug_shows_where(run: Run) -> None:
+    from robustbench_fgsm.errors import SettingError
+
+    with pytest.raises(SettingError):
+        main(["compare", "--model", "mlp300", "--norm", "0.5", "--debug"])
+
+
+@pytest.mark.reference
+def test_out_keeps_the_result_and_gives_it_again(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = str(tmp_path / "run")
+    _, first, _ = compare(run, "--out", where, "--json")
+    assert json.loads((tmp_path / "run" / "result.json").read_text()) == json.loads(first)
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(module, "compare_spec", never)
+    assert compare(run, "--out", where, "--json")[1] == first
+
+
+@pytest.mark.reference
+def test_out_with_other_settings_is_refused_and_left_alone(run: Run, tmp_path: Path) -> None:
+    compare(run, "--out", str(tmp_path), "--quiet")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    code, _, err = compare(run, "--out", str(tmp_path), "--eps", "4/255", "--quiet")
+    assert code == 2
+    assert "epsilons" in err
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_out_with_foreign_files_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    code, _, err = compare(run, "--out", str(tmp_path), "--quiet")
+    assert code == 2
+    assert "other files" in err
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_bad_settings_make_no_directory(run: Run, tmp_path: Path) -> None:
+    assert compare(run, "--out", str(tmp_path / "run"), "--targeted", "class:Boot", "--quiet")[0] == 2
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("what", "name"), [("models", "resnet18"), ("data", "fashion-mnist"), ("references", "art")])
+def test_list(run: Run, what: str, name: str) -> None:
+    code, out, _ = run("list", what)
+    assert code == 0
+    assert name in out
+    document = json.loads(run("list", what, "--json")[1])
+    assert name in [row["name"] for row in document[what]]
+
+
+def test_interrupted_exits_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "compare_spec", interrupt)
+    assert compare(run)[0] == 130
