@@ -50,11 +50,14 @@ def _data() -> list[dict[str, Any]]:
 
 
 def _references() -> list[dict[str, Any]]:
-    from importlib.metadata import version
+    from robustbench_fgsm.reference import REFERENCES, installed_version
 
-    from robustbench_fgsm.reference import REFERENCES
-
-    return [{"name": name, "package": package, "version": version(package)} for name, package in REFERENCES.items()]
+    found = {name: installed_version(name) for name in REFERENCES}
+    missing = "not installed: pip install {}"
+    return [
+        {"name": name, "package": package, "version": found[name] or missing.format(package)}
+        for name, package in REFERENCES.items()
+    ]
 
 
 def _table(rows: list[dict[str, Any]]) -> RenderableType:

@@ -69,7 +69,10 @@ def compare_spec(
     size = check_batch_size(batch_size)
     warnings = preflight(classifier, data, spec)
     rivals = [load_reference(name, classifier, spec, size) for name in check_references(references)]
-    explanations = [Explanation(classifier, spec, different_execution=rival.different_execution) for rival in rivals]
+    explanations = [
+        Explanation(classifier, spec, different_execution=rival.different_execution, norm_floor=rival.norm_floor)
+        for rival in rivals
+    ]
     nothing = Side(Tally.empty(classifier.num_classes, targeted=spec.target.targeted), Seconds())
     ours, theirs = nothing, [(nothing, Agreement()) for _ in rivals]
     for start in range(0, len(data), PIECE):

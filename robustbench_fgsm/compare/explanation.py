@@ -24,12 +24,16 @@ class Explanation:
 
     A classifier that offers none of them explains no difference but on pixels whose gradient is exactly zero.
     different_execution: whether the other side ran in another memory layout, framework or device; only then do ties count.
+    norm_floor: norm of the summed loss' gradient below which the other side is known to under-scale its step.
     """
 
-    def __init__(self, classifier: Classifier, spec: AttackSpec, *, different_execution: bool) -> None:
+    def __init__(
+        self, classifier: Classifier, spec: AttackSpec, *, different_execution: bool, norm_floor: float = 0.0
+    ) -> None:
         self._classifier = classifier
         self._spec = spec
         self._different_execution = different_execution
+        self._norm_floor = norm_floor
 
     @property
     def norm(self) -> float:
@@ -76,7 +80,8 @@ class Explanation:
         """Images in rows (N,) whose difference is the other side's underflow: (R,) bool.
 
         So it is where the powers that make up the gradient's dual norm are, on average, below the smallest normal
-        float32, and our own image is the right one by float64 arithmetic on the same gradient.
+        float32, or that norm is below the floor that the other side is known to have, and where our own image is right
+        by float64 arithmetic on the same gradient.
         """
         none = torch.zeros(int(rows.sum()), dtype=torch.bool)
         if self.norm in (1, math.inf) or not rows.any():
@@ -85,7 +90,9 @@ class Explanation:
         gradient, _ = loss_gradient(self._classifier, x, attacked.aim[rows], get_loss(self._spec.loss))
         x, gradient = x.double(), gradient.double()
         dual = self.norm / (self.norm - 1)
-        underflows = gradient.flatten(1).abs().pow(dual).mean(1) < torch.finfo(torch.float32).tiny
+        powers = gradient.flatten(1).abs().pow(dual)
+        underflows = powers.mean(1) < torch.finfo(torch.float32).tiny
+        underflows |= powers.sum(1).pow(1 / dual) < self._norm_floor
         uphill = steepest_direction(-gradient if attacked.targeted else gradient, self.norm)
         exact = step(
             x, uphill, torch.tensor(self.epsilon, dtype=x.dtype, device=x.device), self.norm, self._spec.bounds

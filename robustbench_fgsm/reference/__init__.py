@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
 from torch import Tensor
@@ -12,7 +13,12 @@ from robustbench_fgsm.errors import SettingError, did_you_mean
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec
 
-REFERENCES = {"art": "adversarial-robustness-toolbox"}
+REFERENCES = {
+    "art": "adversarial-robustness-toolbox",
+    "foolbox": "foolbox",
+    "torchattacks": "torchattacks",
+    "cleverhans": "cleverhans",
+}
 """Names of references, each a module of this package, and the distribution that each one needs."""
 
 
@@ -21,6 +27,8 @@ class Reference(Protocol):
 
     name: str
     version: str
+    norm_floor: float
+    """Norm of the summed loss' gradient below which it under-scales a step; 0 where there is no such floor."""
     different_execution: bool
     """Whether it computes in another framework, memory layout or device than ours, so that pooling ties may fall otherwise."""
 
@@ -32,13 +40,26 @@ class Reference(Protocol):
 
 
 def check_references(names: Iterable[str]) -> list[str]:
-    """The names without surrounding space and without repetition; raises SettingError for an unknown one."""
+    """The names without surrounding space and without repetition.
+
+    Raises SettingError for one that is unknown or not installed.
+    """
     found = list(dict.fromkeys(name.strip() for name in names))
     for name in found:
         if name not in REFERENCES:
             known = ", ".join(REFERENCES)
             raise SettingError(f"references must be of {known}, got {name!r}: {did_you_mean(name, REFERENCES)}")
+        if installed_version(name) is None:
+            raise SettingError(f"reference {name} must be installed, got none: pip install {REFERENCES[name]}")
     return found
+
+
+def installed_version(name: str) -> str | None:
+    """The version of the reference's distribution; None where it is not installed."""
+    try:
+        return version(REFERENCES[name])
+    except PackageNotFoundError:
+        return None
 
 
 def load_reference(name: str, classifier: Classifier, spec: AttackSpec, batch_size: int) -> Reference:

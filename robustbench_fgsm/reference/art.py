@@ -26,6 +26,7 @@ class ArtReference:
     """
 
     name = "art"
+    norm_floor = 0.0
     different_execution = False
 
     def __init__(

@@ -11,10 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-WIDEST_MATRIX = 12
-"""More classes than this do not fit 80 columns; the whole matrix stands in the JSON document."""
-
-Document = dict[str, Any]
+from robustbench_fgsm.report import sheets
+from robustbench_fgsm.report.sheets import Cell, Document, Sheet
 
 INTERVALS = "Intervals: 95 % Wilson; the images are taken as a sample of their kind. They say nothing of other attacks or seeds."
 LIMITS = "FGSM is one step of one attack: what it fools is not robust, and what it does not fool may not be either."
@@ -55,71 +53,82 @@ def rate_text(rate: Document) -> str:
 
 def confusion(title: str, matrix: Any, classes: list[str]) -> RenderableType:
     """One confusion matrix, rows label; above twelve classes the pairs most often confused."""
-    if isinstance(matrix, dict) or len(classes) > WIDEST_MATRIX:
-        return _most_confused(title, matrix, classes)
-    table = _table(f"{title}: label down, prediction across")
-    table.add_column("", no_wrap=True, max_width=16)
-    for label in range(len(classes)):
-        table.add_column(str(label), justify="right", min_width=3, no_wrap=True)
-    for label, counts in enumerate(matrix):
-        cells = (Text(str(count), style="bold" if column == label else "") for column, count in enumerate(counts))
-        table.add_row(Text(f"{label} {classes[label]}"), *cells)
+    return sheet_table(sheets.matrix(title, matrix, classes))
+
+
+def sheet_table(sheet: Sheet) -> RenderableType:
+    """A sheet as a table; rates of a tall sheet with their intervals below them."""
+    table = _table(sheet.title)
+    table.padding = (0, 0, 0, 0 if sheet.diagonal else 1)
+    for index, column in enumerate(sheet.columns):
+        text = all(isinstance(row[index], str | None) for row in sheet.rows)
+        left = text or any(isinstance(row[index], dict) for row in sheet.rows)
+        width = (16 if index == 0 else 12) if sheet.tall and text else None
+        least = 3 if sheet.diagonal else None
+        table.add_column(
+            Text(column), justify="left" if left else "right", no_wrap=True, max_width=width, min_width=least
+        )
+    for at, row in enumerate(sheet.rows):
+        cells = [Text(cell_text(cell, tall=sheet.tall)) for cell in row]
+        if sheet.diagonal:
+            cells[at + 1].stylize("bold")
+        table.add_row(*cells)
     return _spaced(table)
 
 
-def _most_confused(title: str, matrix: Any, classes: list[str], most: int = 10) -> RenderableType:
-    if isinstance(matrix, dict):
-        cells = list(zip(matrix["counts"], matrix["rows"], matrix["columns"], strict=True))
-    else:
-        cells = [
-            (count, row, column) for row, counts in enumerate(matrix) for column, count in enumerate(counts) if count
-        ]
-    pairs = sorted((cell for cell in cells if cell[1] != cell[2]), reverse=True)[:most]
-    table = _table(f"{title}: the pairs most often confused (all of them with --json)")
-    for column in ("label", "predicted", "images"):
-        table.add_column(column, justify="right" if column == "images" else "left")
-    for count, row, column in pairs:
-        table.add_row(Text(classes[row]), Text(classes[column]), str(count))
-    return _spaced(table)
+def cell_text(cell: Cell, *, tall: bool = False) -> str:
+    """Counts with thousands separated, budgets by `epsilon_text`, rates by `rate_text`, or over two lines."""
+    match cell:
+        case None:
+            return ""
+        case str():
+            return cell
+        case int():
+            return f"{cell:,}"
+        case float():
+            return epsilon_text(cell)
+    text = rate_text(cell)
+    return text.replace(" [", "\n").replace(", ", "-").removesuffix("]") if tall else text
 
 
 def _overview(document: Document) -> RenderableType:
-    table = _table("Rates in per cent, with their 95 % interval")
-    sides = [
-        ("ours", document["ours"]),
-        *((f"{side['name']} {side['version']}", side) for side in document["references"]),
-    ]
-    rates = {
-        "clean accuracy": "clean_accuracy",
-        "robust accuracy": "robust_accuracy",
-        "attack success": "attack_success_rate",
-    }
-    table.add_column("", no_wrap=True)
-    for name, _ in sides:
-        table.add_column(Text(name))
-    for title, key in rates.items():
-        table.add_row(title, *(f"{rate_text(side[key])} n={side[key]['n']}" for _, side in sides))
-    table.add_row("attack", *(f"{side['seconds']['attack']:.1f} s" for _, side in sides))
-    table.add_row("whole job", *(f"{side['seconds']['job']:.1f} s{_speedup(side)}" for _, side in sides))
+    ours = document["ours"]
+    clean = f"clean accuracy {rate_text(ours['clean_accuracy'])}, n={ours['clean_accuracy']['n']}"
+    success = f"attack success of the {ours['attack_success_rate']['n']} images that can be fooled"
+    table = _table(f"In per cent, with 95 % intervals: {clean}; {success}")
+    for column in ("", "robust accuracy", "attack success", "whole job"):
+        table.add_column(column, no_wrap=True)
+    for name, side in _sides(document):
+        cells = (rate_text(side["robust_accuracy"]), rate_text(side["attack_success_rate"]))
+        speedup = f", {side['speedup']:.1f} x" if "speedup" in side else ""
+        table.add_row(Text(name), *cells, f"{side['seconds']['job']:.1f} s{speedup}")
     return _spaced(table)
 
 
-def _speedup(side: Document) -> str:
-    return f", {side['speedup']:.1f} times ours" if "speedup" in side else ""
+def _sides(document: Document) -> list[tuple[str, Document]]:
+    return [
+        ("ours", document["ours"]),
+        *((f"{side['name']} {side['version']}", side) for side in document["references"]),
+    ]
+
+
+def _successes(side: Document) -> list[Document]:
+    return [result["attack_success_rate"] for result in side["per_class"]]
 
 
 def _per_class(document: Document) -> RenderableType:
-    classes = document["data"]["classes"]
-    sides = [("ours", document["ours"]), *((side["name"], side) for side in document["references"])]
+    classes, ours = document["data"]["classes"], document["ours"]
+    others = [side for side in document["references"] if _successes(side) != _successes(ours)]
+    owners = ", ".join(["ours", *(side["name"] for side in document["references"] if side not in others)])
     table = _table("Attack success by class, in per cent of the n images that can be fooled")
     table.add_column("", no_wrap=True, max_width=16)
     table.add_column("n", justify="right", no_wrap=True)
-    for name, _ in sides:
-        table.add_column(Text(name), no_wrap=True)
+    for name in (owners, *(side["name"] for side in others)):
+        table.add_column(Text(name))
     table.add_column("mistaken for", no_wrap=True, max_width=12)
-    for label, result in enumerate(document["ours"]["per_class"]):
+    for label, result in enumerate(ours["per_class"]):
         wrong = result["most_common_wrong"]
-        cells = (rate_text(side["per_class"][label]["attack_success_rate"]) for _, side in sides)
+        cells = (rate_text(_successes(side)[label]) for side in (ours, *others))
         n = str(result["attack_success_rate"]["n"])
         table.add_row(Text(f"{label} {classes[label]}"), n, *cells, Text("" if wrong is None else classes[wrong]))
     return _spaced(table)

@@ -34,7 +34,7 @@ def classifier() -> rf.TorchClassifier:
 class Rival:
     """A reference that does what it is told to."""
 
-    name, version, different_execution = "rival", "1", False
+    name, version, different_execution, norm_floor = "rival", "1", False, 0.0
 
     def __init__(self, classifier: rf.TorchClassifier, change: object = None) -> None:
         self.classifier = classifier

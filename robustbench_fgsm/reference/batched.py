@@ -1,0 +1,59 @@
+"""A reference made of one function that perturbs a batch of a PyTorch network's images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from robustbench_fgsm.errors import ModelError, SettingError
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.spec import AttackSpec, norm_name
+
+Craft = Callable[[Tensor, Tensor, float], Tensor]
+"""Images, labels or targets, and one budget in; adversarial images out."""
+
+
+@dataclass(frozen=True)
+class BatchedReference:
+    """Another library over its own copy of a network, a batch at a time, as a loop of its user would run it."""
+
+    name: str
+    version: str
+    network: nn.Module
+    craft: Craft
+    batch_size: int
+    device: torch.device
+    norm_floor: float = 0.0
+    different_execution: bool = False
+
+    @torch.no_grad()
+    def predict(self, x: Tensor) -> Tensor:
+        """Outputs (N, K) of the network itself."""
+        return torch.cat([self.network(part.to(self.device)).cpu() for part in torch.split(x, self.batch_size)])
+
+    def fgsm(self, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
+        """Adversarial images on the CPU; y: labels, or targets where the attack is targeted."""
+        parts = zip(torch.split(x, self.batch_size), torch.split(y, self.batch_size), strict=True)
+        crafted = [self.craft(images.to(self.device), labels.to(self.device), epsilon) for images, labels in parts]
+        return torch.cat([images.detach().cpu() for images in crafted])
+
+
+def own_network(
+    name: str, classifier: Classifier, spec: AttackSpec, norms: tuple[float, ...], *, targeted: bool
+) -> nn.Module:
+    """The reference's own copy of the network, its parameters as a user has them.
+
+    norms, targeted: what the library offers that is meant to agree with ours. Raises SettingError for anything else, and
+    ModelError for a classifier that is not a PyTorch network.
+    """
+    if spec.norm not in norms:
+        known = ", ".join(norm_name(norm) for norm in norms)
+        raise SettingError(f"{name} is comparable under norm {known}, got {norm_name(spec.norm)}: use --references art")
+    if spec.target.targeted and not targeted:
+        raise SettingError(f"{name} has no targeted FGSM, got targeted {spec.target}: use --references art")
+    if not isinstance(classifier, TorchClassifier):
+        raise ModelError(f"{name} needs a PyTorch network, got {type(classifier).__name__}: use --references art")
+    return classifier.copy_network().requires_grad_(True)

@@ -1,0 +1,38 @@
+"""Foolbox's FastGradientAttack behind our signature.
+
+It sums the loss, as we do. Under L2 it divides by max(norm, 1e-12). Under L1 it scales the gradient, which is another
+attack than the steepest step on one coordinate, and it has no targeted FGSM: neither is offered here. Its own success
+counts images that were wrong before.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from importlib.metadata import version
+
+from torch import Tensor
+
+from robustbench_fgsm.models.classifier import Classifier
+from robustbench_fgsm.reference.batched import BatchedReference, own_network
+from robustbench_fgsm.spec import AttackSpec
+
+
+def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> BatchedReference:
+    """Foolbox set to agree with an attack of ours; raises as `own_network` does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it imports names that SciPy has moved
+        import foolbox
+
+    network = own_network("foolbox", classifier, spec, (math.inf, 2.0), targeted=False)
+    model = foolbox.PyTorchModel(network.eval(), bounds=spec.bounds, device=classifier.device)
+    attacks = foolbox.attacks
+    attack = attacks.LinfFastGradientAttack() if spec.norm == math.inf else attacks.L2FastGradientAttack()
+
+    def craft(images: Tensor, labels: Tensor, epsilon: float) -> Tensor:
+        x_adv: Tensor = attack.run(model, images, foolbox.criteria.Misclassification(labels), epsilon=epsilon)
+        return x_adv
+
+    return BatchedReference(
+        "foolbox", version("foolbox"), network, craft, batch_size, classifier.device, norm_floor=1e-12
+    )

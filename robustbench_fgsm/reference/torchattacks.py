@@ -1,0 +1,35 @@
+"""torchattacks' FGSM behind our signature.
+
+L-infinity on images in [0, 1] only. It averages the loss: the division by the batch size rounds, and flips the sign of a
+gradient near zero now and then unless the batch size is a power of two.
+"""
+
+from __future__ import annotations
+
+import math
+from importlib.metadata import version
+
+from torch import Tensor
+
+from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.models.classifier import Classifier
+from robustbench_fgsm.reference.batched import BatchedReference, own_network
+from robustbench_fgsm.spec import PIXEL_BOUNDS, AttackSpec
+
+
+def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> BatchedReference:
+    """The library set to agree with an attack of ours; raises as `own_network` does, and for other bounds than [0, 1]."""
+    import torchattacks
+
+    if spec.bounds != PIXEL_BOUNDS:
+        raise SettingError(f"torchattacks clips to [0, 1], got bounds {list(spec.bounds)}: use --references art")
+    network = own_network("torchattacks", classifier, spec, (math.inf,), targeted=True)
+
+    def craft(images: Tensor, labels: Tensor, epsilon: float) -> Tensor:
+        attack = torchattacks.FGSM(network, eps=epsilon)
+        if spec.target.targeted:
+            attack.set_mode_targeted_by_label(quiet=True)
+        x_adv: Tensor = attack(images, labels)
+        return x_adv
+
+    return BatchedReference("torchattacks", version("torchattacks"), network, craft, batch_size, classifier.device)
