@@ -1,0 +1,156 @@
+"""What the tables of an evaluation or a sweep hold, before anybody decides how they look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from robustbench_fgsm.measure.statistics import Rate
+
+Document = dict[str, Any]
+Cell = str | int | float | Document | None
+"""Text, a count, a budget (float), a rate as JSON knows it, or nothing."""
+
+WIDEST_MATRIX = 12
+"""A matrix of more classes is listed by its largest pairs."""
+
+MOST_CLASSES = 20
+"""Of more classes, so many of the worst are listed."""
+
+LABEL_PREDICTION = ("label", "prediction")
+BEFORE_AFTER = ("before", "after")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table. tall: intervals may stand below their rates. diagonal: cell i + 1 of row i stands out."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    tall: bool = False
+    diagonal: bool = False
+
+
+def matrix(title: str, counts: Any, classes: Sequence[str], axes: tuple[str, str] = LABEL_PREDICTION) -> Sheet:
+    """One matrix, dense or as {rows, columns, counts}, with its axes named; above twelve classes its ten largest pairs."""
+    down, across = axes
+    if isinstance(counts, dict) or len(classes) > WIDEST_MATRIX:
+        largest = sorted(_off_diagonal(counts), reverse=True)[:10]
+        rows = tuple((classes[row], classes[column], count) for count, row, column in largest)
+        return Sheet(
+            f"{title}: the pairs most often confused (all of them with --json)", (down, across, "images"), rows
+        )
+    rows = tuple((f"{label} {classes[label]}", *line) for label, line in enumerate(counts))
+    columns = ("", *(str(label) for label in range(len(classes))))
+    return Sheet(f"{title}: {down} down, {across} across", columns, rows, diagonal=True)
+
+
+def _off_diagonal(counts: Any) -> Iterator[tuple[int, int, int]]:
+    if isinstance(counts, dict):
+        cells = zip(counts["counts"], counts["rows"], counts["columns"], strict=True)
+    else:
+        cells = ((count, row, column) for row, line in enumerate(counts) for column, count in enumerate(line))
+    return (cell for cell in cells if cell[0] and cell[1] != cell[2])
+
+
+def overall(evaluation: Document, at: Document) -> Sheet:
+    """Every rate at one budget, with what it is a share of; beside it the one of stable gradients where there is one."""
+    sides = [at, at["stable"]] if "stable" in at else [at]
+    clean, targeted = evaluation["clean"]["accuracy"], evaluation["attack"]["targeted"] != "none"
+    attacked = "off target before" if targeted else "right before"
+    rows: list[tuple[Cell, ...]] = [("clean accuracy", "all images", clean["n"], *[clean] * len(sides))]
+
+    def add(name: str, of: str, rates: Sequence[Document]) -> None:
+        rows.append((name, of, rates[0]["n"], *rates))
+
+    add("robust accuracy", "all images", [side["robust_accuracy"] for side in sides])
+    for worst in dict.fromkeys(side["worst_class"] for side in sides):
+        if worst is not None:
+            name = at["per_class"][worst]["name"]
+            add("worst class", name, [side["per_class"][worst]["robust_accuracy"] for side in sides])
+    add("attack success", attacked, [side["attack_success_rate"] for side in sides])
+    add("flip rate", "all images", [side["flip_rate"] for side in sides])
+    if at["target_hit_rate"] is not None:
+        add("target hit rate", "all images", [side["target_hit_rate"] for side in sides])
+    add("accuracy drop", "right before", [side["accuracy_drop"] for side in sides])
+    names = ("ordinary", "stable") if "stable" in at else ("rate",)
+    return Sheet(
+        "Rates in per cent, with their 95 % interval" + starts(evaluation), ("", "of", "n", *names), tuple(rows)
+    )
+
+
+def starts(evaluation: Document) -> str:
+    """`, best of R + 1 starts (R = 3)` where there are random starts, to stand beside rates; else nothing."""
+    restarts = evaluation["attack"]["restarts"]
+    return f"; best of {restarts + 1} starts (R = {restarts})" if restarts else ""
+
+
+def per_class(evaluation: Document, rates: Document, which: str = "") -> Sheet:
+    """How each class fares: rates at one budget, ordinary or stable; of many classes the worst."""
+    results = rates["per_class"]
+    classes = evaluation["data"]["classes"]
+    title = f"By class, in per cent, with 95 % intervals{which}{starts(evaluation)}"
+    if len(results) > MOST_CLASSES:
+        present = [result for result in results if result["n"]]
+        results = sorted(present, key=lambda result: result["robust_accuracy"]["value"])[:MOST_CLASSES]
+        title += f"; the {MOST_CLASSES} least robust (all with --json or --csv)"
+    columns = ("", "n", "clean", "robust", "success", "of", "mistaken for")
+    return Sheet(title, columns, tuple(_class_row(result, classes) for result in results), tall=True)
+
+
+def _class_row(result: Document, classes: Sequence[str]) -> tuple[Cell, ...]:
+    wrong, success = result["most_common_wrong"], result["attack_success_rate"]
+    return (
+        f"{result['label']} {result['name']}",
+        result["n"],
+        Rate(result["clean_correct"], result["n"]).to_dict(),
+        result["robust_accuracy"],
+        success,
+        success["n"],
+        None if wrong is None else classes[wrong],
+    )
+
+
+def gradient_health(evaluation: Document) -> Sheet:
+    """Images whose gradient says little, and, at one budget, labels that leaked."""
+    gradient, n = evaluation["gradient"], evaluation["n"]
+    rows = [
+        ("gradient exactly zero", gradient["zero_share"]),
+        ("saturated, 1 - p_y < 1e-6", gradient["saturated_share"]),
+        ("gradient not finite", gradient["nonfinite_share"]),
+    ]
+    if len(evaluation["epsilons"]) == 1 and evaluation["attack"]["targeted"] == "none":
+        rows.append(
+            ("leaked labels: wrong before, right after", Rate(evaluation["epsilons"][0]["leaked"], n).to_dict())
+        )
+    title = f"Health of the gradient, in per cent of {n:,} images"
+    return Sheet(title, ("", "images", "share"), tuple((name, rate["count"], rate) for name, rate in rows))
+
+
+def budgets(evaluation: Document, *, stable: bool = False) -> Sheet:
+    """Robust accuracy, worst class and attack success at each budget, by the ordinary gradient or the stable one."""
+    rows = []
+    for at in evaluation["epsilons"]:
+        side = at["stable"] if stable else at
+        success = side["attack_success_rate"]
+        worst = None if side["worst_class"] is None else side["per_class"][side["worst_class"]]
+        ends = (None,) * 3 if worst is None else (worst["robust_accuracy"], worst["name"], worst["n"])
+        rows.append((at["epsilon"], side["robust_accuracy"], *ends, success, success["n"]))
+    which = ", stable gradients where saturated" if stable else ""
+    title = f"By epsilon, in per cent, n={evaluation['n']:,}{which}{starts(evaluation)}"
+    return Sheet(title, ("epsilon", "robust", "worst", "class", "n", "success", "of"), tuple(rows), tall=True)
+
+
+def smallest_budgets(evaluation: Document) -> Sheet:
+    """How many of the images that can be fooled are so first at each budget, and by then."""
+    found = evaluation["minimal_epsilon"]
+    n, by_then = found["n"], 0
+    rows: list[tuple[Cell, ...]] = []
+    for place in found["first_fooled"]:
+        by_then += place["count"]
+        rows.append((place["epsilon"], place["count"], Rate(place["count"], n).to_dict(), Rate(by_then, n).to_dict()))
+    rows.append(("none of these", found["never"], Rate(found["never"], n).to_dict(), None))
+    title = f"Smallest epsilon that fools, in per cent of the {n:,} images that can be{starts(evaluation)}"
+    return Sheet(title, ("epsilon", "images", "share", "by then"), tuple(rows))
