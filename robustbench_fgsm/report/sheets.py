@@ -49,17 +49,16 @@ def matrix(title: str, counts: Any, classes: Sequence[str], axes: tuple[str, str
 
 def _off_diagonal(counts: Any) -> Iterator[tuple[int, int, int]]:
     if isinstance(counts, dict):
-        cells = zip(counts["counts"], counts["rows"], counts["columns"], strict=True)
+        cells = list(zip(counts["counts"], counts["rows"], counts["columns"], strict=True))
     else:
-        cells = ((count, row, column) for row, line in enumerate(counts) for column, count in enumerate(line))
+        cells = [(count, row, column) for row, line in enumerate(counts) for column, count in enumerate(line)]
     return (cell for cell in cells if cell[0] and cell[1] != cell[2])
 
 
 def overall(evaluation: Document, at: Document) -> Sheet:
     """Every rate at one budget, with what it is a share of; beside it the one of stable gradients where there is one."""
     sides = [at, at["stable"]] if "stable" in at else [at]
-    clean, targeted = evaluation["clean"]["accuracy"], evaluation["attack"]["targeted"] != "none"
-    attacked = "off target before" if targeted else "right before"
+    clean = evaluation["clean"]["accuracy"]
     rows: list[tuple[Cell, ...]] = [("clean accuracy", "all images", clean["n"], *[clean] * len(sides))]
 
     def add(name: str, of: str, rates: Sequence[Document]) -> None:
@@ -70,7 +69,7 @@ def overall(evaluation: Document, at: Document) -> Sheet:
         if worst is not None:
             name = at["per_class"][worst]["name"]
             add("worst class", name, [side["per_class"][worst]["robust_accuracy"] for side in sides])
-    add("attack success", attacked, [side["attack_success_rate"] for side in sides])
+    add("attack success", attacked(evaluation), [side["attack_success_rate"] for side in sides])
     add("flip rate", "all images", [side["flip_rate"] for side in sides])
     if at["target_hit_rate"] is not None:
         add("target hit rate", "all images", [side["target_hit_rate"] for side in sides])
@@ -79,6 +78,11 @@ def overall(evaluation: Document, at: Document) -> Sheet:
     return Sheet(
         "Rates in per cent, with their 95 % interval" + starts(evaluation), ("", "of", "n", *names), tuple(rows)
     )
+
+
+def attacked(evaluation: Document) -> str:
+    """Which images the success rate speaks of."""
+    return "right before" if evaluation["attack"]["targeted"] == "none" else "off target before"
 
 
 def starts(evaluation: Document) -> str:
@@ -136,11 +140,11 @@ def budgets(evaluation: Document, *, stable: bool = False) -> Sheet:
         side = at["stable"] if stable else at
         success = side["attack_success_rate"]
         worst = None if side["worst_class"] is None else side["per_class"][side["worst_class"]]
-        ends = (None,) * 3 if worst is None else (worst["robust_accuracy"], worst["name"], worst["n"])
+        ends = (None,) * 3 if worst is None else (worst["name"], worst["robust_accuracy"], worst["n"])
         rows.append((at["epsilon"], side["robust_accuracy"], *ends, success, success["n"]))
     which = ", stable gradients where saturated" if stable else ""
     title = f"By epsilon, in per cent, n={evaluation['n']:,}{which}{starts(evaluation)}"
-    return Sheet(title, ("epsilon", "robust", "worst", "class", "n", "success", "of"), tuple(rows), tall=True)
+    return Sheet(title, ("epsilon", "robust", "worst class", "robust", "n", "success", "of"), tuple(rows), tall=True)
 
 
 def smallest_budgets(evaluation: Document) -> Sheet:
@@ -152,5 +156,5 @@ def smallest_budgets(evaluation: Document) -> Sheet:
         by_then += place["count"]
         rows.append((place["epsilon"], place["count"], Rate(place["count"], n).to_dict(), Rate(by_then, n).to_dict()))
     rows.append(("none of these", found["never"], Rate(found["never"], n).to_dict(), None))
-    title = f"Smallest epsilon that fools, in per cent of the {n:,} images that can be{starts(evaluation)}"
+    title = f"Smallest epsilon that fools, in per cent of {n:,} images {attacked(evaluation)}{starts(evaluation)}"
     return Sheet(title, ("epsilon", "images", "share", "by then"), tuple(rows))
