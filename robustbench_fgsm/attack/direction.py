@@ -27,9 +27,9 @@ def steepest_direction(grad: Tensor, norm: float) -> Tensor:
         direction = torch.zeros_like(flat).scatter(1, largest, flat.gather(1, largest).sign())
     else:
         dual = norm / (norm - 1)
-        magnitude = flat.abs()
+        magnitude = flat.abs().double()  # powers and their sum in float32 are off by 1e-6 of a large step
         peak = magnitude.amax(1, keepdim=True)
         scaled = magnitude / torch.where(peak > 0, peak, 1)
         length = scaled.pow(dual).sum(1, keepdim=True).pow(1 / dual)
-        direction = flat.sign() * (scaled / torch.where(peak > 0, length, 1)).pow(dual - 1)
+        direction = flat.sign() * (scaled / torch.where(peak > 0, length, 1)).pow(dual - 1).to(flat.dtype)
     return torch.where(finite, direction, 0).view_as(grad)
