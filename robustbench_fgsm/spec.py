@@ -143,7 +143,7 @@ class AttackSpec:
             "norm": norm_name(self.norm),
             "targeted": str(self.target),
             "loss": self.loss,
-            "bounds": list(self.bounds),
+            "bounds": [bound if math.isfinite(bound) else None for bound in self.bounds],
             "seed": self.seed,
             "restarts": self.restarts,
             "start": RANDOM_START if self.restarts else "clean",

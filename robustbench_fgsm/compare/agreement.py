@@ -8,11 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from robustbench_fgsm.compare.explanation import Explanation
+from robustbench_fgsm.compare.explanation import TOLERANCE, Explanation
 from robustbench_fgsm.measure.attacks import AttackedBatch
-
-TOLERANCE = 1e-6
-"""Two outputs further apart than this differ."""
 
 MOST_EXPLAINED = 0.01
 """Largest share of pixels that may differ, be it explained, in implementations that agree."""

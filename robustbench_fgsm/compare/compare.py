@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,7 @@ from robustbench_fgsm.data.dataset import Dataset, describe
 from robustbench_fgsm.measure.attacks import AttackedBatch, attack_batch, predict_classes, synchronise
 from robustbench_fgsm.measure.environment import describe_environment
 from robustbench_fgsm.measure.preflight import check_batch_size, check_images, check_single, preflight
+from robustbench_fgsm.measure.sweep import Progress
 from robustbench_fgsm.measure.tally import Tally
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.reference import Reference, check_references, load_reference
@@ -24,8 +25,6 @@ from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse
 
 PIECE = 1024
 """Images that a reference is given at a time, so that memory does not grow with the data set."""
-
-Progress = Callable[[int, int], None]
 
 
 def compare(

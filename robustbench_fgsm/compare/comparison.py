@@ -159,11 +159,7 @@ class Comparison:
             "ours": self.ours.to_dict(self.classes),
             "references": [reference.to_dict(self.classes, self.ours.seconds) for reference in self.references],
             "candidate": None,
-            "gradient": {
-                "zero_share": Rate(tally.zero_gradient, tally.n).to_dict(),
-                "saturated_share": Rate(tally.saturated, tally.n).to_dict(),
-                "nonfinite_share": Rate(tally.nonfinite_gradient, tally.n).to_dict(),
-            },
+            "gradient": health.gradient_shares(tally),
             "environment": self.environment,
             "seconds": {"total": self.seconds},
         }

@@ -16,7 +16,11 @@ from robustbench_fgsm.measure.attacks import AttackedBatch
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.spec import AttackSpec
 
+TOLERANCE = 1e-6
+"""Two outputs further apart than this differ."""
+
 DITHER = 1e-6
+"""How far beside an image its pooling ties are broken."""
 
 
 class Explanation:
@@ -97,7 +101,7 @@ class Explanation:
         exact = step(
             x, uphill, torch.tensor(self.epsilon, dtype=x.dtype, device=x.device), self.norm, self._spec.bounds
         )
-        right = (exact.cpu() - ours[rows.cpu()]).abs().flatten(1).amax(1) <= DITHER
+        right = (exact.cpu() - ours[rows.cpu()]).abs().flatten(1).amax(1) <= TOLERANCE
         return underflows.cpu() & right
 
     def _direction(self, classifier: Classifier, x: Tensor, aim: Tensor) -> Tensor:

@@ -87,12 +87,15 @@ def observe(
 ) -> tuple[list[Outcomes], list[Outcomes]]:
     """Outcomes of one batch at each budget; and the same with `stable` gradients on the images that are saturated.
 
-    The second list is the first one where no image is saturated, or the loss is not cross-entropy.
+    The second list is the first one where no image is saturated, or the loss is not cross-entropy, and it is empty where
+    the classifier brings its own loss, so that there are no stable gradients.
     """
     attacked = attack_batch(classifier, batch, spec, classes)
     before = predicted(attacked.ascent.outputs)
     after = [craft(classifier, attacked, spec, epsilon)[1] for epsilon in spec.epsilons]
     ordinary = [attacked.outcomes(before, predictions) for predictions in after]
+    if not classifier.any_loss:
+        return ordinary, []
     if spec.loss != "ce" or spec.stable or not bool(attacked.saturated.any()):
         return ordinary, ordinary
     exact = replace(spec, stable=True)

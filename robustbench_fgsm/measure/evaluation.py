@@ -19,7 +19,8 @@ from robustbench_fgsm.spec import AttackSpec
 class Evaluation:
     """One attack: settings and counts.
 
-    tallies: one for each budget, in order. stable: the same with exact gradients on the images that are saturated.
+    tallies: one for each budget, in order. stable: the same with exact gradients on the images that are saturated, or
+    none where the classifier brings its own loss.
     first_fooled: images right before that are fooled first at each budget of the ascending grid, and after these the
     images that no budget fools.
     """
@@ -53,7 +54,8 @@ class Evaluation:
     def shows_stable(self) -> bool:
         """Whether more than 1 % of the images are saturated, so that the stable rates stand beside the ordinary ones."""
         first = self.tallies[0]
-        return self.attack.loss == "ce" and not self.attack.stable and first.saturated > health.NOTICEABLE * first.n
+        asked = self.attack.loss == "ce" and not self.attack.stable
+        return asked and bool(self.stable) and first.saturated > health.NOTICEABLE * first.n
 
     @property
     def invalid_reasons(self) -> list[str]:
@@ -104,11 +106,7 @@ class Evaluation:
             "minimal_epsilon": self._minimal(),
             "area_under_curve": self.area_under_curve,
             "stable_area_under_curve": area_under(self.attack.epsilons, self.stable) if self.shows_stable else None,
-            "gradient": {
-                "zero_share": Rate(first.zero_gradient, self.n).to_dict(),
-                "nonfinite_share": Rate(first.nonfinite_gradient, self.n).to_dict(),
-                "saturated_share": Rate(first.saturated, self.n).to_dict(),
-            },
+            "gradient": health.gradient_shares(first),
             "environment": self.environment,
             "seconds": {"total": self.seconds},
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from robustbench_fgsm.measure.statistics import Rate
 from robustbench_fgsm.measure.tally import Tally
 
@@ -38,3 +40,9 @@ def warnings(tally: Tally, *, cancels: bool = True) -> list[str]:
             "labels leak, or the gradient is wrong"
         )
     return found
+
+
+def gradient_shares(tally: Tally) -> dict[str, Any]:
+    """Images whose gradient is zero, not finite, or saturated, as JSON knows them under `gradient`."""
+    counts = {"zero": tally.zero_gradient, "nonfinite": tally.nonfinite_gradient, "saturated": tally.saturated}
+    return {f"{name}_share": Rate(count, tally.n).to_dict() for name, count in counts.items()}

@@ -21,6 +21,7 @@ from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse
 DEFAULT_EPSILONS = (1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255)
 
 Progress = Callable[[int, int], None]
+"""Called with images done and images in all."""
 
 
 def evaluate(
@@ -106,8 +107,7 @@ def run_attacks(
     """One evaluation for each attack, from a single pass over the data, for settings that are parsed already."""
     began = time.perf_counter()
     for spec in specs:
-        if not spec.epsilons or len(set(spec.epsilons)) != len(spec.epsilons):
-            raise SettingError(f"epsilons must be at least one and all different, got {list(spec.epsilons)}")
+        check_budgets(spec)
     size = check_batch_size(batch_size)
     warnings = list(dict.fromkeys(warning for spec in specs for warning in preflight(classifier, data, spec)))
     totals: list[_Totals | None] = [None] * len(specs)
@@ -138,6 +138,12 @@ def run_attacks(
         for spec, total in zip(specs, totals, strict=True)
         if total is not None
     ]
+
+
+def check_budgets(spec: AttackSpec) -> None:
+    """Raise SettingError for no budget, or the same one twice."""
+    if not spec.epsilons or len(set(spec.epsilons)) != len(spec.epsilons):
+        raise SettingError(f"epsilons must be at least one and all different, got {list(spec.epsilons)}")
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ class Classifier(Protocol):
     classes: tuple[str, ...] | None
     bounds: Bounds
     info: ModelInfo
+    any_loss: bool
+    """Whether `loss_gradient` takes any loss; False where the classifier brings its own, which stands for `ce`."""
 
     @property
     def device(self) -> torch.device:
@@ -91,6 +93,8 @@ def _per_channel(statistic: Statistic) -> Tensor:
 
 class TorchClassifier:
     """A private copy of a PyTorch network in evaluation mode, callable from pixel space to logits."""
+
+    any_loss = True
 
     def __init__(
         self, network: nn.Module, num_classes: int, classes: tuple[str, ...] | None, bounds: Bounds, info: ModelInfo
