@@ -16,6 +16,9 @@ from robustbench_fgsm.attack.step import broadcast_epsilon, step
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, Bounds, parse_norm
 
+GRID_SLACK = 1 + 1e-12
+"""Relative excess that a division may owe to rounding: 0.3 / 0.1 is a little below 3."""
+
 
 @dataclass(frozen=True)
 class Minimal:
@@ -29,7 +32,7 @@ def budget_grid(epsilon: float, epsilon_step: float) -> list[float]:
     """0, step, 2 step, ... up to epsilon: multiplied, not added up, so that 3 x 0.1 <= 0.3 is on the grid."""
     if not (epsilon_step > 0 and math.isfinite(epsilon_step)):
         raise SettingError(f"epsilon step must be a finite number > 0, got {epsilon_step:g}")
-    return [min(k * epsilon_step, epsilon) for k in range(math.floor(epsilon / epsilon_step * (1 + 1e-12)) + 1)]
+    return [min(k * epsilon_step, epsilon) for k in range(math.floor(epsilon / epsilon_step * GRID_SLACK) + 1)]
 
 
 def minimal_epsilon(

@@ -13,6 +13,9 @@ from robustbench_fgsm.spec import Bounds, check_epsilon
 Epsilon = float | Tensor
 """A scalar, one budget an image (N,), or anything that broadcasts to the images."""
 
+Limits = Bounds | tuple[Tensor, Tensor]
+"""The bounds of all pixels, or tensors that broadcast to the images with the bounds of each."""
+
 
 def broadcast_epsilon(epsilon: Epsilon, x: Tensor, norm: float, bounds: Bounds | None) -> Tensor:
     """Budget in the dtype of x, shaped so that it broadcasts to x; (N,) becomes (N, 1, ...), never the width.
@@ -50,7 +53,7 @@ def broadcasts(shape: torch.Size, to: torch.Size) -> bool:
 
 
 def step(
-    x: Tensor, direction: Tensor, epsilon: Tensor, norm: float, bounds: Bounds | None, start: Tensor | None = None
+    x: Tensor, direction: Tensor, epsilon: Tensor, norm: float, bounds: Limits | None, start: Tensor | None = None
 ) -> Tensor:
     """The images moved by epsilon along the direction, within bounds and within epsilon of x.
 
@@ -75,6 +78,6 @@ def project(offset: Tensor, epsilon: Tensor, norm: float) -> Tensor:
     return offset * (epsilon / torch.where(length > 0, length, 1).view(shape)).clamp(max=1)
 
 
-def clip(x: Tensor, bounds: Bounds | None) -> Tensor:
+def clip(x: Tensor, bounds: Limits | None) -> Tensor:
     """The images within bounds."""
     return x if bounds is None else x.clamp(*bounds)

@@ -1,0 +1,347 @@
+"""For users of the Adversarial Robustness Toolbox (ART): its fast gradient method behind its own interface, and converters.
+
+    from robustbench_fgsm.art import FastGradientMethod  # in place of art.attacks.evasion
+
+Parameters, defaults and results are ART's; L-infinity on a PyTorchClassifier gives its bits. What differs, on purpose:
+
+==================================  ================================  ================================================
+what                                ART 1.20                          here
+==================================  ================================  ================================================
+several random starts               best for all images at once; the  best start of each image: fooled first, then the
+                                    clean images where none succeeds  larger margin of the wrong classes
+random numbers                      NumPy's global generator          seed, index of the image and number of the start
+random start, array of `eps`        raises on images                  any `eps` that suits the norm
+random start, norm                  1, 2 or inf                       any p >= 1, evenly in its ball
+random start, float mask            scales the start                  0 keeps a pixel, anything else frees it
+`minimal`, grid                     adds up: of 0.1 to 0.3 the last   k * eps_step <= eps from k = 0: an image that is
+                                    is missed, and 0 is not tried     fooled already stays
+`minimal`, `eps` by image           a batch ends at its smallest      each image has its own
+`minimal`, integer images           cut to integers                   float32
+`eps` of shape (N,)                 one for each column               one an image; warns where images are N wide too
+`eps` within an image, finite norm  NotImplementedError               SettingError
+`eps_step` with a zero              refused                           accepted where `eps` is 0 or without `minimal`
+`eps` not finite                    accepted                          SettingError
+float64 array of `eps`              last bit may differ from scalar   the scalar's bits
+mask of shape (1, C, H, W)          raises from the second batch on   right in every batch
+mask, regressors and detectors      ignored                           applied
+object arrays                       random starts fail                SettingError with these and with `minimal`
+gradient not finite                 NaN made 0, the rest moves        the image stays, a RuntimeWarning gives the count
+gradients whose powers underflow    no step under finite norms        a whole step
+`clip_values`                       exceeded by a last bit at times   kept by every image that came within
+equal largest outputs, no `y`       several labels at once            the first of them
+single output                       label 1 for all, or an error      by BCEWithLogitsLoss or BCELoss, else ModelError
+SVC, scikit-learn 1.9               `predict` raises                  works
+labels                              too large: IndexError; negative:  DataError, also where they are too few
+                                    counted from the end
+norm as a string                    "inf" only                        "2" too
+unknown arguments of `generate`     ignored                           TypeError
+PyTorch network                     left in eval mode, its gradients  flags, buffers, gradients and PyTorch's random
+                                    overwritten                       state as they were
+log                                 a success rate never counted      none
+==================================  ================================  ================================================
+
+`art_quirks=True` has ART's own class do the work: its bits, traces and random numbers in every case.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.attack.fgsm import check_mask
+from robustbench_fgsm.attack.restarts import Attempt, attempt, better, fooled
+from robustbench_fgsm.attack.room import Course, Room, budgets
+from robustbench_fgsm.attack.start import random_start
+from robustbench_fgsm.attack.step import clip
+from robustbench_fgsm.errors import DataError, SettingError
+from robustbench_fgsm.models.art import from_art, import_art, is_native, to_art
+from robustbench_fgsm.models.art_estimator import (
+    Answers,
+    Array,
+    Engine,
+    NumpyEngine,
+    Slope,
+    TorchEngine,
+    answers,
+    label_rows,
+    untouched,
+    workable,
+)
+from robustbench_fgsm.spec import parse_norm
+
+import_art(private_home=False)  # who imports this module is a user of ART
+
+from art.attacks import evasion  # noqa: E402
+from art.attacks.attack import EvasionAttack  # noqa: E402
+from art.config import ART_NUMPY_DTYPE  # noqa: E402
+from art.estimators.classification.classifier import ClassifierMixin  # noqa: E402
+from art.utils import check_and_transform_label_format  # noqa: E402
+
+__all__ = ["FastGradientMethod", "from_art", "to_art"]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """The number of a batch, the places of its images among all, the images with their room, and what y says of them."""
+
+    number: int
+    ids: Tensor
+    room: Room
+    y: Answers | None
+
+
+class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
+    """ART's `FastGradientMethod` on our core; the module's table says where they part.
+
+    estimator: any ART estimator with loss gradients. norm: "inf", `np.inf` or a real p >= 1. eps: budget, a number or an
+    array that broadcasts to the images, or one an image (N,). eps_step: step of the grid for `minimal`, like eps.
+    targeted: `y` is the target. num_random_init: random starts; 0 starts at the images. batch_size: images at a time.
+    minimal: the smallest budget of the grid that fools each image, the largest where none does. summary_writer: as in
+    ART. art_quirks: let ART's own class do it. seed: of the random starts.
+    """
+
+    attack_params = [*evasion.FastGradientMethod.attack_params, "art_quirks", "seed"]  # noqa: RUF012
+    _estimator_requirements = evasion.FastGradientMethod._estimator_requirements
+
+    def __init__(
+        self,
+        estimator: Any,
+        norm: float | str = np.inf,
+        eps: float | Array = 0.3,
+        eps_step: float | Array = 0.1,
+        targeted: bool = False,
+        num_random_init: int = 0,
+        batch_size: int = 32,
+        minimal: bool = False,
+        summary_writer: Any = False,
+        *,
+        art_quirks: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(estimator=estimator, summary_writer=summary_writer)
+        self.norm = norm
+        self.eps = eps
+        self.eps_step = eps_step
+        self._targeted = targeted
+        self.num_random_init = num_random_init
+        self.batch_size = batch_size
+        self.minimal = minimal
+        self.art_quirks = art_quirks
+        self.seed = seed
+        self._check_params()
+
+    def generate(self, x: Array, y: Answers | None = None, *, mask: Array | None = None) -> Array:
+        """Adversarial images, a new array in the shape of x.
+
+        x: (N, ...) images in the layout of the estimator, or an object array of N arrays of any shapes. y: labels (N,) or
+        rows (N, K), or targets; the estimator's own predictions where it is None. mask: bool or float, broadcastable to
+        x; where it is 0 nothing moves.
+        """
+        if self.art_quirks:
+            own: Array = self._arts_own(self.eps_step, self.summary_writer or False).generate(x, y, mask=mask)
+            return own
+        if self.minimal and not self._classifies:
+            raise SettingError("minimal must be False for other than classifiers, which nothing fools, got True")
+        images = np.asarray(x)
+        labels = self._labels(y, len(images))
+        if images.dtype == object and images.ndim == 1:
+            x_adv, lost = self._generate_ragged(images, labels, mask)
+        else:
+            x_adv, lost = self._generate(torch.from_numpy(images.astype(ART_NUMPY_DTYPE)), labels, mask)
+        if lost:
+            message = f"{lost} of {len(images)} images met a gradient that is not finite, which moved nothing"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+        if self.summary_writer is not None:
+            self.summary_writer.reset()
+        return x_adv
+
+    def _check_params(self) -> None:
+        """ART's own checks, but for steps of zero, and ours."""
+        super()._check_params()
+        eps_step = self.eps_step
+        if isinstance(eps_step, np.ndarray) and not self.art_quirks:
+            eps_step = np.where(eps_step == 0, 1, eps_step)
+        self._arts_own(eps_step)
+        if not isinstance(self.art_quirks, bool):
+            raise SettingError(f"art_quirks must be True or False, got {self.art_quirks!r}")
+        if not isinstance(self.seed, int) or self.seed < 0:
+            raise SettingError(f"seed must be an integer >= 0, got {self.seed!r}")
+        if self.minimal and bool(np.any((np.asarray(self.eps_step) == 0) & (np.asarray(self.eps) > 0))):
+            raise SettingError("eps_step must be positive wherever eps is, got 0: minimal would never reach eps")
+
+    def _arts_own(self, eps_step: float | Array, summary_writer: Any = False) -> Any:
+        return evasion.FastGradientMethod(
+            self.estimator,
+            self.norm,
+            self.eps,
+            eps_step,
+            self.targeted,
+            self.num_random_init,
+            self.batch_size,
+            self.minimal,
+            summary_writer,
+        )
+
+    @property
+    def _classifies(self) -> bool:
+        return isinstance(self.estimator, ClassifierMixin)
+
+    def _labels(self, y: Answers | None, n: int) -> Answers | None:
+        """A classifier's labels as rows (n, K), which sum to 1 for more than two classes; other answers as they are."""
+        if y is None:
+            if self.targeted:
+                raise SettingError("a targeted attack needs its targets in y, got None")
+            return None
+        if len(y) != n:
+            raise DataError(f"y must have one entry an image, got {len(y)} for {n} images")
+        if not self._classifies:
+            return y
+        nb_classes, labels = self.estimator.nb_classes, np.asarray(y)
+        indices = labels.ndim == 1 or labels.shape[1:] == (1,)
+        if n and indices and not (labels.min() >= 0 and labels.max() < nb_classes):
+            raise DataError(f"labels must lie in [0, {nb_classes}), got {labels.min()} to {labels.max()}")
+        rows = check_and_transform_label_format(labels, nb_classes=nb_classes)
+        if rows.shape[1] != nb_classes:
+            raise DataError(f"label rows must have {nb_classes} columns, one a class, got {rows.shape[1]}")
+        return (rows / rows.sum(axis=1, keepdims=True) if nb_classes > 2 else rows).astype(np.float32)
+
+    def _limits(self) -> tuple[Tensor, Tensor] | None:
+        if self.estimator.clip_values is None:
+            return None
+        low, high = (torch.from_numpy(np.array(limit)) for limit in self.estimator.clip_values)
+        return low, high
+
+    def _generate(self, images: Tensor, y: Answers | None, mask: Array | None) -> tuple[Array, int]:
+        """Adversarial images, and how many met a gradient that is not finite."""
+        engine: Engine = TorchEngine(self.estimator) if is_native(self.estimator) else NumpyEngine(self.estimator)
+        craft = self._minimal if self.minimal else self._from_random if self.num_random_init else self._from_images
+        x_adv, lost = torch.empty_like(images), 0
+        for batch in self._batches(images, y, mask, engine.device):
+            crafted, stayed = craft(engine, batch)
+            x_adv[batch.ids] = crafted.cpu()
+            lost += int(stayed.sum())
+        return x_adv.numpy(), lost
+
+    def _batches(self, images: Tensor, y: Answers | None, mask: Array | None, device: torch.device) -> Iterator[_Batch]:
+        """The images in ART's batches on the device, after the checks that need all of them."""
+        norm = parse_norm(self.norm)
+        free = None if mask is None else torch.from_numpy(np.array(mask))
+        check_mask(free, images)
+        eps = budgets(self.eps, images, norm)
+        eps_step = budgets(self.eps_step, images, norm) if self.minimal else eps
+        if y is None and not self._classifies and len(images):
+            y = answers(self.estimator, images.numpy().copy(), self.batch_size)
+        room = Room(images, eps, eps_step, norm, free, self._limits())
+        for number, begin in enumerate(range(0, len(images), self.batch_size)):
+            rows = slice(begin, begin + self.batch_size)
+            ids = torch.arange(len(images))[rows]
+            yield _Batch(number, ids, room.of(rows).to(device), None if y is None else y[rows])
+
+    def _course(self, engine: Engine, batch: _Batch, start: Tensor | None = None) -> tuple[Course, Slope]:
+        """Where the images go, by the gradient there or at the start."""
+        x = batch.room.x if start is None else start
+        slope = engine.slope(x, batch.y)
+        gradient = -slope.gradient if self.targeted else slope.gradient
+        if self.summary_writer is not None:
+            self._report(batch.number, gradient.cpu().numpy(), x.cpu().numpy(), slope.y)
+        return batch.room.course(gradient), slope
+
+    def _from_images(self, engine: Engine, batch: _Batch) -> tuple[Tensor, Tensor]:
+        """One step from the images."""
+        course, _ = self._course(engine, batch)
+        return batch.room.move(course, batch.room.epsilon), course.lost
+
+    def _from_random(self, engine: Engine, batch: _Batch) -> tuple[Tensor, Tensor]:
+        """A step from each random start, and the best for each image; but for classifiers, from the first alone."""
+        room = batch.room
+        if batch.y is None:
+            batch = replace(batch, y=label_rows(engine.predict(room.x), self.estimator.nb_classes))
+        best: Attempt | None = None
+        lost = torch.zeros(len(room.x), dtype=torch.bool, device=room.x.device)
+        for restart in range(1, self.num_random_init + 1):
+            start = self._start(batch, restart)
+            course, _ = self._course(engine, batch, start)
+            moved, lost = room.move(course, room.epsilon, start), lost | course.lost
+            if self.num_random_init == 1 or not self._classifies:
+                return moved, lost
+            tried = attempt(engine.predict, moved, classes(batch.y, moved), targeted=self.targeted, loss="margin")
+            best = tried if best is None else better(best, tried)
+        return (room.x if best is None else best.x_adv), lost
+
+    def _start(self, batch: _Batch, restart: int) -> Tensor:
+        room, seed = batch.room, self.seed
+        drawn = random_start(
+            room.x, batch.ids, room.epsilon, norm=room.norm, bounds=None, mask=room.mask, seed=seed, restart=restart
+        )
+        return clip(drawn, room.limits)
+
+    def _minimal(self, engine: Engine, batch: _Batch) -> tuple[Tensor, Tensor]:
+        """The first budget of the grid that fools each image, else the last one; fooled images are not looked at again."""
+        course, slope = self._course(engine, batch)
+        room, aim = batch.room, classes(slope.y, batch.room.x)
+        outputs = engine.predict(room.x) if slope.outputs is None else slope.outputs
+        last, x_adv = room.last_of_grid(), room.x.clone()
+        left = (~fooled(outputs, aim, targeted=self.targeted) & ~course.lost).nonzero().squeeze(1)
+        for k in range(1, int(last.max()) + 1):
+            left = left[last[left] >= k]
+            if len(left) == 0:
+                break
+            part = room.of(left)
+            x_adv[left] = part.move(course.of(left), part.grid(k))
+            left = left[~fooled(engine.predict(x_adv[left]), aim[left], targeted=self.targeted)]
+        return x_adv, course.lost
+
+    def _generate_ragged(self, x: Array, y: Answers | None, mask: Array | None) -> tuple[Array, int]:
+        """Like `_generate`, for an object array of arrays, such as sounds of several lengths; eps and mask are by array."""
+        if self.minimal or self.num_random_init:
+            raise SettingError(
+                "object arrays must be attacked without minimal and random starts: pad them to one shape"
+            )
+        estimator, norm, limits = workable(self.estimator), parse_norm(self.norm), self._limits()
+        if y is None:
+            y = answers(estimator, x, self.batch_size)
+            y = label_rows(torch.from_numpy(np.asarray(y)), estimator.nb_classes) if self._classifies else y
+        free = None if mask is None else torch.from_numpy(np.array(mask))
+        check_mask(free, torch.empty(len(x)))
+        free = None if free is None else free.expand(len(x))
+        eps = torch.from_numpy(np.broadcast_to(np.asarray(self.eps, dtype=np.float64), x.shape).copy())
+        x_adv, lost = np.empty_like(x), 0
+        for number, begin in enumerate(range(0, len(x), self.batch_size)):
+            rows = slice(begin, begin + self.batch_size)
+            with untouched(estimator):
+                gradients = estimator.loss_gradient(x[rows], y[rows]) * (1 - 2 * self.targeted)
+            if self.summary_writer is not None:
+                self._report(number, gradients, x[rows], y[rows])
+            for i, gradient in enumerate(gradients, start=begin):
+                one = torch.from_numpy(np.array(x[i], dtype=np.result_type(x[i], np.float32))).unsqueeze(0)
+                room = Room(one, eps[i], eps[i], norm, None if free is None else free[i], limits)
+                uphill = torch.from_numpy(np.array(gradient, dtype=np.float64)).unsqueeze(0)
+                course = room.course(uphill)
+                x_adv[i] = room.move(course, eps[i]).squeeze(0).numpy()
+                lost += int(course.lost)
+        return x_adv, lost
+
+    def _report(self, number: int, gradient: Array, x: Array, y: Answers) -> None:
+        """What ART tells its summary writer of each batch."""
+        with untouched(self.estimator):
+            self.summary_writer.update(
+                batch_id=number,
+                global_step=0,
+                grad=gradient,
+                patch=None,
+                estimator=self.estimator,
+                x=x,
+                y=y,
+                targeted=self.targeted,
+            )
+
+
+def classes(rows: Answers, x: Tensor) -> Tensor:
+    """Classes (n,) of label rows (n, K), beside the images."""
+    return torch.from_numpy(rows.argmax(axis=1)).to(x.device)

@@ -1,0 +1,207 @@
+"""An ART estimator as the attack sees it: tensors outside, and inside either PyTorch itself or NumPy."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from robustbench_fgsm.attack.gradient import no_trace, two_logits
+from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.models.classifier import ModelInfo, count_parameters, hash_weights
+from robustbench_fgsm.spec import Bounds
+
+Array = NDArray[Any]
+Answers = Any
+"""What an estimator takes for y: label rows (N, K), targets of a regression (N, ...), or N detections, as ART has them."""
+
+
+@dataclass(frozen=True)
+class Slope:
+    """gradient: (N, ...) in the estimator's precision; y: what it was taken for; outputs: (N, K) where they came with it."""
+
+    gradient: Tensor
+    y: Answers
+    outputs: Tensor | None
+
+
+class Engine(Protocol):
+    """An estimator at work on batches of tensors that lie on its device; the caller's network is left as it was."""
+
+    device: torch.device
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Outputs (N, K) of a classifier."""
+
+    def slope(self, x: Tensor, y: Answers | None) -> Slope:
+        """Gradient of the estimator's own loss over the batch; for a classifier's own predictions where y is None."""
+
+
+class TorchEngine:
+    """ART's PyTorchClassifier without NumPy: one forward and one input-only backward pass.
+
+    The loss is the estimator's own, with its reduction, over the batch as it comes, and the network runs as in ART's
+    `predict` (an `nn.Sequential` layer by layer), so that gradients are ART's to the last bit.
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        self.device: torch.device = estimator.device
+        self._estimator = estimator
+        self._network: nn.Module = estimator._model
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Outputs (N, K), one output made two."""
+        with no_trace(self._network, x), torch.no_grad():
+            return two_outputs(self._forward(x.clone()), self._estimator.loss)
+
+    def slope(self, x: Tensor, y: Answers | None) -> Slope:
+        """Gradient and outputs of one forward pass; the outputs are None where they are one column of unknown meaning."""
+        loss, nb_classes = self._estimator.loss, self._estimator.nb_classes
+        with no_trace(self._network, x), torch.inference_mode(False), torch.enable_grad():
+            leaf = x.detach().clone().requires_grad_()
+            raw = self._forward(leaf.clone())  # a network that works in place must not meet the leaf
+            single = raw.ndim == 1 or raw.shape[1] == 1
+            outputs = None if single and y is not None else two_outputs(raw.detach(), loss)
+            rows = label_rows(outputs, nb_classes) if outputs is not None and y is None else y
+            labels = torch.from_numpy(np.ascontiguousarray(self._estimator.reduce_labels(rows))).to(x.device)
+            labels = labels.view_as(raw) if single and labels.numel() == raw.numel() else labels
+            (gradient,) = torch.autograd.grad(loss(raw, labels).sum(), leaf)
+        return Slope(gradient, rows, outputs)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        for operation in self._estimator.preprocessing_operations:
+            x, _ = operation.forward(x)
+        last: Tensor = self._network(x)[-1]
+        return last
+
+
+class NumpyEngine:
+    """Any ART estimator with loss gradients, through its own `predict` and `loss_gradient`."""
+
+    def __init__(self, estimator: Any) -> None:
+        self.device = torch.device("cpu")
+        self._estimator = workable(estimator)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Outputs (N, K), one output made two."""
+        outputs = torch.from_numpy(np.array(answers(self._estimator, x.numpy().copy(), max(len(x), 1)), order="C"))
+        floating = outputs if outputs.is_floating_point() else outputs.double()
+        return two_outputs(floating, getattr(self._estimator, "loss", None))
+
+    def slope(self, x: Tensor, y: Answers | None) -> Slope:
+        """Gradient by the estimator; outputs only where the labels had to be read off them."""
+        outputs = self.predict(x) if y is None else None
+        rows = y if outputs is None else label_rows(outputs, self._estimator.nb_classes)
+        with untouched(self._estimator):
+            gradient = np.array(self._estimator.loss_gradient(x.numpy().copy(), rows), order="C")
+        if gradient.shape != tuple(x.shape):
+            raise ModelError(
+                f"loss_gradient must return the shape of its images {tuple(x.shape)}, got {gradient.shape}"
+            )
+        return Slope(torch.from_numpy(gradient), rows, outputs)
+
+
+def answers(estimator: Any, x: Array, batch_size: int) -> Answers:
+    """What the estimator predicts."""
+    with untouched(estimator):
+        return estimator.predict(x, batch_size=batch_size)
+
+
+def label_rows(outputs: Tensor, nb_classes: int) -> Array:
+    """Predicted classes as one-hot rows (N, nb_classes); of equal outputs the first."""
+    rows: Array = np.eye(nb_classes, dtype=np.float32)[outputs.argmax(1).cpu().numpy()]
+    return rows
+
+
+def two_outputs(outputs: Tensor, loss: object) -> Tensor:
+    """Outputs (N, K) as they are; a single one, (N,) or (N, 1), as two, by what the loss says that it is.
+
+    Raises ModelError for a single output under any loss but PyTorch's binary cross-entropies.
+    """
+    if outputs.ndim > 1 and outputs.shape[1] > 1:
+        return outputs
+    if isinstance(loss, nn.BCEWithLogitsLoss):
+        return two_logits(outputs)
+    if isinstance(loss, nn.BCELoss):
+        probability = outputs.reshape(-1, 1)
+        return torch.cat([1 - probability, probability], 1)
+    raise ModelError(
+        f"estimator must return at least two outputs an image, got {tuple(outputs.shape)}, which may be a logit or a "
+        "probability: let it return two, or use PyTorchClassifier with BCEWithLogitsLoss or BCELoss"
+    )
+
+
+def workable(estimator: Any) -> Any:
+    """The estimator itself, or a shallow copy on which ART's `predict` works.
+
+    From scikit-learn 1.9 on, SVC.probability is the word "deprecated" unless it is set. ART takes it for True and asks
+    for probabilities that are not there.
+    """
+    if isinstance(getattr(getattr(estimator, "model", None), "probability", None), str):
+        estimator = copy.copy(estimator)
+        estimator._model = copy.copy(estimator.model)
+        estimator._model.probability = False
+    return estimator
+
+
+@contextmanager
+def untouched(estimator: Any) -> Iterator[None]:
+    """Let ART work on a PyTorch network, whose flags, buffers and gradients are as before afterwards; also if it raises."""
+    network = getattr(estimator, "model", None)
+    if not isinstance(network, nn.Module):
+        yield
+        return
+    parameters = list(network.parameters())
+    gradients = [parameter.grad for parameter in parameters]
+    for parameter in parameters:
+        parameter.grad = None  # ART must not add to them
+    try:
+        with no_trace(network, torch.empty(0, device=getattr(estimator, "device", "cpu"))):
+            yield
+    finally:
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+
+
+def bounds_of(estimator: Any) -> Bounds:
+    """clip_values as two numbers, infinite where there are none; raises ModelError where they differ by feature."""
+    if estimator.clip_values is None:
+        return -math.inf, math.inf
+    low, high = (np.unique(limit) for limit in estimator.clip_values)
+    if len(low) > 1 or len(high) > 1:
+        raise ModelError("clip_values must be two numbers for a classifier of ours, got one pair for each feature")
+    return float(low[0]), float(high[0])
+
+
+def logits(outputs: Tensor) -> Tensor:
+    """Outputs (N, K) as they are, or the logarithms of probabilities, kept finite where one is 0."""
+    if bool((outputs >= 0).all()) and bool(((outputs.sum(1) - 1).abs() < 1e-4).all()):
+        return outputs.clamp_min(torch.finfo(torch.float32).tiny).log()
+    return outputs
+
+
+def describe(model: Any) -> ModelInfo:
+    """What the model is; its hash is over the arrays that it was fitted with, in scikit-learn's or Keras's way."""
+    name = type(model).__name__
+    if isinstance(model, nn.Module):
+        return ModelInfo(name, "given", count_parameters(model), hash_weights(model))
+    found = dict(enumerate(model.get_weights())) if hasattr(model, "get_weights") else getattr(model, "__dict__", {})
+    arrays = {
+        str(key): value
+        for key, value in found.items()
+        if isinstance(value, np.ndarray) and value.dtype != object and not str(key).startswith("_")
+    }
+    digest = hashlib.sha256()
+    for key, value in sorted(arrays.items()):
+        digest.update(f"{key} {value.dtype} {value.shape}\n".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return ModelInfo(name, "given", sum(value.size for value in arrays.values()), digest.hexdigest() if arrays else "")
