@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,26 +24,45 @@ def open_run(directory: Path, settings: Mapping[str, Any]) -> dict[str, Any] | N
     holds a run with other settings or anything else, and ResourceError where it cannot be written.
     """
     settings = json.loads(json.dumps(settings))
-    with _usable(directory):
-        if directory.exists() and not directory.is_dir():
-            raise RunError(f"--out must be a directory, got {directory}, which is a file: choose another")
-        empty = not directory.exists() or not any(directory.iterdir())
-    if empty:
+    if is_new(directory):
         write_json(directory / MANIFEST, settings)
         return None
+    check_same(directory, read_json(directory / MANIFEST), settings)
+    return read_json(directory / RESULT) if (directory / RESULT).is_file() else None
+
+
+def is_new(directory: Path) -> bool:
+    """Whether there is no such directory, or nothing in it but hidden files, such as a lock.
+
+    Raises RunError where it is a file, or holds other files than a run's, and ResourceError where it cannot be read.
+    """
+    with usable(directory):
+        if directory.exists() and not directory.is_dir():
+            raise RunError(f"--out must be a directory, got {directory}, which is a file: choose another")
+        if not directory.exists() or all(place.name.startswith(".") for place in directory.iterdir()):
+            return True
     if not (directory / MANIFEST).is_file():
         raise RunError(
             f"--out must be new, empty or a run, got {directory} with other files in it: choose another directory"
         )
-    found = _read_json(directory / MANIFEST)
-    if found != settings:
-        there, now = dict(_flatten(found)), dict(_flatten(settings))
-        keys = sorted(key for key in there.keys() | now.keys() if there.get(key) != now.get(key))
-        changes = "; ".join(f"{key} {_brief(there.get(key))} there, {_brief(now.get(key))} now" for key in keys)
-        raise RunError(
-            f"--out must hold a run with the same settings, got {directory} with {changes}: choose another directory"
-        )
-    return _read_json(directory / RESULT) if (directory / RESULT).is_file() else None
+    return False
+
+
+def check_same(directory: Path, found: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Raise RunError, naming what differs, unless the settings found in the directory are those given, both as JSON."""
+    if found == settings:
+        return
+    changes = "; ".join(f"{key} {there} there, {now} now" for key, there, now in differences(found, settings))
+    raise RunError(
+        f"--out must hold a run with the same settings, got {directory} with {changes}: choose another directory"
+    )
+
+
+def differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Keys at which two JSON objects differ, dotted and sorted, with both values in brief."""
+    ours, theirs = dict(_flatten(left)), dict(_flatten(right))
+    keys = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+    return [(key, _brief(ours.get(key)), _brief(theirs.get(key))) for key in keys]
 
 
 def cached_result(
@@ -73,30 +93,55 @@ def write_json(file: Path, document: Mapping[str, Any]) -> None:
 
 def write_bytes(file: Path, content: bytes) -> None:
     """Write a file atomically, as `write_json` does and with its errors."""
-    with _usable(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(name).chmod(0o644)
-            Path(name).replace(file)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        _sync_directory(file.parent)
+    with replacing(file) as scratch:
+        scratch.write_bytes(content)
 
 
 @contextmanager
-def _usable(place: Path) -> Iterator[None]:
+def replacing(place: Path) -> Iterator[Path]:
+    """A path near `place` at which to make a file or a directory, which then, flushed to disk, takes its place.
+
+    Raises ResourceError, leaving what was there, where it cannot be written.
+    """
+    with usable(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
+        try:
+            made = scratch / place.name
+            yield made
+            _sync(made)
+            if made.is_dir() and place.is_dir():  # one that is not empty cannot be replaced in one step
+                place.replace(scratch / "before")
+            made.replace(place)
+            _sync_directory(place.parent)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def sweep_up(directory: Path, *patterns: str) -> None:
+    """Remove what `replacing` left behind, for places of these patterns, in a process that was killed."""
+    for pattern in patterns:
+        for scratch in directory.glob(f".{pattern}.????????"):
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def usable(place: Path) -> Iterator[None]:
+    """Turn an OSError about the place into a ResourceError."""
     try:
         yield
     except OSError as error:
         raise ResourceError(
-            f"{place} must be writable, got {error.strerror}: free some space or choose another directory"
+            f"{place} must be writable, got {error.strerror or error}: free some space or choose another directory"
         ) from error
+
+
+def _sync(made: Path) -> None:
+    for file in made.iterdir() if made.is_dir() else [made]:
+        with file.open("rb+") as stream:
+            os.fsync(stream.fileno())
+    if made.is_dir():
+        _sync_directory(made)
 
 
 def _sync_directory(directory: Path) -> None:
@@ -109,7 +154,8 @@ def _sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """The JSON object in a file; raises RunError where there is none."""
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -1,0 +1,187 @@
+"""Adversarial images to disk: numbered shards and a manifest, continued where a stopped run left off."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from robustbench_fgsm.attack.losses import get_loss
+from robustbench_fgsm.data.dataset import Dataset, describe
+from robustbench_fgsm.errors import RunError
+from robustbench_fgsm.measure.crafting import Facts, Shard, Totals, check_eight_bit, craft_shards, spans
+from robustbench_fgsm.measure.environment import describe_environment
+from robustbench_fgsm.measure.preflight import check_batch_size, check_single, preflight
+from robustbench_fgsm.measure.sweep import Progress
+from robustbench_fgsm.models.classifier import Classifier
+from robustbench_fgsm.runs.directory import (
+    MANIFEST,
+    RESULT,
+    check_same,
+    is_new,
+    read_json,
+    replacing,
+    sweep_up,
+    write_json,
+)
+from robustbench_fgsm.runs.lock import locked
+from robustbench_fgsm.runs.saved_attack import SCHEMA, SavedAttack, settings_of
+from robustbench_fgsm.runs.shards import Format, get_format
+from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
+
+SHARD_SIZE = 1000
+"""Images a shard: 3 MB of Fashion-MNIST, 600 MB of ImageNet."""
+
+
+def save_adversarial(
+    classifier: Classifier,
+    data: Dataset,
+    out: Path | str,
+    epsilon: float | str = DEFAULT_EPSILON,
+    *,
+    norm: str | float = "inf",
+    targeted: str = "none",
+    loss: str = "ce",
+    stable: bool = False,
+    restarts: int = 0,
+    format: str = "safetensors",  # noqa: A002  (the name of the option)
+    shard_size: int = SHARD_SIZE,
+    batch_size: int | str = "auto",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> SavedAttack:
+    """Craft adversarial images and save them in a directory, a shard at a time; the same call continues what was stopped.
+
+    out: a directory, new, empty, or with a run of the same settings. epsilon: one budget in pixel space. format:
+    `safetensors` or `npz`, float32 exactly as computed, or `png`, rounded to 8 bits within epsilon. shard_size: images a
+    shard. The other arguments are those of `evaluate`.
+
+    Raises RunError where the directory holds something else, ResourceError where it cannot be written or another process
+    is in it, and SettingError, ModelError or DataError where the rest does not make sense together.
+    """
+    order = parse_norm(norm)
+    budgets = parse_epsilon(epsilon, order, classifier.bounds)
+    rule = TargetRule.parse(targeted)
+    spec = AttackSpec(budgets, order, rule, loss, classifier.bounds, seed, restarts, stable)
+    return save_spec(
+        classifier,
+        data,
+        Path(out),
+        spec,
+        format=format,
+        shard_size=shard_size,
+        batch_size=batch_size,
+        progress=progress,
+    )
+
+
+def save_spec(
+    classifier: Classifier,
+    data: Dataset,
+    out: Path,
+    spec: AttackSpec,
+    *,
+    format: str = "safetensors",  # noqa: A002
+    shard_size: int = SHARD_SIZE,
+    batch_size: int | str = "auto",
+    progress: Progress | None = None,
+) -> SavedAttack:
+    """The same for settings that are parsed already."""
+    began = time.perf_counter()
+    size, kind, pieces = check_batch_size(batch_size), get_format(format), spans(len(data), shard_size)
+    output = {"format": format, "shard_size": shard_size, "batch_size": size}
+    nothing = nothing_saved(classifier, data, spec, output, eight_bit=kind.eight_bit)
+    find_run(out, nothing)  # before anything is written into the directory
+    with locked(out):
+        found = find_run(out, nothing)
+        sweep_up(out, "adversarial-*", MANIFEST, RESULT)
+        saved, missing = recover(out, nothing, found, kind, pieces)
+        spent = saved.seconds
+        shards = craft_shards(
+            classifier, data, spec, [pieces[number] for number in missing], batch_size=size, eight_bit=kind.eight_bit
+        )
+        if found is None:
+            write_json(out / MANIFEST, saved.to_dict())
+        for number in missing:
+            saved = saved.add(*keep_shard(out, nothing, kind, number, next(shards)))  # no name keeps a shard alive
+            saved = replace(saved, seconds=spent + time.perf_counter() - began)
+            write_json(out / MANIFEST, saved.to_dict())
+            if progress is not None:
+                progress(saved.tally.n, len(data))
+        finish(out, saved)
+    return saved
+
+
+def nothing_saved(
+    classifier: Classifier, data: Dataset, spec: AttackSpec, output: dict[str, Any], *, eight_bit: bool
+) -> SavedAttack:
+    """The run before its first image; raises SettingError, ModelError or DataError where its parts do not fit."""
+    check_single(spec)
+    get_loss(spec.loss, stable=spec.stable)
+    warnings = preflight(classifier, data, spec)
+    if eight_bit:
+        check_eight_bit(data, spec)
+    return SavedAttack(
+        model=classifier.info.to_dict(),
+        data=describe(data),
+        attack=spec.to_dict() | {"epsilon": spec.epsilons[0]},
+        output=output | {"shape": list(next(data.batches(0, 1, 1)).images.shape[1:])},
+        totals=Totals.empty(classifier.num_classes, targeted=spec.target.targeted, eight_bit=eight_bit),
+        preflight_warnings=tuple(warnings),
+        environment=describe_environment(classifier.device),
+    )
+
+
+def find_run(out: Path, nothing: SavedAttack) -> dict[str, Any] | None:
+    """The manifest in the directory, or None where it is new; raises RunError where the directory is not this run's."""
+    if is_new(out):
+        return None
+    found = read_json(out / MANIFEST)
+    if found.get("schema") != SCHEMA:
+        raise RunError(
+            f"--out must hold adversarial images, got {out} with another run in it: choose another directory"
+        )
+    check_same(out, settings_of(found), settings_of(nothing.to_dict()))
+    return found
+
+
+def recover(
+    out: Path, nothing: SavedAttack, found: dict[str, Any] | None, kind: Format, pieces: list[range]
+) -> tuple[SavedAttack, list[int]]:
+    """What is there already, and the numbers of the shards that are not, or whose hash is not the one recorded."""
+    if found is None:
+        return nothing, list(range(len(pieces)))
+    records = {record["name"]: record for record in found.get("files", [])}
+    saved, missing = replace(nothing, seconds=found["seconds"]["total"]), []
+    for number in range(len(pieces)):
+        record = records.get(kind.file(number))
+        if record is None or kind.damage(out, record):
+            missing.append(number)
+        else:
+            saved = saved.add(record, count(nothing, Facts.from_columns(kind.columns(out / kind.place(number)))))
+    return saved if missing else replace(saved, environment=found["environment"]), missing
+
+
+def keep_shard(
+    out: Path, nothing: SavedAttack, kind: Format, number: int, shard: Shard
+) -> tuple[dict[str, Any], Totals]:
+    """Write one shard whole or not at all; its record and its counts."""
+    with replacing(out / kind.place(number)) as scratch:
+        kind.write(scratch, shard)
+    return kind.record(out, number, len(shard.facts)), count(nothing, shard.facts)
+
+
+def count(attack: SavedAttack, facts: Facts) -> Totals:
+    """Counts of one shard."""
+    return Totals.of(facts, len(attack.data["classes"]), math.prod(attack.output["shape"]))
+
+
+def finish(out: Path, saved: SavedAttack) -> None:
+    """Leave manifest and result as they must be; what is so already is not written again."""
+    document = saved.to_dict()
+    for name in (MANIFEST, RESULT):
+        if not (out / name).is_file() or read_json(out / name) != json.loads(json.dumps(document)):
+            write_json(out / name, document)

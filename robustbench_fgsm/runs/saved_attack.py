@@ -1,0 +1,133 @@
+"""What is known of adversarial images that lie in a directory, and the manifest that says it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from robustbench_fgsm.errors import AGREE, DISAGREE, IncompleteError
+from robustbench_fgsm.measure import health
+from robustbench_fgsm.measure.crafting import Totals
+from robustbench_fgsm.measure.evaluation import rates
+from robustbench_fgsm.measure.tally import Tally, matrix_to_json
+
+SCHEMA = "rfgsm.attack/1"
+SETTINGS = ("model", "data", "attack", "output")
+DERIVED = ("n", "clean", "adversarial", "rounded", "gradient", "status", "exit_code", "invalid_reasons")
+"""What of a manifest follows from the shards."""
+
+DECISIVE = ("package", "torch", "device")
+"""What of the environment must be the same for a run to be continued."""
+
+
+@dataclass(frozen=True)
+class SavedAttack:
+    """Adversarial images that lie in a directory, and what became of them.
+
+    model, data, attack, output: the settings as JSON knows them. totals: counts over the images saved so far.
+    environment: what crafted them. files: a record of each shard that is there.
+    """
+
+    model: dict[str, Any]
+    data: dict[str, Any]
+    attack: dict[str, Any]
+    output: dict[str, Any]
+    totals: Totals
+    preflight_warnings: tuple[str, ...]
+    environment: dict[str, Any]
+    files: tuple[dict[str, Any], ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def tally(self) -> Tally:
+        """Counts of the attack as computed, in float32."""
+        return self.totals.unrounded
+
+    @property
+    def rounded(self) -> Tally | None:
+        """Counts of the same images rounded to 8 bits; None where they were not."""
+        return self.totals.rounded
+
+    @property
+    def complete(self) -> bool:
+        """Whether all images are saved."""
+        return self.tally.n == int(self.data["n"])
+
+    @property
+    def invalid_reasons(self) -> list[str]:
+        """Why the numbers must not be used."""
+        return health.invalid_reasons(self.tally)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must know beside the numbers."""
+        cancels = self.attack["loss"] in ("ce", "log-probabilities") and not self.attack["stable"]
+        found = [*self.preflight_warnings, *health.warnings(self.tally, cancels=cancels)]
+        outside, pixels = self.totals.pixels_outside, self.totals.pixels
+        if outside:
+            found.append(
+                f"rounding: {outside:,} of {pixels:,} pixels have no 8-bit value within the budget; "
+                "they went to the one nearest to the clean pixel"
+            )
+        return found
+
+    @property
+    def exit_code(self) -> int:
+        """0 for a valid run, 1 for an invalid one, 3 for one that is not complete."""
+        if not self.complete:
+            return IncompleteError.exit_code
+        return DISAGREE if self.invalid_reasons else AGREE
+
+    def add(self, record: dict[str, Any], totals: Totals) -> SavedAttack:
+        """The same with one more shard."""
+        files = sorted((*self.files, record), key=lambda file: str(file["name"]))
+        return replace(self, totals=self.totals + totals, files=tuple(files))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document `rfgsm.attack/1`, which is the manifest."""
+        tally, classes = self.tally, self.data["classes"]
+        document = {
+            "schema": SCHEMA,
+            "status": ("invalid" if self.invalid_reasons else "complete") if self.complete else "incomplete",
+            "exit_code": self.exit_code,
+            "invalid_reasons": self.invalid_reasons,
+            "warnings": self.warnings,
+            "model": self.model,
+            "data": self.data,
+            "attack": self.attack,
+            "output": self.output,
+            "n": tally.n,
+            "clean": {"accuracy": tally.clean_accuracy.to_dict(), "confusion": matrix_to_json(tally.clean)},
+            "adversarial": rates(tally, classes),
+            "rounded": self._rounding(classes),
+            "gradient": health.gradient_shares(tally),
+            "files": list(self.files),
+            "environment": self.environment,
+            "seconds": {"total": self.seconds},
+        }
+        return document | {"checksum": checksum(document)}
+
+    def _rounding(self, classes: list[str]) -> dict[str, Any] | None:
+        if self.rounded is None:
+            return None
+        counts = {key: getattr(self.totals, key) for key in ("pixels", "pixels_outside", "predictions_changed")}
+        return counts | rates(self.rounded, classes)
+
+
+def settings_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a manifest has to be the same for a run to be continued, as it comes back from a file."""
+    environment = document.get("environment") or {}
+    kept = {key: document.get(key) for key in SETTINGS} | {
+        "environment": {key: environment.get(key) for key in DECISIVE}
+    }
+    settings: dict[str, Any] = json.loads(json.dumps(kept))
+    return settings
+
+
+def checksum(document: Mapping[str, Any]) -> str:
+    """SHA-256 of a JSON object, whatever the order of its keys, without its own `checksum`."""
+    rest = {key: value for key, value in document.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,179 @@
+"""A shard of adversarial images as a file: safetensors, npz, or a directory of 8-bit PNG files with an index."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from robustbench_fgsm.errors import ResourceError, SettingError, did_you_mean
+from robustbench_fgsm.measure.crafting import Columns, Shard
+
+INDEX = "index.csv"
+
+
+class Mismatch(NamedTuple):
+    """Where something is not as it should be."""
+
+    where: str
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True)
+class Format:
+    """How shards are kept. A shard is one file, or where `index` is set a directory of files that its index lists.
+
+    write makes it; columns and images (as they were given to write) read it.
+    """
+
+    suffix: str
+    index: str
+    eight_bit: bool
+    write: Callable[[Path, Shard], None]
+    columns: Callable[[Path], Columns]
+    images: Callable[[Path], Tensor]
+
+    def place(self, number: int) -> str:
+        """Name of the file or directory of one shard."""
+        return f"adversarial-{number:05d}{self.suffix}"
+
+    def file(self, number: int) -> str:
+        """Name of the file whose hash stands for the whole shard."""
+        return f"{self.place(number)}/{self.index}" if self.index else self.place(number)
+
+    def record(self, directory: Path, number: int, n: int) -> dict[str, Any]:
+        """One shard of n images as the manifest knows it."""
+        file = directory / self.file(number)
+        return {"name": self.file(number), "sha256": hash_file(file), "bytes": file.stat().st_size, "n": n}
+
+    def damage(self, directory: Path, record: dict[str, Any]) -> list[Mismatch]:
+        """Files of a recorded shard that are not what they were when it was made; none where it is whole."""
+        name = str(record.get("name"))
+        found = compare_file(directory / name, name, str(record.get("sha256")), record.get("bytes"))
+        return found or (_listed_damage((directory / name).parent) if self.index else [])
+
+
+def compare_file(file: Path, name: str, sha256: str, size: object = None) -> list[Mismatch]:
+    """What differs in a file, at most one thing."""
+    if not file.is_file():
+        return [Mismatch(name, "a file", "none")]
+    if size is not None and file.stat().st_size != size:
+        return [Mismatch(name, f"{size} bytes", f"{file.stat().st_size} bytes")]
+    digest = hash_file(file)
+    return [] if digest == sha256 else [Mismatch(name, f"sha256 {sha256}", f"sha256 {digest}")]
+
+
+def hash_file(file: Path) -> str:
+    """SHA-256 of a file, read a little at a time."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def get_format(name: str) -> Format:
+    """The format of that name; raises SettingError for an unknown one."""
+    if name not in FORMATS:
+        raise SettingError(f"format must be one of {', '.join(FORMATS)}, got {name!r}: {did_you_mean(name, FORMATS)}")
+    return FORMATS[name]
+
+
+def _write_safetensors(file: Path, shard: Shard) -> None:
+    columns = {name: torch.from_numpy(column) for name, column in shard.facts.to_columns().items()}
+    try:
+        save_file({"images": shard.images.contiguous(), **columns}, file)
+    except SafetensorError as error:
+        raise ResourceError(
+            f"{file.name} must be writable, got {error}: free some space or choose another directory"
+        ) from error
+
+
+def _safetensors_columns(file: Path) -> Columns:
+    with safe_open(file, "np") as stored:
+        return {name: stored.get_tensor(name) for name in stored.keys() if name != "images"}  # noqa: SIM118
+
+
+def _safetensors_images(file: Path) -> Tensor:
+    with safe_open(file, "pt") as stored:
+        images: Tensor = stored.get_tensor("images")
+    return images
+
+
+def _write_npz(file: Path, shard: Shard) -> None:
+    np.savez(file, allow_pickle=False, images=shard.images.numpy(), **shard.facts.to_columns())
+
+
+def _npz_columns(file: Path) -> Columns:
+    with np.load(file, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files if name != "images"}
+
+
+def _npz_images(file: Path) -> Tensor:
+    with np.load(file, allow_pickle=False) as stored:
+        return torch.from_numpy(stored["images"])
+
+
+def _write_png(directory: Path, shard: Shard) -> None:
+    directory.mkdir()
+    columns = shard.facts.to_columns()
+    with (directory / INDEX).open("w", newline="", encoding="utf-8") as stream:
+        index = csv.writer(stream, lineterminator="\n")
+        index.writerow(["file", "sha256", *columns])
+        for levels, id_, *row in zip(shard.images, shard.facts.ids, *columns.values(), strict=True):
+            file = directory / f"{id_:08d}.png"
+            pixels = levels.squeeze(0) if len(levels) == 1 else levels.permute(1, 2, 0)
+            Image.fromarray(pixels.contiguous().numpy()).save(file)
+            index.writerow([file.name, hash_file(file), *(str(value).lower() for value in row)])
+
+
+def _png_index(directory: Path) -> dict[str, list[str]]:
+    with (directory / INDEX).open(newline="", encoding="utf-8") as stream:
+        header, *rows = csv.reader(stream)
+    return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+
+
+def _png_columns(directory: Path) -> Columns:
+    index = _png_index(directory)
+    return {name: np.array([_value(text) for text in index[name]]) for name in index if name not in ("file", "sha256")}
+
+
+def _value(text: str) -> int | bool:
+    return text == "true" if text in ("true", "false") else int(text)
+
+
+def _png_images(directory: Path) -> Tensor:
+    images = []
+    for name in _png_index(directory)["file"]:
+        with Image.open(directory / name, formats=["PNG"]) as image:
+            pixels = torch.from_numpy(np.array(image))
+        images.append(pixels.unsqueeze(0) if pixels.ndim == 2 else pixels.permute(2, 0, 1))
+    return torch.stack(images)
+
+
+def _listed_damage(directory: Path) -> list[Mismatch]:
+    index = _png_index(directory)
+    listed = dict(zip(index["file"], index["sha256"], strict=True))
+    found = []
+    for name, sha256 in listed.items():
+        if Path(name).name != name:
+            return [Mismatch(f"{directory.name}/{INDEX}", "plain file names", name)]
+        found += compare_file(directory / name, f"{directory.name}/{name}", sha256)
+    extra = sorted(file.name for file in directory.iterdir() if file.name not in {*listed, INDEX})
+    return found + [Mismatch(f"{directory.name}/{name}", "no such file", "a file") for name in extra]
+
+
+FORMATS = {
+    "safetensors": Format(".safetensors", "", False, _write_safetensors, _safetensors_columns, _safetensors_images),
+    "npz": Format(".npz", "", False, _write_npz, _npz_columns, _npz_images),
+    "png": Format("", INDEX, True, _write_png, _png_columns, _png_images),
+}
+"""By the name that `--format` takes."""

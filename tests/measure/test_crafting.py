@@ -1,0 +1,116 @@
+"""Shards of adversarial images: what is in them, and that one is held at a time."""
+
+from __future__ import annotations
+
+import gc
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.attack.rounding import to_pixels
+from robustbench_fgsm.measure.crafting import Facts, Shard, Totals, check_eight_bit, craft_shards, spans
+from robustbench_fgsm.spec import AttackSpec, TargetRule
+
+
+def test_spans_cover_every_image_once() -> None:
+    assert spans(7, 3) == [range(3), range(3, 6), range(6, 7)]
+    assert spans(6, 3) == [range(3), range(3, 6)]
+    assert spans(2, 1000) == [range(2)]
+    with pytest.raises(rf.SettingError, match="shard size must be a positive integer, got 0"):
+        spans(2, 0)
+
+
+def test_shards_hold_what_the_attack_gives(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    shards = list(craft_shards(classifier, images, AttackSpec(), spans(100, 40), batch_size=16))
+    batch = next(images.batches(0, 100, 100))
+    x_adv = torch.cat([shard.images for shard in shards])
+    expected = rf.fgsm(classifier, batch.images, batch.labels, 8 / 255)
+    assert [len(shard.facts) for shard in shards] == [40, 40, 20]
+    assert (x_adv - expected).abs().gt(1e-6).float().mean() < 1e-3  # other batches, so a few signs may differ
+    outcomes = [shard.facts.outcomes for shard in shards]
+    np.testing.assert_array_equal(np.concatenate([shard.facts.ids for shard in shards]), np.arange(100))
+    np.testing.assert_array_equal(np.concatenate([found.labels for found in outcomes]), batch.labels)
+    after = np.concatenate([found.after for found in outcomes])
+    np.testing.assert_array_equal(after, classifier.predict(x_adv).argmax(1))
+
+
+@pytest.mark.parametrize("target", ["none", "least-likely", "random"])
+def test_predictions_do_not_depend_on_the_batch_size_or_the_shard_size(
+    classifier: rf.TorchClassifier, images: rf.ArrayDataset, target: str
+) -> None:
+    spec = AttackSpec(target=TargetRule.parse(target), restarts=1)
+
+    def columns(shard_size: int, batch_size: int) -> dict[str, list[int]]:
+        shards = craft_shards(classifier, images, spec, spans(60, shard_size), batch_size=batch_size, eight_bit=True)
+        parts = [shard.facts.to_columns() for shard in shards]
+        return {name: np.concatenate([part[name] for part in parts]).tolist() for name in parts[0]}
+
+    assert columns(60, 60) == columns(17, 5)
+
+
+def test_one_shard_is_alive_at_a_time(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    shards = craft_shards(classifier, images, AttackSpec(), spans(64, 16), batch_size=8)
+
+    def alive() -> int:
+        gc.collect()
+        return sum(type(found) is Shard for found in gc.get_objects())
+
+    before = alive()
+    for _ in range(4):
+        assert len(next(shards).facts) == 16
+        assert alive() == before
+
+
+@pytest.mark.parametrize("targeted", [True, False])
+@pytest.mark.parametrize("eight_bit", [True, False])
+def test_facts_survive_the_way_to_columns_and_back(
+    classifier: rf.TorchClassifier, images: rf.ArrayDataset, targeted: bool, eight_bit: bool
+) -> None:
+    spec = AttackSpec(target=TargetRule.parse("next" if targeted else "none"))
+    facts = next(craft_shards(classifier, images, spec, [range(20)], batch_size=20, eight_bit=eight_bit)).facts
+    columns = facts.to_columns()
+    assert ("targets" in columns) == targeted
+    assert ("predictions_rounded" in columns) == ("pixels_outside" in columns) == eight_bit
+    again = Facts.from_columns(columns).to_columns()
+    assert list(again) == list(columns)
+    assert all((again[name] == column).all() for name, column in columns.items())
+
+
+def test_rounded_predictions_are_those_of_the_images_as_they_are_read_again(
+    classifier: rf.TorchClassifier, images: rf.ArrayDataset
+) -> None:
+    spec = AttackSpec((1.5,), norm=2)
+    shard = next(craft_shards(classifier, images, spec, [range(100)], batch_size=100, eight_bit=True))
+    assert shard.images.dtype == torch.uint8
+    expected = classifier.predict(to_pixels(shard.images)).argmax(1)
+    np.testing.assert_array_equal(np.asarray(shard.facts.rounded), expected)
+
+
+def test_totals_add(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    def totals(size: int) -> Totals:
+        parts = craft_shards(classifier, images, AttackSpec((1.5,), 2), spans(60, size), batch_size=60, eight_bit=True)
+        nothing = Totals.empty(10, targeted=False, eight_bit=True)
+        return sum((Totals.of(part.facts, 10, 784) for part in parts), nothing)
+
+    whole, parts = totals(60), totals(7)
+    assert whole.unrounded.n == 60
+    assert whole.pixels == parts.pixels == 60 * 784
+    assert whole.rounded is not None
+    assert parts.rounded is not None
+    np.testing.assert_array_equal(whole.rounded.transition, parts.rounded.transition)
+    assert whole.predictions_changed == parts.predictions_changed
+
+
+@pytest.mark.parametrize(("channels", "fits"), [(1, True), (3, True), (2, False), (4, False)])
+def test_png_takes_one_or_three_channels(channels: int, fits: bool) -> None:
+    data = rf.ArrayDataset("some", torch.zeros(2, channels, 3, 3), torch.zeros(2, dtype=torch.int64), ("a", "b"))
+    if fits:
+        check_eight_bit(data, AttackSpec())
+        with pytest.raises(rf.SettingError, match=r"8-bit PNG needs images in \[0, 1\], got \[-1, 1\]"):
+            check_eight_bit(data, AttackSpec(bounds=(-1.0, 1.0)))
+    else:
+        with pytest.raises(rf.DataError, match=f"needs images of 1 or 3 channels, got {channels}: use --format"):
+            check_eight_bit(data, AttackSpec(norm=math.inf))

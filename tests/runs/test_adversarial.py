@@ -1,0 +1,435 @@
+"""Adversarial images on disk: what was computed comes back, a stopped run continues, a full disk harms nothing."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from jsonschema import Draft202012Validator
+from PIL import Image
+from safetensors.torch import load_file
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.attack.rounding import to_pixels
+from robustbench_fgsm.measure.crafting import Shard, craft_shards
+from robustbench_fgsm.report.schemas import load_schema
+from robustbench_fgsm.runs import adversarial, shards
+from robustbench_fgsm.runs.lock import locked
+from robustbench_fgsm.spec import AttackSpec, TargetRule
+
+MakeClassifier = Callable[..., rf.TorchClassifier]
+MakeData = Callable[..., rf.ArrayDataset]
+
+FORMATS = ["safetensors", "npz", "png"]
+SMALL = Path(__file__).with_name("conftest.py")
+
+formats = pytest.mark.parametrize("form", FORMATS)
+
+
+def save(out: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, **settings: Any) -> rf.SavedAttack:
+    return rf.save_adversarial(classifier, data, out, **{"shard_size": 10, "batch_size": 4} | settings)
+
+
+def contents(out: Path) -> dict[str, str]:
+    """Hashes of all images and tables by name."""
+    files = sorted(file for file in out.rglob("adversarial-*/*") if file.is_file())
+    files += sorted(file for file in out.glob("adversarial-*") if file.is_file())
+    return {str(file.relative_to(out)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def manifest(out: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((out / "manifest.json").read_text())
+    return document
+
+
+def crafted(classifier: rf.TorchClassifier, data: rf.ArrayDataset, target: str = "none") -> Shard:
+    spec = AttackSpec(target=TargetRule.parse(target))
+    return next(craft_shards(classifier, data, spec, [range(10)], batch_size=4))
+
+
+def test_safetensors_hold_what_was_computed(
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset
+) -> None:
+    save(tmp_path, classifier, data, targeted="next")
+    stored, expected = load_file(tmp_path / "adversarial-00000.safetensors"), crafted(classifier, data, "next")
+    assert torch.equal(stored.pop("images"), expected.images)
+    columns = expected.facts.to_columns()
+    assert stored.keys() == columns.keys() >= {"ids", "labels", "targets", "predictions_before", "predictions_after"}
+    assert all((stored[name].numpy() == column).all() for name, column in columns.items())
+
+
+def test_npz_hold_what_was_computed(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> None:
+    save(tmp_path, classifier, data, format="npz")
+    expected = crafted(classifier, data)
+    with np.load(tmp_path / "adversarial-00000.npz", allow_pickle=False) as stored:
+        assert stored["images"].dtype == np.float32
+        np.testing.assert_array_equal(stored["images"], expected.images.numpy())
+        np.testing.assert_array_equal(stored["predictions_after"], expected.facts.outcomes.after)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_png_hold_the_levels_and_an_index(
+    tmp_path: Path, channels: int, make_classifier: MakeClassifier, make_data: MakeData
+) -> None:
+    classifier, data = make_classifier(channels), make_data(channels)
+    found = save(tmp_path, classifier, data, format="png")
+    kind = shards.get_format("png")
+    levels = torch.cat([kind.images(tmp_path / kind.place(number)) for number in range(3)])
+    batch = next(data.batches(0, 25, 25))
+    steps = (levels.int() - (batch.images * 255).round().int()).abs()
+    assert steps.max() == 8  # clean images are k/255 and epsilon is 8/255: rounding is exact
+    after = classifier.predict(to_pixels(levels)).argmax(1)
+    assert found.rounded is not None
+    assert found.rounded.robust_accuracy.count == int((after == batch.labels).sum())
+    with Image.open(tmp_path / "adversarial-00002/00000024.png") as image:
+        assert (image.mode, image.size) == ("L" if channels == 1 else "RGB", (5, 6))
+    header, first, *_ = (tmp_path / "adversarial-00000/index.csv").read_text().splitlines()
+    assert header.startswith("file,sha256,ids,labels,predictions_before,predictions_after")
+    assert first.startswith("00000000.png,")
+
+
+@formats
+def test_columns_come_back_as_they_were(
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str
+) -> None:
+    kind = shards.get_format(form)
+    shard = next(craft_shards(classifier, data, AttackSpec(), [range(10)], batch_size=4, eight_bit=kind.eight_bit))
+    place = tmp_path / kind.place(0)
+    kind.write(place, shard)
+    columns = kind.columns(place)
+    assert torch.equal(kind.images(place), shard.images)
+    assert list(columns.keys() ^ shard.facts.to_columns().keys()) == []
+    for name, column in shard.facts.to_columns().items():
+        np.testing.assert_array_equal(columns[name], column)
+        assert columns[name].dtype == column.dtype
+
+
+@formats
+def test_the_manifest_is_the_document_and_fits_its_schema(
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str
+) -> None:
+    found = save(tmp_path, classifier, data, format=form, targeted="next")
+    document = manifest(tmp_path)
+    Draft202012Validator(load_schema("attack")).validate(document)
+    assert document == json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert document == json.loads((tmp_path / "result.json").read_text())
+    assert (document["status"], document["exit_code"], document["n"]) == ("complete", 0, 25)
+    assert [file["n"] for file in document["files"]] == [10, 10, 5]
+    assert (document["rounded"] is not None) == (form == "png")
+    for file in document["files"]:
+        assert hashlib.sha256((tmp_path / file["name"]).read_bytes()).hexdigest() == file["sha256"]
+
+
+def test_rates_are_those_of_evaluate(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> None:
+    saved = save(tmp_path, classifier, data, targeted="random", seed=3, restarts=2)
+    (expected,) = rf.evaluate(classifier, data, targeted="random", seed=3, restarts=2, batch_size=7).tallies
+    np.testing.assert_array_equal(saved.tally.transition, expected.transition)
+    assert saved.tally.target_hits == expected.target_hits
+
+
+@formats
+def test_the_same_settings_again_write_nothing(
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str
+) -> None:
+    first = save(tmp_path, classifier, data, format=form)
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.name != ".lock"}
+    again = save(tmp_path, classifier, data, format=form)
+    assert again.to_dict() == first.to_dict()
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.name != ".lock"} == before
+
+
+@formats
+@pytest.mark.parametrize("shards_done", [1, 2])
+def test_an_interrupted_run_continues_to_the_same_files(
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str, shards_done: int
+) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 10 * shards_done:
+            raise KeyboardInterrupt
+
+    whole, out = tmp_path / "whole", tmp_path / "stopped"
+    save(whole, classifier, data, format=form)
+    with pytest.raises(KeyboardInterrupt):
+        save(out, classifier, data, format=form, progress=stop)
+    document = manifest(out)
+    assert (document["status"], document["exit_code"], document["n"]) == ("incomplete", 3, 10 * shards_done)
+    Draft202012Validator(load_schema("attack")).validate(document)
+    kept = contents(out)
+    assert kept.items() < contents(whole).items()
+    made: list[int] = []
+    save(out, classifier, data, format=form, progress=lambda done, total: made.append(done))
+    assert made == [20, 25][shards_done - 1 :]
+    assert contents(out) == contents(whole)
+    assert timeless(manifest(out)) == timeless(manifest(whole))
+
+
+def timeless(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key not in ("seconds", "checksum")}
+
+
+KILLED = """
+import os, runpy, signal, sys
+import torch
+import robustbench_fgsm as rf
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+out, moment, conftest = sys.argv[1:]
+torch.set_num_threads(1)
+small = runpy.run_path(conftest)
+if moment == "write":  # the second shard is in its temporary place
+    hashed = os.fsync
+    count = iter(range(100))
+    os.fsync = lambda handle: hashed(handle) if next(count) < 6 else die()
+rf.save_adversarial(small["small_classifier"](), small["small_data"](), out, shard_size=10, batch_size=4,
+                    progress=die if moment == "between" else None)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+@pytest.mark.parametrize("moment", ["between", "write"])
+def test_a_killed_run_leaves_no_partial_file_and_continues(
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, moment: str
+) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "killed"
+    save(whole, classifier, data)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(out), moment, str(SMALL)], check=False, timeout=300)
+    assert done.returncode == -signal.SIGKILL
+    assert contents(out).items() < contents(whole).items()
+    assert manifest(out)["n"] == 10
+    save(out, classifier, data)
+    assert contents(out) == contents(whole)
+    assert [place.name for place in out.glob(".*")] == [".lock"]
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
+@formats
+def test_a_damaged_shard_is_made_again(
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str, damage: str
+) -> None:
+    save(tmp_path, classifier, data, format=form)
+    before = contents(tmp_path)
+    file = tmp_path / max(before)
+    spoil(file, damage)
+    made: list[int] = []
+    save(tmp_path, classifier, data, format=form, progress=lambda done, total: made.append(done))
+    assert len(made) == 1
+    assert contents(tmp_path) == before
+    assert rf.check_adversarial(tmp_path, classifier, data).verified
+
+
+def spoil(file: Path, damage: str) -> None:
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    if damage == "delete":
+        file.unlink()
+    else:
+        file.write_bytes(content if damage == "flip" else content[:-5])
+
+
+def test_other_settings_are_refused_with_the_difference(
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, make_classifier: MakeClassifier
+) -> None:
+    save(tmp_path, classifier, data)
+    before = contents(tmp_path), manifest(tmp_path)
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"epsilon": 4 / 255}, r"attack\.epsilon 0\.031\S+ there, 0\.015\S+ now"),
+        ({"norm": 2}, 'attack.norm "inf" there, "2" now'),
+        ({"shard_size": 5}, "output.shard_size 10 there, 5 now"),
+        ({"format": "npz"}, 'output.format "safetensors" there, "npz" now'),
+        ({"batch_size": 5}, "output.batch_size 4 there, 5 now"),
+    ]
+    for settings, difference in changes:
+        with pytest.raises(rf.RunError, match=difference):
+            save(tmp_path, classifier, data, **settings)
+    with pytest.raises(rf.RunError, match=r"model\.sha256"):
+        save(tmp_path, make_classifier(seed=1), data)
+    with pytest.raises(rf.RunError, match=r"data\.fingerprint"):
+        save(tmp_path, classifier, data.head(20))
+    assert (contents(tmp_path), manifest(tmp_path)) == before
+
+
+@pytest.mark.parametrize("key", ["package", "torch", "device"])
+def test_another_version_does_not_continue_a_run(
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, classifier, data)
+    changed = manifest(tmp_path)["environment"] | {key: "other"}
+    monkeypatch.setattr(adversarial, "describe_environment", lambda device: changed)
+    with pytest.raises(rf.RunError, match=f'environment.{key} ".*" there, "other" now'):
+        save(tmp_path, classifier, data)
+
+
+def test_a_directory_with_anything_else_is_left_alone(
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset
+) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(rf.RunError, match="must be new, empty or a run"):
+        save(tmp_path, classifier, data)
+    (tmp_path / "manifest.json").write_text('{"command": "compare"}')
+    with pytest.raises(rf.RunError, match="with another run in it"):
+        save(tmp_path, classifier, data)
+    with pytest.raises(rf.RunError, match="which is a file"):
+        save(tmp_path / "thesis.tex", classifier, data)
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["manifest.json", "thesis.tex"]
+
+
+def test_bad_settings_make_no_directory(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> None:
+    out = tmp_path / "new"
+    mistakes: list[tuple[dict[str, Any], str]] = [
+        ({"format": "jpeg"}, "format must be one of safetensors, npz, png, got 'jpeg'"),
+        ({"shard_size": 0}, "shard size must be a positive integer"),
+        ({"epsilon": "1,2/255"}, "takes one epsilon"),
+        ({"loss": "nosuch"}, "loss must be one of"),
+        ({"loss": "margin", "stable": True}, "stable needs loss ce"),
+        ({"targeted": "class:z"}, "targeted class must be one of the model's"),
+    ]
+    for settings, match in mistakes:
+        with pytest.raises(rf.SettingError, match=match):
+            save(out, classifier, data, **settings)
+    assert not out.exists()
+
+
+def test_png_of_two_channels_is_refused(tmp_path: Path, make_classifier: MakeClassifier, make_data: MakeData) -> None:
+    with pytest.raises(rf.DataError, match="1 or 3 channels, got 2"):
+        save(tmp_path / "new", make_classifier(2), make_data(2), format="png")
+    assert not (tmp_path / "new").exists()
+
+
+@formats
+def test_one_shard_is_alive_while_the_next_is_made(
+    tmp_path: Path,
+    classifier: rf.TorchClassifier,
+    data: rf.ArrayDataset,
+    form: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def alive() -> int:
+        gc.collect()
+        return sum(type(found) is Shard for found in gc.get_objects())
+
+    before, seen = alive(), []
+    keep = adversarial.keep_shard
+
+    def kept(*args: Any) -> Any:
+        seen.append(alive() - before)
+        return keep(*args)
+
+    monkeypatch.setattr(adversarial, "keep_shard", kept)
+    save(tmp_path, classifier, data, format=form, shard_size=5, progress=lambda *_: seen.append(alive() - before))
+    assert seen == [1, 0] * 5
+
+
+def test_a_second_process_is_kept_out(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> None:
+    with locked(tmp_path), pytest.raises(rf.ResourceError, match="one process at a time"):
+        save(tmp_path, classifier, data)
+    assert save(tmp_path, classifier, data).complete
+
+
+@contextmanager
+def small_disk(place: Path, size: str) -> Iterator[Path]:
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs tmpfs")
+@pytest.mark.parametrize("size", ["40k", "48k", "56k", "64k"])
+@formats
+def test_a_full_disk_leaves_earlier_shards_whole(
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str, size: str
+) -> None:
+    if os.geteuid():
+        pytest.skip("mounting a small file system needs root")
+    whole = tmp_path / "whole"
+    save(whole, classifier, data, format=form, shard_size=2)
+    with small_disk(tmp_path / "disk", size) as out:
+        with pytest.raises(rf.ResourceError, match=r"must be writable, got .*No space left"):
+            save(out, classifier, data, format=form, shard_size=2)
+        assert rf.ResourceError.exit_code == 5
+        assert contents(out).items() <= contents(whole).items()
+        assert [place.name for place in out.glob(".*")] == [".lock"]
+        document = manifest(out)
+        assert document["status"] == "incomplete"
+        assert {file["name"] for file in document["files"]} <= contents(out).keys()
+
+
+@pytest.mark.parametrize("write", [1, 2, 3, 5, 8])
+@formats
+def test_a_write_that_fails_leaves_earlier_files_whole(
+    tmp_path: Path,
+    classifier: rf.TorchClassifier,
+    data: rf.ArrayDataset,
+    form: str,
+    write: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole, out, real, count = tmp_path / "whole", tmp_path / "full", os.fsync, iter(range(1, 10_000))
+    save(whole, classifier, data, format=form)
+
+    def full(handle: int) -> None:
+        if next(count) == write:
+            raise OSError(28, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(rf.ResourceError, match="No space left on device"):
+        save(out, classifier, data, format=form)
+    assert contents(out).items() <= contents(whole).items()
+    save(out, classifier, data, format=form)
+    assert contents(out) == contents(whole)
+
+
+class NotFinite(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        total = x.flatten(1).sum(1)
+        return torch.stack([total, total * 0, (total - total.detach()).sqrt()], 1)
+
+
+@formats
+def test_gradients_that_are_not_finite_leave_images_unmoved_and_invalidate_the_run(
+    tmp_path: Path, data: rf.ArrayDataset, form: str
+) -> None:
+    found = save(tmp_path, rf.wrap(NotFinite(), 3), data, format=form)
+    assert (found.exit_code, manifest(tmp_path)["status"]) == (1, "invalid")
+    assert "25 of 25 images have a gradient that is not finite" in found.invalid_reasons[0]
+    kind = shards.get_format(form)
+    stored = kind.images(tmp_path / kind.place(0))
+    clean = next(data.batches(0, 10, 10)).images
+    assert torch.equal(to_pixels(stored) if kind.eight_bit else stored, clean)
+
+
+def test_pixels_that_cannot_be_rounded_within_the_budget_are_counted(
+    tmp_path: Path, classifier: rf.TorchClassifier
+) -> None:
+    images = (torch.arange(3 * 30).view(3, 1, 6, 5) + 0.4) / 255
+    found = save(
+        tmp_path,
+        classifier,
+        rf.ArrayDataset("between", images, torch.tensor([0, 1, 2]), ("a", "b", "c")),
+        format="png",
+        epsilon=0.1 / 255,
+    )
+    document = found.to_dict()
+    assert document["rounded"]["pixels_outside"] == document["rounded"]["pixels"] == 90
+    assert "90 of 90 pixels have no 8-bit value within the budget" in " ".join(document["warnings"])

@@ -1,0 +1,199 @@
+"""A run directory is taken, continued or refused, and what stands in it is whole."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from robustbench_fgsm.errors import ResourceError, RunError
+from robustbench_fgsm.runs.directory import MANIFEST, RESULT, cached_result, open_run, write_json
+
+SETTINGS = {"command": "compare", "attack": {"norm": "inf", "epsilons": (0.1,)}, "batch_size": 128}
+DOCUMENT = {"n": 7, "verdict": "agree"}
+
+
+def never() -> dict[str, Any]:
+    raise AssertionError("measured again")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A finished run with SETTINGS."""
+    cached_result(tmp_path / "run", SETTINGS, lambda: DOCUMENT)
+    return tmp_path / "run"
+
+
+def whole(directory: Path) -> dict[str, str]:
+    """All files of a directory, hidden ones too."""
+    return {file.name: file.read_text(encoding="utf-8") for file in directory.iterdir()}
+
+
+@pytest.mark.parametrize("place", ["new", "deep/er/new", "empty"])
+def test_a_new_or_empty_directory_is_taken(tmp_path: Path, place: str) -> None:
+    (tmp_path / "empty").mkdir()
+    directory = tmp_path / place
+    assert open_run(directory, SETTINGS) is None
+    assert json.loads((directory / MANIFEST).read_text()) == json.loads(json.dumps(SETTINGS))
+
+
+def test_what_was_measured_is_returned_and_kept(tmp_path: Path) -> None:
+    assert cached_result(tmp_path, SETTINGS, lambda: DOCUMENT) == DOCUMENT
+    assert json.loads((tmp_path / RESULT).read_text()) == DOCUMENT
+    assert sorted(whole(tmp_path)) == [MANIFEST, RESULT]
+
+
+def test_the_same_settings_return_the_stored_result(run: Path) -> None:
+    before = whole(run)
+    assert cached_result(run, SETTINGS, never) == DOCUMENT
+    assert whole(run) == before
+
+
+def test_a_run_without_a_result_is_measured(run: Path) -> None:
+    (run / RESULT).unlink()
+    assert open_run(run, SETTINGS) is None
+    assert cached_result(run, SETTINGS, lambda: {"n": 8}) == {"n": 8}
+
+
+def test_what_raised_while_it_was_measured_leaves_no_result(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="measured again"):
+        cached_result(tmp_path, SETTINGS, never)
+    assert list(whole(tmp_path)) == [MANIFEST]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"batch_size": 64}, "batch_size 128 there, 64 now"),
+        ({"attack": {"norm": "inf", "epsilons": (0.2,)}}, r"attack\.epsilons \[0\.1\] there, \[0\.2\] now"),
+        ({"attack": {"norm": "2", "epsilons": (0.1,)}}, r'attack\.norm "inf" there, "2" now'),
+        ({"seed": 1}, "seed null there, 1 now"),
+    ],
+)
+def test_other_settings_are_refused_by_their_difference(run: Path, change: dict[str, object], named: str) -> None:
+    before = whole(run)
+    with pytest.raises(RunError, match=f"the same settings, got .* with {named}: choose another directory"):
+        cached_result(run, SETTINGS | change, never)
+    assert whole(run) == before
+
+
+def test_all_differences_are_named(run: Path) -> None:
+    with pytest.raises(RunError, match=r'batch_size 128 there, 1 now; command "compare" there, "sweep" now'):
+        open_run(run, SETTINGS | {"command": "sweep", "batch_size": 1})
+
+
+def test_a_long_value_is_shortened(run: Path) -> None:
+    with pytest.raises(RunError, match=r'command "compare" there, "x{38}… now'):
+        open_run(run, SETTINGS | {"command": "x" * 500})
+
+
+def test_foreign_files_are_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"must be new, empty or a run, got .* with other files in it"):
+        open_run(tmp_path, SETTINGS)
+    assert whole(tmp_path) == {"thesis.txt": "mine"}
+
+
+def test_a_file_in_place_of_a_directory_is_refused_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(RunError, match=r"must be a directory, got .*, which is a file"):
+        open_run(file, SETTINGS)
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", [MANIFEST, RESULT])
+@pytest.mark.parametrize(
+    ("content", "found"), [(b"{", "must be JSON, got"), (b"[1]", "a JSON object, got list"), (b"\xff", "must be JSON")]
+)
+def test_a_damaged_file_is_refused_by_name(run: Path, name: str, content: bytes, found: str) -> None:
+    (run / name).write_bytes(content)
+    with pytest.raises(RunError, match=f"{name} must .*{found.removeprefix('must ')}"):
+        cached_result(run, SETTINGS, never)
+
+
+def test_a_name_that_no_directory_can_have(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match="must be writable, got File name too long"):
+        open_run(tmp_path / ("x" * 300), SETTINGS)
+
+
+def test_a_directory_inside_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ResourceError, match="must be writable, got Not a directory"):
+        open_run(tmp_path / "file" / "run", SETTINGS)
+
+
+def test_others_may_read_what_was_written(tmp_path: Path) -> None:
+    write_json(tmp_path / "document.json", DOCUMENT)
+    assert (tmp_path / "document.json").stat().st_mode & 0o777 == 0o644
+
+
+def test_no_number_that_json_does_not_know_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "document.json", {"value": float("nan")})
+    assert whole(tmp_path) == {}
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_earlier_file_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    write_json(tmp_path / "document.json", DOCUMENT)
+    before = whole(tmp_path)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path if step == "replace" else os, step, fail)
+    with pytest.raises(ResourceError, match=r"document\.json must be writable, got No space left on device: free some"):
+        write_json(tmp_path / "document.json", {"n": 8})
+    assert whole(tmp_path) == before
+
+
+def test_an_interrupt_while_writing_leaves_the_earlier_file_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_json(tmp_path / "document.json", DOCUMENT)
+    before = whole(tmp_path)
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_json(tmp_path / "document.json", {"n": 8})
+    assert whole(tmp_path) == before
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB; skipped where we may not mount one."""
+    place, mount = tmp_path / "disk", shutil.which("mount")
+    place.mkdir()
+    command = [mount or "", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small file system needs to be root")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_leaves_the_earlier_file_whole(small_disk: Path) -> None:
+    write_json(small_disk / "document.json", DOCUMENT)
+    before = whole(small_disk)
+    with pytest.raises(ResourceError, match="must be writable, got No space left on device"):
+        write_json(small_disk / "document.json", {"text": "x" * 100_000})
+    assert whole(small_disk) == before
+
+
+def test_a_full_disk_leaves_the_run_as_it_was_to_be_finished_later(small_disk: Path) -> None:
+    with pytest.raises(ResourceError):
+        cached_result(small_disk / "run", SETTINGS, lambda: {"text": "x" * 100_000})
+    assert list(whole(small_disk / "run")) == [MANIFEST]
+    assert cached_result(small_disk / "run", SETTINGS, lambda: DOCUMENT) == DOCUMENT
