@@ -17,8 +17,11 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from typer.models import OptionInfo
 
+from robustbench_fgsm.cli.attack import attack_command
 from robustbench_fgsm.cli.compare import compare_command
+from robustbench_fgsm.cli.evaluate import evaluate_command
 from robustbench_fgsm.cli.listing import list_command
+from robustbench_fgsm.cli.sweep import sweep_command
 from robustbench_fgsm.models.bundled import cards
 from robustbench_fgsm.report.terminal import rate_text
 
@@ -62,7 +65,8 @@ def _option(parameter: Parameter, kind: Any, declared: Any) -> tuple[str, str, s
 def _values_of(kind: Any) -> str:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return ", ".join(f"`{value}`" for value in kind)
-    return "integer" if int in (kind, *get_args(kind)) else "text"
+    words = {int: "integer", float: "number"}
+    return next((word for number, word in words.items() if number in (kind, *get_args(kind))), "text")
 
 
 def weights_results() -> str:
@@ -101,8 +105,11 @@ def weights_files() -> str:
 
 
 myst_substitutions = {
+    "attack_options": options(attack_command),
     "compare_options": options(compare_command),
+    "evaluate_options": options(evaluate_command),
     "list_options": options(list_command),
+    "sweep_options": options(sweep_command),
     "weights_results": weights_results(),
     "weights_recipes": weights_recipes(),
     "weights_files": weights_files(),

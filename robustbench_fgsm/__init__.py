@@ -36,9 +36,13 @@ if TYPE_CHECKING:
     from robustbench_fgsm.measure.tally import Tally
     from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, wrap
     from robustbench_fgsm.models.load import load_classifier
+    from robustbench_fgsm.runs.adversarial import save_adversarial
+    from robustbench_fgsm.runs.replay import AttackCheck, check_adversarial
+    from robustbench_fgsm.runs.saved_attack import SavedAttack
 
 _WHERE = {
     "ArrayDataset": "data.dataset",
+    "AttackCheck": "runs.replay",
     "Batch": "data.dataset",
     "Classifier": "models.classifier",
     "Comparison": "compare.comparison",
@@ -54,10 +58,12 @@ _WHERE = {
     "ResourceError": "errors",
     "RfgsmError": "errors",
     "RunError": "errors",
+    "SavedAttack": "runs.saved_attack",
     "SettingError": "errors",
     "Tally": "measure.tally",
     "TorchClassifier": "models.classifier",
     "UnsafeError": "errors",
+    "check_adversarial": "runs.replay",
     "compare": "compare.compare",
     "evaluate": "measure.sweep",
     "fgsm": "attack.fgsm",
@@ -66,12 +72,14 @@ _WHERE = {
     "load_data": "data.load",
     "minimal_epsilon": "attack.minimal",
     "random_start": "attack.start",
+    "save_adversarial": "runs.adversarial",
     "sweep": "measure.sweep",
     "wrap": "models.classifier",
 }
 
 __all__ = [
     "ArrayDataset",
+    "AttackCheck",
     "Batch",
     "Classifier",
     "Comparison",
@@ -87,11 +95,13 @@ __all__ = [
     "ResourceError",
     "RfgsmError",
     "RunError",
+    "SavedAttack",
     "SettingError",
     "Tally",
     "TorchClassifier",
     "UnsafeError",
     "__version__",
+    "check_adversarial",
     "compare",
     "evaluate",
     "fgsm",
@@ -100,6 +110,7 @@ __all__ = [
     "load_data",
     "minimal_epsilon",
     "random_start",
+    "save_adversarial",
     "sweep",
     "wrap",
 ]

@@ -15,7 +15,7 @@ import pytest
 
 import robustbench_fgsm as rf
 
-HEAVY = {"torch", "torchvision", "art", "numpy", "scipy", "sklearn"}
+HEAVY = {"torch", "torchvision", "art", "numpy", "scipy", "sklearn", "matplotlib"}
 PROGRAMS = [[str(Path(sysconfig.get_path("scripts")) / "rfgsm")], [sys.executable, "-m", "robustbench_fgsm"]]
 
 
@@ -56,7 +56,18 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert "robustbench_fgsm" in loaded
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["compare", "--help"], ["list", "--help"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["attack", "--help"],
+        ["compare", "--help"],
+        ["evaluate", "--help"],
+        ["sweep", "--help"],
+        ["list", "--help"],
+    ],
+)
 @pytest.mark.parametrize("program", PROGRAMS, ids=["rfgsm", "python -m"])
 def test_help_loads_nothing_heavy(program: list[str], words: list[str]) -> None:
     environment = os.environ | {"PYTHONPROFILEIMPORTTIME": "1"}

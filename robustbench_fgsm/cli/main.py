@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated, NoReturn
 
 import typer
 
-from robustbench_fgsm.cli import compare, listing
+from robustbench_fgsm.cli import attack, compare, evaluate, listing, sweep
 from robustbench_fgsm.errors import INTERRUPTED, RfgsmError
 
 app = typer.Typer(
@@ -18,7 +17,10 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("attack")(attack.attack_command)
 app.command("compare")(compare.compare_command)
+app.command("evaluate")(evaluate.evaluate_command)
+app.command("sweep")(sweep.sweep_command)
 app.command("list")(listing.list_command)
 
 
@@ -50,11 +52,9 @@ def main(args: list[str] | None = None) -> NoReturn:
         _complain(error.format_message() if isinstance(error, typer.TyperException) else str(error))
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted")
         code = INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+    if code == INTERRUPTED:  # also what Typer makes of an interrupted command
+        _complain("interrupted")
     sys.exit(code or 0)
 
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class Layout(StrEnum):
+    """How tables are printed."""
+
+    table = "table"
+    markdown = "markdown"
+
 
 Model = Annotated[str, typer.Option("--model", help="Classifier: a name of `rfgsm list models`.", show_default=False)]
 Weights = Annotated[str, typer.Option("--weights", help="auto, standard, none, or a safetensors file.")]
@@ -13,8 +22,8 @@ Data = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="Data set: a name of `rfgsm list data`.  [default: fashion-mnist for bundled models]",
-        show_default=False,
+        help="Data set: a name of `rfgsm list data`.",
+        show_default="fashion-mnist for bundled models",
     ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", help="Only the first so many images.", show_default="all")]
@@ -25,13 +34,28 @@ Norm = Annotated[str, typer.Option("--norm", help="inf, 1, 2, or any real p >= 1
 Targeted = Annotated[
     str, typer.Option("--targeted", metavar="RULE", help="none, next, shift:2, random, least-likely or class:NAME.")
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of random targets.")]
+Loss = Annotated[str, typer.Option("--loss", help="ce, log-probabilities, probabilities or margin.")]
+Stable = Annotated[bool, typer.Option("--stable", help="Exact cross-entropy gradients where float32 saturates.")]
+Restarts = Annotated[
+    int, typer.Option("--restarts", help="Random starts beside the clean one; the best for each image counts.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of random targets and starts.")]
 Out = Annotated[
     Path | None,
     typer.Option(
         "--out",
         metavar="DIR",
         help="Keep settings and result there; the same command returns it again.",
+        show_default=False,
+    ),
+]
+Format = Annotated[Layout, typer.Option("--format", help="Of the tables: for the terminal, or as Markdown.")]
+Csv = Annotated[
+    Path | None,
+    typer.Option(
+        "--csv",
+        metavar="PATH",
+        help="Also write FILE.csv, one row for each class, or five tables into a directory.",
         show_default=False,
     ),
 ]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from robustbench_fgsm.cli.options import Layout
+from robustbench_fgsm.errors import SettingError
 
 
 def note(message: str, *, quiet: bool) -> None:
@@ -22,12 +27,67 @@ def note(message: str, *, quiet: bool) -> None:
 def write_result(
     document: dict[str, Any], render: Callable[[dict[str, Any]], RenderableType], *, as_json: bool
 ) -> None:
-    """The document itself, or the tables made of it; at least 80 columns wide in a pipe."""
-    if as_json:
-        typer.echo(json.dumps(document, indent=2, allow_nan=False))
-        return
+    """The document itself, or what is made of it: tables, 80 columns wide in a pipe, or text as it is."""
+    text = json.dumps(document, indent=2, allow_nan=False) if as_json else _as_text(render(document))
+    try:
+        typer.echo(text)
+    except BrokenPipeError:  # the reader has seen enough: the exit code is still that of the result
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _as_text(rendered: RenderableType) -> str:
+    if isinstance(rendered, str):
+        return rendered
     console = Console(file=sys.stdout, highlight=False, emoji=False, markup=False)
-    console.print(render(document))
+    with console.capture() as captured:
+        console.print(rendered)
+    return captured.get().removesuffix("\n")
+
+
+def check_layout(layout: Layout, *, as_json: bool) -> None:
+    """Raise SettingError for Markdown and JSON at once."""
+    if as_json and layout is Layout.markdown:
+        raise SettingError("--format markdown and --json exclude each other, got both: leave one out")
+
+
+def check_file(option: str, file: Path | None, *, directory: bool = False) -> None:
+    """Raise SettingError, before anything is measured, where no file (or directory) can ever stand in that place."""
+    if file is None:
+        return
+    try:
+        existing = next(place for place in (file, *file.parents) if place.exists())
+    except OSError as error:
+        raise SettingError(f"{option} {file} cannot be written ({error.strerror}): choose another path") from error
+    fits = existing.is_dir() == directory if existing == file else existing.is_dir()
+    if not fits:
+        kind = "directory" if existing.is_dir() else "file"
+        raise SettingError(f"{option} {file} cannot be written, because {existing} is a {kind}: choose another path")
+
+
+def check_csv(path: Path | None) -> None:
+    """The same for `--csv`: one file where the path ends in `.csv`, else a directory."""
+    check_file("--csv", path, directory=path is not None and not _is_csv(path))
+
+
+def write_csv(path: Path | None, document: dict[str, Any]) -> None:
+    """The document as one CSV file where the path ends in `.csv`, else as several in that directory.
+
+    Raises ResourceError where they cannot be written.
+    """
+    from robustbench_fgsm.report import csv
+    from robustbench_fgsm.runs.directory import write_bytes
+
+    if path is None:
+        return
+    if _is_csv(path):
+        write_bytes(path, csv.single(document).encode())
+        return
+    for name, text in csv.files(document).items():
+        write_bytes(path / name, text.encode())
+
+
+def _is_csv(path: Path) -> bool:
+    return path.suffix.lower() == ".csv"
 
 
 @contextmanager

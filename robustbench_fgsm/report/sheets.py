@@ -75,14 +75,13 @@ def overall(evaluation: Document, at: Document) -> Sheet:
         add("target hit rate", "all images", [side["target_hit_rate"] for side in sides])
     add("accuracy drop", "right before", [side["accuracy_drop"] for side in sides])
     names = ("ordinary", "stable") if "stable" in at else ("rate",)
-    return Sheet(
-        "Rates in per cent, with their 95 % interval" + starts(evaluation), ("", "of", "n", *names), tuple(rows)
-    )
+    title = f"Rates in per cent, with their 95 % interval{starts(evaluation)}"
+    return Sheet(title, ("", "of", "n", *names), tuple(rows), tall=len(sides) > 1)
 
 
 def attacked(evaluation: Document) -> str:
     """Which images the success rate speaks of."""
-    return "right before" if evaluation["attack"]["targeted"] == "none" else "off target before"
+    return "right before" if evaluation["attack"]["targeted"] == "none" else "off target"
 
 
 def starts(evaluation: Document) -> str:

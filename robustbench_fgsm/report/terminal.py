@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from robustbench_fgsm.report import sheets
-from robustbench_fgsm.report.sheets import Cell, Document, Sheet
+from robustbench_fgsm.report.sheets import Cell, Sheet
+from robustbench_fgsm.report.sheets import Document as Document
 
 INTERVALS = "Intervals: 95 % Wilson; the images are taken as a sample of their kind. They say nothing of other attacks or seeds."
 LIMITS = "FGSM is one step of one attack: what it fools is not robust, and what it does not fool may not be either."
@@ -58,7 +59,7 @@ def confusion(title: str, matrix: Any, classes: list[str]) -> RenderableType:
 
 def sheet_table(sheet: Sheet) -> RenderableType:
     """A sheet as a table; rates of a tall sheet with their intervals below them."""
-    table = _table(sheet.title)
+    table = _table("")
     table.padding = (0, 0, 0, 0 if sheet.diagonal else 1)
     for index, column in enumerate(sheet.columns):
         text = all(isinstance(row[index], str | None) for row in sheet.rows)
@@ -69,11 +70,12 @@ def sheet_table(sheet: Sheet) -> RenderableType:
             Text(column), justify="left" if left else "right", no_wrap=True, max_width=width, min_width=least
         )
     for at, row in enumerate(sheet.rows):
-        cells = [Text(cell_text(cell, tall=sheet.tall)) for cell in row]
+        cells = [Text(str(cell) if sheet.diagonal else cell_text(cell, tall=sheet.tall)) for cell in row]
         if sheet.diagonal:
             cells[at + 1].stylize("bold")
         table.add_row(*cells)
-    return _spaced(table)
+    title = Text(sheet.title, style="bold")  # the table's own would wrap at the width of the table
+    return Padding(Group(title, table), (1, 0, 0, 0))
 
 
 def cell_text(cell: Cell, *, tall: bool = False) -> str:

@@ -11,23 +11,12 @@ from typing import Any
 
 import pytest
 
+import robustbench_fgsm as rf
 from robustbench_fgsm.cli.main import main
 from robustbench_fgsm.compare import compare as module
+from robustbench_fgsm.reference import art
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Exit code, standard output and standard error of one call."""
-
-    def call(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stopped:
-            main([*words])
-        out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
-
-    return call
 
 
 def compare(run: Run, *words: str) -> tuple[int, str, str]:
@@ -41,6 +30,69 @@ def test_json_is_one_document_and_nothing_else(run: Run) -> None:
     assert (code, document["exit_code"], document["verdict"], document["n"]) == (0, 0, "agree", 64)
     assert document["attack"]["epsilon"] == 8 / 255
     assert "standard weights" in err
+
+
+KEYS = {
+    "": "schema status exit_code invalid_reasons warnings environment seconds verdict model data attack n ours references "
+    "candidate",
+    "model": "spec weights parameters sha256",
+    "data": "spec n fingerprint classes",
+    "attack": "norm targeted loss bounds seed",
+    "environment": "package python torch device",
+    "seconds": "total",
+    "ours": "clean_accuracy robust_accuracy attack_success_rate clean_confusion confusion per_class seconds",
+    "ours.seconds": "attack job",
+    "ours.robust_accuracy": "value count n low high",
+    "ours.per_class.0": "label name n clean_correct robust_accuracy attack_success_rate most_common_wrong",
+    "references.0": "name version verdict max_abs_difference pixels pixels_differing pixels_explained images_differing "
+    "pixels_tied predictions_agree robust_accuracy attack_success_rate confusion per_class seconds speedup reasons",
+    "references.0.seconds": "attack job",
+}
+"""Keys of `rfgsm.comparison/1` that programs rely on, by their place."""
+
+
+@pytest.fixture(scope="module")
+def document(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(rf.compare(classifier, images).to_dict(), allow_nan=False))
+    return found
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("place", KEYS)
+def test_the_keys_that_programs_rely_on(document: dict[str, Any], place: str) -> None:
+    found: Any = document
+    for key in filter(None, place.split(".")):
+        found = found[int(key) if key.isdigit() else key]
+    assert found.keys() >= set(KEYS[place].split())
+
+
+@pytest.mark.reference
+def test_the_numbers_of_a_document_fit_each_other(document: dict[str, Any]) -> None:
+    classes = document["data"]["classes"]
+    for side in (document["ours"], *document["references"]):
+        matrix, rate = side["confusion"], side["robust_accuracy"]
+        assert [len(row) for row in matrix] == [len(classes)] * len(classes)
+        assert sum(map(sum, matrix)) == rate["n"] == document["n"] == document["data"]["n"] == 256
+        assert sum(matrix[label][label] for label in range(len(classes))) == rate["count"]
+        assert [result["name"] for result in side["per_class"]] == classes
+        assert [result["n"] for result in side["per_class"]] == [sum(row) for row in matrix]
+    assert document["references"][0]["pixels"] == 256 * 28 * 28
+
+
+@pytest.mark.reference
+def test_disagreement_exits_1_with_the_whole_result(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(art.ArtReference, "fgsm", lambda self, x, y, epsilon: 1 - x)
+    code, out, _ = compare(run, "--json")
+    document = json.loads(out)
+    assert (code, document["exit_code"], document["verdict"], document["status"]) == (1, 1, "disagree", "complete")
+    assert document["references"][0]["reasons"]
+
+
+@pytest.mark.reference
+def test_every_norm_and_the_weights_none(run: Run) -> None:
+    for words in (["--norm", "2", "--eps", "1"], ["--norm", "1.5", "--eps", "2"], ["--weights", "none"]):
+        code, out, _ = compare(run, *words, "--json")
+        assert (code, json.loads(out)["verdict"]) == (0, "agree")
 
 
 @pytest.mark.reference
@@ -147,6 +199,20 @@ def test_out_with_foreign_files_is_refused(run: Run, tmp_path: Path) -> None:
     assert code == 2
     assert "other files" in err
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_out_that_is_a_file_is_refused_and_left_alone(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    code, out, err = compare(run, "--out", str(tmp_path / "thesis.tex"), "--quiet")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "which is a file" in err
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_out_that_cannot_be_written_exits_5(run: Run, tmp_path: Path) -> None:
+    code, out, err = compare(run, "--out", str(tmp_path / ("x" * 300)), "--quiet")
+    assert (code, out, err.count("\n")) == (5, "", 1)
+    assert "must be writable, got File name too long" in err
 
 
 def test_bad_settings_make_no_directory(run: Run, tmp_path: Path) -> None:

@@ -22,5 +22,12 @@ def test_nothing_of_nothing_is_not_applicable() -> None:
     assert rate.to_dict() == {"value": None, "count": 0, "n": 0, "low": None, "high": None}
 
 
+@pytest.mark.parametrize(("count", "text"), [(-3, "-30.0%"), (11, "110.0%")])
+def test_a_difference_outside_zero_to_n_has_no_interval(count: int, text: str) -> None:
+    rate = Rate(count, 10)
+    assert rate.to_dict() == {"value": count / 10, "count": count, "n": 10, "low": None, "high": None}
+    assert str(rate) == text
+
+
 def test_text() -> None:
     assert str(Rate(1, 2)) == "50.0% [9.5%, 90.5%]"

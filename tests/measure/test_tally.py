@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -77,6 +79,19 @@ def test_a_targeted_and_an_untargeted_tally_do_not_add() -> None:
         Tally.empty(K, targeted=True) + Tally.empty(K, targeted=False)
 
 
+@given(flags=st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=9))
+def test_gradients_are_counted_by_kind(flags: list[tuple[bool, bool, bool]]) -> None:
+    zero, nonfinite, saturated = np.array(flags).T
+    some = outcomes([0] * len(flags), [0] * len(flags), [0] * len(flags))
+    tally = Tally.of(replace(some, zero_gradient=zero, nonfinite_gradient=nonfinite, saturated=saturated), K)
+    assert [tally.zero_gradient, tally.nonfinite_gradient, tally.saturated] == np.array(flags).sum(0).tolist()
+
+
+def test_right_before_is_counted_by_class_whatever_happens_after() -> None:
+    tally = Tally.of(outcomes([0, 0, 0, 1], [0, 0, 1, 1], [1, 1, 1, 0]), K)
+    assert [result.clean_correct for result in tally.per_class("abcd")] == [2, 1, 0, 0]
+
+
 def test_classes_one_by_one() -> None:
     tally = Tally.of(outcomes([0, 0, 0, 1], [0, 0, 0, 1], [0, 2, 2, 1]), K)
     first, second, empty, _ = tally.per_class(["a", "b", "c", "d"])
@@ -93,4 +108,4 @@ def test_large_matrices_are_sparse() -> None:
     matrix = np.zeros((101, 101), np.int64)
     matrix[3, 100] = 7
     assert matrix_to_json(matrix) == {"shape": [101, 101], "rows": [3], "columns": [100], "counts": [7]}
-    assert matrix_to_json(matrix[:2, :2]) == [[0, 0], [0, 0]]
+    assert matrix_to_json(matrix[:100, :100]) == [[0] * 100] * 100

@@ -52,3 +52,8 @@ def test_least_likely_is_read_off_the_outputs() -> None:
 def test_aims_that_cannot_be_taken(rule: str, message: str) -> None:
     with pytest.raises(SettingError, match=message):
         aims(rule)
+
+
+def test_one_class_has_no_other_to_draw() -> None:
+    with pytest.raises(SettingError, match="at least 2 classes, got 1"):
+        targets_for(BATCH, TargetRule.parse("random"), ("only",), 0)

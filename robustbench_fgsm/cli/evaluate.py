@@ -1,0 +1,75 @@
+"""`rfgsm evaluate`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from robustbench_fgsm.cli import options
+
+
+def evaluate_command(
+    model: options.Model,
+    weights: options.Weights = "auto",
+    data: options.Data = None,
+    limit: options.Limit = None,
+    eps: options.Eps = "8/255",
+    norm: options.Norm = "inf",
+    targeted: options.Targeted = "none",
+    loss: options.Loss = "ce",
+    stable: options.Stable = False,
+    restarts: options.Restarts = 0,
+    batch_size: options.BatchSize = "auto",
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    min_robust_accuracy: Annotated[
+        float | None,
+        typer.Option("--min-robust-accuracy", help="Exit 1 below this share, such as 0.4.", show_default=False),
+    ] = None,
+    max_asr: Annotated[
+        float | None,
+        typer.Option("--max-asr", help="Exit 1 above this attack success rate, such as 0.5.", show_default=False),
+    ] = None,
+    out: options.Out = None,
+    csv: options.Csv = None,
+    format: options.Format = options.Layout.table,  # noqa: A002  (the name of the option)
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
+) -> int:
+    """Attack one model at one epsilon: confusion matrices, success class by class, and the gradient's health.
+
+    Exit 0: done, and the gates pass. Exit 1: a gate fails, or a gradient is not finite.
+
+    Example: rfgsm evaluate --model resnet18 --eps 8/255 --min-robust-accuracy 0.1
+    """
+    from robustbench_fgsm.cli.output import check_csv, check_layout
+    from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_epsilon, parse_norm
+
+    check_layout(format, as_json=json)
+    check_csv(csv)
+    order = parse_norm(norm)
+    rule = TargetRule.parse(targeted)
+    spec = AttackSpec(parse_epsilon(eps, order), order, rule, loss, seed=seed, restarts=restarts, stable=stable)
+
+    from robustbench_fgsm.cli.measuring import measure
+    from robustbench_fgsm.cli.output import write_csv, write_result
+    from robustbench_fgsm.cli.subject import load_subject
+    from robustbench_fgsm.measure.preflight import check_single
+    from robustbench_fgsm.report import evaluation, markdown
+    from robustbench_fgsm.report.verdict import Gates, judge
+
+    check_single(spec)
+    gates = Gates(min_robust_accuracy, max_asr)
+    subject = load_subject(model, weights, data, limit, device, quiet=quiet)
+
+    def judged(document: dict[str, Any]) -> dict[str, Any]:
+        return judge(document, gates)
+
+    document = measure("evaluate", subject, [spec], batch_size, out, judged, quiet=quiet)
+    write_csv(csv, document)
+    render = markdown.evaluation if format is options.Layout.markdown else evaluation.evaluation
+    write_result(document, render, as_json=json)
+    code: int = document["exit_code"]
+    return code

@@ -1,0 +1,92 @@
+"""Saved adversarial images, and whether they verify, as text that reads well at 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from robustbench_fgsm.report import sheets
+from robustbench_fgsm.report.evaluation import closing, heading
+from robustbench_fgsm.report.sheets import Cell, Document, Sheet
+from robustbench_fgsm.report.terminal import sheet_table
+
+STYLES = {"Warning": "yellow", "INVALID": "bold red"}
+
+
+def saved_attack(document: Document) -> RenderableType:
+    """The whole of an `rfgsm.attack/1` document."""
+    shards = len(document["files"])
+    saved = f"Saved {document['n']:,} images in {shards:,} {document['output']['format']} shard{'s' * (shards != 1)}."
+    prose = ["", *_rounding(document), *closing(document)]
+    return Group(
+        *_subject(document),
+        sheet_table(rates(document)),
+        *(Text(line, style=STYLES.get(line.partition(":")[0], "")) for line in prose),
+        Text(saved, style="bold green"),
+    )
+
+
+def attack_check(document: Document) -> RenderableType:
+    """The whole of an `rfgsm.attack-check/1` document."""
+    found, style = document["mismatches"], "bold red" if document["mismatches"] else "bold green"
+    return Group(
+        *_subject(document | {"n": document["data"]["n"]}),
+        *map(Text, _replay(document)),
+        *(Text(f"Warning: {warning}", style=STYLES["Warning"]) for warning in document["warnings"]),
+        *(Text(f"{place['where']}: expected {place['expected']}, found {place['found']}", "red") for place in found),
+        Text(f"{document['verdict'].upper()}.", style=style),
+    )
+
+
+def rates(document: Document) -> Sheet:
+    """Every rate with what it is a share of, as computed and, where images were rounded, in 8 bits."""
+    sides = {"as computed": document["adversarial"]}
+    if document["rounded"] is not None:
+        sides["in 8 bits"] = document["rounded"]
+    clean = document["clean"]["accuracy"]
+    rows: list[tuple[Cell, ...]] = [("clean accuracy", "all images", clean["n"], *[clean] * len(sides))]
+    for name, of, key in (
+        ("robust accuracy", "all images", "robust_accuracy"),
+        ("attack success", sheets.attacked(document), "attack_success_rate"),
+        ("flip rate", "all images", "flip_rate"),
+        ("target hit rate", "all images", "target_hit_rate"),
+        ("accuracy drop", "right before", "accuracy_drop"),
+    ):
+        found = [side[key] for side in sides.values()]
+        if found[0] is not None:
+            rows.append((name, of, found[0]["n"], *found))
+    for worst in dict.fromkeys(side["worst_class"] for side in sides.values()):
+        if worst is not None:
+            results = [side["per_class"][worst] for side in sides.values()]
+            accuracies = (result["robust_accuracy"] for result in results)
+            rows.insert(2, ("worst class", results[0]["name"], results[0]["n"], *accuracies))
+    title = f"Rates in per cent, with their 95 % interval{sheets.starts(document)}"
+    return Sheet(title, ("", "of", "n", *sides), tuple(rows))
+
+
+def _subject(document: Document) -> list[Text]:
+    return [Text(line) for line in heading(document | {"epsilons": [document["attack"]]})]
+
+
+def _rounding(document: Document) -> Iterator[str]:
+    rounded = document["rounded"]
+    if rounded is not None:
+        yield (
+            f"Rounding changed {rounded['predictions_changed']:,} of {document['n']:,} predictions; "
+            f"{rounded['pixels_outside']:,} of {rounded['pixels']:,} pixels have no 8-bit value within the budget."
+        )
+
+
+def _replay(document: Document) -> Iterator[str]:
+    replay, shards = document["replay"], document["shards"]
+    yield f"Whole shards: {shards['intact']:,} of {shards['count']:,}."
+    if not replay["n"]:
+        yield "No image was crafted again."
+        return
+    yield (
+        f"Crafted again: {replay['images_equal']:,} of {replay['n']:,} images are equal to the last bit, "
+        f"{replay['pixels_differing']:,} of {replay['pixels']:,} pixels differ, "
+        f"{replay['predictions_agree']:,} of {replay['n']:,} predictions agree."
+    )

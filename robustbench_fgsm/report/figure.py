@@ -1,0 +1,95 @@
+"""Accuracy over epsilon as a figure. Nothing global is touched: no pyplot, no backend, no settings."""
+
+from __future__ import annotations
+
+import io
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.report.evaluation import rule_name
+from robustbench_fgsm.report.sheets import Document, starts
+from robustbench_fgsm.report.terminal import epsilon_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMATS = ("png", "svg", "pdf")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's, which colour-blind readers tell apart."""
+MARKERS = "osD^vPX"
+
+
+def figure_format(file: Path) -> str:
+    """`png`, `svg` or `pdf`, by the name of the file; raises SettingError for another."""
+    kind = file.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        raise SettingError(f"plot must be a file that ends in .png, .svg or .pdf, got {str(file)!r}: name one of these")
+    return kind
+
+
+def accuracy_over_epsilon(document: Document) -> Figure:
+    """Robust accuracy over epsilon with 95 % bands: a line for each targeting rule, dashed for stable gradients.
+
+    document: `rfgsm.sweep/1`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for found, colour, marker in zip(document["evaluations"], cycle(COLOURS), cycle(MARKERS), strict=False):
+        _line(axes, found, "", colour, marker)
+        if "stable" in found["epsilons"][0]:
+            _line(axes, found, "stable", colour, marker)
+    first = document["evaluations"][0]
+    attack, model, data = first["attack"], first["model"], first["data"]
+    epsilons = sorted({0.0, *(at["epsilon"] for at in first["epsilons"])})
+    axes.set_title(
+        _plain(f"{model['spec']} ({model['weights']}), {first['n']:,} images of {data['spec']}"), fontsize=10
+    )
+    axes.set_xlabel(
+        f"epsilon (norm {attack['norm']}, pixel values in [{attack['bounds'][0]:g}, {attack['bounds'][1]:g}])"
+    )
+    axes.set_ylabel(f"accuracy under FGSM in per cent, 95 % band{starts(first)}", fontsize=9)
+    axes.set_ylim(-2, 102)
+    axes.set_xlim(left=0)
+    ticks = _readable(epsilons)
+    axes.set_xticks(ticks, [epsilon_text(epsilon) for epsilon in ticks])
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    return figure
+
+
+def render(figure: Figure, kind: str) -> bytes:
+    """The figure as a file of that format; the same figure always gives the same PNG."""
+    stream = io.BytesIO()
+    dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    figure.savefig(stream, format=kind, dpi=200, metadata=dates.get(kind))
+    return stream.getvalue()
+
+
+def _line(axes: Axes, found: Document, key: str, colour: str, marker: str) -> None:
+    points = {0.0: found["clean"]["accuracy"]}
+    points |= {at["epsilon"]: (at[key] if key else at)["robust_accuracy"] for at in found["epsilons"]}
+    epsilons = sorted(points)
+    values, low, high = ([100 * points[epsilon][end] for epsilon in epsilons] for end in ("value", "low", "high"))
+    label = _plain(f"{rule_name(found).lower()}{', stable where saturated' if key else ''}")
+    dashes = "--" if key else "-"
+    axes.plot(epsilons, values, dashes, label=label, marker=marker, markersize=4, color=colour)
+    axes.fill_between(epsilons, low, high, color=colour, alpha=0.2, linewidth=0)
+
+
+def _readable(epsilons: list[float]) -> list[float]:
+    """Those of the ascending budgets whose labels do not run into each other, the largest first of all."""
+    chosen = [epsilons[-1]]
+    for epsilon in reversed(epsilons):
+        if chosen[-1] - epsilon >= epsilons[-1] / 9:
+            chosen.append(epsilon)
+    return chosen[::-1]
+
+
+def _plain(words: str) -> str:
+    """Text without mathematics in it."""
+    return words.replace("$", r"\$")

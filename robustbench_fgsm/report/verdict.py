@@ -1,0 +1,84 @@
+"""What is asked of a document once it is measured: whether it passes its gates, and where an attack reaches a success rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from robustbench_fgsm.errors import AGREE, DISAGREE, SettingError
+from robustbench_fgsm.measure.evaluation import first_reaching
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Thresholds in [0, 1], None where there is none; raises SettingError for any other."""
+
+    min_robust_accuracy: float | None = None
+    max_asr: float | None = None
+
+    def __post_init__(self) -> None:
+        check_share("min robust accuracy", self.min_robust_accuracy)
+        check_share("max asr", self.max_asr)
+
+
+def judge(document: Document, gates: Gates) -> Document:
+    """An evaluation with `gates` and the exit code that follows.
+
+    The value is the worse of the ordinary and the stable rate where both are there. A gate without a value, 0/0, fails:
+    nothing was shown.
+    """
+    verdicts = []
+    for at in document["epsilons"]:
+        sides = {"ordinary": at} | ({"stable": at["stable"]} if "stable" in at else {})
+        if gates.min_robust_accuracy is not None:
+            gradient, value = _extreme(sides, "robust_accuracy", min)
+            passed = value is not None and value >= gates.min_robust_accuracy
+            verdicts.append(_verdict("min_robust_accuracy", gates.min_robust_accuracy, value, gradient, passed))
+        if gates.max_asr is not None:
+            gradient, value = _extreme(sides, "attack_success_rate", max)
+            passed = value is not None and value <= gates.max_asr
+            verdicts.append(_verdict("max_asr", gates.max_asr, value, gradient, passed))
+    failed = document["invalid_reasons"] or not all(verdict["passed"] for verdict in verdicts)
+    return document | {"gates": verdicts, "exit_code": DISAGREE if failed else AGREE}
+
+
+def _extreme(sides: dict[str, Document], rate: str, worst: Any) -> tuple[str, float | None]:
+    values = {name: side[rate]["value"] for name, side in sides.items()}  # one n, so all are None or none is
+    name = worst(values, key=lambda name: values[name] or 0.0)
+    return name, values[name]
+
+
+def _verdict(name: str, threshold: float, value: float | None, gradient: str, passed: bool) -> Document:
+    return {"name": name, "threshold": threshold, "value": value, "gradient": gradient, "passed": passed}
+
+
+def find_success(document: Document, success_rate: float | None) -> Document:
+    """A sweep in which each evaluation says under `find_asr` at which budget it first reaches that success rate, if asked."""
+    return document | {
+        "evaluations": [
+            evaluation | {"find_asr": None if success_rate is None else _find(evaluation, success_rate)}
+            for evaluation in document["evaluations"]
+        ]
+    }
+
+
+def _find(evaluation: Document, success_rate: float) -> Document:
+    places = evaluation["epsilons"]
+    epsilons = [at["epsilon"] for at in places]
+    found = {
+        "success_rate": success_rate,
+        "epsilon": first_reaching(success_rate, epsilons, (at["attack_success_rate"]["value"] for at in places)),
+    }
+    if "stable" in places[0]:
+        stable = (at["stable"]["attack_success_rate"]["value"] for at in places)
+        found["stable_epsilon"] = first_reaching(success_rate, epsilons, stable)
+    return found
+
+
+def check_share(name: str, value: float | None) -> None:
+    """Raise SettingError unless the value is None or lies in [0, 1]."""
+    if value is not None and not 0 <= value <= 1:
+        hint = f": did you mean {value / 100:g}?" if 1 < value <= 100 else ""
+        raise SettingError(f"{name} must be a share in [0, 1], got {value:g}{hint}")

@@ -1,0 +1,61 @@
+"""What can be named, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.metadata import version
+
+import pytest
+
+from robustbench_fgsm.models.bundled import cards
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def rows(run: Run, what: str) -> list[dict[str, object]]:
+    code, out, err = run("list", what, "--json")
+    assert (code, err) == (0, "")
+    document = json.loads(out)
+    assert document["schema"] == "rfgsm.list/1"
+    found: list[dict[str, object]] = document[what]
+    return found
+
+
+def test_models_with_their_accuracy_and_data(run: Run) -> None:
+    found = rows(run, "models")
+    assert {(row["name"], row["weights"]) for row in found} == {(card["name"], card["weights"]) for card in cards()}
+    expected = {card["sha256"]: card["clean_accuracy"] for card in cards()}
+    assert [row["clean_accuracy"] for row in found] == list(expected.values())
+    assert {row["data"] for row in found} == {"fashion-mnist"}
+
+
+def test_data_with_their_size(run: Run) -> None:
+    assert {"name": "fashion-mnist", "images": 10_000, "classes": 10} in rows(run, "data")
+
+
+def test_references_with_their_version(run: Run) -> None:
+    name = "adversarial-robustness-toolbox"
+    assert {"name": "art", "package": name, "version": version(name)} in rows(run, "references")
+
+
+@pytest.mark.parametrize(
+    ("what", "cells"),
+    [
+        ("models", ["name", "weights", "parameters", "clean accuracy", "resnet18", "11,181,642", "n=10,000"]),
+        ("data", ["name", "images", "classes", "fashion-mnist", "10,000"]),
+        ("references", ["name", "package", "version", "art", "adversarial-robustness-toolbox"]),
+    ],
+)
+def test_tables(run: Run, what: str, cells: list[str]) -> None:
+    code, out, err = run("list", what)
+    assert (code, err) == (0, "")
+    assert all(cell in out for cell in cells)
+    assert max(len(line) for line in out.splitlines()) <= 80
+    assert "…" not in out
+
+
+def test_something_else_cannot_be_listed(run: Run) -> None:
+    code, out, err = run("list", "weights")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert all(what in err for what in ("'weights'", "models", "data", "references"))

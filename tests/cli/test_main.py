@@ -1,0 +1,139 @@
+"""What becomes of words, of errors and of interrupts."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+
+from robustbench_fgsm import errors
+from robustbench_fgsm.cli.main import main
+from robustbench_fgsm.compare import compare as module
+
+Run = Callable[..., tuple[int, str, str]]
+
+SMALL = ("compare", "--model", "mlp300", "--limit", "8")
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Make `rfgsm compare` raise this once its input is accepted."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(module, "compare_spec", fail)
+
+
+def test_the_version(run: Run) -> None:
+    assert run("--version") == (0, f"rfgsm {version('robustbench-fgsm')}\n", "")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"]])
+def test_help_names_the_commands(run: Run, words: list[str]) -> None:
+    code, out, err = run(*words)
+    assert (code, err) == (0, "")
+    assert "compare" in out
+    assert "list" in out
+
+
+def test_without_a_command_the_help_is_shown_and_it_is_wrong_usage(run: Run) -> None:
+    code, out, err = run()
+    assert code == 2
+    assert "compare" in out + err
+    assert "rfgsm:" not in err
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("compare --model nosuch", "choose from mlp300, mlp600, mlp900, resnet18, smallcnn"),
+        ("compare --model resnet", "did you mean resnet18?"),
+        ("compare --model resnet18 --eps 8", "did you mean 8/255?"),
+        ("compare --model resnet18 --eps -1", "epsilon must be a finite number >= 0, got -1"),
+        ("compare --model resnet18 --norm 0.5", "norm must be inf, 1, 2 or any real p >= 1, got 0.5"),
+        ("compare --model resnet18 --data nosuch", "choose from"),
+        ("compare --model resnet18 --data fashion_mnist", "did you mean fashion-mnist?"),
+        ("compare --model resnet18 --limit 0", "limit must be at least 1, got 0"),
+        ("compare --model resnet18 --batch-size x", "batch size must be auto or a positive integer, got 'x'"),
+        ("compare --model resnet18 --batch-size 0", "got '0'"),
+        ("compare --model '[red]x[/red]'", "got '[red]x[/red]'"),
+        ("compare --model 'two\nlines'", r"got 'two\nlines'"),
+        ("compare --help-me", "--help-me"),
+        ("compre", "Did you mean 'compare'"),
+    ],
+)
+def test_bad_input_exits_2_with_one_line_and_a_remedy(run: Run, line: str, remedy: str) -> None:
+    code, out, err = run(*shlex.split(line))
+    assert (code, out) == (2, "")
+    assert err.startswith("rfgsm: ")
+    assert err.count("\n") == 1
+    assert remedy in err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.DataError("said"), 2),
+        (errors.InvalidRunError("said"), 1),
+        (errors.IncompleteError("said"), 3),
+        (errors.UnsafeError("said"), 4),
+        (errors.ResourceError("said"), 5),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_each_error_exits_with_its_code_and_prints_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
+) -> None:
+    failing(monkeypatch, error)
+    said = "interrupted" if isinstance(error, KeyboardInterrupt) else "said"
+    assert run(*SMALL, "--quiet", "--json") == (code, "", f"rfgsm: {said}\n")
+
+
+def test_an_error_over_several_lines_is_printed_in_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, errors.ModelError("first\n  second"))
+    assert run(*SMALL, "--quiet")[2] == "rfgsm: first second\n"
+
+
+def test_what_nobody_raised_on_purpose_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        main([*SMALL, "--quiet"])
+
+
+def test_debug_lets_an_error_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, errors.DataError("said"))
+    with pytest.raises(errors.DataError, match="said"):
+        main([*SMALL, "--quiet", "--debug"])
+
+
+def test_bad_input_of_a_real_process_has_no_traceback() -> None:
+    words = [sys.executable, "-m", "robustbench_fgsm", "compare", "--model", "nosuch"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("rfgsm: model must be a name of `rfgsm list models`, got 'nosuch'")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", ["list models", "list models --json"])
+def test_a_reader_who_leaves_early_is_no_error(words: str) -> None:
+    line = f"{shlex.quote(sys.executable)} -m robustbench_fgsm {words} | true"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_json_goes_through_a_pipe() -> None:
+    rfgsm, python = f"{shlex.quote(sys.executable)} -m robustbench_fgsm", shlex.quote(sys.executable)
+    line = f"{rfgsm} compare --model mlp300 --limit 8 --json | {python} -m json.tool"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert json.loads(done.stdout)["n"] == 8
+    assert done.stderr.startswith("mlp300: standard weights, 8 images of fashion-mnist")

@@ -1,0 +1,36 @@
+"""What the page and the example about saved adversarial images show works and is complete."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from robustbench_fgsm.cli.main import app
+from robustbench_fgsm.report.schemas import load_schema
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/howto/attack.md").read_text(encoding="utf-8")
+LISTED = {code.split()[0] for code in re.findall(r"`([^`\n]+)`", PAGE)}
+
+
+def test_the_page_lists_every_option() -> None:
+    program: Any = typer.main.get_command(app)
+    assert {parameter.opts[0] for parameter in program.commands["attack"].params} <= LISTED | {"--check", "--help"}
+
+
+def test_the_page_lists_the_keys_that_are_the_manifests_own() -> None:
+    assert set(load_schema("attack")["required"]) - {"gradient"} <= LISTED
+
+
+def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "examples/save_adversarial.py"), run_name="__main__")
+    first, second, *verified = capsys.readouterr().out.splitlines()
+    assert first.startswith("200 images, robust accuracy ")
+    assert "images (100, 1, 28, 28)" in second
+    assert verified[0] == verified[2] == "verified: True"
+    assert verified[1].startswith("adversarial-00001.safetensors: expected ")

@@ -1,0 +1,43 @@
+"""Every example that needs no training data runs as its first lines say, and shows what it promises."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "examples"
+NEED_TRAINING_DATA = {"bundle_fashion_mnist.py", "train_bundled_weights.py"}
+EXAMPLES = sorted(file.name for file in FOLDER.glob("*.py") if file.name not in NEED_TRAINING_DATA)
+
+
+def run(name: str, place: Path, *arguments: str) -> str:
+    """What an example prints, run where it may write."""
+    command = [sys.executable, str(FOLDER / name), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, cwd=place)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_runs_and_says_how(name: str, tmp_path: Path) -> None:
+    assert run(name, tmp_path)
+    assert f"python examples/{name}" in (FOLDER / name).read_text(encoding="utf-8")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_curve_is_drawn_where_it_is_asked_for(tmp_path: Path) -> None:
+    text = run("sweep_curve.py", tmp_path, "curve.svg")
+    assert text.count("targeted ") == 2
+    assert (tmp_path / "curve.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_stable_gradients_fool_more_of_the_saturated_network(tmp_path: Path) -> None:
+    text = run("saturated_network.py", tmp_path)
+    saturated, _, ordinary, stable = (float(found) for found in re.findall(r": ([\d.]+)%", text))
+    assert saturated > 1
+    assert stable < ordinary

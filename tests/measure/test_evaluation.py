@@ -1,0 +1,134 @@
+"""What an evaluation says follows from its tallies, and these from the predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
+from torch import Tensor, nn
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.measure.attacks import attack_batch, craft
+from robustbench_fgsm.measure.evaluation import area_under, first_reaching, sweep_document
+from robustbench_fgsm.spec import AttackSpec, TargetRule
+
+
+@pytest.mark.parametrize("rule", ["none", "next"])
+def test_totals_are_those_of_sklearn_and_the_sums_over_classes(
+    classifier: rf.TorchClassifier, images: rf.ArrayDataset, rule: str
+) -> None:
+    found = rf.evaluate(classifier, images, 16 / 255, targeted=rule)
+    batch = next(images.batches(0, 256, 256))
+    attacked = attack_batch(classifier, batch, AttackSpec((16 / 255,), target=TargetRule.parse(rule)), images.classes)
+    _, after = craft(classifier, attacked, AttackSpec(), 16 / 255)
+    labels, before = batch.labels, classifier.predict(batch.images).argmax(1)
+    at = found.to_dict()["epsilons"][0]
+    assert at["confusion"] == confusion_matrix(labels, after, labels=range(10)).tolist()
+    assert at["transition"] == confusion_matrix(before, after, labels=range(10)).tolist()
+    assert at["robust_accuracy"]["value"] == pytest.approx(accuracy_score(labels, after))
+    assert at["flip_rate"]["value"] == pytest.approx(1 - accuracy_score(before, after))
+    recalls = [result["robust_accuracy"]["value"] for result in at["per_class"]]
+    np.testing.assert_allclose(recalls, recall_score(labels, after, average=None, labels=range(10)))
+    for rate in ("robust_accuracy", "attack_success_rate"):
+        for part in ("count", "n"):
+            assert sum(result[rate][part] for result in at["per_class"]) == at[rate][part]
+    assert sum(result["n"] for result in at["per_class"]) == found.n == 256
+    assert sum(result["clean_correct"] for result in at["per_class"]) == found.clean_accuracy.count
+
+
+def test_restarts_fool_every_image_that_the_clean_start_fools(
+    classifier: rf.TorchClassifier, images: rf.ArrayDataset
+) -> None:
+    batch = next(images.batches(0, 64, 64))
+    spec = AttackSpec((4 / 255,), restarts=3)
+    attacked = attack_batch(classifier, batch, spec, images.classes)
+    _, clean = craft(classifier, attacked, AttackSpec((4 / 255,)), 4 / 255)
+    _, best = craft(classifier, attacked, spec, 4 / 255)
+    assert not bool(((clean != batch.labels) & (best == batch.labels)).any())
+
+
+def test_area_by_hand() -> None:
+    tallies = rf.sweep(*constant(), [0.2, 0.1])[0].tallies
+    assert area_under([0.2, 0.1], tallies) == pytest.approx(0.5)  # right on half of the images, whatever the budget
+    assert area_under([0.0], tallies[:1]) is None
+
+
+def constant() -> tuple[rf.TorchClassifier, rf.ArrayDataset]:
+    """A network that always says 0, and as many images of 0 as of 1."""
+
+    class Constant(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack([x.flatten(1).sum(1) * 0 + 2, x.flatten(1).sum(1) * 0], 1)
+
+    data = rf.ArrayDataset("four", torch.rand(4, 1, 2, 2), torch.tensor([0, 1, 0, 1]), ("a", "b"))
+    return rf.wrap(Constant(), 2), data
+
+
+def test_the_first_budget_that_reaches_a_rate() -> None:
+    epsilons, rates = [0.3, 0.1, 0.2], [0.5, 0.6, None]
+    assert first_reaching(0.5, epsilons, rates) == 0.1
+    assert first_reaching(0.6, epsilons, rates) == 0.1
+    assert first_reaching(0.0, [0.2], [None]) is None
+    assert first_reaching(0.7, epsilons, rates) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [({}, True), ({"stable": True}, False), ({"loss": "margin"}, False)],
+    ids=str,
+)
+def test_saturation_is_warned_of_where_it_spoils_the_gradient(options: dict[str, object], warned: bool) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    with torch.no_grad():
+        network[1].weight.mul_(1000)  # type: ignore[operator]
+    classifier, x = rf.wrap(network, 3), torch.rand(40, 1, 4, 4)
+    data = rf.ArrayDataset("sure", x, classifier.predict(x).argmax(1), ("a", "b", "c"))
+    found = rf.evaluate(classifier, data, **options)  # type: ignore[arg-type]
+    assert found.to_dict()["gradient"]["saturated_share"]["value"] > 0.5
+    assert any("saturation" in warning for warning in found.warnings) == warned
+    assert found.shows_stable == warned
+    assert ("stable" in found.to_dict()["epsilons"][0]) == warned
+    assert (found.to_dict()["stable_area_under_curve"] is not None) == warned
+
+
+def test_a_sweep_gathers_what_its_evaluations_say(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    evaluations = rf.sweep(classifier, images, [4 / 255], targeted=["none", "next"])
+    document = sweep_document(evaluations)
+    assert [found["attack"]["targeted"] for found in document["evaluations"]] == ["none", "next"]
+    assert document["warnings"] == list(dict.fromkeys(text for found in evaluations for text in found.warnings))
+
+
+class Ending(nn.Module):
+    """A linear network with another end than logits, which counts how often it is asked."""
+
+    def __init__(self, end: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.linear, self.end = nn.Linear(4, 3), end
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.end(self.linear(x.flatten(1)))
+
+
+def three() -> rf.ArrayDataset:
+    return rf.ArrayDataset("three", torch.rand(6, 1, 2, 2), torch.arange(6) % 3, ("a", "b", "c"))
+
+
+def test_probabilities_under_cross_entropy_are_refused_after_one_look() -> None:
+    classifier = rf.wrap(Ending(lambda logits: logits.softmax(1)), 3)
+    asked: list[bool] = []
+    classifier.network.register_forward_hook(lambda *_: asked.append(True))
+    with pytest.raises(rf.ModelError, match="must return logits for loss ce, got probabilities"):
+        rf.evaluate(classifier, three())
+    assert len(asked) == 1
+    assert rf.evaluate(classifier, three(), loss="probabilities").exit_code == 0
+
+
+def test_log_probabilities_under_cross_entropy_are_said() -> None:
+    found = rf.evaluate(rf.wrap(Ending(lambda logits: logits.log_softmax(1)), 3), three())
+    assert any("log-probabilities" in warning for warning in found.warnings)
+    same = rf.evaluate(rf.wrap(Ending(lambda logits: logits.log_softmax(1)), 3), three(), loss="log-probabilities")
+    assert not any("log-probabilities" in warning for warning in same.warnings)

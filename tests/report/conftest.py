@@ -1,0 +1,60 @@
+"""Documents of evaluations and sweeps, measured once on small networks whose weights do not matter."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.measure.evaluation import sweep_document
+
+Document = dict[str, Any]
+
+
+class Sharp(nn.Module):
+    """Ten classes, so sure of them that most images are saturated."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(36, 32), nn.ReLU(), nn.Linear(32, 10))
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.scale * self.layers(4 * (x - 0.5))
+        return logits
+
+
+def subject(scale: float, num_classes: int = 10, n: int = 60) -> tuple[rf.TorchClassifier, rf.ArrayDataset]:
+    """A classifier, and images that it takes for what they are labelled, but for every sixth."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(n, 1, 6, 6, generator=generator)
+    network = Sharp(scale)
+    if num_classes != 10:
+        network.layers[3] = nn.Linear(32, num_classes)
+    names = tuple(f"class {label}" for label in range(num_classes))
+    classifier = rf.wrap(network, num_classes, classes=names, device="cpu")
+    labels = classifier.predict(x).argmax(1)
+    labels[::6] = (labels[::6] + 1) % num_classes
+    return classifier, rf.ArrayDataset("drawn", x, labels, names)
+
+
+@pytest.fixture(scope="session")
+def measured() -> Callable[..., Document]:
+    """The document of a sweep, or of its first evaluation where there is one budget."""
+    made: dict[object, Document] = {}
+
+    def document(epsilons: str = "8/255", scale: float = 1.0, num_classes: int = 10, **options: Any) -> Document:
+        key = (epsilons, scale, num_classes, repr(options))
+        if key not in made:
+            classifier, data = subject(scale, num_classes)
+            found = rf.sweep(classifier, data, epsilons, **options)
+            made[key] = found[0].to_dict() if len(found[0].tallies) == 1 else sweep_document(found)
+        return copy.deepcopy(made[key])
+
+    return document

@@ -1,0 +1,153 @@
+"""Every schema is one, stands alone, and takes what the commands print and nothing that is broken."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, ValidationError
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.measure.tally import matrix_to_json
+from robustbench_fgsm.report.schemas import load_schema, schema_names
+from robustbench_fgsm.report.verdict import Gates, find_success, judge
+
+Document = dict[str, Any]
+Measured = Callable[..., Document]
+
+
+def check(name: str, document: Document) -> None:
+    Draft202012Validator(load_schema(name)).validate(json.loads(json.dumps(document, allow_nan=False)))
+
+
+def test_there_is_one_for_each_document() -> None:
+    assert {"common", "comparison", "evaluation", "list", "sweep"} <= set(schema_names())
+
+
+@pytest.mark.parametrize("name", schema_names())
+def test_each_is_a_schema_with_an_id_and_loads_alone(name: str) -> None:
+    schema = load_schema(name)
+    Draft202012Validator.check_schema(schema)
+    assert schema["$id"] == f"urn:rfgsm:schema:{name}"
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+def test_an_unknown_one_is_refused() -> None:
+    with pytest.raises(rf.SettingError, match="did you mean sweep"):
+        load_schema("sweeps")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"targeted": "next"}, {"restarts": 1}, {"loss": "margin"}, {"stable": True}], ids=str
+)
+def test_evaluations(measured: Measured, options: dict[str, Any]) -> None:
+    check("evaluation", judge(measured(**options), Gates(0.5, 0.5)))
+
+
+def test_saturated_evaluations_and_sweeps(measured: Measured) -> None:
+    check("evaluation", judge(measured("0.3", scale=300), Gates(0.5, 0.5)))
+    check("sweep", find_success(measured("0.1,0.3", scale=300), 0.5))
+
+
+@pytest.mark.parametrize("asked", [None, 0.0, 1.0])
+def test_sweeps(measured: Measured, asked: float | None) -> None:
+    check("sweep", find_success(measured("0,4,64/255", targeted=("none", "next")), asked))
+
+
+def test_many_classes_sparse_matrices_and_null_rates(measured: Measured) -> None:
+    document = measured(num_classes=101)
+    assert document["clean"]["confusion"]["shape"] == [101, 101]
+    assert any(result["robust_accuracy"]["value"] is None for result in document["epsilons"][0]["per_class"])
+    check("evaluation", document)
+    check("sweep", measured("4,8/255", num_classes=101))
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("limit", [3, 100])
+def test_comparisons(classifier: rf.TorchClassifier, limit: int) -> None:
+    document = rf.compare(classifier, rf.load_data("fashion-mnist", limit=limit)).to_dict()
+    check("comparison", document)
+    document["references"][0] |= {"verdict": "disagree", "reasons": ["a pixel differs"]}
+    check("comparison", document | {"exit_code": 1, "verdict": "disagree"})
+    document["references"][0]["reasons"] = []
+    with pytest.raises(ValidationError):
+        check("comparison", document)
+
+
+def places(document: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Paths of all keys, of lists only their first item's."""
+    items = (
+        document.items()
+        if isinstance(document, dict)
+        else enumerate(document[:1])
+        if isinstance(document, list)
+        else ()
+    )
+    return [found for key, value in items for found in ((*path, key), *places(value, (*path, key)))]
+
+
+OPTIONAL = {"torchvision", "numpy", "threads", "platform", "gates", "find_asr", "gradient", "stable"}
+"""Keys beyond the contract, or absent where there is nothing to say."""
+
+
+def test_no_key_of_the_contract_may_be_missing(measured: Measured) -> None:
+    document = judge(measured(), Gates(0.5, 0.5))
+    for *path, key in places(document):
+        if isinstance(key, str) and (key not in OPTIONAL or path == ["attack"]):
+            broken = copy.deepcopy(document)
+            parent: Any = broken
+            for step in path:
+                parent = parent[step]
+            del parent[key]
+            with pytest.raises(ValidationError):
+                check("evaluation", broken)
+
+
+def changed(document: Document, path: str, value: object) -> Document:
+    broken = copy.deepcopy(document)
+    *parents, last = (int(key) if key.isdecimal() else key for key in path.split("."))
+    parent: Any = broken
+    for key in parents:
+        parent = parent[key]
+    parent[last] = value
+    return broken
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("schema", "rfgsm.evaluation/2"),
+        ("status", "invalid"),
+        ("exit_code", 2),
+        ("attack.norm", 2),
+        ("n", 0),
+        ("clean.accuracy", {"value": 0.5, "count": 0, "n": 0, "low": None, "high": None}),
+        ("clean.accuracy", {"value": None, "count": 1, "n": 2, "low": None, "high": None}),
+        ("epsilons", []),
+        ("epsilons.0.epsilon", "8/255"),
+        ("epsilons.0.confusion", [[0.5]]),
+        ("epsilons.0.confusion", {"shape": [3, 3], "rows": [], "columns": [], "counts": []}),
+        ("epsilons.0.target_hit_rate", 0.5),
+        ("model.sha256", "abc"),
+    ],
+)
+def test_what_is_broken_is_found(measured: Measured, path: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        check("evaluation", changed(measured(), path, value))
+
+
+def test_more_keys_are_welcome(measured: Measured) -> None:
+    check("evaluation", changed(measured() | {"extra": 1}, "epsilons.0.extra", 1))
+
+
+def test_matrices_on_either_side_of_the_limit() -> None:
+    import numpy as np
+
+    matrix = load_schema("common")["$defs"]["matrix"] | {"$defs": load_schema("common")["$defs"]}
+    for count in (1, 100, 101):
+        Draft202012Validator(matrix).validate(matrix_to_json(np.eye(count, dtype=np.int64)))
+    with pytest.raises(ValidationError):
+        Draft202012Validator(matrix).validate(np.eye(101, dtype=np.int64).tolist())

@@ -1,0 +1,211 @@
+"""A rendered comparison is readable at 80 columns, and says no more than the document does."""
+
+from __future__ import annotations
+
+import copy
+import io
+import re
+from typing import Any
+
+import pytest
+from rich.console import Console, RenderableType
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.report.terminal import comparison, confusion, epsilon_text, rate_text
+
+Document = dict[str, Any]
+
+
+def rendered(what: RenderableType, width: int = 80) -> str:
+    """As a terminal so wide shows it, one that would take markup and emoji for what they are."""
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    console.print(what)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def unwrapped(what: RenderableType) -> str:
+    """The same as one line, since where a sentence breaks does not matter."""
+    return " ".join(rendered(what).split())
+
+
+@pytest.fixture(scope="module")
+def measured(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> Document:
+    return rf.compare(classifier, images).to_dict()
+
+
+@pytest.fixture
+def document(measured: Document) -> Document:
+    """A comparison of the bundled mlp300 on 256 images, to be changed at will."""
+    return copy.deepcopy(measured)
+
+
+def with_large_counts(document: Document) -> Document:
+    """As wide as ten thousand images make it: four digits in each cell, 100 % with an interval in each rate."""
+    rate = {"value": 1.0, "count": 10_000, "n": 10_000, "low": 0.9996, "high": 1.0}
+    for side in (document["ours"], *document["references"]):
+        side["clean_confusion"] = side["confusion"] = [[1000] * 10] * 10
+        for name in ("clean_accuracy", "robust_accuracy", "attack_success_rate"):
+            side[name] = rate
+        for result in side["per_class"]:
+            result["attack_success_rate"] = rate | {"n": 1000}
+    return document
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_line_is_wider_than_the_terminal_and_no_cell_is_cut(document: Document, width: int) -> None:
+    for shown in (document, with_large_counts(copy.deepcopy(document))):
+        text = rendered(comparison(shown), width)
+        assert max(len(line) for line in text.splitlines()) <= width
+        assert "…" not in text
+
+
+def test_every_class_stands_in_both_matrices_and_in_the_class_table(document: Document) -> None:
+    text = rendered(comparison(document))
+    for label, name in enumerate(document["data"]["classes"]):
+        assert len(re.findall(rf"^{label} {name} ", text, re.MULTILINE)) == 3
+
+
+def test_the_rows_of_a_matrix_are_its_counts(document: Document) -> None:
+    matrix = document["ours"]["confusion"]
+    lines = rendered(confusion("After", matrix, document["data"]["classes"])).splitlines()
+    rows = [[int(count) for count in line.split()[-10:]] for line in lines[-10:]]
+    assert rows == matrix
+
+
+def test_rates_stand_with_their_interval_and_their_n(document: Document) -> None:
+    text = unwrapped(comparison(document))
+    clean, success = document["ours"]["clean_accuracy"], document["ours"]["attack_success_rate"]
+    assert f"clean accuracy {rate_text(clean)}, n=256" in text
+    assert f"attack success of the {success['n']} images that can be fooled" in text
+    for side in (document["ours"], *document["references"]):
+        assert f" {rate_text(side['robust_accuracy'])} {rate_text(side['attack_success_rate'])} " in text
+
+
+def test_model_data_and_attack_are_named(document: Document) -> None:
+    text = rendered(comparison(document))
+    assert text.startswith("mlp300 (standard) on 256 images of fashion-mnist\n")
+    assert "FGSM, norm inf, epsilon 8/255, targeted none\n" in text
+
+
+def test_the_worst_class_is_named_beside_the_mean(document: Document) -> None:
+    worst = min(document["ours"]["per_class"], key=lambda result: result["robust_accuracy"]["value"])
+    expected = f"Worst class: {worst['name']}, robust accuracy {rate_text(worst['robust_accuracy'])} %, n={worst['n']}."
+    assert expected in rendered(comparison(document))
+
+
+def test_agreement_is_said_once_with_its_counts(document: Document) -> None:
+    text = unwrapped(comparison(document))
+    (reference,) = document["references"]
+    expected = "0 of 200,704 pixels differ; 256 of 256 predictions agree."
+    assert text.count(f"AGREE: ours and art {reference['version']}: {expected}") == 1
+    assert text.count("Intervals: 95 % Wilson") == 1
+
+
+def test_disagreement_is_said_with_its_reasons(document: Document) -> None:
+    (reference,) = document["references"]
+    reference |= {
+        "verdict": "disagree",
+        "pixels_differing": 12,
+        "pixels_explained": 3,
+        "pixels_tied": 2,
+        "max_abs_difference": 0.0627,
+        "predictions_agree": 250,
+        "reasons": ["7 of 200,704 pixels differ by up to 0.0627, and rounding does not explain it"],
+    }
+    text = unwrapped(comparison(document))
+    assert f"DISAGREE: ours and art {reference['version']}: 12 of 200,704 pixels differ" in text
+    assert "(largest difference 0.063), 3 explained by rounding, 2 by ties; 250 of 256 predictions agree." in text
+    assert reference["reasons"][0] in text
+
+
+def test_a_matrix_of_another_reference_is_shown_where_it_differs(document: Document) -> None:
+    assert "Confusion after it (ours, art)" in rendered(comparison(document))
+    document["references"][0]["confusion"] = [[0] * 10] * 10
+    text = rendered(comparison(document))
+    assert "Confusion after it (ours):" in text
+    assert "Confusion after it (art):" in text
+
+
+def test_warnings_and_invalid_reasons_are_said(document: Document) -> None:
+    document["warnings"], document["invalid_reasons"] = ["saturation"], ["no gradient was finite"]
+    text = rendered(comparison(document))
+    assert "Warning: saturation\n" in text
+    assert "INVALID: no gradient was finite\n" in text
+
+
+def test_markup_in_names_stays_literal(document: Document) -> None:
+    document["data"]["classes"][:3] = ["[red]", "[/red]x", ":smile:"]
+    document["model"]["spec"], document["references"][0]["name"] = "[bold]net[/bold]", "[blue]"
+    for result, name in zip(document["ours"]["per_class"], document["data"]["classes"], strict=True):
+        result["name"] = name
+    text = rendered(comparison(document))
+    assert text.startswith("[bold]net[/bold] (standard)")
+    assert "\n[blue] " in text
+    assert "(ours, [blue]): label down" in text
+    for name in ("0 [red]", "1 [/red]x", "2 :smile:"):
+        assert len(re.findall(f"^{re.escape(name)} ", text, re.MULTILINE)) == 3
+
+
+def test_long_names_are_cut_and_not_the_counts(document: Document) -> None:
+    document["data"]["classes"] = [f"a class with a very long name, number {label}" for label in range(10)]
+    text = rendered(comparison(with_large_counts(document)))
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert all(line.count("1000") == 10 for line in text.splitlines() if re.match(r"\d a class .*…( +\d+)+ *$", line))
+
+
+def test_twelve_classes_are_a_matrix_and_thirteen_are_pairs() -> None:
+    for count in (12, 13):
+        matrix = [[1] * count for _ in range(count)]
+        text = unwrapped(confusion("Before", matrix, [f"class {label}" for label in range(count)]))
+        assert ("Before: label down, prediction across" in text) == (count == 12)
+        assert ("Before: the pairs most often confused" in text) == (count == 13)
+
+
+def pairs(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines() if line.startswith("c")]
+
+
+def test_pairs_are_the_ten_most_often_confused_without_the_diagonal() -> None:
+    names = [f"c{label}" for label in range(13)]
+    matrix = [[0] * 13 for _ in range(13)]
+    matrix[0][0] = 999
+    for column in range(1, 13):
+        matrix[2][column] = column
+    expected = [["c2", f"c{column}", str(column)] for column in (12, 11, 10, 9, 8, 7, 6, 5, 4, 3)]
+    assert pairs(rendered(confusion("Before", matrix, names))) == expected
+
+
+def test_pairs_of_a_sparse_matrix() -> None:
+    names = [f"c{label}" for label in range(101)]
+    matrix = {"shape": [101, 101], "rows": [0, 5, 100], "columns": [0, 6, 2], "counts": [50, 3, 9]}
+    assert pairs(rendered(confusion("Before", matrix, names))) == [["c100", "c2", "9"], ["c5", "c6", "3"]]
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        ({"value": None, "count": 0, "n": 0, "low": None, "high": None}, "n/a"),
+        ({"value": 0.12345, "count": 1, "n": 8, "low": 0.1, "high": 0.25}, "12.3 [10.0, 25.0]"),
+        ({"value": 1.0, "count": 8, "n": 8, "low": 0.6756, "high": 1.0}, "100.0 [67.6, 100.0]"),
+        ({"value": -0.2, "count": -1, "n": 5, "low": None, "high": None}, "-20.0"),
+    ],
+)
+def test_rates(rate: Document, text: str) -> None:
+    assert rate_text(rate) == text
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "text"),
+    [
+        (8 / 255, "8/255"),
+        (1 / 255, "1/255"),
+        (1.0, "255/255"),
+        (0.03, "0.03"),
+        (0.0, "0"),
+        (2.0, "2"),
+        (0.5 / 255, "0.00196078"),
+    ],
+)
+def test_budgets(epsilon: float, text: str) -> None:
+    assert epsilon_text(epsilon) == text

@@ -1,0 +1,74 @@
+"""Every command is one function of the library: the same names, and the same defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import Parameter, signature
+
+import pytest
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.cli.compare import compare_command
+from robustbench_fgsm.cli.evaluate import evaluate_command
+from robustbench_fgsm.cli.sweep import sweep_command
+from robustbench_fgsm.spec import parse_epsilon
+
+COMMANDS = [(rf.compare, compare_command), (rf.evaluate, evaluate_command), (rf.sweep, sweep_command)]
+
+RENAMED = {"model": "classifier", "eps": "epsilon"}
+"""Options by the argument that they are; for several budgets, `epsilons`."""
+
+HOW = {"weights", "data_root", "limit", "device", "out", "json", "quiet", "debug"}
+"""What only a program asks: where model and data come from, and where the result goes. The library has functions for it."""
+
+SHOWN = {"csv", "format", "plot"}
+ASKED = {"min_robust_accuracy", "max_asr", "find_asr"}
+"""Asked of the result: `Evaluation.first_epsilon` and the rates answer these."""
+
+LIBRARY_ONLY = {"progress"}
+
+
+def names(function: Callable[..., object], several: bool) -> list[str]:
+    renamed = RENAMED | ({"eps": "epsilons"} if several else {})
+    return [renamed.get(name, name) for name in signature(function).parameters]
+
+
+def default_of(parameter: Parameter) -> object:
+    """Budgets as numbers, and lists of rules or references as tuples, however they are written."""
+    value = parameter.default
+    if parameter.name in ("eps", "epsilon", "epsilons"):
+        return parse_epsilon(value) if isinstance(value, str) else value if isinstance(value, tuple) else (value,)
+    if parameter.name in ("targeted", "references"):
+        return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+    return value
+
+
+@pytest.mark.parametrize(("function", "command"), COMMANDS)
+def test_names_are_the_same(function: Callable[..., object], command: Callable[..., object]) -> None:
+    options = names(command, several=function is rf.sweep)
+    arguments = names(function, several=False)
+    assert set(arguments) - set(options) == LIBRARY_ONLY
+    assert set(options) - set(arguments) <= HOW | SHOWN | ASKED
+    shared = [name for name in options if name in arguments]
+    assert shared == [name for name in arguments if name in options]
+
+
+@pytest.mark.parametrize(("function", "command"), COMMANDS)
+def test_defaults_are_the_same(function: Callable[..., object], command: Callable[..., object]) -> None:
+    arguments = signature(function).parameters
+    several = function is rf.sweep
+    for name, parameter in zip(names(command, several), signature(command).parameters.values(), strict=True):
+        if name in arguments and name not in ("classifier", "data"):
+            assert default_of(parameter) == default_of(arguments[name]), name
+
+
+@pytest.mark.parametrize(("function", "command"), COMMANDS)
+def test_the_library_takes_settings_by_name_only(
+    function: Callable[..., object], command: Callable[..., object]
+) -> None:
+    positional = [
+        name
+        for name, parameter in signature(function).parameters.items()
+        if parameter.kind is not Parameter.KEYWORD_ONLY
+    ]
+    assert positional == ["classifier", "data", "epsilons" if function is rf.sweep else "epsilon"]
