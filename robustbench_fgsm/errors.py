@@ -20,6 +20,8 @@ from typing import ClassVar
 
 AGREE = 0
 DISAGREE = 1
+INTERNAL = 70
+"""Nobody foresaw it: a defect of this package (`EX_SOFTWARE` of sysexits.h), never to be taken for "disagree"."""
 INTERRUPTED = 130
 
 

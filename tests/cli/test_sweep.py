@@ -103,7 +103,7 @@ def test_csv_and_markdown(run: Run, tmp_path: Path) -> None:
         (["--plot", "curve.jpg"], "plot must be a file that ends in .png, .svg or .pdf"),
         (["--plot", "."], "cannot be written, because . is a directory"),
         (["--eps", "4,4/255"], "at least one and all different"),
-        (["--eps", "1,2/255,3"], "mixes bare integers and fractions"),
+        (["--eps", "1,2/255,3"], "mixes fractions and other numbers"),
         (["--eps", "1,300/255"], "must lie in [0, 1]"),
         (["--find-asr", "50"], "find asr must be a share in [0, 1], got 50: did you mean 0.5?"),
         (["--targeted", "nxt"], "did you mean next?"),
