@@ -33,6 +33,7 @@ def compare_command(
 
     Example: rfgsm compare --model resnet18 --eps 8/255
     """
+    import robustbench_fgsm
     from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_epsilon, parse_norm
 
     order = parse_norm(norm)
@@ -43,7 +44,7 @@ def compare_command(
     from robustbench_fgsm.compare.compare import compare_spec
     from robustbench_fgsm.data.dataset import describe
     from robustbench_fgsm.measure.preflight import check_batch_size, check_single, preflight
-    from robustbench_fgsm.reference import check_references
+    from robustbench_fgsm.reference import check_references, list_references
     from robustbench_fgsm.report import terminal
     from robustbench_fgsm.runs.directory import cached_result
 
@@ -62,8 +63,10 @@ def compare_command(
         "model": classifier.info.to_dict(),
         "data": describe(images),
         "attack": spec.to_dict() | {"epsilons": spec.epsilons},
-        "references": names,
+        "references": {found.name: found.version for found in list_references() if found.name in names},
         "batch_size": size,
+        "device": str(classifier.device),
+        "package": robustbench_fgsm.__version__,
     }
     document = measure() if out is None else cached_result(out, settings, measure)
     write_result(document, terminal.comparison, as_json=json)

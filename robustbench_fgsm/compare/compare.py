@@ -14,6 +14,7 @@ from robustbench_fgsm.compare.agreement import Agreement, compare_batch
 from robustbench_fgsm.compare.comparison import Comparison, ReferenceResult, Seconds, Side
 from robustbench_fgsm.compare.explanation import Explanation
 from robustbench_fgsm.data.dataset import Dataset, describe
+from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.measure.attacks import AttackedBatch, attack_batch, predict_classes, synchronise
 from robustbench_fgsm.measure.environment import describe_environment
 from robustbench_fgsm.measure.preflight import check_batch_size, check_images, check_single, preflight
@@ -89,7 +90,9 @@ def compare_spec(
         attack=spec,
         ours=ours,
         references=tuple(
-            ReferenceResult(rival.name, rival.version, side, agreement, tuple(agreement.disagreements(spec.norm)))
+            ReferenceResult(
+                rival.name, rival.version, side, agreement, tuple(agreement.disagreements(spec.norm)), rival.own_success
+            )
             for rival, (side, agreement) in zip(rivals, theirs, strict=True)
         ),
         preflight_warnings=tuple(warnings),
@@ -131,7 +134,10 @@ def attack_piece(
 
 
 def oppose(rival: Reference, explanation: Explanation, piece: Piece) -> tuple[Side, Agreement]:
-    """The rival's whole job on the same images (predict, attack, predict), and how it agrees with ours."""
+    """The rival's whole job on the same images (predict, attack, predict), and how it agrees with ours.
+
+    Raises ModelError where it returns images of another shape.
+    """
     x = torch.cat([attacked.batch.images for attacked in piece.batches])
     aim = torch.cat([attacked.aim.cpu() for attacked in piece.batches])
     began = time.perf_counter()
@@ -139,6 +145,10 @@ def oppose(rival: Reference, explanation: Explanation, piece: Piece) -> tuple[Si
     ready = time.perf_counter()
     adversarial = rival.fgsm(x, aim, explanation.epsilon).cpu()
     crafted = time.perf_counter()
+    if adversarial.shape != x.shape:
+        raise ModelError(
+            f"reference {rival.name} must return images of shape {tuple(x.shape)}, got {tuple(adversarial.shape)}: mend its fgsm"
+        )
     after = predicted(rival.predict(adversarial)).cpu()
     seconds = Seconds(crafted - ready, time.perf_counter() - began)
     num_classes = len(piece.side.tally.clean)

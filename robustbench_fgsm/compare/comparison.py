@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from robustbench_fgsm.measure import health
 from robustbench_fgsm.measure.statistics import Rate
 from robustbench_fgsm.measure.tally import Tally, matrix_to_json
 from robustbench_fgsm.models.classifier import ModelInfo
+from robustbench_fgsm.reference import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec
 
 Verdict = Literal["agree", "disagree"]
@@ -57,13 +59,17 @@ class Side:
 
 @dataclass(frozen=True)
 class ReferenceResult:
-    """Another library beside ours; reasons say why they disagree and are empty where they agree."""
+    """Another library beside ours; reasons say why they disagree and are empty where they agree.
+
+    own_success: what it calls success itself, or None.
+    """
 
     name: str
     version: str
     side: Side
     agreement: Agreement
     reasons: tuple[str, ...]
+    own_success: OwnSuccess | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -77,18 +83,36 @@ class ReferenceResult:
             "name": self.name,
             "version": self.version,
             "verdict": self.verdict,
-            "max_abs_difference": found.max_abs_difference,
+            "max_abs_difference": finite(found.max_abs_difference),
+            "max_unexplained_difference": finite(found.max_unexplained_difference),
+            "max_ulps": found.max_ulps,
             "pixels": found.pixels,
+            "pixels_equal": found.pixels_equal,
             "pixels_differing": found.pixels_differing,
             "pixels_explained": found.pixels_explained,
             "pixels_tied": found.pixels_tied,
             "images_differing": found.images_differing,
             "images_subnormal": found.images_subnormal,
             "predictions_agree": found.predictions_agree,
+            "discordant": {"ours_only": found.ours_only, "theirs_only": found.theirs_only},
+            "own_success": self._own_success(),
             **self.side.to_dict(classes),
             "speedup": self.side.seconds.job / ours.job,
             "reasons": list(self.reasons),
         }
+
+    def _own_success(self) -> dict[str, Any] | None:
+        if self.own_success is None:
+            return None
+        return {
+            "definition": self.own_success.definition,
+            "rate": self.own_success.rate(self.side.tally).to_dict(),
+        }
+
+
+def finite(difference: float) -> float | None:
+    """A difference as JSON knows it: null where a pixel is not finite."""
+    return difference if math.isfinite(difference) else None
 
 
 @dataclass(frozen=True)

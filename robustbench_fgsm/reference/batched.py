@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.reference import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec, norm_name
 
 Craft = Callable[[Tensor, Tensor, float], Tensor]
@@ -28,6 +29,7 @@ class BatchedReference:
     device: torch.device
     norm_floor: float = 0.0
     different_execution: bool = False
+    own_success: OwnSuccess | None = None
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:

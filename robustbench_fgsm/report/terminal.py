@@ -29,13 +29,28 @@ def comparison(document: Document) -> RenderableType:
     return Group(
         Text(f"{model['spec']} ({model['weights']}) on {document['n']:,} images of {document['data']['spec']}"),
         Text(f"FGSM, norm {attack['norm']}, epsilon {epsilon_text(attack['epsilon'])}, targeted {attack['targeted']}"),
-        _overview(document),
+        Text(f"Clean accuracy {rate_text(ours['clean_accuracy'])} %, n={ours['clean_accuracy']['n']:,}."),
+        sheet_table(sheets.agreement(document)),
+        sheet_table(sheets.rates_and_time(document)),
+        *map(Text, definitions(document)),
         confusion("Confusion before the attack", ours["clean_confusion"], classes),
         confusion(f"Confusion after it ({owners})", ours["confusion"], classes),
         *(confusion(f"Confusion after it ({side['name']})", side["confusion"], classes) for side in others),
         _per_class(document),
         *_closing(document),
     )
+
+
+def definitions(document: Document) -> Iterator[str]:
+    """What a column of a comparison's rates means for each library, with its n; and what a job is."""
+    owners: dict[str, list[str]] = {}
+    for side in document["references"]:
+        own = side["own_success"]
+        text = "none defined" if own is None else f"{own['definition']} (n={own['rate']['n']:,})"
+        owners.setdefault(text, []).append(side["name"])
+    meanings = (f"{', '.join(names)}: {text}" for text, names in owners.items())
+    yield f"Own success: {'; '.join(meanings)}."
+    yield "Job: predictions before, attack, predictions after; below: times ours."
 
 
 def epsilon_text(epsilon: float) -> str:
@@ -93,27 +108,6 @@ def cell_text(cell: Cell, *, tall: bool = False) -> str:
     return text.replace(" [", "\n").replace(", ", "-").removesuffix("]") if tall else text
 
 
-def _overview(document: Document) -> RenderableType:
-    ours = document["ours"]
-    clean = f"clean accuracy {rate_text(ours['clean_accuracy'])}, n={ours['clean_accuracy']['n']}"
-    success = f"attack success of the {ours['attack_success_rate']['n']} images that can be fooled"
-    table = _table(f"In per cent, with 95 % intervals: {clean}; {success}")
-    for column in ("", "robust accuracy", "attack success", "whole job"):
-        table.add_column(column, no_wrap=True)
-    for name, side in _sides(document):
-        cells = (rate_text(side["robust_accuracy"]), rate_text(side["attack_success_rate"]))
-        speedup = f", {side['speedup']:.1f} x" if "speedup" in side else ""
-        table.add_row(Text(name), *cells, f"{side['seconds']['job']:.1f} s{speedup}")
-    return _spaced(table)
-
-
-def _sides(document: Document) -> list[tuple[str, Document]]:
-    return [
-        ("ours", document["ours"]),
-        *((f"{side['name']} {side['version']}", side) for side in document["references"]),
-    ]
-
-
 def _successes(side: Document) -> list[Document]:
     return [result["attack_success_rate"] for result in side["per_class"]]
 
@@ -158,8 +152,8 @@ def _closing(document: Document) -> Iterator[RenderableType]:
 def _verdict(reference: Document, document: Document) -> Text:
     differing, largest = reference["pixels_differing"], reference["max_abs_difference"]
     found = f"{differing:,} of {reference['pixels']:,} pixels differ"
-    if largest:
-        found += f" (largest difference {largest:.2g})"
+    if largest != 0:
+        found += " (some are not finite)" if largest is None else f" (largest difference {largest:.2g})"
     if differing and document["attack"]["norm"] == "inf":
         found += f", {reference['pixels_explained']:,} explained by rounding, {reference['pixels_tied']:,} by ties"
     verdict = reference["verdict"].upper()

@@ -6,10 +6,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.cli.main import main
@@ -45,8 +47,12 @@ KEYS = {
     "ours.robust_accuracy": "value count n low high",
     "ours.per_class.0": "label name n clean_correct robust_accuracy attack_success_rate most_common_wrong",
     "references.0": "name version verdict max_abs_difference pixels pixels_differing pixels_explained images_differing "
-    "pixels_tied predictions_agree robust_accuracy attack_success_rate confusion per_class seconds speedup reasons",
+    "pixels_equal max_ulps discordant own_success pixels_tied "
+    "predictions_agree robust_accuracy attack_success_rate confusion per_class seconds speedup reasons",
     "references.0.seconds": "attack job",
+    "references.0.discordant": "ours_only theirs_only",
+    "references.0.own_success": "definition rate",
+    "references.0.own_success.rate": "value count n low high",
 }
 """Keys of `rfgsm.comparison/1` that programs rely on, by their place."""
 
@@ -190,6 +196,33 @@ def test_out_with_other_settings_is_refused_and_left_alone(run: Run, tmp_path: P
     code, _, err = compare(run, "--out", str(tmp_path), "--eps", "4/255", "--quiet")
     assert code == 2
     assert "epsilons" in err
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize(
+    ("what", "difference"),
+    [
+        ("package", f'package "{rf.__version__}" there, "99.0" now'),
+        ("reference", f'references.art "{version("adversarial-robustness-toolbox")}" there, "99.0" now'),
+        ("device", 'device "cpu" there, "meta" now'),
+    ],
+)
+def test_out_of_another_version_or_device_is_refused_and_left_alone(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, difference: str
+) -> None:
+    compare(run, "--out", str(tmp_path), "--quiet")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    if what == "package":
+        monkeypatch.setattr(rf, "__version__", "99.0")
+    elif what == "reference":
+        monkeypatch.setattr("robustbench_fgsm.reference.version", lambda name: "99.0")
+    else:
+        monkeypatch.setattr(rf.TorchClassifier, "device", torch.device("meta"))
+        monkeypatch.setattr("robustbench_fgsm.measure.preflight.preflight", lambda *_: [])  # nothing computes there
+    code, out, err = compare(run, "--out", str(tmp_path), "--quiet")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"with {difference}: choose another directory" in err
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
