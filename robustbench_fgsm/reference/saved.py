@@ -22,8 +22,9 @@ from robustbench_fgsm.errors import DataError, UnsafeError
 
 KEYS = ("images", "x_adv", "adversarial")
 SUFFIXES = (".npz", ".safetensors")
-NO_SUFFIXES = (".npy", ".pt", ".pth", ".pkl", ".pickle")
-"""Of files that somebody may take for saved images too, and is told what to save instead."""
+PICKLES = (".pt", ".pth", ".pkl", ".pickle")
+"""Files that somebody may take for saved images too, and that are refused unread."""
+
 SHARDS = "adversarial-*"
 """Files of a directory that `rfgsm attack` made."""
 
@@ -51,7 +52,7 @@ class SavedImages:
 
 def is_saved(place: str | Path) -> bool:
     """Whether that names saved images rather than code: by its suffix, or because it is a directory."""
-    return Path(place).suffix.lower() in (*SUFFIXES, *NO_SUFFIXES) or Path(place).is_dir()
+    return Path(place).suffix.lower() in (*SUFFIXES, *PICKLES, ".npy") or Path(place).is_dir()
 
 
 def load_images(place: Path, shape: tuple[int, ...]) -> SavedImages:
@@ -125,16 +126,15 @@ def _read(file: Path, shape: tuple[int, ...]) -> SavedImages:
 
 
 def _arrays(file: Path) -> Arrays:
+    if file.suffix.lower() in PICKLES:
+        raise _pickled(file)
     try:
         if file.suffix.lower() == ".safetensors":
             return load_file(file)
-        stored = np.load(file, allow_pickle=False)
-        if isinstance(stored, np.ndarray):
-            raise DataError(
-                f"saved images must be .npz or .safetensors, got one array: use numpy.savez({file.stem}, images=...)"
-            )
-        with stored:
-            return {name: stored[name] for name in stored.files if name in (*KEYS, "ids")}
+        with file.open("rb") as stream:
+            stored = np.load(stream, allow_pickle=False)
+            if not isinstance(stored, np.ndarray):
+                return {name: stored[name] for name in stored.files if name in (*KEYS, "ids")}
     except FileNotFoundError:
         raise DataError(f"saved images must be in a file, got {file}, which does not exist: check the path") from None
     except pickle.UnpicklingError as error:
@@ -144,6 +144,9 @@ def _arrays(file: Path) -> Arrays:
             raise _pickled(file) from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"saved images must be readable, got {file} ({reason}): save them again") from error
+    raise DataError(
+        f"saved images must be .npz or .safetensors, got one array in {file}: use numpy.savez(..., images=...)"
+    )
 
 
 def _pickled(file: Path) -> UnsafeError:
