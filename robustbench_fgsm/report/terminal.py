@@ -99,7 +99,7 @@ def _overview(document: Document) -> RenderableType:
     clean = f"clean accuracy {rate_text(ours['clean_accuracy'])}, n={ours['clean_accuracy']['n']}"
     success = f"attack success of the {ours['attack_success_rate']['n']} images that can be fooled"
     table = _table(f"In per cent, with 95 % intervals: {clean}; {success}")
-    table.add_column("", no_wrap=True, max_width=24)
+    table.add_column("", overflow="fold", max_width=24)  # a candidate's name may be long, and no number is cut for it
     for column in ("robust accuracy", "attack success", "whole job"):
         table.add_column(column, no_wrap=True)
     for name, side in _sides(document):
@@ -136,7 +136,7 @@ def _per_class(document: Document) -> RenderableType:
     table.add_column("", no_wrap=True, max_width=16)
     table.add_column("n", justify="right", no_wrap=True)
     for name in (owners, *(side["name"] for side in others)):
-        table.add_column(Text(name))
+        table.add_column(Text(name), overflow="fold")
     table.add_column("mistaken for", no_wrap=True, max_width=12)
     for label, result in enumerate(ours["per_class"]):
         wrong = result["most_common_wrong"]
