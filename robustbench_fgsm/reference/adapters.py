@@ -81,7 +81,8 @@ def check_arguments(name: str, call: Call) -> None:
     if name not in fitting:
         others = " or ".join(f"--style {other}" for other in fitting)
         remedy = f"did you mean {others}?" if others else "change its parameters, or write a function around it"
-        shown = f"{getattr(call, '__name__', type(call).__name__)}{signature.replace(return_annotation=inspect.Signature.empty)}"
+        arguments = signature.replace(return_annotation=inspect.Signature.empty)
+        shown = f"{getattr(call, '__name__', type(call).__name__)}{arguments}"
         raise SettingError(f"style {name} calls {STYLES[name].usage}, got {' '.join(shown.split())}: {remedy}")
 
 
@@ -112,7 +113,7 @@ def torchattacks(call: Call, model: nn.Module, x: Tensor, y: Tensor, epsilon: fl
 
 
 def art(call: Call, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
-    """An attack class of ART, or a function that makes one: `FastGradientMethod(estimator, eps=8 / 255).generate(x, y)`.
+    """An attack class of ART, or a function that makes one: `Attack(estimator, eps=8 / 255).generate(x, y)`.
 
     The estimator is ART's PyTorchClassifier with summed cross-entropy, clip_values (0, 1) and no preprocessing.
     """

@@ -58,7 +58,7 @@ def load_candidate(spec: str, style: str = "plain") -> Candidate:
     """The candidate that `pkg.mod:fn` or `path/to/file.py:fn` names; fn may have dots, as in `Class.method`.
 
     Runs the module: only ever load what you would run. The file's own folder, or for a module the current directory, is
-    importable while it loads and while the candidate runs; `sys.path` is as before afterwards. style: a name of `STYLES`.
+    importable while it loads and while the candidate runs; `sys.path` is as before afterwards. style: how it is called.
     Raises SettingError where there is no such thing, it cannot be imported, or its style calls it with other arguments.
     """
     get_style(style)  # imports the style's library first, and without that library's side effects

@@ -43,8 +43,8 @@ def prepare_candidate(
 ) -> BatchedReference:
     """The candidate over its own copy of the classifier's network; predictions are those of a copy it never sees.
 
-    Its `fgsm` raises CandidateError where the candidate raises, or returns something else than images. Raises SettingError
-    for a targeted attack where it offers none, and ModelError for a classifier that is not a PyTorch network.
+    Its `fgsm` raises CandidateError where the candidate raises, or returns something else than images. Raises
+    SettingError for a targeted attack where it offers none, and ModelError for anything but a PyTorch network.
     """
     if not isinstance(classifier, TorchClassifier):
         raise ModelError(f"a candidate needs a PyTorch network, got {type(classifier).__name__}: compare saved images")

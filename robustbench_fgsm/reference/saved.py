@@ -33,7 +33,7 @@ Arrays = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class SavedImages:
-    """Adversarial images float32 (N, C, H, W) in pixel space. ids: int64 (N,), which images they are; None: the first N."""
+    """Adversarial images float32 (N, C, H, W) in pixel space. ids: int64 (N,), which they are; None: the first N."""
 
     name: str
     images: Tensor
