@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from robustbench_fgsm.attack.gradient import two_logits
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.reference import OwnSuccess
@@ -34,7 +35,8 @@ class BatchedReference:
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
         """Outputs (N, K) of the network itself."""
-        return torch.cat([self.network(part.to(self.device)).cpu() for part in torch.split(x, self.batch_size)])
+        parts = torch.split(x, self.batch_size)
+        return torch.cat([two_logits(self.network(part.to(self.device))).cpu() for part in parts])
 
     def fgsm(self, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
         """Adversarial images on the CPU; y: labels, or targets where the attack is targeted."""

@@ -23,8 +23,9 @@ def comparison(document: Document) -> RenderableType:
     """The whole of an `rfgsm.comparison/1` document."""
     ours, classes = document["ours"], document["data"]["classes"]
     attack, model = document["attack"], document["model"]
-    same = [side for side in document["references"] if side["confusion"] == ours["confusion"]]
-    others = [side for side in document["references"] if side["confusion"] != ours["confusion"]]
+    beside = [side for _, side in sheets.sides(document)]
+    same = [side for side in beside if side["confusion"] == ours["confusion"]]
+    others = [side for side in beside if side["confusion"] != ours["confusion"]]
     owners = ", ".join(["ours", *(side["name"] for side in same)])
     return Group(
         Text(f"{model['spec']} ({model['weights']}) on {document['n']:,} images of {document['data']['spec']}"),
@@ -108,19 +109,29 @@ def cell_text(cell: Cell, *, tall: bool = False) -> str:
     return text.replace(" [", "\n").replace(", ", "-").removesuffix("]") if tall else text
 
 
+def _others(document: Document) -> list[Document]:
+    candidate = document["candidate"]
+    return [*document["references"], *([] if candidate is None else [candidate])]
+
+
+def _title(side: Document) -> str:
+    return f"{side['name']} {side['version']}".rstrip()
+
+
 def _successes(side: Document) -> list[Document]:
     return [result["attack_success_rate"] for result in side["per_class"]]
 
 
 def _per_class(document: Document) -> RenderableType:
     classes, ours = document["data"]["classes"], document["ours"]
-    others = [side for side in document["references"] if _successes(side) != _successes(ours)]
-    owners = ", ".join(["ours", *(side["name"] for side in document["references"] if side not in others)])
+    beside = [side for side in _others(document) if side["pixels"]]
+    others = [side for side in beside if _successes(side) != _successes(ours)]
+    owners = ", ".join(["ours", *(side["name"] for side in beside if side not in others)])
     table = _table("Attack success by class, in per cent of the n images that can be fooled")
     table.add_column("", no_wrap=True, max_width=16)
     table.add_column("n", justify="right", no_wrap=True)
     for name in (owners, *(side["name"] for side in others)):
-        table.add_column(Text(name))
+        table.add_column(Text(name), overflow="fold")
     table.add_column("mistaken for", no_wrap=True, max_width=12)
     for label, result in enumerate(ours["per_class"]):
         wrong = result["most_common_wrong"]
@@ -140,16 +151,20 @@ def _closing(document: Document) -> Iterator[RenderableType]:
     yield Text(LIMITS)
     for warning in document["warnings"]:
         yield Text(f"Warning: {warning}", style="yellow")
-    for reference in document["references"]:
+    for other in _others(document):
         yield Text("")
-        yield _verdict(reference, document)
-        for reason in reference["reasons"]:
+        yield _verdict(other, document)
+        for reason in other["reasons"]:
             yield Text(f"  {reason}", style="red")
+        for finding in other.get("diagnosis", []):
+            yield Text(f"  {finding['cause']}: {finding['evidence']}. {finding['remedy']}")
     for reason in document["invalid_reasons"]:
         yield Text(f"INVALID: {reason}", style="bold red")
 
 
 def _verdict(reference: Document, document: Document) -> Text:
+    if not reference["pixels"]:
+        return Text(f"DISAGREE: ours and {_title(reference)}: no images to compare.", style="bold red")
     differing, largest = reference["pixels_differing"], reference["max_abs_difference"]
     found = f"{differing:,} of {reference['pixels']:,} pixels differ"
     if largest != 0:
@@ -158,7 +173,7 @@ def _verdict(reference: Document, document: Document) -> Text:
         found += f", {reference['pixels_explained']:,} explained by rounding, {reference['pixels_tied']:,} by ties"
     verdict = reference["verdict"].upper()
     predictions = f"{reference['predictions_agree']:,} of {document['n']:,} predictions agree"
-    text = f"{verdict}: ours and {reference['name']} {reference['version']}: {found}; {predictions}."
+    text = f"{verdict}: ours and {_title(reference)}: {found}; {predictions}."
     return Text(text, style="bold green" if verdict == "AGREE" else "bold red")
 
 

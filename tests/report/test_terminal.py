@@ -211,6 +211,55 @@ def test_warnings_and_invalid_reasons_are_said(document: Document) -> None:
     assert "INVALID: no gradient was finite\n" in text
 
 
+def with_candidate(document: Document, **changes: Any) -> Document:
+    """The document with a candidate that is like its reference, but for the changes."""
+    like = copy.deepcopy(document["references"][0]) | {"name": "mine.py:fgsm", "version": "", "diagnosis": []}
+    return document | {"candidate": like | changes}
+
+
+def test_a_candidate_stands_beside_the_references(document: Document) -> None:
+    text = rendered(comparison(with_candidate(document)))
+    assert "Confusion after it (ours, art, mine.py:fgsm)" in text
+    assert len(re.findall(r"^candidate  ", text, re.MULTILINE)) == 2
+    assert "AGREE: ours and mine.py:fgsm: 0 of 200,704 pixels differ" in text
+
+
+def test_a_candidate_that_was_not_timed_or_could_not_be_compared(document: Document) -> None:
+    untimed = {"speedup": None, "seconds": {"attack": 0, "job": 0}}
+    text = rendered(comparison(with_candidate(document, **untimed)))
+    assert re.search(r"^candidate .* n/a +n/a *$", text, re.MULTILINE)
+    failed = with_candidate(document, pixels=0, verdict="disagree", reasons=["it raised"], **untimed)
+    text = unwrapped(comparison(failed))
+    assert "DISAGREE: ours and mine.py:fgsm: no images to compare. it raised" in text
+    assert "Confusion after it (ours, art): " in text
+
+
+def test_a_diagnosis_is_said_below_the_verdict(document: Document) -> None:
+    finding = {"cause": "wrong sign", "evidence": "12 pixels go down", "remedy": "Step along +sign."}
+    text = unwrapped(comparison(with_candidate(document, diagnosis=[finding])))
+    assert "wrong sign: 12 pixels go down. Step along +sign." in text
+
+
+def test_a_long_name_of_a_candidate_cuts_no_number(document: Document) -> None:
+    name = "an_attack_with_a_very_long_name.py:and_a_function_with_another"
+    for shown in (document, with_large_counts(document)):
+        text = rendered(
+            comparison(
+                with_candidate(
+                    shown,
+                    name=name,
+                    confusion=[[0] * 10] * 10,
+                    per_class=[
+                        result | {"attack_success_rate": result["attack_success_rate"] | {"value": 0.123}}
+                        for result in document["references"][0]["per_class"]
+                    ],
+                )
+            )
+        )
+        assert max(map(len, text.splitlines())) <= 80
+        assert "…" not in text
+
+
 def test_markup_in_names_stays_literal(document: Document) -> None:
     document["data"]["classes"][:3] = ["[red]", "[/red]x", ":smile:"]
     document["model"]["spec"], document["references"][0]["name"] = "[bold]net[/bold]", "[blue]"
