@@ -11,6 +11,7 @@ import torch
 from robustbench_fgsm.attack.gradient import predicted
 from robustbench_fgsm.compare.comparison import Comparison, Finding, Seconds, Side
 from robustbench_fgsm.compare.meeting import Meeting, Piece
+from robustbench_fgsm.compare.own import diagnose
 from robustbench_fgsm.data.dataset import Dataset, describe
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.measure.attacks import attack_batch, predict_classes, synchronise
@@ -28,9 +29,6 @@ from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse
 
 PIECE = 1024
 """Images that a reference is given at a time, so that memory does not grow with the data set."""
-
-Diagnose = Callable[[Classifier, Dataset, AttackSpec, Candidate | SavedImages], Sequence[Finding]]
-"""Says why a candidate disagrees, given the classifier, the data and the attack it was compared with."""
 
 
 def compare(
@@ -95,9 +93,8 @@ def compare_spec(
     candidate: Candidate | SavedImages | None = None,
     batch_size: int | str = "auto",
     progress: Progress | None = None,
-    diagnose: Diagnose | None = None,
 ) -> Comparison:
-    """The same for what is parsed and loaded already. diagnose: asked about a candidate that disagrees."""
+    """The same for what is parsed and loaded already."""
     began = time.perf_counter()
     check_single(spec)
     check_opposition(references, candidate)
@@ -120,7 +117,7 @@ def compare_spec(
             progress(stop, len(data))
     result = None if own is None else own.result()
     diagnosis: Sequence[Finding] = ()
-    if diagnose is not None and candidate is not None and result is not None and result.reasons:
+    if candidate is not None and result is not None and result.reasons:
         diagnosis = diagnose(classifier, data, spec, candidate)
     return Comparison(
         model=classifier.info,

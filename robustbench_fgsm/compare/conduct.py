@@ -6,6 +6,7 @@ import random
 import signal
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,14 +24,16 @@ from robustbench_fgsm.reference.candidate import Candidate, brief
 
 @dataclass(frozen=True)
 class Observation:
-    """returned: what came back, or None where the candidate raised or hung. failure: how it failed, in a line.
+    """What was seen of one call.
 
-    side_effects: ids of mistakes that were seen, and the evidence. passes: forward passes, where the network records them.
-    warned: whether it gave a Python warning.
+    returned: what came back, or None where the candidate raised or hung. failure: how it failed, in a line; traceback:
+    where it raised. side_effects: ids of mistakes that were seen, and the evidence. passes: forward passes, where the
+    network records them. warned: whether it gave a Python warning.
     """
 
     returned: object
     failure: str
+    traceback: str
     side_effects: dict[str, str]
     passes: tuple[Pass, ...]
     warned: bool
@@ -49,7 +52,7 @@ def observe_call(candidate: Candidate, scene: Scene, model: nn.Module, x: Tensor
     given, labels = x.clone(), scene.y.clone()
     before = Snapshot.of(model)
     returned: object = None
-    failure = ""
+    failure = trace = ""
     with warnings.catch_warnings(record=True) as caught, global_state(scene.seed) as moved:
         warnings.simplefilter("always")
         try:
@@ -58,7 +61,7 @@ def observe_call(candidate: Candidate, scene: Scene, model: nn.Module, x: Tensor
         except TimeLimitError:
             failure = f"takes longer than {time_limit:g} s"
         except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it raises is what is to be reported)
-            failure = f"raises {brief(error)}"
+            failure, trace = f"raises {brief(error)}", traceback.format_exc()
         moved.update(changed_generators(scene.seed))
     effects = before.effects(model)
     if not torch.equal(given, x):
@@ -70,7 +73,7 @@ def observe_call(candidate: Candidate, scene: Scene, model: nn.Module, x: Tensor
     if isinstance(returned, Tensor) and returned.requires_grad:
         effects["graph-attached"] = "the returned tensor requires a gradient"
     passes = tuple(probe.record.passes) if probe is not None else ()
-    return Observation(returned, failure, effects, passes, bool(caught))
+    return Observation(returned, failure, trace, effects, passes, bool(caught))
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,11 @@ class Trial:
     images: Tensor
     judgement: Judgement
 
+    @property
+    def largest_error(self) -> float:
+        """How far a wrong pixel is from where it should be, at most."""
+        return float((self.images - self.judgement.expected)[self.judgement.wrong].abs().max())
+
     def explained(self, crafted: Tensor) -> tuple[int, int]:
         """Pixels that the crafted images have in common with those that came back, of all that are wrong in either."""
         expected, decided = self.judgement.expected, self.judgement.decided

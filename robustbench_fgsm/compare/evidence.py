@@ -36,12 +36,7 @@ def findings(kitchen: Kitchen, results: Sequence[CaseResult], expect: Collection
     if all(result.passed for result in results):
         return []
     trials = [trial for result in results for trial in result.trials if result.case.rule == "exact"]
-    wrong = [
-        trial
-        for result in results
-        for trial in result.trials
-        if bool(trial.judgement.wrong.any()) and not as_expected(trial, expect)
-    ]
+    wrong = [trial for result in results for trial in result.wrong]
     effects = dict(_side_effects(results))
     found = [_seen(name, text) for name, text in effects.items() if name == "mutates-input" and name not in expect]
     if wrong:
@@ -60,7 +55,7 @@ def harmless(results: Sequence[CaseResult], expect: Collection[str]) -> list[Fin
     """Mistakes that leave the images right, or wrong where float32 has no right ones."""
     found = {name: text for name, text in _side_effects(results) if name in HARMLESS}
     for result in results:
-        for trial in result.trials:
+        for trial in result.trials if result.passed else ():
             found |= trial.judgement.doubts
     found |= {name: "it was said to be meant" for name, _ in _hints(results) if name in expect}
     return [_seen(name, text) for name, text in found.items() if name not in expect or name == "random-start"]

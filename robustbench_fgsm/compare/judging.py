@@ -33,14 +33,6 @@ class Judgement:
     wrong: Tensor
     doubts: dict[str, str]
 
-    @property
-    def detail(self) -> str:
-        """How many pixels are right, or wrong and by how much, in a line."""
-        counted, wrong = int(self.decided.sum()), int(self.wrong.sum())
-        if wrong:
-            return f"{wrong:,} of {counted:,} pixels are wrong"
-        return f"{counted:,} of {counted:,} pixels are right" if counted else "no pixel to be judged"
-
 
 def judge(kitchen: Kitchen, scene: Scene, images: Tensor, rule: Rule = "exact", *, warned: bool = False) -> Judgement:
     """Judge images for a scene.

@@ -31,25 +31,33 @@ TIME_LIMIT = 10.0
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One case. trials: the calls that gave images. observations: all calls, in their order. problems: why it fails."""
+    """One case.
+
+    trials: the calls that gave images. wrong: those of them whose images are not right. observations: all calls, in their
+    order. problems: what else speaks against it.
+    """
 
     case: Case
     trials: tuple[Trial, ...]
+    wrong: tuple[Trial, ...]
     observations: tuple[Observation, ...]
     problems: tuple[str, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether there is no problem."""
-        return not self.problems
+        """Whether images and conduct are right."""
+        return not self.wrong and not self.problems
 
     @property
     def detail(self) -> str:
         """What was found, in a line."""
-        if self.problems:
-            return "; ".join(dict.fromkeys(self.problems))
         decided = sum(int(trial.judgement.decided.sum()) for trial in self.trials)
-        return f"{decided:,} pixels of {len(self.trials)} calls are right"
+        if self.passed:
+            return f"{decided:,} of {decided:,} pixels are right"
+        wrong = sum(int(trial.judgement.wrong.sum()) for trial in self.wrong)
+        largest = max((trial.largest_error for trial in self.wrong), default=0.0)
+        pixels = [f"{wrong:,} of {decided:,} pixels are wrong, by up to {largest:.2g}"] if self.wrong else []
+        return "; ".join(dict.fromkeys([*pixels, *self.problems]))
 
     def to_dict(self) -> dict[str, Any]:
         """The case as JSON knows it."""
@@ -78,6 +86,22 @@ class Verification:
     def exit_code(self) -> int:
         """0 for a right candidate, 1 for a wrong one."""
         return AGREE if self.verdict == "right" else DISAGREE
+
+    @property
+    def tracebacks(self) -> list[str]:
+        """Where the candidate raised, each place once."""
+        found = (seen.traceback for result in self.results for seen in result.observations if seen.traceback)
+        return list(dict.fromkeys(found))
+
+    @property
+    def summary(self) -> str:
+        """Verdict, failing cases, diagnosis and, where they count, doubts, a line each."""
+        passed = sum(result.passed for result in self.results)
+        lines = [f"{self.candidate.name} is {self.verdict}: {passed} of {len(self.results)} cases pass"]
+        lines += [f"  {result.case.name}: {result.detail}" for result in self.results if not result.passed]
+        for finding in (*self.diagnosis, *(self.doubts if self.strict else ())):
+            lines += [f"{finding.cause}: {finding.evidence}", f"  remedy: {finding.remedy}"]
+        return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """The document `rfgsm.verification/1`."""
@@ -123,6 +147,8 @@ def verify(
     for name in expect:
         if name not in BY_ID:
             raise SettingError(f"expect must be the id of a mistake, got {name!r}: {did_you_mean(name, BY_ID)}")
+    if not time_limit > 0:
+        raise SettingError(f"time limit must be a number of seconds > 0, got {time_limit:g}: try {TIME_LIMIT:g}")
     chosen = [*(CASES[name]() for name in check_cases(cases)), *extra]
     chosen = [case for case in chosen if own.targets or not any(scene.targeted for scene in case.scenes)]
     kitchen, results = Kitchen(), []
@@ -154,7 +180,7 @@ def run_case(
     """Make the calls of one case, in their order, on networks and images that are the candidate's own to spoil."""
     spoiled = {id(scene.model): copy.deepcopy(scene.model) for scene in case.scenes}
     one_tensor = case.scenes[0].x.clone()
-    trials, observations, problems = [], [], []
+    trials, wrong, observations, problems = [], [], [], []
     for scene in case.scenes:
         x = one_tensor if case.shared else scene.x.clone()
         seen = observe_call(candidate, scene, spoiled[id(scene.model)], x, time_limit)
@@ -171,9 +197,9 @@ def run_case(
             trial = Trial(scene, found, judge(kitchen, scene, found, case.rule, warned=seen.warned))
             trials.append(trial)
             if bool(trial.judgement.wrong.any()) and not evidence.as_expected(trial, expect):
-                problems.append(trial.judgement.detail)
+                wrong.append(trial)
         problems += [text for name, text in seen.side_effects.items() if name not in HARMLESS and name not in expect]
         observations.append(seen)
         if seen.failure.startswith("takes longer"):
             break  # the same case would only take as long again
-    return CaseResult(case, tuple(trials), tuple(observations), tuple(problems))
+    return CaseResult(case, tuple(trials), tuple(wrong), tuple(observations), tuple(problems))
