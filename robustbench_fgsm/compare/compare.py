@@ -117,7 +117,7 @@ def compare_spec(
             progress(stop, len(data))
     result = None if own is None else own.result()
     diagnosis: Sequence[Finding] = ()
-    if candidate is not None and result is not None and result.reasons:
+    if candidate is not None and result is not None and result.reasons and result.agreement.pixels:
         diagnosis = diagnose(classifier, data, spec, candidate)
     return Comparison(
         model=classifier.info,

@@ -105,7 +105,7 @@ def _pairs(num_classes: int) -> Iterator[tuple[tuple[str, ...], Recipe]]:
     known = [
         (mistake.id, recipe.changes)
         for mistake in MISTAKES
-        for recipe in recipes(mistake, num_classes if mistake.id != "wrong-label-order" else 100)
+        for recipe in recipes(mistake, num_classes, most_orders=0)
         if mistake.id != "no-op"
     ]
     for index, (one, changes) in enumerate(known):
@@ -149,7 +149,7 @@ def unknown(kitchen: Kitchen, trials: Sequence[Trial]) -> Finding:
         for place in places[:SHOWN]
     )
     near = max(
-        (explained_share(kitchen, trials, recipe), mistake.id)
+        (explained_share(kitchen, [trial], recipe), mistake.id)
         for mistake in MISTAKES
         for recipe in recipes(mistake, _num_classes(trial))
     )

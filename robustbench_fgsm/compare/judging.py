@@ -61,9 +61,13 @@ def judge(kitchen: Kitchen, scene: Scene, images: Tensor, rule: Rule = "exact", 
 
 def sure(scene: Scene) -> Tensor:
     """Pixels (N, C, H, W) whose gradient is exactly zero, or large enough in float64 that rounding does not decide its sign."""
-    gradient = _double_gradient(scene, RIGHT).abs()
-    largest = gradient.flatten(1).amax(1).view(-1, 1, 1, 1)
-    return (gradient == 0) | (gradient > UNDECIDED * largest)
+    return _decided(_double_gradient(scene, RIGHT))
+
+
+def _decided(gradient: Tensor) -> Tensor:
+    magnitude = gradient.abs()
+    largest = magnitude.flatten(1).amax(1).view(-1, 1, 1, 1)
+    return (magnitude == 0) | (magnitude > UNDECIDED * largest)
 
 
 def _double_gradient(scene: Scene, recipe: Recipe, *, stable: bool = False) -> Tensor:
@@ -84,13 +88,13 @@ def _moves(scene: Scene, images: Tensor, sign: Tensor) -> Tensor:
 
 def _saturated(scene: Scene, images: Tensor) -> Judgement:
     """Float32 signs are chance here, so any step of epsilon will do; the exact ones are looked at in doubt."""
-    sign = _double_gradient(scene, RIGHT, stable=True).sign().float()
+    gradient = _double_gradient(scene, RIGHT, stable=True)
+    sign, decided = gradient.sign().float(), _decided(gradient)
     right, other, none = (_moves(scene, images, k * sign) for k in (1, -1, 0))
     doubts = {}
-    if not bool(right.all()):
-        wrong = int((~right).sum())
+    if bool((decided & ~right).any()):
         doubts["saturation-cancellation"] = (
-            f"{wrong:,} of {right.numel():,} pixels of saturated images do not go where exact arithmetic sends them"
+            f"{int((decided & ~right).sum()):,} of {int(decided.sum()):,} pixels do not go where exact arithmetic sends them"
         )
     expected = (scene.x + scene.epsilon * sign).clamp(*scene.bounds)
     return Judgement(expected, torch.ones_like(right), ~(right | other | none), doubts)

@@ -354,20 +354,23 @@ MISTAKES = (
 BY_ID = {mistake.id: mistake for mistake in MISTAKES}
 
 
-def recipes(mistake: Mistake, num_classes: int) -> Iterator[Recipe]:
-    """The right recipe with that single mistake, in each of its variants."""
+def recipes(mistake: Mistake, num_classes: int, *, most_orders: int = MOST_ORDERS) -> Iterator[Recipe]:
+    """The right recipe with that single mistake, in each of its variants; most_orders: up to so many classes all orders."""
     right = Recipe()
     for changes in mistake.variants:
         yield replace(right, **changes)
     if mistake.id == "wrong-label-order":
-        yield from (replace(right, labels=f"in order {' '.join(map(str, order))}") for order in _orders(num_classes))
+        yield from (
+            replace(right, labels=f"in order {' '.join(map(str, order))}")
+            for order in _orders(num_classes, most_orders)
+        )
 
 
-def _orders(num_classes: int) -> Iterator[tuple[int, ...]]:
+def _orders(num_classes: int, most_orders: int) -> Iterator[tuple[int, ...]]:
     """Orders of the labels that are no shift."""
     places = tuple(range(num_classes))
     shifts = {places[k:] + places[:k] for k in range(num_classes)}
-    if num_classes <= MOST_ORDERS:
+    if num_classes <= most_orders:
         yield from (order for order in permutations(places) if order not in shifts)
         return
     by_name = sorted(places, key=str)

@@ -126,7 +126,7 @@ class Kitchen:
         """The gradient of the recipe's loss at x."""
         model = model_of(scene, recipe)
         with torch.random.fork_rng([]), torch.enable_grad():
-            torch.manual_seed(scene.seed)
+            torch.default_generator.manual_seed(scene.seed)
             leaf = x.detach().clone().requires_grad_()
             outputs = model(LAYOUTS[recipe.seen](leaf))
             labels = labels_of(scene, recipe.labels, outputs.detach())
@@ -166,7 +166,7 @@ def starting_point(scene: Scene, at: str) -> Tensor:
         return scene.x.half().float()
     size = scene.epsilon / 2 if at == "a random half step" else scene.epsilon
     with torch.random.fork_rng([]):
-        torch.manual_seed(scene.seed)
+        torch.default_generator.manual_seed(scene.seed)
         drawn = torch.randn_like(scene.x).sign() if at == "a random half step" else torch.rand_like(scene.x) * 2 - 1
     return (scene.x + size * drawn).clamp(*scene.bounds)
 

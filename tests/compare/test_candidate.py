@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,8 @@ from jsonschema import Draft202012Validator
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.compare.compare import PIECE, compare_spec
-from robustbench_fgsm.compare.comparison import Finding
-from robustbench_fgsm.reference.candidate import as_candidate
+from robustbench_fgsm.compare.compare import PIECE
 from robustbench_fgsm.report.schemas import load_schema
-from robustbench_fgsm.spec import AttackSpec
 
 
 def right(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool = False) -> Tensor:
@@ -195,18 +191,27 @@ def test_saved_images_of_more_than_one_piece(classifier: rf.TorchClassifier, tmp
     assert (found.verdict, found.candidate.agreement.max_abs_difference) == ("agree", 0)
 
 
-def test_who_can_diagnose_is_asked_about_one_that_disagrees(
-    classifier: rf.TorchClassifier, images: rf.ArrayDataset
+def test_one_that_disagrees_is_diagnosed(
+    classifier: rf.TorchClassifier, images: rf.ArrayDataset, tmp_path: Path
 ) -> None:
-    asked: list[tuple[Any, ...]] = []
+    data = images.head(32)
+    batch = next(data.batches(0, 32, 32))
+    file = tmp_path / "adv.npz"
+    np.savez(file, images=downhill(classifier.copy_network(), batch.images, batch.labels, 8 / 255).detach().numpy())
+    for candidate, causes in ((right, []), (downhill, ["wrong-sign"]), (file, ["wrong-sign"])):
+        document = checked(rf.compare(classifier, data, references=[], candidate=candidate))
+        assert [finding["cause"] for finding in document["candidate"]["diagnosis"]] == causes
 
-    def diagnose(*arguments: Any) -> Sequence[Finding]:
-        asked.append(arguments)
-        return [Finding("wrong sign", "100,000 pixels", "step along +sign")]
 
-    spec, data = AttackSpec(), images.head(16)
-    for call, findings in ((right, 0), (downhill, 1)):
-        candidate = as_candidate(call)
-        found = compare_spec(classifier, data, spec, references=[], candidate=candidate, diagnose=diagnose)
-        assert len(checked(found)["candidate"]["diagnosis"]) == findings
-        assert asked == ([(classifier, data, spec, candidate)] if findings else [])
+def test_a_targeted_one_is_diagnosed_as_such(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    def up(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool = False) -> Tensor:
+        return right(model, x, y, epsilon)
+
+    found = rf.compare(classifier, images.head(32), targeted="next", references=[], candidate=up)
+    assert [finding.cause for finding in found.diagnosis] == ["wrong-sign"]
+    assert found.diagnosis[0].also == ("targeted-as-untargeted",)
+
+
+def test_another_norm_is_not_diagnosed(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    found = rf.compare(classifier, images.head(8), 0.5, norm=2, references=[], candidate=right)
+    assert (found.verdict, found.diagnosis) == ("disagree", ())
