@@ -100,13 +100,15 @@ def _saturated(scene: Scene, images: Tensor) -> Judgement:
     return Judgement(expected, torch.ones_like(right), ~(right | other | none), doubts)
 
 
-def _faint(scene: Scene, images: Tensor, expected: Tensor) -> Judgement:
-    """A pixel that did not move is in doubt here: its gradient may have underflowed."""
-    right, unmoved = (images - expected).abs() <= TOLERANCE, (images - scene.x).abs() <= TOLERANCE
-    lost = unmoved & ~right
+def _faint(scene: Scene, images: Tensor, summed: Tensor) -> Judgement:
+    """A pixel that did not move is in doubt here, where it moves under a summed loss: its gradient has underflowed."""
+    sign = _double_gradient(scene, RIGHT).sign().float()
+    right, unmoved = _moves(scene, images, sign), _moves(scene, images, 0 * sign)
+    lost = unmoved & ~_moves(scene, summed, 0 * sign)
     doubts = {}
     if bool(lost.any()):
         doubts["mean-underflow"] = (
             f"{int(lost.sum()):,} of {lost.numel():,} pixels do not move, whose gradient a mean over the batch rounds to 0"
         )
+    expected = (scene.x + scene.epsilon * sign).clamp(*scene.bounds)
     return Judgement(expected, torch.ones_like(right), ~(right | unmoved), doubts)
