@@ -7,13 +7,16 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli import options
+from robustbench_fgsm.cli.bundles import DataChoice, laid_open
 
 
+@laid_open
 def compare_command(
     model: options.Model,
     weights: options.Weights = "auto",
     data: options.Data = None,
     limit: options.Limit = None,
+    choice: DataChoice = DataChoice(),
     eps: options.Eps = "8/255",
     norm: options.Norm = "inf",
     targeted: options.Targeted = "none",
@@ -49,12 +52,20 @@ def compare_command(
 
     check_single(spec)
     size, names = check_batch_size(batch_size), check_references(references.split(","))
-    classifier, images = load_subject(model, weights, data, limit, device, quiet=quiet)
-    preflight(classifier, images, spec)  # before a run directory is made
+    classifier, images = load_subject(model, weights, data, limit, device, choice, seed=seed, quiet=quiet)
+    preflight(classifier, images, spec, strict=choice.strict)  # before a run directory is made
 
     def measure() -> dict[str, Any]:
         with progress_bar("compare", quiet=quiet) as progress:
-            found = compare_spec(classifier, images, spec, references=names, batch_size=size, progress=progress)
+            found = compare_spec(
+                classifier,
+                images,
+                spec,
+                references=names,
+                batch_size=size,
+                max_bad=choice.max_bad,
+                progress=progress,
+            )
         return found.to_dict()
 
     settings = {
@@ -64,6 +75,7 @@ def compare_command(
         "attack": spec.to_dict() | {"epsilons": spec.epsilons},
         "references": names,
         "batch_size": size,
+        "max_bad": choice.max_bad,
     }
     document = measure() if out is None else cached_result(out, settings, measure)
     write_result(document, terminal.comparison, as_json=json)

@@ -8,13 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli import options
+from robustbench_fgsm.cli.bundles import DataChoice, laid_open
 
 
+@laid_open
 def sweep_command(
     model: options.Model,
     weights: options.Weights = "auto",
     data: options.Data = None,
     limit: options.Limit = None,
+    choice: DataChoice = DataChoice(),
     eps: Annotated[
         str, typer.Option("--eps", help="Budgets in pixel space: 1,2,4/255 or 0.01,0.02.")
     ] = "1,2,4,8,16/255",
@@ -78,12 +81,12 @@ def sweep_command(
 
     check_share("find asr", find_asr)
     kind = None if plot is None else figure.figure_format(plot)
-    subject = load_subject(model, weights, data, limit, device, quiet=quiet)
+    subject = load_subject(model, weights, data, limit, device, choice, seed=seed, quiet=quiet)
 
     def judged(document: dict[str, Any]) -> dict[str, Any]:
         return find_success(document, find_asr)
 
-    document = measure("sweep", subject, specs, batch_size, out, judged, quiet=quiet)
+    document = measure("sweep", subject, specs, batch_size, out, judged, choice, quiet=quiet)
     write_csv(csv, document)
     if plot is not None and kind is not None:
         write_bytes(plot, figure.render(figure.accuracy_over_epsilon(document), kind))

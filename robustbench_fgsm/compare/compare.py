@@ -13,7 +13,8 @@ from robustbench_fgsm.attack.gradient import predicted
 from robustbench_fgsm.compare.agreement import Agreement, compare_batch
 from robustbench_fgsm.compare.comparison import Comparison, ReferenceResult, Seconds, Side
 from robustbench_fgsm.compare.explanation import Explanation
-from robustbench_fgsm.data.dataset import Dataset, describe
+from robustbench_fgsm.data.dataset import BadSample, Dataset, describe, readable
+from robustbench_fgsm.data.fit import fit_to
 from robustbench_fgsm.measure.attacks import AttackedBatch, attack_batch, predict_classes, synchronise
 from robustbench_fgsm.measure.environment import describe_environment
 from robustbench_fgsm.measure.preflight import check_batch_size, check_images, check_single, preflight
@@ -37,20 +38,32 @@ def compare(
     references: Sequence[str] = ("art",),
     batch_size: int | str = "auto",
     seed: int = 0,
+    max_bad: int = 0,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
     """Agreement of our FGSM with other libraries', image by image, and how each fares class by class.
 
     epsilon: one budget in pixel space, as a number or `8/255`. norm: `inf`, or any real p >= 1. targeted: `none`, `next`,
     `shift:2`, `random`, `least-likely` or `class:NAME`. references: names of `rfgsm list references`. batch_size: the same
-    on both sides. seed: of random targets. progress: called with images done and images in all.
+    on both sides. seed: of random targets. max_bad: images that may be unreadable before the run counts as invalid.
+    strict: take what is suspicious before the attack for an error. progress: called with images done and images in all.
 
     Raises SettingError, ModelError or DataError where these do not make sense together.
     """
     order = parse_norm(norm)
     epsilons = parse_epsilon(epsilon, order, classifier.bounds)
     spec = AttackSpec(epsilons, order, TargetRule.parse(targeted), bounds=classifier.bounds, seed=seed)
-    return compare_spec(classifier, data, spec, references=references, batch_size=batch_size, progress=progress)
+    return compare_spec(
+        classifier,
+        data,
+        spec,
+        references=references,
+        batch_size=batch_size,
+        max_bad=max_bad,
+        strict=strict,
+        progress=progress,
+    )
 
 
 def compare_spec(
@@ -60,13 +73,15 @@ def compare_spec(
     *,
     references: Sequence[str] = ("art",),
     batch_size: int | str = "auto",
+    max_bad: int = 0,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
     """The same for settings that are parsed already."""
     began = time.perf_counter()
     check_single(spec)
-    size = check_batch_size(batch_size)
-    warnings = preflight(classifier, data, spec)
+    size, data = check_batch_size(batch_size), fit_to(data, classifier)
+    warnings = preflight(classifier, data, spec, strict=strict)
     rivals = [load_reference(name, classifier, spec, size) for name in check_references(references)]
     explanations = [
         Explanation(classifier, spec, different_execution=rival.different_execution, norm_floor=rival.norm_floor)
@@ -74,11 +89,14 @@ def compare_spec(
     ]
     nothing = Side(Tally.empty(classifier.num_classes, targeted=spec.target.targeted), Seconds())
     ours, theirs = nothing, [(nothing, Agreement()) for _ in rivals]
+    bad: tuple[BadSample, ...] = ()
     for start in range(0, len(data), PIECE):
         stop = min(start + PIECE, len(data))
         piece = attack_piece(classifier, data, spec, start, stop, size)
-        ours += piece.side
+        ours, bad = ours + piece.side, bad + piece.bad
         for index, (rival, explanation) in enumerate(zip(rivals, explanations, strict=True)):
+            if not piece.batches:
+                break
             side, agreement = oppose(rival, explanation, piece)
             theirs[index] = (theirs[index][0] + side, theirs[index][1] + agreement)
         if progress is not None:
@@ -95,17 +113,23 @@ def compare_spec(
         preflight_warnings=tuple(warnings),
         environment=describe_environment(classifier.device),
         seconds=time.perf_counter() - began,
+        bad=bad,
+        max_bad=max_bad,
     )
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A block of the data under our attack: batches, adversarial images (N, C, H, W) and the classes predicted for them (N,)."""
+    """A block of the data under our attack: batches, adversarial images (N, C, H, W) and the classes predicted for them (N,).
+
+    bad: samples of the block that could not be had; where all are such, there are no batches.
+    """
 
     batches: list[AttackedBatch]
     adversarial: Tensor
     after: Tensor
     side: Side
+    bad: tuple[BadSample, ...] = ()
 
 
 def attack_piece(
@@ -113,8 +137,9 @@ def attack_piece(
 ) -> Piece:
     """Our whole job on images start to stop, timed without the loading of the data."""
     batches, adversarial, after = [], [], []
+    bad: list[BadSample] = []
     side = Side(Tally.empty(classifier.num_classes, targeted=spec.target.targeted), Seconds())
-    for batch in data.batches(start, stop, batch_size):
+    for batch in readable(data, start, stop, batch_size, bad):
         check_images(batch, classifier)
         began = _now(classifier)
         attacked = attack_batch(classifier, batch, spec, data.classes)
@@ -127,7 +152,8 @@ def attack_piece(
         batches.append(attacked)
         adversarial.append(x_adv.cpu())
         after.append(classes)
-    return Piece(batches, torch.cat(adversarial), torch.cat(after), side)
+    nothing = [torch.empty(0)]
+    return Piece(batches, torch.cat(adversarial or nothing), torch.cat(after or nothing), side, tuple(bad))
 
 
 def oppose(rival: Reference, explanation: Explanation, piece: Piece) -> tuple[Side, Agreement]:

@@ -45,14 +45,19 @@ def complete_names(classes: tuple[str, ...], count: int, known: tuple[str, ...] 
     )
 
 
+NUMBERS = "numbers"
+"""In place of a class map: the data's class names are the model's own indices."""
+
+
 def map_classes(data: Dataset, file: Path) -> Dataset:
     """The data with labels in the order of a class map, a JSON file.
 
     The map is a list of class names in the model's order; or an object that gives each of the data's class names its
     index; or ImageNet's `{"0": ["n01440764", "tench"], ...}`, where the first is the data's name and the second the
-    model's. Raises DataError for anything else, and for a class of the data that is not in it.
+    model's. `numbers` in place of a file: class names are indices. Raises DataError for anything else, and for a class
+    of the data that is not in it.
     """
-    places, names = read_class_map(file)
+    places, names = read_numbers(data.classes) if str(file) == NUMBERS else read_class_map(file)
     if not isinstance(data, (ArrayDataset, ImageDataset)):
         raise DataError(f"a class map needs data that are read here, got {data.name}: give the order there")
     unnamed = all(is_number(label, name) for label, name in enumerate(data.classes))
@@ -64,6 +69,17 @@ def map_classes(data: Dataset, file: Path) -> Dataset:
         if name not in places:
             raise DataError(f"{file} must place every class of the data, got no {name!r}: {did_you_mean(name, places)}")
     return data.relabelled([places[name] for name in data.classes], names)
+
+
+def read_numbers(classes: tuple[str, ...]) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The same as `read_class_map` for class names that are numbers; raises DataError where one is not."""
+    for name in classes:
+        if not name.isdecimal():
+            raise DataError(
+                f"class map numbers needs data whose classes are called by numbers, got {name!r}: name a file"
+            )
+    places = {name: int(name) for name in classes}
+    return places, numbers(max(places.values(), default=-1) + 1)
 
 
 def read_class_map(file: Path) -> tuple[dict[str, int], tuple[str, ...]]:

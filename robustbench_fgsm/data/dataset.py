@@ -148,6 +148,14 @@ class ArrayDataset:
         return ArrayDataset(self.name, self._images, torch.tensor(table, dtype=torch.int64)[self.labels], classes)
 
 
+def readable(data: Dataset, start: int, stop: int, size: int, bad: list[BadSample]) -> Iterator[Batch]:
+    """Batches with an image in them; samples that could not be had are added to `bad`."""
+    for batch in data.batches(start, stop, size):
+        bad += batch.bad
+        if len(batch):
+            yield batch
+
+
 def probe(data: Dataset, size: int) -> Batch:
     """The first batch with an image in it; raises DataError where no image can be read, or there is none."""
     bad: tuple[BadSample, ...] = ()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
@@ -63,7 +63,7 @@ def opened(encoded: bytes) -> Iterator[Image.Image]:
             with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
                 _check_header(image)
                 yield image
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise UnreadableError(f"not an image in one of {', '.join(FORMATS)}") from None
     except UNREADABLE as error:
         raise UnreadableError(f"cannot be decoded ({_first_line(error)})") from error

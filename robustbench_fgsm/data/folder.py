@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from robustbench_fgsm.data.classes import is_number
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.files_source import FilesSource
 from robustbench_fgsm.data.images import ImageDataset
@@ -21,15 +22,17 @@ def load_folder(directory: Path, options: DataOptions) -> ImageDataset:
     """The images below each class directory, classes sorted by name, as torchvision sorts them.
 
     A split is a directory between. A class without images stays a class. Raises DataError where there are no classes or
-    no images, and where classes are numbers that sort as text into another order.
+    no images, and where classes are called by numbers that are not their labels: whose label is whose is then unclear.
     """
     place = directory if options.split is None else directory / options.split
     classes = class_directories(place)
-    if options.class_map is None and all(map(str.isdecimal, classes)) and classes != sorted(classes, key=int):
-        raise DataError(
-            f"class directories of {place} are numbers that sort as text into {', '.join(classes[:4])}, ...: "
-            "say which class is which by --class-map FILE"
-        )
+    if options.class_map is None and all(map(str.isdecimal, classes)):
+        wrong = next((label for label, name in enumerate(classes) if not is_number(label, name)), None)
+        if wrong is not None:
+            raise DataError(
+                f"class directories of {place} must be numbers from 0 without gaps, or names, got {classes[wrong]} in place "
+                f"{wrong}, sorted as text: pass --class-map numbers where they are the model's own indices, or a FILE"
+            )
     return open_folder(place, classes, options)
 
 

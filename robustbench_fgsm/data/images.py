@@ -111,9 +111,9 @@ def reason(error: Exception) -> str:
 class ImageDataset:
     """Images of a source, decoded a batch at a time, off the main thread where there are workers.
 
-    classes: names in the order of the labels; none where the source does not know how many there are. workers: processes that decode; None for as many as help.
-    preprocessing: resizes and crops; without it all images must have one size. Images are grey only where all that are
-    probed are; else they are RGB.
+    classes: names in the order of the labels; none where the source does not know how many there are. workers:
+    processes that decode; None for as many as help. preprocessing: resizes and crops; without it all images must have one
+    size. Images are grey only where all that are probed are; else they are RGB.
     """
 
     settings: Mapping[str, Any] = {}
@@ -171,14 +171,14 @@ class ImageDataset:
         """The images at these indices, in the order given, at most `size` at a time."""
         decoder = Decoder(self._source, self._channels, self.preprocessing, self._num_labels)
         blocks = [list(indices[low : low + size]) for low in range(0, len(indices), size)]
-        first: tuple[Pixels, str] | None = None
+        first: list[tuple[Pixels, str]] = []
         for block in ordered(decoder, blocks, self.workers):
             if isinstance(block, RfgsmError):
                 raise block
             if len(block.images):
                 here = block.images[0], self._source.path(block.ids[0])
-                first = first or here
-                check_shapes(*zip(first, here, strict=True))
+                first = first or [here]
+                check_shapes((first[0][0], here[0]), (first[0][1], here[1]))
             yield self._batch(block)
 
     @property

@@ -28,15 +28,20 @@ def load_npz(file: Path, options: DataOptions) -> Dataset:
     """
     try:
         with np.load(file, allow_pickle=False) as arrays, zipfile.ZipFile(file) as archive:
-            images, labels = find_keys(arrays.files, options.split, str(file))
+            keys = find_keys(arrays.files, options.split, str(file))
             classes = None if "classes" not in arrays.files else _names(arrays["classes"], file)
-            stored = [_mapped(file, archive, key) for key in (images, labels)]
-            found = [arrays[key] if one is None else one for key, one in zip((images, labels), stored, strict=True)]
+            images, labels = (_tensor(_read(file, archive, arrays, key), file) for key in keys)
     except OSError as error:
         raise DataError(f"npz {file} cannot be read ({error.strerror or error}): check the path") from error
-    except (ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zipfile.error) as error:
+    except (ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise DataError(f"npz {file} must hold plain arrays, got one that cannot be read ({error})") from error
-    return to_dataset(f"npz:{file}", *(_tensor(array, file) for array in found), options.layout, classes)
+    return to_dataset(f"npz:{file}", images, labels, options.layout, classes)
+
+
+def _read(file: Path, archive: zipfile.ZipFile, arrays: Any, key: str) -> NDArray[Any]:
+    mapped = _mapped(file, archive, key)
+    found: NDArray[Any] = arrays[key] if mapped is None else mapped
+    return found
 
 
 def _mapped(file: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any] | None:
@@ -56,8 +61,9 @@ def _mapped(file: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any] | No
         shape, fortran, dtype = read(stream)
         if dtype.hasobject or 0 in shape:
             return None
-        order = "F" if fortran else "C"
-        return np.memmap(file, dtype, "c", stream.tell(), shape, order)  # a write would stay in memory
+        place = stream.tell()
+    mapped: NDArray[Any] = np.memmap(file, dtype, "c", place, shape, "F" if fortran else "C")  # a write stays in memory
+    return mapped
 
 
 def _tensor(array: NDArray[Any], file: Path) -> Tensor:

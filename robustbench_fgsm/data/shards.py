@@ -38,7 +38,7 @@ class Member:
 
 
 @lru_cache(maxsize=4)
-def _opened(shard: Path) -> IO[bytes]:
+def _opened(shard: Path) -> IO[bytes] | gzip.GzipFile:
     """The shard, kept open in each process; a compressed one is read forwards, so that images in order cost one pass."""
     return gzip.open(shard) if is_compressed(shard) else shard.open("rb")
 
@@ -97,7 +97,7 @@ def members(shard: Path) -> Iterator[Member]:
         raise DataError(f"wds shard {shard} cannot be read ({error.strerror or error}): check the path") from error
 
 
-def _decompressed(raw: IO[bytes], shard: Path) -> IO[bytes]:
+def _decompressed(raw: IO[bytes], shard: Path) -> IO[bytes] | gzip.GzipFile:
     return gzip.open(raw) if is_compressed(shard) else raw
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,7 +41,7 @@ class TorchvisionSet:
     classes: int | None = None
 
     def open(self, options: DataOptions) -> Any:
-        """torchvision's own data set; raises DataError where it is not there and SettingError for an unknown split."""
+        """Torchvision's own data set; raises DataError where it is not there and SettingError for an unknown split."""
         chosen = self.splits[options.one_of(self.name, tuple(self.splits))]
         try:
             return self.make(str(options.root), download=options.download, **chosen)

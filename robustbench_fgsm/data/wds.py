@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from robustbench_fgsm.data.classes import numbers
-from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.decoding import UnreadableError
 from robustbench_fgsm.data.folder import IMAGES, OTHER_IMAGES
 from robustbench_fgsm.data.images import ImageDataset
