@@ -119,7 +119,9 @@ def find_source(spec: str) -> tuple[Source, str]:
     name, _, argument = spec.partition(":")
     known = sources()
     if name not in known:
-        raise DataError(f"data must be a name of `rfgsm list data`, got {spec!r}: {did_you_mean(name, known)}")
+        spelt = name.lower().replace("_", "-")
+        remedy = did_you_mean(spelt, [spelt] if spelt in known else known)
+        raise DataError(f"data must be a name of `rfgsm list data`, got {spec!r}: {remedy}")
     source = known[name]
     if source.takes_argument != bool(argument):
         raise DataError(f"data of this kind are named {source.spec}, got {spec!r}: see `rfgsm list data`")

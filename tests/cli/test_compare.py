@@ -134,7 +134,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "unknown model": (["compare", "--model", "resnet81"], "did you mean resnet18?"),
     "unknown weights": (["compare", "--model", "mlp300", "--weights", "robust"], "got 'robust'"),
     "missing weights": (["compare", "--model", "mlp300", "--weights", "none.safetensors"], "does not exist"),
-    "unknown data": (["compare", "--model", "mlp300", "--data", "fashion"], "did you mean fashion-mnist?"),
+    "unknown data": (["compare", "--model", "mlp300", "--data", "fashion"], "did you mean fashion-mnist"),
     "epsilon over 255": (["compare", "--model", "mlp300", "--eps", "8"], "did you mean 8/255?"),
     "negative epsilon": (["compare", "--model", "mlp300", "--eps", "-1"], "finite number >= 0"),
     "no epsilon": (["compare", "--model", "mlp300", "--eps", "x"], "8/255 or 0.03"),
