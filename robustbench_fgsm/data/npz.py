@@ -15,7 +15,7 @@ from torch import Tensor
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.layout import find_keys, to_dataset
 from robustbench_fgsm.data.registry import DataOptions, Source
-from robustbench_fgsm.errors import DataError
+from robustbench_fgsm.errors import DataError, RfgsmError
 
 LOCAL_HEADER = 30
 """Bytes of a zip member's own header, before its name and extra field."""
@@ -27,10 +27,12 @@ def load_npz(file: Path, options: DataOptions) -> Dataset:
     Raises DataError for a file that cannot be read or does not hold such arrays.
     """
     try:
-        with np.load(file, allow_pickle=False) as arrays, zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(file) as archive, file.open("rb") as raw, np.load(raw, allow_pickle=False) as arrays:
             keys = find_keys(arrays.files, options.split, str(file))
             classes = None if "classes" not in arrays.files else _names(arrays["classes"], file)
             images, labels = (_tensor(_read(file, archive, arrays, key), file) for key in keys)
+    except RfgsmError:
+        raise
     except OSError as error:
         raise DataError(f"npz {file} cannot be read ({error.strerror or error}): check the path") from error
     except (ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.layout import find_keys, to_dataset
 from robustbench_fgsm.data.registry import DataOptions, Source
-from robustbench_fgsm.errors import DataError
+from robustbench_fgsm.errors import DataError, RfgsmError
 
 
 def load_safetensors(file: Path, options: DataOptions) -> Dataset:
@@ -23,6 +23,8 @@ def load_safetensors(file: Path, options: DataOptions) -> Dataset:
             images, labels = find_keys(list(stored.keys()), options.split, str(file))
             classes = json.loads((stored.metadata() or {}).get("classes", "null"))
             tensors = stored.get_tensor(images), stored.get_tensor(labels)
+    except RfgsmError:
+        raise
     except OSError as error:
         raise DataError(f"safetensors {file} cannot be read ({error.strerror or error}): check the path") from error
     except (SafetensorError, ValueError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
@@ -44,15 +45,19 @@ def ordered(
     if count == 0:
         yield from map(work, blocks)
         return
-    loader = DataLoader(
-        _Blocks(work, blocks),
-        batch_size=None,
-        num_workers=count,
-        collate_fn=_unchanged,
-        generator=torch.Generator(),
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of more processes than cores, which somebody asked for
+        results = iter(
+            DataLoader(
+                _Blocks(work, blocks),
+                batch_size=None,
+                num_workers=count,
+                collate_fn=_unchanged,
+                generator=torch.Generator(),
+            )
+        )
     try:
-        yield from loader
+        yield from results
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise
