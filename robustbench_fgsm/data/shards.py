@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import tarfile
 from collections.abc import Iterator
@@ -32,15 +33,20 @@ class Member:
 
     def read(self) -> bytes:
         """Its bytes."""
-        stream = _opened(self.shard)
+        if is_compressed(self.shard):
+            return self._from(_kept_open(self.shard, os.getpid()))
+        with self.shard.open("rb") as stream:
+            return self._from(stream)
+
+    def _from(self, stream: IO[bytes] | gzip.GzipFile) -> bytes:
         stream.seek(self.offset)
         return stream.read(self.size)
 
 
-@lru_cache(maxsize=4)
-def _opened(shard: Path) -> IO[bytes] | gzip.GzipFile:
-    """The shard, kept open in each process; a compressed one is read forwards, so that images in order cost one pass."""
-    return gzip.open(shard) if is_compressed(shard) else shard.open("rb")
+@lru_cache(maxsize=2)
+def _kept_open(shard: Path, _process: int) -> gzip.GzipFile:
+    """A compressed shard, so that images in order cost one pass; each process has its own, since a place is shared."""
+    return gzip.open(shard)
 
 
 def is_compressed(shard: Path) -> bool:

@@ -89,10 +89,11 @@ def read_shard(shard: Path) -> list[Sample]:
             continue
         place, suffix = str(path.parent / key), f".{extension}".lower() if dot else ""
         if suffix == LABEL:
+            images.setdefault(place, [])
             labels[place] = member
         if suffix in IMAGES | OTHER_IMAGES:
             images.setdefault(place, []).append(member)
-    return [_sample(shard, key, images.get(key, []), labels.get(key)) for key in dict.fromkeys([*images, *labels])]
+    return [_sample(shard, key, found, labels.get(key)) for key, found in images.items()]
 
 
 def _sample(shard: Path, key: str, images: Sequence[Member], label: Member | None) -> Sample:

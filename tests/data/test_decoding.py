@@ -44,7 +44,7 @@ def test_pixels_are_those_of_the_image(
     channels = 3 if mode == "RGB" else 1
     pixels = decode(encode(4, kind, mode=mode), channels, None)
     expected = np.asarray(picture(4, mode=mode)).reshape(10, 12, channels).transpose(2, 0, 1)
-    assert (pixels.dtype, pixels.shape) == (np.uint8, (channels, 10, 12))
+    assert pixels.dtype == np.uint8
     np.testing.assert_array_equal(pixels, expected)
     assert is_grey(encode(4, kind, mode=mode)) == (mode == "L")
 

@@ -47,7 +47,7 @@ def test_a_class_without_images_stays_a_class(folder: Folder) -> None:
     (place / "cow").mkdir()
     data = rf.load_data(f"folder:{place}")
     assert data.classes == ("cat", "cow", "dog")
-    assert torch.cat([batch.labels for batch in data]).unique().tolist() == [0, 2]
+    assert {int(label) for batch in data for label in batch.labels} == {0, 2}
 
 
 def test_a_split_is_a_directory_between(folder: Folder, tmp_path: Path) -> None:
