@@ -27,7 +27,7 @@ class Foreign:
     """A data set of another package: batches from start to stop and no more, every seventh image bad."""
 
     name = "foreign"
-    classes = ("a", "b", "c")
+    classes: tuple[str, ...] = ("a", "b", "c")
     fingerprint = "foreign"
 
     def __init__(self, n: int) -> None:

@@ -8,6 +8,7 @@ import pickle
 import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -129,7 +130,7 @@ def test_other_addresses_are_refused(pattern: str) -> None:
 
 
 class Gadget:
-    def __reduce__(self) -> object:
+    def __reduce__(self) -> tuple[Any, ...]:
         return (Path.touch, (Path("touched"),))
 
 
