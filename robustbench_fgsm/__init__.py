@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from robustbench_fgsm.data.dataset import ArrayDataset, Batch, Dataset
     from robustbench_fgsm.data.load import load_data
     from robustbench_fgsm.errors import (
+        CandidateError,
         DataError,
         IncompleteError,
         InputError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from robustbench_fgsm.measure.tally import Tally
     from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, wrap
     from robustbench_fgsm.models.load import load_classifier
+    from robustbench_fgsm.reference.candidate import Candidate, load_candidate
     from robustbench_fgsm.runs.adversarial import save_adversarial
     from robustbench_fgsm.runs.replay import AttackCheck, check_adversarial
     from robustbench_fgsm.runs.saved_attack import SavedAttack
@@ -44,6 +46,8 @@ _WHERE = {
     "ArrayDataset": "data.dataset",
     "AttackCheck": "runs.replay",
     "Batch": "data.dataset",
+    "Candidate": "reference.candidate",
+    "CandidateError": "errors",
     "Classifier": "models.classifier",
     "Comparison": "compare.comparison",
     "DataError": "errors",
@@ -68,6 +72,7 @@ _WHERE = {
     "evaluate": "measure.sweep",
     "fgsm": "attack.fgsm",
     "fgsm_sweep": "attack.fgsm",
+    "load_candidate": "reference.candidate",
     "load_classifier": "models.load",
     "load_data": "data.load",
     "minimal_epsilon": "attack.minimal",
@@ -81,6 +86,8 @@ __all__ = [
     "ArrayDataset",
     "AttackCheck",
     "Batch",
+    "Candidate",
+    "CandidateError",
     "Classifier",
     "Comparison",
     "DataError",
@@ -106,6 +113,7 @@ __all__ = [
     "evaluate",
     "fgsm",
     "fgsm_sweep",
+    "load_candidate",
     "load_classifier",
     "load_data",
     "minimal_epsilon",

@@ -5,6 +5,7 @@ RfgsmError
 │   ├── SettingError: an epsilon, norm, targeting rule or other setting
 │   ├── ModelError: a model that is unknown, unreadable or not what it was said to be
 │   ├── DataError: likewise for data
+│   ├── CandidateError: a user's own attack that raises, or returns something else than images
 │   └── RunError: a run directory that belongs to another run
 ├── InvalidRunError (1): done, but the numbers must not be used
 ├── IncompleteError (3): stopped early; the same command resumes
@@ -20,6 +21,8 @@ from typing import ClassVar
 
 AGREE = 0
 DISAGREE = 1
+INTERNAL = 70
+"""Nobody foresaw it: a defect of this package (`EX_SOFTWARE` of sysexits.h), never to be taken for "disagree"."""
 INTERRUPTED = 130
 
 
@@ -43,6 +46,10 @@ class ModelError(InputError):
 
 class DataError(InputError):
     """Data that are unknown, unreadable, or not what they were said to be."""
+
+
+class CandidateError(InputError):
+    """A user's own attack raised, or returned something else than images."""
 
 
 class RunError(InputError):

@@ -50,7 +50,7 @@ def parse_epsilon(
     """Budgets in pixel space from `8/255`, `0.03` or a comma list, in the order given.
 
     A denominator on the last item serves the whole list when every other item is a bare integer: `1,5,10/255`.
-    Raises SettingError for any other mix of fractions and integers, for a budget that is negative or not finite, and for
+    Raises SettingError for any other mix of fractions and numbers, for a budget that is negative or not finite, and for
     an L-infinity budget wider than the bounds.
     """
     if not isinstance(value, str):
@@ -59,11 +59,11 @@ def parse_epsilon(
     if any(not item for item in items):
         raise SettingError(f"epsilon must be a comma list without gaps, got {value!r}: write 1,2,4/255 or 0.01,0.02")
     *before, last = items
-    if before and "/" in last and all(item.isdigit() for item in before):
+    if "/" in last and all(item.isdecimal() for item in before):
         items = [f"{item}/{last.partition('/')[2]}" for item in before] + [last]
-    elif "/" in value and any("/" not in item and item.isdigit() and item != "0" for item in items):
+    elif len({"/" in item for item in items}) > 1:
         raise SettingError(
-            f"epsilon list mixes bare integers and fractions, got {value!r}: "
+            f"epsilon list mixes fractions and other numbers, got {value!r}: "
             "write 1,2,4/255 with one denominator at the end, or one for each item"
         )
     return tuple(check_epsilon(_number(item), norm, bounds) for item in items)

@@ -14,6 +14,7 @@ EXIT_CODES = {
     "SettingError": 2,
     "ModelError": 2,
     "DataError": 2,
+    "CandidateError": 2,
     "RunError": 2,
     "InvalidRunError": 1,
     "IncompleteError": 3,

@@ -51,9 +51,11 @@ def test_gaps_are_refused(text: str) -> None:
         parse_epsilon(text)
 
 
-@pytest.mark.parametrize("text", ["1/255,2", "1,2/255,4/255", "1,2/255,3", "1,0.5,4/255"])
-def test_bare_integers_among_fractions_are_refused(text: str) -> None:
-    with pytest.raises(SettingError, match="mixes bare integers and fractions"):
+@pytest.mark.parametrize(
+    "text", ["1/255,2", "1,2/255,4/255", "1,2/255,3", "1,0.5,4/255", "0.01,4/255", "4/255,0", "1/255,0.5,4/255"]
+)
+def test_other_numbers_among_fractions_are_refused(text: str) -> None:
+    with pytest.raises(SettingError, match="mixes fractions and other numbers"):
         parse_epsilon(text, norm=2)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -93,7 +94,8 @@ def fgsm(
     start: (N, ...) images at which the gradient is taken and the step begins, such as `random_start` draws; the result
     stays within epsilon of x. stable: cross-entropy without its cancellation on saturated images.
 
-    Returns a new tensor in the shape of x, at most epsilon from it. An image whose gradient is zero or not finite stays.
+    Returns a new tensor in the shape of x, at most epsilon from it. An image whose gradient is zero stays; so does one
+    whose gradient is not finite, with a RuntimeWarning that counts them.
     Raises SettingError for bad settings and DataError for images or labels that cannot be meant.
     Source: Goodfellow et al. 2015 (arXiv:1412.6572), section 4; targeted: Kurakin et al. 2017 (arXiv:1611.01236), 2.2.
     """
@@ -141,6 +143,10 @@ def fgsm_sweep(
         ascent = ascend(
             model, x, y, norm=order, targeted=targeted, bounds=bounds, mask=mask, loss=loss, start=start, stable=stable
         )
+        lost = int(ascent.nonfinite.sum())
+        if lost:
+            text = f"{lost:,} of {len(x):,} images have a gradient that is not finite: they are left unmoved"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
         yield from map(ascent.at, budgets)
 
     return perturbed()

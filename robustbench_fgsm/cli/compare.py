@@ -20,7 +20,23 @@ def compare_command(
     eps: options.Eps = "8/255",
     norm: options.Norm = "inf",
     targeted: options.Targeted = "none",
-    references: Annotated[str, typer.Option("--references", help="Other libraries, as a comma list.")] = "art",
+    references: Annotated[str, typer.Option("--references", help="Other libraries, as a comma list, or none.")] = "art",
+    candidate: Annotated[
+        str | None,
+        typer.Option(
+            "--candidate",
+            metavar="SPEC",
+            help="Your own FGSM: file.py:fn, pkg.mod:fn, or saved images as .npz or .safetensors.",
+            show_default=False,
+        ),
+    ] = None,
+    style: Annotated[
+        str,
+        typer.Option(
+            "--style",
+            help="How it is written: plain, torchattacks, art, foolbox, tutorial, nhwc or normalised.",
+        ),
+    ] = "plain",
     batch_size: options.BatchSize = "auto",
     device: options.Device = "auto",
     seed: options.Seed = 0,
@@ -29,39 +45,47 @@ def compare_command(
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
 ) -> int:
-    """Compare our FGSM with other libraries' on one model and data set.
+    """Compare our FGSM with other libraries', and with your own, on one model and data set.
 
     Prints agreement pixel by pixel and prediction by prediction, both confusion matrices, the success rate of each
     class, and the time each side took. Exit 0: they agree. Exit 1: they do not.
 
     Example: rfgsm compare --model resnet18 --eps 8/255
     """
+    import robustbench_fgsm
     from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_epsilon, parse_norm
 
     order = parse_norm(norm)
     spec = AttackSpec(parse_epsilon(eps, order), order, TargetRule.parse(targeted), seed=seed)
 
-    from robustbench_fgsm.cli.output import progress_bar, write_result
+    from robustbench_fgsm.cli.output import others_to_stderr, progress_bar, write_result
     from robustbench_fgsm.cli.subject import load_subject
-    from robustbench_fgsm.compare.compare import compare_spec
+    from robustbench_fgsm.compare.compare import check_opposition, compare_spec, find_candidate
     from robustbench_fgsm.data.dataset import describe
     from robustbench_fgsm.measure.preflight import check_batch_size, check_single, preflight
-    from robustbench_fgsm.reference import check_references
+    from robustbench_fgsm.reference import check_references, list_references
+    from robustbench_fgsm.reference.adapters import get_style
     from robustbench_fgsm.report import terminal
     from robustbench_fgsm.runs.directory import cached_result
 
     check_single(spec)
-    size, names = check_batch_size(batch_size), check_references(references.split(","))
+    get_style(style)
+    size = check_batch_size(batch_size)
+    names = [] if references.strip() == "none" else check_references(references.split(","))
+    check_opposition(names, candidate)
     classifier, images = load_subject(model, weights, data, limit, device, choice, seed=seed, quiet=quiet)
     preflight(classifier, images, spec, strict=choice.strict)  # before a run directory is made
+    with others_to_stderr():
+        own = find_candidate(candidate, style, images)
 
     def measure() -> dict[str, Any]:
-        with progress_bar("compare", quiet=quiet) as progress:
+        with others_to_stderr(), progress_bar("compare", quiet=quiet) as progress:
             found = compare_spec(
                 classifier,
                 images,
                 spec,
                 references=names,
+                candidate=own,
                 batch_size=size,
                 max_bad=choice.max_bad,
                 progress=progress,
@@ -73,10 +97,14 @@ def compare_command(
         "model": classifier.info.to_dict(),
         "data": describe(images),
         "attack": spec.to_dict() | {"epsilons": spec.epsilons},
-        "references": names,
+        "references": {found.name: found.version for found in list_references() if found.name in names},
         "batch_size": size,
         "max_bad": choice.max_bad,
+        "device": str(classifier.device),
+        "package": robustbench_fgsm.__version__,
     }
+    if own is not None:
+        settings["candidate"] = {"spec": candidate, "style": style, "sha256": own.sha256}
     document = measure() if out is None else cached_result(out, settings, measure)
     write_result(document, terminal.comparison, as_json=json)
     code: int = document["exit_code"]

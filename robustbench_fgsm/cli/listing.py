@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,9 +34,25 @@ def list_command(
     """
     from robustbench_fgsm.cli.output import write_result
 
+    began = time.perf_counter()
     rows = _data(data_root) if what is What.data else {What.models: _models, What.references: _references}[what]()
-    write_result({"schema": "rfgsm.list/1", what.value: rows}, lambda _: _table(rows), as_json=json)
+    write_result(_document(what, rows, time.perf_counter() - began), lambda _: _table(rows), as_json=json)
     return 0
+
+
+def _document(what: What, rows: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    from robustbench_fgsm.measure.environment import describe_software
+
+    return {
+        "schema": "rfgsm.list/1",
+        "status": "complete",
+        "exit_code": 0,
+        "invalid_reasons": [],
+        "warnings": [],
+        what.value: rows,
+        "environment": describe_software(),
+        "seconds": {"total": seconds},
+    }
 
 
 def _models() -> list[dict[str, Any]]:
@@ -54,14 +71,11 @@ def _data(root: Path) -> list[dict[str, Any]]:
 
 
 def _references() -> list[dict[str, Any]]:
-    from robustbench_fgsm.reference import REFERENCES, installed_version
+    from dataclasses import asdict
 
-    found = {name: installed_version(name) for name in REFERENCES}
-    missing = "not installed: pip install {}"
-    return [
-        {"name": name, "package": package, "version": found[name] or missing.format(package)}
-        for name, package in REFERENCES.items()
-    ]
+    from robustbench_fgsm.reference import list_references
+
+    return [asdict(found) for found in list_references()]
 
 
 def _table(rows: list[dict[str, Any]]) -> RenderableType:
@@ -69,11 +83,17 @@ def _table(rows: list[dict[str, Any]]) -> RenderableType:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
-    for key in rows[0]:
+    for key in _shown(rows[0]):
         table.add_column(Text(key.replace("_", " ")))
     for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row.values()))
+        table.add_row(*(Text(_cell(value)) for value in _shown(row).values()))
     return table
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """The row for reading: how to install something stands where its version would."""
+    shown = {key: value for key, value in row.items() if key != "install"}
+    return shown | {"version": f"none: {row['install']}"} if shown.get("version", "") is None else shown
 
 
 def _cell(value: Any) -> str:

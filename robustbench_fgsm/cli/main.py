@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Annotated, NoReturn
 
 import typer
 
 from robustbench_fgsm.cli import attack, compare, evaluate, listing, sweep
-from robustbench_fgsm.errors import INTERRUPTED, RfgsmError
+from robustbench_fgsm.errors import INTERNAL, INTERRUPTED, RfgsmError
 
 app = typer.Typer(
     name="rfgsm",
@@ -53,6 +54,9 @@ def main(args: list[str] | None = None) -> NoReturn:
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except Exception:  # noqa: BLE001  (Python's own exit code would be that of "disagree")
+        traceback.print_exc()
+        code = INTERNAL
     if code == INTERRUPTED:  # also what Typer makes of an interrupted command
         _complain("interrupted")
     sys.exit(code or 0)

@@ -33,6 +33,7 @@ def measure(
 
     Everything is checked before a run directory is made. Raises as `run_attacks` and `cached_result` do.
     """
+    import robustbench_fgsm
     from robustbench_fgsm.data.dataset import describe
     from robustbench_fgsm.measure.evaluation import sweep_document
     from robustbench_fgsm.measure.preflight import check_batch_size, preflight
@@ -61,5 +62,6 @@ def measure(
         "batch_size": size,
         "max_bad": choice.max_bad,
         "device": str(classifier.device),
+        "package": robustbench_fgsm.__version__,
     }
     return cached_result(out, settings, attack, judge)

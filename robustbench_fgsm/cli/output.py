@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,13 @@ def write_csv(path: Path | None, document: dict[str, Any]) -> None:
 
 def _is_csv(path: Path) -> bool:
     return path.suffix.lower() == ".csv"
+
+
+@contextmanager
+def others_to_stderr() -> Iterator[None]:
+    """What anybody else's code prints goes to standard error, so that standard output is the result alone."""
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 @contextmanager

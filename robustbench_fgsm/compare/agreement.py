@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from operator import add
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from robustbench_fgsm.compare.explanation import TOLERANCE, Explanation
@@ -19,6 +22,9 @@ MOST_EXPLAINED = 0.01
 class Agreement:
     """Counts over images and pixels (one for each channel); adds over batches.
 
+    pixels_equal: to the last bit, +0 and -0 alike. max_ulps: the largest distance of two pixels that do not differ, see
+    `largest_ulps`. max_unexplained_difference: the largest difference that neither rounding, a tie nor an underflow
+    explains. ours_only, theirs_only: images that end as the attack wants on one side alone, whatever they were before.
     pixels_explained: differing pixels whose sign our own gradients do not agree on, as computed, in float64 and in
     the other memory layout. pixels_tied: the rest of those whose sign depends on a dither of 1e-6, counted only
     where the two sides ran differently. images_subnormal: images that differ under a finite norm because the other
@@ -35,13 +41,19 @@ class Agreement:
     pixels_tied: int = 0
     predictions_agree: int = 0
     predictions_unexplained: int = 0
+    ours_only: int = 0
+    theirs_only: int = 0
+    pixels_equal: int = 0
+    max_ulps: int = 0
     max_abs_difference: float = 0.0
+    max_unexplained_difference: float = 0.0
 
     def __add__(self, other: Agreement) -> Agreement:
-        sums: dict[str, Any] = {
-            field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)
-        }
-        return Agreement(**(sums | {"max_abs_difference": max(self.max_abs_difference, other.max_abs_difference)}))
+        both: dict[str, Any] = {}
+        for name in (field.name for field in fields(self)):
+            merge = max if name.startswith("max_") else add
+            both[name] = merge(getattr(self, name), getattr(other, name))
+        return Agreement(**both)
 
     def disagreements(self, norm: float) -> list[str]:
         """Why the two do not agree, a sentence each; none where they agree."""
@@ -50,7 +62,7 @@ class Agreement:
         if norm == math.inf and self.pixels_differing > excused:
             unexplained = self.pixels_differing - excused
             reasons.append(
-                f"{unexplained:,} of {self.pixels:,} pixels differ by up to {self.max_abs_difference:.3g}, "
+                f"{unexplained:,} of {self.pixels:,} pixels differ by up to {self.max_unexplained_difference:.3g}, "
                 "and rounding does not explain it"
             )
         if norm == math.inf and excused > MOST_EXPLAINED * self.pixels:
@@ -60,7 +72,7 @@ class Agreement:
         if norm != math.inf and self.images_differing > self.images_subnormal:
             reasons.append(
                 f"{self.images_differing - self.images_subnormal:,} of {self.images:,} images differ "
-                f"by up to {self.max_abs_difference:.3g}, and an underflow of the gradient's norm does not explain it"
+                f"by up to {self.max_unexplained_difference:.3g}, and an underflow of the gradient's norm does not explain it"
             )
         if self.predictions_unexplained:
             reasons.append(
@@ -82,22 +94,67 @@ def compare_batch(
     differs = gap > TOLERANCE
     rows = differs.flatten(1).any(1)
     same_class = our_classes == their_classes
-    explained = tied = subnormal = 0
-    if explanation.norm != math.inf:
-        subnormal = int(explanation.subnormal(attacked, rows, ours).sum())
-    elif rows.any():
-        by_rounding = differs[rows] & explanation.rounding(attacked, rows)
-        explained = int(by_rounding.sum())
-        tied = int((differs[rows] & ~by_rounding & explanation.ties(attacked, rows)).sum())
+    explained, tied, subnormal = excuses(explanation, attacked, ours, differs)
+    unexplained = differs[rows] & ~(explained | tied) & ~subnormal.reshape(-1, *[1] * (ours.ndim - 1))
+    our_success, their_success = reached(attacked, our_classes), reached(attacked, their_classes)
     return Agreement(
         images=len(ours),
         images_differing=int(rows.sum()),
-        images_subnormal=subnormal,
+        images_subnormal=int(subnormal.sum()),
         pixels=ours.numel(),
         pixels_differing=int(differs.sum()),
-        pixels_explained=explained,
-        pixels_tied=tied,
+        pixels_explained=int(explained.sum()),
+        pixels_tied=int(tied.sum()),
         predictions_agree=int(same_class.sum()),
         predictions_unexplained=int((~same_class & ~rows).sum()),
-        max_abs_difference=float(gap.max()) if gap.numel() else 0.0,
+        ours_only=int((our_success & ~their_success).sum()),
+        theirs_only=int((their_success & ~our_success).sum()),
+        pixels_equal=int((ours == theirs).sum()),
+        max_ulps=largest_ulps(ours[~differs], theirs[~differs], explanation.epsilon),
+        max_abs_difference=largest(gap),
+        max_unexplained_difference=largest(gap[rows][unexplained]),
     )
+
+
+def excuses(
+    explanation: Explanation, attacked: AttackedBatch, ours: Tensor, differs: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What excuses the R images with a differing pixel, all bool.
+
+    Returns pixels (R, C, H, W) that rounding explains, the rest of those that a tie does, and images (R,) that the other
+    side's underflow explains.
+    """
+    rows = differs.flatten(1).any(1)
+    none = torch.zeros_like(differs[rows])
+    subnormal = explanation.subnormal(attacked, rows, ours)
+    if explanation.norm != math.inf or not rows.any():
+        return none, none, subnormal
+    by_rounding = differs[rows] & explanation.rounding(attacked, rows)
+    return by_rounding, differs[rows] & ~by_rounding & explanation.ties(attacked, rows), subnormal
+
+
+def reached(attacked: AttackedBatch, classes: Tensor) -> Tensor:
+    """Images (N,) that end as the attack wants: of another class than their label, or of the target."""
+    if attacked.targeted:
+        return classes.cpu() == attacked.aim.cpu()
+    return classes.cpu() != attacked.batch.labels
+
+
+def largest(gap: Tensor) -> float:
+    """The largest of these differences; 0 where there are none."""
+    return float(gap.max()) if gap.numel() else 0.0
+
+
+def largest_ulps(ours: Tensor, theirs: Tensor, epsilon: float) -> int:
+    """The largest distance of two finite pixels in float32 units in the last place, rounded up: 0 where all are equal.
+
+    The unit is that of the larger of the two pixels and epsilon, since a step adds epsilon to a pixel and rounds there: a
+    pixel that ends near 0 carries the rounding of the numbers whose difference it is, thousands of its own units.
+    """
+    apart = ours != theirs
+    if not apart.any():
+        return 0
+    pair = torch.stack([ours[apart], theirs[apart]]).double()
+    magnitude = np.maximum(pair.abs().amax(0).numpy(), epsilon).astype(np.float32)
+    distance = (pair[0] - pair[1]).abs().numpy()
+    return int(np.ceil(distance / np.spacing(magnitude).astype(np.float64)).max())

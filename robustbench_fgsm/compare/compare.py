@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from robustbench_fgsm.attack.gradient import predicted
-from robustbench_fgsm.compare.agreement import Agreement, compare_batch
-from robustbench_fgsm.compare.comparison import Comparison, ReferenceResult, Seconds, Side
-from robustbench_fgsm.compare.explanation import Explanation
+from robustbench_fgsm.compare.comparison import Comparison, Finding, Seconds, Side
+from robustbench_fgsm.compare.meeting import Meeting, Piece
 from robustbench_fgsm.data.dataset import BadSample, Dataset, describe, readable
 from robustbench_fgsm.data.fit import fit_to
-from robustbench_fgsm.measure.attacks import AttackedBatch, attack_batch, predict_classes, synchronise
+from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.measure.attacks import attack_batch, predict_classes, synchronise
 from robustbench_fgsm.measure.environment import describe_environment
 from robustbench_fgsm.measure.preflight import check_batch_size, check_images, check_single, preflight
 from robustbench_fgsm.measure.sweep import Progress
 from robustbench_fgsm.measure.tally import Tally
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.reference import Reference, check_references, load_reference
+from robustbench_fgsm.reference import check_references, load_reference
+from robustbench_fgsm.reference.batched import BatchedReference
+from robustbench_fgsm.reference.candidate import Candidate, as_candidate, load_candidate
+from robustbench_fgsm.reference.rival import SavedReference, prepare_candidate
+from robustbench_fgsm.reference.saved import SavedImages, clean_shape, is_saved, load_images, match
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
 
 PIECE = 1024
 """Images that a reference is given at a time, so that memory does not grow with the data set."""
+
+Diagnose = Callable[[Classifier, Dataset, AttackSpec, Candidate | SavedImages], Sequence[Finding]]
+"""Says why a candidate disagrees, given the classifier, the data and the attack it was compared with."""
 
 
 def compare(
@@ -36,6 +42,8 @@ def compare(
     norm: str | float = "inf",
     targeted: str = "none",
     references: Sequence[str] = ("art",),
+    candidate: Candidate | Callable[..., object] | str | Path | None = None,
+    style: str = "plain",
     batch_size: int | str = "auto",
     seed: int = 0,
     max_bad: int = 0,
@@ -45,11 +53,14 @@ def compare(
     """Agreement of our FGSM with other libraries', image by image, and how each fares class by class.
 
     epsilon: one budget in pixel space, as a number or `8/255`. norm: `inf`, or any real p >= 1. targeted: `none`, `next`,
-    `shift:2`, `random`, `least-likely` or `class:NAME`. references: names of `rfgsm list references`. batch_size: the same
-    on both sides. seed: of random targets. max_bad: images that may be unreadable before the run counts as invalid.
-    strict: take what is suspicious before the attack for an error. progress: called with images done and images in all.
+    `shift:2`, `random`, `least-likely` or `class:NAME`. references: names of `rfgsm list references`. candidate: your own
+    attack beside them, as a callable, as `pkg.mod:fn` or `file.py:fn`, or as a file of saved adversarial images. style: how
+    a candidate is called that is no `Candidate` yet. batch_size: the same on all sides. seed: of random targets. max_bad:
+    images that may be unreadable before the run counts as invalid. strict: take what is suspicious before the attack for
+    an error. progress: called with images done and images in all.
 
-    Raises SettingError, ModelError or DataError where these do not make sense together.
+    Raises SettingError, ModelError or DataError where these do not make sense together. A candidate that raises is no
+    error: it disagrees.
     """
     order = parse_norm(norm)
     epsilons = parse_epsilon(epsilon, order, classifier.bounds)
@@ -59,11 +70,26 @@ def compare(
         data,
         spec,
         references=references,
+        candidate=find_candidate(candidate, style, fit_to(data, classifier)),
         batch_size=batch_size,
         max_bad=max_bad,
         strict=strict,
         progress=progress,
     )
+
+
+def find_candidate(
+    candidate: Candidate | Callable[..., object] | str | Path | None, style: str, data: Dataset
+) -> Candidate | SavedImages | None:
+    """A candidate however it is given; raises as `load_candidate` and `load_images` do."""
+    match candidate:
+        case None | Candidate():
+            return candidate
+        case str() | Path():
+            if is_saved(candidate):
+                return load_images(Path(candidate), clean_shape(data))
+            return load_candidate(str(candidate), style)
+    return as_candidate(candidate, style)
 
 
 def compare_spec(
@@ -72,44 +98,47 @@ def compare_spec(
     spec: AttackSpec,
     *,
     references: Sequence[str] = ("art",),
+    candidate: Candidate | SavedImages | None = None,
     batch_size: int | str = "auto",
     max_bad: int = 0,
     strict: bool = False,
     progress: Progress | None = None,
+    diagnose: Diagnose | None = None,
 ) -> Comparison:
-    """The same for settings that are parsed already."""
+    """The same for what is parsed and loaded already. diagnose: asked about a candidate that disagrees."""
     began = time.perf_counter()
     check_single(spec)
+    check_opposition(references, candidate)
     size, data = check_batch_size(batch_size), fit_to(data, classifier)
-    warnings = preflight(classifier, data, spec, strict=strict)
+    covered: list[str] = []
+    if isinstance(candidate, SavedImages):
+        candidate, data, covered = match(candidate, data)
+    warnings = [*preflight(classifier, data, spec, strict=strict), *covered]
     rivals = [load_reference(name, classifier, spec, size) for name in check_references(references)]
-    explanations = [
-        Explanation(classifier, spec, different_execution=rival.different_execution, norm_floor=rival.norm_floor)
-        for rival in rivals
-    ]
-    nothing = Side(Tally.empty(classifier.num_classes, targeted=spec.target.targeted), Seconds())
-    ours, theirs = nothing, [(nothing, Agreement()) for _ in rivals]
+    meetings = [Meeting.of(rival, classifier, spec) for rival in rivals]
+    own = None if candidate is None else Meeting.of(_rival(candidate, classifier, spec, size), classifier, spec)
+    ours = Side(Tally.empty(classifier.num_classes, targeted=spec.target.targeted), Seconds())
     bad: tuple[BadSample, ...] = ()
     for start in range(0, len(data), PIECE):
         stop = min(start + PIECE, len(data))
         piece = attack_piece(classifier, data, spec, start, stop, size)
         ours, bad = ours + piece.side, bad + piece.bad
-        for index, (rival, explanation) in enumerate(zip(rivals, explanations, strict=True)):
-            if not piece.batches:
-                break
-            side, agreement = oppose(rival, explanation, piece)
-            theirs[index] = (theirs[index][0] + side, theirs[index][1] + agreement)
+        meetings = [meeting.after(piece) for meeting in meetings]
+        own = None if own is None else own.after(piece)
         if progress is not None:
             progress(stop, len(data))
+    result = None if own is None else own.result()
+    diagnosis: Sequence[Finding] = ()
+    if diagnose is not None and candidate is not None and result is not None and result.reasons:
+        diagnosis = diagnose(classifier, data, spec, candidate)
     return Comparison(
         model=classifier.info,
         data=describe(data),
         attack=spec,
         ours=ours,
-        references=tuple(
-            ReferenceResult(rival.name, rival.version, side, agreement, tuple(agreement.disagreements(spec.norm)))
-            for rival, (side, agreement) in zip(rivals, theirs, strict=True)
-        ),
+        references=tuple(meeting.result() for meeting in meetings),
+        candidate=result,
+        diagnosis=tuple(diagnosis),
         preflight_warnings=tuple(warnings),
         environment=describe_environment(classifier.device),
         seconds=time.perf_counter() - began,
@@ -118,18 +147,18 @@ def compare_spec(
     )
 
 
-@dataclass(frozen=True)
-class Piece:
-    """A block of the data under our attack: batches, adversarial images (N, C, H, W) and the classes predicted for them (N,).
+def check_opposition(references: Sequence[str], candidate: object) -> None:
+    """Raise SettingError where there is nothing to compare with."""
+    if not references and candidate is None:
+        raise SettingError("references must name at least one where there is no candidate, got none: add art")
 
-    bad: samples of the block that could not be had; where all are such, there are no batches.
-    """
 
-    batches: list[AttackedBatch]
-    adversarial: Tensor
-    after: Tensor
-    side: Side
-    bad: tuple[BadSample, ...] = ()
+def _rival(
+    candidate: Candidate | SavedImages, classifier: Classifier, spec: AttackSpec, batch_size: int
+) -> BatchedReference | SavedReference:
+    if isinstance(candidate, SavedImages):
+        return SavedReference(candidate, classifier)
+    return prepare_candidate(candidate, classifier, spec, batch_size)
 
 
 def attack_piece(
@@ -154,29 +183,6 @@ def attack_piece(
         after.append(classes)
     nothing = [torch.empty(0)]
     return Piece(batches, torch.cat(adversarial or nothing), torch.cat(after or nothing), side, tuple(bad))
-
-
-def oppose(rival: Reference, explanation: Explanation, piece: Piece) -> tuple[Side, Agreement]:
-    """The rival's whole job on the same images (predict, attack, predict), and how it agrees with ours."""
-    x = torch.cat([attacked.batch.images for attacked in piece.batches])
-    aim = torch.cat([attacked.aim.cpu() for attacked in piece.batches])
-    began = time.perf_counter()
-    before = predicted(rival.predict(x))
-    ready = time.perf_counter()
-    adversarial = rival.fgsm(x, aim, explanation.epsilon).cpu()
-    crafted = time.perf_counter()
-    after = predicted(rival.predict(adversarial)).cpu()
-    seconds = Seconds(crafted - ready, time.perf_counter() - began)
-    num_classes = len(piece.side.tally.clean)
-    tally, agreement, start = Tally.empty(num_classes, targeted=piece.side.tally.targeted), Agreement(), 0
-    for attacked in piece.batches:
-        rows = slice(start, start + len(attacked.batch))
-        start = rows.stop
-        tally += Tally.of(attacked.outcomes(before[rows], after[rows]), num_classes)
-        agreement += compare_batch(
-            explanation, attacked, piece.adversarial[rows], adversarial[rows], piece.after[rows], after[rows]
-        )
-    return Side(tally, seconds), agreement
 
 
 def _now(classifier: Classifier) -> float:

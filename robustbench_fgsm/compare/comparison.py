@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from robustbench_fgsm.compare.agreement import Agreement
@@ -12,6 +13,7 @@ from robustbench_fgsm.measure import health
 from robustbench_fgsm.measure.statistics import Rate
 from robustbench_fgsm.measure.tally import Tally, matrix_to_json
 from robustbench_fgsm.models.classifier import ModelInfo
+from robustbench_fgsm.reference import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec
 
 Verdict = Literal["agree", "disagree"]
@@ -58,18 +60,26 @@ class Side:
 
 @dataclass(frozen=True)
 class ReferenceResult:
-    """Another library beside ours; reasons say why they disagree and are empty where they agree."""
+    """Another implementation beside ours; reasons say why they disagree and are empty where they agree.
+
+    own_success: what it calls success itself, or None.
+    """
 
     name: str
     version: str
     side: Side
     agreement: Agreement
     reasons: tuple[str, ...]
+    own_success: OwnSuccess | None = None
 
     @property
     def verdict(self) -> Verdict:
         """`agree` where there is no reason against it."""
         return "disagree" if self.reasons else "agree"
+
+    def speedup(self, ours: Seconds) -> float | None:
+        """Its whole job over ours; None where it was not timed, because it failed or its images were saved before."""
+        return self.side.seconds.job / ours.job if self.side.seconds.job else None
 
     def to_dict(self, classes: tuple[str, ...], ours: Seconds) -> dict[str, Any]:
         """The reference as JSON knows it."""
@@ -78,29 +88,58 @@ class ReferenceResult:
             "name": self.name,
             "version": self.version,
             "verdict": self.verdict,
-            "max_abs_difference": found.max_abs_difference,
+            "max_abs_difference": finite(found.max_abs_difference),
+            "max_unexplained_difference": finite(found.max_unexplained_difference),
+            "max_ulps": found.max_ulps,
             "pixels": found.pixels,
+            "pixels_equal": found.pixels_equal,
             "pixels_differing": found.pixels_differing,
             "pixels_explained": found.pixels_explained,
             "pixels_tied": found.pixels_tied,
             "images_differing": found.images_differing,
             "images_subnormal": found.images_subnormal,
             "predictions_agree": found.predictions_agree,
+            "discordant": {"ours_only": found.ours_only, "theirs_only": found.theirs_only},
+            "own_success": self._own_success(),
             **self.side.to_dict(classes),
-            "speedup": self.side.seconds.job / ours.job,
+            "speedup": self.speedup(ours),
             "reasons": list(self.reasons),
         }
+
+    def _own_success(self) -> dict[str, Any] | None:
+        if self.own_success is None:
+            return None
+        return {
+            "definition": self.own_success.definition,
+            "rate": self.own_success.rate(self.side.tally).to_dict(),
+        }
+
+
+def finite(difference: float) -> float | None:
+    """A difference as JSON knows it: null where a pixel is not finite."""
+    return difference if math.isfinite(difference) else None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong with a candidate: what it is, the numbers that say so, and what to change."""
+
+    cause: str
+    evidence: str
+    remedy: str
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found: our side, each reference's, and the verdict."""
+    """What `compare` found: our side, each reference's, the candidate's, and the verdict."""
 
     model: ModelInfo
     data: dict[str, Any]
     attack: AttackSpec
     ours: Side
     references: tuple[ReferenceResult, ...]
+    candidate: ReferenceResult | None
+    diagnosis: tuple[Finding, ...]
     preflight_warnings: tuple[str, ...]
     environment: dict[str, str | int]
     seconds: float
@@ -118,9 +157,14 @@ class Comparison:
         return self.attack.epsilons[0]
 
     @property
+    def others(self) -> tuple[ReferenceResult, ...]:
+        """All that were compared with ours: the references, and after them the candidate."""
+        return self.references if self.candidate is None else (*self.references, self.candidate)
+
+    @property
     def verdict(self) -> Verdict:
-        """`agree` where every reference agrees."""
-        return "disagree" if any(reference.reasons for reference in self.references) else "agree"
+        """`agree` where every reference agrees, and the candidate."""
+        return "disagree" if any(other.reasons for other in self.others) else "agree"
 
     @property
     def invalid_reasons(self) -> list[str]:
@@ -131,7 +175,7 @@ class Comparison:
     def warnings(self) -> list[str]:
         """What a reader must know beside the numbers."""
         found = [*self.preflight_warnings, *health.warnings(self.ours.tally, bad=self.bad, max_bad=self.max_bad)]
-        for reference in self.references:
+        for reference in self.others:
             if reference.agreement.images_subnormal:
                 share = Rate(reference.agreement.images_subnormal, reference.agreement.images)
                 found.append(
@@ -162,8 +206,14 @@ class Comparison:
             "bad": health.bad_to_dict(self.bad, self.max_bad),
             "ours": self.ours.to_dict(self.classes),
             "references": [reference.to_dict(self.classes, self.ours.seconds) for reference in self.references],
-            "candidate": None,
+            "candidate": self._candidate(),
             "gradient": health.gradient_shares(tally),
             "environment": self.environment,
             "seconds": {"total": self.seconds},
         }
+
+    def _candidate(self) -> dict[str, Any] | None:
+        if self.candidate is None:
+            return None
+        diagnosis = [asdict(finding) for finding in self.diagnosis]
+        return self.candidate.to_dict(self.classes, self.ours.seconds) | {"diagnosis": diagnosis}

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def describe_environment(device: torch.device) -> dict[str, str | int]:
     """Versions of what the numbers depend on, the device by name, and the number of CPU threads."""
+    import torch
+
+    return describe_software() | {
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def describe_software() -> dict[str, str | int]:
+    """The same without loading torch, for what needs no tensor and so no other device than the CPU; without threads."""
     return {
         "package": version("robustbench-fgsm"),
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": version("torch"),
         "torchvision": version("torchvision"),
         "numpy": version("numpy"),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        "threads": torch.get_num_threads(),
+        "device": "cpu",
         "platform": platform.platform(),
     }

@@ -12,9 +12,15 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.attack.step import Epsilon
 from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.measure.statistics import Rate
 from robustbench_fgsm.models.art import import_art
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.reference import OwnSuccess
 from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, AttackSpec, Bounds, parse_norm
+
+CHANGED = OwnSuccess("prediction changed, over all images", lambda tally: tally.flip_rate)
+HIT = OwnSuccess("prediction is the target, over all images", lambda tally: Rate(tally.target_hits, tally.n))
+"""What `art.utils.compute_success` counts, untargeted and targeted; it never asks whether a prediction was right."""
 
 
 class ArtReference:
@@ -45,6 +51,7 @@ class ArtReference:
         from art.estimators.classification import PyTorchClassifier
 
         self.version: str = art.__version__
+        self.own_success = HIT if targeted else CHANGED
         self._batch_size = batch_size
         self._settings = {"norm": "inf" if norm == math.inf else norm, "targeted": targeted, "batch_size": batch_size}
         self._estimator = PyTorchClassifier(

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from robustbench_fgsm.attack.gradient import two_logits
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.reference import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec, norm_name
 
 Craft = Callable[[Tensor, Tensor, float], Tensor]
@@ -28,11 +30,13 @@ class BatchedReference:
     device: torch.device
     norm_floor: float = 0.0
     different_execution: bool = False
+    own_success: OwnSuccess | None = None
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
         """Outputs (N, K) of the network itself."""
-        return torch.cat([self.network(part.to(self.device)).cpu() for part in torch.split(x, self.batch_size)])
+        parts = torch.split(x, self.batch_size)
+        return torch.cat([two_logits(self.network(part.to(self.device))).cpu() for part in parts])
 
     def fgsm(self, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
         """Adversarial images on the CPU; y: labels, or targets where the attack is targeted."""

@@ -2,7 +2,8 @@
 
 It averages the loss, like torchattacks. Under L2 it divides by sqrt(max(sum, 1e-12)), so a gradient whose norm is below
 1e-6 is under-scaled. Under L1 it splits the budget over ties and asserts on a zero gradient: not offered here. Its
-parameter gradients pile up and its result stays attached to the graph, which its own copy of the network absorbs.
+parameter gradients pile up and its result stays attached to the graph, which its own copy of the network absorbs. It
+returns images and nothing else: it defines no success.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Foolbox's FastGradientAttack behind our signature.
 
 It sums the loss, as we do. Under L2 it divides by max(norm, 1e-12). Under L1 it scales the gradient, which is another
-attack than the steepest step on one coordinate, and it has no targeted FGSM: neither is offered here. Its own success
-counts images that were wrong before.
+attack than the steepest step on one coordinate, and it has no targeted FGSM: neither is offered here. It projects what
+it has stepped back onto the ball, as x0 + (x - x0), which rounds once more, and then clips.
 """
 
 from __future__ import annotations
@@ -13,9 +13,17 @@ from importlib.metadata import version
 
 from torch import Tensor
 
+from robustbench_fgsm.measure.statistics import Rate
 from robustbench_fgsm.models.classifier import Classifier
+from robustbench_fgsm.reference import OwnSuccess
 from robustbench_fgsm.reference.batched import BatchedReference, own_network
 from robustbench_fgsm.spec import AttackSpec
+
+MISCLASSIFIED = OwnSuccess(
+    "prediction after it differs from the label, over all images, wrong before or not",
+    lambda tally: Rate(tally.n - tally.robust_accuracy.count, tally.n),
+)
+"""What its criterion `Misclassification`, and so the third value of an attack's call, says of an image."""
 
 
 def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> BatchedReference:
@@ -34,5 +42,12 @@ def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> Batche
         return x_adv
 
     return BatchedReference(
-        "foolbox", version("foolbox"), network, craft, batch_size, classifier.device, norm_floor=1e-12
+        "foolbox",
+        version("foolbox"),
+        network,
+        craft,
+        batch_size,
+        classifier.device,
+        norm_floor=1e-12,
+        own_success=MISCLASSIFIED,
     )

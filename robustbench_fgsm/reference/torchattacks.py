@@ -2,6 +2,9 @@
 
 L-infinity on images in [0, 1] only. It averages the loss: the division by the batch size rounds, and flips the sign of a
 gradient near zero now and then unless the batch size is a power of two.
+
+It defines no success. `Attack.save` prints a robust accuracy: predictions after the attack that equal the labels it was
+given. In the mode of targets by label those are the targets, and what it calls robust accuracy is the target hit rate.
 """
 
 from __future__ import annotations

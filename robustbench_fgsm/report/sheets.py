@@ -1,4 +1,4 @@
-"""What the tables of an evaluation or a sweep hold, before anybody decides how they look."""
+"""What the tables of an evaluation, a sweep or a comparison hold, before anybody decides how they look."""
 
 from __future__ import annotations
 
@@ -157,3 +157,43 @@ def smallest_budgets(evaluation: Document) -> Sheet:
     rows.append(("none of these", found["never"], Rate(found["never"], n).to_dict(), None))
     title = f"Smallest epsilon that fools, in per cent of {n:,} images {attacked(evaluation)}{starts(evaluation)}"
     return Sheet(title, ("epsilon", "images", "share", "by then"), tuple(rows))
+
+
+def sides(comparison: Document) -> list[tuple[str, Document]]:
+    """References by name, then the candidate, which may have a long one, as `candidate`; without one that failed."""
+    found = [(side["name"], side) for side in comparison["references"]]
+    candidate = comparison["candidate"]
+    return found if candidate is None or not candidate["pixels"] else [*found, ("candidate", candidate)]
+
+
+def agreement(comparison: Document) -> Sheet:
+    """How each other side agrees with our images and predictions; counts, so one n serves them all."""
+    others = sides(comparison)
+    pixels = max((side["pixels"] for _, side in others), default=0)
+    discordant = ("fooled\nby ours\nonly", "fooled\nby theirs\nonly")
+    columns = ("", "", "\npixels\ndiffer", "\nmax\nulps", "\nclasses\nagree", *discordant)
+    rows = tuple(_agreement_row(name, side) for name, side in others)
+    title = f"Agreement with ours, on {pixels:,} pixels of {comparison['n']:,} images"
+    return Sheet(title, columns, rows, tall=True)
+
+
+def _agreement_row(name: str, side: Document) -> tuple[Cell, ...]:
+    counts = (side["pixels_differing"], side["max_ulps"], side["predictions_agree"])
+    return name, side["version"], *counts, side["discordant"]["ours_only"], side["discordant"]["theirs_only"]
+
+
+def rates_and_time(comparison: Document) -> Sheet:
+    """Rates and seconds of each side, ours first, with the job's ratio to ours; own success is what a library calls so."""
+    rates = ("robust\naccuracy", "attack\nsuccess", "\nof", "own\nsuccess")
+    named = [("ours", comparison["ours"])]
+    named += [(f"{name}\n{side['version']}".rstrip(), side) for name, side in sides(comparison)]
+    title = f"In per cent of {comparison['n']:,} images; attack success of those that can be fooled"
+    rows = tuple(_rates_row(name, side) for name, side in named)
+    return Sheet(title, ("", *rates, "attack\nseconds", "job\nseconds"), rows, tall=True)
+
+
+def _rates_row(name: str, side: Document) -> tuple[Cell, ...]:
+    own, success = side.get("own_success"), side["attack_success_rate"]
+    attack, job = (f"{side['seconds'][key]:7.2f}" if side["seconds"]["job"] else "n/a" for key in ("attack", "job"))
+    ratio = f"\n{side['speedup']:6.2f}x" if side.get("speedup") is not None else ""
+    return name, side["robust_accuracy"], success, success["n"], own and own["rate"], attack, job + ratio

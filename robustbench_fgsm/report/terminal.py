@@ -23,19 +23,35 @@ def comparison(document: Document) -> RenderableType:
     """The whole of an `rfgsm.comparison/1` document."""
     ours, classes = document["ours"], document["data"]["classes"]
     attack, model = document["attack"], document["model"]
-    same = [side for side in document["references"] if side["confusion"] == ours["confusion"]]
-    others = [side for side in document["references"] if side["confusion"] != ours["confusion"]]
+    beside = [side for _, side in sheets.sides(document)]
+    same = [side for side in beside if side["confusion"] == ours["confusion"]]
+    others = [side for side in beside if side["confusion"] != ours["confusion"]]
     owners = ", ".join(["ours", *(side["name"] for side in same)])
     return Group(
         Text(f"{model['spec']} ({model['weights']}) on {document['n']:,} images of {document['data']['spec']}"),
         Text(f"FGSM, norm {attack['norm']}, epsilon {epsilon_text(attack['epsilon'])}, targeted {attack['targeted']}"),
-        _overview(document),
+        Text(f"Clean accuracy {rate_text(ours['clean_accuracy'])} %, n={ours['clean_accuracy']['n']:,}."),
+        sheet_table(sheets.agreement(document)),
+        sheet_table(sheets.rates_and_time(document)),
+        *map(Text, definitions(document)),
         confusion("Confusion before the attack", ours["clean_confusion"], classes),
         confusion(f"Confusion after it ({owners})", ours["confusion"], classes),
         *(confusion(f"Confusion after it ({side['name']})", side["confusion"], classes) for side in others),
         _per_class(document),
         *_closing(document),
     )
+
+
+def definitions(document: Document) -> Iterator[str]:
+    """What a column of a comparison's rates means for each library, with its n; and what a job is."""
+    owners: dict[str, list[str]] = {}
+    for side in document["references"]:
+        own = side["own_success"]
+        text = "none defined" if own is None else f"{own['definition']} (n={own['rate']['n']:,})"
+        owners.setdefault(text, []).append(side["name"])
+    meanings = (f"{', '.join(names)}: {text}" for text, names in owners.items())
+    yield f"Own success: {'; '.join(meanings)}."
+    yield "Job: predictions before, attack, predictions after; below: times ours."
 
 
 def epsilon_text(epsilon: float) -> str:
@@ -93,25 +109,13 @@ def cell_text(cell: Cell, *, tall: bool = False) -> str:
     return text.replace(" [", "\n").replace(", ", "-").removesuffix("]") if tall else text
 
 
-def _overview(document: Document) -> RenderableType:
-    ours = document["ours"]
-    clean = f"clean accuracy {rate_text(ours['clean_accuracy'])}, n={ours['clean_accuracy']['n']}"
-    success = f"attack success of the {ours['attack_success_rate']['n']} images that can be fooled"
-    table = _table(f"In per cent, with 95 % intervals: {clean}; {success}")
-    for column in ("", "robust accuracy", "attack success", "whole job"):
-        table.add_column(column, no_wrap=True)
-    for name, side in _sides(document):
-        cells = (rate_text(side["robust_accuracy"]), rate_text(side["attack_success_rate"]))
-        speedup = f", {side['speedup']:.1f} x" if "speedup" in side else ""
-        table.add_row(Text(name), *cells, f"{side['seconds']['job']:.1f} s{speedup}")
-    return _spaced(table)
+def _others(document: Document) -> list[Document]:
+    candidate = document["candidate"]
+    return [*document["references"], *([] if candidate is None else [candidate])]
 
 
-def _sides(document: Document) -> list[tuple[str, Document]]:
-    return [
-        ("ours", document["ours"]),
-        *((f"{side['name']} {side['version']}", side) for side in document["references"]),
-    ]
+def _title(side: Document) -> str:
+    return f"{side['name']} {side['version']}".rstrip()
 
 
 def _successes(side: Document) -> list[Document]:
@@ -120,13 +124,14 @@ def _successes(side: Document) -> list[Document]:
 
 def _per_class(document: Document) -> RenderableType:
     classes, ours = document["data"]["classes"], document["ours"]
-    others = [side for side in document["references"] if _successes(side) != _successes(ours)]
-    owners = ", ".join(["ours", *(side["name"] for side in document["references"] if side not in others)])
+    beside = [side for side in _others(document) if side["pixels"]]
+    others = [side for side in beside if _successes(side) != _successes(ours)]
+    owners = ", ".join(["ours", *(side["name"] for side in beside if side not in others)])
     table = _table("Attack success by class, in per cent of the n images that can be fooled")
     table.add_column("", no_wrap=True, max_width=16)
     table.add_column("n", justify="right", no_wrap=True)
     for name in (owners, *(side["name"] for side in others)):
-        table.add_column(Text(name))
+        table.add_column(Text(name), overflow="fold")
     table.add_column("mistaken for", no_wrap=True, max_width=12)
     for label, result in enumerate(ours["per_class"]):
         wrong = result["most_common_wrong"]
@@ -146,25 +151,29 @@ def _closing(document: Document) -> Iterator[RenderableType]:
     yield Text(LIMITS)
     for warning in document["warnings"]:
         yield Text(f"Warning: {warning}", style="yellow")
-    for reference in document["references"]:
+    for other in _others(document):
         yield Text("")
-        yield _verdict(reference, document)
-        for reason in reference["reasons"]:
+        yield _verdict(other, document)
+        for reason in other["reasons"]:
             yield Text(f"  {reason}", style="red")
+        for finding in other.get("diagnosis", []):
+            yield Text(f"  {finding['cause']}: {finding['evidence']}. {finding['remedy']}")
     for reason in document["invalid_reasons"]:
         yield Text(f"INVALID: {reason}", style="bold red")
 
 
 def _verdict(reference: Document, document: Document) -> Text:
+    if not reference["pixels"]:
+        return Text(f"DISAGREE: ours and {_title(reference)}: no images to compare.", style="bold red")
     differing, largest = reference["pixels_differing"], reference["max_abs_difference"]
     found = f"{differing:,} of {reference['pixels']:,} pixels differ"
-    if largest:
-        found += f" (largest difference {largest:.2g})"
+    if largest != 0:
+        found += " (some are not finite)" if largest is None else f" (largest difference {largest:.2g})"
     if differing and document["attack"]["norm"] == "inf":
         found += f", {reference['pixels_explained']:,} explained by rounding, {reference['pixels_tied']:,} by ties"
     verdict = reference["verdict"].upper()
     predictions = f"{reference['predictions_agree']:,} of {document['n']:,} predictions agree"
-    text = f"{verdict}: ours and {reference['name']} {reference['version']}: {found}; {predictions}."
+    text = f"{verdict}: ours and {_title(reference)}: {found}; {predictions}."
     return Text(text, style="bold green" if verdict == "AGREE" else "bold red")
 
 

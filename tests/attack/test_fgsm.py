@@ -144,6 +144,14 @@ def test_a_gradient_that_is_not_finite_is_counted_and_moves_nothing() -> None:
     assert not torch.equal(ascent.at(0.1)[1], x[1])
 
 
+def test_images_left_unmoved_by_a_gradient_that_is_not_finite_are_never_silent() -> None:
+    x = torch.tensor([[0.0, 0.5], [0.5, 0.5], [0.0, 0.25]])
+    with pytest.warns(RuntimeWarning, match="2 of 3 images have a gradient that is not finite"):
+        x_adv = fgsm(lambda x: torch.stack([x.sum(1), x[:, 0].sqrt()], 1), x, torch.tensor([0, 0, 0]), 0.1)
+    assert torch.equal(x_adv[[0, 2]], x[[0, 2]])
+    assert not torch.equal(x_adv[1], x[1])
+
+
 def test_a_zero_gradient_is_counted() -> None:
     ascent = ascend(lambda x: x * 0, torch.rand(3, 2), torch.tensor([0, 1, 0]), norm=math.inf)
     assert ascent.zero.all()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.cli.main import main
@@ -45,8 +48,12 @@ KEYS = {
     "ours.robust_accuracy": "value count n low high",
     "ours.per_class.0": "label name n clean_correct robust_accuracy attack_success_rate most_common_wrong",
     "references.0": "name version verdict max_abs_difference pixels pixels_differing pixels_explained images_differing "
-    "pixels_tied predictions_agree robust_accuracy attack_success_rate confusion per_class seconds speedup reasons",
+    "pixels_equal max_ulps discordant own_success pixels_tied "
+    "predictions_agree robust_accuracy attack_success_rate confusion per_class seconds speedup reasons",
     "references.0.seconds": "attack job",
+    "references.0.discordant": "ours_only theirs_only",
+    "references.0.own_success": "definition rate",
+    "references.0.own_success.rate": "value count n low high",
 }
 """Keys of `rfgsm.comparison/1` that programs rely on, by their place."""
 
@@ -193,6 +200,33 @@ def test_out_with_other_settings_is_refused_and_left_alone(run: Run, tmp_path: P
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
+@pytest.mark.reference
+@pytest.mark.parametrize(
+    ("what", "difference"),
+    [
+        ("package", f'package "{rf.__version__}" there, "99.0" now'),
+        ("reference", f'references.art "{version("adversarial-robustness-toolbox")}" there, "99.0" now'),
+        ("device", 'device "cpu" there, "meta" now'),
+    ],
+)
+def test_out_of_another_version_or_device_is_refused_and_left_alone(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, difference: str
+) -> None:
+    compare(run, "--out", str(tmp_path), "--quiet")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    if what == "package":
+        monkeypatch.setattr(rf, "__version__", "99.0")
+    elif what == "reference":
+        monkeypatch.setattr("robustbench_fgsm.reference.version", lambda name: "99.0")
+    else:
+        monkeypatch.setattr(rf.TorchClassifier, "device", torch.device("meta"))
+        monkeypatch.setattr("robustbench_fgsm.measure.preflight.preflight", lambda *_, **__: [])  # nothing computes there
+    code, out, err = compare(run, "--out", str(tmp_path), "--quiet")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"with {difference}: choose another directory" in err
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
 def test_out_with_foreign_files_is_refused(run: Run, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     code, _, err = compare(run, "--out", str(tmp_path), "--quiet")
@@ -235,3 +269,85 @@ def test_interrupted_exits_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(module, "compare_spec", interrupt)
     assert compare(run)[0] == 130
+
+
+MINE = """
+print("a module that prints")
+def right(image, epsilon, data_grad):
+    print("a function that prints")
+    return (image + epsilon * data_grad.sign()).clamp(0, 1)
+def wrong(image, epsilon, data_grad):
+    return (image - epsilon * data_grad.sign()).clamp(0, 1)
+def broken(image, epsilon, data_grad):
+    raise ValueError("no luck")
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> str:
+    (tmp_path / "mine.py").write_text(MINE)
+    return str(tmp_path / "mine.py")
+
+
+def own(run: Run, candidate: str, *words: str) -> tuple[int, str, str]:
+    return compare(run, "--candidate", candidate, "--style", "tutorial", "--references", "none", *words)
+
+
+def test_a_candidate_that_agrees_exits_0_and_prints_beside_the_document(run: Run, mine: str) -> None:
+    code, out, err = own(run, f"{mine}:right", "--json", "--quiet")
+    document = json.loads(out)
+    assert (code, document["verdict"], document["candidate"]["name"]) == (0, "agree", "mine.py:right")
+    assert (document["references"], document["candidate"]["diagnosis"]) == ([], [])
+    assert err.splitlines() == ["a module that prints", "a function that prints"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("wrong", "pixels differ by up to"), ("broken", "it raised ValueError: no")]
+)
+def test_a_candidate_that_disagrees_or_raises_exits_1(run: Run, mine: str, name: str, reason: str) -> None:
+    code, out, _ = own(run, f"{mine}:{name}")
+    assert code == 1
+    assert f"DISAGREE: ours and mine.py:{name}: " in out
+    assert reason in " ".join(out.split())
+    assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.reference
+def test_a_candidate_is_one_more_row_of_the_table(run: Run, mine: str) -> None:
+    code, out, _ = compare(run, "--candidate", f"{mine}:right", "--style", "tutorial")
+    assert code == 0
+    rows = re.findall(r"^(ours|art|candidate) .*\d\.\d\d *$", out, re.MULTILINE)
+    assert rows == ["ours", "art", "candidate"]
+    assert out.count("AGREE: ours and ") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--candidate", "none.py:fgsm"], "which does not exist"),
+        (["--candidate", "adv.npz"], "which does not exist"),
+        (["--candidate", "mine"], "must look like file.py:fn"),
+        (["--candidate", "json:dumps", "--style", "plan"], "did you mean plain?"),
+        (["--candidate", "json:dumps", "--style", "normalised"], "style normalised calls"),
+        (["--references", "none"], "at least one where there is no candidate"),
+    ],
+)
+def test_bad_candidates_exit_2_with_one_line(run: Run, words: list[str], message: str) -> None:
+    code, out, err = compare(run, *words, "--quiet")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+
+
+def test_a_pickle_for_a_candidate_exits_4(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "adv.pt").write_bytes(b"")
+    assert compare(run, "--candidate", str(tmp_path / "adv.pt"), "--quiet")[0] == 4
+
+
+def test_out_knows_the_candidate_by_its_content(run: Run, mine: str, tmp_path: Path) -> None:
+    where = str(tmp_path / "run")
+    assert own(run, f"{mine}:right", "--out", where, "--quiet")[0] == 0
+    assert own(run, f"{mine}:right", "--out", where, "--quiet")[0] == 0
+    Path(mine).write_text(MINE.replace("image +", "image -"))
+    code, _, err = own(run, f"{mine}:right", "--out", where, "--quiet")
+    assert code == 2
+    assert "candidate.sha256" in err

@@ -109,6 +109,19 @@ def test_whatever_changes_the_numbers_is_another_run(run: Run, tmp_path: Path, w
     assert err.count("\n") == 1
 
 
+def test_another_version_of_the_package_is_another_run(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document(run, "--out", str(tmp_path))
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    difference = f'package "{rf.__version__}" there, "99.0" now: choose another directory'
+    monkeypatch.setattr(rf, "__version__", "99.0")
+    code, out, err = evaluate(run, "--out", str(tmp_path))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert difference in err
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
 def test_csv_as_a_directory_or_a_file(run: Run, tmp_path: Path) -> None:
     _, found = document(run, "--csv", str(tmp_path / "tables"))
     assert sorted(file.name for file in (tmp_path / "tables").iterdir()) == [

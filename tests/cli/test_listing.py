@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator, ValidationError
 
+import robustbench_fgsm as rf
 from robustbench_fgsm.data.registry import Source
 from robustbench_fgsm.models.bundled import cards
+from robustbench_fgsm.report.schemas import load_schema
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -51,7 +57,41 @@ def test_data_whose_package_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch
 
 def test_references_with_their_version(run: Run) -> None:
     name = "adversarial-robustness-toolbox"
-    assert {"name": "art", "package": name, "version": version(name)} in rows(run, "references")
+    expected = {"name": "art", "package": name, "version": version(name), "install": f"pip install {name}"}
+    assert expected in rows(run, "references")
+
+
+def test_references_that_are_missing_say_how_to_get_them(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("robustbench_fgsm.reference.version", missing)
+    expected = {"name": "cleverhans", "package": "cleverhans", "version": None}
+    assert expected | {"install": "pip install --no-deps cleverhans"} in rows(run, "references")
+    text = run("list", "references")[1]
+    assert "none: pip install foolbox" in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("what", ["models", "data", "references"])
+def test_the_document_has_what_every_document_has(run: Run, what: str) -> None:
+    document: dict[str, Any] = json.loads(run("list", what, "--json")[1])
+    Draft202012Validator(load_schema("list")).validate(document)
+    assert (document["status"], document["exit_code"]) == ("complete", 0)
+    assert document["invalid_reasons"] == document["warnings"] == []
+    assert document["environment"]["package"] == rf.__version__
+    assert document["environment"]["device"] == "cpu"
+    assert 0 <= document["seconds"]["total"] < 60
+    for key in (*load_schema("common")["$defs"]["envelope"]["required"], what):
+        with pytest.raises(ValidationError):
+            Draft202012Validator(load_schema("list")).validate({k: v for k, v in document.items() if k != key})
+
+
+def test_references_are_listed_without_torch() -> None:
+    script = "import sys; from robustbench_fgsm.cli.main import main\n"
+    script += "try: main(['list', 'references', '--json'])\nfinally: sys.stderr.write(str('torch' in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == "False"
 
 
 @pytest.mark.parametrize(

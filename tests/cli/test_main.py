@@ -100,10 +100,12 @@ def test_an_error_over_several_lines_is_printed_in_one(run: Run, monkeypatch: py
     assert run(*SMALL, "--quiet")[2] == "rfgsm: first second\n"
 
 
-def test_what_nobody_raised_on_purpose_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    failing(monkeypatch, ZeroDivisionError())
-    with pytest.raises(ZeroDivisionError):
-        main([*SMALL, "--quiet"])
+def test_what_nobody_foresaw_shows_where_and_is_no_verdict(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, ZeroDivisionError("unforeseen"))
+    code, out, err = run(*SMALL, "--quiet")
+    assert (code, out) == (70, "")
+    assert "Traceback" in err
+    assert err.endswith("ZeroDivisionError: unforeseen\n")
 
 
 def test_debug_lets_an_error_through(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from jsonschema import Draft202012Validator
 
 import robustbench_fgsm as rf
@@ -103,7 +104,7 @@ def test_csv_and_markdown(run: Run, tmp_path: Path) -> None:
         (["--plot", "curve.jpg"], "plot must be a file that ends in .png, .svg or .pdf"),
         (["--plot", "."], "cannot be written, because . is a directory"),
         (["--eps", "4,4/255"], "at least one and all different"),
-        (["--eps", "1,2/255,3"], "mixes bare integers and fractions"),
+        (["--eps", "1,2/255,3"], "mixes fractions and other numbers"),
         (["--eps", "1,300/255"], "must lie in [0, 1]"),
         (["--find-asr", "50"], "find asr must be a share in [0, 1], got 50: did you mean 0.5?"),
         (["--targeted", "nxt"], "did you mean next?"),
@@ -119,3 +120,22 @@ def test_bad_settings_exit_2_with_one_line_and_make_no_directory(
     assert message in err
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("what", ["package", "device"])
+def test_another_version_or_device_is_another_run(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    document(run, "--out", str(tmp_path))
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    there = {"package": rf.__version__, "device": "cpu"}[what]
+    now = {"package": "99.0", "device": "meta"}[what]
+    if what == "package":
+        monkeypatch.setattr(rf, "__version__", now)
+    else:
+        monkeypatch.setattr(rf.TorchClassifier, "device", torch.device(now))
+        monkeypatch.setattr("robustbench_fgsm.measure.preflight.preflight", lambda *_, **__: [])  # nothing computes there
+    code, out, err = sweep(run, "--out", str(tmp_path))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f'with {what} "{there}" there, "{now}" now: choose another directory' in err
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before

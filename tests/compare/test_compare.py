@@ -34,7 +34,7 @@ def classifier() -> rf.TorchClassifier:
 class Rival:
     """A reference that does what it is told to."""
 
-    name, version, different_execution, norm_floor = "rival", "1", False, 0.0
+    name, version, different_execution, norm_floor, own_success = "rival", "1", False, 0.0, None
 
     def __init__(self, classifier: rf.TorchClassifier, change: object = None) -> None:
         self.classifier = classifier
@@ -109,6 +109,9 @@ def test_nan_differs(monkeypatch: pytest.MonkeyPatch, classifier: rf.TorchClassi
     found = compare_with(monkeypatch, Rival(classifier, broken), classifier, data)
     assert found.verdict == "disagree"
     assert found.references[0].agreement.max_abs_difference == math.inf
+    (reference,) = json.loads(json.dumps(found.to_dict(), allow_nan=False))["references"]
+    assert (reference["max_abs_difference"], reference["max_unexplained_difference"]) == (None, None)
+    assert reference["pixels_equal"] == 300 * 784 - 1
 
 
 def test_equal_images_predicted_differently_disagree(
@@ -211,6 +214,7 @@ class NotFinite(nn.Module):
         return torch.stack([total, (total - total.detach()).sqrt()], 1)
 
 
+@pytest.mark.filterwarnings("default:.*gradient that is not finite")  # said by the rival, which is our `fgsm`
 def test_a_gradient_that_is_not_finite_invalidates_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     classifier = rf.wrap(NotFinite(), 2)
     data = rf.ArrayDataset("two", torch.rand(3, 1, 2, 2), torch.tensor([0, 1, 0]), ("a", "b"))
@@ -230,6 +234,7 @@ def test_the_document_has_the_keys_of_the_contract(classifier: rf.TorchClassifie
     assert set(side.split()) <= document["ours"].keys()
     reference = (
         "name version verdict max_abs_difference pixels pixels_differing pixels_explained images_differing pixels_tied "
+        "pixels_equal max_ulps max_unexplained_difference discordant own_success images_subnormal "
         "predictions_agree robust_accuracy attack_success_rate confusion per_class seconds speedup reasons"
     )
     assert set(reference.split()) <= document["references"][0].keys()

@@ -111,6 +111,9 @@ def test_a_command_does_what_the_page_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copyfile(FOLDER / "smallcnn-fashion-mnist-standard.safetensors", "mine.safetensors")
+    shutil.copytree(ROOT / "examples/candidates", "examples/candidates")
+    rf.save_adversarial(rf.load_classifier("mlp300"), rf.load_data("fashion-mnist", limit=64), "made", format="npz")
+    shutil.copyfile("made/adversarial-00000.npz", "adv.npz")
     with pytest.raises(SystemExit) as done:
         main([*shown.arguments, *QUICK[shown.arguments[0]]])
     printed = capsys.readouterr()

@@ -67,8 +67,10 @@ def test_one_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.Monkey
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr("robustbench_fgsm.reference.version", missing)
-    with pytest.raises(rf.SettingError, match="pip install foolbox"):
+    with pytest.raises(rf.SettingError, match="reference foolbox must be installed, got none: pip install foolbox"):
         check_references(["foolbox"])
+    with pytest.raises(rf.SettingError, match="pip install --no-deps cleverhans"):
+        check_references(["cleverhans"])
 
 
 def test_names() -> None:

@@ -77,6 +77,28 @@ def test_comparisons(classifier: rf.TorchClassifier, limit: int) -> None:
         check("comparison", document)
 
 
+@pytest.mark.reference
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("discordant", {"ours_only": 1}),
+        ("own_success", {"definition": "prediction changed"}),
+        ("own_success", False),
+        ("max_ulps", 0.5),
+        ("pixels_equal", -1),
+        ("max_unexplained_difference", "0"),
+        *((key, ...) for key in ("discordant", "own_success", "max_ulps", "pixels_equal", "images_subnormal")),
+    ],
+)
+def test_a_reference_that_is_broken_is_found(classifier: rf.TorchClassifier, key: str, value: object) -> None:
+    document = rf.compare(classifier, rf.load_data("fashion-mnist", limit=3)).to_dict()
+    document["references"][0] |= {"own_success": None, "max_abs_difference": None}
+    check("comparison", document)
+    del document["references"][0][key]
+    with pytest.raises(ValidationError):
+        check("comparison", changed(document, f"references.0.{key}", value) if value is not ... else document)
+
+
 def places(document: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     """Paths of all keys, of lists only their first item's."""
     items = (

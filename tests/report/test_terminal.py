@@ -47,6 +47,7 @@ def with_large_counts(document: Document) -> Document:
         side["clean_confusion"] = side["confusion"] = [[1000] * 10] * 10
         for name in ("clean_accuracy", "robust_accuracy", "attack_success_rate"):
             side[name] = rate
+        side["seconds"] = {"attack": 1234.5, "job": 2345.6}
         for result in side["per_class"]:
             result["attack_success_rate"] = rate | {"n": 1000}
     return document
@@ -73,13 +74,89 @@ def test_the_rows_of_a_matrix_are_its_counts(document: Document) -> None:
     assert rows == matrix
 
 
+def crowded(document: Document) -> Document:
+    """Ours beside six references, of long names and versions, with pixels and times of a large data set."""
+    (art,) = document["references"]
+    own = {"definition": "prediction after it differs from the label, over all images", "rate": art["robust_accuracy"]}
+    document["references"] = [
+        art
+        | {"name": name, "version": version, "pixels": 10**10, "pixels_differing": 10**9, "max_ulps": 54321}
+        | {"predictions_agree": 10_000, "discordant": {"ours_only": 10_000, "theirs_only": 10_000}, "speedup": 123.456}
+        | {"own_success": own if name == "foolbox" else art["own_success"] if name == "art" else None}
+        for name, version in (
+            ("art", "1.20.1"),
+            ("foolbox", "3.3.4"),
+            ("torchattacks", "3.5.1"),
+            ("cleverhans", "4.0.0"),
+            ("adversarial-lib", "2026.10.1"),
+            ("another", "1"),
+        )
+    ]
+    return with_large_counts(document)
+
+
+def table_under(title: str, text: str) -> list[str]:
+    """The lines below a title and its rule, up to the first that is blank or a sentence."""
+    _, _, rest = text.partition(title)
+    lines = rest.splitlines()
+    rule = next(index for index, line in enumerate(lines) if line.startswith("──"))
+    ended = (
+        index for index, line in enumerate(lines) if index > rule and (not line.strip() or line.startswith("Own "))
+    )
+    return lines[rule + 1 : next(ended)]
+
+
+def test_many_references_fit_80_columns_whole(document: Document) -> None:
+    text = rendered(comparison(crowded(document)))
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "…" not in text
+    for line in table_under("Agreement with ours", text):
+        assert line.split()[2:] == ["1,000,000,000", "54,321", "10,000", "10,000", "10,000"]
+    rows = table_under("In per cent of 256 images", text)
+    assert [line.split()[0] for line in rows[::2]] == ["ours", *(side["name"] for side in document["references"])]
+    assert all(line.split()[-2:] == ["1234.50", "2345.60"] for line in rows[::2])
+    assert all(line.endswith(" 123.46x") for line in map(str.rstrip, rows[3::2]))
+    assert "x" not in rows[1]
+
+
+def test_agreement_in_counts(document: Document) -> None:
+    (art,) = document["references"]
+    art |= {"pixels_differing": 12, "max_ulps": 3, "predictions_agree": 250}
+    art["discordant"] = {"ours_only": 4, "theirs_only": 2}
+    text = rendered(comparison(document))
+    assert "Agreement with ours, on 200,704 pixels of 256 images" in text
+    (line,) = table_under("Agreement with ours", text)
+    assert line.split() == ["art", art["version"], "12", "3", "250", "4", "2"]
+
+
 def test_rates_stand_with_their_interval_and_their_n(document: Document) -> None:
+    text = rendered(comparison(document))
+    clean = document["ours"]["clean_accuracy"]
+    assert f"Clean accuracy {rate_text(clean)} %, n=256." in text
+    assert "In per cent of 256 images; attack success of those that can be fooled" in text
+    rows = table_under("In per cent of 256 images", text)
+    for row, below, side in zip(rows[::2], rows[1::2], (document["ours"], *document["references"]), strict=True):
+        success = side["attack_success_rate"]
+        rates = [side["robust_accuracy"], success]
+        own = [side["own_success"]["rate"]] if side.get("own_success") else []
+        values = [f"{100 * rate['value']:.1f}" for rate in rates + own]
+        assert row.split()[1:-2] == [*values[:2], str(success["n"]), *values[2:]]
+        intervals = [f"{100 * rate['low']:.1f}-{100 * rate['high']:.1f}" for rate in rates + own]
+        ratio = [f"{side['speedup']:.2f}x"] if "speedup" in side else []
+        assert below.split()[-len(intervals + ratio) :] == intervals + ratio
+
+
+def test_own_success_is_defined_with_its_n(document: Document) -> None:
     text = unwrapped(comparison(document))
-    clean, success = document["ours"]["clean_accuracy"], document["ours"]["attack_success_rate"]
-    assert f"clean accuracy {rate_text(clean)}, n=256" in text
-    assert f"attack success of the {success['n']} images that can be fooled" in text
-    for side in (document["ours"], *document["references"]):
-        assert f" {rate_text(side['robust_accuracy'])} {rate_text(side['attack_success_rate'])} " in text
+    assert "Own success: art: prediction changed, over all images (n=256)." in text
+    assert "torchattacks, cleverhans, adversarial-lib, another: none defined." in unwrapped(
+        comparison(crowded(document))
+    )
+
+
+def test_pixels_that_are_not_finite_are_said(document: Document) -> None:
+    document["references"][0] |= {"pixels_differing": 1, "max_abs_difference": None}
+    assert "1 of 200,704 pixels differ (some are not finite), 0 explained" in unwrapped(comparison(document))
 
 
 def test_model_data_and_attack_are_named(document: Document) -> None:
@@ -132,6 +209,55 @@ def test_warnings_and_invalid_reasons_are_said(document: Document) -> None:
     text = rendered(comparison(document))
     assert "Warning: saturation\n" in text
     assert "INVALID: no gradient was finite\n" in text
+
+
+def with_candidate(document: Document, **changes: Any) -> Document:
+    """The document with a candidate that is like its reference, but for the changes."""
+    like = copy.deepcopy(document["references"][0]) | {"name": "mine.py:fgsm", "version": "", "diagnosis": []}
+    return document | {"candidate": like | changes}
+
+
+def test_a_candidate_stands_beside_the_references(document: Document) -> None:
+    text = rendered(comparison(with_candidate(document)))
+    assert "Confusion after it (ours, art, mine.py:fgsm)" in text
+    assert len(re.findall(r"^candidate  ", text, re.MULTILINE)) == 2
+    assert "AGREE: ours and mine.py:fgsm: 0 of 200,704 pixels differ" in text
+
+
+def test_a_candidate_that_was_not_timed_or_could_not_be_compared(document: Document) -> None:
+    untimed = {"speedup": None, "seconds": {"attack": 0, "job": 0}}
+    text = rendered(comparison(with_candidate(document, **untimed)))
+    assert re.search(r"^candidate .* n/a +n/a *$", text, re.MULTILINE)
+    failed = with_candidate(document, pixels=0, verdict="disagree", reasons=["it raised"], **untimed)
+    text = unwrapped(comparison(failed))
+    assert "DISAGREE: ours and mine.py:fgsm: no images to compare. it raised" in text
+    assert "Confusion after it (ours, art): " in text
+
+
+def test_a_diagnosis_is_said_below_the_verdict(document: Document) -> None:
+    finding = {"cause": "wrong sign", "evidence": "12 pixels go down", "remedy": "Step along +sign."}
+    text = unwrapped(comparison(with_candidate(document, diagnosis=[finding])))
+    assert "wrong sign: 12 pixels go down. Step along +sign." in text
+
+
+def test_a_long_name_of_a_candidate_cuts_no_number(document: Document) -> None:
+    name = "an_attack_with_a_very_long_name.py:and_a_function_with_another"
+    for shown in (document, with_large_counts(document)):
+        text = rendered(
+            comparison(
+                with_candidate(
+                    shown,
+                    name=name,
+                    confusion=[[0] * 10] * 10,
+                    per_class=[
+                        result | {"attack_success_rate": result["attack_success_rate"] | {"value": 0.123}}
+                        for result in document["references"][0]["per_class"]
+                    ],
+                )
+            )
+        )
+        assert max(map(len, text.splitlines())) <= 80
+        assert "…" not in text
 
 
 def test_markup_in_names_stays_literal(document: Document) -> None:

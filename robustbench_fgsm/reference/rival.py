@@ -1,0 +1,102 @@
+"""A candidate in the place of a reference, so that it is compared as one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.errors import CandidateError, ModelError, SettingError
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.reference.adapters import STYLES
+from robustbench_fgsm.reference.batched import BatchedReference
+from robustbench_fgsm.reference.candidate import Candidate, brief
+from robustbench_fgsm.reference.saved import SavedImages
+from robustbench_fgsm.spec import AttackSpec
+
+
+@dataclass(frozen=True)
+class SavedReference:
+    """Saved images in the place of an attack; where and how they were made is not known."""
+
+    saved: SavedImages
+    classifier: Classifier
+    version: str = ""
+    norm_floor: float = 0.0
+    different_execution: bool = True
+    own_success: None = None
+
+    @property
+    def name(self) -> str:
+        """That of the file."""
+        return self.saved.name
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Outputs (N, K) of the classifier itself."""
+        parts = torch.split(x, 128)
+        return torch.cat([self.classifier.predict(part.to(self.classifier.device)).cpu() for part in parts])
+
+
+def prepare_candidate(
+    candidate: Candidate, classifier: Classifier, spec: AttackSpec, batch_size: int
+) -> BatchedReference:
+    """The candidate over its own copy of the classifier's network; predictions are those of a copy it never sees.
+
+    Its `fgsm` raises CandidateError where the candidate raises, or returns something else than images. Raises
+    SettingError for a targeted attack where it offers none, and ModelError for anything but a PyTorch network.
+    """
+    if not isinstance(classifier, TorchClassifier):
+        raise ModelError(f"a candidate needs a PyTorch network, got {type(classifier).__name__}: compare saved images")
+    if spec.target.targeted and not candidate.targets:
+        raise SettingError(
+            f"candidate {candidate.name} must take a parameter named targeted to be compared with --targeted "
+            f"{spec.target}, got none: add it, or compare untargeted"
+        )
+    network = classifier.copy_network().requires_grad_(True)  # as its author has it
+
+    def craft(images: Tensor, labels: Tensor, epsilon: float) -> Tensor:
+        network.eval()
+        try:
+            with torch.inference_mode(False), torch.enable_grad():
+                found = candidate.craft(network, images.clone(), labels.clone(), epsilon, targeted=spec.target.targeted)
+        except (Exception, SystemExit) as error:  # what a candidate raises is its answer
+            raise CandidateError(f"candidate {candidate.name} must return images, it raised {brief(error)}") from error
+        return check_images(candidate.name, found, images)
+
+    return BatchedReference(
+        candidate.name,
+        candidate.version,
+        classifier.copy_network(),
+        craft,
+        batch_size,
+        classifier.device,
+        different_execution=STYLES[candidate.style].different_execution,
+    )
+
+
+def check_images(name: str, found: object, clean: Tensor) -> Tensor:
+    """What a candidate returned for clean images, as a float32 tensor beside them.
+
+    Raises CandidateError for anything but a tensor or an array of their shape, floating point and finite.
+    """
+    if not isinstance(found, Tensor | np.ndarray):
+        shown = f"a tuple of {len(found)}" if isinstance(found, tuple) else type(found).__name__
+        raise CandidateError(f"candidate {name} must return a tensor or an array, got {shown}: return the images alone")
+    if tuple(found.shape) != tuple(clean.shape):
+        raise CandidateError(
+            f"candidate {name} must return images {tuple(clean.shape)} as it was given, got {tuple(found.shape)}"
+        )
+    floating = found.is_floating_point() if isinstance(found, Tensor) else found.dtype.kind == "f"
+    if not floating:
+        raise CandidateError(f"candidate {name} must return floating point in pixel space, got {found.dtype}")
+    if isinstance(found, np.ndarray):
+        found = torch.from_numpy(np.ascontiguousarray(found, dtype=np.float32))
+    images = found.detach().to(clean.device, torch.float32)
+    if not bool(images.isfinite().all()):
+        bad = int((~images.flatten(1).isfinite().all(1)).sum())
+        raise CandidateError(
+            f"candidate {name} must return finite images, got NaN or infinity in {bad} of {len(images)}"
+        )
+    return images

@@ -1,0 +1,60 @@
+"""The package that the page shows is whole: installed as it stands, it is found, compared, and agrees."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.reference import REFERENCES, install_command, list_references
+
+PAGE = (Path(__file__).parents[2] / "docs/reference/references.md").read_text(encoding="utf-8")
+
+
+def block(language: str) -> str:
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of the page's reference, its package installed as pip would."""
+    project = tomllib.loads(block("toml"))["project"]
+    ((name, module),) = project["entry-points"]["robustbench_fgsm.references"].items()
+    (tmp_path / f"{module}.py").write_text(block("python"))
+    folder = tmp_path / f"{module}-{project['version']}.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
+    (folder / "entry_points.txt").write_text(f"[robustbench_fgsm.references]\n{name} = {module}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, module, sys)  # so that what is imported in its place is forgotten afterwards
+    del sys.modules[module]
+    return str(name)
+
+
+@pytest.mark.parametrize("targeted", ["none", "next"])
+def test_the_example_agrees(
+    installed: str, targeted: str, classifier: rf.TorchClassifier, images: rf.ArrayDataset
+) -> None:
+    assert list_references()[-1].name == installed
+    (found,) = rf.compare(classifier, images, references=[installed], targeted=targeted).references
+    assert (found.name, found.version, found.verdict) == (installed, "1.0", "agree")
+    assert found.agreement.pixels_equal == found.agreement.pixels
+    assert found.own_success is not None
+    assert found.own_success.rate(found.side.tally) == found.side.tally.accuracy_drop
+
+
+def test_the_example_refuses_what_it_cannot_do(
+    installed: str, classifier: rf.TorchClassifier, images: rf.ArrayDataset
+) -> None:
+    with pytest.raises(rf.SettingError, match="plain is comparable under norm inf, got 2"):
+        rf.compare(classifier, images, 1.0, norm=2, references=[installed])
+
+
+def test_the_page_says_how_to_install_each() -> None:
+    for name in REFERENCES:
+        assert f"| `{name}` | {'comes with' if name == 'art' else f'`{install_command(name)}`'}" in PAGE

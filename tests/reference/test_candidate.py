@@ -1,0 +1,228 @@
+"""Candidates found by name, and every way in which that goes wrong told in one line."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.reference.candidate import as_candidate, brief
+from robustbench_fgsm.reference.rival import check_images, prepare_candidate
+from robustbench_fgsm.spec import AttackSpec, TargetRule
+
+GOOD = "def fgsm(model, x, y, epsilon):\n    return x\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "mine.py"
+
+
+def load(file: Path, text: str, path: str = "fgsm", style: str = "plain") -> rf.Candidate:
+    file.write_text(text)
+    return rf.load_candidate(f"{file}:{path}", style)
+
+
+def test_a_function_of_a_file(file: Path) -> None:
+    candidate = load(file, "__version__ = '1.2'\n" + GOOD)
+    assert (candidate.name, candidate.style, candidate.version) == ("mine.py:fgsm", "plain", "1.2")
+    assert not candidate.targets
+    assert len(candidate.sha256) == 64
+    x = torch.rand(2, 1, 2, 2)
+    assert candidate.craft(nn.Identity(), x, torch.tensor([0, 1]), 0.1) is x
+
+
+def test_a_dotted_path_and_a_parameter_named_targeted(file: Path) -> None:
+    text = "class A:\n    class B:\n        @staticmethod\n        def go(model, x, y, eps, targeted=False):\n"
+    candidate = load(file, text + "            return targeted\n", "A.B.go")
+    assert candidate.targets
+    assert candidate.craft(nn.Identity(), torch.rand(1), torch.tensor([0]), 0.1, targeted=True) is True
+    assert candidate.craft(nn.Identity(), torch.rand(1), torch.tensor([0]), 0.1) is False
+
+
+def test_a_function_of_a_module_in_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "attacks_of_mine").mkdir()
+    (tmp_path / "attacks_of_mine" / "__init__.py").write_text("__version__ = '3'\n")
+    (tmp_path / "attacks_of_mine" / "one.py").write_text(GOOD)
+    monkeypatch.chdir(tmp_path)
+    path = list(sys.path)
+    candidate = rf.load_candidate("attacks_of_mine.one:fgsm")
+    assert (candidate.name, candidate.version) == ("attacks_of_mine.one:fgsm", "3")
+    assert sys.path == path
+
+
+def test_neighbours_are_importable_while_it_loads_and_while_it_runs(file: Path) -> None:
+    (file.parent / "neighbour_of_mine.py").write_text("SHIFT = 1\n")
+    (file.parent / "later_neighbour_of_mine.py").write_text("SHIFT = 2\n")
+    path = list(sys.path)
+    candidate = load(
+        file,
+        "import sys\nfrom neighbour_of_mine import SHIFT\nsys.path.append('left behind')\n"
+        "def fgsm(model, x, y, epsilon):\n    import later_neighbour_of_mine as later\n    return x + SHIFT + later.SHIFT\n",
+    )
+    assert sys.path == path
+    assert candidate.craft(nn.Identity(), torch.zeros(1), torch.tensor([0]), 0.1) == torch.tensor([3.0])
+    assert sys.path == path
+
+
+def test_a_file_hides_no_module_of_the_same_name(tmp_path: Path) -> None:
+    candidate = load(tmp_path / "json.py", GOOD)
+    import json
+
+    assert candidate.name == "json.py:fgsm"
+    assert hasattr(json, "dumps")
+
+
+def test_dataclasses_work_in_a_file(file: Path) -> None:
+    text = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass A:\n    n: int = 1\n"
+    )
+    assert load(file, text + GOOD).name == "mine.py:fgsm"
+
+
+BROKEN = {
+    "no such function": (GOOD, "fgms", "did you mean fgsm?"),
+    "no such method": ("class A:\n    def go(self): ...\n", "A.gone", "of A in .*got 'gone': did you mean go?"),
+    "no function at all": ("x = 1\n", "fgsm", "it defines no function"),
+    "imported names are not proposed": ("from math import *\n" + GOOD, "sqr", "choose from fgsm"),
+    "not callable": ("fgsm = 3\n", "fgsm", "must be callable, got mine.py:fgsm, which is of type int"),
+    "an error": ("x = 1\ny = 1 / 0\n", "fgsm", r"got ZeroDivisionError: division by zero \(line 2 of mine.py\)"),
+    "an error without words": ("raise RuntimeError\n", "fgsm", r"got RuntimeError \(line 1"),
+    "a syntax error": ("def fgsm(:\n", "fgsm", "got SyntaxError: invalid syntax .*line 1"),
+    "an exit": ("import sys\nsys.exit(3)\n", "fgsm", "got SystemExit: 3"),
+    "a missing import": ("import no_such_thing\n", "fgsm", "got no module no_such_thing, which .*mine.py imports"),
+    "other arguments": ("def fgsm(x, y): ...\n", "fgsm", r"style plain calls .*got fgsm\(x, y\)"),
+}
+
+
+@pytest.mark.parametrize(("text", "path", "message"), BROKEN.values(), ids=BROKEN.keys())
+def test_what_is_broken_is_said_in_one_line(file: Path, text: str, path: str, message: str) -> None:
+    before = set(sys.modules)
+    with pytest.raises(rf.SettingError, match=message) as raised:
+        load(file, text, path)
+    assert "\n" not in str(raised.value)
+    if "must import" in str(raised.value):
+        assert not {name for name in set(sys.modules) - before if name.startswith("rfgsm_candidate")}
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("mine", "must look like file.py:fn"),
+        ("mine.py", "must look like file.py:fn"),
+        (":fgsm", "must look like file.py:fn"),
+        ("mine:", "must look like file.py:fn"),
+        ("no/such/file.py:fgsm", "which does not exist"),
+        ("no_such_package.one:fgsm", "there is no module no_such_package:"),
+        ("json.no_such_part:fgsm", "there is no module json.no_such_part:"),
+        ("json:dump_", "did you mean dump"),
+    ],
+)
+def test_a_spec_that_names_nothing(spec: str, message: str) -> None:
+    with pytest.raises(rf.SettingError, match=message):
+        rf.load_candidate(spec)
+
+
+def test_a_module_that_imports_what_is_missing_is_not_taken_for_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_of_mine.py").write_text("import no_such_thing.at_all\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(rf.SettingError, match="no module no_such_thing, which broken_of_mine imports"):
+        rf.load_candidate("broken_of_mine:fgsm")
+
+
+def test_an_unknown_style() -> None:
+    with pytest.raises(rf.SettingError, match="did you mean plain"):
+        rf.load_candidate("json:dumps", "plan")
+    with pytest.raises(rf.SettingError, match="did you mean plain"):
+        as_candidate(print, "plan")
+
+
+def test_an_object_without_a_signature_is_tried() -> None:
+    assert as_candidate(builtins.dict).name == "dict"
+
+
+def test_long_messages_are_cut() -> None:
+    assert len(brief(ValueError("x" * 999))) == 200
+    assert brief(ValueError("a\n b")) == "ValueError: a b"
+
+
+WRONG = {
+    "nothing": (lambda x: None, "a tensor or an array, got NoneType"),
+    "a tuple": (lambda x: (x, x), "got a tuple of 2"),
+    "another shape": (lambda x: x[:, 0], r"images \(3, 1, 2, 2\) as it was given, got \(3, 2, 2\)"),
+    "bytes": (lambda x: (x * 255).byte(), "floating point in pixel space, got torch.uint8"),
+    "integers": (lambda x: x.numpy().astype(int), "floating point in pixel space, got int64"),
+    "NaN": (lambda x: torch.where(x > x.flatten(1).median(1).values[:, None, None, None], torch.nan, x), "in 3 of 3"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG.keys())
+def test_results_that_are_no_images(change: object, message: str) -> None:
+    x = torch.rand(3, 1, 2, 2)
+    assert callable(change)
+    with pytest.raises(rf.CandidateError, match=message) as raised:
+        check_images("mine", change(x), x)
+    assert issubclass(rf.CandidateError, rf.InputError)
+    assert str(raised.value).startswith("candidate mine must return ")
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        torch.rand(2, 1, 2, 2, requires_grad=True).double(),
+        torch.rand(2, 1, 2, 2).half(),
+        np.random.default_rng(0).random((2, 1, 2, 2))[::-1],
+        np.random.default_rng(0).random((2, 1, 2, 2)).astype(">f4"),
+    ],
+)
+def test_results_become_plain_float32(found: Tensor) -> None:
+    images = check_images("mine", found, torch.rand(2, 1, 2, 2))
+    assert (images.dtype, images.requires_grad, images.shape) == (torch.float32, False, (2, 1, 2, 2))
+
+
+def test_a_candidate_works_on_copies_in_evaluation_mode(
+    classifier: rf.TorchClassifier, images: rf.ArrayDataset
+) -> None:
+    modes, sizes = [], []
+
+    def rude(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
+        modes.append(model.training)
+        sizes.append(len(x))
+        assert torch.is_grad_enabled()
+        assert all(parameter.requires_grad for parameter in model.parameters())
+        model.train()
+        with torch.no_grad():
+            next(model.parameters()).zero_()
+        y.zero_()
+        return x.zero_()
+
+    batch = next(images.batches(0, 10, 10))
+    reference = prepare_candidate(as_candidate(rude), classifier, AttackSpec(), 4)
+    x, y = batch.images.clone(), batch.labels.clone()
+    before = reference.predict(x)
+    with torch.no_grad():
+        assert not reference.fgsm(x, y, 0.1).any()
+    assert (modes, sizes) == ([False] * 3, [4, 4, 2])
+    assert torch.equal(x, batch.images)
+    assert torch.equal(y, batch.labels)
+    torch.testing.assert_close(reference.predict(x), before, rtol=0, atol=0)
+
+
+def test_only_a_pytorch_network_has_a_module_to_hand_over(classifier: rf.TorchClassifier) -> None:
+    class Other:
+        num_classes = 10
+
+    with pytest.raises(rf.ModelError, match="needs a PyTorch network, got Other"):
+        prepare_candidate(as_candidate(lambda model, x, y, epsilon: x), Other(), AttackSpec(), 4)  # type: ignore[arg-type]
+    with pytest.raises(rf.SettingError, match=r"a parameter named targeted .* --targeted next"):
+        prepare_candidate(
+            as_candidate(lambda model, x, y, epsilon: x), classifier, AttackSpec(target=TargetRule("shift", 1)), 4
+        )
