@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from robustbench_fgsm.attack.start import random_start
     from robustbench_fgsm.compare.compare import compare
     from robustbench_fgsm.compare.comparison import Comparison
-    from robustbench_fgsm.data.dataset import ArrayDataset, Batch, Dataset
+    from robustbench_fgsm.data.dataset import ArrayDataset, BadSample, Batch, Dataset
+    from robustbench_fgsm.data.images import ImageDataset
     from robustbench_fgsm.data.load import load_data
     from robustbench_fgsm.errors import (
         CandidateError,
@@ -41,10 +42,12 @@ if TYPE_CHECKING:
     from robustbench_fgsm.runs.adversarial import save_adversarial
     from robustbench_fgsm.runs.replay import AttackCheck, check_adversarial
     from robustbench_fgsm.runs.saved_attack import SavedAttack
+    from robustbench_fgsm.spec import Preprocessing
 
 _WHERE = {
     "ArrayDataset": "data.dataset",
     "AttackCheck": "runs.replay",
+    "BadSample": "data.dataset",
     "Batch": "data.dataset",
     "Candidate": "reference.candidate",
     "CandidateError": "errors",
@@ -53,11 +56,13 @@ _WHERE = {
     "DataError": "errors",
     "Dataset": "data.dataset",
     "Evaluation": "measure.evaluation",
+    "ImageDataset": "data.images",
     "IncompleteError": "errors",
     "InputError": "errors",
     "InvalidRunError": "errors",
     "Minimal": "attack.minimal",
     "ModelError": "errors",
+    "Preprocessing": "spec",
     "Rate": "measure.statistics",
     "ResourceError": "errors",
     "RfgsmError": "errors",
@@ -85,6 +90,7 @@ _WHERE = {
 __all__ = [
     "ArrayDataset",
     "AttackCheck",
+    "BadSample",
     "Batch",
     "Candidate",
     "CandidateError",
@@ -93,11 +99,13 @@ __all__ = [
     "DataError",
     "Dataset",
     "Evaluation",
+    "ImageDataset",
     "IncompleteError",
     "InputError",
     "InvalidRunError",
     "Minimal",
     "ModelError",
+    "Preprocessing",
     "Rate",
     "ResourceError",
     "RfgsmError",

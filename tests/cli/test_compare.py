@@ -220,7 +220,9 @@ def test_out_of_another_version_or_device_is_refused_and_left_alone(
         monkeypatch.setattr("robustbench_fgsm.reference.version", lambda name: "99.0")
     else:
         monkeypatch.setattr(rf.TorchClassifier, "device", torch.device("meta"))
-        monkeypatch.setattr("robustbench_fgsm.measure.preflight.preflight", lambda *_, **__: [])  # nothing computes there
+        monkeypatch.setattr(
+            "robustbench_fgsm.measure.preflight.preflight", lambda *_, **__: []
+        )  # nothing computes there
     code, out, err = compare(run, "--out", str(tmp_path), "--quiet")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert f"with {difference}: choose another directory" in err
