@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from robustbench_fgsm.measure.tally import Tally
     from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, wrap
     from robustbench_fgsm.models.load import load_classifier
+    from robustbench_fgsm.models.preprocessing import Preprocessing
     from robustbench_fgsm.reference.candidate import Candidate, load_candidate
     from robustbench_fgsm.runs.adversarial import save_adversarial
     from robustbench_fgsm.runs.replay import AttackCheck, check_adversarial
     from robustbench_fgsm.runs.saved_attack import SavedAttack
-    from robustbench_fgsm.spec import Preprocessing
 
 _WHERE = {
     "ArrayDataset": "data.dataset",
@@ -62,7 +62,7 @@ _WHERE = {
     "InvalidRunError": "errors",
     "Minimal": "attack.minimal",
     "ModelError": "errors",
-    "Preprocessing": "spec",
+    "Preprocessing": "models.preprocessing",
     "Rate": "measure.statistics",
     "ResourceError": "errors",
     "RfgsmError": "errors",

@@ -149,36 +149,3 @@ class AttackSpec:
             "start": RANDOM_START if self.restarts else "clean",
             "stable": self.stable,
         }
-
-
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How an image of any size becomes one that a network takes: resized, then its centre cut out.
-
-    resize: pixels of the shorter side, or (height, width). crop: pixels of a square, or (height, width). Either is left
-    out where it is None. Normalisation is no part of it: that is the classifier's first layer.
-    Raises SettingError for sizes that are not positive and an interpolation that Pillow does not have.
-    """
-
-    resize: int | tuple[int, int] | None = None
-    crop: int | tuple[int, int] | None = None
-    interpolation: str = "bilinear"
-
-    def __post_init__(self) -> None:
-        for name, size in (("resize", self.resize), ("crop", self.crop)):
-            sides = (size,) if isinstance(size, int) else size or ()
-            if any(side < 1 for side in sides):
-                raise SettingError(f"{name} must be a positive number of pixels, got {size}: try 224")
-        if self.interpolation not in INTERPOLATIONS:
-            remedy = did_you_mean(self.interpolation, INTERPOLATIONS)
-            raise SettingError(
-                f"interpolation must be one of {', '.join(INTERPOLATIONS)}, got {self.interpolation!r}: {remedy}"
-            )
-
-    @classmethod
-    def square(cls, size: int) -> Preprocessing:
-        """The shorter side to so many pixels, and the square in the middle."""
-        return cls(size, size)

@@ -71,9 +71,7 @@ def laid_open(command: Callable[..., int]) -> Callable[..., int]:
         bundles[parameter.name] = kind
         hints = get_type_hints(kind, include_extras=True)
         parameters += [
-            inspect.Parameter(
-                field.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=field.default, annotation=hints[field.name]
-            )
+            inspect.Parameter(field.name, parameter.kind, default=field.default, annotation=hints[field.name])
             for field in fields(kind)
         ]
 

@@ -16,7 +16,6 @@ def evaluate_command(
     weights: options.Weights = "auto",
     data: options.Data = None,
     limit: options.Limit = None,
-    choice: DataChoice = DataChoice(),
     eps: options.Eps = "8/255",
     norm: options.Norm = "inf",
     targeted: options.Targeted = "none",
@@ -26,6 +25,7 @@ def evaluate_command(
     batch_size: options.BatchSize = "auto",
     device: options.Device = "auto",
     seed: options.Seed = 0,
+    choice: DataChoice = DataChoice(),
     min_robust_accuracy: Annotated[
         float | None,
         typer.Option("--min-robust-accuracy", help="Exit 1 below this share, such as 0.4.", show_default=False),

@@ -17,7 +17,6 @@ def sweep_command(
     weights: options.Weights = "auto",
     data: options.Data = None,
     limit: options.Limit = None,
-    choice: DataChoice = DataChoice(),
     eps: Annotated[
         str, typer.Option("--eps", help="Budgets in pixel space: 1,2,4/255 or 0.01,0.02.")
     ] = "1,2,4,8,16/255",
@@ -37,6 +36,7 @@ def sweep_command(
     batch_size: options.BatchSize = "auto",
     device: options.Device = "auto",
     seed: options.Seed = 0,
+    choice: DataChoice = DataChoice(),
     find_asr: Annotated[
         float | None,
         typer.Option(

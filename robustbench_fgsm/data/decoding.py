@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
-from robustbench_fgsm.spec import Preprocessing
+from robustbench_fgsm.models.preprocessing import Preprocessing
 
 Pixels = NDArray[Any]
 
@@ -104,16 +104,10 @@ def prepare(image: Image.Image, preprocessing: Preprocessing | None) -> Pixels:
 
 def resized(image: Any, preprocessing: Preprocessing) -> Any:
     """A Pillow image or a tensor (C, H, W), by torchvision's own functions."""
-    interpolation = InterpolationMode(preprocessing.interpolation)
-    for size, change in ((preprocessing.resize, "resize"), (preprocessing.crop, "crop")):
-        if size is None:
-            continue
-        sides = [size] if isinstance(size, int) else list(size)
-        if change == "resize":
-            image = transforms.resize(image, sides, interpolation, antialias=True)
-        else:
-            image = transforms.center_crop(image, sides)
-    return image
+    if preprocessing.resize is not None:
+        mode = InterpolationMode(preprocessing.interpolation)
+        image = transforms.resize(image, list(preprocessing.resize), mode, antialias=preprocessing.antialias)
+    return image if preprocessing.crop is None else transforms.center_crop(image, list(preprocessing.crop))
 
 
 def to_pixels(image: Any, preprocessing: Preprocessing | None) -> Pixels:

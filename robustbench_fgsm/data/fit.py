@@ -7,7 +7,7 @@ from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.spec import Preprocessing
+from robustbench_fgsm.models.preprocessing import Preprocessing
 
 
 def fit_to(data: Dataset, classifier: Classifier) -> Dataset:
@@ -15,7 +15,7 @@ def fit_to(data: Dataset, classifier: Classifier) -> Dataset:
 
     Doing it twice is doing it once. Data sets of others are left alone.
     """
-    preprocessing = getattr(classifier, "preprocessing", None)  # which classifiers need not have
+    preprocessing = getattr(classifier.info, "preprocessing", None)  # which not every source tells
     return _fitted(data, preprocessing, classifier.num_classes, classifier.classes)
 
 

@@ -17,7 +17,7 @@ from robustbench_fgsm.data.dataset import BadSample, Batch
 from robustbench_fgsm.data.decoding import Pixels, UnreadableError, decode, is_grey, to_pixels
 from robustbench_fgsm.data.streaming import ordered
 from robustbench_fgsm.errors import DataError, RfgsmError
-from robustbench_fgsm.spec import Preprocessing
+from robustbench_fgsm.models.preprocessing import Preprocessing
 
 PROBED = 32
 """Images, spread evenly, that are opened to learn whether a data set is grey."""

@@ -11,7 +11,7 @@ from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.registry import DEFAULT_ROOT, DataOptions, find_source
 from robustbench_fgsm.data.subset import Subset, first, sample
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.spec import Preprocessing
+from robustbench_fgsm.models.preprocessing import Preprocessing
 
 
 def load_data(

@@ -20,7 +20,7 @@ from torchvision.transforms._presets import ImageClassification
 
 from robustbench_fgsm.data.decoding import MAX_PIXELS, UnreadableError, decode, is_grey, to_pixels
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.spec import Preprocessing
+from robustbench_fgsm.models.preprocessing import Preprocessing
 
 Encode = Callable[..., bytes]
 
@@ -136,18 +136,18 @@ def test_resizing_is_that_of_torchvisions_presets(
     mode = functional.InterpolationMode(interpolation)
     preset = ImageClassification(crop_size=crop, resize_size=resize, mean=(0, 0, 0), std=(1, 1, 1), interpolation=mode)
     expected = preset(picture(3, size=(70, 50)))
-    pixels = decode(encode(3, size=(70, 50)), 3, Preprocessing(resize, crop, interpolation))
+    pixels = decode(encode(3, size=(70, 50)), 3, Preprocessing((resize,), (crop, crop), interpolation))
     assert torch.equal(torch.from_numpy(pixels).float() / 255, expected)
 
 
 def test_settings_of_preprocessing_are_checked() -> None:
-    assert Preprocessing.square(8) == Preprocessing(8, 8)
-    with pytest.raises(SettingError, match="resize must be a positive number of pixels, got 0"):
-        Preprocessing(resize=0)
-    with pytest.raises(SettingError, match=r"crop must be a positive number of pixels, got \(3, -1\)"):
+    assert Preprocessing.square(8) == Preprocessing((8,), (8, 8))
+    with pytest.raises(SettingError, match=r"resize must be positive numbers of pixels, got \(0,\)"):
+        Preprocessing(resize=(0,))
+    with pytest.raises(SettingError, match=r"crop must be positive numbers of pixels, got \(3, -1\)"):
         Preprocessing(crop=(3, -1))
     with pytest.raises(SettingError, match="did you mean bilinear"):
-        Preprocessing(8, interpolation="bilinea")
+        Preprocessing((8,), interpolation="bilinea")
 
 
 def test_what_torch_data_sets_give() -> None:

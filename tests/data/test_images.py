@@ -15,7 +15,7 @@ from robustbench_fgsm.data.dataset import probe
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.streaming import ordered, worthwhile
 from robustbench_fgsm.errors import DataError, IncompleteError
-from robustbench_fgsm.spec import Preprocessing
+from robustbench_fgsm.models.preprocessing import Preprocessing
 
 Folder = Callable[..., Path]
 
