@@ -51,9 +51,10 @@ class DataChoice:
         bool, typer.Option("--stratified", help="Draw as many of each class as its share comes to.")
     ] = False
     workers: Annotated[
-        int | None, typer.Option("--workers", help="Processes that decode images.", show_default="as many as help")
+        int | None,
+        typer.Option("--workers", min=0, help="Processes that decode images.", show_default="as many as help"),
     ] = None
-    max_bad: Annotated[int, typer.Option("--max-bad", help="Exit 1 with more unreadable images than that.")] = 0
+    max_bad: Annotated[int, typer.Option("--max-bad", min=0, help="Exit 1 with more unreadable images than that.")] = 0
     strict: Annotated[bool, typer.Option("--strict", help="Exit 2 for what the checks before the attack warn of.")] = (
         False
     )

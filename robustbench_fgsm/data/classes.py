@@ -6,13 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
+from robustbench_fgsm.data.dataset import MOST_CLASSES, ArrayDataset, Dataset
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.errors import DataError, did_you_mean
 
 
 def numbers(count: int) -> tuple[str, ...]:
-    """Names of classes that have none: their labels."""
+    """Names of classes that have none: their labels. Raises DataError for more classes than anybody has."""
+    if count > MOST_CLASSES:
+        raise DataError(f"labels must be below {MOST_CLASSES:,}, got {count - 1}: take class indices from 0")
     return tuple(map(str, range(count)))
 
 

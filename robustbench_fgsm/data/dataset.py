@@ -14,6 +14,9 @@ from torch import Tensor
 
 from robustbench_fgsm.errors import DataError, SettingError
 
+MOST_CLASSES = 1_000_000
+"""Labels from here on are no class indices."""
+
 
 @dataclass(frozen=True)
 class BadSample:
@@ -154,6 +157,11 @@ def readable(data: Dataset, start: int, stop: int, size: int, bad: list[BadSampl
         bad += batch.bad
         if len(batch):
             yield batch
+
+
+def printable(name: str) -> str:
+    """A file's name as text that any terminal and file takes: bytes that are no UTF-8 are written out."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def probe(data: Dataset, size: int) -> Batch:

@@ -106,7 +106,8 @@ def resized(image: Any, preprocessing: Preprocessing) -> Any:
     """A Pillow image or a tensor (C, H, W), by torchvision's own functions."""
     if preprocessing.resize is not None:
         mode = InterpolationMode(preprocessing.interpolation)
-        image = transforms.resize(image, list(preprocessing.resize), mode, antialias=preprocessing.antialias)
+        smooth = preprocessing.antialias or isinstance(image, Image.Image)  # Pillow cannot but smooth
+        image = transforms.resize(image, list(preprocessing.resize), mode, antialias=smooth)
     return image if preprocessing.crop is None else transforms.center_crop(image, list(preprocessing.crop))
 
 

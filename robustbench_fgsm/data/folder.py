@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from robustbench_fgsm.data.classes import is_number
-from robustbench_fgsm.data.dataset import Dataset
+from robustbench_fgsm.data.dataset import Dataset, printable
 from robustbench_fgsm.data.files_source import FilesSource
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.registry import DataOptions, Source
@@ -42,7 +42,9 @@ def open_folder(place: Path, classes: list[str], options: DataOptions) -> ImageD
     if not found:
         raise DataError(f"folder must hold images ({', '.join(sorted(IMAGES))}), got none in {place}: check the path")
     paths, labels = zip(*found, strict=True)
-    return ImageDataset(f"folder:{place}", FilesSource(place, paths, labels), tuple(classes), workers=options.workers)
+    return ImageDataset(
+        f"folder:{place}", FilesSource(place, paths, labels), tuple(map(printable, classes)), workers=options.workers
+    )
 
 
 def class_directories(place: Path) -> list[str]:

@@ -32,13 +32,15 @@ class TableSource:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over label and size, or path, of every image, not over what is in them."""
-        digest = hashlib.sha256()
-        for start in range(0, len(self), 1024):
-            rows = self._table[start : start + 1024]
-            for image, label in zip(rows[self._image], rows[self._label], strict=True):
-                size = len(image["bytes"]) if image and image["bytes"] else Path((image or {}).get("path") or "").name
-                digest.update(f"{size}\0{label}\n".encode())
+        """SHA-256 over label, size and file name of every image, not over what is in them; no image is read."""
+        import pyarrow.compute as arrow
+
+        digest = hashlib.sha256(repr(list(self.labels())).encode())
+        for chunk in self._table.data.column(self._image).chunks:
+            sizes = arrow.binary_length(arrow.struct_field(chunk, "bytes")).to_pylist()
+            names = [Path(path or "").name for path in arrow.struct_field(chunk, "path").to_pylist()]
+            for size, name in zip(sizes, names, strict=True):
+                digest.update(f"{size}\0{name}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()
 
     def read(self, index: int) -> tuple[bytes, int]:
@@ -75,7 +77,8 @@ def load_table(name: str, options: DataOptions) -> ImageDataset:
     if len(images) != 1 or len(labels) != 1:
         raise DataError(f"{name} must have one column of images and one of labels, got {', '.join(table.features)}")
     kind = table.features[labels[0]]
-    source = TableSource(table.cast_column(images[0], Image(decode=False)), images[0], labels[0], name)
+    bare = table.select_columns([images[0], labels[0]]).cast_column(images[0], Image(decode=False))
+    source = TableSource(bare, images[0], labels[0], name)
     classes = tuple(kind.names) if isinstance(kind, ClassLabel) else numbers(max(source.labels(), default=-1) + 1)
     return ImageDataset(f"hf-data:{name}", source, classes, workers=options.workers)
 

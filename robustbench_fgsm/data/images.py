@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.data.dataset import BadSample, Batch
+from robustbench_fgsm.data.dataset import MOST_CLASSES, BadSample, Batch, printable
 from robustbench_fgsm.data.decoding import Pixels, UnreadableError, decode, is_grey, to_pixels
 from robustbench_fgsm.data.streaming import ordered
 from robustbench_fgsm.errors import DataError, RfgsmError
@@ -74,7 +74,7 @@ class Decoder:
             try:
                 pixels, label = self._sample(index)
             except (UnreadableError, OSError) as error:
-                bad.append(BadSample(self.source.path(index), reason(error)))
+                bad.append(BadSample(printable(self.source.path(index)), reason(error)))
                 continue
             images.append(pixels)
             labels.append(label)
@@ -85,8 +85,8 @@ class Decoder:
 
     def _sample(self, index: int) -> tuple[Pixels, int]:
         image, label = self.source.read(index)
-        if label < 0 or (self.num_classes is not None and label >= self.num_classes):
-            raise UnreadableError(f"label {label} is none of the {self.num_classes} classes")
+        if not 0 <= label < (self.num_classes or MOST_CLASSES):
+            raise UnreadableError(f"label {label} is none of the {self.num_classes or MOST_CLASSES:,} classes")
         if isinstance(image, bytes):
             return decode(image, self.channels, self.preprocessing), label
         return to_pixels(image, self.preprocessing), label
@@ -141,9 +141,12 @@ class ImageDataset:
 
     @property
     def labels(self) -> Tensor:
-        """Label of each image, int64 (N,)."""
+        """Label of each image, int64 (N,); below 0 where it has none."""
         labels = torch.as_tensor(np.asarray(self._source.labels(), dtype=np.int64))
-        return labels if self._table is None else torch.tensor(self._table, dtype=torch.int64)[labels]
+        if self._table is None:
+            return labels
+        known = (labels >= 0) & (labels < len(self._table))
+        return torch.where(known, torch.tensor(self._table, dtype=torch.int64)[labels.where(known, 0)], -1)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -15,7 +15,7 @@ NOTICEABLE = 0.01
 def invalid_reasons(tally: Tally, bad: Sequence[BadSample] = (), max_bad: int = 0) -> list[str]:
     """Why the numbers must not be used; none where they may. bad: samples that are not in them, max_bad: and may be."""
     found = []
-    if len(bad) > max_bad:
+    if len(bad) > max(max_bad, 0):
         found.append(f"{_bad_text(bad)}, which is more than the {max_bad:,} allowed: mend them, or raise --max-bad")
     if tally.nonfinite_gradient:
         found.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +91,17 @@ def test_a_class_map_gives_labels_in_the_models_order(folder: Folder, tmp_path: 
     data = rf.load_data(f"folder:{folder()}", class_map=tmp_path / "map.json")
     assert data.classes == ("dog", "cow", "cat")
     assert next(data.batches(0, 6, 6)).labels.tolist() == [2, 2, 2, 0, 0, 0]
+
+
+def test_names_that_are_no_text_can_be_printed(folder: Folder) -> None:
+    place = os.fsencode(folder())
+    os.mkdir(place + b"/\xff")  # noqa: PTH102
+    Path(os.fsdecode(place + b"/\xff/\xfe.png")).write_bytes(b"")
+    data = rf.load_data(f"folder:{os.fsdecode(place)}")
+    (batch,) = data.batches(0, 100, 100)
+    assert data.classes == ("cat", "dog", "\\udcff")
+    assert batch.bad[0].path.endswith("\\udcff/\\udcfe.png")
+    assert batch.bad[0].path.encode()
 
 
 def test_a_file_that_is_gone_is_bad(folder: Folder) -> None:

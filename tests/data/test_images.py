@@ -185,6 +185,11 @@ def test_other_labels(folder: Folder) -> None:
     assert turned.fingerprint != data.fingerprint
 
 
+def test_labels_of_another_order_where_some_have_none() -> None:
+    turned = made([b""] * 4, [0, 1, -1, 5]).relabelled((1, 0), ("odd", "even"))
+    assert turned.labels.tolist() == [1, 0, -1, -1]
+
+
 def test_a_set_in_which_nothing_can_be_read() -> None:
     with pytest.raises(DataError, match=r"got 3 bad ones, first memory/0: the file is empty"):
         probe(made([b""] * 3), 2)

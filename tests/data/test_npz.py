@@ -134,6 +134,7 @@ def test_a_pickle_inside_is_not_opened(tmp_path: Path, monkeypatch: pytest.Monke
         ({"images": IMAGES, "labels": LABELS.astype(np.float32)}, "must have integer labels, got float32"),
         ({"images": IMAGES, "labels": np.eye(6, dtype=np.int64)}, "take the argmax of one-hot"),
         ({"images": IMAGES, "labels": LABELS - 1}, "must have labels from 0, got -1"),
+        ({"images": IMAGES, "labels": LABELS + 2**60}, "labels must be below 1,000,000, got 1152921504606846978"),
         ({"images": IMAGES[:5], "labels": LABELS}, r"got \(5, 3, 8, 9\) and \(6,\)"),
         ({"images": IMAGES[0, 0], "labels": LABELS}, "3 or 4 axes"),
         ({"images": IMAGES, "labels": LABELS, "classes": np.arange(3)}, "classes of .* must be names"),
