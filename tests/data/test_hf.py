@@ -32,6 +32,14 @@ def test_a_saved_table(tmp_path: Path, encode: Encode, workers: int) -> None:
     assert batches[0].images.shape == (3, 3, 10, 12)
 
 
+def test_the_fingerprint_tells_tables_apart(tmp_path: Path, encode: Encode) -> None:
+    prints = []
+    for name, n in (("one", 6), ("again", 6), ("other", 5)):
+        table(encode, n).save_to_disk(str(tmp_path / name))
+        prints.append(rf.load_data(f"hf-data:{tmp_path / name}").fingerprint)
+    assert prints[0] == prints[1] != prints[2]
+
+
 def test_splits(tmp_path: Path, encode: Encode) -> None:
     parts = {"train": table(encode, 4), "test": table(encode, 3)}
     datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "pets"))
