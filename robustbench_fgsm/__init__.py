@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from robustbench_fgsm.attack.start import random_start
     from robustbench_fgsm.compare.compare import compare
     from robustbench_fgsm.compare.comparison import Comparison
+    from robustbench_fgsm.compare.verification import Verification, verify
     from robustbench_fgsm.data.dataset import ArrayDataset, BadSample, Batch, Dataset
     from robustbench_fgsm.data.images import ImageDataset
     from robustbench_fgsm.data.load import load_data
@@ -72,6 +73,7 @@ _WHERE = {
     "Tally": "measure.tally",
     "TorchClassifier": "models.classifier",
     "UnsafeError": "errors",
+    "Verification": "compare.verification",
     "check_adversarial": "runs.replay",
     "compare": "compare.compare",
     "evaluate": "measure.sweep",
@@ -84,6 +86,7 @@ _WHERE = {
     "random_start": "attack.start",
     "save_adversarial": "runs.adversarial",
     "sweep": "measure.sweep",
+    "verify": "compare.verification",
     "wrap": "models.classifier",
 }
 
@@ -115,6 +118,7 @@ __all__ = [
     "Tally",
     "TorchClassifier",
     "UnsafeError",
+    "Verification",
     "__version__",
     "check_adversarial",
     "compare",
@@ -128,6 +132,7 @@ __all__ = [
     "random_start",
     "save_adversarial",
     "sweep",
+    "verify",
     "wrap",
 ]
 

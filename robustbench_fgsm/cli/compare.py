@@ -29,13 +29,7 @@ def compare_command(
             show_default=False,
         ),
     ] = None,
-    style: Annotated[
-        str,
-        typer.Option(
-            "--style",
-            help="How it is written: plain, torchattacks, art, foolbox, tutorial, nhwc or normalised.",
-        ),
-    ] = "plain",
+    style: options.Style = "plain",
     batch_size: options.BatchSize = "auto",
     device: options.Device = "auto",
     seed: options.Seed = 0,

@@ -59,6 +59,10 @@ Csv = Annotated[
         show_default=False,
     ),
 ]
+Style = Annotated[
+    str,
+    typer.Option("--style", help="How it is written: plain, torchattacks, art, foolbox, tutorial, nhwc or normalised."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes on standard error.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

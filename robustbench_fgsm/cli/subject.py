@@ -18,7 +18,7 @@ def load_subject(
     data: str | None,
     limit: int | None,
     device: str,
-    choice: DataChoice,
+    choice: DataChoice = DataChoice(),
     *,
     seed: int = 0,
     quiet: bool,

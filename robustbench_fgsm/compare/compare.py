@@ -11,6 +11,7 @@ import torch
 from robustbench_fgsm.attack.gradient import predicted
 from robustbench_fgsm.compare.comparison import Comparison, Finding, Seconds, Side
 from robustbench_fgsm.compare.meeting import Meeting, Piece
+from robustbench_fgsm.compare.own import diagnose
 from robustbench_fgsm.data.dataset import BadSample, Dataset, describe, readable
 from robustbench_fgsm.data.fit import fit_to
 from robustbench_fgsm.errors import SettingError
@@ -29,9 +30,6 @@ from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse
 
 PIECE = 1024
 """Images that a reference is given at a time, so that memory does not grow with the data set."""
-
-Diagnose = Callable[[Classifier, Dataset, AttackSpec, Candidate | SavedImages], Sequence[Finding]]
-"""Says why a candidate disagrees, given the classifier, the data and the attack it was compared with."""
 
 
 def compare(
@@ -103,9 +101,8 @@ def compare_spec(
     max_bad: int = 0,
     strict: bool = False,
     progress: Progress | None = None,
-    diagnose: Diagnose | None = None,
 ) -> Comparison:
-    """The same for what is parsed and loaded already. diagnose: asked about a candidate that disagrees."""
+    """The same for what is parsed and loaded already."""
     began = time.perf_counter()
     check_single(spec)
     check_opposition(references, candidate)
@@ -129,7 +126,7 @@ def compare_spec(
             progress(stop, len(data))
     result = None if own is None else own.result()
     diagnosis: Sequence[Finding] = ()
-    if diagnose is not None and candidate is not None and result is not None and result.reasons:
+    if candidate is not None and result is not None and result.reasons:
         diagnosis = diagnose(classifier, data, spec, candidate)
     return Comparison(
         model=classifier.info,

@@ -122,11 +122,19 @@ def finite(difference: float) -> float | None:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong with a candidate: what it is, the numbers that say so, and what to change."""
+    """Something wrong with a candidate: what it is, the numbers that say so, and what to change.
+
+    also: other causes that would look the same on all that was seen.
+    """
 
     cause: str
     evidence: str
     remedy: str
+    also: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The finding as JSON knows it."""
+        return asdict(self) | {"also": list(self.also)}
 
 
 @dataclass(frozen=True)
@@ -215,5 +223,5 @@ class Comparison:
     def _candidate(self) -> dict[str, Any] | None:
         if self.candidate is None:
             return None
-        diagnosis = [asdict(finding) for finding in self.diagnosis]
+        diagnosis = [finding.to_dict() for finding in self.diagnosis]
         return self.candidate.to_dict(self.classes, self.ours.seconds) | {"diagnosis": diagnosis}

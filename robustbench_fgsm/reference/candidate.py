@@ -37,6 +37,11 @@ class Candidate:
     sha256: str = ""
     folder: str = ""
 
+    def to_dict(self) -> dict[str, str | bool]:
+        """The candidate as JSON knows it."""
+        known = ("name", "style", "targets", "version", "sha256")
+        return {key: getattr(self, key) for key in known}
+
     def craft(self, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, *, targeted: bool = False) -> object:
         """What the user's attack returns, in (N, C, H, W) and pixel space where it is a batch of images.
 

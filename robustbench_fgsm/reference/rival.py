@@ -76,10 +76,10 @@ def prepare_candidate(
     )
 
 
-def check_images(name: str, found: object, clean: Tensor) -> Tensor:
+def check_images(name: str, found: object, clean: Tensor, *, finite: bool = True) -> Tensor:
     """What a candidate returned for clean images, as a float32 tensor beside them.
 
-    Raises CandidateError for anything but a tensor or an array of their shape, floating point and finite.
+    Raises CandidateError for anything but a tensor or an array of their shape, floating point and, where asked, finite.
     """
     if not isinstance(found, Tensor | np.ndarray):
         shown = f"a tuple of {len(found)}" if isinstance(found, tuple) else type(found).__name__
@@ -94,7 +94,7 @@ def check_images(name: str, found: object, clean: Tensor) -> Tensor:
     if isinstance(found, np.ndarray):
         found = torch.from_numpy(np.ascontiguousarray(found, dtype=np.float32))
     images = found.detach().to(clean.device, torch.float32)
-    if not bool(images.isfinite().all()):
+    if finite and not bool(images.isfinite().all()):
         bad = int((~images.flatten(1).isfinite().all(1)).sum())
         raise CandidateError(
             f"candidate {name} must return finite images, got NaN or infinity in {bad} of {len(images)}"

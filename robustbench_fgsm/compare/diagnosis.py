@@ -1,0 +1,164 @@
+"""What is wrong with images that are not right: the known mistake, or the pair of them, that gives the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.compare.comparison import Finding
+from robustbench_fgsm.compare.explanation import TOLERANCE
+from robustbench_fgsm.compare.judging import RIGHT, Judgement
+from robustbench_fgsm.compare.mistakes import BY_ID, MISTAKES, Mistake, recipes
+from robustbench_fgsm.compare.recipe import Kitchen, Recipe
+from robustbench_fgsm.compare.scene import Scene
+
+LEAST = 0.98
+"""Share of the wrong pixels that a mistake must explain to be named."""
+
+FEW = 2
+"""Pixels of one call that rounding may decide."""
+
+EQUAL = 1e-3
+"""Mistakes whose shares are this close together are not told apart."""
+
+SHOWN = 3
+"""Pixels of an unknown disagreement that are printed."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One call, what came back (N, C, H, W), and what was right."""
+
+    scene: Scene
+    images: Tensor
+    judgement: Judgement
+
+    @property
+    def largest_error(self) -> float:
+        """How far a wrong pixel is from where it should be, at most."""
+        return float((self.images - self.judgement.expected)[self.judgement.wrong].abs().max())
+
+    def explained(self, crafted: Tensor) -> tuple[int, int]:
+        """Pixels that the crafted images have in common with those that came back, of all that are wrong in either."""
+        expected, decided = self.judgement.expected, self.judgement.decided
+        wrong = decided & (_apart(self.images, expected) | _apart(crafted, expected))
+        return int((wrong & ~_apart(self.images, crafted)).sum()), int(wrong.sum())
+
+
+def _apart(one: Tensor, other: Tensor) -> Tensor:
+    return ~((one - other).abs() <= TOLERANCE * (1 + other.abs()))
+
+
+@dataclass(frozen=True)
+class Match:
+    """Mistakes that together give the images, and the share of the wrong pixels that they explain."""
+
+    ids: tuple[str, ...]
+    share: float
+
+
+def matches(kitchen: Kitchen, trials: Sequence[Trial]) -> list[Match]:
+    """Single mistakes, or else pairs of them, that explain every call, the best first; none where nothing does.
+
+    Of each mistake only its best variant is given, and all that are as good as the best one.
+    """
+    wrong = [trial for trial in trials if bool(trial.judgement.wrong.any())]
+    in_order = [*wrong, *(trial for trial in trials if trial not in wrong)]  # what is wrong tells most
+    num_classes = _num_classes(trials[0])
+    singles = (((mistake.id,), recipe) for mistake in MISTAKES for recipe in recipes(mistake, num_classes))
+    return _explaining(kitchen, in_order, singles) or _explaining(kitchen, in_order, _pairs(num_classes))
+
+
+def _num_classes(trial: Trial) -> int:
+    with torch.no_grad():
+        return int(trial.scene.model(trial.scene.x[:1]).shape[1])
+
+
+def _explaining(
+    kitchen: Kitchen, trials: Sequence[Trial], candidates: Iterable[tuple[tuple[str, ...], Recipe]]
+) -> list[Match]:
+    best: dict[tuple[str, ...], Match] = {}
+    for ids, recipe in candidates:
+        share = explained_share(kitchen, trials, recipe, at_least=LEAST)
+        if share >= LEAST and (ids not in best or share > best[ids].share):
+            best[ids] = Match(ids, share)
+    found = sorted(best.values(), key=lambda match: -match.share)
+    return [match for match in found if match.share >= found[0].share - EQUAL]
+
+
+def explained_share(kitchen: Kitchen, trials: Sequence[Trial], recipe: Recipe, *, at_least: float = 0.0) -> float:
+    """Share of the wrong pixels of all calls that a recipe explains; 0 as soon as one call shows less than `at_least`."""
+    explained = wrong = 0
+    for trial in trials:
+        same, of = trial.explained(kitchen.craft(trial.scene, recipe))
+        if same < at_least * of - FEW:
+            return 0.0
+        explained, wrong = explained + same, wrong + of
+    return explained / wrong if wrong else 0.0
+
+
+def _pairs(num_classes: int) -> Iterator[tuple[tuple[str, ...], Recipe]]:
+    """Two mistakes at different stages, in each of their variants."""
+    known = [
+        (mistake.id, recipe.changes)
+        for mistake in MISTAKES
+        for recipe in recipes(mistake, num_classes if mistake.id != "wrong-label-order" else 100)
+        if mistake.id != "no-op"
+    ]
+    for index, (one, changes) in enumerate(known):
+        for other, more in known[index + 1 :]:
+            if one != other and not changes.keys() & more.keys():
+                yield (one, other), replace(RIGHT, **changes, **more)
+
+
+def named(found: Sequence[Match]) -> list[Finding]:
+    """What is said of the matches: a finding for each mistake of the best one, and beside it those that look the same."""
+    if not found:
+        return []
+    first, *others = found
+    if len(first.ids) == 1:
+        also = tuple(match.ids[0] for match in others)
+        beside = f"; {', '.join(also)} would give the same on these cases" if also else ""
+        return [_finding(BY_ID[first.ids[0]], f"the reference with this mistake gives {_percent(first)}{beside}", also)]
+    beside = "".join(f"; so would {' with '.join(match.ids)}" for match in others[:SHOWN])
+    evidence = "the reference with both {} gives {}{}"
+    return [
+        _finding(BY_ID[name], evidence.format(" and ".join(first.ids), _percent(first), beside)) for name in first.ids
+    ]
+
+
+def _percent(match: Match) -> str:
+    return f"{100 * match.share:.1f} % of the wrong pixels"
+
+
+def _finding(mistake: Mistake, evidence: str, also: tuple[str, ...] = ()) -> Finding:
+    return Finding(mistake.id, f"{mistake.summary}: {evidence}", mistake.remedy, also)
+
+
+def unknown(kitchen: Kitchen, trials: Sequence[Trial]) -> Finding:
+    """A disagreement that no known mistake explains, with the pixels that show it and the mistake that comes nearest."""
+    trial = max(trials, key=lambda trial: float(trial.judgement.wrong.float().mean()))
+    gradient, wrong = kitchen.gradient(trial.scene, RIGHT), trial.judgement.wrong
+    places = wrong.nonzero().tolist()
+    shown = (
+        f"image {place[0]} pixel {place[1:]}: clean {_at(trial.scene.x, place)}, expected "
+        f"{_at(trial.judgement.expected, place)}, got {_at(trial.images, place)}, gradient {_at(gradient, place)}"
+        for place in places[:SHOWN]
+    )
+    near = max(
+        (explained_share(kitchen, trials, recipe), mistake.id)
+        for mistake in MISTAKES
+        for recipe in recipes(mistake, _num_classes(trial))
+    )
+    evidence = (
+        f"{len(places):,} of {wrong.numel():,} pixels of one call are wrong and no known mistake explains them "
+        f"(nearest: {near[1]}, {100 * near[0]:.0f} %); {'; '.join(shown)}"
+    )
+    return Finding("unknown", evidence, "compare gradient and step at these pixels with those of a library")
+
+
+def _at(images: Tensor, place: list[int]) -> str:
+    return f"{float(images[tuple(place)]):.6g}"

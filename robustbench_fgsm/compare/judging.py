@@ -1,0 +1,108 @@
+"""Whether adversarial images are right: pixel by pixel, where float32 can tell."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.attack.losses import stable_cross_entropy
+from robustbench_fgsm.compare.cases import Rule
+from robustbench_fgsm.compare.explanation import TOLERANCE
+from robustbench_fgsm.compare.recipe import Kitchen, Recipe
+from robustbench_fgsm.compare.scene import Scene
+
+UNDECIDED = 1e-5
+"""A gradient smaller than this share of the largest of its image has a sign that rounding may decide."""
+
+RIGHT = Recipe()
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is right, and what is not.
+
+    expected: the right images. decided: pixels (N, C, H, W) on which float32 can tell. wrong: those of them that are not
+    right. doubts: ids of harmless mistakes that were seen instead, and the evidence.
+    """
+
+    expected: Tensor
+    decided: Tensor
+    wrong: Tensor
+    doubts: dict[str, str]
+
+
+def judge(kitchen: Kitchen, scene: Scene, images: Tensor, rule: Rule = "exact", *, warned: bool = False) -> Judgement:
+    """Judge images for a scene.
+
+    warned: whether a Python warning came with them, which is all that a function can say of an image without a finite
+    gradient.
+    """
+    expected = kitchen.craft(scene, RIGHT)
+    if rule == "saturated":
+        return _saturated(scene, images)
+    if rule == "faint":
+        return _faint(scene, images, expected)
+    decided = sure(scene)
+    doubts = {}
+    if rule == "not finite":
+        lost = ~kitchen.gradient(scene, RIGHT).flatten(1).isfinite().all(1)
+        decided = decided & ~lost.view(-1, 1, 1, 1)
+        if not warned and bool(images[lost].isfinite().all()):
+            doubts["nan-hidden"] = (
+                f"{int(lost.sum())} of {len(lost)} images have a gradient that is not finite, "
+                "and come back without NaN, warning or error"
+            )
+    wrong = decided & ~((images - expected).abs() <= TOLERANCE)
+    return Judgement(expected, decided, wrong, doubts)
+
+
+def sure(scene: Scene) -> Tensor:
+    """Pixels (N, C, H, W) whose gradient is exactly zero, or large enough in float64 that rounding does not decide its sign."""
+    gradient = _double_gradient(scene, RIGHT).abs()
+    largest = gradient.flatten(1).amax(1).view(-1, 1, 1, 1)
+    return (gradient == 0) | (gradient > UNDECIDED * largest)
+
+
+def _double_gradient(scene: Scene, recipe: Recipe, *, stable: bool = False) -> Tensor:
+    model = copy.deepcopy(scene.model).double()
+    x = scene.x.double()
+    if not stable:
+        return Kitchen().taken(Scene(model, x, scene.y, scene.epsilon, seed=scene.seed), recipe, x)
+    leaf = x.clone().requires_grad_()
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(stable_cross_entropy(model(leaf), scene.y).sum(), leaf)
+    return gradient
+
+
+def _moves(scene: Scene, images: Tensor, sign: Tensor) -> Tensor:
+    """Pixels (N, C, H, W) that are where a step along these signs puts them."""
+    return (images - (scene.x + scene.epsilon * sign).clamp(*scene.bounds)).abs() <= TOLERANCE
+
+
+def _saturated(scene: Scene, images: Tensor) -> Judgement:
+    """Float32 signs are chance here, so any step of epsilon will do; the exact ones are looked at in doubt."""
+    sign = _double_gradient(scene, RIGHT, stable=True).sign().float()
+    right, other, none = (_moves(scene, images, k * sign) for k in (1, -1, 0))
+    doubts = {}
+    if not bool(right.all()):
+        wrong = int((~right).sum())
+        doubts["saturation-cancellation"] = (
+            f"{wrong:,} of {right.numel():,} pixels of saturated images do not go where exact arithmetic sends them"
+        )
+    expected = (scene.x + scene.epsilon * sign).clamp(*scene.bounds)
+    return Judgement(expected, torch.ones_like(right), ~(right | other | none), doubts)
+
+
+def _faint(scene: Scene, images: Tensor, expected: Tensor) -> Judgement:
+    """A pixel that did not move is in doubt here: its gradient may have underflowed."""
+    right, unmoved = (images - expected).abs() <= TOLERANCE, (images - scene.x).abs() <= TOLERANCE
+    lost = unmoved & ~right
+    doubts = {}
+    if bool(lost.any()):
+        doubts["mean-underflow"] = (
+            f"{int(lost.sum()):,} of {lost.numel():,} pixels do not move, whose gradient a mean over the batch rounds to 0"
+        )
+    return Judgement(expected, torch.ones_like(right), ~(right | unmoved), doubts)

@@ -1,0 +1,376 @@
+"""The known mistakes in implementations of the fast gradient sign method, each with its stable id.
+
+A mistake that shows in the images is a change of the right recipe. The others are seen on the call itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import permutations
+
+from robustbench_fgsm.compare.recipe import Recipe
+from robustbench_fgsm.compare.stages import LOSSES, STORES
+
+MOST_ORDERS = 5
+"""Of so many classes every order of the labels is tried; of more, a few that happen."""
+
+HARMLESS = frozenset(
+    {
+        "parameter-gradients-left",
+        "mode-left-changed",
+        "global-rng",
+        "graph-attached",
+        "nan-hidden",
+        "mean-underflow",
+        "saturation-cancellation",
+    }
+)
+"""Warnings unless a strict check asks for more: the images are right, or wrong in the last bits that float32 has."""
+
+Changes = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """summary: what is done. remedy: what to do instead. variants: each the stages of a recipe that it changes."""
+
+    id: str
+    summary: str
+    remedy: str
+    variants: tuple[Changes, ...] = ()
+
+
+def _each(stage: str, *names: str) -> tuple[Changes, ...]:
+    return tuple({stage: name} for name in names)
+
+
+MISTAKES = (
+    Mistake(
+        "no-op",
+        "the images come back as they were",
+        "return x + epsilon * gradient.sign(), and check that a gradient reaches the images",
+        _each("epsilon", "none"),
+    ),
+    Mistake(
+        "wrong-sign",
+        "the step goes down the loss",
+        "add epsilon * gradient.sign() to climb the loss; subtract it only where the attack is targeted",
+        _each("sense", "opposite"),
+    ),
+    Mistake(
+        "targeted-as-untargeted",
+        "a targeted attack climbs the target's loss instead of going down",
+        "subtract the step where y are targets",
+        _each("sense", "up"),
+    ),
+    Mistake(
+        "normalised-epsilon",
+        "epsilon is taken in the units of normalised images",
+        "divide epsilon by std where images are normalised, or step in pixel space",
+        _each("epsilon", "normalised", "normalised-twice"),
+    ),
+    Mistake(
+        "normalised-clip",
+        "images are clipped to [0, 1] while they are normalised",
+        "clip in pixel space, or to [(0 - mean) / std, (1 - mean) / std]",
+        _each("clip", "normalised"),
+    ),
+    Mistake(
+        "no-clip",
+        "images leave the pixel range",
+        "clip the result to the bounds: x_adv.clamp(0, 1)",
+        _each("clip", "none"),
+    ),
+    Mistake(
+        "wrong-clip-range",
+        "images are clipped to another range than that of their pixels",
+        "clip to the bounds of the images that you were given: clamp(0, 1)",
+        _each(
+            "clip",
+            "to [-1, 1]",
+            "to [-1, 1] when normalised",
+            "to [0, 255]",
+            "to [-0.5, 0.5]",
+            "to the normalised range",
+            "at the top only",
+            "at the bottom only",
+            "rescaled",
+        ),
+    ),
+    Mistake(
+        "clip-to-batch-range",
+        "images are clipped to the smallest and largest pixel of the batch",
+        "clip to the bounds of pixel space, clamp(0, 1): the batch need not reach them",
+        _each("clip", "batch-range", "image-range", "normalised-to-batch"),
+    ),
+    Mistake(
+        "epsilon-scale-255",
+        "epsilon is multiplied or divided by 255",
+        "use epsilon as it is given, in the units of the images: 8/255 for images in [0, 1]",
+        _each("epsilon", "over-255", "times-255"),
+    ),
+    Mistake(
+        "wrong-epsilon",
+        "the step has another size than epsilon",
+        "step by epsilon, all of it and once",
+        _each("epsilon", "half", "twice", "per-image-mean"),
+    ),
+    Mistake(
+        "train-mode",
+        "the gradient is taken in train mode, with dropout and batch statistics",
+        "call model.eval() before the forward pass, and restore the mode afterwards",
+        _each("mode", "train"),
+    ),
+    Mistake(
+        "statistics-drift",
+        "a forward pass in train mode moves the running statistics of batch norm",
+        "call model.eval() before every forward pass",
+        _each("mode", "statistics drift before", "statistics drift after"),
+    ),
+    Mistake(
+        "predicted-labels",
+        "the model's own predictions are attacked instead of the labels",
+        "take the loss with the labels that you are given",
+        (
+            {"labels": "predicted"},
+            {"loss": "largest-logit", "sense": "down"},
+        ),
+    ),
+    Mistake(
+        "label-offset",
+        "labels are off by a constant",
+        "count classes from 0, in the order of the model's outputs",
+        _each("labels", "shifted by 1", "shifted by -1", "shifted by 2", "shifted by -2"),
+    ),
+    Mistake(
+        "wrong-label-order",
+        "labels are in another order than the model's outputs",
+        "map class names to the model's own order of outputs",
+    ),
+    Mistake(
+        "stale-gradient",
+        "a gradient of an earlier call is left over",
+        "take a new gradient in each call: torch.autograd.grad, or zero .grad before backward",
+        (*_each("memory", "sum", "first", "previous"), {"labels": "first call's"}),
+    ),
+    Mistake(
+        "accumulated-epsilon",
+        "each call starts from the adversarial images of the call before, so that budgets add up",
+        "start every budget from the clean images, and never change them in place",
+        _each("steps", "chained", "chained with clean gradients"),
+    ),
+    Mistake(
+        "double-softmax",
+        "the loss takes the softmax of what is a softmax already",
+        "pass logits to cross_entropy, or log-probabilities to nll_loss",
+        _each("loss", "double-softmax"),
+    ),
+    Mistake(
+        "nll-on-logits",
+        "nll_loss is taken of logits or of probabilities, without their logarithm",
+        "use cross_entropy on logits, or nll_loss on log_softmax",
+        _each("loss", "nll-on-logits", "nll-on-probabilities"),
+    ),
+    Mistake(
+        "sum-of-logits",
+        "the outputs themselves are back-propagated, with no loss of the label",
+        "back-propagate cross_entropy(logits, y, reduction='sum')",
+        _each("loss", "sum", "sum-of-probabilities"),
+    ),
+    Mistake(
+        "other-loss",
+        "another loss than cross-entropy is climbed",
+        "use cross_entropy(logits, y), without smoothing or temperature",
+        _each(
+            "loss",
+            "mse",
+            "mse-on-probabilities",
+            "bce",
+            "smoothing",
+            "margin",
+            *(name for name in LOSSES if name.startswith("temperature")),
+        ),
+    ),
+    Mistake(
+        "raw-gradient",
+        "the gradient is added without its sign",
+        "take gradient.sign(): every pixel moves by epsilon",
+        _each("direction", "raw", "raw-mean", "tanh"),
+    ),
+    Mistake(
+        "wrong-norm",
+        "the step is scaled by another norm than L-infinity",
+        "take gradient.sign() for the L-infinity budget",
+        _each("direction", "norm-2", "norm-2-by-root-of-pixels", "norm-1", "norm-1-scaled", "by-largest-of-image"),
+    ),
+    Mistake(
+        "sign-of-zero",
+        "pixels whose gradient is zero are moved",
+        "use torch.sign, which is 0 at 0, and not where(gradient >= 0, 1, -1)",
+        _each("direction", "plus-at-zero", "minus-at-zero"),
+    ),
+    Mistake(
+        "batch-coupled",
+        "an image's result depends on the images beside it",
+        "sum the loss over the batch, and scale or average nothing over images",
+        (
+            *_each("coupling", "batch-mean", "first-image"),
+            *_each("direction", "by-largest-of-batch", "by-norm-of-batch"),
+        ),
+    ),
+    Mistake(
+        "per-channel-grey",
+        "all channels of a pixel move alike",
+        "keep the gradient of each channel; do not average over channels",
+        _each("coupling", "grey", "grey-by-sum-of-signs"),
+    ),
+    Mistake(
+        "channel-order",
+        "channels are taken in reversed order, RGB for BGR",
+        "hand the network the channels in the order that it was trained on",
+        (
+            {"seen": "channels-reversed"},
+            {"layout": "channels-reversed"},
+            {"seen": "channels-reversed", "layout": "channels-reversed"},
+            {"returned": "channels-reversed"},
+        ),
+    ),
+    Mistake(
+        "axis-scramble",
+        "pixels change places, as by reshape where permute is meant",
+        "use permute to change the order of axes, and reshape never",
+        (
+            *_each("seen", "transposed", "scrambled", "scrambled-back", "flipped"),
+            *_each("layout", "transposed", "scrambled", "scrambled-back", "flipped"),
+            *_each("returned", "transposed", "scrambled", "scrambled-back", "flipped"),
+        ),
+    ),
+    Mistake(
+        "iterated",
+        "several steps are taken",
+        "take one step: one gradient, at the clean image",
+        tuple(
+            {"steps": f"{count} of {size}"}
+            for count in (2, 3, 4, 5, 7, 8, 10, 20, 40)
+            for size in ("a share", "epsilon")
+        ),
+    ),
+    Mistake(
+        "random-start",
+        "the gradient is taken at a random point beside the image",
+        "take the gradient at the image itself; a random start is another attack (FGSM-RS, R+FGSM)",
+        _each("at", "a random point", "a random half step"),
+    ),
+    Mistake(
+        "quantised-8bit",
+        "the result is rounded to 8 bits",
+        "return float images; round only to save them, and within epsilon",
+        _each("store", "rounded to 8 bits"),
+    ),
+    Mistake(
+        "truncated-8bit",
+        "the result is cut to 8 bits, towards zero",
+        "return float images; round instead of casting to uint8 when you save them",
+        _each("store", "truncated to 8 bits", "truncated to 8 bits by 256"),
+    ),
+    Mistake(
+        "half-precision",
+        "images or gradients are in half precision",
+        "keep images, gradient and step in float32",
+        (
+            *_each("store", "float16", "bfloat16"),
+            *_each("at", "the image in float16"),
+            *_each("coupling", "float16"),
+        ),
+    ),
+    Mistake(
+        "resized-or-jpeg",
+        "the result is resized or compressed",
+        "return the images as they are; JPEG and resizing undo the attack",
+        _each("store", *(name for name in STORES if name.startswith(("JPEG", "resized")))),
+    ),
+    Mistake(
+        "skips-misclassified",
+        "images that are wrong before the attack are left clean",
+        "attack every image, and leave it to the success rate to say which count",
+        _each("kept", "clean where wrong before"),
+    ),
+    Mistake(
+        "returns-clean-on-failure",
+        "images on which the attack fails (or, the other way round, succeeds) come back clean",
+        "return the perturbed image whether or not it fools the network",
+        _each("kept", "clean where it fails", "clean where it succeeds"),
+    ),
+    Mistake(
+        "misaligned-images",
+        "images come back in another order, or not all of them",
+        "keep the order of the batch, and the last images when a batch is not full",
+        _each("order", "the image before", "the next image", "reversed"),
+    ),
+    Mistake(
+        "other-weights",
+        "another network than the given one is attacked",
+        "take the gradient of the model that you are given, with its own weights",
+        _each("weights", "first call's"),
+    ),
+    Mistake(
+        "backward-hook",
+        "a hook changes the gradient on its way back, as guided backpropagation does at each ReLU",
+        "remove backward hooks, and use a plain copy of the network",
+        _each("backward", "guided"),
+    ),
+    Mistake("mutates-input", "the images that were handed over are changed", "work on a copy: x.detach().clone()"),
+    Mistake("changes-model", "the network is changed", "leave parameters, buffers, modules and hooks as they were"),
+    Mistake(
+        "mode-left-changed",
+        "the train or eval flags of the network are left changed",
+        "remember module.training of every module, and restore it also when something raises",
+    ),
+    Mistake(
+        "parameter-gradients-left",
+        "gradients are left in the parameters",
+        "use torch.autograd.grad(loss, x), which leaves parameters alone",
+    ),
+    Mistake("global-rng", "a global random generator is moved on", "draw from a generator of your own, or from none"),
+    Mistake("graph-attached", "the result is still attached to the graph", "return x_adv.detach()"),
+    Mistake(
+        "nan-hidden",
+        "a gradient that is not finite is passed over in silence",
+        "count or report images whose gradient is not finite; they were not attacked",
+    ),
+    Mistake(
+        "mean-underflow",
+        "a loss averaged over the batch lets tiny gradients underflow to zero",
+        "sum the loss over the batch: cross_entropy(logits, y, reduction='sum')",
+    ),
+    Mistake(
+        "saturation-cancellation",
+        "float32 cross-entropy gives wrong signs on saturated images",
+        "climb logsumexp of the wrong logits less the label's, as robustbench_fgsm does with stable=True",
+    ),
+)
+
+BY_ID = {mistake.id: mistake for mistake in MISTAKES}
+
+
+def recipes(mistake: Mistake, num_classes: int) -> Iterator[Recipe]:
+    """The right recipe with that single mistake, in each of its variants."""
+    right = Recipe()
+    for changes in mistake.variants:
+        yield replace(right, **changes)
+    if mistake.id == "wrong-label-order":
+        yield from (replace(right, labels=f"in order {' '.join(map(str, order))}") for order in _orders(num_classes))
+
+
+def _orders(num_classes: int) -> Iterator[tuple[int, ...]]:
+    """Orders of the labels that are no shift."""
+    places = tuple(range(num_classes))
+    shifts = {places[k:] + places[:k] for k in range(num_classes)}
+    if num_classes <= MOST_ORDERS:
+        yield from (order for order in permutations(places) if order not in shifts)
+        return
+    by_name = sorted(places, key=str)
+    for order in (places[::-1], tuple(by_name), tuple(by_name.index(place) for place in places)):
+        if order not in shifts:
+            yield order

@@ -1,0 +1,100 @@
+"""A user's own network and images as a case, and the diagnosis of a candidate that disagrees on them."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from robustbench_fgsm.compare import evidence
+from robustbench_fgsm.compare.cases import Case, in_order
+from robustbench_fgsm.compare.comparison import Finding
+from robustbench_fgsm.compare.diagnosis import Trial
+from robustbench_fgsm.compare.judging import judge
+from robustbench_fgsm.compare.probe import Probe
+from robustbench_fgsm.compare.recipe import Kitchen
+from robustbench_fgsm.compare.scene import Scene
+from robustbench_fgsm.compare.verification import TIME_LIMIT, CaseResult, run_case
+from robustbench_fgsm.data.dataset import Batch, Dataset, probe
+from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.measure.preflight import check_images
+from robustbench_fgsm.measure.targets import targets_for
+from robustbench_fgsm.models.classifier import Classifier, PixelSpace, TorchClassifier
+from robustbench_fgsm.reference.candidate import Candidate
+from robustbench_fgsm.reference.saved import SavedImages
+from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec
+
+IMAGES = 16
+"""Of the user's own, so many are looked at."""
+
+DITHER = 2.0**-10
+"""How far pixels are moved apart at most, so that max-pooling has no equal ones to pick from."""
+
+
+def own_case(classifier: Classifier, data: Dataset, epsilon: float = DEFAULT_EPSILON) -> Case:
+    """The first few images of a data set on a classifier, dithered: one call, and the same again.
+
+    Raises ModelError for anything but a PyTorch network on the CPU, and DataError for images that are not in its bounds.
+    """
+    model = _own_network(classifier)
+    batch = _first(data, classifier)
+    generator = torch.Generator().manual_seed(0)
+    dither = (torch.rand(batch.images.shape, generator=generator) * 2 - 1) * DITHER
+    x = (batch.images + dither).clamp(*classifier.bounds)
+    scene = Scene(model, x, batch.labels, epsilon, bounds=classifier.bounds, seed=1)
+    about = f"{len(x)} images of {data.name} on {classifier.info.spec}"
+    return Case("own", about, in_order([scene, replace(scene, seed=2)]))
+
+
+def _own_network(classifier: Classifier) -> nn.Module:
+    if not isinstance(classifier, TorchClassifier) or classifier.device.type != "cpu":
+        raise ModelError(
+            f"verify needs a PyTorch network on the CPU, got {type(classifier).__name__} on {classifier.device}: "
+            "pass --device cpu"
+        )
+    model = classifier.copy_network()
+    if not isinstance(model, PixelSpace):
+        return model
+    probed = copy.copy(model)
+    probed._modules = {"network": Probe(model.network)}
+    return probed
+
+
+def _first(data: Dataset, classifier: Classifier) -> Batch:
+    batch = probe(data, IMAGES)
+    check_images(batch, classifier)
+    return batch
+
+
+def diagnose(
+    classifier: Classifier, data: Dataset, spec: AttackSpec, candidate: Candidate | SavedImages
+) -> list[Finding]:
+    """Why a candidate disagrees on the first few images of the data; none where its attack is not ours to judge.
+
+    That is so under another norm than L-infinity, off the CPU, and where targets depend on the outputs.
+    """
+    batch = _first(data, classifier)
+    y = targets_for(batch, spec.target, data.classes, spec.seed)
+    if spec.norm != math.inf or classifier.device.type != "cpu" or callable(y):
+        return []
+    (epsilon,) = spec.epsilons
+    scene = Scene(
+        _own_network(classifier), batch.images, y, epsilon, targeted=spec.target.targeted, bounds=spec.bounds, seed=1
+    )
+    case, kitchen = Case("own", data.name, in_order([scene, replace(scene, seed=2)])), Kitchen()
+    if isinstance(candidate, SavedImages):
+        result = _saved_result(kitchen, case, candidate.of(batch.ids))
+    else:
+        result = run_case(kitchen, candidate, case, expect=(), time_limit=TIME_LIMIT)
+    return evidence.findings(kitchen, [result], ())
+
+
+def _saved_result(kitchen: Kitchen, case: Case, images: Tensor) -> CaseResult:
+    """Images that lie there, as if one call had given them."""
+    scene = case.scenes[0]
+    trial = Trial(scene, images, judge(kitchen, scene, images))
+    wrong = (trial,) if bool(trial.judgement.wrong.any()) else ()
+    return CaseResult(replace(case, scenes=(scene,)), (trial,), wrong, (), ())

@@ -1,0 +1,222 @@
+"""The fast gradient sign method stage by stage, so that any one of its known mistakes can be made on purpose."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from robustbench_fgsm.compare.scene import Scene
+from robustbench_fgsm.compare.stages import (
+    CLIPS,
+    COUPLINGS,
+    DIRECTIONS,
+    EPSILONS,
+    LAYOUTS,
+    LOSSES,
+    ORDERS,
+    STORES,
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done at each stage, by name. The defaults are right; a mistake changes one of them, a pair of mistakes two."""
+
+    weights: str = "given"
+    mode: str = "eval"
+    at: str = "the image"
+    seen: str = "own"
+    labels: str = "given"
+    loss: str = "ce"
+    reduction: str = "sum"
+    backward: str = "true"
+    memory: str = "none"
+    coupling: str = "own"
+    layout: str = "own"
+    direction: str = "sign"
+    sense: str = "right"
+    epsilon: str = "given"
+    steps: str = "one"
+    clip: str = "bounds"
+    kept: str = "all"
+    store: str = "float32"
+    returned: str = "own"
+    order: str = "own"
+
+    @property
+    def gradient(self) -> tuple[str, ...]:
+        """What the raw gradient depends on."""
+        return (self.weights, self.mode, self.at, self.seen, self.labels, self.loss, self.reduction, self.backward)
+
+    @property
+    def changes(self) -> dict[str, str]:
+        """Stages that are not as they should be."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        }
+
+
+class Kitchen:
+    """Crafts scenes by recipes; remembers gradients, which most recipes share."""
+
+    def __init__(self) -> None:
+        self._gradients: dict[tuple[Scene, tuple[str, ...]], Tensor] = {}
+
+    def craft(self, scene: Scene, recipe: Recipe) -> Tensor:
+        """Adversarial images in the shape of scene.x."""
+        moved = self._chained(scene, recipe) if recipe.steps.startswith("chained") else self._stepped(scene, recipe)
+        moved = self._kept(scene, recipe, moved)
+        return ORDERS[recipe.order](LAYOUTS[recipe.returned](STORES[recipe.store](moved)))
+
+    def _stepped(self, scene: Scene, recipe: Recipe) -> Tensor:
+        count, size = _steps(recipe.steps)
+        epsilon, start = EPSILONS[recipe.epsilon](scene), starting_point(scene, recipe.at)
+        moved = start
+        for index in range(count):
+            gradient = self.remembered(scene, recipe) if index == 0 else self.taken(scene, recipe, moved)
+            moved = CLIPS[recipe.clip](moved + size * epsilon * self._direction(scene, recipe, gradient), scene)
+            if count > 1 or recipe.at != "the image":
+                reach = torch.as_tensor(epsilon, dtype=moved.dtype)
+                moved = CLIPS[recipe.clip](scene.x + (moved - scene.x).clamp(-reach, reach), scene)
+        return moved
+
+    def _chained(self, scene: Scene, recipe: Recipe) -> Tensor:
+        """A sweep that adds up: each call starts from the images of the one before."""
+        moved = scene.x
+        for call in (*scene.same_images, scene):
+            gradient = self.taken(call, recipe, moved) if recipe.steps == "chained" else self.remembered(call, recipe)
+            epsilon = EPSILONS[recipe.epsilon](call)
+            moved = CLIPS[recipe.clip](moved + epsilon * self._direction(call, recipe, gradient), call)
+        return moved
+
+    def _direction(self, scene: Scene, recipe: Recipe, gradient: Tensor) -> Tensor:
+        down = (
+            scene.targeted
+            if recipe.sense == "right"
+            else recipe.sense == "down" or (recipe.sense == "opposite" and not scene.targeted)
+        )
+        climbed = COUPLINGS[recipe.coupling](LAYOUTS[recipe.layout](-gradient if down else gradient))
+        return DIRECTIONS[recipe.direction](climbed)
+
+    def remembered(self, scene: Scene, recipe: Recipe) -> Tensor:
+        """The gradient at the scene's own images, with what is left of earlier calls where the recipe leaves something."""
+        own, earlier = self.gradient(scene, recipe), [self.gradient(call, recipe) for call in scene.same_images]
+        match recipe.memory if earlier else "none":
+            case "sum":
+                return sum(earlier, own)
+            case "first":
+                return earlier[0]
+            case "previous":
+                return earlier[-1]
+        return own
+
+    def gradient(self, scene: Scene, recipe: Recipe) -> Tensor:
+        """The gradient at the scene's own images, of the recipe's loss."""
+        key = (scene, recipe.gradient)
+        if key not in self._gradients:
+            self._gradients[key] = self.taken(scene, recipe, starting_point(scene, recipe.at))
+        return self._gradients[key]
+
+    def taken(self, scene: Scene, recipe: Recipe, x: Tensor) -> Tensor:
+        """The gradient of the recipe's loss at x."""
+        model = model_of(scene, recipe)
+        with torch.random.fork_rng([]), torch.enable_grad():
+            torch.manual_seed(scene.seed)
+            leaf = x.detach().clone().requires_grad_()
+            outputs = model(LAYOUTS[recipe.seen](leaf))
+            labels = labels_of(scene, recipe.labels, outputs.detach())
+            loss = LOSSES[recipe.loss](outputs, labels)
+            total = loss.mean() if recipe.reduction == "mean" else loss.sum()
+            (gradient,) = torch.autograd.grad(total, leaf, allow_unused=True, materialize_grads=True)
+        return gradient
+
+    def _kept(self, scene: Scene, recipe: Recipe, moved: Tensor) -> Tensor:
+        """The adversarial images, with some of them clean where the recipe says so."""
+        if recipe.kept == "all":
+            return moved
+        with torch.no_grad():
+            wrong_before = scene.model(scene.x).argmax(1) != scene.y
+            wrong_after = scene.model(moved).argmax(1) != scene.y
+        clean = {
+            "clean where wrong before": ~wrong_before if scene.targeted else wrong_before,
+            "clean where it fails": wrong_after if scene.targeted else ~wrong_after,
+            "clean where it succeeds": ~wrong_after if scene.targeted else wrong_after,
+        }[recipe.kept]
+        return torch.where(clean.view(-1, 1, 1, 1), scene.x, moved)
+
+
+def _steps(name: str) -> tuple[int, float]:
+    """Number of steps, and the size of each as a share of epsilon."""
+    if name == "one":
+        return 1, 1.0
+    count, _, size = name.partition(" of ")
+    return int(count), 1 / int(count) if size == "a share" else 1.0
+
+
+def starting_point(scene: Scene, at: str) -> Tensor:
+    """Where the gradient is taken and the step begins."""
+    if at == "the image":
+        return scene.x
+    if at == "the image in float16":
+        return scene.x.half().float()
+    size = scene.epsilon / 2 if at == "a random half step" else scene.epsilon
+    with torch.random.fork_rng([]):
+        torch.manual_seed(scene.seed)
+        drawn = torch.randn_like(scene.x).sign() if at == "a random half step" else torch.rand_like(scene.x) * 2 - 1
+    return (scene.x + size * drawn).clamp(*scene.bounds)
+
+
+def labels_of(scene: Scene, rule: str, outputs: Tensor) -> Tensor:
+    """The labels (N,) that the loss is given."""
+    count = outputs.shape[1]
+    earlier = scene.same_images
+    if rule == "predicted":
+        return outputs.argmax(1)
+    if rule == "least likely":
+        return outputs.argmin(1)
+    if rule.startswith("shifted"):
+        return (scene.y + int(rule.removeprefix("shifted by "))) % count
+    if rule.startswith("in order"):
+        return torch.tensor([int(place) for place in rule.removeprefix("in order ").split()])[scene.y]
+    if rule == "first call's" and earlier:
+        return earlier[0].y
+    return scene.y
+
+
+def model_of(scene: Scene, recipe: Recipe) -> nn.Module:
+    """The network that the gradient is taken of: the scene's own, or a copy that is not as it should be."""
+    others = [call.model for call in scene.before if call.model is not scene.model]
+    model = others[0] if recipe.weights == "first call's" and others else scene.model
+    if recipe.mode == "eval" and recipe.backward == "true":
+        return model
+    model = copy.deepcopy(model)
+    if recipe.mode == "train":
+        model.train()
+    if recipe.mode.startswith("statistics drift"):
+        calls = [call for call in scene.before if call.model is scene.model]
+        _drift(model, [*calls, scene] if recipe.mode == "statistics drift before" else calls)
+    if recipe.backward == "guided":
+        for module in model.modules():
+            if isinstance(module, nn.ReLU):
+                module.inplace = False
+                module.register_full_backward_hook(_positive)
+    return model
+
+
+def _positive(_: nn.Module, grads: tuple[Tensor | None, ...] | Tensor, __: object) -> tuple[Tensor | None, ...]:
+    """Guided backpropagation (Springenberg et al. 2015, arXiv:1412.6806): only what is positive goes on down."""
+    return tuple(None if grad is None else grad.clamp(min=0) for grad in grads)
+
+
+def _drift(model: nn.Module, calls: list[Scene]) -> None:
+    """Let batch norm see the images of these calls in train mode."""
+    model.train()
+    with torch.no_grad(), torch.random.fork_rng([]):
+        for call in calls:
+            model(call.x)
+    model.eval()

@@ -1,0 +1,43 @@
+"""One call of an implementation: what it is given, and what it was given before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A call.
+
+    model: pixel space to logits, in evaluation mode. x: (N, C, H, W) float32 within bounds. y: (N,) int64, targets where
+    targeted. seed: of the global generators during the call. before: earlier calls, in their order.
+    """
+
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+    epsilon: float
+    targeted: bool = False
+    bounds: Bounds = PIXEL_BOUNDS
+    seed: int = 0
+    before: tuple[Scene, ...] = ()
+
+    @property
+    def mean(self) -> Tensor:
+        """What the model subtracts of a pixel, so that it broadcasts to the images."""
+        return getattr(self.model, "mean", torch.zeros(())).detach()
+
+    @property
+    def std(self) -> Tensor:
+        """What it then divides by."""
+        return getattr(self.model, "std", torch.ones(())).detach()
+
+    @property
+    def same_images(self) -> tuple[Scene, ...]:
+        """Earlier calls with images of the same shape, whose leftovers could be mistaken for this one's."""
+        return tuple(scene for scene in self.before if scene.x.shape == self.x.shape)

@@ -1,0 +1,208 @@
+"""What can be done at each stage of an attack, rightly and by mistake, each under a name that a `Recipe` gives."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from robustbench_fgsm.attack.direction import steepest_direction
+from robustbench_fgsm.attack.losses import cross_entropy, margin
+from robustbench_fgsm.compare.scene import Scene
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Layout = Callable[[Tensor], Tensor]
+Clip = Callable[[Tensor, Scene], Tensor]
+
+SIZES = (0.5, 0.75, 2.0)
+"""Of images that are resized and back."""
+
+
+def _one_hot(outputs: Tensor, labels: Tensor) -> Tensor:
+    return functional.one_hot(labels, outputs.shape[1]).to(outputs.dtype)
+
+
+def _smoothed(outputs: Tensor, labels: Tensor) -> Tensor:
+    return functional.cross_entropy(outputs, labels, reduction="none", label_smoothing=0.1)
+
+
+def _at_temperature(temperature: float) -> Loss:
+    return lambda outputs, labels: cross_entropy(outputs / temperature, labels)
+
+
+LOSSES: dict[str, Loss] = {
+    "ce": cross_entropy,
+    "double-softmax": lambda outputs, labels: cross_entropy(outputs.softmax(1), labels),
+    "nll-on-logits": lambda outputs, labels: functional.nll_loss(outputs, labels, reduction="none"),
+    "nll-on-probabilities": lambda outputs, labels: functional.nll_loss(outputs.softmax(1), labels, reduction="none"),
+    "sum": lambda outputs, _: outputs.sum(1),
+    "sum-of-probabilities": lambda outputs, _: outputs.log_softmax(1).sum(1),
+    "own-logit": lambda outputs, labels: outputs.gather(1, labels.unsqueeze(1)).squeeze(1),
+    "largest-logit": lambda outputs, _: outputs.amax(1),
+    "mse": lambda outputs, labels: (outputs - _one_hot(outputs, labels)).square().sum(1),
+    "mse-on-probabilities": lambda outputs, labels: (outputs.softmax(1) - _one_hot(outputs, labels)).square().sum(1),
+    "bce": lambda outputs, labels: functional.binary_cross_entropy_with_logits(
+        outputs, _one_hot(outputs, labels), reduction="none"
+    ).sum(1),
+    "smoothing": _smoothed,
+    "margin": margin,
+    **{f"temperature {t:g}": _at_temperature(t) for t in (0.1, 0.5, 2.0, 4.0, 5.0, 10.0, 20.0, 100.0)},
+}
+"""Outputs (N, K) and labels (N,) to one value an image (N,)."""
+
+
+def _axes_scrambled(images: Tensor) -> Tensor:
+    n, channels, height, width = images.shape
+    return images.reshape(n, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _axes_scrambled_back(images: Tensor) -> Tensor:
+    return images.permute(0, 2, 3, 1).reshape(images.shape)
+
+
+LAYOUTS: dict[str, Layout] = {
+    "own": lambda images: images,
+    "channels-reversed": lambda images: images.flip(1),
+    "transposed": lambda images: images.transpose(2, 3) if images.shape[2] == images.shape[3] else images,
+    "scrambled": _axes_scrambled,
+    "scrambled-back": _axes_scrambled_back,
+    "flipped": lambda images: images.flip(3),
+}
+"""What happens to the places of pixels (N, C, H, W)."""
+
+COUPLINGS: dict[str, Layout] = {
+    "own": lambda gradient: gradient,
+    "grey": lambda gradient: gradient.mean(1, keepdim=True).expand_as(gradient),
+    "grey-by-sum-of-signs": lambda gradient: gradient.sign().sum(1, keepdim=True).expand_as(gradient),
+    "batch-mean": lambda gradient: gradient.mean(0, keepdim=True).expand_as(gradient),
+    "first-image": lambda gradient: gradient[:1].expand_as(gradient),
+    "float16": lambda gradient: gradient.half().to(gradient.dtype),
+}
+"""What of a gradient (N, C, H, W) is shared between pixels or images that should have their own."""
+
+
+def _by_largest_of_batch(gradient: Tensor) -> Tensor:
+    return gradient / gradient.abs().max().clamp_min(torch.finfo(gradient.dtype).tiny)
+
+
+DIRECTIONS: dict[str, Layout] = {
+    "sign": torch.sign,
+    "raw": lambda gradient: gradient,
+    "raw-mean": lambda gradient: gradient / len(gradient),
+    "by-largest-of-batch": _by_largest_of_batch,
+    "by-norm-of-batch": lambda gradient: gradient / gradient.norm().clamp_min(torch.finfo(gradient.dtype).tiny),
+    "by-largest-of-image": lambda gradient: (
+        gradient / gradient.abs().flatten(1).amax(1).clamp_min(1e-30).view(-1, 1, 1, 1)
+    ),
+    "norm-2": lambda gradient: steepest_direction(gradient, 2),
+    "norm-2-by-root-of-pixels": lambda gradient: steepest_direction(gradient, 2) * math.sqrt(gradient[0].numel()),
+    "norm-1": lambda gradient: steepest_direction(gradient, 1),
+    "norm-1-scaled": lambda gradient: gradient / gradient.abs().flatten(1).sum(1).clamp_min(1e-30).view(-1, 1, 1, 1),
+    "tanh": torch.tanh,
+    "plus-at-zero": lambda gradient: torch.where(gradient >= 0, 1.0, -1.0),
+    "minus-at-zero": lambda gradient: torch.where(gradient > 0, 1.0, -1.0),
+}
+"""A gradient (N, C, H, W) to what is multiplied by epsilon."""
+
+EPSILONS: dict[str, Callable[[Scene], Tensor | float]] = {
+    "given": lambda scene: scene.epsilon,
+    "normalised": lambda scene: scene.epsilon * scene.std,
+    "normalised-twice": lambda scene: scene.epsilon / scene.std,
+    "over-255": lambda scene: scene.epsilon / 255,
+    "times-255": lambda scene: scene.epsilon * 255,
+    "half": lambda scene: scene.epsilon / 2,
+    "twice": lambda scene: scene.epsilon * 2,
+    "per-image-mean": lambda scene: scene.epsilon / len(scene.x),
+    "none": lambda _: 0.0,
+}
+
+
+def _in_normalised_space(low: float, high: float) -> Clip:
+    return lambda x, scene: ((x - scene.mean) / scene.std).clamp(low, high) * scene.std + scene.mean
+
+
+def _to_normalised_range(x: Tensor, scene: Scene) -> Tensor:
+    low, high = ((bound - scene.mean) / scene.std for bound in scene.bounds)
+    return x.clamp(low, high)
+
+
+CLIPS: dict[str, Clip] = {
+    "bounds": lambda x, scene: x.clamp(*scene.bounds),
+    "none": lambda x, _: x,
+    "normalised": _in_normalised_space(0.0, 1.0),
+    "normalised-to-batch": lambda x, scene: x.clamp(*_extremes_when_normalised(scene)),
+    "to [-1, 1]": lambda x, _: x.clamp(-1.0, 1.0),
+    "to [-1, 1] when normalised": _in_normalised_space(-1.0, 1.0),
+    "to [0, 255]": lambda x, _: x.clamp(0.0, 255.0),
+    "to [-0.5, 0.5]": lambda x, _: x.clamp(-0.5, 0.5),
+    "to the normalised range": _to_normalised_range,
+    "at the top only": lambda x, scene: x.clamp(max=scene.bounds[1]),
+    "at the bottom only": lambda x, scene: x.clamp(min=scene.bounds[0]),
+    "batch-range": lambda x, scene: x.clamp(scene.x.min(), scene.x.max()),
+    "image-range": lambda x, scene: x.clamp(
+        scene.x.flatten(1).amin(1).view(-1, 1, 1, 1), scene.x.flatten(1).amax(1).view(-1, 1, 1, 1)
+    ),
+    "rescaled": lambda x, _: (x - x.min()) / (x.max() - x.min()),
+}
+
+
+def _extremes_when_normalised(scene: Scene) -> tuple[Tensor, Tensor]:
+    normalised = (scene.x - scene.mean) / scene.std
+    return normalised.min() * scene.std + scene.mean, normalised.max() * scene.std + scene.mean
+
+
+def _levels(images: Tensor) -> Tensor:
+    return images.clamp(0, 1) * 255
+
+
+def _jpeg(quality: int) -> Layout:
+    def stored(images: Tensor) -> Tensor:
+        levels = _levels(images).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        return torch.stack([_through_jpeg(image, quality) for image in levels]).float() / 255
+
+    return stored
+
+
+def _through_jpeg(image: NDArray[np.uint8], quality: int) -> Tensor:
+    stream = io.BytesIO()
+    Image.fromarray(image.squeeze(2) if image.shape[2] == 1 else image).save(stream, "JPEG", quality=quality)
+    with Image.open(stream, formats=["JPEG"]) as read:
+        pixels = torch.from_numpy(np.array(read))
+    return pixels.unsqueeze(0) if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+
+
+def _resized(scale: float, mode: str) -> Layout:
+    def there_and_back(images: Tensor) -> Tensor:
+        size = [max(1, round(side * scale)) for side in images.shape[2:]]
+        kept = {"align_corners": False} if mode == "bilinear" else {}
+        small = functional.interpolate(images, size, mode=mode, **kept)
+        return functional.interpolate(small, images.shape[2:], mode=mode, **kept)
+
+    return there_and_back
+
+
+STORES: dict[str, Layout] = {
+    "float32": lambda images: images,
+    "rounded to 8 bits": lambda images: _levels(images).round() / 255,
+    "truncated to 8 bits": lambda images: _levels(images).floor() / 255,
+    "truncated to 8 bits by 256": lambda images: (images.clamp(0, 1) * 256).floor().clamp(max=255) / 255,
+    "float16": lambda images: images.half().float(),
+    "bfloat16": lambda images: images.bfloat16().float(),
+    **{f"JPEG of quality {quality}": _jpeg(quality) for quality in (50, 75, 80, 85, 90, 95, 100)},
+    **{f"resized by {size:g}, {mode}": _resized(size, mode) for size in SIZES for mode in ("bilinear", "nearest")},
+}
+"""Adversarial images (N, C, H, W) to what is given back."""
+
+ORDERS: dict[str, Layout] = {
+    "own": lambda images: images,
+    "the image before": lambda images: images.roll(1, 0),
+    "the next image": lambda images: images.roll(-1, 0),
+    "reversed": lambda images: images.flip(0),
+}

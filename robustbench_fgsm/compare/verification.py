@@ -1,0 +1,205 @@
+"""Put a candidate through the table of cases, and say what is wrong with it."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.compare import evidence
+from robustbench_fgsm.compare.cases import CASES, Case, check_cases
+from robustbench_fgsm.compare.comparison import Finding
+from robustbench_fgsm.compare.conduct import Observation, observe_call
+from robustbench_fgsm.compare.diagnosis import Trial
+from robustbench_fgsm.compare.judging import judge
+from robustbench_fgsm.compare.mistakes import BY_ID, HARMLESS
+from robustbench_fgsm.compare.recipe import Kitchen
+from robustbench_fgsm.errors import AGREE, DISAGREE, CandidateError, SettingError, did_you_mean
+from robustbench_fgsm.measure.environment import describe_environment
+from robustbench_fgsm.measure.sweep import Progress
+from robustbench_fgsm.reference.candidate import Candidate, as_candidate, load_candidate
+from robustbench_fgsm.reference.rival import check_images
+
+TIME_LIMIT = 10.0
+"""Seconds a call."""
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """One case.
+
+    trials: the calls that gave images. wrong: those of them whose images are not right. observations: all calls, in their
+    order. problems: what else speaks against it.
+    """
+
+    case: Case
+    trials: tuple[Trial, ...]
+    wrong: tuple[Trial, ...]
+    observations: tuple[Observation, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether images and conduct are right."""
+        return not self.wrong and not self.problems
+
+    @property
+    def detail(self) -> str:
+        """What was found, in a line."""
+        decided = sum(int(trial.judgement.decided.sum()) for trial in self.trials)
+        if self.passed:
+            return f"{decided:,} of {decided:,} pixels are right"
+        wrong = sum(int(trial.judgement.wrong.sum()) for trial in self.wrong)
+        largest = max((trial.largest_error for trial in self.wrong), default=0.0)
+        pixels = [f"{wrong:,} of {decided:,} pixels are wrong, by up to {largest:.2g}"] if self.wrong else []
+        return "; ".join(dict.fromkeys([*pixels, *self.problems]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The case as JSON knows it."""
+        return {"name": self.case.name, "about": self.case.about, "passed": self.passed, "detail": self.detail}
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What became of a candidate. diagnosis: what is wrong. doubts: harmless mistakes, which strict counts as well."""
+
+    candidate: Candidate
+    results: tuple[CaseResult, ...]
+    diagnosis: tuple[Finding, ...]
+    doubts: tuple[Finding, ...]
+    strict: bool
+    environment: dict[str, str | int]
+    seconds: float
+
+    @property
+    def verdict(self) -> Literal["right", "wrong"]:
+        """`right` where every case passes; with strict, where there is no doubt either."""
+        wrong = not all(result.passed for result in self.results) or (self.strict and bool(self.doubts))
+        return "wrong" if wrong else "right"
+
+    @property
+    def exit_code(self) -> int:
+        """0 for a right candidate, 1 for a wrong one."""
+        return AGREE if self.verdict == "right" else DISAGREE
+
+    @property
+    def tracebacks(self) -> list[str]:
+        """Where the candidate raised, each place once."""
+        found = (seen.traceback for result in self.results for seen in result.observations if seen.traceback)
+        return list(dict.fromkeys(found))
+
+    @property
+    def summary(self) -> str:
+        """Verdict, failing cases, diagnosis and, where they count, doubts, a line each."""
+        passed = sum(result.passed for result in self.results)
+        lines = [f"{self.candidate.name} is {self.verdict}: {passed} of {len(self.results)} cases pass"]
+        lines += [f"  {result.case.name}: {result.detail}" for result in self.results if not result.passed]
+        for finding in (*self.diagnosis, *(self.doubts if self.strict else ())):
+            lines += [f"{finding.cause}: {finding.evidence}", f"  remedy: {finding.remedy}"]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document `rfgsm.verification/1`."""
+        return {
+            "schema": "rfgsm.verification/1",
+            "status": "complete",
+            "exit_code": self.exit_code,
+            "invalid_reasons": [],
+            "verdict": self.verdict,
+            "candidate": self.candidate.to_dict(),
+            "strict": self.strict,
+            "cases": [result.to_dict() for result in self.results],
+            "diagnosis": [finding.to_dict() for finding in self.diagnosis],
+            "warnings": [{"cause": doubt.cause, "evidence": doubt.evidence} for doubt in self.doubts],
+            "environment": self.environment,
+            "seconds": {"total": self.seconds},
+        }
+
+
+def verify(
+    candidate: Candidate | Callable[..., object] | str,
+    *,
+    style: str = "plain",
+    cases: Iterable[str] = (),
+    extra: Sequence[Case] = (),
+    strict: bool = False,
+    expect: Collection[str] = (),
+    time_limit: float = TIME_LIMIT,
+    progress: Progress | None = None,
+) -> Verification:
+    """Put a candidate through the cases and say what is wrong with it, if anything.
+
+    candidate: a callable, `file.py:fn` or `package.module:fn`, written in that style. cases: names of `CASES`, all where
+    none is given. extra: cases of your own. strict: side effects that leave the images right count too. expect: ids of
+    mistakes that are meant, such as `random-start`; they do not count. time_limit: seconds a call. progress: called with
+    cases done and cases in all.
+
+    Whatever the candidate does is its result, and no error. Raises SettingError for a candidate that cannot be loaded and
+    for an unknown case or id.
+    """
+    began = time.perf_counter()
+    own = _loaded(candidate, style)
+    for name in expect:
+        if name not in BY_ID:
+            raise SettingError(f"expect must be the id of a mistake, got {name!r}: {did_you_mean(name, BY_ID)}")
+    if not time_limit > 0:
+        raise SettingError(f"time limit must be a number of seconds > 0, got {time_limit:g}: try {TIME_LIMIT:g}")
+    chosen = [*(CASES[name]() for name in check_cases(cases)), *extra]
+    chosen = [case for case in chosen if own.targets or not any(scene.targeted for scene in case.scenes)]
+    kitchen, results = Kitchen(), []
+    for case in chosen:
+        results.append(run_case(kitchen, own, case, expect=frozenset(expect), time_limit=time_limit))
+        if progress is not None:
+            progress(len(results), len(chosen))
+    doubts = evidence.harmless(results, expect)
+    return Verification(
+        own,
+        tuple(results),
+        tuple(evidence.findings(kitchen, results, expect)),
+        tuple(doubts),
+        strict,
+        describe_environment(torch.device("cpu")),
+        time.perf_counter() - began,
+    )
+
+
+def _loaded(candidate: Candidate | Callable[..., object] | str, style: str) -> Candidate:
+    if isinstance(candidate, Candidate):
+        return candidate
+    return load_candidate(candidate, style) if isinstance(candidate, str) else as_candidate(candidate, style)
+
+
+def run_case(
+    kitchen: Kitchen, candidate: Candidate, case: Case, *, expect: Collection[str], time_limit: float
+) -> CaseResult:
+    """Make the calls of one case, in their order, on networks and images that are the candidate's own to spoil."""
+    spoiled = {id(scene.model): copy.deepcopy(scene.model) for scene in case.scenes}
+    one_tensor = case.scenes[0].x.clone()
+    trials, wrong, observations, problems = [], [], [], []
+    for scene in case.scenes:
+        x = one_tensor if case.shared else scene.x.clone()
+        seen = observe_call(candidate, scene, spoiled[id(scene.model)], x, time_limit)
+        found: Tensor | None = None
+        if seen.failure:
+            problems.append(seen.failure)
+        else:
+            try:
+                found = check_images(candidate.name, seen.returned, scene.x, finite=case.rule != "not finite")
+            except CandidateError as error:
+                seen = replace(seen, failure=str(error).partition(", got ")[2] or str(error))
+                problems.append(str(error).partition(" must ")[2])
+        if found is not None:
+            trial = Trial(scene, found, judge(kitchen, scene, found, case.rule, warned=seen.warned))
+            trials.append(trial)
+            if bool(trial.judgement.wrong.any()) and not evidence.as_expected(trial, expect):
+                wrong.append(trial)
+        problems += [text for name, text in seen.side_effects.items() if name not in HARMLESS and name not in expect]
+        observations.append(seen)
+        if seen.failure.startswith("takes longer"):
+            break  # the same case would only take as long again
+    return CaseResult(case, tuple(trials), tuple(wrong), tuple(observations), tuple(problems))
