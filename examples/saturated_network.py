@@ -14,7 +14,7 @@ from torch import nn
 import robustbench_fgsm as rf
 
 
-def train(images: rf.ArrayDataset, epochs: int = 100) -> nn.Module:
+def train(images: rf.Dataset, epochs: int = 100) -> nn.Module:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 300), nn.ReLU(), nn.Linear(300, 10))
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from robustbench_fgsm.compare.compare import compare
     from robustbench_fgsm.compare.comparison import Comparison
     from robustbench_fgsm.compare.verification import Verification, verify
-    from robustbench_fgsm.data.dataset import ArrayDataset, Batch, Dataset
+    from robustbench_fgsm.data.dataset import ArrayDataset, BadSample, Batch, Dataset
+    from robustbench_fgsm.data.images import ImageDataset
     from robustbench_fgsm.data.load import load_data
     from robustbench_fgsm.errors import (
         CandidateError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from robustbench_fgsm.measure.tally import Tally
     from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, wrap
     from robustbench_fgsm.models.load import load_classifier
+    from robustbench_fgsm.models.preprocessing import Preprocessing
     from robustbench_fgsm.reference.candidate import Candidate, load_candidate
     from robustbench_fgsm.runs.adversarial import save_adversarial
     from robustbench_fgsm.runs.replay import AttackCheck, check_adversarial
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "ArrayDataset": "data.dataset",
     "AttackCheck": "runs.replay",
+    "BadSample": "data.dataset",
     "Batch": "data.dataset",
     "Candidate": "reference.candidate",
     "CandidateError": "errors",
@@ -54,11 +57,13 @@ _WHERE = {
     "DataError": "errors",
     "Dataset": "data.dataset",
     "Evaluation": "measure.evaluation",
+    "ImageDataset": "data.images",
     "IncompleteError": "errors",
     "InputError": "errors",
     "InvalidRunError": "errors",
     "Minimal": "attack.minimal",
     "ModelError": "errors",
+    "Preprocessing": "models.preprocessing",
     "Rate": "measure.statistics",
     "ResourceError": "errors",
     "RfgsmError": "errors",
@@ -88,6 +93,7 @@ _WHERE = {
 __all__ = [
     "ArrayDataset",
     "AttackCheck",
+    "BadSample",
     "Batch",
     "Candidate",
     "CandidateError",
@@ -96,11 +102,13 @@ __all__ = [
     "DataError",
     "Dataset",
     "Evaluation",
+    "ImageDataset",
     "IncompleteError",
     "InputError",
     "InvalidRunError",
     "Minimal",
     "ModelError",
+    "Preprocessing",
     "Rate",
     "ResourceError",
     "RfgsmError",

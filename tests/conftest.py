@@ -6,6 +6,7 @@ import pytest
 from hypothesis import settings
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.data.fashion_mnist import load_fashion_mnist
 
 settings.register_profile("unhurried", deadline=None)  # other work may be running on this machine
 settings.load_profile("unhurried")
@@ -14,7 +15,7 @@ settings.load_profile("unhurried")
 @pytest.fixture(scope="session")
 def images() -> rf.ArrayDataset:
     """The first 256 test images of Fashion-MNIST."""
-    return rf.load_data("fashion-mnist", limit=256)
+    return load_fashion_mnist().head(256)
 
 
 @pytest.fixture(scope="session")

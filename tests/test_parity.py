@@ -8,6 +8,7 @@ from inspect import Parameter, signature
 import pytest
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.cli.bundles import DataChoice
 from robustbench_fgsm.cli.compare import compare_command
 from robustbench_fgsm.cli.evaluate import evaluate_command
 from robustbench_fgsm.cli.sweep import sweep_command
@@ -18,7 +19,9 @@ COMMANDS = [(rf.compare, compare_command), (rf.evaluate, evaluate_command), (rf.
 RENAMED = {"model": "classifier", "eps": "epsilon"}
 """Options by the argument that they are; for several budgets, `epsilons`."""
 
-HOW = {"weights", "data_root", "limit", "device", "out", "json", "quiet", "debug"}
+HOW = {"weights", "limit", "device", "out", "json", "quiet", "debug"} | (
+    set(vars(DataChoice())) - {"max_bad", "strict"}
+)
 """What only a program asks: where model and data come from, and where the result goes. The library has functions for it."""
 
 SHOWN = {"csv", "format", "plot"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -176,4 +177,6 @@ def check_batch(x: Tensor, y: Tensor | None, *, targeted: bool = False, bounds: 
     low, high = (float(extreme) for extreme in x.aminmax())
     if not (bounds[0] <= low and high <= bounds[1]):
         hint = "divide 8-bit images by 255" if high > 2 else "undo the normalisation, or pass bounds"
+        if math.isnan(low):
+            hint = "mend or leave out what is not a number"
         raise DataError(f"images must lie in [{bounds[0]:g}, {bounds[1]:g}], got [{low:g}, {high:g}]: {hint}")

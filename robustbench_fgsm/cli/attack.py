@@ -11,12 +11,14 @@ from typing import Annotated
 import typer
 
 from robustbench_fgsm.cli import options
+from robustbench_fgsm.cli.bundles import DataChoice, laid_open
 from robustbench_fgsm.errors import SettingError
 
 WITH_CHECK = ("check", "weights", "limit", "device", "json", "quiet", "debug")
 """Options that mean something beside `--check`; the manifest says the rest."""
 
 
+@laid_open
 def attack_command(
     model: Annotated[
         str | None,
@@ -56,6 +58,7 @@ def attack_command(
     batch_size: options.BatchSize = "auto",
     device: options.Device = "auto",
     seed: options.Seed = 0,
+    choice: DataChoice = DataChoice(),
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -68,7 +71,7 @@ def attack_command(
     Example: rfgsm attack --model resnet18 --out adversarial
     """
     if check is not None:
-        _refuse(locals())
+        _refuse(locals() | vars(choice))
         return _verify(check, None if weights == "auto" else weights, limit, device, json=json, quiet=quiet)
     if model is None or out is None:
         raise SettingError("attack needs --model NAME and --out DIR to craft, or --check DIR: see rfgsm attack --help")
@@ -84,7 +87,7 @@ def attack_command(
     from robustbench_fgsm.report.adversarial import saved_attack
     from robustbench_fgsm.runs.adversarial import save_spec
 
-    classifier, images = load_subject(model, weights, data, limit, device, quiet=quiet)
+    classifier, images = load_subject(model, weights, data, limit, device, choice, seed=seed, quiet=quiet)
     with progress_bar("attack", quiet=quiet) as progress:
         saved = save_spec(
             classifier,
@@ -94,6 +97,8 @@ def attack_command(
             format=format,
             shard_size=shard_size,
             batch_size=batch_size,
+            max_bad=choice.max_bad,
+            strict=choice.strict,
             progress=progress,
         )
     write_result(saved.to_dict(), saved_attack, as_json=json)
@@ -106,7 +111,7 @@ def _refuse(given: Mapping[str, object]) -> None:
     extra = [
         f"--{name.replace('_', '-')}"
         for name, value in given.items()
-        if name not in WITH_CHECK and value != defaults[name].default
+        if name in defaults and name not in WITH_CHECK and value != defaults[name].default
     ]
     if extra:
         raise SettingError(f"--check takes its settings from the manifest, got {', '.join(extra)}: leave them out")

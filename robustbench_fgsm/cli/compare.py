@@ -7,8 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli import options
+from robustbench_fgsm.cli.bundles import DataChoice, laid_open
 
 
+@laid_open
 def compare_command(
     model: options.Model,
     weights: options.Weights = "auto",
@@ -31,6 +33,7 @@ def compare_command(
     batch_size: options.BatchSize = "auto",
     device: options.Device = "auto",
     seed: options.Seed = 0,
+    choice: DataChoice = DataChoice(),
     out: options.Out = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -64,15 +67,22 @@ def compare_command(
     size = check_batch_size(batch_size)
     names = [] if references.strip() == "none" else check_references(references.split(","))
     check_opposition(names, candidate)
-    classifier, images = load_subject(model, weights, data, limit, device, quiet=quiet)
-    preflight(classifier, images, spec)  # before a run directory is made
+    classifier, images = load_subject(model, weights, data, limit, device, choice, seed=seed, quiet=quiet)
+    preflight(classifier, images, spec, strict=choice.strict)  # before a run directory is made
     with others_to_stderr():
         own = find_candidate(candidate, style, images)
 
     def measure() -> dict[str, Any]:
         with others_to_stderr(), progress_bar("compare", quiet=quiet) as progress:
             found = compare_spec(
-                classifier, images, spec, references=names, candidate=own, batch_size=size, progress=progress
+                classifier,
+                images,
+                spec,
+                references=names,
+                candidate=own,
+                batch_size=size,
+                max_bad=choice.max_bad,
+                progress=progress,
             )
         return found.to_dict()
 
@@ -83,6 +93,7 @@ def compare_command(
         "attack": spec.to_dict() | {"epsilons": spec.epsilons},
         "references": {found.name: found.version for found in list_references() if found.name in names},
         "batch_size": size,
+        "max_bad": choice.max_bad,
         "device": str(classifier.device),
         "package": robustbench_fgsm.__version__,
     }

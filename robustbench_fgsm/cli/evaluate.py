@@ -7,8 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli import options
+from robustbench_fgsm.cli.bundles import DataChoice, laid_open
 
 
+@laid_open
 def evaluate_command(
     model: options.Model,
     weights: options.Weights = "auto",
@@ -23,6 +25,7 @@ def evaluate_command(
     batch_size: options.BatchSize = "auto",
     device: options.Device = "auto",
     seed: options.Seed = 0,
+    choice: DataChoice = DataChoice(),
     min_robust_accuracy: Annotated[
         float | None,
         typer.Option("--min-robust-accuracy", help="Exit 1 below this share, such as 0.4.", show_default=False),
@@ -62,12 +65,12 @@ def evaluate_command(
 
     check_single(spec)
     gates = Gates(min_robust_accuracy, max_asr)
-    subject = load_subject(model, weights, data, limit, device, quiet=quiet)
+    subject = load_subject(model, weights, data, limit, device, choice, seed=seed, quiet=quiet)
 
     def judged(document: dict[str, Any]) -> dict[str, Any]:
         return judge(document, gates)
 
-    document = measure("evaluate", subject, [spec], batch_size, out, judged, quiet=quiet)
+    document = measure("evaluate", subject, [spec], batch_size, out, judged, choice, quiet=quiet)
     write_csv(csv, document)
     render = markdown.evaluation if format is options.Layout.markdown else evaluation.evaluation
     write_result(document, render, as_json=json)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
 
 from robustbench_fgsm.cli import options
+from robustbench_fgsm.cli.bundles import DataRoot
 
 
 class What(StrEnum):
@@ -22,6 +24,7 @@ class What(StrEnum):
 
 def list_command(
     what: Annotated[What, typer.Argument(help="What to list.", show_default=False)],
+    data_root: DataRoot = Path("data"),
     json: options.Json = False,
     debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
 ) -> int:
@@ -32,7 +35,7 @@ def list_command(
     from robustbench_fgsm.cli.output import write_result
 
     began = time.perf_counter()
-    rows = {What.models: _models, What.data: _data, What.references: _references}[what]()
+    rows = _data(data_root) if what is What.data else {What.models: _models, What.references: _references}[what]()
     write_result(_document(what, rows, time.perf_counter() - began), lambda _: _table(rows), as_json=json)
     return 0
 
@@ -59,11 +62,12 @@ def _models() -> list[dict[str, Any]]:
     return [{key: card[key] for key in keys} | {"data": DATA} for card in cards()]
 
 
-def _data() -> list[dict[str, Any]]:
-    from robustbench_fgsm.data.load import SOURCES
+def _data(root: Path) -> list[dict[str, Any]]:
+    from robustbench_fgsm.data.registry import sources
 
-    sets = {name: load() for name, load in SOURCES.items()}
-    return [{"name": name, "images": len(images), "classes": len(images.classes)} for name, images in sets.items()]
+    return [
+        {"name": source.spec, "state": source.state(root), "summary": source.summary} for source in sources().values()
+    ]
 
 
 def _references() -> list[dict[str, Any]]:

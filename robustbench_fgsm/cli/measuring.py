@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from robustbench_fgsm.cli.bundles import DataChoice
 from robustbench_fgsm.cli.output import progress_bar
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def measure(
     batch_size: str,
     out: Path | None,
     judge: Callable[[Document], Document],
+    choice: DataChoice,
     *,
     quiet: bool,
 ) -> Document:
@@ -43,11 +45,11 @@ def measure(
     specs = [replace(spec, bounds=classifier.bounds) for spec in specs]
     for spec in specs:
         check_budgets(spec)
-        preflight(classifier, images, spec)
+        preflight(classifier, images, spec, strict=choice.strict)
 
     def attack() -> Document:
         with progress_bar(command, quiet=quiet) as progress:
-            found = run_attacks(classifier, images, specs, batch_size=size, progress=progress)
+            found = run_attacks(classifier, images, specs, batch_size=size, max_bad=choice.max_bad, progress=progress)
         return found[0].to_dict() if command == "evaluate" else sweep_document(found)
 
     if out is None:
@@ -58,6 +60,7 @@ def measure(
         "data": describe(images),
         "attacks": [spec.to_dict() | {"epsilons": spec.epsilons} for spec in specs],
         "batch_size": size,
+        "max_bad": choice.max_bad,
         "device": str(classifier.device),
         "package": robustbench_fgsm.__version__,
     }

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli import options
+from robustbench_fgsm.cli.bundles import DataChoice, laid_open
 
 
+@laid_open
 def sweep_command(
     model: options.Model,
     weights: options.Weights = "auto",
@@ -34,6 +36,7 @@ def sweep_command(
     batch_size: options.BatchSize = "auto",
     device: options.Device = "auto",
     seed: options.Seed = 0,
+    choice: DataChoice = DataChoice(),
     find_asr: Annotated[
         float | None,
         typer.Option(
@@ -78,12 +81,12 @@ def sweep_command(
 
     check_share("find asr", find_asr)
     kind = None if plot is None else figure.figure_format(plot)
-    subject = load_subject(model, weights, data, limit, device, quiet=quiet)
+    subject = load_subject(model, weights, data, limit, device, choice, seed=seed, quiet=quiet)
 
     def judged(document: dict[str, Any]) -> dict[str, Any]:
         return find_success(document, find_asr)
 
-    document = measure("sweep", subject, specs, batch_size, out, judged, quiet=quiet)
+    document = measure("sweep", subject, specs, batch_size, out, judged, choice, quiet=quiet)
     write_csv(csv, document)
     if plot is not None and kind is not None:
         write_bytes(plot, figure.render(figure.accuracy_over_epsilon(document), kind))

@@ -12,7 +12,8 @@ from robustbench_fgsm.attack.gradient import predicted
 from robustbench_fgsm.compare.comparison import Comparison, Finding, Seconds, Side
 from robustbench_fgsm.compare.meeting import Meeting, Piece
 from robustbench_fgsm.compare.own import diagnose
-from robustbench_fgsm.data.dataset import Dataset, describe
+from robustbench_fgsm.data.dataset import BadSample, Dataset, describe, readable
+from robustbench_fgsm.data.fit import fit_to
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.measure.attacks import attack_batch, predict_classes, synchronise
 from robustbench_fgsm.measure.environment import describe_environment
@@ -43,6 +44,8 @@ def compare(
     style: str = "plain",
     batch_size: int | str = "auto",
     seed: int = 0,
+    max_bad: int = 0,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
     """Agreement of our FGSM with other libraries', image by image, and how each fares class by class.
@@ -50,8 +53,9 @@ def compare(
     epsilon: one budget in pixel space, as a number or `8/255`. norm: `inf`, or any real p >= 1. targeted: `none`, `next`,
     `shift:2`, `random`, `least-likely` or `class:NAME`. references: names of `rfgsm list references`. candidate: your own
     attack beside them, as a callable, as `pkg.mod:fn` or `file.py:fn`, or as a file of saved adversarial images. style: how
-    a candidate is called that is no `Candidate` yet. batch_size: the same on all sides. seed: of random targets.
-    progress: called with images done and images in all.
+    a candidate is called that is no `Candidate` yet. batch_size: the same on all sides. seed: of random targets. max_bad:
+    images that may be unreadable before the run counts as invalid. strict: take what is suspicious before the attack for
+    an error. progress: called with images done and images in all.
 
     Raises SettingError, ModelError or DataError where these do not make sense together. A candidate that raises is no
     error: it disagrees.
@@ -64,8 +68,10 @@ def compare(
         data,
         spec,
         references=references,
-        candidate=find_candidate(candidate, style, data),
+        candidate=find_candidate(candidate, style, fit_to(data, classifier)),
         batch_size=batch_size,
+        max_bad=max_bad,
+        strict=strict,
         progress=progress,
     )
 
@@ -92,25 +98,28 @@ def compare_spec(
     references: Sequence[str] = ("art",),
     candidate: Candidate | SavedImages | None = None,
     batch_size: int | str = "auto",
+    max_bad: int = 0,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
     """The same for what is parsed and loaded already."""
     began = time.perf_counter()
     check_single(spec)
     check_opposition(references, candidate)
-    size = check_batch_size(batch_size)
+    size, data = check_batch_size(batch_size), fit_to(data, classifier)
     covered: list[str] = []
     if isinstance(candidate, SavedImages):
         candidate, data, covered = match(candidate, data)
-    warnings = [*preflight(classifier, data, spec), *covered]
+    warnings = [*preflight(classifier, data, spec, strict=strict), *covered]
     rivals = [load_reference(name, classifier, spec, size) for name in check_references(references)]
     meetings = [Meeting.of(rival, classifier, spec) for rival in rivals]
     own = None if candidate is None else Meeting.of(_rival(candidate, classifier, spec, size), classifier, spec)
     ours = Side(Tally.empty(classifier.num_classes, targeted=spec.target.targeted), Seconds())
+    bad: tuple[BadSample, ...] = ()
     for start in range(0, len(data), PIECE):
         stop = min(start + PIECE, len(data))
         piece = attack_piece(classifier, data, spec, start, stop, size)
-        ours += piece.side
+        ours, bad = ours + piece.side, bad + piece.bad
         meetings = [meeting.after(piece) for meeting in meetings]
         own = None if own is None else own.after(piece)
         if progress is not None:
@@ -130,6 +139,8 @@ def compare_spec(
         preflight_warnings=tuple(warnings),
         environment=describe_environment(classifier.device),
         seconds=time.perf_counter() - began,
+        bad=bad,
+        max_bad=max_bad,
     )
 
 
@@ -152,8 +163,9 @@ def attack_piece(
 ) -> Piece:
     """Our whole job on images start to stop, timed without the loading of the data."""
     batches, adversarial, after = [], [], []
+    bad: list[BadSample] = []
     side = Side(Tally.empty(classifier.num_classes, targeted=spec.target.targeted), Seconds())
-    for batch in data.batches(start, stop, batch_size):
+    for batch in readable(data, start, stop, batch_size, bad):
         check_images(batch, classifier)
         began = _now(classifier)
         attacked = attack_batch(classifier, batch, spec, data.classes)
@@ -166,7 +178,8 @@ def attack_piece(
         batches.append(attacked)
         adversarial.append(x_adv.cpu())
         after.append(classes)
-    return Piece(batches, torch.cat(adversarial), torch.cat(after), side)
+    nothing = [torch.empty(0)]
+    return Piece(batches, torch.cat(adversarial or nothing), torch.cat(after or nothing), side, tuple(bad))
 
 
 def _now(classifier: Classifier) -> float:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from robustbench_fgsm.compare.agreement import Agreement
+from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import AGREE, DISAGREE
 from robustbench_fgsm.measure import health
 from robustbench_fgsm.measure.statistics import Rate
@@ -150,6 +151,8 @@ class Comparison:
     preflight_warnings: tuple[str, ...]
     environment: dict[str, str | int]
     seconds: float
+    bad: tuple[BadSample, ...] = ()
+    max_bad: int = 0
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -174,12 +177,12 @@ class Comparison:
     @property
     def invalid_reasons(self) -> list[str]:
         """Why the numbers must not be used."""
-        return health.invalid_reasons(self.ours.tally)
+        return health.invalid_reasons(self.ours.tally, self.bad, self.max_bad)
 
     @property
     def warnings(self) -> list[str]:
         """What a reader must know beside the numbers."""
-        found = [*self.preflight_warnings, *health.warnings(self.ours.tally)]
+        found = [*self.preflight_warnings, *health.warnings(self.ours.tally, bad=self.bad, max_bad=self.max_bad)]
         for reference in self.others:
             if reference.agreement.images_subnormal:
                 share = Rate(reference.agreement.images_subnormal, reference.agreement.images)
@@ -208,6 +211,7 @@ class Comparison:
             "data": self.data,
             "attack": self.attack.to_dict() | {"epsilon": self.epsilon},
             "n": tally.n,
+            "bad": health.bad_to_dict(self.bad, self.max_bad),
             "ours": self.ours.to_dict(self.classes),
             "references": [reference.to_dict(self.classes, self.ours.seconds) for reference in self.references],
             "candidate": self._candidate(),

@@ -12,6 +12,7 @@ from robustbench_fgsm.attack.gradient import predicted
 from robustbench_fgsm.compare.agreement import Agreement, compare_batch
 from robustbench_fgsm.compare.comparison import ReferenceResult, Seconds, Side
 from robustbench_fgsm.compare.explanation import Explanation
+from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import CandidateError, ModelError
 from robustbench_fgsm.measure.attacks import AttackedBatch
 from robustbench_fgsm.measure.tally import Tally
@@ -26,12 +27,16 @@ Rival = Reference | BatchedReference | SavedReference
 
 @dataclass(frozen=True)
 class Piece:
-    """A block of the data under our attack: batches, adversarial images (N, C, H, W) and the classes predicted for them (N,)."""
+    """A block of the data under our attack: batches, adversarial images (N, C, H, W) and the classes predicted for them (N,).
+
+    bad: samples of the block that could not be had; where all are such, there are no batches.
+    """
 
     batches: list[AttackedBatch]
     adversarial: Tensor
     after: Tensor
     side: Side
+    bad: tuple[BadSample, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Meeting:
 
     def after(self, piece: Piece) -> Meeting:
         """The same with one more piece. That a candidate fails is its answer, and no error."""
-        if self.failure:
+        if self.failure or not piece.batches:
             return self
         try:
             side, agreement = oppose(self.rival, self.explanation, piece)

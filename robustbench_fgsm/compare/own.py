@@ -18,7 +18,7 @@ from robustbench_fgsm.compare.probe import Probe
 from robustbench_fgsm.compare.recipe import Kitchen
 from robustbench_fgsm.compare.scene import Scene
 from robustbench_fgsm.compare.verification import TIME_LIMIT, CaseResult, run_case
-from robustbench_fgsm.data.dataset import Batch, Dataset
+from robustbench_fgsm.data.dataset import Batch, Dataset, probe
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.measure.preflight import check_images
 from robustbench_fgsm.measure.targets import targets_for
@@ -64,7 +64,7 @@ def _own_network(classifier: Classifier) -> nn.Module:
 
 
 def _first(data: Dataset, classifier: Classifier) -> Batch:
-    batch = next(data.batches(0, IMAGES, IMAGES))
+    batch = probe(data, IMAGES)
     check_images(batch, classifier)
     return batch
 

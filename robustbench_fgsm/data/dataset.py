@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
@@ -13,14 +14,29 @@ from torch import Tensor
 
 from robustbench_fgsm.errors import DataError, SettingError
 
+MOST_CLASSES = 1_000_000
+"""Labels from here on are no class indices."""
+
+
+@dataclass(frozen=True)
+class BadSample:
+    """An image that could not be had: where it lies, and what is wrong with it."""
+
+    path: str
+    reason: str
+
 
 @dataclass(frozen=True)
 class Batch:
-    """images: float32 (N, C, H, W) in pixel space; labels: int64 (N,); ids: int64 (N,), the same in any order or process."""
+    """images: float32 (N, C, H, W) in pixel space; labels: int64 (N,); ids: int64 (N,), the same in any order or process.
+
+    bad: samples that belong here and could not be had; they are not among the N, which may then be 0.
+    """
 
     images: Tensor
     labels: Tensor
     ids: Tensor
+    bad: tuple[BadSample, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -39,7 +55,7 @@ class Dataset(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of images, labels and class names: the same data have the same one anywhere."""
+        """SHA-256 that is the same for the same data anywhere; each data set says what it is taken over."""
 
     def __len__(self) -> int: ...
 
@@ -56,6 +72,9 @@ class ArrayDataset:
     class names. Raises DataError for anything else.
     """
 
+    settings: Mapping[str, Any] = {}
+    """What `load_data` was asked for beside the name."""
+
     def __init__(self, name: str, images: Tensor, labels: Tensor, classes: tuple[str, ...]) -> None:
         if images.ndim not in (3, 4) or len(images) != len(labels) or labels.ndim != 1:
             raise DataError(
@@ -71,27 +90,43 @@ class ArrayDataset:
             )
         self.name = name
         self.classes = classes
+        self._own_classes = classes
         self._images = images if images.ndim == 4 else images.unsqueeze(1)
         self._labels = labels
 
     def __len__(self) -> int:
         return len(self._labels)
 
+    @property
+    def labels(self) -> Tensor:
+        """Label of each image, int64 (N,)."""
+        return self._labels.to(torch.int64)
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over class names, shape, dtype, images and labels."""
-        digest = hashlib.sha256(repr((self.classes, tuple(self._images.shape), str(self._images.dtype))).encode())
+        digest = hashlib.sha256(repr((self._own_classes, tuple(self._images.shape), str(self._images.dtype))).encode())
         for part in (self._images, self._labels.to(torch.int64)):
-            digest.update(part.contiguous().numpy().tobytes())
+            for low in range(0, len(part), 4096):  # so that a mapped file is never in memory as a whole
+                digest.update(part[low : low + 4096].contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def batches(self, start: int, stop: int, size: int) -> Iterator[Batch]:
         """Images start to stop (exclusive), at most `size` at a time, in order."""
         for low in range(start, min(stop, len(self)), size):
             rows = slice(low, min(low + size, stop, len(self)))
-            stored = self._images[rows]
-            images = stored.float().div_(255) if stored.dtype == torch.uint8 else stored.float()
-            yield Batch(images, self._labels[rows].to(torch.int64), torch.arange(rows.start, rows.stop))
+            yield self._batch(rows, torch.arange(rows.start, rows.stop))
+
+    def take(self, indices: Sequence[int], size: int) -> Iterator[Batch]:
+        """The images at these indices, in the order given, at most `size` at a time."""
+        for low in range(0, len(indices), size):
+            ids = torch.as_tensor(indices[low : low + size], dtype=torch.int64)
+            yield self._batch(ids, ids)
+
+    def _batch(self, rows: slice | Tensor, ids: Tensor) -> Batch:
+        stored = self._images[rows]
+        images = stored.float().div_(255) if stored.dtype == torch.uint8 else stored.float()
+        return Batch(images, self._labels[rows].to(torch.int64), ids)
 
     def __iter__(self) -> Iterator[Batch]:
         return self.batches(0, len(self), 128)
@@ -102,9 +137,49 @@ class ArrayDataset:
             return self
         if limit < 1:
             raise SettingError(f"limit must be at least 1, got {limit}: leave it out for the whole data set")
-        return ArrayDataset(self.name, self._images[:limit], self._labels[:limit], self.classes)
+        first = ArrayDataset(self.name, self._images[:limit], self._labels[:limit], self._own_classes)
+        return first.named(self.classes)
+
+    def named(self, classes: tuple[str, ...]) -> ArrayDataset:
+        """The same images under other class names, at least as many; the fingerprint stays that of the images' own."""
+        other = copy.copy(self)
+        other.classes = classes
+        return other
+
+    def relabelled(self, table: Sequence[int], classes: tuple[str, ...]) -> ArrayDataset:
+        """The same images with table[label] for each label."""
+        return ArrayDataset(self.name, self._images, torch.tensor(table, dtype=torch.int64)[self.labels], classes)
+
+
+def readable(data: Dataset, start: int, stop: int, size: int, bad: list[BadSample]) -> Iterator[Batch]:
+    """Batches with an image in them; samples that could not be had are added to `bad`."""
+    for batch in data.batches(start, stop, size):
+        bad += batch.bad
+        if len(batch):
+            yield batch
+
+
+def printable(name: str) -> str:
+    """A file's name as text that any terminal and file takes: bytes that are no UTF-8 are written out."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def probe(data: Dataset, size: int) -> Batch:
+    """The first batch with an image in it; raises DataError where no image can be read, or there is none."""
+    bad: tuple[BadSample, ...] = ()
+    for batch in data.batches(0, len(data), size):
+        if len(batch):
+            return batch
+        bad += batch.bad
+    if not bad:
+        raise DataError(f"data must hold at least one image, got none in {data.name}")
+    raise DataError(
+        f"data must hold an image that can be read, got {len(bad):,} bad ones, first {bad[0].path}: {bad[0].reason}"
+    )
 
 
 def describe(data: Dataset) -> dict[str, Any]:
     """The data set as JSON knows it."""
-    return {"spec": data.name, "n": len(data), "fingerprint": data.fingerprint, "classes": list(data.classes)}
+    described = {"spec": data.name, "n": len(data), "fingerprint": data.fingerprint, "classes": list(data.classes)}
+    settings = dict(getattr(data, "settings", {}))  # which data sets of others need not have
+    return described | ({"settings": settings} if settings else {})

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from robustbench_fgsm.attack.gradient import predicted
 from robustbench_fgsm.attack.rounding import round_to_levels, to_pixels
-from robustbench_fgsm.data.dataset import Batch, Dataset
-from robustbench_fgsm.errors import DataError, SettingError
+from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, probe, readable
+from robustbench_fgsm.errors import DataError, InvalidRunError, SettingError
 from robustbench_fgsm.measure.attacks import attack_batch, craft, predict_classes
-from robustbench_fgsm.measure.preflight import check_images
+from robustbench_fgsm.measure.preflight import PROBE, check_images
 from robustbench_fgsm.measure.tally import Counts, Outcomes, Tally
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec
@@ -61,10 +61,14 @@ class Facts:
 
 @dataclass(frozen=True)
 class Shard:
-    """images: (N, C, H, W) on the CPU, adversarial float32 in pixel space, or uint8 levels where they were rounded."""
+    """images: (N, C, H, W) on the CPU, adversarial float32 in pixel space, or uint8 levels where they were rounded.
+
+    bad: samples that belong here and could not be had.
+    """
 
     images: Tensor
     facts: Facts
+    bad: tuple[BadSample, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def spans(n: int, size: int) -> list[range]:
 
 def check_eight_bit(data: Dataset, spec: AttackSpec) -> None:
     """Raise DataError or SettingError where images are not such as an 8-bit PNG holds: 1 or 3 channels in [0, 1]."""
-    channels = next(data.batches(0, 1, 1)).images.shape[1]
+    channels = probe(data, PROBE).images.shape[1]
     if channels not in (1, 3):
         raise DataError(f"8-bit PNG needs images of 1 or 3 channels, got {channels}: use --format safetensors or npz")
     low, high = spec.bounds
@@ -145,7 +149,8 @@ def _craft_shard(
 ) -> Shard:
     images, filled = torch.empty(0), 0
     parts: list[Columns] = []
-    for batch in data.batches(span.start, span.stop, batch_size):
+    bad: list[BadSample] = []
+    for batch in readable(data, span.start, span.stop, batch_size, bad):
         part = _craft_batch(classifier, batch, spec, data.classes, eight_bit=eight_bit)
         if not parts:
             images = part.images.new_empty(
@@ -154,9 +159,13 @@ def _craft_shard(
         images[filled : filled + len(batch)] = part.images
         filled += len(batch)
         parts.append(part.facts.to_columns())
-    return Shard(
-        images, Facts.from_columns({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-    )
+    if not parts:
+        raise InvalidRunError(
+            f"a shard needs an image, but none of {span.start} to {span.stop - 1} could be read, "
+            f"first {bad[0].path} ({bad[0].reason}): mend the data"
+        )
+    facts = Facts.from_columns({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    return Shard(images[:filled], facts, tuple(bad))
 
 
 def _craft_batch(

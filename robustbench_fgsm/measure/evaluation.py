@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import AGREE, DISAGREE
 from robustbench_fgsm.measure import health
 from robustbench_fgsm.measure.statistics import Rate
@@ -22,7 +23,8 @@ class Evaluation:
     tallies: one for each budget, in order. stable: the same with exact gradients on the images that are saturated, or
     none where the classifier brings its own loss.
     first_fooled: images right before that are fooled first at each budget of the ascending grid, and after these the
-    images that no budget fools.
+    images that no budget fools. bad: samples that could not be read and are in no count; more than max_bad of them make
+    the run invalid.
     """
 
     model: ModelInfo
@@ -34,6 +36,8 @@ class Evaluation:
     preflight_warnings: tuple[str, ...]
     environment: dict[str, str | int]
     seconds: float
+    bad: tuple[BadSample, ...] = ()
+    max_bad: int = 0
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -60,13 +64,17 @@ class Evaluation:
     @property
     def invalid_reasons(self) -> list[str]:
         """Why the numbers must not be used."""
-        return health.invalid_reasons(self.tallies[0])
+        return health.invalid_reasons(self.tallies[0], self.bad, self.max_bad)
 
     @property
     def warnings(self) -> list[str]:
         """What a reader must know beside the numbers."""
         cancels = self.attack.loss in ("ce", "log-probabilities") and not self.attack.stable
-        found = [warning for tally in self.tallies for warning in health.warnings(tally, cancels=cancels)]
+        found = [
+            warning
+            for tally in self.tallies
+            for warning in health.warnings(tally, cancels=cancels, bad=self.bad, max_bad=self.max_bad)
+        ]
         return list(dict.fromkeys([*self.preflight_warnings, *found]))
 
     @property
@@ -100,7 +108,7 @@ class Evaluation:
             "data": self.data,
             "attack": self.attack.to_dict(),
             "n": self.n,
-            "bad": {"count": 0, "paths": []},
+            "bad": health.bad_to_dict(self.bad, self.max_bad),
             "clean": {"accuracy": self.clean_accuracy.to_dict(), "confusion": matrix_to_json(first.clean)},
             "epsilons": [self._at(index) for index in range(len(self.tallies))],
             "minimal_epsilon": self._minimal(),

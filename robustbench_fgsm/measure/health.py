@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.measure.statistics import Rate
 from robustbench_fgsm.measure.tally import Tally
 
 NOTICEABLE = 0.01
 
 
-def invalid_reasons(tally: Tally) -> list[str]:
-    """Why the numbers must not be used; none where they may."""
-    if not tally.nonfinite_gradient:
-        return []
-    return [
-        f"{tally.nonfinite_gradient:,} of {tally.n:,} images have a gradient that is not finite: "
-        "they were left unmoved, and the rates are not robustness"
-    ]
-
-
-def warnings(tally: Tally, *, cancels: bool = True) -> list[str]:
-    """What a reader must know beside the numbers; cancels: whether saturation spoils the gradient of the loss."""
+def invalid_reasons(tally: Tally, bad: Sequence[BadSample] = (), max_bad: int = 0) -> list[str]:
+    """Why the numbers must not be used; none where they may. bad: samples that are not in them, max_bad: and may be."""
     found = []
+    if len(bad) > max(max_bad, 0):
+        found.append(f"{_bad_text(bad)}, which is more than the {max_bad:,} allowed: mend them, or raise --max-bad")
+    if tally.nonfinite_gradient:
+        found.append(
+            f"{tally.nonfinite_gradient:,} of {tally.n:,} images have a gradient that is not finite: "
+            "they were left unmoved, and the rates are not robustness"
+        )
+    return found
+
+
+def bad_to_dict(bad: Sequence[BadSample], max_bad: int) -> dict[str, Any]:
+    """Samples that could not be had, and how many of them may be, as JSON knows them under `bad`."""
+    return {
+        "count": len(bad),
+        "paths": [sample.path for sample in bad],
+        "reasons": [sample.reason for sample in bad],
+        "allowed": max_bad,
+    }
+
+
+def _bad_text(bad: Sequence[BadSample]) -> str:
+    images = "image" if len(bad) == 1 else "images"
+    return f"{len(bad):,} {images} could not be read, first {bad[0].path} ({bad[0].reason})"
+
+
+def warnings(tally: Tally, *, cancels: bool = True, bad: Sequence[BadSample] = (), max_bad: int = 0) -> list[str]:
+    """What a reader must know beside the numbers; cancels: whether saturation spoils the gradient of the loss.
+
+    bad, max_bad: as for `invalid_reasons`, and named here where they are no reason.
+    """
+    found = []
+    if 0 < len(bad) <= max_bad:
+        found.append(f"{_bad_text(bad)}; n is without them")
     zero, saturated = Rate(tally.zero_gradient, tally.n), Rate(tally.saturated, tally.n)
     if (zero.value or 0) > NOTICEABLE:
         found.append(

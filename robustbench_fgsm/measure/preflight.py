@@ -6,31 +6,29 @@ from torch import Tensor
 
 from robustbench_fgsm.attack.fgsm import check_batch
 from robustbench_fgsm.attack.losses import get_loss
-from robustbench_fgsm.data.dataset import Batch, Dataset
-from robustbench_fgsm.errors import DataError, ModelError, SettingError
+from robustbench_fgsm.data.classes import is_number, same_name
+from robustbench_fgsm.data.dataset import Batch, Dataset, probe
+from robustbench_fgsm.data.subset import RandomAccess
+from robustbench_fgsm.errors import DataError, InputError, ModelError, SettingError
+from robustbench_fgsm.measure.suspicion import check_gradient, suspicions
 from robustbench_fgsm.measure.targets import targets_for
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec
 
-PROBE = 16
+PROBE = 32
 
 
-def preflight(classifier: Classifier, data: Dataset, spec: AttackSpec) -> list[str]:
-    """Warnings of what is suspicious.
+def preflight(classifier: Classifier, data: Dataset, spec: AttackSpec, *, strict: bool = False) -> list[str]:
+    """Warnings of what is suspicious, from a few images spread over the data.
 
-    Raises DataError, ModelError or SettingError where model, data and attack do not fit each other.
+    Raises DataError, ModelError or SettingError where model, data and attack do not fit each other; with `strict`
+    InputError where there is anything to warn of.
     """
     get_loss(spec.loss, stable=spec.stable)
     if len(data) == 0:
         raise DataError(f"data must hold at least one image, got none in {data.name}")
-    if classifier.num_classes != len(data.classes):
-        raise DataError(
-            f"data must have the model's {classifier.num_classes} classes, got {len(data.classes)} in {data.name}"
-        )
-    if classifier.classes is not None and classifier.classes != data.classes:
-        ours, theirs = next((a, b) for a, b in zip(classifier.classes, data.classes, strict=True) if a != b)
-        raise DataError(f"data must list the model's classes in its order, got {theirs!r} where the model has {ours!r}")
-    batch = next(data.batches(0, PROBE, PROBE))
+    check_classes(classifier, data)
+    batch = spread(data)
     check_images(batch, classifier)
     outputs = _probe(classifier, batch)
     if outputs.shape != (len(batch), classifier.num_classes):
@@ -38,7 +36,37 @@ def preflight(classifier: Classifier, data: Dataset, spec: AttackSpec) -> list[s
             f"model must return logits ({len(batch)}, {classifier.num_classes}) for {len(batch)} images, got {tuple(outputs.shape)}"
         )
     targets_for(batch, spec.target, data.classes, spec.seed)
-    return check_outputs(outputs, spec.loss)
+    warnings = check_outputs(outputs, spec.loss)
+    check_gradient(classifier, batch, spec)
+    warnings += suspicions(classifier, batch, outputs)
+    if strict and warnings:
+        raise InputError(f"strict takes warnings for errors: {'; '.join(warnings)}")
+    return warnings
+
+
+def check_classes(classifier: Classifier, data: Dataset) -> None:
+    """Raise DataError unless the data have the classifier's classes in its order; a class named by its number fits any."""
+    if classifier.num_classes != len(data.classes):
+        raise DataError(
+            f"data must have the model's {classifier.num_classes} classes, got {len(data.classes)} in {data.name}: "
+            "pass --class-map FILE where they are some of them"
+        )
+    for label, (ours, theirs) in enumerate(zip(classifier.classes or (), data.classes, strict=False)):
+        if not (same_name(ours, theirs) or is_number(label, ours) or is_number(label, theirs)):
+            raise DataError(
+                f"data must list the model's classes in its order, got {theirs!r} where the model has {ours!r}: "
+                "pass --class-map FILE"
+            )
+
+
+def spread(data: Dataset) -> Batch:
+    """A few images from all over the data, where they can be had one by one, else the first; DataError where none can."""
+    if isinstance(data, RandomAccess):
+        places = [len(data) * step // PROBE for step in range(PROBE)]
+        batch = next(data.take(list(dict.fromkeys(places)), PROBE))
+        if len(batch):
+            return batch
+    return probe(data, PROBE)
 
 
 def check_outputs(outputs: Tensor, loss: str) -> list[str]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robustbench_fgsm.data.dataset import Dataset, describe
+from robustbench_fgsm.data.dataset import BadSample, Dataset, describe, readable
+from robustbench_fgsm.data.fit import fit_to
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.measure.attacks import observe
 from robustbench_fgsm.measure.environment import describe_environment
@@ -36,6 +37,8 @@ def evaluate(
     restarts: int = 0,
     batch_size: int | str = "auto",
     seed: int = 0,
+    max_bad: int = 0,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
     """How FGSM fares at one budget: confusion before and after, and success class by class.
@@ -43,8 +46,9 @@ def evaluate(
     epsilon: one budget in pixel space, as a number or `8/255`. norm: `inf`, or any real p >= 1. targeted: `none`, `next`,
     `shift:2`, `random`, `least-likely` or `class:NAME`. loss: `ce`, `log-probabilities`, `probabilities` or `margin`.
     stable: exact cross-entropy gradients for all images. restarts: random starts beside the clean one, the best for each
-    image. batch_size: images at a time, or `auto`. seed: of random targets and starts. progress: called with images done
-    and images in all.
+    image. batch_size: images at a time, or `auto`. seed: of random targets and starts. max_bad: images that may be
+    unreadable before the run counts as invalid. strict: take what is suspicious before the attack for an error. progress:
+    called with images done and images in all.
 
     Raises SettingError, ModelError or DataError where these do not make sense together, before the first attack.
     """
@@ -60,7 +64,9 @@ def evaluate(
         stable,
     )
     check_single(spec)
-    (evaluation,) = run_attacks(classifier, data, [spec], batch_size=batch_size, progress=progress)
+    (evaluation,) = run_attacks(
+        classifier, data, [spec], batch_size=batch_size, max_bad=max_bad, strict=strict, progress=progress
+    )
     return evaluation
 
 
@@ -76,6 +82,8 @@ def sweep(
     restarts: int = 0,
     batch_size: int | str = "auto",
     seed: int = 0,
+    max_bad: int = 0,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> list[Evaluation]:
     """How FGSM fares at several budgets, one evaluation for each targeting rule; arguments otherwise as for `evaluate`.
@@ -93,7 +101,9 @@ def sweep(
         AttackSpec(budgets, order, rule, loss, classifier.bounds, seed, restarts, stable)
         for rule in dict.fromkeys(rules)
     ]
-    return run_attacks(classifier, data, specs, batch_size=batch_size, progress=progress)
+    return run_attacks(
+        classifier, data, specs, batch_size=batch_size, max_bad=max_bad, strict=strict, progress=progress
+    )
 
 
 def run_attacks(
@@ -102,25 +112,29 @@ def run_attacks(
     specs: Sequence[AttackSpec],
     *,
     batch_size: int | str = "auto",
+    max_bad: int = 0,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> list[Evaluation]:
     """One evaluation for each attack, from a single pass over the data, for settings that are parsed already."""
     began = time.perf_counter()
     for spec in specs:
         check_budgets(spec)
-    size = check_batch_size(batch_size)
-    warnings = list(dict.fromkeys(warning for spec in specs for warning in preflight(classifier, data, spec)))
+    size, data = check_batch_size(batch_size), fit_to(data, classifier)
+    found = (warning for spec in specs for warning in preflight(classifier, data, spec, strict=strict))
+    warnings = list(dict.fromkeys(found))
     totals: list[_Totals | None] = [None] * len(specs)
     done = 0
-    for batch in data.batches(0, len(data), size):
+    bad: list[BadSample] = []
+    for batch in readable(data, 0, len(data), size, bad):
         check_images(batch, classifier)
         for index, spec in enumerate(specs):
-            found = _Totals.of(*observe(classifier, batch, spec, data.classes), spec, classifier.num_classes)
+            counted = _Totals.of(*observe(classifier, batch, spec, data.classes), spec, classifier.num_classes)
             before = totals[index]
-            totals[index] = found if before is None else before + found
+            totals[index] = counted if before is None else before + counted
         done += len(batch)
         if progress is not None:
-            progress(done, len(data))
+            progress(done + len(bad), len(data))
     environment, seconds = describe_environment(classifier.device), time.perf_counter() - began
     described = describe(data)
     return [
@@ -134,6 +148,8 @@ def run_attacks(
             tuple(warnings),
             environment,
             seconds,
+            tuple(bad),
+            max_bad,
         )
         for spec, total in zip(specs, totals, strict=True)
         if total is not None

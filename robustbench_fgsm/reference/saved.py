@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from robustbench_fgsm.data.dataset import Dataset
+from robustbench_fgsm.data.dataset import Dataset, probe
 from robustbench_fgsm.data.selection import Selection
 from robustbench_fgsm.errors import DataError, UnsafeError
 
@@ -98,6 +98,11 @@ def match(saved: SavedImages, data: Dataset) -> tuple[SavedImages, Dataset, list
         )
     else:
         first = torch.cat([batch.ids for batch in data.batches(0, len(saved), 1024)])
+        if len(first) < len(saved):
+            missing = len(saved) - len(first)
+            raise DataError(
+                f"saved images must say their ids where {missing} of {data.name} cannot be read: save their ids"
+            )
         saved = replace(saved, ids=first)
         covered = data if len(saved) == len(data) else Selection(data, first)
     if len(covered) == len(data):
@@ -107,7 +112,7 @@ def match(saved: SavedImages, data: Dataset) -> tuple[SavedImages, Dataset, list
 
 def clean_shape(data: Dataset) -> tuple[int, ...]:
     """(C, H, W) of the data's first image."""
-    return tuple(next(data.batches(0, 1, 1)).images.shape[1:])
+    return tuple(probe(data, 1).images.shape[1:])
 
 
 def _read(file: Path, shape: tuple[int, ...]) -> SavedImages:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from robustbench_fgsm.attack.losses import get_loss
-from robustbench_fgsm.data.dataset import Dataset, describe
+from robustbench_fgsm.data.dataset import Dataset, describe, probe
+from robustbench_fgsm.data.fit import fit_to
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.measure.crafting import Facts, Shard, Totals, check_eight_bit, craft_shards, spans
 from robustbench_fgsm.measure.environment import describe_environment
-from robustbench_fgsm.measure.preflight import check_batch_size, check_single, preflight
+from robustbench_fgsm.measure.preflight import PROBE, check_batch_size, check_single, preflight
 from robustbench_fgsm.measure.sweep import Progress
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.runs.directory import (
@@ -51,6 +52,8 @@ def save_adversarial(
     shard_size: int = SHARD_SIZE,
     batch_size: int | str = "auto",
     seed: int = 0,
+    max_bad: int = 0,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> SavedAttack:
     """Craft adversarial images and save them in a directory, a shard at a time; the same call continues what was stopped.
@@ -74,6 +77,8 @@ def save_adversarial(
         format=format,
         shard_size=shard_size,
         batch_size=batch_size,
+        max_bad=max_bad,
+        strict=strict,
         progress=progress,
     )
 
@@ -87,13 +92,17 @@ def save_spec(
     format: str = "safetensors",  # noqa: A002
     shard_size: int = SHARD_SIZE,
     batch_size: int | str = "auto",
+    max_bad: int = 0,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> SavedAttack:
     """The same for settings that are parsed already."""
     began = time.perf_counter()
+    data = fit_to(data, classifier)
     size, kind, pieces = check_batch_size(batch_size), get_format(format), spans(len(data), shard_size)
     output = {"format": format, "shard_size": shard_size, "batch_size": size}
-    nothing = nothing_saved(classifier, data, spec, output, eight_bit=kind.eight_bit)
+    nothing = nothing_saved(classifier, data, spec, output, eight_bit=kind.eight_bit, strict=strict)
+    nothing = replace(nothing, max_bad=max_bad)
     find_run(out, nothing)  # before anything is written into the directory
     with locked(out):
         found = find_run(out, nothing)
@@ -110,25 +119,25 @@ def save_spec(
             saved = replace(saved, seconds=spent + time.perf_counter() - began)
             write_json(out / MANIFEST, saved.to_dict())
             if progress is not None:
-                progress(saved.tally.n, len(data))
+                progress(saved.tally.n + len(saved.bad), len(data))
         finish(out, saved)
     return saved
 
 
 def nothing_saved(
-    classifier: Classifier, data: Dataset, spec: AttackSpec, output: dict[str, Any], *, eight_bit: bool
+    classifier: Classifier, data: Dataset, spec: AttackSpec, output: dict[str, Any], *, eight_bit: bool, strict: bool
 ) -> SavedAttack:
     """The run before its first image; raises SettingError, ModelError or DataError where its parts do not fit."""
     check_single(spec)
     get_loss(spec.loss, stable=spec.stable)
-    warnings = preflight(classifier, data, spec)
+    warnings = preflight(classifier, data, spec, strict=strict)
     if eight_bit:
         check_eight_bit(data, spec)
     return SavedAttack(
         model=classifier.info.to_dict(),
         data=describe(data),
         attack=spec.to_dict() | {"epsilon": spec.epsilons[0]},
-        output=output | {"shape": list(next(data.batches(0, 1, 1)).images.shape[1:])},
+        output=output | {"shape": list(probe(data, PROBE).images.shape[1:])},
         totals=Totals.empty(classifier.num_classes, targeted=spec.target.targeted, eight_bit=eight_bit),
         preflight_warnings=tuple(warnings),
         environment=describe_environment(classifier.device),
@@ -171,7 +180,9 @@ def keep_shard(
     """Write one shard whole or not at all; its record and its counts."""
     with replacing(out / kind.place(number)) as scratch:
         kind.write(scratch, shard)
-    return kind.record(out, number, len(shard.facts)), count(nothing, shard.facts)
+    record = kind.record(out, number, len(shard.facts))
+    bad = {"bad": [asdict(sample) for sample in shard.bad]} if shard.bad else {}
+    return record | bad, count(nothing, shard.facts)
 
 
 def count(attack: SavedAttack, facts: Facts) -> Totals:

@@ -126,6 +126,7 @@ def _rebuilt(recipe: Recipe, *, counted: bool = False) -> SavedAttack:
         totals=Totals.empty(classes, targeted=targeted, eight_bit=eight_bit),
         preflight_warnings=(),
         environment=document["environment"],
+        max_bad=document["bad"]["allowed"],
     )
     for number in range(len(recipe.pieces)) if counted else ():
         facts = Facts.from_columns(recipe.kind.columns(recipe.out / recipe.kind.place(number)))

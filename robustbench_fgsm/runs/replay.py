@@ -14,8 +14,9 @@ import torch
 
 from robustbench_fgsm.attack.rounding import to_pixels
 from robustbench_fgsm.data.dataset import Dataset
+from robustbench_fgsm.data.fit import fit_to
 from robustbench_fgsm.data.load import load_data
-from robustbench_fgsm.errors import AGREE, DISAGREE, DataError, ModelError, SettingError
+from robustbench_fgsm.errors import AGREE, DISAGREE, DataError, ModelError, SettingError, UnsafeError
 from robustbench_fgsm.measure.crafting import Shard, craft_shards
 from robustbench_fgsm.measure.environment import describe_environment
 from robustbench_fgsm.measure.preflight import preflight
@@ -124,7 +125,7 @@ def check_adversarial(
     damaged, found = check_files(recipe)
     mismatches = [*check_manifest(recipe, damaged), *found]
     classifier = classifier or _classifier_of(recipe, weights, device)
-    data = data or _data_of(recipe)
+    data = fit_to(data or _data_of(recipe), classifier)
     strange = list(_check_subject(recipe, classifier, data))
     replay, found = (
         (Replay(), []) if strange else _replay(recipe, classifier, data, damaged, limit=limit, progress=progress)
@@ -152,8 +153,11 @@ def _classifier_of(recipe: Recipe, weights: str | None, device: str) -> Classifi
 
 def _data_of(recipe: Recipe) -> Dataset:
     described = recipe.document["data"]
+    settings = described.get("settings", {})
+    if described["spec"].startswith("factory:"):
+        raise UnsafeError(f"check would run {described['spec']}, which a file named and nobody typed: pass the data")
     try:
-        return load_data(described["spec"], limit=described["n"])
+        return load_data(described["spec"], **({} if "sample" in settings else {"limit": described["n"]}) | settings)
     except DataError as error:
         raise DataError(f"check needs the data, got {described['spec']!r}, which cannot be loaded ({error})") from error
 

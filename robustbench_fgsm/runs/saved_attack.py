@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import AGREE, DISAGREE, IncompleteError
 from robustbench_fgsm.measure import health
 from robustbench_fgsm.measure.crafting import Totals
@@ -16,7 +17,7 @@ from robustbench_fgsm.measure.tally import Tally, matrix_to_json
 
 SCHEMA = "rfgsm.attack/1"
 SETTINGS = ("model", "data", "attack", "output")
-DERIVED = ("n", "clean", "adversarial", "rounded", "gradient", "status", "exit_code", "invalid_reasons")
+DERIVED = ("n", "bad", "clean", "adversarial", "rounded", "gradient", "status", "exit_code", "invalid_reasons")
 """What of a manifest follows from the shards."""
 
 DECISIVE = ("package", "torch", "device")
@@ -28,7 +29,7 @@ class SavedAttack:
     """Adversarial images that lie in a directory, and what became of them.
 
     model, data, attack, output: the settings as JSON knows them. totals: counts over the images saved so far.
-    environment: what crafted them. files: a record of each shard that is there.
+    environment: what crafted them. files: a record of each shard that is there. max_bad: images that may be unreadable.
     """
 
     model: dict[str, Any]
@@ -40,6 +41,7 @@ class SavedAttack:
     environment: dict[str, Any]
     files: tuple[dict[str, Any], ...] = ()
     seconds: float = 0.0
+    max_bad: int = 0
 
     @property
     def tally(self) -> Tally:
@@ -54,18 +56,24 @@ class SavedAttack:
     @property
     def complete(self) -> bool:
         """Whether all images are saved."""
-        return self.tally.n == int(self.data["n"])
+        return self.tally.n + len(self.bad) == int(self.data["n"])
+
+    @property
+    def bad(self) -> tuple[BadSample, ...]:
+        """Samples that could not be read and are in no count."""
+        return tuple(BadSample(**sample) for file in self.files for sample in file.get("bad", ()))
 
     @property
     def invalid_reasons(self) -> list[str]:
         """Why the numbers must not be used."""
-        return health.invalid_reasons(self.tally)
+        return health.invalid_reasons(self.tally, self.bad, self.max_bad)
 
     @property
     def warnings(self) -> list[str]:
         """What a reader must know beside the numbers."""
         cancels = self.attack["loss"] in ("ce", "log-probabilities") and not self.attack["stable"]
-        found = [*self.preflight_warnings, *health.warnings(self.tally, cancels=cancels)]
+        counted = health.warnings(self.tally, cancels=cancels, bad=self.bad, max_bad=self.max_bad)
+        found = [*self.preflight_warnings, *counted]
         outside, pixels = self.totals.pixels_outside, self.totals.pixels
         if outside:
             found.append(
@@ -100,6 +108,7 @@ class SavedAttack:
             "attack": self.attack,
             "output": self.output,
             "n": tally.n,
+            "bad": health.bad_to_dict(self.bad, self.max_bad),
             "clean": {"accuracy": tally.clean_accuracy.to_dict(), "confusion": matrix_to_json(tally.clean)},
             "adversarial": rates(tally, classes),
             "rounded": self._rounding(classes),

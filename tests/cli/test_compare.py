@@ -141,7 +141,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "unknown model": (["compare", "--model", "resnet81"], "did you mean resnet18?"),
     "unknown weights": (["compare", "--model", "mlp300", "--weights", "robust"], "got 'robust'"),
     "missing weights": (["compare", "--model", "mlp300", "--weights", "none.safetensors"], "does not exist"),
-    "unknown data": (["compare", "--model", "mlp300", "--data", "fashion"], "did you mean fashion-mnist?"),
+    "unknown data": (["compare", "--model", "mlp300", "--data", "fashion"], "did you mean fashion-mnist"),
     "epsilon over 255": (["compare", "--model", "mlp300", "--eps", "8"], "did you mean 8/255?"),
     "negative epsilon": (["compare", "--model", "mlp300", "--eps", "-1"], "finite number >= 0"),
     "no epsilon": (["compare", "--model", "mlp300", "--eps", "x"], "8/255 or 0.03"),
@@ -220,7 +220,9 @@ def test_out_of_another_version_or_device_is_refused_and_left_alone(
         monkeypatch.setattr("robustbench_fgsm.reference.version", lambda name: "99.0")
     else:
         monkeypatch.setattr(rf.TorchClassifier, "device", torch.device("meta"))
-        monkeypatch.setattr("robustbench_fgsm.measure.preflight.preflight", lambda *_: [])  # nothing computes there
+        monkeypatch.setattr(
+            "robustbench_fgsm.measure.preflight.preflight", lambda *_, **__: []
+        )  # nothing computes there
     code, out, err = compare(run, "--out", str(tmp_path), "--quiet")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert f"with {difference}: choose another directory" in err

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.load import SOURCES
+from robustbench_fgsm.data.registry import Source
 from robustbench_fgsm.report.schemas import load_schema
 
 Run = Callable[..., tuple[int, str, str]]
@@ -225,7 +225,8 @@ def broken_data(kind: str) -> rf.ArrayDataset:
 def test_data_that_cannot_be_meant_exit_2_with_one_line(
     run: Run, monkeypatch: pytest.MonkeyPatch, kind: str, message: str
 ) -> None:
-    monkeypatch.setitem(SOURCES, "broken", lambda: broken_data(kind))
+    source = Source("broken", "as it should not be", lambda *_: broken_data(kind))
+    monkeypatch.setattr("robustbench_fgsm.data.registry._added", lambda: [source])
     code, out, err = evaluate(run, "--data", "broken", "--weights", "standard")
     assert (code, out) == (2, "")
     assert message in err
@@ -273,7 +274,7 @@ def test_another_number_of_outputs_is_named(run: Run, monkeypatch: pytest.Monkey
     load_instead(monkeypatch, lambda logits: logits[:, :7])
     code, _, err = evaluate(run)
     assert code == 2
-    assert "must return logits (16, 10) for 16 images, got (16, 7)" in err
+    assert "must return logits (32, 10) for 32 images, got (32, 7)" in err
 
 
 def test_gradients_that_are_not_finite_exit_1_whatever_the_gates(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

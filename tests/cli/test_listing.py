@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.data.registry import Source
 from robustbench_fgsm.models.bundled import cards
 from robustbench_fgsm.report.schemas import load_schema
 
@@ -36,8 +38,21 @@ def test_models_with_their_accuracy_and_data(run: Run) -> None:
     assert {row["data"] for row in found} == {"fashion-mnist"}
 
 
-def test_data_with_their_size(run: Run) -> None:
-    assert {"name": "fashion-mnist", "images": 10_000, "classes": 10} in rows(run, "data")
+def test_data_and_what_is_missing_for_them(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "MNIST").mkdir()
+    code, out, _ = run("list", "data", "--json", "--data-root", str(tmp_path))
+    states = {row["name"]: row["state"] for row in json.loads(out)["data"]}
+    assert code == 0
+    assert states.keys() >= {"fashion-mnist", "folder:DIR", "npz:FILE", "wds:PATTERN", "hf-data:NAME"}
+    assert [states[name] for name in ("fashion-mnist", "mnist", "cifar10")] == ["ready", "ready", f"not in {tmp_path}"]
+
+
+def test_data_whose_package_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Source("other:FILE", "of another kind", lambda *_: None, packages=("no_such_package",), extra="other")  # type: ignore[arg-type]
+    monkeypatch.setattr("robustbench_fgsm.data.registry._added", lambda: [source])
+    assert {"pip install 'robustbench-fgsm[other]'"} == {
+        row["state"] for row in rows(run, "data") if row["name"] == "other:FILE"
+    }
 
 
 def test_references_with_their_version(run: Run) -> None:
@@ -83,7 +98,7 @@ def test_references_are_listed_without_torch() -> None:
     ("what", "cells"),
     [
         ("models", ["name", "weights", "parameters", "clean accuracy", "resnet18", "11,181,642", "n=10,000"]),
-        ("data", ["name", "images", "classes", "fashion-mnist", "10,000"]),
+        ("data", ["name", "state", "summary", "fashion-mnist", "ready", "folder:DIR", "clothes"]),
         ("references", ["name", "package", "version", "art", "adversarial-robustness-toolbox"]),
     ],
 )

@@ -134,7 +134,9 @@ def test_another_version_or_device_is_another_run(
         monkeypatch.setattr(rf, "__version__", now)
     else:
         monkeypatch.setattr(rf.TorchClassifier, "device", torch.device(now))
-        monkeypatch.setattr("robustbench_fgsm.measure.preflight.preflight", lambda *_: [])  # nothing computes there
+        monkeypatch.setattr(
+            "robustbench_fgsm.measure.preflight.preflight", lambda *_, **__: []
+        )  # nothing computes there
     code, out, err = sweep(run, "--out", str(tmp_path))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert f'with {what} "{there}" there, "{now}" now: choose another directory' in err

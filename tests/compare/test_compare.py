@@ -22,7 +22,7 @@ from robustbench_fgsm.spec import AttackSpec
 
 
 @pytest.fixture(scope="module")
-def data() -> rf.ArrayDataset:
+def data() -> rf.Dataset:
     return rf.load_data("fashion-mnist", limit=300)
 
 
@@ -57,9 +57,7 @@ def compare_with(
 
 @pytest.mark.reference
 @pytest.mark.parametrize("targeted", ["none", "next", "shift:2", "random", "least-likely", "class:Bag"])
-def test_art_agrees_under_every_targeting_rule(
-    classifier: rf.TorchClassifier, data: rf.ArrayDataset, targeted: str
-) -> None:
+def test_art_agrees_under_every_targeting_rule(classifier: rf.TorchClassifier, data: rf.Dataset, targeted: str) -> None:
     found = rf.compare(classifier, data, "8/255", targeted=targeted, batch_size=70)
     assert found.verdict == "agree"
     assert found.exit_code == 0
@@ -78,7 +76,7 @@ def test_more_than_one_piece(classifier: rf.TorchClassifier) -> None:
 
 
 def test_counts_are_those_of_sklearn(
-    monkeypatch: pytest.MonkeyPatch, classifier: rf.TorchClassifier, data: rf.ArrayDataset
+    monkeypatch: pytest.MonkeyPatch, classifier: rf.TorchClassifier, data: rf.Dataset
 ) -> None:
     found = compare_with(monkeypatch, Rival(classifier), classifier, data)
     batch = next(data.batches(0, 300, 300))
@@ -89,7 +87,7 @@ def test_counts_are_those_of_sklearn(
 
 
 def test_one_pixel_moved_the_wrong_way_is_found(
-    monkeypatch: pytest.MonkeyPatch, classifier: rf.TorchClassifier, data: rf.ArrayDataset
+    monkeypatch: pytest.MonkeyPatch, classifier: rf.TorchClassifier, data: rf.Dataset
 ) -> None:
     def wrong(x_adv: Tensor) -> Tensor:
         x_adv[7, 0, 14, 14] = 1 - x_adv[7, 0, 14, 14]
@@ -103,7 +101,7 @@ def test_one_pixel_moved_the_wrong_way_is_found(
     assert "1 of 235,200 pixels differ" in found.references[0].reasons[0]
 
 
-def test_nan_differs(monkeypatch: pytest.MonkeyPatch, classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> None:
+def test_nan_differs(monkeypatch: pytest.MonkeyPatch, classifier: rf.TorchClassifier, data: rf.Dataset) -> None:
     def broken(x_adv: Tensor) -> Tensor:
         x_adv[0, 0, 0, 0] = math.nan
         return x_adv
@@ -117,7 +115,7 @@ def test_nan_differs(monkeypatch: pytest.MonkeyPatch, classifier: rf.TorchClassi
 
 
 def test_equal_images_predicted_differently_disagree(
-    monkeypatch: pytest.MonkeyPatch, classifier: rf.TorchClassifier, data: rf.ArrayDataset
+    monkeypatch: pytest.MonkeyPatch, classifier: rf.TorchClassifier, data: rf.Dataset
 ) -> None:
     rival = Rival(classifier)
     monkeypatch.setattr(rival, "predict", lambda x: classifier.predict(x).flip(1))
@@ -228,7 +226,7 @@ def test_a_gradient_that_is_not_finite_invalidates_the_run(monkeypatch: pytest.M
 
 
 @pytest.mark.reference
-def test_the_document_has_the_keys_of_the_contract(classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> None:
+def test_the_document_has_the_keys_of_the_contract(classifier: rf.TorchClassifier, data: rf.Dataset) -> None:
     document = json.loads(json.dumps(rf.compare(classifier, data).to_dict(), allow_nan=False))
     envelope = "schema status exit_code invalid_reasons warnings environment seconds"
     assert set(f"{envelope} verdict model data attack n ours references candidate".split()) <= document.keys()
@@ -247,7 +245,7 @@ def test_the_document_has_the_keys_of_the_contract(classifier: rf.TorchClassifie
 
 
 @pytest.mark.reference
-def test_the_same_seed_gives_the_same_document(classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> None:
+def test_the_same_seed_gives_the_same_document(classifier: rf.TorchClassifier, data: rf.Dataset) -> None:
     def timeless(seed: int) -> str:
         document = rf.compare(classifier, data, targeted="random", seed=seed).to_dict()
         for side in (document, document["ours"], *document["references"]):
@@ -259,7 +257,7 @@ def test_the_same_seed_gives_the_same_document(classifier: rf.TorchClassifier, d
     assert timeless(1) != timeless(2)
 
 
-def test_settings_that_make_no_sense_together_are_refused(classifier: Classifier, data: rf.ArrayDataset) -> None:
+def test_settings_that_make_no_sense_together_are_refused(classifier: Classifier, data: rf.Dataset) -> None:
     with pytest.raises(rf.SettingError, match="takes one epsilon"):
         rf.compare(classifier, data, "1,2/255")
     with pytest.raises(rf.SettingError, match="references must be of art"):

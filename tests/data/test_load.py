@@ -1,16 +1,34 @@
-"""Specs of data."""
+"""Specs of data, and the options that hold for every source."""
 
 from __future__ import annotations
 
-import pytest
+from importlib.metadata import EntryPoint
+from typing import Any
 
-from robustbench_fgsm.data.load import SOURCES, load_data
+import pytest
+import torch
+
+from robustbench_fgsm.data import registry
+from robustbench_fgsm.data.dataset import ArrayDataset, describe
+from robustbench_fgsm.data.load import load_data
+from robustbench_fgsm.data.registry import DataOptions, Source, find_source, sources
 from robustbench_fgsm.errors import DataError, SettingError
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_every_name_loads(name: str) -> None:
-    assert load_data(name).name == name
+def load_dots(argument: str, options: DataOptions) -> ArrayDataset:
+    n = int(argument)
+    return ArrayDataset("dots", torch.rand(n, 1, 2, 2), torch.arange(n) % 2, ("black", "white"))
+
+
+SOURCE = Source("dots:N", "random dots", load_dots)
+
+
+@pytest.fixture
+def added(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another package's source, as its entry point gives it."""
+    point = EntryPoint("dots", f"{__name__}:SOURCE", registry.GROUP)
+    monkeypatch.setattr(EntryPoint, "load", lambda _: SOURCE)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == "robustbench_fgsm.data" else [])
 
 
 def test_a_limit() -> None:
@@ -20,8 +38,66 @@ def test_a_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "remedy"), [("fashion_mnist", r"did you mean fashion-mnist\?"), ("nosuch", "choose from .*fashion-mnist")]
+    ("name", "remedy"), [("fashion_mnist", r"did you mean fashion-mnist\?"), ("???", "choose from .*fashion-mnist")]
 )
 def test_an_unknown_name_is_refused_with_a_remedy(name: str, remedy: str) -> None:
-    with pytest.raises(DataError, match=f"`rfgsm list data`, got '{name}': {remedy}"):
+    with pytest.raises(DataError, match=f"`rfgsm list data`, got '{name.replace('?', '.')}': {remedy}"):
         load_data(name)
+
+
+@pytest.mark.parametrize("spec", ["folder", "folder:", "mnist:DIR"])
+def test_an_argument_that_is_missing_or_too_much(spec: str) -> None:
+    with pytest.raises(DataError, match=r"data of this kind are named (folder:DIR|mnist), got"):
+        load_data(spec)
+
+
+def test_every_source_is_listed_once_with_what_it_is() -> None:
+    found = sources()
+    assert {"fashion-mnist", "cifar10", "imagenet", "folder", "npz", "safetensors", "wds", "hf-data", "factory"} <= set(
+        found
+    )
+    assert all(source.summary and source.name == name for name, source in found.items())
+
+
+@pytest.mark.usefixtures("added")
+def test_another_package_adds_a_source() -> None:
+    data = load_data("dots:5")
+    assert (data.name, len(data), data.classes) == ("dots:5", 5, ("black", "white"))
+
+
+def test_an_entry_point_that_is_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EntryPoint, "load", lambda _: 7)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [EntryPoint("seven", "x:y", group)])
+    with pytest.raises(DataError, match=r"entry point seven of robustbench_fgsm.data must be a Source, got int"):
+        sources()
+
+
+def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = Source("far:NAME", "elsewhere", load_dots, packages=("no_such_package",), extra="far")
+    monkeypatch.setattr(registry, "_added", lambda: [missing])
+    with pytest.raises(DataError, match=r"needs no_such_package, .*: pip install 'robustbench-fgsm\[far\]'"):
+        find_source("far:x")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"limit": 3, "sample": 3}, "limit and sample exclude each other"),
+        ({"stratified": True}, "pass --sample N"),
+        ({"sample": 0}, "sample must be at least 1"),
+        ({"image_size": 0}, "image size must be a positive number"),
+        ({"image_size": 8}, "image size is for image files, got fashion-mnist"),
+        ({"workers": -1}, "workers must be 0 or more"),
+        ({"split": "val"}, "split of fashion-mnist must be one of test, train, got 'val'"),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        load_data("fashion-mnist", **options)
+
+
+def test_what_was_asked_for_is_told_and_gives_the_same_data_again() -> None:
+    first = describe(load_data("fashion-mnist", sample=20, seed=4, stratified=True))
+    assert first["settings"] == {"sample": 20, "seed": 4, "stratified": True}
+    assert describe(load_data(first["spec"], **first["settings"])) == first
+    assert "settings" not in describe(load_data("fashion-mnist", limit=20))

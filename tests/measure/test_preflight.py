@@ -65,7 +65,8 @@ def test_pixels_outside_the_bounds(pixel: float, found: str) -> None:
 
 @pytest.mark.parametrize("pixel", [math.nan, math.inf])
 def test_pixels_that_are_not_finite(pixel: float) -> None:
-    with pytest.raises(DataError, match=f"got .*{pixel}"):
+    remedy = "mend or leave out what is not a number" if math.isnan(pixel) else "divide 8-bit images by 255"
+    with pytest.raises(DataError, match=f"got .*{pixel}.*: {remedy}"):
         preflight(classifier(), data(torch.full((3, 1, 2, 2), pixel)), AttackSpec())
 
 

@@ -1,0 +1,127 @@
+"""`factory:pkg.mod:fn` or `factory:file.py:fn`: the caller's own function, which returns a data set."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robustbench_fgsm.data.classes import numbers
+from robustbench_fgsm.data.dataset import Dataset
+from robustbench_fgsm.data.decoding import UNREADABLE, UnreadableError, to_pixels
+from robustbench_fgsm.data.images import ImageDataset
+from robustbench_fgsm.data.registry import DataOptions, Source
+from robustbench_fgsm.errors import DataError
+
+FINGERPRINTED = 32
+"""Images, spread evenly, that tell a torch data set from others."""
+
+
+class TorchSource:
+    """A torch data set of (image, label), one by one; images as `to_pixels` takes them."""
+
+    def __init__(self, dataset: Any, name: str) -> None:
+        self._dataset = dataset
+        self._name = name
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the number of images and labels, pixels and labels of 32 of them, spread evenly."""
+        digest = hashlib.sha256(repr(len(self)).encode())
+        for index in {int(place) for place in np.linspace(0, len(self) - 1, min(FINGERPRINTED, len(self)))}:
+            try:
+                image, label = self.read(index)
+                digest.update(repr((index, label)).encode() + to_pixels(image, None).tobytes())
+            except UnreadableError:  # counted when its turn comes
+                digest.update(repr((index, "bad")).encode())
+        return digest.hexdigest()
+
+    def read(self, index: int) -> tuple[Any, int]:
+        """The image and its label; raises UnreadableError for whatever the data set raises on data that are broken."""
+        try:
+            image, label = self._dataset[index]
+        except (*UNREADABLE, RuntimeError) as error:
+            raise UnreadableError(f"the data set raised {type(error).__name__}: {error}") from error
+        try:
+            return image, int(label)
+        except (TypeError, ValueError):
+            raise UnreadableError(f"its label must be an integer, got {label!r:.40}") from None
+
+    def path(self, index: int) -> str:
+        """Name of the factory and index."""
+        return f"{self._name}[{index}]"
+
+    def labels(self) -> Sequence[int]:
+        """All labels, by index: the data set's own list, or a pass over its images; -1 where there is none."""
+        known = getattr(self._dataset, "targets", None)
+        return self._read_labels() if known is None else [int(label) for label in known]
+
+    def _read_labels(self) -> list[int]:
+        labels = []
+        for index in range(len(self)):
+            try:
+                labels.append(self.read(index)[1])
+            except UnreadableError:
+                labels.append(-1)
+        return labels
+
+
+def load_factory(spec: str, options: DataOptions) -> Dataset:
+    """What the function returns: a Dataset, or a torch data set of (image, label), which is read lazily.
+
+    Classes of a torch data set are its `classes`, or as many numbers as its `targets` need, or the classifier's. Raises
+    DataError where there is no such function, or it returns something else.
+    """
+    options.no_split("factory")
+    found = find_function(spec)()
+    if isinstance(found, Dataset):
+        return found
+    if not (hasattr(found, "__getitem__") and hasattr(found, "__len__")):
+        raise DataError(
+            f"factory {spec} must return a Dataset or a torch data set of (image, label), got {type(found).__name__}"
+        )
+    classes, targets = getattr(found, "classes", None), getattr(found, "targets", None)
+    if classes is None:
+        classes = () if targets is None else numbers(max(int(label) for label in targets) + 1)
+    source = TorchSource(found, f"factory:{spec}")
+    return ImageDataset(f"factory:{spec}", source, tuple(map(str, classes)), workers=options.workers)
+
+
+def find_function(spec: str) -> Callable[[], Any]:
+    """The function of `pkg.mod:fn` or `file.py:fn`, whose module is imported; raises DataError where there is none."""
+    place, _, name = spec.rpartition(":")
+    if not (place and name.isidentifier()):
+        raise DataError(f"factory must be pkg.mod:fn or file.py:fn, got {spec!r}: name module and function")
+    try:
+        module = _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    except (ImportError, OSError, SyntaxError) as error:
+        raise DataError(f"factory {spec} must be importable, got {type(error).__name__}: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise DataError(f"factory {spec} must name a function, got none called {name} in {place}: check the name")
+    found: Callable[[], Any] = function
+    return found
+
+
+def _from_file(file: Path) -> Any:
+    name = f"_factory_{file.stem}"  # found again by its name where its classes are pickled
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"no module in {file}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+SOURCES = (Source("factory:MODULE:FUNCTION", "your own function, of pkg.mod or of file.py", load_factory),)

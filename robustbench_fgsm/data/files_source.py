@@ -1,0 +1,52 @@
+"""Labelled image files in a directory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+
+class FilesSource:
+    """Image files by index.
+
+    root: directory that paths are relative to. paths: of each file. labels: of each file.
+    """
+
+    def __init__(self, root: Path, paths: Sequence[str], labels: Sequence[int]) -> None:
+        self._root = root
+        self._paths = paths
+        self._labels = np.asarray(labels, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over relative path, size and label of every file, not over what is in them."""
+        digest = hashlib.sha256()
+        for path, label in zip(self._paths, self._labels.tolist(), strict=True):
+            digest.update(f"{path}\0{self._size(path)}\0{label}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()
+
+    def _size(self, path: str) -> int:
+        try:
+            return (self._root / path).stat().st_size
+        except OSError:  # it is counted as bad when its turn comes
+            return -1
+
+    def read(self, index: int) -> tuple[bytes, int]:
+        """The file's bytes and its label; raises OSError where it cannot be read."""
+        return (self._root / self._paths[index]).read_bytes(), int(self._labels[index])
+
+    def path(self, index: int) -> str:
+        """Path of the file."""
+        return str(self._root / self._paths[index])
+
+    def labels(self) -> Sequence[int]:
+        """All labels, by index."""
+        found: list[int] = self._labels.tolist()
+        return found

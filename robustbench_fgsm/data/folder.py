@@ -1,0 +1,74 @@
+"""`folder:DIR`: a directory with one directory of images for each class, as torchvision's ImageFolder takes it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from robustbench_fgsm.data.classes import is_number
+from robustbench_fgsm.data.dataset import Dataset, printable
+from robustbench_fgsm.data.files_source import FilesSource
+from robustbench_fgsm.data.images import ImageDataset
+from robustbench_fgsm.data.registry import DataOptions, Source
+from robustbench_fgsm.errors import DataError
+
+IMAGES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".ppm", ".pgm", ".pbm", ".tif", ".tiff", ".webp"))
+OTHER_IMAGES = frozenset((".gif", ".heic", ".heif", ".avif", ".jp2", ".ico", ".tga", ".psd", ".svg", ".eps", ".dds"))
+"""Images that are not decoded, and therefore count as bad; files that are no images count as nothing."""
+
+
+def load_folder(directory: Path, options: DataOptions) -> ImageDataset:
+    """The images below each class directory, classes sorted by name, as torchvision sorts them.
+
+    A split is a directory between. A class without images stays a class. Raises DataError where there are no classes or
+    no images, and where classes are called by numbers that are not their labels: whose label is whose is then unclear.
+    """
+    place = directory if options.split is None else directory / options.split
+    classes = class_directories(place)
+    if options.class_map is None and all(map(str.isdecimal, classes)):
+        wrong = next((label for label, name in enumerate(classes) if not is_number(label, name)), None)
+        if wrong is not None:
+            raise DataError(
+                f"class directories of {place} must be numbers from 0 without gaps, or names, got {classes[wrong]} in place "
+                f"{wrong}, sorted as text: pass --class-map numbers where they are the model's own indices, or a FILE"
+            )
+    return open_folder(place, classes, options)
+
+
+def open_folder(place: Path, classes: list[str], options: DataOptions) -> ImageDataset:
+    """The images of these class directories, in that order."""
+    found = [(path, label) for label, name in enumerate(classes) for path in image_paths(place / name, name)]
+    if not found:
+        raise DataError(f"folder must hold images ({', '.join(sorted(IMAGES))}), got none in {place}: check the path")
+    paths, labels = zip(*found, strict=True)
+    return ImageDataset(
+        f"folder:{place}", FilesSource(place, paths, labels), tuple(map(printable, classes)), workers=options.workers
+    )
+
+
+def class_directories(place: Path) -> list[str]:
+    """Names of the directories in it, sorted, hidden ones left out; raises DataError where there are none."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(place) if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"folder {place} cannot be read ({error.strerror}): check the path") from error
+    if not names:
+        raise DataError(f"folder must hold one directory for each class, got none in {place}: put images into such")
+    return names
+
+
+def image_paths(directory: Path, inside: str) -> Iterator[str]:
+    """Image files at any depth, in torchvision's order, as paths that begin with `inside`; os.path, for a million of them."""
+    for where, _, files in sorted(os.walk(directory, followlinks=True)):
+        below = os.path.normpath(os.path.join(inside, os.path.relpath(where, directory)))  # noqa: PTH118
+        for file in sorted(files):
+            if os.path.splitext(file)[1].lower() in IMAGES | OTHER_IMAGES and file[0] != ".":  # noqa: PTH122
+                yield f"{below}/{file}"
+
+
+def _load(argument: str, options: DataOptions) -> Dataset:
+    return load_folder(Path(argument), options)
+
+
+SOURCES = (Source("folder:DIR", "a directory of images for each class", _load),)

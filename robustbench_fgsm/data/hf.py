@@ -1,0 +1,123 @@
+"""`hf-data:NAME`: a data set of the Hugging Face hub, or a directory that `datasets` saved or can read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from robustbench_fgsm.data.classes import numbers
+from robustbench_fgsm.data.dataset import Dataset
+from robustbench_fgsm.data.decoding import UnreadableError
+from robustbench_fgsm.data.images import ImageDataset
+from robustbench_fgsm.data.registry import DataOptions, Source
+from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
+
+PREFERRED = ("test", "validation", "val", "train")
+
+
+class TableSource:
+    """Rows of a `datasets` table by index, images as the bytes that are stored."""
+
+    def __init__(self, table: Any, image: str, label: str, name: str) -> None:
+        self._table = table
+        self._image = image
+        self._label = label
+        self._name = name
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over label, size and file name of every image, not over what is in them; no image is read."""
+        import pyarrow.compute as arrow
+
+        digest = hashlib.sha256(repr(list(self.labels())).encode())
+        for chunk in self._table.data.column(self._image).chunks:
+            sizes = arrow.binary_length(arrow.struct_field(chunk, "bytes")).to_pylist()
+            names = [Path(path or "").name for path in arrow.struct_field(chunk, "path").to_pylist()]
+            for size, name in zip(sizes, names, strict=True):
+                digest.update(f"{size}\0{name}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()
+
+    def read(self, index: int) -> tuple[bytes, int]:
+        """The image's bytes and its label; raises UnreadableError where the row lacks one of them."""
+        row = self._table[index]
+        image, label = row[self._image], row[self._label]
+        if not image or label is None:
+            raise UnreadableError("the row has no image or no label")
+        return image["bytes"] if image["bytes"] is not None else Path(image["path"]).read_bytes(), int(label)
+
+    def path(self, index: int) -> str:
+        """Name of the data set and number of the row."""
+        return f"{self._name}[{index}]"
+
+    def labels(self) -> Sequence[int]:
+        """All labels, by index, -1 where there is none."""
+        return [-1 if label is None else int(label) for label in self._table[self._label]]
+
+
+def load_table(name: str, options: DataOptions) -> ImageDataset:
+    """The rows of one split; classes by the names that the table gives its labels, else by their numbers.
+
+    Nothing that comes with the data is executed. Raises DataError for a table that cannot be had, or has no one column of
+    images and one of labels, and SettingError for a split that it does not have.
+    """
+    table = _split(_opened(name), name, options.split)
+    from datasets import ClassLabel, Image, Value
+
+    images = [key for key, kind in table.features.items() if isinstance(kind, Image)]
+    labels = [key for key, kind in table.features.items() if isinstance(kind, ClassLabel)]
+    labels = labels or [
+        key for key, kind in table.features.items() if isinstance(kind, Value) and key in ("label", "labels")
+    ]
+    if len(images) != 1 or len(labels) != 1:
+        raise DataError(f"{name} must have one column of images and one of labels, got {', '.join(table.features)}")
+    kind = table.features[labels[0]]
+    bare = table.select_columns([images[0], labels[0]]).cast_column(images[0], Image(decode=False))
+    source = TableSource(bare, images[0], labels[0], name)
+    classes = tuple(kind.names) if isinstance(kind, ClassLabel) else numbers(max(source.labels(), default=-1) + 1)
+    return ImageDataset(f"hf-data:{name}", source, classes, workers=options.workers)
+
+
+def _opened(name: str) -> Any:
+    import datasets
+
+    place = Path(name)
+    try:
+        if place.is_dir() and any((place / file).is_file() for file in ("state.json", "dataset_dict.json")):
+            return datasets.load_from_disk(str(place))
+        return datasets.load_dataset(str(place) if place.exists() else name)
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(
+            f"hf-data must name a data set of the hub or a directory of one, got {name} ({first}): "
+            "check the name, or fetch it where there is a network"
+        ) from error
+
+
+def _split(found: Any, name: str, split: str | None) -> Any:
+    import datasets
+
+    if not isinstance(found, datasets.DatasetDict):
+        if split is not None:
+            raise SettingError(f"{name} has no splits, got --split {split}: leave it out")
+        return found
+    known = list(found)
+    if split is not None and split not in known:
+        raise SettingError(
+            f"split of {name} must be one of {', '.join(known)}, got {split!r}: {did_you_mean(split, known)}"
+        )
+    return found[split or next((wanted for wanted in PREFERRED if wanted in known), known[0])]
+
+
+def _load(argument: str, options: DataOptions) -> Dataset:
+    return load_table(argument, options)
+
+
+SOURCES = (
+    Source("hf-data:NAME", "a data set of the Hugging Face hub, or a directory", _load, ("datasets",), "hf-data"),
+)

@@ -1,0 +1,222 @@
+"""Images that are decoded when they are asked for, so that a data set of any size takes no memory."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.data.dataset import MOST_CLASSES, BadSample, Batch, printable
+from robustbench_fgsm.data.decoding import Pixels, UnreadableError, decode, is_grey, to_pixels
+from robustbench_fgsm.data.streaming import ordered
+from robustbench_fgsm.errors import DataError, RfgsmError
+from robustbench_fgsm.models.preprocessing import Preprocessing
+
+PROBED = 32
+"""Images, spread evenly, that are opened to learn whether a data set is grey."""
+
+
+class ImageSource(Protocol):
+    """Labelled images by index; has to be picklable, since worker processes read from it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what tells these data from others."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> tuple[Any, int]:
+        """An image, the bytes of its file or as `to_pixels` takes it, and its label; raises UnreadableError or OSError."""
+
+    def path(self, index: int) -> str:
+        """Where that image lies, for a reader."""
+
+    def labels(self) -> Sequence[int]:
+        """All labels, by index."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Decoded images that lie next to each other, as they cross from a worker process: uint8 (N, C, H, W) if they can."""
+
+    images: Pixels
+    labels: list[int]
+    ids: list[int]
+    bad: tuple[BadSample, ...]
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """What a worker process does: read, decode and stack the images at the indices it is given."""
+
+    source: ImageSource
+    channels: int
+    preprocessing: Preprocessing | None
+    num_classes: int | None
+
+    def __call__(self, indices: Sequence[int]) -> Block | RfgsmError:
+        """The images at these indices; an error is returned, since raising would lose its one line between processes."""
+        try:
+            return self._block(indices)
+        except RfgsmError as error:
+            return error
+
+    def _block(self, indices: Sequence[int]) -> Block:
+        images, labels, ids, bad = [], [], [], []
+        for index in indices:
+            try:
+                pixels, label = self._sample(index)
+            except (UnreadableError, OSError) as error:
+                bad.append(BadSample(printable(self.source.path(index)), reason(error)))
+                continue
+            images.append(pixels)
+            labels.append(label)
+            ids.append(index)
+        check_shapes(images, [self.source.path(index) for index in ids])
+        stacked = np.stack(images) if images else np.empty((0, self.channels, 0, 0), np.uint8)
+        return Block(stacked, labels, ids, tuple(bad))
+
+    def _sample(self, index: int) -> tuple[Pixels, int]:
+        image, label = self.source.read(index)
+        if not 0 <= label < (self.num_classes or MOST_CLASSES):
+            raise UnreadableError(f"label {label} is none of the {self.num_classes or MOST_CLASSES:,} classes")
+        if isinstance(image, bytes):
+            return decode(image, self.channels, self.preprocessing), label
+        return to_pixels(image, self.preprocessing), label
+
+
+def check_shapes(images: Sequence[Pixels], paths: Sequence[str]) -> None:
+    """Raise DataError, with two examples, unless all images have one shape."""
+    for image, path in zip(images, paths, strict=True):
+        if image.shape != images[0].shape:
+            first, other = (" x ".join(map(str, found.shape)) for found in (images[0], image))
+            raise DataError(
+                f"images must all have one shape, got {first} ({paths[0]}) and {other} ({path}): "
+                "pass --image-size N, which resizes and crops"
+            )
+
+
+def reason(error: Exception) -> str:
+    """Why an image cannot be had, in one line."""
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+
+
+class ImageDataset:
+    """Images of a source, decoded a batch at a time, off the main thread where there are workers.
+
+    classes: names in the order of the labels; none where the source does not know how many there are. workers:
+    processes that decode; None for as many as help. preprocessing: resizes and crops; without it all images must have one
+    size. Images are grey only where all that are probed are; else they are RGB.
+    """
+
+    settings: Mapping[str, Any] = {}
+    """What `load_data` was asked for beside the name."""
+
+    def __init__(
+        self,
+        name: str,
+        source: ImageSource,
+        classes: tuple[str, ...],
+        *,
+        workers: int | None = None,
+        preprocessing: Preprocessing | None = None,
+    ) -> None:
+        self.name = name
+        self.classes = classes
+        self.workers = workers
+        self.preprocessing = preprocessing
+        self._source = source
+        self._own_classes = classes
+        self._table: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    @property
+    def labels(self) -> Tensor:
+        """Label of each image, int64 (N,); below 0 where it has none."""
+        labels = torch.as_tensor(np.asarray(self._source.labels(), dtype=np.int64))
+        if self._table is None:
+            return labels
+        known = (labels >= 0) & (labels < len(self._table))
+        return torch.where(known, torch.tensor(self._table, dtype=torch.int64)[labels.where(known, 0)], -1)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over class names, preprocessing, and what the source takes it over: not the bytes of every image."""
+        told = (self._own_classes, self._table, self.preprocessing, self._source.fingerprint)
+        return hashlib.sha256(repr(told).encode()).hexdigest()
+
+    @cached_property
+    def _channels(self) -> int:
+        """1 where every image that was probed is grey, else 3."""
+        grey = []
+        for index in {int(place) for place in np.linspace(0, len(self) - 1, min(PROBED, len(self)))}:
+            try:
+                image = self._source.read(index)[0]
+                grey.append(is_grey(image) if isinstance(image, bytes) else True)
+            except (UnreadableError, OSError):  # counted when its turn comes
+                continue
+        return 1 if grey and all(grey) else 3
+
+    def batches(self, start: int, stop: int, size: int) -> Iterator[Batch]:
+        """Images start to stop (exclusive), at most `size` at a time, in order, less those that cannot be had."""
+        return self.take(range(start, min(stop, len(self))), size)
+
+    def take(self, indices: Sequence[int], size: int) -> Iterator[Batch]:
+        """The images at these indices, in the order given, at most `size` at a time."""
+        decoder = Decoder(self._source, self._channels, self.preprocessing, self._num_labels)
+        blocks = [list(indices[low : low + size]) for low in range(0, len(indices), size)]
+        first: list[tuple[Pixels, str]] = []
+        for block in ordered(decoder, blocks, self.workers):
+            if isinstance(block, RfgsmError):
+                raise block
+            if len(block.images):
+                here = block.images[0], self._source.path(block.ids[0])
+                first = first or [here]
+                check_shapes((first[0][0], here[0]), (first[0][1], here[1]))
+            yield self._batch(block)
+
+    @property
+    def _num_labels(self) -> int | None:
+        """Labels that the source may have; None where nobody has said so yet."""
+        return (len(self.classes) or None) if self._table is None else len(self._table)
+
+    def _batch(self, block: Block) -> Batch:
+        images = torch.from_numpy(block.images)
+        labels = block.labels if self._table is None else [self._table[label] for label in block.labels]
+        return Batch(
+            images.float().div_(255) if images.dtype == torch.uint8 else images.float(),
+            torch.tensor(labels, dtype=torch.int64),
+            torch.tensor(block.ids, dtype=torch.int64),
+            block.bad,
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.batches(0, len(self), 128)
+
+    def prepared(self, preprocessing: Preprocessing) -> ImageDataset:
+        """The same images, resized and cropped so."""
+        return self._but(preprocessing=preprocessing)
+
+    def named(self, classes: tuple[str, ...]) -> ImageDataset:
+        """The same images under other class names, at least as many; the fingerprint stays that of the images' own."""
+        return self._but(classes=classes)
+
+    def relabelled(self, table: Sequence[int], classes: tuple[str, ...]) -> ImageDataset:
+        """The same images with table[label] for each label."""
+        return self._but(classes=classes, _own_classes=classes, _table=tuple(table))
+
+    def _but(self, **changes: Any) -> ImageDataset:
+        other = copy.copy(self)
+        other.__dict__.update(changes)
+        if set(changes) != {"classes"}:
+            other.__dict__.pop("fingerprint", None)
+        return other

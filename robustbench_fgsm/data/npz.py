@@ -1,0 +1,88 @@
+"""`npz:FILE`: NumPy arrays, mapped where they are not compressed. Pickles inside are never opened."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+from torch import Tensor
+
+from robustbench_fgsm.data.dataset import Dataset
+from robustbench_fgsm.data.layout import find_keys, to_dataset
+from robustbench_fgsm.data.registry import DataOptions, Source
+from robustbench_fgsm.errors import DataError, RfgsmError
+
+LOCAL_HEADER = 30
+"""Bytes of a zip member's own header, before its name and extra field."""
+
+
+def load_npz(file: Path, options: DataOptions) -> Dataset:
+    """The images and labels of an .npz file, and class names where it has an array `classes` of text.
+
+    Raises DataError for a file that cannot be read or does not hold such arrays.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive, file.open("rb") as raw, np.load(raw, allow_pickle=False) as arrays:
+            keys = find_keys(arrays.files, options.split, str(file))
+            classes = None if "classes" not in arrays.files else _names(arrays["classes"], file)
+            images, labels = (_tensor(_read(file, archive, arrays, key), file) for key in keys)
+    except RfgsmError:
+        raise
+    except OSError as error:
+        raise DataError(f"npz {file} cannot be read ({error.strerror or error}): check the path") from error
+    except (ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise DataError(f"npz {file} must hold plain arrays, got one that cannot be read ({error})") from error
+    return to_dataset(f"npz:{file}", images, labels, options.layout, classes)
+
+
+def _read(file: Path, archive: zipfile.ZipFile, arrays: Any, key: str) -> NDArray[Any]:
+    mapped = _mapped(file, archive, key)
+    found: NDArray[Any] = arrays[key] if mapped is None else mapped
+    return found
+
+
+def _mapped(file: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any] | None:
+    """An array that lies in the archive as it is, mapped into memory; None where it is compressed or has no rows."""
+    member = archive.getinfo(f"{key}.npy")
+    if member.compress_type != zipfile.ZIP_STORED:
+        return None
+    with file.open("rb") as stream:
+        stream.seek(member.header_offset)
+        header = stream.read(LOCAL_HEADER)
+        lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+        stream.seek(member.header_offset + LOCAL_HEADER + lengths)
+        version = npy.read_magic(stream)
+        if version not in ((1, 0), (2, 0)):
+            return None
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, fortran, dtype = read(stream)
+        if dtype.hasobject or 0 in shape:
+            return None
+        place = stream.tell()
+    mapped: NDArray[Any] = np.memmap(file, dtype, "c", place, shape, "F" if fortran else "C")  # a write stays in memory
+    return mapped
+
+
+def _tensor(array: NDArray[Any], file: Path) -> Tensor:
+    try:
+        return torch.from_numpy(array)
+    except TypeError as error:
+        raise DataError(f"npz {file} must hold numbers, got an array of {array.dtype}: convert it") from error
+
+
+def _names(array: NDArray[Any], file: Path) -> list[str]:
+    if array.ndim != 1 or array.dtype.kind not in "US":
+        raise DataError(f"classes of {file} must be names, got {array.dtype} of shape {array.shape}: save them as text")
+    return [str(name) for name in array.astype(str)]
+
+
+def _load(argument: str, options: DataOptions) -> Dataset:
+    return load_npz(Path(argument), options)
+
+
+SOURCES = (Source("npz:FILE", "NumPy arrays images and labels, x and y, or x_test and y_test", _load),)

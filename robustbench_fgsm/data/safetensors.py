@@ -1,0 +1,41 @@
+"""`safetensors:FILE`: tensors `images` and `labels`, or by the names that npz files give them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from robustbench_fgsm.data.dataset import Dataset
+from robustbench_fgsm.data.layout import find_keys, to_dataset
+from robustbench_fgsm.data.registry import DataOptions, Source
+from robustbench_fgsm.errors import DataError, RfgsmError
+
+
+def load_safetensors(file: Path, options: DataOptions) -> Dataset:
+    """The images and labels of the file, which stays mapped; class names where its metadata has `classes`, a JSON list.
+
+    Raises DataError for a file that cannot be read or does not hold such tensors.
+    """
+    try:
+        with safe_open(file, "pt") as stored:
+            images, labels = find_keys(list(stored.keys()), options.split, str(file))
+            classes = json.loads((stored.metadata() or {}).get("classes", "null"))
+            tensors = stored.get_tensor(images), stored.get_tensor(labels)
+    except RfgsmError:
+        raise
+    except OSError as error:
+        raise DataError(f"safetensors {file} cannot be read ({error.strerror or error}): check the path") from error
+    except (SafetensorError, ValueError) as error:
+        raise DataError(f"safetensors {file} must be whole, got one that cannot be read ({error})") from error
+    if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+        raise DataError(f"classes in the metadata of {file} must be a JSON list of names, got {classes!r:.60}")
+    return to_dataset(f"safetensors:{file}", *tensors, options.layout, classes)
+
+
+def _load(argument: str, options: DataOptions) -> Dataset:
+    return load_safetensors(Path(argument), options)
+
+
+SOURCES = (Source("safetensors:FILE", "tensors images and labels", _load),)

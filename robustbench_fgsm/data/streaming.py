@@ -1,0 +1,78 @@
+"""Work on blocks of indices, done ahead by worker processes and given back in order."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, TypeVar
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from robustbench_fgsm.errors import IncompleteError
+
+MOST_WORKERS = 4
+WORTH_WORKERS = 256
+"""Images below which starting processes takes longer than it saves."""
+
+Result = TypeVar("Result")
+
+
+class _Blocks(Dataset[Result], Generic[Result]):
+    def __init__(self, work: Callable[[Sequence[int]], Result], blocks: Sequence[Sequence[int]]) -> None:
+        self.work = work
+        self.blocks = blocks
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __getitem__(self, number: int) -> Result:
+        return self.work(self.blocks[number])
+
+
+def ordered(
+    work: Callable[[Sequence[int]], Result], blocks: Sequence[Sequence[int]], workers: int | None
+) -> Iterator[Result]:
+    """work(block) for each block, in order, by so many processes; by this one where workers is 0.
+
+    workers: None for up to 4, where there is enough to do and processes are forked, which is cheap. Results are pickled,
+    not put into shared memory, of which containers have little. The global random state is left alone. Raises
+    IncompleteError where a process is lost.
+    """
+    count = min(worthwhile(sum(map(len, blocks))) if workers is None else workers, len(blocks))
+    if count == 0:
+        yield from map(work, blocks)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of more processes than cores, which somebody asked for
+        results = iter(
+            DataLoader(
+                _Blocks(work, blocks),
+                batch_size=None,
+                num_workers=count,
+                collate_fn=_unchanged,
+                generator=torch.Generator(),
+            )
+        )
+    try:
+        yield from results
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise IncompleteError(
+            f"a worker process that decodes images was lost ({str(error).splitlines()[0]}): run it again, "
+            "perhaps with --workers 0"
+        ) from error
+
+
+def worthwhile(images: int) -> int:
+    """Worker processes that help with so many images on this machine."""
+    if images < WORTH_WORKERS or multiprocessing.get_start_method() != "fork":
+        return 0
+    return min(MOST_WORKERS, len(os.sched_getaffinity(0)))
+
+
+def _unchanged(result: Result) -> Result:
+    return result

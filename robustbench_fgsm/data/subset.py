@@ -1,0 +1,135 @@
+"""Some images of a data set, by index; they keep the ids that they have there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.data.dataset import ArrayDataset, Batch, Dataset
+from robustbench_fgsm.errors import SettingError
+
+
+@runtime_checkable
+class RandomAccess(Protocol):
+    """A data set that gives any images in any order."""
+
+    def take(self, indices: Sequence[int], size: int) -> Iterator[Batch]:
+        """The images at these indices, in the order given, at most `size` at a time."""
+
+
+class Subset:
+    """The images of `whole` at these indices, in the order given."""
+
+    settings: Mapping[str, Any] = {}
+    """What `load_data` was asked for beside the name."""
+
+    def __init__(self, whole: Dataset, indices: Sequence[int]) -> None:
+        self.whole = whole
+        self.indices = indices
+        self.name = whole.name
+        self.classes = whole.classes
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def labels(self) -> Tensor:
+        """Label of each image, int64 (N,)."""
+        return labels_of(self.whole)[torch.as_tensor(self.indices, dtype=torch.int64)]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the whole data set's fingerprint and the indices."""
+        digest = hashlib.sha256(self.whole.fingerprint.encode())
+        digest.update(np.asarray(self.indices, dtype=np.int64).tobytes())
+        return digest.hexdigest()
+
+    def batches(self, start: int, stop: int, size: int) -> Iterator[Batch]:
+        """Images start to stop (exclusive) of the subset, at most `size` at a time, in its order."""
+        wanted = self.indices[start : min(stop, len(self))]
+        if isinstance(wanted, range) and wanted.step == 1:
+            yield from self.whole.batches(wanted.start, wanted.stop, size)
+        elif isinstance(self.whole, RandomAccess):
+            yield from self.whole.take(wanted, size)
+        else:
+            for low in range(0, len(wanted), size):
+                yield _joined([next(self.whole.batches(at, at + 1, 1)) for at in wanted[low : low + size]])
+
+    def take(self, indices: Sequence[int], size: int) -> Iterator[Batch]:
+        """The images at these indices of the subset, in the order given, at most `size` at a time."""
+        return Subset(self.whole, [self.indices[index] for index in indices]).batches(0, len(indices), size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.batches(0, len(self), 128)
+
+    def over(self, whole: Dataset) -> Subset:
+        """The same indices of another data set."""
+        other = Subset(whole, self.indices)
+        other.settings = self.settings
+        return other
+
+
+def _joined(batches: Sequence[Batch]) -> Batch:
+    images, labels, ids = (
+        torch.cat([getattr(batch, name) for batch in batches if len(batch)] or [getattr(batches[0], name)])
+        for name in ("images", "labels", "ids")
+    )
+    return Batch(images, labels, ids, tuple(bad for batch in batches for bad in batch.bad))
+
+
+def first(data: Dataset, limit: int | None) -> Dataset:
+    """The first `limit` images, or all of them where it is None; raises SettingError for less than one."""
+    if isinstance(data, ArrayDataset):
+        return data.head(limit)
+    if limit is not None and limit < 1:
+        raise SettingError(f"limit must be at least 1, got {limit}: leave it out for the whole data set")
+    return data if limit is None or limit >= len(data) else Subset(data, range(limit))
+
+
+def sample(data: Dataset, size: int, *, seed: int = 0, stratified: bool = False) -> Dataset:
+    """`size` images drawn without replacement, in the order they have in the data; all of them where there are fewer.
+
+    stratified: as many of each class as its share comes to, by largest remainders. Raises SettingError for less than one.
+    """
+    if size < 1:
+        raise SettingError(f"sample must be at least 1, got {size}: leave it out for the whole data set")
+    if size >= len(data):
+        return data
+    generator = np.random.default_rng(seed)
+    if not stratified:
+        return Subset(data, sorted(generator.choice(len(data), size, replace=False).tolist()))
+    labels = labels_of(data).numpy()
+    kinds, counts = np.unique(labels, return_counts=True)
+    chosen: list[int] = []
+    for label, quota in zip(kinds, shares(counts, size), strict=True):
+        chosen += generator.choice(np.flatnonzero(labels == label), quota, replace=False).tolist()
+    return Subset(data, sorted(chosen))
+
+
+def shares(counts: Sequence[int] | np.typing.NDArray[np.int64], size: int) -> list[int]:
+    """`size` dealt out in proportion to the counts, by largest remainders, the first of equals."""
+    exact = np.asarray(counts, dtype=np.int64) * size
+    total = int(np.sum(counts))
+    dealt = exact // total
+    order = np.argsort(-(exact % total), kind="stable")
+    dealt[order[: size - int(dealt.sum())]] += 1
+    found: list[int] = dealt.tolist()
+    return found
+
+
+def labels_of(data: Dataset) -> Tensor:
+    """Label of each image, int64 (N,): what the data set says, or a pass over all images where it does not say."""
+    known = getattr(data, "labels", None)
+    if isinstance(known, Tensor):
+        return known
+    labels = torch.full((len(data),), -1, dtype=torch.int64)
+    for start in range(0, len(data), 128):
+        for index, batch in enumerate(data.batches(start, start + 128, 1), start):
+            labels[index : index + len(batch)] = batch.labels
+    return labels

@@ -1,0 +1,103 @@
+"""The caller's own function."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.errors import DataError
+
+CODE = """
+    import torch
+    import robustbench_fgsm as rf
+
+    class Pairs:
+        targets = [0, 1, 1, 0]
+        def __len__(self):
+            return 4
+        def __getitem__(self, index):
+            if index == 2:
+                raise ValueError("rotten")
+            return torch.full((3, 4, 4), index / 8), self.targets[index]
+
+    class Named(Pairs):
+        classes = ["cat", "dog"]
+
+    class Silent(Pairs):
+        targets = property(lambda self: (_ for _ in ()).throw(AttributeError))
+        def __getitem__(self, index):
+            return torch.zeros(1, 2, 2), "two" if index == 3 else index
+
+    def named():
+        return Named()
+
+    def pairs():
+        return Pairs()
+
+    def silent():
+        return Silent()
+
+    def whole():
+        return rf.ArrayDataset("mine", torch.rand(3, 1, 2, 2), torch.tensor([0, 1, 1]), ("a", "b"))
+
+    def nothing():
+        return 7
+
+    number = 7
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "mine.py").write_text(textwrap.dedent(CODE))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path / "mine.py"
+
+
+def test_a_data_set_is_taken_as_it_is(file: Path) -> None:
+    data = rf.load_data(f"factory:{file}:whole")
+    assert isinstance(data, rf.ArrayDataset)
+    assert (len(data), data.classes) == (3, ("a", "b"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("place", ["file", "module"])
+def test_pairs_are_read_one_by_one_and_what_raises_is_bad(file: Path, place: str, workers: int) -> None:
+    spec = f"factory:{file if place == 'file' else 'mine'}:named"
+    data = rf.load_data(spec, workers=workers)
+    (batch,) = data.batches(0, 4, 4)
+    assert data.classes == ("cat", "dog")
+    assert batch.labels.tolist() == [0, 1, 0]
+    assert torch.equal(batch.images[:, 0, 0, 0], torch.tensor([0, 1, 3]) / 8)
+    assert [(bad.path, bad.reason) for bad in batch.bad] == [(f"{spec}[2]", "the data set raised ValueError: rotten")]
+    assert data.fingerprint == rf.load_data(spec).fingerprint
+
+
+def test_classes_without_names_are_numbers_and_without_number_the_classifiers(file: Path) -> None:
+    assert rf.load_data(f"factory:{file}:pairs").classes == ("0", "1")
+    silent = rf.load_data(f"factory:{file}:silent")
+    (batch,) = silent.batches(0, 4, 4)
+    assert (silent.classes, batch.labels.tolist()) == ((), [0, 1, 2])
+    assert "label must be an integer, got 'two'" in batch.bad[0].reason
+    assert silent.labels.tolist() == [0, 1, 2, -1]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mine.py:nothing", "must return a Dataset or a torch data set of .* got int"),
+        ("mine.py:number", "must name a function, got none called number"),
+        ("mine.py:none", "must name a function, got none called none"),
+        ("none.py:f", "must be importable, got FileNotFoundError"),
+        ("no_such_module:f", "must be importable, got ModuleNotFoundError"),
+        ("mine.py", "must be pkg.mod:fn or file.py:fn"),
+    ],
+)
+def test_what_is_no_factory(file: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str) -> None:
+    monkeypatch.chdir(file.parent)
+    with pytest.raises(DataError, match=message):
+        rf.load_data(f"factory:{name}")

@@ -1,0 +1,100 @@
+"""Tables of the `datasets` library, from directories that it saved here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.errors import DataError, SettingError
+
+datasets: Any = pytest.importorskip("datasets")
+
+Encode = Callable[..., bytes]
+
+
+def table(encode: Encode, n: int = 6, label: Any = None) -> Any:
+    rows = {"image": [{"bytes": encode(k), "path": f"{k}.png"} for k in range(n)], "label": [k % 2 for k in range(n)]}
+    kind = label or datasets.ClassLabel(names=["cat", "dog"])
+    return datasets.Dataset.from_dict(rows, datasets.Features({"image": datasets.Image(), "label": kind}))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_saved_table(tmp_path: Path, encode: Encode, workers: int) -> None:
+    table(encode).save_to_disk(str(tmp_path / "pets"))
+    data = rf.load_data(f"hf-data:{tmp_path / 'pets'}", workers=workers)
+    assert data.classes == ("cat", "dog")
+    batches = list(data.batches(1, 6, 3))
+    assert [batch.labels.tolist() for batch in batches] == [[1, 0, 1], [0, 1]]
+    assert batches[0].images.shape == (3, 3, 10, 12)
+
+
+def test_the_fingerprint_tells_tables_apart(tmp_path: Path, encode: Encode) -> None:
+    prints = []
+    for name, n in (("one", 6), ("again", 6), ("other", 5)):
+        table(encode, n).save_to_disk(str(tmp_path / name))
+        prints.append(rf.load_data(f"hf-data:{tmp_path / name}").fingerprint)
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_splits(tmp_path: Path, encode: Encode) -> None:
+    parts = {"train": table(encode, 4), "test": table(encode, 3)}
+    datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "pets"))
+    assert len(rf.load_data(f"hf-data:{tmp_path / 'pets'}")) == 3
+    assert len(rf.load_data(f"hf-data:{tmp_path / 'pets'}", split="train")) == 4
+    with pytest.raises(SettingError, match="must be one of train, test, got 'val'"):
+        rf.load_data(f"hf-data:{tmp_path / 'pets'}", split="val")
+
+
+def test_parquet_files_in_a_directory(tmp_path: Path, encode: Encode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "pets").mkdir()
+    table(encode).to_parquet(str(tmp_path / "pets" / "test.parquet"))
+    data = rf.load_data(f"hf-data:{tmp_path / 'pets'}")
+    assert (len(data), data.classes) == (6, ("cat", "dog"))
+
+
+def test_labels_without_names(tmp_path: Path, encode: Encode) -> None:
+    table(encode, label=datasets.Value("int64")).save_to_disk(str(tmp_path / "pets"))
+    assert rf.load_data(f"hf-data:{tmp_path / 'pets'}").classes == ("0", "1")
+
+
+def test_rows_that_cannot_be_had_are_bad(tmp_path: Path, encode: Encode) -> None:
+    broken = table(encode).to_dict()
+    broken["image"][1] = {"bytes": b"", "path": "1.png"}
+    broken["image"][2] = None
+    broken["label"][4] = None
+    again = datasets.Dataset.from_dict(broken, table(encode).features)
+    again.save_to_disk(str(tmp_path / "pets"))
+    (batch,) = rf.load_data(f"hf-data:{tmp_path / 'pets'}").batches(0, 6, 6)
+    assert batch.ids.tolist() == [0, 3, 5]
+    assert [bad.path.rpartition("/")[2] for bad in batch.bad] == ["pets[1]", "pets[2]", "pets[4]"]
+
+
+def test_a_table_without_images(tmp_path: Path) -> None:
+    datasets.Dataset.from_dict({"text": ["a"], "label": [0]}).save_to_disk(str(tmp_path / "texts"))
+    with pytest.raises(DataError, match="must have one column of images and one of labels, got text, label"):
+        rf.load_data(f"hf-data:{tmp_path / 'texts'}")
+
+
+def test_a_script_beside_the_data_is_not_run(tmp_path: Path) -> None:
+    place = tmp_path / "pets"
+    place.mkdir()
+    (place / "pets.py").write_text(f"open({str(tmp_path / 'touched')!r}, 'w')\n")
+    with pytest.raises(DataError, match="must name a data set of the hub or a directory of one"):
+        rf.load_data(f"hf-data:{place}")
+    assert not (tmp_path / "touched").exists()
+
+
+def test_a_name_without_a_network_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> None:
+        raise ConnectionError("Couldn't reach 'nobody/nothing' on the Hub\n(LocalEntryNotFoundError)")
+
+    monkeypatch.setattr("datasets.load_dataset", fail)
+    with pytest.raises(DataError) as found:
+        rf.load_data("hf-data:nobody/nothing")
+    assert "\n" not in str(found.value)
+    assert "nobody/nothing" in str(found.value)

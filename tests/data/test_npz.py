@@ -1,0 +1,159 @@
+"""Arrays of every layout and name, and files that are none."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.data.layout import to_nchw
+from robustbench_fgsm.errors import DataError, SettingError
+
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.integers(0, 256, (6, 3, 8, 9), dtype=np.uint8)
+LABELS = np.array([0, 2, 1, 1, 0, 2])
+
+
+def saved(place: Path, *, compressed: bool = False, **arrays: Any) -> Path:
+    file = place / "data.npz"
+    (np.savez_compressed if compressed else np.savez)(file, **arrays)
+    return file
+
+
+def read(file: Path, **options: Any) -> rf.Batch:
+    (batch,) = rf.load_data(f"npz:{file}", **options).batches(0, 100, 100)
+    return batch
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(("x", "y"), [("images", "labels"), ("x", "y"), ("x_test", "y_test")])
+def test_names_of_arrays(tmp_path: Path, x: str, y: str, compressed: bool) -> None:
+    batch = read(saved(tmp_path, compressed=compressed, **{x: IMAGES, y: LABELS}))
+    assert torch.equal(batch.images, torch.from_numpy(IMAGES).float() / 255)
+    assert batch.labels.tolist() == LABELS.tolist()
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        IMAGES,
+        IMAGES.transpose(0, 2, 3, 1),
+        IMAGES.astype(np.float32) / 255,
+        np.asfortranarray(IMAGES),
+        IMAGES.astype(np.float64) / 255,
+    ],
+)
+def test_layouts_and_types_that_are_told_by_themselves(tmp_path: Path, stored: Any) -> None:
+    batch = read(saved(tmp_path, images=stored, labels=LABELS))
+    assert torch.allclose(batch.images, torch.from_numpy(IMAGES).float() / 255)
+
+
+def test_keras_splits(tmp_path: Path) -> None:
+    file = saved(tmp_path, x_train=IMAGES[:4], y_train=LABELS[:4], x_test=IMAGES[4:], y_test=LABELS[4:, None])
+    assert read(file).labels.tolist() == [0, 2]
+    assert read(file, split="train").labels.tolist() == [0, 2, 1, 1]
+    with pytest.raises(SettingError, match=r"must have arrays x_val and y_val, got .*: choose from train, test"):
+        read(file, split="val")
+
+
+def test_grey_images_without_channels(tmp_path: Path) -> None:
+    assert read(saved(tmp_path, images=IMAGES[:, 0], labels=LABELS)).images.shape == (6, 1, 8, 9)
+
+
+def test_class_names(tmp_path: Path) -> None:
+    named = saved(tmp_path, images=IMAGES, labels=LABELS, classes=np.array(["cat", "dog", "cow"]))
+    assert rf.load_data(f"npz:{named}").classes == ("cat", "dog", "cow")
+    plain = saved(tmp_path, images=IMAGES, labels=LABELS)
+    assert rf.load_data(f"npz:{plain}").classes == ("0", "1", "2")
+
+
+@given(n=st.integers(1, 3), channels=st.sampled_from([1, 3]), height=st.integers(4, 9), width=st.integers(4, 9))
+def test_either_order_of_axes_comes_out_the_same(n: int, channels: int, height: int, width: int) -> None:
+    images = torch.rand(n, channels, height, width)
+    for layout in (None, "NHWC", "nhwc"):
+        assert torch.equal(to_nchw(images.permute(0, 2, 3, 1), layout, "x"), images)
+    for layout in (None, "NCHW"):
+        assert torch.equal(to_nchw(images, layout, "x"), images)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 3), (2, 4, 5, 6), (2, 1, 4, 1)])
+def test_an_order_that_cannot_be_told_is_asked_for(shape: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match="of which NCHW and NHWC are possible: pass --layout"):
+        to_nchw(torch.rand(shape), None, "x")
+    assert to_nchw(torch.rand(shape), "NHWC", "x").shape == (shape[0], shape[3], shape[1], shape[2])
+
+
+def test_layouts_that_do_not_fit() -> None:
+    with pytest.raises(SettingError, match="layout must be one of NCHW, NHWC, NHW, got 'CHW': did you mean"):
+        to_nchw(torch.rand(2, 3, 4, 4), "CHW", "x")
+    with pytest.raises(SettingError, match=r"layout NHW is of 3 axes, got images \(2, 3, 4, 4\)"):
+        to_nchw(torch.rand(2, 3, 4, 4), "NHW", "x")
+
+
+def test_what_is_not_compressed_stays_on_disk(tmp_path: Path) -> None:
+    """Pages of the file, not memory: the mapping shows what is written to the file afterwards."""
+    file = saved(tmp_path, images=IMAGES, labels=LABELS)
+    data = rf.load_data(f"npz:{file}")
+    at = file.read_bytes().index(IMAGES.tobytes()[:16])
+    with file.open("r+b") as stream:
+        stream.seek(at)
+        stream.write(b"\xff")
+    assert float(next(iter(data)).images[0, 0, 0, 0]) == 1.0
+
+
+class Gadget:
+    def __reduce__(self) -> Any:
+        return (Path.touch, (Path("touched"),))
+
+
+@pytest.mark.parametrize("key", ["images", "labels"])
+def test_a_pickle_inside_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    arrays: dict[str, Any] = {"images": IMAGES, "labels": LABELS} | {key: np.array([Gadget()] * 6, dtype=object)}
+    with pytest.raises(DataError, match="must hold plain arrays"):
+        read(saved(tmp_path, **arrays))
+    assert not Path("touched").exists()
+    Path("pure.npz").write_bytes(pickle.dumps(Gadget()))
+    with pytest.raises(DataError):
+        read(Path("pure.npz"))
+    assert not Path("touched").exists()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"images": IMAGES}, "must hold images and labels .* got images"),
+        ({"images": IMAGES.astype(np.int64), "labels": LABELS}, "got int64 of shape"),
+        ({"images": IMAGES, "labels": LABELS.astype(np.float32)}, "must have integer labels, got float32"),
+        ({"images": IMAGES, "labels": np.eye(6, dtype=np.int64)}, "take the argmax of one-hot"),
+        ({"images": IMAGES, "labels": LABELS - 1}, "must have labels from 0, got -1"),
+        ({"images": IMAGES, "labels": LABELS + 2**60}, "labels must be below 1,000,000, got 1152921504606846978"),
+        ({"images": IMAGES[:5], "labels": LABELS}, r"got \(5, 3, 8, 9\) and \(6,\)"),
+        ({"images": IMAGES[0, 0], "labels": LABELS}, "3 or 4 axes"),
+        ({"images": IMAGES, "labels": LABELS, "classes": np.arange(3)}, "classes of .* must be names"),
+        (
+            {"images": IMAGES, "labels": LABELS, "classes": np.array(["a"])},
+            r"labels must lie in \[0, 1\), got \[0, 2\]",
+        ),
+    ],
+)
+def test_arrays_that_are_no_images_and_labels(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read(saved(tmp_path, **arrays))
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        read(tmp_path / "none.npz")
+    whole = saved(tmp_path, images=IMAGES, labels=LABELS).read_bytes()
+    for end in (0, 10, len(whole) // 2, len(whole) - 10):
+        (tmp_path / "cut.npz").write_bytes(whole[:end])
+        with pytest.raises(DataError):
+            read(tmp_path / "cut.npz")

@@ -1,0 +1,192 @@
+"""WebDataset shards: what is read from them, and archives that are refused unread."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pickle
+import tarfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.data.shards import expand
+from robustbench_fgsm.errors import DataError, UnsafeError
+
+Encode = Callable[..., bytes]
+Files = Sequence[tuple[str, bytes]]
+
+
+def entry(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.size, info.type, info.linkname = size, kind, target
+    return info
+
+
+def archive(files: Files, *extra: tarfile.TarInfo) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for name, data in files:
+            tar.addfile(entry(name, len(data)), io.BytesIO(data))
+        for info in extra:
+            tar.addfile(info)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def samples(encode: Encode) -> Callable[[int, int], Files]:
+    def make(start: int, stop: int) -> Files:
+        return [
+            pair
+            for key in range(start, stop)
+            for pair in ((f"{key:04d}.png", encode(key)), (f"{key:04d}.cls", str(key % 3).encode() + b"\n"))
+        ]
+
+    return make
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_shards_in_the_order_of_the_pattern(
+    tmp_path: Path,
+    samples: Callable[[int, int], Files],
+    encode: Encode,
+    picture: Callable[..., object],
+    compressed: bool,
+    workers: int,
+) -> None:
+    for shard in range(3):
+        data = archive(samples(4 * shard, 4 * shard + 4))
+        (tmp_path / f"train-{shard:03d}.tar").write_bytes(gzip.compress(data) if compressed else data)
+    data_set = rf.load_data(f"wds:{tmp_path}/train-{{000..002}}.tar", workers=workers)
+    batches = list(data_set.batches(0, 12, 5))
+    assert [int(id_) for batch in batches for id_ in batch.ids] == list(range(12))
+    assert [int(label) for batch in batches for label in batch.labels] == [key % 3 for key in range(12)]
+    assert data_set.classes == ("0", "1", "2")
+    first = torch.frombuffer(bytearray(picture(0).tobytes()), dtype=torch.uint8)  # type: ignore[attr-defined]
+    assert torch.equal(batches[0].images[0], first.reshape(10, 12, 3).permute(2, 0, 1).float() / 255)
+
+
+def test_what_webdataset_writes(tmp_path: Path, picture: Callable[..., object]) -> None:
+    webdataset = pytest.importorskip("webdataset")
+    with webdataset.TarWriter(str(tmp_path / "a.tar")) as writer:
+        for key in range(5):
+            writer.write({"__key__": f"deep/{key}", "png": picture(key), "cls": key % 2, "json": {"key": key}})
+    batch = next(rf.load_data(f"wds:{tmp_path}/a.tar").batches(0, 5, 5))
+    assert batch.labels.tolist() == [0, 1, 0, 1, 0]
+    assert batch.images.shape == (5, 3, 10, 12)
+
+
+def test_samples_that_lack_something_are_bad(tmp_path: Path, encode: Encode) -> None:
+    files = [
+        ("a.png", encode(0)),
+        ("a.cls", b"0"),
+        ("b.png", encode(1)),
+        ("c.cls", b"1"),
+        ("d.png", encode(2)),
+        ("d.cls", b"cat"),
+        ("e.png", encode(3)),
+        ("e.jpg", encode(3, "JPEG")),
+        ("e.cls", b"1"),
+        ("f.png", encode(4)[:60]),
+        ("f.cls", b"1"),
+        ("g.png", encode(5)),
+        ("g.cls", b"1"),
+    ]
+    (tmp_path / "a.tar").write_bytes(archive(files))
+    data = rf.load_data(f"wds:{tmp_path}/a.tar")
+    (batch,) = data.batches(0, 100, 100)
+    assert (len(data), batch.ids.tolist()) == (7, [0, 6])
+    assert [bad.path.rpartition("/")[2] for bad in batch.bad] == ["b.png", "c", "d.png", "e.png", "f.png"]
+
+
+def test_braces(tmp_path: Path) -> None:
+    for name in ("a-8.tar", "a-9.tar", "a-10.tar", "b-08.tar", "b-09.tar", "b-10.tar", "c-x.tar", "c-y.tar"):
+        (tmp_path / name).touch()
+    assert [file.name for file in expand(f"{tmp_path}/a-{{8..10}}.tar")] == ["a-8.tar", "a-9.tar", "a-10.tar"]
+    assert [file.name for file in expand(f"{tmp_path}/b-{{08..10}}.tar")] == ["b-08.tar", "b-09.tar", "b-10.tar"]
+    assert [file.name for file in expand(f"{tmp_path}/{{c}}-{{y,x}}.tar")] == ["c-y.tar", "c-x.tar"]
+    with pytest.raises(DataError, match=r"a-11.tar must be a file, got none"):
+        expand(f"{tmp_path}/a-{{10..11}}.tar")
+
+
+@pytest.mark.parametrize("pattern", ["pipe:touch touched", " PIPE:touch touched", "pipe:curl x | tee touched"])
+def test_a_pipe_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
+    """Fault 7."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnsafeError, match="pipe: would run a program"):
+        rf.load_data(f"wds:{pattern}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("pattern", ["https://x.org/a.tar", "s3://x/a.tar", "a.tar::b.tar"])
+def test_other_addresses_are_refused(pattern: str) -> None:
+    with pytest.raises(DataError, match="must name local files"):
+        rf.load_data(f"wds:{pattern}")
+
+
+class Gadget:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path("touched"),))
+
+
+@pytest.mark.parametrize("name", ["a.pkl", "a.PKL", "a.x.pickle", "a.pyd", "a.pth"])
+def test_a_pickle_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: Callable[[int, int], Files], name: str
+) -> None:
+    """Fault 7."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.tar").write_bytes(archive([*samples(0, 2), (name, pickle.dumps(Gadget()))]))
+    with pytest.raises(UnsafeError, match="is a pickle, which runs code"):
+        rf.load_data("wds:a.tar")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.tar"]
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        entry("../out.png"),
+        entry("/etc/out.png"),
+        entry("a/../../out.png"),
+        entry("..\\out.png"),
+        entry("a.png", kind=tarfile.SYMTYPE, target="/etc/passwd"),
+        entry("a.png", kind=tarfile.LNKTYPE, target="../secret"),
+        entry("a.png", kind=tarfile.CHRTYPE),
+        entry("a.png", kind=tarfile.FIFOTYPE),
+    ],
+    ids=lambda info: f"{info.name} {info.type!r}",
+)
+def test_what_leads_out_of_the_archive_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: Callable[[int, int], Files], strange: tarfile.TarInfo
+) -> None:
+    """Fault 7."""
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    monkeypatch.chdir(inside)
+    Path("a.tar").write_bytes(archive(samples(0, 2), strange))
+    with pytest.raises(UnsafeError, match=r"leads out of the archive|is a link, a device or sparse"):
+        rf.load_data("wds:a.tar")
+    assert [file.name for file in tmp_path.rglob("*")] == ["inside", "a.tar"]
+
+
+def test_a_bomb_is_refused(tmp_path: Path, samples: Callable[[int, int], Files]) -> None:
+    """Fault 7: 100 MB of zeros in 100 kB."""
+    whole = archive([*samples(0, 2), ("big.png", bytes(100_000_000)), ("z.cls", b"0")])
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(whole, 9))
+    with pytest.raises(UnsafeError, match=r"'big.png' makes it expand to more than 1000 times its size"):
+        rf.load_data(f"wds:{tmp_path}/a.tar.gz")
+
+
+def test_archives_that_are_none(tmp_path: Path, samples: Callable[[int, int], Files]) -> None:
+    whole = archive(samples(0, 4))
+    for end in (0, 100, 700):
+        (tmp_path / "a.tar").write_bytes(whole[:end])
+        with pytest.raises(DataError):
+            rf.load_data(f"wds:{tmp_path}/a.tar")
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(whole)[:-50])
+    with pytest.raises(DataError, match="must be a whole tar archive"):
+        rf.load_data(f"wds:{tmp_path}/a.tar.gz")

@@ -1,0 +1,44 @@
+"""The page about data names every source, and each of its lines is one that the program takes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from robustbench_fgsm.cli.bundles import DataChoice
+from robustbench_fgsm.cli.main import app
+from robustbench_fgsm.data.registry import find_source, sources
+
+PAGE = (Path(__file__).parents[2] / "docs/reference/data.md").read_text(encoding="utf-8")
+LINES = re.findall(r"`(rfgsm evaluate --model [^`]+)` \|$", PAGE, re.MULTILINE)
+
+
+def test_every_source_has_a_row() -> None:
+    named = {
+        code for row in re.findall(r"^\| (`[^|]+) \|", PAGE, re.MULTILINE) for code in re.findall(r"`([^`]+)`", row)
+    }
+    assert {source.spec for source in sources().values()} <= named
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_to_copy_is_one_that_the_program_takes(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("robustbench_fgsm.data.registry.find_spec", lambda _: True)  # whatever is installed here
+    _, command, *words = shlex.split(line)
+    program: Any = typer.main.get_command(app)
+    context = program.commands[command].make_context(command, words)
+    find_source(context.params["data"])
+    context.close()
+
+
+def test_there_is_a_line_for_each_row() -> None:
+    assert len(LINES) == sum(row.startswith("| `") and "rfgsm evaluate" in row for row in PAGE.splitlines()) >= 12
+
+
+def test_every_option_is_listed() -> None:
+    listed = {code.split()[0] for code in re.findall(r"`([^`\n]+)`", PAGE)}
+    assert {f"--{name.replace('_', '-')}" for name in vars(DataChoice())} <= listed
