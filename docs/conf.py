@@ -22,6 +22,7 @@ from robustbench_fgsm.cli.compare import compare_command
 from robustbench_fgsm.cli.evaluate import evaluate_command
 from robustbench_fgsm.cli.listing import list_command
 from robustbench_fgsm.cli.sweep import sweep_command
+from robustbench_fgsm.cli.verify import verify_command
 from robustbench_fgsm.models.bundled import cards
 from robustbench_fgsm.report.terminal import rate_text
 
@@ -108,6 +109,7 @@ myst_substitutions = {
     "attack_options": options(attack_command),
     "compare_options": options(compare_command),
     "evaluate_options": options(evaluate_command),
+    "verify_options": options(verify_command),
     "list_options": options(list_command),
     "sweep_options": options(sweep_command),
     "weights_results": weights_results(),

@@ -64,7 +64,13 @@ def shown_on(page: Path) -> Iterator[Shown]:
 
 
 COMMANDS = [shown for page in PAGES for shown in shown_on(page)]
-QUICK = {"compare": ["--limit", "64"], "evaluate": ["--limit", "64"], "sweep": ["--limit", "64"], "list": [], "verify": []}
+QUICK = {
+    "compare": ["--limit", "64"],
+    "evaluate": ["--limit", "64"],
+    "sweep": ["--limit", "64"],
+    "list": [],
+    "verify": [],
+}
 """Commands that are run, and what is added to make them quick; all others are only parsed."""
 WRONG = ("examples/candidates/notebook.py", "examples/candidates/wrong_units.py")
 """Candidates that the pages show to be wrong."""
