@@ -1,4 +1,4 @@
-"""Every example of a candidate agrees, in the style and by the command that it shows, and the wrong one does not."""
+"""Every example of a candidate agrees, in the style and by the command that it shows, and the wrong ones do not."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ from robustbench_fgsm.reference.adapters import STYLES
 
 FOLDER = Path(__file__).parents[2] / "examples" / "candidates"
 COMMAND = re.compile(
-    r"^rfgsm compare --model (\S+) --candidate examples/candidates/(\S+)(?: --style (\S+))?$", re.MULTILINE
+    r"^rfgsm (?:compare --model \S+ --candidate|verify) examples/candidates/(\S+)(?: --style (\S+))?$", re.MULTILINE
 )
 FILES = sorted(FOLDER.glob("*.py"))
-WRONG = "wrong_units.py"
+WRONG = {"wrong_units.py": ["normalised-epsilon"], "notebook.py": ["no-clip", "double-softmax"]}
+"""Examples of mistakes, and which they are."""
 
 
-def shown_in(file: Path) -> tuple[str, str, str]:
-    """Model, candidate and style of the command in its first lines."""
+def shown_in(file: Path) -> tuple[str, str]:
+    """Candidate and style of the command in its first lines."""
     (found,) = COMMAND.findall(file.read_text(encoding="utf-8"))
-    model, candidate, style = found
-    return model, f"{FOLDER / candidate}", style or "plain"
+    candidate, style = found
+    return f"{FOLDER / candidate}", style or "plain"
 
 
 def test_there_is_one_for_each_style() -> None:
-    assert {shown_in(file)[2] for file in FILES if file.name != WRONG} == set(STYLES)
+    assert {shown_in(file)[1] for file in FILES if file.name not in WRONG} == set(STYLES)
 
 
 @pytest.mark.reference
 @pytest.mark.parametrize("model", ["smallcnn", "mlp300"])
-@pytest.mark.parametrize("file", [file for file in FILES if file.name != WRONG], ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", [file for file in FILES if file.name not in WRONG], ids=lambda file: file.stem)
 def test_an_example_agrees(file: Path, model: str, images: rf.ArrayDataset) -> None:
-    _, candidate, style = shown_in(file)
+    candidate, style = shown_in(file)
     if style == "foolbox" and importlib.util.find_spec("foolbox") is None:
         pytest.skip("foolbox is not installed")
     loaded = rf.load_candidate(candidate, style)
@@ -47,10 +48,13 @@ def test_an_example_agrees(file: Path, model: str, images: rf.ArrayDataset) -> N
 
 
 @pytest.mark.parametrize("model", ["smallcnn", "resnet18"])
-def test_the_wrong_one_disagrees(model: str, images: rf.ArrayDataset) -> None:
-    _, candidate, style = shown_in(FOLDER / WRONG)
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_one_disagrees_and_its_mistakes_are_named(name: str, model: str, images: rf.ArrayDataset) -> None:
+    candidate, style = shown_in(FOLDER / name)
     found = rf.compare(rf.load_classifier(model), images.head(32), references=[], candidate=candidate, style=style)
     assert (found.verdict, found.exit_code) == ("disagree", 1)
+    verification = rf.verify(candidate, style=style)
+    assert [finding.cause for finding in verification.diagnosis] == WRONG[name]
 
 
 def test_normalised_images_of_a_network_that_repeats_grey(images: rf.ArrayDataset) -> None:
