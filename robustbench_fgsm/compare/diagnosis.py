@@ -11,7 +11,7 @@ from torch import Tensor
 from robustbench_fgsm.compare.comparison import Finding
 from robustbench_fgsm.compare.explanation import TOLERANCE
 from robustbench_fgsm.compare.judging import RIGHT, Judgement
-from robustbench_fgsm.compare.mistakes import BY_ID, MISTAKES, Mistake, recipes
+from robustbench_fgsm.compare.mistakes import BY_ID, MISTAKES, Changes, Mistake, recipes
 from robustbench_fgsm.compare.recipe import Kitchen, Recipe
 from robustbench_fgsm.compare.scene import Scene
 
@@ -23,6 +23,9 @@ FEW = 2
 
 EQUAL = 1e-3
 """Mistakes whose shares are this close together are not told apart."""
+
+MOST_GRADIENTS = 10
+"""Steps that are tried on a network of unknown size."""
 
 SHOWN = 3
 """Pixels of an unknown disagreement that are printed."""
@@ -60,16 +63,23 @@ class Match:
     share: float
 
 
-def matches(kitchen: Kitchen, trials: Sequence[Trial]) -> list[Match]:
+def matches(kitchen: Kitchen, trials: Sequence[Trial], *, quick: bool = False) -> list[Match]:
     """Single mistakes, or else pairs of them, that explain every call, the best first; none where nothing does.
 
-    Of each mistake only its best variant is given, and all that are as good as the best one.
+    Of each mistake only its best variant is given, and all that are as good as the best one. quick: without many steps,
+    and without pairs in which both change the gradient, which on a large network take minutes.
     """
     wrong = [trial for trial in trials if bool(trial.judgement.wrong.any())]
     in_order = [*wrong, *(trial for trial in trials if trial not in wrong)]  # what is wrong tells most
     num_classes = _num_classes(trials[0])
-    singles = (((mistake.id,), recipe) for mistake in MISTAKES for recipe in recipes(mistake, num_classes))
-    return _explaining(kitchen, in_order, singles) or _explaining(kitchen, in_order, _pairs(num_classes))
+    singles = (
+        ((mistake.id,), recipe)
+        for mistake in MISTAKES
+        for recipe in recipes(mistake, num_classes)
+        if not (quick and recipe.gradients > MOST_GRADIENTS)
+    )
+    pairs = _pairs(num_classes, quick=quick)
+    return _explaining(kitchen, in_order, singles) or _explaining(kitchen, in_order, pairs)
 
 
 def _num_classes(trial: Trial) -> int:
@@ -100,7 +110,7 @@ def explained_share(kitchen: Kitchen, trials: Sequence[Trial], recipe: Recipe, *
     return explained / wrong if wrong else 0.0
 
 
-def _pairs(num_classes: int) -> Iterator[tuple[tuple[str, ...], Recipe]]:
+def _pairs(num_classes: int, *, quick: bool) -> Iterator[tuple[tuple[str, ...], Recipe]]:
     """Two mistakes at different stages, in each of their variants."""
     known = [
         (mistake.id, recipe.changes)
@@ -110,8 +120,16 @@ def _pairs(num_classes: int) -> Iterator[tuple[tuple[str, ...], Recipe]]:
     ]
     for index, (one, changes) in enumerate(known):
         for other, more in known[index + 1 :]:
-            if one != other and not changes.keys() & more.keys():
+            if one == other or changes.keys() & more.keys():
+                continue
+            if not (quick and _own_gradient(changes) and _own_gradient(more)):
                 yield (one, other), replace(RIGHT, **changes, **more)
+
+
+def _own_gradient(changes: Changes) -> bool:
+    """Whether a mistake needs gradients that the right method does not take."""
+    recipe = replace(RIGHT, **changes)
+    return recipe.gradient != RIGHT.gradient or recipe.gradients > 1
 
 
 def named(found: Sequence[Match]) -> list[Finding]:

@@ -31,8 +31,10 @@ def as_expected(trial: Trial, expect: Collection[str]) -> bool:
     return bool((inside & (moved <= scene.epsilon + TOLERANCE)).all())
 
 
-def findings(kitchen: Kitchen, results: Sequence[CaseResult], expect: Collection[str]) -> list[Finding]:
-    """What is wrong, the mistakes that explain the images first; empty where nothing is."""
+def findings(
+    kitchen: Kitchen, results: Sequence[CaseResult], expect: Collection[str], *, quick: bool = False
+) -> list[Finding]:
+    """What is wrong, the mistakes that explain the images first; empty where nothing is. quick: as for `matches`."""
     if all(result.passed for result in results):
         return []
     trials = [trial for result in results for trial in result.trials if result.case.rule == "exact"]
@@ -40,7 +42,7 @@ def findings(kitchen: Kitchen, results: Sequence[CaseResult], expect: Collection
     effects = dict(_side_effects(results))
     found = [_seen(name, text) for name, text in effects.items() if name == "mutates-input" and name not in expect]
     if wrong:
-        explained = named(matches(kitchen, trials)) if any(trial in trials for trial in wrong) else []
+        explained = named(matches(kitchen, trials, quick=quick)) if any(trial in trials for trial in wrong) else []
         found = [*explained, *found] if not found else [*found, *explained]
         if not explained:
             hints = [_seen(name, text) for name, text in dict(_hints(results)).items()]

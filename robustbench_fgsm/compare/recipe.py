@@ -52,6 +52,11 @@ class Recipe:
         return (self.weights, self.mode, self.at, self.seen, self.labels, self.loss, self.reduction, self.backward)
 
     @property
+    def gradients(self) -> int:
+        """How many gradients one call takes."""
+        return _steps(self.steps)[0]
+
+    @property
     def changes(self) -> dict[str, str]:
         """Stages that are not as they should be."""
         return {
@@ -152,7 +157,7 @@ class Kitchen:
 
 def _steps(name: str) -> tuple[int, float]:
     """Number of steps, and the size of each as a share of epsilon."""
-    if name == "one":
+    if name == "one" or name.startswith("chained"):
         return 1, 1.0
     count, _, size = name.partition(" of ")
     return int(count), 1 / int(count) if size == "a share" else 1.0
