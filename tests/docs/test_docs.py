@@ -64,7 +64,7 @@ def shown_on(page: Path) -> Iterator[Shown]:
 
 
 COMMANDS = [shown for page in PAGES for shown in shown_on(page)]
-QUICK = {"compare": ["--limit", "64"], "evaluate": ["--limit", "64"], "sweep": ["--limit", "64"], "list": []}
+QUICK = {name: ["--limit", "64"] for name in ("compare", "evaluate", "explain", "sweep")} | {"list": []}
 """Commands that are run, and what is added to make them quick; all others are only parsed."""
 RUN = list({shown.arguments: shown for shown in COMMANDS if shown.arguments[0] in QUICK}.values())
 
@@ -141,7 +141,7 @@ def test_the_reference_lists_every_public_name() -> None:
     assert documented == set(rf.__all__)
 
 
-@pytest.mark.parametrize("program", ["compare", "evaluate", "sweep"])
+@pytest.mark.parametrize("program", ["compare", "evaluate", "explain", "sweep"])
 def test_the_how_to_lists_every_option(program: str) -> None:
     page = (ROOT / f"docs/howto/{program}.md").read_text(encoding="utf-8")
     listed = {code.split()[0] for code in IN_CODE.findall(page)}
@@ -154,7 +154,8 @@ def test_the_reference_lists_every_key_of_the_document() -> None:
     listed = set(IN_CODE.findall((ROOT / "docs/reference/json.md").read_text(encoding="utf-8")))
     evaluation = judge(rf.evaluate(classifier, images).to_dict(), Gates(0.5, 0.5))
     sweep = find_success(sweep_document(rf.sweep(classifier, images)), 0.5)
-    for document in (rf.compare(classifier, images).to_dict(), evaluation, sweep):
+    explanation = rf.explain(classifier, images, 0.37).to_dict()
+    for document in (rf.compare(classifier, images).to_dict(), evaluation, sweep, explanation):
         assert keys_of(document) <= listed
 
 

@@ -1,0 +1,60 @@
+"""A robust accuracy made with a known mistake, epsilon in the units of normalised images, and traced back to it.
+
+python examples/explain_a_number.py
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+import robustbench_fgsm as rf
+
+MEAN, STD = 0.2860, 0.3530
+
+
+def reported_accuracy(network: nn.Module, images: rf.ArrayDataset, epsilon: float) -> float:
+    """As a tutorial may have it: images are normalised first, and epsilon is added to what comes of that."""
+    right = 0
+    for batch in images:
+        z = ((batch.images - MEAN) / STD).requires_grad_()
+        (gradient,) = torch.autograd.grad(functional.cross_entropy(network(z), batch.labels), z)
+        moved = (z.detach() + epsilon * gradient.sign()).clamp(-MEAN / STD, (1 - MEAN) / STD)
+        right += int((network(moved).argmax(1) == batch.labels).sum())
+    return right / len(images)
+
+
+def trained(images: rf.ArrayDataset) -> nn.Module:
+    """A linear network after a few steps."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+    for batch in images:
+        optimizer.zero_grad()
+        functional.cross_entropy(network((batch.images - MEAN) / STD), batch.labels).backward()
+        optimizer.step()
+    return network.eval()
+
+
+def listed(title: str, lines: list[tuple[str, str, rf.Rate]]) -> None:
+    print(title)
+    for definition, name, rate in lines:
+        print(f"  {definition:20} {rate}  {name}")
+
+
+def main() -> None:
+    images = rf.load_data("fashion-mnist", limit=2000)
+    network = trained(images)
+    number = f"{reported_accuracy(network, images, 8 / 255):.4f}"
+    print(f"reported robust accuracy at 8/255: {number}")
+
+    classifier = rf.wrap(network, 10, mean=MEAN, std=STD, classes=images.classes)
+    account = rf.explain(classifier, images, number, epsilon=8 / 255)
+    listed("honest figures", [(found.definition, "", found.rate) for found in account.honest])
+    fitting = [found for found in account.explanations if found.fits]
+    listed("what fits", [(found.definition, found.procedure.name, found.rate) for found in fitting])
+
+
+if __name__ == "__main__":
+    main()
