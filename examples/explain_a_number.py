@@ -37,12 +37,6 @@ def trained(images: rf.ArrayDataset) -> nn.Module:
     return network.eval()
 
 
-def listed(title: str, lines: list[tuple[str, str, rf.Rate]]) -> None:
-    print(title)
-    for definition, name, rate in lines:
-        print(f"  {definition:20} {rate}  {name}")
-
-
 def main() -> None:
     images = rf.load_data("fashion-mnist", limit=2000)
     network = trained(images)
@@ -51,9 +45,13 @@ def main() -> None:
 
     classifier = rf.wrap(network, 10, mean=MEAN, std=STD, classes=images.classes)
     account = rf.explain(classifier, images, number, epsilon=8 / 255)
-    listed("honest figures", [(found.definition, "", found.rate) for found in account.honest])
-    fitting = [found for found in account.explanations if found.fits]
-    listed("what fits", [(found.definition, found.procedure.name, found.rate) for found in fitting])
+    print("honest figures:")
+    for found in account.honest:
+        print(f"  {found.definition:20} {found.rate}")
+    print("what fits, and by how much it is off:")
+    for found in account.explanations:
+        if found.fits:
+            print(f"  {found.definition:20} {found.rate}, off by {found.distance:.4f}: {found.procedure.name}")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class Claim:
             raise SettingError(f"value must be a share or a percentage, got {text!r}: write 0.37 or 37%")
         share = exact / 100 if text.endswith("%") else exact
         if not 0 <= share <= 1:
-            hint = f"did you mean {exact / 100:f}?" if 1 < share <= 100 else "write 0.37 or 37%"
+            hint = f"did you mean {exact / 100:f}?" if share == exact and 1 < share <= 100 else "write 0.37 or 37%"
             raise SettingError(f"value must lie in [0, 1], or in [0, 100] with a %, got {text}: {hint}")
         if n is not None and n < 1:
             raise SettingError(f"n must be at least 1, got {n}: leave it out for as many images as are measured")
