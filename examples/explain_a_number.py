@@ -32,7 +32,8 @@ def trained(images: rf.ArrayDataset) -> nn.Module:
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     for batch in images:
         optimizer.zero_grad()
-        functional.cross_entropy(network((batch.images - MEAN) / STD), batch.labels).backward()
+        loss = functional.cross_entropy(network((batch.images - MEAN) / STD), batch.labels)
+        torch.autograd.backward(loss)
         optimizer.step()
     return network.eval()
 
