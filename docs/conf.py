@@ -20,6 +20,7 @@ from typer.models import OptionInfo
 from robustbench_fgsm.cli.attack import attack_command
 from robustbench_fgsm.cli.compare import compare_command
 from robustbench_fgsm.cli.evaluate import evaluate_command
+from robustbench_fgsm.cli.explain import explain_command
 from robustbench_fgsm.cli.listing import list_command
 from robustbench_fgsm.cli.sweep import sweep_command
 from robustbench_fgsm.cli.verify import verify_command
@@ -110,6 +111,7 @@ myst_substitutions = {
     "compare_options": options(compare_command),
     "evaluate_options": options(evaluate_command),
     "verify_options": options(verify_command),
+    "explain_options": options(explain_command),
     "list_options": options(list_command),
     "sweep_options": options(sweep_command),
     "weights_results": weights_results(),

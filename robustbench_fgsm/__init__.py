@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from robustbench_fgsm.attack.fgsm import fgsm, fgsm_sweep
     from robustbench_fgsm.attack.minimal import Minimal, minimal_epsilon
     from robustbench_fgsm.attack.start import random_start
+    from robustbench_fgsm.compare.account import Account
+    from robustbench_fgsm.compare.claims import explain
     from robustbench_fgsm.compare.compare import compare
     from robustbench_fgsm.compare.comparison import Comparison
     from robustbench_fgsm.compare.verification import Verification, verify
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from robustbench_fgsm.runs.saved_attack import SavedAttack
 
 _WHERE = {
+    "Account": "compare.account",
     "ArrayDataset": "data.dataset",
     "AttackCheck": "runs.replay",
     "BadSample": "data.dataset",
@@ -77,6 +80,7 @@ _WHERE = {
     "check_adversarial": "runs.replay",
     "compare": "compare.compare",
     "evaluate": "measure.sweep",
+    "explain": "compare.claims",
     "fgsm": "attack.fgsm",
     "fgsm_sweep": "attack.fgsm",
     "load_candidate": "reference.candidate",
@@ -91,6 +95,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "Account",
     "ArrayDataset",
     "AttackCheck",
     "BadSample",
@@ -123,6 +128,7 @@ __all__ = [
     "check_adversarial",
     "compare",
     "evaluate",
+    "explain",
     "fgsm",
     "fgsm_sweep",
     "load_candidate",

@@ -11,10 +11,16 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.cli.bundles import DataChoice
 from robustbench_fgsm.cli.compare import compare_command
 from robustbench_fgsm.cli.evaluate import evaluate_command
+from robustbench_fgsm.cli.explain import explain_command
 from robustbench_fgsm.cli.sweep import sweep_command
 from robustbench_fgsm.spec import parse_epsilon
 
-COMMANDS = [(rf.compare, compare_command), (rf.evaluate, evaluate_command), (rf.sweep, sweep_command)]
+COMMANDS = [
+    (rf.compare, compare_command),
+    (rf.evaluate, evaluate_command),
+    (rf.explain, explain_command),
+    (rf.sweep, sweep_command),
+]
 
 RENAMED = {"model": "classifier", "eps": "epsilon"}
 """Options by the argument that they are; for several budgets, `epsilons`."""
@@ -29,6 +35,9 @@ ASKED = {"min_robust_accuracy", "max_asr", "find_asr"}
 """Asked of the result: `Evaluation.first_epsilon` and the rates answer these."""
 
 LIBRARY_ONLY = {"progress"}
+
+SAID_FIRST = {"value"}
+"""What a command takes without an option's name, before all options; the library, after what it is about."""
 
 
 def names(function: Callable[..., object], several: bool) -> list[str]:
@@ -52,8 +61,8 @@ def test_names_are_the_same(function: Callable[..., object], command: Callable[.
     arguments = names(function, several=False)
     assert set(arguments) - set(options) == LIBRARY_ONLY
     assert set(options) - set(arguments) <= HOW | SHOWN | ASKED
-    shared = [name for name in options if name in arguments]
-    assert shared == [name for name in arguments if name in options]
+    shared = [name for name in options if name in arguments and name not in SAID_FIRST]
+    assert shared == [name for name in arguments if name in options and name not in SAID_FIRST]
 
 
 @pytest.mark.parametrize(("function", "command"), COMMANDS)
@@ -74,4 +83,5 @@ def test_the_library_takes_settings_by_name_only(
         for name, parameter in signature(function).parameters.items()
         if parameter.kind is not Parameter.KEYWORD_ONLY
     ]
-    assert positional == ["classifier", "data", "epsilons" if function is rf.sweep else "epsilon"]
+    said = [name for name in names(command, several=False) if name in SAID_FIRST]
+    assert positional == ["classifier", "data", *said, "epsilons" if function is rf.sweep else "epsilon"]

@@ -64,6 +64,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         ["attack", "--help"],
         ["compare", "--help"],
         ["evaluate", "--help"],
+        ["explain", "--help"],
         ["sweep", "--help"],
         ["list", "--help"],
     ],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import NormalDist
 
 
 @dataclass(frozen=True)
@@ -41,3 +43,11 @@ class Rate:
             return "n/a"
         ends = f" [{self.interval[0]:.1%}, {self.interval[1]:.1%}]" if self.interval else ""
         return f"{self.value:.1%}{ends}"
+
+
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """The 95 % Wilson interval of a share of n images, where neither the count nor n need be whole; n must be positive."""
+    z = NormalDist().inv_cdf(0.975)
+    centre, weight = share + z * z / (2 * n), 1 + z * z / n
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, (centre - half) / weight), min(1.0, (centre + half) / weight)

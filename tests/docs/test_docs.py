@@ -64,13 +64,7 @@ def shown_on(page: Path) -> Iterator[Shown]:
 
 
 COMMANDS = [shown for page in PAGES for shown in shown_on(page)]
-QUICK = {
-    "compare": ["--limit", "64"],
-    "evaluate": ["--limit", "64"],
-    "sweep": ["--limit", "64"],
-    "list": [],
-    "verify": [],
-}
+QUICK = {name: ["--limit", "64"] for name in ("compare", "evaluate", "explain", "sweep")} | {"list": [], "verify": []}
 """Commands that are run, and what is added to make them quick; all others are only parsed."""
 WRONG = ("examples/candidates/notebook.py", "examples/candidates/wrong_units.py")
 """Candidates that the pages show to be wrong."""
@@ -151,11 +145,12 @@ def test_the_reference_lists_every_public_name() -> None:
     assert documented == set(rf.__all__)
 
 
-@pytest.mark.parametrize("program", ["compare", "evaluate", "sweep"])
+@pytest.mark.parametrize("program", ["compare", "evaluate", "explain", "sweep"])
 def test_the_how_to_lists_every_option(program: str) -> None:
     page = (ROOT / f"docs/howto/{program}.md").read_text(encoding="utf-8")
     listed = {code.split()[0] for code in IN_CODE.findall(page)}
-    assert {parameter.opts[0] for parameter in command(program).params} <= listed | {"--help"}
+    options = {name for parameter in command(program).params for name in parameter.opts if name.startswith("--")}
+    assert options <= listed | {"--help"}
 
 
 @pytest.mark.reference
@@ -164,7 +159,8 @@ def test_the_reference_lists_every_key_of_the_document() -> None:
     listed = set(IN_CODE.findall((ROOT / "docs/reference/json.md").read_text(encoding="utf-8")))
     evaluation = judge(rf.evaluate(classifier, images).to_dict(), Gates(0.5, 0.5))
     sweep = find_success(sweep_document(rf.sweep(classifier, images)), 0.5)
-    for document in (rf.compare(classifier, images).to_dict(), evaluation, sweep):
+    explanation = rf.explain(classifier, images, 0.37).to_dict()
+    for document in (rf.compare(classifier, images).to_dict(), evaluation, sweep, explanation):
         assert keys_of(document) <= listed
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 from jsonschema import Draft202012Validator, ValidationError
 
 import robustbench_fgsm as rf
@@ -24,7 +25,7 @@ def check(name: str, document: Document) -> None:
 
 
 def test_there_is_one_for_each_document() -> None:
-    assert {"common", "comparison", "evaluation", "list", "sweep"} <= set(schema_names())
+    assert {"common", "comparison", "evaluation", "explanation", "list", "sweep"} <= set(schema_names())
 
 
 @pytest.mark.parametrize("name", schema_names())
@@ -63,6 +64,57 @@ def test_many_classes_sparse_matrices_and_null_rates(measured: Measured) -> None
     assert any(result["robust_accuracy"]["value"] is None for result in document["epsilons"][0]["per_class"])
     check("evaluation", document)
     check("sweep", measured("4,8/255", num_classes=101))
+
+
+@pytest.fixture(scope="module")
+def explained(classifier: rf.TorchClassifier) -> Document:
+    return rf.explain(classifier, rf.load_data("fashion-mnist", limit=3), "0.37").to_dict()
+
+
+@pytest.mark.parametrize("rule", ["none", "next"])
+def test_explanations(classifier: rf.TorchClassifier, rule: str) -> None:
+    check(
+        "explanation", rf.explain(classifier, rf.load_data("fashion-mnist", limit=3), "0.37", targeted=rule).to_dict()
+    )
+
+
+def test_a_rate_without_images_explains_nothing_and_is_valid(classifier: rf.TorchClassifier) -> None:
+    wrong = rf.ArrayDataset(
+        "wrong", torch.zeros(2, 28, 28), torch.zeros(2, dtype=torch.int64), classifier.classes or ()
+    )
+    document = rf.explain(classifier, wrong, "0.37").to_dict()
+    (success,) = (found for found in document["honest"] if found["definition"] == "attack_success_rate")
+    assert (success["rate"]["n"], success["distance"], success["fits"]) == (0, None, False)
+    check("explanation", document)
+
+
+def test_no_key_of_an_explanation_may_be_missing(explained: Document) -> None:
+    for key in ("claim", "test", "honest", "explanations", "attack", "n"):
+        with pytest.raises(ValidationError):
+            check("explanation", {name: value for name, value in explained.items() if name != key})
+    for key in explained["explanations"][0]:
+        broken = copy.deepcopy(explained)
+        del broken["explanations"][0][key]
+        with pytest.raises(ValidationError):
+            check("explanation", broken)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("claim.low", -0.1),
+        ("claim.n", 0),
+        ("attack.norm", "2"),
+        ("honest", []),
+        ("honest.0.mistakes", ["no-clip"]),
+        ("explanations.0.definition", "success"),
+        ("explanations.0.distance", -1),
+        ("explanations.0.fits", "yes"),
+    ],
+)
+def test_an_explanation_that_is_broken_is_found(explained: Document, path: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        check("explanation", changed(explained, path, value))
 
 
 @pytest.mark.reference

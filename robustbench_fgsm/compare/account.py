@@ -1,0 +1,232 @@
+"""A reported number, and what it may be: every definition of every way in which it may have been made, the best first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from robustbench_fgsm.compare.procedures import RIGHT, Procedure
+from robustbench_fgsm.errors import AGREE, DISAGREE, SettingError
+from robustbench_fgsm.measure import health
+from robustbench_fgsm.measure.statistics import Rate, wilson
+from robustbench_fgsm.measure.tally import Tally
+from robustbench_fgsm.models.classifier import ModelInfo
+from robustbench_fgsm.spec import AttackSpec
+
+TEST = (
+    "a combination fits where the 95 % Wilson interval of its rate, at the number of images that the claim speaks of, "
+    "meets the claim with its rounding"
+)
+
+
+def _accuracy_of_correct(tally: Tally) -> Rate | None:
+    success = tally.attack_success_rate
+    return None if tally.targeted else Rate(success.n - success.count, success.n)
+
+
+DEFINITIONS: dict[str, Callable[[Tally], Rate | None]] = {
+    "robust_accuracy": lambda tally: tally.robust_accuracy,
+    "attack_success_rate": lambda tally: tally.attack_success_rate,
+    "error_rate": lambda tally: Rate(tally.n - tally.robust_accuracy.count, tally.n),
+    "flip_rate": lambda tally: tally.flip_rate,
+    "target_hit_rate": lambda tally: tally.target_hit_rate,
+    "accuracy_drop": lambda tally: tally.accuracy_drop,
+    "accuracy_difference": lambda tally: Rate(tally.clean_accuracy.count - tally.robust_accuracy.count, tally.n),
+    "accuracy_of_correct": _accuracy_of_correct,
+    "clean_accuracy": lambda tally: tally.clean_accuracy,
+}
+"""What is called robustness or success, by name; None where the attack has no such rate."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A number that somebody reports. value: as a share. low, high: what it stands for, with the digits that it has.
+
+    n: images that it speaks of; None for as many as are measured.
+    """
+
+    text: str
+    value: float
+    low: float
+    high: float
+    n: int | None = None
+
+    @classmethod
+    def parse(cls, value: str | float, n: int | None = None) -> Claim:
+        """Read `0.37`, `37%` or `37.4 %`, or a number; 0.37 stands for [0.365, 0.375], a bare 0 or 1 for 0 % or 100 %.
+
+        Raises SettingError for anything outside [0, 1], and for an n below 1.
+        """
+        text = _written(value)
+        number = text.removesuffix("%").strip()
+        try:
+            exact = Decimal(number)
+        except InvalidOperation:
+            exact = Decimal("nan")
+        if not exact.is_finite():
+            raise SettingError(f"value must be a share or a percentage, got {text!r}: write 0.37 or 37%")
+        share = exact / 100 if text.endswith("%") else exact
+        if not 0 <= share <= 1:
+            hint = f"did you mean {exact / 100:f}?" if share == exact and 1 < share <= 100 else "write 0.37 or 37%"
+            raise SettingError(f"value must lie in [0, 1], or in [0, 100] with a %, got {text}: {hint}")
+        if n is not None and n < 1:
+            raise SettingError(f"n must be at least 1, got {n}: leave it out for as many images as are measured")
+        half = Decimal(1).scaleb(_last_digit(share)) / 2
+        return cls(text, float(share), float(max(share - half, Decimal(0))), float(min(share + half, Decimal(1))), n)
+
+    def distance(self, rate: Rate) -> float | None:
+        """How far the rate lies beyond what the claim stands for, 0 within it; None for 0/0."""
+        return None if rate.value is None else max(self.low - rate.value, rate.value - self.high, 0.0)
+
+    def fits(self, rate: Rate, measured: int) -> bool:
+        """Whether the claim may be this rate, which was found on so many measured images, within its sampling error.
+
+        Where the claim speaks of another number n of images, both are samples, and the size that counts is that of one
+        sample with the variance of the difference: n * measured / (n + measured).
+        """
+        if rate.value is None:
+            return False
+        n = measured if self.n is None else self.n
+        size = n if n == measured else n * measured / (n + measured)
+        low, high = wilson(min(max(rate.value, 0.0), 1.0), size * rate.n / measured)
+        return low <= self.high and self.low <= high
+
+    def to_dict(self, measured: int) -> dict[str, Any]:
+        """The claim as JSON knows it."""
+        n = measured if self.n is None else self.n
+        return {"text": self.text, "value": self.value, "low": self.low, "high": self.high, "n": n}
+
+
+def _written(value: str | float) -> str:
+    """The number with the digits that it has; a float that is whole, without any."""
+    if isinstance(value, str):
+        return value.strip()
+    return str(int(value)) if math.isfinite(value) and value == int(value) else str(float(value))
+
+
+def _last_digit(share: Decimal) -> int:
+    """The power of ten of its last digit; a whole share, 0 or 1, is one of per cent."""
+    exponent = share.as_tuple().exponent
+    return -2 if not isinstance(exponent, int) or exponent >= 0 else exponent
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A definition of a procedure's result. distance: from the claim. also: procedures with the same count, by name."""
+
+    definition: str
+    procedure: Procedure
+    rate: Rate
+    distance: float | None
+    fits: bool
+    also: tuple[str, ...] = ()
+
+    @property
+    def rank(self) -> tuple[bool, bool, float, int]:
+        """Sorts those that fit first, of these the honest ones, then the nearest, then the ones with fewest mistakes."""
+        distance = math.inf if self.distance is None else self.distance
+        return not self.fits, bool(self.procedure.mistakes), distance, len(self.procedure.mistakes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The combination as JSON knows it."""
+        return {
+            "definition": self.definition,
+            "name": self.procedure.name,
+            "unit": self.procedure.unit,
+            "labels": self.procedure.labels,
+            "mistakes": list(self.procedure.mistakes),
+            "rate": self.rate.to_dict(),
+            "distance": self.distance,
+            "fits": self.fits,
+            "also": list(self.also),
+        }
+
+
+@dataclass(frozen=True)
+class Account:
+    """What `explain` found of a claim: the tally of each procedure, the right attack's first, and what follows from them."""
+
+    claim: Claim
+    model: ModelInfo
+    data: dict[str, Any]
+    attack: AttackSpec
+    tallies: Mapping[Procedure, Tally]
+    preflight_warnings: tuple[str, ...]
+    environment: dict[str, str | int]
+    seconds: float
+
+    @property
+    def right(self) -> Tally:
+        """Counts of the right attack, those of `evaluate`."""
+        return self.tallies[RIGHT]
+
+    @property
+    def honest(self) -> list[Combination]:
+        """The right attack under each definition, whether it fits or not."""
+        return [found for found in self._found() if not found.procedure.mistakes]
+
+    @property
+    def explanations(self) -> list[Combination]:
+        """All combinations, the best first: those that fit, of these the honest ones, then by distance and simplicity."""
+        return sorted(self._found(), key=lambda found: found.rank)
+
+    def _found(self) -> list[Combination]:
+        return [combination for definition in DEFINITIONS for combination in self._under(definition)]
+
+    def _under(self, definition: str) -> list[Combination]:
+        """One combination for each count, under its simplest procedure; clean accuracy has no attack to go wrong."""
+        counted: dict[Rate, list[Procedure]] = {}
+        for procedure, tally in self.tallies.items():
+            rate = DEFINITIONS[definition](tally)
+            if rate is not None and (definition != "clean_accuracy" or procedure == RIGHT):
+                counted.setdefault(rate, []).append(procedure)
+        n = self.right.n
+        return [
+            Combination(
+                definition,
+                first,
+                rate,
+                self.claim.distance(rate),
+                self.claim.fits(rate, n),
+                tuple(other.name for other in others),
+            )
+            for rate, (first, *others) in counted.items()
+        ]
+
+    @property
+    def invalid_reasons(self) -> list[str]:
+        """Why the numbers must not be used."""
+        return health.invalid_reasons(self.right)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must know beside the numbers."""
+        return [*self.preflight_warnings, *health.warnings(self.right)]
+
+    @property
+    def exit_code(self) -> int:
+        """0 whatever was found; 1 where a gradient is not finite, so that the numbers must not be used."""
+        return DISAGREE if self.invalid_reasons else AGREE
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document `rfgsm.explanation/1`."""
+        return {
+            "schema": "rfgsm.explanation/1",
+            "status": "invalid" if self.invalid_reasons else "complete",
+            "exit_code": self.exit_code,
+            "invalid_reasons": self.invalid_reasons,
+            "warnings": self.warnings,
+            "model": self.model.to_dict(),
+            "data": self.data,
+            "attack": self.attack.to_dict() | {"epsilon": self.attack.epsilons[0]},
+            "n": self.right.n,
+            "claim": self.claim.to_dict(self.right.n),
+            "test": TEST,
+            "honest": [found.to_dict() for found in self.honest],
+            "explanations": [found.to_dict() for found in self.explanations],
+            "environment": self.environment,
+            "seconds": {"total": self.seconds},
+        }

@@ -1,0 +1,139 @@
+"""Say which definition, unit, labels and known mistake give the number that somebody reports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+
+from robustbench_fgsm.attack.gradient import predicted
+from robustbench_fgsm.compare.account import Account, Claim
+from robustbench_fgsm.compare.procedures import RIGHT, Procedure, procedures
+from robustbench_fgsm.compare.recipe import Kitchen
+from robustbench_fgsm.compare.scene import Scene
+from robustbench_fgsm.data.dataset import Batch, Dataset, describe
+from robustbench_fgsm.errors import ModelError, SettingError
+from robustbench_fgsm.measure.attacks import attack_batch, predict_classes
+from robustbench_fgsm.measure.environment import describe_environment
+from robustbench_fgsm.measure.preflight import PROBE, check_batch_size, check_images, check_single, preflight
+from robustbench_fgsm.measure.sweep import Progress
+from robustbench_fgsm.measure.tally import Tally
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, norm_name, parse_epsilon, parse_norm
+
+
+def explain(
+    classifier: Classifier,
+    data: Dataset,
+    value: str | float,
+    epsilon: float | str = DEFAULT_EPSILON,
+    *,
+    norm: str | float = "inf",
+    targeted: str = "none",
+    n: int | None = None,
+    batch_size: int | str = "auto",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Account:
+    """Which definition, unit, labels and known mistake give a reported number, the honest figures first.
+
+    value: a share or a percentage, with the digits that were reported: `0.37`, `37%`. epsilon: the budget that was
+    reported, as a number or `8/255`. norm: `inf` alone. targeted: `none`, `next`, `shift:2`, `random`, `least-likely` or
+    `class:NAME`. n: images that the number speaks of; as many as the data has by default. batch_size: images at a time,
+    or `auto`; a gradient in train mode depends on it. seed: of random targets, starts and dropout. progress: called with
+    images done and images in all.
+
+    Raises SettingError, ModelError or DataError where these do not make sense together, before the first attack.
+    """
+    order = parse_norm(norm)
+    spec = AttackSpec(
+        parse_epsilon(epsilon, order, classifier.bounds),
+        order,
+        TargetRule.parse(targeted),
+        bounds=classifier.bounds,
+        seed=seed,
+    )
+    return explain_spec(classifier, data, Claim.parse(value, n), spec, batch_size=batch_size, progress=progress)
+
+
+def explain_spec(
+    classifier: Classifier,
+    data: Dataset,
+    claim: Claim,
+    spec: AttackSpec,
+    *,
+    batch_size: int | str = "auto",
+    progress: Progress | None = None,
+) -> Account:
+    """The same for what is parsed already."""
+    began = time.perf_counter()
+    size = check_batch_size(batch_size)
+    check_attack(spec)
+    warnings = preflight(classifier, data, spec)
+    network = check_explicable(classifier, data)
+    ways = procedures(network, targeted=spec.target.targeted)
+    empty = Tally.empty(classifier.num_classes, targeted=spec.target.targeted)
+    totals = dict.fromkeys(ways, empty)
+    done = 0
+    for batch in data.batches(0, len(data), size):
+        check_images(batch, classifier)
+        for way, tally in zip(ways, _tallies(network, batch, spec, data.classes, ways), strict=True):
+            totals[way] += tally
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(data))
+    return Account(
+        claim,
+        classifier.info,
+        describe(data),
+        spec,
+        totals,
+        tuple(warnings),
+        describe_environment(classifier.device),
+        time.perf_counter() - began,
+    )
+
+
+def check_attack(spec: AttackSpec) -> None:
+    """Raise SettingError for several budgets, or another norm than L-infinity."""
+    check_single(spec)
+    if spec.norm != torch.inf:
+        raise SettingError(f"norm must be inf, whose mistakes are known, got {norm_name(spec.norm)}: leave it out")
+
+
+def check_explicable(classifier: Classifier, data: Dataset) -> TorchClassifier:
+    """The classifier; raises ModelError for anything but a PyTorch one with an output for each class."""
+    if not isinstance(classifier, TorchClassifier):
+        raise ModelError(
+            f"classifier must be a PyTorch one, whose loss and mode can be changed, got {type(classifier).__name__}: "
+            "use rf.wrap on its module"
+        )
+    images = next(data.batches(0, PROBE, PROBE)).images.to(classifier.device)
+    with torch.no_grad():
+        outputs = classifier(images)
+    if outputs.shape[1:] != (classifier.num_classes,):
+        raise ModelError(
+            f"model must return one logit for each of {classifier.num_classes} classes, got {tuple(outputs.shape)} "
+            f"for {len(images)} images: return two logits, (0, z) for z"
+        )
+    return classifier
+
+
+def _tallies(
+    classifier: TorchClassifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...], ways: Sequence[Procedure]
+) -> list[Tally]:
+    """Counts of each procedure on one batch, from gradients that they share; the right attack is our own."""
+    attacked = attack_batch(classifier, batch, spec, classes)
+    before = predicted(attacked.ascent.outputs)
+    (epsilon,) = spec.epsilons
+    scene = Scene(
+        classifier.network, attacked.ascent.x, attacked.aim, epsilon, attacked.targeted, spec.bounds, spec.seed
+    )
+    kitchen, found = Kitchen(), []
+    with torch.random.fork_rng([scene.x.device] if scene.x.is_cuda else []):
+        for way in ways:
+            x_adv = attacked.ascent.at(epsilon) if way == RIGHT else kitchen.craft(scene, way.recipe)
+            outcomes = attacked.outcomes(before, predict_classes(classifier, x_adv))
+            found.append(Tally.of(outcomes, classifier.num_classes))
+    return found

@@ -1,0 +1,275 @@
+"""A number made with a mistake, by code of its own, is traced back to that mistake."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import fields, replace
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.compare import claims
+from robustbench_fgsm.compare.account import Claim, Combination
+from robustbench_fgsm.compare.procedures import RIGHT
+
+Subject = tuple[rf.TorchClassifier, rf.Dataset]
+
+EPSILON = 8 / 255
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    """A small convolutional network that sees images normalised."""
+    return rf.load_classifier("smallcnn", device="cpu"), rf.load_data("fashion-mnist", limit=100)
+
+
+@pytest.fixture(scope="module")
+def measured(subject: Subject) -> rf.Account:
+    """All procedures, measured once: what they come to for another claim follows from the counts."""
+    return rf.explain(*subject, "0.5", EPSILON)
+
+
+def claiming(account: rf.Account, text: str, n: int | None = None) -> rf.Account:
+    return replace(account, claim=Claim.parse(text, n))
+
+
+def all_of(data: rf.Dataset) -> tuple[Tensor, Tensor]:
+    (batch,) = data.batches(0, len(data), len(data))
+    return batch.images, batch.labels
+
+
+def gradient(loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    leaf = x.clone().requires_grad_()
+    return torch.autograd.grad(loss(leaf).sum(), leaf)[0]
+
+
+def share(right: Tensor) -> str:
+    """With more digits than the count among the images needs."""
+    return f"{right.double().mean().item():.4f}"
+
+
+def fitting(account: rf.Account) -> list[Combination]:
+    return [found for found in account.explanations if found.fits]
+
+
+def exact(account: rf.Account, definition: str) -> list[str]:
+    """Names of all that give the claim to its digits by that definition."""
+    found = [found for found in fitting(account) if found.definition == definition and found.distance == 0]
+    return [name for one in found for name in (one.procedure.name, *one.also)]
+
+
+def normalised_epsilon(classifier: rf.TorchClassifier, x: Tensor, y: Tensor) -> Tensor:
+    """As a tutorial does it: the step is taken of the normalised image, and clipped in pixel space."""
+    mean, std = classifier.network.mean, classifier.network.std
+    assert isinstance(mean, Tensor)
+    assert isinstance(std, Tensor)
+    inner = classifier.network.network
+    assert isinstance(inner, nn.Module)
+    z = (x.expand(-1, 1, -1, -1) - mean) / std
+    moved = z + EPSILON * gradient(lambda z: functional.cross_entropy(inner(z), y, reduction="none"), z).sign()
+    return (moved * std + mean).clamp(0, 1)
+
+
+def double_softmax(classifier: rf.TorchClassifier, x: Tensor, y: Tensor) -> Tensor:
+    return stepped(x, gradient(lambda x: functional.cross_entropy(classifier(x).softmax(1), y, reduction="none"), x))
+
+
+def nll_on_logits(classifier: rf.TorchClassifier, x: Tensor, y: Tensor) -> Tensor:
+    return stepped(x, gradient(lambda x: -classifier(x)[torch.arange(len(y)), y], x))
+
+
+def offset(classifier: rf.TorchClassifier, x: Tensor, y: Tensor) -> Tensor:
+    return stepped(x, gradient(lambda x: functional.cross_entropy(classifier(x), (y + 1) % 10), x))
+
+
+def predicted(classifier: rf.TorchClassifier, x: Tensor, y: Tensor) -> Tensor:
+    own = classifier(x).argmax(1)
+    return stepped(x, gradient(lambda x: functional.cross_entropy(classifier(x), own, reduction="none"), x))
+
+
+def downhill(classifier: rf.TorchClassifier, x: Tensor, y: Tensor) -> Tensor:
+    return stepped(x, -gradient(lambda x: functional.cross_entropy(classifier(x), y, reduction="none"), x))
+
+
+def divided_twice(classifier: rf.TorchClassifier, x: Tensor, y: Tensor) -> Tensor:
+    uphill = gradient(lambda x: functional.cross_entropy(classifier(x), y, reduction="none"), x).sign()
+    return (x + EPSILON / 255 * uphill).clamp(0, 1)
+
+
+def truncated(classifier: rf.TorchClassifier, x: Tensor, y: Tensor) -> Tensor:
+    return (right(classifier, x, y) * 255).to(torch.uint8).float() / 255
+
+
+def right(classifier: rf.TorchClassifier, x: Tensor, y: Tensor) -> Tensor:
+    return stepped(x, gradient(lambda x: functional.cross_entropy(classifier(x), y, reduction="none"), x))
+
+
+def stepped(x: Tensor, uphill: Tensor) -> Tensor:
+    return (x + EPSILON * uphill.sign()).clamp(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("mistaken", "name"),
+    [
+        (normalised_epsilon, "normalised-epsilon"),
+        (double_softmax, "double-softmax"),
+        (nll_on_logits, "nll-on-logits"),
+        (offset, "label-offset (shifted by 1)"),
+        (predicted, "predicted-labels"),
+        (downhill, "wrong-sign"),
+        (divided_twice, "epsilon-scale-255 (over-255)"),
+        (truncated, "truncated-8bit (truncated to 8 bits)"),
+        (right, "the right attack"),
+    ],
+)
+def test_a_flawed_robust_accuracy_is_traced_to_its_cause(
+    subject: Subject,
+    measured: rf.Account,
+    mistaken: Callable[[rf.TorchClassifier, Tensor, Tensor], Tensor],
+    name: str,
+) -> None:
+    classifier, data = subject
+    x, y = all_of(data)
+    number = share(classifier.predict(mistaken(classifier, x, y)).argmax(1) == y)
+    account = claiming(measured, number)
+    assert name in exact(account, "robust_accuracy")
+    honest = [not found.procedure.mistakes for found in fitting(account)]
+    assert honest == sorted(honest, reverse=True)
+    assert [found.procedure for found in account.honest] == [RIGHT] * 8
+
+
+@pytest.mark.parametrize(
+    "definition",
+    ["attack_success_rate", "error_rate", "flip_rate", "accuracy_drop", "accuracy_difference", "accuracy_of_correct"],
+)
+def test_definitions_by_masks_over_the_images(subject: Subject, measured: rf.Account, definition: str) -> None:
+    classifier, data = subject
+    x, y = all_of(data)
+    before, after = classifier.predict(x).argmax(1), classifier.predict(right(classifier, x, y)).argmax(1)
+    correct = before == y
+    number = {
+        "attack_success_rate": (after != y)[correct].double().mean(),
+        "error_rate": (after != y).double().mean(),
+        "flip_rate": (after != before).double().mean(),
+        "accuracy_drop": 1 - (after == y).double().mean() / correct.double().mean(),
+        "accuracy_difference": correct.double().mean() - (after == y).double().mean(),
+        "accuracy_of_correct": (after == y)[correct].double().mean(),
+    }[definition].item()
+    account = claiming(measured, f"{number:.5f}")
+    assert "the right attack" in exact(account, definition)
+    first = account.explanations[0]
+    assert (first.procedure, first.distance) == (RIGHT, 0)
+    assert math.isclose(first.rate.value or 0, number, abs_tol=5e-6)
+
+
+@pytest.mark.parametrize("rule", ["none", "next", "least-likely"])
+def test_the_honest_figures_are_those_of_evaluate(subject: Subject, rule: str) -> None:
+    data = subject[1].head(40)
+    account = rf.explain(subject[0], data, 0.5, targeted=rule)
+    (tally,) = rf.evaluate(subject[0], data, targeted=rule).tallies
+    assert account.right.adversarial.tolist() == tally.adversarial.tolist()
+    found = {found.definition: found.rate for found in account.honest}
+    assert found["attack_success_rate"] == tally.attack_success_rate
+    assert found.get("target_hit_rate") == tally.target_hit_rate
+    assert ("accuracy_of_correct" in found) == (rule == "none")
+
+
+def test_nothing_fits_a_number_that_nothing_gives(measured: rf.Account) -> None:
+    """In the middle of the widest gap between all rates, as if it were found on many images, and so without sampling error."""
+    exact_tallies = {way: _times(tally, 10_000) for way, tally in measured.tallies.items()}
+    rates = sorted({max(found.rate.value or 0.0, 0.0) for found in measured.explanations})
+    gap, low = max((high - low, low) for low, high in pairwise(rates))
+    account = claiming(replace(measured, tallies=exact_tallies), f"{low + gap / 2:.6f}")
+    assert fitting(account) == []
+    assert account.exit_code == 0
+    assert account.explanations[0].distance == pytest.approx(gap / 2, abs=1e-5)
+
+
+def _times(tally: rf.Tally, factor: int) -> rf.Tally:
+    counts = {field.name: factor * getattr(tally, field.name) for field in fields(tally) if field.name != "targeted"}
+    return replace(tally, **counts)
+
+
+def test_counts_do_not_depend_on_the_batches_where_the_recipe_does_not(subject: Subject, measured: rf.Account) -> None:
+    again = rf.explain(*subject, 0.5, batch_size=64)
+    for way, tally in measured.tallies.items():
+        if way.recipe.mode == "eval" and way.recipe.at == "the image":
+            assert again.tallies[way].adversarial.tolist() == tally.adversarial.tolist(), way.name
+
+
+def test_nothing_is_left_behind(subject: Subject) -> None:
+    classifier, data = subject
+    before = torch.get_rng_state()
+    states = {key: value.clone() for key, value in classifier.network.state_dict().items()}
+    calls: list[tuple[int, int]] = []
+    few = data.head(20)
+    rf.explain(classifier, few, "37%", batch_size=8, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(8, 20), (16, 20), (20, 20)]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not any(module.training for module in classifier.network.modules())
+    assert all(torch.equal(value, states[key]) for key, value in classifier.network.state_dict().items())
+
+
+class NoClassifier:
+    """Anything but a PyTorch classifier."""
+
+    def __init__(self, classifier: rf.TorchClassifier) -> None:
+        self.num_classes, self.classes, self.bounds = classifier.num_classes, classifier.classes, classifier.bounds
+        self.info, self.any_loss, self.device = classifier.info, True, classifier.device
+        self.predict, self.loss_gradient = classifier.predict, classifier.loss_gradient
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"norm": 2}, "norm must be inf, whose mistakes are known, got 2"),
+        ({"n": 0}, "n must be at least 1, got 0"),
+        ({"epsilon": "1,2/255"}, "this takes one epsilon"),
+        ({"value": 37}, "did you mean 0.37"),
+        ({"batch_size": 0}, "batch size must be"),
+        ({"targeted": "nxt"}, "did you mean next"),
+    ],
+)
+def test_settings_that_do_not_make_sense(
+    subject: Subject,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, object],
+    message: str,
+) -> None:
+    monkeypatch.setattr(claims, "attack_batch", None)
+    with pytest.raises(rf.SettingError, match=message):
+        rf.explain(*subject, **({"value": 0.37} | options))  # type: ignore[arg-type]
+
+
+def test_other_classifiers_are_refused(subject: Subject) -> None:
+    with pytest.raises(rf.ModelError, match="must be a PyTorch one"):
+        rf.explain(NoClassifier(subject[0]), subject[1], 0.37)
+    one_logit = rf.wrap(nn.Sequential(nn.Flatten(), nn.Linear(4, 1)), 2)
+    data = rf.Dataset("two", torch.rand(6, 1, 2, 2), torch.tensor([0, 1] * 3), ("a", "b"))
+    with pytest.raises(rf.ModelError, match="return two logits"):
+        rf.explain(one_logit, data, 0.37)
+
+
+class NotFinite(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        logits = x.flatten(1)
+        return logits + (logits - logits.detach()).sqrt()
+
+
+def test_gradients_that_are_not_finite_make_it_invalid() -> None:
+    data = rf.Dataset("four", torch.rand(6, 1, 2, 2), torch.arange(6) % 4, tuple("abcd"))
+    account = rf.explain(rf.wrap(NotFinite(), 4), data, 0.5)
+    assert account.exit_code == 1
+    assert "not finite" in account.invalid_reasons[0]
+    assert account.to_dict()["status"] == "invalid"
+
+
+def test_half_of_epsilon_is_the_right_attack_at_half_of_it(subject: Subject, measured: rf.Account) -> None:
+    (tally,) = rf.evaluate(*subject, EPSILON / 2).tallies
+    (half,) = (found for way, found in measured.tallies.items() if way.name == "wrong-epsilon (half)")
+    assert half.adversarial.tolist() == tally.adversarial.tolist()

@@ -1,0 +1,121 @@
+"""The account of a claim in the terminal, from a document made by hand."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from robustbench_fgsm.measure.statistics import Rate
+from robustbench_fgsm.report import claims
+
+Document = dict[str, Any]
+
+
+def combination(definition: str, distance: float | None, *mistakes: str, **changes: Any) -> Document:
+    return {
+        "definition": definition,
+        "name": " + ".join(mistakes) or "the right attack",
+        "unit": "as given",
+        "labels": "true",
+        "mistakes": list(mistakes),
+        "rate": Rate(37, 100 if distance is not None else 0).to_dict(),
+        "distance": distance,
+        "fits": distance is not None and distance < 0.1,
+        "also": [],
+    } | changes
+
+
+def document(*explanations: Document, targeted: str = "none", **changes: Any) -> Document:
+    return {
+        "model": {"spec": "mlp300", "weights": "standard"},
+        "data": {"spec": "fashion-mnist"},
+        "attack": {"epsilon": 8 / 255, "targeted": targeted},
+        "n": 100,
+        "claim": {"text": "37%", "value": 0.37, "low": 0.365, "high": 0.375, "n": 2000},
+        "test": "it fits where it fits",
+        "honest": [found for found in explanations if not found["mistakes"]],
+        "explanations": list(explanations),
+        "warnings": [],
+        "invalid_reasons": [],
+    } | changes
+
+
+def printed(found: Document) -> str:
+    console = Console(file=io.StringIO(), width=80)
+    console.print(claims.explanation(found))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    return " ".join(text.split())
+
+
+HONEST = combination("robust_accuracy", 0.0)
+NEAR = combination("attack_success_rate", 0.0123)
+MISTAKEN = combination("flip_rate", 0.0, "no-clip", also=["train-mode", "no-op", "iterated", "wrong-sign"])
+FAR = combination("error_rate", 0.4)
+NOTHING = combination("clean_accuracy", None)
+
+
+def test_what_was_measured_and_what_the_claim_stands_for() -> None:
+    text = printed(document(HONEST))
+    assert "mlp300 (standard) on 100 images of fashion-mnist" in text
+    assert "FGSM, norm inf, epsilon 8/255, targeted none" in text
+    assert "Reported: 37%, that is 36.5 to 37.5 %, of 2,000 images." in text
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        ([HONEST, MISTAKEN], "The right attack gives the number, as robust accuracy: nothing need be wrong with it."),
+        ([NEAR, MISTAKEN], "as attack success rate; 1 of 2 combinations, each with a mistake, give it to its digits."),
+        (
+            [MISTAKEN, FAR],
+            "does not give the number; 1 of 2 combinations, each with a mistake, do. A fit is a suspicion",
+        ),
+        ([FAR, NOTHING], "None of 2 combinations gives the number"),
+    ],
+)
+def test_the_verdict(found: list[Document], verdict: str) -> None:
+    text = printed(document(*found))
+    assert verdict in text
+    assert ("Nothing fits; the nearest" in text) == (FAR in found and MISTAKEN not in found)
+
+
+def test_rows_name_a_few_causes_and_count_the_rest() -> None:
+    text = printed(document(MISTAKEN))
+    assert "no-clip; the" in text
+    assert "no-op," in text
+    assert "and 2 more" in text
+    assert "wrong-sign" not in text
+    assert "no-clip: images leave the pixel range. Instead: clip the result to the bounds: x_adv.clamp(0, 1)." in text
+
+
+def test_the_honest_figures_stand_there_whether_they_fit_or_not() -> None:
+    text = printed(document(HONEST, FAR, NOTHING, MISTAKEN))
+    assert "robust accuracy all images 100 37.0 [28.2, 46.8] 0.0 yes" in text
+    assert "error rate all images 100 37.0 [28.2, 46.8] 40.0 no" in text
+    assert "clean accuracy all images 0 n/a n/a no" in text
+
+
+def test_denominators_are_named() -> None:
+    assert "attack success rate right before" in printed(document(NEAR))
+    assert "attack success rate off target" in printed(document(NEAR, targeted="next"))
+
+
+def test_where_nothing_fits_the_three_nearest_are_listed() -> None:
+    others = [combination("flip_rate", distance, "no-clip") for distance in (0.5, 0.3, 0.2)]
+    text = printed(document(FAR, NOTHING, *others))
+    assert [text.count(f" {off} ") for off in ("20.0", "30.0", "40.0", "50.0")] == [1, 1, 2, 0]
+
+
+def test_many_that_fit_are_cut() -> None:
+    assert "3 more fit (all of them with --json)." in printed(document(*[MISTAKEN] * 13))
+
+
+def test_warnings_and_reasons() -> None:
+    text = printed(document(HONEST, warnings=["labels leak"], invalid_reasons=["gradients are not finite"]))
+    assert "Warning: labels leak" in text
+    assert text.endswith("INVALID: gradients are not finite")
