@@ -16,8 +16,9 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.compare import claims
 from robustbench_fgsm.compare.account import Claim, Combination
 from robustbench_fgsm.compare.procedures import RIGHT
+from robustbench_fgsm.data.fashion_mnist import load_fashion_mnist
 
-Subject = tuple[rf.TorchClassifier, rf.Dataset]
+Subject = tuple[rf.TorchClassifier, rf.ArrayDataset]
 
 EPSILON = 8 / 255
 
@@ -25,7 +26,7 @@ EPSILON = 8 / 255
 @pytest.fixture(scope="module")
 def subject() -> Subject:
     """A small convolutional network that sees images normalised."""
-    return rf.load_classifier("smallcnn", device="cpu"), rf.load_data("fashion-mnist", limit=100)
+    return rf.load_classifier("smallcnn", device="cpu"), load_fashion_mnist().head(100)
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +251,7 @@ def test_other_classifiers_are_refused(subject: Subject) -> None:
     with pytest.raises(rf.ModelError, match="must be a PyTorch one"):
         rf.explain(NoClassifier(subject[0]), subject[1], 0.37)
     one_logit = rf.wrap(nn.Sequential(nn.Flatten(), nn.Linear(4, 1)), 2)
-    data = rf.Dataset("two", torch.rand(6, 1, 2, 2), torch.tensor([0, 1] * 3), ("a", "b"))
+    data = rf.ArrayDataset("two", torch.rand(6, 1, 2, 2), torch.tensor([0, 1] * 3), ("a", "b"))
     with pytest.raises(rf.ModelError, match="return two logits"):
         rf.explain(one_logit, data, 0.37)
 
@@ -262,7 +263,7 @@ class NotFinite(nn.Module):
 
 
 def test_gradients_that_are_not_finite_make_it_invalid() -> None:
-    data = rf.Dataset("four", torch.rand(6, 1, 2, 2), torch.arange(6) % 4, tuple("abcd"))
+    data = rf.ArrayDataset("four", torch.rand(6, 1, 2, 2), torch.arange(6) % 4, tuple("abcd"))
     account = rf.explain(rf.wrap(NotFinite(), 4), data, 0.5)
     assert account.exit_code == 1
     assert "not finite" in account.invalid_reasons[0]
