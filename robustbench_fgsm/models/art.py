@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import copy
+import hashlib
 import logging
 import logging.config
 import os
@@ -12,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -211,7 +213,11 @@ def from_art(estimator: Any, *, classes: Sequence[str] | None = None) -> TorchCl
     network = Standardised(copy.deepcopy(estimator.model), steps).to(estimator.device)
     nb_classes = int(estimator.nb_classes)
     named = check_classes(classes, nb_classes)
-    return TorchClassifier(network, nb_classes, named, bounds_of(estimator), describe(estimator.model))
+    info = describe(estimator.model)
+    if steps:
+        normalisation = [[statistic.tolist() for statistic in step] for step in steps]
+        info = replace(info, sha256=hashlib.sha256(repr([info.sha256, normalisation]).encode()).hexdigest())
+    return TorchClassifier(network, nb_classes, named, bounds_of(estimator), info)
 
 
 def to_art(classifier: Classifier, *, input_shape: tuple[int, ...] = ()) -> Any:
