@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from inspect import signature
 from pathlib import Path
 from typing import Annotated
@@ -11,12 +11,14 @@ from typing import Annotated
 import typer
 
 from robustbench_fgsm.cli import options
+from robustbench_fgsm.cli.model_options import ModelOptions, takes_model_options
 from robustbench_fgsm.errors import SettingError
 
-WITH_CHECK = ("check", "weights", "limit", "device", "json", "quiet", "debug")
+WITH_CHECK = ("check", "weights", "limit", "device", "json", "quiet", "debug", "model_options")
 """Options that mean something beside `--check`; the manifest says the rest."""
 
 
+@takes_model_options
 def attack_command(
     model: Annotated[
         str | None,
@@ -59,6 +61,8 @@ def attack_command(
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
+    *,
+    model_options: ModelOptions,
 ) -> int:
     """Craft adversarial images and save them with a manifest, or verify saved ones.
 
@@ -68,8 +72,10 @@ def attack_command(
     Example: rfgsm attack --model resnet18 --out adversarial
     """
     if check is not None:
-        _refuse(locals())
-        return _verify(check, None if weights == "auto" else weights, limit, device, json=json, quiet=quiet)
+        _refuse(locals(), model_options)
+        trust = model_options.trust_model_code
+        wanted = None if weights == "auto" else weights
+        return _verify(check, wanted, limit, device, trust_model_code=trust, json=json, quiet=quiet)
     if model is None or out is None:
         raise SettingError("attack needs --model NAME and --out DIR to craft, or --check DIR: see rfgsm attack --help")
 
@@ -84,7 +90,7 @@ def attack_command(
     from robustbench_fgsm.report.adversarial import saved_attack
     from robustbench_fgsm.runs.adversarial import save_spec
 
-    classifier, images = load_subject(model, weights, data, limit, device, quiet=quiet)
+    classifier, images = load_subject(model, weights, data, limit, device, model_options, quiet=quiet)
     with progress_bar("attack", quiet=quiet) as progress:
         saved = save_spec(
             classifier,
@@ -100,25 +106,39 @@ def attack_command(
     return saved.exit_code
 
 
-def _refuse(given: Mapping[str, object]) -> None:
+def _refuse(given: Mapping[str, object], model_options: ModelOptions) -> None:
     """Raise SettingError for options that would contradict the manifest."""
     defaults = signature(attack_command).parameters
-    extra = [
-        f"--{name.replace('_', '-')}"
-        for name, value in given.items()
-        if name not in WITH_CHECK and value != defaults[name].default
-    ]
+    described = asdict(model_options) | {"trust_model_code": False}  # trust is nothing that a manifest may say
+    settings = {name: value for name, value in given.items() if name not in WITH_CHECK} | described
+    extra = [f"--{name.replace('_', '-')}" for name, value in settings.items() if value != defaults[name].default]
     if extra:
         raise SettingError(f"--check takes its settings from the manifest, got {', '.join(extra)}: leave them out")
 
 
-def _verify(check: Path, weights: str | None, limit: int | None, device: str, *, json: bool, quiet: bool) -> int:
+def _verify(
+    check: Path,
+    weights: str | None,
+    limit: int | None,
+    device: str,
+    *,
+    trust_model_code: bool,
+    json: bool,
+    quiet: bool,
+) -> int:
     from robustbench_fgsm.cli.output import progress_bar, write_result
     from robustbench_fgsm.report.adversarial import attack_check
     from robustbench_fgsm.runs.replay import check_adversarial
 
     with progress_bar("check", quiet=quiet) as progress:
-        found = check_adversarial(check, weights=weights, limit=limit, device=device, progress=progress)
+        found = check_adversarial(
+            check,
+            weights=weights,
+            limit=limit,
+            device=device,
+            trust_model_code=trust_model_code,
+            progress=progress,
+        )
     document = found.to_dict()
     write_result(document, attack_check, as_json=json)
     code: int = document["exit_code"]

@@ -7,8 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli import options
+from robustbench_fgsm.cli.model_options import ModelOptions, takes_model_options
 
 
+@takes_model_options
 def compare_command(
     model: options.Model,
     weights: options.Weights = "auto",
@@ -25,6 +27,8 @@ def compare_command(
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
+    *,
+    model_options: ModelOptions,
 ) -> int:
     """Compare our FGSM with other libraries' on one model and data set.
 
@@ -49,7 +53,7 @@ def compare_command(
 
     check_single(spec)
     size, names = check_batch_size(batch_size), check_references(references.split(","))
-    classifier, images = load_subject(model, weights, data, limit, device, quiet=quiet)
+    classifier, images = load_subject(model, weights, data, limit, device, model_options, quiet=quiet)
     preflight(classifier, images, spec)  # before a run directory is made
 
     def measure() -> dict[str, Any]:

@@ -7,8 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli import options
+from robustbench_fgsm.cli.model_options import ModelOptions, takes_model_options
 
 
+@takes_model_options
 def evaluate_command(
     model: options.Model,
     weights: options.Weights = "auto",
@@ -37,6 +39,8 @@ def evaluate_command(
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
+    *,
+    model_options: ModelOptions,
 ) -> int:
     """Attack one model at one epsilon: confusion matrices, success class by class, and the gradient's health.
 
@@ -62,7 +66,7 @@ def evaluate_command(
 
     check_single(spec)
     gates = Gates(min_robust_accuracy, max_asr)
-    subject = load_subject(model, weights, data, limit, device, quiet=quiet)
+    subject = load_subject(model, weights, data, limit, device, model_options, quiet=quiet)
 
     def judged(document: dict[str, Any]) -> dict[str, Any]:
         return judge(document, gates)

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli import options
+from robustbench_fgsm.cli.model_options import ModelOptions, takes_model_options
 
 
+@takes_model_options
 def sweep_command(
     model: options.Model,
     weights: options.Weights = "auto",
@@ -52,6 +54,8 @@ def sweep_command(
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
+    *,
+    model_options: ModelOptions,
 ) -> int:
     """Attack one model at many epsilons with one gradient for each image, untargeted, targeted or both.
 
@@ -78,7 +82,7 @@ def sweep_command(
 
     check_share("find asr", find_asr)
     kind = None if plot is None else figure.figure_format(plot)
-    subject = load_subject(model, weights, data, limit, device, quiet=quiet)
+    subject = load_subject(model, weights, data, limit, device, model_options, quiet=quiet)
 
     def judged(document: dict[str, Any]) -> dict[str, Any]:
         return find_success(document, find_asr)

@@ -219,22 +219,29 @@ def classify(
     """
     if classes is not None and len(classes) != num_classes:
         raise ModelError(f"classes must name all {num_classes} outputs, got {len(classes)} names")
-    mean, std = (tuple(statistic.reshape(-1).tolist()) for statistic in (network.mean, network.std))
+    mean, std = (tuple(map(_short, statistic.reshape(-1).tolist())) for statistic in (network.mean, network.std))
     if not all(0 < value < math.inf for value in std):
         raise ModelError(f"std must be positive in every channel, got {_shown(std)}")
     if not all(map(math.isfinite, mean)):
         raise ModelError(f"mean must be finite in every channel, got {_shown(mean)}")
+    own = (set(mean), set(std)) == ({0.0}, {1.0})
     info = ModelInfo(
         spec,
         weights,
         count_parameters(network),
         identity(network, file_sha256),
-        *(None if (set(mean), set(std)) == ({0.0}, {1.0}) else statistic for statistic in (mean, std)),
-        preprocessing,
-        settings or {},
+        mean=None if own else mean,
+        std=None if own else std,
+        preprocessing=preprocessing,
+        settings=settings or {},
     )
     names = None if classes is None else tuple(classes)
     return TorchClassifier(network, num_classes, names, bounds, info, has_variants=has_variants)
+
+
+def _short(value: float) -> float:
+    """A float32 value by the digits that tell it from its neighbours."""
+    return float(f"{value:.7g}")
 
 
 def _shown(statistic: tuple[float, ...]) -> str:
