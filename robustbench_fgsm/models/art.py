@@ -26,6 +26,7 @@ from robustbench_fgsm.attack.losses import Loss, cross_entropy
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.art_estimator import Array, Engine, NumpyEngine, TorchEngine, bounds_of, describe, logits
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.spec import Bounds
 
 
 def import_art(*, private_home: bool = True) -> None:
@@ -218,6 +219,17 @@ def from_art(estimator: Any, *, classes: Sequence[str] | None = None) -> TorchCl
         normalisation = [[statistic.tolist() for statistic in step] for step in steps]
         info = replace(info, sha256=hashlib.sha256(repr([info.sha256, normalisation]).encode()).hexdigest())
     return TorchClassifier(network, nb_classes, named, bounds_of(estimator), info)
+
+
+def sklearn_estimator(model: Any, bounds: Bounds) -> Any:
+    """ART's estimator of a fitted scikit-learn model; raises ModelError where ART has none for it."""
+    import_art()
+    from art.estimators.classification import SklearnClassifier
+
+    try:
+        return SklearnClassifier(model, clip_values=bounds)
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"model must be a classifier of scikit-learn, got {type(model).__name__}: {error}") from error
 
 
 def to_art(classifier: Classifier, *, input_shape: tuple[int, ...] = ()) -> Any:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.error import URLError
+from urllib.parse import urlparse
 
 import torch
 
@@ -51,3 +53,26 @@ def fetched(url: str, file: Path, what: str) -> Path:
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def cached(url: str) -> Path:
+    """Where PyTorch's hub keeps the file of that address."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+
+
+def from_hub(repository: str, patterns: Sequence[str]) -> Path:
+    """Directory with a Hugging Face repository's files of these patterns, fetched into its cache where they are not there.
+
+    Raises ModelError, naming what to fetch, where neither cache nor network has them.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=list(patterns)))
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(
+            f"{repository} must be fetched once, got none ({reason}): run `hf download {repository}` elsewhere and copy "
+            "its folder into the cache under HF_HOME, or name the folder"
+        ) from error

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import torch
 from torch import nn
@@ -16,7 +15,7 @@ from robustbench_fgsm.errors import ModelError, did_you_mean
 from robustbench_fgsm.models.architectures import ARCHITECTURES
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
 from robustbench_fgsm.models.classifier import PixelSpace, TorchClassifier, classify
-from robustbench_fgsm.models.download import fetched
+from robustbench_fgsm.models.download import cached, fetched
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.models.request import ModelName, ModelRequest
 
@@ -86,11 +85,6 @@ def preprocessing_of(transforms: Any) -> Preprocessing:
         interpolation=transforms.interpolation.value,
         antialias=bool(transforms.antialias),
     )
-
-
-def cached(url: str) -> Path:
-    """Where PyTorch's hub keeps the file of that address."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
 
 
 def names() -> Iterator[ModelName]:
