@@ -17,7 +17,7 @@ from torch.torch_version import TorchVersion
 
 from robustbench_fgsm.errors import ModelError, UnsafeError
 
-NESTED = ("state_dict", "model_state_dict", "model")
+NESTED = ("state_dict", "model_state_dict", "model", "last")
 """Under which key training programs keep the state dict."""
 
 SAFE_SINCE = "2.6"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +34,7 @@ def load(request: ModelRequest) -> TorchClassifier:
     """
     request.only("weights", "dataset", "threat_model")
     dataset, threat = request.dataset or "cifar10", request.threat_model or "Linf"
-    zoo = _zoo(dataset, threat)
+    zoo = _networks(dataset, threat)
     if request.name not in zoo:
         raise ModelError(
             f"robustbench model must be one for {dataset} and {threat}, got {request.name!r}: {did_you_mean(request.name, zoo)}"
@@ -39,6 +43,10 @@ def load(request: ModelRequest) -> TorchClassifier:
     if isinstance(entry.get("gdrive_id"), list):
         raise ModelError(
             f"robustbench model must be one network, got {request.name}, an ensemble: use a factory for it"
+        )
+    if dataset == "imagenet" and "Standard" in request.name:
+        raise ModelError(
+            f"robustbench model must bring weights of its own, got {request.name}: use resnet50 --weights IMAGENET1K_V1"
         )
     if request.weights not in ("auto", "none") and not request.has_file:
         raise ModelError(f"weights for {request.spec} must be auto, none or a checkpoint, got {request.weights!r}")
@@ -75,36 +83,55 @@ def fitting(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str,
 
 def names() -> Iterator[ModelName]:
     """All single networks of the zoo."""
-    for dataset in CLASSES:
-        for threat in ("Linf", "L2", "corruptions"):
-            for name, entry in _zoo(dataset, threat).items():
+    for dataset, threats in _zoo().items():
+        for threat, networks in threats.items():
+            for name, entry in networks.items():
                 if not isinstance(entry.get("gdrive_id"), list):
                     file = ROOT / dataset / threat / f"{name}.pt"
                     size = file.stat().st_size if file.is_file() else None
                     yield ModelName(f"robustbench:{name}", f"{dataset} {threat}", size=size, on_disk=size is not None)
 
 
-def _zoo(dataset: str, threat: str) -> dict[str, Any]:
+def _networks(dataset: str, threat: str) -> dict[str, Any]:
+    zoo = _zoo()
+    if dataset not in zoo:
+        raise SettingError(f"dataset must be one of {', '.join(zoo)}, got {dataset!r}: {did_you_mean(dataset, zoo)}")
+    threats = zoo[dataset]
+    if threat not in threats:
+        raise SettingError(
+            f"threat model for {dataset} must be one of {', '.join(threats)}, got {threat!r}: {did_you_mean(threat, threats)}"
+        )
+    return threats[threat]
+
+
+def _zoo() -> dict[str, dict[str, dict[str, Any]]]:
+    """RobustBench's networks by data set, threat model and name.
+
+    Its own `__init__` is passed over: that brings evaluation code and what only evaluation needs.
+    """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _unstarted("robustbench"):
             warnings.simplefilter("ignore")  # it imports names that timm has moved
-            from robustbench.model_zoo.enums import BenchmarkDataset, ThreatModel
-            from robustbench.model_zoo.models import model_dicts
+            found = import_module("robustbench.model_zoo.models").model_dicts
     except ImportError as error:
-        remedy = (
-            "pip install 'setuptools<81'"
-            if error.name == "pkg_resources"
-            else "pip install 'robustbench-fgsm[robustbench]'"
-        )
-        raise ModelError(f"robustbench must be importable, got {error}: {remedy}") from error
-    if dataset not in CLASSES:
-        raise SettingError(
-            f"dataset must be one of {', '.join(CLASSES)}, got {dataset!r}: {did_you_mean(dataset, CLASSES)}"
-        )
-    known = {member.value: member for member in model_dicts[BenchmarkDataset(dataset)]}
-    if threat not in known:
-        raise SettingError(
-            f"threat model must be one of {', '.join(known)}, got {threat!r}: {did_you_mean(threat, known)}"
-        )
-    zoo: dict[str, Any] = model_dicts[BenchmarkDataset(dataset)][ThreatModel(threat)]
-    return zoo
+        raise ModelError(
+            f"robustbench must be importable, got {error}: pip install 'robustbench-fgsm[robustbench]'"
+        ) from error
+    return {
+        dataset.value: {threat.value: networks for threat, networks in threats.items()}
+        for dataset, threats in found.items()
+    }
+
+
+@contextmanager
+def _unstarted(package: str) -> Iterator[None]:
+    """The package with its place but without what its `__init__` does, unless it was imported before."""
+    spec = find_spec(package) if package not in sys.modules else None
+    if spec is None:
+        yield
+        return
+    sys.modules[package] = module_from_spec(spec)
+    try:
+        yield
+    finally:
+        del sys.modules[package]
