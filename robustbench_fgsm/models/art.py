@@ -114,7 +114,7 @@ class ArtClassifier:
         """Outputs (N, K): logits as they are, and the logarithms of probabilities, which are logits of themselves."""
         if len(x) == 0:
             return x.new_zeros(0, self.num_classes)
-        return logits(self._engine.predict(self._arranged(x))).to(x)
+        return logits(self._engine.predict(self.arranged(x))).to(x)
 
     def loss_gradient(self, x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
         """Gradient of the estimator's own loss in the shape of x, and the outputs (N, K).
@@ -133,14 +133,12 @@ class ArtClassifier:
             return torch.zeros_like(x), outputs
         labels = y(outputs) if callable(y) else y
         rows = functional.one_hot(labels.cpu(), self.num_classes).float().numpy()
-        arranged = self._arranged(x)
+        arranged = self.arranged(x)
         gradient = self._engine.slope(arranged, rows).gradient
         gradient = gradient * (self.num_classes if self._divided else len(x) if self._averaged else 1)
-        if arranged.ndim == 4 and arranged.shape != x.shape:
-            gradient = gradient.permute(0, 3, 1, 2)
-        return gradient.reshape(x.shape).to(x), outputs
+        return self.restored(gradient, x).to(x), outputs
 
-    def _arranged(self, x: Tensor) -> Tensor:
+    def arranged(self, x: Tensor) -> Tensor:
         """Images in the estimator's own shape; as they came where that is not known."""
         x, shape = x.detach().to(self.device), tuple(getattr(self.estimator, "input_shape", None) or ())
         if x.shape[1:] != shape and shape == (x[0].numel(),):
@@ -148,6 +146,12 @@ class ArtClassifier:
         if x.ndim == 4 and x.shape[1:] != shape and shape == (*x.shape[2:], x.shape[1]):
             return x.permute(0, 2, 3, 1).contiguous()
         return x
+
+    def restored(self, arranged: Tensor, x: Tensor) -> Tensor:
+        """What stands in the estimator's shape, in the shape of the images x."""
+        if arranged.ndim == 4 and arranged.shape != x.shape:
+            arranged = arranged.permute(0, 3, 1, 2)
+        return arranged.reshape(x.shape)
 
 
 class Standardised(nn.Module):
