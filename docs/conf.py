@@ -22,7 +22,7 @@ from robustbench_fgsm.cli.compare import compare_command
 from robustbench_fgsm.cli.evaluate import evaluate_command
 from robustbench_fgsm.cli.listing import list_command
 from robustbench_fgsm.cli.sweep import sweep_command
-from robustbench_fgsm.models.bundled import cards
+from robustbench_fgsm.models.cards import cards
 from robustbench_fgsm.report.terminal import rate_text
 
 project = "robustbench_fgsm"

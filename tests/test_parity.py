@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from inspect import Parameter, signature
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import robustbench_fgsm as rf
 from robustbench_fgsm.cli.compare import compare_command
 from robustbench_fgsm.cli.evaluate import evaluate_command
+from robustbench_fgsm.cli.model_options import ModelOptions
 from robustbench_fgsm.cli.sweep import sweep_command
 from robustbench_fgsm.spec import parse_epsilon
 
@@ -20,6 +22,9 @@ RENAMED = {"model": "classifier", "eps": "epsilon"}
 
 HOW = {"weights", "data_root", "limit", "device", "out", "json", "quiet", "debug"}
 """What only a program asks: where model and data come from, and where the result goes. The library has functions for it."""
+
+DESCRIBED = set(ModelOptions.__dataclass_fields__)
+"""What `load_classifier` asks of a model that says too little of itself."""
 
 SHOWN = {"csv", "format", "plot"}
 ASKED = {"min_robust_accuracy", "max_asr", "find_asr"}
@@ -48,7 +53,7 @@ def test_names_are_the_same(function: Callable[..., object], command: Callable[.
     options = names(command, several=function is rf.sweep)
     arguments = names(function, several=False)
     assert set(arguments) - set(options) == LIBRARY_ONLY
-    assert set(options) - set(arguments) <= HOW | SHOWN | ASKED
+    assert set(options) - set(arguments) <= HOW | DESCRIBED | SHOWN | ASKED
     shared = [name for name in options if name in arguments]
     assert shared == [name for name in arguments if name in options]
 
@@ -72,3 +77,9 @@ def test_the_library_takes_settings_by_name_only(
         if parameter.kind is not Parameter.KEYWORD_ONLY
     ]
     assert positional == ["classifier", "data", "epsilons" if function is rf.sweep else "epsilon"]
+
+
+def test_descriptions_of_a_model_are_arguments_of_load_classifier() -> None:
+    arguments = signature(rf.load_classifier).parameters
+    for field in fields(ModelOptions):
+        assert arguments[field.name].default == field.default

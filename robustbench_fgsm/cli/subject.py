@@ -27,7 +27,7 @@ def load_subject(
     """Both, as the options name them; says on standard error which weights and how many images they are."""
     from robustbench_fgsm.data.load import load_data
     from robustbench_fgsm.models.architectures import ARCHITECTURES
-    from robustbench_fgsm.models.bundled import DATA
+    from robustbench_fgsm.models.cards import DATA
     from robustbench_fgsm.models.load import check_model, load_classifier
 
     if data is None and model not in ARCHITECTURES:

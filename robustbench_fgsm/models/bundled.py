@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from robustbench_fgsm.errors import ModelError, did_you_mean
 from robustbench_fgsm.models.architectures import ARCHITECTURES
+from robustbench_fgsm.models.cards import DATA, cards, weights_file
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
 from robustbench_fgsm.models.classifier import PixelSpace, TorchClassifier, classify
 from robustbench_fgsm.models.request import ModelName, ModelRequest
-
-DATA = "fashion-mnist"
-FOLDER = Path(__file__).parent / "weights"
-
-
-def cards() -> Iterator[dict[str, Any]]:
-    """Model cards of all bundled weights, by file name."""
-    for file in sorted(FOLDER.glob("*.json")):
-        yield json.loads(file.read_text())
 
 
 def model_card(name: str, weights: str) -> dict[str, Any]:
@@ -87,12 +78,12 @@ def load(request: ModelRequest) -> TorchClassifier:
 def names() -> Iterator[ModelName]:
     """All bundled weights."""
     for card in cards():
-        size = (FOLDER / card["file"]).stat().st_size
+        size = weights_file(card).stat().st_size
         yield ModelName(card["name"], card["weights"], card["parameters"], size, on_disk=True)
 
 
 def _verified(card: dict[str, Any]) -> Path:
-    file = FOLDER / str(card["file"])
+    file = weights_file(card)
     digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "no file"
     if digest != card["sha256"]:
         raise ModelError(

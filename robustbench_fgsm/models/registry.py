@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from robustbench_fgsm.errors import ModelError, did_you_mean
-from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.models.request import ModelRequest
+
+if TYPE_CHECKING:  # a list of sources needs no PyTorch
+    from robustbench_fgsm.models.classifier import Classifier
+    from robustbench_fgsm.models.request import ModelName, ModelRequest
 
 GROUP = "robustbench_fgsm.models"
 PREFIX = re.compile(r"([a-z][a-z0-9_-]+):(.+)", re.DOTALL)
@@ -44,6 +46,11 @@ class SourceCard:
     runs_code: bool = False
 
     @property
+    def install(self) -> str:
+        """The line that installs what it needs."""
+        return f"pip install 'robustbench-fgsm[{self.extra}]'" if self.extra else f"pip install {self.package}"
+
+    @property
     def installed(self) -> str | None:
         """The version of the package it needs, of ours where it needs none; None where it is not installed."""
         try:
@@ -54,10 +61,7 @@ class SourceCard:
     def open(self) -> Any:
         """The module, imported; raises ModelError with the line to install where its package is missing."""
         if self.installed is None:
-            raise ModelError(
-                f"{self.example} needs the package {self.package}, got none installed: "
-                f"pip install 'robustbench-fgsm[{self.extra}]'"
-            )
+            raise ModelError(f"{self.example} needs the package {self.package}, got none installed: {self.install}")
         return import_module(self.module)
 
 
@@ -121,8 +125,20 @@ def source_cards() -> Iterator[tuple[str, SourceCard]]:
     """Every source by name, those of other packages last."""
     yield from NAMES.items()
     yield from PREFIXES.items()
-    yield from SUFFIXES.items()
+    yield from ((suffix, card) for suffix, card in SUFFIXES.items() if suffix != ".pth")
     for point in entry_points(group=GROUP):
         if point.name not in PREFIXES:
             package = point.dist.name if point.dist is not None else ""
             yield point.name, SourceCard(point.module, f"{point.name}:NAME", package)
+
+
+def model_names() -> Iterator[tuple[str, ModelName]]:
+    """Models of every source that is installed, can be imported and has a list, with the source's name; not the bundled."""
+    for name, card in source_cards():
+        if name == "bundled" or card.installed is None:
+            continue
+        try:
+            listed = getattr(card.open(), "names", None)
+            yield from ((name, found) for found in (listed() if listed is not None else ()))
+        except (ImportError, ModelError):
+            continue

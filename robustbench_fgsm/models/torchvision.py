@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,12 @@ def check_name(name: str) -> None:
     """Raise ModelError for what is neither bundled nor a classification network of torchvision."""
     known = models.list_models(module=models)
     if name not in known:
-        near = did_you_mean(name, {*known, *ARCHITECTURES})
+        near = get_close_matches(name, ARCHITECTURES, cutoff=0.8) or get_close_matches(
+            name, {*known, *ARCHITECTURES}, cutoff=0.5
+        )
         remedy = (
-            near
-            if near.startswith("did")
+            did_you_mean(name, near)
+            if near
             else (
                 f"choose from {', '.join(sorted(ARCHITECTURES))}, torchvision's names such as resnet50, or SOURCE:NAME"
             )

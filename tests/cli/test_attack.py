@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.cli.attack import WITH_CHECK, attack_command
-from robustbench_fgsm.models.bundled import FOLDER
+from robustbench_fgsm.models.cards import FOLDER
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs import adversarial
 

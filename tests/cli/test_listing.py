@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import pytest
 
-from robustbench_fgsm.models.bundled import cards
+from robustbench_fgsm.models.cards import cards
 
 Run = Callable[..., tuple[int, str, str]]
 

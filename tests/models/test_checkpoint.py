@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.models.bundled import FOLDER
+from robustbench_fgsm.models.cards import FOLDER
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
 
 SMALLEST = FOLDER / "mlp300-fashion-mnist-standard.safetensors"

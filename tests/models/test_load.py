@@ -22,7 +22,7 @@ def test_every_name_loads_and_classifies_the_bundled_images(model: str, images: 
 @pytest.mark.parametrize(
     ("model", "remedy"),
     [
-        ("resnet_18", r"did you mean resnet18 or "),
+        ("resnet", r"did you mean resnet18\?"),
         ("mlp", "did you mean mlp"),
         ("nosuch", "choose from mlp300, mlp600, mlp900, resnet18, smallcnn"),
         ("", "choose from mlp300"),
