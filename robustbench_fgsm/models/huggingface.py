@@ -23,8 +23,8 @@ from robustbench_fgsm.models.request import ModelRequest
 FILES = ("config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json")
 """All that is ever read; code and pickles are not even fetched."""
 
-INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}
-"""Pillow's numbers, as image processors store them."""
+INTERPOLATIONS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
+"""By Pillow's numbers, as image processors store them."""
 
 
 def load(request: ModelRequest) -> TorchClassifier:
@@ -98,7 +98,7 @@ def preprocessing_of(processor: Mapping[str, Any]) -> Preprocessing:
     return Preprocessing(
         resize if processor.get("do_resize", True) else None,
         (square["height"], square["width"]) if cropped and square is not None else None,
-        INTERPOLATIONS.get(processor.get("resample", 2), "bilinear"),
+        INTERPOLATIONS[processor.get("resample", 2)],
     )
 
 
