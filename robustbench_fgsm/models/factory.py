@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -32,8 +31,7 @@ def load(request: ModelRequest) -> Classifier:
     if isinstance(made, nn.Module):
         return _of_module(made, request)
     request.only()
-    art = sys.modules.get("art")
-    if not isinstance(made, Classifier) and art is not None:
+    if any(base.__module__.partition(".")[0] == "art" for base in type(made).__mro__):
         from robustbench_fgsm.models.art import from_art
 
         made = from_art(made)

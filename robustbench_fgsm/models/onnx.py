@@ -9,7 +9,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import onnx
+import torch
 from google.protobuf.message import DecodeError, Message
+from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, UnsafeError
 from robustbench_fgsm.models.checkpoint import check_finite
@@ -105,14 +107,36 @@ def _size(value: Any, axis: int) -> int | None:
     return int(dimensions[axis].dim_value) or None if len(dimensions) > axis else None
 
 
-def _converted(model: Any, file: Path) -> Any:
+class Slice(nn.Module):
+    """ONNX's Slice, in place of onnx2torch's, which indexes by a list: PyTorch says that it will read that otherwise."""
+
+    def forward(
+        self, x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None, steps: Tensor | None = None
+    ) -> Tensor:
+        """Part of x; limits beyond an axis, or negative ones, are meant as Python means them."""
+        along = range(len(starts)) if axes is None else axes.tolist()
+        strides = [1] * len(starts) if steps is None else steps.tolist()
+        for start, end, axis, step in zip(starts.tolist(), ends.tolist(), along, strides, strict=True):
+            kept = range(x.shape[axis])[start:end:step]
+            if step == 1:
+                x = x.narrow(axis, kept.start, len(kept))
+            else:
+                x = x.index_select(axis, torch.tensor(list(kept), dtype=torch.int64, device=x.device))
+        return x
+
+
+def _converted(model: Any, file: Path) -> nn.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its own use of PyTorch
             from onnx2torch import convert
 
-            return convert(model)
+            network: nn.Module = convert(model)
     except (NotImplementedError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{file} must have operators that onnx2torch knows, got {str(error).strip()}: export it with opset_version=17"
         ) from error
+    for name, part in network.named_children():
+        if type(part).__name__ == "OnnxSlice":
+            setattr(network, name, Slice())
+    return network

@@ -25,7 +25,7 @@ class Difficult(nn.Module):
         self.output = nn.Linear(4 * 36, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = self.features(x).flatten(2)
+        tokens = self.features(x).flatten(2).unsqueeze(1)
         query, key, value = self.attend(tokens).chunk(3, dim=-1)
         tokens = tokens + functional.scaled_dot_product_attention(query, key, value)
         outputs: Tensor = self.output(self.dropout(tokens.flatten(1)))
