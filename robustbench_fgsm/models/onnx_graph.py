@@ -49,7 +49,7 @@ def adapt(model: Any, source: str) -> Any:
     for node in list(model.graph.node):
         _reshape_plainly(node, constants)
         if version > OPSET and node.domain in ("", "ai.onnx") and _changed(node.op_type, version):
-            _say_in_older_words(node, constants, source, version)
+            _say_in_older_words(node, constants, model.graph, source, version)
     if opset is not None:
         opset.version = min(version, OPSET)
     return model
@@ -126,7 +126,15 @@ def _reshape_plainly(node: Any, constants: dict[str, Any]) -> None:
             _drop(node, "allowzero")
 
 
-def _say_in_older_words(node: Any, constants: dict[str, Any], source: str, version: int) -> None:
+def _splits_evenly(node: Any, graph: Any) -> bool:
+    """Whether the length of the axis is known, and the outputs are equal parts of it: the older set has no others."""
+    known = [value for value in (*graph.value_info, *graph.input) if value.name == node.input[0]]
+    shape = [dimension.dim_value for dimension in known[0].type.tensor_type.shape.dim] if known else []
+    axis = _attributes(node).get("axis", 0)
+    return -len(shape) <= axis < len(shape) and shape[axis] > 0 and shape[axis] % len(node.output) == 0
+
+
+def _say_in_older_words(node: Any, constants: dict[str, Any], graph: Any, source: str, version: int) -> None:
     said = _attributes(node)
     if node.op_type in SAME:
         _drop(node, *SAME[node.op_type])
@@ -141,7 +149,7 @@ def _say_in_older_words(node: Any, constants: dict[str, Any], source: str, versi
             _drop(node, "keepdims")
         _drop(node, "noop_with_empty_axes")
         return
-    if node.op_type == "Split" and len(node.input) > 1:
+    if node.op_type == "Split" and (len(node.input) > 1 or _splits_evenly(node, graph)):
         _drop(node, "num_outputs")
         return
     plain_pool = node.op_type == "AveragePool" and set(said.get("dilations", [1])) == {1} and not said.get("ceil_mode")
