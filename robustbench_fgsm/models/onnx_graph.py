@@ -131,7 +131,7 @@ def _splits_evenly(node: Any, graph: Any) -> bool:
     known = [value for value in (*graph.value_info, *graph.input) if value.name == node.input[0]]
     shape = [dimension.dim_value for dimension in known[0].type.tensor_type.shape.dim] if known else []
     axis = _attributes(node).get("axis", 0)
-    return -len(shape) <= axis < len(shape) and shape[axis] > 0 and shape[axis] % len(node.output) == 0
+    return bool(-len(shape) <= axis < len(shape) and shape[axis] and shape[axis] % len(node.output) == 0)
 
 
 def _say_in_older_words(node: Any, constants: dict[str, Any], graph: Any, source: str, version: int) -> None:

@@ -29,8 +29,7 @@ def load(request: ModelRequest) -> TorchClassifier:
     not fit.
     """
     name = request.name
-    if not timm.is_model(name):
-        raise ModelError(f"timm model must be a name of timm, got {name!r}: {_near(name)}")
+    _check_name(name)
     pretrained = request.weights in ("auto", "DEFAULT")
     request.only("weights", *(() if pretrained else ("num_classes", "mean", "std", "bounds")))
     if not (pretrained or request.has_file or request.weights == "none"):
@@ -72,8 +71,17 @@ def names() -> Iterator[ModelName]:
         yield ModelName(f"timm:{name}", name.partition(".")[2] or "DEFAULT")
 
 
-def _near(name: str) -> str:
-    return did_you_mean(name.partition(".")[0], timm.list_models()).partition(", ")[0]
+def _check_name(name: str) -> None:
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise ModelError(
+            f"timm model must be a name of timm, got {name!r}: {did_you_mean(architecture, timm.list_models())}"
+        )
+    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        raise ModelError(
+            f"timm tag of {architecture} must be one of {', '.join(tags)}, got {tag!r}: {did_you_mean(tag, tags)}"
+        )
 
 
 def _described(request: ModelRequest) -> nn.Module:

@@ -54,8 +54,9 @@ def test_axes_of_a_reduction_become_attributes() -> None:
 
 
 def test_a_split_into_equal_parts_is_the_older_one() -> None:
-    split = helper.make_node("Split", ["x"], ["y", "z"], name="split", axis=1, num_outputs=2)
-    torch.testing.assert_close(run(model(split), X), X[:, :3])
+    split = helper.make_node("Split", ["x"], ["left", "right"], name="split", axis=1, num_outputs=2)
+    product = helper.make_node("Mul", ["left", "right"], ["y"], name="product")
+    torch.testing.assert_close(run(model(split, product), X), X[:, :3] * X[:, 3:])
 
 
 def test_a_split_into_unequal_parts_is_refused() -> None:

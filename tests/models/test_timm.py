@@ -45,7 +45,11 @@ def test_weights_of_a_tag(
     assert asked == [f"timm/{NAME}"]
     assert (classifier.num_classes, classifier.info.weights) == (1000, "c3_in1k")
     assert classifier.info.mean == (0.485, 0.456, 0.406)
-    assert classifier.info.preprocessing == Preprocessing((185,), (176, 176), "bicubic")
+    assert classifier.info.preprocessing == Preprocessing((201,), (176, 176), "bicubic")
+    theirs = timm.data.create_transform(
+        **timm.data.resolve_data_config(timm.get_pretrained_cfg(NAME).to_dict())
+    ).transforms
+    assert (theirs[0].size, theirs[1].size) == (201, (176, 176))
     assert agrees(classifier, colour(tuple(map(str, range(1000)))))
     assert rf.load_classifier(f"timm:{NAME}", weights=str(file)).info.sha256 == classifier.info.sha256
 
@@ -76,7 +80,7 @@ def test_weights_that_are_not_finite(file: Path, tmp_path: Path, monkeypatch: py
     ("name", "weights", "problem"),
     [
         ("resnt10t", "auto", r"did you mean resnet10t"),
-        ("resnet10t.nosuch", "auto", "timm"),
+        ("resnet10t.c3_in1", "auto", r"tag of resnet10t must be one of c3_in1k, got 'c3_in1': did you mean c3_in1k"),
         (NAME, "IMAGENET1K_V1", "timm names its weights in the model"),
     ],
 )
