@@ -24,7 +24,7 @@ from robustbench_fgsm.cli.explain import explain_command
 from robustbench_fgsm.cli.listing import list_command
 from robustbench_fgsm.cli.sweep import sweep_command
 from robustbench_fgsm.cli.verify import verify_command
-from robustbench_fgsm.models.bundled import cards
+from robustbench_fgsm.models.cards import cards
 from robustbench_fgsm.report.terminal import rate_text
 
 project = "robustbench_fgsm"

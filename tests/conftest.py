@@ -21,4 +21,6 @@ def images() -> rf.ArrayDataset:
 @pytest.fixture(scope="session")
 def classifier() -> rf.TorchClassifier:
     """The smallest bundled network."""
-    return rf.load_classifier("mlp300", device="cpu")
+    found = rf.load_classifier("mlp300", device="cpu")
+    assert isinstance(found, rf.TorchClassifier)
+    return found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from inspect import Parameter, signature
 
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.cli.bundles import DataChoice
+from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice
 from robustbench_fgsm.cli.compare import compare_command
 from robustbench_fgsm.cli.evaluate import evaluate_command
 from robustbench_fgsm.cli.explain import explain_command
@@ -29,6 +30,9 @@ HOW = {"weights", "limit", "device", "out", "json", "quiet", "debug"} | (
     set(vars(DataChoice())) - {"max_bad", "strict"}
 )
 """What only a program asks: where model and data come from, and where the result goes. The library has functions for it."""
+
+DESCRIBED = set(ModelChoice.__dataclass_fields__)
+"""What `load_classifier` asks of a model that says too little of itself."""
 
 SHOWN = {"csv", "format", "plot"}
 ASKED = {"min_robust_accuracy", "max_asr", "find_asr"}
@@ -60,7 +64,7 @@ def test_names_are_the_same(function: Callable[..., object], command: Callable[.
     options = names(command, several=function is rf.sweep)
     arguments = names(function, several=False)
     assert set(arguments) - set(options) == LIBRARY_ONLY
-    assert set(options) - set(arguments) <= HOW | SHOWN | ASKED
+    assert set(options) - set(arguments) <= HOW | DESCRIBED | SHOWN | ASKED
     shared = [name for name in options if name in arguments and name not in SAID_FIRST]
     assert shared == [name for name in arguments if name in options and name not in SAID_FIRST]
 
@@ -85,3 +89,9 @@ def test_the_library_takes_settings_by_name_only(
     ]
     said = [name for name in names(command, several=False) if name in SAID_FIRST]
     assert positional == ["classifier", "data", *said, "epsilons" if function is rf.sweep else "epsilon"]
+
+
+def test_descriptions_of_a_model_are_arguments_of_load_classifier() -> None:
+    arguments = signature(rf.load_classifier).parameters
+    for field in fields(ModelChoice):
+        assert arguments[field.name].default == field.default

@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 
 from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.bundles import DataChoice, laid_open
+from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice, laid_open
 from robustbench_fgsm.errors import SettingError
 
-WITH_CHECK = ("check", "weights", "limit", "device", "json", "quiet", "debug")
+WITH_CHECK = ("check", "weights", "limit", "device", "json", "quiet", "debug", "trust_model_code")
 """Options that mean something beside `--check`; the manifest says the rest."""
 
 
@@ -59,6 +59,7 @@ def attack_command(
     device: options.Device = "auto",
     seed: options.Seed = 0,
     choice: DataChoice = DataChoice(),
+    described: ModelChoice = ModelChoice(),
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -71,8 +72,10 @@ def attack_command(
     Example: rfgsm attack --model resnet18 --out adversarial
     """
     if check is not None:
-        _refuse(locals() | vars(choice))
-        return _verify(check, None if weights == "auto" else weights, limit, device, json=json, quiet=quiet)
+        _refuse(locals() | vars(choice) | vars(described))
+        trust = described.trust_model_code
+        wanted = None if weights == "auto" else weights
+        return _verify(check, wanted, limit, device, trust_model_code=trust, json=json, quiet=quiet)
     if model is None or out is None:
         raise SettingError("attack needs --model NAME and --out DIR to craft, or --check DIR: see rfgsm attack --help")
 
@@ -87,7 +90,7 @@ def attack_command(
     from robustbench_fgsm.report.adversarial import saved_attack
     from robustbench_fgsm.runs.adversarial import save_spec
 
-    classifier, images = load_subject(model, weights, data, limit, device, choice, seed=seed, quiet=quiet)
+    classifier, images = load_subject(model, weights, data, limit, device, choice, described, seed=seed, quiet=quiet)
     with progress_bar("attack", quiet=quiet) as progress:
         saved = save_spec(
             classifier,
@@ -117,13 +120,29 @@ def _refuse(given: Mapping[str, object]) -> None:
         raise SettingError(f"--check takes its settings from the manifest, got {', '.join(extra)}: leave them out")
 
 
-def _verify(check: Path, weights: str | None, limit: int | None, device: str, *, json: bool, quiet: bool) -> int:
+def _verify(
+    check: Path,
+    weights: str | None,
+    limit: int | None,
+    device: str,
+    *,
+    trust_model_code: bool,
+    json: bool,
+    quiet: bool,
+) -> int:
     from robustbench_fgsm.cli.output import progress_bar, write_result
     from robustbench_fgsm.report.adversarial import attack_check
     from robustbench_fgsm.runs.replay import check_adversarial
 
     with progress_bar("check", quiet=quiet) as progress:
-        found = check_adversarial(check, weights=weights, limit=limit, device=device, progress=progress)
+        found = check_adversarial(
+            check,
+            weights=weights,
+            limit=limit,
+            device=device,
+            trust_model_code=trust_model_code,
+            progress=progress,
+        )
     document = found.to_dict()
     write_result(document, attack_check, as_json=json)
     code: int = document["exit_code"]

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from robustbench_fgsm.errors import SettingError
+
 DataRoot = Annotated[
     Path, typer.Option("--data-root", metavar="DIR", help="Where torchvision's data sets and imagenet lie.")
 ]
+
+
+def _of_model(name: str, meaning: str, metavar: str | None = None) -> Any:
+    return typer.Option(name, help=meaning, metavar=metavar, show_default=False, rich_help_panel="Models")
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,44 @@ class DataChoice:
     strict: Annotated[bool, typer.Option("--strict", help="Exit 2 for what the checks before the attack warn of.")] = (
         False
     )
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """What describes a model that says too little of itself; numbers as they were typed."""
+
+    num_classes: Annotated[
+        int | None, _of_model("--num-classes", "Outputs of a network whose weights are yours, or none.")
+    ] = None
+    mean: Annotated[str | None, _of_model("--mean", "Normalisation: one value, or one a channel.", "M,M,M")] = None
+    std: Annotated[str | None, _of_model("--std", "Normalisation: one value, or one a channel.", "S,S,S")] = None
+    bounds: Annotated[
+        str | None, _of_model("--bounds", "Range of the images that the network takes; 0,1 otherwise.", "LOW,HIGH")
+    ] = None
+    dataset: Annotated[str | None, _of_model("--dataset", "RobustBench: cifar10, cifar100 or imagenet.")] = None
+    threat_model: Annotated[str | None, _of_model("--threat-model", "RobustBench: Linf, L2 or corruptions.")] = None
+    trust_model_code: Annotated[
+        bool,
+        _of_model("--trust-model-code", "Load model files whose loading can run code: exported programs, joblib."),
+    ] = False
+
+    def settings(self) -> dict[str, Any]:
+        """As `load_classifier` takes them, with numbers read; raises SettingError for what are no numbers."""
+        numbers = {name: _numbers(name, getattr(self, name)) for name in ("mean", "std", "bounds")}
+        if numbers["bounds"] is not None and len(numbers["bounds"]) != 2:
+            raise SettingError(f"--bounds must be low and high, got {self.bounds!r}: try 0,1")
+        return asdict(self) | numbers
+
+
+def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise SettingError(
+            f"--{name} must be numbers with commas between, got {text!r}: try 0.5 or 0.4,0.5,0.6"
+        ) from None
 
 
 def laid_open(command: Callable[..., int]) -> Callable[..., int]:

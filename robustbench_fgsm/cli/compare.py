@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.bundles import DataChoice, laid_open
+from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice, laid_open
 
 
 @laid_open
@@ -34,6 +34,7 @@ def compare_command(
     device: options.Device = "auto",
     seed: options.Seed = 0,
     choice: DataChoice = DataChoice(),
+    described: ModelChoice = ModelChoice(),
     out: options.Out = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -67,7 +68,7 @@ def compare_command(
     size = check_batch_size(batch_size)
     names = [] if references.strip() == "none" else check_references(references.split(","))
     check_opposition(names, candidate)
-    classifier, images = load_subject(model, weights, data, limit, device, choice, seed=seed, quiet=quiet)
+    classifier, images = load_subject(model, weights, data, limit, device, choice, described, seed=seed, quiet=quiet)
     preflight(classifier, images, spec, strict=choice.strict)  # before a run directory is made
     with others_to_stderr():
         own = find_candidate(candidate, style, images)

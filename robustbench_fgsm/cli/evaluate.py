@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.bundles import DataChoice, laid_open
+from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice, laid_open
 
 
 @laid_open
@@ -26,6 +26,7 @@ def evaluate_command(
     device: options.Device = "auto",
     seed: options.Seed = 0,
     choice: DataChoice = DataChoice(),
+    described: ModelChoice = ModelChoice(),
     min_robust_accuracy: Annotated[
         float | None,
         typer.Option("--min-robust-accuracy", help="Exit 1 below this share, such as 0.4.", show_default=False),
@@ -65,7 +66,7 @@ def evaluate_command(
 
     check_single(spec)
     gates = Gates(min_robust_accuracy, max_asr)
-    subject = load_subject(model, weights, data, limit, device, choice, seed=seed, quiet=quiet)
+    subject = load_subject(model, weights, data, limit, device, choice, described, seed=seed, quiet=quiet)
 
     def judged(document: dict[str, Any]) -> dict[str, Any]:
         return judge(document, gates)

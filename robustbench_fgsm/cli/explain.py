@@ -7,8 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli import options
+from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice, laid_open
 
 
+@laid_open
 def explain_command(
     value: Annotated[
         str, typer.Argument(metavar="VALUE", help="What is reported, with its digits: 0.37 or 37%.", show_default=False)
@@ -27,6 +29,8 @@ def explain_command(
     batch_size: options.BatchSize = "auto",
     device: options.Device = "auto",
     seed: options.Seed = 0,
+    choice: DataChoice = DataChoice(),
+    described: ModelChoice = ModelChoice(),
     out: options.Out = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -57,13 +61,15 @@ def explain_command(
 
     size = check_batch_size(batch_size)
     check_attack(spec)
-    classifier, images = load_subject(model, weights, data, limit, device, quiet=quiet)
-    preflight(classifier, images, spec)  # before a run directory is made
+    classifier, images = load_subject(model, weights, data, limit, device, choice, described, seed=seed, quiet=quiet)
+    preflight(classifier, images, spec, strict=choice.strict)  # before a run directory is made
     check_explicable(classifier, images)
 
     def measure() -> dict[str, Any]:
         with progress_bar("explain", quiet=quiet) as progress:
-            found = explain_spec(classifier, images, claim, spec, batch_size=size, progress=progress)
+            found = explain_spec(
+                classifier, images, claim, spec, batch_size=size, max_bad=choice.max_bad, progress=progress
+            )
         return found.to_dict()
 
     settings = {

@@ -12,6 +12,7 @@ from rich.console import RenderableType
 
 from robustbench_fgsm.cli import options
 from robustbench_fgsm.cli.bundles import DataRoot
+from robustbench_fgsm.errors import SettingError
 
 
 class What(StrEnum):
@@ -25,22 +26,43 @@ class What(StrEnum):
 def list_command(
     what: Annotated[What, typer.Argument(help="What to list.", show_default=False)],
     data_root: DataRoot = Path("data"),
+    filter: Annotated[  # noqa: A002  (the name of the option)
+        str | None,
+        typer.Option(
+            "--filter",
+            metavar="TEXT",
+            help="Models of all installed sources whose name holds this text.",
+            show_default="the bundled ones",
+        ),
+    ] = None,
     json: options.Json = False,
     debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
 ) -> int:
-    """List what can be named: models, data sets or references.
+    """List what can be named: models and their sources, data sets or references.
 
-    Example: rfgsm list models
+    Example: rfgsm list models --filter resnet
     """
     from robustbench_fgsm.cli.output import write_result
 
+    if filter is not None and what is not What.models:
+        raise SettingError(f"--filter is for models, got it with {what.value}: leave it out")
     began = time.perf_counter()
-    rows = _data(data_root) if what is What.data else {What.models: _models, What.references: _references}[what]()
-    write_result(_document(what, rows, time.perf_counter() - began), lambda _: _table(rows), as_json=json)
+    found, table = _found(what, filter, data_root)
+    write_result(_document(found, time.perf_counter() - began), lambda _: table, as_json=json)
     return 0
 
 
-def _document(what: What, rows: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+def _found(what: What, text: str | None, root: Path) -> tuple[dict[str, Any], RenderableType]:
+    """What is listed, by its key in the document, and as a table."""
+    if what is What.models:
+        rows = _bundled() if text is None else _named(text)
+        sources = _sources()
+        return {"models": rows, "sources": sources}, _models_table(rows, sources, every=text is None)
+    rows = _data(root) if what is What.data else _references()
+    return {what.value: rows}, _table(rows)
+
+
+def _document(found: dict[str, Any], seconds: float) -> dict[str, Any]:
     from robustbench_fgsm.measure.environment import describe_software
 
     return {
@@ -49,17 +71,76 @@ def _document(what: What, rows: list[dict[str, Any]], seconds: float) -> dict[st
         "exit_code": 0,
         "invalid_reasons": [],
         "warnings": [],
-        what.value: rows,
+        **found,
         "environment": describe_software(),
         "seconds": {"total": seconds},
     }
 
 
-def _models() -> list[dict[str, Any]]:
-    from robustbench_fgsm.models.bundled import DATA, cards
+def _bundled() -> list[dict[str, Any]]:
+    from robustbench_fgsm.models.cards import DATA, cards, weights_file
 
     keys = ("name", "weights", "parameters", "clean_accuracy")
-    return [{key: card[key] for key in keys} | {"data": DATA} for card in cards()]
+    return [
+        {key: card[key] for key in keys}
+        | {"data": DATA, "source": "bundled", "bytes": weights_file(card).stat().st_size, "on_disk": True}
+        for card in cards()
+    ]
+
+
+def _named(text: str) -> list[dict[str, Any]]:
+    """Models of every installed source; of one that has no list, or cannot be imported, none."""
+    from robustbench_fgsm.models.registry import model_names
+
+    ours = [row for row in _bundled() if text.lower() in row["name"]]
+    return ours + [
+        {
+            "name": found.spec,
+            "weights": found.weights,
+            "parameters": found.parameters,
+            "clean_accuracy": None,
+            "data": None,
+            "source": source,
+            "bytes": found.size,
+            "on_disk": found.on_disk,
+        }
+        for source, found in model_names()
+        if text.lower() in found.spec.lower()
+    ]
+
+
+def _sources() -> list[dict[str, Any]]:
+    from robustbench_fgsm.models.registry import source_cards
+
+    return [
+        {
+            "name": name,
+            "example": card.example,
+            "package": card.package or None,
+            "version": card.installed,
+            "install": None if card.installed else card.install,
+        }
+        for name, card in source_cards()
+    ]
+
+
+def _models_table(rows: list[dict[str, Any]], sources: list[dict[str, Any]], *, every: bool) -> RenderableType:
+    """Bundled weights and all sources, or what was found by name."""
+    from rich.console import Group
+
+    if not every:
+        keys = ("name", "weights", "parameters", "bytes", "on_disk")
+        return _table([{key: row[key] for key in keys} for row in rows]) if rows else "no model of that name"
+    keys = ("name", "weights", "parameters", "clean_accuracy", "data")
+    lines = [
+        {
+            "source": row["name"],
+            "model": row["example"],
+            "installed": f"{row['package'] or 'rfgsm'} {row['version']}" if row["version"] else row["install"],
+        }
+        for row in sources
+    ]
+    return Group(_table([{key: row[key] for key in keys} for row in rows]), "", _table(lines))
 
 
 def _data(root: Path) -> list[dict[str, Any]]:
@@ -84,7 +165,7 @@ def _table(rows: list[dict[str, Any]]) -> RenderableType:
 
     table = Table(box=None, pad_edge=False)
     for key in _shown(rows[0]):
-        table.add_column(Text(key.replace("_", " ")))
+        table.add_column(Text(key.replace("_", " ")), overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in _shown(row).values()))
     return table
@@ -99,6 +180,10 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 def _cell(value: Any) -> str:
     from robustbench_fgsm.report.terminal import rate_text
 
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
     if isinstance(value, dict):
         return f"{rate_text(value)} n={value['n']:,}"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -16,8 +16,15 @@ class Layout(StrEnum):
     markdown = "markdown"
 
 
-Model = Annotated[str, typer.Option("--model", help="Classifier: a name of `rfgsm list models`.", show_default=False)]
-Weights = Annotated[str, typer.Option("--weights", help="auto, standard, none, or a safetensors file.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", help="Classifier: a name of `rfgsm list models`, SOURCE:NAME, or a file.", show_default=False
+    ),
+]
+Weights = Annotated[
+    str, typer.Option("--weights", help="auto, standard, none, a name of the source's own, or a checkpoint.")
+]
 Data = Annotated[
     str | None,
     typer.Option(

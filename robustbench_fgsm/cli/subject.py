@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from robustbench_fgsm.cli.bundles import DataChoice
+from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice
 from robustbench_fgsm.cli.output import note
+from robustbench_fgsm.errors import SettingError
 
 if TYPE_CHECKING:
     from robustbench_fgsm.data.dataset import Dataset
-    from robustbench_fgsm.models.classifier import TorchClassifier
+    from robustbench_fgsm.models.classifier import Classifier, ModelInfo
 
 
 def load_subject(
@@ -19,20 +20,32 @@ def load_subject(
     limit: int | None,
     device: str,
     choice: DataChoice = DataChoice(),
+    described: ModelChoice = ModelChoice(),
     *,
     seed: int = 0,
     quiet: bool,
-) -> tuple[TorchClassifier, Dataset]:
+) -> tuple[Classifier, Dataset]:
     """Both, as the options name them; says on standard error which weights and how many images they are."""
     from robustbench_fgsm.data.fit import fit_to
-    from robustbench_fgsm.models.bundled import DATA
-    from robustbench_fgsm.models.load import load_classifier
+    from robustbench_fgsm.models.architectures import ARCHITECTURES
+    from robustbench_fgsm.models.cards import DATA
+    from robustbench_fgsm.models.load import check_model, load_classifier
 
+    if data is None and model not in ARCHITECTURES:
+        check_model(model)
+        raise SettingError(f"--data must be named for {model}, got none: see rfgsm list data")
     images = load_images(data or DATA, limit, choice, seed)
-    classifier = load_classifier(model, weights=weights, data=images.name, device=device)
-    found = f"{model}: {classifier.info.weights} weights, {len(images):,} images of {images.name}, {classifier.device}"
+    classifier = load_classifier(model, weights=weights, data=images.name, device=device, **described.settings())
+    found = f"{_described(model, classifier.info)}, {len(images):,} images of {images.name}, {classifier.device}"
     note(found, quiet=quiet)
     return classifier, fit_to(images, classifier)
+
+
+def _described(model: str, info: ModelInfo) -> str:
+    """Which weights they are, and the normalisation that the classifier does."""
+    numbers = [", ".join(f"{value:g}" for value in statistic or ()) for statistic in (info.mean, info.std)]
+    inside = f", mean {numbers[0]}, std {numbers[1]}" if info.mean is not None else ""
+    return f"{model}: {info.weights} weights{inside}"
 
 
 def load_images(data: str, limit: int | None, choice: DataChoice, seed: int) -> Dataset:

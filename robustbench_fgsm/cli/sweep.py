@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.bundles import DataChoice, laid_open
+from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice, laid_open
 
 
 @laid_open
@@ -37,6 +37,7 @@ def sweep_command(
     device: options.Device = "auto",
     seed: options.Seed = 0,
     choice: DataChoice = DataChoice(),
+    described: ModelChoice = ModelChoice(),
     find_asr: Annotated[
         float | None,
         typer.Option(
@@ -81,7 +82,7 @@ def sweep_command(
 
     check_share("find asr", find_asr)
     kind = None if plot is None else figure.figure_format(plot)
-    subject = load_subject(model, weights, data, limit, device, choice, seed=seed, quiet=quiet)
+    subject = load_subject(model, weights, data, limit, device, choice, described, seed=seed, quiet=quiet)
 
     def judged(document: dict[str, Any]) -> dict[str, Any]:
         return find_success(document, find_asr)

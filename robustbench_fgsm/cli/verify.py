@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from robustbench_fgsm.cli import options
+from robustbench_fgsm.cli.bundles import ModelChoice, laid_open
 
 
+@laid_open
 def verify_command(
     candidate: Annotated[
         str,
@@ -35,6 +37,7 @@ def verify_command(
         ),
     ] = [],  # noqa: B006
     time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds that one call may take.")] = 10.0,
+    described: ModelChoice = ModelChoice(),
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -61,7 +64,7 @@ def verify_command(
 
     extra = []
     if model is not None:
-        extra.append(own_case(*load_subject(model, weights, data, None, "cpu", quiet=quiet)))
+        extra.append(own_case(*load_subject(model, weights, data, None, "cpu", described=described, quiet=quiet)))
     with others_to_stderr(), progress_bar("verify", quiet=quiet) as progress:
         found = verify(
             candidate,

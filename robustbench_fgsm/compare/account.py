@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from robustbench_fgsm.compare.procedures import RIGHT, Procedure
+from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import AGREE, DISAGREE, SettingError
 from robustbench_fgsm.measure import health
 from robustbench_fgsm.measure.statistics import Rate, wilson
@@ -157,6 +158,8 @@ class Account:
     preflight_warnings: tuple[str, ...]
     environment: dict[str, str | int]
     seconds: float
+    bad: tuple[BadSample, ...] = ()
+    max_bad: int = 0
 
     @property
     def right(self) -> Tally:
@@ -199,12 +202,12 @@ class Account:
     @property
     def invalid_reasons(self) -> list[str]:
         """Why the numbers must not be used."""
-        return health.invalid_reasons(self.right)
+        return health.invalid_reasons(self.right, self.bad, self.max_bad)
 
     @property
     def warnings(self) -> list[str]:
         """What a reader must know beside the numbers."""
-        return [*self.preflight_warnings, *health.warnings(self.right)]
+        return [*self.preflight_warnings, *health.warnings(self.right, bad=self.bad, max_bad=self.max_bad)]
 
     @property
     def exit_code(self) -> int:
@@ -223,6 +226,7 @@ class Account:
             "data": self.data,
             "attack": self.attack.to_dict() | {"epsilon": self.attack.epsilons[0]},
             "n": self.right.n,
+            "bad": health.bad_to_dict(self.bad, self.max_bad),
             "claim": self.claim.to_dict(self.right.n),
             "test": TEST,
             "honest": [found.to_dict() for found in self.honest],

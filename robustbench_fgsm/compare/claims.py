@@ -12,7 +12,8 @@ from robustbench_fgsm.compare.account import Account, Claim
 from robustbench_fgsm.compare.procedures import RIGHT, Procedure, procedures
 from robustbench_fgsm.compare.recipe import Kitchen
 from robustbench_fgsm.compare.scene import Scene
-from robustbench_fgsm.data.dataset import Batch, Dataset, describe
+from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe, probe, readable
+from robustbench_fgsm.data.fit import fit_to
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.measure.attacks import attack_batch, predict_classes
 from robustbench_fgsm.measure.environment import describe_environment
@@ -34,6 +35,8 @@ def explain(
     n: int | None = None,
     batch_size: int | str = "auto",
     seed: int = 0,
+    max_bad: int = 0,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Account:
     """Which definition, unit, labels and known mistake give a reported number, the honest figures first.
@@ -41,8 +44,9 @@ def explain(
     value: a share or a percentage, with the digits that were reported: `0.37`, `37%`. epsilon: the budget that was
     reported, as a number or `8/255`. norm: `inf` alone. targeted: `none`, `next`, `shift:2`, `random`, `least-likely` or
     `class:NAME`. n: images that the number speaks of; as many as the data has by default. batch_size: images at a time,
-    or `auto`; a gradient in train mode depends on it. seed: of random targets, starts and dropout. progress: called with
-    images done and images in all.
+    or `auto`; a gradient in train mode depends on it. seed: of random targets, starts and dropout. max_bad: images that may
+    be unreadable before the run counts as invalid. strict: take what is suspicious before the attack for an error.
+    progress: called with images done and images in all.
 
     Raises SettingError, ModelError or DataError where these do not make sense together, before the first attack.
     """
@@ -54,7 +58,16 @@ def explain(
         bounds=classifier.bounds,
         seed=seed,
     )
-    return explain_spec(classifier, data, Claim.parse(value, n), spec, batch_size=batch_size, progress=progress)
+    return explain_spec(
+        classifier,
+        data,
+        Claim.parse(value, n),
+        spec,
+        batch_size=batch_size,
+        max_bad=max_bad,
+        strict=strict,
+        progress=progress,
+    )
 
 
 def explain_spec(
@@ -64,25 +77,28 @@ def explain_spec(
     spec: AttackSpec,
     *,
     batch_size: int | str = "auto",
+    max_bad: int = 0,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Account:
     """The same for what is parsed already."""
     began = time.perf_counter()
-    size = check_batch_size(batch_size)
+    size, data = check_batch_size(batch_size), fit_to(data, classifier)
     check_attack(spec)
-    warnings = preflight(classifier, data, spec)
+    warnings = preflight(classifier, data, spec, strict=strict)
     network = check_explicable(classifier, data)
     ways = procedures(network, targeted=spec.target.targeted)
     empty = Tally.empty(classifier.num_classes, targeted=spec.target.targeted)
     totals = dict.fromkeys(ways, empty)
     done = 0
-    for batch in data.batches(0, len(data), size):
+    bad: list[BadSample] = []
+    for batch in readable(data, 0, len(data), size, bad):
         check_images(batch, classifier)
         for way, tally in zip(ways, _tallies(network, batch, spec, data.classes, ways), strict=True):
             totals[way] += tally
         done += len(batch)
         if progress is not None:
-            progress(done, len(data))
+            progress(done + len(bad), len(data))
     return Account(
         claim,
         classifier.info,
@@ -92,6 +108,8 @@ def explain_spec(
         tuple(warnings),
         describe_environment(classifier.device),
         time.perf_counter() - began,
+        tuple(bad),
+        max_bad,
     )
 
 
@@ -109,7 +127,7 @@ def check_explicable(classifier: Classifier, data: Dataset) -> TorchClassifier:
             f"classifier must be a PyTorch one, whose loss and mode can be changed, got {type(classifier).__name__}: "
             "use rf.wrap on its module"
         )
-    images = next(data.batches(0, PROBE, PROBE)).images.to(classifier.device)
+    images = probe(data, PROBE).images.to(classifier.device)
     with torch.no_grad():
         outputs = classifier(images)
     if outputs.shape[1:] != (classifier.num_classes,):

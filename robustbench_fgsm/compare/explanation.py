@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -51,15 +52,12 @@ class Explanation:
 
     @cached_property
     def _double(self) -> TorchClassifier | None:
-        return self._classifier.variant(torch.float64) if isinstance(self._classifier, TorchClassifier) else None
+        return self._classifier.variant(torch.float64) if has_variants(self._classifier) else None
 
     @cached_property
     def _channels_last(self) -> TorchClassifier | None:
-        return (
-            self._classifier.variant(memory_format=torch.channels_last)
-            if isinstance(self._classifier, TorchClassifier)
-            else None
-        )
+        layout = torch.channels_last
+        return self._classifier.variant(memory_format=layout) if has_variants(self._classifier) else None
 
     def rounding(self, attacked: AttackedBatch, rows: Tensor) -> Tensor:
         """Pixels of the images in rows (N,) whose sign depends on how the gradient is rounded: (R, C, H, W) bool."""
@@ -107,3 +105,8 @@ class Explanation:
     def _direction(self, classifier: Classifier, x: Tensor, aim: Tensor) -> Tensor:
         gradient, _ = loss_gradient(classifier, x, aim, get_loss(self._spec.loss))
         return steepest_direction(-gradient if self._spec.target.targeted else gradient, self.norm)
+
+
+def has_variants(classifier: Classifier) -> TypeGuard[TorchClassifier]:
+    """Whether it runs in other precisions and memory layouts."""
+    return isinstance(classifier, TorchClassifier) and classifier.has_variants

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from robustbench_fgsm.models.classifier import PixelSpace
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
 
@@ -30,12 +31,12 @@ class Scene:
     @property
     def mean(self) -> Tensor:
         """What the model subtracts of a pixel, so that it broadcasts to the images."""
-        return getattr(self.model, "mean", torch.zeros(())).detach()
+        return self.model.statistics(self.x)[0] if isinstance(self.model, PixelSpace) else torch.zeros(())
 
     @property
     def std(self) -> Tensor:
         """What it then divides by."""
-        return getattr(self.model, "std", torch.ones(())).detach()
+        return self.model.statistics(self.x)[1] if isinstance(self.model, PixelSpace) else torch.ones(())
 
     @property
     def same_images(self) -> tuple[Scene, ...]:

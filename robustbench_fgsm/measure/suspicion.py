@@ -99,5 +99,6 @@ def _without_normalisation(classifier: Classifier, x: Tensor) -> Tensor | None:
     network = classifier.network
     if bool((network.mean == 0).all()) and bool((network.std == 1).all()):
         return None
-    outputs: Tensor = network(x * network.std + network.mean)
+    mean, std = network.statistics(x)
+    outputs: Tensor = network(x * std + mean)
     return outputs

@@ -60,7 +60,7 @@ def _resnet18(num_classes: int = 10) -> nn.Module:
     return network
 
 
-ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "resnet18": _resnet18,
     "smallcnn": SmallCNN,
     "mlp300": partial(MLP, 300),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import copy
+import hashlib
 import logging
 import logging.config
 import os
@@ -12,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from robustbench_fgsm.attack.losses import Loss, cross_entropy
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.art_estimator import Array, Engine, NumpyEngine, TorchEngine, bounds_of, describe, logits
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.spec import Bounds
 
 
 def import_art(*, private_home: bool = True) -> None:
@@ -111,7 +114,7 @@ class ArtClassifier:
         """Outputs (N, K): logits as they are, and the logarithms of probabilities, which are logits of themselves."""
         if len(x) == 0:
             return x.new_zeros(0, self.num_classes)
-        return logits(self._engine.predict(self._arranged(x))).to(x)
+        return logits(self._engine.predict(self.arranged(x))).to(x)
 
     def loss_gradient(self, x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
         """Gradient of the estimator's own loss in the shape of x, and the outputs (N, K).
@@ -130,14 +133,12 @@ class ArtClassifier:
             return torch.zeros_like(x), outputs
         labels = y(outputs) if callable(y) else y
         rows = functional.one_hot(labels.cpu(), self.num_classes).float().numpy()
-        arranged = self._arranged(x)
+        arranged = self.arranged(x)
         gradient = self._engine.slope(arranged, rows).gradient
         gradient = gradient * (self.num_classes if self._divided else len(x) if self._averaged else 1)
-        if arranged.ndim == 4 and arranged.shape != x.shape:
-            gradient = gradient.permute(0, 3, 1, 2)
-        return gradient.reshape(x.shape).to(x), outputs
+        return self.restored(gradient, x).to(x), outputs
 
-    def _arranged(self, x: Tensor) -> Tensor:
+    def arranged(self, x: Tensor) -> Tensor:
         """Images in the estimator's own shape; as they came where that is not known."""
         x, shape = x.detach().to(self.device), tuple(getattr(self.estimator, "input_shape", None) or ())
         if x.shape[1:] != shape and shape == (x[0].numel(),):
@@ -145,6 +146,12 @@ class ArtClassifier:
         if x.ndim == 4 and x.shape[1:] != shape and shape == (*x.shape[2:], x.shape[1]):
             return x.permute(0, 2, 3, 1).contiguous()
         return x
+
+    def restored(self, arranged: Tensor, x: Tensor) -> Tensor:
+        """What stands in the estimator's shape, in the shape of the images x."""
+        if arranged.ndim == 4 and arranged.shape != x.shape:
+            arranged = arranged.permute(0, 3, 1, 2)
+        return arranged.reshape(x.shape)
 
 
 class Standardised(nn.Module):
@@ -211,7 +218,22 @@ def from_art(estimator: Any, *, classes: Sequence[str] | None = None) -> TorchCl
     network = Standardised(copy.deepcopy(estimator.model), steps).to(estimator.device)
     nb_classes = int(estimator.nb_classes)
     named = check_classes(classes, nb_classes)
-    return TorchClassifier(network, nb_classes, named, bounds_of(estimator), describe(estimator.model))
+    info = describe(estimator.model)
+    if steps:
+        normalisation = [[statistic.tolist() for statistic in step] for step in steps]
+        info = replace(info, sha256=hashlib.sha256(repr([info.sha256, normalisation]).encode()).hexdigest())
+    return TorchClassifier(network, nb_classes, named, bounds_of(estimator), info)
+
+
+def sklearn_estimator(model: Any, bounds: Bounds) -> Any:
+    """ART's estimator of a fitted scikit-learn model; raises ModelError where ART has none for it."""
+    import_art()
+    from art.estimators.classification import SklearnClassifier
+
+    try:
+        return SklearnClassifier(model, clip_values=bounds)
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"model must be a classifier of scikit-learn, got {type(model).__name__}: {error}") from error
 
 
 def to_art(classifier: Classifier, *, input_shape: tuple[int, ...] = ()) -> Any:

@@ -3,66 +3,90 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from robustbench_fgsm.errors import ModelError, did_you_mean
 from robustbench_fgsm.models.architectures import ARCHITECTURES
+from robustbench_fgsm.models.cards import DATA, cards, weights_file
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
-from robustbench_fgsm.models.classifier import ModelInfo, PixelSpace, TorchClassifier, count_parameters, hash_weights
-
-DATA = "fashion-mnist"
-FOLDER = Path(__file__).parent / "weights"
-
-
-def cards() -> Iterator[dict[str, Any]]:
-    """Model cards of all bundled weights, by file name."""
-    for file in sorted(FOLDER.glob("*.json")):
-        yield json.loads(file.read_text())
+from robustbench_fgsm.models.classifier import PixelSpace, TorchClassifier, classify
+from robustbench_fgsm.models.request import ModelName, ModelRequest
 
 
 def model_card(name: str, weights: str) -> dict[str, Any]:
     """The card of one network's bundled weights; raises ModelError where there are none of that name."""
     found = {card["weights"]: card for card in cards() if card["name"] == name}
     if weights not in found:
+        known = ["auto", "none", *sorted(found)]
         raise ModelError(
-            f"weights for {name} must be one of {', '.join(sorted(found))}, got {weights!r}: {did_you_mean(weights, found)}"
+            f"weights for {name} must be one of {', '.join(known)}, or a checkpoint such as FILE.safetensors, "
+            f"got {weights!r}: {did_you_mean(weights, known)}"
         )
     return found[weights]
 
 
-def load_bundled(name: str, weights: str = "standard") -> TorchClassifier:
-    """One of the bundled networks; weights: `standard`, `none` for the architecture alone, or a safetensors file.
+def serves(request: ModelRequest) -> bool:
+    """Whether a plain name is meant for this source: not where torchvision has the name and weights or data are its own."""
+    if request.name != "resnet18":
+        return request.name in ARCHITECTURES
+    shipped = {card["weights"] for card in cards() if card["name"] == request.name}
+    ours = request.data in (None, DATA) and (request.weights in ("auto", "none") or request.has_file)
+    return ours or request.weights in shipped
 
-    A file has to fit the bundled architecture, and its normalisation is taken to be the bundled one. Raises ModelError
-    where weights are unknown, damaged or do not fit.
+
+def load_bundled(name: str, weights: str = "standard") -> TorchClassifier:
+    """One of the bundled networks; weights: `standard`, `none` for the architecture alone, or a checkpoint.
+
+    A checkpoint has to fit the bundled architecture, and its normalisation is taken to be the bundled one. Raises
+    ModelError where weights are unknown, damaged or do not fit.
     """
-    network = ARCHITECTURES[name]()
-    own = weights.endswith(".safetensors")
-    card = model_card(name, "standard" if own or weights == "none" else weights)
-    if own:
-        load_weights(network, read_weights(Path(weights)), weights)
-    elif weights != "none":
+    return load(ModelRequest(name, name, weights))
+
+
+def load(request: ModelRequest) -> TorchClassifier:
+    """The same for a request, which may describe a checkpoint that differs in classes or normalisation."""
+    name, weights = request.name, request.weights
+    if weights == "auto" and request.data not in (None, DATA):
+        raise ModelError(
+            f"weights auto for {name} must meet data {DATA}, got {request.data!r}: pass --weights FILE.safetensors or none"
+        )
+    weights = "standard" if weights == "auto" else weights
+    shipped = weights != "none" and not request.has_file
+    card = model_card(name, weights if shipped else "standard")
+    request.only("weights", *(() if shipped else ("num_classes", "mean", "std", "bounds")))
+    num_classes = request.num_classes or len(card["classes"])
+    network = ARCHITECTURES[name](num_classes=num_classes)
+    if shipped:
         load_weights(network, read_weights(_verified(card)), card["file"])
-    return _classifier(network, card, weights)
+    elif request.has_file:
+        load_weights(network, read_weights(Path(weights)), weights)
+    recipe = card["recipe"]
+    mean, std = (recipe[key] if said is None else said for key, said in (("mean", request.mean), ("std", request.std)))
+    return classify(
+        PixelSpace(network, mean, std, recipe["channels"]),
+        num_classes,
+        spec=name,
+        weights=weights,
+        bounds=request.limits,
+        classes=card["classes"] if num_classes == len(card["classes"]) else None,
+        settings=request.settings,
+    )
+
+
+def names() -> Iterator[ModelName]:
+    """All bundled weights."""
+    for card in cards():
+        size = weights_file(card).stat().st_size
+        yield ModelName(card["name"], card["weights"], card["parameters"], size, on_disk=True)
 
 
 def _verified(card: dict[str, Any]) -> Path:
-    file = FOLDER / str(card["file"])
+    file = weights_file(card)
     digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "no file"
     if digest != card["sha256"]:
         raise ModelError(
             f"bundled weights {file.name} must have sha256 {card['sha256'][:12]}, got {digest[:12]}: install the package again"
         )
     return file
-
-
-def _classifier(network: nn.Module, card: dict[str, Any], weights: str) -> TorchClassifier:
-    recipe = card["recipe"]
-    info = ModelInfo(card["name"], weights, count_parameters(network), hash_weights(network))
-    pixel_space = PixelSpace(network, recipe["mean"], recipe["std"], recipe["channels"])
-    return TorchClassifier(pixel_space, len(card["classes"]), tuple(card["classes"]), (0.0, 1.0), info)

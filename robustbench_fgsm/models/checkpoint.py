@@ -1,48 +1,162 @@
-"""Weights from a safetensors file into a network, strictly."""
+"""Weights from a file into a network, strictly, and without running anything that the file holds."""
 
 from __future__ import annotations
 
+import pickle
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.torch_version import TorchVersion
 
-from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.errors import ModelError, UnsafeError
+
+NESTED = ("state_dict", "model_state_dict", "model", "last")
+"""Under which key training programs keep the state dict."""
+
+SAFE_SINCE = "2.6"
+"""Before it, files could run code in spite of weights_only=True (CVE-2025-32434)."""
+
+COUNTERS = ".num_batches_tracked"
+"""Batch norm's counters, which evaluation does not read and which checkpoints older than PyTorch 0.4.1 lack."""
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
-    """State dict of a safetensors file, floating tensors as float32; raises ModelError where there is none to be read."""
+    """State dict of a safetensors, .pt or .pth file, floating tensors as float32.
+
+    A pickled file is read with weights_only=True, always given, which no environment variable overrides. One that keeps
+    its state dict under `state_dict`, and keys that all begin with `module.`, are taken for what they mean. Raises
+    UnsafeError for a file that asks for more than tensors, and ModelError where there are no weights to be read.
+    """
+    state = _read_pickled(file) if file.suffix in (".pt", ".pth", ".bin") else _read_safetensors(file)
+    floats = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    if hasattr(state, "_metadata"):  # versions of layouts, by which some networks convert old checkpoints
+        return _WithMetadata(floats, state._metadata)
+    return floats
+
+
+class _WithMetadata(dict[str, Tensor]):
+    """What `load_state_dict` reads of an `OrderedDict` that `state_dict` made."""
+
+    def __init__(self, state: Mapping[str, Tensor], metadata: object) -> None:
+        super().__init__(state)
+        self._metadata = metadata
+
+
+def _read_safetensors(file: Path) -> dict[str, Tensor]:
     try:
-        state = load_file(file)
+        return load_file(file)
     except FileNotFoundError:
-        raise ModelError(
-            f"weights must be a safetensors file, got {file}, which does not exist: check the path"
-        ) from None
+        raise _no_file(file) from None
     except (SafetensorError, OSError) as error:
         raise ModelError(
             f"weights must be a safetensors file, got {file}, which cannot be read ({error}): write it again"
         ) from error
-    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 
-def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+def _read_pickled(file: Path) -> dict[str, Tensor]:
+    if TorchVersion(torch.__version__) < SAFE_SINCE:
+        raise ModelError(
+            f"reading {file} safely needs PyTorch {SAFE_SINCE} or later, got {torch.__version__}: "
+            "upgrade, or convert the file to safetensors"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is refused below
+            found = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise _no_file(file) from None
+    except pickle.UnpicklingError as error:
+        raise UnsafeError(
+            f"weights must hold tensors alone, got {file}, which asks for more ({_asked_for(error)}): "
+            "save the state_dict() only, best as safetensors"
+        ) from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        if "TorchScript" in str(error):
+            raise UnsafeError(
+                f"weights must hold tensors alone, got {file}, which is TorchScript, a program: "
+                "pass the file as --model if you trust it, or save the state_dict()"
+            ) from error
+        raise ModelError(
+            f"weights must be a state dict that PyTorch saved, got {file}, which cannot be read "
+            f"({type(error).__name__}: {_first_line(error)}): write it again"
+        ) from error
+    return _plain(_state_dict_in(found), file)
+
+
+def _state_dict_in(found: Any) -> Any:
+    for key in NESTED:
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            return found[key]
+    return found
+
+
+def _plain(state: Any, file: Path) -> dict[str, Tensor]:
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        kinds = (
+            sorted({type(value).__name__ for value in state.values()})
+            if isinstance(state, dict)
+            else [type(state).__name__]
+        )
+        raise ModelError(
+            f"weights must be a state dict of tensors, got {file} with {', '.join(kinds)}: save the state_dict() alone"
+        )
+    prefix = "module."
+    if state and all(key.startswith(prefix) for key in state):
+        return {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str, *, remedy: str = "") -> None:
     """Copy a state dict into the network; raises ModelError naming the keys that are missing, extra, misshapen or not finite."""
     own = network.state_dict()
     problems = {
-        "missing": own.keys() - state.keys(),
+        "missing": {key for key in own.keys() - state.keys() if not key.endswith(COUNTERS)},
         "unexpected": state.keys() - own.keys(),
         "of another shape": {key for key in own.keys() & state.keys() if own[key].shape != state[key].shape},
-        "not finite": {key for key, value in state.items() if not bool(value.isfinite().all())},
+        "not finite": not_finite(state),
     }
     found = [f"{_some(sorted(keys))} {problem}" for problem, keys in problems.items() if keys]
     if found:
         raise ModelError(
             f"weights must fit the network exactly, got {source} with {'; '.join(found)}: "
-            "name the architecture they were trained for"
+            f"{remedy or 'name the architecture they were trained for'}"
         )
-    network.load_state_dict(state)
+    network.load_state_dict(state, strict=False)  # only counters are missing
+
+
+def not_finite(state: Mapping[str, Tensor]) -> set[str]:
+    """Keys of tensors that hold NaN or infinity."""
+    return {key for key, value in state.items() if not bool(value.isfinite().all())}
+
+
+def check_finite(network: nn.Module, source: str) -> None:
+    """Raise ModelError naming the weights that are not finite."""
+    if keys := not_finite(network.state_dict()):
+        raise ModelError(f"weights must be finite, got {source} with {_some(sorted(keys))} not finite: train it again")
+
+
+def _no_file(file: Path) -> ModelError:
+    return ModelError(
+        f"weights must be a safetensors, .pt or .pth file, got {file}, which does not exist: check the path"
+    )
+
+
+def _asked_for(error: Exception) -> str:
+    """What PyTorch's restricted unpickler refused, such as `GLOBAL posix.system`."""
+    found = re.search(r"WeightsUnpickler error: (?:Unsupported global: )?(\S+ \S+)", str(error))
+    return found[1].rstrip(",.") if found else _first_line(error)
+
+
+def _first_line(error: Exception) -> str:
+    line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return line.partition(". ")[0]
 
 
 def _some(keys: list[str], most: int = 3) -> str:

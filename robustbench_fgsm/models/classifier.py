@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from robustbench_fgsm.attack.gradient import Labels, input_gradient, two_logits
 from robustbench_fgsm.attack.losses import Loss
 from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
 Statistic = float | Sequence[float]
@@ -21,14 +23,24 @@ Statistic = float | Sequence[float]
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Where a classifier comes from, as it is reported in JSON under `model`."""
+    """Where a classifier comes from, as it is reported in JSON under `model`.
+
+    sha256: over the weights and the normalisation, which decide the numbers, and over the file where that holds the
+    architecture too. mean, std: the normalisation inside the classifier; None where the network does its own.
+    preprocessing: what the images should have gone through; None where that is not known. settings: what else it takes
+    to load the same again, by the names that `load_classifier` has for it.
+    """
 
     spec: str
     weights: str
     parameters: int
     sha256: str
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    preprocessing: Preprocessing | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, str | int]:
+    def to_dict(self) -> dict[str, Any]:
         """The model as JSON knows it."""
         return asdict(self)
 
@@ -58,8 +70,8 @@ class Classifier(Protocol):
 class PixelSpace(nn.Module):
     """A network behind its normalisation, so that attacks work in pixel space: grey to `channels`, then (x - mean) / std.
 
-    mean, std: one value, or one a channel, as for the images the network was trained on. channels: repeat a grey image
-    to so many channels, inside, where an attack still moves one grey pixel.
+    mean, std: one value, or one a channel, as for the images the network was trained on; for flat images (N, F) one a
+    feature. channels: repeat a grey image to so many channels, inside, where an attack still moves one grey pixel.
     """
 
     mean: Tensor
@@ -75,35 +87,55 @@ class PixelSpace(nn.Module):
         super().__init__()
         self.network = network
         self.channels = channels
-        self.register_buffer("mean", _per_channel(0.0 if mean is None else mean), persistent=False)
-        self.register_buffer("std", _per_channel(1.0 if std is None else std), persistent=False)
+        self.register_buffer("mean", _flat(0.0 if mean is None else mean), persistent=False)
+        self.register_buffer("std", _flat(1.0 if std is None else std), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, K) of images (N, C, H, W) in pixel space."""
         if self.channels is not None and x.shape[1] == 1:
             x = x.expand(-1, self.channels, *x.shape[2:])
-        logits: Tensor = self.network((x - self.mean) / self.std)  # never the caller's own tensor
+        mean, std = self.statistics(x)
+        logits: Tensor = self.network((x - mean) / std)  # never the caller's own tensor
         return logits
 
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and std, shaped so that they broadcast to the images."""
+        return _along_channels(self.mean, x), _along_channels(self.std, x)
 
-def _per_channel(statistic: Statistic) -> Tensor:
+
+def _flat(statistic: Statistic) -> Tensor:
     value = torch.as_tensor(statistic, dtype=torch.float32)
-    return value.reshape(()) if value.numel() == 1 else value.reshape(-1, 1, 1)
+    return value.reshape(()) if value.numel() == 1 else value.reshape(-1)
+
+
+def _along_channels(statistic: Tensor, x: Tensor) -> Tensor:
+    return statistic if statistic.ndim == 0 else statistic.view(-1, *[1] * (x.ndim - 2))
 
 
 class TorchClassifier:
-    """A private copy of a PyTorch network in evaluation mode, callable from pixel space to logits."""
+    """A private copy of a PyTorch network in evaluation mode, callable from pixel space to logits.
+
+    has_variants: whether it runs in other precisions and memory layouts; not so where a graph was recorded in one.
+    """
 
     any_loss = True
 
     def __init__(
-        self, network: nn.Module, num_classes: int, classes: tuple[str, ...] | None, bounds: Bounds, info: ModelInfo
+        self,
+        network: nn.Module,
+        num_classes: int,
+        classes: tuple[str, ...] | None,
+        bounds: Bounds,
+        info: ModelInfo,
+        *,
+        has_variants: bool = True,
     ) -> None:
         self.network = network.eval().requires_grad_(False)
         self.num_classes = num_classes
         self.classes = classes
         self.bounds = bounds
         self.info = info
+        self.has_variants = has_variants
 
     @property
     def device(self) -> torch.device:
@@ -137,7 +169,12 @@ class TorchClassifier:
     ) -> TorchClassifier:
         """The same classifier in another precision or memory layout."""
         return TorchClassifier(
-            self.copy_network(dtype, memory_format), self.num_classes, self.classes, self.bounds, self.info
+            self.copy_network(dtype, memory_format),
+            self.num_classes,
+            self.classes,
+            self.bounds,
+            self.info,
+            has_variants=self.has_variants,
         )
 
 
@@ -158,17 +195,61 @@ def wrap(
     it becomes the first layer. bounds: range of the images. channels: repeat grey images to so many channels. classes:
     names in the order of the outputs. device: where the copy goes; where the module is by default.
 
-    Raises ModelError for class names that do not number num_classes, and for a standard deviation that is not positive.
+    Raises ModelError for class names that do not number num_classes, a mean that is not finite, and a standard deviation
+    that is not positive and finite.
+    """
+    network = PixelSpace(copy.deepcopy(module), mean, std, channels)
+    parameters = [*module.parameters(), *module.buffers()]
+    network.to(device if device is not None else parameters[0].device if parameters else "cpu")
+    return classify(network, num_classes, spec=type(module).__name__, weights="given", bounds=bounds, classes=classes)
+
+
+def classify(
+    network: PixelSpace,
+    num_classes: int,
+    *,
+    spec: str,
+    weights: str,
+    bounds: Bounds = PIXEL_BOUNDS,
+    classes: Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    settings: dict[str, Any] | None = None,
+    file_sha256: str = "",
+    has_variants: bool = True,
+) -> TorchClassifier:
+    """The classifier that owns this network, with all that is to be reported of it.
+
+    file_sha256: of the file that holds the architecture too, where there is one. Raises ModelError as `wrap` does.
     """
     if classes is not None and len(classes) != num_classes:
         raise ModelError(f"classes must name all {num_classes} outputs, got {len(classes)} names")
-    network = PixelSpace(copy.deepcopy(module), mean, std, channels)
-    if not bool((network.std > 0).all()):
-        raise ModelError(f"std must be positive in every channel, got {std}")
-    parameters = [*module.parameters(), *module.buffers()]
-    network.to(device if device is not None else parameters[0].device if parameters else "cpu")
-    info = ModelInfo(type(module).__name__, "given", count_parameters(module), hash_weights(module))
-    return TorchClassifier(network, num_classes, tuple(classes) if classes is not None else None, bounds, info)
+    mean, std = (tuple(map(_short, statistic.reshape(-1).tolist())) for statistic in (network.mean, network.std))
+    if not all(0 < value < math.inf for value in std):
+        raise ModelError(f"std must be positive in every channel, got {_shown(std)}")
+    if not all(map(math.isfinite, mean)):
+        raise ModelError(f"mean must be finite in every channel, got {_shown(mean)}")
+    own = (set(mean), set(std)) == ({0.0}, {1.0})
+    info = ModelInfo(
+        spec,
+        weights,
+        count_parameters(network),
+        identity(network, file_sha256),
+        mean=None if own else mean,
+        std=None if own else std,
+        preprocessing=preprocessing,
+        settings=settings or {},
+    )
+    names = None if classes is None else tuple(classes)
+    return TorchClassifier(network, num_classes, names, bounds, info, has_variants=has_variants)
+
+
+def _short(value: float) -> float:
+    """A float32 value by the digits that tell it from its neighbours."""
+    return float(f"{value:.7g}")
+
+
+def _shown(statistic: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:g}" for value in statistic)
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -183,3 +264,9 @@ def hash_weights(module: nn.Module) -> str:
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def identity(network: PixelSpace, file_sha256: str = "") -> str:
+    """SHA-256 of all that decides what a classifier computes: weights, normalisation, and the file of its architecture."""
+    normalisation = [network.mean.tolist(), network.std.tolist(), network.channels]
+    return hashlib.sha256(repr([hash_weights(network.network), *normalisation, file_sha256]).encode()).hexdigest()

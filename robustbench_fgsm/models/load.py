@@ -2,39 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
-from robustbench_fgsm.errors import ModelError, SettingError, did_you_mean
+from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.models import bundled
 from robustbench_fgsm.models.architectures import ARCHITECTURES
-from robustbench_fgsm.models.bundled import DATA, load_bundled
-from robustbench_fgsm.models.classifier import TorchClassifier
+from robustbench_fgsm.models.classifier import Classifier, Statistic, TorchClassifier
+from robustbench_fgsm.models.registry import Source, find_source
+from robustbench_fgsm.models.request import ModelRequest
+from robustbench_fgsm.spec import Bounds
 
 
 def load_classifier(
-    model: str, *, weights: str = "auto", data: str | None = None, device: str = "auto"
-) -> TorchClassifier:
-    """The classifier that a spec names, ready on its device.
+    model: str,
+    *,
+    weights: str = "auto",
+    data: str | None = None,
+    device: str = "auto",
+    num_classes: int | None = None,
+    mean: Statistic | None = None,
+    std: Statistic | None = None,
+    bounds: Bounds | Sequence[float] | None = None,
+    dataset: str | None = None,
+    threat_model: str | None = None,
+    trust_model_code: bool = False,
+) -> Classifier:
+    """The classifier that a spec names, ready on its device; a TorchClassifier but for scikit-learn's.
 
-    model: a name of `rfgsm list models`. weights: `auto` (bundled where model and data have them), `standard`, `none`, or
-    a safetensors file. data: the data set it is to classify; the bundled one where it is None. device: `auto`, `cpu`,
-    `cuda`, ...
+    model: a name of `rfgsm list models`, SOURCE:NAME, or a file. weights: `auto` (bundled where model and data have them,
+    else the source's default), `standard`, `none`, a name of the source's own, or a checkpoint. data: the data set it is
+    to classify; the bundled one where it is None. device: `auto`, `cpu`, `cuda`, ... num_classes, mean, std, bounds: what
+    a bare checkpoint does not say. dataset, threat_model: RobustBench's. trust_model_code: load files whose loading can
+    run what they hold.
 
-    Raises ModelError where model or weights are unknown, damaged or do not fit, SettingError for an unusable device.
+    Raises ModelError where model or weights are unknown, damaged or do not fit, UnsafeError where loading would run what
+    was not meant to be run, SettingError for an unusable device or setting.
     """
-    if model not in ARCHITECTURES:
-        raise ModelError(
-            f"model must be a name of `rfgsm list models`, got {model!r}: {did_you_mean(model, ARCHITECTURES)}"
-        )
-    if weights == "auto":
-        if data not in (None, DATA):
-            raise ModelError(
-                f"weights auto for {model} must meet data {DATA}, got {data!r}: pass --weights FILE.safetensors or none"
-            )
-        weights = "standard"
     place = pick_device(device)
-    classifier = load_bundled(model, weights)
-    classifier.network.to(place)
+    source, name = find_source(model)
+    request = ModelRequest(
+        model,
+        name,
+        weights,
+        data,
+        num_classes,
+        mean,
+        std,
+        None if bounds is None else (float(bounds[0]), float(bounds[1])),
+        dataset,
+        threat_model,
+        trust_model_code,
+    )
+    if source is None:
+        source = _source_of_name(request)
+    classifier: Classifier = source.load(request)
+    if isinstance(classifier, TorchClassifier):
+        classifier.network.to(place)
     return classifier
+
+
+def check_model(model: str) -> None:
+    """Raise ModelError for a spec that no source knows, or whose source is not installed."""
+    source, name = find_source(model)
+    if source is None and name not in ARCHITECTURES:
+        from robustbench_fgsm.models import torchvision
+
+        torchvision.check_name(name)
+
+
+def _source_of_name(request: ModelRequest) -> Source:
+    """Bundled weights where model and data have them, else torchvision's architecture of that name."""
+    if bundled.serves(request):
+        return bundled
+    from robustbench_fgsm.models import torchvision
+
+    return torchvision
 
 
 def pick_device(device: str) -> torch.device:

@@ -198,7 +198,7 @@ def _without_normalisation(model: nn.Module, x: Tensor) -> tuple[nn.Module, Tens
     if not isinstance(model, PixelSpace):
         return model, x.new_zeros(()), x.new_ones(())
     if model.channels is None or x.shape[1] != 1 or model.channels == 1:
-        return model.network, model.mean, model.std
+        return model.network, *model.statistics(x)
     if model.mean.numel() > 1 or model.std.numel() > 1:
         raise ModelError(
             f"style normalised needs one mean and std for grey images, got {model.channels} channels: use style plain"

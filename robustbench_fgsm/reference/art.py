@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from robustbench_fgsm.attack.step import Epsilon
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.measure.statistics import Rate
-from robustbench_fgsm.models.art import import_art
+from robustbench_fgsm.models.art import ArtClassifier, import_art
+from robustbench_fgsm.models.art_estimator import Array, workable
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.reference import OwnSuccess
 from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, AttackSpec, Bounds, parse_norm
@@ -24,7 +25,7 @@ HIT = OwnSuccess("prediction is the target, over all images", lambda tally: Rate
 
 
 class ArtReference:
-    """ART's attack over its own PyTorchClassifier, on its own copy of the network.
+    """ART's attack over an estimator of its own, such as PyTorchClassifier on its own copy of the network.
 
     Its loss is the *summed* cross-entropy: ART's habit of averaging divides every gradient by the batch size, which
     rounds, and flips the sign of a gradient near zero unless the batch size is a power of two. clip_values are the
@@ -37,36 +38,26 @@ class ArtReference:
 
     def __init__(
         self,
-        network: nn.Module,
-        num_classes: int,
+        estimator: Any,
         *,
         norm: float,
         targeted: bool,
-        bounds: Bounds | None,
         batch_size: int,
-        device: torch.device,
+        shaped: ArtClassifier | None = None,
     ) -> None:
-        import_art()
+        """shaped: the classifier that knows the estimator's shape of images, where that is another."""
         import art
-        from art.estimators.classification import PyTorchClassifier
 
         self.version: str = art.__version__
         self.own_success = HIT if targeted else CHANGED
         self._batch_size = batch_size
         self._settings = {"norm": "inf" if norm == math.inf else norm, "targeted": targeted, "batch_size": batch_size}
-        self._estimator = PyTorchClassifier(
-            network,
-            loss=nn.CrossEntropyLoss(reduction="sum"),
-            input_shape=(),  # recorded by ART, never read
-            nb_classes=num_classes,
-            clip_values=bounds,
-            preprocessing=None,
-            device_type="cpu" if device.type == "cpu" else "gpu",
-        )
+        self._estimator = estimator
+        self._shaped = shaped
 
     def predict(self, x: Tensor) -> Tensor:
         """Outputs (N, K) by ART's own `predict`, its batch size made ours."""
-        return torch.from_numpy(self._estimator.predict(x.cpu().numpy(), batch_size=self._batch_size))
+        return torch.from_numpy(self._estimator.predict(self._arranged(x), batch_size=self._batch_size))
 
     def fgsm(self, x: Tensor, y: Tensor | None, epsilon: Epsilon) -> Tensor:
         """Adversarial images by ART's `generate`; y: labels (N,), targets, or None for ART's own predictions."""
@@ -80,22 +71,43 @@ class ArtReference:
             np.ones_like(eps) if isinstance(eps, np.ndarray) else 1.0
         )  # read only for the minimal budget, never zero
         attack = FastGradientMethod(self._estimator, eps=eps, eps_step=eps_step, **self._settings)
-        return torch.from_numpy(attack.generate(x.cpu().numpy(), None if y is None else y.cpu().numpy()))
+        adversarial = torch.from_numpy(attack.generate(self._arranged(x), None if y is None else y.cpu().numpy()))
+        return adversarial if self._shaped is None else self._shaped.restored(adversarial, x)
+
+    def _arranged(self, x: Tensor) -> Array:
+        arranged: Array = (x if self._shaped is None else self._shaped.arranged(x)).cpu().numpy()
+        return arranged
+
+
+def pytorch_estimator(network: nn.Module, num_classes: int, bounds: Bounds | None, device: torch.device) -> Any:
+    """ART's PyTorchClassifier that owns the network."""
+    import_art()
+    from art.estimators.classification import PyTorchClassifier
+
+    return PyTorchClassifier(
+        network,
+        loss=nn.CrossEntropyLoss(reduction="sum"),
+        input_shape=(),  # recorded by ART, never read
+        nb_classes=num_classes,
+        clip_values=bounds,
+        preprocessing=None,
+        device_type="cpu" if device.type == "cpu" else "gpu",
+    )
 
 
 def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> ArtReference:
-    """ART set to agree with an attack of ours; raises ModelError for a classifier that is not a PyTorch network."""
+    """ART set to agree with an attack of ours: on a copy of a network, or on an estimator of ART's as it is.
+
+    Raises ModelError for any other classifier.
+    """
+    settings: dict[str, Any] = {"norm": spec.norm, "targeted": spec.target.targeted, "batch_size": batch_size}
+    if isinstance(classifier, ArtClassifier):
+        return ArtReference(workable(classifier.estimator), shaped=classifier, **settings)
     if not isinstance(classifier, TorchClassifier):
         raise ModelError(f"the art reference needs a PyTorch network, got {type(classifier).__name__}")
-    return ArtReference(
-        classifier.copy_network().requires_grad_(True),  # as a user of ART has it
-        classifier.num_classes,
-        norm=spec.norm,
-        targeted=spec.target.targeted,
-        bounds=spec.bounds,
-        batch_size=batch_size,
-        device=classifier.device,
-    )
+    network = classifier.copy_network().requires_grad_(True)  # as a user of ART has it
+    estimator = pytorch_estimator(network, classifier.num_classes, spec.bounds, classifier.device)
+    return ArtReference(estimator, **settings)
 
 
 def fgsm(
@@ -112,13 +124,6 @@ def fgsm(
     network = model.copy_network() if isinstance(model, TorchClassifier) else copy.deepcopy(model)
     with torch.no_grad():
         num_classes = network.eval()(x[:1]).shape[1]
-    reference = ArtReference(
-        network,
-        num_classes,
-        norm=parse_norm(norm),
-        targeted=targeted,
-        bounds=bounds,
-        batch_size=max(len(x), 1),
-        device=x.device,
-    )
+    estimator = pytorch_estimator(network, num_classes, bounds, x.device)
+    reference = ArtReference(estimator, norm=parse_norm(norm), targeted=targeted, batch_size=max(len(x), 1))
     return reference.fgsm(x, y, epsilon)

@@ -23,6 +23,8 @@ from robustbench_fgsm.measure.preflight import preflight
 from robustbench_fgsm.measure.sweep import Progress
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.models.load import load_classifier
+from robustbench_fgsm.models.registry import runs_code
+from robustbench_fgsm.models.request import DESCRIPTIONS
 from robustbench_fgsm.runs.integrity import Recipe, check_files, check_manifest, read_recipe
 from robustbench_fgsm.runs.shards import Mismatch
 
@@ -106,6 +108,7 @@ def check_adversarial(
     weights: str | None = None,
     limit: int | None = None,
     device: str = "auto",
+    trust_model_code: bool = False,
     progress: Progress | None = None,
 ) -> AttackCheck:
     """Verify adversarial images that `save_adversarial` saved: hash every file, craft the images again, and compare.
@@ -113,10 +116,11 @@ def check_adversarial(
     out: their directory. classifier, data: what they were crafted from; by default what the manifest names, with the
     weights from another place where `weights` gives one. limit: craft only so many images again, rounded up to whole
     batches, for the last bit depends on the batch. The replay is left out, and the reason named, where weights or data
-    are not those of the manifest. progress: called with images replayed and images in all.
+    are not those of the manifest. trust_model_code: run the code that the manifest's model names, a factory or a model
+    file; whoever wrote the manifest chose it. progress: called with images replayed and images in all.
 
-    Raises RunError where the directory holds no such images, ModelError or DataError where classifier or data cannot be
-    had.
+    Raises UnsafeError where there is such code and no trust, RunError where the directory holds no such images,
+    ModelError or DataError where classifier or data cannot be had.
     """
     began = time.perf_counter()
     if limit is not None and limit < 1:
@@ -124,7 +128,7 @@ def check_adversarial(
     recipe = read_recipe(Path(out))
     damaged, found = check_files(recipe)
     mismatches = [*check_manifest(recipe, damaged), *found]
-    classifier = classifier or _classifier_of(recipe, weights, device)
+    classifier = classifier or _classifier_of(recipe, weights, device, trust_model_code=trust_model_code)
     data = fit_to(data or _data_of(recipe), classifier)
     strange = list(_check_subject(recipe, classifier, data))
     replay, found = (
@@ -140,14 +144,25 @@ def check_adversarial(
     )
 
 
-def _classifier_of(recipe: Recipe, weights: str | None, device: str) -> Classifier:
+def _classifier_of(recipe: Recipe, weights: str | None, device: str, *, trust_model_code: bool) -> Classifier:
     model = recipe.document["model"]
-    if model["weights"] == "given":
+    if runs_code(model["spec"]) and not trust_model_code:
+        raise UnsafeError(
+            f"check must not run code that only the manifest names, got model {model['spec']}: "
+            "pass --trust-model-code if you trust both"
+        )
+    if model["weights"] == "given" and not runs_code(model["spec"]):
         raise ModelError(
             f"check needs the classifier, got none for {model['spec']}, which was wrapped in Python: pass it"
         )
+    said = "auto" if model["weights"] == "given" else model["weights"]
     return load_classifier(
-        model["spec"], weights=weights or model["weights"], data=recipe.document["data"]["spec"], device=device
+        model["spec"],
+        weights=weights or said,
+        data=recipe.document["data"]["spec"],
+        device=device,
+        trust_model_code=trust_model_code,
+        **{name: value for name, value in model.get("settings", {}).items() if name in DESCRIPTIONS},
     )
 
 

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.cli.attack import WITH_CHECK, attack_command
-from robustbench_fgsm.models.bundled import FOLDER
+from robustbench_fgsm.models.cards import FOLDER
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs import adversarial
 
@@ -176,4 +176,4 @@ def test_the_options_are_the_arguments_of_the_functions() -> None:
     for name in save.keys() - {"classifier", "data", "out", "epsilon", "progress"}:
         assert command[name] == save[name].default, name
     check = signature(rf.check_adversarial).parameters
-    assert check.keys() - {"out", "classifier", "data", "progress"} <= set(WITH_CHECK)
+    assert check.keys() - {"out", "classifier", "data", "progress"} <= {*WITH_CHECK, "trust_model_code"}

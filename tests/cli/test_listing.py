@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.registry import Source
-from robustbench_fgsm.models.bundled import cards
+from robustbench_fgsm.models.cards import cards
 from robustbench_fgsm.report.schemas import load_schema
 
 Run = Callable[..., tuple[int, str, str]]
@@ -53,6 +53,57 @@ def test_data_whose_package_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch
     assert {"pip install 'robustbench-fgsm[other]'"} == {
         row["state"] for row in rows(run, "data") if row["name"] == "other:FILE"
     }
+
+
+def test_sources_with_what_they_need(run: Run) -> None:
+    _, out, _ = run("list", "models", "--json")
+    sources = {row["name"]: row for row in json.loads(out)["sources"]}
+    assert {
+        "bundled",
+        "torchvision",
+        "timm",
+        "robustbench",
+        "hf",
+        "sklearn",
+        "factory",
+        ".pt2",
+        ".onnx",
+    } <= sources.keys()
+    assert sources["torchvision"]["version"] == version("torchvision")
+    for row in sources.values():
+        assert (row["version"] is None) == (row["install"] is not None)
+
+
+def test_models_of_every_source_by_a_part_of_their_name(run: Run) -> None:
+    code, out, _ = run("list", "models", "--filter", "ResNet50", "--json")
+    document = json.loads(out)
+    Draft202012Validator(load_schema("list")).validate(document)
+    found = {(row["name"], row["weights"]): row for row in document["models"]}
+    assert code == 0
+    assert found["resnet50", "IMAGENET1K_V2"]["parameters"] == 25_557_032
+    assert found["resnet50", "IMAGENET1K_V2"]["source"] == "torchvision"
+    assert all("resnet50" in name.lower() for name, _ in found)
+    _, table, _ = run("list", "models", "--filter", "mlp300")
+    assert "477,332  yes" in table
+    assert run("list", "models", "--filter", "nosuchmodel")[1] == "no model of that name\n"
+
+
+def test_a_filter_is_for_models(run: Run) -> None:
+    code, out, err = run("list", "data", "--filter", "x")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_the_list_needs_no_pytorch() -> None:
+    program = """
+import sys
+from robustbench_fgsm.cli.main import main
+try:
+    main(["list", "models"])
+finally:
+    assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_references_with_their_version(run: Run) -> None:

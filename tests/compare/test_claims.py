@@ -26,7 +26,9 @@ EPSILON = 8 / 255
 @pytest.fixture(scope="module")
 def subject() -> Subject:
     """A small convolutional network that sees images normalised."""
-    return rf.load_classifier("smallcnn", device="cpu"), load_fashion_mnist().head(100)
+    classifier = rf.load_classifier("smallcnn", device="cpu")
+    assert isinstance(classifier, rf.TorchClassifier)
+    return classifier, load_fashion_mnist().head(100)
 
 
 @pytest.fixture(scope="module")

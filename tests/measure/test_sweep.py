@@ -23,7 +23,9 @@ def data() -> rf.Dataset:
 
 @pytest.fixture(scope="module")
 def classifier() -> rf.TorchClassifier:
-    return rf.load_classifier("mlp300")
+    found = rf.load_classifier("mlp300")
+    assert isinstance(found, rf.TorchClassifier)
+    return found
 
 
 def integers(evaluation: rf.Evaluation) -> list[Any]:
@@ -52,6 +54,7 @@ class Calls:
 def test_eight_budgets_cost_one_backward_and_nine_forwards_a_batch() -> None:
     classifier = rf.load_classifier("smallcnn", weights="none")  # untrained: no image is saturated
     data = rf.load_data("fashion-mnist", limit=60)
+    assert isinstance(classifier, rf.TorchClassifier)
     first = Calls(classifier.network)
     preflight(classifier, data, AttackSpec())
     looked = (first.forwards, first.backwards)

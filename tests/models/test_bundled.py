@@ -16,9 +16,9 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.data.fashion_mnist import CLASSES
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.measure.statistics import Rate
-from robustbench_fgsm.models import bundled
 from robustbench_fgsm.models.architectures import ARCHITECTURES
-from robustbench_fgsm.models.bundled import FOLDER, cards, load_bundled, model_card
+from robustbench_fgsm.models.bundled import load_bundled, model_card
+from robustbench_fgsm.models.cards import FOLDER, cards
 from robustbench_fgsm.models.classifier import count_parameters
 
 AT_LEAST = {"resnet18": 9_050, "smallcnn": 9_150, "mlp300": 8_850, "mlp600": 8_850, "mlp900": 8_850}
@@ -144,7 +144,7 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The bundled weights of mlp300 in another folder, which is taken for the package's own."""
     for suffix in ("json", "safetensors"):
         shutil.copy(FOLDER / f"mlp300-fashion-mnist-standard.{suffix}", tmp_path)
-    monkeypatch.setattr(bundled, "FOLDER", tmp_path)
+    monkeypatch.setattr("robustbench_fgsm.models.cards.FOLDER", tmp_path)
     return tmp_path / "mlp300-fashion-mnist-standard.safetensors"
 
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
+import pickle
 import random
+import resource
 import struct
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,8 +17,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.models.bundled import FOLDER
+from robustbench_fgsm.errors import ModelError, UnsafeError
+from robustbench_fgsm.models.cards import FOLDER
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
 
 SMALLEST = FOLDER / "mlp300-fashion-mnist-standard.safetensors"
@@ -64,7 +69,7 @@ def test_all_that_is_wrong_is_said_at_once(network: nn.Sequential) -> None:
 
 
 def test_many_keys_are_counted(network: nn.Sequential) -> None:
-    with pytest.raises(ModelError, match=r"0\.bias, 0\.weight, 1\.bias and 4 more missing"):
+    with pytest.raises(ModelError, match=r"0\.bias, 0\.weight, 1\.bias and 3 more missing"):
         load_weights(network, {}, "here")
 
 
@@ -118,3 +123,109 @@ def test_another_format_is_refused(tmp_path: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(ModelError, match="cannot be read"):
         read_weights(file)
+
+
+class Gadget:
+    """Makes a directory when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = str(mark)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (self.mark,)
+
+
+def raw_gadget(mark: Path, *, by_instance: bool) -> bytes:
+    """The same without Python's pickler, by the two oldest opcodes that call."""
+    word = f"(S'{mark}'\n".encode()
+    return word + b"ios\nmkdir\n." if by_instance else b"cos\nmkdir\n" + word + b"tR."
+
+
+@pytest.mark.parametrize("forced", ["0", "1"])
+@pytest.mark.parametrize("form", ["zip", "legacy", "pickle", "reduce", "instance", "nested"])
+def test_a_pickle_that_would_run_something_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, forced: str
+) -> None:
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", forced)
+    mark, file = tmp_path / "mark", tmp_path / "gadget.pt"
+    if form in ("zip", "legacy", "nested"):
+        held = {"state_dict": {"w": Gadget(mark)}} if form == "nested" else {"w": Gadget(mark)}
+        torch.save(held, file, _use_new_zipfile_serialization=form != "legacy")
+    elif form == "pickle":
+        file.write_bytes(pickle.dumps(Gadget(mark), protocol=2))
+    else:
+        file.write_bytes(raw_gadget(mark, by_instance=form == "instance"))
+    with pytest.raises(UnsafeError, match=r"hold tensors alone, got .*gadget\.pt, which asks for more"):
+        read_weights(file)
+    assert not mark.exists()
+    with suppress(RuntimeError):  # there is nothing else in some of the files
+        torch.load(file, weights_only=False)
+    assert mark.exists()  # the gadget works
+
+
+def test_a_whole_module_is_refused_and_named(tmp_path: Path) -> None:
+    torch.save(nn.Linear(2, 2), tmp_path / "module.pt")
+    with pytest.raises(UnsafeError, match=r"GLOBAL torch\.nn\.modules\.linear\.Linear.*save the state_dict\(\) only"):
+        read_weights(tmp_path / "module.pt")
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+def test_torchscript_is_no_checkpoint(tmp_path: Path) -> None:
+    torch.jit.trace(nn.Linear(2, 2), torch.rand(1, 2)).save(str(tmp_path / "script.pt"))  # type: ignore[no-untyped-call]
+    with pytest.raises(UnsafeError, match="TorchScript, a program"):
+        read_weights(tmp_path / "script.pt")
+
+
+@pytest.mark.parametrize("key", [None, "state_dict", "model_state_dict", "model", "last"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_state_dicts_as_training_programs_write_them(
+    tmp_path: Path, key: str | None, prefix: str, zipped: bool
+) -> None:
+    state = {f"{prefix}{name}": value for name, value in nn.Linear(2, 2).state_dict().items()}
+    held = state if key is None else {key: state, "epoch": 3}
+    torch.save(held, tmp_path / "mine.pth", _use_new_zipfile_serialization=zipped)
+    found = read_weights(tmp_path / "mine.pth")
+    assert found.keys() == {"weight", "bias"}
+    assert torch.equal(found["weight"], state[f"{prefix}weight"])
+
+
+def test_what_is_no_state_dict_is_named(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "w": torch.ones(1)}, tmp_path / "mine.pt")
+    with pytest.raises(ModelError, match="with Tensor, int: save the state_dict"):
+        read_weights(tmp_path / "mine.pt")
+
+
+def test_batch_norms_counters_may_be_missing(network: nn.Sequential) -> None:
+    state = fitting(network)
+    del state["1.num_batches_tracked"]
+    load_weights(network, state, "here")
+    assert network.state_dict()["1.running_var"].tolist() == [1, 1, 1]
+
+
+@pytest.mark.timeout(60)
+def test_a_cut_pickle_is_refused(tmp_path: Path) -> None:
+    torch.save(nn.Linear(30, 30).state_dict(), tmp_path / "whole.pt")
+    whole, draw = (tmp_path / "whole.pt").read_bytes(), random.Random(0)
+    for length in [0, 1, len(whole) - 1, *(draw.randrange(len(whole)) for _ in range(50))]:
+        (tmp_path / "cut.pt").write_bytes(whole[:length])
+        with pytest.raises((ModelError, UnsafeError)):  # what is left of the first bytes may be a pickle's
+            read_weights(tmp_path / "cut.pt")
+
+
+def test_a_huge_header_costs_neither_time_nor_memory(tmp_path: Path) -> None:
+    file = tmp_path / "huge.safetensors"
+    file.write_bytes(struct.pack("<Q", 10**9) + SMALLEST.read_bytes()[8:])
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    with pytest.raises(ModelError, match="cannot be read"):
+        read_weights(file)
+    assert time.perf_counter() - began < 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
+
+
+def test_old_pytorch_is_asked_for_safetensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save({}, tmp_path / "mine.pt")
+    monkeypatch.setattr(torch, "__version__", "2.5.1")
+    with pytest.raises(ModelError, match=r"needs PyTorch 2\.6 or later, got 2\.5\.1"):
+        read_weights(tmp_path / "mine.pt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -194,3 +195,38 @@ def test_other_weights_have_another_hash(other: dict[str, Tensor]) -> None:
     hashed = hash_weights(module({"a": torch.tensor([1.0, 2.0])}))
     assert hash_weights(module({"a": torch.tensor([1.0, 2.0])})) == hashed
     assert hash_weights(module(other)) != hashed
+
+
+@pytest.mark.parametrize("other", [{"mean": 0.4}, {"std": 0.4}, {"mean": [0.5, 0.4, 0.3]}, {"channels": 3}, {}])
+def test_another_normalisation_has_another_hash(network: nn.Sequential, other: dict[str, Any]) -> None:
+    same = rf.wrap(network, 3, mean=0.5, std=0.5).info.sha256
+    assert rf.wrap(network, 3, mean=[0.5], std=[0.5]).info.sha256 == same
+    given = {"mean": 0.5, "std": 0.5} | other if other else {}
+    assert rf.wrap(network, 3, **given).info.sha256 != same
+
+
+def test_flat_images_are_normalised_by_feature() -> None:
+    mean, std, x = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.5, 1.0, 2.0]), torch.rand(4, 3)
+    for given in ((mean.tolist(), std.tolist()), (0.1, 0.5), ([0.1], [0.5])):
+        found = rf.wrap(nn.Identity(), 3, mean=given[0], std=given[1])
+        expected = (x - torch.tensor(given[0])) / torch.tensor(given[1])
+        assert torch.equal(found.predict(x), expected)
+    gradient, _ = rf.wrap(nn.Identity(), 3, mean=mean.tolist()).loss_gradient(
+        x, torch.tensor([0, 1, 2, 0]), cross_entropy
+    )
+    assert gradient.shape == (4, 3)
+
+
+def test_the_normalisation_is_told() -> None:
+    told = rf.wrap(nn.Linear(4, 2), 2, mean=0.286, std=[0.353]).info
+    assert (told.mean, told.std) == ((0.286,), (0.353,))
+    assert rf.wrap(nn.Linear(4, 2), 2).info.to_dict() | {"sha256": ""} == {
+        "spec": "Linear",
+        "weights": "given",
+        "parameters": 10,
+        "sha256": "",
+        "mean": None,
+        "std": None,
+        "preprocessing": None,
+        "settings": {},
+    }

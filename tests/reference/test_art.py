@@ -30,6 +30,7 @@ def batch() -> rf.Batch:
 @pytest.mark.parametrize("model", MODELS)
 def test_equal_to_the_last_bit_under_linf(model: str, targeted: bool, batch: rf.Batch) -> None:
     classifier = rf.load_classifier(model)
+    assert isinstance(classifier, rf.TorchClassifier)
     y = (batch.labels + 2) % 10 if targeted else batch.labels
     ours = rf.fgsm(classifier, batch.images, y, 8 / 255, targeted=targeted)
     assert torch.equal(ours, art.fgsm(classifier, batch.images, y, 8 / 255, targeted=targeted))

@@ -1,0 +1,98 @@
+"""Models that a function of the user's own returns: `factory:pkg.mod:fn` or `factory:file.py:fn`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.models.checkpoint import load_weights, read_weights
+from robustbench_fgsm.models.classifier import Classifier, PixelSpace, classify
+from robustbench_fgsm.models.request import ModelRequest
+
+SHAPE = "factory:pkg.mod:fn or factory:file.py:fn"
+
+
+def load(request: ModelRequest) -> Classifier:
+    """What the function returns when it is called without arguments.
+
+    A module is one from pixel space to logits, unless --mean and --std are given; a classifier made by `wrap`, or an ART
+    estimator, brings its own. weights: a checkpoint for the module, else its weights are what the function made them.
+    Raises ModelError where there is no such function, or it returns something else.
+    """
+    made = find_function(request.name)()
+    if isinstance(made, nn.Module):
+        return _of_module(made, request)
+    request.only()
+    if any(base.__module__.partition(".")[0] == "art" for base in type(made).__mro__):
+        from robustbench_fgsm.models.art import from_art
+
+        made = from_art(made)
+    if not isinstance(made, Classifier):
+        raise ModelError(f"{request.spec} must return a module or a classifier made by wrap, got {type(made).__name__}")
+    made.info = replace(made.info, spec=request.spec)
+    return made
+
+
+def find_function(name: str) -> Callable[[], Any]:
+    """The function that `pkg.mod:fn` or `file.py:fn` names; raises ModelError where there is none."""
+    place, _, function = name.rpartition(":")
+    if not place or not function:
+        raise ModelError(f"a factory must be named as {SHAPE}, got {name!r}: put a colon before the function")
+    module = _from_file(Path(place)) if place.endswith(".py") else _by_name(place)
+    found = getattr(module, function, None)
+    if not callable(found):
+        raise ModelError(f"a factory must be named as {SHAPE}, got {name!r}, and {place} has no function {function!r}")
+    call: Callable[[], Any] = found
+    return call
+
+
+def _by_name(place: str) -> ModuleType:
+    try:
+        return import_module(place)
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"a factory must be named as {SHAPE}, got {place!r}, where {error.name} cannot be found: "
+            "install it, or give the file"
+        ) from error
+
+
+def _from_file(file: Path) -> ModuleType:
+    spec = spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None or not file.is_file():
+        raise ModelError(f"a factory must be named as {SHAPE}, got {file}, which does not exist: check the path")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _of_module(module: nn.Module, request: ModelRequest) -> Classifier:
+    request.only("weights", "num_classes", "mean", "std", "bounds")
+    if request.has_file:
+        load_weights(module, read_weights(Path(request.weights)), request.weights)
+    elif request.weights != "auto":
+        raise ModelError(f"weights for a factory must be auto or a checkpoint, got {request.weights!r}: leave it out")
+    return classify(
+        PixelSpace(module, request.mean, request.std),
+        request.num_classes or outputs_of(module, request),
+        spec=request.spec,
+        weights=request.weights if request.has_file else "given",
+        bounds=request.limits,
+        settings=request.settings,
+    )
+
+
+def outputs_of(module: nn.Module, request: ModelRequest) -> int:
+    """Outputs of the last layer that has a number of them; preflight finds out whether that was it."""
+    sizes = [getattr(part, "out_features", None) or getattr(part, "out_channels", None) for part in module.modules()]
+    known = [size for size in sizes if isinstance(size, int) and size > 1]
+    if not known:
+        raise ModelError(f"{request.spec} does not tell its number of classes: pass --num-classes")
+    return known[-1]

@@ -1,0 +1,142 @@
+"""ONNX files, made differentiable by onnx2torch. An ONNX file is data: nothing of it is run but its operators."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import onnx
+import torch
+from google.protobuf.message import DecodeError, Message
+from torch import Tensor, nn
+
+from robustbench_fgsm.errors import ModelError, UnsafeError
+from robustbench_fgsm.models.checkpoint import check_finite
+from robustbench_fgsm.models.classifier import PixelSpace, TorchClassifier, classify
+from robustbench_fgsm.models.onnx_graph import adapt
+from robustbench_fgsm.models.program import Recorded
+from robustbench_fgsm.models.request import ModelRequest
+
+
+def load(request: ModelRequest) -> TorchClassifier:
+    """The network of a file, from images to logits; mean and std where it does not normalise inside.
+
+    Raises UnsafeError for tensors that lie outside the file's folder, and ModelError for what cannot be read or has
+    operators that cannot be differentiated.
+    """
+    request.only("num_classes", "mean", "std", "bounds")
+    file = Path(request.name)
+    model, digest = read_model(file)
+    names = {tensor.name for tensor in model.graph.initializer}
+    images = [value for value in model.graph.input if value.name not in names]
+    if len(images) != 1 or len(model.graph.output) != 1:
+        raise ModelError(
+            f"{file} must take images alone and return logits alone, got {len(images)} inputs and "
+            f"{len(model.graph.output)} outputs: export it so"
+        )
+    batch_size, num_classes = _size(images[0], 0), request.num_classes or _size(model.graph.output[0], 1)
+    if num_classes is None:
+        raise ModelError(f"{request.spec} does not tell its number of classes: pass --num-classes")
+    network = Recorded(_converted(adapt(model, str(file)), file), batch_size)
+    check_finite(network, request.spec)
+    return classify(
+        PixelSpace(network, request.mean, request.std),
+        num_classes,
+        spec=request.spec,
+        weights="given",
+        bounds=request.limits,
+        settings=request.settings,
+        file_sha256=digest,
+        has_variants=False,
+    )
+
+
+def read_model(file: Path) -> tuple[Any, str]:
+    """The model with its external tensors, and the SHA-256 of its file.
+
+    Raises UnsafeError, before any is read, where an external tensor lies elsewhere than in a plain file in or below the
+    model's folder.
+    """
+    try:
+        content = file.read_bytes()
+        model = onnx.load_model_from_string(content)
+    except FileNotFoundError:
+        raise ModelError(f"model must be a file, got {file}, which does not exist: check the path") from None
+    except (OSError, DecodeError, ValueError) as error:
+        raise ModelError(
+            f"model must be an ONNX file, got {file}, which cannot be read ({error}): export it again"
+        ) from error
+    for location in sorted(set(_locations(model))):
+        _check_inside(file.parent, location)
+    try:
+        onnx.load_external_data_for_model(model, str(file.parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ModelError(f"{file} must have its external data beside it, got {error}: copy both files") from error
+    return model, hashlib.sha256(content).hexdigest()
+
+
+def _locations(message: Message) -> Iterator[str]:
+    """Where external tensors lie, wherever they stand in the model: initialisers, attributes, subgraphs, functions."""
+    if isinstance(message, onnx.TensorProto):
+        yield from (entry.value for entry in message.external_data if entry.key == "location")
+        return
+    for descriptor, value in message.ListFields():
+        if descriptor.message_type is not None:
+            for part in [value] if isinstance(value, Message) else value:
+                yield from _locations(part) if isinstance(part, Message) else ()
+
+
+def _check_inside(folder: Path, location: str) -> None:
+    parts = {*PurePosixPath(location).parts, *PureWindowsPath(location).parts}
+    outside = ".." in parts or PurePosixPath(location).is_absolute() or bool(PureWindowsPath(location).anchor)
+    place = folder / location
+    inside = [place, *place.parents[: len(PurePosixPath(location).parts) - 1]]
+    linked = not outside and any(path.is_symlink() for path in inside)
+    hard = not outside and place.is_file() and place.stat().st_nlink > 1
+    if outside or linked or hard or (place.exists() and not place.is_file()):
+        why = "leaves its folder" if outside else "is a link" if linked or hard else "is no file"
+        raise UnsafeError(f"external data must be a plain file in the model's folder, got {location!r}, which {why}")
+
+
+def _size(value: Any, axis: int) -> int | None:
+    """Length of an axis, where the model fixes it."""
+    dimensions = value.type.tensor_type.shape.dim
+    return int(dimensions[axis].dim_value) or None if len(dimensions) > axis else None
+
+
+class Slice(nn.Module):
+    """ONNX's Slice, in place of onnx2torch's, which indexes by a list: PyTorch says that it will read that otherwise."""
+
+    def forward(
+        self, x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None, steps: Tensor | None = None
+    ) -> Tensor:
+        """Part of x; limits beyond an axis, or negative ones, are meant as Python means them."""
+        along = range(len(starts)) if axes is None else axes.tolist()
+        strides = [1] * len(starts) if steps is None else steps.tolist()
+        for start, end, axis, step in zip(starts.tolist(), ends.tolist(), along, strides, strict=True):
+            kept = range(x.shape[axis])[start:end:step]
+            if step == 1:
+                x = x.narrow(axis, kept.start, len(kept))
+            else:
+                x = x.index_select(axis, torch.tensor(list(kept), dtype=torch.int64, device=x.device))
+        return x
+
+
+def _converted(model: Any, file: Path) -> nn.Module:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its own use of PyTorch
+            from onnx2torch import convert
+
+            network: nn.Module = convert(model)
+    except (NotImplementedError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{file} must have operators that onnx2torch knows, got {str(error).strip()}: export it with opset_version=17"
+        ) from error
+    for name, part in network.named_children():
+        if type(part).__name__ == "OnnxSlice":
+            setattr(network, name, Slice())
+    return network

@@ -1,0 +1,163 @@
+"""An ONNX graph in the words of an older operator set, which the converter knows, where these mean the same."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from robustbench_fgsm.errors import ModelError
+
+OPSET = 17
+"""The newest operator set that the converter knows as a whole."""
+
+SAME = {
+    "Cast": ("saturate", "round_mode"),
+    "Constant": (),
+    "ConstantOfShape": (),
+    "Equal": (),
+    "Flatten": (),
+    "Identity": (),
+    "Reshape": (),
+    "Shape": (),
+    "Size": (),
+    "Squeeze": (),
+    "Transpose": (),
+    "Unsqueeze": (),
+}
+"""Operators that newer sets only open to more types, and attributes that concern those types alone."""
+
+REDUCTIONS = {
+    f"Reduce{name}" for name in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")
+}
+"""Newer sets take their axes as an input."""
+
+
+def adapt(model: Any, source: str) -> Any:
+    """The model, changed in place: operator set 17 at most, and no names for constants beside their own.
+
+    Raises ModelError for an operator whose newer form cannot be said in the older set.
+    """
+    _resolve_names(model.graph)
+    opset = next((entry for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
+    version = 0 if opset is None else opset.version
+    constants = _constants(model.graph)
+    _spell_gelu(model.graph)
+    for node in list(model.graph.node):
+        _reshape_plainly(node, constants)
+        if version > OPSET and node.domain in ("", "ai.onnx") and _changed(node.op_type, version):
+            _say_in_older_words(node, constants, model.graph, source, version)
+    if opset is not None:
+        opset.version = min(version, OPSET)
+    return model
+
+
+def _changed(operator: str, version: int) -> bool:
+    if not onnx.defs.has(operator):
+        return False
+    try:
+        older = onnx.defs.get_schema(operator, OPSET).since_version
+    except onnx.defs.SchemaError:
+        return True
+    return bool(onnx.defs.get_schema(operator, version).since_version != older)
+
+
+def _resolve_names(graph: Any) -> None:
+    """Let nodes name a constant itself where an Identity gave it a second name."""
+    constants, names = {tensor.name for tensor in graph.initializer}, dict[str, str]()
+    outputs = {value.name for value in graph.output}
+    for node in list(graph.node):
+        for index, name in enumerate(node.input):
+            node.input[index] = names.get(name, name)
+        if node.op_type == "Identity" and node.input[0] in constants and node.output[0] not in outputs:
+            names[node.output[0]] = node.input[0]
+            graph.node.remove(node)
+
+
+def _spell_gelu(graph: Any) -> None:
+    """Write Gelu, new in set 20, as x * (1 + erf(x / sqrt 2)) / 2; its approximation by tanh is left as it is."""
+    nodes = []
+    for node in graph.node:
+        if node.op_type != "Gelu" or _attributes(node).get("approximate", b"none") != b"none":
+            nodes.append(node)
+            continue
+        (x,), (y,) = node.input, node.output
+        for name, value in (("root", math.sqrt(2)), ("one", 1.0), ("half", 0.5)):
+            graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), f"{y}/{name}"))
+        steps = [
+            ("Div", [x, f"{y}/root"], f"{y}/scaled"),
+            ("Erf", [f"{y}/scaled"], f"{y}/erf"),
+            ("Add", [f"{y}/erf", f"{y}/one"], f"{y}/shifted"),
+            ("Mul", [f"{y}/shifted", f"{y}/half"], f"{y}/halved"),
+            ("Mul", [x, f"{y}/halved"], y),
+        ]
+        nodes += [helper.make_node(word, inputs, [output], name=output) for word, inputs, output in steps]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _constants(graph: Any) -> dict[str, Any]:
+    """Arrays that are known before any image is, by name."""
+    found = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            found[node.output[0]] = node.attribute[0].t
+    return found
+
+
+def _attributes(node: Any) -> dict[str, Any]:
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def _drop(node: Any, *names: str) -> None:
+    kept = [attribute for attribute in node.attribute if attribute.name not in names]
+    del node.attribute[:]
+    node.attribute.extend(kept)
+
+
+def _reshape_plainly(node: Any, constants: dict[str, Any]) -> None:
+    """Drop `allowzero` where the shape is known and has no zero."""
+    if node.op_type == "Reshape" and _attributes(node).get("allowzero"):
+        shape = constants.get(node.input[1])
+        if shape is not None and (numpy_helper.to_array(shape) != 0).all():
+            _drop(node, "allowzero")
+
+
+def _splits_evenly(node: Any, graph: Any) -> bool:
+    """Whether the length of the axis is known, and the outputs are equal parts of it: the older set has no others."""
+    known = [value for value in (*graph.value_info, *graph.input) if value.name == node.input[0]]
+    shape = [dimension.dim_value for dimension in known[0].type.tensor_type.shape.dim] if known else []
+    axis = _attributes(node).get("axis", 0)
+    return bool(-len(shape) <= axis < len(shape) and shape[axis] and shape[axis] % len(node.output) == 0)
+
+
+def _say_in_older_words(node: Any, constants: dict[str, Any], graph: Any, source: str, version: int) -> None:
+    said = _attributes(node)
+    if node.op_type in SAME:
+        _drop(node, *SAME[node.op_type])
+        return
+    if node.op_type in REDUCTIONS and (len(node.input) == 1 or node.input[1] in constants):
+        if len(node.input) > 1:
+            axes = numpy_helper.to_array(constants[node.input[1]]).tolist()
+            del node.input[1:]
+            node.attribute.append(helper.make_attribute("axes", axes))
+        elif said.get("noop_with_empty_axes"):
+            node.op_type = "Identity"
+            _drop(node, "keepdims")
+        _drop(node, "noop_with_empty_axes")
+        return
+    if node.op_type == "Split" and (len(node.input) > 1 or _splits_evenly(node, graph)):
+        _drop(node, "num_outputs")
+        return
+    plain_pool = node.op_type == "AveragePool" and set(said.get("dilations", [1])) == {1} and not said.get("ceil_mode")
+    plain_pad = node.op_type == "Pad" and len(node.input) < 4 and said.get("mode", b"constant") != b"wrap"
+    if plain_pool or plain_pad:
+        _drop(node, "dilations")
+        return
+    raise ModelError(
+        f"{source} must have operators of set {OPSET} or ones that mean the same, got {node.op_type} of set {version}: "
+        f"export it with opset_version={OPSET} or 18"
+    )

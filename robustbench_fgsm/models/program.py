@@ -1,0 +1,126 @@
+"""Recorded PyTorch programs: `.pt2` by torch.export, and TorchScript in a `.pt` file."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.models.checkpoint import check_finite, read_weights
+from robustbench_fgsm.models.classifier import PixelSpace, TorchClassifier, classify
+from robustbench_fgsm.models.request import ModelRequest
+
+TRAINING = ("training", "train")
+"""Arguments by which an operator is told that it trains."""
+
+
+def load(request: ModelRequest) -> TorchClassifier:
+    """The program of a file, from images to logits; mean and std where it does not normalise inside.
+
+    Raises UnsafeError unless the file's code is trusted: torch.export.load falls back to an unrestricted pickle, and
+    TorchScript is code by itself. Raises ModelError for what is no such program, or was recorded in train mode.
+    """
+    file = Path(request.name)
+    if not file.is_file():
+        raise ModelError(f"model must be a file, got {file}, which does not exist: check the path")
+    exported = file.suffix.lower() == ".pt2"
+    if not exported and not is_torchscript(file):
+        read_weights(file)  # which refuses a pickle that asks for more than tensors
+        raise ModelError(
+            f"model must be a program, got {file}, which is none: for a state dict pass --model ARCHITECTURE --weights {file}"
+        )
+    kind = "an exported program" if exported else "TorchScript"
+    request.demand_trust(kind, "loading it can run what it holds")
+    request.only("num_classes", "mean", "std", "bounds")
+    network, outputs = _exported(file) if exported else (_read(torch.jit.load, file, map_location="cpu").eval(), None)
+    check_finite(network, request.spec)
+    num_classes = request.num_classes or outputs
+    if num_classes is None:
+        raise ModelError(f"{request.spec} does not tell its number of classes: pass --num-classes")
+    return classify(
+        PixelSpace(network, request.mean, request.std),
+        num_classes,
+        spec=request.spec,
+        weights="given",
+        bounds=request.limits,
+        settings=request.settings,
+        file_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+        has_variants=False,
+    )
+
+
+def is_torchscript(file: Path) -> bool:
+    """Whether the file is an archive that holds a program, by the names of its members."""
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return any(name.endswith("constants.pkl") for name in archive.namelist())
+
+
+class Recorded(nn.Module):
+    """A recorded graph, which stays in the mode in which it was recorded, run in batches of the size that it takes.
+
+    batch_size: None where it takes any; else the last batch is filled up by its last image.
+    """
+
+    def __init__(self, graph: nn.Module, batch_size: int | None = None) -> None:
+        super().__init__()
+        self.graph = graph
+        self.batch_size = batch_size
+
+    def train(self, mode: bool = True) -> Recorded:
+        """Only the flag: PyTorch's exported graphs refuse to be asked."""
+        self.training = mode
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, K)."""
+        size = self.batch_size
+        if size is None:
+            return self._logits(x)
+        filled = torch.cat([x, x[-1:].expand(-len(x) % size, *x.shape[1:])])
+        parts = [self._logits(filled[start : start + size]) for start in range(0, len(filled), size)]
+        return torch.cat(parts)[: len(x)]
+
+    def _logits(self, x: Tensor) -> Tensor:
+        outputs = self.graph(x)
+        logits: Tensor = outputs[0] if isinstance(outputs, (tuple, list)) and len(outputs) == 1 else outputs
+        return logits
+
+
+def _read(reader: Callable[..., Any], file: Path, **settings: Any) -> Any:
+    try:
+        return reader(str(file), **settings)
+    except Exception as error:  # the reader unpickles, which raises whatever it likes
+        raise ModelError(
+            f"model must be a program that PyTorch saved, got {file}, which cannot be read "
+            f"({type(error).__name__}: {str(error).strip().partition(chr(10))[0]}): export it again"
+        ) from error
+
+
+def _exported(file: Path) -> tuple[Recorded, int | None]:
+    program = _read(torch.export.load, file)
+    for node in program.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        names = [argument.name for argument in schema.arguments] if schema is not None else []
+        told = dict(zip(names, node.args, strict=False)) | node.kwargs
+        if any(told.get(name) is True for name in TRAINING):
+            raise ModelError(
+                f"program {file} was exported in train mode ({node.target}): call .eval() before torch.export.export"
+            )
+    nodes = {node.name: node for node in program.graph.nodes}
+    inputs, outputs = program.graph_signature.user_inputs, program.graph_signature.user_outputs
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ModelError(
+            f"program {file} must take images alone and return logits alone, got {len(inputs)} and {len(outputs)}"
+        )
+    images, logits = (nodes[str(name)].meta["val"].shape for name in (inputs[0], outputs[0]))
+    batch_size = images[0] if isinstance(images[0], int) else None
+    classes = logits[1] if len(logits) == 2 and isinstance(logits[1], int) else None
+    return Recorded(program.module(), batch_size), classes

@@ -1,0 +1,73 @@
+"""scikit-learn models from a file: `sklearn:FILE.skops`, through ART's estimators."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from robustbench_fgsm.errors import ModelError, UnsafeError
+from robustbench_fgsm.models.art import ArtClassifier, sklearn_estimator
+from robustbench_fgsm.models.request import ModelRequest
+
+PICKLED = (".joblib", ".pkl", ".pickle")
+
+
+def load(request: ModelRequest) -> ArtClassifier:
+    """The model of a skops file, or of a joblib file whose code is trusted; images go to it flat.
+
+    Raises UnsafeError for joblib without trust, and for a skops file with types that are not scikit-learn's own;
+    ModelError for what cannot be read or has no gradients.
+    """
+    request.only("bounds")
+    file = Path(request.name)
+    if not file.is_file():
+        raise ModelError(f"model must be a file, got {file}, which does not exist: check the path")
+    pickled = file.suffix.lower() in PICKLED
+    model = _unpickled(file, request) if pickled else _skops(file)
+    estimator = sklearn_estimator(model, request.limits)
+    classifier = ArtClassifier(estimator, class_names(model))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    classifier.info = replace(
+        classifier.info,
+        spec=request.spec,
+        weights=type(model).__name__,
+        sha256=classifier.info.sha256 or digest,
+        settings=request.settings,
+    )
+    return classifier
+
+
+def class_names(model: Any) -> list[str] | None:
+    """The labels that a model was fitted with, where they are words."""
+    found = getattr(model, "classes_", [])
+    return list(found) if len(found) and all(isinstance(name, str) for name in found) else None
+
+
+def _unpickled(file: Path, request: ModelRequest) -> Any:
+    request.demand_trust("a pickled model", "joblib runs what the file asks for")
+    import joblib
+
+    try:
+        return joblib.load(file)
+    except Exception as error:  # a pickle raises whatever it likes
+        raise ModelError(f"model must be a joblib file, got {file}, which cannot be read ({error})") from error
+
+
+def _skops(file: Path) -> Any:
+    from skops.io import get_untrusted_types, load
+
+    try:
+        strange = get_untrusted_types(file=file)
+        if strange:
+            raise UnsafeError(
+                f"model must be of scikit-learn's own types, got {file} with {', '.join(strange[:3])}: "
+                "they are not trusted, and not loaded"
+            )
+        return load(file, trusted=[])
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError, EOFError) as error:
+        raise ModelError(
+            f"model must be a skops file, got {file}, which cannot be read ({error}): dump it again"
+        ) from error

@@ -1,0 +1,137 @@
+"""torchvision's classification networks, with the preprocessing that their weights name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torchvision import models
+
+from robustbench_fgsm.errors import ModelError, did_you_mean
+from robustbench_fgsm.models.architectures import ARCHITECTURES
+from robustbench_fgsm.models.checkpoint import load_weights, read_weights
+from robustbench_fgsm.models.classifier import PixelSpace, TorchClassifier, classify
+from robustbench_fgsm.models.download import cached, fetched
+from robustbench_fgsm.models.preprocessing import Preprocessing
+from robustbench_fgsm.models.request import ModelName, ModelRequest
+
+PRETRAINED: dict[str, dict[str, bool]] = {
+    "googlenet": {"transform_input": True, "aux_logits": True, "init_weights": False},
+    "inception_v3": {"transform_input": True, "aux_logits": True, "init_weights": False},
+}
+"""What torchvision sets in networks that are to take its weights."""
+
+DENSE_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$")
+"""Keys of DenseNet's weights that are older than its layers' names, as torchvision renames them."""
+
+
+def load(request: ModelRequest) -> TorchClassifier:
+    """A network of torchvision; weights: a name of its own (`DEFAULT`, `IMAGENET1K_V1`), `none`, or a checkpoint.
+
+    Its weights bring mean, std, class names and preprocessing. A checkpoint has to come with mean and std. Raises
+    ModelError where name or weights are unknown, damaged, not to be had, or do not fit.
+    """
+    check_name(request.name)
+    if request.weights == "none" or request.has_file:
+        return _described(request)
+    request.only("weights")
+    weights = _weights_of(request)
+    network = models.get_model(
+        request.name, weights=None, num_classes=len(weights.meta["categories"]), **PRETRAINED.get(request.name, {})
+    )
+    file = fetched(weights.url, cached(weights.url), str(weights))
+    load_weights(network, _renamed(request.name, read_weights(file)), file.name)
+    if request.name in PRETRAINED:  # the second classifiers serve training alone
+        network.aux_logits = False
+        for head in ("aux1", "aux2", "AuxLogits"):
+            if hasattr(network, head):
+                setattr(network, head, None)
+    transforms = weights.transforms()
+    return classify(
+        PixelSpace(network, transforms.mean, transforms.std, channels=3),
+        len(weights.meta["categories"]),
+        spec=request.spec,
+        weights=weights.name,
+        classes=weights.meta["categories"],
+        preprocessing=preprocessing_of(transforms),
+    )
+
+
+def check_name(name: str) -> None:
+    """Raise ModelError for what is neither bundled nor a classification network of torchvision."""
+    known = models.list_models(module=models)
+    if name not in known:
+        near = get_close_matches(name, ARCHITECTURES, cutoff=0.8) or get_close_matches(
+            name, {*known, *ARCHITECTURES}, cutoff=0.5
+        )
+        remedy = (
+            did_you_mean(name, near)
+            if near
+            else (
+                f"choose from {', '.join(sorted(ARCHITECTURES))}, torchvision's names such as resnet50, or SOURCE:NAME"
+            )
+        )
+        raise ModelError(f"model must be a name of `rfgsm list models`, got {name!r}: {remedy}")
+
+
+def preprocessing_of(transforms: Any) -> Preprocessing:
+    """The data's part of the transforms that torchvision keeps with its weights."""
+    crop = tuple(transforms.crop_size)
+    return Preprocessing(
+        resize=tuple(transforms.resize_size),
+        crop=crop * 2 if len(crop) == 1 else crop,
+        interpolation=transforms.interpolation.value,
+        antialias=bool(transforms.antialias),
+    )
+
+
+def names() -> Iterator[ModelName]:
+    """All networks with all their weights."""
+    for name in models.list_models(module=models):
+        for weights in models.get_model_weights(name):
+            size = round(weights.meta["_file_size"] * 2**20)
+            yield ModelName(name, weights.name, weights.meta["num_params"], size, cached(weights.url).is_file())
+
+
+def _described(request: ModelRequest) -> TorchClassifier:
+    """The architecture alone, or with a checkpoint of the user's own; classes and normalisation as they were said."""
+    request.only("weights", "num_classes", "mean", "std", "bounds")
+    mean, std = request.normalisation_of_file() if request.has_file else (request.mean, request.std)
+    num_classes = request.num_classes or 1000
+    aux = {"aux_logits": False, "init_weights": True} if request.name in PRETRAINED else {}
+    network: nn.Module = models.get_model(request.name, weights=None, num_classes=num_classes, **aux)
+    if request.has_file:
+        remedy = f"name the architecture they were trained for, and pass --num-classes if they are not {num_classes}"
+        load_weights(network, read_weights(Path(request.weights)), request.weights, remedy=remedy)
+    return classify(
+        PixelSpace(network, mean, std, channels=3),
+        num_classes,
+        spec=request.spec,
+        weights=request.weights,
+        bounds=request.limits,
+        settings=request.settings,
+    )
+
+
+def _weights_of(request: ModelRequest) -> Any:
+    """The weights of that name; `auto` is the default."""
+    known = models.get_model_weights(request.name)
+    name = "DEFAULT" if request.weights == "auto" else request.weights
+    if name not in known.__members__:
+        every = ["auto", "none", *known.__members__, *(["standard"] if request.name in ARCHITECTURES else [])]
+        raise ModelError(
+            f"weights for {request.name} must be one of {', '.join(every)}, or a checkpoint such as FILE.safetensors, "
+            f"got {request.weights!r}: {did_you_mean(request.weights, every)}"
+        )
+    return known[name]
+
+
+def _renamed(name: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    if not name.startswith("densenet"):
+        return state
+    return {DENSE_KEY.sub(r"\1\2", key): value for key, value in state.items()}

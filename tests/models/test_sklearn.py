@@ -1,0 +1,95 @@
+"""scikit-learn models from skops files, and from joblib files only when they are trusted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.svm import SVC, LinearSVC
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.errors import ModelError, UnsafeError
+
+skops = pytest.importorskip("skops.io")
+joblib = pytest.importorskip("joblib")
+pytestmark = pytest.mark.reference
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Any:
+    data = rf.load_data("fashion-mnist", limit=400)
+    batch = next(data.batches(0, 400, 400))
+
+    def fit(model: Any) -> Any:
+        return model.fit(batch.images.flatten(1).numpy(), batch.labels.numpy())
+
+    return fit
+
+
+@pytest.mark.parametrize(
+    "model", [LogisticRegression(C=0.1, tol=0.01), LinearSVC(C=0.001), SVC()], ids=lambda model: type(model).__name__
+)
+def test_a_skops_file(fitted: Any, model: Any, tmp_path: Path) -> None:
+    skops.dump(fitted(model), tmp_path / "model.skops")
+    classifier = rf.load_classifier(f"sklearn:{tmp_path / 'model.skops'}")
+    assert (classifier.num_classes, classifier.info.weights) == (10, type(model).__name__)
+    data = rf.load_data("fashion-mnist", limit=460)
+    found = rf.compare(classifier, data, 16 / 255, batch_size=64)
+    assert found.verdict == "agree"
+    assert found.ours.tally.clean_accuracy.count > 200 > 0
+    assert found.ours.tally.robust_accuracy.count < found.ours.tally.clean_accuracy.count
+
+
+class Gadget:
+    def __init__(self, mark: Path) -> None:
+        self.mark = str(mark)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (self.mark,)
+
+
+def test_joblib_is_refused_without_trust(fitted: Any, tmp_path: Path) -> None:
+    joblib.dump(Gadget(tmp_path / "mark"), tmp_path / "gadget.joblib")
+    with pytest.raises(UnsafeError, match="joblib runs what the file asks for"):
+        rf.load_classifier(f"sklearn:{tmp_path / 'gadget.joblib'}")
+    assert not (tmp_path / "mark").exists()
+    joblib.dump(fitted(LogisticRegression(C=0.1, tol=0.01)), tmp_path / "model.joblib")
+    classifier = rf.load_classifier(f"sklearn:{tmp_path / 'model.joblib'}", trust_model_code=True)
+    assert classifier.predict(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+
+
+class Ours(LogisticRegression):  # type: ignore[misc]
+    """Not a type of scikit-learn."""
+
+
+def test_a_type_of_another_package_is_refused(fitted: Any, tmp_path: Path) -> None:
+    skops.dump(fitted(Ours(C=0.1, tol=0.01)), tmp_path / "model.skops")
+    with pytest.raises(UnsafeError, match=r"of scikit-learn's own types, got .*Ours"):
+        rf.load_classifier(f"sklearn:{tmp_path / 'model.skops'}")
+
+
+def test_a_model_without_gradients(fitted: Any, tmp_path: Path) -> None:
+    skops.dump(fitted(GaussianNB()), tmp_path / "model.skops")
+    with pytest.raises(ModelError, match="with loss gradients"):
+        rf.load_classifier(f"sklearn:{tmp_path / 'model.skops'}")
+
+
+def test_a_missing_or_damaged_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="does not exist"):
+        rf.load_classifier(f"sklearn:{tmp_path / 'model.skops'}")
+    (tmp_path / "model.skops").write_bytes(b"no archive")
+    with pytest.raises(ModelError, match="cannot be read"):
+        rf.load_classifier(f"sklearn:{tmp_path / 'model.skops'}")
+
+
+def test_words_become_class_names(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((40, 6))
+    model = LogisticRegression().fit(x, np.where(x[:, 0] > 0.5, "high", "low"))
+    skops.dump(model, tmp_path / "model.skops")
+    assert rf.load_classifier(f"sklearn:{tmp_path / 'model.skops'}").classes == ("high", "low")
