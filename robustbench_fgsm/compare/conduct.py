@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.compare.probe import Pass, Probe
 from robustbench_fgsm.compare.scene import Scene
-from robustbench_fgsm.reference.candidate import Candidate, brief
+from robustbench_fgsm.models.named import brief
+from robustbench_fgsm.reference.candidate import Candidate
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import importlib.util
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +15,7 @@ from robustbench_fgsm.data.decoding import UNREADABLE, UnreadableError, to_pixel
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.registry import DataOptions, Source
 from robustbench_fgsm.errors import DataError
+from robustbench_fgsm.models.named import find_named, importable
 
 FINGERPRINTED = 32
 """Images, spread evenly, that tell a torch data set from others."""
@@ -83,7 +80,9 @@ def load_factory(spec: str, options: DataOptions) -> Dataset:
     DataError where there is no such function, or it returns something else.
     """
     options.no_split("factory")
-    found = find_function(spec)()
+    named = find_named(spec, "factory", DataError)
+    with importable(named.folder):
+        found = named.found()
     if isinstance(found, Dataset):
         return found
     if not (hasattr(found, "__getitem__") and hasattr(found, "__len__")):
@@ -95,33 +94,6 @@ def load_factory(spec: str, options: DataOptions) -> Dataset:
         classes = () if targets is None else numbers(max(int(label) for label in targets) + 1)
     source = TorchSource(found, f"factory:{spec}")
     return ImageDataset(f"factory:{spec}", source, tuple(map(str, classes)), workers=options.workers)
-
-
-def find_function(spec: str) -> Callable[[], Any]:
-    """The function of `pkg.mod:fn` or `file.py:fn`, whose module is imported; raises DataError where there is none."""
-    place, _, name = spec.rpartition(":")
-    if not (place and name.isidentifier()):
-        raise DataError(f"factory must be pkg.mod:fn or file.py:fn, got {spec!r}: name module and function")
-    try:
-        module = _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except (ImportError, OSError, SyntaxError) as error:
-        raise DataError(f"factory {spec} must be importable, got {type(error).__name__}: {error}") from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise DataError(f"factory {spec} must name a function, got none called {name} in {place}: check the name")
-    found: Callable[[], Any] = function
-    return found
-
-
-def _from_file(file: Path) -> Any:
-    name = f"_factory_{file.stem}"  # found again by its name where its classes are pickled
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"no module in {file}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 SOURCES = (Source("factory:MODULE:FUNCTION", "your own function, of pkg.mod or of file.py", load_factory),)

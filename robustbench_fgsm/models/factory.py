@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 from torch import nn
 
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
 from robustbench_fgsm.models.classifier import Classifier, PixelSpace, classify
+from robustbench_fgsm.models.named import find_named, importable
 from robustbench_fgsm.models.request import ModelRequest
-
-SHAPE = "factory:pkg.mod:fn or factory:file.py:fn"
 
 
 def load(request: ModelRequest) -> Classifier:
@@ -27,7 +21,9 @@ def load(request: ModelRequest) -> Classifier:
     estimator, brings its own. weights: a checkpoint for the module, else its weights are what the function made them.
     Raises ModelError where there is no such function, or it returns something else.
     """
-    made = find_function(request.name)()
+    named = find_named(request.name, "factory", ModelError)
+    with importable(named.folder):
+        made = named.found()
     if isinstance(made, nn.Module):
         return _of_module(made, request)
     request.only()
@@ -39,38 +35,6 @@ def load(request: ModelRequest) -> Classifier:
         raise ModelError(f"{request.spec} must return a module or a classifier made by wrap, got {type(made).__name__}")
     made.info = replace(made.info, spec=request.spec)
     return made
-
-
-def find_function(name: str) -> Callable[[], Any]:
-    """The function that `pkg.mod:fn` or `file.py:fn` names; raises ModelError where there is none."""
-    place, _, function = name.rpartition(":")
-    if not place or not function:
-        raise ModelError(f"a factory must be named as {SHAPE}, got {name!r}: put a colon before the function")
-    module = _from_file(Path(place)) if place.endswith(".py") else _by_name(place)
-    found = getattr(module, function, None)
-    if not callable(found):
-        raise ModelError(f"a factory must be named as {SHAPE}, got {name!r}, and {place} has no function {function!r}")
-    call: Callable[[], Any] = found
-    return call
-
-
-def _by_name(place: str) -> ModuleType:
-    try:
-        return import_module(place)
-    except ModuleNotFoundError as error:
-        raise ModelError(
-            f"a factory must be named as {SHAPE}, got {place!r}, where {error.name} cannot be found: "
-            "install it, or give the file"
-        ) from error
-
-
-def _from_file(file: Path) -> ModuleType:
-    spec = spec_from_file_location(file.stem, file)
-    if spec is None or spec.loader is None or not file.is_file():
-        raise ModelError(f"a factory must be named as {SHAPE}, got {file}, which does not exist: check the path")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _of_module(module: nn.Module, request: ModelRequest) -> Classifier:

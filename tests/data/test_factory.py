@@ -90,11 +90,11 @@ def test_classes_without_names_are_numbers_and_without_number_the_classifiers(fi
     ("name", "message"),
     [
         ("mine.py:nothing", "must return a Dataset or a torch data set of .* got int"),
-        ("mine.py:number", "must name a function, got none called number"),
-        ("mine.py:none", "must name a function, got none called none"),
-        ("none.py:f", "must be importable, got FileNotFoundError"),
-        ("no_such_module:f", "must be importable, got ModuleNotFoundError"),
-        ("mine.py", "must be pkg.mod:fn or file.py:fn"),
+        ("mine.py:number", "must be callable, got mine.py:number, which is of type int"),
+        ("mine.py:none", "must be a function of mine.py, got .none."),
+        ("none.py:f", "which does not exist"),
+        ("no_such_module:f", "there is no module no_such_module"),
+        ("mine.py", "must look like file.py:fn or pkg.mod:fn"),
     ],
 )
 def test_what_is_no_factory(file: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str) -> None:

@@ -97,13 +97,13 @@ def test_an_art_estimator(file: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ("{}", "put a colon before the function"),
-        ("{}:nosuch", "has no function 'nosuch'"),
+        ("{}", "name the function too"),
+        ("{}:nosuch", "must be a function of"),
         ("{}:number", "must return a module or a classifier made by wrap, got int"),
         ("{}:nothing", "pass --num-classes"),
         ("nosuch.py:module", "does not exist"),
-        ("nosuchpackage.models:make", "where nosuchpackage cannot be found"),
-        ("json:nosuch", "has no function"),
+        ("nosuchpackage.models:make", "there is no module nosuchpackage"),
+        ("json:nosuch", "must be a function of json"),
     ],
 )
 def test_what_is_no_factory_is_said(file: Path, spec: str, problem: str) -> None:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.reference.candidate import as_candidate, brief
+from robustbench_fgsm.models.named import brief
+from robustbench_fgsm.reference.candidate import as_candidate
 from robustbench_fgsm.reference.rival import check_images, prepare_candidate
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 

@@ -1,0 +1,133 @@
+"""A user's own function by name, `pkg.mod:fn` or `file.py:fn`, for every option that takes one."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from robustbench_fgsm.errors import InputError, did_you_mean
+
+SHAPE = "file.py:fn or pkg.mod:fn"
+
+
+@dataclass(frozen=True)
+class Named:
+    """The object, in brief how it was named, the module it is from, and the folder that module may import from."""
+
+    found: Any
+    name: str
+    module: ModuleType
+    folder: str
+
+
+def find_named(spec: str, what: str, error: type[InputError], *, shape: str = SHAPE) -> Named:
+    """What a spec names; the part after the colon may have dots, as in `Class.method`.
+
+    Runs the module: only ever load what you would run. The file's own folder, or for a module the current directory, is
+    importable while it loads; `sys.path` is as before afterwards. what: the word for it in messages. Raises the given
+    error where there is no such thing, it cannot be imported or cannot be called.
+    """
+    place, colon, path = spec.rpartition(":")
+    if not (colon and place and path):
+        raise error(f"{what} must look like {shape}, got {spec!r}: name the function too")
+    finder = _Finder(what, error)
+    if place.endswith(".py") or "/" in place or "\\" in place:
+        file = Path(place)
+        module = finder.of_file(file)
+        return Named(finder.attribute(module, path, place), f"{file.name}:{path}", module, str(file.resolve().parent))
+    module = finder.of_name(place)
+    return Named(finder.attribute(module, path, place), spec, module, str(Path.cwd()))
+
+
+@contextmanager
+def importable(folder: str) -> Iterator[None]:
+    """The folder first on `sys.path` inside, and the path as it was afterwards, whatever was done to it."""
+    before = list(sys.path)
+    if folder:
+        sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def brief(error: BaseException) -> str:
+    """Type and message of an error, in one line that is not too long."""
+    text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    return text if len(text) <= 200 else f"{text[:199]}…"
+
+
+@dataclass(frozen=True)
+class _Finder:
+    what: str
+    error: type[InputError]
+
+    def of_file(self, file: Path) -> ModuleType:
+        if not file.is_file():
+            raise self.error(f"{self.what} must be in a file, got {file}, which does not exist: check the path")
+        digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]
+        name = f"rfgsm_{file.stem}_{digest}"  # its own, so that no module of the same name is hidden
+        spec = spec_from_file_location(name, file)
+        if spec is None or spec.loader is None:
+            raise self.error(f"{self.what} must be in a Python file, got {file}: rename it to end in .py")
+        module = module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses and pickles look their module up there
+        try:
+            with importable(str(file.resolve().parent)):
+                spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:  # whatever the user's module does
+            del sys.modules[name]
+            raise self._failed(str(file), error) from error
+        return module
+
+    def of_name(self, name: str) -> ModuleType:
+        try:
+            with importable(str(Path.cwd())):
+                return import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise self._failed(name, error) from error
+            raise self.error(
+                f"{self.what} must be in a module that can be imported, got {name}, and there is no module {error.name}: "
+                "install it, run from the directory it is in, or give path/to/file.py:fn"
+            ) from error
+        except (Exception, SystemExit) as error:  # whatever the user's module does
+            raise self._failed(name, error) from error
+
+    def _failed(self, place: str, error: BaseException) -> InputError:
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            return self.error(
+                f"{self.what} must find what it imports, got no module {error.name}, which {place} imports"
+            )
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = "" if isinstance(error, SyntaxError) else f" (line {last.lineno} of {Path(last.filename).name})"
+        return self.error(
+            f"{self.what} must import without an error, got {brief(error)}{where} from {place}: mend it first"
+        )
+
+    def attribute(self, module: ModuleType, path: str, place: str) -> Any:
+        found: Any = module
+        for name in path.split("."):
+            if not hasattr(found, name):
+                owner = place if found is module else f"{found.__name__} in {place}"
+                known = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
+                own = [
+                    key for key in known if getattr(vars(found)[key], "__module__", None) == module.__name__
+                ] or known
+                remedy = did_you_mean(name, own[:20]) if own else "it defines no function"
+                raise self.error(f"{self.what} must be a function of {owner}, got {name!r}: {remedy}")
+            found = getattr(found, name)
+        if not callable(found):
+            raise self.error(
+                f"{self.what} must be callable, got {Path(place).name}:{path}, which is of type {type(found).__name__}"
+            )
+        return found
