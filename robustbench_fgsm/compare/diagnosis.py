@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -12,8 +13,9 @@ from robustbench_fgsm.compare.comparison import Finding
 from robustbench_fgsm.compare.explanation import TOLERANCE
 from robustbench_fgsm.compare.judging import RIGHT, Judgement
 from robustbench_fgsm.compare.mistakes import BY_ID, MISTAKES, Mistake, recipes
-from robustbench_fgsm.compare.recipe import Kitchen, Recipe
+from robustbench_fgsm.compare.recipe import Kitchen, Recipe, step_sizes
 from robustbench_fgsm.compare.scene import Scene
+from robustbench_fgsm.compare.stages import IN_8_BITS
 
 LEAST = 0.98
 """Share of the wrong pixels that a mistake must explain to be named."""
@@ -30,11 +32,27 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Trial:
-    """One call, what came back (N, C, H, W), and what was right."""
+    """One call, what came back (N, C, H, W), what was right, and the number of forward passes; 0 where that is not known."""
 
     scene: Scene
     images: Tensor
     judgement: Judgement
+    passes: int = 0
+
+    @cached_property
+    def in_8_bits(self) -> bool:
+        """Whether every pixel is a whole number of 255ths."""
+        levels = self.images * 255
+        return bool((levels - levels.round()).abs().le(255 * TOLERANCE).all())
+
+    def possible(self, recipe: Recipe) -> bool:
+        """Whether it can be so at all: not with more steps than forward passes, nor off the grid when stored in 8 bits.
+
+        Spares the most expensive recipes.
+        """
+        if self.passes and step_sizes(recipe.steps)[0] > self.passes:
+            return False
+        return self.in_8_bits or not recipe.store.startswith(IN_8_BITS)
 
     def explained(self, crafted: Tensor) -> tuple[int, int]:
         """Pixels that the crafted images have in common with those that came back, of all that are wrong in either."""
@@ -88,6 +106,8 @@ def explained_share(kitchen: Kitchen, trials: Sequence[Trial], recipe: Recipe, *
     """Share of the wrong pixels of all calls that a recipe explains; 0 as soon as one call shows less than `at_least`."""
     explained = wrong = 0
     for trial in trials:
+        if at_least and not trial.possible(recipe):
+            return 0.0
         same, of = trial.explained(kitchen.craft(trial.scene, recipe))
         if same < at_least * of - FEW:
             return 0.0
@@ -100,7 +120,7 @@ def _pairs(num_classes: int) -> Iterator[tuple[tuple[str, ...], Recipe]]:
     known = [
         (mistake.id, recipe.changes)
         for mistake in MISTAKES
-        for recipe in recipes(mistake, num_classes if mistake.id != "wrong-label-order" else 100)
+        for recipe in recipes(mistake, num_classes, most_orders=0)
         if mistake.id != "no-op"
     ]
     for index, (one, changes) in enumerate(known):

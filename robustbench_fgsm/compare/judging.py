@@ -113,4 +113,4 @@ def _faint(scene: Scene, images: Tensor, expected: Tensor) -> Judgement:
         doubts["mean-underflow"] = (
             f"{int(lost.sum()):,} of {lost.numel():,} pixels do not move, whose gradient a mean over the batch rounds to 0"
         )
-    return Judgement(expected, torch.ones_like(right), ~(right | unmoved), doubts)
+    return Judgement(expected, ~lost, ~(right | unmoved), doubts)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields
 
 import torch
@@ -62,33 +64,42 @@ class Recipe:
 
 
 class Kitchen:
-    """Crafts scenes by recipes; remembers gradients, which most recipes share."""
+    """Crafts scenes by recipes; remembers gradients, which most recipes share, and images of recipes with one change."""
 
     def __init__(self) -> None:
         self._gradients: dict[tuple[Scene, tuple[str, ...]], Tensor] = {}
+        self._images: dict[tuple[Scene, Recipe], Tensor] = {}
 
     def craft(self, scene: Scene, recipe: Recipe) -> Tensor:
         """Adversarial images in the shape of scene.x."""
+        if len(recipe.changes) > 1:  # pairs are too many to keep
+            return self._crafted(scene, recipe)
+        if (scene, recipe) not in self._images:
+            self._images[scene, recipe] = self._crafted(scene, recipe)
+        return self._images[scene, recipe]
+
+    def _crafted(self, scene: Scene, recipe: Recipe) -> Tensor:
         moved = self._chained(scene, recipe) if recipe.steps.startswith("chained") else self._stepped(scene, recipe)
         moved = self._kept(scene, recipe, moved)
         return ORDERS[recipe.order](LAYOUTS[recipe.returned](STORES[recipe.store](moved)))
 
     def _stepped(self, scene: Scene, recipe: Recipe) -> Tensor:
-        count, size = _steps(recipe.steps)
+        count, size = step_sizes(recipe.steps)
         epsilon, start = EPSILONS[recipe.epsilon](scene), starting_point(scene, recipe.at)
         moved = start
         for index in range(count):
             gradient = self.remembered(scene, recipe) if index == 0 else self.taken(scene, recipe, moved)
             moved = CLIPS[recipe.clip](moved + size * epsilon * self._direction(scene, recipe, gradient), scene)
-            if count > 1 or recipe.at != "the image":
+            if count > 1 or recipe.at.startswith("a random"):
                 reach = torch.as_tensor(epsilon, dtype=moved.dtype)
                 moved = CLIPS[recipe.clip](scene.x + (moved - scene.x).clamp(-reach, reach), scene)
         return moved
 
     def _chained(self, scene: Scene, recipe: Recipe) -> Tensor:
         """A sweep that adds up: each call starts from the images of the one before."""
-        moved = scene.x
-        for call in (*scene.same_images, scene):
+        calls = (*scene.same_images, scene)
+        moved = calls[0].x
+        for call in calls:
             gradient = self.taken(call, recipe, moved) if recipe.steps == "chained" else self.remembered(call, recipe)
             epsilon = EPSILONS[recipe.epsilon](call)
             moved = CLIPS[recipe.clip](moved + epsilon * self._direction(call, recipe, gradient), call)
@@ -125,8 +136,7 @@ class Kitchen:
     def taken(self, scene: Scene, recipe: Recipe, x: Tensor) -> Tensor:
         """The gradient of the recipe's loss at x."""
         model = model_of(scene, recipe)
-        with torch.random.fork_rng([]), torch.enable_grad():
-            torch.manual_seed(scene.seed)
+        with seeded(scene.seed), torch.enable_grad(), _precision(recipe.mode):
             leaf = x.detach().clone().requires_grad_()
             outputs = model(LAYOUTS[recipe.seen](leaf))
             labels = labels_of(scene, recipe.labels, outputs.detach())
@@ -150,12 +160,43 @@ class Kitchen:
         return torch.where(clean.view(-1, 1, 1, 1), scene.x, moved)
 
 
-def _steps(name: str) -> tuple[int, float]:
+HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class _Cast(nn.Module):
+    """A network in another precision, for images of any."""
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network = network.to(dtype)
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.network(x.to(self.dtype))
+        return outputs
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """The CPU's generator seeded inside, and as it was afterwards: torch.manual_seed is slow, for it asks every device."""
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+
+
+def _precision(mode: str) -> AbstractContextManager[object]:
+    return torch.autocast("cpu", torch.bfloat16) if mode == "autocast to bfloat16" else nullcontext()
+
+
+def step_sizes(name: str) -> tuple[int, float]:
     """Number of steps, and the size of each as a share of epsilon."""
-    if name == "one":
+    if " of " not in name:
         return 1, 1.0
     count, _, size = name.partition(" of ")
-    return int(count), 1 / int(count) if size == "a share" else 1.0
+    return int(count), {"a share": 1 / int(count), "2.5 shares": 2.5 / int(count), "epsilon": 1.0}[size]
 
 
 def starting_point(scene: Scene, at: str) -> Tensor:
@@ -165,8 +206,7 @@ def starting_point(scene: Scene, at: str) -> Tensor:
     if at == "the image in float16":
         return scene.x.half().float()
     size = scene.epsilon / 2 if at == "a random half step" else scene.epsilon
-    with torch.random.fork_rng([]):
-        torch.manual_seed(scene.seed)
+    with seeded(scene.seed):
         drawn = torch.randn_like(scene.x).sign() if at == "a random half step" else torch.rand_like(scene.x) * 2 - 1
     return (scene.x + size * drawn).clamp(*scene.bounds)
 
@@ -190,13 +230,14 @@ def labels_of(scene: Scene, rule: str, outputs: Tensor) -> Tensor:
 
 def model_of(scene: Scene, recipe: Recipe) -> nn.Module:
     """The network that the gradient is taken of: the scene's own, or a copy that is not as it should be."""
-    others = [call.model for call in scene.before if call.model is not scene.model]
-    model = others[0] if recipe.weights == "first call's" and others else scene.model
-    if recipe.mode == "eval" and recipe.backward == "true":
+    model = scene.same_images[0].model if recipe.weights == "first call's" and scene.same_images else scene.model
+    if recipe.mode in ("eval", "autocast to bfloat16") and recipe.backward == "true":
         return model
     model = copy.deepcopy(model)
     if recipe.mode == "train":
         model.train()
+    if recipe.mode in HALF:
+        model = _Cast(model, HALF[recipe.mode])
     if recipe.mode.startswith("statistics drift"):
         calls = [call for call in scene.before if call.model is scene.model]
         _drift(model, [*calls, scene] if recipe.mode == "statistics drift before" else calls)
@@ -216,7 +257,7 @@ def _positive(_: nn.Module, grads: tuple[Tensor | None, ...] | Tensor, __: objec
 def _drift(model: nn.Module, calls: list[Scene]) -> None:
     """Let batch norm see the images of these calls in train mode."""
     model.train()
-    with torch.no_grad(), torch.random.fork_rng([]):
+    with torch.no_grad(), seeded(0):
         for call in calls:
             model(call.x)
     model.eval()
