@@ -48,9 +48,10 @@ class Trial:
     def possible(self, recipe: Recipe) -> bool:
         """Whether it can be so at all: not with more steps than forward passes, nor off the grid when stored in 8 bits.
 
-        Spares the most expensive recipes.
+        Spares the most expensive recipes. Pairs are many, so that in these a pass or two may be predictions, and no more.
         """
-        if self.passes and step_sizes(recipe.steps)[0] > self.passes:
+        steps = step_sizes(recipe.steps)[0]
+        if self.passes and (steps > self.passes or (1 < steps < self.passes - 2 and len(recipe.changes) > 1)):
             return False
         return self.in_8_bits or not recipe.store.startswith(IN_8_BITS)
 
@@ -73,16 +74,26 @@ class Match:
     share: float
 
 
-def matches(kitchen: Kitchen, trials: Sequence[Trial]) -> list[Match]:
-    """Single mistakes, or else pairs of them, that explain every call, the best first; none where nothing does.
+def single_matches(kitchen: Kitchen, trials: Sequence[Trial]) -> list[Match]:
+    """Single mistakes that explain every call, the best first; none where nothing does.
 
     Of each mistake only its best variant is given, and all that are as good as the best one.
     """
-    wrong = [trial for trial in trials if bool(trial.judgement.wrong.any())]
-    in_order = [*wrong, *(trial for trial in trials if trial not in wrong)]  # what is wrong tells most
     num_classes = _num_classes(trials[0])
     singles = (((mistake.id,), recipe) for mistake in MISTAKES for recipe in recipes(mistake, num_classes))
-    return _explaining(kitchen, in_order, singles) or _explaining(kitchen, in_order, _pairs(num_classes))
+    return _explaining(kitchen, _telling_first(trials), singles)
+
+
+def pair_matches(kitchen: Kitchen, trials: Sequence[Trial]) -> list[Match]:
+    """Pairs of mistakes that together do so."""
+    return _explaining(kitchen, _telling_first(trials), _pairs(_num_classes(trials[0])))
+
+
+def _telling_first(trials: Sequence[Trial]) -> list[Trial]:
+    """Calls with many wrong pixels first, of these the early ones: of them the fewest recipes are right, and soonest made."""
+    wrong = {id(trial): int(trial.judgement.wrong.sum()) for trial in trials}
+    most = max(wrong.values())
+    return sorted(trials, key=lambda trial: (2 * wrong[id(trial)] < most, len(trial.scene.before)))
 
 
 def _num_classes(trial: Trial) -> int:
@@ -106,7 +117,7 @@ def explained_share(kitchen: Kitchen, trials: Sequence[Trial], recipe: Recipe, *
     """Share of the wrong pixels of all calls that a recipe explains; 0 as soon as one call shows less than `at_least`."""
     explained = wrong = 0
     for trial in trials:
-        if at_least and not trial.possible(recipe):
+        if not trial.possible(recipe):
             return 0.0
         same, of = trial.explained(kitchen.craft(trial.scene, recipe))
         if same < at_least * of - FEW:
@@ -164,7 +175,7 @@ def unknown(kitchen: Kitchen, trials: Sequence[Trial]) -> Finding:
         for place in places[:SHOWN]
     )
     near = max(
-        (explained_share(kitchen, trials, recipe), mistake.id)
+        (explained_share(kitchen, [trial], recipe), mistake.id)
         for mistake in MISTAKES
         for recipe in recipes(mistake, _num_classes(trial))
     )

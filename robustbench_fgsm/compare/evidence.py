@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from robustbench_fgsm.compare.comparison import Finding
-from robustbench_fgsm.compare.diagnosis import Trial, matches, named, unknown
+from robustbench_fgsm.compare.diagnosis import Trial, named, pair_matches, single_matches, unknown
 from robustbench_fgsm.compare.explanation import TOLERANCE
-from robustbench_fgsm.compare.hints import hints
+from robustbench_fgsm.compare.hints import hints, measures
 from robustbench_fgsm.compare.mistakes import BY_ID, HARMLESS
 from robustbench_fgsm.compare.recipe import Kitchen
 
@@ -32,7 +32,7 @@ def findings(kitchen: Kitchen, results: Sequence[CaseResult], expect: Collection
         return []
     effects = {name: text for name, text in _side_effects(results) if name not in HARMLESS and name not in expect}
     wrong = [trial for result in results for trial in result.trials if is_wrong(trial, expect)]
-    explained = named(matches(kitchen, _telling(results, wrong))) if wrong else []
+    explained = _explained(kitchen, _telling(results, wrong)) if wrong else []
     also_seen = effects if explained else {**_unexplained(results, bool(wrong)), **effects}
     found = [_seen(name, text) for name, text in effects.items() if name == "mutates-input"] + explained
     known = {name for finding in found for name in (finding.cause, *finding.also)}
@@ -40,6 +40,15 @@ def findings(kitchen: Kitchen, results: Sequence[CaseResult], expect: Collection
     if wrong and not found:
         found = [unknown(kitchen, wrong)]
     return [*found, *_failures(results)]
+
+
+def _explained(kitchen: Kitchen, trials: Sequence[Trial]) -> list[Finding]:
+    """One mistake, or what can be measured, or two mistakes: what explains all that is wrong, or nothing."""
+    if single := single_matches(kitchen, trials):
+        return named(single)
+    if measured := dict(measures(trials)):
+        return [_seen(name, text) for name, text in measured.items()]
+    return named(pair_matches(kitchen, trials))
 
 
 def is_wrong(trial: Trial, expect: Collection[str]) -> bool:

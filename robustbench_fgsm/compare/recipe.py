@@ -116,15 +116,15 @@ class Kitchen:
 
     def remembered(self, scene: Scene, recipe: Recipe) -> Tensor:
         """The gradient at the scene's own images, with what is left of earlier calls where the recipe leaves something."""
-        own, earlier = self.gradient(scene, recipe), [self.gradient(call, recipe) for call in scene.same_images]
-        match recipe.memory if earlier else "none":
+        calls = (*scene.same_images, scene)
+        match recipe.memory:
             case "sum":
-                return sum(earlier, own)
+                return torch.stack([self.gradient(call, recipe) for call in calls]).sum(0)
             case "first":
-                return earlier[0]
+                return self.gradient(calls[0], recipe)
             case "previous":
-                return earlier[-1]
-        return own
+                return self.gradient(calls[-2:][0], recipe)
+        return self.gradient(scene, recipe)
 
     def gradient(self, scene: Scene, recipe: Recipe) -> Tensor:
         """The gradient at the scene's own images, of the recipe's loss."""
