@@ -105,12 +105,13 @@ def _saturated(scene: Scene, images: Tensor) -> Judgement:
 
 
 def _faint(scene: Scene, images: Tensor, expected: Tensor) -> Judgement:
-    """A pixel that did not move is in doubt here: its gradient may have underflowed."""
+    """A pixel that did not move is in doubt here: its gradient may have underflowed. Exact arithmetic moves all of them."""
+    exact = _moves(scene, images, _double_gradient(scene, RIGHT).sign().float())
     right, unmoved = (images - expected).abs() <= TOLERANCE, (images - scene.x).abs() <= TOLERANCE
-    lost = unmoved & ~right
+    lost, wrong = unmoved & ~right, ~(right | exact | unmoved)
     doubts = {}
     if bool(lost.any()):
         doubts["mean-underflow"] = (
             f"{int(lost.sum()):,} of {lost.numel():,} pixels do not move, whose gradient a mean over the batch rounds to 0"
         )
-    return Judgement(expected, ~lost, ~(right | unmoved), doubts)
+    return Judgement(expected, right | wrong, wrong, doubts)
