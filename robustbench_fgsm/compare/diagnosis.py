@@ -13,9 +13,9 @@ from robustbench_fgsm.compare.comparison import Finding
 from robustbench_fgsm.compare.explanation import TOLERANCE
 from robustbench_fgsm.compare.judging import RIGHT, Judgement
 from robustbench_fgsm.compare.mistakes import BY_ID, MISTAKES, Mistake, recipes
-from robustbench_fgsm.compare.recipe import Kitchen, Recipe, step_sizes
+from robustbench_fgsm.compare.recipe import OF_THE_GRADIENT, Kitchen, Recipe, step_sizes
 from robustbench_fgsm.compare.scene import Scene
-from robustbench_fgsm.compare.stages import IN_8_BITS
+from robustbench_fgsm.compare.stages import IN_8_BITS, SIGNS
 
 LEAST = 0.98
 """Share of the wrong pixels that a mistake must explain to be named."""
@@ -45,11 +45,30 @@ class Trial:
         levels = self.images * 255
         return bool((levels - levels.round()).abs().le(255 * TOLERANCE).all())
 
-    def possible(self, recipe: Recipe) -> bool:
-        """Whether it can be so at all: not with more steps than forward passes, nor off the grid when stored in 8 bits.
+    @cached_property
+    def in_full_steps(self) -> bool:
+        """Whether pixels moved by epsilon, or to a bound, or not at all."""
+        moved, (low, high) = (self.images - self.scene.x).abs(), self.scene.bounds
+        full = ((moved - self.scene.epsilon).abs() <= TOLERANCE) | (moved <= TOLERANCE)
+        full |= (self.images - low).abs().minimum((self.images - high).abs()) <= TOLERANCE
+        decided = self.judgement.decided
+        return int((full & decided).sum()) >= LEAST * int(decided.sum()) - FEW
 
-        Spares the most expensive recipes. Pairs are many, so that in these a pass or two may be predictions, and no more.
+    @cached_property
+    def moves(self) -> bool:
+        """Whether any pixel does."""
+        return bool(((self.images - self.scene.x).abs() > TOLERANCE)[self.judgement.decided].any())
+
+    def possible(self, recipe: Recipe) -> bool:
+        """Whether it can be so at all, which spares most recipes.
+
+        Not with more steps than forward passes, nor off the grid when stored in 8 bits, nor in other steps than full ones
+        when only the gradient is another. Pairs are many, so that in these a pass or two may be predictions, and no more.
         """
+        if self.in_full_steps and self.moves and (recipe.direction not in SIGNS or recipe.store.startswith("resized")):
+            return False
+        if not self.in_full_steps and recipe.changes.keys() <= OF_THE_GRADIENT:
+            return False
         steps = step_sizes(recipe.steps)[0]
         if self.passes and (steps > self.passes or (1 < steps < self.passes - 2 and len(recipe.changes) > 1)):
             return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -50,10 +49,10 @@ def judge(kitchen: Kitchen, scene: Scene, images: Tensor, rule: Rule = "exact", 
     """
     expected = kitchen.craft(scene, RIGHT)
     if rule == "saturated":
-        return _saturated(scene, images)
+        return _saturated(kitchen, scene, images)
     if rule == "faint":
-        return _faint(scene, images, expected)
-    decided = sure(scene)
+        return _faint(kitchen, scene, images, expected)
+    decided = sure(kitchen, scene)
     doubts = {}
     if rule == "not finite":
         lost = ~kitchen.gradient(scene, RIGHT).flatten(1).isfinite().all(1)
@@ -67,22 +66,11 @@ def judge(kitchen: Kitchen, scene: Scene, images: Tensor, rule: Rule = "exact", 
     return Judgement(expected, decided, wrong, doubts)
 
 
-def sure(scene: Scene) -> Tensor:
+def sure(kitchen: Kitchen, scene: Scene) -> Tensor:
     """Pixels (N, C, H, W) whose gradient is exactly zero, or large enough in float64 that rounding does not decide its sign."""
-    gradient = _double_gradient(scene, RIGHT).abs()
+    gradient = kitchen.exact_gradient(scene).abs()
     largest = gradient.flatten(1).amax(1).view(-1, 1, 1, 1)
     return (gradient == 0) | (gradient > UNDECIDED * largest)
-
-
-def _double_gradient(scene: Scene, recipe: Recipe, *, stable: bool = False) -> Tensor:
-    model = copy.deepcopy(scene.model).double()
-    x = scene.x.double()
-    if not stable:
-        return Kitchen().taken(Scene(model, x, scene.y, scene.epsilon, seed=scene.seed), recipe, x)
-    leaf = x.clone().requires_grad_()
-    with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(stable_cross_entropy(model(leaf), scene.y).sum(), leaf)
-    return gradient
 
 
 def _moves(scene: Scene, images: Tensor, sign: Tensor) -> Tensor:
@@ -90,9 +78,9 @@ def _moves(scene: Scene, images: Tensor, sign: Tensor) -> Tensor:
     return (images - (scene.x + scene.epsilon * sign).clamp(*scene.bounds)).abs() <= TOLERANCE
 
 
-def _saturated(scene: Scene, images: Tensor) -> Judgement:
+def _saturated(kitchen: Kitchen, scene: Scene, images: Tensor) -> Judgement:
     """Float32 signs are chance here, so any step of epsilon will do; the exact ones are looked at in doubt."""
-    sign = _double_gradient(scene, RIGHT, stable=True).sign().float()
+    sign = kitchen.exact_gradient(scene, stable_cross_entropy).sign().float()
     right, other, none = (_moves(scene, images, k * sign) for k in (1, -1, 0))
     doubts = {}
     if not bool(right.all()):
@@ -104,9 +92,9 @@ def _saturated(scene: Scene, images: Tensor) -> Judgement:
     return Judgement(expected, torch.ones_like(right), ~(right | other | none), doubts)
 
 
-def _faint(scene: Scene, images: Tensor, expected: Tensor) -> Judgement:
+def _faint(kitchen: Kitchen, scene: Scene, images: Tensor, expected: Tensor) -> Judgement:
     """A pixel that did not move is in doubt here: its gradient may have underflowed. Exact arithmetic moves all of them."""
-    exact = _moves(scene, images, _double_gradient(scene, RIGHT).sign().float())
+    exact = _moves(scene, images, kitchen.exact_gradient(scene).sign().float())
     right, unmoved = (images - expected).abs() <= TOLERANCE, (images - scene.x).abs() <= TOLERANCE
     lost, wrong = unmoved & ~right, ~(right | exact | unmoved)
     doubts = {}

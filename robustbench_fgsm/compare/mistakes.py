@@ -30,6 +30,8 @@ HARMLESS = frozenset(
 
 WRONG_EPSILONS = ("half", "twice", "five quarters", "per-image-mean", "first call's", *(f"always {e}" for e in USUAL))
 
+IN_16_BITS = ("float16", "bfloat16", "autocast to bfloat16")
+
 Changes = dict[str, str]
 
 
@@ -284,8 +286,13 @@ MISTAKES = (
         "keep images, gradient and step in float32",
         (
             *_each("store", "float16", "bfloat16"),
-            *_each("mode", "float16", "bfloat16", "autocast to bfloat16"),
-            *_each("at", "the image in float16"),
+            *_each("mode", *IN_16_BITS),
+            *({"mode": mode, "reduction": "mean"} for mode in IN_16_BITS),  # where a division rounds
+            *_each("at", "the image in float16", "the image in bfloat16"),
+            *(
+                {"mode": t, "at": f"the image in {t}", "epsilon": f"in {t}", "store": t}
+                for t in ("float16", "bfloat16")
+            ),
             *_each("coupling", "float16"),
         ),
     ),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
 
+from robustbench_fgsm.attack.losses import cross_entropy
 from robustbench_fgsm.compare.scene import Scene
 from robustbench_fgsm.compare.stages import (
     CLIPS,
@@ -20,7 +21,26 @@ from robustbench_fgsm.compare.stages import (
     LOSSES,
     ORDERS,
     STORES,
+    Loss,
 )
+
+OF_THE_GRADIENT = frozenset(
+    {
+        "weights",
+        "mode",
+        "seen",
+        "labels",
+        "loss",
+        "reduction",
+        "backward",
+        "memory",
+        "coupling",
+        "layout",
+        "sense",
+        "kept",
+    }
+)
+"""Stages that leave the step as large as it is."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +89,8 @@ class Kitchen:
     def __init__(self) -> None:
         self._gradients: dict[tuple[Scene, tuple[str, ...]], Tensor] = {}
         self._images: dict[tuple[Scene, Recipe], Tensor] = {}
+        self._models: dict[tuple[nn.Module, str, str], nn.Module] = {}
+        self._exact: dict[tuple[Scene, Loss], Tensor] = {}
 
     def craft(self, scene: Scene, recipe: Recipe) -> Tensor:
         """Adversarial images in the shape of scene.x."""
@@ -135,15 +157,35 @@ class Kitchen:
 
     def taken(self, scene: Scene, recipe: Recipe, x: Tensor) -> Tensor:
         """The gradient of the recipe's loss at x."""
-        model = model_of(scene, recipe)
-        with seeded(scene.seed), torch.enable_grad(), _precision(recipe.mode):
+        model = self._model(scene, recipe)
+        with seeded(scene.seed), torch.enable_grad():
             leaf = x.detach().clone().requires_grad_()
-            outputs = model(LAYOUTS[recipe.seen](leaf))
-            labels = labels_of(scene, recipe.labels, outputs.detach())
-            loss = LOSSES[recipe.loss](outputs, labels)
+            with _precision(recipe.mode):
+                outputs = model(LAYOUTS[recipe.seen](leaf))
+                labels = labels_of(scene, recipe.labels, outputs.detach())
+                loss = LOSSES[recipe.loss](outputs, labels)
             total = loss.mean() if recipe.reduction == "mean" else loss.sum()
             (gradient,) = torch.autograd.grad(total, leaf, allow_unused=True, materialize_grads=True)
         return gradient
+
+    def exact_gradient(self, scene: Scene, loss: Loss = cross_entropy) -> Tensor:
+        """The gradient at the scene's own images in float64, which decides whether float32 can tell its sign."""
+        if (scene, loss) not in self._exact:
+            leaf = scene.x.double().requires_grad_()
+            with torch.enable_grad():
+                total = loss(copy.deepcopy(scene.model).double()(leaf), scene.y).sum()
+            (self._exact[scene, loss],) = torch.autograd.grad(total, leaf)
+        return self._exact[scene, loss]
+
+    def _model(self, scene: Scene, recipe: Recipe) -> nn.Module:
+        """The network that the gradient is taken of; copies that no call changes are remembered."""
+        model = scene.same_images[0].model if recipe.weights == "first call's" and scene.same_images else scene.model
+        if recipe.mode.startswith("statistics drift"):
+            return drifted(model, scene, recipe)
+        key = (model, recipe.mode, recipe.backward)
+        if key not in self._models:
+            self._models[key] = altered(model, recipe)
+        return self._models[key]
 
     def _kept(self, scene: Scene, recipe: Recipe, moved: Tensor) -> Tensor:
         """The adversarial images, with some of them clean where the recipe says so."""
@@ -203,8 +245,8 @@ def starting_point(scene: Scene, at: str) -> Tensor:
     """Where the gradient is taken and the step begins."""
     if at == "the image":
         return scene.x
-    if at == "the image in float16":
-        return scene.x.half().float()
+    if at.startswith("the image in"):
+        return scene.x.to(HALF[at.removeprefix("the image in ")]).float()
     size = scene.epsilon / 2 if at == "a random half step" else scene.epsilon
     with seeded(scene.seed):
         drawn = torch.randn_like(scene.x).sign() if at == "a random half step" else torch.rand_like(scene.x) * 2 - 1
@@ -228,24 +270,26 @@ def labels_of(scene: Scene, rule: str, outputs: Tensor) -> Tensor:
     return scene.y
 
 
-def model_of(scene: Scene, recipe: Recipe) -> nn.Module:
-    """The network that the gradient is taken of: the scene's own, or a copy that is not as it should be."""
-    model = scene.same_images[0].model if recipe.weights == "first call's" and scene.same_images else scene.model
+def altered(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """The network itself, or a copy in the mode and precision, and with the hooks, of the recipe."""
     if recipe.mode in ("eval", "autocast to bfloat16") and recipe.backward == "true":
         return model
     model = copy.deepcopy(model)
     if recipe.mode == "train":
         model.train()
-    if recipe.mode in HALF:
-        model = _Cast(model, HALF[recipe.mode])
-    if recipe.mode.startswith("statistics drift"):
-        calls = [call for call in scene.before if call.model is scene.model]
-        _drift(model, [*calls, scene] if recipe.mode == "statistics drift before" else calls)
     if recipe.backward == "guided":
         for module in model.modules():
             if isinstance(module, nn.ReLU):
                 module.inplace = False
                 module.register_full_backward_hook(_positive)
+    return _Cast(model, HALF[recipe.mode]) if recipe.mode in HALF else model
+
+
+def drifted(model: nn.Module, scene: Scene, recipe: Recipe) -> nn.Module:
+    """A copy whose batch norm has seen earlier calls in train mode, and this one too where it happens before."""
+    calls = [call for call in scene.before if call.model is scene.model]
+    model = copy.deepcopy(altered(model, replace(recipe, mode="eval")))
+    _drift(model, [*calls, scene] if recipe.mode == "statistics drift before" else calls)
     return model
 
 

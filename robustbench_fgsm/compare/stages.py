@@ -125,6 +125,9 @@ DIRECTIONS: dict[str, Layout] = {
 }
 """A gradient (N, C, H, W) to what is multiplied by epsilon."""
 
+SIGNS = ("sign", "plus-at-zero", "minus-at-zero")
+"""Directions of which every entry is 1, 0 or -1."""
+
 USUAL = {"8/255": 8 / 255, "16/255": 16 / 255, "4/255": 4 / 255, "0.3": 0.3, "0.1": 0.1, "0.03": 0.03, "0.01": 0.01}
 """Epsilons that are written into code."""
 
@@ -144,6 +147,8 @@ EPSILONS: dict[str, Callable[[Scene], Tensor | float]] = {
     "five quarters": lambda scene: scene.epsilon * 1.25,
     "per-image-mean": lambda scene: scene.epsilon / len(scene.x),
     "first call's": lambda scene: (*scene.before, scene)[0].epsilon,
+    "in float16": lambda scene: torch.tensor(scene.epsilon).half().float(),
+    "in bfloat16": lambda scene: torch.tensor(scene.epsilon).bfloat16().float(),
     **{f"always {name}": _always(epsilon) for name, epsilon in USUAL.items()},
     "none": lambda _: 0.0,
 }
