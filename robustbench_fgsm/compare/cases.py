@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal
 
 import torch
@@ -85,6 +86,12 @@ def in_order(scenes: Iterable[Scene]) -> tuple[Scene, ...]:
     for scene in scenes:
         done.append(replace(scene, before=tuple(done)))
     return tuple(done)
+
+
+def one_after_another(cases: Sequence[Case]) -> list[Case]:
+    """The same cases, each call of which knows those of the cases before it too: so long may a candidate remember."""
+    scenes = iter(in_order(replace(scene, before=()) for case in cases for scene in case.scenes))
+    return [replace(case, scenes=tuple(islice(scenes, len(case.scenes)))) for case in cases]
 
 
 def standard(name: str, about: str, build: Build, channels: int, statistics: Statistics, seed: int) -> Case:

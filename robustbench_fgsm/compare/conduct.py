@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 import signal
 import threading
@@ -175,7 +176,7 @@ def _generators() -> dict[str, object]:
     """The states of the global generators, each as something that compares."""
     return {
         "torch": torch.get_rng_state().numpy().tobytes(),
-        "numpy": repr(np.random.get_state(legacy=False)),
+        "numpy": pickle.dumps(np.random.get_state()),
         "random": random.getstate(),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -12,8 +13,9 @@ from robustbench_fgsm.compare.comparison import Finding
 from robustbench_fgsm.compare.explanation import TOLERANCE
 from robustbench_fgsm.compare.judging import RIGHT, Judgement
 from robustbench_fgsm.compare.mistakes import BY_ID, MISTAKES, Changes, Mistake, recipes
-from robustbench_fgsm.compare.recipe import Kitchen, Recipe
+from robustbench_fgsm.compare.recipe import OF_THE_GRADIENT, Kitchen, Recipe, step_sizes
 from robustbench_fgsm.compare.scene import Scene
+from robustbench_fgsm.compare.stages import IN_8_BITS, SIGNS
 
 LEAST = 0.98
 """Share of the wrong pixels that a mistake must explain to be named."""
@@ -24,7 +26,7 @@ FEW = 2
 EQUAL = 1e-3
 """Mistakes whose shares are this close together are not told apart."""
 
-MOST_GRADIENTS = 10
+MOST_STEPS = 10
 """Steps that are tried on a network of unknown size."""
 
 SHOWN = 3
@@ -33,11 +35,47 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Trial:
-    """One call, what came back (N, C, H, W), and what was right."""
+    """One call, what came back (N, C, H, W), what was right, and the number of forward passes; 0 where that is not known."""
 
     scene: Scene
     images: Tensor
     judgement: Judgement
+    passes: int = 0
+
+    @cached_property
+    def in_8_bits(self) -> bool:
+        """Whether every pixel is a whole number of 255ths."""
+        levels = self.images * 255
+        return bool((levels - levels.round()).abs().le(255 * TOLERANCE).all())
+
+    @cached_property
+    def in_full_steps(self) -> bool:
+        """Whether pixels moved by epsilon, or to a bound, or not at all."""
+        moved, (low, high) = (self.images - self.scene.x).abs(), self.scene.bounds
+        full = ((moved - self.scene.epsilon).abs() <= TOLERANCE) | (moved <= TOLERANCE)
+        full |= (self.images - low).abs().minimum((self.images - high).abs()) <= TOLERANCE
+        decided = self.judgement.decided
+        return int((full & decided).sum()) >= LEAST * int(decided.sum()) - FEW
+
+    @cached_property
+    def moves(self) -> bool:
+        """Whether any pixel does."""
+        return bool(((self.images - self.scene.x).abs() > TOLERANCE)[self.judgement.decided].any())
+
+    def possible(self, recipe: Recipe) -> bool:
+        """Whether it can be so at all, which spares most recipes.
+
+        Not with more steps than forward passes, nor off the grid when stored in 8 bits, nor in other steps than full ones
+        when only the gradient is another. Pairs are many, so that in these a pass or two may be predictions, and no more.
+        """
+        if self.in_full_steps and self.moves and (recipe.direction not in SIGNS or recipe.store.startswith("resized")):
+            return False
+        if not self.in_full_steps and recipe.changes.keys() <= OF_THE_GRADIENT:
+            return False
+        steps = step_sizes(recipe.steps)[0]
+        if self.passes and (steps > self.passes or (1 < steps < self.passes - 2 and len(recipe.changes) > 1)):
+            return False
+        return self.in_8_bits or not recipe.store.startswith(IN_8_BITS)
 
     @property
     def largest_error(self) -> float:
@@ -63,23 +101,32 @@ class Match:
     share: float
 
 
-def matches(kitchen: Kitchen, trials: Sequence[Trial], *, quick: bool = False) -> list[Match]:
-    """Single mistakes, or else pairs of them, that explain every call, the best first; none where nothing does.
+def single_matches(kitchen: Kitchen, trials: Sequence[Trial], *, quick: bool = False) -> list[Match]:
+    """Single mistakes that explain every call, the best first; none where nothing does.
 
     Of each mistake only its best variant is given, and all that are as good as the best one. quick: without many steps,
-    and without pairs in which both change the gradient, which on a large network take minutes.
+    which on a large network take minutes.
     """
-    wrong = [trial for trial in trials if bool(trial.judgement.wrong.any())]
-    in_order = [*wrong, *(trial for trial in trials if trial not in wrong)]  # what is wrong tells most
     num_classes = _num_classes(trials[0])
     singles = (
         ((mistake.id,), recipe)
         for mistake in MISTAKES
         for recipe in recipes(mistake, num_classes)
-        if not (quick and recipe.gradients > MOST_GRADIENTS)
+        if not (quick and step_sizes(recipe.steps)[0] > MOST_STEPS)
     )
-    pairs = _pairs(num_classes, quick=quick)
-    return _explaining(kitchen, in_order, singles) or _explaining(kitchen, in_order, pairs)
+    return _explaining(kitchen, _telling_first(trials), singles)
+
+
+def pair_matches(kitchen: Kitchen, trials: Sequence[Trial], *, quick: bool = False) -> list[Match]:
+    """Pairs of mistakes that together do so. quick: only those in which one of the two changes the gradient."""
+    return _explaining(kitchen, _telling_first(trials), _pairs(_num_classes(trials[0]), quick=quick))
+
+
+def _telling_first(trials: Sequence[Trial]) -> list[Trial]:
+    """Calls with many wrong pixels first, of these the early ones: of them the fewest recipes are right, and soonest made."""
+    wrong = {id(trial): int(trial.judgement.wrong.sum()) for trial in trials}
+    most = max(wrong.values())
+    return sorted(trials, key=lambda trial: (2 * wrong[id(trial)] < most, len(trial.scene.before)))
 
 
 def _num_classes(trial: Trial) -> int:
@@ -103,6 +150,8 @@ def explained_share(kitchen: Kitchen, trials: Sequence[Trial], recipe: Recipe, *
     """Share of the wrong pixels of all calls that a recipe explains; 0 as soon as one call shows less than `at_least`."""
     explained = wrong = 0
     for trial in trials:
+        if not trial.possible(recipe):
+            return 0.0
         same, of = trial.explained(kitchen.craft(trial.scene, recipe))
         if same < at_least * of - FEW:
             return 0.0
@@ -129,7 +178,7 @@ def _pairs(num_classes: int, *, quick: bool) -> Iterator[tuple[tuple[str, ...], 
 def _own_gradient(changes: Changes) -> bool:
     """Whether a mistake needs gradients that the right method does not take."""
     recipe = replace(RIGHT, **changes)
-    return recipe.gradient != RIGHT.gradient or recipe.gradients > 1
+    return recipe.gradient != RIGHT.gradient or step_sizes(recipe.steps)[0] > 1
 
 
 def named(found: Sequence[Match]) -> list[Finding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -42,10 +41,10 @@ def judge(kitchen: Kitchen, scene: Scene, images: Tensor, rule: Rule = "exact", 
     """
     expected = kitchen.craft(scene, RIGHT)
     if rule == "saturated":
-        return _saturated(scene, images)
+        return _saturated(kitchen, scene, images)
     if rule == "faint":
-        return _faint(scene, images, expected)
-    decided = sure(scene)
+        return _faint(kitchen, scene, images, expected)
+    decided = sure(kitchen, scene)
     doubts = {}
     if rule == "not finite":
         lost = ~kitchen.gradient(scene, RIGHT).flatten(1).isfinite().all(1)
@@ -59,9 +58,9 @@ def judge(kitchen: Kitchen, scene: Scene, images: Tensor, rule: Rule = "exact", 
     return Judgement(expected, decided, wrong, doubts)
 
 
-def sure(scene: Scene) -> Tensor:
+def sure(kitchen: Kitchen, scene: Scene) -> Tensor:
     """Pixels (N, C, H, W) whose gradient is exactly zero, or large enough in float64 that rounding does not decide its sign."""
-    return _decided(_double_gradient(scene, RIGHT))
+    return _decided(kitchen.exact_gradient(scene))
 
 
 def _decided(gradient: Tensor) -> Tensor:
@@ -70,25 +69,14 @@ def _decided(gradient: Tensor) -> Tensor:
     return (magnitude == 0) | (magnitude > UNDECIDED * largest)
 
 
-def _double_gradient(scene: Scene, recipe: Recipe, *, stable: bool = False) -> Tensor:
-    model = copy.deepcopy(scene.model).double()
-    x = scene.x.double()
-    if not stable:
-        return Kitchen().taken(Scene(model, x, scene.y, scene.epsilon, seed=scene.seed), recipe, x)
-    leaf = x.clone().requires_grad_()
-    with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(stable_cross_entropy(model(leaf), scene.y).sum(), leaf)
-    return gradient
-
-
 def _moves(scene: Scene, images: Tensor, sign: Tensor) -> Tensor:
     """Pixels (N, C, H, W) that are where a step along these signs puts them."""
     return (images - (scene.x + scene.epsilon * sign).clamp(*scene.bounds)).abs() <= TOLERANCE
 
 
-def _saturated(scene: Scene, images: Tensor) -> Judgement:
+def _saturated(kitchen: Kitchen, scene: Scene, images: Tensor) -> Judgement:
     """Float32 signs are chance here, so any step of epsilon will do; the exact ones are looked at in doubt."""
-    gradient = _double_gradient(scene, RIGHT, stable=True)
+    gradient = kitchen.exact_gradient(scene, stable_cross_entropy)
     sign, decided = gradient.sign().float(), _decided(gradient)
     right, other, none = (_moves(scene, images, k * sign) for k in (1, -1, 0))
     doubts = {}
@@ -100,9 +88,9 @@ def _saturated(scene: Scene, images: Tensor) -> Judgement:
     return Judgement(expected, torch.ones_like(right), ~(right | other | none), doubts)
 
 
-def _faint(scene: Scene, images: Tensor, summed: Tensor) -> Judgement:
+def _faint(kitchen: Kitchen, scene: Scene, images: Tensor, summed: Tensor) -> Judgement:
     """A pixel that did not move is in doubt here, where it moves under a summed loss: its gradient has underflowed."""
-    sign = _double_gradient(scene, RIGHT).sign().float()
+    sign = kitchen.exact_gradient(scene).sign().float()
     right, unmoved = _moves(scene, images, sign), _moves(scene, images, 0 * sign)
     lost = unmoved & ~_moves(scene, summed, 0 * sign)
     doubts = {}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import permutations
 
 from robustbench_fgsm.compare.recipe import Recipe
-from robustbench_fgsm.compare.stages import LOSSES, STORES
+from robustbench_fgsm.compare.stages import LOSSES, STORES, USUAL
 
 MOST_ORDERS = 5
 """Of so many classes every order of the labels is tried; of more, a few that happen."""
@@ -27,6 +27,10 @@ HARMLESS = frozenset(
     }
 )
 """Warnings unless a strict check asks for more: the images are right, or wrong in the last bits that float32 has."""
+
+WRONG_EPSILONS = ("half", "twice", "five quarters", "per-image-mean", "first call's", *(f"always {e}" for e in USUAL))
+
+IN_16_BITS = ("float16", "bfloat16", "autocast to bfloat16")
 
 Changes = dict[str, str]
 
@@ -56,7 +60,7 @@ MISTAKES = (
         "wrong-sign",
         "the step goes down the loss",
         "add epsilon * gradient.sign() to climb the loss; subtract it only where the attack is targeted",
-        _each("sense", "opposite"),
+        _each("sense", "opposite", "down"),
     ),
     Mistake(
         "targeted-as-untargeted",
@@ -114,7 +118,7 @@ MISTAKES = (
         "wrong-epsilon",
         "the step has another size than epsilon",
         "step by epsilon, all of it and once",
-        _each("epsilon", "half", "twice", "per-image-mean"),
+        _each("epsilon", *WRONG_EPSILONS),
     ),
     Mistake(
         "train-mode",
@@ -176,7 +180,7 @@ MISTAKES = (
         "sum-of-logits",
         "the outputs themselves are back-propagated, with no loss of the label",
         "back-propagate cross_entropy(logits, y, reduction='sum')",
-        _each("loss", "sum", "sum-of-probabilities"),
+        _each("loss", "sum", "sum-of-probabilities", "own-logit", "largest-logit"),
     ),
     Mistake(
         "other-loss",
@@ -187,6 +191,8 @@ MISTAKES = (
             "mse",
             "mse-on-probabilities",
             "bce",
+            "bce-on-probabilities",
+            "multi-margin",
             "smoothing",
             "margin",
             *(name for name in LOSSES if name.startswith("temperature")),
@@ -253,7 +259,7 @@ MISTAKES = (
         tuple(
             {"steps": f"{count} of {size}"}
             for count in (2, 3, 4, 5, 7, 8, 10, 20, 40)
-            for size in ("a share", "epsilon")
+            for size in ("a share", "2.5 shares", "epsilon")
         ),
     ),
     Mistake(
@@ -280,7 +286,13 @@ MISTAKES = (
         "keep images, gradient and step in float32",
         (
             *_each("store", "float16", "bfloat16"),
-            *_each("at", "the image in float16"),
+            *_each("mode", *IN_16_BITS),
+            *({"mode": mode, "reduction": "mean"} for mode in IN_16_BITS),  # where a division rounds
+            *_each("at", "the image in float16", "the image in bfloat16"),
+            *(
+                {"mode": t, "at": f"the image in {t}", "epsilon": f"in {t}", "store": t}
+                for t in ("float16", "bfloat16")
+            ),
             *_each("coupling", "float16"),
         ),
     ),

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 class Pass:
     """One forward pass: the mode and type it ran in, the sum of all weights, and how far its input was from the images.
 
-    distance is None where the shapes differ, and where a transform hides the numbers.
+    gradient: whether one can be taken. distance is None where the shapes differ, and where a transform hides the numbers.
     """
 
     training: bool
     dtype: torch.dtype
     weights: float | None
     distance: float | None
+    gradient: bool
 
 
 @dataclass
@@ -51,9 +52,8 @@ class Probe(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """What the body gives."""
-        self.record.passes.append(
-            Pass(self.training, x.dtype, weight_sum(self.body), _distance(x, self.record.expected))
-        )
+        distance, gradient = _distance(x, self.record.expected), torch.is_grad_enabled() and x.requires_grad
+        self.record.passes.append(Pass(self.training, x.dtype, weight_sum(self.body), distance, gradient))
         logits: Tensor = self.body(x)
         return logits
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
 
+from robustbench_fgsm.attack.losses import cross_entropy
 from robustbench_fgsm.compare.scene import Scene
 from robustbench_fgsm.compare.stages import (
     CLIPS,
@@ -18,7 +21,26 @@ from robustbench_fgsm.compare.stages import (
     LOSSES,
     ORDERS,
     STORES,
+    Loss,
 )
+
+OF_THE_GRADIENT = frozenset(
+    {
+        "weights",
+        "mode",
+        "seen",
+        "labels",
+        "loss",
+        "reduction",
+        "backward",
+        "memory",
+        "coupling",
+        "layout",
+        "sense",
+        "kept",
+    }
+)
+"""Stages that leave the step as large as it is."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +74,6 @@ class Recipe:
         return (self.weights, self.mode, self.at, self.seen, self.labels, self.loss, self.reduction, self.backward)
 
     @property
-    def gradients(self) -> int:
-        """How many gradients one call takes."""
-        return _steps(self.steps)[0]
-
-    @property
     def changes(self) -> dict[str, str]:
         """Stages that are not as they should be."""
         return {
@@ -67,33 +84,44 @@ class Recipe:
 
 
 class Kitchen:
-    """Crafts scenes by recipes; remembers gradients, which most recipes share."""
+    """Crafts scenes by recipes; remembers gradients, which most recipes share, and images of recipes with one change."""
 
     def __init__(self) -> None:
         self._gradients: dict[tuple[Scene, tuple[str, ...]], Tensor] = {}
+        self._images: dict[tuple[Scene, Recipe], Tensor] = {}
+        self._models: dict[tuple[nn.Module, str, str], nn.Module] = {}
+        self._exact: dict[tuple[Scene, Loss], Tensor] = {}
 
     def craft(self, scene: Scene, recipe: Recipe) -> Tensor:
         """Adversarial images in the shape of scene.x."""
+        if len(recipe.changes) > 1:  # pairs are too many to keep
+            return self._crafted(scene, recipe)
+        if (scene, recipe) not in self._images:
+            self._images[scene, recipe] = self._crafted(scene, recipe)
+        return self._images[scene, recipe]
+
+    def _crafted(self, scene: Scene, recipe: Recipe) -> Tensor:
         moved = self._chained(scene, recipe) if recipe.steps.startswith("chained") else self._stepped(scene, recipe)
         moved = self._kept(scene, recipe, moved)
         return ORDERS[recipe.order](LAYOUTS[recipe.returned](STORES[recipe.store](moved)))
 
     def _stepped(self, scene: Scene, recipe: Recipe) -> Tensor:
-        count, size = _steps(recipe.steps)
+        count, size = step_sizes(recipe.steps)
         epsilon, start = EPSILONS[recipe.epsilon](scene), starting_point(scene, recipe.at)
         moved = start
         for index in range(count):
             gradient = self.remembered(scene, recipe) if index == 0 else self.taken(scene, recipe, moved)
             moved = CLIPS[recipe.clip](moved + size * epsilon * self._direction(scene, recipe, gradient), scene)
-            if count > 1 or recipe.at != "the image":
+            if count > 1 or recipe.at.startswith("a random"):
                 reach = torch.as_tensor(epsilon, dtype=moved.dtype)
                 moved = CLIPS[recipe.clip](scene.x + (moved - scene.x).clamp(-reach, reach), scene)
         return moved
 
     def _chained(self, scene: Scene, recipe: Recipe) -> Tensor:
         """A sweep that adds up: each call starts from the images of the one before."""
-        moved = scene.x
-        for call in (*scene.same_images, scene):
+        calls = (*scene.same_images, scene)
+        moved = calls[0].x
+        for call in calls:
             gradient = self.taken(call, recipe, moved) if recipe.steps == "chained" else self.remembered(call, recipe)
             epsilon = EPSILONS[recipe.epsilon](call)
             moved = CLIPS[recipe.clip](moved + epsilon * self._direction(call, recipe, gradient), call)
@@ -110,15 +138,15 @@ class Kitchen:
 
     def remembered(self, scene: Scene, recipe: Recipe) -> Tensor:
         """The gradient at the scene's own images, with what is left of earlier calls where the recipe leaves something."""
-        own, earlier = self.gradient(scene, recipe), [self.gradient(call, recipe) for call in scene.same_images]
-        match recipe.memory if earlier else "none":
+        calls = (*scene.same_images, scene)
+        match recipe.memory:
             case "sum":
-                return sum(earlier, own)
+                return torch.stack([self.gradient(call, recipe) for call in calls]).sum(0)
             case "first":
-                return earlier[0]
+                return self.gradient(calls[0], recipe)
             case "previous":
-                return earlier[-1]
-        return own
+                return self.gradient(calls[-2:][0], recipe)
+        return self.gradient(scene, recipe)
 
     def gradient(self, scene: Scene, recipe: Recipe) -> Tensor:
         """The gradient at the scene's own images, of the recipe's loss."""
@@ -129,16 +157,35 @@ class Kitchen:
 
     def taken(self, scene: Scene, recipe: Recipe, x: Tensor) -> Tensor:
         """The gradient of the recipe's loss at x."""
-        model = model_of(scene, recipe)
-        with torch.random.fork_rng([]), torch.enable_grad():
-            torch.default_generator.manual_seed(scene.seed)
+        model = self._model(scene, recipe)
+        with seeded(scene.seed), torch.enable_grad():
             leaf = x.detach().clone().requires_grad_()
-            outputs = model(LAYOUTS[recipe.seen](leaf))
-            labels = labels_of(scene, recipe.labels, outputs.detach())
-            loss = LOSSES[recipe.loss](outputs, labels)
+            with _precision(recipe.mode):
+                outputs = model(LAYOUTS[recipe.seen](leaf))
+                labels = labels_of(scene, recipe.labels, outputs.detach())
+                loss = LOSSES[recipe.loss](outputs, labels)
             total = loss.mean() if recipe.reduction == "mean" else loss.sum()
             (gradient,) = torch.autograd.grad(total, leaf, allow_unused=True, materialize_grads=True)
         return gradient
+
+    def exact_gradient(self, scene: Scene, loss: Loss = cross_entropy) -> Tensor:
+        """The gradient at the scene's own images in float64, which decides whether float32 can tell its sign."""
+        if (scene, loss) not in self._exact:
+            leaf = scene.x.double().requires_grad_()
+            with torch.enable_grad():
+                total = loss(copy.deepcopy(scene.model).double()(leaf), scene.y).sum()
+            (self._exact[scene, loss],) = torch.autograd.grad(total, leaf)
+        return self._exact[scene, loss]
+
+    def _model(self, scene: Scene, recipe: Recipe) -> nn.Module:
+        """The network that the gradient is taken of; copies that no call changes are remembered."""
+        model = scene.same_images[0].model if recipe.weights == "first call's" and scene.same_images else scene.model
+        if recipe.mode.startswith("statistics drift"):
+            return drifted(model, scene, recipe)
+        key = (model, recipe.mode, recipe.backward)
+        if key not in self._models:
+            self._models[key] = altered(model, recipe)
+        return self._models[key]
 
     def _kept(self, scene: Scene, recipe: Recipe, moved: Tensor) -> Tensor:
         """The adversarial images, with some of them clean where the recipe says so."""
@@ -155,23 +202,53 @@ class Kitchen:
         return torch.where(clean.view(-1, 1, 1, 1), scene.x, moved)
 
 
-def _steps(name: str) -> tuple[int, float]:
+HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class _Cast(nn.Module):
+    """A network in another precision, for images of any."""
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network = network.to(dtype)
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.network(x.to(self.dtype))
+        return outputs
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """The CPU's generator seeded inside, and as it was afterwards: torch.manual_seed is slow, for it asks every device."""
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+
+
+def _precision(mode: str) -> AbstractContextManager[object]:
+    return torch.autocast("cpu", torch.bfloat16) if mode == "autocast to bfloat16" else nullcontext()
+
+
+def step_sizes(name: str) -> tuple[int, float]:
     """Number of steps, and the size of each as a share of epsilon."""
-    if name == "one" or name.startswith("chained"):
+    if " of " not in name:
         return 1, 1.0
     count, _, size = name.partition(" of ")
-    return int(count), 1 / int(count) if size == "a share" else 1.0
+    return int(count), {"a share": 1 / int(count), "2.5 shares": 2.5 / int(count), "epsilon": 1.0}[size]
 
 
 def starting_point(scene: Scene, at: str) -> Tensor:
     """Where the gradient is taken and the step begins."""
     if at == "the image":
         return scene.x
-    if at == "the image in float16":
-        return scene.x.half().float()
+    if at.startswith("the image in"):
+        return scene.x.to(HALF[at.removeprefix("the image in ")]).float()
     size = scene.epsilon / 2 if at == "a random half step" else scene.epsilon
-    with torch.random.fork_rng([]):
-        torch.default_generator.manual_seed(scene.seed)
+    with seeded(scene.seed):
         drawn = torch.randn_like(scene.x).sign() if at == "a random half step" else torch.rand_like(scene.x) * 2 - 1
     return (scene.x + size * drawn).clamp(*scene.bounds)
 
@@ -193,23 +270,26 @@ def labels_of(scene: Scene, rule: str, outputs: Tensor) -> Tensor:
     return scene.y
 
 
-def model_of(scene: Scene, recipe: Recipe) -> nn.Module:
-    """The network that the gradient is taken of: the scene's own, or a copy that is not as it should be."""
-    others = [call.model for call in scene.before if call.model is not scene.model]
-    model = others[0] if recipe.weights == "first call's" and others else scene.model
-    if recipe.mode == "eval" and recipe.backward == "true":
+def altered(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """The network itself, or a copy in the mode and precision, and with the hooks, of the recipe."""
+    if recipe.mode in ("eval", "autocast to bfloat16") and recipe.backward == "true":
         return model
     model = copy.deepcopy(model)
     if recipe.mode == "train":
         model.train()
-    if recipe.mode.startswith("statistics drift"):
-        calls = [call for call in scene.before if call.model is scene.model]
-        _drift(model, [*calls, scene] if recipe.mode == "statistics drift before" else calls)
     if recipe.backward == "guided":
         for module in model.modules():
             if isinstance(module, nn.ReLU):
                 module.inplace = False
                 module.register_full_backward_hook(_positive)
+    return _Cast(model, HALF[recipe.mode]) if recipe.mode in HALF else model
+
+
+def drifted(model: nn.Module, scene: Scene, recipe: Recipe) -> nn.Module:
+    """A copy whose batch norm has seen earlier calls in train mode, and this one too where it happens before."""
+    calls = [call for call in scene.before if call.model is scene.model]
+    model = copy.deepcopy(altered(model, replace(recipe, mode="eval")))
+    _drift(model, [*calls, scene] if recipe.mode == "statistics drift before" else calls)
     return model
 
 
@@ -221,7 +301,7 @@ def _positive(_: nn.Module, grads: tuple[Tensor | None, ...] | Tensor, __: objec
 def _drift(model: nn.Module, calls: list[Scene]) -> None:
     """Let batch norm see the images of these calls in train mode."""
     model.train()
-    with torch.no_grad(), torch.random.fork_rng([]):
+    with torch.no_grad(), seeded(0):
         for call in calls:
             model(call.x)
     model.eval()

@@ -33,6 +33,18 @@ def _smoothed(outputs: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(outputs, labels, reduction="none", label_smoothing=0.1)
 
 
+def _bce_on_probabilities(outputs: Tensor, labels: Tensor) -> Tensor:
+    """As binary_cross_entropy has it, which is not there for every type of number."""
+    probabilities, targets = outputs.softmax(1), _one_hot(outputs, labels)
+    logs = probabilities.log().clamp_min(-100), (1 - probabilities).log().clamp_min(-100)
+    return -(targets * logs[0] + (1 - targets) * logs[1]).sum(1)
+
+
+def _multi_margin(outputs: Tensor, labels: Tensor) -> Tensor:
+    above = (1 - outputs.gather(1, labels.unsqueeze(1)) + outputs).clamp_min(0)
+    return above.scatter(1, labels.unsqueeze(1), 0.0).sum(1)
+
+
 def _at_temperature(temperature: float) -> Loss:
     return lambda outputs, labels: cross_entropy(outputs / temperature, labels)
 
@@ -51,6 +63,8 @@ LOSSES: dict[str, Loss] = {
     "bce": lambda outputs, labels: functional.binary_cross_entropy_with_logits(
         outputs, _one_hot(outputs, labels), reduction="none"
     ).sum(1),
+    "bce-on-probabilities": _bce_on_probabilities,
+    "multi-margin": _multi_margin,
     "smoothing": _smoothed,
     "margin": margin,
     **{f"temperature {t:g}": _at_temperature(t) for t in (0.1, 0.5, 2.0, 4.0, 5.0, 10.0, 20.0, 100.0)},
@@ -111,6 +125,17 @@ DIRECTIONS: dict[str, Layout] = {
 }
 """A gradient (N, C, H, W) to what is multiplied by epsilon."""
 
+SIGNS = ("sign", "plus-at-zero", "minus-at-zero")
+"""Directions of which every entry is 1, 0 or -1."""
+
+USUAL = {"8/255": 8 / 255, "16/255": 16 / 255, "4/255": 4 / 255, "0.3": 0.3, "0.1": 0.1, "0.03": 0.03, "0.01": 0.01}
+"""Epsilons that are written into code."""
+
+
+def _always(epsilon: float) -> Callable[[Scene], float]:
+    return lambda _: epsilon
+
+
 EPSILONS: dict[str, Callable[[Scene], Tensor | float]] = {
     "given": lambda scene: scene.epsilon,
     "normalised": lambda scene: scene.epsilon * scene.std,
@@ -119,7 +144,12 @@ EPSILONS: dict[str, Callable[[Scene], Tensor | float]] = {
     "times-255": lambda scene: scene.epsilon * 255,
     "half": lambda scene: scene.epsilon / 2,
     "twice": lambda scene: scene.epsilon * 2,
+    "five quarters": lambda scene: scene.epsilon * 1.25,
     "per-image-mean": lambda scene: scene.epsilon / len(scene.x),
+    "first call's": lambda scene: (*scene.before, scene)[0].epsilon,
+    "in float16": lambda scene: torch.tensor(scene.epsilon).half().float(),
+    "in bfloat16": lambda scene: torch.tensor(scene.epsilon).bfloat16().float(),
+    **{f"always {name}": _always(epsilon) for name, epsilon in USUAL.items()},
     "none": lambda _: 0.0,
 }
 
@@ -187,6 +217,9 @@ def _resized(scale: float, mode: str) -> Layout:
 
     return there_and_back
 
+
+IN_8_BITS = ("rounded", "truncated", "JPEG")
+"""How the names of stores begin that leave whole numbers of 255ths."""
 
 STORES: dict[str, Layout] = {
     "float32": lambda images: images,

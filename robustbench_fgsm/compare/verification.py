@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.compare import evidence
-from robustbench_fgsm.compare.cases import CASES, Case, check_cases
+from robustbench_fgsm.compare.cases import CASES, Case, check_cases, one_after_another
 from robustbench_fgsm.compare.comparison import Finding
 from robustbench_fgsm.compare.conduct import Observation, observe_call
 from robustbench_fgsm.compare.diagnosis import Trial
@@ -151,6 +151,7 @@ def verify(
         raise SettingError(f"time limit must be a number of seconds > 0, got {time_limit:g}: try {TIME_LIMIT:g}")
     chosen = [*(CASES[name]() for name in check_cases(cases)), *extra]
     chosen = [case for case in chosen if own.targets or not any(scene.targeted for scene in case.scenes)]
+    chosen = one_after_another(chosen)
     kitchen, results = Kitchen(), []
     for case in chosen:
         results.append(run_case(kitchen, own, case, expect=frozenset(expect), time_limit=time_limit))
@@ -194,7 +195,8 @@ def run_case(
                 seen = replace(seen, failure=str(error).partition(", got ")[2] or str(error))
                 problems.append(str(error).partition(" must ")[2])
         if found is not None:
-            trial = Trial(scene, found, judge(kitchen, scene, found, case.rule, warned=seen.warned))
+            judgement = judge(kitchen, scene, found, case.rule, warned=seen.warned)
+            trial = Trial(scene, found, judgement, passes=len(seen.passes))
             trials.append(trial)
             if bool(trial.judgement.wrong.any()) and not evidence.as_expected(trial, expect):
                 wrong.append(trial)

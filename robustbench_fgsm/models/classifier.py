@@ -87,8 +87,8 @@ class PixelSpace(nn.Module):
         super().__init__()
         self.network = network
         self.channels = channels
-        self.register_buffer("mean", _flat(0.0 if mean is None else mean), persistent=False)
-        self.register_buffer("std", _flat(1.0 if std is None else std), persistent=False)
+        self.register_buffer("mean", _per_channel(0.0 if mean is None else mean), persistent=False)
+        self.register_buffer("std", _per_channel(1.0 if std is None else std), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, K) of images (N, C, H, W) in pixel space."""
@@ -103,9 +103,9 @@ class PixelSpace(nn.Module):
         return _along_channels(self.mean, x), _along_channels(self.std, x)
 
 
-def _flat(statistic: Statistic) -> Tensor:
+def _per_channel(statistic: Statistic) -> Tensor:
     value = torch.as_tensor(statistic, dtype=torch.float32)
-    return value.reshape(()) if value.numel() == 1 else value.reshape(-1)
+    return value.reshape(()) if value.numel() == 1 else value.reshape(-1, 1, 1)
 
 
 def _along_channels(statistic: Tensor, x: Tensor) -> Tensor:
@@ -268,5 +268,5 @@ def hash_weights(module: nn.Module) -> str:
 
 def identity(network: PixelSpace, file_sha256: str = "") -> str:
     """SHA-256 of all that decides what a classifier computes: weights, normalisation, and the file of its architecture."""
-    normalisation = [network.mean.tolist(), network.std.tolist(), network.channels]
+    normalisation = [network.mean.reshape(-1).tolist(), network.std.reshape(-1).tolist(), network.channels]
     return hashlib.sha256(repr([hash_weights(network.network), *normalisation, file_sha256]).encode()).hexdigest()
