@@ -15,8 +15,7 @@ def fit_to(data: Dataset, classifier: Classifier) -> Dataset:
 
     Doing it twice is doing it once. Data sets of others are left alone.
     """
-    preprocessing = getattr(classifier.info, "preprocessing", None)  # which not every source tells
-    return _fitted(data, preprocessing, classifier.num_classes, classifier.classes)
+    return _fitted(data, classifier.info.preprocessing, classifier.num_classes, classifier.classes)
 
 
 def _fitted(

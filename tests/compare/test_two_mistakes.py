@@ -26,7 +26,8 @@ def gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 def normalised_no_clip(model: Any, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
     z = ((x - model.mean) / model.std).requires_grad_()
     (grad,) = torch.autograd.grad(functional.cross_entropy(model.network(z), y), z)
-    return ((z + epsilon * grad.sign()) * model.std + model.mean).detach()
+    moved: Tensor = (z + epsilon * grad.sign()) * model.std + model.mean
+    return moved.detach()
 
 
 def predicted_wrong_sign(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:

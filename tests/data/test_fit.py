@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,16 +14,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.data.fit import fit_to
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.subset import Subset
-from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.models.preprocessing import Preprocessing
-
-
-@dataclass(frozen=True)
-class Info(ModelInfo):
-    """A model that tells what its images should have gone through."""
-
-    preprocessing: Preprocessing | None = None
-
 
 NAMES = ("cat", "dog", "cow")
 
@@ -59,7 +50,7 @@ def test_named_classes_stay(classifier: rf.TorchClassifier) -> None:
 def test_image_files_take_the_classifiers_sizes_unless_they_have_their_own(
     folder: Callable[..., Path], classifier: rf.TorchClassifier
 ) -> None:
-    classifier.info = Info(**vars(classifier.info), preprocessing=Preprocessing.square(4))
+    classifier.info = replace(classifier.info, preprocessing=Preprocessing.square(4))
     place = folder(("cat", "cow", "dog"))
     for data, side in ((rf.load_data(f"folder:{place}"), 4), (rf.load_data(f"folder:{place}", image_size=6), 6)):
         for some in (data, Subset(data, [5, 1])):
