@@ -62,7 +62,9 @@ def _telling(results: Sequence[CaseResult], wrong: Sequence[Trial]) -> list[Tria
 
 def _unexplained(results: Sequence[CaseResult], wrong: bool) -> dict[str, str]:
     """What calls hint at; where no images came back that are wrong, only why none came back."""
-    found = dict(hints(results))
+    found: dict[str, str] = {}
+    for name, text in hints(results):
+        found.setdefault(name, text)
     return found if wrong else {name: text for name, text in found.items() if name == "misaligned-images"}
 
 

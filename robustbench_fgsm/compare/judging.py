@@ -89,14 +89,13 @@ def _saturated(kitchen: Kitchen, scene: Scene, images: Tensor) -> Judgement:
 
 
 def _faint(kitchen: Kitchen, scene: Scene, images: Tensor, summed: Tensor) -> Judgement:
-    """A pixel that did not move is in doubt here, where it moves under a summed loss: its gradient has underflowed."""
-    sign = kitchen.exact_gradient(scene).sign().float()
-    right, unmoved = _moves(scene, images, sign), _moves(scene, images, 0 * sign)
-    lost = unmoved & ~_moves(scene, summed, 0 * sign)
+    """A pixel that did not move is in doubt here: its gradient may have underflowed. Exact arithmetic moves all of them."""
+    exact = _moves(scene, images, kitchen.exact_gradient(scene).sign().float())
+    right, unmoved = (images - summed).abs() <= TOLERANCE, (images - scene.x).abs() <= TOLERANCE
+    lost, wrong = unmoved & ~right, ~(right | exact | unmoved)
     doubts = {}
     if bool(lost.any()):
         doubts["mean-underflow"] = (
             f"{int(lost.sum()):,} of {lost.numel():,} pixels do not move, whose gradient a mean over the batch rounds to 0"
         )
-    expected = (scene.x + scene.epsilon * sign).clamp(*scene.bounds)
-    return Judgement(expected, torch.ones_like(right), ~(right | unmoved), doubts)
+    return Judgement(summed, right | wrong, wrong, doubts)

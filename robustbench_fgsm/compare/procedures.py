@@ -46,6 +46,9 @@ STEPS = frozenset({"2 of epsilon", "10 of a share"})
 RARE = frozenset({"per-image-mean", "shifted by 2", "shifted by -2", "raw-mean", "norm-1-scaled"})
 """Variants that are not tried."""
 
+SAME_UNTARGETED = {"sense": "down"}
+"""What `opposite` does as well, untargeted."""
+
 NORMALISED = frozenset({"normalised", "normalised-twice"})
 UNTARGETED_ONLY = frozenset({"wrong-sign", "skips-misclassified"})
 TARGETED_ONLY = frozenset({"targeted-as-untargeted"})
@@ -82,7 +85,7 @@ def procedures(classifier: TorchClassifier, *, targeted: bool) -> list[Procedure
 
 def _variants(procedure: Procedure, mistake: str) -> Iterator[Procedure]:
     """The procedure with one mistake more, in each of its variants."""
-    variants = BY_ID[mistake].variants
+    variants = [changes for changes in BY_ID[mistake].variants if changes != SAME_UNTARGETED]
     for changes in filter(_is_tried, variants):
         variant = next(iter(changes.values()))
         plain = len(variants) == 1 or mistake.startswith(variant)  # its id says it all
