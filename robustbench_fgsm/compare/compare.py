@@ -23,7 +23,7 @@ from robustbench_fgsm.measure.tally import Tally
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.reference import check_references, load_reference
 from robustbench_fgsm.reference.batched import BatchedReference
-from robustbench_fgsm.reference.candidate import Candidate, as_candidate, load_candidate
+from robustbench_fgsm.reference.candidate import Candidate, to_candidate
 from robustbench_fgsm.reference.rival import SavedReference, prepare_candidate
 from robustbench_fgsm.reference.saved import SavedImages, clean_shape, is_saved, load_images, match
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
@@ -79,15 +79,10 @@ def compare(
 def find_candidate(
     candidate: Candidate | Callable[..., object] | str | Path | None, style: str, data: Dataset
 ) -> Candidate | SavedImages | None:
-    """A candidate however it is given; raises as `load_candidate` and `load_images` do."""
-    match candidate:
-        case None | Candidate():
-            return candidate
-        case str() | Path():
-            if is_saved(candidate):
-                return load_images(Path(candidate), clean_shape(data))
-            return load_candidate(str(candidate), style)
-    return as_candidate(candidate, style)
+    """A candidate or saved images, however they are given; raises as `to_candidate` and `load_images` do."""
+    if isinstance(candidate, str | Path) and is_saved(candidate):
+        return load_images(Path(candidate), clean_shape(data))
+    return None if candidate is None else to_candidate(candidate, style)
 
 
 def compare_spec(

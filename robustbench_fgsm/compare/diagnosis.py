@@ -152,7 +152,7 @@ def explained_share(kitchen: Kitchen, trials: Sequence[Trial], recipe: Recipe, *
     for trial in trials:
         if not trial.possible(recipe):
             return 0.0
-        same, of = trial.explained(kitchen.craft(trial.scene, recipe))
+        same, of = trial.explained(kitchen.recall(trial.scene, recipe))
         if same < at_least * of - FEW:
             return 0.0
         explained, wrong = explained + same, wrong + of

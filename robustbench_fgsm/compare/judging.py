@@ -39,7 +39,7 @@ def judge(kitchen: Kitchen, scene: Scene, images: Tensor, rule: Rule = "exact", 
     warned: whether a Python warning came with them, which is all that a function can say of an image without a finite
     gradient.
     """
-    expected = kitchen.craft(scene, RIGHT)
+    expected = kitchen.recall(scene, RIGHT)
     if rule == "saturated":
         return _saturated(kitchen, scene, images)
     if rule == "faint":

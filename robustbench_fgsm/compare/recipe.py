@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, fields, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.attack.losses import cross_entropy
+from robustbench_fgsm.compare.alteration import HALF, altered, drifted, seeded
 from robustbench_fgsm.compare.scene import Scene
 from robustbench_fgsm.compare.stages import (
     CLIPS,
@@ -84,7 +84,7 @@ class Recipe:
 
 
 class Kitchen:
-    """Crafts scenes by recipes; remembers gradients, which most recipes share, and images of recipes with one change."""
+    """Crafts scenes by recipes; remembers gradients, which most recipes share, and images where it is asked to."""
 
     def __init__(self) -> None:
         self._gradients: dict[tuple[Scene, tuple[str, ...]], Tensor] = {}
@@ -92,15 +92,16 @@ class Kitchen:
         self._models: dict[tuple[nn.Module, str, str], nn.Module] = {}
         self._exact: dict[tuple[Scene, Loss], Tensor] = {}
 
-    def craft(self, scene: Scene, recipe: Recipe) -> Tensor:
-        """Adversarial images in the shape of scene.x."""
+    def recall(self, scene: Scene, recipe: Recipe) -> Tensor:
+        """The same as `craft`, remembered unless the recipe has two changes: a diagnosis asks for one again and again."""
         if len(recipe.changes) > 1:  # pairs are too many to keep
-            return self._crafted(scene, recipe)
+            return self.craft(scene, recipe)
         if (scene, recipe) not in self._images:
-            self._images[scene, recipe] = self._crafted(scene, recipe)
+            self._images[scene, recipe] = self.craft(scene, recipe)
         return self._images[scene, recipe]
 
-    def _crafted(self, scene: Scene, recipe: Recipe) -> Tensor:
+    def craft(self, scene: Scene, recipe: Recipe) -> Tensor:
+        """Adversarial images in the shape of scene.x."""
         moved = self._chained(scene, recipe) if recipe.steps.startswith("chained") else self._stepped(scene, recipe)
         moved = self._kept(scene, recipe, moved)
         return ORDERS[recipe.order](LAYOUTS[recipe.returned](STORES[recipe.store](moved)))
@@ -181,10 +182,10 @@ class Kitchen:
         """The network that the gradient is taken of; copies that no call changes are remembered."""
         model = scene.same_images[0].model if recipe.weights == "first call's" and scene.same_images else scene.model
         if recipe.mode.startswith("statistics drift"):
-            return drifted(model, scene, recipe)
+            return drifted(model, scene, recipe.mode, recipe.backward)
         key = (model, recipe.mode, recipe.backward)
         if key not in self._models:
-            self._models[key] = altered(model, recipe)
+            self._models[key] = altered(model, recipe.mode, recipe.backward)
         return self._models[key]
 
     def _kept(self, scene: Scene, recipe: Recipe, moved: Tensor) -> Tensor:
@@ -200,33 +201,6 @@ class Kitchen:
             "clean where it succeeds": ~wrong_after if scene.targeted else wrong_after,
         }[recipe.kept]
         return torch.where(clean.view(-1, 1, 1, 1), scene.x, moved)
-
-
-HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
-class _Cast(nn.Module):
-    """A network in another precision, for images of any."""
-
-    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.network = network.to(dtype)
-        self.dtype = dtype
-
-    def forward(self, x: Tensor) -> Tensor:
-        outputs: Tensor = self.network(x.to(self.dtype))
-        return outputs
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """The CPU's generator seeded inside, and as it was afterwards: torch.manual_seed is slow, for it asks every device."""
-    state = torch.get_rng_state()
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)
 
 
 def _precision(mode: str) -> AbstractContextManager[object]:
@@ -268,40 +242,3 @@ def labels_of(scene: Scene, rule: str, outputs: Tensor) -> Tensor:
     if rule == "first call's" and earlier:
         return earlier[0].y
     return scene.y
-
-
-def altered(model: nn.Module, recipe: Recipe) -> nn.Module:
-    """The network itself, or a copy in the mode and precision, and with the hooks, of the recipe."""
-    if recipe.mode in ("eval", "autocast to bfloat16") and recipe.backward == "true":
-        return model
-    model = copy.deepcopy(model)
-    if recipe.mode == "train":
-        model.train()
-    if recipe.backward == "guided":
-        for module in model.modules():
-            if isinstance(module, nn.ReLU):
-                module.inplace = False
-                module.register_full_backward_hook(_positive)
-    return _Cast(model, HALF[recipe.mode]) if recipe.mode in HALF else model
-
-
-def drifted(model: nn.Module, scene: Scene, recipe: Recipe) -> nn.Module:
-    """A copy whose batch norm has seen earlier calls in train mode, and this one too where it happens before."""
-    calls = [call for call in scene.before if call.model is scene.model]
-    model = copy.deepcopy(altered(model, replace(recipe, mode="eval")))
-    _drift(model, [*calls, scene] if recipe.mode == "statistics drift before" else calls)
-    return model
-
-
-def _positive(_: nn.Module, grads: tuple[Tensor | None, ...] | Tensor, __: object) -> tuple[Tensor | None, ...]:
-    """Guided backpropagation (Springenberg et al. 2015, arXiv:1412.6806): only what is positive goes on down."""
-    return tuple(None if grad is None else grad.clamp(min=0) for grad in grads)
-
-
-def _drift(model: nn.Module, calls: list[Scene]) -> None:
-    """Let batch norm see the images of these calls in train mode."""
-    model.train()
-    with torch.no_grad(), seeded(0):
-        for call in calls:
-            model(call.x)
-    model.eval()

@@ -22,7 +22,7 @@ from robustbench_fgsm.compare.recipe import Kitchen
 from robustbench_fgsm.errors import AGREE, DISAGREE, CandidateError, SettingError, did_you_mean
 from robustbench_fgsm.measure.environment import describe_environment
 from robustbench_fgsm.measure.sweep import Progress
-from robustbench_fgsm.reference.candidate import Candidate, as_candidate, load_candidate
+from robustbench_fgsm.reference.candidate import Candidate, to_candidate
 from robustbench_fgsm.reference.rival import check_images
 
 TIME_LIMIT = 10.0
@@ -143,7 +143,7 @@ def verify(
     for an unknown case or id.
     """
     began = time.perf_counter()
-    own = _loaded(candidate, style)
+    own = to_candidate(candidate, style)
     for name in expect:
         if name not in BY_ID:
             raise SettingError(f"expect must be the id of a mistake, got {name!r}: {did_you_mean(name, BY_ID)}")
@@ -167,12 +167,6 @@ def verify(
         describe_environment(torch.device("cpu")),
         time.perf_counter() - began,
     )
-
-
-def _loaded(candidate: Candidate | Callable[..., object] | str, style: str) -> Candidate:
-    if isinstance(candidate, Candidate):
-        return candidate
-    return load_candidate(candidate, style) if isinstance(candidate, str) else as_candidate(candidate, style)
 
 
 def run_case(

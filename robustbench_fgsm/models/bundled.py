@@ -36,17 +36,12 @@ def serves(request: ModelRequest) -> bool:
     return ours or request.weights in shipped
 
 
-def load_bundled(name: str, weights: str = "standard") -> TorchClassifier:
+def load(request: ModelRequest) -> TorchClassifier:
     """One of the bundled networks; weights: `standard`, `none` for the architecture alone, or a checkpoint.
 
-    A checkpoint has to fit the bundled architecture, and its normalisation is taken to be the bundled one. Raises
-    ModelError where weights are unknown, damaged or do not fit.
+    A checkpoint has to fit the bundled architecture, and its normalisation is taken to be the bundled one, unless the
+    request describes others. Raises ModelError where weights are unknown, damaged or do not fit.
     """
-    return load(ModelRequest(name, name, weights))
-
-
-def load(request: ModelRequest) -> TorchClassifier:
-    """The same for a request, which may describe a checkpoint that differs in classes or normalisation."""
     name, weights = request.name, request.weights
     if weights == "auto" and request.data not in (None, DATA):
         raise ModelError(

@@ -56,6 +56,13 @@ def as_candidate(call: Callable[..., object], style: str = "plain") -> Candidate
     return _checked(call, name, style, sys.modules.get(getattr(call, "__module__", "")), "")
 
 
+def to_candidate(given: Candidate | Callable[..., object] | str | Path, style: str = "plain") -> Candidate:
+    """A candidate however it is given; raises as `load_candidate` and `as_candidate` do."""
+    if isinstance(given, Candidate):
+        return given
+    return load_candidate(str(given), style) if isinstance(given, str | Path) else as_candidate(given, style)
+
+
 def load_candidate(spec: str, style: str = "plain") -> Candidate:
     """The candidate that `pkg.mod:fn` or `path/to/file.py:fn` names; fn may have dots, as in `Class.method`.
 

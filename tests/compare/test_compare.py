@@ -216,7 +216,7 @@ class NotFinite(nn.Module):
         return torch.stack([total, (total - total.detach()).sqrt()], 1)
 
 
-@pytest.mark.filterwarnings("default:.*gradient that is not finite")  # said by the rival, which is our `fgsm`
+@pytest.mark.filterwarnings("ignore:.*gradient that is not finite")  # said by the rival, which is our `fgsm`
 def test_a_gradient_that_is_not_finite_invalidates_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     classifier = rf.wrap(NotFinite(), 2)
     data = rf.ArrayDataset("two", torch.rand(3, 1, 2, 2), torch.tensor([0, 1, 0]), ("a", "b"))

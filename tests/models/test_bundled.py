@@ -17,9 +17,10 @@ from robustbench_fgsm.data.fashion_mnist import CLASSES
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.measure.statistics import Rate
 from robustbench_fgsm.models.architectures import ARCHITECTURES
-from robustbench_fgsm.models.bundled import load_bundled, model_card
+from robustbench_fgsm.models.bundled import load, model_card
 from robustbench_fgsm.models.cards import FOLDER, cards
 from robustbench_fgsm.models.classifier import count_parameters
+from robustbench_fgsm.models.request import ModelRequest
 
 AT_LEAST = {"resnet18": 9_050, "smallcnn": 9_150, "mlp300": 8_850, "mlp600": 8_850, "mlp900": 8_850}
 """Correct predictions that the standard weights must reach, of 10,000."""
@@ -37,6 +38,10 @@ KEYS = {
     "clean_accuracy",
     "sha256",
 }
+
+
+def load_bundled(name: str, weights: str = "standard") -> rf.TorchClassifier:
+    return load(ModelRequest(name, name, weights))
 
 
 def named(card: dict[str, Any]) -> str:
