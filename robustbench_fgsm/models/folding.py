@@ -36,6 +36,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module | None:
     pairs = _foldable(graph)
     for before, after in pairs:
         _fold(graph, before, after)
+    graph.delete_all_unused_submodules()
     graph.recompile()
     return graph.eval().requires_grad_(False) if pairs else None
 
