@@ -96,11 +96,17 @@ def per_class(evaluation: Document, rates: Document, which: str = "") -> Sheet:
     classes = evaluation["data"]["classes"]
     title = f"By class, in per cent, with 95 % intervals{which}{starts(evaluation)}"
     if len(results) > MOST_CLASSES:
-        present = [result for result in results if result["n"]]
-        results = sorted(present, key=lambda result: result["robust_accuracy"]["value"])[:MOST_CLASSES]
         title += f"; the {MOST_CLASSES} least robust (all with --json or --csv)"
     columns = ("", "n", "clean", "robust", "success", "of", "mistaken for")
-    return Sheet(title, columns, tuple(_class_row(result, classes) for result in results), tall=True)
+    return Sheet(title, columns, tuple(_class_row(result, classes) for result in least_robust(results)), tall=True)
+
+
+def least_robust(results: Sequence[Document]) -> Sequence[Document]:
+    """All classes where they fit a table, else the worst of those that have images, worst first."""
+    if len(results) <= MOST_CLASSES:
+        return results
+    present = [result for result in results if result["n"]]
+    return sorted(present, key=lambda result: result["robust_accuracy"]["value"])[:MOST_CLASSES]
 
 
 def _class_row(result: Document, classes: Sequence[str]) -> tuple[Cell, ...]:
