@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.attack.direction import steepest_direction
+from robustbench_fgsm.attack.direction import largest_magnitude, steepest_direction
 from robustbench_fgsm.attack.gradient import HasLossGradient, Labels, loss_gradient, predicted
 from robustbench_fgsm.attack.losses import Loss, get_loss
 from robustbench_fgsm.attack.step import Epsilon, broadcast_epsilon, broadcasts, step
@@ -61,12 +61,12 @@ def ascend(
     """The steepest direction for a batch, by one forward and one backward pass. Arguments as for `fgsm`."""
     labels = predicted if y is None else y
     gradient, outputs = loss_gradient(model, x if start is None else start, labels, get_loss(loss, stable=stable))
-    flat = gradient.flatten(1)
+    peak = largest_magnitude(gradient)
     uphill = -gradient if targeted else gradient
     if mask is not None:
         uphill = torch.where(mask == 0, 0, uphill)
-    direction = steepest_direction(uphill, norm)
-    return Ascent(x, outputs, direction, (flat == 0).all(1), ~flat.isfinite().all(1), norm, bounds, start)
+    direction = steepest_direction(uphill, norm, peak if mask is None else None)
+    return Ascent(x, outputs, direction, peak == 0, ~peak.isfinite(), norm, bounds, start)
 
 
 def fgsm(

@@ -53,8 +53,8 @@ def input_gradient(model: Callable[[Tensor], Tensor], x: Tensor, y: Labels, loss
     touched. Works under `no_grad` and `inference_mode` too.
     """
     with torch.inference_mode(False), torch.enable_grad():
-        leaf = x.detach().clone().requires_grad_()
-        outputs = two_logits(model(leaf.clone()))  # a model that works in place must not meet the leaf
+        leaf = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
+        outputs = two_logits(model(leaf.clone()))  # a model that works in place must meet neither the leaf nor x
         labels = y(outputs.detach()) if callable(y) else y.clone() if y.is_inference() else y
         (gradient,) = torch.autograd.grad(loss(outputs, labels).sum(), leaf)
     return gradient, outputs.detach()
