@@ -44,7 +44,7 @@ def benchmark(
     references: Sequence[str] | None = None,
     levels: Sequence[str] = LEVELS,
     rounds: int = DEFAULT_ROUNDS,
-    memory: bool = True,
+    memory: bool | Load = True,
     batch_size: int | str = "auto",
     threads: int | None = None,
     max_bad: int = 0,
@@ -58,7 +58,8 @@ def benchmark(
 
     epsilons: budgets, or a list such as `1,2,4/255`. norm: `inf` or `2`. references: names of `rfgsm list references`;
     None for all that are installed. levels: of optimisation. rounds: timed ones, after one to warm up. memory: measure the
-    most memory each takes, in a process of its own. batch_size: the same for all. threads: of PyTorch on the CPU, for this
+    most memory each takes, in a process of its own, to which classifier and data are pickled; where these cannot be, a
+    function that can and that makes both again. batch_size: the same for all. threads: of PyTorch on the CPU, for this
     benchmark only; None for as many as it has. max_bad: images that may be unreadable before the run counts as invalid.
     strict: take what is suspicious before the attack for an error. progress: called with steps done and steps in all.
 
@@ -69,47 +70,13 @@ def benchmark(
     given = [epsilons] if isinstance(epsilons, str) else epsilons
     budgets = tuple(value for epsilon in given for value in parse_epsilon(epsilon, order, classifier.bounds))
     spec = AttackSpec(budgets, order, bounds=classifier.bounds)
-    return benchmark_spec(
-        classifier,
-        data,
-        spec,
-        references=references,
-        levels=levels,
-        rounds=rounds,
-        load=Given(classifier, data) if memory else None,
-        batch_size=batch_size,
-        threads=threads,
-        max_bad=max_bad,
-        strict=strict,
-        progress=progress,
-    )
-
-
-def benchmark_spec(
-    classifier: Classifier,
-    data: Dataset,
-    spec: AttackSpec,
-    *,
-    references: Sequence[str] | None = None,
-    levels: Sequence[str] = LEVELS,
-    rounds: int = DEFAULT_ROUNDS,
-    load: Load | None = None,
-    batch_size: int | str = "auto",
-    threads: int | None = None,
-    max_bad: int = 0,
-    strict: bool = False,
-    progress: Progress | None = None,
-) -> Benchmark:
-    """The same for what is parsed and loaded already.
-
-    load: makes classifier and data again in another process, to measure memory there; None where nobody asks for it.
-    """
+    load = Given(classifier, data) if memory is True else memory or None
     began = time.perf_counter()
     network = check_network(classifier)
     check_settings(spec, rounds, threads)
     size, data = check_batch_size(batch_size), fit_to(data, classifier)
-    names, absent = choose_references(references)
-    field = entries(network, check_levels(levels), names)
+    present, absent = choose_references(references)
+    field = entries(network, check_levels(levels), [one.name for one in present])
     warnings = preflight(classifier, data, spec, strict=strict)
     bad = check_all(classifier, data, size)
     tasks = tasks_at(spec.epsilons)
@@ -155,12 +122,13 @@ def check_settings(spec: AttackSpec, rounds: int, threads: int | None) -> None:
         raise SettingError(f"threads must be at least 1, got {threads}: leave it out for as many as there are")
 
 
-def choose_references(names: Sequence[str] | None) -> tuple[list[str], list[Listing]]:
+def choose_references(names: Sequence[str] | None) -> tuple[list[Listing], list[Listing]]:
     """Those that are named; for None all that are installed, and those that are not. Raises as `check_references` does."""
-    if names is not None:
-        return check_references(names), []
     known = list_references()
-    return [one.name for one in known if one.version is not None], [one for one in known if one.version is None]
+    if names is not None:
+        wanted = check_references(names)
+        return sorted((one for one in known if one.name in wanted), key=lambda one: wanted.index(one.name)), []
+    return [one for one in known if one.version is not None], [one for one in known if one.version is None]
 
 
 def check_all(classifier: Classifier, data: Dataset, batch_size: int) -> tuple[BadSample, ...]:
