@@ -11,30 +11,36 @@ from __future__ import annotations
 
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 
 import robustbench_fgsm as rf
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-IMAGES = 1024
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+
+
+def draw(count: int) -> Tensor:
+    """Smooth images (N, 3, 32, 32), uint8, always the same."""
+    coarse = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    return nn.functional.interpolate(coarse, size=32, mode="bilinear").mul(255).round().to(torch.uint8)
 
 
 def network() -> rf.TorchClassifier:
     torch.manual_seed(0)
-    resnet = torchvision.models.resnet18(num_classes=len(CLASSES))
+    resnet = torchvision.models.resnet18(num_classes=len(CLASSES)).eval()
     resnet.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
     resnet.maxpool = nn.Identity()
-    mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-    return rf.wrap(resnet, len(CLASSES), mean=mean, std=std, classes=CLASSES)
+    classifier = rf.wrap(resnet, len(CLASSES), mean=MEAN, std=STD, classes=CLASSES)
+    logits = classifier.predict(draw(64) / 255)
+    with torch.no_grad():  # without this, random weights would give every image the same class
+        resnet.fc.bias -= logits.mean(0)
+    return rf.wrap(resnet, len(CLASSES), mean=MEAN, std=STD, classes=CLASSES)
 
 
-def images(count: int = IMAGES) -> rf.ArrayDataset:
-    generator = torch.Generator().manual_seed(0)
-    coarse = torch.rand(count, 3, 4, 4, generator=generator)
-    pixels = nn.functional.interpolate(coarse, size=32, mode="bilinear")
-    classifier = network()
-    labels = torch.cat([classifier.predict(some).argmax(1) for some in pixels.split(64)])
-    return rf.ArrayDataset("cifar-shaped", (pixels * 255).round().to(torch.uint8), labels, CLASSES)
+def images(count: int = 512) -> rf.ArrayDataset:
+    classifier, drawn = network(), draw(count)
+    labels = [classifier.predict(drawn[low : low + 64] / 255).argmax(1) for low in range(0, count, 64)]
+    return rf.ArrayDataset("cifar-shaped", drawn, torch.cat(labels), CLASSES)
 
 
 def main() -> None:
