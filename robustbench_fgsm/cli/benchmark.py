@@ -76,7 +76,7 @@ def benchmark_command(
     check_settings(spec, rounds, threads)
     size, chosen = check_batch_size(batch_size), check_levels(levels.split(","))
     named = None if references is None else [] if references.strip() == "none" else references.split(",")
-    found = [(one.name, one.version) for one in choose_references(named)[0]]
+    opponents = {one.name: one.version for one in choose_references(named)[0]}
     load = partial(load_subject, model, weights, data, limit, device, choice, described, seed=seed, quiet=True)
     classifier, images = load_subject(model, weights, data, limit, device, choice, described, seed=seed, quiet=quiet)
     check_network(classifier)
@@ -105,7 +105,7 @@ def benchmark_command(
         "model": classifier.info.to_dict(),
         "data": describe(images),
         "attack": spec.to_dict() | {"epsilons": spec.epsilons},
-        "references": dict(found),
+        "references": opponents,
         "levels": chosen,
         "rounds": rounds,
         "memory": memory,

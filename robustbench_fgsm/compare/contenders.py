@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from robustbench_fgsm.reference.batched import BatchedReference
 from robustbench_fgsm.spec import AttackSpec
 
 LEVELS = ("none",)
-"""Levels of optimisation that `run_attacks` knows; where there is one only, it takes no argument for it."""
+"""Levels of optimisation that our side runs at."""
 
 LAYOUTS = {"channels-last": torch.channels_last, "default": torch.contiguous_format}
 
@@ -48,7 +48,6 @@ class Ours:
     classifier: Classifier
     spec: AttackSpec
     batch_size: int
-    level: str
     version: str
 
     def attack(self, data: Dataset, epsilons: Sequence[float]) -> int:
@@ -62,9 +61,8 @@ class Ours:
 
     def job(self, data: Dataset, epsilons: Sequence[float]) -> Answer:
         """The whole of an evaluation, with its checks, tallies and confusion matrices."""
-        optimize: dict[str, Any] = {} if len(LEVELS) == 1 else {"optimize": self.level}
         spec = replace(self.spec, epsilons=tuple(epsilons))
-        (found,) = run_attacks(self.classifier, data, [spec], batch_size=self.batch_size, max_bad=len(data), **optimize)
+        (found,) = run_attacks(self.classifier, data, [spec], batch_size=self.batch_size, max_bad=len(data))
         return Answer(found.n, found.clean_accuracy.count, tuple(t.robust_accuracy.count for t in found.tallies))
 
 
@@ -136,7 +134,7 @@ class Entry:
             network = classifier.copy_network(memory_format=layout)
             return BareLoop(network, layout, spec.norm, spec.bounds, batch_size, classifier.device)
         if self.kind == "ours":
-            return Ours(classifier, spec, batch_size, self.which, version("robustbench-fgsm"))
+            return Ours(classifier, spec, batch_size, version("robustbench-fgsm"))
         return Library(load_reference(self.which, classifier, spec, batch_size), batch_size, classifier.device)
 
 

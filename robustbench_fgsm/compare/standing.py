@@ -12,6 +12,7 @@ from robustbench_fgsm.compare.race import Lane, Task
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import AGREE, DISAGREE
 from robustbench_fgsm.measure import health
+from robustbench_fgsm.measure.envelope import enveloped
 from robustbench_fgsm.measure.statistics import Rate
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.reference import Listing
@@ -96,17 +97,9 @@ class Benchmark:
     def to_dict(self) -> dict[str, Any]:
         """The document `rfgsm.benchmark/1`."""
         expected = self.unit.answer(self.attack.epsilons)
-        return {
-            "schema": "rfgsm.benchmark/1",
-            "status": "invalid" if self.invalid_reasons else "complete",
-            "exit_code": self.exit_code,
-            "invalid_reasons": self.invalid_reasons,
-            "warnings": self.warnings,
-            "model": self.model.to_dict(),
-            "data": self.data,
+        own = {
             "attack": self.attack.to_dict() | {"epsilons": list(self.attack.epsilons)},
             "n": self.data["n"] - len(self.bad) if expected is None else expected.n,
-            "bad": health.bad_to_dict(self.bad, self.max_bad),
             "batch_size": self.batch_size,
             "rounds": self.rounds,
             "unit": self.unit.entry.name,
@@ -116,9 +109,8 @@ class Benchmark:
                 {"name": listing.name, "package": listing.package, "install": listing.install}
                 for listing in self.absent
             ],
-            "environment": self.environment,
-            "seconds": {"total": self.seconds},
         }
+        return enveloped("rfgsm.benchmark/1", self, own)
 
     def _noise(self, task: Task) -> float | None:
         seconds = self.unit.lane.time(task)

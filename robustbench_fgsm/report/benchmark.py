@@ -8,17 +8,15 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from robustbench_fgsm.report.sheets import Cell, Document, Sheet
-from robustbench_fgsm.report.terminal import epsilon_text, sheet_table
+from robustbench_fgsm.report.terminal import epsilon_text, prose, sheet_table
 
-STYLES = {"Warning": "yellow", "INVALID": "bold red", "Failed": "bold red"}
 MEBIBYTE = 2**20
 
 
 def benchmark(document: Document) -> RenderableType:
     """The whole of an `rfgsm.benchmark/1` document."""
     tables = (sheet_table(sheet) for sheet in benchmark_sheets(document))
-    prose = (Text(line, style=STYLES.get(line.partition(":")[0], "")) for line in closing(document))
-    return Group(*map(Text, heading(document)), *tables, Text(""), *prose)
+    return Group(*map(Text, heading(document)), *tables, *prose(["", *closing(document)]))
 
 
 def heading(document: Document) -> list[str]:

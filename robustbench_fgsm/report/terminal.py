@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -17,6 +17,15 @@ from robustbench_fgsm.report.sheets import Document as Document
 
 INTERVALS = "Intervals: 95 % Wilson; the images are taken as a sample of their kind. They say nothing of other attacks or seeds."
 LIMITS = "FGSM is one step of one attack: what it fools is not robust, and what it does not fool may not be either."
+
+STYLES = {
+    "Warning": "yellow",
+    "INVALID": "bold red",
+    "FAILED": "bold red",
+    "Failed": "bold red",
+    "PASSED": "bold green",
+}
+"""Of a line of prose, by what stands before its colon."""
 
 
 def comparison(document: Document) -> RenderableType:
@@ -52,6 +61,11 @@ def definitions(document: Document) -> Iterator[str]:
     meanings = (f"{', '.join(names)}: {text}" for text, names in owners.items())
     yield f"Own success: {'; '.join(meanings)}."
     yield "Job: predictions before, attack, predictions after; below: times ours."
+
+
+def prose(lines: Iterable[str]) -> Iterator[Text]:
+    """Sentences, a line each, with warnings and verdicts in colour."""
+    return (Text(line, style=STYLES.get(line.partition(":")[0], "")) for line in lines)
 
 
 def epsilon_text(epsilon: float) -> str:
@@ -126,10 +140,8 @@ def _per_class(document: Document) -> RenderableType:
     beside = [side for side in _others(document) if side["pixels"]]
     others = [side for side in beside if _successes(side) != _successes(ours)]
     owners = ", ".join(["ours", *(side["name"] for side in beside if side not in others)])
-    shown = sheets.least_robust(ours["per_class"])
-    title = "Attack success by class, in per cent of the n images that can be fooled"
-    if len(ours["per_class"]) > sheets.MOST_CLASSES:
-        title += f"; the {sheets.MOST_CLASSES} least robust (all with --json)"
+    shown, which = sheets.least_robust(ours["per_class"], "--json")
+    title = f"Attack success by class, in per cent of the n images that can be fooled{which}"
     table = _table()
     table.add_column("", no_wrap=True, max_width=16)
     table.add_column("n", justify="right", no_wrap=True)
