@@ -18,6 +18,7 @@ from sphinx.application import Sphinx
 from typer.models import OptionInfo
 
 from robustbench_fgsm.cli.attack import attack_command
+from robustbench_fgsm.cli.benchmark import benchmark_command
 from robustbench_fgsm.cli.compare import compare_command
 from robustbench_fgsm.cli.evaluate import evaluate_command
 from robustbench_fgsm.cli.explain import explain_command
@@ -108,6 +109,7 @@ def weights_files() -> str:
 
 myst_substitutions = {
     "attack_options": options(attack_command),
+    "benchmark_options": options(benchmark_command),
     "compare_options": options(compare_command),
     "evaluate_options": options(evaluate_command),
     "verify_options": options(verify_command),

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from robustbench_fgsm.attack.minimal import Minimal, minimal_epsilon
     from robustbench_fgsm.attack.start import random_start
     from robustbench_fgsm.compare.account import Account
+    from robustbench_fgsm.compare.benchmark import benchmark
     from robustbench_fgsm.compare.claims import explain
     from robustbench_fgsm.compare.compare import compare
     from robustbench_fgsm.compare.comparison import Comparison
+    from robustbench_fgsm.compare.standing import Benchmark
     from robustbench_fgsm.compare.verification import Verification, verify
     from robustbench_fgsm.data.dataset import ArrayDataset, BadSample, Batch, Dataset
     from robustbench_fgsm.data.images import ImageDataset
@@ -53,6 +55,7 @@ _WHERE = {
     "AttackCheck": "runs.replay",
     "BadSample": "data.dataset",
     "Batch": "data.dataset",
+    "Benchmark": "compare.standing",
     "Candidate": "reference.candidate",
     "CandidateError": "errors",
     "Classifier": "models.classifier",
@@ -77,6 +80,7 @@ _WHERE = {
     "TorchClassifier": "models.classifier",
     "UnsafeError": "errors",
     "Verification": "compare.verification",
+    "benchmark": "compare.benchmark",
     "check_adversarial": "runs.replay",
     "compare": "compare.compare",
     "evaluate": "measure.sweep",
@@ -100,6 +104,7 @@ __all__ = [
     "AttackCheck",
     "BadSample",
     "Batch",
+    "Benchmark",
     "Candidate",
     "CandidateError",
     "Classifier",
@@ -125,6 +130,7 @@ __all__ = [
     "UnsafeError",
     "Verification",
     "__version__",
+    "benchmark",
     "check_adversarial",
     "compare",
     "evaluate",

@@ -9,6 +9,7 @@ from inspect import Parameter, signature
 import pytest
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.cli.benchmark import benchmark_command
 from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice
 from robustbench_fgsm.cli.compare import compare_command
 from robustbench_fgsm.cli.evaluate import evaluate_command
@@ -17,11 +18,15 @@ from robustbench_fgsm.cli.sweep import sweep_command
 from robustbench_fgsm.spec import parse_epsilon
 
 COMMANDS = [
+    (rf.benchmark, benchmark_command),
     (rf.compare, compare_command),
     (rf.evaluate, evaluate_command),
     (rf.explain, explain_command),
     (rf.sweep, sweep_command),
 ]
+
+SEVERAL = (rf.benchmark, rf.sweep)
+"""These take several budgets."""
 
 RENAMED = {"model": "classifier", "eps": "epsilon"}
 """Options by the argument that they are; for several budgets, `epsilons`."""
@@ -35,6 +40,9 @@ DESCRIBED = set(ModelChoice.__dataclass_fields__)
 """What `load_classifier` asks of a model that says too little of itself."""
 
 SHOWN = {"csv", "format", "plot"}
+DRAWN = {(rf.benchmark, "seed")}
+"""Where an option draws images only, as `load_data` does."""
+
 ASKED = {"min_robust_accuracy", "max_asr", "find_asr"}
 """Asked of the result: `Evaluation.first_epsilon` and the rates answer these."""
 
@@ -54,17 +62,18 @@ def default_of(parameter: Parameter) -> object:
     value = parameter.default
     if parameter.name in ("eps", "epsilon", "epsilons"):
         return parse_epsilon(value) if isinstance(value, str) else value if isinstance(value, tuple) else (value,)
-    if parameter.name in ("targeted", "references"):
+    if parameter.name in ("targeted", "references", "levels") and value is not None:
         return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
     return value
 
 
 @pytest.mark.parametrize(("function", "command"), COMMANDS)
 def test_names_are_the_same(function: Callable[..., object], command: Callable[..., object]) -> None:
-    options = names(command, several=function is rf.sweep)
+    options = names(command, several=function in SEVERAL)
     arguments = names(function, several=False)
     assert set(arguments) - set(options) == LIBRARY_ONLY
-    assert set(options) - set(arguments) <= HOW | DESCRIBED | SHOWN | ASKED
+    drawn = {name for owner, name in DRAWN if owner is function}
+    assert set(options) - set(arguments) - drawn <= HOW | DESCRIBED | SHOWN | ASKED
     shared = [name for name in options if name in arguments and name not in SAID_FIRST]
     assert shared == [name for name in arguments if name in options and name not in SAID_FIRST]
 
@@ -72,7 +81,7 @@ def test_names_are_the_same(function: Callable[..., object], command: Callable[.
 @pytest.mark.parametrize(("function", "command"), COMMANDS)
 def test_defaults_are_the_same(function: Callable[..., object], command: Callable[..., object]) -> None:
     arguments = signature(function).parameters
-    several = function is rf.sweep
+    several = function in SEVERAL
     for name, parameter in zip(names(command, several), signature(command).parameters.values(), strict=True):
         if name in arguments and name not in ("classifier", "data"):
             assert default_of(parameter) == default_of(arguments[name]), name
@@ -88,7 +97,7 @@ def test_the_library_takes_settings_by_name_only(
         if parameter.kind is not Parameter.KEYWORD_ONLY
     ]
     said = [name for name in names(command, several=False) if name in SAID_FIRST]
-    assert positional == ["classifier", "data", *said, "epsilons" if function is rf.sweep else "epsilon"]
+    assert positional == ["classifier", "data", *said, "epsilons" if function in SEVERAL else "epsilon"]
 
 
 def test_descriptions_of_a_model_are_arguments_of_load_classifier() -> None:

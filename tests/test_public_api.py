@@ -62,6 +62,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         ["--help"],
         ["--version"],
         ["attack", "--help"],
+        ["benchmark", "--help"],
         ["compare", "--help"],
         ["evaluate", "--help"],
         ["explain", "--help"],

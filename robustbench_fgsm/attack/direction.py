@@ -19,8 +19,9 @@ def steepest_direction(grad: Tensor, norm: float, peak: Tensor | None = None) ->
     """
     if grad.numel() == 0:
         return torch.zeros_like(grad)
-    finite = (largest_magnitude(grad) if peak is None else peak).isfinite()
-    direction = grad.sign() if norm == math.inf else _finite_norm(grad.flatten(1), norm).view_as(grad)
+    peak = largest_magnitude(grad) if peak is None else peak
+    finite = peak.isfinite()
+    direction = grad.sign() if norm == math.inf else _of_finite_norm(grad.flatten(1), norm, peak).view_as(grad)
     if grad.device.type == "cpu" and bool(finite.all()):  # elsewhere to ask is to wait
         return direction
     return torch.where(finite.view(-1, *[1] * (grad.ndim - 1)), direction, 0)
@@ -34,13 +35,13 @@ def largest_magnitude(grad: Tensor) -> Tensor:
     return peak
 
 
-def _finite_norm(flat: Tensor, norm: float) -> Tensor:
+def _of_finite_norm(flat: Tensor, norm: float, peak: Tensor) -> Tensor:
     if norm == 1:
         largest = flat.abs().argmax(1, keepdim=True)
         return torch.zeros_like(flat).scatter(1, largest, flat.gather(1, largest).sign())
     dual = norm / (norm - 1)
     magnitude = flat.abs().double()  # powers and their sum in float32 are off by 1e-6 of a large step
-    peak = magnitude.amax(1, keepdim=True)
-    scaled = magnitude / torch.where(peak > 0, peak, 1)
+    moves = (peak > 0).unsqueeze(1)
+    scaled = magnitude / torch.where(moves, peak.unsqueeze(1), 1)
     length = scaled.pow(dual).sum(1, keepdim=True).pow(1 / dual)
-    return flat.sign() * (scaled / torch.where(peak > 0, length, 1)).pow(dual - 1).to(flat.dtype)
+    return flat.sign() * (scaled / torch.where(moves, length, 1)).pow(dual - 1).to(flat.dtype)

@@ -64,15 +64,13 @@ def step(
     moved = _clip_(torch.mul(direction, epsilon).add_(x if start is None else start), bounds)
     if norm != math.inf and start is None:
         return moved
-    # in place, for each pass over the images is a share of the time that a small network takes
-    offset = _clip_(moved.sub_(x), _either_side(epsilon)) if norm == math.inf else project(moved - x, epsilon, norm)
-    return _clip_(offset.add_(x), bounds)  # the last addition may round past a bound
+    return _clip_(project(moved.sub_(x), epsilon, norm).add_(x), bounds)  # the last addition may round past a bound
 
 
 def project(offset: Tensor, epsilon: Tensor, norm: float) -> Tensor:
     """The offset (N, ...) cut to the budget under L-infinity, scaled down to it under any other norm."""
     if norm == math.inf or offset.numel() == 0:
-        return offset.clamp(-epsilon, epsilon)
+        return offset.clamp(*_either_side(epsilon))
     flat = offset.flatten(1)
     peak = flat.abs().amax(1, keepdim=True)
     length = peak * (flat / torch.where(peak > 0, peak, 1)).abs().pow(norm).sum(1, keepdim=True).pow(1 / norm)

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from robustbench_fgsm.cli import attack, compare, evaluate, explain, listing, sweep, verify
+from robustbench_fgsm.cli import attack, benchmark, compare, evaluate, explain, listing, sweep, verify
 from robustbench_fgsm.errors import INTERNAL, INTERRUPTED, RfgsmError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("attack")(attack.attack_command)
+app.command("benchmark")(benchmark.benchmark_command)
 app.command("compare")(compare.compare_command)
 app.command("evaluate")(evaluate.evaluate_command)
 app.command("explain")(explain.explain_command)

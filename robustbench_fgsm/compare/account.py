@@ -12,6 +12,7 @@ from robustbench_fgsm.compare.procedures import RIGHT, Procedure
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import AGREE, DISAGREE, SettingError
 from robustbench_fgsm.measure import health
+from robustbench_fgsm.measure.envelope import enveloped
 from robustbench_fgsm.measure.statistics import Rate, wilson
 from robustbench_fgsm.measure.tally import Tally
 from robustbench_fgsm.models.classifier import ModelInfo
@@ -216,21 +217,12 @@ class Account:
 
     def to_dict(self) -> dict[str, Any]:
         """The document `rfgsm.explanation/1`."""
-        return {
-            "schema": "rfgsm.explanation/1",
-            "status": "invalid" if self.invalid_reasons else "complete",
-            "exit_code": self.exit_code,
-            "invalid_reasons": self.invalid_reasons,
-            "warnings": self.warnings,
-            "model": self.model.to_dict(),
-            "data": self.data,
+        own = {
             "attack": self.attack.to_dict() | {"epsilon": self.attack.epsilons[0]},
             "n": self.right.n,
-            "bad": health.bad_to_dict(self.bad, self.max_bad),
             "claim": self.claim.to_dict(self.right.n),
             "test": TEST,
             "honest": [found.to_dict() for found in self.honest],
             "explanations": [found.to_dict() for found in self.explanations],
-            "environment": self.environment,
-            "seconds": {"total": self.seconds},
         }
+        return enveloped("rfgsm.explanation/1", self, own)

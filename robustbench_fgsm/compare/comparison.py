@@ -10,6 +10,7 @@ from robustbench_fgsm.compare.agreement import Agreement
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import AGREE, DISAGREE
 from robustbench_fgsm.measure import health
+from robustbench_fgsm.measure.envelope import enveloped
 from robustbench_fgsm.measure.plan import AS_IT_IS, Plan
 from robustbench_fgsm.measure.statistics import Rate
 from robustbench_fgsm.measure.tally import Tally, matrix_to_json
@@ -203,26 +204,17 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """The document `rfgsm.comparison/1`."""
         tally = self.ours.tally
-        return {
-            "schema": "rfgsm.comparison/1",
-            "status": "invalid" if self.invalid_reasons else "complete",
-            "exit_code": self.exit_code,
+        own = {
             "verdict": self.verdict,
-            "invalid_reasons": self.invalid_reasons,
-            "warnings": self.warnings,
-            "model": self.model.to_dict(),
-            "data": self.data,
             "attack": self.attack.to_dict() | {"epsilon": self.epsilon},
             "n": tally.n,
-            "bad": health.bad_to_dict(self.bad, self.max_bad),
             "ours": self.ours.to_dict(self.classes),
             "references": [reference.to_dict(self.classes, self.ours.seconds) for reference in self.references],
             "candidate": self._candidate(),
             "gradient": health.gradient_shares(tally),
             "plan": self.plan.to_dict() | {"decided_again": self.decided_again},
-            "environment": self.environment,
-            "seconds": {"total": self.seconds},
         }
+        return enveloped("rfgsm.comparison/1", self, own)
 
     def _candidate(self) -> dict[str, Any] | None:
         if self.candidate is None:

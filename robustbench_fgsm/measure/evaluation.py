@@ -10,6 +10,7 @@ from typing import Any
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import AGREE, DISAGREE
 from robustbench_fgsm.measure import health
+from robustbench_fgsm.measure.envelope import enveloped
 from robustbench_fgsm.measure.plan import AS_IT_IS, Plan
 from robustbench_fgsm.measure.statistics import Rate
 from robustbench_fgsm.measure.tally import Tally, matrix_to_json, worst_class
@@ -101,17 +102,9 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """The document `rfgsm.evaluation/1`."""
         first = self.tallies[0]
-        return {
-            "schema": "rfgsm.evaluation/1",
-            "status": "invalid" if self.invalid_reasons else "complete",
-            "exit_code": self.exit_code,
-            "invalid_reasons": self.invalid_reasons,
-            "warnings": self.warnings,
-            "model": self.model.to_dict(),
-            "data": self.data,
+        own = {
             "attack": self.attack.to_dict(),
             "n": self.n,
-            "bad": health.bad_to_dict(self.bad, self.max_bad),
             "clean": {"accuracy": self.clean_accuracy.to_dict(), "confusion": matrix_to_json(first.clean)},
             "epsilons": [self._at(index) for index in range(len(self.tallies))],
             "minimal_epsilon": self._minimal(),
@@ -119,9 +112,8 @@ class Evaluation:
             "stable_area_under_curve": area_under(self.attack.epsilons, self.stable) if self.shows_stable else None,
             "gradient": health.gradient_shares(first),
             "plan": self.plan.to_dict() | {"decided_again": self.decided_again},
-            "environment": self.environment,
-            "seconds": {"total": self.seconds},
         }
+        return enveloped("rfgsm.evaluation/1", self, own)
 
     def _at(self, index: int) -> dict[str, Any]:
         found = {"epsilon": self.attack.epsilons[index], **rates(self.tallies[index], self.classes)}

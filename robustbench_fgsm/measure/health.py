@@ -14,15 +14,25 @@ NOTICEABLE = 0.01
 
 def invalid_reasons(tally: Tally, bad: Sequence[BadSample] = (), max_bad: int = 0) -> list[str]:
     """Why the numbers must not be used; none where they may. bad: samples that are not in them, max_bad: and may be."""
-    found = []
-    if len(bad) > max(max_bad, 0):
-        found.append(f"{_bad_text(bad)}, which is more than the {max_bad:,} allowed: mend them, or raise --max-bad")
+    found = bad_reasons(bad, max_bad)
     if tally.nonfinite_gradient:
         found.append(
             f"{tally.nonfinite_gradient:,} of {tally.n:,} images have a gradient that is not finite: "
             "they were left unmoved, and the rates are not robustness"
         )
     return found
+
+
+def bad_reasons(bad: Sequence[BadSample], max_bad: int) -> list[str]:
+    """The reason in samples that could not be had, where they are more than may be."""
+    if len(bad) <= max(max_bad, 0):
+        return []
+    return [f"{_bad_text(bad)}, which is more than the {max_bad:,} allowed: mend them, or raise --max-bad"]
+
+
+def bad_warnings(bad: Sequence[BadSample], max_bad: int) -> list[str]:
+    """The warning of samples that could not be had, where they are no reason."""
+    return [f"{_bad_text(bad)}; n is without them"] if 0 < len(bad) <= max_bad else []
 
 
 def bad_to_dict(bad: Sequence[BadSample], max_bad: int) -> dict[str, Any]:
@@ -45,9 +55,7 @@ def warnings(tally: Tally, *, cancels: bool = True, bad: Sequence[BadSample] = (
 
     bad, max_bad: as for `invalid_reasons`, and named here where they are no reason.
     """
-    found = []
-    if 0 < len(bad) <= max_bad:
-        found.append(f"{_bad_text(bad)}; n is without them")
+    found = bad_warnings(bad, max_bad)
     zero, saturated = Rate(tally.zero_gradient, tally.n), Rate(tally.saturated, tally.n)
     if (zero.value or 0) > NOTICEABLE:
         found.append(

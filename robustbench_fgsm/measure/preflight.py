@@ -99,8 +99,18 @@ def kind_of_outputs(outputs: Tensor, tolerance: float = 1e-4) -> str:
 
 
 def check_images(batch: Batch, classifier: Classifier) -> None:
-    """Raise DataError where images are not float within the classifier's bounds, or labels are not int64 in [0, K)."""
-    check_batch(batch.images, batch.labels, bounds=classifier.bounds)
+    """Raise DataError, with the first image that is so, unless images are float within the classifier's bounds.
+
+    Also unless labels are int64 in [0, K).
+    """
+    try:
+        check_batch(batch.images, batch.labels, bounds=classifier.bounds)
+    except DataError as error:
+        low, high = classifier.bounds
+        fits = ((batch.images >= low) & (batch.images <= high)).flatten(1).all(1)
+        if bool(fits.all()):
+            raise
+        raise DataError(f"{error} (first of them: image {int(batch.ids[~fits][0])})") from error
     if not bool(((batch.labels >= 0) & (batch.labels < classifier.num_classes)).all()):
         raise DataError(
             f"labels must lie in [0, {classifier.num_classes}), got {int(batch.labels.min())} to {int(batch.labels.max())}"

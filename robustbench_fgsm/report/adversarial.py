@@ -10,20 +10,17 @@ from rich.text import Text
 from robustbench_fgsm.report import sheets
 from robustbench_fgsm.report.evaluation import closing, heading
 from robustbench_fgsm.report.sheets import Cell, Document, Sheet
-from robustbench_fgsm.report.terminal import sheet_table
-
-STYLES = {"Warning": "yellow", "INVALID": "bold red"}
+from robustbench_fgsm.report.terminal import prose, sheet_table
 
 
 def saved_attack(document: Document) -> RenderableType:
     """The whole of an `rfgsm.attack/1` document."""
     shards = len(document["files"])
     saved = f"Saved {document['n']:,} images in {shards:,} {document['output']['format']} shard{'s' * (shards != 1)}."
-    prose = ["", *_rounding(document), *closing(document)]
     return Group(
         *_subject(document),
         sheet_table(rates(document)),
-        *(Text(line, style=STYLES.get(line.partition(":")[0], "")) for line in prose),
+        *prose(["", *_rounding(document), *closing(document)]),
         Text(saved, style="bold green"),
     )
 
@@ -34,7 +31,7 @@ def attack_check(document: Document) -> RenderableType:
     return Group(
         *_subject(document | {"n": document["data"]["n"]}),
         *map(Text, _replay(document)),
-        *(Text(f"Warning: {warning}", style=STYLES["Warning"]) for warning in document["warnings"]),
+        *prose(f"Warning: {warning}" for warning in document["warnings"]),
         *(Text(f"{place['where']}: expected {place['expected']}, found {place['found']}", "red") for place in found),
         Text(f"{document['verdict'].upper()}.", style=style),
     )

@@ -10,16 +10,15 @@ from rich.text import Text
 from robustbench_fgsm.report import sheets
 from robustbench_fgsm.report.chart import MARKS, Curve, draw
 from robustbench_fgsm.report.sheets import Document, Sheet
-from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text, rate_text, sheet_table
+from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text, prose, rate_text, sheet_table
 
 EXACT = ", stable gradients where saturated"
-STYLES = {"Warning": "yellow", "INVALID": "bold red", "FAILED": "bold red", "PASSED": "bold green"}
 
 
 def evaluation(document: Document) -> RenderableType:
     """The whole of an `rfgsm.evaluation/1` document."""
     pages = (sheet_table(sheet) for sheet in evaluation_sheets(document))
-    return Group(*map(Text, heading(document)), *pages, *_prose(["", *closing(document)]))
+    return Group(*map(Text, heading(document)), *pages, *prose(["", *closing(document)]))
 
 
 def sweep(document: Document) -> RenderableType:
@@ -30,7 +29,7 @@ def sweep(document: Document) -> RenderableType:
         parts += [Text(f"\n{rule_name(found)}", style="bold underline")]
         parts += [sheet_table(sheet) for sheet in sweep_sheets(found)]
         parts += [Text(line) for line in ("", *summary(found))]
-    return Group(*parts, *_prose(["", *closing(document)]))
+    return Group(*parts, *prose(["", *closing(document)]))
 
 
 def evaluation_sheets(document: Document) -> Iterator[Sheet]:
@@ -145,7 +144,3 @@ def gate_text(gate: Document) -> str:
     stable = " (stable)" if gate["gradient"] == "stable" else ""
     verdict = "PASSED" if gate["passed"] else "FAILED"
     return f"{verdict}: {rate}{stable} {value}, wanted {sign} {100 * gate['threshold']:g} %"
-
-
-def _prose(lines: list[str]) -> Iterator[Text]:
-    return (Text(line, style=STYLES.get(line.partition(":")[0], "")) for line in lines)

@@ -1,9 +1,10 @@
-"""An evaluation or a sweep as Markdown that pastes into a paper or a pull request, from the documents that `--json` prints."""
+"""Evaluations, sweeps and benchmarks as Markdown for a paper or a pull request, from the documents that `--json` prints."""
 
 from __future__ import annotations
 
 import re
 
+from robustbench_fgsm.report import benchmark as speed
 from robustbench_fgsm.report import evaluation as text
 from robustbench_fgsm.report.sheets import Cell, Document, Sheet
 from robustbench_fgsm.report.terminal import cell_text
@@ -24,6 +25,12 @@ def sweep(document: Document) -> str:
         blocks += [f"**{escape(text.rule_name(found))}**", *map(table, text.sweep_sheets(found))]
         blocks += ["  \n".join(map(escape, text.summary(found)))]
     return _blocks(*blocks, *map(escape, text.closing(document)))
+
+
+def benchmark(document: Document) -> str:
+    """The whole of an `rfgsm.benchmark/1` document."""
+    tables = map(table, speed.benchmark_sheets(document))
+    return _blocks("  \n".join(map(escape, speed.heading(document))), *tables, *map(escape, speed.closing(document)))
 
 
 def table(sheet: Sheet) -> str:

@@ -92,15 +92,23 @@ def starts(evaluation: Document) -> str:
 
 def per_class(evaluation: Document, rates: Document, which: str = "") -> Sheet:
     """How each class fares: rates at one budget, ordinary or stable; of many classes the worst."""
-    results = rates["per_class"]
+    results, some = least_robust(rates["per_class"], "--json or --csv")
     classes = evaluation["data"]["classes"]
-    title = f"By class, in per cent, with 95 % intervals{which}{starts(evaluation)}"
-    if len(results) > MOST_CLASSES:
-        present = [result for result in results if result["n"]]
-        results = sorted(present, key=lambda result: result["robust_accuracy"]["value"])[:MOST_CLASSES]
-        title += f"; the {MOST_CLASSES} least robust (all with --json or --csv)"
+    title = f"By class, in per cent, with 95 % intervals{which}{starts(evaluation)}{some}"
     columns = ("", "n", "clean", "robust", "success", "of", "mistaken for")
     return Sheet(title, columns, tuple(_class_row(result, classes) for result in results), tall=True)
+
+
+def least_robust(results: Sequence[Document], whole: str) -> tuple[Sequence[Document], str]:
+    """All classes where they fit a table, else the worst of those that have images; and what its title says of that.
+
+    whole: the options that give all of them.
+    """
+    if len(results) <= MOST_CLASSES:
+        return results, ""
+    present = [result for result in results if result["n"]]
+    worst = sorted(present, key=lambda result: result["robust_accuracy"]["value"])[:MOST_CLASSES]
+    return worst, f"; the {MOST_CLASSES} least robust (all with {whole})"
 
 
 def _class_row(result: Document, classes: Sequence[str]) -> tuple[Cell, ...]:

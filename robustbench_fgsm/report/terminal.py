@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -17,6 +17,15 @@ from robustbench_fgsm.report.sheets import Document as Document
 
 INTERVALS = "Intervals: 95 % Wilson; the images are taken as a sample of their kind. They say nothing of other attacks or seeds."
 LIMITS = "FGSM is one step of one attack: what it fools is not robust, and what it does not fool may not be either."
+
+STYLES = {
+    "Warning": "yellow",
+    "INVALID": "bold red",
+    "FAILED": "bold red",
+    "Failed": "bold red",
+    "PASSED": "bold green",
+}
+"""Of a line of prose, by what stands before its colon."""
 
 
 def comparison(document: Document) -> RenderableType:
@@ -54,6 +63,11 @@ def definitions(document: Document) -> Iterator[str]:
     yield "Job: predictions before, attack, predictions after; below: times ours."
 
 
+def prose(lines: Iterable[str]) -> Iterator[Text]:
+    """Sentences, a line each, with warnings and verdicts in colour."""
+    return (Text(line, style=STYLES.get(line.partition(":")[0], "")) for line in lines)
+
+
 def epsilon_text(epsilon: float) -> str:
     """`8/255` where it is one, up to 1, else the number."""
     steps = round(epsilon * 255)
@@ -75,7 +89,7 @@ def confusion(title: str, matrix: Any, classes: list[str]) -> RenderableType:
 
 def sheet_table(sheet: Sheet) -> RenderableType:
     """A sheet as a table; rates of a tall sheet with their intervals below them."""
-    table = _table("")
+    table = _table()
     table.padding = (0, 0, 0, 0 if sheet.diagonal else 1)
     for index, column in enumerate(sheet.columns):
         text = all(isinstance(row[index], str | None) for row in sheet.rows)
@@ -90,8 +104,7 @@ def sheet_table(sheet: Sheet) -> RenderableType:
         if sheet.diagonal:
             cells[at + 1].stylize("bold")
         table.add_row(*cells)
-    title = Text(sheet.title, style="bold")  # the table's own would wrap at the width of the table
-    return Padding(Group(title, table), (1, 0, 0, 0))
+    return _titled(sheet.title, table)
 
 
 def cell_text(cell: Cell, *, tall: bool = False) -> str:
@@ -127,18 +140,20 @@ def _per_class(document: Document) -> RenderableType:
     beside = [side for side in _others(document) if side["pixels"]]
     others = [side for side in beside if _successes(side) != _successes(ours)]
     owners = ", ".join(["ours", *(side["name"] for side in beside if side not in others)])
-    table = _table("Attack success by class, in per cent of the n images that can be fooled")
+    shown, which = sheets.least_robust(ours["per_class"], "--json")
+    title = f"Attack success by class, in per cent of the n images that can be fooled{which}"
+    table = _table()
     table.add_column("", no_wrap=True, max_width=16)
     table.add_column("n", justify="right", no_wrap=True)
     for name in (owners, *(side["name"] for side in others)):
         table.add_column(Text(name), overflow="fold")
     table.add_column("mistaken for", no_wrap=True, max_width=12)
-    for label, result in enumerate(ours["per_class"]):
-        wrong = result["most_common_wrong"]
+    for result in shown:
+        label, wrong = result["label"], result["most_common_wrong"]
         cells = (rate_text(_successes(side)[label]) for side in (ours, *others))
         n = str(result["attack_success_rate"]["n"])
         table.add_row(Text(f"{label} {classes[label]}"), n, *cells, Text("" if wrong is None else classes[wrong]))
-    return _spaced(table)
+    return _titled(title, table)
 
 
 def _closing(document: Document) -> Iterator[RenderableType]:
@@ -177,11 +192,10 @@ def _verdict(reference: Document, document: Document) -> Text:
     return Text(text, style="bold green" if verdict == "AGREE" else "bold red")
 
 
-def _table(title: str) -> Table:
-    return Table(
-        box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False, show_edge=False
-    )
+def _titled(title: str, table: Table) -> RenderableType:
+    """A title above a table; the table's own would wrap at the width of the table."""
+    return Padding(Group(Text(title, style="bold"), table), (1, 0, 0, 0))
 
 
-def _spaced(table: Table) -> RenderableType:
-    return Padding(table, (1, 0, 0, 0))
+def _table() -> Table:
+    return Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)

@@ -147,7 +147,7 @@ def test_the_reference_lists_every_public_name() -> None:
     assert documented == set(rf.__all__)
 
 
-@pytest.mark.parametrize("program", ["compare", "evaluate", "explain", "sweep", "verify"])
+@pytest.mark.parametrize("program", ["benchmark", "compare", "evaluate", "explain", "sweep", "verify"])
 def test_the_how_to_lists_every_option(program: str) -> None:
     page = (ROOT / f"docs/howto/{program}.md").read_text(encoding="utf-8")
     listed = {code.split()[0] for code in IN_CODE.findall(page)}
@@ -162,7 +162,8 @@ def test_the_reference_lists_every_key_of_the_document() -> None:
     evaluation = judge(rf.evaluate(classifier, images).to_dict(), Gates(0.5, 0.5))
     sweep = find_success(sweep_document(rf.sweep(classifier, images)), 0.5)
     explanation = rf.explain(classifier, images, 0.37).to_dict()
-    for document in (rf.compare(classifier, images).to_dict(), evaluation, sweep, explanation):
+    benchmark = rf.benchmark(classifier, images, references=[], rounds=1).to_dict()
+    for document in (rf.compare(classifier, images).to_dict(), evaluation, sweep, explanation, benchmark):
         assert keys_of(document) <= listed
 
 

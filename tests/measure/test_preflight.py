@@ -108,6 +108,15 @@ def test_labels_of_no_class(labels: list[int]) -> None:
         check_images(batch, classifier())
 
 
+@pytest.mark.parametrize(("pixel", "problem"), [(1.5, "got [0, 1.5]"), (float("nan"), "mend or leave out")])
+def test_the_first_image_with_pixels_out_of_bounds_is_named(pixel: float, problem: str) -> None:
+    images = torch.zeros(3, 1, 2, 2)
+    images[1:, 0, 1, 1] = pixel
+    batch = rf.Batch(images, torch.tensor([0, 1, 0]), torch.tensor([40, 41, 42]))
+    with pytest.raises(DataError, match=re.escape(problem) + r".* \(first of them: image 41\)$"):
+        check_images(batch, classifier())
+
+
 @pytest.mark.parametrize(("given", "size"), [("auto", 128), ("7", 7), (1, 1), ("0064", 64)])
 def test_batch_sizes(given: int | str, size: int) -> None:
     assert check_batch_size(given) == size

@@ -25,7 +25,7 @@ def check(name: str, document: Document) -> None:
 
 
 def test_there_is_one_for_each_document() -> None:
-    assert {"common", "comparison", "evaluation", "explanation", "list", "sweep"} <= set(schema_names())
+    assert {"benchmark", "common", "comparison", "evaluation", "explanation", "list", "sweep"} <= set(schema_names())
 
 
 @pytest.mark.parametrize("name", schema_names())
@@ -149,6 +149,57 @@ def test_a_reference_that_is_broken_is_found(classifier: rf.TorchClassifier, key
     del document["references"][0][key]
     with pytest.raises(ValidationError):
         check("comparison", changed(document, f"references.0.{key}", value) if value is not ... else document)
+
+
+@pytest.fixture(scope="module")
+def timed(classifier: rf.TorchClassifier) -> Document:
+    data = rf.load_data("fashion-mnist", limit=8)
+    return rf.benchmark(classifier, data, "4,8/255", references=[], rounds=1, memory=False).to_dict()
+
+
+def test_benchmarks(timed: Document) -> None:
+    check("benchmark", timed)
+    memory = {"before": 2, "peak": 3, "above": 1}
+    check("benchmark", changed(timed, "contenders.0.memory", memory))
+    failed = timed["contenders"][2] | {"error": "no luck", "clean_accuracy": None, "epsilons": [], "version": ""}
+    failed["timings"] = [timing | {"seconds": None, "ratio": None} for timing in failed["timings"]]
+    check("benchmark", changed(timed, "contenders.2", failed))
+    absent = {"name": "foolbox", "package": "foolbox", "install": "pip install foolbox"}
+    check("benchmark", changed(timed, "absent", [absent]))
+
+
+def test_no_key_of_a_benchmark_may_be_missing(timed: Document) -> None:
+    for *path, key in places(timed):
+        if isinstance(key, str) and key not in OPTIONAL - {"threads"}:
+            broken = copy.deepcopy(timed)
+            parent: Any = broken
+            for step in path:
+                parent = parent[step]
+            del parent[key]
+            with pytest.raises(ValidationError):
+                check("benchmark", broken)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("schema", "rfgsm.benchmark/2"),
+        ("rounds", 0),
+        ("contenders", []),
+        ("contenders.0.kind", "library"),
+        ("contenders.0.timings.0.seconds.median", 0),
+        ("contenders.0.timings.0.task", "whole"),
+        ("contenders.0.memory", {"peak": 1}),
+        ("contenders.0.max_count_difference", 0.5),
+        ("noise.0.relative", -1),
+        ("absent", [{"name": "foolbox"}]),
+        ("attack.epsilons", []),
+        ("environment.cores", 0),
+    ],
+)
+def test_a_benchmark_that_is_broken_is_found(timed: Document, path: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        check("benchmark", changed(timed, path, value))
 
 
 def places(document: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:

@@ -119,6 +119,22 @@ def test_many_references_fit_80_columns_whole(document: Document) -> None:
     assert "x" not in rows[1]
 
 
+def test_of_many_classes_the_least_robust_are_listed(document: Document) -> None:
+    ours = document["ours"]["per_class"]
+    for side in (document["ours"], *document["references"]):
+        empty = {"n": 0, "robust_accuracy": {"value": None, "count": 0, "n": 0, "low": None, "high": None}}
+        more = [ours[label % 10] | {"label": label} | (empty if label % 2 else {}) for label in range(10, 100)]
+        side["per_class"] = [*side["per_class"], *more]
+    document["data"]["classes"] = [f"name{label}" for label in range(100)]
+    text = rendered(comparison(document))
+    listed = table_under("Attack success by class", text)
+    ranked = sorted(
+        (one for one in document["ours"]["per_class"] if one["n"]), key=lambda one: one["robust_accuracy"]["value"]
+    )
+    assert "the 20 least robust (all with --json)" in unwrapped(comparison(document))
+    assert [line.split()[0] for line in listed[:21]] == [*(str(one["label"]) for one in ranked[:20]), "Worst"]
+
+
 def test_agreement_in_counts(document: Document) -> None:
     (art,) = document["references"]
     art |= {"pixels_differing": 12, "max_ulps": 3, "predictions_agree": 250}

@@ -1,0 +1,145 @@
+"""How time and memory of an evaluation grow: with images, classes, budgets and threads, as a Markdown table.
+
+Each row runs in a process of its own, on images that are drawn a batch at a time and never lie in memory together. The
+network is small, so that what the package itself costs shows.
+
+python examples/scaling.py
+python examples/scaling.py --full
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.compare.memory import peak, reset_peak
+from robustbench_fgsm.measure.sweep import run_attacks
+from robustbench_fgsm.spec import AttackSpec
+
+BATCH = 128
+MEBIBYTE = 2**20
+REPEATS = 5
+ENOUGH = 10.0
+"""Runs of one row, and seconds after which no other one begins."""
+
+SHARE = 0.8
+"""Of the memory that is free, for one row: one that needs more is told so, rather than the whole machine."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run."""
+
+    images: int = 1000
+    classes: int = 10
+    epsilons: int = 1
+    threads: int = 2
+
+
+QUICK = [Row(images=100), Row(), Row(classes=100), Row(epsilons=4), Row(threads=1)]
+FULL = [
+    *(Row(images=10**power) for power in (2, 3, 4, 5)),
+    *(Row(classes=classes) for classes in (10, 1000, 22000)),
+    *(Row(images=2000, epsilons=2**power) for power in range(7)),
+    *(Row(images=2000, threads=threads) for threads in (1, 2)),
+]
+
+
+class Drawn:
+    """A data set of any size: each block of images is drawn when it is asked for, from its own seed."""
+
+    def __init__(self, count: int, num_classes: int) -> None:
+        self.name = "drawn"
+        self.classes = tuple(map(str, range(num_classes)))
+        self._count = count
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what decides the images."""
+        return hashlib.sha256(f"{self._count} {len(self.classes)}".encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def batches(self, start: int, stop: int, size: int) -> Iterator[rf.Batch]:
+        """Images start to stop (exclusive), drawn now."""
+        for low in range(start, min(stop, len(self)), size):
+            ids = torch.arange(low, min(low + size, stop, len(self)))
+            generator = torch.Generator().manual_seed(low)
+            images = torch.rand(len(ids), 3, 32, 32, generator=generator)
+            yield rf.Batch(images, torch.randint(len(self.classes), (len(ids),), generator=generator), ids)
+
+    def __iter__(self) -> Iterator[rf.Batch]:
+        return self.batches(0, len(self), BATCH)
+
+
+def small(num_classes: int) -> rf.TorchClassifier:
+    torch.manual_seed(0)
+    layers = [
+        *(nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(128, num_classes)),
+    ]
+    return rf.wrap(nn.Sequential(*layers), num_classes)
+
+
+def evaluate(row: Row) -> None:
+    spec = AttackSpec(tuple((step + 1) / 255 for step in range(row.epsilons)))
+    run_attacks(small(row.classes), Drawn(row.images, row.classes), [spec], batch_size=BATCH)
+
+
+def measure(row: Row) -> dict[str, float]:
+    """Seconds of the run, the best of several where it is short, and bytes above what the process had before it."""
+    torch.set_num_threads(row.threads)
+    evaluate(replace(row, images=BATCH, classes=10))  # so that no library is loaded while the clock runs
+    resource.setrlimit(resource.RLIMIT_DATA, (int(SHARE * free()) + peak(), resource.RLIM_INFINITY))
+    before = reset_peak()
+    seconds: list[float] = []
+    while not seconds or (len(seconds) < REPEATS and sum(seconds) < ENOUGH):
+        began = time.perf_counter()
+        evaluate(row)
+        seconds.append(time.perf_counter() - began)
+    return {"seconds": min(seconds), "above": peak() - before}
+
+
+def free() -> int:
+    """Bytes of memory that the machine can give."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+
+
+def run(row: Row) -> str:
+    """A line of the table; a run that ran out of memory says so."""
+    command = [sys.executable, __file__, "--row", json.dumps(asdict(row))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    cells = [f"{value:,}" for value in asdict(row).values()]
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit code {done.returncode}"
+        return f"| {' | '.join(cells)} | does not fit in {SHARE * free() / 2**30:.1f} GiB: {last[:60]} | | |"
+    found = json.loads(done.stdout)
+    each = 1e6 * found["seconds"] / row.images
+    return f"| {' | '.join(cells)} | {found['seconds']:.2f} | {each:.0f} | {found['above'] / MEBIBYTE:,.0f} |"
+
+
+def main(rows: list[Row]) -> None:
+    print("| images | classes | epsilons | threads | seconds | microseconds an image | MiB above the start |")
+    print("|--:|--:|--:|--:|--:|--:|--:|")
+    for row in rows:
+        print(run(row), flush=True)
+
+
+if __name__ == "__main__":
+    if "--row" in sys.argv:
+        print(json.dumps(measure(Row(**json.loads(sys.argv[-1])))))
+    else:
+        main(FULL if "--full" in sys.argv else QUICK)

@@ -1,0 +1,121 @@
+"""`rfgsm benchmark`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from robustbench_fgsm.cli import options
+from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice, laid_open
+
+
+@laid_open
+def benchmark_command(
+    model: options.Model,
+    weights: options.Weights = "auto",
+    data: options.Data = None,
+    limit: Annotated[int, typer.Option("--limit", help="Only the first so many images.")] = 512,
+    eps: options.Eps = "1,2,3,4,5,6,7,8/255",
+    norm: Annotated[str, typer.Option("--norm", help="inf or 2.")] = "inf",
+    references: Annotated[
+        str | None,
+        typer.Option(
+            "--references",
+            help="Other libraries, as a comma list, or none.",
+            show_default="all that are installed",
+        ),
+    ] = None,
+    levels: Annotated[str, typer.Option("--levels", help="Of our optimisation, as a comma list.")] = "none",
+    rounds: Annotated[int, typer.Option("--rounds", help="Timed turns of each, after one to warm up.")] = 5,
+    memory: Annotated[
+        bool, typer.Option("--memory/--no-memory", help="Measure peak memory, in a process for each.")
+    ] = True,
+    batch_size: options.BatchSize = "auto",
+    threads: Annotated[
+        int | None, typer.Option("--threads", help="Of PyTorch on the CPU.", show_default="PyTorch's own choice")
+    ] = None,
+    device: options.Device = "auto",
+    seed: Annotated[int, typer.Option("--seed", help="Of the images that --sample draws.")] = 0,
+    choice: DataChoice = DataChoice(),
+    described: ModelChoice = ModelChoice(),
+    out: options.Out = None,
+    format: options.Format = options.Layout.table,  # noqa: A002  (the name of the option)
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
+) -> int:
+    """Time our FGSM beside other libraries and beside a loop of bare PyTorch, on this machine.
+
+    All take turns in one process: the attack alone and the whole job, at the largest epsilon and at all of the list.
+    Prints medians, ratios to the bare loop with their spread, peak memory, and what each counted. Exit 0, also where a
+    library fails, which the table says. Exit 1: the run is invalid.
+
+    Example: rfgsm benchmark --model resnet18
+    """
+    import robustbench_fgsm
+    from robustbench_fgsm.cli.output import check_layout
+    from robustbench_fgsm.spec import AttackSpec, parse_epsilon, parse_norm
+
+    check_layout(format, as_json=json)
+    order = parse_norm(norm)
+    spec = AttackSpec(parse_epsilon(eps, order), order)
+
+    from robustbench_fgsm.cli.output import others_to_stderr, progress_bar, write_result
+    from robustbench_fgsm.cli.subject import load_subject
+    from robustbench_fgsm.compare.benchmark import benchmark, check_settings, choose_references
+    from robustbench_fgsm.compare.contenders import check_levels, check_network
+    from robustbench_fgsm.data.dataset import describe
+    from robustbench_fgsm.measure.preflight import check_batch_size, preflight
+    from robustbench_fgsm.report import benchmark as text
+    from robustbench_fgsm.report import markdown
+    from robustbench_fgsm.runs.directory import cached_result
+
+    check_settings(spec, rounds, threads)
+    size, chosen = check_batch_size(batch_size), check_levels(levels.split(","))
+    named = None if references is None else [] if references.strip() == "none" else references.split(",")
+    opponents = {one.name: one.version for one in choose_references(named)[0]}
+    load = partial(load_subject, model, weights, data, limit, device, choice, described, seed=seed, quiet=True)
+    classifier, images = load_subject(model, weights, data, limit, device, choice, described, seed=seed, quiet=quiet)
+    check_network(classifier)
+    spec = replace(spec, bounds=classifier.bounds)
+    preflight(classifier, images, spec, strict=choice.strict)  # before a run directory is made
+
+    def measure() -> dict[str, Any]:
+        with others_to_stderr(), progress_bar("benchmark", quiet=quiet) as progress:
+            return benchmark(
+                classifier,
+                images,
+                spec.epsilons,
+                norm=order,
+                references=named,
+                levels=chosen,
+                rounds=rounds,
+                memory=load if memory else False,
+                batch_size=size,
+                threads=threads,
+                max_bad=choice.max_bad,
+                progress=progress,
+            ).to_dict()
+
+    settings = {
+        "command": "benchmark",
+        "model": classifier.info.to_dict(),
+        "data": describe(images),
+        "attack": spec.to_dict() | {"epsilons": spec.epsilons},
+        "references": opponents,
+        "levels": chosen,
+        "rounds": rounds,
+        "memory": memory,
+        "batch_size": size,
+        "threads": threads,
+        "max_bad": choice.max_bad,
+        "device": str(classifier.device),
+        "package": robustbench_fgsm.__version__,
+    }
+    document = measure() if out is None else cached_result(out, settings, measure)
+    write_result(document, markdown.benchmark if format is options.Layout.markdown else text.benchmark, as_json=json)
+    code: int = document["exit_code"]
+    return code

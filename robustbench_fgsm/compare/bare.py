@@ -1,0 +1,90 @@
+"""The unit of `rfgsm benchmark`: FGSM as a careful user of PyTorch writes it by hand, and nothing beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from robustbench_fgsm.attack.gradient import two_logits
+from robustbench_fgsm.data.dataset import Dataset, readable
+from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.spec import Bounds, norm_name
+
+NORMS = (math.inf, 2.0)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Counts of images: all of them, those right before the attack, and those right after it at each budget."""
+
+    n: int
+    clean: int
+    robust: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class BareLoop:
+    """A loop over a network in evaluation mode, whose parameters want no gradient and lie in this memory format."""
+
+    network: nn.Module
+    memory_format: torch.memory_format
+    norm: float
+    bounds: Bounds
+    batch_size: int
+    device: torch.device
+    version: str = torch.__version__
+
+    def attack(self, data: Dataset, epsilons: Sequence[float]) -> int:
+        """Craft all images at each budget; returns how many were made."""
+        made = 0
+        for images, labels in self._batches(data):
+            _, direction = self._uphill(images, labels)
+            for epsilon in epsilons:
+                made += len(self._step(images, direction, epsilon))
+        return made
+
+    def job(self, data: Dataset, epsilons: Sequence[float]) -> Answer:
+        """Predict, attack at each budget and predict again; counts stay on the device until the end."""
+        right = torch.zeros(1 + len(epsilons), dtype=torch.int64, device=self.device)
+        n = 0
+        for images, labels in self._batches(data):
+            before, direction = self._uphill(images, labels)
+            right[0] += (before == labels).sum()
+            for place, epsilon in enumerate(epsilons, 1):
+                x_adv = self._step(images, direction, epsilon)
+                with torch.no_grad():
+                    after = two_logits(self.network(x_adv)).argmax(1)
+                right[place] += (after == labels).sum()
+            n += len(labels)
+        clean, *robust = right.tolist()
+        return Answer(n, clean, tuple(robust))
+
+    def _batches(self, data: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in readable(data, 0, len(data), self.batch_size, []):
+            images = batch.images.to(self.device, memory_format=self.memory_format, non_blocking=True)
+            yield images, batch.labels.to(self.device, non_blocking=True)
+
+    def _uphill(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Predicted classes (N,) and the direction (N, C, H, W), from one forward and one input-only backward pass."""
+        x = images.detach().requires_grad_()
+        logits = two_logits(self.network(x))
+        (gradient,) = torch.autograd.grad(cross_entropy(logits, labels, reduction="sum"), x)
+        if self.norm == math.inf:
+            return logits.argmax(1), gradient.sign_()
+        length = gradient.flatten(1).norm(dim=1).clamp_min_(torch.finfo(gradient.dtype).tiny)
+        return logits.argmax(1), gradient.div_(length.view(-1, *[1] * (gradient.ndim - 1)))
+
+    def _step(self, images: Tensor, direction: Tensor, epsilon: float) -> Tensor:
+        return torch.add(images, direction, alpha=epsilon).clamp_(*self.bounds)
+
+
+def check_norm(norm: float) -> None:
+    """Raise SettingError for a norm that the loop does not know."""
+    if norm not in NORMS:
+        known = " or ".join(map(norm_name, NORMS))
+        raise SettingError(f"benchmark is for norm {known}, which the bare loop knows, got {norm_name(norm)}")

@@ -1,0 +1,195 @@
+"""Run our FGSM, other libraries' and a bare loop over one classifier and one data set, and time them in turns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from robustbench_fgsm.compare.bare import Answer, check_norm
+from robustbench_fgsm.compare.contenders import (
+    LEVELS,
+    Contender,
+    Entry,
+    check_levels,
+    check_network,
+    entries,
+)
+from robustbench_fgsm.compare.memory import Given, Load, Memory, Request, measure_memory
+from robustbench_fgsm.compare.race import Lane, Runner, Task, race
+from robustbench_fgsm.compare.standing import Benchmark, Standing
+from robustbench_fgsm.data.dataset import BadSample, Dataset, describe, readable
+from robustbench_fgsm.data.fit import fit_to
+from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.measure.attacks import synchronise
+from robustbench_fgsm.measure.environment import describe_environment, describe_processor
+from robustbench_fgsm.measure.preflight import check_batch_size, check_images, preflight
+from robustbench_fgsm.measure.sweep import Progress, check_budgets
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.reference import Listing, check_references, list_references
+from robustbench_fgsm.spec import AttackSpec, parse_epsilon, parse_norm
+
+DEFAULT_EPSILONS = (1 / 255, 2 / 255, 3 / 255, 4 / 255, 5 / 255, 6 / 255, 7 / 255, 8 / 255)
+DEFAULT_ROUNDS = 5
+
+
+def benchmark(
+    classifier: Classifier,
+    data: Dataset,
+    epsilons: Iterable[float] | str = DEFAULT_EPSILONS,
+    *,
+    norm: str | float = "inf",
+    references: Sequence[str] | None = None,
+    levels: Sequence[str] = LEVELS,
+    rounds: int = DEFAULT_ROUNDS,
+    memory: bool | Load = True,
+    batch_size: int | str = "auto",
+    threads: int | None = None,
+    max_bad: int = 0,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Benchmark:
+    """How long our FGSM takes beside other libraries' and beside a loop of bare PyTorch, which is the unit.
+
+    Each takes its turn in one process, on the same batches, at the largest budget alone and at all of them together: the
+    attack alone, and the whole job, which is predictions before, attack, and predictions after.
+
+    epsilons: budgets, or a list such as `1,2,4/255`. norm: `inf` or `2`. references: names of `rfgsm list references`;
+    None for all that are installed. levels: of optimisation. rounds: timed ones, after one to warm up. memory: measure the
+    most memory each takes, in a process of its own, to which classifier and data are pickled; where these cannot be, a
+    function that can and that makes both again. batch_size: the same for all. threads: of PyTorch on the CPU, for this
+    benchmark only; None for as many as it has. max_bad: images that may be unreadable before the run counts as invalid.
+    strict: take what is suspicious before the attack for an error. progress: called with steps done and steps in all.
+
+    Raises SettingError, ModelError or DataError where these do not make sense together. A reference that raises is no
+    error: the benchmark says so, and goes on without it.
+    """
+    order = parse_norm(norm)
+    given = [epsilons] if isinstance(epsilons, str) else epsilons
+    budgets = tuple(value for epsilon in given for value in parse_epsilon(epsilon, order, classifier.bounds))
+    spec = AttackSpec(budgets, order, bounds=classifier.bounds)
+    load = Given(classifier, data) if memory is True else memory or None
+    began = time.perf_counter()
+    network = check_network(classifier)
+    check_settings(spec, rounds, threads)
+    size, data = check_batch_size(batch_size), fit_to(data, classifier)
+    present, absent = choose_references(references)
+    field = entries(network, check_levels(levels), [one.name for one in present])
+    warnings = preflight(classifier, data, spec, strict=strict)
+    bad = check_all(classifier, data, size)
+    tasks = tasks_at(spec.epsilons)
+    steps = _Steps(len(field) * (len(tasks) * (rounds + 1) + (load is not None)), progress)
+    with use_threads(threads):
+        team = [_prepare(entry, network, spec, size) for entry in field]
+        runners = {entry.name: _runner(made, data) for entry, made in zip(field, team, strict=True)}
+        lanes = race(runners, tasks, rounds, synchronise=lambda: synchronise(network.device), step=steps.step)
+        memories: list[Memory | str | None] = [None] * len(field)
+        if load is not None:
+            memories = [
+                _memory(Request(load, entry, spec, size, torch.get_num_threads()), lane, steps)
+                for entry, lane in zip(field, lanes, strict=True)
+            ]
+        environment = describe_environment(network.device) | describe_processor()
+    return Benchmark(
+        model=classifier.info,
+        data=describe(data),
+        attack=spec,
+        batch_size=size,
+        rounds=rounds,
+        tasks=tuple(tasks),
+        standings=tuple(
+            Standing(entry, "" if isinstance(made, Exception) else made.version, lane, memory)
+            for entry, made, lane, memory in zip(field, team, lanes, memories, strict=True)
+        ),
+        absent=tuple(absent),
+        preflight_warnings=tuple(warnings),
+        environment=environment,
+        seconds=time.perf_counter() - began,
+        bad=bad,
+        max_bad=max_bad,
+    )
+
+
+def check_settings(spec: AttackSpec, rounds: int, threads: int | None) -> None:
+    """Raise SettingError for a norm that the bare loop does not know, budgets that repeat, and counts below 1."""
+    check_norm(spec.norm)
+    check_budgets(spec)
+    if rounds < 1:
+        raise SettingError(f"rounds must be at least 1, got {rounds}: try {DEFAULT_ROUNDS}")
+    if threads is not None and threads < 1:
+        raise SettingError(f"threads must be at least 1, got {threads}: leave it out for as many as there are")
+
+
+def choose_references(names: Sequence[str] | None) -> tuple[list[Listing], list[Listing]]:
+    """Those that are named; for None all that are installed, and those that are not. Raises as `check_references` does."""
+    known = list_references()
+    if names is not None:
+        wanted = check_references(names)
+        return sorted((one for one in known if one.name in wanted), key=lambda one: wanted.index(one.name)), []
+    return [one for one in known if one.version is not None], [one for one in known if one.version is None]
+
+
+def check_all(classifier: Classifier, data: Dataset, batch_size: int) -> tuple[BadSample, ...]:
+    """Images that cannot be had; raises DataError where one that can is not as `check_images` wants it.
+
+    Before the race, since nobody but `run_attacks` looks at images while the clock runs.
+    """
+    bad: list[BadSample] = []
+    for batch in readable(data, 0, len(data), batch_size, bad):
+        check_images(batch, classifier)
+    return tuple(bad)
+
+
+def tasks_at(epsilons: tuple[float, ...]) -> list[Task]:
+    """Attack and job, at the largest budget and, where there are others, at all of them."""
+    some = dict.fromkeys(((max(epsilons),), epsilons))
+    return [Task(kind, budgets) for budgets in some for kind in ("attack", "job")]
+
+
+@contextmanager
+def use_threads(threads: int | None) -> Iterator[None]:
+    """So many threads of PyTorch inside, and as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if threads is None else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Steps:
+    """Counts steps for whoever wants to know."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._done, self._total, self._progress = 0, total, progress
+
+    def step(self) -> None:
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+def _prepare(entry: Entry, classifier: TorchClassifier, spec: AttackSpec, batch_size: int) -> Contender | Exception:
+    """The contender, or what kept it from being made: its runner raises that, so that it fails like any other."""
+    try:
+        return entry.prepare(classifier, spec, batch_size)
+    except Exception as error:  # noqa: BLE001  (whatever a library raises is its result)
+        return error
+
+
+def _runner(made: Contender | Exception, data: Dataset) -> Runner:
+    def run(task: Task) -> int | Answer:
+        if isinstance(made, Exception):
+            raise made
+        return made.attack(data, task.epsilons) if task.kind == "attack" else made.job(data, task.epsilons)
+
+    return run
+
+
+def _memory(request: Request, lane: Lane, steps: _Steps) -> Memory | str | None:
+    """None for a contender that failed already."""
+    found = None if lane.error else measure_memory(request)
+    steps.step()
+    return found

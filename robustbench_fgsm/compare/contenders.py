@@ -1,0 +1,164 @@
+"""Who takes part in a benchmark: the bare loop, our own run at each level, and every other library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.attack.gradient import two_logits
+from robustbench_fgsm.compare.bare import Answer, BareLoop
+from robustbench_fgsm.data.dataset import Dataset, readable
+from robustbench_fgsm.errors import ModelError, SettingError, did_you_mean
+from robustbench_fgsm.measure.attacks import attack_batch
+from robustbench_fgsm.measure.sweep import run_attacks
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.reference import Reference, load_reference
+from robustbench_fgsm.reference.batched import BatchedReference
+from robustbench_fgsm.spec import AttackSpec
+
+LEVELS = ("none",)
+"""Levels of optimisation that our side runs at."""
+
+LAYOUTS = {"channels-last": torch.channels_last, "default": torch.contiguous_format}
+
+
+class Contender(Protocol):
+    """One implementation, ready to run; `attack` and `job` do the same work whoever does it."""
+
+    @property
+    def version(self) -> str:
+        """Of the library."""
+
+    def attack(self, data: Dataset, epsilons: Sequence[float]) -> int:
+        """Craft all images at each budget; returns how many were made."""
+
+    def job(self, data: Dataset, epsilons: Sequence[float]) -> Answer:
+        """Predict, attack at each budget and predict again."""
+
+
+@dataclass(frozen=True)
+class Ours:
+    """`run_attacks`, as `evaluate` and `sweep` call it."""
+
+    classifier: Classifier
+    spec: AttackSpec
+    batch_size: int
+    version: str
+
+    def attack(self, data: Dataset, epsilons: Sequence[float]) -> int:
+        """Craft all images at each budget, a batch at a time, without the predictions."""
+        made = 0
+        for batch in readable(data, 0, len(data), self.batch_size, []):
+            ascent = attack_batch(self.classifier, batch, self.spec, data.classes).ascent
+            for epsilon in epsilons:
+                made += len(ascent.at(epsilon))
+        return made
+
+    def job(self, data: Dataset, epsilons: Sequence[float]) -> Answer:
+        """The whole of an evaluation, with its checks, tallies and confusion matrices."""
+        spec = replace(self.spec, epsilons=tuple(epsilons))
+        (found,) = run_attacks(self.classifier, data, [spec], batch_size=self.batch_size, max_bad=len(data))
+        return Answer(found.n, found.clean_accuracy.count, tuple(t.robust_accuracy.count for t in found.tallies))
+
+
+@dataclass(frozen=True)
+class Library:
+    """Another library, a batch at a time; it takes its gradient anew for each budget."""
+
+    reference: Reference
+    batch_size: int
+    device: torch.device
+
+    @property
+    def version(self) -> str:
+        """Of the library."""
+        return self.reference.version
+
+    def attack(self, data: Dataset, epsilons: Sequence[float]) -> int:
+        """Craft all images at each budget."""
+        return sum(len(self._craft(x, y, epsilon)) for x, y in self._batches(data) for epsilon in epsilons)
+
+    def job(self, data: Dataset, epsilons: Sequence[float]) -> Answer:
+        """Predict, attack at each budget and predict again, each by the library's own means where it has them."""
+        n, right = 0, [0] * (1 + len(epsilons))
+        for x, y in self._batches(data):
+            right[0] += self._right(x, y)
+            for place, epsilon in enumerate(epsilons, 1):
+                right[place] += self._right(self._craft(x, y, epsilon), y)
+            n += len(y)
+        return Answer(n, right[0], tuple(right[1:]))
+
+    def _batches(self, data: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
+        """On the device where a user would have them: not so for libraries that take arrays and move these themselves."""
+        for batch in readable(data, 0, len(data), self.batch_size, []):
+            if isinstance(self.reference, BatchedReference):
+                yield batch.images.to(self.device), batch.labels.to(self.device)
+            else:
+                yield batch.images, batch.labels
+
+    def _craft(self, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
+        if isinstance(self.reference, BatchedReference):
+            return self.reference.craft(x, y, epsilon).detach()
+        return self.reference.fgsm(x, y, epsilon)
+
+    def _right(self, x: Tensor, y: Tensor) -> int:
+        if isinstance(self.reference, BatchedReference):
+            with torch.no_grad():
+                outputs = two_logits(self.reference.network(x))
+        else:
+            outputs = self.reference.predict(x)
+        return int((outputs.argmax(1) == y).sum())
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A place in the race, before anything is made for it. which: a layout, a level, or the name of a reference."""
+
+    kind: Literal["bare", "ours", "reference"]
+    which: str
+
+    @property
+    def name(self) -> str:
+        """`bare channels-last`, `ours none`, or that of the reference."""
+        return self.which if self.kind == "reference" else f"{self.kind} {self.which}"
+
+    def prepare(self, classifier: TorchClassifier, spec: AttackSpec, batch_size: int) -> Contender:
+        """The contender with a network of its own; raises what `load_reference` raises."""
+        if self.kind == "bare":
+            layout = LAYOUTS[self.which]
+            network = classifier.copy_network(memory_format=layout)
+            return BareLoop(network, layout, spec.norm, spec.bounds, batch_size, classifier.device)
+        if self.kind == "ours":
+            return Ours(classifier, spec, batch_size, version("robustbench-fgsm"))
+        return Library(load_reference(self.which, classifier, spec, batch_size), batch_size, classifier.device)
+
+
+def entries(classifier: TorchClassifier, levels: Sequence[str], references: Sequence[str]) -> list[Entry]:
+    """All that take part, the unit first: the bare loop, channels last wherever the network has such a variant."""
+    layouts = LAYOUTS if classifier.has_variants else ["default"]
+    return [
+        *(Entry("bare", layout) for layout in layouts),
+        *(Entry("ours", level) for level in levels),
+        *(Entry("reference", name) for name in references),
+    ]
+
+
+def check_levels(levels: Sequence[str]) -> list[str]:
+    """The levels without surrounding space and repetition; raises SettingError for none, and for an unknown one."""
+    found = list(dict.fromkeys(level.strip() for level in levels))
+    for level in found or [""]:
+        if level not in LEVELS:
+            raise SettingError(f"levels must be of {', '.join(LEVELS)}, got {level!r}: {did_you_mean(level, LEVELS)}")
+    return found
+
+
+def check_network(classifier: Classifier) -> TorchClassifier:
+    """The classifier; raises ModelError for anything but a PyTorch network, which the bare loop needs."""
+    if not isinstance(classifier, TorchClassifier):
+        raise ModelError(f"benchmark needs a PyTorch network, got {type(classifier).__name__}: use compare for others")
+    return classifier

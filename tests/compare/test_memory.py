@@ -1,0 +1,96 @@
+"""Peak memory is that of a process of its own, grows with what is taken, and failing to measure it is said."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.compare import memory
+from robustbench_fgsm.compare.contenders import Entry
+from robustbench_fgsm.compare.memory import Given, Memory, Request, measure_memory, peak, reset_peak
+from robustbench_fgsm.spec import AttackSpec
+
+GREEDY = """
+import torch
+from torch import nn
+
+class Greedy(nn.Module):
+    def __init__(self, mebibytes):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+        self.mebibytes = mebibytes
+
+    def forward(self, x):
+        taken = torch.ones(self.mebibytes, 2**18)  # float32: a mebibyte a row
+        return self.layer(x.flatten(1)) + 0 * taken[0, 0]
+"""
+OURS = Entry("ours", "none")
+DATA = rf.ArrayDataset("four", torch.rand(4, 1, 2, 2), torch.zeros(4, dtype=torch.int64), ("a", "b", "c"))
+
+
+@pytest.fixture
+def greedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module that another process can import too."""
+    (tmp_path / "greedy.py").write_text(GREEDY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "greedy", raising=False)
+    import greedy  # type: ignore[import-not-found]
+
+    assert isinstance(greedy, ModuleType)
+    return greedy
+
+
+def request(network: nn.Module, entry: Entry = OURS) -> Request:
+    return Request(Given(rf.wrap(network, 3), DATA), entry, AttackSpec(), 2, 1)
+
+
+def test_the_peak_grows_with_what_the_job_takes(greedy: ModuleType) -> None:
+    small, large = (measure_memory(request(greedy.Greedy(size))) for size in (1, 96))
+    assert isinstance(small, Memory)
+    assert isinstance(large, Memory)
+    assert small.above > 0
+    assert large.above - small.above > 64 * 2**20
+    assert large.to_dict() == {"before": large.before, "peak": large.peak, "above": large.above}
+
+
+def test_a_large_process_does_not_make_another_one_large(greedy: ModuleType) -> None:
+    ballast = bytearray(2 * 2**30)
+    found = measure_memory(request(greedy.Greedy(1)))
+    assert isinstance(found, Memory)
+    assert 0 < found.peak < len(ballast)
+
+
+def test_the_peak_begins_anew() -> None:
+    before = reset_peak()
+    ballast = bytearray(64 * 2**20)
+    assert peak() - before > 60 * 2**20
+    del ballast
+
+
+def test_what_cannot_be_handed_over_is_said() -> None:
+    class Inner(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1)[:, :3]
+
+    found = measure_memory(request(Inner()))
+    assert isinstance(found, str)
+    assert found.startswith("model or data cannot be handed to another process: ")
+
+
+def test_what_fails_there_is_said(greedy: ModuleType) -> None:
+    found = measure_memory(request(greedy.Greedy(1), Entry("reference", "nosuch")))
+    assert found == "KeyError: 'nosuch'"
+
+
+def test_a_process_that_ends_is_said(greedy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "__name__", "nosuch_module")
+    found = measure_memory(request(greedy.Greedy(1)))
+    assert isinstance(found, str)
+    assert found.startswith("its process ended early: ")
+    assert "nosuch_module" in found
