@@ -31,6 +31,7 @@ def compare_command(
     ] = None,
     style: options.Style = "plain",
     batch_size: options.BatchSize = "auto",
+    optimize: options.Optimize = "none",
     device: options.Device = "auto",
     seed: options.Seed = 0,
     choice: DataChoice = DataChoice(),
@@ -57,13 +58,16 @@ def compare_command(
     from robustbench_fgsm.cli.subject import load_subject
     from robustbench_fgsm.compare.compare import check_opposition, compare_spec, find_candidate
     from robustbench_fgsm.data.dataset import describe
+    from robustbench_fgsm.measure.plan import check_level, plan_for
     from robustbench_fgsm.measure.preflight import check_batch_size, check_single, preflight
     from robustbench_fgsm.reference import check_references, list_references
     from robustbench_fgsm.reference.adapters import get_style
     from robustbench_fgsm.report import terminal
     from robustbench_fgsm.runs.directory import cached_result
+    from robustbench_fgsm.runs.planned import plan_settings, recorded_plan
 
     check_single(spec)
+    check_level(optimize)
     get_style(style)
     size = check_batch_size(batch_size)
     names = [] if references.strip() == "none" else check_references(references.split(","))
@@ -72,6 +76,8 @@ def compare_command(
     preflight(classifier, images, spec, strict=choice.strict)  # before a run directory is made
     with others_to_stderr():
         own = find_candidate(candidate, style, images)
+    recorded = None if out is None else recorded_plan(out)
+    plan = plan_for(classifier, images, [spec], optimize, batch_size, recorded, compared=True)
 
     def measure() -> dict[str, Any]:
         with others_to_stderr(), progress_bar("compare", quiet=quiet) as progress:
@@ -82,6 +88,7 @@ def compare_command(
                 references=names,
                 candidate=own,
                 batch_size=size,
+                plan=plan,
                 max_bad=choice.max_bad,
                 progress=progress,
             )
@@ -94,6 +101,7 @@ def compare_command(
         "attack": spec.to_dict() | {"epsilons": spec.epsilons},
         "references": {found.name: found.version for found in list_references() if found.name in names},
         "batch_size": size,
+        **plan_settings(plan),
         "max_bad": choice.max_bad,
         "device": str(classifier.device),
         "package": robustbench_fgsm.__version__,

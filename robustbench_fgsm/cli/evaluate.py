@@ -23,6 +23,7 @@ def evaluate_command(
     stable: options.Stable = False,
     restarts: options.Restarts = 0,
     batch_size: options.BatchSize = "auto",
+    optimize: options.Optimize = "safe",
     device: options.Device = "auto",
     seed: options.Seed = 0,
     choice: DataChoice = DataChoice(),
@@ -71,7 +72,7 @@ def evaluate_command(
     def judged(document: dict[str, Any]) -> dict[str, Any]:
         return judge(document, gates)
 
-    document = measure("evaluate", subject, [spec], batch_size, out, judged, choice, quiet=quiet)
+    document = measure("evaluate", subject, [spec], (batch_size, optimize), out, judged, choice, quiet=quiet)
     write_csv(csv, document)
     render = markdown.evaluation if format is options.Layout.markdown else evaluation.evaluation
     write_result(document, render, as_json=json)

@@ -35,6 +35,12 @@ Data = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option("--limit", help="Only the first so many images.", show_default="all")]
 BatchSize = Annotated[str, typer.Option("--batch-size", help="Images at a time, or auto.")]
+Optimize = Annotated[
+    str,
+    typer.Option(
+        "--optimize", metavar="LEVEL", help="none, safe (faster, with the same counts), or max, which may change a few."
+    ),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
 Eps = Annotated[str, typer.Option("--eps", help="Budget in pixel space, where images lie in [0, 1]: 8/255 or 0.03.")]
 Norm = Annotated[str, typer.Option("--norm", help="inf, 1, 2, or any real p >= 1.")]

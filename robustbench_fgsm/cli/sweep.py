@@ -34,6 +34,7 @@ def sweep_command(
     stable: options.Stable = False,
     restarts: options.Restarts = 0,
     batch_size: options.BatchSize = "auto",
+    optimize: options.Optimize = "safe",
     device: options.Device = "auto",
     seed: options.Seed = 0,
     choice: DataChoice = DataChoice(),
@@ -87,7 +88,7 @@ def sweep_command(
     def judged(document: dict[str, Any]) -> dict[str, Any]:
         return find_success(document, find_asr)
 
-    document = measure("sweep", subject, specs, batch_size, out, judged, choice, quiet=quiet)
+    document = measure("sweep", subject, specs, (batch_size, optimize), out, judged, choice, quiet=quiet)
     write_csv(csv, document)
     if plot is not None and kind is not None:
         write_bytes(plot, figure.render(figure.accuracy_over_epsilon(document), kind))

@@ -16,7 +16,9 @@ from robustbench_fgsm.data.dataset import BadSample, Dataset, describe, readable
 from robustbench_fgsm.data.fit import fit_to
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.measure.attacks import attack_batch, predict_classes, synchronise
+from robustbench_fgsm.measure.crafting import settle
 from robustbench_fgsm.measure.environment import describe_environment
+from robustbench_fgsm.measure.plan import Execution, Plan, check_level, execute, plan_for
 from robustbench_fgsm.measure.preflight import check_batch_size, check_images, check_single, preflight
 from robustbench_fgsm.measure.sweep import Progress
 from robustbench_fgsm.measure.tally import Tally
@@ -43,6 +45,7 @@ def compare(
     candidate: Candidate | Callable[..., object] | str | Path | None = None,
     style: str = "plain",
     batch_size: int | str = "auto",
+    optimize: str = "none",
     seed: int = 0,
     max_bad: int = 0,
     strict: bool = False,
@@ -53,9 +56,9 @@ def compare(
     epsilon: one budget in pixel space, as a number or `8/255`. norm: `inf`, or any real p >= 1. targeted: `none`, `next`,
     `shift:2`, `random`, `least-likely` or `class:NAME`. references: names of `rfgsm list references`. candidate: your own
     attack beside them, as a callable, as `pkg.mod:fn` or `file.py:fn`, or as a file of saved adversarial images. style: how
-    a candidate is called that is no `Candidate` yet. batch_size: the same on all sides. seed: of random targets. max_bad:
-    images that may be unreadable before the run counts as invalid. strict: take what is suspicious before the attack for
-    an error. progress: called with images done and images in all.
+    a candidate is called that is no `Candidate` yet. batch_size: the same on all sides. optimize: how our side runs, `none`,
+    `safe` or `max`. seed: of random targets. max_bad: images that may be unreadable before the run counts as invalid.
+    strict: take what is suspicious before the attack for an error. progress: called with images done and images in all.
 
     Raises SettingError, ModelError or DataError where these do not make sense together. A candidate that raises is no
     error: it disagrees.
@@ -70,6 +73,7 @@ def compare(
         references=references,
         candidate=find_candidate(candidate, style, fit_to(data, classifier)),
         batch_size=batch_size,
+        optimize=optimize,
         max_bad=max_bad,
         strict=strict,
         progress=progress,
@@ -93,28 +97,39 @@ def compare_spec(
     references: Sequence[str] = ("art",),
     candidate: Candidate | SavedImages | None = None,
     batch_size: int | str = "auto",
+    optimize: str = "none",
+    plan: Plan | None = None,
     max_bad: int = 0,
     strict: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
-    """The same for what is parsed and loaded already."""
+    """The same for what is parsed and loaded already. plan: how our side runs, in place of one made now for `optimize`."""
     began = time.perf_counter()
     check_single(spec)
+    check_level(optimize)
     check_opposition(references, candidate)
     size, data = check_batch_size(batch_size), fit_to(data, classifier)
     covered: list[str] = []
     if isinstance(candidate, SavedImages):
         candidate, data, covered = match(candidate, data)
     warnings = [*preflight(classifier, data, spec, strict=strict), *covered]
+    plan = plan or plan_for(classifier, data, [spec], optimize, size, compared=True)
+    execution = execute(classifier, plan)
     rivals = [load_reference(name, classifier, spec, size) for name in check_references(references)]
-    meetings = [Meeting.of(rival, classifier, spec) for rival in rivals]
-    own = None if candidate is None else Meeting.of(_rival(candidate, classifier, spec, size), classifier, spec)
+    meetings = [Meeting.of(rival, classifier, spec, planned=not plan.plain) for rival in rivals]
+    own = (
+        None
+        if candidate is None
+        else Meeting.of(_rival(candidate, classifier, spec, size), classifier, spec, planned=not plan.plain)
+    )
     ours = Side(Tally.empty(classifier.num_classes, targeted=spec.target.targeted), Seconds())
     bad: tuple[BadSample, ...] = ()
+    decided_again = 0
     for start in range(0, len(data), PIECE):
         stop = min(start + PIECE, len(data))
-        piece = attack_piece(classifier, data, spec, start, stop, size)
+        piece = attack_piece(execution, data, spec, start, stop)
         ours, bad = ours + piece.side, bad + piece.bad
+        decided_again += piece.decided_again
         meetings = [meeting.after(piece) for meeting in meetings]
         own = None if own is None else own.after(piece)
         if progress is not None:
@@ -136,6 +151,8 @@ def compare_spec(
         seconds=time.perf_counter() - began,
         bad=bad,
         max_bad=max_bad,
+        plan=plan,
+        decided_again=decided_again,
     )
 
 
@@ -153,20 +170,24 @@ def _rival(
     return prepare_candidate(candidate, classifier, spec, batch_size)
 
 
-def attack_piece(
-    classifier: Classifier, data: Dataset, spec: AttackSpec, start: int, stop: int, batch_size: int
-) -> Piece:
+def attack_piece(execution: Execution, data: Dataset, spec: AttackSpec, start: int, stop: int) -> Piece:
     """Our whole job on images start to stop, timed without the loading of the data."""
+    classifier = execution.classifier
     batches, adversarial, after = [], [], []
     bad: list[BadSample] = []
-    side = Side(Tally.empty(classifier.num_classes, targeted=spec.target.targeted), Seconds())
-    for batch in readable(data, start, stop, batch_size, bad):
+    side, decided_again = Side(Tally.empty(classifier.num_classes, targeted=spec.target.targeted), Seconds()), 0
+    for batch in readable(data, start, stop, execution.plan.batch_size, bad):
         check_images(batch, classifier)
         began = _now(classifier)
         attacked = attack_batch(classifier, batch, spec, data.classes)
         x_adv = attacked.ascent.at(spec.epsilons[0])
         crafted = _now(classifier)
-        classes = predict_classes(classifier, x_adv).cpu()
+        if execution.plan.guarded:
+            attacked, x_adv, classes, again = settle(execution, attacked, spec, data.classes)
+            decided_again += again
+        else:
+            classes = predict_classes(classifier, x_adv)
+        classes = classes.cpu()
         seconds = Seconds(crafted - began, _now(classifier) - began)
         outcomes = attacked.outcomes(predicted(attacked.ascent.outputs), classes)
         side += Side(Tally.of(outcomes, classifier.num_classes), seconds)
@@ -174,7 +195,8 @@ def attack_piece(
         adversarial.append(x_adv.cpu())
         after.append(classes)
     nothing = [torch.empty(0)]
-    return Piece(batches, torch.cat(adversarial or nothing), torch.cat(after or nothing), side, tuple(bad))
+    adversarials, classes = torch.cat(adversarial or nothing), torch.cat(after or nothing)
+    return Piece(batches, adversarials, classes, side, tuple(bad), decided_again)
 
 
 def _now(classifier: Classifier) -> float:

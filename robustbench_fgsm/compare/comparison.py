@@ -11,6 +11,7 @@ from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import AGREE, DISAGREE
 from robustbench_fgsm.measure import health
 from robustbench_fgsm.measure.envelope import enveloped
+from robustbench_fgsm.measure.plan import AS_IT_IS, Plan
 from robustbench_fgsm.measure.statistics import Rate
 from robustbench_fgsm.measure.tally import Tally, matrix_to_json
 from robustbench_fgsm.models.classifier import ModelInfo
@@ -154,6 +155,8 @@ class Comparison:
     seconds: float
     bad: tuple[BadSample, ...] = ()
     max_bad: int = 0
+    plan: Plan = AS_IT_IS
+    decided_again: int = 0
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -209,6 +212,7 @@ class Comparison:
             "references": [reference.to_dict(self.classes, self.ours.seconds) for reference in self.references],
             "candidate": self._candidate(),
             "gradient": health.gradient_shares(tally),
+            "plan": self.plan.to_dict() | {"decided_again": self.decided_again},
         }
         return enveloped("rfgsm.comparison/1", self, own)
 

@@ -29,7 +29,8 @@ Rival = Reference | BatchedReference | SavedReference
 class Piece:
     """A block of the data under our attack: batches, adversarial images (N, C, H, W) and the classes predicted for them (N,).
 
-    bad: samples of the block that could not be had; where all are such, there are no batches.
+    bad: samples of the block that could not be had; where all are such, there are no batches. decided_again: images that
+    our plan's guard gave the plain layout.
     """
 
     batches: list[AttackedBatch]
@@ -37,6 +38,7 @@ class Piece:
     after: Tensor
     side: Side
     bad: tuple[BadSample, ...] = ()
+    decided_again: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,13 @@ class Meeting:
     failure: str = ""
 
     @classmethod
-    def of(cls, rival: Rival, classifier: Classifier, spec: AttackSpec) -> Meeting:
-        """Before the first piece."""
+    def of(cls, rival: Rival, classifier: Classifier, spec: AttackSpec, *, planned: bool = False) -> Meeting:
+        """Before the first piece; planned: our side runs otherwise than the classifier does."""
         explanation = Explanation(
-            classifier, spec, different_execution=rival.different_execution, norm_floor=rival.norm_floor
+            classifier,
+            spec,
+            different_execution=rival.different_execution or planned,
+            norm_floor=rival.norm_floor,
         )
         nothing = Side(Tally.empty(classifier.num_classes, targeted=spec.target.targeted), Seconds())
         return cls(rival, explanation, nothing, nothing, Agreement())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from robustbench_fgsm.attack.restarts import best_of_restarts
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.measure.tally import Outcomes
 from robustbench_fgsm.measure.targets import targets_for
-from robustbench_fgsm.models.classifier import Classifier
+from robustbench_fgsm.models.classifier import Classifier, place_images
 from robustbench_fgsm.spec import AttackSpec
 
 SATURATED = 1e-6
@@ -42,11 +43,34 @@ class AttackedBatch:
             saturated=self.saturated.cpu().numpy(),
         )
 
+    def at(self, rows: Tensor) -> AttackedBatch:
+        """Some of the images; rows: (n,) indices."""
+        here = rows.to(self.ascent.x.device)
+        names = ("x", "outputs", "direction", "zero", "nonfinite")
+        some: dict[str, Any] = {name: getattr(self.ascent, name)[here] for name in names}
+        ascent, batch = replace(self.ascent, **some), self.batch.at(rows)
+        return replace(self, batch=batch, ascent=ascent, aim=self.aim[here], saturated=self.saturated[here])
+
+    def with_rows(self, rows: Tensor, other: AttackedBatch) -> AttackedBatch:
+        """The same with those images, (n,) indices, as another attack on them saw them."""
+
+        def put(mine: Tensor, theirs: Tensor) -> Tensor:
+            return mine.index_copy(0, rows.to(mine.device), theirs)
+
+        names = ("outputs", "direction", "zero", "nonfinite")
+        changed: dict[str, Any] = {name: put(getattr(self.ascent, name), getattr(other.ascent, name)) for name in names}
+        return replace(
+            self,
+            ascent=replace(self.ascent, **changed),
+            aim=put(self.aim, other.aim),
+            saturated=put(self.saturated, other.saturated),
+        )
+
 
 def attack_batch(classifier: Classifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...]) -> AttackedBatch:
     """One forward and one backward pass over the batch, which serve every budget."""
     y = targets_for(batch, spec.target, classes, spec.seed)
-    x = batch.images.to(classifier.device)
+    x = place_images(batch.images, classifier)
     given = y if callable(y) else y.to(classifier.device)
     ascent = ascend(
         classifier,
@@ -82,32 +106,6 @@ def craft(classifier: Classifier, attacked: AttackedBatch, spec: AttackSpec, eps
     return best.x_adv, predicted(best.outputs)
 
 
-def observe(
-    classifier: Classifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...]
-) -> tuple[list[Outcomes], list[Outcomes]]:
-    """Outcomes of one batch at each budget; and the same with `stable` gradients on the images that are saturated.
-
-    The second list is the first one where no image is saturated, or the loss is not cross-entropy, and it is empty where
-    the classifier brings its own loss, so that there are no stable gradients.
-    """
-    attacked = attack_batch(classifier, batch, spec, classes)
-    before = predicted(attacked.ascent.outputs)
-    after = [craft(classifier, attacked, spec, epsilon)[1] for epsilon in spec.epsilons]
-    ordinary = [attacked.outcomes(before, predictions) for predictions in after]
-    if not classifier.any_loss:
-        return ordinary, []
-    if spec.loss != "ce" or spec.stable or not bool(attacked.saturated.any()):
-        return ordinary, ordinary
-    exact = replace(spec, stable=True)
-    some = attack_batch(classifier, batch.at(attacked.saturated.cpu()), exact, classes)
-    mended = []
-    for epsilon, predictions in zip(spec.epsilons, after, strict=True):
-        changed = predictions.clone()
-        changed[attacked.saturated] = craft(classifier, some, exact, epsilon)[1]
-        mended.append(attacked.outcomes(before, changed))
-    return ordinary, mended
-
-
 def predict_classes(classifier: Classifier, x: Tensor) -> Tensor:
     """Predicted classes (N,)."""
     return predicted(classifier.predict(x))
@@ -115,8 +113,12 @@ def predict_classes(classifier: Classifier, x: Tensor) -> Tensor:
 
 def saturated(outputs: Tensor, labels: Tensor) -> Tensor:
     """Images (N,) bool with 1 - p_y below 1e-6, from logits (N, K) in double precision."""
-    wrong = outputs.double().softmax(1).scatter(1, labels.unsqueeze(1), 0.0)
-    return wrong.sum(1) < SATURATED
+    return wrong_share(outputs, labels) < SATURATED
+
+
+def wrong_share(outputs: Tensor, labels: Tensor) -> Tensor:
+    """1 - p_y (N,), summed over the other classes in double precision, so that nothing cancels."""
+    return outputs.double().softmax(1).scatter(1, labels.unsqueeze(1), 0.0).sum(1)
 
 
 def synchronise(device: torch.device) -> None:

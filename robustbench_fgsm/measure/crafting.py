@@ -15,7 +15,9 @@ from robustbench_fgsm.attack.gradient import predicted
 from robustbench_fgsm.attack.rounding import round_to_levels, to_pixels
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, probe, readable
 from robustbench_fgsm.errors import DataError, InvalidRunError, SettingError
-from robustbench_fgsm.measure.attacks import attack_batch, craft, predict_classes
+from robustbench_fgsm.measure import guard
+from robustbench_fgsm.measure.attacks import AttackedBatch, attack_batch, craft, predict_classes
+from robustbench_fgsm.measure.plan import Execution, Plan, execute
 from robustbench_fgsm.measure.preflight import PROBE, check_images
 from robustbench_fgsm.measure.tally import Counts, Outcomes, Tally
 from robustbench_fgsm.models.classifier import Classifier
@@ -134,24 +136,25 @@ def craft_shards(
     wanted: Iterable[range],
     *,
     batch_size: int,
+    plan: Plan | None = None,
     eight_bit: bool = False,
 ) -> Iterator[Shard]:
     """The shards of these images, one after the other; spec has one budget. Batches begin anew with each shard.
 
-    eight_bit: give levels rounded within the ball instead of float32 images. Nothing is kept of a shard that was given.
+    plan: how to run, with a batch size of its own; by default the classifier runs as it is. eight_bit: give levels
+    rounded within the ball instead of float32 images. Nothing is kept of a shard that was given.
     """
+    execution = execute(classifier, plan or Plan(batch_size=batch_size))
     for span in wanted:
-        yield _craft_shard(classifier, data, spec, span, batch_size, eight_bit=eight_bit)
+        yield _craft_shard(execution, data, spec, span, eight_bit=eight_bit)
 
 
-def _craft_shard(
-    classifier: Classifier, data: Dataset, spec: AttackSpec, span: range, batch_size: int, *, eight_bit: bool
-) -> Shard:
+def _craft_shard(execution: Execution, data: Dataset, spec: AttackSpec, span: range, *, eight_bit: bool) -> Shard:
     images, filled = torch.empty(0), 0
     parts: list[Columns] = []
     bad: list[BadSample] = []
-    for batch in readable(data, span.start, span.stop, batch_size, bad):
-        part = _craft_batch(classifier, batch, spec, data.classes, eight_bit=eight_bit)
+    for batch in readable(data, span.start, span.stop, execution.plan.batch_size, bad):
+        part = _craft_batch(execution, batch, spec, data.classes, eight_bit=eight_bit)
         if not parts:
             images = part.images.new_empty(
                 (len(span), *part.images.shape[1:])
@@ -169,12 +172,16 @@ def _craft_shard(
 
 
 def _craft_batch(
-    classifier: Classifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...], *, eight_bit: bool
+    execution: Execution, batch: Batch, spec: AttackSpec, classes: tuple[str, ...], *, eight_bit: bool
 ) -> Shard:
+    classifier = execution.classifier
     check_images(batch, classifier)
     (epsilon,) = spec.epsilons
     attacked = attack_batch(classifier, batch, spec, classes)
-    x_adv, after = craft(classifier, attacked, spec, epsilon)
+    if execution.plan.guarded:
+        attacked, x_adv, after, _ = settle(execution, attacked, spec, classes)
+    else:
+        x_adv, after = craft(classifier, attacked, spec, epsilon)
     facts = Facts(batch.ids.numpy(), attacked.outcomes(predicted(attacked.ascent.outputs), after))
     if not eight_bit:
         return Shard(x_adv.cpu(), facts)
@@ -183,3 +190,25 @@ def _craft_batch(
     reread = to_pixels(levels).to(classifier.device)  # divided on the CPU, as a loader does: CUDA's last bit may differ
     again = predict_classes(classifier, reread).cpu().numpy()
     return Shard(levels, replace(facts, rounded=again, pixels_outside=rounded.outside.cpu().numpy()))
+
+
+def settle(
+    execution: Execution, attacked: AttackedBatch, spec: AttackSpec, classes: tuple[str, ...]
+) -> tuple[AttackedBatch, Tensor, Tensor, int]:
+    """An attack under a guarded plan with what rests on rounding done again in the plain layout, images and all.
+
+    Returns the attack, the adversarial images at its one budget, their predicted classes (N,), and how many were done
+    again. At once, unlike where images are only counted, since they are wanted in their order.
+    """
+    (epsilon,) = spec.epsilons
+    x_adv = attacked.ascent.at(epsilon)
+    outputs = execution.classifier.predict(x_adv)
+    after = predicted(outputs)
+    unsure = guard.unsettled(attacked, spec) | guard.doubt(attacked.ascent.outputs, outputs).unsure
+    rows = unsure.nonzero().squeeze(1)
+    if not len(rows):
+        return attacked, x_adv, after, 0
+    some = attack_batch(execution.plain, attacked.batch.at(rows.cpu()), spec, classes)
+    again, other = craft(execution.plain, some, spec, epsilon)
+    attacked = attacked.with_rows(rows, some)
+    return attacked, x_adv.index_copy(0, rows, again), after.index_copy(0, rows, other), len(rows)

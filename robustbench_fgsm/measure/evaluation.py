@@ -11,6 +11,7 @@ from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import AGREE, DISAGREE
 from robustbench_fgsm.measure import health
 from robustbench_fgsm.measure.envelope import enveloped
+from robustbench_fgsm.measure.plan import AS_IT_IS, Plan
 from robustbench_fgsm.measure.statistics import Rate
 from robustbench_fgsm.measure.tally import Tally, matrix_to_json, worst_class
 from robustbench_fgsm.models.classifier import ModelInfo
@@ -25,7 +26,7 @@ class Evaluation:
     none where the classifier brings its own loss.
     first_fooled: images right before that are fooled first at each budget of the ascending grid, and after these the
     images that no budget fools. bad: samples that could not be read and are in no count; more than max_bad of them make
-    the run invalid.
+    the run invalid. plan: how it was computed; decided_again: images that its guard gave the plain layout.
     """
 
     model: ModelInfo
@@ -39,6 +40,8 @@ class Evaluation:
     seconds: float
     bad: tuple[BadSample, ...] = ()
     max_bad: int = 0
+    plan: Plan = AS_IT_IS
+    decided_again: int = 0
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -108,6 +111,7 @@ class Evaluation:
             "area_under_curve": self.area_under_curve,
             "stable_area_under_curve": area_under(self.attack.epsilons, self.stable) if self.shows_stable else None,
             "gradient": health.gradient_shares(first),
+            "plan": self.plan.to_dict() | {"decided_again": self.decided_again},
         }
         return enveloped("rfgsm.evaluation/1", self, own)
 

@@ -67,6 +67,15 @@ class Classifier(Protocol):
         """Gradient (N, C, H, W) of the summed loss, and the outputs (N, K) of the same forward pass."""
 
 
+def place_images(images: Tensor, classifier: Classifier) -> Tensor:
+    """Images (N, C, H, W) where the classifier is, in the memory layout that it takes fastest; a copy only where needed."""
+    device = classifier.device
+    if device.type == "cuda" and images.device.type == "cpu":
+        images = images.pin_memory().to(device, non_blocking=True)
+    layout = getattr(classifier, "memory_format", torch.contiguous_format)
+    return images.to(device).contiguous(memory_format=layout if images.ndim == 4 else torch.contiguous_format)
+
+
 class PixelSpace(nn.Module):
     """A network behind its normalisation, so that attacks work in pixel space: grey to `channels`, then (x - mean) / std.
 
@@ -116,6 +125,7 @@ class TorchClassifier:
     """A private copy of a PyTorch network in evaluation mode, callable from pixel space to logits.
 
     has_variants: whether it runs in other precisions and memory layouts; not so where a graph was recorded in one.
+    memory_format: the layout of its weights, in which it takes images fastest.
     """
 
     any_loss = True
@@ -129,6 +139,7 @@ class TorchClassifier:
         info: ModelInfo,
         *,
         has_variants: bool = True,
+        memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         self.network = network.eval().requires_grad_(False)
         self.num_classes = num_classes
@@ -136,6 +147,7 @@ class TorchClassifier:
         self.bounds = bounds
         self.info = info
         self.has_variants = has_variants
+        self.memory_format = memory_format
 
     @property
     def device(self) -> torch.device:
@@ -168,13 +180,18 @@ class TorchClassifier:
         self, dtype: torch.dtype = torch.float32, memory_format: torch.memory_format = torch.contiguous_format
     ) -> TorchClassifier:
         """The same classifier in another precision or memory layout."""
+        return self.around(self.copy_network(dtype, memory_format), memory_format)
+
+    def around(self, network: nn.Module, memory_format: torch.memory_format) -> TorchClassifier:
+        """The same classifier, computed by another network, which is its own from now on."""
         return TorchClassifier(
-            self.copy_network(dtype, memory_format),
+            network,
             self.num_classes,
             self.classes,
             self.bounds,
             self.info,
             has_variants=self.has_variants,
+            memory_format=memory_format,
         )
 
 

@@ -15,6 +15,7 @@ from robustbench_fgsm.data.fit import fit_to
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.measure.crafting import Facts, Shard, Totals, check_eight_bit, craft_shards, spans
 from robustbench_fgsm.measure.environment import describe_environment
+from robustbench_fgsm.measure.plan import check_level, plan_for
 from robustbench_fgsm.measure.preflight import PROBE, check_batch_size, check_single, preflight
 from robustbench_fgsm.measure.sweep import Progress
 from robustbench_fgsm.models.classifier import Classifier
@@ -29,6 +30,7 @@ from robustbench_fgsm.runs.directory import (
     write_json,
 )
 from robustbench_fgsm.runs.lock import locked
+from robustbench_fgsm.runs.planned import recorded_plan
 from robustbench_fgsm.runs.saved_attack import SCHEMA, SavedAttack, settings_of
 from robustbench_fgsm.runs.shards import Format, get_format
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
@@ -51,6 +53,7 @@ def save_adversarial(
     format: str = "safetensors",  # noqa: A002  (the name of the option)
     shard_size: int = SHARD_SIZE,
     batch_size: int | str = "auto",
+    optimize: str = "safe",
     seed: int = 0,
     max_bad: int = 0,
     strict: bool = False,
@@ -77,6 +80,7 @@ def save_adversarial(
         format=format,
         shard_size=shard_size,
         batch_size=batch_size,
+        optimize=optimize,
         max_bad=max_bad,
         strict=strict,
         progress=progress,
@@ -92,6 +96,7 @@ def save_spec(
     format: str = "safetensors",  # noqa: A002
     shard_size: int = SHARD_SIZE,
     batch_size: int | str = "auto",
+    optimize: str = "none",
     max_bad: int = 0,
     strict: bool = False,
     progress: Progress | None = None,
@@ -100,9 +105,11 @@ def save_spec(
     began = time.perf_counter()
     data = fit_to(data, classifier)
     size, kind, pieces = check_batch_size(batch_size), get_format(format), spans(len(data), shard_size)
+    check_level(optimize)
     output = {"format": format, "shard_size": shard_size, "batch_size": size}
     nothing = nothing_saved(classifier, data, spec, output, eight_bit=kind.eight_bit, strict=strict)
-    nothing = replace(nothing, max_bad=max_bad)
+    plan = plan_for(classifier, data, [spec], optimize, batch_size, recorded_plan(out))
+    nothing = replace(nothing, max_bad=max_bad, plan=plan)
     find_run(out, nothing)  # before anything is written into the directory
     with locked(out):
         found = find_run(out, nothing)
@@ -110,7 +117,13 @@ def save_spec(
         saved, missing = recover(out, nothing, found, kind, pieces)
         spent = saved.seconds
         shards = craft_shards(
-            classifier, data, spec, [pieces[number] for number in missing], batch_size=size, eight_bit=kind.eight_bit
+            classifier,
+            data,
+            spec,
+            [pieces[number] for number in missing],
+            batch_size=size,
+            plan=plan,
+            eight_bit=kind.eight_bit,
         )
         if found is None:
             write_json(out / MANIFEST, saved.to_dict())

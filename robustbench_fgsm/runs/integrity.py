@@ -11,9 +11,10 @@ from safetensors import SafetensorError
 
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.measure.crafting import Facts, Totals, spans
+from robustbench_fgsm.measure.plan import Plan
 from robustbench_fgsm.runs.adversarial import count
 from robustbench_fgsm.runs.directory import MANIFEST, RESULT, differences, read_json
-from robustbench_fgsm.runs.saved_attack import DERIVED, SCHEMA, SETTINGS, SavedAttack, checksum
+from robustbench_fgsm.runs.saved_attack import DERIVED, SCHEMA, SETTINGS, SavedAttack, checksum, plan_of
 from robustbench_fgsm.runs.shards import Format, Mismatch, get_format
 from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_norm
 
@@ -30,6 +31,7 @@ class Recipe:
     spec: AttackSpec
     kind: Format
     batch_size: int
+    plan: Plan
     pieces: tuple[range, ...]
 
     def __len__(self) -> int:
@@ -64,7 +66,8 @@ def read_recipe(out: Path) -> Recipe:
             attack["stable"],
         )
         pieces = spans(int(document["data"]["n"]), int(output["shard_size"]))
-        recipe = Recipe(out, document, spec, get_format(output["format"]), int(output["batch_size"]), tuple(pieces))
+        kind, size = get_format(output["format"]), int(output["batch_size"])
+        recipe = Recipe(out, document, spec, kind, size, plan_of(document), tuple(pieces))
         _rebuilt(recipe)
         recipe.records  # noqa: B018  (raises where it cannot be made)
         for part, keys in NEEDED.items():

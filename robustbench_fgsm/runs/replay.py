@@ -93,6 +93,7 @@ class AttackCheck:
             "verdict": "verified" if self.verified else "not verified",
             "mismatches": [mismatch._asdict() for mismatch in self.mismatches],
             **{key: self.recipe.document[key] for key in ("model", "data", "attack", "output")},
+            "plan": self.recipe.plan.to_dict(),
             "shards": {"count": shards, "intact": shards - len(self.damaged)},
             "replay": self.replay.to_dict(),
             "environment": self.environment,
@@ -205,6 +206,7 @@ def _replay(
         recipe.spec,
         wanted.values(),
         batch_size=recipe.batch_size,
+        plan=recipe.plan,
         eight_bit=recipe.kind.eight_bit,
     )
     replay, mismatches = Replay(), []

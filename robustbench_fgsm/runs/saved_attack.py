@@ -13,6 +13,7 @@ from robustbench_fgsm.errors import AGREE, DISAGREE, IncompleteError
 from robustbench_fgsm.measure import health
 from robustbench_fgsm.measure.crafting import Totals
 from robustbench_fgsm.measure.evaluation import rates
+from robustbench_fgsm.measure.plan import AS_IT_IS, Plan
 from robustbench_fgsm.measure.tally import Tally, matrix_to_json
 
 SCHEMA = "rfgsm.attack/1"
@@ -29,7 +30,7 @@ class SavedAttack:
     """Adversarial images that lie in a directory, and what became of them.
 
     model, data, attack, output: the settings as JSON knows them. totals: counts over the images saved so far.
-    environment: what crafted them. files: a record of each shard that is there. max_bad: images that may be unreadable.
+    environment: what crafted them; plan: how. files: a record of each shard that is there. max_bad: images that may be unreadable.
     """
 
     model: dict[str, Any]
@@ -42,6 +43,7 @@ class SavedAttack:
     files: tuple[dict[str, Any], ...] = ()
     seconds: float = 0.0
     max_bad: int = 0
+    plan: Plan = AS_IT_IS
 
     @property
     def tally(self) -> Tally:
@@ -114,6 +116,7 @@ class SavedAttack:
             "rounded": self._rounding(classes),
             "gradient": health.gradient_shares(tally),
             "files": list(self.files),
+            "plan": self.plan.to_dict(),
             "environment": self.environment,
             "seconds": {"total": self.seconds},
         }
@@ -130,10 +133,17 @@ def settings_of(document: Mapping[str, Any]) -> dict[str, Any]:
     """What of a manifest has to be the same for a run to be continued, as it comes back from a file."""
     environment = document.get("environment") or {}
     kept = {key: document.get(key) for key in SETTINGS} | {
-        "environment": {key: environment.get(key) for key in DECISIVE}
+        "environment": {key: environment.get(key) for key in DECISIVE},
+        "plan": plan_of(document).settings(),
     }
     settings: dict[str, Any] = json.loads(json.dumps(kept))
     return settings
+
+
+def plan_of(document: Mapping[str, Any]) -> Plan:
+    """How the images were crafted: as the classifier is, where the manifest is from before there were plans."""
+    output = document.get("output") or {}
+    return Plan.from_dict(document.get("plan"), int(output.get("batch_size", AS_IT_IS.batch_size)))
 
 
 def checksum(document: Mapping[str, Any]) -> str:

@@ -1,0 +1,267 @@
+"""How a run is computed: chosen once, recorded, and used again where the run is continued or replayed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, cast, get_args
+
+import torch
+from torch import nn
+
+from robustbench_fgsm.data.dataset import Batch, Dataset, probe
+from robustbench_fgsm.errors import SettingError, did_you_mean
+from robustbench_fgsm.measure import compiling, guard
+from robustbench_fgsm.measure.attacks import attack_batch, craft, predict_classes, synchronise, wrong_share
+from robustbench_fgsm.measure.preflight import check_batch_size
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.models.folding import fold_batch_norm
+from robustbench_fgsm.spec import AttackSpec
+
+Level = Literal["none", "safe", "max"]
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
+PROBE = 32
+"""Images that a plan is compared on, and the fewest that a layout is tried on."""
+
+TRIED_SHARE = 100
+"""A layout is tried on one image in so many, up to a batch: which is faster hangs on the size of the batch."""
+
+SAME_PIXEL = 1e-6
+"""Pixels farther apart than this have changed."""
+
+TURNS = 2
+FASTER = 0.95
+"""A layout is changed only where that takes less than this share of the time."""
+
+Timer = Callable[[Classifier, Batch, AttackSpec, tuple[str, ...]], float]
+"""Seconds of the whole job (gradient, and predictions at one budget) on one batch."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Of so many images, and the pixels of all: adversarial ones whose class, or value, is not that of level none."""
+
+    images: int
+    predictions_changed: int
+    pixels: int
+    pixels_changed: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a classifier is run. level: what was asked for; reason: why there is no more to it, if so.
+
+    changed: what is not as under level none on the first images, before any guard, where that was asked for or is `max`.
+    """
+
+    level: Level = "none"
+    memory_format: str = "contiguous"
+    fold_batch_norm: bool = False
+    compile: bool = False
+    batch_size: int = 128
+    threads: int = 1
+    reason: str = ""
+    changed: Changes | None = None
+
+    @property
+    def guarded(self) -> bool:
+        """Whether what rests on rounding is decided again in the plain layout."""
+        return self.level == "safe" and self.memory_format != "contiguous"
+
+    @property
+    def plain(self) -> bool:
+        """Whether the classifier runs as it is."""
+        return not (self.fold_batch_norm or self.compile) and self.memory_format == "contiguous"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON knows it."""
+        return {
+            "level": self.level,
+            "memory_format": self.memory_format,
+            "fold_batch_norm": self.fold_batch_norm,
+            "compile": self.compile,
+            "batch_size": self.batch_size,
+            "threads": self.threads,
+            "reason": self.reason or None,
+            "changed": None if self.changed is None else asdict(self.changed),
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """What of it must be the same for a run to be continued."""
+        names = ("level", "memory_format", "fold_batch_norm", "compile", "batch_size")
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any] | None, batch_size: int = 128) -> Plan:
+        """The inverse of `to_dict`, on as many threads as there are now; without a record, as of older runs, level none."""
+        here = cls(batch_size=batch_size, threads=torch.get_num_threads())
+        if found is None:
+            return here
+        changed = found.get("changed")
+        return replace(
+            here,
+            level=check_level(str(found["level"])),
+            memory_format=check_layout(str(found["memory_format"])),
+            fold_batch_norm=bool(found["fold_batch_norm"]),
+            compile=bool(found["compile"]),
+            batch_size=int(found["batch_size"]),
+            reason=str(found.get("reason") or ""),
+            changed=Changes(**changed) if changed else None,
+        )
+
+
+AS_IT_IS = Plan()
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A plan and what it is carried out with: the classifier as planned, and as it is, for what is decided again."""
+
+    plan: Plan
+    classifier: Classifier
+    plain: Classifier
+
+
+def check_level(optimize: str) -> Level:
+    """One of none, safe and max; raises SettingError otherwise."""
+    if optimize not in get_args(Level):
+        known = ", ".join(get_args(Level))
+        raise SettingError(
+            f"optimize must be one of {known}, got {optimize!r}: {did_you_mean(optimize, get_args(Level))}"
+        )
+    return cast("Level", optimize)
+
+
+def check_layout(name: str) -> str:
+    """One of contiguous and channels_last; raises SettingError otherwise."""
+    if name not in LAYOUTS:
+        raise SettingError(
+            f"plan must have memory format {' or '.join(LAYOUTS)}, got {name!r}: choose another directory"
+        )
+    return name
+
+
+def execute(classifier: Classifier, plan: Plan) -> Execution:
+    """The plan with its classifier made; raises SettingError where it is a plan for another kind of classifier."""
+    if plan.plain:
+        return Execution(plan, classifier, classifier)
+    if not isinstance(classifier, TorchClassifier) or not classifier.has_variants:
+        raise SettingError(f"plan needs a PyTorch network, got {type(classifier).__name__}: use optimize none")
+    network: nn.Module | None = fold_batch_norm(classifier.network) if plan.fold_batch_norm else None
+    layout = LAYOUTS[plan.memory_format]
+    if network is None:
+        made = classifier.variant(memory_format=layout)
+    else:
+        made = classifier.around(network.to(memory_format=layout), layout)
+    if plan.compile:
+        made = classifier.around(compiling.compiled(made.network), layout)
+    return Execution(plan, made, classifier)
+
+
+def plan_for(
+    classifier: Classifier,
+    data: Dataset,
+    specs: Sequence[AttackSpec],
+    optimize: str = "none",
+    batch_size: int | str = "auto",
+    recorded: Plan | None = None,
+    timer: Timer | None = None,
+    *,
+    tried: int | None = None,
+    compared: bool = False,
+) -> Plan:
+    """The plan for these attacks on these data, chosen by trying it on the first images.
+
+    recorded: the plan that the same run has begun with, which stays where it is for the same level and batch size.
+    timer: instead of the clock. tried: images that layouts are tried on, in place of a share of the data. compared:
+    record what the plan changes, as `max` always does. Raises SettingError for an unknown level or a batch size that is
+    none.
+    """
+    level = check_level(optimize)
+    plan = Plan(level, batch_size=check_batch_size(batch_size), threads=torch.get_num_threads())
+    if recorded is not None and recorded.level == level and batch_size in ("auto", recorded.batch_size):
+        return recorded
+    if level == "none":
+        return plan
+    if not isinstance(classifier, TorchClassifier) or not classifier.has_variants:
+        return replace(plan, reason="the classifier runs in one way only")
+    share = max(PROBE, len(data) // TRIED_SHARE) if tried is None else tried
+    batch = probe(data, min(plan.batch_size, share))
+    plan = _planned(classifier, batch, specs, plan, data.classes, len(data), timer or seconds_of_job)
+    compared = not plan.plain and (compared or level == "max")
+    return _compared(classifier, probe(data, PROBE), specs[0], plan, data.classes) if compared else plan
+
+
+def _planned(
+    classifier: TorchClassifier,
+    batch: Batch,
+    specs: Sequence[AttackSpec],
+    plan: Plan,
+    classes: tuple[str, ...],
+    images: int,
+    timer: Timer,
+) -> Plan:
+    if plan.level == "safe":
+        reason = next(filter(None, map(guard.unguarded, specs)), "")
+        return replace(plan, reason=reason) if reason else _laid_out(classifier, batch, specs[0], plan, classes, timer)
+    plan = replace(plan, fold_batch_norm=fold_batch_norm(classifier.network) is not None)
+    plan = _laid_out(classifier, batch, specs[0], plan, classes, timer)
+    if images > PROBE and compiling.available(classifier.device):
+        spent = timer(execute(classifier, plan).classifier, batch, specs[0], classes) / len(batch)
+        plan = replace(plan, compile=compiling.pays(spent * images, classifier.device))
+    return plan
+
+
+_LAYOUTS_MEASURED: dict[tuple[object, ...], str] = {}
+"""Layouts by network, images, device, threads and folding, so that a process measures each once."""
+
+
+def _laid_out(
+    classifier: TorchClassifier, batch: Batch, spec: AttackSpec, plan: Plan, classes: tuple[str, ...], timer: Timer
+) -> Plan:
+    """The plan in the layout that is faster on the batch, counting what the guard decides again."""
+    if not any(isinstance(module, nn.Conv2d) for module in classifier.network.modules()) or batch.images.ndim != 4:
+        return replace(plan, reason=plan.reason or "a network without convolutions has no layout to choose")
+    place = classifier.info.sha256, batch.images.shape, str(classifier.device), plan.threads, plan.fold_batch_norm
+    if place not in _LAYOUTS_MEASURED:
+        ways = [execute(classifier, replace(plan, memory_format=layout)).classifier for layout in LAYOUTS]
+        for way in ways:
+            timer(way, batch, spec, classes)  # once for nothing: the first run also allocates
+        turns = [[timer(way, batch, spec, classes) for way in ways] for _ in range(TURNS)]
+        contiguous, channels_last = map(min, zip(*turns, strict=True))
+        if plan.level == "safe":
+            channels_last += contiguous * _saturated_share(classifier, batch)
+        faster = channels_last < FASTER * contiguous
+        _LAYOUTS_MEASURED[place] = "channels_last" if faster else "contiguous"
+    layout = _LAYOUTS_MEASURED[place]
+    reason = "" if layout == "channels_last" else "channels-last was not faster"
+    return replace(plan, memory_format=layout, reason=plan.reason or reason)
+
+
+def _saturated_share(classifier: TorchClassifier, batch: Batch) -> float:
+    outputs = classifier.predict(batch.images.to(classifier.device))
+    share = wrong_share(outputs, outputs.argmax(1))
+    return float((share < guard.UNSETTLED_SHARE).double().mean())
+
+
+def _compared(
+    classifier: TorchClassifier, batch: Batch, spec: AttackSpec, plan: Plan, classes: tuple[str, ...]
+) -> Plan:
+    """The plan with what it changes on the batch, at the last budget."""
+    ways = classifier, execute(classifier, replace(plan, compile=False)).classifier
+    plain, planned = (craft(way, attack_batch(way, batch, spec, classes), spec, spec.epsilons[-1]) for way in ways)
+    pixels = (plain[0] - planned[0]).abs() > SAME_PIXEL
+    changed = Changes(len(batch), int((plain[1] != planned[1]).sum()), pixels.numel(), int(pixels.sum()))
+    return replace(plan, changed=changed)
+
+
+def seconds_of_job(classifier: Classifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...]) -> float:
+    """Seconds that one gradient and the predictions at one budget take."""
+    synchronise(classifier.device)
+    began = time.perf_counter()
+    attacked = attack_batch(classifier, batch, spec, classes)
+    predict_classes(classifier, attacked.ascent.at(spec.epsilons[0]))
+    synchronise(classifier.device)
+    return time.perf_counter() - began

@@ -1,0 +1,199 @@
+"""How a run is planned, what the plan does, and that it is recorded."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.data.dataset import Batch
+from robustbench_fgsm.measure import compiling, plan
+from robustbench_fgsm.measure.plan import Plan, execute, plan_for
+from robustbench_fgsm.models.classifier import Classifier, place_images
+from robustbench_fgsm.spec import AttackSpec
+
+Clock = Callable[[Classifier, Batch, AttackSpec, tuple[str, ...]], float]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_measured_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "_LAYOUTS_MEASURED", {})
+
+
+@pytest.fixture(scope="module")
+def network() -> rf.TorchClassifier:
+    found = rf.load_classifier("smallcnn", device="cpu")
+    assert isinstance(found, rf.TorchClassifier)
+    return found
+
+
+def clock(contiguous: float, channels_last: float) -> Clock:
+    """A clock that shows what it is told."""
+
+    def seconds(classifier: Classifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...]) -> float:
+        layout = getattr(classifier, "memory_format", None)
+        return channels_last if layout == torch.channels_last else contiguous
+
+    return seconds
+
+
+SLOW, FAST = clock(1.0, 0.99), clock(1.0, 0.5)
+
+
+@pytest.mark.parametrize(("timer", "layout"), [(SLOW, "contiguous"), (FAST, "channels_last")])
+@pytest.mark.parametrize("level", ["safe", "max"])
+def test_the_layout_is_the_faster_one(
+    network: rf.TorchClassifier, images: rf.ArrayDataset, timer: Clock, layout: str, level: str
+) -> None:
+    found = plan_for(network, images, [AttackSpec()], level, timer=timer)
+    assert (found.level, found.memory_format, found.compile) == (level, layout, False)
+    assert bool(found.reason) == (layout == "contiguous")
+
+
+def test_a_layout_is_measured_once_in_a_process(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    first = plan_for(network, images, [AttackSpec()], "safe", timer=FAST)
+    assert plan_for(network, images, [AttackSpec()], "safe", timer=SLOW) == first
+
+
+@pytest.mark.parametrize(
+    "spec", [AttackSpec(restarts=1), AttackSpec(norm=1), AttackSpec(norm=1.5), AttackSpec(loss="margin")]
+)
+def test_safe_leaves_alone_what_the_guard_does_not_answer_for(
+    network: rf.TorchClassifier, images: rf.ArrayDataset, spec: AttackSpec
+) -> None:
+    found = plan_for(network, images, [AttackSpec(), spec], "safe", timer=FAST)
+    assert found.plain
+    assert found.reason
+    assert plan_for(network, images, [spec], "max", timer=FAST).memory_format == "channels_last"
+
+
+def test_only_a_network_with_variants_is_planned(
+    classifier: rf.TorchClassifier, network: rf.TorchClassifier, images: rf.ArrayDataset
+) -> None:
+    """One recorded in one layout runs as it is, and one without convolutions has no layout to choose."""
+    recorded = network.variant()
+    recorded.has_variants = False
+    for other in (recorded, classifier):
+        found = plan_for(other, images, [AttackSpec()], "max", timer=FAST)
+        assert found.memory_format == "contiguous"
+        assert found.reason
+        assert execute(other, found).classifier is other
+
+
+def test_none_asks_no_clock(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    found = plan_for(network, images, [AttackSpec()], "none", 7, timer=None)
+    assert found == Plan(batch_size=7, threads=torch.get_num_threads())
+
+
+def test_a_recorded_plan_stays(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    recorded = Plan("safe", "channels_last", batch_size=64)
+    for size in ("auto", 64):
+        assert plan_for(network, images, [AttackSpec()], "safe", size, recorded, SLOW) == recorded
+    for other in (
+        plan_for(network, images, [AttackSpec()], "safe", 32, recorded, SLOW),
+        plan_for(network, images, [AttackSpec()], "max", 64, recorded, SLOW),
+    ):
+        assert other.memory_format == "contiguous"
+
+
+def test_a_plan_comes_back_from_its_record() -> None:
+    here = torch.get_num_threads()
+    full = Plan("max", "channels_last", True, True, 64, here, "so", plan.Changes(32, 1, 100, 2))
+    for one in (full, Plan("safe", threads=here), Plan(threads=here)):
+        assert Plan.from_dict(one.to_dict()) == one
+    assert Plan.from_dict(None, 99) == Plan(batch_size=99, threads=here)
+
+
+def test_an_unknown_level_is_an_error(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    with pytest.raises(rf.SettingError, match="optimize must be one of none, safe, max, got 'fast'"):
+        rf.evaluate(network, images, optimize="fast")
+
+
+def test_max_records_what_it_changes(images: rf.ArrayDataset) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(4), nn.Flatten(), nn.LazyLinear(10)
+    )
+    net(torch.rand(64, 1, 28, 28))
+    found = rf.evaluate(rf.wrap(net, 10), images, optimize="max").to_dict()["plan"]
+    assert found["level"] == "max"
+    assert found["fold_batch_norm"]
+    assert found["changed"]["images"] == plan.PROBE
+    assert found["changed"]["pixels"] == plan.PROBE * 784
+    assert 0 <= found["changed"]["predictions_changed"] <= plan.PROBE
+
+
+def test_compilation_is_for_long_runs_with_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    assert not compiling.pays(60, cpu)
+    assert compiling.pays(3600, cpu)
+    assert compiling.pays(3600, torch.device("cuda"))
+    assert not compiling.pays(1e9, torch.device("meta"))
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert not compiling.available(cpu)
+
+
+def test_a_long_run_is_compiled(
+    network: rf.TorchClassifier, images: rf.ArrayDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(compiling, "available", lambda device: True)
+
+    def stand_in(net: nn.Module) -> nn.Module:
+        compiled.append(net)
+        return net
+
+    monkeypatch.setattr(compiling, "compiled", stand_in)
+    assert not plan_for(network, images, [AttackSpec()], "max", timer=clock(1.0, 0.5)).compile
+    found = plan_for(network, images, [AttackSpec()], "max", timer=clock(1e5, 1e5))
+    assert found.compile
+    assert not compiled  # tried before it is paid for
+    execute(network, found)
+    assert len(compiled) == 1
+
+
+def test_images_are_laid_out_for_the_classifier(network: rf.TorchClassifier) -> None:
+    x = torch.rand(2, 3, 4, 4)
+    assert place_images(x, network) is x
+    there = place_images(x, network.variant(memory_format=torch.channels_last))
+    assert there.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(there, x)
+
+
+@pytest.mark.gpu
+def test_a_plan_runs_on_a_gpu(images: rf.ArrayDataset) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    found = rf.load_classifier("smallcnn", device="cuda")
+    none, *others = (rf.evaluate(found, images, optimize=level) for level in ("none", "safe", "max"))
+    assert others[0].tallies[0].n == none.tallies[0].n
+    assert others[0].clean_accuracy == none.clean_accuracy
+    assert abs(others[1].tallies[0].robust_accuracy.count - none.tallies[0].robust_accuracy.count) <= 3
+
+
+def test_settings_are_what_decides_the_numbers() -> None:
+    one = Plan("safe", threads=1)
+    assert one.settings() == replace(one, threads=2, reason="another").settings()
+    assert one.settings() != replace(one, memory_format="channels_last").settings()
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "tried", "expected"), [(60, 50, None, 32), (60, 16, None, 16), (6000, 50, None, 50), (60, 50, 50, 50)]
+)
+def test_layouts_are_tried_on_a_share_of_the_data(
+    network: rf.TorchClassifier, n: int, size: int, tried: int | None, expected: int
+) -> None:
+    seen: set[int] = set()
+
+    def timer(classifier: Classifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...]) -> float:
+        seen.add(len(batch))
+        return 1.0
+
+    data = rf.ArrayDataset("grey", torch.zeros(n, 1, 28, 28), torch.zeros(n, dtype=torch.int64), network.classes or ())
+    plan_for(network, data, [AttackSpec()], "safe", size, timer=timer, tried=tried)
+    assert seen == {expected}
