@@ -340,6 +340,8 @@ CONTRASTS = """() => {
 def test_it_prints_without_controls_on_white(opened: Callable[..., Page], swept: Run, tmp_path: Path) -> None:
     page = opened(swept, color_scheme="dark")
     page.emulate_media(media="print", color_scheme="dark")
+    page.set_viewport_size({"width": 688, "height": 970})  # A4 within its margins
+    assert page.evaluate("document.documentElement.scrollWidth") == 688
     assert not page.is_visible("#controls")
     assert page.is_visible("#matrix table")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
