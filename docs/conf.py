@@ -23,6 +23,8 @@ from robustbench_fgsm.cli.compare import compare_command
 from robustbench_fgsm.cli.evaluate import evaluate_command
 from robustbench_fgsm.cli.explain import explain_command
 from robustbench_fgsm.cli.listing import list_command
+from robustbench_fgsm.cli.plot import plot_command
+from robustbench_fgsm.cli.report import report_command
 from robustbench_fgsm.cli.sweep import sweep_command
 from robustbench_fgsm.cli.verify import verify_command
 from robustbench_fgsm.models.cards import cards
@@ -115,6 +117,8 @@ myst_substitutions = {
     "verify_options": options(verify_command),
     "explain_options": options(explain_command),
     "list_options": options(list_command),
+    "plot_options": options(plot_command),
+    "report_options": options(report_command),
     "sweep_options": options(sweep_command),
     "weights_results": weights_results(),
     "weights_recipes": weights_recipes(),

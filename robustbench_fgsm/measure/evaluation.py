@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import AGREE, DISAGREE
@@ -16,6 +16,9 @@ from robustbench_fgsm.measure.statistics import Rate
 from robustbench_fgsm.measure.tally import Tally, matrix_to_json, worst_class
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.spec import AttackSpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,21 @@ class Evaluation:
             "plan": self.plan.to_dict() | {"decided_again": self.decided_again},
         }
         return enveloped("rfgsm.evaluation/1", self, own)
+
+    def plot(self, kind: str = "confusion", *, epsilon: float | None = None) -> Figure:
+        """A matplotlib figure: `confusion`, `curve` or `per-class`, as `rfgsm plot` draws it.
+
+        epsilon: a budget of this evaluation; 8/255 by default, or else the largest.
+        """
+        from robustbench_fgsm.report.class_figures import draw
+
+        return draw(self.to_dict(), kind, epsilon=epsilon)
+
+    def _repr_html_(self) -> str:
+        """Tables for a notebook."""
+        from robustbench_fgsm.report import notebook
+
+        return notebook.evaluation(self.to_dict())
 
     def _at(self, index: int) -> dict[str, Any]:
         found = {"epsilon": self.attack.epsilons[index], **rates(self.tallies[index], self.classes)}

@@ -46,9 +46,7 @@ def accuracy_over_epsilon(document: Document) -> Figure:
     first = document["evaluations"][0]
     attack, model, data = first["attack"], first["model"], first["data"]
     epsilons = sorted({0.0, *(at["epsilon"] for at in first["epsilons"])})
-    axes.set_title(
-        _plain(f"{model['spec']} ({model['weights']}), {first['n']:,} images of {data['spec']}"), fontsize=10
-    )
+    axes.set_title(plain(f"{model['spec']} ({model['weights']}), {first['n']:,} images of {data['spec']}"), fontsize=10)
     axes.set_xlabel(
         f"epsilon (norm {attack['norm']}, pixel values in [{attack['bounds'][0]:g}, {attack['bounds'][1]:g}])"
     )
@@ -75,7 +73,7 @@ def _line(axes: Axes, found: Document, key: str, colour: str, marker: str) -> No
     points |= {at["epsilon"]: (at[key] if key else at)["robust_accuracy"] for at in found["epsilons"]}
     epsilons = sorted(points)
     values, low, high = ([100 * points[epsilon][end] for epsilon in epsilons] for end in ("value", "low", "high"))
-    label = _plain(f"{rule_name(found).lower()}{', stable where saturated' if key else ''}")
+    label = plain(f"{rule_name(found).lower()}{', stable where saturated' if key else ''}")
     dashes = "--" if key else "-"
     axes.plot(epsilons, values, dashes, label=label, marker=marker, markersize=4, color=colour)
     axes.fill_between(epsilons, low, high, color=colour, alpha=0.2, linewidth=0)
@@ -90,6 +88,6 @@ def _readable(epsilons: list[float]) -> list[float]:
     return chosen[::-1]
 
 
-def _plain(words: str) -> str:
+def plain(words: str) -> str:
     """Text without mathematics in it."""
     return words.replace("$", r"\$")

@@ -66,6 +66,8 @@ def shown_on(page: Path) -> Iterator[Shown]:
 COMMANDS = [shown for page in PAGES for shown in shown_on(page)]
 QUICK = {name: ["--limit", "64"] for name in ("compare", "evaluate", "explain", "sweep")} | {"list": [], "verify": []}
 """Commands that are run, and what is added to make them quick; all others are only parsed."""
+OTHER_PAGES = {"plot": "report"}
+"""Commands that share the page of another."""
 WRONG = ("examples/candidates/notebook.py", "examples/candidates/wrong_units.py")
 """Candidates that the pages show to be wrong."""
 RUN = list({shown.arguments: shown for shown in COMMANDS if shown.arguments[0] in QUICK}.values())
@@ -147,9 +149,11 @@ def test_the_reference_lists_every_public_name() -> None:
     assert documented == set(rf.__all__)
 
 
-@pytest.mark.parametrize("program", ["benchmark", "compare", "evaluate", "explain", "sweep", "verify"])
+@pytest.mark.parametrize(
+    "program", ["benchmark", "compare", "evaluate", "explain", "plot", "report", "sweep", "verify"]
+)
 def test_the_how_to_lists_every_option(program: str) -> None:
-    page = (ROOT / f"docs/howto/{program}.md").read_text(encoding="utf-8")
+    page = (ROOT / f"docs/howto/{OTHER_PAGES.get(program, program)}.md").read_text(encoding="utf-8")
     listed = {code.split()[0] for code in IN_CODE.findall(page)}
     options = {name for parameter in command(program).params for name in parameter.opts if name.startswith("--")}
     assert options <= listed | {"--help"}

@@ -1,0 +1,59 @@
+"""`rfgsm plot`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robustbench_fgsm.cli import options
+
+
+class Kind(StrEnum):
+    """What a figure shows."""
+
+    confusion = "confusion"
+    curve = "curve"
+    per_class = "per-class"
+
+
+def plot_command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A directory made with --out, or its result.json.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The figure: .png, .svg or .pdf.", show_default=False)
+    ],
+    kind: Annotated[Kind, typer.Option("--kind", help="What it shows.")] = Kind.confusion,
+    eps: Annotated[
+        str | None,
+        typer.Option("--eps", help="Which budget of the run.", show_default="8/255 if there, else the largest"),
+    ] = None,
+    targeted: Annotated[
+        str | None,
+        typer.Option("--targeted", metavar="RULE", help="Which attack of a sweep.", show_default="the first"),
+    ] = None,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
+) -> int:
+    """Draw one figure of a run of evaluate, sweep or compare, for a paper or a slide.
+
+    Example: rfgsm plot results/evaluation --kind per-class -o classes.pdf
+    """
+    from robustbench_fgsm.cli.output import check_file, note
+    from robustbench_fgsm.errors import SettingError
+    from robustbench_fgsm.report.class_figures import draw
+    from robustbench_fgsm.report.figure import figure_format, render
+    from robustbench_fgsm.report.run import read_run
+    from robustbench_fgsm.runs.directory import write_bytes
+    from robustbench_fgsm.spec import parse_epsilon
+
+    check_file("--output", output)
+    form = figure_format(output)
+    budgets = () if eps is None else parse_epsilon(eps, 2.0)  # no norm is known yet; the run bounds its budgets
+    if len(budgets) > 1:
+        raise SettingError(f"--eps must be one budget of the run, got {eps}: draw a figure for each")
+    figure = draw(read_run(run).document, kind.value, targeted, *budgets)
+    write_bytes(output, render(figure, form))
+    note(f"{output}: {output.stat().st_size / 2**10:.0f} KiB", quiet=quiet)
+    return 0

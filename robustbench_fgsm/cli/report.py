@@ -1,0 +1,37 @@
+"""`rfgsm report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robustbench_fgsm.cli import options
+
+
+def report_command(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Directories made with --out, or their result.json.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The page, one file.")] = Path(
+        "report.html"
+    ),
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
+) -> int:
+    """Make one HTML page of one or more runs of evaluate, sweep and compare; it needs no network and no other file.
+
+    Several runs stand side by side in one table, and their curves in one picture.
+
+    Example: rfgsm report results/standard results/robust -o report.html
+    """
+    from robustbench_fgsm.cli.output import check_file, note
+    from robustbench_fgsm.report.html import page
+    from robustbench_fgsm.report.run import read_run
+    from robustbench_fgsm.runs.directory import write_bytes
+
+    check_file("--output", output)
+    write_bytes(output, page([read_run(place) for place in runs]).encode())
+    note(f"{output}: {output.stat().st_size / 2**20:.1f} MiB", quiet=quiet)
+    return 0

@@ -1,0 +1,75 @@
+// Numbers as text, exactly as the terminal writes them, and elements made of text only.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** One decimal, rounded as Python does: the only exact ties are odd quarters, which go to the even digit. */
+function oneDecimal(x) {
+  if (Math.abs(x * 4) % 2 !== 1) return x.toFixed(1);
+  const tenths = Math.floor(x * 10);
+  return ((tenths + Math.abs(tenths % 2)) / 10).toFixed(1);
+}
+
+/** A name among other words: if it turns the direction of writing, it turns no more than itself. */
+const isolated = (name) => (/[\u0590-\u08ff\u202a-\u202e\u2066-\u2069]/.test(name) ? `\u2068${name}\u2069` : name);
+
+const percent = (share) => oneDecimal(100 * share);
+const count = (number) => number.toLocaleString("en-US");
+
+function rateText(rate) {
+  if (!rate || rate.value === null) return "n/a";
+  return rate.low === null ? percent(rate.value) : `${percent(rate.value)} [${percent(rate.low)}, ${percent(rate.high)}]`;
+}
+
+function fill(made, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+const el = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
+const draw = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
+const titled = (text) => draw("title", {}, text);
+
+/** A number of the document; `at` says where it stands there. */
+const shown = (text, at, as) => el("span", { "data-at": at, "data-as": as }, text);
+const shownRate = (rate, at) => (rate ? shown(rateText(rate), at, "rate") : el("span", { class: "none" }, "–"));
+const shownCount = (number, at) => shown(count(number), at, "count");
+
+/** A spreadsheet takes text that begins with one of these for a formula. */
+const harmless = (value) => (typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : value);
+
+function csvCell(value) {
+  const text = value === null || value === undefined ? "" : String(harmless(value));
+  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+const csv = (table) => [table.columns, ...table.rows].map((row) => row.map(csvCell).join(",")).join("\n") + "\n";
+
+function save(name, kind, text) {
+  const url = URL.createObjectURL(new Blob([text], { type: kind }));
+  el("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10000);
+}
+
+/** Buttons that save a table {columns, rows}; table: a function that makes it when it is asked for. */
+function downloads(name, table) {
+  const rows = () => table().rows.map((row) => Object.fromEntries(table().columns.map((column, at) => [column, row[at]])));
+  return [
+    el("button", { type: "button", "data-save": `${name}.csv`, onclick: () => save(`${name}.csv`, "text/csv", csv(table())) }, "CSV"),
+    el("button", {
+      type: "button", "data-save": `${name}.json`,
+      onclick: () => save(`${name}.json`, "application/json", JSON.stringify(rows(), null, 2)),
+    }, "JSON"),
+  ];
+}
+
+/** A group of radio buttons; options: pairs of value and text. */
+function choices(legend, name, options, chosen, change) {
+  return el("fieldset", { class: "choices" }, el("legend", {}, legend), ...options.map(([value, text]) =>
+    el("label", {}, el("input", {
+      type: "radio", name, value, checked: value === chosen, onchange: () => change(value),
+    }), text)));
+}

@@ -1,0 +1,150 @@
+"""One page about one or more runs, that needs nothing else: no network, no server, no other file."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from robustbench_fgsm.report.command import command
+from robustbench_fgsm.report.evaluation import gate_text
+from robustbench_fgsm.report.pictures import MOST_BYTES, gallery
+from robustbench_fgsm.report.run import Run
+from robustbench_fgsm.report.sheets import Document, attacked, starts
+from robustbench_fgsm.report.subjects import Subject, evaluations, subjects
+from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text, rate_text
+
+SCRIPTS = ("format", "document", "state", "matrix", "bars", "classes", "curves", "gallery", "page")
+"""In the order in which they need each other."""
+
+
+def page(runs: Sequence[Run], *, most_bytes: int = MOST_BYTES) -> str:
+    """The whole page; most_bytes: of its pictures. The same runs always give the same page."""
+    found = subjects(runs)
+    pictures, kept = gallery(_kept(runs, found), most_bytes=most_bytes)
+    content = {
+        "documents": [run.document for run in runs],
+        "subjects": [_described(subject) for subject in found],
+        "gallery": pictures,
+    }
+    script, style = _script(), _asset("page.css")
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            runs=runs,
+            subjects=found,
+            documents=[run.document for run in runs],
+            commands=[command(run) for run in runs],
+            warnings=list(_warnings(runs)),
+            reasons=list(_each(runs, "invalid_reasons")),
+            gates=list(_gates(runs)),
+            limits=[LIMITS, INTERVALS],
+            shown=len(pictures),
+            kept=kept,
+            script=Markup(script),  # noqa: S704  (ours)
+            style=Markup(style),  # noqa: S704
+            policy=policy(script, style),
+            data=packed(content),
+        )
+    )
+
+
+def packed(content: Any) -> str:
+    """JSON, compressed, in letters that end no element; so a page of 1,000 classes stays small."""
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
+    return base64.b64encode(gzip.compress(text, 6, mtime=0)).decode()
+
+
+def unpacked(text: str) -> Any:
+    """What `packed` packed."""
+    return json.loads(gzip.decompress(base64.b64decode(text)))
+
+
+def policy(script: str, style: str) -> str:
+    """The content security policy: this script, this style, pictures inside the page, and nothing else."""
+    return (
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _described(subject: Subject) -> dict[str, Any]:
+    """A subject as the script takes it; its evaluation by its place in the document, unless it is not there as such."""
+    own = {"evaluation": subject.evaluation} if subject.kind == "comparison" else {}
+    return {
+        "run": subject.run,
+        "name": subject.name,
+        "kind": subject.kind,
+        "prefix": subject.prefix,
+        "epsilon_texts": [epsilon_text(at["epsilon"]) for at in subject.evaluation["epsilons"]],
+        "attacked": attacked(subject.evaluation),
+        **own,
+    }
+
+
+def _kept(runs: Sequence[Run], found: Sequence[Subject]) -> Iterator[tuple[int, Any]]:
+    for place, subject in enumerate(found):
+        yield from ((place, image) for image in runs[subject.run].gallery if image.targeted == subject.rule)
+
+
+def _warnings(runs: Sequence[Run]) -> Iterator[str]:
+    yield from _each(runs, "warnings")
+    for run in runs:
+        name = f"{run.name}: " if len(runs) > 1 else ""
+        first = evaluations(run.document)[0]
+        if first["n"] < 1000:
+            yield f"{name}only {first['n']:,} images: intervals are wide, above all those of single classes"
+
+
+def _each(runs: Sequence[Run], key: str) -> Iterator[str]:
+    for run in runs:
+        name = f"{run.name}: " if len(runs) > 1 else ""
+        yield from (f"{name}{sentence}" for sentence in run.document[key])
+
+
+def _gates(runs: Sequence[Run]) -> Iterator[tuple[bool, str]]:
+    for run in runs:
+        name = f"{run.name}: " if len(runs) > 1 else ""
+        yield from ((gate["passed"], f"{name}{gate_text(gate)}") for gate in run.document.get("gates", []))
+
+
+@cache
+def _environment() -> Environment:
+    loader = PackageLoader("robustbench_fgsm.report", "assets")
+    made = Environment(autoescape=True, undefined=StrictUndefined, loader=loader, trim_blocks=True, lstrip_blocks=True)
+    filters: dict[str, Any] = {"epsilon": epsilon_text, "count": "{:,}".format, "rate": rate_text, "starts": starts}
+    made.filters |= filters
+    made.globals["sides"] = _sides
+    return made
+
+
+def _sides(subject: Subject) -> Iterator[tuple[str, str, Document]]:
+    """Path, budget with the kind of gradient, and what was found, for each row of a table by budget."""
+    for place, at in enumerate(subject.evaluation["epsilons"]):
+        yield f"epsilons/{place}/", epsilon_text(at["epsilon"]), at
+        if "stable" in at:
+            yield f"epsilons/{place}/stable/", f"{epsilon_text(at['epsilon'])}, stable", at["stable"]
+
+
+@cache
+def _script() -> str:
+    parts = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
+    return f'"use strict";\n(() => {{\n{parts}\n}})();\n'
+
+
+@cache
+def _asset(name: str) -> str:
+    return files("robustbench_fgsm.report").joinpath("assets", name).read_text(encoding="utf-8")

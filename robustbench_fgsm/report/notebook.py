@@ -1,0 +1,33 @@
+"""Results as HTML for a notebook: the tables of the terminal, without styles of their own."""
+
+from __future__ import annotations
+
+from html import escape
+
+from robustbench_fgsm.report import evaluation as text
+from robustbench_fgsm.report.sheets import Document, Sheet
+from robustbench_fgsm.report.terminal import cell_text
+
+
+def evaluation(document: Document) -> str:
+    """An `rfgsm.evaluation/1` document, at one budget or several."""
+    several = len(document["epsilons"]) > 1
+    tables = map(table, (text.sweep_sheets if several else text.evaluation_sheets)(document))
+    reasons = (f"Invalid: {reason}" for reason in document["invalid_reasons"])
+    head, *rest = text.heading(document)
+    lines = [f"<strong>{escape(head)}</strong>", *map(escape, rest)]
+    sentences = (f"<p>{escape(line)}</p>" for line in (*reasons, *text.closing(document)))
+    return f"<div><p>{'<br>'.join(lines)}</p>{''.join(tables)}{''.join(sentences)}</div>"
+
+
+def table(sheet: Sheet) -> str:
+    """A sheet under its title, the diagonal of a matrix in bold."""
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in sheet.columns)
+    rows = []
+    for at, row in enumerate(sheet.rows):
+        cells = [f"<td>{escape(cell_text(cell))}</td>" for cell in row]
+        if sheet.diagonal:
+            cells[at + 1] = f"<td><strong>{escape(cell_text(row[at + 1]))}</strong></td>"
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
+    return f"<table><caption>{escape(sheet.title)}</caption>{body}</table>"

@@ -1,0 +1,67 @@
+"""`rfgsm report` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from robustbench_fgsm.report.html import unpacked
+
+Run = Callable[..., tuple[int, str, str]]
+
+MODEL = ("--model", "mlp300", "--limit", "32", "--quiet")
+MEASURED = {
+    "evaluate": ("--eps", "0.1", "--norm", "2", "--targeted", "class:Ankle boot", "--restarts", "1", "--seed", "3"),
+    "sweep": ("--eps", "4,8/255", "--targeted", "none", "--targeted", "next", "--stable"),
+    "compare": ("--eps", "8/255", "--references", "none", "--candidate", "examples/candidates/plain.py:fgsm"),
+}
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("program", MEASURED)
+def test_a_page_of_each_kind_of_run_and_its_command_measures_the_same_again(
+    run: Run, tmp_path: Path, program: str
+) -> None:
+    kept, page = tmp_path / "kept", tmp_path / "page.html"
+    assert run(program, *MODEL, *MEASURED[program], "--out", str(kept))[0] == 0
+    code, out, err = run("report", str(kept), "-o", str(page))
+    assert (code, out) == (0, "")
+    assert err == f"{page}: {page.stat().st_size / 2**20:.1f} MiB\n"
+    text = page.read_text(encoding="utf-8")
+    document = json.loads((kept / "result.json").read_text(encoding="utf-8"))
+    (data,) = re.findall(r'<script type="text/plain" id="data">([^<]*)</script>', text)
+    assert unpacked(data)["documents"] == [document]
+    (command,) = re.findall(r"<pre><code>rfgsm (.*?)</code></pre>", text)
+    _, again, _ = run(*shlex.split(command.replace("&#39;", "'")), "--json", "--quiet")
+    for key in ("epsilons", "evaluations", "attack", "ours", "candidate", "model", "data", "n"):
+        assert timeless(json.loads(again).get(key)) == timeless(document.get(key))
+
+
+def timeless(found: object) -> object:
+    """The same without what differs from run to run."""
+    if isinstance(found, dict):
+        return {key: timeless(below) for key, below in found.items() if key not in ("seconds", "speedup")}
+    return [timeless(below) for below in found] if isinstance(found, list) else found
+
+
+def test_what_is_no_run_is_refused(run: Run, tmp_path: Path) -> None:
+    assert run("report", str(tmp_path / "nowhere"))[0] == 2
+    other = tmp_path / "list.json"
+    other.write_text('{"schema": "rfgsm.list/1"}', encoding="utf-8")
+    code, _, err = run("report", str(other))
+    assert code == 2
+    assert err.startswith(
+        "rfgsm: a run must be one of rfgsm.evaluation/1, rfgsm.sweep/1, rfgsm.comparison/1, got rfgsm.list/1"
+    )
+    assert err.count("\n") == 1
+
+
+def test_a_page_that_cannot_be_written_is_named(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("report", str(tmp_path), "-o", str(tmp_path))
+    assert code == 2
+    assert err.startswith(f"rfgsm: --output {tmp_path} cannot be written")

@@ -1,0 +1,110 @@
+"""Runs made by hand from drawn networks, with all that a kept run has: a ledger and images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from robustbench_fgsm.measure.statistics import Rate
+from robustbench_fgsm.measure.tally import Outcomes, Tally, matrix_to_json
+from robustbench_fgsm.report.run import KeptImage, Run, Samples
+
+Document = dict[str, Any]
+
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+TEMPLATE = "{{7*7}}"
+TURNED = "\u202eresrever [red]"
+FORMULA = "=cmd|' /C calc'!A0"
+
+
+def hostile(document: Document) -> Document:
+    """The same with names that would run, turn round or calculate something, wherever a name may stand."""
+    for found in document.get("evaluations", [document]):
+        names = found["data"]["classes"]
+        names[:4] = [HOSTILE, TEMPLATE, TURNED, FORMULA]
+        found["model"]["spec"], found["data"]["spec"] = HOSTILE, f"folder:{TEMPLATE}/{HOSTILE}"
+        found["warnings"] = [f"1 image could not be read, first {HOSTILE} ({TEMPLATE})"]
+        for at in found["epsilons"]:
+            for side in (at, at.get("stable", at)):
+                for result in side["per_class"]:
+                    result["name"] = names[result["label"]]
+    document["warnings"] = document.get("evaluations", [document])[0]["warnings"]
+    return document
+
+
+def gallery(document: Document, targeted: str = "none", size: int = 6) -> tuple[KeptImage, ...]:
+    """A picture for each cell of the matrix after the attack that is not empty, at every budget."""
+    generator = np.random.default_rng(0)
+    kept: list[KeptImage] = []
+    for found in document.get("evaluations", [document]):
+        if found["attack"]["targeted"] != targeted:
+            continue
+        for at in found["epsilons"]:
+            for label, row in enumerate(at["confusion"]):
+                for after in np.flatnonzero(row):
+                    clean = generator.random((1, size, size), dtype=np.float32)
+                    moved = np.sign(generator.random((1, size, size)) - 0.5).astype(np.float32) * at["epsilon"]
+                    kept.append(
+                        KeptImage(
+                            id=len(kept),
+                            label=label,
+                            before=label,
+                            after=int(after),
+                            confidence_before=0.75,
+                            confidence_after=0.5,
+                            epsilon=at["epsilon"],
+                            clean=clean,
+                            adversarial=np.clip(clean + moved, 0, 1).astype(np.float32),
+                            targeted=targeted,
+                        )
+                    )
+    return tuple(kept)
+
+
+def samples(right: list[list[int]], labels: list[int] | None = None) -> Samples:
+    """right: a row for each budget, 1 where the image is right after the attack; wrong ones are taken for the next label."""
+    after = np.array(right, np.int64)
+    truth = np.zeros(after.shape[1], np.int64) if labels is None else np.array(labels, np.int64)
+    return Samples(np.arange(after.shape[1]), truth, truth.copy(), np.where(after == 1, truth, truth + 1))
+
+
+def wide(document: Document, num_classes: int = 1000, n: int = 50_000, budgets: int = 5) -> Document:
+    """An evaluation of so many classes, spread over their matrices as a network's would be; document: what it is modelled on."""
+    generator = np.random.default_rng(0)
+    names = [f"class number {label}" for label in range(num_classes)]
+    labels = np.arange(n) % num_classes
+    near = (labels + generator.integers(0, 40, n)) % num_classes
+    before = np.where(generator.random(n) < 0.8, labels, near)
+    flags = np.zeros(n, bool)
+    places = []
+    clean = None
+    for step in range(budgets):
+        after = np.where(generator.random(n) < 0.7 - 0.15 * step, before, generator.integers(0, num_classes, n))
+        tally = Tally.of(Outcomes(labels, before, after, None, flags, flags, flags), num_classes)
+        clean = {"accuracy": tally.clean_accuracy.to_dict(), "confusion": matrix_to_json(tally.clean)}
+        places.append(_place((step + 1) / 255, tally, names))
+    made = document | {"clean": clean, "epsilons": places, "n": n, "data": document["data"] | {"classes": names}}
+    return made | {"minimal_epsilon": {"n": n, "first_fooled": [], "never": n}}
+
+
+def _place(epsilon: float, tally: Tally, names: list[str]) -> Document:
+    none = Rate(0, tally.n).to_dict()
+    return {
+        "epsilon": epsilon,
+        "robust_accuracy": tally.robust_accuracy.to_dict(),
+        "attack_success_rate": tally.attack_success_rate.to_dict(),
+        "flip_rate": tally.flip_rate.to_dict(),
+        "target_hit_rate": None,
+        "accuracy_drop": none,
+        "leaked": tally.leaked,
+        "worst_class": 0,
+        "confusion": matrix_to_json(tally.adversarial),
+        "transition": matrix_to_json(tally.transition),
+        "per_class": [result.to_dict() for result in tally.per_class(names)],
+    }
+
+
+def run(document: Document, name: str = "a run", **more: Any) -> Run:
+    """A run of that document."""
+    return Run(name, document, **more)

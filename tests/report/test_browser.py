@@ -1,0 +1,364 @@
+"""The page in a real browser: everything that moves, and everything that must not."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.report.html import page as report
+from robustbench_fgsm.report.run import Run
+from robustbench_fgsm.report.terminal import rate_text
+from tests.report.conftest import subject as drawn
+from tests.report.runs import FORMULA, HOSTILE, TEMPLATE, TURNED, gallery, hostile, run, wide
+
+pytestmark = pytest.mark.browser
+
+Measured = Callable[..., dict[str, Any]]
+Page = Any
+
+REQUIRED = "RFGSM_REQUIRE_BROWSER" in os.environ
+"""Set where a missing browser is a fault, as in continuous integration; elsewhere these tests are skipped without one."""
+
+if not REQUIRED:
+    pytest.importorskip("playwright.sync_api")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    if CHROMIUM is None:
+        if REQUIRED:
+            pytest.fail("a browser must be there, because RFGSM_REQUIRE_BROWSER is set, got none: install chromium")
+        pytest.skip("no chromium on this machine")
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Page]]:
+    """Open the page of some runs; afterwards there was no error, no dialog and no request but for the file itself."""
+    troubles: list[str] = []
+    contexts = []
+
+    def open_page(*runs: Run, **options: Any) -> Page:
+        file = tmp_path / "report.html"
+        file.write_bytes(report(runs).encode())
+        context = browser.new_context(accept_downloads=True, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: troubles.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("dialog", refused)
+        page.on("request", lambda request: asked(request.url))
+        page.goto(file.as_uri())
+        page.wait_for_selector("html[data-ready=yes]")
+        return page
+
+    def refused(dialog: Any) -> None:
+        troubles.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def asked(url: str) -> None:
+        if not url.startswith(("data:", "blob:")) and url != (tmp_path / "report.html").as_uri():
+            troubles.append(f"request: {url}")
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+@pytest.fixture
+def swept(measured: Measured) -> Run:
+    document = measured("4,64/255", targeted=("none", "next"))
+    return run(document, gallery=gallery(document) + gallery(document, "next"))
+
+
+def numbers(page: Page) -> dict[tuple[str, str], str]:
+    """Text of each number on the page, by where it says that it stands and as what."""
+    script = "all => all.map(one => [one.dataset.at, one.dataset.as, one.textContent.trim()])"
+    return {(at, kind): text for at, kind, text in page.eval_on_selector_all("[data-at]", script)}
+
+
+def value(documents: list[dict[str, Any]], pointer: str) -> Any:
+    found: Any = documents
+    for key in pointer.split("/"):
+        found = found[int(key)] if isinstance(found, list) else found[key]
+    return found
+
+
+def rates(found: Any, where: str) -> Iterator[str]:
+    """Where the rates of a document stand."""
+    if isinstance(found, dict) and {"value", "count", "n", "low", "high"} == set(found):
+        yield where
+    elif isinstance(found, dict | list):
+        for key, below in found.items() if isinstance(found, dict) else enumerate(found):
+            yield from rates(below, f"{where}/{key}")
+
+
+def matrices_of(document: dict[str, Any]) -> Iterator[str]:
+    """Where the matrices of a sweep stand."""
+    for place, found in enumerate(document["evaluations"]):
+        yield f"0/evaluations/{place}/clean/confusion"
+        for index, at in enumerate(found["epsilons"]):
+            for side in ("", "stable/") if "stable" in at else ("",):
+                where = f"0/evaluations/{place}/epsilons/{index}/{side}"
+                yield from (f"{where}confusion", f"{where}transition")
+
+
+def check(page: Page, documents: list[dict[str, Any]]) -> set[str]:
+    """Compare every number on the page with the documents; returns where they stand."""
+    found = numbers(page)
+    for (where, kind), text in found.items():
+        number = value(documents, where)
+        if kind == "rate":
+            assert text == rate_text(number), where
+        elif kind == "count":
+            assert text == f"{number:,}", where
+        else:
+            total = sum(value(documents, where.rpartition("/")[0]))
+            assert text == ("n/a" if not total else f"{100 * number / total:.1f}" if number else "0"), where
+    return {where for where, _ in found}
+
+
+def choose(page: Page, name: str, choice: str) -> None:
+    page.check(f'input[name="{name}"][value="{choice}"]')
+
+
+def test_every_number_is_that_of_the_document_and_every_rate_is_shown(
+    opened: Callable[..., Page], measured: Measured
+) -> None:
+    document = json.loads(json.dumps(measured("4,64/255", scale=300.0, targeted=("none", "next"))))
+    page, seen = opened(run(document)), set()
+    for subject in range(2):
+        page.select_option("#subject", str(subject))
+        for epsilon in range(2):
+            page.fill("#epsilon", str(epsilon))
+            for stable in (False, True):
+                if stable and not page.is_visible("#stable"):
+                    continue
+                if page.is_visible("#stable"):
+                    page.set_checked("#stable", stable)
+                for kind in ("clean", "confusion", "transition"):
+                    choose(page, "matrix-kind", kind)
+                    for cells in ("shares", "counts"):
+                        choose(page, "matrix-cells", cells)
+                        seen |= check(page, [document])
+    assert set(rates(document, "0")) <= seen
+    matrices = {"/".join(where.split("/")[:-2]) for where in seen if "confusion/" in where or "transition/" in where}
+    assert matrices == set(matrices_of(document))
+    assert {"stable" in where for where in matrices} == {True, False}
+
+
+def test_a_comparison_shows_agreement_and_diagnosis(opened: Callable[..., Page]) -> None:
+    classifier, data = drawn(1.0)
+
+    def wrong(model: Any, x: Any, y: Any, epsilon: float) -> Any:
+        return rf.fgsm(model, x, y, epsilon * 2)
+
+    document = json.loads(json.dumps(rf.compare(classifier, data, references=[], candidate=wrong).to_dict()))
+    page = opened(run(document))
+    check(page, [document])
+    assert page.inner_text(".verdict") == "DISAGREE"
+    assert document["candidate"]["diagnosis"][0]["cause"] in page.inner_text(".finding")
+    assert page.locator('input[value="transition"]').count() == 0
+
+
+def test_the_slider_moves_everything_together(opened: Callable[..., Page], swept: Run) -> None:
+    page = opened(swept)
+    page.focus("#epsilon")
+    parts = ("#matrix", "#bars", "#class-table", "#gallery")
+    page.keyboard.press("Home")
+    before = [page.inner_text(part) for part in parts]
+    line = page.get_attribute("#curves .now", "x1")
+    page.keyboard.press("ArrowRight")
+    assert all(page.inner_text(part) != text for part, text in zip(parts, before, strict=True))
+    assert page.get_attribute("#curves .now", "x1") != line
+    assert page.get_attribute("#epsilon", "aria-valuetext") == "64/255"
+    assert {text.split()[-1] for text in page.locator("[data-now]").all_inner_texts()} == {"64/255"}
+    assert "64/255" in page.inner_text("#status")
+    assert page.evaluate("document.activeElement.id") == "epsilon"
+
+
+def test_bars_and_curves_have_the_lengths_of_the_rates(opened: Callable[..., Page], swept: Run) -> None:
+    page = opened(swept)
+    script = "all => all.map(one => [one.querySelector('rect').width.baseVal.value, Number(one.dataset.value)])"
+    bars = page.eval_on_selector_all("#bars g[data-value]", script)
+    scale = max(bars, key=lambda bar: float(bar[1]))
+    assert all(width == pytest.approx(share * scale[0] / scale[1], abs=0.01) for width, share in bars)
+    script = "all => all.map(one => one.getAttribute('points').split(' ').map(point => Number(point.split(',')[1])))"
+    curves = page.eval_on_selector_all("#curves polyline", script)
+    for heights, found in zip(curves, swept.document["evaluations"], strict=True):
+        shares = [found["clean"]["accuracy"]["value"], *(at["robust_accuracy"]["value"] for at in found["epsilons"])]
+        assert heights == pytest.approx([270 - 260 * share for share in shares])
+
+
+def test_cells_name_their_pair_walk_by_keys_and_show_their_images(opened: Callable[..., Page], swept: Run) -> None:
+    page = opened(swept)
+    first = swept.document["evaluations"][0]
+    names, matrix = first["data"]["classes"], first["epsilons"][1]["confusion"]
+    page.hover('td[data-row="2"][data-column="3"]')
+    assert page.inner_text("#matrix .line").startswith(
+        f"label {names[2]}, prediction after {names[3]}: {matrix[2][3]} images"
+    )
+    page.focus('#matrix td[tabindex="0"]')
+    row, column = next(
+        (row, column) for row in range(10) for column in range(10) if row != column and matrix[row][column]
+    )
+    page.keyboard.press("Home")
+    for _ in range(row):
+        page.keyboard.press("ArrowDown")
+    for _ in range(column):
+        page.keyboard.press("ArrowRight")
+    assert f"label {names[row]}, prediction after {names[column]}" in page.inner_text("#matrix .line")
+    page.keyboard.press("Enter")
+    assert f"label {names[row]}, prediction after {names[column]}" in page.inner_text("#gallery-what")
+    assert page.locator("#gallery li").count() == 1
+    assert page.evaluate("[document.activeElement.dataset.row, document.activeElement.dataset.column]") == [
+        str(row),
+        str(column),
+    ]
+    loaded = page.eval_on_selector_all("#gallery img", "all => all.map(one => one.naturalWidth)")
+    assert loaded == [6, 6, 6]
+    page.click("text=Show all cells")
+    assert page.locator("#gallery li").count() > 1
+
+
+def test_the_table_sorts_and_says_so(opened: Callable[..., Page], swept: Run) -> None:
+    page = opened(swept)
+    per_class = swept.document["evaluations"][0]["epsilons"][1]["per_class"]
+    page.click('#class-table th[data-column="robust_accuracy"] button')
+    assert page.get_attribute('#class-table th[data-column="robust_accuracy"]', "aria-sort") == "ascending"
+    page.keyboard.press("Enter")
+    assert page.get_attribute('#class-table th[data-column="robust_accuracy"]', "aria-sort") == "descending"
+    assert page.get_attribute('#class-table th[data-column="label"]', "aria-sort") is None
+    rows = page.eval_on_selector_all("#class-table tbody tr", "all => all.map(one => Number(one.dataset.label))")
+    values = [per_class[label]["robust_accuracy"]["value"] for label in rows]
+    present = [one for one in values if one is not None]
+    assert present == sorted(present, reverse=True)
+    assert values[: len(present)] == present
+
+
+def test_downloads_hold_the_document(opened: Callable[..., Page], measured: Measured) -> None:
+    document = json.loads(json.dumps(hostile(measured("4,64/255", targeted=("none", "next")))))
+    page = opened(run(document))
+
+    def saved(name: str) -> str:
+        with page.expect_download() as waiting:
+            page.click(f'[data-save="{name}"]')
+        return Path(waiting.value.path()).read_text(encoding="utf-8")
+
+    assert json.loads(saved("result.json")) == document
+    at = document["evaluations"][0]["epsilons"][1]
+    rows = list(csv.reader(io.StringIO(saved("per_class.csv"))))
+    assert rows[1 + 3][1] == f"'{FORMULA}"
+    assert [int(row[2]) for row in rows[1:]] == [result["n"] for result in at["per_class"]]
+    assert [row[4] for row in rows[1:]] == [
+        "" if (share := result["robust_accuracy"]["value"]) is None else f"{share:g}" if share in (0, 1) else str(share)
+        for result in at["per_class"]
+    ]
+    rows = list(csv.reader(io.StringIO(saved("confusion.csv"))))
+    assert rows[0][4] == f"'{FORMULA}"
+    assert [[int(cell) for cell in row[1:]] for row in rows[1:]] == at["confusion"]
+    found = json.loads(saved("rates.json"))
+    assert [row["robust_accuracy"] for row in found] == [
+        place["robust_accuracy"]["value"] for one in document["evaluations"] for place in one["epsilons"]
+    ]
+
+
+def test_hostile_names_are_text(opened: Callable[..., Page], measured: Measured) -> None:
+    document = hostile(measured("4,64/255", targeted=("none", "next")))
+    page = opened(run(document, name=HOSTILE, gallery=gallery(document)))
+    shown = page.locator("#class-table tbody th").all_text_contents()
+    assert shown[:4] == [HOSTILE, TEMPLATE, TURNED, FORMULA]
+    assert page.locator("#matrix thead th span").all_text_contents()[:2] == [HOSTILE, TEMPLATE]
+    assert HOSTILE in page.inner_text("header")
+    assert page.locator("img:not([src^='data:'])").count() == 0
+
+
+def test_a_script_that_got_into_the_page_would_not_run(browser: Any, measured: Measured, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    planted = '<script>document.title = "harmed"</script><p onclick="x">planted</p></main>'
+    file.write_bytes(report([run(measured())]).replace("</main>", planted).encode())
+    with browser.new_context() as context:
+        page, said = context.new_page(), []
+        page.on("console", lambda message: said.append(message.text))
+        page.goto(file.as_uri())
+        page.wait_for_selector("html[data-ready=yes]")
+        assert page.title().startswith("FGSM report")
+    assert any("Content Security Policy" in text for text in said)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_telephone_and_can_be_read_in_both_schemes(
+    opened: Callable[..., Page], swept: Run, scheme: str
+) -> None:
+    page = opened(swept, viewport={"width": 400, "height": 800}, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    ratios = page.evaluate(CONTRASTS)
+    assert len(ratios) > 300
+    assert min(ratios) >= 4.5
+
+
+CONTRASTS = """() => {
+  const brush = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgba = (colour) => {
+    brush.clearRect(0, 0, 1, 1); brush.fillStyle = colour; brush.fillRect(0, 0, 1, 1);
+    return [...brush.getImageData(0, 0, 1, 1).data];
+  };
+  const paper = (one) => {
+    for (let place = one; place; place = place.parentElement) {
+      const found = rgba(getComputedStyle(place).backgroundColor);
+      if (found[3] === 255) return found;
+    }
+    return [255, 255, 255, 255];
+  };
+  const light = (colour) => colour.slice(0, 3).map((part) => part / 255)
+    .map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
+  const own = (one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+  return [...document.querySelectorAll("body *")].filter((one) => own(one) && one.checkVisibility() && !one.closest("svg, script"))
+    .map((one) => [light(rgba(getComputedStyle(one).color)), light(paper(one))].sort((a, b) => b - a))
+    .map(([high, low]) => (high + 0.05) / (low + 0.05));
+}"""
+
+
+def test_it_prints_without_controls_on_white(opened: Callable[..., Page], swept: Run, tmp_path: Path) -> None:
+    page = opened(swept, color_scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    page.set_viewport_size({"width": 688, "height": 970})  # A4 within its margins
+    assert page.evaluate("document.documentElement.scrollWidth") == 688
+    assert not page.is_visible("#controls")
+    assert page.is_visible("#matrix table")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.pdf(path=tmp_path / "report.pdf").startswith(b"%PDF")
+
+
+def test_a_thousand_classes_open_filter_and_move(opened: Callable[..., Page], measured: Measured) -> None:
+    document = wide(measured())
+    page = opened(run(document))
+    canvas = page.locator("#matrix canvas")
+    assert int(canvas.get_attribute("width") or 0) == 1000
+    canvas.hover(position={"x": 5, "y": 5})
+    assert "class number" in page.inner_text("#matrix .line")
+    assert page.locator("#class-table tbody tr").count() == 100
+    page.fill("#filter", "number 99")
+    assert page.locator("#class-table tbody tr").count() == 11
+    page.focus("#epsilon")
+    page.keyboard.press("Home")
+    assert "1/255" in page.inner_text("#status")
+    check(page, [json.loads(json.dumps(document))])

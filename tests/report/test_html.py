@@ -1,0 +1,113 @@
+"""The page as text: what it embeds, what it forbids, and that nothing of a name becomes markup."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from robustbench_fgsm.report.html import page, policy, unpacked
+from tests.report.runs import HOSTILE, TEMPLATE, gallery, hostile, run, wide
+
+Measured = Callable[..., dict[str, Any]]
+
+
+class Elements(HTMLParser):
+    """Every start tag with its attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def embedded(text: str) -> Any:
+    (data,) = re.findall(r'<script type="text/plain" id="data">([^<]*)</script>', text)
+    return unpacked(data)
+
+
+def test_the_page_embeds_the_documents_as_they_are(measured: Measured) -> None:
+    document = measured("4,64/255", targeted=("none", "next"))
+    found = embedded(page([run(document)]))
+    assert found["documents"] == [document]
+    assert [subject["name"] for subject in found["subjects"]] == ["Untargeted", "Targeted next"]
+
+
+def test_the_same_run_gives_the_same_page(measured: Measured) -> None:
+    document = measured()
+    assert page([run(document)]) == page([run(document)])
+
+
+def test_nothing_is_asked_of_the_network_and_no_other_script_may_run(measured: Measured) -> None:
+    text = page([run(measured())])
+    rules = next(attributes for tag, attributes in Elements(text).found if "http-equiv" in attributes)
+    assert rules["http-equiv"] == "Content-Security-Policy"
+    content = rules["content"] or ""
+    assert content.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in content
+    assert "http" not in content
+    sources = [
+        attributes[name] for _, attributes in Elements(text).found for name in ("src", "href") if name in attributes
+    ]
+    assert all((source or "").startswith(("#", "data:")) for source in sources)
+    assert not any(name.startswith("on") for _, attributes in Elements(text).found for name in attributes)
+    assert not any("style" in attributes for _, attributes in Elements(text).found)
+
+
+def test_the_policy_names_the_hash_of_the_script() -> None:
+    known = "sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng="  # of alert('Hello, world.'); by the W3C's CSP level 3
+    assert f"script-src '{known}'" in policy("alert('Hello, world.');", "")
+
+
+def test_names_stay_text(measured: Measured) -> None:
+    text = page([run(hostile(measured("4,64/255", targeted=("none", "next"))), name=HOSTILE)])
+    assert HOSTILE not in text
+    assert html.escape(HOSTILE) in text
+    assert TEMPLATE in text
+    assert "49" not in re.findall(r"folder:[^<]*", text)[0]
+    assert not [tag for tag, _ in Elements(text).found if tag == "img"]
+    assert len([tag for tag, _ in Elements(text).found if tag == "script"]) == 2
+
+
+def test_a_picture_of_each_cell_is_kept_before_a_second_of_any(measured: Measured) -> None:
+    document = measured("64/255")
+    kept = gallery(document)
+    twice = embedded(page([run(document, gallery=kept * 2)]))["gallery"]
+    assert len(twice) == 2 * len(kept)
+    some = embedded(page([run(document, gallery=kept * 2)], most_bytes=sum(map(size, twice)) // 2))["gallery"]
+    assert len(kept) * 0.9 < len(some) <= len(kept)
+    assert len({(one["label"], one["after"]) for one in some}) == len(some)
+
+
+def size(picture: dict[str, Any]) -> int:
+    return sum(len(picture[name]) for name in ("clean", "perturbation", "adversarial"))
+
+
+def test_a_thousand_classes_stay_under_ten_megabytes(measured: Measured) -> None:
+    text = page([run(wide(measured()))])
+    assert len(text.encode()) < 10_000_000
+    assert len(embedded(text)["documents"][0]["epsilons"]) == 5
+
+
+def test_invalid_runs_warnings_and_failed_gates_come_first(measured: Measured) -> None:
+    document = measured()
+    document |= {"invalid_reasons": ["3 images have a gradient that is not finite"], "warnings": ["labels leak"]}
+    document["gates"] = [{"name": "max_asr", "threshold": 0.5, "value": 0.75, "gradient": "ordinary", "passed": False}]
+    text = page([run(document)])
+    places = [
+        text.index(words) for words in ("not finite</bdi>", "FAILED: attack success", "labels leak", "Rates by epsilon")
+    ]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_subjects_of_several_runs_have_names_of_their_own(measured: Measured, count: int) -> None:
+    names = [subject["name"] for subject in embedded(page([run(measured())] * count))["subjects"]]
+    assert len(set(names)) == count

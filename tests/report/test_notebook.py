@@ -1,0 +1,58 @@
+"""In a notebook an evaluation shows the tables of the terminal, and names stay text."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import pytest
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.report import notebook
+from robustbench_fgsm.report.evaluation import evaluation_sheets, sweep_sheets
+from robustbench_fgsm.report.terminal import cell_text, rate_text
+from tests.report.conftest import subject
+from tests.report.runs import HOSTILE, hostile
+
+
+class Cells(HTMLParser):
+    """The text of each cell of each table, and every tag."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.cells: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag == "td":
+            self.cells.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.tags[-1] in ("td", "strong") and self.cells:
+            self.cells[-1] += data
+
+
+@pytest.mark.parametrize("epsilons", ["8/255", "4,8/255"])
+def test_the_cells_are_those_of_the_tables(epsilons: str) -> None:
+    (evaluation,) = rf.sweep(*subject(1.0), epsilons)
+    document = evaluation.to_dict()
+    shown = Cells(evaluation._repr_html_())
+    sheets = list((sweep_sheets if "," in epsilons else evaluation_sheets)(document))
+    expected = [cell_text(cell) for sheet in sheets for row in sheet.rows for cell in row]
+    assert shown.cells == expected
+    assert rate_text(document["epsilons"][0]["robust_accuracy"]) in shown.cells
+    assert shown.tags.count("table") == len(sheets)
+
+
+def test_names_stay_text() -> None:
+    text = notebook.evaluation(hostile(rf.evaluate(*subject(1.0)).to_dict()))
+    assert HOSTILE not in text
+    assert not {"img", "script"} & set(Cells(text).tags)
+
+
+def test_plot_gives_the_figure_of_the_command() -> None:
+    evaluation = rf.evaluate(*subject(1.0), epsilon="8/255")
+    (axes,) = evaluation.plot("per-class").axes
+    present = [result for result in evaluation.to_dict()["epsilons"][0]["per_class"] if result["n"]]
+    assert len(axes.patches) == len(present)
