@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from robustbench_fgsm.cli import attack, benchmark, compare, evaluate, explain, listing, sweep, verify
+from robustbench_fgsm.cli import attack, benchmark, compare, evaluate, explain, listing, sweep, train, verify
 from robustbench_fgsm.errors import INTERNAL, INTERRUPTED, RfgsmError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("compare")(compare.compare_command)
 app.command("evaluate")(evaluate.evaluate_command)
 app.command("explain")(explain.explain_command)
 app.command("sweep")(sweep.sweep_command)
+app.command("train")(train.train_command)
 app.command("verify")(verify.verify_command)
 app.command("list")(listing.list_command)
 
