@@ -24,6 +24,7 @@ from robustbench_fgsm.cli.evaluate import evaluate_command
 from robustbench_fgsm.cli.explain import explain_command
 from robustbench_fgsm.cli.listing import list_command
 from robustbench_fgsm.cli.sweep import sweep_command
+from robustbench_fgsm.cli.train import train_command
 from robustbench_fgsm.cli.verify import verify_command
 from robustbench_fgsm.models.cards import cards
 from robustbench_fgsm.report.terminal import rate_text
@@ -116,6 +117,7 @@ myst_substitutions = {
     "explain_options": options(explain_command),
     "list_options": options(list_command),
     "sweep_options": options(sweep_command),
+    "train_options": options(train_command),
     "weights_results": weights_results(),
     "weights_recipes": weights_recipes(),
     "weights_files": weights_files(),

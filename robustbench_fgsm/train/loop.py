@@ -92,7 +92,7 @@ def fit(
         len(lesson.samples.indices),
         tuple(learner.checks),
         learner.best_check,
-        catastrophic(learner.checks) if recipe.against_itself else None,
+        catastrophic(learner.checks, classifier.num_classes) if recipe.against_itself else None,
         learner.stopped,
         describe_environment(classifier.device),
         time.perf_counter() - began,
@@ -170,7 +170,7 @@ def learn(
             if quarter is None or (lesson.watch is None and quarter < CHECKS):
                 continue
             learner.checks.append(check(lesson, learner, epoch + 1, quarter))
-            judge(learner, recipe)
+            judge(learner, recipe, lesson.classifier.num_classes)
             if store is not None:
                 store.save(learner.to_bytes(), [found.to_dict() for found in learner.checks])
             if report is not None:
@@ -224,7 +224,7 @@ def check(lesson: Lesson, learner: Learner, epoch: int, quarter: int) -> Check:
     return Check(epoch, quarter, learner.done, loss, rate, **rates)
 
 
-def judge(learner: Learner, recipe: Recipe) -> None:
+def judge(learner: Learner, recipe: Recipe, num_classes: int) -> None:
     """Keep the weights where they are the best so far, and say whether it is time to stop."""
     index = len(learner.checks) - 1
     if recipe.keeps_best and index == best_of(learner.checks, "pgd"):
@@ -233,7 +233,7 @@ def judge(learner: Learner, recipe: Recipe) -> None:
         return
     best = learner.checks[best_of(learner.checks, "pgd" if recipe.against_itself else "clean")]
     overdue = learner.checks[-1].epoch - best.epoch >= recipe.early_stop
-    learner.stopped = overdue or (recipe.against_itself and catastrophic(learner.checks) is not None)
+    learner.stopped = overdue or (recipe.against_itself and catastrophic(learner.checks, num_classes) is not None)
 
 
 def best_of(checks: list[Check], name: str) -> int:

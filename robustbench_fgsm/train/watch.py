@@ -87,25 +87,32 @@ def watcher(held: Batch, epsilon: float, seed: int) -> Watch:
     return watch
 
 
-def catastrophic(checks: Sequence[Check]) -> Overfitting | None:
+def catastrophic(checks: Sequence[Check], num_classes: int) -> Overfitting | None:
     """The first check at which accuracy under PGD has fallen by more than 20 points, or below half of FGSM's.
 
-    The second only where it once was above; None where neither happened.
+    The first only where FGSM's has not fallen half as far with it, as where learning is merely unsteady; the second only
+    where PGD's once was above half of FGSM's, and above chance (its interval's lower end above 1 / K), since a network
+    that has learnt nothing yet answers every attack alike. None where neither happened.
     """
-    was_above, before = False, None
+    was_above, before = False, (0.0, 0.0)
     for check in checks:
         if check.pgd is None or check.fgsm is None or not check.pgd.n:
             continue
-        under_pgd, under_fgsm = check.pgd.count / check.pgd.n, check.fgsm.count / check.fgsm.n
+        now = under_fgsm, under_pgd = check.fgsm.count / check.fgsm.n, check.pgd.count / check.pgd.n
+        fgsm_fell, pgd_fell = before[0] - under_fgsm, before[1] - under_pgd
         where = f"epoch {check.epoch}, quarter {check.quarter}"
-        if before is not None and before - under_pgd > FALL:
-            evidence = f"accuracy under PGD-{PGD_STEPS} fell from {before:.1%} to {under_pgd:.1%} by {where}"
+        if pgd_fell > FALL and fgsm_fell < pgd_fell / 2:
+            evidence = (
+                f"accuracy under PGD-{PGD_STEPS} fell from {before[1]:.1%} to {under_pgd:.1%} by {where}, "
+                f"and FGSM's is {under_fgsm:.1%}"
+            )
             return Overfitting(check.epoch, check.quarter, "fell", evidence)
         if was_above and under_pgd < under_fgsm / 2:
             evidence = (
                 f"accuracy under PGD-{PGD_STEPS} is {under_pgd:.1%} at {where}, below half of FGSM's {under_fgsm:.1%}"
             )
             return Overfitting(check.epoch, check.quarter, "below-half", evidence)
-        was_above |= under_pgd >= under_fgsm / 2
-        before = under_pgd
+        lowest = check.pgd.interval[0] if check.pgd.interval else 0.0
+        was_above |= under_pgd >= under_fgsm / 2 and lowest > 1 / num_classes
+        before = now
     return None
