@@ -147,7 +147,7 @@ def test_the_reference_lists_every_public_name() -> None:
     assert documented == set(rf.__all__)
 
 
-@pytest.mark.parametrize("program", ["benchmark", "compare", "evaluate", "explain", "sweep", "verify"])
+@pytest.mark.parametrize("program", ["benchmark", "compare", "evaluate", "explain", "sweep", "train", "verify"])
 def test_the_how_to_lists_every_option(program: str) -> None:
     page = (ROOT / f"docs/howto/{program}.md").read_text(encoding="utf-8")
     listed = {code.split()[0] for code in IN_CODE.findall(page)}

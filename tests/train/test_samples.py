@@ -39,7 +39,9 @@ def test_an_epoch_goes_on_where_it_stopped(images: rf.ArrayDataset) -> None:
 def test_static_sees_each_image_twice_once_as_it_is(images: rf.ArrayDataset) -> None:
     samples = split_off(images, Recipe("static", batch_size=16, held_out=0))
     rows = [
-        (int(id_), bool(again)) for batch, second in samples.epoch(0, 0, set()) for id_, again in zip(batch.ids, second)
+        (int(id_), bool(again))
+        for batch, second in samples.epoch(0, 0, set())
+        for id_, again in zip(batch.ids, second, strict=True)
     ]
     assert Counter(rows) == Counter((index, again) for index in range(256) for again in (False, True))
 
