@@ -94,8 +94,11 @@ def weights_recipes() -> str:
     """How they were trained."""
     columns = ("optimizer", "peak_rate", "schedule", "weight_decay", "batch_size", "epochs", "augment", "seed")
     inputs = ("mean", "std", "channels")
-    header = ["model", *(name.replace("_", " ") for name in columns + inputs)]
-    return table(header, ([f"`{card['name']}`", *_values(card["recipe"], columns + inputs)] for card in cards()))
+    header = ["model", "weights", *(name.replace("_", " ") for name in columns + inputs)]
+    return table(
+        header,
+        ([f"`{card['name']}`", f"`{card['weights']}`", *_values(card["recipe"], columns + inputs)] for card in cards()),
+    )
 
 
 def _values(recipe: dict[str, Any], names: Iterable[str]) -> list[str]:

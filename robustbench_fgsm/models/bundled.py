@@ -38,7 +38,7 @@ def serves(request: ModelRequest) -> bool:
 
 
 def load(request: ModelRequest) -> TorchClassifier:
-    """One of the bundled networks; weights: `standard`, `none` for the architecture alone, or a checkpoint.
+    """One of the bundled networks; weights: `standard`, `robust` where they ship, `none`, or a checkpoint.
 
     A checkpoint has to fit the bundled architecture, and its normalisation is taken to be the bundled one, unless the
     request describes others. Raises ModelError where weights are unknown, damaged or do not fit.
