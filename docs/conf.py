@@ -26,6 +26,7 @@ from robustbench_fgsm.cli.listing import list_command
 from robustbench_fgsm.cli.plot import plot_command
 from robustbench_fgsm.cli.report import report_command
 from robustbench_fgsm.cli.sweep import sweep_command
+from robustbench_fgsm.cli.train import train_command
 from robustbench_fgsm.cli.verify import verify_command
 from robustbench_fgsm.models.cards import cards
 from robustbench_fgsm.report.terminal import rate_text
@@ -95,8 +96,11 @@ def weights_recipes() -> str:
     """How they were trained."""
     columns = ("optimizer", "peak_rate", "schedule", "weight_decay", "batch_size", "epochs", "augment", "seed")
     inputs = ("mean", "std", "channels")
-    header = ["model", *(name.replace("_", " ") for name in columns + inputs)]
-    return table(header, ([f"`{card['name']}`", *_values(card["recipe"], columns + inputs)] for card in cards()))
+    header = ["model", "weights", *(name.replace("_", " ") for name in columns + inputs)]
+    return table(
+        header,
+        ([f"`{card['name']}`", f"`{card['weights']}`", *_values(card["recipe"], columns + inputs)] for card in cards()),
+    )
 
 
 def _values(recipe: dict[str, Any], names: Iterable[str]) -> list[str]:
@@ -120,6 +124,7 @@ myst_substitutions = {
     "plot_options": options(plot_command),
     "report_options": options(report_command),
     "sweep_options": options(sweep_command),
+    "train_options": options(train_command),
     "weights_results": weights_results(),
     "weights_recipes": weights_recipes(),
     "weights_files": weights_files(),

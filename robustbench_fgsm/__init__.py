@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from robustbench_fgsm.runs.adversarial import save_adversarial
     from robustbench_fgsm.runs.replay import AttackCheck, check_adversarial
     from robustbench_fgsm.runs.saved_attack import SavedAttack
+    from robustbench_fgsm.runs.training import train
+    from robustbench_fgsm.train.training import Training
 
 _WHERE = {
     "Account": "compare.account",
@@ -78,6 +80,7 @@ _WHERE = {
     "SettingError": "errors",
     "Tally": "measure.tally",
     "TorchClassifier": "models.classifier",
+    "Training": "train.training",
     "UnsafeError": "errors",
     "Verification": "compare.verification",
     "benchmark": "compare.benchmark",
@@ -94,6 +97,7 @@ _WHERE = {
     "random_start": "attack.start",
     "save_adversarial": "runs.adversarial",
     "sweep": "measure.sweep",
+    "train": "runs.training",
     "verify": "compare.verification",
     "wrap": "models.classifier",
 }
@@ -127,6 +131,7 @@ __all__ = [
     "SettingError",
     "Tally",
     "TorchClassifier",
+    "Training",
     "UnsafeError",
     "Verification",
     "__version__",
@@ -144,6 +149,7 @@ __all__ = [
     "random_start",
     "save_adversarial",
     "sweep",
+    "train",
     "verify",
     "wrap",
 ]

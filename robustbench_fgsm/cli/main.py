@@ -8,7 +8,19 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from robustbench_fgsm.cli import attack, benchmark, compare, evaluate, explain, listing, plot, report, sweep, verify
+from robustbench_fgsm.cli import (
+    attack,
+    benchmark,
+    compare,
+    evaluate,
+    explain,
+    listing,
+    plot,
+    report,
+    sweep,
+    train,
+    verify,
+)
 from robustbench_fgsm.errors import INTERNAL, INTERRUPTED, RfgsmError
 
 app = typer.Typer(
@@ -26,6 +38,7 @@ app.command("explain")(explain.explain_command)
 app.command("plot")(plot.plot_command)
 app.command("report")(report.report_command)
 app.command("sweep")(sweep.sweep_command)
+app.command("train")(train.train_command)
 app.command("verify")(verify.verify_command)
 app.command("list")(listing.list_command)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def serves(request: ModelRequest) -> bool:
 
 
 def load(request: ModelRequest) -> TorchClassifier:
-    """One of the bundled networks; weights: `standard`, `none` for the architecture alone, or a checkpoint.
+    """One of the bundled networks; weights: `standard`, `robust` where they ship, `none`, or a checkpoint.
 
     A checkpoint has to fit the bundled architecture, and its normalisation is taken to be the bundled one, unless the
     request describes others. Raises ModelError where weights are unknown, damaged or do not fit.
@@ -52,7 +53,7 @@ def load(request: ModelRequest) -> TorchClassifier:
     card = model_card(name, weights if shipped else "standard")
     request.only("weights", *(() if shipped else ("num_classes", "mean", "std", "bounds")))
     num_classes = request.num_classes or len(card["classes"])
-    network = ARCHITECTURES[name](num_classes=num_classes)
+    network = ARCHITECTURES[name](num_classes=num_classes, **_fitting(name, request.shape))
     if shipped:
         load_weights(network, read_weights(_verified(card)), card["file"])
     elif request.has_file:
@@ -65,9 +66,16 @@ def load(request: ModelRequest) -> TorchClassifier:
         spec=name,
         weights=weights,
         bounds=request.limits,
-        classes=card["classes"] if num_classes == len(card["classes"]) else None,
+        classes=request.classes or (card["classes"] if num_classes == len(card["classes"]) else None),
         settings=request.settings,
     )
+
+
+def _fitting(name: str, shape: tuple[int, ...] | None) -> dict[str, int]:
+    """What makes the architecture take images of another shape (C, H, W) than the bundled data's."""
+    if shape is None or name == "resnet18":
+        return {}
+    return {"channels": shape[0]} if name == "smallcnn" else {"inputs": math.prod(shape)}
 
 
 def names() -> Iterator[ModelName]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -12,6 +13,7 @@ from robustbench_fgsm.models.architectures import ARCHITECTURES
 from robustbench_fgsm.models.classifier import Classifier, Statistic, TorchClassifier
 from robustbench_fgsm.models.registry import Source, find_source
 from robustbench_fgsm.models.request import ModelRequest
+from robustbench_fgsm.models.trained import completed
 from robustbench_fgsm.spec import Bounds
 
 
@@ -40,11 +42,9 @@ def load_classifier(
     Raises ModelError where model or weights are unknown, damaged or do not fit, UnsafeError where loading would run what
     was not meant to be run, SettingError for an unusable device or setting.
     """
-    place = pick_device(device)
-    source, name = find_source(model)
     request = ModelRequest(
         model,
-        name,
+        model,
         weights,
         data,
         num_classes,
@@ -55,6 +55,14 @@ def load_classifier(
         threat_model,
         trust_model_code,
     )
+    return load_requested(request, device)
+
+
+def load_requested(request: ModelRequest, device: str) -> Classifier:
+    """The same for a request whose name still is the whole spec."""
+    place = pick_device(device)
+    source, name = find_source(request.spec)
+    request = completed(replace(request, name=name))
     if source is None:
         source = _source_of_name(request)
     classifier: Classifier = source.load(request)

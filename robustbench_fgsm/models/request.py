@@ -22,7 +22,9 @@ class ModelRequest:
 
     spec: as it was given. name: the part that is the source's own, after its prefix. data: name of the data set that is
     to be classified. bounds: range of the images; mean and std are in the same units. trust_model_code: whether files
-    may be loaded whose loading can run what they hold. Raises SettingError for what cannot be meant.
+    may be loaded whose loading can run what they hold. classes, shape: names of the outputs and (C, H, W) of the images,
+    where a file of `rfgsm train`, or the data that a network is made for, say so. Raises SettingError for what cannot be
+    meant.
     """
 
     spec: str
@@ -36,6 +38,8 @@ class ModelRequest:
     dataset: str | None = None
     threat_model: str | None = None
     trust_model_code: bool = False
+    classes: tuple[str, ...] | None = None
+    shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.num_classes is not None and self.num_classes < 2:

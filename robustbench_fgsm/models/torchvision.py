@@ -114,6 +114,7 @@ def _described(request: ModelRequest) -> TorchClassifier:
         spec=request.spec,
         weights=request.weights,
         bounds=request.limits,
+        classes=request.classes,
         settings=request.settings,
     )
 

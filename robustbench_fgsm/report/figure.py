@@ -1,4 +1,4 @@
-"""Accuracy over epsilon as a figure. Nothing global is touched: no pyplot, no backend, no settings."""
+"""Accuracy over epsilon, and over a training, as figures. Nothing global is touched: no pyplot, no backend, no settings."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ FORMATS = ("png", "svg", "pdf")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, which colour-blind readers tell apart."""
 MARKERS = "osD^vPX"
+TRAINING_NAMES = {"clean": "clean", "fgsm": "FGSM", "pgd": "PGD-10"}
 
 
 def figure_format(file: Path) -> str:
@@ -57,6 +58,39 @@ def accuracy_over_epsilon(document: Document) -> Figure:
     axes.set_xticks(ticks, [epsilon_text(epsilon) for epsilon in ticks])
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
+    return figure
+
+
+def training_curves(document: Document) -> Figure:
+    """Held-out accuracy over the epochs with 95 % bands: clean, under FGSM and under PGD. document: `rfgsm.training/1`."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    checks = [check for check in document["checks"] if check["clean"]]
+    for (name, label), colour, marker in zip(TRAINING_NAMES.items(), COLOURS, MARKERS, strict=False):
+        moments = [check["epoch"] - 1 + check["quarter"] / 4 for check in checks]
+        values, low, high = ([100 * check[name][end] for check in checks] for end in ("value", "low", "high"))
+        axes.plot(moments, values, label=label, marker=marker, markersize=3, color=colour)
+        axes.fill_between(moments, low, high, color=colour, alpha=0.2, linewidth=0)
+    recipe, overfitting = document["recipe"], document["overfitting"]
+    if overfitting is not None:
+        axes.axvline(
+            overfitting["epoch"] - 1 + overfitting["quarter"] / 4,
+            color=COLOURS[-1],
+            linestyle=":",
+            label="catastrophic overfitting",
+        )
+    axes.set_title(
+        _plain(f"{document['model']['spec']}, {recipe['method']}, epsilon {epsilon_text(recipe['epsilon'])}"),
+        fontsize=10,
+    )
+    axes.set_xlabel("epochs")
+    axes.set_ylabel(f"accuracy on {recipe['held_out']} held-out images in per cent, 95 % band", fontsize=9)
+    axes.set_ylim(-2, 102)
+    axes.grid(alpha=0.3)
+    if checks:
+        axes.legend(frameon=False)
     return figure
 
 

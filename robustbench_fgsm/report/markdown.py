@@ -1,4 +1,4 @@
-"""Evaluations, sweeps and benchmarks as Markdown for a paper or a pull request, from the documents that `--json` prints."""
+"""What `rfgsm` measures as Markdown for a paper or a pull request, from the documents that `--json` prints."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 
 from robustbench_fgsm.report import benchmark as speed
 from robustbench_fgsm.report import evaluation as text
+from robustbench_fgsm.report import training as learning
 from robustbench_fgsm.report.sheets import Cell, Document, Sheet
 from robustbench_fgsm.report.terminal import cell_text
 
@@ -31,6 +32,12 @@ def benchmark(document: Document) -> str:
     """The whole of an `rfgsm.benchmark/1` document."""
     tables = map(table, speed.benchmark_sheets(document))
     return _blocks("  \n".join(map(escape, speed.heading(document))), *tables, *map(escape, speed.closing(document)))
+
+
+def training(document: Document) -> str:
+    """The whole of an `rfgsm.training/1` document."""
+    lines = "  \n".join(map(escape, learning.heading(document)))
+    return _blocks(lines, table(learning.epochs(document)), *map(escape, learning.closing(document)))
 
 
 def table(sheet: Sheet) -> str:

@@ -72,9 +72,10 @@ def test_the_hash_on_the_card_is_that_of_the_file(card: dict[str, Any]) -> None:
 
 
 @every_card
-def test_weights_are_stored_in_half_precision(card: dict[str, Any]) -> None:
+def test_weights_are_stored_in_the_precision_they_were_measured_in(card: dict[str, Any]) -> None:
     stored = load_file(FOLDER / card["file"]).values()
-    assert {value.dtype for value in stored if value.is_floating_point()} == {torch.float16}
+    precision = torch.float32 if card["weights"] == "robust" else torch.float16
+    assert {value.dtype for value in stored if value.is_floating_point()} == {precision}
 
 
 @every_card
@@ -93,6 +94,24 @@ def test_the_accuracy_on_the_card_is_reached_again(card: dict[str, Any]) -> None
     assert card["clean_accuracy"] == pytest.approx(Rate(correct, 10_000).to_dict(), abs=1e-12)
     if card["weights"] == "standard":
         assert correct >= AT_LEAST[card["name"]]
+
+
+def test_the_robust_weights_are_as_robust_as_was_asked() -> None:
+    card = model_card("smallcnn", "robust")
+    under = card["robust_accuracy"]
+    assert (under["epsilon"], under["fgsm"]["n"], under["pgd20"]["n"]) == (0.1, 10_000, 10_000)
+    assert card["clean_accuracy"]["value"] >= 0.85
+    assert under["fgsm"]["value"] >= 0.76
+    assert under["pgd20"]["value"] >= 0.71
+
+
+def test_robust_weights_withstand_what_standard_ones_do_not() -> None:
+    images = rf.load_data("fashion-mnist", limit=500)
+    robust, standard = (
+        rf.evaluate(load_bundled("smallcnn", weights), images, 0.1).tallies[0].robust_accuracy.count
+        for weights in ("robust", "standard")
+    )
+    assert robust > 0.7 * 500 > 2 * standard
 
 
 def test_a_bundled_classifier_says_what_it_is() -> None:

@@ -1,0 +1,58 @@
+"""Weights that `rfgsm train` wrote: a safetensors file that says what its network is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.models.request import ModelRequest
+
+WEIGHTS = "weights.safetensors"
+CARD = "model-card.json"
+KEY = "rfgsm"
+"""Under which the file's metadata hold the description, as JSON."""
+
+
+def weights_bytes(state: dict[str, Tensor], description: dict[str, Any]) -> bytes:
+    """A safetensors file of the state dict; description: num_classes, classes, mean, std, bounds and shape of images."""
+    plain = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    return save(plain, metadata={KEY: json.dumps(description)})
+
+
+def completed(request: ModelRequest) -> ModelRequest:
+    """The request with a directory of `rfgsm train` as the file in it, and with what that file says of its network.
+
+    What was said beside the weights stands. Raises ModelError for a directory without weights.
+    """
+    place = Path(request.weights)
+    if not request.has_file and place.is_dir() and (place / WEIGHTS).is_file():
+        request = replace(request, weights=str(place / WEIGHTS))
+    elif "/" in request.weights and place.is_dir():
+        raise ModelError(
+            f"weights must be a file or a directory that `rfgsm train` wrote, got {place} without {WEIGHTS}"
+        )
+    found = _description(Path(request.weights)) if request.weights.endswith(".safetensors") else {}
+    names = ("num_classes", "classes", "mean", "std", "bounds", "shape")
+    said = {name: _hashable(found[name]) for name in names if name in found and getattr(request, name) is None}
+    return replace(request, **said)
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _description(file: Path) -> dict[str, Any]:
+    """What the file says of its network; nothing for other files, and for those that the loader will refuse."""
+    try:
+        with safe_open(file, "pt") as stream:
+            found = json.loads((stream.metadata() or {}).get(KEY, "{}"))
+    except (SafetensorError, OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,67 @@
+"""A training in the terminal, readable at 80 columns, from the document that `--json` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from robustbench_fgsm.report.sheets import Cell, Document, Sheet
+from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text, prose, rate_text, sheet_table
+
+NAMES = {"clean": "clean", "fgsm": "FGSM", "pgd": "PGD-10"}
+
+
+def training(document: Document) -> RenderableType:
+    """The whole of an `rfgsm.training/1` document."""
+    return Group(*map(Text, heading(document)), sheet_table(epochs(document)), *prose(["", *closing(document)]))
+
+
+def heading(document: Document) -> list[str]:
+    """What was trained on what, and how."""
+    recipe, model = document["recipe"], document["model"]
+    against = "" if recipe["method"] == "standard" else f" at epsilon {epsilon_text(recipe['epsilon'])}"
+    crafted = f", crafted in {recipe['craft_mode']} mode" if recipe["method"] in ("fgsm", "fgsm-rs", "n-fgsm") else ""
+    return [
+        f"{model['spec']} on {document['n']:,} images of {document['data']['spec']}, {recipe['held_out']} held out",
+        f"{recipe['method']}{against}{crafted}, {recipe['epochs']} epochs, seed {recipe['seed']}",
+        f"{recipe['optimizer']}, {recipe['schedule']} to {recipe['learning_rate']:g}, batch size {recipe['batch_size']}",
+    ]
+
+
+def epochs(document: Document) -> Sheet:
+    """The held-out images at the end of each epoch: clean, under FGSM and under PGD."""
+    ends = {check["epoch"]: check for check in document["checks"]}
+    rows: list[tuple[Cell, ...]] = [
+        (epoch, f"{check['loss']:.4f}", *(check[name] for name in NAMES)) for epoch, check in ends.items()
+    ]
+    n = document["checks"][-1]["clean"]
+    title = f"After each epoch, right in per cent of {n['n']:,} held-out images" if n else "After each epoch"
+    budget = epsilon_text(document["recipe"]["epsilon"])
+    columns = ("epoch", "loss", "clean", f"FGSM {budget}", f"PGD-10 {budget}")
+    return Sheet(title, columns, tuple(rows))
+
+
+def check_text(check: Document) -> str:
+    """One check in a line, while the training runs."""
+    rates = ", ".join(f"{NAMES[name]} {rate_text(check[name])} %" for name in NAMES if check[name] is not None)
+    n = f", n={check['clean']['n']}" if check["clean"] else ""
+    return (
+        f"epoch {check['epoch']}, quarter {check['quarter']}: loss {check['loss']:.4f}{', ' if rates else ''}{rates}{n}"
+    )
+
+
+def closing(document: Document) -> Iterator[str]:
+    """What is kept, and what must be said beside the numbers, a sentence each."""
+    kept, recipe = document["kept"], document["recipe"]
+    last = kept["step"] == document["checks"][-1]["step"]
+    why = "the last" if last else "the best accuracy under PGD-10"
+    yield f"Kept: the weights of epoch {kept['epoch']}, quarter {kept['quarter']}, {why}."
+    if document["stopped_early"]:
+        yield f"Stopped early, after {document['checks'][-1]['epoch']} of {recipe['epochs']} epochs."
+    if document["checks"][-1]["clean"]:
+        yield INTERVALS
+        yield LIMITS
+    for warning in document["warnings"]:
+        yield f"Warning: {warning}"

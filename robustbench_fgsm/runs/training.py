@@ -1,0 +1,216 @@
+"""A training in a directory: its state while it runs, then weights, model card and log."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robustbench_fgsm.data.dataset import Dataset, describe, probe
+from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.measure.environment import describe_software
+from robustbench_fgsm.models.classifier import PixelSpace, Statistic, TorchClassifier
+from robustbench_fgsm.models.load import load_requested
+from robustbench_fgsm.models.request import ModelRequest
+from robustbench_fgsm.models.trained import CARD, WEIGHTS, weights_bytes
+from robustbench_fgsm.runs.directory import RESULT, open_run, sweep_up, write_bytes, write_json
+from robustbench_fgsm.runs.lock import locked
+from robustbench_fgsm.spec import DEFAULT_EPSILON, Bounds, parse_epsilon
+from robustbench_fgsm.train.loop import Progress, Report, check_trainable, fit, own_generators
+from robustbench_fgsm.train.recipe import Recipe
+from robustbench_fgsm.train.training import Training
+
+STATE = "checkpoint.pt"
+LOG = "log.jsonl"
+
+
+@dataclass(frozen=True)
+class RunStore:
+    """The `Store` of a training in a directory."""
+
+    out: Path
+
+    def load(self) -> bytes | None:
+        """The state kept last, or None."""
+        place = self.out / STATE
+        return place.read_bytes() if place.is_file() else None
+
+    def save(self, state: bytes, log: list[dict[str, Any]]) -> None:
+        """Keep the state in place of the one before, whole or not at all; and the log, a JSON object a line."""
+        write_bytes(self.out / STATE, state)
+        write_bytes(self.out / LOG, "".join(f"{json.dumps(line)}\n" for line in log).encode())
+
+
+def train(
+    classifier: TorchClassifier | str,
+    data: Dataset,
+    *,
+    out: Path | str | None = None,
+    method: str = "standard",
+    epsilon: float | str = DEFAULT_EPSILON,
+    epochs: int = 10,
+    batch_size: int = 128,
+    optimizer: str = "adam",
+    learning_rate: float = 0.002,
+    weight_decay: float = 0.0,
+    schedule: str = "one-cycle",
+    augment: str = "none",
+    craft_mode: str = "train",
+    clamp: bool = True,
+    noise: float = 2.0,
+    mix: float = 0.5,
+    held_out: int = 256,
+    early_stop: int = 0,
+    keep: str = "auto",
+    precision: str = "auto",
+    seed: int = 0,
+    max_bad: int = 0,
+    progress: Progress | None = None,
+    report: Report | None = None,
+) -> Training:
+    """A classifier trained on the data: from scratch where it is given by name, else further from its weights.
+
+    method: `standard`; `fgsm`, `fgsm-rs` or `n-fgsm`, on images crafted in every step at epsilon; or `static`, joined with
+    images that fooled the network as it was at first. craft_mode: `train`, as published, or `eval`, for batch norm and
+    dropout while crafting. clamp: keep crafted images within the bounds of pixels. noise: of n-fgsm, in epsilons. mix: the
+    clean loss's part under `fgsm`. optimizer: `adam` or `sgd`. schedule: `one-cycle`, `cosine` or `constant`. augment:
+    `none`, or `crop:PIXELS`, `flip` or both with a comma between. held_out: images to watch, not to train on: clean, under
+    FGSM and under ART's PGD-10, four times an epoch. early_stop: epochs without a better watched accuracy after which to
+    stop; 0 for never. keep: the weights of the `best` accuracy under PGD, the `last`, or `auto`. precision: `auto`,
+    `float32` or `bfloat16`. max_bad: images that may be unreadable. progress: called with steps done and steps in all;
+    report: with every check. out: a directory for state, weights, model card and log; a training that was stopped there
+    goes on as if it had not been.
+
+    Raises SettingError, ModelError or DataError where these do not make sense together, InvalidRunError where the loss is
+    no number any more, RunError for a directory of another run, and ResourceError.
+    """
+    recipe = Recipe(
+        method,
+        parse_epsilon(epsilon)[0],
+        epochs,
+        batch_size,
+        optimizer,
+        learning_rate,
+        weight_decay,
+        schedule,
+        augment,
+        craft_mode,
+        clamp,
+        noise,
+        mix,
+        held_out,
+        early_stop,
+        keep,
+        precision,
+        seed,
+    )
+    if isinstance(classifier, str):
+        classifier = untrained(classifier, data, seed=seed)
+    return train_in(classifier, data, recipe, None if out is None else Path(out), max_bad, progress, report)
+
+
+def train_in(
+    classifier: TorchClassifier,
+    data: Dataset,
+    recipe: Recipe,
+    out: Path | None,
+    max_bad: int,
+    progress: Progress | None,
+    report: Report | None,
+) -> Training:
+    """The same for settings that are parsed already."""
+    if out is None:
+        return fit(classifier, data, recipe, max_bad=max_bad, progress=progress, report=report)
+    check_trainable(classifier, data, recipe)  # before a directory is made
+    with locked(out):
+        sweep_up(out, "*")
+        open_run(out, settings_of(classifier, data, recipe, max_bad))
+        found = fit(classifier, data, recipe, store=RunStore(out), max_bad=max_bad, progress=progress, report=report)
+        write(found, out, data)
+    return found
+
+
+def settings_of(classifier: TorchClassifier, data: Dataset, recipe: Recipe, max_bad: int) -> dict[str, Any]:
+    """What must be the same for a training to be continued."""
+    software = describe_software()
+    return {
+        "command": "train",
+        "model": classifier.info.to_dict(),
+        "data": describe(data),
+        "recipe": recipe.to_dict(),
+        "max_bad": max_bad,
+        "device": str(classifier.device),
+        "package": software["package"],
+        "torch": software["torch"],
+    }
+
+
+def untrained(
+    model: str,
+    data: Dataset,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    num_classes: int | None = None,
+    mean: Statistic | None = None,
+    std: Statistic | None = None,
+    bounds: Bounds | Sequence[float] | None = None,
+) -> TorchClassifier:
+    """A network of that name for these data, with weights drawn from the seed; raises as `load_classifier` does."""
+    shape = tuple(probe(data, 1).images.shape[1:])
+    request = ModelRequest(
+        model,
+        model,
+        "none",
+        data.name,
+        num_classes or len(data.classes),
+        mean,
+        std,
+        None if bounds is None else (float(bounds[0]), float(bounds[1])),
+        classes=data.classes,
+        shape=shape,
+    )
+    with own_generators(seed, torch.device("cpu")):
+        found = load_requested(request, device)
+    if not isinstance(found, TorchClassifier):
+        raise ModelError(f"only a PyTorch network can be trained, got {model}: name an architecture")
+    return found
+
+
+def write(found: Training, out: Path, data: Dataset) -> None:
+    """Weights, model card, and the document as `result.json`, which comes last."""
+    classifier, info = found.classifier, found.model
+    network = classifier.network
+    assert isinstance(network, PixelSpace)  # noqa: S101  (every trained one is)
+    low, high = classifier.bounds
+    description = {
+        "num_classes": classifier.num_classes,
+        "classes": list(classifier.classes or data.classes),
+        "mean": list(info.mean or (0.0,)),
+        "std": list(info.std or (1.0,)),
+        "bounds": [low, high],
+        "shape": list(probe(data, 1).images.shape[1:]),
+    }
+    content = weights_bytes(network.network.state_dict(), description)
+    card = {
+        "name": info.spec,
+        "weights": "trained",
+        "file": WEIGHTS,
+        **description,
+        "data": found.data,
+        "recipe": found.recipe.to_dict(),
+        "n": found.n,
+        "kept": found.kept.to_dict(),
+        "overfitting": None if found.overfitting is None else found.overfitting.to_dict(),
+        "parameters": info.parameters,
+        "torch": found.environment["torch"],
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    write_bytes(out / WEIGHTS, content)
+    write_json(out / CARD, card)
+    write_json(out / RESULT, found.to_dict())

@@ -1,0 +1,1 @@
+"""Standard training, and training on FGSM's own images."""

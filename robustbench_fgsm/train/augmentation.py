@@ -1,0 +1,36 @@
+"""Random crops and flips of training images, by torchvision's transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+from robustbench_fgsm.errors import SettingError
+
+Augment = Callable[[Tensor], Tensor]
+
+
+def augmentation(text: str, size: tuple[int, int]) -> Augment | None:
+    """Images (N, C, H, W) to images, each by a draw of its own from PyTorch's global generator; None for `none`.
+
+    text: `flip`, `crop:PIXELS` (a crop of the image padded by so many), or both with a comma between. size: H and W.
+    Raises SettingError for anything else.
+    """
+    if text == "none":
+        return None
+    steps: list[nn.Module] = []
+    for word in text.split(","):
+        name, _, pixels = word.strip().partition(":")
+        if name == "crop" and pixels.isdecimal() and int(pixels) > 0:
+            steps.append(v2.RandomCrop(list(size), padding=int(pixels)))
+        elif name == "flip" and not pixels:
+            steps.append(v2.RandomHorizontalFlip())
+        else:
+            raise SettingError(
+                f"augment must be none, flip, crop:PIXELS or a comma list, got {text!r}: try crop:2,flip"
+            )
+    transform = v2.Compose(steps)
+    return lambda x: torch.stack([transform(image) for image in x])

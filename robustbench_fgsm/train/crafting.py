@@ -1,0 +1,53 @@
+"""The images that each method of adversarial training learns from."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from robustbench_fgsm.attack.step import clip
+from robustbench_fgsm.spec import Bounds
+from robustbench_fgsm.train.recipe import Recipe
+
+RS_STEP = 1.25
+"""FGSM-RS's step in epsilons (Wong et al. 2020, arXiv:2001.03994, section 4.1)."""
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Mixed precision while a loss is computed; `auto` is bfloat16 on CUDA where the device has it."""
+    wanted = precision == "bfloat16"
+    if precision == "auto":
+        wanted = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
+
+
+def uphill(network: nn.Module, x: Tensor, y: Tensor, recipe: Recipe) -> Tensor:
+    """Sign of the loss's gradient by the images (N, ...), taken in the recipe's mode; the network is in train mode after it."""
+    network.train(recipe.craft_mode == "train")
+    x = x.detach().requires_grad_()
+    with torch.enable_grad(), autocast(x.device, recipe.precision):
+        loss = cross_entropy(network(x), y, reduction="sum")
+    (gradient,) = torch.autograd.grad(loss, x)
+    network.train()
+    return gradient.sign()
+
+
+def craft(network: nn.Module, x: Tensor, y: Tensor, recipe: Recipe, bounds: Bounds) -> Tensor:
+    """Images in the shape of x that `fgsm`, `fgsm-rs` or `n-fgsm` trains on. Noise is drawn from the global generator.
+
+    With clamp, and with x within bounds, the result is within bounds; and within epsilon of x, but for n-fgsm, which is
+    within epsilon and its noise.
+    """
+    limits = bounds if recipe.clamp else None
+    if recipe.method == "fgsm":
+        return clip(x + recipe.epsilon * uphill(network, x, y, recipe), limits)
+    half = recipe.epsilon * (recipe.noise if recipe.method == "n-fgsm" else 1.0)
+    noisy = x + torch.empty_like(x).uniform_(-half, half)
+    if recipe.method == "n-fgsm":  # equation 4 of the paper
+        return clip(noisy + recipe.epsilon * uphill(network, noisy, y, recipe), limits)
+    noisy = clip(noisy, limits)
+    offset = noisy - x + RS_STEP * recipe.epsilon * uphill(network, noisy, y, recipe)
+    return clip(x + offset.clamp(-recipe.epsilon, recipe.epsilon), limits)

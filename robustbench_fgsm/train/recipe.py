@@ -1,0 +1,99 @@
+"""How a network is trained: every setting, checked once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from robustbench_fgsm.errors import SettingError, did_you_mean
+from robustbench_fgsm.spec import DEFAULT_EPSILON
+
+METHODS = ("standard", "fgsm", "fgsm-rs", "n-fgsm", "static")
+AGAINST_ITSELF = ("fgsm", "fgsm-rs", "n-fgsm")
+"""Methods that attack the network as it stands: those that can overfit catastrophically."""
+
+CHOICES = {
+    "method": METHODS,
+    "optimizer": ("adam", "sgd"),
+    "schedule": ("one-cycle", "cosine", "constant"),
+    "craft_mode": ("train", "eval"),
+    "precision": ("auto", "float32", "bfloat16"),
+    "keep": ("auto", "best", "last"),
+}
+CHECKS = 4
+"""An epoch."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training.
+
+    method: `standard`; `fgsm`, clean and adversarial loss mixed (Goodfellow et al. 2015, arXiv:1412.6572, section 6);
+    `fgsm-rs` (Wong et al. 2020, arXiv:2001.03994); `n-fgsm` (de Jorge et al. 2022, arXiv:2202.01181); `static`, joined
+    with FGSM's images of the network as it was at first. epsilon: L-infinity budget of these images. craft_mode: whether
+    batch norm and dropout are as in training while images are crafted, as published. clamp: keep crafted images within the
+    bounds of pixels. noise: half width of n-fgsm's, in epsilons. mix: the clean loss's part under `fgsm`. augment:
+    `none`, or `crop:PIXELS`, `flip` or both with a comma between. held_out: images that are not trained on but watched.
+    early_stop: epochs without a better watched accuracy after which to stop; 0 for never. keep: the weights of the best
+    accuracy under PGD, or the last; `auto` is the best for methods that can overfit catastrophically. precision: `auto` is
+    bfloat16 on CUDA where the device has it. Raises SettingError for what makes no sense.
+    """
+
+    method: str = "standard"
+    epsilon: float = DEFAULT_EPSILON
+    epochs: int = 10
+    batch_size: int = 128
+    optimizer: str = "adam"
+    learning_rate: float = 0.002
+    weight_decay: float = 0.0
+    schedule: str = "one-cycle"
+    augment: str = "none"
+    craft_mode: str = "train"
+    clamp: bool = True
+    noise: float = 2.0
+    mix: float = 0.5
+    held_out: int = 256
+    early_stop: int = 0
+    keep: str = "auto"
+    precision: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                got = getattr(self, name)
+                said = name.replace("_", " ")
+                raise SettingError(f"{said} must be one of {', '.join(known)}, got {got!r}: {did_you_mean(got, known)}")
+        for name, least in (("epochs", 1), ("batch_size", 2), ("held_out", 0), ("early_stop", 0), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise SettingError(
+                    f"{name.replace('_', ' ')} must be an integer >= {least}, got {getattr(self, name)}: try "
+                    f"{getattr(Recipe, name)}"
+                )
+        for name, low in (("learning_rate", math.nextafter(0, 1)), ("weight_decay", 0), ("noise", 0)):
+            if not low <= getattr(self, name) < math.inf:
+                raise SettingError(
+                    f"{name.replace('_', ' ')} must be a number {'> 0' if low else '>= 0'}, got {getattr(self, name):g}: "
+                    f"try {getattr(Recipe, name):g}"
+                )
+        if not 0 <= self.mix <= 1:
+            raise SettingError(f"mix must be a share in [0, 1], got {self.mix:g}: try 0.5")
+        if self.early_stop and not self.held_out:
+            raise SettingError("early stop needs held-out images to watch, got 0: try --held-out 256")
+        if self.keep == "best" and not self.held_out:
+            raise SettingError("keep best needs held-out images to watch, got 0: try --held-out 256")
+
+    @property
+    def against_itself(self) -> bool:
+        """Whether it attacks the network as it stands."""
+        return self.method in AGAINST_ITSELF
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the weights of the best accuracy under PGD are kept."""
+        return bool(self.held_out) and (self.keep == "best" or (self.keep == "auto" and self.against_itself))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as JSON knows it."""
+        return asdict(self)

@@ -1,0 +1,85 @@
+"""Which images a step of training sees: drawn without replacement anew for each epoch, some held out for good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset
+from robustbench_fgsm.data.subset import RandomAccess
+from robustbench_fgsm.errors import DataError, SettingError
+from robustbench_fgsm.train.recipe import Recipe
+
+Indices = NDArray[np.int64]
+HELD, ORDER = 0, 1
+"""What a seed is used for."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images to train on, by index, and those held out. twice: whether an epoch sees each twice (`static`)."""
+
+    data: Dataset
+    indices: Indices
+    held: Indices
+    batch_size: int
+    seed: int
+    twice: bool
+
+    @property
+    def steps(self) -> int:
+        """An epoch's; an incomplete last batch is left out, where there is another."""
+        return max(1, len(self.indices) * (1 + self.twice) // self.batch_size)
+
+    def held_out(self) -> Batch | None:
+        """All the held-out images in one batch, or None."""
+        return None if not len(self.held) else next(_take(self.data, self.held, len(self.held)))
+
+    def epoch(self, number: int, first: int, bad: set[BadSample]) -> Iterator[tuple[Batch, torch.Tensor]]:
+        """Batches of one epoch from step `first` on, and which of their rows (N,) bool are the second sight of an image.
+
+        Images that cannot be had are left out, and added to `bad`.
+        """
+        count = len(self.indices)
+        order = np.random.default_rng([self.seed, ORDER, number]).permutation(count * (1 + self.twice))
+        low, high = first * self.batch_size, self.steps * self.batch_size
+        batches = _take(self.data, self.indices[order[low:high] % count], self.batch_size)
+        for step, batch in enumerate(islice(batches, self.steps - first), first):
+            rows = order[step * self.batch_size : (step + 1) * self.batch_size]
+            bad.update(batch.bad)
+            second = torch.from_numpy(rows >= count)
+            yield batch, second if len(second) == len(batch) else _second_of(batch, second, self.indices[rows % count])
+
+
+def _second_of(batch: Batch, second: torch.Tensor, ids: Indices) -> torch.Tensor:
+    """The same for what could be read of the batch."""
+    known = dict(zip(ids.tolist(), second.tolist(), strict=True))
+    return torch.tensor([known.get(int(id_), False) for id_ in batch.ids], dtype=torch.bool)
+
+
+def split_off(data: Dataset, recipe: Recipe) -> Samples:
+    """The data as a recipe uses them.
+
+    Raises DataError where images cannot be had in any order, and SettingError where too few are left to train on.
+    """
+    if not isinstance(data, RandomAccess):
+        raise DataError(
+            f"training needs images in any order, got {data.name}, which is read from its start: save it as files or arrays"
+        )
+    order = np.random.default_rng([recipe.seed, HELD]).permutation(len(data))
+    held, indices = np.sort(order[: recipe.held_out]), np.sort(order[recipe.held_out :])
+    if len(indices) < 2:
+        raise SettingError(
+            f"training needs images beside the {recipe.held_out} held out, got {len(data)} in {data.name}: try --held-out 0"
+        )
+    return Samples(data, indices, held, recipe.batch_size, recipe.seed, recipe.method == "static")
+
+
+def _take(data: Dataset, indices: Indices, size: int) -> Iterator[Batch]:
+    assert isinstance(data, RandomAccess)  # noqa: S101  (as `split_off` made sure)
+    return data.take(indices.tolist(), size)

@@ -1,0 +1,90 @@
+"""All that a training is at one moment, as bytes, so that it can go on from there as if it had never stopped."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from robustbench_fgsm.train.watch import Check
+
+Weights = dict[str, Tensor]
+
+
+class Store(Protocol):
+    """Where a training keeps its state, and its log."""
+
+    def load(self) -> bytes | None:
+        """The state kept last, or None."""
+
+    def save(self, state: bytes, log: list[dict[str, Any]]) -> None:
+        """Keep the state in place of the one before, whole or not at all."""
+
+
+@dataclass
+class Learner:
+    """What changes while a network learns.
+
+    done: steps of the whole training. checks: all so far. losses: of the steps since the last check, which precedes every
+    kept state, so that none has to be kept. best: weights at the check of that index.
+    """
+
+    network: nn.Module
+    optimizer: Optimizer
+    schedule: LRScheduler
+    done: int = 0
+    stopped: bool = False
+    checks: list[Check] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)
+    best: Weights | None = None
+    best_check: int | None = None
+
+    def to_bytes(self) -> bytes:
+        """The state, with the global generators of PyTorch, from which dropout, noise and augmentation draw."""
+        stream = io.BytesIO()
+        torch.save(
+            {
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "random": torch.get_rng_state(),
+                "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+                "best": self.best,
+                "progress": json.dumps(
+                    {
+                        "done": self.done,
+                        "stopped": self.stopped,
+                        "best_check": self.best_check,
+                        "checks": [check.to_dict() for check in self.checks],
+                    }
+                ),
+            },
+            stream,
+        )
+        return stream.getvalue()
+
+    def restore(self, content: bytes) -> None:
+        """Be what `to_bytes` wrote down."""
+        found: Mapping[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        self.network.load_state_dict(found["network"])
+        self.optimizer.load_state_dict(found["optimizer"])
+        self.schedule.load_state_dict(found["schedule"])
+        torch.set_rng_state(found["random"])
+        if found["random_cuda"]:
+            torch.cuda.set_rng_state_all(found["random_cuda"])
+        progress = json.loads(found["progress"])
+        self.done, self.stopped = progress["done"], progress["stopped"]
+        self.best, self.best_check = found["best"], progress["best_check"]
+        self.checks, self.losses = [Check.from_dict(check) for check in progress["checks"]], []
+
+    def keep(self, index: int) -> None:
+        """Take the weights as they are for the best so far."""
+        self.best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.best_check = index

@@ -1,0 +1,80 @@
+"""What came of a training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from robustbench_fgsm.data.dataset import BadSample
+from robustbench_fgsm.errors import AGREE
+from robustbench_fgsm.measure.envelope import enveloped
+from robustbench_fgsm.models.classifier import ModelInfo, TorchClassifier
+from robustbench_fgsm.train.recipe import CHECKS, Recipe
+from robustbench_fgsm.train.watch import Check, Overfitting
+
+
+@dataclass(frozen=True)
+class Training:
+    """A trained classifier, and how it became one.
+
+    n: images it was trained on; others were held out. checks: quarter after quarter; best: index of the one whose weights
+    are kept, None where the last are. overfitting: where accuracy under PGD fell away first. stopped: before its time.
+    """
+
+    classifier: TorchClassifier
+    data: dict[str, Any]
+    recipe: Recipe
+    n: int
+    checks: tuple[Check, ...]
+    best: int | None
+    overfitting: Overfitting | None
+    stopped: bool
+    environment: dict[str, str | int]
+    seconds: float
+    bad: tuple[BadSample, ...] = ()
+    max_bad: int = 0
+
+    @property
+    def model(self) -> ModelInfo:
+        """What was trained."""
+        return self.classifier.info
+
+    @property
+    def kept(self) -> Check:
+        """The check whose weights are kept."""
+        return self.checks[-1 if self.best is None else self.best]
+
+    @property
+    def epochs(self) -> tuple[Check, ...]:
+        """The check at the end of each epoch."""
+        return tuple(check for check in self.checks if check.quarter == CHECKS)
+
+    @property
+    def invalid_reasons(self) -> list[str]:
+        """None: a training that went wrong has raised."""
+        return []
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must know beside the numbers."""
+        if self.overfitting is None:
+            return []
+        kept = "the weights of an earlier check are kept" if self.best is not None else "its last weights are kept"
+        return [f"catastrophic overfitting: {self.overfitting.evidence}; {kept}"]
+
+    @property
+    def exit_code(self) -> int:
+        """0."""
+        return AGREE
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document `rfgsm.training/1`."""
+        own = {
+            "recipe": self.recipe.to_dict(),
+            "n": self.n,
+            "checks": [check.to_dict() for check in self.checks],
+            "kept": self.kept.to_dict(),
+            "overfitting": None if self.overfitting is None else self.overfitting.to_dict(),
+            "stopped_early": self.stopped,
+        }
+        return enveloped("rfgsm.training/1", self, own)

@@ -1,0 +1,111 @@
+"""`rfgsm train` as a user meets it: weights that load, a training that goes on, and one line where it cannot be."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.models.trained import CARD, WEIGHTS
+from robustbench_fgsm.report.schemas import load_schema
+from robustbench_fgsm.runs.training import LOG, STATE
+
+Run = Callable[..., tuple[int, str, str]]
+QUICK = ["--model", "mlp300", "--limit", "256", "--batch-size", "32", "--held-out", "0", "--device", "cpu"]
+
+
+def train(run: Run, out: Path, *words: str) -> tuple[int, str, str]:
+    return run("train", *QUICK, "--epochs", "1", "--out", str(out), "--quiet", *words)
+
+
+def document(run: Run, out: Path, *words: str) -> dict[str, Any]:
+    code, printed, err = train(run, out, "--json", *words)
+    assert (code, err) == (0, "")
+    found: dict[str, Any] = json.loads(printed)
+    Draft202012Validator(load_schema("training")).validate(found)
+    return found
+
+
+@pytest.mark.reference
+def test_a_watched_training_leaves_weights_card_log_and_document(run: Run, tmp_path: Path) -> None:
+    found = document(run, tmp_path / "run", "--method", "n-fgsm", "--held-out", "32")
+    assert json.loads((tmp_path / "run" / "result.json").read_text()) == found
+    lines = [json.loads(line) for line in (tmp_path / "run" / LOG).read_text().splitlines()]
+    assert lines == found["checks"]
+    card = json.loads((tmp_path / "run" / CARD).read_text())
+    assert (card["kept"], card["recipe"], card["n"]) == (found["kept"], found["recipe"], 256 - 32)
+    assert found["checks"][0]["pgd"]["n"] == 32
+
+
+def test_the_weights_load_from_the_directory_and_from_the_file(run: Run, tmp_path: Path) -> None:
+    found = document(run, tmp_path / "run")
+    for weights in (tmp_path / "run", tmp_path / "run" / WEIGHTS):
+        assert rf.load_classifier("mlp300", weights=str(weights)).info.sha256 == found["model"]["sha256"]
+    code, printed, _ = run(
+        *("evaluate", "--model", "mlp300", "--weights", str(tmp_path / "run"), "--limit", "64", "--json", "--quiet")
+    )
+    assert code == 0
+    assert json.loads(printed)["model"]["sha256"] == found["model"]["sha256"]
+
+
+def test_the_same_command_returns_the_result_and_another_is_refused(run: Run, tmp_path: Path) -> None:
+    found = document(run, tmp_path / "run")
+    again = document(run, tmp_path / "run")
+    assert (again["model"], again["checks"]) == (found["model"], found["checks"])
+    code, printed, err = train(run, tmp_path / "run", "--seed", "1")
+    assert (code, printed) == (2, "")
+    assert "seed" in err
+
+
+def test_a_killed_training_goes_on_to_the_weights_of_an_uninterrupted_one(run: Run, tmp_path: Path) -> None:
+    words = ["--method", "n-fgsm", "--epochs", "40", "--seed", "3"]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    command = [sys.executable, "-m", "robustbench_fgsm", "train", *QUICK, *words, "--out", str(killed), "--quiet"]
+    environment = os.environ | {"PYTHONPATH": str(Path(rf.__file__).parents[1])}
+    with subprocess.Popen(command, env=environment) as process:
+        while process.poll() is None and not (killed / STATE).is_file():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert (killed / STATE).is_file()
+    assert not (killed / WEIGHTS).exists()
+    resumed, straight = document(run, killed, *words), document(run, whole, *words)
+    assert resumed["model"]["sha256"] == straight["model"]["sha256"]
+    assert resumed["checks"] == straight["checks"]
+    assert (killed / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+
+
+def test_the_tables_name_method_and_what_is_kept(run: Run, tmp_path: Path) -> None:
+    code, printed, err = train(run, tmp_path / "run", "--method", "fgsm", "--eps", "8/255")
+    assert (code, err) == (0, "")
+    assert "fgsm at epsilon 8/255" in printed
+    assert "Kept: the weights of epoch 1, quarter 4, the last." in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--method", "pgd"], "method must be one of"),
+        (["--eps", "1,2/255"], "train takes one epsilon, got 2"),
+        (["--epochs", "0"], "epochs must be"),
+        (["--held-out", "256"], "images beside the 256 held out"),
+        (["--method", "static"], "static joins images that fool a trained network"),
+        (["--strict"], "leave it out"),
+    ],
+)
+def test_an_error_is_one_line(run: Run, tmp_path: Path, words: list[str], message: str) -> None:
+    code, printed, err = train(run, tmp_path / "run", *words)
+    assert (code, printed) == (2, "")
+    assert err.count("\n") == 1
+    assert message in err
+    assert not (tmp_path / "run" / WEIGHTS).exists()
