@@ -82,7 +82,7 @@ def training_curves(document: Document) -> Figure:
             label="catastrophic overfitting",
         )
     axes.set_title(
-        _plain(f"{document['model']['spec']}, {recipe['method']}, epsilon {epsilon_text(recipe['epsilon'])}"),
+        plain(f"{document['model']['spec']}, {recipe['method']}, epsilon {epsilon_text(recipe['epsilon'])}"),
         fontsize=10,
     )
     axes.set_xlabel("epochs")
