@@ -37,6 +37,7 @@ def evaluate_command(
         typer.Option("--max-asr", help="Exit 1 above this attack success rate, such as 0.5.", show_default=False),
     ] = None,
     out: options.Out = None,
+    keep_images: options.KeepImages = 500,
     csv: options.Csv = None,
     format: options.Format = options.Layout.table,  # noqa: A002  (the name of the option)
     json: options.Json = False,
@@ -58,7 +59,7 @@ def evaluate_command(
     rule = TargetRule.parse(targeted)
     spec = AttackSpec(parse_epsilon(eps, order), order, rule, loss, seed=seed, restarts=restarts, stable=stable)
 
-    from robustbench_fgsm.cli.measuring import measure
+    from robustbench_fgsm.cli.measuring import Keeping, measure
     from robustbench_fgsm.cli.output import write_csv, write_result
     from robustbench_fgsm.cli.subject import load_subject
     from robustbench_fgsm.measure.preflight import check_single
@@ -72,7 +73,9 @@ def evaluate_command(
     def judged(document: dict[str, Any]) -> dict[str, Any]:
         return judge(document, gates)
 
-    document = measure("evaluate", subject, [spec], (batch_size, optimize), out, judged, choice, quiet=quiet)
+    document = measure(
+        "evaluate", subject, [spec], (batch_size, optimize), Keeping(out, keep_images), judged, choice, quiet=quiet
+    )
     write_csv(csv, document)
     render = markdown.evaluation if format is options.Layout.markdown else evaluation.evaluation
     write_result(document, render, as_json=json)
