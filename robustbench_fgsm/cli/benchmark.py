@@ -28,7 +28,7 @@ def benchmark_command(
             show_default="all that are installed",
         ),
     ] = None,
-    levels: Annotated[str, typer.Option("--levels", help="Of our optimisation, as a comma list.")] = "none",
+    levels: Annotated[str, typer.Option("--levels", help="Of our optimisation, as a comma list.")] = "none,safe,max",
     rounds: Annotated[int, typer.Option("--rounds", help="Timed turns of each, after one to warm up.")] = 5,
     memory: Annotated[
         bool, typer.Option("--memory/--no-memory", help="Measure peak memory, in a process for each.")

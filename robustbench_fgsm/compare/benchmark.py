@@ -82,7 +82,7 @@ def benchmark(
     tasks = tasks_at(spec.epsilons)
     steps = _Steps(len(field) * (len(tasks) * (rounds + 1) + (load is not None)), progress)
     with use_threads(threads):
-        team = [_prepare(entry, network, spec, size) for entry in field]
+        team = [_prepare(entry, network, data, spec, size) for entry in field]
         runners = {entry.name: _runner(made, data) for entry, made in zip(field, team, strict=True)}
         lanes = race(runners, tasks, rounds, synchronise=lambda: synchronise(network.device), step=steps.step)
         memories: list[Memory | str | None] = [None] * len(field)
@@ -171,10 +171,12 @@ class _Steps:
             self._progress(self._done, self._total)
 
 
-def _prepare(entry: Entry, classifier: TorchClassifier, spec: AttackSpec, batch_size: int) -> Contender | Exception:
+def _prepare(
+    entry: Entry, classifier: TorchClassifier, data: Dataset, spec: AttackSpec, batch_size: int
+) -> Contender | Exception:
     """The contender, or what kept it from being made: its runner raises that, so that it fails like any other."""
     try:
-        return entry.prepare(classifier, spec, batch_size)
+        return entry.prepare(classifier, data, spec, batch_size)
     except Exception as error:  # noqa: BLE001  (whatever a library raises is its result)
         return error
 

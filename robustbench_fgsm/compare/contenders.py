@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.metadata import version
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -13,15 +14,16 @@ from torch import Tensor
 from robustbench_fgsm.attack.gradient import two_logits
 from robustbench_fgsm.compare.bare import Answer, BareLoop
 from robustbench_fgsm.data.dataset import Dataset, readable
-from robustbench_fgsm.errors import ModelError, SettingError, did_you_mean
+from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.measure.attacks import attack_batch
+from robustbench_fgsm.measure.plan import Level, Plan, check_level, execute, plan_for
 from robustbench_fgsm.measure.sweep import run_attacks
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.reference import Reference, load_reference
 from robustbench_fgsm.reference.batched import BatchedReference
 from robustbench_fgsm.spec import AttackSpec
 
-LEVELS = ("none",)
+LEVELS: tuple[Level, ...] = get_args(Level)
 """Levels of optimisation that our side runs at."""
 
 LAYOUTS = {"channels-last": torch.channels_last, "default": torch.contiguous_format}
@@ -43,18 +45,18 @@ class Contender(Protocol):
 
 @dataclass(frozen=True)
 class Ours:
-    """`run_attacks`, as `evaluate` and `sweep` call it."""
+    """`run_attacks`, as `evaluate` and `sweep` call it, under a plan made once, as for a long run."""
 
     classifier: Classifier
     spec: AttackSpec
-    batch_size: int
+    plan: Plan
     version: str
 
     def attack(self, data: Dataset, epsilons: Sequence[float]) -> int:
         """Craft all images at each budget, a batch at a time, without the predictions."""
-        made = 0
-        for batch in readable(data, 0, len(data), self.batch_size, []):
-            ascent = attack_batch(self.classifier, batch, self.spec, data.classes).ascent
+        made, classifier = 0, self._planned
+        for batch in readable(data, 0, len(data), self.plan.batch_size, []):
+            ascent = attack_batch(classifier, batch, self.spec, data.classes).ascent
             for epsilon in epsilons:
                 made += len(ascent.at(epsilon))
         return made
@@ -62,8 +64,12 @@ class Ours:
     def job(self, data: Dataset, epsilons: Sequence[float]) -> Answer:
         """The whole of an evaluation, with its checks, tallies and confusion matrices."""
         spec = replace(self.spec, epsilons=tuple(epsilons))
-        (found,) = run_attacks(self.classifier, data, [spec], batch_size=self.batch_size, max_bad=len(data))
+        (found,) = run_attacks(self.classifier, data, [spec], plan=self.plan, max_bad=len(data))
         return Answer(found.n, found.clean_accuracy.count, tuple(t.robust_accuracy.count for t in found.tallies))
+
+    @cached_property
+    def _planned(self) -> Classifier:
+        return execute(self.classifier, self.plan).classifier
 
 
 @dataclass(frozen=True)
@@ -127,14 +133,15 @@ class Entry:
         """`bare channels-last`, `ours none`, or that of the reference."""
         return self.which if self.kind == "reference" else f"{self.kind} {self.which}"
 
-    def prepare(self, classifier: TorchClassifier, spec: AttackSpec, batch_size: int) -> Contender:
-        """The contender with a network of its own; raises what `load_reference` raises."""
+    def prepare(self, classifier: TorchClassifier, data: Dataset, spec: AttackSpec, batch_size: int) -> Contender:
+        """The contender with a network of its own, planned on the first of the data; raises as `load_reference` does."""
         if self.kind == "bare":
             layout = LAYOUTS[self.which]
             network = classifier.copy_network(memory_format=layout)
             return BareLoop(network, layout, spec.norm, spec.bounds, batch_size, classifier.device)
         if self.kind == "ours":
-            return Ours(classifier, spec, batch_size, version("robustbench-fgsm"))
+            plan = plan_for(classifier, data, [spec], self.which, batch_size, tried=batch_size)
+            return Ours(classifier, spec, plan, version("robustbench-fgsm"))
         return Library(load_reference(self.which, classifier, spec, batch_size), batch_size, classifier.device)
 
 
@@ -148,13 +155,10 @@ def entries(classifier: TorchClassifier, levels: Sequence[str], references: Sequ
     ]
 
 
-def check_levels(levels: Sequence[str]) -> list[str]:
+def check_levels(levels: Sequence[str]) -> list[Level]:
     """The levels without surrounding space and repetition; raises SettingError for none, and for an unknown one."""
     found = list(dict.fromkeys(level.strip() for level in levels))
-    for level in found or [""]:
-        if level not in LEVELS:
-            raise SettingError(f"levels must be of {', '.join(LEVELS)}, got {level!r}: {did_you_mean(level, LEVELS)}")
-    return found
+    return [check_level(level) for level in found or [""]]
 
 
 def check_network(classifier: Classifier) -> TorchClassifier:

@@ -30,14 +30,14 @@ RESET = Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes: before the job, once model, data and library were there, and at the peak of the whole process' job."""
+    """Bytes: once model and data were there, and at the peak of what follows: a contender's preparations and its job."""
 
     before: int
     peak: int
 
     @property
     def above(self) -> int:
-        """What the job itself took at its peak."""
+        """What the contender took at its peak, with its own copy of the network, its imports and its plan."""
         return self.peak - self.before
 
     def to_dict(self) -> dict[str, int]:
@@ -91,15 +91,14 @@ def run(request: Request) -> Memory:
     torch.set_num_threads(request.threads)
     classifier, data = request.load()
     assert isinstance(classifier, TorchClassifier), "checked before anything is timed"  # noqa: S101
-    contender = request.entry.prepare(classifier, request.spec, request.batch_size)
     if classifier.device.type == "cuda":
         torch.cuda.synchronize(classifier.device)
         torch.cuda.reset_peak_memory_stats(classifier.device)
         before = torch.cuda.memory_allocated(classifier.device)
-        contender.job(data, request.spec.epsilons)
+        request.entry.prepare(classifier, data, request.spec, request.batch_size).job(data, request.spec.epsilons)
         return Memory(before, torch.cuda.max_memory_allocated(classifier.device))
     before = reset_peak()
-    contender.job(data, request.spec.epsilons)
+    request.entry.prepare(classifier, data, request.spec, request.batch_size).job(data, request.spec.epsilons)
     return Memory(before, peak())
 
 

@@ -23,7 +23,7 @@ UNSETTLED_SHARE = 2 * SATURATED
 OF_LOGITS = 1e-5
 """Margins below this share of the largest logit rest on rounding: ten times what two layouts were seen to differ by."""
 
-OF_MOVE = 0.02
+OF_MOVE = 0.03
 """Margins below this share of how far the attack moved the logits rest on single signs of the gradient."""
 
 SAME_COURSE = 1e-4

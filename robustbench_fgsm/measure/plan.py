@@ -23,7 +23,10 @@ Level = Literal["none", "safe", "max"]
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 PROBE = 32
-"""Images that a layout is tried on."""
+"""Images that a plan is compared on, and the fewest that a layout is tried on."""
+
+TRIED_SHARE = 100
+"""A layout is tried on one image in so many, up to a batch: which is faster hangs on the size of the batch."""
 
 SAME_PIXEL = 1e-6
 """Pixels farther apart than this have changed."""
@@ -148,8 +151,9 @@ def execute(classifier: Classifier, plan: Plan) -> Execution:
         raise SettingError(f"plan needs a PyTorch network, got {type(classifier).__name__}: use optimize none")
     network: nn.Module | None = fold_batch_norm(classifier.network) if plan.fold_batch_norm else None
     layout = LAYOUTS[plan.memory_format]
-    made = classifier.variant(memory_format=layout)
-    if network is not None:
+    if network is None:
+        made = classifier.variant(memory_format=layout)
+    else:
         made = classifier.around(network.to(memory_format=layout), layout)
     if plan.compile:
         made = classifier.around(compiling.compiled(made.network), layout)
@@ -165,13 +169,15 @@ def plan_for(
     recorded: Plan | None = None,
     timer: Timer | None = None,
     *,
+    tried: int | None = None,
     compared: bool = False,
 ) -> Plan:
     """The plan for these attacks on these data, chosen by trying it on the first images.
 
     recorded: the plan that the same run has begun with, which stays where it is for the same level and batch size.
-    timer: instead of the clock. compared: record what the plan changes, as `max` always does. Raises SettingError for an
-    unknown level or a batch size that is none.
+    timer: instead of the clock. tried: images that layouts are tried on, in place of a share of the data. compared:
+    record what the plan changes, as `max` always does. Raises SettingError for an unknown level or a batch size that is
+    none.
     """
     level = check_level(optimize)
     plan = Plan(level, batch_size=check_batch_size(batch_size), threads=torch.get_num_threads())
@@ -181,10 +187,11 @@ def plan_for(
         return plan
     if not isinstance(classifier, TorchClassifier) or not classifier.has_variants:
         return replace(plan, reason="the classifier runs in one way only")
-    batch = probe(data, PROBE)
+    share = max(PROBE, len(data) // TRIED_SHARE) if tried is None else tried
+    batch = probe(data, min(plan.batch_size, share))
     plan = _planned(classifier, batch, specs, plan, data.classes, len(data), timer or seconds_of_job)
     compared = not plan.plain and (compared or level == "max")
-    return _compared(classifier, batch, specs[0], plan, data.classes) if compared else plan
+    return _compared(classifier, probe(data, PROBE), specs[0], plan, data.classes) if compared else plan
 
 
 def _planned(
@@ -217,7 +224,7 @@ def _laid_out(
     """The plan in the layout that is faster on the batch, counting what the guard decides again."""
     if not any(isinstance(module, nn.Conv2d) for module in classifier.network.modules()) or batch.images.ndim != 4:
         return replace(plan, reason=plan.reason or "a network without convolutions has no layout to choose")
-    place = classifier.info.sha256, batch.images.shape[1:], str(classifier.device), plan.threads, plan.fold_batch_norm
+    place = classifier.info.sha256, batch.images.shape, str(classifier.device), plan.threads, plan.fold_batch_norm
     if place not in _LAYOUTS_MEASURED:
         ways = [execute(classifier, replace(plan, memory_format=layout)).classifier for layout in LAYOUTS]
         for way in ways:

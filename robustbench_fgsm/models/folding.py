@@ -24,9 +24,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module | None:
         inner = fold_batch_norm(network.network)
         if inner is None:
             return None
-        folded = copy.deepcopy(network)
-        folded.network = inner
-        return folded
+        return copy.deepcopy(network, {id(network.network): inner})
     if not any(isinstance(module, NORMS) for module in network.modules()):
         return None
     try:

@@ -93,7 +93,16 @@ def images():
     return rf.ArrayDataset("drawn", torch.rand(8, 1, 2, 2), torch.arange(8) % 3, ("a", "b", "c"))
 """
     )
-    words = ["--model", f"factory:{file}:network", "--data", f"factory:{file}:images", "--rounds", "1"]
+    words = [
+        "--model",
+        f"factory:{file}:network",
+        "--data",
+        f"factory:{file}:images",
+        "--rounds",
+        "1",
+        "--levels",
+        "none",
+    ]
     code, out, _ = run("benchmark", *words, "--references", "none", "--json", "--quiet")
     assert code == 0
     assert [one["memory_error"] for one in json.loads(out)["contenders"]] == [None] * 3
@@ -144,7 +153,7 @@ def test_out_keeps_the_result_and_gives_it_again(run: Run, tmp_path: Path) -> No
         (["--rounds", "0"], "rounds must be at least 1"),
         (["--threads", "0"], "threads must be at least 1"),
         (["--norm", "1", "--eps", "1"], "norm inf or 2"),
-        (["--levels", "most"], "levels must be of none"),
+        (["--levels", "most"], "optimize must be one of none, safe, max"),
         (["--eps", "8,8/255"], "all different"),
         (["--eps", "8"], "did you mean 8/255?"),
         (["--batch-size", "x"], "auto or a positive integer"),

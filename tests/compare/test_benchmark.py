@@ -13,7 +13,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.compare import benchmark as module
 from robustbench_fgsm.compare.bare import Answer, BareLoop
 from robustbench_fgsm.compare.benchmark import choose_references, tasks_at, use_threads
-from robustbench_fgsm.compare.contenders import LAYOUTS, Entry, Library, Ours, entries
+from robustbench_fgsm.compare.contenders import LAYOUTS, LEVELS, Entry, Library, Ours, entries
 from robustbench_fgsm.compare.race import Task
 from robustbench_fgsm.reference import Listing, load_reference
 from robustbench_fgsm.spec import AttackSpec
@@ -42,7 +42,7 @@ def expected(convolutional: rf.TorchClassifier, few: rf.Dataset) -> Answer:
 
 
 def run(classifier: rf.Classifier, data: rf.Dataset, **settings: Any) -> rf.Benchmark:
-    quick: dict[str, Any] = {"references": [], "rounds": 1, "memory": False}
+    quick: dict[str, Any] = {"references": [], "levels": ["none"], "rounds": 1, "memory": False}
     return rf.benchmark(classifier, data, EPSILONS, **(quick | settings))
 
 
@@ -50,7 +50,7 @@ def run(classifier: rf.Classifier, data: rf.Dataset, **settings: Any) -> rf.Benc
 def test_the_bare_loop_counts_what_evaluate_counts(
     convolutional: rf.TorchClassifier, few: rf.Dataset, expected: Answer, which: str
 ) -> None:
-    loop = Entry("bare", which).prepare(convolutional, SPEC, 32)
+    loop = Entry("bare", which).prepare(convolutional, few, SPEC, 32)
     assert isinstance(loop, BareLoop)
     assert loop.job(few, EPSILONS) == expected
     assert loop.attack(few, EPSILONS) == 200
@@ -60,7 +60,7 @@ def test_the_bare_loop_counts_what_evaluate_counts(
 def test_the_bare_loop_makes_one_gradient_a_batch_and_one_forward_more_for_each_budget(
     convolutional: rf.TorchClassifier, few: rf.Dataset
 ) -> None:
-    loop = Entry("bare", "channels-last").prepare(convolutional, SPEC, 50)
+    loop = Entry("bare", "channels-last").prepare(convolutional, few, SPEC, 50)
     assert isinstance(loop, BareLoop)
     gradients: list[bool] = []
     loop.network.register_forward_hook(lambda network, x, outputs: gradients.append(outputs.requires_grad))
@@ -73,7 +73,7 @@ def test_the_bare_loop_takes_our_step(
     convolutional: rf.TorchClassifier, few: rf.Dataset, norm: str, epsilon: float
 ) -> None:
     spec = AttackSpec((epsilon,), float(norm))
-    loop = Entry("bare", "default").prepare(convolutional, spec, 64)
+    loop = Entry("bare", "default").prepare(convolutional, few, spec, 64)
     assert isinstance(loop, BareLoop)
     batch = next(few.batches(0, 64, 64))
     _, direction = loop._uphill(batch.images, batch.labels)
@@ -85,14 +85,18 @@ def test_the_images_of_the_data_are_left_alone(convolutional: rf.TorchClassifier
     stored = torch.rand(8, 1, 28, 28)
     data = rf.ArrayDataset("floats", stored, torch.zeros(8, dtype=torch.int64), convolutional.classes or ())
     before = stored.clone()
-    Entry("bare", "default").prepare(convolutional, SPEC, 4).job(data, EPSILONS)
+    Entry("bare", "default").prepare(convolutional, data, SPEC, 4).job(data, EPSILONS)
     assert torch.equal(stored, before)
     assert not stored.requires_grad
 
 
-def test_ours_counts_what_evaluate_counts(convolutional: rf.TorchClassifier, few: rf.Dataset, expected: Answer) -> None:
-    ours = Entry("ours", "none").prepare(convolutional, SPEC, 32)
+@pytest.mark.parametrize("level", LEVELS)
+def test_ours_counts_what_evaluate_counts(
+    convolutional: rf.TorchClassifier, few: rf.Dataset, expected: Answer, level: str
+) -> None:
+    ours = Entry("ours", level).prepare(convolutional, few, SPEC, 32)
     assert isinstance(ours, Ours)
+    assert ours.plan.level == level
     assert ours.job(few, EPSILONS) == expected
     assert ours.attack(few, EPSILONS) == 200
 
@@ -102,7 +106,7 @@ def test_ours_counts_what_evaluate_counts(convolutional: rf.TorchClassifier, few
 def test_references_count_what_evaluate_counts(
     convolutional: rf.TorchClassifier, few: rf.Dataset, expected: Answer, name: str
 ) -> None:
-    library = Entry("reference", name).prepare(convolutional, SPEC, 32)
+    library = Entry("reference", name).prepare(convolutional, few, SPEC, 32)
     assert isinstance(library, Library)
     assert library.job(few, EPSILONS) == expected
     assert library.attack(few, EPSILONS) == 200
@@ -214,8 +218,8 @@ def test_a_wrong_answer_is_warned_of(
         ({"norm": "1"}, "for norm inf or 2"),
         ({"rounds": 0}, "rounds must be at least 1, got 0"),
         ({"threads": 0}, "threads must be at least 1, got 0"),
-        ({"levels": ["most"]}, "levels must be of none, got 'most'"),
-        ({"levels": []}, "levels must be of none, got ''"),
+        ({"levels": ["most"]}, "optimize must be one of none, safe, max, got 'most'"),
+        ({"levels": []}, "optimize must be one of none, safe, max, got ''"),
         ({"references": ["arty"]}, "did you mean art"),
         ({"batch_size": 0}, "batch size must be"),
     ],

@@ -180,3 +180,20 @@ def test_settings_are_what_decides_the_numbers() -> None:
     one = Plan("safe", threads=1)
     assert one.settings() == replace(one, threads=2, reason="another").settings()
     assert one.settings() != replace(one, memory_format="channels_last").settings()
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "tried", "expected"), [(60, 50, None, 32), (60, 16, None, 16), (6000, 50, None, 50), (60, 50, 50, 50)]
+)
+def test_layouts_are_tried_on_a_share_of_the_data(
+    network: rf.TorchClassifier, n: int, size: int, tried: int | None, expected: int
+) -> None:
+    seen: set[int] = set()
+
+    def timer(classifier: Classifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...]) -> float:
+        seen.add(len(batch))
+        return 1.0
+
+    data = rf.ArrayDataset("grey", torch.zeros(n, 1, 28, 28), torch.zeros(n, dtype=torch.int64), network.classes or ())
+    plan_for(network, data, [AttackSpec()], "safe", size, timer=timer, tried=tried)
+    assert seen == {expected}

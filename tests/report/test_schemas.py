@@ -214,7 +214,18 @@ def places(document: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | 
     return [found for key, value in items for found in ((*path, key), *places(value, (*path, key)))]
 
 
-OPTIONAL = {"torchvision", "numpy", "threads", "platform", "gates", "find_asr", "gradient", "stable"}
+OPTIONAL = {
+    "torchvision",
+    "numpy",
+    "threads",
+    "platform",
+    "gates",
+    "find_asr",
+    "gradient",
+    "stable",
+    "plan",
+    "decided_again",
+}
 """Keys beyond the contract, or absent where there is nothing to say."""
 
 
