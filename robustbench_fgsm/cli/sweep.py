@@ -77,6 +77,7 @@ def sweep_command(
 
     from robustbench_fgsm.cli.measuring import Keeping, measure
     from robustbench_fgsm.cli.output import write_csv, write_result
+    from robustbench_fgsm.cli.processes import joined
     from robustbench_fgsm.cli.subject import load_subject
     from robustbench_fgsm.report import evaluation, figure, markdown
     from robustbench_fgsm.report.verdict import check_share, find_success
@@ -84,7 +85,10 @@ def sweep_command(
 
     check_share("find asr", find_asr)
     kind = None if plot is None else figure.figure_format(plot)
-    subject = load_subject(model, weights, data, limit, device, choice, described, seed=seed, quiet=quiet)
+    world = joined()
+    quiet = quiet or not world.leads
+    place = world.device(device)
+    subject = load_subject(model, weights, data, limit, place, choice, described, seed=seed, quiet=quiet)
 
     def judged(document: dict[str, Any]) -> dict[str, Any]:
         return find_success(document, find_asr)
@@ -92,10 +96,12 @@ def sweep_command(
     document = measure(
         "sweep", subject, specs, (batch_size, optimize), Keeping(out, keep_images), judged, choice, quiet=quiet
     )
+    code: int = document["exit_code"]
+    if not world.leads:
+        return code
     write_csv(csv, document)
     if plot is not None and kind is not None:
         write_bytes(plot, figure.render(figure.accuracy_over_epsilon(document), kind))
     render = markdown.sweep if format is options.Layout.markdown else evaluation.sweep
     write_result(document, render, as_json=json)
-    code: int = document["exit_code"]
     return code

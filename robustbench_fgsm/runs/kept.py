@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from robustbench_fgsm.data.dataset import Batch, Dataset, probe
 from robustbench_fgsm.data.subset import RandomAccess
-from robustbench_fgsm.errors import ResourceError, RunError
+from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.measure.attacks import attack_batch, craft
 from robustbench_fgsm.measure.memory import Portions
 from robustbench_fgsm.measure.pieces import PieceRecord
@@ -97,12 +97,7 @@ def keep_images(run: Run, ledger: Ledger, place: Path, most: int) -> None:
         return
     kept = KeptImages.join(parts)
     with replacing(place) as scratch:
-        try:
-            save_file({field.name: getattr(kept, field.name).contiguous() for field in fields(kept)}, scratch)
-        except SafetensorError as error:
-            raise ResourceError(
-                f"{place} must be writable, got {error}: free some space or choose another directory"
-            ) from error
+        scratch.write_bytes(save({field.name: getattr(kept, field.name).contiguous() for field in fields(kept)}))
 
 
 def read_images(place: Path) -> KeptImages | None:
