@@ -78,7 +78,7 @@ def main(args: list[str] | None = None) -> NoReturn:
         sys.exit(INTERNAL)
     if code == INTERRUPTED:  # also what Typer makes of an interrupted command
         if processes.speaks():
-            _complain("interrupted: the same command goes on where --out is given")
+            _complain("interrupted")
         sys.exit(INTERRUPTED)
     sys.exit(processes.finished(code or 0))
 

@@ -71,7 +71,8 @@ def _cell(key: str, value: Any) -> str:
 def _table(rows: Sequence[dict[str, str]]) -> RenderableType:
     table = Table(box=None, pad_edge=False)
     for key in rows[0]:
-        table.add_column(Text(key.replace("_", " ")), overflow="fold")
+        head = key.replace("_", " ")
+        table.add_column(Text(head), overflow="fold", min_width=max(map(len, head.split())))
     for row in rows:
         table.add_row(*(Text(cell) for cell in row.values()))
     return table

@@ -92,7 +92,12 @@ def _below(place: Path, depth: int) -> Iterator[Path]:
 
 
 def summary(directory: Path) -> dict[str, Any]:
-    """What one run is and how far it has come, as JSON knows it; done is null where there are no records of pieces."""
+    """What one run is and how far it has come, as JSON knows it; done is null where there are no records of pieces.
+
+    Raises RunError where it is none.
+    """
+    if not (directory / MANIFEST).is_file():
+        raise RunError(f"run must be a directory that --out made, got {directory} without {MANIFEST}: check the path")
     manifest = read_json(directory / MANIFEST)
     found = {
         "path": str(directory),
