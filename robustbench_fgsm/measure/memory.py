@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import torch
 
+from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.errors import ResourceError
 
 Result = TypeVar("Result")
@@ -21,6 +22,16 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in SIGNS)
+
+
+def with_fewer(batch: Batch, work: Callable[[Batch], Result]) -> Result:
+    """work(batch), or work on the first half of it, and so on, where memory asks for that: enough to try things on.
+
+    Raises ResourceError where not even one image fits.
+    """
+    found: list[Result] = []
+    Portions().each(len(batch), lambda rows: found.append(work(batch.at(rows))) if not found else None)
+    return found[0]
 
 
 class Portions:
