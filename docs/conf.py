@@ -25,6 +25,7 @@ from robustbench_fgsm.cli.explain import explain_command
 from robustbench_fgsm.cli.listing import list_command
 from robustbench_fgsm.cli.plot import plot_command
 from robustbench_fgsm.cli.report import report_command
+from robustbench_fgsm.cli.runs import list_runs, resume_run, show_run
 from robustbench_fgsm.cli.sweep import sweep_command
 from robustbench_fgsm.cli.train import train_command
 from robustbench_fgsm.cli.verify import verify_command
@@ -62,7 +63,7 @@ def options(command: Callable[..., int]) -> str:
 
 def _option(parameter: Parameter, kind: Any, declared: Any) -> tuple[str, str, str, str]:
     option = isinstance(declared, OptionInfo)
-    name = f"--{parameter.name.replace('_', '-')}" if option else parameter.name.upper()
+    name = f"--{parameter.name.replace('_', '-')}" if option else declared.metavar or parameter.name.upper()
     shown = declared.show_default if isinstance(declared.show_default, str) else parameter.default
     default = "required" if shown is Parameter.empty else "" if shown is None or shown is False else f"`{shown}`"
     return f"`{name}`", "" if kind is bool else declared.metavar or _values_of(kind), default, declared.help
@@ -123,6 +124,9 @@ myst_substitutions = {
     "list_options": options(list_command),
     "plot_options": options(plot_command),
     "report_options": options(report_command),
+    "runs_list_options": options(list_runs),
+    "runs_resume_options": options(resume_run),
+    "runs_show_options": options(show_run),
     "sweep_options": options(sweep_command),
     "train_options": options(train_command),
     "weights_results": weights_results(),

@@ -87,11 +87,15 @@ def attack_command(
     spec = AttackSpec(parse_epsilon(eps, order), order, rule, loss, seed=seed, restarts=restarts, stable=stable)
 
     from robustbench_fgsm.cli.output import progress_bar, write_result
+    from robustbench_fgsm.cli.processes import joined
     from robustbench_fgsm.cli.subject import load_subject
     from robustbench_fgsm.report.adversarial import saved_attack
     from robustbench_fgsm.runs.adversarial import save_spec
 
-    classifier, images = load_subject(model, weights, data, limit, device, choice, described, seed=seed, quiet=quiet)
+    world = joined()
+    quiet = quiet or not world.leads
+    place = world.device(device)
+    classifier, images = load_subject(model, weights, data, limit, place, choice, described, seed=seed, quiet=quiet)
     with progress_bar("attack", quiet=quiet) as progress:
         saved = save_spec(
             classifier,
@@ -105,8 +109,10 @@ def attack_command(
             max_bad=choice.max_bad,
             strict=choice.strict,
             progress=progress,
+            world=world,
         )
-    write_result(saved.to_dict(), saved_attack, as_json=json)
+    if world.leads:
+        write_result(saved.to_dict(), saved_attack, as_json=json)
     return saved.exit_code
 
 

@@ -37,6 +37,7 @@ def evaluate_command(
         typer.Option("--max-asr", help="Exit 1 above this attack success rate, such as 0.5.", show_default=False),
     ] = None,
     out: options.Out = None,
+    keep_images: options.KeepImages = 500,
     csv: options.Csv = None,
     format: options.Format = options.Layout.table,  # noqa: A002  (the name of the option)
     json: options.Json = False,
@@ -58,8 +59,9 @@ def evaluate_command(
     rule = TargetRule.parse(targeted)
     spec = AttackSpec(parse_epsilon(eps, order), order, rule, loss, seed=seed, restarts=restarts, stable=stable)
 
-    from robustbench_fgsm.cli.measuring import measure
+    from robustbench_fgsm.cli.measuring import Keeping, measure
     from robustbench_fgsm.cli.output import write_csv, write_result
+    from robustbench_fgsm.cli.processes import joined
     from robustbench_fgsm.cli.subject import load_subject
     from robustbench_fgsm.measure.preflight import check_single
     from robustbench_fgsm.report import evaluation, markdown
@@ -67,14 +69,21 @@ def evaluate_command(
 
     check_single(spec)
     gates = Gates(min_robust_accuracy, max_asr)
-    subject = load_subject(model, weights, data, limit, device, choice, described, seed=seed, quiet=quiet)
+    world = joined()
+    quiet = quiet or not world.leads
+    place = world.device(device)
+    subject = load_subject(model, weights, data, limit, place, choice, described, seed=seed, quiet=quiet)
 
     def judged(document: dict[str, Any]) -> dict[str, Any]:
         return judge(document, gates)
 
-    document = measure("evaluate", subject, [spec], (batch_size, optimize), out, judged, choice, quiet=quiet)
+    document = measure(
+        "evaluate", subject, [spec], (batch_size, optimize), Keeping(out, keep_images), judged, choice, quiet=quiet
+    )
+    code: int = document["exit_code"]
+    if not world.leads:
+        return code
     write_csv(csv, document)
     render = markdown.evaluation if format is options.Layout.markdown else evaluation.evaluation
     write_result(document, render, as_json=json)
-    code: int = document["exit_code"]
     return code

@@ -16,7 +16,9 @@ from robustbench_fgsm.cli import (
     explain,
     listing,
     plot,
+    processes,
     report,
+    runs,
     sweep,
     train,
     verify,
@@ -41,6 +43,7 @@ app.command("sweep")(sweep.sweep_command)
 app.command("train")(train.train_command)
 app.command("verify")(verify.verify_command)
 app.command("list")(listing.list_command)
+app.add_typer(runs.runs_app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -64,20 +67,26 @@ def main(args: list[str] | None = None) -> NoReturn:
     """Run the program and exit with its code; the docs list what each code means."""
     words = sys.argv[1:] if args is None else args
     try:
-        code = app(words, prog_name="rfgsm", standalone_mode=False)
+        with processes.interruptible():
+            processes.check_shared(words)
+            code = app(words, prog_name="rfgsm", standalone_mode=False)
     except (RfgsmError, typer.TyperException) as error:
         if "--debug" in words:
             raise
-        _complain(error.format_message() if isinstance(error, typer.TyperException) else str(error))
-        code = error.exit_code
+        if processes.speaks():
+            _complain(error.format_message() if isinstance(error, typer.TyperException) else str(error))
+        sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception:  # noqa: BLE001  (Python's own exit code would be that of "disagree")
-        traceback.print_exc()
-        code = INTERNAL
+        if processes.speaks():
+            traceback.print_exc()
+        sys.exit(INTERNAL)
     if code == INTERRUPTED:  # also what Typer makes of an interrupted command
-        _complain("interrupted")
-    sys.exit(code or 0)
+        if processes.speaks():
+            _complain("interrupted")
+        sys.exit(INTERRUPTED)
+    sys.exit(processes.finished(code or 0))
 
 
 def _complain(message: str) -> None:

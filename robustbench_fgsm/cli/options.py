@@ -62,6 +62,10 @@ Out = Annotated[
         show_default=False,
     ),
 ]
+KeepImages = Annotated[
+    int,
+    typer.Option("--keep-images", metavar="N", min=0, help="Example images kept with --out, at most; 0 for none."),
+]
 Format = Annotated[Layout, typer.Option("--format", help="Of the tables: for the terminal, or as Markdown.")]
 Csv = Annotated[
     Path | None,

@@ -12,9 +12,9 @@ from typing import Any
 
 import typer
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from robustbench_fgsm.cli.options import Layout
+from robustbench_fgsm.cli.progress import progress_bar as progress_bar
 from robustbench_fgsm.errors import SettingError
 
 
@@ -95,13 +95,3 @@ def others_to_stderr() -> Iterator[None]:
     """What anybody else's code prints goes to standard error, so that standard output is the result alone."""
     with redirect_stdout(sys.stderr):
         yield
-
-
-@contextmanager
-def progress_bar(title: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error where that is a terminal, and nothing elsewhere."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -52,6 +52,7 @@ def sweep_command(
         ),
     ] = None,
     out: options.Out = None,
+    keep_images: options.KeepImages = 500,
     csv: options.Csv = None,
     format: options.Format = options.Layout.table,  # noqa: A002  (the name of the option)
     json: options.Json = False,
@@ -74,8 +75,9 @@ def sweep_command(
     budgets, rules = parse_epsilon(eps, order), dict.fromkeys(map(TargetRule.parse, targeted))
     specs = [AttackSpec(budgets, order, rule, loss, seed=seed, restarts=restarts, stable=stable) for rule in rules]
 
-    from robustbench_fgsm.cli.measuring import measure
+    from robustbench_fgsm.cli.measuring import Keeping, measure
     from robustbench_fgsm.cli.output import write_csv, write_result
+    from robustbench_fgsm.cli.processes import joined
     from robustbench_fgsm.cli.subject import load_subject
     from robustbench_fgsm.report import evaluation, figure, markdown
     from robustbench_fgsm.report.verdict import check_share, find_success
@@ -83,16 +85,23 @@ def sweep_command(
 
     check_share("find asr", find_asr)
     kind = None if plot is None else figure.figure_format(plot)
-    subject = load_subject(model, weights, data, limit, device, choice, described, seed=seed, quiet=quiet)
+    world = joined()
+    quiet = quiet or not world.leads
+    place = world.device(device)
+    subject = load_subject(model, weights, data, limit, place, choice, described, seed=seed, quiet=quiet)
 
     def judged(document: dict[str, Any]) -> dict[str, Any]:
         return find_success(document, find_asr)
 
-    document = measure("sweep", subject, specs, (batch_size, optimize), out, judged, choice, quiet=quiet)
+    document = measure(
+        "sweep", subject, specs, (batch_size, optimize), Keeping(out, keep_images), judged, choice, quiet=quiet
+    )
+    code: int = document["exit_code"]
+    if not world.leads:
+        return code
     write_csv(csv, document)
     if plot is not None and kind is not None:
         write_bytes(plot, figure.render(figure.accuracy_over_epsilon(document), kind))
     render = markdown.sweep if format is options.Layout.markdown else evaluation.sweep
     write_result(document, render, as_json=json)
-    code: int = document["exit_code"]
     return code

@@ -98,7 +98,7 @@ def oppose(rival: Rival, explanation: Explanation, piece: Piece) -> tuple[Side, 
         )
     after = predicted(rival.predict(adversarial)).cpu()
     seconds = Seconds(crafted - ready, time.perf_counter() - began)
-    num_classes = len(piece.side.tally.clean)
+    num_classes = piece.side.tally.clean.shape[0]
     tally, agreement, start = Tally.empty(num_classes, targeted=piece.side.tally.targeted), Agreement(), 0
     for attacked in piece.batches:
         rows = slice(start, start + len(attacked.batch))

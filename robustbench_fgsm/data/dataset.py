@@ -41,8 +41,8 @@ class Batch:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def at(self, rows: Tensor) -> Batch:
-        """The images in rows, (N,) bool or indices."""
+    def at(self, rows: Tensor | slice) -> Batch:
+        """The images in rows, (N,) bool, indices, or a slice, which copies nothing."""
         return Batch(self.images[rows], self.labels[rows], self.ids[rows])
 
 

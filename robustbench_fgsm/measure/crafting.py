@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, probe, read
 from robustbench_fgsm.errors import DataError, InvalidRunError, SettingError
 from robustbench_fgsm.measure import guard
 from robustbench_fgsm.measure.attacks import AttackedBatch, attack_batch, craft, predict_classes
+from robustbench_fgsm.measure.memory import Portions
 from robustbench_fgsm.measure.plan import Execution, Plan, execute
 from robustbench_fgsm.measure.preflight import PROBE, check_images
 from robustbench_fgsm.measure.tally import Counts, Outcomes, Tally
@@ -144,24 +146,27 @@ def craft_shards(
     plan: how to run, with a batch size of its own; by default the classifier runs as it is. eight_bit: give levels
     rounded within the ball instead of float32 images. Nothing is kept of a shard that was given.
     """
-    execution = execute(classifier, plan or Plan(batch_size=batch_size))
+    execution, portions = execute(classifier, plan or Plan(batch_size=batch_size)), Portions()
     for span in wanted:
-        yield _craft_shard(execution, data, spec, span, eight_bit=eight_bit)
+        yield _craft_shard(execution, data, spec, span, portions, eight_bit=eight_bit)
 
 
-def _craft_shard(execution: Execution, data: Dataset, spec: AttackSpec, span: range, *, eight_bit: bool) -> Shard:
+def _craft_shard(
+    execution: Execution, data: Dataset, spec: AttackSpec, span: range, portions: Portions, *, eight_bit: bool
+) -> Shard:
+    def craft_rows(batch: Batch, rows: slice) -> Shard:
+        return _craft_batch(execution, batch.at(rows), spec, data.classes, eight_bit=eight_bit)
+
     images, filled = torch.empty(0), 0
     parts: list[Columns] = []
     bad: list[BadSample] = []
     for batch in readable(data, span.start, span.stop, execution.plan.batch_size, bad):
-        part = _craft_batch(execution, batch, spec, data.classes, eight_bit=eight_bit)
-        if not parts:
-            images = part.images.new_empty(
-                (len(span), *part.images.shape[1:])
-            )  # once, so that no second copy is needed
-        images[filled : filled + len(batch)] = part.images
-        filled += len(batch)
-        parts.append(part.facts.to_columns())
+        for part in portions.each(len(batch), partial(craft_rows, batch)):
+            if not parts:  # once, so that no second copy is needed
+                images = part.images.new_empty((len(span), *part.images.shape[1:]))
+            images[filled : filled + len(part.facts)] = part.images
+            filled += len(part.facts)
+            parts.append(part.facts.to_columns())
     if not parts:
         raise InvalidRunError(
             f"a shard needs an image, but none of {span.start} to {span.stop - 1} could be read, "

@@ -14,6 +14,7 @@ from robustbench_fgsm.data.dataset import Batch, Dataset, probe
 from robustbench_fgsm.errors import SettingError, did_you_mean
 from robustbench_fgsm.measure import compiling, guard
 from robustbench_fgsm.measure.attacks import attack_batch, craft, predict_classes, synchronise, wrong_share
+from robustbench_fgsm.measure.memory import with_fewer
 from robustbench_fgsm.measure.preflight import check_batch_size
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.models.folding import fold_batch_norm
@@ -189,9 +190,12 @@ def plan_for(
         return replace(plan, reason="the classifier runs in one way only")
     share = max(PROBE, len(data) // TRIED_SHARE) if tried is None else tried
     batch = probe(data, min(plan.batch_size, share))
-    plan = _planned(classifier, batch, specs, plan, data.classes, len(data), timer or seconds_of_job)
-    compared = not plan.plain and (compared or level == "max")
-    return _compared(classifier, probe(data, PROBE), specs[0], plan, data.classes) if compared else plan
+    first, timer = plan, timer or seconds_of_job
+    plan = with_fewer(batch, lambda some: _planned(classifier, some, specs, first, data.classes, len(data), timer))
+    if plan.plain or not (compared or level == "max"):
+        return plan
+    chosen = plan
+    return with_fewer(probe(data, PROBE), lambda some: _compared(classifier, some, specs[0], chosen, data.classes))
 
 
 def _planned(

@@ -10,6 +10,7 @@ from robustbench_fgsm.data.classes import is_number, same_name
 from robustbench_fgsm.data.dataset import Batch, Dataset, probe
 from robustbench_fgsm.data.subset import RandomAccess
 from robustbench_fgsm.errors import DataError, InputError, ModelError, SettingError
+from robustbench_fgsm.measure.memory import out_of_memory, with_fewer
 from robustbench_fgsm.measure.suspicion import check_gradient, suspicions
 from robustbench_fgsm.measure.targets import targets_for
 from robustbench_fgsm.models.classifier import Classifier
@@ -28,20 +29,23 @@ def preflight(classifier: Classifier, data: Dataset, spec: AttackSpec, *, strict
     if len(data) == 0:
         raise DataError(f"data must hold at least one image, got none in {data.name}")
     check_classes(classifier, data)
-    batch = spread(data)
+    warnings = with_fewer(spread(data), lambda batch: _look(classifier, batch, data.classes, spec))
+    if strict and warnings:
+        raise InputError(f"strict takes warnings for errors: {'; '.join(warnings)}")
+    return warnings
+
+
+def _look(classifier: Classifier, batch: Batch, classes: tuple[str, ...], spec: AttackSpec) -> list[str]:
     check_images(batch, classifier)
     outputs = _probe(classifier, batch)
     if outputs.shape != (len(batch), classifier.num_classes):
         raise ModelError(
             f"model must return logits ({len(batch)}, {classifier.num_classes}) for {len(batch)} images, got {tuple(outputs.shape)}"
         )
-    targets_for(batch, spec.target, data.classes, spec.seed)
+    targets_for(batch, spec.target, classes, spec.seed)
     warnings = check_outputs(outputs, spec.loss)
     check_gradient(classifier, batch, spec)
-    warnings += suspicions(classifier, batch, outputs)
-    if strict and warnings:
-        raise InputError(f"strict takes warnings for errors: {'; '.join(warnings)}")
-    return warnings
+    return [*warnings, *suspicions(classifier, batch, outputs)]
 
 
 def check_classes(classifier: Classifier, data: Dataset) -> None:
@@ -136,6 +140,8 @@ def _probe(classifier: Classifier, batch: Batch) -> Tensor:
     try:
         return classifier.predict(batch.images.to(classifier.device))
     except RuntimeError as error:
+        if out_of_memory(error):
+            raise
         shape = tuple(batch.images.shape[1:])
         raise ModelError(
             f"model must accept images of shape {shape}, but it failed on them: {str(error).splitlines()[0]}"

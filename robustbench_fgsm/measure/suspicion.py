@@ -11,6 +11,7 @@ from robustbench_fgsm.attack.gradient import predicted
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.measure.memory import out_of_memory
 from robustbench_fgsm.models.classifier import Classifier, PixelSpace, TorchClassifier
 from robustbench_fgsm.spec import AttackSpec
 
@@ -30,9 +31,9 @@ def check_gradient(classifier: Classifier, batch: Batch, spec: AttackSpec) -> No
     device = classifier.device
     try:
         classifier.loss_gradient(batch.images.to(device), batch.labels.to(device), loss)
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        if out_of_memory(error):
+            raise
         raise ModelError(
             f"model must pass a gradient back to its images, but it failed ({str(error).splitlines()[0]}): "
             "look for no_grad, detach, or a step through integers or NumPy"

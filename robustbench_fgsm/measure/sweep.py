@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from robustbench_fgsm.data.dataset import BadSample, Dataset, describe, readable
+from robustbench_fgsm.data.dataset import Dataset, describe
 from robustbench_fgsm.data.fit import fit_to
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.measure.environment import describe_environment
 from robustbench_fgsm.measure.evaluation import Evaluation
-from robustbench_fgsm.measure.observing import Observer
+from robustbench_fgsm.measure.pieces import Nowhere, PieceStore
+from robustbench_fgsm.measure.piecework import attack_at_once, attack_by_pieces
 from robustbench_fgsm.measure.plan import Plan, check_level, execute, plan_for
-from robustbench_fgsm.measure.preflight import check_batch_size, check_images, check_single, preflight
+from robustbench_fgsm.measure.preflight import check_batch_size, check_single, preflight
+from robustbench_fgsm.measure.processes import ALONE, World
+from robustbench_fgsm.measure.progress import Progress as Progress
+from robustbench_fgsm.measure.progress import Saying, Watch
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
 
 DEFAULT_EPSILONS = (1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255)
-
-Progress = Callable[[int, int], None]
-"""Called with images done and images in all."""
 
 
 def evaluate(
@@ -130,10 +131,15 @@ def run_attacks(
     max_bad: int = 0,
     strict: bool = False,
     progress: Progress | None = None,
+    watch: Watch | None = None,
+    store: PieceStore | None = None,
+    world: World = ALONE,
 ) -> list[Evaluation]:
     """One evaluation for each attack, from a single pass over the data, for settings that are parsed already.
 
-    plan: how to run, in place of one made now for `optimize` and the batch size.
+    plan: how to run, in place of one made now for `optimize` and the batch size. watch: called with images fooled so far, at
+    the last budget of the first attack, and images that could be. store: keeps finished pieces, and those
+    that it has are not attacked again. world: the processes that share the pieces; all of them get the evaluations.
     """
     began = time.perf_counter()
     for spec in specs:
@@ -144,19 +150,13 @@ def run_attacks(
     found = (warning for spec in specs for warning in preflight(classifier, data, spec, strict=strict))
     warnings = list(dict.fromkeys(found))
     plan = plan or plan_for(classifier, data, specs, optimize, batch_size)
-    execution = execute(classifier, plan)
-    observers = [Observer(execution, spec, data.classes) for spec in specs]
-    done = 0
-    bad: list[BadSample] = []
-    for batch in readable(data, 0, len(data), plan.batch_size, bad):
-        check_images(batch, classifier)
-        for observer in observers:
-            observer.see(batch)
-        done += len(batch)
-        if progress is not None:
-            progress(done + len(bad), len(data))
-    totals = [observer.totals() for observer in observers]
-    environment, seconds = describe_environment(classifier.device), time.perf_counter() - began
+    execution = execute(classifier, world.first(plan))
+    say = Saying(len(data), world, progress, watch)
+    if store is None and world.size == 1:
+        counted = attack_at_once(execution, data, specs, say)
+    else:
+        counted = attack_by_pieces(execution, data, specs, store or Nowhere(), world, say)
+    environment, spent = describe_environment(classifier.device), time.perf_counter() - began
     described = describe(data)
     return [
         Evaluation(
@@ -166,16 +166,16 @@ def run_attacks(
             total.ordinary,
             total.stable,
             tuple(total.first_fooled.tolist()),
-            tuple(warnings),
+            (*warnings, *counted.warnings),
             environment,
-            seconds,
-            tuple(bad),
+            spent + counted.seconds_before,
+            tuple(counted.bad),
             max_bad,
-            plan,
+            execution.plan,
             total.decided_again,
         )
-        for spec, total in zip(specs, totals, strict=True)
-        if done
+        for spec, total in zip(specs, counted.totals, strict=True)
+        if total.ordinary[0].n
     ]
 
 

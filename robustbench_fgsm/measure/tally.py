@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_fgsm.measure import matrices
+from robustbench_fgsm.measure.matrices import Matrix
+from robustbench_fgsm.measure.matrices import matrix_to_json as matrix_to_json
 from robustbench_fgsm.measure.statistics import Rate
 
 Counts = NDArray[np.int64]
@@ -61,13 +64,13 @@ class Tally:
     """Counts of one attack at one budget over K classes.
 
     clean, adversarial, transition: (K, K) confusion by label and prediction before, label and prediction after,
-    prediction before and after. attacked, fooled: (K,) by label, the denominator and numerator of the attack success
-    rate. The scalars count images.
+    prediction before and after; sparse above 1,000 classes. attacked, fooled: (K,) by label, the denominator and
+    numerator of the attack success rate. The scalars count images.
     """
 
-    clean: Counts
-    adversarial: Counts
-    transition: Counts
+    clean: Matrix
+    adversarial: Matrix
+    transition: Matrix
     attacked: Counts
     fooled: Counts
     target_hits: int
@@ -82,9 +85,9 @@ class Tally:
         """Count one batch."""
         labels, before, after = outcomes.labels, outcomes.before, outcomes.after
         return cls(
-            clean=_confusion(labels, before, num_classes),
-            adversarial=_confusion(labels, after, num_classes),
-            transition=_confusion(before, after, num_classes),
+            clean=matrices.confusion(labels, before, num_classes),
+            adversarial=matrices.confusion(labels, after, num_classes),
+            transition=matrices.confusion(before, after, num_classes),
             attacked=np.bincount(labels[outcomes.attacked], minlength=num_classes),
             fooled=np.bincount(labels[outcomes.fooled], minlength=num_classes),
             target_hits=int(outcomes.hits.sum()),
@@ -98,7 +101,7 @@ class Tally:
     @classmethod
     def empty(cls, num_classes: int, *, targeted: bool) -> Tally:
         """No images yet."""
-        square, line = np.zeros((num_classes, num_classes), np.int64), np.zeros(num_classes, np.int64)
+        square, line = matrices.nothing(num_classes), np.zeros(num_classes, np.int64)
         return cls(square, square, square, line, line, 0, 0, 0, 0, 0, targeted)
 
     def __add__(self, other: Tally) -> Tally:
@@ -118,12 +121,12 @@ class Tally:
     @property
     def clean_accuracy(self) -> Rate:
         """Right before the attack, over all images."""
-        return Rate(_trace(self.clean), self.n)
+        return Rate(matrices.trace(self.clean), self.n)
 
     @property
     def robust_accuracy(self) -> Rate:
         """Right after the attack, over all images."""
-        return Rate(_trace(self.adversarial), self.n)
+        return Rate(matrices.trace(self.adversarial), self.n)
 
     @property
     def attack_success_rate(self) -> Rate:
@@ -133,7 +136,7 @@ class Tally:
     @property
     def flip_rate(self) -> Rate:
         """Prediction changed, over all images: what ART reports as success."""
-        return Rate(self.n - _trace(self.transition), self.n)
+        return Rate(self.n - matrices.trace(self.transition), self.n)
 
     @property
     def target_hit_rate(self) -> Rate | None:
@@ -143,26 +146,25 @@ class Tally:
     @property
     def accuracy_drop(self) -> Rate:
         """1 - accuracy after / accuracy before: net loss over images that were right before, negative where accuracy rose."""
-        before = _trace(self.clean)
-        return Rate(before - _trace(self.adversarial), before)
+        before = matrices.trace(self.clean)
+        return Rate(before - matrices.trace(self.adversarial), before)
 
     def per_class(self, classes: Sequence[str]) -> list[ClassResult]:
         """The same by label, in the order of the classes."""
-        return [self._class_result(label, name) for label, name in enumerate(classes)]
-
-    def _class_result(self, label: int, name: str) -> ClassResult:
-        n = int(self.clean[label].sum())
-        wrong = self.adversarial[label].copy()
-        wrong[label] = 0
-        return ClassResult(
-            label=label,
-            name=name,
-            n=n,
-            clean_correct=int(self.clean[label, label]),
-            robust_accuracy=Rate(int(self.adversarial[label, label]), n),
-            attack_success_rate=Rate(int(self.fooled[label]), int(self.attacked[label])),
-            most_common_wrong=int(wrong.argmax()) if wrong.any() else None,
-        )
+        images, correct = matrices.row_sums(self.clean), matrices.diagonal(self.clean)
+        robust, wrong = matrices.diagonal(self.adversarial), matrices.largest_beside_diagonal(self.adversarial)
+        return [
+            ClassResult(
+                label=label,
+                name=name,
+                n=int(images[label]),
+                clean_correct=int(correct[label]),
+                robust_accuracy=Rate(int(robust[label]), int(images[label])),
+                attack_success_rate=Rate(int(self.fooled[label]), int(self.attacked[label])),
+                most_common_wrong=None if wrong[label] < 0 else int(wrong[label]),
+            )
+            for label, name in enumerate(classes)
+        ]
 
 
 @dataclass(frozen=True)
@@ -190,24 +192,3 @@ def worst_class(results: Sequence[ClassResult]) -> ClassResult | None:
     """The class with the lowest robust accuracy, the first of equals; None where no class has an image."""
     present = [result for result in results if result.n]
     return min(present, key=lambda result: result.robust_accuracy.value or 0.0) if present else None
-
-
-def _confusion(rows: Counts, columns: Counts, num_classes: int) -> Counts:
-    return np.bincount(rows * num_classes + columns, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
-def _trace(matrix: Counts) -> int:
-    return int(np.trace(matrix))
-
-
-def matrix_to_json(matrix: Counts, dense_up_to: int = 100) -> Any:
-    """A list of lists up to 100 classes, above it {shape, rows, columns, counts} of what is not zero."""
-    if len(matrix) <= dense_up_to:
-        return matrix.tolist()
-    rows, columns = matrix.nonzero()
-    return {
-        "shape": list(matrix.shape),
-        "rows": rows.tolist(),
-        "columns": columns.tolist(),
-        "counts": matrix[rows, columns].tolist(),
-    }

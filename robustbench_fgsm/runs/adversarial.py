@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.data.dataset import Dataset, describe, probe
@@ -17,7 +21,8 @@ from robustbench_fgsm.measure.crafting import Facts, Shard, Totals, check_eight_
 from robustbench_fgsm.measure.environment import describe_environment
 from robustbench_fgsm.measure.plan import check_level, plan_for
 from robustbench_fgsm.measure.preflight import PROBE, check_batch_size, check_single, preflight
-from robustbench_fgsm.measure.sweep import Progress
+from robustbench_fgsm.measure.processes import ALONE, World
+from robustbench_fgsm.measure.progress import Progress
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.runs.directory import (
     MANIFEST,
@@ -27,6 +32,7 @@ from robustbench_fgsm.runs.directory import (
     read_json,
     replacing,
     sweep_up,
+    usable,
     write_json,
 )
 from robustbench_fgsm.runs.lock import locked
@@ -37,6 +43,9 @@ from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse
 
 SHARD_SIZE = 1000
 """Images a shard: 3 MB of Fashion-MNIST, 600 MB of ImageNet."""
+
+NOTES = ".shards-"
+"""How files begin in which processes that do not lead note what they have made."""
 
 
 def save_adversarial(
@@ -100,41 +109,96 @@ def save_spec(
     max_bad: int = 0,
     strict: bool = False,
     progress: Progress | None = None,
+    world: World = ALONE,
 ) -> SavedAttack:
-    """The same for settings that are parsed already."""
+    """The same for settings that are parsed already. world: the processes that share the shards; all get what is saved."""
     began = time.perf_counter()
     data = fit_to(data, classifier)
     size, kind, pieces = check_batch_size(batch_size), get_format(format), spans(len(data), shard_size)
     check_level(optimize)
     output = {"format": format, "shard_size": shard_size, "batch_size": size}
     nothing = nothing_saved(classifier, data, spec, output, eight_bit=kind.eight_bit, strict=strict)
-    plan = plan_for(classifier, data, [spec], optimize, batch_size, recorded_plan(out))
+    recorded = recorded_plan(out) if world.leads else None
+    plan = world.first(plan_for(classifier, data, [spec], optimize, batch_size, recorded) if world.leads else None)
     nothing = replace(nothing, max_bad=max_bad, plan=plan)
-    find_run(out, nothing)  # before anything is written into the directory
-    with locked(out):
-        found = find_run(out, nothing)
-        sweep_up(out, "adversarial-*", MANIFEST, RESULT)
-        saved, missing = recover(out, nothing, found, kind, pieces)
-        spent = saved.seconds
+    world.check_same(settings_of(nothing.to_dict()) | {"--out": out})
+    if world.leads:
+        find_run(out, nothing)  # before anything is written into the directory
+    with locked(out) if world.leads else nullcontext():
+        saved, missing = world.first(_begin(out, nothing, kind, pieces) if world.leads else None)
+        spent, mine = saved.seconds, world.share(np.array(missing, np.int64)).tolist()
         shards = craft_shards(
             classifier,
             data,
             spec,
-            [pieces[number] for number in missing],
+            [pieces[number] for number in mine],
             batch_size=size,
             plan=plan,
             eight_bit=kind.eight_bit,
         )
-        if found is None:
-            write_json(out / MANIFEST, saved.to_dict())
-        for number in missing:
-            saved = saved.add(*keep_shard(out, nothing, kind, number, next(shards)))  # no name keeps a shard alive
-            saved = replace(saved, seconds=spent + time.perf_counter() - began)
-            write_json(out / MANIFEST, saved.to_dict())
+        done = saved.tally.n + len(saved.bad)
+        world.add_done(done if world.leads else 0, 0)
+        made = []
+        for number in mine:
+            made.append(keep_shard(out, nothing, kind, number, next(shards)))  # no name keeps a shard alive
+            if world.leads:
+                saved = replace(saved.add(*made[-1]), seconds=spent + time.perf_counter() - began)
+                write_json(out / MANIFEST, saved.to_dict())
+            else:
+                note_shard(out, world.rank, made[-1][0])
+            done += len(pieces[number])
+            so_far = world.add_done(len(pieces[number]), done)
             if progress is not None:
-                progress(saved.tally.n + len(saved.bad), len(data))
-        finish(out, saved)
+                progress(so_far, len(data))
+        others = [part for rank, parts in enumerate(world.gather(made)) if rank or not world.leads for part in parts]
+        for part in others:
+            saved = saved.add(*part)
+        saved = world.first(replace(saved, seconds=spent + time.perf_counter() - began) if others else saved)
+        if world.leads:
+            finish(out, saved)
+            forget_notes(out)
+    world.barrier()
     return saved
+
+
+def _begin(out: Path, nothing: SavedAttack, kind: Format, pieces: list[range]) -> tuple[SavedAttack, list[int]]:
+    """What is saved already, which the manifest says afterwards too, and the numbers of the shards that are missing."""
+    found = find_run(out, nothing)
+    sweep_up(out, "adversarial-*", MANIFEST, RESULT)
+    saved, missing = recover(out, nothing, found, kind, pieces)
+    if found is None or len(saved.files) != len(found.get("files", [])):
+        write_json(out / MANIFEST, saved.to_dict())
+    forget_notes(out)
+    return saved, missing
+
+
+def note_shard(out: Path, rank: int, record: dict[str, Any]) -> None:
+    """Note a shard that a process other than the leading one has made, until the manifest says so."""
+    place = out / f"{NOTES}{rank:05d}.jsonl"
+    with usable(place), place.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(record) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def noted_shards(out: Path) -> list[dict[str, Any]]:
+    """Records of shards that were noted; a line that cannot be read is none."""
+    found = []
+    for place in sorted(out.glob(f"{NOTES}*.jsonl")):
+        for line in place.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict) and {"name", "sha256", "bytes", "n"} <= record.keys():
+                found.append(record)
+    return found
+
+
+def forget_notes(out: Path) -> None:
+    """Remove the notes, of which the manifest knows by now."""
+    for place in out.glob(f"{NOTES}*.jsonl"):
+        place.unlink()
 
 
 def nothing_saved(
@@ -176,7 +240,7 @@ def recover(
     """What is there already, and the numbers of the shards that are not, or whose hash is not the one recorded."""
     if found is None:
         return nothing, list(range(len(pieces)))
-    records = {record["name"]: record for record in found.get("files", [])}
+    records = {record["name"]: record for record in [*noted_shards(out), *found.get("files", [])]}
     saved, missing = replace(nothing, seconds=found["seconds"]["total"]), []
     for number in range(len(pieces)):
         record = records.get(kind.file(number))

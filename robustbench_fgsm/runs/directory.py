@@ -113,7 +113,7 @@ def replacing(place: Path) -> Iterator[Path]:
             if made.is_dir() and place.is_dir():  # one that is not empty cannot be replaced in one step
                 place.replace(scratch / "before")
             made.replace(place)
-            _sync_directory(place.parent)
+            sync_directory(place.parent)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -141,10 +141,11 @@ def _sync(made: Path) -> None:
         with file.open("rb+") as stream:
             os.fsync(stream.fileno())
     if made.is_dir():
-        _sync_directory(made)
+        sync_directory(made)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Make sure that names made or replaced in it are on the disk."""
     if os.name != "posix":
         return
     handle = os.open(directory, os.O_RDONLY)

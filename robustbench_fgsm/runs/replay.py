@@ -15,18 +15,15 @@ import torch
 from robustbench_fgsm.attack.rounding import to_pixels
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.fit import fit_to
-from robustbench_fgsm.data.load import load_data
-from robustbench_fgsm.errors import AGREE, DISAGREE, DataError, ModelError, SettingError, UnsafeError
+from robustbench_fgsm.errors import AGREE, DISAGREE, SettingError
 from robustbench_fgsm.measure.crafting import Shard, craft_shards
 from robustbench_fgsm.measure.environment import describe_environment
 from robustbench_fgsm.measure.preflight import preflight
 from robustbench_fgsm.measure.sweep import Progress
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.models.load import load_classifier
-from robustbench_fgsm.models.registry import runs_code
-from robustbench_fgsm.models.request import DESCRIPTIONS
 from robustbench_fgsm.runs.integrity import Recipe, check_files, check_manifest, read_recipe
 from robustbench_fgsm.runs.shards import Mismatch
+from robustbench_fgsm.runs.subject import classifier_of, data_of
 
 TOLERANCE = 1e-6
 """Pixels farther apart than this differ."""
@@ -129,8 +126,10 @@ def check_adversarial(
     recipe = read_recipe(Path(out))
     damaged, found = check_files(recipe)
     mismatches = [*check_manifest(recipe, damaged), *found]
-    classifier = classifier or _classifier_of(recipe, weights, device, trust_model_code=trust_model_code)
-    data = fit_to(data or _data_of(recipe), classifier)
+    classifier = classifier or classifier_of(
+        recipe.document, "check", weights, device, trust_model_code=trust_model_code
+    )
+    data = fit_to(data or data_of(recipe.document, "check"), classifier)
     strange = list(_check_subject(recipe, classifier, data))
     replay, found = (
         (Replay(), []) if strange else _replay(recipe, classifier, data, damaged, limit=limit, progress=progress)
@@ -143,39 +142,6 @@ def check_adversarial(
         describe_environment(classifier.device),
         time.perf_counter() - began,
     )
-
-
-def _classifier_of(recipe: Recipe, weights: str | None, device: str, *, trust_model_code: bool) -> Classifier:
-    model = recipe.document["model"]
-    if runs_code(model["spec"]) and not trust_model_code:
-        raise UnsafeError(
-            f"check must not run code that only the manifest names, got model {model['spec']}: "
-            "pass --trust-model-code if you trust both"
-        )
-    if model["weights"] == "given" and not runs_code(model["spec"]):
-        raise ModelError(
-            f"check needs the classifier, got none for {model['spec']}, which was wrapped in Python: pass it"
-        )
-    said = "auto" if model["weights"] == "given" else model["weights"]
-    return load_classifier(
-        model["spec"],
-        weights=weights or said,
-        data=recipe.document["data"]["spec"],
-        device=device,
-        trust_model_code=trust_model_code,
-        **{name: value for name, value in model.get("settings", {}).items() if name in DESCRIPTIONS},
-    )
-
-
-def _data_of(recipe: Recipe) -> Dataset:
-    described = recipe.document["data"]
-    settings = described.get("settings", {})
-    if described["spec"].startswith("factory:"):
-        raise UnsafeError(f"check would run {described['spec']}, which a file named and nobody typed: pass the data")
-    try:
-        return load_data(described["spec"], **({} if "sample" in settings else {"limit": described["n"]}) | settings)
-    except DataError as error:
-        raise DataError(f"check needs the data, got {described['spec']!r}, which cannot be loaded ({error})") from error
 
 
 def _check_subject(recipe: Recipe, classifier: Classifier, data: Dataset) -> Iterator[Mismatch]:

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.registry import Source
+from robustbench_fgsm.measure import environment
 from robustbench_fgsm.report.schemas import load_schema
 
 Run = Callable[..., tuple[int, str, str]]
@@ -115,7 +117,7 @@ def test_another_version_of_the_package_is_another_run(
     document(run, "--out", str(tmp_path))
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     difference = f'package "{rf.__version__}" there, "99.0" now: choose another directory'
-    monkeypatch.setattr(rf, "__version__", "99.0")
+    monkeypatch.setattr(environment, "version", lambda name: "99.0" if name == "robustbench-fgsm" else version(name))
     code, out, err = evaluate(run, "--out", str(tmp_path))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert difference in err

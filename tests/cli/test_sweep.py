@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from jsonschema import Draft202012Validator
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.measure import environment
 from robustbench_fgsm.measure.evaluation import sweep_document
 from robustbench_fgsm.report.schemas import load_schema
 
@@ -131,7 +133,7 @@ def test_another_version_or_device_is_another_run(
     there = {"package": rf.__version__, "device": "cpu"}[what]
     now = {"package": "99.0", "device": "meta"}[what]
     if what == "package":
-        monkeypatch.setattr(rf, "__version__", now)
+        monkeypatch.setattr(environment, "version", lambda name: now if name == "robustbench-fgsm" else version(name))
     else:
         monkeypatch.setattr(rf.TorchClassifier, "device", torch.device(now))
         monkeypatch.setattr(

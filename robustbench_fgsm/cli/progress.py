@@ -1,0 +1,84 @@
+"""How far a command has come, on standard error: a bar on a terminal, elsewhere a line every half minute."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+EVERY = 30.0
+"""Seconds between lines, where standard error is no terminal."""
+
+
+class Bar:
+    """Told what is done, it tells how fast that goes, how long the rest takes, and how the attack fares.
+
+    show: called with done, all, and a text of the rate and the running attack success rate.
+    """
+
+    def __init__(
+        self, show: Callable[[int, int, str], None], clock: Callable[[], float] = time.monotonic, every: float = 0.0
+    ) -> None:
+        self._show, self._clock, self._every = show, clock, every
+        self._began = self._shown = clock()
+        self._first: int | None = None
+        self._success = ""
+
+    def __call__(self, done: int, total: int) -> None:
+        """So many of all are done."""
+        now = self._clock()
+        if self._first is None:
+            self._first, self._began = done, now  # what was there before took none of our time
+        if now - self._shown < self._every:
+            return
+        self._shown = now
+        passed = now - self._began
+        rate = (done - self._first) / passed if passed > 0 else 0.0
+        speed = [f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"] if rate else []
+        self._show(done, total, ", ".join([*speed, *([self._success] if self._success else [])]))
+
+    def watch(self, fooled: int, attacked: int) -> None:
+        """So many of those that could be are fooled."""
+        self._success = f"ASR {100 * fooled / attacked:.1f} %" if attacked else ""
+
+    def left(self, done: int, total: int) -> str:
+        """Time that the rest takes at the rate so far, as `0:01:30`; empty where there is no rate yet."""
+        passed = self._clock() - self._began
+        fresh = done - (self._first or 0)
+        return str(timedelta(seconds=round(passed * (total - done) / fresh))) if fresh > 0 else ""
+
+
+@contextmanager
+def progress_bar(title: str, *, quiet: bool) -> Iterator[Bar]:
+    """A progress bar on standard error where that is a terminal, and elsewhere a line every 30 seconds."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield Bar(lambda *_: None) if quiet else lines(title)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[said]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(title, total=None, said="")
+        yield Bar(lambda done, total, said: progress.update(task, completed=done, total=total, said=said))
+
+
+def lines(title: str, every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> Bar:
+    """A bar that writes a line on standard error every so many seconds."""
+
+    def write(done: int, total: int, said: str) -> None:
+        left = bar.left(done, total)
+        parts = [f"{done:,} of {total:,}", *([said] if said else []), *([f"{left} left"] if left else [])]
+        typer.echo(f"{title}: {', '.join(parts)}", err=True)
+
+    bar = Bar(write, clock, every)
+    return bar

@@ -1,0 +1,135 @@
+"""`rfgsm runs`."""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from robustbench_fgsm.cli import options
+
+runs_app = typer.Typer(name="runs", help="What is on disk: list, show or resume runs that --out keeps.")
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the run.", show_default=False)]
+
+
+@runs_app.command("list")
+def list_runs(
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="Where to look, and below it.")] = Path(),
+    json: options.Json = False,
+    debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
+) -> int:
+    """List runs, how far they have come, and what they measure.
+
+    Example: rfgsm runs list results
+    """
+    from robustbench_fgsm.cli.output import write_result
+    from robustbench_fgsm.report.runs import listed
+    from robustbench_fgsm.runs.reading import find_runs, summary
+
+    began = time.perf_counter()
+    found = [summary(place) for place in find_runs(root)]
+    write_result(_document("runs", {"runs": found}, began), listed, as_json=json)
+    return 0
+
+
+@runs_app.command("show")
+def show_run(
+    directory: Directory,
+    samples: Annotated[bool, typer.Option("--samples", help="Also what became of each image.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Only so many rows of --samples.")] = 20,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            "--export",
+            metavar="FILE",
+            help="Write what became of each image: .csv, .jsonl or .parquet.",
+            show_default=False,
+        ),
+    ] = None,
+    json: options.Json = False,
+    debug: options.Debug = False,  # noqa: ARG001
+) -> int:
+    """Show one run: its state, its settings, its result if it has one, and what became of each image.
+
+    Example: rfgsm runs show results/sweep --samples --export samples.parquet
+    """
+    from robustbench_fgsm.cli.output import check_file, write_result
+    from robustbench_fgsm.report.runs import shown
+    from robustbench_fgsm.runs.reading import read_run, summary
+    from robustbench_fgsm.runs.samples import check_export, rows, tables
+    from robustbench_fgsm.runs.samples import export as write_samples
+
+    began = time.perf_counter()
+    check_file("--export", export)
+    if export is not None:
+        check_export(export)
+    found: dict[str, Any] = summary(directory)
+    if samples or export is not None or found["pieces"] is not None:
+        run = read_run(directory)
+        found |= {"manifest": run.recorded.document, "result": run.document}
+        if samples:
+            found["samples"] = list(islice((row for table in tables(run) for row in rows(table)), limit))
+        if export is not None:
+            write_samples(run, export)
+    write_result(_document("run-shown", found, began), shown, as_json=json)
+    return 0
+
+
+@runs_app.command("resume")
+def resume_run(
+    directory: Directory,
+    weights: Annotated[
+        str | None,
+        typer.Option("--weights", help="Where the weights lie now.", show_default="where the manifest says"),
+    ] = None,
+    device: options.Device = "auto",
+    keep_images: options.KeepImages = 500,
+    trust_model_code: Annotated[
+        bool, typer.Option("--trust-model-code", help="Run the model code that the manifest names.")
+    ] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,  # noqa: ARG001
+) -> int:
+    """Go on with a run of evaluate or sweep where it was stopped, or show its result where it is done.
+
+    Example: rfgsm runs resume results/sweep
+    """
+    from robustbench_fgsm.cli.measuring import Keeping, measured
+    from robustbench_fgsm.cli.output import write_result
+    from robustbench_fgsm.cli.processes import joined
+    from robustbench_fgsm.report import evaluation
+    from robustbench_fgsm.report.verdict import Gates, find_success, judge
+    from robustbench_fgsm.runs.resuming import resumed
+
+    world = joined()
+    run = resumed(directory, weights=weights, device=world.device(device), trust_model_code=trust_model_code)
+    single = run.command == "evaluate"
+
+    def judged(document: dict[str, Any]) -> dict[str, Any]:
+        return judge(document, Gates(None, None)) if single else find_success(document, None)
+
+    document = measured(run, Keeping(directory, keep_images), judged, quiet=quiet)
+    if world.leads:
+        write_result(document, evaluation.evaluation if single else evaluation.sweep, as_json=json)
+    code: int = document["exit_code"]
+    return code
+
+
+def _document(name: str, found: dict[str, Any], began: float) -> dict[str, Any]:
+    from robustbench_fgsm.measure.environment import describe_software
+
+    return {
+        "schema": f"rfgsm.{name}/1",
+        "status": "complete",
+        "exit_code": 0,
+        "invalid_reasons": [],
+        "warnings": [],
+        **found,
+        "environment": describe_software(),
+        "seconds": {"total": time.perf_counter() - began},
+    }

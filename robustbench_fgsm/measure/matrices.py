@@ -1,0 +1,91 @@
+"""Square matrices of counts: dense up to 1,000 classes, where they are small, and sparse above, where most entries are zero."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+Matrix: TypeAlias = Any
+"""(K, K) int64: a NumPy array up to `DENSE_UP_TO` classes, a `scipy.sparse.csr_array` above."""
+
+Line = NDArray[np.int64]
+
+DENSE_UP_TO = 1000
+"""Classes; three dense matrices of so many take 24 MB for each budget, and of 22,000 would take 12 GB."""
+
+
+def confusion(rows: Line, columns: Line, num_classes: int) -> Matrix:
+    """How often each pair occurs; rows, columns: (N,) classes."""
+    if num_classes > DENSE_UP_TO:
+        ones = np.ones(len(rows), np.int64)
+        return sparse.coo_array((ones, (rows, columns)), (num_classes, num_classes)).tocsr()
+    return np.bincount(rows * num_classes + columns, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def nothing(num_classes: int) -> Matrix:
+    """All zero."""
+    if num_classes > DENSE_UP_TO:
+        return sparse.csr_array((num_classes, num_classes), dtype=np.int64)
+    return np.zeros((num_classes, num_classes), np.int64)
+
+
+def is_sparse(matrix: Matrix) -> bool:
+    """Whether it is not a NumPy array."""
+    return not isinstance(matrix, np.ndarray)
+
+
+def trace(matrix: Matrix) -> int:
+    """Sum of the diagonal."""
+    return int(matrix.trace())
+
+
+def diagonal(matrix: Matrix) -> Line:
+    """(K,)."""
+    found: Line = np.asarray(matrix.diagonal())
+    return found
+
+
+def row_sums(matrix: Matrix) -> Line:
+    """(K,)."""
+    found: Line = np.asarray(matrix.sum(axis=1)).reshape(-1)
+    return found
+
+
+def entries(matrix: Matrix) -> tuple[Line, Line, Line]:
+    """Row, column and count of all that is not zero, row by row and by ascending column."""
+    if not is_sparse(matrix):
+        rows, columns = matrix.nonzero()
+        return rows, columns, matrix[rows, columns]
+    sorted_ = matrix.copy()
+    sorted_.sum_duplicates()
+    sorted_.eliminate_zeros()
+    found = sorted_.tocoo()
+    return found.row.astype(np.int64), found.col.astype(np.int64), found.data
+
+
+def largest_beside_diagonal(matrix: Matrix) -> Line:
+    """For each row (K,) the column of its largest count off the diagonal, the first of equals; -1 where all are zero."""
+    rows, columns, counts = entries(matrix)
+    beside = rows != columns
+    rows, columns, counts = rows[beside], columns[beside], counts[beside]
+    order = np.lexsort((columns, -counts, rows))
+    found = np.full(matrix.shape[0], -1, np.int64)
+    labels, first = np.unique(rows[order], return_index=True)
+    found[labels] = columns[order][first]
+    return found
+
+
+def matrix_to_json(matrix: Matrix, dense_up_to: int = 100) -> Any:
+    """A list of lists up to 100 classes, above it {shape, rows, columns, counts} of what is not zero."""
+    if matrix.shape[0] <= dense_up_to:
+        return matrix.tolist()
+    rows, columns, counts = entries(matrix)
+    return {
+        "shape": list(matrix.shape),
+        "rows": rows.tolist(),
+        "columns": columns.tolist(),
+        "counts": counts.tolist(),
+    }

@@ -1,0 +1,159 @@
+"""The processes that share one job, as `torchrun` starts them; one alone where it did not.
+
+Each takes its own share of the pieces, and nothing is exchanged until the counts are summed. A process that fails says so in
+the store that all reach, so that its error is printed once and what the others run into is known to be its consequence.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import torch
+from torch import distributed as dist
+from torch.distributed.rendezvous import rendezvous
+
+from robustbench_fgsm.errors import IncompleteError, RunError
+from robustbench_fgsm.measure.tally import Counts
+
+Value = TypeVar("Value")
+
+PATIENCE = timedelta(days=7)
+"""Of one process for the others; one that was lost closes its connections, which ends the wait at once."""
+
+DONE, FAILED = "rfgsm/done", "rfgsm/failed"
+
+
+@dataclass(frozen=True)
+class World:
+    """rank: of this process, from 0; size: processes in all; local_rank: of this process on its machine."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    started: bool = False
+    """Whether torchrun started it, also where it is one alone."""
+    store: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process prints and writes what is written once."""
+        return self.rank == 0
+
+    def share(self, numbers: Counts) -> Counts:
+        """This process's part of these numbers, next to each other; all parts together are all of them, each once."""
+        low, high = (len(numbers) * rank // self.size for rank in (self.rank, self.rank + 1))
+        return numbers[low:high]
+
+    def device(self, name: str) -> str:
+        """The device for `auto` or `cuda`: a GPU of its own for each process of a machine."""
+        if self.started and name in ("auto", "cuda") and torch.cuda.is_available():
+            return f"cuda:{self.local_rank % torch.cuda.device_count()}"
+        return name
+
+    def gather(self, value: Value) -> list[Value]:
+        """The value of every process, by rank, for all of them."""
+        if self.size == 1:
+            return [value]
+        found: list[Any] = [None] * self.size
+        _together(lambda: dist.all_gather_object(found, value))
+        return cast("list[Value]", found)
+
+    def first(self, value: Value | None) -> Value:
+        """The value of rank 0, for all."""
+        if self.size == 1:
+            return cast("Value", value)
+        found: list[Any] = [value]
+        _together(lambda: dist.broadcast_object_list(found, 0))
+        return cast("Value", found[0])
+
+    def sum(self, counts: Counts) -> Counts:
+        """Integers of any shape, the same everywhere, added up over the processes, for all of them."""
+        if self.size == 1:
+            return counts
+        total = torch.from_numpy(np.array(counts, np.int64, copy=True))
+        _together(lambda: dist.all_reduce(total))
+        return total.numpy()
+
+    def barrier(self) -> None:
+        """Go on when all have come here."""
+        self.sum(np.zeros(1, np.int64))
+
+    def add_done(self, images: int, so_far: int) -> int:
+        """Say that so many more images are done, so_far with them; how many all processes have said by now."""
+        return int(self.store.add(DONE, images)) if self.store is not None and self.size > 1 else so_far
+
+    def fail(self) -> bool:
+        """Say that this process fails; whether it is the first one to say so, and so the one to tell why."""
+        if self.store is None:
+            return True
+        try:
+            return int(self.store.add(FAILED, 1)) == 1
+        except RuntimeError:  # the store went with a process that was lost
+            return False
+
+    def check_same(self, what: dict[str, Any]) -> None:
+        """Raise RunError, naming what differs, unless all processes have the same facts; values are compared as text."""
+        told = self.gather({key: repr(value) for key, value in what.items()})
+        for rank, other in enumerate(told):
+            for key, value in told[0].items():
+                if other.get(key) != value:
+                    raise RunError(
+                        f"all processes must have the same {key}, got {value[:80]} in rank 0 and "
+                        f"{str(other.get(key))[:80]} in rank {rank}: start the same command from the same files"
+                    )
+
+
+ALONE = World()
+
+
+def is_started() -> bool:
+    """Whether torchrun started this process."""
+    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"))
+
+
+@cache
+def join() -> World:
+    """The world that torchrun's environment describes, joined at the first call; `ALONE` where there is none.
+
+    gloo carries what lies on the CPU, as counts do, and nccl what lies on a GPU.
+    """
+    if not is_started():
+        return ALONE
+    local_rank = int(os.environ["LOCAL_RANK"])
+    store, rank, size = next(iter(rendezvous("env://")))
+    if size > 1 and not dist.is_initialized():
+        on_gpu = torch.cuda.is_available() and dist.is_nccl_available()
+        if on_gpu:
+            torch.cuda.set_device(local_rank % torch.cuda.device_count())
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=size, timeout=PATIENCE
+        )
+    return World(rank, size, local_rank, started=True, store=store)
+
+
+def leave() -> None:
+    """Leave the world joined, if any; processes that are still in it find out."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+    join.cache_clear()
+
+
+def _together(exchange: Callable[[], Any]) -> None:
+    try:
+        exchange()
+    except RuntimeError as error:
+        raise IncompleteError(
+            f"all processes must stay until the counts are summed, but one was lost ({str(error).splitlines()[0][:120]}): "
+            "the same command continues the run"
+        ) from error
+
+
+def ranks_in_order(parts: Sequence[Sequence[tuple[int, Value]]]) -> list[Value]:
+    """Values of all ranks by ascending number."""
+    return [value for _, value in sorted((pair for part in parts for pair in part), key=lambda pair: pair[0])]

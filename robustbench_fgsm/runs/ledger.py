@@ -1,0 +1,137 @@
+"""The ledger of a run: finished pieces, appended one after the other, in one file for each process."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from robustbench_fgsm.measure.pieces import PieceRecord
+from robustbench_fgsm.runs.directory import sync_directory, usable
+from robustbench_fgsm.runs.records import decode, encode, scan
+
+NAME = re.compile(r"ledger-(\d{5})\.bin")
+SYNC_EVERY = 1.0
+"""Seconds of work at most that a power cut may cost; a process that is killed costs none."""
+
+
+def ledger_name(rank: int) -> str:
+    """The file that the process of that rank appends to."""
+    return f"ledger-{rank:05d}.bin"
+
+
+class Ledger:
+    """What stands in all ledgers of a run directory, by the number of the piece; read once, when it is made.
+
+    pieces: that the run has. damaged: stretches of bytes that are no whole record: a write that was cut short, or a bit
+    that has flipped. Raises ResourceError where a file cannot be read.
+    """
+
+    def __init__(self, directory: Path, pieces: int) -> None:
+        self.damaged = 0
+        self._files: list[Path] = []
+        self._file = np.full(pieces, -1, np.int32)
+        self._start = np.zeros(pieces, np.int64)
+        self._stop = np.zeros(pieces, np.int64)
+        with usable(directory):
+            names = sorted(file.name for file in directory.iterdir()) if directory.is_dir() else []
+            for name in filter(NAME.fullmatch, names):
+                self._files.append(directory / name)
+                self._index(len(self._files) - 1)
+
+    def _index(self, file: int) -> None:
+        with _mapped(self._files[file]) as content:
+            for number, start, stop in scan(content):
+                if number is None or number >= len(self._file):
+                    self.damaged += 1
+                elif self._file[number] < 0:
+                    self._file[number], self._start[number], self._stop[number] = file, start, stop
+
+    @property
+    def finished(self) -> int:
+        """Pieces that are there."""
+        return int((self._file >= 0).sum())
+
+    def records(self) -> Iterator[PieceRecord]:
+        """The pieces that are there, each once, by ascending number."""
+        return self.at(np.flatnonzero(self._file >= 0))
+
+    def at(self, numbers: np.typing.NDArray[np.int64]) -> Iterator[PieceRecord]:
+        """Those of these pieces that are there, in the order given."""
+        streams = [file.open("rb") for file in self._files]
+        try:
+            for number in numbers:
+                if self._file[number] >= 0:
+                    stream = streams[self._file[number]]
+                    stream.seek(self._start[number])
+                    yield decode(stream.read(self._stop[number] - self._start[number]))
+        finally:
+            for stream in streams:
+                stream.close()
+
+
+@contextmanager
+def _mapped(file: Path) -> Iterator[mmap.mmap | bytes]:
+    with file.open("rb") as stream:
+        if not os.fstat(stream.fileno()).st_size:
+            yield b""  # which cannot be mapped
+            return
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            yield content
+
+
+class LedgerStore:
+    """The ledgers of a run directory as a store of pieces: all are read, one is written.
+
+    records: what was there when the store was made.
+    """
+
+    def __init__(self, directory: Path, pieces: int, rank: int = 0) -> None:
+        self._directory, self._place = directory, directory / ledger_name(rank)
+        self.ledger = Ledger(directory, pieces)
+        self._descriptor: int | None = None
+        self._synced = time.monotonic()
+
+    def records(self) -> Iterator[PieceRecord]:
+        """Pieces that were there before, each once, in ascending order of numbers."""
+        return self.ledger.records()
+
+    def keep(self, record: PieceRecord) -> None:
+        """Append it in one write; raises ResourceError where that cannot be, leaving the file as it was."""
+        with usable(self._place):
+            if self._descriptor is None:
+                self._descriptor = os.open(self._place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+                sync_directory(self._directory)
+            _append(self._descriptor, encode(record))
+            if time.monotonic() - self._synced > SYNC_EVERY:
+                self._sync()
+
+    def close(self) -> None:
+        """Make sure that all that was kept is on the disk."""
+        if self._descriptor is not None:
+            with usable(self._place):
+                self._sync()
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _sync(self) -> None:
+        if self._descriptor is not None:
+            os.fsync(self._descriptor)
+            self._synced = time.monotonic()
+
+
+def _append(descriptor: int, content: bytes) -> None:
+    before = os.fstat(descriptor).st_size
+    try:
+        written = os.write(descriptor, content)
+        while written < len(content):
+            written += os.write(descriptor, content[written:])
+    except OSError:
+        os.ftruncate(descriptor, before)
+        raise

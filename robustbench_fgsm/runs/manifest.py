@@ -1,0 +1,146 @@
+"""The manifest of a measurement that is recorded piece by piece: its settings, and what made them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from robustbench_fgsm.data.dataset import Dataset, describe
+from robustbench_fgsm.errors import RunError
+from robustbench_fgsm.measure.environment import describe_environment
+from robustbench_fgsm.measure.pieces import Pieces, piece_size
+from robustbench_fgsm.measure.plan import Plan
+from robustbench_fgsm.models.classifier import Classifier
+from robustbench_fgsm.runs.directory import MANIFEST, check_same, is_new, read_json
+from robustbench_fgsm.runs.planned import plan_settings
+from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_norm
+
+SCHEMA = "rfgsm.run/1"
+NO_SETTINGS = ("schema", "environment")
+"""Keys of a manifest that may differ where a run is continued."""
+
+Command = Literal["evaluate", "sweep"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is measured: by its command, a classifier, data and attacks under a plan."""
+
+    command: Command
+    classifier: Classifier
+    data: Dataset
+    specs: tuple[AttackSpec, ...]
+    plan: Plan
+    max_bad: int = 0
+
+    @property
+    def pieces(self) -> Pieces:
+        """How the data fall into pieces."""
+        return Pieces(len(self.data), piece_size(self.plan, self.classifier.device))
+
+    def settings(self) -> dict[str, Any]:
+        """What has to be the same for the run to be continued, as JSON knows it."""
+        environment = describe_environment(self.classifier.device)
+        settings = {
+            "command": self.command,
+            "model": self.classifier.info.to_dict(),
+            "data": describe(self.data),
+            "attacks": [spec.to_dict() | {"epsilons": spec.epsilons} for spec in self.specs],
+            "batch_size": self.plan.batch_size,
+            **plan_settings(self.plan),
+            "piece_size": self.pieces.size,
+            "max_bad": self.max_bad,
+            "device": self.classifier.device.type,
+            "package": environment["package"],
+            "torch": environment["torch"],
+        }
+        found: dict[str, Any] = json.loads(json.dumps(settings))
+        return found
+
+    def manifest(self) -> dict[str, Any]:
+        """The settings, and where the run was begun."""
+        return {
+            "schema": SCHEMA,
+            **self.settings(),
+            "environment": describe_environment(self.classifier.device),
+        }
+
+
+def find_manifest(directory: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The manifest in the directory, None where that is new; raises RunError where it is of another run."""
+    if is_new(directory):
+        return None
+    found = read_json(directory / MANIFEST)
+    check_same(directory, {key: value for key, value in found.items() if key not in NO_SETTINGS}, settings)
+    return found
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A manifest read back, with what of it takes reading."""
+
+    directory: Path
+    document: dict[str, Any]
+    command: Command
+    specs: tuple[AttackSpec, ...]
+    plan: Plan
+    pieces: Pieces
+    max_bad: int
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names in the order of the labels."""
+        return tuple(self.document["data"]["classes"])
+
+
+def read_manifest(directory: Path) -> Recorded:
+    """The manifest of a run of `rfgsm evaluate` or `sweep`; raises RunError where there is none, or it cannot be read."""
+    if not (directory / MANIFEST).is_file():
+        raise RunError(f"run must be a directory that --out made, got {directory} without {MANIFEST}: check the path")
+    document = read_json(directory / MANIFEST)
+    if document.get("schema") != SCHEMA:
+        raise RunError(
+            f"run must be one of `rfgsm evaluate` or `rfgsm sweep`, got {directory} of {kind_of(document)}, "
+            "which has no records of images: run its own command again"
+        )
+    try:
+        return Recorded(
+            directory,
+            document,
+            cast("Command", document["command"]),
+            tuple(map(_spec, document["attacks"])),
+            Plan.from_dict(document.get("plan"), int(document["batch_size"])),
+            Pieces(int(document["data"]["n"]), int(document["piece_size"])),
+            int(document["max_bad"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(
+            f"{directory / MANIFEST} must be as rfgsm wrote it, got one that cannot be read "
+            f"({type(error).__name__}: {error}): choose another directory"
+        ) from error
+
+
+def kind_of(manifest: Mapping[str, Any]) -> str:
+    """The command that made a directory with this manifest, as far as it says."""
+    if "command" in manifest:
+        return str(manifest["command"])
+    return "attack" if str(manifest.get("schema", "")).startswith("rfgsm.attack/") else "something else"
+
+
+def _spec(attack: Mapping[str, Any]) -> AttackSpec:
+    low, high = attack["bounds"]
+    epsilons: Sequence[float] = attack["epsilons"]
+    return AttackSpec(
+        tuple(map(float, epsilons)),
+        parse_norm(attack["norm"]),
+        TargetRule.parse(attack["targeted"]),
+        attack["loss"],
+        (-math.inf if low is None else float(low), math.inf if high is None else float(high)),
+        attack["seed"],
+        attack["restarts"],
+        attack["stable"],
+    )

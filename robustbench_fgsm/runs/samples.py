@@ -1,0 +1,157 @@
+"""What became of each image, as rows of a table: CSV, JSON lines or Parquet, a piece at a time."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.measure.pieces import PieceRecord, Seen
+from robustbench_fgsm.measure.tally import Outcomes
+from robustbench_fgsm.runs.directory import replacing
+from robustbench_fgsm.runs.reading import ReadRun
+from robustbench_fgsm.spec import AttackSpec
+
+Columns = dict[str, NDArray[Any]]
+ROWS = 65_536
+"""Of a group of a Parquet file."""
+
+
+def tables(run: ReadRun) -> Iterator[Columns]:
+    """One table for each finished piece and attack, in order: a row for each image.
+
+    id, label, targeted (the rule), target (-1 where untargeted), before, `after_E` for each budget E, minimal_epsilon (the
+    smallest budget of the list that fools it; NaN where none does, or it could not be fooled), zero_gradient,
+    nonfinite_gradient, saturated.
+    """
+    for record in run.records():
+        for spec, seen in zip(run.recorded.specs, record.attacks, strict=False):
+            yield table(record, spec, seen)
+
+
+def table(record: PieceRecord, spec: AttackSpec, seen: Seen) -> Columns:
+    """The same for one piece and attack."""
+    n = len(record)
+    targets = np.full(n, -1, np.int64) if seen.targets is None else seen.targets.astype(np.int64)
+    after = {f"after_{epsilon!r}": seen.after[:, at].astype(np.int64) for at, epsilon in enumerate(spec.epsilons)}
+    return {
+        "id": record.ids,
+        "label": record.labels.astype(np.int64),
+        "targeted": np.full(n, str(spec.target)),
+        "target": targets,
+        "before": seen.before.astype(np.int64),
+        **after,
+        "minimal_epsilon": minimal_epsilons(record, spec, seen),
+        "zero_gradient": seen.zero,
+        "nonfinite_gradient": seen.nonfinite,
+        "saturated": seen.saturated,
+    }
+
+
+def minimal_epsilons(record: PieceRecord, spec: AttackSpec, seen: Seen) -> NDArray[np.float64]:
+    """The smallest budget of the list that fools each image (N,); NaN where none does, or nothing was there to fool."""
+    found = np.full(len(record), np.nan)
+    for at in np.argsort(spec.epsilons)[::-1]:
+        outcomes = Outcomes(
+            record.labels.astype(np.int64),
+            seen.before.astype(np.int64),
+            seen.after[:, at].astype(np.int64),
+            None if seen.targets is None else seen.targets.astype(np.int64),
+            seen.zero,
+            seen.nonfinite,
+            seen.saturated,
+        )
+        found[outcomes.fooled] = spec.epsilons[at]
+    return found
+
+
+def rows(columns: Columns) -> Iterator[dict[str, Any]]:
+    """The rows of a table as JSON knows them: null for NaN, and for the target of an untargeted attack."""
+    for values in zip(*(column.tolist() for column in columns.values()), strict=True):
+        row = dict(zip(columns, values, strict=True))
+        if math.isnan(row["minimal_epsilon"]):
+            row["minimal_epsilon"] = None
+        if row["targeted"] == "none":
+            row["target"] = None
+        yield row
+
+
+def check_export(file: Path) -> Callable[[ReadRun, Path], None]:
+    """What writes a file of that kind; raises SettingError for another, and where Parquet's package is missing."""
+    if file.suffix not in WRITERS:
+        raise SettingError(f"--export takes {', '.join(WRITERS)}, got {file.name}: name such a file")
+    if file.suffix == ".parquet":
+        try:
+            import pyarrow.parquet  # noqa: F401
+        except ImportError as error:
+            raise SettingError(
+                f"--export {file.name} needs the package pyarrow, got none installed: "
+                "pip install 'robustbench-fgsm[parquet]'"
+            ) from error
+    return WRITERS[file.suffix]
+
+
+def export(run: ReadRun, file: Path) -> None:
+    """Write all rows of the run, whole or not at all; raises SettingError or ResourceError where that cannot be."""
+    write = check_export(file)
+    with replacing(file) as scratch:
+        write(run, scratch)
+
+
+def _write_csv(run: ReadRun, file: Path) -> None:
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        for number, columns in enumerate(tables(run)):
+            if not number:
+                writer.writerow(columns)
+            writer.writerows(
+                ["" if cell is None else str(cell).lower() if isinstance(cell, bool) else cell for cell in row.values()]
+                for row in rows(columns)
+            )
+
+
+def _write_lines(run: ReadRun, file: Path) -> None:
+    with file.open("w", encoding="utf-8") as stream:
+        _dump(run, stream)
+
+
+def _dump(run: ReadRun, stream: IO[str]) -> None:
+    for columns in tables(run):
+        stream.writelines(f"{json.dumps(row)}\n" for row in rows(columns))
+
+
+def _write_parquet(run: ReadRun, file: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    writer: Any = None
+    waiting: list[Any] = []
+    try:
+        for columns in tables(run):
+            waiting.append(pa.table(_nullable(columns, pa)))
+            writer = writer or pq.ParquetWriter(file, waiting[0].schema)
+            if sum(map(len, waiting)) >= ROWS:
+                writer.write_table(pa.concat_tables(waiting))
+                waiting = []
+        if writer is None:
+            pq.write_table(pa.table({}), file)
+        elif waiting:
+            writer.write_table(pa.concat_tables(waiting))
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _nullable(columns: Columns, pa: Any) -> dict[str, Any]:
+    missing = {"target": columns["target"] < 0, "minimal_epsilon": np.isnan(columns["minimal_epsilon"])}
+    return {name: pa.array(column, mask=missing.get(name)) for name, column in columns.items()}
+
+
+WRITERS = {".csv": _write_csv, ".jsonl": _write_lines, ".parquet": _write_parquet}

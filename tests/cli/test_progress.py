@@ -1,0 +1,61 @@
+"""What is said of progress: rate, time left and the running success, in a bar or a line every half minute."""
+
+from __future__ import annotations
+
+import pytest
+
+from robustbench_fgsm.cli import progress
+
+
+class Clock:
+    """A clock that is set."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_lines_come_every_so_often_with_rate_success_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    bar = progress.lines("sweep", 30, clock)
+    bar(4000, 10_000)  # of an earlier session, which takes none of the time of this one
+    for clock.now in range(1, 61):
+        bar.watch(3, 4)
+        bar(4000 + 50 * int(clock.now), 10_000)
+    assert capsys.readouterr().err.splitlines() == [
+        "sweep: 5,500 of 10,000, 50/s, ASR 75.0 %, 0:01:30 left",
+        "sweep: 7,000 of 10,000, 50/s, ASR 75.0 %, 0:01:00 left",
+    ]
+
+
+def test_nothing_is_said_of_what_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    bar = progress.lines("sweep", 30, clock)
+    bar.watch(0, 0)
+    clock.now = 31
+    bar(0, 10)
+    assert capsys.readouterr().err == "sweep: 0 of 10\n"
+
+
+def test_a_bar_shows_the_same_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    with progress.progress_bar("sweep", quiet=False) as bar:
+        bar.watch(1, 2)
+        bar(0, 20)
+        bar(20, 20)
+    shown = capsys.readouterr().err
+    assert "sweep" in shown
+    assert "20/20" in shown
+    assert "ASR 50.0 %" in shown
+
+
+def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    with progress.progress_bar("sweep", quiet=True) as bar:
+        bar(1, 2)
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,34 @@
+"""The page about runs lists every option of `rfgsm runs`, every file of a directory and every column of an export."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from robustbench_fgsm.cli.main import app
+from robustbench_fgsm.report.schemas import load_schema
+from robustbench_fgsm.runs.directory import MANIFEST, RESULT
+from robustbench_fgsm.runs.kept import IMAGES
+from robustbench_fgsm.runs.ledger import ledger_name
+from robustbench_fgsm.runs.lock import LOCK
+
+PAGE = (Path(__file__).parents[2] / "docs/howto/runs.md").read_text(encoding="utf-8")
+LISTED = {code.split()[0] for code in re.findall(r"`([^`\n]+)`", PAGE)}
+
+
+def test_the_page_lists_every_option() -> None:
+    program: Any = typer.main.get_command(app)
+    commands = program.commands["runs"].commands
+    options = {name for command in commands.values() for parameter in command.params for name in parameter.opts}
+    assert {name for name in options if name.startswith("--")} <= LISTED | {"--help"}
+    assert set(commands) == {"list", "show", "resume"}
+
+
+def test_the_page_lists_files_columns_and_states() -> None:
+    shown = load_schema("run-shown")
+    states = shown["$defs"]["common"]["$defs"]["run"]["properties"]["state"]["enum"]
+    columns = shown["properties"]["samples"]["items"]["required"]
+    assert {MANIFEST, RESULT, IMAGES, LOCK, ledger_name(0), *states, *columns} <= LISTED

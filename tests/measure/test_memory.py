@@ -1,0 +1,184 @@
+"""Out of memory: halves of the batch, the same counts, and an end at one image."""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.errors import ResourceError
+from robustbench_fgsm.measure import matrices
+from robustbench_fgsm.measure.memory import Portions, out_of_memory, with_fewer
+from robustbench_fgsm.measure.tally import Outcomes, Tally
+
+
+class Narrow(nn.Module):
+    """A network whose memory holds so many images; sizes: of all batches that it was given."""
+
+    def __init__(self, network: nn.Module, room: int, error: type[Exception] = torch.cuda.OutOfMemoryError) -> None:
+        super().__init__()
+        self.network, self.room, self.error = network, room, error
+        self.sizes: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.sizes.append(len(x))
+        if len(x) > self.room:
+            raise self.error("CUDA out of memory. Tried to allocate too much")
+        found: Tensor = self.network(x)
+        return found
+
+
+@pytest.fixture(autouse=True)
+def _no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Garbage of a whole test session takes a second to collect each time."""
+    monkeypatch.setattr(gc, "collect", lambda: 0)
+
+
+@pytest.fixture(scope="module")
+def data() -> rf.Dataset:
+    return rf.load_data("fashion-mnist", limit=200)
+
+
+def narrow(classifier: rf.TorchClassifier, room: int, error: type[Exception] = torch.cuda.OutOfMemoryError) -> Any:
+    return rf.wrap(Narrow(classifier.copy_network(), room, error), 10)
+
+
+def counted(evaluation: rf.Evaluation) -> dict[str, Any]:
+    document = json.loads(json.dumps(evaluation.to_dict()))
+    return {key: document[key] for key in ("n", "clean", "epsilons", "minimal_epsilon", "gradient")}
+
+
+@pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError, MemoryError, RuntimeError])
+@pytest.mark.parametrize("room", [100, 30, 1])
+def test_a_batch_that_does_not_fit_is_halved_and_the_counts_stay(
+    classifier: rf.TorchClassifier, data: rf.Dataset, room: int, error: type[Exception]
+) -> None:
+    tight = narrow(classifier, room, error)
+    found = rf.evaluate(tight, data, batch_size=128)
+    assert counted(found) == counted(rf.evaluate(classifier, data, batch_size=128))
+    assert any(warning.startswith("memory: batches were too large") for warning in found.warnings)
+    (network,) = (module for module in tight.network.modules() if isinstance(module, Narrow))
+    assert sum(size > room for size in network.sizes) < 20  # what did not fit once is not tried for every batch
+
+
+def test_saved_images_are_the_same(classifier: rf.TorchClassifier, data: rf.Dataset, tmp_path: Path) -> None:
+    one = rf.save_adversarial(classifier, data, tmp_path / "one", batch_size=64)
+    two = rf.save_adversarial(narrow(classifier, 20), data, tmp_path / "two", batch_size=64)
+    keys = ("n", "clean", "adversarial", "gradient")
+    assert [one.to_dict()[key] for key in keys] == [two.to_dict()[key] for key in keys]
+
+
+def test_no_room_for_one_image_is_a_resource_error(classifier: rf.TorchClassifier, data: rf.Dataset) -> None:
+    with pytest.raises(ResourceError, match="memory must hold one image at a time, got too little") as raised:
+        rf.evaluate(narrow(classifier, 0), data)
+    assert raised.value.exit_code == 5
+
+
+def test_other_errors_are_not_tried_again() -> None:
+    calls: list[slice] = []
+
+    def fail(rows: slice) -> None:
+        calls.append(rows)
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        Portions().each(8, fail)
+    assert calls == [slice(0, 8)]
+
+
+def test_rows_come_once_and_in_order_whatever_fits() -> None:
+    for room in range(1, 12):
+
+        def take(rows: slice, room: int = room) -> list[int]:
+            if rows.stop - rows.start > room:
+                raise MemoryError
+            return list(range(rows.start, rows.stop))
+
+        portions = Portions()
+        assert [row for part in portions.each(11, take) for row in part] == list(range(11))
+        assert [row for part in portions.each(7, take) for row in part] == list(range(7))
+        assert bool(portions.warnings) == (room < 11)
+
+
+def test_a_trial_takes_what_fits(data: rf.Dataset) -> None:
+    batch = next(data.batches(0, 32, 32))
+    sizes: list[int] = []
+
+    def work(some: rf.Batch) -> int:
+        sizes.append(len(some))
+        if len(some) > 10:
+            raise MemoryError
+        return len(some)
+
+    assert with_fewer(batch, work) == 8
+    assert sizes == [32, 16, 8]
+
+
+def test_what_torch_says_of_the_cpu_is_known() -> None:
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert out_of_memory(raised.value)
+    assert not out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def drawn(classes: int, n: int, targeted: bool = False) -> Outcomes:
+    random = np.random.default_rng(0)
+    labels, before, after, targets = random.integers(classes, size=(4, n))
+    zero, nonfinite, saturated = random.random((3, n)) < 0.3
+    return Outcomes(labels, before, after, targets if targeted else None, zero, nonfinite, saturated)
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_a_sparse_tally_says_what_a_dense_one_says(monkeypatch: pytest.MonkeyPatch, targeted: bool) -> None:
+    outcomes, names = drawn(7, 500, targeted), [str(label) for label in range(7)]
+
+    def told() -> list[Any]:
+        tally = Tally.of(outcomes, 7) + Tally.of(outcomes, 7) + Tally.empty(7, targeted=targeted)
+        rates = [tally.n, tally.clean_accuracy, tally.robust_accuracy, tally.attack_success_rate, tally.flip_rate]
+        squares = [tally.clean, tally.adversarial, tally.transition]
+        return [
+            rates,
+            [found.to_dict() for found in tally.per_class(names)],
+            [matrices.matrix_to_json(square, dense_up_to=0) for square in squares],
+        ]
+
+    dense = told()
+    monkeypatch.setattr(matrices, "DENSE_UP_TO", 6)
+    assert matrices.is_sparse(Tally.of(outcomes, 7).clean)
+    assert told() == dense
+
+
+WIDE = """
+import json, resource
+import torch
+from torch import nn
+import robustbench_fgsm as rf
+torch.set_num_threads(1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+images = torch.rand(512, 1, 2, 2)
+data = rf.ArrayDataset("wide", images, torch.arange(512) * 40, tuple(map(str, range(22_000))))
+found = rf.sweep(rf.wrap(nn.Sequential(nn.Flatten(), nn.Linear(4, 22_000)), 22_000), data, [0.01, 0.1], batch_size=64)
+document = found[0].to_dict()
+text = json.dumps(document)
+matrix = document["epsilons"][1]["confusion"]
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([matrix["shape"], sum(matrix["counts"]), len(matrix["counts"]), (peak - before) / 1024, peak / 1024]))
+"""
+
+
+def test_22000_classes_take_less_than_a_gigabyte() -> None:
+    done = subprocess.run([sys.executable, "-c", WIDE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    shape, images, cells, _, peak = json.loads(done.stdout)
+    assert (shape, images) == ([22_000, 22_000], 512)
+    assert cells <= 512
+    assert peak < 1024

@@ -1,0 +1,338 @@
+"""A measurement in its directory: however it was stopped, going on from there counts what was never stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.errors import ResourceError, RunError
+from robustbench_fgsm.measure.plan import Plan
+from robustbench_fgsm.measure.sweep import run_attacks
+from robustbench_fgsm.runs.directory import MANIFEST, RESULT
+from robustbench_fgsm.runs.kept import IMAGES, read_images
+from robustbench_fgsm.runs.ledger import Ledger, ledger_name
+from robustbench_fgsm.runs.lock import locked
+from robustbench_fgsm.runs.manifest import Run
+from robustbench_fgsm.runs.measuring import measure_run
+from robustbench_fgsm.spec import AttackSpec, TargetRule
+
+MakeClassifier = Callable[..., rf.TorchClassifier]
+MakeData = Callable[..., rf.ArrayDataset]
+KILLS = 50
+
+
+@pytest.fixture
+def run(make_classifier: MakeClassifier, make_data: MakeData) -> Run:
+    """A sweep of 250 tiny images in pieces of eight, some of them saturated."""
+    sharp = make_classifier()
+    with torch.no_grad():
+        for parameter in sharp.network.parameters():
+            parameter.mul_(12)
+    specs = tuple(AttackSpec((0.01, 0.2), target=TargetRule.parse(rule)) for rule in ("none", "random"))
+    return Run("sweep", sharp, make_data(n=250), specs, Plan(batch_size=8, threads=1))
+
+
+def counts(document: dict[str, Any]) -> dict[str, Any]:
+    """A document without what may differ: times."""
+    found: dict[str, Any] = json.loads(json.dumps(document))
+    for part in (found, *found["evaluations"]):
+        del part["seconds"], part["environment"]
+    return found
+
+
+def undisturbed(run: Run) -> dict[str, Any]:
+    """What no store and no pieces give."""
+    from robustbench_fgsm.runs.measuring import document_of
+
+    evaluations = run_attacks(run.classifier, run.data, run.specs, plan=run.plan, max_bad=run.max_bad)
+    return counts(document_of(run.command, evaluations))
+
+
+class StoppedError(Exception):
+    """Stands for whatever ends a process."""
+
+
+def stop_after(images: int) -> Callable[[int, int], None]:
+    def progress(done: int, total: int) -> None:
+        if done >= images:
+            raise StoppedError
+
+    return progress
+
+
+class Counting:
+    """Images that the classifier is given gradients of."""
+
+    def __init__(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.images = 0
+        original = run.classifier.loss_gradient
+
+        def count(x: torch.Tensor, *rest: Any) -> Any:
+            self.images += len(x)
+            return original(x, *rest)
+
+        monkeypatch.setattr(run.classifier, "loss_gradient", count)
+
+
+def test_the_run_has_saturated_images_which_are_counted_twice(run: Run) -> None:
+    (first, _) = undisturbed(run)["evaluations"]
+    assert 0.02 < first["gradient"]["saturated_share"]["value"] < 0.9
+    assert first["epsilons"][1]["stable"]["robust_accuracy"] != first["epsilons"][1]["robust_accuracy"]
+
+
+def test_pieces_count_what_the_whole_counts(run: Run, tmp_path: Path) -> None:
+    assert counts(measure_run(run, tmp_path / "run")) == undisturbed(run)
+
+
+def test_a_stopped_run_goes_on_and_does_no_piece_again(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StoppedError):
+        measure_run(run, tmp_path / "run", progress=stop_after(120), keep=0)
+    assert Ledger(tmp_path / "run", len(run.pieces)).finished == 15
+    assert not (tmp_path / "run" / RESULT).exists()
+    seen: list[tuple[int, int]] = []
+    calls = Counting(run, monkeypatch)
+    found = measure_run(run, tmp_path / "run", progress=lambda *so_far: seen.append(so_far), keep=0)
+    assert seen[0] == (120, 250)
+    saturated = sum(part["gradient"]["saturated_share"]["count"] for part in found["evaluations"])
+    assert calls.images < 2 * (250 - 120) + saturated + 70  # both attacks, and the checks before them
+    monkeypatch.undo()
+    assert counts(found) == undisturbed(run)
+
+
+def test_a_finished_run_is_returned_and_nothing_is_written(run: Run, tmp_path: Path) -> None:
+    found = measure_run(run, tmp_path / "run")
+    before = written(tmp_path / "run")
+    with locked(tmp_path / "run"):  # whoever only reads needs no lock
+        assert measure_run(run, tmp_path / "run") == json.loads(json.dumps(found))
+    assert written(tmp_path / "run") == before
+
+
+def written(directory: Path) -> dict[str, tuple[bytes, int]]:
+    """What is in each file that is not hidden, and when it was written."""
+    files = (file for file in directory.iterdir() if not file.name.startswith("."))
+    return {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in files}
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Process id of a fork that does the work and goes without cleaning up."""
+    process = os.fork()
+    if process == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return process
+
+
+@pytest.mark.distributed
+def test_50_kills_at_random_moments_change_nothing(run: Run, tmp_path: Path) -> None:
+    """Each kill hits a run somewhere between its first write and its last; each time at most one piece is lost."""
+    expected = undisturbed(run)
+    chance = random.Random(0)
+    moments: list[int] = []
+    began = time.monotonic()
+    measure_run(run, tmp_path / "timed")
+    whole = time.monotonic() - began
+    out = tmp_path / "run"
+    for kill in range(KILLS):
+        if (out / RESULT).exists():
+            out = tmp_path / f"run-{kill}"
+        before = Ledger(out, len(run.pieces)).finished if out.exists() else 0
+        child = in_child(partial(measure_run, run, out))
+        time.sleep(chance.uniform(0, whole))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        if out.exists():
+            ledger = Ledger(out, len(run.pieces))
+            assert ledger.finished >= before
+            assert ledger.damaged <= kill + 1
+            moments.append(ledger.finished)
+        if kill % 10 == 9:
+            assert counts(measure_run(run, out)) == expected
+            out = tmp_path / f"next-{kill}"
+    assert len(set(moments)) > 5  # they did hit different moments
+
+
+def test_at_most_one_piece_is_lost(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process killed while it works on piece k has left pieces 0 to k - 1 in the ledger, whole."""
+
+    def kill_at(done: int, total: int) -> None:
+        if done >= 80:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = in_child(lambda: measure_run(run, tmp_path / "run", progress=kill_at))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    ledger = Ledger(tmp_path / "run", len(run.pieces))
+    assert (ledger.finished, ledger.damaged) == (10, 0)
+    assert counts(measure_run(run, tmp_path / "run")) == undisturbed(run)
+
+
+@pytest.mark.parametrize("harm", ["cut", "flip", "empty", "gone", "swapped"])
+def test_a_damaged_ledger_is_mended_by_doing_those_pieces_again(run: Run, tmp_path: Path, harm: str) -> None:
+    out = tmp_path / "run"
+    expected = counts(measure_run(run, out))
+    place = out / ledger_name(0)
+    content = bytearray(place.read_bytes())
+    if harm == "flip":
+        for at in np.random.default_rng(0).integers(len(content), size=5):
+            content[at] ^= 16
+    changed = {"cut": content[: len(content) // 2], "empty": bytearray()}.get(harm, content)
+    place.write_bytes(changed[1:] if harm == "swapped" else changed)
+    if harm == "gone":
+        place.unlink()
+    (out / RESULT).unlink()
+    assert Ledger(out, len(run.pieces)).finished < len(run.pieces)
+    assert counts(measure_run(run, out)) == expected
+    assert Ledger(out, len(run.pieces)).finished == len(run.pieces)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda run, make: replace(run, classifier=make(seed=1)), r"model\.sha256"),
+        (lambda run, make: replace(run, data=run.data.head(249)), r"data\.fingerprint .*; data\.n 250 there, 249 now"),
+        (lambda run, _: replace(run, specs=(replace(run.specs[0], epsilons=(0.01, 0.3)), run.specs[1])), "attacks"),
+        (lambda run, make: replace(run, plan=Plan(batch_size=9)), "batch_size 8 there, 9 now; piece_size"),
+        (lambda run, make: replace(run, max_bad=1), "max_bad 0 there, 1 now"),
+    ],
+)
+def test_another_run_is_refused_by_its_difference(
+    run: Run, tmp_path: Path, make_classifier: MakeClassifier, change: Callable[..., Run], named: str
+) -> None:
+    with pytest.raises(StoppedError):
+        measure_run(run, tmp_path, progress=stop_after(40))
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(RunError, match=f"the same settings, got .* with .*{named}"):
+        measure_run(change(run, make_classifier), tmp_path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_a_second_process_is_kept_out_at_once(run: Run, tmp_path: Path) -> None:
+    with (
+        locked(tmp_path / "run"),
+        pytest.raises(ResourceError, match="one process at a time, got a second one"),
+    ):
+        measure_run(run, tmp_path / "run")
+    assert not (tmp_path / "run" / MANIFEST).exists()
+
+
+def test_leftovers_of_a_killed_write_are_swept_up(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(StoppedError):
+        measure_run(run, tmp_path, progress=stop_after(40))
+    (tmp_path / f".{RESULT}.abcdefgh").mkdir()
+    (tmp_path / f".{IMAGES}.abcdefgh").mkdir()
+    measure_run(run, tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
+        [".lock", IMAGES, ledger_name(0), MANIFEST, RESULT]
+    )
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 128 KiB; skipped where we may not mount one, unless that is demanded."""
+    place, mount = tmp_path / "disk", shutil.which("mount")
+    place.mkdir()
+    command = [mount or "", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(place)]
+    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        assert not os.environ.get("RFGSM_TEST_MOUNT"), "mounting was demanded"
+        pytest.skip("mounting a small file system needs to be root")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_at_any_write_leaves_what_was_there_and_the_run_goes_on(run: Run, small_disk: Path) -> None:
+    """Less room each time, so that the disk is full at the manifest, in the ledger, at the images and at the result."""
+    expected = undisturbed(run)
+    failed: set[str] = set()
+    for pages in range(24):
+        out, ballast = small_disk / "run", small_disk / "ballast"
+        ballast.write_bytes(b"x" * 4096 * (31 - pages))
+        try:
+            measure_run(run, out)
+        except ResourceError as error:
+            assert "No space left on device" in str(error)  # noqa: PT017  (whether it raises is part of the test)
+            failed.add(str(error).split()[0].rpartition("/")[2])
+            held = {file.name for file in out.iterdir()} if out.exists() else set()
+            assert held <= {".lock", MANIFEST, ledger_name(0), IMAGES}
+            if MANIFEST in held:
+                json.loads((out / MANIFEST).read_text())
+                assert Ledger(out, len(run.pieces)).damaged == 0
+            if IMAGES in held:
+                assert read_images(out / IMAGES)
+            ballast.unlink()
+            assert counts(measure_run(run, out)) == expected
+        ballast.unlink(missing_ok=True)
+        shutil.rmtree(out, ignore_errors=True)
+    assert {ledger_name(0), IMAGES} < failed
+
+
+def test_kept_images_are_four_of_each_cell_and_what_the_ledger_says(run: Run, tmp_path: Path) -> None:
+    measure_run(run, tmp_path)
+    kept = read_images(tmp_path / IMAGES)
+    assert kept is not None
+    cells = zip(kept.attacks.tolist(), kept.labels.tolist(), kept.predictions_after.tolist(), strict=True)
+    found: dict[tuple[int, int, int], int] = {}
+    for cell in cells:
+        found[cell] = found.get(cell, 0) + 1
+    document = json.loads((tmp_path / RESULT).read_text())
+    there = {
+        (attack, label, after): min(count, 4)
+        for attack, evaluation in enumerate(document["evaluations"])
+        for label, row in enumerate(evaluation["epsilons"][1]["confusion"])
+        for after, count in enumerate(row)
+        if count
+    }
+    assert found == there
+    assert set(kept.epsilons.tolist()) == {0.2}
+    whole = next(run.data.batches(0, 250, 250))
+    assert torch.equal(kept.clean, whole.images[kept.ids])
+    assert torch.equal(kept.labels, whole.labels[kept.ids])
+    outputs = run.classifier.predict(kept.adversarial).softmax(1)
+    assert torch.equal(outputs.argmax(1), kept.predictions_after)
+    torch.testing.assert_close(outputs.max(1).values, kept.confidences_after)
+    assert float((kept.adversarial - kept.clean).abs().max()) <= 0.2 + 1e-6
+
+
+@pytest.mark.parametrize(("most", "expected"), [(0, None), (5, 5)])
+def test_so_many_images_are_kept_and_no_more(run: Run, tmp_path: Path, most: int, expected: int | None) -> None:
+    measure_run(run, tmp_path, keep=most)
+    kept = read_images(tmp_path / IMAGES)
+    assert (None if kept is None else len(kept)) == expected
+
+
+def _lock_and_wait(place: Path, connection: Any) -> None:
+    with locked(place):
+        connection.send("locked")
+        connection.recv()
+
+
+@pytest.mark.distributed
+def test_a_lock_goes_with_the_process_that_held_it(run: Run, tmp_path: Path) -> None:
+    context = get_context("fork")
+    here, there = context.Pipe()
+    process = context.Process(target=_lock_and_wait, args=(tmp_path / "run", there))
+    process.start()
+    here.recv()
+    with pytest.raises(ResourceError):
+        measure_run(run, tmp_path / "run")
+    process.kill()
+    process.join()
+    measure_run(run, tmp_path / "run")

@@ -1,0 +1,254 @@
+"""Several processes share a run: the integers of one, every image once, and a failure that all hear of."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch._C._distributed_c10d import TCPStore
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.measure import processes
+from robustbench_fgsm.measure.counting import Totals
+from robustbench_fgsm.measure.evaluation import sweep_document
+from robustbench_fgsm.measure.plan import Plan
+from robustbench_fgsm.measure.processes import World
+from robustbench_fgsm.measure.summing import summed
+from robustbench_fgsm.measure.sweep import run_attacks
+from robustbench_fgsm.measure.tally import Outcomes, Tally
+from robustbench_fgsm.runs.adversarial import save_spec
+from robustbench_fgsm.runs.directory import RESULT
+from robustbench_fgsm.runs.ledger import Ledger, ledger_name
+from robustbench_fgsm.runs.manifest import Run
+from robustbench_fgsm.runs.measuring import measure_run
+from robustbench_fgsm.spec import AttackSpec, TargetRule
+
+pytestmark = pytest.mark.distributed
+
+MakeClassifier = Callable[..., rf.TorchClassifier]
+MakeData = Callable[..., rf.ArrayDataset]
+SPECS = tuple(AttackSpec((0.01, 0.2), target=TargetRule.parse(rule)) for rule in ("none", "random"))
+
+
+def free_port() -> int:
+    """A port that nobody listened at a moment ago; asked of torch, since tests may not open sockets themselves."""
+    store = TCPStore("127.0.0.1", 0, 1, True, wait_for_workers=False)
+    return int(store.port)
+
+
+def in_world(size: int, work: Callable[[World], Any], place: Path) -> list[int]:
+    """Do the work in so many forked processes, and write what each returns; their exit codes."""
+    place.mkdir(exist_ok=True)
+    environment = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    children = []
+    for rank in range(size):
+        child = os.fork()
+        if child:
+            children.append(child)
+            continue
+        code = 1
+        try:
+            os.environ.update(environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+            found = work(processes.join())
+            (place / f"{rank}.json").write_text(json.dumps(found))
+            code = 0
+        except BaseException:  # noqa: BLE001  (told by a file)
+            (place / f"{rank}.txt").write_text(traceback.format_exc())
+        finally:
+            os._exit(code)
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+
+def answers(place: Path, size: int) -> list[Any]:
+    return [json.loads((place / f"{rank}.json").read_text()) for rank in range(size)]
+
+
+def counts(document: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(document))
+    for part in (found, *found["evaluations"]):
+        del part["seconds"], part["environment"]
+    return found
+
+
+@pytest.fixture
+def run(classifier: rf.TorchClassifier, make_data: MakeData) -> Run:
+    return Run("sweep", classifier, make_data(n=101), SPECS, Plan(batch_size=8, threads=1))
+
+
+@pytest.mark.parametrize("n", [1, 7, 101])
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_every_world_counts_what_one_process_counts(
+    classifier: rf.TorchClassifier, make_data: MakeData, tmp_path: Path, n: int, size: int
+) -> None:
+    data, plan = make_data(n=n), Plan(batch_size=2, threads=1)
+
+    def work(world: World) -> Any:
+        return counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan, world=world)))
+
+    assert in_world(size, work, tmp_path) == [0] * size
+    alone = counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan)))
+    assert answers(tmp_path, size) == [alone] * size
+
+
+@pytest.mark.parametrize("sizes", [(2, 3), (3, 1), (1, 2)])
+def test_a_run_goes_on_in_another_world(run: Run, tmp_path: Path, sizes: Sequence[int]) -> None:
+    """Killed in the first: each process has left its own ledger, and the second world does what is missing."""
+    out, expected = tmp_path / "run", counts(measure_run(run, tmp_path / "alone"))
+
+    def killed(world: World) -> None:
+        def stop(done: int, total: int) -> None:
+            if done >= 40:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        measure_run(run, out, world=world, progress=stop)
+
+    assert -signal.SIGKILL in in_world(sizes[0], killed, tmp_path / "first")
+    done = Ledger(out, len(run.pieces)).finished
+    assert 0 < done < len(run.pieces)
+    assert not (out / RESULT).exists()
+    assert (
+        in_world(sizes[1], lambda world: counts(measure_run(run, out, world=world)), tmp_path / "second")
+        == [0] * sizes[1]
+    )
+    assert answers(tmp_path / "second", sizes[1]) == [expected] * sizes[1]
+    assert Ledger(out, len(run.pieces)).finished == len(run.pieces)
+    assert (out / ledger_name(0)).exists()
+
+
+@pytest.mark.parametrize("form", ["safetensors", "png"])
+def test_several_processes_save_the_same_images(
+    classifier: rf.TorchClassifier, make_data: MakeData, tmp_path: Path, form: str
+) -> None:
+    data, spec = make_data(n=25), AttackSpec((0.1,))
+
+    def save(world: World, out: Path) -> dict[str, Any]:
+        saved = save_spec(classifier, data, out, spec, format=form, shard_size=4, batch_size=2, world=world)
+        return {key: value for key, value in saved.to_dict().items() if key not in ("seconds", "checksum")}
+
+    save(World(), tmp_path / "alone")
+    assert in_world(3, lambda world: save(world, tmp_path / "three"), tmp_path / "told") == [0] * 3
+    assert len({json.dumps(answer) for answer in answers(tmp_path / "told", 3)}) == 1
+    one, three = (
+        {
+            str(file.relative_to(tmp_path / name)): file.read_bytes()
+            for file in sorted((tmp_path / name).rglob("*"))
+            if file.is_file() and file.name not in ("manifest.json", "result.json")
+        }
+        for name in ("alone", "three")
+    )
+    assert one == three
+    first, second = (json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("alone", "three"))
+    assert {**first, "seconds": 0, "checksum": 0} == {**second, "seconds": 0, "checksum": 0}
+    assert rf.check_adversarial(tmp_path / "three", classifier, data).verified
+
+
+def test_shards_of_a_lost_process_are_not_made_again(
+    classifier: rf.TorchClassifier, make_data: MakeData, tmp_path: Path
+) -> None:
+    data, spec, out = make_data(n=40), AttackSpec((0.1,)), tmp_path / "out"
+
+    def save(world: World) -> None:
+        def stop(done: int, total: int) -> None:
+            if world.rank == 0:
+                time.sleep(1)  # until the other one is done
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        save_spec(classifier, data, out, spec, shard_size=4, batch_size=2, world=world, progress=stop)
+
+    codes = in_world(2, save, tmp_path / "told")
+    assert codes[0] == -signal.SIGKILL
+    assert "all processes must stay" in (tmp_path / "told/1.txt").read_text()
+    before = {file.name: file.stat().st_mtime_ns for file in out.glob("adversarial-*")}
+    assert len(before) == 6
+    save_spec(classifier, data, out, spec, shard_size=4, batch_size=2)
+    after = {file.name: file.stat().st_mtime_ns for file in out.glob("adversarial-*")}
+    assert before.items() <= after.items()
+    assert len(after) == 10
+    assert not list(out.glob(".shards*"))
+    assert rf.check_adversarial(out, classifier, data).verified
+
+
+@pytest.mark.parametrize("what", ["model", "data", "attacks"])
+def test_processes_that_differ_stop_before_they_begin(
+    run: Run, make_classifier: MakeClassifier, make_data: MakeData, tmp_path: Path, what: str
+) -> None:
+    other = {
+        "model": Run("sweep", make_classifier(seed=1), run.data, SPECS, run.plan),
+        "data": Run("sweep", run.classifier, make_data(n=100), SPECS, run.plan),
+        "attacks": Run("sweep", run.classifier, run.data, SPECS[:1], run.plan),
+    }[what]
+
+    def work(world: World) -> Any:
+        with pytest.raises(rf.RunError, match=f"all processes must have the same {what}, got"):
+            world.check_same((other if world.rank == 1 else run).settings())
+        return world.fail()
+
+    assert in_world(3, work, tmp_path) == [0] * 3
+    assert sorted(answers(tmp_path, 3)) == [False, False, True]  # one of them says so
+
+
+def test_a_lost_process_ends_the_wait_of_the_others(run: Run, tmp_path: Path) -> None:
+    def work(world: World) -> None:
+        if world.rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        run_attacks(run.classifier, run.data, SPECS, plan=run.plan, world=world)
+
+    assert in_world(3, work, tmp_path) == [1, -signal.SIGKILL, 1]
+    assert "IncompleteError: all processes must stay" in (tmp_path / "0.txt").read_text()
+
+
+@pytest.mark.parametrize("classes", [3, 1001])
+def test_totals_add_up_dense_and_sparse(tmp_path: Path, classes: int) -> None:
+    def totals(rank: int) -> Totals:
+        random = np.random.default_rng(rank)
+        labels, before, after = random.integers(classes, size=(3, 50))
+        zero, nonfinite, saturated = random.random((3, 50)) < 0.5
+        tally = Tally.of(Outcomes(labels, before, after, None, zero, nonfinite, saturated), classes)
+        return Totals((tally, tally), (tally, tally), random.integers(5, size=3), rank)
+
+    def told(found: Totals) -> Any:
+        dense = [value.toarray() if hasattr(value, "toarray") else value for value in vars(found.stable[1]).values()]
+        return [np.asarray(value).tolist() for value in (*dense, found.first_fooled, found.decided_again)]
+
+    assert in_world(2, lambda world: told(summed([totals(world.rank)], world)[0]), tmp_path) == [0, 0]
+    one, two = totals(0), totals(1)
+    expected = Totals(
+        one.ordinary, (one.stable[0], one.stable[1] + two.stable[1]), one.first_fooled + two.first_fooled, 1
+    )
+    assert answers(tmp_path, 2) == [json.loads(json.dumps(told(expected)))] * 2
+
+
+def torchrun(*words: str, **options: Any) -> subprocess.Popen[str]:
+    """torchrun with these words, of one thread a process."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(rf.__file__).parents[1])},
+        **options,
+    )
+
+
+SMALL = ("-m", "robustbench_fgsm", "evaluate", "--model", "mlp300", "--limit", "700")
+
+
+def test_two_nodes_on_loopback_count_as_one_process(tmp_path: Path) -> None:
+    endpoint = f"127.0.0.1:{free_port()}"
+    words = ("--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", "--rdzv-id=7", f"--rdzv-endpoint={endpoint}")
+    nodes = [torchrun(*words, *SMALL, "--json") for _ in range(2)]
+    printed = [node.communicate() for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], printed
+    (text,) = [out for out, _ in printed if out]
+    alone = rf.evaluate(rf.load_classifier("mlp300"), rf.load_data("fashion-mnist", limit=700)).to_dict()
+    assert json.loads(text)["epsilons"] == json.loads(json.dumps(alone["epsilons"]))
