@@ -1,9 +1,8 @@
-"""A finished run as reports take it: its document, and where they were kept, its images one by one."""
+"""A finished run as reports take it: its document, and images that were kept."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +11,12 @@ from numpy.typing import NDArray
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.report.sheets import Document
 from robustbench_fgsm.runs.directory import MANIFEST, RESULT, read_json
+from robustbench_fgsm.runs.kept import IMAGES, read_images
+from robustbench_fgsm.runs.manifest import read_manifest
 
-Classes = NDArray[np.int64]
 Pixels = NDArray[np.float32]
 
 READABLE = ("rfgsm.evaluation/1", "rfgsm.sweep/1", "rfgsm.comparison/1")
-
-
-@dataclass(frozen=True)
-class Samples:
-    """What one attack did to each of N images at each of E budgets.
-
-    ids, labels, before: (N,); before: the prediction. after: (E, N), in the order of the document's budgets.
-    """
-
-    ids: Classes
-    labels: Classes
-    before: Classes
-    after: Classes
 
 
 @dataclass(frozen=True)
@@ -53,12 +40,11 @@ class KeptImage:
 
 @dataclass(frozen=True)
 class Run:
-    """One run. settings: its manifest, if it has one. samples: by targeting rule, none where no ledger was kept."""
+    """One run. settings: its manifest, if it has one. gallery: images that it kept."""
 
     name: str
     document: Document
     settings: Document | None = None
-    samples: Mapping[str, Samples] = field(default_factory=dict)
     gallery: tuple[KeptImage, ...] = ()
 
 
@@ -78,14 +64,27 @@ def read_run(place: Path) -> Run:
     manifest = file.parent / MANIFEST
     settings = read_json(manifest) if manifest.is_file() else None
     name = file.parent.resolve().name if file.name == RESULT else file.stem
-    return Run(name, document, settings, read_samples(file.parent), read_gallery(file.parent))
+    return Run(name, document, settings, read_gallery(file.parent))
 
 
-def read_samples(directory: Path) -> dict[str, Samples]:  # noqa: ARG001  (runs keep no ledger yet)
-    """The ledger of a run by targeting rule, or nothing where it kept none."""
-    return {}
-
-
-def read_gallery(directory: Path) -> tuple[KeptImage, ...]:  # noqa: ARG001  (runs keep no images yet)
-    """The images that a run kept, or nothing where it kept none."""
-    return ()
+def read_gallery(directory: Path) -> tuple[KeptImage, ...]:
+    """The images that a run of `evaluate` or `sweep` kept in its directory, or nothing where it kept none."""
+    kept = read_images(directory / IMAGES)
+    if kept is None:
+        return ()
+    rules = [str(spec.target) for spec in read_manifest(directory).specs]
+    return tuple(
+        KeptImage(
+            int(kept.ids[row]),
+            int(kept.labels[row]),
+            int(kept.predictions_before[row]),
+            int(kept.predictions_after[row]),
+            float(kept.confidences_before[row]),
+            float(kept.confidences_after[row]),
+            float(kept.epsilons[row]),
+            kept.clean[row].numpy(),
+            kept.adversarial[row].numpy(),
+            rules[int(kept.attacks[row])],
+        )
+        for row in range(len(kept))
+    )

@@ -38,6 +38,7 @@ def test_a_page_of_each_kind_of_run_and_its_command_measures_the_same_again(
     assert unpacked(data)["documents"] == [document]
     (command,) = re.findall(r"<pre><code>rfgsm (.*?)</code></pre>", text)
     _, again, _ = run(*shlex.split(command.replace("&#39;", "'")), "--json", "--quiet")
+    assert bool(unpacked(data)["gallery"]) == (program != "compare")
     for key in ("epsilons", "evaluations", "attack", "ours", "candidate", "model", "data", "n"):
         assert timeless(json.loads(again).get(key)) == timeless(document.get(key))
 

@@ -1,4 +1,4 @@
-"""Runs made by hand from drawn networks, with all that a kept run has: a ledger and images."""
+"""Runs made by hand from drawn networks, with all that a kept run has."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from robustbench_fgsm.measure.statistics import Rate
 from robustbench_fgsm.measure.tally import Outcomes, Tally, matrix_to_json
-from robustbench_fgsm.report.run import KeptImage, Run, Samples
+from robustbench_fgsm.report.run import KeptImage, Run
 
 Document = dict[str, Any]
 
@@ -60,13 +60,6 @@ def gallery(document: Document, targeted: str = "none", size: int = 6) -> tuple[
                         )
                     )
     return tuple(kept)
-
-
-def samples(right: list[list[int]], labels: list[int] | None = None) -> Samples:
-    """right: a row for each budget, 1 where the image is right after the attack; wrong ones are taken for the next label."""
-    after = np.array(right, np.int64)
-    truth = np.zeros(after.shape[1], np.int64) if labels is None else np.array(labels, np.int64)
-    return Samples(np.arange(after.shape[1]), truth, truth.copy(), np.where(after == 1, truth, truth + 1))
 
 
 def wide(document: Document, num_classes: int = 1000, n: int = 50_000, budgets: int = 5) -> Document:
