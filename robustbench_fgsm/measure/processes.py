@@ -7,15 +7,18 @@ the store that all reach, so that its error is printed once and what the others 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from typing import Any, TypeVar, cast
+from uuid import uuid4
 
 import numpy as np
 import torch
 from torch import distributed as dist
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]  # exported, but not said so
 from torch.distributed.rendezvous import rendezvous
 
 from robustbench_fgsm.errors import IncompleteError, RunError
@@ -26,7 +29,10 @@ Value = TypeVar("Value")
 PATIENCE = timedelta(days=7)
 """Of one process for the others; one that was lost closes its connections, which ends the wait at once."""
 
-DONE, FAILED = "rfgsm/done", "rfgsm/failed"
+DONE, FAILED = "done", "failed"
+
+POLL = 0.05
+"""Seconds between looks at what the first process says."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,8 @@ def join() -> World:
     if not is_started():
         return ALONE
     local_rank = int(os.environ["LOCAL_RANK"])
-    store, rank, size = next(iter(rendezvous("env://")))
+    shared, rank, size = next(iter(rendezvous("env://")))
+    store = PrefixStore(f"rfgsm/{meet(shared, rank, size)}", shared)
     if size > 1 and not dist.is_initialized():
         on_gpu = torch.cuda.is_available() and dist.is_nccl_available()
         if on_gpu:
@@ -135,6 +142,27 @@ def join() -> World:
             "cpu:gloo,cuda:nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=size, timeout=PATIENCE
         )
     return World(rank, size, local_rank, started=True, store=store)
+
+
+def meet(store: Store, rank: int, size: int) -> int:
+    """A number that these processes have in common and none before them had, where the store outlives its processes.
+
+    torchrun keeps one store over restarts, so that what killed processes wrote can still be read. Rank 0 draws a number, and
+    the others answer it, each with a word that nobody used before; they go on when rank 0 repeats all these words.
+    """
+    word = uuid4().hex
+    if rank == 0:
+        number = int(store.add("rfgsm/number", 1))
+        store.set("rfgsm/current", str(number))
+        words = [store.get(f"rfgsm/{number}/word/{other}").decode() for other in range(1, size)]
+        store.set(f"rfgsm/{number}/words", ",".join(words))
+        return number
+    while True:
+        number = int(store.get("rfgsm/current"))
+        store.set(f"rfgsm/{number}/word/{rank}", word)
+        if store.check([f"rfgsm/{number}/words"]) and word in store.get(f"rfgsm/{number}/words").decode().split(","):
+            return number
+        time.sleep(POLL)
 
 
 def leave() -> None:

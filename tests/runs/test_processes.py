@@ -10,12 +10,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from torch._C._distributed_c10d import TCPStore
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # exported, but not said so
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.measure import processes
@@ -59,6 +60,7 @@ def in_world(size: int, work: Callable[[World], Any], place: Path) -> list[int]:
         code = 1
         try:
             os.environ.update(environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+            processes.join.cache_clear()  # this process may have found itself alone in another test
             found = work(processes.join())
             (place / f"{rank}.json").write_text(json.dumps(found))
             code = 0
@@ -83,6 +85,20 @@ def counts(document: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 def run(classifier: rf.TorchClassifier, make_data: MakeData) -> Run:
     return Run("sweep", classifier, make_data(n=101), SPECS, Plan(batch_size=8, threads=1))
+
+
+def test_processes_that_start_again_do_not_take_the_dead_for_the_living() -> None:
+    """Over one store, as torchrun keeps it: three rounds, in each the others come before rank 0 has drawn its number."""
+    store = TCPStore("127.0.0.1", 0, 1, True, wait_for_workers=False)
+    numbers: list[list[int]] = []
+    for _ in range(3):
+        with ThreadPoolExecutor(3) as pool:
+            clients = [TCPStore("127.0.0.1", store.port, None, False) for _ in range(3)]
+            others = [pool.submit(processes.meet, clients[rank], rank, 3) for rank in (1, 2)]
+            time.sleep(0.2)
+            first = pool.submit(processes.meet, clients[0], 0, 3)
+            numbers.append([found.result() for found in (first, *others)])
+    assert numbers == [[1, 1, 1], [2, 2, 2], [3, 3, 3]]
 
 
 @pytest.mark.parametrize("n", [1, 7, 101])
