@@ -61,7 +61,9 @@ def _times(contender: Document, epsilons: tuple[float, ...], largest: float) -> 
     for task in ("attack", "job"):
         seconds, ratio = found[task]["seconds"], found[task]["ratio"]
         cells.append("n/a" if seconds is None else f"{seconds['median']:7.3f}")
-        cells.append("n/a" if ratio is None else f"{ratio['median']:.2f}\n{ratio['low']:.2f}-{ratio['high']:.2f}")
+        cells.append(
+            "n/a" if ratio is None else f"{_short(ratio['median'])}\n{_short(ratio['low'])}-{_short(ratio['high'])}"
+        )
     rates = (at["robust_accuracy"] for at in contender["epsilons"] if at["epsilon"] == largest)
     return title(contender), *cells, next(rates, "n/a")
 
@@ -106,3 +108,8 @@ def closing(document: Document) -> list[str]:
     lines += [f"Not installed: {absent['name']}: {absent['install']}" for absent in document["absent"]]
     lines += [f"Warning: {warning}" for warning in document["warnings"]]
     return lines + [f"INVALID: {reason}" for reason in document["invalid_reasons"]]
+
+
+def _short(ratio: float) -> str:
+    """Three digits, and no more than five characters up to 99,999."""
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.1f}" if ratio < 100 else f"{ratio:.0f}"

@@ -89,10 +89,16 @@ def test_an_interrupted_run_exits_130_and_is_resumed_to_the_same_counts(
     run: Run, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     stopped, before = str(tmp_path / "stopped"), signal.getsignal(number)
-    with monkeypatch.context() as patch:
-        signal_after(patch, 2, number)
-        assert run(*SWEEP, "--out", stopped) == (130, "", "rfgsm: interrupted\n")
-    assert signal.getsignal(number) is before
+    if number == signal.SIGINT:
+        signal.signal(number, signal.default_int_handler)  # a shell lets what it starts in the background ignore it
+    usual = signal.getsignal(number)
+    try:
+        with monkeypatch.context() as patch:
+            signal_after(patch, 2, number)
+            assert run(*SWEEP, "--out", stopped) == (130, "", "rfgsm: interrupted\n")
+        assert signal.getsignal(number) is usual
+    finally:
+        signal.signal(number, before)
     shown = document(run, "run-shown", "runs", "show", stopped)
     assert (shown["state"], shown["done"], shown["pieces"], shown["result"]) == ("interrupted", 2, 4, None)
     resumed = document(run, "sweep", "runs", "resume", stopped, "--quiet")
