@@ -18,7 +18,7 @@ from robustbench_fgsm.models.classifier import PixelSpace, Statistic, TorchClass
 from robustbench_fgsm.models.load import load_requested
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.trained import CARD, WEIGHTS, weights_bytes
-from robustbench_fgsm.runs.directory import RESULT, open_run, sweep_up, write_bytes, write_json
+from robustbench_fgsm.runs.directory import MANIFEST, RESULT, open_run, sweep_up, write_bytes, write_json
 from robustbench_fgsm.runs.lock import locked
 from robustbench_fgsm.spec import DEFAULT_EPSILON, Bounds, parse_epsilon
 from robustbench_fgsm.train.loop import Progress, Report, check_trainable, fit, own_generators
@@ -128,8 +128,8 @@ def train_in(
         return fit(classifier, data, recipe, max_bad=max_bad, progress=progress, report=report)
     check_trainable(classifier, data, recipe)  # before a directory is made
     with locked(out):
-        sweep_up(out, "*")
         open_run(out, settings_of(classifier, data, recipe, max_bad))
+        sweep_up(out, MANIFEST, STATE, LOG, WEIGHTS, CARD, RESULT)
         found = fit(classifier, data, recipe, store=RunStore(out), max_bad=max_bad, progress=progress, report=report)
         write(found, out, data)
     return found

@@ -124,6 +124,7 @@ def check_trainable(classifier: TorchClassifier, data: Dataset, recipe: Recipe) 
         ) from error
     height, width = first.images.shape[-2:]
     augmentation(recipe.augment, (height, width))
+    split_off(data, recipe)
 
 
 def prepare(classifier: TorchClassifier, data: Dataset, recipe: Recipe, max_bad: int) -> Lesson:
