@@ -16,12 +16,6 @@ function galleryEpsilon() {
 
 const chosenImages = () => ofSubject().filter((image) => image.epsilon === galleryEpsilon() && ofCell(image));
 
-function galleryBudget() {
-  if (galleryEpsilon() === at().epsilon) return "";
-  const subject = page.subjects[state.subject];
-  return `, at epsilon ${subject.epsilon_texts[subject.data.epsilons.findIndex((one) => one.epsilon === galleryEpsilon())]}`;
-}
-
 function card(image) {
   const names = classes();
   const before = `${names[image.before]} ${percent(image.confidence_before)} %`;
@@ -48,7 +42,7 @@ function drawGallery() {
   const what = state.cell ? `${AXES[state.matrix][0]} ${classes()[state.cell[0]]}, ${AXES[state.matrix][1]} ${classes()[state.cell[1]]}` : "all cells";
   byId("gallery").replaceChildren(
     el("p", { class: "quiet" }, "The perturbation is amplified: grey is no change, its largest change black or white. Click a cell of the matrix to see its images alone."),
-    el("div", { class: "tools" }, el("span", { id: "gallery-what", role: "status" }, `${count(found.length)} images kept${galleryBudget()}: ${what}`),
+    el("div", { class: "tools" }, el("span", { id: "gallery-what", role: "status" }, `${count(found.length)} images kept, epsilon ${budgetText(subject(), galleryEpsilon())}: ${what}`),
       ...(state.cell ? [el("button", { type: "button", onclick: () => show({ cell: null }) }, "Show all cells")] : [])),
     el("ul", { class: "cards" }, ...some.map(card)),
     ...(some.length < found.length ? [el("button", { type: "button", onclick: () => show({ cards: state.cards + 96 }) }, "More")] : []),
