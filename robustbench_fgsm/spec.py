@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from robustbench_fgsm.errors import SettingError, did_you_mean
 
@@ -149,3 +150,21 @@ class AttackSpec:
             "start": RANDOM_START if self.restarts else "clean",
             "stable": self.stable,
         }
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any], epsilons: Iterable[float]) -> AttackSpec:
+        """The inverse of `to_dict`, which leaves the budgets to whoever reports them.
+
+        Raises KeyError, TypeError, ValueError or AttributeError for what `to_dict` did not write.
+        """
+        low, high = found["bounds"]
+        return cls(
+            tuple(map(float, epsilons)),
+            parse_norm(found["norm"]),
+            TargetRule.parse(found["targeted"]),
+            found["loss"],
+            (-math.inf if low is None else float(low), math.inf if high is None else float(high)),
+            found["seed"],
+            found["restarts"],
+            found["stable"],
+        )

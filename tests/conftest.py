@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+import torch
 from hypothesis import settings
 
 import robustbench_fgsm as rf
@@ -10,6 +13,15 @@ from robustbench_fgsm.data.fashion_mnist import load_fashion_mnist
 
 settings.register_profile("unhurried", deadline=None)  # other work may be running on this machine
 settings.load_profile("unhurried")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread: several that wait for each other cost more than a few small images do."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.measure.launch import is_started
 
 if TYPE_CHECKING:
     from robustbench_fgsm.measure.processes import World
@@ -25,11 +26,6 @@ def joined() -> World:
     from robustbench_fgsm.measure.processes import join
 
     return join()
-
-
-def is_started() -> bool:
-    """Whether torchrun started this process, told without loading torch."""
-    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"))
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustbench_fgsm.models.art import ArtClassifier, to_art
-from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, convolves
 
 BATCH = 256
 
@@ -24,11 +24,6 @@ def estimator_of(classifier: Classifier) -> Any:
         estimator.model.to(memory_format=torch.channels_last)
         return estimator
     return to_art(classifier)
-
-
-def convolves(network: nn.Module) -> bool:
-    """Whether there are convolutions of images in it."""
-    return any(isinstance(module, nn.Conv2d) for module in network.modules())
 
 
 def pgd(

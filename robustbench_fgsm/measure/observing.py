@@ -6,6 +6,7 @@ ones, whose exact gradients are counted apart. They wait until they fill a batch
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -91,6 +92,17 @@ class Observer:
                 len(batch), lambda rows: look(classifier, batch.at(rows), spec, self._classes, guarded=guarded)
             )
         )
+
+
+def observers(
+    execution: Execution,
+    specs: Sequence[AttackSpec],
+    classes: tuple[str, ...],
+    sinks: Sequence[Sink],
+    portions: Portions,
+) -> list[Observer]:
+    """One for each attack, each with a sink of its own."""
+    return [Observer(execution, spec, classes, sink, portions) for spec, sink in zip(specs, sinks, strict=True)]
 
 
 def look(

@@ -12,7 +12,7 @@ from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, readable
 from robustbench_fgsm.errors import DataError
 from robustbench_fgsm.measure.counting import Counter, Totals
 from robustbench_fgsm.measure.memory import Portions
-from robustbench_fgsm.measure.observing import Observer
+from robustbench_fgsm.measure.observing import observers
 from robustbench_fgsm.measure.pieces import (
     Collector,
     PieceRecord,
@@ -45,19 +45,16 @@ def attack_at_once(execution: Execution, data: Dataset, specs: Sequence[AttackSp
     """Attack all of the data; images that get a second look wait until they fill a batch."""
     portions = Portions()
     counters = [Counter(execution.plain, spec) for spec in specs]
-    observers = [
-        Observer(execution, spec, data.classes, counter, portions)
-        for spec, counter in zip(specs, counters, strict=True)
-    ]
+    watching = observers(execution, specs, data.classes, counters, portions)
     bad: list[BadSample] = []
     told = 0
     for batch in readable(data, 0, len(data), execution.plan.batch_size, bad):
         check_images(batch, execution.plain)
-        for observer in observers:
+        for observer in watching:
             observer.see(batch)
         say(len(batch) + len(bad) - told, counters[0])
         told = len(bad)
-    for observer in observers:
+    for observer in watching:
         observer.settle()
     return Counted([counter.totals() for counter in counters], bad, warnings=portions.warnings)
 
@@ -150,10 +147,7 @@ def _attacked(
     began: float,
 ) -> PieceRecord:
     collectors = [Collector(len(spec.epsilons), targeted=spec.target.targeted) for spec in specs]
-    observers = [
-        Observer(execution, spec, data.classes, collector, portions)
-        for spec, collector in zip(specs, collectors, strict=True)
-    ]
+    watching = observers(execution, specs, data.classes, collectors, portions)
     bad: list[BadSample] = []
     images = 0
     for batch in batches:
@@ -161,12 +155,12 @@ def _attacked(
         images += len(batch)
         if len(batch):
             check_images(batch, execution.plain)
-            for observer in observers:
+            for observer in watching:
                 observer.see(batch)
     if not images:
         nothing = np.empty(0, np.int64)
         return PieceRecord(number, nothing, nothing, (), tuple(bad), time.perf_counter() - began)
-    for observer in observers:
+    for observer in watching:
         observer.settle()
     return record_of(number, collectors, bad, time.perf_counter() - began)
 

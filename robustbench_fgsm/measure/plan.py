@@ -16,7 +16,7 @@ from robustbench_fgsm.measure import compiling, guard
 from robustbench_fgsm.measure.attacks import attack_batch, craft, predict_classes, synchronise, wrong_share
 from robustbench_fgsm.measure.memory import with_fewer
 from robustbench_fgsm.measure.preflight import check_batch_size
-from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, convolves
 from robustbench_fgsm.models.folding import fold_batch_norm
 from robustbench_fgsm.spec import AttackSpec
 
@@ -226,7 +226,7 @@ def _laid_out(
     classifier: TorchClassifier, batch: Batch, spec: AttackSpec, plan: Plan, classes: tuple[str, ...], timer: Timer
 ) -> Plan:
     """The plan in the layout that is faster on the batch, counting what the guard decides again."""
-    if not any(isinstance(module, nn.Conv2d) for module in classifier.network.modules()) or batch.images.ndim != 4:
+    if not convolves(classifier.network) or batch.images.ndim != 4:
         return replace(plan, reason=plan.reason or "a network without convolutions has no layout to choose")
     place = classifier.info.sha256, batch.images.shape, str(classifier.device), plan.threads, plan.fold_batch_norm
     if place not in _LAYOUTS_MEASURED:

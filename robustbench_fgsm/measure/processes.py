@@ -22,6 +22,7 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]  
 from torch.distributed.rendezvous import rendezvous
 
 from robustbench_fgsm.errors import IncompleteError, RunError
+from robustbench_fgsm.measure.launch import is_started
 from robustbench_fgsm.measure.tally import Counts
 
 Value = TypeVar("Value")
@@ -116,11 +117,6 @@ class World:
 
 
 ALONE = World()
-
-
-def is_started() -> bool:
-    """Whether torchrun started this process."""
-    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"))
 
 
 @cache

@@ -69,11 +69,19 @@ class Classifier(Protocol):
 
 def place_images(images: Tensor, classifier: Classifier) -> Tensor:
     """Images (N, C, H, W) where the classifier is, in the memory layout that it takes fastest; a copy only where needed."""
-    device = classifier.device
+    return place(images, classifier.device, getattr(classifier, "memory_format", torch.contiguous_format))
+
+
+def place(images: Tensor, device: torch.device, memory_format: torch.memory_format) -> Tensor:
+    """Images on that device, in that memory layout where they have one, (N, C, H, W); a copy only where needed."""
     if device.type == "cuda" and images.device.type == "cpu":
         images = images.pin_memory().to(device, non_blocking=True)
-    layout = getattr(classifier, "memory_format", torch.contiguous_format)
-    return images.to(device).contiguous(memory_format=layout if images.ndim == 4 else torch.contiguous_format)
+    return images.to(device).contiguous(memory_format=memory_format if images.ndim == 4 else torch.contiguous_format)
+
+
+def convolves(network: nn.Module) -> bool:
+    """Whether there are convolutions of images in it, so that a memory layout can be chosen for it."""
+    return any(isinstance(module, nn.Conv2d) for module in network.modules())
 
 
 class PixelSpace(nn.Module):

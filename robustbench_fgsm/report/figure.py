@@ -11,6 +11,7 @@ from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.report.evaluation import rule_name
 from robustbench_fgsm.report.sheets import Document, starts
 from robustbench_fgsm.report.terminal import epsilon_text
+from robustbench_fgsm.report.training import NAMES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +21,6 @@ FORMATS = ("png", "svg", "pdf")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, which colour-blind readers tell apart."""
 MARKERS = "osD^vPX"
-TRAINING_NAMES = {"clean": "clean", "fgsm": "FGSM", "pgd": "PGD-10"}
 
 
 def figure_format(file: Path) -> str:
@@ -68,7 +68,7 @@ def training_curves(document: Document) -> Figure:
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
     checks = [check for check in document["checks"] if check["clean"]]
-    for (name, label), colour, marker in zip(TRAINING_NAMES.items(), COLOURS, MARKERS, strict=False):
+    for (name, label), colour, marker in zip(NAMES.items(), COLOURS, MARKERS, strict=False):
         moments = [check["epoch"] - 1 + check["quarter"] / 4 for check in checks]
         values, low, high = ([100 * check[name][end] for check in checks] for end in ("value", "low", "high"))
         axes.plot(moments, values, label=label, marker=marker, markersize=3, color=colour)

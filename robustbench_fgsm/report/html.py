@@ -100,24 +100,26 @@ def _kept(runs: Sequence[Run], found: Sequence[Subject]) -> Iterator[tuple[int, 
         yield from ((place, image) for image in runs[subject.run].gallery if image.targeted == subject.rule)
 
 
+def _named(runs: Sequence[Run]) -> Iterator[tuple[str, Run]]:
+    """Each run with what a sentence about it begins with: nothing where it is alone."""
+    return ((f"{run.name}: " if len(runs) > 1 else "", run) for run in runs)
+
+
 def _warnings(runs: Sequence[Run]) -> Iterator[str]:
     yield from _each(runs, "warnings")
-    for run in runs:
-        name = f"{run.name}: " if len(runs) > 1 else ""
+    for name, run in _named(runs):
         first = evaluations(run.document)[0]
         if first["n"] < 1000:
             yield f"{name}only {first['n']:,} images: intervals are wide, above all those of single classes"
 
 
 def _each(runs: Sequence[Run], key: str) -> Iterator[str]:
-    for run in runs:
-        name = f"{run.name}: " if len(runs) > 1 else ""
+    for name, run in _named(runs):
         yield from (f"{name}{sentence}" for sentence in run.document[key])
 
 
 def _gates(runs: Sequence[Run]) -> Iterator[tuple[bool, str]]:
-    for run in runs:
-        name = f"{run.name}: " if len(runs) > 1 else ""
+    for name, run in _named(runs):
         yield from ((gate["passed"], f"{name}{gate_text(gate)}") for gate in run.document.get("gates", []))
 
 

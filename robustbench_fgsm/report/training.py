@@ -9,6 +9,7 @@ from rich.text import Text
 
 from robustbench_fgsm.report.sheets import Cell, Document, Sheet
 from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text, prose, rate_text, sheet_table
+from robustbench_fgsm.train.recipe import AGAINST_ITSELF
 
 NAMES = {"clean": "clean", "fgsm": "FGSM", "pgd": "PGD-10"}
 
@@ -22,7 +23,7 @@ def heading(document: Document) -> list[str]:
     """What was trained on what, and how."""
     recipe, model = document["recipe"], document["model"]
     against = "" if recipe["method"] == "standard" else f" at epsilon {epsilon_text(recipe['epsilon'])}"
-    crafted = f", crafted in {recipe['craft_mode']} mode" if recipe["method"] in ("fgsm", "fgsm-rs", "n-fgsm") else ""
+    crafted = f", crafted in {recipe['craft_mode']} mode" if recipe["method"] in AGAINST_ITSELF else ""
     return [
         f"{model['spec']} on {document['n']:,} images of {document['data']['spec']}, {recipe['held_out']} held out",
         f"{recipe['method']}{against}{crafted}, {recipe['epochs']} epochs, seed {recipe['seed']}",

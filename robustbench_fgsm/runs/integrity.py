@@ -16,7 +16,7 @@ from robustbench_fgsm.runs.adversarial import count
 from robustbench_fgsm.runs.directory import MANIFEST, RESULT, differences, read_json
 from robustbench_fgsm.runs.saved_attack import DERIVED, SCHEMA, SETTINGS, SavedAttack, checksum, plan_of
 from robustbench_fgsm.runs.shards import Format, Mismatch, get_format
-from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_norm
+from robustbench_fgsm.spec import AttackSpec
 
 NEEDED = {"": DERIVED, "model": ("spec", "weights", "sha256"), "data": ("spec", "fingerprint")}
 """Keys that are read later on."""
@@ -54,17 +54,7 @@ def read_recipe(out: Path) -> Recipe:
         raise RunError(f"{out / MANIFEST} must have schema {SCHEMA}, got {document.get('schema')!r}: check the path")
     try:
         attack, output = document["attack"], document["output"]
-        low, high = attack["bounds"]
-        spec = AttackSpec(
-            (float(attack["epsilon"]),),
-            parse_norm(attack["norm"]),
-            TargetRule.parse(attack["targeted"]),
-            attack["loss"],
-            (low, high),
-            attack["seed"],
-            attack["restarts"],
-            attack["stable"],
-        )
+        spec = AttackSpec.from_dict(attack, [attack["epsilon"]])
         pieces = spans(int(document["data"]["n"]), int(output["shard_size"]))
         kind, size = get_format(output["format"]), int(output["batch_size"])
         recipe = Recipe(out, document, spec, kind, size, plan_of(document), tuple(pieces))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -17,7 +16,7 @@ from robustbench_fgsm.measure.plan import Plan
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.runs.directory import MANIFEST, check_same, is_new, read_json
 from robustbench_fgsm.runs.planned import plan_settings
-from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_norm
+from robustbench_fgsm.spec import AttackSpec
 
 SCHEMA = "rfgsm.run/1"
 NO_SETTINGS = ("schema", "environment")
@@ -112,7 +111,7 @@ def read_manifest(directory: Path) -> Recorded:
             directory,
             document,
             cast("Command", document["command"]),
-            tuple(map(_spec, document["attacks"])),
+            tuple(AttackSpec.from_dict(attack, attack["epsilons"]) for attack in document["attacks"]),
             Plan.from_dict(document.get("plan"), int(document["batch_size"])),
             Pieces(int(document["data"]["n"]), int(document["piece_size"])),
             int(document["max_bad"]),
@@ -129,18 +128,3 @@ def kind_of(manifest: Mapping[str, Any]) -> str:
     if "command" in manifest:
         return str(manifest["command"])
     return "attack" if str(manifest.get("schema", "")).startswith("rfgsm.attack/") else "something else"
-
-
-def _spec(attack: Mapping[str, Any]) -> AttackSpec:
-    low, high = attack["bounds"]
-    epsilons: Sequence[float] = attack["epsilons"]
-    return AttackSpec(
-        tuple(map(float, epsilons)),
-        parse_norm(attack["norm"]),
-        TargetRule.parse(attack["targeted"]),
-        attack["loss"],
-        (-math.inf if low is None else float(low), math.inf if high is None else float(high)),
-        attack["seed"],
-        attack["restarts"],
-        attack["stable"],
-    )

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,12 +119,8 @@ def _write_csv(run: ReadRun, file: Path) -> None:
 
 def _write_lines(run: ReadRun, file: Path) -> None:
     with file.open("w", encoding="utf-8") as stream:
-        _dump(run, stream)
-
-
-def _dump(run: ReadRun, stream: IO[str]) -> None:
-    for columns in tables(run):
-        stream.writelines(f"{json.dumps(row)}\n" for row in rows(columns))
+        for columns in tables(run):
+            stream.writelines(f"{json.dumps(row)}\n" for row in rows(columns))
 
 
 def _write_parquet(run: ReadRun, file: Path) -> None:

@@ -18,9 +18,15 @@ from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe, p
 from robustbench_fgsm.data.fit import fit_to
 from robustbench_fgsm.errors import DataError, InvalidRunError, ModelError, SettingError
 from robustbench_fgsm.measure.environment import describe_environment
-from robustbench_fgsm.measure.masking import convolves
 from robustbench_fgsm.measure.preflight import check_classes, check_images
-from robustbench_fgsm.models.classifier import PixelSpace, TorchClassifier, classify, place_images
+from robustbench_fgsm.models.classifier import (
+    PixelSpace,
+    TorchClassifier,
+    classify,
+    convolves,
+    place,
+    place_images,
+)
 from robustbench_fgsm.spec import check_epsilon
 from robustbench_fgsm.train.augmentation import Augment, augmentation
 from robustbench_fgsm.train.crafting import autocast, craft
@@ -192,9 +198,7 @@ def take_step(lesson: Lesson, learner: Learner, batch: Batch, second: Tensor) ->
         x = x.index_copy(0, second.nonzero().squeeze(1), fooling.cpu())
     if lesson.augment is not None:
         x = lesson.augment(x)
-    x = x.to(device)
-    if x.ndim == 4:
-        x = x.contiguous(memory_format=lesson.memory_format)
+    x = place(x, device, lesson.memory_format)
     network.train()
     crafted = craft(network, x, y, recipe, lesson.classifier.bounds) if recipe.against_itself else x
     with autocast(device, recipe.precision):
