@@ -133,7 +133,6 @@ class TorchClassifier:
     """A private copy of a PyTorch network in evaluation mode, callable from pixel space to logits.
 
     has_variants: whether it runs in other precisions and memory layouts; not so where a graph was recorded in one.
-    memory_format: the layout of its weights, in which it takes images fastest.
     """
 
     any_loss = True
@@ -155,7 +154,14 @@ class TorchClassifier:
         self.bounds = bounds
         self.info = info
         self.has_variants = has_variants
-        self.memory_format = memory_format
+        self._channels_last = (
+            memory_format == torch.channels_last
+        )  # pickle finds no home of its own for PyTorch's layouts
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The layout of the weights, in which images are taken fastest."""
+        return torch.channels_last if self._channels_last else torch.contiguous_format
 
     @property
     def device(self) -> torch.device:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import pickle
+import pickletools
 from typing import Any
 
 import pytest
@@ -230,3 +232,13 @@ def test_the_normalisation_is_told() -> None:
         "preprocessing": None,
         "settings": {},
     }
+
+
+def test_a_pickle_names_no_module_that_only_imports_torch() -> None:
+    """Another process need not have what this one happens to have loaded; pickle names layouts by whoever imported torch."""
+    plain = rf.wrap(nn.Conv2d(1, 2, 3), 2, device="cpu")
+    for classifier in (plain, plain.variant(memory_format=torch.channels_last)):
+        content = pickle.dumps(classifier)
+        assert pickle.loads(content).memory_format == classifier.memory_format
+        words = [str(word) for _, word, _ in pickletools.genops(content) if isinstance(word, str)]
+        assert not [word for word in words if word.startswith("tests.") or word.endswith("_format")]
