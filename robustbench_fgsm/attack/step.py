@@ -23,11 +23,12 @@ def broadcast_epsilon(epsilon: Epsilon, x: Tensor, norm: float, bounds: Bounds |
     Raises SettingError where it does not broadcast, is negative or not finite, exceeds the bounds under L-infinity, or
     varies within an image under another norm, whose ball would then be a different one.
     """
-    budget = torch.as_tensor(epsilon, dtype=x.dtype, device=x.device).detach()
-    for extreme in budget.aminmax() if isinstance(epsilon, Tensor) and budget.numel() else ():
-        check_epsilon(float(extreme), norm, bounds)
     if not isinstance(epsilon, Tensor):
         check_epsilon(epsilon, norm, bounds)
+        return torch.full((), epsilon, dtype=x.dtype, device=x.device)  # as_tensor would wait for a GPU
+    budget = epsilon.to(x.device, x.dtype).detach()
+    for extreme in budget.aminmax() if budget.numel() else ():
+        check_epsilon(float(extreme), norm, bounds)
     if budget.ndim == 1 and len(budget) in (1, len(x)):
         budget = budget.view(-1, *[1] * (x.ndim - 1))
     elif budget.ndim == 1:

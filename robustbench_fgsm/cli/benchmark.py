@@ -68,13 +68,15 @@ def benchmark_command(
     from robustbench_fgsm.compare.benchmark import benchmark, check_settings, choose_references
     from robustbench_fgsm.compare.contenders import check_levels, check_network
     from robustbench_fgsm.data.dataset import describe
+    from robustbench_fgsm.measure.batching import choose_batch_size
     from robustbench_fgsm.measure.preflight import check_batch_size, preflight
     from robustbench_fgsm.report import benchmark as text
     from robustbench_fgsm.report import markdown
     from robustbench_fgsm.runs.directory import cached_result
 
     check_settings(spec, rounds, threads)
-    size, chosen = check_batch_size(batch_size), check_levels(levels.split(","))
+    check_batch_size(batch_size)
+    chosen = check_levels(levels.split(","))
     named = None if references is None else [] if references.strip() == "none" else references.split(",")
     opponents = {one.name: one.version for one in choose_references(named)[0]}
     load = partial(load_subject, model, weights, data, limit, device, choice, described, seed=seed, quiet=True)
@@ -82,6 +84,7 @@ def benchmark_command(
     check_network(classifier)
     spec = replace(spec, bounds=classifier.bounds)
     preflight(classifier, images, spec, strict=choice.strict)  # before a run directory is made
+    size = choose_batch_size(batch_size, classifier, images)
 
     def measure() -> dict[str, Any]:
         with others_to_stderr(), progress_bar("benchmark", quiet=quiet) as progress:

@@ -69,7 +69,7 @@ def compare_command(
     check_single(spec)
     check_level(optimize)
     get_style(style)
-    size = check_batch_size(batch_size)
+    check_batch_size(batch_size)
     names = [] if references.strip() == "none" else check_references(references.split(","))
     check_opposition(names, candidate)
     classifier, images = load_subject(model, weights, data, limit, device, choice, described, seed=seed, quiet=quiet)
@@ -87,7 +87,7 @@ def compare_command(
                 spec,
                 references=names,
                 candidate=own,
-                batch_size=size,
+                batch_size=plan.batch_size,
                 plan=plan,
                 max_bad=choice.max_bad,
                 progress=progress,
@@ -100,7 +100,7 @@ def compare_command(
         "data": describe(images),
         "attack": spec.to_dict() | {"epsilons": spec.epsilons},
         "references": {found.name: found.version for found in list_references() if found.name in names},
-        "batch_size": size,
+        "batch_size": plan.batch_size,
         **plan_settings(plan),
         "max_bad": choice.max_bad,
         "device": str(classifier.device),

@@ -55,15 +55,17 @@ def explain_command(
     from robustbench_fgsm.cli.subject import load_subject
     from robustbench_fgsm.compare.claims import check_attack, check_explicable, explain_spec
     from robustbench_fgsm.data.dataset import describe
+    from robustbench_fgsm.measure.batching import choose_batch_size
     from robustbench_fgsm.measure.preflight import check_batch_size, preflight
     from robustbench_fgsm.report import claims
     from robustbench_fgsm.runs.directory import cached_result
 
-    size = check_batch_size(batch_size)
+    check_batch_size(batch_size)
     check_attack(spec)
     classifier, images = load_subject(model, weights, data, limit, device, choice, described, seed=seed, quiet=quiet)
     preflight(classifier, images, spec, strict=choice.strict)  # before a run directory is made
     check_explicable(classifier, images)
+    size = choose_batch_size(batch_size, classifier, images)
 
     def measure() -> dict[str, Any]:
         with progress_bar("explain", quiet=quiet) as progress:

@@ -24,10 +24,12 @@ from robustbench_fgsm.data.dataset import BadSample, Dataset, describe, readable
 from robustbench_fgsm.data.fit import fit_to
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.measure.attacks import synchronise
+from robustbench_fgsm.measure.batching import choose_batch_size
 from robustbench_fgsm.measure.environment import describe_environment, describe_processor
 from robustbench_fgsm.measure.preflight import check_batch_size, check_images, preflight
 from robustbench_fgsm.measure.sweep import Progress, check_budgets
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.models.precision import precision
 from robustbench_fgsm.reference import Listing, check_references, list_references
 from robustbench_fgsm.spec import AttackSpec, parse_epsilon, parse_norm
 
@@ -74,14 +76,16 @@ def benchmark(
     began = time.perf_counter()
     network = check_network(classifier)
     check_settings(spec, rounds, threads)
-    size, data = check_batch_size(batch_size), fit_to(data, classifier)
+    check_batch_size(batch_size)
+    data = fit_to(data, classifier)
     present, absent = choose_references(references)
     field = entries(network, check_levels(levels), [one.name for one in present])
     warnings = preflight(classifier, data, spec, strict=strict)
+    size = choose_batch_size(batch_size, classifier, data)
     bad = check_all(classifier, data, size)
     tasks = tasks_at(spec.epsilons)
     steps = _Steps(len(field) * (len(tasks) * (rounds + 1) + (load is not None)), progress)
-    with use_threads(threads):
+    with use_threads(threads), precision(network.device):  # the bare loop and other libraries too
         team = [_prepare(entry, network, data, spec, size) for entry in field]
         runners = {entry.name: _runner(made, data) for entry, made in zip(field, team, strict=True)}
         lanes = race(runners, tasks, rounds, synchronise=lambda: synchronise(network.device), step=steps.step)

@@ -16,6 +16,7 @@ from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe, p
 from robustbench_fgsm.data.fit import fit_to
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.measure.attacks import attack_batch, predict_classes
+from robustbench_fgsm.measure.batching import choose_batch_size
 from robustbench_fgsm.measure.environment import describe_environment
 from robustbench_fgsm.measure.preflight import PROBE, check_batch_size, check_images, check_single, preflight
 from robustbench_fgsm.measure.sweep import Progress
@@ -83,10 +84,12 @@ def explain_spec(
 ) -> Account:
     """The same for what is parsed already."""
     began = time.perf_counter()
-    size, data = check_batch_size(batch_size), fit_to(data, classifier)
+    check_batch_size(batch_size)
+    data = fit_to(data, classifier)
     check_attack(spec)
     warnings = preflight(classifier, data, spec, strict=strict)
     network = check_explicable(classifier, data)
+    size = choose_batch_size(batch_size, classifier, data)
     ways = procedures(network, targeted=spec.target.targeted)
     empty = Tally.empty(classifier.num_classes, targeted=spec.target.targeted)
     totals = dict.fromkeys(ways, empty)

@@ -23,6 +23,7 @@ from robustbench_fgsm.measure.preflight import check_batch_size, check_images, c
 from robustbench_fgsm.measure.sweep import Progress
 from robustbench_fgsm.measure.tally import Tally
 from robustbench_fgsm.models.classifier import Classifier
+from robustbench_fgsm.models.precision import precision
 from robustbench_fgsm.reference import check_references, load_reference
 from robustbench_fgsm.reference.batched import BatchedReference
 from robustbench_fgsm.reference.candidate import Candidate, to_candidate
@@ -108,13 +109,14 @@ def compare_spec(
     check_single(spec)
     check_level(optimize)
     check_opposition(references, candidate)
-    size, data = check_batch_size(batch_size), fit_to(data, classifier)
+    check_batch_size(batch_size)
+    data = fit_to(data, classifier)
     covered: list[str] = []
     if isinstance(candidate, SavedImages):
         candidate, data, covered = match(candidate, data)
     warnings = [*preflight(classifier, data, spec, strict=strict), *covered]
-    plan = plan or plan_for(classifier, data, [spec], optimize, size, compared=True)
-    execution = execute(classifier, plan)
+    plan = plan or plan_for(classifier, data, [spec], optimize, batch_size, compared=True)
+    execution, size = execute(classifier, plan), plan.batch_size
     rivals = [load_reference(name, classifier, spec, size) for name in check_references(references)]
     meetings = [Meeting.of(rival, classifier, spec, planned=not plan.plain) for rival in rivals]
     own = (
@@ -125,15 +127,16 @@ def compare_spec(
     ours = Side(Tally.empty(classifier.num_classes, targeted=spec.target.targeted), Seconds())
     bad: tuple[BadSample, ...] = ()
     decided_again = 0
-    for start in range(0, len(data), PIECE):
-        stop = min(start + PIECE, len(data))
-        piece = attack_piece(execution, data, spec, start, stop)
-        ours, bad = ours + piece.side, bad + piece.bad
-        decided_again += piece.decided_again
-        meetings = [meeting.after(piece) for meeting in meetings]
-        own = None if own is None else own.after(piece)
-        if progress is not None:
-            progress(stop, len(data))
+    with precision(classifier.device):  # of references and candidates too
+        for start in range(0, len(data), PIECE):
+            stop = min(start + PIECE, len(data))
+            piece = attack_piece(execution, data, spec, start, stop)
+            ours, bad = ours + piece.side, bad + piece.bad
+            decided_again += piece.decided_again
+            meetings = [meeting.after(piece) for meeting in meetings]
+            own = None if own is None else own.after(piece)
+            if progress is not None:
+                progress(stop, len(data))
     result = None if own is None else own.result()
     diagnosis: Sequence[Finding] = ()
     if candidate is not None and result is not None and result.reasons and result.agreement.pixels:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from importlib.metadata import version
 from typing import Literal, Protocol, get_args
 
@@ -16,7 +15,7 @@ from robustbench_fgsm.compare.bare import Answer, BareLoop
 from robustbench_fgsm.data.dataset import Dataset, readable
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.measure.attacks import attack_batch
-from robustbench_fgsm.measure.plan import Level, Plan, check_level, execute, plan_for
+from robustbench_fgsm.measure.plan import Execution, Level, check_level, execute, plan_for
 from robustbench_fgsm.measure.sweep import run_attacks
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.reference import Reference, load_reference
@@ -47,15 +46,14 @@ class Contender(Protocol):
 class Ours:
     """`run_attacks`, as `evaluate` and `sweep` call it, under a plan made once, as for a long run."""
 
-    classifier: Classifier
+    execution: Execution
     spec: AttackSpec
-    plan: Plan
     version: str
 
     def attack(self, data: Dataset, epsilons: Sequence[float]) -> int:
         """Craft all images at each budget, a batch at a time, without the predictions."""
-        made, classifier = 0, self._planned
-        for batch in readable(data, 0, len(data), self.plan.batch_size, []):
+        made, classifier = 0, self.execution.classifier
+        for batch in readable(data, 0, len(data), self.execution.plan.batch_size, []):
             ascent = attack_batch(classifier, batch, self.spec, data.classes).ascent
             for epsilon in epsilons:
                 made += len(ascent.at(epsilon))
@@ -64,12 +62,8 @@ class Ours:
     def job(self, data: Dataset, epsilons: Sequence[float]) -> Answer:
         """The whole of an evaluation, with its checks, tallies and confusion matrices."""
         spec = replace(self.spec, epsilons=tuple(epsilons))
-        (found,) = run_attacks(self.classifier, data, [spec], plan=self.plan, max_bad=len(data))
+        (found,) = run_attacks(self.execution.plain, data, [spec], plan=self.execution, max_bad=len(data))
         return Answer(found.n, found.clean_accuracy.count, tuple(t.robust_accuracy.count for t in found.tallies))
-
-    @cached_property
-    def _planned(self) -> Classifier:
-        return execute(self.classifier, self.plan).classifier
 
 
 @dataclass(frozen=True)
@@ -141,7 +135,7 @@ class Entry:
             return BareLoop(network, layout, spec.norm, spec.bounds, batch_size, classifier.device)
         if self.kind == "ours":
             plan = plan_for(classifier, data, [spec], self.which, batch_size, tried=batch_size)
-            return Ours(classifier, spec, plan, version("robustbench-fgsm"))
+            return Ours(execute(classifier, plan), spec, version("robustbench-fgsm"))
         return Library(load_reference(self.which, classifier, spec, batch_size), batch_size, classifier.device)
 
 

@@ -23,7 +23,7 @@ BLOCK = 4096
 
 @dataclass(frozen=True)
 class Sighting:
-    """What was seen of N images, all on the CPU.
+    """What was seen of N images, all on the CPU but for the direction, which stays where it was taken.
 
     before: (N,) predicted classes; after: (N, E), at each budget. aim: (N,) labels or targets. zero, nonfinite, saturated:
     (N,) bool. unsure, narrow: (N,) bool, see `guard.Doubt`. direction: (N, ...) of the attack where there is doubt, else
@@ -43,18 +43,8 @@ class Sighting:
 
     @classmethod
     def of(cls, attacked: AttackedBatch, after: Sequence[Tensor], doubt: guard.Doubt | None = None) -> Sighting:
-        """Brought to the CPU at once, since each transfer waits for the device."""
-        ascent, batch = attacked.ascent, attacked.batch
-        nothing = torch.zeros_like(ascent.zero)
-        unsure, narrow = (nothing, nothing) if doubt is None else (doubt.unsure, doubt.narrow)
-        flags = [ascent.zero, ascent.nonfinite, attacked.saturated, unsure, narrow]
-        facts = [predicted(ascent.outputs), attacked.aim, *flags]
-        table = torch.stack([fact.long() for fact in (*facts, *after)]).cpu()
-        zero, nonfinite, saturated, unsure, narrow = table[2 : len(facts)].bool()
-        direction = torch.empty(len(batch), 0) if doubt is None else ascent.direction.cpu()
-        return cls(
-            batch, table[0], table[len(facts) :].T, table[1], zero, nonfinite, saturated, unsure, narrow, direction
-        )
+        """At once, which waits for the device."""
+        return Flight.of(attacked, after, doubt).land()
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -88,6 +78,42 @@ class Sighting:
         """The same without images and directions."""
         nothing = torch.empty(len(self), 0)
         return replace(self, batch=replace(self.batch, images=nothing), direction=nothing)
+
+
+@dataclass(frozen=True)
+class Flight:
+    """A sighting on its way to the CPU in one table (7 + E, N), for which nobody waits before it lands."""
+
+    batch: Batch
+    table: Tensor
+    direction: Tensor
+    arrived: torch.cuda.Event | None
+
+    @classmethod
+    def of(cls, attacked: AttackedBatch, after: Sequence[Tensor], doubt: guard.Doubt | None = None) -> Flight:
+        """Take off; doubt as of `look`."""
+        ascent, batch = attacked.ascent, attacked.batch
+        nothing = torch.zeros_like(ascent.zero)
+        unsure, narrow = (nothing, nothing) if doubt is None else (doubt.unsure, doubt.narrow)
+        flags = [ascent.zero, ascent.nonfinite, attacked.saturated, unsure, narrow]
+        facts = [predicted(ascent.outputs), attacked.aim, *flags, *after]
+        table = torch.stack([fact.long() for fact in facts])
+        direction = torch.empty(len(batch), 0) if doubt is None else ascent.direction
+        if table.device.type != "cuda":
+            return cls(batch, table.cpu(), direction, None)
+        here = torch.empty_like(table, device="cpu", pin_memory=True).copy_(table, non_blocking=True)
+        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        arrived.record(torch.cuda.current_stream(table.device))
+        return cls(batch, here, direction, arrived)
+
+    def land(self) -> Sighting:
+        """Wait until it has arrived."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        before, aim = self.table[:2]
+        zero, nonfinite, saturated, unsure, narrow = self.table[2:7].bool()
+        after = self.table[7:].T
+        return Sighting(self.batch, before, after, aim, zero, nonfinite, saturated, unsure, narrow, self.direction)
 
 
 class Queue:

@@ -16,7 +16,7 @@ from robustbench_fgsm.attack.gradient import predicted
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.measure import guard
 from robustbench_fgsm.measure.attacks import attack_batch, craft
-from robustbench_fgsm.measure.counting import Queue, Sighting, mends
+from robustbench_fgsm.measure.counting import Flight, Queue, Sighting, mends
 from robustbench_fgsm.measure.memory import Portions
 from robustbench_fgsm.measure.plan import Execution
 from robustbench_fgsm.models.classifier import Classifier
@@ -44,21 +44,36 @@ class Observer:
         size = execution.plan.batch_size
         self._unsure, self._saturated = Queue(size, images=True), Queue(size, images=True)
         self._mended = mends(execution.plain, spec)
+        self._aloft: list[Flight] = []
+        self._lags = works_on_its_own(execution.plain.device)
 
     def see(self, batch: Batch) -> None:
-        """Attack the batch; hand on what is settled of it, and let the rest wait."""
-        guarded = self._execution.plan.guarded
-        seen = self._look(self._execution.classifier, batch, self._spec, guarded=guarded)
-        if guarded and bool(seen.unsure.any()):
+        """Attack the batch; hand on what is settled of it, and let the rest wait.
+
+        A GPU is given the next batch before what was seen of this one is looked at, so that it never waits.
+        """
+        before = self._aloft
+        self._aloft = self._launch(self._execution.classifier, batch, self._spec, self._execution.plan.guarded)
+        if not self._lags:
+            before, self._aloft = self._aloft, []
+        self._land(before)
+
+    def settle(self) -> None:
+        """Settle and hand on all that waits."""
+        before, self._aloft = self._aloft, []
+        self._land(before)
+        self._decide(self._unsure.rest())
+        self._mend(self._saturated.rest())
+
+    def _land(self, flights: list[Flight]) -> None:
+        if not flights:
+            return
+        seen = Sighting.join([flight.land() for flight in flights])
+        if self._execution.plan.guarded and bool(seen.unsure.any()):
             waiting = self._unsure.add(seen.at(seen.unsure))
             seen = seen.at(~seen.unsure)
             self._decide(waiting)
         self._settle(seen)
-
-    def settle(self) -> None:
-        """Settle and hand on all that waits."""
-        self._decide(self._unsure.rest())
-        self._mend(self._saturated.rest())
 
     def _decide(self, waiting: Sighting | None) -> None:
         if waiting is not None:
@@ -83,15 +98,19 @@ class Observer:
         """Attack saturated images along exact gradients; all else that was seen of them stands."""
         if waiting is not None:
             exact = replace(self._spec, stable=True)
-            mended = self._look(self._execution.plain, waiting.batch, exact)
+            flights = self._launch(self._execution.plain, waiting.batch, exact, guarded=False)
+            mended = Sighting.join([flight.land() for flight in flights])
             self._sink.add(replace(waiting, after=mended.after), stable=True)
 
-    def _look(self, classifier: Classifier, batch: Batch, spec: AttackSpec, *, guarded: bool = False) -> Sighting:
-        return Sighting.join(
-            self._portions.each(
-                len(batch), lambda rows: look(classifier, batch.at(rows), spec, self._classes, guarded=guarded)
-            )
+    def _launch(self, classifier: Classifier, batch: Batch, spec: AttackSpec, guarded: bool) -> list[Flight]:
+        return self._portions.each(
+            len(batch), lambda rows: look(classifier, batch.at(rows), spec, self._classes, guarded=guarded)
         )
+
+
+def works_on_its_own(device: torch.device) -> bool:
+    """Whether the device works on what it was given while more is made ready."""
+    return device.type == "cuda"
 
 
 def observers(
@@ -107,19 +126,19 @@ def observers(
 
 def look(
     classifier: Classifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...], *, guarded: bool = False
-) -> Sighting:
+) -> Flight:
     """One gradient, and the predictions at every budget; guarded: find the images that rest on rounding."""
     attacked = attack_batch(classifier, batch, spec, classes)
     if not guarded:
         after = [craft(classifier, attacked, spec, epsilon)[1] for epsilon in spec.epsilons]
-        return Sighting.of(attacked, after)
+        return Flight.of(attacked, after)
     unsettled = guard.unsettled(attacked, spec)
     doubt, after = guard.Doubt(unsettled, unsettled), []
     for epsilon in spec.epsilons:
         outputs = classifier.predict(attacked.ascent.at(epsilon))
         doubt |= guard.doubt(attacked.ascent.outputs, outputs)
         after.append(predicted(outputs))
-    return Sighting.of(attacked, after, doubt)
+    return Flight.of(attacked, after, doubt)
 
 
 def decide_again(plain: Classifier, doubted: Sighting, spec: AttackSpec, classes: tuple[str, ...]) -> Sighting:

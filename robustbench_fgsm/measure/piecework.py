@@ -10,6 +10,7 @@ import numpy as np
 
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, readable
 from robustbench_fgsm.errors import DataError
+from robustbench_fgsm.measure.ahead import read_ahead
 from robustbench_fgsm.measure.counting import Counter, Totals
 from robustbench_fgsm.measure.memory import Portions
 from robustbench_fgsm.measure.observing import observers
@@ -48,7 +49,7 @@ def attack_at_once(execution: Execution, data: Dataset, specs: Sequence[AttackSp
     watching = observers(execution, specs, data.classes, counters, portions)
     bad: list[BadSample] = []
     told = 0
-    for batch in readable(data, 0, len(data), execution.plan.batch_size, bad):
+    for batch in read_ahead(readable(data, 0, len(data), execution.plan.batch_size, bad), execution.plain.device):
         check_images(batch, execution.plain)
         for observer in watching:
             observer.see(batch)
@@ -132,7 +133,7 @@ def attack_pieces(
     pieces = pieces_of(execution, data)
     for run in pieces.runs(numbers):
         began = time.perf_counter()
-        for number, batches in _by_piece(data, pieces, run, execution.plan.batch_size):
+        for number, batches in _by_piece(data, pieces, run, execution):
             yield _attacked(execution, data, specs, number, batches, portions, began)
             began = time.perf_counter()
 
@@ -165,13 +166,13 @@ def _attacked(
     return record_of(number, collectors, bad, time.perf_counter() - began)
 
 
-def _by_piece(data: Dataset, pieces: Pieces, run: range, size: int) -> Iterator[tuple[int, Iterator[Batch]]]:
+def _by_piece(data: Dataset, pieces: Pieces, run: range, execution: Execution) -> Iterator[tuple[int, Iterator[Batch]]]:
     """The batches of each piece of a run, from one pass over the data, so that whoever decodes them can work ahead.
 
     The batches of a piece have to be taken before the next piece is asked for.
     """
     span = range(pieces.span(run[0]).start, pieces.span(run[-1]).stop)
-    flow = _whole(data, span, size)
+    flow = read_ahead(_whole(data, span, execution.plan.batch_size), execution.plain.device)
     for number in run:
         yield number, _until(flow, len(pieces.span(number)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,8 +15,8 @@ from robustbench_fgsm.data.dataset import Batch, Dataset, probe
 from robustbench_fgsm.errors import SettingError, did_you_mean
 from robustbench_fgsm.measure import compiling, guard
 from robustbench_fgsm.measure.attacks import attack_batch, craft, predict_classes, synchronise, wrong_share
+from robustbench_fgsm.measure.batching import choose_batch_size
 from robustbench_fgsm.measure.memory import with_fewer
-from robustbench_fgsm.measure.preflight import check_batch_size
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, convolves
 from robustbench_fgsm.models.folding import fold_batch_norm
 from robustbench_fgsm.spec import AttackSpec
@@ -54,6 +55,7 @@ class Changes:
 class Plan:
     """How a classifier is run. level: what was asked for; reason: why there is no more to it, if so.
 
+    tf32: on a GPU, whether factors are rounded to 10 bits.
     changed: what is not as under level none on the first images, before any guard, where that was asked for or is `max`.
     """
 
@@ -61,6 +63,7 @@ class Plan:
     memory_format: str = "contiguous"
     fold_batch_norm: bool = False
     compile: bool = False
+    tf32: bool = False
     batch_size: int = 128
     threads: int = 1
     reason: str = ""
@@ -74,7 +77,7 @@ class Plan:
     @property
     def plain(self) -> bool:
         """Whether the classifier runs as it is."""
-        return not (self.fold_batch_norm or self.compile) and self.memory_format == "contiguous"
+        return not (self.fold_batch_norm or self.compile or self.tf32) and self.memory_format == "contiguous"
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON knows it."""
@@ -83,6 +86,7 @@ class Plan:
             "memory_format": self.memory_format,
             "fold_batch_norm": self.fold_batch_norm,
             "compile": self.compile,
+            "tf32": self.tf32,
             "batch_size": self.batch_size,
             "threads": self.threads,
             "reason": self.reason or None,
@@ -91,7 +95,7 @@ class Plan:
 
     def settings(self) -> dict[str, Any]:
         """What of it must be the same for a run to be continued."""
-        names = ("level", "memory_format", "fold_batch_norm", "compile", "batch_size")
+        names = ("level", "memory_format", "fold_batch_norm", "compile", "tf32", "batch_size")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
@@ -107,6 +111,7 @@ class Plan:
             memory_format=check_layout(str(found["memory_format"])),
             fold_batch_norm=bool(found["fold_batch_norm"]),
             compile=bool(found["compile"]),
+            tf32=bool(found.get("tf32", False)),
             batch_size=int(found["batch_size"]),
             reason=str(found.get("reason") or ""),
             changed=Changes(**changed) if changed else None,
@@ -156,8 +161,9 @@ def execute(classifier: Classifier, plan: Plan) -> Execution:
         made = classifier.variant(memory_format=layout)
     else:
         made = classifier.around(network.to(memory_format=layout), layout)
-    if plan.compile:
-        made = classifier.around(compiling.compiled(made.network), layout)
+    if plan.compile or plan.tf32:
+        network = compiling.compiled(made.network) if plan.compile else made.network
+        made = classifier.around(network, layout, tf32=plan.tf32)
     return Execution(plan, made, classifier)
 
 
@@ -181,9 +187,10 @@ def plan_for(
     none.
     """
     level = check_level(optimize)
-    plan = Plan(level, batch_size=check_batch_size(batch_size), threads=torch.get_num_threads())
     if recorded is not None and recorded.level == level and batch_size in ("auto", recorded.batch_size):
         return recorded
+    size = choose_batch_size(batch_size, classifier, data)
+    plan = Plan(level, batch_size=size, threads=torch.get_num_threads())
     if level == "none":
         return plan
     if not isinstance(classifier, TorchClassifier) or not classifier.has_variants:
@@ -210,10 +217,13 @@ def _planned(
     if plan.level == "safe":
         reason = next(filter(None, map(guard.unguarded, specs)), "")
         return replace(plan, reason=reason) if reason else _laid_out(classifier, batch, specs[0], plan, classes, timer)
-    plan = replace(plan, fold_batch_norm=fold_batch_norm(classifier.network) is not None)
+    folded = fold_batch_norm(classifier.network)
+    plan = replace(plan, fold_batch_norm=folded is not None, tf32=classifier.device.type == "cuda")
+    classifier = classifier.around(folded or classifier.network, torch.contiguous_format, tf32=plan.tf32)
+    gc.collect()  # tracing leaves cycles, and with them a copy of the weights
     plan = _laid_out(classifier, batch, specs[0], plan, classes, timer)
     if images > PROBE and compiling.available(classifier.device):
-        spent = timer(execute(classifier, plan).classifier, batch, specs[0], classes) / len(batch)
+        spent = timer(classifier, batch, specs[0], classes) / len(batch)
         plan = replace(plan, compile=compiling.pays(spent * images, classifier.device))
     return plan
 
@@ -225,12 +235,17 @@ _LAYOUTS_MEASURED: dict[tuple[object, ...], str] = {}
 def _laid_out(
     classifier: TorchClassifier, batch: Batch, spec: AttackSpec, plan: Plan, classes: tuple[str, ...], timer: Timer
 ) -> Plan:
-    """The plan in the layout that is faster on the batch, counting what the guard decides again."""
+    """The plan in the layout that is faster on the batch, counting what the guard decides again.
+
+    classifier: folded already where the plan says so.
+    """
     if not convolves(classifier.network) or batch.images.ndim != 4:
         return replace(plan, reason=plan.reason or "a network without convolutions has no layout to choose")
+    if plan.tf32:  # what multiplies in TF32 takes channels last; a trial on few images would time launches
+        return replace(plan, memory_format="channels_last")
     place = classifier.info.sha256, batch.images.shape, str(classifier.device), plan.threads, plan.fold_batch_norm
     if place not in _LAYOUTS_MEASURED:
-        ways = [execute(classifier, replace(plan, memory_format=layout)).classifier for layout in LAYOUTS]
+        ways = [classifier, classifier.variant(memory_format=torch.channels_last)]
         for way in ways:
             timer(way, batch, spec, classes)  # once for nothing: the first run also allocates
         turns = [[timer(way, batch, spec, classes) for way in ways] for _ in range(TURNS)]

@@ -44,8 +44,8 @@ def _look(classifier: Classifier, batch: Batch, classes: tuple[str, ...], spec: 
         )
     targets_for(batch, spec.target, classes, spec.seed)
     warnings = check_outputs(outputs, spec.loss)
-    check_gradient(classifier, batch, spec)
-    return [*warnings, *suspicions(classifier, batch, outputs)]
+    among_fewer = check_gradient(classifier, batch.at(slice(max(1, len(batch) // 2))), spec)
+    return [*warnings, *suspicions(classifier, batch, outputs, among_fewer)]
 
 
 def check_classes(classifier: Classifier, data: Dataset) -> None:

@@ -25,12 +25,12 @@ DARK = 0.02
 """Largest pixel below which images look as if they were divided by 255 twice."""
 
 
-def check_gradient(classifier: Classifier, batch: Batch, spec: AttackSpec) -> None:
-    """Raise ModelError where no gradient gets from the loss back to the images."""
+def check_gradient(classifier: Classifier, batch: Batch, spec: AttackSpec) -> Tensor:
+    """Outputs (N, K) of that forward pass; raises ModelError where no gradient gets from the loss back to the images."""
     loss = get_loss(spec.loss, stable=spec.stable)
     device = classifier.device
     try:
-        classifier.loss_gradient(batch.images.to(device), batch.labels.to(device), loss)
+        _, outputs = classifier.loss_gradient(batch.images.to(device), batch.labels.to(device), loss)
     except RuntimeError as error:
         if out_of_memory(error):
             raise
@@ -38,21 +38,21 @@ def check_gradient(classifier: Classifier, batch: Batch, spec: AttackSpec) -> No
             f"model must pass a gradient back to its images, but it failed ({str(error).splitlines()[0]}): "
             "look for no_grad, detach, or a step through integers or NumPy"
         ) from error
+    return outputs
 
 
-def suspicions(classifier: Classifier, batch: Batch, outputs: Tensor) -> Iterator[str]:
-    """Warnings, from a few images and the outputs (N, K) for them."""
-    yield from _unsteady(classifier, batch.images.to(classifier.device), outputs)
+def suspicions(classifier: Classifier, batch: Batch, outputs: Tensor, among_fewer: Tensor) -> Iterator[str]:
+    """Warnings, from a few images, the outputs (N, K) for them, and those for the first of them among fewer (n, K)."""
+    yield from _unsteady(classifier, batch.images.to(classifier.device), outputs, among_fewer)
     yield from _implausible(classifier, batch, outputs)
     brightest = float(batch.images.max()) if batch.images.numel() else 0.0
     if 0 < brightest < DARK:
         yield f"all pixels are below {brightest:.2g}: look whether the images were divided by 255 twice"
 
 
-def _unsteady(classifier: Classifier, x: Tensor, outputs: Tensor) -> Iterator[str]:
+def _unsteady(classifier: Classifier, x: Tensor, outputs: Tensor, among_fewer: Tensor) -> Iterator[str]:
     """Outputs that change from call to call, or with the other images of the batch."""
-    half = x[: max(1, len(x) // 2)]
-    distance = _distance(classifier.predict(half), outputs[: len(half)])
+    distance = _distance(among_fewer, outputs[: len(among_fewer)])
     if distance <= SAME:
         return
     if _distance(classifier.predict(x), outputs) > SAME:

@@ -12,7 +12,7 @@ from robustbench_fgsm.measure.environment import describe_environment
 from robustbench_fgsm.measure.evaluation import Evaluation
 from robustbench_fgsm.measure.pieces import Nowhere, PieceStore
 from robustbench_fgsm.measure.piecework import attack_at_once, attack_by_pieces
-from robustbench_fgsm.measure.plan import Plan, check_level, execute, plan_for
+from robustbench_fgsm.measure.plan import Execution, Plan, check_level, execute, plan_for
 from robustbench_fgsm.measure.preflight import check_batch_size, check_single, preflight
 from robustbench_fgsm.measure.processes import ALONE, World
 from robustbench_fgsm.measure.progress import Progress as Progress
@@ -127,7 +127,7 @@ def run_attacks(
     *,
     batch_size: int | str = "auto",
     optimize: str = "none",
-    plan: Plan | None = None,
+    plan: Plan | Execution | None = None,
     max_bad: int = 0,
     strict: bool = False,
     progress: Progress | None = None,
@@ -137,9 +137,10 @@ def run_attacks(
 ) -> list[Evaluation]:
     """One evaluation for each attack, from a single pass over the data, for settings that are parsed already.
 
-    plan: how to run, in place of one made now for `optimize` and the batch size. watch: called with images fooled so far, at
-    the last budget of the first attack, and images that could be. store: keeps finished pieces, and those
-    that it has are not attacked again. world: the processes that share the pieces; all of them get the evaluations.
+    plan: how to run, in place of one made now for `optimize` and the batch size; or that with its classifier. watch: called
+    with images fooled so far, at the last budget of the first attack, and images that could be. store: keeps finished
+    pieces, and those that it has are not attacked again. world: the processes that share the pieces; all of them get the
+    evaluations.
     """
     began = time.perf_counter()
     for spec in specs:
@@ -149,8 +150,11 @@ def run_attacks(
     data = fit_to(data, classifier)
     found = (warning for spec in specs for warning in preflight(classifier, data, spec, strict=strict))
     warnings = list(dict.fromkeys(found))
-    plan = plan or plan_for(classifier, data, specs, optimize, batch_size)
-    execution = execute(classifier, world.first(plan))
+    if isinstance(plan, Execution):
+        execution = plan
+    else:
+        plan = plan or plan_for(classifier, data, specs, optimize, batch_size)
+        execution = execute(classifier, world.first(plan))
     say = Saying(len(data), world, progress, watch)
     if store is None and world.size == 1:
         counted = attack_at_once(execution, data, specs, say)

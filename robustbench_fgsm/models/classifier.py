@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from robustbench_fgsm.attack.gradient import Labels, input_gradient, two_logits
 from robustbench_fgsm.attack.losses import Loss
 from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.models.precision import precision
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
@@ -132,7 +133,8 @@ def _along_channels(statistic: Tensor, x: Tensor) -> Tensor:
 class TorchClassifier:
     """A private copy of a PyTorch network in evaluation mode, callable from pixel space to logits.
 
-    has_variants: whether it runs in other precisions and memory layouts; not so where a graph was recorded in one.
+    has_variants: whether it runs in other precisions and memory layouts; not so where a graph was recorded in one. tf32:
+    whether a GPU may round factors to 10 bits; else it computes in full float32, whatever PyTorch's switches say.
     """
 
     any_loss = True
@@ -147,6 +149,7 @@ class TorchClassifier:
         *,
         has_variants: bool = True,
         memory_format: torch.memory_format = torch.contiguous_format,
+        tf32: bool = False,
     ) -> None:
         self.network = network.eval().requires_grad_(False)
         self.num_classes = num_classes
@@ -154,6 +157,7 @@ class TorchClassifier:
         self.bounds = bounds
         self.info = info
         self.has_variants = has_variants
+        self.tf32 = tf32
         self._channels_last = (
             memory_format == torch.channels_last
         )  # pickle finds no home of its own for PyTorch's layouts
@@ -178,11 +182,13 @@ class TorchClassifier:
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
         """Logits (N, K) of images (N, C, H, W) in pixel space, detached; one logit of two classes made two."""
-        return two_logits(self(x))
+        with precision(x.device, tf32=self.tf32):
+            return two_logits(self(x))
 
     def loss_gradient(self, x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
         """Gradient of the summed loss in the shape of x, and the outputs (N, K) of the same forward pass."""
-        return input_gradient(self.network, x, y, loss)
+        with precision(x.device, tf32=self.tf32):
+            return input_gradient(self.network, x, y, loss)
 
     def copy_network(
         self, dtype: torch.dtype = torch.float32, memory_format: torch.memory_format = torch.contiguous_format
@@ -196,7 +202,9 @@ class TorchClassifier:
         """The same classifier in another precision or memory layout."""
         return self.around(self.copy_network(dtype, memory_format), memory_format)
 
-    def around(self, network: nn.Module, memory_format: torch.memory_format) -> TorchClassifier:
+    def around(
+        self, network: nn.Module, memory_format: torch.memory_format, *, tf32: bool | None = None
+    ) -> TorchClassifier:
         """The same classifier, computed by another network, which is its own from now on."""
         return TorchClassifier(
             network,
@@ -206,6 +214,7 @@ class TorchClassifier:
             self.info,
             has_variants=self.has_variants,
             memory_format=memory_format,
+            tf32=self.tf32 if tf32 is None else tf32,
         )
 
 

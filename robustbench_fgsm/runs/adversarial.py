@@ -114,13 +114,14 @@ def save_spec(
     """The same for settings that are parsed already. world: the processes that share the shards; all get what is saved."""
     began = time.perf_counter()
     data = fit_to(data, classifier)
-    size, kind, pieces = check_batch_size(batch_size), get_format(format), spans(len(data), shard_size)
+    check_batch_size(batch_size)
+    kind, pieces = get_format(format), spans(len(data), shard_size)
     check_level(optimize)
-    output = {"format": format, "shard_size": shard_size, "batch_size": size}
+    output = {"format": format, "shard_size": shard_size}
     nothing = nothing_saved(classifier, data, spec, output, eight_bit=kind.eight_bit, strict=strict)
     recorded = recorded_plan(out) if world.leads else None
     plan = world.first(plan_for(classifier, data, [spec], optimize, batch_size, recorded) if world.leads else None)
-    nothing = replace(nothing, max_bad=max_bad, plan=plan)
+    nothing = replace(nothing, output=nothing.output | {"batch_size": plan.batch_size}, max_bad=max_bad, plan=plan)
     world.check_same(settings_of(nothing.to_dict()) | {"--out": out})
     if world.leads:
         find_run(out, nothing)  # before anything is written into the directory
@@ -132,7 +133,7 @@ def save_spec(
             data,
             spec,
             [pieces[number] for number in mine],
-            batch_size=size,
+            batch_size=plan.batch_size,
             plan=plan,
             eight_bit=kind.eight_bit,
         )

@@ -96,7 +96,7 @@ def test_ours_counts_what_evaluate_counts(
 ) -> None:
     ours = Entry("ours", level).prepare(convolutional, few, SPEC, 32)
     assert isinstance(ours, Ours)
-    assert ours.plan.level == level
+    assert ours.execution.plan.level == level
     assert ours.job(few, EPSILONS) == expected
     assert ours.attack(few, EPSILONS) == 200
 

@@ -131,7 +131,7 @@ def test_what_is_decided_again_fills_batches(rounding: Rounding, data: rf.ArrayD
     looked, *gradients = sizes  # one by the preflight
     full, rest = divmod(found.decided_again, 16)
     assert full > 1
-    assert looked == 32
+    assert looked == 16
     assert sum(gradients) == found.decided_again
     assert len(gradients) <= full + (rest > 0)
     assert all(size >= 16 for size in gradients[:-1])

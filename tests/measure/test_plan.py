@@ -103,10 +103,20 @@ def test_a_recorded_plan_stays(network: rf.TorchClassifier, images: rf.ArrayData
 
 def test_a_plan_comes_back_from_its_record() -> None:
     here = torch.get_num_threads()
-    full = Plan("max", "channels_last", True, True, 64, here, "so", plan.Changes(32, 1, 100, 2))
+    full = Plan("max", "channels_last", True, True, True, 64, here, "so", plan.Changes(32, 1, 100, 2))
     for one in (full, Plan("safe", threads=here), Plan(threads=here)):
         assert Plan.from_dict(one.to_dict()) == one
     assert Plan.from_dict(None, 99) == Plan(batch_size=99, threads=here)
+
+
+def test_tf32_is_for_the_planned_classifier_only(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    made = execute(network, Plan("max", tf32=True))
+    assert isinstance(made.classifier, rf.TorchClassifier)
+    assert made.classifier.tf32
+    assert made.classifier.variant(memory_format=torch.channels_last).tf32
+    assert made.plain is network
+    assert not network.tf32
+    assert not plan_for(network, images, [AttackSpec()], "max").tf32  # which is for GPUs
 
 
 def test_an_unknown_level_is_an_error(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
@@ -171,6 +181,8 @@ def test_a_plan_runs_on_a_gpu(images: rf.ArrayDataset) -> None:
         pytest.skip("needs a GPU")
     found = rf.load_classifier("smallcnn", device="cuda")
     none, *others = (rf.evaluate(found, images, optimize=level) for level in ("none", "safe", "max"))
+    assert [one.plan.tf32 for one in (none, *others)] == [False, False, True]
+    assert none.plan.batch_size == 4096
     assert others[0].tallies[0].n == none.tallies[0].n
     assert others[0].clean_accuracy == none.clean_accuracy
     assert abs(others[1].tallies[0].robust_accuracy.count - none.tallies[0].robust_accuracy.count) <= 3

@@ -1,0 +1,64 @@
+"""How many images at a time, where nobody says: by what a network keeps of each, so that every machine takes as many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.data.dataset import Dataset, probe
+from robustbench_fgsm.measure.preflight import check_batch_size
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, place_images
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Room:
+    """What batches are made for. block: bytes that the largest output of a layer may take; fewest, most: images."""
+
+    block: int
+    fewest: int
+    most: int
+
+
+ROOM = {"cpu": Room(16 * MIB, 8, 256), "cuda": Room(512 * MIB, 32, 4096)}
+"""CPU: with larger ones memory is given back to the system and asked for again layer by layer, which costs up to a third.
+GPU: smaller batches are over before the next is launched.
+"""
+
+
+def choose_batch_size(batch_size: int | str, classifier: Classifier, data: Dataset) -> int:
+    """The number asked for; for `auto` a power of two by what the network keeps of an image, 128 for other classifiers.
+
+    Raises SettingError for anything but `auto` or a positive integer, DataError where no image can be read.
+    """
+    size = check_batch_size(batch_size)
+    if batch_size != "auto" or not isinstance(classifier, TorchClassifier) or classifier.device.type not in ROOM:
+        return size
+    try:
+        largest = largest_kept(classifier, place_images(probe(data, 1).images, classifier))
+    except RuntimeError:  # preflight says what is wrong with the network, and better
+        return size
+    room = ROOM[classifier.device.type]
+    size = room.most
+    while size > room.fewest and size * largest > room.block:
+        size //= 2
+    return size
+
+
+def largest_kept(classifier: TorchClassifier, x: Tensor) -> int:
+    """Bytes of the largest tensor that the network keeps for its backward pass, weights aside, for an image of x (N, ...)."""
+    weights = {tensor.data_ptr() for tensor in (*classifier.network.parameters(), *classifier.network.buffers())}
+    kept = [0]
+
+    def keep(tensor: Tensor) -> Tensor:
+        if tensor.data_ptr() not in weights:
+            kept.append(tensor.nbytes)
+        return tensor
+
+    watched = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with torch.inference_mode(False), torch.enable_grad(), watched:
+        classifier(x.clone().requires_grad_())
+    return max(kept) // max(1, len(x))

@@ -1,0 +1,24 @@
+"""Float32 that is float32: on a GPU PyTorch lets cuDNN round factors to 10 bits (TF32) unless it is told not to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def precision(device: torch.device, *, tf32: bool = False) -> Iterator[None]:
+    """Convolutions and matrix products on a GPU in full float32 inside, or both in TF32; afterwards as before."""
+    if device.type != "cuda":
+        yield
+        return
+    convolutions, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.set_float32_matmul_precision(products)

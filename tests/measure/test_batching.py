@@ -1,0 +1,57 @@
+"""How many images at a time where nobody says: by the network, and the same everywhere."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.measure.batching import MIB, ROOM, choose_batch_size, largest_kept
+
+
+def wide(channels: int, side: int) -> tuple[rf.TorchClassifier, rf.ArrayDataset]:
+    """A network whose largest layer keeps 4 * channels * side ** 2 bytes of an image, and images for it."""
+    layers = nn.Sequential(nn.Conv2d(1, channels, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    images = torch.rand(3, 1, side, side)
+    classes = tuple(map(str, range(channels)))
+    return rf.wrap(layers, channels), rf.ArrayDataset("noise", images, torch.zeros(3, dtype=torch.int64), classes)
+
+
+@pytest.mark.parametrize(("channels", "side"), [(2, 4), (16, 32), (64, 64), (64, 256)])
+def test_the_largest_layer_fits_and_would_not_at_twice_the_size(channels: int, side: int) -> None:
+    network, data = wide(channels, side)
+    kept = largest_kept(network, data._images)
+    assert kept == 4 * channels * side**2
+    size, room = choose_batch_size("auto", network, data), ROOM["cpu"]
+    assert size.bit_count() == 1
+    assert size in (room.fewest, room.most) or size * kept <= room.block < 2 * size * kept
+    assert (size == room.most) == (room.most * kept <= room.block)
+
+
+@pytest.mark.parametrize(("name", "size"), [("mlp300", 256), ("smallcnn", 128), ("resnet18", 256)])
+def test_bundled_networks(name: str, size: int, images: rf.ArrayDataset) -> None:
+    network = rf.load_classifier(name, device="cpu")
+    assert choose_batch_size("auto", network, images) == size
+    assert rf.evaluate(network, images, optimize="none").to_dict()["plan"]["batch_size"] == size
+
+
+def test_weights_are_not_counted_and_left_alone() -> None:
+    layers = nn.Sequential(nn.Flatten(), nn.Linear(4, 5 * MIB // 16), nn.ReLU(), nn.Linear(5 * MIB // 16, 2))
+    network = rf.wrap(layers, 2)
+    assert largest_kept(network, torch.rand(1, 1, 2, 2)) == 5 * MIB // 4
+    assert all(parameter.grad is None for parameter in network.network.parameters())
+
+
+def test_what_is_asked_for_is_taken(images: rf.ArrayDataset) -> None:
+    network = rf.load_classifier("mlp300", device="cpu")
+    assert choose_batch_size(7, network, images) == choose_batch_size("7", network, images) == 7
+    with pytest.raises(rf.SettingError, match="batch size"):
+        choose_batch_size(0, network, images)
+
+
+def test_a_network_that_fails_is_left_to_the_preflight(images: rf.ArrayDataset) -> None:
+    network = rf.wrap(nn.Linear(3, 10), 10)
+    assert choose_batch_size("auto", network, images) == 128
+    with pytest.raises(rf.ModelError, match="images of shape"):
+        rf.evaluate(network, images)
