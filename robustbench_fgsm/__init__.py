@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from robustbench_fgsm.models.load import load_classifier
     from robustbench_fgsm.models.preprocessing import Preprocessing
     from robustbench_fgsm.reference.candidate import Candidate, load_candidate
+    from robustbench_fgsm.report.gate import Gate, gate
     from robustbench_fgsm.runs.adversarial import save_adversarial
     from robustbench_fgsm.runs.replay import AttackCheck, check_adversarial
     from robustbench_fgsm.runs.saved_attack import SavedAttack
@@ -65,6 +66,7 @@ _WHERE = {
     "DataError": "errors",
     "Dataset": "data.dataset",
     "Evaluation": "measure.evaluation",
+    "Gate": "report.gate",
     "ImageDataset": "data.images",
     "IncompleteError": "errors",
     "InputError": "errors",
@@ -90,6 +92,7 @@ _WHERE = {
     "explain": "compare.claims",
     "fgsm": "attack.fgsm",
     "fgsm_sweep": "attack.fgsm",
+    "gate": "report.gate",
     "load_candidate": "reference.candidate",
     "load_classifier": "models.load",
     "load_data": "data.load",
@@ -116,6 +119,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "Evaluation",
+    "Gate",
     "ImageDataset",
     "IncompleteError",
     "InputError",
@@ -142,6 +146,7 @@ __all__ = [
     "explain",
     "fgsm",
     "fgsm_sweep",
+    "gate",
     "load_candidate",
     "load_classifier",
     "load_data",
