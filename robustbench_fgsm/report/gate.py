@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_fgsm.errors import AGREE, DISAGREE, SettingError
+from robustbench_fgsm.measure.drops import detectable_drop, holm, lower_bounds, p_values, upper_bounds
 from robustbench_fgsm.measure.environment import describe_software
-from robustbench_fgsm.measure.paired import detectable_drop, holm, lower_bounds, p_values, upper_bounds
 from robustbench_fgsm.measure.statistics import Rate
 from robustbench_fgsm.report.sheets import Document
 from robustbench_fgsm.report.verdict import check_share

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robustbench_fgsm.measure.paired import holm, p_values
+from robustbench_fgsm.measure.drops import holm, p_values
 from robustbench_fgsm.report.gate import judged
 from robustbench_fgsm.runs.pairs import Pairs
 

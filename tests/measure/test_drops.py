@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import gammaln
 
-from robustbench_fgsm.measure.paired import detectable_drop, holm, lower_bounds, p_values, upper_bounds
+from robustbench_fgsm.measure.drops import detectable_drop, holm, lower_bounds, p_values, upper_bounds
 
 
 def test_the_interval_is_the_published_one() -> None:
