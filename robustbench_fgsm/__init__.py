@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         UnsafeError,
     )
     from robustbench_fgsm.measure.evaluation import Evaluation
+    from robustbench_fgsm.measure.frames import to_pandas
     from robustbench_fgsm.measure.statistics import Rate
     from robustbench_fgsm.measure.sweep import evaluate, sweep
     from robustbench_fgsm.measure.tally import Tally
@@ -100,6 +101,7 @@ _WHERE = {
     "random_start": "attack.start",
     "save_adversarial": "runs.adversarial",
     "sweep": "measure.sweep",
+    "to_pandas": "measure.frames",
     "train": "runs.training",
     "verify": "compare.verification",
     "wrap": "models.classifier",
@@ -154,6 +156,7 @@ __all__ = [
     "random_start",
     "save_adversarial",
     "sweep",
+    "to_pandas",
     "train",
     "verify",
     "wrap",
