@@ -79,7 +79,7 @@ def detectable(document: Document) -> str:
     worst = max((drop for drop in document["drops"] if drop["label"] is not None), key=_detectable)
     return (
         f"Found in {100 * document['power']:g} % of cases: a true drop of {_points(whole['detectable'])} over all images, "
-        f"and of {_points(worst['detectable'])} in each class (hardest: {worst['name']}, n={worst['n']:,})."
+        f"and of {_points(worst['detectable'])} in the hardest class, {worst['name']} (n={worst['n']:,})."
     )
 
 
