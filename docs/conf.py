@@ -22,6 +22,7 @@ from robustbench_fgsm.cli.benchmark import benchmark_command
 from robustbench_fgsm.cli.compare import compare_command
 from robustbench_fgsm.cli.evaluate import evaluate_command
 from robustbench_fgsm.cli.explain import explain_command
+from robustbench_fgsm.cli.gate import gate_command
 from robustbench_fgsm.cli.listing import list_command
 from robustbench_fgsm.cli.plot import plot_command
 from robustbench_fgsm.cli.report import report_command
@@ -121,6 +122,7 @@ myst_substitutions = {
     "evaluate_options": options(evaluate_command),
     "verify_options": options(verify_command),
     "explain_options": options(explain_command),
+    "gate_options": options(gate_command),
     "list_options": options(list_command),
     "plot_options": options(plot_command),
     "report_options": options(report_command),

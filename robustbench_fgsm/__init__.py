@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         UnsafeError,
     )
     from robustbench_fgsm.measure.evaluation import Evaluation
+    from robustbench_fgsm.measure.frames import to_pandas
     from robustbench_fgsm.measure.statistics import Rate
     from robustbench_fgsm.measure.sweep import evaluate, sweep
     from robustbench_fgsm.measure.tally import Tally
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from robustbench_fgsm.models.load import load_classifier
     from robustbench_fgsm.models.preprocessing import Preprocessing
     from robustbench_fgsm.reference.candidate import Candidate, load_candidate
+    from robustbench_fgsm.report.gate import Gate, gate
     from robustbench_fgsm.runs.adversarial import save_adversarial
     from robustbench_fgsm.runs.replay import AttackCheck, check_adversarial
     from robustbench_fgsm.runs.saved_attack import SavedAttack
@@ -65,6 +67,7 @@ _WHERE = {
     "DataError": "errors",
     "Dataset": "data.dataset",
     "Evaluation": "measure.evaluation",
+    "Gate": "report.gate",
     "ImageDataset": "data.images",
     "IncompleteError": "errors",
     "InputError": "errors",
@@ -90,6 +93,7 @@ _WHERE = {
     "explain": "compare.claims",
     "fgsm": "attack.fgsm",
     "fgsm_sweep": "attack.fgsm",
+    "gate": "report.gate",
     "load_candidate": "reference.candidate",
     "load_classifier": "models.load",
     "load_data": "data.load",
@@ -97,6 +101,7 @@ _WHERE = {
     "random_start": "attack.start",
     "save_adversarial": "runs.adversarial",
     "sweep": "measure.sweep",
+    "to_pandas": "measure.frames",
     "train": "runs.training",
     "verify": "compare.verification",
     "wrap": "models.classifier",
@@ -116,6 +121,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "Evaluation",
+    "Gate",
     "ImageDataset",
     "IncompleteError",
     "InputError",
@@ -142,6 +148,7 @@ __all__ = [
     "explain",
     "fgsm",
     "fgsm_sweep",
+    "gate",
     "load_candidate",
     "load_classifier",
     "load_data",
@@ -149,6 +156,7 @@ __all__ = [
     "random_start",
     "save_adversarial",
     "sweep",
+    "to_pandas",
     "train",
     "verify",
     "wrap",

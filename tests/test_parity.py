@@ -39,7 +39,7 @@ HOW = {"weights", "limit", "device", "out", "keep_images", "json", "quiet", "deb
 DESCRIBED = set(ModelChoice.__dataclass_fields__)
 """What `load_classifier` asks of a model that says too little of itself."""
 
-SHOWN = {"csv", "format", "plot"}
+SHOWN = {"csv", "format", "html", "plot"}
 DRAWN = {(rf.benchmark, "seed")}
 """Where an option draws images only, as `load_data` does."""
 

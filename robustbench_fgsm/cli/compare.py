@@ -37,6 +37,7 @@ def compare_command(
     choice: DataChoice = DataChoice(),
     described: ModelChoice = ModelChoice(),
     out: options.Out = None,
+    html: options.Html = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
@@ -49,12 +50,14 @@ def compare_command(
     Example: rfgsm compare --model resnet18 --eps 8/255
     """
     import robustbench_fgsm
+    from robustbench_fgsm.cli.output import check_file
     from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_epsilon, parse_norm
 
+    check_file("--html", html)
     order = parse_norm(norm)
     spec = AttackSpec(parse_epsilon(eps, order), order, TargetRule.parse(targeted), seed=seed)
 
-    from robustbench_fgsm.cli.output import others_to_stderr, progress_bar, write_result
+    from robustbench_fgsm.cli.output import others_to_stderr, progress_bar, write_html, write_result
     from robustbench_fgsm.cli.subject import load_subject
     from robustbench_fgsm.compare.compare import check_opposition, compare_spec, find_candidate
     from robustbench_fgsm.data.dataset import describe
@@ -109,6 +112,7 @@ def compare_command(
     if own is not None:
         settings["candidate"] = {"spec": candidate, "style": style, "sha256": own.sha256}
     document = measure() if out is None else cached_result(out, settings, measure)
+    write_html(html, document, out)
     write_result(document, terminal.comparison, as_json=json)
     code: int = document["exit_code"]
     return code

@@ -39,6 +39,7 @@ def evaluate_command(
     out: options.Out = None,
     keep_images: options.KeepImages = 500,
     csv: options.Csv = None,
+    html: options.Html = None,
     format: options.Format = options.Layout.table,  # noqa: A002  (the name of the option)
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -50,17 +51,18 @@ def evaluate_command(
 
     Example: rfgsm evaluate --model resnet18 --eps 8/255 --min-robust-accuracy 0.1
     """
-    from robustbench_fgsm.cli.output import check_csv, check_layout
+    from robustbench_fgsm.cli.output import check_csv, check_file, check_layout
     from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_epsilon, parse_norm
 
     check_layout(format, as_json=json)
     check_csv(csv)
+    check_file("--html", html)
     order = parse_norm(norm)
     rule = TargetRule.parse(targeted)
     spec = AttackSpec(parse_epsilon(eps, order), order, rule, loss, seed=seed, restarts=restarts, stable=stable)
 
     from robustbench_fgsm.cli.measuring import Keeping, measure
-    from robustbench_fgsm.cli.output import write_csv, write_result
+    from robustbench_fgsm.cli.output import write_csv, write_html, write_result
     from robustbench_fgsm.cli.processes import joined
     from robustbench_fgsm.cli.subject import load_subject
     from robustbench_fgsm.measure.preflight import check_single
@@ -84,6 +86,7 @@ def evaluate_command(
     if not world.leads:
         return code
     write_csv(csv, document)
+    write_html(html, document, out)
     render = markdown.evaluation if format is options.Layout.markdown else evaluation.evaluation
     write_result(document, render, as_json=json)
     return code

@@ -14,6 +14,7 @@ from robustbench_fgsm.cli import (
     compare,
     evaluate,
     explain,
+    gate,
     listing,
     plot,
     processes,
@@ -37,6 +38,7 @@ app.command("benchmark")(benchmark.benchmark_command)
 app.command("compare")(compare.compare_command)
 app.command("evaluate")(evaluate.evaluate_command)
 app.command("explain")(explain.explain_command)
+app.command("gate")(gate.gate_command)
 app.command("plot")(plot.plot_command)
 app.command("report")(report.report_command)
 app.command("sweep")(sweep.sweep_command)

@@ -76,6 +76,15 @@ Csv = Annotated[
         show_default=False,
     ),
 ]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        help="Also write the page of rfgsm report; with --out it has example images.",
+        show_default=False,
+    ),
+]
 Style = Annotated[
     str,
     typer.Option("--style", help="How it is written: plain, torchattacks, art, foolbox, tutorial, nhwc or normalised."),

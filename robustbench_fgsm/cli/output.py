@@ -86,6 +86,20 @@ def write_csv(path: Path | None, document: dict[str, Any]) -> None:
         write_bytes(path / name, text.encode())
 
 
+def write_html(file: Path | None, document: dict[str, Any], out: Path | None) -> None:
+    """The page that `rfgsm report` makes of the run: of its directory where it has one, else of the document alone.
+
+    Raises ResourceError where it cannot be written.
+    """
+    from robustbench_fgsm.report.html import page
+    from robustbench_fgsm.report.run import Run, read_run
+    from robustbench_fgsm.runs.directory import write_bytes
+
+    if file is not None:
+        run = Run("result", document) if out is None else read_run(out)
+        write_bytes(file, page([run]).encode())
+
+
 def _is_csv(path: Path) -> bool:
     return path.suffix.lower() == ".csv"
 

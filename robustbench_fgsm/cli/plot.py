@@ -17,6 +17,7 @@ class Kind(StrEnum):
     confusion = "confusion"
     curve = "curve"
     per_class = "per-class"
+    gallery = "gallery"
 
 
 def plot_command(
@@ -42,8 +43,8 @@ def plot_command(
     """
     from robustbench_fgsm.cli.output import check_file, note
     from robustbench_fgsm.errors import SettingError
-    from robustbench_fgsm.report.class_figures import draw
     from robustbench_fgsm.report.figure import figure_format, render
+    from robustbench_fgsm.report.gallery_figure import draw_run
     from robustbench_fgsm.report.run import read_run
     from robustbench_fgsm.runs.directory import write_bytes
     from robustbench_fgsm.spec import parse_epsilon
@@ -53,7 +54,7 @@ def plot_command(
     budgets = () if eps is None else parse_epsilon(eps, 2.0)  # no norm is known yet; the run bounds its budgets
     if len(budgets) > 1:
         raise SettingError(f"--eps must be one budget of the run, got {eps}: draw a figure for each")
-    figure = draw(read_run(run).document, kind.value, targeted, *budgets)
+    figure = draw_run(read_run(run), kind.value, targeted, *budgets)
     write_bytes(output, render(figure, form))
     note(f"{output}: {output.stat().st_size / 2**10:.0f} KiB", quiet=quiet)
     return 0

@@ -54,6 +54,7 @@ def sweep_command(
     out: options.Out = None,
     keep_images: options.KeepImages = 500,
     csv: options.Csv = None,
+    html: options.Html = None,
     format: options.Format = options.Layout.table,  # noqa: A002  (the name of the option)
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -70,13 +71,14 @@ def sweep_command(
 
     check_layout(format, as_json=json)
     check_csv(csv)
+    check_file("--html", html)
     check_file("--plot", plot)
     order = parse_norm(norm)
     budgets, rules = parse_epsilon(eps, order), dict.fromkeys(map(TargetRule.parse, targeted))
     specs = [AttackSpec(budgets, order, rule, loss, seed=seed, restarts=restarts, stable=stable) for rule in rules]
 
     from robustbench_fgsm.cli.measuring import Keeping, measure
-    from robustbench_fgsm.cli.output import write_csv, write_result
+    from robustbench_fgsm.cli.output import write_csv, write_html, write_result
     from robustbench_fgsm.cli.processes import joined
     from robustbench_fgsm.cli.subject import load_subject
     from robustbench_fgsm.report import evaluation, figure, markdown
@@ -100,6 +102,7 @@ def sweep_command(
     if not world.leads:
         return code
     write_csv(csv, document)
+    write_html(html, document, out)
     if plot is not None and kind is not None:
         write_bytes(plot, figure.render(figure.accuracy_over_epsilon(document), kind))
     render = markdown.sweep if format is options.Layout.markdown else evaluation.sweep

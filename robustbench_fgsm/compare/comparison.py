@@ -216,6 +216,12 @@ class Comparison:
         }
         return enveloped("rfgsm.comparison/1", self, own)
 
+    def _repr_html_(self) -> str:
+        """Tables for a notebook."""
+        from robustbench_fgsm.report import notebook
+
+        return notebook.comparison(self.to_dict())
+
     def _candidate(self) -> dict[str, Any] | None:
         if self.candidate is None:
             return None

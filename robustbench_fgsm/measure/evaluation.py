@@ -19,6 +19,7 @@ from robustbench_fgsm.spec import AttackSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,12 @@ class Evaluation:
         from robustbench_fgsm.report.class_figures import draw
 
         return draw(self.to_dict(), kind, epsilon=epsilon)
+
+    def to_pandas(self) -> DataFrame:
+        """Rates at each budget, a row for all images and one for each class; `to_pandas` says which columns there are."""
+        from robustbench_fgsm.measure.frames import to_pandas
+
+        return to_pandas(self)
 
     def _repr_html_(self) -> str:
         """Tables for a notebook."""

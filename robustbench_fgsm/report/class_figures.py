@@ -41,7 +41,7 @@ def draw(document: Document, kind: str, targeted: str | None = None, epsilon: fl
         if targeted is not None or epsilon is not None:
             raise SettingError("a curve shows every rule and epsilon of the run: leave targeted and epsilon out")
         return accuracy_over_epsilon({"evaluations": evaluations(document)})
-    evaluation = _attack(document, targeted)
+    evaluation = attack_of(document, targeted)
     at = _budget(evaluation, epsilon)
     return confusion(evaluation, at) if kind == "confusion" else per_class(evaluation, at)
 
@@ -57,7 +57,7 @@ def confusion(evaluation: Document, at: Document) -> Figure:
     _matrix(before, evaluation, evaluation["clean"]["confusion"], "before the attack")
     image = _matrix(after, evaluation, at["confusion"], f"after it, epsilon {epsilon_text(at['epsilon'])}")
     figure.colorbar(image, ax=[before, after], label="per cent of the label's images", shrink=0.8)
-    figure.suptitle(_title(evaluation), fontsize=10)
+    figure.suptitle(title_of(evaluation), fontsize=10)
     return figure
 
 
@@ -86,7 +86,7 @@ def per_class(evaluation: Document, at: Document) -> Figure:
     axes.set_xlim(0, 102)
     less = "" if shown is present else f"; the {MOST_BARS} that fare worst of {len(present):,}"
     axes.set_xlabel(f"robust accuracy in per cent, 95 % intervals{starts(evaluation)}{less}", fontsize=9)
-    axes.set_title(f"{_title(evaluation)}\nepsilon {epsilon_text(at['epsilon'])}", fontsize=10)
+    axes.set_title(f"{title_of(evaluation)}\nepsilon {epsilon_text(at['epsilon'])}", fontsize=10)
     axes.grid(axis="x", alpha=0.3)
     return figure
 
@@ -116,7 +116,8 @@ def _matrix(axes: Axes, evaluation: Document, matrix: Any, when: str) -> Any:
     return image
 
 
-def _attack(document: Document, targeted: str | None) -> Document:
+def attack_of(document: Document, targeted: str | None) -> Document:
+    """The evaluation of that rule in a document, the first by default; raises SettingError for a rule that is not there."""
     found = {evaluation["attack"]["targeted"]: evaluation for evaluation in evaluations(document)}
     if targeted is None:
         return next(iter(found.values()))
@@ -137,7 +138,8 @@ def _budget(evaluation: Document, epsilon: float | None) -> Document:
     raise SettingError(f"epsilon must be one of the run, {there}, got {epsilon_text(epsilon)}: name one of these")
 
 
-def _title(evaluation: Document) -> str:
+def title_of(evaluation: Document) -> str:
+    """Model, images and rule in a line."""
     model, data = evaluation["model"], evaluation["data"]
     images = f"{evaluation['n']:,} images of {data['spec']}"
     return plain(f"{model['spec']} ({model['weights']}), {images}, {rule_name(evaluation).lower()}")

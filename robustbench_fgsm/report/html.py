@@ -16,24 +16,27 @@ from markupsafe import Markup
 
 from robustbench_fgsm.report.command import command
 from robustbench_fgsm.report.evaluation import gate_text
+from robustbench_fgsm.report.leaders import differences
 from robustbench_fgsm.report.pictures import MOST_BYTES, gallery
 from robustbench_fgsm.report.run import Run
 from robustbench_fgsm.report.sheets import Document, attacked, starts
 from robustbench_fgsm.report.subjects import Subject, evaluations, subjects
 from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text, rate_text
 
-SCRIPTS = ("format", "document", "state", "matrix", "bars", "classes", "curves", "gallery", "page")
+SCRIPTS = ("format", "document", "state", "matrix", "bars", "classes", "curves", "gallery", "leaders", "page")
 """In the order in which they need each other."""
 
 
 def page(runs: Sequence[Run], *, most_bytes: int = MOST_BYTES) -> str:
     """The whole page; most_bytes: of its pictures. The same runs always give the same page."""
     found = subjects(runs)
+    paired, unpaired = differences(runs)
     pictures, kept = gallery(_kept(runs, found), most_bytes=most_bytes)
     content = {
         "documents": [run.document for run in runs],
         "subjects": [_described(subject) for subject in found],
         "gallery": pictures,
+        "pairs": paired,
     }
     script, style = _script(), _asset("page.css")
     return (
@@ -48,6 +51,7 @@ def page(runs: Sequence[Run], *, most_bytes: int = MOST_BYTES) -> str:
             reasons=list(_each(runs, "invalid_reasons")),
             gates=list(_gates(runs)),
             limits=[LIMITS, INTERVALS],
+            unpaired=unpaired,
             shown=len(pictures),
             kept=kept,
             script=Markup(script),  # noqa: S704  (ours)

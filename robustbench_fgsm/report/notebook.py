@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from robustbench_fgsm.report import evaluation as text
+from robustbench_fgsm.report import sheets, terminal
 from robustbench_fgsm.report.sheets import Document, Sheet
 from robustbench_fgsm.report.terminal import cell_text
 
@@ -18,6 +19,20 @@ def evaluation(document: Document) -> str:
     lines = [f"<strong>{escape(head)}</strong>", *map(escape, rest)]
     sentences = (f"<p>{escape(line)}</p>" for line in (*reasons, *text.closing(document)))
     return f"<div><p>{'<br>'.join(lines)}</p>{''.join(tables)}{''.join(sentences)}</div>"
+
+
+def comparison(document: Document) -> str:
+    """An `rfgsm.comparison/1` document: agreement, rates and time, and our own matrices."""
+    ours, classes = document["ours"], document["data"]["classes"]
+    found = [
+        sheets.agreement(document),
+        sheets.rates_and_time(document),
+        sheets.matrix("Confusion before the attack", ours["clean_confusion"], classes),
+        sheets.matrix("Confusion after it (ours)", ours["confusion"], classes),
+    ]
+    verdict = f"<p><strong>{escape(document['verdict'].upper())}</strong></p>"
+    sentences = (f"<p>{escape(line)}</p>" for line in (*terminal.definitions(document), *terminal.closing(document)))
+    return f"<div>{verdict}{''.join(map(table, found))}{''.join(sentences)}</div>"
 
 
 def table(sheet: Sheet) -> str:

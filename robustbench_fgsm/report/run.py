@@ -40,12 +40,13 @@ class KeptImage:
 
 @dataclass(frozen=True)
 class Run:
-    """One run. settings: its manifest, if it has one. gallery: images that it kept."""
+    """One run. settings: its manifest, if it has one. gallery: images that it kept. directory: where it stands, if it does."""
 
     name: str
     document: Document
     settings: Document | None = None
     gallery: tuple[KeptImage, ...] = ()
+    directory: Path | None = None
 
 
 def read_run(place: Path) -> Run:
@@ -64,7 +65,7 @@ def read_run(place: Path) -> Run:
     manifest = file.parent / MANIFEST
     settings = read_json(manifest) if manifest.is_file() else None
     name = file.parent.resolve().name if file.name == RESULT else file.stem
-    return Run(name, document, settings, read_gallery(file.parent))
+    return Run(name, document, settings, read_gallery(file.parent), file.parent)
 
 
 def read_gallery(directory: Path) -> tuple[KeptImage, ...]:

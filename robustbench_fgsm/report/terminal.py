@@ -156,7 +156,12 @@ def _per_class(document: Document) -> RenderableType:
     return _titled(title, table)
 
 
-def _closing(document: Document) -> Iterator[RenderableType]:
+def closing(document: Document) -> list[str]:
+    """The sentences below the tables of a comparison."""
+    return [line.plain for line in _closing(document) if line.plain]
+
+
+def _closing(document: Document) -> Iterator[Text]:
     present = [result for result in document["ours"]["per_class"] if result["n"]]
     worst = min(present, key=lambda result: result["robust_accuracy"]["value"])
     yield Text(

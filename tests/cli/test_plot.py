@@ -21,7 +21,7 @@ def kept(run: Run, tmp_path: Path) -> str:
 
 
 def test_figures_of_each_kind_and_format_and_what_is_refused(run: Run, kept: str, tmp_path: Path) -> None:
-    for kind, form in (("confusion", "png"), ("curve", "svg"), ("per-class", "pdf")):
+    for kind, form in (("confusion", "png"), ("curve", "svg"), ("per-class", "pdf"), ("gallery", "png")):
         file = tmp_path / f"figure.{form}"
         code, out, err = run("plot", kept, "--kind", kind, "-o", str(file))
         assert (code, out, err) == (0, "", f"{file}: {file.stat().st_size / 2**10:.0f} KiB\n")
@@ -36,5 +36,7 @@ def test_figures_of_each_kind_and_format_and_what_is_refused(run: Run, kept: str
     for words, says in refused.items():
         code, _, err = run("plot", kept, *words, "-o", other)
         assert (code, says in err, err.count("\n")) == (2, True, 1)
+    code, _, err = run("plot", kept, "--kind", "gallery", "--eps", "5/255", "-o", other)
+    assert (code, "epsilon must be one with kept images" in err, err.count("\n")) == (2, True, 1)
     assert run("plot", kept, "-o", str(tmp_path / "figure.gif"))[0] == 2
     assert run("plot", str(tmp_path / "nowhere"), "-o", other)[0] == 2

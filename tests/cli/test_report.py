@@ -27,12 +27,13 @@ MEASURED = {
 def test_a_page_of_each_kind_of_run_and_its_command_measures_the_same_again(
     run: Run, tmp_path: Path, program: str
 ) -> None:
-    kept, page = tmp_path / "kept", tmp_path / "page.html"
-    assert run(program, *MODEL, *MEASURED[program], "--out", str(kept))[0] == 0
+    kept, page, direct = tmp_path / "kept", tmp_path / "page.html", tmp_path / "direct.html"
+    assert run(program, *MODEL, *MEASURED[program], "--out", str(kept), "--html", str(direct))[0] == 0
     code, out, err = run("report", str(kept), "-o", str(page))
     assert (code, out) == (0, "")
     assert err == f"{page}: {page.stat().st_size / 2**20:.1f} MiB\n"
     text = page.read_text(encoding="utf-8")
+    assert direct.read_text(encoding="utf-8") == text
     document = json.loads((kept / "result.json").read_text(encoding="utf-8"))
     (data,) = re.findall(r'<script type="text/plain" id="data">([^<]*)</script>', text)
     assert unpacked(data)["documents"] == [document]
@@ -41,6 +42,18 @@ def test_a_page_of_each_kind_of_run_and_its_command_measures_the_same_again(
     assert bool(unpacked(data)["gallery"]) == (program != "compare")
     for key in ("epsilons", "evaluations", "attack", "ours", "candidate", "model", "data", "n"):
         assert timeless(json.loads(again).get(key)) == timeless(document.get(key))
+
+
+@pytest.mark.parametrize("program", ["evaluate", "sweep", "compare"])
+def test_a_page_without_a_directory_holds_the_document_and_no_images(run: Run, tmp_path: Path, program: str) -> None:
+    page = tmp_path / "page.html"
+    own = ("--references", "none", "--candidate", "examples/candidates/plain.py:fgsm") if program == "compare" else ()
+    code, out, _ = run(program, "--model", "mlp300", "--limit", "8", "--quiet", *own, "--json", "--html", str(page))
+    assert code == 0
+    (data,) = re.findall(r'<script type="text/plain" id="data">([^<]*)</script>', page.read_text(encoding="utf-8"))
+    found = unpacked(data)
+    assert (found["documents"], found["gallery"]) == ([json.loads(out)], [])
+    assert run(program, "--model", "nosuch", "--html", str(tmp_path))[2].startswith("rfgsm: --html")
 
 
 def timeless(found: object) -> object:

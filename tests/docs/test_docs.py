@@ -150,7 +150,7 @@ def test_the_reference_lists_every_public_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "program", ["benchmark", "compare", "evaluate", "explain", "plot", "report", "sweep", "train", "verify"]
+    "program", ["benchmark", "compare", "evaluate", "explain", "gate", "plot", "report", "sweep", "train", "verify"]
 )
 def test_the_how_to_lists_every_option(program: str) -> None:
     page = (ROOT / f"docs/howto/{OTHER_PAGES.get(program, program)}.md").read_text(encoding="utf-8")

@@ -12,6 +12,11 @@ from torch import Tensor, nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.measure.evaluation import sweep_document
+from robustbench_fgsm.measure.plan import Plan
+from robustbench_fgsm.report.run import Run, read_run
+from robustbench_fgsm.runs.manifest import Run as Kept
+from robustbench_fgsm.runs.measuring import measure_run
+from robustbench_fgsm.spec import AttackSpec
 
 Document = dict[str, Any]
 
@@ -42,6 +47,23 @@ def subject(scale: float, num_classes: int = 10, n: int = 60) -> tuple[rf.TorchC
     labels = classifier.predict(x).argmax(1)
     labels[::6] = (labels[::6] + 1) % num_classes
     return classifier, rf.ArrayDataset("drawn", x, labels, names)
+
+
+@pytest.fixture(scope="session")
+def rivals(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """Three kept runs over the same images: a network, the same less sure of its classes, and the same less accurate."""
+    root, found = tmp_path_factory.mktemp("rivals"), []
+    for place, noise in enumerate((0.0, 0.03, 0.1)):
+        classifier, data = subject(1.0)
+        with torch.no_grad():
+            for parameter in classifier.network.parameters():
+                drawn = torch.rand(parameter.shape, generator=torch.Generator().manual_seed(place)) - 0.5
+                parameter.add_(noise * drawn)
+        plan = Plan(batch_size=16 + place, threads=1)
+        spec = AttackSpec((2 / 255, 8 / 255))
+        measure_run(Kept("evaluate", classifier, data, (spec,), plan), root / f"run {place}", keep=0)
+        found.append(read_run(root / f"run {place}"))
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import pytest
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.report.html import page as report
+from robustbench_fgsm.report.leaders import differences
 from robustbench_fgsm.report.run import Run
 from robustbench_fgsm.report.terminal import rate_text
 from tests.report.conftest import subject as drawn
@@ -236,6 +237,30 @@ def test_cells_name_their_pair_walk_by_keys_and_show_their_images(opened: Callab
     assert loaded == [6, 6, 6]
     page.click("text=Show all cells")
     assert page.locator("#gallery li").count() > 1
+
+
+def test_runs_stand_by_robust_accuracy_with_their_paired_differences(
+    opened: Callable[..., Page], rivals: list[Run]
+) -> None:
+    page = opened(*rivals)
+    check(page, [found.document for found in rivals])
+    pairs, reasons = differences(rivals)
+    assert reasons == []
+    for epsilon in range(2):
+        page.fill("#epsilon", str(epsilon))
+        rows = page.eval_on_selector_all("#leader-table tbody tr", "all => all.map(one => one.innerText.split('\\t'))")
+        values = [found.document["epsilons"][epsilon]["robust_accuracy"] for found in rivals]
+        order = sorted(range(3), key=lambda place: -values[place]["value"])
+        assert [row[0] for row in rows] == [f"{rivals[place].name}, untargeted" for place in order]
+        assert [row[1] for row in rows] == [rate_text(values[place]) for place in order]
+        for place, row in zip(order, rows, strict=True):
+            found = [pair for pair in pairs if pair["run"] == place]
+            ends = () if place == 0 else tuple(100 * found[epsilon][key] for key in ("value", "low", "high"))
+            assert row[-1] == ("{:+.1f} [{:+.1f}, {:+.1f}]".format(*ends) if ends else "first")
+    with page.expect_download() as download:
+        page.click('#leaders [data-save="leaders.csv"]')
+    assert len(list(csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8"))))) == 3
+    assert opened(rivals[0]).locator("#leaders").count() == 0
 
 
 def test_the_table_sorts_and_says_so(opened: Callable[..., Page], swept: Run) -> None:

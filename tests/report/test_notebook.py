@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from html import escape
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.report import notebook
+from robustbench_fgsm.report import notebook, sheets
 from robustbench_fgsm.report.evaluation import evaluation_sheets, sweep_sheets
 from robustbench_fgsm.report.terminal import cell_text, rate_text
 from tests.report.conftest import subject
@@ -43,6 +45,24 @@ def test_the_cells_are_those_of_the_tables(epsilons: str) -> None:
     assert shown.cells == expected
     assert rate_text(document["epsilons"][0]["robust_accuracy"]) in shown.cells
     assert shown.tags.count("table") == len(sheets)
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_comparison_shows_its_tables_and_its_verdict(wrong: bool) -> None:
+    def candidate(model: Any, x: Any, y: Any, epsilon: float) -> Any:
+        return rf.fgsm(model, x, y, epsilon * (2 if wrong else 1))
+
+    comparison = rf.compare(*subject(1.0), references=[], candidate=candidate)
+    text = comparison._repr_html_()
+    document = comparison.to_dict()
+    shown = Cells(text)
+    found = [sheets.agreement(document), sheets.rates_and_time(document)]
+    expected = [cell_text(cell) for sheet in found for row in sheet.rows for cell in row]
+    assert shown.cells[: len(expected)] == expected
+    assert shown.tags.count("table") == 4
+    assert f"<strong>{'DISAGREE' if wrong else 'AGREE'}</strong>" in text
+    assert all(escape(finding["cause"]) in text for finding in document["candidate"]["diagnosis"])
+    assert bool(document["candidate"]["diagnosis"]) == wrong
 
 
 def test_names_stay_text() -> None:

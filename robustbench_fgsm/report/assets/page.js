@@ -32,7 +32,7 @@ async function start() {
   byId("gallery-section").hidden = !page.gallery.length && page.documents.length > 1;
   staticDownloads();
   controls();
-  drawers.push(drawCurves, drawMatrix, drawBars, classesFrame(), drawGallery);
+  drawers.push(drawCurves, drawMatrix, drawBars, classesFrame(), drawGallery, drawLeaders);
   const usual = page.subjects[0].epsilon_texts.indexOf("8/255");
   show({ epsilon: usual < 0 ? Infinity : usual });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawMatrix);

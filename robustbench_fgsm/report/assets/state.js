@@ -2,7 +2,7 @@
 
 const state = { subject: 0, epsilon: 0, side: "ordinary", matrix: "confusion", cells: "counts", measure: "robust_accuracy", curve: "robust_accuracy",
   sort: { column: "label", down: false }, filter: "", all: false, cell: null, cards: 24 };
-const page = { documents: [], subjects: [], gallery: [] };
+const page = { documents: [], subjects: [], gallery: [], pairs: [] };
 const drawers = [];
 
 const subject = () => page.subjects[state.subject];

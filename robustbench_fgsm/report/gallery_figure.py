@@ -1,0 +1,96 @@
+"""Kept images as a figure: before the attack, the perturbation amplified, and after it."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import chain, zip_longest
+from typing import TYPE_CHECKING
+
+from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.report.class_figures import USUAL, attack_of, draw, title_of
+from robustbench_fgsm.report.figure import plain
+from robustbench_fgsm.report.pictures import amplified, eight_bits
+from robustbench_fgsm.report.run import KeptImage, Run
+from robustbench_fgsm.report.sheets import Document
+from robustbench_fgsm.report.terminal import epsilon_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMNS = 2
+MOST_IMAGES = 10
+
+
+def draw_run(run: Run, kind: str, targeted: str | None = None, epsilon: float | None = None) -> Figure:
+    """What `draw` gives of the run's document, and for `gallery`, images that it kept; raises SettingError as that does."""
+    return gallery(run, targeted, epsilon) if kind == "gallery" else draw(run.document, kind, targeted, epsilon)
+
+
+def gallery(run: Run, targeted: str | None = None, epsilon: float | None = None) -> Figure:
+    """Up to ten kept images, those that are fooled first, in turns from each label, with predictions and confidences.
+
+    Raises SettingError where the run kept none of that attack, or none at that budget.
+    """
+    from matplotlib.figure import Figure
+
+    evaluation = attack_of(run.document, targeted)
+    kept = _at(run, evaluation, epsilon)
+    shown = chosen(kept)
+    rows = math.ceil(len(shown) / COLUMNS)
+    figure = Figure(figsize=(4.8 * COLUMNS, 1 + 1.9 * rows), layout="constrained")
+    axes = figure.subplots(rows, 3 * COLUMNS, squeeze=False)
+    for panel in axes.flat:
+        panel.set_axis_off()
+    names = evaluation["data"]["classes"]
+    for place, image in enumerate(shown):
+        row, column = divmod(place, COLUMNS)
+        _panels(list(axes[row, 3 * column : 3 * column + 3]), image, names)
+    words = f"epsilon {epsilon_text(shown[0].epsilon)}; {len(shown)} chosen of {len(kept):,} kept images, changed predictions first"
+    figure.suptitle(f"{title_of(evaluation)}\n{words}", fontsize=10)
+    return figure
+
+
+def chosen(kept: Sequence[KeptImage]) -> list[KeptImage]:
+    """Images that a figure has room for: first those whose prediction changed, in turns from each label."""
+    turns: list[KeptImage] = []
+    for fooled in (True, False):
+        labels: dict[int, list[KeptImage]] = defaultdict(list)
+        for image in sorted(kept, key=lambda one: (one.label, one.id)):
+            if (image.before != image.after) == fooled:
+                labels[image.label].append(image)
+        turns += [one for one in chain.from_iterable(zip_longest(*labels.values())) if one is not None]
+    return turns[:MOST_IMAGES]
+
+
+def _at(run: Run, evaluation: Document, epsilon: float | None) -> list[KeptImage]:
+    own = [image for image in run.gallery if image.targeted == evaluation["attack"]["targeted"]]
+    if not own:
+        raise SettingError(
+            f"a gallery needs images that the run kept, got none of {run.name}: measure it with --out and --keep-images"
+        )
+    budgets = sorted({image.epsilon for image in own})
+    wanted = USUAL if epsilon is None else epsilon
+    there = next((budget for budget in budgets if math.isclose(budget, wanted, rel_tol=1e-6)), None)
+    if there is None and epsilon is not None:
+        known = ", ".join(map(epsilon_text, budgets))
+        raise SettingError(
+            f"epsilon must be one with kept images, {known}, got {epsilon_text(epsilon)}: name one of these"
+        )
+    return [image for image in own if image.epsilon == (budgets[-1] if there is None else there)]
+
+
+def _panels(panels: Sequence[Axes], image: KeptImage, names: Sequence[str]) -> None:
+    before = f"{_short(names[image.before])} {image.confidence_before:.0%}"
+    after = f"{_short(names[image.after])} {image.confidence_after:.0%}"
+    pictures = (image.clean, amplified(image), image.adversarial)
+    titles = (f"label {_short(names[image.label])}\n{before}", "perturbation,\namplified", f"after\n{after}")
+    for panel, picture, title in zip(panels, pictures, titles, strict=True):
+        panel.imshow(eight_bits(picture), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        panel.set_title(plain(title), fontsize=7, color="black")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 16 else f"{name[:15]}…"

@@ -1,0 +1,57 @@
+"""Runs beside the first one, image by image: by how much their robust accuracy differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from robustbench_fgsm.errors import RunError
+from robustbench_fgsm.measure.drops import lower_bounds, upper_bounds
+from robustbench_fgsm.report.run import Run
+from robustbench_fgsm.runs.pairs import Pairs, pairs
+from robustbench_fgsm.runs.reading import ReadRun, read_run
+
+TAIL = 0.025
+"""Beyond either end of a 95 % interval."""
+
+
+def differences(runs: Sequence[Run]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Robust accuracy of each run less that of the first, at each budget of each attack; and why there is none for a run.
+
+    A difference has `run` (its place), `targeted`, `epsilon`, `gradient`, `n`, `value` and its 95 % interval, `low` to
+    `high`, each by itself: the bounds are those of a gate.
+    """
+    if len(runs) < 2:
+        return [], []
+    found: list[dict[str, Any]] = []
+    reasons: list[str] = []
+    first = runs[0]
+    for place, run in enumerate(runs[1:], 1):
+        try:
+            rows, stable = pairs(_kept(run), _kept(first))
+        except RunError as error:
+            reasons.append(f"{run.name} is not paired with {first.name}: {error}")
+        else:
+            shared = {"run": place, "gradient": "stable" if stable else "ordinary"}
+            found += [shared | difference for difference in _differences(rows)]
+    return found, reasons
+
+
+def _kept(run: Run) -> ReadRun:
+    if run.directory is None:
+        raise RunError(f"run must stand in a directory that --out made, got {run.name} without one: keep it with --out")
+    return read_run(run.directory)
+
+
+def _differences(rows: Sequence[Pairs]) -> Iterator[dict[str, Any]]:
+    for at in rows:
+        if at.label is None and at.epsilon is not None and at.n:
+            low, high = (bounds(at.gained, at.lost, at.n, TAIL) for bounds in (lower_bounds, upper_bounds))
+            yield {
+                "targeted": at.targeted,
+                "epsilon": at.epsilon,
+                "n": at.n,
+                "value": -at.drop,
+                "low": float(low),
+                "high": float(high),
+            }

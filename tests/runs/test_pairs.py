@@ -1,0 +1,144 @@
+"""Two runs paired image by image, in pieces of different sizes, and what keeps them from being paired."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.measure.plan import Plan
+from robustbench_fgsm.runs.directory import MANIFEST
+from robustbench_fgsm.runs.manifest import Run
+from robustbench_fgsm.runs.measuring import measure_run
+from robustbench_fgsm.runs.pairs import pairs
+from robustbench_fgsm.runs.reading import read_run
+from robustbench_fgsm.runs.samples import tables
+from robustbench_fgsm.spec import AttackSpec, TargetRule
+
+MakeClassifier = Callable[..., rf.TorchClassifier]
+Keep = Callable[..., Path]
+RULES = (TargetRule(), TargetRule("shift", 1))
+
+
+@pytest.fixture
+def keep(tmp_path: Path, make_classifier: MakeClassifier, make_data: Callable[..., rf.ArrayDataset]) -> Keep:
+    """A sweep of a network of that seed, kept; its images are saturated where it is sharp."""
+
+    def kept(network: int, size: int, *, n: int = 50, sharp: float = 1, data: Any = None, **options: Any) -> Path:
+        classifier = make_classifier(seed=network)
+        with torch.no_grad():
+            for parameter in classifier.network.parameters():
+                parameter.mul_(sharp)
+        specs = tuple(AttackSpec((0.01, 0.1), target=rule, **options) for rule in RULES)
+        place = tmp_path / str(len(list(tmp_path.iterdir())))
+        measure_run(Run("sweep", classifier, data or make_data(n=n), specs, Plan(batch_size=size, threads=1)), place)
+        return place
+
+    return kept
+
+
+def test_every_count_is_that_of_the_images(keep: Keep) -> None:
+    run, baseline = read_run(keep(1, 8)), read_run(keep(0, 12))
+    found, stable = pairs(run, baseline)
+    assert not stable
+    assert len(found) == (1 + 2 * len(RULES)) * (1 + 3)
+    for at in found:
+        now, then = (_right(side, at.targeted, at.epsilon) for side in (run, baseline))
+        assert now.keys() == then.keys()
+        chosen = [key for key in now if at.label in (None, key[1])]
+        assert at.n == len(chosen)
+        assert at.right_before == sum(then[key] for key in chosen)
+        assert at.lost == sum(then[key] > now[key] for key in chosen)
+        assert at.gained == sum(now[key] > then[key] for key in chosen)
+        assert at.drop == pytest.approx((at.right_before - at.right) / at.n)
+
+
+def _right(run: Any, rule: str, epsilon: float | None) -> dict[tuple[int, int], bool]:
+    column = "before" if epsilon is None else f"after_{epsilon!r}"
+    return {
+        (int(id_), int(label)): bool(label == prediction)
+        for table in tables(run)
+        for id_, label, prediction, targeted in zip(
+            table["id"], table["label"], table[column], table["targeted"], strict=True
+        )
+        if targeted == rule
+    }
+
+
+def test_stable_gradients_count_where_images_are_saturated(keep: Keep) -> None:
+    sharp = read_run(keep(0, 8, sharp=40))
+    found, stable = pairs(read_run(keep(1, 8)), sharp)
+    assert stable
+    assert sharp.document is not None
+    for evaluation in sharp.document["evaluations"]:
+        for at in evaluation["epsilons"]:
+            (whole,) = (
+                row
+                for row in found
+                if (row.targeted, row.epsilon, row.label) == (evaluation["attack"]["targeted"], at["epsilon"], None)
+            )
+            assert whole.right_before == at["stable"]["robust_accuracy"]["count"]
+
+
+def test_what_differs_is_named(keep: Keep, make_data: Callable[..., rf.ArrayDataset]) -> None:
+    run = keep(0, 8)
+    whole = next(make_data(n=50).batches(0, 50, 50))
+    shifted = rf.ArrayDataset("small", whole.images, (whole.labels + 1) % 3, ("a", "b", "c"))
+    others = {
+        "number of images, got 50 and 40": keep(0, 8, n=40),
+        "loss, got ce and margin": keep(0, 8, loss="margin"),
+        "restarts, got 0 and 1": keep(0, 8, restarts=1),
+        "labels, got 0 and 1 for the image of id 0": keep(0, 8, data=shifted),
+    }
+    for says, other in others.items():
+        with pytest.raises(rf.RunError, match=f"run and baseline must have the same {says}: measure"):
+            pairs(read_run(run), read_run(other))
+    changed = {
+        ("attacks", 0, "epsilons"): ([0.01, 0.2], "epsilons, got 0.01,0.1 and 0.01,0.2"),
+        ("attacks", 1, "targeted"): ("random", "targeting rules, got none, next and none, random"),
+        ("attacks", 0, "norm"): ("2", "norm, got inf and 2"),
+        ("data", "classes"): (["a", "b", "d"], "classes, got a, b, c and a, b, d"),
+    }
+    for path, (value, says) in changed.items():
+        other = keep(0, 8)
+        document = json.loads((other / MANIFEST).read_text(encoding="utf-8"))
+        *above, last = path
+        part = document
+        for key in above:
+            part = part[key]
+        part[last] = value
+        (other / MANIFEST).write_text(json.dumps(document), encoding="utf-8")
+        with pytest.raises(rf.RunError, match=f"the same {says}: measure"):
+            pairs(read_run(run), read_run(other))
+
+
+def test_other_ids_and_runs_that_are_not_finished_are_refused(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, other = read_run(keep(0, 8)), read_run(keep(1, 8))
+    (other.recorded.directory / "ledger-00000.bin").write_bytes(b"")
+    with pytest.raises(rf.RunError, match=r"run must be finished, got .* with 7 of 7 pieces to do: rfgsm runs resume"):
+        pairs(run, other)
+    other = read_run(keep(1, 8))
+    records = list(other.records())
+    records[0].ids[0] = 99
+    monkeypatch.setattr(type(other), "records", lambda side: iter(records) if side is other else side.ledger.records())
+    with pytest.raises(rf.RunError, match="the same ids of images, got 0 in one of them alone"):
+        pairs(run, other)
+
+
+def test_a_random_seed_matters_where_something_is_drawn(keep: Keep) -> None:
+    first, second = (read_run(keep(0, 8, seed=seed)) for seed in (0, 1))
+    assert all(not at.lost and not at.gained for at in pairs(first, second)[0])
+    first, second = (read_run(keep(0, 8, seed=seed, restarts=1)) for seed in (0, 1))
+    with pytest.raises(rf.RunError, match="the same seed, got 0 and 1"):
+        pairs(first, second)
+
+
+def test_ids_are_those_of_the_ledger(keep: Keep) -> None:
+    ids = np.concatenate([record.ids for record in read_run(keep(0, 8)).records()])
+    assert len(np.unique(ids)) == 50
