@@ -68,7 +68,7 @@ QUICK = {name: ["--limit", "64"] for name in ("compare", "evaluate", "explain", 
 """Commands that are run, and what is added to make them quick; all others are only parsed."""
 OTHER_PAGES = {"plot": "report"}
 """Commands that share the page of another."""
-WRONG = ("examples/candidates/notebook.py", "examples/candidates/wrong_units.py")
+WRONG = ("examples/candidates/notebook.py", "examples/candidates/wrong_units.py", "examples/dnn_width_study.py")
 """Candidates that the pages show to be wrong."""
 RUN = list({shown.arguments: shown for shown in COMMANDS if shown.arguments[0] in QUICK}.values())
 
@@ -117,6 +117,7 @@ def test_a_command_does_what_the_page_says(
     monkeypatch.chdir(tmp_path)
     shutil.copyfile(FOLDER / "smallcnn-fashion-mnist-standard.safetensors", "mine.safetensors")
     shutil.copytree(ROOT / "examples/candidates", "examples/candidates")
+    shutil.copy(ROOT / "examples/dnn_width_study.py", "examples")
     rf.save_adversarial(rf.load_classifier("mlp300"), rf.load_data("fashion-mnist", limit=64), "made", format="npz")
     shutil.copyfile("made/adversarial-00000.npz", "adv.npz")
     with pytest.raises(SystemExit) as done:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "examples"
-NEED_TRAINING_DATA = {"bundle_fashion_mnist.py", "train_bundled_weights.py"}
+NEED_TRAINING_DATA = {"bundle_fashion_mnist.py", "dnn_width_study.py", "train_bundled_weights.py"}
 EXAMPLES = sorted(file.name for file in FOLDER.glob("*.py") if file.name not in NEED_TRAINING_DATA)
 
 

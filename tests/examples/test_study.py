@@ -1,0 +1,74 @@
+"""The study runs from end to end, its numbers hang together, and the page quotes the numbers that it wrote."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/explanation/study.md"
+KEPT = ROOT / "docs/explanation/study"
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    """examples/dnn_width_study.py."""
+    spec = importlib.util.spec_from_file_location("dnn_width_study", ROOT / "examples/dnn_width_study.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, Any]:
+    """The study that the page quotes."""
+    found: dict[str, Any] = json.loads((KEPT / "study.json").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.reference
+def test_all_of_it_runs(
+    example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["study", "--quick", "--out", str(tmp_path)])
+    example.main()
+    found = json.loads((tmp_path / "study.json").read_text(encoding="utf-8"))
+    (network,) = found["widths"].values()
+    right, wrong = network["attacks"]["none"], network["in_place"]
+    assert right[0]["accuracy_drop"] == wrong[0]["accuracy_drop"]
+    assert right[3]["accuracy_drop"]["value"] < wrong[3]["accuracy_drop"]["value"]
+    assert [finding["cause"] for finding in found["mistake"]] == ["mutates-input"]
+    fresh = found["retraining"]["static"]["fgsm"][2]
+    assert (fresh["over_255"], fresh["robust_accuracy"]) == (10, found["why"][0]["static"]["fresh FGSM"])
+    assert found["why"][0]["never retrained"]["first's perturbations"] == right[2]["robust_accuracy"]
+    printed, written = capsys.readouterr().out, (tmp_path / "study.md").read_text(encoding="utf-8")
+    for text in example.tables(found).values():
+        assert text in written
+        assert text in printed
+    assert (tmp_path / "curves.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_the_page_quotes_the_study(example: ModuleType, kept: dict[str, Any]) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert not kept["quick"]
+    for name, text in example.tables(kept).items():
+        assert text in page, name
+
+
+def test_the_study_found_what_it_says(kept: dict[str, Any]) -> None:
+    retrained = {name: one["fgsm"][2]["robust_accuracy"] for name, one in kept["retraining"].items()}
+    assert retrained["static"]["high"] < retrained["never retrained"]["low"] < retrained["n-fgsm"]["low"]
+    assert len(kept["why"]) == 5
+    for one in kept["why"]:
+        assert one["static"]["fresh FGSM"]["high"] < one["never retrained"]["fresh FGSM"]["low"]
+        assert one["static"]["first's perturbations"]["low"] > one["never retrained"]["first's perturbations"]["high"]
+        assert one["random signs"]["fresh FGSM"]["low"] > one["static"]["fresh FGSM"]["high"]
