@@ -43,11 +43,21 @@ def _words(run: Run) -> Iterator[str]:
     else:
         yield from ("--loss", attack["loss"], *(["--stable"] if attack["stable"] else []))
         yield from ("--restarts", str(attack["restarts"]))
+        yield from _checks(found)
     plan = first.get("plan") or {"level": "none", "batch_size": 128}
     yield from ("--seed", str(own.get("seed", attack["seed"])), "--batch-size", str(plan["batch_size"]))
     yield from ("--optimize", plan["level"], "--device", str(first["environment"]["device"]))
     if first["bad"]["allowed"]:
         yield from ("--max-bad", str(first["bad"]["allowed"]))
+
+
+def _checks(evaluations: Sequence[Document]) -> Iterator[str]:
+    """What was tried beside FGSM, of however many rules."""
+    asked = [found["pgd_check"]["asked"] for found in evaluations if found.get("pgd_check")]
+    if asked:
+        yield from ("--pgd-check", str(asked[0]))
+    if any(found.get("masking_check") for found in evaluations):
+        yield "--check-masking"
 
 
 def _opponents(document: Document, settings: Document) -> Iterator[str]:
