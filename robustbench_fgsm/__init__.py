@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from robustbench_fgsm.measure.statistics import Rate
     from robustbench_fgsm.measure.sweep import evaluate, sweep
     from robustbench_fgsm.measure.tally import Tally
+    from robustbench_fgsm.measure.transfer import Transfer, transfer
     from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, wrap
     from robustbench_fgsm.models.load import load_classifier
     from robustbench_fgsm.models.preprocessing import Preprocessing
@@ -81,6 +82,7 @@ _WHERE = {
     "Tally": "measure.tally",
     "TorchClassifier": "models.classifier",
     "Training": "train.training",
+    "Transfer": "measure.transfer",
     "UnsafeError": "errors",
     "Verification": "compare.verification",
     "benchmark": "compare.benchmark",
@@ -98,6 +100,7 @@ _WHERE = {
     "save_adversarial": "runs.adversarial",
     "sweep": "measure.sweep",
     "train": "runs.training",
+    "transfer": "measure.transfer",
     "verify": "compare.verification",
     "wrap": "models.classifier",
 }
@@ -132,6 +135,7 @@ __all__ = [
     "Tally",
     "TorchClassifier",
     "Training",
+    "Transfer",
     "UnsafeError",
     "Verification",
     "__version__",
@@ -150,6 +154,7 @@ __all__ = [
     "save_adversarial",
     "sweep",
     "train",
+    "transfer",
     "verify",
     "wrap",
 ]

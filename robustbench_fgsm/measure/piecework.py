@@ -132,7 +132,7 @@ def attack_pieces(
     pieces = pieces_of(execution, data)
     for run in pieces.runs(numbers):
         began = time.perf_counter()
-        for number, batches in _by_piece(data, pieces, run, execution.plan.batch_size):
+        for number, batches in by_piece(data, pieces, run, execution.plan.batch_size):
             yield _attacked(execution, data, specs, number, batches, portions, began)
             began = time.perf_counter()
 
@@ -165,7 +165,7 @@ def _attacked(
     return record_of(number, collectors, bad, time.perf_counter() - began)
 
 
-def _by_piece(data: Dataset, pieces: Pieces, run: range, size: int) -> Iterator[tuple[int, Iterator[Batch]]]:
+def by_piece(data: Dataset, pieces: Pieces, run: range, size: int) -> Iterator[tuple[int, Iterator[Batch]]]:
     """The batches of each piece of a run, from one pass over the data, so that whoever decodes them can work ahead.
 
     The batches of a piece have to be taken before the next piece is asked for.
