@@ -100,9 +100,14 @@ def square(
 
 
 def takes_square(classifier: Classifier, x: Tensor, norm: float) -> bool:
-    """Whether ART's Square attack runs on such images: in bounds, in two dimensions, and as wide as high, or nearly."""
+    """Whether ART's Square attack runs: on a neural network, and images in bounds that are as wide as high, or nearly."""
     if x.ndim != 4 or not all(map(math.isfinite, classifier.bounds)):
         return False
+    if isinstance(classifier, ArtClassifier):
+        from art.estimators.estimator import NeuralNetworkMixin
+
+        if not isinstance(classifier.estimator, NeuralNetworkMixin):
+            return False
     height, width = x.shape[2:]
     largest = round(math.sqrt(LARGEST_SQUARE * height * width))
     if norm == 2:  # five tiles in a row, each of three pixels at least; squares of an odd side

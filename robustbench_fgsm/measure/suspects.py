@@ -125,7 +125,7 @@ def _fgsm(fooled: dict[str, Any]) -> Sign:
 
 def _square(fooled: dict[str, Any]) -> Sign:
     if "square" not in fooled:
-        return Sign("square-beats-pgd", "ART's Square attack does not run on such images", {})
+        return Sign("square-beats-pgd", "ART's Square attack does not run on such a model or images", {})
     pair = Paired.of(fooled["square"], fooled["pgd with restarts"])
     text = (
         f"of {pair.n:,} images Square, which takes no gradient, fools {pair.first_only:,} that PGD with restarts does not, "

@@ -141,6 +141,22 @@ def test_a_masked_network_is_found(classifier: rf.TorchClassifier, images: rf.Ar
     assert found.warning.startswith("gradient masking: ")
 
 
+@pytest.mark.reference
+def test_a_classifier_of_arts_own_is_checked_without_square(images: rf.ArrayDataset) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    from robustbench_fgsm.models.art import ArtClassifier, sklearn_estimator
+
+    batch = next(images.batches(0, 128, 128))
+    fitted = LogisticRegression(tol=0.1).fit(batch.images.flatten(1).numpy(), batch.labels.numpy())
+    estimator = ArtClassifier(sklearn_estimator(fitted, (0.0, 1.0)))
+    found = rf.evaluate(estimator, images.head(32), 0.02, pgd_check=32, check_masking=True).masking_check
+    assert found is not None
+    verdicts = {sign.name: found.verdict(sign) for sign in found.signs}
+    assert verdicts["square-beats-pgd"] == "not judged"
+    assert verdicts["fgsm-beats-pgd"] == "sound"
+
+
 def masking_of(classifier: rf.Classifier, images: rf.ArrayDataset) -> Masking:
     _, masking = checked(classifier, images, SPEC, Checks(masking=True), 128)
     assert masking is not None
