@@ -43,7 +43,7 @@ def _words(run: Run) -> Iterator[str]:
     else:
         yield from ("--loss", attack["loss"], *(["--stable"] if attack["stable"] else []))
         yield from ("--restarts", str(attack["restarts"]))
-        yield from _checks(found)
+        yield from _checks(found, settings)
     plan = first.get("plan") or {"level": "none", "batch_size": 128}
     yield from ("--seed", str(own.get("seed", attack["seed"])), "--batch-size", str(plan["batch_size"]))
     yield from ("--optimize", plan["level"], "--device", str(first["environment"]["device"]))
@@ -51,12 +51,14 @@ def _words(run: Run) -> Iterator[str]:
         yield from ("--max-bad", str(first["bad"]["allowed"]))
 
 
-def _checks(evaluations: Sequence[Document]) -> Iterator[str]:
-    """What was tried beside FGSM, of however many rules."""
+def _checks(evaluations: Sequence[Document], settings: Document) -> Iterator[str]:
+    """What was tried beside FGSM, as the manifest has it, or else as far as the results show it."""
     asked = [found["pgd_check"]["asked"] for found in evaluations if found.get("pgd_check")]
-    if asked:
-        yield from ("--pgd-check", str(asked[0]))
-    if any(found.get("masking_check") for found in evaluations):
+    shown = {"pgd": asked[0] if asked else 0, "masking": any(found.get("masking_check") for found in evaluations)}
+    checks = settings.get("checks", shown)
+    if checks["pgd"]:
+        yield from ("--pgd-check", str(checks["pgd"]))
+    if checks["masking"]:
         yield "--check-masking"
 
 

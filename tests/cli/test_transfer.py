@@ -66,6 +66,8 @@ def test_tables_fit_and_say_every_n_and_figures_are_drawn(run: Run, tmp_path: Pa
     code, _, _ = run("plot", str(tmp_path / "run"), "-o", str(tmp_path / "again.svg"), "--eps", "4/255", "--quiet")
     assert code == 0
     assert b"<svg" in (tmp_path / "again.svg").read_bytes()
+    _, out, _ = run("runs", "list", str(tmp_path / "run"), "--json")
+    assert json.loads(out)["runs"][0]["model"] == "mlp300, mlp600, smallcnn"
     code, out, _ = transfer(run, *words, "--format", "markdown")
     assert code == 0
     assert "| pair | robust | n | success | of | at all | of |" in out

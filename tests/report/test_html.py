@@ -51,6 +51,9 @@ def test_what_was_checked_beside_the_attack_stands_on_top_and_what_was_not_is_sa
     assert "FGSM overstates robust accuracy by" in text
     assert "pgd-fails-at-half" in text
     assert "--pgd-check 30 --check-masking" in text
+    kept = page([run(measured(pgd_check=30, check_masking=True), settings={"checks": {"pgd": 0, "masking": True}})])
+    assert "--check-masking --seed" in kept
+    assert "--pgd-check" not in kept
     without = page([run(measured())])
     assert "Not checked: by how much FGSM overstates" in without
     assert "Signs of a masked gradient" not in without
