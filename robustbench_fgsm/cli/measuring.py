@@ -64,7 +64,7 @@ def measure(
     world, out = join(), keeping.out
     recorded = None if out is None or not world.leads else recorded_plan(out)
     plan = world.first(plan_for(classifier, images, specs, optimize, batch_size, recorded) if world.leads else None)
-    run = Run(command, classifier, images, specs, plan, choice.max_bad, checks)
+    run = Run(command, classifier, images, specs, plan, choice.max_bad, checks=checks)
     world.check_same(run.settings() | {"--out": out, "--keep-images": keeping.images})
     return measured(run, keeping, judge, quiet=quiet)
 

@@ -119,7 +119,7 @@ def read_manifest(directory: Path) -> Recorded:
             Plan.from_dict(document.get("plan"), int(document["batch_size"])),
             Pieces(int(document["data"]["n"]), int(document["piece_size"])),
             int(document["max_bad"]),
-            Checks.from_dict(document.get("checks")),
+            checks=Checks.from_dict(document.get("checks")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(
