@@ -29,6 +29,7 @@ from robustbench_fgsm.cli.report import report_command
 from robustbench_fgsm.cli.runs import list_runs, resume_run, show_run
 from robustbench_fgsm.cli.sweep import sweep_command
 from robustbench_fgsm.cli.train import train_command
+from robustbench_fgsm.cli.transfer import transfer_command
 from robustbench_fgsm.cli.verify import verify_command
 from robustbench_fgsm.models.cards import cards
 from robustbench_fgsm.report.terminal import rate_text
@@ -131,6 +132,7 @@ myst_substitutions = {
     "runs_show_options": options(show_run),
     "sweep_options": options(sweep_command),
     "train_options": options(train_command),
+    "transfer_options": options(transfer_command),
     "weights_results": weights_results(),
     "weights_recipes": weights_recipes(),
     "weights_files": weights_files(),

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from robustbench_fgsm.measure.statistics import Rate
     from robustbench_fgsm.measure.sweep import evaluate, sweep
     from robustbench_fgsm.measure.tally import Tally
+    from robustbench_fgsm.measure.transfer import Transfer, transfer
     from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, wrap
     from robustbench_fgsm.models.load import load_classifier
     from robustbench_fgsm.models.preprocessing import Preprocessing
@@ -84,6 +85,7 @@ _WHERE = {
     "Tally": "measure.tally",
     "TorchClassifier": "models.classifier",
     "Training": "train.training",
+    "Transfer": "measure.transfer",
     "UnsafeError": "errors",
     "Verification": "compare.verification",
     "benchmark": "compare.benchmark",
@@ -103,6 +105,7 @@ _WHERE = {
     "sweep": "measure.sweep",
     "to_pandas": "measure.frames",
     "train": "runs.training",
+    "transfer": "measure.transfer",
     "verify": "compare.verification",
     "wrap": "models.classifier",
 }
@@ -138,6 +141,7 @@ __all__ = [
     "Tally",
     "TorchClassifier",
     "Training",
+    "Transfer",
     "UnsafeError",
     "Verification",
     "__version__",
@@ -158,6 +162,7 @@ __all__ = [
     "sweep",
     "to_pandas",
     "train",
+    "transfer",
     "verify",
     "wrap",
 ]

@@ -22,6 +22,8 @@ def evaluate_command(
     loss: options.Loss = "ce",
     stable: options.Stable = False,
     restarts: options.Restarts = 0,
+    pgd_check: options.PgdCheck = 0,
+    check_masking: options.CheckMasking = False,
     batch_size: options.BatchSize = "auto",
     optimize: options.Optimize = "safe",
     device: options.Device = "auto",
@@ -66,10 +68,12 @@ def evaluate_command(
     from robustbench_fgsm.cli.processes import joined
     from robustbench_fgsm.cli.subject import load_subject
     from robustbench_fgsm.measure.preflight import check_single
+    from robustbench_fgsm.measure.strength import Checks
     from robustbench_fgsm.report import evaluation, markdown
     from robustbench_fgsm.report.verdict import Gates, judge
 
     check_single(spec)
+    checks = Checks(pgd_check, check_masking)
     gates = Gates(min_robust_accuracy, max_asr)
     world = joined()
     quiet = quiet or not world.leads
@@ -80,7 +84,15 @@ def evaluate_command(
         return judge(document, gates)
 
     document = measure(
-        "evaluate", subject, [spec], (batch_size, optimize), Keeping(out, keep_images), judged, choice, quiet=quiet
+        "evaluate",
+        subject,
+        [spec],
+        (batch_size, optimize),
+        Keeping(out, keep_images),
+        judged,
+        choice,
+        checks,
+        quiet=quiet,
     )
     code: int = document["exit_code"]
     if not world.leads:

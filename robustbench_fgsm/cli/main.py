@@ -22,6 +22,7 @@ from robustbench_fgsm.cli import (
     runs,
     sweep,
     train,
+    transfer,
     verify,
 )
 from robustbench_fgsm.errors import INTERNAL, INTERRUPTED, RfgsmError
@@ -43,6 +44,7 @@ app.command("plot")(plot.plot_command)
 app.command("report")(report.report_command)
 app.command("sweep")(sweep.sweep_command)
 app.command("train")(train.train_command)
+app.command("transfer")(transfer.transfer_command)
 app.command("verify")(verify.verify_command)
 app.command("list")(listing.list_command)
 app.add_typer(runs.runs_app)

@@ -12,6 +12,7 @@ from robustbench_fgsm.cli.output import progress_bar
 
 if TYPE_CHECKING:
     from robustbench_fgsm.data.dataset import Dataset
+    from robustbench_fgsm.measure.strength import Checks
     from robustbench_fgsm.models.classifier import Classifier
     from robustbench_fgsm.runs.manifest import Command, Run
     from robustbench_fgsm.spec import AttackSpec
@@ -35,6 +36,7 @@ def measure(
     keeping: Keeping,
     judge: Callable[[Document], Document],
     choice: DataChoice,
+    checks: Checks,
     *,
     quiet: bool,
 ) -> Document:
@@ -45,6 +47,7 @@ def measure(
     from robustbench_fgsm.measure.plan import check_level, plan_for
     from robustbench_fgsm.measure.preflight import check_batch_size, preflight
     from robustbench_fgsm.measure.processes import join
+    from robustbench_fgsm.measure.strength import check_askable
     from robustbench_fgsm.measure.sweep import check_budgets
     from robustbench_fgsm.runs.manifest import Run
     from robustbench_fgsm.runs.planned import recorded_plan
@@ -54,13 +57,14 @@ def measure(
     check_batch_size(batch_size)
     check_level(optimize)
     specs = tuple(replace(spec, bounds=classifier.bounds) for spec in specs)
+    check_askable(checks, specs, classifier)
     for spec in specs:
         check_budgets(spec)
         preflight(classifier, images, spec, strict=choice.strict)
     world, out = join(), keeping.out
     recorded = None if out is None or not world.leads else recorded_plan(out)
     plan = world.first(plan_for(classifier, images, specs, optimize, batch_size, recorded) if world.leads else None)
-    run = Run(command, classifier, images, specs, plan, choice.max_bad)
+    run = Run(command, classifier, images, specs, plan, choice.max_bad, checks=checks)
     world.check_same(run.settings() | {"--out": out, "--keep-images": keeping.images})
     return measured(run, keeping, judge, quiet=quiet)
 
@@ -88,6 +92,7 @@ def measured(run: Run, keeping: Keeping, judge: Callable[[Document], Document], 
             run.data,
             run.specs,
             plan=run.plan,
+            checks=run.checks,
             max_bad=run.max_bad,
             progress=bar,
             watch=bar.watch,

@@ -52,6 +52,19 @@ Stable = Annotated[bool, typer.Option("--stable", help="Exact cross-entropy grad
 Restarts = Annotated[
     int, typer.Option("--restarts", help="Random starts beside the clean one; the best for each image counts.")
 ]
+PgdCheck = Annotated[
+    int,
+    typer.Option(
+        "--pgd-check",
+        metavar="N",
+        min=0,
+        help="Also try ART's PGD-20 on N of the images, at the largest epsilon: by how much FGSM overstates robustness.",
+    ),
+]
+CheckMasking = Annotated[
+    bool,
+    typer.Option("--check-masking", help="Also look for signs that the gradient is masked, on N images or 200."),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Of random targets and starts.")]
 Out = Annotated[
     Path | None,

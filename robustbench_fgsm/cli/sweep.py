@@ -33,6 +33,8 @@ def sweep_command(
     loss: options.Loss = "ce",
     stable: options.Stable = False,
     restarts: options.Restarts = 0,
+    pgd_check: options.PgdCheck = 0,
+    check_masking: options.CheckMasking = False,
     batch_size: options.BatchSize = "auto",
     optimize: options.Optimize = "safe",
     device: options.Device = "auto",
@@ -81,11 +83,13 @@ def sweep_command(
     from robustbench_fgsm.cli.output import write_csv, write_html, write_result
     from robustbench_fgsm.cli.processes import joined
     from robustbench_fgsm.cli.subject import load_subject
+    from robustbench_fgsm.measure.strength import Checks
     from robustbench_fgsm.report import evaluation, figure, markdown
     from robustbench_fgsm.report.verdict import check_share, find_success
     from robustbench_fgsm.runs.directory import write_bytes
 
     check_share("find asr", find_asr)
+    checks = Checks(pgd_check, check_masking)
     kind = None if plot is None else figure.figure_format(plot)
     world = joined()
     quiet = quiet or not world.leads
@@ -96,7 +100,7 @@ def sweep_command(
         return find_success(document, find_asr)
 
     document = measure(
-        "sweep", subject, specs, (batch_size, optimize), Keeping(out, keep_images), judged, choice, quiet=quiet
+        "sweep", subject, specs, (batch_size, optimize), Keeping(out, keep_images), judged, choice, checks, quiet=quiet
     )
     code: int = document["exit_code"]
     if not world.leads:

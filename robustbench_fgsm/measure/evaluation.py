@@ -13,6 +13,8 @@ from robustbench_fgsm.measure import health
 from robustbench_fgsm.measure.envelope import enveloped
 from robustbench_fgsm.measure.plan import AS_IT_IS, Plan
 from robustbench_fgsm.measure.statistics import Rate
+from robustbench_fgsm.measure.strength import PgdCheck
+from robustbench_fgsm.measure.suspects import Masking
 from robustbench_fgsm.measure.tally import Tally, matrix_to_json, worst_class
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.spec import AttackSpec
@@ -31,6 +33,7 @@ class Evaluation:
     first_fooled: images right before that are fooled first at each budget of the ascending grid, and after these the
     images that no budget fools. bad: samples that could not be read and are in no count; more than max_bad of them make
     the run invalid. plan: how it was computed; decided_again: images that its guard gave the plain layout.
+    pgd_check: a stronger attack on a sample, masking_check: signs that the gradient is masked; None where not asked for.
     """
 
     model: ModelInfo
@@ -46,6 +49,8 @@ class Evaluation:
     max_bad: int = 0
     plan: Plan = AS_IT_IS
     decided_again: int = 0
+    pgd_check: PgdCheck | None = None
+    masking_check: Masking | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -83,7 +88,8 @@ class Evaluation:
             for tally in self.tallies
             for warning in health.warnings(tally, cancels=cancels, bad=self.bad, max_bad=self.max_bad)
         ]
-        return list(dict.fromkeys([*self.preflight_warnings, *found]))
+        masked = self.masking_check and self.masking_check.warning
+        return list(dict.fromkeys([*self.preflight_warnings, *found, *([masked] if masked else [])]))
 
     @property
     def exit_code(self) -> int:
@@ -115,6 +121,8 @@ class Evaluation:
             "area_under_curve": self.area_under_curve,
             "stable_area_under_curve": area_under(self.attack.epsilons, self.stable) if self.shows_stable else None,
             "gradient": health.gradient_shares(first),
+            "pgd_check": None if self.pgd_check is None else self.pgd_check.to_dict(),
+            "masking_check": None if self.masking_check is None else self.masking_check.to_dict(),
             "plan": self.plan.to_dict() | {"decided_again": self.decided_again},
         }
         return enveloped("rfgsm.evaluation/1", self, own)

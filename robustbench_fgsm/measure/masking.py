@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,16 +16,24 @@ from robustbench_fgsm.models.art import ArtClassifier, to_art
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, convolves
 
 BATCH = 256
+STEP = 2.5
+"""Of a step of PGD, times epsilon over the number of steps, so that the attack can cross the ball and come back."""
+
+LARGEST_SQUARE = 0.8
+"""Share of an image that Square's first square covers, as ART has it."""
+
+SLACK = 1e-4
+"""By which, relatively, rounding may carry an image out of the ball."""
 
 
-def estimator_of(classifier: Classifier) -> Any:
+def estimator_of(classifier: Classifier, input_shape: tuple[int, ...] = ()) -> Any:
     """ART's estimator with its own copy of the network; one with convolutions lies channels-last, which is faster."""
     if isinstance(classifier, TorchClassifier) and classifier.has_variants and convolves(classifier.network):
         classifier = classifier.variant(memory_format=torch.channels_last)
-        estimator = to_art(classifier)
+        estimator = to_art(classifier, input_shape=input_shape)
         estimator.model.to(memory_format=torch.channels_last)
         return estimator
-    return to_art(classifier)
+    return to_art(classifier, input_shape=input_shape)
 
 
 def pgd(
@@ -32,14 +42,16 @@ def pgd(
     y: Tensor,
     epsilon: float,
     *,
+    norm: float = math.inf,
+    targeted: bool = False,
     steps: int,
-    restarts: int = 1,
     seed: int = 0,
 ) -> Tensor:
-    """Images by ART's projected gradient descent under L-infinity (Madry et al. 2018, arXiv:1706.06083), in the shape of x.
+    """Images by ART's projected gradient descent (Madry et al. 2018, arXiv:1706.06083), in the shape of x.
 
-    Each step is 2.5 epsilon / steps, from a random start in the ball; of several starts the best for each image. ART draws
-    from NumPy's global generator, which is seeded for it and afterwards as it was.
+    y: labels, or targets, (N,). Each step is 2.5 epsilon / steps, from a random start in the ball. norm: infinity or 2, for
+    ART's projection is exact under these. ART draws from NumPy's global generator, which is seeded for it and afterwards as
+    it was.
     """
     if epsilon == 0 or not len(x):
         return x.clone()
@@ -48,29 +60,76 @@ def pgd(
 
     attack = ProjectedGradientDescent(
         estimator,
+        norm=np.inf if norm == math.inf else norm,
         eps=epsilon,
-        eps_step=2.5 * epsilon / steps,
+        eps_step=STEP * epsilon / steps,
         max_iter=steps,
-        num_random_init=restarts,
+        targeted=targeted,
+        num_random_init=1,
         batch_size=BATCH,
         verbose=False,
     )
     return _generated(attack, classifier, x, y, seed)
 
 
+def square(
+    classifier: Classifier, x: Tensor, y: Tensor, epsilon: float, *, norm: float = math.inf, steps: int, seed: int = 0
+) -> Tensor:
+    """Images by ART's Square attack (Andriushchenko et al. 2020, arXiv:1912.00049), which takes no gradient.
+
+    In the shape of x; one that ART carries out of the ball comes back as it was. Python's and NumPy's global generators
+    are seeded for it and afterwards as they were.
+    """
+    if epsilon == 0 or not len(x):
+        return x.clone()
+    estimator = estimator_of(classifier, tuple(x.shape[1:]))
+    from art.attacks.evasion import SquareAttack
+
+    attack = SquareAttack(
+        estimator,
+        norm=np.inf if norm == math.inf else norm,
+        eps=epsilon,
+        max_iter=steps,
+        batch_size=BATCH,
+        verbose=False,
+    )
+    found = _generated(attack, classifier, x, y, seed)
+    moved = torch.linalg.vector_norm((found - x).flatten(1), ord=norm, dim=1)
+    inside = (moved <= epsilon * (1 + SLACK) + SLACK * SLACK).view(-1, *[1] * (x.ndim - 1))
+    return torch.where(inside, found, x)
+
+
+def takes_square(classifier: Classifier, x: Tensor, norm: float) -> bool:
+    """Whether ART's Square attack runs: on a neural network, and images in bounds that are as wide as high, or nearly."""
+    if x.ndim != 4 or not all(map(math.isfinite, classifier.bounds)):
+        return False
+    if isinstance(classifier, ArtClassifier):
+        from art.estimators.estimator import NeuralNetworkMixin
+
+        if not isinstance(classifier.estimator, NeuralNetworkMixin):
+            return False
+    height, width = x.shape[2:]
+    largest = round(math.sqrt(LARGEST_SQUARE * height * width))
+    if norm == 2:  # five tiles in a row, each of three pixels at least; squares of an odd side
+        return min(height, width) >= max(15, largest + 2)
+    return min(height, width) > max(1, largest)
+
+
 def _generated(attack: Any, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
     given = classifier.arranged(x) if isinstance(classifier, ArtClassifier) else x
-    with _numpy_seeded(seed):
+    with _seeded(seed), np.errstate(all="ignore"):  # Square divides by the norm of squares that may be 0
         found = torch.from_numpy(attack.generate(given.contiguous().cpu().numpy(), y.cpu().numpy()))
     restored = classifier.restored(found, x) if isinstance(classifier, ArtClassifier) else found
     return restored.to(x)
 
 
 @contextmanager
-def _numpy_seeded(seed: int) -> Iterator[None]:
-    before = np.random.get_state()
-    np.random.seed(seed)
+def _seeded(seed: int) -> Iterator[None]:
+    state, numpy_state = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
     try:
         yield
     finally:
-        np.random.set_state(before)
+        random.setstate(state)
+        np.random.set_state(numpy_state)

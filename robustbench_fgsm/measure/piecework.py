@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, readable
 from robustbench_fgsm.errors import DataError
@@ -133,7 +134,7 @@ def attack_pieces(
     pieces = pieces_of(execution, data)
     for run in pieces.runs(numbers):
         began = time.perf_counter()
-        for number, batches in _by_piece(data, pieces, run, execution):
+        for number, batches in by_piece(data, pieces, run, execution.plan.batch_size, execution.plain.device):
             yield _attacked(execution, data, specs, number, batches, portions, began)
             began = time.perf_counter()
 
@@ -166,13 +167,15 @@ def _attacked(
     return record_of(number, collectors, bad, time.perf_counter() - began)
 
 
-def _by_piece(data: Dataset, pieces: Pieces, run: range, execution: Execution) -> Iterator[tuple[int, Iterator[Batch]]]:
+def by_piece(
+    data: Dataset, pieces: Pieces, run: range, size: int, device: torch.device
+) -> Iterator[tuple[int, Iterator[Batch]]]:
     """The batches of each piece of a run, from one pass over the data, so that whoever decodes them can work ahead.
 
     The batches of a piece have to be taken before the next piece is asked for.
     """
     span = range(pieces.span(run[0]).start, pieces.span(run[-1]).stop)
-    flow = read_ahead(_whole(data, span, execution.plan.batch_size), execution.plain.device)
+    flow = read_ahead(_whole(data, span, size), device)
     for number in run:
         yield number, _until(flow, len(pieces.span(number)))
 

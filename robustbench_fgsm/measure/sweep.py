@@ -17,6 +17,7 @@ from robustbench_fgsm.measure.preflight import check_batch_size, check_single, p
 from robustbench_fgsm.measure.processes import ALONE, World
 from robustbench_fgsm.measure.progress import Progress as Progress
 from robustbench_fgsm.measure.progress import Saying, Watch
+from robustbench_fgsm.measure.strength import NONE, Checks, check_askable, checked
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
 
@@ -33,6 +34,8 @@ def evaluate(
     loss: str = "ce",
     stable: bool = False,
     restarts: int = 0,
+    pgd_check: int = 0,
+    check_masking: bool = False,
     batch_size: int | str = "auto",
     optimize: str = "safe",
     seed: int = 0,
@@ -45,9 +48,11 @@ def evaluate(
     epsilon: one budget in pixel space, as a number or `8/255`. norm: `inf`, or any real p >= 1. targeted: `none`, `next`,
     `shift:2`, `random`, `least-likely` or `class:NAME`. loss: `ce`, `log-probabilities`, `probabilities` or `margin`.
     stable: exact cross-entropy gradients for all images. restarts: random starts beside the clean one, the best for each
-    image. batch_size: images at a time, or `auto`. optimize: `none`, `safe`, which leaves the counts as they are, or `max`.
-    seed: of random targets and starts. max_bad: images that may be unreadable before the run counts as invalid. strict:
-    take what is suspicious before the attack for an error. progress: called with images done and images in all.
+    image. pgd_check: images, drawn by the seed with each class's share, on which ART's PGD-20 is tried beside it.
+    check_masking: look for signs that the gradient is masked, on these images or 200. batch_size: images at a time, or
+    `auto`. optimize: `none`, `safe`, which leaves the counts as they are, or `max`. seed: of random targets and starts.
+    max_bad: images that may be unreadable before the run counts as invalid. strict: take what is suspicious before the
+    attack for an error. progress: called with images done and images in all.
 
     Raises SettingError, ModelError or DataError where these do not make sense together, before the first attack.
     """
@@ -69,6 +74,7 @@ def evaluate(
         [spec],
         batch_size=batch_size,
         optimize=optimize,
+        checks=Checks(pgd_check, check_masking),
         max_bad=max_bad,
         strict=strict,
         progress=progress,
@@ -86,6 +92,8 @@ def sweep(
     loss: str = "ce",
     stable: bool = False,
     restarts: int = 0,
+    pgd_check: int = 0,
+    check_masking: bool = False,
     batch_size: int | str = "auto",
     optimize: str = "safe",
     seed: int = 0,
@@ -114,6 +122,7 @@ def sweep(
         specs,
         batch_size=batch_size,
         optimize=optimize,
+        checks=Checks(pgd_check, check_masking),
         max_bad=max_bad,
         strict=strict,
         progress=progress,
@@ -128,6 +137,7 @@ def run_attacks(
     batch_size: int | str = "auto",
     optimize: str = "none",
     plan: Plan | Execution | None = None,
+    checks: Checks = NONE,
     max_bad: int = 0,
     strict: bool = False,
     progress: Progress | None = None,
@@ -138,13 +148,14 @@ def run_attacks(
     """One evaluation for each attack, from a single pass over the data, for settings that are parsed already.
 
     plan: how to run, in place of one made now for `optimize` and the batch size; or that with its classifier. watch: called
-    with images fooled so far, at the last budget of the first attack, and images that could be. store: keeps finished
-    pieces, and those that it has are not attacked again. world: the processes that share the pieces; all of them get the
-    evaluations.
+    with images fooled so far, at the last budget of the first attack, and images that could be. checks: made at the end, by
+    rank 0. store: keeps finished pieces, and those that it has are not attacked again. world: the processes that share the
+    pieces; all of them get the evaluations.
     """
     began = time.perf_counter()
     for spec in specs:
         check_budgets(spec)
+    check_askable(checks, specs, classifier)
     check_level(optimize)
     check_batch_size(batch_size)
     data = fit_to(data, classifier)
@@ -160,6 +171,8 @@ def run_attacks(
         counted = attack_at_once(execution, data, specs, say)
     else:
         counted = attack_by_pieces(execution, data, specs, store or Nowhere(), world, say)
+    made = [checked(classifier, data, spec, checks, execution.plan.batch_size) for spec in specs if world.leads]
+    beside = world.first(made)
     environment, spent = describe_environment(classifier.device), time.perf_counter() - began
     described = describe(data)
     return [
@@ -177,8 +190,9 @@ def run_attacks(
             max_bad,
             execution.plan,
             total.decided_again,
+            *found,
         )
-        for spec, total in zip(specs, counted.totals, strict=True)
+        for spec, total, found in zip(specs, counted.totals, beside, strict=True)
         if total.ordinary[0].n
     ]
 

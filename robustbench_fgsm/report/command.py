@@ -43,11 +43,23 @@ def _words(run: Run) -> Iterator[str]:
     else:
         yield from ("--loss", attack["loss"], *(["--stable"] if attack["stable"] else []))
         yield from ("--restarts", str(attack["restarts"]))
+        yield from _checks(found, settings)
     plan = first.get("plan") or {"level": "none", "batch_size": 128}
     yield from ("--seed", str(own.get("seed", attack["seed"])), "--batch-size", str(plan["batch_size"]))
     yield from ("--optimize", plan["level"], "--device", str(first["environment"]["device"]))
     if first["bad"]["allowed"]:
         yield from ("--max-bad", str(first["bad"]["allowed"]))
+
+
+def _checks(evaluations: Sequence[Document], settings: Document) -> Iterator[str]:
+    """What was tried beside FGSM, as the manifest has it, or else as far as the results show it."""
+    asked = [found["pgd_check"]["asked"] for found in evaluations if found.get("pgd_check")]
+    shown = {"pgd": asked[0] if asked else 0, "masking": any(found.get("masking_check") for found in evaluations)}
+    checks = settings.get("checks", shown)
+    if checks["pgd"]:
+        yield from ("--pgd-check", str(checks["pgd"]))
+    if checks["masking"]:
+        yield "--check-masking"
 
 
 def _opponents(document: Document, settings: Document) -> Iterator[str]:

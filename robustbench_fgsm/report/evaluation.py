@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from robustbench_fgsm.report import sheets
+from robustbench_fgsm.report import sheets, trust
 from robustbench_fgsm.report.chart import MARKS, Curve, draw
 from robustbench_fgsm.report.sheets import Document, Sheet
 from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text, prose, rate_text, sheet_table
@@ -43,6 +43,7 @@ def evaluation_sheets(document: Document) -> Iterator[Sheet]:
     if "stable" in at and at["stable"]["per_class"] != at["per_class"]:
         yield sheets.per_class(document, at["stable"], EXACT)
     yield sheets.gradient_health(document)
+    yield from trust.masking_sheet(document)
 
 
 def sweep_sheets(document: Document) -> Iterator[Sheet]:
@@ -52,6 +53,7 @@ def sweep_sheets(document: Document) -> Iterator[Sheet]:
         yield sheets.budgets(document, stable=True)
     yield sheets.smallest_budgets(document)
     yield sheets.gradient_health(document)
+    yield from trust.masking_sheet(document)
 
 
 def heading(document: Document) -> list[str]:
@@ -120,6 +122,7 @@ def closing(document: Document) -> Iterator[str]:
     """What must be said beside the numbers, a sentence each: once, and for evaluations and sweeps alike."""
     yield INTERVALS
     yield LIMITS
+    yield from trust.findings(document)
     for found in [*document.get("evaluations", []), document]:
         if any("stable" in at for at in found.get("epsilons", [])):
             yield (

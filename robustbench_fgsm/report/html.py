@@ -22,6 +22,7 @@ from robustbench_fgsm.report.run import Run
 from robustbench_fgsm.report.sheets import Document, attacked, starts
 from robustbench_fgsm.report.subjects import Subject, evaluations, subjects
 from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text, rate_text
+from robustbench_fgsm.report.trust import findings, masking_sheet
 
 SCRIPTS = ("format", "document", "state", "matrix", "bars", "classes", "curves", "gallery", "leaders", "page")
 """In the order in which they need each other."""
@@ -50,8 +51,9 @@ def page(runs: Sequence[Run], *, most_bytes: int = MOST_BYTES) -> str:
             warnings=list(_warnings(runs)),
             reasons=list(_each(runs, "invalid_reasons")),
             gates=list(_gates(runs)),
-            limits=[LIMITS, INTERVALS],
+            limits=[LIMITS, INTERVALS, *_trust(runs)],
             unpaired=unpaired,
+            signs=[(subject.name, sheet) for subject in found for sheet in masking_sheet(subject.evaluation)],
             shown=len(pictures),
             kept=kept,
             script=Markup(script),  # noqa: S704  (ours)
@@ -115,6 +117,13 @@ def _warnings(runs: Sequence[Run]) -> Iterator[str]:
         first = evaluations(run.document)[0]
         if first["n"] < 1000:
             yield f"{name}only {first['n']:,} images: intervals are wide, above all those of single classes"
+
+
+def _trust(runs: Sequence[Run]) -> Iterator[str]:
+    """What was checked beside FGSM; a comparison never is."""
+    for name, run in _named(runs):
+        if run.document["schema"] != "rfgsm.comparison/1":
+            yield from (f"{name}{sentence}" for sentence in findings(run.document))
 
 
 def _each(runs: Sequence[Run], key: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ import re
 from robustbench_fgsm.report import benchmark as speed
 from robustbench_fgsm.report import evaluation as text
 from robustbench_fgsm.report import training as learning
+from robustbench_fgsm.report import transfer as crossing
 from robustbench_fgsm.report.sheets import Cell, Document, Sheet
 from robustbench_fgsm.report.terminal import cell_text
 
@@ -38,6 +39,12 @@ def training(document: Document) -> str:
     """The whole of an `rfgsm.training/1` document."""
     lines = "  \n".join(map(escape, learning.heading(document)))
     return _blocks(lines, table(learning.epochs(document)), *map(escape, learning.closing(document)))
+
+
+def transfer(document: Document) -> str:
+    """The whole of an `rfgsm.transfer/1` document."""
+    lines = "  \n".join(map(escape, crossing.heading(document)))
+    return _blocks(lines, *map(table, crossing.transfer_sheets(document)), *map(escape, crossing.closing(document)))
 
 
 def table(sheet: Sheet) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.report.sheets import Document
+from robustbench_fgsm.report.transfer import SCHEMA
 from robustbench_fgsm.runs.directory import MANIFEST, RESULT, read_json
 from robustbench_fgsm.runs.kept import IMAGES, read_images
 from robustbench_fgsm.runs.manifest import read_manifest
@@ -66,6 +67,13 @@ def read_run(place: Path) -> Run:
     settings = read_json(manifest) if manifest.is_file() else None
     name = file.parent.resolve().name if file.name == RESULT else file.stem
     return Run(name, document, settings, read_gallery(file.parent), file.parent)
+
+
+def read_transfer(place: Path) -> Document | None:
+    """The document of a transfer in a directory, or in the `result.json` that is named; None where there is no such."""
+    file = place if place.is_file() else place / RESULT
+    document = read_json(file) if file.is_file() else {}
+    return document if document.get("schema") == SCHEMA else None
 
 
 def read_gallery(directory: Path) -> tuple[KeptImage, ...]:

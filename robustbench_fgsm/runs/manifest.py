@@ -13,6 +13,7 @@ from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.measure.environment import describe_environment
 from robustbench_fgsm.measure.pieces import Pieces, piece_size
 from robustbench_fgsm.measure.plan import Plan
+from robustbench_fgsm.measure.strength import NONE, Checks
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.runs.directory import MANIFEST, check_same, is_new, read_json
 from robustbench_fgsm.runs.planned import plan_settings
@@ -35,6 +36,7 @@ class Run:
     specs: tuple[AttackSpec, ...]
     plan: Plan
     max_bad: int = 0
+    checks: Checks = NONE
 
     @property
     def pieces(self) -> Pieces:
@@ -53,6 +55,7 @@ class Run:
             **plan_settings(self.plan),
             "piece_size": self.pieces.size,
             "max_bad": self.max_bad,
+            **({"checks": self.checks.to_dict()} if self.checks.images else {}),
             "device": self.classifier.device.type,
             "package": environment["package"],
             "torch": environment["torch"],
@@ -89,6 +92,7 @@ class Recorded:
     plan: Plan
     pieces: Pieces
     max_bad: int
+    checks: Checks
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -115,6 +119,7 @@ def read_manifest(directory: Path) -> Recorded:
             Plan.from_dict(document.get("plan"), int(document["batch_size"])),
             Pieces(int(document["data"]["n"]), int(document["piece_size"])),
             int(document["max_bad"]),
+            checks=Checks.from_dict(document.get("checks")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(

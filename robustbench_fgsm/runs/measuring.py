@@ -82,6 +82,7 @@ def _continue(
             run.data,
             run.specs,
             plan=run.plan,
+            checks=run.checks,
             max_bad=run.max_bad,
             progress=progress,
             watch=watch,

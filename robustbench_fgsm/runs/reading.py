@@ -91,6 +91,11 @@ def _below(place: Path, depth: int) -> Iterator[Path]:
             yield from _below(child, depth - 1)
 
 
+def _several(manifest: dict[str, Any]) -> str | None:
+    """The models of a transfer by name; None where there are none."""
+    return ", ".join(dict.fromkeys(str(model["spec"]) for model in manifest.get("models", []))) or None
+
+
 def summary(directory: Path) -> dict[str, Any]:
     """What one run is and how far it has come, as JSON knows it; done is null where there are no records of pieces.
 
@@ -103,7 +108,7 @@ def summary(directory: Path) -> dict[str, Any]:
         "path": str(directory),
         "command": kind_of(manifest),
         "state": state_of(directory),
-        "model": (manifest.get("model") or {}).get("spec"),
+        "model": (manifest.get("model") or {}).get("spec") or _several(manifest),
         "weights": (manifest.get("model") or {}).get("weights"),
         "data": (manifest.get("data") or {}).get("spec"),
         "n": (manifest.get("data") or {}).get("n"),

@@ -34,4 +34,4 @@ def resumed(
     classifier = classifier or classifier_of(document, "resume", weights, device, trust_model_code=trust_model_code)
     data = fit_to(data or data_of(document, "resume"), classifier)
     specs = tuple(replace(spec, bounds=classifier.bounds) for spec in recorded.specs)
-    return Run(recorded.command, classifier, data, specs, recorded.plan, recorded.max_bad)
+    return Run(recorded.command, classifier, data, specs, recorded.plan, recorded.max_bad, checks=recorded.checks)

@@ -76,6 +76,45 @@ def test_gates_decide_the_exit_code(run: Run) -> None:
     assert "FAILED: robust accuracy" in out
 
 
+@pytest.mark.reference
+@pytest.mark.usefixtures("one_thread")
+def test_a_pgd_check_stands_in_the_document_and_on_the_terminal(run: Run) -> None:
+    _, found = document(run, "--pgd-check", "32", "--check-masking")
+    assert (found["pgd_check"]["n"], found["masking_check"]["n"]) == (32, 32)
+    lead = found["pgd_check"]["overstated"]
+    _, out, _ = evaluate(run, "--pgd-check", "32", "--check-masking")
+    text = " ".join(out.split())
+    ends = f"{100 * lead['value']:.1f} points [{100 * lead['low']:.1f}, {100 * lead['high']:.1f}]"
+    assert f"FGSM overstates robust accuracy by {ends} at epsilon 8/255, on 32 images" in text
+    assert "weak-attack: " in text
+    assert "masking: none of the " in text
+    assert "Not checked" not in text
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_without_a_check_it_says_so(run: Run) -> None:
+    _, found = document(run)
+    assert (found["pgd_check"], found["masking_check"]) == (None, None)
+    _, out, _ = evaluate(run)
+    assert "Not checked: by how much FGSM overstates robust accuracy" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--pgd-check 10 --norm 1 --eps 5", "norm inf or 2"),
+        ("--check-masking --norm 1.5 --eps 5", "norm inf or 2"),
+        ("--check-masking --targeted next", "untargeted"),
+        ("--pgd-check 10 --loss probabilities", "logits"),
+    ],
+)
+def test_a_check_that_cannot_be_is_one_line(run: Run, tmp_path: Path, words: str, message: str) -> None:
+    code, out, err = evaluate(run, *words.split(), "--out", str(tmp_path / "run"))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_kept_result_is_gated_anew_without_measuring(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,6 +85,20 @@ def test_a_killed_training_goes_on_to_the_weights_of_an_uninterrupted_one(run: R
     assert (killed / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
 
 
+def test_static_joins_images_that_fooled_the_weights_it_goes_on_from(run: Run, tmp_path: Path) -> None:
+    words = ["--method", "static", "--eps", "0.1", "--weights", "standard", "--epochs", "4"]
+    found = document(run, tmp_path / "run", *words)
+    assert (found["recipe"]["method"], found["recipe"]["epsilon"], found["n"]) == ("static", 0.1, 256)
+    assert found["checks"][-1]["step"] == 4 * 2 * 256 // 32  # each image, and the one that fooled the network on it
+    first = rf.load_classifier("mlp300", device="cpu")
+    trained = rf.load_classifier("mlp300", weights=str(tmp_path / "run"), device="cpu")
+    assert trained.info.sha256 == found["model"]["sha256"] != first.info.sha256
+    x, y = next((batch.images, batch.labels) for batch in rf.load_data("fashion-mnist", limit=256).batches(0, 256, 256))
+    fooling = rf.fgsm(first, x, y, 0.1)
+    right = [int((one.predict(fooling).argmax(1) == y).sum()) for one in (first, trained)]
+    assert right[1] > right[0] + 64  # it has learnt those very images
+
+
 def test_the_tables_name_method_and_what_is_kept(run: Run, tmp_path: Path) -> None:
     code, printed, err = train(run, tmp_path / "run", "--method", "fgsm", "--eps", "8/255")
     assert (code, err) == (0, "")

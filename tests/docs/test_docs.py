@@ -151,7 +151,8 @@ def test_the_reference_lists_every_public_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "program", ["benchmark", "compare", "evaluate", "explain", "gate", "plot", "report", "sweep", "train", "verify"]
+    "program",
+    ["benchmark", "compare", "evaluate", "explain", "gate", "plot", "report", "sweep", "train", "transfer", "verify"],
 )
 def test_the_how_to_lists_every_option(program: str) -> None:
     page = (ROOT / f"docs/howto/{OTHER_PAGES.get(program, program)}.md").read_text(encoding="utf-8")
@@ -168,7 +169,17 @@ def test_the_reference_lists_every_key_of_the_document() -> None:
     sweep = find_success(sweep_document(rf.sweep(classifier, images)), 0.5)
     explanation = rf.explain(classifier, images, 0.37).to_dict()
     benchmark = rf.benchmark(classifier, images, references=[], rounds=1).to_dict()
-    for document in (rf.compare(classifier, images).to_dict(), evaluation, sweep, explanation, benchmark):
+    crossed = rf.transfer([classifier], [classifier], images, common=True, per_class=True).to_dict()
+    checked = rf.evaluate(classifier, images, check_masking=True).to_dict()
+    for document in (
+        rf.compare(classifier, images).to_dict(),
+        evaluation,
+        sweep,
+        explanation,
+        benchmark,
+        crossed,
+        checked,
+    ):
         assert keys_of(document) <= listed
 
 

@@ -45,6 +45,20 @@ def test_the_same_run_gives_the_same_page(measured: Measured) -> None:
     assert page([run(document)]) == page([run(document)])
 
 
+@pytest.mark.reference
+def test_what_was_checked_beside_the_attack_stands_on_top_and_what_was_not_is_said(measured: Measured) -> None:
+    text = page([run(measured(pgd_check=30, check_masking=True))])
+    assert "FGSM overstates robust accuracy by" in text
+    assert "pgd-fails-at-half" in text
+    assert "--pgd-check 30 --check-masking" in text
+    kept = page([run(measured(pgd_check=30, check_masking=True), settings={"checks": {"pgd": 0, "masking": True}})])
+    assert "--check-masking --seed" in kept
+    assert "--pgd-check" not in kept
+    without = page([run(measured())])
+    assert "Not checked: by how much FGSM overstates" in without
+    assert "Signs of a masked gradient" not in without
+
+
 def test_nothing_is_asked_of_the_network_and_no_other_script_may_run(measured: Measured) -> None:
     text = page([run(measured())])
     rules = next(attributes for tag, attributes in Elements(text).found if "http-equiv" in attributes)

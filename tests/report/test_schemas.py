@@ -275,6 +275,21 @@ def test_what_is_broken_is_found(measured: Measured, path: str, value: object) -
         check("evaluation", changed(measured(), path, value))
 
 
+@pytest.mark.reference
+def test_checks_beside_the_attack(measured: Measured) -> None:
+    document = measured(pgd_check=30, check_masking=True)
+    check("evaluation", document)
+    for key in ("pgd_check", "masking_check"):
+        for name in document[key]:
+            broken = copy.deepcopy(document)
+            del broken[key][name]
+            with pytest.raises(ValidationError):
+                check("evaluation", broken)
+    for path, value in (("pgd_check.fgsm", 0.5), ("masking_check.checks.0.verdict", "perhaps")):
+        with pytest.raises(ValidationError):
+            check("evaluation", changed(document, path, value))
+
+
 def test_more_keys_are_welcome(measured: Measured) -> None:
     check("evaluation", changed(measured() | {"extra": 1}, "epsilons.0.extra", 1))
 

@@ -23,6 +23,7 @@ import torch
 import robustbench_fgsm as rf
 from robustbench_fgsm.errors import ResourceError, RunError
 from robustbench_fgsm.measure.plan import Plan
+from robustbench_fgsm.measure.strength import Checks
 from robustbench_fgsm.measure.sweep import run_attacks
 from robustbench_fgsm.runs.directory import MANIFEST, RESULT
 from robustbench_fgsm.runs.kept import IMAGES, read_images
@@ -30,6 +31,7 @@ from robustbench_fgsm.runs.ledger import Ledger, ledger_name
 from robustbench_fgsm.runs.lock import locked
 from robustbench_fgsm.runs.manifest import Run
 from robustbench_fgsm.runs.measuring import measure_run
+from robustbench_fgsm.runs.resuming import resumed
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 MakeClassifier = Callable[..., rf.TorchClassifier]
@@ -62,6 +64,29 @@ def undisturbed(run: Run) -> dict[str, Any]:
 
     evaluations = run_attacks(run.classifier, run.data, run.specs, plan=run.plan, max_bad=run.max_bad)
     return counts(document_of(run.command, evaluations))
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("asked", [Checks(20), Checks(20, masking=True)], ids=str)
+def test_a_run_stopped_in_its_check_makes_it_again_from_its_manifest(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Checks
+) -> None:
+    asking = replace(run, checks=asked)
+    with monkeypatch.context() as patched:
+        patched.setattr("robustbench_fgsm.measure.sweep.checked", stop)
+        with pytest.raises(StoppedError):
+            measure_run(asking, tmp_path / "run", keep=0)
+    again = resumed(tmp_path / "run", run.classifier, run.data)
+    assert again.checks == asked
+    document = measure_run(again, tmp_path / "run", keep=0)
+    assert document["evaluations"][0]["pgd_check"]["n"] == 20
+    assert counts(document) == counts(measure_run(asking, tmp_path / "another", keep=0))
+    with pytest.raises(RunError, match="checks"):
+        measure_run(run, tmp_path / "run")
+
+
+def stop(*_: object) -> None:
+    raise StoppedError
 
 
 class StoppedError(Exception):

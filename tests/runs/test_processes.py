@@ -24,6 +24,7 @@ from robustbench_fgsm.measure.counting import Totals
 from robustbench_fgsm.measure.evaluation import sweep_document
 from robustbench_fgsm.measure.plan import Plan
 from robustbench_fgsm.measure.processes import World
+from robustbench_fgsm.measure.strength import Checks
 from robustbench_fgsm.measure.summing import summed
 from robustbench_fgsm.measure.sweep import run_attacks
 from robustbench_fgsm.measure.tally import Outcomes, Tally
@@ -114,6 +115,21 @@ def test_every_world_counts_what_one_process_counts(
     assert in_world(size, work, tmp_path) == [0] * size
     alone = counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan)))
     assert answers(tmp_path, size) == [alone] * size
+
+
+@pytest.mark.reference
+def test_the_first_process_makes_the_checks_for_all(
+    classifier: rf.TorchClassifier, make_data: MakeData, tmp_path: Path
+) -> None:
+    data, plan, checks = make_data(n=40), Plan(batch_size=8, threads=1), Checks(20, masking=True)
+
+    def work(world: World) -> Any:
+        return counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan, checks=checks, world=world)))
+
+    assert in_world(2, work, tmp_path) == [0] * 2
+    alone = counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan, checks=checks)))
+    assert alone["evaluations"][0]["masking_check"] is not None
+    assert answers(tmp_path, 2) == [alone] * 2
 
 
 @pytest.mark.parametrize("sizes", [(2, 3), (3, 1), (1, 2)])

@@ -1,0 +1,166 @@
+"""`rfgsm transfer`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from robustbench_fgsm.cli import options
+from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice, laid_open
+from robustbench_fgsm.errors import SettingError
+
+if TYPE_CHECKING:
+    from robustbench_fgsm.data.dataset import Dataset
+    from robustbench_fgsm.models.classifier import Classifier
+
+
+@laid_open
+def transfer_command(
+    source: Annotated[
+        list[str],
+        typer.Option(
+            "--source",
+            metavar="MODEL[:WEIGHTS]",
+            help="Model that images are crafted on; may be repeated.",
+            show_default=False,
+        ),
+    ],
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            metavar="MODEL[:WEIGHTS]",
+            help="Model that they are shown to; may be repeated.",
+            show_default="the sources",
+        ),
+    ] = None,
+    data: options.Data = None,
+    limit: options.Limit = None,
+    eps: Annotated[str, typer.Option("--eps", help="Budgets in pixel space: 8/255 or 1,2,4/255.")] = "8/255",
+    norm: options.Norm = "inf",
+    targeted: options.Targeted = "none",
+    loss: options.Loss = "ce",
+    stable: options.Stable = False,
+    restarts: options.Restarts = 0,
+    common: Annotated[
+        bool, typer.Option("--common", help="Also success over the images that all models had right.")
+    ] = False,
+    per_class: Annotated[bool, typer.Option("--per-class", help="Also each pair class by class.")] = False,
+    batch_size: options.BatchSize = "auto",
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    choice: DataChoice = DataChoice(),
+    described: ModelChoice = ModelChoice(),
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Also draw the heat map: .png, .svg or .pdf.", show_default=False),
+    ] = None,
+    out: options.Out = None,
+    format: options.Format = options.Layout.table,  # noqa: A002  (the name of the option)
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
+) -> int:
+    """Show images that fool one model to others: robust accuracy and success of every source at every target.
+
+    Where source and target are one model, it is what evaluate measures.
+
+    Example: rfgsm transfer --source mlp300 --source smallcnn --target smallcnn:robust
+    """
+    from robustbench_fgsm.cli.output import check_file, check_layout
+    from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_epsilon, parse_norm
+
+    check_layout(format, as_json=json)
+    check_file("--plot", plot)
+    order = parse_norm(norm)
+    budgets, rule = parse_epsilon(eps, order), TargetRule.parse(targeted)
+    spec = AttackSpec(budgets, order, rule, loss, seed=seed, restarts=restarts, stable=stable)
+
+    from dataclasses import replace
+
+    from robustbench_fgsm.cli.output import progress_bar, write_result
+    from robustbench_fgsm.cli.processes import joined
+    from robustbench_fgsm.data.fit import fit_to
+    from robustbench_fgsm.measure.preflight import check_batch_size
+    from robustbench_fgsm.measure.transfer import check_transfer, crossing_of
+    from robustbench_fgsm.report import figure, markdown
+    from robustbench_fgsm.report import transfer as text
+    from robustbench_fgsm.runs.directory import write_bytes
+    from robustbench_fgsm.runs.transferring import TransferRun, transfer_in
+
+    size, kind = check_batch_size(batch_size), None if plot is None else figure.figure_format(plot)
+    world = joined()
+    quiet = quiet or not world.leads
+    names = source, target or source
+    place = world.device(device)
+    models, images = load_models([*names[0], *names[1]], data, limit, place, choice, described, seed=seed, quiet=quiet)
+    crossing = crossing_of(*([models[name] for name in side] for side in names))
+    images = fit_to(images, crossing.models[0])
+    spec = replace(spec, bounds=crossing.models[0].bounds)
+    check_transfer(crossing, images, spec, strict=choice.strict)  # before a run directory is made
+    run = TransferRun(crossing, images, spec, size, common, per_class, choice.max_bad)
+    world.check_same(run.settings() | {"--out": out})
+    with progress_bar("transfer", quiet=quiet) as progress:
+        if out is None:
+            document = run.measured(world=world, progress=progress).to_dict()
+        else:
+            document = transfer_in(run, out, world=world, progress=progress)
+    code: int = document["exit_code"]
+    if not world.leads:
+        return code
+    if plot is not None and kind is not None:
+        write_bytes(plot, figure.render(text.heat_map(document), kind))
+    write_result(document, markdown.transfer if format is options.Layout.markdown else text.transfer, as_json=json)
+    return code
+
+
+def load_models(
+    names: Sequence[str],
+    data: str | None,
+    limit: int | None,
+    device: str,
+    choice: DataChoice,
+    described: ModelChoice,
+    *,
+    seed: int,
+    quiet: bool,
+) -> tuple[dict[str, Classifier], Dataset]:
+    """Each model once, by what it was called, and the images; says on standard error which they are."""
+    from robustbench_fgsm.cli.output import note
+    from robustbench_fgsm.cli.subject import load_images
+    from robustbench_fgsm.models.architectures import ARCHITECTURES
+    from robustbench_fgsm.models.cards import DATA
+    from robustbench_fgsm.models.load import check_model, load_classifier
+
+    named = {name: split_weights(name) for name in dict.fromkeys(names)}
+    if data is None:
+        for model, _ in named.values():
+            if model not in ARCHITECTURES:
+                check_model(model)
+                raise SettingError(f"--data must be named for {model}, got none: see rfgsm list data")
+    images = load_images(data or DATA, limit, choice, seed)
+    loaded: dict[tuple[str, str], Classifier] = {}
+    found: dict[str, Classifier] = {}
+    for name, (model, weights) in named.items():
+        made = load_classifier(model, weights=weights, data=images.name, device=device, **described.settings())
+        found[name] = loaded.setdefault((model, made.info.sha256), made)
+        note(f"{name}: {made.info.weights} weights, {made.device}", quiet=quiet)
+    note(f"{len(images):,} images of {images.name}", quiet=quiet)
+    return found, images
+
+
+def split_weights(name: str) -> tuple[str, str]:
+    """Model and weights of MODEL or MODEL:WEIGHTS, where MODEL may be SOURCE:NAME; `auto` where no weights are named."""
+    from robustbench_fgsm.models.architectures import ARCHITECTURES
+    from robustbench_fgsm.models.registry import source_cards
+
+    first, colon, rest = name.partition(":")
+    if first in ARCHITECTURES:
+        return (first, rest) if colon else (first, "auto")
+    if first in {source for source, _ in source_cards()} - {"factory"} and ":" in rest:
+        model, _, weights = rest.partition(":")
+        return f"{first}:{model}", weights
+    return name, "auto"

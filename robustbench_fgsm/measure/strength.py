@@ -1,0 +1,156 @@
+"""How far FGSM's answer can be trusted: a stronger attack on a sample of the same images, beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from robustbench_fgsm.data.dataset import Dataset
+from robustbench_fgsm.data.subset import sample
+from robustbench_fgsm.errors import ModelError, SettingError
+from robustbench_fgsm.measure.fates import Fates, attacked_sample
+from robustbench_fgsm.measure.masking import STEP
+from robustbench_fgsm.measure.paired import Paired
+from robustbench_fgsm.measure.suspects import Masking, judge_masking
+from robustbench_fgsm.models.art import ArtClassifier
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.spec import AttackSpec, norm_name
+
+NORMS = (math.inf, 2.0)
+"""Under which ART's PGD projects exactly, and its Square attack exists."""
+
+STEPS = 20
+SAMPLE = 200
+"""Images that masking is looked for on, where no number is given."""
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What is asked for beside the attack. pgd: images for ART's PGD-20, 0 for none; masking: whether to look for it."""
+
+    pgd: int = 0
+    masking: bool = False
+
+    def __post_init__(self) -> None:
+        if self.pgd < 0:
+            raise SettingError(f"pgd check must be a number of images >= 0, got {self.pgd}: try 500")
+
+    @property
+    def images(self) -> int:
+        """Images that the checks take; 0 where there are none."""
+        return self.pgd or (SAMPLE if self.masking else 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a manifest knows it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any] | None) -> Checks:
+        """The inverse of `to_dict`; nothing is asked for in a manifest without them."""
+        return cls() if found is None else cls(int(found["pgd"]), bool(found["masking"]))
+
+
+@dataclass(frozen=True)
+class PgdCheck:
+    """FGSM and ART's PGD on the same images.
+
+    Untargeted, a share of all of them: right after the attack. Targeted, of those off target: now the target. spec: the
+    attack, with the budget of the check alone.
+    """
+
+    spec: AttackSpec
+    asked: int
+    n: int
+    fooled: Paired
+
+    @property
+    def targeted(self) -> bool:
+        """Whether it speaks of targets."""
+        return self.spec.target.targeted
+
+    @property
+    def weak(self) -> bool:
+        """Whether PGD beats FGSM beyond the interval."""
+        return self.fooled.interval is not None and self.fooled.interval[0] > 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The check as JSON knows it."""
+        return {
+            "n": self.n,
+            "asked": self.asked,
+            "seed": self.spec.seed,
+            "epsilon": self.spec.epsilons[0],
+            "norm": norm_name(self.spec.norm),
+            "targeted": str(self.spec.target),
+            "steps": STEPS,
+            "step_size": STEP * self.spec.epsilons[0] / STEPS,
+            "restarts": 1,
+            "measure": "attack_success_rate" if self.targeted else "robust_accuracy",
+            "fgsm": self._rate(self.fooled.first.count),
+            "pgd": self._rate(self.fooled.second.count),
+            "overstated": self.fooled.to_dict(),
+            "fgsm_only": self.fooled.first_only,
+            "pgd_only": self.fooled.second_only,
+            "weak_attack": self.weak,
+        }
+
+    def _rate(self, fooled: int) -> dict[str, Any]:
+        count = fooled if self.targeted else self.fooled.n - fooled
+        return replace(self.fooled.first, count=count).to_dict()
+
+
+NONE = Checks()
+
+
+def check_askable(checks: Checks, specs: Sequence[AttackSpec], classifier: Classifier) -> None:
+    """Raise SettingError or ModelError where the checks that are asked for cannot be made of these attacks."""
+    if not checks.images:
+        return
+    for spec in specs:
+        if spec.norm not in NORMS:
+            raise SettingError(
+                f"--pgd-check and --check-masking need norm inf or 2, where ART's PGD projects exactly, "
+                f"got {norm_name(spec.norm)}: leave them out"
+            )
+        if spec.loss == "probabilities":
+            raise SettingError(
+                "--pgd-check and --check-masking need logits for ART's PGD, got loss probabilities: leave them out"
+            )
+    if checks.masking and all(spec.target.targeted for spec in specs):
+        raise SettingError(
+            f"--check-masking is about untargeted attacks, got targeted {specs[0].target}: leave targeted out"
+        )
+    if not isinstance(classifier, TorchClassifier | ArtClassifier):
+        raise ModelError(
+            f"--pgd-check and --check-masking need a PyTorch network or one from ART, got {type(classifier).__name__}"
+        )
+
+
+def checked(
+    classifier: Classifier, data: Dataset, spec: AttackSpec, checks: Checks, batch_size: int
+) -> tuple[PgdCheck | None, Masking | None]:
+    """Both checks at the largest budget of the attack, on a sample with each class's share, drawn by the seed.
+
+    Masking is looked for under an untargeted attack only. None for what is not asked for.
+    """
+    if not checks.images:
+        return None, None
+    masking = checks.masking and not spec.target.targeted
+    if not (checks.pgd or masking):
+        return None, None
+    spec = replace(spec, epsilons=(max(spec.epsilons),))
+    some = sample(data, checks.images, seed=spec.seed, stratified=True)
+    with torch.random.fork_rng([]):  # ART's loader of batches draws from the global generator
+        fates = attacked_sample(classifier, some, spec, batch_size, steps=STEPS, masking=masking)
+    check = pgd_check(fates, spec, checks.images)
+    return check, judge_masking(fates, spec) if masking else None
+
+
+def pgd_check(fates: Fates, spec: AttackSpec, asked: int) -> PgdCheck:
+    """The check from what became of the images."""
+    fgsm, pgd = (fates.fooled(name)[fates.off_target] for name in ("fgsm", "pgd"))
+    return PgdCheck(spec, asked, len(fates), Paired.of(fgsm, pgd))

@@ -1,0 +1,326 @@
+"""How far images that fool one model fool others: every source against every target."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from robustbench_fgsm.data.dataset import BadSample, Dataset, describe
+from robustbench_fgsm.data.fit import fit_to
+from robustbench_fgsm.errors import AGREE, DISAGREE, ModelError, SettingError
+from robustbench_fgsm.measure import health
+from robustbench_fgsm.measure.crossing import CrossCounts, Crossing, cross_pieces
+from robustbench_fgsm.measure.environment import describe_environment
+from robustbench_fgsm.measure.memory import Portions
+from robustbench_fgsm.measure.pieces import Nowhere, PieceRecord, Pieces, PieceStore, piece_size
+from robustbench_fgsm.measure.plan import Plan
+from robustbench_fgsm.measure.preflight import check_batch_size, preflight
+from robustbench_fgsm.measure.processes import ALONE, World, ranks_in_order
+from robustbench_fgsm.measure.progress import Progress
+from robustbench_fgsm.measure.statistics import Rate
+from robustbench_fgsm.measure.sweep import check_budgets
+from robustbench_fgsm.models.classifier import Classifier
+from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Every source against every target: settings and counts.
+
+    common, per_class: whether the document has rates over the images that all models had right, and by class.
+    """
+
+    crossing: Crossing
+    data: dict[str, Any]
+    attack: AttackSpec
+    counts: CrossCounts
+    preflight_warnings: tuple[str, ...]
+    environment: dict[str, str | int]
+    seconds: float
+    bad: tuple[BadSample, ...] = ()
+    max_bad: int = 0
+    common: bool = False
+    per_class: bool = False
+
+    @property
+    def n(self) -> int:
+        """Images."""
+        return int(self.counts.images.sum())
+
+    def clean_accuracy(self, model: int) -> Rate:
+        """Right before, over all images; model: its place among the models."""
+        return Rate(int(self.counts.clean[model].sum()), self.n)
+
+    def robust_accuracy(self, source: int, target: int, budget: int = 0) -> Rate:
+        """Right at the target after the source's attack, over all images; places among sources, targets and budgets."""
+        return Rate(int(self.counts.robust[source, target, budget].sum()), self.n)
+
+    def attack_success_rate(self, source: int, target: int, budget: int = 0) -> Rate:
+        """Fooled at the target, over the images that source and target both had right; targeted: off target for both."""
+        counts = self.counts
+        return Rate(int(counts.fooled[source, target, budget].sum()), int(counts.both[source, target].sum()))
+
+    def common_success_rate(self, source: int, target: int, budget: int = 0) -> Rate:
+        """The same over the images that all models had right, or off target."""
+        counts = self.counts
+        return Rate(int(counts.common_fooled[source, target, budget].sum()), int(counts.common[source].sum()))
+
+    @property
+    def invalid_reasons(self) -> list[str]:
+        """Why the numbers must not be used."""
+        found = health.bad_reasons(self.bad, self.max_bad)
+        for source, images in zip(self.crossing.sources, self.counts.nonfinite, strict=True):
+            if images:
+                found.append(
+                    f"{int(images):,} of {self.n:,} images have a gradient at {self._name(source)} that is not finite: "
+                    "they were left unmoved, and the rates are not robustness"
+                )
+        return found
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must know beside the numbers."""
+        found = [*self.preflight_warnings, *health.bad_warnings(self.bad, self.max_bad)]
+        for source, images in zip(self.crossing.sources, self.counts.zero, strict=True):
+            share = Rate(int(images), self.n)
+            if (share.value or 0) > health.NOTICEABLE:
+                found.append(
+                    f"gradient masking: at {self._name(source)} {share} of {share.n:,} images have a gradient of exactly "
+                    "zero, so FGSM cannot move them, and nothing transfers"
+                )
+        return list(dict.fromkeys(found))
+
+    @property
+    def exit_code(self) -> int:
+        """0 for a valid run, else 1."""
+        return DISAGREE if self.invalid_reasons else AGREE
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document `rfgsm.transfer/1`."""
+        reasons, crossing = self.invalid_reasons, self.crossing
+        return {
+            "schema": "rfgsm.transfer/1",
+            "status": "invalid" if reasons else "complete",
+            "exit_code": self.exit_code,
+            "invalid_reasons": reasons,
+            "warnings": self.warnings,
+            "models": [
+                model.info.to_dict() | {"clean_accuracy": self.clean_accuracy(place).to_dict()}
+                for place, model in enumerate(crossing.models)
+            ],
+            "sources": list(crossing.sources),
+            "targets": list(crossing.targets),
+            "data": self.data,
+            "attack": self.attack.to_dict() | {"epsilons": list(self.attack.epsilons)},
+            "n": self.n,
+            "cells": [
+                {"source": source, "target": target, "epsilons": self._cell(at, to)}
+                for at, source in enumerate(crossing.sources)
+                for to, target in enumerate(crossing.targets)
+            ],
+            "bad": health.bad_to_dict(self.bad, self.max_bad),
+            "environment": self.environment,
+            "seconds": {"total": self.seconds},
+        }
+
+    def plot(self, *, epsilon: float | None = None) -> Figure:
+        """A heat map at one budget: 8/255 by default, or else the largest."""
+        from robustbench_fgsm.report.transfer import heat_map
+
+        return heat_map(self.to_dict(), epsilon)
+
+    def _name(self, model: int) -> str:
+        info = self.crossing.models[model].info
+        return f"{info.spec} ({info.weights})"
+
+    def _cell(self, source: int, target: int) -> list[dict[str, Any]]:
+        return [
+            {
+                "epsilon": epsilon,
+                "robust_accuracy": self.robust_accuracy(source, target, budget).to_dict(),
+                "attack_success_rate": self.attack_success_rate(source, target, budget).to_dict(),
+                "common_success_rate": (
+                    self.common_success_rate(source, target, budget).to_dict() if self.common else None
+                ),
+                "per_class": self._classes(source, target, budget) if self.per_class else None,
+            }
+            for budget, epsilon in enumerate(self.attack.epsilons)
+        ]
+
+    def _classes(self, source: int, target: int, budget: int) -> list[dict[str, Any]]:
+        counts = self.counts
+        robust, fooled, both = counts.robust[source, target, budget], counts.fooled[source, target, budget], counts.both
+        return [
+            {
+                "label": label,
+                "name": name,
+                "n": int(counts.images[label]),
+                "robust_accuracy": Rate(int(robust[label]), int(counts.images[label])).to_dict(),
+                "attack_success_rate": Rate(int(fooled[label]), int(both[source, target, label])).to_dict(),
+            }
+            for label, name in enumerate(self.data["classes"])
+        ]
+
+
+def transfer(
+    sources: Sequence[Classifier],
+    targets: Sequence[Classifier],
+    data: Dataset,
+    epsilons: Iterable[float] | float | str = DEFAULT_EPSILON,
+    *,
+    norm: str | float = "inf",
+    targeted: str = "none",
+    loss: str = "ce",
+    stable: bool = False,
+    restarts: int = 0,
+    common: bool = False,
+    per_class: bool = False,
+    batch_size: int | str = "auto",
+    seed: int = 0,
+    max_bad: int = 0,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Transfer:
+    """Images that FGSM crafts on each source, shown to each target; where both are one model, it is `evaluate`.
+
+    sources, targets: models of the same images, bounds and classes. epsilons: one budget or several. common: also rates over
+    the images that all models had right; per_class: also class by class. Other arguments as for `evaluate`.
+
+    Raises SettingError, ModelError or DataError where these do not make sense together, before the first attack.
+    """
+    crossing = crossing_of(sources, targets)
+    bounds, order = crossing.models[0].bounds, parse_norm(norm)
+    given = [epsilons] if isinstance(epsilons, float | int | str) else epsilons
+    budgets = tuple(value for epsilon in given for value in parse_epsilon(epsilon, order, bounds))
+    spec = AttackSpec(budgets, order, TargetRule.parse(targeted), loss, bounds, seed, restarts, stable)
+    return run_transfer(
+        crossing,
+        data,
+        spec,
+        common=common,
+        per_class=per_class,
+        batch_size=batch_size,
+        max_bad=max_bad,
+        strict=strict,
+        progress=progress,
+    )
+
+
+def crossing_of(sources: Sequence[Classifier], targets: Sequence[Classifier]) -> Crossing:
+    """Each model once, however often it is named. Raises SettingError or ModelError where they do not fit each other."""
+    if not (sources and targets):
+        raise SettingError("transfer needs a source and a target at least, got none of one of them: name some")
+    models = tuple({id(model): model for model in (*sources, *targets)}.values())
+    first = models[0]
+    for model in models:
+        names = ("bounds", first.bounds, model.bounds), ("number of classes", first.num_classes, model.num_classes)
+        steps = first.info.preprocessing, model.info.preprocessing
+        for what, expected, got in (*names, ("preprocessing", *steps) if None not in steps else names[0]):
+            if expected != got:
+                raise ModelError(
+                    f"transfer needs models of the same {what}, got {expected} of {first.info.spec} and {got} of "
+                    f"{model.info.spec}: leave one out"
+                )
+    places = {id(model): place for place, model in enumerate(models)}
+    return Crossing(
+        models,
+        tuple(dict.fromkeys(places[id(model)] for model in sources)),
+        tuple(dict.fromkeys(places[id(model)] for model in targets)),
+    )
+
+
+def check_transfer(crossing: Crossing, data: Dataset, spec: AttackSpec, *, strict: bool) -> list[str]:
+    """Warnings of what is suspicious of any model; raises as `preflight` does."""
+    check_budgets(spec)
+    found = []
+    for model in crossing.models:
+        name = f"{model.info.spec} ({model.info.weights})"
+        found += [f"{name}: {warning}" for warning in preflight(model, data, spec, strict=strict)]
+    return found
+
+
+def pieces_for(crossing: Crossing, data: Dataset, batch_size: int) -> Pieces:
+    """How the data fall into pieces."""
+    return Pieces(len(data), piece_size(Plan(batch_size=batch_size), crossing.models[0].device))
+
+
+def run_transfer(
+    crossing: Crossing,
+    data: Dataset,
+    spec: AttackSpec,
+    *,
+    common: bool = False,
+    per_class: bool = False,
+    batch_size: int | str = "auto",
+    max_bad: int = 0,
+    strict: bool = False,
+    progress: Progress | None = None,
+    store: PieceStore | None = None,
+    world: World = ALONE,
+) -> Transfer:
+    """The same for settings that are parsed already; store and world as for `run_attacks`."""
+    began = time.perf_counter()
+    size = check_batch_size(batch_size)
+    data = fit_to(data, crossing.models[0])
+    warnings = check_transfer(crossing, data, spec, strict=strict)
+    pieces, portions = pieces_for(crossing, data, size), Portions()
+    work = Work(crossing, spec, len(pieces))
+    kept = Nowhere() if store is None else store
+    for record in kept.records() if world.leads else ():
+        work.add(record)
+    before = work.seconds
+    missing = np.flatnonzero(~world.first(work.finished))
+
+    def say(images: int) -> None:
+        done = world.add_done(images, work.images)
+        if progress is not None:
+            progress(done, len(data))
+
+    say(work.images)
+    for record in cross_pieces(crossing, data, spec, pieces, size, world.share(missing), portions):
+        kept.keep(record)
+        work.add(record)
+        say(len(record) + len(record.bad))
+    parts = world.gather((list(work.bad.items()), portions.warnings))
+    bad = [sample for samples in ranks_in_order([some for some, _ in parts]) for sample in samples]
+    told = [warning for _, some in parts for warning in some]
+    return Transfer(
+        crossing,
+        describe(data),
+        spec,
+        work.counts.summed(world),
+        tuple(dict.fromkeys([*warnings, *told])),
+        describe_environment(crossing.models[0].device),
+        time.perf_counter() - began + before,
+        tuple(bad),
+        max_bad,
+        common,
+        per_class,
+    )
+
+
+class Work:
+    """Counts and bad samples of all pieces that one process knows of, and the seconds that went into them."""
+
+    def __init__(self, crossing: Crossing, spec: AttackSpec, pieces: int) -> None:
+        self.counts = CrossCounts.empty(crossing, len(spec.epsilons))
+        self.finished = np.zeros(pieces, np.bool_)
+        self.bad: dict[int, tuple[BadSample, ...]] = {}
+        self.seconds, self.images = 0.0, 0
+        self._crossing = crossing
+
+    def add(self, record: PieceRecord) -> None:
+        """One more piece."""
+        self.finished[record.number] = True
+        self.seconds += record.seconds
+        self.images += len(record) + len(record.bad)
+        if record.bad:
+            self.bad[record.number] = record.bad
+        self.counts.add(record, self._crossing)

@@ -1,0 +1,109 @@
+"""`rfgsm transfer` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.cli.transfer import split_weights
+from robustbench_fgsm.report.schemas import load_schema
+
+Run = Callable[..., tuple[int, str, str]]
+PAIR = ["--source", "mlp300", "--source", "mlp600:standard"]
+
+
+def transfer(run: Run, *words: str) -> tuple[int, str, str]:
+    return run("transfer", *PAIR, "--limit", "64", "--device", "cpu", "--quiet", *words)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_document_is_that_of_the_library_and_its_diagonal_that_of_evaluate(run: Run) -> None:
+    code, out, err = transfer(run, "--json", "--common")
+    assert (code, err) == (0, "")
+    found: dict[str, Any] = json.loads(out)
+    Draft202012Validator(load_schema("transfer")).validate(found)
+    models, images = (
+        [rf.load_classifier(name) for name in ("mlp300", "mlp600")],
+        rf.load_data("fashion-mnist", limit=64),
+    )
+    same = rf.transfer(models, models, images, common=True).to_dict()
+    assert found["cells"] == json.loads(json.dumps(same["cells"]))
+    _, out, _ = run("evaluate", "--model", "mlp600", "--limit", "64", "--json", "--quiet")
+    alone = json.loads(out)["epsilons"][0]
+    assert found["cells"][3]["epsilons"][0] | {"common_success_rate": None, "per_class": None} == {
+        "epsilon": alone["epsilon"],
+        "robust_accuracy": alone["robust_accuracy"],
+        "attack_success_rate": alone["attack_success_rate"],
+        "common_success_rate": None,
+        "per_class": None,
+    }
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_tables_fit_and_say_every_n_and_figures_are_drawn(run: Run, tmp_path: Path) -> None:
+    words = (
+        "--target",
+        "smallcnn:robust",
+        "--eps",
+        "4,8/255",
+        "--common",
+        "--per-class",
+        "--out",
+        str(tmp_path / "run"),
+    )
+    code, out, err = transfer(run, *words, "--plot", str(tmp_path / "map.png"))
+    assert (code, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+    for text in ("smallcnn (robust)", "0 > 2", "1 > 2", "n=64", "Sandal"):
+        assert text in out
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+    code, _, _ = run("plot", str(tmp_path / "run"), "-o", str(tmp_path / "again.svg"), "--eps", "4/255", "--quiet")
+    assert code == 0
+    assert b"<svg" in (tmp_path / "again.svg").read_bytes()
+    _, out, _ = run("runs", "list", str(tmp_path / "run"), "--json")
+    assert json.loads(out)["runs"][0]["model"] == "mlp300, mlp600, smallcnn"
+    code, out, _ = transfer(run, *words, "--format", "markdown")
+    assert code == 0
+    assert "| pair | robust | n | success | of | at all | of |" in out
+    code, out, err = transfer(run, *words, "--seed", "1")
+    assert (code, out) == (2, "")
+    assert "seed" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--target", "nosuch"], "nosuch"),
+        (["--target", "mlp300:nosuch"], "nosuch"),
+        (["--eps", "8"], "did you mean 8/255"),
+        (["--plot", "map.txt"], "must be a file that ends in"),
+        (["--targeted", "shift:10"], "shift"),
+    ],
+)
+def test_an_error_is_one_line(run: Run, tmp_path: Path, words: list[str], message: str) -> None:
+    code, out, err = transfer(run, *words, "--out", str(tmp_path / "run"))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mlp300", ("mlp300", "auto")),
+        ("smallcnn:robust", ("smallcnn", "robust")),
+        ("mlp300:runs/mine", ("mlp300", "runs/mine")),
+        ("timm:resnet18", ("timm:resnet18", "auto")),
+        ("torchvision:resnet18:IMAGENET1K_V1", ("torchvision:resnet18", "IMAGENET1K_V1")),
+        ("factory:my.models:make", ("factory:my.models:make", "auto")),
+        ("mine.onnx", ("mine.onnx", "auto")),
+    ],
+)
+def test_weights_follow_a_colon(name: str, expected: tuple[str, str]) -> None:
+    assert split_weights(name) == expected

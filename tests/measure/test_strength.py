@@ -1,0 +1,258 @@
+"""FGSM beside ART's PGD on a sample, and the signs of a masked gradient: none on honest networks, some on others."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.measure.fates import HALF, Fates, half
+from robustbench_fgsm.measure.strength import Checks, check_askable, checked
+from robustbench_fgsm.measure.suspects import LEVEL, Masking, judge_masking
+from robustbench_fgsm.spec import AttackSpec, TargetRule
+
+EPSILON = 8 / 255
+SPEC = AttackSpec((EPSILON,))
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Around(nn.Module):
+    """A network between two functions, which hide its gradient or not."""
+
+    def __init__(
+        self, network: nn.Module, before: Callable[[Tensor], Tensor], after: Callable[[Tensor], Tensor]
+    ) -> None:
+        super().__init__()
+        self.network, self.before, self.after = network, before, after
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.after(self.network(self.before(x)))
+        return outputs
+
+
+@pytest.fixture(scope="module")
+def linear() -> tuple[rf.TorchClassifier, rf.ArrayDataset]:
+    """Two classes that a plane parts, and images near it."""
+    generator = torch.Generator().manual_seed(0)
+    plane = nn.Linear(36, 2)
+    with torch.no_grad():
+        plane.weight.copy_(torch.randn(2, 36, generator=generator))
+        plane.bias.copy_(-plane.weight.sum(1) / 2)
+    network = nn.Sequential(nn.Flatten(), plane)
+    images = (0.5 + 0.1 * torch.randn(120, 1, 6, 6, generator=generator)).clamp(0, 1)
+    classifier = rf.wrap(network, 2)
+    labels = classifier.predict(images).argmax(1)
+    return classifier, rf.ArrayDataset("plane", images, labels, ("0", "1"))
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize(("norm", "epsilon"), [(math.inf, 0.02), (2.0, 0.2)])
+def test_on_a_linear_network_nothing_beats_fgsm(
+    linear: tuple[rf.TorchClassifier, rf.ArrayDataset], norm: float, epsilon: float
+) -> None:
+    found = rf.evaluate(*linear, epsilon, norm=norm, pgd_check=120).pgd_check
+    assert found is not None
+    assert found.fooled.second_only == 0
+    assert found.fooled.first.count > 20
+    assert not found.weak
+
+
+@pytest.mark.reference
+def test_all_images_give_the_rate_of_the_evaluation(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    found = rf.evaluate(classifier, images, EPSILON, pgd_check=1000)
+    assert found.pgd_check is not None
+    document = found.pgd_check.to_dict()
+    assert document["fgsm"] == found.tallies[0].robust_accuracy.to_dict()
+    assert (document["n"], document["asked"]) == (256, 1000)
+    assert document["pgd"]["count"] < document["fgsm"]["count"]
+    assert document["overstated"]["value"] == pytest.approx(document["fgsm"]["value"] - document["pgd"]["value"])
+    assert document["fgsm_only"] - document["pgd_only"] == document["pgd"]["count"] - document["fgsm"]["count"]
+
+
+@pytest.mark.reference
+def test_a_targeted_check_speaks_of_images_off_target(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    data = images.head(64)
+    found = rf.evaluate(classifier, data, 0.1, targeted="next", pgd_check=64)
+    assert found.pgd_check is not None
+    document = found.pgd_check.to_dict()
+    assert document["measure"] == "attack_success_rate"
+    assert document["fgsm"] == found.tallies[0].attack_success_rate.to_dict()
+    assert document["pgd"]["count"] > document["fgsm"]["count"]
+
+
+@pytest.mark.reference
+def test_a_sweep_is_checked_at_its_largest_budget_and_masking_untargeted_only(
+    classifier: rf.TorchClassifier, images: rf.ArrayDataset
+) -> None:
+    rules = ("none", "next")
+    plain, targeted = rf.sweep(classifier, images.head(32), "1,8,4/255", targeted=rules, check_masking=True)
+    assert plain.pgd_check is not None
+    assert plain.pgd_check.spec.epsilons == (8 / 255,)
+    assert plain.masking_check is not None
+    assert (targeted.pgd_check, targeted.masking_check) == (None, None)
+
+
+@pytest.mark.reference
+def test_a_check_changes_no_count_and_leaves_the_generators_alone(
+    classifier: rf.TorchClassifier, images: rf.ArrayDataset
+) -> None:
+    data = images.head(40)
+    before = random.getstate(), np.random.get_state(legacy=False)["state"]["key"].tolist(), torch.get_rng_state()
+    found = rf.evaluate(classifier, data, EPSILON, pgd_check=16, check_masking=True)
+    assert random.getstate() == before[0]
+    assert np.random.get_state(legacy=False)["state"]["key"].tolist() == before[1]
+    assert torch.equal(torch.get_rng_state(), before[2])
+    assert found.to_dict()["epsilons"] == rf.evaluate(classifier, data, EPSILON).to_dict()["epsilons"]
+    assert found.pgd_check == rf.evaluate(classifier, data, EPSILON, pgd_check=16).pgd_check
+
+
+@pytest.mark.reference
+def test_an_honest_network_shows_no_sign(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    found = masking_of(classifier, images)
+    assert found.found == ()
+    assert {found.verdict(sign) for sign in found.signs} == {"sound"}
+    alignment = found.to_dict()["alignment"]
+    assert alignment["mean"] > 0.9
+    assert alignment["undefined"] == 0
+
+
+MASKS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "steep outputs": (lambda x: x, lambda outputs: 1000 * outputs),
+    "quantised outputs": (lambda x: x, lambda outputs: (4 * outputs).round() / 4),
+    "rounded images": (lambda x: (8 * x).round() / 8 + 0 * x, lambda outputs: outputs),
+    "shattered gradient": (lambda x: x + 0.02 * torch.sin(2000 * x), lambda outputs: outputs),
+}
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("mask", MASKS)
+def test_a_masked_network_is_found(classifier: rf.TorchClassifier, images: rf.ArrayDataset, mask: str) -> None:
+    found = masking_of(rf.wrap(Around(classifier.network, *MASKS[mask]), 10), images)
+    assert "pgd-fails-at-half" in {sign.name for sign in found.found}
+    assert found.warning is not None
+    assert found.warning.startswith("gradient masking: ")
+
+
+@pytest.mark.reference
+def test_a_classifier_of_arts_own_is_checked_without_square(images: rf.ArrayDataset) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    from robustbench_fgsm.models.art import ArtClassifier, sklearn_estimator
+
+    batch = next(images.batches(0, 128, 128))
+    fitted = LogisticRegression(tol=0.1).fit(batch.images.flatten(1).numpy(), batch.labels.numpy())
+    estimator = ArtClassifier(sklearn_estimator(fitted, (0.0, 1.0)))
+    found = rf.evaluate(estimator, images.head(32), 0.02, pgd_check=32, check_masking=True).masking_check
+    assert found is not None
+    verdicts = {sign.name: found.verdict(sign) for sign in found.signs}
+    assert verdicts["square-beats-pgd"] == "not judged"
+    assert verdicts["fgsm-beats-pgd"] == "sound"
+
+
+def masking_of(classifier: rf.Classifier, images: rf.ArrayDataset) -> Masking:
+    _, masking = checked(classifier, images, SPEC, Checks(masking=True), 128)
+    assert masking is not None
+    return masking
+
+
+def fates(**fooled: int) -> Fates:
+    """200 images, right before, of ten classes; each attack fools the first so many, unless it is negative: the last."""
+    healthy = {
+        "fgsm": 80,
+        "pgd": 120,
+        "pgd_with_restarts": 130,
+        "noise": 4,
+        "pgd_at_less": 60,
+        "square": 50,
+        "half": 200,
+    }
+    labels = np.arange(200) % 10
+    after = {}
+    for name, count in (healthy | fooled).items():
+        wrong = np.arange(200) < count if count >= 0 else np.arange(200) >= 200 + count
+        after[HALF if name == "half" else name.replace("_", " ")] = np.where(wrong, (labels + 1) % 10, labels)
+    budgets = dict.fromkeys(after, EPSILON) | {HALF: 0.5, "pgd at less": EPSILON / 2}
+    return Fates(labels, labels, None, after, budgets, np.full(200, 0.5))
+
+
+def signs_of(found: Fates) -> set[str]:
+    return {sign.name for sign in judge_masking(found, SPEC).found}
+
+
+def test_healthy_counts_show_no_sign() -> None:
+    found = judge_masking(fates(), SPEC)
+    assert found.found == ()
+    assert found.threshold == LEVEL / len(found.signs) == LEVEL / 6
+
+
+@pytest.mark.parametrize(
+    ("fooled", "sign"),
+    [
+        ({"fgsm": 140}, "fgsm-beats-pgd"),
+        ({"square": 150}, "square-beats-pgd"),
+        ({"half": 140}, "pgd-fails-at-half"),
+        ({"pgd_at_less": 140}, "pgd-falls-to-epsilon"),
+        ({"pgd": 199, "pgd_with_restarts": 199, "half": -178}, "pgd-falls-to-half"),
+        ({"fgsm": 5}, "noise-matches-fgsm"),
+    ],
+)
+def test_each_sign_is_found_alone(fooled: dict[str, int], sign: str) -> None:
+    assert signs_of(fates(**fooled)) == {sign}
+
+
+def test_a_weak_fgsm_or_a_network_that_resists_is_no_masking() -> None:
+    assert signs_of(fates(fgsm=30)) == set()
+    robust = {"fgsm": 8, "pgd": 9, "pgd_with_restarts": 9, "noise": 1, "pgd_at_less": 4, "square": 5}
+    assert signs_of(fates(**robust)) == set()
+
+
+def test_noise_is_not_judged_where_it_spoils_the_images() -> None:
+    found = judge_masking(fates(noise=75), SPEC)
+    assert found.verdict(found.signs[-1]) == "not judged"
+    assert "spoils" in found.signs[-1].evidence
+
+
+def test_what_cannot_be_tried_is_not_judged() -> None:
+    whole = fates()
+    some = replace(whole, after={name: after for name, after in whole.after.items() if name not in ("square", HALF)})
+    found = judge_masking(some, SPEC)
+    verdicts = {sign.name: found.verdict(sign) for sign in found.signs}
+    assert verdicts["square-beats-pgd"] == verdicts["pgd-fails-at-half"] == "not judged"
+    assert "pgd-falls-to-half" not in verdicts
+    assert found.threshold == LEVEL / 3
+
+
+def test_half_of_the_range_holds_the_grey_image() -> None:
+    corner = torch.zeros(1, 5, 5)
+    for norm in (math.inf, 2.0):
+        distance = torch.linalg.vector_norm((corner - 0.5).flatten(), ord=norm)
+        assert half(replace(SPEC, norm=norm), (0, 1), 25) == pytest.approx(float(distance))
+
+
+@pytest.mark.parametrize(
+    ("checks", "spec", "message"),
+    [
+        (Checks(10), AttackSpec((1.0,), 1.0), "norm inf or 2"),
+        (Checks(10), AttackSpec(loss="probabilities"), "logits"),
+        (Checks(masking=True), AttackSpec(target=TargetRule.parse("next")), "untargeted"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_measured(
+    classifier: rf.TorchClassifier, checks: Checks, spec: AttackSpec, message: str
+) -> None:
+    with pytest.raises(rf.SettingError, match=message):
+        check_askable(checks, [spec], classifier)
+    check_askable(Checks(), [spec], classifier)
+
+
+def test_a_negative_number_of_images_is_refused() -> None:
+    with pytest.raises(rf.SettingError, match="pgd check"):
+        Checks(-1)
