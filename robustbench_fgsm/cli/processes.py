@@ -17,7 +17,7 @@ from robustbench_fgsm.measure.launch import is_started
 if TYPE_CHECKING:
     from robustbench_fgsm.measure.processes import World
 
-SHARED = {"attack", "evaluate", "runs", "sweep"}
+SHARED = {"attack", "evaluate", "runs", "sweep", "train"}
 """Commands whose work several processes share."""
 
 

@@ -111,13 +111,17 @@ def train_command(
     )
 
     from robustbench_fgsm.cli.output import progress_bar, write_result
+    from robustbench_fgsm.cli.processes import joined
     from robustbench_fgsm.report import figure, markdown
     from robustbench_fgsm.report import training as text
     from robustbench_fgsm.runs.directory import write_bytes
     from robustbench_fgsm.runs.training import train_in
 
     kind = None if plot is None else figure.figure_format(plot)
-    classifier, images = load_student(model, weights, data, limit, device, choice, described, seed=seed, quiet=quiet)
+    world = joined()
+    quiet = quiet or not world.leads
+    place = world.device(device)
+    classifier, images = load_student(model, weights, data, limit, place, choice, described, seed=seed, quiet=quiet)
     with progress_bar("train", quiet=quiet) as progress:
         found = train_in(
             classifier,
@@ -127,7 +131,10 @@ def train_command(
             choice.max_bad,
             progress,
             lambda check: note(text.check_text(check.to_dict()), quiet=quiet),
+            world,
         )
+    if not world.leads:
+        return found.exit_code
     document = found.to_dict()
     if plot is not None and kind is not None:
         write_bytes(plot, figure.render(figure.training_curves(document), kind))
