@@ -34,6 +34,31 @@ main()
 """
 """A program whose second process gets into trouble after its first piece, unless it was started again."""
 
+SURVIVOR = """
+import os, signal, sys, time
+from pathlib import Path
+from robustbench_fgsm.cli.main import main
+from robustbench_fgsm.runs.ledger import LedgerStore
+
+keep, place = LedgerStore.keep, Path(sys.argv[0]).parent
+
+def fail(store, record):
+    keep(store, record)
+    if os.environ["RANK"] == "1":
+        while not (place / "survivor").exists():
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGKILL)
+    (place / "survivor").write_text(str(os.getpid()))
+    with (place / "beats").open("ab", buffering=0) as beats:
+        while True:
+            time.sleep(0.1)
+            beats.write(b".")
+
+LedgerStore.keep = fail
+main()
+"""
+"""A program of two processes that each do a piece; then the second is killed, and the first counts tenths of seconds."""
+
 
 def torchrun(*words: str, restarts: int = 0) -> subprocess.CompletedProcess[str]:
     """Two processes of a program, on this machine, with a thread each."""
@@ -108,6 +133,26 @@ def test_a_process_that_raises_says_so_once_ends_the_others_and_loses_no_piece(
     shown = json.loads(run("runs", "show", str(tmp_path / "run"), "--json")[1])
     assert shown["state"] == "interrupted"
     assert 1 <= shown["done"] < shown["pieces"]
+
+
+@pytest.mark.distributed
+def test_a_killed_process_ends_the_others_within_a_minute_and_loses_no_piece(
+    run: Run, single: dict[str, Any], tmp_path: Path
+) -> None:
+    """Fault 21, without restarts: the survivor would go on for ever, and counts how long it is let."""
+    (tmp_path / "program.py").write_text(SURVIVOR)
+    words = ["evaluate", *SMALL, "--quiet", "--json", "--out", str(tmp_path / "run")]
+    done = torchrun(str(tmp_path / "program.py"), *words)
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert len((tmp_path / "beats").read_bytes()) < 60 * 10
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "survivor").read_text()), 0)
+    shown = json.loads(run("runs", "show", str(tmp_path / "run"), "--json")[1])
+    assert (shown["state"], 1 <= shown["done"] < shown["pieces"]) == ("interrupted", True)
+    code, printed, _ = run("runs", "resume", str(tmp_path / "run"), "--quiet", "--json")
+    assert code == 0
+    assert counts(json.loads(printed)) == counts(single)
 
 
 @pytest.mark.distributed
