@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -77,8 +78,9 @@ def evaluate_command(
     def judged(document: dict[str, Any]) -> dict[str, Any]:
         return judge(document, gates)
 
+    speed, asked = (batch_size, optimize), asdict(gates)
     document = measure(
-        "evaluate", subject, [spec], (batch_size, optimize), Keeping(out, keep_images), judged, choice, quiet=quiet
+        "evaluate", subject, [spec], speed, Keeping(out, keep_images), judged, choice, asked=asked, quiet=quiet
     )
     code: int = document["exit_code"]
     if not world.leads:

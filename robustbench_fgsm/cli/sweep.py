@@ -93,8 +93,9 @@ def sweep_command(
     def judged(document: dict[str, Any]) -> dict[str, Any]:
         return find_success(document, find_asr)
 
+    speed, asked = (batch_size, optimize), {"find_asr": find_asr}
     document = measure(
-        "sweep", subject, specs, (batch_size, optimize), Keeping(out, keep_images), judged, choice, quiet=quiet
+        "sweep", subject, specs, speed, Keeping(out, keep_images), judged, choice, asked=asked, quiet=quiet
     )
     code: int = document["exit_code"]
     if not world.leads:

@@ -95,7 +95,7 @@ class World:
         _together(lambda: dist.all_reduce(total))
         return total / self.size
 
-    def one_by_one(self, work: Callable[[], None], *, wanted: bool) -> None:
+    def one_by_one(self, work: Callable[[], object], *, wanted: bool) -> None:
         """Do the work in each process that wants it, one after the other by rank, while the others wait."""
         for rank, wants in enumerate(self.gather(wanted)):
             if wants:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -14,12 +14,12 @@ from robustbench_fgsm.measure.environment import describe_environment
 from robustbench_fgsm.measure.pieces import Pieces, piece_size
 from robustbench_fgsm.measure.plan import Plan
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.runs.directory import MANIFEST, check_same, is_new, read_json
+from robustbench_fgsm.runs.directory import MANIFEST, check_same, is_new, read_json, write_json
 from robustbench_fgsm.runs.planned import plan_settings
 from robustbench_fgsm.spec import AttackSpec
 
 SCHEMA = "rfgsm.run/1"
-NO_SETTINGS = ("schema", "environment")
+NO_SETTINGS = ("schema", "asked", "environment")
 """Keys of a manifest that may differ where a run is continued."""
 
 Command = Literal["evaluate", "sweep"]
@@ -35,6 +35,8 @@ class Run:
     specs: tuple[AttackSpec, ...]
     plan: Plan
     max_bad: int = 0
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """What the command asks of the result, such as gates: kept for who resumes it, and free to change."""
 
     @property
     def pieces(self) -> Pieces:
@@ -65,6 +67,7 @@ class Run:
         return {
             "schema": SCHEMA,
             **self.settings(),
+            "asked": dict(self.asked),
             "environment": describe_environment(self.classifier.device),
         }
 
@@ -78,6 +81,13 @@ def find_manifest(directory: Path, settings: Mapping[str, Any]) -> dict[str, Any
     return found
 
 
+def keep_asked(directory: Path, run: Run) -> None:
+    """Have the manifest in the directory say what is asked of the result now."""
+    found = read_json(directory / MANIFEST)
+    if found.get("asked") != run.asked:
+        write_json(directory / MANIFEST, found | {"asked": dict(run.asked)})
+
+
 @dataclass(frozen=True)
 class Recorded:
     """A manifest read back, with what of it takes reading."""
@@ -89,6 +99,7 @@ class Recorded:
     plan: Plan
     pieces: Pieces
     max_bad: int
+    asked: dict[str, float | None]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -115,6 +126,7 @@ def read_manifest(directory: Path) -> Recorded:
             Plan.from_dict(document.get("plan"), int(document["batch_size"])),
             Pieces(int(document["data"]["n"]), int(document["piece_size"])),
             int(document["max_bad"]),
+            {name: None if value is None else float(value) for name, value in document.get("asked", {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(

@@ -19,6 +19,8 @@ import pytest
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # exported, but not said so
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.cli.bundles import DataChoice
+from robustbench_fgsm.cli.subject import load_images
 from robustbench_fgsm.measure import processes
 from robustbench_fgsm.measure.counting import Totals
 from robustbench_fgsm.measure.evaluation import sweep_document
@@ -221,6 +223,28 @@ def test_a_lost_process_ends_the_wait_of_the_others(run: Run, tmp_path: Path) ->
 
     assert in_world(3, work, tmp_path) == [1, -signal.SIGKILL, 1]
     assert "IncompleteError: all processes must stay" in (tmp_path / "0.txt").read_text()
+
+
+def test_one_process_of_a_machine_downloads_while_the_others_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_data: MakeData
+) -> None:
+    """Whoever comes before the data are there finds none."""
+    place = tmp_path / "downloaded"
+
+    def load(spec: str, *, download: bool, **_: object) -> rf.ArrayDataset:
+        if download:
+            time.sleep(0.3)
+            place.open("x").close()  # by one of them only
+        assert place.exists()
+        return make_data()
+
+    monkeypatch.setattr("robustbench_fgsm.data.load.load_data", load)
+
+    def work(_: World) -> int:
+        return len(load_images("cifar10", None, DataChoice(download=True), 0))
+
+    assert in_world(3, work, tmp_path / "told") == [0] * 3
+    assert answers(tmp_path / "told", 3) == [25] * 3
 
 
 @pytest.mark.parametrize("classes", [3, 1001])
