@@ -7,10 +7,8 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
@@ -243,47 +241,6 @@ def test_leftovers_of_a_killed_write_are_swept_up(run: Run, tmp_path: Path) -> N
     measure_run(run, tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
         [".lock", IMAGES, ledger_name(0), MANIFEST, RESULT]
-    )
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path | None]:
-    """A file system of 128 KiB; None where the test has passed elsewhere, skipped where nobody may mount one.
-
-    Who is not root may still mount in a namespace of his own, where the test then runs in a process that sees it.
-    """
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(place)]
-    if _succeeds(*mount):
-        yield place
-        subprocess.run(["umount", str(place)], check=True)
-        return
-    if os.environ.get("RFGSM_TEST_MOUNT") != INSIDE and _succeeds(*NAMESPACE, *mount):
-        done = subprocess.run(
-            [*NAMESPACE, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(request.node.nodeid)],
-            cwd=request.config.rootpath,
-            env=os.environ | {"RFGSM_TEST_MOUNT": INSIDE},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "1 passed" in done.stdout
-        yield None
-        return
-    assert not os.environ.get("RFGSM_TEST_MOUNT"), "mounting was demanded"
-    pytest.skip("mounting a small file system needs to be root, or namespaces of users")
-
-
-NAMESPACE = ("unshare", "--map-root-user", "--mount")
-INSIDE = "inside a namespace"
-
-
-def _succeeds(*command: str) -> bool:
-    return (
-        shutil.which(command[0]) is not None
-        and not subprocess.run(command, capture_output=True, check=False).returncode
     )
 
 
