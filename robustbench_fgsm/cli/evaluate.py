@@ -43,6 +43,7 @@ def evaluate_command(
     format: options.Format = options.Layout.table,  # noqa: A002  (the name of the option)
     json: options.Json = False,
     quiet: options.Quiet = False,
+    log_dir: options.LogDir = None,  # noqa: ARG001  (read by main, before anything is said)
     debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
 ) -> int:
     """Attack one model at one epsilon: confusion matrices, success class by class, and the gradient's health.

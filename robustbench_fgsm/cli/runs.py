@@ -96,6 +96,7 @@ def resume_run(
     ] = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
+    log_dir: options.LogDir = None,  # noqa: ARG001  (read by main, before anything is said)
     debug: options.Debug = False,  # noqa: ARG001
 ) -> int:
     """Go on with a run of evaluate or sweep where it was stopped, or show its result where it is done.

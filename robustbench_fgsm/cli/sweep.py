@@ -57,6 +57,7 @@ def sweep_command(
     format: options.Format = options.Layout.table,  # noqa: A002  (the name of the option)
     json: options.Json = False,
     quiet: options.Quiet = False,
+    log_dir: options.LogDir = None,  # noqa: ARG001  (read by main, before anything is said)
     debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
 ) -> int:
     """Attack one model at many epsilons with one gradient for each image, untargeted, targeted or both.

@@ -70,6 +70,7 @@ def train_command(
     format: options.Format = options.Layout.table,  # noqa: A002  (the name of the option)
     json: options.Json = False,
     quiet: options.Quiet = False,
+    log_dir: options.LogDir = None,  # noqa: ARG001  (read by main, before anything is said)
     debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
 ) -> int:
     """Train a network: as usual, or on FGSM's own images, watching it under a stronger attack all the while.

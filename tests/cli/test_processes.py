@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -97,6 +98,7 @@ def test_every_piece_is_in_one_share(n: int, size: int) -> None:
 def test_two_processes_count_what_one_counts_and_only_one_prints(single: dict[str, Any], tmp_path: Path) -> None:
     """A gate that fails must not make torchrun start the run again: each process exits 0, and the document says 1."""
     words = ["evaluate", *SMALL, "--out", str(tmp_path / "run"), "--min-robust-accuracy", "0.99", "--json"]
+    words += ["--log-dir", str(tmp_path / "logs")]
     done = torchrun("-m", "robustbench_fgsm", *words)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -104,6 +106,12 @@ def test_two_processes_count_what_one_counts_and_only_one_prints(single: dict[st
     assert document["exit_code"] == 1
     assert json.loads((tmp_path / "run/result.json").read_text()) == document
     assert sorted(file.name for file in (tmp_path / "run").glob("ledger-*")) == ["ledger-00000.bin", "ledger-00001.bin"]
+    for rank in (0, 1):
+        lines = (tmp_path / f"logs/rank-{rank:05d}.log").read_text().splitlines()
+        assert all(re.match(rf"\d{{4}}-\d\d-\d\dT[\d:.]+[+-][\d:]+ rank {rank}: ", line) for line in lines)
+        assert "mlp300: standard weights" in lines[0]
+        assert lines[-1].endswith(": exit code 1")
+    assert len(list((tmp_path / "logs").iterdir())) == 2
 
 
 @pytest.mark.distributed
