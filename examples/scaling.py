@@ -5,13 +5,20 @@ network is small, so that what the package itself costs shows.
 
 python examples/scaling.py
 python examples/scaling.py --full
+
+--processes shares one evaluation among one process and two, with one thread each, in turns; the time is that of the attacks,
+from when all have joined until all are done, without what it takes to start them. On a quiet machine with two cores:
+
+python examples/scaling.py --processes [IMAGES [ROUNDS]]
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -24,6 +31,8 @@ from torch import nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.compare.memory import peak, reset_peak
+from robustbench_fgsm.measure.plan import Plan
+from robustbench_fgsm.measure.processes import join
 from robustbench_fgsm.measure.sweep import run_attacks
 from robustbench_fgsm.spec import AttackSpec
 
@@ -131,6 +140,45 @@ def run(row: Row) -> str:
     return f"| {' | '.join(cells)} | {found['seconds']:.2f} | {each:.0f} | {found['above'] / MEBIBYTE:,.0f} |"
 
 
+def share(images: int) -> None:
+    """Evaluate together with the processes that torchrun started; the first prints seconds and counts."""
+    world, plan = join(), Plan(batch_size=BATCH, threads=1)
+    data, specs = Drawn(images, 10), [AttackSpec()]
+    run_attacks(small(10), Drawn(BATCH, 10), specs, plan=plan)  # so that no library is loaded while the clock runs
+    world.barrier()
+    began = time.perf_counter()
+    (found,) = run_attacks(small(10), data, specs, plan=plan, world=world)
+    world.barrier()
+    if world.leads:
+        print(json.dumps({"seconds": time.perf_counter() - began, "counts": found.to_dict()["epsilons"]}))
+
+
+def processes(images: int, rounds: int) -> None:
+    """A line for one process and for two: the median over rounds of turns, and of the ratio within a round."""
+    found: dict[int, list[float]] = {1: [], 2: []}
+    counts = set()
+    for _ in range(rounds):
+        for size, seconds in found.items():
+            command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(size)]
+            done = subprocess.run(
+                [*command, __file__, "--share", str(images)],
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )
+            told = json.loads(done.stdout)
+            seconds.append(told["seconds"])
+            counts.add(json.dumps(told["counts"]))
+    ratios = [two / one for one, two in zip(found[1], found[2], strict=True)]
+    print("| processes | threads each | images | seconds | of one process's time |")
+    print("|--:|--:|--:|--:|--:|")
+    print(f"| 1 | 1 | {images:,} | {statistics.median(found[1]):.2f} | 1 |")
+    spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f} in {rounds} rounds)"
+    print(f"| 2 | 1 | {images:,} | {statistics.median(found[2]):.2f} | {spread} |")
+    print(f"\nThe same counts: {len(counts) == 1}.")
+
+
 def main(rows: list[Row]) -> None:
     print("| images | classes | epsilons | threads | seconds | microseconds an image | MiB above the start |")
     print("|--:|--:|--:|--:|--:|--:|--:|")
@@ -139,7 +187,12 @@ def main(rows: list[Row]) -> None:
 
 
 if __name__ == "__main__":
-    if "--row" in sys.argv:
+    if "--share" in sys.argv:
+        share(int(sys.argv[-1]))
+    elif "--processes" in sys.argv:
+        given = [int(word) for word in sys.argv[2:]]
+        processes(*(given + [20_000, 5][len(given) :])[:2])
+    elif "--row" in sys.argv:
         print(json.dumps(measure(Row(**json.loads(sys.argv[-1])))))
     else:
         main(FULL if "--full" in sys.argv else QUICK)

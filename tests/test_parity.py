@@ -31,7 +31,7 @@ SEVERAL = (rf.benchmark, rf.sweep)
 RENAMED = {"model": "classifier", "eps": "epsilon"}
 """Options by the argument that they are; for several budgets, `epsilons`."""
 
-HOW = {"weights", "limit", "device", "out", "keep_images", "json", "quiet", "debug"} | (
+HOW = {"weights", "limit", "device", "out", "keep_images", "json", "quiet", "log_dir", "debug"} | (
     set(vars(DataChoice())) - {"max_bad", "strict"}
 )
 """What only a program asks: where model and data come from, and where the result goes. The library has functions for it."""

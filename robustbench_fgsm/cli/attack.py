@@ -14,7 +14,7 @@ from robustbench_fgsm.cli import options
 from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice, laid_open
 from robustbench_fgsm.errors import SettingError
 
-WITH_CHECK = ("check", "weights", "limit", "device", "json", "quiet", "debug", "trust_model_code")
+WITH_CHECK = ("check", "weights", "limit", "device", "json", "quiet", "log_dir", "debug", "trust_model_code")
 """Options that mean something beside `--check`; the manifest says the rest."""
 
 
@@ -63,6 +63,7 @@ def attack_command(
     described: ModelChoice = ModelChoice(),
     json: options.Json = False,
     quiet: options.Quiet = False,
+    log_dir: options.LogDir = None,
     debug: options.Debug = False,
 ) -> int:
     """Craft adversarial images and save them with a manifest, or verify saved ones.

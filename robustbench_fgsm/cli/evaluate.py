@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -45,6 +46,7 @@ def evaluate_command(
     format: options.Format = options.Layout.table,  # noqa: A002  (the name of the option)
     json: options.Json = False,
     quiet: options.Quiet = False,
+    log_dir: options.LogDir = None,  # noqa: ARG001  (read by main, before anything is said)
     debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
 ) -> int:
     """Attack one model at one epsilon: confusion matrices, success class by class, and the gradient's health.
@@ -83,16 +85,9 @@ def evaluate_command(
     def judged(document: dict[str, Any]) -> dict[str, Any]:
         return judge(document, gates)
 
+    speed, asked = (batch_size, optimize), asdict(gates)
     document = measure(
-        "evaluate",
-        subject,
-        [spec],
-        (batch_size, optimize),
-        Keeping(out, keep_images),
-        judged,
-        choice,
-        checks,
-        quiet=quiet,
+        "evaluate", subject, [spec], speed, Keeping(out, keep_images), judged, choice, checks, asked=asked, quiet=quiet
     )
     code: int = document["exit_code"]
     if not world.leads:

@@ -16,6 +16,7 @@ from robustbench_fgsm.cli import (
     explain,
     gate,
     listing,
+    log,
     plot,
     processes,
     report,
@@ -71,9 +72,9 @@ def main(args: list[str] | None = None) -> NoReturn:
     """Run the program and exit with its code; the docs list what each code means."""
     words = sys.argv[1:] if args is None else args
     try:
-        with processes.interruptible():
+        with processes.interruptible(), log.logged(words if {*words[:1]} <= processes.SHARED else ()):
             processes.check_shared(words)
-            code = app(words, prog_name="rfgsm", standalone_mode=False)
+            code = _told(words)
     except (RfgsmError, typer.TyperException) as error:
         if "--debug" in words:
             raise
@@ -91,6 +92,17 @@ def main(args: list[str] | None = None) -> NoReturn:
             _complain("interrupted")
         sys.exit(INTERRUPTED)
     sys.exit(processes.finished(code or 0))
+
+
+def _told(words: list[str]) -> int | None:
+    """What the program returns; how it ended also goes to the log."""
+    try:
+        code: int | None = app(words, prog_name="rfgsm", standalone_mode=False)
+    except BaseException as error:
+        log.write("".join(traceback.format_exception(error)))
+        raise
+    log.write(f"exit code {code or 0}")
+    return code
 
 
 def _complain(message: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,10 +38,12 @@ def measure(
     choice: DataChoice,
     checks: Checks,
     *,
+    asked: Mapping[str, float | None],
     quiet: bool,
 ) -> Document:
-    """The document of that command, judged; specs: one attack for each targeting rule; speed: batch size and level.
+    """The document of that command, judged.
 
+    specs: one attack for each targeting rule; speed: batch size and level; asked: what it is judged by, as numbers.
     Everything is checked before a run directory is made. Raises as `run_attacks` and `measure_run` do.
     """
     from robustbench_fgsm.measure.plan import check_level, plan_for
@@ -64,7 +66,7 @@ def measure(
     world, out = join(), keeping.out
     recorded = None if out is None or not world.leads else recorded_plan(out)
     plan = world.first(plan_for(classifier, images, specs, optimize, batch_size, recorded) if world.leads else None)
-    run = Run(command, classifier, images, specs, plan, choice.max_bad, checks=checks)
+    run = Run(command, classifier, images, specs, plan, choice.max_bad, checks=checks, asked=asked)
     world.check_same(run.settings() | {"--out": out, "--keep-images": keeping.images})
     return measured(run, keeping, judge, quiet=quiet)
 

@@ -13,13 +13,15 @@ from typing import Any
 import typer
 from rich.console import Console, RenderableType
 
+from robustbench_fgsm.cli import log
 from robustbench_fgsm.cli.options import Layout
 from robustbench_fgsm.cli.progress import progress_bar as progress_bar
 from robustbench_fgsm.errors import SettingError
 
 
 def note(message: str, *, quiet: bool) -> None:
-    """One line on standard error."""
+    """One line on standard error, and in the log where there is one."""
+    log.write(message)
     if not quiet:
         typer.echo(message, err=True)
 

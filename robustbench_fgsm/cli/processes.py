@@ -17,7 +17,7 @@ from robustbench_fgsm.measure.launch import is_started
 if TYPE_CHECKING:
     from robustbench_fgsm.measure.processes import World
 
-SHARED = {"attack", "evaluate", "runs", "sweep", "transfer"}
+SHARED = {"attack", "evaluate", "runs", "sweep", "train", "transfer"}
 """Commands whose work several processes share."""
 
 

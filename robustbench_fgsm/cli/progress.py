@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from robustbench_fgsm.cli import log
+
 EVERY = 30.0
 """Seconds between lines, where standard error is no terminal."""
 
@@ -18,7 +20,7 @@ EVERY = 30.0
 class Bar:
     """Told what is done, it tells how fast that goes, how long the rest takes, and how the attack fares.
 
-    show: called with done, all, and a text of the rate and the running attack success rate.
+    show: called with done, all, and a text of the rate and the running attack success rate. also: another to be told.
     """
 
     def __init__(
@@ -28,9 +30,12 @@ class Bar:
         self._began = self._shown = clock()
         self._first: int | None = None
         self._success = ""
+        self.also: Bar | None = None
 
     def __call__(self, done: int, total: int) -> None:
         """So many of all are done."""
+        if self.also is not None:
+            self.also(done, total)
         now = self._clock()
         if self._first is None:
             self._first, self._began = done, now  # what was there before took none of our time
@@ -44,6 +49,8 @@ class Bar:
 
     def watch(self, fooled: int, attacked: int) -> None:
         """So many of those that could be are fooled."""
+        if self.also is not None:
+            self.also.watch(fooled, attacked)
         self._success = f"ASR {100 * fooled / attacked:.1f} %" if attacked else ""
 
     def left(self, done: int, total: int) -> str:
@@ -55,7 +62,15 @@ class Bar:
 
 @contextmanager
 def progress_bar(title: str, *, quiet: bool) -> Iterator[Bar]:
-    """A progress bar on standard error where that is a terminal, and elsewhere a line every 30 seconds."""
+    """A progress bar on standard error where that is a terminal, elsewhere and in the log a line every 30 seconds."""
+    with _shown(title, quiet=quiet) as bar:
+        if log.is_kept():
+            bar.also = lines(title, write=log.write)
+        yield bar
+
+
+@contextmanager
+def _shown(title: str, *, quiet: bool) -> Iterator[Bar]:
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
         yield Bar(lambda *_: None) if quiet else lines(title)
@@ -72,13 +87,22 @@ def progress_bar(title: str, *, quiet: bool) -> Iterator[Bar]:
         yield Bar(lambda done, total, said: progress.update(task, completed=done, total=total, said=said))
 
 
-def lines(title: str, every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> Bar:
-    """A bar that writes a line on standard error every so many seconds."""
+def _to_stderr(line: str) -> None:
+    typer.echo(line, err=True)
 
-    def write(done: int, total: int, said: str) -> None:
+
+def lines(
+    title: str,
+    every: float = EVERY,
+    clock: Callable[[], float] = time.monotonic,
+    write: Callable[[str], None] = _to_stderr,
+) -> Bar:
+    """A bar that writes a line every so many seconds, on standard error unless told otherwise."""
+
+    def tell(done: int, total: int, said: str) -> None:
         left = bar.left(done, total)
         parts = [f"{done:,} of {total:,}", *([said] if said else []), *([f"{left} left"] if left else [])]
-        typer.echo(f"{title}: {', '.join(parts)}", err=True)
+        write(f"{title}: {', '.join(parts)}")
 
-    bar = Bar(write, clock, every)
+    bar = Bar(tell, clock, every)
     return bar

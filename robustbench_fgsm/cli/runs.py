@@ -91,11 +91,17 @@ def resume_run(
     trust_model_code: Annotated[
         bool, typer.Option("--trust-model-code", help="Run the model code that the manifest names.")
     ] = False,
+    trust_data_code: Annotated[
+        bool, typer.Option("--trust-data-code", help="Run the function of data that the manifest names.")
+    ] = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
+    log_dir: options.LogDir = None,  # noqa: ARG001  (read by main, before anything is said)
     debug: options.Debug = False,  # noqa: ARG001
 ) -> int:
     """Go on with a run of evaluate or sweep where it was stopped, or show its result where it is done.
+
+    The result is judged as the command that made the run last judged it: exit 1 where one of its gates fails.
 
     Example: rfgsm runs resume results/sweep
     """
@@ -103,15 +109,23 @@ def resume_run(
     from robustbench_fgsm.cli.output import write_result
     from robustbench_fgsm.cli.processes import joined
     from robustbench_fgsm.report import evaluation
-    from robustbench_fgsm.report.verdict import Gates, find_success, judge
+    from robustbench_fgsm.report.verdict import Gates, check_share, find_success, judge
     from robustbench_fgsm.runs.resuming import resumed
 
     world = joined()
-    run = resumed(directory, weights=weights, device=world.device(device), trust_model_code=trust_model_code)
-    single = run.command == "evaluate"
+    run = resumed(
+        directory,
+        weights=weights,
+        device=world.device(device),
+        trust_model_code=trust_model_code,
+        trust_data_code=trust_data_code,
+    )
+    single, asked = run.command == "evaluate", run.asked
+    gates, success = Gates(asked.get("min_robust_accuracy"), asked.get("max_asr")), asked.get("find_asr")
+    check_share("find asr", success)
 
     def judged(document: dict[str, Any]) -> dict[str, Any]:
-        return judge(document, Gates(None, None)) if single else find_success(document, None)
+        return judge(document, gates) if single else find_success(document, success)
 
     document = measured(run, Keeping(directory, keep_images), judged, quiet=quiet)
     if world.leads:

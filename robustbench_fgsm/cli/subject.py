@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice
 from robustbench_fgsm.cli.output import note
 from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.measure.launch import is_started
 
 if TYPE_CHECKING:
     from robustbench_fgsm.data.dataset import Dataset
@@ -49,10 +51,12 @@ def _described(model: str, info: ModelInfo) -> str:
 
 
 def load_images(data: str, limit: int | None, choice: DataChoice, seed: int) -> Dataset:
-    """The data set as the options name it."""
+    """The data set as the options name it; of several processes one on each machine fetches it, while the others wait."""
+    from robustbench_fgsm.cli.processes import joined
     from robustbench_fgsm.data.load import load_data
 
-    return load_data(
+    load = partial(
+        load_data,
         data,
         limit=limit,
         sample=choice.sample,
@@ -60,9 +64,13 @@ def load_images(data: str, limit: int | None, choice: DataChoice, seed: int) -> 
         seed=seed,
         split=choice.split,
         root=choice.data_root,
-        download=choice.download,
         layout=choice.layout,
         class_map=choice.class_map,
         image_size=choice.image_size,
         workers=choice.workers,
     )
+    if not (is_started() and choice.download):
+        return load(download=choice.download)
+    world = joined()
+    world.one_by_one(lambda: load(download=True), wanted=world.local_rank == 0)
+    return load(download=False)

@@ -60,6 +60,7 @@ def sweep_command(
     format: options.Format = options.Layout.table,  # noqa: A002  (the name of the option)
     json: options.Json = False,
     quiet: options.Quiet = False,
+    log_dir: options.LogDir = None,  # noqa: ARG001  (read by main, before anything is said)
     debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
 ) -> int:
     """Attack one model at many epsilons with one gradient for each image, untargeted, targeted or both.
@@ -99,8 +100,9 @@ def sweep_command(
     def judged(document: dict[str, Any]) -> dict[str, Any]:
         return find_success(document, find_asr)
 
+    speed, asked = (batch_size, optimize), {"find_asr": find_asr}
     document = measure(
-        "sweep", subject, specs, (batch_size, optimize), Keeping(out, keep_images), judged, choice, checks, quiet=quiet
+        "sweep", subject, specs, speed, Keeping(out, keep_images), judged, choice, checks, asked=asked, quiet=quiet
     )
     code: int = document["exit_code"]
     if not world.leads:

@@ -70,6 +70,7 @@ def train_command(
     format: options.Format = options.Layout.table,  # noqa: A002  (the name of the option)
     json: options.Json = False,
     quiet: options.Quiet = False,
+    log_dir: options.LogDir = None,  # noqa: ARG001  (read by main, before anything is said)
     debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
 ) -> int:
     """Train a network: as usual, or on FGSM's own images, watching it under a stronger attack all the while.
@@ -111,13 +112,17 @@ def train_command(
     )
 
     from robustbench_fgsm.cli.output import progress_bar, write_result
+    from robustbench_fgsm.cli.processes import joined
     from robustbench_fgsm.report import figure, markdown
     from robustbench_fgsm.report import training as text
     from robustbench_fgsm.runs.directory import write_bytes
     from robustbench_fgsm.runs.training import train_in
 
     kind = None if plot is None else figure.figure_format(plot)
-    classifier, images = load_student(model, weights, data, limit, device, choice, described, seed=seed, quiet=quiet)
+    world = joined()
+    quiet = quiet or not world.leads
+    place = world.device(device)
+    classifier, images = load_student(model, weights, data, limit, place, choice, described, seed=seed, quiet=quiet)
     with progress_bar("train", quiet=quiet) as progress:
         found = train_in(
             classifier,
@@ -127,7 +132,10 @@ def train_command(
             choice.max_bad,
             progress,
             lambda check: note(text.check_text(check.to_dict()), quiet=quiet),
+            world,
         )
+    if not world.leads:
+        return found.exit_code
     document = found.to_dict()
     if plot is not None and kind is not None:
         write_bytes(plot, figure.render(figure.training_curves(document), kind))

@@ -13,6 +13,7 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from robustbench_fgsm.data.remote import RemoteFile, check_address
 from robustbench_fgsm.errors import DataError, UnsafeError
 
 MOST_EXPANSION = 1000
@@ -22,19 +23,31 @@ PICKLES = (".pkl", ".pickle", ".pyd", ".pt", ".pth", ".joblib", ".dill")
 BRACES = re.compile(r"\{([^{}]*)\}")
 
 
+MOST_KEPT = 32
+"""Bytes of a member that are kept as it is found, such as a label."""
+
+Shard = Path | RemoteFile
+
+
 @dataclass(frozen=True)
 class Member:
-    """A file in a shard: bytes `offset` to `offset + size` of the shard once decompressed."""
+    """A file in a shard: bytes `offset` to `offset + size` of the shard once decompressed; content: of a small one."""
 
-    shard: Path
+    shard: Shard
     name: str
     offset: int
     size: int
+    compressed: bool
+    content: bytes | None = None
 
     def read(self) -> bytes:
         """Its bytes."""
-        if is_compressed(self.shard):
+        if self.content is not None:
+            return self.content
+        if self.compressed:
             return self._from(_kept_open(self.shard, os.getpid()))
+        if isinstance(self.shard, RemoteFile):
+            return self.shard.read(self.offset, self.size)
         with self.shard.open("rb") as stream:
             return self._from(stream)
 
@@ -44,34 +57,33 @@ class Member:
 
 
 @lru_cache(maxsize=2)
-def _kept_open(shard: Path, _process: int) -> gzip.GzipFile:
+def _kept_open(shard: Shard, _process: int) -> gzip.GzipFile:
     """A compressed shard, so that images in order cost one pass; each process has its own, since a place is shared."""
-    return gzip.open(shard)
+    return gzip.open(shard if isinstance(shard, Path) else shard.open("rb"))
 
 
-def is_compressed(shard: Path) -> bool:
-    """Whether the shard is gzip, by its first bytes."""
-    with shard.open("rb") as stream:
-        return stream.read(2) == b"\x1f\x8b"
+def expand(pattern: str) -> list[Shard]:
+    """Files that a pattern such as `train-{000..004}.tar` or `s3://bucket/{a,b}.tar` names, in its order.
 
-
-def expand(pattern: str) -> list[Path]:
-    """Files that a pattern such as `train-{000..004}.tar` or `{a,b}.tar` names, in its order.
-
-    Raises UnsafeError for `pipe:` and DataError for other URLs and files that are not there.
+    Raises UnsafeError for `pipe:`, and DataError for files that are not there and addresses that cannot be read.
     """
     scheme, colon, _ = pattern.partition(":")
     if scheme.strip().lower() == "pipe" and colon:
-        raise UnsafeError(f"wds patterns must name local files, got {pattern!r}: pipe: would run a program")
-    if "://" in pattern or "::" in pattern:
-        raise DataError(f"wds patterns must name local files, got {pattern!r}: download the shards first")
+        raise UnsafeError(f"wds patterns must name files, got {pattern!r}: pipe: would run a program")
+    if remote := "://" in pattern:
+        check_address(pattern)
+    if "::" in pattern:
+        raise DataError(f"wds patterns must name files, got {pattern!r}, a chain: list them as {{a,b}}.tar")
     literal = BRACES.split(pattern)  # every second part stood in braces
     choices = [[part] if index % 2 == 0 else _alternatives(part) for index, part in enumerate(literal)]
-    files = [Path("".join(parts)) for parts in product(*choices)]
+    names = ["".join(parts) for parts in product(*choices)]
+    if remote:
+        return [RemoteFile(name) for name in names]
+    files = [Path(name) for name in names]
     for file in files:
         if not file.is_file():
             raise DataError(f"wds shard {file} must be a file, got none: check the pattern")
-    return files
+    return [*files]
 
 
 def _alternatives(inside: str) -> list[str]:
@@ -83,31 +95,31 @@ def _alternatives(inside: str) -> list[str]:
     return [f"{number:0{width}d}" for number in range(int(low), int(high) + 1)]
 
 
-def members(shard: Path) -> Iterator[Member]:
+def members(shard: Shard) -> Iterator[Member]:
     """The files in a shard, in order.
 
     Raises UnsafeError for a pickle, a link or device, a path that leads out, and a compressed shard of more than a
     thousand times its size; DataError for one that cannot be read.
     """
     try:
-        with shard.open("rb") as raw, _decompressed(raw, shard) as stream:
-            most = MOST_EXPANSION * shard.stat().st_size
-            with tarfile.open(fileobj=stream, mode="r:") as archive:
+        most = MOST_EXPANSION * (shard.size if isinstance(shard, RemoteFile) else shard.stat().st_size)
+        with shard.open("rb") as raw:
+            compressed = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            with gzip.open(raw) if compressed else raw as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
                 for member in archive:
                     check_member(shard, member, most)
                     if member.isreg():
-                        yield Member(shard, member.name, member.offset_data, member.size)
+                        small = archive.extractfile(member) if member.size <= MOST_KEPT else None
+                        content = None if small is None else small.read()
+                        yield Member(shard, member.name, member.offset_data, member.size, compressed, content)
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, ValueError) as error:
         raise DataError(f"wds shard {shard} must be a whole tar archive, got one that is not ({error})") from error
     except OSError as error:
         raise DataError(f"wds shard {shard} cannot be read ({error.strerror or error}): check the path") from error
 
 
-def _decompressed(raw: IO[bytes], shard: Path) -> IO[bytes] | gzip.GzipFile:
-    return gzip.open(raw) if is_compressed(shard) else raw
-
-
-def check_member(shard: Path, member: tarfile.TarInfo, most: int) -> None:
+def check_member(shard: Shard, member: tarfile.TarInfo, most: int) -> None:
     """Raise UnsafeError for a member that no image archive has; most: bytes that the archive may expand to."""
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\\" in member.name:

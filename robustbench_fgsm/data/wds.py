@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from robustbench_fgsm.data.classes import numbers
 from robustbench_fgsm.data.decoding import UnreadableError
 from robustbench_fgsm.data.folder import IMAGES, OTHER_IMAGES
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.registry import DataOptions, Source
-from robustbench_fgsm.data.shards import Member, expand, members
+from robustbench_fgsm.data.shards import Member, Shard, expand, members
 from robustbench_fgsm.errors import DataError
 
 LABEL = ".cls"
@@ -78,7 +78,7 @@ def load_shards(pattern: str, options: DataOptions) -> ImageDataset:
     return ImageDataset(f"wds:{pattern}", TarSource(samples), numbers(count), workers=options.workers)
 
 
-def read_shard(shard: Path) -> list[Sample]:
+def read_shard(shard: Shard) -> list[Sample]:
     """The samples of one shard, by the order of their first members; a key is a path up to the first dot of its name."""
     images: dict[str, list[Member]] = {}
     labels: dict[str, Member] = {}
@@ -96,7 +96,7 @@ def read_shard(shard: Path) -> list[Sample]:
     return [_sample(shard, key, found, labels.get(key)) for key, found in images.items()]
 
 
-def _sample(shard: Path, key: str, images: Sequence[Member], label: Member | None) -> Sample:
+def _sample(shard: Shard, key: str, images: Sequence[Member], label: Member | None) -> Sample:
     number = NO_LABEL if label is None or label.size > MOST_LABEL_BYTES else _number(label.read())
     place = f"{shard}/{images[0].name if images else key}"
     if len(images) != 1:

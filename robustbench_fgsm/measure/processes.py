@@ -87,6 +87,22 @@ class World:
         _together(lambda: dist.all_reduce(total))
         return total.numpy()
 
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Floating-point values of any shape, the same everywhere, averaged over the processes, for all of them alike."""
+        if self.size == 1:
+            return values
+        total = values.detach().clone()
+        _together(lambda: dist.all_reduce(total))
+        return total / self.size
+
+    def one_by_one(self, work: Callable[[], object], *, wanted: bool) -> None:
+        """Do the work in each process that wants it, one after the other by rank, while the others wait."""
+        for rank, wants in enumerate(self.gather(wanted)):
+            if wants:
+                if rank == self.rank:
+                    work()
+                self.barrier()
+
     def barrier(self) -> None:
         """Go on when all have come here."""
         self.sum(np.zeros(1, np.int64))

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +74,16 @@ def cached_result(
     """The result that the directory holds for these settings, or else the one measured now and kept there.
 
     judge: what is said of a measured document without measuring, such as gates; the directory keeps the last judgement.
-    Raises as `open_run`, `measure` and `judge` do.
+    One process at a time measures. Raises as `open_run`, `locked`, `measure` and `judge` do.
     """
-    found = open_run(directory, settings)
-    document = judge(measure() if found is None else found)
-    if document != found:
-        write_json(directory / RESULT, document)
+    from robustbench_fgsm.runs.lock import locked  # which takes from this module
+
+    known = not is_new(directory) and open_run(directory, settings) is not None
+    with nullcontext() if known else locked(directory):
+        found = open_run(directory, settings)
+        document = judge(measure() if found is None else found)
+        if document != found:
+            write_json(directory / RESULT, document)
     return document
 
 

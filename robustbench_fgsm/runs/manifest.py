@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -15,12 +15,12 @@ from robustbench_fgsm.measure.pieces import Pieces, piece_size
 from robustbench_fgsm.measure.plan import Plan
 from robustbench_fgsm.measure.strength import NONE, Checks
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.runs.directory import MANIFEST, check_same, is_new, read_json
+from robustbench_fgsm.runs.directory import MANIFEST, check_same, is_new, read_json, write_json
 from robustbench_fgsm.runs.planned import plan_settings
 from robustbench_fgsm.spec import AttackSpec
 
 SCHEMA = "rfgsm.run/1"
-NO_SETTINGS = ("schema", "environment")
+NO_SETTINGS = ("schema", "asked", "environment")
 """Keys of a manifest that may differ where a run is continued."""
 
 Command = Literal["evaluate", "sweep"]
@@ -37,6 +37,8 @@ class Run:
     plan: Plan
     max_bad: int = 0
     checks: Checks = NONE
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """What the command asks of the result, such as gates: kept for who resumes it, and free to change."""
 
     @property
     def pieces(self) -> Pieces:
@@ -68,6 +70,7 @@ class Run:
         return {
             "schema": SCHEMA,
             **self.settings(),
+            "asked": dict(self.asked),
             "environment": describe_environment(self.classifier.device),
         }
 
@@ -79,6 +82,13 @@ def find_manifest(directory: Path, settings: Mapping[str, Any]) -> dict[str, Any
     found = read_json(directory / MANIFEST)
     check_same(directory, {key: value for key, value in found.items() if key not in NO_SETTINGS}, settings)
     return found
+
+
+def keep_asked(directory: Path, run: Run) -> None:
+    """Have the manifest in the directory say what is asked of the result now."""
+    found = read_json(directory / MANIFEST)
+    if found.get("asked") != run.asked:
+        write_json(directory / MANIFEST, found | {"asked": dict(run.asked)})
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,7 @@ class Recorded:
     pieces: Pieces
     max_bad: int
     checks: Checks
+    asked: dict[str, float | None]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -120,6 +131,7 @@ def read_manifest(directory: Path) -> Recorded:
             Pieces(int(document["data"]["n"]), int(document["piece_size"])),
             int(document["max_bad"]),
             checks=Checks.from_dict(document.get("checks")),
+            asked={name: None if value is None else float(value) for name, value in document.get("asked", {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(

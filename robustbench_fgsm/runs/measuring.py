@@ -16,7 +16,7 @@ from robustbench_fgsm.runs.directory import MANIFEST, RESULT, read_json, sweep_u
 from robustbench_fgsm.runs.kept import IMAGES, MOST, keep_images
 from robustbench_fgsm.runs.ledger import Ledger, LedgerStore
 from robustbench_fgsm.runs.lock import locked
-from robustbench_fgsm.runs.manifest import Command, Run, find_manifest
+from robustbench_fgsm.runs.manifest import Command, Run, find_manifest, keep_asked
 
 Document = dict[str, Any]
 
@@ -50,6 +50,7 @@ def measure_run(
         document = judge(found)
         if world.leads and document != found:
             write_json(out / RESULT, document)
+            keep_asked(out, run)
         return document
     with locked(out) if world.leads else nullcontext():
         document = judge(_continue(run, out, settings, keep, world, progress, watch))
@@ -71,6 +72,7 @@ def _continue(
         sweep_up(out, MANIFEST, RESULT, IMAGES)
         if find_manifest(out, settings) is None:
             write_json(out / MANIFEST, run.manifest())
+        keep_asked(out, run)
     world.barrier()
     if find_manifest(out, settings) is None:
         raise RunError(

@@ -20,11 +20,13 @@ def resumed(
     weights: str | None = None,
     device: str = "auto",
     trust_model_code: bool = False,
+    trust_data_code: bool = False,
 ) -> Run:
     """The run in that directory, with what its manifest names loaded again; `measure_run` goes on with it.
 
     classifier, data: what it is about, where the manifest's own names do not lead to it. weights: from another place.
-    trust_model_code: run the code that the manifest's model names; whoever wrote the manifest chose it.
+    trust_model_code, trust_data_code: run the code that the manifest's model or data name; whoever wrote the manifest
+    chose it.
 
     Raises RunError where there is no such run, UnsafeError where it names code and there is no trust, ModelError or
     DataError where classifier or data cannot be had.
@@ -32,6 +34,15 @@ def resumed(
     recorded = read_manifest(Path(directory))
     document = recorded.document
     classifier = classifier or classifier_of(document, "resume", weights, device, trust_model_code=trust_model_code)
-    data = fit_to(data or data_of(document, "resume"), classifier)
+    data = fit_to(data or data_of(document, "resume", trust_code=trust_data_code), classifier)
     specs = tuple(replace(spec, bounds=classifier.bounds) for spec in recorded.specs)
-    return Run(recorded.command, classifier, data, specs, recorded.plan, recorded.max_bad, checks=recorded.checks)
+    return Run(
+        recorded.command,
+        classifier,
+        data,
+        specs,
+        recorded.plan,
+        recorded.max_bad,
+        checks=recorded.checks,
+        asked=recorded.asked,
+    )

@@ -42,14 +42,13 @@ def classifier_of(
     )
 
 
-def data_of(manifest: Mapping[str, Any], purpose: str) -> Dataset:
-    """The manifest's data; raises UnsafeError for a function of somebody's, and DataError where they cannot be had."""
+def data_of(manifest: Mapping[str, Any], purpose: str, *, trust_code: bool = False) -> Dataset:
+    """The manifest's data; raises UnsafeError for a function that is not trusted, and DataError where they cannot be had."""
     described = manifest["data"]
     settings = described.get("settings", {})
-    if described["spec"].startswith("factory:"):
-        raise UnsafeError(
-            f"{purpose} would run {described['spec']}, which a file named and nobody typed: pass the data"
-        )
+    if described["spec"].startswith("factory:") and not trust_code:
+        remedy = "pass --trust-data-code if you trust both" if purpose == "resume" else "pass the data"
+        raise UnsafeError(f"{purpose} would run {described['spec']}, which a file named and nobody typed: {remedy}")
     try:
         return load_data(described["spec"], **({} if "sample" in settings else {"limit": described["n"]}) | settings)
     except DataError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from robustbench_fgsm.data.dataset import Dataset, describe, probe
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.measure.environment import describe_software
+from robustbench_fgsm.measure.processes import ALONE, World, join
 from robustbench_fgsm.models.classifier import PixelSpace, Statistic, TorchClassifier
 from robustbench_fgsm.models.load import load_requested
 from robustbench_fgsm.models.request import ModelRequest
@@ -84,7 +86,8 @@ def train(
     stop; 0 for never. keep: the weights of the `best` accuracy under PGD, the `last`, or `auto`. precision: `auto`,
     `float32` or `bfloat16`. max_bad: images that may be unreadable. progress: called with steps done and steps in all;
     report: with every check. out: a directory for state, weights, model card and log; a training that was stopped there
-    goes on as if it had not been.
+    goes on as if it had not been. Processes that torchrun started share every batch and get the same weights; the first
+    one calls back, and writes.
 
     Raises SettingError, ModelError or DataError where these do not make sense together, InvalidRunError where the loss is
     no number any more, RunError for a directory of another run, and ResourceError.
@@ -109,9 +112,10 @@ def train(
         precision,
         seed,
     )
+    world = join()
     if isinstance(classifier, str):
-        classifier = untrained(classifier, data, seed=seed)
-    return train_in(classifier, data, recipe, None if out is None else Path(out), max_bad, progress, report)
+        classifier = untrained(classifier, data, seed=seed, device=world.device("auto"))
+    return train_in(classifier, data, recipe, None if out is None else Path(out), max_bad, progress, report, world)
 
 
 def train_in(
@@ -122,20 +126,43 @@ def train_in(
     max_bad: int,
     progress: Progress | None,
     report: Report | None,
+    world: World = ALONE,
 ) -> Training:
-    """The same for settings that are parsed already."""
+    """The same for settings that are parsed already, and the processes that share the training."""
+    check_trainable(classifier, data, recipe, world)  # before a directory is made
+    settings = settings_of(classifier, data, recipe, max_bad, world)
+    world.check_same(settings | {"device": classifier.device.type, "--out": out})
+    if not world.leads:
+        progress = report = None
+
+    def trained(store: RunStore | None) -> Training:
+        return fit(
+            classifier,
+            data,
+            recipe,
+            store=store,
+            max_bad=max_bad,
+            progress=progress,
+            report=report,
+            world=world,
+        )
+
     if out is None:
-        return fit(classifier, data, recipe, max_bad=max_bad, progress=progress, report=report)
-    check_trainable(classifier, data, recipe)  # before a directory is made
-    with locked(out):
-        open_run(out, settings_of(classifier, data, recipe, max_bad))
-        sweep_up(out, MANIFEST, STATE, LOG, WEIGHTS, CARD, RESULT)
-        found = fit(classifier, data, recipe, store=RunStore(out), max_bad=max_bad, progress=progress, report=report)
-        write(found, out, data)
+        return trained(None)
+    with locked(out) if world.leads else nullcontext():
+        if world.leads:
+            open_run(out, settings)
+            sweep_up(out, MANIFEST, STATE, LOG, WEIGHTS, CARD, RESULT)
+        found = trained(RunStore(out))
+        if world.leads:
+            write(found, out, data)
+    world.barrier()
     return found
 
 
-def settings_of(classifier: TorchClassifier, data: Dataset, recipe: Recipe, max_bad: int) -> dict[str, Any]:
+def settings_of(
+    classifier: TorchClassifier, data: Dataset, recipe: Recipe, max_bad: int, world: World
+) -> dict[str, Any]:
     """What must be the same for a training to be continued."""
     software = describe_software()
     return {
@@ -145,6 +172,7 @@ def settings_of(classifier: TorchClassifier, data: Dataset, recipe: Recipe, max_
         "recipe": recipe.to_dict(),
         "max_bad": max_bad,
         "device": str(classifier.device),
+        "processes": world.size,
         "package": software["package"],
         "torch": software["torch"],
     }

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from robustbench_fgsm.attack.fgsm import fgsm
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe, probe
@@ -19,6 +18,7 @@ from robustbench_fgsm.data.fit import fit_to
 from robustbench_fgsm.errors import DataError, InvalidRunError, ModelError, SettingError
 from robustbench_fgsm.measure.environment import describe_environment
 from robustbench_fgsm.measure.preflight import check_classes, check_images
+from robustbench_fgsm.measure.processes import ALONE, World
 from robustbench_fgsm.models.classifier import (
     PixelSpace,
     TorchClassifier,
@@ -29,10 +29,21 @@ from robustbench_fgsm.models.classifier import (
 )
 from robustbench_fgsm.spec import check_epsilon
 from robustbench_fgsm.train.augmentation import Augment, augmentation
-from robustbench_fgsm.train.crafting import autocast, craft
+from robustbench_fgsm.train.crafting import craft
 from robustbench_fgsm.train.optimisation import optimisation
 from robustbench_fgsm.train.recipe import CHECKS, Recipe
 from robustbench_fgsm.train.samples import Samples, split_off
+from robustbench_fgsm.train.sharing import (
+    Objective,
+    averaging,
+    backward,
+    check_world,
+    count,
+    seed_of,
+    share_statistics,
+    synchronised,
+    weight_of,
+)
 from robustbench_fgsm.train.state import Learner, Store
 from robustbench_fgsm.train.training import Training
 from robustbench_fgsm.train.watch import Check, Watch, catastrophic, watcher
@@ -43,7 +54,7 @@ Report = Callable[[Check], None]
 
 @dataclass(frozen=True)
 class Lesson:
-    """What stays the same while a network learns. first: the network as it was, for `static`; around: a classifier of it."""
+    """What stays the same while a network learns. first: the network as it was, for `static`; world: who shares the work."""
 
     recipe: Recipe
     samples: Samples
@@ -53,6 +64,7 @@ class Lesson:
     memory_format: torch.memory_format
     watch: Watch | None
     max_bad: int
+    world: World = ALONE
 
     @property
     def steps(self) -> int:
@@ -69,28 +81,30 @@ def fit(
     max_bad: int = 0,
     progress: Progress | None = None,
     report: Report | None = None,
+    world: World = ALONE,
 ) -> Training:
     """The classifier trained further on the data by the recipe; a copy learns, and the global generators stay as they were.
 
     store: where the state is kept at every check, and taken up again. max_bad: images that may be unreadable. progress:
-    called with steps done and steps in all; report: with every check.
+    called with steps done and steps in all; report: with every check. world: the processes that share every batch; all get
+    the same weights, and the first one alone uses the store.
 
     Raises ModelError for what cannot be trained, SettingError and DataError for what does not fit, and InvalidRunError
     where the loss is no number any more.
     """
     began, data = time.perf_counter(), fit_to(data, classifier)
-    check_trainable(classifier, data, recipe)
-    lesson = prepare(classifier, data, recipe, max_bad)
-    network = classifier.copy_network(memory_format=lesson.memory_format).requires_grad_(True)
-    learner = Learner(network, *optimisation(network, recipe, lesson.steps))
+    check_trainable(classifier, data, recipe, world)
+    lesson = prepare(classifier, data, recipe, max_bad, world)
+    network = classifier.copy_network(memory_format=lesson.memory_format)
+    student = synchronised(copy.deepcopy(network).requires_grad_(True), world, classifier.device)
+    learner = Learner(student, *optimisation(student, recipe, lesson.steps))
     bad: set[BadSample] = set()
-    with own_generators(recipe.seed, classifier.device):
-        kept = None if store is None else store.load()
+    with own_generators(seed_of(recipe, world), classifier.device):
+        kept = world.first(store.load() if store is not None and world.leads else None)
         if kept is not None:
-            learner.restore(kept)
+            learner.restore(kept, world)
         learn(lesson, learner, bad, store, progress, report)
-    if learner.best is not None:
-        network.load_state_dict(learner.best)
+    network.load_state_dict(learner.best or student.state_dict())
     return Training(
         trained(classifier, network, data),
         describe(data),
@@ -107,7 +121,7 @@ def fit(
     )
 
 
-def check_trainable(classifier: TorchClassifier, data: Dataset, recipe: Recipe) -> None:
+def check_trainable(classifier: TorchClassifier, data: Dataset, recipe: Recipe, world: World = ALONE) -> None:
     """Raise what `fit` raises before its first step."""
     if not isinstance(classifier, TorchClassifier) or not isinstance(classifier.network, PixelSpace):
         raise ModelError(
@@ -117,6 +131,7 @@ def check_trainable(classifier: TorchClassifier, data: Dataset, recipe: Recipe) 
         raise ModelError(f"a network can be trained where its layers are known, got {classifier.info.spec}, a program")
     if recipe.method == "static" and classifier.info.weights == "none":
         raise SettingError("static joins images that fool a trained network, got weights none: pass --weights standard")
+    check_world(world, recipe, classifier.device)
     check_epsilon(recipe.epsilon, float("inf"), classifier.bounds)
     check_classes(classifier, data)
     first = probe(data, 2)
@@ -133,7 +148,7 @@ def check_trainable(classifier: TorchClassifier, data: Dataset, recipe: Recipe) 
     split_off(data, recipe)
 
 
-def prepare(classifier: TorchClassifier, data: Dataset, recipe: Recipe, max_bad: int) -> Lesson:
+def prepare(classifier: TorchClassifier, data: Dataset, recipe: Recipe, max_bad: int, world: World = ALONE) -> Lesson:
     """What stays the same while the classifier learns."""
     samples = split_off(data, recipe)
     height, width = probe(data, 2).images.shape[-2:]
@@ -147,6 +162,7 @@ def prepare(classifier: TorchClassifier, data: Dataset, recipe: Recipe, max_bad:
         torch.channels_last if convolves(classifier.network) else torch.contiguous_format,
         None if held is None else watcher(held, recipe.epsilon, recipe.seed),
         max_bad,
+        world,
     )
 
 
@@ -159,18 +175,22 @@ def learn(
     report: Report | None,
 ) -> None:
     """All steps that are not done yet, with a check after every quarter of an epoch."""
-    steps, recipe = lesson.samples.steps, lesson.recipe
+    steps, recipe, world = lesson.samples.steps, lesson.recipe, lesson.world
+    objective = averaging(Objective(learner.network, recipe), world, lesson.classifier.device)
+    known = 0
     marks = {-(-steps * quarter // CHECKS): quarter for quarter in range(1, CHECKS + 1)}
     while learner.done < lesson.steps and not learner.stopped:
         epoch, first = divmod(learner.done, steps)
-        for batch, second in lesson.samples.epoch(epoch, first, bad):
-            if len(bad) > lesson.max_bad:
+        for batch, second in lesson.samples.epoch(epoch, first, bad, world):
+            counts = count(len(batch), bad, known, world)
+            known = len(bad)
+            if known > lesson.max_bad:
                 worst = min(bad, key=lambda found: found.path)
                 raise DataError(
                     f"images must be readable, got {len(bad):,} that are not, such as {worst.path} ({worst.reason}): "
                     "pass --max-bad N to go on without them"
                 )
-            take_step(lesson, learner, batch, second)
+            take_step(lesson, learner, objective, batch, second, weight_of(counts, world))
             if progress is not None:
                 progress(learner.done, lesson.steps)
             quarter = marks.get(learner.done - epoch * steps)
@@ -179,15 +199,19 @@ def learn(
             learner.checks.append(check(lesson, learner, epoch + 1, quarter))
             judge(learner, recipe, lesson.classifier.num_classes)
             if store is not None:
-                store.save(learner.to_bytes(), [found.to_dict() for found in learner.checks])
+                state = learner.to_bytes(world)
+                if world.leads:
+                    store.save(state, [found.to_dict() for found in learner.checks])
             if report is not None:
                 report(learner.checks[-1])
             if learner.stopped:
                 break
 
 
-def take_step(lesson: Lesson, learner: Learner, batch: Batch, second: Tensor) -> None:
-    """One step of the optimiser on one batch."""
+def take_step(
+    lesson: Lesson, learner: Learner, objective: nn.Module, batch: Batch, second: Tensor, weight: float
+) -> None:
+    """One step of the optimiser on one batch, or this process's share of it; weight: of its mean loss among all."""
     recipe, network = lesson.recipe, learner.network
     device = lesson.classifier.device
     x, y = batch.images, batch.labels.to(device)
@@ -201,13 +225,11 @@ def take_step(lesson: Lesson, learner: Learner, batch: Batch, second: Tensor) ->
     x = place(x, device, lesson.memory_format)
     network.train()
     crafted = craft(network, x, y, recipe, lesson.classifier.bounds) if recipe.against_itself else x
-    with autocast(device, recipe.precision):
-        loss = cross_entropy(network(crafted), y)
-        if recipe.method == "fgsm":
-            loss = recipe.mix * cross_entropy(network(x), y) + (1 - recipe.mix) * loss
+    loss = objective(x, crafted, y) * weight
     learner.optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
+    backward(loss, lesson.world)
     learner.optimizer.step()
+    share_statistics(network, lesson.world)
     learner.schedule.step()
     learner.losses.append(loss.detach())
     learner.done += 1
@@ -215,7 +237,9 @@ def take_step(lesson: Lesson, learner: Learner, batch: Batch, second: Tensor) ->
 
 def check(lesson: Lesson, learner: Learner, epoch: int, quarter: int) -> Check:
     """Look at the network as it is now; raises InvalidRunError where the loss is not finite."""
-    loss = float(torch.stack(learner.losses).float().mean()) if learner.losses else 0.0
+    world = lesson.world
+    told = world.gather(float(torch.stack(learner.losses).float().mean()) if learner.losses else 0.0)
+    loss = sum(told) / world.size
     if not torch.tensor(loss).isfinite():
         raise InvalidRunError(
             f"loss must stay finite, got {loss} in epoch {epoch}: lower the learning rate ({lesson.recipe.learning_rate:g})"
@@ -223,10 +247,10 @@ def check(lesson: Lesson, learner: Learner, epoch: int, quarter: int) -> Check:
     learner.losses.clear()
     rate = float(learner.schedule.get_last_lr()[0])
     rates = {}
-    if lesson.watch is not None:
+    if lesson.watch is not None and world.leads:
         copied = copy.deepcopy(learner.network)
         rates = dict(lesson.watch(lesson.classifier.around(copied, lesson.memory_format)))
-    return Check(epoch, quarter, learner.done, loss, rate, **rates)
+    return world.first(Check(epoch, quarter, learner.done, loss, rate, **rates))
 
 
 def judge(learner: Learner, recipe: Recipe, num_classes: int) -> None:

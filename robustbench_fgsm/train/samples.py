@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset
 from robustbench_fgsm.data.subset import RandomAccess
 from robustbench_fgsm.errors import DataError, SettingError
+from robustbench_fgsm.measure.processes import ALONE, World
 from robustbench_fgsm.train.recipe import Recipe
 
 Indices = NDArray[np.int64]
@@ -40,17 +40,24 @@ class Samples:
         """All the held-out images in one batch, or None."""
         return None if not len(self.held) else next(_take(self.data, self.held, len(self.held)))
 
-    def epoch(self, number: int, first: int, bad: set[BadSample]) -> Iterator[tuple[Batch, torch.Tensor]]:
+    def epoch(
+        self, number: int, first: int, bad: set[BadSample], world: World = ALONE
+    ) -> Iterator[tuple[Batch, torch.Tensor]]:
         """Batches of one epoch from step `first` on, and which of their rows (N,) bool are the second sight of an image.
 
-        Images that cannot be had are left out, and added to `bad`.
+        Images that cannot be had are left out, and added to `bad`. Of several processes each gets its share of every
+        batch, which all of them together make up.
         """
         count = len(self.indices)
         order = np.random.default_rng([self.seed, ORDER, number]).permutation(count * (1 + self.twice))
-        low, high = first * self.batch_size, self.steps * self.batch_size
-        batches = _take(self.data, self.indices[order[low:high] % count], self.batch_size)
-        for step, batch in enumerate(islice(batches, self.steps - first), first):
-            rows = order[step * self.batch_size : (step + 1) * self.batch_size]
+        parts = [
+            world.share(order[step * self.batch_size : (step + 1) * self.batch_size])
+            for step in range(first, self.steps)
+        ]
+        if not parts:
+            return
+        batches = _take(self.data, self.indices[np.concatenate(parts) % count], len(parts[0]))
+        for rows, batch in zip(parts, batches, strict=True):
             bad.update(batch.bad)
             second = torch.from_numpy(rows >= count)
             yield batch, second if len(second) == len(batch) else _second_of(batch, second, self.indices[rows % count])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from robustbench_fgsm.measure.processes import ALONE, World
 from robustbench_fgsm.train.watch import Check
 
 Weights = dict[str, Tensor]
@@ -46,16 +47,17 @@ class Learner:
     best: Weights | None = None
     best_check: int | None = None
 
-    def to_bytes(self) -> bytes:
-        """The state, with the global generators of PyTorch, from which dropout, noise and augmentation draw."""
-        stream = io.BytesIO()
+    def to_bytes(self, world: World = ALONE) -> bytes:
+        """The state, with each process's generators, from which dropout, noise and augmentation draw; all have to ask."""
+        device = next(self.network.parameters()).device
+        own = [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+        generators, stream = world.gather(own), io.BytesIO()
         torch.save(
             {
                 "network": self.network.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict(),
-                "random": torch.get_rng_state(),
-                "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+                "random": generators,
                 "best": self.best,
                 "progress": json.dumps(
                     {
@@ -70,15 +72,16 @@ class Learner:
         )
         return stream.getvalue()
 
-    def restore(self, content: bytes) -> None:
-        """Be what `to_bytes` wrote down."""
+    def restore(self, content: bytes, world: World = ALONE) -> None:
+        """Be what `to_bytes` wrote down in as many processes."""
         found: Mapping[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         self.network.load_state_dict(found["network"])
         self.optimizer.load_state_dict(found["optimizer"])
         self.schedule.load_state_dict(found["schedule"])
-        torch.set_rng_state(found["random"])
-        if found["random_cuda"]:
-            torch.cuda.set_rng_state_all(found["random_cuda"])
+        own, *on_gpu = found["random"][world.rank]
+        torch.set_rng_state(own)
+        if on_gpu:
+            torch.cuda.set_rng_state(on_gpu[0], next(self.network.parameters()).device)
         progress = json.loads(found["progress"])
         self.done, self.stopped = progress["done"], progress["stopped"]
         self.best, self.best_check = found["best"], progress["best_check"]

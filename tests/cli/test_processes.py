@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,6 +34,31 @@ if os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
 main()
 """
 """A program whose second process gets into trouble after its first piece, unless it was started again."""
+
+SURVIVOR = """
+import os, signal, sys, time
+from pathlib import Path
+from robustbench_fgsm.cli.main import main
+from robustbench_fgsm.runs.ledger import LedgerStore
+
+keep, place = LedgerStore.keep, Path(sys.argv[0]).parent
+
+def fail(store, record):
+    keep(store, record)
+    if os.environ["RANK"] == "1":
+        while not (place / "survivor").exists():
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGKILL)
+    (place / "survivor").write_text(str(os.getpid()))
+    with (place / "beats").open("ab", buffering=0) as beats:
+        while True:
+            time.sleep(0.1)
+            beats.write(b".")
+
+LedgerStore.keep = fail
+main()
+"""
+"""A program of two processes that each do a piece; then the second is killed, and the first counts tenths of seconds."""
 
 
 def torchrun(*words: str, restarts: int = 0) -> subprocess.CompletedProcess[str]:
@@ -72,6 +98,7 @@ def test_every_piece_is_in_one_share(n: int, size: int) -> None:
 def test_two_processes_count_what_one_counts_and_only_one_prints(single: dict[str, Any], tmp_path: Path) -> None:
     """A gate that fails must not make torchrun start the run again: each process exits 0, and the document says 1."""
     words = ["evaluate", *SMALL, "--out", str(tmp_path / "run"), "--min-robust-accuracy", "0.99", "--json"]
+    words += ["--log-dir", str(tmp_path / "logs")]
     done = torchrun("-m", "robustbench_fgsm", *words)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -79,6 +106,12 @@ def test_two_processes_count_what_one_counts_and_only_one_prints(single: dict[st
     assert document["exit_code"] == 1
     assert json.loads((tmp_path / "run/result.json").read_text()) == document
     assert sorted(file.name for file in (tmp_path / "run").glob("ledger-*")) == ["ledger-00000.bin", "ledger-00001.bin"]
+    for rank in (0, 1):
+        lines = (tmp_path / f"logs/rank-{rank:05d}.log").read_text().splitlines()
+        assert all(re.match(rf"\d{{4}}-\d\d-\d\dT[\d:.]+[+-][\d:]+ rank {rank}: ", line) for line in lines)
+        assert "mlp300: standard weights" in lines[0]
+        assert lines[-1].endswith(": exit code 1")
+    assert len(list((tmp_path / "logs").iterdir())) == 2
 
 
 @pytest.mark.distributed
@@ -108,6 +141,26 @@ def test_a_process_that_raises_says_so_once_ends_the_others_and_loses_no_piece(
     shown = json.loads(run("runs", "show", str(tmp_path / "run"), "--json")[1])
     assert shown["state"] == "interrupted"
     assert 1 <= shown["done"] < shown["pieces"]
+
+
+@pytest.mark.distributed
+def test_a_killed_process_ends_the_others_within_a_minute_and_loses_no_piece(
+    run: Run, single: dict[str, Any], tmp_path: Path
+) -> None:
+    """Fault 21, without restarts: the survivor would go on for ever, and counts how long it is let."""
+    (tmp_path / "program.py").write_text(SURVIVOR)
+    words = ["evaluate", *SMALL, "--quiet", "--json", "--out", str(tmp_path / "run")]
+    done = torchrun(str(tmp_path / "program.py"), *words)
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert len((tmp_path / "beats").read_bytes()) < 60 * 10
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "survivor").read_text()), 0)
+    shown = json.loads(run("runs", "show", str(tmp_path / "run"), "--json")[1])
+    assert (shown["state"], 1 <= shown["done"] < shown["pieces"]) == ("interrupted", True)
+    code, printed, _ = run("runs", "resume", str(tmp_path / "run"), "--quiet", "--json")
+    assert code == 0
+    assert counts(json.loads(printed)) == counts(single)
 
 
 @pytest.mark.distributed

@@ -105,6 +105,54 @@ def test_an_interrupted_run_exits_130_and_is_resumed_to_the_same_counts(
     assert again == resumed  # the command itself finds the result as well
 
 
+def test_a_resumed_run_is_judged_as_its_command_judged_it(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gates are no settings: the last ones asked for count, and their exit code."""
+    place = str(tmp_path / "gated")
+    words = shlex.split(f"evaluate --model mlp300 --limit 60 --batch-size 16 --quiet --json --out {place}")
+    with monkeypatch.context() as patch:
+        signal_after(patch, 2, signal.SIGTERM)
+        assert run(*words, "--min-robust-accuracy", "0.99")[0] == 130
+    code, out, _ = run("runs", "resume", place, "--quiet", "--json")
+    assert (code, json.loads(out)["exit_code"]) == (1, 1)
+    assert [(gate["threshold"], gate["passed"]) for gate in json.loads(out)["gates"]] == [(0.99, False)]
+    assert run(*words, "--max-asr", "1")[0] == 0
+    code, out, _ = run("runs", "resume", place, "--quiet", "--json")
+    assert (code, [gate["name"] for gate in json.loads(out)["gates"]]) == (0, ["max_asr"])
+    found = json.loads(run(*SWEEP, "--json", "--find-asr", "0.2", "--out", str(tmp_path / "sweep"))[1])
+    assert found["evaluations"][0]["find_asr"]["success_rate"] == 0.2
+    assert json.loads(run("runs", "resume", str(tmp_path / "sweep"), "--quiet", "--json")[1]) == found
+
+
+def test_data_of_a_function_are_resumed_where_it_is_trusted(run: Run, tmp_path: Path) -> None:
+    place = str(tmp_path / "run")
+    (tmp_path / "mine.py").write_text(
+        f"from pathlib import Path\nimport robustbench_fgsm as rf\nPath({str(tmp_path / 'ran')!r}).touch()\n"
+        "def some(): return rf.load_data('fashion-mnist', limit=40)\n"
+    )
+    words = [
+        "evaluate",
+        "--model",
+        "mlp300",
+        "--weights",
+        "standard",
+        "--data",
+        f"factory:{tmp_path / 'mine.py'}:some",
+        "--quiet",
+        "--json",
+    ]
+    code, out, err = run(*words, "--out", place)
+    assert code == 0, err
+    (Path(place) / RESULT).unlink()
+    (tmp_path / "ran").unlink()
+    code, _, err = run("runs", "resume", place, "--quiet")
+    assert (code, "--trust-data-code" in err, (tmp_path / "ran").exists()) == (4, True, False)
+    code, again, err = run("runs", "resume", place, "--quiet", "--json", "--trust-data-code")
+    assert code == 0, err
+    assert json.loads(again)["epsilons"] == json.loads(out)["epsilons"]
+
+
 def test_the_list_has_every_kind_of_run_and_how_far_it_is(run: Run, place: str, tmp_path: Path) -> None:
     small = ["--model", "mlp300", "--limit", "20", "--quiet", "--out"]
     for command in ("attack", "compare", "evaluate"):

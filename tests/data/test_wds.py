@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
+import sys
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import pytest
 import torch
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.shards import expand
-from robustbench_fgsm.errors import DataError, UnsafeError
+from robustbench_fgsm.data.remote import filesystem
+from robustbench_fgsm.data.shards import Shard, expand
+from robustbench_fgsm.errors import DataError, IncompleteError, UnsafeError
 
 Encode = Callable[..., bytes]
 Files = Sequence[tuple[str, bytes]]
@@ -104,12 +106,16 @@ def test_samples_that_lack_something_are_bad(tmp_path: Path, encode: Encode) -> 
     assert [bad.path.rpartition("/")[2] for bad in batch.bad] == ["b.png", "c", "d.png", "e.png", "f.png"]
 
 
+def last(shard: Shard) -> str:
+    return str(shard).rpartition("/")[2]
+
+
 def test_braces(tmp_path: Path) -> None:
     for name in ("a-8.tar", "a-9.tar", "a-10.tar", "b-08.tar", "b-09.tar", "b-10.tar", "c-x.tar", "c-y.tar"):
         (tmp_path / name).touch()
-    assert [file.name for file in expand(f"{tmp_path}/a-{{8..10}}.tar")] == ["a-8.tar", "a-9.tar", "a-10.tar"]
-    assert [file.name for file in expand(f"{tmp_path}/b-{{08..10}}.tar")] == ["b-08.tar", "b-09.tar", "b-10.tar"]
-    assert [file.name for file in expand(f"{tmp_path}/{{c}}-{{y,x}}.tar")] == ["c-y.tar", "c-x.tar"]
+    assert [last(file) for file in expand(f"{tmp_path}/a-{{8..10}}.tar")] == ["a-8.tar", "a-9.tar", "a-10.tar"]
+    assert [last(file) for file in expand(f"{tmp_path}/b-{{08..10}}.tar")] == ["b-08.tar", "b-09.tar", "b-10.tar"]
+    assert [last(file) for file in expand(f"{tmp_path}/{{c}}-{{y,x}}.tar")] == ["c-y.tar", "c-x.tar"]
     with pytest.raises(DataError, match=r"a-11.tar must be a file, got none"):
         expand(f"{tmp_path}/a-{{10..11}}.tar")
 
@@ -123,10 +129,65 @@ def test_a_pipe_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patt
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("pattern", ["https://x.org/a.tar", "s3://x/a.tar", "a.tar::b.tar"])
+@pytest.mark.parametrize("pattern", ["ftp://x.org/a.tar", "a.tar::b.tar", "simplecache::s3://x/a.tar", "s3://a::b"])
 def test_other_addresses_are_refused(pattern: str) -> None:
-    with pytest.raises(DataError, match="must name local files"):
+    with pytest.raises(DataError, match=r"must name files, got|must begin with one of .*s3://"):
         rf.load_data(f"wds:{pattern}")
+
+
+@pytest.fixture
+def bucket() -> Iterator[Any]:
+    """fsspec's storage in memory, emptied afterwards."""
+    storage = pytest.importorskip("fsspec").filesystem("memory")
+    yield storage
+    storage.store.clear()
+    storage.pseudo_dirs[:] = [""]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_shards_in_object_storage_are_those_on_disk(
+    tmp_path: Path, bucket: Any, samples: Callable[[int, int], Files], compressed: bool, workers: int
+) -> None:
+    """And the same run can go on from either, as the fingerprint is that of the members."""
+    for shard in range(2):
+        data = archive(samples(4 * shard, 4 * shard + 4))
+        data = gzip.compress(data) if compressed else data
+        (tmp_path / f"val-{shard}.tar").write_bytes(data)
+        bucket.pipe_file(f"/bucket/val-{shard}.tar", data)
+    here = rf.load_data(f"wds:{tmp_path}/val-{{0..1}}.tar")
+    there = rf.load_data("wds:memory://bucket/val-{0..1}.tar", workers=workers)
+    assert there.fingerprint == here.fingerprint
+    for one, two in zip(here.batches(0, 8, 3), there.batches(0, 8, 3), strict=True):
+        assert torch.equal(one.images, two.images)
+        assert torch.equal(one.labels, two.labels)
+
+
+def test_storage_that_lacks_a_shard_or_loses_it_says_which(bucket: Any, samples: Callable[[int, int], Files]) -> None:
+    bucket.pipe_file("/bucket/a.tar", archive(samples(0, 4)))
+    with pytest.raises(DataError, match=r"memory://bucket/b.tar must be a file in reach, got FileNotFoundError"):
+        rf.load_data("wds:memory://bucket/{a,b}.tar")
+    data = rf.load_data("wds:memory://bucket/a.tar")
+    bucket.pipe_file("/bucket/a.tar", archive(samples(0, 1))[:600])
+    with pytest.raises(IncompleteError, match=r"memory://bucket/a.tar must give [\d,]+ bytes from"):
+        list(data.batches(0, 4, 4))
+    bucket.rm_file("/bucket/a.tar")
+    with pytest.raises(IncompleteError, match=r"memory://bucket/a.tar must stay in reach, got FileNotFoundError"):
+        list(data.batches(0, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("fsspec", r"s3:// needs fsspec, .*: pip install 'robustbench-fgsm\[remote\]'"),
+        ("s3fs", "s3:// needs s3fs beside fsspec, got none: pip install s3fs"),
+    ],
+)
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, missing: str, message: str) -> None:
+    filesystem.cache_clear()
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(DataError, match=message):
+        rf.load_data("wds:s3://bucket/val-{0..1}.tar")
 
 
 class Gadget:

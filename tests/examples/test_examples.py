@@ -30,6 +30,13 @@ def test_an_example_runs_and_says_how(name: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.distributed
+def test_two_processes_are_timed_beside_one(tmp_path: Path) -> None:
+    text = run("scaling.py", tmp_path, "--processes", "1000", "1")
+    assert re.search(r"^\| 2 \| 1 \| 1,000 \| [\d.]+ \| [\d.]+ \(", text, re.MULTILINE)
+    assert "The same counts: True." in text
+
+
 def test_the_curve_is_drawn_where_it_is_asked_for(tmp_path: Path) -> None:
     text = run("sweep_curve.py", tmp_path, "curve.svg")
     assert text.count("targeted ") == 2

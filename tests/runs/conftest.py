@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 import robustbench_fgsm as rf
+
+NAMESPACE = ("unshare", "--map-root-user", "--mount")
+INSIDE = "inside a namespace"
 
 
 def small_data(channels: int = 1, n: int = 25) -> rf.ArrayDataset:
@@ -51,3 +59,39 @@ def make_data() -> Callable[..., rf.ArrayDataset]:
 def make_classifier() -> Callable[..., rf.TorchClassifier]:
     """The same for so many channels, or from another seed."""
     return small_classifier
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A file system of 128 KiB; skipped where nobody may mount one, unless RFGSM_TEST_MOUNT demands it.
+
+    Who is not root may still mount in a namespace of his own, where the test then runs in a process that sees it.
+    """
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(place)]
+    if _succeeds(*mount):
+        yield place
+        subprocess.run(["umount", str(place)], check=True)
+        return
+    if os.environ.get("RFGSM_TEST_MOUNT") != INSIDE and _succeeds(*NAMESPACE, *mount):
+        done = subprocess.run(
+            [*NAMESPACE, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(request.node.nodeid)],
+            cwd=request.config.rootpath,
+            env=os.environ | {"RFGSM_TEST_MOUNT": INSIDE},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "1 passed" in done.stdout
+        pytest.skip("passed in a namespace of its own, where it may mount")
+    assert not os.environ.get("RFGSM_TEST_MOUNT"), "mounting was demanded"
+    pytest.skip("mounting a small file system needs to be root, or namespaces of users")
+
+
+def _succeeds(*command: str) -> bool:
+    return (
+        shutil.which(command[0]) is not None
+        and not subprocess.run(command, capture_output=True, check=False).returncode
+    )

@@ -5,9 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +12,21 @@ import pytest
 
 from robustbench_fgsm.errors import ResourceError, RunError
 from robustbench_fgsm.runs.directory import MANIFEST, RESULT, cached_result, open_run, write_json
+from robustbench_fgsm.runs.lock import LOCK, locked
 
 SETTINGS = {"command": "compare", "attack": {"norm": "inf", "epsilons": (0.1,)}, "batch_size": 128}
 DOCUMENT = {"n": 7, "verdict": "agree"}
+
+
+def test_a_second_process_is_told_at_once_and_a_result_needs_no_lock(tmp_path: Path) -> None:
+    def measure() -> dict[str, Any]:
+        with pytest.raises(ResourceError, match="must be used by one process at a time, got a second one"):
+            cached_result(tmp_path / "run", SETTINGS, never)
+        return DOCUMENT
+
+    assert cached_result(tmp_path / "run", SETTINGS, measure) == DOCUMENT
+    with locked(tmp_path / "run"):
+        assert cached_result(tmp_path / "run", SETTINGS, never) == DOCUMENT
 
 
 def never() -> dict[str, Any]:
@@ -47,7 +56,7 @@ def test_a_new_or_empty_directory_is_taken(tmp_path: Path, place: str) -> None:
 def test_what_was_measured_is_returned_and_kept(tmp_path: Path) -> None:
     assert cached_result(tmp_path, SETTINGS, lambda: DOCUMENT) == DOCUMENT
     assert json.loads((tmp_path / RESULT).read_text()) == DOCUMENT
-    assert sorted(whole(tmp_path)) == [MANIFEST, RESULT]
+    assert sorted(whole(tmp_path)) == [LOCK, MANIFEST, RESULT]
 
 
 def test_the_same_settings_return_the_stored_result(run: Path) -> None:
@@ -65,7 +74,7 @@ def test_a_run_without_a_result_is_measured(run: Path) -> None:
 def test_what_raised_while_it_was_measured_leaves_no_result(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="measured again"):
         cached_result(tmp_path, SETTINGS, never)
-    assert list(whole(tmp_path)) == [MANIFEST]
+    assert set(whole(tmp_path)) == {LOCK, MANIFEST}
 
 
 @pytest.mark.parametrize(
@@ -172,28 +181,16 @@ def test_an_interrupt_while_writing_leaves_the_earlier_file_whole(
     assert whole(tmp_path) == before
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB; skipped where we may not mount one."""
-    place, mount = tmp_path / "disk", shutil.which("mount")
-    place.mkdir()
-    command = [mount or "", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
-    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small file system needs to be root")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
-
-
 def test_a_full_disk_leaves_the_earlier_file_whole(small_disk: Path) -> None:
     write_json(small_disk / "document.json", DOCUMENT)
     before = whole(small_disk)
     with pytest.raises(ResourceError, match="must be writable, got No space left on device"):
-        write_json(small_disk / "document.json", {"text": "x" * 100_000})
+        write_json(small_disk / "document.json", {"text": "x" * 200_000})
     assert whole(small_disk) == before
 
 
 def test_a_full_disk_leaves_the_run_as_it_was_to_be_finished_later(small_disk: Path) -> None:
     with pytest.raises(ResourceError):
-        cached_result(small_disk / "run", SETTINGS, lambda: {"text": "x" * 100_000})
-    assert list(whole(small_disk / "run")) == [MANIFEST]
+        cached_result(small_disk / "run", SETTINGS, lambda: {"text": "x" * 200_000})
+    assert set(whole(small_disk / "run")) == {MANIFEST, LOCK}
     assert cached_result(small_disk / "run", SETTINGS, lambda: DOCUMENT) == DOCUMENT

@@ -19,6 +19,8 @@ import pytest
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # exported, but not said so
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.cli.bundles import DataChoice
+from robustbench_fgsm.cli.subject import load_images
 from robustbench_fgsm.measure import processes
 from robustbench_fgsm.measure.counting import Totals
 from robustbench_fgsm.measure.evaluation import sweep_document
@@ -239,6 +241,28 @@ def test_a_lost_process_ends_the_wait_of_the_others(run: Run, tmp_path: Path) ->
     assert "IncompleteError: all processes must stay" in (tmp_path / "0.txt").read_text()
 
 
+def test_one_process_of_a_machine_downloads_while_the_others_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_data: MakeData
+) -> None:
+    """Whoever comes before the data are there finds none."""
+    place = tmp_path / "downloaded"
+
+    def load(spec: str, *, download: bool, **_: object) -> rf.ArrayDataset:
+        if download:
+            time.sleep(0.3)
+            place.open("x").close()  # by one of them only
+        assert place.exists()
+        return make_data()
+
+    monkeypatch.setattr("robustbench_fgsm.data.load.load_data", load)
+
+    def work(_: World) -> int:
+        return len(load_images("cifar10", None, DataChoice(download=True), 0))
+
+    assert in_world(3, work, tmp_path / "told") == [0] * 3
+    assert answers(tmp_path / "told", 3) == [25] * 3
+
+
 @pytest.mark.parametrize("classes", [3, 1001])
 def test_totals_add_up_dense_and_sparse(tmp_path: Path, classes: int) -> None:
     def totals(rank: int) -> Totals:
@@ -272,15 +296,45 @@ def torchrun(*words: str, **options: Any) -> subprocess.Popen[str]:
     )
 
 
-SMALL = ("-m", "robustbench_fgsm", "evaluate", "--model", "mlp300", "--limit", "700")
+SMALL = ("--model", "mlp300", "--limit", "300", "--batch-size", "64")
+CHAIN = """
+import sys
+from robustbench_fgsm.cli.main import main
+
+for words in (["evaluate"], ["sweep"], ["attack", "--shard-size", "60"]):
+    try:
+        main([*words, *sys.argv[2:], "--out", f"{sys.argv[1]}/{words[0]}", "--quiet"])
+    except SystemExit as done:
+        assert done.code == 0, done.code
+"""
+"""A program that runs three commands one after the other, so that processes are started once."""
 
 
 def test_two_nodes_on_loopback_count_as_one_process(tmp_path: Path) -> None:
+    """Fault 14 over two agents, for every command that measures."""
+    (tmp_path / "chain.py").write_text(CHAIN)
     endpoint = f"127.0.0.1:{free_port()}"
     words = ("--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", "--rdzv-id=7", f"--rdzv-endpoint={endpoint}")
-    nodes = [torchrun(*words, *SMALL, "--json") for _ in range(2)]
+    nodes = [torchrun(*words, str(tmp_path / "chain.py"), str(tmp_path / "two"), *SMALL) for _ in range(2)]
     printed = [node.communicate() for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], printed
-    (text,) = [out for out, _ in printed if out]
-    alone = rf.evaluate(rf.load_classifier("mlp300"), rf.load_data("fashion-mnist", limit=700)).to_dict()
-    assert json.loads(text)["epsilons"] == json.loads(json.dumps(alone["epsilons"]))
+    assert sorted(bool(out) for out, _ in printed) == [False, True]
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "chain.py"), str(tmp_path / "one"), *SMALL],
+        capture_output=True,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},  # threads are part of the plan
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = (
+        {command: json.loads((tmp_path / name / command / RESULT).read_text()) for command in ("evaluate", "sweep")}
+        for name in ("one", "two")
+    )
+    assert one["evaluate"]["epsilons"] == two["evaluate"]["epsilons"]
+    assert counts(one["sweep"])["evaluations"] == counts(two["sweep"])["evaluations"]
+    for name in ("evaluate", "sweep"):
+        assert len(list((tmp_path / "two" / name).glob("ledger-*.bin"))) == 2
+    first, second = (json.loads((tmp_path / name / "attack/manifest.json").read_text()) for name in ("one", "two"))
+    assert [first[key] for key in ("n", "files", "clean", "adversarial")] == [
+        second[key] for key in ("n", "files", "clean", "adversarial")
+    ]

@@ -1,0 +1,102 @@
+"""Files in object storage or on a web server, through fsspec: opened by range, never copied to disk."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import IO, Any, cast
+
+from robustbench_fgsm.errors import DataError, IncompleteError
+
+PACKAGES = {
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+    "az": "adlfs",
+    "gcs": "gcsfs",
+    "gs": "gcsfs",
+    "http": "aiohttp",
+    "https": "aiohttp",
+    "memory": "fsspec",
+    "s3": "s3fs",
+}
+"""Kinds of address, and the package that reads each beside fsspec."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file by its address; offers of a `Path` what reading an archive takes."""
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def size(self) -> int:
+        """Its bytes; raises DataError where there is no such file, or the storage does not say."""
+        try:
+            found = filesystem(self.scheme, os.getpid()).info(self.url)
+        except Exception as error:  # each storage's library has errors of its own
+            raise DataError(
+                f"{self.url} must be a file in reach, got {_said(error)}: check address and rights"
+            ) from error
+        if found.get("type", "file") != "file" or found.get("size") is None:
+            raise DataError(f"{self.url} must be a file of known size, got {found.get('type')}: check the address")
+        return int(found["size"])
+
+    @property
+    def scheme(self) -> str:
+        """What stands before `://`."""
+        return self.url.partition("://")[0]
+
+    def open(self, mode: str) -> IO[bytes]:
+        """A stream of its bytes that reads ahead, and can be moved."""
+        return cast("IO[bytes]", filesystem(self.scheme, os.getpid()).open(self.url, mode))
+
+    def read(self, start: int, size: int) -> bytes:
+        """So many bytes from `start` on, by one request; raises IncompleteError where the storage fails."""
+        try:
+            found = bytes(filesystem(self.scheme, os.getpid()).cat_file(self.url, start=start, end=start + size))
+        except Exception as error:  # as above
+            raise IncompleteError(
+                f"{self.url} must stay in reach, got {_said(error)}: the same command continues a run"
+            ) from error
+        if len(found) != size:
+            raise IncompleteError(
+                f"{self.url} must give {size:,} bytes from {start:,} on, got {len(found):,}: "
+                "its server must serve parts of files, and the file must stay the same"
+            )
+        return found
+
+
+def check_address(url: str) -> None:
+    """Raise DataError for an address of a kind that is not read, or that takes a package which is not installed."""
+    scheme = url.partition("://")[0]
+    if scheme not in PACKAGES or "::" in url:
+        raise DataError(f"addresses must begin with one of {', '.join(f'{name}://' for name in PACKAGES)}, got {url!r}")
+    filesystem(scheme, os.getpid())
+
+
+@lru_cache(maxsize=8)
+def filesystem(scheme: str, _process: int) -> Any:
+    """What fsspec makes of that storage, with the machine's own credentials; each process has its own, as connections ask.
+
+    Raises DataError where a package is missing.
+    """
+    try:
+        import fsspec
+    except ImportError as error:
+        raise DataError(
+            f"{scheme}:// needs fsspec, which is not installed: pip install 'robustbench-fgsm[remote]'"
+        ) from error
+    try:
+        return fsspec.filesystem(scheme)
+    except ImportError as error:
+        package = PACKAGES[scheme]
+        raise DataError(f"{scheme}:// needs {package} beside fsspec, got none: pip install {package}") from error
+
+
+def _said(error: Exception) -> str:
+    text = str(error).splitlines()[0] if str(error) else ""
+    return f"{type(error).__name__}: {text}"[:160] if text else type(error).__name__

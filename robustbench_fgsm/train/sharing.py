@@ -1,0 +1,143 @@
+"""What several processes of one training exchange: gradients, the statistics of batch norm, and what could not be read."""
+
+from __future__ import annotations
+
+from inspect import signature
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from robustbench_fgsm.data.dataset import BadSample
+from robustbench_fgsm.errors import DataError, IncompleteError, SettingError
+from robustbench_fgsm.measure.processes import World
+from robustbench_fgsm.measure.tally import Counts
+from robustbench_fgsm.train.crafting import autocast
+from robustbench_fgsm.train.recipe import Recipe
+
+LEAST = 2
+"""Images of a step for each process: batch norm needs two."""
+
+
+class Objective(nn.Module):
+    """The loss of a recipe on one process's images: one forward call for each backward pass, as PyTorch's averaging asks."""
+
+    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+        super().__init__()
+        self.network, self.recipe = network, recipe
+
+    def forward(self, x: Tensor, crafted: Tensor, y: Tensor) -> Tensor:
+        """Mean loss over the images (N, ...), for `fgsm` mixed of clean and crafted ones."""
+        with autocast(x.device, self.recipe.precision):
+            loss = cross_entropy(self.network(crafted), y)
+            if self.recipe.method == "fgsm":
+                loss = self.recipe.mix * cross_entropy(self.network(x), y) + (1 - self.recipe.mix) * loss
+        return loss
+
+
+def check_world(world: World, recipe: Recipe, device: torch.device) -> None:
+    """Raise SettingError where so many processes cannot train by the recipe on such a device."""
+    if recipe.batch_size < LEAST * world.size:
+        raise SettingError(
+            f"batch size must give each of {world.size} processes {LEAST} images, got {recipe.batch_size}: "
+            f"try --batch-size {LEAST * world.size} or fewer processes"
+        )
+    if world.size > 1 and device.type == "cuda" and world.local_rank >= torch.cuda.device_count():
+        raise SettingError(
+            f"train needs a GPU for each process of a machine, got {torch.cuda.device_count()} for process "
+            f"{world.local_rank + 1}: start fewer, or pass --device cpu"
+        )
+
+
+def synchronised(network: nn.Module, world: World, device: torch.device) -> nn.Module:
+    """The network with batch norm over all processes' images where they are on GPUs; elsewhere PyTorch has none."""
+    if world.size == 1 or device.type != "cuda":
+        return network
+    converted: nn.Module = SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+    return converted
+
+
+def averaging(objective: Objective, world: World, device: torch.device) -> nn.Module:
+    """The objective, whose backward pass leaves the mean gradient over all processes in each; all begin with rank 0's weights.
+
+    Statistics of batch norm are left to `share_statistics`.
+    """
+    if world.size == 1:
+        return objective
+    devices = [device] if device.type == "cuda" else None
+    known = signature(DistributedDataParallel).parameters
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # PyTorch renames it
+    left_alone: dict[str, Any] = {name: False}
+    return DistributedDataParallel(objective, device_ids=devices, **left_alone)
+
+
+def backward(loss: Tensor, world: World) -> None:
+    """Gradients of the loss by the parameters; raises IncompleteError where a process was lost meanwhile."""
+    try:
+        torch.autograd.backward(loss)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        if world.size == 1 or not _is_of_connection(error):
+            raise
+        raise IncompleteError(
+            f"all processes must stay until the training is done, but one was lost ({str(error).splitlines()[0][:120]}): "
+            "the same command continues it"
+        ) from error
+
+
+def _is_of_connection(error: RuntimeError) -> bool:
+    """Whether it is about other processes; gloo's errors are plain ones."""
+    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error).lower()
+
+
+def share_statistics(network: nn.Module, world: World) -> None:
+    """Give all processes the mean of what each one's batch norm has seen, so that their networks stay the same."""
+    found = [
+        statistic
+        for module in network.modules()
+        if isinstance(module, _BatchNorm) and not isinstance(module, SyncBatchNorm)
+        for statistic in (module.running_mean, module.running_var)
+        if statistic is not None
+    ]
+    if world.size == 1 or not found:
+        return
+    means = world.mean(torch.cat([statistic.flatten() for statistic in found]))
+    for statistic, mean in zip(found, torch.split(means, [statistic.numel() for statistic in found]), strict=True):
+        statistic.copy_(mean.view_as(statistic))
+
+
+def count(images: int, bad: set[BadSample], known: int, world: World) -> Counts:
+    """Images (processes,) that each process has in this step.
+
+    bad: samples that could not be had, of which `known` were there before; those of all processes afterwards.
+    """
+    own = np.zeros((2, world.size), np.int64)
+    own[:, world.rank] = images, len(bad) - known
+    told: Counts = world.sum(own)
+    if told[1].any():
+        bad.update(*world.gather(frozenset(bad)))
+    counts: Counts = told[0]
+    return counts
+
+
+def weight_of(counts: Counts, world: World) -> float:
+    """Weight of this process's mean loss, so that the mean over the processes is the mean over all their images (`count`).
+
+    Raises DataError where one of several processes has no image.
+    """
+    if world.size > 1 and not counts.all():
+        raise DataError(
+            f"each of {world.size} processes needs an image in every step, got none that can be read in one of them: "
+            "take the unreadable ones out, or pass a greater --batch-size"
+        )
+    return float(counts[world.rank] * world.size / counts.sum()) if world.size > 1 else 1.0
+
+
+def seed_of(recipe: Recipe, world: World) -> int:
+    """What this process's generators are seeded with: the recipe's seed in the first one, and another one in each other."""
+    return recipe.seed if world.leads else int(np.random.SeedSequence([recipe.seed, world.rank]).generate_state(1)[0])
