@@ -44,7 +44,7 @@ def images(count: int = 512) -> rf.ArrayDataset:
 
 
 def main() -> None:
-    found = rf.benchmark(network(), images(64), "8/255", references=[], rounds=3, memory=False, batch_size=32)
+    found = rf.benchmark(network(), images(32), "8/255", references=[], rounds=2, memory=False, batch_size=32)
     for contender in found.to_dict()["contenders"]:
         job = next(timing for timing in contender["timings"] if timing["task"] == "job")
         print(f"{contender['name']}: {job['seconds']['median']:.2f} s, {job['ratio']['median']:.2f} times the unit")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from robustbench_fgsm.models.art import ArtClassifier, to_art
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, convolves
+from robustbench_fgsm.models.precision import precision
 
 BATCH = 256
 STEP = 2.5
@@ -117,7 +118,11 @@ def takes_square(classifier: Classifier, x: Tensor, norm: float) -> bool:
 
 def _generated(attack: Any, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
     given = classifier.arranged(x) if isinstance(classifier, ArtClassifier) else x
-    with _seeded(seed), np.errstate(all="ignore"):  # Square divides by the norm of squares that may be 0
+    with (
+        precision(x.device),
+        _seeded(seed),
+        np.errstate(all="ignore"),
+    ):  # Square divides by the norm of squares that may be 0
         found = torch.from_numpy(attack.generate(given.contiguous().cpu().numpy(), y.cpu().numpy()))
     restored = classifier.restored(found, x) if isinstance(classifier, ArtClassifier) else found
     return restored.to(x)

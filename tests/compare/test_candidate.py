@@ -109,7 +109,7 @@ def test_nothing_counts_of_one_that_fails_late(classifier: rf.TorchClassifier) -
     found = rf.compare(classifier, rf.load_data("fashion-mnist", limit=PIECE + 600), references=[], candidate=late)
     assert found.candidate is not None
     assert found.candidate.side.tally.n == found.candidate.agreement.images == 0
-    assert sum(calls) == PIECE + 128
+    assert sum(calls) == PIECE + 256
 
 
 def test_an_interrupt_is_no_answer(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:

@@ -106,7 +106,7 @@ def specs(*rules: str, norm: float = torch.inf, stable: bool = False) -> list[At
 def test_safe_counts_what_none_counts_and_would_not_without_the_guard(
     rounding: Rounding, data: rf.ArrayDataset, attacks: list[AttackSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    none = run_attacks(rounding, data, attacks)
+    none = run_attacks(rounding, data, attacks, batch_size=PLANNED.batch_size)
     safe = run_attacks(rounding, data, attacks, plan=PLANNED)
     assert integers(safe) == integers(none)
     assert all(0 < found.decided_again < len(data) / 2 for found in safe)
