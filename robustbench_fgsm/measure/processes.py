@@ -6,6 +6,7 @@ the store that all reach, so that its error is printed once and what the others 
 
 from __future__ import annotations
 
+import atexit
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -153,6 +154,8 @@ def join() -> World:
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=size, timeout=PATIENCE
         )
+        if not on_gpu:  # gloo's threads abort a process that ends with them; NCCL may wait for processes that are lost
+            atexit.register(leave)
     return World(rank, size, local_rank, started=True, store=store)
 
 

@@ -338,3 +338,26 @@ def test_two_nodes_on_loopback_count_as_one_process(tmp_path: Path) -> None:
     assert [first[key] for key in ("n", "files", "clean", "adversarial")] == [
         second[key] for key in ("n", "files", "clean", "adversarial")
     ]
+
+
+ENDING = """
+import atexit
+import sys
+from pathlib import Path
+from torch import distributed
+from robustbench_fgsm.measure.processes import join
+
+atexit.register(lambda: Path(sys.argv[1], str(world.rank)).write_text(str(distributed.is_initialized())))
+world = join()
+world.barrier()
+"""
+
+
+def test_a_script_that_joined_leaves_as_it_ends(tmp_path: Path) -> None:
+    """Else one of gloo's threads can abort it, and torchrun takes work that is done for failed."""
+    script = tmp_path / "ending.py"
+    script.write_text(ENDING)
+    done = torchrun("--standalone", "--nproc-per-node", "2", str(script), str(tmp_path))
+    _, told = done.communicate(timeout=300)
+    assert done.returncode == 0, told
+    assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == ["False", "False"]
