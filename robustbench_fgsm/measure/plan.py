@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, cast, get_args
 
 import torch
-from torch import nn
 
 from robustbench_fgsm.data.dataset import Batch, Dataset, probe
 from robustbench_fgsm.errors import SettingError, did_you_mean
@@ -155,15 +154,16 @@ def execute(classifier: Classifier, plan: Plan) -> Execution:
         return Execution(plan, classifier, classifier)
     if not isinstance(classifier, TorchClassifier) or not classifier.has_variants:
         raise SettingError(f"plan needs a PyTorch network, got {type(classifier).__name__}: use optimize none")
-    network: nn.Module | None = fold_batch_norm(classifier.network) if plan.fold_batch_norm else None
+    folded = fold_batch_norm(classifier.network) if plan.fold_batch_norm else None
+    made = classifier if folded is None else classifier.around(folded, torch.contiguous_format)
     layout = LAYOUTS[plan.memory_format]
-    if network is None:
-        made = classifier.variant(memory_format=layout)
-    else:
-        made = classifier.around(network.to(memory_format=layout), layout)
-    if plan.compile or plan.tf32:
-        network = compiling.compiled(made.network) if plan.compile else made.network
-        made = classifier.around(network, layout, tf32=plan.tf32)
+    if plan.compile:  # which packs weights by itself
+        network = made.copy_network(memory_format=layout)
+        made = made.around(compiling.compiled(network), layout)
+    elif layout == torch.channels_last:
+        made = made.channels_last(plan.batch_size)
+    if plan.tf32:
+        made = made.around(made.network, layout, tf32=True)
     return Execution(plan, made, classifier)
 
 
@@ -245,7 +245,7 @@ def _laid_out(
         return replace(plan, memory_format="channels_last")
     place = classifier.info.sha256, batch.images.shape, str(classifier.device), plan.threads, plan.fold_batch_norm
     if place not in _LAYOUTS_MEASURED:
-        ways = [classifier, classifier.variant(memory_format=torch.channels_last)]
+        ways = [classifier, classifier.channels_last(plan.batch_size)]
         for way in ways:
             timer(way, batch, spec, classes)  # once for nothing: the first run also allocates
         turns = [[timer(way, batch, spec, classes) for way in ways] for _ in range(TURNS)]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from robustbench_fgsm.attack.gradient import Labels, input_gradient, two_logits
 from robustbench_fgsm.attack.losses import Loss
 from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.models.packing import can_pack, pack
 from robustbench_fgsm.models.precision import precision
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
@@ -201,6 +202,12 @@ class TorchClassifier:
     ) -> TorchClassifier:
         """The same classifier in another precision or memory layout."""
         return self.around(self.copy_network(dtype, memory_format), memory_format)
+
+    def channels_last(self, images: int) -> TorchClassifier:
+        """The same classifier in that layout, for so many images at a time; it shares the weights where these are packed."""
+        if can_pack(self.network):
+            return self.around(pack(self.network, images), torch.channels_last)
+        return self.variant(memory_format=torch.channels_last)
 
     def around(
         self, network: nn.Module, memory_format: torch.memory_format, *, tf32: bool | None = None

@@ -86,6 +86,7 @@ def _continue(
             plan=run.plan,
             checks=run.checks,
             max_bad=run.max_bad,
+            warnings=run.warnings,
             progress=progress,
             watch=watch,
             store=store,
