@@ -84,6 +84,16 @@ class Plan:
             not (self.fold_batch_norm or self.compile or self.tf32 or self.bf16) and self.memory_format == "contiguous"
         )
 
+    @property
+    def warnings(self) -> list[str]:
+        """What it does to the numbers beyond single images."""
+        if not self.bf16:
+            return []
+        return [
+            "adversarial images were predicted in bfloat16, which rounds off part of a small perturbation: robust accuracy is "
+            "overstated by up to a point or so, so use another level for numbers to publish"
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON knows it."""
         return {

@@ -16,6 +16,7 @@ from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.measure import compiling, plan
 from robustbench_fgsm.measure.plan import Plan, execute, plan_for, seconds_of_job
+from robustbench_fgsm.measure.sweep import run_attacks
 from robustbench_fgsm.models.classifier import Classifier, place_images
 from robustbench_fgsm.spec import AttackSpec
 
@@ -171,7 +172,9 @@ def test_bfloat16_is_for_predictions_on_a_gpu(network: rf.TorchClassifier, image
     ):
         assert torch.equal(one, other)
     found = plan_for(network, images, [AttackSpec()], "bf16")
-    assert (found.bf16, found.reason) == (False, "bfloat16 is for GPUs")
+    assert (found.bf16, found.reason, found.warnings) == (False, "bfloat16 is for GPUs", [])
+    (evaluation,) = run_attacks(network, images, [AttackSpec()], plan=Plan("bf16", bf16=True))
+    assert any("predicted in bfloat16" in warning for warning in evaluation.warnings)
 
 
 @pytest.mark.parametrize(("budgets", "seconds"), [((0.1,), 3.0), ((0.1, 0.2, 0.3), 7.0)])
