@@ -90,9 +90,10 @@ def transfer_command(
     from robustbench_fgsm.report import figure, markdown
     from robustbench_fgsm.report import transfer as text
     from robustbench_fgsm.runs.directory import write_bytes
-    from robustbench_fgsm.runs.transferring import TransferRun, transfer_in
+    from robustbench_fgsm.runs.transferring import TransferRun, size_for, transfer_in
 
-    size, kind = check_batch_size(batch_size), None if plot is None else figure.figure_format(plot)
+    check_batch_size(batch_size)
+    kind = None if plot is None else figure.figure_format(plot)
     world = joined()
     quiet = quiet or not world.leads
     names = source, target or source
@@ -102,6 +103,7 @@ def transfer_command(
     images = fit_to(images, crossing.models[0])
     spec = replace(spec, bounds=crossing.models[0].bounds)
     check_transfer(crossing, images, spec, strict=choice.strict)  # before a run directory is made
+    size = world.first(size_for(crossing, images, batch_size, out) if world.leads else None)
     run = TransferRun(crossing, images, spec, size, common, per_class, choice.max_bad)
     world.check_same(run.settings() | {"--out": out})
     with progress_bar("transfer", quiet=quiet) as progress:
