@@ -39,6 +39,7 @@ from robustbench_fgsm.train.sharing import (
     backward,
     check_world,
     count,
+    loss_of,
     seed_of,
     share_statistics,
     synchronised,
@@ -176,7 +177,9 @@ def learn(
 ) -> None:
     """All steps that are not done yet, with a check after every quarter of an epoch."""
     steps, recipe, world = lesson.samples.steps, lesson.recipe, lesson.world
-    objective = averaging(Objective(learner.network, recipe), world, lesson.classifier.device)
+    few = probe(lesson.samples.data, 2)
+    x = place(few.images, lesson.classifier.device, lesson.memory_format)
+    objective = averaging(Objective(learner.network, recipe), world, x, few.labels.to(x.device))
     known = 0
     marks = {-(-steps * quarter // CHECKS): quarter for quarter in range(1, CHECKS + 1)}
     while learner.done < lesson.steps and not learner.stopped:
@@ -225,7 +228,7 @@ def take_step(
     x = place(x, device, lesson.memory_format)
     network.train()
     crafted = craft(network, x, y, recipe, lesson.classifier.bounds) if recipe.against_itself else x
-    loss = objective(x, crafted, y) * weight
+    loss = loss_of(objective, x, crafted, y) * weight
     learner.optimizer.zero_grad(set_to_none=True)
     backward(loss, lesson.world)
     learner.optimizer.step()
