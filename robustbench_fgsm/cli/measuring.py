@@ -88,6 +88,7 @@ def measured(run: Run, keeping: Keeping, judge: Callable[[Document], Document], 
                 world=world,
                 progress=bar,
                 watch=bar.watch,
+                checking=bar.check,
             )
         found = run_attacks(
             run.classifier,
@@ -98,6 +99,7 @@ def measured(run: Run, keeping: Keeping, judge: Callable[[Document], Document], 
             max_bad=run.max_bad,
             progress=bar,
             watch=bar.watch,
+            checking=bar.check,
             world=world,
         )
     return judge(document_of(run.command, found))
