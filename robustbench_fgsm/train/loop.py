@@ -34,6 +34,7 @@ from robustbench_fgsm.train.optimisation import optimisation
 from robustbench_fgsm.train.recipe import CHECKS, Recipe
 from robustbench_fgsm.train.samples import Samples, split_off
 from robustbench_fgsm.train.sharing import (
+    LEAST,
     Objective,
     averaging,
     backward,
@@ -177,9 +178,9 @@ def learn(
 ) -> None:
     """All steps that are not done yet, with a check after every quarter of an epoch."""
     steps, recipe, world = lesson.samples.steps, lesson.recipe, lesson.world
-    few = probe(lesson.samples.data, 2)
-    x = place(few.images, lesson.classifier.device, lesson.memory_format)
-    objective = averaging(Objective(learner.network, recipe), world, x, few.labels.to(x.device))
+    one = probe(lesson.samples.data, 1)
+    x = place(one.images.repeat(LEAST, 1, 1, 1), lesson.classifier.device, lesson.memory_format)
+    objective = averaging(Objective(learner.network, recipe), world, x, one.labels.repeat(LEAST).to(x.device))
     known = 0
     marks = {-(-steps * quarter // CHECKS): quarter for quarter in range(1, CHECKS + 1)}
     while learner.done < lesson.steps and not learner.stopped:

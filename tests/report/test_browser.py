@@ -400,6 +400,7 @@ def within(document: dict[str, Any], page: Page) -> set[str]:
 
 def test_a_transfer_shows_every_number_and_moves_together(opened: Callable[..., Page]) -> None:
     document = crossed()
+    document["models"][0]["spec"] = "factory:/somewhere/in-a-folder/with-a-long-name/models.py:make_the_model"
     page, seen = opened(run(document), viewport={"width": 400, "height": 800}), set()
     assert page.evaluate("document.documentElement.scrollWidth") == 400
     page.set_viewport_size({"width": 1280, "height": 900})
