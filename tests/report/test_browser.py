@@ -469,3 +469,20 @@ def test_hostile_names_are_text_in_a_transfer(opened: Callable[..., Page]) -> No
     assert page.locator("#class-table tbody th").all_text_contents()[0] == HOSTILE
     assert f"{HOSTILE} (given)" in page.locator("#matrices thead th").all_text_contents()
     assert page.locator("img").count() == 0
+
+
+def test_of_a_thousand_classes_a_transfer_shows_those_that_fare_worst(opened: Callable[..., Page]) -> None:
+    document = crossed()
+    for cell in document["cells"]:
+        for at in cell["epsilons"]:
+            (first, *_) = at["per_class"]
+            names = [f"class number {label}" for label in range(1000)]
+            at["per_class"] = [first | {"label": label, "name": name} for label, name in enumerate(names)]
+            at["per_class"][990] |= {"robust_accuracy": {"value": 0.0, "count": 0, "n": 5, "low": 0.0, "high": 0.43}}
+    page = opened(run(document))
+    assert page.locator("#class-table tbody tr").count() == 100
+    within(document, page)
+    assert "The 100 least robust of 1,000 classes" in page.inner_text("#pair")
+    with page.expect_download() as download:
+        page.click('[data-save="per_class.csv"]')
+    assert len(list(csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8"))))) == 1000

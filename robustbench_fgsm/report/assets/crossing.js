@@ -2,6 +2,7 @@
 
 const MEASURES = { robust_accuracy: "robust accuracy", attack_success_rate: "attack success", common_success_rate: "success at all models" };
 const TONES = { robust_accuracy: "var(--right)", attack_success_rate: "var(--wrong)", common_success_rate: "var(--wrong)" };
+const MOST_ROWS = 100;
 const PARTS = ["value", "count", "n", "low", "high"];
 const state = { epsilon: 0, cell: 0 };
 const page = {};
@@ -152,9 +153,16 @@ function key(name) {
   return el("li", {}, draw("svg", { width: 26, height: 14, viewBox: "0 0 26 14", "aria-hidden": "true" }, sample, mark), MEASURES[name]);
 }
 
-function classRows() {
+/** Classes in order; of more than a table holds, those that fare worst. */
+function shownClasses() {
   const all = cellAt(state.cell).per_class;
-  return all.map((row) => {
+  if (all.length <= MOST_ROWS) return all;
+  const present = all.filter((row) => row.robust_accuracy.value !== null);
+  return present.sort((a, b) => a.robust_accuracy.value - b.robust_accuracy.value || a.label - b.label).slice(0, MOST_ROWS);
+}
+
+function classRows() {
+  return shownClasses().map((row) => {
     const at = where(state.cell, `per_class/${row.label}/`);
     const cell = (...parts) => el("td", { class: "n" }, ...parts);
     return el("tr", {}, cell(String(row.label)), el("th", { scope: "row" }, el("bdi", {}, row.name)),
@@ -195,7 +203,8 @@ function drawPair() {
   byId("pair").replaceChildren(
     el("ul", { class: "legend" }, ...measures().map(key)), curves(),
     el("p", { class: "quiet" }, "In per cent, with 95 % bands. Between the marks the line is drawn, not measured."),
-    ...(classes ? [el("h3", {}, "Class by class"), classTable(), el("p", { class: "downloads" }, ...downloads("per_class", classesTable))]
+    ...(classes ? [el("h3", {}, "Class by class"), classTable(),
+      ...(classes.length > MOST_ROWS ? [el("p", { class: "quiet" }, `The ${MOST_ROWS} least robust of ${count(classes.length)} classes; the downloads have all.`)] : []), el("p", { class: "downloads" }, ...downloads("per_class", classesTable))]
       : [el("p", { class: "quiet" }, "Class by class was not counted: --per-class does that.")]));
 }
 
