@@ -88,6 +88,7 @@ def measured(run: Run, keeping: Keeping, judge: Callable[[Document], Document], 
                 world=world,
                 progress=bar,
                 watch=bar.watch,
+                checking=bar.check,
             )
         found = run_attacks(
             run.classifier,
@@ -99,6 +100,7 @@ def measured(run: Run, keeping: Keeping, judge: Callable[[Document], Document], 
             warnings=run.warnings,
             progress=bar,
             watch=bar.watch,
+            checking=bar.check,
             world=world,
         )
     return judge(document_of(run.command, found))

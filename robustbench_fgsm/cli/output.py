@@ -76,15 +76,16 @@ def write_csv(path: Path | None, document: dict[str, Any]) -> None:
 
     Raises ResourceError where they cannot be written.
     """
-    from robustbench_fgsm.report import csv
+    from robustbench_fgsm.report import csv, transfer_csv
     from robustbench_fgsm.runs.directory import write_bytes
 
     if path is None:
         return
+    tables = transfer_csv if document["schema"] == transfer_csv.SCHEMA else csv
     if _is_csv(path):
-        write_bytes(path, csv.single(document).encode())
+        write_bytes(path, tables.single(document).encode())
         return
-    for name, text in csv.files(document).items():
+    for name, text in tables.files(document).items():
         write_bytes(path / name, text.encode())
 
 
@@ -93,13 +94,13 @@ def write_html(file: Path | None, document: dict[str, Any], out: Path | None) ->
 
     Raises ResourceError where it cannot be written.
     """
-    from robustbench_fgsm.report.html import page
-    from robustbench_fgsm.report.run import Run, read_run
+    from robustbench_fgsm.report.pages import page_of
+    from robustbench_fgsm.report.run import SHOWN, Run, read_run
     from robustbench_fgsm.runs.directory import write_bytes
 
     if file is not None:
-        run = Run("result", document) if out is None else read_run(out)
-        write_bytes(file, page([run]).encode())
+        run = Run("result", document) if out is None else read_run(out, SHOWN)
+        write_bytes(file, page_of([run]).encode())
 
 
 def _is_csv(path: Path) -> bool:

@@ -18,6 +18,8 @@ class Kind(StrEnum):
     curve = "curve"
     per_class = "per-class"
     gallery = "gallery"
+    transfer = "transfer"
+    training = "training"
 
 
 def plot_command(
@@ -26,7 +28,7 @@ def plot_command(
         Path, typer.Option("-o", "--output", metavar="FILE", help="The figure: .png, .svg or .pdf.", show_default=False)
     ],
     kind: Annotated[
-        Kind, typer.Option("--kind", help="What it shows; of a transfer, always the heat map.")
+        Kind, typer.Option("--kind", help="What it shows; of a transfer always the heat map, of a training its curves.")
     ] = Kind.confusion,
     eps: Annotated[
         str | None,
@@ -39,7 +41,7 @@ def plot_command(
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
 ) -> int:
-    """Draw one figure of a run of evaluate, sweep, compare or transfer, for a paper or a slide.
+    """Draw one figure of a run of evaluate, sweep, compare, transfer or train, for a paper or a slide.
 
     Example: rfgsm plot results/evaluation --kind per-class -o classes.pdf
     """
@@ -47,8 +49,7 @@ def plot_command(
     from robustbench_fgsm.errors import SettingError
     from robustbench_fgsm.report.figure import figure_format, render
     from robustbench_fgsm.report.gallery_figure import draw_run
-    from robustbench_fgsm.report.run import read_run, read_transfer
-    from robustbench_fgsm.report.transfer import heat_map
+    from robustbench_fgsm.report.run import SHOWN, read_run
     from robustbench_fgsm.runs.directory import write_bytes
     from robustbench_fgsm.spec import parse_epsilon
 
@@ -57,13 +58,7 @@ def plot_command(
     budgets = () if eps is None else parse_epsilon(eps, 2.0)  # no norm is known yet; the run bounds its budgets
     if len(budgets) > 1:
         raise SettingError(f"--eps must be one budget of the run, got {eps}: draw a figure for each")
-    crossed = read_transfer(run)
-    if crossed is None:
-        figure = draw_run(read_run(run), kind.value, targeted, *budgets)
-    elif targeted is not None:
-        raise SettingError(f"a transfer has one attack, got --targeted {targeted}: leave it out")
-    else:
-        figure = heat_map(crossed, *budgets)
+    figure = draw_run(read_run(run, SHOWN), kind.value, targeted, *budgets)
     write_bytes(output, render(figure, form))
     note(f"{output}: {output.stat().st_size / 2**10:.0f} KiB", quiet=quiet)
     return 0

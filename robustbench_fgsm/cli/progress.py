@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from robustbench_fgsm.cli import log
 
@@ -20,13 +20,18 @@ EVERY = 30.0
 class Bar:
     """Told what is done, it tells how fast that goes, how long the rest takes, and how the attack fares.
 
-    show: called with done, all, and a text of the rate and the running attack success rate. also: another to be told.
+    show: called with done, all, and a text of the rate and the running attack success rate. checks: what shows the attacks
+    of a check. also: another to be told.
     """
 
     def __init__(
-        self, show: Callable[[int, int, str], None], clock: Callable[[], float] = time.monotonic, every: float = 0.0
+        self,
+        show: Callable[[int, int, str], None],
+        clock: Callable[[], float] = time.monotonic,
+        every: float = 0.0,
+        checks: Callable[[str, int, int], None] = lambda *_: None,
     ) -> None:
-        self._show, self._clock, self._every = show, clock, every
+        self._show, self._clock, self._every, self._checks = show, clock, every, checks
         self._began = self._shown = clock()
         self._first: int | None = None
         self._success = ""
@@ -52,6 +57,14 @@ class Bar:
         if self.also is not None:
             self.also.watch(fooled, attacked)
         self._success = f"ASR {100 * fooled / attacked:.1f} %" if attacked else ""
+
+    def check(self, attack: str, done: int, total: int) -> None:
+        """The check beside the attack comes to one of its own; so many of its images are through with all of them."""
+        if self.also is not None:
+            self.also.check(attack, done, total)
+        if self._clock() - self._shown >= self._every:
+            self._shown = self._clock()
+            self._checks(attack, done, total)
 
     def left(self, done: int, total: int) -> str:
         """Time that the rest takes at the rate so far, as `0:01:30`; empty where there is no rate yet."""
@@ -84,7 +97,14 @@ def _shown(title: str, *, quiet: bool) -> Iterator[Bar]:
     )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(title, total=None, said="")
-        yield Bar(lambda done, total, said: progress.update(task, completed=done, total=total, said=said))
+        beside: list[TaskID] = []
+
+        def check(attack: str, done: int, total: int) -> None:
+            if not beside:  # a row of its own, since its images are others
+                beside.append(progress.add_task("", said=""))
+            progress.update(beside[0], description=f"{title}, {attack}", completed=done, total=total)
+
+        yield Bar(lambda done, total, said: progress.update(task, completed=done, total=total, said=said), checks=check)
 
 
 def _to_stderr(line: str) -> None:
@@ -104,5 +124,8 @@ def lines(
         parts = [f"{done:,} of {total:,}", *([said] if said else []), *([f"{left} left"] if left else [])]
         write(f"{title}: {', '.join(parts)}")
 
-    bar = Bar(tell, clock, every)
+    def check(attack: str, done: int, total: int) -> None:
+        write(f"{title}, {attack}: {done:,} of {total:,}")
+
+    bar = Bar(tell, clock, every, check)
     return bar

@@ -20,18 +20,18 @@ def report_command(
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
 ) -> int:
-    """Make one HTML page of one or more runs of evaluate, sweep and compare; it needs no network and no other file.
+    """Make one HTML page of one or more runs of evaluate, sweep and compare, or of one transfer or training.
 
-    Several runs stand side by side in one table, and their curves in one picture.
+    It needs no network and no other file. Several runs stand side by side in one table, and their curves in one picture.
 
     Example: rfgsm report results/standard results/robust -o report.html
     """
     from robustbench_fgsm.cli.output import check_file, note
-    from robustbench_fgsm.report.html import page
-    from robustbench_fgsm.report.run import read_run
+    from robustbench_fgsm.report.pages import page_of
+    from robustbench_fgsm.report.run import SHOWN, read_run
     from robustbench_fgsm.runs.directory import write_bytes
 
     check_file("--output", output)
-    write_bytes(output, page([read_run(place) for place in runs]).encode())
+    write_bytes(output, page_of([read_run(place, SHOWN) for place in runs]).encode())
     note(f"{output}: {output.stat().st_size / 2**20:.1f} MiB", quiet=quiet)
     return 0

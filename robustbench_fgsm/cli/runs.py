@@ -59,7 +59,7 @@ def show_run(
     """
     from robustbench_fgsm.cli.output import check_file, write_result
     from robustbench_fgsm.report.runs import shown
-    from robustbench_fgsm.runs.reading import read_run, summary
+    from robustbench_fgsm.runs.reading import contents, read_run, summary
     from robustbench_fgsm.runs.samples import check_export, rows, tables
     from robustbench_fgsm.runs.samples import export as write_samples
 
@@ -68,9 +68,10 @@ def show_run(
     if export is not None:
         check_export(export)
     found: dict[str, Any] = summary(directory)
-    if samples or export is not None or found["pieces"] is not None:
+    if found["pieces"] is not None:
+        found |= contents(directory)
+    if samples or export is not None:
         run = read_run(directory)
-        found |= {"manifest": run.recorded.document, "result": run.document}
         if samples:
             found["samples"] = list(islice((row for table in tables(run) for row in rows(table)), limit))
         if export is not None:
@@ -99,37 +100,21 @@ def resume_run(
     log_dir: options.LogDir = None,  # noqa: ARG001  (read by main, before anything is said)
     debug: options.Debug = False,  # noqa: ARG001
 ) -> int:
-    """Go on with a run of evaluate or sweep where it was stopped, or show its result where it is done.
+    """Go on with a run of evaluate, sweep, transfer or train where it was stopped, or show its result where it is done.
 
-    The result is judged as the command that made the run last judged it: exit 1 where one of its gates fails.
+    The result of evaluate and sweep is judged as the command that made the run last judged it: exit 1 where a gate fails.
 
     Example: rfgsm runs resume results/sweep
     """
-    from robustbench_fgsm.cli.measuring import Keeping, measured
     from robustbench_fgsm.cli.output import write_result
     from robustbench_fgsm.cli.processes import joined
-    from robustbench_fgsm.report import evaluation
-    from robustbench_fgsm.report.verdict import Gates, check_share, find_success, judge
-    from robustbench_fgsm.runs.resuming import resumed
+    from robustbench_fgsm.cli.resuming import Ways, go_on
 
     world = joined()
-    run = resumed(
-        directory,
-        weights=weights,
-        device=world.device(device),
-        trust_model_code=trust_model_code,
-        trust_data_code=trust_data_code,
-    )
-    single, asked = run.command == "evaluate", run.asked
-    gates, success = Gates(asked.get("min_robust_accuracy"), asked.get("max_asr")), asked.get("find_asr")
-    check_share("find asr", success)
-
-    def judged(document: dict[str, Any]) -> dict[str, Any]:
-        return judge(document, gates) if single else find_success(document, success)
-
-    document = measured(run, Keeping(directory, keep_images), judged, quiet=quiet)
+    ways = Ways(weights, device, keep_images, trust_model_code, trust_data_code)
+    document, render = go_on(directory, ways, world, quiet=quiet)
     if world.leads:
-        write_result(document, evaluation.evaluation if single else evaluation.sweep, as_json=json)
+        write_result(document, render, as_json=json)
     code: int = document["exit_code"]
     return code
 

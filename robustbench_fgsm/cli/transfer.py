@@ -59,6 +59,16 @@ def transfer_command(
         typer.Option("--plot", metavar="FILE", help="Also draw the heat map: .png, .svg or .pdf.", show_default=False),
     ] = None,
     out: options.Out = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv", metavar="PATH", help="Also write FILE.csv, or tables into a directory.", show_default=False
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Also write the page of rfgsm report.", show_default=False),
+    ] = None,
     format: options.Format = options.Layout.table,  # noqa: A002  (the name of the option)
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -71,18 +81,20 @@ def transfer_command(
 
     Example: rfgsm transfer --source mlp300 --source smallcnn --target smallcnn:robust
     """
-    from robustbench_fgsm.cli.output import check_file, check_layout
+    from robustbench_fgsm.cli.output import check_csv, check_file, check_layout
     from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_epsilon, parse_norm
 
     check_layout(format, as_json=json)
     check_file("--plot", plot)
+    check_csv(csv)
+    check_file("--html", html)
     order = parse_norm(norm)
     budgets, rule = parse_epsilon(eps, order), TargetRule.parse(targeted)
     spec = AttackSpec(budgets, order, rule, loss, seed=seed, restarts=restarts, stable=stable)
 
     from dataclasses import replace
 
-    from robustbench_fgsm.cli.output import progress_bar, write_result
+    from robustbench_fgsm.cli.output import progress_bar, write_csv, write_html, write_result
     from robustbench_fgsm.cli.processes import joined
     from robustbench_fgsm.data.fit import fit_to
     from robustbench_fgsm.measure.preflight import check_batch_size
@@ -90,9 +102,10 @@ def transfer_command(
     from robustbench_fgsm.report import figure, markdown
     from robustbench_fgsm.report import transfer as text
     from robustbench_fgsm.runs.directory import write_bytes
-    from robustbench_fgsm.runs.transferring import TransferRun, transfer_in
+    from robustbench_fgsm.runs.transferring import TransferRun, size_for, transfer_in
 
-    size, kind = check_batch_size(batch_size), None if plot is None else figure.figure_format(plot)
+    check_batch_size(batch_size)
+    kind = None if plot is None else figure.figure_format(plot)
     world = joined()
     quiet = quiet or not world.leads
     names = source, target or source
@@ -102,6 +115,7 @@ def transfer_command(
     images = fit_to(images, crossing.models[0])
     spec = replace(spec, bounds=crossing.models[0].bounds)
     check_transfer(crossing, images, spec, strict=choice.strict)  # before a run directory is made
+    size = world.first(size_for(crossing, images, batch_size, out) if world.leads else None)
     run = TransferRun(crossing, images, spec, size, common, per_class, choice.max_bad)
     world.check_same(run.settings() | {"--out": out})
     with progress_bar("transfer", quiet=quiet) as progress:
@@ -114,6 +128,8 @@ def transfer_command(
         return code
     if plot is not None and kind is not None:
         write_bytes(plot, figure.render(text.heat_map(document), kind))
+    write_csv(csv, document)
+    write_html(html, document, out)
     write_result(document, markdown.transfer if format is options.Layout.markdown else text.transfer, as_json=json)
     return code
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -46,6 +47,11 @@ def choose_batch_size(batch_size: int | str, classifier: Classifier, data: Datas
     while size > room.fewest and size * largest > room.block:
         size //= 2
     return size
+
+
+def choose_for_all(batch_size: int | str, classifiers: Iterable[Classifier], data: Dataset) -> int:
+    """The smallest batch that `choose_batch_size` finds for any of the classifiers, so that all of them take the same."""
+    return min(choose_batch_size(batch_size, classifier, data) for classifier in classifiers)
 
 
 def largest_kept(classifier: TorchClassifier, x: Tensor) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +21,7 @@ from robustbench_fgsm.errors import InvalidRunError
 from robustbench_fgsm.measure.attacks import attack_batch, craft, predict_classes
 from robustbench_fgsm.measure.masking import pgd, square, takes_square
 from robustbench_fgsm.measure.memory import Portions
+from robustbench_fgsm.measure.progress import Checking
 from robustbench_fgsm.measure.tally import Counts, Flags
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec, Bounds
@@ -70,18 +71,30 @@ class Fates:
 
 
 def attacked_sample(
-    classifier: Classifier, data: Dataset, spec: AttackSpec, batch_size: int, *, steps: int, masking: bool
+    classifier: Classifier,
+    data: Dataset,
+    spec: AttackSpec,
+    batch_size: int,
+    *,
+    steps: int,
+    masking: bool,
+    checking: Checking | None = None,
 ) -> Fates:
     """All of the data attacked by FGSM as spec has it, and by ART's PGD; masking: by all that this needs besides.
 
-    spec has one budget. Raises InvalidRunError where no image can be read.
+    spec has one budget. checking: called before each attack. Raises InvalidRunError where no image can be read.
     """
     bad: list[BadSample] = []
     parts: list[Fates] = []
     portions = Portions()
 
+    def say(attack: str) -> None:
+        if checking is not None:
+            checking(attack, sum(map(len, parts)), len(data))
+
     def look(batch: Batch, rows: slice) -> Fates:
-        return _attacked(classifier, batch.at(rows), spec=spec, classes=data.classes, steps=steps, masking=masking)
+        some = batch.at(rows)
+        return _attacked(classifier, some, spec=spec, classes=data.classes, steps=steps, masking=masking, say=say)
 
     for batch in readable(data, 0, len(data), batch_size, bad):
         parts += portions.each(len(batch), partial(look, batch))
@@ -97,32 +110,44 @@ def half(spec: AttackSpec, bounds: Bounds, size: int) -> float:
 
 
 def _attacked(
-    classifier: Classifier, batch: Batch, *, spec: AttackSpec, classes: tuple[str, ...], steps: int, masking: bool
+    classifier: Classifier,
+    batch: Batch,
+    *,
+    spec: AttackSpec,
+    classes: tuple[str, ...],
+    steps: int,
+    masking: bool,
+    say: Callable[[str], None],
 ) -> Fates:
+    say("FGSM")
     attacked = attack_batch(classifier, batch, spec, classes)
     (epsilon,) = spec.epsilons
     x, aim, seed = batch.images.to(classifier.device), attacked.aim, spec.seed + int(batch.ids[0])
     targeted = spec.target.targeted
 
-    def by_pgd(budget: float) -> Tensor:
+    def by_pgd(name: str, budget: float) -> Tensor:
+        say(name)
         found = pgd(classifier, x, aim, budget, norm=spec.norm, targeted=targeted, steps=steps, seed=seed)
         return predict_classes(classifier, found)
 
     before = predicted(attacked.ascent.outputs)
-    after = {"fgsm": craft(classifier, attacked, spec, epsilon)[1], "pgd": by_pgd(epsilon)}
+    after = {"fgsm": craft(classifier, attacked, spec, epsilon)[1], "pgd": by_pgd(f"PGD-{steps}", epsilon)}
     budgets = dict.fromkeys(after, epsilon)
     alignment = torch.empty(0)
     if masking:
+        say(f"PGD-{steps} with restarts")
         after["pgd with restarts"] = _restarted(classifier, x, aim, after["pgd"], spec, steps, seed)
         after["noise"] = predict_classes(classifier, noisy(x, batch.ids, spec))
         budgets |= {"pgd with restarts": epsilon, "noise": epsilon, "pgd at less": epsilon / 2}
-        after["pgd at less"] = by_pgd(epsilon / 2)
+        after["pgd at less"] = by_pgd(f"PGD-{steps} at half of epsilon", epsilon / 2)
         if takes_square(classifier, x, spec.norm):
+            say("Square")
             found = square(classifier, x, aim, epsilon, norm=spec.norm, steps=SQUARE_STEPS, seed=seed)
             after["square"], budgets["square"] = predict_classes(classifier, found), epsilon
         most = half(spec, classifier.bounds, x[0].numel())
         if math.isfinite(most):
-            after[HALF], budgets[HALF] = by_pgd(most), most
+            after[HALF], budgets[HALF] = by_pgd(f"PGD-{steps} at {most:.3g}", most), most
+        say("alignment of gradients")
         alignment = aligned(classifier, x, aim, batch.ids, spec)
     return Fates(
         batch.labels.numpy(),

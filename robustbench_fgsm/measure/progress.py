@@ -14,6 +14,9 @@ Progress = Callable[[int, int], None]
 Watch = Callable[[int, int], None]
 """Called with images fooled and images that could have been, before the last progress."""
 
+Checking = Callable[[str, int, int], None]
+"""Called with the attack that a check comes to, images that are through with all of its attacks, and images in all."""
+
 
 @dataclass
 class Saying:

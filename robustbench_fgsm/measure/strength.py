@@ -15,6 +15,7 @@ from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.measure.fates import Fates, attacked_sample
 from robustbench_fgsm.measure.masking import STEP
 from robustbench_fgsm.measure.paired import Paired
+from robustbench_fgsm.measure.progress import Checking
 from robustbench_fgsm.measure.suspects import Masking, judge_masking
 from robustbench_fgsm.models.art import ArtClassifier
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
@@ -131,11 +132,16 @@ def check_askable(checks: Checks, specs: Sequence[AttackSpec], classifier: Class
 
 
 def checked(
-    classifier: Classifier, data: Dataset, spec: AttackSpec, checks: Checks, batch_size: int
+    classifier: Classifier,
+    data: Dataset,
+    spec: AttackSpec,
+    checks: Checks,
+    batch_size: int,
+    checking: Checking | None = None,
 ) -> tuple[PgdCheck | None, Masking | None]:
     """Both checks at the largest budget of the attack, on a sample with each class's share, drawn by the seed.
 
-    Masking is looked for under an untargeted attack only. None for what is not asked for.
+    Masking is looked for under an untargeted attack only. None for what is not asked for. checking: called before each attack.
     """
     if not checks.images:
         return None, None
@@ -145,7 +151,7 @@ def checked(
     spec = replace(spec, epsilons=(max(spec.epsilons),))
     some = sample(data, checks.images, seed=spec.seed, stratified=True)
     with torch.random.fork_rng([]):  # ART's loader of batches draws from the global generator
-        fates = attacked_sample(classifier, some, spec, batch_size, steps=STEPS, masking=masking)
+        fates = attacked_sample(classifier, some, spec, batch_size, steps=STEPS, masking=masking, checking=checking)
     check = pgd_check(fates, spec, checks.images)
     return check, judge_masking(fates, spec) if masking else None
 

@@ -15,8 +15,8 @@ from robustbench_fgsm.measure.piecework import attack_at_once, attack_by_pieces
 from robustbench_fgsm.measure.plan import Execution, Plan, check_level, execute, plan_for
 from robustbench_fgsm.measure.preflight import check_batch_size, check_single, preflight_all
 from robustbench_fgsm.measure.processes import ALONE, World
+from robustbench_fgsm.measure.progress import Checking, Saying, Watch
 from robustbench_fgsm.measure.progress import Progress as Progress
-from robustbench_fgsm.measure.progress import Saying, Watch
 from robustbench_fgsm.measure.strength import NONE, Checks, check_askable, checked
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
@@ -143,6 +143,7 @@ def run_attacks(
     warnings: Sequence[str] | None = None,
     progress: Progress | None = None,
     watch: Watch | None = None,
+    checking: Checking | None = None,
     store: PieceStore | None = None,
     world: World = ALONE,
 ) -> list[Evaluation]:
@@ -150,8 +151,9 @@ def run_attacks(
 
     plan: how to run, in place of one made now for `optimize` and the batch size; or that with its classifier. warnings: of
     `preflight_all`, where that was called already. watch: called with images fooled so far, at the last budget of the first
-    attack, and images that could be. checks: made at the end, by rank 0. store: keeps finished pieces, and those that it
-    has are not attacked again. world: the processes that share the pieces; all of them get the evaluations.
+    attack, and images that could be. checks: made at the end, by rank 0; checking: called meanwhile. store: keeps
+    finished pieces, and those that it has are not attacked again. world: the processes that share the pieces; all of them
+    get the evaluations.
     """
     began = time.perf_counter()
     for spec in specs:
@@ -172,7 +174,8 @@ def run_attacks(
         counted = attack_at_once(execution, data, specs, say)
     else:
         counted = attack_by_pieces(execution, data, specs, store or Nowhere(), world, say)
-    made = [checked(classifier, data, spec, checks, execution.plan.batch_size) for spec in specs if world.leads]
+    size = execution.plan.batch_size
+    made = [checked(classifier, data, spec, checks, size, checking) for spec in specs if world.leads]
     beside = world.first(made)
     environment, spent = describe_environment(classifier.device), time.perf_counter() - began
     described = describe(data)

@@ -13,6 +13,7 @@ from robustbench_fgsm.data.dataset import BadSample, Dataset, describe
 from robustbench_fgsm.data.fit import fit_to
 from robustbench_fgsm.errors import AGREE, DISAGREE, ModelError, SettingError
 from robustbench_fgsm.measure import health
+from robustbench_fgsm.measure.batching import choose_for_all
 from robustbench_fgsm.measure.crossing import CrossCounts, Crossing, cross_pieces
 from robustbench_fgsm.measure.environment import describe_environment
 from robustbench_fgsm.measure.memory import Portions
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 class Transfer:
     """Every source against every target: settings and counts.
 
-    common, per_class: whether the document has rates over the images that all models had right, and by class.
+    common, per_class: whether the document has rates over the images that all models had right, and by class. batch_size:
+    images that were attacked at a time.
     """
 
     crossing: Crossing
@@ -48,6 +50,7 @@ class Transfer:
     max_bad: int = 0
     common: bool = False
     per_class: bool = False
+    batch_size: int = 128
 
     @property
     def n(self) -> int:
@@ -120,6 +123,7 @@ class Transfer:
             "data": self.data,
             "attack": self.attack.to_dict() | {"epsilons": list(self.attack.epsilons)},
             "n": self.n,
+            "batch_size": self.batch_size,
             "cells": [
                 {"source": source, "target": target, "epsilons": self._cell(at, to)}
                 for at, source in enumerate(crossing.sources)
@@ -267,9 +271,10 @@ def run_transfer(
 ) -> Transfer:
     """The same for settings that are parsed already; store and world as for `run_attacks`."""
     began = time.perf_counter()
-    size = check_batch_size(batch_size)
+    check_batch_size(batch_size)
     data = fit_to(data, crossing.models[0])
     warnings = check_transfer(crossing, data, spec, strict=strict)
+    size = choose_for_all(batch_size, crossing.models, data)
     pieces, portions = pieces_for(crossing, data, size), Portions()
     work = Work(crossing, spec, len(pieces))
     kept = Nowhere() if store is None else store
@@ -303,6 +308,7 @@ def run_transfer(
         max_bad,
         common,
         per_class,
+        size,
     )
 
 

@@ -6,18 +6,27 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from robustbench_fgsm.models.architectures import ARCHITECTURES
+from robustbench_fgsm.models.registry import source_cards
 from robustbench_fgsm.report.run import Run
 from robustbench_fgsm.report.sheets import Document
 from robustbench_fgsm.report.subjects import evaluations
 from robustbench_fgsm.report.terminal import epsilon_text
 
 RENAMED = {"root": "data-root"}
+REPEATED = "repeated"
+"""A directory for what cannot be without one."""
+
 COMMANDS = {"rfgsm.evaluation/1": "evaluate", "rfgsm.sweep/1": "sweep", "rfgsm.comparison/1": "compare"}
 
 
 def command(run: Run) -> str:
-    """One line for a shell, without the run's directory: it measures anew."""
-    return shlex.join(["rfgsm", *_words(run)])
+    """One line for a shell, without the run's directory: it measures anew, and a training takes another directory."""
+    schema, processes = run.document["schema"], (run.settings or {}).get("processes", 1)
+    if schema == "rfgsm.training/1":
+        shared = ["torchrun", "--standalone", "--nproc-per-node", str(processes), "-m", "robustbench_fgsm"]
+        return shlex.join([*(shared if processes > 1 else ["rfgsm"]), *_training(run)])
+    return shlex.join(["rfgsm", *(_transfer(run.document) if schema == "rfgsm.transfer/1" else _words(run))])
 
 
 def _words(run: Run) -> Iterator[str]:
@@ -28,13 +37,7 @@ def _words(run: Run) -> Iterator[str]:
     yield from (name, "--model", model["spec"], "--weights", model["weights"])
     for key, value in model["settings"].items():
         yield from _option(key, value)
-    yield from ("--data", data["spec"])
-    own = data.get("settings", {})
-    if "sample" not in own:
-        yield from ("--limit", str(data["n"]))
-    for key, value in own.items():
-        if key != "seed":
-            yield from _option(RENAMED.get(key, key), value)
+    yield from _data(data)
     yield from ("--eps", _budgets([at["epsilon"] for at in first["epsilons"]]), "--norm", attack["norm"])
     for evaluation in found:
         yield from ("--targeted", evaluation["attack"]["targeted"])
@@ -45,10 +48,72 @@ def _words(run: Run) -> Iterator[str]:
         yield from ("--restarts", str(attack["restarts"]))
         yield from _checks(found, settings)
     plan = first.get("plan") or {"level": "none", "batch_size": 128}
-    yield from ("--seed", str(own.get("seed", attack["seed"])), "--batch-size", str(plan["batch_size"]))
+    yield from ("--seed", _seed(data, attack["seed"]), "--batch-size", str(plan["batch_size"]))
     yield from ("--optimize", plan["level"], "--device", str(first["environment"]["device"]))
     if first["bad"]["allowed"]:
         yield from ("--max-bad", str(first["bad"]["allowed"]))
+
+
+def _data(data: Document) -> Iterator[str]:
+    """What names the same images again, but for the seed of a sample."""
+    yield from ("--data", data["spec"])
+    own = data.get("settings", {})
+    if "sample" not in own:
+        yield from ("--limit", str(data["n"]))
+    for key, value in own.items():
+        if key != "seed":
+            yield from _option(RENAMED.get(key, key), value)
+
+
+def _seed(data: Document, seed: int) -> str:
+    return str(data.get("settings", {}).get("seed", seed))
+
+
+def _transfer(document: Document) -> Iterator[str]:
+    attack, data, models = document["attack"], document["data"], document["models"]
+    yield "transfer"
+    for side in ("source", "target"):
+        for place in document[f"{side}s"]:
+            yield from (f"--{side}", _named(models[place]))
+    settings = {key: value for model in models for key, value in model["settings"].items()}
+    for key, value in settings.items():
+        yield from _option(key, value)
+    yield from _data(data)
+    yield from ("--eps", _budgets(attack["epsilons"]), "--norm", attack["norm"], "--targeted", attack["targeted"])
+    yield from ("--loss", attack["loss"], *(["--stable"] if attack["stable"] else []))
+    yield from ("--restarts", str(attack["restarts"]))
+    first = document["cells"][0]["epsilons"][0]
+    asked = (("--common", "common_success_rate"), ("--per-class", "per_class"))
+    yield from (option for option, key in asked if first[key] is not None)
+    yield from ("--seed", _seed(data, attack["seed"]), "--batch-size", str(document.get("batch_size", "auto")))
+    yield from ("--device", str(document["environment"]["device"]))
+    if document["bad"]["allowed"]:
+        yield from ("--max-bad", str(document["bad"]["allowed"]))
+
+
+def _named(model: Document) -> str:
+    """The model as --source takes it, with its weights where they can follow a colon."""
+    spec, weights = model["spec"], model["weights"]
+    weighed = spec in ARCHITECTURES or spec.partition(":")[0] in {source for source, _ in source_cards()} - {"factory"}
+    return f"{spec}:{weights}" if weighed else str(spec)
+
+
+def _training(run: Run) -> Iterator[str]:
+    document, recipe = run.document, run.document["recipe"]
+    before = (run.settings or document)["model"]
+    weights = before["weights"] if run.settings else "none"
+    yield from ("train", "--model", before["spec"], "--weights", "auto" if weights == "given" else weights)
+    for key, value in before["settings"].items():
+        yield from _option(key, value)
+    yield from _data(document["data"])
+    yield from ("--eps", _budgets([recipe["epsilon"]]), "--clamp" if recipe["clamp"] else "--no-clamp")
+    for key, value in recipe.items():
+        if key not in ("epsilon", "clamp"):
+            yield from _option(key, value)
+    yield from ("--device", str((run.settings or {}).get("device", document["environment"]["device"])))
+    if document["bad"]["allowed"]:
+        yield from ("--max-bad", str(document["bad"]["allowed"]))
+    yield from ("--out", REPEATED)
 
 
 def _checks(evaluations: Sequence[Document], settings: Document) -> Iterator[str]:

@@ -87,9 +87,9 @@ def _settings(evaluation: Document, epsilon: float, kind: str) -> Row:
 
 def _overall(found: Sequence[Document]) -> Iterator[Row]:
     for evaluation in found:
-        clean = _rate("clean_accuracy", evaluation["clean"]["accuracy"])
+        clean = rate_cells("clean_accuracy", evaluation["clean"]["accuracy"])
         for epsilon, kind, side in _sides(evaluation):
-            rates = [cell for name in RATES for cell in _rate(name, side[name])]
+            rates = [cell for name in RATES for cell in rate_cells(name, side[name])]
             yield _settings(evaluation, epsilon, kind) + clean + rates + [("leaked", side["leaked"])]
 
 
@@ -106,14 +106,15 @@ def _class_row(result: Document, classes: Sequence[str]) -> Row:
         ("label", result["label"]),
         ("name", result["name"]),
         ("n", result["n"]),
-        *_rate("clean_accuracy", Rate(result["clean_correct"], result["n"]).to_dict()),
-        *_rate("robust_accuracy", result["robust_accuracy"]),
-        *_rate("attack_success_rate", result["attack_success_rate"]),
+        *rate_cells("clean_accuracy", Rate(result["clean_correct"], result["n"]).to_dict()),
+        *rate_cells("robust_accuracy", result["robust_accuracy"]),
+        *rate_cells("attack_success_rate", result["attack_success_rate"]),
         ("most_common_wrong", None if wrong is None else classes[wrong]),
     ]
 
 
-def _rate(name: str, rate: Document | None) -> Row:
+def rate_cells(name: str, rate: Document | None) -> Row:
+    """A rate as five cells, empty where there is none."""
     parts = ("value", "count", "n", "low", "high")
     return [(name if part == "value" else f"{name}_{part}", rate[part] if rate else None) for part in parts]
 

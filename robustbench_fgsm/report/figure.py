@@ -81,6 +81,10 @@ def training_curves(document: Document) -> Figure:
             linestyle=":",
             label="catastrophic overfitting",
         )
+    kept = document["kept"]
+    axes.axvline(
+        kept["epoch"] - 1 + kept["quarter"] / 4, color="0.5", linestyle="--", linewidth=1, label="weights kept"
+    )
     axes.set_title(
         plain(f"{document['model']['spec']}, {recipe['method']}, epsilon {epsilon_text(recipe['epsilon'])}"),
         fontsize=10,

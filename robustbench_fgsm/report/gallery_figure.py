@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.report.class_figures import USUAL, attack_of, draw, title_of
-from robustbench_fgsm.report.figure import plain
+from robustbench_fgsm.report.figure import plain, training_curves
 from robustbench_fgsm.report.pictures import amplified, eight_bits
-from robustbench_fgsm.report.run import KeptImage, Run
+from robustbench_fgsm.report.run import TRAINING, TRANSFER, KeptImage, Run
 from robustbench_fgsm.report.sheets import Document
 from robustbench_fgsm.report.terminal import epsilon_text
+from robustbench_fgsm.report.transfer import heat_map
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +26,22 @@ MOST_IMAGES = 10
 
 
 def draw_run(run: Run, kind: str, targeted: str | None = None, epsilon: float | None = None) -> Figure:
-    """What `draw` gives of the run's document, and for `gallery`, images that it kept; raises SettingError as that does."""
+    """What `draw` gives of the run's document; for `gallery`, images that it kept; of a transfer or a training, its own figure.
+
+    Raises SettingError as `draw` does, and for a kind, a rule or a budget that the run has not.
+    """
+    schema = run.document["schema"]
+    own = {TRANSFER: "transfer", TRAINING: "training"}.get(schema)
+    if own is None and kind in ("transfer", "training"):
+        raise SettingError(f"kind {kind} needs a run of that kind, got {run.name} of {schema}: try --kind confusion")
+    if own is not None and targeted is not None:
+        raise SettingError(f"a {own} has one attack, got --targeted {targeted}: leave it out")
+    if own == "transfer":
+        return heat_map(run.document, epsilon)
+    if own == "training":
+        if epsilon is not None:
+            raise SettingError(f"a training has one epsilon, got --eps {epsilon_text(epsilon)}: leave it out")
+        return training_curves(run.document)
     return gallery(run, targeted, epsilon) if kind == "gallery" else draw(run.document, kind, targeted, epsilon)
 
 

@@ -39,9 +39,9 @@ def page(runs: Sequence[Run], *, most_bytes: int = MOST_BYTES) -> str:
         "gallery": pictures,
         "pairs": paired,
     }
-    script, style = _script(), _asset("page.css")
+    script, style = joined_script(SCRIPTS), asset("page.css")
     return (
-        _environment()
+        templates()
         .get_template("page.html.jinja")
         .render(
             runs=runs,
@@ -137,7 +137,8 @@ def _gates(runs: Sequence[Run]) -> Iterator[tuple[bool, str]]:
 
 
 @cache
-def _environment() -> Environment:
+def templates() -> Environment:
+    """The templates of pages, with their filters."""
     loader = PackageLoader("robustbench_fgsm.report", "assets")
     made = Environment(autoescape=True, undefined=StrictUndefined, loader=loader, trim_blocks=True, lstrip_blocks=True)
     filters: dict[str, Any] = {"epsilon": epsilon_text, "count": "{:,}".format, "rate": rate_text, "starts": starts}
@@ -155,11 +156,13 @@ def _sides(subject: Subject) -> Iterator[tuple[str, str, Document]]:
 
 
 @cache
-def _script() -> str:
-    parts = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
+def joined_script(names: tuple[str, ...]) -> str:
+    """These parts as one script that leaves no name behind."""
+    parts = "\n".join(asset(f"{name}.js") for name in names)
     return f'"use strict";\n(() => {{\n{parts}\n}})();\n'
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of a file that pages are made of."""
     return files("robustbench_fgsm.report").joinpath("assets", name).read_text(encoding="utf-8")

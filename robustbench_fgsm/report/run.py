@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,10 @@ from robustbench_fgsm.runs.manifest import read_manifest
 Pixels = NDArray[np.float32]
 
 READABLE = ("rfgsm.evaluation/1", "rfgsm.sweep/1", "rfgsm.comparison/1")
+TRANSFER = SCHEMA
+TRAINING = "rfgsm.training/1"
+SHOWN = (*READABLE, TRANSFER, TRAINING)
+"""What has a page and a figure: a transfer and a training have their own."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,8 @@ class Run:
     directory: Path | None = None
 
 
-def read_run(place: Path) -> Run:
-    """The run in a directory, or the one whose `result.json` that is.
+def read_run(place: Path, schemas: Sequence[str] = READABLE) -> Run:
+    """The run in a directory, or the one whose `result.json` that is; schemas: of documents that will do.
 
     Raises RunError where there is no result, or one that reports do not show.
     """
@@ -61,19 +66,13 @@ def read_run(place: Path) -> Run:
             f"a run must be a directory with {RESULT} in it, or such a file, got {place}: make one with --out"
         )
     document = read_json(file)
-    if document.get("schema") not in READABLE:
-        raise RunError(f"a run must be one of {', '.join(READABLE)}, got {document.get('schema')} in {file}")
+    if document.get("schema") not in schemas:
+        raise RunError(f"a run must be one of {', '.join(schemas)}, got {document.get('schema')} in {file}")
     manifest = file.parent / MANIFEST
     settings = read_json(manifest) if manifest.is_file() else None
     name = file.parent.resolve().name if file.name == RESULT else file.stem
-    return Run(name, document, settings, read_gallery(file.parent), file.parent)
-
-
-def read_transfer(place: Path) -> Document | None:
-    """The document of a transfer in a directory, or in the `result.json` that is named; None where there is no such."""
-    file = place if place.is_file() else place / RESULT
-    document = read_json(file) if file.is_file() else {}
-    return document if document.get("schema") == SCHEMA else None
+    kept = read_gallery(file.parent) if document["schema"] in READABLE else ()
+    return Run(name, document, settings, kept, file.parent)
 
 
 def read_gallery(directory: Path) -> tuple[KeptImage, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -12,6 +12,16 @@ from rich.text import Text
 from robustbench_fgsm.report import evaluation
 from robustbench_fgsm.report.sheets import Document
 from robustbench_fgsm.report.terminal import epsilon_text
+from robustbench_fgsm.report.training import training
+from robustbench_fgsm.report.transfer import transfer
+
+RESULTS: dict[str, Callable[[Document], RenderableType]] = {
+    "evaluate": evaluation.evaluation,
+    "sweep": evaluation.sweep,
+    "transfer": transfer,
+    "train": training,
+}
+"""What shows the result of a command that records its progress."""
 
 
 def listed(document: Document) -> RenderableType:
@@ -40,7 +50,8 @@ def shown(document: Document) -> RenderableType:
 
 
 def _parts(document: Document) -> Iterator[RenderableType]:
-    done = f", {document['done']:,} of {document['pieces']:,} pieces" if document["pieces"] is not None else ""
+    of = "quarters of an epoch" if document["command"] == "train" else "pieces"
+    done = f", {document['done']:,} of {document['pieces']:,} {of}" if document["pieces"] is not None else ""
     yield Text(f"{document['path']}: {document['command']}, {document['state']}{done}")
     if document["damaged"]:
         yield Text(f"Warning: {document['damaged']} damaged parts of the ledger, whose pieces are done again", "yellow")
@@ -48,7 +59,7 @@ def _parts(document: Document) -> Iterator[RenderableType]:
         yield _table([{_head(key): _cell(key, value) for key, value in row.items()} for row in samples])
     result = document.get("result")
     if result is not None:
-        yield evaluation.evaluation(result) if document["command"] == "evaluate" else evaluation.sweep(result)
+        yield RESULTS[document["command"]](result)
 
 
 def _share(run: Document) -> str:

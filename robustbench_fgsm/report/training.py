@@ -53,12 +53,18 @@ def check_text(check: Document) -> str:
     )
 
 
-def closing(document: Document) -> Iterator[str]:
-    """What is kept, and what must be said beside the numbers, a sentence each."""
-    kept, recipe = document["kept"], document["recipe"]
+def kept_text(document: Document) -> str:
+    """Which weights are kept, in a sentence."""
+    kept = document["kept"]
     last = kept["step"] == document["checks"][-1]["step"]
     why = "the last" if last else "the best accuracy under PGD-10"
-    yield f"Kept: the weights of epoch {kept['epoch']}, quarter {kept['quarter']}, {why}."
+    return f"Kept: the weights of epoch {kept['epoch']}, quarter {kept['quarter']}, {why}."
+
+
+def closing(document: Document) -> Iterator[str]:
+    """What is kept, and what must be said beside the numbers, a sentence each."""
+    recipe = document["recipe"]
+    yield kept_text(document)
     if document["stopped_early"]:
         yield f"Stopped early, after {document['checks'][-1]['epoch']} of {recipe['epochs']} epochs."
     if document["checks"][-1]["clean"]:

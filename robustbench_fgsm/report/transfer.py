@@ -30,12 +30,12 @@ def transfer(document: Document) -> RenderableType:
 
 def heading(document: Document) -> list[str]:
     """What was attacked and how, and the models by number."""
-    attack = document["attack"]
+    attack, sources, targets = document["attack"], len(document["sources"]), len(document["targets"])
     budgets = ", ".join(map(epsilon_text, attack["epsilons"]))
     gradient = ", stable gradient" if attack["stable"] else ""
     starts = f", best of {attack['restarts'] + 1} starts" if attack["restarts"] else ""
     return [
-        f"FGSM from {len(document['sources'])} models to {len(document['targets'])}, on {document['n']:,} images of "
+        f"FGSM from {sources} {'model' if sources == 1 else 'models'} to {targets}, on {document['n']:,} images of "
         f"{document['data']['spec']}",
         f"norm {attack['norm']}, epsilon {budgets}, targeted {attack['targeted']}, loss {attack['loss']}{gradient}{starts}",
     ]

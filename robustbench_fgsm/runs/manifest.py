@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -115,15 +116,13 @@ class Recorded:
 
 def read_manifest(directory: Path) -> Recorded:
     """The manifest of a run of `rfgsm evaluate` or `sweep`; raises RunError where there is none, or it cannot be read."""
-    if not (directory / MANIFEST).is_file():
-        raise RunError(f"run must be a directory that --out made, got {directory} without {MANIFEST}: check the path")
-    document = read_json(directory / MANIFEST)
+    document = open_manifest(directory)
     if document.get("schema") != SCHEMA:
         raise RunError(
-            f"run must be one of `rfgsm evaluate` or `rfgsm sweep`, got {directory} of {kind_of(document)}, "
-            "which has no records of images: run its own command again"
+            f"run must be one of `rfgsm evaluate` or `rfgsm sweep`, which say what became of each image, got {directory} "
+            f"of {kind_of(document)}: choose another directory"
         )
-    try:
+    with readable(directory):
         return Recorded(
             directory,
             document,
@@ -135,11 +134,25 @@ def read_manifest(directory: Path) -> Recorded:
             checks=Checks.from_dict(document.get("checks")),
             asked={name: None if value is None else float(value) for name, value in document.get("asked", {}).items()},
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+
+
+@contextmanager
+def readable(directory: Path) -> Iterator[None]:
+    """Turn what goes wrong with a manifest that is not as rfgsm wrote it into a RunError."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise RunError(
             f"{directory / MANIFEST} must be as rfgsm wrote it, got one that cannot be read "
             f"({type(error).__name__}: {error}): choose another directory"
         ) from error
+
+
+def open_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest of any run; raises RunError where the directory is none."""
+    if not (directory / MANIFEST).is_file():
+        raise RunError(f"run must be a directory that --out made, got {directory} without {MANIFEST}: check the path")
+    return read_json(directory / MANIFEST)
 
 
 def kind_of(manifest: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.measure.evaluation import Evaluation, sweep_document
 from robustbench_fgsm.measure.processes import ALONE, World
-from robustbench_fgsm.measure.progress import Progress, Watch
+from robustbench_fgsm.measure.progress import Checking, Progress, Watch
 from robustbench_fgsm.measure.sweep import run_attacks
 from robustbench_fgsm.runs.directory import MANIFEST, RESULT, read_json, sweep_up, write_json
 from robustbench_fgsm.runs.kept import IMAGES, MOST, keep_images
@@ -35,6 +35,7 @@ def measure_run(
     world: World = ALONE,
     progress: Progress | None = None,
     watch: Watch | None = None,
+    checking: Checking | None = None,
 ) -> Document:
     """The run's document, judged; pieces that its ledgers have are not attacked again, and a result that is there is returned.
 
@@ -53,7 +54,7 @@ def measure_run(
             keep_asked(out, run)
         return document
     with locked(out) if world.leads else nullcontext():
-        document = judge(_continue(run, out, settings, keep, world, progress, watch))
+        document = judge(_continue(run, out, settings, keep, world, progress, watch, checking))
         if world.leads:
             write_json(out / RESULT, document)
     world.barrier()
@@ -66,7 +67,14 @@ def _result(out: Path, settings: Document) -> Document | None:
 
 
 def _continue(
-    run: Run, out: Path, settings: Document, keep: int, world: World, progress: Progress | None, watch: Watch | None
+    run: Run,
+    out: Path,
+    settings: Document,
+    keep: int,
+    world: World,
+    progress: Progress | None,
+    watch: Watch | None,
+    checking: Checking | None,
 ) -> Document:
     if world.leads:
         sweep_up(out, MANIFEST, RESULT, IMAGES)
@@ -89,6 +97,7 @@ def _continue(
             warnings=run.warnings,
             progress=progress,
             watch=watch,
+            checking=checking,
             store=store,
             world=world,
         )

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from robustbench_fgsm.errors import ResourceError, RunError
-from robustbench_fgsm.measure.pieces import PieceRecord
+from robustbench_fgsm.measure.pieces import PieceRecord, Pieces
 from robustbench_fgsm.runs.directory import MANIFEST, RESULT, read_json
 from robustbench_fgsm.runs.kept import IMAGES, KeptImages, read_images
 from robustbench_fgsm.runs.ledger import Ledger
 from robustbench_fgsm.runs.lock import LOCK, locked
-from robustbench_fgsm.runs.manifest import SCHEMA, Recorded, kind_of, read_manifest
+from robustbench_fgsm.runs.manifest import Recorded, kind_of, open_manifest, read_manifest, readable
+from robustbench_fgsm.runs.training import LOG
+from robustbench_fgsm.train.recipe import CHECKS
+
+LEDGERS = ("evaluate", "sweep", "transfer")
+"""Commands that record every finished piece in a ledger."""
 
 DEEPEST = 4
 """Directories below the one that is listed in which a run is still found."""
@@ -101,10 +107,8 @@ def summary(directory: Path) -> dict[str, Any]:
 
     Raises RunError where it is none.
     """
-    if not (directory / MANIFEST).is_file():
-        raise RunError(f"run must be a directory that --out made, got {directory} without {MANIFEST}: check the path")
-    manifest = read_json(directory / MANIFEST)
-    found = {
+    manifest = open_manifest(directory)
+    return {
         "path": str(directory),
         "command": kind_of(manifest),
         "state": state_of(directory),
@@ -113,12 +117,39 @@ def summary(directory: Path) -> dict[str, Any]:
         "data": (manifest.get("data") or {}).get("spec"),
         "n": (manifest.get("data") or {}).get("n"),
         "package": manifest.get("package") or (manifest.get("environment") or {}).get("package"),
-        "pieces": None,
-        "done": None,
-        "damaged": None,
+        **progress_of(directory, manifest),
     }
-    if manifest.get("schema") != SCHEMA:
-        return found
-    ledger = read_run(directory).ledger
-    pieces = len(read_manifest(directory).pieces)
-    return found | {"pieces": pieces, "done": ledger.finished, "damaged": ledger.damaged}
+
+
+def progress_of(directory: Path, manifest: Mapping[str, Any]) -> dict[str, int | None]:
+    """Pieces in all, those that are done, and damaged parts of the ledgers; null where the run records none.
+
+    The pieces of a training are quarters of an epoch. Raises RunError for a manifest or a log that cannot be read.
+    """
+    kind = kind_of(manifest)
+    with readable(directory):
+        if kind == "train":
+            return {
+                "pieces": CHECKS * int(manifest["recipe"]["epochs"]),
+                "done": quarters_done(directory),
+                "damaged": None,
+            }
+        if kind in LEDGERS:
+            pieces = len(Pieces(int(manifest["data"]["n"]), int(manifest["piece_size"])))
+            ledger = Ledger(directory, pieces)
+            return {"pieces": pieces, "done": ledger.finished, "damaged": ledger.damaged}
+    return {"pieces": None, "done": None, "damaged": None}
+
+
+def quarters_done(directory: Path) -> int:
+    """Quarters of an epoch that a training has behind it, by its log."""
+    if not (directory / LOG).is_file():
+        return 0
+    last = json.loads((directory / LOG).read_text(encoding="utf-8").splitlines()[-1])
+    return CHECKS * (int(last["epoch"]) - 1) + int(last["quarter"])
+
+
+def contents(directory: Path) -> dict[str, Any]:
+    """Manifest and result as they are on disk, the latter null where there is none yet."""
+    result = directory / RESULT
+    return {"manifest": open_manifest(directory), "result": read_json(result) if result.is_file() else None}

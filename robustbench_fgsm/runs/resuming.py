@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.fit import fit_to
-from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.runs.manifest import Run, read_manifest
-from robustbench_fgsm.runs.subject import classifier_of, data_of
+from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.measure.crossing import Crossing
+from robustbench_fgsm.measure.processes import World
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.models.registry import runs_code
+from robustbench_fgsm.models.request import DESCRIPTIONS
+from robustbench_fgsm.runs.manifest import Run, open_manifest, read_manifest, readable
+from robustbench_fgsm.runs.subject import classifier_of, classifiers_of, data_of
+from robustbench_fgsm.runs.training import train_in, untrained
+from robustbench_fgsm.runs.transferring import TransferRun
+from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.train.loop import Progress, Report
+from robustbench_fgsm.train.recipe import Recipe
+from robustbench_fgsm.train.training import Training
 
 
 def resumed(
@@ -46,3 +58,71 @@ def resumed(
         checks=recorded.checks,
         asked=recorded.asked,
     )
+
+
+def resumed_transfer(
+    directory: Path | str,
+    models: Sequence[Classifier] | None = None,
+    data: Dataset | None = None,
+    *,
+    weights: str | None = None,
+    device: str = "auto",
+    trust_model_code: bool = False,
+    trust_data_code: bool = False,
+) -> TransferRun:
+    """The transfer in that directory, likewise; `transfer_in` goes on with it. models: all, in the manifest's order."""
+    place = Path(directory)
+    document = open_manifest(place)
+    with readable(place):
+        attack = AttackSpec.from_dict(document["attack"], document["attack"]["epsilons"])
+        sources, targets = (tuple(map(int, document[side])) for side in ("sources", "targets"))
+        own = bool(document["common"]), bool(document["per_class"]), int(document["max_bad"])
+        size = int(document["batch_size"])
+    models = models or classifiers_of(document, "resume", weights, device, trust_model_code=trust_model_code)
+    data = fit_to(data or data_of(document, "resume", trust_code=trust_data_code), models[0])
+    return TransferRun(
+        Crossing(tuple(models), sources, targets), data, replace(attack, bounds=models[0].bounds), size, *own
+    )
+
+
+@dataclass(frozen=True)
+class Learning:
+    """A training made ready to go on."""
+
+    classifier: TorchClassifier
+    data: Dataset
+    recipe: Recipe
+    max_bad: int
+
+    def trained(self, out: Path, progress: Progress | None, report: Report | None, world: World) -> Training:
+        """What comes of it, in its directory; as for `train_in`."""
+        return train_in(self.classifier, self.data, self.recipe, out, self.max_bad, progress, report, world)
+
+
+def resumed_training(
+    directory: Path | str,
+    classifier: TorchClassifier | None = None,
+    data: Dataset | None = None,
+    *,
+    weights: str | None = None,
+    device: str = "auto",
+    trust_model_code: bool = False,
+    trust_data_code: bool = False,
+) -> Learning:
+    """The training in that directory, likewise. classifier: the network as it was before the first step."""
+    place = Path(directory)
+    document = open_manifest(place)
+    with readable(place):
+        recipe, max_bad = Recipe(**document["recipe"]), int(document["max_bad"])
+        model, settings = document["model"], document["model"].get("settings", {})
+        untaught = model["weights"] == "none" and weights is None and not runs_code(model["spec"])
+        described = {name: settings[name] for name in DESCRIPTIONS if name in settings}
+    data = data or data_of(document, "resume", trust_code=trust_data_code)
+    found: Classifier | None = classifier
+    if found is None and untaught:
+        found = untrained(model["spec"], data, seed=recipe.seed, device=device, **described)
+    elif found is None:
+        found = classifier_of(document, "resume", weights, device, trust_model_code=trust_model_code)
+    if not isinstance(found, TorchClassifier):
+        raise ModelError(f"only a PyTorch network can be trained, got {model['spec']}: choose another directory")
+    return Learning(found, data, recipe, max_bad)

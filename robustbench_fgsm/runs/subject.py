@@ -7,7 +7,7 @@ from typing import Any
 
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.load import load_data
-from robustbench_fgsm.errors import DataError, ModelError, UnsafeError
+from robustbench_fgsm.errors import DataError, ModelError, SettingError, UnsafeError
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.models.load import load_classifier
 from robustbench_fgsm.models.registry import runs_code
@@ -21,7 +21,32 @@ def classifier_of(
 
     Raises UnsafeError where that would run code which only the manifest names, and ModelError where it cannot be had.
     """
-    model = manifest["model"]
+    return _loaded(manifest["model"], manifest, purpose, weights, device, trust_model_code=trust_model_code)
+
+
+def classifiers_of(
+    manifest: Mapping[str, Any], purpose: str, weights: str | None, device: str, *, trust_model_code: bool
+) -> tuple[Classifier, ...]:
+    """All of a manifest of several models, in order; the same for each, and SettingError for weights of one among several."""
+    models = manifest["models"]
+    if weights is not None and len(models) > 1:
+        raise SettingError(
+            f"--weights are those of one model, got them for {len(models)}: leave them out, and put the files back"
+        )
+    return tuple(
+        _loaded(model, manifest, purpose, weights, device, trust_model_code=trust_model_code) for model in models
+    )
+
+
+def _loaded(
+    model: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    purpose: str,
+    weights: str | None,
+    device: str,
+    *,
+    trust_model_code: bool,
+) -> Classifier:
     if runs_code(model["spec"]) and not trust_model_code:
         raise UnsafeError(
             f"{purpose} must not run code that only the manifest names, got model {model['spec']}: "

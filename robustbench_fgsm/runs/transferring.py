@@ -10,6 +10,7 @@ from typing import Any
 
 from robustbench_fgsm.data.dataset import Dataset, describe
 from robustbench_fgsm.errors import RunError
+from robustbench_fgsm.measure.batching import choose_for_all
 from robustbench_fgsm.measure.crossing import Crossing
 from robustbench_fgsm.measure.environment import describe_environment
 from robustbench_fgsm.measure.processes import ALONE, World
@@ -18,6 +19,7 @@ from robustbench_fgsm.measure.transfer import Transfer, pieces_for, run_transfer
 from robustbench_fgsm.runs.directory import MANIFEST, RESULT, is_new, open_run, read_json, sweep_up, write_json
 from robustbench_fgsm.runs.ledger import LedgerStore
 from robustbench_fgsm.runs.lock import locked
+from robustbench_fgsm.runs.planned import recorded_plan
 from robustbench_fgsm.spec import AttackSpec
 
 Document = dict[str, Any]
@@ -78,6 +80,12 @@ class TransferRun:
             store=store,
             world=world,
         )
+
+
+def size_for(crossing: Crossing, data: Dataset, batch_size: int | str, out: Path | None) -> int:
+    """Images at a time: under `auto` those of the run in the directory, where there is one, or else as the models allow."""
+    recorded = None if out is None or batch_size != "auto" else recorded_plan(out)
+    return choose_for_all(batch_size, crossing.models, data) if recorded is None else recorded.batch_size
 
 
 def transfer_in(run: TransferRun, out: Path, *, world: World = ALONE, progress: Progress | None = None) -> Document:

@@ -34,11 +34,13 @@ from robustbench_fgsm.train.optimisation import optimisation
 from robustbench_fgsm.train.recipe import CHECKS, Recipe
 from robustbench_fgsm.train.samples import Samples, split_off
 from robustbench_fgsm.train.sharing import (
+    LEAST,
     Objective,
     averaging,
     backward,
     check_world,
     count,
+    loss_of,
     seed_of,
     share_statistics,
     synchronised,
@@ -176,7 +178,9 @@ def learn(
 ) -> None:
     """All steps that are not done yet, with a check after every quarter of an epoch."""
     steps, recipe, world = lesson.samples.steps, lesson.recipe, lesson.world
-    objective = averaging(Objective(learner.network, recipe), world, lesson.classifier.device)
+    one = probe(lesson.samples.data, 1)
+    x = place(one.images.repeat(LEAST, 1, 1, 1), lesson.classifier.device, lesson.memory_format)
+    objective = averaging(Objective(learner.network, recipe), world, x, one.labels.repeat(LEAST).to(x.device))
     known = 0
     marks = {-(-steps * quarter // CHECKS): quarter for quarter in range(1, CHECKS + 1)}
     while learner.done < lesson.steps and not learner.stopped:
@@ -225,7 +229,7 @@ def take_step(
     x = place(x, device, lesson.memory_format)
     network.train()
     crafted = craft(network, x, y, recipe, lesson.classifier.bounds) if recipe.against_itself else x
-    loss = objective(x, crafted, y) * weight
+    loss = loss_of(objective, x, crafted, y) * weight
     learner.optimizer.zero_grad(set_to_none=True)
     backward(loss, lesson.world)
     learner.optimizer.step()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from inspect import signature
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.errors import DataError, IncompleteError, SettingError
+from robustbench_fgsm.errors import DataError, IncompleteError, ModelError, SettingError
 from robustbench_fgsm.measure.processes import World
 from robustbench_fgsm.measure.tally import Counts
 from robustbench_fgsm.train.crafting import autocast
@@ -61,18 +62,48 @@ def synchronised(network: nn.Module, world: World, device: torch.device) -> nn.M
     return converted
 
 
-def averaging(objective: Objective, world: World, device: torch.device) -> nn.Module:
+def averaging(objective: Objective, world: World, x: Tensor, y: Tensor) -> nn.Module:
     """The objective, whose backward pass leaves the mean gradient over all processes in each; all begin with rank 0's weights.
 
-    Statistics of batch norm are left to `share_statistics`.
+    x, y: a few images (N, ...) and labels (N,), by which parameters are found that take no part in the loss: PyTorch waits
+    for their gradients unless it is told to look for them in every step, which takes time. Statistics of batch norm are left
+    to `share_statistics`.
     """
     if world.size == 1:
         return objective
+    device, idle = x.device, any(world.gather(has_idle(objective, x, y)))
     devices = [device] if device.type == "cuda" else None
     known = signature(DistributedDataParallel).parameters
     name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # PyTorch renames it
     left_alone: dict[str, Any] = {name: False}
-    return DistributedDataParallel(objective, device_ids=devices, **left_alone)
+    return DistributedDataParallel(objective, device_ids=devices, find_unused_parameters=idle, **left_alone)
+
+
+def has_idle(objective: Objective, x: Tensor, y: Tensor) -> bool:
+    """Whether a parameter takes no part in the loss of these images; a copy is asked, and the generators stay as they were."""
+    tried = copy.deepcopy(objective).train()
+    with torch.random.fork_rng([x.device] if x.device.type == "cuda" else []):
+        loss = tried(x, x, y)
+    parameters = [parameter for parameter in tried.parameters() if parameter.requires_grad]
+    return any(found is None for found in torch.autograd.grad(loss, parameters, allow_unused=True))
+
+
+def loss_of(objective: nn.Module, x: Tensor, crafted: Tensor, y: Tensor) -> Tensor:
+    """The objective's loss.
+
+    Raises ModelError where several processes cannot go on, because the network left out parameters in the step before that
+    it had used in others.
+    """
+    try:
+        loss: Tensor = objective(x, crafted, y)
+    except RuntimeError as error:
+        if "finished reduction" not in str(error):
+            raise
+        raise ModelError(
+            "a network that several processes train must use the same parameters in every step, got one that left some out: "
+            "train it in one process"
+        ) from error
+    return loss
 
 
 def backward(loss: Tensor, world: World) -> None:

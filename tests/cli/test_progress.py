@@ -54,6 +54,25 @@ def test_a_bar_shows_the_same_on_a_terminal(
     assert "ASR 50.0 %" in shown
 
 
+def test_a_check_is_told_by_its_attack_with_images_of_its_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    bar = progress.lines("evaluate", 30, clock)
+    for clock.now, attack, done in ((10, "FGSM", 0), (31, "PGD-20", 0), (40, "Square", 0), (62, "PGD-20", 128)):
+        bar.check(attack, done, 200)
+    assert capsys.readouterr().err.splitlines() == ["evaluate, PGD-20: 0 of 200", "evaluate, PGD-20: 128 of 200"]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    with progress.progress_bar("evaluate", quiet=False) as shown:
+        shown(20, 20)
+        shown.check("Square", 128, 200)
+    text = capsys.readouterr().err
+    assert "20/20" in text
+    assert "evaluate, Square" in text
+    assert "128/200" in text
+
+
 def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "EVERY", 0.0)
     with progress.progress_bar("sweep", quiet=True) as bar:

@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,49 @@ def test_a_page_of_each_kind_of_run_and_its_command_measures_the_same_again(
         assert timeless(json.loads(again).get(key)) == timeless(document.get(key))
 
 
+def test_a_page_of_a_transfer_and_of_a_training_whose_commands_give_the_same_again(run: Run, tmp_path: Path) -> None:
+    page, direct, kept = tmp_path / "page.html", tmp_path / "direct.html", tmp_path / "kept"
+    common = ("--limit", "32", "--quiet")
+    words = ("--source", "mlp300:standard", "--target", "smallcnn:robust", "--eps", "4,8/255", "--common", "--stable")
+    assert run("transfer", *words, *common, "--out", str(kept), "--html", str(direct), "--csv", str(tmp_path))[0] == 0
+    assert (tmp_path / "pairs.csv").read_text().startswith("source,target,targeted,restarts,epsilon,robust_accuracy,")
+    assert repeated(run, kept, page)["cells"] == json.loads((kept / "result.json").read_text())["cells"]
+    assert direct.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+    kept = tmp_path / "taught"
+    recipe = (
+        "--model",
+        "mlp300",
+        "--held-out",
+        "0",
+        "--epochs",
+        "1",
+        "--no-clamp",
+        "--method",
+        "n-fgsm",
+        "--seed",
+        "3",
+    )
+    assert run("train", *recipe, *common, "--out", str(kept))[0] == 0
+    again = repeated(run, kept, page, "--out", str(tmp_path / "repeated"))
+    assert again["model"]["sha256"] == json.loads((kept / "result.json").read_text())["model"]["sha256"]
+    code, _, err = run("report", str(kept), str(kept), "-o", str(page))
+    assert (code, "make a page for each" in err, err.count("\n")) == (2, True, 1)
+    figure = tmp_path / "curves.svg"
+    assert run("plot", str(kept), "--kind", "training", "-o", str(figure), "--quiet") == (0, "", "")
+    code, _, err = run("plot", str(kept), "--eps", "8/255", "-o", str(figure))
+    assert (code, "one epsilon" in err, err.count("\n")) == (2, True, 1)
+
+
+def repeated(run: Run, kept: Path, page: Path, *words: str) -> dict[str, Any]:
+    """The document that the command on the page of a run gives."""
+    assert run("report", str(kept), "-o", str(page), "--quiet") == (0, "", "")
+    (command,) = re.findall(r"<pre><code>rfgsm (.*?)</code></pre>", page.read_text(encoding="utf-8"))
+    code, out, _ = run(*shlex.split(command), *words, "--json", "--quiet")
+    assert code == 0
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
 @pytest.mark.parametrize("program", ["evaluate", "sweep", "compare"])
 def test_a_page_without_a_directory_holds_the_document_and_no_images(run: Run, tmp_path: Path, program: str) -> None:
     page = tmp_path / "page.html"
@@ -70,7 +114,8 @@ def test_what_is_no_run_is_refused(run: Run, tmp_path: Path) -> None:
     code, _, err = run("report", str(other))
     assert code == 2
     assert err.startswith(
-        "rfgsm: a run must be one of rfgsm.evaluation/1, rfgsm.sweep/1, rfgsm.comparison/1, got rfgsm.list/1"
+        "rfgsm: a run must be one of rfgsm.evaluation/1, rfgsm.sweep/1, rfgsm.comparison/1, rfgsm.transfer/1, "
+        "rfgsm.training/1, got rfgsm.list/1"
     )
     assert err.count("\n") == 1
 

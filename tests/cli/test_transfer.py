@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.cli.transfer import split_weights
+from robustbench_fgsm.measure.batching import choose_batch_size
 from robustbench_fgsm.report.schemas import load_schema
 
 Run = Callable[..., tuple[int, str, str]]
@@ -74,6 +75,23 @@ def test_tables_fit_and_say_every_n_and_figures_are_drawn(run: Run, tmp_path: Pa
     code, out, err = transfer(run, *words, "--seed", "1")
     assert (code, out) == (2, "")
     assert "seed" in err
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_batch_is_the_smallest_that_a_model_asks_for_and_stays(run: Run, tmp_path: Path) -> None:
+    words, place = ("--source", "mlp300", "--target", "smallcnn"), tmp_path / "run"
+    code, out, _ = run("transfer", *words, "--limit", "8", "--quiet", "--out", str(place))
+    assert code == 0
+    assert out.startswith("FGSM from 1 model to 1, on 8 images")
+    asked = json.loads((place / "manifest.json").read_text())["batch_size"]
+    data = rf.load_data("fashion-mnist", limit=8)
+    assert asked == min(choose_batch_size("auto", rf.load_classifier(name), data) for name in ("mlp300", "smallcnn"))
+    assert json.loads((place / "result.json").read_text())["batch_size"] == asked < 256
+    other = tmp_path / "other"
+    for size, expected in (("4", 0), ("auto", 0), ("8", 2)):
+        code, _, err = run("transfer", *words, "--limit", "8", "--quiet", "--out", str(other), "--batch-size", size)
+        assert code == expected
+    assert "batch_size 4 there, 8 now" in err
 
 
 @pytest.mark.parametrize(

@@ -256,3 +256,12 @@ def test_what_makes_no_sense_is_refused_before_anything_is_measured(
 def test_a_negative_number_of_images_is_refused() -> None:
     with pytest.raises(rf.SettingError, match="pgd check"):
         Checks(-1)
+
+
+@pytest.mark.reference
+def test_every_attack_of_a_check_is_told(linear: tuple[rf.TorchClassifier, rf.ArrayDataset]) -> None:
+    told: list[tuple[str, int, int]] = []
+    checked(*linear, SPEC, Checks(40, masking=True), 25, lambda *said: told.append(said))
+    attacks = [attack for attack, done, _ in told if not done]
+    assert {"FGSM", "PGD-20", "PGD-20 with restarts", "PGD-20 at half of epsilon", "Square"} <= set(attacks)
+    assert told == [(attack, done, 40) for done in (0, 25) for attack in attacks]

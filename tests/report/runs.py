@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
+import torch
 
+import robustbench_fgsm as rf
+from robustbench_fgsm.data.dataset import describe
+from robustbench_fgsm.measure.environment import describe_environment
 from robustbench_fgsm.measure.statistics import Rate
 from robustbench_fgsm.measure.tally import Outcomes, Tally, matrix_to_json
 from robustbench_fgsm.report.run import KeptImage, Run
+from robustbench_fgsm.train.recipe import Recipe
+from robustbench_fgsm.train.training import Training
+from robustbench_fgsm.train.watch import Check, catastrophic
+from tests.report.conftest import subject
 
 Document = dict[str, Any]
 
@@ -101,3 +110,47 @@ def _place(epsilon: float, tally: Tally, names: list[str]) -> Document:
 def run(document: Document, name: str = "a run", **more: Any) -> Run:
     """A run of that document."""
     return Run(name, document, **more)
+
+
+def crossed() -> Document:
+    """A transfer between two drawn networks, with all that it may hold."""
+    pair, data = [subject(scale)[0] for scale in (1.0, 4.0)], subject(1.0)[1]
+    with torch.no_grad():
+        for parameter in pair[1].network.parameters():
+            parameter.add_(0.1 * torch.rand(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    found = rf.transfer(pair, pair[::-1], data, "4,64/255", common=True, per_class=True)
+    document: Document = json.loads(json.dumps(found.to_dict()))
+    return document
+
+
+def taught() -> Document:
+    """A training that overfits in its second epoch, with what its checks would have said."""
+    classifier, data = subject(1.0)
+    rights = [
+        (30, 20, 18),
+        (32, 24, 22),
+        (34, 28, 25),
+        (35, 30, 26),
+        (36, 36, 10),
+        (36, 37, 4),
+        (37, 38, 2),
+        (37, 39, 0),
+    ]
+    checks = tuple(
+        Check(1 + at // 4, 1 + at % 4, 3 * (at + 1), 2 / (at + 1), 0.002, *(Rate(count, 40) for count in counts))
+        for at, counts in enumerate(rights)
+    )
+    found = Training(
+        classifier,
+        describe(data),
+        Recipe("fgsm", 0.2, epochs=2, held_out=40),
+        20,
+        checks,
+        3,
+        catastrophic(checks, 10),
+        False,
+        describe_environment(classifier.device),
+        1.0,
+    )
+    document: Document = json.loads(json.dumps(found.to_dict()))
+    return document

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.report.html import page as report
 from robustbench_fgsm.report.leaders import differences
+from robustbench_fgsm.report.pages import page_of as report
 from robustbench_fgsm.report.run import Run
 from robustbench_fgsm.report.terminal import rate_text
 from tests.report.conftest import subject as drawn
-from tests.report.runs import FORMULA, HOSTILE, TEMPLATE, TURNED, gallery, hostile, run, wide
+from tests.report.runs import FORMULA, HOSTILE, TEMPLATE, TURNED, crossed, gallery, hostile, run, taught, wide
 
 pytestmark = pytest.mark.browser
 
@@ -387,3 +387,102 @@ def test_a_thousand_classes_open_filter_and_move(opened: Callable[..., Page], me
     page.keyboard.press("Home")
     assert "1/255" in page.inner_text("#status")
     check(page, [json.loads(json.dumps(document))])
+
+
+def within(document: dict[str, Any], page: Page) -> set[str]:
+    """Compare every number of a page of one document with it; returns where they stand."""
+    found = numbers(page)
+    for (where, kind), text in found.items():
+        number = value([document], f"0/{where}")
+        assert text == (rate_text(number) if kind == "rate" else f"{number:,}"), where
+    return {where for where, _ in found}
+
+
+def test_a_transfer_shows_every_number_and_moves_together(opened: Callable[..., Page]) -> None:
+    document = crossed()
+    document["models"][0]["spec"] = "factory:/somewhere/in-a-folder/with-a-long-name/models.py:make_the_model"
+    page, seen = opened(run(document), viewport={"width": 400, "height": 800}), set()
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.focus("#epsilon")
+    page.keyboard.press("Home")
+    parts = ("#matrices", "#class-table")
+    before, line = [page.inner_text(part) for part in parts], page.get_attribute("#pair .now", "x1")
+    page.keyboard.press("ArrowRight")
+    assert all(page.inner_text(part) != text for part, text in zip(parts, before, strict=True))
+    assert page.get_attribute("#pair .now", "x1") != line
+    assert page.get_attribute("#epsilon", "aria-valuetext") == "64/255"
+    assert "64/255" in page.inner_text("#status")
+    for epsilon in range(2):
+        page.fill("#epsilon", str(epsilon))
+        for cell in range(4):
+            page.select_option("#cell", str(cell))
+            seen |= within(document, page)
+    assert {where.removeprefix("0/") for where in rates(document, "0")} <= seen
+    page.focus('[data-matrix="robust_accuracy"] td[tabindex="0"]')
+    for key in ("Home", "ArrowUp", "ArrowRight", "Enter"):
+        page.keyboard.press(key)
+    assert page.evaluate("document.activeElement.dataset.cell") == "1"
+    assert page.input_value("#cell") == "1"
+    assert "n=60" in page.inner_text("#line")
+    with page.expect_download() as download:
+        page.click('[data-save="pairs.csv"]')
+    rows = list(csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8"))))
+    assert [float(row["robust_accuracy"]) for row in rows] == [
+        at["robust_accuracy"]["value"] for cell in document["cells"] for at in cell["epsilons"]
+    ]
+
+
+def test_a_training_shows_where_it_overfitted_and_what_is_kept(opened: Callable[..., Page]) -> None:
+    document = taught()
+    page = opened(run(document), viewport={"width": 400, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    found = within(document, page)
+    assert {where.removeprefix("0/") for where in rates(document["checks"], "0/checks")} <= found
+    assert "Catastrophic overfitting in epoch 2, quarter 1." in page.inner_text("main")
+    assert page.locator('[data-table="checks"] tr', has_text="kept").locator("td").nth(2).inner_text() == "12"
+    ends = page.eval_on_selector_all(
+        "#curves [data-moment] line", "all => all.map(one => Number(one.getAttribute('x1')))"
+    )
+    width = page.evaluate("document.getElementById('curves').clientWidth") - 62
+    assert ends == pytest.approx([42 + width * moment / 2 for moment in (1.0, 1.25)])
+    with page.expect_download() as download:
+        page.click('[data-save="result.json"]')
+    assert json.loads(download.value.path().read_text(encoding="utf-8")) == document
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_of_a_transfer_and_a_training_stands_out(opened: Callable[..., Page], scheme: str) -> None:
+    for document in (crossed(), taught()):
+        page = opened(run(document), color_scheme=scheme)
+        assert min(page.evaluate(CONTRASTS)) >= 4.5
+
+
+def test_hostile_names_are_text_in_a_transfer(opened: Callable[..., Page]) -> None:
+    document = crossed()
+    document["models"][0]["spec"], document["data"]["spec"] = HOSTILE, TEMPLATE
+    document["warnings"] = [HOSTILE]
+    for cell in document["cells"]:
+        for at in cell["epsilons"]:
+            at["per_class"][0]["name"] = HOSTILE
+    page = opened(run(document, name=HOSTILE))
+    assert page.locator("#class-table tbody th").all_text_contents()[0] == HOSTILE
+    assert f"{HOSTILE} (given)" in page.locator("#matrices thead th").all_text_contents()
+    assert page.locator("img").count() == 0
+
+
+def test_of_a_thousand_classes_a_transfer_shows_those_that_fare_worst(opened: Callable[..., Page]) -> None:
+    document = crossed()
+    for cell in document["cells"]:
+        for at in cell["epsilons"]:
+            (first, *_) = at["per_class"]
+            names = [f"class number {label}" for label in range(1000)]
+            at["per_class"] = [first | {"label": label, "name": name} for label, name in enumerate(names)]
+            at["per_class"][990] |= {"robust_accuracy": {"value": 0.0, "count": 0, "n": 5, "low": 0.0, "high": 0.43}}
+    page = opened(run(document))
+    assert page.locator("#class-table tbody tr").count() == 100
+    within(document, page)
+    assert "The 100 least robust of 1,000 classes" in page.inner_text("#pair")
+    with page.expect_download() as download:
+        page.click('[data-save="per_class.csv"]')
+    assert len(list(csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8"))))) == 1000

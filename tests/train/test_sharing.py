@@ -50,6 +50,31 @@ def normalised() -> rf.TorchClassifier:
     return rf.wrap(network, CLASSES, mean=0.3, std=0.7)
 
 
+class Idle(nn.Module):
+    """A layer that never takes part in the loss, and one that does for so many calls."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.left, self.idle = calls, nn.Linear(3, 3)
+        self.always, self.first = nn.Linear(144, CLASSES), nn.Linear(144, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.left -= 1
+        flat = x.flatten(1)
+        logits: torch.Tensor = self.always(flat).tanh()
+        return logits + self.first(flat).tanh() if self.left >= 0 else logits
+
+
+def idle(calls: int, *, used: bool = False) -> rf.TorchClassifier:
+    """used: without the layer that never takes part."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        network = Idle(calls)
+    if used:
+        del network.idle
+    return rf.wrap(network, CLASSES)
+
+
 def fitted(
     data: rf.Dataset, classifier: rf.TorchClassifier, recipe: Recipe, world: World = ALONE, out: Path | None = None
 ) -> rf.Training:
@@ -134,6 +159,32 @@ def test_a_killed_training_goes_on_to_the_weights_of_an_uninterrupted_one(
     assert expected == same == one == other
     with pytest.raises(rf.RunError, match="processes 2 there, 1 now"):
         fitted(data, normalised(), UNEVEN, ALONE, tmp_path / "killed")
+
+
+def test_a_layer_without_part_in_the_loss_is_trained_around(patterns: rf.ArrayDataset, tmp_path: Path) -> None:
+    data = patterns
+    assert in_world(2, lambda world: weights(fitted(data, idle(10**9), SGD, world)), tmp_path) == [0, 0]
+    alone, (first, second) = weights(fitted(data, idle(10**9), SGD)), answers(tmp_path, 2)
+    assert first == second
+    assert first.keys() == alone.keys()
+    before = {name: value.tolist() for name, value in idle(0).network.state_dict().items()}
+    for name, value in alone.items():
+        assert first[name] == pytest.approx(np.array(value), abs=1e-6)
+        assert (first[name] == before[name]) == (".idle." in name)
+
+
+def test_a_network_that_leaves_layers_out_now_and_then_is_refused_in_one_line(
+    patterns: rf.ArrayDataset, tmp_path: Path
+) -> None:
+    def refused(world: World) -> str:
+        with pytest.raises(rf.ModelError) as error:
+            fitted(patterns, idle(4, used=True), SGD, world)
+        return str(error.value)
+
+    assert in_world(2, refused, tmp_path) == [0, 0]
+    (said, _) = answers(tmp_path, 2)
+    assert said.startswith("a network that several processes train must use the same parameters in every step, got one")
+    assert said.endswith("train it in one process")
 
 
 def test_too_small_a_batch_for_so_many_is_refused(patterns: rf.ArrayDataset) -> None:

@@ -1,0 +1,24 @@
+"""The page of runs, whatever they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.report import html, training_page, transfer_page
+from robustbench_fgsm.report.run import READABLE, TRAINING, TRANSFER, Run
+
+
+def page_of(runs: Sequence[Run]) -> str:
+    """The whole page; the same runs always give the same page.
+
+    Raises SettingError for several runs of which one is a transfer or a training, which have a page for themselves.
+    """
+    alone = [run for run in runs if run.document["schema"] not in READABLE]
+    if alone and len(runs) > 1:
+        kind = "transfer" if alone[0].document["schema"] == TRANSFER else "training"
+        raise SettingError(
+            f"a page is of one {kind} alone, got {alone[0].name} among {len(runs)} runs: make a page for each"
+        )
+    makers = {TRANSFER: transfer_page.page, TRAINING: training_page.page}
+    return makers[runs[0].document["schema"]](runs[0]) if alone else html.page(runs)

@@ -1,0 +1,95 @@
+"""One page about a transfer: every source against every target, at the budget that a slider chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from markupsafe import Markup
+
+from robustbench_fgsm.report.command import command
+from robustbench_fgsm.report.html import asset, joined_script, packed, policy, templates
+from robustbench_fgsm.report.run import Run
+from robustbench_fgsm.report.sheets import Document
+from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text
+from robustbench_fgsm.report.transfer import name_of
+
+SCRIPTS = ("format", "document", "crossing")
+
+FEW = 1000
+"""Images below which the page warns of wide intervals."""
+
+
+def page(run: Run) -> str:
+    """The whole page. The same run always gives the same page."""
+    document = run.document
+    names = [name_of(model) for model in document["models"]]
+    content = {
+        "document": document,
+        "names": names,
+        "epsilon_texts": [epsilon_text(epsilon) for epsilon in document["attack"]["epsilons"]],
+    }
+    return single_page(
+        "transfer.html.jinja",
+        SCRIPTS,
+        content,
+        run=run,
+        document=document,
+        names=names,
+        sides=[_sides(document, place) for place in range(len(names))],
+        fair=fair_images(document),
+        shared=_shared(document),
+        limits=[*_denominators(document), LIMITS, INTERVALS],
+    )
+
+
+def single_page(template: str, scripts: tuple[str, ...], content: Document, *, run: Run, **parts: Any) -> str:
+    """The page that a template makes of one run; scripts: of its own, in order; content: what they get."""
+    script, style = joined_script(scripts), asset("page.css")
+    return (
+        templates()
+        .get_template(template)
+        .render(
+            **parts,
+            run=run,
+            command=command(run),
+            warnings=list(_warnings(run.document)),
+            script=Markup(script),  # noqa: S704  (ours)
+            style=Markup(style),  # noqa: S704
+            policy=policy(script, style),
+            packed=packed(content),
+        )
+    )
+
+
+def fair_images(document: Document) -> str:
+    """Which images a success rate speaks of."""
+    return "right before" if document["attack"]["targeted"] == "none" else "off target"
+
+
+def _shared(document: Document) -> bool:
+    return all(at["common_success_rate"] is not None for cell in document["cells"] for at in cell["epsilons"])
+
+
+def _sides(document: Document, place: int) -> str:
+    return ", ".join(side for side in ("source", "target") if place in document[f"{side}s"])
+
+
+def _denominators(document: Document) -> Iterator[str]:
+    fair = fair_images(document)
+    yield (
+        f"Robust accuracy is over all images. Attack success is over the images {fair} at both source and target, so its n "
+        "differs from cell to cell."
+    )
+    yield (
+        "A low success from another network is not robustness: only where source and target are one is the network itself "
+        "attacked."
+    )
+
+
+def _warnings(document: Document) -> Iterator[str]:
+    yield from document["warnings"]
+    n = document["n"] if document["schema"] == "rfgsm.transfer/1" else document["recipe"]["held_out"]
+    if 0 < n < FEW:
+        kind = "images" if document["schema"] == "rfgsm.transfer/1" else "held-out images"
+        yield f"only {n:,} {kind}: intervals are wide"

@@ -1,0 +1,91 @@
+"""Pages, tables and figures of transfers and trainings, without a browser."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.report import transfer_csv
+from robustbench_fgsm.report.gallery_figure import draw_run
+from robustbench_fgsm.report.pages import page_of
+from robustbench_fgsm.report.run import Run
+from tests.report.runs import crossed, run, taught
+from tests.report.test_html import Elements, embedded
+
+
+@pytest.mark.parametrize("make", [crossed, taught])
+def test_the_page_holds_the_document_asks_nothing_and_is_always_the_same(make: object) -> None:
+    document = crossed() if make is crossed else taught()
+    text = page_of([run(document)])
+    assert text == page_of([run(document)])
+    assert embedded(text)["document"] == document
+    found = Elements(text).found
+    rules = next(attributes["content"] or "" for _, attributes in found if "http-equiv" in attributes)
+    assert rules.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in rules
+    sources = [attributes[name] or "" for _, attributes in found for name in ("src", "href") if name in attributes]
+    assert all(source.startswith(("#", "data:")) for source in sources)
+    assert not any(name.startswith("on") or name == "style" for _, attributes in found for name in attributes)
+
+
+def test_what_is_wrong_comes_first() -> None:
+    document = crossed() | {"invalid_reasons": ["2 images have a gradient that is not finite"], "warnings": ["masking"]}
+    text = page_of([run(document)])
+    places = [
+        text.index(words) for words in ("not finite</bdi>", "masking</bdi>", "only 60 images", "All pairs by epsilon")
+    ]
+    assert places == sorted(places)
+
+
+def test_one_transfer_or_training_has_a_page_for_itself() -> None:
+    with pytest.raises(SettingError, match="a page is of one training alone"):
+        page_of([run(taught()), run(crossed())])
+
+
+def test_tables_hold_every_rate() -> None:
+    document = crossed()
+    files = transfer_csv.files(document)
+    assert sorted(files) == ["models.csv", "pairs.csv", "per_class.csv"]
+    rows = list(csv.DictReader(io.StringIO(files["pairs.csv"])))
+    assert len(rows) == 4 * 2
+    assert [int(row["attack_success_rate_n"]) for row in rows] == [
+        at["attack_success_rate"]["n"] for cell in document["cells"] for at in cell["epsilons"]
+    ]
+    assert transfer_csv.single(document) == files["per_class.csv"]
+    without = json.loads(json.dumps(document))
+    for cell in without["cells"]:
+        for at in cell["epsilons"]:
+            at["per_class"] = None
+    assert transfer_csv.single(without) == files["pairs.csv"] == transfer_csv.files(without)["pairs.csv"]
+
+
+def test_figures_are_of_the_run_and_say_what_they_cannot_show() -> None:
+    transfer, training = Run("t", crossed()), Run("l", taught())
+    assert len(draw_run(transfer, "transfer", epsilon=4 / 255).axes) == 4  # two heat maps and their scales
+    (axes,) = draw_run(training, "training").axes
+    lines = [line for line in axes.get_lines() if len(np.asarray(line.get_xdata())) == 2]
+    marks = {str(line.get_label()): np.asarray(line.get_xdata()).tolist() for line in lines}
+    assert marks == {"weights kept": [1.0, 1.0], "catastrophic overfitting": [1.25, 1.25]}
+    for found, kind, targeted, epsilon in (
+        (training, "training", "next", None),
+        (training, "training", None, 0.1),
+        (transfer, "transfer", None, 0.5),
+        (Run("e", {"schema": "rfgsm.evaluation/1"}), "transfer", None, None),
+    ):
+        with pytest.raises(SettingError):
+            draw_run(found, kind, targeted, epsilon)
+
+
+def test_no_held_out_images_no_curves() -> None:
+    document = taught() | {"overfitting": None}
+    document["recipe"]["held_out"] = 0
+    for check in [*document["checks"], document["kept"]]:
+        check |= {"clean": None, "fgsm": None, "pgd": None}
+    text = page_of([run(document)])
+    assert "No images were held out" in text
+    assert 'id="curves"' not in text
