@@ -13,7 +13,7 @@ from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.measure.crafting import Facts, Totals, spans
 from robustbench_fgsm.measure.plan import Plan
 from robustbench_fgsm.runs.adversarial import count
-from robustbench_fgsm.runs.directory import MANIFEST, RESULT, differences, read_json
+from robustbench_fgsm.runs.directory import MANIFEST, RESULT, differences, manifest_in, read_json
 from robustbench_fgsm.runs.saved_attack import DERIVED, SCHEMA, SETTINGS, SavedAttack, checksum, plan_of
 from robustbench_fgsm.runs.shards import Format, Mismatch, get_format
 from robustbench_fgsm.spec import AttackSpec
@@ -49,7 +49,7 @@ def read_recipe(out: Path) -> Recipe:
         raise RunError(
             f"check needs a directory that `rfgsm attack` wrote, got {out} without {MANIFEST}: check the path"
         )
-    document = read_json(out / MANIFEST)
+    document = manifest_in(out)
     if document.get("schema") != SCHEMA:
         raise RunError(f"{out / MANIFEST} must have schema {SCHEMA}, got {document.get('schema')!r}: check the path")
     try:
@@ -62,7 +62,8 @@ def read_recipe(out: Path) -> Recipe:
         recipe.records  # noqa: B018  (raises where it cannot be made)
         for part, keys in NEEDED.items():
             for key in keys:
-                document[part][key] if part else document[key]
+                if (document[part] if part else document)[key] is None and part:
+                    raise ValueError(f"no {part}.{key}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(
             f"{out / MANIFEST} must be as `rfgsm attack` wrote it, got one that cannot be read "

@@ -10,7 +10,7 @@ from typing import Any
 
 from robustbench_fgsm.errors import ResourceError, RunError
 from robustbench_fgsm.measure.pieces import PieceRecord
-from robustbench_fgsm.runs.directory import MANIFEST, RESULT, read_json
+from robustbench_fgsm.runs.directory import MANIFEST, RESULT, manifest_in, read_json
 from robustbench_fgsm.runs.kept import IMAGES, KeptImages, read_images
 from robustbench_fgsm.runs.ledger import Ledger
 from robustbench_fgsm.runs.lock import LOCK, locked
@@ -103,7 +103,7 @@ def summary(directory: Path) -> dict[str, Any]:
     """
     if not (directory / MANIFEST).is_file():
         raise RunError(f"run must be a directory that --out made, got {directory} without {MANIFEST}: check the path")
-    manifest = read_json(directory / MANIFEST)
+    manifest = manifest_in(directory)
     found = {
         "path": str(directory),
         "command": kind_of(manifest),
