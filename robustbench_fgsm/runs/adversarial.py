@@ -134,7 +134,6 @@ def save_spec(
             data,
             spec,
             [pieces[number] for number in mine],
-            batch_size=plan.batch_size,
             plan=plan,
             eight_bit=kind.eight_bit,
         )

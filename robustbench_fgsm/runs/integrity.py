@@ -30,7 +30,6 @@ class Recipe:
     document: dict[str, Any]
     spec: AttackSpec
     kind: Format
-    batch_size: int
     plan: Plan
     pieces: tuple[range, ...]
 
@@ -56,8 +55,8 @@ def read_recipe(out: Path) -> Recipe:
         attack, output = document["attack"], document["output"]
         spec = AttackSpec.from_dict(attack, [attack["epsilon"]])
         pieces = spans(int(document["data"]["n"]), int(output["shard_size"]))
-        kind, size = get_format(output["format"]), int(output["batch_size"])
-        recipe = Recipe(out, document, spec, kind, size, plan_of(document), tuple(pieces))
+        kind = get_format(output["format"])
+        recipe = Recipe(out, document, spec, kind, plan_of(document), tuple(pieces))
         _rebuilt(recipe)
         recipe.records  # noqa: B018  (raises where it cannot be made)
         for part, keys in NEEDED.items():

@@ -171,7 +171,6 @@ def _replay(
         data,
         recipe.spec,
         wanted.values(),
-        batch_size=recipe.batch_size,
         plan=recipe.plan,
         eight_bit=recipe.kind.eight_bit,
     )
@@ -189,15 +188,17 @@ def _first(recipe: Recipe, limit: int | None) -> Iterator[tuple[int, range]]:
     """Shards, or their beginnings, that hold the first `limit` images, in whole batches."""
     left = len(recipe) if limit is None else limit
     for number, piece in enumerate(recipe.pieces):
-        batches = -(-left // recipe.batch_size)
+        batches = -(-left // recipe.plan.batch_size)
         if batches > 0:
-            yield number, piece[: batches * recipe.batch_size]
+            yield number, piece[: batches * recipe.plan.batch_size]
         left -= len(piece)
 
 
 def compare_shard(recipe: Recipe, number: int, crafted: Shard) -> tuple[Replay, list[Mismatch]]:
     """A stored shard, or as much of it as was crafted again, beside the crafted one."""
     n, place = len(crafted.facts), recipe.out / recipe.kind.place(number)
+    if not n:
+        return Replay(), []
     stored = recipe.kind.images(place)[:n]
     if (stored.shape, stored.dtype) != (crafted.images.shape, crafted.images.dtype):
         expected, found = (f"{images.dtype} {tuple(images.shape)}" for images in (crafted.images, stored))
