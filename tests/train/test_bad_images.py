@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
+from torch import nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import BadSample, Batch
+from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.runs.training import RunStore
 from robustbench_fgsm.train.loop import fit
 from robustbench_fgsm.train.recipe import Recipe
@@ -58,6 +61,17 @@ def test_a_training_that_goes_on_knows_what_could_not_be_had(data: rf.ArrayDatas
     found, again = (rf.train(student(0), damaged, out=out, max_bad=1, **QUICK) for _ in range(2))
     assert found.bad == again.bad == (BadSample("3.png", "cut short"),)
     assert found.n == again.n == 127
+
+
+def test_images_of_several_sizes_are_resized_as_the_network_asks(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for height in range(6, 10):
+            Image.new("RGB", (8, height)).save(tmp_path / "pets" / name / f"{height}.png")
+    classifier = rf.wrap(nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), 2, classes=("cat", "dog"))
+    classifier.info = replace(classifier.info, preprocessing=Preprocessing.square(4))
+    pets = rf.load_data(f"folder:{tmp_path / 'pets'}")
+    assert rf.train(classifier, pets, out=tmp_path / "run", **QUICK | {"batch_size": 4}).n == 8
 
 
 def test_a_step_without_an_image_is_named(data: rf.ArrayDataset) -> None:
