@@ -158,6 +158,8 @@ class AttackSpec:
         Raises KeyError, TypeError, ValueError or AttributeError for what `to_dict` did not write.
         """
         low, high = found["bounds"]
+        if not isinstance(found["loss"], str):
+            raise TypeError(f"loss {found['loss']!r}")
         return cls(
             tuple(map(float, epsilons)),
             parse_norm(found["norm"]),

@@ -14,7 +14,18 @@ from robustbench_fgsm.cli import options
 from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice, laid_open
 from robustbench_fgsm.errors import SettingError
 
-WITH_CHECK = ("check", "weights", "limit", "device", "json", "quiet", "log_dir", "debug", "trust_model_code")
+WITH_CHECK = (
+    "check",
+    "weights",
+    "limit",
+    "device",
+    "json",
+    "quiet",
+    "log_dir",
+    "debug",
+    "trust_model_code",
+    "trust_data_code",
+)
 """Options that mean something beside `--check`; the manifest says the rest."""
 
 
@@ -61,6 +72,9 @@ def attack_command(
     seed: options.Seed = 0,
     choice: DataChoice = DataChoice(),
     described: ModelChoice = ModelChoice(),
+    trust_data_code: Annotated[
+        bool, typer.Option("--trust-data-code", help="With --check: run the function of data that the manifest names.")
+    ] = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     log_dir: options.LogDir = None,
@@ -75,9 +89,18 @@ def attack_command(
     """
     if check is not None:
         _refuse(locals() | vars(choice) | vars(described))
-        trust = described.trust_model_code
-        wanted = None if weights == "auto" else weights
-        return _verify(check, wanted, limit, device, trust_model_code=trust, json=json, quiet=quiet)
+        return _verify(
+            check,
+            None if weights == "auto" else weights,
+            limit,
+            device,
+            trust_model_code=described.trust_model_code,
+            trust_data_code=trust_data_code,
+            json=json,
+            quiet=quiet,
+        )
+    if trust_data_code:
+        raise SettingError("--trust-data-code is about the data of a manifest, got no --check: leave it out")
     if model is None or out is None:
         raise SettingError("attack needs --model NAME and --out DIR to craft, or --check DIR: see rfgsm attack --help")
 
@@ -136,6 +159,7 @@ def _verify(
     device: str,
     *,
     trust_model_code: bool,
+    trust_data_code: bool,
     json: bool,
     quiet: bool,
 ) -> int:
@@ -150,6 +174,7 @@ def _verify(
             limit=limit,
             device=device,
             trust_model_code=trust_model_code,
+            trust_data_code=trust_data_code,
             progress=progress,
         )
     document = found.to_dict()

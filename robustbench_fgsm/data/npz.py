@@ -15,7 +15,7 @@ from torch import Tensor
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.layout import find_keys, to_dataset
 from robustbench_fgsm.data.registry import DataOptions, Source
-from robustbench_fgsm.errors import DataError, RfgsmError
+from robustbench_fgsm.errors import DataError, RfgsmError, UnsafeError
 
 LOCAL_HEADER = 30
 """Bytes of a zip member's own header, before its name and extra field."""
@@ -24,7 +24,7 @@ LOCAL_HEADER = 30
 def load_npz(file: Path, options: DataOptions) -> Dataset:
     """The images and labels of an .npz file, and class names where it has an array `classes` of text.
 
-    Raises DataError for a file that cannot be read or does not hold such arrays.
+    Raises UnsafeError for pickled objects, and DataError for a file that cannot be read or does not hold such arrays.
     """
     try:
         with zipfile.ZipFile(file) as archive, file.open("rb") as raw, np.load(raw, allow_pickle=False) as arrays:
@@ -36,6 +36,10 @@ def load_npz(file: Path, options: DataOptions) -> Dataset:
     except OSError as error:
         raise DataError(f"npz {file} cannot be read ({error.strerror or error}): check the path") from error
     except (ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        if "pickle" in str(error):  # where NumPy found something else than arrays
+            raise UnsafeError(
+                f"npz {file} must hold plain arrays, got pickled objects, which can run code: save numbers and text alone"
+            ) from error
         raise DataError(f"npz {file} must hold plain arrays, got one that cannot be read ({error})") from error
     return to_dataset(f"npz:{file}", images, labels, options.layout, classes)
 

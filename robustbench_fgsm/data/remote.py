@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import IO, Any, cast
 
 from robustbench_fgsm.errors import DataError, IncompleteError
+from robustbench_fgsm.models.named import brief
 
 PACKAGES = {
     "abfs": "adlfs",
@@ -39,7 +40,7 @@ class RemoteFile:
             found = filesystem(self.scheme, os.getpid()).info(self.url)
         except Exception as error:  # each storage's library has errors of its own
             raise DataError(
-                f"{self.url} must be a file in reach, got {_said(error)}: check address and rights"
+                f"{self.url} must be a file in reach, got {brief(error)}: check address and rights"
             ) from error
         if found.get("type", "file") != "file" or found.get("size") is None:
             raise DataError(f"{self.url} must be a file of known size, got {found.get('type')}: check the address")
@@ -59,15 +60,17 @@ class RemoteFile:
         try:
             found = bytes(filesystem(self.scheme, os.getpid()).cat_file(self.url, start=start, end=start + size))
         except Exception as error:  # as above
-            raise IncompleteError(
-                f"{self.url} must stay in reach, got {_said(error)}: the same command continues a run"
-            ) from error
+            raise self.lost(error) from error
         if len(found) != size:
             raise IncompleteError(
                 f"{self.url} must give {size:,} bytes from {start:,} on, got {len(found):,}: "
                 "its server must serve parts of files, and the file must stay the same"
             )
         return found
+
+    def lost(self, error: Exception) -> IncompleteError:
+        """The error of a storage that fails once the run has begun."""
+        return IncompleteError(f"{self.url} must stay in reach, got {brief(error)}: the same command continues a run")
 
 
 def check_address(url: str) -> None:
@@ -95,8 +98,3 @@ def filesystem(scheme: str, _process: int) -> Any:
     except ImportError as error:
         package = PACKAGES[scheme]
         raise DataError(f"{scheme}:// needs {package} beside fsspec, got none: pip install {package}") from error
-
-
-def _said(error: Exception) -> str:
-    text = str(error).splitlines()[0] if str(error) else ""
-    return f"{type(error).__name__}: {text}"[:160] if text else type(error).__name__

@@ -6,6 +6,7 @@ import gzip
 import os
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,8 +14,10 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from robustbench_fgsm.data.decoding import UnreadableError
 from robustbench_fgsm.data.remote import RemoteFile, check_address
-from robustbench_fgsm.errors import DataError, UnsafeError
+from robustbench_fgsm.errors import DataError, RfgsmError, UnsafeError
+from robustbench_fgsm.models.named import brief
 
 MOST_EXPANSION = 1000
 """Bytes out of one byte in, above which a compressed shard is taken for a bomb: deflate's own limit is 1032."""
@@ -41,15 +44,26 @@ class Member:
     content: bytes | None = None
 
     def read(self) -> bytes:
-        """Its bytes."""
+        """Its bytes; raises UnreadableError or OSError where a file fails, and IncompleteError where a storage does."""
         if self.content is not None:
             return self.content
         if self.compressed:
-            return self._from(_kept_open(self.shard, os.getpid()))
+            return self._decompressed()
         if isinstance(self.shard, RemoteFile):
             return self.shard.read(self.offset, self.size)
         with self.shard.open("rb") as stream:
             return self._from(stream)
+
+    def _decompressed(self) -> bytes:
+        try:
+            return self._from(_kept_open(self.shard, os.getpid()))
+        except Exception as error:  # each storage's library has errors of its own
+            _kept_open.cache_clear()  # it stands somewhere in the damage
+            if isinstance(self.shard, RemoteFile):
+                raise self.shard.lost(error) from error
+            if isinstance(error, EOFError | zlib.error):
+                raise UnreadableError(f"its shard cannot be decompressed ({error})") from error
+            raise
 
     def _from(self, stream: IO[bytes] | gzip.GzipFile) -> bytes:
         stream.seek(self.offset)
@@ -117,6 +131,10 @@ def members(shard: Shard) -> Iterator[Member]:
         raise DataError(f"wds shard {shard} must be a whole tar archive, got one that is not ({error})") from error
     except OSError as error:
         raise DataError(f"wds shard {shard} cannot be read ({error.strerror or error}): check the path") from error
+    except Exception as error:
+        if isinstance(error, RfgsmError) or not isinstance(shard, RemoteFile):
+            raise
+        raise DataError(f"wds shard {shard} cannot be read ({brief(error)}): check address and rights") from error
 
 
 def check_member(shard: Shard, member: tarfile.TarInfo, most: int) -> None:

@@ -15,11 +15,11 @@ from torch import Tensor
 from robustbench_fgsm.attack.gradient import predicted
 from robustbench_fgsm.attack.rounding import round_to_levels, to_pixels
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, probe, readable
-from robustbench_fgsm.errors import DataError, InvalidRunError, SettingError
+from robustbench_fgsm.errors import DataError, SettingError
 from robustbench_fgsm.measure import guard
 from robustbench_fgsm.measure.attacks import AttackedBatch, attack_batch, craft, predict_classes
 from robustbench_fgsm.measure.memory import Portions
-from robustbench_fgsm.measure.plan import Execution, Plan, execute
+from robustbench_fgsm.measure.plan import AS_IT_IS, Execution, Plan, execute
 from robustbench_fgsm.measure.preflight import PROBE, check_images
 from robustbench_fgsm.measure.tally import Counts, Outcomes, Tally
 from robustbench_fgsm.models.classifier import Classifier
@@ -137,16 +137,15 @@ def craft_shards(
     spec: AttackSpec,
     wanted: Iterable[range],
     *,
-    batch_size: int,
-    plan: Plan | None = None,
+    plan: Plan = AS_IT_IS,
     eight_bit: bool = False,
 ) -> Iterator[Shard]:
     """The shards of these images, one after the other; spec has one budget. Batches begin anew with each shard.
 
-    plan: how to run, with a batch size of its own; by default the classifier runs as it is. eight_bit: give levels
-    rounded within the ball instead of float32 images. Nothing is kept of a shard that was given.
+    plan: how to run, and in what batches; by default the classifier runs as it is. eight_bit: give levels rounded within
+    the ball instead of float32 images. A shard of which no image can be had is empty. Nothing is kept of one that was given.
     """
-    execution, portions = execute(classifier, plan or Plan(batch_size=batch_size)), Portions()
+    execution, portions = execute(classifier, plan), Portions()
     for span in wanted:
         yield _craft_shard(execution, data, spec, span, portions, eight_bit=eight_bit)
 
@@ -168,12 +167,20 @@ def _craft_shard(
             filled += len(part.facts)
             parts.append(part.facts.to_columns())
     if not parts:
-        raise InvalidRunError(
-            f"a shard needs an image, but none of {span.start} to {span.stop - 1} could be read, "
-            f"first {bad[0].path} ({bad[0].reason}): mend the data"
+        return _empty(
+            probe(data, PROBE).images.shape[1:], tuple(bad), targeted=spec.target.targeted, eight_bit=eight_bit
         )
     facts = Facts.from_columns({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
     return Shard(images[:filled], facts, tuple(bad))
+
+
+def _empty(shape: torch.Size, bad: tuple[BadSample, ...], *, targeted: bool, eight_bit: bool) -> Shard:
+    """A shard without images."""
+    none, flags = np.empty(0, np.int64), np.empty(0, np.bool_)
+    outcomes = Outcomes(none, none, none, none if targeted else None, flags, flags, flags)
+    rounded = none if eight_bit else None
+    images = torch.empty((0, *shape), dtype=torch.uint8 if eight_bit else torch.float32)
+    return Shard(images, Facts(none, outcomes, rounded, rounded), bad)
 
 
 def _craft_batch(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.models.art import ArtClassifier, to_art
+from robustbench_fgsm.models.art_estimator import untouched
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, convolves
 from robustbench_fgsm.models.precision import precision
 
@@ -121,8 +122,9 @@ def _generated(attack: Any, classifier: Classifier, x: Tensor, y: Tensor, seed: 
     with (
         precision(x.device),
         _seeded(seed),
-        np.errstate(all="ignore"),
-    ):  # Square divides by the norm of squares that may be 0
+        untouched(classifier.estimator) if isinstance(classifier, ArtClassifier) else nullcontext(),  # the caller's own
+        np.errstate(all="ignore"),  # Square divides by the norm of squares that may be 0
+    ):
         found = torch.from_numpy(attack.generate(given.contiguous().cpu().numpy(), y.cpu().numpy()))
     restored = classifier.restored(found, x) if isinstance(classifier, ArtClassifier) else found
     return restored.to(x)

@@ -116,19 +116,23 @@ class Plan:
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any] | None, batch_size: int = 128) -> Plan:
-        """The inverse of `to_dict`, on as many threads as there are now; without a record, as of older runs, level none."""
+        """The inverse of `to_dict`, on as many threads as there are now; without a record, as of older runs, level none.
+
+        Raises KeyError, TypeError or ValueError for what `to_dict` did not write.
+        """
         here = cls(batch_size=batch_size, threads=torch.get_num_threads())
         if found is None:
             return here
         changed = found.get("changed")
+        flags = {name: found[name] for name in ("fold_batch_norm", "compile")}
+        flags |= {name: found.get(name, False) for name in ("tf32", "bf16")}  # not there in older runs
+        if not all(isinstance(flag, bool) for flag in flags.values()) or int(found["batch_size"]) < 1:
+            raise TypeError(f"plan {flags}, batch size {found['batch_size']!r}")
         return replace(
             here,
             level=check_level(str(found["level"])),
             memory_format=check_layout(str(found["memory_format"])),
-            fold_batch_norm=bool(found["fold_batch_norm"]),
-            compile=bool(found["compile"]),
-            tf32=bool(found.get("tf32", False)),
-            bf16=bool(found.get("bf16", False)),
+            **flags,
             batch_size=int(found["batch_size"]),
             reason=str(found.get("reason") or ""),
             changed=Changes(**changed) if changed else None,

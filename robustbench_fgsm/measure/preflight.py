@@ -21,9 +21,12 @@ from robustbench_fgsm.spec import AttackSpec
 PROBE = 32
 
 
-def preflight(classifier: Classifier, data: Dataset, spec: AttackSpec, *, strict: bool = False) -> list[str]:
+def preflight(
+    classifier: Classifier, data: Dataset, spec: AttackSpec, *, strict: bool = False, attacked: bool = True
+) -> list[str]:
     """Warnings of what is suspicious, from a few images spread over the data.
 
+    attacked: False where the model only sees what is crafted on others, so that its gradient and kind of outputs are free.
     Raises DataError, ModelError or SettingError where model, data and attack do not fit each other; with `strict`
     InputError where there is anything to warn of.
     """
@@ -31,7 +34,7 @@ def preflight(classifier: Classifier, data: Dataset, spec: AttackSpec, *, strict
     if len(data) == 0:
         raise DataError(f"data must hold at least one image, got none in {data.name}")
     check_classes(classifier, data)
-    warnings = with_fewer(spread(data), lambda batch: _look(classifier, batch, data.classes, spec))
+    warnings = with_fewer(spread(data), lambda batch: _look(classifier, batch, data.classes, spec, attacked=attacked))
     if strict and warnings:
         raise InputError(f"strict takes warnings for errors: {'; '.join(warnings)}")
     return warnings
@@ -45,7 +48,9 @@ def preflight_all(
     return tuple(dict.fromkeys(found))
 
 
-def _look(classifier: Classifier, batch: Batch, classes: tuple[str, ...], spec: AttackSpec) -> list[str]:
+def _look(
+    classifier: Classifier, batch: Batch, classes: tuple[str, ...], spec: AttackSpec, *, attacked: bool
+) -> list[str]:
     check_images(batch, classifier)
     outputs = _probe(classifier, batch)
     if outputs.shape != (len(batch), classifier.num_classes):
@@ -53,8 +58,11 @@ def _look(classifier: Classifier, batch: Batch, classes: tuple[str, ...], spec: 
             f"model must return logits ({len(batch)}, {classifier.num_classes}) for {len(batch)} images, got {tuple(outputs.shape)}"
         )
     targets_for(batch, spec.target, classes, spec.seed)
+    fewer = batch.at(slice(max(1, len(batch) // 2)))
+    if not attacked:
+        return [*suspicions(classifier, batch, outputs, _probe(classifier, fewer))]
     warnings = check_outputs(outputs, spec.loss)
-    among_fewer = check_gradient(classifier, batch.at(slice(max(1, len(batch) // 2))), spec)
+    among_fewer = check_gradient(classifier, fewer, spec)
     return [*warnings, *suspicions(classifier, batch, outputs, among_fewer)]
 
 

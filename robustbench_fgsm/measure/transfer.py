@@ -244,9 +244,9 @@ def check_transfer(crossing: Crossing, data: Dataset, spec: AttackSpec, *, stric
     """Warnings of what is suspicious of any model; raises as `preflight` does."""
     check_budgets(spec)
     found = []
-    for model in crossing.models:
-        name = f"{model.info.spec} ({model.info.weights})"
-        found += [f"{name}: {warning}" for warning in preflight(model, data, spec, strict=strict)]
+    for place, model in enumerate(crossing.models):
+        name, attacked = f"{model.info.spec} ({model.info.weights})", place in crossing.sources
+        found += [f"{name}: {told}" for told in preflight(model, data, spec, strict=strict, attacked=attacked)]
     return found
 
 

@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors import SafetensorError
@@ -61,33 +61,48 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
 
 
 def _read_pickled(file: Path) -> dict[str, Tensor]:
+    try:
+        with file.open("rb") as stream:
+            return _plain(_state_dict_in(read_pickled(stream, str(file))), file)
+    except FileNotFoundError:
+        raise _no_file(file) from None
+    except OSError as error:
+        raise _unreadable(str(file), error) from error
+
+
+def read_pickled(stream: IO[bytes], name: str) -> Any:
+    """What `torch.save` wrote, tensors and plain containers alone; name: what it is called in messages.
+
+    Raises UnsafeError for what asks for more, and ModelError for what cannot be read.
+    """
     if TorchVersion(torch.__version__) < SAFE_SINCE:
         raise ModelError(
-            f"reading {file} safely needs PyTorch {SAFE_SINCE} or later, got {torch.__version__}: "
+            f"reading {name} safely needs PyTorch {SAFE_SINCE} or later, got {torch.__version__}: "
             "upgrade, or convert the file to safetensors"
         )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is refused below
-            found = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise _no_file(file) from None
+            return torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UnsafeError(
-            f"weights must hold tensors alone, got {file}, which asks for more ({_asked_for(error)}): "
+            f"weights must hold tensors alone, got {name}, which asks for more ({_asked_for(error)}): "
             "save the state_dict() only, best as safetensors"
         ) from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         if "TorchScript" in str(error):
             raise UnsafeError(
-                f"weights must hold tensors alone, got {file}, which is TorchScript, a program: "
+                f"weights must hold tensors alone, got {name}, which is TorchScript, a program: "
                 "pass the file as --model if you trust it, or save the state_dict()"
             ) from error
-        raise ModelError(
-            f"weights must be a state dict that PyTorch saved, got {file}, which cannot be read "
-            f"({type(error).__name__}: {_first_line(error)}): write it again"
-        ) from error
-    return _plain(_state_dict_in(found), file)
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: Exception) -> ModelError:
+    return ModelError(
+        f"weights must be a state dict that PyTorch saved, got {name}, which cannot be read "
+        f"({type(error).__name__}: {_first_line(error)}): write it again"
+    )
 
 
 def _state_dict_in(found: Any) -> Any:

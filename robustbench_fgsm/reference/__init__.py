@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, v
 from typing import TYPE_CHECKING, Any, Protocol
 
 from robustbench_fgsm.errors import SettingError, did_you_mean
+from robustbench_fgsm.models.named import brief
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -118,7 +119,7 @@ def load_reference(name: str, classifier: Classifier, spec: AttackSpec, batch_si
         reference: Reference = _maker(name).prepare(classifier, spec, batch_size)
     except ImportError as error:
         raise SettingError(
-            f"reference {name} must import its library, got {_brief(error)}: install that again"
+            f"reference {name} must import its library, got {brief(error)}: install that again"
         ) from error
     missing = [member for member in (*Reference.__annotations__, "predict", "fgsm") if not hasattr(reference, member)]
     if missing:
@@ -136,7 +137,7 @@ def _maker(name: str) -> Any:
         maker = entry.load()
     except Exception as error:  # whatever another package raises as it is imported
         raise SettingError(
-            f"reference {name} of package {package} must import, got {_brief(error)}: mend or uninstall that package"
+            f"reference {name} of package {package} must import, got {brief(error)}: mend or uninstall that package"
         ) from error
     if not callable(getattr(maker, "prepare", None)):
         raise SettingError(
@@ -155,7 +156,3 @@ def _added() -> dict[str, EntryPoint]:
 def _package_of(entry: EntryPoint) -> tuple[str, str]:
     assert entry.dist is not None, "entry points that were found come from a distribution"  # noqa: S101
     return entry.dist.name, entry.dist.version
-
-
-def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

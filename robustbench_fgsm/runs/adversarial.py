@@ -29,6 +29,7 @@ from robustbench_fgsm.runs.directory import (
     RESULT,
     check_same,
     is_new,
+    manifest_in,
     read_json,
     replacing,
     sweep_up,
@@ -133,7 +134,6 @@ def save_spec(
             data,
             spec,
             [pieces[number] for number in mine],
-            batch_size=plan.batch_size,
             plan=plan,
             eight_bit=kind.eight_bit,
         )
@@ -167,7 +167,7 @@ def _begin(out: Path, nothing: SavedAttack, kind: Format, pieces: list[range]) -
     found = find_run(out, nothing)
     sweep_up(out, "adversarial-*", MANIFEST, RESULT)
     saved, missing = recover(out, nothing, found, kind, pieces)
-    if found is None or len(saved.files) != len(found.get("files", [])):
+    if found is None or list(saved.files) != found.get("files"):
         write_json(out / MANIFEST, saved.to_dict())
     forget_notes(out)
     return saved, missing
@@ -182,17 +182,16 @@ def note_shard(out: Path, rank: int, record: dict[str, Any]) -> None:
         os.fsync(stream.fileno())
 
 
-def noted_shards(out: Path) -> list[dict[str, Any]]:
-    """Records of shards that were noted; a line that cannot be read is none."""
-    found = []
+def noted_shards(out: Path) -> list[Any]:
+    """What was noted of shards; a line that cannot be read is left out."""
+    found: list[Any] = []
     for place in sorted(out.glob(f"{NOTES}*.jsonl")):
         for line in place.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 record = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(record, dict) and {"name", "sha256", "bytes", "n"} <= record.keys():
-                found.append(record)
+            found.append(record)
     return found
 
 
@@ -226,7 +225,7 @@ def find_run(out: Path, nothing: SavedAttack) -> dict[str, Any] | None:
     """The manifest in the directory, or None where it is new; raises RunError where the directory is not this run's."""
     if is_new(out):
         return None
-    found = read_json(out / MANIFEST)
+    found = manifest_in(out)
     if found.get("schema") != SCHEMA:
         raise RunError(
             f"--out must hold adversarial images, got {out} with another run in it: choose another directory"
@@ -241,8 +240,12 @@ def recover(
     """What is there already, and the numbers of the shards that are not, or whose hash is not the one recorded."""
     if found is None:
         return nothing, list(range(len(pieces)))
-    records = {record["name"]: record for record in [*noted_shards(out), *found.get("files", [])]}
-    saved, missing = replace(nothing, seconds=found["seconds"]["total"]), []
+    records = {
+        record["name"]: record
+        for record in [*noted_shards(out), *(found.get("files") or [])]
+        if isinstance(record, dict) and {"name", "sha256", "bytes", "n"} <= record.keys()
+    }
+    saved, missing = replace(nothing, seconds=float((found.get("seconds") or {}).get("total") or 0)), []
     for number in range(len(pieces)):
         record = records.get(kind.file(number))
         if record is None or kind.damage(out, record):

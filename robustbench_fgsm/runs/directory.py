@@ -16,6 +16,16 @@ from robustbench_fgsm.errors import ResourceError, RunError
 MANIFEST = "manifest.json"
 RESULT = "result.json"
 
+KINDS: Mapping[str, type] = {
+    **dict.fromkeys(("model", "model.settings", "data", "data.settings", "attack", "output"), dict),
+    **dict.fromkeys(("plan", "environment", "seconds"), dict),
+    **dict.fromkeys(("models", "data.classes", "attacks", "files"), list),
+    **dict.fromkeys(("command", "model.spec", "model.weights", "data.spec", "attack.loss"), str),
+    **dict.fromkeys(("data.n", "batch_size", "piece_size", "output.batch_size"), int),
+    "seconds.total": float,
+}
+"""What stands at some places of a manifest, where there is anything."""
+
 
 def open_run(directory: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
     """Make the directory a run with these settings, and return its result where it already has one.
@@ -27,7 +37,7 @@ def open_run(directory: Path, settings: Mapping[str, Any]) -> dict[str, Any] | N
     if is_new(directory):
         write_json(directory / MANIFEST, settings)
         return None
-    check_same(directory, read_json(directory / MANIFEST), settings)
+    check_same(directory, manifest_in(directory), settings)
     return read_json(directory / RESULT) if (directory / RESULT).is_file() else None
 
 
@@ -167,6 +177,20 @@ def read_json(file: Path) -> dict[str, Any]:
         raise RunError(f"{file} must be JSON, got {error}: choose another directory") from error
     if not isinstance(document, dict):
         raise RunError(f"{file} must hold a JSON object, got {type(document).__name__}: choose another directory")
+    return document
+
+
+def manifest_in(directory: Path) -> dict[str, Any]:
+    """The manifest in the directory; raises RunError where there is none, or something stands in it that none has there."""
+    document = read_json(directory / MANIFEST)
+    for place, kind in KINDS.items():
+        found: Any = document
+        for key in place.split("."):
+            found = found.get(key) if isinstance(found, dict) else None
+        if found is not None and not isinstance(found, kind):
+            raise RunError(
+                f"{directory / MANIFEST} must be as rfgsm wrote it, got {place} {_brief(found)}: choose another directory"
+            )
     return document
 
 

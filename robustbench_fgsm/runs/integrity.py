@@ -13,7 +13,7 @@ from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.measure.crafting import Facts, Totals, spans
 from robustbench_fgsm.measure.plan import Plan
 from robustbench_fgsm.runs.adversarial import count
-from robustbench_fgsm.runs.directory import MANIFEST, RESULT, differences, read_json
+from robustbench_fgsm.runs.directory import MANIFEST, RESULT, differences, manifest_in, read_json
 from robustbench_fgsm.runs.saved_attack import DERIVED, SCHEMA, SETTINGS, SavedAttack, checksum, plan_of
 from robustbench_fgsm.runs.shards import Format, Mismatch, get_format
 from robustbench_fgsm.spec import AttackSpec
@@ -30,7 +30,6 @@ class Recipe:
     document: dict[str, Any]
     spec: AttackSpec
     kind: Format
-    batch_size: int
     plan: Plan
     pieces: tuple[range, ...]
 
@@ -49,20 +48,21 @@ def read_recipe(out: Path) -> Recipe:
         raise RunError(
             f"check needs a directory that `rfgsm attack` wrote, got {out} without {MANIFEST}: check the path"
         )
-    document = read_json(out / MANIFEST)
+    document = manifest_in(out)
     if document.get("schema") != SCHEMA:
         raise RunError(f"{out / MANIFEST} must have schema {SCHEMA}, got {document.get('schema')!r}: check the path")
     try:
         attack, output = document["attack"], document["output"]
         spec = AttackSpec.from_dict(attack, [attack["epsilon"]])
         pieces = spans(int(document["data"]["n"]), int(output["shard_size"]))
-        kind, size = get_format(output["format"]), int(output["batch_size"])
-        recipe = Recipe(out, document, spec, kind, size, plan_of(document), tuple(pieces))
+        kind = get_format(output["format"])
+        recipe = Recipe(out, document, spec, kind, plan_of(document), tuple(pieces))
         _rebuilt(recipe)
         recipe.records  # noqa: B018  (raises where it cannot be made)
         for part, keys in NEEDED.items():
             for key in keys:
-                document[part][key] if part else document[key]
+                if (document[part] if part else document)[key] is None and part:
+                    raise ValueError(f"no {part}.{key}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(
             f"{out / MANIFEST} must be as `rfgsm attack` wrote it, got one that cannot be read "

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from robustbench_fgsm.data.dataset import Dataset, describe
 from robustbench_fgsm.errors import RunError
@@ -16,13 +16,16 @@ from robustbench_fgsm.measure.pieces import Pieces, piece_size
 from robustbench_fgsm.measure.plan import Plan
 from robustbench_fgsm.measure.strength import NONE, Checks
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.runs.directory import MANIFEST, check_same, is_new, read_json, write_json
+from robustbench_fgsm.runs.directory import MANIFEST, check_same, is_new, manifest_in, write_json
 from robustbench_fgsm.runs.planned import plan_settings
 from robustbench_fgsm.spec import AttackSpec
 
 SCHEMA = "rfgsm.run/1"
 NO_SETTINGS = ("schema", "asked", "environment")
 """Keys of a manifest that may differ where a run is continued."""
+
+NEEDED = {"model": ("spec", "weights", "sha256"), "data": ("spec", "fingerprint", "classes")}
+"""Keys that are read later on."""
 
 Command = Literal["evaluate", "sweep"]
 
@@ -82,14 +85,14 @@ def find_manifest(directory: Path, settings: Mapping[str, Any]) -> dict[str, Any
     """The manifest in the directory, None where that is new; raises RunError where it is of another run."""
     if is_new(directory):
         return None
-    found = read_json(directory / MANIFEST)
+    found = manifest_in(directory)
     check_same(directory, {key: value for key, value in found.items() if key not in NO_SETTINGS}, settings)
     return found
 
 
 def keep_asked(directory: Path, run: Run) -> None:
     """Have the manifest in the directory say what is asked of the result now."""
-    found = read_json(directory / MANIFEST)
+    found = manifest_in(directory)
     if found.get("asked") != run.asked:
         write_json(directory / MANIFEST, found | {"asked": dict(run.asked)})
 
@@ -123,10 +126,18 @@ def read_manifest(directory: Path) -> Recorded:
             f"of {kind_of(document)}: choose another directory"
         )
     with readable(directory):
+        for part, keys in NEEDED.items():
+            for key in keys:
+                if document[part][key] is None:
+                    raise ValueError(f"no {part}.{key}")
+        if (command := document["command"]) not in get_args(Command):
+            raise ValueError(f"command {command!r}")
+        if min(document["data"]["n"], document["piece_size"]) < 1:
+            raise ValueError("no image, or no image in a piece")
         return Recorded(
             directory,
             document,
-            cast("Command", document["command"]),
+            cast("Command", command),
             tuple(AttackSpec.from_dict(attack, attack["epsilons"]) for attack in document["attacks"]),
             Plan.from_dict(document.get("plan"), int(document["batch_size"])),
             Pieces(int(document["data"]["n"]), int(document["piece_size"])),
@@ -152,7 +163,7 @@ def open_manifest(directory: Path) -> dict[str, Any]:
     """The manifest of any run; raises RunError where the directory is none."""
     if not (directory / MANIFEST).is_file():
         raise RunError(f"run must be a directory that --out made, got {directory} without {MANIFEST}: check the path")
-    return read_json(directory / MANIFEST)
+    return manifest_in(directory)
 
 
 def kind_of(manifest: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.measure.plan import Plan
-from robustbench_fgsm.runs.directory import MANIFEST, is_new, read_json
+from robustbench_fgsm.runs.directory import MANIFEST, is_new, manifest_in
 
 
 def plan_settings(plan: Plan) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def recorded_plan(directory: Path) -> Plan | None:
     """
     if is_new(directory):
         return None
-    document = read_json(directory / MANIFEST)
+    document = manifest_in(directory)
     size = document.get("batch_size") or (document.get("output") or {}).get("batch_size") or Plan.batch_size
     try:
         return Plan.from_dict(document.get("plan"), int(size))

@@ -107,6 +107,7 @@ def check_adversarial(
     limit: int | None = None,
     device: str = "auto",
     trust_model_code: bool = False,
+    trust_data_code: bool = False,
     progress: Progress | None = None,
 ) -> AttackCheck:
     """Verify adversarial images that `save_adversarial` saved: hash every file, craft the images again, and compare.
@@ -114,8 +115,8 @@ def check_adversarial(
     out: their directory. classifier, data: what they were crafted from; by default what the manifest names, with the
     weights from another place where `weights` gives one. limit: craft only so many images again, rounded up to whole
     batches, for the last bit depends on the batch. The replay is left out, and the reason named, where weights or data
-    are not those of the manifest. trust_model_code: run the code that the manifest's model names, a factory or a model
-    file; whoever wrote the manifest chose it. progress: called with images replayed and images in all.
+    are not those of the manifest. trust_model_code, trust_data_code: run the code that the manifest's model names, a factory
+    or a model file, or its data; whoever wrote the manifest chose it. progress: called with images replayed and images in all.
 
     Raises UnsafeError where there is such code and no trust, RunError where the directory holds no such images,
     ModelError or DataError where classifier or data cannot be had.
@@ -129,7 +130,7 @@ def check_adversarial(
     classifier = classifier or classifier_of(
         recipe.document, "check", weights, device, trust_model_code=trust_model_code
     )
-    data = fit_to(data or data_of(recipe.document, "check"), classifier)
+    data = fit_to(data or data_of(recipe.document, "check", trust_code=trust_data_code), classifier)
     strange = list(_check_subject(recipe, classifier, data))
     replay, found = (
         (Replay(), []) if strange else _replay(recipe, classifier, data, damaged, limit=limit, progress=progress)
@@ -171,7 +172,6 @@ def _replay(
         data,
         recipe.spec,
         wanted.values(),
-        batch_size=recipe.batch_size,
         plan=recipe.plan,
         eight_bit=recipe.kind.eight_bit,
     )
@@ -189,15 +189,17 @@ def _first(recipe: Recipe, limit: int | None) -> Iterator[tuple[int, range]]:
     """Shards, or their beginnings, that hold the first `limit` images, in whole batches."""
     left = len(recipe) if limit is None else limit
     for number, piece in enumerate(recipe.pieces):
-        batches = -(-left // recipe.batch_size)
+        batches = -(-left // recipe.plan.batch_size)
         if batches > 0:
-            yield number, piece[: batches * recipe.batch_size]
+            yield number, piece[: batches * recipe.plan.batch_size]
         left -= len(piece)
 
 
 def compare_shard(recipe: Recipe, number: int, crafted: Shard) -> tuple[Replay, list[Mismatch]]:
     """A stored shard, or as much of it as was crafted again, beside the crafted one."""
     n, place = len(crafted.facts), recipe.out / recipe.kind.place(number)
+    if not n:
+        return Replay(), []
     stored = recipe.kind.images(place)[:n]
     if (stored.shape, stored.dtype) != (crafted.images.shape, crafted.images.dtype):
         expected, found = (f"{images.dtype} {tuple(images.shape)}" for images in (crafted.images, stored))

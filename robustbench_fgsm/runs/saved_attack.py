@@ -143,7 +143,7 @@ def settings_of(document: Mapping[str, Any]) -> dict[str, Any]:
 def plan_of(document: Mapping[str, Any]) -> Plan:
     """How the images were crafted: as the classifier is, where the manifest is from before there were plans."""
     output = document.get("output") or {}
-    return Plan.from_dict(document.get("plan"), int(output.get("batch_size", AS_IT_IS.batch_size)))
+    return Plan.from_dict(document.get("plan"), int(output.get("batch_size") or AS_IT_IS.batch_size))
 
 
 def checksum(document: Mapping[str, Any]) -> str:

@@ -143,7 +143,8 @@ def _png_index(directory: Path) -> dict[str, list[str]]:
 
 def _png_columns(directory: Path) -> Columns:
     index = _png_index(directory)
-    return {name: np.array([_value(text) for text in index[name]]) for name in index if name not in ("file", "sha256")}
+    columns = {name: [_value(text) for text in index[name]] for name in index if name not in ("file", "sha256")}
+    return {name: np.array(column, None if column else np.int64) for name, column in columns.items()}
 
 
 def _value(text: str) -> int | bool:

@@ -72,8 +72,10 @@ def data_of(manifest: Mapping[str, Any], purpose: str, *, trust_code: bool = Fal
     described = manifest["data"]
     settings = described.get("settings", {})
     if described["spec"].startswith("factory:") and not trust_code:
-        remedy = "pass --trust-data-code if you trust both" if purpose == "resume" else "pass the data"
-        raise UnsafeError(f"{purpose} would run {described['spec']}, which a file named and nobody typed: {remedy}")
+        raise UnsafeError(
+            f"{purpose} would run {described['spec']}, which a file named and nobody typed: "
+            "pass --trust-data-code if you trust both, or in Python the data"
+        )
     try:
         return load_data(described["spec"], **({} if "sample" in settings else {"limit": described["n"]}) | settings)
     except DataError as error:

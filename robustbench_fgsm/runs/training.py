@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from robustbench_fgsm.data.dataset import Dataset, describe, probe
+from robustbench_fgsm.data.fit import fit_to
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.measure.environment import describe_software
 from robustbench_fgsm.measure.processes import ALONE, World, join
@@ -129,6 +130,7 @@ def train_in(
     world: World = ALONE,
 ) -> Training:
     """The same for settings that are parsed already, and the processes that share the training."""
+    data = fit_to(data, classifier)
     check_trainable(classifier, data, recipe, world)  # before a directory is made
     settings = settings_of(classifier, data, recipe, max_bad, world)
     world.check_same(settings | {"device": classifier.device.type, "--out": out})

@@ -66,6 +66,8 @@ class Lesson:
     memory_format: torch.memory_format
     watch: Watch | None
     max_bad: int
+    held_bad: frozenset[BadSample] = frozenset()
+    """Held-out images that could not be had."""
     world: World = ALONE
 
     @property
@@ -99,26 +101,25 @@ def fit(
     lesson = prepare(classifier, data, recipe, max_bad, world)
     network = classifier.copy_network(memory_format=lesson.memory_format)
     student = synchronised(copy.deepcopy(network).requires_grad_(True), world, classifier.device)
-    learner = Learner(student, *optimisation(student, recipe, lesson.steps))
-    bad: set[BadSample] = set()
+    learner = Learner(student, *optimisation(student, recipe, lesson.steps), bad=set(lesson.held_bad))
     with own_generators(seed_of(recipe, world), classifier.device):
         kept = world.first(store.load() if store is not None and world.leads else None)
         if kept is not None:
             learner.restore(kept, world)
-        learn(lesson, learner, bad, store, progress, report)
+        learn(lesson, learner, store, progress, report)
     network.load_state_dict(learner.best or student.state_dict())
     return Training(
         trained(classifier, network, data),
         describe(data),
         recipe,
-        len(lesson.samples.indices),
+        len(lesson.samples.indices) - len(learner.bad - lesson.held_bad),
         tuple(learner.checks),
         learner.best_check,
         catastrophic(learner.checks, classifier.num_classes) if recipe.against_itself else None,
         learner.stopped,
         describe_environment(classifier.device),
         time.perf_counter() - began,
-        tuple(sorted(bad, key=lambda found: found.path)),
+        tuple(sorted(learner.bad, key=lambda found: found.path)),
         max_bad,
     )
 
@@ -155,6 +156,8 @@ def prepare(classifier: TorchClassifier, data: Dataset, recipe: Recipe, max_bad:
     samples = split_off(data, recipe)
     height, width = probe(data, 2).images.shape[-2:]
     held = samples.held_out()
+    if held is not None:
+        check_images(held, classifier)
     return Lesson(
         recipe,
         samples,
@@ -164,6 +167,7 @@ def prepare(classifier: TorchClassifier, data: Dataset, recipe: Recipe, max_bad:
         torch.channels_last if convolves(classifier.network) else torch.contiguous_format,
         None if held is None else watcher(held, recipe.epsilon, recipe.seed),
         max_bad,
+        frozenset(() if held is None else held.bad),
         world,
     )
 
@@ -171,7 +175,6 @@ def prepare(classifier: TorchClassifier, data: Dataset, recipe: Recipe, max_bad:
 def learn(
     lesson: Lesson,
     learner: Learner,
-    bad: set[BadSample],
     store: Store | None,
     progress: Progress | None,
     report: Report | None,
@@ -181,11 +184,12 @@ def learn(
     one = probe(lesson.samples.data, 1)
     x = place(one.images.repeat(LEAST, 1, 1, 1), lesson.classifier.device, lesson.memory_format)
     objective = averaging(Objective(learner.network, recipe), world, x, one.labels.repeat(LEAST).to(x.device))
-    known = 0
+    bad, known = learner.bad, 0
     marks = {-(-steps * quarter // CHECKS): quarter for quarter in range(1, CHECKS + 1)}
     while learner.done < lesson.steps and not learner.stopped:
         epoch, first = divmod(learner.done, steps)
         for batch, second in lesson.samples.epoch(epoch, first, bad, world):
+            check_images(batch, lesson.classifier)
             counts = count(len(batch), bad, known, world)
             known = len(bad)
             if known > lesson.max_bad:

@@ -159,11 +159,12 @@ def count(images: int, bad: set[BadSample], known: int, world: World) -> Counts:
 def weight_of(counts: Counts, world: World) -> float:
     """Weight of this process's mean loss, so that the mean over the processes is the mean over all their images (`count`).
 
-    Raises DataError where one of several processes has no image.
+    Raises DataError where a process has no image.
     """
-    if world.size > 1 and not counts.all():
+    if not counts.all():
+        who = f"each of {world.size} processes" if world.size > 1 else "training"
         raise DataError(
-            f"each of {world.size} processes needs an image in every step, got none that can be read in one of them: "
+            f"{who} needs an image in every step, got none that can be read{' in one of them' * (world.size > 1)}: "
             "take the unreadable ones out, or pass a greater --batch-size"
         )
     return float(counts[world.rank] * world.size / counts.sum()) if world.size > 1 else 1.0

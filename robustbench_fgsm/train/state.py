@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -13,7 +13,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from robustbench_fgsm.data.dataset import BadSample
+from robustbench_fgsm.errors import ModelError, RunError
 from robustbench_fgsm.measure.processes import ALONE, World
+from robustbench_fgsm.models.checkpoint import read_pickled
+from robustbench_fgsm.models.named import brief
 from robustbench_fgsm.train.watch import Check
 
 Weights = dict[str, Tensor]
@@ -34,7 +38,7 @@ class Learner:
     """What changes while a network learns.
 
     done: steps of the whole training. checks: all so far. losses: of the steps since the last check, which precedes every
-    kept state, so that none has to be kept. best: weights at the check of that index.
+    kept state, so that none has to be kept. best: weights at the check of that index. bad: images that could not be had.
     """
 
     network: nn.Module
@@ -46,6 +50,7 @@ class Learner:
     losses: list[Tensor] = field(default_factory=list)
     best: Weights | None = None
     best_check: int | None = None
+    bad: set[BadSample] = field(default_factory=set)
 
     def to_bytes(self, world: World = ALONE) -> bytes:
         """The state, with each process's generators, from which dropout, noise and augmentation draw; all have to ask."""
@@ -65,6 +70,7 @@ class Learner:
                         "stopped": self.stopped,
                         "best_check": self.best_check,
                         "checks": [check.to_dict() for check in self.checks],
+                        "bad": sorted(map(asdict, self.bad), key=lambda sample: str(sample["path"])),
                     }
                 ),
             },
@@ -73,8 +79,19 @@ class Learner:
         return stream.getvalue()
 
     def restore(self, content: bytes, world: World = ALONE) -> None:
-        """Be what `to_bytes` wrote down in as many processes."""
-        found: Mapping[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        """Be what `to_bytes` wrote down in as many processes.
+
+        Raises UnsafeError for bytes that ask for more than tensors, and RunError for others that it did not write.
+        """
+        try:
+            self._take_up(read_pickled(io.BytesIO(content), "the kept state of a training"), world)
+        except (ModelError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+            raise RunError(
+                f"the kept state of a training must be as it was written, got one that cannot be read "
+                f"({brief(error)}): remove it to begin again, or choose another directory"
+            ) from error
+
+    def _take_up(self, found: Mapping[str, Any], world: World) -> None:
         self.network.load_state_dict(found["network"])
         self.optimizer.load_state_dict(found["optimizer"])
         self.schedule.load_state_dict(found["schedule"])
@@ -86,6 +103,7 @@ class Learner:
         self.done, self.stopped = progress["done"], progress["stopped"]
         self.best, self.best_check = found["best"], progress["best_check"]
         self.checks, self.losses = [Check.from_dict(check) for check in progress["checks"]], []
+        self.bad |= {BadSample(**sample) for sample in progress.get("bad", [])}
 
     def keep(self, index: int) -> None:
         """Take the weights as they are for the best so far."""

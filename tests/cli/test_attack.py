@@ -87,6 +87,26 @@ def test_the_same_command_continues_and_another_is_refused(
     assert run("attack", "--check", str(tmp_path))[0] == 0
 
 
+def test_a_check_runs_a_function_of_data_where_that_is_trusted(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from pathlib import Path\n"
+        "import robustbench_fgsm as rf\n"
+        f"Path({str(tmp_path / 'ran')!r}).touch()\n"
+        "def some():\n"
+        "    return rf.load_data('fashion-mnist', limit=8)\n"
+    )
+    words = ["--model", "mlp300", "--weights", "standard", "--data", f"factory:{tmp_path / 'mine.py'}:some"]
+    code, _, err = run("attack", *words, "--out", str(tmp_path / "kept"), "--quiet")
+    assert code == 0, err
+    (tmp_path / "ran").unlink()
+    check = ["attack", "--check", str(tmp_path / "kept"), "--quiet"]
+    code, _, err = run(*check)
+    assert (code, "--trust-data-code" in err, (tmp_path / "ran").exists()) == (4, True, False)
+    assert run(*check, "--trust-data-code")[0] == 0
+    code, _, err = run("attack", *words, "--out", str(tmp_path / "kept"), "--trust-data-code")
+    assert (code, "got no --check" in err) == (2, True)
+
+
 def test_a_check_that_fails_exits_1_and_names_the_file(tmp_path: Path, run: Run) -> None:
     attack(run, tmp_path)
     file = tmp_path / "adversarial-00001.safetensors"

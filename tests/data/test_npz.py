@@ -113,11 +113,11 @@ class Gadget:
         return (Path.touch, (Path("touched"),))
 
 
-@pytest.mark.parametrize("key", ["images", "labels"])
+@pytest.mark.parametrize("key", ["images", "labels", "classes"])
 def test_a_pickle_inside_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.chdir(tmp_path)
     arrays: dict[str, Any] = {"images": IMAGES, "labels": LABELS} | {key: np.array([Gadget()] * 6, dtype=object)}
-    with pytest.raises(DataError, match="must hold plain arrays"):
+    with pytest.raises(rf.UnsafeError, match="must hold plain arrays, got pickled objects"):
         read(saved(tmp_path, **arrays))
     assert not Path("touched").exists()
     Path("pure.npz").write_bytes(pickle.dumps(Gadget()))

@@ -16,7 +16,7 @@ import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.remote import filesystem
-from robustbench_fgsm.data.shards import Shard, expand
+from robustbench_fgsm.data.shards import Shard, _kept_open, expand
 from robustbench_fgsm.errors import DataError, IncompleteError, UnsafeError
 
 Encode = Callable[..., bytes]
@@ -174,6 +174,43 @@ def test_storage_that_lacks_a_shard_or_loses_it_says_which(bucket: Any, samples:
     bucket.rm_file("/bucket/a.tar")
     with pytest.raises(IncompleteError, match=r"memory://bucket/a.tar must stay in reach, got FileNotFoundError"):
         list(data.batches(0, 4, 4))
+
+
+def test_a_compressed_shard_that_storage_loses_or_that_is_cut_is_said(
+    tmp_path: Path, bucket: Any, samples: Callable[[int, int], Files]
+) -> None:
+    """Never bad images of a storage that fails, which the run would leave out."""
+    whole = gzip.compress(archive(samples(0, 4)))
+    bucket.pipe_file("/bucket/a.tar.gz", whole)
+    data = rf.load_data("wds:memory://bucket/a.tar.gz")
+    bucket.rm_file("/bucket/a.tar.gz")
+    _kept_open.cache_clear()
+    with pytest.raises(IncompleteError, match=r"memory://bucket/a.tar.gz must stay in reach, got FileNotFoundError"):
+        list(data.batches(0, 4, 4))
+    (tmp_path / "a.tar.gz").write_bytes(whole)
+    here = rf.load_data(f"wds:{tmp_path}/a.tar.gz")
+    _kept_open.cache_clear()
+    (tmp_path / "a.tar.gz").write_bytes(whole[: len(whole) // 2])
+    (batch,) = here.batches(0, 4, 4)
+    assert len(batch) + len(batch.bad) == 4
+    assert "cannot be decompressed" in batch.bad[-1].reason
+
+
+def test_errors_of_a_storages_own_are_said_in_a_line(
+    bucket: Any, samples: Callable[[int, int], Files], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ClientError(Exception):
+        """As botocore has it, which is no OSError."""
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise ClientError("AccessDenied\nask somebody")
+
+    bucket.pipe_file("/bucket/a.tar", archive(samples(0, 4)))
+    monkeypatch.setattr(type(bucket), "open", fail)
+    with pytest.raises(
+        DataError, match=r"memory://bucket/a.tar cannot be read \(ClientError: AccessDenied ask somebody"
+    ):
+        rf.load_data("wds:memory://bucket/a.tar")
 
 
 @pytest.mark.parametrize(

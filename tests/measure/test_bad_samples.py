@@ -12,7 +12,6 @@ from PIL import Image
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.errors import InvalidRunError
 from robustbench_fgsm.report.schemas import load_schema
 
 BAD = 2
@@ -105,9 +104,20 @@ def test_saved_images(place: Path, network: rf.TorchClassifier, tmp_path: Path, 
     assert (again.tally.n, again.bad, document["bad"]) == (saved.tally.n, saved.bad, saved.to_dict()["bad"])
 
 
-def test_a_shard_of_bad_samples_only(place: Path, network: rf.TorchClassifier, tmp_path: Path) -> None:
-    with pytest.raises(InvalidRunError, match=r"none of 2 to 2 could be read, first .*1b.png"):
-        rf.save_adversarial(network, rf.load_data(f"folder:{place}"), tmp_path / "out", shard_size=1, max_bad=9)
+@pytest.mark.parametrize("targeted", ["none", "next"])
+@pytest.mark.parametrize("format_", ["safetensors", "npz", "png"])
+def test_a_shard_of_bad_samples_only_is_empty(
+    place: Path, network: rf.TorchClassifier, tmp_path: Path, format_: str, targeted: str
+) -> None:
+    data, out = rf.load_data(f"folder:{place}"), tmp_path / "out"
+    settings: dict[str, Any] = {"format": format_, "targeted": targeted, "shard_size": 1, "max_bad": 2}
+    saved = rf.save_adversarial(network, data, out, **settings)
+    check(saved.to_dict(), place, 2)
+    assert sorted(file["n"] for file in saved.files) == [0] * 2 + [1] * (len(data) - 2)
+    assert rf.save_adversarial(network, data, out, **settings).to_dict() == saved.to_dict()
+    checked = rf.check_adversarial(out, network, data)
+    assert checked.verified, checked.mismatches
+    assert checked.replay.n == saved.tally.n
 
 
 def test_a_manifest_names_no_factory_that_is_run(place: Path, network: rf.TorchClassifier, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 import robustbench_fgsm as rf
 from robustbench_fgsm.attack.rounding import to_pixels
 from robustbench_fgsm.measure.crafting import Facts, Shard, Totals, check_eight_bit, craft_shards, spans
+from robustbench_fgsm.measure.plan import Plan
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 
@@ -24,7 +25,7 @@ def test_spans_cover_every_image_once() -> None:
 
 
 def test_shards_hold_what_the_attack_gives(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
-    shards = list(craft_shards(classifier, images, AttackSpec(), spans(100, 40), batch_size=16))
+    shards = list(craft_shards(classifier, images, AttackSpec(), spans(100, 40), plan=Plan(batch_size=16)))
     batch = next(images.batches(0, 100, 100))
     x_adv = torch.cat([shard.images for shard in shards])
     expected = rf.fgsm(classifier, batch.images, batch.labels, 8 / 255)
@@ -44,7 +45,9 @@ def test_predictions_do_not_depend_on_the_batch_size_or_the_shard_size(
     spec = AttackSpec(target=TargetRule.parse(target), restarts=1)
 
     def columns(shard_size: int, batch_size: int) -> dict[str, list[int]]:
-        shards = craft_shards(classifier, images, spec, spans(60, shard_size), batch_size=batch_size, eight_bit=True)
+        shards = craft_shards(
+            classifier, images, spec, spans(60, shard_size), plan=Plan(batch_size=batch_size), eight_bit=True
+        )
         parts = [shard.facts.to_columns() for shard in shards]
         return {name: np.concatenate([part[name] for part in parts]).tolist() for name in parts[0]}
 
@@ -52,7 +55,7 @@ def test_predictions_do_not_depend_on_the_batch_size_or_the_shard_size(
 
 
 def test_one_shard_is_alive_at_a_time(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
-    shards = craft_shards(classifier, images, AttackSpec(), spans(64, 16), batch_size=8)
+    shards = craft_shards(classifier, images, AttackSpec(), spans(64, 16), plan=Plan(batch_size=8))
 
     def alive() -> int:
         gc.collect()
@@ -70,7 +73,9 @@ def test_facts_survive_the_way_to_columns_and_back(
     classifier: rf.TorchClassifier, images: rf.ArrayDataset, targeted: bool, eight_bit: bool
 ) -> None:
     spec = AttackSpec(target=TargetRule.parse("next" if targeted else "none"))
-    facts = next(craft_shards(classifier, images, spec, [range(20)], batch_size=20, eight_bit=eight_bit)).facts
+    facts = next(
+        craft_shards(classifier, images, spec, [range(20)], plan=Plan(batch_size=20), eight_bit=eight_bit)
+    ).facts
     columns = facts.to_columns()
     assert ("targets" in columns) == targeted
     assert ("predictions_rounded" in columns) == ("pixels_outside" in columns) == eight_bit
@@ -83,7 +88,7 @@ def test_rounded_predictions_are_those_of_the_images_as_they_are_read_again(
     classifier: rf.TorchClassifier, images: rf.ArrayDataset
 ) -> None:
     spec = AttackSpec((1.5,), norm=2)
-    shard = next(craft_shards(classifier, images, spec, [range(100)], batch_size=100, eight_bit=True))
+    shard = next(craft_shards(classifier, images, spec, [range(100)], plan=Plan(batch_size=100), eight_bit=True))
     assert shard.images.dtype == torch.uint8
     expected = classifier.predict(to_pixels(shard.images)).argmax(1)
     np.testing.assert_array_equal(np.asarray(shard.facts.rounded), expected)
@@ -91,7 +96,9 @@ def test_rounded_predictions_are_those_of_the_images_as_they_are_read_again(
 
 def test_totals_add(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     def totals(size: int) -> Totals:
-        parts = craft_shards(classifier, images, AttackSpec((1.5,), 2), spans(60, size), batch_size=60, eight_bit=True)
+        parts = craft_shards(
+            classifier, images, AttackSpec((1.5,), 2), spans(60, size), plan=Plan(batch_size=60), eight_bit=True
+        )
         nothing = Totals.empty(10, targeted=False, eight_bit=True)
         return sum((Totals.of(part.facts, 10, 784) for part in parts), nothing)
 

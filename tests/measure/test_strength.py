@@ -16,6 +16,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.measure.fates import HALF, Fates, half
 from robustbench_fgsm.measure.strength import Checks, check_askable, checked
 from robustbench_fgsm.measure.suspects import LEVEL, Masking, judge_masking
+from robustbench_fgsm.models.art import from_art
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 EPSILON = 8 / 255
@@ -139,6 +140,28 @@ def test_a_masked_network_is_found(classifier: rf.TorchClassifier, images: rf.Ar
     assert "pgd-fails-at-half" in {sign.name for sign in found.found}
     assert found.warning is not None
     assert found.warning.startswith("gradient masking: ")
+
+
+@pytest.mark.reference
+def test_a_check_leaves_the_network_of_arts_estimator_alone(images: rf.ArrayDataset) -> None:
+    from art.defences.postprocessor import Rounded
+    from art.estimators.classification import PyTorchClassifier
+
+    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.Dropout(0.5)).train()
+    estimator = PyTorchClassifier(
+        network,
+        loss=nn.CrossEntropyLoss(),
+        input_shape=(1, 28, 28),
+        nb_classes=10,
+        clip_values=(0, 1),
+        postprocessing_defences=[Rounded(decimals=6)],
+    )
+    checks = Checks(8, masking=True)
+    found, masking = checked(from_art(estimator), images.head(8), SPEC, checks, 8)
+    assert found is not None
+    assert masking is not None
+    assert all(module.training for module in network.modules())
+    assert all(parameter.grad is None for parameter in network.parameters())
 
 
 @pytest.mark.reference

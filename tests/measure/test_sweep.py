@@ -207,3 +207,16 @@ def test_a_document_without_images_of_a_class_says_none_and_not_zero(classifier:
     per_class = rf.evaluate(classifier, data).to_dict()["epsilons"][0]["per_class"]
     assert per_class[0]["robust_accuracy"]["value"] is None
     assert math.isfinite(per_class[9]["robust_accuracy"]["value"])
+
+
+@pytest.mark.reference
+def test_the_same_seed_gives_the_same_document_and_another_does_not(
+    classifier: rf.TorchClassifier, images: rf.ArrayDataset
+) -> None:
+    def document(seed: int) -> list[dict[str, Any]]:
+        asked: dict[str, Any] = {"targeted": ["none", "random"], "restarts": 1, "pgd_check": 16, "check_masking": True}
+        found = rf.sweep(classifier, images.head(48), [0.02, 0.1], batch_size=16, optimize="none", seed=seed, **asked)
+        return [evaluation.to_dict() | {"seconds": None} for evaluation in found]
+
+    first = document(3)
+    assert document(3) == first != document(4)

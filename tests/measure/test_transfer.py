@@ -116,6 +116,24 @@ def test_the_document_fits_its_schema_and_draws(data: rf.ArrayDataset) -> None:
         heat_map(document, 0.5)
 
 
+def test_a_target_needs_neither_gradient_nor_logits(data: rf.ArrayDataset) -> None:
+    class Answers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = model(1).network
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad():
+                outputs: torch.Tensor = self.inner(x)
+                return outputs.softmax(1)
+
+    hidden = rf.wrap(Answers(), 3)
+    cells = [rf.transfer([model(0)], [target], data, BUDGETS).to_dict()["cells"] for target in (hidden, model(1))]
+    assert cells[0] == cells[1]
+    with pytest.raises(rf.ModelError, match="must return logits"):
+        rf.transfer([hidden], [model(0)], data)
+
+
 def test_a_gradient_that_is_not_finite_makes_it_invalid(data: rf.ArrayDataset) -> None:
     class Broken(nn.Module):
         def __init__(self) -> None:

@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 import robustbench_fgsm as rf
 from robustbench_fgsm.attack.rounding import to_pixels
 from robustbench_fgsm.measure.crafting import Shard, craft_shards
+from robustbench_fgsm.measure.plan import Plan
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs import adversarial, shards
 from robustbench_fgsm.runs.lock import locked
@@ -56,7 +57,7 @@ def manifest(out: Path) -> dict[str, Any]:
 
 def crafted(classifier: rf.TorchClassifier, data: rf.ArrayDataset, target: str = "none") -> Shard:
     spec = AttackSpec(target=TargetRule.parse(target))
-    return next(craft_shards(classifier, data, spec, [range(10)], batch_size=4))
+    return next(craft_shards(classifier, data, spec, [range(10)], plan=Plan(batch_size=4)))
 
 
 def test_safetensors_hold_what_was_computed(
@@ -105,7 +106,9 @@ def test_columns_come_back_as_they_were(
     tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str
 ) -> None:
     kind = shards.get_format(form)
-    shard = next(craft_shards(classifier, data, AttackSpec(), [range(10)], batch_size=4, eight_bit=kind.eight_bit))
+    shard = next(
+        craft_shards(classifier, data, AttackSpec(), [range(10)], plan=Plan(batch_size=4), eight_bit=kind.eight_bit)
+    )
     place = tmp_path / kind.place(0)
     kind.write(place, shard)
     columns = kind.columns(place)
