@@ -19,7 +19,7 @@ from robustbench_fgsm.runs.reading import ReadRun, read_run
 
 POWER = 0.8
 TEST = (
-    "one-sided score test of a paired difference (Tango 1998), corrected by one image for continuity; "
+    "one-sided score test of a paired difference (Tango 1998), corrected by one image for continuity and for skewness; "
     "Holm's levels over all classes and budgets"
 )
 

@@ -4,29 +4,46 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.special import gammaln
+from scipy.special import gammaln, xlogy
 
+from robustbench_fgsm.measure import drops
 from robustbench_fgsm.measure.drops import detectable_drop, holm, lower_bounds, p_values, upper_bounds
 
 
 def test_the_interval_is_the_published_one() -> None:
     """Airway hyper-responsiveness, Bentur et al. 2009, as in Fagerland, Lydersen and Laake 2014 (Stat. Med. 33, 2850)."""
-    assert round(float(lower_bounds(1, 7, 21, 0.025, correction=0)), 3) == -0.517
-    assert round(float(upper_bounds(1, 7, 21, 0.025, correction=0)), 3) == -0.026
+    assert round(float(lower_bounds(1, 7, 21, 0.025, corrected=False)), 3) == -0.517
+    assert round(float(upper_bounds(1, 7, 21, 0.025, corrected=False)), 3) == -0.026
 
 
-@pytest.mark.parametrize("alpha", [0.05, 0.05 / 22])
-@pytest.mark.parametrize("drop", [0.0, 0.01, 0.05])
-@pytest.mark.parametrize("n", [1, 3, 10, 30, 100])
-def test_no_share_of_changes_rejects_a_true_drop_more_often_than_alpha(n: int, drop: float, alpha: float) -> None:
+def worst_level(n: int, drop: float, alpha: float) -> float:
+    """How often a true drop is rejected at the worst of many shares of gains, by summing over every outcome."""
     lost, gained = (side.ravel() for side in np.indices((n + 1, n + 1)))
     lost, gained = lost[lost + gained <= n], gained[lost + gained <= n]
-    same = n - lost - gained
-    ways = gammaln(n + 1) - gammaln(lost + 1) - gammaln(gained + 1) - gammaln(same + 1)
     rejected = p_values(lost, gained, n, drop) < alpha
-    for share in np.linspace(0.001, 0.999, 40) * (1 - drop) / 2:
-        logs = ways + lost * np.log(share + drop) + gained * np.log(share) + same * np.log(1 - 2 * share - drop)
-        assert np.exp(logs[rejected]).sum() <= alpha
+    lost, gained, same = lost[rejected], gained[rejected], (n - lost - gained)[rejected]
+    ways = gammaln(n + 1) - gammaln(lost + 1) - gammaln(gained + 1) - gammaln(same + 1)
+    least, most = max(0.0, -drop), (1 - drop) / 2
+    shares = least + (most - least) * np.concatenate([[0], np.geomspace(1e-5, 0.05, 16), np.linspace(0.1, 1, 10)])
+    levels = [
+        np.exp(ways + xlogy(lost, share + drop) + xlogy(gained, share) + xlogy(same, 1 - 2 * share - drop)).sum()
+        for share in np.minimum(shares, most * (1 - 1e-12))
+    ]
+    return float(max(levels))
+
+
+@pytest.mark.parametrize("places", [1, 22, 66])
+@pytest.mark.parametrize("drop", [-0.05, 0.0, 0.01, 0.05, 0.1])
+def test_no_share_of_gains_rejects_a_true_drop_more_often_than_alpha(drop: float, places: int) -> None:
+    for n in (1, 3, 10, 30, 100, 180, 300):
+        assert worst_level(n, drop, 0.05 / places) <= 0.05 / places
+
+
+def test_without_the_correction_for_skewness_it_would_where_next_to_none_is_gained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(drops, "_skewness", lambda share, n, drop: np.zeros_like(share))
+    assert worst_level(180, 0.1, 0.05 / 66) > 1.2 * 0.05 / 66
 
 
 @pytest.mark.parametrize(
