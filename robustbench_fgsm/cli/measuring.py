@@ -47,7 +47,7 @@ def measure(
     Everything is checked before a run directory is made. Raises as `run_attacks` and `measure_run` do.
     """
     from robustbench_fgsm.measure.plan import check_level, plan_for
-    from robustbench_fgsm.measure.preflight import check_batch_size, preflight
+    from robustbench_fgsm.measure.preflight import check_batch_size, preflight_all
     from robustbench_fgsm.measure.processes import join
     from robustbench_fgsm.measure.strength import check_askable
     from robustbench_fgsm.measure.sweep import check_budgets
@@ -62,11 +62,11 @@ def measure(
     check_askable(checks, specs, classifier)
     for spec in specs:
         check_budgets(spec)
-        preflight(classifier, images, spec, strict=choice.strict)
+    warnings = preflight_all(classifier, images, specs, strict=choice.strict)
     world, out = join(), keeping.out
     recorded = None if out is None or not world.leads else recorded_plan(out)
     plan = world.first(plan_for(classifier, images, specs, optimize, batch_size, recorded) if world.leads else None)
-    run = Run(command, classifier, images, specs, plan, choice.max_bad, checks=checks, asked=asked)
+    run = Run(command, classifier, images, specs, plan, choice.max_bad, checks=checks, asked=asked, warnings=warnings)
     world.check_same(run.settings() | {"--out": out, "--keep-images": keeping.images})
     return measured(run, keeping, judge, quiet=quiet)
 
@@ -97,6 +97,7 @@ def measured(run: Run, keeping: Keeping, judge: Callable[[Document], Document], 
             plan=run.plan,
             checks=run.checks,
             max_bad=run.max_bad,
+            warnings=run.warnings,
             progress=bar,
             watch=bar.watch,
             checking=bar.check,

@@ -38,7 +38,7 @@ BatchSize = Annotated[str, typer.Option("--batch-size", help="Images at a time, 
 Optimize = Annotated[
     str,
     typer.Option(
-        "--optimize", metavar="LEVEL", help="none, safe (faster, with the same counts), or max, which may change a few."
+        "--optimize", metavar="LEVEL", help="none, safe (faster, same counts), max (may change a few), or bf16."
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]

@@ -186,7 +186,8 @@ class Comparison:
     @property
     def warnings(self) -> list[str]:
         """What a reader must know beside the numbers."""
-        found = [*self.preflight_warnings, *health.warnings(self.ours.tally, bad=self.bad, max_bad=self.max_bad)]
+        counted = health.warnings(self.ours.tally, bad=self.bad, max_bad=self.max_bad)
+        found = [*self.preflight_warnings, *self.plan.warnings, *counted]
         for reference in self.others:
             if reference.agreement.images_subnormal:
                 share = Rate(reference.agreement.images_subnormal, reference.agreement.images)

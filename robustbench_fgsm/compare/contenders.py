@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -22,8 +22,8 @@ from robustbench_fgsm.reference import Reference, load_reference
 from robustbench_fgsm.reference.batched import BatchedReference
 from robustbench_fgsm.spec import AttackSpec
 
-LEVELS: tuple[Level, ...] = get_args(Level)
-"""Levels of optimisation that our side runs at."""
+LEVELS: tuple[Level, ...] = ("none", "safe", "max")
+"""Levels of optimisation that our side runs at where nobody says."""
 
 LAYOUTS = {"channels-last": torch.channels_last, "default": torch.contiguous_format}
 

@@ -26,8 +26,8 @@ class Sighting:
     """What was seen of N images, all on the CPU but for the direction, which stays where it was taken.
 
     before: (N,) predicted classes; after: (N, E), at each budget. aim: (N,) labels or targets. zero, nonfinite, saturated:
-    (N,) bool. unsure, narrow: (N,) bool, see `guard.Doubt`. direction: (N, ...) of the attack where there is doubt, else
-    (N, 0).
+    (N,) bool. unsure, narrow: (N, E) bool, see `guard.Doubt`; direction: (N, ...) of the attack; all three (N, 0) where
+    nobody doubts.
     """
 
     batch: Batch
@@ -42,9 +42,9 @@ class Sighting:
     direction: Tensor
 
     @classmethod
-    def of(cls, attacked: AttackedBatch, after: Sequence[Tensor], doubt: guard.Doubt | None = None) -> Sighting:
+    def of(cls, attacked: AttackedBatch, after: Sequence[Tensor]) -> Sighting:
         """At once, which waits for the device."""
-        return Flight.of(attacked, after, doubt).land()
+        return Flight.of(attacked, after).land()
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -74,45 +74,50 @@ class Sighting:
         flags = self.zero.numpy(), self.nonfinite.numpy(), self.saturated.numpy()
         return [Outcomes(*arrays, after.contiguous().numpy(), aim, *flags) for after in self.after.T]
 
-    def bare(self) -> Sighting:
-        """The same without images and directions."""
+    def settled(self) -> Sighting:
+        """The same, and nothing is in doubt any more."""
         nothing = torch.empty(len(self), 0)
-        return replace(self, batch=replace(self.batch, images=nothing), direction=nothing)
+        return replace(self, unsure=nothing.bool(), narrow=nothing.bool(), direction=nothing)
+
+    def bare(self) -> Sighting:
+        """The same without images."""
+        return replace(self, batch=replace(self.batch, images=torch.empty(len(self), 0)))
 
 
 @dataclass(frozen=True)
 class Flight:
-    """A sighting on its way to the CPU in one table (7 + E, N), for which nobody waits before it lands."""
+    """A sighting on its way to the CPU in one table (5 + E, N) or (5 + 3E, N), for which nobody waits before it lands."""
 
     batch: Batch
     table: Tensor
+    budgets: int
     direction: Tensor
     arrived: torch.cuda.Event | None
 
     @classmethod
-    def of(cls, attacked: AttackedBatch, after: Sequence[Tensor], doubt: guard.Doubt | None = None) -> Flight:
-        """Take off; doubt as of `look`."""
-        ascent, batch = attacked.ascent, attacked.batch
-        nothing = torch.zeros_like(ascent.zero)
-        unsure, narrow = (nothing, nothing) if doubt is None else (doubt.unsure, doubt.narrow)
-        flags = [ascent.zero, ascent.nonfinite, attacked.saturated, unsure, narrow]
-        facts = [predicted(ascent.outputs), attacked.aim, *flags, *after]
+    def of(cls, attacked: AttackedBatch, after: Sequence[Tensor], doubts: Sequence[guard.Doubt] = ()) -> Flight:
+        """Take off. doubts: at each budget, under a guarded plan."""
+        ascent, batch, budgets = attacked.ascent, attacked.batch, len(after)
+        flags = [ascent.zero, ascent.nonfinite, attacked.saturated]
+        doubted = [*(doubt.unsure for doubt in doubts), *(doubt.narrow for doubt in doubts)]
+        facts = [predicted(ascent.outputs), attacked.aim, *flags, *after, *doubted]
         table = torch.stack([fact.long() for fact in facts])
-        direction = torch.empty(len(batch), 0) if doubt is None else ascent.direction
+        direction = ascent.direction if doubts else torch.empty(len(batch), 0)
         if table.device.type != "cuda":
-            return cls(batch, table.cpu(), direction, None)
+            return cls(batch, table.cpu(), budgets, direction, None)
         here = torch.empty_like(table, device="cpu", pin_memory=True).copy_(table, non_blocking=True)
         arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
         arrived.record(torch.cuda.current_stream(table.device))
-        return cls(batch, here, direction, arrived)
+        return cls(batch, here, budgets, direction, arrived)
 
     def land(self) -> Sighting:
         """Wait until it has arrived."""
         if self.arrived is not None:
             self.arrived.synchronize()
         before, aim = self.table[:2]
-        zero, nonfinite, saturated, unsure, narrow = self.table[2:7].bool()
-        after = self.table[7:].T
+        zero, nonfinite, saturated = self.table[2:5].bool()
+        after, rest = self.table[5 : 5 + self.budgets].T, self.table[5 + self.budgets :].T.bool()
+        unsure, narrow = rest[:, : self.budgets], rest[:, self.budgets :]
         return Sighting(self.batch, before, after, aim, zero, nonfinite, saturated, unsure, narrow, self.direction)
 
 

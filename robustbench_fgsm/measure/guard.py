@@ -54,7 +54,7 @@ def margins(outputs: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Doubt:
-    """unsure: images (N,) bool that are decided again; narrow: those of them that are also predicted again, come what may."""
+    """At one budget. unsure: images (N,) bool that are decided again; narrow: those that are then predicted again anyway."""
 
     unsure: Tensor
     narrow: Tensor

@@ -15,7 +15,7 @@ import torch
 from robustbench_fgsm.attack.gradient import predicted
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.measure import guard
-from robustbench_fgsm.measure.attacks import attack_batch, craft
+from robustbench_fgsm.measure.attacks import attack_batch, craft, predict_classes
 from robustbench_fgsm.measure.counting import Flight, Queue, Sighting, mends
 from robustbench_fgsm.measure.memory import Portions
 from robustbench_fgsm.measure.plan import Execution
@@ -69,9 +69,10 @@ class Observer:
         if not flights:
             return
         seen = Sighting.join([flight.land() for flight in flights])
-        if self._execution.plan.guarded and bool(seen.unsure.any()):
-            waiting = self._unsure.add(seen.at(seen.unsure))
-            seen = seen.at(~seen.unsure)
+        unsure = seen.unsure.any(1)
+        if bool(unsure.any()):
+            waiting = self._unsure.add(seen.at(unsure))
+            seen = seen.at(~unsure)
             self._decide(waiting)
         self._settle(seen)
 
@@ -85,6 +86,7 @@ class Observer:
             self._settle(Sighting.join(decided))
 
     def _settle(self, seen: Sighting) -> None:
+        seen = seen.settled()
         self._sink.add(seen, stable=False)
         if not self._mended:
             return
@@ -133,27 +135,30 @@ def look(
         after = [craft(classifier, attacked, spec, epsilon)[1] for epsilon in spec.epsilons]
         return Flight.of(attacked, after)
     unsettled = guard.unsettled(attacked, spec)
-    doubt, after = guard.Doubt(unsettled, unsettled), []
+    doubts, after = [], []
     for epsilon in spec.epsilons:
         outputs = classifier.predict(attacked.ascent.at(epsilon))
-        doubt |= guard.doubt(attacked.ascent.outputs, outputs)
+        doubts.append(guard.doubt(attacked.ascent.outputs, outputs) | guard.Doubt(unsettled, unsettled))
         after.append(predicted(outputs))
-    return Flight.of(attacked, after, doubt)
+    return Flight.of(attacked, after, doubts)
 
 
 def decide_again(plain: Classifier, doubted: Sighting, spec: AttackSpec, classes: tuple[str, ...]) -> Sighting:
     """What the plain layout says of images that rest on rounding.
 
     All are given its gradient. Where that is the one they had, and their margins are not as narrow as rounding alone, it
-    would say what has been said; only the others are predicted again.
+    would say what has been said; only the others are predicted again, at the budgets that are in doubt.
     """
     attacked = attack_batch(plain, doubted.batch, spec, classes)
     direction = attacked.ascent.direction
     moved = ~guard.same_course(doubted.direction.to(direction.device), direction).cpu()
-    seen = replace(Sighting.of(attacked, []), after=doubted.after)
-    rows = (moved | doubted.narrow).nonzero().squeeze(1)
-    if not len(rows):
-        return seen
-    some = attacked.at(rows)
-    after = torch.stack([craft(plain, some, spec, epsilon)[1] for epsilon in spec.epsilons], 1)
-    return replace(seen, after=seen.after.index_copy(0, rows, after.cpu()))
+    pairs = ((moved.unsqueeze(1) & doubted.unsure) | doubted.narrow).T.nonzero()
+    after = doubted.after.clone()
+    for low in range(0, len(pairs), len(doubted)):  # as many at a time as there was room for
+        budgets, rows = pairs[low : low + len(doubted)].unbind(1)
+        crafted = [
+            attacked.at(rows[budgets == budget]).ascent.at(spec.epsilons[budget])
+            for budget in sorted(set(budgets.tolist()))
+        ]
+        after[rows, budgets] = predict_classes(plain, torch.cat(crafted)).cpu()
+    return replace(Sighting.of(attacked, []), after=after)

@@ -155,7 +155,6 @@ def count_record(record: PieceRecord, counters: Sequence[Counter]) -> None:
     for seen, counter in zip(record.attacks, counters, strict=True):
         aim = record.labels if seen.targets is None else seen.targets
         zero, nonfinite, saturated = (torch.from_numpy(flag) for flag in (seen.zero, seen.nonfinite, seen.saturated))
-        none = torch.zeros(len(record), dtype=torch.bool)
         sighting = Sighting(
             Batch(nothing, labels, ids),
             torch.from_numpy(seen.before.astype(np.int64)),
@@ -164,8 +163,8 @@ def count_record(record: PieceRecord, counters: Sequence[Counter]) -> None:
             zero,
             nonfinite,
             saturated,
-            none,
-            none,
+            nothing.bool(),
+            nothing.bool(),
             nothing,
         )
         counter.add(sighting, stable=False)

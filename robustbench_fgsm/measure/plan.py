@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, cast, get_args
 
 import torch
-from torch import nn
 
 from robustbench_fgsm.data.dataset import Batch, Dataset, probe
 from robustbench_fgsm.errors import SettingError, did_you_mean
@@ -21,7 +20,10 @@ from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, conv
 from robustbench_fgsm.models.folding import fold_batch_norm
 from robustbench_fgsm.spec import AttackSpec
 
-Level = Literal["none", "safe", "max"]
+Level = Literal["none", "safe", "max", "bf16"]
+LOOSE = ("max", "bf16")
+"""Levels that may change a few predictions, and say so."""
+
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 PROBE = 32
@@ -34,11 +36,11 @@ SAME_PIXEL = 1e-6
 """Pixels farther apart than this have changed."""
 
 TURNS = 2
-FASTER = 0.95
-"""A layout is changed only where that takes less than this share of the time."""
+FASTER = {"safe": 0.95, "max": 1.0, "bf16": 1.0}
+"""A layout is changed only where that takes less than this share of the time: with a guard, what is in doubt adds to it."""
 
 Timer = Callable[[Classifier, Batch, AttackSpec, tuple[str, ...]], float]
-"""Seconds of the whole job (gradient, and predictions at one budget) on one batch."""
+"""Seconds of the whole job (gradient, and predictions at every budget) on one batch."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ class Changes:
 class Plan:
     """How a classifier is run. level: what was asked for; reason: why there is no more to it, if so.
 
-    tf32: on a GPU, whether factors are rounded to 10 bits.
-    changed: what is not as under level none on the first images, before any guard, where that was asked for or is `max`.
+    tf32, bf16: on a GPU, whether factors are rounded to 10 bits, and adversarial images predicted in bfloat16. changed: what
+    is not as under level none on the first images, before any guard, where that was asked for or the level is loose.
     """
 
     level: Level = "none"
@@ -68,6 +70,7 @@ class Plan:
     threads: int = 1
     reason: str = ""
     changed: Changes | None = None
+    bf16: bool = False
 
     @property
     def guarded(self) -> bool:
@@ -77,7 +80,19 @@ class Plan:
     @property
     def plain(self) -> bool:
         """Whether the classifier runs as it is."""
-        return not (self.fold_batch_norm or self.compile or self.tf32) and self.memory_format == "contiguous"
+        return (
+            not (self.fold_batch_norm or self.compile or self.tf32 or self.bf16) and self.memory_format == "contiguous"
+        )
+
+    @property
+    def warnings(self) -> list[str]:
+        """What it does to the numbers beyond single images."""
+        if not self.bf16:
+            return []
+        return [
+            "adversarial images were predicted in bfloat16, which rounds off part of a small perturbation: robust accuracy is "
+            "overstated by up to a point or so, so use another level for numbers to publish"
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON knows it."""
@@ -87,6 +102,7 @@ class Plan:
             "fold_batch_norm": self.fold_batch_norm,
             "compile": self.compile,
             "tf32": self.tf32,
+            "bf16": self.bf16,
             "batch_size": self.batch_size,
             "threads": self.threads,
             "reason": self.reason or None,
@@ -95,7 +111,7 @@ class Plan:
 
     def settings(self) -> dict[str, Any]:
         """What of it must be the same for a run to be continued."""
-        names = ("level", "memory_format", "fold_batch_norm", "compile", "tf32", "batch_size")
+        names = ("level", "memory_format", "fold_batch_norm", "compile", "tf32", "bf16", "batch_size")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
@@ -112,6 +128,7 @@ class Plan:
             fold_batch_norm=bool(found["fold_batch_norm"]),
             compile=bool(found["compile"]),
             tf32=bool(found.get("tf32", False)),
+            bf16=bool(found.get("bf16", False)),
             batch_size=int(found["batch_size"]),
             reason=str(found.get("reason") or ""),
             changed=Changes(**changed) if changed else None,
@@ -131,7 +148,7 @@ class Execution:
 
 
 def check_level(optimize: str) -> Level:
-    """One of none, safe and max; raises SettingError otherwise."""
+    """One of none, safe, max and bf16; raises SettingError otherwise."""
     if optimize not in get_args(Level):
         known = ", ".join(get_args(Level))
         raise SettingError(
@@ -155,15 +172,16 @@ def execute(classifier: Classifier, plan: Plan) -> Execution:
         return Execution(plan, classifier, classifier)
     if not isinstance(classifier, TorchClassifier) or not classifier.has_variants:
         raise SettingError(f"plan needs a PyTorch network, got {type(classifier).__name__}: use optimize none")
-    network: nn.Module | None = fold_batch_norm(classifier.network) if plan.fold_batch_norm else None
+    folded = fold_batch_norm(classifier.network) if plan.fold_batch_norm else None
+    made = classifier if folded is None else classifier.around(folded, torch.contiguous_format)
     layout = LAYOUTS[plan.memory_format]
-    if network is None:
-        made = classifier.variant(memory_format=layout)
-    else:
-        made = classifier.around(network.to(memory_format=layout), layout)
-    if plan.compile or plan.tf32:
-        network = compiling.compiled(made.network) if plan.compile else made.network
-        made = classifier.around(network, layout, tf32=plan.tf32)
+    if plan.compile:  # which packs weights by itself
+        network = made.copy_network(memory_format=layout)
+        made = made.around(compiling.compiled(network), layout)
+    elif layout == torch.channels_last:
+        made = made.channels_last(plan.batch_size)
+    if plan.tf32 or plan.bf16:
+        made = made.around(made.network, layout, tf32=plan.tf32, bf16=plan.bf16)
     return Execution(plan, made, classifier)
 
 
@@ -183,7 +201,7 @@ def plan_for(
 
     recorded: the plan that the same run has begun with, which stays where it is for the same level and batch size.
     timer: instead of the clock. tried: images that layouts are tried on, in place of a share of the data. compared:
-    record what the plan changes, as `max` always does. Raises SettingError for an unknown level or a batch size that is
+    record what the plan changes, as loose levels always do. Raises SettingError for an unknown level or a batch size that is
     none.
     """
     level = check_level(optimize)
@@ -199,7 +217,7 @@ def plan_for(
     batch = probe(data, min(plan.batch_size, share))
     first, timer = plan, timer or seconds_of_job
     plan = with_fewer(batch, lambda some: _planned(classifier, some, specs, first, data.classes, len(data), timer))
-    if plan.plain or not (compared or level == "max"):
+    if plan.plain or not (compared or level in LOOSE):
         return plan
     chosen = plan
     return with_fewer(probe(data, PROBE), lambda some: _compared(classifier, some, specs[0], chosen, data.classes))
@@ -218,7 +236,11 @@ def _planned(
         reason = next(filter(None, map(guard.unguarded, specs)), "")
         return replace(plan, reason=reason) if reason else _laid_out(classifier, batch, specs[0], plan, classes, timer)
     folded = fold_batch_norm(classifier.network)
-    plan = replace(plan, fold_batch_norm=folded is not None, tf32=classifier.device.type == "cuda")
+    on_gpu = classifier.device.type == "cuda"
+    reason = "" if on_gpu or plan.level != "bf16" else "bfloat16 is for GPUs"
+    plan = replace(
+        plan, fold_batch_norm=folded is not None, tf32=on_gpu, bf16=on_gpu and plan.level == "bf16", reason=reason
+    )
     classifier = classifier.around(folded or classifier.network, torch.contiguous_format, tf32=plan.tf32)
     gc.collect()  # tracing leaves cycles, and with them a copy of the weights
     plan = _laid_out(classifier, batch, specs[0], plan, classes, timer)
@@ -229,7 +251,7 @@ def _planned(
 
 
 _LAYOUTS_MEASURED: dict[tuple[object, ...], str] = {}
-"""Layouts by network, images, device, threads and folding, so that a process measures each once."""
+"""Layouts by network, images, device, threads, level and number of budgets, so that a process measures each once."""
 
 
 def _laid_out(
@@ -243,16 +265,17 @@ def _laid_out(
         return replace(plan, reason=plan.reason or "a network without convolutions has no layout to choose")
     if plan.tf32:  # what multiplies in TF32 takes channels last; a trial on few images would time launches
         return replace(plan, memory_format="channels_last")
-    place = classifier.info.sha256, batch.images.shape, str(classifier.device), plan.threads, plan.fold_batch_norm
+    where = classifier.info.sha256, batch.images.shape, str(classifier.device), plan.threads
+    place = *where, plan.level, len(spec.epsilons)
     if place not in _LAYOUTS_MEASURED:
-        ways = [classifier, classifier.variant(memory_format=torch.channels_last)]
+        ways = [classifier, classifier.channels_last(plan.batch_size)]
         for way in ways:
             timer(way, batch, spec, classes)  # once for nothing: the first run also allocates
         turns = [[timer(way, batch, spec, classes) for way in ways] for _ in range(TURNS)]
         contiguous, channels_last = map(min, zip(*turns, strict=True))
         if plan.level == "safe":
             channels_last += contiguous * _saturated_share(classifier, batch)
-        faster = channels_last < FASTER * contiguous
+        faster = channels_last < FASTER[plan.level] * contiguous
         _LAYOUTS_MEASURED[place] = "channels_last" if faster else "contiguous"
     layout = _LAYOUTS_MEASURED[place]
     reason = "" if layout == "channels_last" else "channels-last was not faster"
@@ -277,10 +300,12 @@ def _compared(
 
 
 def seconds_of_job(classifier: Classifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...]) -> float:
-    """Seconds that one gradient and the predictions at one budget take."""
+    """Seconds that one gradient and the predictions at every budget take, as far as those at one of them tell."""
     synchronise(classifier.device)
     began = time.perf_counter()
     attacked = attack_batch(classifier, batch, spec, classes)
+    synchronise(classifier.device)
+    crafted = time.perf_counter()
     predict_classes(classifier, attacked.ascent.at(spec.epsilons[0]))
     synchronise(classifier.device)
-    return time.perf_counter() - began
+    return crafted - began + len(spec.epsilons) * (time.perf_counter() - crafted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from robustbench_fgsm.attack.fgsm import check_batch
@@ -33,6 +35,14 @@ def preflight(classifier: Classifier, data: Dataset, spec: AttackSpec, *, strict
     if strict and warnings:
         raise InputError(f"strict takes warnings for errors: {'; '.join(warnings)}")
     return warnings
+
+
+def preflight_all(
+    classifier: Classifier, data: Dataset, specs: Sequence[AttackSpec], *, strict: bool = False
+) -> tuple[str, ...]:
+    """Warnings of what is suspicious about any of the attacks, each once; raises as `preflight` does."""
+    found = (warning for spec in specs for warning in preflight(classifier, data, spec, strict=strict))
+    return tuple(dict.fromkeys(found))
 
 
 def _look(classifier: Classifier, batch: Batch, classes: tuple[str, ...], spec: AttackSpec) -> list[str]:

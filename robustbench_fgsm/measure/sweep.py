@@ -13,7 +13,7 @@ from robustbench_fgsm.measure.evaluation import Evaluation
 from robustbench_fgsm.measure.pieces import Nowhere, PieceStore
 from robustbench_fgsm.measure.piecework import attack_at_once, attack_by_pieces
 from robustbench_fgsm.measure.plan import Execution, Plan, check_level, execute, plan_for
-from robustbench_fgsm.measure.preflight import check_batch_size, check_single, preflight
+from robustbench_fgsm.measure.preflight import check_batch_size, check_single, preflight_all
 from robustbench_fgsm.measure.processes import ALONE, World
 from robustbench_fgsm.measure.progress import Checking, Saying, Watch
 from robustbench_fgsm.measure.progress import Progress as Progress
@@ -140,6 +140,7 @@ def run_attacks(
     checks: Checks = NONE,
     max_bad: int = 0,
     strict: bool = False,
+    warnings: Sequence[str] | None = None,
     progress: Progress | None = None,
     watch: Watch | None = None,
     checking: Checking | None = None,
@@ -148,10 +149,11 @@ def run_attacks(
 ) -> list[Evaluation]:
     """One evaluation for each attack, from a single pass over the data, for settings that are parsed already.
 
-    plan: how to run, in place of one made now for `optimize` and the batch size; or that with its classifier. watch: called
-    with images fooled so far, at the last budget of the first attack, and images that could be. checks: made at the end, by
-    rank 0; checking: called meanwhile. store: keeps finished pieces, and those that it has are not attacked again. world: the
-    processes that share the pieces; all of them get the evaluations.
+    plan: how to run, in place of one made now for `optimize` and the batch size; or that with its classifier. warnings: of
+    `preflight_all`, where that was called already. watch: called with images fooled so far, at the last budget of the first
+    attack, and images that could be. checks: made at the end, by rank 0; checking: called meanwhile. store: keeps finished
+    pieces, and those that it has are not attacked again. world: the processes that share the pieces; all of them get the
+    evaluations.
     """
     began = time.perf_counter()
     for spec in specs:
@@ -160,8 +162,8 @@ def run_attacks(
     check_level(optimize)
     check_batch_size(batch_size)
     data = fit_to(data, classifier)
-    found = (warning for spec in specs for warning in preflight(classifier, data, spec, strict=strict))
-    warnings = list(dict.fromkeys(found))
+    if warnings is None:
+        warnings = preflight_all(classifier, data, specs, strict=strict)
     if isinstance(plan, Execution):
         execution = plan
     else:

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from robustbench_fgsm.attack.gradient import Labels, input_gradient, two_logits
 from robustbench_fgsm.attack.losses import Loss
 from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.models.packing import can_pack, pack
 from robustbench_fgsm.models.precision import precision
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
@@ -134,7 +136,8 @@ class TorchClassifier:
     """A private copy of a PyTorch network in evaluation mode, callable from pixel space to logits.
 
     has_variants: whether it runs in other precisions and memory layouts; not so where a graph was recorded in one. tf32:
-    whether a GPU may round factors to 10 bits; else it computes in full float32, whatever PyTorch's switches say.
+    whether a GPU may round factors to 10 bits; else it computes in full float32, whatever PyTorch's switches say. bf16:
+    whether `predict`, which wants no gradient, computes in bfloat16 where PyTorch's autocast does.
     """
 
     any_loss = True
@@ -150,6 +153,7 @@ class TorchClassifier:
         has_variants: bool = True,
         memory_format: torch.memory_format = torch.contiguous_format,
         tf32: bool = False,
+        bf16: bool = False,
     ) -> None:
         self.network = network.eval().requires_grad_(False)
         self.num_classes = num_classes
@@ -158,6 +162,7 @@ class TorchClassifier:
         self.info = info
         self.has_variants = has_variants
         self.tf32 = tf32
+        self.bf16 = bf16
         self._channels_last = (
             memory_format == torch.channels_last
         )  # pickle finds no home of its own for PyTorch's layouts
@@ -182,8 +187,10 @@ class TorchClassifier:
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
         """Logits (N, K) of images (N, C, H, W) in pixel space, detached; one logit of two classes made two."""
-        with precision(x.device, tf32=self.tf32):
-            return two_logits(self(x))
+        reduced = torch.autocast(x.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+        with precision(x.device, tf32=self.tf32), reduced:
+            logits = two_logits(self(x))
+        return logits.float() if self.bf16 else logits
 
     def loss_gradient(self, x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
         """Gradient of the summed loss in the shape of x, and the outputs (N, K) of the same forward pass."""
@@ -202,8 +209,19 @@ class TorchClassifier:
         """The same classifier in another precision or memory layout."""
         return self.around(self.copy_network(dtype, memory_format), memory_format)
 
+    def channels_last(self, images: int) -> TorchClassifier:
+        """The same classifier in that layout, for so many images at a time; it shares the weights where these are packed."""
+        if can_pack(self.network):
+            return self.around(pack(self.network, images), torch.channels_last)
+        return self.variant(memory_format=torch.channels_last)
+
     def around(
-        self, network: nn.Module, memory_format: torch.memory_format, *, tf32: bool | None = None
+        self,
+        network: nn.Module,
+        memory_format: torch.memory_format,
+        *,
+        tf32: bool | None = None,
+        bf16: bool | None = None,
     ) -> TorchClassifier:
         """The same classifier, computed by another network, which is its own from now on."""
         return TorchClassifier(
@@ -215,6 +233,7 @@ class TorchClassifier:
             has_variants=self.has_variants,
             memory_format=memory_format,
             tf32=self.tf32 if tf32 is None else tf32,
+            bf16=self.bf16 if bf16 is None else bf16,
         )
 
 

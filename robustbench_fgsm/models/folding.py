@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import cast
 
-from torch import nn
+from torch import Tensor, nn
 from torch.fx import GraphModule, Node, symbolic_trace
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from robustbench_fgsm.models.classifier import PixelSpace
 
@@ -27,16 +28,20 @@ def fold_batch_norm(network: nn.Module) -> nn.Module | None:
         return copy.deepcopy(network, {id(network.network): inner})
     if not any(isinstance(module, NORMS) for module in network.modules()):
         return None
+    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
     try:
-        graph = symbolic_trace(copy.deepcopy(network))
+        graph = symbolic_trace(copy.deepcopy(network, dict(shared)))  # no copy of weights that are to be replaced
     except Exception:  # noqa: BLE001  (anybody's forward runs here on stand-ins for tensors, and raises what it likes)
         return None
     pairs = _foldable(graph)
+    if not pairs:
+        return None
     for before, after in pairs:
         _fold(graph, before, after)
     graph.delete_all_unused_submodules()
     graph.recompile()
-    return graph.eval().requires_grad_(False) if pairs else None
+    _own(graph, shared)
+    return graph.eval().requires_grad_(False)
 
 
 def _foldable(graph: GraphModule) -> list[tuple[Node, Node]]:
@@ -64,9 +69,32 @@ def _folds(module: nn.Module) -> bool:
 def _fold(graph: GraphModule, before: Node, after: Node) -> None:
     """The pair made one convolution; computed in float64, and rounded once."""
     convolution, norm = graph.get_submodule(str(before.target)), graph.get_submodule(str(after.target))
-    dtype = next(convolution.parameters()).dtype
-    fused = fuse_conv_bn_eval(cast("nn.Conv2d", convolution).double(), cast("nn.BatchNorm2d", norm).double())
-    parent, _, name = str(before.target).rpartition(".")
-    setattr(graph.get_submodule(parent), name, fused.to(dtype))
+    convolution.weight, convolution.bias = _folded(convolution, norm)
     after.replace_all_uses_with(before)
     graph.graph.erase_node(after)
+
+
+def _folded(convolution: nn.Module, norm: nn.Module) -> tuple[nn.Parameter, nn.Parameter]:
+    """Weight and bias of the one convolution."""
+    one, two = cast("nn.Conv2d", convolution), cast("nn.BatchNorm2d", norm)
+    weight, bias = fuse_conv_bn_weights(
+        one.weight.double(),
+        None if one.bias is None else one.bias.double(),
+        cast("Tensor", two.running_mean).double(),
+        cast("Tensor", two.running_var).double(),
+        two.eps,
+        two.weight.double() if two.affine else None,
+        two.bias.double() if two.affine else None,
+    )
+    return nn.Parameter(weight.to(one.weight.dtype), False), nn.Parameter(bias.to(one.weight.dtype), False)
+
+
+def _own(graph: GraphModule, shared: Mapping[int, Tensor]) -> None:
+    """Give it copies of what it still shares."""
+    for module in graph.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if id(parameter) in shared:
+                setattr(module, name, nn.Parameter(parameter.detach().clone(), False))
+        for name, buffer in module.named_buffers(recurse=False):
+            if id(buffer) in shared:
+                setattr(module, name, buffer.clone())

@@ -40,6 +40,8 @@ class Run:
     checks: Checks = NONE
     asked: Mapping[str, Any] = field(default_factory=dict)
     """What the command asks of the result, such as gates: kept for who resumes it, and free to change."""
+    warnings: tuple[str, ...] | None = None
+    """Of the preflight, where it was made already."""
 
     @property
     def pieces(self) -> Pieces:

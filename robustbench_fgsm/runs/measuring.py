@@ -94,6 +94,7 @@ def _continue(
             plan=run.plan,
             checks=run.checks,
             max_bad=run.max_bad,
+            warnings=run.warnings,
             progress=progress,
             watch=watch,
             checking=checking,

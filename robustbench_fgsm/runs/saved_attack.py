@@ -75,7 +75,7 @@ class SavedAttack:
         """What a reader must know beside the numbers."""
         cancels = self.attack["loss"] in ("ce", "log-probabilities") and not self.attack["stable"]
         counted = health.warnings(self.tally, cancels=cancels, bad=self.bad, max_bad=self.max_bad)
-        found = [*self.preflight_warnings, *counted]
+        found = [*self.preflight_warnings, *self.plan.warnings, *counted]
         outside, pixels = self.totals.pixels_outside, self.totals.pixels
         if outside:
             found.append(

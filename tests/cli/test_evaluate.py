@@ -332,3 +332,20 @@ def test_saturated_networks_show_both_rates(run: Run, monkeypatch: pytest.Monkey
     assert found["gradient"]["saturated_share"]["value"] > 0.01
     assert "stable" in found["epsilons"][0]
     assert "ordinary" in evaluate(run, "--eps", "64/255")[1]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_model_and_data_are_looked_at_once(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    looked: list[str] = []
+
+    def preflight(*given: Any, **settings: Any) -> list[str]:
+        looked.append("once")
+        return ["all pixels are dark"]
+
+    monkeypatch.setattr("robustbench_fgsm.measure.preflight.preflight", preflight)
+    code, found = document(run, *(["--out", str(tmp_path / "run")] if kept else []))
+    assert code == 0
+    assert looked == ["once"]
+    assert found["warnings"][0] == "all pixels are dark"

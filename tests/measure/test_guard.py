@@ -51,13 +51,10 @@ class Turning(nn.Module):
 
 
 class Rounding(rf.TorchClassifier):
-    """A classifier whose channels-last variant has other signs, by construction and on any machine."""
+    """A classifier that in channels-last has other signs, by construction and on any machine."""
 
-    def variant(
-        self, dtype: torch.dtype = torch.float32, memory_format: torch.memory_format = torch.contiguous_format
-    ) -> rf.TorchClassifier:
-        network = copy.deepcopy(self.network)
-        return self.around(Turning(network) if memory_format == torch.channels_last else network, memory_format)
+    def channels_last(self, images: int) -> rf.TorchClassifier:
+        return self.around(Turning(copy.deepcopy(self.network)), torch.channels_last)
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +132,22 @@ def test_what_is_decided_again_fills_batches(rounding: Rounding, data: rf.ArrayD
     assert sum(gradients) == found.decided_again
     assert len(gradients) <= full + (rest > 0)
     assert all(size >= 16 for size in gradients[:-1])
+
+
+def test_only_budgets_in_doubt_are_predicted_again(rounding: Rounding, data: rf.ArrayDataset) -> None:
+    """Fewer than all of every image that has another direction; and no more images at a time than were waiting."""
+    sizes: list[int] = []
+
+    def note(module: nn.Module, inputs: tuple[Tensor], outputs: Tensor) -> None:
+        if module is rounding.network and not outputs.requires_grad:
+            sizes.append(len(outputs))
+
+    handle = rounding.network.register_forward_hook(note)
+    (found,) = run_attacks(rounding, data, specs("none"), plan=Plan("safe", "channels_last", batch_size=16))
+    handle.remove()
+    _, *again = sizes  # one by the preflight
+    assert max(again) < 32
+    assert found.decided_again <= sum(again) < found.decided_again * len(EPSILONS) / 2
 
 
 def test_saved_images_are_counted_as_evaluated_ones(

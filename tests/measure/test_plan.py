@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.measure import compiling, plan
-from robustbench_fgsm.measure.plan import Plan, execute, plan_for
+from robustbench_fgsm.measure.plan import Plan, execute, plan_for, seconds_of_job
+from robustbench_fgsm.measure.sweep import run_attacks
 from robustbench_fgsm.models.classifier import Classifier, place_images
 from robustbench_fgsm.spec import AttackSpec
 
@@ -42,11 +45,20 @@ def clock(contiguous: float, channels_last: float) -> Clock:
     return seconds
 
 
-SLOW, FAST = clock(1.0, 0.99), clock(1.0, 0.5)
+SLOW, FAST = clock(1.0, 1.0), clock(1.0, 0.5)
 
 
-@pytest.mark.parametrize(("timer", "layout"), [(SLOW, "contiguous"), (FAST, "channels_last")])
-@pytest.mark.parametrize("level", ["safe", "max"])
+@pytest.mark.parametrize(
+    ("timer", "level", "layout"),
+    [
+        (SLOW, "safe", "contiguous"),
+        (SLOW, "max", "contiguous"),
+        (clock(1.0, 0.99), "safe", "contiguous"),  # what is in doubt would add to it
+        (clock(1.0, 0.99), "max", "channels_last"),
+        (FAST, "safe", "channels_last"),
+        (FAST, "max", "channels_last"),
+    ],
+)
 def test_the_layout_is_the_faster_one(
     network: rf.TorchClassifier, images: rf.ArrayDataset, timer: Clock, layout: str, level: str
 ) -> None:
@@ -103,7 +115,7 @@ def test_a_recorded_plan_stays(network: rf.TorchClassifier, images: rf.ArrayData
 
 def test_a_plan_comes_back_from_its_record() -> None:
     here = torch.get_num_threads()
-    full = Plan("max", "channels_last", True, True, True, 64, here, "so", plan.Changes(32, 1, 100, 2))
+    full = Plan("bf16", "channels_last", True, True, True, 64, here, "so", plan.Changes(32, 1, 100, 2), True)
     for one in (full, Plan("safe", threads=here), Plan(threads=here)):
         assert Plan.from_dict(one.to_dict()) == one
     assert Plan.from_dict(None, 99) == Plan(batch_size=99, threads=here)
@@ -120,7 +132,7 @@ def test_tf32_is_for_the_planned_classifier_only(network: rf.TorchClassifier, im
 
 
 def test_an_unknown_level_is_an_error(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
-    with pytest.raises(rf.SettingError, match="optimize must be one of none, safe, max, got 'fast'"):
+    with pytest.raises(rf.SettingError, match="optimize must be one of none, safe, max, bf16, got 'fast'"):
         rf.evaluate(network, images, optimize="fast")
 
 
@@ -146,6 +158,37 @@ def test_compilation_is_for_long_runs_with_a_compiler(monkeypatch: pytest.Monkey
     assert not compiling.pays(1e9, torch.device("meta"))
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert not compiling.available(cpu)
+
+
+def test_bfloat16_is_for_predictions_on_a_gpu(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    batch = next(images.batches(0, 16, 16))
+    made = execute(network, Plan("bf16", bf16=True)).classifier
+    exact, rounded = network.predict(batch.images), made.predict(batch.images)
+    assert rounded.dtype == torch.float32
+    assert 1e-4 < float((rounded - exact).abs().max() / exact.abs().max()) < 0.05
+    loss = get_loss("ce")
+    for one, other in zip(
+        *(way.loss_gradient(batch.images, batch.labels, loss) for way in (network, made)), strict=True
+    ):
+        assert torch.equal(one, other)
+    found = plan_for(network, images, [AttackSpec()], "bf16")
+    assert (found.bf16, found.reason, found.warnings) == (False, "bfloat16 is for GPUs", [])
+    (evaluation,) = run_attacks(network, images, [AttackSpec()], plan=Plan("bf16", bf16=True))
+    assert any("predicted in bfloat16" in warning for warning in evaluation.warnings)
+
+
+@pytest.mark.parametrize(("budgets", "seconds"), [((0.1,), 3.0), ((0.1, 0.2, 0.3), 7.0)])
+def test_predictions_weigh_as_often_as_there_are_budgets(
+    network: rf.TorchClassifier,
+    images: rf.ArrayDataset,
+    monkeypatch: pytest.MonkeyPatch,
+    budgets: tuple[float, ...],
+    seconds: float,
+) -> None:
+    ticks = iter([0.0, 1.0, 3.0])  # one second for the gradient, two for predictions at one budget
+    monkeypatch.setattr(plan, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    batch = next(images.batches(0, 4, 4))
+    assert seconds_of_job(network, batch, AttackSpec(budgets), images.classes) == seconds
 
 
 def test_a_long_run_is_compiled(
@@ -180,12 +223,17 @@ def test_a_plan_runs_on_a_gpu(images: rf.ArrayDataset) -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a GPU")
     found = rf.load_classifier("smallcnn", device="cuda")
-    none, *others = (rf.evaluate(found, images, optimize=level) for level in ("none", "safe", "max"))
-    assert [one.plan.tf32 for one in (none, *others)] == [False, False, True]
+    none, *others = (rf.evaluate(found, images, optimize=level) for level in ("none", "safe", "max", "bf16"))
+    assert [(one.plan.tf32, one.plan.bf16) for one in (none, *others)] == [
+        *(2 * [(False, False)]),
+        (True, False),
+        (True, True),
+    ]
     assert none.plan.batch_size == 4096
     assert others[0].tallies[0].n == none.tallies[0].n
     assert others[0].clean_accuracy == none.clean_accuracy
-    assert abs(others[1].tallies[0].robust_accuracy.count - none.tallies[0].robust_accuracy.count) <= 3
+    for one in others[1:]:
+        assert abs(one.tallies[0].robust_accuracy.count - none.tallies[0].robust_accuracy.count) <= 3
 
 
 def test_settings_are_what_decides_the_numbers() -> None:

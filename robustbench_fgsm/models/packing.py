@@ -1,0 +1,96 @@
+"""Convolutions whose weights lie as the CPU multiplies them; else oneDNN lays them so anew at every call.
+
+That takes as long whatever the batch, so it tells where there are many weights, or few images. The sums are the same.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+OPERATORS = ("_reorder_convolution_weight", "_convolution_pointwise")
+"""Those that PyTorch's own compiler packs and convolves with; not there in every build."""
+
+
+def can_pack(network: nn.Module) -> bool:
+    """Whether there is a convolution in it that can be packed on this machine."""
+    there = all(hasattr(torch.ops.mkldnn, name) for name in OPERATORS)
+    return there and any(map(_packs, network.modules()))
+
+
+def pack(network: nn.Module, images: int) -> nn.Module:
+    """What computes the same for images in channels-last, with packed convolutions; it shares all weights.
+
+    images: about how many at a time; weights lie differently for few and for many.
+    """
+    tensors = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    found: nn.Module = copy.deepcopy(network, tensors)
+    for module in list(found.modules()):
+        for name, child in module.named_children():
+            if _packs(child):
+                setattr(module, name, PackedConvolution(child, images))
+    return found
+
+
+def _packs(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    return (
+        type(module) is nn.Conv2d
+        and module.padding_mode == "zeros"
+        and not isinstance(module.padding, str)
+        and module.weight.dtype == torch.float32
+        and module.weight.device.type == "cpu"
+        and not (
+            module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
+        )  # the old weight norm is one
+    )
+
+
+class PackedConvolution(nn.Module):
+    """What a convolution computes, its result in channels-last; the weights are packed at the first call."""
+
+    def __init__(self, convolution: nn.Conv2d, images: int) -> None:
+        super().__init__()
+        self.weight, self.bias, self._images = convolution.weight, convolution.bias, images
+        self.geometry = (convolution.padding, convolution.stride, convolution.dilation, convolution.groups)
+        self._packed: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Sums (N, C', H', W') of images (N, C, H, W)."""
+        found: Tensor = _Convolve.apply(x, self)
+        return found
+
+    def pack(self, x: Tensor) -> Tensor:
+        """The weights, packed for images of this shape."""
+        if self._packed is None:
+            shape = [self._images, *x.shape[1:]]
+            self._packed = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self.geometry, shape)
+        return self._packed
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the packed weights, which cannot be copied."""
+        return {**self.__dict__, "_packed": None}
+
+
+class _Convolve(torch.autograd.Function):
+    """oneDNN's convolution with packed weights; backwards, PyTorch's own as far as the images."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: PackedConvolution) -> Tensor:
+        ctx.layer = layer
+        ctx.save_for_backward(x)
+        found: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, layer.pack(x), layer.bias, *layer.geometry, "none", [], ""
+        )
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (x,), layer = ctx.saved_tensors, ctx.layer
+        padding, stride, dilation, groups = layer.geometry
+        found, _, _ = torch.ops.aten.convolution_backward(
+            gradients[0], x, layer.weight, None, stride, padding, dilation, False, [0, 0], groups, [True, False, False]
+        )
+        return found, None
