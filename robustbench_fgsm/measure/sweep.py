@@ -151,9 +151,9 @@ def run_attacks(
 
     plan: how to run, in place of one made now for `optimize` and the batch size; or that with its classifier. warnings: of
     `preflight_all`, where that was called already. watch: called with images fooled so far, at the last budget of the first
-    attack, and images that could be. checks: made at the end, by rank 0; checking: called meanwhile. store: keeps
-    finished pieces, and those that it has are not attacked again. world: the processes that share the pieces; all of them
-    get the evaluations.
+    attack, and images that could be. checks: made at the end, by rank 0; checking: called meanwhile. store: keeps finished
+    pieces, and those that it has are not attacked again. world: the processes that share the pieces; all of them get the
+    evaluations.
     """
     began = time.perf_counter()
     for spec in specs:

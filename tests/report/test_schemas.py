@@ -225,6 +225,7 @@ OPTIONAL = {
     "stable",
     "plan",
     "decided_again",
+    "bf16",
 }
 """Keys beyond the contract, or absent where there is nothing to say."""
 
