@@ -38,7 +38,7 @@ def targets_for(batch: Batch, rule: TargetRule, classes: Sequence[str], seed: in
             raise SettingError(
                 f"targeted shift must not be a multiple of the {count} classes, got {rule.shift}: it would aim at the label"
             )
-        return (batch.labels + rule.shift) % count
+        return (batch.labels + rule.shift % count) % count
     if count < 2:
         raise SettingError("a random target needs at least 2 classes, got 1")
     shifts = [int(np.random.default_rng([seed, int(id_)]).integers(1, count)) for id_ in batch.ids]

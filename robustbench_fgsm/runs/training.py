@@ -91,7 +91,7 @@ def train(
     one calls back, and writes.
 
     Raises SettingError, ModelError or DataError where these do not make sense together, InvalidRunError where the loss is
-    no number any more, RunError for a directory of another run, and ResourceError.
+    no number any more or too many images cannot be read, RunError for a directory of another run, and ResourceError.
     """
     recipe = Recipe(
         method,

@@ -24,7 +24,11 @@ def augmentation(text: str, size: tuple[int, int]) -> Augment | None:
     steps: list[nn.Module] = []
     for word in text.split(","):
         name, _, pixels = word.strip().partition(":")
-        if name == "crop" and pixels.isdecimal() and int(pixels) > 0:
+        if name == "crop" and pixels.isdecimal() and len(pixels) < 10 and int(pixels) > 0:
+            if int(pixels) >= min(size):
+                raise SettingError(
+                    f"augment must crop by fewer pixels than images of {size[0]} x {size[1]} have, got {text!r}: try crop:2"
+                )
             steps.append(v2.RandomCrop(list(size), padding=int(pixels)))
         elif name == "flip" and not pixels:
             steps.append(v2.RandomHorizontalFlip())

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from robustbench_fgsm.attack.fgsm import fgsm
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe, probe
 from robustbench_fgsm.data.fit import fit_to
-from robustbench_fgsm.errors import DataError, InvalidRunError, ModelError, SettingError
+from robustbench_fgsm.errors import InvalidRunError, ModelError, SettingError
 from robustbench_fgsm.measure.environment import describe_environment
 from robustbench_fgsm.measure.preflight import check_classes, check_images
 from robustbench_fgsm.measure.processes import ALONE, World
@@ -94,7 +94,7 @@ def fit(
     the same weights, and the first one alone uses the store.
 
     Raises ModelError for what cannot be trained, SettingError and DataError for what does not fit, and InvalidRunError
-    where the loss is no number any more.
+    where the loss is no number any more, or more images than `max_bad` cannot be read.
     """
     began, data = time.perf_counter(), fit_to(data, classifier)
     check_trainable(classifier, data, recipe, world)
@@ -194,7 +194,7 @@ def learn(
             known = len(bad)
             if known > lesson.max_bad:
                 worst = min(bad, key=lambda found: found.path)
-                raise DataError(
+                raise InvalidRunError(
                     f"images must be readable, got {len(bad):,} that are not, such as {worst.path} ({worst.reason}): "
                     "pass --max-bad N to go on without them"
                 )

@@ -21,6 +21,9 @@ CHOICES = {
     "precision": ("auto", "float32", "bfloat16"),
     "keep": ("auto", "best", "last"),
 }
+LARGEST_SEED = 2**63 - 1
+"""That PyTorch takes."""
+
 CHECKS = 4
 """An epoch."""
 
@@ -71,6 +74,8 @@ class Recipe:
                     f"{name.replace('_', ' ')} must be an integer >= {least}, got {getattr(self, name)}: try "
                     f"{getattr(Recipe, name)}"
                 )
+        if self.seed > LARGEST_SEED:
+            raise SettingError(f"seed must be an integer <= {LARGEST_SEED}, got {self.seed}: try {Recipe.seed}")
         for name, low in (("learning_rate", math.nextafter(0, 1)), ("weight_decay", 0), ("noise", 0)):
             if not low <= getattr(self, name) < math.inf:
                 raise SettingError(

@@ -24,7 +24,7 @@ def test_rules() -> None:
     assert aims("none") == BATCH.labels.tolist()
     assert aims("next") == [1, 2, 0, 1, 2, 0]
     assert aims("shift:2") == [2, 0, 1, 2, 0, 1]
-    assert aims("shift:-1") == aims("shift:2")
+    assert aims("shift:-1") == aims("shift:2") == aims(f"shift:{3 * 10**30 + 2}")
     assert aims("class:emu") == [2] * 6
 
 

@@ -52,7 +52,7 @@ def test_held_out_images_that_cannot_be_had_are_counted_too(data: rf.ArrayDatase
     assert watched is not None
     assert 44 < watched.n < 64
     assert found.n + watched.n + len(found.bad) == 128
-    with pytest.raises(rf.DataError, match="20 that are not"):
+    with pytest.raises(rf.InvalidRunError, match="20 that are not"):
         rf.train(student(0), damaged, max_bad=19, **QUICK | {"held_out": 64})
 
 

@@ -116,6 +116,8 @@ def test_a_loss_that_is_no_number_ends_it(patterns: rf.ArrayDataset) -> None:
         ("mlp300", {"method": "static"}, rf.SettingError, "static joins images that fool a trained network"),
         ("mlp300", {"epsilon": 8}, rf.SettingError, "did you mean 8/255"),
         ("mlp300", {"augment": "rotate"}, rf.SettingError, "augment must be none, flip, crop:PIXELS"),
+        ("mlp300", {"augment": "crop:12"}, rf.SettingError, "fewer pixels than images of 12 x 12 have, got 'crop:12'"),
+        ("mlp300", {"augment": f"crop:{10**20}"}, rf.SettingError, "augment must be none, flip, crop:PIXELS"),
         ("resnet19", {}, rf.ModelError, "did you mean resnet18"),
         ("mlp300", {"held_out": 64}, rf.SettingError, "training needs images beside the 64 held out"),
     ],

@@ -23,6 +23,7 @@ from robustbench_fgsm.train.recipe import Recipe
         ({"learning_rate": float("nan")}, "learning rate must be a number > 0, got nan"),
         ({"noise": -1.0}, "noise must be a number >= 0, got -1"),
         ({"mix": 1.5}, r"mix must be a share in \[0, 1\], got 1.5"),
+        ({"seed": 2**63}, "seed must be an integer <= 9223372036854775807, got 9223372036854775808"),
         ({"early_stop": 2, "held_out": 0}, "early stop needs held-out images"),
         ({"keep": "best", "held_out": 0}, "keep best needs held-out images"),
     ],
