@@ -10,13 +10,13 @@ from rich.text import Text
 from robustbench_fgsm.report import sheets
 from robustbench_fgsm.report.evaluation import closing, heading
 from robustbench_fgsm.report.sheets import Cell, Document, Sheet
-from robustbench_fgsm.report.terminal import prose, sheet_table
+from robustbench_fgsm.report.terminal import prose, several, sheet_table
 
 
 def saved_attack(document: Document) -> RenderableType:
     """The whole of an `rfgsm.attack/1` document."""
     shards = len(document["files"])
-    saved = f"Saved {document['n']:,} images in {shards:,} {document['output']['format']} shard{'s' * (shards != 1)}."
+    saved = f"Saved {several(document['n'], 'image')} in {several(shards, document['output']['format'] + ' shard')}."
     return Group(
         *_subject(document),
         sheet_table(rates(document)),

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from robustbench_fgsm.report.sheets import Cell, Document, Sheet
-from robustbench_fgsm.report.terminal import epsilon_text, prose, sheet_table
+from robustbench_fgsm.report.terminal import epsilon_text, prose, several, sheet_table
 
 MEBIBYTE = 2**20
 
@@ -25,8 +25,8 @@ def heading(document: Document) -> list[str]:
     where = environment["processor"] if environment["device"] == "cpu" else environment["device"]
     cores = f"{environment['cores']} cores, {environment['threads']} threads"
     return [
-        f"{model['spec']} ({model['weights']}) on {document['n']:,} images of {document['data']['spec']}",
-        f"FGSM, norm {document['attack']['norm']}, batch size {document['batch_size']}, {document['rounds']} rounds",
+        f"{model['spec']} ({model['weights']}) on {several(document['n'], 'image')} of {document['data']['spec']}",
+        f"FGSM, norm {document['attack']['norm']}, batch size {document['batch_size']}, {several(document['rounds'], 'round')}",
         f"{where}, {cores}, PyTorch {environment['torch']}",
     ]
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from robustbench_fgsm.compare.mistakes import BY_ID
 from robustbench_fgsm.report.sheets import Document, Sheet
-from robustbench_fgsm.report.terminal import LIMITS, epsilon_text, rate_text, sheet_table
+from robustbench_fgsm.report.terminal import LIMITS, epsilon_text, rate_text, several, sheet_table
 
 MOST_ROWS = 10
 """Of more explanations that fit, so many of the best are listed."""
@@ -51,7 +51,7 @@ def heading(document: Document) -> list[str]:
     """What was measured, and what the claim stands for."""
     model, attack, claim = document["model"], document["attack"], document["claim"]
     return [
-        f"{model['spec']} ({model['weights']}) on {document['n']:,} images of {document['data']['spec']}",
+        f"{model['spec']} ({model['weights']}) on {several(document['n'], 'image')} of {document['data']['spec']}",
         f"FGSM, norm inf, epsilon {epsilon_text(attack['epsilon'])}, targeted {attack['targeted']}",
         f"Reported: {claim['text']}, that is {100 * claim['low']:g} to {100 * claim['high']:g} %, "
         f"of {claim['n']:,} images.",

@@ -10,7 +10,7 @@ from rich.text import Text
 from robustbench_fgsm.report import sheets, trust
 from robustbench_fgsm.report.chart import MARKS, Curve, draw
 from robustbench_fgsm.report.sheets import Document, Sheet
-from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text, prose, rate_text, sheet_table
+from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text, prose, rate_text, several, sheet_table
 
 EXACT = ", stable gradients where saturated"
 
@@ -63,7 +63,7 @@ def heading(document: Document) -> list[str]:
     gradient = ", stable gradient" if attack["stable"] else ""
     rule = f", targeted {attack['targeted']}" if len(document["epsilons"]) == 1 else ""
     lines = [
-        f"{model['spec']} ({model['weights']}) on {document['n']:,} images of {document['data']['spec']}",
+        f"{model['spec']} ({model['weights']}) on {several(document['n'], 'image')} of {document['data']['spec']}",
         f"FGSM, norm {attack['norm']}, epsilon {budgets}{rule}, loss {attack['loss']}{gradient}",
     ]
     if attack["restarts"]:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from robustbench_fgsm.report.markdown import escape, table
 from robustbench_fgsm.report.sheets import Cell, Document, Sheet
-from robustbench_fgsm.report.terminal import LIMITS, epsilon_text, prose, sheet_table
+from robustbench_fgsm.report.terminal import LIMITS, epsilon_text, prose, several, sheet_table
 
 MOST_ROWS = 12
 """Of more classes at all budgets, so many with the smallest p."""
@@ -38,7 +38,7 @@ def heading(document: Document) -> list[str]:
     sides = (f"{name}: {_model(document[key])}" for name, key in (("Run", "run"), ("Baseline", "baseline")))
     return [
         *sides,
-        f"Both on {document['n']:,} images of {document['data']['spec']}; FGSM, norm {attack['norm']}{stable}",
+        f"Both on {several(document['n'], 'image')} of {document['data']['spec']}; FGSM, norm {attack['norm']}{stable}",
     ]
 
 

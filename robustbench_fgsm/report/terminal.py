@@ -37,7 +37,9 @@ def comparison(document: Document) -> RenderableType:
     others = [side for side in beside if side["confusion"] != ours["confusion"]]
     owners = ", ".join(["ours", *(side["name"] for side in same)])
     return Group(
-        Text(f"{model['spec']} ({model['weights']}) on {document['n']:,} images of {document['data']['spec']}"),
+        Text(
+            f"{model['spec']} ({model['weights']}) on {several(document['n'], 'image')} of {document['data']['spec']}"
+        ),
         Text(f"FGSM, norm {attack['norm']}, epsilon {epsilon_text(attack['epsilon'])}, targeted {attack['targeted']}"),
         Text(f"Clean accuracy {rate_text(ours['clean_accuracy'])} %, n={ours['clean_accuracy']['n']:,}."),
         sheet_table(sheets.agreement(document)),
@@ -66,6 +68,11 @@ def definitions(document: Document) -> Iterator[str]:
 def prose(lines: Iterable[str]) -> Iterator[Text]:
     """Sentences, a line each, with warnings and verdicts in colour."""
     return (Text(line, style=STYLES.get(line.partition(":")[0], "")) for line in lines)
+
+
+def several(count: int, noun: str) -> str:
+    """`1 image`, `1,000 images`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def epsilon_text(epsilon: float) -> str:

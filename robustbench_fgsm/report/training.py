@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from robustbench_fgsm.report.sheets import Cell, Document, Sheet
-from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text, prose, rate_text, sheet_table
+from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text, prose, rate_text, several, sheet_table
 from robustbench_fgsm.train.recipe import AGAINST_ITSELF
 
 NAMES = {"clean": "clean", "fgsm": "FGSM", "pgd": "PGD-10"}
@@ -25,8 +25,8 @@ def heading(document: Document) -> list[str]:
     against = "" if recipe["method"] == "standard" else f" at epsilon {epsilon_text(recipe['epsilon'])}"
     crafted = f", crafted in {recipe['craft_mode']} mode" if recipe["method"] in AGAINST_ITSELF else ""
     return [
-        f"{model['spec']} on {document['n']:,} images of {document['data']['spec']}, {recipe['held_out']} held out",
-        f"{recipe['method']}{against}{crafted}, {recipe['epochs']} epochs, seed {recipe['seed']}",
+        f"{model['spec']} on {several(document['n'], 'image')} of {document['data']['spec']}, {recipe['held_out']} held out",
+        f"{recipe['method']}{against}{crafted}, {several(recipe['epochs'], 'epoch')}, seed {recipe['seed']}",
         f"{recipe['optimizer']}, {recipe['schedule']} to {recipe['learning_rate']:g}, batch size {recipe['batch_size']}",
     ]
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.report.sheets import Cell, Document, Sheet
-from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text, prose, rate_text, sheet_table
+from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text, prose, rate_text, several, sheet_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +35,7 @@ def heading(document: Document) -> list[str]:
     gradient = ", stable gradient" if attack["stable"] else ""
     starts = f", best of {attack['restarts'] + 1} starts" if attack["restarts"] else ""
     return [
-        f"FGSM from {sources} {'model' if sources == 1 else 'models'} to {targets}, on {document['n']:,} images of "
+        f"FGSM from {several(sources, 'model')} to {targets}, on {several(document['n'], 'image')} of "
         f"{document['data']['spec']}",
         f"norm {attack['norm']}, epsilon {budgets}, targeted {attack['targeted']}, loss {attack['loss']}{gradient}{starts}",
     ]
@@ -137,7 +137,8 @@ def heat_map(document: Document, epsilon: float | None = None) -> Figure:
         figure.colorbar(image, ax=axes, shrink=0.8)
     attack, rule = document["attack"], document["attack"]["targeted"]
     goal = "" if rule == "none" else f", targeted {rule}"
-    words = f"FGSM, norm {attack['norm']}, epsilon {epsilon_text(attack['epsilons'][budget])}{goal}, {document['n']:,} images"
+    images = several(document["n"], "image")
+    words = f"FGSM, norm {attack['norm']}, epsilon {epsilon_text(attack['epsilons'][budget])}{goal}, {images}"
     figure.suptitle(f"{words} of {document['data']['spec']}".replace("$", r"\$"), fontsize=10)
     return figure
 
