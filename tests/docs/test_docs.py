@@ -28,6 +28,8 @@ SETUP = ["pip install . && rfgsm compare --model resnet18", "pip install -e '.[t
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 IN_CODE = re.compile(r"`([^`\n]+)`")
+KINDS = {"python", "sh", "console", "json", "text", "toml", "yaml"}
+"""Blocks that may stand on a page: the first three are run or parsed, JSON is read, and the others are only shown."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,13 @@ def keys_of(document: object) -> set[str]:
     return set().union(*map(keys_of, document)) if isinstance(document, list) else set()
 
 
+def prose(page: Path) -> str:
+    """The page without its blocks of code."""
+    return re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
 def anchors(page: Path) -> set[str]:
-    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -134,12 +141,24 @@ def test_a_command_does_what_the_page_says(
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_relative_links_lead_somewhere(page: Path) -> None:
-    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    for path, anchor in LINK.findall(text):
-        if "://" not in path:
+    for path, anchor in LINK.findall(prose(page)):
+        if "://" in path:
+            assert re.fullmatch(r"https://[\w.-]+\.[a-z]+(/[\w./%()+-]*)?", path), path
+        else:
             target = (page.parent / path).resolve() if path else page
             assert target.exists(), path
             assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_blocks_are_of_kinds_that_are_tested_or_only_shown(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    fences = re.findall(r"^ *```(.*)$", text, re.MULTILINE)
+    assert len(fences) % 2 == 0
+    for kind in fences[::2]:
+        assert kind in KINDS or kind.startswith("{"), kind
+    for block in blocks(page, "json"):
+        json.loads(block)
 
 
 def test_the_reference_lists_every_public_name() -> None:
