@@ -114,9 +114,9 @@ def transfer_command(
     crossing = crossing_of(*([models[name] for name in side] for side in names))
     images = fit_to(images, crossing.models[0])
     spec = replace(spec, bounds=crossing.models[0].bounds)
-    check_transfer(crossing, images, spec, strict=choice.strict)  # before a run directory is made
+    warnings = check_transfer(crossing, images, spec, strict=choice.strict)  # before a run directory is made
     size = world.first(size_for(crossing, images, batch_size, out) if world.leads else None)
-    run = TransferRun(crossing, images, spec, size, common, per_class, choice.max_bad)
+    run = TransferRun(crossing, images, spec, size, common, per_class, choice.max_bad, warnings)
     world.check_same(run.settings() | {"--out": out})
     with progress_bar("transfer", quiet=quiet) as progress:
         if out is None:
@@ -172,12 +172,12 @@ def load_models(
 def split_weights(name: str) -> tuple[str, str]:
     """Model and weights of MODEL or MODEL:WEIGHTS, where MODEL may be SOURCE:NAME; `auto` where no weights are named."""
     from robustbench_fgsm.models.architectures import ARCHITECTURES
-    from robustbench_fgsm.models.registry import source_cards
+    from robustbench_fgsm.models.registry import weighable_sources
 
     first, colon, rest = name.partition(":")
     if first in ARCHITECTURES:
         return (first, rest) if colon else (first, "auto")
-    if first in {source for source, _ in source_cards()} - {"factory"} and ":" in rest:
+    if first in weighable_sources() and ":" in rest:
         model, _, weights = rest.partition(":")
         return f"{first}:{model}", weights
     return name, "auto"

@@ -265,15 +265,17 @@ def run_transfer(
     batch_size: int | str = "auto",
     max_bad: int = 0,
     strict: bool = False,
+    warnings: Sequence[str] | None = None,
     progress: Progress | None = None,
     store: PieceStore | None = None,
     world: World = ALONE,
 ) -> Transfer:
-    """The same for settings that are parsed already; store and world as for `run_attacks`."""
+    """The same for settings that are parsed already; warnings, as of `check_transfer`, store and world as for `run_attacks`."""
     began = time.perf_counter()
     check_batch_size(batch_size)
     data = fit_to(data, crossing.models[0])
-    warnings = check_transfer(crossing, data, spec, strict=strict)
+    if warnings is None:
+        warnings = check_transfer(crossing, data, spec, strict=strict)
     size = choose_for_all(batch_size, crossing.models, data)
     pieces, portions = pieces_for(crossing, data, size), Portions()
     work = Work(crossing, spec, len(pieces))

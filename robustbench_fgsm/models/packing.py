@@ -44,7 +44,7 @@ def _packs(module: nn.Module) -> TypeGuard[nn.Conv2d]:
         and module.weight.device.type == "cpu"
         and not (
             module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
-        )  # the old weight norm is one
+        )  # as of the old weight norm
     )
 
 

@@ -132,6 +132,11 @@ def source_cards() -> Iterator[tuple[str, SourceCard]]:
             yield point.name, SourceCard(point.module, f"{point.name}:NAME", package)
 
 
+def weighable_sources() -> set[str]:
+    """Sources whose models may be named with weights behind a second colon: all but factories, whose functions have one."""
+    return {name for name, _ in source_cards()} - {"factory"}
+
+
 def model_names() -> Iterator[tuple[str, ModelName]]:
     """Models of every source that is installed, can be imported and has a list, with the source's name; not the bundled."""
     for name, card in source_cards():

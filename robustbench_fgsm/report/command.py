@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from robustbench_fgsm.models.architectures import ARCHITECTURES
-from robustbench_fgsm.models.registry import source_cards
+from robustbench_fgsm.models.registry import weighable_sources
 from robustbench_fgsm.report.run import Run
 from robustbench_fgsm.report.sheets import Document
 from robustbench_fgsm.report.subjects import evaluations
@@ -94,7 +94,7 @@ def _transfer(document: Document) -> Iterator[str]:
 def _named(model: Document) -> str:
     """The model as --source takes it, with its weights where they can follow a colon."""
     spec, weights = model["spec"], model["weights"]
-    weighed = spec in ARCHITECTURES or spec.partition(":")[0] in {source for source, _ in source_cards()} - {"factory"}
+    weighed = spec in ARCHITECTURES or spec.partition(":")[0] in weighable_sources()
     return f"{spec}:{weights}" if weighed else str(spec)
 
 

@@ -27,6 +27,9 @@ from robustbench_fgsm.report.trust import findings, masking_sheet
 SCRIPTS = ("format", "document", "state", "matrix", "bars", "classes", "curves", "gallery", "leaders", "page")
 """In the order in which they need each other."""
 
+FEW = 1000
+"""Images below which a page warns of wide intervals."""
+
 
 def page(runs: Sequence[Run], *, most_bytes: int = MOST_BYTES) -> str:
     """The whole page; most_bytes: of its pictures. The same runs always give the same page."""
@@ -115,7 +118,7 @@ def _warnings(runs: Sequence[Run]) -> Iterator[str]:
     yield from _each(runs, "warnings")
     for name, run in _named(runs):
         first = evaluations(run.document)[0]
-        if first["n"] < 1000:
+        if first["n"] < FEW:
             yield f"{name}only {first['n']:,} images: intervals are wide, above all those of single classes"
 
 

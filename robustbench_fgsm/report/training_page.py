@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from robustbench_fgsm.report.run import Run
+from robustbench_fgsm.report.single_page import single_page
 from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text
 from robustbench_fgsm.report.training import NAMES, kept_text
-from robustbench_fgsm.report.transfer_page import single_page
 
 SCRIPTS = ("format", "document", "curves", "learning")
 
@@ -20,6 +20,7 @@ def page(run: Run) -> str:
         "training.html.jinja",
         SCRIPTS,
         {"document": document, "labels": labels},
+        (document["recipe"]["held_out"], "held-out images"),
         run=run,
         document=document,
         labels=labels,

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from markupsafe import Markup
-
-from robustbench_fgsm.report.command import command
-from robustbench_fgsm.report.html import asset, joined_script, packed, policy, templates
 from robustbench_fgsm.report.run import Run
 from robustbench_fgsm.report.sheets import Document
+from robustbench_fgsm.report.single_page import single_page
 from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text
 from robustbench_fgsm.report.transfer import name_of
 
 SCRIPTS = ("format", "document", "crossing")
-
-FEW = 1000
-"""Images below which the page warns of wide intervals."""
 
 
 def page(run: Run) -> str:
@@ -33,6 +26,7 @@ def page(run: Run) -> str:
         "transfer.html.jinja",
         SCRIPTS,
         content,
+        (document["n"], "images"),
         run=run,
         document=document,
         names=names,
@@ -40,25 +34,6 @@ def page(run: Run) -> str:
         fair=fair_images(document),
         shared=_shared(document),
         limits=[*_denominators(document), LIMITS, INTERVALS],
-    )
-
-
-def single_page(template: str, scripts: tuple[str, ...], content: Document, *, run: Run, **parts: Any) -> str:
-    """The page that a template makes of one run; scripts: of its own, in order; content: what they get."""
-    script, style = joined_script(scripts), asset("page.css")
-    return (
-        templates()
-        .get_template(template)
-        .render(
-            **parts,
-            run=run,
-            command=command(run),
-            warnings=list(_warnings(run.document)),
-            script=Markup(script),  # noqa: S704  (ours)
-            style=Markup(style),  # noqa: S704
-            policy=policy(script, style),
-            packed=packed(content),
-        )
     )
 
 
@@ -85,11 +60,3 @@ def _denominators(document: Document) -> Iterator[str]:
         "A low success from another network is not robustness: only where source and target are one is the network itself "
         "attacked."
     )
-
-
-def _warnings(document: Document) -> Iterator[str]:
-    yield from document["warnings"]
-    n = document["n"] if document["schema"] == "rfgsm.transfer/1" else document["recipe"]["held_out"]
-    if 0 < n < FEW:
-        kind = "images" if document["schema"] == "rfgsm.transfer/1" else "held-out images"
-        yield f"only {n:,} {kind}: intervals are wide"

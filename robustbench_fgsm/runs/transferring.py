@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ class TransferRun:
     common: bool = False
     per_class: bool = False
     max_bad: int = 0
+    warnings: Sequence[str] | None = None
+    """Of `check_transfer`, where that was called already."""
 
     def settings(self) -> Document:
         """What has to be the same for the run to be continued, as JSON knows it."""
@@ -76,6 +79,7 @@ class TransferRun:
             per_class=self.per_class,
             batch_size=self.batch_size,
             max_bad=self.max_bad,
+            warnings=self.warnings,
             progress=progress,
             store=store,
             world=world,

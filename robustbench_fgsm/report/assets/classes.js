@@ -22,10 +22,9 @@ function sorted() {
 const matching = () => sorted().filter((row) => row.name.toLowerCase().includes(state.filter.toLowerCase()));
 
 function classesTable() {
-  const parts = ["value", "count", "n", "low", "high"];
-  return { columns: ["label", "name", "n", "clean_correct", ...parts.map((part) => `robust_accuracy_${part}`), ...parts.map((part) => `attack_success_rate_${part}`), "most_common_wrong"],
-    rows: sorted().map((row) => [row.label, row.name, row.n, row.clean_correct, ...parts.map((part) => row.robust_accuracy[part]),
-      ...parts.map((part) => row.attack_success_rate[part]), row.most_common_wrong === null ? null : classes()[row.most_common_wrong]]) };
+  return { columns: ["label", "name", "n", "clean_correct", ...PARTS.map((part) => `robust_accuracy_${part}`), ...PARTS.map((part) => `attack_success_rate_${part}`), "most_common_wrong"],
+    rows: sorted().map((row) => [row.label, row.name, row.n, row.clean_correct, ...rateCells(row.robust_accuracy),
+      ...rateCells(row.attack_success_rate), row.most_common_wrong === null ? null : classes()[row.most_common_wrong]]) };
 }
 
 function classRow(row) {

@@ -3,7 +3,6 @@
 const MEASURES = { robust_accuracy: "robust accuracy", attack_success_rate: "attack success", common_success_rate: "success at all models" };
 const TONES = { robust_accuracy: "var(--right)", attack_success_rate: "var(--wrong)", common_success_rate: "var(--wrong)" };
 const MOST_ROWS = 100;
-const PARTS = ["value", "count", "n", "low", "high"];
 const state = { epsilon: 0, cell: 0 };
 const page = {};
 const drawers = [];
@@ -178,22 +177,19 @@ function classTable() {
       el("tbody", {}, ...classRows())));
 }
 
-const parts = (name) => PARTS.map((part) => (part === "value" ? name : `${name}_${part}`));
-const values = (rate) => PARTS.map((part) => rate?.[part] ?? null);
-
 function classesTable() {
   const { source, target } = cells()[state.cell];
   const rows = cellAt(state.cell).per_class;
-  return { columns: ["source", "target", "epsilon", "label", "name", "n", ...parts("robust_accuracy"), ...parts("attack_success_rate")],
+  return { columns: ["source", "target", "epsilon", "label", "name", "n", ...rateColumns("robust_accuracy"), ...rateColumns("attack_success_rate")],
     rows: rows.map((row) => [page.names[source], page.names[target], cellAt(state.cell).epsilon, row.label, row.name, row.n,
-      ...values(row.robust_accuracy), ...values(row.attack_success_rate)]) };
+      ...rateCells(row.robust_accuracy), ...rateCells(row.attack_success_rate)]) };
 }
 
 function pairsTable() {
   const found = measures();
-  return { columns: ["source", "target", "epsilon", ...found.flatMap(parts)],
+  return { columns: ["source", "target", "epsilon", ...found.flatMap(rateColumns)],
     rows: cells().flatMap((cell) => cell.epsilons.map((at) => [page.names[cell.source], page.names[cell.target], at.epsilon,
-      ...found.flatMap((name) => values(at[name]))])) };
+      ...found.flatMap((name) => rateCells(at[name]))])) };
 }
 
 function drawPair() {
@@ -210,11 +206,7 @@ function drawPair() {
 
 async function start() {
   Object.assign(page, await unpack(byId("data").textContent));
-  for (const place of document.querySelectorAll("[data-downloads]")) {
-    if (place.dataset.downloads === "pairs") place.append(...downloads("pairs", pairsTable));
-    else place.append(el("button", { type: "button", "data-save": "result.json",
-      onclick: () => save("result.json", "application/json", JSON.stringify(page.document, null, 2)) }, "the whole result as JSON"));
-  }
+  offerDownloads({ pairs: pairsTable }, [page.document]);
   controls();
   drawers.push(drawMatrices, drawPair);
   byId("line").textContent = "Point at a cell, or walk with the arrow keys.";

@@ -46,6 +46,12 @@ function csvCell(value) {
   return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
+const PARTS = ["value", "count", "n", "low", "high"];
+
+/** The columns of a rate in a table, and its cells, empty where there is none. */
+const rateColumns = (name) => PARTS.map((part) => (part === "value" ? name : `${name}_${part}`));
+const rateCells = (rate) => PARTS.map((part) => rate?.[part] ?? null);
+
 const csv = (table) => [table.columns, ...table.rows].map((row) => row.map(csvCell).join(",")).join("\n") + "\n";
 
 function save(name, kind, text) {
@@ -64,6 +70,16 @@ function downloads(name, table) {
       onclick: () => save(`${name}.json`, "application/json", JSON.stringify(rows(), null, 2)),
     }, "JSON"),
   ];
+}
+
+/** Buttons wherever the page asks for some. tables: by name; documents: those that are offered whole. */
+function offerDownloads(tables, documents) {
+  for (const place of document.querySelectorAll("[data-downloads]")) {
+    const name = place.dataset.downloads;
+    if (name !== "document") place.append(...downloads(name, tables[name]));
+    else place.append(el("button", { type: "button", "data-save": "result.json",
+      onclick: () => save("result.json", "application/json", JSON.stringify(documents[place.dataset.run ?? 0], null, 2)) }, "the whole result as JSON"));
+  }
 }
 
 /** A group of radio buttons; options: pairs of value and text. */

@@ -37,7 +37,7 @@ function leadersTable() {
   return { columns: ["attack", "epsilon", "gradient", ...PARTS.map((part) => `robust_accuracy_${part}`), "worst_class", "worst_robust_accuracy", "difference", "difference_low", "difference_high"],
     rows: leaders().map(({ one, side, stable }) => {
       const [worst, pair] = [side.worst_class === null ? null : side.per_class[side.worst_class], pairOf(one)];
-      return [one.name, at().epsilon, stable ? "stable" : "ordinary", ...PARTS.map((part) => side.robust_accuracy[part]),
+      return [one.name, at().epsilon, stable ? "stable" : "ordinary", ...rateCells(side.robust_accuracy),
         worst?.name ?? null, worst?.robust_accuracy.value ?? null, pair?.value ?? null, pair?.low ?? null, pair?.high ?? null];
     }) };
 }

@@ -1,6 +1,5 @@
 // A training: accuracy over the epochs, where overfitting set in, and which weights are kept.
 
-const PARTS = ["value", "count", "n", "low", "high"];
 const page = {};
 
 const moment = (check) => check.epoch - 1 + check.quarter / 4;
@@ -61,18 +60,14 @@ function drawLearning() {
 
 function checksTable() {
   const names = Object.keys(page.labels);
-  return { columns: ["epoch", "quarter", "step", "loss", "learning_rate", ...names.flatMap((name) => PARTS.map((part) => (part === "value" ? name : `${name}_${part}`)))],
+  return { columns: ["epoch", "quarter", "step", "loss", "learning_rate", ...names.flatMap(rateColumns)],
     rows: page.document.checks.map((check) => [check.epoch, check.quarter, check.step, check.loss, check.learning_rate,
-      ...names.flatMap((name) => PARTS.map((part) => check[name]?.[part] ?? null))]) };
+      ...names.flatMap((name) => rateCells(check[name]))]) };
 }
 
 async function start() {
   Object.assign(page, await unpack(byId("data").textContent));
-  for (const place of document.querySelectorAll("[data-downloads]")) {
-    if (place.dataset.downloads === "checks") place.append(...downloads("checks", checksTable));
-    else place.append(el("button", { type: "button", "data-save": "result.json",
-      onclick: () => save("result.json", "application/json", JSON.stringify(page.document, null, 2)) }, "the whole result as JSON"));
-  }
+  offerDownloads({ checks: checksTable }, [page.document]);
   drawLearning();
   addEventListener("resize", () => requestAnimationFrame(drawLearning));
   document.documentElement.dataset.ready = "yes";

@@ -1,13 +1,12 @@
 // Put together: read the data, draw once, and draw again where colours change.
 
-const PARTS = ["value", "count", "n", "low", "high"];
 const RATES = ["robust_accuracy", "attack_success_rate", "flip_rate", "target_hit_rate", "accuracy_drop"];
 
 function ratesTable() {
   const sides = page.subjects.flatMap((one) => one.data.epsilons.flatMap((place) => [[one, place.epsilon, "ordinary", place],
     ...(place.stable ? [[one, place.epsilon, "stable where saturated", place.stable]] : [])]));
-  return { columns: ["attack", "epsilon", "gradient", ...RATES.flatMap((name) => PARTS.map((part) => (part === "value" ? name : `${name}_${part}`)))],
-    rows: sides.map(([one, epsilon, gradient, found]) => [one.name, epsilon, gradient, ...RATES.flatMap((name) => PARTS.map((part) => found[name]?.[part] ?? null))]) };
+  return { columns: ["attack", "epsilon", "gradient", ...RATES.flatMap(rateColumns)],
+    rows: sides.map(([one, epsilon, gradient, found]) => [one.name, epsilon, gradient, ...RATES.flatMap((name) => rateCells(found[name]))]) };
 }
 
 function smallestTable() {
@@ -16,21 +15,11 @@ function smallestTable() {
     rows: found.flatMap((one) => [...one.data.minimal_epsilon.first_fooled.map((place) => [one.name, place.epsilon, place.count]), [one.name, null, one.data.minimal_epsilon.never]]) };
 }
 
-function staticDownloads() {
-  const tables = { rates: ratesTable, smallest: smallestTable };
-  for (const place of document.querySelectorAll("[data-downloads]")) {
-    const name = place.dataset.downloads;
-    if (name !== "document") place.append(...downloads(name, tables[name]));
-    else place.append(el("button", { type: "button", "data-save": "result.json",
-      onclick: () => save("result.json", "application/json", JSON.stringify(page.documents[place.dataset.run], null, 2)) }, "the whole result as JSON"));
-  }
-}
-
 async function start() {
   Object.assign(page, await unpack(byId("data").textContent));
   for (const one of page.subjects) one.data = evaluationOf(one, page.documents);
   byId("gallery-section").hidden = !page.gallery.length && page.documents.length > 1;
-  staticDownloads();
+  offerDownloads({ rates: ratesTable, smallest: smallestTable }, page.documents);
   controls();
   drawers.push(drawCurves, drawMatrix, drawBars, classesFrame(), drawGallery, drawLeaders);
   const usual = page.subjects[0].epsilon_texts.indexOf("8/255");
