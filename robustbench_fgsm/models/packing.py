@@ -42,9 +42,8 @@ def _packs(module: nn.Module) -> TypeGuard[nn.Conv2d]:
         and not isinstance(module.padding, str)
         and module.weight.dtype == torch.float32
         and module.weight.device.type == "cpu"
-        and not (
-            module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
-        )  # as of the old weight norm
+        # hooks change what it computes, or its weight, as the old weight norm does
+        and not (module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
     )
 
 

@@ -181,9 +181,11 @@ def learn(
 ) -> None:
     """All steps that are not done yet, with a check after every quarter of an epoch."""
     steps, recipe, world = lesson.samples.steps, lesson.recipe, lesson.world
-    one = probe(lesson.samples.data, 1)
-    x = place(one.images.repeat(LEAST, 1, 1, 1), lesson.classifier.device, lesson.memory_format)
-    objective = averaging(Objective(learner.network, recipe), world, x, one.labels.repeat(LEAST).to(x.device))
+    objective: nn.Module = Objective(learner.network, recipe)
+    if world.size > 1:
+        one = probe(lesson.samples.data, 1)
+        x = place(one.images.repeat(LEAST, 1, 1, 1), lesson.classifier.device, lesson.memory_format)
+        objective = averaging(objective, world, x, one.labels.repeat(LEAST).to(x.device))
     bad, known = learner.bad, 0
     marks = {-(-steps * quarter // CHECKS): quarter for quarter in range(1, CHECKS + 1)}
     while learner.done < lesson.steps and not learner.stopped:

@@ -62,15 +62,13 @@ def synchronised(network: nn.Module, world: World, device: torch.device) -> nn.M
     return converted
 
 
-def averaging(objective: Objective, world: World, x: Tensor, y: Tensor) -> nn.Module:
+def averaging(objective: nn.Module, world: World, x: Tensor, y: Tensor) -> nn.Module:
     """The objective, whose backward pass leaves the mean gradient over all processes in each; all begin with rank 0's weights.
 
     x, y: a few images (N, ...) and labels (N,), by which parameters are found that take no part in the loss: PyTorch waits
     for their gradients unless it is told to look for them in every step, which takes time. Statistics of batch norm are left
     to `share_statistics`.
     """
-    if world.size == 1:
-        return objective
     device, idle = x.device, any(world.gather(has_idle(objective, x, y)))
     devices = [device] if device.type == "cuda" else None
     known = signature(DistributedDataParallel).parameters
@@ -79,7 +77,7 @@ def averaging(objective: Objective, world: World, x: Tensor, y: Tensor) -> nn.Mo
     return DistributedDataParallel(objective, device_ids=devices, find_unused_parameters=idle, **left_alone)
 
 
-def has_idle(objective: Objective, x: Tensor, y: Tensor) -> bool:
+def has_idle(objective: nn.Module, x: Tensor, y: Tensor) -> bool:
     """Whether a parameter takes no part in the loss of these images; a copy is asked, and the generators stay as they were."""
     tried = copy.deepcopy(objective).train()
     with torch.random.fork_rng([x.device] if x.device.type == "cuda" else []):
