@@ -17,22 +17,22 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from typer.models import OptionInfo
 
-from robustbench_fgsm.cli.attack import attack_command
-from robustbench_fgsm.cli.benchmark import benchmark_command
-from robustbench_fgsm.cli.compare import compare_command
-from robustbench_fgsm.cli.evaluate import evaluate_command
-from robustbench_fgsm.cli.explain import explain_command
-from robustbench_fgsm.cli.gate import gate_command
-from robustbench_fgsm.cli.listing import list_command
-from robustbench_fgsm.cli.plot import plot_command
-from robustbench_fgsm.cli.report import report_command
-from robustbench_fgsm.cli.runs import list_runs, resume_run, show_run
-from robustbench_fgsm.cli.sweep import sweep_command
-from robustbench_fgsm.cli.train import train_command
-from robustbench_fgsm.cli.transfer import transfer_command
-from robustbench_fgsm.cli.verify import verify_command
+from robustbench_fgsm.cli.commands.attack import attack_command
+from robustbench_fgsm.cli.commands.benchmark import benchmark_command
+from robustbench_fgsm.cli.commands.compare import compare_command
+from robustbench_fgsm.cli.commands.evaluate import evaluate_command
+from robustbench_fgsm.cli.commands.explain import explain_command
+from robustbench_fgsm.cli.commands.gate import gate_command
+from robustbench_fgsm.cli.commands.list import list_command
+from robustbench_fgsm.cli.commands.plot import plot_command
+from robustbench_fgsm.cli.commands.report import report_command
+from robustbench_fgsm.cli.commands.runs import list_runs, resume_run, show_run
+from robustbench_fgsm.cli.commands.sweep import sweep_command
+from robustbench_fgsm.cli.commands.train import train_command
+from robustbench_fgsm.cli.commands.transfer import transfer_command
+from robustbench_fgsm.cli.commands.verify import verify_command
 from robustbench_fgsm.models.cards import cards
-from robustbench_fgsm.report.terminal import rate_text
+from robustbench_fgsm.report.tables.terminal import rate_text
 
 project = "robustbench_fgsm"
 copyright = "2026, the robustbench_fgsm maintainers"

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.measure.environment import describe_environment
-from robustbench_fgsm.measure.masking import pgd
+from robustbench_fgsm.engine.environment import describe_environment
+from robustbench_fgsm.evaluation.stronger_attacks import pgd
 
 WIDTHS = (300, 600, 900)
 STEPS = (1, 5, 10, 20, 30, 40, 50)

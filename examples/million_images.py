@@ -20,10 +20,10 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.measure.plan import Plan
+from robustbench_fgsm.engine.plan import Plan
+from robustbench_fgsm.runs.evaluate import measure_run
 from robustbench_fgsm.runs.ledger import Ledger
 from robustbench_fgsm.runs.manifest import Run
-from robustbench_fgsm.runs.measuring import measure_run
 from robustbench_fgsm.spec import AttackSpec
 
 KILLS = 3

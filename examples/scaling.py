@@ -30,10 +30,10 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.compare.memory import peak, reset_peak
-from robustbench_fgsm.measure.plan import Plan
-from robustbench_fgsm.measure.processes import join
-from robustbench_fgsm.measure.sweep import run_attacks
+from robustbench_fgsm.benchmarking.peak_memory import peak, reset_peak
+from robustbench_fgsm.engine.distributed import join
+from robustbench_fgsm.engine.plan import Plan
+from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.spec import AttackSpec
 
 BATCH = 128

@@ -13,14 +13,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from robustbench_fgsm.attack.fgsm import fgsm, fgsm_sweep
     from robustbench_fgsm.attack.minimal import Minimal, minimal_epsilon
-    from robustbench_fgsm.attack.start import random_start
-    from robustbench_fgsm.compare.account import Account
-    from robustbench_fgsm.compare.benchmark import benchmark
-    from robustbench_fgsm.compare.claims import explain
-    from robustbench_fgsm.compare.compare import compare
-    from robustbench_fgsm.compare.comparison import Comparison
-    from robustbench_fgsm.compare.standing import Benchmark
-    from robustbench_fgsm.compare.verification import Verification, verify
+    from robustbench_fgsm.attack.random_start import random_start
+    from robustbench_fgsm.benchmarking.benchmark import benchmark
+    from robustbench_fgsm.benchmarking.result import Benchmark
+    from robustbench_fgsm.comparison.compare import compare
+    from robustbench_fgsm.comparison.result import Comparison
     from robustbench_fgsm.data.dataset import ArrayDataset, BadSample, Batch, Dataset
     from robustbench_fgsm.data.images import ImageDataset
     from robustbench_fgsm.data.load import load_data
@@ -37,38 +34,41 @@ if TYPE_CHECKING:
         SettingError,
         UnsafeError,
     )
-    from robustbench_fgsm.measure.evaluation import Evaluation
-    from robustbench_fgsm.measure.frames import to_pandas
-    from robustbench_fgsm.measure.statistics import Rate
-    from robustbench_fgsm.measure.sweep import evaluate, sweep
-    from robustbench_fgsm.measure.tally import Tally
-    from robustbench_fgsm.measure.transfer import Transfer, transfer
+    from robustbench_fgsm.evaluation.evaluate import evaluate, sweep
+    from robustbench_fgsm.evaluation.frames import to_pandas
+    from robustbench_fgsm.evaluation.result import Evaluation
+    from robustbench_fgsm.evaluation.transfer import Transfer, transfer
+    from robustbench_fgsm.explanation.explain import explain
+    from robustbench_fgsm.explanation.result import Account
     from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, wrap
     from robustbench_fgsm.models.load import load_classifier
     from robustbench_fgsm.models.preprocessing import Preprocessing
-    from robustbench_fgsm.reference.candidate import Candidate, load_candidate
-    from robustbench_fgsm.report.gate import Gate, gate
-    from robustbench_fgsm.runs.adversarial import save_adversarial
-    from robustbench_fgsm.runs.replay import AttackCheck, check_adversarial
-    from robustbench_fgsm.runs.saved_attack import SavedAttack
-    from robustbench_fgsm.runs.training import train
-    from robustbench_fgsm.train.training import Training
+    from robustbench_fgsm.references.candidate import Candidate, load_candidate
+    from robustbench_fgsm.runs.attack.replay import AttackCheck, check_adversarial
+    from robustbench_fgsm.runs.attack.result import SavedAttack
+    from robustbench_fgsm.runs.attack.save import save_adversarial
+    from robustbench_fgsm.runs.gate import Gate, gate
+    from robustbench_fgsm.runs.train import train
+    from robustbench_fgsm.stats.rate import Rate
+    from robustbench_fgsm.stats.tally import Tally
+    from robustbench_fgsm.training.result import Training
+    from robustbench_fgsm.verification.verify import Verification, verify
 
 _WHERE = {
-    "Account": "compare.account",
+    "Account": "explanation.result",
     "ArrayDataset": "data.dataset",
-    "AttackCheck": "runs.replay",
+    "AttackCheck": "runs.attack.replay",
     "BadSample": "data.dataset",
     "Batch": "data.dataset",
-    "Benchmark": "compare.standing",
-    "Candidate": "reference.candidate",
+    "Benchmark": "benchmarking.result",
+    "Candidate": "references.candidate",
     "CandidateError": "errors",
     "Classifier": "models.classifier",
-    "Comparison": "compare.comparison",
+    "Comparison": "comparison.result",
     "DataError": "errors",
     "Dataset": "data.dataset",
-    "Evaluation": "measure.evaluation",
-    "Gate": "report.gate",
+    "Evaluation": "evaluation.result",
+    "Gate": "runs.gate",
     "ImageDataset": "data.images",
     "IncompleteError": "errors",
     "InputError": "errors",
@@ -76,37 +76,37 @@ _WHERE = {
     "Minimal": "attack.minimal",
     "ModelError": "errors",
     "Preprocessing": "models.preprocessing",
-    "Rate": "measure.statistics",
+    "Rate": "stats.rate",
     "ResourceError": "errors",
     "RfgsmError": "errors",
     "RunError": "errors",
-    "SavedAttack": "runs.saved_attack",
+    "SavedAttack": "runs.attack.result",
     "SettingError": "errors",
-    "Tally": "measure.tally",
+    "Tally": "stats.tally",
     "TorchClassifier": "models.classifier",
-    "Training": "train.training",
-    "Transfer": "measure.transfer",
+    "Training": "training.result",
+    "Transfer": "evaluation.transfer",
     "UnsafeError": "errors",
-    "Verification": "compare.verification",
-    "benchmark": "compare.benchmark",
-    "check_adversarial": "runs.replay",
-    "compare": "compare.compare",
-    "evaluate": "measure.sweep",
-    "explain": "compare.claims",
+    "Verification": "verification.verify",
+    "benchmark": "benchmarking.benchmark",
+    "check_adversarial": "runs.attack.replay",
+    "compare": "comparison.compare",
+    "evaluate": "evaluation.evaluate",
+    "explain": "explanation.explain",
     "fgsm": "attack.fgsm",
     "fgsm_sweep": "attack.fgsm",
-    "gate": "report.gate",
-    "load_candidate": "reference.candidate",
+    "gate": "runs.gate",
+    "load_candidate": "references.candidate",
     "load_classifier": "models.load",
     "load_data": "data.load",
     "minimal_epsilon": "attack.minimal",
-    "random_start": "attack.start",
-    "save_adversarial": "runs.adversarial",
-    "sweep": "measure.sweep",
-    "to_pandas": "measure.frames",
-    "train": "runs.training",
-    "transfer": "measure.transfer",
-    "verify": "compare.verification",
+    "random_start": "attack.random_start",
+    "save_adversarial": "runs.attack.save",
+    "sweep": "evaluation.evaluate",
+    "to_pandas": "evaluation.frames",
+    "train": "runs.train",
+    "transfer": "evaluation.transfer",
+    "verify": "verification.verify",
     "wrap": "models.classifier",
 }
 

@@ -54,14 +54,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.attack.constraints import Course, Room, budgets
 from robustbench_fgsm.attack.fgsm import check_mask
+from robustbench_fgsm.attack.random_start import random_start
 from robustbench_fgsm.attack.restarts import Attempt, attempt, better, fooled
-from robustbench_fgsm.attack.room import Course, Room, budgets
-from robustbench_fgsm.attack.start import random_start
 from robustbench_fgsm.attack.step import clip
 from robustbench_fgsm.errors import DataError, SettingError
 from robustbench_fgsm.models.art import from_art, import_art, is_native, to_art
-from robustbench_fgsm.models.art_estimator import (
+from robustbench_fgsm.models.art_engine import (
     Answers,
     Array,
     Engine,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
-from robustbench_fgsm.compare.verification import TIME_LIMIT, Verification, verify
-from robustbench_fgsm.reference.candidate import Candidate
+from robustbench_fgsm.references.candidate import Candidate
+from robustbench_fgsm.verification.verify import TIME_LIMIT, Verification, verify
 
 
 def assert_fgsm(

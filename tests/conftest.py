@@ -13,7 +13,7 @@ import torch
 from hypothesis import settings
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.fashion_mnist import load_fashion_mnist
+from robustbench_fgsm.data.sources.fashion_mnist import load_fashion_mnist
 
 settings.register_profile("unhurried", deadline=None)  # other work may be running on this machine
 settings.load_profile("unhurried")

@@ -13,18 +13,25 @@ import robustbench_fgsm
 
 ORDER = [
     "errors",
+    "stats",
     "spec",
+    "user_code",
     "attack",
     "models",
     "data",
-    "measure",
-    "reference",
-    "compare",
-    "art",
-    "testing",
-    "train",
+    "variants",
+    "engine",
+    "references",
+    "evaluation",
+    "training",
+    "verification",
+    "comparison",
+    "explanation",
+    "benchmarking",
     "runs",
     "report",
+    "art",
+    "testing",
     "cli",
 ]
 """A module imports only what stands above it, or in its own package."""
@@ -36,7 +43,7 @@ DRAWING = {"plot", "_repr_html_"}
 """Functions that may import what stands below them, since they only hand the caller's result on to be drawn."""
 
 ATTACK_LIBRARIES = {"art", "foolbox", "torchattacks", "cleverhans"}
-TAKE_ATTACK_LIBRARIES = ("reference/", "models/art.py", "art.py", "train/", "measure/masking.py")
+TAKE_ATTACK_LIBRARIES = ("references/", "models/art.py", "art.py", "evaluation/")
 
 ROOT = Path(robustbench_fgsm.__file__).parent
 MODULES = sorted(file.relative_to(ROOT).as_posix() for file in ROOT.rglob("*.py"))
@@ -118,13 +125,13 @@ def test_only_the_command_line_prints(module: str) -> None:
         ("models/load.py", "class Loader:\n    async def load(self):\n        import robustbench_fgsm.data"),
         ("models/load.py", "importlib.import_module('robustbench_fgsm.data')"),
         ("errors.py", "from robustbench_fgsm.spec import AttackSpec"),
-        ("measure/tally.py", "from robustbench_fgsm.report.terminal import comparison"),
-        ("report/terminal.py", "import robustbench_fgsm as rf"),
-        ("report/terminal.py", "from robustbench_fgsm import fgsm"),
-        ("measure/tally.py", "import art"),
-        ("measure/tally.py", "def attack():\n    from foolbox.attacks import FGSM"),
+        ("stats/tally.py", "from robustbench_fgsm.report.tables.terminal import comparison"),
+        ("report/tables/terminal.py", "import robustbench_fgsm as rf"),
+        ("report/tables/terminal.py", "from robustbench_fgsm import fgsm"),
+        ("stats/tally.py", "import art"),
+        ("stats/tally.py", "def attack():\n    from foolbox.attacks import FGSM"),
         ("models/load.py", "import torchattacks"),
-        ("cli/compare.py", "from cleverhans.torch.attacks import fast_gradient_method"),
+        ("cli/commands/compare.py", "from cleverhans.torch.attacks import fast_gradient_method"),
         ("__init__.py", "import art.attacks"),
     ],
 )
@@ -135,20 +142,22 @@ def test_the_check_finds_what_is_misplaced(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("measure/tally.py", "from robustbench_fgsm.data.dataset import Batch"),
-        ("measure/tally.py", "from robustbench_fgsm.measure.statistics import Rate"),
-        ("measure/tally.py", "from . import statistics"),
-        ("measure/tally.py", "from ..models import load"),
-        ("measure/tally.py", "import numpy, torch.nn, artful"),
+        ("engine/outcomes.py", "from robustbench_fgsm.data.dataset import Batch"),
+        ("stats/tally.py", "from robustbench_fgsm.stats.rate import Rate"),
+        ("stats/tally.py", "from . import rate"),
+        ("data/load.py", "from ..models import load"),
+        ("stats/tally.py", "import numpy, torch.nn, artful"),
         ("cli/main.py", "import robustbench_fgsm"),
         ("__init__.py", "from robustbench_fgsm.cli.main import main"),
-        ("reference/art.py", "import art"),
+        ("references/art.py", "import art"),
         ("models/art.py", "import art"),
         ("art.py", "from art.attacks.evasion import FastGradientMethod"),
-        ("train/adversarial.py", "import art"),
-        ("measure/masking.py", "import art"),
-        ("compare/comparison.py", "def plot(self):\n    from robustbench_fgsm.report.figure import draw"),
-        ("compare/comparison.py", "def _repr_html_(self):\n    from robustbench_fgsm.report.html import page"),
+        ("evaluation/stronger_attacks.py", "import art"),
+        ("comparison/result.py", "def plot(self):\n    from robustbench_fgsm.report.figures.curves import draw"),
+        (
+            "comparison/result.py",
+            "def _repr_html_(self):\n    from robustbench_fgsm.report.documents.notebook import page",
+        ),
     ],
 )
 def test_the_check_lets_the_rest_pass(module: str, source: str) -> None:

@@ -87,11 +87,11 @@ def test_the_version_is_that_of_the_distribution() -> None:
 @pytest.mark.parametrize(
     "first",
     [
-        "import robustbench_fgsm.compare.agreement",
-        "from robustbench_fgsm.compare.agreement import Agreement",
-        "from robustbench_fgsm.compare import agreement",
+        "import robustbench_fgsm.comparison.agreement",
+        "from robustbench_fgsm.comparison.agreement import Agreement",
+        "from robustbench_fgsm.comparison import agreement",
         "from robustbench_fgsm import Comparison; Comparison",
-        "rf.compare; import robustbench_fgsm.compare.agreement",
+        "rf.compare; import robustbench_fgsm.comparison.agreement",
     ],
 )
 def test_compare_stays_the_function(first: str) -> None:

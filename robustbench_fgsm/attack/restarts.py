@@ -10,7 +10,7 @@ from torch import Tensor
 from robustbench_fgsm.attack.fgsm import Ascent, Model, ascend
 from robustbench_fgsm.attack.gradient import outputs_of, predicted
 from robustbench_fgsm.attack.losses import Loss, get_loss
-from robustbench_fgsm.attack.start import random_start
+from robustbench_fgsm.attack.random_start import random_start
 
 
 @dataclass(frozen=True)

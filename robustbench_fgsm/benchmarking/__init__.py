@@ -1,0 +1,1 @@
+"""Measure the speed of our attack, the references and the bare loop."""

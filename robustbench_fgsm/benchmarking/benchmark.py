@@ -8,29 +8,22 @@ from contextlib import contextmanager
 
 import torch
 
-from robustbench_fgsm.compare.bare import Answer, check_norm
-from robustbench_fgsm.compare.contenders import (
-    LEVELS,
-    Contender,
-    Entry,
-    check_levels,
-    check_network,
-    entries,
-)
-from robustbench_fgsm.compare.memory import Given, Load, Memory, Request, measure_memory
-from robustbench_fgsm.compare.race import Lane, Runner, Task, race
-from robustbench_fgsm.compare.standing import Benchmark, Standing
+from robustbench_fgsm.benchmarking.bare_loop import Answer, check_norm
+from robustbench_fgsm.benchmarking.contenders import LEVELS, Contender, Entry, check_levels, check_network, entries
+from robustbench_fgsm.benchmarking.peak_memory import Given, Load, Memory, Request, measure_memory
+from robustbench_fgsm.benchmarking.result import Benchmark, Standing
+from robustbench_fgsm.benchmarking.timing import Lane, Runner, Task, race
 from robustbench_fgsm.data.dataset import BadSample, Dataset, describe, readable
-from robustbench_fgsm.data.fit import fit_to
+from robustbench_fgsm.data.match_model import fit_to
+from robustbench_fgsm.engine.attack_batch import synchronise
+from robustbench_fgsm.engine.batch_size import choose_batch_size
+from robustbench_fgsm.engine.environment import describe_environment, describe_processor
+from robustbench_fgsm.engine.preflight import check_batch_size, check_images, preflight
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.measure.attacks import synchronise
-from robustbench_fgsm.measure.batching import choose_batch_size
-from robustbench_fgsm.measure.environment import describe_environment, describe_processor
-from robustbench_fgsm.measure.preflight import check_batch_size, check_images, preflight
-from robustbench_fgsm.measure.sweep import Progress, check_budgets
+from robustbench_fgsm.evaluation.evaluate import Progress, check_budgets
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.models.precision import precision
-from robustbench_fgsm.reference import Listing, check_references, list_references
+from robustbench_fgsm.references.registry import Listing, check_references, list_references
 from robustbench_fgsm.spec import AttackSpec, parse_epsilon, parse_norm
 
 DEFAULT_EPSILONS = (1 / 255, 2 / 255, 3 / 255, 4 / 255, 5 / 255, 6 / 255, 7 / 255, 8 / 255)

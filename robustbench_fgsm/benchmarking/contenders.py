@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.gradient import two_logits
-from robustbench_fgsm.compare.bare import Answer, BareLoop
+from robustbench_fgsm.benchmarking.bare_loop import Answer, BareLoop
 from robustbench_fgsm.data.dataset import Dataset, readable
+from robustbench_fgsm.engine.attack_batch import attack_batch
+from robustbench_fgsm.engine.plan import Execution, Level, check_level, execute, plan_for
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.measure.attacks import attack_batch
-from robustbench_fgsm.measure.plan import Execution, Level, check_level, execute, plan_for
-from robustbench_fgsm.measure.sweep import run_attacks
+from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
-from robustbench_fgsm.reference import Reference, load_reference
-from robustbench_fgsm.reference.batched import BatchedReference
+from robustbench_fgsm.references.batched import BatchedReference
+from robustbench_fgsm.references.registry import Reference, load_reference
 from robustbench_fgsm.spec import AttackSpec
 
 LEVELS: tuple[Level, ...] = ("none", "safe", "max")

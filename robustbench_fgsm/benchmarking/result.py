@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from robustbench_fgsm.compare.bare import Answer
-from robustbench_fgsm.compare.contenders import Entry
-from robustbench_fgsm.compare.memory import Memory
-from robustbench_fgsm.compare.race import Lane, Task
+from robustbench_fgsm.benchmarking.bare_loop import Answer
+from robustbench_fgsm.benchmarking.contenders import Entry
+from robustbench_fgsm.benchmarking.peak_memory import Memory
+from robustbench_fgsm.benchmarking.timing import Lane, Task
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import AGREE, DISAGREE
-from robustbench_fgsm.measure import health
-from robustbench_fgsm.measure.envelope import enveloped
-from robustbench_fgsm.measure.statistics import Rate
+from robustbench_fgsm.evaluation import health
+from robustbench_fgsm.evaluation.document import enveloped
 from robustbench_fgsm.models.classifier import ModelInfo
-from robustbench_fgsm.reference import Listing
+from robustbench_fgsm.references.registry import Listing
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.rate import Rate
 
 NOTICEABLE = 0.01
 """Share of the images by which counts may differ before a warning: another layout flips a few."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal
 
-from robustbench_fgsm.compare.bare import Answer
-from robustbench_fgsm.models.named import brief
+from robustbench_fgsm.benchmarking.bare_loop import Answer
+from robustbench_fgsm.user_code import brief
 
 Kind = Literal["attack", "job"]
 """attack: from images to adversarial images. job: predictions before, attack, predictions after."""

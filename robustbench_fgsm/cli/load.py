@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice
 from robustbench_fgsm.cli.output import note
+from robustbench_fgsm.engine.torchrun import is_started
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.measure.launch import is_started
 
 if TYPE_CHECKING:
     from robustbench_fgsm.data.dataset import Dataset
@@ -28,7 +28,7 @@ def load_subject(
     quiet: bool,
 ) -> tuple[Classifier, Dataset]:
     """Both, as the options name them; says on standard error which weights and how many images they are."""
-    from robustbench_fgsm.data.fit import fit_to
+    from robustbench_fgsm.data.match_model import fit_to
     from robustbench_fgsm.models.architectures import ARCHITECTURES
     from robustbench_fgsm.models.cards import DATA
     from robustbench_fgsm.models.load import check_model, load_classifier

@@ -8,24 +8,21 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from robustbench_fgsm.cli import (
-    attack,
-    benchmark,
-    compare,
-    evaluate,
-    explain,
-    gate,
-    listing,
-    log,
-    plot,
-    processes,
-    report,
-    runs,
-    sweep,
-    train,
-    transfer,
-    verify,
-)
+from robustbench_fgsm.cli import log, processes
+from robustbench_fgsm.cli.commands.attack import attack_command
+from robustbench_fgsm.cli.commands.benchmark import benchmark_command
+from robustbench_fgsm.cli.commands.compare import compare_command
+from robustbench_fgsm.cli.commands.evaluate import evaluate_command
+from robustbench_fgsm.cli.commands.explain import explain_command
+from robustbench_fgsm.cli.commands.gate import gate_command
+from robustbench_fgsm.cli.commands.list import list_command
+from robustbench_fgsm.cli.commands.plot import plot_command
+from robustbench_fgsm.cli.commands.report import report_command
+from robustbench_fgsm.cli.commands.runs import runs_app
+from robustbench_fgsm.cli.commands.sweep import sweep_command
+from robustbench_fgsm.cli.commands.train import train_command
+from robustbench_fgsm.cli.commands.transfer import transfer_command
+from robustbench_fgsm.cli.commands.verify import verify_command
 from robustbench_fgsm.errors import INTERNAL, INTERRUPTED, RfgsmError
 
 app = typer.Typer(
@@ -35,20 +32,20 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("attack")(attack.attack_command)
-app.command("benchmark")(benchmark.benchmark_command)
-app.command("compare")(compare.compare_command)
-app.command("evaluate")(evaluate.evaluate_command)
-app.command("explain")(explain.explain_command)
-app.command("gate")(gate.gate_command)
-app.command("plot")(plot.plot_command)
-app.command("report")(report.report_command)
-app.command("sweep")(sweep.sweep_command)
-app.command("train")(train.train_command)
-app.command("transfer")(transfer.transfer_command)
-app.command("verify")(verify.verify_command)
-app.command("list")(listing.list_command)
-app.add_typer(runs.runs_app)
+app.command("attack")(attack_command)
+app.command("benchmark")(benchmark_command)
+app.command("compare")(compare_command)
+app.command("evaluate")(evaluate_command)
+app.command("explain")(explain_command)
+app.command("gate")(gate_command)
+app.command("plot")(plot_command)
+app.command("report")(report_command)
+app.command("sweep")(sweep_command)
+app.command("train")(train_command)
+app.command("transfer")(transfer_command)
+app.command("verify")(verify_command)
+app.command("list")(list_command)
+app.add_typer(runs_app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -76,7 +76,8 @@ def write_csv(path: Path | None, document: dict[str, Any]) -> None:
 
     Raises ResourceError where they cannot be written.
     """
-    from robustbench_fgsm.report import csv, transfer_csv
+    from robustbench_fgsm.report.documents import transfer_csv
+    from robustbench_fgsm.report.tables import csv
     from robustbench_fgsm.runs.directory import write_bytes
 
     if path is None:
@@ -94,8 +95,8 @@ def write_html(file: Path | None, document: dict[str, Any], out: Path | None) ->
 
     Raises ResourceError where it cannot be written.
     """
-    from robustbench_fgsm.report.pages import page_of
-    from robustbench_fgsm.report.run import SHOWN, Run, read_run
+    from robustbench_fgsm.report.loaded_run import SHOWN, Run, read_run
+    from robustbench_fgsm.report.pages.page import page_of
     from robustbench_fgsm.runs.directory import write_bytes
 
     if file is not None:

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from robustbench_fgsm.engine.torchrun import is_started
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.measure.launch import is_started
 
 if TYPE_CHECKING:
-    from robustbench_fgsm.measure.processes import World
+    from robustbench_fgsm.engine.distributed import World
 
 SHARED = {"attack", "evaluate", "runs", "sweep", "train", "transfer"}
 """Commands whose work several processes share."""
@@ -23,7 +23,7 @@ SHARED = {"attack", "evaluate", "runs", "sweep", "train", "transfer"}
 
 def joined() -> World:
     """The world of this command; loads torch, as commands that ask for it do anyhow."""
-    from robustbench_fgsm.measure.processes import join
+    from robustbench_fgsm.engine.distributed import join
 
     return join()
 
@@ -51,7 +51,7 @@ def speaks() -> bool:
 
     Before the processes have found each other they fail alike, and the leading one says it.
     """
-    module = sys.modules.get("robustbench_fgsm.measure.processes")
+    module = sys.modules.get("robustbench_fgsm.engine.distributed")
     if not is_started():
         return True
     if module is None or not module.join.cache_info().currsize:
@@ -64,7 +64,7 @@ def finished(code: int) -> int:
     """The exit code of a command that did its work: under torchrun 0, whatever the answer, lest it be started again."""
     if not is_started():
         return code
-    module = sys.modules.get("robustbench_fgsm.measure.processes")
+    module = sys.modules.get("robustbench_fgsm.engine.distributed")
     if module is not None:
         module.leave()
     return 0

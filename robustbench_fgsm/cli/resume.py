@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from robustbench_fgsm.measure.processes import World
+    from robustbench_fgsm.engine.distributed import World
 
 Document = dict[str, Any]
 Finished = tuple[Document, Callable[[Document], "RenderableType"]]
@@ -54,11 +54,11 @@ def go_on(directory: Path, ways: Ways, world: World, *, quiet: bool) -> Finished
 
 def measured(directory: Path, ways: Ways, world: World, *, quiet: bool) -> Finished:
     """A run of evaluate or sweep, judged as the command that made it last judged it."""
-    from robustbench_fgsm.cli.measuring import Keeping
-    from robustbench_fgsm.cli.measuring import measured as finish
-    from robustbench_fgsm.report import evaluation
-    from robustbench_fgsm.report.verdict import Gates, check_share, find_success, judge
-    from robustbench_fgsm.runs.resuming import resumed
+    from robustbench_fgsm.cli.run_evaluation import Keeping
+    from robustbench_fgsm.cli.run_evaluation import measured as finish
+    from robustbench_fgsm.evaluation.thresholds import Gates, check_share, find_success, judge
+    from robustbench_fgsm.report.documents import evaluation
+    from robustbench_fgsm.runs.resume import resumed
 
     run = resumed(directory, **ways.loading(world))
     single, asked = run.command == "evaluate", run.asked
@@ -75,9 +75,9 @@ def measured(directory: Path, ways: Ways, world: World, *, quiet: bool) -> Finis
 def transferred(directory: Path, ways: Ways, world: World, *, quiet: bool) -> Finished:
     """A run of transfer."""
     from robustbench_fgsm.cli.output import progress_bar
-    from robustbench_fgsm.report.transfer import transfer
-    from robustbench_fgsm.runs.resuming import resumed_transfer
-    from robustbench_fgsm.runs.transferring import transfer_in
+    from robustbench_fgsm.report.documents.transfer import transfer
+    from robustbench_fgsm.runs.resume import resumed_transfer
+    from robustbench_fgsm.runs.transfer import transfer_in
 
     run = resumed_transfer(directory, **ways.loading(world))
     world.check_same(run.settings() | {"--out": directory})
@@ -88,8 +88,8 @@ def transferred(directory: Path, ways: Ways, world: World, *, quiet: bool) -> Fi
 def trained(directory: Path, ways: Ways, world: World, *, quiet: bool) -> Finished:
     """A training."""
     from robustbench_fgsm.cli.output import note, progress_bar
-    from robustbench_fgsm.report.training import check_text, training
-    from robustbench_fgsm.runs.resuming import resumed_training
+    from robustbench_fgsm.report.documents.training import check_text, training
+    from robustbench_fgsm.runs.resume import resumed_training
 
     learning = resumed_training(directory, **ways.loading(world))
     quiet = quiet or not world.leads

@@ -12,7 +12,7 @@ from robustbench_fgsm.cli.output import progress_bar
 
 if TYPE_CHECKING:
     from robustbench_fgsm.data.dataset import Dataset
-    from robustbench_fgsm.measure.strength import Checks
+    from robustbench_fgsm.evaluation.checks import Checks
     from robustbench_fgsm.models.classifier import Classifier
     from robustbench_fgsm.runs.manifest import Command, Run
     from robustbench_fgsm.spec import AttackSpec
@@ -46,11 +46,11 @@ def measure(
     specs: one attack for each targeting rule; speed: batch size and level; asked: what it is judged by, as numbers.
     Everything is checked before a run directory is made. Raises as `run_attacks` and `measure_run` do.
     """
-    from robustbench_fgsm.measure.plan import check_level, plan_for
-    from robustbench_fgsm.measure.preflight import check_batch_size, preflight_all
-    from robustbench_fgsm.measure.processes import join
-    from robustbench_fgsm.measure.strength import check_askable
-    from robustbench_fgsm.measure.sweep import check_budgets
+    from robustbench_fgsm.engine.distributed import join
+    from robustbench_fgsm.engine.plan import check_level, plan_for
+    from robustbench_fgsm.engine.preflight import check_batch_size, preflight_all
+    from robustbench_fgsm.evaluation.checks import check_askable
+    from robustbench_fgsm.evaluation.evaluate import check_budgets
     from robustbench_fgsm.runs.manifest import Run
     from robustbench_fgsm.runs.planned import recorded_plan
 
@@ -73,9 +73,9 @@ def measure(
 
 def measured(run: Run, keeping: Keeping, judge: Callable[[Document], Document], *, quiet: bool) -> Document:
     """The run's document, judged, with a progress bar in the process that leads."""
-    from robustbench_fgsm.measure.processes import join
-    from robustbench_fgsm.measure.sweep import run_attacks
-    from robustbench_fgsm.runs.measuring import document_of, measure_run
+    from robustbench_fgsm.engine.distributed import join
+    from robustbench_fgsm.evaluation.evaluate import run_attacks
+    from robustbench_fgsm.runs.evaluate import document_of, measure_run
 
     world = join()
     with progress_bar(run.command, quiet=quiet or not world.leads) as bar:

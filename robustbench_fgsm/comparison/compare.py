@@ -9,27 +9,27 @@ from pathlib import Path
 import torch
 
 from robustbench_fgsm.attack.gradient import predicted
-from robustbench_fgsm.compare.comparison import Comparison, Finding, Seconds, Side
-from robustbench_fgsm.compare.meeting import Meeting, Piece
-from robustbench_fgsm.compare.own import diagnose
+from robustbench_fgsm.comparison.opponent import Meeting, Piece
+from robustbench_fgsm.comparison.result import Comparison, Finding, Seconds, Side
 from robustbench_fgsm.data.dataset import BadSample, Dataset, describe, readable
-from robustbench_fgsm.data.fit import fit_to
+from robustbench_fgsm.data.match_model import fit_to
+from robustbench_fgsm.engine.attack_batch import attack_batch, predict_classes, synchronise
+from robustbench_fgsm.engine.environment import describe_environment
+from robustbench_fgsm.engine.plan import Execution, Plan, check_level, execute, plan_for
+from robustbench_fgsm.engine.preflight import check_batch_size, check_images, check_single, preflight
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.measure.attacks import attack_batch, predict_classes, synchronise
-from robustbench_fgsm.measure.crafting import settle
-from robustbench_fgsm.measure.environment import describe_environment
-from robustbench_fgsm.measure.plan import Execution, Plan, check_level, execute, plan_for
-from robustbench_fgsm.measure.preflight import check_batch_size, check_images, check_single, preflight
-from robustbench_fgsm.measure.sweep import Progress
-from robustbench_fgsm.measure.tally import Tally
+from robustbench_fgsm.evaluation.craft_shards import settle
+from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.models.precision import precision
-from robustbench_fgsm.reference import check_references, load_reference
-from robustbench_fgsm.reference.batched import BatchedReference
-from robustbench_fgsm.reference.candidate import Candidate, to_candidate
-from robustbench_fgsm.reference.rival import SavedReference, prepare_candidate
-from robustbench_fgsm.reference.saved import SavedImages, clean_shape, is_saved, load_images, match
+from robustbench_fgsm.references.batched import BatchedReference
+from robustbench_fgsm.references.candidate import Candidate, to_candidate
+from robustbench_fgsm.references.candidate_reference import SavedReference, prepare_candidate
+from robustbench_fgsm.references.registry import check_references, load_reference
+from robustbench_fgsm.references.saved_images import SavedImages, clean_shape, is_saved, load_images, match
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
+from robustbench_fgsm.stats.tally import Tally
+from robustbench_fgsm.verification.own_network import diagnose
 
 PIECE = 1024
 """Images that a reference is given at a time, so that memory does not grow with the data set."""

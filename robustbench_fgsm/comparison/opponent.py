@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.gradient import predicted
-from robustbench_fgsm.compare.agreement import Agreement, compare_batch
-from robustbench_fgsm.compare.comparison import ReferenceResult, Seconds, Side
-from robustbench_fgsm.compare.explanation import Explanation
+from robustbench_fgsm.comparison.agreement import Agreement, compare_batch
+from robustbench_fgsm.comparison.result import ReferenceResult, Seconds, Side
+from robustbench_fgsm.comparison.rounding import Explanation
 from robustbench_fgsm.data.dataset import BadSample
+from robustbench_fgsm.engine.attack_batch import AttackedBatch
 from robustbench_fgsm.errors import CandidateError, ModelError
-from robustbench_fgsm.measure.attacks import AttackedBatch
-from robustbench_fgsm.measure.tally import Tally
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.reference import Reference
-from robustbench_fgsm.reference.batched import BatchedReference
-from robustbench_fgsm.reference.rival import SavedReference
+from robustbench_fgsm.references.batched import BatchedReference
+from robustbench_fgsm.references.candidate_reference import SavedReference
+from robustbench_fgsm.references.registry import Reference
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.tally import Tally
 
 Rival = Reference | BatchedReference | SavedReference
 

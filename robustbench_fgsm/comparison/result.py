@@ -6,17 +6,17 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from robustbench_fgsm.compare.agreement import Agreement
+from robustbench_fgsm.comparison.agreement import Agreement
 from robustbench_fgsm.data.dataset import BadSample
+from robustbench_fgsm.engine.plan import AS_IT_IS, Plan
 from robustbench_fgsm.errors import AGREE, DISAGREE
-from robustbench_fgsm.measure import health
-from robustbench_fgsm.measure.envelope import enveloped
-from robustbench_fgsm.measure.plan import AS_IT_IS, Plan
-from robustbench_fgsm.measure.statistics import Rate
-from robustbench_fgsm.measure.tally import Tally, matrix_to_json
+from robustbench_fgsm.evaluation import health
+from robustbench_fgsm.evaluation.document import enveloped
 from robustbench_fgsm.models.classifier import ModelInfo
-from robustbench_fgsm.reference import OwnSuccess
+from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.rate import Rate
+from robustbench_fgsm.stats.tally import Tally, matrix_to_json
 
 Verdict = Literal["agree", "disagree"]
 
@@ -219,7 +219,7 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         """Tables for a notebook."""
-        from robustbench_fgsm.report import notebook
+        from robustbench_fgsm.report.documents import notebook
 
         return notebook.comparison(self.to_dict())
 

@@ -13,7 +13,7 @@ from robustbench_fgsm.attack.direction import steepest_direction
 from robustbench_fgsm.attack.gradient import loss_gradient
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.attack.step import step
-from robustbench_fgsm.measure.attacks import AttackedBatch
+from robustbench_fgsm.engine.attack_batch import AttackedBatch
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.spec import AttackSpec
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.data.dataset import MOST_CLASSES, BadSample, Batch, printable
+from robustbench_fgsm.data.decode_workers import ordered
 from robustbench_fgsm.data.decoding import Pixels, UnreadableError, decode, is_grey, to_pixels
-from robustbench_fgsm.data.streaming import ordered
 from robustbench_fgsm.errors import DataError, RfgsmError
 from robustbench_fgsm.models.preprocessing import Preprocessing
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from robustbench_fgsm.data.classes import map_classes
+from robustbench_fgsm.data.class_names import map_classes
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.registry import DEFAULT_ROOT, DataOptions, find_source

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robustbench_fgsm.data.classes import complete_names
+from robustbench_fgsm.data.class_names import complete_names
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.subset import Subset

@@ -21,7 +21,17 @@ from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
 GROUP = "robustbench_fgsm.data"
 DEFAULT_ROOT = Path("data")
 
-MODULES = ("fashion_mnist", "torchvision_sets", "imagenet", "folder", "npz", "safetensors", "wds", "hf", "factory")
+MODULES = (
+    "fashion_mnist",
+    "torchvision",
+    "imagenet",
+    "folder",
+    "npz",
+    "safetensors",
+    "webdataset",
+    "huggingface",
+    "factory",
+)
 """Modules of this package that hold `SOURCES`, in the order they are listed."""
 
 
@@ -97,7 +107,9 @@ class Source:
 
 def sources() -> dict[str, Source]:
     """All sources by name; what others add comes last and does not replace ours."""
-    found = {source.name: source for module in MODULES for source in import_module(f"{__package__}.{module}").SOURCES}
+    found = {
+        source.name: source for module in MODULES for source in import_module(f"{__package__}.sources.{module}").SOURCES
+    }
     for source in _added():
         found.setdefault(source.name, source)
     return found

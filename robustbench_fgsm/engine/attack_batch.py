@@ -12,10 +12,10 @@ from robustbench_fgsm.attack.fgsm import Ascent, ascend
 from robustbench_fgsm.attack.gradient import predicted
 from robustbench_fgsm.attack.restarts import best_of_restarts
 from robustbench_fgsm.data.dataset import Batch
-from robustbench_fgsm.measure.tally import Outcomes
-from robustbench_fgsm.measure.targets import targets_for
+from robustbench_fgsm.engine.targets import targets_for
 from robustbench_fgsm.models.classifier import Classifier, place_images
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.tally import Outcomes
 
 SATURATED = 1e-6
 """Below this 1 - p_y, float32 cancellation gives part of a cross-entropy gradient a wrong sign."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.data.dataset import Dataset, probe
-from robustbench_fgsm.measure.preflight import check_batch_size
+from robustbench_fgsm.engine.preflight import check_batch_size
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, place_images
 
 MIB = 2**20

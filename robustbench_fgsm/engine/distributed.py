@@ -22,9 +22,9 @@ from torch import distributed as dist
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]  # exported, but not said so
 from torch.distributed.rendezvous import rendezvous
 
+from robustbench_fgsm.engine.torchrun import is_started
 from robustbench_fgsm.errors import IncompleteError, RunError
-from robustbench_fgsm.measure.launch import is_started
-from robustbench_fgsm.measure.tally import Counts
+from robustbench_fgsm.stats.tally import Counts
 
 Value = TypeVar("Value")
 

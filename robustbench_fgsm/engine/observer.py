@@ -14,11 +14,11 @@ import torch
 
 from robustbench_fgsm.attack.gradient import predicted
 from robustbench_fgsm.data.dataset import Batch
-from robustbench_fgsm.measure import guard
-from robustbench_fgsm.measure.attacks import attack_batch, craft, predict_classes
-from robustbench_fgsm.measure.counting import Flight, Queue, Sighting, mends
-from robustbench_fgsm.measure.memory import Portions
-from robustbench_fgsm.measure.plan import Execution
+from robustbench_fgsm.engine import rounding_guard
+from robustbench_fgsm.engine.attack_batch import attack_batch, craft, predict_classes
+from robustbench_fgsm.engine.out_of_memory import Portions
+from robustbench_fgsm.engine.outcomes import Flight, Queue, Sighting, mends
+from robustbench_fgsm.engine.plan import Execution
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec
 
@@ -134,11 +134,13 @@ def look(
     if not guarded:
         after = [craft(classifier, attacked, spec, epsilon)[1] for epsilon in spec.epsilons]
         return Flight.of(attacked, after)
-    unsettled = guard.unsettled(attacked, spec)
+    unsettled = rounding_guard.unsettled(attacked, spec)
     doubts, after = [], []
     for epsilon in spec.epsilons:
         outputs = classifier.predict(attacked.ascent.at(epsilon))
-        doubts.append(guard.doubt(attacked.ascent.outputs, outputs) | guard.Doubt(unsettled, unsettled))
+        doubts.append(
+            rounding_guard.doubt(attacked.ascent.outputs, outputs) | rounding_guard.Doubt(unsettled, unsettled)
+        )
         after.append(predicted(outputs))
     return Flight.of(attacked, after, doubts)
 
@@ -151,7 +153,7 @@ def decide_again(plain: Classifier, doubted: Sighting, spec: AttackSpec, classes
     """
     attacked = attack_batch(plain, doubted.batch, spec, classes)
     direction = attacked.ascent.direction
-    moved = ~guard.same_course(doubted.direction.to(direction.device), direction).cpu()
+    moved = ~rounding_guard.same_course(doubted.direction.to(direction.device), direction).cpu()
     pairs = ((moved.unsqueeze(1) & doubted.unsure) | doubted.narrow).T.nonzero()
     after = doubted.after.clone()
     for low in range(0, len(pairs), len(doubted)):  # as many at a time as there was room for

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from robustbench_fgsm.attack.gradient import predicted
 from robustbench_fgsm.data.dataset import Batch
-from robustbench_fgsm.measure import guard
-from robustbench_fgsm.measure.attacks import AttackedBatch
-from robustbench_fgsm.measure.tally import Counts, Outcomes, Tally
+from robustbench_fgsm.engine import rounding_guard
+from robustbench_fgsm.engine.attack_batch import AttackedBatch
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.tally import Counts, Outcomes, Tally
 
 BLOCK = 4096
 """Images that are counted at a time: counting has a price for each call."""
@@ -95,7 +95,9 @@ class Flight:
     arrived: torch.cuda.Event | None
 
     @classmethod
-    def of(cls, attacked: AttackedBatch, after: Sequence[Tensor], doubts: Sequence[guard.Doubt] = ()) -> Flight:
+    def of(
+        cls, attacked: AttackedBatch, after: Sequence[Tensor], doubts: Sequence[rounding_guard.Doubt] = ()
+    ) -> Flight:
         """Take off. doubts: at each budget, under a guarded plan."""
         ascent, batch, budgets = attacked.ascent, attacked.batch, len(after)
         flags = [ascent.zero, ascent.nonfinite, attacked.saturated]

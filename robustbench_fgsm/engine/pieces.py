@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from robustbench_fgsm.data.dataset import BadSample, Batch
-from robustbench_fgsm.measure.counting import Counter, Sighting
-from robustbench_fgsm.measure.plan import Plan
-from robustbench_fgsm.measure.tally import Counts, Flags
+from robustbench_fgsm.engine.outcomes import Counter, Sighting
+from robustbench_fgsm.engine.plan import Plan
+from robustbench_fgsm.stats.tally import Counts, Flags
 
 BATCHES_ON_GPU = 8
 """Batches of a piece on a GPU, where images that get a second look would else cost as much as the batch they come from."""

@@ -11,13 +11,13 @@ from typing import Any, Literal, cast, get_args
 import torch
 
 from robustbench_fgsm.data.dataset import Batch, Dataset, probe
+from robustbench_fgsm.engine import compiling, rounding_guard
+from robustbench_fgsm.engine.attack_batch import attack_batch, craft, predict_classes, synchronise, wrong_share
+from robustbench_fgsm.engine.batch_size import choose_batch_size
+from robustbench_fgsm.engine.out_of_memory import with_fewer
 from robustbench_fgsm.errors import SettingError, did_you_mean
-from robustbench_fgsm.measure import compiling, guard
-from robustbench_fgsm.measure.attacks import attack_batch, craft, predict_classes, synchronise, wrong_share
-from robustbench_fgsm.measure.batching import choose_batch_size
-from robustbench_fgsm.measure.memory import with_fewer
+from robustbench_fgsm.models.batch_norm_folding import fold_batch_norm
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, convolves
-from robustbench_fgsm.models.folding import fold_batch_norm
 from robustbench_fgsm.spec import AttackSpec
 
 Level = Literal["none", "safe", "max", "bf16"]
@@ -237,7 +237,7 @@ def _planned(
     timer: Timer,
 ) -> Plan:
     if plan.level == "safe":
-        reason = next(filter(None, map(guard.unguarded, specs)), "")
+        reason = next(filter(None, map(rounding_guard.unguarded, specs)), "")
         return replace(plan, reason=reason) if reason else _laid_out(classifier, batch, specs[0], plan, classes, timer)
     folded = fold_batch_norm(classifier.network)
     on_gpu = classifier.device.type == "cuda"
@@ -289,7 +289,7 @@ def _laid_out(
 def _saturated_share(classifier: TorchClassifier, batch: Batch) -> float:
     outputs = classifier.predict(batch.images.to(classifier.device))
     share = wrong_share(outputs, outputs.argmax(1))
-    return float((share < guard.UNSETTLED_SHARE).double().mean())
+    return float((share < rounding_guard.UNSETTLED_SHARE).double().mean())
 
 
 def _compared(

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from robustbench_fgsm.attack.fgsm import check_batch
 from robustbench_fgsm.attack.losses import get_loss
-from robustbench_fgsm.data.classes import is_number, same_name
+from robustbench_fgsm.data.class_names import is_number, same_name
 from robustbench_fgsm.data.dataset import Batch, Dataset, probe
 from robustbench_fgsm.data.subset import RandomAccess
+from robustbench_fgsm.engine.out_of_memory import out_of_memory, with_fewer
+from robustbench_fgsm.engine.suspicion import check_gradient, suspicions
+from robustbench_fgsm.engine.targets import targets_for
 from robustbench_fgsm.errors import DataError, InputError, ModelError, SettingError
-from robustbench_fgsm.measure.memory import out_of_memory, with_fewer
-from robustbench_fgsm.measure.suspicion import check_gradient, suspicions
-from robustbench_fgsm.measure.targets import targets_for
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from robustbench_fgsm.measure.counting import Counter
-from robustbench_fgsm.measure.processes import World
+from robustbench_fgsm.engine.distributed import World
+from robustbench_fgsm.engine.outcomes import Counter
 
 Progress = Callable[[int, int], None]
 """Called with images done and images in all."""

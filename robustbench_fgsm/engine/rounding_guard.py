@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.measure.attacks import SATURATED, AttackedBatch, wrong_share
+from robustbench_fgsm.engine.attack_batch import SATURATED, AttackedBatch, wrong_share
 from robustbench_fgsm.spec import AttackSpec
 
 UNSETTLED_SHARE = 2 * SATURATED

@@ -10,12 +10,11 @@ import numpy as np
 import torch
 
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, readable
-from robustbench_fgsm.errors import DataError
-from robustbench_fgsm.measure.ahead import read_ahead
-from robustbench_fgsm.measure.counting import Counter, Totals
-from robustbench_fgsm.measure.memory import Portions
-from robustbench_fgsm.measure.observing import observers
-from robustbench_fgsm.measure.pieces import (
+from robustbench_fgsm.engine.distributed import World, ranks_in_order
+from robustbench_fgsm.engine.observer import observers
+from robustbench_fgsm.engine.out_of_memory import Portions
+from robustbench_fgsm.engine.outcomes import Counter, Totals
+from robustbench_fgsm.engine.pieces import (
     Collector,
     PieceRecord,
     Pieces,
@@ -24,13 +23,14 @@ from robustbench_fgsm.measure.pieces import (
     piece_size,
     record_of,
 )
-from robustbench_fgsm.measure.plan import Execution
-from robustbench_fgsm.measure.preflight import check_images
-from robustbench_fgsm.measure.processes import World, ranks_in_order
-from robustbench_fgsm.measure.progress import Saying
-from robustbench_fgsm.measure.summing import summed
-from robustbench_fgsm.measure.tally import Counts
+from robustbench_fgsm.engine.plan import Execution
+from robustbench_fgsm.engine.prefetch import read_ahead
+from robustbench_fgsm.engine.preflight import check_images
+from robustbench_fgsm.engine.progress import Saying
+from robustbench_fgsm.engine.summing import summed
+from robustbench_fgsm.errors import DataError
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.tally import Counts
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from robustbench_fgsm.measure import matrices
-from robustbench_fgsm.measure.counting import Totals
-from robustbench_fgsm.measure.processes import World
-from robustbench_fgsm.measure.tally import Tally
+from robustbench_fgsm.engine.distributed import World
+from robustbench_fgsm.engine.outcomes import Totals
+from robustbench_fgsm.stats import confusion
+from robustbench_fgsm.stats.tally import Tally
 
 MATRICES = ("clean", "adversarial", "transition", "attacked", "fooled")
 NUMBERS = tuple(field.name for field in fields(Tally) if field.name not in (*MATRICES, "targeted"))
@@ -34,7 +34,7 @@ def summed(totals: Sequence[Totals], world: World) -> list[Totals]:
 
 
 def _summed(tally: Tally, world: World) -> Tally:
-    if matrices.is_sparse(tally.clean):  # as many entries as there are, not as there could be
+    if confusion.is_sparse(tally.clean):  # as many entries as there are, not as there could be
         return reduce(Tally.__add__, world.gather(tally))
     numbers = world.sum(np.array([getattr(tally, name) for name in NUMBERS], np.int64))
     sums: dict[str, Any] = {name: world.sum(getattr(tally, name)) for name in MATRICES}

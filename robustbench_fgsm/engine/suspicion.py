@@ -10,8 +10,8 @@ from torch import Tensor
 from robustbench_fgsm.attack.gradient import predicted
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.data.dataset import Batch
+from robustbench_fgsm.engine.out_of_memory import out_of_memory
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.measure.memory import out_of_memory
 from robustbench_fgsm.models.classifier import Classifier, PixelSpace, TorchClassifier
 from robustbench_fgsm.spec import AttackSpec
 

@@ -1,0 +1,1 @@
+"""Evaluate a classifier under attack, and check what the evaluation says."""

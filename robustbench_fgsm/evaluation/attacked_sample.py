@@ -14,17 +14,17 @@ from torch import Tensor
 
 from robustbench_fgsm.attack.gradient import predicted
 from robustbench_fgsm.attack.losses import cross_entropy
-from robustbench_fgsm.attack.start import random_start
+from robustbench_fgsm.attack.random_start import random_start
 from robustbench_fgsm.attack.step import clip
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, readable
+from robustbench_fgsm.engine.attack_batch import attack_batch, craft, predict_classes
+from robustbench_fgsm.engine.out_of_memory import Portions
+from robustbench_fgsm.engine.progress import Checking
 from robustbench_fgsm.errors import InvalidRunError
-from robustbench_fgsm.measure.attacks import attack_batch, craft, predict_classes
-from robustbench_fgsm.measure.masking import pgd, square, takes_square
-from robustbench_fgsm.measure.memory import Portions
-from robustbench_fgsm.measure.progress import Checking
-from robustbench_fgsm.measure.tally import Counts, Flags
+from robustbench_fgsm.evaluation.stronger_attacks import pgd, square, takes_square
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec, Bounds
+from robustbench_fgsm.stats.tally import Counts, Flags
 
 RESTARTS = 3
 """Further starts of PGD on the images that the first leaves."""

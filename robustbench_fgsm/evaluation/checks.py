@@ -11,15 +11,15 @@ import torch
 
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.subset import sample
+from robustbench_fgsm.engine.progress import Checking
 from robustbench_fgsm.errors import ModelError, SettingError
-from robustbench_fgsm.measure.fates import Fates, attacked_sample
-from robustbench_fgsm.measure.masking import STEP
-from robustbench_fgsm.measure.paired import Paired
-from robustbench_fgsm.measure.progress import Checking
-from robustbench_fgsm.measure.suspects import Masking, judge_masking
+from robustbench_fgsm.evaluation.attacked_sample import Fates, attacked_sample
+from robustbench_fgsm.evaluation.gradient_masking import Masking, judge_masking
+from robustbench_fgsm.evaluation.stronger_attacks import STEP
 from robustbench_fgsm.models.art import ArtClassifier
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.spec import AttackSpec, norm_name
+from robustbench_fgsm.stats.paired import Paired
 
 NORMS = (math.inf, 2.0)
 """Under which ART's PGD projects exactly, and its Square attack exists."""

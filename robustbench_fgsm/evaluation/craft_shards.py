@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustbench_fgsm.attack.gradient import predicted
-from robustbench_fgsm.attack.rounding import round_to_levels, to_pixels
+from robustbench_fgsm.attack.quantization import round_to_levels, to_pixels
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, probe, readable
+from robustbench_fgsm.engine import rounding_guard
+from robustbench_fgsm.engine.attack_batch import AttackedBatch, attack_batch, craft, predict_classes
+from robustbench_fgsm.engine.out_of_memory import Portions
+from robustbench_fgsm.engine.plan import AS_IT_IS, Execution, Plan, execute
+from robustbench_fgsm.engine.preflight import PROBE, check_images
 from robustbench_fgsm.errors import DataError, SettingError
-from robustbench_fgsm.measure import guard
-from robustbench_fgsm.measure.attacks import AttackedBatch, attack_batch, craft, predict_classes
-from robustbench_fgsm.measure.memory import Portions
-from robustbench_fgsm.measure.plan import AS_IT_IS, Execution, Plan, execute
-from robustbench_fgsm.measure.preflight import PROBE, check_images
-from robustbench_fgsm.measure.tally import Counts, Outcomes, Tally
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.tally import Counts, Outcomes, Tally
 
 Columns = dict[str, NDArray[Any]]
 
@@ -216,7 +216,7 @@ def settle(
     x_adv = attacked.ascent.at(epsilon)
     outputs = execution.classifier.predict(x_adv)
     after = predicted(outputs)
-    unsure = guard.unsettled(attacked, spec) | guard.doubt(attacked.ascent.outputs, outputs).unsure
+    unsure = rounding_guard.unsettled(attacked, spec) | rounding_guard.doubt(attacked.ascent.outputs, outputs).unsure
     rows = unsure.nonzero().squeeze(1)
     if not len(rows):
         return attacked, x_adv, after, 0

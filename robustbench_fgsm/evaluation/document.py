@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.measure import health
+from robustbench_fgsm.evaluation import health
 from robustbench_fgsm.models.classifier import ModelInfo
 
 
@@ -66,3 +66,6 @@ def enveloped(schema: str, found: Measured, own: Mapping[str, Any]) -> dict[str,
         "environment": found.environment,
         "seconds": {"total": found.seconds},
     }
+
+
+Document = dict[str, Any]

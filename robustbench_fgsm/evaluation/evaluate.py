@@ -6,18 +6,18 @@ import time
 from collections.abc import Iterable, Sequence
 
 from robustbench_fgsm.data.dataset import Dataset, describe
-from robustbench_fgsm.data.fit import fit_to
+from robustbench_fgsm.data.match_model import fit_to
+from robustbench_fgsm.engine.distributed import ALONE, World
+from robustbench_fgsm.engine.environment import describe_environment
+from robustbench_fgsm.engine.pieces import Nowhere, PieceStore
+from robustbench_fgsm.engine.plan import Execution, Plan, check_level, execute, plan_for
+from robustbench_fgsm.engine.preflight import check_batch_size, check_single, preflight_all
+from robustbench_fgsm.engine.progress import Checking, Saying, Watch
+from robustbench_fgsm.engine.progress import Progress as Progress
+from robustbench_fgsm.engine.run_pieces import attack_at_once, attack_by_pieces
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.measure.environment import describe_environment
-from robustbench_fgsm.measure.evaluation import Evaluation
-from robustbench_fgsm.measure.pieces import Nowhere, PieceStore
-from robustbench_fgsm.measure.piecework import attack_at_once, attack_by_pieces
-from robustbench_fgsm.measure.plan import Execution, Plan, check_level, execute, plan_for
-from robustbench_fgsm.measure.preflight import check_batch_size, check_single, preflight_all
-from robustbench_fgsm.measure.processes import ALONE, World
-from robustbench_fgsm.measure.progress import Checking, Saying, Watch
-from robustbench_fgsm.measure.progress import Progress as Progress
-from robustbench_fgsm.measure.strength import NONE, Checks, check_askable, checked
+from robustbench_fgsm.evaluation.checks import NONE, Checks, check_askable, checked
+from robustbench_fgsm.evaluation.result import Evaluation
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.measure.statistics import Rate
-from robustbench_fgsm.measure.tally import Tally
+from robustbench_fgsm.stats.rate import Rate
+from robustbench_fgsm.stats.tally import Tally
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from robustbench_fgsm.measure.evaluation import Evaluation
+    from robustbench_fgsm.evaluation.result import Evaluation
 
 
 RATES = ("clean_accuracy", "robust_accuracy", "attack_success_rate")

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from robustbench_fgsm.measure.fates import HALF, Fates
-from robustbench_fgsm.measure.paired import Paired
-from robustbench_fgsm.measure.statistics import Rate
+from robustbench_fgsm.evaluation.attacked_sample import HALF, Fates
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.paired import Paired
+from robustbench_fgsm.stats.rate import Rate
 
 LEVEL = 0.01
 """Of all tests together (Bonferroni): how often a network without masking may be found to have it."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.measure.statistics import Rate
-from robustbench_fgsm.measure.tally import Tally
+from robustbench_fgsm.stats.rate import Rate
+from robustbench_fgsm.stats.tally import Tally
 
 NOTICEABLE = 0.01
 

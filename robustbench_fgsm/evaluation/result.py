@@ -8,16 +8,16 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from robustbench_fgsm.data.dataset import BadSample
+from robustbench_fgsm.engine.plan import AS_IT_IS, Plan
 from robustbench_fgsm.errors import AGREE, DISAGREE
-from robustbench_fgsm.measure import health
-from robustbench_fgsm.measure.envelope import enveloped
-from robustbench_fgsm.measure.plan import AS_IT_IS, Plan
-from robustbench_fgsm.measure.statistics import Rate
-from robustbench_fgsm.measure.strength import PgdCheck
-from robustbench_fgsm.measure.suspects import Masking
-from robustbench_fgsm.measure.tally import Tally, matrix_to_json, worst_class
+from robustbench_fgsm.evaluation import health
+from robustbench_fgsm.evaluation.checks import PgdCheck
+from robustbench_fgsm.evaluation.document import enveloped
+from robustbench_fgsm.evaluation.gradient_masking import Masking
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.rate import Rate
+from robustbench_fgsm.stats.tally import Tally, matrix_to_json, worst_class
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -134,19 +134,19 @@ class Evaluation:
 
         epsilon: a budget of this evaluation; 8/255 by default, or else the largest.
         """
-        from robustbench_fgsm.report.class_figures import draw
+        from robustbench_fgsm.report.figures.classes import draw
 
         return draw(self.to_dict(), kind, epsilon=epsilon)
 
     def to_pandas(self) -> DataFrame:
         """Rates at each budget, a row for all images and one for each class; `to_pandas` says which columns there are."""
-        from robustbench_fgsm.measure.frames import to_pandas
+        from robustbench_fgsm.evaluation.frames import to_pandas
 
         return to_pandas(self)
 
     def _repr_html_(self) -> str:
         """Tables for a notebook."""
-        from robustbench_fgsm.report import notebook
+        from robustbench_fgsm.report.documents import notebook
 
         return notebook.evaluation(self.to_dict())
 

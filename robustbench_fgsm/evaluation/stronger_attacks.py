@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.models.art import ArtClassifier, to_art
-from robustbench_fgsm.models.art_estimator import untouched
+from robustbench_fgsm.models.art_engine import untouched
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, convolves
 from robustbench_fgsm.models.precision import precision
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustbench_fgsm.errors import AGREE, DISAGREE, SettingError
-from robustbench_fgsm.measure.evaluation import first_reaching
+from robustbench_fgsm.evaluation.result import first_reaching
 
 Document = dict[str, Any]
 

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from robustbench_fgsm.data.dataset import BadSample, Dataset, describe
-from robustbench_fgsm.data.fit import fit_to
+from robustbench_fgsm.data.match_model import fit_to
+from robustbench_fgsm.engine.batch_size import choose_for_all
+from robustbench_fgsm.engine.distributed import ALONE, World, ranks_in_order
+from robustbench_fgsm.engine.environment import describe_environment
+from robustbench_fgsm.engine.out_of_memory import Portions
+from robustbench_fgsm.engine.pieces import Nowhere, PieceRecord, Pieces, PieceStore, piece_size
+from robustbench_fgsm.engine.plan import Plan
+from robustbench_fgsm.engine.preflight import check_batch_size, preflight
+from robustbench_fgsm.engine.progress import Progress
 from robustbench_fgsm.errors import AGREE, DISAGREE, ModelError, SettingError
-from robustbench_fgsm.measure import health
-from robustbench_fgsm.measure.batching import choose_for_all
-from robustbench_fgsm.measure.crossing import CrossCounts, Crossing, cross_pieces
-from robustbench_fgsm.measure.environment import describe_environment
-from robustbench_fgsm.measure.memory import Portions
-from robustbench_fgsm.measure.pieces import Nowhere, PieceRecord, Pieces, PieceStore, piece_size
-from robustbench_fgsm.measure.plan import Plan
-from robustbench_fgsm.measure.preflight import check_batch_size, preflight
-from robustbench_fgsm.measure.processes import ALONE, World, ranks_in_order
-from robustbench_fgsm.measure.progress import Progress
-from robustbench_fgsm.measure.statistics import Rate
-from robustbench_fgsm.measure.sweep import check_budgets
+from robustbench_fgsm.evaluation import health
+from robustbench_fgsm.evaluation.evaluate import check_budgets
+from robustbench_fgsm.evaluation.transfer_counts import CrossCounts, Crossing, cross_pieces
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
+from robustbench_fgsm.stats.rate import Rate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -136,7 +136,7 @@ class Transfer:
 
     def plot(self, *, epsilon: float | None = None) -> Figure:
         """A heat map at one budget: 8/255 by default, or else the largest."""
-        from robustbench_fgsm.report.transfer import heat_map
+        from robustbench_fgsm.report.documents.transfer import heat_map
 
         return heat_map(self.to_dict(), epsilon)
 

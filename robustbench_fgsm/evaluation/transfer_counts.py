@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from robustbench_fgsm.attack.gradient import predicted
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset
-from robustbench_fgsm.measure.attacks import AttackedBatch, attack_batch, craft, predict_classes
-from robustbench_fgsm.measure.memory import Portions
-from robustbench_fgsm.measure.pieces import Integers, PieceRecord, Pieces, Seen
-from robustbench_fgsm.measure.piecework import by_piece
-from robustbench_fgsm.measure.preflight import check_images
-from robustbench_fgsm.measure.processes import World
-from robustbench_fgsm.measure.tally import Counts
+from robustbench_fgsm.engine.attack_batch import AttackedBatch, attack_batch, craft, predict_classes
+from robustbench_fgsm.engine.distributed import World
+from robustbench_fgsm.engine.out_of_memory import Portions
+from robustbench_fgsm.engine.pieces import Integers, PieceRecord, Pieces, Seen
+from robustbench_fgsm.engine.preflight import check_images
+from robustbench_fgsm.engine.run_pieces import by_piece
 from robustbench_fgsm.models.classifier import Classifier, place_images
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.tally import Counts
 
 
 @dataclass(frozen=True)

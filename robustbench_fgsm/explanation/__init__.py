@@ -1,0 +1,1 @@
+"""Find the definitions, units and known mistakes that give a reported number."""

@@ -8,21 +8,21 @@ from collections.abc import Sequence
 import torch
 
 from robustbench_fgsm.attack.gradient import predicted
-from robustbench_fgsm.compare.account import Account, Claim
-from robustbench_fgsm.compare.procedures import RIGHT, Procedure, procedures
-from robustbench_fgsm.compare.recipe import Kitchen
-from robustbench_fgsm.compare.scene import Scene
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe, probe, readable
-from robustbench_fgsm.data.fit import fit_to
+from robustbench_fgsm.data.match_model import fit_to
+from robustbench_fgsm.engine.attack_batch import attack_batch, predict_classes
+from robustbench_fgsm.engine.batch_size import choose_batch_size
+from robustbench_fgsm.engine.environment import describe_environment
+from robustbench_fgsm.engine.preflight import PROBE, check_batch_size, check_images, check_single, preflight
 from robustbench_fgsm.errors import ModelError, SettingError
-from robustbench_fgsm.measure.attacks import attack_batch, predict_classes
-from robustbench_fgsm.measure.batching import choose_batch_size
-from robustbench_fgsm.measure.environment import describe_environment
-from robustbench_fgsm.measure.preflight import PROBE, check_batch_size, check_images, check_single, preflight
-from robustbench_fgsm.measure.sweep import Progress
-from robustbench_fgsm.measure.tally import Tally
+from robustbench_fgsm.evaluation.evaluate import Progress
+from robustbench_fgsm.explanation.hypotheses import RIGHT, Procedure, procedures
+from robustbench_fgsm.explanation.result import Account, Claim
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, norm_name, parse_epsilon, parse_norm
+from robustbench_fgsm.stats.tally import Tally
+from robustbench_fgsm.variants.attack_call import Scene
+from robustbench_fgsm.variants.recipe import Kitchen
 
 
 def explain(

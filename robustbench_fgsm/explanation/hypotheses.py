@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from robustbench_fgsm.compare.mistakes import BY_ID, Changes
-from robustbench_fgsm.compare.recipe import Recipe
 from robustbench_fgsm.models.classifier import TorchClassifier
 from robustbench_fgsm.spec import PIXEL_BOUNDS
+from robustbench_fgsm.variants.catalogue import BY_ID, Changes
+from robustbench_fgsm.variants.recipe import Recipe
 
 UNITS = ("normalised-epsilon", "epsilon-scale-255", "wrong-epsilon", "quantised-8bit", "truncated-8bit")
 """Mistakes of the unit in which epsilon or the result is read."""

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from robustbench_fgsm.compare.procedures import RIGHT, Procedure
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import AGREE, DISAGREE, SettingError
-from robustbench_fgsm.measure import health
-from robustbench_fgsm.measure.envelope import enveloped
-from robustbench_fgsm.measure.statistics import Rate, wilson
-from robustbench_fgsm.measure.tally import Tally
+from robustbench_fgsm.evaluation import health
+from robustbench_fgsm.evaluation.document import enveloped
+from robustbench_fgsm.explanation.hypotheses import RIGHT, Procedure
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.rate import Rate, wilson
+from robustbench_fgsm.stats.tally import Tally
 
 TEST = (
     "a combination fits where the 95 % Wilson interval of its rate, at the number of images that the claim speaks of, "

@@ -24,7 +24,7 @@ from torch.nn import functional
 from robustbench_fgsm.attack.gradient import Labels
 from robustbench_fgsm.attack.losses import Loss, cross_entropy
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.models.art_estimator import Array, Engine, NumpyEngine, TorchEngine, bounds_of, describe, logits
+from robustbench_fgsm.models.art_engine import Array, Engine, NumpyEngine, TorchEngine, bounds_of, describe, logits
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.spec import Bounds
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from robustbench_fgsm.attack.gradient import Labels, input_gradient, two_logits
 from robustbench_fgsm.attack.losses import Loss
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.models.packing import can_pack, pack
+from robustbench_fgsm.models.packed_convolution import can_pack, pack
 from robustbench_fgsm.models.precision import precision
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds

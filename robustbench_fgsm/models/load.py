@@ -8,12 +8,12 @@ from dataclasses import replace
 import torch
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.models import bundled
 from robustbench_fgsm.models.architectures import ARCHITECTURES
 from robustbench_fgsm.models.classifier import Classifier, Statistic, TorchClassifier
 from robustbench_fgsm.models.registry import Source, find_source
 from robustbench_fgsm.models.request import ModelRequest
-from robustbench_fgsm.models.trained import completed
+from robustbench_fgsm.models.saved_weights import completed
+from robustbench_fgsm.models.sources import bundled
 from robustbench_fgsm.spec import Bounds
 
 
@@ -75,7 +75,7 @@ def check_model(model: str) -> None:
     """Raise ModelError for a spec that no source knows, or whose source is not installed."""
     source, name = find_source(model)
     if source is None and name not in ARCHITECTURES:
-        from robustbench_fgsm.models import torchvision
+        from robustbench_fgsm.models.sources import torchvision
 
         torchvision.check_name(name)
 
@@ -84,7 +84,7 @@ def _source_of_name(request: ModelRequest) -> Source:
     """Bundled weights where model and data have them, else torchvision's architecture of that name."""
     if bundled.serves(request):
         return bundled
-    from robustbench_fgsm.models import torchvision
+    from robustbench_fgsm.models.sources import torchvision
 
     return torchvision
 

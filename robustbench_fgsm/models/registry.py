@@ -65,25 +65,25 @@ class SourceCard:
         return import_module(self.module)
 
 
-HERE = "robustbench_fgsm.models"
+SOURCES_PACKAGE = "robustbench_fgsm.models.sources"
 NAMES = {
-    "bundled": SourceCard(f"{HERE}.bundled", "resnet18"),
-    "torchvision": SourceCard(f"{HERE}.torchvision", "resnet50", "torchvision"),
+    "bundled": SourceCard(f"{SOURCES_PACKAGE}.bundled", "resnet18"),
+    "torchvision": SourceCard(f"{SOURCES_PACKAGE}.torchvision", "resnet50", "torchvision"),
 }
 """Sources whose models are named without a prefix, in the order in which they are asked."""
 
 PREFIXES = {
-    "timm": SourceCard(f"{HERE}.timm", "timm:NAME", "timm", "timm"),
-    "robustbench": SourceCard(f"{HERE}.robustbench", "robustbench:NAME", "robustbench", "robustbench"),
-    "hf": SourceCard(f"{HERE}.huggingface", "hf:ORG/NAME", "transformers", "hf"),
-    "sklearn": SourceCard(f"{HERE}.sklearn", "sklearn:FILE.skops", "skops", "sklearn"),
-    "factory": SourceCard(f"{HERE}.factory", "factory:pkg.mod:fn", runs_code=True),
+    "timm": SourceCard(f"{SOURCES_PACKAGE}.timm", "timm:NAME", "timm", "timm"),
+    "robustbench": SourceCard(f"{SOURCES_PACKAGE}.robustbench", "robustbench:NAME", "robustbench", "robustbench"),
+    "hf": SourceCard(f"{SOURCES_PACKAGE}.huggingface", "hf:ORG/NAME", "transformers", "hf"),
+    "sklearn": SourceCard(f"{SOURCES_PACKAGE}.sklearn", "sklearn:FILE.skops", "skops", "sklearn"),
+    "factory": SourceCard(f"{SOURCES_PACKAGE}.factory", "factory:pkg.mod:fn", runs_code=True),
 }
 SUFFIXES = {
-    ".pt2": SourceCard(f"{HERE}.program", "FILE.pt2", runs_code=True),
-    ".pt": SourceCard(f"{HERE}.program", "FILE.pt (TorchScript)", runs_code=True),
-    ".pth": SourceCard(f"{HERE}.program", "FILE.pth", runs_code=True),
-    ".onnx": SourceCard(f"{HERE}.onnx", "FILE.onnx", "onnx2torch", "onnx"),
+    ".pt2": SourceCard(f"{SOURCES_PACKAGE}.exported_program", "FILE.pt2", runs_code=True),
+    ".pt": SourceCard(f"{SOURCES_PACKAGE}.exported_program", "FILE.pt (TorchScript)", runs_code=True),
+    ".pth": SourceCard(f"{SOURCES_PACKAGE}.exported_program", "FILE.pth", runs_code=True),
+    ".onnx": SourceCard(f"{SOURCES_PACKAGE}.onnx", "FILE.onnx", "onnx2torch", "onnx"),
 }
 
 

@@ -1,0 +1,1 @@
+"""Other attack libraries and users' candidates behind the signature of our `fgsm`."""

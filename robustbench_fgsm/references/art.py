@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.attack.step import Epsilon
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.measure.statistics import Rate
 from robustbench_fgsm.models.art import ArtClassifier, import_art
-from robustbench_fgsm.models.art_estimator import Array, workable
+from robustbench_fgsm.models.art_engine import Array, workable
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
-from robustbench_fgsm.reference import OwnSuccess
+from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, AttackSpec, Bounds, parse_norm
+from robustbench_fgsm.stats.rate import Rate
 
 CHANGED = OwnSuccess("prediction changed, over all images", lambda tally: tally.flip_rate)
 HIT = OwnSuccess("prediction is the target, over all images", lambda tally: Rate(tally.target_hits, tally.n))

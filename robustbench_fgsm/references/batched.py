@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from robustbench_fgsm.attack.gradient import two_logits
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
-from robustbench_fgsm.reference import OwnSuccess
+from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec, norm_name
 
 Craft = Callable[[Tensor, Tensor, float], Tensor]

@@ -13,8 +13,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.models.named import find_named, importable
-from robustbench_fgsm.reference.adapters import STYLES, check_arguments, get_style, offers_targets
+from robustbench_fgsm.references.candidate_styles import STYLES, check_arguments, get_style, offers_targets
+from robustbench_fgsm.user_code import find_named, importable
 
 
 @dataclass(frozen=True)

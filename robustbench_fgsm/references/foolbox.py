@@ -13,11 +13,11 @@ from importlib.metadata import version
 
 from torch import Tensor
 
-from robustbench_fgsm.measure.statistics import Rate
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.reference import OwnSuccess
-from robustbench_fgsm.reference.batched import BatchedReference, own_network
+from robustbench_fgsm.references.batched import BatchedReference, own_network
+from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.rate import Rate
 
 MISCLASSIFIED = OwnSuccess(
     "prediction after it differs from the label, over all images, wrong before or not",

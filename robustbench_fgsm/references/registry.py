@@ -12,15 +12,15 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, v
 from typing import TYPE_CHECKING, Any, Protocol
 
 from robustbench_fgsm.errors import SettingError, did_you_mean
-from robustbench_fgsm.models.named import brief
+from robustbench_fgsm.user_code import brief
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from robustbench_fgsm.measure.statistics import Rate
-    from robustbench_fgsm.measure.tally import Tally
     from robustbench_fgsm.models.classifier import Classifier
     from robustbench_fgsm.spec import AttackSpec
+    from robustbench_fgsm.stats.rate import Rate
+    from robustbench_fgsm.stats.tally import Tally
 
 REFERENCES = {
     "art": "adversarial-robustness-toolbox",
@@ -123,14 +123,16 @@ def load_reference(name: str, classifier: Classifier, spec: AttackSpec, batch_si
         ) from error
     missing = [member for member in (*Reference.__annotations__, "predict", "fgsm") if not hasattr(reference, member)]
     if missing:
-        raise SettingError(f"reference {name} must have {', '.join(missing)}, got none: see robustbench_fgsm.reference")
+        raise SettingError(
+            f"reference {name} must have {', '.join(missing)}, got none: see robustbench_fgsm.references.registry"
+        )
     return reference
 
 
 def _maker(name: str) -> Any:
     """The module or object whose `prepare` makes the reference."""
     if name in REFERENCES:
-        return import_module(f"{__name__}.{name}")
+        return import_module(f"{__package__}.{name}")
     entry = _added()[name]
     package, _ = _package_of(entry)
     try:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.reference.batched import BatchedReference, own_network
+from robustbench_fgsm.references.batched import BatchedReference, own_network
 from robustbench_fgsm.spec import PIXEL_BOUNDS, AttackSpec
 
 

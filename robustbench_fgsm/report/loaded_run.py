@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.report.sheets import Document
-from robustbench_fgsm.report.transfer import SCHEMA
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.documents.transfer import SCHEMA
 from robustbench_fgsm.runs.directory import MANIFEST, RESULT, read_json
-from robustbench_fgsm.runs.kept import IMAGES, read_images
+from robustbench_fgsm.runs.example_images import IMAGES, read_images
 from robustbench_fgsm.runs.manifest import read_manifest
 
 Pixels = NDArray[np.float32]

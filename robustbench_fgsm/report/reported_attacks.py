@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from robustbench_fgsm.report.evaluation import rule_name
-from robustbench_fgsm.report.run import Run
-from robustbench_fgsm.report.sheets import Document
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.documents.evaluation import rule_name
+from robustbench_fgsm.report.loaded_run import Run
 
 Kind = Literal["evaluation", "sweep", "comparison"]
 

@@ -7,13 +7,13 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
+from robustbench_fgsm.engine.distributed import ALONE, World
+from robustbench_fgsm.engine.progress import Checking, Progress, Watch
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.measure.evaluation import Evaluation, sweep_document
-from robustbench_fgsm.measure.processes import ALONE, World
-from robustbench_fgsm.measure.progress import Checking, Progress, Watch
-from robustbench_fgsm.measure.sweep import run_attacks
+from robustbench_fgsm.evaluation.evaluate import run_attacks
+from robustbench_fgsm.evaluation.result import Evaluation, sweep_document
 from robustbench_fgsm.runs.directory import MANIFEST, RESULT, read_json, sweep_up, write_json
-from robustbench_fgsm.runs.kept import IMAGES, MOST, keep_images
+from robustbench_fgsm.runs.example_images import IMAGES, MOST, keep_images
 from robustbench_fgsm.runs.ledger import Ledger, LedgerStore
 from robustbench_fgsm.runs.lock import locked
 from robustbench_fgsm.runs.manifest import Command, Run, find_manifest, keep_asked

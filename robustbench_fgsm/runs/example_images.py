@@ -15,10 +15,10 @@ from torch import Tensor
 
 from robustbench_fgsm.data.dataset import Batch, Dataset, probe
 from robustbench_fgsm.data.subset import RandomAccess
+from robustbench_fgsm.engine.attack_batch import attack_batch, craft
+from robustbench_fgsm.engine.out_of_memory import Portions
+from robustbench_fgsm.engine.pieces import PieceRecord
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.measure.attacks import attack_batch, craft
-from robustbench_fgsm.measure.memory import Portions
-from robustbench_fgsm.measure.pieces import PieceRecord
 from robustbench_fgsm.runs.directory import replacing
 from robustbench_fgsm.runs.ledger import Ledger
 from robustbench_fgsm.runs.manifest import Run

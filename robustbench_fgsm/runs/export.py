@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_fgsm.engine.pieces import PieceRecord, Seen
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.measure.pieces import PieceRecord, Seen
-from robustbench_fgsm.measure.tally import Outcomes
 from robustbench_fgsm.runs.directory import replacing
-from robustbench_fgsm.runs.reading import ReadRun
+from robustbench_fgsm.runs.read import ReadRun
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.tally import Outcomes
 
 Columns = dict[str, NDArray[Any]]
 ROWS = 65_536

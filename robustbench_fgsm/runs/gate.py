@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robustbench_fgsm.engine.environment import describe_software
 from robustbench_fgsm.errors import AGREE, DISAGREE, SettingError
-from robustbench_fgsm.measure.drops import detectable_drop, holm, lower_bounds, p_values, upper_bounds
-from robustbench_fgsm.measure.environment import describe_software
-from robustbench_fgsm.measure.statistics import Rate
-from robustbench_fgsm.report.sheets import Document
-from robustbench_fgsm.report.verdict import check_share
-from robustbench_fgsm.runs.pairs import Pairs, pairs
-from robustbench_fgsm.runs.reading import ReadRun, read_run
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.evaluation.thresholds import check_share
+from robustbench_fgsm.runs.paired import Pairs, pairs
+from robustbench_fgsm.runs.read import ReadRun, read_run
+from robustbench_fgsm.stats.drops import detectable_drop, holm, lower_bounds, p_values, upper_bounds
+from robustbench_fgsm.stats.rate import Rate
 
 POWER = 0.8
 TEST = (

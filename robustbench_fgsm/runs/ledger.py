@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from robustbench_fgsm.measure.pieces import PieceRecord
+from robustbench_fgsm.engine.pieces import PieceRecord
 from robustbench_fgsm.runs.directory import sync_directory, usable
-from robustbench_fgsm.runs.records import decode, encode, scan
+from robustbench_fgsm.runs.piece_format import decode, encode, scan
 
 NAME = re.compile(r"ledger-(\d{5})\.bin")
 SYNC_EVERY = 1.0

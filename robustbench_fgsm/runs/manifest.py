@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from robustbench_fgsm.data.dataset import Dataset, describe
+from robustbench_fgsm.engine.environment import describe_environment
+from robustbench_fgsm.engine.pieces import Pieces, piece_size
+from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.measure.environment import describe_environment
-from robustbench_fgsm.measure.pieces import Pieces, piece_size
-from robustbench_fgsm.measure.plan import Plan
-from robustbench_fgsm.measure.strength import NONE, Checks
+from robustbench_fgsm.evaluation.checks import NONE, Checks
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.runs.directory import MANIFEST, check_same, is_new, manifest_in, write_json
 from robustbench_fgsm.runs.planned import plan_settings

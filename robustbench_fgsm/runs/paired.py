@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_fgsm.engine.pieces import PieceRecord, Seen
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.measure.health import NOTICEABLE
-from robustbench_fgsm.measure.pieces import PieceRecord, Seen
-from robustbench_fgsm.runs.reading import ReadRun
+from robustbench_fgsm.evaluation.health import NOTICEABLE
+from robustbench_fgsm.runs.read import ReadRun
 from robustbench_fgsm.spec import AttackSpec
 
 Integers = NDArray[np.int64]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.measure.pieces import Integers, PieceRecord, Seen
+from robustbench_fgsm.engine.pieces import Integers, PieceRecord, Seen
 
 START = b'{"sha256":"'
 HASH = 64

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.measure.plan import Plan
 from robustbench_fgsm.runs.directory import MANIFEST, is_new, manifest_in
 
 

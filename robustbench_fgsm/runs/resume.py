@@ -7,21 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from robustbench_fgsm.data.dataset import Dataset
-from robustbench_fgsm.data.fit import fit_to
+from robustbench_fgsm.data.match_model import fit_to
+from robustbench_fgsm.engine.distributed import World
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.measure.crossing import Crossing
-from robustbench_fgsm.measure.processes import World
+from robustbench_fgsm.evaluation.transfer_counts import Crossing
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.models.registry import runs_code
 from robustbench_fgsm.models.request import DESCRIPTIONS
 from robustbench_fgsm.runs.manifest import Run, open_manifest, read_manifest, readable
-from robustbench_fgsm.runs.subject import classifier_of, classifiers_of, data_of
-from robustbench_fgsm.runs.training import train_in, untrained
-from robustbench_fgsm.runs.transferring import TransferRun
+from robustbench_fgsm.runs.reload import classifier_of, classifiers_of, data_of
+from robustbench_fgsm.runs.train import train_in, untrained
+from robustbench_fgsm.runs.transfer import TransferRun
 from robustbench_fgsm.spec import AttackSpec
-from robustbench_fgsm.train.loop import Progress, Report
-from robustbench_fgsm.train.recipe import Recipe
-from robustbench_fgsm.train.training import Training
+from robustbench_fgsm.training.loop import Progress, Report
+from robustbench_fgsm.training.recipe import Recipe
+from robustbench_fgsm.training.result import Training
 
 
 def resumed(

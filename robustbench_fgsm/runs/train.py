@@ -13,20 +13,20 @@ from typing import Any
 import torch
 
 from robustbench_fgsm.data.dataset import Dataset, describe, probe
-from robustbench_fgsm.data.fit import fit_to
+from robustbench_fgsm.data.match_model import fit_to
+from robustbench_fgsm.engine.distributed import ALONE, World, join
+from robustbench_fgsm.engine.environment import describe_software
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.measure.environment import describe_software
-from robustbench_fgsm.measure.processes import ALONE, World, join
 from robustbench_fgsm.models.classifier import PixelSpace, Statistic, TorchClassifier
 from robustbench_fgsm.models.load import load_requested
 from robustbench_fgsm.models.request import ModelRequest
-from robustbench_fgsm.models.trained import CARD, WEIGHTS, weights_bytes
+from robustbench_fgsm.models.saved_weights import CARD, WEIGHTS, weights_bytes
 from robustbench_fgsm.runs.directory import MANIFEST, RESULT, open_run, sweep_up, write_bytes, write_json
 from robustbench_fgsm.runs.lock import locked
 from robustbench_fgsm.spec import DEFAULT_EPSILON, Bounds, parse_epsilon
-from robustbench_fgsm.train.loop import Progress, Report, check_trainable, fit, own_generators
-from robustbench_fgsm.train.recipe import Recipe
-from robustbench_fgsm.train.training import Training
+from robustbench_fgsm.training.loop import Progress, Report, check_trainable, fit, own_generators
+from robustbench_fgsm.training.recipe import Recipe
+from robustbench_fgsm.training.result import Training
 
 STATE = "checkpoint.pt"
 LOG = "log.jsonl"

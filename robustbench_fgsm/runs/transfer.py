@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_fgsm.data.dataset import Dataset, describe
+from robustbench_fgsm.engine.batch_size import choose_for_all
+from robustbench_fgsm.engine.distributed import ALONE, World
+from robustbench_fgsm.engine.environment import describe_environment
+from robustbench_fgsm.engine.progress import Progress
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.measure.batching import choose_for_all
-from robustbench_fgsm.measure.crossing import Crossing
-from robustbench_fgsm.measure.environment import describe_environment
-from robustbench_fgsm.measure.processes import ALONE, World
-from robustbench_fgsm.measure.progress import Progress
-from robustbench_fgsm.measure.transfer import Transfer, pieces_for, run_transfer
+from robustbench_fgsm.evaluation.transfer import Transfer, pieces_for, run_transfer
+from robustbench_fgsm.evaluation.transfer_counts import Crossing
 from robustbench_fgsm.runs.directory import MANIFEST, RESULT, is_new, open_run, read_json, sweep_up, write_json
 from robustbench_fgsm.runs.ledger import LedgerStore
 from robustbench_fgsm.runs.lock import locked

@@ -1,0 +1,1 @@
+"""Counts, rates, confusion matrices and tests of paired differences."""

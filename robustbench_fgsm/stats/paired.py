@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from robustbench_fgsm.measure.statistics import Rate
-from robustbench_fgsm.measure.tally import Flags
+from robustbench_fgsm.stats.rate import Rate
+from robustbench_fgsm.stats.tally import Flags
 
 
 @dataclass(frozen=True)

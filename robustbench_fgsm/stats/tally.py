@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_fgsm.measure import matrices
-from robustbench_fgsm.measure.matrices import Matrix
-from robustbench_fgsm.measure.matrices import matrix_to_json as matrix_to_json
-from robustbench_fgsm.measure.statistics import Rate
+from robustbench_fgsm.stats import confusion
+from robustbench_fgsm.stats.confusion import Matrix
+from robustbench_fgsm.stats.confusion import matrix_to_json as matrix_to_json
+from robustbench_fgsm.stats.rate import Rate
 
 Counts = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -85,9 +85,9 @@ class Tally:
         """Count one batch."""
         labels, before, after = outcomes.labels, outcomes.before, outcomes.after
         return cls(
-            clean=matrices.confusion(labels, before, num_classes),
-            adversarial=matrices.confusion(labels, after, num_classes),
-            transition=matrices.confusion(before, after, num_classes),
+            clean=confusion.confusion(labels, before, num_classes),
+            adversarial=confusion.confusion(labels, after, num_classes),
+            transition=confusion.confusion(before, after, num_classes),
             attacked=np.bincount(labels[outcomes.attacked], minlength=num_classes),
             fooled=np.bincount(labels[outcomes.fooled], minlength=num_classes),
             target_hits=int(outcomes.hits.sum()),
@@ -101,7 +101,7 @@ class Tally:
     @classmethod
     def empty(cls, num_classes: int, *, targeted: bool) -> Tally:
         """No images yet."""
-        square, line = matrices.nothing(num_classes), np.zeros(num_classes, np.int64)
+        square, line = confusion.nothing(num_classes), np.zeros(num_classes, np.int64)
         return cls(square, square, square, line, line, 0, 0, 0, 0, 0, targeted)
 
     def __add__(self, other: Tally) -> Tally:
@@ -121,12 +121,12 @@ class Tally:
     @property
     def clean_accuracy(self) -> Rate:
         """Right before the attack, over all images."""
-        return Rate(matrices.trace(self.clean), self.n)
+        return Rate(confusion.trace(self.clean), self.n)
 
     @property
     def robust_accuracy(self) -> Rate:
         """Right after the attack, over all images."""
-        return Rate(matrices.trace(self.adversarial), self.n)
+        return Rate(confusion.trace(self.adversarial), self.n)
 
     @property
     def attack_success_rate(self) -> Rate:
@@ -136,7 +136,7 @@ class Tally:
     @property
     def flip_rate(self) -> Rate:
         """Prediction changed, over all images: what ART reports as success."""
-        return Rate(self.n - matrices.trace(self.transition), self.n)
+        return Rate(self.n - confusion.trace(self.transition), self.n)
 
     @property
     def target_hit_rate(self) -> Rate | None:
@@ -146,13 +146,13 @@ class Tally:
     @property
     def accuracy_drop(self) -> Rate:
         """1 - accuracy after / accuracy before: net loss over images that were right before, negative where accuracy rose."""
-        before = matrices.trace(self.clean)
-        return Rate(before - matrices.trace(self.adversarial), before)
+        before = confusion.trace(self.clean)
+        return Rate(before - confusion.trace(self.adversarial), before)
 
     def per_class(self, classes: Sequence[str]) -> list[ClassResult]:
         """The same by label, in the order of the classes."""
-        images, correct = matrices.row_sums(self.clean), matrices.diagonal(self.clean)
-        robust, wrong = matrices.diagonal(self.adversarial), matrices.largest_beside_diagonal(self.adversarial)
+        images, correct = confusion.row_sums(self.clean), confusion.diagonal(self.clean)
+        robust, wrong = confusion.diagonal(self.adversarial), confusion.largest_beside_diagonal(self.adversarial)
         return [
             ClassResult(
                 label=label,

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from robustbench_fgsm.attack.step import clip
 from robustbench_fgsm.spec import Bounds
-from robustbench_fgsm.train.recipe import Recipe
+from robustbench_fgsm.training.recipe import Recipe
 
 RS_STEP = 1.25
 """FGSM-RS's step in epsilons (Wong et al. 2020, arXiv:2001.03994, section 4.1)."""

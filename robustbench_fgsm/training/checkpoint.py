@@ -14,11 +14,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from robustbench_fgsm.data.dataset import BadSample
+from robustbench_fgsm.engine.distributed import ALONE, World
 from robustbench_fgsm.errors import ModelError, RunError
-from robustbench_fgsm.measure.processes import ALONE, World
 from robustbench_fgsm.models.checkpoint import read_pickled
-from robustbench_fgsm.models.named import brief
-from robustbench_fgsm.train.watch import Check
+from robustbench_fgsm.training.watch import Check
+from robustbench_fgsm.user_code import brief
 
 Weights = dict[str, Tensor]
 

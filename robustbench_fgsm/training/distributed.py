@@ -14,11 +14,11 @@ from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from robustbench_fgsm.data.dataset import BadSample
+from robustbench_fgsm.engine.distributed import World
 from robustbench_fgsm.errors import DataError, IncompleteError, ModelError, SettingError
-from robustbench_fgsm.measure.processes import World
-from robustbench_fgsm.measure.tally import Counts
-from robustbench_fgsm.train.crafting import autocast
-from robustbench_fgsm.train.recipe import Recipe
+from robustbench_fgsm.stats.tally import Counts
+from robustbench_fgsm.training.adversarial_batch import autocast
+from robustbench_fgsm.training.recipe import Recipe
 
 LEAST = 2
 """Images of a step for each process: batch norm needs two."""

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.attack.fgsm import fgsm
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe, probe
-from robustbench_fgsm.data.fit import fit_to
+from robustbench_fgsm.data.match_model import fit_to
+from robustbench_fgsm.engine.distributed import ALONE, World
+from robustbench_fgsm.engine.environment import describe_environment
+from robustbench_fgsm.engine.preflight import check_classes, check_images
 from robustbench_fgsm.errors import InvalidRunError, ModelError, SettingError
-from robustbench_fgsm.measure.environment import describe_environment
-from robustbench_fgsm.measure.preflight import check_classes, check_images
-from robustbench_fgsm.measure.processes import ALONE, World
 from robustbench_fgsm.models.classifier import (
     PixelSpace,
     TorchClassifier,
@@ -28,12 +28,10 @@ from robustbench_fgsm.models.classifier import (
     place_images,
 )
 from robustbench_fgsm.spec import check_epsilon
-from robustbench_fgsm.train.augmentation import Augment, augmentation
-from robustbench_fgsm.train.crafting import craft
-from robustbench_fgsm.train.optimisation import optimisation
-from robustbench_fgsm.train.recipe import CHECKS, Recipe
-from robustbench_fgsm.train.samples import Samples, split_off
-from robustbench_fgsm.train.sharing import (
+from robustbench_fgsm.training.adversarial_batch import craft
+from robustbench_fgsm.training.augmentation import Augment, augmentation
+from robustbench_fgsm.training.checkpoint import Learner, Store
+from robustbench_fgsm.training.distributed import (
     LEAST,
     Objective,
     averaging,
@@ -46,9 +44,11 @@ from robustbench_fgsm.train.sharing import (
     synchronised,
     weight_of,
 )
-from robustbench_fgsm.train.state import Learner, Store
-from robustbench_fgsm.train.training import Training
-from robustbench_fgsm.train.watch import Check, Watch, catastrophic, watcher
+from robustbench_fgsm.training.optimizer import optimisation
+from robustbench_fgsm.training.recipe import CHECKS, Recipe
+from robustbench_fgsm.training.result import Training
+from robustbench_fgsm.training.samples import Samples, split_off
+from robustbench_fgsm.training.watch import Check, Watch, catastrophic, watcher
 
 Progress = Callable[[int, int], None]
 Report = Callable[[Check], None]

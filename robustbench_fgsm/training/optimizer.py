@@ -6,7 +6,7 @@ from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
 
-from robustbench_fgsm.train.recipe import Recipe
+from robustbench_fgsm.training.recipe import Recipe
 
 
 def optimisation(network: nn.Module, recipe: Recipe, steps: int) -> tuple[Optimizer, LRScheduler]:

@@ -7,10 +7,10 @@ from typing import Any
 
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import AGREE
-from robustbench_fgsm.measure.envelope import enveloped
+from robustbench_fgsm.evaluation.document import enveloped
 from robustbench_fgsm.models.classifier import ModelInfo, TorchClassifier
-from robustbench_fgsm.train.recipe import CHECKS, Recipe
-from robustbench_fgsm.train.watch import Check, Overfitting
+from robustbench_fgsm.training.recipe import CHECKS, Recipe
+from robustbench_fgsm.training.watch import Check, Overfitting
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset
 from robustbench_fgsm.data.subset import RandomAccess
+from robustbench_fgsm.engine.distributed import ALONE, World
 from robustbench_fgsm.errors import DataError, SettingError
-from robustbench_fgsm.measure.processes import ALONE, World
-from robustbench_fgsm.train.recipe import Recipe
+from robustbench_fgsm.training.recipe import Recipe
 
 Indices = NDArray[np.int64]
 HELD, ORDER = 0, 1

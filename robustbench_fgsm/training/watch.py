@@ -8,9 +8,9 @@ from typing import Any
 
 from robustbench_fgsm.attack.fgsm import fgsm
 from robustbench_fgsm.data.dataset import Batch
-from robustbench_fgsm.measure.masking import pgd
-from robustbench_fgsm.measure.statistics import Rate
+from robustbench_fgsm.evaluation.stronger_attacks import pgd
 from robustbench_fgsm.models.classifier import TorchClassifier, place_images
+from robustbench_fgsm.stats.rate import Rate
 
 PGD_STEPS = 10
 FALL = 0.20

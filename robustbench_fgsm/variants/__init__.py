@@ -1,0 +1,1 @@
+"""FGSM as stages, and the known mistakes in each stage."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.compare.scene import Scene
+from robustbench_fgsm.variants.attack_call import Scene
 
 HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import permutations
 
-from robustbench_fgsm.compare.recipe import Recipe
-from robustbench_fgsm.compare.stages import LOSSES, STORES, USUAL
+from robustbench_fgsm.variants.recipe import Recipe
+from robustbench_fgsm.variants.stages import LOSSES, STORES, USUAL
 
 MOST_ORDERS = 5
 """Of so many classes every order of the labels is tried; of more, a few that happen."""

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.attack.losses import cross_entropy
-from robustbench_fgsm.compare.alteration import HALF, altered, drifted, seeded
-from robustbench_fgsm.compare.scene import Scene
-from robustbench_fgsm.compare.stages import (
+from robustbench_fgsm.variants.altered_models import HALF, altered, drifted, seeded
+from robustbench_fgsm.variants.attack_call import Scene
+from robustbench_fgsm.variants.stages import (
     CLIPS,
     COUPLINGS,
     DIRECTIONS,

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from robustbench_fgsm.attack.direction import steepest_direction
 from robustbench_fgsm.attack.losses import cross_entropy, margin
-from robustbench_fgsm.compare.scene import Scene
+from robustbench_fgsm.variants.attack_call import Scene
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Layout = Callable[[Tensor], Tensor]

@@ -1,0 +1,1 @@
+"""Measure whether a candidate is a right FGSM."""

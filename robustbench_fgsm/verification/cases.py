@@ -10,10 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.compare import networks
-from robustbench_fgsm.compare.scene import Scene
 from robustbench_fgsm.errors import SettingError, did_you_mean
 from robustbench_fgsm.models.classifier import Statistic
+from robustbench_fgsm.variants.attack_call import Scene
+from robustbench_fgsm.verification import toy_networks
 
 Rule = Literal["exact", "saturated", "faint", "not finite"]
 
@@ -45,7 +45,7 @@ Build = Callable[[int, int], nn.Sequential]
 def images(channels: int, seed: int, *, n: int = N, low: float = 0.01, high: float = 0.98) -> Tensor:
     """Random images (n, channels, side, side) that come near the bounds and do not reach them."""
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.rand(n, channels, networks.SIDE, networks.SIDE, generator=generator)
+    drawn = torch.rand(n, channels, toy_networks.SIDE, toy_networks.SIDE, generator=generator)
     return low + (high - low) * drawn
 
 
@@ -54,21 +54,23 @@ def mixed_labels(model: nn.Module, x: Tensor) -> Tensor:
     with torch.no_grad():
         predicted = model(x).argmax(1)
     places = torch.arange(len(x))
-    return torch.where(places % 2 == 0, predicted, (predicted + 1 + places % 3) % networks.CLASSES)
+    return torch.where(places % 2 == 0, predicted, (predicted + 1 + places % 3) % toy_networks.CLASSES)
 
 
-def built(build: Build, channels: int, statistics: Statistics, seed: int, gap: float = networks.SPREAD) -> nn.Module:
+def built(
+    build: Build, channels: int, statistics: Statistics, seed: int, gap: float = toy_networks.SPREAD
+) -> nn.Module:
     """A network of the case, and its logits spread over images like those of the case."""
     mean, std = (torch.as_tensor(0.0 if s is None else s).reshape(-1, 1, 1) for s in statistics)
     std = std if statistics[1] is not None else torch.ones(1, 1, 1)
-    body = networks.spread(build(channels, seed), (images(channels, seed + 1, n=64) - mean) / std, gap)
-    return networks.in_pixel_space(body, *statistics)
+    body = toy_networks.spread(build(channels, seed), (images(channels, seed + 1, n=64) - mean) / std, gap)
+    return toy_networks.in_pixel_space(body, *statistics)
 
 
 def calls(model: nn.Module, other: nn.Module, x: Tensor) -> tuple[Scene, ...]:
     """One call; other labels at another budget; the first again; and the same images of another network."""
     y = mixed_labels(model, x)
-    elsewhere = (y + 1 + torch.arange(len(y)) % 2) % networks.CLASSES
+    elsewhere = (y + 1 + torch.arange(len(y)) % 2) % toy_networks.CLASSES
     first = Scene(model, x, y, EPSILONS[0], seed=1)
     return in_order(
         [
@@ -101,17 +103,17 @@ def standard(name: str, about: str, build: Build, channels: int, statistics: Sta
 
 
 def _colour() -> nn.Module:
-    return built(networks.convolutional, 3, UNEVEN, 300)
+    return built(toy_networks.convolutional, 3, UNEVEN, 300)
 
 
 def _bounds() -> Case:
-    model, other = (built(networks.convolutional, 3, IMAGENET, seed) for seed in (600, 650))
+    model, other = (built(toy_networks.convolutional, 3, IMAGENET, seed) for seed in (600, 650))
     x = images(3, 600, low=-0.2, high=1.2).clamp(0, 1)
     return Case("bounds", "images with pixels at 0 and 1", calls(model, other, x))
 
 
 def _saturated() -> Case:
-    model, other = (built(networks.convolutional, 1, (0.5, 0.5), seed, gap=25.0) for seed in (800, 850))
+    model, other = (built(toy_networks.convolutional, 1, (0.5, 0.5), seed, gap=25.0) for seed in (800, 850))
     x = images(1, 800)
     with torch.no_grad():
         y = model(x).argmax(1)
@@ -121,9 +123,9 @@ def _saturated() -> Case:
 
 
 def _faint() -> Case:
-    model = networks.in_pixel_space(networks.faint(1, 900), None, None)
+    model = toy_networks.in_pixel_space(toy_networks.faint(1, 900), None, None)
     x = images(1, 900, n=16)
-    scene = Scene(model, x, torch.arange(16) % networks.CLASSES, EPSILONS[0], seed=1)
+    scene = Scene(model, x, torch.arange(16) % toy_networks.CLASSES, EPSILONS[0], seed=1)
     return Case("faint", "gradients near the smallest number of float32", (scene,), rule="faint")
 
 
@@ -146,7 +148,7 @@ def _repeated() -> Case:
     model, x = _colour(), images(3, 1200)
     y = mixed_labels(model, x)
     scene = Scene(model, x, y, EPSILONS[0], seed=1)
-    scenes = (scene, replace(scene, seed=2), replace(scene, y=(y + 1) % networks.CLASSES, seed=3))
+    scenes = (scene, replace(scene, seed=2), replace(scene, y=(y + 1) % toy_networks.CLASSES, seed=3))
     return Case("repeated", "the same call twice, then other labels", in_order(scenes))
 
 
@@ -160,7 +162,7 @@ def _sweep() -> Case:
 def _wrong_before() -> Case:
     model, x = _colour(), images(3, 1400)
     with torch.no_grad():
-        y = (model(x).argmax(1) + 1 + torch.arange(N) % 3) % networks.CLASSES
+        y = (model(x).argmax(1) + 1 + torch.arange(N) % 3) % toy_networks.CLASSES
     return Case("wrong-before", "labels that the network does not predict", (Scene(model, x, y, EPSILONS[0], seed=1),))
 
 
@@ -172,35 +174,35 @@ def _targeted() -> Case:
 
 
 def _not_finite() -> Case:
-    body = networks.RootOfSum(networks.linear(1, 1600))
-    model, x = networks.in_pixel_space(body, None, None), images(1, 1600)
+    body = toy_networks.RootOfSum(toy_networks.linear(1, 1600))
+    model, x = toy_networks.in_pixel_space(body, None, None), images(1, 1600)
     x[3] = 0.0
-    scene = Scene(model, x, torch.arange(N) % networks.CLASSES, EPSILONS[0], seed=1)
+    scene = Scene(model, x, torch.arange(N) % toy_networks.CLASSES, EPSILONS[0], seed=1)
     return Case("not-finite", "an image whose gradient is not finite", (scene,), rule="not finite")
 
 
 def _batch_norm(channels: int, seed: int) -> nn.Sequential:
-    return networks.convolutional(channels, seed, batch_norm=True)
+    return toy_networks.convolutional(channels, seed, batch_norm=True)
 
 
 def _dropout(channels: int, seed: int) -> nn.Sequential:
-    return networks.convolutional(channels, seed, dropout=0.4)
+    return toy_networks.convolutional(channels, seed, dropout=0.4)
 
 
 CASES: dict[str, Callable[[], Case]] = {
-    "grey": lambda: standard("grey", "grey images, not normalised", networks.linear, 1, NOT_NORMALISED, 100),
+    "grey": lambda: standard("grey", "grey images, not normalised", toy_networks.linear, 1, NOT_NORMALISED, 100),
     "grey-normalised": lambda: standard(
-        "grey-normalised", "grey images, normalised", networks.convolutional, 1, GREY, 150
+        "grey-normalised", "grey images, normalised", toy_networks.convolutional, 1, GREY, 150
     ),
-    "colour": lambda: standard("colour", "colour images, normalised", networks.convolutional, 3, IMAGENET, 200),
+    "colour": lambda: standard("colour", "colour images, normalised", toy_networks.convolutional, 3, IMAGENET, 200),
     "colour-uneven": lambda: standard(
-        "colour-uneven", "another std in each channel", networks.convolutional, 3, UNEVEN, 250
+        "colour-uneven", "another std in each channel", toy_networks.convolutional, 3, UNEVEN, 250
     ),
     "batch-norm": lambda: standard("batch-norm", "a network with batch norm", _batch_norm, 3, IMAGENET, 400),
     "dropout": lambda: standard("dropout", "a network with dropout", _dropout, 3, UNEVEN, 500),
     "bounds": _bounds,
     "zero-gradient": lambda: standard(
-        "zero-gradient", "a border that the network does not see", networks.cropped, 3, UNEVEN, 700
+        "zero-gradient", "a border that the network does not see", toy_networks.cropped, 3, UNEVEN, 700
     ),
     "saturated": _saturated,
     "faint": _faint,

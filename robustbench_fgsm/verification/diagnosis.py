@@ -9,13 +9,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.compare.comparison import Finding
-from robustbench_fgsm.compare.explanation import TOLERANCE
-from robustbench_fgsm.compare.judging import RIGHT, Judgement
-from robustbench_fgsm.compare.mistakes import BY_ID, MISTAKES, Changes, Mistake, recipes
-from robustbench_fgsm.compare.recipe import OF_THE_GRADIENT, Kitchen, Recipe, step_sizes
-from robustbench_fgsm.compare.scene import Scene
-from robustbench_fgsm.compare.stages import IN_8_BITS, SIGNS
+from robustbench_fgsm.comparison.result import Finding
+from robustbench_fgsm.comparison.rounding import TOLERANCE
+from robustbench_fgsm.variants.attack_call import Scene
+from robustbench_fgsm.variants.catalogue import BY_ID, MISTAKES, Changes, Mistake, recipes
+from robustbench_fgsm.variants.recipe import OF_THE_GRADIENT, Kitchen, Recipe, step_sizes
+from robustbench_fgsm.variants.stages import IN_8_BITS, SIGNS
+from robustbench_fgsm.verification.judge import RIGHT, Judgement
 
 LEAST = 0.98
 """Share of the wrong pixels that a mistake must explain to be named."""

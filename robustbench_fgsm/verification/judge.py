@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.losses import stable_cross_entropy
-from robustbench_fgsm.compare.cases import Rule
-from robustbench_fgsm.compare.explanation import TOLERANCE
-from robustbench_fgsm.compare.recipe import Kitchen, Recipe
-from robustbench_fgsm.compare.scene import Scene
+from robustbench_fgsm.comparison.rounding import TOLERANCE
+from robustbench_fgsm.variants.attack_call import Scene
+from robustbench_fgsm.variants.recipe import Kitchen, Recipe
+from robustbench_fgsm.verification.cases import Rule
 
 UNDECIDED = 1e-5
 """A gradient smaller than this share of the largest of its image has a sign that rounding may decide."""

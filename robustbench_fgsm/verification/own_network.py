@@ -9,23 +9,23 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.compare import evidence
-from robustbench_fgsm.compare.cases import Case, in_order
-from robustbench_fgsm.compare.comparison import Finding
-from robustbench_fgsm.compare.diagnosis import Trial
-from robustbench_fgsm.compare.judging import judge
-from robustbench_fgsm.compare.probe import Probe
-from robustbench_fgsm.compare.recipe import Kitchen
-from robustbench_fgsm.compare.scene import Scene
-from robustbench_fgsm.compare.verification import TIME_LIMIT, CaseResult, run_case
+from robustbench_fgsm.comparison.result import Finding
 from robustbench_fgsm.data.dataset import Batch, Dataset, probe
+from robustbench_fgsm.engine.preflight import check_images
+from robustbench_fgsm.engine.targets import targets_for
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.measure.preflight import check_images
-from robustbench_fgsm.measure.targets import targets_for
 from robustbench_fgsm.models.classifier import Classifier, PixelSpace, TorchClassifier
-from robustbench_fgsm.reference.candidate import Candidate
-from robustbench_fgsm.reference.saved import SavedImages
+from robustbench_fgsm.references.candidate import Candidate
+from robustbench_fgsm.references.saved_images import SavedImages
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec
+from robustbench_fgsm.variants.attack_call import Scene
+from robustbench_fgsm.variants.recipe import Kitchen
+from robustbench_fgsm.verification import findings
+from robustbench_fgsm.verification.call_recorder import Probe
+from robustbench_fgsm.verification.cases import Case, in_order
+from robustbench_fgsm.verification.diagnosis import Trial
+from robustbench_fgsm.verification.judge import judge
+from robustbench_fgsm.verification.verify import TIME_LIMIT, CaseResult, run_case
 
 IMAGES = 16
 """Of the user's own, so many are looked at."""
@@ -90,7 +90,7 @@ def diagnose(
         result = _saved_result(kitchen, case, candidate.of(batch.ids))
     else:
         result = run_case(kitchen, candidate, case, expect=(), time_limit=TIME_LIMIT)
-    return evidence.findings(kitchen, [result], (), quick=True)
+    return findings.findings(kitchen, [result], (), quick=True)
 
 
 def _saved_result(kitchen: Kitchen, case: Case, images: Tensor) -> CaseResult:

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.compare.probe import Pass, Probe
-from robustbench_fgsm.compare.scene import Scene
-from robustbench_fgsm.models.named import brief
-from robustbench_fgsm.reference.candidate import Candidate
+from robustbench_fgsm.references.candidate import Candidate
+from robustbench_fgsm.user_code import brief
+from robustbench_fgsm.variants.attack_call import Scene
+from robustbench_fgsm.verification.call_recorder import Pass, Probe
 
 
 @dataclass(frozen=True)

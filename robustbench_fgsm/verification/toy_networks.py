@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.compare.probe import Probe
 from robustbench_fgsm.models.classifier import PixelSpace, Statistic
+from robustbench_fgsm.verification.call_recorder import Probe
 
 SIDE = 8
 CLASSES = 4

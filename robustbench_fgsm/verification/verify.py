@@ -11,19 +11,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.compare import evidence
-from robustbench_fgsm.compare.cases import CASES, Case, check_cases, one_after_another
-from robustbench_fgsm.compare.comparison import Finding
-from robustbench_fgsm.compare.conduct import Observation, observe_call
-from robustbench_fgsm.compare.diagnosis import Trial
-from robustbench_fgsm.compare.judging import judge
-from robustbench_fgsm.compare.mistakes import BY_ID, HARMLESS
-from robustbench_fgsm.compare.recipe import Kitchen
+from robustbench_fgsm.comparison.result import Finding
+from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.errors import AGREE, DISAGREE, CandidateError, SettingError, did_you_mean
-from robustbench_fgsm.measure.environment import describe_environment
-from robustbench_fgsm.measure.sweep import Progress
-from robustbench_fgsm.reference.candidate import Candidate, to_candidate
-from robustbench_fgsm.reference.rival import check_images
+from robustbench_fgsm.evaluation.evaluate import Progress
+from robustbench_fgsm.references.candidate import Candidate, to_candidate
+from robustbench_fgsm.references.candidate_reference import check_images
+from robustbench_fgsm.variants.catalogue import BY_ID, HARMLESS
+from robustbench_fgsm.variants.recipe import Kitchen
+from robustbench_fgsm.verification import findings
+from robustbench_fgsm.verification.cases import CASES, Case, check_cases, one_after_another
+from robustbench_fgsm.verification.diagnosis import Trial
+from robustbench_fgsm.verification.judge import judge
+from robustbench_fgsm.verification.sandbox import Observation, observe_call
 
 TIME_LIMIT = 10.0
 """Seconds a call."""
@@ -157,11 +157,11 @@ def verify(
         results.append(run_case(kitchen, own, case, expect=frozenset(expect), time_limit=time_limit))
         if progress is not None:
             progress(len(results), len(chosen))
-    doubts = evidence.harmless(results, expect)
+    doubts = findings.harmless(results, expect)
     return Verification(
         own,
         tuple(results),
-        tuple(evidence.findings(kitchen, results, expect)),
+        tuple(findings.findings(kitchen, results, expect)),
         tuple(doubts),
         strict,
         describe_environment(torch.device("cpu")),
@@ -192,7 +192,7 @@ def run_case(
             judgement = judge(kitchen, scene, found, case.rule, warned=seen.warned)
             trial = Trial(scene, found, judgement, passes=len(seen.passes))
             trials.append(trial)
-            if bool(trial.judgement.wrong.any()) and not evidence.as_expected(trial, expect):
+            if bool(trial.judgement.wrong.any()) and not findings.as_expected(trial, expect):
                 wrong.append(trial)
         problems += [text for name, text in seen.side_effects.items() if name not in HARMLESS and name not in expect]
         observations.append(seen)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.attack.room import Course, Room, budgets
+from robustbench_fgsm.attack.constraints import Course, Room, budgets
 from robustbench_fgsm.errors import SettingError
 
 X = torch.linspace(0.1, 0.9, 24).view(4, 1, 2, 3)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from robustbench_fgsm.attack.direction import steepest_direction
-from robustbench_fgsm.attack.rounding import Rounded, round_to_levels, to_pixels
+from robustbench_fgsm.attack.quantization import Rounded, round_to_levels, to_pixels
 from robustbench_fgsm.attack.step import broadcast_epsilon, step
 
 BOUNDS = (0.0, 1.0)

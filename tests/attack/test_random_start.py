@@ -10,8 +10,8 @@ import torch
 from scipy import stats
 
 from robustbench_fgsm.attack.fgsm import ascend, fgsm
+from robustbench_fgsm.attack.random_start import random_start, unit_ball
 from robustbench_fgsm.attack.restarts import attempt, best_of_restarts
-from robustbench_fgsm.attack.start import random_start, unit_ball
 
 NORMS = [math.inf, 1.0, 2.0, 1.5, 3.0]
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.compare import benchmark as module
-from robustbench_fgsm.compare.bare import Answer, BareLoop
-from robustbench_fgsm.compare.benchmark import choose_references, tasks_at, use_threads
-from robustbench_fgsm.compare.contenders import LAYOUTS, LEVELS, Entry, Library, Ours, entries
-from robustbench_fgsm.compare.race import Task
-from robustbench_fgsm.reference import Listing, load_reference
+from robustbench_fgsm.benchmarking import benchmark as module
+from robustbench_fgsm.benchmarking.bare_loop import Answer, BareLoop
+from robustbench_fgsm.benchmarking.benchmark import choose_references, tasks_at, use_threads
+from robustbench_fgsm.benchmarking.contenders import LAYOUTS, LEVELS, Entry, Library, Ours, entries
+from robustbench_fgsm.benchmarking.timing import Task
+from robustbench_fgsm.references.registry import Listing, load_reference
 from robustbench_fgsm.spec import AttackSpec
 
 EPSILONS = (4 / 255, 8 / 255)

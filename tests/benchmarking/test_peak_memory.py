@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.compare import memory
-from robustbench_fgsm.compare.contenders import Entry
-from robustbench_fgsm.compare.memory import Given, Memory, Request, measure_memory
+from robustbench_fgsm.benchmarking import peak_memory
+from robustbench_fgsm.benchmarking.contenders import Entry
+from robustbench_fgsm.benchmarking.peak_memory import Given, Memory, Request, measure_memory
 from robustbench_fgsm.spec import AttackSpec
 
 GREEDY = """
@@ -97,7 +97,7 @@ def test_what_fails_there_is_said(greedy: ModuleType) -> None:
 
 
 def test_a_process_that_ends_is_said(greedy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "__name__", "nosuch_module")
+    monkeypatch.setattr(peak_memory, "__name__", "nosuch_module")
     found = measure_memory(request(greedy.Greedy(1)))
     assert isinstance(found, str)
     assert found.startswith("its process ended early: ")

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from robustbench_fgsm.compare.bare import Answer
-from robustbench_fgsm.compare.race import Lane, Runner, Spread, Task, race, turns
+from robustbench_fgsm.benchmarking.bare_loop import Answer
+from robustbench_fgsm.benchmarking.timing import Lane, Runner, Spread, Task, race, turns
 
 ATTACK, JOB = Task("attack", (0.1,)), Task("job", (0.1,))
 NAMES = ("a", "b", "c")

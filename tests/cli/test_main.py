@@ -14,7 +14,7 @@ import pytest
 
 from robustbench_fgsm import errors
 from robustbench_fgsm.cli.main import main
-from robustbench_fgsm.compare import compare as module
+from robustbench_fgsm.comparison import compare as module
 
 Run = Callable[..., tuple[int, str, str]]
 

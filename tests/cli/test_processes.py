@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robustbench_fgsm.measure.processes import World
+from robustbench_fgsm.engine.distributed import World
 
 Run = Callable[..., tuple[int, str, str]]
 SMALL = ["--model", "mlp300", "--limit", "300", "--batch-size", "64"]

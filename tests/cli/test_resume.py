@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from robustbench_fgsm.runs.training import RunStore
-from tests.cli.test_runs import Run, document, signal_after
+from robustbench_fgsm.runs.train import RunStore
+from tests.cli.commands.test_runs import Run, document, signal_after
 
 FACTORY = """
 import torch

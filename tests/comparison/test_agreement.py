@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.compare.agreement import Agreement, compare_batch, largest_ulps
-from robustbench_fgsm.compare.explanation import Explanation
-from robustbench_fgsm.measure.attacks import AttackedBatch, attack_batch
+from robustbench_fgsm.comparison.agreement import Agreement, compare_batch, largest_ulps
+from robustbench_fgsm.comparison.rounding import Explanation
+from robustbench_fgsm.engine.attack_batch import AttackedBatch, attack_batch
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 EPSILON = 8 / 255

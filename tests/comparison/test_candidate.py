@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.compare.compare import PIECE
+from robustbench_fgsm.comparison.compare import PIECE
 from robustbench_fgsm.report.schemas import load_schema
 
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.attack.fgsm import fgsm
-from robustbench_fgsm.compare import compare as module
-from robustbench_fgsm.compare.agreement import Agreement, compare_batch
-from robustbench_fgsm.compare.explanation import Explanation
-from robustbench_fgsm.measure.attacks import AttackedBatch, attack_batch
+from robustbench_fgsm.comparison import compare as module
+from robustbench_fgsm.comparison.agreement import Agreement, compare_batch
+from robustbench_fgsm.comparison.rounding import Explanation
+from robustbench_fgsm.engine.attack_batch import AttackedBatch, attack_batch
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec
 

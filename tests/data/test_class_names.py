@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.classes import complete_names, map_classes, numbers, read_class_map, same_name
+from robustbench_fgsm.data.class_names import complete_names, map_classes, numbers, read_class_map, same_name
 from robustbench_fgsm.errors import DataError
 
 

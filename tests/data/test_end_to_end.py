@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 import robustbench_fgsm as rf
-from tests.data.test_torchvision_sets import write_mnist
-from tests.data.test_wds import archive
+from tests.data.sources.test_torchvision import write_mnist
+from tests.data.sources.test_webdataset import archive
 
 Pixels = NDArray[np.uint8]
 N, CLASSES = 12, tuple(f"c{label}" for label in range(10))

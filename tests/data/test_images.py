@@ -12,8 +12,8 @@ import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import probe
+from robustbench_fgsm.data.decode_workers import ordered, worthwhile
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.streaming import ordered, worthwhile
 from robustbench_fgsm.errors import DataError, IncompleteError
 from robustbench_fgsm.models.preprocessing import Preprocessing
 

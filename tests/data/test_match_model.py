@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.fit import fit_to
 from robustbench_fgsm.data.images import ImageDataset
+from robustbench_fgsm.data.match_model import fit_to
 from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.models.preprocessing import Preprocessing
 

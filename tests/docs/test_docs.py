@@ -18,9 +18,9 @@ import typer
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.cli.main import app, main
-from robustbench_fgsm.measure.evaluation import sweep_document
+from robustbench_fgsm.evaluation.result import sweep_document
+from robustbench_fgsm.evaluation.thresholds import Gates, find_success, judge
 from robustbench_fgsm.models.cards import FOLDER
-from robustbench_fgsm.report.verdict import Gates, find_success, judge
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.reference import REFERENCES, install_command, list_references
+from robustbench_fgsm.references.registry import REFERENCES, install_command, list_references
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/references.md").read_text(encoding="utf-8")
 

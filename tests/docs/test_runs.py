@@ -11,7 +11,7 @@ import typer
 from robustbench_fgsm.cli.main import app
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs.directory import MANIFEST, RESULT
-from robustbench_fgsm.runs.kept import IMAGES
+from robustbench_fgsm.runs.example_images import IMAGES
 from robustbench_fgsm.runs.ledger import ledger_name
 from robustbench_fgsm.runs.lock import LOCK
 

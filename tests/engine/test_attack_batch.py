@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.measure.attacks import attack_batch, predict_classes, saturated
-from robustbench_fgsm.measure.tally import Tally
+from robustbench_fgsm.engine.attack_batch import attack_batch, predict_classes, saturated
 from robustbench_fgsm.spec import AttackSpec, TargetRule
+from robustbench_fgsm.stats.tally import Tally
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.measure.batching import MIB, ROOM, choose_batch_size, largest_kept
+from robustbench_fgsm.engine.batch_size import MIB, ROOM, choose_batch_size, largest_kept
 
 
 def wide(channels: int, side: int) -> tuple[rf.TorchClassifier, rf.ArrayDataset]:

@@ -7,7 +7,7 @@ import platform
 import torch
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.measure.environment import describe_environment
+from robustbench_fgsm.engine.environment import describe_environment
 
 
 def test_versions_device_and_threads() -> None:

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.engine.out_of_memory import Portions, out_of_memory, with_fewer
 from robustbench_fgsm.errors import ResourceError
-from robustbench_fgsm.measure import matrices
-from robustbench_fgsm.measure.memory import Portions, out_of_memory, with_fewer
-from robustbench_fgsm.measure.tally import Outcomes, Tally
+from robustbench_fgsm.stats import confusion
+from robustbench_fgsm.stats.tally import Outcomes, Tally
 
 
 class Narrow(nn.Module):
@@ -148,12 +148,12 @@ def test_a_sparse_tally_says_what_a_dense_one_says(monkeypatch: pytest.MonkeyPat
         return [
             rates,
             [found.to_dict() for found in tally.per_class(names)],
-            [matrices.matrix_to_json(square, dense_up_to=0) for square in squares],
+            [confusion.matrix_to_json(square, dense_up_to=0) for square in squares],
         ]
 
     dense = told()
-    monkeypatch.setattr(matrices, "DENSE_UP_TO", 6)
-    assert matrices.is_sparse(Tally.of(outcomes, 7).clean)
+    monkeypatch.setattr(confusion, "DENSE_UP_TO", 6)
+    assert confusion.is_sparse(Tally.of(outcomes, 7).clean)
     assert told() == dense
 
 

@@ -14,9 +14,9 @@ from torch import nn
 import robustbench_fgsm as rf
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.data.dataset import Batch
-from robustbench_fgsm.measure import compiling, plan
-from robustbench_fgsm.measure.plan import Plan, execute, plan_for, seconds_of_job
-from robustbench_fgsm.measure.sweep import run_attacks
+from robustbench_fgsm.engine import compiling, plan
+from robustbench_fgsm.engine.plan import Plan, execute, plan_for, seconds_of_job
+from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.models.classifier import Classifier, place_images
 from robustbench_fgsm.spec import AttackSpec
 

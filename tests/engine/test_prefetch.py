@@ -10,8 +10,8 @@ import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import Batch
-from robustbench_fgsm.measure import observing, piecework
-from robustbench_fgsm.measure.ahead import one_ahead, read_ahead
+from robustbench_fgsm.engine import observer, run_pieces
+from robustbench_fgsm.engine.prefetch import one_ahead, read_ahead
 
 CPU = torch.device("cpu")
 
@@ -68,8 +68,8 @@ def test_counts_are_the_same_where_a_device_works_on_its_own(
 ) -> None:
     network = rf.load_classifier("smallcnn", device="cpu")
     expected = rf.sweep(network, images, "4,16/255", batch_size=7)[0].to_dict()
-    monkeypatch.setattr(observing, "works_on_its_own", lambda device: True)
-    monkeypatch.setattr(piecework, "read_ahead", lambda flow, device: one_ahead(flow, lambda batch: batch))
+    monkeypatch.setattr(observer, "works_on_its_own", lambda device: True)
+    monkeypatch.setattr(run_pieces, "read_ahead", lambda flow, device: one_ahead(flow, lambda batch: batch))
     found = rf.sweep(network, images, "4,16/255", batch_size=7)[0].to_dict()
     for document in (expected, found):
         del document["seconds"]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.engine.preflight import check_batch_size, check_images, preflight
 from robustbench_fgsm.errors import DataError, ModelError, SettingError
-from robustbench_fgsm.measure.preflight import check_batch_size, check_images, preflight
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 CLASSES = ("cat", "dog")

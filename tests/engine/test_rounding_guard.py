@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.fashion_mnist import load_fashion_mnist
-from robustbench_fgsm.measure import guard, plan
-from robustbench_fgsm.measure.attacks import attack_batch
-from robustbench_fgsm.measure.plan import Plan
-from robustbench_fgsm.measure.sweep import run_attacks
+from robustbench_fgsm.data.sources.fashion_mnist import load_fashion_mnist
+from robustbench_fgsm.engine import plan, rounding_guard
+from robustbench_fgsm.engine.attack_batch import attack_batch
+from robustbench_fgsm.engine.plan import Plan
+from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 EPSILONS = tuple(k / 255 for k in (1, 2, 4, 8, 12, 16))
@@ -109,8 +109,8 @@ def test_safe_counts_what_none_counts_and_would_not_without_the_guard(
     assert all(0 < found.decided_again < len(data) / 2 for found in safe)
     assert {found.decided_again for found in none} == {0}
     assert safe[0].to_dict()["plan"]["decided_again"] == safe[0].decided_again
-    monkeypatch.setattr(guard, "OF_MOVE", 0.0)
-    monkeypatch.setattr(guard, "NEAR", 0.0)
+    monkeypatch.setattr(rounding_guard, "OF_MOVE", 0.0)
+    monkeypatch.setattr(rounding_guard, "NEAR", 0.0)
     assert integers(run_attacks(rounding, data, attacks, plan=PLANNED)) != integers(none)
 
 
@@ -183,13 +183,15 @@ def test_an_image_without_a_gradient_or_a_margin_is_unsettled(rule: str, images:
     for bias, expected in (([2.0, 1.0, 0.0], True), ([1.0, 1.0, 0.0], True)):
         layer.bias.data = torch.tensor(bias)
         attacked = attack_batch(rf.wrap(nn.Sequential(nn.Flatten(), layer), 3), batch, spec, ("a", "b", "c"))
-        assert guard.unsettled(attacked, spec).all() == expected
+        assert rounding_guard.unsettled(attacked, spec).all() == expected
 
 
 def test_doubt_is_about_margins_beside_moves() -> None:
     before = torch.tensor([[1.0, 0.0]] * 3)
-    after = torch.tensor([[0.0, 1.0], [0.5, 0.5 + 0.9 * guard.OF_MOVE * 0.5], [0.5, 0.5 + 0.5 * guard.NEAR * 0.5]])
-    doubt = guard.doubt(before, after)
+    after = torch.tensor(
+        [[0.0, 1.0], [0.5, 0.5 + 0.9 * rounding_guard.OF_MOVE * 0.5], [0.5, 0.5 + 0.5 * rounding_guard.NEAR * 0.5]]
+    )
+    doubt = rounding_guard.doubt(before, after)
     assert doubt.unsure.tolist() == [False, True, True]
     assert doubt.narrow.tolist() == [False, False, True]
 
@@ -197,4 +199,4 @@ def test_doubt_is_about_margins_beside_moves() -> None:
 def test_directions_are_the_same_but_for_rounding() -> None:
     one = torch.tensor([[1.0, -1.0, 0.0]] * 3)
     other = one + torch.tensor([[0.0, 0.0, 0.0], [1e-6, 0.0, 0.0], [0.0, 0.0, 1.0]])
-    assert guard.same_course(one, other).tolist() == [True, True, False]
+    assert rounding_guard.same_course(one, other).tolist() == [True, True, False]

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.engine.preflight import PROBE, preflight, spread
 from robustbench_fgsm.errors import InputError, ModelError
-from robustbench_fgsm.measure.preflight import PROBE, preflight, spread
 from robustbench_fgsm.spec import AttackSpec
 
 CLASSES = ("a", "b", "c", "d", "e", "f", "g", "h", "i", "j")

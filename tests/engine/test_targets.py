@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from robustbench_fgsm.data.dataset import Batch
+from robustbench_fgsm.engine.targets import least_likely, targets_for
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.measure.targets import least_likely, targets_for
 from robustbench_fgsm.spec import TargetRule
 
 CLASSES = ("cat", "dog", "emu")

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.measure.fates import HALF, Fates, half
-from robustbench_fgsm.measure.strength import Checks, check_askable, checked
-from robustbench_fgsm.measure.suspects import LEVEL, Masking, judge_masking
+from robustbench_fgsm.evaluation.attacked_sample import HALF, Fates, half
+from robustbench_fgsm.evaluation.checks import Checks, check_askable, checked
+from robustbench_fgsm.evaluation.gradient_masking import LEVEL, Masking, judge_masking
 from robustbench_fgsm.models.art import from_art
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.attack.rounding import to_pixels
-from robustbench_fgsm.measure.crafting import Facts, Shard, Totals, check_eight_bit, craft_shards, spans
-from robustbench_fgsm.measure.plan import Plan
+from robustbench_fgsm.attack.quantization import to_pixels
+from robustbench_fgsm.engine.plan import Plan
+from robustbench_fgsm.evaluation.craft_shards import Facts, Shard, Totals, check_eight_bit, craft_shards, spans
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.measure.preflight import preflight
+from robustbench_fgsm.engine.preflight import preflight
 from robustbench_fgsm.spec import AttackSpec
 
 

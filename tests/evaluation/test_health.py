@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from robustbench_fgsm.measure.health import invalid_reasons, warnings
-from robustbench_fgsm.measure.tally import Tally
+from robustbench_fgsm.evaluation.health import invalid_reasons, warnings
+from robustbench_fgsm.stats.tally import Tally
 
 
 def tally(

@@ -11,8 +11,8 @@ from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.measure.attacks import attack_batch, craft
-from robustbench_fgsm.measure.evaluation import area_under, first_reaching, sweep_document
+from robustbench_fgsm.engine.attack_batch import attack_batch, craft
+from robustbench_fgsm.evaluation.result import area_under, first_reaching, sweep_document
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.report.verdict import Gates, find_success, judge
+from robustbench_fgsm.evaluation.thresholds import Gates, find_success, judge
 
 Document = dict[str, Any]
 Measured = Callable[..., Document]

@@ -11,9 +11,9 @@ from jsonschema import Draft202012Validator
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.measure.transfer import crossing_of
+from robustbench_fgsm.evaluation.transfer import crossing_of
+from robustbench_fgsm.report.documents.transfer import heat_map
 from robustbench_fgsm.report.schemas import load_schema
-from robustbench_fgsm.report.transfer import heat_map
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CLASSES = ("a", "b", "c")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.reference.adapters import STYLES
+from robustbench_fgsm.references.candidate_styles import STYLES
 
 FOLDER = Path(__file__).parents[2] / "examples" / "candidates"
 COMMAND = re.compile(

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.compare import claims
-from robustbench_fgsm.compare.account import Claim, Combination
-from robustbench_fgsm.compare.procedures import RIGHT
-from robustbench_fgsm.data.fashion_mnist import load_fashion_mnist
+from robustbench_fgsm.data.sources.fashion_mnist import load_fashion_mnist
+from robustbench_fgsm.explanation import explain
+from robustbench_fgsm.explanation.hypotheses import RIGHT
+from robustbench_fgsm.explanation.result import Claim, Combination
 
 Subject = tuple[rf.TorchClassifier, rf.ArrayDataset]
 
@@ -245,7 +245,7 @@ def test_settings_that_do_not_make_sense(
     options: dict[str, object],
     message: str,
 ) -> None:
-    monkeypatch.setattr(claims, "attack_batch", None)
+    monkeypatch.setattr(explain, "attack_batch", None)
     with pytest.raises(rf.SettingError, match=message):
         rf.explain(*subject, **({"value": 0.37} | options))  # type: ignore[arg-type]
 

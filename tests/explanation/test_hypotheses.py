@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.compare.mistakes import BY_ID
-from robustbench_fgsm.compare.procedures import LABELS, RIGHT, SINGLE, UNITS, Procedure, procedures
-from robustbench_fgsm.compare.recipe import Recipe
+from robustbench_fgsm.explanation.hypotheses import LABELS, RIGHT, SINGLE, UNITS, Procedure, procedures
+from robustbench_fgsm.variants.catalogue import BY_ID
+from robustbench_fgsm.variants.recipe import Recipe
 
 
 def wrapped(**options: object) -> rf.TorchClassifier:

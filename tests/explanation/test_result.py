@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.compare.account import DEFINITIONS, Account, Claim
-from robustbench_fgsm.compare.procedures import RIGHT, Procedure
-from robustbench_fgsm.compare.recipe import Recipe
-from robustbench_fgsm.measure.environment import describe_environment
-from robustbench_fgsm.measure.tally import Outcomes, Tally
+from robustbench_fgsm.engine.environment import describe_environment
+from robustbench_fgsm.explanation.hypotheses import RIGHT, Procedure
+from robustbench_fgsm.explanation.result import DEFINITIONS, Account, Claim
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.tally import Outcomes, Tally
+from robustbench_fgsm.variants.recipe import Recipe
 
 
 @pytest.mark.parametrize(

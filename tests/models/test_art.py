@@ -17,7 +17,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.attack.losses import cross_entropy, margin
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.art import ArtClassifier, Standardised, from_art, import_art, is_native, to_art
-from robustbench_fgsm.models.art_estimator import describe, two_outputs, untouched
+from robustbench_fgsm.models.art_engine import describe, two_outputs, untouched
 from robustbench_fgsm.models.classifier import Classifier
 
 import_art()

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.models.batch_norm_folding import fold_batch_norm
 from robustbench_fgsm.models.classifier import PixelSpace
-from robustbench_fgsm.models.folding import fold_batch_norm
 
 
 def norms(module: nn.Module) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.models.packing import PackedConvolution, can_pack, pack
+from robustbench_fgsm.models.packed_convolution import PackedConvolution, can_pack, pack
 
 CHANNELS_LAST = torch.channels_last
 
@@ -88,7 +88,7 @@ def test_a_classifier_in_channels_last_says_the_same_without_oneDNN(  # noqa: N8
 ) -> None:
     classifier = rf.wrap(convolutions(), 3)
     one = classifier.channels_last(7)
-    monkeypatch.setattr("robustbench_fgsm.models.packing.OPERATORS", ("no_such_operator",))
+    monkeypatch.setattr("robustbench_fgsm.models.packed_convolution.OPERATORS", ("no_such_operator",))
     other = classifier.channels_last(7)
     assert not any(isinstance(module, PackedConvolution) for module in other.network.modules())
     assert one.memory_format == other.memory_format == CHANNELS_LAST

@@ -44,7 +44,7 @@ def test_another_packages_source() -> None:
 def test_no_package_takes_the_place_of_a_built_in_source() -> None:
     card, name = find_card("hf:some/model")
     assert card is not None
-    assert (card.module, name) == ("robustbench_fgsm.models.huggingface", "some/model")
+    assert (card.module, name) == ("robustbench_fgsm.models.sources.huggingface", "some/model")
     assert [name for name, _ in source_cards()].count("hf") == 1
 
 
@@ -83,9 +83,9 @@ def test_every_source_exists_and_each_extra_is_declared() -> None:
 
     declared = tomllib.loads((Path(registry.__file__).parents[2] / "pyproject.toml").read_text())["project"]
     for _, card in source_cards():
-        if card.module.startswith(registry.HERE):
+        if card.module.startswith(registry.SOURCES_PACKAGE):
             name = card.module.rpartition(".")[2]
-            assert (Path(registry.__file__).parent / f"{name}.py").is_file()
+            assert (Path(registry.__file__).parent / "sources" / f"{name}.py").is_file()
             assert not card.extra or card.extra in declared["optional-dependencies"]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.reference import art
+from robustbench_fgsm.references import art
 
 pytestmark = pytest.mark.reference
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.models.classifier import PixelSpace
-from robustbench_fgsm.reference.adapters import STYLES, check_arguments, get_style, offers_targets
-from robustbench_fgsm.reference.candidate import as_candidate
+from robustbench_fgsm.references.candidate import as_candidate
+from robustbench_fgsm.references.candidate_styles import STYLES, check_arguments, get_style, offers_targets
 
 EPSILON = 0.25
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.reference import Listing, check_references, list_references, load_reference
+from robustbench_fgsm.references.registry import Listing, check_references, list_references, load_reference
 from robustbench_fgsm.spec import AttackSpec
 
 Install = Callable[..., Path]
@@ -126,8 +126,6 @@ def test_images_of_another_shape_are_refused(
 
 
 def test_listing_loads_no_torch() -> None:
-    script = (
-        "import sys; from robustbench_fgsm.reference import list_references as f; f(); print('torch' in sys.modules)"
-    )
+    script = "import sys; from robustbench_fgsm.references.registry import list_references as f; f(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

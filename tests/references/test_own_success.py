@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.measure.statistics import Rate
+from robustbench_fgsm.stats.rate import Rate
 
 pytestmark = pytest.mark.reference
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.reference import REFERENCES, check_references, installed_version, load_reference
+from robustbench_fgsm.references.registry import REFERENCES, check_references, installed_version, load_reference
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 pytestmark = pytest.mark.reference
@@ -66,7 +66,7 @@ def test_one_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.Monkey
     def missing(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr("robustbench_fgsm.reference.version", missing)
+    monkeypatch.setattr("robustbench_fgsm.references.registry.version", missing)
     with pytest.raises(rf.SettingError, match="reference foolbox must be installed, got none: pip install foolbox"):
         check_references(["foolbox"])
     with pytest.raises(rf.SettingError, match="pip install --no-deps cleverhans"):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.reference.saved import is_saved, load_images, match
+from robustbench_fgsm.references.saved_images import is_saved, load_images, match
 
 SHAPE = (3, 2, 4)
 X = np.random.default_rng(0).random((5, *SHAPE), np.float32)

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.measure.evaluation import sweep_document
-from robustbench_fgsm.measure.plan import Plan
-from robustbench_fgsm.report.run import Run, read_run
+from robustbench_fgsm.engine.plan import Plan
+from robustbench_fgsm.evaluation.result import sweep_document
+from robustbench_fgsm.report.loaded_run import Run, read_run
+from robustbench_fgsm.runs.evaluate import measure_run
 from robustbench_fgsm.runs.manifest import Run as Kept
-from robustbench_fgsm.runs.measuring import measure_run
 from robustbench_fgsm.spec import AttackSpec
 
 Document = dict[str, Any]

@@ -10,13 +10,13 @@ import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import describe
-from robustbench_fgsm.measure.environment import describe_environment
-from robustbench_fgsm.measure.statistics import Rate
-from robustbench_fgsm.measure.tally import Outcomes, Tally, matrix_to_json
-from robustbench_fgsm.report.run import KeptImage, Run
-from robustbench_fgsm.train.recipe import Recipe
-from robustbench_fgsm.train.training import Training
-from robustbench_fgsm.train.watch import Check, catastrophic
+from robustbench_fgsm.engine.environment import describe_environment
+from robustbench_fgsm.report.loaded_run import KeptImage, Run
+from robustbench_fgsm.stats.rate import Rate
+from robustbench_fgsm.stats.tally import Outcomes, Tally, matrix_to_json
+from robustbench_fgsm.training.recipe import Recipe
+from robustbench_fgsm.training.result import Training
+from robustbench_fgsm.training.watch import Check, catastrophic
 from tests.report.conftest import subject
 
 Document = dict[str, Any]

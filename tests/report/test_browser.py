@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.report.leaders import differences
-from robustbench_fgsm.report.pages import page_of as report
-from robustbench_fgsm.report.run import Run
-from robustbench_fgsm.report.terminal import rate_text
+from robustbench_fgsm.report.loaded_run import Run
+from robustbench_fgsm.report.pages.page import page_of as report
+from robustbench_fgsm.report.pages.ranking import differences
+from robustbench_fgsm.report.tables.terminal import rate_text
 from tests.report.conftest import subject as drawn
 from tests.report.runs import FORMULA, HOSTILE, TEMPLATE, TURNED, crossed, gallery, hostile, run, taught, wide
 

@@ -12,9 +12,9 @@ import torch
 from jsonschema import Draft202012Validator, ValidationError
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.measure.tally import matrix_to_json
+from robustbench_fgsm.evaluation.thresholds import Gates, find_success, judge
 from robustbench_fgsm.report.schemas import load_schema, schema_names
-from robustbench_fgsm.report.verdict import Gates, find_success, judge
+from robustbench_fgsm.stats.tally import matrix_to_json
 
 Document = dict[str, Any]
 Measured = Callable[..., Document]

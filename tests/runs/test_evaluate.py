@@ -20,17 +20,17 @@ import pytest
 import torch
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import ResourceError, RunError
-from robustbench_fgsm.measure.plan import Plan
-from robustbench_fgsm.measure.strength import Checks
-from robustbench_fgsm.measure.sweep import run_attacks
+from robustbench_fgsm.evaluation.checks import Checks
+from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.runs.directory import MANIFEST, RESULT
-from robustbench_fgsm.runs.kept import IMAGES, read_images
+from robustbench_fgsm.runs.evaluate import measure_run
+from robustbench_fgsm.runs.example_images import IMAGES, read_images
 from robustbench_fgsm.runs.ledger import Ledger, ledger_name
 from robustbench_fgsm.runs.lock import locked
 from robustbench_fgsm.runs.manifest import Run
-from robustbench_fgsm.runs.measuring import measure_run
-from robustbench_fgsm.runs.resuming import resumed
+from robustbench_fgsm.runs.resume import resumed
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 MakeClassifier = Callable[..., rf.TorchClassifier]
@@ -59,7 +59,7 @@ def counts(document: dict[str, Any]) -> dict[str, Any]:
 
 def undisturbed(run: Run) -> dict[str, Any]:
     """What no store and no pieces give."""
-    from robustbench_fgsm.runs.measuring import document_of
+    from robustbench_fgsm.runs.evaluate import document_of
 
     evaluations = run_attacks(run.classifier, run.data, run.specs, plan=run.plan, max_bad=run.max_bad)
     return counts(document_of(run.command, evaluations))
@@ -72,7 +72,7 @@ def test_a_run_stopped_in_its_check_makes_it_again_from_its_manifest(
 ) -> None:
     asking = replace(run, checks=asked)
     with monkeypatch.context() as patched:
-        patched.setattr("robustbench_fgsm.measure.sweep.checked", stop)
+        patched.setattr("robustbench_fgsm.evaluation.evaluate.checked", stop)
         with pytest.raises(StoppedError):
             measure_run(asking, tmp_path / "run", keep=0)
     again = resumed(tmp_path / "run", run.classifier, run.data)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robustbench_fgsm.measure.drops import holm, p_values
-from robustbench_fgsm.report.gate import judged
-from robustbench_fgsm.runs.pairs import Pairs
+from robustbench_fgsm.runs.gate import judged
+from robustbench_fgsm.runs.paired import Pairs
+from robustbench_fgsm.stats.drops import holm, p_values
 
 TRIALS, CLASSES, IMAGES, ALLOWED, ALPHA = 4000, 5, 120, 0.02, 0.05
 

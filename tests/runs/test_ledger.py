@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from robustbench_fgsm.data.dataset import BadSample
+from robustbench_fgsm.engine.pieces import PieceRecord, Seen
 from robustbench_fgsm.errors import ResourceError
-from robustbench_fgsm.measure.pieces import PieceRecord, Seen
 from robustbench_fgsm.runs.ledger import Ledger, LedgerStore, ledger_name
-from robustbench_fgsm.runs.records import decode, encode, scan
+from robustbench_fgsm.runs.piece_format import decode, encode, scan
 
 
 def drawn(number: int, n: int = 7, *, classes: int = 10, targeted: bool = False, gap: int = 0) -> PieceRecord:

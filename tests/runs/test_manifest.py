@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.engine.plan import AS_IT_IS
 from robustbench_fgsm.errors import RfgsmError
-from robustbench_fgsm.measure.plan import AS_IT_IS
-from robustbench_fgsm.runs.adversarial import save_adversarial
+from robustbench_fgsm.runs.attack.replay import check_adversarial
+from robustbench_fgsm.runs.attack.save import save_adversarial
 from robustbench_fgsm.runs.directory import MANIFEST
+from robustbench_fgsm.runs.evaluate import measure_run
 from robustbench_fgsm.runs.manifest import Run
-from robustbench_fgsm.runs.measuring import measure_run
-from robustbench_fgsm.runs.reading import summary
-from robustbench_fgsm.runs.replay import check_adversarial
-from robustbench_fgsm.runs.resuming import resumed
+from robustbench_fgsm.runs.read import summary
+from robustbench_fgsm.runs.resume import resumed
 from robustbench_fgsm.spec import AttackSpec
 
 Document = dict[str, Any]

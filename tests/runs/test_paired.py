@@ -12,13 +12,13 @@ import pytest
 import torch
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.measure.plan import Plan
+from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.runs.directory import MANIFEST
+from robustbench_fgsm.runs.evaluate import measure_run
+from robustbench_fgsm.runs.export import tables
 from robustbench_fgsm.runs.manifest import Run
-from robustbench_fgsm.runs.measuring import measure_run
-from robustbench_fgsm.runs.pairs import pairs
-from robustbench_fgsm.runs.reading import read_run
-from robustbench_fgsm.runs.samples import tables
+from robustbench_fgsm.runs.paired import pairs
+from robustbench_fgsm.runs.read import read_run
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 MakeClassifier = Callable[..., rf.TorchClassifier]

@@ -20,22 +20,22 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]  # exported
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.cli.bundles import DataChoice
-from robustbench_fgsm.cli.subject import load_images
-from robustbench_fgsm.measure import processes
-from robustbench_fgsm.measure.counting import Totals
-from robustbench_fgsm.measure.evaluation import sweep_document
-from robustbench_fgsm.measure.plan import Plan
-from robustbench_fgsm.measure.processes import World
-from robustbench_fgsm.measure.strength import Checks
-from robustbench_fgsm.measure.summing import summed
-from robustbench_fgsm.measure.sweep import run_attacks
-from robustbench_fgsm.measure.tally import Outcomes, Tally
-from robustbench_fgsm.runs.adversarial import save_spec
+from robustbench_fgsm.cli.load import load_images
+from robustbench_fgsm.engine import distributed
+from robustbench_fgsm.engine.distributed import World
+from robustbench_fgsm.engine.outcomes import Totals
+from robustbench_fgsm.engine.plan import Plan
+from robustbench_fgsm.engine.summing import summed
+from robustbench_fgsm.evaluation.checks import Checks
+from robustbench_fgsm.evaluation.evaluate import run_attacks
+from robustbench_fgsm.evaluation.result import sweep_document
+from robustbench_fgsm.runs.attack.save import save_spec
 from robustbench_fgsm.runs.directory import RESULT
+from robustbench_fgsm.runs.evaluate import measure_run
 from robustbench_fgsm.runs.ledger import Ledger, ledger_name
 from robustbench_fgsm.runs.manifest import Run
-from robustbench_fgsm.runs.measuring import measure_run
 from robustbench_fgsm.spec import AttackSpec, TargetRule
+from robustbench_fgsm.stats.tally import Outcomes, Tally
 
 pytestmark = pytest.mark.distributed
 
@@ -63,8 +63,8 @@ def in_world(size: int, work: Callable[[World], Any], place: Path) -> list[int]:
         code = 1
         try:
             os.environ.update(environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
-            processes.join.cache_clear()  # this process may have found itself alone in another test
-            found = work(processes.join())
+            distributed.join.cache_clear()  # this process may have found itself alone in another test
+            found = work(distributed.join())
             (place / f"{rank}.json").write_text(json.dumps(found))
             code = 0
         except BaseException:  # noqa: BLE001  (told by a file)
@@ -97,9 +97,9 @@ def test_processes_that_start_again_do_not_take_the_dead_for_the_living() -> Non
     for _ in range(3):
         with ThreadPoolExecutor(3) as pool:
             clients = [TCPStore("127.0.0.1", store.port, None, False) for _ in range(3)]
-            others = [pool.submit(processes.meet, clients[rank], rank, 3) for rank in (1, 2)]
+            others = [pool.submit(distributed.meet, clients[rank], rank, 3) for rank in (1, 2)]
             time.sleep(0.2)
-            first = pool.submit(processes.meet, clients[0], 0, 3)
+            first = pool.submit(distributed.meet, clients[0], 0, 3)
             numbers.append([found.result() for found in (first, *others)])
     assert numbers == [[1, 1, 1], [2, 2, 2], [3, 3, 3]]
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.engine.distributed import World
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.measure.processes import World
-from robustbench_fgsm.measure.transfer import crossing_of
+from robustbench_fgsm.evaluation.transfer import crossing_of
 from robustbench_fgsm.runs.directory import RESULT
 from robustbench_fgsm.runs.ledger import Ledger
-from robustbench_fgsm.runs.transferring import TransferRun, transfer_in
+from robustbench_fgsm.runs.transfer import TransferRun, transfer_in
 from robustbench_fgsm.spec import AttackSpec
 from tests.runs.test_processes import answers, in_world
 

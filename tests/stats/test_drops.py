@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import gammaln, xlogy
 
-from robustbench_fgsm.measure import drops
-from robustbench_fgsm.measure.drops import detectable_drop, holm, lower_bounds, p_values, upper_bounds
+from robustbench_fgsm.stats import drops
+from robustbench_fgsm.stats.drops import detectable_drop, holm, lower_bounds, p_values, upper_bounds
 
 
 def test_the_interval_is_the_published_one() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, multinomial, norm
 
-from robustbench_fgsm.measure.paired import Paired
+from robustbench_fgsm.stats.paired import Paired
 
 
 def test_counts_of_two_attacks() -> None:

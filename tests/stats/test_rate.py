@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from scipy.stats import norm
 
-from robustbench_fgsm.measure.statistics import Rate, wilson
+from robustbench_fgsm.stats.rate import Rate, wilson
 
 
 @pytest.mark.parametrize(("count", "n"), [(0, 10), (10, 10), (3, 7), (9258, 10000)])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import accuracy_score, confusion_matrix
 
-from robustbench_fgsm.measure.tally import Counts, Outcomes, Tally, matrix_to_json, worst_class
+from robustbench_fgsm.stats.tally import Counts, Outcomes, Tally, matrix_to_json, worst_class
 
 K = 4
 

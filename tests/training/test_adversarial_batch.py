@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.train.crafting import craft
-from robustbench_fgsm.train.recipe import Recipe
+from robustbench_fgsm.training.adversarial_batch import craft
+from robustbench_fgsm.training.recipe import Recipe
 
 UPHILL = torch.tensor([-1.0, 1.0, -1.0])
 """Of the loss of label 0: the gradient is W^T (softmax - onehot) = p1 (w1 - w0), of the sign of w1 - w0."""

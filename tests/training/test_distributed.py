@@ -17,14 +17,14 @@ from torch import nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.measure.processes import ALONE, World
+from robustbench_fgsm.engine.distributed import ALONE, World
 from robustbench_fgsm.models.classifier import hash_weights
-from robustbench_fgsm.runs.training import STATE, train_in, untrained
-from robustbench_fgsm.train.recipe import Recipe
-from robustbench_fgsm.train.samples import split_off
-from robustbench_fgsm.train.sharing import weight_of
+from robustbench_fgsm.runs.train import STATE, train_in, untrained
+from robustbench_fgsm.training.distributed import weight_of
+from robustbench_fgsm.training.recipe import Recipe
+from robustbench_fgsm.training.samples import split_off
 from tests.runs.test_processes import answers, in_world
-from tests.train.conftest import CLASSES, student
+from tests.training.conftest import CLASSES, student
 
 pytestmark = [pytest.mark.distributed, pytest.mark.usefixtures("one_thread")]
 

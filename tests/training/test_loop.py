@@ -11,8 +11,8 @@ from torch import nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.models.classifier import hash_weights
-from robustbench_fgsm.train.augmentation import augmentation
-from tests.train.conftest import student
+from robustbench_fgsm.training.augmentation import augmentation
+from tests.training.conftest import student
 
 QUICK: dict[str, Any] = {"epochs": 1, "batch_size": 32, "held_out": 0, "epsilon": 0.1}
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.train.watch import catastrophic
+from robustbench_fgsm.training.watch import catastrophic
 
 pytestmark = pytest.mark.reference
 

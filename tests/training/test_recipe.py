@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.train.recipe import Recipe
+from robustbench_fgsm.training.recipe import Recipe
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.train.recipe import Recipe
-from robustbench_fgsm.train.samples import Samples, split_off
+from robustbench_fgsm.training.recipe import Recipe
+from robustbench_fgsm.training.samples import Samples, split_off
 
 
 def seen(samples: Samples, epoch: int, first: int = 0) -> list[int]:

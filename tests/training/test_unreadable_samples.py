@@ -16,10 +16,10 @@ from torch import nn
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import BadSample, Batch
 from robustbench_fgsm.models.preprocessing import Preprocessing
-from robustbench_fgsm.runs.training import RunStore
-from robustbench_fgsm.train.loop import fit
-from robustbench_fgsm.train.recipe import Recipe
-from tests.train.conftest import student
+from robustbench_fgsm.runs.train import RunStore
+from robustbench_fgsm.training.loop import fit
+from robustbench_fgsm.training.recipe import Recipe
+from tests.training.conftest import student
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK: dict[str, Any] = {"epochs": 2, "batch_size": 32, "held_out": 0, "epsilon": 0.1}

@@ -8,7 +8,7 @@ import pytest
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import Batch
-from robustbench_fgsm.train.watch import Check, catastrophic, watcher
+from robustbench_fgsm.training.watch import Check, catastrophic, watcher
 
 
 def checks(*rates: tuple[int, int]) -> list[Check]:

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.compare import evidence
-from robustbench_fgsm.compare.cases import CASES, Case
-from robustbench_fgsm.compare.mistakes import BY_ID, HARMLESS
-from robustbench_fgsm.compare.recipe import Kitchen
-from robustbench_fgsm.compare.verification import CaseResult, run_case
-from robustbench_fgsm.reference.candidate import as_candidate
+from robustbench_fgsm.references.candidate import as_candidate
+from robustbench_fgsm.variants.catalogue import BY_ID, HARMLESS
+from robustbench_fgsm.variants.recipe import Kitchen
+from robustbench_fgsm.verification import findings
+from robustbench_fgsm.verification.cases import CASES, Case
+from robustbench_fgsm.verification.verify import CaseResult, run_case
 
 FOLDER = Path(__file__).parents[2] / "docs/reference/mistakes"
 INDEX = (FOLDER / "index.md").read_text(encoding="utf-8")
@@ -109,7 +109,7 @@ def test_each_case_shows_it_as_the_page_says(shown: Shown) -> None:
         result = on(name, shown.code)
         assert result.passed == (name not in shown.seen_on | shown.unnamed_on), (name, result.detail)
         if not result.passed:
-            first, *_ = evidence.findings(KITCHEN, [result], ())
+            first, *_ = findings.findings(KITCHEN, [result], ())
             assert (shown.id in (first.cause, *first.also)) == (name in shown.seen_on), (name, first)
 
 
@@ -123,7 +123,7 @@ def test_a_harmless_one_is_a_doubt_on_the_cases_that_the_page_names(shown: Shown
     results = {name: on(name, shown.code) for name in CASES}
     assert all(result.passed for result in results.values())
     doubted = {
-        name for name, result in results.items() if shown.id in {d.cause for d in evidence.harmless([result], ())}
+        name for name, result in results.items() if shown.id in {d.cause for d in findings.harmless([result], ())}
     }
     assert doubted == shown.seen_on
 

@@ -15,10 +15,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.compare.cases import CASES
-from robustbench_fgsm.compare.conduct import TimeLimitError, limited, observe_call
-from robustbench_fgsm.compare.scene import Scene
-from robustbench_fgsm.reference.candidate import as_candidate
+from robustbench_fgsm.references.candidate import as_candidate
+from robustbench_fgsm.variants.attack_call import Scene
+from robustbench_fgsm.verification.cases import CASES
+from robustbench_fgsm.verification.sandbox import TimeLimitError, limited, observe_call
 
 Attack = Callable[..., object]
 

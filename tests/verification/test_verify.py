@@ -13,10 +13,10 @@ from jsonschema import Draft202012Validator
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.compare.cases import CASES, Case, in_order
-from robustbench_fgsm.compare.mistakes import BY_ID, HARMLESS, MISTAKES
-from robustbench_fgsm.compare.scene import Scene
 from robustbench_fgsm.report.schemas import load_schema
+from robustbench_fgsm.variants.attack_call import Scene
+from robustbench_fgsm.variants.catalogue import BY_ID, HARMLESS, MISTAKES
+from robustbench_fgsm.verification.cases import CASES, Case, in_order
 
 
 def right(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool = False) -> Tensor:

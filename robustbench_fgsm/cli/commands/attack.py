@@ -110,11 +110,11 @@ def attack_command(
     rule = TargetRule.parse(targeted)
     spec = AttackSpec(parse_epsilon(eps, order), order, rule, loss, seed=seed, restarts=restarts, stable=stable)
 
+    from robustbench_fgsm.cli.load import load_subject
     from robustbench_fgsm.cli.output import progress_bar, write_result
     from robustbench_fgsm.cli.processes import joined
-    from robustbench_fgsm.cli.subject import load_subject
-    from robustbench_fgsm.report.adversarial import saved_attack
-    from robustbench_fgsm.runs.adversarial import save_spec
+    from robustbench_fgsm.report.documents.attack import saved_attack
+    from robustbench_fgsm.runs.attack.save import save_spec
 
     world = joined()
     quiet = quiet or not world.leads
@@ -164,8 +164,8 @@ def _verify(
     quiet: bool,
 ) -> int:
     from robustbench_fgsm.cli.output import progress_bar, write_result
-    from robustbench_fgsm.report.adversarial import attack_check
-    from robustbench_fgsm.runs.replay import check_adversarial
+    from robustbench_fgsm.report.documents.attack import attack_check
+    from robustbench_fgsm.runs.attack.replay import check_adversarial
 
     with progress_bar("check", quiet=quiet) as progress:
         found = check_adversarial(

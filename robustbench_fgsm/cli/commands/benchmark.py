@@ -63,15 +63,15 @@ def benchmark_command(
     order = parse_norm(norm)
     spec = AttackSpec(parse_epsilon(eps, order), order)
 
+    from robustbench_fgsm.benchmarking.benchmark import benchmark, check_settings, choose_references
+    from robustbench_fgsm.benchmarking.contenders import check_levels, check_network
+    from robustbench_fgsm.cli.load import load_subject
     from robustbench_fgsm.cli.output import others_to_stderr, progress_bar, write_result
-    from robustbench_fgsm.cli.subject import load_subject
-    from robustbench_fgsm.compare.benchmark import benchmark, check_settings, choose_references
-    from robustbench_fgsm.compare.contenders import check_levels, check_network
     from robustbench_fgsm.data.dataset import describe
-    from robustbench_fgsm.measure.batching import choose_batch_size
-    from robustbench_fgsm.measure.preflight import check_batch_size, preflight
-    from robustbench_fgsm.report import benchmark as text
-    from robustbench_fgsm.report import markdown
+    from robustbench_fgsm.engine.batch_size import choose_batch_size
+    from robustbench_fgsm.engine.preflight import check_batch_size, preflight
+    from robustbench_fgsm.report.documents import benchmark as text
+    from robustbench_fgsm.report.documents import markdown
     from robustbench_fgsm.runs.directory import cached_result
 
     check_settings(spec, rounds, threads)

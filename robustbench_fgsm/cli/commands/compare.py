@@ -57,15 +57,15 @@ def compare_command(
     order = parse_norm(norm)
     spec = AttackSpec(parse_epsilon(eps, order), order, TargetRule.parse(targeted), seed=seed)
 
+    from robustbench_fgsm.cli.load import load_subject
     from robustbench_fgsm.cli.output import others_to_stderr, progress_bar, write_html, write_result
-    from robustbench_fgsm.cli.subject import load_subject
-    from robustbench_fgsm.compare.compare import check_opposition, compare_spec, find_candidate
+    from robustbench_fgsm.comparison.compare import check_opposition, compare_spec, find_candidate
     from robustbench_fgsm.data.dataset import describe
-    from robustbench_fgsm.measure.plan import check_level, plan_for
-    from robustbench_fgsm.measure.preflight import check_batch_size, check_single, preflight
-    from robustbench_fgsm.reference import check_references, list_references
-    from robustbench_fgsm.reference.adapters import get_style
-    from robustbench_fgsm.report import terminal
+    from robustbench_fgsm.engine.plan import check_level, plan_for
+    from robustbench_fgsm.engine.preflight import check_batch_size, check_single, preflight
+    from robustbench_fgsm.references.candidate_styles import get_style
+    from robustbench_fgsm.references.registry import check_references, list_references
+    from robustbench_fgsm.report.tables import terminal
     from robustbench_fgsm.runs.directory import cached_result
     from robustbench_fgsm.runs.planned import plan_settings, recorded_plan
 

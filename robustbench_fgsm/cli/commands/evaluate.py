@@ -65,14 +65,14 @@ def evaluate_command(
     rule = TargetRule.parse(targeted)
     spec = AttackSpec(parse_epsilon(eps, order), order, rule, loss, seed=seed, restarts=restarts, stable=stable)
 
-    from robustbench_fgsm.cli.measuring import Keeping, measure
+    from robustbench_fgsm.cli.load import load_subject
     from robustbench_fgsm.cli.output import write_csv, write_html, write_result
     from robustbench_fgsm.cli.processes import joined
-    from robustbench_fgsm.cli.subject import load_subject
-    from robustbench_fgsm.measure.preflight import check_single
-    from robustbench_fgsm.measure.strength import Checks
-    from robustbench_fgsm.report import evaluation, markdown
-    from robustbench_fgsm.report.verdict import Gates, judge
+    from robustbench_fgsm.cli.run_evaluation import Keeping, measure
+    from robustbench_fgsm.engine.preflight import check_single
+    from robustbench_fgsm.evaluation.checks import Checks
+    from robustbench_fgsm.evaluation.thresholds import Gates, judge
+    from robustbench_fgsm.report.documents import evaluation, markdown
 
     check_single(spec)
     checks = Checks(pgd_check, check_masking)

@@ -44,20 +44,20 @@ def explain_command(
     Example: rfgsm explain 0.37 --model mlp300 --eps 8/255
     """
     import robustbench_fgsm
-    from robustbench_fgsm.compare.account import Claim
+    from robustbench_fgsm.explanation.result import Claim
     from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_epsilon, parse_norm
 
     claim = Claim.parse(value, n)
     order = parse_norm(norm)
     spec = AttackSpec(parse_epsilon(eps, order), order, TargetRule.parse(targeted), seed=seed)
 
+    from robustbench_fgsm.cli.load import load_subject
     from robustbench_fgsm.cli.output import progress_bar, write_result
-    from robustbench_fgsm.cli.subject import load_subject
-    from robustbench_fgsm.compare.claims import check_attack, check_explicable, explain_spec
     from robustbench_fgsm.data.dataset import describe
-    from robustbench_fgsm.measure.batching import choose_batch_size
-    from robustbench_fgsm.measure.preflight import check_batch_size, preflight
-    from robustbench_fgsm.report import claims
+    from robustbench_fgsm.engine.batch_size import choose_batch_size
+    from robustbench_fgsm.engine.preflight import check_batch_size, preflight
+    from robustbench_fgsm.explanation.explain import check_attack, check_explicable, explain_spec
+    from robustbench_fgsm.report.documents import explanation
     from robustbench_fgsm.runs.directory import cached_result
 
     check_batch_size(batch_size)
@@ -85,6 +85,6 @@ def explain_command(
         "package": robustbench_fgsm.__version__,
     }
     document = measure() if out is None else cached_result(out, settings, measure)
-    write_result(document, claims.explanation, as_json=json)
+    write_result(document, explanation.explanation, as_json=json)
     code: int = document["exit_code"]
     return code

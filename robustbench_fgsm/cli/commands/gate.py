@@ -41,11 +41,11 @@ def gate_command(
     Example: rfgsm gate results/new --baseline results/main --max-drop 0.01
     """
     from robustbench_fgsm.cli.output import check_layout, write_result
-    from robustbench_fgsm.report import gate_tables
-    from robustbench_fgsm.report.gate import gate
+    from robustbench_fgsm.report.documents import gate as gate_document
+    from robustbench_fgsm.runs.gate import gate
 
     check_layout(format, as_json=json)
     found = gate(run, baseline, max_drop, require_evidence=require_evidence, alpha=alpha)
-    render = gate_tables.markdown if format is options.Layout.markdown else gate_tables.gate
+    render = gate_document.markdown if format is options.Layout.markdown else gate_document.gate
     write_result(found.to_dict(), render, as_json=json)
     return found.exit_code

@@ -63,7 +63,7 @@ def _found(what: What, text: str | None, root: Path) -> tuple[dict[str, Any], Re
 
 
 def _document(found: dict[str, Any], seconds: float) -> dict[str, Any]:
-    from robustbench_fgsm.measure.environment import describe_software
+    from robustbench_fgsm.engine.environment import describe_software
 
     return {
         "schema": "rfgsm.list/1",
@@ -154,7 +154,7 @@ def _data(root: Path) -> list[dict[str, Any]]:
 def _references() -> list[dict[str, Any]]:
     from dataclasses import asdict
 
-    from robustbench_fgsm.reference import list_references
+    from robustbench_fgsm.references.registry import list_references
 
     return [asdict(found) for found in list_references()]
 
@@ -178,7 +178,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> str:
-    from robustbench_fgsm.report.terminal import rate_text
+    from robustbench_fgsm.report.tables.terminal import rate_text
 
     if value is None or isinstance(value, bool):
         return {None: "", True: "yes", False: "no"}[value]

@@ -47,9 +47,9 @@ def plot_command(
     """
     from robustbench_fgsm.cli.output import check_file, note
     from robustbench_fgsm.errors import SettingError
-    from robustbench_fgsm.report.figure import figure_format, render
-    from robustbench_fgsm.report.gallery_figure import draw_run
-    from robustbench_fgsm.report.run import SHOWN, read_run
+    from robustbench_fgsm.report.figures.curves import figure_format, render
+    from robustbench_fgsm.report.figures.gallery import draw_run
+    from robustbench_fgsm.report.loaded_run import SHOWN, read_run
     from robustbench_fgsm.runs.directory import write_bytes
     from robustbench_fgsm.spec import parse_epsilon
 

@@ -27,8 +27,8 @@ def report_command(
     Example: rfgsm report results/standard results/robust -o report.html
     """
     from robustbench_fgsm.cli.output import check_file, note
-    from robustbench_fgsm.report.pages import page_of
-    from robustbench_fgsm.report.run import SHOWN, read_run
+    from robustbench_fgsm.report.loaded_run import SHOWN, read_run
+    from robustbench_fgsm.report.pages.page import page_of
     from robustbench_fgsm.runs.directory import write_bytes
 
     check_file("--output", output)

@@ -27,8 +27,8 @@ def list_runs(
     Example: rfgsm runs list results
     """
     from robustbench_fgsm.cli.output import write_result
-    from robustbench_fgsm.report.runs import listed
-    from robustbench_fgsm.runs.reading import find_runs, summary
+    from robustbench_fgsm.report.documents.runs import listed
+    from robustbench_fgsm.runs.read import find_runs, summary
 
     began = time.perf_counter()
     found = [summary(place) for place in find_runs(root)]
@@ -58,10 +58,10 @@ def show_run(
     Example: rfgsm runs show results/sweep --samples --export samples.parquet
     """
     from robustbench_fgsm.cli.output import check_file, write_result
-    from robustbench_fgsm.report.runs import shown
-    from robustbench_fgsm.runs.reading import contents, read_run, summary
-    from robustbench_fgsm.runs.samples import check_export, rows, tables
-    from robustbench_fgsm.runs.samples import export as write_samples
+    from robustbench_fgsm.report.documents.runs import shown
+    from robustbench_fgsm.runs.export import check_export, rows, tables
+    from robustbench_fgsm.runs.export import export as write_samples
+    from robustbench_fgsm.runs.read import contents, read_run, summary
 
     began = time.perf_counter()
     check_file("--export", export)
@@ -108,7 +108,7 @@ def resume_run(
     """
     from robustbench_fgsm.cli.output import write_result
     from robustbench_fgsm.cli.processes import joined
-    from robustbench_fgsm.cli.resuming import Ways, go_on
+    from robustbench_fgsm.cli.resume import Ways, go_on
 
     world = joined()
     ways = Ways(weights, device, keep_images, trust_model_code, trust_data_code)
@@ -120,7 +120,7 @@ def resume_run(
 
 
 def _document(name: str, found: dict[str, Any], began: float) -> dict[str, Any]:
-    from robustbench_fgsm.measure.environment import describe_software
+    from robustbench_fgsm.engine.environment import describe_software
 
     return {
         "schema": f"rfgsm.{name}/1",

@@ -80,18 +80,19 @@ def sweep_command(
     budgets, rules = parse_epsilon(eps, order), dict.fromkeys(map(TargetRule.parse, targeted))
     specs = [AttackSpec(budgets, order, rule, loss, seed=seed, restarts=restarts, stable=stable) for rule in rules]
 
-    from robustbench_fgsm.cli.measuring import Keeping, measure
+    from robustbench_fgsm.cli.load import load_subject
     from robustbench_fgsm.cli.output import write_csv, write_html, write_result
     from robustbench_fgsm.cli.processes import joined
-    from robustbench_fgsm.cli.subject import load_subject
-    from robustbench_fgsm.measure.strength import Checks
-    from robustbench_fgsm.report import evaluation, figure, markdown
-    from robustbench_fgsm.report.verdict import check_share, find_success
+    from robustbench_fgsm.cli.run_evaluation import Keeping, measure
+    from robustbench_fgsm.evaluation.checks import Checks
+    from robustbench_fgsm.evaluation.thresholds import check_share, find_success
+    from robustbench_fgsm.report.documents import evaluation, markdown
+    from robustbench_fgsm.report.figures import curves
     from robustbench_fgsm.runs.directory import write_bytes
 
     check_share("find asr", find_asr)
     checks = Checks(pgd_check, check_masking)
-    kind = None if plot is None else figure.figure_format(plot)
+    kind = None if plot is None else curves.figure_format(plot)
     world = joined()
     quiet = quiet or not world.leads
     place = world.device(device)
@@ -110,7 +111,7 @@ def sweep_command(
     write_csv(csv, document)
     write_html(html, document, out)
     if plot is not None and kind is not None:
-        write_bytes(plot, figure.render(figure.accuracy_over_epsilon(document), kind))
+        write_bytes(plot, curves.render(curves.accuracy_over_epsilon(document), kind))
     render = markdown.sweep if format is options.Layout.markdown else evaluation.sweep
     write_result(document, render, as_json=json)
     return code

@@ -81,7 +81,7 @@ def train_command(
     """
     from robustbench_fgsm.cli.output import check_file, check_layout
     from robustbench_fgsm.spec import parse_epsilon
-    from robustbench_fgsm.train.recipe import Recipe
+    from robustbench_fgsm.training.recipe import Recipe
 
     check_layout(format, as_json=json)
     check_file("--plot", plot)
@@ -113,12 +113,13 @@ def train_command(
 
     from robustbench_fgsm.cli.output import progress_bar, write_result
     from robustbench_fgsm.cli.processes import joined
-    from robustbench_fgsm.report import figure, markdown
-    from robustbench_fgsm.report import training as text
+    from robustbench_fgsm.report.documents import markdown
+    from robustbench_fgsm.report.documents import training as text
+    from robustbench_fgsm.report.figures import curves
     from robustbench_fgsm.runs.directory import write_bytes
-    from robustbench_fgsm.runs.training import train_in
+    from robustbench_fgsm.runs.train import train_in
 
-    kind = None if plot is None else figure.figure_format(plot)
+    kind = None if plot is None else curves.figure_format(plot)
     world = joined()
     quiet = quiet or not world.leads
     place = world.device(device)
@@ -138,7 +139,7 @@ def train_command(
         return found.exit_code
     document = found.to_dict()
     if plot is not None and kind is not None:
-        write_bytes(plot, figure.render(figure.training_curves(document), kind))
+        write_bytes(plot, curves.render(curves.training_curves(document), kind))
     write_result(document, markdown.training if format is options.Layout.markdown else text.training, as_json=json)
     return found.exit_code
 
@@ -156,12 +157,12 @@ def load_student(
     quiet: bool,
 ) -> tuple[TorchClassifier, Dataset]:
     """The network as it is before, and the images; says on standard error what they are."""
-    from robustbench_fgsm.cli.subject import load_images, load_subject
+    from robustbench_fgsm.cli.load import load_images, load_subject
     from robustbench_fgsm.models.architectures import ARCHITECTURES
     from robustbench_fgsm.models.cards import DATA
     from robustbench_fgsm.models.classifier import TorchClassifier
     from robustbench_fgsm.models.load import check_model
-    from robustbench_fgsm.runs.training import untrained
+    from robustbench_fgsm.runs.train import untrained
 
     if weights != "none":
         found, images = load_subject(model, weights, data, limit, device, choice, described, seed=seed, quiet=quiet)

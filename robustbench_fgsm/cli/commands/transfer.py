@@ -96,16 +96,17 @@ def transfer_command(
 
     from robustbench_fgsm.cli.output import progress_bar, write_csv, write_html, write_result
     from robustbench_fgsm.cli.processes import joined
-    from robustbench_fgsm.data.fit import fit_to
-    from robustbench_fgsm.measure.preflight import check_batch_size
-    from robustbench_fgsm.measure.transfer import check_transfer, crossing_of
-    from robustbench_fgsm.report import figure, markdown
-    from robustbench_fgsm.report import transfer as text
+    from robustbench_fgsm.data.match_model import fit_to
+    from robustbench_fgsm.engine.preflight import check_batch_size
+    from robustbench_fgsm.evaluation.transfer import check_transfer, crossing_of
+    from robustbench_fgsm.report.documents import markdown
+    from robustbench_fgsm.report.documents import transfer as text
+    from robustbench_fgsm.report.figures import curves
     from robustbench_fgsm.runs.directory import write_bytes
-    from robustbench_fgsm.runs.transferring import TransferRun, size_for, transfer_in
+    from robustbench_fgsm.runs.transfer import TransferRun, size_for, transfer_in
 
     check_batch_size(batch_size)
-    kind = None if plot is None else figure.figure_format(plot)
+    kind = None if plot is None else curves.figure_format(plot)
     world = joined()
     quiet = quiet or not world.leads
     names = source, target or source
@@ -127,7 +128,7 @@ def transfer_command(
     if not world.leads:
         return code
     if plot is not None and kind is not None:
-        write_bytes(plot, figure.render(text.heat_map(document), kind))
+        write_bytes(plot, curves.render(text.heat_map(document), kind))
     write_csv(csv, document)
     write_html(html, document, out)
     write_result(document, markdown.transfer if format is options.Layout.markdown else text.transfer, as_json=json)
@@ -146,8 +147,8 @@ def load_models(
     quiet: bool,
 ) -> tuple[dict[str, Classifier], Dataset]:
     """Each model once, by what it was called, and the images; says on standard error which they are."""
+    from robustbench_fgsm.cli.load import load_images
     from robustbench_fgsm.cli.output import note
-    from robustbench_fgsm.cli.subject import load_images
     from robustbench_fgsm.models.architectures import ARCHITECTURES
     from robustbench_fgsm.models.cards import DATA
     from robustbench_fgsm.models.load import check_model, load_classifier

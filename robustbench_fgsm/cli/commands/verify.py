@@ -56,11 +56,11 @@ def verify_command(
     if model is None and (weights != "auto" or data is not None):
         raise SettingError("--weights and --data need a --model, got none: add it, or leave them out")
 
+    from robustbench_fgsm.cli.load import load_subject
     from robustbench_fgsm.cli.output import others_to_stderr, progress_bar, write_result
-    from robustbench_fgsm.cli.subject import load_subject
-    from robustbench_fgsm.compare.own import own_case
-    from robustbench_fgsm.compare.verification import verify
-    from robustbench_fgsm.report.verification import verification
+    from robustbench_fgsm.report.documents.verification import verification
+    from robustbench_fgsm.verification.own_network import own_case
+    from robustbench_fgsm.verification.verify import verify
 
     extra = []
     if model is not None:

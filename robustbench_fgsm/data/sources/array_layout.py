@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.data.classes import numbers
+from robustbench_fgsm.data.class_names import numbers
 from robustbench_fgsm.data.dataset import ArrayDataset
 from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
 

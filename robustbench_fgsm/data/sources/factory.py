@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from robustbench_fgsm.data.classes import numbers
+from robustbench_fgsm.data.class_names import numbers
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.decoding import UNREADABLE, UnreadableError, to_pixels
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.registry import DataOptions, Source
 from robustbench_fgsm.errors import DataError
-from robustbench_fgsm.models.named import find_named, importable
+from robustbench_fgsm.user_code import find_named, importable
 
 FINGERPRINTED = 32
 """Images, spread evenly, that tell a torch data set from others."""

@@ -8,9 +8,9 @@ from safetensors.torch import load_file
 
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.registry import DataOptions, Source
-from robustbench_fgsm.data.torchvision_sets import ARRAYS, load_array
+from robustbench_fgsm.data.sources.torchvision import ARRAYS, load_array
 
-FILE = Path(__file__).parent / "files" / "fashion-mnist-test.safetensors"
+FILE = Path(__file__).parents[1] / "files" / "fashion-mnist-test.safetensors"
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 

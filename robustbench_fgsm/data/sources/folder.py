@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from robustbench_fgsm.data.classes import is_number
+from robustbench_fgsm.data.class_names import is_number
 from robustbench_fgsm.data.dataset import Dataset, printable
-from robustbench_fgsm.data.files_source import FilesSource
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.registry import DataOptions, Source
+from robustbench_fgsm.data.sources.image_files import FilesSource
 from robustbench_fgsm.errors import DataError
 
 IMAGES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".ppm", ".pgm", ".pbm", ".tif", ".tiff", ".webp"))

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from robustbench_fgsm.data.classes import numbers
+from robustbench_fgsm.data.class_names import numbers
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.decoding import UnreadableError
 from robustbench_fgsm.data.images import ImageDataset

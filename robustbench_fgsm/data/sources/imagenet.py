@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from robustbench_fgsm.data.dataset import Dataset
-from robustbench_fgsm.data.folder import class_directories, open_folder
 from robustbench_fgsm.data.registry import DataOptions, Source
+from robustbench_fgsm.data.sources.folder import class_directories, open_folder
 from robustbench_fgsm.errors import DataError, SettingError
 
 COUNT = 1000

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustbench_fgsm.data.dataset import Dataset
-from robustbench_fgsm.data.layout import find_keys, to_dataset
 from robustbench_fgsm.data.registry import DataOptions, Source
+from robustbench_fgsm.data.sources.array_layout import find_keys, to_dataset
 from robustbench_fgsm.errors import DataError, RfgsmError, UnsafeError
 
 LOCAL_HEADER = 30

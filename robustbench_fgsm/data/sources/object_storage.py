@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import IO, Any, cast
 
 from robustbench_fgsm.errors import DataError, IncompleteError
-from robustbench_fgsm.models.named import brief
+from robustbench_fgsm.user_code import brief
 
 PACKAGES = {
     "abfs": "adlfs",

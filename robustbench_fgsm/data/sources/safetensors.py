@@ -8,8 +8,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from robustbench_fgsm.data.dataset import Dataset
-from robustbench_fgsm.data.layout import find_keys, to_dataset
 from robustbench_fgsm.data.registry import DataOptions, Source
+from robustbench_fgsm.data.sources.array_layout import find_keys, to_dataset
 from robustbench_fgsm.errors import DataError, RfgsmError
 
 

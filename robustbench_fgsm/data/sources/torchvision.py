@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torchvision import datasets
 
-from robustbench_fgsm.data.classes import numbers
+from robustbench_fgsm.data.class_names import numbers
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
-from robustbench_fgsm.data.files_source import FilesSource
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.registry import DataOptions, Source
+from robustbench_fgsm.data.sources.image_files import FilesSource
 from robustbench_fgsm.errors import DataError
 
 TRAIN_OR_TEST: Mapping[str, Mapping[str, Any]] = {"test": {"train": False}, "train": {"train": True}}

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
 
-from robustbench_fgsm.data.classes import numbers
+from robustbench_fgsm.data.class_names import numbers
 from robustbench_fgsm.data.decoding import UnreadableError
-from robustbench_fgsm.data.folder import IMAGES, OTHER_IMAGES
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.registry import DataOptions, Source
-from robustbench_fgsm.data.shards import Member, Shard, expand, members
+from robustbench_fgsm.data.sources.folder import IMAGES, OTHER_IMAGES
+from robustbench_fgsm.data.sources.tar_shards import Member, Shard, expand, members
 from robustbench_fgsm.errors import DataError
 
 LABEL = ".cls"

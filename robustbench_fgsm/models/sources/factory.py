@@ -10,8 +10,8 @@ from torch import nn
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
 from robustbench_fgsm.models.classifier import Classifier, PixelSpace, classify
-from robustbench_fgsm.models.named import find_named, importable
 from robustbench_fgsm.models.request import ModelRequest
+from robustbench_fgsm.user_code import find_named, importable
 
 
 def load(request: ModelRequest) -> Classifier:

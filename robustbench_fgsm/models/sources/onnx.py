@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from robustbench_fgsm.errors import ModelError, UnsafeError
 from robustbench_fgsm.models.checkpoint import check_finite
 from robustbench_fgsm.models.classifier import PixelSpace, TorchClassifier, classify
-from robustbench_fgsm.models.onnx_graph import adapt
-from robustbench_fgsm.models.program import Recorded
 from robustbench_fgsm.models.request import ModelRequest
+from robustbench_fgsm.models.sources.exported_program import Recorded
+from robustbench_fgsm.models.sources.onnx_graph import adapt
 
 
 def load(request: ModelRequest) -> TorchClassifier:

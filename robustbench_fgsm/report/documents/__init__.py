@@ -1,0 +1,1 @@
+"""The tables and sentences of each kind of document."""

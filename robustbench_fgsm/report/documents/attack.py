@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from robustbench_fgsm.report import sheets
-from robustbench_fgsm.report.evaluation import closing, heading
-from robustbench_fgsm.report.sheets import Cell, Document, Sheet
-from robustbench_fgsm.report.terminal import prose, several, sheet_table
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.documents.evaluation import closing, heading
+from robustbench_fgsm.report.tables import sheet
+from robustbench_fgsm.report.tables.sheet import Cell, Sheet
+from robustbench_fgsm.report.tables.terminal import prose, several, sheet_table
 
 
 def saved_attack(document: Document) -> RenderableType:
@@ -46,7 +47,7 @@ def rates(document: Document) -> Sheet:
     rows: list[tuple[Cell, ...]] = [("clean accuracy", "all images", clean["n"], *[clean] * len(sides))]
     for name, of, key in (
         ("robust accuracy", "all images", "robust_accuracy"),
-        ("attack success", sheets.attacked(document), "attack_success_rate"),
+        ("attack success", sheet.attacked(document), "attack_success_rate"),
         ("flip rate", "all images", "flip_rate"),
         ("target hit rate", "all images", "target_hit_rate"),
         ("accuracy drop", "right before", "accuracy_drop"),
@@ -59,7 +60,7 @@ def rates(document: Document) -> Sheet:
             results = [side["per_class"][worst] for side in sides.values()]
             accuracies = (result["robust_accuracy"] for result in results)
             rows.insert(2, ("worst class", results[0]["name"], results[0]["n"], *accuracies))
-    title = f"Rates in per cent, with their 95 % interval{sheets.starts(document)}"
+    title = f"Rates in per cent, with their 95 % interval{sheet.starts(document)}"
     return Sheet(title, ("", "of", "n", *sides), tuple(rows))
 
 

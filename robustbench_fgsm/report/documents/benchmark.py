@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from robustbench_fgsm.report.sheets import Cell, Document, Sheet
-from robustbench_fgsm.report.terminal import epsilon_text, prose, several, sheet_table
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.tables.sheet import Cell, Sheet
+from robustbench_fgsm.report.tables.terminal import epsilon_text, prose, several, sheet_table
 
 MEBIBYTE = 2**20
 

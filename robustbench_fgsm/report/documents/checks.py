@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from robustbench_fgsm.report.sheets import Document, Sheet
-from robustbench_fgsm.report.terminal import epsilon_text, rate_text
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.tables.sheet import Sheet
+from robustbench_fgsm.report.tables.terminal import epsilon_text, rate_text
 
 UNCHECKED = "Not checked: by how much FGSM overstates robust accuracy (--pgd-check N tries PGD-20 on N of the images)."
 

@@ -7,10 +7,20 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from robustbench_fgsm.report import sheets, trust
-from robustbench_fgsm.report.chart import MARKS, Curve, draw
-from robustbench_fgsm.report.sheets import Document, Sheet
-from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text, prose, rate_text, several, sheet_table
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.documents import checks
+from robustbench_fgsm.report.tables import sheet
+from robustbench_fgsm.report.tables.line_chart import MARKS, Curve, draw
+from robustbench_fgsm.report.tables.sheet import Sheet
+from robustbench_fgsm.report.tables.terminal import (
+    INTERVALS,
+    LIMITS,
+    epsilon_text,
+    prose,
+    rate_text,
+    several,
+    sheet_table,
+)
 
 EXACT = ", stable gradients where saturated"
 
@@ -35,25 +45,25 @@ def sweep(document: Document) -> RenderableType:
 def evaluation_sheets(document: Document) -> Iterator[Sheet]:
     """The tables of an evaluation, in their order."""
     at, classes = document["epsilons"][0], document["data"]["classes"]
-    yield sheets.overall(document, at)
-    yield sheets.matrix("Confusion before the attack", document["clean"]["confusion"], classes)
-    yield sheets.matrix("Confusion after it", at["confusion"], classes)
-    yield sheets.matrix("Transition of predictions", at["transition"], classes, sheets.BEFORE_AFTER)
-    yield sheets.per_class(document, at)
+    yield sheet.overall(document, at)
+    yield sheet.matrix("Confusion before the attack", document["clean"]["confusion"], classes)
+    yield sheet.matrix("Confusion after it", at["confusion"], classes)
+    yield sheet.matrix("Transition of predictions", at["transition"], classes, sheet.BEFORE_AFTER)
+    yield sheet.per_class(document, at)
     if "stable" in at and at["stable"]["per_class"] != at["per_class"]:
-        yield sheets.per_class(document, at["stable"], EXACT)
-    yield sheets.gradient_health(document)
-    yield from trust.masking_sheet(document)
+        yield sheet.per_class(document, at["stable"], EXACT)
+    yield sheet.gradient_health(document)
+    yield from checks.masking_sheet(document)
 
 
 def sweep_sheets(document: Document) -> Iterator[Sheet]:
     """The tables of one evaluation of a sweep, in their order."""
-    yield sheets.budgets(document)
+    yield sheet.budgets(document)
     if any(at.get("stable", at)["per_class"] != at["per_class"] for at in document["epsilons"]):
-        yield sheets.budgets(document, stable=True)
-    yield sheets.smallest_budgets(document)
-    yield sheets.gradient_health(document)
-    yield from trust.masking_sheet(document)
+        yield sheet.budgets(document, stable=True)
+    yield sheet.smallest_budgets(document)
+    yield sheet.gradient_health(document)
+    yield from checks.masking_sheet(document)
 
 
 def heading(document: Document) -> list[str]:
@@ -122,7 +132,7 @@ def closing(document: Document) -> Iterator[str]:
     """What must be said beside the numbers, a sentence each: once, and for evaluations and sweeps alike."""
     yield INTERVALS
     yield LIMITS
-    yield from trust.findings(document)
+    yield from checks.findings(document)
     for found in [*document.get("evaluations", []), document]:
         if any("stable" in at for at in found.get("epsilons", [])):
             yield (

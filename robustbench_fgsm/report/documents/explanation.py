@@ -10,9 +10,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from robustbench_fgsm.compare.mistakes import BY_ID
-from robustbench_fgsm.report.sheets import Document, Sheet
-from robustbench_fgsm.report.terminal import LIMITS, epsilon_text, rate_text, several, sheet_table
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.tables.sheet import Sheet
+from robustbench_fgsm.report.tables.terminal import LIMITS, epsilon_text, rate_text, several, sheet_table
+from robustbench_fgsm.variants.catalogue import BY_ID
 
 MOST_ROWS = 10
 """Of more explanations that fit, so many of the best are listed."""

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from robustbench_fgsm.report.markdown import escape, table
-from robustbench_fgsm.report.sheets import Cell, Document, Sheet
-from robustbench_fgsm.report.terminal import LIMITS, epsilon_text, prose, several, sheet_table
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.documents.markdown import escape, table
+from robustbench_fgsm.report.tables.sheet import Cell, Sheet
+from robustbench_fgsm.report.tables.terminal import LIMITS, epsilon_text, prose, several, sheet_table
 
 MOST_ROWS = 12
 """Of more classes at all budgets, so many with the smallest p."""

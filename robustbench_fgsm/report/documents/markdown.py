@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
-from robustbench_fgsm.report import benchmark as speed
-from robustbench_fgsm.report import evaluation as text
-from robustbench_fgsm.report import training as learning
-from robustbench_fgsm.report import transfer as crossing
-from robustbench_fgsm.report.sheets import Cell, Document, Sheet
-from robustbench_fgsm.report.terminal import cell_text
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.documents import benchmark as speed
+from robustbench_fgsm.report.documents import evaluation as text
+from robustbench_fgsm.report.documents import training as learning
+from robustbench_fgsm.report.documents import transfer as crossing
+from robustbench_fgsm.report.tables.sheet import Cell, Sheet
+from robustbench_fgsm.report.tables.terminal import cell_text
 
 MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from html import escape
 
-from robustbench_fgsm.report import evaluation as text
-from robustbench_fgsm.report import sheets, terminal
-from robustbench_fgsm.report.sheets import Document, Sheet
-from robustbench_fgsm.report.terminal import cell_text
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.documents import evaluation as text
+from robustbench_fgsm.report.tables import sheet, terminal
+from robustbench_fgsm.report.tables.sheet import Sheet
+from robustbench_fgsm.report.tables.terminal import cell_text
 
 
 def evaluation(document: Document) -> str:
@@ -25,10 +26,10 @@ def comparison(document: Document) -> str:
     """An `rfgsm.comparison/1` document: agreement, rates and time, and our own matrices."""
     ours, classes = document["ours"], document["data"]["classes"]
     found = [
-        sheets.agreement(document),
-        sheets.rates_and_time(document),
-        sheets.matrix("Confusion before the attack", ours["clean_confusion"], classes),
-        sheets.matrix("Confusion after it (ours)", ours["confusion"], classes),
+        sheet.agreement(document),
+        sheet.rates_and_time(document),
+        sheet.matrix("Confusion before the attack", ours["clean_confusion"], classes),
+        sheet.matrix("Confusion after it (ours)", ours["confusion"], classes),
     ]
     verdict = f"<p><strong>{escape(document['verdict'].upper())}</strong></p>"
     sentences = (f"<p>{escape(line)}</p>" for line in (*terminal.definitions(document), *terminal.closing(document)))

@@ -9,11 +9,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from robustbench_fgsm.report import evaluation
-from robustbench_fgsm.report.sheets import Document
-from robustbench_fgsm.report.terminal import epsilon_text
-from robustbench_fgsm.report.training import training
-from robustbench_fgsm.report.transfer import transfer
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.documents import evaluation
+from robustbench_fgsm.report.documents.training import training
+from robustbench_fgsm.report.documents.transfer import transfer
+from robustbench_fgsm.report.tables.terminal import epsilon_text
 
 RESULTS: dict[str, Callable[[Document], RenderableType]] = {
     "evaluate": evaluation.evaluation,

@@ -7,9 +7,18 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from robustbench_fgsm.report.sheets import Cell, Document, Sheet
-from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text, prose, rate_text, several, sheet_table
-from robustbench_fgsm.train.recipe import AGAINST_ITSELF
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.tables.sheet import Cell, Sheet
+from robustbench_fgsm.report.tables.terminal import (
+    INTERVALS,
+    LIMITS,
+    epsilon_text,
+    prose,
+    rate_text,
+    several,
+    sheet_table,
+)
+from robustbench_fgsm.training.recipe import AGAINST_ITSELF
 
 NAMES = {"clean": "clean", "fgsm": "FGSM", "pgd": "PGD-10"}
 

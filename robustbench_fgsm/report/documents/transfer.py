@@ -10,8 +10,17 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.report.sheets import Cell, Document, Sheet
-from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text, prose, rate_text, several, sheet_table
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.tables.sheet import Cell, Sheet
+from robustbench_fgsm.report.tables.terminal import (
+    INTERVALS,
+    LIMITS,
+    epsilon_text,
+    prose,
+    rate_text,
+    several,
+    sheet_table,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from robustbench_fgsm.report.csv import Row, rate_cells, write
-from robustbench_fgsm.report.sheets import Document
-from robustbench_fgsm.report.transfer import SCHEMA as SCHEMA
-from robustbench_fgsm.report.transfer import name_of
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.documents.transfer import SCHEMA as SCHEMA
+from robustbench_fgsm.report.documents.transfer import name_of
+from robustbench_fgsm.report.tables.csv import Row, rate_cells, write
 
 
 def files(document: Document) -> dict[str, str]:

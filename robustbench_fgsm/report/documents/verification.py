@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from robustbench_fgsm.report.sheets import Document
+from robustbench_fgsm.evaluation.document import Document
 
 
 def verification(document: Document) -> RenderableType:

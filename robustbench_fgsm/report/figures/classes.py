@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.report.evaluation import rule_name
-from robustbench_fgsm.report.figure import COLOURS, accuracy_over_epsilon, plain
-from robustbench_fgsm.report.sheets import Document, starts
-from robustbench_fgsm.report.subjects import evaluations
-from robustbench_fgsm.report.terminal import epsilon_text, rate_text
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.documents.evaluation import rule_name
+from robustbench_fgsm.report.figures.curves import COLOURS, accuracy_over_epsilon, plain
+from robustbench_fgsm.report.reported_attacks import evaluations
+from robustbench_fgsm.report.tables.sheet import starts
+from robustbench_fgsm.report.tables.terminal import epsilon_text, rate_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.report.evaluation import rule_name
-from robustbench_fgsm.report.sheets import Document, starts
-from robustbench_fgsm.report.terminal import epsilon_text
-from robustbench_fgsm.report.training import NAMES
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.documents.evaluation import rule_name
+from robustbench_fgsm.report.documents.training import NAMES
+from robustbench_fgsm.report.tables.sheet import starts
+from robustbench_fgsm.report.tables.terminal import epsilon_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,12 +6,12 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.models.architectures import ARCHITECTURES
 from robustbench_fgsm.models.registry import weighable_sources
-from robustbench_fgsm.report.run import Run
-from robustbench_fgsm.report.sheets import Document
-from robustbench_fgsm.report.subjects import evaluations
-from robustbench_fgsm.report.terminal import epsilon_text
+from robustbench_fgsm.report.loaded_run import Run
+from robustbench_fgsm.report.reported_attacks import evaluations
+from robustbench_fgsm.report.tables.terminal import epsilon_text
 
 RENAMED = {"root": "data-root"}
 REPEATED = "repeated"

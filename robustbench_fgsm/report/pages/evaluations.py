@@ -14,15 +14,16 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from robustbench_fgsm.report.command import command
-from robustbench_fgsm.report.evaluation import gate_text
-from robustbench_fgsm.report.leaders import differences
-from robustbench_fgsm.report.pictures import MOST_BYTES, gallery
-from robustbench_fgsm.report.run import Run
-from robustbench_fgsm.report.sheets import Document, attacked, starts
-from robustbench_fgsm.report.subjects import Subject, evaluations, subjects
-from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text, rate_text
-from robustbench_fgsm.report.trust import findings, masking_sheet
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.documents.checks import findings, masking_sheet
+from robustbench_fgsm.report.documents.evaluation import gate_text
+from robustbench_fgsm.report.loaded_run import Run
+from robustbench_fgsm.report.pages.command import command
+from robustbench_fgsm.report.pages.images import MOST_BYTES, gallery
+from robustbench_fgsm.report.pages.ranking import differences
+from robustbench_fgsm.report.reported_attacks import Subject, evaluations, subjects
+from robustbench_fgsm.report.tables.sheet import attacked, starts
+from robustbench_fgsm.report.tables.terminal import INTERVALS, LIMITS, epsilon_text, rate_text
 
 SCRIPTS = ("format", "document", "state", "matrix", "bars", "classes", "curves", "gallery", "leaders", "page")
 """In the order in which they need each other."""

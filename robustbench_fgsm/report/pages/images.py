@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from robustbench_fgsm.report.run import KeptImage, Pixels
+from robustbench_fgsm.report.loaded_run import KeptImage, Pixels
 
 MOST_BYTES = 3_000_000
 """Of all pictures of a page together, so that it can be sent by e-mail."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.report import html, training_page, transfer_page
-from robustbench_fgsm.report.run import READABLE, TRAINING, TRANSFER, Run
+from robustbench_fgsm.report.loaded_run import READABLE, TRAINING, TRANSFER, Run
+from robustbench_fgsm.report.pages import evaluations, training_page, transfer_page
 
 
 def page_of(runs: Sequence[Run]) -> str:
@@ -21,4 +21,4 @@ def page_of(runs: Sequence[Run]) -> str:
             f"a page is of one {kind} alone, got {alone[0].name} among {len(runs)} runs: make a page for each"
         )
     makers = {TRANSFER: transfer_page.page, TRAINING: training_page.page}
-    return makers[runs[0].document["schema"]](runs[0]) if alone else html.page(runs)
+    return makers[runs[0].document["schema"]](runs[0]) if alone else evaluations.page(runs)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from robustbench_fgsm.report.run import Run
-from robustbench_fgsm.report.single_page import single_page
-from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text
-from robustbench_fgsm.report.training import NAMES, kept_text
+from robustbench_fgsm.report.documents.training import NAMES, kept_text
+from robustbench_fgsm.report.loaded_run import Run
+from robustbench_fgsm.report.pages.single import single_page
+from robustbench_fgsm.report.tables.terminal import INTERVALS, LIMITS, epsilon_text
 
 SCRIPTS = ("format", "document", "curves", "learning")
 

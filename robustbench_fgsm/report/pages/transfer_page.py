@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from robustbench_fgsm.report.run import Run
-from robustbench_fgsm.report.sheets import Document
-from robustbench_fgsm.report.single_page import single_page
-from robustbench_fgsm.report.terminal import INTERVALS, LIMITS, epsilon_text
-from robustbench_fgsm.report.transfer import name_of
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.documents.transfer import name_of
+from robustbench_fgsm.report.loaded_run import Run
+from robustbench_fgsm.report.pages.single import single_page
+from robustbench_fgsm.report.tables.terminal import INTERVALS, LIMITS, epsilon_text
 
 SCRIPTS = ("format", "document", "crossing")
 

@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from robustbench_fgsm.measure.statistics import Rate
-from robustbench_fgsm.report.sheets import Document
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.stats.rate import Rate
 
 RISKY = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet takes text that begins with one of these for a formula."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from robustbench_fgsm.measure.statistics import Rate
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.stats.rate import Rate
 
-Document = dict[str, Any]
 Cell = str | int | float | Document | None
 """Text, a count, a budget (float), a rate as JSON knows it, or nothing."""
 

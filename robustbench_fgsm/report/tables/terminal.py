@@ -11,9 +11,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from robustbench_fgsm.report import sheets
-from robustbench_fgsm.report.sheets import Cell, Sheet
-from robustbench_fgsm.report.sheets import Document as Document
+from robustbench_fgsm.evaluation.document import Document as Document
+from robustbench_fgsm.report.tables import sheet
+from robustbench_fgsm.report.tables.sheet import Cell, Sheet
 
 INTERVALS = "Intervals: 95 % Wilson; the images are taken as a sample of their kind. They say nothing of other attacks or seeds."
 LIMITS = "FGSM is one step of one attack: what it fools is not robust, and what it does not fool may not be either."
@@ -32,7 +32,7 @@ def comparison(document: Document) -> RenderableType:
     """The whole of an `rfgsm.comparison/1` document."""
     ours, classes = document["ours"], document["data"]["classes"]
     attack, model = document["attack"], document["model"]
-    beside = [side for _, side in sheets.sides(document)]
+    beside = [side for _, side in sheet.sides(document)]
     same = [side for side in beside if side["confusion"] == ours["confusion"]]
     others = [side for side in beside if side["confusion"] != ours["confusion"]]
     owners = ", ".join(["ours", *(side["name"] for side in same)])
@@ -42,8 +42,8 @@ def comparison(document: Document) -> RenderableType:
         ),
         Text(f"FGSM, norm {attack['norm']}, epsilon {epsilon_text(attack['epsilon'])}, targeted {attack['targeted']}"),
         Text(f"Clean accuracy {rate_text(ours['clean_accuracy'])} %, n={ours['clean_accuracy']['n']:,}."),
-        sheet_table(sheets.agreement(document)),
-        sheet_table(sheets.rates_and_time(document)),
+        sheet_table(sheet.agreement(document)),
+        sheet_table(sheet.rates_and_time(document)),
         *map(Text, definitions(document)),
         confusion("Confusion before the attack", ours["clean_confusion"], classes),
         confusion(f"Confusion after it ({owners})", ours["confusion"], classes),
@@ -91,7 +91,7 @@ def rate_text(rate: Document) -> str:
 
 def confusion(title: str, matrix: Any, classes: list[str]) -> RenderableType:
     """One confusion matrix, rows label; above twelve classes the pairs most often confused."""
-    return sheet_table(sheets.matrix(title, matrix, classes))
+    return sheet_table(sheet.matrix(title, matrix, classes))
 
 
 def sheet_table(sheet: Sheet) -> RenderableType:
@@ -147,7 +147,7 @@ def _per_class(document: Document) -> RenderableType:
     beside = [side for side in _others(document) if side["pixels"]]
     others = [side for side in beside if _successes(side) != _successes(ours)]
     owners = ", ".join(["ours", *(side["name"] for side in beside if side not in others)])
-    shown, which = sheets.least_robust(ours["per_class"], "--json")
+    shown, which = sheet.least_robust(ours["per_class"], "--json")
     title = f"Attack success by class, in per cent of the n images that can be fooled{which}"
     table = _table()
     table.add_column("", no_wrap=True, max_width=16)

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from robustbench_fgsm.errors import ResourceError, SettingError, did_you_mean
-from robustbench_fgsm.measure.crafting import Columns, Shard
+from robustbench_fgsm.evaluation.craft_shards import Columns, Shard
 
 INDEX = "index.csv"
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.measure.crafting import Facts, Totals, spans
-from robustbench_fgsm.measure.plan import Plan
-from robustbench_fgsm.runs.adversarial import count
+from robustbench_fgsm.evaluation.craft_shards import Facts, Totals, spans
+from robustbench_fgsm.runs.attack.formats import Format, Mismatch, get_format
+from robustbench_fgsm.runs.attack.result import DERIVED, SCHEMA, SETTINGS, SavedAttack, checksum, plan_of
+from robustbench_fgsm.runs.attack.save import count
 from robustbench_fgsm.runs.directory import MANIFEST, RESULT, differences, manifest_in, read_json
-from robustbench_fgsm.runs.saved_attack import DERIVED, SCHEMA, SETTINGS, SavedAttack, checksum, plan_of
-from robustbench_fgsm.runs.shards import Format, Mismatch, get_format
 from robustbench_fgsm.spec import AttackSpec
 
 NEEDED = {"": DERIVED, "model": ("spec", "weights", "sha256"), "data": ("spec", "fingerprint")}

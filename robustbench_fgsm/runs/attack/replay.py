@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from robustbench_fgsm.attack.rounding import to_pixels
+from robustbench_fgsm.attack.quantization import to_pixels
 from robustbench_fgsm.data.dataset import Dataset
-from robustbench_fgsm.data.fit import fit_to
+from robustbench_fgsm.data.match_model import fit_to
+from robustbench_fgsm.engine.environment import describe_environment
+from robustbench_fgsm.engine.preflight import preflight
 from robustbench_fgsm.errors import AGREE, DISAGREE, SettingError
-from robustbench_fgsm.measure.crafting import Shard, craft_shards
-from robustbench_fgsm.measure.environment import describe_environment
-from robustbench_fgsm.measure.preflight import preflight
-from robustbench_fgsm.measure.sweep import Progress
+from robustbench_fgsm.evaluation.craft_shards import Shard, craft_shards
+from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.runs.integrity import Recipe, check_files, check_manifest, read_recipe
-from robustbench_fgsm.runs.shards import Mismatch
-from robustbench_fgsm.runs.subject import classifier_of, data_of
+from robustbench_fgsm.runs.attack.formats import Mismatch
+from robustbench_fgsm.runs.attack.integrity import Recipe, check_files, check_manifest, read_recipe
+from robustbench_fgsm.runs.reload import classifier_of, data_of
 
 TOLERANCE = 1e-6
 """Pixels farther apart than this differ."""

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from robustbench_fgsm.data.dataset import BadSample
+from robustbench_fgsm.engine.plan import AS_IT_IS, Plan
 from robustbench_fgsm.errors import AGREE, DISAGREE, IncompleteError
-from robustbench_fgsm.measure import health
-from robustbench_fgsm.measure.crafting import Totals
-from robustbench_fgsm.measure.evaluation import rates
-from robustbench_fgsm.measure.plan import AS_IT_IS, Plan
-from robustbench_fgsm.measure.tally import Tally, matrix_to_json
+from robustbench_fgsm.evaluation import health
+from robustbench_fgsm.evaluation.craft_shards import Totals
+from robustbench_fgsm.evaluation.result import rates
+from robustbench_fgsm.stats.tally import Tally, matrix_to_json
 
 SCHEMA = "rfgsm.attack/1"
 SETTINGS = ("model", "data", "attack", "output")

@@ -15,15 +15,17 @@ import numpy as np
 
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.data.dataset import Dataset, describe, probe
-from robustbench_fgsm.data.fit import fit_to
+from robustbench_fgsm.data.match_model import fit_to
+from robustbench_fgsm.engine.distributed import ALONE, World
+from robustbench_fgsm.engine.environment import describe_environment
+from robustbench_fgsm.engine.plan import check_level, plan_for
+from robustbench_fgsm.engine.preflight import PROBE, check_batch_size, check_single, preflight
+from robustbench_fgsm.engine.progress import Progress
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.measure.crafting import Facts, Shard, Totals, check_eight_bit, craft_shards, spans
-from robustbench_fgsm.measure.environment import describe_environment
-from robustbench_fgsm.measure.plan import check_level, plan_for
-from robustbench_fgsm.measure.preflight import PROBE, check_batch_size, check_single, preflight
-from robustbench_fgsm.measure.processes import ALONE, World
-from robustbench_fgsm.measure.progress import Progress
+from robustbench_fgsm.evaluation.craft_shards import Facts, Shard, Totals, check_eight_bit, craft_shards, spans
 from robustbench_fgsm.models.classifier import Classifier
+from robustbench_fgsm.runs.attack.formats import Format, get_format
+from robustbench_fgsm.runs.attack.result import SCHEMA, SavedAttack, settings_of
 from robustbench_fgsm.runs.directory import (
     MANIFEST,
     RESULT,
@@ -38,8 +40,6 @@ from robustbench_fgsm.runs.directory import (
 )
 from robustbench_fgsm.runs.lock import locked
 from robustbench_fgsm.runs.planned import recorded_plan
-from robustbench_fgsm.runs.saved_attack import SCHEMA, SavedAttack, settings_of
-from robustbench_fgsm.runs.shards import Format, get_format
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
 
 SHARD_SIZE = 1000

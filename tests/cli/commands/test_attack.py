@@ -14,10 +14,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.cli.attack import WITH_CHECK, attack_command
+from robustbench_fgsm.cli.commands.attack import WITH_CHECK, attack_command
 from robustbench_fgsm.models.cards import FOLDER
 from robustbench_fgsm.report.schemas import load_schema
-from robustbench_fgsm.runs import adversarial
+from robustbench_fgsm.runs.attack import save
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -66,7 +66,7 @@ def test_the_tables_show_rates_before_and_after_rounding(tmp_path: Path, run: Ru
 def test_the_same_command_continues_and_another_is_refused(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep = adversarial.keep_shard
+    keep = save.keep_shard
 
     def stop(out: Path, nothing: Any, kind: Any, number: int, shard: Any) -> Any:
         if number == 1:
@@ -74,7 +74,7 @@ def test_the_same_command_continues_and_another_is_refused(
         return keep(out, nothing, kind, number, shard)
 
     with monkeypatch.context() as patch:
-        patch.setattr(adversarial, "keep_shard", stop)
+        patch.setattr(save, "keep_shard", stop)
         code, out, err = attack(run, tmp_path)
     assert (code, out) == (130, "")
     assert names(tmp_path) == ["adversarial-00000.safetensors", "manifest.json"]

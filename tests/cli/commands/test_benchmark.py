@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from robustbench_fgsm.compare import benchmark as module
-from robustbench_fgsm.compare.contenders import Library
-from robustbench_fgsm.reference import Listing
+from robustbench_fgsm.benchmarking import benchmark as module
+from robustbench_fgsm.benchmarking.contenders import Library
+from robustbench_fgsm.references.registry import Listing
 
 Run = Callable[..., tuple[int, str, str]]
-EXAMPLE = Path(__file__).parents[2] / "examples/cifar_resnet18.py"
+EXAMPLE = Path(__file__).parents[3] / "examples/cifar_resnet18.py"
 QUICK = ("--model", "mlp300", "--limit", "64", "--eps", "4,8/255", "--rounds", "1", "--no-memory")
 
 

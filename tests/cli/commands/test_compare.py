@@ -16,8 +16,8 @@ import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.cli.main import main
-from robustbench_fgsm.compare import compare as module
-from robustbench_fgsm.reference import art
+from robustbench_fgsm.comparison import compare as module
+from robustbench_fgsm.references import art
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -217,11 +217,11 @@ def test_out_of_another_version_or_device_is_refused_and_left_alone(
     if what == "package":
         monkeypatch.setattr(rf, "__version__", "99.0")
     elif what == "reference":
-        monkeypatch.setattr("robustbench_fgsm.reference.version", lambda name: "99.0")
+        monkeypatch.setattr("robustbench_fgsm.references.registry.version", lambda name: "99.0")
     else:
         monkeypatch.setattr(rf.TorchClassifier, "device", torch.device("meta"))
         monkeypatch.setattr(
-            "robustbench_fgsm.measure.preflight.preflight", lambda *_, **__: []
+            "robustbench_fgsm.engine.preflight.preflight", lambda *_, **__: []
         )  # nothing computes there
     code, out, err = compare(run, "--out", str(tmp_path), "--quiet")
     assert (code, out, err.count("\n")) == (2, "", 1)

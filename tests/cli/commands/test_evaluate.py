@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.registry import Source
-from robustbench_fgsm.measure import environment
+from robustbench_fgsm.engine import environment
 from robustbench_fgsm.report.schemas import load_schema
 
 Run = Callable[..., tuple[int, str, str]]
@@ -121,7 +121,7 @@ def test_a_kept_result_is_gated_anew_without_measuring(
     place = tmp_path / "run"
     code, first = document(run, "--out", str(place))
     assert (code, first["gates"]) == (0, [])
-    monkeypatch.setattr("robustbench_fgsm.measure.sweep.run_attacks", None)
+    monkeypatch.setattr("robustbench_fgsm.evaluation.evaluate.run_attacks", None)
     code, second = document(run, "--out", str(place), "--min-robust-accuracy", "1")
     assert (code, second["gates"][0]["passed"]) == (1, False)
     assert {key: second[key] for key in ("epsilons", "seconds")} == {key: first[key] for key in ("epsilons", "seconds")}
@@ -219,7 +219,7 @@ def test_bad_settings_exit_2_with_one_line_and_make_no_directory(
 def test_csv_in_an_impossible_place_is_refused_before_anything_is_measured(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("robustbench_fgsm.measure.sweep.run_attacks", None)
+    monkeypatch.setattr("robustbench_fgsm.evaluation.evaluate.run_attacks", None)
     (tmp_path / "file").write_text("")
     (tmp_path / "place.csv").mkdir()
     for path in ("file/tables", "file/one.csv", "file", "place.csv", "n" * 300):
@@ -344,7 +344,7 @@ def test_model_and_data_are_looked_at_once(
         looked.append("once")
         return ["all pixels are dark"]
 
-    monkeypatch.setattr("robustbench_fgsm.measure.preflight.preflight", preflight)
+    monkeypatch.setattr("robustbench_fgsm.engine.preflight.preflight", preflight)
     code, found = document(run, *(["--out", str(tmp_path / "run")] if kept else []))
     assert code == 0
     assert looked == ["once"]

@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.compare import claims
+from robustbench_fgsm.explanation import explain as explain_module
 from robustbench_fgsm.report.schemas import load_schema
 
 Run = Callable[..., tuple[int, str, str]]
@@ -62,7 +62,7 @@ def test_a_kept_result_is_returned_and_another_claim_is_another_run(
 ) -> None:
     place = str(tmp_path / "run")
     first = document(run, "0.37", "--out", place)
-    monkeypatch.setattr(claims, "explain_spec", None)
+    monkeypatch.setattr(explain_module, "explain_spec", None)
     assert document(run, "0.37", "--out", place) == first
     for words in (["0.38"], ["0.370"], ["0.37", "--n", "100"], ["0.37", "--eps", "4/255"]):
         code, out, err = explain(run, *words, "--out", place)

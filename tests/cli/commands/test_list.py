@@ -116,7 +116,7 @@ def test_references_that_are_missing_say_how_to_get_them(run: Run, monkeypatch: 
     def missing(name: str) -> str:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("robustbench_fgsm.reference.version", missing)
+    monkeypatch.setattr("robustbench_fgsm.references.registry.version", missing)
     expected = {"name": "cleverhans", "package": "cleverhans", "version": None}
     assert expected | {"install": "pip install --no-deps cleverhans"} in rows(run, "references")
     text = run("list", "references")[1]

@@ -14,8 +14,8 @@ import torch
 from jsonschema import Draft202012Validator
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.measure import environment
-from robustbench_fgsm.measure.evaluation import sweep_document
+from robustbench_fgsm.engine import environment
+from robustbench_fgsm.evaluation.result import sweep_document
 from robustbench_fgsm.report.schemas import load_schema
 
 Run = Callable[..., tuple[int, str, str]]
@@ -61,7 +61,7 @@ def test_find_asr_names_the_first_budget_or_null(run: Run) -> None:
 def test_a_kept_result_answers_another_question(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = str(tmp_path / "run")
     first = document(run, "--out", place)
-    monkeypatch.setattr("robustbench_fgsm.measure.sweep.run_attacks", None)
+    monkeypatch.setattr("robustbench_fgsm.evaluation.evaluate.run_attacks", None)
     second = document(run, "--out", place, "--find-asr", "0.5")
     assert second["evaluations"][0]["find_asr"]["success_rate"] == 0.5
     assert second["evaluations"][0]["epsilons"] == first["evaluations"][0]["epsilons"]
@@ -137,7 +137,7 @@ def test_another_version_or_device_is_another_run(
     else:
         monkeypatch.setattr(rf.TorchClassifier, "device", torch.device(now))
         monkeypatch.setattr(
-            "robustbench_fgsm.measure.preflight.preflight", lambda *_, **__: []
+            "robustbench_fgsm.engine.preflight.preflight", lambda *_, **__: []
         )  # nothing computes there
     code, out, err = sweep(run, "--out", str(tmp_path))
     assert (code, out, err.count("\n")) == (2, "", 1)

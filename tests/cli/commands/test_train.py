@@ -16,9 +16,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.models.trained import CARD, WEIGHTS
+from robustbench_fgsm.models.saved_weights import CARD, WEIGHTS
 from robustbench_fgsm.report.schemas import load_schema
-from robustbench_fgsm.runs.training import LOG, STATE
+from robustbench_fgsm.runs.train import LOG, STATE
 
 Run = Callable[..., tuple[int, str, str]]
 QUICK = ["--model", "mlp300", "--limit", "256", "--batch-size", "32", "--held-out", "0", "--device", "cpu"]

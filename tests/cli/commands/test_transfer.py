@@ -11,8 +11,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.cli.transfer import split_weights
-from robustbench_fgsm.measure.batching import choose_batch_size
+from robustbench_fgsm.cli.commands.transfer import split_weights
+from robustbench_fgsm.engine.batch_size import choose_batch_size
 from robustbench_fgsm.report.schemas import load_schema
 
 Run = Callable[..., tuple[int, str, str]]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from robustbench_fgsm.data.dataset import ArrayDataset
-from robustbench_fgsm.data.fashion_mnist import FILE, load_fashion_mnist
+from robustbench_fgsm.data.sources.fashion_mnist import FILE, load_fashion_mnist
 
 
 @pytest.fixture(scope="module")

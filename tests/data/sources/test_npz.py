@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.layout import to_nchw
+from robustbench_fgsm.data.sources.array_layout import to_nchw
 from robustbench_fgsm.errors import DataError, SettingError
 
 RANDOM = np.random.default_rng(0)

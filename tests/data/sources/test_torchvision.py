@@ -16,7 +16,7 @@ import torch
 from torchvision import datasets
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.torchvision_sets import ARRAYS, FILES
+from robustbench_fgsm.data.sources.torchvision import ARRAYS, FILES
 from robustbench_fgsm.errors import DataError, SettingError
 
 N = 12

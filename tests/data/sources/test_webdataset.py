@@ -15,8 +15,8 @@ import pytest
 import torch
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.remote import filesystem
-from robustbench_fgsm.data.shards import Shard, _kept_open, expand
+from robustbench_fgsm.data.sources.object_storage import filesystem
+from robustbench_fgsm.data.sources.tar_shards import Shard, _kept_open, expand
 from robustbench_fgsm.errors import DataError, IncompleteError, UnsafeError
 
 Encode = Callable[..., bytes]

@@ -13,14 +13,14 @@ from safetensors.torch import load_file
 from torchvision.models import resnet18
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.fashion_mnist import CLASSES
+from robustbench_fgsm.data.sources.fashion_mnist import CLASSES
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.measure.statistics import Rate
 from robustbench_fgsm.models.architectures import ARCHITECTURES
-from robustbench_fgsm.models.bundled import load, model_card
 from robustbench_fgsm.models.cards import FOLDER, cards
 from robustbench_fgsm.models.classifier import count_parameters
 from robustbench_fgsm.models.request import ModelRequest
+from robustbench_fgsm.models.sources.bundled import load, model_card
+from robustbench_fgsm.stats.rate import Rate
 
 AT_LEAST = {"resnet18": 9_050, "smallcnn": 9_150, "mlp300": 8_850, "mlp600": 8_850, "mlp900": 8_850}
 """Correct predictions that the standard weights must reach, of 10,000."""

@@ -117,8 +117,8 @@ def test_the_users_own_errors_are_left_to_the_user(file: Path) -> None:
 
 
 def test_the_number_of_classes_is_that_of_the_last_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    from robustbench_fgsm.models.factory import outputs_of
     from robustbench_fgsm.models.request import ModelRequest
+    from robustbench_fgsm.models.sources.factory import outputs_of
 
     network = nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Conv2d(9, 4, 1), nn.AdaptiveAvgPool2d(1))
     assert outputs_of(network, ModelRequest("factory:x", "x")) == 4

@@ -19,7 +19,7 @@ from robustbench_fgsm.models.preprocessing import Preprocessing
 
 transformers = pytest.importorskip("transformers")
 
-from robustbench_fgsm.models.huggingface import normalisation_of, preprocessing_of  # noqa: E402
+from robustbench_fgsm.models.sources.huggingface import normalisation_of, preprocessing_of  # noqa: E402
 
 Agrees = Callable[[rf.Classifier, rf.ArrayDataset], bool]
 PROCESSOR: dict[str, Any] = {

@@ -150,7 +150,7 @@ def test_an_operator_that_is_not_known_is_named(tmp_path: Path, file: Path) -> N
     [(0, 3, 1), (1, 2**62, 1), (-3, -1, 1), (0, 9, 2), (-1, -(2**62), -1), (4, 1, -2), (9, 12, 1)],
 )
 def test_slices_are_pythons(start: int, end: int, step: int) -> None:
-    from robustbench_fgsm.models.onnx import Slice
+    from robustbench_fgsm.models.sources.onnx import Slice
 
     x = torch.rand(2, 5)
     found = Slice()(x, torch.tensor([start]), torch.tensor([end]), torch.tensor([-1]), torch.tensor([step]))

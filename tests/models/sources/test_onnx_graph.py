@@ -15,7 +15,7 @@ onnx2torch = pytest.importorskip("onnx2torch")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from robustbench_fgsm.models.onnx_graph import adapt  # noqa: E402
+from robustbench_fgsm.models.sources.onnx_graph import adapt  # noqa: E402
 
 
 def model(*nodes: Any, shape: tuple[int, ...] = (2, 6), opset: int = 20, **constants: Any) -> Any:

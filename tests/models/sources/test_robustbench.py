@@ -12,7 +12,7 @@ import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.errors import ModelError, SettingError, UnsafeError
-from robustbench_fgsm.models import robustbench as source
+from robustbench_fgsm.models.sources import robustbench as source
 
 if find_spec("robustbench") is None:
     pytest.skip("robustbench is not installed", allow_module_level=True)

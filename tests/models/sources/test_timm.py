@@ -16,7 +16,7 @@ from robustbench_fgsm.models.preprocessing import Preprocessing
 
 timm = pytest.importorskip("timm")
 
-from robustbench_fgsm.models import timm as source  # noqa: E402
+from robustbench_fgsm.models.sources import timm as source  # noqa: E402
 
 Agrees = Callable[[rf.Classifier, rf.ArrayDataset], bool]
 NAME = "resnet10t.c3_in1k"

@@ -19,7 +19,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.models.download import cached, fetched
 from robustbench_fgsm.models.preprocessing import Preprocessing
-from robustbench_fgsm.models.torchvision import names
+from robustbench_fgsm.models.sources.torchvision import names
 
 Agrees = Callable[[rf.Classifier, rf.ArrayDataset], bool]
 Noise = Callable[..., rf.ArrayDataset]

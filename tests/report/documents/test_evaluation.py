@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from robustbench_fgsm.data.fashion_mnist import CLASSES
-from robustbench_fgsm.report.evaluation import evaluation, sweep
-from robustbench_fgsm.report.terminal import INTERVALS, LIMITS
-from robustbench_fgsm.report.verdict import Gates, find_success, judge
+from robustbench_fgsm.data.sources.fashion_mnist import CLASSES
+from robustbench_fgsm.evaluation.thresholds import Gates, find_success, judge
+from robustbench_fgsm.report.documents.evaluation import evaluation, sweep
+from robustbench_fgsm.report.tables.terminal import INTERVALS, LIMITS
 
 Document = dict[str, Any]
 Measured = Callable[..., Document]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from robustbench_fgsm.measure.statistics import Rate
-from robustbench_fgsm.report import claims
+from robustbench_fgsm.report.documents import explanation
+from robustbench_fgsm.stats.rate import Rate
 
 Document = dict[str, Any]
 
@@ -45,7 +45,7 @@ def document(*explanations: Document, targeted: str = "none", **changes: Any) ->
 
 def printed(found: Document) -> str:
     console = Console(file=io.StringIO(), width=80)
-    console.print(claims.explanation(found))
+    console.print(explanation.explanation(found))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= 80

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from robustbench_fgsm.report.markdown import escape, evaluation, sweep, table
-from robustbench_fgsm.report.sheets import Sheet
-from robustbench_fgsm.report.terminal import INTERVALS, LIMITS
+from robustbench_fgsm.report.documents.markdown import escape, evaluation, sweep, table
+from robustbench_fgsm.report.tables.sheet import Sheet
+from robustbench_fgsm.report.tables.terminal import INTERVALS, LIMITS
 
 Measured = Callable[..., dict[str, Any]]
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.report import notebook, sheets
-from robustbench_fgsm.report.evaluation import evaluation_sheets, sweep_sheets
-from robustbench_fgsm.report.terminal import cell_text, rate_text
+from robustbench_fgsm.report.documents import notebook
+from robustbench_fgsm.report.documents.evaluation import evaluation_sheets, sweep_sheets
+from robustbench_fgsm.report.tables import sheet
+from robustbench_fgsm.report.tables.terminal import cell_text, rate_text
 from tests.report.conftest import subject
 from tests.report.runs import HOSTILE, hostile
 
@@ -40,11 +41,11 @@ def test_the_cells_are_those_of_the_tables(epsilons: str) -> None:
     (evaluation,) = rf.sweep(*subject(1.0), epsilons)
     document = evaluation.to_dict()
     shown = Cells(evaluation._repr_html_())
-    sheets = list((sweep_sheets if "," in epsilons else evaluation_sheets)(document))
-    expected = [cell_text(cell) for sheet in sheets for row in sheet.rows for cell in row]
+    sheet = list((sweep_sheets if "," in epsilons else evaluation_sheets)(document))
+    expected = [cell_text(cell) for sheet in sheet for row in sheet.rows for cell in row]
     assert shown.cells == expected
     assert rate_text(document["epsilons"][0]["robust_accuracy"]) in shown.cells
-    assert shown.tags.count("table") == len(sheets)
+    assert shown.tags.count("table") == len(sheet)
 
 
 @pytest.mark.parametrize("wrong", [False, True])
@@ -56,7 +57,7 @@ def test_a_comparison_shows_its_tables_and_its_verdict(wrong: bool) -> None:
     text = comparison._repr_html_()
     document = comparison.to_dict()
     shown = Cells(text)
-    found = [sheets.agreement(document), sheets.rates_and_time(document)]
+    found = [sheet.agreement(document), sheet.rates_and_time(document)]
     expected = [cell_text(cell) for sheet in found for row in sheet.rows for cell in row]
     assert shown.cells[: len(expected)] == expected
     assert shown.tags.count("table") == 4

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.report.class_figures import KINDS, dense, draw
-from robustbench_fgsm.report.figure import render
-from robustbench_fgsm.report.terminal import rate_text
+from robustbench_fgsm.report.figures.classes import KINDS, dense, draw
+from robustbench_fgsm.report.figures.curves import render
+from robustbench_fgsm.report.tables.terminal import rate_text
 from tests.report.runs import hostile, wide
 
 Measured = Callable[..., dict[str, Any]]

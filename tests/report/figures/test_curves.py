@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.report.figure import accuracy_over_epsilon, figure_format, render
+from robustbench_fgsm.report.figures.curves import accuracy_over_epsilon, figure_format, render
 
 Measured = Callable[..., dict[str, Any]]
 
@@ -48,7 +48,7 @@ def test_settings_stay_as_they_were_and_nothing_needs_a_display(measured: Measur
     before = dict(mpl.rcParams)
     render(accuracy_over_epsilon(measured("4,64/255")), "png")
     assert dict(mpl.rcParams) == before
-    code = "import sys, robustbench_fgsm.report.figure; print('matplotlib' in sys.modules)"
+    code = "import sys, robustbench_fgsm.report.figures.curves; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout == "False\n"
 

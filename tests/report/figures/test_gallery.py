@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.report.gallery_figure import MOST_IMAGES, chosen, draw_run
-from robustbench_fgsm.report.pictures import amplified, eight_bits
+from robustbench_fgsm.report.figures.gallery import MOST_IMAGES, chosen, draw_run
+from robustbench_fgsm.report.pages.images import amplified, eight_bits
 from tests.report.runs import gallery, hostile, run
 
 Measured = Callable[..., dict[str, Any]]

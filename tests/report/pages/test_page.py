@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.report import transfer_csv
-from robustbench_fgsm.report.gallery_figure import draw_run
-from robustbench_fgsm.report.pages import page_of
-from robustbench_fgsm.report.run import Run
+from robustbench_fgsm.report.documents import transfer_csv
+from robustbench_fgsm.report.figures.gallery import draw_run
+from robustbench_fgsm.report.loaded_run import Run
+from robustbench_fgsm.report.pages.page import page_of
+from tests.report.pages.test_evaluations import Elements, embedded
 from tests.report.runs import crossed, run, taught
-from tests.report.test_html import Elements, embedded
 
 
 @pytest.mark.parametrize("make", [crossed, taught])

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.report.html import page
-from robustbench_fgsm.report.leaders import differences
-from robustbench_fgsm.report.run import Run
+from robustbench_fgsm.report.loaded_run import Run
+from robustbench_fgsm.report.pages.evaluations import page
+from robustbench_fgsm.report.pages.ranking import differences
 from tests.report.runs import run
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from robustbench_fgsm.report.csv import files, harmless, single
+from robustbench_fgsm.report.tables.csv import files, harmless, single
 
 Measured = Callable[..., dict[str, Any]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from robustbench_fgsm.report.chart import draw
+from robustbench_fgsm.report.tables.line_chart import draw
 
 
 def test_a_straight_line_by_hand() -> None:

@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.report.schemas import load_schema
-from robustbench_fgsm.runs.replay import Replay
-from robustbench_fgsm.runs.saved_attack import checksum
-from robustbench_fgsm.runs.shards import hash_file
+from robustbench_fgsm.runs.attack.formats import hash_file
+from robustbench_fgsm.runs.attack.replay import Replay
+from robustbench_fgsm.runs.attack.result import checksum
 
 FIRST = {
     "safetensors": "adversarial-00000.safetensors",

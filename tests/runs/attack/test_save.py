@@ -22,11 +22,12 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.attack.rounding import to_pixels
-from robustbench_fgsm.measure.crafting import Shard, craft_shards
-from robustbench_fgsm.measure.plan import Plan
+from robustbench_fgsm.attack.quantization import to_pixels
+from robustbench_fgsm.engine.plan import Plan
+from robustbench_fgsm.evaluation.craft_shards import Shard, craft_shards
 from robustbench_fgsm.report.schemas import load_schema
-from robustbench_fgsm.runs import adversarial, shards
+from robustbench_fgsm.runs.attack import save as save_module
+from robustbench_fgsm.runs.attack.formats import get_format
 from robustbench_fgsm.runs.lock import locked
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
@@ -36,7 +37,7 @@ MakeData = Callable[..., rf.ArrayDataset]
 FORMATS = ["safetensors", "npz", "png"]
 SMALL = Path(__file__).with_name("conftest.py")
 
-formats = pytest.mark.parametrize("form", FORMATS)
+each_format = pytest.mark.parametrize("form", FORMATS)
 
 
 def save(out: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, **settings: Any) -> rf.SavedAttack:
@@ -86,7 +87,7 @@ def test_png_hold_the_levels_and_an_index(
 ) -> None:
     classifier, data = make_classifier(channels), make_data(channels)
     found = save(tmp_path, classifier, data, format="png")
-    kind = shards.get_format("png")
+    kind = get_format("png")
     levels = torch.cat([kind.images(tmp_path / kind.place(number)) for number in range(3)])
     batch = next(data.batches(0, 25, 25))
     steps = (levels.int() - (batch.images * 255).round().int()).abs()
@@ -101,11 +102,11 @@ def test_png_hold_the_levels_and_an_index(
     assert first.startswith("00000000.png,")
 
 
-@formats
+@each_format
 def test_columns_come_back_as_they_were(
     tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str
 ) -> None:
-    kind = shards.get_format(form)
+    kind = get_format(form)
     shard = next(
         craft_shards(classifier, data, AttackSpec(), [range(10)], plan=Plan(batch_size=4), eight_bit=kind.eight_bit)
     )
@@ -119,7 +120,7 @@ def test_columns_come_back_as_they_were(
         assert columns[name].dtype == column.dtype
 
 
-@formats
+@each_format
 def test_the_manifest_is_the_document_and_fits_its_schema(
     tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str
 ) -> None:
@@ -142,7 +143,7 @@ def test_rates_are_those_of_evaluate(tmp_path: Path, classifier: rf.TorchClassif
     assert saved.tally.target_hits == expected.target_hits
 
 
-@formats
+@each_format
 def test_the_same_settings_again_write_nothing(
     tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str
 ) -> None:
@@ -153,7 +154,7 @@ def test_the_same_settings_again_write_nothing(
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.name != ".lock"} == before
 
 
-@formats
+@each_format
 @pytest.mark.parametrize("shards_done", [1, 2])
 def test_an_interrupted_run_continues_to_the_same_files(
     tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str, shards_done: int
@@ -219,7 +220,7 @@ def test_a_killed_run_leaves_no_partial_file_and_continues(
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
-@formats
+@each_format
 def test_a_damaged_shard_is_made_again(
     tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str, damage: str
 ) -> None:
@@ -271,7 +272,7 @@ def test_another_version_does_not_continue_a_run(
 ) -> None:
     save(tmp_path, classifier, data)
     changed = manifest(tmp_path)["environment"] | {key: "other"}
-    monkeypatch.setattr(adversarial, "describe_environment", lambda device: changed)
+    monkeypatch.setattr(save_module, "describe_environment", lambda device: changed)
     with pytest.raises(rf.RunError, match=f'environment.{key} ".*" there, "other" now'):
         save(tmp_path, classifier, data)
 
@@ -312,7 +313,7 @@ def test_png_of_two_channels_is_refused(tmp_path: Path, make_classifier: MakeCla
     assert not (tmp_path / "new").exists()
 
 
-@formats
+@each_format
 def test_one_shard_is_alive_while_the_next_is_made(
     tmp_path: Path,
     classifier: rf.TorchClassifier,
@@ -325,13 +326,13 @@ def test_one_shard_is_alive_while_the_next_is_made(
         return sum(type(found) is Shard for found in gc.get_objects())
 
     before, seen = alive(), []
-    keep = adversarial.keep_shard
+    keep = save_module.keep_shard
 
     def kept(*args: Any) -> Any:
         seen.append(alive() - before)
         return keep(*args)
 
-    monkeypatch.setattr(adversarial, "keep_shard", kept)
+    monkeypatch.setattr(save_module, "keep_shard", kept)
     save(tmp_path, classifier, data, format=form, shard_size=5, progress=lambda *_: seen.append(alive() - before))
     assert seen == [1, 0] * 5
 
@@ -358,7 +359,7 @@ def small_disk(place: Path, size: str) -> Iterator[Path]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs tmpfs")
 @pytest.mark.parametrize("size", ["40k", "48k", "56k", "64k"])
-@formats
+@each_format
 def test_a_full_disk_leaves_earlier_shards_whole(
     tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str, size: str
 ) -> None:
@@ -378,7 +379,7 @@ def test_a_full_disk_leaves_earlier_shards_whole(
 
 
 @pytest.mark.parametrize("write", [1, 2, 3, 5, 8])
-@formats
+@each_format
 def test_a_write_that_fails_leaves_earlier_files_whole(
     tmp_path: Path,
     classifier: rf.TorchClassifier,
@@ -409,14 +410,14 @@ class NotFinite(torch.nn.Module):
         return torch.stack([total, total * 0, (total - total.detach()).sqrt()], 1)
 
 
-@formats
+@each_format
 def test_gradients_that_are_not_finite_leave_images_unmoved_and_invalidate_the_run(
     tmp_path: Path, data: rf.ArrayDataset, form: str
 ) -> None:
     found = save(tmp_path, rf.wrap(NotFinite(), 3), data, format=form)
     assert (found.exit_code, manifest(tmp_path)["status"]) == (1, "invalid")
     assert "25 of 25 images have a gradient that is not finite" in found.invalid_reasons[0]
-    kind = shards.get_format(form)
+    kind = get_format(form)
     stored = kind.images(tmp_path / kind.place(0))
     clean = next(data.batches(0, 10, 10)).images
     assert torch.equal(to_pixels(stored) if kind.eight_bit else stored, clean)
