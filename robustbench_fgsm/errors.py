@@ -85,3 +85,9 @@ def did_you_mean(got: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = get_close_matches(got, names, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}"
+
+
+def brief(error: BaseException) -> str:
+    """Type and message of an error, in one line that is not too long."""
+    text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    return text if len(text) <= 200 else f"{text[:199]}…"

@@ -170,3 +170,7 @@ class AttackSpec:
             found["restarts"],
             found["stable"],
         )
+
+
+TOLERANCE = 1e-6
+"""Two outputs further apart than this differ."""

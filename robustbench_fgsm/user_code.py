@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from robustbench_fgsm.errors import InputError, did_you_mean
+from robustbench_fgsm.errors import InputError, brief, did_you_mean
 
 SHAPE = "file.py:fn or pkg.mod:fn"
 
@@ -58,12 +58,6 @@ def importable(folder: str) -> Iterator[None]:
         yield
     finally:
         sys.path[:] = before
-
-
-def brief(error: BaseException) -> str:
-    """Type and message of an error, in one line that is not too long."""
-    text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-    return text if len(text) <= 200 else f"{text[:199]}…"
 
 
 @dataclass(frozen=True)

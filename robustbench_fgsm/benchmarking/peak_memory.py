@@ -17,9 +17,9 @@ import torch
 
 from robustbench_fgsm.benchmarking.contenders import Entry
 from robustbench_fgsm.data.dataset import Dataset
+from robustbench_fgsm.errors import brief
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.spec import AttackSpec
-from robustbench_fgsm.user_code import brief
 
 Load = Callable[[], tuple[Classifier, Dataset]]
 """Makes classifier and data again in another process; has to be picklable."""

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Literal
 
 from robustbench_fgsm.benchmarking.bare_loop import Answer
-from robustbench_fgsm.user_code import brief
+from robustbench_fgsm.errors import brief
 
 Kind = Literal["attack", "job"]
 """attack: from images to adversarial images. job: predictions before, attack, predictions after."""

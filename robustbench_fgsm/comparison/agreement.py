@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.comparison.rounding import TOLERANCE, Explanation
+from robustbench_fgsm.comparison.rounding import Explanation
 from robustbench_fgsm.engine.attack_batch import AttackedBatch
+from robustbench_fgsm.spec import TOLERANCE
 
 MOST_EXPLAINED = 0.01
 """Largest share of pixels that may differ, be it explained, in implementations that agree."""

@@ -10,7 +10,7 @@ import torch
 
 from robustbench_fgsm.attack.gradient import predicted
 from robustbench_fgsm.comparison.opponent import Meeting, Piece
-from robustbench_fgsm.comparison.result import Comparison, Finding, Seconds, Side
+from robustbench_fgsm.comparison.result import Comparison, Seconds, Side
 from robustbench_fgsm.data.dataset import BadSample, Dataset, describe, readable
 from robustbench_fgsm.data.match_model import fit_to
 from robustbench_fgsm.engine.attack_batch import attack_batch, predict_classes, synchronise
@@ -29,6 +29,7 @@ from robustbench_fgsm.references.registry import check_references, load_referenc
 from robustbench_fgsm.references.saved_images import SavedImages, clean_shape, is_saved, load_images, match
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
 from robustbench_fgsm.stats.tally import Tally
+from robustbench_fgsm.variants.catalogue import Finding
 from robustbench_fgsm.verification.own_network import diagnose
 
 PIECE = 1024

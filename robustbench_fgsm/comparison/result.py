@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from robustbench_fgsm.comparison.agreement import Agreement
@@ -17,6 +17,7 @@ from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.rate import Rate
 from robustbench_fgsm.stats.tally import Tally, matrix_to_json
+from robustbench_fgsm.variants.catalogue import Finding
 
 Verdict = Literal["agree", "disagree"]
 
@@ -120,23 +121,6 @@ class ReferenceResult:
 def finite(difference: float) -> float | None:
     """A difference as JSON knows it: null where a pixel is not finite."""
     return difference if math.isfinite(difference) else None
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something wrong with a candidate: what it is, the numbers that say so, and what to change.
-
-    also: other causes that would look the same on all that was seen.
-    """
-
-    cause: str
-    evidence: str
-    remedy: str
-    also: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The finding as JSON knows it."""
-        return asdict(self) | {"also": list(self.also)}
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,7 @@ from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.attack.step import step
 from robustbench_fgsm.engine.attack_batch import AttackedBatch
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
-from robustbench_fgsm.spec import AttackSpec
-
-TOLERANCE = 1e-6
-"""Two outputs further apart than this differ."""
+from robustbench_fgsm.spec import TOLERANCE, AttackSpec
 
 DITHER = 1e-6
 """How far beside an image its pooling ties are broken."""

@@ -136,7 +136,7 @@ class Transfer:
 
     def plot(self, *, epsilon: float | None = None) -> Figure:
         """A heat map at one budget: 8/255 by default, or else the largest."""
-        from robustbench_fgsm.report.documents.transfer import heat_map
+        from robustbench_fgsm.report.figures.transfer import heat_map
 
         return heat_map(self.to_dict(), epsilon)
 

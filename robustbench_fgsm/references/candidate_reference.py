@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.errors import CandidateError, ModelError, SettingError
+from robustbench_fgsm.errors import CandidateError, ModelError, SettingError, brief
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.references.batched import BatchedReference
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.references.candidate_styles import STYLES
 from robustbench_fgsm.references.saved_images import SavedImages
 from robustbench_fgsm.spec import AttackSpec
-from robustbench_fgsm.user_code import brief
 
 
 @dataclass(frozen=True)

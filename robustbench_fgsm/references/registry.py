@@ -11,8 +11,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING, Any, Protocol
 
-from robustbench_fgsm.errors import SettingError, did_you_mean
-from robustbench_fgsm.user_code import brief
+from robustbench_fgsm.errors import SettingError, brief, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,10 +15,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.distributed import ALONE, World
-from robustbench_fgsm.errors import ModelError, RunError
+from robustbench_fgsm.errors import ModelError, RunError, brief
 from robustbench_fgsm.models.checkpoint import read_pickled
 from robustbench_fgsm.training.watch import Check
-from robustbench_fgsm.user_code import brief
 
 Weights = dict[str, Tensor]
 

@@ -6,8 +6,9 @@ A mistake that shows in the images is a change of the right recipe. The others a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import permutations
+from typing import Any
 
 from robustbench_fgsm.variants.recipe import Recipe
 from robustbench_fgsm.variants.stages import LOSSES, STORES, USUAL
@@ -389,3 +390,20 @@ def _orders(num_classes: int, most_orders: int) -> Iterator[tuple[int, ...]]:
     for order in (places[::-1], tuple(by_name), tuple(by_name.index(place) for place in places)):
         if order not in shifts:
             yield order
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong with a candidate: what it is, the numbers that say so, and what to change.
+
+    also: other causes that would look the same on all that was seen.
+    """
+
+    cause: str
+    evidence: str
+    remedy: str
+    also: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The finding as JSON knows it."""
+        return asdict(self) | {"also": list(self.also)}

@@ -9,10 +9,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.comparison.result import Finding
-from robustbench_fgsm.comparison.rounding import TOLERANCE
+from robustbench_fgsm.spec import TOLERANCE
 from robustbench_fgsm.variants.attack_call import Scene
-from robustbench_fgsm.variants.catalogue import BY_ID, MISTAKES, Changes, Mistake, recipes
+from robustbench_fgsm.variants.catalogue import BY_ID, MISTAKES, Changes, Finding, Mistake, recipes
 from robustbench_fgsm.variants.recipe import OF_THE_GRADIENT, Kitchen, Recipe, step_sizes
 from robustbench_fgsm.variants.stages import IN_8_BITS, SIGNS
 from robustbench_fgsm.verification.judge import RIGHT, Judgement

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from robustbench_fgsm.comparison.result import Finding
-from robustbench_fgsm.comparison.rounding import TOLERANCE
-from robustbench_fgsm.variants.catalogue import BY_ID, HARMLESS
+from robustbench_fgsm.spec import TOLERANCE
+from robustbench_fgsm.variants.catalogue import BY_ID, HARMLESS, Finding
 from robustbench_fgsm.variants.recipe import Kitchen
 from robustbench_fgsm.verification.diagnosis import Trial, named, pair_matches, single_matches, unknown
 from robustbench_fgsm.verification.hints import hints, measures
 
 if TYPE_CHECKING:
-    from robustbench_fgsm.verification.verify import CaseResult
+    from robustbench_fgsm.verification.case_result import CaseResult
 
 
 def as_expected(trial: Trial, expect: Collection[str]) -> bool:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.comparison.rounding import TOLERANCE
+from robustbench_fgsm.spec import TOLERANCE
 from robustbench_fgsm.variants.attack_call import Scene
 from robustbench_fgsm.verification.call_recorder import Probe
 from robustbench_fgsm.verification.diagnosis import Trial
 from robustbench_fgsm.verification.sandbox import Observation
 
 if TYPE_CHECKING:
-    from robustbench_fgsm.verification.verify import CaseResult
+    from robustbench_fgsm.verification.case_result import CaseResult
 
 HALF = (torch.float16, torch.bfloat16)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.losses import stable_cross_entropy
-from robustbench_fgsm.comparison.rounding import TOLERANCE
+from robustbench_fgsm.spec import TOLERANCE
 from robustbench_fgsm.variants.attack_call import Scene
 from robustbench_fgsm.variants.recipe import Kitchen, Recipe
 from robustbench_fgsm.verification.cases import Rule

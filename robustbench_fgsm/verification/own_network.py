@@ -9,7 +9,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.comparison.result import Finding
 from robustbench_fgsm.data.dataset import Batch, Dataset, probe
 from robustbench_fgsm.engine.preflight import check_images
 from robustbench_fgsm.engine.targets import targets_for
@@ -19,13 +18,15 @@ from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.references.saved_images import SavedImages
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec
 from robustbench_fgsm.variants.attack_call import Scene
+from robustbench_fgsm.variants.catalogue import Finding
 from robustbench_fgsm.variants.recipe import Kitchen
 from robustbench_fgsm.verification import findings
 from robustbench_fgsm.verification.call_recorder import Probe
+from robustbench_fgsm.verification.case_result import CaseResult
 from robustbench_fgsm.verification.cases import Case, in_order
 from robustbench_fgsm.verification.diagnosis import Trial
 from robustbench_fgsm.verification.judge import judge
-from robustbench_fgsm.verification.verify import TIME_LIMIT, CaseResult, run_case
+from robustbench_fgsm.verification.verify import TIME_LIMIT, run_case
 
 IMAGES = 16
 """Of the user's own, so many are looked at."""

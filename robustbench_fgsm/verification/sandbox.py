@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robustbench_fgsm.errors import brief
 from robustbench_fgsm.references.candidate import Candidate
-from robustbench_fgsm.user_code import brief
 from robustbench_fgsm.variants.attack_call import Scene
 from robustbench_fgsm.verification.call_recorder import Pass, Probe
 

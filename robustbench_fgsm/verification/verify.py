@@ -11,57 +11,22 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.comparison.result import Finding
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.errors import AGREE, DISAGREE, CandidateError, SettingError, did_you_mean
 from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.references.candidate import Candidate, to_candidate
 from robustbench_fgsm.references.candidate_reference import check_images
-from robustbench_fgsm.variants.catalogue import BY_ID, HARMLESS
+from robustbench_fgsm.variants.catalogue import BY_ID, HARMLESS, Finding
 from robustbench_fgsm.variants.recipe import Kitchen
 from robustbench_fgsm.verification import findings
+from robustbench_fgsm.verification.case_result import CaseResult
 from robustbench_fgsm.verification.cases import CASES, Case, check_cases, one_after_another
 from robustbench_fgsm.verification.diagnosis import Trial
 from robustbench_fgsm.verification.judge import judge
-from robustbench_fgsm.verification.sandbox import Observation, observe_call
+from robustbench_fgsm.verification.sandbox import observe_call
 
 TIME_LIMIT = 10.0
 """Seconds a call."""
-
-
-@dataclass(frozen=True)
-class CaseResult:
-    """One case.
-
-    trials: the calls that gave images. wrong: those of them whose images are not right. observations: all calls, in their
-    order. problems: what else speaks against it.
-    """
-
-    case: Case
-    trials: tuple[Trial, ...]
-    wrong: tuple[Trial, ...]
-    observations: tuple[Observation, ...]
-    problems: tuple[str, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether images and conduct are right."""
-        return not self.wrong and not self.problems
-
-    @property
-    def detail(self) -> str:
-        """What was found, in a line."""
-        decided = sum(int(trial.judgement.decided.sum()) for trial in self.trials)
-        if self.passed:
-            return f"{decided:,} of {decided:,} pixels are right"
-        wrong = sum(int(trial.judgement.wrong.sum()) for trial in self.wrong)
-        largest = max((trial.largest_error for trial in self.wrong), default=0.0)
-        pixels = [f"{wrong:,} of {decided:,} pixels are wrong, by up to {largest:.2g}"] if self.wrong else []
-        return "; ".join(dict.fromkeys([*pixels, *self.problems]))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The case as JSON knows it."""
-        return {"name": self.case.name, "about": self.case.about, "passed": self.passed, "detail": self.detail}
 
 
 @dataclass(frozen=True)

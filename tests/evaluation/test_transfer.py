@@ -12,7 +12,7 @@ from torch import nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.evaluation.transfer import crossing_of
-from robustbench_fgsm.report.documents.transfer import heat_map
+from robustbench_fgsm.report.figures.transfer import heat_map
 from robustbench_fgsm.report.schemas import load_schema
 
 pytestmark = pytest.mark.usefixtures("one_thread")

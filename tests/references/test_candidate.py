@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.errors import brief
 from robustbench_fgsm.references.candidate import as_candidate
 from robustbench_fgsm.references.candidate_reference import check_images, prepare_candidate
 from robustbench_fgsm.spec import AttackSpec, TargetRule
-from robustbench_fgsm.user_code import brief
 
 GOOD = "def fgsm(model, x, y, epsilon):\n    return x\n"
 

@@ -16,8 +16,9 @@ from robustbench_fgsm.references.candidate import as_candidate
 from robustbench_fgsm.variants.catalogue import BY_ID, HARMLESS
 from robustbench_fgsm.variants.recipe import Kitchen
 from robustbench_fgsm.verification import findings
+from robustbench_fgsm.verification.case_result import CaseResult
 from robustbench_fgsm.verification.cases import CASES, Case
-from robustbench_fgsm.verification.verify import CaseResult, run_case
+from robustbench_fgsm.verification.verify import run_case
 
 FOLDER = Path(__file__).parents[2] / "docs/reference/mistakes"
 INDEX = (FOLDER / "index.md").read_text(encoding="utf-8")

@@ -65,7 +65,7 @@ def compare_command(
     from robustbench_fgsm.engine.preflight import check_batch_size, check_single, preflight
     from robustbench_fgsm.references.candidate_styles import get_style
     from robustbench_fgsm.references.registry import check_references, list_references
-    from robustbench_fgsm.report.tables import terminal
+    from robustbench_fgsm.report.documents import comparison
     from robustbench_fgsm.runs.directory import cached_result
     from robustbench_fgsm.runs.planned import plan_settings, recorded_plan
 
@@ -113,6 +113,6 @@ def compare_command(
         settings["candidate"] = {"spec": candidate, "style": style, "sha256": own.sha256}
     document = measure() if out is None else cached_result(out, settings, measure)
     write_html(html, document, out)
-    write_result(document, terminal.comparison, as_json=json)
+    write_result(document, comparison.comparison, as_json=json)
     code: int = document["exit_code"]
     return code

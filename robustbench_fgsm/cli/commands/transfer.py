@@ -11,6 +11,7 @@ import typer
 from robustbench_fgsm.cli import options
 from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice, laid_open
 from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.report.figures import transfer
 
 if TYPE_CHECKING:
     from robustbench_fgsm.data.dataset import Dataset
@@ -128,7 +129,7 @@ def transfer_command(
     if not world.leads:
         return code
     if plot is not None and kind is not None:
-        write_bytes(plot, curves.render(text.heat_map(document), kind))
+        write_bytes(plot, curves.render(transfer.heat_map(document), kind))
     write_csv(csv, document)
     write_html(html, document, out)
     write_result(document, markdown.transfer if format is options.Layout.markdown else text.transfer, as_json=json)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import IO, Any, cast
 
-from robustbench_fgsm.errors import DataError, IncompleteError
-from robustbench_fgsm.user_code import brief
+from robustbench_fgsm.errors import DataError, IncompleteError, brief
 
 PACKAGES = {
     "abfs": "adlfs",

@@ -16,8 +16,7 @@ from typing import IO
 
 from robustbench_fgsm.data.decoding import UnreadableError
 from robustbench_fgsm.data.sources.object_storage import RemoteFile, check_address
-from robustbench_fgsm.errors import DataError, RfgsmError, UnsafeError
-from robustbench_fgsm.user_code import brief
+from robustbench_fgsm.errors import DataError, RfgsmError, UnsafeError, brief
 
 MOST_EXPANSION = 1000
 """Bytes out of one byte in, above which a compressed shard is taken for a bomb: deflate's own limit is 1032."""

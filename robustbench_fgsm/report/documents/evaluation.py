@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -11,7 +11,7 @@ from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.documents import checks
 from robustbench_fgsm.report.tables import sheet
 from robustbench_fgsm.report.tables.line_chart import MARKS, Curve, draw
-from robustbench_fgsm.report.tables.sheet import Sheet
+from robustbench_fgsm.report.tables.sheet import Cell, Sheet, attacked, least_robust, starts
 from robustbench_fgsm.report.tables.terminal import (
     INTERVALS,
     LIMITS,
@@ -21,6 +21,7 @@ from robustbench_fgsm.report.tables.terminal import (
     several,
     sheet_table,
 )
+from robustbench_fgsm.stats.rate import Rate
 
 EXACT = ", stable gradients where saturated"
 
@@ -45,24 +46,24 @@ def sweep(document: Document) -> RenderableType:
 def evaluation_sheets(document: Document) -> Iterator[Sheet]:
     """The tables of an evaluation, in their order."""
     at, classes = document["epsilons"][0], document["data"]["classes"]
-    yield sheet.overall(document, at)
+    yield overall(document, at)
     yield sheet.matrix("Confusion before the attack", document["clean"]["confusion"], classes)
     yield sheet.matrix("Confusion after it", at["confusion"], classes)
     yield sheet.matrix("Transition of predictions", at["transition"], classes, sheet.BEFORE_AFTER)
-    yield sheet.per_class(document, at)
+    yield per_class(document, at)
     if "stable" in at and at["stable"]["per_class"] != at["per_class"]:
-        yield sheet.per_class(document, at["stable"], EXACT)
-    yield sheet.gradient_health(document)
+        yield per_class(document, at["stable"], EXACT)
+    yield gradient_health(document)
     yield from checks.masking_sheet(document)
 
 
 def sweep_sheets(document: Document) -> Iterator[Sheet]:
     """The tables of one evaluation of a sweep, in their order."""
-    yield sheet.budgets(document)
+    yield budgets(document)
     if any(at.get("stable", at)["per_class"] != at["per_class"] for at in document["epsilons"]):
-        yield sheet.budgets(document, stable=True)
-    yield sheet.smallest_budgets(document)
-    yield sheet.gradient_health(document)
+        yield budgets(document, stable=True)
+    yield smallest_budgets(document)
+    yield gradient_health(document)
     yield from checks.masking_sheet(document)
 
 
@@ -157,3 +158,92 @@ def gate_text(gate: Document) -> str:
     stable = " (stable)" if gate["gradient"] == "stable" else ""
     verdict = "PASSED" if gate["passed"] else "FAILED"
     return f"{verdict}: {rate}{stable} {value}, wanted {sign} {100 * gate['threshold']:g} %"
+
+
+def overall(evaluation: Document, at: Document) -> Sheet:
+    """Every rate at one budget, with what it is a share of; beside it the one of stable gradients where there is one."""
+    sides = [at, at["stable"]] if "stable" in at else [at]
+    clean = evaluation["clean"]["accuracy"]
+    rows: list[tuple[Cell, ...]] = [("clean accuracy", "all images", clean["n"], *[clean] * len(sides))]
+
+    def add(name: str, of: str, rates: Sequence[Document]) -> None:
+        rows.append((name, of, rates[0]["n"], *rates))
+
+    add("robust accuracy", "all images", [side["robust_accuracy"] for side in sides])
+    for worst in dict.fromkeys(side["worst_class"] for side in sides):
+        if worst is not None:
+            name = at["per_class"][worst]["name"]
+            add("worst class", name, [side["per_class"][worst]["robust_accuracy"] for side in sides])
+    add("attack success", attacked(evaluation), [side["attack_success_rate"] for side in sides])
+    add("flip rate", "all images", [side["flip_rate"] for side in sides])
+    if at["target_hit_rate"] is not None:
+        add("target hit rate", "all images", [side["target_hit_rate"] for side in sides])
+    add("accuracy drop", "right before", [side["accuracy_drop"] for side in sides])
+    names = ("ordinary", "stable") if "stable" in at else ("rate",)
+    title = f"Rates in per cent, with their 95 % interval{starts(evaluation)}"
+    return Sheet(title, ("", "of", "n", *names), tuple(rows), tall=len(sides) > 1)
+
+
+def per_class(evaluation: Document, rates: Document, which: str = "") -> Sheet:
+    """How each class fares: rates at one budget, ordinary or stable; of many classes the worst."""
+    results, some = least_robust(rates["per_class"], "--json or --csv")
+    classes = evaluation["data"]["classes"]
+    title = f"By class, in per cent, with 95 % intervals{which}{starts(evaluation)}{some}"
+    columns = ("", "n", "clean", "robust", "success", "of", "mistaken for")
+    return Sheet(title, columns, tuple(_class_row(result, classes) for result in results), tall=True)
+
+
+def _class_row(result: Document, classes: Sequence[str]) -> tuple[Cell, ...]:
+    wrong, success = result["most_common_wrong"], result["attack_success_rate"]
+    return (
+        f"{result['label']} {result['name']}",
+        result["n"],
+        Rate(result["clean_correct"], result["n"]).to_dict(),
+        result["robust_accuracy"],
+        success,
+        success["n"],
+        None if wrong is None else classes[wrong],
+    )
+
+
+def gradient_health(evaluation: Document) -> Sheet:
+    """Images whose gradient says little, and, at one budget, labels that leaked."""
+    gradient, n = evaluation["gradient"], evaluation["n"]
+    rows = [
+        ("gradient exactly zero", gradient["zero_share"]),
+        ("saturated, 1 - p_y < 1e-6", gradient["saturated_share"]),
+        ("gradient not finite", gradient["nonfinite_share"]),
+    ]
+    if len(evaluation["epsilons"]) == 1 and evaluation["attack"]["targeted"] == "none":
+        rows.append(
+            ("leaked labels: wrong before, right after", Rate(evaluation["epsilons"][0]["leaked"], n).to_dict())
+        )
+    title = f"Health of the gradient, in per cent of {n:,} images"
+    return Sheet(title, ("", "images", "share"), tuple((name, rate["count"], rate) for name, rate in rows))
+
+
+def budgets(evaluation: Document, *, stable: bool = False) -> Sheet:
+    """Robust accuracy, worst class and attack success at each budget, by the ordinary gradient or the stable one."""
+    rows = []
+    for at in evaluation["epsilons"]:
+        side = at["stable"] if stable else at
+        success = side["attack_success_rate"]
+        worst = None if side["worst_class"] is None else side["per_class"][side["worst_class"]]
+        ends = (None,) * 3 if worst is None else (worst["name"], worst["robust_accuracy"], worst["n"])
+        rows.append((at["epsilon"], side["robust_accuracy"], *ends, success, success["n"]))
+    which = ", stable gradients where saturated" if stable else ""
+    title = f"By epsilon, in per cent, n={evaluation['n']:,}{which}{starts(evaluation)}"
+    return Sheet(title, ("epsilon", "robust", "worst class", "robust", "n", "success", "of"), tuple(rows), tall=True)
+
+
+def smallest_budgets(evaluation: Document) -> Sheet:
+    """How many of the images that can be fooled are so first at each budget, and by then."""
+    found = evaluation["minimal_epsilon"]
+    n, by_then = found["n"], 0
+    rows: list[tuple[Cell, ...]] = []
+    for place in found["first_fooled"]:
+        by_then += place["count"]
+        rows.append((place["epsilon"], place["count"], Rate(place["count"], n).to_dict(), Rate(by_then, n).to_dict()))
+    rows.append(("none of these", found["never"], Rate(found["never"], n).to_dict(), None))
+    title = f"Smallest epsilon that fools, in per cent of {n:,} images {attacked(evaluation)}{starts(evaluation)}"
+    return Sheet(title, ("epsilon", "images", "share", "by then"), tuple(rows))

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.documents.markdown import escape, table
+from robustbench_fgsm.report.tables.markdown import escape, table
 from robustbench_fgsm.report.tables.sheet import Cell, Sheet
 from robustbench_fgsm.report.tables.terminal import LIMITS, epsilon_text, prose, several, sheet_table
 

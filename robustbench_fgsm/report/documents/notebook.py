@@ -5,8 +5,9 @@ from __future__ import annotations
 from html import escape
 
 from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.documents import comparison as comparison_document
 from robustbench_fgsm.report.documents import evaluation as text
-from robustbench_fgsm.report.tables import sheet, terminal
+from robustbench_fgsm.report.tables import sheet
 from robustbench_fgsm.report.tables.sheet import Sheet
 from robustbench_fgsm.report.tables.terminal import cell_text
 
@@ -26,13 +27,16 @@ def comparison(document: Document) -> str:
     """An `rfgsm.comparison/1` document: agreement, rates and time, and our own matrices."""
     ours, classes = document["ours"], document["data"]["classes"]
     found = [
-        sheet.agreement(document),
-        sheet.rates_and_time(document),
+        comparison_document.agreement(document),
+        comparison_document.rates_and_time(document),
         sheet.matrix("Confusion before the attack", ours["clean_confusion"], classes),
         sheet.matrix("Confusion after it (ours)", ours["confusion"], classes),
     ]
     verdict = f"<p><strong>{escape(document['verdict'].upper())}</strong></p>"
-    sentences = (f"<p>{escape(line)}</p>" for line in (*terminal.definitions(document), *terminal.closing(document)))
+    sentences = (
+        f"<p>{escape(line)}</p>"
+        for line in (*comparison_document.definitions(document), *comparison_document.closing(document))
+    )
     return f"<div>{verdict}{''.join(map(table, found))}{''.join(sentences)}</div>"
 
 

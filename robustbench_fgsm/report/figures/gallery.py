@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.documents.transfer import heat_map
 from robustbench_fgsm.report.figures.classes import USUAL, attack_of, draw, title_of
 from robustbench_fgsm.report.figures.curves import plain, training_curves
+from robustbench_fgsm.report.figures.transfer import heat_map
 from robustbench_fgsm.report.loaded_run import TRAINING, TRANSFER, KeptImage, Run
 from robustbench_fgsm.report.pages.images import amplified, eight_bits
 from robustbench_fgsm.report.tables.terminal import epsilon_text

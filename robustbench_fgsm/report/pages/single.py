@@ -10,7 +10,7 @@ from markupsafe import Markup
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.loaded_run import Run
 from robustbench_fgsm.report.pages.command import command
-from robustbench_fgsm.report.pages.evaluations import FEW, asset, joined_script, packed, policy, templates
+from robustbench_fgsm.report.pages.layout import FEW, asset, joined_script, packed, policy, templates
 
 
 def single_page(

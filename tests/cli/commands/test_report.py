@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from robustbench_fgsm.report.pages.evaluations import unpacked
+from robustbench_fgsm.report.pages.layout import unpacked
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console, RenderableType
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.report.tables.terminal import comparison, confusion, epsilon_text, rate_text
+from robustbench_fgsm.report.documents.comparison import comparison, confusion
+from robustbench_fgsm.report.tables.terminal import epsilon_text, rate_text
 
 Document = dict[str, Any]
 

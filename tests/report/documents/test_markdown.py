@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from robustbench_fgsm.report.documents.markdown import escape, evaluation, sweep, table
+from robustbench_fgsm.report.documents.markdown import evaluation, sweep
+from robustbench_fgsm.report.tables.markdown import escape, table
 from robustbench_fgsm.report.tables.sheet import Sheet
 from robustbench_fgsm.report.tables.terminal import INTERVALS, LIMITS
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.report.documents import comparison as comparison_document
 from robustbench_fgsm.report.documents import notebook
 from robustbench_fgsm.report.documents.evaluation import evaluation_sheets, sweep_sheets
-from robustbench_fgsm.report.tables import sheet
 from robustbench_fgsm.report.tables.terminal import cell_text, rate_text
 from tests.report.conftest import subject
 from tests.report.runs import HOSTILE, hostile
@@ -57,7 +57,7 @@ def test_a_comparison_shows_its_tables_and_its_verdict(wrong: bool) -> None:
     text = comparison._repr_html_()
     document = comparison.to_dict()
     shown = Cells(text)
-    found = [sheet.agreement(document), sheet.rates_and_time(document)]
+    found = [comparison_document.agreement(document), comparison_document.rates_and_time(document)]
     expected = [cell_text(cell) for sheet in found for row in sheet.rows for cell in row]
     assert shown.cells[: len(expected)] == expected
     assert shown.tags.count("table") == 4

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from robustbench_fgsm.report.pages.evaluations import page, policy, unpacked
+from robustbench_fgsm.report.pages.evaluations import page
+from robustbench_fgsm.report.pages.layout import policy, unpacked
 from tests.report.runs import HOSTILE, TEMPLATE, gallery, hostile, run, wide
 
 Measured = Callable[..., dict[str, Any]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from robustbench_fgsm.report.documents import evaluation
 from robustbench_fgsm.report.tables import sheet
 
 Measured = Callable[..., dict[str, Any]]
@@ -17,7 +18,7 @@ def rows(found: sheet.Sheet) -> dict[Any, tuple[sheet.Cell, ...]]:
 def test_overall_rates_stand_with_their_denominator(measured: Measured) -> None:
     document = measured()
     at = document["epsilons"][0]
-    found = rows(sheet.overall(document, at))
+    found = rows(evaluation.overall(document, at))
     assert found["clean accuracy"] == ("all images", 60, document["clean"]["accuracy"])
     assert found["attack success"] == ("right before", 50, at["attack_success_rate"])
     worst = at["per_class"][at["worst_class"]]
@@ -27,16 +28,16 @@ def test_overall_rates_stand_with_their_denominator(measured: Measured) -> None:
 
 def test_targeted_rates_say_so(measured: Measured) -> None:
     document = measured(targeted="next")
-    found = rows(sheet.overall(document, document["epsilons"][0]))
+    found = rows(evaluation.overall(document, document["epsilons"][0]))
     assert found["attack success"][0] == "off target"
     assert found["target hit rate"][1] == 60
-    assert "leaked labels: wrong before, right after" not in rows(sheet.gradient_health(document))
+    assert "leaked labels: wrong before, right after" not in rows(evaluation.gradient_health(document))
 
 
 def test_stable_rates_stand_beside_the_ordinary_ones(measured: Measured) -> None:
     document = measured("0.3", scale=300)
     at = document["epsilons"][0]
-    made = sheet.overall(document, at)
+    made = evaluation.overall(document, at)
     assert made.columns[-2:] == ("ordinary", "stable")
     assert rows(made)["robust accuracy"][2:] == (at["robust_accuracy"], at["stable"]["robust_accuracy"])
     assert at["stable"]["robust_accuracy"]["count"] < at["robust_accuracy"]["count"]
@@ -46,10 +47,10 @@ def test_the_number_of_starts_stands_in_every_title_above_rates(measured: Measur
     document = measured("8/255", restarts=2)
     at = document["epsilons"][0]
     found = (
-        sheet.overall(document, at),
-        sheet.per_class(document, at),
-        sheet.budgets(document),
-        sheet.smallest_budgets(document),
+        evaluation.overall(document, at),
+        evaluation.per_class(document, at),
+        evaluation.budgets(document),
+        evaluation.smallest_budgets(document),
     )
     assert all(item.title.endswith("best of 3 starts (R = 2)") for item in found)
 
@@ -57,7 +58,7 @@ def test_the_number_of_starts_stands_in_every_title_above_rates(measured: Measur
 def test_of_many_classes_the_least_robust_are_listed(measured: Measured) -> None:
     document = measured(num_classes=30)
     at = document["epsilons"][0]
-    made = sheet.per_class(document, at)
+    made = evaluation.per_class(document, at)
     present = [result["robust_accuracy"]["value"] for result in at["per_class"] if result["n"]]
     assert len(at["per_class"]) == 30
     assert [row[3]["value"] for row in made.rows if isinstance(row[3], dict)] == sorted(present)[:20]
@@ -65,9 +66,9 @@ def test_of_many_classes_the_least_robust_are_listed(measured: Measured) -> None
 
 
 def test_health_counts_what_leaked_at_one_budget_only(measured: Measured) -> None:
-    assert "leaked labels: wrong before, right after" in rows(sheet.gradient_health(measured()))
+    assert "leaked labels: wrong before, right after" in rows(evaluation.gradient_health(measured()))
     sweep = measured("4,8/255")["evaluations"][0]
-    assert rows(sheet.gradient_health(sweep)).keys() == {
+    assert rows(evaluation.gradient_health(sweep)).keys() == {
         "gradient exactly zero",
         "saturated, 1 - p_y < 1e-6",
         "gradient not finite",
@@ -76,7 +77,7 @@ def test_health_counts_what_leaked_at_one_budget_only(measured: Measured) -> Non
 
 def test_smallest_budgets_add_up(measured: Measured) -> None:
     sweep = measured("32,4,16/255")["evaluations"][0]
-    found = sheet.smallest_budgets(sweep).rows
+    found = evaluation.smallest_budgets(sweep).rows
     assert [row[0] for row in found] == [4 / 255, 16 / 255, 32 / 255, "none of these"]
     counts = [row[1] for row in found if isinstance(row[1], int)]
     assert sum(counts) == sweep["epsilons"][0]["attack_success_rate"]["n"]

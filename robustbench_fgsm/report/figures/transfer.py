@@ -1,0 +1,80 @@
+"""TODO docstring."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.tables.terminal import (
+    epsilon_text,
+    rate_text,
+    several,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+from robustbench_fgsm.report.documents.transfer import name_of
+
+USUAL = 8 / 255
+
+
+LONGEST = 26
+"""Letters of a model's name beside a heat map."""
+
+
+def heat_map(document: Document, epsilon: float | None = None) -> Figure:
+    """Robust accuracy, and attack success, of every source (down) at every target (across), with each cell's n.
+
+    epsilon: a budget of the run; 8/255 by default, or else the largest. Raises SettingError for another.
+    """
+    from matplotlib.figure import Figure
+
+    budget = _budget(document, epsilon)
+    models, down, across = document["models"], document["sources"], document["targets"]
+    width, height = (1.4 + 1.1 * len(side) for side in (across, down))
+    figure = Figure(figsize=(2 * max(3.4, width) + 1.5, max(3.0, height) + 1.2), layout="constrained")
+    halves = zip(figure.subplots(1, 2), ("robust_accuracy", "attack_success_rate"), strict=True)
+    for axes, measure in halves:
+        rates = [cell["epsilons"][budget][measure] for cell in document["cells"]]
+        values = [np.nan if rate["value"] is None else 100 * rate["value"] for rate in rates]
+        grid = np.array(values, float).reshape(len(down), len(across))
+        image = axes.imshow(grid, vmin=0, vmax=100, cmap="viridis")
+        for place, rate in enumerate(rates):
+            row, column = divmod(place, len(across))
+            dark = rate["value"] is None or rate["value"] < 0.6
+            text = f"{rate_text(rate).partition(' ')[0]}\nn={rate['n']:,}"
+            axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black", fontsize=8)
+        axes.set_title(f"{measure.replace('_', ' ')}, per cent", fontsize=10)
+        axes.set_xticks(
+            range(len(across)), [_short(models[model]) for model in across], rotation=30, ha="right", fontsize=8
+        )
+        axes.set_yticks(range(len(down)), [_short(models[model]) for model in down], fontsize=8)
+        axes.set_xlabel("target: shown to")
+        axes.set_ylabel("source: crafted on")
+        figure.colorbar(image, ax=axes, shrink=0.8)
+    attack, rule = document["attack"], document["attack"]["targeted"]
+    goal = "" if rule == "none" else f", targeted {rule}"
+    images = several(document["n"], "image")
+    words = f"FGSM, norm {attack['norm']}, epsilon {epsilon_text(attack['epsilons'][budget])}{goal}, {images}"
+    figure.suptitle(f"{words} of {document['data']['spec']}".replace("$", r"\$"), fontsize=10)
+    return figure
+
+
+def _budget(document: Document, epsilon: float | None) -> int:
+    there: list[float] = document["attack"]["epsilons"]
+    wanted = USUAL if epsilon is None else epsilon
+    for place, budget in enumerate(there):
+        if abs(budget - wanted) <= 1e-9 * max(budget, wanted):
+            return place
+    if epsilon is None:
+        return there.index(max(there))
+    known = ", ".join(map(epsilon_text, there))
+    raise SettingError(f"epsilon must be one of the run, {known}, got {epsilon_text(epsilon)}: name one of these")
+
+
+def _short(model: Document) -> str:
+    name = name_of(model)
+    return (name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…").replace("$", r"\$")
