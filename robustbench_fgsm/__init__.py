@@ -35,8 +35,7 @@ if TYPE_CHECKING:
         UnsafeError,
     )
     from robustbench_fgsm.evaluation.evaluate import evaluate, sweep
-    from robustbench_fgsm.evaluation.frames import to_pandas
-    from robustbench_fgsm.evaluation.result import Evaluation
+    from robustbench_fgsm.evaluation.result import Evaluation, to_pandas
     from robustbench_fgsm.evaluation.transfer import Transfer, transfer
     from robustbench_fgsm.explanation.explain import explain
     from robustbench_fgsm.explanation.result import Account

@@ -9,12 +9,12 @@ from inspect import Parameter, signature
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice
 from robustbench_fgsm.cli.commands.benchmark import benchmark_command
 from robustbench_fgsm.cli.commands.compare import compare_command
 from robustbench_fgsm.cli.commands.evaluate import evaluate_command
 from robustbench_fgsm.cli.commands.explain import explain_command
 from robustbench_fgsm.cli.commands.sweep import sweep_command
+from robustbench_fgsm.cli.options import DataChoice, ModelChoice
 from robustbench_fgsm.spec import parse_epsilon
 
 COMMANDS = [

@@ -11,8 +11,7 @@ from robustbench_fgsm.benchmarking.peak_memory import Memory
 from robustbench_fgsm.benchmarking.timing import Lane, Task
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import AGREE, DISAGREE
-from robustbench_fgsm.evaluation import health
-from robustbench_fgsm.evaluation.document import enveloped
+from robustbench_fgsm.evaluation.document import bad_reasons, bad_warnings, enveloped
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.references.registry import Listing
 from robustbench_fgsm.spec import AttackSpec
@@ -68,12 +67,12 @@ class Benchmark:
         """Why the numbers must not be used: the bare loop or our own side failed, or images could not be read."""
         own = [standing for standing in self.standings if standing.entry.kind != "reference" and standing.lane.error]
         found = [f"{standing.entry.name} failed: {standing.lane.error}" for standing in own]
-        return found + health.bad_reasons(self.bad, self.max_bad)
+        return found + bad_reasons(self.bad, self.max_bad)
 
     @property
     def warnings(self) -> list[str]:
         """What a reader must know beside the numbers."""
-        found = [*self.preflight_warnings, *health.bad_warnings(self.bad, self.max_bad)]
+        found = [*self.preflight_warnings, *bad_warnings(self.bad, self.max_bad)]
         expected = self.unit.answer(self.attack.epsilons)
         for standing in self.standings:
             if not standing.lane.steady:

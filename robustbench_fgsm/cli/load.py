@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice
+from robustbench_fgsm.cli.options import DataChoice, ModelChoice
 from robustbench_fgsm.cli.output import note
 from robustbench_fgsm.engine.torchrun import is_started
 from robustbench_fgsm.errors import SettingError

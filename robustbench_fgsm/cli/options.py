@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
+
+from robustbench_fgsm.errors import SettingError
 
 
 class Layout(StrEnum):
@@ -109,3 +115,123 @@ LogDir = Annotated[
     typer.Option("--log-dir", metavar="DIR", help="Also log there, each process in a file.", show_default=False),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+DataRoot = Annotated[
+    Path, typer.Option("--data-root", metavar="DIR", help="Where torchvision's data sets and imagenet lie.")
+]
+
+
+def _of_model(name: str, meaning: str, metavar: str | None = None) -> Any:
+    return typer.Option(name, help=meaning, metavar=metavar, show_default=False, rich_help_panel="Models")
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """How the data are read, and what is held against them."""
+
+    split: Annotated[
+        str | None, typer.Option("--split", help="Part of the data, such as train.", show_default="the source's own")
+    ] = None
+    data_root: DataRoot = Path("data")
+    download: Annotated[bool, typer.Option("--download", help="Fetch torchvision's data sets into --data-root.")] = (
+        False
+    )
+    layout: Annotated[
+        str | None,
+        typer.Option("--layout", help="Axes of arrays: NCHW, NHWC or NHW.", show_default="told by the shape"),
+    ] = None
+    class_map: Annotated[
+        Path | None,
+        typer.Option(
+            "--class-map",
+            metavar="FILE",
+            help="JSON with the model's order of classes, or `numbers`.",
+            show_default=False,
+        ),
+    ] = None
+    image_size: Annotated[
+        int | None,
+        typer.Option("--image-size", help="Resize and crop image files to a square of N pixels.", show_default=False),
+    ] = None
+    sample: Annotated[
+        int | None, typer.Option("--sample", help="Only N images, drawn with --seed.", show_default=False)
+    ] = None
+    stratified: Annotated[
+        bool, typer.Option("--stratified", help="Draw as many of each class as its share comes to.")
+    ] = False
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=0, help="Processes that decode images.", show_default="as many as help"),
+    ] = None
+    max_bad: Annotated[int, typer.Option("--max-bad", min=0, help="Exit 1 with more unreadable images than that.")] = 0
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 2 for what the checks before the attack warn of.")] = (
+        False
+    )
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """What describes a model that says too little of itself; numbers as they were typed."""
+
+    num_classes: Annotated[
+        int | None, _of_model("--num-classes", "Outputs of a network whose weights are yours, or none.")
+    ] = None
+    mean: Annotated[str | None, _of_model("--mean", "Normalisation: one value, or one a channel.", "M,M,M")] = None
+    std: Annotated[str | None, _of_model("--std", "Normalisation: one value, or one a channel.", "S,S,S")] = None
+    bounds: Annotated[
+        str | None, _of_model("--bounds", "Range of the images that the network takes; 0,1 otherwise.", "LOW,HIGH")
+    ] = None
+    dataset: Annotated[str | None, _of_model("--dataset", "RobustBench: cifar10, cifar100 or imagenet.")] = None
+    threat_model: Annotated[str | None, _of_model("--threat-model", "RobustBench: Linf, L2 or corruptions.")] = None
+    trust_model_code: Annotated[
+        bool,
+        _of_model("--trust-model-code", "Load model files whose loading can run code: exported programs, joblib."),
+    ] = False
+
+    def settings(self) -> dict[str, Any]:
+        """As `load_classifier` takes them, with numbers read; raises SettingError for what are no numbers."""
+        numbers = {name: _numbers(name, getattr(self, name)) for name in ("mean", "std", "bounds")}
+        if numbers["bounds"] is not None and len(numbers["bounds"]) != 2:
+            raise SettingError(f"--bounds must be low and high, got {self.bounds!r}: try 0,1")
+        return asdict(self) | numbers
+
+
+def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise SettingError(
+            f"--{name} must be numbers with commas between, got {text!r}: try 0.5 or 0.4,0.5,0.6"
+        ) from None
+
+
+def laid_open(command: Callable[..., int]) -> Callable[..., int]:
+    """The command with the fields of each parameter that is a dataclass in that parameter's place."""
+    parameters: list[inspect.Parameter] = []
+    bundles: dict[str, type[Any]] = {}
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        kind = parameter.annotation
+        if not (isinstance(kind, type) and is_dataclass(kind)):
+            parameters.append(parameter)
+            continue
+        bundles[parameter.name] = kind
+        hints = get_type_hints(kind, include_extras=True)
+        parameters += [
+            inspect.Parameter(field.name, parameter.kind, default=field.default, annotation=hints[field.name])
+            for field in fields(kind)
+        ]
+
+    @wraps(command)
+    def call(**given: Any) -> int:
+        made = {
+            name: kind(**{field.name: given.pop(field.name, field.default) for field in fields(kind)})
+            for name, kind in bundles.items()
+        }
+        return command(**given, **made)
+
+    call.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return call

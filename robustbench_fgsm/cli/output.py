@@ -76,13 +76,13 @@ def write_csv(path: Path | None, document: dict[str, Any]) -> None:
 
     Raises ResourceError where they cannot be written.
     """
-    from robustbench_fgsm.report.documents import transfer_csv
+    from robustbench_fgsm.report.documents import transfer
     from robustbench_fgsm.report.tables import csv
     from robustbench_fgsm.runs.directory import write_bytes
 
     if path is None:
         return
-    tables = transfer_csv if document["schema"] == transfer_csv.SCHEMA else csv
+    tables = transfer if document["schema"] == transfer.SCHEMA else csv
     if _is_csv(path):
         write_bytes(path, tables.single(document).encode())
         return

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robustbench_fgsm.cli.bundles import DataChoice
+from robustbench_fgsm.cli.options import DataChoice
 from robustbench_fgsm.cli.output import progress_bar
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ def measure(
     from robustbench_fgsm.engine.preflight import check_batch_size, preflight_all
     from robustbench_fgsm.evaluation.checks import check_askable
     from robustbench_fgsm.evaluation.evaluate import check_budgets
-    from robustbench_fgsm.runs.manifest import Run
-    from robustbench_fgsm.runs.planned import recorded_plan
+    from robustbench_fgsm.runs.manifest import Run, recorded_plan
 
     classifier, images = subject
     batch_size, optimize = speed

@@ -10,8 +10,7 @@ from robustbench_fgsm.comparison.agreement import Agreement
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.plan import AS_IT_IS, Plan
 from robustbench_fgsm.errors import AGREE, DISAGREE
-from robustbench_fgsm.evaluation import health
-from robustbench_fgsm.evaluation.document import enveloped
+from robustbench_fgsm.evaluation.document import enveloped, gradient_shares, tally_invalid_reasons, tally_warnings
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec
@@ -165,12 +164,12 @@ class Comparison:
     @property
     def invalid_reasons(self) -> list[str]:
         """Why the numbers must not be used."""
-        return health.invalid_reasons(self.ours.tally, self.bad, self.max_bad)
+        return tally_invalid_reasons(self.ours.tally, self.bad, self.max_bad)
 
     @property
     def warnings(self) -> list[str]:
         """What a reader must know beside the numbers."""
-        counted = health.warnings(self.ours.tally, bad=self.bad, max_bad=self.max_bad)
+        counted = tally_warnings(self.ours.tally, bad=self.bad, max_bad=self.max_bad)
         found = [*self.preflight_warnings, *self.plan.warnings, *counted]
         for reference in self.others:
             if reference.agreement.images_subnormal:
@@ -196,7 +195,7 @@ class Comparison:
             "ours": self.ours.to_dict(self.classes),
             "references": [reference.to_dict(self.classes, self.ours.seconds) for reference in self.references],
             "candidate": self._candidate(),
-            "gradient": health.gradient_shares(tally),
+            "gradient": gradient_shares(tally),
             "plan": self.plan.to_dict() | {"decided_again": self.decided_again},
         }
         return enveloped("rfgsm.comparison/1", self, own)

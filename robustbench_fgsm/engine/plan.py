@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, cast, get_args
 
 import torch
+from torch import nn
 
 from robustbench_fgsm.data.dataset import Batch, Dataset, probe
-from robustbench_fgsm.engine import compiling, rounding_guard
+from robustbench_fgsm.engine import rounding_guard
 from robustbench_fgsm.engine.attack_batch import attack_batch, craft, predict_classes, synchronise, wrong_share
 from robustbench_fgsm.engine.batch_size import choose_batch_size
 from robustbench_fgsm.engine.out_of_memory import with_fewer
@@ -181,7 +184,7 @@ def execute(classifier: Classifier, plan: Plan) -> Execution:
     layout = LAYOUTS[plan.memory_format]
     if plan.compile:  # which packs weights by itself
         network = made.copy_network(memory_format=layout)
-        made = made.around(compiling.compiled(network), layout)
+        made = made.around(compiled(network), layout)
     elif layout == torch.channels_last:
         made = made.channels_last(plan.batch_size)
     if plan.tf32 or plan.bf16:
@@ -248,9 +251,9 @@ def _planned(
     classifier = classifier.around(folded or classifier.network, torch.contiguous_format, tf32=plan.tf32)
     gc.collect()  # tracing leaves cycles, and with them a copy of the weights
     plan = _laid_out(classifier, batch, specs[0], plan, classes, timer)
-    if images > PROBE and compiling.available(classifier.device):
+    if images > PROBE and available(classifier.device):
         spent = timer(classifier, batch, specs[0], classes) / len(batch)
-        plan = replace(plan, compile=compiling.pays(spent * images, classifier.device))
+        plan = replace(plan, compile=pays(spent * images, classifier.device))
     return plan
 
 
@@ -313,3 +316,28 @@ def seconds_of_job(classifier: Classifier, batch: Batch, spec: AttackSpec, class
     predict_classes(classifier, attacked.ascent.at(spec.epsilons[0]))
     synchronise(classifier.device)
     return crafted - began + len(spec.epsilons) * (time.perf_counter() - crafted)
+
+
+COST = {"cpu": 60.0, "cuda": 90.0}
+"""Seconds that compiling the forward and the backward pass of a large network takes, on the safe side."""
+
+
+GAIN = {"cpu": 0.05, "cuda": 0.2}
+"""Share of the time that it saves, on the safe side: little on a CPU."""
+
+
+def available(device: torch.device) -> bool:
+    """Whether there is what compiles for the device: a C++ compiler, or Triton."""
+    if device.type == "cuda":
+        return importlib.util.find_spec("triton") is not None
+    return device.type == "cpu" and any(map(shutil.which, ("g++", "clang++", "cl")))
+
+
+def pays(seconds: float, device: torch.device) -> bool:
+    """Whether a run of that many seconds is over sooner with compilation than without."""
+    return device.type in COST and seconds * GAIN[device.type] > COST[device.type]
+
+
+def compiled(network: nn.Module) -> nn.Module:
+    """The network compiled when it is first called."""
+    return cast("nn.Module", torch.compile(network))

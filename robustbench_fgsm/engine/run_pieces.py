@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import reduce
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,10 +29,10 @@ from robustbench_fgsm.engine.plan import Execution
 from robustbench_fgsm.engine.prefetch import read_ahead
 from robustbench_fgsm.engine.preflight import check_images
 from robustbench_fgsm.engine.progress import Saying
-from robustbench_fgsm.engine.summing import summed
 from robustbench_fgsm.errors import DataError
 from robustbench_fgsm.spec import AttackSpec
-from robustbench_fgsm.stats.tally import Counts
+from robustbench_fgsm.stats import confusion
+from robustbench_fgsm.stats.tally import Counts, Tally
 
 
 @dataclass(frozen=True)
@@ -203,3 +205,33 @@ def _whole(data: Dataset, span: range, size: int) -> Iterator[Batch]:
             f"data must give the {len(span):,} images from {span.start:,} to {span.stop - 1:,}, got "
             f"{at - span.start:,} in {data.name}: let its `batches` agree with its length"
         )
+
+
+MATRICES = ("clean", "adversarial", "transition", "attacked", "fooled")
+
+
+NUMBERS = tuple(field.name for field in fields(Tally) if field.name not in (*MATRICES, "targeted"))
+
+
+def summed(totals: Sequence[Totals], world: World) -> list[Totals]:
+    """The totals of all processes, for all of them; each has as many, of the same attacks."""
+    if world.size == 1:
+        return list(totals)
+    return [
+        Totals(
+            tuple(_summed(tally, world) for tally in mine.ordinary),
+            tuple(_summed(tally, world) for tally in mine.stable),
+            world.sum(mine.first_fooled),
+            int(world.sum(np.array([mine.decided_again], np.int64))[0]),
+        )
+        for mine in totals
+    ]
+
+
+def _summed(tally: Tally, world: World) -> Tally:
+    if confusion.is_sparse(tally.clean):  # as many entries as there are, not as there could be
+        return reduce(Tally.__add__, world.gather(tally))
+    numbers = world.sum(np.array([getattr(tally, name) for name in NUMBERS], np.int64))
+    sums: dict[str, Any] = {name: world.sum(getattr(tally, name)) for name in MATRICES}
+    sums |= zip(NUMBERS, map(int, numbers), strict=True)
+    return Tally(**sums, targeted=tally.targeted)

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.evaluation import health
 from robustbench_fgsm.models.classifier import ModelInfo
+from robustbench_fgsm.stats.rate import Rate
+from robustbench_fgsm.stats.tally import Tally
 
 
 class Measured(Protocol):
@@ -62,10 +63,82 @@ def enveloped(schema: str, found: Measured, own: Mapping[str, Any]) -> dict[str,
         "model": found.model.to_dict(),
         "data": found.data,
         **own,
-        "bad": health.bad_to_dict(found.bad, found.max_bad),
+        "bad": bad_to_dict(found.bad, found.max_bad),
         "environment": found.environment,
         "seconds": {"total": found.seconds},
     }
 
 
 Document = dict[str, Any]
+
+
+NOTICEABLE = 0.01
+
+
+def tally_invalid_reasons(tally: Tally, bad: Sequence[BadSample] = (), max_bad: int = 0) -> list[str]:
+    """Why the numbers must not be used; none where they may. bad: samples that are not in them, max_bad: and may be."""
+    found = bad_reasons(bad, max_bad)
+    if tally.nonfinite_gradient:
+        found.append(
+            f"{tally.nonfinite_gradient:,} of {tally.n:,} images have a gradient that is not finite: "
+            "they were left unmoved, and the rates are not robustness"
+        )
+    return found
+
+
+def bad_reasons(bad: Sequence[BadSample], max_bad: int) -> list[str]:
+    """The reason in samples that could not be had, where they are more than may be."""
+    if len(bad) <= max(max_bad, 0):
+        return []
+    return [f"{_bad_text(bad)}, which is more than the {max_bad:,} allowed: mend them, or raise --max-bad"]
+
+
+def bad_warnings(bad: Sequence[BadSample], max_bad: int) -> list[str]:
+    """The warning of samples that could not be had, where they are no reason."""
+    return [f"{_bad_text(bad)}; n is without them"] if 0 < len(bad) <= max_bad else []
+
+
+def bad_to_dict(bad: Sequence[BadSample], max_bad: int) -> dict[str, Any]:
+    """Samples that could not be had, and how many of them may be, as JSON knows them under `bad`."""
+    return {
+        "count": len(bad),
+        "paths": [sample.path for sample in bad],
+        "reasons": [sample.reason for sample in bad],
+        "allowed": max_bad,
+    }
+
+
+def _bad_text(bad: Sequence[BadSample]) -> str:
+    images = "image" if len(bad) == 1 else "images"
+    return f"{len(bad):,} {images} could not be read, first {bad[0].path} ({bad[0].reason})"
+
+
+def tally_warnings(tally: Tally, *, cancels: bool = True, bad: Sequence[BadSample] = (), max_bad: int = 0) -> list[str]:
+    """What a reader must know beside the numbers; cancels: whether saturation spoils the gradient of the loss.
+
+    bad, max_bad: as for `invalid_reasons`, and named here where they are no reason.
+    """
+    found = bad_warnings(bad, max_bad)
+    zero, saturated = Rate(tally.zero_gradient, tally.n), Rate(tally.saturated, tally.n)
+    if (zero.value or 0) > NOTICEABLE:
+        found.append(
+            f"gradient masking: {zero} of {zero.n:,} images have a gradient of exactly zero, "
+            "so FGSM cannot move them; that is not robustness"
+        )
+    if cancels and (saturated.value or 0) > NOTICEABLE:
+        found.append(
+            f"saturation: {saturated} of {saturated.n:,} images have 1 - p_y < 1e-6, "
+            "where float32 cross-entropy gives wrong gradient signs and FGSM is too weak"
+        )
+    if tally.robust_accuracy.count > tally.clean_accuracy.count and not tally.targeted:
+        found.append(
+            f"accuracy rose under attack, from {tally.clean_accuracy} to {tally.robust_accuracy}: "
+            "labels leak, or the gradient is wrong"
+        )
+    return found
+
+
+def gradient_shares(tally: Tally) -> dict[str, Any]:
+    """Images whose gradient is zero, not finite, or saturated, as JSON knows them under `gradient`."""
+    counts = {"zero": tally.zero_gradient, "nonfinite": tally.nonfinite_gradient, "saturated": tally.saturated}
+    return {f"{name}_share": Rate(count, tally.n).to_dict() for name, count in counts.items()}

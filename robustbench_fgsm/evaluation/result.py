@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Any
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.plan import AS_IT_IS, Plan
 from robustbench_fgsm.errors import AGREE, DISAGREE
-from robustbench_fgsm.evaluation import health
 from robustbench_fgsm.evaluation.checks import PgdCheck
-from robustbench_fgsm.evaluation.document import enveloped
+from robustbench_fgsm.evaluation.document import (
+    NOTICEABLE,
+    enveloped,
+    gradient_shares,
+    tally_invalid_reasons,
+    tally_warnings,
+)
 from robustbench_fgsm.evaluation.gradient_masking import Masking
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.spec import AttackSpec
@@ -22,6 +27,10 @@ from robustbench_fgsm.stats.tally import Tally, matrix_to_json, worst_class
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from robustbench_fgsm.errors import SettingError
 
 
 @dataclass(frozen=True)
@@ -72,12 +81,12 @@ class Evaluation:
         """Whether more than 1 % of the images are saturated, so that the stable rates stand beside the ordinary ones."""
         first = self.tallies[0]
         asked = self.attack.loss == "ce" and not self.attack.stable
-        return asked and bool(self.stable) and first.saturated > health.NOTICEABLE * first.n
+        return asked and bool(self.stable) and first.saturated > NOTICEABLE * first.n
 
     @property
     def invalid_reasons(self) -> list[str]:
         """Why the numbers must not be used."""
-        return health.invalid_reasons(self.tallies[0], self.bad, self.max_bad)
+        return tally_invalid_reasons(self.tallies[0], self.bad, self.max_bad)
 
     @property
     def warnings(self) -> list[str]:
@@ -86,7 +95,7 @@ class Evaluation:
         found = [
             warning
             for tally in self.tallies
-            for warning in health.warnings(tally, cancels=cancels, bad=self.bad, max_bad=self.max_bad)
+            for warning in tally_warnings(tally, cancels=cancels, bad=self.bad, max_bad=self.max_bad)
         ]
         masked = self.masking_check and self.masking_check.warning
         return list(
@@ -122,7 +131,7 @@ class Evaluation:
             "minimal_epsilon": self._minimal(),
             "area_under_curve": self.area_under_curve,
             "stable_area_under_curve": area_under(self.attack.epsilons, self.stable) if self.shows_stable else None,
-            "gradient": health.gradient_shares(first),
+            "gradient": gradient_shares(first),
             "pgd_check": None if self.pgd_check is None else self.pgd_check.to_dict(),
             "masking_check": None if self.masking_check is None else self.masking_check.to_dict(),
             "plan": self.plan.to_dict() | {"decided_again": self.decided_again},
@@ -140,8 +149,6 @@ class Evaluation:
 
     def to_pandas(self) -> DataFrame:
         """Rates at each budget, a row for all images and one for each class; `to_pandas` says which columns there are."""
-        from robustbench_fgsm.evaluation.frames import to_pandas
-
         return to_pandas(self)
 
     def _repr_html_(self) -> str:
@@ -217,4 +224,54 @@ def sweep_document(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         "evaluations": documents,
         "environment": documents[0]["environment"],
         "seconds": {"total": documents[0]["seconds"]["total"]},
+    }
+
+
+RATES = ("clean_accuracy", "robust_accuracy", "attack_success_rate")
+
+
+def to_pandas(evaluations: Evaluation | Sequence[Evaluation]) -> DataFrame:
+    """Rates of one evaluation, or of all that `sweep` gives: at each budget a row for all images, then one for each class.
+
+    Columns: targeted, epsilon, gradient, label and name (missing for all images), n, and for clean_accuracy,
+    robust_accuracy and attack_success_rate the value and, with _count, _n, _low and _high, what it is made of and its 95 %
+    interval; missing for 0/0. Raises SettingError without pandas.
+    """
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise SettingError(
+            "to_pandas needs the package pandas, got none installed: pip install 'robustbench-fgsm[pandas]'"
+        ) from error
+    found = evaluations if isinstance(evaluations, Sequence) else [evaluations]
+    frame = pd.DataFrame([row for evaluation in found for row in _rows(evaluation)])
+    floats = [name for name in frame.columns if name.startswith(RATES) and not name.endswith(("_n", "_count"))]
+    typed: DataFrame = frame.astype({"label": "Int64"} | dict.fromkeys(floats, "float64"))
+    return typed
+
+
+def _rows(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
+    sides = {"exact" if evaluation.attack.stable else "ordinary": evaluation.tallies}
+    if evaluation.shows_stable:
+        sides["stable where saturated"] = evaluation.stable
+    for place, epsilon in enumerate(evaluation.attack.epsilons):
+        for gradient, tallies in sides.items():
+            shared = {"targeted": str(evaluation.attack.target), "epsilon": epsilon, "gradient": gradient}
+            yield from (shared | row for row in _of(tallies[place], evaluation.classes))
+
+
+def _of(tally: Tally, classes: Sequence[str]) -> Iterator[dict[str, Any]]:
+    whole = (tally.clean_accuracy, tally.robust_accuracy, tally.attack_success_rate)
+    yield {"label": None, "name": None, "n": tally.n} | _columns(whole)
+    for result in tally.per_class(classes):
+        clean = Rate(result.clean_correct, result.n)
+        rates = (clean, result.robust_accuracy, result.attack_success_rate)
+        yield {"label": result.label, "name": result.name, "n": result.n} | _columns(rates)
+
+
+def _columns(rates: Sequence[Rate]) -> dict[str, float | int | None]:
+    return {
+        name if part == "value" else f"{name}_{part}": number
+        for name, rate in zip(RATES, rates, strict=True)
+        for part, number in rate.to_dict().items()
     }

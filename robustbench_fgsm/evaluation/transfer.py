@@ -20,7 +20,7 @@ from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.engine.preflight import check_batch_size, preflight
 from robustbench_fgsm.engine.progress import Progress
 from robustbench_fgsm.errors import AGREE, DISAGREE, ModelError, SettingError
-from robustbench_fgsm.evaluation import health
+from robustbench_fgsm.evaluation.document import NOTICEABLE, bad_reasons, bad_to_dict, bad_warnings
 from robustbench_fgsm.evaluation.evaluate import check_budgets
 from robustbench_fgsm.evaluation.transfer_counts import CrossCounts, Crossing, cross_pieces
 from robustbench_fgsm.models.classifier import Classifier
@@ -78,7 +78,7 @@ class Transfer:
     @property
     def invalid_reasons(self) -> list[str]:
         """Why the numbers must not be used."""
-        found = health.bad_reasons(self.bad, self.max_bad)
+        found = bad_reasons(self.bad, self.max_bad)
         for source, images in zip(self.crossing.sources, self.counts.nonfinite, strict=True):
             if images:
                 found.append(
@@ -90,10 +90,10 @@ class Transfer:
     @property
     def warnings(self) -> list[str]:
         """What a reader must know beside the numbers."""
-        found = [*self.preflight_warnings, *health.bad_warnings(self.bad, self.max_bad)]
+        found = [*self.preflight_warnings, *bad_warnings(self.bad, self.max_bad)]
         for source, images in zip(self.crossing.sources, self.counts.zero, strict=True):
             share = Rate(int(images), self.n)
-            if (share.value or 0) > health.NOTICEABLE:
+            if (share.value or 0) > NOTICEABLE:
                 found.append(
                     f"gradient masking: at {self._name(source)} {share} of {share.n:,} images have a gradient of exactly "
                     "zero, so FGSM cannot move them, and nothing transfers"
@@ -129,7 +129,7 @@ class Transfer:
                 for at, source in enumerate(crossing.sources)
                 for to, target in enumerate(crossing.targets)
             ],
-            "bad": health.bad_to_dict(self.bad, self.max_bad),
+            "bad": bad_to_dict(self.bad, self.max_bad),
             "environment": self.environment,
             "seconds": {"total": self.seconds},
         }

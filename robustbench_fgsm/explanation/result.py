@@ -10,8 +10,7 @@ from typing import Any
 
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import AGREE, DISAGREE, SettingError
-from robustbench_fgsm.evaluation import health
-from robustbench_fgsm.evaluation.document import enveloped
+from robustbench_fgsm.evaluation.document import enveloped, tally_invalid_reasons, tally_warnings
 from robustbench_fgsm.explanation.hypotheses import RIGHT, Procedure
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.spec import AttackSpec
@@ -203,12 +202,12 @@ class Account:
     @property
     def invalid_reasons(self) -> list[str]:
         """Why the numbers must not be used."""
-        return health.invalid_reasons(self.right, self.bad, self.max_bad)
+        return tally_invalid_reasons(self.right, self.bad, self.max_bad)
 
     @property
     def warnings(self) -> list[str]:
         """What a reader must know beside the numbers."""
-        return [*self.preflight_warnings, *health.warnings(self.right, bad=self.bad, max_bad=self.max_bad)]
+        return [*self.preflight_warnings, *tally_warnings(self.right, bad=self.bad, max_bad=self.max_bad)]
 
     @property
     def exit_code(self) -> int:

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 from robustbench_fgsm.data.dataset import Dataset, probe
-from robustbench_fgsm.data.selection import Selection
+from robustbench_fgsm.data.subset import Selection
 from robustbench_fgsm.errors import DataError, UnsafeError
 
 KEYS = ("images", "x_adv", "adversarial")

@@ -11,6 +11,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from robustbench_fgsm.errors import ResourceError, RunError
 
 MANIFEST = "manifest.json"
@@ -86,7 +88,7 @@ def cached_result(
     judge: what is said of a measured document without measuring, such as gates; the directory keeps the last judgement.
     One process at a time measures. Raises as `open_run`, `locked`, `measure` and `judge` do.
     """
-    from robustbench_fgsm.runs.lock import locked  # which takes from this module
+    # which takes from this module
 
     known = not is_new(directory) and open_run(directory, settings) is not None
     with nullcontext() if known else locked(directory):
@@ -205,3 +207,27 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
 def _brief(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 40 else text[:39] + "…"
+
+
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Make the directory where it is new, and keep other processes out of it; the system unlocks it when a process dies.
+
+    Raises ResourceError at once where another process is in it.
+    """
+    with usable(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(directory / LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise ResourceError(
+                f"{directory} must be used by one process at a time, got a second one: wait, or choose another"
+            ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -12,10 +12,9 @@ from robustbench_fgsm.engine.progress import Checking, Progress, Watch
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.evaluation.result import Evaluation, sweep_document
-from robustbench_fgsm.runs.directory import MANIFEST, RESULT, read_json, sweep_up, write_json
+from robustbench_fgsm.runs.directory import MANIFEST, RESULT, locked, read_json, sweep_up, write_json
 from robustbench_fgsm.runs.example_images import IMAGES, MOST, keep_images
 from robustbench_fgsm.runs.ledger import Ledger, LedgerStore
-from robustbench_fgsm.runs.lock import locked
 from robustbench_fgsm.runs.manifest import Command, Run, find_manifest, keep_asked
 
 Document = dict[str, Any]

@@ -14,7 +14,7 @@ from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.evaluation.thresholds import check_share
 from robustbench_fgsm.runs.paired import Pairs, pairs
 from robustbench_fgsm.runs.read import ReadRun, read_run
-from robustbench_fgsm.stats.drops import detectable_drop, holm, lower_bounds, p_values, upper_bounds
+from robustbench_fgsm.stats.paired import detectable_drop, holm, lower_bounds, p_values, upper_bounds
 from robustbench_fgsm.stats.rate import Rate
 
 POWER = 0.8

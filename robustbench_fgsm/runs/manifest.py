@@ -17,7 +17,6 @@ from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.checks import NONE, Checks
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.runs.directory import MANIFEST, check_same, is_new, manifest_in, write_json
-from robustbench_fgsm.runs.planned import plan_settings
 from robustbench_fgsm.spec import AttackSpec
 
 SCHEMA = "rfgsm.run/1"
@@ -171,3 +170,28 @@ def kind_of(manifest: Mapping[str, Any]) -> str:
     if "command" in manifest:
         return str(manifest["command"])
     return "attack" if str(manifest.get("schema", "")).startswith("rfgsm.attack/") else "something else"
+
+
+def plan_settings(plan: Plan) -> dict[str, Any]:
+    """The plan as a setting of a run; nothing for level none, as in runs from before there were plans."""
+    if plan.level == "none":
+        return {}
+    return {"plan": {key: value for key, value in plan.to_dict().items() if key != "threads"}}
+
+
+def recorded_plan(directory: Path) -> Plan | None:
+    """The plan in the directory's manifest, level none where that has no plan; None where the directory is new.
+
+    Raises RunError where it is not a run, or its plan cannot be read.
+    """
+    if is_new(directory):
+        return None
+    document = manifest_in(directory)
+    size = document.get("batch_size") or (document.get("output") or {}).get("batch_size") or Plan.batch_size
+    try:
+        return Plan.from_dict(document.get("plan"), int(size))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{directory / MANIFEST} must hold a plan as rfgsm wrote it, got one that cannot be read "
+            f"({type(error).__name__}: {error}): choose another directory"
+        ) from error

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from robustbench_fgsm.engine.pieces import PieceRecord, Seen
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.evaluation.health import NOTICEABLE
+from robustbench_fgsm.evaluation.document import NOTICEABLE
 from robustbench_fgsm.runs.read import ReadRun
 from robustbench_fgsm.spec import AttackSpec
 

@@ -11,10 +11,9 @@ from typing import Any
 
 from robustbench_fgsm.engine.pieces import PieceRecord, Pieces
 from robustbench_fgsm.errors import ResourceError, RunError
-from robustbench_fgsm.runs.directory import MANIFEST, RESULT, read_json
+from robustbench_fgsm.runs.directory import LOCK, MANIFEST, RESULT, locked, read_json
 from robustbench_fgsm.runs.example_images import IMAGES, KeptImages, read_images
 from robustbench_fgsm.runs.ledger import Ledger
-from robustbench_fgsm.runs.lock import LOCK, locked
 from robustbench_fgsm.runs.manifest import Recorded, kind_of, open_manifest, read_manifest, readable
 from robustbench_fgsm.runs.train import LOG
 from robustbench_fgsm.training.recipe import CHECKS

@@ -21,8 +21,7 @@ from robustbench_fgsm.models.classifier import PixelSpace, Statistic, TorchClass
 from robustbench_fgsm.models.load import load_requested
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.saved_weights import CARD, WEIGHTS, weights_bytes
-from robustbench_fgsm.runs.directory import MANIFEST, RESULT, open_run, sweep_up, write_bytes, write_json
-from robustbench_fgsm.runs.lock import locked
+from robustbench_fgsm.runs.directory import MANIFEST, RESULT, locked, open_run, sweep_up, write_bytes, write_json
 from robustbench_fgsm.spec import DEFAULT_EPSILON, Bounds, parse_epsilon
 from robustbench_fgsm.training.loop import Progress, Report, check_trainable, fit, own_generators
 from robustbench_fgsm.training.recipe import Recipe

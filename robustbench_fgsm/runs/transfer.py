@@ -17,10 +17,9 @@ from robustbench_fgsm.engine.progress import Progress
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.transfer import Transfer, pieces_for, run_transfer
 from robustbench_fgsm.evaluation.transfer_counts import Crossing
-from robustbench_fgsm.runs.directory import MANIFEST, RESULT, is_new, open_run, read_json, sweep_up, write_json
+from robustbench_fgsm.runs.directory import MANIFEST, RESULT, is_new, locked, open_run, read_json, sweep_up, write_json
 from robustbench_fgsm.runs.ledger import LedgerStore
-from robustbench_fgsm.runs.lock import locked
-from robustbench_fgsm.runs.planned import recorded_plan
+from robustbench_fgsm.runs.manifest import recorded_plan
 from robustbench_fgsm.spec import AttackSpec
 
 Document = dict[str, Any]

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.cli.bundles import DataChoice
+from robustbench_fgsm.cli.options import DataChoice
 
 Run = Callable[..., tuple[int, str, str]]
 

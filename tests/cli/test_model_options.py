@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from robustbench_fgsm.cli.bundles import ModelChoice
+from robustbench_fgsm.cli.options import ModelChoice
 from robustbench_fgsm.errors import SettingError
 
 Run = Callable[..., tuple[int, str, str]]

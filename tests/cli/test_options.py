@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.testing import CliRunner
 
-from robustbench_fgsm.cli.bundles import laid_open
+from robustbench_fgsm.cli.options import laid_open
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import Dataset
-from robustbench_fgsm.data.selection import Selection
+from robustbench_fgsm.data.subset import Selection
 
 
 def test_a_selection_has_the_images_of_its_ids_in_the_order_of_the_data(images: rf.ArrayDataset) -> None:

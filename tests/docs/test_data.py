@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import typer
 
-from robustbench_fgsm.cli.bundles import DataChoice
 from robustbench_fgsm.cli.main import app
+from robustbench_fgsm.cli.options import DataChoice
 from robustbench_fgsm.data.registry import find_source, sources
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/data.md").read_text(encoding="utf-8")

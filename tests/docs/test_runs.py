@@ -10,10 +10,9 @@ import typer
 
 from robustbench_fgsm.cli.main import app
 from robustbench_fgsm.report.schemas import load_schema
-from robustbench_fgsm.runs.directory import MANIFEST, RESULT
+from robustbench_fgsm.runs.directory import LOCK, MANIFEST, RESULT
 from robustbench_fgsm.runs.example_images import IMAGES
 from robustbench_fgsm.runs.ledger import ledger_name
-from robustbench_fgsm.runs.lock import LOCK
 
 PAGE = (Path(__file__).parents[2] / "docs/howto/runs.md").read_text(encoding="utf-8")
 LISTED = {code.split()[0] for code in re.findall(r"`([^`\n]+)`", PAGE)}

@@ -14,7 +14,7 @@ from torch import nn
 import robustbench_fgsm as rf
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.data.dataset import Batch
-from robustbench_fgsm.engine import compiling, plan
+from robustbench_fgsm.engine import plan
 from robustbench_fgsm.engine.plan import Plan, execute, plan_for, seconds_of_job
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.models.classifier import Classifier, place_images
@@ -152,12 +152,12 @@ def test_max_records_what_it_changes(images: rf.ArrayDataset) -> None:
 
 def test_compilation_is_for_long_runs_with_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
-    assert not compiling.pays(60, cpu)
-    assert compiling.pays(3600, cpu)
-    assert compiling.pays(3600, torch.device("cuda"))
-    assert not compiling.pays(1e9, torch.device("meta"))
+    assert not plan.pays(60, cpu)
+    assert plan.pays(3600, cpu)
+    assert plan.pays(3600, torch.device("cuda"))
+    assert not plan.pays(1e9, torch.device("meta"))
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert not compiling.available(cpu)
+    assert not plan.available(cpu)
 
 
 def test_bfloat16_is_for_predictions_on_a_gpu(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
@@ -195,13 +195,13 @@ def test_a_long_run_is_compiled(
     network: rf.TorchClassifier, images: rf.ArrayDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled: list[nn.Module] = []
-    monkeypatch.setattr(compiling, "available", lambda device: True)
+    monkeypatch.setattr(plan, "available", lambda device: True)
 
     def stand_in(net: nn.Module) -> nn.Module:
         compiled.append(net)
         return net
 
-    monkeypatch.setattr(compiling, "compiled", stand_in)
+    monkeypatch.setattr(plan, "compiled", stand_in)
     assert not plan_for(network, images, [AttackSpec()], "max", timer=clock(1.0, 0.5)).compile
     found = plan_for(network, images, [AttackSpec()], "max", timer=clock(1e5, 1e5))
     assert found.compile

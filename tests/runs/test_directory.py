@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from robustbench_fgsm.errors import ResourceError, RunError
-from robustbench_fgsm.runs.directory import MANIFEST, RESULT, cached_result, open_run, write_json
-from robustbench_fgsm.runs.lock import LOCK, locked
+from robustbench_fgsm.runs.directory import LOCK, MANIFEST, RESULT, cached_result, locked, open_run, write_json
 
 SETTINGS = {"command": "compare", "attack": {"norm": "inf", "epsilons": (0.1,)}, "batch_size": 128}
 DOCUMENT = {"n": 7, "verdict": "agree"}

@@ -24,11 +24,10 @@ from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import ResourceError, RunError
 from robustbench_fgsm.evaluation.checks import Checks
 from robustbench_fgsm.evaluation.evaluate import run_attacks
-from robustbench_fgsm.runs.directory import MANIFEST, RESULT
+from robustbench_fgsm.runs.directory import MANIFEST, RESULT, locked
 from robustbench_fgsm.runs.evaluate import measure_run
 from robustbench_fgsm.runs.example_images import IMAGES, read_images
 from robustbench_fgsm.runs.ledger import Ledger, ledger_name
-from robustbench_fgsm.runs.lock import locked
 from robustbench_fgsm.runs.manifest import Run
 from robustbench_fgsm.runs.resume import resumed
 from robustbench_fgsm.spec import AttackSpec, TargetRule

@@ -7,7 +7,7 @@ import pytest
 
 from robustbench_fgsm.runs.gate import judged
 from robustbench_fgsm.runs.paired import Pairs
-from robustbench_fgsm.stats.drops import holm, p_values
+from robustbench_fgsm.stats.paired import holm, p_values
 
 TRIALS, CLASSES, IMAGES, ALLOWED, ALPHA = 4000, 5, 120, 0.02, 0.05
 

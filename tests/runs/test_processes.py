@@ -19,13 +19,13 @@ import pytest
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # exported, but not said so
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.cli.bundles import DataChoice
 from robustbench_fgsm.cli.load import load_images
+from robustbench_fgsm.cli.options import DataChoice
 from robustbench_fgsm.engine import distributed
 from robustbench_fgsm.engine.distributed import World
 from robustbench_fgsm.engine.outcomes import Totals
 from robustbench_fgsm.engine.plan import Plan
-from robustbench_fgsm.engine.summing import summed
+from robustbench_fgsm.engine.run_pieces import summed
 from robustbench_fgsm.evaluation.checks import Checks
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.evaluation.result import sweep_document

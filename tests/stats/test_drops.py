@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import gammaln, xlogy
 
-from robustbench_fgsm.stats import drops
-from robustbench_fgsm.stats.drops import detectable_drop, holm, lower_bounds, p_values, upper_bounds
+from robustbench_fgsm.stats import paired
+from robustbench_fgsm.stats.paired import detectable_drop, holm, lower_bounds, p_values, upper_bounds
 
 
 def test_the_interval_is_the_published_one() -> None:
@@ -42,7 +42,7 @@ def test_no_share_of_gains_rejects_a_true_drop_more_often_than_alpha(drop: float
 def test_without_the_correction_for_skewness_it_would_where_next_to_none_is_gained(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(drops, "_skewness", lambda share, n, drop: np.zeros_like(share))
+    monkeypatch.setattr(paired, "_skewness", lambda share, n, drop: np.zeros_like(share))
     assert worst_level(180, 0.1, 0.05 / 66) > 1.2 * 0.05 / 66
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice, laid_open
+from robustbench_fgsm.cli.options import DataChoice, ModelChoice, laid_open
 from robustbench_fgsm.errors import SettingError
 
 WITH_CHECK = (

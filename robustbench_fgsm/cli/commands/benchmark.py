@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice, laid_open
+from robustbench_fgsm.cli.options import DataChoice, ModelChoice, laid_open
 
 
 @laid_open

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice, laid_open
+from robustbench_fgsm.cli.options import DataChoice, ModelChoice, laid_open
 
 
 @laid_open
@@ -67,7 +67,7 @@ def compare_command(
     from robustbench_fgsm.references.registry import check_references, list_references
     from robustbench_fgsm.report.documents import comparison
     from robustbench_fgsm.runs.directory import cached_result
-    from robustbench_fgsm.runs.planned import plan_settings, recorded_plan
+    from robustbench_fgsm.runs.manifest import plan_settings, recorded_plan
 
     check_single(spec)
     check_level(optimize)

@@ -11,7 +11,7 @@ import typer
 from rich.console import RenderableType
 
 from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.bundles import DataRoot
+from robustbench_fgsm.cli.options import DataRoot
 from robustbench_fgsm.errors import SettingError
 
 

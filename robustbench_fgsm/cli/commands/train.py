@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.bundles import DataChoice, ModelChoice, laid_open
+from robustbench_fgsm.cli.options import DataChoice, ModelChoice, laid_open
 from robustbench_fgsm.cli.output import note
 from robustbench_fgsm.errors import SettingError
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.bundles import ModelChoice, laid_open
+from robustbench_fgsm.cli.options import ModelChoice, laid_open
 
 
 @laid_open

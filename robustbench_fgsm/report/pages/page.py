@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.report.loaded_run import READABLE, TRAINING, TRANSFER, Run
-from robustbench_fgsm.report.pages import evaluations, training_page, transfer_page
+from robustbench_fgsm.report.pages import evaluations, single
 
 
 def page_of(runs: Sequence[Run]) -> str:
@@ -20,5 +20,5 @@ def page_of(runs: Sequence[Run]) -> str:
         raise SettingError(
             f"a page is of one {kind} alone, got {alone[0].name} among {len(runs)} runs: make a page for each"
         )
-    makers = {TRANSFER: transfer_page.page, TRAINING: training_page.page}
+    makers = {TRANSFER: single.transfer_page, TRAINING: single.training_page}
     return makers[runs[0].document["schema"]](runs[0]) if alone else evaluations.page(runs)

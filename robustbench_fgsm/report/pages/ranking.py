@@ -9,7 +9,7 @@ from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.report.loaded_run import Run
 from robustbench_fgsm.runs.paired import Pairs, pairs
 from robustbench_fgsm.runs.read import ReadRun, read_run
-from robustbench_fgsm.stats.drops import lower_bounds, upper_bounds
+from robustbench_fgsm.stats.paired import lower_bounds, upper_bounds
 
 TAIL = 0.025
 """Beyond either end of a 95 % interval."""

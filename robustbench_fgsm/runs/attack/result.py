@@ -11,8 +11,8 @@ from typing import Any
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.plan import AS_IT_IS, Plan
 from robustbench_fgsm.errors import AGREE, DISAGREE, IncompleteError
-from robustbench_fgsm.evaluation import health
 from robustbench_fgsm.evaluation.craft_shards import Totals
+from robustbench_fgsm.evaluation.document import bad_to_dict, gradient_shares, tally_invalid_reasons, tally_warnings
 from robustbench_fgsm.evaluation.result import rates
 from robustbench_fgsm.stats.tally import Tally, matrix_to_json
 
@@ -68,13 +68,13 @@ class SavedAttack:
     @property
     def invalid_reasons(self) -> list[str]:
         """Why the numbers must not be used."""
-        return health.invalid_reasons(self.tally, self.bad, self.max_bad)
+        return tally_invalid_reasons(self.tally, self.bad, self.max_bad)
 
     @property
     def warnings(self) -> list[str]:
         """What a reader must know beside the numbers."""
         cancels = self.attack["loss"] in ("ce", "log-probabilities") and not self.attack["stable"]
-        counted = health.warnings(self.tally, cancels=cancels, bad=self.bad, max_bad=self.max_bad)
+        counted = tally_warnings(self.tally, cancels=cancels, bad=self.bad, max_bad=self.max_bad)
         found = [*self.preflight_warnings, *self.plan.warnings, *counted]
         outside, pixels = self.totals.pixels_outside, self.totals.pixels
         if outside:
@@ -110,11 +110,11 @@ class SavedAttack:
             "attack": self.attack,
             "output": self.output,
             "n": tally.n,
-            "bad": health.bad_to_dict(self.bad, self.max_bad),
+            "bad": bad_to_dict(self.bad, self.max_bad),
             "clean": {"accuracy": tally.clean_accuracy.to_dict(), "confusion": matrix_to_json(tally.clean)},
             "adversarial": rates(tally, classes),
             "rounded": self._rounding(classes),
-            "gradient": health.gradient_shares(tally),
+            "gradient": gradient_shares(tally),
             "files": list(self.files),
             "plan": self.plan.to_dict(),
             "environment": self.environment,

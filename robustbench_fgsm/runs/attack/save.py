@@ -31,6 +31,7 @@ from robustbench_fgsm.runs.directory import (
     RESULT,
     check_same,
     is_new,
+    locked,
     manifest_in,
     read_json,
     replacing,
@@ -38,8 +39,7 @@ from robustbench_fgsm.runs.directory import (
     usable,
     write_json,
 )
-from robustbench_fgsm.runs.lock import locked
-from robustbench_fgsm.runs.planned import recorded_plan
+from robustbench_fgsm.runs.manifest import recorded_plan
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
 
 SHARD_SIZE = 1000

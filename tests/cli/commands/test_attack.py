@@ -180,7 +180,7 @@ def test_a_full_disk_exits_5(tmp_path: Path, run: Run, monkeypatch: pytest.Monke
 
 
 def test_a_second_process_exits_5_at_once(tmp_path: Path, run: Run) -> None:
-    from robustbench_fgsm.runs.lock import locked
+    from robustbench_fgsm.runs.directory import locked
 
     with locked(tmp_path):
         code, _, err = attack(run, tmp_path, "--quiet")

@@ -20,9 +20,8 @@ from jsonschema import Draft202012Validator
 from robustbench_fgsm.cli.main import main
 from robustbench_fgsm.engine.pieces import PieceRecord
 from robustbench_fgsm.report.schemas import load_schema
-from robustbench_fgsm.runs.directory import MANIFEST, RESULT
+from robustbench_fgsm.runs.directory import MANIFEST, RESULT, locked
 from robustbench_fgsm.runs.ledger import LedgerStore, ledger_name
-from robustbench_fgsm.runs.lock import locked
 
 Run = Callable[..., tuple[int, str, str]]
 SWEEP = shlex.split(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.report.documents import transfer_csv
+from robustbench_fgsm.report.documents import transfer
 from robustbench_fgsm.report.figures.gallery import draw_run
 from robustbench_fgsm.report.loaded_run import Run
 from robustbench_fgsm.report.pages.page import page_of
@@ -49,19 +49,19 @@ def test_one_transfer_or_training_has_a_page_for_itself() -> None:
 
 def test_tables_hold_every_rate() -> None:
     document = crossed()
-    files = transfer_csv.files(document)
+    files = transfer.files(document)
     assert sorted(files) == ["models.csv", "pairs.csv", "per_class.csv"]
     rows = list(csv.DictReader(io.StringIO(files["pairs.csv"])))
     assert len(rows) == 4 * 2
     assert [int(row["attack_success_rate_n"]) for row in rows] == [
         at["attack_success_rate"]["n"] for cell in document["cells"] for at in cell["epsilons"]
     ]
-    assert transfer_csv.single(document) == files["per_class.csv"]
+    assert transfer.single(document) == files["per_class.csv"]
     without = json.loads(json.dumps(document))
     for cell in without["cells"]:
         for at in cell["epsilons"]:
             at["per_class"] = None
-    assert transfer_csv.single(without) == files["pairs.csv"] == transfer_csv.files(without)["pairs.csv"]
+    assert transfer.single(without) == files["pairs.csv"] == transfer.files(without)["pairs.csv"]
 
 
 def test_figures_are_of_the_run_and_say_what_they_cannot_show() -> None:

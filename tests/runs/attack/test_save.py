@@ -28,7 +28,7 @@ from robustbench_fgsm.evaluation.craft_shards import Shard, craft_shards
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs.attack import save as save_module
 from robustbench_fgsm.runs.attack.formats import get_format
-from robustbench_fgsm.runs.lock import locked
+from robustbench_fgsm.runs.directory import locked
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 MakeClassifier = Callable[..., rf.TorchClassifier]
