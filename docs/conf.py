@@ -31,7 +31,7 @@ from robustbench_fgsm.cli.commands.sweep import sweep_command
 from robustbench_fgsm.cli.commands.train import train_command
 from robustbench_fgsm.cli.commands.transfer import transfer_command
 from robustbench_fgsm.cli.commands.verify import verify_command
-from robustbench_fgsm.models.cards import cards
+from robustbench_fgsm.models.cards import bundled_cards
 from robustbench_fgsm.report.tables.terminal import rate_text
 
 project = "robustbench_fgsm"
@@ -81,7 +81,7 @@ def _values_of(kind: Any) -> str:
 def weights_results() -> str:
     """What the bundled weights reach."""
     header = ["model", "weights", "parameters", "clean accuracy, per cent [95 % interval]", "n"]
-    return table(header, map(_result, cards()))
+    return table(header, map(_result, bundled_cards()))
 
 
 def _result(card: dict[str, Any]) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ def weights_recipes() -> str:
     header = ["model", "weights", *(name.replace("_", " ") for name in columns + inputs)]
     return table(
         header,
-        ([f"`{card['name']}`", f"`{card['weights']}`", *_values(card["recipe"], columns + inputs)] for card in cards()),
+        ([f"`{card['name']}`", f"`{card['weights']}`", *_values(card["recipe"], columns + inputs)] for card in bundled_cards()),
     )
 
 
@@ -113,7 +113,7 @@ def _values(recipe: dict[str, Any], names: Iterable[str]) -> list[str]:
 
 def weights_files() -> str:
     """The files and their hashes."""
-    return table(["file", "sha256"], ((f"`{card['file']}`", f"`{card['sha256']}`") for card in cards()))
+    return table(["file", "sha256"], ((f"`{card['file']}`", f"`{card['sha256']}`") for card in bundled_cards()))
 
 
 myst_substitutions = {

@@ -23,9 +23,7 @@ def main() -> None:
     args = parser.parse_args()
     split = FashionMNIST(args.data_root, train=False, download=args.download)
     arrays = {"images": split.data.contiguous(), "labels": split.targets.to(torch.uint8)}
-    save_file(
-        arrays, args.out, metadata={"source": "https://github.com/zalandoresearch/fashion-mnist", "licence": "MIT"}
-    )
+    save_file(arrays, args.out, metadata={"source": "https://github.com/zalandoresearch/fashion-mnist", "licence": "MIT"})
 
 
 if __name__ == "__main__":

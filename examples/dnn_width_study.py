@@ -151,8 +151,7 @@ def study(plan: Plan) -> Iterator[tuple[str, Any]]:
     """The parts of study.json, one after another."""
     again = partial(train, epsilon=RETRAINED, epochs=plan.retraining)
     networks = {
-        width: train(f"mlp{width}", plan.data, epochs=plan.epochs, held_out=0, seed=plan.seed).classifier
-        for width in plan.widths
+        width: train(f"mlp{width}", plan.data, epochs=plan.epochs, held_out=0, seed=plan.seed).classifier for width in plan.widths
     }
     yield "widths", {str(width): attacked(network, plan.test) for width, network in networks.items()}
     yield "mistake", [finding.to_dict() for finding in rf.verify(in_place, cases=plan.cases).diagnosis]

@@ -52,7 +52,7 @@ def main() -> None:
     print("what fits, and by how much it is off:")
     for found in account.explanations:
         if found.fits:
-            print(f"  {found.definition:20} {found.rate}, off by {found.distance:.4f}: {found.procedure.name}")
+            print(f"  {found.definition:20} {found.rate}, off by {found.distance:.4f}: {found.variant.name}")
 
 
 if __name__ == "__main__":

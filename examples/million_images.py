@@ -21,9 +21,9 @@ from torch import nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.engine.plan import Plan
-from robustbench_fgsm.runs.evaluate import measure_run
+from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.ledger import Ledger
-from robustbench_fgsm.runs.manifest import Run
+from robustbench_fgsm.runs.manifest import EvaluationRun
 from robustbench_fgsm.spec import AttackSpec
 
 KILLS = 3
@@ -58,13 +58,13 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def run_once(run: Run, out: Path, peaks: Path) -> None:
+def run_once(run: EvaluationRun, out: Path, peaks: Path) -> None:
     def progress(done: int, total: int) -> None:
         if done % (total // 10) < run.plan.batch_size:
             with peaks.open("a") as stream:
                 stream.write(f"{done} {peak():.1f}\n")
 
-    measure_run(run, out, progress=progress, keep=0)
+    evaluate_in_directory(run, out, progress=progress, max_example_images=0)
 
 
 def main() -> None:
@@ -72,7 +72,7 @@ def main() -> None:
     images = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
-    run = Run("evaluate", rf.wrap(network, 10), Generated(images), (AttackSpec(),), Plan(batch_size=128, threads=1))
+    run = EvaluationRun("evaluate", rf.wrap(network, 10), Generated(images), (AttackSpec(),), Plan(batch_size=128, threads=1))
     folder = Path(tempfile.mkdtemp())
     began = time.perf_counter()
     run_once(run, folder / "whole", folder / "peaks")
@@ -90,13 +90,11 @@ def main() -> None:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         ledger = Ledger(folder / "killed", len(run.pieces))
-        print(f"kill {kill + 1}: {ledger.finished:,} of {len(run.pieces):,} pieces there, {ledger.damaged} damaged")
-    found = measure_run(run, folder / "killed", keep=0)
-    expected = measure_run(run, folder / "whole", keep=0)
+        print(f"kill {kill + 1}: {ledger.num_finished:,} of {len(run.pieces):,} pieces there, {ledger.damaged} damaged")
+    found = evaluate_in_directory(run, folder / "killed", max_example_images=0)
+    expected = evaluate_in_directory(run, folder / "whole", max_example_images=0)
     same = all(found[key] == expected[key] for key in ("n", "clean", "epsilons", "minimal_epsilon", "gradient"))
-    print(
-        f"the same counts: {same}; ledger {sum(f.stat().st_size for f in (folder / 'whole').glob('ledger*')):,} bytes"
-    )
+    print(f"the same counts: {same}; ledger {sum(f.stat().st_size for f in (folder / 'whole').glob('ledger*')):,} bytes")
     shutil.rmtree(folder)
 
 

@@ -30,8 +30,8 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.benchmarking.peak_memory import peak, reset_peak
-from robustbench_fgsm.engine.distributed import join
+from robustbench_fgsm.benchmarking.peak_memory import peak_resident_bytes, reset_peak_resident_bytes
+from robustbench_fgsm.engine.distributed import join_world
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.spec import AttackSpec
@@ -111,14 +111,14 @@ def measure(row: Row) -> dict[str, float]:
     """Seconds of the run, the best of several where it is short, and bytes above what the process had before it."""
     torch.set_num_threads(row.threads)
     evaluate(replace(row, images=BATCH, classes=10))  # so that no library is loaded while the clock runs
-    resource.setrlimit(resource.RLIMIT_DATA, (int(SHARE * free()) + peak(), resource.RLIM_INFINITY))
-    before = reset_peak()
+    resource.setrlimit(resource.RLIMIT_DATA, (int(SHARE * free()) + peak_resident_bytes(), resource.RLIM_INFINITY))
+    before = reset_peak_resident_bytes()
     seconds: list[float] = []
     while not seconds or (len(seconds) < REPEATS and sum(seconds) < ENOUGH):
         began = time.perf_counter()
         evaluate(row)
         seconds.append(time.perf_counter() - began)
-    return {"seconds": min(seconds), "above": peak() - before}
+    return {"seconds": min(seconds), "above": peak_resident_bytes() - before}
 
 
 def free() -> int:
@@ -142,14 +142,14 @@ def run(row: Row) -> str:
 
 def share(images: int) -> None:
     """Evaluate together with the processes that torchrun started; the first prints seconds and counts."""
-    world, plan = join(), Plan(batch_size=BATCH, threads=1)
+    world, plan = join_world(), Plan(batch_size=BATCH, threads=1)
     data, specs = Drawn(images, 10), [AttackSpec()]
     run_attacks(small(10), Drawn(BATCH, 10), specs, plan=plan)  # so that no library is loaded while the clock runs
     world.barrier()
     began = time.perf_counter()
     (found,) = run_attacks(small(10), data, specs, plan=plan, world=world)
     world.barrier()
-    if world.leads:
+    if world.is_main:
         print(json.dumps({"seconds": time.perf_counter() - began, "counts": found.to_dict()["epsilons"]}))
 
 

@@ -25,9 +25,7 @@ def main(file: str | None = None) -> None:
         print("by none of these budgets" if half is None else f"from epsilon {half:.4f} on")
         for epsilon, rate in zip(evaluation.attack.epsilons, rates, strict=True):
             print(f"  {epsilon:.4f}  {rate}, n={rate.n}")
-        axes.plot(
-            evaluation.attack.epsilons, [rate.count / rate.n for rate in rates], marker="o", label=f"targeted {rule}"
-        )
+        axes.plot(evaluation.attack.epsilons, [rate.count / rate.n for rate in rates], marker="o", label=f"targeted {rule}")
     axes.set(xlabel="epsilon, pixel values in [0, 1]", ylabel="robust accuracy", ylim=(0, 1))
     axes.legend()
     if file is not None:

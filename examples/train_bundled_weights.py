@@ -85,9 +85,7 @@ def train(name: str, recipe: Recipe, data_root: Path, *, download: bool) -> nn.M
     """Train one network from its seed; prints the mean loss of each epoch."""
     torch.manual_seed(recipe.seed)
     network = ARCHITECTURES[name]().to(memory_format=torch.channels_last)
-    images = FashionMNIST(
-        data_root, train=True, download=download, transform=transforms(recipe, augment=recipe.augment)
-    )
+    images = FashionMNIST(data_root, train=True, download=download, transform=transforms(recipe, augment=recipe.augment))
     loader = DataLoader(images, recipe.batch_size, shuffle=True, drop_last=True)
     optimizer, schedule = optimisation(network, recipe, recipe.epochs * len(loader))
     for epoch in range(recipe.epochs):
@@ -122,9 +120,7 @@ def float16_state(network: nn.Module) -> dict[str, Tensor]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"networks to train, of {', '.join(RECIPES)}; all by default"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"networks to train, of {', '.join(RECIPES)}; all by default")
     parser.add_argument("--data-root", type=Path, required=True, help="where torchvision finds or puts Fashion-MNIST")
     parser.add_argument("--download", action="store_true", help="let torchvision download it")
     parser.add_argument("--out", type=Path, required=True, help="directory for the weights and the model cards")
@@ -142,9 +138,7 @@ def main() -> None:
         network.load_state_dict(
             {key: value.float() if value.is_floating_point() else value for key, value in load_file(file).items()}
         )
-        test = FashionMNIST(
-            args.data_root, train=False, download=args.download, transform=transforms(recipe, augment=False)
-        )
+        test = FashionMNIST(args.data_root, train=False, download=args.download, transform=transforms(recipe, augment=False))
         correct, n = count_correct(network, test), len(test)
         interval = binomtest(correct, n).proportion_ci(method="wilson")
         card = {
@@ -168,9 +162,7 @@ def main() -> None:
         }
         file.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
         interval_text = f"[{interval.low:.4f}, {interval.high:.4f}]"
-        print(
-            f"{name}: {correct / n:.4f} {interval_text} on {n} test images, {file.stat().st_size:,} bytes", flush=True
-        )
+        print(f"{name}: {correct / n:.4f} {interval_text} on {n} test images, {file.stat().st_size:,} bytes", flush=True)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from robustbench_fgsm.evaluation.result import Evaluation, to_pandas
     from robustbench_fgsm.evaluation.transfer import Transfer, transfer
     from robustbench_fgsm.explanation.explain import explain
-    from robustbench_fgsm.explanation.result import Account
+    from robustbench_fgsm.explanation.result import Explanation
     from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, wrap
     from robustbench_fgsm.models.load import load_classifier
     from robustbench_fgsm.models.preprocessing import Preprocessing
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from robustbench_fgsm.verification.verify import Verification, verify
 
 _WHERE = {
-    "Account": "explanation.result",
+    "Explanation": "explanation.result",
     "ArrayDataset": "data.dataset",
     "AttackCheck": "runs.attack.replay",
     "BadSample": "data.dataset",
@@ -110,7 +110,6 @@ _WHERE = {
 }
 
 __all__ = [
-    "Account",
     "ArrayDataset",
     "AttackCheck",
     "BadSample",
@@ -123,6 +122,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "Evaluation",
+    "Explanation",
     "Gate",
     "ImageDataset",
     "IncompleteError",

@@ -54,24 +54,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.attack.constraints import Course, Room, budgets
+from robustbench_fgsm.attack.constraints import BoundedStep, Constraint, broadcast_budgets
 from robustbench_fgsm.attack.fgsm import check_mask
 from robustbench_fgsm.attack.random_start import random_start
-from robustbench_fgsm.attack.restarts import Attempt, attempt, better, fooled
+from robustbench_fgsm.attack.restarts import Restart, evaluate_restart, is_fooled, merge_restarts
 from robustbench_fgsm.attack.step import clip
 from robustbench_fgsm.errors import DataError, SettingError
-from robustbench_fgsm.models.art import from_art, import_art, is_native, to_art
+from robustbench_fgsm.models.art import from_art, import_art, is_plain_torch_estimator, to_art
 from robustbench_fgsm.models.art_engine import (
-    Answers,
     Array,
-    Engine,
-    NumpyEngine,
-    Slope,
-    TorchEngine,
-    answers,
-    label_rows,
-    untouched,
-    workable,
+    ArtEngine,
+    EstimatorGradient,
+    EstimatorLabels,
+    NumpyArtEngine,
+    TorchArtEngine,
+    one_hot_predictions,
+    patch_svc_probability,
+    predict_with_estimator,
+    preserve_estimator,
 )
 from robustbench_fgsm.spec import parse_norm
 
@@ -87,13 +87,13 @@ __all__ = ["FastGradientMethod", "from_art", "to_art"]
 
 
 @dataclass(frozen=True)
-class _Batch:
+class _ArtBatch:
     """The number of a batch, the places of its images among all, the images with their room, and what y says of them."""
 
-    number: int
+    index: int
     ids: Tensor
-    room: Room
-    y: Answers | None
+    constraint: Constraint
+    y: EstimatorLabels | None
 
 
 class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
@@ -136,7 +136,7 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
         self.seed = seed
         self._check_params()
 
-    def generate(self, x: Array, y: Answers | None = None, *, mask: Array | None = None) -> Array:
+    def generate(self, x: Array, y: EstimatorLabels | None = None, *, mask: Array | None = None) -> Array:
         """Adversarial images, a new array in the shape of x.
 
         x: (N, ...) images in the layout of the estimator, or an object array of N arrays of any shapes. y: labels (N,) or
@@ -144,12 +144,12 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
         x; where it is 0 nothing moves.
         """
         if self.art_quirks:
-            own: Array = self._arts_own(self.eps_step, self.summary_writer or False).generate(x, y, mask=mask)
+            own: Array = self._art_attack(self.eps_step, self.summary_writer or False).generate(x, y, mask=mask)
             return own
-        if self.minimal and not self._classifies:
+        if self.minimal and not self._is_classifier:
             raise SettingError("minimal must be False for other than classifiers, which nothing fools, got True")
         images = np.asarray(x)
-        labels = self._labels(y, len(images))
+        labels = self._check_labels(y, len(images))
         if images.dtype == object and images.ndim == 1:
             x_adv, lost = self._generate_ragged(images, labels, mask)
         else:
@@ -167,7 +167,7 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
         eps_step = self.eps_step
         if isinstance(eps_step, np.ndarray) and not self.art_quirks:
             eps_step = np.where(eps_step == 0, 1, eps_step)
-        self._arts_own(eps_step)
+        self._art_attack(eps_step)
         if not isinstance(self.art_quirks, bool):
             raise SettingError(f"art_quirks must be True or False, got {self.art_quirks!r}")
         if not isinstance(self.seed, int) or self.seed < 0:
@@ -175,7 +175,7 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
         if self.minimal and bool(np.any((np.asarray(self.eps_step) == 0) & (np.asarray(self.eps) > 0))):
             raise SettingError("eps_step must be positive wherever eps is, got 0: minimal would never reach eps")
 
-    def _arts_own(self, eps_step: float | Array, summary_writer: Any = False) -> Any:
+    def _art_attack(self, eps_step: float | Array, summary_writer: Any = False) -> Any:
         return evasion.FastGradientMethod(
             self.estimator,
             self.norm,
@@ -189,10 +189,10 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
         )
 
     @property
-    def _classifies(self) -> bool:
+    def _is_classifier(self) -> bool:
         return isinstance(self.estimator, ClassifierMixin)
 
-    def _labels(self, y: Answers | None, n: int) -> Answers | None:
+    def _check_labels(self, y: EstimatorLabels | None, n: int) -> EstimatorLabels | None:
         """A classifier's labels as rows (n, K), which sum to 1 for more than two classes; other answers as they are."""
         if y is None:
             if self.targeted:
@@ -200,7 +200,7 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
             return None
         if len(y) != n:
             raise DataError(f"y must have one entry an image, got {len(y)} for {n} images")
-        if not self._classifies:
+        if not self._is_classifier:
             return y
         nb_classes, labels = self.estimator.nb_classes, np.asarray(y)
         indices = labels.ndim == 1 or labels.shape[1:] == (1,)
@@ -211,16 +211,24 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
             raise DataError(f"label rows must have {nb_classes} columns, one a class, got {rows.shape[1]}")
         return (rows / rows.sum(axis=1, keepdims=True) if nb_classes > 2 else rows).astype(np.float32)
 
-    def _limits(self) -> tuple[Tensor, Tensor] | None:
+    def _pixel_bounds(self) -> tuple[Tensor, Tensor] | None:
         if self.estimator.clip_values is None:
             return None
         low, high = (torch.from_numpy(np.array(limit)) for limit in self.estimator.clip_values)
         return low, high
 
-    def _generate(self, images: Tensor, y: Answers | None, mask: Array | None) -> tuple[Array, int]:
+    def _generate(self, images: Tensor, y: EstimatorLabels | None, mask: Array | None) -> tuple[Array, int]:
         """Adversarial images, and how many met a gradient that is not finite."""
-        engine: Engine = TorchEngine(self.estimator) if is_native(self.estimator) else NumpyEngine(self.estimator)
-        craft = self._minimal if self.minimal else self._from_random if self.num_random_init else self._from_images
+        engine: ArtEngine = (
+            TorchArtEngine(self.estimator) if is_plain_torch_estimator(self.estimator) else NumpyArtEngine(self.estimator)
+        )
+        craft = (
+            self._smallest_step
+            if self.minimal
+            else self._step_from_random_starts
+            if self.num_random_init
+            else self._step_from_images
+        )
         x_adv, lost = torch.empty_like(images), 0
         for batch in self._batches(images, y, mask, engine.device):
             crafted, stayed = craft(engine, batch)
@@ -228,85 +236,85 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
             lost += int(stayed.sum())
         return x_adv.numpy(), lost
 
-    def _batches(self, images: Tensor, y: Answers | None, mask: Array | None, device: torch.device) -> Iterator[_Batch]:
+    def _batches(self, images: Tensor, y: EstimatorLabels | None, mask: Array | None, device: torch.device) -> Iterator[_ArtBatch]:
         """The images in ART's batches on the device, after the checks that need all of them."""
         norm = parse_norm(self.norm)
         free = None if mask is None else torch.from_numpy(np.array(mask))
         check_mask(free, images)
-        eps = budgets(self.eps, images, norm)
-        eps_step = budgets(self.eps_step, images, norm) if self.minimal else eps
-        if y is None and not self._classifies and len(images):
-            y = answers(self.estimator, images.numpy().copy(), self.batch_size)
-        room = Room(images, eps, eps_step, norm, free, self._limits())
+        eps = broadcast_budgets(self.eps, images, norm)
+        eps_step = broadcast_budgets(self.eps_step, images, norm) if self.minimal else eps
+        if y is None and not self._is_classifier and len(images):
+            y = predict_with_estimator(self.estimator, images.numpy().copy(), self.batch_size)
+        room = Constraint(images, eps, eps_step, norm, free, self._pixel_bounds())
         for number, begin in enumerate(range(0, len(images), self.batch_size)):
             rows = slice(begin, begin + self.batch_size)
             ids = torch.arange(len(images))[rows]
-            yield _Batch(number, ids, room.of(rows).to(device), None if y is None else y[rows])
+            yield _ArtBatch(number, ids, room.at(rows).to(device), None if y is None else y[rows])
 
-    def _course(self, engine: Engine, batch: _Batch, start: Tensor | None = None) -> tuple[Course, Slope]:
+    def _bounded_step(
+        self, engine: ArtEngine, batch: _ArtBatch, start: Tensor | None = None
+    ) -> tuple[BoundedStep, EstimatorGradient]:
         """Where the images go, by the gradient there or at the start."""
-        x = batch.room.x if start is None else start
-        slope = engine.slope(x, batch.y)
+        x = batch.constraint.x if start is None else start
+        slope = engine.compute_gradient(x, batch.y)
         gradient = -slope.gradient if self.targeted else slope.gradient
         if self.summary_writer is not None:
-            self._report(batch.number, gradient.cpu().numpy(), x.cpu().numpy(), slope.y)
-        return batch.room.course(gradient), slope
+            self._update_summary(batch.index, gradient.cpu().numpy(), x.cpu().numpy(), slope.y)
+        return batch.constraint.bounded_step(gradient), slope
 
-    def _from_images(self, engine: Engine, batch: _Batch) -> tuple[Tensor, Tensor]:
+    def _step_from_images(self, engine: ArtEngine, batch: _ArtBatch) -> tuple[Tensor, Tensor]:
         """One step from the images."""
-        course, _ = self._course(engine, batch)
-        return batch.room.move(course, batch.room.epsilon), course.lost
+        course, _ = self._bounded_step(engine, batch)
+        return batch.constraint.perturb(course, batch.constraint.epsilon), course.nonfinite_gradient
 
-    def _from_random(self, engine: Engine, batch: _Batch) -> tuple[Tensor, Tensor]:
+    def _step_from_random_starts(self, engine: ArtEngine, batch: _ArtBatch) -> tuple[Tensor, Tensor]:
         """A step from each random start, and the best for each image; but for classifiers, from the first alone."""
-        room = batch.room
+        room = batch.constraint
         if batch.y is None:
-            batch = replace(batch, y=label_rows(engine.predict(room.x), self.estimator.nb_classes))
-        best: Attempt | None = None
+            batch = replace(batch, y=one_hot_predictions(engine.predict(room.x), self.estimator.nb_classes))
+        best: Restart | None = None
         lost = torch.zeros(len(room.x), dtype=torch.bool, device=room.x.device)
         for restart in range(1, self.num_random_init + 1):
-            start = self._start(batch, restart)
-            course, _ = self._course(engine, batch, start)
-            moved, lost = room.move(course, room.epsilon, start), lost | course.lost
-            if self.num_random_init == 1 or not self._classifies:
+            start = self._draw_start(batch, restart)
+            course, _ = self._bounded_step(engine, batch, start)
+            moved, lost = room.perturb(course, room.epsilon, start), lost | course.nonfinite_gradient
+            if self.num_random_init == 1 or not self._is_classifier:
                 return moved, lost
-            tried = attempt(engine.predict, moved, classes(batch.y, moved), targeted=self.targeted, loss="margin")
-            best = tried if best is None else better(best, tried)
+            tried = evaluate_restart(engine.predict, moved, class_indices(batch.y, moved), targeted=self.targeted, loss="margin")
+            best = tried if best is None else merge_restarts(best, tried)
         return (room.x if best is None else best.x_adv), lost
 
-    def _start(self, batch: _Batch, restart: int) -> Tensor:
-        room, seed = batch.room, self.seed
+    def _draw_start(self, batch: _ArtBatch, restart: int) -> Tensor:
+        room, seed = batch.constraint, self.seed
         drawn = random_start(
             room.x, batch.ids, room.epsilon, norm=room.norm, bounds=None, mask=room.mask, seed=seed, restart=restart
         )
-        return clip(drawn, room.limits)
+        return clip(drawn, room.bounds)
 
-    def _minimal(self, engine: Engine, batch: _Batch) -> tuple[Tensor, Tensor]:
+    def _smallest_step(self, engine: ArtEngine, batch: _ArtBatch) -> tuple[Tensor, Tensor]:
         """The first budget of the grid that fools each image, else the last one; fooled images are not looked at again."""
-        course, slope = self._course(engine, batch)
-        room, aim = batch.room, classes(slope.y, batch.room.x)
+        course, slope = self._bounded_step(engine, batch)
+        room, aim = batch.constraint, class_indices(slope.y, batch.constraint.x)
         outputs = engine.predict(room.x) if slope.outputs is None else slope.outputs
-        last, x_adv = room.last_of_grid(), room.x.clone()
-        left = (~fooled(outputs, aim, targeted=self.targeted) & ~course.lost).nonzero().squeeze(1)
+        last, x_adv = room.last_grid_index(), room.x.clone()
+        left = (~is_fooled(outputs, aim, targeted=self.targeted) & ~course.nonfinite_gradient).nonzero().squeeze(1)
         for k in range(1, int(last.max()) + 1):
             left = left[last[left] >= k]
             if len(left) == 0:
                 break
-            part = room.of(left)
-            x_adv[left] = part.move(course.of(left), part.grid(k))
-            left = left[~fooled(engine.predict(x_adv[left]), aim[left], targeted=self.targeted)]
-        return x_adv, course.lost
+            part = room.at(left)
+            x_adv[left] = part.perturb(course.at(left), part.grid_epsilon(k))
+            left = left[~is_fooled(engine.predict(x_adv[left]), aim[left], targeted=self.targeted)]
+        return x_adv, course.nonfinite_gradient
 
-    def _generate_ragged(self, x: Array, y: Answers | None, mask: Array | None) -> tuple[Array, int]:
+    def _generate_ragged(self, x: Array, y: EstimatorLabels | None, mask: Array | None) -> tuple[Array, int]:
         """Like `_generate`, for an object array of arrays, such as sounds of several lengths; eps and mask are by array."""
         if self.minimal or self.num_random_init:
-            raise SettingError(
-                "object arrays must be attacked without minimal and random starts: pad them to one shape"
-            )
-        estimator, norm, limits = workable(self.estimator), parse_norm(self.norm), self._limits()
+            raise SettingError("object arrays must be attacked without minimal and random starts: pad them to one shape")
+        estimator, norm, limits = patch_svc_probability(self.estimator), parse_norm(self.norm), self._pixel_bounds()
         if y is None:
-            y = answers(estimator, x, self.batch_size)
-            y = label_rows(torch.from_numpy(np.asarray(y)), estimator.nb_classes) if self._classifies else y
+            y = predict_with_estimator(estimator, x, self.batch_size)
+            y = one_hot_predictions(torch.from_numpy(np.asarray(y)), estimator.nb_classes) if self._is_classifier else y
         free = None if mask is None else torch.from_numpy(np.array(mask))
         check_mask(free, torch.empty(len(x)))
         free = None if free is None else free.expand(len(x))
@@ -314,24 +322,24 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
         x_adv, lost = np.empty_like(x), 0
         for number, begin in enumerate(range(0, len(x), self.batch_size)):
             rows = slice(begin, begin + self.batch_size)
-            with untouched(estimator):
+            with preserve_estimator(estimator):
                 gradients = estimator.loss_gradient(x[rows], y[rows]) * (1 - 2 * self.targeted)
             if self.summary_writer is not None:
-                self._report(number, gradients, x[rows], y[rows])
+                self._update_summary(number, gradients, x[rows], y[rows])
             for i, gradient in enumerate(gradients, start=begin):
                 one = torch.from_numpy(np.array(x[i], dtype=np.result_type(x[i], np.float32))).unsqueeze(0)
-                room = Room(one, eps[i], eps[i], norm, None if free is None else free[i], limits)
+                room = Constraint(one, eps[i], eps[i], norm, None if free is None else free[i], limits)
                 uphill = torch.from_numpy(np.array(gradient, dtype=np.float64)).unsqueeze(0)
-                course = room.course(uphill)
-                x_adv[i] = room.move(course, eps[i]).squeeze(0).numpy()
-                lost += int(course.lost)
+                course = room.bounded_step(uphill)
+                x_adv[i] = room.perturb(course, eps[i]).squeeze(0).numpy()
+                lost += int(course.nonfinite_gradient)
         return x_adv, lost
 
-    def _report(self, number: int, gradient: Array, x: Array, y: Answers) -> None:
+    def _update_summary(self, batch_index: int, gradient: Array, x: Array, y: EstimatorLabels) -> None:
         """What ART tells its summary writer of each batch."""
-        with untouched(self.estimator):
+        with preserve_estimator(self.estimator):
             self.summary_writer.update(
-                batch_id=number,
+                batch_id=batch_index,
                 global_step=0,
                 grad=gradient,
                 patch=None,
@@ -342,6 +350,6 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
             )
 
 
-def classes(rows: Answers, x: Tensor) -> Tensor:
+def class_indices(rows: EstimatorLabels, x: Tensor) -> Tensor:
     """Classes (n,) of label rows (n, K), beside the images."""
     return torch.from_numpy(rows.argmax(axis=1)).to(x.device)

@@ -19,11 +19,11 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar
 
-AGREE = 0
-DISAGREE = 1
-INTERNAL = 70
+EXIT_SUCCESS = 0
+EXIT_NEGATIVE_RESULT = 1
+EXIT_INTERNAL_ERROR = 70
 """Nobody foresaw it: a defect of this package (`EX_SOFTWARE` of sysexits.h), never to be taken for "disagree"."""
-INTERRUPTED = 130
+EXIT_INTERRUPTED = 130
 
 
 class RfgsmError(Exception):
@@ -87,7 +87,7 @@ def did_you_mean(got: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}"
 
 
-def brief(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Type and message of an error, in one line that is not too long."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
     return text if len(text) <= 200 else f"{text[:199]}…"

@@ -14,7 +14,7 @@ TargetKind = Literal["none", "shift", "random", "least-likely", "class"]
 
 PIXEL_BOUNDS: Bounds = (0.0, 1.0)
 DEFAULT_EPSILON = 8 / 255
-RANDOM_START = "clean, and uniform in the ball with a full step projected back (ART's variant); the best for each image"
+RANDOM_START_DESCRIPTION = "clean, and uniform in the ball with a full step projected back (ART's variant); the best for each image"
 
 
 def parse_norm(value: str | float) -> float:
@@ -36,7 +36,7 @@ def norm_name(norm: float) -> str:
     return str(float(norm)).removesuffix(".0")
 
 
-def _number(text: str) -> float:
+def _parse_fraction(text: str) -> float:
     """`8/255` or `0.03` as the same literal in Python."""
     numerator, slash, denominator = text.partition("/")
     try:
@@ -45,9 +45,7 @@ def _number(text: str) -> float:
         raise SettingError(f"epsilon must look like 8/255 or 0.03, got {text!r}") from None
 
 
-def parse_epsilon(
-    value: str | float, norm: float = math.inf, bounds: Bounds | None = PIXEL_BOUNDS
-) -> tuple[float, ...]:
+def parse_epsilon(value: str | float, norm: float = math.inf, bounds: Bounds | None = PIXEL_BOUNDS) -> tuple[float, ...]:
     """Budgets in pixel space from `8/255`, `0.03` or a comma list, in the order given.
 
     A denominator on the last item serves the whole list when every other item is a bare integer: `1,5,10/255`.
@@ -67,7 +65,7 @@ def parse_epsilon(
             f"epsilon list mixes fractions and other numbers, got {value!r}: "
             "write 1,2,4/255 with one denominator at the end, or one for each item"
         )
-    return tuple(check_epsilon(_number(item), norm, bounds) for item in items)
+    return tuple(check_epsilon(_parse_fraction(item), norm, bounds) for item in items)
 
 
 def check_epsilon(epsilon: float, norm: float, bounds: Bounds | None) -> float:
@@ -77,9 +75,7 @@ def check_epsilon(epsilon: float, norm: float, bounds: Bounds | None) -> float:
     if norm == math.inf and bounds is not None and epsilon > bounds[1] - bounds[0]:
         low, high = bounds
         hint = f": did you mean {epsilon:g}/255?" if bounds == PIXEL_BOUNDS and epsilon <= 255 else ""
-        raise SettingError(
-            f"linf epsilon must lie in [0, {high - low:g}] for images in [{low:g}, {high:g}], got {epsilon:g}{hint}"
-        )
+        raise SettingError(f"linf epsilon must lie in [0, {high - low:g}] for images in [{low:g}, {high:g}], got {epsilon:g}{hint}")
     return epsilon
 
 
@@ -89,7 +85,7 @@ class TargetRule:
 
     kind: TargetKind = "none"
     shift: int = 0
-    name: str = ""
+    class_name: str = ""
 
     @classmethod
     def parse(cls, text: str) -> TargetRule:
@@ -100,7 +96,7 @@ class TargetRule:
         if text in ("none", "random", "least-likely"):
             return cls(cast("TargetKind", text))
         if kind == "class" and argument:
-            return cls("class", name=argument)
+            return cls("class", class_name=argument)
         if kind == "shift" and argument.removeprefix("-").isdecimal() and int(argument) != 0:
             return cls("shift", int(argument))
         known = ("none", "next", "shift:2", "random", "least-likely", "class:NAME")
@@ -114,7 +110,7 @@ class TargetRule:
     def __str__(self) -> str:
         if self.kind == "shift":
             return "next" if self.shift == 1 else f"shift:{self.shift}"
-        return f"class:{self.name}" if self.kind == "class" else self.kind
+        return f"class:{self.class_name}" if self.kind == "class" else self.kind
 
 
 @dataclass(frozen=True)
@@ -134,9 +130,7 @@ class AttackSpec:
         if self.seed < 0:
             raise SettingError(f"seed must be an integer >= 0, got {self.seed}")
         if self.restarts < 0:
-            raise SettingError(
-                f"restarts must be a number >= 0 of random starts beside the clean one, got {self.restarts}"
-            )
+            raise SettingError(f"restarts must be a number >= 0 of random starts beside the clean one, got {self.restarts}")
 
     def to_dict(self) -> dict[str, object]:
         """Settings as JSON knows them."""
@@ -147,30 +141,30 @@ class AttackSpec:
             "bounds": [bound if math.isfinite(bound) else None for bound in self.bounds],
             "seed": self.seed,
             "restarts": self.restarts,
-            "start": RANDOM_START if self.restarts else "clean",
+            "start": RANDOM_START_DESCRIPTION if self.restarts else "clean",
             "stable": self.stable,
         }
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any], epsilons: Iterable[float]) -> AttackSpec:
+    def from_dict(cls, document: Mapping[str, Any], epsilons: Iterable[float]) -> AttackSpec:
         """The inverse of `to_dict`, which leaves the budgets to whoever reports them.
 
         Raises KeyError, TypeError, ValueError or AttributeError for what `to_dict` did not write.
         """
-        low, high = found["bounds"]
-        if not isinstance(found["loss"], str):
-            raise TypeError(f"loss {found['loss']!r}")
+        low, high = document["bounds"]
+        if not isinstance(document["loss"], str):
+            raise TypeError(f"loss {document['loss']!r}")
         return cls(
             tuple(map(float, epsilons)),
-            parse_norm(found["norm"]),
-            TargetRule.parse(found["targeted"]),
-            found["loss"],
+            parse_norm(document["norm"]),
+            TargetRule.parse(document["targeted"]),
+            document["loss"],
             (-math.inf if low is None else float(low), math.inf if high is None else float(high)),
-            found["seed"],
-            found["restarts"],
-            found["stable"],
+            document["seed"],
+            document["restarts"],
+            document["stable"],
         )
 
 
-TOLERANCE = 1e-6
+AGREEMENT_TOLERANCE = 1e-6
 """Two outputs further apart than this differ."""

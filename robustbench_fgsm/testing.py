@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 
 from robustbench_fgsm.references.candidate import Candidate
-from robustbench_fgsm.verification.verify import TIME_LIMIT, Verification, verify
+from robustbench_fgsm.verification.verify import DEFAULT_TIME_LIMIT, Verification, verify
 
 
 def assert_fgsm(
@@ -15,7 +15,7 @@ def assert_fgsm(
     cases: Iterable[str] = (),
     strict: bool = False,
     expect: Collection[str] = (),
-    time_limit: float = TIME_LIMIT,
+    time_limit: float = DEFAULT_TIME_LIMIT,
 ) -> Verification:
     """Raise AssertionError, with the diagnosis in its message, unless the candidate is a right FGSM.
 

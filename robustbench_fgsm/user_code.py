@@ -14,22 +14,24 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from robustbench_fgsm.errors import InputError, brief, did_you_mean
+from robustbench_fgsm.errors import InputError, describe_error, did_you_mean
 
-SHAPE = "file.py:fn or pkg.mod:fn"
+FUNCTION_SPEC_FORMAT = "file.py:fn or pkg.mod:fn"
 
 
 @dataclass(frozen=True)
-class Named:
+class UserFunction:
     """The object, in brief how it was named, the module it is from, and the folder that module may import from."""
 
-    found: Any
+    function: Any
     name: str
     module: ModuleType
     folder: str
 
 
-def find_named(spec: str, what: str, error: type[InputError], *, shape: str = SHAPE) -> Named:
+def load_user_function(
+    spec: str, role: str, error_type: type[InputError], *, expected_format: str = FUNCTION_SPEC_FORMAT
+) -> UserFunction:
     """What a spec names; the part after the colon may have dots, as in `Class.method`.
 
     Runs the module: only ever load what you would run. The file's own folder, or for a module the current directory, is
@@ -38,18 +40,18 @@ def find_named(spec: str, what: str, error: type[InputError], *, shape: str = SH
     """
     place, colon, path = spec.rpartition(":")
     if not (colon and place and path):
-        raise error(f"{what} must look like {shape}, got {spec!r}: name the function too")
-    finder = _Finder(what, error)
+        raise error_type(f"{role} must look like {expected_format}, got {spec!r}: name the function too")
+    finder = _UserCodeLoader(role, error_type)
     if place.endswith(".py") or "/" in place or "\\" in place:
         file = Path(place)
-        module = finder.of_file(file)
-        return Named(finder.attribute(module, path, place), f"{file.name}:{path}", module, str(file.resolve().parent))
-    module = finder.of_name(place)
-    return Named(finder.attribute(module, path, place), spec, module, str(Path.cwd()))
+        module = finder.load_file(file)
+        return UserFunction(finder.find_function(module, path, place), f"{file.name}:{path}", module, str(file.resolve().parent))
+    module = finder.load_module(place)
+    return UserFunction(finder.find_function(module, path, place), spec, module, str(Path.cwd()))
 
 
 @contextmanager
-def importable(folder: str) -> Iterator[None]:
+def on_import_path(folder: str) -> Iterator[None]:
     """The folder first on `sys.path` inside, and the path as it was afterwards, whatever was done to it."""
     before = list(sys.path)
     if folder:
@@ -61,67 +63,63 @@ def importable(folder: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Finder:
-    what: str
-    error: type[InputError]
+class _UserCodeLoader:
+    role: str
+    error_type: type[InputError]
 
-    def of_file(self, file: Path) -> ModuleType:
+    def load_file(self, file: Path) -> ModuleType:
         if not file.is_file():
-            raise self.error(f"{self.what} must be in a file, got {file}, which does not exist: check the path")
+            raise self.error_type(f"{self.role} must be in a file, got {file}, which does not exist: check the path")
         digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]
         name = f"rfgsm_{file.stem}_{digest}"  # its own, so that no module of the same name is hidden
         spec = spec_from_file_location(name, file)
         if spec is None or spec.loader is None:
-            raise self.error(f"{self.what} must be in a Python file, got {file}: rename it to end in .py")
+            raise self.error_type(f"{self.role} must be in a Python file, got {file}: rename it to end in .py")
         module = module_from_spec(spec)
         sys.modules[name] = module  # dataclasses and pickles look their module up there
         try:
-            with importable(str(file.resolve().parent)):
+            with on_import_path(str(file.resolve().parent)):
                 spec.loader.exec_module(module)
         except (Exception, SystemExit) as error:  # whatever the user's module does
             del sys.modules[name]
-            raise self._failed(str(file), error) from error
+            raise self._import_failure(str(file), error) from error
         return module
 
-    def of_name(self, name: str) -> ModuleType:
+    def load_module(self, name: str) -> ModuleType:
         try:
-            with importable(str(Path.cwd())):
+            with on_import_path(str(Path.cwd())):
                 return import_module(name)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise self._failed(name, error) from error
-            raise self.error(
-                f"{self.what} must be in a module that can be imported, got {name}, and there is no module {error.name}: "
+                raise self._import_failure(name, error) from error
+            raise self.error_type(
+                f"{self.role} must be in a module that can be imported, got {name}, and there is no module {error.name}: "
                 "install it, run from the directory it is in, or give path/to/file.py:fn"
             ) from error
         except (Exception, SystemExit) as error:  # whatever the user's module does
-            raise self._failed(name, error) from error
+            raise self._import_failure(name, error) from error
 
-    def _failed(self, place: str, error: BaseException) -> InputError:
+    def _import_failure(self, location: str, error: BaseException) -> InputError:
         if isinstance(error, ModuleNotFoundError) and error.name:
-            return self.error(
-                f"{self.what} must find what it imports, got no module {error.name}, which {place} imports"
-            )
+            return self.error_type(f"{self.role} must find what it imports, got no module {error.name}, which {location} imports")
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = "" if isinstance(error, SyntaxError) else f" (line {last.lineno} of {Path(last.filename).name})"
-        return self.error(
-            f"{self.what} must import without an error, got {brief(error)}{where} from {place}: mend it first"
+        return self.error_type(
+            f"{self.role} must import without an error, got {describe_error(error)}{where} from {location}: mend it first"
         )
 
-    def attribute(self, module: ModuleType, path: str, place: str) -> Any:
+    def find_function(self, module: ModuleType, path: str, location: str) -> Any:
         found: Any = module
         for name in path.split("."):
             if not hasattr(found, name):
-                owner = place if found is module else f"{found.__name__} in {place}"
+                owner = location if found is module else f"{found.__name__} in {location}"
                 known = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
-                own = [
-                    key for key in known if getattr(vars(found)[key], "__module__", None) == module.__name__
-                ] or known
+                own = [key for key in known if getattr(vars(found)[key], "__module__", None) == module.__name__] or known
                 remedy = did_you_mean(name, own[:20]) if own else "it defines no function"
-                raise self.error(f"{self.what} must be a function of {owner}, got {name!r}: {remedy}")
+                raise self.error_type(f"{self.role} must be a function of {owner}, got {name!r}: {remedy}")
             found = getattr(found, name)
         if not callable(found):
-            raise self.error(
-                f"{self.what} must be callable, got {Path(place).name}:{path}, which is of type {type(found).__name__}"
+            raise self.error_type(
+                f"{self.role} must be callable, got {Path(location).name}:{path}, which is of type {type(found).__name__}"
             )
         return found

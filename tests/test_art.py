@@ -60,9 +60,7 @@ def network(outputs: int = 3) -> nn.Sequential:
 
 def pytorch(module: nn.Module | None = None, loss: nn.Module | None = None, **given: Any) -> Any:
     known = {"input_shape": SHAPE, "nb_classes": 3, "clip_values": (0, 1), "device_type": "cpu", **given}
-    return PyTorchClassifier(
-        network() if module is None else module, nn.CrossEntropyLoss() if loss is None else loss, **known
-    )
+    return PyTorchClassifier(network() if module is None else module, nn.CrossEntropyLoss() if loss is None else loss, **known)
 
 
 def scikit(model: Any) -> Any:
@@ -315,9 +313,7 @@ def test_equal_under_other_losses(loss: nn.Module) -> None:
 
 def test_soft_labels() -> None:
     estimator, y = pytorch(), np.random.default_rng(0).random((7, 3), dtype=np.float32)
-    np.testing.assert_array_equal(
-        FastGradientMethod(estimator).generate(images(), y), ArtsOwn(estimator).generate(images(), y)
-    )
+    np.testing.assert_array_equal(FastGradientMethod(estimator).generate(images(), y), ArtsOwn(estimator).generate(images(), y))
 
 
 @pytest.mark.parametrize("limits", [None, (0.2, 0.6), (np.full(SHAPE, 0.1), np.linspace(0.2, 0.9, 40).reshape(SHAPE))])
@@ -368,9 +364,7 @@ def test_regressors_and_other_estimators() -> None:
     x, y = images(shape=(6,)), images(seed=1, shape=(1,))
     for estimator, targets in ((regressor, y[:, 0]), (Custom(), y[:, 0]), (Custom((0, 1)), None)):
         for method_settings in ({"norm": np.inf}, {"norm": 2, "batch_size": 3}):
-            mine, theirs = (
-                method(estimator, **method_settings).generate(x, targets) for method in (FastGradientMethod, ArtsOwn)
-            )
+            mine, theirs = (method(estimator, **method_settings).generate(x, targets) for method in (FastGradientMethod, ArtsOwn))
             np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(
         FastGradientMethod(Custom(), targeted=True).generate(x, y[:, 0]), np.maximum(x - np.float32(0.3), x - 0.3)
@@ -750,9 +744,7 @@ def test_budgets_within_an_image_need_the_norm_inf() -> None:
 
 def test_budgets_that_can_only_be_meant_along_the_width_are() -> None:
     eps = np.linspace(0, 0.4, 5, dtype=np.float32)
-    made = [
-        method(pytorch(), eps=eps, eps_step=eps + 1).generate(images(6)) for method in (FastGradientMethod, ArtsOwn)
-    ]
+    made = [method(pytorch(), eps=eps, eps_step=eps + 1).generate(images(6)) for method in (FastGradientMethod, ArtsOwn)]
     np.testing.assert_array_equal(made[0], made[1])
     with pytest.raises(SettingError, match="one per image"):
         FastGradientMethod(pytorch(), eps=np.ones(3), eps_step=np.ones(3)).generate(images(6))
@@ -812,9 +804,7 @@ def test_an_image_without_a_finite_gradient_stays_and_is_counted(num_random_init
     attack = FastGradientMethod(estimator, eps=0.1, num_random_init=num_random_init)
     with pytest.warns(RuntimeWarning, match="2 of 2 images met a gradient that is not finite"):
         np.testing.assert_array_equal(attack.generate(x, y), x)
-    free = FastGradientMethod(estimator, eps=0.1).generate(
-        x, y, mask=np.array([False, True])
-    )  # no matter, and no warning
+    free = FastGradientMethod(estimator, eps=0.1).generate(x, y, mask=np.array([False, True]))  # no matter, and no warning
     assert (free[:, 1] != x[:, 1]).all()
 
 

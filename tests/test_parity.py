@@ -14,7 +14,7 @@ from robustbench_fgsm.cli.commands.compare import compare_command
 from robustbench_fgsm.cli.commands.evaluate import evaluate_command
 from robustbench_fgsm.cli.commands.explain import explain_command
 from robustbench_fgsm.cli.commands.sweep import sweep_command
-from robustbench_fgsm.cli.options import DataChoice, ModelChoice
+from robustbench_fgsm.cli.options import DataOptionGroup, ModelOptionGroup
 from robustbench_fgsm.spec import parse_epsilon
 
 COMMANDS = [
@@ -32,11 +32,11 @@ RENAMED = {"model": "classifier", "eps": "epsilon"}
 """Options by the argument that they are; for several budgets, `epsilons`."""
 
 HOW = {"weights", "limit", "device", "out", "keep_images", "json", "quiet", "log_dir", "debug"} | (
-    set(vars(DataChoice())) - {"max_bad", "strict"}
+    set(vars(DataOptionGroup())) - {"max_bad", "strict"}
 )
 """What only a program asks: where model and data come from, and where the result goes. The library has functions for it."""
 
-DESCRIBED = set(ModelChoice.__dataclass_fields__)
+DESCRIBED = set(ModelOptionGroup.__dataclass_fields__)
 """What `load_classifier` asks of a model that says too little of itself."""
 
 SHOWN = {"csv", "format", "html", "plot"}
@@ -88,13 +88,9 @@ def test_defaults_are_the_same(function: Callable[..., object], command: Callabl
 
 
 @pytest.mark.parametrize(("function", "command"), COMMANDS)
-def test_the_library_takes_settings_by_name_only(
-    function: Callable[..., object], command: Callable[..., object]
-) -> None:
+def test_the_library_takes_settings_by_name_only(function: Callable[..., object], command: Callable[..., object]) -> None:
     positional = [
-        name
-        for name, parameter in signature(function).parameters.items()
-        if parameter.kind is not Parameter.KEYWORD_ONLY
+        name for name, parameter in signature(function).parameters.items() if parameter.kind is not Parameter.KEYWORD_ONLY
     ]
     said = [name for name in names(command, several=False) if name in SAID_FIRST]
     assert positional == ["classifier", "data", *said, "epsilons" if function in SEVERAL else "epsilon"]
@@ -102,5 +98,5 @@ def test_the_library_takes_settings_by_name_only(
 
 def test_descriptions_of_a_model_are_arguments_of_load_classifier() -> None:
     arguments = signature(rf.load_classifier).parameters
-    for field in fields(ModelChoice):
+    for field in fields(ModelOptionGroup):
         assert arguments[field.name].default == field.default

@@ -76,9 +76,7 @@ def test_no_eighth_of_a_thousand_is_suggested() -> None:
         parse_epsilon("256")
 
 
-@pytest.mark.parametrize(
-    ("norm", "bounds"), [(2, (0.0, 1.0)), (1, (0.0, 1.0)), (math.inf, (0.0, 255.0)), (math.inf, None)]
-)
+@pytest.mark.parametrize(("norm", "bounds"), [(2, (0.0, 1.0)), (1, (0.0, 1.0)), (math.inf, (0.0, 255.0)), (math.inf, None)])
 def test_elsewhere_it_is_a_budget(norm: float, bounds: Bounds | None) -> None:
     assert parse_epsilon("8", norm, bounds) == (8.0,)
 
@@ -142,8 +140,8 @@ def test_names_of_norms_are_short() -> None:
         ("shift:-3", TargetRule("shift", -3)),
         ("random", TargetRule("random")),
         ("least-likely", TargetRule("least-likely")),
-        ("class:Bag", TargetRule("class", name="Bag")),
-        ("class:a:b c", TargetRule("class", name="a:b c")),
+        ("class:Bag", TargetRule("class", class_name="Bag")),
+        ("class:a:b c", TargetRule("class", class_name="a:b c")),
     ],
 )
 def test_targeting_rules_and_their_text(text: str, rule: TargetRule) -> None:
@@ -178,9 +176,7 @@ def test_every_rule_but_none_has_a_target(text: str) -> None:
     ],
 )
 def test_what_is_no_rule_is_refused(text: str) -> None:
-    with pytest.raises(
-        SettingError, match="targeted must be one of none, next, shift:2, random, least-likely, class:NAME"
-    ):
+    with pytest.raises(SettingError, match="targeted must be one of none, next, shift:2, random, least-likely, class:NAME"):
         TargetRule.parse(text)
 
 

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 
 
-def fgsm(
-    network: nn.Module, x: Tensor, y: Tensor, epsilon: float, mean: Tensor, std: Tensor, *, targeted: bool = False
-) -> Tensor:
+def fgsm(network: nn.Module, x: Tensor, y: Tensor, epsilon: float, mean: Tensor, std: Tensor, *, targeted: bool = False) -> Tensor:
     x = x.clone().requires_grad_()
     loss = nn.functional.cross_entropy(network(x), y, reduction="sum")
     (gradient,) = torch.autograd.grad(loss, x)

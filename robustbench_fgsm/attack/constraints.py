@@ -12,24 +12,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustbench_fgsm.attack.direction import steepest_direction
-from robustbench_fgsm.attack.minimal import GRID_SLACK
+from robustbench_fgsm.attack.minimal import GRID_ROUNDING_FACTOR
 from robustbench_fgsm.attack.step import broadcast_epsilon, project, step
 
 
 @dataclass(frozen=True)
-class Course:
+class BoundedStep:
     """Where images (n, ...) go: directions of norm 1, and (n,) bool those lost, which have no finite gradient and stay."""
 
     direction: Tensor
-    lost: Tensor
+    nonfinite_gradient: Tensor
 
-    def of(self, rows: Tensor) -> Course:
+    def at(self, rows: Tensor) -> BoundedStep:
         """Some of them."""
-        return Course(self.direction[rows], self.lost[rows])
+        return BoundedStep(self.direction[rows], self.nonfinite_gradient[rows])
 
 
 @dataclass(frozen=True)
-class Room:
+class Constraint:
     """Images (n, ...); budgets and steps of a grid of budgets, in float64, mask and limits, which all broadcast to x."""
 
     x: Tensor
@@ -37,68 +37,68 @@ class Room:
     epsilon_step: Tensor
     norm: float
     mask: Tensor | None = None
-    limits: tuple[Tensor, Tensor] | None = None
+    bounds: tuple[Tensor, Tensor] | None = None
 
-    def of(self, rows: slice | Tensor) -> Room:
+    def at(self, rows: slice | Tensor) -> Constraint:
         """Some of the images with their own room."""
 
         def share(value: Tensor) -> Tensor:
             return value[rows] if value.ndim == self.x.ndim and len(value) > 1 else value
 
-        return Room(
+        return Constraint(
             self.x[rows],
             share(self.epsilon),
             share(self.epsilon_step),
             self.norm,
             None if self.mask is None else share(self.mask),
-            None if self.limits is None else (share(self.limits[0]), share(self.limits[1])),
+            None if self.bounds is None else (share(self.bounds[0]), share(self.bounds[1])),
         )
 
-    def to(self, device: torch.device) -> Room:
+    def to(self, device: torch.device) -> Constraint:
         """The same on a device."""
-        return Room(
+        return Constraint(
             self.x.to(device),
             self.epsilon.to(device),
             self.epsilon_step.to(device),
             self.norm,
             None if self.mask is None else self.mask.to(device),
-            None if self.limits is None else (self.limits[0].to(device), self.limits[1].to(device)),
+            None if self.bounds is None else (self.bounds[0].to(device), self.bounds[1].to(device)),
         )
 
-    def course(self, gradient: Tensor) -> Course:
+    def bounded_step(self, gradient: Tensor) -> BoundedStep:
         """The way up a gradient (n, ...) where the mask lets it; taken in the gradient's precision, given in that of x."""
         uphill = gradient if self.mask is None else torch.where(self.mask == 0, 0, gradient)
         lost = ~uphill.flatten(1).isfinite().all(1)
-        return Course(steepest_direction(uphill, self.norm).to(self.x.dtype), lost)
+        return BoundedStep(steepest_direction(uphill, self.norm).to(self.x.dtype), lost)
 
-    def move(self, course: Course, epsilon: Tensor, start: Tensor | None = None) -> Tensor:
+    def perturb(self, bounded_step: BoundedStep, epsilon: Tensor, start: Tensor | None = None) -> Tensor:
         """A step of epsilon, float64, from the images or the start.
 
         Where an image lies outside the limits, the budget counts for more: it comes back no further than epsilon, as in
         ART.
         """
         budget = epsilon.to(self.x.dtype)
-        moved = step(self.x, course.direction, budget, self.norm, self.limits, start)
-        if self.limits is not None:
-            outside = self._of_images(((self.x < self.limits[0]) | (self.x > self.limits[1])).flatten(1).any(1))
+        moved = step(self.x, bounded_step.direction, budget, self.norm, self.bounds, start)
+        if self.bounds is not None:
+            outside = self._broadcast_flags(((self.x < self.bounds[0]) | (self.x > self.bounds[1])).flatten(1).any(1))
             moved = torch.where(outside, self.x + project(moved - self.x, budget, self.norm), moved)
-        return torch.where(self._of_images(course.lost), self.x, moved)
+        return torch.where(self._broadcast_flags(bounded_step.nonfinite_gradient), self.x, moved)
 
-    def last_of_grid(self) -> Tensor:
+    def last_grid_index(self) -> Tensor:
         """The largest k (n,) with k * epsilon_step <= epsilon all over an image; 0 where its steps are 0."""
         ratio = torch.where(self.epsilon_step > 0, self.epsilon / self.epsilon_step, math.inf)
-        last = (ratio * GRID_SLACK).floor().expand(self.x.shape).flatten(1).amin(1)
+        last = (ratio * GRID_ROUNDING_FACTOR).floor().expand(self.x.shape).flatten(1).amin(1)
         return torch.where(last.isinf(), 0, last).long()
 
-    def grid(self, k: int) -> Tensor:
+    def grid_epsilon(self, k: int) -> Tensor:
         """The budgets of place k on the grid: multiplied, not added up."""
         return torch.minimum(k * self.epsilon_step, self.epsilon)
 
-    def _of_images(self, flags: Tensor) -> Tensor:
+    def _broadcast_flags(self, flags: Tensor) -> Tensor:
         return flags.view(-1, *[1] * (self.x.ndim - 1))
 
 
-def budgets(value: float | NDArray[np.generic], x: Tensor, norm: float) -> Tensor:
+def broadcast_budgets(value: float | NDArray[np.generic], x: Tensor, norm: float) -> Tensor:
     """Budgets in float64, so that they broadcast to the images (N, ...): of one axis, one an image where there are N.
 
     Other arrays broadcast as NumPy has it, along the last axes. Warns where one axis would fit the last one as well and

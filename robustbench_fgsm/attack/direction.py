@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def steepest_direction(grad: Tensor, norm: float, peak: Tensor | None = None) -> Tensor:
+def steepest_direction(grad: Tensor, norm: float, max_magnitude: Tensor | None = None) -> Tensor:
     """Direction of norm 1 that increases the loss fastest, one per image.
 
     grad: (N, ...) gradient of the summed loss; peak: its `largest_magnitude`, where that is known. Returns the same
@@ -19,9 +19,9 @@ def steepest_direction(grad: Tensor, norm: float, peak: Tensor | None = None) ->
     """
     if grad.numel() == 0:
         return torch.zeros_like(grad)
-    peak = largest_magnitude(grad) if peak is None else peak
-    finite = peak.isfinite()
-    direction = grad.sign() if norm == math.inf else _of_finite_norm(grad.flatten(1), norm, peak).view_as(grad)
+    max_magnitude = largest_magnitude(grad) if max_magnitude is None else max_magnitude
+    finite = max_magnitude.isfinite()
+    direction = grad.sign() if norm == math.inf else _finite_norm_direction(grad.flatten(1), norm, max_magnitude).view_as(grad)
     if grad.device.type == "cpu" and bool(finite.all()):  # elsewhere to ask is to wait
         return direction
     return torch.where(finite.view(-1, *[1] * (grad.ndim - 1)), direction, 0)
@@ -35,13 +35,13 @@ def largest_magnitude(grad: Tensor) -> Tensor:
     return peak
 
 
-def _of_finite_norm(flat: Tensor, norm: float, peak: Tensor) -> Tensor:
+def _finite_norm_direction(flat: Tensor, norm: float, max_magnitude: Tensor) -> Tensor:
     if norm == 1:
         largest = flat.abs().argmax(1, keepdim=True)
         return torch.zeros_like(flat).scatter(1, largest, flat.gather(1, largest).sign())
     dual = norm / (norm - 1)
     magnitude = flat.abs().double()  # powers and their sum in float32 are off by 1e-6 of a large step
-    moves = (peak > 0).unsqueeze(1)
-    scaled = magnitude / torch.where(moves, peak.unsqueeze(1), 1)
+    moves = (max_magnitude > 0).unsqueeze(1)
+    scaled = magnitude / torch.where(moves, max_magnitude.unsqueeze(1), 1)
     length = scaled.pow(dual).sum(1, keepdim=True).pow(1 / dual)
     return flat.sign() * (scaled / torch.where(moves, length, 1)).pow(dual - 1).to(flat.dtype)

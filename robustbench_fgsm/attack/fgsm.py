@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.direction import largest_magnitude, steepest_direction
-from robustbench_fgsm.attack.gradient import HasLossGradient, Labels, loss_gradient, predicted
+from robustbench_fgsm.attack.gradient import HasLossGradient, Labels, loss_gradient, predicted_classes
 from robustbench_fgsm.attack.losses import Loss, get_loss
-from robustbench_fgsm.attack.step import Epsilon, broadcast_epsilon, broadcasts, step
+from robustbench_fgsm.attack.step import Epsilon, broadcast_epsilon, can_broadcast, step
 from robustbench_fgsm.errors import DataError, SettingError
 from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, Bounds, parse_norm
 
@@ -22,7 +22,7 @@ Model = Callable[[Tensor], Tensor] | HasLossGradient
 
 
 @dataclass(frozen=True)
-class Ascent:
+class GradientStep:
     """What one forward and one backward pass say about a batch; every budget is a step from here.
 
     x, direction: (N, ...); outputs: (N, K) where the gradient was taken; zero, nonfinite: (N,) bool, images whose
@@ -33,19 +33,19 @@ class Ascent:
     x: Tensor
     outputs: Tensor
     direction: Tensor
-    zero: Tensor
-    nonfinite: Tensor
+    zero_gradient: Tensor
+    nonfinite_gradient: Tensor
     norm: float
     bounds: Bounds | None
     start: Tensor | None = None
 
-    def at(self, epsilon: Epsilon) -> Tensor:
+    def perturb(self, epsilon: Epsilon) -> Tensor:
         """The images moved by epsilon, in the shape of x."""
         budget = broadcast_epsilon(epsilon, self.x, self.norm, self.bounds)
         return step(self.x, self.direction, budget, self.norm, self.bounds, self.start)
 
 
-def ascend(
+def compute_gradient_step(
     model: Model,
     x: Tensor,
     y: Labels | None,
@@ -57,16 +57,16 @@ def ascend(
     loss: str | Loss = "ce",
     start: Tensor | None = None,
     stable: bool = False,
-) -> Ascent:
+) -> GradientStep:
     """The steepest direction for a batch, by one forward and one backward pass. Arguments as for `fgsm`."""
-    labels = predicted if y is None else y
+    labels = predicted_classes if y is None else y
     gradient, outputs = loss_gradient(model, x if start is None else start, labels, get_loss(loss, stable=stable))
     peak = largest_magnitude(gradient)
     uphill = -gradient if targeted else gradient
     if mask is not None:
         uphill = torch.where(mask == 0, 0, uphill)
     direction = steepest_direction(uphill, norm, peak if mask is None else None)
-    return Ascent(x, outputs, direction, peak == 0, ~peak.isfinite(), norm, bounds, start)
+    return GradientStep(x, outputs, direction, peak == 0, ~peak.isfinite(), norm, bounds, start)
 
 
 def fgsm(
@@ -140,14 +140,14 @@ def fgsm_sweep(
     get_loss(loss, stable=stable)
 
     def perturbed() -> Iterator[Tensor]:
-        ascent = ascend(
+        ascent = compute_gradient_step(
             model, x, y, norm=order, targeted=targeted, bounds=bounds, mask=mask, loss=loss, start=start, stable=stable
         )
-        lost = int(ascent.nonfinite.sum())
+        lost = int(ascent.nonfinite_gradient.sum())
         if lost:
             text = f"{lost:,} of {len(x):,} images have a gradient that is not finite: they are left unmoved"
             warnings.warn(text, RuntimeWarning, stacklevel=2)
-        yield from map(ascent.at, budgets)
+        yield from map(ascent.perturb, budgets)
 
     return perturbed()
 
@@ -156,7 +156,7 @@ def check_mask(mask: Tensor | None, x: Tensor) -> None:
     """Raise SettingError unless the mask is None, or bool or float >= 0 and broadcasts to the images."""
     if mask is None:
         return
-    if not broadcasts(mask.shape, x.shape):
+    if not can_broadcast(mask.shape, x.shape):
         raise SettingError(f"mask must broadcast to the images {tuple(x.shape)}, got {tuple(mask.shape)}")
     if mask.dtype != torch.bool and not (mask.is_floating_point() and bool((mask >= 0).all())):
         raise SettingError(f"mask must be bool, or floating point >= 0, got {mask.dtype}: pass mask != 0")
@@ -169,9 +169,7 @@ def check_batch(x: Tensor, y: Tensor | None, *, targeted: bool = False, bounds: 
     if y is None and targeted:
         raise SettingError("a targeted attack needs its targets in y, got None")
     if y is not None and (y.shape != x.shape[:1] or y.dtype != torch.int64):
-        raise DataError(
-            f"labels must be int64 of shape ({len(x)},), one per image, got {y.dtype} of shape {tuple(y.shape)}"
-        )
+        raise DataError(f"labels must be int64 of shape ({len(x)},), one per image, got {y.dtype} of shape {tuple(y.shape)}")
     if bounds is None or x.numel() == 0:
         return
     low, high = (float(extreme) for extreme in x.aminmax())

@@ -27,7 +27,7 @@ class HasLossGradient(Protocol):
         """Gradient (N, ...) of the summed loss, and the outputs (N, K) of the same forward pass."""
 
 
-def two_logits(outputs: Tensor) -> Tensor:
+def ensure_two_logits(outputs: Tensor) -> Tensor:
     """Outputs (N, K) as they are; one logit of the second of two classes, (N,) or (N, 1), as the two logits (0, z).
 
     Raises ModelError for anything but a tensor.
@@ -40,7 +40,7 @@ def two_logits(outputs: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(logit), logit], 1)
 
 
-def predicted(outputs: Tensor) -> Tensor:
+def predicted_classes(outputs: Tensor) -> Tensor:
     """Predicted classes (N,): the labels of an attack that is given none (Kurakin et al. 2017, arXiv:1611.01236)."""
     return outputs.argmax(1)
 
@@ -54,14 +54,14 @@ def input_gradient(model: Callable[[Tensor], Tensor], x: Tensor, y: Labels, loss
     """
     with torch.inference_mode(False), torch.enable_grad():
         leaf = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
-        outputs = two_logits(model(leaf.clone()))  # a model that works in place must meet neither the leaf nor x
+        outputs = ensure_two_logits(model(leaf.clone()))  # a model that works in place must meet neither the leaf nor x
         labels = y(outputs.detach()) if callable(y) else y.clone() if y.is_inference() else y
         (gradient,) = torch.autograd.grad(loss(outputs, labels).sum(), leaf)
     return gradient, outputs.detach()
 
 
 @contextmanager
-def no_trace(model: object, x: Tensor) -> Iterator[None]:
+def preserve_state(model: object, x: Tensor) -> Iterator[None]:
     """Evaluation mode inside; afterwards every train/eval flag, buffer and the random state are as they were.
 
     Also when the body raises. Flags are restored module by module, so that batch norm frozen within a network in train
@@ -85,19 +85,17 @@ def no_trace(model: object, x: Tensor) -> Iterator[None]:
                         buffer.copy_(before)
 
 
-def loss_gradient(
-    model: Callable[[Tensor], Tensor] | HasLossGradient, x: Tensor, y: Labels, loss: Loss
-) -> tuple[Tensor, Tensor]:
+def loss_gradient(model: Callable[[Tensor], Tensor] | HasLossGradient, x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
     """Gradient and outputs by the model's own `loss_gradient` where it has one, else by `input_gradient` without trace."""
     if isinstance(model, HasLossGradient):
         return model.loss_gradient(x, y, loss)
-    with no_trace(model, x):
+    with preserve_state(model, x):
         return input_gradient(model, x, y, loss)
 
 
-def outputs_of(model: Callable[[Tensor], Tensor] | HasLossGradient, x: Tensor) -> Tensor:
+def predict_outputs(model: Callable[[Tensor], Tensor] | HasLossGradient, x: Tensor) -> Tensor:
     """Outputs (N, K) without gradients: by the model's own `predict` where it has one, else without trace."""
     if isinstance(model, HasLossGradient):
         return model.predict(x)
-    with no_trace(model, x), torch.no_grad():
-        return two_logits(model(x.clone()))
+    with preserve_state(model, x), torch.no_grad():
+        return ensure_two_logits(model(x.clone()))

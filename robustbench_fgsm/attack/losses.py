@@ -19,20 +19,20 @@ def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(outputs, labels, reduction="none")
 
 
-def log_probability(outputs: Tensor, labels: Tensor) -> Tensor:
+def log_probability_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy on outputs that are log-probabilities, without a second softmax."""
     return functional.nll_loss(outputs, labels, reduction="none")
 
 
-def probability(outputs: Tensor, labels: Tensor) -> Tensor:
+def probability_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy on outputs that are probabilities: -log p_y, kept finite where p_y has underflowed to 0."""
     chosen = outputs.gather(1, labels.unsqueeze(1)).squeeze(1)
     return -chosen.clamp_min(torch.finfo(outputs.dtype).tiny).log()
 
 
-def margin(outputs: Tensor, labels: Tensor) -> Tensor:
+def margin_loss(outputs: Tensor, labels: Tensor) -> Tensor:
     """Largest wrong output less the label's (Carlini and Wagner 2017, arXiv:1608.04644, f_6), never clamped at zero."""
-    return _wrong(outputs, labels).amax(1) - outputs.gather(1, labels.unsqueeze(1)).squeeze(1)
+    return _wrong_outputs(outputs, labels).amax(1) - outputs.gather(1, labels.unsqueeze(1)).squeeze(1)
 
 
 def stable_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -41,18 +41,18 @@ def stable_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
     The gradient of cross-entropy on logits is (1 - p_y) v, with v_y = -1 and v_k the softmax over the wrong logits. In
     floating point 1 - p_y, and with it the whole gradient, cancels as p_y nears 1; the gradient of this loss is v itself.
     """
-    return _wrong(outputs, labels).logsumexp(1) - outputs.gather(1, labels.unsqueeze(1)).squeeze(1)
+    return _wrong_outputs(outputs, labels).logsumexp(1) - outputs.gather(1, labels.unsqueeze(1)).squeeze(1)
 
 
-def _wrong(outputs: Tensor, labels: Tensor) -> Tensor:
+def _wrong_outputs(outputs: Tensor, labels: Tensor) -> Tensor:
     return outputs.scatter(1, labels.unsqueeze(1), -math.inf)
 
 
 LOSSES: dict[str, Loss] = {
     "ce": cross_entropy,
-    "log-probabilities": log_probability,
-    "probabilities": probability,
-    "margin": margin,
+    "log-probabilities": log_probability_cross_entropy,
+    "probabilities": probability_cross_entropy,
+    "margin": margin_loss,
 }
 
 

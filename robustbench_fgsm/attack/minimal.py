@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.attack.fgsm import Model, ascend, check_batch, check_mask
-from robustbench_fgsm.attack.gradient import outputs_of, predicted
+from robustbench_fgsm.attack.fgsm import Model, check_batch, check_mask, compute_gradient_step
+from robustbench_fgsm.attack.gradient import predict_outputs, predicted_classes
 from robustbench_fgsm.attack.losses import Loss
-from robustbench_fgsm.attack.restarts import fooled
+from robustbench_fgsm.attack.restarts import is_fooled
 from robustbench_fgsm.attack.step import broadcast_epsilon, step
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, Bounds, parse_norm
 
-GRID_SLACK = 1 + 1e-12
+GRID_ROUNDING_FACTOR = 1 + 1e-12
 """Relative excess that a division may owe to rounding: 0.3 / 0.1 is a little below 3."""
 
 
@@ -32,7 +32,7 @@ def budget_grid(epsilon: float, epsilon_step: float) -> list[float]:
     """0, step, 2 step, ... up to epsilon: multiplied, not added up, so that 3 x 0.1 <= 0.3 is on the grid."""
     if not (epsilon_step > 0 and math.isfinite(epsilon_step)):
         raise SettingError(f"epsilon step must be a finite number > 0, got {epsilon_step:g}")
-    return [min(k * epsilon_step, epsilon) for k in range(math.floor(epsilon / epsilon_step * GRID_SLACK) + 1)]
+    return [min(k * epsilon_step, epsilon) for k in range(math.floor(epsilon / epsilon_step * GRID_ROUNDING_FACTOR) + 1)]
 
 
 def minimal_epsilon(
@@ -62,16 +62,16 @@ def minimal_epsilon(
     check_mask(mask, x)
     broadcast_epsilon(epsilon, x, order, bounds)
     grid = budget_grid(epsilon, epsilon_step)
-    ascent = ascend(model, x, y, norm=order, targeted=targeted, bounds=bounds, mask=mask, loss=loss, stable=stable)
-    aim = predicted(ascent.outputs) if y is None else y
+    ascent = compute_gradient_step(model, x, y, norm=order, targeted=targeted, bounds=bounds, mask=mask, loss=loss, stable=stable)
+    aim = predicted_classes(ascent.outputs) if y is None else y
 
     def fools(rows: Tensor, budgets: Tensor) -> Tensor:
         """Which of the images in rows (R,) the budgets (R,) fool."""
         x_adv = step(x[rows], ascent.direction[rows], broadcast_epsilon(budgets, x[rows], order, bounds), order, bounds)
-        return fooled(outputs_of(model, x_adv), aim[rows], targeted=targeted)
+        return is_fooled(predict_outputs(model, x_adv), aim[rows], targeted=targeted)
 
     found = torch.full((len(x),), math.nan, dtype=torch.float64, device=x.device)
-    found[fooled(ascent.outputs, aim, targeted=targeted)] = 0.0
+    found[is_fooled(ascent.outputs, aim, targeted=targeted)] = 0.0
     left = found.isnan().nonzero().squeeze(1)
     for budget in grid[1:]:
         if not len(left):
@@ -86,4 +86,4 @@ def minimal_epsilon(
         hit = fools(crossed, middle.to(x.dtype))
         low, high = torch.where(hit, low, middle), torch.where(hit, middle, high)
     found[crossed] = high
-    return Minimal(found, ascent.at(found.nan_to_num(0).to(x.dtype)))
+    return Minimal(found, ascent.perturb(found.nan_to_num(0).to(x.dtype)))

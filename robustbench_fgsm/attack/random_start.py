@@ -36,16 +36,16 @@ def random_start(
     order = parse_norm(norm)
     budget = broadcast_epsilon(epsilon, x, order, bounds)
     size = math.prod(x.shape[1:])
-    points = [unit_ball(size, order, np.random.default_rng([seed, int(id_), restart])) for id_ in ids]
+    points = [sample_unit_ball(size, order, np.random.default_rng([seed, int(id_), restart])) for id_ in ids]
     drawn = torch.from_numpy(np.stack(points)) if points else torch.zeros(0, size)
     offset = budget * drawn.to(x).view_as(x)
     return clip(x + (offset if mask is None else torch.where(mask == 0, 0, offset)), bounds)
 
 
-def unit_ball(size: int, norm: float, random: np.random.Generator) -> Point:
+def sample_unit_ball(size: int, norm: float, generator: np.random.Generator) -> Point:
     """A point (size,) drawn evenly from the unit ball of the norm."""
     if norm == math.inf:
-        return random.uniform(-1, 1, size)
-    magnitudes = random.gamma(1 / norm, size=size)  # the p-th powers of a generalised Gaussian's magnitudes
-    shares: Point = magnitudes / (magnitudes.sum() + random.exponential())
-    return np.copysign(shares ** (1 / norm), random.uniform(-1, 1, size))
+        return generator.uniform(-1, 1, size)
+    magnitudes = generator.gamma(1 / norm, size=size)  # the p-th powers of a generalised Gaussian's magnitudes
+    shares: Point = magnitudes / (magnitudes.sum() + generator.exponential())
+    return np.copysign(shares ** (1 / norm), generator.uniform(-1, 1, size))

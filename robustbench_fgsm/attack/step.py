@@ -13,7 +13,7 @@ from robustbench_fgsm.spec import Bounds, check_epsilon
 Epsilon = float | Tensor
 """A scalar, one budget an image (N,), or anything that broadcasts to the images."""
 
-Limits = Bounds | tuple[Tensor, Tensor]
+PixelwiseBounds = Bounds | tuple[Tensor, Tensor]
 """The bounds of all pixels, or tensors that broadcast to the images with the bounds of each."""
 
 
@@ -36,7 +36,7 @@ def broadcast_epsilon(epsilon: Epsilon, x: Tensor, norm: float, bounds: Bounds |
             f"epsilon must be a scalar, one per image ({len(x)},) or broadcast to {tuple(x.shape)}, "
             f"got {tuple(budget.shape)}: reshape it to (1, ..., {len(budget)}) if it is meant along the last axis"
         )
-    elif not broadcasts(budget.shape, x.shape):
+    elif not can_broadcast(budget.shape, x.shape):
         raise SettingError(f"epsilon must broadcast to the images {tuple(x.shape)}, got {tuple(budget.shape)}")
     if norm != math.inf and any(size > 1 for size in budget.shape[-(x.ndim - 1) :]):
         raise SettingError(
@@ -46,15 +46,13 @@ def broadcast_epsilon(epsilon: Epsilon, x: Tensor, norm: float, bounds: Bounds |
     return budget
 
 
-def broadcasts(shape: torch.Size, to: torch.Size) -> bool:
+def can_broadcast(shape: torch.Size, to: torch.Size) -> bool:
     """Whether a tensor of that shape broadcasts to the other shape without enlarging it."""
-    return len(shape) <= len(to) and all(
-        size in (1, of) for size, of in zip(reversed(shape), reversed(to), strict=False)
-    )
+    return len(shape) <= len(to) and all(size in (1, of) for size, of in zip(reversed(shape), reversed(to), strict=False))
 
 
 def step(
-    x: Tensor, direction: Tensor, epsilon: Tensor, norm: float, bounds: Limits | None, start: Tensor | None = None
+    x: Tensor, direction: Tensor, epsilon: Tensor, norm: float, bounds: PixelwiseBounds | None, start: Tensor | None = None
 ) -> Tensor:
     """The images moved by epsilon along the direction, within bounds and within epsilon of x.
 
@@ -71,7 +69,7 @@ def step(
 def project(offset: Tensor, epsilon: Tensor, norm: float) -> Tensor:
     """The offset (N, ...) cut to the budget under L-infinity, scaled down to it under any other norm."""
     if norm == math.inf or offset.numel() == 0:
-        return offset.clamp(*_either_side(epsilon))
+        return offset.clamp(*_symmetric_bounds(epsilon))
     flat = offset.flatten(1)
     peak = flat.abs().amax(1, keepdim=True)
     length = peak * (flat / torch.where(peak > 0, peak, 1)).abs().pow(norm).sum(1, keepdim=True).pow(1 / norm)
@@ -79,18 +77,18 @@ def project(offset: Tensor, epsilon: Tensor, norm: float) -> Tensor:
     return offset * (epsilon / torch.where(length > 0, length, 1).view(shape)).clamp(max=1)
 
 
-def clip(x: Tensor, bounds: Limits | None) -> Tensor:
+def clip(x: Tensor, bounds: PixelwiseBounds | None) -> Tensor:
     """The images within bounds."""
     return x if bounds is None else x.clamp(*bounds)
 
 
-def _either_side(epsilon: Tensor) -> Limits:
+def _symmetric_bounds(epsilon: Tensor) -> PixelwiseBounds:
     """Minus epsilon and epsilon, as numbers where that is one on the CPU: clamping to tensors takes longer."""
     if epsilon.ndim == 0 and epsilon.device.type == "cpu":
         return -float(epsilon), float(epsilon)
     return -epsilon, epsilon
 
 
-def _clip_(x: Tensor, bounds: Limits | None) -> Tensor:
+def _clip_(x: Tensor, bounds: PixelwiseBounds | None) -> Tensor:
     """The same in place."""
     return x if bounds is None else x.clamp_(*bounds)

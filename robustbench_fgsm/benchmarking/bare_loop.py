@@ -10,21 +10,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from robustbench_fgsm.attack.gradient import two_logits
-from robustbench_fgsm.data.dataset import Dataset, readable
+from robustbench_fgsm.attack.gradient import ensure_two_logits
+from robustbench_fgsm.data.dataset import Dataset, readable_batches
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.spec import Bounds, norm_name
 
-NORMS = (math.inf, 2.0)
+BARE_LOOP_NORMS = (math.inf, 2.0)
 
 
 @dataclass(frozen=True)
-class Answer:
+class BareResult:
     """Counts of images: all of them, those right before the attack, and those right after it at each budget."""
 
     n: int
-    clean: int
-    robust: tuple[int, ...]
+    clean_correct: int
+    robust_correct: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -43,36 +43,36 @@ class BareLoop:
         """Craft all images at each budget; returns how many were made."""
         made = 0
         for images, labels in self._batches(data):
-            _, direction = self._uphill(images, labels)
+            _, direction = self._predictions_and_direction(images, labels)
             for epsilon in epsilons:
                 made += len(self._step(images, direction, epsilon))
         return made
 
-    def job(self, data: Dataset, epsilons: Sequence[float]) -> Answer:
+    def job(self, data: Dataset, epsilons: Sequence[float]) -> BareResult:
         """Predict, attack at each budget and predict again; counts stay on the device until the end."""
         right = torch.zeros(1 + len(epsilons), dtype=torch.int64, device=self.device)
         n = 0
         for images, labels in self._batches(data):
-            before, direction = self._uphill(images, labels)
+            before, direction = self._predictions_and_direction(images, labels)
             right[0] += (before == labels).sum()
             for place, epsilon in enumerate(epsilons, 1):
                 x_adv = self._step(images, direction, epsilon)
                 with torch.no_grad():
-                    after = two_logits(self.network(x_adv)).argmax(1)
+                    after = ensure_two_logits(self.network(x_adv)).argmax(1)
                 right[place] += (after == labels).sum()
             n += len(labels)
         clean, *robust = right.tolist()
-        return Answer(n, clean, tuple(robust))
+        return BareResult(n, clean, tuple(robust))
 
     def _batches(self, data: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in readable(data, 0, len(data), self.batch_size, []):
+        for batch in readable_batches(data, 0, len(data), self.batch_size, []):
             images = batch.images.to(self.device, memory_format=self.memory_format, non_blocking=True)
             yield images, batch.labels.to(self.device, non_blocking=True)
 
-    def _uphill(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _predictions_and_direction(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Predicted classes (N,) and the direction (N, C, H, W), from one forward and one input-only backward pass."""
         x = images.detach().requires_grad_()
-        logits = two_logits(self.network(x))
+        logits = ensure_two_logits(self.network(x))
         (gradient,) = torch.autograd.grad(cross_entropy(logits, labels, reduction="sum"), x)
         if self.norm == math.inf:
             return logits.argmax(1), gradient.sign_()
@@ -83,8 +83,8 @@ class BareLoop:
         return torch.add(images, direction, alpha=epsilon).clamp_(*self.bounds)
 
 
-def check_norm(norm: float) -> None:
+def check_bare_loop_norm(norm: float) -> None:
     """Raise SettingError for a norm that the loop does not know."""
-    if norm not in NORMS:
-        known = " or ".join(map(norm_name, NORMS))
+    if norm not in BARE_LOOP_NORMS:
+        known = " or ".join(map(norm_name, BARE_LOOP_NORMS))
         raise SettingError(f"benchmark is for norm {known}, which the bare loop knows, got {norm_name(norm)}")

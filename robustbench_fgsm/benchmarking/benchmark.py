@@ -8,38 +8,51 @@ from contextlib import contextmanager
 
 import torch
 
-from robustbench_fgsm.benchmarking.bare_loop import Answer, check_norm
-from robustbench_fgsm.benchmarking.contenders import LEVELS, Contender, Entry, check_levels, check_network, entries
-from robustbench_fgsm.benchmarking.peak_memory import Given, Load, Memory, Request, measure_memory
-from robustbench_fgsm.benchmarking.result import Benchmark, Standing
-from robustbench_fgsm.benchmarking.timing import Lane, Runner, Task, race
-from robustbench_fgsm.data.dataset import BadSample, Dataset, describe, readable
-from robustbench_fgsm.data.match_model import fit_to
+from robustbench_fgsm.benchmarking.bare_loop import BareResult, check_bare_loop_norm
+from robustbench_fgsm.benchmarking.contenders import (
+    DEFAULT_LEVELS,
+    Contender,
+    TimedImplementation,
+    check_levels,
+    check_pytorch_network,
+    list_contenders,
+)
+from robustbench_fgsm.benchmarking.peak_memory import (
+    LoadClassifierAndData,
+    MemoryRequest,
+    PeakMemory,
+    PickledClassifierAndData,
+    measure_peak_memory,
+)
+from robustbench_fgsm.benchmarking.result import Benchmark, ContenderResult
+from robustbench_fgsm.benchmarking.timing import ContenderTimings, TaskRunner, TimedTask, time_contenders
+from robustbench_fgsm.data.dataset import BadSample, Dataset, describe_data, readable_batches
+from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.attack_batch import synchronise
 from robustbench_fgsm.engine.batch_size import choose_batch_size
 from robustbench_fgsm.engine.environment import describe_environment, describe_processor
 from robustbench_fgsm.engine.preflight import check_batch_size, check_images, preflight
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.evaluation.evaluate import Progress, check_budgets
+from robustbench_fgsm.evaluation.evaluate import Progress, check_distinct_epsilons
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
-from robustbench_fgsm.models.precision import precision
-from robustbench_fgsm.references.registry import Listing, check_references, list_references
+from robustbench_fgsm.models.precision import float32_precision
+from robustbench_fgsm.references.registry import ReferenceInfo, check_references, list_references
 from robustbench_fgsm.spec import AttackSpec, parse_epsilon, parse_norm
 
-DEFAULT_EPSILONS = (1 / 255, 2 / 255, 3 / 255, 4 / 255, 5 / 255, 6 / 255, 7 / 255, 8 / 255)
+DEFAULT_BENCHMARK_EPSILONS = (1 / 255, 2 / 255, 3 / 255, 4 / 255, 5 / 255, 6 / 255, 7 / 255, 8 / 255)
 DEFAULT_ROUNDS = 5
 
 
 def benchmark(
     classifier: Classifier,
     data: Dataset,
-    epsilons: Iterable[float] | str = DEFAULT_EPSILONS,
+    epsilons: Iterable[float] | str = DEFAULT_BENCHMARK_EPSILONS,
     *,
     norm: str | float = "inf",
     references: Sequence[str] | None = None,
-    levels: Sequence[str] = LEVELS,
+    levels: Sequence[str] = DEFAULT_LEVELS,
     rounds: int = DEFAULT_ROUNDS,
-    memory: bool | Load = True,
+    memory: bool | LoadClassifierAndData = True,
     batch_size: int | str = "auto",
     threads: int | None = None,
     max_bad: int = 0,
@@ -65,39 +78,39 @@ def benchmark(
     given = [epsilons] if isinstance(epsilons, str) else epsilons
     budgets = tuple(value for epsilon in given for value in parse_epsilon(epsilon, order, classifier.bounds))
     spec = AttackSpec(budgets, order, bounds=classifier.bounds)
-    load = Given(classifier, data) if memory is True else memory or None
+    load = PickledClassifierAndData(classifier, data) if memory is True else memory or None
     began = time.perf_counter()
-    network = check_network(classifier)
-    check_settings(spec, rounds, threads)
+    network = check_pytorch_network(classifier)
+    check_benchmark_settings(spec, rounds, threads)
     check_batch_size(batch_size)
-    data = fit_to(data, classifier)
+    data = match_to_classifier(data, classifier)
     present, absent = choose_references(references)
-    field = entries(network, check_levels(levels), [one.name for one in present])
+    field = list_contenders(network, check_levels(levels), [one.name for one in present])
     warnings = preflight(classifier, data, spec, strict=strict)
     size = choose_batch_size(batch_size, classifier, data)
-    bad = check_all(classifier, data, size)
-    tasks = tasks_at(spec.epsilons)
-    steps = _Steps(len(field) * (len(tasks) * (rounds + 1) + (load is not None)), progress)
-    with use_threads(threads), precision(network.device):  # the bare loop and other libraries too
-        team = [_prepare(entry, network, data, spec, size) for entry in field]
-        runners = {entry.name: _runner(made, data) for entry, made in zip(field, team, strict=True)}
-        lanes = race(runners, tasks, rounds, synchronise=lambda: synchronise(network.device), step=steps.step)
-        memories: list[Memory | str | None] = [None] * len(field)
+    bad = check_all_images(classifier, data, size)
+    tasks = timed_tasks(spec.epsilons)
+    steps = _ProgressCounter(len(field) * (len(tasks) * (rounds + 1) + (load is not None)), progress)
+    with use_threads(threads), float32_precision(network.device):  # the bare loop and other libraries too
+        team = [_make_implementation(entry, network, data, spec, size) for entry in field]
+        runners = {entry.name: _task_runner(made, data) for entry, made in zip(field, team, strict=True)}
+        lanes = time_contenders(runners, tasks, rounds, synchronise=lambda: synchronise(network.device), on_task_done=steps.advance)
+        memories: list[PeakMemory | str | None] = [None] * len(field)
         if load is not None:
             memories = [
-                _memory(Request(load, entry, spec, size, torch.get_num_threads()), lane, steps)
+                _peak_memory(MemoryRequest(load, entry, spec, size, torch.get_num_threads()), lane, steps)
                 for entry, lane in zip(field, lanes, strict=True)
             ]
         environment = describe_environment(network.device) | describe_processor()
     return Benchmark(
         model=classifier.info,
-        data=describe(data),
+        data=describe_data(data),
         attack=spec,
         batch_size=size,
         rounds=rounds,
         tasks=tuple(tasks),
-        standings=tuple(
-            Standing(entry, "" if isinstance(made, Exception) else made.version, lane, memory)
+        contender_results=tuple(
+            ContenderResult(entry, "" if isinstance(made, Exception) else made.version, lane, memory)
             for entry, made, lane, memory in zip(field, team, lanes, memories, strict=True)
         ),
         absent=tuple(absent),
@@ -109,17 +122,17 @@ def benchmark(
     )
 
 
-def check_settings(spec: AttackSpec, rounds: int, threads: int | None) -> None:
+def check_benchmark_settings(spec: AttackSpec, rounds: int, threads: int | None) -> None:
     """Raise SettingError for a norm that the bare loop does not know, budgets that repeat, and counts below 1."""
-    check_norm(spec.norm)
-    check_budgets(spec)
+    check_bare_loop_norm(spec.norm)
+    check_distinct_epsilons(spec)
     if rounds < 1:
         raise SettingError(f"rounds must be at least 1, got {rounds}: try {DEFAULT_ROUNDS}")
     if threads is not None and threads < 1:
         raise SettingError(f"threads must be at least 1, got {threads}: leave it out for as many as there are")
 
 
-def choose_references(names: Sequence[str] | None) -> tuple[list[Listing], list[Listing]]:
+def choose_references(names: Sequence[str] | None) -> tuple[list[ReferenceInfo], list[ReferenceInfo]]:
     """Those that are named; for None all that are installed, and those that are not. Raises as `check_references` does."""
     known = list_references()
     if names is not None:
@@ -128,21 +141,21 @@ def choose_references(names: Sequence[str] | None) -> tuple[list[Listing], list[
     return [one for one in known if one.version is not None], [one for one in known if one.version is None]
 
 
-def check_all(classifier: Classifier, data: Dataset, batch_size: int) -> tuple[BadSample, ...]:
+def check_all_images(classifier: Classifier, data: Dataset, batch_size: int) -> tuple[BadSample, ...]:
     """Images that cannot be had; raises DataError where one that can is not as `check_images` wants it.
 
     Before the race, since nobody but `run_attacks` looks at images while the clock runs.
     """
     bad: list[BadSample] = []
-    for batch in readable(data, 0, len(data), batch_size, bad):
+    for batch in readable_batches(data, 0, len(data), batch_size, bad):
         check_images(batch, classifier)
     return tuple(bad)
 
 
-def tasks_at(epsilons: tuple[float, ...]) -> list[Task]:
+def timed_tasks(epsilons: tuple[float, ...]) -> list[TimedTask]:
     """Attack and job, at the largest budget and, where there are others, at all of them."""
     some = dict.fromkeys(((max(epsilons),), epsilons))
-    return [Task(kind, budgets) for budgets in some for kind in ("attack", "job")]
+    return [TimedTask(kind, budgets) for budgets in some for kind in ("attack", "job")]
 
 
 @contextmanager
@@ -156,39 +169,39 @@ def use_threads(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class _Steps:
+class _ProgressCounter:
     """Counts steps for whoever wants to know."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:
         self._done, self._total, self._progress = 0, total, progress
 
-    def step(self) -> None:
+    def advance(self) -> None:
         self._done += 1
         if self._progress is not None:
             self._progress(self._done, self._total)
 
 
-def _prepare(
-    entry: Entry, classifier: TorchClassifier, data: Dataset, spec: AttackSpec, batch_size: int
-) -> Contender | Exception:
+def _make_implementation(
+    contender: Contender, classifier: TorchClassifier, data: Dataset, spec: AttackSpec, batch_size: int
+) -> TimedImplementation | Exception:
     """The contender, or what kept it from being made: its runner raises that, so that it fails like any other."""
     try:
-        return entry.prepare(classifier, data, spec, batch_size)
+        return contender.make_implementation(classifier, data, spec, batch_size)
     except Exception as error:  # noqa: BLE001  (whatever a library raises is its result)
         return error
 
 
-def _runner(made: Contender | Exception, data: Dataset) -> Runner:
-    def run(task: Task) -> int | Answer:
-        if isinstance(made, Exception):
-            raise made
-        return made.attack(data, task.epsilons) if task.kind == "attack" else made.job(data, task.epsilons)
+def _task_runner(implementation: TimedImplementation | Exception, data: Dataset) -> TaskRunner:
+    def run(task: TimedTask) -> int | BareResult:
+        if isinstance(implementation, Exception):
+            raise implementation
+        return implementation.attack(data, task.epsilons) if task.kind == "attack" else implementation.job(data, task.epsilons)
 
     return run
 
 
-def _memory(request: Request, lane: Lane, steps: _Steps) -> Memory | str | None:
+def _peak_memory(request: MemoryRequest, timings: ContenderTimings, counter: _ProgressCounter) -> PeakMemory | str | None:
     """None for a contender that failed already."""
-    found = None if lane.error else measure_memory(request)
-    steps.step()
+    found = None if timings.error else measure_peak_memory(request)
+    counter.advance()
     return found

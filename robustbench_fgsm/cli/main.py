@@ -23,7 +23,7 @@ from robustbench_fgsm.cli.commands.sweep import sweep_command
 from robustbench_fgsm.cli.commands.train import train_command
 from robustbench_fgsm.cli.commands.transfer import transfer_command
 from robustbench_fgsm.cli.commands.verify import verify_command
-from robustbench_fgsm.errors import INTERNAL, INTERRUPTED, RfgsmError
+from robustbench_fgsm.errors import EXIT_INTERNAL_ERROR, EXIT_INTERRUPTED, RfgsmError
 
 app = typer.Typer(
     name="rfgsm",
@@ -69,32 +69,32 @@ def main(args: list[str] | None = None) -> NoReturn:
     """Run the program and exit with its code; the docs list what each code means."""
     words = sys.argv[1:] if args is None else args
     try:
-        with processes.interruptible(), log.logged(words if {*words[:1]} <= processes.SHARED else ()):
-            processes.check_shared(words)
-            code = _told(words)
+        with processes.sigterm_as_interrupt(), log.open_log(words if {*words[:1]} <= processes.DISTRIBUTED_COMMANDS else ()):
+            processes.check_process_count(words)
+            code = _run_and_log(words)
     except (RfgsmError, typer.TyperException) as error:
         if "--debug" in words:
             raise
-        if processes.speaks():
-            _complain(error.format_message() if isinstance(error, typer.TyperException) else str(error))
+        if processes.should_report_error():
+            _print_error(error.format_message() if isinstance(error, typer.TyperException) else str(error))
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
+        code = EXIT_INTERRUPTED
     except Exception:  # noqa: BLE001  (Python's own exit code would be that of "disagree")
-        if processes.speaks():
+        if processes.should_report_error():
             traceback.print_exc()
-        sys.exit(INTERNAL)
-    if code == INTERRUPTED:  # also what Typer makes of an interrupted command
-        if processes.speaks():
-            _complain("interrupted")
-        sys.exit(INTERRUPTED)
-    sys.exit(processes.finished(code or 0))
+        sys.exit(EXIT_INTERNAL_ERROR)
+    if code == EXIT_INTERRUPTED:  # also what Typer makes of an interrupted command
+        if processes.should_report_error():
+            _print_error("interrupted")
+        sys.exit(EXIT_INTERRUPTED)
+    sys.exit(processes.final_exit_code(code or 0))
 
 
-def _told(words: list[str]) -> int | None:
+def _run_and_log(args: list[str]) -> int | None:
     """What the program returns; how it ended also goes to the log."""
     try:
-        code: int | None = app(words, prog_name="rfgsm", standalone_mode=False)
+        code: int | None = app(args, prog_name="rfgsm", standalone_mode=False)
     except BaseException as error:
         log.write("".join(traceback.format_exception(error)))
         raise
@@ -102,6 +102,6 @@ def _told(words: list[str]) -> int | None:
     return code
 
 
-def _complain(message: str) -> None:
+def _print_error(message: str) -> None:
     if message:  # without arguments the help stands on its own
         typer.echo(f"rfgsm: {' '.join(message.split())}", err=True)

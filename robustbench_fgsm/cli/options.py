@@ -15,7 +15,7 @@ import typer
 from robustbench_fgsm.errors import SettingError
 
 
-class Layout(StrEnum):
+class TableFormat(StrEnum):
     """How tables are printed."""
 
     table = "table"
@@ -24,13 +24,9 @@ class Layout(StrEnum):
 
 Model = Annotated[
     str,
-    typer.Option(
-        "--model", help="Classifier: a name of `rfgsm list models`, SOURCE:NAME, or a file.", show_default=False
-    ),
+    typer.Option("--model", help="Classifier: a name of `rfgsm list models`, SOURCE:NAME, or a file.", show_default=False),
 ]
-Weights = Annotated[
-    str, typer.Option("--weights", help="auto, standard, none, a name of the source's own, or a checkpoint.")
-]
+Weights = Annotated[str, typer.Option("--weights", help="auto, standard, none, a name of the source's own, or a checkpoint.")]
 Data = Annotated[
     str | None,
     typer.Option(
@@ -43,9 +39,7 @@ Limit = Annotated[int | None, typer.Option("--limit", help="Only the first so ma
 BatchSize = Annotated[str, typer.Option("--batch-size", help="Images at a time, or auto.")]
 Optimize = Annotated[
     str,
-    typer.Option(
-        "--optimize", metavar="LEVEL", help="none, safe (faster, same counts), max (may change a few), or bf16."
-    ),
+    typer.Option("--optimize", metavar="LEVEL", help="none, safe (faster, same counts), max (may change a few), or bf16."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
 Eps = Annotated[str, typer.Option("--eps", help="Budget in pixel space, where images lie in [0, 1]: 8/255 or 0.03.")]
@@ -55,9 +49,7 @@ Targeted = Annotated[
 ]
 Loss = Annotated[str, typer.Option("--loss", help="ce, log-probabilities, probabilities or margin.")]
 Stable = Annotated[bool, typer.Option("--stable", help="Exact cross-entropy gradients where float32 saturates.")]
-Restarts = Annotated[
-    int, typer.Option("--restarts", help="Random starts beside the clean one; the best for each image counts.")
-]
+Restarts = Annotated[int, typer.Option("--restarts", help="Random starts beside the clean one; the best for each image counts.")]
 PgdCheck = Annotated[
     int,
     typer.Option(
@@ -85,7 +77,7 @@ KeepImages = Annotated[
     int,
     typer.Option("--keep-images", metavar="N", min=0, help="Example images kept with --out, at most; 0 for none."),
 ]
-Format = Annotated[Layout, typer.Option("--format", help="Of the tables: for the terminal, or as Markdown.")]
+Format = Annotated[TableFormat, typer.Option("--format", help="Of the tables: for the terminal, or as Markdown.")]
 Csv = Annotated[
     Path | None,
     typer.Option(
@@ -117,26 +109,22 @@ LogDir = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-DataRoot = Annotated[
-    Path, typer.Option("--data-root", metavar="DIR", help="Where torchvision's data sets and imagenet lie.")
-]
+DataRoot = Annotated[Path, typer.Option("--data-root", metavar="DIR", help="Where torchvision's data sets and imagenet lie.")]
 
 
-def _of_model(name: str, meaning: str, metavar: str | None = None) -> Any:
+def _model_option(name: str, meaning: str, metavar: str | None = None) -> Any:
     return typer.Option(name, help=meaning, metavar=metavar, show_default=False, rich_help_panel="Models")
 
 
 @dataclass(frozen=True)
-class DataChoice:
+class DataOptionGroup:
     """How the data are read, and what is held against them."""
 
     split: Annotated[
         str | None, typer.Option("--split", help="Part of the data, such as train.", show_default="the source's own")
     ] = None
     data_root: DataRoot = Path("data")
-    download: Annotated[bool, typer.Option("--download", help="Fetch torchvision's data sets into --data-root.")] = (
-        False
-    )
+    download: Annotated[bool, typer.Option("--download", help="Fetch torchvision's data sets into --data-root.")] = False
     layout: Annotated[
         str | None,
         typer.Option("--layout", help="Axes of arrays: NCHW, NHWC or NHW.", show_default="told by the shape"),
@@ -154,61 +142,53 @@ class DataChoice:
         int | None,
         typer.Option("--image-size", help="Resize and crop image files to a square of N pixels.", show_default=False),
     ] = None
-    sample: Annotated[
-        int | None, typer.Option("--sample", help="Only N images, drawn with --seed.", show_default=False)
-    ] = None
-    stratified: Annotated[
-        bool, typer.Option("--stratified", help="Draw as many of each class as its share comes to.")
-    ] = False
+    sample: Annotated[int | None, typer.Option("--sample", help="Only N images, drawn with --seed.", show_default=False)] = None
+    stratified: Annotated[bool, typer.Option("--stratified", help="Draw as many of each class as its share comes to.")] = False
     workers: Annotated[
         int | None,
         typer.Option("--workers", min=0, help="Processes that decode images.", show_default="as many as help"),
     ] = None
     max_bad: Annotated[int, typer.Option("--max-bad", min=0, help="Exit 1 with more unreadable images than that.")] = 0
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 2 for what the checks before the attack warn of.")] = (
-        False
-    )
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 2 for what the checks before the attack warn of.")] = False
 
 
 @dataclass(frozen=True)
-class ModelChoice:
+class ModelOptionGroup:
     """What describes a model that says too little of itself; numbers as they were typed."""
 
-    num_classes: Annotated[
-        int | None, _of_model("--num-classes", "Outputs of a network whose weights are yours, or none.")
-    ] = None
-    mean: Annotated[str | None, _of_model("--mean", "Normalisation: one value, or one a channel.", "M,M,M")] = None
-    std: Annotated[str | None, _of_model("--std", "Normalisation: one value, or one a channel.", "S,S,S")] = None
+    num_classes: Annotated[int | None, _model_option("--num-classes", "Outputs of a network whose weights are yours, or none.")] = (
+        None
+    )
+    mean: Annotated[str | None, _model_option("--mean", "Normalisation: one value, or one a channel.", "M,M,M")] = None
+    std: Annotated[str | None, _model_option("--std", "Normalisation: one value, or one a channel.", "S,S,S")] = None
     bounds: Annotated[
-        str | None, _of_model("--bounds", "Range of the images that the network takes; 0,1 otherwise.", "LOW,HIGH")
+        str | None, _model_option("--bounds", "Range of the images that the network takes; 0,1 otherwise.", "LOW,HIGH")
     ] = None
-    dataset: Annotated[str | None, _of_model("--dataset", "RobustBench: cifar10, cifar100 or imagenet.")] = None
-    threat_model: Annotated[str | None, _of_model("--threat-model", "RobustBench: Linf, L2 or corruptions.")] = None
+    dataset: Annotated[str | None, _model_option("--dataset", "RobustBench: cifar10, cifar100 or imagenet.")] = None
+    threat_model: Annotated[str | None, _model_option("--threat-model", "RobustBench: Linf, L2 or corruptions.")] = None
     trust_model_code: Annotated[
         bool,
-        _of_model("--trust-model-code", "Load model files whose loading can run code: exported programs, joblib."),
+        _model_option("--trust-model-code", "Load model files whose loading can run code: exported programs, joblib."),
     ] = False
 
-    def settings(self) -> dict[str, Any]:
+    def load_arguments(self) -> dict[str, Any]:
         """As `load_classifier` takes them, with numbers read; raises SettingError for what are no numbers."""
-        numbers = {name: _numbers(name, getattr(self, name)) for name in ("mean", "std", "bounds")}
+        numbers = {name: _parse_numbers(name, getattr(self, name)) for name in ("mean", "std", "bounds")}
         if numbers["bounds"] is not None and len(numbers["bounds"]) != 2:
             raise SettingError(f"--bounds must be low and high, got {self.bounds!r}: try 0,1")
         return asdict(self) | numbers
 
 
-def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
+def _parse_numbers(name: str, text: str | None) -> tuple[float, ...] | None:
     if text is None:
         return None
     try:
         return tuple(float(word) for word in text.split(","))
     except ValueError:
-        raise SettingError(
-            f"--{name} must be numbers with commas between, got {text!r}: try 0.5 or 0.4,0.5,0.6"
-        ) from None
+        raise SettingError(f"--{name} must be numbers with commas between, got {text!r}: try 0.5 or 0.4,0.5,0.6") from None
 
 
-def laid_open(command: Callable[..., int]) -> Callable[..., int]:
+def expand_options(command: Callable[..., int]) -> Callable[..., int]:
     """The command with the fields of each parameter that is a dataclass in that parameter's place."""
     parameters: list[inspect.Parameter] = []
     bundles: dict[str, type[Any]] = {}

@@ -14,21 +14,19 @@ import typer
 from rich.console import Console, RenderableType
 
 from robustbench_fgsm.cli import log
-from robustbench_fgsm.cli.options import Layout
+from robustbench_fgsm.cli.options import TableFormat
 from robustbench_fgsm.cli.progress import progress_bar as progress_bar
 from robustbench_fgsm.errors import SettingError
 
 
-def note(message: str, *, quiet: bool) -> None:
+def write_note(message: str, *, quiet: bool) -> None:
     """One line on standard error, and in the log where there is one."""
     log.write(message)
     if not quiet:
         typer.echo(message, err=True)
 
 
-def write_result(
-    document: dict[str, Any], render: Callable[[dict[str, Any]], RenderableType], *, as_json: bool
-) -> None:
+def write_result(document: dict[str, Any], render: Callable[[dict[str, Any]], RenderableType], *, as_json: bool) -> None:
     """The document itself, or what is made of it: tables, 80 columns wide in a pipe, or text as it is."""
     text = json.dumps(document, indent=2, allow_nan=False) if as_json else _as_text(render(document))
     try:
@@ -46,29 +44,29 @@ def _as_text(rendered: RenderableType) -> str:
     return captured.get().removesuffix("\n")
 
 
-def check_layout(layout: Layout, *, as_json: bool) -> None:
+def check_table_format(table_format: TableFormat, *, as_json: bool) -> None:
     """Raise SettingError for Markdown and JSON at once."""
-    if as_json and layout is Layout.markdown:
+    if as_json and table_format is TableFormat.markdown:
         raise SettingError("--format markdown and --json exclude each other, got both: leave one out")
 
 
-def check_file(option: str, file: Path | None, *, directory: bool = False) -> None:
+def check_output_path(option: str, path: Path | None, *, directory: bool = False) -> None:
     """Raise SettingError, before anything is measured, where no file (or directory) can ever stand in that place."""
-    if file is None:
+    if path is None:
         return
     try:
-        existing = next(place for place in (file, *file.parents) if place.exists())
+        existing = next(place for place in (path, *path.parents) if place.exists())
     except OSError as error:
-        raise SettingError(f"{option} {file} cannot be written ({error.strerror}): choose another path") from error
-    fits = existing.is_dir() == directory if existing == file else existing.is_dir()
+        raise SettingError(f"{option} {path} cannot be written ({error.strerror}): choose another path") from error
+    fits = existing.is_dir() == directory if existing == path else existing.is_dir()
     if not fits:
         kind = "directory" if existing.is_dir() else "file"
-        raise SettingError(f"{option} {file} cannot be written, because {existing} is a {kind}: choose another path")
+        raise SettingError(f"{option} {path} cannot be written, because {existing} is a {kind}: choose another path")
 
 
-def check_csv(path: Path | None) -> None:
+def check_csv_path(path: Path | None) -> None:
     """The same for `--csv`: one file where the path ends in `.csv`, else a directory."""
-    check_file("--csv", path, directory=path is not None and not _is_csv(path))
+    check_output_path("--csv", path, directory=path is not None and not _is_csv(path))
 
 
 def write_csv(path: Path | None, document: dict[str, Any]) -> None:
@@ -82,11 +80,11 @@ def write_csv(path: Path | None, document: dict[str, Any]) -> None:
 
     if path is None:
         return
-    tables = transfer if document["schema"] == transfer.SCHEMA else csv
+    tables = transfer if document["schema"] == transfer.TRANSFER_SCHEMA else csv
     if _is_csv(path):
-        write_bytes(path, tables.single(document).encode())
+        write_bytes(path, tables.single_csv(document).encode())
         return
-    for name, text in tables.files(document).items():
+    for name, text in tables.csv_files(document).items():
         write_bytes(path / name, text.encode())
 
 
@@ -95,13 +93,13 @@ def write_html(file: Path | None, document: dict[str, Any], out: Path | None) ->
 
     Raises ResourceError where it cannot be written.
     """
-    from robustbench_fgsm.report.loaded_run import SHOWN, Run, read_run
-    from robustbench_fgsm.report.pages.page import page_of
+    from robustbench_fgsm.report.loaded_run import REPORTED_SCHEMAS, LoadedRun, load_run
+    from robustbench_fgsm.report.pages.page import build_page
     from robustbench_fgsm.runs.directory import write_bytes
 
     if file is not None:
-        run = Run("result", document) if out is None else read_run(out, SHOWN)
-        write_bytes(file, page_of([run]).encode())
+        run = LoadedRun("result", document) if out is None else load_run(out, REPORTED_SCHEMAS)
+        write_bytes(file, build_page([run]).encode())
 
 
 def _is_csv(path: Path) -> bool:
@@ -109,7 +107,7 @@ def _is_csv(path: Path) -> bool:
 
 
 @contextmanager
-def others_to_stderr() -> Iterator[None]:
+def stdout_to_stderr() -> Iterator[None]:
     """What anybody else's code prints goes to standard error, so that standard output is the result alone."""
     with redirect_stdout(sys.stderr):
         yield

@@ -11,25 +11,25 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from robustbench_fgsm.engine.torchrun import is_started
+from robustbench_fgsm.engine.torchrun import is_under_torchrun
 from robustbench_fgsm.errors import SettingError
 
 if TYPE_CHECKING:
     from robustbench_fgsm.engine.distributed import World
 
-SHARED = {"attack", "evaluate", "runs", "sweep", "train", "transfer"}
+DISTRIBUTED_COMMANDS = {"attack", "evaluate", "runs", "sweep", "train", "transfer"}
 """Commands whose work several processes share."""
 
 
-def joined() -> World:
+def join_processes() -> World:
     """The world of this command; loads torch, as commands that ask for it do anyhow."""
-    from robustbench_fgsm.engine.distributed import join
+    from robustbench_fgsm.engine.distributed import join_world
 
-    return join()
+    return join_world()
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def sigterm_as_interrupt() -> Iterator[None]:
     """Let SIGTERM stop what is done here as Ctrl-C does: what was kept is whole, and the exit code says interrupted."""
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -46,31 +46,31 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def speaks() -> bool:
+def should_report_error() -> bool:
     """Whether this process, which stops early, says why: of several the first one that does, for it is the cause.
 
     Before the processes have found each other they fail alike, and the leading one says it.
     """
     module = sys.modules.get("robustbench_fgsm.engine.distributed")
-    if not is_started():
+    if not is_under_torchrun():
         return True
-    if module is None or not module.join.cache_info().currsize:
+    if module is None or not module.join_world.cache_info().currsize:
         return os.environ["RANK"] == "0"
-    world: World = module.join()
-    return world.fail()
+    world: World = module.join_world()
+    return world.report_failure()
 
 
-def finished(code: int) -> int:
+def final_exit_code(code: int) -> int:
     """The exit code of a command that did its work: under torchrun 0, whatever the answer, lest it be started again."""
-    if not is_started():
+    if not is_under_torchrun():
         return code
     module = sys.modules.get("robustbench_fgsm.engine.distributed")
     if module is not None:
-        module.leave()
+        module.leave_world()
     return 0
 
 
-def check_shared(words: Sequence[str]) -> None:
+def check_process_count(args: Sequence[str]) -> None:
     """Raise SettingError where torchrun started several processes of a command that one of them does alone."""
-    if is_started() and os.environ["WORLD_SIZE"] != "1" and not {*words[:1]} <= SHARED:
-        raise SettingError(f"torchrun starts several processes, but rfgsm {words[0]} is done by one: start it alone")
+    if is_under_torchrun() and os.environ["WORLD_SIZE"] != "1" and not {*args[:1]} <= DISTRIBUTED_COMMANDS:
+        raise SettingError(f"torchrun starts several processes, but rfgsm {args[0]} is done by one: start it alone")

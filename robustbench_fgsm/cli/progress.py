@@ -13,11 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from robustbench_fgsm.cli import log
 
-EVERY = 30.0
+LINE_INTERVAL = 30.0
 """Seconds between lines, where standard error is no terminal."""
 
 
-class Bar:
+class ProgressReporter:
     """Told what is done, it tells how fast that goes, how long the rest takes, and how the attack fares.
 
     show: called with done, all, and a text of the rate and the running attack success rate. checks: what shows the attacks
@@ -28,19 +28,19 @@ class Bar:
         self,
         show: Callable[[int, int, str], None],
         clock: Callable[[], float] = time.monotonic,
-        every: float = 0.0,
-        checks: Callable[[str, int, int], None] = lambda *_: None,
+        interval: float = 0.0,
+        show_check: Callable[[str, int, int], None] = lambda *_: None,
     ) -> None:
-        self._show, self._clock, self._every, self._checks = show, clock, every, checks
+        self._show, self._clock, self._every, self._checks = show, clock, interval, show_check
         self._began = self._shown = clock()
         self._first: int | None = None
         self._success = ""
-        self.also: Bar | None = None
+        self.log_reporter: ProgressReporter | None = None
 
     def __call__(self, done: int, total: int) -> None:
         """So many of all are done."""
-        if self.also is not None:
-            self.also(done, total)
+        if self.log_reporter is not None:
+            self.log_reporter(done, total)
         now = self._clock()
         if self._first is None:
             self._first, self._began = done, now  # what was there before took none of our time
@@ -52,21 +52,21 @@ class Bar:
         speed = [f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"] if rate else []
         self._show(done, total, ", ".join([*speed, *([self._success] if self._success else [])]))
 
-    def watch(self, fooled: int, attacked: int) -> None:
+    def update_fooled(self, fooled: int, attacked: int) -> None:
         """So many of those that could be are fooled."""
-        if self.also is not None:
-            self.also.watch(fooled, attacked)
+        if self.log_reporter is not None:
+            self.log_reporter.update_fooled(fooled, attacked)
         self._success = f"ASR {100 * fooled / attacked:.1f} %" if attacked else ""
 
-    def check(self, attack: str, done: int, total: int) -> None:
+    def update_check(self, attack: str, done: int, total: int) -> None:
         """The check beside the attack comes to one of its own; so many of its images are through with all of them."""
-        if self.also is not None:
-            self.also.check(attack, done, total)
+        if self.log_reporter is not None:
+            self.log_reporter.update_check(attack, done, total)
         if self._clock() - self._shown >= self._every:
             self._shown = self._clock()
             self._checks(attack, done, total)
 
-    def left(self, done: int, total: int) -> str:
+    def time_left(self, done: int, total: int) -> str:
         """Time that the rest takes at the rate so far, as `0:01:30`; empty where there is no rate yet."""
         passed = self._clock() - self._began
         fresh = done - (self._first or 0)
@@ -74,19 +74,19 @@ class Bar:
 
 
 @contextmanager
-def progress_bar(title: str, *, quiet: bool) -> Iterator[Bar]:
+def progress_bar(title: str, *, quiet: bool) -> Iterator[ProgressReporter]:
     """A progress bar on standard error where that is a terminal, elsewhere and in the log a line every 30 seconds."""
-    with _shown(title, quiet=quiet) as bar:
-        if log.is_kept():
-            bar.also = lines(title, write=log.write)
+    with _progress_reporter(title, quiet=quiet) as bar:
+        if log.is_open():
+            bar.log_reporter = line_reporter(title, write=log.write)
         yield bar
 
 
 @contextmanager
-def _shown(title: str, *, quiet: bool) -> Iterator[Bar]:
+def _progress_reporter(title: str, *, quiet: bool) -> Iterator[ProgressReporter]:
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
-        yield Bar(lambda *_: None) if quiet else lines(title)
+        yield ProgressReporter(lambda *_: None) if quiet else line_reporter(title)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -104,28 +104,30 @@ def _shown(title: str, *, quiet: bool) -> Iterator[Bar]:
                 beside.append(progress.add_task("", said=""))
             progress.update(beside[0], description=f"{title}, {attack}", completed=done, total=total)
 
-        yield Bar(lambda done, total, said: progress.update(task, completed=done, total=total, said=said), checks=check)
+        yield ProgressReporter(
+            lambda done, total, said: progress.update(task, completed=done, total=total, said=said), show_check=check
+        )
 
 
 def _to_stderr(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def lines(
+def line_reporter(
     title: str,
-    every: float = EVERY,
+    interval: float = LINE_INTERVAL,
     clock: Callable[[], float] = time.monotonic,
     write: Callable[[str], None] = _to_stderr,
-) -> Bar:
+) -> ProgressReporter:
     """A bar that writes a line every so many seconds, on standard error unless told otherwise."""
 
     def tell(done: int, total: int, said: str) -> None:
-        left = bar.left(done, total)
+        left = bar.time_left(done, total)
         parts = [f"{done:,} of {total:,}", *([said] if said else []), *([f"{left} left"] if left else [])]
         write(f"{title}: {', '.join(parts)}")
 
     def check(attack: str, done: int, total: int) -> None:
         write(f"{title}, {attack}: {done:,} of {total:,}")
 
-    bar = Bar(tell, clock, every, check)
+    bar = ProgressReporter(tell, clock, interval, check)
     return bar

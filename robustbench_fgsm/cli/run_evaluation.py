@@ -7,38 +7,38 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robustbench_fgsm.cli.options import DataChoice
+from robustbench_fgsm.cli.options import DataOptionGroup
 from robustbench_fgsm.cli.output import progress_bar
 
 if TYPE_CHECKING:
     from robustbench_fgsm.data.dataset import Dataset
-    from robustbench_fgsm.evaluation.checks import Checks
+    from robustbench_fgsm.evaluation.checks import CheckOptions
     from robustbench_fgsm.models.classifier import Classifier
-    from robustbench_fgsm.runs.manifest import Command, Run
+    from robustbench_fgsm.runs.manifest import EvaluationCommand, EvaluationRun
     from robustbench_fgsm.spec import AttackSpec
 
 Document = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Keeping:
+class OutputOptions:
     """Where a run is kept, if anywhere, and how many example images at most."""
 
     out: Path | None
-    images: int
+    max_example_images: int
 
 
-def measure(
-    command: Command,
-    subject: tuple[Classifier, Dataset],
+def run_evaluation(
+    command: EvaluationCommand,
+    model_and_data: tuple[Classifier, Dataset],
     specs: Sequence[AttackSpec],
-    speed: tuple[str, str],
-    keeping: Keeping,
-    judge: Callable[[Document], Document],
-    choice: DataChoice,
-    checks: Checks,
+    batch_size_and_level: tuple[str, str],
+    output_options: OutputOptions,
+    apply_thresholds: Callable[[Document], Document],
+    data_options: DataOptionGroup,
+    checks: CheckOptions,
     *,
-    asked: Mapping[str, float | None],
+    thresholds: Mapping[str, float | None],
     quiet: bool,
 ) -> Document:
     """The document of that command, judged.
@@ -46,48 +46,60 @@ def measure(
     specs: one attack for each targeting rule; speed: batch size and level; asked: what it is judged by, as numbers.
     Everything is checked before a run directory is made. Raises as `run_attacks` and `measure_run` do.
     """
-    from robustbench_fgsm.engine.distributed import join
-    from robustbench_fgsm.engine.plan import check_level, plan_for
+    from robustbench_fgsm.engine.distributed import join_world
+    from robustbench_fgsm.engine.plan import check_optimize_level, choose_plan
     from robustbench_fgsm.engine.preflight import check_batch_size, preflight_all
-    from robustbench_fgsm.evaluation.checks import check_askable
-    from robustbench_fgsm.evaluation.evaluate import check_budgets
-    from robustbench_fgsm.runs.manifest import Run, recorded_plan
+    from robustbench_fgsm.evaluation.checks import validate_checks
+    from robustbench_fgsm.evaluation.evaluate import check_distinct_epsilons
+    from robustbench_fgsm.runs.manifest import EvaluationRun, read_recorded_plan
 
-    classifier, images = subject
-    batch_size, optimize = speed
+    classifier, images = model_and_data
+    batch_size, optimize = batch_size_and_level
     check_batch_size(batch_size)
-    check_level(optimize)
+    check_optimize_level(optimize)
     specs = tuple(replace(spec, bounds=classifier.bounds) for spec in specs)
-    check_askable(checks, specs, classifier)
+    validate_checks(checks, specs, classifier)
     for spec in specs:
-        check_budgets(spec)
-    warnings = preflight_all(classifier, images, specs, strict=choice.strict)
-    world, out = join(), keeping.out
-    recorded = None if out is None or not world.leads else recorded_plan(out)
-    plan = world.first(plan_for(classifier, images, specs, optimize, batch_size, recorded) if world.leads else None)
-    run = Run(command, classifier, images, specs, plan, choice.max_bad, checks=checks, asked=asked, warnings=warnings)
-    world.check_same(run.settings() | {"--out": out, "--keep-images": keeping.images})
-    return measured(run, keeping, judge, quiet=quiet)
+        check_distinct_epsilons(spec)
+    warnings = preflight_all(classifier, images, specs, strict=data_options.strict)
+    world, out = join_world(), output_options.out
+    recorded = None if out is None or not world.is_main else read_recorded_plan(out)
+    plan = world.broadcast(choose_plan(classifier, images, specs, optimize, batch_size, recorded) if world.is_main else None)
+    run = EvaluationRun(
+        command,
+        classifier,
+        images,
+        specs,
+        plan,
+        data_options.max_bad,
+        checks=checks,
+        thresholds=thresholds,
+        preflight_warnings=warnings,
+    )
+    world.check_same(run.settings() | {"--out": out, "--keep-images": output_options.max_example_images})
+    return run_with_progress_bar(run, output_options, apply_thresholds, quiet=quiet)
 
 
-def measured(run: Run, keeping: Keeping, judge: Callable[[Document], Document], *, quiet: bool) -> Document:
+def run_with_progress_bar(
+    run: EvaluationRun, output_options: OutputOptions, apply_thresholds: Callable[[Document], Document], *, quiet: bool
+) -> Document:
     """The run's document, judged, with a progress bar in the process that leads."""
-    from robustbench_fgsm.engine.distributed import join
+    from robustbench_fgsm.engine.distributed import join_world
     from robustbench_fgsm.evaluation.evaluate import run_attacks
-    from robustbench_fgsm.runs.evaluate import document_of, measure_run
+    from robustbench_fgsm.runs.evaluate import build_result_document, evaluate_in_directory
 
-    world = join()
-    with progress_bar(run.command, quiet=quiet or not world.leads) as bar:
-        if keeping.out is not None:
-            return measure_run(
+    world = join_world()
+    with progress_bar(run.command, quiet=quiet or not world.is_main) as bar:
+        if output_options.out is not None:
+            return evaluate_in_directory(
                 run,
-                keeping.out,
-                judge=judge,
-                keep=keeping.images,
+                output_options.out,
+                apply_thresholds=apply_thresholds,
+                max_example_images=output_options.max_example_images,
                 world=world,
                 progress=bar,
-                watch=bar.watch,
-                checking=bar.check,
+                fooled_progress=bar.update_fooled,
+                check_progress=bar.update_check,
             )
         found = run_attacks(
             run.classifier,
@@ -96,10 +108,10 @@ def measured(run: Run, keeping: Keeping, judge: Callable[[Document], Document], 
             plan=run.plan,
             checks=run.checks,
             max_bad=run.max_bad,
-            warnings=run.warnings,
+            warnings=run.preflight_warnings,
             progress=bar,
-            watch=bar.watch,
-            checking=bar.check,
+            fooled_progress=bar.update_fooled,
+            check_progress=bar.update_check,
             world=world,
         )
-    return judge(document_of(run.command, found))
+    return apply_thresholds(build_result_document(run.command, found))

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.comparison.rounding import Explanation
+from robustbench_fgsm.comparison.rounding import RoundingAnalysis
 from robustbench_fgsm.engine.attack_batch import AttackedBatch
-from robustbench_fgsm.spec import TOLERANCE
+from robustbench_fgsm.spec import AGREEMENT_TOLERANCE
 
-MOST_EXPLAINED = 0.01
+MAX_EXPLAINED_SHARE = 0.01
 """Largest share of pixels that may differ, be it explained, in implementations that agree."""
 
 
@@ -56,7 +56,7 @@ class Agreement:
             both[name] = merge(getattr(self, name), getattr(other, name))
         return Agreement(**both)
 
-    def disagreements(self, norm: float) -> list[str]:
+    def disagreement_reasons(self, norm: float) -> list[str]:
         """Why the two do not agree, a sentence each; none where they agree."""
         reasons: list[str] = []
         excused = self.pixels_explained + self.pixels_tied
@@ -66,38 +66,34 @@ class Agreement:
                 f"{unexplained:,} of {self.pixels:,} pixels differ by up to {self.max_unexplained_difference:.3g}, "
                 "and rounding does not explain it"
             )
-        if norm == math.inf and excused > MOST_EXPLAINED * self.pixels:
-            reasons.append(
-                f"{excused:,} of {self.pixels:,} pixels differ by rounding or ties, more than {MOST_EXPLAINED:.0%}"
-            )
+        if norm == math.inf and excused > MAX_EXPLAINED_SHARE * self.pixels:
+            reasons.append(f"{excused:,} of {self.pixels:,} pixels differ by rounding or ties, more than {MAX_EXPLAINED_SHARE:.0%}")
         if norm != math.inf and self.images_differing > self.images_subnormal:
             reasons.append(
                 f"{self.images_differing - self.images_subnormal:,} of {self.images:,} images differ "
                 f"by up to {self.max_unexplained_difference:.3g}, and an underflow of the gradient's norm does not explain it"
             )
         if self.predictions_unexplained:
-            reasons.append(
-                f"{self.predictions_unexplained:,} of {self.images:,} images are equal and yet predicted differently"
-            )
+            reasons.append(f"{self.predictions_unexplained:,} of {self.images:,} images are equal and yet predicted differently")
         return reasons
 
 
 def compare_batch(
-    explanation: Explanation,
+    rounding_analysis: RoundingAnalysis,
     attacked: AttackedBatch,
     ours: Tensor,
     theirs: Tensor,
-    our_classes: Tensor,
-    their_classes: Tensor,
+    our_predictions: Tensor,
+    their_predictions: Tensor,
 ) -> Agreement:
     """Compare two adversarial batches (N, C, H, W) and the classes (N,) that each side predicts for its own."""
     gap = (ours - theirs).abs().nan_to_num(nan=math.inf)
-    differs = gap > TOLERANCE
+    differs = gap > AGREEMENT_TOLERANCE
     rows = differs.flatten(1).any(1)
-    same_class = our_classes == their_classes
-    explained, tied, subnormal = excuses(explanation, attacked, ours, differs)
+    same_class = our_predictions == their_predictions
+    explained, tied, subnormal = explained_differences(rounding_analysis, attacked, ours, differs)
     unexplained = differs[rows] & ~(explained | tied) & ~subnormal.reshape(-1, *[1] * (ours.ndim - 1))
-    our_success, their_success = reached(attacked, our_classes), reached(attacked, their_classes)
+    our_success, their_success = attack_succeeded(attacked, our_predictions), attack_succeeded(attacked, their_predictions)
     return Agreement(
         images=len(ours),
         images_differing=int(rows.sum()),
@@ -111,14 +107,14 @@ def compare_batch(
         ours_only=int((our_success & ~their_success).sum()),
         theirs_only=int((their_success & ~our_success).sum()),
         pixels_equal=int((ours == theirs).sum()),
-        max_ulps=largest_ulps(ours[~differs], theirs[~differs], explanation.epsilon),
-        max_abs_difference=largest(gap),
-        max_unexplained_difference=largest(gap[rows][unexplained]),
+        max_ulps=largest_ulps(ours[~differs], theirs[~differs], rounding_analysis.epsilon),
+        max_abs_difference=largest_or_zero(gap),
+        max_unexplained_difference=largest_or_zero(gap[rows][unexplained]),
     )
 
 
-def excuses(
-    explanation: Explanation, attacked: AttackedBatch, ours: Tensor, differs: Tensor
+def explained_differences(
+    rounding_analysis: RoundingAnalysis, attacked: AttackedBatch, ours: Tensor, differs: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What excuses the R images with a differing pixel, all bool.
 
@@ -127,23 +123,23 @@ def excuses(
     """
     rows = differs.flatten(1).any(1)
     none = torch.zeros_like(differs[rows])
-    subnormal = explanation.subnormal(attacked, rows, ours)
-    if explanation.norm != math.inf or not rows.any():
+    subnormal = rounding_analysis.subnormal_images(attacked, rows, ours)
+    if rounding_analysis.norm != math.inf or not rows.any():
         return none, none, subnormal
-    by_rounding = differs[rows] & explanation.rounding(attacked, rows)
-    return by_rounding, differs[rows] & ~by_rounding & explanation.ties(attacked, rows), subnormal
+    by_rounding = differs[rows] & rounding_analysis.rounding_pixels(attacked, rows)
+    return by_rounding, differs[rows] & ~by_rounding & rounding_analysis.tied_pixels(attacked, rows), subnormal
 
 
-def reached(attacked: AttackedBatch, classes: Tensor) -> Tensor:
+def attack_succeeded(attacked: AttackedBatch, predictions: Tensor) -> Tensor:
     """Images (N,) that end as the attack wants: of another class than their label, or of the target."""
     if attacked.targeted:
-        return classes.cpu() == attacked.aim.cpu()
-    return classes.cpu() != attacked.batch.labels
+        return predictions.cpu() == attacked.labels_or_targets.cpu()
+    return predictions.cpu() != attacked.batch.labels
 
 
-def largest(gap: Tensor) -> float:
+def largest_or_zero(differences: Tensor) -> float:
     """The largest of these differences; 0 where there are none."""
-    return float(gap.max()) if gap.numel() else 0.0
+    return float(differences.max()) if differences.numel() else 0.0
 
 
 def largest_ulps(ours: Tensor, theirs: Tensor, epsilon: float) -> int:

@@ -8,31 +8,31 @@ from pathlib import Path
 
 import torch
 
-from robustbench_fgsm.attack.gradient import predicted
-from robustbench_fgsm.comparison.opponent import Meeting, Piece
-from robustbench_fgsm.comparison.result import Comparison, Seconds, Side
-from robustbench_fgsm.data.dataset import BadSample, Dataset, describe, readable
-from robustbench_fgsm.data.match_model import fit_to
+from robustbench_fgsm.attack.gradient import predicted_classes
+from robustbench_fgsm.comparison.opponent import AttackedPiece, OpponentRun
+from robustbench_fgsm.comparison.result import Comparison, Seconds, TimedTally
+from robustbench_fgsm.data.dataset import BadSample, Dataset, describe_data, readable_batches
+from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.attack_batch import attack_batch, predict_classes, synchronise
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.engine.plan import Execution, Plan, check_level, execute, plan_for
-from robustbench_fgsm.engine.preflight import check_batch_size, check_images, check_single, preflight
+from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, check_optimize_level, choose_plan
+from robustbench_fgsm.engine.preflight import check_batch_size, check_images, check_single_epsilon, preflight
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.evaluation.craft_shards import settle
+from robustbench_fgsm.evaluation.craft_shards import craft_guarded
 from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.models.precision import precision
+from robustbench_fgsm.models.precision import float32_precision
 from robustbench_fgsm.references.batched import BatchedReference
 from robustbench_fgsm.references.candidate import Candidate, to_candidate
-from robustbench_fgsm.references.candidate_reference import SavedReference, prepare_candidate
+from robustbench_fgsm.references.candidate_reference import SavedImagesReference, make_candidate_reference
 from robustbench_fgsm.references.registry import check_references, load_reference
-from robustbench_fgsm.references.saved_images import SavedImages, clean_shape, is_saved, load_images, match
+from robustbench_fgsm.references.saved_images import SavedImages, image_shape, is_saved_images, load_saved_images, match_to_data
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
 from robustbench_fgsm.stats.tally import Tally
 from robustbench_fgsm.variants.catalogue import Finding
-from robustbench_fgsm.verification.own_network import diagnose
+from robustbench_fgsm.verification.own_network import diagnose_candidate
 
-PIECE = 1024
+PIECE_SIZE = 1024
 """Images that a reference is given at a time, so that memory does not grow with the data set."""
 
 
@@ -73,7 +73,7 @@ def compare(
         data,
         spec,
         references=references,
-        candidate=find_candidate(candidate, style, fit_to(data, classifier)),
+        candidate=load_candidate_or_images(candidate, style, match_to_classifier(data, classifier)),
         batch_size=batch_size,
         optimize=optimize,
         max_bad=max_bad,
@@ -82,12 +82,12 @@ def compare(
     )
 
 
-def find_candidate(
+def load_candidate_or_images(
     candidate: Candidate | Callable[..., object] | str | Path | None, style: str, data: Dataset
 ) -> Candidate | SavedImages | None:
     """A candidate or saved images, however they are given; raises as `to_candidate` and `load_images` do."""
-    if isinstance(candidate, str | Path) and is_saved(candidate):
-        return load_images(Path(candidate), clean_shape(data))
+    if isinstance(candidate, str | Path) and is_saved_images(candidate):
+        return load_saved_images(Path(candidate), image_shape(data))
     return None if candidate is None else to_candidate(candidate, style)
 
 
@@ -107,44 +107,46 @@ def compare_spec(
 ) -> Comparison:
     """The same for what is parsed and loaded already. plan: how our side runs, in place of one made now for `optimize`."""
     began = time.perf_counter()
-    check_single(spec)
-    check_level(optimize)
-    check_opposition(references, candidate)
+    check_single_epsilon(spec)
+    check_optimize_level(optimize)
+    check_opponents(references, candidate)
     check_batch_size(batch_size)
-    data = fit_to(data, classifier)
+    data = match_to_classifier(data, classifier)
     covered: list[str] = []
     if isinstance(candidate, SavedImages):
-        candidate, data, covered = match(candidate, data)
+        candidate, data, covered = match_to_data(candidate, data)
     warnings = [*preflight(classifier, data, spec, strict=strict), *covered]
-    plan = plan or plan_for(classifier, data, [spec], optimize, batch_size, compared=True)
-    execution, size = execute(classifier, plan), plan.batch_size
+    plan = plan or choose_plan(classifier, data, [spec], optimize, batch_size, record_changes=True)
+    execution, size = apply_plan(classifier, plan), plan.batch_size
     rivals = [load_reference(name, classifier, spec, size) for name in check_references(references)]
-    meetings = [Meeting.of(rival, classifier, spec, planned=not plan.plain) for rival in rivals]
+    meetings = [OpponentRun.start(rival, classifier, spec, different_plan=not plan.is_plain) for rival in rivals]
     own = (
         None
         if candidate is None
-        else Meeting.of(_rival(candidate, classifier, spec, size), classifier, spec, planned=not plan.plain)
+        else OpponentRun.start(
+            _candidate_opponent(candidate, classifier, spec, size), classifier, spec, different_plan=not plan.is_plain
+        )
     )
-    ours = Side(Tally.empty(classifier.num_classes, targeted=spec.target.targeted), Seconds())
+    ours = TimedTally(Tally.empty(classifier.num_classes, targeted=spec.target.targeted), Seconds())
     bad: tuple[BadSample, ...] = ()
     decided_again = 0
-    with precision(classifier.device):  # of references and candidates too
-        for start in range(0, len(data), PIECE):
-            stop = min(start + PIECE, len(data))
+    with float32_precision(classifier.device):  # of references and candidates too
+        for start in range(0, len(data), PIECE_SIZE):
+            stop = min(start + PIECE_SIZE, len(data))
             piece = attack_piece(execution, data, spec, start, stop)
-            ours, bad = ours + piece.side, bad + piece.bad
+            ours, bad = ours + piece.timed_tally, bad + piece.bad
             decided_again += piece.decided_again
-            meetings = [meeting.after(piece) for meeting in meetings]
-            own = None if own is None else own.after(piece)
+            meetings = [meeting.with_piece(piece) for meeting in meetings]
+            own = None if own is None else own.with_piece(piece)
             if progress is not None:
                 progress(stop, len(data))
     result = None if own is None else own.result()
     diagnosis: Sequence[Finding] = ()
     if candidate is not None and result is not None and result.reasons and result.agreement.pixels:
-        diagnosis = diagnose(classifier, data, spec, candidate)
+        diagnosis = diagnose_candidate(classifier, data, spec, candidate)
     return Comparison(
         model=classifier.info,
-        data=describe(data),
+        data=describe_data(data),
         attack=spec,
         ours=ours,
         references=tuple(meeting.result() for meeting in meetings),
@@ -160,49 +162,49 @@ def compare_spec(
     )
 
 
-def check_opposition(references: Sequence[str], candidate: object) -> None:
+def check_opponents(references: Sequence[str], candidate: object) -> None:
     """Raise SettingError where there is nothing to compare with."""
     if not references and candidate is None:
         raise SettingError("references must name at least one where there is no candidate, got none: add art")
 
 
-def _rival(
+def _candidate_opponent(
     candidate: Candidate | SavedImages, classifier: Classifier, spec: AttackSpec, batch_size: int
-) -> BatchedReference | SavedReference:
+) -> BatchedReference | SavedImagesReference:
     if isinstance(candidate, SavedImages):
-        return SavedReference(candidate, classifier)
-    return prepare_candidate(candidate, classifier, spec, batch_size)
+        return SavedImagesReference(candidate, classifier)
+    return make_candidate_reference(candidate, classifier, spec, batch_size)
 
 
-def attack_piece(execution: Execution, data: Dataset, spec: AttackSpec, start: int, stop: int) -> Piece:
+def attack_piece(execution: PlannedClassifier, data: Dataset, spec: AttackSpec, start: int, stop: int) -> AttackedPiece:
     """Our whole job on images start to stop, timed without the loading of the data."""
     classifier = execution.classifier
     batches, adversarial, after = [], [], []
     bad: list[BadSample] = []
-    side, decided_again = Side(Tally.empty(classifier.num_classes, targeted=spec.target.targeted), Seconds()), 0
-    for batch in readable(data, start, stop, execution.plan.batch_size, bad):
+    side, decided_again = TimedTally(Tally.empty(classifier.num_classes, targeted=spec.target.targeted), Seconds()), 0
+    for batch in readable_batches(data, start, stop, execution.plan.batch_size, bad):
         check_images(batch, classifier)
-        began = _now(classifier)
+        began = _synchronised_time(classifier)
         attacked = attack_batch(classifier, batch, spec, data.classes)
-        x_adv = attacked.ascent.at(spec.epsilons[0])
-        crafted = _now(classifier)
+        x_adv = attacked.gradient_step.perturb(spec.epsilons[0])
+        crafted = _synchronised_time(classifier)
         if execution.plan.guarded:
-            attacked, x_adv, classes, again = settle(execution, attacked, spec, data.classes)
+            attacked, x_adv, classes, again = craft_guarded(execution, attacked, spec, data.classes)
             decided_again += again
         else:
             classes = predict_classes(classifier, x_adv)
         classes = classes.cpu()
-        seconds = Seconds(crafted - began, _now(classifier) - began)
-        outcomes = attacked.outcomes(predicted(attacked.ascent.outputs), classes)
-        side += Side(Tally.of(outcomes, classifier.num_classes), seconds)
+        seconds = Seconds(crafted - began, _synchronised_time(classifier) - began)
+        outcomes = attacked.outcomes(predicted_classes(attacked.gradient_step.outputs), classes)
+        side += TimedTally(Tally.of(outcomes, classifier.num_classes), seconds)
         batches.append(attacked)
         adversarial.append(x_adv.cpu())
         after.append(classes)
     nothing = [torch.empty(0)]
     adversarials, classes = torch.cat(adversarial or nothing), torch.cat(after or nothing)
-    return Piece(batches, adversarials, classes, side, tuple(bad), decided_again)
+    return AttackedPiece(batches, adversarials, classes, side, tuple(bad), decided_again)
 
 
-def _now(classifier: Classifier) -> float:
+def _synchronised_time(classifier: Classifier) -> float:
     synchronise(classifier.device)
     return time.perf_counter()

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from robustbench_fgsm.comparison.agreement import Agreement
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.engine.plan import AS_IT_IS, Plan
-from robustbench_fgsm.errors import AGREE, DISAGREE
-from robustbench_fgsm.evaluation.document import enveloped, gradient_shares, tally_invalid_reasons, tally_warnings
+from robustbench_fgsm.engine.plan import PLAIN_PLAN, Plan
+from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
+from robustbench_fgsm.evaluation.document import build_document, gradient_shares, tally_invalid_reasons, tally_warnings
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec
@@ -18,7 +18,7 @@ from robustbench_fgsm.stats.rate import Rate
 from robustbench_fgsm.stats.tally import Tally, matrix_to_json
 from robustbench_fgsm.variants.catalogue import Finding
 
-Verdict = Literal["agree", "disagree"]
+AgreementVerdict = Literal["agree", "disagree"]
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Seconds:
 
 
 @dataclass(frozen=True)
-class Side:
+class TimedTally:
     """One implementation's counts and time."""
 
     tally: Tally
     seconds: Seconds
 
-    def __add__(self, other: Side) -> Side:
-        return Side(self.tally + other.tally, self.seconds + other.seconds)
+    def __add__(self, other: TimedTally) -> TimedTally:
+        return TimedTally(self.tally + other.tally, self.seconds + other.seconds)
 
     def to_dict(self, classes: tuple[str, ...]) -> dict[str, Any]:
         """The side as JSON knows it."""
@@ -69,19 +69,19 @@ class ReferenceResult:
 
     name: str
     version: str
-    side: Side
+    timed_tally: TimedTally
     agreement: Agreement
     reasons: tuple[str, ...]
     own_success: OwnSuccess | None = None
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> AgreementVerdict:
         """`agree` where there is no reason against it."""
         return "disagree" if self.reasons else "agree"
 
     def speedup(self, ours: Seconds) -> float | None:
         """Its whole job over ours; None where it was not timed, because it failed or its images were saved before."""
-        return self.side.seconds.job / ours.job if self.side.seconds.job else None
+        return self.timed_tally.seconds.job / ours.job if self.timed_tally.seconds.job else None
 
     def to_dict(self, classes: tuple[str, ...], ours: Seconds) -> dict[str, Any]:
         """The reference as JSON knows it."""
@@ -90,8 +90,8 @@ class ReferenceResult:
             "name": self.name,
             "version": self.version,
             "verdict": self.verdict,
-            "max_abs_difference": finite(found.max_abs_difference),
-            "max_unexplained_difference": finite(found.max_unexplained_difference),
+            "max_abs_difference": finite_or_none(found.max_abs_difference),
+            "max_unexplained_difference": finite_or_none(found.max_unexplained_difference),
             "max_ulps": found.max_ulps,
             "pixels": found.pixels,
             "pixels_equal": found.pixels_equal,
@@ -102,22 +102,22 @@ class ReferenceResult:
             "images_subnormal": found.images_subnormal,
             "predictions_agree": found.predictions_agree,
             "discordant": {"ours_only": found.ours_only, "theirs_only": found.theirs_only},
-            "own_success": self._own_success(),
-            **self.side.to_dict(classes),
+            "own_success": self._own_success_to_dict(),
+            **self.timed_tally.to_dict(classes),
             "speedup": self.speedup(ours),
             "reasons": list(self.reasons),
         }
 
-    def _own_success(self) -> dict[str, Any] | None:
+    def _own_success_to_dict(self) -> dict[str, Any] | None:
         if self.own_success is None:
             return None
         return {
             "definition": self.own_success.definition,
-            "rate": self.own_success.rate(self.side.tally).to_dict(),
+            "rate": self.own_success.rate(self.timed_tally.tally).to_dict(),
         }
 
 
-def finite(difference: float) -> float | None:
+def finite_or_none(difference: float) -> float | None:
     """A difference as JSON knows it: null where a pixel is not finite."""
     return difference if math.isfinite(difference) else None
 
@@ -129,7 +129,7 @@ class Comparison:
     model: ModelInfo
     data: dict[str, Any]
     attack: AttackSpec
-    ours: Side
+    ours: TimedTally
     references: tuple[ReferenceResult, ...]
     candidate: ReferenceResult | None
     diagnosis: tuple[Finding, ...]
@@ -138,7 +138,7 @@ class Comparison:
     seconds: float
     bad: tuple[BadSample, ...] = ()
     max_bad: int = 0
-    plan: Plan = AS_IT_IS
+    plan: Plan = PLAIN_PLAN
     decided_again: int = 0
 
     @property
@@ -152,14 +152,14 @@ class Comparison:
         return self.attack.epsilons[0]
 
     @property
-    def others(self) -> tuple[ReferenceResult, ...]:
+    def opponents(self) -> tuple[ReferenceResult, ...]:
         """All that were compared with ours: the references, and after them the candidate."""
         return self.references if self.candidate is None else (*self.references, self.candidate)
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> AgreementVerdict:
         """`agree` where every reference agrees, and the candidate."""
-        return "disagree" if any(other.reasons for other in self.others) else "agree"
+        return "disagree" if any(other.reasons for other in self.opponents) else "agree"
 
     @property
     def invalid_reasons(self) -> list[str]:
@@ -171,7 +171,7 @@ class Comparison:
         """What a reader must know beside the numbers."""
         counted = tally_warnings(self.ours.tally, bad=self.bad, max_bad=self.max_bad)
         found = [*self.preflight_warnings, *self.plan.warnings, *counted]
-        for reference in self.others:
+        for reference in self.opponents:
             if reference.agreement.images_subnormal:
                 share = Rate(reference.agreement.images_subnormal, reference.agreement.images)
                 found.append(
@@ -183,7 +183,7 @@ class Comparison:
     @property
     def exit_code(self) -> int:
         """0 where all agree and the run is valid, else 1."""
-        return DISAGREE if self.verdict == "disagree" or self.invalid_reasons else AGREE
+        return EXIT_NEGATIVE_RESULT if self.verdict == "disagree" or self.invalid_reasons else EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:
         """The document `rfgsm.comparison/1`."""
@@ -194,19 +194,19 @@ class Comparison:
             "n": tally.n,
             "ours": self.ours.to_dict(self.classes),
             "references": [reference.to_dict(self.classes, self.ours.seconds) for reference in self.references],
-            "candidate": self._candidate(),
+            "candidate": self._candidate_to_dict(),
             "gradient": gradient_shares(tally),
             "plan": self.plan.to_dict() | {"decided_again": self.decided_again},
         }
-        return enveloped("rfgsm.comparison/1", self, own)
+        return build_document("rfgsm.comparison/1", self, own)
 
     def _repr_html_(self) -> str:
         """Tables for a notebook."""
         from robustbench_fgsm.report.documents import notebook
 
-        return notebook.comparison(self.to_dict())
+        return notebook.comparison_to_html(self.to_dict())
 
-    def _candidate(self) -> dict[str, Any] | None:
+    def _candidate_to_dict(self) -> dict[str, Any] | None:
         if self.candidate is None:
             return None
         diagnosis = [finding.to_dict() for finding in self.diagnosis]

@@ -6,48 +6,48 @@ import json
 from pathlib import Path
 from typing import Any
 
-from robustbench_fgsm.data.dataset import MOST_CLASSES, ArrayDataset, Dataset
+from robustbench_fgsm.data.dataset import MAX_CLASSES, ArrayDataset, Dataset
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.errors import DataError, did_you_mean
 
 
-def numbers(count: int) -> tuple[str, ...]:
+def numbered_class_names(count: int) -> tuple[str, ...]:
     """Names of classes that have none: their labels. Raises DataError for more classes than anybody has."""
-    if count > MOST_CLASSES:
-        raise DataError(f"labels must be below {MOST_CLASSES:,}, got {count - 1}: take class indices from 0")
+    if count > MAX_CLASSES:
+        raise DataError(f"labels must be below {MAX_CLASSES:,}, got {count - 1}: take class indices from 0")
     return tuple(map(str, range(count)))
 
 
-def is_number(label: int, name: str) -> bool:
+def is_unnamed_class(label: int, name: str) -> bool:
     """Whether a class has no name but its own label."""
     return name == str(label)
 
 
-def same_name(one: str, other: str) -> bool:
+def same_class_name(one: str, other: str) -> bool:
     """Whether two lists mean the same class: `great_white_shark` is `Great white shark`."""
     first, second = (name.replace("_", " ").casefold() for name in (one, other))
     return first == second
 
 
-def complete_names(classes: tuple[str, ...], count: int, known: tuple[str, ...] | None) -> tuple[str, ...]:
+def complete_class_names(classes: tuple[str, ...], num_classes: int, model_classes: tuple[str, ...] | None) -> tuple[str, ...]:
     """Class names of data in the terms of a model with `count` outputs: its own name for each class that has none.
 
     Where some class has no name, labels are the model's own indices, and there may be fewer than it has outputs. Where
     all have names, or there are more than outputs, they stay as they are.
     """
-    open_ended = not classes or any(is_number(label, name) for label, name in enumerate(classes))
-    if not open_ended or len(classes) > count:
+    open_ended = not classes or any(is_unnamed_class(label, name) for label, name in enumerate(classes))
+    if not open_ended or len(classes) > num_classes:
         return classes
-    padded = classes + numbers(count)[len(classes) :]
-    if known is None:
+    padded = classes + numbered_class_names(num_classes)[len(classes) :]
+    if model_classes is None:
         return padded
     return tuple(
-        theirs if is_number(label, ours) else ours
-        for label, (ours, theirs) in enumerate(zip(padded, known, strict=True))
+        theirs if is_unnamed_class(label, ours) else ours
+        for label, (ours, theirs) in enumerate(zip(padded, model_classes, strict=True))
     )
 
 
-NUMBERS = "numbers"
+NUMBERED_CLASS_MAP = "numbers"
 """In place of a class map: the data's class names are the model's own indices."""
 
 
@@ -59,36 +59,34 @@ def map_classes(data: Dataset, file: Path) -> Dataset:
     model's. `numbers` in place of a file: class names are indices. Raises DataError for anything else, and for a class
     of the data that is not in it.
     """
-    places, names = read_numbers(data.classes) if str(file) == NUMBERS else read_class_map(file)
+    places, names = numbered_class_map(data.classes) if str(file) == NUMBERED_CLASS_MAP else read_class_map(file)
     if not isinstance(data, (ArrayDataset, ImageDataset)):
         raise DataError(f"a class map needs data that are read here, got {data.name}: give the order there")
-    unnamed = all(is_number(label, name) for label, name in enumerate(data.classes))
+    unnamed = all(is_unnamed_class(label, name) for label, name in enumerate(data.classes))
     if unnamed and not set(data.classes) <= set(places):
         if len(data.classes) > len(names):
             raise DataError(f"{file} must name all {len(data.classes)} classes, got {len(names)}: add the others")
-        return data.named(names)
+        return data.with_class_names(names)
     for name in data.classes:
         if name not in places:
             raise DataError(f"{file} must place every class of the data, got no {name!r}: {did_you_mean(name, places)}")
     return data.relabelled([places[name] for name in data.classes], names)
 
 
-def read_numbers(classes: tuple[str, ...]) -> tuple[dict[str, int], tuple[str, ...]]:
+def numbered_class_map(classes: tuple[str, ...]) -> tuple[dict[str, int], tuple[str, ...]]:
     """The same as `read_class_map` for class names that are numbers; raises DataError where one is not."""
     for name in classes:
         if not name.isdecimal():
-            raise DataError(
-                f"class map numbers needs data whose classes are called by numbers, got {name!r}: name a file"
-            )
+            raise DataError(f"class map numbers needs data whose classes are called by numbers, got {name!r}: name a file")
     places = {name: int(name) for name in classes}
-    return places, numbers(max(places.values(), default=-1) + 1)
+    return places, numbered_class_names(max(places.values(), default=-1) + 1)
 
 
 def read_class_map(file: Path) -> tuple[dict[str, int], tuple[str, ...]]:
     """Index of each of the data's class names, and the model's name for each index, its number where the map skips it."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-        pairs = _pairs(found)
+        pairs = _class_map_entries(found)
     except OSError as error:
         raise DataError(f"class map {file} cannot be read ({error.strerror}): check the path") from error
     except (ValueError, TypeError) as error:
@@ -99,13 +97,13 @@ def read_class_map(file: Path) -> tuple[dict[str, int], tuple[str, ...]]:
     indices = list(places.values())
     if len(set(indices)) != len(indices) or len(places) != len(pairs) or min(indices, default=0) < 0:
         raise DataError(f"class map {file} must give each class an index of its own from 0: look for doubles")
-    names = list(numbers(max(indices, default=-1) + 1))
+    names = list(numbered_class_names(max(indices, default=-1) + 1))
     for _, index, name in pairs:
         names[index] = name
     return places, tuple(names)
 
 
-def _pairs(found: Any) -> list[tuple[str, int, str]]:
+def _class_map_entries(found: Any) -> list[tuple[str, int, str]]:
     """The data's name, index and the model's name of each class; raises ValueError or TypeError for no class map."""
     if isinstance(found, list) and all(isinstance(name, str) for name in found):
         return [(name, index, name) for index, name in enumerate(found)]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from robustbench_fgsm.errors import DataError, SettingError
 
-MOST_CLASSES = 1_000_000
+MAX_CLASSES = 1_000_000
 """Labels from here on are no class indices."""
 
 
@@ -138,9 +138,9 @@ class ArrayDataset:
         if limit < 1:
             raise SettingError(f"limit must be at least 1, got {limit}: leave it out for the whole data set")
         first = ArrayDataset(self.name, self._images[:limit], self._labels[:limit], self._own_classes)
-        return first.named(self.classes)
+        return first.with_class_names(self.classes)
 
-    def named(self, classes: tuple[str, ...]) -> ArrayDataset:
+    def with_class_names(self, classes: tuple[str, ...]) -> ArrayDataset:
         """The same images under other class names, at least as many; the fingerprint stays that of the images' own."""
         other = copy.copy(self)
         other.classes = classes
@@ -151,7 +151,7 @@ class ArrayDataset:
         return ArrayDataset(self.name, self._images, torch.tensor(table, dtype=torch.int64)[self.labels], classes)
 
 
-def readable(data: Dataset, start: int, stop: int, size: int, bad: list[BadSample]) -> Iterator[Batch]:
+def readable_batches(data: Dataset, start: int, stop: int, size: int, bad: list[BadSample]) -> Iterator[Batch]:
     """Batches with an image in them; samples that could not be had are added to `bad`."""
     for batch in data.batches(start, stop, size):
         bad += batch.bad
@@ -159,12 +159,12 @@ def readable(data: Dataset, start: int, stop: int, size: int, bad: list[BadSampl
             yield batch
 
 
-def printable(name: str) -> str:
+def printable_name(name: str) -> str:
     """A file's name as text that any terminal and file takes: bytes that are no UTF-8 are written out."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def probe(data: Dataset, size: int) -> Batch:
+def first_readable_batch(data: Dataset, size: int) -> Batch:
     """The first batch with an image in it; raises DataError where no image can be read, or there is none."""
     bad: tuple[BadSample, ...] = ()
     for batch in data.batches(0, len(data), size):
@@ -173,12 +173,10 @@ def probe(data: Dataset, size: int) -> Batch:
         bad += batch.bad
     if not bad:
         raise DataError(f"data must hold at least one image, got none in {data.name}")
-    raise DataError(
-        f"data must hold an image that can be read, got {len(bad):,} bad ones, first {bad[0].path}: {bad[0].reason}"
-    )
+    raise DataError(f"data must hold an image that can be read, got {len(bad):,} bad ones, first {bad[0].path}: {bad[0].reason}")
 
 
-def describe(data: Dataset) -> dict[str, Any]:
+def describe_data(data: Dataset) -> dict[str, Any]:
     """The data set as JSON knows it."""
     described = {"spec": data.name, "n": len(data), "fingerprint": data.fingerprint, "classes": list(data.classes)}
     settings = dict(getattr(data, "settings", {}))  # which data sets of others need not have

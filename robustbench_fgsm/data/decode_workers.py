@@ -13,14 +13,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from robustbench_fgsm.errors import IncompleteError
 
-MOST_WORKERS = 4
-WORTH_WORKERS = 256
+MAX_WORKERS = 4
+MIN_IMAGES_FOR_WORKERS = 256
 """Images below which starting processes takes longer than it saves."""
 
 Result = TypeVar("Result")
 
 
-class _Blocks(Dataset[Result], Generic[Result]):
+class _BlockDataset(Dataset[Result], Generic[Result]):
     def __init__(self, work: Callable[[Sequence[int]], Result], blocks: Sequence[Sequence[int]]) -> None:
         self.work = work
         self.blocks = blocks
@@ -32,16 +32,14 @@ class _Blocks(Dataset[Result], Generic[Result]):
         return self.work(self.blocks[number])
 
 
-def ordered(
-    work: Callable[[Sequence[int]], Result], blocks: Sequence[Sequence[int]], workers: int | None
-) -> Iterator[Result]:
+def map_in_order(work: Callable[[Sequence[int]], Result], blocks: Sequence[Sequence[int]], workers: int | None) -> Iterator[Result]:
     """work(block) for each block, in order, by so many processes; by this one where workers is 0.
 
     workers: None for up to 4, where there is enough to do and processes are forked, which is cheap. Results are pickled,
     not put into shared memory, of which containers have little. The global random state is left alone. Raises
     IncompleteError where a process is lost.
     """
-    count = min(worthwhile(sum(map(len, blocks))) if workers is None else workers, len(blocks))
+    count = min(choose_num_workers(sum(map(len, blocks))) if workers is None else workers, len(blocks))
     if count == 0:
         yield from map(work, blocks)
         return
@@ -49,7 +47,7 @@ def ordered(
         warnings.simplefilter("ignore", UserWarning)  # of more processes than cores, which somebody asked for
         results = iter(
             DataLoader(
-                _Blocks(work, blocks),
+                _BlockDataset(work, blocks),
                 batch_size=None,
                 num_workers=count,
                 collate_fn=_unchanged,
@@ -62,16 +60,15 @@ def ordered(
         if not str(error).startswith("DataLoader worker"):
             raise
         raise IncompleteError(
-            f"a worker process that decodes images was lost ({str(error).splitlines()[0]}): run it again, "
-            "perhaps with --workers 0"
+            f"a worker process that decodes images was lost ({str(error).splitlines()[0]}): run it again, perhaps with --workers 0"
         ) from error
 
 
-def worthwhile(images: int) -> int:
+def choose_num_workers(num_images: int) -> int:
     """Worker processes that help with so many images on this machine."""
-    if images < WORTH_WORKERS or multiprocessing.get_start_method() != "fork":
+    if num_images < MIN_IMAGES_FOR_WORKERS or multiprocessing.get_start_method() != "fork":
         return 0
-    return min(MOST_WORKERS, len(os.sched_getaffinity(0)))
+    return min(MAX_WORKERS, len(os.sched_getaffinity(0)))
 
 
 def _unchanged(result: Result) -> Result:

@@ -18,19 +18,19 @@ from torchvision.transforms import functional as transforms
 
 from robustbench_fgsm.models.preprocessing import Preprocessing
 
-Pixels = NDArray[Any]
+PixelArray = NDArray[Any]
 
-FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+IMAGE_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Formats that are decoded, whatever a file is called."""
 
 MAX_PIXELS = 89_478_485
 """Pillow's own MAX_IMAGE_PIXELS, above which it only warns: 360 MB once decoded."""
 
-GREY = ("1", "L", "LA")
-DEEP = ("I", "F")
+GREY_MODES = ("1", "L", "LA")
+HIGH_BIT_DEPTH_MODES = ("I", "F")
 """Beginnings of Pillow's modes with more than 8 bits a channel."""
 
-UNREADABLE = (
+DECODER_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -50,7 +50,7 @@ class UnreadableError(Exception):
 
 
 @contextmanager
-def opened(encoded: bytes) -> Iterator[Image.Image]:
+def open_image(encoded: bytes) -> Iterator[Image.Image]:
     """An image of which only the header has been read.
 
     Raises UnreadableError, there or inside, for no bytes, other formats, too many pixels, and whatever Pillow cannot read.
@@ -60,12 +60,12 @@ def opened(encoded: bytes) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of size, which is checked below, and of metadata, which is not used
-            with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+            with Image.open(io.BytesIO(encoded), formats=IMAGE_FORMATS) as image:
                 _check_header(image)
                 yield image
     except UnidentifiedImageError:
-        raise UnreadableError(f"not an image in one of {', '.join(FORMATS)}") from None
-    except UNREADABLE as error:
+        raise UnreadableError(f"not an image in one of {', '.join(IMAGE_FORMATS)}") from None
+    except DECODER_ERRORS as error:
         raise UnreadableError(f"cannot be decoded ({_first_line(error)})") from error
 
 
@@ -73,36 +73,36 @@ def _check_header(image: Image.Image) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise UnreadableError(f"{width:,} x {height:,} pixels are more than {MAX_PIXELS:,}")
-    if image.mode.startswith(DEEP):
+    if image.mode.startswith(HIGH_BIT_DEPTH_MODES):
         raise UnreadableError(f"more than 8 bits a channel (mode {image.mode}): convert it to 8 bits")
 
 
 def is_grey(encoded: bytes) -> bool:
     """Whether an image has one channel, by its header; raises UnreadableError."""
-    with opened(encoded) as image:
-        return image.mode in GREY
+    with open_image(encoded) as image:
+        return image.mode in GREY_MODES
 
 
-def decode(encoded: bytes, channels: int, preprocessing: Preprocessing | None) -> Pixels:
+def decode_image(encoded: bytes, channels: int, preprocessing: Preprocessing | None) -> PixelArray:
     """Pixels uint8 (C, H, W) of an image file, C being 1 or 3; raises UnreadableError.
 
     Transparency is dropped and orientation tags are not followed, as in torchvision. A colour image is not made grey.
     """
-    with opened(encoded) as image:
-        if channels == 1 and image.mode not in GREY:
+    with open_image(encoded) as image:
+        if channels == 1 and image.mode not in GREY_MODES:
             raise UnreadableError(f"a colour image (mode {image.mode}) among grey ones")
-        return prepare(image.convert("L" if channels == 1 else "RGB"), preprocessing)
+        return pillow_to_pixels(image.convert("L" if channels == 1 else "RGB"), preprocessing)
 
 
-def prepare(image: Image.Image, preprocessing: Preprocessing | None) -> Pixels:
+def pillow_to_pixels(image: Image.Image, preprocessing: Preprocessing | None) -> PixelArray:
     """Pixels uint8 (C, H, W), resized and cropped exactly as torchvision's presets do it."""
     if preprocessing is not None:
-        image = resized(image, preprocessing)
+        image = resize_and_crop(image, preprocessing)
     pixels = np.array(image, dtype=np.uint8)
     return pixels[np.newaxis] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def resized(image: Any, preprocessing: Preprocessing) -> Any:
+def resize_and_crop(image: Any, preprocessing: Preprocessing) -> Any:
     """A Pillow image or a tensor (C, H, W), by torchvision's own functions."""
     if preprocessing.resize is not None:
         mode = InterpolationMode(preprocessing.interpolation)
@@ -111,30 +111,28 @@ def resized(image: Any, preprocessing: Preprocessing) -> Any:
     return image if preprocessing.crop is None else transforms.center_crop(image, list(preprocessing.crop))
 
 
-def to_pixels(image: Any, preprocessing: Preprocessing | None) -> Pixels:
+def image_to_pixels(image: Any, preprocessing: Preprocessing | None) -> PixelArray:
     """Pixels (C, H, W), uint8 or floating point, of what a torch data set returns as an image.
 
     image: a Pillow image, or a tensor (C, H, W) or (H, W), or an array (H, W, C) or (H, W). Raises UnreadableError for
     anything else.
     """
     if isinstance(image, Image.Image):
-        return prepare(image.convert("L" if image.mode in GREY else "RGB"), preprocessing)
+        return pillow_to_pixels(image.convert("L" if image.mode in GREY_MODES else "RGB"), preprocessing)
     if isinstance(image, np.ndarray):
         image = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1) if image.ndim == 3 else image))
     if not isinstance(image, torch.Tensor) or image.ndim not in (2, 3):
-        raise UnreadableError(
-            f"images must be Pillow images, tensors (C, H, W) or arrays (H, W, C), got {_kind(image)}"
-        )
+        raise UnreadableError(f"images must be Pillow images, tensors (C, H, W) or arrays (H, W, C), got {_type_and_shape(image)}")
     if not (image.dtype == torch.uint8 or image.is_floating_point()):
         raise UnreadableError(f"images must be uint8 or floating point in pixel space, got {image.dtype}")
     tensor = image if image.ndim == 3 else image.unsqueeze(0)
-    found: Pixels = (tensor if preprocessing is None else resized(tensor, preprocessing)).detach().cpu().numpy()
+    found: PixelArray = (tensor if preprocessing is None else resize_and_crop(tensor, preprocessing)).detach().cpu().numpy()
     return found
 
 
-def _kind(found: object) -> str:
-    shape = getattr(found, "shape", None)
-    return type(found).__name__ + (f" of shape {tuple(shape)}" if shape is not None else "")
+def _type_and_shape(image: object) -> str:
+    shape = getattr(image, "shape", None)
+    return type(image).__name__ + (f" of shape {tuple(shape)}" if shape is not None else "")
 
 
 def _first_line(error: Exception) -> str:

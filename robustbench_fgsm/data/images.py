@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.data.dataset import MOST_CLASSES, BadSample, Batch, printable
-from robustbench_fgsm.data.decode_workers import ordered
-from robustbench_fgsm.data.decoding import Pixels, UnreadableError, decode, is_grey, to_pixels
+from robustbench_fgsm.data.dataset import MAX_CLASSES, BadSample, Batch, printable_name
+from robustbench_fgsm.data.decode_workers import map_in_order
+from robustbench_fgsm.data.decoding import PixelArray, UnreadableError, decode_image, image_to_pixels, is_grey
 from robustbench_fgsm.errors import DataError, RfgsmError
 from robustbench_fgsm.models.preprocessing import Preprocessing
 
-PROBED = 32
+GREY_CHECK_SAMPLES = 32
 """Images, spread evenly, that are opened to learn whether a data set is grey."""
 
 
@@ -43,10 +43,10 @@ class ImageSource(Protocol):
 
 
 @dataclass(frozen=True)
-class Block:
+class DecodedBlock:
     """Decoded images that lie next to each other, as they cross from a worker process: uint8 (N, C, H, W) if they can."""
 
-    images: Pixels
+    images: PixelArray
     labels: list[int]
     ids: list[int]
     bad: tuple[BadSample, ...]
@@ -61,38 +61,38 @@ class Decoder:
     preprocessing: Preprocessing | None
     num_classes: int | None
 
-    def __call__(self, indices: Sequence[int]) -> Block | RfgsmError:
+    def __call__(self, indices: Sequence[int]) -> DecodedBlock | RfgsmError:
         """The images at these indices; an error is returned, since raising would lose its one line between processes."""
         try:
-            return self._block(indices)
+            return self._decode_block(indices)
         except RfgsmError as error:
             return error
 
-    def _block(self, indices: Sequence[int]) -> Block:
+    def _decode_block(self, indices: Sequence[int]) -> DecodedBlock:
         images, labels, ids, bad = [], [], [], []
         for index in indices:
             try:
-                pixels, label = self._sample(index)
+                pixels, label = self._read_sample(index)
             except (UnreadableError, OSError) as error:
-                bad.append(BadSample(printable(self.source.path(index)), reason(error)))
+                bad.append(BadSample(printable_name(self.source.path(index)), unreadable_reason(error)))
                 continue
             images.append(pixels)
             labels.append(label)
             ids.append(index)
-        check_shapes(images, [self.source.path(index) for index in ids])
+        check_same_shape(images, [self.source.path(index) for index in ids])
         stacked = np.stack(images) if images else np.empty((0, self.channels, 0, 0), np.uint8)
-        return Block(stacked, labels, ids, tuple(bad))
+        return DecodedBlock(stacked, labels, ids, tuple(bad))
 
-    def _sample(self, index: int) -> tuple[Pixels, int]:
+    def _read_sample(self, index: int) -> tuple[PixelArray, int]:
         image, label = self.source.read(index)
-        if not 0 <= label < (self.num_classes or MOST_CLASSES):
-            raise UnreadableError(f"label {label} is none of the {self.num_classes or MOST_CLASSES:,} classes")
+        if not 0 <= label < (self.num_classes or MAX_CLASSES):
+            raise UnreadableError(f"label {label} is none of the {self.num_classes or MAX_CLASSES:,} classes")
         if isinstance(image, bytes):
-            return decode(image, self.channels, self.preprocessing), label
-        return to_pixels(image, self.preprocessing), label
+            return decode_image(image, self.channels, self.preprocessing), label
+        return image_to_pixels(image, self.preprocessing), label
 
 
-def check_shapes(images: Sequence[Pixels], paths: Sequence[str]) -> None:
+def check_same_shape(images: Sequence[PixelArray], paths: Sequence[str]) -> None:
     """Raise DataError, with two examples, unless all images have one shape."""
     for image, path in zip(images, paths, strict=True):
         if image.shape != images[0].shape:
@@ -103,7 +103,7 @@ def check_shapes(images: Sequence[Pixels], paths: Sequence[str]) -> None:
             )
 
 
-def reason(error: Exception) -> str:
+def unreadable_reason(error: Exception) -> str:
     """Why an image cannot be had, in one line."""
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
 
@@ -158,7 +158,7 @@ class ImageDataset:
     def _channels(self) -> int:
         """1 where every image that was probed is grey, else 3."""
         grey = []
-        for index in {int(place) for place in np.linspace(0, len(self) - 1, min(PROBED, len(self)))}:
+        for index in {int(place) for place in np.linspace(0, len(self) - 1, min(GREY_CHECK_SAMPLES, len(self)))}:
             try:
                 image = self._source.read(index)[0]
                 grey.append(is_grey(image) if isinstance(image, bytes) else True)
@@ -174,14 +174,14 @@ class ImageDataset:
         """The images at these indices, in the order given, at most `size` at a time."""
         decoder = Decoder(self._source, self._channels, self.preprocessing, self._num_labels)
         blocks = [list(indices[low : low + size]) for low in range(0, len(indices), size)]
-        first: list[tuple[Pixels, str]] = []
-        for block in ordered(decoder, blocks, self.workers):
+        first: list[tuple[PixelArray, str]] = []
+        for block in map_in_order(decoder, blocks, self.workers):
             if isinstance(block, RfgsmError):
                 raise block
             if len(block.images):
                 here = block.images[0], self._source.path(block.ids[0])
                 first = first or [here]
-                check_shapes((first[0][0], here[0]), (first[0][1], here[1]))
+                check_same_shape((first[0][0], here[0]), (first[0][1], here[1]))
             yield self._batch(block)
 
     @property
@@ -189,7 +189,7 @@ class ImageDataset:
         """Labels that the source may have; None where nobody has said so yet."""
         return (len(self.classes) or None) if self._table is None else len(self._table)
 
-    def _batch(self, block: Block) -> Batch:
+    def _batch(self, block: DecodedBlock) -> Batch:
         images = torch.from_numpy(block.images)
         labels = block.labels if self._table is None else [self._table[label] for label in block.labels]
         return Batch(
@@ -202,19 +202,19 @@ class ImageDataset:
     def __iter__(self) -> Iterator[Batch]:
         return self.batches(0, len(self), 128)
 
-    def prepared(self, preprocessing: Preprocessing) -> ImageDataset:
+    def with_preprocessing(self, preprocessing: Preprocessing) -> ImageDataset:
         """The same images, resized and cropped so."""
-        return self._but(preprocessing=preprocessing)
+        return self._copy_with(preprocessing=preprocessing)
 
-    def named(self, classes: tuple[str, ...]) -> ImageDataset:
+    def with_class_names(self, classes: tuple[str, ...]) -> ImageDataset:
         """The same images under other class names, at least as many; the fingerprint stays that of the images' own."""
-        return self._but(classes=classes)
+        return self._copy_with(classes=classes)
 
     def relabelled(self, table: Sequence[int], classes: tuple[str, ...]) -> ImageDataset:
         """The same images with table[label] for each label."""
-        return self._but(classes=classes, _own_classes=classes, _table=tuple(table))
+        return self._copy_with(classes=classes, _own_classes=classes, _table=tuple(table))
 
-    def _but(self, **changes: Any) -> ImageDataset:
+    def _copy_with(self, **changes: Any) -> ImageDataset:
         other = copy.copy(self)
         other.__dict__.update(changes)
         if set(changes) != {"classes"}:

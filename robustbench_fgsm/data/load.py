@@ -8,8 +8,8 @@ from typing import Any
 from robustbench_fgsm.data.class_names import map_classes
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.registry import DEFAULT_ROOT, DataOptions, find_source
-from robustbench_fgsm.data.subset import Subset, first, sample
+from robustbench_fgsm.data.registry import DEFAULT_ROOT, DataOptions, find_data_source
+from robustbench_fgsm.data.subset import Subset, first_images, sample_images
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.models.preprocessing import Preprocessing
 
@@ -42,8 +42,8 @@ def load_data(
     Raises DataError for data that are unknown or not what they should be, SettingError for settings that make no sense,
     UnsafeError for data that would run code or reach outside of their archive, and ResourceError.
     """
-    check_options(limit=limit, sample=sample, stratified=stratified, image_size=image_size, workers=workers)
-    source, argument = find_source(data)
+    check_data_options(limit=limit, sample=sample, stratified=stratified, image_size=image_size, workers=workers)
+    source, argument = find_data_source(data)
     options = DataOptions(split, Path(root), download, layout, workers, None if class_map is None else Path(class_map))
     found = source.load(argument, options)
     if isinstance(found, (ArrayDataset, ImageDataset)):
@@ -53,8 +53,8 @@ def load_data(
     if preprocessing is None and image_size is not None:
         preprocessing = Preprocessing.square(image_size)
     if preprocessing is not None:
-        found = _prepared(found, preprocessing)
-    found = _selected(found, limit, sample, seed, stratified=stratified)
+        found = _apply_preprocessing(found, preprocessing)
+    found = _select_images(found, limit, sample, seed, stratified=stratified)
     asked: dict[str, Any] = {
         "sample": sample,
         "seed": seed if sample is not None else None,
@@ -70,7 +70,7 @@ def load_data(
     return found
 
 
-def check_options(
+def check_data_options(
     *, limit: int | None, sample: int | None, stratified: bool, image_size: int | None, workers: int | None
 ) -> None:
     """Raise SettingError for options of `load_data` that make no sense alone or together."""
@@ -84,13 +84,11 @@ def check_options(
         raise SettingError(f"workers must be 0 or more, got {workers}: leave it out for as many as help")
 
 
-def _prepared(data: Dataset, preprocessing: Preprocessing) -> Dataset:
+def _apply_preprocessing(data: Dataset, preprocessing: Preprocessing) -> Dataset:
     if not isinstance(data, ImageDataset):
-        raise SettingError(
-            f"image size is for image files, got {data.name}, whose images all have one size: leave it out"
-        )
-    return data.prepared(preprocessing)
+        raise SettingError(f"image size is for image files, got {data.name}, whose images all have one size: leave it out")
+    return data.with_preprocessing(preprocessing)
 
 
-def _selected(data: Dataset, limit: int | None, size: int | None, seed: int, *, stratified: bool) -> Dataset:
-    return first(data, limit) if size is None else sample(data, size, seed=seed, stratified=stratified)
+def _select_images(data: Dataset, limit: int | None, size: int | None, seed: int, *, stratified: bool) -> Dataset:
+    return first_images(data, limit) if size is None else sample_images(data, size, seed=seed, stratified=stratified)

@@ -18,10 +18,10 @@ from pathlib import Path
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
 
-GROUP = "robustbench_fgsm.data"
+DATA_ENTRY_POINT_GROUP = "robustbench_fgsm.data"
 DEFAULT_ROOT = Path("data")
 
-MODULES = (
+SOURCE_MODULES = (
     "fashion_mnist",
     "torchvision",
     "imagenet",
@@ -51,23 +51,22 @@ class DataOptions:
     workers: int | None = None
     class_map: Path | None = None
 
-    def one_of(self, name: str, splits: tuple[str, ...]) -> str:
+    def choose_split(self, name: str, splits: tuple[str, ...]) -> str:
         """The split, the first of these by default; raises SettingError for another one."""
         if self.split is not None and self.split not in splits:
             raise SettingError(
-                f"split of {name} must be one of {', '.join(splits)}, got {self.split!r}: "
-                f"{did_you_mean(self.split, splits)}"
+                f"split of {name} must be one of {', '.join(splits)}, got {self.split!r}: {did_you_mean(self.split, splits)}"
             )
         return self.split or splits[0]
 
-    def no_split(self, name: str) -> None:
+    def reject_split(self, name: str) -> None:
         """Raise SettingError where a split was asked for."""
         if self.split is not None:
             raise SettingError(f"{name} has no splits, got --split {self.split}: leave it out")
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """One kind of data.
 
     spec: how it is named, such as `mnist` or `folder:DIR`; what stands before the colon is looked up. summary: what it
@@ -81,7 +80,7 @@ class Source:
     load: Callable[[str, DataOptions], Dataset]
     packages: tuple[str, ...] = ()
     extra: str = ""
-    present: Callable[[Path], bool] | None = None
+    is_downloaded: Callable[[Path], bool] | None = None
 
     @property
     def name(self) -> str:
@@ -98,38 +97,38 @@ class Source:
         """Whether its packages are there."""
         return all(find_spec(package) is not None for package in self.packages)
 
-    def state(self, root: Path) -> str:
+    def availability(self, root: Path) -> str:
         """`ready`, or what is missing for it."""
         if not self.installed:
             return f"pip install 'robustbench-fgsm[{self.extra}]'"
-        return "ready" if self.present is None or self.present(root) else f"not in {root}"
+        return "ready" if self.is_downloaded is None or self.is_downloaded(root) else f"not in {root}"
 
 
-def sources() -> dict[str, Source]:
+def data_sources() -> dict[str, DataSource]:
     """All sources by name; what others add comes last and does not replace ours."""
     found = {
-        source.name: source for module in MODULES for source in import_module(f"{__package__}.sources.{module}").SOURCES
+        source.name: source for module in SOURCE_MODULES for source in import_module(f"{__package__}.sources.{module}").SOURCES
     }
-    for source in _added():
+    for source in _third_party_sources():
         found.setdefault(source.name, source)
     return found
 
 
-def _added() -> Iterator[Source]:
-    for point in entry_points(group=GROUP):
+def _third_party_sources() -> Iterator[DataSource]:
+    for point in entry_points(group=DATA_ENTRY_POINT_GROUP):
         source = point.load()
-        if not isinstance(source, Source):
-            raise DataError(f"entry point {point.name} of {GROUP} must be a Source, got {type(source).__name__}")
+        if not isinstance(source, DataSource):
+            raise DataError(f"entry point {point.name} of {DATA_ENTRY_POINT_GROUP} must be a Source, got {type(source).__name__}")
         yield source
 
 
-def find_source(spec: str) -> tuple[Source, str]:
+def find_data_source(spec: str) -> tuple[DataSource, str]:
     """The source of a spec, and what the spec says after the colon.
 
     Raises DataError for an unknown name, a missing or surplus argument, and a package that is not installed.
     """
     name, _, argument = spec.partition(":")
-    known = sources()
+    known = data_sources()
     if name not in known:
         spelt = name.lower().replace("_", "-")
         remedy = did_you_mean(spelt, [spelt] if spelt in known else known)
@@ -139,5 +138,5 @@ def find_source(spec: str) -> tuple[Source, str]:
         raise DataError(f"data of this kind are named {source.spec}, got {spec!r}: see `rfgsm list data`")
     if not source.installed:
         missing = ", ".join(package for package in source.packages if find_spec(package) is None)
-        raise DataError(f"{source.spec} needs {missing}, which is not installed: {source.state(DEFAULT_ROOT)}")
+        raise DataError(f"{source.spec} needs {missing}, which is not installed: {source.availability(DEFAULT_ROOT)}")
     return source, argument

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.data.dataset import ArrayDataset, BadSample, Batch, Dataset, readable
+from robustbench_fgsm.data.dataset import ArrayDataset, BadSample, Batch, Dataset, readable_batches
 from robustbench_fgsm.errors import DataError, SettingError
 
 
@@ -29,11 +29,11 @@ class Subset:
     settings: Mapping[str, Any] = {}
     """What `load_data` was asked for beside the name."""
 
-    def __init__(self, whole: Dataset, indices: Sequence[int]) -> None:
-        self.whole = whole
+    def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
+        self.dataset = dataset
         self.indices = indices
-        self.name = whole.name
-        self.classes = whole.classes
+        self.name = dataset.name
+        self.classes = dataset.classes
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -41,12 +41,12 @@ class Subset:
     @property
     def labels(self) -> Tensor:
         """Label of each image, int64 (N,)."""
-        return labels_of(self.whole)[torch.as_tensor(self.indices, dtype=torch.int64)]
+        return dataset_labels(self.dataset)[torch.as_tensor(self.indices, dtype=torch.int64)]
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the whole data set's fingerprint and the indices."""
-        digest = hashlib.sha256(self.whole.fingerprint.encode())
+        digest = hashlib.sha256(self.dataset.fingerprint.encode())
         digest.update(np.asarray(self.indices, dtype=np.int64).tobytes())
         return digest.hexdigest()
 
@@ -54,28 +54,28 @@ class Subset:
         """Images start to stop (exclusive) of the subset, at most `size` at a time, in its order."""
         wanted = self.indices[start : min(stop, len(self))]
         if isinstance(wanted, range) and wanted.step == 1:
-            yield from self.whole.batches(wanted.start, wanted.stop, size)
-        elif isinstance(self.whole, RandomAccess):
-            yield from self.whole.take(wanted, size)
+            yield from self.dataset.batches(wanted.start, wanted.stop, size)
+        elif isinstance(self.dataset, RandomAccess):
+            yield from self.dataset.take(wanted, size)
         else:
             for low in range(0, len(wanted), size):
-                yield _joined([next(self.whole.batches(at, at + 1, 1)) for at in wanted[low : low + size]])
+                yield _join_batches([next(self.dataset.batches(at, at + 1, 1)) for at in wanted[low : low + size]])
 
     def take(self, indices: Sequence[int], size: int) -> Iterator[Batch]:
         """The images at these indices of the subset, in the order given, at most `size` at a time."""
-        return Subset(self.whole, [self.indices[index] for index in indices]).batches(0, len(indices), size)
+        return Subset(self.dataset, [self.indices[index] for index in indices]).batches(0, len(indices), size)
 
     def __iter__(self) -> Iterator[Batch]:
         return self.batches(0, len(self), 128)
 
-    def over(self, whole: Dataset) -> Subset:
+    def with_dataset(self, dataset: Dataset) -> Subset:
         """The same indices of another data set."""
-        other = Subset(whole, self.indices)
+        other = Subset(dataset, self.indices)
         other.settings = self.settings
         return other
 
 
-def _joined(batches: Sequence[Batch]) -> Batch:
+def _join_batches(batches: Sequence[Batch]) -> Batch:
     images, labels, ids = (
         torch.cat([getattr(batch, name) for batch in batches if len(batch)] or [getattr(batches[0], name)])
         for name in ("images", "labels", "ids")
@@ -83,7 +83,7 @@ def _joined(batches: Sequence[Batch]) -> Batch:
     return Batch(images, labels, ids, tuple(bad for batch in batches for bad in batch.bad))
 
 
-def first(data: Dataset, limit: int | None) -> Dataset:
+def first_images(data: Dataset, limit: int | None) -> Dataset:
     """The first `limit` images, or all of them where it is None; raises SettingError for less than one."""
     if isinstance(data, ArrayDataset):
         return data.head(limit)
@@ -92,7 +92,7 @@ def first(data: Dataset, limit: int | None) -> Dataset:
     return data if limit is None or limit >= len(data) else Subset(data, range(limit))
 
 
-def sample(data: Dataset, size: int, *, seed: int = 0, stratified: bool = False) -> Dataset:
+def sample_images(data: Dataset, size: int, *, seed: int = 0, stratified: bool = False) -> Dataset:
     """`size` images drawn without replacement, in the order they have in the data; all of them where there are fewer.
 
     stratified: as many of each class as its share comes to, by largest remainders. Raises SettingError for less than one.
@@ -104,15 +104,15 @@ def sample(data: Dataset, size: int, *, seed: int = 0, stratified: bool = False)
     generator = np.random.default_rng(seed)
     if not stratified:
         return Subset(data, sorted(generator.choice(len(data), size, replace=False).tolist()))
-    labels = labels_of(data).numpy()
+    labels = dataset_labels(data).numpy()
     kinds, counts = np.unique(labels, return_counts=True)
     chosen: list[int] = []
-    for label, quota in zip(kinds, shares(counts, size), strict=True):
+    for label, quota in zip(kinds, apportion(counts, size), strict=True):
         chosen += generator.choice(np.flatnonzero(labels == label), quota, replace=False).tolist()
     return Subset(data, sorted(chosen))
 
 
-def shares(counts: Sequence[int] | np.typing.NDArray[np.int64], size: int) -> list[int]:
+def apportion(counts: Sequence[int] | np.typing.NDArray[np.int64], size: int) -> list[int]:
     """`size` dealt out in proportion to the counts, by largest remainders, the first of equals."""
     exact = np.asarray(counts, dtype=np.int64) * size
     total = int(np.sum(counts))
@@ -123,7 +123,7 @@ def shares(counts: Sequence[int] | np.typing.NDArray[np.int64], size: int) -> li
     return found
 
 
-def labels_of(data: Dataset) -> Tensor:
+def dataset_labels(data: Dataset) -> Tensor:
     """Label of each image, int64 (N,): what the data set says, or a pass over all images where it does not say."""
     known = getattr(data, "labels", None)
     if isinstance(known, Tensor):
@@ -135,27 +135,25 @@ def labels_of(data: Dataset) -> Tensor:
     return labels
 
 
-class Selection:
+class IdSubset:
     """The images of a data set that have the ids given, in the order of the data set, with their ids; held in memory.
 
     Its fingerprint is that of these images alone. Samples that cannot be read come with its first batch, whose id nobody
     can know. Raises DataError where the data set has none of the ids.
     """
 
-    def __init__(self, whole: Dataset, ids: Tensor) -> None:
+    def __init__(self, dataset: Dataset, ids: Tensor) -> None:
         bad: list[BadSample] = []
-        found = [batch.at(torch.isin(batch.ids, ids)) for batch in readable(whole, 0, len(whole), 128, bad)]
+        found = [batch.at(torch.isin(batch.ids, ids)) for batch in readable_batches(dataset, 0, len(dataset), 128, bad)]
         self._ids = torch.cat([batch.ids for batch in found])
         self._bad = tuple(bad)
         if not len(self._ids):
             some = ", ".join(str(id_) for id_ in ids[:3].tolist())
-            raise DataError(
-                f"ids must be of images in {whole.name}, got {some} and no other that is: check the data set"
-            )
+            raise DataError(f"ids must be of images in {dataset.name}, got {some} and no other that is: check the data set")
         images, labels = (torch.cat([getattr(batch, name) for batch in found]) for name in ("images", "labels"))
-        self._kept = ArrayDataset(whole.name, images, labels, whole.classes)
-        self.name = whole.name
-        self.classes = whole.classes
+        self._kept = ArrayDataset(dataset.name, images, labels, dataset.classes)
+        self.name = dataset.name
+        self.classes = dataset.classes
 
     def __len__(self) -> int:
         return len(self._ids)

@@ -8,23 +8,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.data.dataset import Dataset, probe
+from robustbench_fgsm.data.dataset import Dataset, first_readable_batch
 from robustbench_fgsm.engine.preflight import check_batch_size
-from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, place_images
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, move_to_classifier
 
 MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Room:
+class BatchLimits:
     """What batches are made for. block: bytes that the largest output of a layer may take; fewest, most: images."""
 
-    block: int
-    fewest: int
-    most: int
+    max_layer_bytes: int
+    min_images: int
+    max_images: int
 
 
-ROOM = {"cpu": Room(16 * MIB, 8, 256), "cuda": Room(512 * MIB, 32, 4096)}
+BATCH_LIMITS = {"cpu": BatchLimits(16 * MIB, 8, 256), "cuda": BatchLimits(512 * MIB, 32, 4096)}
 """CPU: with larger ones memory is given back to the system and asked for again layer by layer, which costs up to a third.
 GPU: smaller batches are over before the next is launched.
 """
@@ -36,25 +36,25 @@ def choose_batch_size(batch_size: int | str, classifier: Classifier, data: Datas
     Raises SettingError for anything but `auto` or a positive integer, DataError where no image can be read.
     """
     size = check_batch_size(batch_size)
-    if batch_size != "auto" or not isinstance(classifier, TorchClassifier) or classifier.device.type not in ROOM:
+    if batch_size != "auto" or not isinstance(classifier, TorchClassifier) or classifier.device.type not in BATCH_LIMITS:
         return size
     try:
-        largest = largest_kept(classifier, place_images(probe(data, 1).images, classifier))
+        largest = largest_activation_bytes(classifier, move_to_classifier(first_readable_batch(data, 1).images, classifier))
     except RuntimeError:  # preflight says what is wrong with the network, and better
         return size
-    room = ROOM[classifier.device.type]
-    size = room.most
-    while size > room.fewest and size * largest > room.block:
+    room = BATCH_LIMITS[classifier.device.type]
+    size = room.max_images
+    while size > room.min_images and size * largest > room.max_layer_bytes:
         size //= 2
     return size
 
 
-def choose_for_all(batch_size: int | str, classifiers: Iterable[Classifier], data: Dataset) -> int:
+def choose_common_batch_size(batch_size: int | str, classifiers: Iterable[Classifier], data: Dataset) -> int:
     """The smallest batch that `choose_batch_size` finds for any of the classifiers, so that all of them take the same."""
     return min(choose_batch_size(batch_size, classifier, data) for classifier in classifiers)
 
 
-def largest_kept(classifier: TorchClassifier, x: Tensor) -> int:
+def largest_activation_bytes(classifier: TorchClassifier, x: Tensor) -> int:
     """Bytes of the largest tensor that the network keeps for its backward pass, weights aside, for an image of x (N, ...)."""
     weights = {tensor.data_ptr() for tensor in (*classifier.network.parameters(), *classifier.network.buffers())}
     kept = [0]

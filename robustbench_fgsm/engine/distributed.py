@@ -22,18 +22,18 @@ from torch import distributed as dist
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]  # exported, but not said so
 from torch.distributed.rendezvous import rendezvous
 
-from robustbench_fgsm.engine.torchrun import is_started
+from robustbench_fgsm.engine.torchrun import is_under_torchrun
 from robustbench_fgsm.errors import IncompleteError, RunError
-from robustbench_fgsm.stats.tally import Counts
+from robustbench_fgsm.stats.tally import Int64Array
 
 Value = TypeVar("Value")
 
-PATIENCE = timedelta(days=7)
+BARRIER_TIMEOUT = timedelta(days=7)
 """Of one process for the others; one that was lost closes its connections, which ends the wait at once."""
 
-DONE, FAILED = "done", "failed"
+DONE_KEY, FAILED_KEY = "done", "failed"
 
-POLL = 0.05
+POLL_SECONDS = 0.05
 """Seconds between looks at what the first process says."""
 
 
@@ -44,23 +44,23 @@ class World:
     rank: int = 0
     size: int = 1
     local_rank: int = 0
-    started: bool = False
+    under_torchrun: bool = False
     """Whether torchrun started it, also where it is one alone."""
     store: Any = field(default=None, repr=False, compare=False)
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process prints and writes what is written once."""
         return self.rank == 0
 
-    def share(self, numbers: Counts) -> Counts:
+    def local_part(self, numbers: Int64Array) -> Int64Array:
         """This process's part of these numbers, next to each other; all parts together are all of them, each once."""
         low, high = (len(numbers) * rank // self.size for rank in (self.rank, self.rank + 1))
         return numbers[low:high]
 
-    def device(self, name: str) -> str:
+    def local_device(self, name: str) -> str:
         """The device for `auto` or `cuda`: a GPU of its own for each process of a machine."""
-        if self.started and name in ("auto", "cuda") and torch.cuda.is_available():
+        if self.under_torchrun and name in ("auto", "cuda") and torch.cuda.is_available():
             return f"cuda:{self.local_rank % torch.cuda.device_count()}"
         return name
 
@@ -69,23 +69,23 @@ class World:
         if self.size == 1:
             return [value]
         found: list[Any] = [None] * self.size
-        _together(lambda: dist.all_gather_object(found, value))
+        _run_collective(lambda: dist.all_gather_object(found, value))
         return cast("list[Value]", found)
 
-    def first(self, value: Value | None) -> Value:
+    def broadcast(self, value: Value | None) -> Value:
         """The value of rank 0, for all."""
         if self.size == 1:
             return cast("Value", value)
         found: list[Any] = [value]
-        _together(lambda: dist.broadcast_object_list(found, 0))
+        _run_collective(lambda: dist.broadcast_object_list(found, 0))
         return cast("Value", found[0])
 
-    def sum(self, counts: Counts) -> Counts:
+    def sum(self, counts: Int64Array) -> Int64Array:
         """Integers of any shape, the same everywhere, added up over the processes, for all of them."""
         if self.size == 1:
             return counts
         total = torch.from_numpy(np.array(counts, np.int64, copy=True))
-        _together(lambda: dist.all_reduce(total))
+        _run_collective(lambda: dist.all_reduce(total))
         return total.numpy()
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
@@ -93,10 +93,10 @@ class World:
         if self.size == 1:
             return values
         total = values.detach().clone()
-        _together(lambda: dist.all_reduce(total))
+        _run_collective(lambda: dist.all_reduce(total))
         return total / self.size
 
-    def one_by_one(self, work: Callable[[], object], *, wanted: bool) -> None:
+    def run_in_rank_order(self, work: Callable[[], object], *, wanted: bool) -> None:
         """Do the work in each process that wants it, one after the other by rank, while the others wait."""
         for rank, wants in enumerate(self.gather(wanted)):
             if wants:
@@ -108,22 +108,22 @@ class World:
         """Go on when all have come here."""
         self.sum(np.zeros(1, np.int64))
 
-    def add_done(self, images: int, so_far: int) -> int:
+    def add_done_images(self, count: int, local_total: int) -> int:
         """Say that so many more images are done, so_far with them; how many all processes have said by now."""
-        return int(self.store.add(DONE, images)) if self.store is not None and self.size > 1 else so_far
+        return int(self.store.add(DONE_KEY, count)) if self.store is not None and self.size > 1 else local_total
 
-    def fail(self) -> bool:
+    def report_failure(self) -> bool:
         """Say that this process fails; whether it is the first one to say so, and so the one to tell why."""
         if self.store is None:
             return True
         try:
-            return int(self.store.add(FAILED, 1)) == 1
+            return int(self.store.add(FAILED_KEY, 1)) == 1
         except RuntimeError:  # the store went with a process that was lost
             return False
 
-    def check_same(self, what: dict[str, Any]) -> None:
+    def check_same(self, values: dict[str, Any]) -> None:
         """Raise RunError, naming what differs, unless all processes have the same facts; values are compared as text."""
-        told = self.gather({key: repr(value) for key, value in what.items()})
+        told = self.gather({key: repr(value) for key, value in values.items()})
         for rank, other in enumerate(told):
             for key, value in told[0].items():
                 if other.get(key) != value:
@@ -133,33 +133,33 @@ class World:
                     )
 
 
-ALONE = World()
+SINGLE_PROCESS = World()
 
 
 @cache
-def join() -> World:
+def join_world() -> World:
     """The world that torchrun's environment describes, joined at the first call; `ALONE` where there is none.
 
     gloo carries what lies on the CPU, as counts do, and nccl what lies on a GPU.
     """
-    if not is_started():
-        return ALONE
+    if not is_under_torchrun():
+        return SINGLE_PROCESS
     local_rank = int(os.environ["LOCAL_RANK"])
     shared, rank, size = next(iter(rendezvous("env://")))
-    store = PrefixStore(f"rfgsm/{meet(shared, rank, size)}", shared)
+    store = PrefixStore(f"rfgsm/{agree_on_launch_id(shared, rank, size)}", shared)
     if size > 1 and not dist.is_initialized():
         on_gpu = torch.cuda.is_available() and dist.is_nccl_available()
         if on_gpu:
             torch.cuda.set_device(local_rank % torch.cuda.device_count())
         dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=size, timeout=PATIENCE
+            "cpu:gloo,cuda:nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=size, timeout=BARRIER_TIMEOUT
         )
         if not on_gpu:  # gloo's threads abort a process that ends with them; NCCL may wait for processes that are lost
-            atexit.register(leave)
-    return World(rank, size, local_rank, started=True, store=store)
+            atexit.register(leave_world)
+    return World(rank, size, local_rank, under_torchrun=True, store=store)
 
 
-def meet(store: Store, rank: int, size: int) -> int:
+def agree_on_launch_id(store: Store, rank: int, size: int) -> int:
     """A number that these processes have in common and none before them had, where the store outlives its processes.
 
     torchrun keeps one store over restarts, so that what killed processes wrote can still be read. Rank 0 draws a number, and
@@ -177,17 +177,17 @@ def meet(store: Store, rank: int, size: int) -> int:
         store.set(f"rfgsm/{number}/word/{rank}", word)
         if store.check([f"rfgsm/{number}/words"]) and word in store.get(f"rfgsm/{number}/words").decode().split(","):
             return number
-        time.sleep(POLL)
+        time.sleep(POLL_SECONDS)
 
 
-def leave() -> None:
+def leave_world() -> None:
     """Leave the world joined, if any; processes that are still in it find out."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
-    join.cache_clear()
+    join_world.cache_clear()
 
 
-def _together(exchange: Callable[[], Any]) -> None:
+def _run_collective(exchange: Callable[[], Any]) -> None:
     try:
         exchange()
     except RuntimeError as error:
@@ -197,6 +197,6 @@ def _together(exchange: Callable[[], Any]) -> None:
         ) from error
 
 
-def ranks_in_order(parts: Sequence[Sequence[tuple[int, Value]]]) -> list[Value]:
+def merge_by_number(parts: Sequence[Sequence[tuple[int, Value]]]) -> list[Value]:
     """Values of all ranks by ascending number."""
     return [value for _, value in sorted((pair for part in parts for pair in part), key=lambda pair: pair[0])]

@@ -12,24 +12,24 @@ from typing import Protocol
 
 import torch
 
-from robustbench_fgsm.attack.gradient import predicted
+from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.engine import rounding_guard
-from robustbench_fgsm.engine.attack_batch import attack_batch, craft, predict_classes
-from robustbench_fgsm.engine.out_of_memory import Portions
-from robustbench_fgsm.engine.outcomes import Flight, Queue, Sighting, mends
-from robustbench_fgsm.engine.plan import Execution
+from robustbench_fgsm.engine.attack_batch import attack_batch, craft_and_predict, predict_classes
+from robustbench_fgsm.engine.out_of_memory import BatchSplitter
+from robustbench_fgsm.engine.outcomes import BatchOutcomes, OutcomeBuffer, PendingOutcomes, replaces_counts
+from robustbench_fgsm.engine.plan import PlannedClassifier
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec
 
 
-class Sink(Protocol):
+class OutcomeSink(Protocol):
     """Where what is settled of images goes."""
 
-    def add(self, seen: Sighting, *, stable: bool) -> None:
+    def add(self, outcomes: BatchOutcomes, *, stable: bool) -> None:
         """These images; stable: once more, with exact gradients where they are saturated."""
 
-    def add_decided_again(self, images: int) -> None:
+    def add_decided_again(self, count: int) -> None:
         """So many were decided again."""
 
 
@@ -37,130 +37,131 @@ class Observer:
     """Sees what one attack does to batch after batch, and hands on what is settled of it."""
 
     def __init__(
-        self, execution: Execution, spec: AttackSpec, classes: tuple[str, ...], sink: Sink, portions: Portions
+        self, planned: PlannedClassifier, spec: AttackSpec, classes: tuple[str, ...], sink: OutcomeSink, splitter: BatchSplitter
     ) -> None:
-        self._execution, self._spec, self._classes, self._sink = execution, spec, classes, sink
-        self._portions = portions
-        size = execution.plan.batch_size
-        self._unsure, self._saturated = Queue(size, images=True), Queue(size, images=True)
-        self._mended = mends(execution.plain, spec)
-        self._aloft: list[Flight] = []
-        self._lags = works_on_its_own(execution.plain.device)
+        self._planned, self._spec, self._classes, self._sink = planned, spec, classes, sink
+        self._splitter = splitter
+        size = planned.plan.batch_size
+        self._at_risk_buffer, self._saturated_buffer = OutcomeBuffer(size, keep_images=True), OutcomeBuffer(size, keep_images=True)
+        self._replaces_counts = replaces_counts(planned.plain_classifier, spec)
+        self._pending: list[PendingOutcomes] = []
+        self._asynchronous = is_asynchronous(planned.plain_classifier.device)
 
-    def see(self, batch: Batch) -> None:
+    def add(self, batch: Batch) -> None:
         """Attack the batch; hand on what is settled of it, and let the rest wait.
 
         A GPU is given the next batch before what was seen of this one is looked at, so that it never waits.
         """
-        before = self._aloft
-        self._aloft = self._launch(self._execution.classifier, batch, self._spec, self._execution.plan.guarded)
-        if not self._lags:
-            before, self._aloft = self._aloft, []
-        self._land(before)
+        before = self._pending
+        self._pending = self._start_attack(self._planned.classifier, batch, self._spec, self._planned.plan.guarded)
+        if not self._asynchronous:
+            before, self._pending = self._pending, []
+        self._collect(before)
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Settle and hand on all that waits."""
-        before, self._aloft = self._aloft, []
-        self._land(before)
-        self._decide(self._unsure.rest())
-        self._mend(self._saturated.rest())
+        before, self._pending = self._pending, []
+        self._collect(before)
+        self._decide_again(self._at_risk_buffer.flush())
+        self._attack_saturated(self._saturated_buffer.flush())
 
-    def _land(self, flights: list[Flight]) -> None:
-        if not flights:
+    def _collect(self, pending: list[PendingOutcomes]) -> None:
+        if not pending:
             return
-        seen = Sighting.join([flight.land() for flight in flights])
-        unsure = seen.unsure.any(1)
+        seen = BatchOutcomes.concatenate([flight.wait() for flight in pending])
+        unsure = seen.direction_risk.any(1)
         if bool(unsure.any()):
-            waiting = self._unsure.add(seen.at(unsure))
+            waiting = self._at_risk_buffer.add(seen.at(unsure))
             seen = seen.at(~unsure)
-            self._decide(waiting)
-        self._settle(seen)
+            self._decide_again(waiting)
+        self._emit(seen)
 
-    def _decide(self, waiting: Sighting | None) -> None:
+    def _decide_again(self, waiting: BatchOutcomes | None) -> None:
         if waiting is not None:
             self._sink.add_decided_again(len(waiting))
-            decided = self._portions.each(
+            decided = self._splitter.map_parts(
                 len(waiting),
-                lambda rows: decide_again(self._execution.plain, waiting.at(rows), self._spec, self._classes),
+                lambda rows: decide_again(self._planned.plain_classifier, waiting.at(rows), self._spec, self._classes),
             )
-            self._settle(Sighting.join(decided))
+            self._emit(BatchOutcomes.concatenate(decided))
 
-    def _settle(self, seen: Sighting) -> None:
-        seen = seen.settled()
-        self._sink.add(seen, stable=False)
-        if not self._mended:
+    def _emit(self, outcomes: BatchOutcomes) -> None:
+        outcomes = outcomes.without_risks()
+        self._sink.add(outcomes, stable=False)
+        if not self._replaces_counts:
             return
-        if not bool(seen.saturated.any()):
-            self._sink.add(seen, stable=True)
+        if not bool(outcomes.saturated.any()):
+            self._sink.add(outcomes, stable=True)
             return
-        self._sink.add(seen.at(~seen.saturated), stable=True)
-        self._mend(self._saturated.add(seen.at(seen.saturated)))
+        self._sink.add(outcomes.at(~outcomes.saturated), stable=True)
+        self._attack_saturated(self._saturated_buffer.add(outcomes.at(outcomes.saturated)))
 
-    def _mend(self, waiting: Sighting | None) -> None:
+    def _attack_saturated(self, waiting: BatchOutcomes | None) -> None:
         """Attack saturated images along exact gradients; all else that was seen of them stands."""
         if waiting is not None:
             exact = replace(self._spec, stable=True)
-            flights = self._launch(self._execution.plain, waiting.batch, exact, guarded=False)
-            mended = Sighting.join([flight.land() for flight in flights])
+            flights = self._start_attack(self._planned.plain_classifier, waiting.batch, exact, guarded=False)
+            mended = BatchOutcomes.concatenate([flight.wait() for flight in flights])
             self._sink.add(replace(waiting, after=mended.after), stable=True)
 
-    def _launch(self, classifier: Classifier, batch: Batch, spec: AttackSpec, guarded: bool) -> list[Flight]:
-        return self._portions.each(
-            len(batch), lambda rows: look(classifier, batch.at(rows), spec, self._classes, guarded=guarded)
+    def _start_attack(self, classifier: Classifier, batch: Batch, spec: AttackSpec, guarded: bool) -> list[PendingOutcomes]:
+        return self._splitter.map_parts(
+            len(batch), lambda rows: attack(classifier, batch.at(rows), spec, self._classes, guarded=guarded)
         )
 
 
-def works_on_its_own(device: torch.device) -> bool:
+def is_asynchronous(device: torch.device) -> bool:
     """Whether the device works on what it was given while more is made ready."""
     return device.type == "cuda"
 
 
-def observers(
-    execution: Execution,
+def make_observers(
+    planned: PlannedClassifier,
     specs: Sequence[AttackSpec],
     classes: tuple[str, ...],
-    sinks: Sequence[Sink],
-    portions: Portions,
+    sinks: Sequence[OutcomeSink],
+    splitter: BatchSplitter,
 ) -> list[Observer]:
     """One for each attack, each with a sink of its own."""
-    return [Observer(execution, spec, classes, sink, portions) for spec, sink in zip(specs, sinks, strict=True)]
+    return [Observer(planned, spec, classes, sink, splitter) for spec, sink in zip(specs, sinks, strict=True)]
 
 
-def look(
+def attack(
     classifier: Classifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...], *, guarded: bool = False
-) -> Flight:
+) -> PendingOutcomes:
     """One gradient, and the predictions at every budget; guarded: find the images that rest on rounding."""
     attacked = attack_batch(classifier, batch, spec, classes)
     if not guarded:
-        after = [craft(classifier, attacked, spec, epsilon)[1] for epsilon in spec.epsilons]
-        return Flight.of(attacked, after)
-    unsettled = rounding_guard.unsettled(attacked, spec)
+        after = [craft_and_predict(classifier, attacked, spec, epsilon)[1] for epsilon in spec.epsilons]
+        return PendingOutcomes.start(attacked, after)
+    unsettled = rounding_guard.clean_rounding_risk(attacked, spec)
     doubts, after = [], []
     for epsilon in spec.epsilons:
-        outputs = classifier.predict(attacked.ascent.at(epsilon))
+        outputs = classifier.predict(attacked.gradient_step.perturb(epsilon))
         doubts.append(
-            rounding_guard.doubt(attacked.ascent.outputs, outputs) | rounding_guard.Doubt(unsettled, unsettled)
+            rounding_guard.rounding_risk(attacked.gradient_step.outputs, outputs)
+            | rounding_guard.RoundingRisk(unsettled, unsettled)
         )
-        after.append(predicted(outputs))
-    return Flight.of(attacked, after, doubts)
+        after.append(predicted_classes(outputs))
+    return PendingOutcomes.start(attacked, after, doubts)
 
 
-def decide_again(plain: Classifier, doubted: Sighting, spec: AttackSpec, classes: tuple[str, ...]) -> Sighting:
+def decide_again(plain_classifier: Classifier, at_risk: BatchOutcomes, spec: AttackSpec, classes: tuple[str, ...]) -> BatchOutcomes:
     """What the plain layout says of images that rest on rounding.
 
     All are given its gradient. Where that is the one they had, and their margins are not as narrow as rounding alone, it
     would say what has been said; only the others are predicted again, at the budgets that are in doubt.
     """
-    attacked = attack_batch(plain, doubted.batch, spec, classes)
-    direction = attacked.ascent.direction
-    moved = ~rounding_guard.same_course(doubted.direction.to(direction.device), direction).cpu()
-    pairs = ((moved.unsqueeze(1) & doubted.unsure) | doubted.narrow).T.nonzero()
-    after = doubted.after.clone()
-    for low in range(0, len(pairs), len(doubted)):  # as many at a time as there was room for
-        budgets, rows = pairs[low : low + len(doubted)].unbind(1)
+    attacked = attack_batch(plain_classifier, at_risk.batch, spec, classes)
+    direction = attacked.gradient_step.direction
+    moved = ~rounding_guard.same_gradient(at_risk.direction.to(direction.device), direction).cpu()
+    pairs = ((moved.unsqueeze(1) & at_risk.direction_risk) | at_risk.prediction_risk).T.nonzero()
+    after = at_risk.after.clone()
+    for low in range(0, len(pairs), len(at_risk)):  # as many at a time as there was room for
+        budgets, rows = pairs[low : low + len(at_risk)].unbind(1)
         crafted = [
-            attacked.at(rows[budgets == budget]).ascent.at(spec.epsilons[budget])
+            attacked.at(rows[budgets == budget]).gradient_step.perturb(spec.epsilons[budget])
             for budget in sorted(set(budgets.tolist()))
         ]
-        after[rows, budgets] = predict_classes(plain, torch.cat(crafted)).cpu()
-    return replace(Sighting.of(attacked, []), after=after)
+        after[rows, budgets] = predict_classes(plain_classifier, torch.cat(crafted)).cpu()
+    return replace(BatchOutcomes.of(attacked, []), after=after)

@@ -13,28 +13,28 @@ from robustbench_fgsm.errors import ResourceError
 
 Result = TypeVar("Result")
 
-SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "_alloc_failed")
+OUT_OF_MEMORY_MESSAGES = ("out of memory", "can't allocate memory", "not enough memory", "_alloc_failed")
 """What libraries write, in any case, where an allocation failed and they raise nothing more telling."""
 
 
-def out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether it says that memory did not suffice, on the CPU or a device."""
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in SIGNS)
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in OUT_OF_MEMORY_MESSAGES)
 
 
-def with_fewer(batch: Batch, work: Callable[[Batch], Result]) -> Result:
+def run_on_fitting_prefix(batch: Batch, work: Callable[[Batch], Result]) -> Result:
     """work(batch), or work on the first half of it, and so on, where memory asks for that: enough to try things on.
 
     Raises ResourceError where not even one image fits.
     """
     found: list[Result] = []
-    Portions().each(len(batch), lambda rows: found.append(work(batch.at(rows))) if not found else None)
+    BatchSplitter().map_parts(len(batch), lambda rows: found.append(work(batch.at(rows))) if not found else None)
     return found[0]
 
 
-class Portions:
+class BatchSplitter:
     """Rows of a batch, all at a time, until memory asks for half of them, and from then on no more than did fit.
 
     Counts do not depend on it: each image's gradient and prediction are its own.
@@ -48,20 +48,18 @@ class Portions:
         """What to say where the size was halved."""
         if self._size is None:
             return ()
-        return (
-            f"memory: batches were too large and were taken {self._size:,} images at a time; the counts are the same",
-        )
+        return (f"memory: batches were too large and were taken {self._size:,} images at a time; the counts are the same",)
 
-    def each(self, rows: int, work: Callable[[slice], Result]) -> list[Result]:
+    def map_parts(self, num_rows: int, work: Callable[[slice], Result]) -> list[Result]:
         """work(part) for parts that are all of the rows, in order.
 
         Raises ResourceError where not even one row fits; whatever else `work` raises.
         """
         done: list[Result] = []
         start = 0
-        while start < rows:
-            part = slice(start, rows if self._size is None else min(start + self._size, rows))
-            found = self._tried(part, work)
+        while start < num_rows:
+            part = slice(start, num_rows if self._size is None else min(start + self._size, num_rows))
+            found = self._try_part(part, work)
             if found is None:
                 self._halve(part.stop - part.start)
                 continue
@@ -69,11 +67,11 @@ class Portions:
             start = part.stop
         return done
 
-    def _tried(self, part: slice, work: Callable[[slice], Result]) -> tuple[Result] | None:
+    def _try_part(self, part: slice, work: Callable[[slice], Result]) -> tuple[Result] | None:
         try:
             return (work(part),)
         except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if part.stop - part.start == 1:
                 raise ResourceError(

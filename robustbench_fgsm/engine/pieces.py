@@ -11,19 +11,19 @@ import torch
 from numpy.typing import NDArray
 
 from robustbench_fgsm.data.dataset import BadSample, Batch
-from robustbench_fgsm.engine.outcomes import Counter, Sighting
+from robustbench_fgsm.engine.outcomes import BatchOutcomes, OutcomeCounter
 from robustbench_fgsm.engine.plan import Plan
-from robustbench_fgsm.stats.tally import Counts, Flags
+from robustbench_fgsm.stats.tally import BoolArray, Int64Array
 
-BATCHES_ON_GPU = 8
+BATCHES_PER_PIECE_ON_GPU = 8
 """Batches of a piece on a GPU, where images that get a second look would else cost as much as the batch they come from."""
 
-Integers = NDArray[np.integer[Any]]
+IntArray = NDArray[np.integer[Any]]
 
 
 def piece_size(plan: Plan, device: torch.device) -> int:
     """Images of a piece: one batch, which is what a killed run loses, or on a GPU, where that is soon done, eight."""
-    return plan.batch_size * (BATCHES_ON_GPU if device.type == "cuda" else 1)
+    return plan.batch_size * (BATCHES_PER_PIECE_ON_GPU if device.type == "cuda" else 1)
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,16 @@ class Pieces:
         """Indices of the images of one piece."""
         return range(number * self.size, min((number + 1) * self.size, self.n))
 
-    def runs(self, numbers: Counts) -> Iterator[range]:
+    def consecutive_ranges(self, piece_numbers: Int64Array) -> Iterator[range]:
         """Ascending numbers of pieces as ranges of numbers that follow each other."""
-        if len(numbers):
-            breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
-            for run in np.split(numbers, breaks):
+        if len(piece_numbers):
+            breaks = np.flatnonzero(np.diff(piece_numbers) != 1) + 1
+            for run in np.split(piece_numbers, breaks):
                 yield range(int(run[0]), int(run[-1]) + 1)
 
 
 @dataclass(frozen=True)
-class Seen:
+class PieceOutcomes:
     """What one attack did to the N images of a piece, at E budgets.
 
     before: (N,) predicted classes; after: (N, E). targets: (N,), None where untargeted. zero, nonfinite, saturated: (N,)
@@ -57,13 +57,13 @@ class Seen:
     asked. decided_again: images that the guard of the plan gave the plain layout.
     """
 
-    before: Integers
-    after: Integers
-    targets: Integers | None
-    zero: Flags
-    nonfinite: Flags
-    saturated: Flags
-    stable: Integers
+    before: IntArray
+    after: IntArray
+    targets: IntArray | None
+    zero_gradient: BoolArray
+    nonfinite_gradient: BoolArray
+    saturated: BoolArray
+    after_stable: IntArray
     decided_again: int = 0
 
 
@@ -75,9 +75,9 @@ class PieceRecord:
     """
 
     number: int
-    ids: Counts
-    labels: Integers
-    attacks: tuple[Seen, ...]
+    ids: Int64Array
+    labels: IntArray
+    outcomes_per_attack: tuple[PieceOutcomes, ...]
     bad: tuple[BadSample, ...] = ()
     seconds: float = 0.0
 
@@ -95,7 +95,7 @@ class PieceStore(Protocol):
         """Keep one more; raises ResourceError where that cannot be."""
 
 
-class Nowhere:
+class NullStore:
     """A store that keeps nothing."""
 
     def records(self) -> Iterator[PieceRecord]:
@@ -106,56 +106,58 @@ class Nowhere:
         """Forget it."""
 
 
-class Collector:
+class PieceCollector:
     """What one attack did to the images of one piece, in the order in which that was settled."""
 
-    def __init__(self, budgets: int, *, targeted: bool) -> None:
-        self._targeted, self._budgets = targeted, budgets
-        self._ordinary: list[Sighting] = []
-        self._stable: list[Sighting] = []
-        self._again = 0
+    def __init__(self, num_budgets: int, *, targeted: bool) -> None:
+        self._targeted, self._num_budgets = targeted, num_budgets
+        self._ordinary: list[BatchOutcomes] = []
+        self._stable: list[BatchOutcomes] = []
+        self._decided_again = 0
 
-    def add(self, seen: Sighting, *, stable: bool) -> None:
+    def add(self, outcomes: BatchOutcomes, *, stable: bool) -> None:
         """These images; of those with exact gradients only the saturated ones, for the others have none of their own."""
-        seen = seen.at(seen.saturated) if stable else seen
-        if len(seen):
-            (self._stable if stable else self._ordinary).append(seen.bare())
+        outcomes = outcomes.at(outcomes.saturated) if stable else outcomes
+        if len(outcomes):
+            (self._stable if stable else self._ordinary).append(outcomes.without_images())
 
-    def add_decided_again(self, images: int) -> None:
+    def add_decided_again(self, count: int) -> None:
         """So many were decided again."""
-        self._again += images
+        self._decided_again += count
 
-    def seen(self) -> tuple[Counts, Counts, Seen]:
+    def piece_outcomes(self) -> tuple[Int64Array, Int64Array, PieceOutcomes]:
         """Ids and labels (N,) by ascending id, and what was seen of these images."""
-        whole = Sighting.join(self._ordinary)
+        whole = BatchOutcomes.concatenate(self._ordinary)
         whole = whole.at(torch.argsort(whole.batch.ids, stable=True))
-        stable = torch.empty((0, self._budgets), dtype=torch.int64)
+        stable = torch.empty((0, self._num_budgets), dtype=torch.int64)
         if self._stable:
-            mended = Sighting.join(self._stable)
+            mended = BatchOutcomes.concatenate(self._stable)
             stable = mended.after[torch.argsort(mended.batch.ids, stable=True)]
-        flags = whole.zero.numpy(), whole.nonfinite.numpy(), whole.saturated.numpy()
-        targets = whole.aim.numpy() if self._targeted else None
-        seen = Seen(whole.before.numpy(), whole.after.numpy(), targets, *flags, stable.numpy(), self._again)
+        flags = whole.zero_gradient.numpy(), whole.nonfinite_gradient.numpy(), whole.saturated.numpy()
+        targets = whole.labels_or_targets.numpy() if self._targeted else None
+        seen = PieceOutcomes(whole.before.numpy(), whole.after.numpy(), targets, *flags, stable.numpy(), self._decided_again)
         return whole.batch.ids.numpy(), whole.batch.labels.numpy(), seen
 
 
-def record_of(number: int, collectors: Sequence[Collector], bad: Sequence[BadSample], seconds: float) -> PieceRecord:
+def make_piece_record(number: int, collectors: Sequence[PieceCollector], bad: Sequence[BadSample], seconds: float) -> PieceRecord:
     """The record of a piece of at least one image."""
-    parts = [collector.seen() for collector in collectors]
+    parts = [collector.piece_outcomes() for collector in collectors]
     ids, labels, _ = parts[0]
     return PieceRecord(number, ids, labels, tuple(seen for _, _, seen in parts), tuple(bad), seconds)
 
 
-def count_record(record: PieceRecord, counters: Sequence[Counter]) -> None:
+def count_record(record: PieceRecord, counters: Sequence[OutcomeCounter]) -> None:
     """Count a piece from what is recorded of it; one counter for each attack."""
     if not len(record):
         return
     labels, ids = torch.from_numpy(record.labels.astype(np.int64)), torch.from_numpy(record.ids)
     nothing = torch.empty(len(record), 0)
-    for seen, counter in zip(record.attacks, counters, strict=True):
+    for seen, counter in zip(record.outcomes_per_attack, counters, strict=True):
         aim = record.labels if seen.targets is None else seen.targets
-        zero, nonfinite, saturated = (torch.from_numpy(flag) for flag in (seen.zero, seen.nonfinite, seen.saturated))
-        sighting = Sighting(
+        zero, nonfinite, saturated = (
+            torch.from_numpy(flag) for flag in (seen.zero_gradient, seen.nonfinite_gradient, seen.saturated)
+        )
+        sighting = BatchOutcomes(
             Batch(nothing, labels, ids),
             torch.from_numpy(seen.before.astype(np.int64)),
             torch.from_numpy(seen.after.astype(np.int64)),
@@ -169,8 +171,8 @@ def count_record(record: PieceRecord, counters: Sequence[Counter]) -> None:
         )
         counter.add(sighting, stable=False)
         counter.add_decided_again(seen.decided_again)
-        if len(seen.stable):
-            stable = torch.from_numpy(seen.stable.astype(np.int64))
+        if len(seen.after_stable):
+            stable = torch.from_numpy(seen.after_stable.astype(np.int64))
             rows = sighting.saturated.nonzero().squeeze(1)
-            sighting = Sighting(**vars(sighting) | {"after": sighting.after.index_copy(0, rows, stable)})
+            sighting = BatchOutcomes(**vars(sighting) | {"after": sighting.after.index_copy(0, rows, stable)})
         counter.add(sighting, stable=True)

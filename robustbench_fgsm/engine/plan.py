@@ -13,33 +13,39 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import nn
 
-from robustbench_fgsm.data.dataset import Batch, Dataset, probe
+from robustbench_fgsm.data.dataset import Batch, Dataset, first_readable_batch
 from robustbench_fgsm.engine import rounding_guard
-from robustbench_fgsm.engine.attack_batch import attack_batch, craft, predict_classes, synchronise, wrong_share
+from robustbench_fgsm.engine.attack_batch import (
+    attack_batch,
+    craft_and_predict,
+    predict_classes,
+    synchronise,
+    wrong_class_probability,
+)
 from robustbench_fgsm.engine.batch_size import choose_batch_size
-from robustbench_fgsm.engine.out_of_memory import with_fewer
+from robustbench_fgsm.engine.out_of_memory import run_on_fitting_prefix
 from robustbench_fgsm.errors import SettingError, did_you_mean
 from robustbench_fgsm.models.batch_norm_folding import fold_batch_norm
-from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, convolves
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, has_convolutions
 from robustbench_fgsm.spec import AttackSpec
 
-Level = Literal["none", "safe", "max", "bf16"]
-LOOSE = ("max", "bf16")
+OptimizeLevel = Literal["none", "safe", "max", "bf16"]
+INEXACT_LEVELS = ("max", "bf16")
 """Levels that may change a few predictions, and say so."""
 
-LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
-PROBE = 32
+TRIAL_IMAGES = 32
 """Images that a plan is compared on, and the fewest that a layout is tried on."""
 
-TRIED_SHARE = 100
+IMAGES_PER_TRIAL_IMAGE = 100
 """A layout is tried on one image in so many, up to a batch: which is faster hangs on the size of the batch."""
 
-SAME_PIXEL = 1e-6
+PIXEL_TOLERANCE = 1e-6
 """Pixels farther apart than this have changed."""
 
-TURNS = 2
-FASTER = {"safe": 0.95, "max": 1.0, "bf16": 1.0}
+TIMING_ROUNDS = 2
+MAX_TIME_RATIO = {"safe": 0.95, "max": 1.0, "bf16": 1.0}
 """A layout is changed only where that takes less than this share of the time: with a guard, what is in doubt adds to it."""
 
 Timer = Callable[[Classifier, Batch, AttackSpec, tuple[str, ...]], float]
@@ -47,7 +53,7 @@ Timer = Callable[[Classifier, Batch, AttackSpec, tuple[str, ...]], float]
 
 
 @dataclass(frozen=True)
-class Changes:
+class PlanChanges:
     """Of so many images, and the pixels of all: adversarial ones whose class, or value, is not that of level none."""
 
     images: int
@@ -64,7 +70,7 @@ class Plan:
     is not as under level none on the first images, before any guard, where that was asked for or the level is loose.
     """
 
-    level: Level = "none"
+    level: OptimizeLevel = "none"
     memory_format: str = "contiguous"
     fold_batch_norm: bool = False
     compile: bool = False
@@ -72,7 +78,7 @@ class Plan:
     batch_size: int = 128
     threads: int = 1
     reason: str = ""
-    changed: Changes | None = None
+    changed: PlanChanges | None = None
     bf16: bool = False
 
     @property
@@ -81,11 +87,9 @@ class Plan:
         return self.level == "safe" and self.memory_format != "contiguous"
 
     @property
-    def plain(self) -> bool:
+    def is_plain(self) -> bool:
         """Whether the classifier runs as it is."""
-        return (
-            not (self.fold_batch_norm or self.compile or self.tf32 or self.bf16) and self.memory_format == "contiguous"
-        )
+        return not (self.fold_batch_norm or self.compile or self.tf32 or self.bf16) and self.memory_format == "contiguous"
 
     @property
     def warnings(self) -> list[str]:
@@ -133,66 +137,62 @@ class Plan:
             raise TypeError(f"plan {flags}, batch size {found['batch_size']!r}")
         return replace(
             here,
-            level=check_level(str(found["level"])),
-            memory_format=check_layout(str(found["memory_format"])),
+            level=check_optimize_level(str(found["level"])),
+            memory_format=check_memory_format(str(found["memory_format"])),
             **flags,
             batch_size=int(found["batch_size"]),
             reason=str(found.get("reason") or ""),
-            changed=Changes(**changed) if changed else None,
+            changed=PlanChanges(**changed) if changed else None,
         )
 
 
-AS_IT_IS = Plan()
+PLAIN_PLAN = Plan()
 
 
 @dataclass(frozen=True)
-class Execution:
+class PlannedClassifier:
     """A plan and what it is carried out with: the classifier as planned, and as it is, for what is decided again."""
 
     plan: Plan
     classifier: Classifier
-    plain: Classifier
+    plain_classifier: Classifier
 
 
-def check_level(optimize: str) -> Level:
+def check_optimize_level(optimize: str) -> OptimizeLevel:
     """One of none, safe, max and bf16; raises SettingError otherwise."""
-    if optimize not in get_args(Level):
-        known = ", ".join(get_args(Level))
-        raise SettingError(
-            f"optimize must be one of {known}, got {optimize!r}: {did_you_mean(optimize, get_args(Level))}"
-        )
-    return cast("Level", optimize)
+    if optimize not in get_args(OptimizeLevel):
+        known = ", ".join(get_args(OptimizeLevel))
+        raise SettingError(f"optimize must be one of {known}, got {optimize!r}: {did_you_mean(optimize, get_args(OptimizeLevel))}")
+    return cast("OptimizeLevel", optimize)
 
 
-def check_layout(name: str) -> str:
+def check_memory_format(name: str) -> str:
     """One of contiguous and channels_last; raises SettingError otherwise."""
-    if name not in LAYOUTS:
-        raise SettingError(
-            f"plan must have memory format {' or '.join(LAYOUTS)}, got {name!r}: choose another directory"
-        )
+    if name not in MEMORY_FORMATS:
+        raise SettingError(f"plan must have memory format {' or '.join(MEMORY_FORMATS)}, got {name!r}: choose another directory")
     return name
 
 
-def execute(classifier: Classifier, plan: Plan) -> Execution:
+def apply_plan(classifier: Classifier, plan: Plan) -> PlannedClassifier:
     """The plan with its classifier made; raises SettingError where it is a plan for another kind of classifier."""
-    if plan.plain:
-        return Execution(plan, classifier, classifier)
+    if plan.is_plain:
+        return PlannedClassifier(plan, classifier, classifier)
     if not isinstance(classifier, TorchClassifier) or not classifier.has_variants:
         raise SettingError(f"plan needs a PyTorch network, got {type(classifier).__name__}: use optimize none")
     folded = fold_batch_norm(classifier.network) if plan.fold_batch_norm else None
-    made = classifier if folded is None else classifier.around(folded, torch.contiguous_format)
-    layout = LAYOUTS[plan.memory_format]
+    made = classifier if folded is None else classifier.with_network(folded, torch.contiguous_format)
+    layout = MEMORY_FORMATS[plan.memory_format]
     if plan.compile:  # which packs weights by itself
         network = made.copy_network(memory_format=layout)
-        made = made.around(compiled(network), layout)
+        made = made.with_network(compile_network(network), layout)
     elif layout == torch.channels_last:
         made = made.channels_last(plan.batch_size)
     if plan.tf32 or plan.bf16:
-        made = made.around(made.network, layout, tf32=plan.tf32, bf16=plan.bf16)
-    return Execution(plan, made, classifier)
+        made = made.with_network(made.network, layout, tf32=plan.tf32, bf16=plan.bf16)
+    return PlannedClassifier(plan, made, classifier)
 
 
-def plan_for(
+def choose_plan(
     classifier: Classifier,
     data: Dataset,
     specs: Sequence[AttackSpec],
@@ -201,8 +201,8 @@ def plan_for(
     recorded: Plan | None = None,
     timer: Timer | None = None,
     *,
-    tried: int | None = None,
-    compared: bool = False,
+    trial_images: int | None = None,
+    record_changes: bool = False,
 ) -> Plan:
     """The plan for these attacks on these data, chosen by trying it on the first images.
 
@@ -211,7 +211,7 @@ def plan_for(
     record what the plan changes, as loose levels always do. Raises SettingError for an unknown level or a batch size that is
     none.
     """
-    level = check_level(optimize)
+    level = check_optimize_level(optimize)
     if recorded is not None and recorded.level == level and batch_size in ("auto", recorded.batch_size):
         return recorded
     size = choose_batch_size(batch_size, classifier, data)
@@ -220,17 +220,21 @@ def plan_for(
         return plan
     if not isinstance(classifier, TorchClassifier) or not classifier.has_variants:
         return replace(plan, reason="the classifier runs in one way only")
-    share = max(PROBE, len(data) // TRIED_SHARE) if tried is None else tried
-    batch = probe(data, min(plan.batch_size, share))
-    first, timer = plan, timer or seconds_of_job
-    plan = with_fewer(batch, lambda some: _planned(classifier, some, specs, first, data.classes, len(data), timer))
-    if plan.plain or not (compared or level in LOOSE):
+    share = max(TRIAL_IMAGES, len(data) // IMAGES_PER_TRIAL_IMAGE) if trial_images is None else trial_images
+    batch = first_readable_batch(data, min(plan.batch_size, share))
+    first, timer = plan, timer or measure_attack_seconds
+    plan = run_on_fitting_prefix(
+        batch, lambda some: _choose_for_level(classifier, some, specs, first, data.classes, len(data), timer)
+    )
+    if plan.is_plain or not (record_changes or level in INEXACT_LEVELS):
         return plan
     chosen = plan
-    return with_fewer(probe(data, PROBE), lambda some: _compared(classifier, some, specs[0], chosen, data.classes))
+    return run_on_fitting_prefix(
+        first_readable_batch(data, TRIAL_IMAGES), lambda some: _record_changes(classifier, some, specs[0], chosen, data.classes)
+    )
 
 
-def _planned(
+def _choose_for_level(
     classifier: TorchClassifier,
     batch: Batch,
     specs: Sequence[AttackSpec],
@@ -240,104 +244,100 @@ def _planned(
     timer: Timer,
 ) -> Plan:
     if plan.level == "safe":
-        reason = next(filter(None, map(rounding_guard.unguarded, specs)), "")
-        return replace(plan, reason=reason) if reason else _laid_out(classifier, batch, specs[0], plan, classes, timer)
+        reason = next(filter(None, map(rounding_guard.guard_unsupported_reason, specs)), "")
+        return replace(plan, reason=reason) if reason else _choose_memory_format(classifier, batch, specs[0], plan, classes, timer)
     folded = fold_batch_norm(classifier.network)
     on_gpu = classifier.device.type == "cuda"
     reason = "" if on_gpu or plan.level != "bf16" else "bfloat16 is for GPUs"
-    plan = replace(
-        plan, fold_batch_norm=folded is not None, tf32=on_gpu, bf16=on_gpu and plan.level == "bf16", reason=reason
-    )
-    classifier = classifier.around(folded or classifier.network, torch.contiguous_format, tf32=plan.tf32)
+    plan = replace(plan, fold_batch_norm=folded is not None, tf32=on_gpu, bf16=on_gpu and plan.level == "bf16", reason=reason)
+    classifier = classifier.with_network(folded or classifier.network, torch.contiguous_format, tf32=plan.tf32)
     gc.collect()  # tracing leaves cycles, and with them a copy of the weights
-    plan = _laid_out(classifier, batch, specs[0], plan, classes, timer)
-    if images > PROBE and available(classifier.device):
+    plan = _choose_memory_format(classifier, batch, specs[0], plan, classes, timer)
+    if images > TRIAL_IMAGES and compiler_available(classifier.device):
         spent = timer(classifier, batch, specs[0], classes) / len(batch)
-        plan = replace(plan, compile=pays(spent * images, classifier.device))
+        plan = replace(plan, compile=compile_pays_off(spent * images, classifier.device))
     return plan
 
 
-_LAYOUTS_MEASURED: dict[tuple[object, ...], str] = {}
+_MEASURED_FORMATS: dict[tuple[object, ...], str] = {}
 """Layouts by network, images, device, threads, level and number of budgets, so that a process measures each once."""
 
 
-def _laid_out(
+def _choose_memory_format(
     classifier: TorchClassifier, batch: Batch, spec: AttackSpec, plan: Plan, classes: tuple[str, ...], timer: Timer
 ) -> Plan:
     """The plan in the layout that is faster on the batch, counting what the guard decides again.
 
     classifier: folded already where the plan says so.
     """
-    if not convolves(classifier.network) or batch.images.ndim != 4:
+    if not has_convolutions(classifier.network) or batch.images.ndim != 4:
         return replace(plan, reason=plan.reason or "a network without convolutions has no layout to choose")
     if plan.tf32:  # what multiplies in TF32 takes channels last; a trial on few images would time launches
         return replace(plan, memory_format="channels_last")
     where = classifier.info.sha256, batch.images.shape, str(classifier.device), plan.threads
     place = *where, plan.level, len(spec.epsilons)
-    if place not in _LAYOUTS_MEASURED:
+    if place not in _MEASURED_FORMATS:
         ways = [classifier, classifier.channels_last(plan.batch_size)]
         for way in ways:
             timer(way, batch, spec, classes)  # once for nothing: the first run also allocates
-        turns = [[timer(way, batch, spec, classes) for way in ways] for _ in range(TURNS)]
+        turns = [[timer(way, batch, spec, classes) for way in ways] for _ in range(TIMING_ROUNDS)]
         contiguous, channels_last = map(min, zip(*turns, strict=True))
         if plan.level == "safe":
-            channels_last += contiguous * _saturated_share(classifier, batch)
-        faster = channels_last < FASTER[plan.level] * contiguous
-        _LAYOUTS_MEASURED[place] = "channels_last" if faster else "contiguous"
-    layout = _LAYOUTS_MEASURED[place]
+            channels_last += contiguous * _near_saturated_share(classifier, batch)
+        faster = channels_last < MAX_TIME_RATIO[plan.level] * contiguous
+        _MEASURED_FORMATS[place] = "channels_last" if faster else "contiguous"
+    layout = _MEASURED_FORMATS[place]
     reason = "" if layout == "channels_last" else "channels-last was not faster"
     return replace(plan, memory_format=layout, reason=plan.reason or reason)
 
 
-def _saturated_share(classifier: TorchClassifier, batch: Batch) -> float:
+def _near_saturated_share(classifier: TorchClassifier, batch: Batch) -> float:
     outputs = classifier.predict(batch.images.to(classifier.device))
-    share = wrong_share(outputs, outputs.argmax(1))
-    return float((share < rounding_guard.UNSETTLED_SHARE).double().mean())
+    share = wrong_class_probability(outputs, outputs.argmax(1))
+    return float((share < rounding_guard.NEAR_SATURATION_THRESHOLD).double().mean())
 
 
-def _compared(
-    classifier: TorchClassifier, batch: Batch, spec: AttackSpec, plan: Plan, classes: tuple[str, ...]
-) -> Plan:
+def _record_changes(classifier: TorchClassifier, batch: Batch, spec: AttackSpec, plan: Plan, classes: tuple[str, ...]) -> Plan:
     """The plan with what it changes on the batch, at the last budget."""
-    ways = classifier, execute(classifier, replace(plan, compile=False)).classifier
-    plain, planned = (craft(way, attack_batch(way, batch, spec, classes), spec, spec.epsilons[-1]) for way in ways)
-    pixels = (plain[0] - planned[0]).abs() > SAME_PIXEL
-    changed = Changes(len(batch), int((plain[1] != planned[1]).sum()), pixels.numel(), int(pixels.sum()))
+    ways = classifier, apply_plan(classifier, replace(plan, compile=False)).classifier
+    plain, planned = (craft_and_predict(way, attack_batch(way, batch, spec, classes), spec, spec.epsilons[-1]) for way in ways)
+    pixels = (plain[0] - planned[0]).abs() > PIXEL_TOLERANCE
+    changed = PlanChanges(len(batch), int((plain[1] != planned[1]).sum()), pixels.numel(), int(pixels.sum()))
     return replace(plan, changed=changed)
 
 
-def seconds_of_job(classifier: Classifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...]) -> float:
+def measure_attack_seconds(classifier: Classifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...]) -> float:
     """Seconds that one gradient and the predictions at every budget take, as far as those at one of them tell."""
     synchronise(classifier.device)
     began = time.perf_counter()
     attacked = attack_batch(classifier, batch, spec, classes)
     synchronise(classifier.device)
     crafted = time.perf_counter()
-    predict_classes(classifier, attacked.ascent.at(spec.epsilons[0]))
+    predict_classes(classifier, attacked.gradient_step.perturb(spec.epsilons[0]))
     synchronise(classifier.device)
     return crafted - began + len(spec.epsilons) * (time.perf_counter() - crafted)
 
 
-COST = {"cpu": 60.0, "cuda": 90.0}
+COMPILE_SECONDS = {"cpu": 60.0, "cuda": 90.0}
 """Seconds that compiling the forward and the backward pass of a large network takes, on the safe side."""
 
 
-GAIN = {"cpu": 0.05, "cuda": 0.2}
+COMPILE_SAVED_SHARE = {"cpu": 0.05, "cuda": 0.2}
 """Share of the time that it saves, on the safe side: little on a CPU."""
 
 
-def available(device: torch.device) -> bool:
+def compiler_available(device: torch.device) -> bool:
     """Whether there is what compiles for the device: a C++ compiler, or Triton."""
     if device.type == "cuda":
         return importlib.util.find_spec("triton") is not None
     return device.type == "cpu" and any(map(shutil.which, ("g++", "clang++", "cl")))
 
 
-def pays(seconds: float, device: torch.device) -> bool:
+def compile_pays_off(seconds: float, device: torch.device) -> bool:
     """Whether a run of that many seconds is over sooner with compilation than without."""
-    return device.type in COST and seconds * GAIN[device.type] > COST[device.type]
+    return device.type in COMPILE_SECONDS and seconds * COMPILE_SAVED_SHARE[device.type] > COMPILE_SECONDS[device.type]
 
 
-def compiled(network: nn.Module) -> nn.Module:
+def compile_network(network: nn.Module) -> nn.Module:
     """The network compiled when it is first called."""
     return cast("nn.Module", torch.compile(network))

@@ -11,17 +11,17 @@ import torch
 from robustbench_fgsm.data.dataset import Batch
 
 
-def read_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+def prefetch_batches(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
     """The same batches; for a GPU in pinned memory, from a thread that is one batch ahead. On a CPU that has no cores left."""
-    return one_ahead(batches, _pinned) if device.type == "cuda" else batches
+    return prefetch_in_thread(batches, _pin_memory) if device.type == "cuda" else batches
 
 
-def one_ahead(batches: Iterator[Batch], prepare: Callable[[Batch], Batch]) -> Iterator[Batch]:
+def prefetch_in_thread(batches: Iterator[Batch], transform: Callable[[Batch], Batch]) -> Iterator[Batch]:
     """Each batch prepared in a thread while the one before it is worked on; what the thread raises is raised here."""
 
     def take() -> Batch | None:
         batch = next(batches, None)
-        return None if batch is None else prepare(batch)
+        return None if batch is None else transform(batch)
 
     with ThreadPoolExecutor(1, "rfgsm-read-ahead") as thread:
         coming = thread.submit(take)
@@ -30,5 +30,5 @@ def one_ahead(batches: Iterator[Batch], prepare: Callable[[Batch], Batch]) -> It
             yield batch
 
 
-def _pinned(batch: Batch) -> Batch:
+def _pin_memory(batch: Batch) -> Batch:
     return replace(batch, images=batch.images.pin_memory())

@@ -8,22 +8,22 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.fgsm import check_batch
-from robustbench_fgsm.attack.gradient import predicted
+from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.attack.losses import get_loss
-from robustbench_fgsm.data.class_names import is_number, same_name
-from robustbench_fgsm.data.dataset import Batch, Dataset, probe
+from robustbench_fgsm.data.class_names import is_unnamed_class, same_class_name
+from robustbench_fgsm.data.dataset import Batch, Dataset, first_readable_batch
 from robustbench_fgsm.data.subset import RandomAccess
-from robustbench_fgsm.engine.out_of_memory import out_of_memory, with_fewer
+from robustbench_fgsm.engine.out_of_memory import is_out_of_memory, run_on_fitting_prefix
 from robustbench_fgsm.engine.targets import targets_for
 from robustbench_fgsm.errors import DataError, InputError, ModelError, SettingError
-from robustbench_fgsm.models.classifier import Classifier, PixelSpace, TorchClassifier
+from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.spec import AttackSpec
 
-PROBE = 32
+PREFLIGHT_IMAGES = 32
 
 
 def preflight(
-    classifier: Classifier, data: Dataset, spec: AttackSpec, *, strict: bool = False, attacked: bool = True
+    classifier: Classifier, data: Dataset, spec: AttackSpec, *, strict: bool = False, is_attacked: bool = True
 ) -> list[str]:
     """Warnings of what is suspicious, from a few images spread over the data.
 
@@ -35,36 +35,36 @@ def preflight(
     if len(data) == 0:
         raise DataError(f"data must hold at least one image, got none in {data.name}")
     check_classes(classifier, data)
-    warnings = with_fewer(spread(data), lambda batch: _look(classifier, batch, data.classes, spec, attacked=attacked))
+    warnings = run_on_fitting_prefix(
+        evenly_spaced_batch(data), lambda batch: _check_batch(classifier, batch, data.classes, spec, is_attacked=is_attacked)
+    )
     if strict and warnings:
         raise InputError(f"strict takes warnings for errors: {'; '.join(warnings)}")
     return warnings
 
 
-def preflight_all(
-    classifier: Classifier, data: Dataset, specs: Sequence[AttackSpec], *, strict: bool = False
-) -> tuple[str, ...]:
+def preflight_all(classifier: Classifier, data: Dataset, specs: Sequence[AttackSpec], *, strict: bool = False) -> tuple[str, ...]:
     """Warnings of what is suspicious about any of the attacks, each once; raises as `preflight` does."""
     found = (warning for spec in specs for warning in preflight(classifier, data, spec, strict=strict))
     return tuple(dict.fromkeys(found))
 
 
-def _look(
-    classifier: Classifier, batch: Batch, classes: tuple[str, ...], spec: AttackSpec, *, attacked: bool
+def _check_batch(
+    classifier: Classifier, batch: Batch, classes: tuple[str, ...], spec: AttackSpec, *, is_attacked: bool
 ) -> list[str]:
     check_images(batch, classifier)
-    outputs = _probe(classifier, batch)
+    outputs = _predict_checked(classifier, batch)
     if outputs.shape != (len(batch), classifier.num_classes):
         raise ModelError(
             f"model must return logits ({len(batch)}, {classifier.num_classes}) for {len(batch)} images, got {tuple(outputs.shape)}"
         )
     targets_for(batch, spec.target, classes, spec.seed)
     fewer = batch.at(slice(max(1, len(batch) // 2)))
-    if not attacked:
-        return [*suspicions(classifier, batch, outputs, _probe(classifier, fewer))]
+    if not is_attacked:
+        return [*model_warnings(classifier, batch, outputs, _predict_checked(classifier, fewer))]
     warnings = check_outputs(outputs, spec.loss)
     among_fewer = check_gradient(classifier, fewer, spec)
-    return [*warnings, *suspicions(classifier, batch, outputs, among_fewer)]
+    return [*warnings, *model_warnings(classifier, batch, outputs, among_fewer)]
 
 
 def check_classes(classifier: Classifier, data: Dataset) -> None:
@@ -75,21 +75,21 @@ def check_classes(classifier: Classifier, data: Dataset) -> None:
             "pass --class-map FILE where they are some of them"
         )
     for label, (ours, theirs) in enumerate(zip(classifier.classes or (), data.classes, strict=False)):
-        if not (same_name(ours, theirs) or is_number(label, ours) or is_number(label, theirs)):
+        if not (same_class_name(ours, theirs) or is_unnamed_class(label, ours) or is_unnamed_class(label, theirs)):
             raise DataError(
                 f"data must list the model's classes in its order, got {theirs!r} where the model has {ours!r}: "
                 "pass --class-map FILE"
             )
 
 
-def spread(data: Dataset) -> Batch:
+def evenly_spaced_batch(data: Dataset) -> Batch:
     """A few images from all over the data, where they can be had one by one, else the first; DataError where none can."""
     if isinstance(data, RandomAccess):
-        places = [len(data) * step // PROBE for step in range(PROBE)]
-        batch = next(data.take(list(dict.fromkeys(places)), PROBE))
+        places = [len(data) * step // PREFLIGHT_IMAGES for step in range(PREFLIGHT_IMAGES)]
+        batch = next(data.take(list(dict.fromkeys(places)), PREFLIGHT_IMAGES))
         if len(batch):
             return batch
-    return probe(data, PROBE)
+    return first_readable_batch(data, PREFLIGHT_IMAGES)
 
 
 def check_outputs(outputs: Tensor, loss: str) -> list[str]:
@@ -140,7 +140,7 @@ def check_images(batch: Batch, classifier: Classifier) -> None:
         )
 
 
-def check_single(spec: AttackSpec) -> None:
+def check_single_epsilon(spec: AttackSpec) -> None:
     """Raise SettingError for more than one budget."""
     if len(spec.epsilons) != 1:
         raise SettingError(f"this takes one epsilon, got {len(spec.epsilons)}: use sweep for several")
@@ -155,11 +155,11 @@ def check_batch_size(batch_size: int | str) -> int:
     return int(batch_size)
 
 
-def _probe(classifier: Classifier, batch: Batch) -> Tensor:
+def _predict_checked(classifier: Classifier, batch: Batch) -> Tensor:
     try:
         return classifier.predict(batch.images.to(classifier.device))
     except RuntimeError as error:
-        if out_of_memory(error):
+        if is_out_of_memory(error):
             raise
         shape = tuple(batch.images.shape[1:])
         raise ModelError(
@@ -167,15 +167,15 @@ def _probe(classifier: Classifier, batch: Batch) -> Tensor:
         ) from error
 
 
-ENOUGH = 8
+MIN_ACCURACY_IMAGES = 8
 """Images below which an accuracy says nothing."""
 
 
-SAME = 0.01
+OUTPUT_TOLERANCE = 0.01
 """Outputs this close, relative to the largest, are the same: reduced precision moves them by a tenth of it."""
 
 
-DARK = 0.02
+DARK_IMAGE_THRESHOLD = 0.02
 """Largest pixel below which images look as if they were divided by 255 twice."""
 
 
@@ -186,7 +186,7 @@ def check_gradient(classifier: Classifier, batch: Batch, spec: AttackSpec) -> Te
     try:
         _, outputs = classifier.loss_gradient(batch.images.to(device), batch.labels.to(device), loss)
     except RuntimeError as error:
-        if out_of_memory(error):
+        if is_out_of_memory(error):
             raise
         raise ModelError(
             f"model must pass a gradient back to its images, but it failed ({str(error).splitlines()[0]}): "
@@ -195,21 +195,21 @@ def check_gradient(classifier: Classifier, batch: Batch, spec: AttackSpec) -> Te
     return outputs
 
 
-def suspicions(classifier: Classifier, batch: Batch, outputs: Tensor, among_fewer: Tensor) -> Iterator[str]:
+def model_warnings(classifier: Classifier, batch: Batch, outputs: Tensor, smaller_batch_outputs: Tensor) -> Iterator[str]:
     """Warnings, from a few images, the outputs (N, K) for them, and those for the first of them among fewer (n, K)."""
-    yield from _unsteady(classifier, batch.images.to(classifier.device), outputs, among_fewer)
-    yield from _implausible(classifier, batch, outputs)
+    yield from _unstable_output_warnings(classifier, batch.images.to(classifier.device), outputs, smaller_batch_outputs)
+    yield from _low_accuracy_warnings(classifier, batch, outputs)
     brightest = float(batch.images.max()) if batch.images.numel() else 0.0
-    if 0 < brightest < DARK:
+    if 0 < brightest < DARK_IMAGE_THRESHOLD:
         yield f"all pixels are below {brightest:.2g}: look whether the images were divided by 255 twice"
 
 
-def _unsteady(classifier: Classifier, x: Tensor, outputs: Tensor, among_fewer: Tensor) -> Iterator[str]:
+def _unstable_output_warnings(classifier: Classifier, x: Tensor, outputs: Tensor, smaller_batch_outputs: Tensor) -> Iterator[str]:
     """Outputs that change from call to call, or with the other images of the batch."""
-    distance = _distance(among_fewer, outputs[: len(among_fewer)])
-    if distance <= SAME:
+    distance = _relative_difference(smaller_batch_outputs, outputs[: len(smaller_batch_outputs)])
+    if distance <= OUTPUT_TOLERANCE:
         return
-    if _distance(classifier.predict(x), outputs) > SAME:
+    if _relative_difference(classifier.predict(x), outputs) > OUTPUT_TOLERANCE:
         yield (
             f"the model answers the same images differently from call to call (by {distance:.2g} of its outputs): "
             "dropout or another source of chance is on, so switch it off"
@@ -221,39 +221,39 @@ def _unsteady(classifier: Classifier, x: Tensor, outputs: Tensor, among_fewer: T
         )
 
 
-def _distance(ours: Tensor, theirs: Tensor) -> float:
+def _relative_difference(ours: Tensor, theirs: Tensor) -> float:
     """Largest difference, relative to the largest output; 0 where it is not a number."""
     scale = float(theirs.abs().max()) or 1.0
     return float((ours - theirs).abs().max().nan_to_num(0.0)) / max(scale, 1e-12)
 
 
-def _implausible(classifier: Classifier, batch: Batch, outputs: Tensor) -> Iterator[str]:
+def _low_accuracy_warnings(classifier: Classifier, batch: Batch, outputs: Tensor) -> Iterator[str]:
     """A clean accuracy that few networks have that were meant for the data."""
     n, chance = len(batch), 1 / classifier.num_classes
-    right = _count_right(outputs, batch)
+    right = _count_correct(outputs, batch)
     least = min(3 * chance, 0.5)
-    if n < ENOUGH or right >= least * n:
+    if n < MIN_ACCURACY_IMAGES or right >= least * n:
         return
     found = f"clean accuracy is {right} of {n} on the images looked at, below {least:.3g}"
-    bare = _without_normalisation(classifier, batch.images.to(classifier.device))
-    if bare is not None and _count_right(bare, batch) >= max(2 * right, least * n):
+    bare = _outputs_without_normalisation(classifier, batch.images.to(classifier.device))
+    if bare is not None and _count_correct(bare, batch) >= max(2 * right, least * n):
         yield f"{found}, and higher without mean and std: the network normalises by itself, so leave them out"
     else:
         yield f"{found}: look for wrong weights, another order of classes, or images prepared for another model"
 
 
-def _count_right(outputs: Tensor, batch: Batch) -> int:
-    return int((predicted(outputs).cpu() == batch.labels).sum())
+def _count_correct(outputs: Tensor, batch: Batch) -> int:
+    return int((predicted_classes(outputs).cpu() == batch.labels).sum())
 
 
 @torch.no_grad()
-def _without_normalisation(classifier: Classifier, x: Tensor) -> Tensor | None:
+def _outputs_without_normalisation(classifier: Classifier, x: Tensor) -> Tensor | None:
     """Outputs (N, K) with mean and std undone in advance; None where there are none that could be undone."""
-    if not isinstance(classifier, TorchClassifier) or not isinstance(classifier.network, PixelSpace):
+    if not isinstance(classifier, TorchClassifier) or not isinstance(classifier.network, PixelSpaceNetwork):
         return None
     network = classifier.network
     if bool((network.mean == 0).all()) and bool((network.std == 1).all()):
         return None
-    mean, std = network.statistics(x)
+    mean, std = network.broadcast_statistics(x)
     outputs: Tensor = network(x * std + mean)
     return outputs

@@ -14,26 +14,26 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.engine.attack_batch import SATURATED, AttackedBatch, wrong_share
+from robustbench_fgsm.engine.attack_batch import SATURATION_THRESHOLD, AttackedBatch, wrong_class_probability
 from robustbench_fgsm.spec import AttackSpec
 
-UNSETTLED_SHARE = 2 * SATURATED
+NEAR_SATURATION_THRESHOLD = 2 * SATURATION_THRESHOLD
 """Below this 1 - p_y a gradient is rounding in good part, and whether the image counts as saturated is too."""
 
-OF_LOGITS = 1e-5
+LOGIT_MARGIN_SHARE = 1e-5
 """Margins below this share of the largest logit rest on rounding: ten times what two layouts were seen to differ by."""
 
-OF_MOVE = 0.03
+LOGIT_CHANGE_MARGIN_SHARE = 0.03
 """Margins below this share of how far the attack moved the logits rest on single signs of the gradient."""
 
-SAME_COURSE = 1e-4
+SAME_GRADIENT_TOLERANCE = 1e-4
 """Directions no further apart than this share of their largest coordinate lead to the same logits, see `NEAR`."""
 
-NEAR = 1e-3
+SAME_GRADIENT_MARGIN_SHARE = 1e-3
 """Margins above this share of the move are not changed by a direction as near as that."""
 
 
-def unguarded(spec: AttackSpec) -> str:
+def guard_unsupported_reason(spec: AttackSpec) -> str:
     """Why the guard cannot answer for this attack; empty where it can."""
     if spec.restarts:
         return "the best of several starts may hang on the last bits of each"
@@ -44,7 +44,7 @@ def unguarded(spec: AttackSpec) -> str:
     return ""
 
 
-def margins(outputs: Tensor) -> Tensor:
+def logit_margins(outputs: Tensor) -> Tensor:
     """Distance of the largest output from the next (N,); outputs (N, K)."""
     if outputs.shape[1] < 2:
         return torch.full_like(outputs[:, 0], math.inf)
@@ -53,39 +53,42 @@ def margins(outputs: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Doubt:
+class RoundingRisk:
     """At one budget. unsure: images (N,) bool that are decided again; narrow: those that are then predicted again anyway."""
 
-    unsure: Tensor
-    narrow: Tensor
+    direction: Tensor
+    prediction: Tensor
 
-    def __or__(self, other: Doubt) -> Doubt:
-        return Doubt(self.unsure | other.unsure, self.narrow | other.narrow)
+    def __or__(self, other: RoundingRisk) -> RoundingRisk:
+        return RoundingRisk(self.direction | other.direction, self.prediction | other.prediction)
 
 
-def unsettled(attacked: AttackedBatch, spec: AttackSpec) -> Tensor:
+def clean_rounding_risk(attacked: AttackedBatch, spec: AttackSpec) -> Tensor:
     """Images (N,) bool whose clean prediction, target or gradient rests on rounding, whatever the budget.
 
     Saturated images are such unless the loss is stable: what is left of their gradient is rounding.
     """
-    outputs, ascent = attacked.ascent.outputs, attacked.ascent
-    reach = OF_LOGITS * outputs.abs().amax(1)
-    found = (margins(outputs) < reach) | ascent.zero | ascent.nonfinite
+    outputs, ascent = attacked.gradient_step.outputs, attacked.gradient_step
+    reach = LOGIT_MARGIN_SHARE * outputs.abs().amax(1)
+    found = (logit_margins(outputs) < reach) | ascent.zero_gradient | ascent.nonfinite_gradient
     if spec.target.kind == "least-likely":
-        found |= margins(-outputs) < reach
-    share = wrong_share(outputs, attacked.aim)
-    near = share < UNSETTLED_SHARE
-    return found | (near & (share > SATURATED / 2) if spec.stable else near)
+        found |= logit_margins(-outputs) < reach
+    share = wrong_class_probability(outputs, attacked.labels_or_targets)
+    near = share < NEAR_SATURATION_THRESHOLD
+    return found | (near & (share > SATURATION_THRESHOLD / 2) if spec.stable else near)
 
 
-def doubt(before: Tensor, after: Tensor) -> Doubt:
+def rounding_risk(clean_outputs: Tensor, adversarial_outputs: Tensor) -> RoundingRisk:
     """Images (N,) whose margin after the attack is a small share of their logits, or of how far these moved; both (N, K)."""
-    move, margin = (after - before).abs().amax(1), margins(after)
-    rounding = OF_LOGITS * after.abs().amax(1)
-    return Doubt(margin < torch.maximum(rounding, OF_MOVE * move), margin < torch.maximum(rounding, NEAR * move))
+    move, margin = (adversarial_outputs - clean_outputs).abs().amax(1), logit_margins(adversarial_outputs)
+    rounding = LOGIT_MARGIN_SHARE * adversarial_outputs.abs().amax(1)
+    return RoundingRisk(
+        margin < torch.maximum(rounding, LOGIT_CHANGE_MARGIN_SHARE * move),
+        margin < torch.maximum(rounding, SAME_GRADIENT_MARGIN_SHARE * move),
+    )
 
 
-def same_course(one: Tensor, other: Tensor) -> Tensor:
+def same_gradient(one: Tensor, other: Tensor) -> Tensor:
     """Images (N,) bool whose two directions (N, ...) are the same but for rounding."""
     gap, size = ((one - other).flatten(1).abs().amax(1), other.flatten(1).abs().amax(1))
-    return gap <= SAME_COURSE * size
+    return gap <= SAME_GRADIENT_TOLERANCE * size

@@ -26,13 +26,13 @@ def targets_for(batch: Batch, rule: TargetRule, classes: Sequence[str], seed: in
     if rule.kind == "none":
         return batch.labels
     if rule.kind == "least-likely":
-        return least_likely
+        return least_likely_class
     if rule.kind == "class":
-        if rule.name not in classes:
+        if rule.class_name not in classes:
             raise SettingError(
-                f"targeted class must be one of the model's, got {rule.name!r}: {did_you_mean(rule.name, classes)}"
+                f"targeted class must be one of the model's, got {rule.class_name!r}: {did_you_mean(rule.class_name, classes)}"
             )
-        return torch.full_like(batch.labels, list(classes).index(rule.name))
+        return torch.full_like(batch.labels, list(classes).index(rule.class_name))
     if rule.kind == "shift":
         if rule.shift % count == 0:
             raise SettingError(
@@ -45,6 +45,6 @@ def targets_for(batch: Batch, rule: TargetRule, classes: Sequence[str], seed: in
     return (batch.labels + torch.tensor(shifts, dtype=torch.int64)) % count
 
 
-def least_likely(outputs: Tensor) -> Tensor:
+def least_likely_class(outputs: Tensor) -> Tensor:
     """The class with the smallest output (N,)."""
     return outputs.argmin(1)

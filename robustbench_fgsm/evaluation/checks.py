@@ -10,27 +10,27 @@ from typing import Any
 import torch
 
 from robustbench_fgsm.data.dataset import Dataset
-from robustbench_fgsm.data.subset import sample
-from robustbench_fgsm.engine.progress import Checking
+from robustbench_fgsm.data.subset import sample_images
+from robustbench_fgsm.engine.progress import CheckProgress
 from robustbench_fgsm.errors import ModelError, SettingError
-from robustbench_fgsm.evaluation.attacked_sample import Fates, attacked_sample
-from robustbench_fgsm.evaluation.gradient_masking import Masking, judge_masking
-from robustbench_fgsm.evaluation.stronger_attacks import STEP
+from robustbench_fgsm.evaluation.attacked_sample import SampleOutcomes, attack_sample
+from robustbench_fgsm.evaluation.gradient_masking import MaskingCheck, run_masking_tests
+from robustbench_fgsm.evaluation.stronger_attacks import PGD_STEP_FACTOR
 from robustbench_fgsm.models.art import ArtClassifier
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.spec import AttackSpec, norm_name
-from robustbench_fgsm.stats.paired import Paired
+from robustbench_fgsm.stats.paired import PairedCounts
 
-NORMS = (math.inf, 2.0)
+PGD_CHECK_NORMS = (math.inf, 2.0)
 """Under which ART's PGD projects exactly, and its Square attack exists."""
 
-STEPS = 20
-SAMPLE = 200
+PGD_CHECK_STEPS = 20
+MASKING_SAMPLE_SIZE = 200
 """Images that masking is looked for on, where no number is given."""
 
 
 @dataclass(frozen=True)
-class Checks:
+class CheckOptions:
     """What is asked for beside the attack. pgd: images for ART's PGD-20, 0 for none; masking: whether to look for it."""
 
     pgd: int = 0
@@ -41,16 +41,16 @@ class Checks:
             raise SettingError(f"pgd check must be a number of images >= 0, got {self.pgd}: try 500")
 
     @property
-    def images(self) -> int:
+    def sample_size(self) -> int:
         """Images that the checks take; 0 where there are none."""
-        return self.pgd or (SAMPLE if self.masking else 0)
+        return self.pgd or (MASKING_SAMPLE_SIZE if self.masking else 0)
 
     def to_dict(self) -> dict[str, Any]:
         """As a manifest knows it."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any] | None) -> Checks:
+    def from_dict(cls, found: Mapping[str, Any] | None) -> CheckOptions:
         """The inverse of `to_dict`; nothing is asked for in a manifest without them."""
         return cls() if found is None else cls(int(found["pgd"]), bool(found["masking"]))
 
@@ -64,9 +64,9 @@ class PgdCheck:
     """
 
     spec: AttackSpec
-    asked: int
+    requested: int
     n: int
-    fooled: Paired
+    fooled: PairedCounts
 
     @property
     def targeted(self) -> bool:
@@ -74,89 +74,85 @@ class PgdCheck:
         return self.spec.target.targeted
 
     @property
-    def weak(self) -> bool:
+    def weak_attack(self) -> bool:
         """Whether PGD beats FGSM beyond the interval."""
-        return self.fooled.interval is not None and self.fooled.interval[0] > 0
+        return self.fooled.difference_interval is not None and self.fooled.difference_interval[0] > 0
 
     def to_dict(self) -> dict[str, Any]:
         """The check as JSON knows it."""
         return {
             "n": self.n,
-            "asked": self.asked,
+            "asked": self.requested,
             "seed": self.spec.seed,
             "epsilon": self.spec.epsilons[0],
             "norm": norm_name(self.spec.norm),
             "targeted": str(self.spec.target),
-            "steps": STEPS,
-            "step_size": STEP * self.spec.epsilons[0] / STEPS,
+            "steps": PGD_CHECK_STEPS,
+            "step_size": PGD_STEP_FACTOR * self.spec.epsilons[0] / PGD_CHECK_STEPS,
             "restarts": 1,
             "measure": "attack_success_rate" if self.targeted else "robust_accuracy",
-            "fgsm": self._rate(self.fooled.first.count),
-            "pgd": self._rate(self.fooled.second.count),
+            "fgsm": self._rate(self.fooled.first_rate.count),
+            "pgd": self._rate(self.fooled.second_rate.count),
             "overstated": self.fooled.to_dict(),
             "fgsm_only": self.fooled.first_only,
             "pgd_only": self.fooled.second_only,
-            "weak_attack": self.weak,
+            "weak_attack": self.weak_attack,
         }
 
     def _rate(self, fooled: int) -> dict[str, Any]:
         count = fooled if self.targeted else self.fooled.n - fooled
-        return replace(self.fooled.first, count=count).to_dict()
+        return replace(self.fooled.first_rate, count=count).to_dict()
 
 
-NONE = Checks()
+NO_CHECKS = CheckOptions()
 
 
-def check_askable(checks: Checks, specs: Sequence[AttackSpec], classifier: Classifier) -> None:
+def validate_checks(checks: CheckOptions, specs: Sequence[AttackSpec], classifier: Classifier) -> None:
     """Raise SettingError or ModelError where the checks that are asked for cannot be made of these attacks."""
-    if not checks.images:
+    if not checks.sample_size:
         return
     for spec in specs:
-        if spec.norm not in NORMS:
+        if spec.norm not in PGD_CHECK_NORMS:
             raise SettingError(
                 f"--pgd-check and --check-masking need norm inf or 2, where ART's PGD projects exactly, "
                 f"got {norm_name(spec.norm)}: leave them out"
             )
         if spec.loss == "probabilities":
-            raise SettingError(
-                "--pgd-check and --check-masking need logits for ART's PGD, got loss probabilities: leave them out"
-            )
+            raise SettingError("--pgd-check and --check-masking need logits for ART's PGD, got loss probabilities: leave them out")
     if checks.masking and all(spec.target.targeted for spec in specs):
-        raise SettingError(
-            f"--check-masking is about untargeted attacks, got targeted {specs[0].target}: leave targeted out"
-        )
+        raise SettingError(f"--check-masking is about untargeted attacks, got targeted {specs[0].target}: leave targeted out")
     if not isinstance(classifier, TorchClassifier | ArtClassifier):
-        raise ModelError(
-            f"--pgd-check and --check-masking need a PyTorch network or one from ART, got {type(classifier).__name__}"
-        )
+        raise ModelError(f"--pgd-check and --check-masking need a PyTorch network or one from ART, got {type(classifier).__name__}")
 
 
-def checked(
+def run_checks(
     classifier: Classifier,
     data: Dataset,
     spec: AttackSpec,
-    checks: Checks,
+    checks: CheckOptions,
     batch_size: int,
-    checking: Checking | None = None,
-) -> tuple[PgdCheck | None, Masking | None]:
+    check_progress: CheckProgress | None = None,
+) -> tuple[PgdCheck | None, MaskingCheck | None]:
     """Both checks at the largest budget of the attack, on a sample with each class's share, drawn by the seed.
 
     Masking is looked for under an untargeted attack only. None for what is not asked for. checking: called before each attack.
     """
-    if not checks.images:
+    if not checks.sample_size:
         return None, None
     masking = checks.masking and not spec.target.targeted
     if not (checks.pgd or masking):
         return None, None
     spec = replace(spec, epsilons=(max(spec.epsilons),))
-    some = sample(data, checks.images, seed=spec.seed, stratified=True)
+    some = sample_images(data, checks.sample_size, seed=spec.seed, stratified=True)
     with torch.random.fork_rng([]):  # ART's loader of batches draws from the global generator
-        fates = attacked_sample(classifier, some, spec, batch_size, steps=STEPS, masking=masking, checking=checking)
-    check = pgd_check(fates, spec, checks.images)
-    return check, judge_masking(fates, spec) if masking else None
+        fates = attack_sample(
+            classifier, some, spec, batch_size, pgd_steps=PGD_CHECK_STEPS, check_masking=masking, check_progress=check_progress
+        )
+    check = build_pgd_check(fates, spec, checks.sample_size)
+    return check, run_masking_tests(fates, spec) if masking else None
 
 
-def pgd_check(fates: Fates, spec: AttackSpec, asked: int) -> PgdCheck:
+def build_pgd_check(outcomes: SampleOutcomes, spec: AttackSpec, requested: int) -> PgdCheck:
     """The check from what became of the images."""
-    fgsm, pgd = (fates.fooled(name)[fates.off_target] for name in ("fgsm", "pgd"))
-    return PgdCheck(spec, asked, len(fates), Paired.of(fgsm, pgd))
+    fgsm, pgd = (outcomes.fooled(name)[outcomes.off_target] for name in ("fgsm", "pgd"))
+    return PgdCheck(spec, requested, len(outcomes), PairedCounts.of(fgsm, pgd))

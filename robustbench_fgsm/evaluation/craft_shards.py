@@ -12,71 +12,71 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustbench_fgsm.attack.gradient import predicted
-from robustbench_fgsm.attack.quantization import round_to_levels, to_pixels
-from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, probe, readable
+from robustbench_fgsm.attack.gradient import predicted_classes
+from robustbench_fgsm.attack.quantization import levels_to_pixels, round_to_levels
+from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, first_readable_batch, readable_batches
 from robustbench_fgsm.engine import rounding_guard
-from robustbench_fgsm.engine.attack_batch import AttackedBatch, attack_batch, craft, predict_classes
-from robustbench_fgsm.engine.out_of_memory import Portions
-from robustbench_fgsm.engine.plan import AS_IT_IS, Execution, Plan, execute
-from robustbench_fgsm.engine.preflight import PROBE, check_images
+from robustbench_fgsm.engine.attack_batch import AttackedBatch, attack_batch, craft_and_predict, predict_classes
+from robustbench_fgsm.engine.out_of_memory import BatchSplitter
+from robustbench_fgsm.engine.plan import PLAIN_PLAN, Plan, PlannedClassifier, apply_plan
+from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_images
 from robustbench_fgsm.errors import DataError, SettingError
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec
-from robustbench_fgsm.stats.tally import Counts, Outcomes, Tally
+from robustbench_fgsm.stats.tally import Int64Array, Outcomes, Tally
 
-Columns = dict[str, NDArray[Any]]
+ShardColumns = dict[str, NDArray[Any]]
 
-NAMES = {"before": "predictions_before", "after": "predictions_after"}
+COLUMN_NAMES = {"before": "predictions_before", "after": "predictions_after"}
 """What a column is called that outcomes call otherwise."""
 
 
 @dataclass(frozen=True)
-class Facts:
+class ShardRecord:
     """What is known of each image of a shard: all (N,).
 
     rounded: classes predicted after rounding to 8 bits; pixels_outside: pixels with no grid point in the ball. Both None
     where nothing was rounded.
     """
 
-    ids: Counts
+    ids: Int64Array
     outcomes: Outcomes
-    rounded: Counts | None = None
-    pixels_outside: Counts | None = None
+    predictions_rounded: Int64Array | None = None
+    pixels_outside: Int64Array | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def to_columns(self) -> Columns:
+    def to_columns(self) -> ShardColumns:
         """The facts that there are, by name."""
         columns = {"ids": self.ids} | {
-            NAMES.get(field.name, field.name): getattr(self.outcomes, field.name) for field in fields(Outcomes)
+            COLUMN_NAMES.get(field.name, field.name): getattr(self.outcomes, field.name) for field in fields(Outcomes)
         }
-        columns |= {"predictions_rounded": self.rounded, "pixels_outside": self.pixels_outside}
+        columns |= {"predictions_rounded": self.predictions_rounded, "pixels_outside": self.pixels_outside}
         return {name: column for name, column in columns.items() if column is not None}
 
     @classmethod
-    def from_columns(cls, columns: Columns) -> Facts:
+    def from_columns(cls, columns: ShardColumns) -> ShardRecord:
         """The inverse of `to_columns`; raises KeyError for a column that is missing."""
         stored: dict[str, Any] = {"targets": None} | columns
-        outcomes = Outcomes(**{field.name: stored[NAMES.get(field.name, field.name)] for field in fields(Outcomes)})
+        outcomes = Outcomes(**{field.name: stored[COLUMN_NAMES.get(field.name, field.name)] for field in fields(Outcomes)})
         return cls(columns["ids"], outcomes, columns.get("predictions_rounded"), columns.get("pixels_outside"))
 
 
 @dataclass(frozen=True)
-class Shard:
+class AdversarialShard:
     """images: (N, C, H, W) on the CPU, adversarial float32 in pixel space, or uint8 levels where they were rounded.
 
     bad: samples that belong here and could not be had.
     """
 
     images: Tensor
-    facts: Facts
+    record: ShardRecord
     bad: tuple[BadSample, ...] = ()
 
 
 @dataclass(frozen=True)
-class Totals:
+class ShardTotals:
     """Counts that add over shards. The last four speak of rounding to 8 bits; rounded is None where nothing was rounded."""
 
     unrounded: Tally
@@ -86,24 +86,24 @@ class Totals:
     predictions_changed: int = 0
 
     @classmethod
-    def empty(cls, num_classes: int, *, targeted: bool, eight_bit: bool) -> Totals:
+    def empty(cls, num_classes: int, *, targeted: bool, eight_bit: bool) -> ShardTotals:
         """No images yet."""
         tally = Tally.empty(num_classes, targeted=targeted)
         return cls(tally, tally if eight_bit else None)
 
     @classmethod
-    def of(cls, facts: Facts, num_classes: int, pixels: int) -> Totals:
+    def of(cls, shard_record: ShardRecord, num_classes: int, pixels_per_image: int) -> ShardTotals:
         """Count one shard; pixels: in one image, each channel for itself."""
-        unrounded = Tally.of(facts.outcomes, num_classes)
-        if facts.rounded is None or facts.pixels_outside is None:
+        unrounded = Tally.of(shard_record.outcomes, num_classes)
+        if shard_record.predictions_rounded is None or shard_record.pixels_outside is None:
             return cls(unrounded)
-        again = Tally.of(replace(facts.outcomes, after=facts.rounded), num_classes)
-        changed = int((facts.rounded != facts.outcomes.after).sum())
-        return cls(unrounded, again, pixels * len(facts), int(facts.pixels_outside.sum()), changed)
+        again = Tally.of(replace(shard_record.outcomes, after=shard_record.predictions_rounded), num_classes)
+        changed = int((shard_record.predictions_rounded != shard_record.outcomes.after).sum())
+        return cls(unrounded, again, pixels_per_image * len(shard_record), int(shard_record.pixels_outside.sum()), changed)
 
-    def __add__(self, other: Totals) -> Totals:
+    def __add__(self, other: ShardTotals) -> ShardTotals:
         """Counts of both, which are both rounded or both not."""
-        return Totals(
+        return ShardTotals(
             self.unrounded + other.unrounded,
             self.rounded + other.rounded if self.rounded is not None and other.rounded is not None else None,
             self.pixels + other.pixels,
@@ -112,100 +112,101 @@ class Totals:
         )
 
 
-def spans(n: int, size: int) -> list[range]:
+def shard_ranges(n: int, shard_size: int) -> list[range]:
     """The images of each shard, by index: blocks of `size`, the last one shorter; raises SettingError for a size below 1."""
-    if size < 1:
-        raise SettingError(f"shard size must be a positive integer, got {size}: try 1000")
-    return [range(start, min(start + size, n)) for start in range(0, n, size)]
+    if shard_size < 1:
+        raise SettingError(f"shard size must be a positive integer, got {shard_size}: try 1000")
+    return [range(start, min(start + shard_size, n)) for start in range(0, n, shard_size)]
 
 
 def check_eight_bit(data: Dataset, spec: AttackSpec) -> None:
     """Raise DataError or SettingError where images are not such as an 8-bit PNG holds: 1 or 3 channels in [0, 1]."""
-    channels = probe(data, PROBE).images.shape[1]
+    channels = first_readable_batch(data, PREFLIGHT_IMAGES).images.shape[1]
     if channels not in (1, 3):
         raise DataError(f"8-bit PNG needs images of 1 or 3 channels, got {channels}: use --format safetensors or npz")
     low, high = spec.bounds
     if not 0 <= low < high <= 1:
-        raise SettingError(
-            f"8-bit PNG needs images in [0, 1], got [{low:g}, {high:g}]: use --format safetensors or npz"
-        )
+        raise SettingError(f"8-bit PNG needs images in [0, 1], got [{low:g}, {high:g}]: use --format safetensors or npz")
 
 
 def craft_shards(
     classifier: Classifier,
     data: Dataset,
     spec: AttackSpec,
-    wanted: Iterable[range],
+    ranges: Iterable[range],
     *,
-    plan: Plan = AS_IT_IS,
+    plan: Plan = PLAIN_PLAN,
     eight_bit: bool = False,
-) -> Iterator[Shard]:
+) -> Iterator[AdversarialShard]:
     """The shards of these images, one after the other; spec has one budget. Batches begin anew with each shard.
 
     plan: how to run, and in what batches; by default the classifier runs as it is. eight_bit: give levels rounded within
     the ball instead of float32 images. A shard of which no image can be had is empty. Nothing is kept of one that was given.
     """
-    execution, portions = execute(classifier, plan), Portions()
-    for span in wanted:
+    execution, portions = apply_plan(classifier, plan), BatchSplitter()
+    for span in ranges:
         yield _craft_shard(execution, data, spec, span, portions, eight_bit=eight_bit)
 
 
 def _craft_shard(
-    execution: Execution, data: Dataset, spec: AttackSpec, span: range, portions: Portions, *, eight_bit: bool
-) -> Shard:
-    def craft_rows(batch: Batch, rows: slice) -> Shard:
-        return _craft_batch(execution, batch.at(rows), spec, data.classes, eight_bit=eight_bit)
+    planned: PlannedClassifier, data: Dataset, spec: AttackSpec, span: range, splitter: BatchSplitter, *, eight_bit: bool
+) -> AdversarialShard:
+    def craft_rows(batch: Batch, rows: slice) -> AdversarialShard:
+        return _craft_batch(planned, batch.at(rows), spec, data.classes, eight_bit=eight_bit)
 
     images, filled = torch.empty(0), 0
-    parts: list[Columns] = []
+    parts: list[ShardColumns] = []
     bad: list[BadSample] = []
-    for batch in readable(data, span.start, span.stop, execution.plan.batch_size, bad):
-        for part in portions.each(len(batch), partial(craft_rows, batch)):
+    for batch in readable_batches(data, span.start, span.stop, planned.plan.batch_size, bad):
+        for part in splitter.map_parts(len(batch), partial(craft_rows, batch)):
             if not parts:  # once, so that no second copy is needed
                 images = part.images.new_empty((len(span), *part.images.shape[1:]))
-            images[filled : filled + len(part.facts)] = part.images
-            filled += len(part.facts)
-            parts.append(part.facts.to_columns())
+            images[filled : filled + len(part.record)] = part.images
+            filled += len(part.record)
+            parts.append(part.record.to_columns())
     if not parts:
-        return _empty(
-            probe(data, PROBE).images.shape[1:], tuple(bad), targeted=spec.target.targeted, eight_bit=eight_bit
+        return _empty_shard(
+            first_readable_batch(data, PREFLIGHT_IMAGES).images.shape[1:],
+            tuple(bad),
+            targeted=spec.target.targeted,
+            eight_bit=eight_bit,
         )
-    facts = Facts.from_columns({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-    return Shard(images[:filled], facts, tuple(bad))
+    facts = ShardRecord.from_columns({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    return AdversarialShard(images[:filled], facts, tuple(bad))
 
 
-def _empty(shape: torch.Size, bad: tuple[BadSample, ...], *, targeted: bool, eight_bit: bool) -> Shard:
+def _empty_shard(shape: torch.Size, bad: tuple[BadSample, ...], *, targeted: bool, eight_bit: bool) -> AdversarialShard:
     """A shard without images."""
     none, flags = np.empty(0, np.int64), np.empty(0, np.bool_)
     outcomes = Outcomes(none, none, none, none if targeted else None, flags, flags, flags)
     rounded = none if eight_bit else None
     images = torch.empty((0, *shape), dtype=torch.uint8 if eight_bit else torch.float32)
-    return Shard(images, Facts(none, outcomes, rounded, rounded), bad)
+    return AdversarialShard(images, ShardRecord(none, outcomes, rounded, rounded), bad)
 
 
 def _craft_batch(
-    execution: Execution, batch: Batch, spec: AttackSpec, classes: tuple[str, ...], *, eight_bit: bool
-) -> Shard:
-    classifier = execution.classifier
+    planned: PlannedClassifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...], *, eight_bit: bool
+) -> AdversarialShard:
+    classifier = planned.classifier
     check_images(batch, classifier)
     (epsilon,) = spec.epsilons
     attacked = attack_batch(classifier, batch, spec, classes)
-    if execution.plan.guarded:
-        attacked, x_adv, after, _ = settle(execution, attacked, spec, classes)
+    if planned.plan.guarded:
+        attacked, x_adv, after, _ = craft_guarded(planned, attacked, spec, classes)
     else:
-        x_adv, after = craft(classifier, attacked, spec, epsilon)
-    facts = Facts(batch.ids.numpy(), attacked.outcomes(predicted(attacked.ascent.outputs), after))
+        x_adv, after = craft_and_predict(classifier, attacked, spec, epsilon)
+    facts = ShardRecord(batch.ids.numpy(), attacked.outcomes(predicted_classes(attacked.gradient_step.outputs), after))
     if not eight_bit:
-        return Shard(x_adv.cpu(), facts)
-    rounded = round_to_levels(x_adv, attacked.ascent.x, epsilon, norm=spec.norm, bounds=spec.bounds)
+        return AdversarialShard(x_adv.cpu(), facts)
+    rounded = round_to_levels(x_adv, attacked.gradient_step.x, epsilon, norm=spec.norm, bounds=spec.bounds)
     levels = rounded.levels.cpu()
-    reread = to_pixels(levels).to(classifier.device)  # divided on the CPU, as a loader does: CUDA's last bit may differ
+    reread = levels_to_pixels(levels).to(classifier.device)  # divided on the CPU, as a loader does: CUDA's last bit may differ
     again = predict_classes(classifier, reread).cpu().numpy()
-    return Shard(levels, replace(facts, rounded=again, pixels_outside=rounded.outside.cpu().numpy()))
+    return AdversarialShard(levels, replace(facts, predictions_rounded=again, pixels_outside=rounded.pixels_outside.cpu().numpy()))
 
 
-def settle(
-    execution: Execution, attacked: AttackedBatch, spec: AttackSpec, classes: tuple[str, ...]
+def craft_guarded(
+    planned: PlannedClassifier, attacked: AttackedBatch, spec: AttackSpec, classes: tuple[str, ...]
 ) -> tuple[AttackedBatch, Tensor, Tensor, int]:
     """An attack under a guarded plan with what rests on rounding done again in the plain layout, images and all.
 
@@ -213,14 +214,17 @@ def settle(
     again. At once, unlike where images are only counted, since they are wanted in their order.
     """
     (epsilon,) = spec.epsilons
-    x_adv = attacked.ascent.at(epsilon)
-    outputs = execution.classifier.predict(x_adv)
-    after = predicted(outputs)
-    unsure = rounding_guard.unsettled(attacked, spec) | rounding_guard.doubt(attacked.ascent.outputs, outputs).unsure
+    x_adv = attacked.gradient_step.perturb(epsilon)
+    outputs = planned.classifier.predict(x_adv)
+    after = predicted_classes(outputs)
+    unsure = (
+        rounding_guard.clean_rounding_risk(attacked, spec)
+        | rounding_guard.rounding_risk(attacked.gradient_step.outputs, outputs).direction
+    )
     rows = unsure.nonzero().squeeze(1)
     if not len(rows):
         return attacked, x_adv, after, 0
-    some = attack_batch(execution.plain, attacked.batch.at(rows.cpu()), spec, classes)
-    again, other = craft(execution.plain, some, spec, epsilon)
-    attacked = attacked.with_rows(rows, some)
+    some = attack_batch(planned.plain_classifier, attacked.batch.at(rows.cpu()), spec, classes)
+    again, other = craft_and_predict(planned.plain_classifier, some, spec, epsilon)
+    attacked = attacked.replace_rows(rows, some)
     return attacked, x_adv.index_copy(0, rows, again), after.index_copy(0, rows, other), len(rows)

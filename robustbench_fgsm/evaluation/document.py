@@ -11,7 +11,7 @@ from robustbench_fgsm.stats.rate import Rate
 from robustbench_fgsm.stats.tally import Tally
 
 
-class Measured(Protocol):
+class MeasurementResult(Protocol):
     """A finished measurement of one classifier over one data set."""
 
     @property
@@ -51,33 +51,33 @@ class Measured(Protocol):
         """How long it took."""
 
 
-def enveloped(schema: str, found: Measured, own: Mapping[str, Any]) -> dict[str, Any]:
+def build_document(schema: str, result: MeasurementResult, specific_entries: Mapping[str, Any]) -> dict[str, Any]:
     """The document of that schema; own: the keys that only this kind of measurement has."""
-    reasons = found.invalid_reasons
+    reasons = result.invalid_reasons
     return {
         "schema": schema,
         "status": "invalid" if reasons else "complete",
-        "exit_code": found.exit_code,
+        "exit_code": result.exit_code,
         "invalid_reasons": reasons,
-        "warnings": found.warnings,
-        "model": found.model.to_dict(),
-        "data": found.data,
-        **own,
-        "bad": bad_to_dict(found.bad, found.max_bad),
-        "environment": found.environment,
-        "seconds": {"total": found.seconds},
+        "warnings": result.warnings,
+        "model": result.model.to_dict(),
+        "data": result.data,
+        **specific_entries,
+        "bad": bad_samples_to_dict(result.bad, result.max_bad),
+        "environment": result.environment,
+        "seconds": {"total": result.seconds},
     }
 
 
 Document = dict[str, Any]
 
 
-NOTICEABLE = 0.01
+WARNING_SHARE = 0.01
 
 
 def tally_invalid_reasons(tally: Tally, bad: Sequence[BadSample] = (), max_bad: int = 0) -> list[str]:
     """Why the numbers must not be used; none where they may. bad: samples that are not in them, max_bad: and may be."""
-    found = bad_reasons(bad, max_bad)
+    found = bad_sample_reasons(bad, max_bad)
     if tally.nonfinite_gradient:
         found.append(
             f"{tally.nonfinite_gradient:,} of {tally.n:,} images have a gradient that is not finite: "
@@ -86,19 +86,19 @@ def tally_invalid_reasons(tally: Tally, bad: Sequence[BadSample] = (), max_bad: 
     return found
 
 
-def bad_reasons(bad: Sequence[BadSample], max_bad: int) -> list[str]:
+def bad_sample_reasons(bad: Sequence[BadSample], max_bad: int) -> list[str]:
     """The reason in samples that could not be had, where they are more than may be."""
     if len(bad) <= max(max_bad, 0):
         return []
-    return [f"{_bad_text(bad)}, which is more than the {max_bad:,} allowed: mend them, or raise --max-bad"]
+    return [f"{_bad_samples_text(bad)}, which is more than the {max_bad:,} allowed: mend them, or raise --max-bad"]
 
 
-def bad_warnings(bad: Sequence[BadSample], max_bad: int) -> list[str]:
+def bad_sample_warnings(bad: Sequence[BadSample], max_bad: int) -> list[str]:
     """The warning of samples that could not be had, where they are no reason."""
-    return [f"{_bad_text(bad)}; n is without them"] if 0 < len(bad) <= max_bad else []
+    return [f"{_bad_samples_text(bad)}; n is without them"] if 0 < len(bad) <= max_bad else []
 
 
-def bad_to_dict(bad: Sequence[BadSample], max_bad: int) -> dict[str, Any]:
+def bad_samples_to_dict(bad: Sequence[BadSample], max_bad: int) -> dict[str, Any]:
     """Samples that could not be had, and how many of them may be, as JSON knows them under `bad`."""
     return {
         "count": len(bad),
@@ -108,7 +108,7 @@ def bad_to_dict(bad: Sequence[BadSample], max_bad: int) -> dict[str, Any]:
     }
 
 
-def _bad_text(bad: Sequence[BadSample]) -> str:
+def _bad_samples_text(bad: Sequence[BadSample]) -> str:
     images = "image" if len(bad) == 1 else "images"
     return f"{len(bad):,} {images} could not be read, first {bad[0].path} ({bad[0].reason})"
 
@@ -118,14 +118,14 @@ def tally_warnings(tally: Tally, *, cancels: bool = True, bad: Sequence[BadSampl
 
     bad, max_bad: as for `invalid_reasons`, and named here where they are no reason.
     """
-    found = bad_warnings(bad, max_bad)
+    found = bad_sample_warnings(bad, max_bad)
     zero, saturated = Rate(tally.zero_gradient, tally.n), Rate(tally.saturated, tally.n)
-    if (zero.value or 0) > NOTICEABLE:
+    if (zero.value or 0) > WARNING_SHARE:
         found.append(
             f"gradient masking: {zero} of {zero.n:,} images have a gradient of exactly zero, "
             "so FGSM cannot move them; that is not robustness"
         )
-    if cancels and (saturated.value or 0) > NOTICEABLE:
+    if cancels and (saturated.value or 0) > WARNING_SHARE:
         found.append(
             f"saturation: {saturated} of {saturated.n:,} images have 1 - p_y < 1e-6, "
             "where float32 cross-entropy gives wrong gradient signs and FGSM is too weak"

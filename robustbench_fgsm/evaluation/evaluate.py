@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from robustbench_fgsm.data.dataset import Dataset, describe
-from robustbench_fgsm.data.match_model import fit_to
-from robustbench_fgsm.engine.distributed import ALONE, World
+from robustbench_fgsm.data.dataset import Dataset, describe_data
+from robustbench_fgsm.data.match_model import match_to_classifier
+from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.engine.pieces import Nowhere, PieceStore
-from robustbench_fgsm.engine.plan import Execution, Plan, check_level, execute, plan_for
-from robustbench_fgsm.engine.preflight import check_batch_size, check_single, preflight_all
-from robustbench_fgsm.engine.progress import Checking, Saying, Watch
+from robustbench_fgsm.engine.pieces import NullStore, PieceStore
+from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, check_optimize_level, choose_plan
+from robustbench_fgsm.engine.preflight import check_batch_size, check_single_epsilon, preflight_all
+from robustbench_fgsm.engine.progress import CheckProgress, FooledProgress, ProgressReporter
 from robustbench_fgsm.engine.progress import Progress as Progress
-from robustbench_fgsm.engine.run_pieces import attack_at_once, attack_by_pieces
+from robustbench_fgsm.engine.run_pieces import attack_by_pieces, attack_dataset
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.evaluation.checks import NONE, Checks, check_askable, checked
+from robustbench_fgsm.evaluation.checks import NO_CHECKS, CheckOptions, run_checks, validate_checks
 from robustbench_fgsm.evaluation.result import Evaluation
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
@@ -67,14 +67,14 @@ def evaluate(
         restarts,
         stable,
     )
-    check_single(spec)
+    check_single_epsilon(spec)
     (evaluation,) = run_attacks(
         classifier,
         data,
         [spec],
         batch_size=batch_size,
         optimize=optimize,
-        checks=Checks(pgd_check, check_masking),
+        checks=CheckOptions(pgd_check, check_masking),
         max_bad=max_bad,
         strict=strict,
         progress=progress,
@@ -112,17 +112,14 @@ def sweep(
     else:
         budgets = tuple(value for epsilon in epsilons for value in parse_epsilon(epsilon, order, classifier.bounds))
     rules = [TargetRule.parse(rule) for rule in ([targeted] if isinstance(targeted, str) else targeted)]
-    specs = [
-        AttackSpec(budgets, order, rule, loss, classifier.bounds, seed, restarts, stable)
-        for rule in dict.fromkeys(rules)
-    ]
+    specs = [AttackSpec(budgets, order, rule, loss, classifier.bounds, seed, restarts, stable) for rule in dict.fromkeys(rules)]
     return run_attacks(
         classifier,
         data,
         specs,
         batch_size=batch_size,
         optimize=optimize,
-        checks=Checks(pgd_check, check_masking),
+        checks=CheckOptions(pgd_check, check_masking),
         max_bad=max_bad,
         strict=strict,
         progress=progress,
@@ -136,16 +133,16 @@ def run_attacks(
     *,
     batch_size: int | str = "auto",
     optimize: str = "none",
-    plan: Plan | Execution | None = None,
-    checks: Checks = NONE,
+    plan: Plan | PlannedClassifier | None = None,
+    checks: CheckOptions = NO_CHECKS,
     max_bad: int = 0,
     strict: bool = False,
     warnings: Sequence[str] | None = None,
     progress: Progress | None = None,
-    watch: Watch | None = None,
-    checking: Checking | None = None,
+    fooled_progress: FooledProgress | None = None,
+    check_progress: CheckProgress | None = None,
     store: PieceStore | None = None,
-    world: World = ALONE,
+    world: World = SINGLE_PROCESS,
 ) -> list[Evaluation]:
     """One evaluation for each attack, from a single pass over the data, for settings that are parsed already.
 
@@ -157,39 +154,39 @@ def run_attacks(
     """
     began = time.perf_counter()
     for spec in specs:
-        check_budgets(spec)
-    check_askable(checks, specs, classifier)
-    check_level(optimize)
+        check_distinct_epsilons(spec)
+    validate_checks(checks, specs, classifier)
+    check_optimize_level(optimize)
     check_batch_size(batch_size)
-    data = fit_to(data, classifier)
+    data = match_to_classifier(data, classifier)
     if warnings is None:
         warnings = preflight_all(classifier, data, specs, strict=strict)
-    if isinstance(plan, Execution):
+    if isinstance(plan, PlannedClassifier):
         execution = plan
     else:
-        plan = plan or plan_for(classifier, data, specs, optimize, batch_size)
-        execution = execute(classifier, world.first(plan))
-    say = Saying(len(data), world, progress, watch)
+        plan = plan or choose_plan(classifier, data, specs, optimize, batch_size)
+        execution = apply_plan(classifier, world.broadcast(plan))
+    say = ProgressReporter(len(data), world, progress, fooled_progress)
     if store is None and world.size == 1:
-        counted = attack_at_once(execution, data, specs, say)
+        counted = attack_dataset(execution, data, specs, say)
     else:
-        counted = attack_by_pieces(execution, data, specs, store or Nowhere(), world, say)
+        counted = attack_by_pieces(execution, data, specs, store or NullStore(), world, say)
     size = execution.plan.batch_size
-    made = [checked(classifier, data, spec, checks, size, checking) for spec in specs if world.leads]
-    beside = world.first(made)
+    made = [run_checks(classifier, data, spec, checks, size, check_progress) for spec in specs if world.is_main]
+    beside = world.broadcast(made)
     environment, spent = describe_environment(classifier.device), time.perf_counter() - began
-    described = describe(data)
+    described = describe_data(data)
     return [
         Evaluation(
             classifier.info,
             described,
             spec,
-            total.ordinary,
+            total.tallies,
             total.stable,
             tuple(total.first_fooled.tolist()),
             (*warnings, *counted.warnings),
             environment,
-            spent + counted.seconds_before,
+            spent + counted.resumed_seconds,
             tuple(counted.bad),
             max_bad,
             execution.plan,
@@ -197,11 +194,11 @@ def run_attacks(
             *found,
         )
         for spec, total, found in zip(specs, counted.totals, beside, strict=True)
-        if total.ordinary[0].n
+        if total.tallies[0].n
     ]
 
 
-def check_budgets(spec: AttackSpec) -> None:
+def check_distinct_epsilons(spec: AttackSpec) -> None:
     """Raise SettingError for no budget, or the same one twice."""
     if not spec.epsilons or len(set(spec.epsilons)) != len(spec.epsilons):
         raise SettingError(f"epsilons must be at least one and all different, got {list(spec.epsilons)}")

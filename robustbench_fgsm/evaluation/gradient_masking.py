@@ -9,31 +9,31 @@ from typing import Any, Literal
 
 import numpy as np
 
-from robustbench_fgsm.evaluation.attacked_sample import HALF, Fates
+from robustbench_fgsm.evaluation.attacked_sample import PGD_AT_HALF_RANGE, SampleOutcomes
 from robustbench_fgsm.spec import AttackSpec
-from robustbench_fgsm.stats.paired import Paired
+from robustbench_fgsm.stats.paired import PairedCounts
 from robustbench_fgsm.stats.rate import Rate
 
-LEVEL = 0.01
+SIGNIFICANCE_LEVEL = 0.01
 """Of all tests together (Bonferroni): how often a network without masking may be found to have it."""
 
-LEAST_LEAD = 0.1
+MIN_FGSM_LEAD = 0.1
 """By which FGSM must beat noise, in shares of the images that some attack fools."""
 
-MOST_NOISE = 0.25
+MAX_NOISE_SHARE = 0.25
 """Where noise fools more than this share, the budget spoils images, and that noise does as well as FGSM says nothing."""
 
-FEWEST = 20
+MIN_FOOLED_IMAGES = 20
 """Images that some attack fools, below which nothing is said of noise."""
 
-REACHED = {"pgd at less": "less", "pgd": "epsilon", HALF: "half"}
+BUDGET_NAMES = {"pgd at less": "less", "pgd": "epsilon", PGD_AT_HALF_RANGE: "half"}
 """How a budget is called in the name of a sign."""
 
-Verdict = Literal["masking", "sound", "not judged"]
+MaskingVerdict = Literal["masking", "sound", "not judged"]
 
 
 @dataclass(frozen=True)
-class Sign:
+class MaskingTest:
     """One test. p: None where it was not judged, for the reason in `evidence`. counts: what it rests on."""
 
     name: str
@@ -43,46 +43,46 @@ class Sign:
 
 
 @dataclass(frozen=True)
-class Masking:
+class MaskingCheck:
     """All tests on n images, of which so many were right before; alignment: (N,) cosines, NaN where undefined."""
 
     spec: AttackSpec
     n: int
-    right: int
-    signs: tuple[Sign, ...]
+    clean_correct: int
+    tests: tuple[MaskingTest, ...]
     alignment: tuple[float, ...]
 
     @property
     def threshold(self) -> float:
         """The p below which one test finds masking."""
-        return LEVEL / max(1, sum(sign.p is not None for sign in self.signs))
+        return SIGNIFICANCE_LEVEL / max(1, sum(sign.p is not None for sign in self.tests))
 
-    def verdict(self, sign: Sign) -> Verdict:
+    def verdict(self, test: MaskingTest) -> MaskingVerdict:
         """Of one test."""
-        return "not judged" if sign.p is None else "masking" if sign.p < self.threshold else "sound"
+        return "not judged" if test.p is None else "masking" if test.p < self.threshold else "sound"
 
     @property
-    def found(self) -> tuple[Sign, ...]:
+    def positive_tests(self) -> tuple[MaskingTest, ...]:
         """Tests that find masking."""
-        return tuple(sign for sign in self.signs if self.verdict(sign) == "masking")
+        return tuple(sign for sign in self.tests if self.verdict(sign) == "masking")
 
     @property
     def warning(self) -> str | None:
         """In a sentence; None where nothing was found."""
-        if not self.found:
+        if not self.positive_tests:
             return None
-        return f"gradient masking: {'; '.join(sign.evidence for sign in self.found)}; FGSM's answer is not robustness"
+        return f"gradient masking: {'; '.join(sign.evidence for sign in self.positive_tests)}; FGSM's answer is not robustness"
 
     def to_dict(self) -> dict[str, Any]:
         """The tests as JSON knows them."""
         return {
             "n": self.n,
-            "right": self.right,
+            "right": self.clean_correct,
             "seed": self.spec.seed,
             "epsilon": self.spec.epsilons[0],
-            "level": LEVEL,
+            "level": SIGNIFICANCE_LEVEL,
             "threshold": self.threshold,
-            "masking": bool(self.found),
+            "masking": bool(self.positive_tests),
             "checks": [
                 {
                     "name": sign.name,
@@ -91,95 +91,95 @@ class Masking:
                     "counts": sign.counts,
                     "evidence": sign.evidence,
                 }
-                for sign in self.signs
+                for sign in self.tests
             ],
-            "alignment": summarised(np.array(self.alignment)),
+            "alignment": alignment_to_dict(np.array(self.alignment)),
         }
 
 
-def judge_masking(fates: Fates, spec: AttackSpec) -> Masking:
+def run_masking_tests(outcomes: SampleOutcomes, spec: AttackSpec) -> MaskingCheck:
     """All tests, on the images that were right before."""
-    right = fates.right
-    fooled = {name: fates.fooled(name)[right] for name in fates.after}
+    right = outcomes.clean_correct
+    fooled = {name: outcomes.fooled(name)[right] for name in outcomes.after}
     signs = (
-        _fgsm(fooled),
-        _square(fooled),
-        _half(fooled, fates.labels[right]),
-        *_falls(fooled, fates.budgets),
-        _noise(fooled),
+        _fgsm_beats_pgd(fooled),
+        _square_beats_pgd(fooled),
+        _pgd_fails_at_half(fooled, outcomes.labels[right]),
+        *_pgd_falls_with_budget(fooled, outcomes.budgets),
+        _noise_matches_fgsm(fooled),
     )
-    return Masking(spec, len(fates), int(right.sum()), signs, tuple(fates.alignment.tolist()))
+    return MaskingCheck(spec, len(outcomes), int(right.sum()), signs, tuple(outcomes.alignment.tolist()))
 
 
-def _beats(name: str, pair: Paired, evidence: str) -> Sign:
+def _mcnemar_test(name: str, pair: PairedCounts, evidence: str) -> MaskingTest:
     """The weaker, first, fools more than the stronger: McNemar's test."""
     counts = {"right": pair.n, "weaker_only": pair.first_only, "stronger_only": pair.second_only}
-    return Sign(name, evidence, counts, pair.first_leads())
+    return MaskingTest(name, evidence, counts, pair.mcnemar_p_value())
 
 
-def _fgsm(fooled: dict[str, Any]) -> Sign:
-    pair = Paired.of(fooled["fgsm"], fooled["pgd"])
+def _fgsm_beats_pgd(fooled: dict[str, Any]) -> MaskingTest:
+    pair = PairedCounts.of(fooled["fgsm"], fooled["pgd"])
     text = f"of {pair.n:,} images FGSM fools {pair.first_only:,} that PGD does not, and PGD {pair.second_only:,} that FGSM does not"
-    return _beats("fgsm-beats-pgd", pair, text)
+    return _mcnemar_test("fgsm-beats-pgd", pair, text)
 
 
-def _square(fooled: dict[str, Any]) -> Sign:
+def _square_beats_pgd(fooled: dict[str, Any]) -> MaskingTest:
     if "square" not in fooled:
-        return Sign("square-beats-pgd", "ART's Square attack does not run on such a model or images", {})
-    pair = Paired.of(fooled["square"], fooled["pgd with restarts"])
+        return MaskingTest("square-beats-pgd", "ART's Square attack does not run on such a model or images", {})
+    pair = PairedCounts.of(fooled["square"], fooled["pgd with restarts"])
     text = (
         f"of {pair.n:,} images Square, which takes no gradient, fools {pair.first_only:,} that PGD with restarts does not, "
         f"and PGD {pair.second_only:,} that Square does not"
     )
-    return _beats("square-beats-pgd", pair, text)
+    return _mcnemar_test("square-beats-pgd", pair, text)
 
 
-def _half(fooled: dict[str, Any], labels: Any) -> Sign:
+def _pgd_fails_at_half(fooled: dict[str, Any], labels: Any) -> MaskingTest:
     """At a budget that holds the grey image, one class at most can be right: that of the grey image."""
     from scipy.stats import binomtest
 
     name = "pgd-fails-at-half"
-    if HALF not in fooled or not len(labels):
-        return Sign(name, "without bounds, or images right before, there is no half", {})
-    n, left, most = len(labels), int((~fooled[HALF]).sum()), int(np.bincount(labels).max())
+    if PGD_AT_HALF_RANGE not in fooled or not len(labels):
+        return MaskingTest(name, "without bounds, or images right before, there is no half", {})
+    n, left, most = len(labels), int((~fooled[PGD_AT_HALF_RANGE]).sum()), int(np.bincount(labels).max())
     text = (
         f"PGD at half of the range, where every image can be made grey, leaves {left:,} of {n:,} images right, "
         f"and a class has {most:,} at most"
     )
     counts = {"right": n, "left": left, "largest_class": most}
-    return Sign(name, text, counts, float(binomtest(left, n, most / n, "greater").pvalue))
+    return MaskingTest(name, text, counts, float(binomtest(left, n, most / n, "greater").pvalue))
 
 
-def _falls(fooled: dict[str, Any], budgets: Mapping[str, float]) -> Iterator[Sign]:
+def _pgd_falls_with_budget(fooled: dict[str, Any], budgets: Mapping[str, float]) -> Iterator[MaskingTest]:
     """PGD at one budget and at the next."""
-    said = {"pgd at less": "half of epsilon", "pgd": "epsilon", HALF: "half of the range"}
+    said = {"pgd at less": "half of epsilon", "pgd": "epsilon", PGD_AT_HALF_RANGE: "half of the range"}
     names = sorted((name for name in said if name in fooled), key=lambda name: budgets[name])
     for less, more in pairwise(names):
-        pair, smaller, larger = Paired.of(fooled[less], fooled[more]), said[less], said[more]
+        pair, smaller, larger = PairedCounts.of(fooled[less], fooled[more]), said[less], said[more]
         text = (
             f"of {pair.n:,} images PGD fools {pair.first_only:,} at {smaller} and not at {larger}, "
             f"and {pair.second_only:,} at {larger} and not at {smaller}"
         )
-        yield _beats(f"pgd-falls-to-{REACHED[more]}", pair, text)
+        yield _mcnemar_test(f"pgd-falls-to-{BUDGET_NAMES[more]}", pair, text)
 
 
-def _noise(fooled: dict[str, Any]) -> Sign:
+def _noise_matches_fgsm(fooled: dict[str, Any]) -> MaskingTest:
     name = "noise-matches-fgsm"
     some = fooled["pgd with restarts"] | fooled["fgsm"] | fooled["noise"] | fooled.get("square", fooled["noise"])
-    pair, by_noise = Paired.of(fooled["noise"][some], fooled["fgsm"][some]), Rate(int(fooled["noise"].sum()), len(some))
-    counts = {"right": len(some), "fooled": pair.n, "noise": pair.first.count, "fgsm": pair.second.count}
-    if pair.n < FEWEST:
-        return Sign(name, f"fewer than {FEWEST} images are fooled by any attack", counts)
-    if (by_noise.value or 0) > MOST_NOISE:
-        return Sign(name, f"noise fools {by_noise} of {by_noise.n:,} images, so the budget spoils them", counts)
+    pair, by_noise = PairedCounts.of(fooled["noise"][some], fooled["fgsm"][some]), Rate(int(fooled["noise"].sum()), len(some))
+    counts = {"right": len(some), "fooled": pair.n, "noise": pair.first_rate.count, "fgsm": pair.second_rate.count}
+    if pair.n < MIN_FOOLED_IMAGES:
+        return MaskingTest(name, f"fewer than {MIN_FOOLED_IMAGES} images are fooled by any attack", counts)
+    if (by_noise.value or 0) > MAX_NOISE_SHARE:
+        return MaskingTest(name, f"noise fools {by_noise} of {by_noise.n:,} images, so the budget spoils them", counts)
     text = (
-        f"of {pair.n:,} images that some attack fools, FGSM fools {pair.second.count:,} and random signs of its size "
-        f"{pair.first.count:,}"
+        f"of {pair.n:,} images that some attack fools, FGSM fools {pair.second_rate.count:,} and random signs of its size "
+        f"{pair.first_rate.count:,}"
     )
-    return Sign(name, text, counts, pair.second_leads_by(LEAST_LEAD))
+    return MaskingTest(name, text, counts, pair.difference_at_least_p_value(MIN_FGSM_LEAD))
 
 
-def summarised(cosines: np.typing.NDArray[np.float64]) -> dict[str, Any]:
+def alignment_to_dict(cosines: np.typing.NDArray[np.float64]) -> dict[str, Any]:
     """Mean cosine with its 95 % interval (Student's t), and images whose cosine is undefined."""
     from scipy.stats import t
 

@@ -8,17 +8,17 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.engine.plan import AS_IT_IS, Plan
-from robustbench_fgsm.errors import AGREE, DISAGREE
+from robustbench_fgsm.engine.plan import PLAIN_PLAN, Plan
+from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
 from robustbench_fgsm.evaluation.checks import PgdCheck
 from robustbench_fgsm.evaluation.document import (
-    NOTICEABLE,
-    enveloped,
+    WARNING_SHARE,
+    build_document,
     gradient_shares,
     tally_invalid_reasons,
     tally_warnings,
 )
-from robustbench_fgsm.evaluation.gradient_masking import Masking
+from robustbench_fgsm.evaluation.gradient_masking import MaskingCheck
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.rate import Rate
@@ -56,10 +56,10 @@ class Evaluation:
     seconds: float
     bad: tuple[BadSample, ...] = ()
     max_bad: int = 0
-    plan: Plan = AS_IT_IS
+    plan: Plan = PLAIN_PLAN
     decided_again: int = 0
     pgd_check: PgdCheck | None = None
-    masking_check: Masking | None = None
+    masking_check: MaskingCheck | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ class Evaluation:
         """Whether more than 1 % of the images are saturated, so that the stable rates stand beside the ordinary ones."""
         first = self.tallies[0]
         asked = self.attack.loss == "ce" and not self.attack.stable
-        return asked and bool(self.stable) and first.saturated > NOTICEABLE * first.n
+        return asked and bool(self.stable) and first.saturated > WARNING_SHARE * first.n
 
     @property
     def invalid_reasons(self) -> list[str]:
@@ -98,14 +98,12 @@ class Evaluation:
             for warning in tally_warnings(tally, cancels=cancels, bad=self.bad, max_bad=self.max_bad)
         ]
         masked = self.masking_check and self.masking_check.warning
-        return list(
-            dict.fromkeys([*self.preflight_warnings, *self.plan.warnings, *found, *([masked] if masked else [])])
-        )
+        return list(dict.fromkeys([*self.preflight_warnings, *self.plan.warnings, *found, *([masked] if masked else [])]))
 
     @property
     def exit_code(self) -> int:
         """0 for a valid run, else 1."""
-        return DISAGREE if self.invalid_reasons else AGREE
+        return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     @property
     def area_under_curve(self) -> float | None:
@@ -113,12 +111,12 @@ class Evaluation:
 
         None where no budget is above 0.
         """
-        return area_under(self.attack.epsilons, self.tallies)
+        return area_under_robust_accuracy(self.attack.epsilons, self.tallies)
 
     def first_epsilon(self, success_rate: float) -> float | None:
         """The smallest budget of the grid whose attack success rate reaches the one given; None where none does."""
         rates = (tally.attack_success_rate.value for tally in self.tallies)
-        return first_reaching(success_rate, self.attack.epsilons, rates)
+        return first_epsilon_reaching(success_rate, self.attack.epsilons, rates)
 
     def to_dict(self) -> dict[str, Any]:
         """The document `rfgsm.evaluation/1`."""
@@ -127,25 +125,25 @@ class Evaluation:
             "attack": self.attack.to_dict(),
             "n": self.n,
             "clean": {"accuracy": self.clean_accuracy.to_dict(), "confusion": matrix_to_json(first.clean)},
-            "epsilons": [self._at(index) for index in range(len(self.tallies))],
-            "minimal_epsilon": self._minimal(),
+            "epsilons": [self._rates_at(index) for index in range(len(self.tallies))],
+            "minimal_epsilon": self._minimal_epsilon(),
             "area_under_curve": self.area_under_curve,
-            "stable_area_under_curve": area_under(self.attack.epsilons, self.stable) if self.shows_stable else None,
+            "stable_area_under_curve": area_under_robust_accuracy(self.attack.epsilons, self.stable) if self.shows_stable else None,
             "gradient": gradient_shares(first),
             "pgd_check": None if self.pgd_check is None else self.pgd_check.to_dict(),
             "masking_check": None if self.masking_check is None else self.masking_check.to_dict(),
             "plan": self.plan.to_dict() | {"decided_again": self.decided_again},
         }
-        return enveloped("rfgsm.evaluation/1", self, own)
+        return build_document("rfgsm.evaluation/1", self, own)
 
     def plot(self, kind: str = "confusion", *, epsilon: float | None = None) -> Figure:
         """A matplotlib figure: `confusion`, `curve` or `per-class`, as `rfgsm plot` draws it.
 
         epsilon: a budget of this evaluation; 8/255 by default, or else the largest.
         """
-        from robustbench_fgsm.report.figures.classes import draw
+        from robustbench_fgsm.report.figures.classes import draw_evaluation
 
-        return draw(self.to_dict(), kind, epsilon=epsilon)
+        return draw_evaluation(self.to_dict(), kind, epsilon=epsilon)
 
     def to_pandas(self) -> DataFrame:
         """Rates at each budget, a row for all images and one for each class; `to_pandas` says which columns there are."""
@@ -155,15 +153,15 @@ class Evaluation:
         """Tables for a notebook."""
         from robustbench_fgsm.report.documents import notebook
 
-        return notebook.evaluation(self.to_dict())
+        return notebook.evaluation_to_html(self.to_dict())
 
-    def _at(self, index: int) -> dict[str, Any]:
-        found = {"epsilon": self.attack.epsilons[index], **rates(self.tallies[index], self.classes)}
+    def _rates_at(self, index: int) -> dict[str, Any]:
+        found = {"epsilon": self.attack.epsilons[index], **rates_to_dict(self.tallies[index], self.classes)}
         if self.shows_stable:
-            found["stable"] = rates(self.stable[index], self.classes)
+            found["stable"] = rates_to_dict(self.stable[index], self.classes)
         return found
 
-    def _minimal(self) -> dict[str, Any]:
+    def _minimal_epsilon(self) -> dict[str, Any]:
         *fooled, never = self.first_fooled
         grid = sorted(self.attack.epsilons)
         return {
@@ -173,7 +171,7 @@ class Evaluation:
         }
 
 
-def area_under(epsilons: Sequence[float], tallies: Sequence[Tally]) -> float | None:
+def area_under_robust_accuracy(epsilons: Sequence[float], tallies: Sequence[Tally]) -> float | None:
     """Mean robust accuracy from 0 to the largest budget, by trapezoids, the clean accuracy at 0; None without any width."""
     after = zip(epsilons, (tally.robust_accuracy.value for tally in tallies), strict=True)
     rates = {0.0: tallies[0].clean_accuracy.value} | dict(after)
@@ -185,13 +183,13 @@ def area_under(epsilons: Sequence[float], tallies: Sequence[Tally]) -> float | N
     return sum((right - left) * (low + high) / 2 for (left, low), (right, high) in pairs) / width
 
 
-def first_reaching(least: float, epsilons: Iterable[float], rates: Iterable[float | None]) -> float | None:
+def first_epsilon_reaching(threshold: float, epsilons: Iterable[float], rates: Iterable[float | None]) -> float | None:
     """The smallest budget whose rate is at least that; None where none is. A rate of None, 0/0, reaches nothing."""
     pairs = zip(epsilons, rates, strict=True)
-    return min((epsilon for epsilon, rate in pairs if rate is not None and rate >= least), default=None)
+    return min((epsilon for epsilon, rate in pairs if rate is not None and rate >= threshold), default=None)
 
 
-def rates(tally: Tally, classes: Sequence[str]) -> dict[str, Any]:
+def rates_to_dict(tally: Tally, classes: Sequence[str]) -> dict[str, Any]:
     """Every rate and matrix after the attack, and the worst class, as JSON knows them."""
     per_class = tally.per_class(classes)
     worst = worst_class(per_class)
@@ -227,7 +225,7 @@ def sweep_document(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     }
 
 
-RATES = ("clean_accuracy", "robust_accuracy", "attack_success_rate")
+RATE_COLUMNS = ("clean_accuracy", "robust_accuracy", "attack_success_rate")
 
 
 def to_pandas(evaluations: Evaluation | Sequence[Evaluation]) -> DataFrame:
@@ -244,34 +242,34 @@ def to_pandas(evaluations: Evaluation | Sequence[Evaluation]) -> DataFrame:
             "to_pandas needs the package pandas, got none installed: pip install 'robustbench-fgsm[pandas]'"
         ) from error
     found = evaluations if isinstance(evaluations, Sequence) else [evaluations]
-    frame = pd.DataFrame([row for evaluation in found for row in _rows(evaluation)])
-    floats = [name for name in frame.columns if name.startswith(RATES) and not name.endswith(("_n", "_count"))]
+    frame = pd.DataFrame([row for evaluation in found for row in _table_rows(evaluation)])
+    floats = [name for name in frame.columns if name.startswith(RATE_COLUMNS) and not name.endswith(("_n", "_count"))]
     typed: DataFrame = frame.astype({"label": "Int64"} | dict.fromkeys(floats, "float64"))
     return typed
 
 
-def _rows(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
+def _table_rows(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
     sides = {"exact" if evaluation.attack.stable else "ordinary": evaluation.tallies}
     if evaluation.shows_stable:
         sides["stable where saturated"] = evaluation.stable
     for place, epsilon in enumerate(evaluation.attack.epsilons):
         for gradient, tallies in sides.items():
             shared = {"targeted": str(evaluation.attack.target), "epsilon": epsilon, "gradient": gradient}
-            yield from (shared | row for row in _of(tallies[place], evaluation.classes))
+            yield from (shared | row for row in _tally_rows(tallies[place], evaluation.classes))
 
 
-def _of(tally: Tally, classes: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _tally_rows(tally: Tally, classes: Sequence[str]) -> Iterator[dict[str, Any]]:
     whole = (tally.clean_accuracy, tally.robust_accuracy, tally.attack_success_rate)
-    yield {"label": None, "name": None, "n": tally.n} | _columns(whole)
+    yield {"label": None, "name": None, "n": tally.n} | _rate_columns(whole)
     for result in tally.per_class(classes):
         clean = Rate(result.clean_correct, result.n)
         rates = (clean, result.robust_accuracy, result.attack_success_rate)
-        yield {"label": result.label, "name": result.name, "n": result.n} | _columns(rates)
+        yield {"label": result.label, "name": result.name, "n": result.n} | _rate_columns(rates)
 
 
-def _columns(rates: Sequence[Rate]) -> dict[str, float | int | None]:
+def _rate_columns(rates: Sequence[Rate]) -> dict[str, float | int | None]:
     return {
         name if part == "value" else f"{name}_{part}": number
-        for name, rate in zip(RATES, rates, strict=True)
+        for name, rate in zip(RATE_COLUMNS, rates, strict=True)
         for part, number in rate.to_dict().items()
     }

@@ -13,24 +13,24 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.models.art import ArtClassifier, to_art
-from robustbench_fgsm.models.art_engine import untouched
-from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, convolves
-from robustbench_fgsm.models.precision import precision
+from robustbench_fgsm.models.art_engine import preserve_estimator
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, has_convolutions
+from robustbench_fgsm.models.precision import float32_precision
 
-BATCH = 256
-STEP = 2.5
+ART_BATCH_SIZE = 256
+PGD_STEP_FACTOR = 2.5
 """Of a step of PGD, times epsilon over the number of steps, so that the attack can cross the ball and come back."""
 
-LARGEST_SQUARE = 0.8
+SQUARE_INITIAL_SHARE = 0.8
 """Share of an image that Square's first square covers, as ART has it."""
 
-SLACK = 1e-4
+BALL_TOLERANCE = 1e-4
 """By which, relatively, rounding may carry an image out of the ball."""
 
 
-def estimator_of(classifier: Classifier, input_shape: tuple[int, ...] = ()) -> Any:
+def make_art_estimator(classifier: Classifier, input_shape: tuple[int, ...] = ()) -> Any:
     """ART's estimator with its own copy of the network; one with convolutions lies channels-last, which is faster."""
-    if isinstance(classifier, TorchClassifier) and classifier.has_variants and convolves(classifier.network):
+    if isinstance(classifier, TorchClassifier) and classifier.has_variants and has_convolutions(classifier.network):
         classifier = classifier.variant(memory_format=torch.channels_last)
         estimator = to_art(classifier, input_shape=input_shape)
         estimator.model.to(memory_format=torch.channels_last)
@@ -57,24 +57,24 @@ def pgd(
     """
     if epsilon == 0 or not len(x):
         return x.clone()
-    estimator = estimator_of(classifier)
+    estimator = make_art_estimator(classifier)
     from art.attacks.evasion import ProjectedGradientDescent
 
     attack = ProjectedGradientDescent(
         estimator,
         norm=np.inf if norm == math.inf else norm,
         eps=epsilon,
-        eps_step=STEP * epsilon / steps,
+        eps_step=PGD_STEP_FACTOR * epsilon / steps,
         max_iter=steps,
         targeted=targeted,
         num_random_init=1,
-        batch_size=BATCH,
+        batch_size=ART_BATCH_SIZE,
         verbose=False,
     )
-    return _generated(attack, classifier, x, y, seed)
+    return _generate(attack, classifier, x, y, seed)
 
 
-def square(
+def square_attack(
     classifier: Classifier, x: Tensor, y: Tensor, epsilon: float, *, norm: float = math.inf, steps: int, seed: int = 0
 ) -> Tensor:
     """Images by ART's Square attack (Andriushchenko et al. 2020, arXiv:1912.00049), which takes no gradient.
@@ -84,7 +84,7 @@ def square(
     """
     if epsilon == 0 or not len(x):
         return x.clone()
-    estimator = estimator_of(classifier, tuple(x.shape[1:]))
+    estimator = make_art_estimator(classifier, tuple(x.shape[1:]))
     from art.attacks.evasion import SquareAttack
 
     attack = SquareAttack(
@@ -92,16 +92,16 @@ def square(
         norm=np.inf if norm == math.inf else norm,
         eps=epsilon,
         max_iter=steps,
-        batch_size=BATCH,
+        batch_size=ART_BATCH_SIZE,
         verbose=False,
     )
-    found = _generated(attack, classifier, x, y, seed)
+    found = _generate(attack, classifier, x, y, seed)
     moved = torch.linalg.vector_norm((found - x).flatten(1), ord=norm, dim=1)
-    inside = (moved <= epsilon * (1 + SLACK) + SLACK * SLACK).view(-1, *[1] * (x.ndim - 1))
+    inside = (moved <= epsilon * (1 + BALL_TOLERANCE) + BALL_TOLERANCE * BALL_TOLERANCE).view(-1, *[1] * (x.ndim - 1))
     return torch.where(inside, found, x)
 
 
-def takes_square(classifier: Classifier, x: Tensor, norm: float) -> bool:
+def supports_square_attack(classifier: Classifier, x: Tensor, norm: float) -> bool:
     """Whether ART's Square attack runs: on a neural network, and images in bounds that are as wide as high, or nearly."""
     if x.ndim != 4 or not all(map(math.isfinite, classifier.bounds)):
         return False
@@ -111,27 +111,27 @@ def takes_square(classifier: Classifier, x: Tensor, norm: float) -> bool:
         if not isinstance(classifier.estimator, NeuralNetworkMixin):
             return False
     height, width = x.shape[2:]
-    largest = round(math.sqrt(LARGEST_SQUARE * height * width))
+    largest = round(math.sqrt(SQUARE_INITIAL_SHARE * height * width))
     if norm == 2:  # five tiles in a row, each of three pixels at least; squares of an odd side
         return min(height, width) >= max(15, largest + 2)
     return min(height, width) > max(1, largest)
 
 
-def _generated(attack: Any, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
-    given = classifier.arranged(x) if isinstance(classifier, ArtClassifier) else x
+def _generate(attack: Any, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
+    given = classifier.to_estimator_shape(x) if isinstance(classifier, ArtClassifier) else x
     with (
-        precision(x.device),
-        _seeded(seed),
-        untouched(classifier.estimator) if isinstance(classifier, ArtClassifier) else nullcontext(),  # the caller's own
+        float32_precision(x.device),
+        _seeded_generators(seed),
+        preserve_estimator(classifier.estimator) if isinstance(classifier, ArtClassifier) else nullcontext(),  # the caller's own
         np.errstate(all="ignore"),  # Square divides by the norm of squares that may be 0
     ):
         found = torch.from_numpy(attack.generate(given.contiguous().cpu().numpy(), y.cpu().numpy()))
-    restored = classifier.restored(found, x) if isinstance(classifier, ArtClassifier) else found
+    restored = classifier.from_estimator_shape(found, x) if isinstance(classifier, ArtClassifier) else found
     return restored.to(x)
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def _seeded_generators(seed: int) -> Iterator[None]:
     state, numpy_state = random.getstate(), np.random.get_state()
     random.seed(seed)
     np.random.seed(seed % 2**32)

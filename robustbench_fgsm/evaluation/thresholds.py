@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from robustbench_fgsm.errors import AGREE, DISAGREE, SettingError
-from robustbench_fgsm.evaluation.result import first_reaching
+from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, SettingError
+from robustbench_fgsm.evaluation.result import first_epsilon_reaching
 
 Document = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Gates:
+class Thresholds:
     """Thresholds in [0, 1], None where there is none; raises SettingError for any other."""
 
     min_robust_accuracy: float | None = None
@@ -23,7 +23,7 @@ class Gates:
         check_share("max asr", self.max_asr)
 
 
-def judge(document: Document, gates: Gates) -> Document:
+def apply_thresholds(document: Document, thresholds: Thresholds) -> Document:
     """An evaluation with `gates` and the exit code that follows.
 
     The value is the worse of the ordinary and the stable rate where both are there. A gate without a value, 0/0, fails:
@@ -32,48 +32,48 @@ def judge(document: Document, gates: Gates) -> Document:
     verdicts = []
     for at in document["epsilons"]:
         sides = {"ordinary": at} | ({"stable": at["stable"]} if "stable" in at else {})
-        if gates.min_robust_accuracy is not None:
-            gradient, value = _extreme(sides, "robust_accuracy", min)
-            passed = value is not None and value >= gates.min_robust_accuracy
-            verdicts.append(_verdict("min_robust_accuracy", gates.min_robust_accuracy, value, gradient, passed))
-        if gates.max_asr is not None:
-            gradient, value = _extreme(sides, "attack_success_rate", max)
-            passed = value is not None and value <= gates.max_asr
-            verdicts.append(_verdict("max_asr", gates.max_asr, value, gradient, passed))
+        if thresholds.min_robust_accuracy is not None:
+            gradient, value = _worst_rate(sides, "robust_accuracy", min)
+            passed = value is not None and value >= thresholds.min_robust_accuracy
+            verdicts.append(_threshold_result("min_robust_accuracy", thresholds.min_robust_accuracy, value, gradient, passed))
+        if thresholds.max_asr is not None:
+            gradient, value = _worst_rate(sides, "attack_success_rate", max)
+            passed = value is not None and value <= thresholds.max_asr
+            verdicts.append(_threshold_result("max_asr", thresholds.max_asr, value, gradient, passed))
     failed = document["invalid_reasons"] or not all(verdict["passed"] for verdict in verdicts)
-    return document | {"gates": verdicts, "exit_code": DISAGREE if failed else AGREE}
+    return document | {"gates": verdicts, "exit_code": EXIT_NEGATIVE_RESULT if failed else EXIT_SUCCESS}
 
 
-def _extreme(sides: dict[str, Document], rate: str, worst: Any) -> tuple[str, float | None]:
+def _worst_rate(sides: dict[str, Document], rate: str, worst: Any) -> tuple[str, float | None]:
     values = {name: side[rate]["value"] for name, side in sides.items()}  # one n, so all are None or none is
     name = worst(values, key=lambda name: values[name] or 0.0)
     return name, values[name]
 
 
-def _verdict(name: str, threshold: float, value: float | None, gradient: str, passed: bool) -> Document:
+def _threshold_result(name: str, threshold: float, value: float | None, gradient: str, passed: bool) -> Document:
     return {"name": name, "threshold": threshold, "value": value, "gradient": gradient, "passed": passed}
 
 
-def find_success(document: Document, success_rate: float | None) -> Document:
+def find_epsilon_for_success(document: Document, success_rate: float | None) -> Document:
     """A sweep in which each evaluation says under `find_asr` at which budget it first reaches that success rate, if asked."""
     return document | {
         "evaluations": [
-            evaluation | {"find_asr": None if success_rate is None else _find(evaluation, success_rate)}
+            evaluation | {"find_asr": None if success_rate is None else _epsilon_for_success(evaluation, success_rate)}
             for evaluation in document["evaluations"]
         ]
     }
 
 
-def _find(evaluation: Document, success_rate: float) -> Document:
+def _epsilon_for_success(evaluation: Document, success_rate: float) -> Document:
     places = evaluation["epsilons"]
     epsilons = [at["epsilon"] for at in places]
     found = {
         "success_rate": success_rate,
-        "epsilon": first_reaching(success_rate, epsilons, (at["attack_success_rate"]["value"] for at in places)),
+        "epsilon": first_epsilon_reaching(success_rate, epsilons, (at["attack_success_rate"]["value"] for at in places)),
     }
     if "stable" in places[0]:
         stable = (at["stable"]["attack_success_rate"]["value"] for at in places)
-        found["stable_epsilon"] = first_reaching(success_rate, epsilons, stable)
+        found["stable_epsilon"] = first_epsilon_reaching(success_rate, epsilons, stable)
     return found
 
 

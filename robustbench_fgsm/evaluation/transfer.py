@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robustbench_fgsm.data.dataset import BadSample, Dataset, describe
-from robustbench_fgsm.data.match_model import fit_to
-from robustbench_fgsm.engine.batch_size import choose_for_all
-from robustbench_fgsm.engine.distributed import ALONE, World, ranks_in_order
+from robustbench_fgsm.data.dataset import BadSample, Dataset, describe_data
+from robustbench_fgsm.data.match_model import match_to_classifier
+from robustbench_fgsm.engine.batch_size import choose_common_batch_size
+from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World, merge_by_number
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.engine.out_of_memory import Portions
-from robustbench_fgsm.engine.pieces import Nowhere, PieceRecord, Pieces, PieceStore, piece_size
+from robustbench_fgsm.engine.out_of_memory import BatchSplitter
+from robustbench_fgsm.engine.pieces import NullStore, PieceRecord, Pieces, PieceStore, piece_size
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.engine.preflight import check_batch_size, preflight
 from robustbench_fgsm.engine.progress import Progress
-from robustbench_fgsm.errors import AGREE, DISAGREE, ModelError, SettingError
-from robustbench_fgsm.evaluation.document import NOTICEABLE, bad_reasons, bad_to_dict, bad_warnings
-from robustbench_fgsm.evaluation.evaluate import check_budgets
-from robustbench_fgsm.evaluation.transfer_counts import CrossCounts, Crossing, cross_pieces
+from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, ModelError, SettingError
+from robustbench_fgsm.evaluation.document import WARNING_SHARE, bad_sample_reasons, bad_sample_warnings, bad_samples_to_dict
+from robustbench_fgsm.evaluation.evaluate import check_distinct_epsilons
+from robustbench_fgsm.evaluation.transfer_counts import TransferCounts, TransferModels, attack_transfer_pieces
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
 from robustbench_fgsm.stats.rate import Rate
@@ -39,10 +39,10 @@ class Transfer:
     images that were attacked at a time.
     """
 
-    crossing: Crossing
+    transfer_models: TransferModels
     data: dict[str, Any]
     attack: AttackSpec
-    counts: CrossCounts
+    counts: TransferCounts
     preflight_warnings: tuple[str, ...]
     environment: dict[str, str | int]
     seconds: float
@@ -59,30 +59,30 @@ class Transfer:
 
     def clean_accuracy(self, model: int) -> Rate:
         """Right before, over all images; model: its place among the models."""
-        return Rate(int(self.counts.clean[model].sum()), self.n)
+        return Rate(int(self.counts.clean_correct[model].sum()), self.n)
 
     def robust_accuracy(self, source: int, target: int, budget: int = 0) -> Rate:
         """Right at the target after the source's attack, over all images; places among sources, targets and budgets."""
-        return Rate(int(self.counts.robust[source, target, budget].sum()), self.n)
+        return Rate(int(self.counts.robust_correct[source, target, budget].sum()), self.n)
 
     def attack_success_rate(self, source: int, target: int, budget: int = 0) -> Rate:
         """Fooled at the target, over the images that source and target both had right; targeted: off target for both."""
         counts = self.counts
-        return Rate(int(counts.fooled[source, target, budget].sum()), int(counts.both[source, target].sum()))
+        return Rate(int(counts.fooled[source, target, budget].sum()), int(counts.attacked[source, target].sum()))
 
     def common_success_rate(self, source: int, target: int, budget: int = 0) -> Rate:
         """The same over the images that all models had right, or off target."""
         counts = self.counts
-        return Rate(int(counts.common_fooled[source, target, budget].sum()), int(counts.common[source].sum()))
+        return Rate(int(counts.common_fooled[source, target, budget].sum()), int(counts.common_attacked[source].sum()))
 
     @property
     def invalid_reasons(self) -> list[str]:
         """Why the numbers must not be used."""
-        found = bad_reasons(self.bad, self.max_bad)
-        for source, images in zip(self.crossing.sources, self.counts.nonfinite, strict=True):
+        found = bad_sample_reasons(self.bad, self.max_bad)
+        for source, images in zip(self.transfer_models.sources, self.counts.nonfinite_gradient, strict=True):
             if images:
                 found.append(
-                    f"{int(images):,} of {self.n:,} images have a gradient at {self._name(source)} that is not finite: "
+                    f"{int(images):,} of {self.n:,} images have a gradient at {self._model_name(source)} that is not finite: "
                     "they were left unmoved, and the rates are not robustness"
                 )
         return found
@@ -90,12 +90,12 @@ class Transfer:
     @property
     def warnings(self) -> list[str]:
         """What a reader must know beside the numbers."""
-        found = [*self.preflight_warnings, *bad_warnings(self.bad, self.max_bad)]
-        for source, images in zip(self.crossing.sources, self.counts.zero, strict=True):
+        found = [*self.preflight_warnings, *bad_sample_warnings(self.bad, self.max_bad)]
+        for source, images in zip(self.transfer_models.sources, self.counts.zero_gradient, strict=True):
             share = Rate(int(images), self.n)
-            if (share.value or 0) > NOTICEABLE:
+            if (share.value or 0) > WARNING_SHARE:
                 found.append(
-                    f"gradient masking: at {self._name(source)} {share} of {share.n:,} images have a gradient of exactly "
+                    f"gradient masking: at {self._model_name(source)} {share} of {share.n:,} images have a gradient of exactly "
                     "zero, so FGSM cannot move them, and nothing transfers"
                 )
         return list(dict.fromkeys(found))
@@ -103,11 +103,11 @@ class Transfer:
     @property
     def exit_code(self) -> int:
         """0 for a valid run, else 1."""
-        return DISAGREE if self.invalid_reasons else AGREE
+        return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:
         """The document `rfgsm.transfer/1`."""
-        reasons, crossing = self.invalid_reasons, self.crossing
+        reasons, crossing = self.invalid_reasons, self.transfer_models
         return {
             "schema": "rfgsm.transfer/1",
             "status": "invalid" if reasons else "complete",
@@ -125,42 +125,40 @@ class Transfer:
             "n": self.n,
             "batch_size": self.batch_size,
             "cells": [
-                {"source": source, "target": target, "epsilons": self._cell(at, to)}
+                {"source": source, "target": target, "epsilons": self._rates_by_budget(at, to)}
                 for at, source in enumerate(crossing.sources)
                 for to, target in enumerate(crossing.targets)
             ],
-            "bad": bad_to_dict(self.bad, self.max_bad),
+            "bad": bad_samples_to_dict(self.bad, self.max_bad),
             "environment": self.environment,
             "seconds": {"total": self.seconds},
         }
 
     def plot(self, *, epsilon: float | None = None) -> Figure:
         """A heat map at one budget: 8/255 by default, or else the largest."""
-        from robustbench_fgsm.report.figures.transfer import heat_map
+        from robustbench_fgsm.report.figures.transfer import draw_heat_map
 
-        return heat_map(self.to_dict(), epsilon)
+        return draw_heat_map(self.to_dict(), epsilon)
 
-    def _name(self, model: int) -> str:
-        info = self.crossing.models[model].info
+    def _model_name(self, model: int) -> str:
+        info = self.transfer_models.models[model].info
         return f"{info.spec} ({info.weights})"
 
-    def _cell(self, source: int, target: int) -> list[dict[str, Any]]:
+    def _rates_by_budget(self, source: int, target: int) -> list[dict[str, Any]]:
         return [
             {
                 "epsilon": epsilon,
                 "robust_accuracy": self.robust_accuracy(source, target, budget).to_dict(),
                 "attack_success_rate": self.attack_success_rate(source, target, budget).to_dict(),
-                "common_success_rate": (
-                    self.common_success_rate(source, target, budget).to_dict() if self.common else None
-                ),
-                "per_class": self._classes(source, target, budget) if self.per_class else None,
+                "common_success_rate": (self.common_success_rate(source, target, budget).to_dict() if self.common else None),
+                "per_class": self._rates_by_class(source, target, budget) if self.per_class else None,
             }
             for budget, epsilon in enumerate(self.attack.epsilons)
         ]
 
-    def _classes(self, source: int, target: int, budget: int) -> list[dict[str, Any]]:
+    def _rates_by_class(self, source: int, target: int, budget: int) -> list[dict[str, Any]]:
         counts = self.counts
-        robust, fooled, both = counts.robust[source, target, budget], counts.fooled[source, target, budget], counts.both
+        robust, fooled, both = counts.robust_correct[source, target, budget], counts.fooled[source, target, budget], counts.attacked
         return [
             {
                 "label": label,
@@ -199,7 +197,7 @@ def transfer(
 
     Raises SettingError, ModelError or DataError where these do not make sense together, before the first attack.
     """
-    crossing = crossing_of(sources, targets)
+    crossing = make_transfer_models(sources, targets)
     bounds, order = crossing.models[0].bounds, parse_norm(norm)
     given = [epsilons] if isinstance(epsilons, float | int | str) else epsilons
     budgets = tuple(value for epsilon in given for value in parse_epsilon(epsilon, order, bounds))
@@ -217,7 +215,7 @@ def transfer(
     )
 
 
-def crossing_of(sources: Sequence[Classifier], targets: Sequence[Classifier]) -> Crossing:
+def make_transfer_models(sources: Sequence[Classifier], targets: Sequence[Classifier]) -> TransferModels:
     """Each model once, however often it is named. Raises SettingError or ModelError where they do not fit each other."""
     if not (sources and targets):
         raise SettingError("transfer needs a source and a target at least, got none of one of them: name some")
@@ -233,30 +231,30 @@ def crossing_of(sources: Sequence[Classifier], targets: Sequence[Classifier]) ->
                     f"{model.info.spec}: leave one out"
                 )
     places = {id(model): place for place, model in enumerate(models)}
-    return Crossing(
+    return TransferModels(
         models,
         tuple(dict.fromkeys(places[id(model)] for model in sources)),
         tuple(dict.fromkeys(places[id(model)] for model in targets)),
     )
 
 
-def check_transfer(crossing: Crossing, data: Dataset, spec: AttackSpec, *, strict: bool) -> list[str]:
+def check_transfer(transfer_models: TransferModels, data: Dataset, spec: AttackSpec, *, strict: bool) -> list[str]:
     """Warnings of what is suspicious of any model; raises as `preflight` does."""
-    check_budgets(spec)
+    check_distinct_epsilons(spec)
     found = []
-    for place, model in enumerate(crossing.models):
-        name, attacked = f"{model.info.spec} ({model.info.weights})", place in crossing.sources
-        found += [f"{name}: {told}" for told in preflight(model, data, spec, strict=strict, attacked=attacked)]
+    for place, model in enumerate(transfer_models.models):
+        name, attacked = f"{model.info.spec} ({model.info.weights})", place in transfer_models.sources
+        found += [f"{name}: {told}" for told in preflight(model, data, spec, strict=strict, is_attacked=attacked)]
     return found
 
 
-def pieces_for(crossing: Crossing, data: Dataset, batch_size: int) -> Pieces:
+def split_transfer_into_pieces(transfer_models: TransferModels, data: Dataset, batch_size: int) -> Pieces:
     """How the data fall into pieces."""
-    return Pieces(len(data), piece_size(Plan(batch_size=batch_size), crossing.models[0].device))
+    return Pieces(len(data), piece_size(Plan(batch_size=batch_size), transfer_models.models[0].device))
 
 
 def run_transfer(
-    crossing: Crossing,
+    transfer_models: TransferModels,
     data: Dataset,
     spec: AttackSpec,
     *,
@@ -268,43 +266,43 @@ def run_transfer(
     warnings: Sequence[str] | None = None,
     progress: Progress | None = None,
     store: PieceStore | None = None,
-    world: World = ALONE,
+    world: World = SINGLE_PROCESS,
 ) -> Transfer:
     """The same for settings that are parsed already; warnings, as of `check_transfer`, store and world as for `run_attacks`."""
     began = time.perf_counter()
     check_batch_size(batch_size)
-    data = fit_to(data, crossing.models[0])
+    data = match_to_classifier(data, transfer_models.models[0])
     if warnings is None:
-        warnings = check_transfer(crossing, data, spec, strict=strict)
-    size = choose_for_all(batch_size, crossing.models, data)
-    pieces, portions = pieces_for(crossing, data, size), Portions()
-    work = Work(crossing, spec, len(pieces))
-    kept = Nowhere() if store is None else store
-    for record in kept.records() if world.leads else ():
+        warnings = check_transfer(transfer_models, data, spec, strict=strict)
+    size = choose_common_batch_size(batch_size, transfer_models.models, data)
+    pieces, portions = split_transfer_into_pieces(transfer_models, data, size), BatchSplitter()
+    work = FinishedTransferPieces(transfer_models, spec, len(pieces))
+    kept = NullStore() if store is None else store
+    for record in kept.records() if world.is_main else ():
         work.add(record)
     before = work.seconds
-    missing = np.flatnonzero(~world.first(work.finished))
+    missing = np.flatnonzero(~world.broadcast(work.finished))
 
     def say(images: int) -> None:
-        done = world.add_done(images, work.images)
+        done = world.add_done_images(images, work.num_images)
         if progress is not None:
             progress(done, len(data))
 
-    say(work.images)
-    for record in cross_pieces(crossing, data, spec, pieces, size, world.share(missing), portions):
+    say(work.num_images)
+    for record in attack_transfer_pieces(transfer_models, data, spec, pieces, size, world.local_part(missing), portions):
         kept.keep(record)
         work.add(record)
         say(len(record) + len(record.bad))
-    parts = world.gather((list(work.bad.items()), portions.warnings))
-    bad = [sample for samples in ranks_in_order([some for some, _ in parts]) for sample in samples]
+    parts = world.gather((list(work.bad_by_piece.items()), portions.warnings))
+    bad = [sample for samples in merge_by_number([some for some, _ in parts]) for sample in samples]
     told = [warning for _, some in parts for warning in some]
     return Transfer(
-        crossing,
-        describe(data),
+        transfer_models,
+        describe_data(data),
         spec,
-        work.counts.summed(world),
+        work.counts.sum_over_processes(world),
         tuple(dict.fromkeys([*warnings, *told])),
-        describe_environment(crossing.models[0].device),
+        describe_environment(transfer_models.models[0].device),
         time.perf_counter() - began + before,
         tuple(bad),
         max_bad,
@@ -314,21 +312,21 @@ def run_transfer(
     )
 
 
-class Work:
+class FinishedTransferPieces:
     """Counts and bad samples of all pieces that one process knows of, and the seconds that went into them."""
 
-    def __init__(self, crossing: Crossing, spec: AttackSpec, pieces: int) -> None:
-        self.counts = CrossCounts.empty(crossing, len(spec.epsilons))
+    def __init__(self, transfer_models: TransferModels, spec: AttackSpec, pieces: int) -> None:
+        self.counts = TransferCounts.empty(transfer_models, len(spec.epsilons))
         self.finished = np.zeros(pieces, np.bool_)
-        self.bad: dict[int, tuple[BadSample, ...]] = {}
-        self.seconds, self.images = 0.0, 0
-        self._crossing = crossing
+        self.bad_by_piece: dict[int, tuple[BadSample, ...]] = {}
+        self.seconds, self.num_images = 0.0, 0
+        self._transfer_models = transfer_models
 
     def add(self, record: PieceRecord) -> None:
         """One more piece."""
         self.finished[record.number] = True
         self.seconds += record.seconds
-        self.images += len(record) + len(record.bad)
+        self.num_images += len(record) + len(record.bad)
         if record.bad:
-            self.bad[record.number] = record.bad
-        self.counts.add(record, self._crossing)
+            self.bad_by_piece[record.number] = record.bad
+        self.counts.add(record, self._transfer_models)

@@ -7,22 +7,22 @@ from collections.abc import Sequence
 
 import torch
 
-from robustbench_fgsm.attack.gradient import predicted
-from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe, probe, readable
-from robustbench_fgsm.data.match_model import fit_to
+from robustbench_fgsm.attack.gradient import predicted_classes
+from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe_data, first_readable_batch, readable_batches
+from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.attack_batch import attack_batch, predict_classes
 from robustbench_fgsm.engine.batch_size import choose_batch_size
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.engine.preflight import PROBE, check_batch_size, check_images, check_single, preflight
+from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_batch_size, check_images, check_single_epsilon, preflight
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.evaluation.evaluate import Progress
-from robustbench_fgsm.explanation.hypotheses import RIGHT, Procedure, procedures
-from robustbench_fgsm.explanation.result import Account, Claim
+from robustbench_fgsm.explanation.hypotheses import CORRECT_VARIANT, AttackVariant, attack_variants
+from robustbench_fgsm.explanation.result import Claim, Explanation
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, norm_name, parse_epsilon, parse_norm
 from robustbench_fgsm.stats.tally import Tally
-from robustbench_fgsm.variants.attack_call import Scene
-from robustbench_fgsm.variants.recipe import Kitchen
+from robustbench_fgsm.variants.attack_call import AttackCall
+from robustbench_fgsm.variants.recipe import RecipeRunner
 
 
 def explain(
@@ -39,7 +39,7 @@ def explain(
     max_bad: int = 0,
     strict: bool = False,
     progress: Progress | None = None,
-) -> Account:
+) -> Explanation:
     """Which definition, unit, labels and known mistake give a reported number, the honest figures first.
 
     value: a share or a percentage, with the digits that were reported: `0.37`, `37%`. epsilon: the budget that was
@@ -81,31 +81,31 @@ def explain_spec(
     max_bad: int = 0,
     strict: bool = False,
     progress: Progress | None = None,
-) -> Account:
+) -> Explanation:
     """The same for what is parsed already."""
     began = time.perf_counter()
     check_batch_size(batch_size)
-    data = fit_to(data, classifier)
-    check_attack(spec)
+    data = match_to_classifier(data, classifier)
+    check_explain_spec(spec)
     warnings = preflight(classifier, data, spec, strict=strict)
-    network = check_explicable(classifier, data)
+    network = check_explain_classifier(classifier, data)
     size = choose_batch_size(batch_size, classifier, data)
-    ways = procedures(network, targeted=spec.target.targeted)
+    ways = attack_variants(network, targeted=spec.target.targeted)
     empty = Tally.empty(classifier.num_classes, targeted=spec.target.targeted)
     totals = dict.fromkeys(ways, empty)
     done = 0
     bad: list[BadSample] = []
-    for batch in readable(data, 0, len(data), size, bad):
+    for batch in readable_batches(data, 0, len(data), size, bad):
         check_images(batch, classifier)
-        for way, tally in zip(ways, _tallies(network, batch, spec, data.classes, ways), strict=True):
+        for way, tally in zip(ways, _tally_variants(network, batch, spec, data.classes, ways), strict=True):
             totals[way] += tally
         done += len(batch)
         if progress is not None:
             progress(done + len(bad), len(data))
-    return Account(
+    return Explanation(
         claim,
         classifier.info,
-        describe(data),
+        describe_data(data),
         spec,
         totals,
         tuple(warnings),
@@ -116,21 +116,21 @@ def explain_spec(
     )
 
 
-def check_attack(spec: AttackSpec) -> None:
+def check_explain_spec(spec: AttackSpec) -> None:
     """Raise SettingError for several budgets, or another norm than L-infinity."""
-    check_single(spec)
+    check_single_epsilon(spec)
     if spec.norm != torch.inf:
         raise SettingError(f"norm must be inf, whose mistakes are known, got {norm_name(spec.norm)}: leave it out")
 
 
-def check_explicable(classifier: Classifier, data: Dataset) -> TorchClassifier:
+def check_explain_classifier(classifier: Classifier, data: Dataset) -> TorchClassifier:
     """The classifier; raises ModelError for anything but a PyTorch one with an output for each class."""
     if not isinstance(classifier, TorchClassifier):
         raise ModelError(
             f"classifier must be a PyTorch one, whose loss and mode can be changed, got {type(classifier).__name__}: "
             "use rf.wrap on its module"
         )
-    images = probe(data, PROBE).images.to(classifier.device)
+    images = first_readable_batch(data, PREFLIGHT_IMAGES).images.to(classifier.device)
     with torch.no_grad():
         outputs = classifier(images)
     if outputs.shape[1:] != (classifier.num_classes,):
@@ -141,20 +141,20 @@ def check_explicable(classifier: Classifier, data: Dataset) -> TorchClassifier:
     return classifier
 
 
-def _tallies(
-    classifier: TorchClassifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...], ways: Sequence[Procedure]
+def _tally_variants(
+    classifier: TorchClassifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...], variants: Sequence[AttackVariant]
 ) -> list[Tally]:
     """Counts of each procedure on one batch, from gradients that they share; the right attack is our own."""
     attacked = attack_batch(classifier, batch, spec, classes)
-    before = predicted(attacked.ascent.outputs)
+    before = predicted_classes(attacked.gradient_step.outputs)
     (epsilon,) = spec.epsilons
-    scene = Scene(
-        classifier.network, attacked.ascent.x, attacked.aim, epsilon, attacked.targeted, spec.bounds, spec.seed
+    scene = AttackCall(
+        classifier.network, attacked.gradient_step.x, attacked.labels_or_targets, epsilon, attacked.targeted, spec.bounds, spec.seed
     )
-    kitchen, found = Kitchen(), []
+    kitchen, found = RecipeRunner(), []
     with torch.random.fork_rng([scene.x.device] if scene.x.is_cuda else []):
-        for way in ways:
-            x_adv = attacked.ascent.at(epsilon) if way == RIGHT else kitchen.craft(scene, way.recipe)
+        for way in variants:
+            x_adv = attacked.gradient_step.perturb(epsilon) if way == CORRECT_VARIANT else kitchen.run(scene, way.recipe)
             outcomes = attacked.outcomes(before, predict_classes(classifier, x_adv))
             found.append(Tally.of(outcomes, classifier.num_classes))
     return found

@@ -9,15 +9,15 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.errors import AGREE, DISAGREE, SettingError
-from robustbench_fgsm.evaluation.document import enveloped, tally_invalid_reasons, tally_warnings
-from robustbench_fgsm.explanation.hypotheses import RIGHT, Procedure
+from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, SettingError
+from robustbench_fgsm.evaluation.document import build_document, tally_invalid_reasons, tally_warnings
+from robustbench_fgsm.explanation.hypotheses import CORRECT_VARIANT, AttackVariant
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.spec import AttackSpec
-from robustbench_fgsm.stats.rate import Rate, wilson
+from robustbench_fgsm.stats.rate import Rate, wilson_interval
 from robustbench_fgsm.stats.tally import Tally
 
-TEST = (
+FIT_CRITERION = (
     "a combination fits where the 95 % Wilson interval of its rate, at the number of images that the claim speaks of, "
     "meets the claim with its rounding"
 )
@@ -28,7 +28,7 @@ def _accuracy_of_correct(tally: Tally) -> Rate | None:
     return None if tally.targeted else Rate(success.n - success.count, success.n)
 
 
-DEFINITIONS: dict[str, Callable[[Tally], Rate | None]] = {
+RATE_DEFINITIONS: dict[str, Callable[[Tally], Rate | None]] = {
     "robust_accuracy": lambda tally: tally.robust_accuracy,
     "attack_success_rate": lambda tally: tally.attack_success_rate,
     "error_rate": lambda tally: Rate(tally.n - tally.robust_accuracy.count, tally.n),
@@ -61,7 +61,7 @@ class Claim:
 
         Raises SettingError for anything outside [0, 1], and for an n below 1.
         """
-        text = _written(value)
+        text = _value_text(value)
         number = text.removesuffix("%").strip()
         try:
             exact = Decimal(number)
@@ -75,14 +75,14 @@ class Claim:
             raise SettingError(f"value must lie in [0, 1], or in [0, 100] with a %, got {text}: {hint}")
         if n is not None and n < 1:
             raise SettingError(f"n must be at least 1, got {n}: leave it out for as many images as are measured")
-        half = Decimal(1).scaleb(_last_digit(share)) / 2
+        half = Decimal(1).scaleb(_last_digit_exponent(share)) / 2
         return cls(text, float(share), float(max(share - half, Decimal(0))), float(min(share + half, Decimal(1))), n)
 
     def distance(self, rate: Rate) -> float | None:
         """How far the rate lies beyond what the claim stands for, 0 within it; None for 0/0."""
         return None if rate.value is None else max(self.low - rate.value, rate.value - self.high, 0.0)
 
-    def fits(self, rate: Rate, measured: int) -> bool:
+    def fits(self, rate: Rate, measured_n: int) -> bool:
         """Whether the claim may be this rate, which was found on so many measured images, within its sampling error.
 
         Where the claim speaks of another number n of images, both are samples, and the size that counts is that of one
@@ -90,55 +90,55 @@ class Claim:
         """
         if rate.value is None:
             return False
-        n = measured if self.n is None else self.n
-        size = n if n == measured else n * measured / (n + measured)
-        low, high = wilson(min(max(rate.value, 0.0), 1.0), size * rate.n / measured)
+        n = measured_n if self.n is None else self.n
+        size = n if n == measured_n else n * measured_n / (n + measured_n)
+        low, high = wilson_interval(min(max(rate.value, 0.0), 1.0), size * rate.n / measured_n)
         return low <= self.high and self.low <= high
 
-    def to_dict(self, measured: int) -> dict[str, Any]:
+    def to_dict(self, measured_n: int) -> dict[str, Any]:
         """The claim as JSON knows it."""
-        n = measured if self.n is None else self.n
+        n = measured_n if self.n is None else self.n
         return {"text": self.text, "value": self.value, "low": self.low, "high": self.high, "n": n}
 
 
-def _written(value: str | float) -> str:
+def _value_text(value: str | float) -> str:
     """The number with the digits that it has; a float that is whole, without any."""
     if isinstance(value, str):
         return value.strip()
     return str(int(value)) if math.isfinite(value) and value == int(value) else str(float(value))
 
 
-def _last_digit(share: Decimal) -> int:
+def _last_digit_exponent(share: Decimal) -> int:
     """The power of ten of its last digit; a whole share, 0 or 1, is one of per cent."""
     exponent = share.as_tuple().exponent
     return -2 if not isinstance(exponent, int) or exponent >= 0 else exponent
 
 
 @dataclass(frozen=True)
-class Combination:
+class Hypothesis:
     """A definition of a procedure's result. distance: from the claim. also: procedures with the same count, by name."""
 
     definition: str
-    procedure: Procedure
+    variant: AttackVariant
     rate: Rate
     distance: float | None
     fits: bool
     also: tuple[str, ...] = ()
 
     @property
-    def rank(self) -> tuple[bool, bool, float, int]:
+    def sort_key(self) -> tuple[bool, bool, float, int]:
         """Sorts those that fit first, of these the honest ones, then the nearest, then the ones with fewest mistakes."""
         distance = math.inf if self.distance is None else self.distance
-        return not self.fits, bool(self.procedure.mistakes), distance, len(self.procedure.mistakes)
+        return not self.fits, bool(self.variant.mistakes), distance, len(self.variant.mistakes)
 
     def to_dict(self) -> dict[str, Any]:
         """The combination as JSON knows it."""
         return {
             "definition": self.definition,
-            "name": self.procedure.name,
-            "unit": self.procedure.unit,
-            "labels": self.procedure.labels,
-            "mistakes": list(self.procedure.mistakes),
+            "name": self.variant.name,
+            "unit": self.variant.unit,
+            "labels": self.variant.labels,
+            "mistakes": list(self.variant.mistakes),
             "rate": self.rate.to_dict(),
             "distance": self.distance,
             "fits": self.fits,
@@ -147,14 +147,14 @@ class Combination:
 
 
 @dataclass(frozen=True)
-class Account:
+class Explanation:
     """What `explain` found of a claim: the tally of each procedure, the right attack's first, and what follows from them."""
 
     claim: Claim
     model: ModelInfo
     data: dict[str, Any]
     attack: AttackSpec
-    tallies: Mapping[Procedure, Tally]
+    tallies: Mapping[AttackVariant, Tally]
     preflight_warnings: tuple[str, ...]
     environment: dict[str, str | int]
     seconds: float
@@ -162,33 +162,33 @@ class Account:
     max_bad: int = 0
 
     @property
-    def right(self) -> Tally:
+    def correct_tally(self) -> Tally:
         """Counts of the right attack, those of `evaluate`."""
-        return self.tallies[RIGHT]
+        return self.tallies[CORRECT_VARIANT]
 
     @property
-    def honest(self) -> list[Combination]:
+    def honest(self) -> list[Hypothesis]:
         """The right attack under each definition, whether it fits or not."""
-        return [found for found in self._found() if not found.procedure.mistakes]
+        return [found for found in self._hypotheses() if not found.variant.mistakes]
 
     @property
-    def explanations(self) -> list[Combination]:
+    def explanations(self) -> list[Hypothesis]:
         """All combinations, the best first: those that fit, of these the honest ones, then by distance and simplicity."""
-        return sorted(self._found(), key=lambda found: found.rank)
+        return sorted(self._hypotheses(), key=lambda found: found.sort_key)
 
-    def _found(self) -> list[Combination]:
-        return [combination for definition in DEFINITIONS for combination in self._under(definition)]
+    def _hypotheses(self) -> list[Hypothesis]:
+        return [combination for definition in RATE_DEFINITIONS for combination in self._hypotheses_for(definition)]
 
-    def _under(self, definition: str) -> list[Combination]:
+    def _hypotheses_for(self, definition: str) -> list[Hypothesis]:
         """One combination for each count, under its simplest procedure; clean accuracy has no attack to go wrong."""
-        counted: dict[Rate, list[Procedure]] = {}
+        counted: dict[Rate, list[AttackVariant]] = {}
         for procedure, tally in self.tallies.items():
-            rate = DEFINITIONS[definition](tally)
-            if rate is not None and (definition != "clean_accuracy" or procedure == RIGHT):
+            rate = RATE_DEFINITIONS[definition](tally)
+            if rate is not None and (definition != "clean_accuracy" or procedure == CORRECT_VARIANT):
                 counted.setdefault(rate, []).append(procedure)
-        n = self.right.n
+        n = self.correct_tally.n
         return [
-            Combination(
+            Hypothesis(
                 definition,
                 first,
                 rate,
@@ -202,26 +202,26 @@ class Account:
     @property
     def invalid_reasons(self) -> list[str]:
         """Why the numbers must not be used."""
-        return tally_invalid_reasons(self.right, self.bad, self.max_bad)
+        return tally_invalid_reasons(self.correct_tally, self.bad, self.max_bad)
 
     @property
     def warnings(self) -> list[str]:
         """What a reader must know beside the numbers."""
-        return [*self.preflight_warnings, *tally_warnings(self.right, bad=self.bad, max_bad=self.max_bad)]
+        return [*self.preflight_warnings, *tally_warnings(self.correct_tally, bad=self.bad, max_bad=self.max_bad)]
 
     @property
     def exit_code(self) -> int:
         """0 whatever was found; 1 where a gradient is not finite, so that the numbers must not be used."""
-        return DISAGREE if self.invalid_reasons else AGREE
+        return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:
         """The document `rfgsm.explanation/1`."""
         own = {
             "attack": self.attack.to_dict() | {"epsilon": self.attack.epsilons[0]},
-            "n": self.right.n,
-            "claim": self.claim.to_dict(self.right.n),
-            "test": TEST,
+            "n": self.correct_tally.n,
+            "claim": self.claim.to_dict(self.correct_tally.n),
+            "test": FIT_CRITERION,
             "honest": [found.to_dict() for found in self.honest],
             "explanations": [found.to_dict() for found in self.explanations],
         }
-        return enveloped("rfgsm.explanation/1", self, own)
+        return build_document("rfgsm.explanation/1", self, own)

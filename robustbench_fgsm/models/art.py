@@ -24,7 +24,15 @@ from torch.nn import functional
 from robustbench_fgsm.attack.gradient import Labels
 from robustbench_fgsm.attack.losses import Loss, cross_entropy
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.models.art_engine import Array, Engine, NumpyEngine, TorchEngine, bounds_of, describe, logits
+from robustbench_fgsm.models.art_engine import (
+    Array,
+    ArtEngine,
+    NumpyArtEngine,
+    TorchArtEngine,
+    describe_model,
+    estimator_bounds,
+    to_logits,
+)
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.spec import Bounds
 
@@ -42,15 +50,15 @@ def import_art(*, private_home: bool = True) -> None:
         if private_home:
             home = tempfile.mkdtemp(prefix="rfgsm-art-")
             atexit.register(shutil.rmtree, home, ignore_errors=True)
-            stack.enter_context(_environment("HOME", home))
-            stack.enter_context(_environment("USERPROFILE", home))
-        stack.enter_context(_logging_untouched())
+            stack.enter_context(_set_environment_variable("HOME", home))
+            stack.enter_context(_set_environment_variable("USERPROFILE", home))
+        stack.enter_context(_preserve_logging())
         import art  # noqa: F401
     logging.getLogger("art").addHandler(logging.NullHandler())
 
 
 @contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
+def _set_environment_variable(name: str, value: str) -> Iterator[None]:
     before = os.environ.get(name)
     os.environ[name] = value
     try:
@@ -67,7 +75,7 @@ def _ignore(_: object) -> None:
 
 
 @contextmanager
-def _logging_untouched() -> Iterator[None]:
+def _preserve_logging() -> Iterator[None]:
     configure = logging.config.dictConfig
     logging.config.dictConfig = _ignore  # type: ignore[assignment]
     try:
@@ -98,10 +106,10 @@ class ArtClassifier:
             raise ModelError(f"estimator must know its classes, got {type(estimator).__name__} without: fit it first")
         self.estimator = estimator
         self.num_classes = int(estimator.nb_classes)
-        self.classes = check_classes(classes, self.num_classes)
-        self.bounds = bounds_of(estimator)
-        self.info = describe(estimator.model)
-        self._engine: Engine = TorchEngine(estimator) if is_native(estimator) else NumpyEngine(estimator)
+        self.classes = check_class_names(classes, self.num_classes)
+        self.bounds = estimator_bounds(estimator)
+        self.info = describe_model(estimator.model)
+        self._engine: ArtEngine = TorchArtEngine(estimator) if is_plain_torch_estimator(estimator) else NumpyArtEngine(estimator)
         self._divided = self.num_classes > 2 and isinstance(estimator, ScikitlearnLogisticRegression)
         self._averaged = getattr(getattr(estimator, "loss", None), "reduction", None) == "mean"
 
@@ -114,7 +122,7 @@ class ArtClassifier:
         """Outputs (N, K): logits as they are, and the logarithms of probabilities, which are logits of themselves."""
         if len(x) == 0:
             return x.new_zeros(0, self.num_classes)
-        return logits(self._engine.predict(self.arranged(x))).to(x)
+        return to_logits(self._engine.predict(self.to_estimator_shape(x))).to(x)
 
     def loss_gradient(self, x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
         """Gradient of the estimator's own loss in the shape of x, and the outputs (N, K).
@@ -133,12 +141,12 @@ class ArtClassifier:
             return torch.zeros_like(x), outputs
         labels = y(outputs) if callable(y) else y
         rows = functional.one_hot(labels.cpu(), self.num_classes).float().numpy()
-        arranged = self.arranged(x)
-        gradient = self._engine.slope(arranged, rows).gradient
+        arranged = self.to_estimator_shape(x)
+        gradient = self._engine.compute_gradient(arranged, rows).gradient
         gradient = gradient * (self.num_classes if self._divided else len(x) if self._averaged else 1)
-        return self.restored(gradient, x).to(x), outputs
+        return self.from_estimator_shape(gradient, x).to(x), outputs
 
-    def arranged(self, x: Tensor) -> Tensor:
+    def to_estimator_shape(self, x: Tensor) -> Tensor:
         """Images in the estimator's own shape; as they came where that is not known."""
         x, shape = x.detach().to(self.device), tuple(getattr(self.estimator, "input_shape", None) or ())
         if x.shape[1:] != shape and shape == (x[0].numel(),):
@@ -147,14 +155,14 @@ class ArtClassifier:
             return x.permute(0, 2, 3, 1).contiguous()
         return x
 
-    def restored(self, arranged: Tensor, x: Tensor) -> Tensor:
+    def from_estimator_shape(self, estimator_images: Tensor, x: Tensor) -> Tensor:
         """What stands in the estimator's shape, in the shape of the images x."""
-        if arranged.ndim == 4 and arranged.shape != x.shape:
-            arranged = arranged.permute(0, 3, 1, 2)
-        return arranged.reshape(x.shape)
+        if estimator_images.ndim == 4 and estimator_images.shape != x.shape:
+            estimator_images = estimator_images.permute(0, 3, 1, 2)
+        return estimator_images.reshape(x.shape)
 
 
-class Standardised(nn.Module):
+class ArtStandardisedNetwork(nn.Module):
     """A network behind ART's own preprocessing, (x - mean) / std, one step after the other."""
 
     def __init__(self, network: nn.Module, steps: Sequence[tuple[Array, Array]] = ()) -> None:
@@ -170,11 +178,11 @@ class Standardised(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Outputs of the network."""
         for index in range(self.steps):
-            x = (x - self._along(f"mean{index}", x)) / self._along(f"std{index}", x)
+            x = (x - self._broadcast_statistic(f"mean{index}", x)) / self._broadcast_statistic(f"std{index}", x)
         outputs: Tensor = self.network(x)
         return outputs
 
-    def _along(self, name: str, x: Tensor) -> Tensor:
+    def _broadcast_statistic(self, name: str, x: Tensor) -> Tensor:
         """As ART places it: a vector goes with the last axis where it fits there, else with the channels."""
         statistic = self.get_buffer(name)
         if statistic.ndim == 1 and 1 < len(statistic) != x.shape[-1]:
@@ -182,7 +190,7 @@ class Standardised(nn.Module):
         return statistic
 
 
-def is_native(estimator: Any) -> bool:
+def is_plain_torch_estimator(estimator: Any) -> bool:
     """Whether PyTorch alone computes what the estimator does: ART's own PyTorchClassifier, standardisation at most.
 
     No other preprocessing, no postprocessing, and nothing recurrent, whose gradient ART takes in train mode.
@@ -212,17 +220,17 @@ def from_art(estimator: Any, *, classes: Sequence[str] | None = None) -> TorchCl
     names.
     """
     import_art()
-    if not is_native(estimator) or isinstance(estimator.loss, nn.BCELoss):
+    if not is_plain_torch_estimator(estimator) or isinstance(estimator.loss, nn.BCELoss):
         return ArtClassifier(estimator, classes)
     steps = [(operation.mean, operation.std) for operation in estimator.preprocessing_operations]
-    network = Standardised(copy.deepcopy(estimator.model), steps).to(estimator.device)
+    network = ArtStandardisedNetwork(copy.deepcopy(estimator.model), steps).to(estimator.device)
     nb_classes = int(estimator.nb_classes)
-    named = check_classes(classes, nb_classes)
-    info = describe(estimator.model)
+    named = check_class_names(classes, nb_classes)
+    info = describe_model(estimator.model)
     if steps:
         normalisation = [[statistic.tolist() for statistic in step] for step in steps]
         info = replace(info, sha256=hashlib.sha256(repr([info.sha256, normalisation]).encode()).hexdigest())
-    return TorchClassifier(network, nb_classes, named, bounds_of(estimator), info)
+    return TorchClassifier(network, nb_classes, named, estimator_bounds(estimator), info)
 
 
 def sklearn_estimator(model: Any, bounds: Bounds) -> Any:
@@ -252,7 +260,7 @@ def to_art(classifier: Classifier, *, input_shape: tuple[int, ...] = ()) -> Any:
 
     network = classifier.copy_network()
     return PyTorchClassifier(
-        Standardised(network) if isinstance(network, nn.Sequential) else network,  # ART would run past its own forward
+        ArtStandardisedNetwork(network) if isinstance(network, nn.Sequential) else network,  # ART would run past its own forward
         loss=nn.CrossEntropyLoss(reduction="sum"),
         input_shape=input_shape,
         nb_classes=classifier.num_classes,
@@ -262,7 +270,7 @@ def to_art(classifier: Classifier, *, input_shape: tuple[int, ...] = ()) -> Any:
     )
 
 
-def check_classes(classes: Sequence[str] | None, num_classes: int) -> tuple[str, ...] | None:
+def check_class_names(classes: Sequence[str] | None, num_classes: int) -> tuple[str, ...] | None:
     """The names; raises ModelError where they do not number num_classes."""
     if classes is not None and len(classes) != num_classes:
         raise ModelError(f"classes must name all {num_classes} outputs, got {len(classes)} names")

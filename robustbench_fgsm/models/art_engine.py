@@ -15,26 +15,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from robustbench_fgsm.attack.gradient import no_trace, two_logits
+from robustbench_fgsm.attack.gradient import ensure_two_logits, preserve_state
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.classifier import ModelInfo, count_parameters, hash_weights
 from robustbench_fgsm.spec import Bounds
 
 Array = NDArray[Any]
-Answers = Any
+EstimatorLabels = Any
 """What an estimator takes for y: label rows (N, K), targets of a regression (N, ...), or N detections, as ART has them."""
 
 
 @dataclass(frozen=True)
-class Slope:
+class EstimatorGradient:
     """gradient: (N, ...) in the estimator's precision; y: what it was taken for; outputs: (N, K) where they came with it."""
 
     gradient: Tensor
-    y: Answers
+    y: EstimatorLabels
     outputs: Tensor | None
 
 
-class Engine(Protocol):
+class ArtEngine(Protocol):
     """An estimator at work on batches of tensors that lie on its device; the caller's network is left as it was."""
 
     device: torch.device
@@ -42,11 +42,11 @@ class Engine(Protocol):
     def predict(self, x: Tensor) -> Tensor:
         """Outputs (N, K) of a classifier."""
 
-    def slope(self, x: Tensor, y: Answers | None) -> Slope:
+    def compute_gradient(self, x: Tensor, y: EstimatorLabels | None) -> EstimatorGradient:
         """Gradient of the estimator's own loss over the batch; for a classifier's own predictions where y is None."""
 
 
-class TorchEngine:
+class TorchArtEngine:
     """ART's PyTorchClassifier without NumPy: one forward and one input-only backward pass.
 
     The loss is the estimator's own, with its reduction, over the batch as it comes, and the network runs as in ART's
@@ -60,22 +60,22 @@ class TorchEngine:
 
     def predict(self, x: Tensor) -> Tensor:
         """Outputs (N, K), one output made two."""
-        with no_trace(self._network, x), torch.no_grad():
-            return two_outputs(self._forward(x.clone()), self._estimator.loss)
+        with preserve_state(self._network, x), torch.no_grad():
+            return ensure_two_outputs(self._forward(x.clone()), self._estimator.loss)
 
-    def slope(self, x: Tensor, y: Answers | None) -> Slope:
+    def compute_gradient(self, x: Tensor, y: EstimatorLabels | None) -> EstimatorGradient:
         """Gradient and outputs of one forward pass; the outputs are None where they are one column of unknown meaning."""
         loss, nb_classes = self._estimator.loss, self._estimator.nb_classes
-        with no_trace(self._network, x), torch.inference_mode(False), torch.enable_grad():
+        with preserve_state(self._network, x), torch.inference_mode(False), torch.enable_grad():
             leaf = x.detach().clone().requires_grad_()
             raw = self._forward(leaf.clone())  # a network that works in place must not meet the leaf
             single = raw.ndim == 1 or raw.shape[1] == 1
-            outputs = None if single and y is not None else two_outputs(raw.detach(), loss)
-            rows = label_rows(outputs, nb_classes) if outputs is not None and y is None else y
+            outputs = None if single and y is not None else ensure_two_outputs(raw.detach(), loss)
+            rows = one_hot_predictions(outputs, nb_classes) if outputs is not None and y is None else y
             labels = torch.from_numpy(np.ascontiguousarray(self._estimator.reduce_labels(rows))).to(x.device)
             labels = labels.view_as(raw) if single and labels.numel() == raw.numel() else labels
             (gradient,) = torch.autograd.grad(loss(raw, labels).sum(), leaf)
-        return Slope(gradient, rows, outputs)
+        return EstimatorGradient(gradient, rows, outputs)
 
     def _forward(self, x: Tensor) -> Tensor:
         for operation in self._estimator.preprocessing_operations:
@@ -84,45 +84,43 @@ class TorchEngine:
         return last
 
 
-class NumpyEngine:
+class NumpyArtEngine:
     """Any ART estimator with loss gradients, through its own `predict` and `loss_gradient`."""
 
     def __init__(self, estimator: Any) -> None:
         self.device = torch.device("cpu")
-        self._estimator = workable(estimator)
+        self._estimator = patch_svc_probability(estimator)
 
     def predict(self, x: Tensor) -> Tensor:
         """Outputs (N, K), one output made two."""
-        outputs = torch.from_numpy(np.array(answers(self._estimator, x.numpy().copy(), max(len(x), 1)), order="C"))
+        outputs = torch.from_numpy(np.array(predict_with_estimator(self._estimator, x.numpy().copy(), max(len(x), 1)), order="C"))
         floating = outputs if outputs.is_floating_point() else outputs.double()
-        return two_outputs(floating, getattr(self._estimator, "loss", None))
+        return ensure_two_outputs(floating, getattr(self._estimator, "loss", None))
 
-    def slope(self, x: Tensor, y: Answers | None) -> Slope:
+    def compute_gradient(self, x: Tensor, y: EstimatorLabels | None) -> EstimatorGradient:
         """Gradient by the estimator; outputs only where the labels had to be read off them."""
         outputs = self.predict(x) if y is None else None
-        rows = y if outputs is None else label_rows(outputs, self._estimator.nb_classes)
-        with untouched(self._estimator):
+        rows = y if outputs is None else one_hot_predictions(outputs, self._estimator.nb_classes)
+        with preserve_estimator(self._estimator):
             gradient = np.array(self._estimator.loss_gradient(x.numpy().copy(), rows), order="C")
         if gradient.shape != tuple(x.shape):
-            raise ModelError(
-                f"loss_gradient must return the shape of its images {tuple(x.shape)}, got {gradient.shape}"
-            )
-        return Slope(torch.from_numpy(gradient), rows, outputs)
+            raise ModelError(f"loss_gradient must return the shape of its images {tuple(x.shape)}, got {gradient.shape}")
+        return EstimatorGradient(torch.from_numpy(gradient), rows, outputs)
 
 
-def answers(estimator: Any, x: Array, batch_size: int) -> Answers:
+def predict_with_estimator(estimator: Any, x: Array, batch_size: int) -> EstimatorLabels:
     """What the estimator predicts."""
-    with untouched(estimator):
+    with preserve_estimator(estimator):
         return estimator.predict(x, batch_size=batch_size)
 
 
-def label_rows(outputs: Tensor, nb_classes: int) -> Array:
+def one_hot_predictions(outputs: Tensor, nb_classes: int) -> Array:
     """Predicted classes as one-hot rows (N, nb_classes); of equal outputs the first."""
     rows: Array = np.eye(nb_classes, dtype=np.float32)[outputs.argmax(1).cpu().numpy()]
     return rows
 
 
-def two_outputs(outputs: Tensor, loss: object) -> Tensor:
+def ensure_two_outputs(outputs: Tensor, loss: object) -> Tensor:
     """Outputs (N, K) as they are; a single one, (N,) or (N, 1), as two, by what the loss says that it is.
 
     Raises ModelError for a single output under any loss but PyTorch's binary cross-entropies.
@@ -130,7 +128,7 @@ def two_outputs(outputs: Tensor, loss: object) -> Tensor:
     if outputs.ndim > 1 and outputs.shape[1] > 1:
         return outputs
     if isinstance(loss, nn.BCEWithLogitsLoss):
-        return two_logits(outputs)
+        return ensure_two_logits(outputs)
     if isinstance(loss, nn.BCELoss):
         probability = outputs.reshape(-1, 1)
         return torch.cat([1 - probability, probability], 1)
@@ -140,7 +138,7 @@ def two_outputs(outputs: Tensor, loss: object) -> Tensor:
     )
 
 
-def workable(estimator: Any) -> Any:
+def patch_svc_probability(estimator: Any) -> Any:
     """The estimator itself, or a shallow copy on which ART's `predict` works.
 
     From scikit-learn 1.9 on, SVC.probability is the word "deprecated" unless it is set. ART takes it for True and asks
@@ -154,7 +152,7 @@ def workable(estimator: Any) -> Any:
 
 
 @contextmanager
-def untouched(estimator: Any) -> Iterator[None]:
+def preserve_estimator(estimator: Any) -> Iterator[None]:
     """Let ART work on a PyTorch network, whose flags, buffers and gradients are as before afterwards; also if it raises."""
     network = getattr(estimator, "model", None)
     if not isinstance(network, nn.Module):
@@ -165,14 +163,14 @@ def untouched(estimator: Any) -> Iterator[None]:
     for parameter in parameters:
         parameter.grad = None  # ART must not add to them
     try:
-        with no_trace(network, torch.empty(0, device=getattr(estimator, "device", "cpu"))):
+        with preserve_state(network, torch.empty(0, device=getattr(estimator, "device", "cpu"))):
             yield
     finally:
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
 
 
-def bounds_of(estimator: Any) -> Bounds:
+def estimator_bounds(estimator: Any) -> Bounds:
     """clip_values as two numbers, infinite where there are none; raises ModelError where they differ by feature."""
     if estimator.clip_values is None:
         return -math.inf, math.inf
@@ -182,14 +180,14 @@ def bounds_of(estimator: Any) -> Bounds:
     return float(low[0]), float(high[0])
 
 
-def logits(outputs: Tensor) -> Tensor:
+def to_logits(outputs: Tensor) -> Tensor:
     """Outputs (N, K) as they are, or the logarithms of probabilities, kept finite where one is 0."""
     if bool((outputs >= 0).all()) and bool(((outputs.sum(1) - 1).abs() < 1e-4).all()):
         return outputs.clamp_min(torch.finfo(torch.float32).tiny).log()
     return outputs
 
 
-def describe(model: Any) -> ModelInfo:
+def describe_model(model: Any) -> ModelInfo:
     """What the model is; its hash is over the arrays that it was fitted with, in scikit-learn's or Keras's way."""
     name = type(model).__name__
     if isinstance(model, nn.Module):

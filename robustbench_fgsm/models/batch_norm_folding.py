@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node, symbolic_trace
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from robustbench_fgsm.models.classifier import PixelSpace
+from robustbench_fgsm.models.classifier import PixelSpaceNetwork
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+CONVOLUTION_TYPES = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+BATCH_NORM_TYPES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module | None:
@@ -21,30 +21,30 @@ def fold_batch_norm(network: nn.Module) -> nn.Module | None:
 
     None where there is nothing to fold, or where the network cannot be traced, because its path depends on its input.
     """
-    if isinstance(network, PixelSpace):
+    if isinstance(network, PixelSpaceNetwork):
         inner = fold_batch_norm(network.network)
         if inner is None:
             return None
         return copy.deepcopy(network, {id(network.network): inner})
-    if not any(isinstance(module, NORMS) for module in network.modules()):
+    if not any(isinstance(module, BATCH_NORM_TYPES) for module in network.modules()):
         return None
     shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
     try:
         graph = symbolic_trace(copy.deepcopy(network, dict(shared)))  # no copy of weights that are to be replaced
     except Exception:  # noqa: BLE001  (anybody's forward runs here on stand-ins for tensors, and raises what it likes)
         return None
-    pairs = _foldable(graph)
+    pairs = _foldable_pairs(graph)
     if not pairs:
         return None
     for before, after in pairs:
-        _fold(graph, before, after)
+        _fold_pair(graph, before, after)
     graph.delete_all_unused_submodules()
     graph.recompile()
-    _own(graph, shared)
+    _copy_shared_tensors(graph, shared)
     return graph.eval().requires_grad_(False)
 
 
-def _foldable(graph: GraphModule) -> list[tuple[Node, Node]]:
+def _foldable_pairs(graph: GraphModule) -> list[tuple[Node, Node]]:
     """Convolutions and the batch norms that alone read them, where each module is called once."""
     modules = dict(graph.named_modules())
     calls = [node for node in graph.graph.nodes if node.op == "call_module"]
@@ -56,27 +56,27 @@ def _foldable(graph: GraphModule) -> list[tuple[Node, Node]]:
             continue
         pair = modules[str(before.target)], modules[str(after.target)]
         once = called.count(before.target) == called.count(after.target) == 1
-        if once and type(pair[0]) in CONVOLUTIONS and _folds(pair[1]):
+        if once and type(pair[0]) in CONVOLUTION_TYPES and _is_foldable_batch_norm(pair[1]):
             found.append((before, after))
     return found
 
 
-def _folds(module: nn.Module) -> bool:
+def _is_foldable_batch_norm(module: nn.Module) -> bool:
     """Whether it is a batch norm that uses the statistics it has stored."""
-    return isinstance(module, NORMS) and module.running_mean is not None and not module.training
+    return isinstance(module, BATCH_NORM_TYPES) and module.running_mean is not None and not module.training
 
 
-def _fold(graph: GraphModule, before: Node, after: Node) -> None:
+def _fold_pair(graph: GraphModule, before: Node, after: Node) -> None:
     """The pair made one convolution; computed in float64, and rounded once."""
     convolution, norm = graph.get_submodule(str(before.target)), graph.get_submodule(str(after.target))
-    convolution.weight, convolution.bias = _folded(convolution, norm)
+    convolution.weight, convolution.bias = _folded_parameters(convolution, norm)
     after.replace_all_uses_with(before)
     graph.graph.erase_node(after)
 
 
-def _folded(convolution: nn.Module, norm: nn.Module) -> tuple[nn.Parameter, nn.Parameter]:
+def _folded_parameters(convolution: nn.Module, batch_norm: nn.Module) -> tuple[nn.Parameter, nn.Parameter]:
     """Weight and bias of the one convolution."""
-    one, two = cast("nn.Conv2d", convolution), cast("nn.BatchNorm2d", norm)
+    one, two = cast("nn.Conv2d", convolution), cast("nn.BatchNorm2d", batch_norm)
     weight, bias = fuse_conv_bn_weights(
         one.weight.double(),
         None if one.bias is None else one.bias.double(),
@@ -89,7 +89,7 @@ def _folded(convolution: nn.Module, norm: nn.Module) -> tuple[nn.Parameter, nn.P
     return nn.Parameter(weight.to(one.weight.dtype), False), nn.Parameter(bias.to(one.weight.dtype), False)
 
 
-def _own(graph: GraphModule, shared: Mapping[int, Tensor]) -> None:
+def _copy_shared_tensors(graph: GraphModule, shared: Mapping[int, Tensor]) -> None:
     """Give it copies of what it still shares."""
     for module in graph.modules():
         for name, parameter in module.named_parameters(recurse=False):

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-DATA = "fashion-mnist"
-FOLDER = Path(__file__).parent / "weights"
+BUNDLED_DATA = "fashion-mnist"
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
 
-def cards() -> Iterator[dict[str, Any]]:
+def bundled_cards() -> Iterator[dict[str, Any]]:
     """Model cards of all bundled weights, by file name."""
-    for file in sorted(FOLDER.glob("*.json")):
+    for file in sorted(WEIGHTS_FOLDER.glob("*.json")):
         yield json.loads(file.read_text())
 
 
 def weights_file(card: dict[str, Any]) -> Path:
     """Where the weights of a card lie."""
-    return FOLDER / str(card["file"])
+    return WEIGHTS_FOLDER / str(card["file"])

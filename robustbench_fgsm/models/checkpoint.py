@@ -17,13 +17,13 @@ from torch.torch_version import TorchVersion
 
 from robustbench_fgsm.errors import ModelError, UnsafeError
 
-NESTED = ("state_dict", "model_state_dict", "model", "last")
+STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "last")
 """Under which key training programs keep the state dict."""
 
-SAFE_SINCE = "2.6"
+SAFE_TORCH_VERSION = "2.6"
 """Before it, files could run code in spite of weights_only=True (CVE-2025-32434)."""
 
-COUNTERS = ".num_batches_tracked"
+BATCH_COUNTER_SUFFIX = ".num_batches_tracked"
 """Batch norm's counters, which evaluation does not read and which checkpoints older than PyTorch 0.4.1 lack."""
 
 
@@ -53,7 +53,7 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except FileNotFoundError:
-        raise _no_file(file) from None
+        raise _missing_file_error(file) from None
     except (SafetensorError, OSError) as error:
         raise ModelError(
             f"weights must be a safetensors file, got {file}, which cannot be read ({error}): write it again"
@@ -63,11 +63,11 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
 def _read_pickled(file: Path) -> dict[str, Tensor]:
     try:
         with file.open("rb") as stream:
-            return _plain(_state_dict_in(read_pickled(stream, str(file))), file)
+            return _check_state_dict(_state_dict_in(read_pickled(stream, str(file))), file)
     except FileNotFoundError:
-        raise _no_file(file) from None
+        raise _missing_file_error(file) from None
     except OSError as error:
-        raise _unreadable(str(file), error) from error
+        raise _unreadable_error(str(file), error) from error
 
 
 def read_pickled(stream: IO[bytes], name: str) -> Any:
@@ -75,9 +75,9 @@ def read_pickled(stream: IO[bytes], name: str) -> Any:
 
     Raises UnsafeError for what asks for more, and ModelError for what cannot be read.
     """
-    if TorchVersion(torch.__version__) < SAFE_SINCE:
+    if TorchVersion(torch.__version__) < SAFE_TORCH_VERSION:
         raise ModelError(
-            f"reading {name} safely needs PyTorch {SAFE_SINCE} or later, got {torch.__version__}: "
+            f"reading {name} safely needs PyTorch {SAFE_TORCH_VERSION} or later, got {torch.__version__}: "
             "upgrade, or convert the file to safetensors"
         )
     try:
@@ -86,7 +86,7 @@ def read_pickled(stream: IO[bytes], name: str) -> Any:
             return torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UnsafeError(
-            f"weights must hold tensors alone, got {name}, which asks for more ({_asked_for(error)}): "
+            f"weights must hold tensors alone, got {name}, which asks for more ({_refused_operation(error)}): "
             "save the state_dict() only, best as safetensors"
         ) from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -95,10 +95,10 @@ def read_pickled(stream: IO[bytes], name: str) -> Any:
                 f"weights must hold tensors alone, got {name}, which is TorchScript, a program: "
                 "pass the file as --model if you trust it, or save the state_dict()"
             ) from error
-        raise _unreadable(name, error) from error
+        raise _unreadable_error(name, error) from error
 
 
-def _unreadable(name: str, error: Exception) -> ModelError:
+def _unreadable_error(name: str, error: Exception) -> ModelError:
     return ModelError(
         f"weights must be a state dict that PyTorch saved, got {name}, which cannot be read "
         f"({type(error).__name__}: {_first_line(error)}): write it again"
@@ -106,19 +106,15 @@ def _unreadable(name: str, error: Exception) -> ModelError:
 
 
 def _state_dict_in(found: Any) -> Any:
-    for key in NESTED:
+    for key in STATE_DICT_KEYS:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             return found[key]
     return found
 
 
-def _plain(state: Any, file: Path) -> dict[str, Tensor]:
+def _check_state_dict(state: Any, file: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        kinds = (
-            sorted({type(value).__name__ for value in state.values()})
-            if isinstance(state, dict)
-            else [type(state).__name__]
-        )
+        kinds = sorted({type(value).__name__ for value in state.values()}) if isinstance(state, dict) else [type(state).__name__]
         raise ModelError(
             f"weights must be a state dict of tensors, got {file} with {', '.join(kinds)}: save the state_dict() alone"
         )
@@ -128,42 +124,40 @@ def _plain(state: Any, file: Path) -> dict[str, Tensor]:
     return state
 
 
-def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str, *, remedy: str = "") -> None:
+def load_weights(network: nn.Module, state: Mapping[str, Tensor], origin: str, *, remedy: str = "") -> None:
     """Copy a state dict into the network; raises ModelError naming the keys that are missing, extra, misshapen or not finite."""
     own = network.state_dict()
     problems = {
-        "missing": {key for key in own.keys() - state.keys() if not key.endswith(COUNTERS)},
+        "missing": {key for key in own.keys() - state.keys() if not key.endswith(BATCH_COUNTER_SUFFIX)},
         "unexpected": state.keys() - own.keys(),
         "of another shape": {key for key in own.keys() & state.keys() if own[key].shape != state[key].shape},
-        "not finite": not_finite(state),
+        "not finite": nonfinite_keys(state),
     }
-    found = [f"{_some(sorted(keys))} {problem}" for problem, keys in problems.items() if keys]
+    found = [f"{_first_keys(sorted(keys))} {problem}" for problem, keys in problems.items() if keys]
     if found:
         raise ModelError(
-            f"weights must fit the network exactly, got {source} with {'; '.join(found)}: "
+            f"weights must fit the network exactly, got {origin} with {'; '.join(found)}: "
             f"{remedy or 'name the architecture they were trained for'}"
         )
     network.load_state_dict(state, strict=False)  # only counters are missing
 
 
-def not_finite(state: Mapping[str, Tensor]) -> set[str]:
+def nonfinite_keys(state: Mapping[str, Tensor]) -> set[str]:
     """Keys of tensors that hold NaN or infinity."""
     return {key for key, value in state.items() if not bool(value.isfinite().all())}
 
 
-def check_finite(network: nn.Module, source: str) -> None:
+def check_finite_weights(network: nn.Module, origin: str) -> None:
     """Raise ModelError naming the weights that are not finite."""
-    if keys := not_finite(network.state_dict()):
-        raise ModelError(f"weights must be finite, got {source} with {_some(sorted(keys))} not finite: train it again")
+    if keys := nonfinite_keys(network.state_dict()):
+        raise ModelError(f"weights must be finite, got {origin} with {_first_keys(sorted(keys))} not finite: train it again")
 
 
-def _no_file(file: Path) -> ModelError:
-    return ModelError(
-        f"weights must be a safetensors, .pt or .pth file, got {file}, which does not exist: check the path"
-    )
+def _missing_file_error(file: Path) -> ModelError:
+    return ModelError(f"weights must be a safetensors, .pt or .pth file, got {file}, which does not exist: check the path")
 
 
-def _asked_for(error: Exception) -> str:
+def _refused_operation(error: Exception) -> str:
     """What PyTorch's restricted unpickler refused, such as `GLOBAL posix.system`."""
     found = re.search(r"WeightsUnpickler error: (?:Unsupported global: )?(\S+ \S+)", str(error))
     return found[1].rstrip(",.") if found else _first_line(error)
@@ -174,5 +168,5 @@ def _first_line(error: Exception) -> str:
     return line.partition(". ")[0]
 
 
-def _some(keys: list[str], most: int = 3) -> str:
-    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
+def _first_keys(keys: list[str], limit: int = 3) -> str:
+    return ", ".join(keys[:limit]) + (f" and {len(keys) - limit} more" if len(keys) > limit else "")

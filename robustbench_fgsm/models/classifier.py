@@ -13,15 +13,15 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.attack.gradient import Labels, input_gradient, two_logits
+from robustbench_fgsm.attack.gradient import Labels, ensure_two_logits, input_gradient
 from robustbench_fgsm.attack.losses import Loss
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.models.packed_convolution import can_pack, pack
-from robustbench_fgsm.models.precision import precision
+from robustbench_fgsm.models.packed_convolution import can_pack_convolutions, pack_convolutions
+from robustbench_fgsm.models.precision import float32_precision
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
-Statistic = float | Sequence[float]
+ChannelStatistic = float | Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -70,24 +70,24 @@ class Classifier(Protocol):
         """Gradient (N, C, H, W) of the summed loss, and the outputs (N, K) of the same forward pass."""
 
 
-def place_images(images: Tensor, classifier: Classifier) -> Tensor:
+def move_to_classifier(images: Tensor, classifier: Classifier) -> Tensor:
     """Images (N, C, H, W) where the classifier is, in the memory layout that it takes fastest; a copy only where needed."""
-    return place(images, classifier.device, getattr(classifier, "memory_format", torch.contiguous_format))
+    return move_images(images, classifier.device, getattr(classifier, "memory_format", torch.contiguous_format))
 
 
-def place(images: Tensor, device: torch.device, memory_format: torch.memory_format) -> Tensor:
+def move_images(images: Tensor, device: torch.device, memory_format: torch.memory_format) -> Tensor:
     """Images on that device, in that memory layout where they have one, (N, C, H, W); a copy only where needed."""
     if device.type == "cuda" and images.device.type == "cpu":
         images = images.pin_memory().to(device, non_blocking=True)
     return images.to(device).contiguous(memory_format=memory_format if images.ndim == 4 else torch.contiguous_format)
 
 
-def convolves(network: nn.Module) -> bool:
+def has_convolutions(network: nn.Module) -> bool:
     """Whether there are convolutions of images in it, so that a memory layout can be chosen for it."""
     return any(isinstance(module, nn.Conv2d) for module in network.modules())
 
 
-class PixelSpace(nn.Module):
+class PixelSpaceNetwork(nn.Module):
     """A network behind its normalisation, so that attacks work in pixel space: grey to `channels`, then (x - mean) / std.
 
     mean, std: one value, or one a channel, as for the images the network was trained on; for flat images (N, F) one a
@@ -100,35 +100,35 @@ class PixelSpace(nn.Module):
     def __init__(
         self,
         network: nn.Module,
-        mean: Statistic | None = None,
-        std: Statistic | None = None,
+        mean: ChannelStatistic | None = None,
+        std: ChannelStatistic | None = None,
         channels: int | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.channels = channels
-        self.register_buffer("mean", _per_channel(0.0 if mean is None else mean), persistent=False)
-        self.register_buffer("std", _per_channel(1.0 if std is None else std), persistent=False)
+        self.register_buffer("mean", _channel_tensor(0.0 if mean is None else mean), persistent=False)
+        self.register_buffer("std", _channel_tensor(1.0 if std is None else std), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, K) of images (N, C, H, W) in pixel space."""
         if self.channels is not None and x.shape[1] == 1:
             x = x.expand(-1, self.channels, *x.shape[2:])
-        mean, std = self.statistics(x)
+        mean, std = self.broadcast_statistics(x)
         logits: Tensor = self.network((x - mean) / std)  # never the caller's own tensor
         return logits
 
-    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def broadcast_statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and std, shaped so that they broadcast to the images."""
-        return _along_channels(self.mean, x), _along_channels(self.std, x)
+        return _broadcast_channels(self.mean, x), _broadcast_channels(self.std, x)
 
 
-def _per_channel(statistic: Statistic) -> Tensor:
+def _channel_tensor(statistic: ChannelStatistic) -> Tensor:
     value = torch.as_tensor(statistic, dtype=torch.float32)
     return value.reshape(()) if value.numel() == 1 else value.reshape(-1, 1, 1)
 
 
-def _along_channels(statistic: Tensor, x: Tensor) -> Tensor:
+def _broadcast_channels(statistic: Tensor, x: Tensor) -> Tensor:
     return statistic if statistic.ndim == 0 else statistic.view(-1, *[1] * (x.ndim - 2))
 
 
@@ -163,9 +163,7 @@ class TorchClassifier:
         self.has_variants = has_variants
         self.tf32 = tf32
         self.bf16 = bf16
-        self._channels_last = (
-            memory_format == torch.channels_last
-        )  # pickle finds no home of its own for PyTorch's layouts
+        self._channels_last = memory_format == torch.channels_last  # pickle finds no home of its own for PyTorch's layouts
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -188,13 +186,13 @@ class TorchClassifier:
     def predict(self, x: Tensor) -> Tensor:
         """Logits (N, K) of images (N, C, H, W) in pixel space, detached; one logit of two classes made two."""
         reduced = torch.autocast(x.device.type, torch.bfloat16) if self.bf16 else nullcontext()
-        with precision(x.device, tf32=self.tf32), reduced:
-            logits = two_logits(self(x))
+        with float32_precision(x.device, tf32=self.tf32), reduced:
+            logits = ensure_two_logits(self(x))
         return logits.float() if self.bf16 else logits
 
     def loss_gradient(self, x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
         """Gradient of the summed loss in the shape of x, and the outputs (N, K) of the same forward pass."""
-        with precision(x.device, tf32=self.tf32):
+        with float32_precision(x.device, tf32=self.tf32):
             return input_gradient(self.network, x, y, loss)
 
     def copy_network(
@@ -207,15 +205,15 @@ class TorchClassifier:
         self, dtype: torch.dtype = torch.float32, memory_format: torch.memory_format = torch.contiguous_format
     ) -> TorchClassifier:
         """The same classifier in another precision or memory layout."""
-        return self.around(self.copy_network(dtype, memory_format), memory_format)
+        return self.with_network(self.copy_network(dtype, memory_format), memory_format)
 
-    def channels_last(self, images: int) -> TorchClassifier:
+    def channels_last(self, batch_size: int) -> TorchClassifier:
         """The same classifier in that layout, for so many images at a time; it shares the weights where these are packed."""
-        if can_pack(self.network):
-            return self.around(pack(self.network, images), torch.channels_last)
+        if can_pack_convolutions(self.network):
+            return self.with_network(pack_convolutions(self.network, batch_size), torch.channels_last)
         return self.variant(memory_format=torch.channels_last)
 
-    def around(
+    def with_network(
         self,
         network: nn.Module,
         memory_format: torch.memory_format,
@@ -241,8 +239,8 @@ def wrap(
     module: nn.Module,
     num_classes: int,
     *,
-    mean: Statistic | None = None,
-    std: Statistic | None = None,
+    mean: ChannelStatistic | None = None,
+    std: ChannelStatistic | None = None,
     bounds: Bounds = PIXEL_BOUNDS,
     channels: int | None = None,
     classes: Sequence[str] | None = None,
@@ -257,14 +255,14 @@ def wrap(
     Raises ModelError for class names that do not number num_classes, a mean that is not finite, and a standard deviation
     that is not positive and finite.
     """
-    network = PixelSpace(copy.deepcopy(module), mean, std, channels)
+    network = PixelSpaceNetwork(copy.deepcopy(module), mean, std, channels)
     parameters = [*module.parameters(), *module.buffers()]
     network.to(device if device is not None else parameters[0].device if parameters else "cpu")
-    return classify(network, num_classes, spec=type(module).__name__, weights="given", bounds=bounds, classes=classes)
+    return build_classifier(network, num_classes, spec=type(module).__name__, weights="given", bounds=bounds, classes=classes)
 
 
-def classify(
-    network: PixelSpace,
+def build_classifier(
+    network: PixelSpaceNetwork,
     num_classes: int,
     *,
     spec: str,
@@ -282,17 +280,17 @@ def classify(
     """
     if classes is not None and len(classes) != num_classes:
         raise ModelError(f"classes must name all {num_classes} outputs, got {len(classes)} names")
-    mean, std = (tuple(map(_short, statistic.reshape(-1).tolist())) for statistic in (network.mean, network.std))
+    mean, std = (tuple(map(_shorten_float, statistic.reshape(-1).tolist())) for statistic in (network.mean, network.std))
     if not all(0 < value < math.inf for value in std):
-        raise ModelError(f"std must be positive in every channel, got {_shown(std)}")
+        raise ModelError(f"std must be positive in every channel, got {_format_statistic(std)}")
     if not all(map(math.isfinite, mean)):
-        raise ModelError(f"mean must be finite in every channel, got {_shown(mean)}")
+        raise ModelError(f"mean must be finite in every channel, got {_format_statistic(mean)}")
     own = (set(mean), set(std)) == ({0.0}, {1.0})
     info = ModelInfo(
         spec,
         weights,
         count_parameters(network),
-        identity(network, file_sha256),
+        hash_classifier(network, file_sha256),
         mean=None if own else mean,
         std=None if own else std,
         preprocessing=preprocessing,
@@ -302,12 +300,12 @@ def classify(
     return TorchClassifier(network, num_classes, names, bounds, info, has_variants=has_variants)
 
 
-def _short(value: float) -> float:
+def _shorten_float(value: float) -> float:
     """A float32 value by the digits that tell it from its neighbours."""
     return float(f"{value:.7g}")
 
 
-def _shown(statistic: tuple[float, ...]) -> str:
+def _format_statistic(statistic: tuple[float, ...]) -> str:
     return ", ".join(f"{value:g}" for value in statistic)
 
 
@@ -325,7 +323,7 @@ def hash_weights(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def identity(network: PixelSpace, file_sha256: str = "") -> str:
+def hash_classifier(network: PixelSpaceNetwork, file_sha256: str = "") -> str:
     """SHA-256 of all that decides what a classifier computes: weights, normalisation, and the file of its architecture."""
     normalisation = [network.mean.reshape(-1).tolist(), network.std.reshape(-1).tolist(), network.channels]
     return hashlib.sha256(repr([hash_weights(network.network), *normalisation, file_sha256]).encode()).hexdigest()

@@ -13,17 +13,17 @@ import torch
 
 from robustbench_fgsm.errors import ModelError, ResourceError
 
-HASH = re.compile(r"-([a-f0-9]{8,})\.")
+HASH_IN_FILE_NAME = re.compile(r"-([a-f0-9]{8,})\.")
 """The beginning of a file's SHA-256, as torchvision's file names carry it."""
 
 
-def fetched(url: str, file: Path, what: str) -> Path:
+def fetch_file(url: str, file: Path, description: str) -> Path:
     """The file, fetched where it is not there yet, its hash checked where its name carries one.
 
     A fetched file appears whole or not at all. Raises ModelError, naming the address and the place, where the network
     cannot be reached or the content is not what the name says, and ResourceError where the place cannot be written.
     """
-    found = HASH.search(file.name)
+    found = HASH_IN_FILE_NAME.search(file.name)
     prefix = found[1] if found else ""
     if not file.is_file():
         try:
@@ -31,20 +31,16 @@ def fetched(url: str, file: Path, what: str) -> Path:
             torch.hub.download_url_to_file(url, str(file), prefix or None, progress=False)
         except (URLError, ConnectionError, TimeoutError) as error:
             raise ModelError(
-                f"{what} must be fetched once, got no connection ({error}): fetch {url} elsewhere and put it at {file}"
+                f"{description} must be fetched once, got no connection ({error}): fetch {url} elsewhere and put it at {file}"
             ) from error
         except OSError as error:
-            raise ResourceError(
-                f"{what} must be kept at {file}, which cannot be written ({error}): make room"
-            ) from error
+            raise ResourceError(f"{description} must be kept at {file}, which cannot be written ({error}): make room") from error
         except RuntimeError as error:
-            raise ModelError(
-                f"{what} must be what {url} is meant to hold, got another hash ({error}): try again"
-            ) from error
+            raise ModelError(f"{description} must be what {url} is meant to hold, got another hash ({error}): try again") from error
     digest = _sha256(file)
     if not digest.startswith(prefix):
         raise ModelError(
-            f"{what} must have a sha256 that begins with {prefix}, got {digest[: len(prefix)]} in {file}: "
+            f"{description} must have a sha256 that begins with {prefix}, got {digest[: len(prefix)]} in {file}: "
             f"remove it, and fetch {url} again"
         )
     return file
@@ -55,12 +51,12 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def cached(url: str) -> Path:
+def hub_cache_path(url: str) -> Path:
     """Where PyTorch's hub keeps the file of that address."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
 
 
-def from_hub(repository: str, patterns: Sequence[str]) -> Path:
+def fetch_hub_files(repository: str, patterns: Sequence[str]) -> Path:
     """Directory with a Hugging Face repository's files of these patterns, fetched into its cache where they are not there.
 
     Raises ModelError, naming what to fetch, where neither cache nor network has them.

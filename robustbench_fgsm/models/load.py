@@ -9,10 +9,10 @@ import torch
 
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.models.architectures import ARCHITECTURES
-from robustbench_fgsm.models.classifier import Classifier, Statistic, TorchClassifier
-from robustbench_fgsm.models.registry import Source, find_source
+from robustbench_fgsm.models.classifier import ChannelStatistic, Classifier, TorchClassifier
+from robustbench_fgsm.models.registry import ModelSource, find_model_source
 from robustbench_fgsm.models.request import ModelRequest
-from robustbench_fgsm.models.saved_weights import completed
+from robustbench_fgsm.models.saved_weights import complete_request
 from robustbench_fgsm.models.sources import bundled
 from robustbench_fgsm.spec import Bounds
 
@@ -24,8 +24,8 @@ def load_classifier(
     data: str | None = None,
     device: str = "auto",
     num_classes: int | None = None,
-    mean: Statistic | None = None,
-    std: Statistic | None = None,
+    mean: ChannelStatistic | None = None,
+    std: ChannelStatistic | None = None,
     bounds: Bounds | Sequence[float] | None = None,
     dataset: str | None = None,
     threat_model: str | None = None,
@@ -55,16 +55,16 @@ def load_classifier(
         threat_model,
         trust_model_code,
     )
-    return load_requested(request, device)
+    return load_from_request(request, device)
 
 
-def load_requested(request: ModelRequest, device: str) -> Classifier:
+def load_from_request(request: ModelRequest, device: str) -> Classifier:
     """The same for a request whose name still is the whole spec."""
     place = pick_device(device)
-    source, name = find_source(request.spec)
-    request = completed(replace(request, name=name))
+    source, name = find_model_source(request.spec)
+    request = complete_request(replace(request, name=name))
     if source is None:
-        source = _source_of_name(request)
+        source = _source_of_plain_name(request)
     classifier: Classifier = source.load(request)
     if isinstance(classifier, TorchClassifier):
         classifier.network.to(place)
@@ -73,16 +73,16 @@ def load_requested(request: ModelRequest, device: str) -> Classifier:
 
 def check_model(model: str) -> None:
     """Raise ModelError for a spec that no source knows, or whose source is not installed."""
-    source, name = find_source(model)
+    source, name = find_model_source(model)
     if source is None and name not in ARCHITECTURES:
         from robustbench_fgsm.models.sources import torchvision
 
-        torchvision.check_name(name)
+        torchvision.check_torchvision_name(name)
 
 
-def _source_of_name(request: ModelRequest) -> Source:
+def _source_of_plain_name(request: ModelRequest) -> ModelSource:
     """Bundled weights where model and data have them, else torchvision's architecture of that name."""
-    if bundled.serves(request):
+    if bundled.is_bundled_request(request):
         return bundled
     from robustbench_fgsm.models.sources import torchvision
 

@@ -11,17 +11,17 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
-OPERATORS = ("_reorder_convolution_weight", "_convolution_pointwise")
+MKLDNN_OPERATORS = ("_reorder_convolution_weight", "_convolution_pointwise")
 """Those that PyTorch's own compiler packs and convolves with; not there in every build."""
 
 
-def can_pack(network: nn.Module) -> bool:
+def can_pack_convolutions(network: nn.Module) -> bool:
     """Whether there is a convolution in it that can be packed on this machine."""
-    there = all(hasattr(torch.ops.mkldnn, name) for name in OPERATORS)
-    return there and any(map(_packs, network.modules()))
+    there = all(hasattr(torch.ops.mkldnn, name) for name in MKLDNN_OPERATORS)
+    return there and any(map(_is_packable, network.modules()))
 
 
-def pack(network: nn.Module, images: int) -> nn.Module:
+def pack_convolutions(network: nn.Module, batch_size: int) -> nn.Module:
     """What computes the same for images in channels-last, with packed convolutions; it shares all weights.
 
     images: about how many at a time; weights lie differently for few and for many.
@@ -30,12 +30,12 @@ def pack(network: nn.Module, images: int) -> nn.Module:
     found: nn.Module = copy.deepcopy(network, tensors)
     for module in list(found.modules()):
         for name, child in module.named_children():
-            if _packs(child):
-                setattr(module, name, PackedConvolution(child, images))
+            if _is_packable(child):
+                setattr(module, name, PackedConvolution(child, batch_size))
     return found
 
 
-def _packs(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+def _is_packable(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     return (
         type(module) is nn.Conv2d
         and module.padding_mode == "zeros"
@@ -50,18 +50,18 @@ def _packs(module: nn.Module) -> TypeGuard[nn.Conv2d]:
 class PackedConvolution(nn.Module):
     """What a convolution computes, its result in channels-last; the weights are packed at the first call."""
 
-    def __init__(self, convolution: nn.Conv2d, images: int) -> None:
+    def __init__(self, convolution: nn.Conv2d, batch_size: int) -> None:
         super().__init__()
-        self.weight, self.bias, self._images = convolution.weight, convolution.bias, images
+        self.weight, self.bias, self._images = convolution.weight, convolution.bias, batch_size
         self.geometry = (convolution.padding, convolution.stride, convolution.dilation, convolution.groups)
         self._packed: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Sums (N, C', H', W') of images (N, C, H, W)."""
-        found: Tensor = _Convolve.apply(x, self)
+        found: Tensor = _PackedConvolutionFunction.apply(x, self)
         return found
 
-    def pack(self, x: Tensor) -> Tensor:
+    def packed_weight(self, x: Tensor) -> Tensor:
         """The weights, packed for images of this shape."""
         if self._packed is None:
             shape = [self._images, *x.shape[1:]]
@@ -73,7 +73,7 @@ class PackedConvolution(nn.Module):
         return {**self.__dict__, "_packed": None}
 
 
-class _Convolve(torch.autograd.Function):
+class _PackedConvolutionFunction(torch.autograd.Function):
     """oneDNN's convolution with packed weights; backwards, PyTorch's own as far as the images."""
 
     @staticmethod
@@ -81,7 +81,7 @@ class _Convolve(torch.autograd.Function):
         ctx.layer = layer
         ctx.save_for_backward(x)
         found: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, layer.pack(x), layer.bias, *layer.geometry, "none", [], ""
+            x, layer.packed_weight(x), layer.bias, *layer.geometry, "none", [], ""
         )
         return found
 

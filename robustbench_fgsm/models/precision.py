@@ -9,7 +9,7 @@ import torch
 
 
 @contextmanager
-def precision(device: torch.device, *, tf32: bool = False) -> Iterator[None]:
+def float32_precision(device: torch.device, *, tf32: bool = False) -> Iterator[None]:
     """Convolutions and matrix products on a GPU in full float32 inside, or both in TF32; afterwards as before."""
     if device.type != "cuda":
         yield

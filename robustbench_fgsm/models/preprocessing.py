@@ -31,9 +31,7 @@ class Preprocessing:
                 raise SettingError(f"{name} must be positive numbers of pixels, got {size}: try (224, 224)")
         if self.interpolation not in INTERPOLATIONS:
             remedy = did_you_mean(self.interpolation, INTERPOLATIONS)
-            raise SettingError(
-                f"interpolation must be one of {', '.join(INTERPOLATIONS)}, got {self.interpolation!r}: {remedy}"
-            )
+            raise SettingError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}, got {self.interpolation!r}: {remedy}")
 
     @classmethod
     def square(cls, size: int) -> Preprocessing:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustbench_fgsm.errors import ModelError, SettingError, UnsafeError
-from robustbench_fgsm.models.classifier import Statistic
+from robustbench_fgsm.models.classifier import ChannelStatistic
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
-WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin")
-DESCRIPTIONS = ("num_classes", "mean", "std", "bounds", "dataset", "threat_model")
+WEIGHT_FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+MODEL_SETTING_NAMES = ("num_classes", "mean", "std", "bounds", "dataset", "threat_model")
 """Settings that describe a model which says too little of itself."""
 
 
@@ -32,8 +32,8 @@ class ModelRequest:
     weights: str = "auto"
     data: str | None = None
     num_classes: int | None = None
-    mean: Statistic | None = None
-    std: Statistic | None = None
+    mean: ChannelStatistic | None = None
+    std: ChannelStatistic | None = None
     bounds: Bounds | None = None
     dataset: str | None = None
     threat_model: str | None = None
@@ -43,41 +43,39 @@ class ModelRequest:
 
     def __post_init__(self) -> None:
         if self.num_classes is not None and self.num_classes < 2:
-            raise SettingError(
-                f"num classes must be at least 2, got {self.num_classes}: leave it out where it is known"
-            )
+            raise SettingError(f"num classes must be at least 2, got {self.num_classes}: leave it out where it is known")
         for name, statistic in (("mean", self.mean), ("std", self.std)):
-            if statistic is not None and not all(map(math.isfinite, _numbers(statistic))):
+            if statistic is not None and not all(map(math.isfinite, _statistic_values(statistic))):
                 raise SettingError(f"{name} must be finite numbers, got {statistic}: one, or one a channel")
-        if self.std is not None and not all(value > 0 for value in _numbers(self.std)):
+        if self.std is not None and not all(value > 0 for value in _statistic_values(self.std)):
             raise SettingError(f"std must be positive in every channel, got {self.std}")
         if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
             raise SettingError(f"bounds must be low and high, got {self.bounds[0]:g} and {self.bounds[1]:g}: try 0,1")
 
     @property
-    def has_file(self) -> bool:
+    def has_weights_file(self) -> bool:
         """Whether weights names a file of the user's own."""
-        return self.weights.endswith(WEIGHT_FILES)
+        return self.weights.endswith(WEIGHT_FILE_SUFFIXES)
 
     @property
-    def limits(self) -> Bounds:
+    def bounds_or_default(self) -> Bounds:
         """Range of the images, [0, 1] where nothing was said."""
         return self.bounds or PIXEL_BOUNDS
 
     @property
     def settings(self) -> dict[str, Any]:
         """What was said, by name: all it takes to load the same again."""
-        said = {name: getattr(self, name) for name in DESCRIPTIONS if getattr(self, name) is not None}
+        said = {name: getattr(self, name) for name in MODEL_SETTING_NAMES if getattr(self, name) is not None}
         return {name: value if isinstance(value, (int, float, str)) else list(value) for name, value in said.items()}
 
-    def only(self, *names: str) -> None:
+    def allow_only(self, *names: str) -> None:
         """Raise SettingError where something was said that this source would not listen to; `weights` is such a name too."""
         said = {*self.settings, *(["weights"] if self.weights != "auto" else [])}
         if deaf := sorted(said - set(names)):
             options = ", ".join(f"--{name.replace('_', '-')}" for name in deaf)
             raise SettingError(f"{self.spec} takes no {options}: leave it out")
 
-    def normalisation_of_file(self) -> tuple[Statistic, Statistic]:
+    def require_normalisation(self) -> tuple[ChannelStatistic, ChannelStatistic]:
         """Mean and std, which a checkpoint does not tell; raises ModelError where they were not said either."""
         if self.mean is None or self.std is None:
             raise ModelError(
@@ -86,17 +84,17 @@ class ModelRequest:
             )
         return self.mean, self.std
 
-    def demand_trust(self, what: str, why: str) -> None:
+    def require_trust(self, file_kind: str, reason: str) -> None:
         """Raise UnsafeError unless the user trusts the file's code."""
         if not self.trust_model_code:
             raise UnsafeError(
-                f"{what} must not be loaded unasked, got {self.spec}: {why}; "
+                f"{file_kind} must not be loaded unasked, got {self.spec}: {reason}; "
                 "pass --trust-model-code only if you know who made it"
             )
 
 
 @dataclass(frozen=True)
-class ModelName:
+class ModelListing:
     """A model that can be named, and what is known of it without loading it; size in bytes; on_disk: whether weights are."""
 
     spec: str
@@ -106,5 +104,5 @@ class ModelName:
     on_disk: bool | None = None
 
 
-def _numbers(statistic: Statistic) -> Iterable[float]:
+def _statistic_values(statistic: ChannelStatistic) -> Iterable[float]:
     return statistic if isinstance(statistic, Sequence) else [statistic]

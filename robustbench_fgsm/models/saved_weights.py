@@ -14,31 +14,29 @@ from torch import Tensor
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.request import ModelRequest
 
-WEIGHTS = "weights.safetensors"
-CARD = "model-card.json"
-KEY = "rfgsm"
+WEIGHTS_FILE = "weights.safetensors"
+CARD_FILE = "model-card.json"
+METADATA_KEY = "rfgsm"
 """Under which the file's metadata hold the description, as JSON."""
 
 
 def weights_bytes(state: dict[str, Tensor], description: dict[str, Any]) -> bytes:
     """A safetensors file of the state dict; description: num_classes, classes, mean, std, bounds and shape of images."""
     plain = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    return save(plain, metadata={KEY: json.dumps(description)})
+    return save(plain, metadata={METADATA_KEY: json.dumps(description)})
 
 
-def completed(request: ModelRequest) -> ModelRequest:
+def complete_request(request: ModelRequest) -> ModelRequest:
     """The request with a directory of `rfgsm train` as the file in it, and with what that file says of its network.
 
     What was said beside the weights stands. Raises ModelError for a directory without weights.
     """
     place = Path(request.weights)
-    if not request.has_file and place.is_dir() and (place / WEIGHTS).is_file():
-        request = replace(request, weights=str(place / WEIGHTS))
+    if not request.has_weights_file and place.is_dir() and (place / WEIGHTS_FILE).is_file():
+        request = replace(request, weights=str(place / WEIGHTS_FILE))
     elif "/" in request.weights and place.is_dir():
-        raise ModelError(
-            f"weights must be a file or a directory that `rfgsm train` wrote, got {place} without {WEIGHTS}"
-        )
-    found = _description(Path(request.weights)) if request.weights.endswith(".safetensors") else {}
+        raise ModelError(f"weights must be a file or a directory that `rfgsm train` wrote, got {place} without {WEIGHTS_FILE}")
+    found = _read_description(Path(request.weights)) if request.weights.endswith(".safetensors") else {}
     names = ("num_classes", "classes", "mean", "std", "bounds", "shape")
     said = {name: _hashable(found[name]) for name in names if name in found and getattr(request, name) is None}
     return replace(request, **said)
@@ -48,11 +46,11 @@ def _hashable(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _description(file: Path) -> dict[str, Any]:
+def _read_description(file: Path) -> dict[str, Any]:
     """What the file says of its network; nothing for other files, and for those that the loader will refuse."""
     try:
         with safe_open(file, "pt") as stream:
-            found = json.loads((stream.metadata() or {}).get(KEY, "{}"))
+            found = json.loads((stream.metadata() or {}).get(METADATA_KEY, "{}"))
     except (SafetensorError, OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

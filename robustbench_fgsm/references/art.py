@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from robustbench_fgsm.attack.step import Epsilon
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.art import ArtClassifier, import_art
-from robustbench_fgsm.models.art_engine import Array, workable
+from robustbench_fgsm.models.art_engine import Array, patch_svc_probability
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, AttackSpec, Bounds, parse_norm
 from robustbench_fgsm.stats.rate import Rate
 
-CHANGED = OwnSuccess("prediction changed, over all images", lambda tally: tally.flip_rate)
-HIT = OwnSuccess("prediction is the target, over all images", lambda tally: Rate(tally.target_hits, tally.n))
+PREDICTION_CHANGED = OwnSuccess("prediction changed, over all images", lambda tally: tally.flip_rate)
+TARGET_HIT = OwnSuccess("prediction is the target, over all images", lambda tally: Rate(tally.target_hits, tally.n))
 """What `art.utils.compute_success` counts, untargeted and targeted; it never asks whether a prediction was right."""
 
 
@@ -43,21 +43,21 @@ class ArtReference:
         norm: float,
         targeted: bool,
         batch_size: int,
-        shaped: ArtClassifier | None = None,
+        art_classifier: ArtClassifier | None = None,
     ) -> None:
         """shaped: the classifier that knows the estimator's shape of images, where that is another."""
         import art
 
         self.version: str = art.__version__
-        self.own_success = HIT if targeted else CHANGED
+        self.own_success = TARGET_HIT if targeted else PREDICTION_CHANGED
         self._batch_size = batch_size
         self._settings = {"norm": "inf" if norm == math.inf else norm, "targeted": targeted, "batch_size": batch_size}
         self._estimator = estimator
-        self._shaped = shaped
+        self._art_classifier = art_classifier
 
     def predict(self, x: Tensor) -> Tensor:
         """Outputs (N, K) by ART's own `predict`, its batch size made ours."""
-        return torch.from_numpy(self._estimator.predict(self._arranged(x), batch_size=self._batch_size))
+        return torch.from_numpy(self._estimator.predict(self._to_array(x), batch_size=self._batch_size))
 
     def fgsm(self, x: Tensor, y: Tensor | None, epsilon: Epsilon) -> Tensor:
         """Adversarial images by ART's `generate`; y: labels (N,), targets, or None for ART's own predictions."""
@@ -67,15 +67,13 @@ class ArtReference:
         if isinstance(epsilon, Tensor):
             eps = epsilon.cpu().numpy()
             eps = eps.reshape(-1, *[1] * (x.ndim - 1)) if eps.ndim == 1 else eps
-        eps_step = (
-            np.ones_like(eps) if isinstance(eps, np.ndarray) else 1.0
-        )  # read only for the minimal budget, never zero
+        eps_step = np.ones_like(eps) if isinstance(eps, np.ndarray) else 1.0  # read only for the minimal budget, never zero
         attack = FastGradientMethod(self._estimator, eps=eps, eps_step=eps_step, **self._settings)
-        adversarial = torch.from_numpy(attack.generate(self._arranged(x), None if y is None else y.cpu().numpy()))
-        return adversarial if self._shaped is None else self._shaped.restored(adversarial, x)
+        adversarial = torch.from_numpy(attack.generate(self._to_array(x), None if y is None else y.cpu().numpy()))
+        return adversarial if self._art_classifier is None else self._art_classifier.from_estimator_shape(adversarial, x)
 
-    def _arranged(self, x: Tensor) -> Array:
-        arranged: Array = (x if self._shaped is None else self._shaped.arranged(x)).cpu().numpy()
+    def _to_array(self, x: Tensor) -> Array:
+        arranged: Array = (x if self._art_classifier is None else self._art_classifier.to_estimator_shape(x)).cpu().numpy()
         return arranged
 
 
@@ -95,14 +93,14 @@ def pytorch_estimator(network: nn.Module, num_classes: int, bounds: Bounds | Non
     )
 
 
-def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> ArtReference:
+def make_reference(classifier: Classifier, spec: AttackSpec, batch_size: int) -> ArtReference:
     """ART set to agree with an attack of ours: on a copy of a network, or on an estimator of ART's as it is.
 
     Raises ModelError for any other classifier.
     """
     settings: dict[str, Any] = {"norm": spec.norm, "targeted": spec.target.targeted, "batch_size": batch_size}
     if isinstance(classifier, ArtClassifier):
-        return ArtReference(workable(classifier.estimator), shaped=classifier, **settings)
+        return ArtReference(patch_svc_probability(classifier.estimator), art_classifier=classifier, **settings)
     if not isinstance(classifier, TorchClassifier):
         raise ModelError(f"the art reference needs a PyTorch network, got {type(classifier).__name__}")
     network = classifier.copy_network().requires_grad_(True)  # as a user of ART has it

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.attack.gradient import two_logits
+from robustbench_fgsm.attack.gradient import ensure_two_logits
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec, norm_name
 
-Craft = Callable[[Tensor, Tensor, float], Tensor]
+PerturbBatch = Callable[[Tensor, Tensor, float], Tensor]
 """Images, labels or targets, and one budget in; adversarial images out."""
 
 
@@ -25,7 +25,7 @@ class BatchedReference:
     name: str
     version: str
     network: nn.Module
-    craft: Craft
+    perturb_batch: PerturbBatch
     batch_size: int
     device: torch.device
     norm_floor: float = 0.0
@@ -36,16 +36,16 @@ class BatchedReference:
     def predict(self, x: Tensor) -> Tensor:
         """Outputs (N, K) of the network itself."""
         parts = torch.split(x, self.batch_size)
-        return torch.cat([two_logits(self.network(part.to(self.device))).cpu() for part in parts])
+        return torch.cat([ensure_two_logits(self.network(part.to(self.device))).cpu() for part in parts])
 
     def fgsm(self, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
         """Adversarial images on the CPU; y: labels, or targets where the attack is targeted."""
         parts = zip(torch.split(x, self.batch_size), torch.split(y, self.batch_size), strict=True)
-        crafted = [self.craft(images.to(self.device), labels.to(self.device), epsilon) for images, labels in parts]
+        crafted = [self.perturb_batch(images.to(self.device), labels.to(self.device), epsilon) for images, labels in parts]
         return torch.cat([images.detach().cpu() for images in crafted])
 
 
-def own_network(
+def reference_network(
     name: str, classifier: Classifier, spec: AttackSpec, norms: tuple[float, ...], *, targeted: bool
 ) -> nn.Module:
     """The reference's own copy of the network, its parameters as a user has them.

@@ -13,8 +13,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.references.candidate_styles import STYLES, check_arguments, get_style, offers_targets
-from robustbench_fgsm.user_code import find_named, importable
+from robustbench_fgsm.references.candidate_styles import STYLES, check_signature, get_style, offers_targets
+from robustbench_fgsm.user_code import load_user_function, on_import_path
 
 
 @dataclass(frozen=True)
@@ -39,28 +39,28 @@ class Candidate:
         known = ("name", "style", "targets", "version", "sha256")
         return {key: getattr(self, key) for key in known}
 
-    def craft(self, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, *, targeted: bool = False) -> object:
+    def call_attack(self, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, *, targeted: bool = False) -> object:
         """What the user's attack returns, in (N, C, H, W) and pixel space where it is a batch of images.
 
         model: from pixel space to logits, in evaluation mode. x: float32 (N, C, H, W). y: int64 (N,), the targets where
         targeted. Nothing is checked, and whatever the attack raises is raised.
         """
-        with importable(self.folder):
+        with on_import_path(self.folder):
             return STYLES[self.style].adapt(self.call, model, x, y, epsilon, targeted)
 
 
-def as_candidate(call: Callable[..., object], style: str = "plain") -> Candidate:
+def candidate_from_callable(call: Callable[..., object], style: str = "plain") -> Candidate:
     """A callable as a candidate; raises SettingError for an unknown style, or one that it cannot be called in."""
     get_style(style)
     name = getattr(call, "__name__", type(call).__name__)
-    return _checked(call, name, style, sys.modules.get(getattr(call, "__module__", "")), "")
+    return _make_candidate(call, name, style, sys.modules.get(getattr(call, "__module__", "")), "")
 
 
 def to_candidate(given: Candidate | Callable[..., object] | str | Path, style: str = "plain") -> Candidate:
     """A candidate however it is given; raises as `load_candidate` and `as_candidate` do."""
     if isinstance(given, Candidate):
         return given
-    return load_candidate(str(given), style) if isinstance(given, str | Path) else as_candidate(given, style)
+    return load_candidate(str(given), style) if isinstance(given, str | Path) else candidate_from_callable(given, style)
 
 
 def load_candidate(spec: str, style: str = "plain") -> Candidate:
@@ -71,22 +71,22 @@ def load_candidate(spec: str, style: str = "plain") -> Candidate:
     Raises SettingError where there is no such thing, it cannot be imported, or its style calls it with other arguments.
     """
     get_style(style)  # imports the style's library first, and without that library's side effects
-    named = find_named(spec, "candidate", SettingError, shape="file.py:fn, pkg.mod:fn or adv.npz")
-    return _checked(named.found, named.name, style, named.module, named.folder)
+    named = load_user_function(spec, "candidate", SettingError, expected_format="file.py:fn, pkg.mod:fn or adv.npz")
+    return _make_candidate(named.function, named.name, style, named.module, named.folder)
 
 
-def _checked(call: Any, name: str, style: str, module: ModuleType | None, folder: str) -> Candidate:
+def _make_candidate(call: Any, name: str, style: str, module: ModuleType | None, folder: str) -> Candidate:
     if not callable(call):
         raise SettingError(f"candidate must be callable, got {name}, which is of type {type(call).__name__}")
-    check_arguments(style, call)
-    version = getattr(module, "__version__", "") or getattr(_package_of(module), "__version__", "")
-    return Candidate(name, call, style, offers_targets(style, call), str(version), _hash(module), folder)
+    check_signature(style, call)
+    version = getattr(module, "__version__", "") or getattr(_root_package(module), "__version__", "")
+    return Candidate(name, call, style, offers_targets(style, call), str(version), _file_sha256(module), folder)
 
 
-def _package_of(module: ModuleType | None) -> ModuleType | None:
+def _root_package(module: ModuleType | None) -> ModuleType | None:
     return None if module is None else sys.modules.get(module.__name__.partition(".")[0])
 
 
-def _hash(module: ModuleType | None) -> str:
+def _file_sha256(module: ModuleType | None) -> str:
     file = getattr(module, "__file__", None)
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file and Path(file).is_file() else ""

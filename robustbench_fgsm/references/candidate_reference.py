@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.errors import CandidateError, ModelError, SettingError, brief
+from robustbench_fgsm.errors import CandidateError, ModelError, SettingError, describe_error
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.references.batched import BatchedReference
 from robustbench_fgsm.references.candidate import Candidate
@@ -18,10 +18,10 @@ from robustbench_fgsm.spec import AttackSpec
 
 
 @dataclass(frozen=True)
-class SavedReference:
+class SavedImagesReference:
     """Saved images in the place of an attack; where and how they were made is not known."""
 
-    saved: SavedImages
+    saved_images: SavedImages
     classifier: Classifier
     version: str = ""
     norm_floor: float = 0.0
@@ -31,7 +31,7 @@ class SavedReference:
     @property
     def name(self) -> str:
         """That of the file."""
-        return self.saved.name
+        return self.saved_images.name
 
     def predict(self, x: Tensor) -> Tensor:
         """Outputs (N, K) of the classifier itself."""
@@ -39,9 +39,7 @@ class SavedReference:
         return torch.cat([self.classifier.predict(part.to(self.classifier.device)).cpu() for part in parts])
 
 
-def prepare_candidate(
-    candidate: Candidate, classifier: Classifier, spec: AttackSpec, batch_size: int
-) -> BatchedReference:
+def make_candidate_reference(candidate: Candidate, classifier: Classifier, spec: AttackSpec, batch_size: int) -> BatchedReference:
     """The candidate over its own copy of the classifier's network; predictions are those of a copy it never sees.
 
     Its `fgsm` raises CandidateError where the candidate raises, or returns something else than images. Raises
@@ -60,10 +58,10 @@ def prepare_candidate(
         network.eval()
         try:
             with torch.inference_mode(False), torch.enable_grad():
-                found = candidate.craft(network, images.clone(), labels.clone(), epsilon, targeted=spec.target.targeted)
+                found = candidate.call_attack(network, images.clone(), labels.clone(), epsilon, targeted=spec.target.targeted)
         except (Exception, SystemExit) as error:  # what a candidate raises is its answer
-            raise CandidateError(f"candidate {candidate.name} must return images, it raised {brief(error)}") from error
-        return check_images(candidate.name, found, images)
+            raise CandidateError(f"candidate {candidate.name} must return images, it raised {describe_error(error)}") from error
+        return check_returned_images(candidate.name, found, images)
 
     return BatchedReference(
         candidate.name,
@@ -76,27 +74,25 @@ def prepare_candidate(
     )
 
 
-def check_images(name: str, found: object, clean: Tensor, *, finite: bool = True) -> Tensor:
+def check_returned_images(name: str, returned: object, clean: Tensor, *, require_finite: bool = True) -> Tensor:
     """What a candidate returned for clean images, as a float32 tensor beside them.
 
     Raises CandidateError for anything but a tensor or an array of their shape, floating point and, where asked, finite.
     """
-    if not isinstance(found, Tensor | np.ndarray):
-        shown = f"a tuple of {len(found)}" if isinstance(found, tuple) else type(found).__name__
+    if not isinstance(returned, Tensor | np.ndarray):
+        shown = f"a tuple of {len(returned)}" if isinstance(returned, tuple) else type(returned).__name__
         raise CandidateError(f"candidate {name} must return a tensor or an array, got {shown}: return the images alone")
-    if tuple(found.shape) != tuple(clean.shape):
+    if tuple(returned.shape) != tuple(clean.shape):
         raise CandidateError(
-            f"candidate {name} must return images {tuple(clean.shape)} as it was given, got {tuple(found.shape)}"
+            f"candidate {name} must return images {tuple(clean.shape)} as it was given, got {tuple(returned.shape)}"
         )
-    floating = found.is_floating_point() if isinstance(found, Tensor) else found.dtype.kind == "f"
+    floating = returned.is_floating_point() if isinstance(returned, Tensor) else returned.dtype.kind == "f"
     if not floating:
-        raise CandidateError(f"candidate {name} must return floating point in pixel space, got {found.dtype}")
-    if isinstance(found, np.ndarray):
-        found = torch.from_numpy(np.ascontiguousarray(found, dtype=np.float32))
-    images = found.detach().to(clean.device, torch.float32)
-    if finite and not bool(images.isfinite().all()):
+        raise CandidateError(f"candidate {name} must return floating point in pixel space, got {returned.dtype}")
+    if isinstance(returned, np.ndarray):
+        returned = torch.from_numpy(np.ascontiguousarray(returned, dtype=np.float32))
+    images = returned.detach().to(clean.device, torch.float32)
+    if require_finite and not bool(images.isfinite().all()):
         bad = int((~images.flatten(1).isfinite().all(1)).sum())
-        raise CandidateError(
-            f"candidate {name} must return finite images, got NaN or infinity in {bad} of {len(images)}"
-        )
+        raise CandidateError(f"candidate {name} must return finite images, got NaN or infinity in {bad} of {len(images)}")
     return images

@@ -20,15 +20,15 @@ from torch import Tensor, nn
 from robustbench_fgsm.attack.gradient import input_gradient
 from robustbench_fgsm.attack.losses import cross_entropy
 from robustbench_fgsm.errors import ModelError, SettingError, did_you_mean
-from robustbench_fgsm.models.art import Standardised, import_art
-from robustbench_fgsm.models.classifier import PixelSpace
+from robustbench_fgsm.models.art import ArtStandardisedNetwork, import_art
+from robustbench_fgsm.models.classifier import PixelSpaceNetwork
 
-Call = Callable[..., Any]
-Adapter = Callable[[Call, nn.Module, Tensor, Tensor, float, bool], object]
+UserCallable = Callable[..., Any]
+StyleAdapter = Callable[[UserCallable, nn.Module, Tensor, Tensor, float, bool], object]
 
 
 @dataclass(frozen=True)
-class Style:
+class CandidateStyle:
     """A way in which attacks are written.
 
     usage: how the user's object is called, with as many positional arguments and with these keywords. library: imports
@@ -38,27 +38,27 @@ class Style:
 
     summary: str
     usage: str
-    adapt: Adapter
-    positional: int
+    adapt: StyleAdapter
+    positional_count: int
     keywords: tuple[str, ...] = ()
-    library: Callable[[], object] | None = None
+    import_library: Callable[[], object] | None = None
     different_execution: bool = False
 
 
-def get_style(name: str) -> Style:
+def get_style(name: str) -> CandidateStyle:
     """The style of that name, what it needs imported; raises SettingError for one that is unknown or not installed."""
     if name not in STYLES:
         raise SettingError(f"style must be one of {', '.join(STYLES)}, got {name!r}: {did_you_mean(name, STYLES)}")
     style = STYLES[name]
-    if style.library is not None:
+    if style.import_library is not None:
         try:
-            style.library()
+            style.import_library()
         except ImportError as error:
             raise SettingError(f"style {name} must have its library, got {error}: pip install {name}") from error
     return style
 
 
-def takes(call: Call, keyword: str) -> bool:
+def has_parameter(call: UserCallable, keyword: str) -> bool:
     """Whether an object that can be called has a parameter of that name."""
     try:
         return keyword in inspect.signature(call).parameters
@@ -66,18 +66,18 @@ def takes(call: Call, keyword: str) -> bool:
         return False
 
 
-def offers_targets(name: str, call: Call) -> bool:
+def offers_targets(name: str, call: UserCallable) -> bool:
     """Whether an object in that style can be told to aim at targets."""
-    return takes(call, "targeted") or (name == "torchattacks" and hasattr(call, "set_mode_targeted_by_label"))
+    return has_parameter(call, "targeted") or (name == "torchattacks" and hasattr(call, "set_mode_targeted_by_label"))
 
 
-def check_arguments(name: str, call: Call) -> None:
+def check_signature(name: str, call: UserCallable) -> None:
     """Raise SettingError where the object does not take what its style hands over."""
     try:
         signature = inspect.signature(call)
     except (TypeError, ValueError):  # built in, without a signature: the call will tell
         return
-    fitting = [other for other, style in STYLES.items() if _fits(signature, style)]
+    fitting = [other for other, style in STYLES.items() if _signature_fits(signature, style)]
     if name not in fitting:
         others = " or ".join(f"--style {other}" for other in fitting)
         remedy = f"did you mean {others}?" if others else "change its parameters, or write a function around it"
@@ -86,33 +86,33 @@ def check_arguments(name: str, call: Call) -> None:
         raise SettingError(f"style {name} calls {STYLES[name].usage}, got {' '.join(shown.split())}: {remedy}")
 
 
-def _fits(signature: inspect.Signature, style: Style) -> bool:
+def _signature_fits(signature: inspect.Signature, style: CandidateStyle) -> bool:
     try:
-        signature.bind(*range(style.positional), **dict.fromkeys(style.keywords))
+        signature.bind(*range(style.positional_count), **dict.fromkeys(style.keywords))
     except TypeError:
         return False
     return True
 
 
-def _aim(call: Call, targeted: bool) -> dict[str, bool]:
+def _targeted_keyword(call: UserCallable, targeted: bool) -> dict[str, bool]:
     """The keyword that says so, where there is something to say."""
-    return {"targeted": True} if targeted and takes(call, "targeted") else {}
+    return {"targeted": True} if targeted and has_parameter(call, "targeted") else {}
 
 
-def plain(call: Call, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
+def call_plain(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
     """A function as it is: `fgsm(model, x, y, 8 / 255)`."""
-    return call(model, x, y, epsilon, **_aim(call, targeted))
+    return call(model, x, y, epsilon, **_targeted_keyword(call, targeted))
 
 
-def torchattacks(call: Call, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
+def call_torchattacks(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
     """An attack class, or a function that makes one: `FGSM(model, eps=8 / 255)(images, labels)`."""
-    attack = call(model, eps=epsilon, **_aim(call, targeted))
+    attack = call(model, eps=epsilon, **_targeted_keyword(call, targeted))
     if targeted and hasattr(attack, "set_mode_targeted_by_label"):
         attack.set_mode_targeted_by_label()
     return attack(x, y)
 
 
-def art(call: Call, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
+def call_art(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
     """An attack class of ART, or a function that makes one: `Attack(estimator, eps=8 / 255).generate(x, y)`.
 
     The estimator is ART's PyTorchClassifier with summed cross-entropy, clip_values (0, 1) and no preprocessing.
@@ -123,7 +123,7 @@ def art(call: Call, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targ
     with torch.no_grad():
         num_classes = model(x[:1]).shape[1]
     estimator = PyTorchClassifier(
-        Standardised(model) if isinstance(model, nn.Sequential) else model,  # ART would run past its own forward
+        ArtStandardisedNetwork(model) if isinstance(model, nn.Sequential) else model,  # ART would run past its own forward
         loss=nn.CrossEntropyLoss(reduction="sum"),
         input_shape=tuple(x.shape[1:]),
         nb_classes=num_classes,
@@ -131,57 +131,57 @@ def art(call: Call, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targ
         preprocessing=None,
         device_type="cpu" if x.device.type == "cpu" else "gpu",
     )
-    attack = call(estimator, eps=epsilon, **_aim(call, targeted))
+    attack = call(estimator, eps=epsilon, **_targeted_keyword(call, targeted))
     return attack.generate(x.cpu().numpy(), y.cpu().numpy())
 
 
-def foolbox(call: Call, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
+def call_foolbox(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
     """An attack class of Foolbox, or a function that makes one: `Attack()(fmodel, images, labels, epsilons=8 / 255)`.
 
     Of what that returns, (raw, clipped, success), the clipped images count.
     """
     library = import_foolbox()
     fmodel = library.PyTorchModel(model.eval(), bounds=(0, 1), device=x.device)
-    attack = call(**_aim(call, targeted))
+    attack = call(**_targeted_keyword(call, targeted))
     found = attack(fmodel, x, library.criteria.TargetedMisclassification(y) if targeted else y, epsilons=epsilon)
     return found[1] if isinstance(found, tuple) and len(found) == 3 else found
 
 
-def tutorial(call: Call, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
+def call_tutorial(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
     """The function of PyTorch's FGSM tutorial: `fgsm_attack(image, 8 / 255, data_grad)`.
 
     image: the whole batch; data_grad: the gradient of its summed cross-entropy in pixel space.
     """
     gradient, _ = input_gradient(model, x, y, cross_entropy)
-    return call(x, epsilon, gradient, **_aim(call, targeted))
+    return call(x, epsilon, gradient, **_targeted_keyword(call, targeted))
 
 
-def nhwc(call: Call, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
+def call_nhwc(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
     """A function over NumPy arrays with channels last: `fgsm(model, x, y, 8 / 255)`.
 
     x: float32 (N, H, W, C); y: int64 (N,). The model is the same as ever: it takes tensors (N, C, H, W).
     """
     found = call(
-        model, x.permute(0, 2, 3, 1).contiguous().cpu().numpy(), y.cpu().numpy(), epsilon, **_aim(call, targeted)
+        model, x.permute(0, 2, 3, 1).contiguous().cpu().numpy(), y.cpu().numpy(), epsilon, **_targeted_keyword(call, targeted)
     )
     if isinstance(found, np.ndarray) and found.ndim == 4:
         return np.ascontiguousarray(found.transpose(0, 3, 1, 2))
     return found.permute(0, 3, 1, 2).contiguous() if isinstance(found, Tensor) and found.ndim == 4 else found
 
 
-def normalised(call: Call, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
+def call_normalised(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
     """A function on normalised images and the bare network: `fgsm(network, x_normalised, y, 8 / 255, mean, std)`.
 
     epsilon is in pixel space all the same; mean and std broadcast to the images, (x - mean) / std. A model that is not
     of this package is the bare network, with mean 0 and std 1. Raises ModelError where a grey image becomes channels
     that are normalised apart, so that a step on these has no way back.
     """
-    network, mean, std = _without_normalisation(model, x)
-    found = call(network, (x - mean) / std, y, epsilon, mean, std, **_aim(call, targeted))
+    network, mean, std = _split_normalisation(model, x)
+    found = call(network, (x - mean) / std, y, epsilon, mean, std, **_targeted_keyword(call, targeted))
     return found * std.to(found.device) + mean.to(found.device) if isinstance(found, Tensor) else found
 
 
-class _Repeated(nn.Module):
+class _RepeatedChannels(nn.Module):
     """A network that repeats its one grey channel."""
 
     def __init__(self, network: nn.Module, channels: int) -> None:
@@ -194,16 +194,14 @@ class _Repeated(nn.Module):
         return outputs
 
 
-def _without_normalisation(model: nn.Module, x: Tensor) -> tuple[nn.Module, Tensor, Tensor]:
-    if not isinstance(model, PixelSpace):
+def _split_normalisation(model: nn.Module, x: Tensor) -> tuple[nn.Module, Tensor, Tensor]:
+    if not isinstance(model, PixelSpaceNetwork):
         return model, x.new_zeros(()), x.new_ones(())
     if model.channels is None or x.shape[1] != 1 or model.channels == 1:
-        return model.network, *model.statistics(x)
+        return model.network, *model.broadcast_statistics(x)
     if model.mean.numel() > 1 or model.std.numel() > 1:
-        raise ModelError(
-            f"style normalised needs one mean and std for grey images, got {model.channels} channels: use style plain"
-        )
-    return _Repeated(model.network, model.channels).eval(), model.mean, model.std
+        raise ModelError(f"style normalised needs one mean and std for grey images, got {model.channels} channels: use style plain")
+    return _RepeatedChannels(model.network, model.channels).eval(), model.mean, model.std
 
 
 def import_foolbox() -> Any:
@@ -215,26 +213,28 @@ def import_foolbox() -> Any:
 
 
 STYLES = {
-    "plain": Style("a function from images to images", "fn(model, x, y, epsilon)", plain, 4),
-    "torchattacks": Style(
-        "an attack class as in torchattacks", "Attack(model, eps=epsilon)(images, labels)", torchattacks, 1, ("eps",)
+    "plain": CandidateStyle("a function from images to images", "fn(model, x, y, epsilon)", call_plain, 4),
+    "torchattacks": CandidateStyle(
+        "an attack class as in torchattacks", "Attack(model, eps=epsilon)(images, labels)", call_torchattacks, 1, ("eps",)
     ),
-    "art": Style(
-        "an attack class as in ART", "Attack(estimator, eps=epsilon).generate(x, y)", art, 1, ("eps",), import_art
+    "art": CandidateStyle(
+        "an attack class as in ART", "Attack(estimator, eps=epsilon).generate(x, y)", call_art, 1, ("eps",), import_art
     ),
-    "foolbox": Style(
+    "foolbox": CandidateStyle(
         "an attack class as in Foolbox",
         "Attack()(fmodel, images, labels, epsilons=epsilon)",
-        foolbox,
+        call_foolbox,
         0,
-        library=import_foolbox,
+        import_library=import_foolbox,
     ),
-    "tutorial": Style("the function of PyTorch's FGSM tutorial", "fgsm_attack(image, epsilon, data_grad)", tutorial, 3),
-    "nhwc": Style(
-        "NumPy arrays, channels last", "fn(model, x, y, epsilon) on NumPy", nhwc, 4, different_execution=True
+    "tutorial": CandidateStyle(
+        "the function of PyTorch's FGSM tutorial", "fgsm_attack(image, epsilon, data_grad)", call_tutorial, 3
     ),
-    "normalised": Style(
-        "normalised images, bare network", "fn(network, x_normalised, y, epsilon, mean, std)", normalised, 6
+    "nhwc": CandidateStyle(
+        "NumPy arrays, channels last", "fn(model, x, y, epsilon) on NumPy", call_nhwc, 4, different_execution=True
+    ),
+    "normalised": CandidateStyle(
+        "normalised images, bare network", "fn(network, x_normalised, y, epsilon, mean, std)", call_normalised, 6
     ),
 }
 """By the name that `--style` takes."""

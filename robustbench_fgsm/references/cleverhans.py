@@ -15,15 +15,15 @@ import numpy as np
 from torch import Tensor
 
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.references.batched import BatchedReference, own_network
+from robustbench_fgsm.references.batched import BatchedReference, reference_network
 from robustbench_fgsm.spec import AttackSpec
 
 
-def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> BatchedReference:
+def make_reference(classifier: Classifier, spec: AttackSpec, batch_size: int) -> BatchedReference:
     """The library set to agree with an attack of ours; raises as `own_network` does."""
     from cleverhans.torch.attacks.fast_gradient_method import fast_gradient_method
 
-    network = own_network("cleverhans", classifier, spec, (math.inf, 2.0), targeted=True)
+    network = reference_network("cleverhans", classifier, spec, (math.inf, 2.0), targeted=True)
     low, high = spec.bounds
 
     def craft(images: Tensor, labels: Tensor, epsilon: float) -> Tensor:

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from torch import Tensor
 
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.references.batched import BatchedReference, own_network
+from robustbench_fgsm.references.batched import BatchedReference, reference_network
 from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.rate import Rate
@@ -26,13 +26,13 @@ MISCLASSIFIED = OwnSuccess(
 """What its criterion `Misclassification`, and so the third value of an attack's call, says of an image."""
 
 
-def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> BatchedReference:
+def make_reference(classifier: Classifier, spec: AttackSpec, batch_size: int) -> BatchedReference:
     """Foolbox set to agree with an attack of ours; raises as `own_network` does."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it imports names that SciPy has moved
         import foolbox
 
-    network = own_network("foolbox", classifier, spec, (math.inf, 2.0), targeted=False)
+    network = reference_network("foolbox", classifier, spec, (math.inf, 2.0), targeted=False)
     model = foolbox.PyTorchModel(network.eval(), bounds=spec.bounds, device=classifier.device)
     attacks = foolbox.attacks
     attack = attacks.LinfFastGradientAttack() if spec.norm == math.inf else attacks.L2FastGradientAttack()

@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING, Any, Protocol
 
-from robustbench_fgsm.errors import SettingError, brief, did_you_mean
+from robustbench_fgsm.errors import SettingError, describe_error, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from robustbench_fgsm.stats.rate import Rate
     from robustbench_fgsm.stats.tally import Tally
 
-REFERENCES = {
+BUILT_IN_REFERENCES = {
     "art": "adversarial-robustness-toolbox",
     "foolbox": "foolbox",
     "torchattacks": "torchattacks",
@@ -29,7 +29,7 @@ REFERENCES = {
 }
 """Names of built-in references, each a module of this package, and the distribution that each one needs."""
 
-GROUP = "robustbench_fgsm.references"
+REFERENCE_ENTRY_POINT_GROUP = "robustbench_fgsm.references"
 """Entry points of this group are references of other packages: a name, and a module or object with `prepare`."""
 
 
@@ -61,7 +61,7 @@ class Reference(Protocol):
 
 
 @dataclass(frozen=True)
-class Listing:
+class ReferenceInfo:
     """One reference that can be named; version and install: None where it is not installed, and where it can only be."""
 
     name: str
@@ -70,12 +70,13 @@ class Listing:
     install: str | None
 
 
-def list_references() -> list[Listing]:
+def list_references() -> list[ReferenceInfo]:
     """All references, the built-in ones first; none of them is imported."""
     own = [
-        Listing(name, package, installed_version(name), install_command(name)) for name, package in REFERENCES.items()
+        ReferenceInfo(name, package, installed_version(name), install_command(name))
+        for name, package in BUILT_IN_REFERENCES.items()
     ]
-    return own + [Listing(name, *_package_of(entry), None) for name, entry in _added().items()]
+    return own + [ReferenceInfo(name, *_distribution_of(entry), None) for name, entry in _entry_point_references().items()]
 
 
 def check_references(names: Iterable[str]) -> list[str]:
@@ -84,20 +85,20 @@ def check_references(names: Iterable[str]) -> list[str]:
     Raises SettingError for one that is unknown, not installed, or of another package that cannot be imported.
     """
     found = list(dict.fromkeys(name.strip() for name in names))
-    known = [*REFERENCES, *_added()]
+    known = [*BUILT_IN_REFERENCES, *_entry_point_references()]
     for name in found:
         if name not in known:
             raise SettingError(f"references must be of {', '.join(known)}, got {name!r}: {did_you_mean(name, known)}")
-        if name in REFERENCES and installed_version(name) is None:
+        if name in BUILT_IN_REFERENCES and installed_version(name) is None:
             raise SettingError(f"reference {name} must be installed, got none: {install_command(name)}")
-        _maker(name)
+        _reference_factory(name)
     return found
 
 
 def installed_version(name: str) -> str | None:
     """The version of a built-in reference's distribution; None where it is not installed."""
     try:
-        return version(REFERENCES[name])
+        return version(BUILT_IN_REFERENCES[name])
     except PackageNotFoundError:
         return None
 
@@ -105,7 +106,7 @@ def installed_version(name: str) -> str | None:
 def install_command(name: str) -> str:
     """The command that installs a built-in reference's library."""
     # cleverhans asks for TensorFlow, and for `mnist` and `nose`, which no longer build; its PyTorch part needs neither
-    return f"pip install {'--no-deps ' if name == 'cleverhans' else ''}{REFERENCES[name]}"
+    return f"pip install {'--no-deps ' if name == 'cleverhans' else ''}{BUILT_IN_REFERENCES[name]}"
 
 
 def load_reference(name: str, classifier: Classifier, spec: AttackSpec, batch_size: int) -> Reference:
@@ -115,30 +116,26 @@ def load_reference(name: str, classifier: Classifier, spec: AttackSpec, batch_si
     what it makes is not a `Reference`.
     """
     try:
-        reference: Reference = _maker(name).prepare(classifier, spec, batch_size)
+        reference: Reference = _reference_factory(name).prepare(classifier, spec, batch_size)
     except ImportError as error:
-        raise SettingError(
-            f"reference {name} must import its library, got {brief(error)}: install that again"
-        ) from error
+        raise SettingError(f"reference {name} must import its library, got {describe_error(error)}: install that again") from error
     missing = [member for member in (*Reference.__annotations__, "predict", "fgsm") if not hasattr(reference, member)]
     if missing:
-        raise SettingError(
-            f"reference {name} must have {', '.join(missing)}, got none: see robustbench_fgsm.references.registry"
-        )
+        raise SettingError(f"reference {name} must have {', '.join(missing)}, got none: see robustbench_fgsm.references.registry")
     return reference
 
 
-def _maker(name: str) -> Any:
+def _reference_factory(name: str) -> Any:
     """The module or object whose `prepare` makes the reference."""
-    if name in REFERENCES:
+    if name in BUILT_IN_REFERENCES:
         return import_module(f"{__package__}.{name}")
-    entry = _added()[name]
-    package, _ = _package_of(entry)
+    entry = _entry_point_references()[name]
+    package, _ = _distribution_of(entry)
     try:
         maker = entry.load()
     except Exception as error:  # whatever another package raises as it is imported
         raise SettingError(
-            f"reference {name} of package {package} must import, got {brief(error)}: mend or uninstall that package"
+            f"reference {name} of package {package} must import, got {describe_error(error)}: mend or uninstall that package"
         ) from error
     if not callable(getattr(maker, "prepare", None)):
         raise SettingError(
@@ -148,12 +145,12 @@ def _maker(name: str) -> Any:
     return maker
 
 
-def _added() -> dict[str, EntryPoint]:
+def _entry_point_references() -> dict[str, EntryPoint]:
     """References of other packages, by name; a built-in name wins, and after it the package that is found first."""
-    found = entry_points(group=GROUP)
-    return {entry.name: entry for entry in reversed(list(found)) if entry.name not in REFERENCES}
+    found = entry_points(group=REFERENCE_ENTRY_POINT_GROUP)
+    return {entry.name: entry for entry in reversed(list(found)) if entry.name not in BUILT_IN_REFERENCES}
 
 
-def _package_of(entry: EntryPoint) -> tuple[str, str]:
+def _distribution_of(entry: EntryPoint) -> tuple[str, str]:
     assert entry.dist is not None, "entry points that were found come from a distribution"  # noqa: S101
     return entry.dist.name, entry.dist.version

@@ -16,19 +16,19 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from robustbench_fgsm.data.dataset import Dataset, probe
-from robustbench_fgsm.data.subset import Selection
+from robustbench_fgsm.data.dataset import Dataset, first_readable_batch
+from robustbench_fgsm.data.subset import IdSubset
 from robustbench_fgsm.errors import DataError, UnsafeError
 
-KEYS = ("images", "x_adv", "adversarial")
-SUFFIXES = (".npz", ".safetensors")
-PICKLES = (".pt", ".pth", ".pkl", ".pickle")
+IMAGE_KEYS = ("images", "x_adv", "adversarial")
+SAVED_IMAGE_SUFFIXES = (".npz", ".safetensors")
+PICKLE_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle")
 """Files that somebody may take for saved images too, and that are refused unread."""
 
-SHARDS = "adversarial-*"
+SHARD_PATTERN = "adversarial-*"
 """Files of a directory that `rfgsm attack` made."""
 
-Arrays = Mapping[str, Any]
+NamedArrays = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -43,54 +43,50 @@ class SavedImages:
     def __len__(self) -> int:
         return len(self.images)
 
-    def of(self, ids: Tensor) -> Tensor:
+    def by_ids(self, ids: Tensor) -> Tensor:
         """The images with these ids (M,), in that order."""
         assert self.ids is not None, "ids are known once the images have been matched with data"  # noqa: S101
         order = torch.argsort(self.ids)
         return self.images[order[torch.searchsorted(self.ids[order], ids)]]
 
 
-def is_saved(place: str | Path) -> bool:
+def is_saved_images(path: str | Path) -> bool:
     """Whether that names saved images rather than code: by its suffix, or because it is a directory."""
-    return Path(place).suffix.lower() in (*SUFFIXES, *PICKLES, ".npy") or Path(place).is_dir()
+    return Path(path).suffix.lower() in (*SAVED_IMAGE_SUFFIXES, *PICKLE_SUFFIXES, ".npy") or Path(path).is_dir()
 
 
-def load_images(place: Path, shape: tuple[int, ...]) -> SavedImages:
+def load_saved_images(path: Path, shape: tuple[int, ...]) -> SavedImages:
     """Adversarial images from an .npz or .safetensors file, or from a directory that `rfgsm attack` made.
 
     The images are under `images`, `x_adv` or `adversarial`: floating point in pixel space or uint8, as (N, C, H, W),
     (N, H, W, C), or (N, H, W) for grey ones; shape, (C, H, W) of a clean image, tells these apart, (N, C, H, W) first.
     `ids`, where there are any, say which images they are. Raises UnsafeError for pickles and DataError for all else.
     """
-    files = sorted(file for file in place.glob(SHARDS) if file.suffix in SUFFIXES) if place.is_dir() else [place]
+    files = sorted(file for file in path.glob(SHARD_PATTERN) if file.suffix in SAVED_IMAGE_SUFFIXES) if path.is_dir() else [path]
     if not files:
-        raise DataError(
-            f"saved images must be {SHARDS} files in that directory, got none in {place}: name an .npz file"
-        )
-    parts = [_read(file, shape) for file in files]
+        raise DataError(f"saved images must be {SHARD_PATTERN} files in that directory, got none in {path}: name an .npz file")
+    parts = [_read_file(file, shape) for file in files]
     ids = [part.ids for part in parts if part.ids is not None]
     if len(parts) > 1 and len(ids) != len(parts):
-        raise DataError(f"several files of saved images must say their ids, got {place} without: save one file")
+        raise DataError(f"several files of saved images must say their ids, got {path} without: save one file")
     found = SavedImages(
-        place.name,
+        path.name,
         torch.cat([part.images for part in parts]),
         torch.cat(ids) if ids else None,
-        hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
-        if len(parts) > 1
-        else parts[0].sha256,
+        hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest() if len(parts) > 1 else parts[0].sha256,
     )
     if found.ids is not None and len(set(found.ids.tolist())) != len(found.ids):
-        raise DataError(f"saved images must have ids that are all different, got {place} with repeated ones")
+        raise DataError(f"saved images must have ids that are all different, got {path} with repeated ones")
     return found
 
 
-def match(saved: SavedImages, data: Dataset) -> tuple[SavedImages, Dataset, list[str]]:
+def match_to_data(saved: SavedImages, data: Dataset) -> tuple[SavedImages, Dataset, list[str]]:
     """The saved images with their ids, the data that they are of, and a warning where that is not all of the data.
 
     Raises DataError for more images than data where no ids say which, and where the data have none of the ids.
     """
     if saved.ids is not None:
-        covered: Dataset = Selection(data, saved.ids)
+        covered: Dataset = IdSubset(data, saved.ids)
     elif len(saved) > len(data):
         raise DataError(
             f"saved images must be those of the {len(data):,} images in order, got {len(saved):,} in {saved.name}: "
@@ -100,27 +96,25 @@ def match(saved: SavedImages, data: Dataset) -> tuple[SavedImages, Dataset, list
         first = torch.cat([batch.ids for batch in data.batches(0, len(saved), 1024)])
         if len(first) < len(saved):
             missing = len(saved) - len(first)
-            raise DataError(
-                f"saved images must say their ids where {missing} of {data.name} cannot be read: save their ids"
-            )
+            raise DataError(f"saved images must say their ids where {missing} of {data.name} cannot be read: save their ids")
         saved = replace(saved, ids=first)
-        covered = data if len(saved) == len(data) else Selection(data, first)
+        covered = data if len(saved) == len(data) else IdSubset(data, first)
     if len(covered) == len(data):
         return saved, data, []
     return saved, covered, [f"{saved.name} has {len(covered):,} of {len(data):,} images: only these are compared"]
 
 
-def clean_shape(data: Dataset) -> tuple[int, ...]:
+def image_shape(data: Dataset) -> tuple[int, ...]:
     """(C, H, W) of the data's first image."""
-    return tuple(probe(data, 1).images.shape[1:])
+    return tuple(first_readable_batch(data, 1).images.shape[1:])
 
 
-def _read(file: Path, shape: tuple[int, ...]) -> SavedImages:
-    arrays = _arrays(file)
-    key = next((key for key in KEYS if key in arrays), None)
+def _read_file(file: Path, shape: tuple[int, ...]) -> SavedImages:
+    arrays = _read_arrays(file)
+    key = next((key for key in IMAGE_KEYS if key in arrays), None)
     if key is None:
-        raise DataError(f"saved images must be under {', '.join(KEYS)}, got {', '.join(arrays) or 'nothing'} in {file}")
-    images = _as_pixels(arrays[key], shape, file)
+        raise DataError(f"saved images must be under {', '.join(IMAGE_KEYS)}, got {', '.join(arrays) or 'nothing'} in {file}")
+    images = _to_pixel_space(arrays[key], shape, file)
     ids = None
     if "ids" in arrays:
         stored = arrays["ids"]
@@ -130,35 +124,33 @@ def _read(file: Path, shape: tuple[int, ...]) -> SavedImages:
     return SavedImages(file.name, images, ids, hashlib.sha256(file.read_bytes()).hexdigest())
 
 
-def _arrays(file: Path) -> Arrays:
-    if file.suffix.lower() in PICKLES:
-        raise _pickled(file)
+def _read_arrays(file: Path) -> NamedArrays:
+    if file.suffix.lower() in PICKLE_SUFFIXES:
+        raise _pickle_error(file)
     try:
         if file.suffix.lower() == ".safetensors":
             return load_file(file)
         with file.open("rb") as stream:
             stored = np.load(stream, allow_pickle=False)
             if not isinstance(stored, np.ndarray):
-                return {name: stored[name] for name in stored.files if name in (*KEYS, "ids")}
+                return {name: stored[name] for name in stored.files if name in (*IMAGE_KEYS, "ids")}
     except FileNotFoundError:
         raise DataError(f"saved images must be in a file, got {file}, which does not exist: check the path") from None
     except pickle.UnpicklingError as error:
-        raise _pickled(file) from error
+        raise _pickle_error(file) from error
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, SafetensorError) as error:
         if "pickle" in str(error):  # where NumPy found something else than arrays
-            raise _pickled(file) from error
+            raise _pickle_error(file) from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"saved images must be readable, got {file} ({reason}): save them again") from error
-    raise DataError(
-        f"saved images must be .npz or .safetensors, got one array in {file}: use numpy.savez(..., images=...)"
-    )
+    raise DataError(f"saved images must be .npz or .safetensors, got one array in {file}: use numpy.savez(..., images=...)")
 
 
-def _pickled(file: Path) -> UnsafeError:
+def _pickle_error(file: Path) -> UnsafeError:
     return UnsafeError(f"saved images must be plain arrays, got pickled objects in {file}: use numpy.savez")
 
 
-def _as_pixels(stored: Any, shape: tuple[int, ...], file: Path) -> Tensor:
+def _to_pixel_space(stored: Any, shape: tuple[int, ...], file: Path) -> Tensor:
     """Saved images of any dtype and layout as float32 (N, C, H, W), given (C, H, W)."""
     channels, height, width = shape
     if stored.dtype.kind != "f" and stored.dtype != np.uint8:

@@ -16,17 +16,17 @@ from torch import Tensor
 
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.references.batched import BatchedReference, own_network
+from robustbench_fgsm.references.batched import BatchedReference, reference_network
 from robustbench_fgsm.spec import PIXEL_BOUNDS, AttackSpec
 
 
-def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> BatchedReference:
+def make_reference(classifier: Classifier, spec: AttackSpec, batch_size: int) -> BatchedReference:
     """The library set to agree with an attack of ours; raises as `own_network` does, and for other bounds than [0, 1]."""
     import torchattacks
 
     if spec.bounds != PIXEL_BOUNDS:
         raise SettingError(f"torchattacks clips to [0, 1], got bounds {list(spec.bounds)}: use --references art")
-    network = own_network("torchattacks", classifier, spec, (math.inf,), targeted=True)
+    network = reference_network("torchattacks", classifier, spec, (math.inf,), targeted=True)
 
     def craft(images: Tensor, labels: Tensor, epsilon: float) -> Tensor:
         attack = torchattacks.FGSM(network, eps=epsilon)

@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.documents.transfer import SCHEMA
-from robustbench_fgsm.runs.directory import MANIFEST, RESULT, read_json
-from robustbench_fgsm.runs.example_images import IMAGES, read_images
-from robustbench_fgsm.runs.manifest import read_manifest
+from robustbench_fgsm.report.documents.transfer import TRANSFER_SCHEMA
+from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, read_json
+from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, read_example_images
+from robustbench_fgsm.runs.manifest import read_evaluation_manifest
 
-Pixels = NDArray[np.float32]
+ImageArray = NDArray[np.float32]
 
-READABLE = ("rfgsm.evaluation/1", "rfgsm.sweep/1", "rfgsm.comparison/1")
-TRANSFER = SCHEMA
-TRAINING = "rfgsm.training/1"
-SHOWN = (*READABLE, TRANSFER, TRAINING)
+EVALUATION_SCHEMAS = ("rfgsm.evaluation/1", "rfgsm.sweep/1", "rfgsm.comparison/1")
+TRANSFER = TRANSFER_SCHEMA
+TRAINING_SCHEMA = "rfgsm.training/1"
+REPORTED_SCHEMAS = (*EVALUATION_SCHEMAS, TRANSFER, TRAINING_SCHEMA)
 """What has a page and a figure: a transfer and a training have their own."""
 
 
 @dataclass(frozen=True)
-class KeptImage:
+class ExampleImage:
     """One image before and after an attack, both (C, H, W) in pixel space; confidences are those of the predictions.
 
     targeted: the attack's rule, by which it is found among several of a sweep.
@@ -34,55 +34,53 @@ class KeptImage:
 
     id: int
     label: int
-    before: int
-    after: int
+    prediction_before: int
+    prediction_after: int
     confidence_before: float
     confidence_after: float
     epsilon: float
-    clean: Pixels
-    adversarial: Pixels
+    clean: ImageArray
+    adversarial: ImageArray
     targeted: str = "none"
 
 
 @dataclass(frozen=True)
-class Run:
+class LoadedRun:
     """One run. settings: its manifest, if it has one. gallery: images that it kept. directory: where it stands, if it does."""
 
     name: str
     document: Document
-    settings: Document | None = None
-    gallery: tuple[KeptImage, ...] = ()
+    manifest: Document | None = None
+    example_images: tuple[ExampleImage, ...] = ()
     directory: Path | None = None
 
 
-def read_run(place: Path, schemas: Sequence[str] = READABLE) -> Run:
+def load_run(path: Path, schemas: Sequence[str] = EVALUATION_SCHEMAS) -> LoadedRun:
     """The run in a directory, or the one whose `result.json` that is; schemas: of documents that will do.
 
     Raises RunError where there is no result, or one that reports do not show.
     """
-    file = place if place.is_file() else place / RESULT
+    file = path if path.is_file() else path / RESULT_FILE
     if not file.is_file():
-        raise RunError(
-            f"a run must be a directory with {RESULT} in it, or such a file, got {place}: make one with --out"
-        )
+        raise RunError(f"a run must be a directory with {RESULT_FILE} in it, or such a file, got {path}: make one with --out")
     document = read_json(file)
     if document.get("schema") not in schemas:
         raise RunError(f"a run must be one of {', '.join(schemas)}, got {document.get('schema')} in {file}")
-    manifest = file.parent / MANIFEST
+    manifest = file.parent / MANIFEST_FILE
     settings = read_json(manifest) if manifest.is_file() else None
-    name = file.parent.resolve().name if file.name == RESULT else file.stem
-    kept = read_gallery(file.parent) if document["schema"] in READABLE else ()
-    return Run(name, document, settings, kept, file.parent)
+    name = file.parent.resolve().name if file.name == RESULT_FILE else file.stem
+    kept = load_example_images(file.parent) if document["schema"] in EVALUATION_SCHEMAS else ()
+    return LoadedRun(name, document, settings, kept, file.parent)
 
 
-def read_gallery(directory: Path) -> tuple[KeptImage, ...]:
+def load_example_images(directory: Path) -> tuple[ExampleImage, ...]:
     """The images that a run of `evaluate` or `sweep` kept in its directory, or nothing where it kept none."""
-    kept = read_images(directory / IMAGES)
+    kept = read_example_images(directory / EXAMPLE_IMAGES_FILE)
     if kept is None:
         return ()
-    rules = [str(spec.target) for spec in read_manifest(directory).specs]
+    rules = [str(spec.target) for spec in read_evaluation_manifest(directory).specs]
     return tuple(
-        KeptImage(
+        ExampleImage(
             int(kept.ids[row]),
             int(kept.labels[row]),
             int(kept.predictions_before[row]),

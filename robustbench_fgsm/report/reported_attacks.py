@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from typing import Literal
 
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.documents.evaluation import rule_name
-from robustbench_fgsm.report.loaded_run import Run
+from robustbench_fgsm.report.documents.evaluation import target_rule_name
+from robustbench_fgsm.report.loaded_run import LoadedRun
 
-Kind = Literal["evaluation", "sweep", "comparison"]
+DocumentKind = Literal["evaluation", "sweep", "comparison"]
 
 
 @dataclass(frozen=True)
-class Subject:
+class ReportedAttack:
     """One attack. run: its place among the runs; prefix: where in its document the evaluation stands."""
 
-    run: int
+    run_index: int
     name: str
-    kind: Kind
-    prefix: str
+    kind: DocumentKind
+    pointer_prefix: str
     evaluation: Document
 
     @property
-    def rule(self) -> str:
+    def target_rule(self) -> str:
         """The targeting rule."""
         return str(self.evaluation["attack"]["targeted"])
 
@@ -33,36 +33,38 @@ class Subject:
         """Where a number of the evaluation stands: the run's place, and the path in its document."""
         if self.kind == "comparison":
             path = path.replace("epsilons/0/", "ours/").replace("clean/", "ours/clean_")
-        return f"{self.run}/{self.prefix}{path}"
+        return f"{self.run_index}/{self.pointer_prefix}{path}"
 
 
-def subjects(runs: Sequence[Run]) -> list[Subject]:
+def reported_attacks(runs: Sequence[LoadedRun]) -> list[ReportedAttack]:
     """Every attack of every run, each with a name that no other has."""
-    found = [subject for place, run in enumerate(runs) for subject in _of(place, run, alone=len(runs) == 1)]
+    found = [subject for place, run in enumerate(runs) for subject in _attacks_of_run(place, run, alone=len(runs) == 1)]
     seen: Counter[str] = Counter()
     unique = []
     for subject in found:
         seen[subject.name] += 1
         again = f" ({seen[subject.name]})" if seen[subject.name] > 1 else ""
-        unique.append(Subject(subject.run, subject.name + again, subject.kind, subject.prefix, subject.evaluation))
+        unique.append(
+            ReportedAttack(subject.run_index, subject.name + again, subject.kind, subject.pointer_prefix, subject.evaluation)
+        )
     return unique
 
 
-def evaluations(document: Document) -> list[Document]:
+def evaluations_in(document: Document) -> list[Document]:
     """The evaluations in a document; a comparison gives our side of it, without the rates that it does not count."""
     if document["schema"] == "rfgsm.sweep/1":
         return list(document["evaluations"])
-    return [_our_side(document) if document["schema"] == "rfgsm.comparison/1" else document]
+    return [_ours_as_evaluation(document) if document["schema"] == "rfgsm.comparison/1" else document]
 
 
-def _of(place: int, run: Run, *, alone: bool) -> Iterator[Subject]:
-    kind: Kind = run.document["schema"].removeprefix("rfgsm.").removesuffix("/1")
-    for at, evaluation in enumerate(evaluations(run.document)):
-        name = rule_name(evaluation) if alone else f"{run.name}, {rule_name(evaluation).lower()}"
-        yield Subject(place, name, kind, f"evaluations/{at}/" if kind == "sweep" else "", evaluation)
+def _attacks_of_run(place: int, run: LoadedRun, *, alone: bool) -> Iterator[ReportedAttack]:
+    kind: DocumentKind = run.document["schema"].removeprefix("rfgsm.").removesuffix("/1")
+    for at, evaluation in enumerate(evaluations_in(run.document)):
+        name = target_rule_name(evaluation) if alone else f"{run.name}, {target_rule_name(evaluation).lower()}"
+        yield ReportedAttack(place, name, kind, f"evaluations/{at}/" if kind == "sweep" else "", evaluation)
 
 
-def _our_side(document: Document) -> Document:
+def _ours_as_evaluation(document: Document) -> Document:
     ours, attack = document["ours"], document["attack"]
     present = [result for result in ours["per_class"] if result["n"]]
     worst = min(present, key=lambda result: result["robust_accuracy"]["value"], default=None)

@@ -15,10 +15,10 @@ from filelock import FileLock, Timeout
 
 from robustbench_fgsm.errors import ResourceError, RunError
 
-MANIFEST = "manifest.json"
-RESULT = "result.json"
+MANIFEST_FILE = "manifest.json"
+RESULT_FILE = "result.json"
 
-KINDS: Mapping[str, type] = {
+MANIFEST_TYPES: Mapping[str, type] = {
     **dict.fromkeys(("model", "model.settings", "data", "data.settings", "attack", "output"), dict),
     **dict.fromkeys(("plan", "environment", "seconds"), dict),
     **dict.fromkeys(("models", "data.classes", "attacks", "files"), list),
@@ -36,52 +36,48 @@ def open_run(directory: Path, settings: Mapping[str, Any]) -> dict[str, Any] | N
     holds a run with other settings or anything else, and ResourceError where it cannot be written.
     """
     settings = json.loads(json.dumps(settings))
-    if is_new(directory):
-        write_json(directory / MANIFEST, settings)
+    if is_new_run(directory):
+        write_json(directory / MANIFEST_FILE, settings)
         return None
-    check_same(directory, manifest_in(directory), settings)
-    return read_json(directory / RESULT) if (directory / RESULT).is_file() else None
+    check_same_settings(directory, read_manifest_json(directory), settings)
+    return read_json(directory / RESULT_FILE) if (directory / RESULT_FILE).is_file() else None
 
 
-def is_new(directory: Path) -> bool:
+def is_new_run(directory: Path) -> bool:
     """Whether there is no such directory, or nothing in it but hidden files, such as a lock.
 
     Raises RunError where it is a file, or holds other files than a run's, and ResourceError where it cannot be read.
     """
-    with usable(directory):
+    with translate_os_errors(directory):
         if directory.exists() and not directory.is_dir():
             raise RunError(f"--out must be a directory, got {directory}, which is a file: choose another")
         if not directory.exists() or all(place.name.startswith(".") for place in directory.iterdir()):
             return True
-    if not (directory / MANIFEST).is_file():
-        raise RunError(
-            f"--out must be new, empty or a run, got {directory} with other files in it: choose another directory"
-        )
+    if not (directory / MANIFEST_FILE).is_file():
+        raise RunError(f"--out must be new, empty or a run, got {directory} with other files in it: choose another directory")
     return False
 
 
-def check_same(directory: Path, found: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+def check_same_settings(directory: Path, recorded: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Raise RunError, naming what differs, unless the settings found in the directory are those given, both as JSON."""
-    if found == settings:
+    if recorded == settings:
         return
-    changes = "; ".join(f"{key} {there} there, {now} now" for key, there, now in differences(found, settings))
-    raise RunError(
-        f"--out must hold a run with the same settings, got {directory} with {changes}: choose another directory"
-    )
+    changes = "; ".join(f"{key} {there} there, {now} now" for key, there, now in json_differences(recorded, settings))
+    raise RunError(f"--out must hold a run with the same settings, got {directory} with {changes}: choose another directory")
 
 
-def differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def json_differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Keys at which two JSON objects differ, dotted and sorted, with both values in brief."""
     ours, theirs = dict(_flatten(left)), dict(_flatten(right))
     keys = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
-    return [(key, _brief(ours.get(key)), _brief(theirs.get(key))) for key in keys]
+    return [(key, _truncated_json(ours.get(key)), _truncated_json(theirs.get(key))) for key in keys]
 
 
 def cached_result(
     directory: Path,
     settings: Mapping[str, Any],
     measure: Callable[[], dict[str, Any]],
-    judge: Callable[[dict[str, Any]], dict[str, Any]] = lambda document: document,
+    apply_thresholds: Callable[[dict[str, Any]], dict[str, Any]] = lambda document: document,
 ) -> dict[str, Any]:
     """The result that the directory holds for these settings, or else the one measured now and kept there.
 
@@ -90,12 +86,12 @@ def cached_result(
     """
     # which takes from this module
 
-    known = not is_new(directory) and open_run(directory, settings) is not None
-    with nullcontext() if known else locked(directory):
+    known = not is_new_run(directory) and open_run(directory, settings) is not None
+    with nullcontext() if known else lock_directory(directory):
         found = open_run(directory, settings)
-        document = judge(measure() if found is None else found)
+        document = apply_thresholds(measure() if found is None else found)
         if document != found:
-            write_json(directory / RESULT, document)
+            write_json(directory / RESULT_FILE, document)
     return document
 
 
@@ -109,32 +105,32 @@ def write_json(file: Path, document: Mapping[str, Any]) -> None:
 
 def write_bytes(file: Path, content: bytes) -> None:
     """Write a file atomically, as `write_json` does and with its errors."""
-    with replacing(file) as scratch:
+    with atomic_replace(file) as scratch:
         scratch.write_bytes(content)
 
 
 @contextmanager
-def replacing(place: Path) -> Iterator[Path]:
+def atomic_replace(path: Path) -> Iterator[Path]:
     """A path near `place` at which to make a file or a directory, which then, flushed to disk, takes its place.
 
     Raises ResourceError, leaving what was there, where it cannot be written.
     """
-    with usable(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
+    with translate_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
-            made = scratch / place.name
+            made = scratch / path.name
             yield made
-            _sync(made)
-            if made.is_dir() and place.is_dir():  # one that is not empty cannot be replaced in one step
-                place.replace(scratch / "before")
-            made.replace(place)
-            sync_directory(place.parent)
+            _flush_to_disk(made)
+            if made.is_dir() and path.is_dir():  # one that is not empty cannot be replaced in one step
+                path.replace(scratch / "before")
+            made.replace(path)
+            sync_directory(path.parent)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def sweep_up(directory: Path, *patterns: str) -> None:
+def remove_temporary_files(directory: Path, *patterns: str) -> None:
     """Remove what `replacing` left behind, for places of these patterns, in a process that was killed."""
     for pattern in patterns:
         for scratch in directory.glob(f".{pattern}.????????"):
@@ -142,22 +138,22 @@ def sweep_up(directory: Path, *patterns: str) -> None:
 
 
 @contextmanager
-def usable(place: Path) -> Iterator[None]:
+def translate_os_errors(path: Path) -> Iterator[None]:
     """Turn an OSError about the place into a ResourceError."""
     try:
         yield
     except OSError as error:
         raise ResourceError(
-            f"{place} must be writable, got {error.strerror or error}: free some space or choose another directory"
+            f"{path} must be writable, got {error.strerror or error}: free some space or choose another directory"
         ) from error
 
 
-def _sync(made: Path) -> None:
-    for file in made.iterdir() if made.is_dir() else [made]:
+def _flush_to_disk(path: Path) -> None:
+    for file in path.iterdir() if path.is_dir() else [path]:
         with file.open("rb+") as stream:
             os.fsync(stream.fileno())
-    if made.is_dir():
-        sync_directory(made)
+    if path.is_dir():
+        sync_directory(path)
 
 
 def sync_directory(directory: Path) -> None:
@@ -182,16 +178,17 @@ def read_json(file: Path) -> dict[str, Any]:
     return document
 
 
-def manifest_in(directory: Path) -> dict[str, Any]:
+def read_manifest_json(directory: Path) -> dict[str, Any]:
     """The manifest in the directory; raises RunError where there is none, or something stands in it that none has there."""
-    document = read_json(directory / MANIFEST)
-    for place, kind in KINDS.items():
+    document = read_json(directory / MANIFEST_FILE)
+    for place, kind in MANIFEST_TYPES.items():
         found: Any = document
         for key in place.split("."):
             found = found.get(key) if isinstance(found, dict) else None
         if found is not None and not isinstance(found, kind):
             raise RunError(
-                f"{directory / MANIFEST} must be as rfgsm wrote it, got {place} {_brief(found)}: choose another directory"
+                f"{directory / MANIFEST_FILE} must be as rfgsm wrote it, got {place} {_truncated_json(found)}: "
+                "choose another directory"
             )
     return document
 
@@ -204,23 +201,23 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
             yield prefix + key, value
 
 
-def _brief(value: object) -> str:
+def _truncated_json(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 40 else text[:39] + "…"
 
 
-LOCK = ".lock"
+LOCK_FILE = ".lock"
 
 
 @contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def lock_directory(directory: Path) -> Iterator[None]:
     """Make the directory where it is new, and keep other processes out of it; the system unlocks it when a process dies.
 
     Raises ResourceError at once where another process is in it.
     """
-    with usable(directory):
+    with translate_os_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory / LOCK, timeout=0)
+        lock = FileLock(directory / LOCK_FILE, timeout=0)
         try:
             lock.acquire()
         except Timeout as error:

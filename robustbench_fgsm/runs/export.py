@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_fgsm.engine.pieces import PieceRecord, Seen
+from robustbench_fgsm.engine.pieces import PieceOutcomes, PieceRecord
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.runs.directory import replacing
-from robustbench_fgsm.runs.read import ReadRun
+from robustbench_fgsm.runs.directory import atomic_replace
+from robustbench_fgsm.runs.read import SavedRun
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.tally import Outcomes
 
-Columns = dict[str, NDArray[Any]]
-ROWS = 65_536
+SampleColumns = dict[str, NDArray[Any]]
+ROW_GROUP_SIZE = 65_536
 """Of a group of a Parquet file."""
 
 
-def tables(run: ReadRun) -> Iterator[Columns]:
+def sample_tables(run: SavedRun) -> Iterator[SampleColumns]:
     """One table for each finished piece and attack, in order: a row for each image.
 
     id, label, targeted (the rule), target (-1 where untargeted), before, `after_E` for each budget E, minimal_epsilon (the
@@ -32,47 +32,47 @@ def tables(run: ReadRun) -> Iterator[Columns]:
     nonfinite_gradient, saturated.
     """
     for record in run.records():
-        for spec, seen in zip(run.recorded.specs, record.attacks, strict=False):
-            yield table(record, spec, seen)
+        for spec, seen in zip(run.manifest.specs, record.outcomes_per_attack, strict=False):
+            yield sample_table(record, spec, seen)
 
 
-def table(record: PieceRecord, spec: AttackSpec, seen: Seen) -> Columns:
+def sample_table(record: PieceRecord, spec: AttackSpec, piece_outcomes: PieceOutcomes) -> SampleColumns:
     """The same for one piece and attack."""
     n = len(record)
-    targets = np.full(n, -1, np.int64) if seen.targets is None else seen.targets.astype(np.int64)
-    after = {f"after_{epsilon!r}": seen.after[:, at].astype(np.int64) for at, epsilon in enumerate(spec.epsilons)}
+    targets = np.full(n, -1, np.int64) if piece_outcomes.targets is None else piece_outcomes.targets.astype(np.int64)
+    after = {f"after_{epsilon!r}": piece_outcomes.after[:, at].astype(np.int64) for at, epsilon in enumerate(spec.epsilons)}
     return {
         "id": record.ids,
         "label": record.labels.astype(np.int64),
         "targeted": np.full(n, str(spec.target)),
         "target": targets,
-        "before": seen.before.astype(np.int64),
+        "before": piece_outcomes.before.astype(np.int64),
         **after,
-        "minimal_epsilon": minimal_epsilons(record, spec, seen),
-        "zero_gradient": seen.zero,
-        "nonfinite_gradient": seen.nonfinite,
-        "saturated": seen.saturated,
+        "minimal_epsilon": minimal_epsilons(record, spec, piece_outcomes),
+        "zero_gradient": piece_outcomes.zero_gradient,
+        "nonfinite_gradient": piece_outcomes.nonfinite_gradient,
+        "saturated": piece_outcomes.saturated,
     }
 
 
-def minimal_epsilons(record: PieceRecord, spec: AttackSpec, seen: Seen) -> NDArray[np.float64]:
+def minimal_epsilons(record: PieceRecord, spec: AttackSpec, piece_outcomes: PieceOutcomes) -> NDArray[np.float64]:
     """The smallest budget of the list that fools each image (N,); NaN where none does, or nothing was there to fool."""
     found = np.full(len(record), np.nan)
     for at in np.argsort(spec.epsilons)[::-1]:
         outcomes = Outcomes(
             record.labels.astype(np.int64),
-            seen.before.astype(np.int64),
-            seen.after[:, at].astype(np.int64),
-            None if seen.targets is None else seen.targets.astype(np.int64),
-            seen.zero,
-            seen.nonfinite,
-            seen.saturated,
+            piece_outcomes.before.astype(np.int64),
+            piece_outcomes.after[:, at].astype(np.int64),
+            None if piece_outcomes.targets is None else piece_outcomes.targets.astype(np.int64),
+            piece_outcomes.zero_gradient,
+            piece_outcomes.nonfinite_gradient,
+            piece_outcomes.saturated,
         )
         found[outcomes.fooled] = spec.epsilons[at]
     return found
 
 
-def rows(columns: Columns) -> Iterator[dict[str, Any]]:
+def sample_rows(columns: SampleColumns) -> Iterator[dict[str, Any]]:
     """The rows of a table as JSON knows them: null for NaN, and for the target of an untargeted attack."""
     for values in zip(*(column.tolist() for column in columns.values()), strict=True):
         row = dict(zip(columns, values, strict=True))
@@ -83,57 +83,56 @@ def rows(columns: Columns) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def check_export(file: Path) -> Callable[[ReadRun, Path], None]:
+def get_export_writer(file: Path) -> Callable[[SavedRun, Path], None]:
     """What writes a file of that kind; raises SettingError for another, and where Parquet's package is missing."""
-    if file.suffix not in WRITERS:
-        raise SettingError(f"--export takes {', '.join(WRITERS)}, got {file.name}: name such a file")
+    if file.suffix not in EXPORT_WRITERS:
+        raise SettingError(f"--export takes {', '.join(EXPORT_WRITERS)}, got {file.name}: name such a file")
     if file.suffix == ".parquet":
         try:
             import pyarrow.parquet  # noqa: F401
         except ImportError as error:
             raise SettingError(
-                f"--export {file.name} needs the package pyarrow, got none installed: "
-                "pip install 'robustbench-fgsm[parquet]'"
+                f"--export {file.name} needs the package pyarrow, got none installed: pip install 'robustbench-fgsm[parquet]'"
             ) from error
-    return WRITERS[file.suffix]
+    return EXPORT_WRITERS[file.suffix]
 
 
-def export(run: ReadRun, file: Path) -> None:
+def export_samples(run: SavedRun, file: Path) -> None:
     """Write all rows of the run, whole or not at all; raises SettingError or ResourceError where that cannot be."""
-    write = check_export(file)
-    with replacing(file) as scratch:
+    write = get_export_writer(file)
+    with atomic_replace(file) as scratch:
         write(run, scratch)
 
 
-def _write_csv(run: ReadRun, file: Path) -> None:
+def _write_csv(run: SavedRun, file: Path) -> None:
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        for number, columns in enumerate(tables(run)):
+        for number, columns in enumerate(sample_tables(run)):
             if not number:
                 writer.writerow(columns)
             writer.writerows(
                 ["" if cell is None else str(cell).lower() if isinstance(cell, bool) else cell for cell in row.values()]
-                for row in rows(columns)
+                for row in sample_rows(columns)
             )
 
 
-def _write_lines(run: ReadRun, file: Path) -> None:
+def _write_jsonl(run: SavedRun, file: Path) -> None:
     with file.open("w", encoding="utf-8") as stream:
-        for columns in tables(run):
-            stream.writelines(f"{json.dumps(row)}\n" for row in rows(columns))
+        for columns in sample_tables(run):
+            stream.writelines(f"{json.dumps(row)}\n" for row in sample_rows(columns))
 
 
-def _write_parquet(run: ReadRun, file: Path) -> None:
+def _write_parquet(run: SavedRun, file: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     writer: Any = None
     waiting: list[Any] = []
     try:
-        for columns in tables(run):
-            waiting.append(pa.table(_nullable(columns, pa)))
+        for columns in sample_tables(run):
+            waiting.append(pa.table(_with_nulls(columns, pa)))
             writer = writer or pq.ParquetWriter(file, waiting[0].schema)
-            if sum(map(len, waiting)) >= ROWS:
+            if sum(map(len, waiting)) >= ROW_GROUP_SIZE:
                 writer.write_table(pa.concat_tables(waiting))
                 waiting = []
         if writer is None:
@@ -145,9 +144,9 @@ def _write_parquet(run: ReadRun, file: Path) -> None:
             writer.close()
 
 
-def _nullable(columns: Columns, pa: Any) -> dict[str, Any]:
+def _with_nulls(columns: SampleColumns, pa: Any) -> dict[str, Any]:
     missing = {"target": columns["target"] < 0, "minimal_epsilon": np.isnan(columns["minimal_epsilon"])}
     return {name: pa.array(column, mask=missing.get(name)) for name, column in columns.items()}
 
 
-WRITERS = {".csv": _write_csv, ".jsonl": _write_lines, ".parquet": _write_parquet}
+EXPORT_WRITERS = {".csv": _write_csv, ".jsonl": _write_jsonl, ".parquet": _write_parquet}

@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_fgsm.engine.environment import describe_software
-from robustbench_fgsm.errors import AGREE, DISAGREE, SettingError
+from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, SettingError
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.evaluation.thresholds import check_share
-from robustbench_fgsm.runs.paired import Pairs, pairs
-from robustbench_fgsm.runs.read import ReadRun, read_run
-from robustbench_fgsm.stats.paired import detectable_drop, holm, lower_bounds, p_values, upper_bounds
+from robustbench_fgsm.runs.paired import PairedRunCounts, pair_runs
+from robustbench_fgsm.runs.read import SavedRun, read_saved_run
+from robustbench_fgsm.stats.paired import detectable_drop, drop_lower_bounds, drop_p_values, drop_upper_bounds, holm
 from robustbench_fgsm.stats.rate import Rate
 
-POWER = 0.8
-TEST = (
+TEST_POWER = 0.8
+TEST_DESCRIPTION = (
     "one-sided score test of a paired difference (Tango 1998), corrected by one image for continuity and for skewness; "
     "Holm's levels over all classes and budgets"
 )
 
 
 @dataclass(frozen=True)
-class Drop:
+class DropTest:
     """What became of the images of one class, or of all, at one budget.
 
     exceeds: the drop is shown to be larger than is allowed; within: shown to be smaller. low, high: one-sided bounds of
@@ -33,7 +33,7 @@ class Drop:
     these images show in 4 of 5 cases; None where none is that large.
     """
 
-    pairs: Pairs
+    pairs: PairedRunCounts
     p: float
     exceeds: bool
     within: bool
@@ -48,7 +48,7 @@ class Gate:
 
     run: Document
     baseline: Document
-    drops: tuple[Drop, ...]
+    drops: tuple[DropTest, ...]
     max_drop: float
     alpha: float
     require_evidence: bool
@@ -56,12 +56,12 @@ class Gate:
     seconds: float
 
     @property
-    def exceeding(self) -> list[Drop]:
+    def exceeding(self) -> list[DropTest]:
         """Drops that are shown to be larger than is allowed."""
         return [drop for drop in self.drops if drop.exceeds]
 
     @property
-    def unproven(self) -> list[Drop]:
+    def unproven(self) -> list[DropTest]:
         """Drops that are not shown to be smaller than that."""
         return [drop for drop in self.drops if not drop.within]
 
@@ -93,7 +93,7 @@ class Gate:
     @property
     def exit_code(self) -> int:
         """0 where the gate is passed, else 1."""
-        return AGREE if self.passed else DISAGREE
+        return EXIT_SUCCESS if self.passed else EXIT_NEGATIVE_RESULT
 
     def to_dict(self) -> Document:
         """The document `rfgsm.gate/1`."""
@@ -104,18 +104,18 @@ class Gate:
             "invalid_reasons": self.invalid_reasons,
             "warnings": self.warnings,
             "verdict": "passed" if self.passed else "failed",
-            "run": _side(self.run),
-            "baseline": _side(self.baseline),
+            "run": _run_to_dict(self.run),
+            "baseline": _run_to_dict(self.baseline),
             "data": self.run["data"],
             "attacks": self.run["attacks"],
             "n": self.drops[0].pairs.n,
             "max_drop": self.max_drop,
             "require_evidence": self.require_evidence,
             "alpha": self.alpha,
-            "power": POWER,
-            "test": TEST,
+            "power": TEST_POWER,
+            "test": TEST_DESCRIPTION,
             "gradient": "stable" if self.stable else "ordinary",
-            "drops": [_row(drop, self.run["data"]["classes"]) for drop in self.drops],
+            "drops": [_drop_to_dict(drop, self.run["data"]["classes"]) for drop in self.drops],
             "environment": describe_software(),
             "seconds": {"total": self.seconds},
         }
@@ -142,37 +142,37 @@ def gate(
     check_share("max drop", max_drop)
     if not 0 < alpha < 0.5:
         raise SettingError(f"alpha must lie between 0 and 0.5, got {alpha:g}: leave it out for 0.05")
-    now, then = read_run(run), read_run(baseline)
-    found, stable = pairs(now, then)
+    now, then = read_saved_run(run), read_saved_run(baseline)
+    found, stable = pair_runs(now, then)
     if not found[0].n:
         raise SettingError("run and baseline must hold images, got none that could be read: check the data")
-    drops = judged(found, max_drop, alpha)
+    drops = assess_drops(found, max_drop, alpha)
     seconds = time.perf_counter() - began
-    return Gate(_document(now), _document(then), drops, max_drop, alpha, require_evidence, stable, seconds)
+    return Gate(_manifest_excerpt(now), _manifest_excerpt(then), drops, max_drop, alpha, require_evidence, stable, seconds)
 
 
-def judged(found: Sequence[Pairs], max_drop: float, alpha: float = 0.05) -> tuple[Drop, ...]:
+def assess_drops(paired: Sequence[PairedRunCounts], max_drop: float, alpha: float = 0.05) -> tuple[DropTest, ...]:
     """A drop for each of these, judged together."""
-    lost, gained, n = zip(*((at.lost, at.gained, at.n) for at in found), strict=True)
-    exceeds, p, levels = holm(p_values(lost, gained, n, max_drop), alpha)
-    within, _, upper_levels = holm(p_values(gained, lost, n, -max_drop), alpha)
-    low, high = lower_bounds(lost, gained, n, levels), upper_bounds(lost, gained, n, upper_levels)
-    least = [detectable_drop(at.gained, at.n, max_drop, alpha / len(found), POWER) for at in found]
+    lost, gained, n = zip(*((at.lost, at.gained, at.n) for at in paired), strict=True)
+    exceeds, p, levels = holm(drop_p_values(lost, gained, n, max_drop), alpha)
+    within, _, upper_levels = holm(drop_p_values(gained, lost, n, -max_drop), alpha)
+    low, high = drop_lower_bounds(lost, gained, n, levels), drop_upper_bounds(lost, gained, n, upper_levels)
+    least = [detectable_drop(at.gained, at.n, max_drop, alpha / len(paired), TEST_POWER) for at in paired]
     columns = (p.tolist(), exceeds.tolist(), within.tolist(), low.tolist(), high.tolist(), least)
-    return tuple(Drop(at, *values) for at, *values in zip(found, *columns, strict=True))
+    return tuple(DropTest(at, *values) for at, *values in zip(paired, *columns, strict=True))
 
 
-def _document(run: ReadRun) -> Document:
-    manifest = run.recorded.document
+def _manifest_excerpt(run: SavedRun) -> Document:
+    manifest = run.manifest.document
     own = {key: manifest[key] for key in ("model", "data", "attacks")}
-    return {"path": str(run.recorded.directory), **own, "invalid_reasons": (run.document or {})["invalid_reasons"]}
+    return {"path": str(run.manifest.directory), **own, "invalid_reasons": (run.result or {})["invalid_reasons"]}
 
 
-def _side(document: Mapping[str, Any]) -> Document:
+def _run_to_dict(document: Mapping[str, Any]) -> Document:
     return {"path": document["path"], "model": document["model"]}
 
 
-def _row(drop: Drop, classes: Sequence[str]) -> Document:
+def _drop_to_dict(drop: DropTest, classes: Sequence[str]) -> Document:
     at = drop.pairs
     return {
         "targeted": at.targeted,
@@ -180,8 +180,8 @@ def _row(drop: Drop, classes: Sequence[str]) -> Document:
         "label": at.label,
         "name": None if at.label is None else classes[at.label],
         "n": at.n,
-        "accuracy": Rate(at.right, at.n).to_dict(),
-        "baseline_accuracy": Rate(at.right_before, at.n).to_dict(),
+        "accuracy": Rate(at.correct, at.n).to_dict(),
+        "baseline_accuracy": Rate(at.baseline_correct, at.n).to_dict(),
         "lost": at.lost,
         "gained": at.gained,
         "drop": at.drop,

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from robustbench_fgsm.engine.pieces import PieceRecord
-from robustbench_fgsm.runs.directory import sync_directory, usable
-from robustbench_fgsm.runs.piece_format import decode, encode, scan
+from robustbench_fgsm.runs.directory import sync_directory, translate_os_errors
+from robustbench_fgsm.runs.piece_format import decode_piece, encode_piece, scan_records
 
-NAME = re.compile(r"ledger-(\d{5})\.bin")
-SYNC_EVERY = 1.0
+LEDGER_PATTERN = re.compile(r"ledger-(\d{5})\.bin")
+SYNC_INTERVAL = 1.0
 """Seconds of work at most that a power cut may cost; a process that is killed costs none."""
 
 
@@ -33,36 +33,36 @@ class Ledger:
     that has flipped. Raises ResourceError where a file cannot be read.
     """
 
-    def __init__(self, directory: Path, pieces: int) -> None:
+    def __init__(self, directory: Path, num_pieces: int) -> None:
         self.damaged = 0
         self._files: list[Path] = []
-        self._file = np.full(pieces, -1, np.int32)
-        self._start = np.zeros(pieces, np.int64)
-        self._stop = np.zeros(pieces, np.int64)
-        with usable(directory):
+        self._file = np.full(num_pieces, -1, np.int32)
+        self._start = np.zeros(num_pieces, np.int64)
+        self._stop = np.zeros(num_pieces, np.int64)
+        with translate_os_errors(directory):
             names = sorted(file.name for file in directory.iterdir()) if directory.is_dir() else []
-            for name in filter(NAME.fullmatch, names):
+            for name in filter(LEDGER_PATTERN.fullmatch, names):
                 self._files.append(directory / name)
-                self._index(len(self._files) - 1)
+                self._index_file(len(self._files) - 1)
 
-    def _index(self, file: int) -> None:
-        with _mapped(self._files[file]) as content:
-            for number, start, stop in scan(content):
+    def _index_file(self, file: int) -> None:
+        with _memory_mapped(self._files[file]) as content:
+            for number, start, stop in scan_records(content):
                 if number is None or number >= len(self._file):
                     self.damaged += 1
                 elif self._file[number] < 0:
                     self._file[number], self._start[number], self._stop[number] = file, start, stop
 
     @property
-    def finished(self) -> int:
+    def num_finished(self) -> int:
         """Pieces that are there."""
         return int((self._file >= 0).sum())
 
     def records(self) -> Iterator[PieceRecord]:
         """The pieces that are there, each once, by ascending number."""
-        return self.at(np.flatnonzero(self._file >= 0))
+        return self.select_records(np.flatnonzero(self._file >= 0))
 
-    def at(self, numbers: np.typing.NDArray[np.int64]) -> Iterator[PieceRecord]:
+    def select_records(self, numbers: np.typing.NDArray[np.int64]) -> Iterator[PieceRecord]:
         """Those of these pieces that are there, in the order given."""
         streams = [file.open("rb") for file in self._files]
         try:
@@ -70,14 +70,14 @@ class Ledger:
                 if self._file[number] >= 0:
                     stream = streams[self._file[number]]
                     stream.seek(self._start[number])
-                    yield decode(stream.read(self._stop[number] - self._start[number]))
+                    yield decode_piece(stream.read(self._stop[number] - self._start[number]))
         finally:
             for stream in streams:
                 stream.close()
 
 
 @contextmanager
-def _mapped(file: Path) -> Iterator[mmap.mmap | bytes]:
+def _memory_mapped(file: Path) -> Iterator[mmap.mmap | bytes]:
     with file.open("rb") as stream:
         if not os.fstat(stream.fileno()).st_size:
             yield b""  # which cannot be mapped
@@ -92,9 +92,9 @@ class LedgerStore:
     records: what was there when the store was made.
     """
 
-    def __init__(self, directory: Path, pieces: int, rank: int = 0) -> None:
+    def __init__(self, directory: Path, num_pieces: int, rank: int = 0) -> None:
         self._directory, self._place = directory, directory / ledger_name(rank)
-        self.ledger = Ledger(directory, pieces)
+        self.ledger = Ledger(directory, num_pieces)
         self._descriptor: int | None = None
         self._synced = time.monotonic()
 
@@ -104,18 +104,18 @@ class LedgerStore:
 
     def keep(self, record: PieceRecord) -> None:
         """Append it in one write; raises ResourceError where that cannot be, leaving the file as it was."""
-        with usable(self._place):
+        with translate_os_errors(self._place):
             if self._descriptor is None:
                 self._descriptor = os.open(self._place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
                 sync_directory(self._directory)
-            _append(self._descriptor, encode(record))
-            if time.monotonic() - self._synced > SYNC_EVERY:
+            _append(self._descriptor, encode_piece(record))
+            if time.monotonic() - self._synced > SYNC_INTERVAL:
                 self._sync()
 
     def close(self) -> None:
         """Make sure that all that was kept is on the disk."""
         if self._descriptor is not None:
-            with usable(self._place):
+            with translate_os_errors(self._place):
                 self._sync()
             os.close(self._descriptor)
             self._descriptor = None

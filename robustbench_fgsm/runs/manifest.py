@@ -9,40 +9,40 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from robustbench_fgsm.data.dataset import Dataset, describe
+from robustbench_fgsm.data.dataset import Dataset, describe_data
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.pieces import Pieces, piece_size
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.evaluation.checks import NONE, Checks
+from robustbench_fgsm.evaluation.checks import NO_CHECKS, CheckOptions
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.runs.directory import MANIFEST, check_same, is_new, manifest_in, write_json
+from robustbench_fgsm.runs.directory import MANIFEST_FILE, check_same_settings, is_new_run, read_manifest_json, write_json
 from robustbench_fgsm.spec import AttackSpec
 
-SCHEMA = "rfgsm.run/1"
-NO_SETTINGS = ("schema", "asked", "environment")
+RUN_SCHEMA = "rfgsm.run/1"
+NON_SETTING_KEYS = ("schema", "asked", "environment")
 """Keys of a manifest that may differ where a run is continued."""
 
-NEEDED = {"model": ("spec", "weights", "sha256"), "data": ("spec", "fingerprint", "classes")}
+REQUIRED_KEYS = {"model": ("spec", "weights", "sha256"), "data": ("spec", "fingerprint", "classes")}
 """Keys that are read later on."""
 
-Command = Literal["evaluate", "sweep"]
+EvaluationCommand = Literal["evaluate", "sweep"]
 
 
 @dataclass(frozen=True)
-class Run:
+class EvaluationRun:
     """What is measured: by its command, a classifier, data and attacks under a plan."""
 
-    command: Command
+    command: EvaluationCommand
     classifier: Classifier
     data: Dataset
     specs: tuple[AttackSpec, ...]
     plan: Plan
     max_bad: int = 0
-    checks: Checks = NONE
-    asked: Mapping[str, Any] = field(default_factory=dict)
+    checks: CheckOptions = NO_CHECKS
+    thresholds: Mapping[str, Any] = field(default_factory=dict)
     """What the command asks of the result, such as gates: kept for who resumes it, and free to change."""
-    warnings: tuple[str, ...] | None = None
+    preflight_warnings: tuple[str, ...] | None = None
     """Of the preflight, where it was made already."""
 
     @property
@@ -56,13 +56,13 @@ class Run:
         settings = {
             "command": self.command,
             "model": self.classifier.info.to_dict(),
-            "data": describe(self.data),
+            "data": describe_data(self.data),
             "attacks": [spec.to_dict() | {"epsilons": spec.epsilons} for spec in self.specs],
             "batch_size": self.plan.batch_size,
             **plan_settings(self.plan),
             "piece_size": self.pieces.size,
             "max_bad": self.max_bad,
-            **({"checks": self.checks.to_dict()} if self.checks.images else {}),
+            **({"checks": self.checks.to_dict()} if self.checks.sample_size else {}),
             "device": self.classifier.device.type,
             "package": environment["package"],
             "torch": environment["torch"],
@@ -70,45 +70,45 @@ class Run:
         found: dict[str, Any] = json.loads(json.dumps(settings))
         return found
 
-    def manifest(self) -> dict[str, Any]:
+    def to_manifest(self) -> dict[str, Any]:
         """The settings, and where the run was begun."""
         return {
-            "schema": SCHEMA,
+            "schema": RUN_SCHEMA,
             **self.settings(),
-            "asked": dict(self.asked),
+            "asked": dict(self.thresholds),
             "environment": describe_environment(self.classifier.device),
         }
 
 
-def find_manifest(directory: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+def find_matching_manifest(directory: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
     """The manifest in the directory, None where that is new; raises RunError where it is of another run."""
-    if is_new(directory):
+    if is_new_run(directory):
         return None
-    found = manifest_in(directory)
-    check_same(directory, {key: value for key, value in found.items() if key not in NO_SETTINGS}, settings)
+    found = read_manifest_json(directory)
+    check_same_settings(directory, {key: value for key, value in found.items() if key not in NON_SETTING_KEYS}, settings)
     return found
 
 
-def keep_asked(directory: Path, run: Run) -> None:
+def update_thresholds(directory: Path, run: EvaluationRun) -> None:
     """Have the manifest in the directory say what is asked of the result now."""
-    found = manifest_in(directory)
-    if found.get("asked") != run.asked:
-        write_json(directory / MANIFEST, found | {"asked": dict(run.asked)})
+    found = read_manifest_json(directory)
+    if found.get("asked") != run.thresholds:
+        write_json(directory / MANIFEST_FILE, found | {"asked": dict(run.thresholds)})
 
 
 @dataclass(frozen=True)
-class Recorded:
+class EvaluationManifest:
     """A manifest read back, with what of it takes reading."""
 
     directory: Path
     document: dict[str, Any]
-    command: Command
+    command: EvaluationCommand
     specs: tuple[AttackSpec, ...]
     plan: Plan
     pieces: Pieces
     max_bad: int
-    checks: Checks
-    asked: dict[str, float | None]
+    checks: CheckOptions
+    thresholds: dict[str, float | None]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -116,56 +116,56 @@ class Recorded:
         return tuple(self.document["data"]["classes"])
 
 
-def read_manifest(directory: Path) -> Recorded:
+def read_evaluation_manifest(directory: Path) -> EvaluationManifest:
     """The manifest of a run of `rfgsm evaluate` or `sweep`; raises RunError where there is none, or it cannot be read."""
-    document = open_manifest(directory)
-    if document.get("schema") != SCHEMA:
+    document = require_manifest(directory)
+    if document.get("schema") != RUN_SCHEMA:
         raise RunError(
             f"run must be one of `rfgsm evaluate` or `rfgsm sweep`, which say what became of each image, got {directory} "
-            f"of {kind_of(document)}: choose another directory"
+            f"of {manifest_command(document)}: choose another directory"
         )
-    with readable(directory):
-        for part, keys in NEEDED.items():
+    with translate_manifest_errors(directory):
+        for part, keys in REQUIRED_KEYS.items():
             for key in keys:
                 if document[part][key] is None:
                     raise ValueError(f"no {part}.{key}")
-        if (command := document["command"]) not in get_args(Command):
+        if (command := document["command"]) not in get_args(EvaluationCommand):
             raise ValueError(f"command {command!r}")
         if min(document["data"]["n"], document["piece_size"]) < 1:
             raise ValueError("no image, or no image in a piece")
-        return Recorded(
+        return EvaluationManifest(
             directory,
             document,
-            cast("Command", command),
+            cast("EvaluationCommand", command),
             tuple(AttackSpec.from_dict(attack, attack["epsilons"]) for attack in document["attacks"]),
             Plan.from_dict(document.get("plan"), int(document["batch_size"])),
             Pieces(int(document["data"]["n"]), int(document["piece_size"])),
             int(document["max_bad"]),
-            checks=Checks.from_dict(document.get("checks")),
-            asked={name: None if value is None else float(value) for name, value in document.get("asked", {}).items()},
+            checks=CheckOptions.from_dict(document.get("checks")),
+            thresholds={name: None if value is None else float(value) for name, value in document.get("asked", {}).items()},
         )
 
 
 @contextmanager
-def readable(directory: Path) -> Iterator[None]:
+def translate_manifest_errors(directory: Path) -> Iterator[None]:
     """Turn what goes wrong with a manifest that is not as rfgsm wrote it into a RunError."""
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise RunError(
-            f"{directory / MANIFEST} must be as rfgsm wrote it, got one that cannot be read "
+            f"{directory / MANIFEST_FILE} must be as rfgsm wrote it, got one that cannot be read "
             f"({type(error).__name__}: {error}): choose another directory"
         ) from error
 
 
-def open_manifest(directory: Path) -> dict[str, Any]:
+def require_manifest(directory: Path) -> dict[str, Any]:
     """The manifest of any run; raises RunError where the directory is none."""
-    if not (directory / MANIFEST).is_file():
-        raise RunError(f"run must be a directory that --out made, got {directory} without {MANIFEST}: check the path")
-    return manifest_in(directory)
+    if not (directory / MANIFEST_FILE).is_file():
+        raise RunError(f"run must be a directory that --out made, got {directory} without {MANIFEST_FILE}: check the path")
+    return read_manifest_json(directory)
 
 
-def kind_of(manifest: Mapping[str, Any]) -> str:
+def manifest_command(manifest: Mapping[str, Any]) -> str:
     """The command that made a directory with this manifest, as far as it says."""
     if "command" in manifest:
         return str(manifest["command"])
@@ -179,19 +179,19 @@ def plan_settings(plan: Plan) -> dict[str, Any]:
     return {"plan": {key: value for key, value in plan.to_dict().items() if key != "threads"}}
 
 
-def recorded_plan(directory: Path) -> Plan | None:
+def read_recorded_plan(directory: Path) -> Plan | None:
     """The plan in the directory's manifest, level none where that has no plan; None where the directory is new.
 
     Raises RunError where it is not a run, or its plan cannot be read.
     """
-    if is_new(directory):
+    if is_new_run(directory):
         return None
-    document = manifest_in(directory)
+    document = read_manifest_json(directory)
     size = document.get("batch_size") or (document.get("output") or {}).get("batch_size") or Plan.batch_size
     try:
         return Plan.from_dict(document.get("plan"), int(size))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
-            f"{directory / MANIFEST} must hold a plan as rfgsm wrote it, got one that cannot be read "
+            f"{directory / MANIFEST_FILE} must hold a plan as rfgsm wrote it, got one that cannot be read "
             f"({type(error).__name__}: {error}): choose another directory"
         ) from error

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_fgsm.engine.pieces import PieceRecord, Seen
+from robustbench_fgsm.engine.pieces import PieceOutcomes, PieceRecord
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.evaluation.document import NOTICEABLE
-from robustbench_fgsm.runs.read import ReadRun
+from robustbench_fgsm.evaluation.document import WARNING_SHARE
+from robustbench_fgsm.runs.read import SavedRun
 from robustbench_fgsm.spec import AttackSpec
 
 Integers = NDArray[np.int64]
@@ -22,7 +22,7 @@ Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Pairs:
+class PairedRunCounts:
     """Images of one class at one budget of one attack, of two runs.
 
     targeted: the attack's rule. epsilon: None before the attack. label: None for all classes. n images, of which
@@ -33,14 +33,14 @@ class Pairs:
     epsilon: float | None
     label: int | None
     n: int
-    right_before: int
+    baseline_correct: int
     lost: int
     gained: int
 
     @property
-    def right(self) -> int:
+    def correct(self) -> int:
         """Images that are right in the run which is compared with the baseline."""
-        return self.right_before - self.lost + self.gained
+        return self.baseline_correct - self.lost + self.gained
 
     @property
     def drop(self) -> float:
@@ -48,7 +48,7 @@ class Pairs:
         return (self.lost - self.gained) / self.n
 
 
-def pairs(run: ReadRun, baseline: ReadRun) -> tuple[list[Pairs], bool]:
+def pair_runs(run: SavedRun, baseline: SavedRun) -> tuple[list[PairedRunCounts], bool]:
     """Both runs paired image by image, and whether their gradients are the stable ones where images are saturated.
 
     For each attack: before it, then by budget, all images first and then each class that has some. What was before the
@@ -58,38 +58,36 @@ def pairs(run: ReadRun, baseline: ReadRun) -> tuple[list[Pairs], bool]:
     """
     for side in (run, baseline):
         check_finished(side)
-    check_alike(run, baseline)
-    stable = all(map(_has_stable, run.recorded.specs)) and any(map(_saturated, (run, baseline)))
-    n, counts = _counted(run, baseline, stable=stable)
-    return list(_rows(run.recorded.specs, n, counts)), stable
+    check_comparable(run, baseline)
+    stable = all(map(_has_stable_gradients, run.manifest.specs)) and any(map(_exceeds_saturated_share, (run, baseline)))
+    n, counts = _count_pairs(run, baseline, stable=stable)
+    return list(_paired_counts(run.manifest.specs, n, counts)), stable
 
 
-def check_finished(run: ReadRun) -> None:
+def check_finished(run: SavedRun) -> None:
     """Raise RunError unless each piece of the run is there."""
-    place, left = run.recorded.directory, len(run.recorded.pieces) - run.ledger.finished
-    if run.document is None or left:
+    place, left = run.manifest.directory, len(run.manifest.pieces) - run.ledger.num_finished
+    if run.result is None or left:
         raise RunError(
-            f"run must be finished, got {place} with {left:,} of {len(run.recorded.pieces):,} pieces to do: "
+            f"run must be finished, got {place} with {left:,} of {len(run.manifest.pieces):,} pieces to do: "
             f"rfgsm runs resume {place}"
         )
 
 
-def check_alike(run: ReadRun, baseline: ReadRun) -> None:
+def check_comparable(run: SavedRun, baseline: SavedRun) -> None:
     """Raise RunError, naming what differs, unless both were measured in the same way on as many images."""
-    for name, ours, theirs in _settings(run, baseline):
+    for name, ours, theirs in _compared_settings(run, baseline):
         if ours != theirs:
-            raise RunError(
-                f"run and baseline must have the same {name}, got {ours} and {theirs}: measure one of them again"
-            )
+            raise RunError(f"run and baseline must have the same {name}, got {ours} and {theirs}: measure one of them again")
 
 
-def _settings(run: ReadRun, baseline: ReadRun) -> Iterator[tuple[str, Any, Any]]:
-    ours, theirs = run.recorded, baseline.recorded
+def _compared_settings(run: SavedRun, baseline: SavedRun) -> Iterator[tuple[str, Any, Any]]:
+    ours, theirs = run.manifest, baseline.manifest
     yield "number of images", ours.document["data"]["n"], theirs.document["data"]["n"]
     yield "classes", ", ".join(ours.classes), ", ".join(theirs.classes)
-    yield "targeting rules", _rules(ours.specs), _rules(theirs.specs)
+    yield "targeting rules", _rules_text(ours.specs), _rules_text(theirs.specs)
     for mine, other in zip(ours.specs, theirs.specs, strict=True):
-        yield "epsilons", _budgets(mine), _budgets(other)
+        yield "epsilons", _epsilons_text(mine), _epsilons_text(other)
         before, after = mine.to_dict(), other.to_dict()
         drawn = mine.restarts or other.restarts or mine.target.kind == "random"
         for key in before:
@@ -97,41 +95,41 @@ def _settings(run: ReadRun, baseline: ReadRun) -> Iterator[tuple[str, Any, Any]]
                 yield key, before[key], after.get(key)
 
 
-def _rules(specs: tuple[AttackSpec, ...]) -> str:
+def _rules_text(specs: tuple[AttackSpec, ...]) -> str:
     return ", ".join(str(spec.target) for spec in specs)
 
 
-def _budgets(spec: AttackSpec) -> str:
+def _epsilons_text(spec: AttackSpec) -> str:
     steps = [round(epsilon * 255) for epsilon in spec.epsilons]
     if all(step and step / 255 == epsilon for step, epsilon in zip(steps, spec.epsilons, strict=True)):
         return f"{','.join(map(str, steps))}/255"
     return ",".join(map(repr, spec.epsilons))
 
 
-def _has_stable(spec: AttackSpec) -> bool:
+def _has_stable_gradients(spec: AttackSpec) -> bool:
     return spec.loss == "ce" and not spec.stable
 
 
-def _saturated(run: ReadRun) -> bool:
-    flags = [record.attacks[0].saturated for record in run.records() if len(record)]
-    return sum(int(flag.sum()) for flag in flags) > NOTICEABLE * sum(map(len, flags))
+def _exceeds_saturated_share(run: SavedRun) -> bool:
+    flags = [record.outcomes_per_attack[0].saturated for record in run.records() if len(record)]
+    return sum(int(flag.sum()) for flag in flags) > WARNING_SHARE * sum(map(len, flags))
 
 
-def _counted(run: ReadRun, baseline: ReadRun, *, stable: bool) -> tuple[Integers, Integers]:
+def _count_pairs(run: SavedRun, baseline: SavedRun, *, stable: bool) -> tuple[Integers, Integers]:
     """Images of each class (K,), and for each attack and budget, 0 being before it, (A, E + 1, 3, K).
 
     The three are right in the baseline, lost, and gained.
     """
-    classes, attacks = len(run.recorded.classes), len(run.recorded.specs)
-    budgets = len(run.recorded.specs[0].epsilons)
-    block = math.lcm(run.recorded.pieces.size, baseline.recorded.pieces.size)
+    classes, attacks = len(run.manifest.classes), len(run.manifest.specs)
+    budgets = len(run.manifest.specs[0].epsilons)
+    block = math.lcm(run.manifest.pieces.size, baseline.manifest.pieces.size)
     n = np.zeros(classes, np.int64)
     counts = np.zeros((attacks, budgets + 1, 3, classes), np.int64)
-    for ours, theirs in zip(_blocks(run, block), _blocks(baseline, block), strict=True):
+    for ours, theirs in zip(_record_blocks(run, block), _record_blocks(baseline, block), strict=True):
         (ids, labels, right), (other_ids, other_labels, before) = (
-            _laid_out(records, attacks, budgets, stable=stable) for records in (ours, theirs)
+            _outcomes_by_id(records, attacks, budgets, stable=stable) for records in (ours, theirs)
         )
-        _check_images(ids, other_ids, labels, other_labels)
+        _check_same_images(ids, other_ids, labels, other_labels)
         n += np.bincount(labels, minlength=classes)
         for attack, budget in np.ndindex(attacks, budgets + 1):
             now, then = right[attack, budget], before[attack, budget]
@@ -140,16 +138,14 @@ def _counted(run: ReadRun, baseline: ReadRun, *, stable: bool) -> tuple[Integers
     return n, counts
 
 
-def _blocks(run: ReadRun, size: int) -> Iterator[list[PieceRecord]]:
+def _record_blocks(run: SavedRun, size: int) -> Iterator[list[PieceRecord]]:
     """Records by blocks of so many images, a multiple of a piece."""
-    pieces = run.recorded.pieces
+    pieces = run.manifest.pieces
     for _, records in groupby(run.records(), key=lambda record: pieces.span(record.number).start // size):
         yield list(records)
 
 
-def _laid_out(
-    records: list[PieceRecord], attacks: int, budgets: int, *, stable: bool
-) -> tuple[Integers, Integers, Flags]:
+def _outcomes_by_id(records: list[PieceRecord], attacks: int, budgets: int, *, stable: bool) -> tuple[Integers, Integers, Flags]:
     """Ids and labels (N,) by ascending id, and what is right (A, E + 1, N)."""
     records = [record for record in records if len(record)]
     if not records:
@@ -157,25 +153,26 @@ def _laid_out(
         return none, none, np.zeros((attacks, budgets + 1, 0), np.bool_)
     ids = np.concatenate([record.ids for record in records])
     labels = np.concatenate([record.labels for record in records]).astype(np.int64)
-    right = [np.stack([_right(record, seen, stable=stable) for seen in record.attacks]) for record in records]
+    right = [
+        np.stack([_correct_predictions(record, seen, stable=stable) for seen in record.outcomes_per_attack]) for record in records
+    ]
     order = np.argsort(ids, kind="stable")
     return ids[order], labels[order], np.concatenate(right, axis=2)[:, :, order]
 
 
-def _right(record: PieceRecord, seen: Seen, *, stable: bool) -> Flags:
+def _correct_predictions(record: PieceRecord, piece_outcomes: PieceOutcomes, *, stable: bool) -> Flags:
     """Which predictions are the label: before the attack, and after it at each budget (E + 1, N)."""
-    after = np.array(seen.after)
-    if stable and len(seen.stable):
-        after[seen.saturated] = seen.stable
-    return np.asarray(np.vstack([seen.before, after.T]) == record.labels)
+    after = np.array(piece_outcomes.after)
+    if stable and len(piece_outcomes.after_stable):
+        after[piece_outcomes.saturated] = piece_outcomes.after_stable
+    return np.asarray(np.vstack([piece_outcomes.before, after.T]) == record.labels)
 
 
-def _check_images(ids: Integers, others: Integers, labels: Integers, other_labels: Integers) -> None:
+def _check_same_images(ids: Integers, others: Integers, labels: Integers, other_labels: Integers) -> None:
     if not np.array_equal(ids, others):
         first = np.setxor1d(ids, others)[0]
         raise RunError(
-            f"run and baseline must have the same ids of images, got {first} in one of them alone: "
-            "measure both on the same data"
+            f"run and baseline must have the same ids of images, got {first} in one of them alone: measure both on the same data"
         )
     if (differing := np.flatnonzero(labels != other_labels)).size:
         first = differing[0]
@@ -185,14 +182,14 @@ def _check_images(ids: Integers, others: Integers, labels: Integers, other_label
         )
 
 
-def _rows(specs: tuple[AttackSpec, ...], n: Integers, counts: Integers) -> Iterator[Pairs]:
+def _paired_counts(specs: tuple[AttackSpec, ...], n: Integers, counts: Integers) -> Iterator[PairedRunCounts]:
     for attack, spec in enumerate(specs):
         for budget, epsilon in enumerate((None, *spec.epsilons)):
             if attack and epsilon is None:  # the same before each attack
                 continue
             right, lost, gained = counts[attack, budget]
             total = (int(n.sum()), int(right.sum()), int(lost.sum()), int(gained.sum()))
-            yield Pairs(str(spec.target), epsilon, None, *total)
+            yield PairedRunCounts(str(spec.target), epsilon, None, *total)
             for label in np.flatnonzero(n):
                 numbers = (int(n[label]), int(right[label]), int(lost[label]), int(gained[label]))
-                yield Pairs(str(spec.target), epsilon, int(label), *numbers)
+                yield PairedRunCounts(str(spec.target), epsilon, int(label), *numbers)

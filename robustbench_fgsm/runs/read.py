@@ -11,66 +11,72 @@ from typing import Any
 
 from robustbench_fgsm.engine.pieces import PieceRecord, Pieces
 from robustbench_fgsm.errors import ResourceError, RunError
-from robustbench_fgsm.runs.directory import LOCK, MANIFEST, RESULT, locked, read_json
-from robustbench_fgsm.runs.example_images import IMAGES, KeptImages, read_images
+from robustbench_fgsm.runs.directory import LOCK_FILE, MANIFEST_FILE, RESULT_FILE, lock_directory, read_json
+from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, ExampleImages, read_example_images
 from robustbench_fgsm.runs.ledger import Ledger
-from robustbench_fgsm.runs.manifest import Recorded, kind_of, open_manifest, read_manifest, readable
-from robustbench_fgsm.runs.train import LOG
-from robustbench_fgsm.training.recipe import CHECKS
+from robustbench_fgsm.runs.manifest import (
+    EvaluationManifest,
+    manifest_command,
+    read_evaluation_manifest,
+    require_manifest,
+    translate_manifest_errors,
+)
+from robustbench_fgsm.runs.train import TRAINING_LOG_FILE
+from robustbench_fgsm.training.recipe import CHECKS_PER_EPOCH
 
-LEDGERS = ("evaluate", "sweep", "transfer")
+LEDGER_COMMANDS = ("evaluate", "sweep", "transfer")
 """Commands that record every finished piece in a ledger."""
 
-DEEPEST = 4
+MAX_DEPTH = 4
 """Directories below the one that is listed in which a run is still found."""
 
 
 @dataclass(frozen=True)
-class ReadRun:
+class SavedRun:
     """A run of `rfgsm evaluate` or `sweep` as it stands in its directory.
 
     state: `complete` or `invalid`, `started` where a process is at it, `interrupted` where none is. document: its
     result, None where there is none yet.
     """
 
-    recorded: Recorded
+    manifest: EvaluationManifest
     state: str
-    document: dict[str, Any] | None
+    result: dict[str, Any] | None
 
     @cached_property
     def ledger(self) -> Ledger:
         """All finished pieces; reading it verifies their hashes."""
-        return Ledger(self.recorded.directory, len(self.recorded.pieces))
+        return Ledger(self.manifest.directory, len(self.manifest.pieces))
 
     def records(self) -> Iterator[PieceRecord]:
         """Finished pieces by ascending number: what became of each image."""
         return self.ledger.records()
 
-    def images(self) -> KeptImages | None:
+    def example_images(self) -> ExampleImages | None:
         """Example images that were kept; None where none were."""
-        return read_images(self.recorded.directory / IMAGES)
+        return read_example_images(self.manifest.directory / EXAMPLE_IMAGES_FILE)
 
 
-def read_run(directory: Path | str) -> ReadRun:
+def read_saved_run(directory: Path | str) -> SavedRun:
     """The run in that directory; raises RunError where there is none, or it is none of evaluate or sweep."""
     place = Path(directory)
-    recorded = read_manifest(place)
-    return ReadRun(recorded, state_of(place), read_json(place / RESULT) if (place / RESULT).is_file() else None)
+    recorded = read_evaluation_manifest(place)
+    return SavedRun(recorded, read_run_state(place), read_json(place / RESULT_FILE) if (place / RESULT_FILE).is_file() else None)
 
 
-def state_of(directory: Path) -> str:
+def read_run_state(directory: Path) -> str:
     """`complete` or `invalid`, as the result says; else `started` where a process works there, `interrupted` where none does."""
-    if (directory / RESULT).is_file():
-        return "invalid" if read_json(directory / RESULT).get("status") == "invalid" else "complete"
+    if (directory / RESULT_FILE).is_file():
+        return "invalid" if read_json(directory / RESULT_FILE).get("status") == "invalid" else "complete"
     return "started" if is_locked(directory) else "interrupted"
 
 
 def is_locked(directory: Path) -> bool:
     """Whether a process works there."""
-    if not (directory / LOCK).exists():
+    if not (directory / LOCK_FILE).exists():
         return False
     try:
-        with locked(directory):
+        with lock_directory(directory):
             return False
     except ResourceError:
         return True
@@ -80,11 +86,11 @@ def find_runs(root: Path) -> list[Path]:
     """Run directories at or below that one, sorted; raises RunError where it is none."""
     if not root.is_dir():
         raise RunError(f"runs are listed below a directory, got {root}: check the path")
-    return sorted(_below(root, DEEPEST))
+    return sorted(_runs_below(root, MAX_DEPTH))
 
 
-def _below(place: Path, depth: int) -> Iterator[Path]:
-    if (place / MANIFEST).is_file():
+def _runs_below(place: Path, depth: int) -> Iterator[Path]:
+    if (place / MANIFEST_FILE).is_file():
         yield place
         return
     if depth:
@@ -93,62 +99,62 @@ def _below(place: Path, depth: int) -> Iterator[Path]:
         except PermissionError:
             return
         for child in children:
-            yield from _below(child, depth - 1)
+            yield from _runs_below(child, depth - 1)
 
 
-def _several(manifest: dict[str, Any]) -> str | None:
+def _model_names(manifest: dict[str, Any]) -> str | None:
     """The models of a transfer by name; None where there are none."""
     return ", ".join(dict.fromkeys(str(model["spec"]) for model in manifest.get("models", []))) or None
 
 
-def summary(directory: Path) -> dict[str, Any]:
+def summarize_run(directory: Path) -> dict[str, Any]:
     """What one run is and how far it has come, as JSON knows it; done is null where there are no records of pieces.
 
     Raises RunError where it is none.
     """
-    manifest = open_manifest(directory)
+    manifest = require_manifest(directory)
     return {
         "path": str(directory),
-        "command": kind_of(manifest),
-        "state": state_of(directory),
-        "model": (manifest.get("model") or {}).get("spec") or _several(manifest),
+        "command": manifest_command(manifest),
+        "state": read_run_state(directory),
+        "model": (manifest.get("model") or {}).get("spec") or _model_names(manifest),
         "weights": (manifest.get("model") or {}).get("weights"),
         "data": (manifest.get("data") or {}).get("spec"),
         "n": (manifest.get("data") or {}).get("n"),
         "package": manifest.get("package") or (manifest.get("environment") or {}).get("package"),
-        **progress_of(directory, manifest),
+        **read_run_progress(directory, manifest),
     }
 
 
-def progress_of(directory: Path, manifest: Mapping[str, Any]) -> dict[str, int | None]:
+def read_run_progress(directory: Path, manifest: Mapping[str, Any]) -> dict[str, int | None]:
     """Pieces in all, those that are done, and damaged parts of the ledgers; null where the run records none.
 
     The pieces of a training are quarters of an epoch. Raises RunError for a manifest or a log that cannot be read.
     """
-    kind = kind_of(manifest)
-    with readable(directory):
+    kind = manifest_command(manifest)
+    with translate_manifest_errors(directory):
         if kind == "train":
             return {
-                "pieces": CHECKS * int(manifest["recipe"]["epochs"]),
-                "done": quarters_done(directory),
+                "pieces": CHECKS_PER_EPOCH * int(manifest["recipe"]["epochs"]),
+                "done": count_finished_quarters(directory),
                 "damaged": None,
             }
-        if kind in LEDGERS:
+        if kind in LEDGER_COMMANDS:
             pieces = len(Pieces(int(manifest["data"]["n"]), int(manifest["piece_size"])))
             ledger = Ledger(directory, pieces)
-            return {"pieces": pieces, "done": ledger.finished, "damaged": ledger.damaged}
+            return {"pieces": pieces, "done": ledger.num_finished, "damaged": ledger.damaged}
     return {"pieces": None, "done": None, "damaged": None}
 
 
-def quarters_done(directory: Path) -> int:
+def count_finished_quarters(directory: Path) -> int:
     """Quarters of an epoch that a training has behind it, by its log."""
-    if not (directory / LOG).is_file():
+    if not (directory / TRAINING_LOG_FILE).is_file():
         return 0
-    last = json.loads((directory / LOG).read_text(encoding="utf-8").splitlines()[-1])
-    return CHECKS * (int(last["epoch"]) - 1) + int(last["quarter"])
+    last = json.loads((directory / TRAINING_LOG_FILE).read_text(encoding="utf-8").splitlines()[-1])
+    return CHECKS_PER_EPOCH * (int(last["epoch"]) - 1) + int(last["quarter"])
 
 
-def contents(directory: Path) -> dict[str, Any]:
+def read_manifest_and_result(directory: Path) -> dict[str, Any]:
     """Manifest and result as they are on disk, the latter null where there is none yet."""
-    result = directory / RESULT
-    return {"manifest": open_manifest(directory), "result": read_json(result) if result.is_file() else None}
+    result = directory / RESULT_FILE
+    return {"manifest": require_manifest(directory), "result": read_json(result) if result.is_file() else None}

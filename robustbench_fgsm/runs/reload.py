@@ -11,34 +11,30 @@ from robustbench_fgsm.errors import DataError, ModelError, SettingError, UnsafeE
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.models.load import load_classifier
 from robustbench_fgsm.models.registry import runs_code
-from robustbench_fgsm.models.request import DESCRIPTIONS
+from robustbench_fgsm.models.request import MODEL_SETTING_NAMES
 
 
-def classifier_of(
+def reload_classifier(
     manifest: Mapping[str, Any], purpose: str, weights: str | None, device: str, *, trust_model_code: bool
 ) -> Classifier:
     """The manifest's classifier, with weights from elsewhere where they are given; purpose: who wants it, for errors.
 
     Raises UnsafeError where that would run code which only the manifest names, and ModelError where it cannot be had.
     """
-    return _loaded(manifest["model"], manifest, purpose, weights, device, trust_model_code=trust_model_code)
+    return _reload_model(manifest["model"], manifest, purpose, weights, device, trust_model_code=trust_model_code)
 
 
-def classifiers_of(
+def reload_classifiers(
     manifest: Mapping[str, Any], purpose: str, weights: str | None, device: str, *, trust_model_code: bool
 ) -> tuple[Classifier, ...]:
     """All of a manifest of several models, in order; the same for each, and SettingError for weights of one among several."""
     models = manifest["models"]
     if weights is not None and len(models) > 1:
-        raise SettingError(
-            f"--weights are those of one model, got them for {len(models)}: leave them out, and put the files back"
-        )
-    return tuple(
-        _loaded(model, manifest, purpose, weights, device, trust_model_code=trust_model_code) for model in models
-    )
+        raise SettingError(f"--weights are those of one model, got them for {len(models)}: leave them out, and put the files back")
+    return tuple(_reload_model(model, manifest, purpose, weights, device, trust_model_code=trust_model_code) for model in models)
 
 
-def _loaded(
+def _reload_model(
     model: Mapping[str, Any],
     manifest: Mapping[str, Any],
     purpose: str,
@@ -53,9 +49,7 @@ def _loaded(
             "pass --trust-model-code if you trust both"
         )
     if model["weights"] == "given" and not runs_code(model["spec"]):
-        raise ModelError(
-            f"{purpose} needs the classifier, got none for {model['spec']}, which was wrapped in Python: pass it"
-        )
+        raise ModelError(f"{purpose} needs the classifier, got none for {model['spec']}, which was wrapped in Python: pass it")
     said = "auto" if model["weights"] == "given" else model["weights"]
     return load_classifier(
         model["spec"],
@@ -63,11 +57,11 @@ def _loaded(
         data=manifest["data"]["spec"],
         device=device,
         trust_model_code=trust_model_code,
-        **{name: value for name, value in model.get("settings", {}).items() if name in DESCRIPTIONS},
+        **{name: value for name, value in model.get("settings", {}).items() if name in MODEL_SETTING_NAMES},
     )
 
 
-def data_of(manifest: Mapping[str, Any], purpose: str, *, trust_code: bool = False) -> Dataset:
+def reload_data(manifest: Mapping[str, Any], purpose: str, *, trust_code: bool = False) -> Dataset:
     """The manifest's data; raises UnsafeError for a function that is not trusted, and DataError where they cannot be had."""
     described = manifest["data"]
     settings = described.get("settings", {})
@@ -79,6 +73,4 @@ def data_of(manifest: Mapping[str, Any], purpose: str, *, trust_code: bool = Fal
     try:
         return load_data(described["spec"], **({} if "sample" in settings else {"limit": described["n"]}) | settings)
     except DataError as error:
-        raise DataError(
-            f"{purpose} needs the data, got {described['spec']!r}, which cannot be loaded ({error})"
-        ) from error
+        raise DataError(f"{purpose} needs the data, got {described['spec']!r}, which cannot be loaded ({error})") from error

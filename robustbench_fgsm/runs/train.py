@@ -12,40 +12,48 @@ from typing import Any
 
 import torch
 
-from robustbench_fgsm.data.dataset import Dataset, describe, probe
-from robustbench_fgsm.data.match_model import fit_to
-from robustbench_fgsm.engine.distributed import ALONE, World, join
+from robustbench_fgsm.data.dataset import Dataset, describe_data, first_readable_batch
+from robustbench_fgsm.data.match_model import match_to_classifier
+from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World, join_world
 from robustbench_fgsm.engine.environment import describe_software
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.models.classifier import PixelSpace, Statistic, TorchClassifier
-from robustbench_fgsm.models.load import load_requested
+from robustbench_fgsm.models.classifier import ChannelStatistic, PixelSpaceNetwork, TorchClassifier
+from robustbench_fgsm.models.load import load_from_request
 from robustbench_fgsm.models.request import ModelRequest
-from robustbench_fgsm.models.saved_weights import CARD, WEIGHTS, weights_bytes
-from robustbench_fgsm.runs.directory import MANIFEST, RESULT, locked, open_run, sweep_up, write_bytes, write_json
+from robustbench_fgsm.models.saved_weights import CARD_FILE, WEIGHTS_FILE, weights_bytes
+from robustbench_fgsm.runs.directory import (
+    MANIFEST_FILE,
+    RESULT_FILE,
+    lock_directory,
+    open_run,
+    remove_temporary_files,
+    write_bytes,
+    write_json,
+)
 from robustbench_fgsm.spec import DEFAULT_EPSILON, Bounds, parse_epsilon
-from robustbench_fgsm.training.loop import Progress, Report, check_trainable, fit, own_generators
-from robustbench_fgsm.training.recipe import Recipe
+from robustbench_fgsm.training.loop import CheckCallback, StepCallback, check_trainable, fit, seeded_generators
+from robustbench_fgsm.training.recipe import TrainingRecipe
 from robustbench_fgsm.training.result import Training
 
-STATE = "checkpoint.pt"
-LOG = "log.jsonl"
+CHECKPOINT_FILE = "checkpoint.pt"
+TRAINING_LOG_FILE = "log.jsonl"
 
 
 @dataclass(frozen=True)
-class RunStore:
+class CheckpointStore:
     """The `Store` of a training in a directory."""
 
-    out: Path
+    directory: Path
 
     def load(self) -> bytes | None:
         """The state kept last, or None."""
-        place = self.out / STATE
+        place = self.directory / CHECKPOINT_FILE
         return place.read_bytes() if place.is_file() else None
 
     def save(self, state: bytes, log: list[dict[str, Any]]) -> None:
         """Keep the state in place of the one before, whole or not at all; and the log, a JSON object a line."""
-        write_bytes(self.out / STATE, state)
-        write_bytes(self.out / LOG, "".join(f"{json.dumps(line)}\n" for line in log).encode())
+        write_bytes(self.directory / CHECKPOINT_FILE, state)
+        write_bytes(self.directory / TRAINING_LOG_FILE, "".join(f"{json.dumps(line)}\n" for line in log).encode())
 
 
 def train(
@@ -72,8 +80,8 @@ def train(
     precision: str = "auto",
     seed: int = 0,
     max_bad: int = 0,
-    progress: Progress | None = None,
-    report: Report | None = None,
+    progress: StepCallback | None = None,
+    report: CheckCallback | None = None,
 ) -> Training:
     """A classifier trained on the data: from scratch where it is given by name, else further from its weights.
 
@@ -92,7 +100,7 @@ def train(
     Raises SettingError, ModelError or DataError where these do not make sense together, InvalidRunError where the loss is
     no number any more or too many images cannot be read, RunError for a directory of another run, and ResourceError.
     """
-    recipe = Recipe(
+    recipe = TrainingRecipe(
         method,
         parse_epsilon(epsilon)[0],
         epochs,
@@ -112,31 +120,31 @@ def train(
         precision,
         seed,
     )
-    world = join()
+    world = join_world()
     if isinstance(classifier, str):
-        classifier = untrained(classifier, data, seed=seed, device=world.device("auto"))
-    return train_in(classifier, data, recipe, None if out is None else Path(out), max_bad, progress, report, world)
+        classifier = create_untrained_classifier(classifier, data, seed=seed, device=world.local_device("auto"))
+    return train_with_recipe(classifier, data, recipe, None if out is None else Path(out), max_bad, progress, report, world)
 
 
-def train_in(
+def train_with_recipe(
     classifier: TorchClassifier,
     data: Dataset,
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     out: Path | None,
     max_bad: int,
-    progress: Progress | None,
-    report: Report | None,
-    world: World = ALONE,
+    progress: StepCallback | None,
+    report: CheckCallback | None,
+    world: World = SINGLE_PROCESS,
 ) -> Training:
     """The same for settings that are parsed already, and the processes that share the training."""
-    data = fit_to(data, classifier)
+    data = match_to_classifier(data, classifier)
     check_trainable(classifier, data, recipe, world)  # before a directory is made
-    settings = settings_of(classifier, data, recipe, max_bad, world)
+    settings = training_settings(classifier, data, recipe, max_bad, world)
     world.check_same(settings | {"device": classifier.device.type, "--out": out})
-    if not world.leads:
+    if not world.is_main:
         progress = report = None
 
-    def trained(store: RunStore | None) -> Training:
+    def trained(store: CheckpointStore | None) -> Training:
         return fit(
             classifier,
             data,
@@ -150,26 +158,26 @@ def train_in(
 
     if out is None:
         return trained(None)
-    with locked(out) if world.leads else nullcontext():
-        if world.leads:
+    with lock_directory(out) if world.is_main else nullcontext():
+        if world.is_main:
             open_run(out, settings)
-            sweep_up(out, MANIFEST, STATE, LOG, WEIGHTS, CARD, RESULT)
-        found = trained(RunStore(out))
-        if world.leads:
-            write(found, out, data)
+            remove_temporary_files(out, MANIFEST_FILE, CHECKPOINT_FILE, TRAINING_LOG_FILE, WEIGHTS_FILE, CARD_FILE, RESULT_FILE)
+        found = trained(CheckpointStore(out))
+        if world.is_main:
+            write_trained_model(found, out, data)
     world.barrier()
     return found
 
 
-def settings_of(
-    classifier: TorchClassifier, data: Dataset, recipe: Recipe, max_bad: int, world: World
+def training_settings(
+    classifier: TorchClassifier, data: Dataset, recipe: TrainingRecipe, max_bad: int, world: World
 ) -> dict[str, Any]:
     """What must be the same for a training to be continued."""
     software = describe_software()
     return {
         "command": "train",
         "model": classifier.info.to_dict(),
-        "data": describe(data),
+        "data": describe_data(data),
         "recipe": recipe.to_dict(),
         "max_bad": max_bad,
         "device": str(classifier.device),
@@ -179,19 +187,19 @@ def settings_of(
     }
 
 
-def untrained(
+def create_untrained_classifier(
     model: str,
     data: Dataset,
     *,
     seed: int = 0,
     device: str = "auto",
     num_classes: int | None = None,
-    mean: Statistic | None = None,
-    std: Statistic | None = None,
+    mean: ChannelStatistic | None = None,
+    std: ChannelStatistic | None = None,
     bounds: Bounds | Sequence[float] | None = None,
 ) -> TorchClassifier:
     """A network of that name for these data, with weights drawn from the seed; raises as `load_classifier` does."""
-    shape = tuple(probe(data, 1).images.shape[1:])
+    shape = tuple(first_readable_batch(data, 1).images.shape[1:])
     request = ModelRequest(
         model,
         model,
@@ -204,18 +212,18 @@ def untrained(
         classes=data.classes,
         shape=shape,
     )
-    with own_generators(seed, torch.device("cpu")):
-        found = load_requested(request, device)
+    with seeded_generators(seed, torch.device("cpu")):
+        found = load_from_request(request, device)
     if not isinstance(found, TorchClassifier):
         raise ModelError(f"only a PyTorch network can be trained, got {model}: name an architecture")
     return found
 
 
-def write(found: Training, out: Path, data: Dataset) -> None:
+def write_trained_model(training: Training, out: Path, data: Dataset) -> None:
     """Weights, model card, and the document as `result.json`, which comes last."""
-    classifier, info = found.classifier, found.model
+    classifier, info = training.classifier, training.model
     network = classifier.network
-    assert isinstance(network, PixelSpace)  # noqa: S101  (every trained one is)
+    assert isinstance(network, PixelSpaceNetwork)  # noqa: S101  (every trained one is)
     low, high = classifier.bounds
     description = {
         "num_classes": classifier.num_classes,
@@ -223,23 +231,23 @@ def write(found: Training, out: Path, data: Dataset) -> None:
         "mean": list(info.mean or (0.0,)),
         "std": list(info.std or (1.0,)),
         "bounds": [low, high],
-        "shape": list(probe(data, 1).images.shape[1:]),
+        "shape": list(first_readable_batch(data, 1).images.shape[1:]),
     }
     content = weights_bytes(network.network.state_dict(), description)
     card = {
         "name": info.spec,
         "weights": "trained",
-        "file": WEIGHTS,
+        "file": WEIGHTS_FILE,
         **description,
-        "data": found.data,
-        "recipe": found.recipe.to_dict(),
-        "n": found.n,
-        "kept": found.kept.to_dict(),
-        "overfitting": None if found.overfitting is None else found.overfitting.to_dict(),
+        "data": training.data,
+        "recipe": training.recipe.to_dict(),
+        "n": training.n,
+        "kept": training.kept.to_dict(),
+        "overfitting": None if training.overfitting is None else training.overfitting.to_dict(),
         "parameters": info.parameters,
-        "torch": found.environment["torch"],
+        "torch": training.environment["torch"],
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    write_bytes(out / WEIGHTS, content)
-    write_json(out / CARD, card)
-    write_json(out / RESULT, found.to_dict())
+    write_bytes(out / WEIGHTS_FILE, content)
+    write_json(out / CARD_FILE, card)
+    write_json(out / RESULT_FILE, training.to_dict())

@@ -11,23 +11,23 @@ from scipy import sparse
 Matrix: TypeAlias = Any
 """(K, K) int64: a NumPy array up to `DENSE_UP_TO` classes, a `scipy.sparse.csr_array` above."""
 
-Line = NDArray[np.int64]
+Int64Array = NDArray[np.int64]
 
-DENSE_UP_TO = 1000
+MAX_DENSE_CLASSES = 1000
 """Classes; three dense matrices of so many take 24 MB for each budget, and of 22,000 would take 12 GB."""
 
 
-def confusion(rows: Line, columns: Line, num_classes: int) -> Matrix:
+def confusion_matrix(rows: Int64Array, columns: Int64Array, num_classes: int) -> Matrix:
     """How often each pair occurs; rows, columns: (N,) classes."""
-    if num_classes > DENSE_UP_TO:
+    if num_classes > MAX_DENSE_CLASSES:
         ones = np.ones(len(rows), np.int64)
         return sparse.coo_array((ones, (rows, columns)), (num_classes, num_classes)).tocsr()
     return np.bincount(rows * num_classes + columns, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def nothing(num_classes: int) -> Matrix:
+def zero_matrix(num_classes: int) -> Matrix:
     """All zero."""
-    if num_classes > DENSE_UP_TO:
+    if num_classes > MAX_DENSE_CLASSES:
         return sparse.csr_array((num_classes, num_classes), dtype=np.int64)
     return np.zeros((num_classes, num_classes), np.int64)
 
@@ -42,19 +42,19 @@ def trace(matrix: Matrix) -> int:
     return int(matrix.trace())
 
 
-def diagonal(matrix: Matrix) -> Line:
+def diagonal(matrix: Matrix) -> Int64Array:
     """(K,)."""
-    found: Line = np.asarray(matrix.diagonal())
+    found: Int64Array = np.asarray(matrix.diagonal())
     return found
 
 
-def row_sums(matrix: Matrix) -> Line:
+def row_sums(matrix: Matrix) -> Int64Array:
     """(K,)."""
-    found: Line = np.asarray(matrix.sum(axis=1)).reshape(-1)
+    found: Int64Array = np.asarray(matrix.sum(axis=1)).reshape(-1)
     return found
 
 
-def entries(matrix: Matrix) -> tuple[Line, Line, Line]:
+def nonzero_entries(matrix: Matrix) -> tuple[Int64Array, Int64Array, Int64Array]:
     """Row, column and count of all that is not zero, row by row and by ascending column."""
     if not is_sparse(matrix):
         rows, columns = matrix.nonzero()
@@ -66,9 +66,9 @@ def entries(matrix: Matrix) -> tuple[Line, Line, Line]:
     return found.row.astype(np.int64), found.col.astype(np.int64), found.data
 
 
-def largest_beside_diagonal(matrix: Matrix) -> Line:
+def argmax_off_diagonal(matrix: Matrix) -> Int64Array:
     """For each row (K,) the column of its largest count off the diagonal, the first of equals; -1 where all are zero."""
-    rows, columns, counts = entries(matrix)
+    rows, columns, counts = nonzero_entries(matrix)
     beside = rows != columns
     rows, columns, counts = rows[beside], columns[beside], counts[beside]
     order = np.lexsort((columns, -counts, rows))
@@ -78,11 +78,11 @@ def largest_beside_diagonal(matrix: Matrix) -> Line:
     return found
 
 
-def matrix_to_json(matrix: Matrix, dense_up_to: int = 100) -> Any:
+def matrix_to_json(matrix: Matrix, max_dense_classes: int = 100) -> Any:
     """A list of lists up to 100 classes, above it {shape, rows, columns, counts} of what is not zero."""
-    if matrix.shape[0] <= dense_up_to:
+    if matrix.shape[0] <= max_dense_classes:
         return matrix.tolist()
-    rows, columns, counts = entries(matrix)
+    rows, columns, counts = nonzero_entries(matrix)
     return {
         "shape": list(matrix.shape),
         "rows": rows.tolist(),

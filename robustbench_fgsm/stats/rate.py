@@ -45,7 +45,7 @@ class Rate:
         return f"{self.value:.1%}{ends}"
 
 
-def wilson(share: float, n: float) -> tuple[float, float]:
+def wilson_interval(share: float, n: float) -> tuple[float, float]:
     """The 95 % Wilson interval of a share of n images, where neither the count nor n need be whole; n must be positive."""
     z = NormalDist().inv_cdf(0.975)
     centre, weight = share + z * z / (2 * n), 1 + z * z / n

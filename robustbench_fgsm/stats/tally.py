@@ -14,8 +14,8 @@ from robustbench_fgsm.stats.confusion import Matrix
 from robustbench_fgsm.stats.confusion import matrix_to_json as matrix_to_json
 from robustbench_fgsm.stats.rate import Rate
 
-Counts = NDArray[np.int64]
-Flags = NDArray[np.bool_]
+Int64Array = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -26,33 +26,33 @@ class Outcomes:
     the attack followed.
     """
 
-    labels: Counts
-    before: Counts
-    after: Counts
-    targets: Counts | None
-    zero_gradient: Flags
-    nonfinite_gradient: Flags
-    saturated: Flags
+    labels: Int64Array
+    before: Int64Array
+    after: Int64Array
+    targets: Int64Array | None
+    zero_gradient: BoolArray
+    nonfinite_gradient: BoolArray
+    saturated: BoolArray
 
     @property
-    def attacked(self) -> Flags:
+    def attacked(self) -> BoolArray:
         """Images that the success rate speaks of: right before; targeted: neither of the target nor taken for it."""
         if self.targets is None:
             return np.equal(self.before, self.labels)
         return np.not_equal(self.targets, self.labels) & np.not_equal(self.targets, self.before)
 
     @property
-    def hits(self) -> Flags:
+    def hits(self) -> BoolArray:
         """Images now predicted as their target; none where the attack is untargeted."""
         return np.zeros(len(self.labels), np.bool_) if self.targets is None else np.equal(self.after, self.targets)
 
     @property
-    def fooled(self) -> Flags:
+    def fooled(self) -> BoolArray:
         """Attacked images now predicted as something else, or as their target."""
         return self.attacked & (self.after != self.labels if self.targets is None else self.hits)
 
     @property
-    def leaked(self) -> Flags:
+    def leaked(self) -> BoolArray:
         """Images wrong before and right after an untargeted attack (Kurakin et al. 2017, arXiv:1611.01236)."""
         if self.targets is not None:
             return np.zeros(len(self.labels), np.bool_)
@@ -71,8 +71,8 @@ class Tally:
     clean: Matrix
     adversarial: Matrix
     transition: Matrix
-    attacked: Counts
-    fooled: Counts
+    attacked: Int64Array
+    fooled: Int64Array
     target_hits: int
     leaked: int
     zero_gradient: int
@@ -85,9 +85,9 @@ class Tally:
         """Count one batch."""
         labels, before, after = outcomes.labels, outcomes.before, outcomes.after
         return cls(
-            clean=confusion.confusion(labels, before, num_classes),
-            adversarial=confusion.confusion(labels, after, num_classes),
-            transition=confusion.confusion(before, after, num_classes),
+            clean=confusion.confusion_matrix(labels, before, num_classes),
+            adversarial=confusion.confusion_matrix(labels, after, num_classes),
+            transition=confusion.confusion_matrix(before, after, num_classes),
             attacked=np.bincount(labels[outcomes.attacked], minlength=num_classes),
             fooled=np.bincount(labels[outcomes.fooled], minlength=num_classes),
             target_hits=int(outcomes.hits.sum()),
@@ -101,16 +101,14 @@ class Tally:
     @classmethod
     def empty(cls, num_classes: int, *, targeted: bool) -> Tally:
         """No images yet."""
-        square, line = confusion.nothing(num_classes), np.zeros(num_classes, np.int64)
+        square, line = confusion.zero_matrix(num_classes), np.zeros(num_classes, np.int64)
         return cls(square, square, square, line, line, 0, 0, 0, 0, 0, targeted)
 
     def __add__(self, other: Tally) -> Tally:
         """Counts of both; raises ValueError where one is targeted and the other is not."""
         if self.targeted != other.targeted:
             raise ValueError("a targeted and an untargeted tally do not add")
-        sums: dict[str, Any] = {
-            field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)
-        }
+        sums: dict[str, Any] = {field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
         return Tally(**(sums | {"targeted": self.targeted}))
 
     @property
@@ -152,7 +150,7 @@ class Tally:
     def per_class(self, classes: Sequence[str]) -> list[ClassResult]:
         """The same by label, in the order of the classes."""
         images, correct = confusion.row_sums(self.clean), confusion.diagonal(self.clean)
-        robust, wrong = confusion.diagonal(self.adversarial), confusion.largest_beside_diagonal(self.adversarial)
+        robust, wrong = confusion.diagonal(self.adversarial), confusion.argmax_off_diagonal(self.adversarial)
         return [
             ClassResult(
                 label=label,

@@ -10,9 +10,9 @@ from torch.nn.functional import cross_entropy
 
 from robustbench_fgsm.attack.step import clip
 from robustbench_fgsm.spec import Bounds
-from robustbench_fgsm.training.recipe import Recipe
+from robustbench_fgsm.training.recipe import TrainingRecipe
 
-RS_STEP = 1.25
+FGSM_RS_STEP = 1.25
 """FGSM-RS's step in epsilons (Wong et al. 2020, arXiv:2001.03994, section 4.1)."""
 
 
@@ -24,7 +24,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
 
 
-def uphill(network: nn.Module, x: Tensor, y: Tensor, recipe: Recipe) -> Tensor:
+def gradient_sign(network: nn.Module, x: Tensor, y: Tensor, recipe: TrainingRecipe) -> Tensor:
     """Sign of the loss's gradient by the images (N, ...), taken in the recipe's mode; the network is in train mode after it."""
     network.train(recipe.craft_mode == "train")
     x = x.detach().requires_grad_()
@@ -35,7 +35,7 @@ def uphill(network: nn.Module, x: Tensor, y: Tensor, recipe: Recipe) -> Tensor:
     return gradient.sign()
 
 
-def craft(network: nn.Module, x: Tensor, y: Tensor, recipe: Recipe, bounds: Bounds) -> Tensor:
+def craft_training_images(network: nn.Module, x: Tensor, y: Tensor, recipe: TrainingRecipe, bounds: Bounds) -> Tensor:
     """Images in the shape of x that `fgsm`, `fgsm-rs` or `n-fgsm` trains on. Noise is drawn from the global generator.
 
     With clamp, and with x within bounds, the result is within bounds; and within epsilon of x, but for n-fgsm, which is
@@ -43,11 +43,11 @@ def craft(network: nn.Module, x: Tensor, y: Tensor, recipe: Recipe, bounds: Boun
     """
     limits = bounds if recipe.clamp else None
     if recipe.method == "fgsm":
-        return clip(x + recipe.epsilon * uphill(network, x, y, recipe), limits)
+        return clip(x + recipe.epsilon * gradient_sign(network, x, y, recipe), limits)
     half = recipe.epsilon * (recipe.noise if recipe.method == "n-fgsm" else 1.0)
     noisy = x + torch.empty_like(x).uniform_(-half, half)
     if recipe.method == "n-fgsm":  # equation 4 of the paper
-        return clip(noisy + recipe.epsilon * uphill(network, noisy, y, recipe), limits)
+        return clip(noisy + recipe.epsilon * gradient_sign(network, noisy, y, recipe), limits)
     noisy = clip(noisy, limits)
-    offset = noisy - x + RS_STEP * recipe.epsilon * uphill(network, noisy, y, recipe)
+    offset = noisy - x + FGSM_RS_STEP * recipe.epsilon * gradient_sign(network, noisy, y, recipe)
     return clip(x + offset.clamp(-recipe.epsilon, recipe.epsilon), limits)

@@ -13,7 +13,7 @@ from robustbench_fgsm.errors import SettingError
 Augment = Callable[[Tensor], Tensor]
 
 
-def augmentation(text: str, size: tuple[int, int]) -> Augment | None:
+def parse_augmentation(text: str, image_size: tuple[int, int]) -> Augment | None:
     """Images (N, C, H, W) to images, each by a draw of its own from PyTorch's global generator; None for `none`.
 
     text: `flip`, `crop:PIXELS` (a crop of the image padded by so many), or both with a comma between. size: H and W.
@@ -25,16 +25,15 @@ def augmentation(text: str, size: tuple[int, int]) -> Augment | None:
     for word in text.split(","):
         name, _, pixels = word.strip().partition(":")
         if name == "crop" and pixels.isdecimal() and len(pixels) < 10 and int(pixels) > 0:
-            if int(pixels) >= min(size):
+            if int(pixels) >= min(image_size):
                 raise SettingError(
-                    f"augment must crop by fewer pixels than images of {size[0]} x {size[1]} have, got {text!r}: try crop:2"
+                    f"augment must crop by fewer pixels than images of {image_size[0]} x {image_size[1]} have, got {text!r}: "
+                    "try crop:2"
                 )
-            steps.append(v2.RandomCrop(list(size), padding=int(pixels)))
+            steps.append(v2.RandomCrop(list(image_size), padding=int(pixels)))
         elif name == "flip" and not pixels:
             steps.append(v2.RandomHorizontalFlip())
         else:
-            raise SettingError(
-                f"augment must be none, flip, crop:PIXELS or a comma list, got {text!r}: try crop:2,flip"
-            )
+            raise SettingError(f"augment must be none, flip, crop:PIXELS or a comma list, got {text!r}: try crop:2,flip")
     transform = v2.Compose(steps)
     return lambda x: torch.stack([transform(image) for image in x])

@@ -14,15 +14,15 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.engine.distributed import ALONE, World
-from robustbench_fgsm.errors import ModelError, RunError, brief
+from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
+from robustbench_fgsm.errors import ModelError, RunError, describe_error
 from robustbench_fgsm.models.checkpoint import read_pickled
-from robustbench_fgsm.training.watch import Check
+from robustbench_fgsm.training.watch import ValidationCheck
 
-Weights = dict[str, Tensor]
+StateDict = dict[str, Tensor]
 
 
-class Store(Protocol):
+class TrainingStateStore(Protocol):
     """Where a training keeps its state, and its log."""
 
     def load(self) -> bytes | None:
@@ -33,7 +33,7 @@ class Store(Protocol):
 
 
 @dataclass
-class Learner:
+class TrainingState:
     """What changes while a network learns.
 
     done: steps of the whole training. checks: all so far. losses: of the steps since the last check, which precedes every
@@ -43,15 +43,15 @@ class Learner:
     network: nn.Module
     optimizer: Optimizer
     schedule: LRScheduler
-    done: int = 0
+    steps_done: int = 0
     stopped: bool = False
-    checks: list[Check] = field(default_factory=list)
+    checks: list[ValidationCheck] = field(default_factory=list)
     losses: list[Tensor] = field(default_factory=list)
-    best: Weights | None = None
+    best_weights: StateDict | None = None
     best_check: int | None = None
     bad: set[BadSample] = field(default_factory=set)
 
-    def to_bytes(self, world: World = ALONE) -> bytes:
+    def to_bytes(self, world: World = SINGLE_PROCESS) -> bytes:
         """The state, with each process's generators, from which dropout, noise and augmentation draw; all have to ask."""
         device = next(self.network.parameters()).device
         own = [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
@@ -62,10 +62,10 @@ class Learner:
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict(),
                 "random": generators,
-                "best": self.best,
+                "best": self.best_weights,
                 "progress": json.dumps(
                     {
-                        "done": self.done,
+                        "done": self.steps_done,
                         "stopped": self.stopped,
                         "best_check": self.best_check,
                         "checks": [check.to_dict() for check in self.checks],
@@ -77,34 +77,34 @@ class Learner:
         )
         return stream.getvalue()
 
-    def restore(self, content: bytes, world: World = ALONE) -> None:
+    def restore(self, content: bytes, world: World = SINGLE_PROCESS) -> None:
         """Be what `to_bytes` wrote down in as many processes.
 
         Raises UnsafeError for bytes that ask for more than tensors, and RunError for others that it did not write.
         """
         try:
-            self._take_up(read_pickled(io.BytesIO(content), "the kept state of a training"), world)
+            self._restore_from(read_pickled(io.BytesIO(content), "the kept state of a training"), world)
         except (ModelError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
             raise RunError(
                 f"the kept state of a training must be as it was written, got one that cannot be read "
-                f"({brief(error)}): remove it to begin again, or choose another directory"
+                f"({describe_error(error)}): remove it to begin again, or choose another directory"
             ) from error
 
-    def _take_up(self, found: Mapping[str, Any], world: World) -> None:
-        self.network.load_state_dict(found["network"])
-        self.optimizer.load_state_dict(found["optimizer"])
-        self.schedule.load_state_dict(found["schedule"])
-        own, *on_gpu = found["random"][world.rank]
+    def _restore_from(self, checkpoint: Mapping[str, Any], world: World) -> None:
+        self.network.load_state_dict(checkpoint["network"])
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.schedule.load_state_dict(checkpoint["schedule"])
+        own, *on_gpu = checkpoint["random"][world.rank]
         torch.set_rng_state(own)
         if on_gpu:
             torch.cuda.set_rng_state(on_gpu[0], next(self.network.parameters()).device)
-        progress = json.loads(found["progress"])
-        self.done, self.stopped = progress["done"], progress["stopped"]
-        self.best, self.best_check = found["best"], progress["best_check"]
-        self.checks, self.losses = [Check.from_dict(check) for check in progress["checks"]], []
+        progress = json.loads(checkpoint["progress"])
+        self.steps_done, self.stopped = progress["done"], progress["stopped"]
+        self.best_weights, self.best_check = checkpoint["best"], progress["best_check"]
+        self.checks, self.losses = [ValidationCheck.from_dict(check) for check in progress["checks"]], []
         self.bad |= {BadSample(**sample) for sample in progress.get("bad", [])}
 
-    def keep(self, index: int) -> None:
+    def keep_best_weights(self, check_index: int) -> None:
         """Take the weights as they are for the best so far."""
-        self.best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        self.best_check = index
+        self.best_weights = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.best_check = check_index

@@ -16,36 +16,36 @@ from torch.nn.parallel import DistributedDataParallel
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.distributed import World
 from robustbench_fgsm.errors import DataError, IncompleteError, ModelError, SettingError
-from robustbench_fgsm.stats.tally import Counts
+from robustbench_fgsm.stats.tally import Int64Array
 from robustbench_fgsm.training.adversarial_batch import autocast
-from robustbench_fgsm.training.recipe import Recipe
+from robustbench_fgsm.training.recipe import TrainingRecipe
 
-LEAST = 2
+MIN_IMAGES_PER_PROCESS = 2
 """Images of a step for each process: batch norm needs two."""
 
 
-class Objective(nn.Module):
+class TrainingObjective(nn.Module):
     """The loss of a recipe on one process's images: one forward call for each backward pass, as PyTorch's averaging asks."""
 
-    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+    def __init__(self, network: nn.Module, recipe: TrainingRecipe) -> None:
         super().__init__()
         self.network, self.recipe = network, recipe
 
-    def forward(self, x: Tensor, crafted: Tensor, y: Tensor) -> Tensor:
+    def forward(self, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
         """Mean loss over the images (N, ...), for `fgsm` mixed of clean and crafted ones."""
         with autocast(x.device, self.recipe.precision):
-            loss = cross_entropy(self.network(crafted), y)
+            loss = cross_entropy(self.network(x_adv), y)
             if self.recipe.method == "fgsm":
                 loss = self.recipe.mix * cross_entropy(self.network(x), y) + (1 - self.recipe.mix) * loss
         return loss
 
 
-def check_world(world: World, recipe: Recipe, device: torch.device) -> None:
+def check_processes(world: World, recipe: TrainingRecipe, device: torch.device) -> None:
     """Raise SettingError where so many processes cannot train by the recipe on such a device."""
-    if recipe.batch_size < LEAST * world.size:
+    if recipe.batch_size < MIN_IMAGES_PER_PROCESS * world.size:
         raise SettingError(
-            f"batch size must give each of {world.size} processes {LEAST} images, got {recipe.batch_size}: "
-            f"try --batch-size {LEAST * world.size} or fewer processes"
+            f"batch size must give each of {world.size} processes {MIN_IMAGES_PER_PROCESS} images, got {recipe.batch_size}: "
+            f"try --batch-size {MIN_IMAGES_PER_PROCESS * world.size} or fewer processes"
         )
     if world.size > 1 and device.type == "cuda" and world.local_rank >= torch.cuda.device_count():
         raise SettingError(
@@ -54,7 +54,7 @@ def check_world(world: World, recipe: Recipe, device: torch.device) -> None:
         )
 
 
-def synchronised(network: nn.Module, world: World, device: torch.device) -> nn.Module:
+def synchronise_batch_norm(network: nn.Module, world: World, device: torch.device) -> nn.Module:
     """The network with batch norm over all processes' images where they are on GPUs; elsewhere PyTorch has none."""
     if world.size == 1 or device.type != "cuda":
         return network
@@ -62,14 +62,14 @@ def synchronised(network: nn.Module, world: World, device: torch.device) -> nn.M
     return converted
 
 
-def averaging(objective: nn.Module, world: World, x: Tensor, y: Tensor) -> nn.Module:
+def wrap_distributed(objective: nn.Module, world: World, x: Tensor, y: Tensor) -> nn.Module:
     """The objective, whose backward pass leaves the mean gradient over all processes in each; all begin with rank 0's weights.
 
     x, y: a few images (N, ...) and labels (N,), by which parameters are found that take no part in the loss: PyTorch waits
     for their gradients unless it is told to look for them in every step, which takes time. Statistics of batch norm are left
     to `share_statistics`.
     """
-    device, idle = x.device, any(world.gather(has_idle(objective, x, y)))
+    device, idle = x.device, any(world.gather(has_unused_parameters(objective, x, y)))
     devices = [device] if device.type == "cuda" else None
     known = signature(DistributedDataParallel).parameters
     name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # PyTorch renames it
@@ -77,7 +77,7 @@ def averaging(objective: nn.Module, world: World, x: Tensor, y: Tensor) -> nn.Mo
     return DistributedDataParallel(objective, device_ids=devices, find_unused_parameters=idle, **left_alone)
 
 
-def has_idle(objective: nn.Module, x: Tensor, y: Tensor) -> bool:
+def has_unused_parameters(objective: nn.Module, x: Tensor, y: Tensor) -> bool:
     """Whether a parameter takes no part in the loss of these images; a copy is asked, and the generators stay as they were."""
     tried = copy.deepcopy(objective).train()
     with torch.random.fork_rng([x.device] if x.device.type == "cuda" else []):
@@ -86,14 +86,14 @@ def has_idle(objective: nn.Module, x: Tensor, y: Tensor) -> bool:
     return any(found is None for found in torch.autograd.grad(loss, parameters, allow_unused=True))
 
 
-def loss_of(objective: nn.Module, x: Tensor, crafted: Tensor, y: Tensor) -> Tensor:
+def compute_loss(objective: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
     """The objective's loss.
 
     Raises ModelError where several processes cannot go on, because the network left out parameters in the step before that
     it had used in others.
     """
     try:
-        loss: Tensor = objective(x, crafted, y)
+        loss: Tensor = objective(x, x_adv, y)
     except RuntimeError as error:
         if "finished reduction" not in str(error):
             raise
@@ -111,7 +111,7 @@ def backward(loss: Tensor, world: World) -> None:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        if world.size == 1 or not _is_of_connection(error):
+        if world.size == 1 or not _is_connection_error(error):
             raise
         raise IncompleteError(
             f"all processes must stay until the training is done, but one was lost ({str(error).splitlines()[0][:120]}): "
@@ -119,12 +119,12 @@ def backward(loss: Tensor, world: World) -> None:
         ) from error
 
 
-def _is_of_connection(error: RuntimeError) -> bool:
+def _is_connection_error(error: RuntimeError) -> bool:
     """Whether it is about other processes; gloo's errors are plain ones."""
     return isinstance(error, torch.distributed.DistError) or "gloo" in str(error).lower()
 
 
-def share_statistics(network: nn.Module, world: World) -> None:
+def average_batch_norm_statistics(network: nn.Module, world: World) -> None:
     """Give all processes the mean of what each one's batch norm has seen, so that their networks stay the same."""
     found = [
         statistic
@@ -140,21 +140,21 @@ def share_statistics(network: nn.Module, world: World) -> None:
         statistic.copy_(mean.view_as(statistic))
 
 
-def count(images: int, bad: set[BadSample], known: int, world: World) -> Counts:
+def count_images(num_images: int, bad: set[BadSample], known_bad: int, world: World) -> Int64Array:
     """Images (processes,) that each process has in this step.
 
     bad: samples that could not be had, of which `known` were there before; those of all processes afterwards.
     """
     own = np.zeros((2, world.size), np.int64)
-    own[:, world.rank] = images, len(bad) - known
-    told: Counts = world.sum(own)
+    own[:, world.rank] = num_images, len(bad) - known_bad
+    told: Int64Array = world.sum(own)
     if told[1].any():
         bad.update(*world.gather(frozenset(bad)))
-    counts: Counts = told[0]
+    counts: Int64Array = told[0]
     return counts
 
 
-def weight_of(counts: Counts, world: World) -> float:
+def process_loss_weight(counts: Int64Array, world: World) -> float:
     """Weight of this process's mean loss, so that the mean over the processes is the mean over all their images (`count`).
 
     Raises DataError where a process has no image.
@@ -168,6 +168,6 @@ def weight_of(counts: Counts, world: World) -> float:
     return float(counts[world.rank] * world.size / counts.sum()) if world.size > 1 else 1.0
 
 
-def seed_of(recipe: Recipe, world: World) -> int:
+def process_seed(recipe: TrainingRecipe, world: World) -> int:
     """What this process's generators are seeded with: the recipe's seed in the first one, and another one in each other."""
-    return recipe.seed if world.leads else int(np.random.SeedSequence([recipe.seed, world.rank]).generate_state(1)[0])
+    return recipe.seed if world.is_main else int(np.random.SeedSequence([recipe.seed, world.rank]).generate_state(1)[0])

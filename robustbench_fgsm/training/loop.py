@@ -13,79 +13,84 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.attack.fgsm import fgsm
-from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe, probe
-from robustbench_fgsm.data.match_model import fit_to
-from robustbench_fgsm.engine.distributed import ALONE, World
+from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe_data, first_readable_batch
+from robustbench_fgsm.data.match_model import match_to_classifier
+from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.preflight import check_classes, check_images
 from robustbench_fgsm.errors import InvalidRunError, ModelError, SettingError
 from robustbench_fgsm.models.classifier import (
-    PixelSpace,
+    PixelSpaceNetwork,
     TorchClassifier,
-    classify,
-    convolves,
-    place,
-    place_images,
+    build_classifier,
+    has_convolutions,
+    move_images,
+    move_to_classifier,
 )
 from robustbench_fgsm.spec import check_epsilon
-from robustbench_fgsm.training.adversarial_batch import craft
-from robustbench_fgsm.training.augmentation import Augment, augmentation
-from robustbench_fgsm.training.checkpoint import Learner, Store
+from robustbench_fgsm.training.adversarial_batch import craft_training_images
+from robustbench_fgsm.training.augmentation import Augment, parse_augmentation
+from robustbench_fgsm.training.checkpoint import TrainingState, TrainingStateStore
 from robustbench_fgsm.training.distributed import (
-    LEAST,
-    Objective,
-    averaging,
+    MIN_IMAGES_PER_PROCESS,
+    TrainingObjective,
+    average_batch_norm_statistics,
     backward,
-    check_world,
-    count,
-    loss_of,
-    seed_of,
-    share_statistics,
-    synchronised,
-    weight_of,
+    check_processes,
+    compute_loss,
+    count_images,
+    process_loss_weight,
+    process_seed,
+    synchronise_batch_norm,
+    wrap_distributed,
 )
-from robustbench_fgsm.training.optimizer import optimisation
-from robustbench_fgsm.training.recipe import CHECKS, Recipe
+from robustbench_fgsm.training.optimizer import build_optimizer
+from robustbench_fgsm.training.recipe import CHECKS_PER_EPOCH, TrainingRecipe
 from robustbench_fgsm.training.result import Training
-from robustbench_fgsm.training.samples import Samples, split_off
-from robustbench_fgsm.training.watch import Check, Watch, catastrophic, watcher
+from robustbench_fgsm.training.samples import TrainingSamples, split_held_out
+from robustbench_fgsm.training.watch import (
+    HeldOutEvaluator,
+    ValidationCheck,
+    find_catastrophic_overfitting,
+    make_held_out_evaluator,
+)
 
-Progress = Callable[[int, int], None]
-Report = Callable[[Check], None]
+StepCallback = Callable[[int, int], None]
+CheckCallback = Callable[[ValidationCheck], None]
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingSetup:
     """What stays the same while a network learns. first: the network as it was, for `static`; world: who shares the work."""
 
-    recipe: Recipe
-    samples: Samples
+    recipe: TrainingRecipe
+    samples: TrainingSamples
     classifier: TorchClassifier
-    first: nn.Module | None
+    initial_network: nn.Module | None
     augment: Augment | None
     memory_format: torch.memory_format
-    watch: Watch | None
+    evaluate_held_out: HeldOutEvaluator | None
     max_bad: int
-    held_bad: frozenset[BadSample] = frozenset()
+    held_out_bad: frozenset[BadSample] = frozenset()
     """Held-out images that could not be had."""
-    world: World = ALONE
+    world: World = SINGLE_PROCESS
 
     @property
-    def steps(self) -> int:
+    def total_steps(self) -> int:
         """Of the whole training."""
-        return self.samples.steps * self.recipe.epochs
+        return self.samples.steps_per_epoch * self.recipe.epochs
 
 
 def fit(
     classifier: TorchClassifier,
     data: Dataset,
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     *,
-    store: Store | None = None,
+    store: TrainingStateStore | None = None,
     max_bad: int = 0,
-    progress: Progress | None = None,
-    report: Report | None = None,
-    world: World = ALONE,
+    progress: StepCallback | None = None,
+    report: CheckCallback | None = None,
+    world: World = SINGLE_PROCESS,
 ) -> Training:
     """The classifier trained further on the data by the recipe; a copy learns, and the global generators stay as they were.
 
@@ -96,26 +101,26 @@ def fit(
     Raises ModelError for what cannot be trained, SettingError and DataError for what does not fit, and InvalidRunError
     where the loss is no number any more, or more images than `max_bad` cannot be read.
     """
-    began, data = time.perf_counter(), fit_to(data, classifier)
+    began, data = time.perf_counter(), match_to_classifier(data, classifier)
     check_trainable(classifier, data, recipe, world)
-    lesson = prepare(classifier, data, recipe, max_bad, world)
+    lesson = prepare_training(classifier, data, recipe, max_bad, world)
     network = classifier.copy_network(memory_format=lesson.memory_format)
-    student = synchronised(copy.deepcopy(network).requires_grad_(True), world, classifier.device)
-    learner = Learner(student, *optimisation(student, recipe, lesson.steps), bad=set(lesson.held_bad))
-    with own_generators(seed_of(recipe, world), classifier.device):
-        kept = world.first(store.load() if store is not None and world.leads else None)
+    student = synchronise_batch_norm(copy.deepcopy(network).requires_grad_(True), world, classifier.device)
+    learner = TrainingState(student, *build_optimizer(student, recipe, lesson.total_steps), bad=set(lesson.held_out_bad))
+    with seeded_generators(process_seed(recipe, world), classifier.device):
+        kept = world.broadcast(store.load() if store is not None and world.is_main else None)
         if kept is not None:
             learner.restore(kept, world)
-        learn(lesson, learner, store, progress, report)
-    network.load_state_dict(learner.best or student.state_dict())
+        run_training_steps(lesson, learner, store, progress, report)
+    network.load_state_dict(learner.best_weights or student.state_dict())
     return Training(
-        trained(classifier, network, data),
-        describe(data),
+        build_trained_classifier(classifier, network, data),
+        describe_data(data),
         recipe,
-        len(lesson.samples.indices) - len(learner.bad - lesson.held_bad),
+        len(lesson.samples.indices) - len(learner.bad - lesson.held_out_bad),
         tuple(learner.checks),
         learner.best_check,
-        catastrophic(learner.checks, classifier.num_classes) if recipe.against_itself else None,
+        find_catastrophic_overfitting(learner.checks, classifier.num_classes) if recipe.is_online_adversarial else None,
         learner.stopped,
         describe_environment(classifier.device),
         time.perf_counter() - began,
@@ -124,181 +129,187 @@ def fit(
     )
 
 
-def check_trainable(classifier: TorchClassifier, data: Dataset, recipe: Recipe, world: World = ALONE) -> None:
+def check_trainable(classifier: TorchClassifier, data: Dataset, recipe: TrainingRecipe, world: World = SINGLE_PROCESS) -> None:
     """Raise what `fit` raises before its first step."""
-    if not isinstance(classifier, TorchClassifier) or not isinstance(classifier.network, PixelSpace):
-        raise ModelError(
-            f"only a PyTorch network can be trained, got {type(classifier).__name__}: name an architecture"
-        )
+    if not isinstance(classifier, TorchClassifier) or not isinstance(classifier.network, PixelSpaceNetwork):
+        raise ModelError(f"only a PyTorch network can be trained, got {type(classifier).__name__}: name an architecture")
     if not classifier.has_variants or not any(True for _ in classifier.network.parameters()):
         raise ModelError(f"a network can be trained where its layers are known, got {classifier.info.spec}, a program")
     if recipe.method == "static" and classifier.info.weights == "none":
         raise SettingError("static joins images that fool a trained network, got weights none: pass --weights standard")
-    check_world(world, recipe, classifier.device)
+    check_processes(world, recipe, classifier.device)
     check_epsilon(recipe.epsilon, float("inf"), classifier.bounds)
     check_classes(classifier, data)
-    first = probe(data, 2)
+    first = first_readable_batch(data, 2)
     check_images(first, classifier)
     try:
-        classifier.predict(place_images(first.images, classifier))
+        classifier.predict(move_to_classifier(first.images, classifier))
     except RuntimeError as error:
         raise ModelError(
             f"model must accept images of shape {tuple(first.images.shape[1:])}, but it failed on them: "
             f"{str(error).splitlines()[0]}"
         ) from error
     height, width = first.images.shape[-2:]
-    augmentation(recipe.augment, (height, width))
-    split_off(data, recipe)
+    parse_augmentation(recipe.augment, (height, width))
+    split_held_out(data, recipe)
 
 
-def prepare(classifier: TorchClassifier, data: Dataset, recipe: Recipe, max_bad: int, world: World = ALONE) -> Lesson:
+def prepare_training(
+    classifier: TorchClassifier, data: Dataset, recipe: TrainingRecipe, max_bad: int, world: World = SINGLE_PROCESS
+) -> TrainingSetup:
     """What stays the same while the classifier learns."""
-    samples = split_off(data, recipe)
-    height, width = probe(data, 2).images.shape[-2:]
-    held = samples.held_out()
+    samples = split_held_out(data, recipe)
+    height, width = first_readable_batch(data, 2).images.shape[-2:]
+    held = samples.held_out_batch()
     if held is not None:
         check_images(held, classifier)
-    return Lesson(
+    return TrainingSetup(
         recipe,
         samples,
         classifier,
         copy.deepcopy(classifier.network) if recipe.method == "static" else None,
-        augmentation(recipe.augment, (height, width)),
-        torch.channels_last if convolves(classifier.network) else torch.contiguous_format,
-        None if held is None else watcher(held, recipe.epsilon, recipe.seed),
+        parse_augmentation(recipe.augment, (height, width)),
+        torch.channels_last if has_convolutions(classifier.network) else torch.contiguous_format,
+        None if held is None else make_held_out_evaluator(held, recipe.epsilon, recipe.seed),
         max_bad,
         frozenset(() if held is None else held.bad),
         world,
     )
 
 
-def learn(
-    lesson: Lesson,
-    learner: Learner,
-    store: Store | None,
-    progress: Progress | None,
-    report: Report | None,
+def run_training_steps(
+    setup: TrainingSetup,
+    training_state: TrainingState,
+    store: TrainingStateStore | None,
+    progress: StepCallback | None,
+    report: CheckCallback | None,
 ) -> None:
     """All steps that are not done yet, with a check after every quarter of an epoch."""
-    steps, recipe, world = lesson.samples.steps, lesson.recipe, lesson.world
-    objective: nn.Module = Objective(learner.network, recipe)
+    steps, recipe, world = setup.samples.steps_per_epoch, setup.recipe, setup.world
+    objective: nn.Module = TrainingObjective(training_state.network, recipe)
     if world.size > 1:
-        one = probe(lesson.samples.data, 1)
-        x = place(one.images.repeat(LEAST, 1, 1, 1), lesson.classifier.device, lesson.memory_format)
-        objective = averaging(objective, world, x, one.labels.repeat(LEAST).to(x.device))
-    bad, known = learner.bad, 0
-    marks = {-(-steps * quarter // CHECKS): quarter for quarter in range(1, CHECKS + 1)}
-    while learner.done < lesson.steps and not learner.stopped:
-        epoch, first = divmod(learner.done, steps)
-        for batch, second in lesson.samples.epoch(epoch, first, bad, world):
-            check_images(batch, lesson.classifier)
-            counts = count(len(batch), bad, known, world)
+        one = first_readable_batch(setup.samples.data, 1)
+        x = move_images(one.images.repeat(MIN_IMAGES_PER_PROCESS, 1, 1, 1), setup.classifier.device, setup.memory_format)
+        objective = wrap_distributed(objective, world, x, one.labels.repeat(MIN_IMAGES_PER_PROCESS).to(x.device))
+    bad, known = training_state.bad, 0
+    marks = {-(-steps * quarter // CHECKS_PER_EPOCH): quarter for quarter in range(1, CHECKS_PER_EPOCH + 1)}
+    while training_state.steps_done < setup.total_steps and not training_state.stopped:
+        epoch, first = divmod(training_state.steps_done, steps)
+        for batch, second in setup.samples.epoch_batches(epoch, first, bad, world):
+            check_images(batch, setup.classifier)
+            counts = count_images(len(batch), bad, known, world)
             known = len(bad)
-            if known > lesson.max_bad:
+            if known > setup.max_bad:
                 worst = min(bad, key=lambda found: found.path)
                 raise InvalidRunError(
                     f"images must be readable, got {len(bad):,} that are not, such as {worst.path} ({worst.reason}): "
                     "pass --max-bad N to go on without them"
                 )
-            take_step(lesson, learner, objective, batch, second, weight_of(counts, world))
+            train_step(setup, training_state, objective, batch, second, process_loss_weight(counts, world))
             if progress is not None:
-                progress(learner.done, lesson.steps)
-            quarter = marks.get(learner.done - epoch * steps)
-            if quarter is None or (lesson.watch is None and quarter < CHECKS):
+                progress(training_state.steps_done, setup.total_steps)
+            quarter = marks.get(training_state.steps_done - epoch * steps)
+            if quarter is None or (setup.evaluate_held_out is None and quarter < CHECKS_PER_EPOCH):
                 continue
-            learner.checks.append(check(lesson, learner, epoch + 1, quarter))
-            judge(learner, recipe, lesson.classifier.num_classes)
+            training_state.checks.append(run_validation_check(setup, training_state, epoch + 1, quarter))
+            update_best(training_state, recipe, setup.classifier.num_classes)
             if store is not None:
-                state = learner.to_bytes(world)
-                if world.leads:
-                    store.save(state, [found.to_dict() for found in learner.checks])
+                state = training_state.to_bytes(world)
+                if world.is_main:
+                    store.save(state, [found.to_dict() for found in training_state.checks])
             if report is not None:
-                report(learner.checks[-1])
-            if learner.stopped:
+                report(training_state.checks[-1])
+            if training_state.stopped:
                 break
 
 
-def take_step(
-    lesson: Lesson, learner: Learner, objective: nn.Module, batch: Batch, second: Tensor, weight: float
+def train_step(
+    setup: TrainingSetup, training_state: TrainingState, objective: nn.Module, batch: Batch, second_pass: Tensor, loss_weight: float
 ) -> None:
     """One step of the optimiser on one batch, or this process's share of it; weight: of its mean loss among all."""
-    recipe, network = lesson.recipe, learner.network
-    device = lesson.classifier.device
+    recipe, network = setup.recipe, training_state.network
+    device = setup.classifier.device
     x, y = batch.images, batch.labels.to(device)
-    if lesson.first is not None and bool(second.any()):
+    if setup.initial_network is not None and bool(second_pass.any()):
         fooling = fgsm(
-            lesson.first, x[second].to(device), y[second.to(device)], recipe.epsilon, bounds=lesson.classifier.bounds
+            setup.initial_network,
+            x[second_pass].to(device),
+            y[second_pass.to(device)],
+            recipe.epsilon,
+            bounds=setup.classifier.bounds,
         )
-        x = x.index_copy(0, second.nonzero().squeeze(1), fooling.cpu())
-    if lesson.augment is not None:
-        x = lesson.augment(x)
-    x = place(x, device, lesson.memory_format)
+        x = x.index_copy(0, second_pass.nonzero().squeeze(1), fooling.cpu())
+    if setup.augment is not None:
+        x = setup.augment(x)
+    x = move_images(x, device, setup.memory_format)
     network.train()
-    crafted = craft(network, x, y, recipe, lesson.classifier.bounds) if recipe.against_itself else x
-    loss = loss_of(objective, x, crafted, y) * weight
-    learner.optimizer.zero_grad(set_to_none=True)
-    backward(loss, lesson.world)
-    learner.optimizer.step()
-    share_statistics(network, lesson.world)
-    learner.schedule.step()
-    learner.losses.append(loss.detach())
-    learner.done += 1
+    crafted = craft_training_images(network, x, y, recipe, setup.classifier.bounds) if recipe.is_online_adversarial else x
+    loss = compute_loss(objective, x, crafted, y) * loss_weight
+    training_state.optimizer.zero_grad(set_to_none=True)
+    backward(loss, setup.world)
+    training_state.optimizer.step()
+    average_batch_norm_statistics(network, setup.world)
+    training_state.schedule.step()
+    training_state.losses.append(loss.detach())
+    training_state.steps_done += 1
 
 
-def check(lesson: Lesson, learner: Learner, epoch: int, quarter: int) -> Check:
+def run_validation_check(setup: TrainingSetup, training_state: TrainingState, epoch: int, quarter: int) -> ValidationCheck:
     """Look at the network as it is now; raises InvalidRunError where the loss is not finite."""
-    world = lesson.world
-    told = world.gather(float(torch.stack(learner.losses).float().mean()) if learner.losses else 0.0)
+    world = setup.world
+    told = world.gather(float(torch.stack(training_state.losses).float().mean()) if training_state.losses else 0.0)
     loss = sum(told) / world.size
     if not torch.tensor(loss).isfinite():
         raise InvalidRunError(
-            f"loss must stay finite, got {loss} in epoch {epoch}: lower the learning rate ({lesson.recipe.learning_rate:g})"
+            f"loss must stay finite, got {loss} in epoch {epoch}: lower the learning rate ({setup.recipe.learning_rate:g})"
         )
-    learner.losses.clear()
-    rate = float(learner.schedule.get_last_lr()[0])
+    training_state.losses.clear()
+    rate = float(training_state.schedule.get_last_lr()[0])
     rates = {}
-    if lesson.watch is not None and world.leads:
-        copied = copy.deepcopy(learner.network)
-        rates = dict(lesson.watch(lesson.classifier.around(copied, lesson.memory_format)))
-    return world.first(Check(epoch, quarter, learner.done, loss, rate, **rates))
+    if setup.evaluate_held_out is not None and world.is_main:
+        copied = copy.deepcopy(training_state.network)
+        rates = dict(setup.evaluate_held_out(setup.classifier.with_network(copied, setup.memory_format)))
+    return world.broadcast(ValidationCheck(epoch, quarter, training_state.steps_done, loss, rate, **rates))
 
 
-def judge(learner: Learner, recipe: Recipe, num_classes: int) -> None:
+def update_best(training_state: TrainingState, recipe: TrainingRecipe, num_classes: int) -> None:
     """Keep the weights where they are the best so far, and say whether it is time to stop."""
-    index = len(learner.checks) - 1
-    if recipe.keeps_best and index == best_of(learner.checks, "pgd"):
-        learner.keep(index)
-    if not recipe.early_stop or learner.checks[-1].quarter < CHECKS:
+    index = len(training_state.checks) - 1
+    if recipe.keeps_best and index == best_check_index(training_state.checks, "pgd"):
+        training_state.keep_best_weights(index)
+    if not recipe.early_stop or training_state.checks[-1].quarter < CHECKS_PER_EPOCH:
         return
-    best = learner.checks[best_of(learner.checks, "pgd" if recipe.against_itself else "clean")]
-    overdue = learner.checks[-1].epoch - best.epoch >= recipe.early_stop
-    learner.stopped = overdue or (recipe.against_itself and catastrophic(learner.checks, num_classes) is not None)
+    best = training_state.checks[best_check_index(training_state.checks, "pgd" if recipe.is_online_adversarial else "clean")]
+    overdue = training_state.checks[-1].epoch - best.epoch >= recipe.early_stop
+    training_state.stopped = overdue or (
+        recipe.is_online_adversarial and find_catastrophic_overfitting(training_state.checks, num_classes) is not None
+    )
 
 
-def best_of(checks: list[Check], name: str) -> int:
+def best_check_index(checks: list[ValidationCheck], rate_name: str) -> int:
     """Index of the check with the highest rate of that name, the first of equals."""
-    counts = [rate.count if (rate := check.rates[name]) is not None else -1 for check in checks]
+    counts = [rate.count if (rate := check.rates[rate_name]) is not None else -1 for check in checks]
     return counts.index(max(counts))
 
 
-def trained(before: TorchClassifier, network: nn.Module, data: Dataset) -> TorchClassifier:
+def build_trained_classifier(original: TorchClassifier, network: nn.Module, data: Dataset) -> TorchClassifier:
     """The classifier that owns the trained network."""
-    assert isinstance(network, PixelSpace)  # noqa: S101  (as `check_trainable` made sure)
+    assert isinstance(network, PixelSpaceNetwork)  # noqa: S101  (as `check_trainable` made sure)
     plain = network.to(memory_format=torch.contiguous_format)
-    return classify(
+    return build_classifier(
         plain,
-        before.num_classes,
-        spec=before.info.spec,
+        original.num_classes,
+        spec=original.info.spec,
         weights="trained",
-        bounds=before.bounds,
-        classes=before.classes or data.classes,
-        preprocessing=before.info.preprocessing,
-        settings=before.info.settings,
+        bounds=original.bounds,
+        classes=original.classes or data.classes,
+        preprocessing=original.info.preprocessing,
+        settings=original.info.settings,
     )
 
 
 @contextmanager
-def own_generators(seed: int, device: torch.device) -> Iterator[None]:
+def seeded_generators(seed: int, device: torch.device) -> Iterator[None]:
     """PyTorch's global generators seeded inside, and as they were afterwards."""
     devices: list[Any] = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):

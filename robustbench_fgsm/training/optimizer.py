@@ -6,10 +6,10 @@ from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
 
-from robustbench_fgsm.training.recipe import Recipe
+from robustbench_fgsm.training.recipe import TrainingRecipe
 
 
-def optimisation(network: nn.Module, recipe: Recipe, steps: int) -> tuple[Optimizer, LRScheduler]:
+def build_optimizer(network: nn.Module, recipe: TrainingRecipe, total_steps: int) -> tuple[Optimizer, LRScheduler]:
     """The recipe's optimiser, and its schedule over so many steps, which is stepped once a batch.
 
     `sgd` has momentum 0.9 with Nesterov's correction. `one-cycle` rises to the learning rate over 30 % of the steps.
@@ -21,7 +21,7 @@ def optimisation(network: nn.Module, recipe: Recipe, steps: int) -> tuple[Optimi
     else:
         chosen = SGD(network.parameters(), rate, momentum=0.9, nesterov=True, weight_decay=decay)
     if recipe.schedule == "one-cycle":
-        return chosen, OneCycleLR(chosen, rate, total_steps=steps)
+        return chosen, OneCycleLR(chosen, rate, total_steps=total_steps)
     if recipe.schedule == "cosine":
-        return chosen, CosineAnnealingLR(chosen, steps)
+        return chosen, CosineAnnealingLR(chosen, total_steps)
     return chosen, ConstantLR(chosen, factor=1.0)

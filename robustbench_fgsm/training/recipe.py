@@ -9,27 +9,27 @@ from typing import Any
 from robustbench_fgsm.errors import SettingError, did_you_mean
 from robustbench_fgsm.spec import DEFAULT_EPSILON
 
-METHODS = ("standard", "fgsm", "fgsm-rs", "n-fgsm", "static")
-AGAINST_ITSELF = ("fgsm", "fgsm-rs", "n-fgsm")
+TRAINING_METHODS = ("standard", "fgsm", "fgsm-rs", "n-fgsm", "static")
+ONLINE_ADVERSARIAL_METHODS = ("fgsm", "fgsm-rs", "n-fgsm")
 """Methods that attack the network as it stands: those that can overfit catastrophically."""
 
-CHOICES = {
-    "method": METHODS,
+ALLOWED_VALUES = {
+    "method": TRAINING_METHODS,
     "optimizer": ("adam", "sgd"),
     "schedule": ("one-cycle", "cosine", "constant"),
     "craft_mode": ("train", "eval"),
     "precision": ("auto", "float32", "bfloat16"),
     "keep": ("auto", "best", "last"),
 }
-LARGEST_SEED = 2**63 - 1
+MAX_SEED = 2**63 - 1
 """That PyTorch takes."""
 
-CHECKS = 4
+CHECKS_PER_EPOCH = 4
 """An epoch."""
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingRecipe:
     """One training.
 
     method: `standard`; `fgsm`, clean and adversarial loss mixed (Goodfellow et al. 2015, arXiv:1412.6572, section 6);
@@ -63,7 +63,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, known in CHOICES.items():
+        for name, known in ALLOWED_VALUES.items():
             if getattr(self, name) not in known:
                 got = getattr(self, name)
                 said = name.replace("_", " ")
@@ -72,15 +72,15 @@ class Recipe:
             if getattr(self, name) < least:
                 raise SettingError(
                     f"{name.replace('_', ' ')} must be an integer >= {least}, got {getattr(self, name)}: try "
-                    f"{getattr(Recipe, name)}"
+                    f"{getattr(TrainingRecipe, name)}"
                 )
-        if self.seed > LARGEST_SEED:
-            raise SettingError(f"seed must be an integer <= {LARGEST_SEED}, got {self.seed}: try {Recipe.seed}")
+        if self.seed > MAX_SEED:
+            raise SettingError(f"seed must be an integer <= {MAX_SEED}, got {self.seed}: try {TrainingRecipe.seed}")
         for name, low in (("learning_rate", math.nextafter(0, 1)), ("weight_decay", 0), ("noise", 0)):
             if not low <= getattr(self, name) < math.inf:
                 raise SettingError(
                     f"{name.replace('_', ' ')} must be a number {'> 0' if low else '>= 0'}, got {getattr(self, name):g}: "
-                    f"try {getattr(Recipe, name):g}"
+                    f"try {getattr(TrainingRecipe, name):g}"
                 )
         if not 0 <= self.mix <= 1:
             raise SettingError(f"mix must be a share in [0, 1], got {self.mix:g}: try 0.5")
@@ -90,14 +90,14 @@ class Recipe:
             raise SettingError("keep best needs held-out images to watch, got 0: try --held-out 256")
 
     @property
-    def against_itself(self) -> bool:
+    def is_online_adversarial(self) -> bool:
         """Whether it attacks the network as it stands."""
-        return self.method in AGAINST_ITSELF
+        return self.method in ONLINE_ADVERSARIAL_METHODS
 
     @property
     def keeps_best(self) -> bool:
         """Whether the weights of the best accuracy under PGD are kept."""
-        return bool(self.held_out) and (self.keep == "best" or (self.keep == "auto" and self.against_itself))
+        return bool(self.held_out) and (self.keep == "best" or (self.keep == "auto" and self.is_online_adversarial))
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as JSON knows it."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.errors import AGREE
-from robustbench_fgsm.evaluation.document import enveloped
+from robustbench_fgsm.errors import EXIT_SUCCESS
+from robustbench_fgsm.evaluation.document import build_document
 from robustbench_fgsm.models.classifier import ModelInfo, TorchClassifier
-from robustbench_fgsm.training.recipe import CHECKS, Recipe
-from robustbench_fgsm.training.watch import Check, Overfitting
+from robustbench_fgsm.training.recipe import CHECKS_PER_EPOCH, TrainingRecipe
+from robustbench_fgsm.training.watch import CatastrophicOverfitting, ValidationCheck
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Training:
 
     classifier: TorchClassifier
     data: dict[str, Any]
-    recipe: Recipe
+    recipe: TrainingRecipe
     n: int
-    checks: tuple[Check, ...]
+    checks: tuple[ValidationCheck, ...]
     best: int | None
-    overfitting: Overfitting | None
+    overfitting: CatastrophicOverfitting | None
     stopped: bool
     environment: dict[str, str | int]
     seconds: float
@@ -40,14 +40,14 @@ class Training:
         return self.classifier.info
 
     @property
-    def kept(self) -> Check:
+    def kept(self) -> ValidationCheck:
         """The check whose weights are kept."""
         return self.checks[-1 if self.best is None else self.best]
 
     @property
-    def epochs(self) -> tuple[Check, ...]:
+    def epochs(self) -> tuple[ValidationCheck, ...]:
         """The check at the end of each epoch."""
-        return tuple(check for check in self.checks if check.quarter == CHECKS)
+        return tuple(check for check in self.checks if check.quarter == CHECKS_PER_EPOCH)
 
     @property
     def invalid_reasons(self) -> list[str]:
@@ -65,7 +65,7 @@ class Training:
     @property
     def exit_code(self) -> int:
         """0."""
-        return AGREE
+        return EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:
         """The document `rfgsm.training/1`."""
@@ -77,4 +77,4 @@ class Training:
             "overfitting": None if self.overfitting is None else self.overfitting.to_dict(),
             "stopped_early": self.stopped,
         }
-        return enveloped("rfgsm.training/1", self, own)
+        return build_document("rfgsm.training/1", self, own)

@@ -11,37 +11,37 @@ from numpy.typing import NDArray
 
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset
 from robustbench_fgsm.data.subset import RandomAccess
-from robustbench_fgsm.engine.distributed import ALONE, World
+from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.errors import DataError, SettingError
-from robustbench_fgsm.training.recipe import Recipe
+from robustbench_fgsm.training.recipe import TrainingRecipe
 
 Indices = NDArray[np.int64]
-HELD, ORDER = 0, 1
+HELD_OUT_STREAM, ORDER_STREAM = 0, 1
 """What a seed is used for."""
 
 
 @dataclass(frozen=True)
-class Samples:
+class TrainingSamples:
     """Images to train on, by index, and those held out. twice: whether an epoch sees each twice (`static`)."""
 
     data: Dataset
     indices: Indices
-    held: Indices
+    held_out_indices: Indices
     batch_size: int
     seed: int
-    twice: bool
+    sees_images_twice: bool
 
     @property
-    def steps(self) -> int:
+    def steps_per_epoch(self) -> int:
         """An epoch's; an incomplete last batch is left out, where there is another."""
-        return max(1, len(self.indices) * (1 + self.twice) // self.batch_size)
+        return max(1, len(self.indices) * (1 + self.sees_images_twice) // self.batch_size)
 
-    def held_out(self) -> Batch | None:
+    def held_out_batch(self) -> Batch | None:
         """All the held-out images in one batch, or None."""
-        return None if not len(self.held) else next(_take(self.data, self.held, len(self.held)))
+        return None if not len(self.held_out_indices) else next(_take(self.data, self.held_out_indices, len(self.held_out_indices)))
 
-    def epoch(
-        self, number: int, first: int, bad: set[BadSample], world: World = ALONE
+    def epoch_batches(
+        self, epoch_index: int, first_step: int, bad: set[BadSample], world: World = SINGLE_PROCESS
     ) -> Iterator[tuple[Batch, torch.Tensor]]:
         """Batches of one epoch from step `first` on, and which of their rows (N,) bool are the second sight of an image.
 
@@ -49,10 +49,10 @@ class Samples:
         batch, which all of them together make up.
         """
         count = len(self.indices)
-        order = np.random.default_rng([self.seed, ORDER, number]).permutation(count * (1 + self.twice))
+        order = np.random.default_rng([self.seed, ORDER_STREAM, epoch_index]).permutation(count * (1 + self.sees_images_twice))
         parts = [
-            world.share(order[step * self.batch_size : (step + 1) * self.batch_size])
-            for step in range(first, self.steps)
+            world.local_part(order[step * self.batch_size : (step + 1) * self.batch_size])
+            for step in range(first_step, self.steps_per_epoch)
         ]
         if not parts:
             return
@@ -60,16 +60,16 @@ class Samples:
         for rows, batch in zip(parts, batches, strict=True):
             bad.update(batch.bad)
             second = torch.from_numpy(rows >= count)
-            yield batch, second if len(second) == len(batch) else _second_of(batch, second, self.indices[rows % count])
+            yield batch, second if len(second) == len(batch) else _second_pass_of(batch, second, self.indices[rows % count])
 
 
-def _second_of(batch: Batch, second: torch.Tensor, ids: Indices) -> torch.Tensor:
+def _second_pass_of(batch: Batch, second_pass: torch.Tensor, ids: Indices) -> torch.Tensor:
     """The same for what could be read of the batch."""
-    known = dict(zip(ids.tolist(), second.tolist(), strict=True))
+    known = dict(zip(ids.tolist(), second_pass.tolist(), strict=True))
     return torch.tensor([known.get(int(id_), False) for id_ in batch.ids], dtype=torch.bool)
 
 
-def split_off(data: Dataset, recipe: Recipe) -> Samples:
+def split_held_out(data: Dataset, recipe: TrainingRecipe) -> TrainingSamples:
     """The data as a recipe uses them.
 
     Raises DataError where images cannot be had in any order, and SettingError where too few are left to train on.
@@ -78,13 +78,13 @@ def split_off(data: Dataset, recipe: Recipe) -> Samples:
         raise DataError(
             f"training needs images in any order, got {data.name}, which is read from its start: save it as files or arrays"
         )
-    order = np.random.default_rng([recipe.seed, HELD]).permutation(len(data))
+    order = np.random.default_rng([recipe.seed, HELD_OUT_STREAM]).permutation(len(data))
     held, indices = np.sort(order[: recipe.held_out]), np.sort(order[recipe.held_out :])
     if len(indices) < 2:
         raise SettingError(
             f"training needs images beside the {recipe.held_out} held out, got {len(data)} in {data.name}: try --held-out 0"
         )
-    return Samples(data, indices, held, recipe.batch_size, recipe.seed, recipe.method == "static")
+    return TrainingSamples(data, indices, held, recipe.batch_size, recipe.seed, recipe.method == "static")
 
 
 def _take(data: Dataset, indices: Indices, size: int) -> Iterator[Batch]:

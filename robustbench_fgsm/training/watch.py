@@ -9,16 +9,16 @@ from typing import Any
 from robustbench_fgsm.attack.fgsm import fgsm
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.evaluation.stronger_attacks import pgd
-from robustbench_fgsm.models.classifier import TorchClassifier, place_images
+from robustbench_fgsm.models.classifier import TorchClassifier, move_to_classifier
 from robustbench_fgsm.stats.rate import Rate
 
 PGD_STEPS = 10
-FALL = 0.20
+PGD_DROP_THRESHOLD = 0.20
 """Between two checks."""
 
 
 @dataclass(frozen=True)
-class Check:
+class ValidationCheck:
     """The network at one moment: epoch and quarter from 1, steps done, mean loss since the last check, learning rate.
 
     clean, fgsm, pgd: right on the held-out images, in evaluation mode; None where none were held out.
@@ -45,16 +45,14 @@ class Check:
         return {"clean": self.clean, "fgsm": self.fgsm, "pgd": self.pgd}
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Check:
+    def from_dict(cls, document: Mapping[str, Any]) -> ValidationCheck:
         """The inverse of `to_dict`."""
-        rates = {
-            name: found[name] and Rate(found[name]["count"], found[name]["n"]) for name in ("clean", "fgsm", "pgd")
-        }
-        return cls(**{**found, **rates})
+        rates = {name: document[name] and Rate(document[name]["count"], document[name]["n"]) for name in ("clean", "fgsm", "pgd")}
+        return cls(**{**document, **rates})
 
 
 @dataclass(frozen=True)
-class Overfitting:
+class CatastrophicOverfitting:
     """Catastrophic overfitting (Wong et al. 2020): FGSM no longer stands for stronger attacks. In words, and where."""
 
     epoch: int
@@ -67,27 +65,25 @@ class Overfitting:
         return {"epoch": self.epoch, "quarter": self.quarter, "rule": self.rule, "evidence": self.evidence}
 
 
-Watch = Callable[[TorchClassifier], Mapping[str, Rate]]
+HeldOutEvaluator = Callable[[TorchClassifier], Mapping[str, Rate]]
 
 
-def watcher(held: Batch, epsilon: float, seed: int) -> Watch:
+def make_held_out_evaluator(held_out: Batch, epsilon: float, seed: int) -> HeldOutEvaluator:
     """Counts right predictions on the held-out images: clean, under our FGSM, and under ART's PGD-10, at epsilon."""
 
     def watch(classifier: TorchClassifier) -> dict[str, Rate]:
-        x, y = place_images(held.images, classifier), held.labels.to(classifier.device)
+        x, y = move_to_classifier(held_out.images, classifier), held_out.labels.to(classifier.device)
         crafted = {
             "clean": x,
             "fgsm": fgsm(classifier.network, x, y, epsilon, bounds=classifier.bounds),
             "pgd": pgd(classifier, x, y, epsilon, steps=PGD_STEPS, seed=seed),
         }
-        return {
-            name: Rate(int((classifier.predict(found).argmax(1) == y).sum()), len(y)) for name, found in crafted.items()
-        }
+        return {name: Rate(int((classifier.predict(found).argmax(1) == y).sum()), len(y)) for name, found in crafted.items()}
 
     return watch
 
 
-def catastrophic(checks: Sequence[Check], num_classes: int) -> Overfitting | None:
+def find_catastrophic_overfitting(checks: Sequence[ValidationCheck], num_classes: int) -> CatastrophicOverfitting | None:
     """The first check at which accuracy under PGD has fallen by more than 20 points, or below half of FGSM's.
 
     The first only where FGSM's has not fallen half as far with it, as where learning is merely unsteady; the second only
@@ -101,17 +97,15 @@ def catastrophic(checks: Sequence[Check], num_classes: int) -> Overfitting | Non
         now = under_fgsm, under_pgd = check.fgsm.count / check.fgsm.n, check.pgd.count / check.pgd.n
         fgsm_fell, pgd_fell = before[0] - under_fgsm, before[1] - under_pgd
         where = f"epoch {check.epoch}, quarter {check.quarter}"
-        if pgd_fell > FALL and fgsm_fell < pgd_fell / 2:
+        if pgd_fell > PGD_DROP_THRESHOLD and fgsm_fell < pgd_fell / 2:
             evidence = (
                 f"accuracy under PGD-{PGD_STEPS} fell from {before[1]:.1%} to {under_pgd:.1%} by {where}, "
                 f"and FGSM's is {under_fgsm:.1%}"
             )
-            return Overfitting(check.epoch, check.quarter, "fell", evidence)
+            return CatastrophicOverfitting(check.epoch, check.quarter, "fell", evidence)
         if was_above and under_pgd < under_fgsm / 2:
-            evidence = (
-                f"accuracy under PGD-{PGD_STEPS} is {under_pgd:.1%} at {where}, below half of FGSM's {under_fgsm:.1%}"
-            )
-            return Overfitting(check.epoch, check.quarter, "below-half", evidence)
+            evidence = f"accuracy under PGD-{PGD_STEPS} is {under_pgd:.1%} at {where}, below half of FGSM's {under_fgsm:.1%}"
+            return CatastrophicOverfitting(check.epoch, check.quarter, "below-half", evidence)
         lowest = check.pgd.interval[0] if check.pgd.interval else 0.0
         was_above |= under_pgd >= under_fgsm / 2 and lowest > 1 / num_classes
         before = now

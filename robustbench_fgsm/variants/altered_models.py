@@ -9,12 +9,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.variants.attack_call import Scene
+from robustbench_fgsm.variants.attack_call import AttackCall
 
-HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+HALF_DTYPE_BY_NAME = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-class _Cast(nn.Module):
+class _CastModel(nn.Module):
     """A network in another precision, for images of any."""
 
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
@@ -28,7 +28,7 @@ class _Cast(nn.Module):
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def seeded_cpu_generator(seed: int) -> Iterator[None]:
     """The CPU's generator seeded inside, and as it was afterwards: torch.manual_seed is slow, for it asks every device."""
     state = torch.get_rng_state()
     torch.default_generator.manual_seed(seed)
@@ -38,7 +38,7 @@ def seeded(seed: int) -> Iterator[None]:
         torch.set_rng_state(state)
 
 
-def altered(model: nn.Module, mode: str, backward: str) -> nn.Module:
+def altered_model(model: nn.Module, mode: str, backward: str) -> nn.Module:
     """The network itself, or a copy in that mode or precision, and with the hooks of that way back."""
     if mode in ("eval", "autocast to bfloat16") and backward == "true":
         return model
@@ -49,27 +49,27 @@ def altered(model: nn.Module, mode: str, backward: str) -> nn.Module:
         for module in model.modules():
             if isinstance(module, nn.ReLU):
                 module.inplace = False
-                module.register_full_backward_hook(_positive)
-    return _Cast(model, HALF[mode]) if mode in HALF else model
+                module.register_full_backward_hook(_keep_positive_gradient)
+    return _CastModel(model, HALF_DTYPE_BY_NAME[mode]) if mode in HALF_DTYPE_BY_NAME else model
 
 
-def drifted(model: nn.Module, scene: Scene, mode: str, backward: str) -> nn.Module:
+def model_with_drifted_statistics(model: nn.Module, attack_call: AttackCall, mode: str, backward: str) -> nn.Module:
     """A copy whose batch norm has seen earlier calls in train mode, and this one too where it happens before."""
-    calls = [call for call in scene.before if call.model is scene.model]
-    model = copy.deepcopy(altered(model, "eval", backward))
-    _drift(model, [*calls, scene] if mode == "statistics drift before" else calls)
+    calls = [call for call in attack_call.earlier_calls if call.model is attack_call.model]
+    model = copy.deepcopy(altered_model(model, "eval", backward))
+    _update_batch_norm(model, [*calls, attack_call] if mode == "statistics drift before" else calls)
     return model
 
 
-def _positive(_: nn.Module, grads: tuple[Tensor | None, ...] | Tensor, __: object) -> tuple[Tensor | None, ...]:
+def _keep_positive_gradient(_: nn.Module, grads: tuple[Tensor | None, ...] | Tensor, __: object) -> tuple[Tensor | None, ...]:
     """Guided backpropagation (Springenberg et al. 2015, arXiv:1412.6806): only what is positive goes on down."""
     return tuple(None if grad is None else grad.clamp(min=0) for grad in grads)
 
 
-def _drift(model: nn.Module, calls: list[Scene]) -> None:
+def _update_batch_norm(model: nn.Module, calls: list[AttackCall]) -> None:
     """Let batch norm see the images of these calls in train mode."""
     model.train()
-    with torch.no_grad(), seeded(0):
+    with torch.no_grad(), seeded_cpu_generator(0):
         for call in calls:
             model(call.x)
     model.eval()

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.models.classifier import PixelSpace
+from robustbench_fgsm.models.classifier import PixelSpaceNetwork
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class AttackCall:
     """A call.
 
     model: pixel space to logits, in evaluation mode. x: (N, C, H, W) float32 within bounds. y: (N,) int64, targets where
@@ -26,19 +26,19 @@ class Scene:
     targeted: bool = False
     bounds: Bounds = PIXEL_BOUNDS
     seed: int = 0
-    before: tuple[Scene, ...] = ()
+    earlier_calls: tuple[AttackCall, ...] = ()
 
     @property
     def mean(self) -> Tensor:
         """What the model subtracts of a pixel, so that it broadcasts to the images."""
-        return self.model.statistics(self.x)[0] if isinstance(self.model, PixelSpace) else torch.zeros(())
+        return self.model.broadcast_statistics(self.x)[0] if isinstance(self.model, PixelSpaceNetwork) else torch.zeros(())
 
     @property
     def std(self) -> Tensor:
         """What it then divides by."""
-        return self.model.statistics(self.x)[1] if isinstance(self.model, PixelSpace) else torch.ones(())
+        return self.model.broadcast_statistics(self.x)[1] if isinstance(self.model, PixelSpaceNetwork) else torch.ones(())
 
     @property
-    def same_images(self) -> tuple[Scene, ...]:
+    def earlier_calls_same_shape(self) -> tuple[AttackCall, ...]:
         """Earlier calls with images of the same shape, whose leftovers could be mistaken for this one's."""
-        return tuple(scene for scene in self.before if scene.x.shape == self.x.shape)
+        return tuple(scene for scene in self.earlier_calls if scene.x.shape == self.x.shape)

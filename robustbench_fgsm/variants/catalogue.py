@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from itertools import permutations
 from typing import Any
 
-from robustbench_fgsm.variants.recipe import Recipe
-from robustbench_fgsm.variants.stages import LOSSES, STORES, USUAL
+from robustbench_fgsm.variants.recipe import AttackRecipe
+from robustbench_fgsm.variants.stages import COMMON_EPSILONS, LOSS_VARIANTS, OUTPUT_FORMATS
 
-MOST_ORDERS = 5
+MAX_CLASSES_ALL_ORDERS = 5
 """Of so many classes every order of the labels is tried; of more, a few that happen."""
 
-HARMLESS = frozenset(
+HARMLESS_IDS = frozenset(
     {
         "parameter-gradients-left",
         "mode-left-changed",
@@ -29,11 +29,11 @@ HARMLESS = frozenset(
 )
 """Warnings unless a strict check asks for more: the images are right, or wrong in the last bits that float32 has."""
 
-WRONG_EPSILONS = ("half", "twice", "five quarters", "per-image-mean", "first call's", *(f"always {e}" for e in USUAL))
+WRONG_EPSILONS = ("half", "twice", "five quarters", "per-image-mean", "first call's", *(f"always {e}" for e in COMMON_EPSILONS))
 
-IN_16_BITS = ("float16", "bfloat16", "autocast to bfloat16")
+HALF_PRECISION_MODES = ("float16", "bfloat16", "autocast to bfloat16")
 
-Changes = dict[str, str]
+StageChanges = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Mistake:
     id: str
     summary: str
     remedy: str
-    variants: tuple[Changes, ...] = ()
+    stage_changes: tuple[StageChanges, ...] = ()
 
 
-def _each(stage: str, *names: str) -> tuple[Changes, ...]:
+def _one_change_each(stage: str, *names: str) -> tuple[StageChanges, ...]:
     return tuple({stage: name} for name in names)
 
 
@@ -55,43 +55,43 @@ MISTAKES = (
         "no-op",
         "the images come back as they were",
         "return x + epsilon * gradient.sign(), and check that a gradient reaches the images",
-        _each("epsilon", "none"),
+        _one_change_each("epsilon", "none"),
     ),
     Mistake(
         "wrong-sign",
         "the step goes down the loss",
         "add epsilon * gradient.sign() to climb the loss; subtract it only where the attack is targeted",
-        _each("sense", "opposite", "down"),
+        _one_change_each("step_sign", "opposite", "down"),
     ),
     Mistake(
         "targeted-as-untargeted",
         "a targeted attack climbs the target's loss instead of going down",
         "subtract the step where y are targets",
-        _each("sense", "up"),
+        _one_change_each("step_sign", "up"),
     ),
     Mistake(
         "normalised-epsilon",
         "epsilon is taken in the units of normalised images",
         "divide epsilon by std where images are normalised, or step in pixel space",
-        _each("epsilon", "normalised", "normalised-twice"),
+        _one_change_each("epsilon", "normalised", "normalised-twice"),
     ),
     Mistake(
         "normalised-clip",
         "images are clipped to [0, 1] while they are normalised",
         "clip in pixel space, or to [(0 - mean) / std, (1 - mean) / std]",
-        _each("clip", "normalised"),
+        _one_change_each("clip", "normalised"),
     ),
     Mistake(
         "no-clip",
         "images leave the pixel range",
         "clip the result to the bounds: x_adv.clamp(0, 1)",
-        _each("clip", "none"),
+        _one_change_each("clip", "none"),
     ),
     Mistake(
         "wrong-clip-range",
         "images are clipped to another range than that of their pixels",
         "clip to the bounds of the images that you were given: clamp(0, 1)",
-        _each(
+        _one_change_each(
             "clip",
             "to [-1, 1]",
             "to [-1, 1] when normalised",
@@ -107,31 +107,31 @@ MISTAKES = (
         "clip-to-batch-range",
         "images are clipped to the smallest and largest pixel of the batch",
         "clip to the bounds of pixel space, clamp(0, 1): the batch need not reach them",
-        _each("clip", "batch-range", "image-range", "normalised-to-batch"),
+        _one_change_each("clip", "batch-range", "image-range", "normalised-to-batch"),
     ),
     Mistake(
         "epsilon-scale-255",
         "epsilon is multiplied or divided by 255",
         "use epsilon as it is given, in the units of the images: 8/255 for images in [0, 1]",
-        _each("epsilon", "over-255", "times-255"),
+        _one_change_each("epsilon", "over-255", "times-255"),
     ),
     Mistake(
         "wrong-epsilon",
         "the step has another size than epsilon",
         "step by epsilon, all of it and once",
-        _each("epsilon", *WRONG_EPSILONS),
+        _one_change_each("epsilon", *WRONG_EPSILONS),
     ),
     Mistake(
         "train-mode",
         "the gradient is taken in train mode, with dropout and batch statistics",
         "call model.eval() before the forward pass, and restore the mode afterwards",
-        _each("mode", "train"),
+        _one_change_each("mode", "train"),
     ),
     Mistake(
         "statistics-drift",
         "a forward pass in train mode moves the running statistics of batch norm",
         "call model.eval() before every forward pass",
-        _each("mode", "statistics drift before", "statistics drift after"),
+        _one_change_each("mode", "statistics drift before", "statistics drift after"),
     ),
     Mistake(
         "predicted-labels",
@@ -139,14 +139,14 @@ MISTAKES = (
         "take the loss with the labels that you are given",
         (
             {"labels": "predicted"},
-            {"loss": "largest-logit", "sense": "down"},
+            {"loss": "largest-logit", "step_sign": "down"},
         ),
     ),
     Mistake(
         "label-offset",
         "labels are off by a constant",
         "count classes from 0, in the order of the model's outputs",
-        _each("labels", "shifted by 1", "shifted by -1", "shifted by 2", "shifted by -2"),
+        _one_change_each("labels", "shifted by 1", "shifted by -1", "shifted by 2", "shifted by -2"),
     ),
     Mistake(
         "wrong-label-order",
@@ -157,37 +157,37 @@ MISTAKES = (
         "stale-gradient",
         "a gradient of an earlier call is left over",
         "take a new gradient in each call: torch.autograd.grad, or zero .grad before backward",
-        (*_each("memory", "sum", "first", "previous"), {"labels": "first call's"}),
+        (*_one_change_each("stale_gradient", "sum", "first", "previous"), {"labels": "first call's"}),
     ),
     Mistake(
         "accumulated-epsilon",
         "each call starts from the adversarial images of the call before, so that budgets add up",
         "start every budget from the clean images, and never change them in place",
-        _each("steps", "chained", "chained with clean gradients"),
+        _one_change_each("steps", "chained", "chained with clean gradients"),
     ),
     Mistake(
         "double-softmax",
         "the loss takes the softmax of what is a softmax already",
         "pass logits to cross_entropy, or log-probabilities to nll_loss",
-        _each("loss", "double-softmax"),
+        _one_change_each("loss", "double-softmax"),
     ),
     Mistake(
         "nll-on-logits",
         "nll_loss is taken of logits or of probabilities, without their logarithm",
         "use cross_entropy on logits, or nll_loss on log_softmax",
-        _each("loss", "nll-on-logits", "nll-on-probabilities"),
+        _one_change_each("loss", "nll-on-logits", "nll-on-probabilities"),
     ),
     Mistake(
         "sum-of-logits",
         "the outputs themselves are back-propagated, with no loss of the label",
         "back-propagate cross_entropy(logits, y, reduction='sum')",
-        _each("loss", "sum", "sum-of-probabilities", "own-logit", "largest-logit"),
+        _one_change_each("loss", "sum", "sum-of-probabilities", "own-logit", "largest-logit"),
     ),
     Mistake(
         "other-loss",
         "another loss than cross-entropy is climbed",
         "use cross_entropy(logits, y), without smoothing or temperature",
-        _each(
+        _one_change_each(
             "loss",
             "mse",
             "mse-on-probabilities",
@@ -196,51 +196,51 @@ MISTAKES = (
             "multi-margin",
             "smoothing",
             "margin",
-            *(name for name in LOSSES if name.startswith("temperature")),
+            *(name for name in LOSS_VARIANTS if name.startswith("temperature")),
         ),
     ),
     Mistake(
         "raw-gradient",
         "the gradient is added without its sign",
         "take gradient.sign(): every pixel moves by epsilon",
-        _each("direction", "raw", "raw-mean", "tanh"),
+        _one_change_each("direction", "raw", "raw-mean", "tanh"),
     ),
     Mistake(
         "wrong-norm",
         "the step is scaled by another norm than L-infinity",
         "take gradient.sign() for the L-infinity budget",
-        _each("direction", "norm-2", "norm-2-by-root-of-pixels", "norm-1", "norm-1-scaled", "by-largest-of-image"),
+        _one_change_each("direction", "norm-2", "norm-2-by-root-of-pixels", "norm-1", "norm-1-scaled", "by-largest-of-image"),
     ),
     Mistake(
         "sign-of-zero",
         "pixels whose gradient is zero are moved",
         "use torch.sign, which is 0 at 0, and not where(gradient >= 0, 1, -1)",
-        _each("direction", "plus-at-zero", "minus-at-zero"),
+        _one_change_each("direction", "plus-at-zero", "minus-at-zero"),
     ),
     Mistake(
         "batch-coupled",
         "an image's result depends on the images beside it",
         "sum the loss over the batch, and scale or average nothing over images",
         (
-            *_each("coupling", "batch-mean", "first-image"),
-            *_each("direction", "by-largest-of-batch", "by-norm-of-batch"),
+            *_one_change_each("coupling", "batch-mean", "first-image"),
+            *_one_change_each("direction", "by-largest-of-batch", "by-norm-of-batch"),
         ),
     ),
     Mistake(
         "per-channel-grey",
         "all channels of a pixel move alike",
         "keep the gradient of each channel; do not average over channels",
-        _each("coupling", "grey", "grey-by-sum-of-signs"),
+        _one_change_each("coupling", "grey", "grey-by-sum-of-signs"),
     ),
     Mistake(
         "channel-order",
         "channels are taken in reversed order, RGB for BGR",
         "hand the network the channels in the order that it was trained on",
         (
-            {"seen": "channels-reversed"},
-            {"layout": "channels-reversed"},
-            {"seen": "channels-reversed", "layout": "channels-reversed"},
-            {"returned": "channels-reversed"},
+            {"input_layout": "channels-reversed"},
+            {"gradient_layout": "channels-reversed"},
+            {"input_layout": "channels-reversed", "gradient_layout": "channels-reversed"},
+            {"output_layout": "channels-reversed"},
         ),
     ),
     Mistake(
@@ -248,9 +248,9 @@ MISTAKES = (
         "pixels change places, as by reshape where permute is meant",
         "use permute to change the order of axes, and reshape never",
         (
-            *_each("seen", "transposed", "scrambled", "scrambled-back", "flipped"),
-            *_each("layout", "transposed", "scrambled", "scrambled-back", "flipped"),
-            *_each("returned", "transposed", "scrambled", "scrambled-back", "flipped"),
+            *_one_change_each("input_layout", "transposed", "scrambled", "scrambled-back", "flipped"),
+            *_one_change_each("gradient_layout", "transposed", "scrambled", "scrambled-back", "flipped"),
+            *_one_change_each("output_layout", "transposed", "scrambled", "scrambled-back", "flipped"),
         ),
     ),
     Mistake(
@@ -267,71 +267,68 @@ MISTAKES = (
         "random-start",
         "the gradient is taken at a random point beside the image",
         "take the gradient at the image itself; a random start is another attack (FGSM-RS, R+FGSM)",
-        _each("at", "a random point", "a random half step"),
+        _one_change_each("start", "a random point", "a random half step"),
     ),
     Mistake(
         "quantised-8bit",
         "the result is rounded to 8 bits",
         "return float images; round only to save them, and within epsilon",
-        _each("store", "rounded to 8 bits"),
+        _one_change_each("output_format", "rounded to 8 bits"),
     ),
     Mistake(
         "truncated-8bit",
         "the result is cut to 8 bits, towards zero",
         "return float images; round instead of casting to uint8 when you save them",
-        _each("store", "truncated to 8 bits", "truncated to 8 bits by 256"),
+        _one_change_each("output_format", "truncated to 8 bits", "truncated to 8 bits by 256"),
     ),
     Mistake(
         "half-precision",
         "images or gradients are in half precision",
         "keep images, gradient and step in float32",
         (
-            *_each("store", "float16", "bfloat16"),
-            *_each("mode", *IN_16_BITS),
-            *({"mode": mode, "reduction": "mean"} for mode in IN_16_BITS),  # where a division rounds
-            *_each("at", "the image in float16", "the image in bfloat16"),
-            *(
-                {"mode": t, "at": f"the image in {t}", "epsilon": f"in {t}", "store": t}
-                for t in ("float16", "bfloat16")
-            ),
-            *_each("coupling", "float16"),
+            *_one_change_each("output_format", "float16", "bfloat16"),
+            *_one_change_each("mode", *HALF_PRECISION_MODES),
+            *({"mode": mode, "reduction": "mean"} for mode in HALF_PRECISION_MODES),  # where a division rounds
+            *_one_change_each("start", "the image in float16", "the image in bfloat16"),
+            *({"mode": t, "start": f"the image in {t}", "epsilon": f"in {t}", "output_format": t} for t in ("float16", "bfloat16")),
+            *_one_change_each("coupling", "float16"),
         ),
     ),
     Mistake(
         "resized-or-jpeg",
         "the result is resized or compressed",
         "return the images as they are; JPEG and resizing undo the attack",
-        _each("store", *(name for name in STORES if name.startswith(("JPEG", "resized")))),
+        _one_change_each("output_format", *(name for name in OUTPUT_FORMATS if name.startswith(("JPEG", "resized")))),
     ),
     Mistake(
         "skips-misclassified",
         "images that are wrong before the attack are left clean",
         "attack every image, and leave it to the success rate to say which count",
-        _each("kept", "clean where wrong before"),
+        _one_change_each("kept_images", "clean where wrong before"),
     ),
     Mistake(
         "returns-clean-on-failure",
         "images on which the attack fails (or, the other way round, succeeds) come back clean",
         "return the perturbed image whether or not it fools the network",
-        _each("kept", "clean where it fails", "clean where it succeeds"),
+        _one_change_each("kept_images", "clean where it fails", "clean where it succeeds"),
     ),
     Mistake(
         "misaligned-images",
         "images come back in another order, or not all of them",
         "keep the order of the batch, and the last images when a batch is not full",
-        _each("order", "the image before", "the next image", "reversed"),
+        _one_change_each("image_order", "the image before", "the next image", "reversed"),
     ),
     Mistake(
         "other-weights",
         "another network than the given one is attacked",
         "take the gradient of the model that you are given, with its own weights",
-        _each("weights", "first call's"),
+        _one_change_each("weights", "first call's"),
     ),
     Mistake(
         "backward-hook",
         "a hook changes the gradient on its way back, as guided backpropagation does at each ReLU",
         "remove backward hooks, and use a plain copy of the network",
-        _each("backward", "guided"),
+        _one_change_each("backward", "guided"),
     ),
     Mistake("mutates-input", "the images that were handed over are changed", "work on a copy: x.detach().clone()"),
     Mistake("changes-model", "the network is changed", "leave parameters, buffers, modules and hooks as they were"),
@@ -364,26 +361,28 @@ MISTAKES = (
     ),
 )
 
-BY_ID = {mistake.id: mistake for mistake in MISTAKES}
+MISTAKE_BY_ID = {mistake.id: mistake for mistake in MISTAKES}
 
 
-def recipes(mistake: Mistake, num_classes: int, *, most_orders: int = MOST_ORDERS) -> Iterator[Recipe]:
+def mistake_recipes(
+    mistake: Mistake, num_classes: int, *, max_classes_all_orders: int = MAX_CLASSES_ALL_ORDERS
+) -> Iterator[AttackRecipe]:
     """The right recipe with that single mistake, in each of its variants; most_orders: up to so many classes all orders."""
-    right = Recipe()
-    for changes in mistake.variants:
+    right = AttackRecipe()
+    for changes in mistake.stage_changes:
         yield replace(right, **changes)
     if mistake.id == "wrong-label-order":
         yield from (
             replace(right, labels=f"in order {' '.join(map(str, order))}")
-            for order in _orders(num_classes, most_orders)
+            for order in _label_orders(num_classes, max_classes_all_orders)
         )
 
 
-def _orders(num_classes: int, most_orders: int) -> Iterator[tuple[int, ...]]:
+def _label_orders(num_classes: int, max_classes_all_orders: int) -> Iterator[tuple[int, ...]]:
     """Orders of the labels that are no shift."""
     places = tuple(range(num_classes))
     shifts = {places[k:] + places[:k] for k in range(num_classes)}
-    if num_classes <= most_orders:
+    if num_classes <= max_classes_all_orders:
         yield from (order for order in permutations(places) if order not in shifts)
         return
     by_name = sorted(places, key=str)

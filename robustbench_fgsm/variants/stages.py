@@ -14,14 +14,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from robustbench_fgsm.attack.direction import steepest_direction
-from robustbench_fgsm.attack.losses import cross_entropy, margin
-from robustbench_fgsm.variants.attack_call import Scene
+from robustbench_fgsm.attack.losses import cross_entropy, margin_loss
+from robustbench_fgsm.variants.attack_call import AttackCall
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-Layout = Callable[[Tensor], Tensor]
-Clip = Callable[[Tensor, Scene], Tensor]
+TensorTransform = Callable[[Tensor], Tensor]
+ClipFunction = Callable[[Tensor, AttackCall], Tensor]
 
-SIZES = (0.5, 0.75, 2.0)
+RESIZE_SCALES = (0.5, 0.75, 2.0)
 """Of images that are resized and back."""
 
 
@@ -29,7 +29,7 @@ def _one_hot(outputs: Tensor, labels: Tensor) -> Tensor:
     return functional.one_hot(labels, outputs.shape[1]).to(outputs.dtype)
 
 
-def _smoothed(outputs: Tensor, labels: Tensor) -> Tensor:
+def _label_smoothing(outputs: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(outputs, labels, reduction="none", label_smoothing=0.1)
 
 
@@ -49,7 +49,7 @@ def _at_temperature(temperature: float) -> Loss:
     return lambda outputs, labels: cross_entropy(outputs / temperature, labels)
 
 
-LOSSES: dict[str, Loss] = {
+LOSS_VARIANTS: dict[str, Loss] = {
     "ce": cross_entropy,
     "double-softmax": lambda outputs, labels: cross_entropy(outputs.softmax(1), labels),
     "nll-on-logits": lambda outputs, labels: functional.nll_loss(outputs, labels, reduction="none"),
@@ -65,8 +65,8 @@ LOSSES: dict[str, Loss] = {
     ).sum(1),
     "bce-on-probabilities": _bce_on_probabilities,
     "multi-margin": _multi_margin,
-    "smoothing": _smoothed,
-    "margin": margin,
+    "smoothing": _label_smoothing,
+    "margin": margin_loss,
     **{f"temperature {t:g}": _at_temperature(t) for t in (0.1, 0.5, 2.0, 4.0, 5.0, 10.0, 20.0, 100.0)},
 }
 """Outputs (N, K) and labels (N,) to one value an image (N,)."""
@@ -81,7 +81,7 @@ def _axes_scrambled_back(images: Tensor) -> Tensor:
     return images.permute(0, 2, 3, 1).reshape(images.shape)
 
 
-LAYOUTS: dict[str, Layout] = {
+PIXEL_LAYOUTS: dict[str, TensorTransform] = {
     "own": lambda images: images,
     "channels-reversed": lambda images: images.flip(1),
     "transposed": lambda images: images.transpose(2, 3) if images.shape[2] == images.shape[3] else images,
@@ -91,7 +91,7 @@ LAYOUTS: dict[str, Layout] = {
 }
 """What happens to the places of pixels (N, C, H, W)."""
 
-COUPLINGS: dict[str, Layout] = {
+COUPLINGS: dict[str, TensorTransform] = {
     "own": lambda gradient: gradient,
     "grey": lambda gradient: gradient.mean(1, keepdim=True).expand_as(gradient),
     "grey-by-sum-of-signs": lambda gradient: gradient.sign().sum(1, keepdim=True).expand_as(gradient),
@@ -106,15 +106,13 @@ def _by_largest_of_batch(gradient: Tensor) -> Tensor:
     return gradient / gradient.abs().max().clamp_min(torch.finfo(gradient.dtype).tiny)
 
 
-DIRECTIONS: dict[str, Layout] = {
+DIRECTIONS: dict[str, TensorTransform] = {
     "sign": torch.sign,
     "raw": lambda gradient: gradient,
     "raw-mean": lambda gradient: gradient / len(gradient),
     "by-largest-of-batch": _by_largest_of_batch,
     "by-norm-of-batch": lambda gradient: gradient / gradient.norm().clamp_min(torch.finfo(gradient.dtype).tiny),
-    "by-largest-of-image": lambda gradient: (
-        gradient / gradient.abs().flatten(1).amax(1).clamp_min(1e-30).view(-1, 1, 1, 1)
-    ),
+    "by-largest-of-image": lambda gradient: gradient / gradient.abs().flatten(1).amax(1).clamp_min(1e-30).view(-1, 1, 1, 1),
     "norm-2": lambda gradient: steepest_direction(gradient, 2),
     "norm-2-by-root-of-pixels": lambda gradient: steepest_direction(gradient, 2) * math.sqrt(gradient[0].numel()),
     "norm-1": lambda gradient: steepest_direction(gradient, 1),
@@ -125,18 +123,18 @@ DIRECTIONS: dict[str, Layout] = {
 }
 """A gradient (N, C, H, W) to what is multiplied by epsilon."""
 
-SIGNS = ("sign", "plus-at-zero", "minus-at-zero")
+SIGN_DIRECTIONS = ("sign", "plus-at-zero", "minus-at-zero")
 """Directions of which every entry is 1, 0 or -1."""
 
-USUAL = {"8/255": 8 / 255, "16/255": 16 / 255, "4/255": 4 / 255, "0.3": 0.3, "0.1": 0.1, "0.03": 0.03, "0.01": 0.01}
+COMMON_EPSILONS = {"8/255": 8 / 255, "16/255": 16 / 255, "4/255": 4 / 255, "0.3": 0.3, "0.1": 0.1, "0.03": 0.03, "0.01": 0.01}
 """Epsilons that are written into code."""
 
 
-def _always(epsilon: float) -> Callable[[Scene], float]:
+def _constant_epsilon(epsilon: float) -> Callable[[AttackCall], float]:
     return lambda _: epsilon
 
 
-EPSILONS: dict[str, Callable[[Scene], Tensor | float]] = {
+STEP_EPSILONS: dict[str, Callable[[AttackCall], Tensor | float]] = {
     "given": lambda scene: scene.epsilon,
     "normalised": lambda scene: scene.epsilon * scene.std,
     "normalised-twice": lambda scene: scene.epsilon / scene.std,
@@ -146,33 +144,33 @@ EPSILONS: dict[str, Callable[[Scene], Tensor | float]] = {
     "twice": lambda scene: scene.epsilon * 2,
     "five quarters": lambda scene: scene.epsilon * 1.25,
     "per-image-mean": lambda scene: scene.epsilon / len(scene.x),
-    "first call's": lambda scene: (*scene.before, scene)[0].epsilon,
+    "first call's": lambda scene: (*scene.earlier_calls, scene)[0].epsilon,
     "in float16": lambda scene: torch.tensor(scene.epsilon).half().float(),
     "in bfloat16": lambda scene: torch.tensor(scene.epsilon).bfloat16().float(),
-    **{f"always {name}": _always(epsilon) for name, epsilon in USUAL.items()},
+    **{f"always {name}": _constant_epsilon(epsilon) for name, epsilon in COMMON_EPSILONS.items()},
     "none": lambda _: 0.0,
 }
 
 
-def _in_normalised_space(low: float, high: float) -> Clip:
+def _clip_normalised(low: float, high: float) -> ClipFunction:
     return lambda x, scene: ((x - scene.mean) / scene.std).clamp(low, high) * scene.std + scene.mean
 
 
-def _to_normalised_range(x: Tensor, scene: Scene) -> Tensor:
-    low, high = ((bound - scene.mean) / scene.std for bound in scene.bounds)
+def _clip_to_normalised_range(x: Tensor, attack_call: AttackCall) -> Tensor:
+    low, high = ((bound - attack_call.mean) / attack_call.std for bound in attack_call.bounds)
     return x.clamp(low, high)
 
 
-CLIPS: dict[str, Clip] = {
+CLIPS: dict[str, ClipFunction] = {
     "bounds": lambda x, scene: x.clamp(*scene.bounds),
     "none": lambda x, _: x,
-    "normalised": _in_normalised_space(0.0, 1.0),
-    "normalised-to-batch": lambda x, scene: x.clamp(*_extremes_when_normalised(scene)),
+    "normalised": _clip_normalised(0.0, 1.0),
+    "normalised-to-batch": lambda x, scene: x.clamp(*_normalised_batch_range(scene)),
     "to [-1, 1]": lambda x, _: x.clamp(-1.0, 1.0),
-    "to [-1, 1] when normalised": _in_normalised_space(-1.0, 1.0),
+    "to [-1, 1] when normalised": _clip_normalised(-1.0, 1.0),
     "to [0, 255]": lambda x, _: x.clamp(0.0, 255.0),
     "to [-0.5, 0.5]": lambda x, _: x.clamp(-0.5, 0.5),
-    "to the normalised range": _to_normalised_range,
+    "to the normalised range": _clip_to_normalised_range,
     "at the top only": lambda x, scene: x.clamp(max=scene.bounds[1]),
     "at the bottom only": lambda x, scene: x.clamp(min=scene.bounds[0]),
     "batch-range": lambda x, scene: x.clamp(scene.x.min(), scene.x.max()),
@@ -183,24 +181,24 @@ CLIPS: dict[str, Clip] = {
 }
 
 
-def _extremes_when_normalised(scene: Scene) -> tuple[Tensor, Tensor]:
-    normalised = (scene.x - scene.mean) / scene.std
-    return normalised.min() * scene.std + scene.mean, normalised.max() * scene.std + scene.mean
+def _normalised_batch_range(attack_call: AttackCall) -> tuple[Tensor, Tensor]:
+    normalised = (attack_call.x - attack_call.mean) / attack_call.std
+    return normalised.min() * attack_call.std + attack_call.mean, normalised.max() * attack_call.std + attack_call.mean
 
 
-def _levels(images: Tensor) -> Tensor:
+def _pixel_levels(images: Tensor) -> Tensor:
     return images.clamp(0, 1) * 255
 
 
-def _jpeg(quality: int) -> Layout:
+def _jpeg(quality: int) -> TensorTransform:
     def stored(images: Tensor) -> Tensor:
-        levels = _levels(images).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-        return torch.stack([_through_jpeg(image, quality) for image in levels]).float() / 255
+        levels = _pixel_levels(images).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        return torch.stack([_jpeg_round_trip(image, quality) for image in levels]).float() / 255
 
     return stored
 
 
-def _through_jpeg(image: NDArray[np.uint8], quality: int) -> Tensor:
+def _jpeg_round_trip(image: NDArray[np.uint8], quality: int) -> Tensor:
     stream = io.BytesIO()
     Image.fromarray(image.squeeze(2) if image.shape[2] == 1 else image).save(stream, "JPEG", quality=quality)
     with Image.open(stream, formats=["JPEG"]) as read:
@@ -208,7 +206,7 @@ def _through_jpeg(image: NDArray[np.uint8], quality: int) -> Tensor:
     return pixels.unsqueeze(0) if pixels.ndim == 2 else pixels.permute(2, 0, 1)
 
 
-def _resized(scale: float, mode: str) -> Layout:
+def _resize_round_trip(scale: float, mode: str) -> TensorTransform:
     def there_and_back(images: Tensor) -> Tensor:
         size = [max(1, round(side * scale)) for side in images.shape[2:]]
         kept = {"align_corners": False} if mode == "bilinear" else {}
@@ -218,22 +216,24 @@ def _resized(scale: float, mode: str) -> Layout:
     return there_and_back
 
 
-IN_8_BITS = ("rounded", "truncated", "JPEG")
+EIGHT_BIT_PREFIXES = ("rounded", "truncated", "JPEG")
 """How the names of stores begin that leave whole numbers of 255ths."""
 
-STORES: dict[str, Layout] = {
+OUTPUT_FORMATS: dict[str, TensorTransform] = {
     "float32": lambda images: images,
-    "rounded to 8 bits": lambda images: _levels(images).round() / 255,
-    "truncated to 8 bits": lambda images: _levels(images).floor() / 255,
+    "rounded to 8 bits": lambda images: _pixel_levels(images).round() / 255,
+    "truncated to 8 bits": lambda images: _pixel_levels(images).floor() / 255,
     "truncated to 8 bits by 256": lambda images: (images.clamp(0, 1) * 256).floor().clamp(max=255) / 255,
     "float16": lambda images: images.half().float(),
     "bfloat16": lambda images: images.bfloat16().float(),
     **{f"JPEG of quality {quality}": _jpeg(quality) for quality in (50, 75, 80, 85, 90, 95, 100)},
-    **{f"resized by {size:g}, {mode}": _resized(size, mode) for size in SIZES for mode in ("bilinear", "nearest")},
+    **{
+        f"resized by {size:g}, {mode}": _resize_round_trip(size, mode) for size in RESIZE_SCALES for mode in ("bilinear", "nearest")
+    },
 }
 """Adversarial images (N, C, H, W) to what is given back."""
 
-ORDERS: dict[str, Layout] = {
+IMAGE_ORDERS: dict[str, TensorTransform] = {
     "own": lambda images: images,
     "the image before": lambda images: images.roll(1, 0),
     "the next image": lambda images: images.roll(-1, 0),

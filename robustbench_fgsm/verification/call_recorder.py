@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Pass:
+class ForwardPass:
     """One forward pass: the mode and type it ran in, the sum of all weights, and how far its input was from the images.
 
     gradient: whether one can be taken. distance is None where the shapes differ, and where a transform hides the numbers.
@@ -17,43 +17,43 @@ class Pass:
 
     training: bool
     dtype: torch.dtype
-    weights: float | None
-    distance: float | None
-    gradient: bool
+    weight_sum: float | None
+    input_distance: float | None
+    requires_gradient: bool
 
 
 @dataclass
-class Record:
+class CallRecord:
     """Forward passes since the last `clear`; copies of a network share it. expected: the input that is right."""
 
-    expected: Tensor
-    passes: list[Pass] = field(default_factory=list)
+    expected_input: Tensor
+    forward_passes: list[ForwardPass] = field(default_factory=list)
 
-    def __deepcopy__(self, memo: object) -> Record:
+    def __deepcopy__(self, memo: object) -> CallRecord:
         return self
 
-    def clear(self, expected: Tensor) -> None:
+    def reset(self, expected_input: Tensor) -> None:
         """Forget what was, and expect another input."""
-        self.expected = expected
-        self.passes.clear()
+        self.expected_input = expected_input
+        self.forward_passes.clear()
 
 
-class Probe(nn.Module):
+class CallRecorder(nn.Module):
     """The body, and a record of its forward passes."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
         self.body = body
-        self.record = Record(torch.zeros(0))
+        self.record = CallRecord(torch.zeros(0))
 
-    def weights(self) -> float | None:
+    def body_weight_sum(self) -> float | None:
         """Sum of the magnitudes of all weights, which another network does not share."""
         return weight_sum(self.body)
 
     def forward(self, x: Tensor) -> Tensor:
         """What the body gives."""
-        distance, gradient = _distance(x, self.record.expected), torch.is_grad_enabled() and x.requires_grad
-        self.record.passes.append(Pass(self.training, x.dtype, weight_sum(self.body), distance, gradient))
+        distance, gradient = _max_distance(x, self.record.expected_input), torch.is_grad_enabled() and x.requires_grad
+        self.record.forward_passes.append(ForwardPass(self.training, x.dtype, weight_sum(self.body), distance, gradient))
         logits: Tensor = self.body(x)
         return logits
 
@@ -66,7 +66,7 @@ def weight_sum(module: nn.Module) -> float | None:
         return None
 
 
-def _distance(x: Tensor, expected: Tensor) -> float | None:
+def _max_distance(x: Tensor, expected: Tensor) -> float | None:
     if x.shape != expected.shape:
         return None
     try:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustbench_fgsm.verification.cases import Case
-from robustbench_fgsm.verification.diagnosis import Trial
-from robustbench_fgsm.verification.sandbox import Observation
+from robustbench_fgsm.verification.diagnosis import JudgedCall
+from robustbench_fgsm.verification.sandbox import ObservedCall
 
 
 @dataclass(frozen=True)
@@ -19,25 +19,25 @@ class CaseResult:
     """
 
     case: Case
-    trials: tuple[Trial, ...]
-    wrong: tuple[Trial, ...]
-    observations: tuple[Observation, ...]
+    judged_calls: tuple[JudgedCall, ...]
+    wrong_calls: tuple[JudgedCall, ...]
+    observed_calls: tuple[ObservedCall, ...]
     problems: tuple[str, ...]
 
     @property
     def passed(self) -> bool:
         """Whether images and conduct are right."""
-        return not self.wrong and not self.problems
+        return not self.wrong_calls and not self.problems
 
     @property
     def detail(self) -> str:
         """What was found, in a line."""
-        decided = sum(int(trial.judgement.decided.sum()) for trial in self.trials)
+        decided = sum(int(trial.judgement.decidable.sum()) for trial in self.judged_calls)
         if self.passed:
             return f"{decided:,} of {decided:,} pixels are right"
-        wrong = sum(int(trial.judgement.wrong.sum()) for trial in self.wrong)
-        largest = max((trial.largest_error for trial in self.wrong), default=0.0)
-        pixels = [f"{wrong:,} of {decided:,} pixels are wrong, by up to {largest:.2g}"] if self.wrong else []
+        wrong = sum(int(trial.judgement.wrong.sum()) for trial in self.wrong_calls)
+        largest = max((trial.largest_error for trial in self.wrong_calls), default=0.0)
+        pixels = [f"{wrong:,} of {decided:,} pixels are wrong, by up to {largest:.2g}"] if self.wrong_calls else []
         return "; ".join(dict.fromkeys([*pixels, *self.problems]))
 
     def to_dict(self) -> dict[str, Any]:

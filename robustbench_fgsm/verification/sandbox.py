@@ -18,14 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.errors import brief
+from robustbench_fgsm.errors import describe_error
 from robustbench_fgsm.references.candidate import Candidate
-from robustbench_fgsm.variants.attack_call import Scene
-from robustbench_fgsm.verification.call_recorder import Pass, Probe
+from robustbench_fgsm.variants.attack_call import AttackCall
+from robustbench_fgsm.verification.call_recorder import CallRecorder, ForwardPass
 
 
 @dataclass(frozen=True)
-class Observation:
+class ObservedCall:
     """What was seen of one call.
 
     returned: what came back, or None where the candidate raised or hung. failure: how it failed, in a line; traceback:
@@ -37,7 +37,7 @@ class Observation:
     failure: str
     traceback: str
     side_effects: dict[str, str]
-    passes: tuple[Pass, ...]
+    forward_passes: tuple[ForwardPass, ...]
     warned: bool
 
 
@@ -45,109 +45,109 @@ class TimeLimitError(BaseException):
     """Raised inside a candidate that takes too long; no Exception, so that it does not catch it by habit."""
 
 
-def observe_call(candidate: Candidate, scene: Scene, model: nn.Module, x: Tensor, time_limit: float) -> Observation:
+def observe_call(candidate: Candidate, attack_call: AttackCall, model: nn.Module, x: Tensor, time_limit: float) -> ObservedCall:
     """Call the candidate with that model, which is its own to spoil, and images x, and restore all that is global."""
     model.eval()
-    probe = next((module for module in model.modules() if isinstance(module, Probe)), None)
+    probe = next((module for module in model.modules() if isinstance(module, CallRecorder)), None)
     if probe is not None:
-        probe.record.clear((x - scene.mean) / scene.std)
-    given, labels = x.clone(), scene.y.clone()
-    before = Snapshot.of(model)
+        probe.record.reset((x - attack_call.mean) / attack_call.std)
+    given, labels = x.clone(), attack_call.y.clone()
+    before = ModelSnapshot.take(model)
     returned: object = None
     failure = trace = ""
-    with warnings.catch_warnings(record=True) as caught, global_state(scene.seed) as moved:
+    with warnings.catch_warnings(record=True) as caught, restored_global_state(attack_call.seed) as moved:
         warnings.simplefilter("always")
         try:
-            with limited(time_limit), torch.inference_mode(False), torch.enable_grad():
-                returned = candidate.craft(model, x, labels, scene.epsilon, targeted=scene.targeted)
+            with enforce_time_limit(time_limit), torch.inference_mode(False), torch.enable_grad():
+                returned = candidate.call_attack(model, x, labels, attack_call.epsilon, targeted=attack_call.targeted)
         except TimeLimitError:
             failure = f"takes longer than {time_limit:g} s"
         except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it raises is what is to be reported)
-            failure, trace = f"raises {brief(error)}", traceback.format_exc()
-        moved.update(changed_generators(scene.seed))
-    effects = before.effects(model)
+            failure, trace = f"raises {describe_error(error)}", traceback.format_exc()
+        moved.update(changed_generators(attack_call.seed))
+    effects = before.side_effects(model)
     if not torch.equal(given, x):
         effects["mutates-input"] = "the tensor x is not what it was before the call"
-    elif not torch.equal(labels, scene.y):
+    elif not torch.equal(labels, attack_call.y):
         effects["mutates-input"] = "the labels y are not what they were before the call"
     if moved:
         effects["global-rng"] = f"the global generator of {', '.join(sorted(moved))} has moved"
     if isinstance(returned, Tensor) and returned.requires_grad:
         effects["graph-attached"] = "the returned tensor requires a gradient"
-    passes = tuple(probe.record.passes) if probe is not None else ()
-    return Observation(returned, failure, trace, effects, passes, bool(caught))
+    passes = tuple(probe.record.forward_passes) if probe is not None else ()
+    return ObservedCall(returned, failure, trace, effects, passes, bool(caught))
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class ModelSnapshot:
     """What a network was before a call."""
 
-    state: dict[str, Tensor]
-    buffers: frozenset[str]
-    parameters: dict[str, tuple[bool, Tensor | None]]
-    training: dict[str, bool]
-    hooks: int
+    tensors: dict[str, Tensor]
+    buffer_names: frozenset[str]
+    parameter_grads: dict[str, tuple[bool, Tensor | None]]
+    training_flags: dict[str, bool]
+    hook_count: int
 
     @classmethod
-    def of(cls, model: nn.Module) -> Snapshot:
+    def take(cls, model: nn.Module) -> ModelSnapshot:
         """The network as it is now."""
         return cls(
-            {name: value.detach().clone() for name, value in _tensors(model).items()},
+            {name: value.detach().clone() for name, value in _parameters_and_buffers(model).items()},
             frozenset(name for name, _ in model.named_buffers()),
             {
                 name: (value.requires_grad, None if value.grad is None else value.grad.clone())
                 for name, value in model.named_parameters()
             },
             {name: module.training for name, module in model.named_modules()},
-            _hooks(model),
+            _count_hooks(model),
         )
 
-    def effects(self, model: nn.Module) -> dict[str, str]:
+    def side_effects(self, model: nn.Module) -> dict[str, str]:
         """What has changed since, by the id of the mistake."""
-        now, found = Snapshot.of(model), {}
-        if now.state.keys() != self.state.keys() or now.training.keys() != self.training.keys():
-            names = sorted(now.state.keys() ^ self.state.keys() | now.training.keys() ^ self.training.keys())
+        now, found = ModelSnapshot.take(model), {}
+        if now.tensors.keys() != self.tensors.keys() or now.training_flags.keys() != self.training_flags.keys():
+            names = sorted(now.tensors.keys() ^ self.tensors.keys() | now.training_flags.keys() ^ self.training_flags.keys())
             return {"changes-model": f"{', '.join(names[:3])} came or went"}
-        changed = [name for name, value in self.state.items() if not _same(value, now.state[name])]
-        drifted = [name for name in changed if name in self.buffers]
+        changed = [name for name, value in self.tensors.items() if not _equal_tensors(value, now.tensors[name])]
+        drifted = [name for name in changed if name in self.buffer_names]
         if drifted:
             found["statistics-drift"] = f"the buffers {', '.join(drifted[:3])} have changed"
         if len(drifted) < len(changed):
-            names = [name for name in changed if name not in self.buffers]
+            names = [name for name in changed if name not in self.buffer_names]
             found["changes-model"] = f"the parameters {', '.join(names[:3])} have changed"
-        elif now.hooks != self.hooks:
-            found["changes-model"] = f"{now.hooks - self.hooks:+d} hooks are registered"
-        elif any(now.parameters[name][0] != flag for name, (flag, _) in self.parameters.items()):
+        elif now.hook_count != self.hook_count:
+            found["changes-model"] = f"{now.hook_count - self.hook_count:+d} hooks are registered"
+        elif any(now.parameter_grads[name][0] != flag for name, (flag, _) in self.parameter_grads.items()):
             found["changes-model"] = "requires_grad of the parameters has changed"
-        if any(not _same(grad, now.parameters[name][1]) for name, (_, grad) in self.parameters.items()):
+        if any(not _equal_tensors(grad, now.parameter_grads[name][1]) for name, (_, grad) in self.parameter_grads.items()):
             found["parameter-gradients-left"] = "parameters hold a .grad that they did not hold before"
-        if now.training != self.training:
-            names = [name or "the model" for name, flag in now.training.items() if flag != self.training[name]]
+        if now.training_flags != self.training_flags:
+            names = [name or "the model" for name, flag in now.training_flags.items() if flag != self.training_flags[name]]
             found["mode-left-changed"] = f"{len(names)} modules are in another mode, {names[0]} for one"
         return found
 
 
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
+def _parameters_and_buffers(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-def _same(one: Tensor | None, other: Tensor | None) -> bool:
+def _equal_tensors(one: Tensor | None, other: Tensor | None) -> bool:
     if one is None or other is None:
         return one is other
     return one.shape == other.shape and one.dtype == other.dtype and bool(torch.equal(one, other))
 
 
-def _hooks(model: nn.Module) -> int:
+def _count_hooks(model: nn.Module) -> int:
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)
 
 
 @contextmanager
-def global_state(seed: int) -> Iterator[set[str]]:
+def restored_global_state(seed: int) -> Iterator[set[str]]:
     """Seeded generators inside, and everything global that a candidate may change as it was afterwards."""
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
     gradients, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
-    _seed(seed)
+    _seed_generators(seed)
     try:
         yield set()
     finally:
@@ -158,7 +158,7 @@ def global_state(seed: int) -> Iterator[set[str]]:
         torch.set_default_dtype(dtype)
 
 
-def _seed(seed: int) -> None:
+def _seed_generators(seed: int) -> None:
     torch.manual_seed(seed)
     np.random.seed(seed)
     random.seed(seed)
@@ -166,13 +166,13 @@ def _seed(seed: int) -> None:
 
 def changed_generators(seed: int) -> set[str]:
     """Which global generators are no longer where the seed put them."""
-    now = _generators()
-    _seed(seed)
-    then = _generators()
+    now = _generator_states()
+    _seed_generators(seed)
+    then = _generator_states()
     return {name for name, state in now.items() if state != then[name]}
 
 
-def _generators() -> dict[str, object]:
+def _generator_states() -> dict[str, object]:
     """The states of the global generators, each as something that compares."""
     return {
         "torch": torch.get_rng_state().numpy().tobytes(),
@@ -182,7 +182,7 @@ def _generators() -> dict[str, object]:
 
 
 @contextmanager
-def limited(seconds: float) -> Iterator[None]:
+def enforce_time_limit(seconds: float) -> Iterator[None]:
     """Raise TimeLimitError in the body after that time, and every second from then on, in case it is caught.
 
     Only the main thread of a POSIX process can be interrupted so; elsewhere there is no limit.

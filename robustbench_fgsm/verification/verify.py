@@ -12,20 +12,20 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.errors import AGREE, DISAGREE, CandidateError, SettingError, did_you_mean
+from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, CandidateError, SettingError, did_you_mean
 from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.references.candidate import Candidate, to_candidate
-from robustbench_fgsm.references.candidate_reference import check_images
-from robustbench_fgsm.variants.catalogue import BY_ID, HARMLESS, Finding
-from robustbench_fgsm.variants.recipe import Kitchen
+from robustbench_fgsm.references.candidate_reference import check_returned_images
+from robustbench_fgsm.variants.catalogue import HARMLESS_IDS, MISTAKE_BY_ID, Finding
+from robustbench_fgsm.variants.recipe import RecipeRunner
 from robustbench_fgsm.verification import findings
 from robustbench_fgsm.verification.case_result import CaseResult
-from robustbench_fgsm.verification.cases import CASES, Case, check_cases, one_after_another
-from robustbench_fgsm.verification.diagnosis import Trial
-from robustbench_fgsm.verification.judge import judge
+from robustbench_fgsm.verification.cases import CASES, Case, check_case_names, link_calls_across_cases
+from robustbench_fgsm.verification.diagnosis import JudgedCall
+from robustbench_fgsm.verification.judge import judge_images
 from robustbench_fgsm.verification.sandbox import observe_call
 
-TIME_LIMIT = 10.0
+DEFAULT_TIME_LIMIT = 10.0
 """Seconds a call."""
 
 
@@ -36,7 +36,7 @@ class Verification:
     candidate: Candidate
     results: tuple[CaseResult, ...]
     diagnosis: tuple[Finding, ...]
-    doubts: tuple[Finding, ...]
+    harmless_findings: tuple[Finding, ...]
     strict: bool
     environment: dict[str, str | int]
     seconds: float
@@ -44,18 +44,18 @@ class Verification:
     @property
     def verdict(self) -> Literal["right", "wrong"]:
         """`right` where every case passes; with strict, where there is no doubt either."""
-        wrong = not all(result.passed for result in self.results) or (self.strict and bool(self.doubts))
+        wrong = not all(result.passed for result in self.results) or (self.strict and bool(self.harmless_findings))
         return "wrong" if wrong else "right"
 
     @property
     def exit_code(self) -> int:
         """0 for a right candidate, 1 for a wrong one."""
-        return AGREE if self.verdict == "right" else DISAGREE
+        return EXIT_SUCCESS if self.verdict == "right" else EXIT_NEGATIVE_RESULT
 
     @property
     def tracebacks(self) -> list[str]:
         """Where the candidate raised, each place once."""
-        found = (seen.traceback for result in self.results for seen in result.observations if seen.traceback)
+        found = (seen.traceback for result in self.results for seen in result.observed_calls if seen.traceback)
         return list(dict.fromkeys(found))
 
     @property
@@ -64,7 +64,7 @@ class Verification:
         passed = sum(result.passed for result in self.results)
         lines = [f"{self.candidate.name} is {self.verdict}: {passed} of {len(self.results)} cases pass"]
         lines += [f"  {result.case.name}: {result.detail}" for result in self.results if not result.passed]
-        for finding in (*self.diagnosis, *(self.doubts if self.strict else ())):
+        for finding in (*self.diagnosis, *(self.harmless_findings if self.strict else ())):
             lines += [f"{finding.cause}: {finding.evidence}", f"  remedy: {finding.remedy}"]
         return "\n".join(lines)
 
@@ -80,7 +80,7 @@ class Verification:
             "strict": self.strict,
             "cases": [result.to_dict() for result in self.results],
             "diagnosis": [finding.to_dict() for finding in self.diagnosis],
-            "warnings": [{"cause": doubt.cause, "evidence": doubt.evidence} for doubt in self.doubts],
+            "warnings": [{"cause": doubt.cause, "evidence": doubt.evidence} for doubt in self.harmless_findings],
             "environment": self.environment,
             "seconds": {"total": self.seconds},
         }
@@ -94,7 +94,7 @@ def verify(
     extra: Sequence[Case] = (),
     strict: bool = False,
     expect: Collection[str] = (),
-    time_limit: float = TIME_LIMIT,
+    time_limit: float = DEFAULT_TIME_LIMIT,
     progress: Progress | None = None,
 ) -> Verification:
     """Put a candidate through the cases and say what is wrong with it, if anything.
@@ -110,23 +110,23 @@ def verify(
     began = time.perf_counter()
     own = to_candidate(candidate, style)
     for name in expect:
-        if name not in BY_ID:
-            raise SettingError(f"expect must be the id of a mistake, got {name!r}: {did_you_mean(name, BY_ID)}")
+        if name not in MISTAKE_BY_ID:
+            raise SettingError(f"expect must be the id of a mistake, got {name!r}: {did_you_mean(name, MISTAKE_BY_ID)}")
     if not time_limit > 0:
-        raise SettingError(f"time limit must be a number of seconds > 0, got {time_limit:g}: try {TIME_LIMIT:g}")
-    chosen = [*(CASES[name]() for name in check_cases(cases)), *extra]
-    chosen = [case for case in chosen if own.targets or not any(scene.targeted for scene in case.scenes)]
-    chosen = one_after_another(chosen)
-    kitchen, results = Kitchen(), []
+        raise SettingError(f"time limit must be a number of seconds > 0, got {time_limit:g}: try {DEFAULT_TIME_LIMIT:g}")
+    chosen = [*(CASES[name]() for name in check_case_names(cases)), *extra]
+    chosen = [case for case in chosen if own.targets or not any(scene.targeted for scene in case.calls)]
+    chosen = link_calls_across_cases(chosen)
+    kitchen, results = RecipeRunner(), []
     for case in chosen:
         results.append(run_case(kitchen, own, case, expect=frozenset(expect), time_limit=time_limit))
         if progress is not None:
             progress(len(results), len(chosen))
-    doubts = findings.harmless(results, expect)
+    doubts = findings.harmless_findings(results, expect)
     return Verification(
         own,
         tuple(results),
-        tuple(findings.findings(kitchen, results, expect)),
+        tuple(findings.collect_findings(kitchen, results, expect)),
         tuple(doubts),
         strict,
         describe_environment(torch.device("cpu")),
@@ -135,31 +135,31 @@ def verify(
 
 
 def run_case(
-    kitchen: Kitchen, candidate: Candidate, case: Case, *, expect: Collection[str], time_limit: float
+    recipe_runner: RecipeRunner, candidate: Candidate, case: Case, *, expect: Collection[str], time_limit: float
 ) -> CaseResult:
     """Make the calls of one case, in their order, on networks and images that are the candidate's own to spoil."""
-    spoiled = {id(scene.model): copy.deepcopy(scene.model) for scene in case.scenes}
-    one_tensor = case.scenes[0].x.clone()
+    spoiled = {id(scene.model): copy.deepcopy(scene.model) for scene in case.calls}
+    one_tensor = case.calls[0].x.clone()
     trials, wrong, observations, problems = [], [], [], []
-    for scene in case.scenes:
-        x = one_tensor if case.shared else scene.x.clone()
+    for scene in case.calls:
+        x = one_tensor if case.shared_tensor else scene.x.clone()
         seen = observe_call(candidate, scene, spoiled[id(scene.model)], x, time_limit)
         found: Tensor | None = None
         if seen.failure:
             problems.append(seen.failure)
         else:
             try:
-                found = check_images(candidate.name, seen.returned, scene.x, finite=case.rule != "not finite")
+                found = check_returned_images(candidate.name, seen.returned, scene.x, require_finite=case.rule != "not finite")
             except CandidateError as error:
                 seen = replace(seen, failure=str(error).partition(", got ")[2] or str(error))
                 problems.append(str(error).partition(" must ")[2])
         if found is not None:
-            judgement = judge(kitchen, scene, found, case.rule, warned=seen.warned)
-            trial = Trial(scene, found, judgement, passes=len(seen.passes))
+            judgement = judge_images(recipe_runner, scene, found, case.rule, warned=seen.warned)
+            trial = JudgedCall(scene, found, judgement, forward_pass_count=len(seen.forward_passes))
             trials.append(trial)
-            if bool(trial.judgement.wrong.any()) and not findings.as_expected(trial, expect):
+            if bool(trial.judgement.wrong.any()) and not findings.is_expected_random_start(trial, expect):
                 wrong.append(trial)
-        problems += [text for name, text in seen.side_effects.items() if name not in HARMLESS and name not in expect]
+        problems += [text for name, text in seen.side_effects.items() if name not in HARMLESS_IDS and name not in expect]
         observations.append(seen)
         if seen.failure.startswith("takes longer"):
             break  # the same case would only take as long again

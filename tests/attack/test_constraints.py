@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.attack.constraints import Course, Room, budgets
+from robustbench_fgsm.attack.constraints import BoundedStep, Constraint, broadcast_budgets
 from robustbench_fgsm.errors import SettingError
 
 X = torch.linspace(0.1, 0.9, 24).view(4, 1, 2, 3)
-UP = Course(torch.ones_like(X), torch.zeros(4, dtype=torch.bool))
+UP = BoundedStep(torch.ones_like(X), torch.zeros(4, dtype=torch.bool))
 
 
-def room(epsilon: float | list[float], step: float | list[float] = 1.0, **rest: Tensor | tuple[Tensor, Tensor]) -> Room:
-    sizes = [budgets(np.array(value), X, math.inf) for value in (epsilon, step)]
-    return Room(X, sizes[0], sizes[1], math.inf, **rest)  # type: ignore[arg-type]
+def room(epsilon: float | list[float], step: float | list[float] = 1.0, **rest: Tensor | tuple[Tensor, Tensor]) -> Constraint:
+    sizes = [broadcast_budgets(np.array(value), X, math.inf) for value in (epsilon, step)]
+    return Constraint(X, sizes[0], sizes[1], math.inf, **rest)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def room(epsilon: float | list[float], step: float | list[float] = 1.0, **rest: 
     [((), ()), ((1,), (1, 1, 1, 1)), ((4,), (4, 1, 1, 1)), ((3,), (1, 1, 1, 3)), ((2, 3), (2, 3)), ((4, 1, 2, 3),) * 2],
 )
 def test_one_axis_is_the_images_where_it_can_be(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    found = budgets(np.full(shape, 0.1), X, math.inf)
+    found = broadcast_budgets(np.full(shape, 0.1), X, math.inf)
     assert found.shape == expected
     assert found.dtype == torch.float64
 
@@ -34,14 +34,14 @@ def test_one_axis_is_the_images_where_it_can_be(shape: tuple[int, ...], expected
 @pytest.mark.parametrize(("shape", "norm"), [((5,), math.inf), ((3, 2), math.inf), ((3,), 2.0)])
 def test_budgets_that_do_not_fit(shape: tuple[int, ...], norm: float) -> None:
     with pytest.raises(SettingError, match="epsilon must b"):
-        budgets(np.full(shape, 0.1), X, norm)
+        broadcast_budgets(np.full(shape, 0.1), X, norm)
 
 
 def test_it_warns_only_where_the_two_readings_differ() -> None:
     square = torch.zeros(3, 1, 3, 3)
-    assert budgets(np.full(3, 0.1), square, math.inf).shape == (3, 1, 1, 1)
+    assert broadcast_budgets(np.full(3, 0.1), square, math.inf).shape == (3, 1, 1, 1)
     with pytest.warns(UserWarning, match=r"taken as one an image.*\(3, 1, ...\)"):
-        budgets(np.array([0.1, 0.2, 0.3]), square, math.inf)
+        broadcast_budgets(np.array([0.1, 0.2, 0.3]), square, math.inf)
 
 
 @pytest.mark.parametrize("rows", [slice(1, 3), torch.tensor([1, 2])])
@@ -49,16 +49,16 @@ def test_some_of_the_images_keep_their_own(rows: slice | Tensor) -> None:
     mask = torch.arange(24).view(4, 1, 2, 3) % 2
     limits = torch.zeros(1), torch.linspace(0.5, 1, 3)
     whole = room([0.1, 0.2, 0.3, 0.4], mask=mask, limits=limits)
-    part = whole.of(rows)
+    part = whole.at(rows)
     assert part.mask is not None
     assert torch.equal(part.mask, mask[1:3])
-    assert part.limits == limits
-    assert torch.equal(part.move(UP.of(torch.tensor([1, 2])), part.epsilon), whole.move(UP, whole.epsilon)[1:3])
+    assert part.bounds == limits
+    assert torch.equal(part.perturb(UP.at(torch.tensor([1, 2])), part.epsilon), whole.perturb(UP, whole.epsilon)[1:3])
 
 
 def test_what_is_for_all_images_stays_for_all() -> None:
     mask = torch.ones(1, 1, 2, 3)
-    part = room(0.1, mask=mask).of(slice(1, 3))
+    part = room(0.1, mask=mask).at(slice(1, 3))
     assert part.mask is mask
     assert part.epsilon.shape == ()
 
@@ -69,30 +69,30 @@ def test_the_mask_takes_a_gradient_that_is_not_finite_away() -> None:
     gradient[1, 0, 1, 2] = math.inf
     mask = torch.ones(2, 3)
     mask[0, 0] = 0
-    course = room(0.1, mask=mask).course(gradient)
-    assert course.lost.tolist() == [False, True, False, False]
+    course = room(0.1, mask=mask).bounded_step(gradient)
+    assert course.nonfinite_gradient.tolist() == [False, True, False, False]
     assert course.direction[0].flatten().tolist() == [0, 1, 1, 1, 1, 1]
-    moved = room(0.1).move(course, torch.tensor(0.1))
+    moved = room(0.1).perturb(course, torch.tensor(0.1))
     assert torch.equal(moved[1], X[1])
-    assert torch.equal(room(0.1).move(course, torch.tensor(0.1), start=X + 0.05)[1], X[1])
+    assert torch.equal(room(0.1).perturb(course, torch.tensor(0.1), start=X + 0.05)[1], X[1])
 
 
 def test_an_image_outside_the_limits_comes_back_no_further_than_its_budget() -> None:
     limits = torch.tensor(0.0), torch.tensor(0.5)
-    moved = room(0.1, limits=limits).move(UP, torch.tensor(0.1, dtype=torch.float64))
+    moved = room(0.1, limits=limits).perturb(UP, torch.tensor(0.1, dtype=torch.float64))
     expected = torch.where(X <= 0.5, (X + 0.1).clamp(max=0.5), (X - 0.1).clamp(min=0.5))
     torch.testing.assert_close(moved, expected)
 
 
 def test_the_grid_is_multiplied_and_ends_where_an_image_does() -> None:
     uneven = room([0.3, 0.25, 0.0, 1.0], [0.1, 0.1, 0.1, 0.25])
-    assert uneven.last_of_grid().tolist() == [3, 2, 0, 4]
-    assert uneven.grid(3).flatten().tolist() == [0.3, 0.25, 0.0, 0.75]  # 3 * 0.1 > 0.3 is 0.3
-    assert room([0.0, 0.5, 0.0, 0.0], [0.0, 0.5, 0.0, 1.0]).last_of_grid().tolist() == [0, 1, 0, 0]
+    assert uneven.last_grid_index().tolist() == [3, 2, 0, 4]
+    assert uneven.grid_epsilon(3).flatten().tolist() == [0.3, 0.25, 0.0, 0.75]  # 3 * 0.1 > 0.3 is 0.3
+    assert room([0.0, 0.5, 0.0, 0.0], [0.0, 0.5, 0.0, 1.0]).last_grid_index().tolist() == [0, 1, 0, 0]
 
 
 def test_the_direction_is_taken_in_the_precision_of_the_gradient() -> None:
     tiny = torch.full((4, 1, 2, 3), 1e-60, dtype=torch.float64)
-    course = Room(X, torch.tensor(0.1), torch.tensor(0.1), 2.0).course(tiny)
+    course = Constraint(X, torch.tensor(0.1), torch.tensor(0.1), 2.0).bounded_step(tiny)
     assert course.direction.dtype == torch.float32
     torch.testing.assert_close(course.direction.flatten(1).norm(dim=1), torch.ones(4))

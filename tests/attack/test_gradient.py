@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.attack.fgsm import fgsm, fgsm_sweep
-from robustbench_fgsm.attack.gradient import input_gradient, loss_gradient, predicted
+from robustbench_fgsm.attack.gradient import input_gradient, loss_gradient, predicted_classes
 from robustbench_fgsm.attack.losses import cross_entropy
 
 
@@ -33,7 +33,7 @@ def test_labels_may_be_read_off_the_outputs_of_the_same_pass(linear: nn.Linear) 
     x = torch.rand(4, 2, dtype=torch.float64)
     passes = []
     linear.register_forward_hook(lambda *_: passes.append(1))
-    gradient, outputs = input_gradient(linear, x, predicted, cross_entropy)
+    gradient, outputs = input_gradient(linear, x, predicted_classes, cross_entropy)
     assert len(passes) == 1
     assert torch.equal(gradient, input_gradient(linear, x, outputs.argmax(1), cross_entropy)[0])
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.attack.fgsm import ascend, fgsm
-from robustbench_fgsm.attack.gradient import input_gradient, loss_gradient, outputs_of
-from robustbench_fgsm.attack.losses import LOSSES, cross_entropy, get_loss, margin, stable_cross_entropy
+from robustbench_fgsm.attack.fgsm import compute_gradient_step, fgsm
+from robustbench_fgsm.attack.gradient import input_gradient, loss_gradient, predict_outputs
+from robustbench_fgsm.attack.losses import LOSSES, cross_entropy, get_loss, margin_loss, stable_cross_entropy
 from robustbench_fgsm.errors import SettingError
 
 LOGITS = torch.tensor([[2.0, 1.0, -1.0], [0.5, 3.0, 0.0]], dtype=torch.float64)
@@ -33,7 +33,7 @@ def test_cross_entropy_whatever_the_model_returns(loss: str, outputs: Tensor) ->
 
 
 def test_margin_is_never_clamped() -> None:
-    assert margin(LOGITS, LABELS).tolist() == [-1.0, 3.0]
+    assert margin_loss(LOGITS, LABELS).tolist() == [-1.0, 3.0]
 
 
 def test_a_callable_is_its_own_loss(linear: nn.Linear) -> None:
@@ -76,17 +76,15 @@ def head(gap: float) -> tuple[nn.Linear, Tensor]:
 def test_stable_has_every_sign_right(gap: float, targeted: bool) -> None:
     layer, x = head(gap)
     expected = exact_direction(layer.weight, x, 0, targeted=targeted)
-    ascent = ascend(layer, x[None], torch.tensor([0]), norm=math.inf, targeted=targeted, stable=True)
+    ascent = compute_gradient_step(layer, x[None], torch.tensor([0]), norm=math.inf, targeted=targeted, stable=True)
     assert ascent.direction[0].int().tolist() == expected
 
 
-@pytest.mark.parametrize(
-    ("gap", "dtype"), [(17, torch.float32), (40, torch.float32), (150, torch.float32), (40, torch.float64)]
-)
+@pytest.mark.parametrize(("gap", "dtype"), [(17, torch.float32), (40, torch.float32), (150, torch.float32), (40, torch.float64)])
 def test_plain_cross_entropy_has_not(gap: float, dtype: torch.dtype) -> None:
     layer, x = head(gap)
     expected = torch.tensor(exact_direction(layer.weight, x, 0, targeted=False))
-    ascent = ascend(layer.to(dtype), x[None].to(dtype), torch.tensor([0]), norm=math.inf)
+    ascent = compute_gradient_step(layer.to(dtype), x[None].to(dtype), torch.tensor([0]), norm=math.inf)
     assert (ascent.direction[0].int() != expected).float().mean() > 0.1
 
 
@@ -117,4 +115,4 @@ def test_one_logit_is_that_of_the_second_class(squeeze: bool) -> None:
     z = x @ torch.tensor([1.0, -2.0])
     torch.testing.assert_close(outputs, torch.stack([torch.zeros(2), z], 1))
     torch.testing.assert_close(gradient, (z.sigmoid() - y)[:, None] * torch.tensor([[1.0, -2.0]]))
-    assert torch.equal(outputs_of(Binary(), x), outputs)
+    assert torch.equal(predict_outputs(Binary(), x), outputs)

@@ -48,9 +48,7 @@ def test_a_mask_that_does_not_fit_is_refused(network: nn.Module, mask: torch.Ten
         fgsm(network, torch.rand(4, 2, 3, 3), torch.tensor([0, 1, 2, 0]), 0.1, mask=mask)
 
 
-@pytest.mark.parametrize(
-    "mask", [torch.ones(3, 3, dtype=torch.int64), torch.full((3, 3), -1.0), torch.full((3, 3), float("nan"))]
-)
+@pytest.mark.parametrize("mask", [torch.ones(3, 3, dtype=torch.int64), torch.full((3, 3), -1.0), torch.full((3, 3), float("nan"))])
 def test_a_mask_that_is_none_is_refused(network: nn.Module, mask: torch.Tensor) -> None:
     with pytest.raises(SettingError, match="mask must be bool"):
         fgsm(network, torch.rand(4, 2, 3, 3), torch.tensor([0, 1, 2, 0]), 0.1, mask=mask)

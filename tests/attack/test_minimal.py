@@ -71,9 +71,7 @@ def test_bisection_refines_and_stays_fooled() -> None:
     n=st.integers(1, 12),
     masked=st.booleans(),
 )
-def test_the_result_is_that_of_the_full_search(
-    seed: int, norm: str | float, targeted: bool, n: int, masked: bool
-) -> None:
+def test_the_result_is_that_of_the_full_search(seed: int, norm: str | float, targeted: bool, n: int, masked: bool) -> None:
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(n, 1, 2, 3, dtype=torch.float64, generator=generator)
     y = torch.randint(0, 3, (n,), generator=generator)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from robustbench_fgsm.attack.direction import steepest_direction
-from robustbench_fgsm.attack.quantization import Rounded, round_to_levels, to_pixels
+from robustbench_fgsm.attack.quantization import QuantizedImages, levels_to_pixels, round_to_levels
 from robustbench_fgsm.attack.step import broadcast_epsilon, step
 
 BOUNDS = (0.0, 1.0)
@@ -24,7 +24,7 @@ norms = st.sampled_from([1.0, 1.5, 2.0, 7.0])
 def images(seed: int, *, on_grid: bool) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     if on_grid:
-        return to_pixels(torch.randint(0, 256, (4, 1, 3, 5), generator=generator, dtype=torch.uint8))
+        return levels_to_pixels(torch.randint(0, 256, (4, 1, 3, 5), generator=generator, dtype=torch.uint8))
     return torch.rand(4, 1, 3, 5, generator=generator)
 
 
@@ -34,7 +34,7 @@ def attacked(x: Tensor, epsilon: float, norm: float, seed: int) -> Tensor:
     return step(x, direction, broadcast_epsilon(epsilon, x, norm, BOUNDS), norm, BOUNDS)
 
 
-def rounded(x_adv: Tensor, x: Tensor, epsilon: float, norm: float = math.inf) -> Rounded:
+def rounded(x_adv: Tensor, x: Tensor, epsilon: float, norm: float = math.inf) -> QuantizedImages:
     return round_to_levels(x_adv, x, epsilon, norm=norm, bounds=BOUNDS)
 
 
@@ -48,10 +48,10 @@ def test_linf_stays_in_the_ball_but_for_the_pixels_it_counts(seed: int, epsilon:
     found = rounded(attacked(x, epsilon, math.inf, seed), x, epsilon)
     far = distance(found.levels.double() / 255, x) > epsilon + 1.5 * ULP
     assert found.levels.dtype == torch.uint8
-    assert (far.flatten(1).sum(1) <= found.outside).all()
+    assert (far.flatten(1).sum(1) <= found.pixels_outside).all()
     if on_grid or epsilon >= 0.5 / 255:
         assert not far.any()
-        assert not found.outside.any()
+        assert not found.pixels_outside.any()
 
 
 @given(seeds, st.floats(0, 20), norms, st.booleans())
@@ -62,11 +62,11 @@ def test_under_other_norms_no_pixel_moves_farther_but_those_it_counts(
     x_adv = attacked(x, epsilon, norm, seed)
     found = rounded(x_adv, x, epsilon, norm)
     before, after = distance(x_adv, x), distance(found.levels.double() / 255, x)
-    assert ((after > before + 1.5 * ULP).flatten(1).sum(1) <= found.outside).all()
+    assert ((after > before + 1.5 * ULP).flatten(1).sum(1) <= found.pixels_outside).all()
     if on_grid:
         length = torch.linalg.vector_norm(after.flatten(1), norm, dim=1)
         assert (length <= epsilon * (1 + 1e-5) + 15 * 1.5 * ULP).all()
-        assert not found.outside.any()
+        assert not found.pixels_outside.any()
 
 
 @given(seeds, st.floats(0, 1))
@@ -83,12 +83,12 @@ def test_it_is_exact_where_clean_images_and_epsilon_lie_on_the_grid(seed: int, s
     generator = torch.Generator().manual_seed(seed)
     levels = torch.randint(0, 256, (4, 1, 3, 5), generator=generator, dtype=torch.uint8)
     signs = torch.randint(-1, 2, levels.shape, generator=generator)
-    x, epsilon = to_pixels(levels), steps / 255
+    x, epsilon = levels_to_pixels(levels), steps / 255
     x_adv = step(x, signs.float(), broadcast_epsilon(epsilon, x, math.inf, BOUNDS), math.inf, BOUNDS)
     found = rounded(x_adv, x, epsilon)
     assert torch.equal(found.levels.int(), (levels.int() + steps * signs).clamp(0, 255))
-    assert not found.outside.any()
-    assert (distance(to_pixels(found.levels), x_adv) <= ULP).all()
+    assert not found.pixels_outside.any()
+    assert (distance(levels_to_pixels(found.levels), x_adv) <= ULP).all()
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_it_is_exact_where_clean_images_and_epsilon_lie_on_the_grid(seed: int, s
 def test_one_pixel(clean: float, adversarial: float, epsilon: float, norm: float, level: int, outside: int) -> None:
     x, x_adv = (torch.full((1, 1, 1, 1), value / 255) for value in (clean, adversarial))
     found = rounded(x_adv, x, epsilon / 255, norm)
-    assert (int(found.levels), int(found.outside)) == (level, outside)
+    assert (int(found.levels), int(found.pixels_outside)) == (level, outside)
 
 
 def test_bounds_within_the_pixel_range_hold() -> None:
@@ -122,6 +122,6 @@ def test_bounds_within_the_pixel_range_hold() -> None:
 
 def test_every_level_survives_the_way_to_pixels_and_back() -> None:
     levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
-    x = to_pixels(levels)
+    x = levels_to_pixels(levels)
     assert x.dtype == torch.float32
     assert torch.equal(rounded(x, x, 0.0).levels, levels)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from scipy import stats
 
-from robustbench_fgsm.attack.fgsm import ascend, fgsm
-from robustbench_fgsm.attack.random_start import random_start, unit_ball
-from robustbench_fgsm.attack.restarts import attempt, best_of_restarts
+from robustbench_fgsm.attack.fgsm import compute_gradient_step, fgsm
+from robustbench_fgsm.attack.random_start import random_start, sample_unit_ball
+from robustbench_fgsm.attack.restarts import best_of_restarts, evaluate_restart
 
 NORMS = [math.inf, 1.0, 2.0, 1.5, 3.0]
 
@@ -20,7 +20,7 @@ NORMS = [math.inf, 1.0, 2.0, 1.5, 3.0]
 def test_even_in_the_ball(norm: float) -> None:
     """The radius of a point drawn evenly from a d-dimensional ball has the distribution function r^d; signs are fair."""
     random = np.random.default_rng(0)
-    points = np.stack([unit_ball(3, norm, random) for _ in range(4000)])
+    points = np.stack([sample_unit_ball(3, norm, random) for _ in range(4000)])
     radii = np.linalg.norm(points, norm, axis=1)
     assert radii.max() <= 1
     assert stats.kstest(radii**3, "uniform").pvalue > 1e-3
@@ -33,7 +33,7 @@ def test_even_over_the_directions(norm: float) -> None:
     random = np.random.default_rng(1)
     square = random.uniform(-1, 1, (8000, 2))
     kept = square[np.linalg.norm(square, norm, axis=1) <= 1]
-    points = np.stack([unit_ball(2, norm, random) for _ in range(4000)])
+    points = np.stack([sample_unit_ball(2, norm, random) for _ in range(4000)])
     assert stats.ks_2samp(points[:, 0], kept[:, 0]).pvalue > 1e-3
     assert stats.ks_2samp(points.sum(1), kept.sum(1)).pvalue > 1e-3
 
@@ -83,17 +83,17 @@ def test_a_start_stays_in_the_ball(norm: float, targeted: bool) -> None:
 def test_the_best_restart_is_chosen_image_by_image(targeted: bool) -> None:
     x, ids = torch.rand(40, 1, 2, 3), torch.arange(40)
     y = (model(x).argmax(1) + int(targeted)) % 3
-    ascent = ascend(model, x, y, norm=math.inf, targeted=targeted)
-    attempts = [attempt(model, ascent.at(0.03), y, targeted=targeted, loss="ce")]
+    ascent = compute_gradient_step(model, x, y, norm=math.inf, targeted=targeted)
+    attempts = [evaluate_restart(model, ascent.perturb(0.03), y, targeted=targeted, loss="ce")]
     for restart in (1, 2, 3):
         start = random_start(x, ids, 0.03, restart=restart)
         attempts.append(
-            attempt(model, fgsm(model, x, y, 0.03, targeted=targeted, start=start), y, targeted=targeted, loss="ce")
+            evaluate_restart(model, fgsm(model, x, y, 0.03, targeted=targeted, start=start), y, targeted=targeted, loss="ce")
         )
     best = best_of_restarts(model, ascent, y, ids, 0.03, restarts=3, seed=0, targeted=targeted)
     for i in range(40):
         # fooled first, then highest loss, then the first of equals
-        ranked = [(bool(a.fooled[i]), float(a.harm[i]), -r) for r, a in enumerate(attempts)]
+        ranked = [(bool(a.fooled[i]), float(a.loss[i]), -r) for r, a in enumerate(attempts)]
         chosen = attempts[-max(ranked)[2]]
         assert torch.equal(best.x_adv[i], chosen.x_adv[i])
     assert best.fooled.sum() > attempts[0].fooled.sum()
@@ -101,6 +101,6 @@ def test_the_best_restart_is_chosen_image_by_image(targeted: bool) -> None:
 
 def test_no_restarts_is_the_clean_start() -> None:
     x, y = torch.rand(4, 1, 2, 3), torch.tensor([0, 1, 2, 0])
-    ascent = ascend(model, x, y, norm=2)
+    ascent = compute_gradient_step(model, x, y, norm=2)
     best = best_of_restarts(model, ascent, y, torch.arange(4), 0.1, restarts=0, seed=0)
     assert torch.equal(best.x_adv, fgsm(model, x, y, 0.1, norm=2))

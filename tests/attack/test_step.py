@@ -48,9 +48,7 @@ def test_one_per_pixel_has_no_ball_under_other_norms(shape: tuple[int, ...]) -> 
         broadcast_epsilon(torch.full(shape, 0.1), torch.zeros(2, 3, 4, 4), 2, BOUNDS)
 
 
-@pytest.mark.parametrize(
-    "epsilon", [-0.1, math.nan, math.inf, torch.tensor([0.1, -0.1]), torch.tensor([0.1, math.nan])]
-)
+@pytest.mark.parametrize("epsilon", [-0.1, math.nan, math.inf, torch.tensor([0.1, -0.1]), torch.tensor([0.1, math.nan])])
 def test_negative_or_not_finite_is_refused(epsilon: float | torch.Tensor) -> None:
     with pytest.raises(SettingError, match="finite number >= 0"):
         broadcast_epsilon(epsilon, torch.zeros(2, 1, 3, 3), 2, BOUNDS)

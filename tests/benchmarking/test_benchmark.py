@@ -11,11 +11,18 @@ from torch import Tensor
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.benchmarking import benchmark as module
-from robustbench_fgsm.benchmarking.bare_loop import Answer, BareLoop
-from robustbench_fgsm.benchmarking.benchmark import choose_references, tasks_at, use_threads
-from robustbench_fgsm.benchmarking.contenders import LAYOUTS, LEVELS, Entry, Library, Ours, entries
-from robustbench_fgsm.benchmarking.timing import Task
-from robustbench_fgsm.references.registry import Listing, load_reference
+from robustbench_fgsm.benchmarking.bare_loop import BareLoop, BareResult
+from robustbench_fgsm.benchmarking.benchmark import choose_references, timed_tasks, use_threads
+from robustbench_fgsm.benchmarking.contenders import (
+    BARE_LOOP_LAYOUTS,
+    DEFAULT_LEVELS,
+    Contender,
+    OurImplementation,
+    ReferenceImplementation,
+    list_contenders,
+)
+from robustbench_fgsm.benchmarking.timing import TimedTask
+from robustbench_fgsm.references.registry import ReferenceInfo, load_reference
 from robustbench_fgsm.spec import AttackSpec
 
 EPSILONS = (4 / 255, 8 / 255)
@@ -35,10 +42,10 @@ def few() -> rf.Dataset:
 
 
 @pytest.fixture(scope="module")
-def expected(convolutional: rf.TorchClassifier, few: rf.Dataset) -> Answer:
+def expected(convolutional: rf.TorchClassifier, few: rf.Dataset) -> BareResult:
     """What `evaluate` says at each budget."""
     found = [rf.evaluate(convolutional, few, epsilon) for epsilon in EPSILONS]
-    return Answer(100, found[0].clean_accuracy.count, tuple(one.tallies[0].robust_accuracy.count for one in found))
+    return BareResult(100, found[0].clean_accuracy.count, tuple(one.tallies[0].robust_accuracy.count for one in found))
 
 
 def run(classifier: rf.Classifier, data: rf.Dataset, **settings: Any) -> rf.Benchmark:
@@ -46,11 +53,11 @@ def run(classifier: rf.Classifier, data: rf.Dataset, **settings: Any) -> rf.Benc
     return rf.benchmark(classifier, data, EPSILONS, **(quick | settings))
 
 
-@pytest.mark.parametrize("which", LAYOUTS)
+@pytest.mark.parametrize("which", BARE_LOOP_LAYOUTS)
 def test_the_bare_loop_counts_what_evaluate_counts(
-    convolutional: rf.TorchClassifier, few: rf.Dataset, expected: Answer, which: str
+    convolutional: rf.TorchClassifier, few: rf.Dataset, expected: BareResult, which: str
 ) -> None:
-    loop = Entry("bare", which).prepare(convolutional, few, SPEC, 32)
+    loop = Contender("bare", which).make_implementation(convolutional, few, SPEC, 32)
     assert isinstance(loop, BareLoop)
     assert loop.job(few, EPSILONS) == expected
     assert loop.attack(few, EPSILONS) == 200
@@ -60,7 +67,7 @@ def test_the_bare_loop_counts_what_evaluate_counts(
 def test_the_bare_loop_makes_one_gradient_a_batch_and_one_forward_more_for_each_budget(
     convolutional: rf.TorchClassifier, few: rf.Dataset
 ) -> None:
-    loop = Entry("bare", "channels-last").prepare(convolutional, few, SPEC, 50)
+    loop = Contender("bare", "channels-last").make_implementation(convolutional, few, SPEC, 50)
     assert isinstance(loop, BareLoop)
     gradients: list[bool] = []
     loop.network.register_forward_hook(lambda network, x, outputs: gradients.append(outputs.requires_grad))
@@ -69,14 +76,12 @@ def test_the_bare_loop_makes_one_gradient_a_batch_and_one_forward_more_for_each_
 
 
 @pytest.mark.parametrize(("norm", "epsilon"), [("inf", 8 / 255), ("2", 1.0)])
-def test_the_bare_loop_takes_our_step(
-    convolutional: rf.TorchClassifier, few: rf.Dataset, norm: str, epsilon: float
-) -> None:
+def test_the_bare_loop_takes_our_step(convolutional: rf.TorchClassifier, few: rf.Dataset, norm: str, epsilon: float) -> None:
     spec = AttackSpec((epsilon,), float(norm))
-    loop = Entry("bare", "default").prepare(convolutional, few, spec, 64)
+    loop = Contender("bare", "default").make_implementation(convolutional, few, spec, 64)
     assert isinstance(loop, BareLoop)
     batch = next(few.batches(0, 64, 64))
-    _, direction = loop._uphill(batch.images, batch.labels)
+    _, direction = loop._predictions_and_direction(batch.images, batch.labels)
     ours = rf.fgsm(convolutional, batch.images, batch.labels, epsilon, norm=norm)
     assert torch.allclose(loop._step(batch.images, direction, epsilon), ours, atol=1e-6)
 
@@ -85,17 +90,17 @@ def test_the_images_of_the_data_are_left_alone(convolutional: rf.TorchClassifier
     stored = torch.rand(8, 1, 28, 28)
     data = rf.ArrayDataset("floats", stored, torch.zeros(8, dtype=torch.int64), convolutional.classes or ())
     before = stored.clone()
-    Entry("bare", "default").prepare(convolutional, data, SPEC, 4).job(data, EPSILONS)
+    Contender("bare", "default").make_implementation(convolutional, data, SPEC, 4).job(data, EPSILONS)
     assert torch.equal(stored, before)
     assert not stored.requires_grad
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", DEFAULT_LEVELS)
 def test_ours_counts_what_evaluate_counts(
-    convolutional: rf.TorchClassifier, few: rf.Dataset, expected: Answer, level: str
+    convolutional: rf.TorchClassifier, few: rf.Dataset, expected: BareResult, level: str
 ) -> None:
-    ours = Entry("ours", level).prepare(convolutional, few, SPEC, 32)
-    assert isinstance(ours, Ours)
+    ours = Contender("ours", level).make_implementation(convolutional, few, SPEC, 32)
+    assert isinstance(ours, OurImplementation)
     assert ours.execution.plan.level == level
     assert ours.job(few, EPSILONS) == expected
     assert ours.attack(few, EPSILONS) == 200
@@ -104,24 +109,24 @@ def test_ours_counts_what_evaluate_counts(
 @pytest.mark.reference
 @pytest.mark.parametrize("name", ["art", "foolbox"])
 def test_references_count_what_evaluate_counts(
-    convolutional: rf.TorchClassifier, few: rf.Dataset, expected: Answer, name: str
+    convolutional: rf.TorchClassifier, few: rf.Dataset, expected: BareResult, name: str
 ) -> None:
-    library = Entry("reference", name).prepare(convolutional, few, SPEC, 32)
-    assert isinstance(library, Library)
+    library = Contender("reference", name).make_implementation(convolutional, few, SPEC, 32)
+    assert isinstance(library, ReferenceImplementation)
     assert library.job(few, EPSILONS) == expected
     assert library.attack(few, EPSILONS) == 200
     assert library.version == load_reference(name, convolutional, SPEC, 32).version
 
 
-def test_the_document_has_a_row_for_each(convolutional: rf.TorchClassifier, few: rf.Dataset, expected: Answer) -> None:
+def test_the_document_has_a_row_for_each(convolutional: rf.TorchClassifier, few: rf.Dataset, expected: BareResult) -> None:
     found = run(convolutional, few, rounds=2)
     document = found.to_dict()
     assert [one["name"] for one in document["contenders"]] == ["bare channels-last", "bare default", "ours none"]
     assert (document["unit"], document["n"], document["rounds"]) == ("bare channels-last", 100, 2)
     assert (document["status"], document["exit_code"], document["warnings"]) == ("complete", 0, [])
     for contender in document["contenders"]:
-        assert contender["clean_accuracy"]["count"] == expected.clean
-        assert [at["robust_accuracy"]["count"] for at in contender["epsilons"]] == list(expected.robust)
+        assert contender["clean_accuracy"]["count"] == expected.clean_correct
+        assert [at["robust_accuracy"]["count"] for at in contender["epsilons"]] == list(expected.robust_correct)
         assert contender["max_count_difference"] == 0
         tasks = [(timing["task"], timing["epsilons"]) for timing in contender["timings"]]
         assert tasks == [(kind, some) for some in ([8 / 255], list(EPSILONS)) for kind in ("attack", "job")]
@@ -131,20 +136,20 @@ def test_the_document_has_a_row_for_each(convolutional: rf.TorchClassifier, few:
 
 
 def test_one_budget_is_timed_once() -> None:
-    assert tasks_at((0.1,)) == [Task("attack", (0.1,)), Task("job", (0.1,))]
-    assert [task.epsilons for task in tasks_at((0.2, 0.1))] == [(0.2,), (0.2,), (0.2, 0.1), (0.2, 0.1)]
+    assert timed_tasks((0.1,)) == [TimedTask("attack", (0.1,)), TimedTask("job", (0.1,))]
+    assert [task.epsilons for task in timed_tasks((0.2, 0.1))] == [(0.2,), (0.2,), (0.2, 0.1), (0.2, 0.1)]
 
 
 def test_a_network_of_one_layout_is_measured_by_the_default_one(convolutional: rf.TorchClassifier) -> None:
     fixed = copy.copy(convolutional)
     fixed.has_variants = False
-    assert entries(fixed, ["none"], []) == [Entry("bare", "default"), Entry("ours", "none")]
+    assert list_contenders(fixed, ["none"], []) == [Contender("bare", "default"), Contender("ours", "none")]
 
 
 def test_absent_references_are_listed_with_how_to_install_them(
     classifier: rf.TorchClassifier, images: rf.ArrayDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    absent = Listing("foolbox", "foolbox", None, "pip install foolbox")
+    absent = ReferenceInfo("foolbox", "foolbox", None, "pip install foolbox")
     monkeypatch.setattr(module, "list_references", lambda: [absent])
     document = run(classifier, images, references=None).to_dict()
     assert document["absent"] == [{"name": "foolbox", "package": "foolbox", "install": "pip install foolbox"}]
@@ -163,10 +168,10 @@ def test_references_in_the_order_in_which_they_are_named() -> None:
 def test_a_reference_that_cannot_do_it_is_reported_and_the_rest_goes_on(
     convolutional: rf.TorchClassifier, few: rf.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Library, data: rf.Dataset, epsilons: tuple[float, ...]) -> Answer:
+    def broken(self: ReferenceImplementation, data: rf.Dataset, epsilons: tuple[float, ...]) -> BareResult:
         raise RuntimeError("no luck\ntoday")
 
-    monkeypatch.setattr(Library, "job", broken)
+    monkeypatch.setattr(ReferenceImplementation, "job", broken)
     found = run(convolutional, few, references=["art"])
     document = found.to_dict()
     assert (document["exit_code"], document["status"]) == (0, "complete")
@@ -180,9 +185,7 @@ def test_a_reference_that_cannot_do_it_is_reported_and_the_rest_goes_on(
 @pytest.mark.reference
 def test_a_reference_that_cannot_be_made_has_failed(convolutional: rf.TorchClassifier, few: rf.Dataset) -> None:
     pytest.importorskip("torchattacks")
-    found = rf.benchmark(
-        convolutional, few, [1.0], norm=2, references=["torchattacks"], rounds=1, memory=False
-    ).to_dict()
+    found = rf.benchmark(convolutional, few, [1.0], norm=2, references=["torchattacks"], rounds=1, memory=False).to_dict()
     assert "torchattacks is comparable under norm inf, got 2" in found["contenders"][-1]["error"]
     assert found["contenders"][-1]["version"] == ""
 
@@ -190,10 +193,10 @@ def test_a_reference_that_cannot_be_made_has_failed(convolutional: rf.TorchClass
 def test_our_own_failure_makes_the_run_invalid(
     classifier: rf.TorchClassifier, images: rf.ArrayDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Ours, data: rf.Dataset, epsilons: tuple[float, ...]) -> Answer:
+    def broken(self: OurImplementation, data: rf.Dataset, epsilons: tuple[float, ...]) -> BareResult:
         raise RuntimeError("no luck")
 
-    monkeypatch.setattr(Ours, "job", broken)
+    monkeypatch.setattr(OurImplementation, "job", broken)
     document = run(classifier, images).to_dict()
     assert (document["exit_code"], document["status"]) == (1, "invalid")
     assert document["invalid_reasons"] == ["ours none failed: RuntimeError: no luck"]
@@ -202,10 +205,10 @@ def test_our_own_failure_makes_the_run_invalid(
 def test_a_wrong_answer_is_warned_of(
     classifier: rf.TorchClassifier, images: rf.ArrayDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unmoved(self: Ours, data: rf.Dataset, epsilons: tuple[float, ...]) -> Answer:
-        return Answer(256, 0, (0,) * len(epsilons))
+    def unmoved(self: OurImplementation, data: rf.Dataset, epsilons: tuple[float, ...]) -> BareResult:
+        return BareResult(256, 0, (0,) * len(epsilons))
 
-    monkeypatch.setattr(Ours, "job", unmoved)
+    monkeypatch.setattr(OurImplementation, "job", unmoved)
     found = run(classifier, images)
     assert found.exit_code == 0
     (warning,) = found.warnings

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.benchmarking import peak_memory
-from robustbench_fgsm.benchmarking.contenders import Entry
-from robustbench_fgsm.benchmarking.peak_memory import Given, Memory, Request, measure_memory
+from robustbench_fgsm.benchmarking.contenders import Contender
+from robustbench_fgsm.benchmarking.peak_memory import MemoryRequest, PeakMemory, PickledClassifierAndData, measure_peak_memory
 from robustbench_fgsm.spec import AttackSpec
 
 GREEDY = """
@@ -31,7 +31,7 @@ class Greedy(nn.Module):
         taken = torch.ones(self.mebibytes, 2**18)  # float32: a mebibyte a row
         return self.layer(x.flatten(1)) + 0 * taken[0, 0]
 """
-OURS = Entry("ours", "none")
+OURS = Contender("ours", "none")
 DATA = rf.ArrayDataset("four", torch.rand(4, 1, 2, 2), torch.zeros(4, dtype=torch.int64), ("a", "b", "c"))
 
 
@@ -47,14 +47,14 @@ def greedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return greedy
 
 
-def request(network: nn.Module, entry: Entry = OURS) -> Request:
-    return Request(Given(rf.wrap(network, 3), DATA), entry, AttackSpec(), 2, 1)
+def request(network: nn.Module, entry: Contender = OURS) -> MemoryRequest:
+    return MemoryRequest(PickledClassifierAndData(rf.wrap(network, 3), DATA), entry, AttackSpec(), 2, 1)
 
 
 def test_the_peak_grows_with_what_the_job_takes(greedy: ModuleType) -> None:
-    small, large = (measure_memory(request(greedy.Greedy(size))) for size in (1, 96))
-    assert isinstance(small, Memory)
-    assert isinstance(large, Memory)
+    small, large = (measure_peak_memory(request(greedy.Greedy(size))) for size in (1, 96))
+    assert isinstance(small, PeakMemory)
+    assert isinstance(large, PeakMemory)
     assert small.above > 0
     assert large.above - small.above > 64 * 2**20
     assert large.to_dict() == {"before": large.before, "peak": large.peak, "above": large.above}
@@ -62,8 +62,8 @@ def test_the_peak_grows_with_what_the_job_takes(greedy: ModuleType) -> None:
 
 def test_a_large_process_does_not_make_another_one_large(greedy: ModuleType) -> None:
     ballast = bytearray(2 * 2**30)
-    found = measure_memory(request(greedy.Greedy(1)))
-    assert isinstance(found, Memory)
+    found = measure_peak_memory(request(greedy.Greedy(1)))
+    assert isinstance(found, PeakMemory)
     assert 0 < found.peak < len(ballast)
 
 
@@ -86,19 +86,19 @@ def test_what_cannot_be_handed_over_is_said() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x.flatten(1)[:, :3]
 
-    found = measure_memory(request(Inner()))
+    found = measure_peak_memory(request(Inner()))
     assert isinstance(found, str)
     assert found.startswith("model or data cannot be handed to another process: ")
 
 
 def test_what_fails_there_is_said(greedy: ModuleType) -> None:
-    found = measure_memory(request(greedy.Greedy(1), Entry("reference", "nosuch")))
+    found = measure_peak_memory(request(greedy.Greedy(1), Contender("reference", "nosuch")))
     assert found == "KeyError: 'nosuch'"
 
 
 def test_a_process_that_ends_is_said(greedy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peak_memory, "__name__", "nosuch_module")
-    found = measure_memory(request(greedy.Greedy(1)))
+    found = measure_peak_memory(request(greedy.Greedy(1)))
     assert isinstance(found, str)
     assert found.startswith("its process ended early: ")
     assert "nosuch_module" in found

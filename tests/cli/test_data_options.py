@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.cli.options import DataChoice
+from robustbench_fgsm.cli.options import DataOptionGroup
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -122,9 +122,7 @@ def broken(place: Path) -> str:
 
 
 @pytest.mark.usefixtures("colours")
-@pytest.mark.parametrize(
-    "command", [["evaluate"], ["sweep", "--eps", "1,2/255"], ["compare"], ["attack", "--out", "out"]]
-)
+@pytest.mark.parametrize("command", [["evaluate"], ["sweep", "--eps", "1,2/255"], ["compare"], ["attack", "--out", "out"]])
 @pytest.mark.parametrize(("allowed", "expected"), [(0, 1), (1, 1), (2, 0)])
 def test_bad_samples_exit_1_unless_they_are_allowed(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], allowed: int, expected: int
@@ -155,9 +153,7 @@ def test_bad_samples_exit_1_unless_they_are_allowed(
         ({"labels": np.full(12, -1)}, "must have labels from 0, got -1"),
     ],
 )
-def test_arrays_that_cannot_be_meant_exit_2_with_one_line(
-    run: Run, tmp_path: Path, arrays: dict[str, Any], message: str
-) -> None:
+def test_arrays_that_cannot_be_meant_exit_2_with_one_line(run: Run, tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     """Faults 10 and 11."""
     whole: dict[str, Any] = {"images": np.zeros((12, 3, 8, 8), np.uint8), "labels": np.arange(12) % 10}
     np.savez(tmp_path / "data.npz", **whole | arrays)
@@ -166,9 +162,7 @@ def test_arrays_that_cannot_be_meant_exit_2_with_one_line(
     assert message in err
 
 
-def test_classes_in_another_order_exit_2(
-    run: Run, tmp_path: Path, load_instead: Callable[[rf.TorchClassifier], None]
-) -> None:
+def test_classes_in_another_order_exit_2(run: Run, tmp_path: Path, load_instead: Callable[[rf.TorchClassifier], None]) -> None:
     """Fault 10."""
     load_instead(rf.wrap(Colours(), 10, classes=[f"c{k}" for k in range(9, -1, -1)]))
     for label in range(10):
@@ -216,7 +210,7 @@ def test_every_command_has_every_option(run: Run, command: str, monkeypatch: pyt
     monkeypatch.setenv("COLUMNS", "200")
     code, out, _ = run(command, "--help")
     assert code == 0
-    assert {f"--{name.replace('_', '-')}" for name in vars(DataChoice())} <= set(out.split())
+    assert {f"--{name.replace('_', '-')}" for name in vars(DataOptionGroup())} <= set(out.split())
 
 
 def test_help_loads_no_torch() -> None:

@@ -125,17 +125,13 @@ def test_bad_input_of_a_real_process_has_no_traceback() -> None:
 @pytest.mark.parametrize("words", ["list models", "list models --json"])
 def test_a_reader_who_leaves_early_is_no_error(words: str) -> None:
     line = f"{shlex.quote(sys.executable)} -m robustbench_fgsm {words} | true"
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=120, check=False
-    )
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_json_goes_through_a_pipe() -> None:
     rfgsm, python = f"{shlex.quote(sys.executable)} -m robustbench_fgsm", shlex.quote(sys.executable)
     line = f"{rfgsm} compare --model mlp300 --limit 8 --json | {python} -m json.tool"
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=120, check=True
-    )
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=120, check=True)
     assert json.loads(done.stdout)["n"] == 8
     assert done.stderr.startswith("mlp300: standard weights, 8 images of fashion-mnist")

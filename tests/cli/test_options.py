@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.testing import CliRunner
 
-from robustbench_fgsm.cli.options import laid_open
+from robustbench_fgsm.cli.options import expand_options
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Colour:
 SEEN: list[object] = []
 
 
-@laid_open
+@expand_options
 def paint(
     what: Annotated[str, typer.Option("--what")],
     colour: Colour = Colour(),
@@ -49,7 +49,7 @@ def test_the_command_gets_it_whole() -> None:
 
 
 def test_it_can_stand_on_another_decorator() -> None:
-    @laid_open
+    @expand_options
     def keywords(*, colour: Colour = Colour(), often: int = 1) -> int:
         return colour.red + often
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from rich.text import Text
 
-from robustbench_fgsm.cli.output import note, progress_bar, write_result
+from robustbench_fgsm.cli.output import progress_bar, write_note, write_result
 
 
 def test_a_note_goes_to_standard_error_unless_quiet(capsys: pytest.CaptureFixture[str]) -> None:
-    note("hello", quiet=False)
-    note("again", quiet=True)
+    write_note("hello", quiet=False)
+    write_note("again", quiet=True)
     assert capsys.readouterr() == ("", "hello\n")
 
 
@@ -30,9 +30,7 @@ def test_no_number_that_json_does_not_know_is_written(capsys: pytest.CaptureFixt
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_table_is_80_columns_wide_in_a_pipe(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_table_is_80_columns_wide_in_a_pipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     write_result({"n": 3}, lambda document: Text("word " * 20 + f"[bold] :smile: {document['n']}"), as_json=False)
     out, err = capsys.readouterr()

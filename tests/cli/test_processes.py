@@ -89,7 +89,7 @@ def single(run: Run) -> dict[str, Any]:
 @pytest.mark.parametrize("n", [0, 1, 7, 101])
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
 def test_every_piece_is_in_one_share(n: int, size: int) -> None:
-    shares = [World(rank, size).share(np.arange(n)) for rank in range(size)]
+    shares = [World(rank, size).local_part(np.arange(n)) for rank in range(size)]
     assert np.concatenate(shares).tolist() == list(range(n))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 

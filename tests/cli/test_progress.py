@@ -19,10 +19,10 @@ class Clock:
 
 def test_lines_come_every_so_often_with_rate_success_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    bar = progress.lines("sweep", 30, clock)
+    bar = progress.line_reporter("sweep", 30, clock)
     bar(4000, 10_000)  # of an earlier session, which takes none of the time of this one
     for clock.now in range(1, 61):
-        bar.watch(3, 4)
+        bar.update_fooled(3, 4)
         bar(4000 + 50 * int(clock.now), 10_000)
     assert capsys.readouterr().err.splitlines() == [
         "sweep: 5,500 of 10,000, 50/s, ASR 75.0 %, 0:01:30 left",
@@ -32,20 +32,18 @@ def test_lines_come_every_so_often_with_rate_success_and_time_left(capsys: pytes
 
 def test_nothing_is_said_of_what_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    bar = progress.lines("sweep", 30, clock)
-    bar.watch(0, 0)
+    bar = progress.line_reporter("sweep", 30, clock)
+    bar.update_fooled(0, 0)
     clock.now = 31
     bar(0, 10)
     assert capsys.readouterr().err == "sweep: 0 of 10\n"
 
 
-def test_a_bar_shows_the_same_on_a_terminal(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bar_shows_the_same_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
     with progress.progress_bar("sweep", quiet=False) as bar:
-        bar.watch(1, 2)
+        bar.update_fooled(1, 2)
         bar(0, 20)
         bar(20, 20)
     shown = capsys.readouterr().err
@@ -58,15 +56,15 @@ def test_a_check_is_told_by_its_attack_with_images_of_its_own(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    bar = progress.lines("evaluate", 30, clock)
+    bar = progress.line_reporter("evaluate", 30, clock)
     for clock.now, attack, done in ((10, "FGSM", 0), (31, "PGD-20", 0), (40, "Square", 0), (62, "PGD-20", 128)):
-        bar.check(attack, done, 200)
+        bar.update_check(attack, done, 200)
     assert capsys.readouterr().err.splitlines() == ["evaluate, PGD-20: 0 of 200", "evaluate, PGD-20: 128 of 200"]
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
     with progress.progress_bar("evaluate", quiet=False) as shown:
         shown(20, 20)
-        shown.check("Square", 128, 200)
+        shown.update_check("Square", 128, 200)
     text = capsys.readouterr().err
     assert "20/20" in text
     assert "evaluate, Square" in text
@@ -74,7 +72,7 @@ def test_a_check_is_told_by_its_attack_with_images_of_its_own(
 
 
 def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "EVERY", 0.0)
+    monkeypatch.setattr(progress, "LINE_INTERVAL", 0.0)
     with progress.progress_bar("sweep", quiet=True) as bar:
         bar(1, 2)
     assert capsys.readouterr() == ("", "")

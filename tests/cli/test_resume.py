@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from robustbench_fgsm.runs.train import RunStore
+from robustbench_fgsm.runs.train import CheckpointStore
 from tests.cli.commands.test_runs import Run, document, signal_after
 
 FACTORY = """
@@ -63,14 +63,14 @@ def test_a_stopped_transfer_is_listed_and_goes_on(run: Run, tmp_path: Path, monk
 def test_a_stopped_training_is_listed_and_goes_on(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = shlex.split("train --model mlp300 --limit 128 --batch-size 32 --held-out 0 --epochs 2 --quiet")
     whole = document(run, "training", *words, "--out", str(tmp_path / "whole"))
-    stopped, save = str(tmp_path / "stopped"), RunStore.save
+    stopped, save = str(tmp_path / "stopped"), CheckpointStore.save
 
-    def save_and_send(store: RunStore, state: bytes, log: list[dict[str, Any]]) -> None:
+    def save_and_send(store: CheckpointStore, state: bytes, log: list[dict[str, Any]]) -> None:
         save(store, state, log)
         os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunStore, "save", save_and_send)
+        patch.setattr(CheckpointStore, "save", save_and_send)
         assert run(*words, "--out", stopped) == (130, "", "rfgsm: interrupted\n")
     (listed,) = document(run, "runs", "runs", "list", stopped)["runs"]
     assert (listed["command"], listed["state"], listed["done"], listed["pieces"]) == ("train", "interrupted", 4, 8)

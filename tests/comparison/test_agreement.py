@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.comparison.agreement import Agreement, compare_batch, largest_ulps
-from robustbench_fgsm.comparison.rounding import Explanation
+from robustbench_fgsm.comparison.rounding import RoundingAnalysis
 from robustbench_fgsm.engine.attack_batch import AttackedBatch, attack_batch
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
@@ -53,7 +53,7 @@ def agreement(
 ) -> Agreement:
     """Of images given by their two pixels each."""
     sides = (torch.tensor(pixels, dtype=torch.float32).reshape(-1, 1, 2, 1) for pixels in (ours, theirs))
-    return compare_batch(cast("Explanation", Excuse(norm)), batch, *sides, *map(torch.tensor, classes))
+    return compare_batch(cast("RoundingAnalysis", Excuse(norm)), batch, *sides, *map(torch.tensor, classes))
 
 
 def same(classes: tuple[list[int], list[int]], batch: AttackedBatch) -> Agreement:
@@ -125,7 +125,7 @@ def test_the_difference_that_a_reason_names_is_that_of_unexplained_images() -> N
     found = agreement([[0.9, 0.5], [0.5, 0.5]], [[0.1, 0.5], [0.5, 0.4]], ([0, 0], [0, 0]), attacked([0, 0]), norm=2)
     assert (found.images_differing, found.images_subnormal) == (2, 1)
     assert (found.max_abs_difference, found.max_unexplained_difference) == pytest.approx((0.8, 0.1))
-    (reason,) = found.disagreements(2)
+    (reason,) = found.disagreement_reasons(2)
     assert reason.startswith("1 of 2 images differ by up to 0.1, ")
 
 
@@ -134,7 +134,7 @@ def test_under_linf_it_is_that_of_unexplained_pixels(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Excuse, "rounding", lambda *_: explained)
     found = agreement([[0.9, 0.5]], [[0.1, 0.4]], ([0], [0]), attacked([0]))
     assert (found.pixels_explained, found.pixels_tied, found.pixels_differing) == (1, 0, 2)
-    (reason,) = (text for text in found.disagreements(math.inf) if "rounding does not" in text)
+    (reason,) = (text for text in found.disagreement_reasons(math.inf) if "rounding does not" in text)
     assert reason.startswith("1 of 2 pixels differ by up to 0.1, ")
 
 
@@ -156,7 +156,5 @@ def test_the_parts_of_a_batch_add_up_to_the_whole() -> None:
     )
     classes = ([0, 0, 0, 0], [1, 1, 0, 0])
     whole = agreement(ours, theirs, classes, attacked(labels))
-    parts = [
-        agreement([ours[i]], [theirs[i]], ([classes[0][i]], [classes[1][i]]), attacked([labels[i]])) for i in range(4)
-    ]
+    parts = [agreement([ours[i]], [theirs[i]], ([classes[0][i]], [classes[1][i]]), attacked([labels[i]])) for i in range(4)]
     assert sum(parts, Agreement()) == whole

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.comparison.compare import PIECE
+from robustbench_fgsm.comparison.compare import PIECE_SIZE
 from robustbench_fgsm.report.schemas import load_schema
 
 
@@ -48,9 +48,7 @@ def test_a_right_one_agrees(classifier: rf.TorchClassifier, images: rf.ArrayData
 
 
 @pytest.mark.reference
-def test_it_stands_beside_the_references_and_alone_decides(
-    classifier: rf.TorchClassifier, images: rf.ArrayDataset
-) -> None:
+def test_it_stands_beside_the_references_and_alone_decides(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     found = rf.compare(classifier, images, candidate=downhill)
     assert [reference.verdict for reference in found.references] == ["agree"]
     assert found.candidate is not None
@@ -61,9 +59,7 @@ def test_it_stands_beside_the_references_and_alone_decides(
     assert accuracy > document["ours"]["robust_accuracy"]["count"]
 
 
-def test_a_targeted_attack_needs_a_candidate_that_offers_one(
-    classifier: rf.TorchClassifier, images: rf.ArrayDataset
-) -> None:
+def test_a_targeted_attack_needs_a_candidate_that_offers_one(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     with pytest.raises(rf.SettingError, match="must take a parameter named targeted"):
         rf.compare(classifier, images, targeted="next", references=[], candidate=downhill)
 
@@ -102,14 +98,14 @@ def test_nothing_counts_of_one_that_fails_late(classifier: rf.TorchClassifier) -
 
     def late(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
         calls.append(len(x))
-        if sum(calls) > PIECE:
+        if sum(calls) > PIECE_SIZE:
             raise RuntimeError("enough")
         return right(model, x, y, epsilon)
 
-    found = rf.compare(classifier, rf.load_data("fashion-mnist", limit=PIECE + 600), references=[], candidate=late)
+    found = rf.compare(classifier, rf.load_data("fashion-mnist", limit=PIECE_SIZE + 600), references=[], candidate=late)
     assert found.candidate is not None
-    assert found.candidate.side.tally.n == found.candidate.agreement.images == 0
-    assert sum(calls) == PIECE + 256
+    assert found.candidate.timed_tally.tally.n == found.candidate.agreement.images == 0
+    assert sum(calls) == PIECE_SIZE + 256
 
 
 def test_an_interrupt_is_no_answer(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
@@ -120,9 +116,7 @@ def test_an_interrupt_is_no_answer(classifier: rf.TorchClassifier, images: rf.Ar
         rf.compare(classifier, images, references=[], candidate=interrupted)
 
 
-def test_a_candidate_however_it_is_given(
-    classifier: rf.TorchClassifier, images: rf.ArrayDataset, tmp_path: Path
-) -> None:
+def test_a_candidate_however_it_is_given(classifier: rf.TorchClassifier, images: rf.ArrayDataset, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
         "from robustbench_fgsm.attack.fgsm import fgsm\n"
@@ -184,16 +178,14 @@ def test_saved_images_of_some_are_compared_on_these_alone(
 
 
 def test_saved_images_of_more_than_one_piece(classifier: rf.TorchClassifier, tmp_path: Path) -> None:
-    data = rf.load_data("fashion-mnist", limit=PIECE + 100)
+    data = rf.load_data("fashion-mnist", limit=PIECE_SIZE + 100)
     rf.save_adversarial(classifier, data, tmp_path / "run", targeted="random", seed=3)
     found = rf.compare(classifier, data, targeted="random", seed=3, references=[], candidate=tmp_path / "run")
     assert found.candidate is not None
     assert (found.verdict, found.candidate.agreement.max_abs_difference) == ("agree", 0)
 
 
-def test_one_that_disagrees_is_diagnosed(
-    classifier: rf.TorchClassifier, images: rf.ArrayDataset, tmp_path: Path
-) -> None:
+def test_one_that_disagrees_is_diagnosed(classifier: rf.TorchClassifier, images: rf.ArrayDataset, tmp_path: Path) -> None:
     data = images.head(32)
     batch = next(data.batches(0, 32, 32))
     file = tmp_path / "adv.npz"

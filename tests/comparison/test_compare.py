@@ -15,7 +15,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.attack.fgsm import fgsm
 from robustbench_fgsm.comparison import compare as module
 from robustbench_fgsm.comparison.agreement import Agreement, compare_batch
-from robustbench_fgsm.comparison.rounding import Explanation
+from robustbench_fgsm.comparison.rounding import RoundingAnalysis
 from robustbench_fgsm.engine.attack_batch import AttackedBatch, attack_batch
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec
@@ -50,9 +50,7 @@ class Rival:
         return self.change(x_adv) if callable(self.change) else x_adv
 
 
-def compare_with(
-    monkeypatch: pytest.MonkeyPatch, rival: Rival, classifier: rf.TorchClassifier, data: rf.Dataset
-) -> rf.Comparison:
+def compare_with(monkeypatch: pytest.MonkeyPatch, rival: Rival, classifier: rf.TorchClassifier, data: rf.Dataset) -> rf.Comparison:
     monkeypatch.setattr(module, "load_reference", lambda *_: rival)
     return rf.compare(classifier, data, 8 / 255)
 
@@ -65,7 +63,7 @@ def test_art_agrees_under_every_targeting_rule(classifier: rf.TorchClassifier, d
     assert found.exit_code == 0
     assert found.references[0].agreement.max_abs_difference == 0
     assert found.references[0].agreement.predictions_agree == 300
-    np.testing.assert_array_equal(found.ours.tally.adversarial, found.references[0].side.tally.adversarial)
+    np.testing.assert_array_equal(found.ours.tally.adversarial, found.references[0].timed_tally.tally.adversarial)
 
 
 @pytest.mark.reference
@@ -77,9 +75,7 @@ def test_more_than_one_piece(classifier: rf.TorchClassifier) -> None:
     assert found.references[0].agreement.pixels == 2100 * 784
 
 
-def test_counts_are_those_of_sklearn(
-    monkeypatch: pytest.MonkeyPatch, classifier: rf.TorchClassifier, data: rf.Dataset
-) -> None:
+def test_counts_are_those_of_sklearn(monkeypatch: pytest.MonkeyPatch, classifier: rf.TorchClassifier, data: rf.Dataset) -> None:
     found = compare_with(monkeypatch, Rival(classifier), classifier, data)
     batch = next(data.batches(0, 300, 300))
     after = classifier.predict(fgsm(classifier, batch.images, batch.labels, 8 / 255)).argmax(1)
@@ -137,16 +133,16 @@ class Cancelling(nn.Module):
 
 def examined(
     model: nn.Module, *, different_execution: bool = False, norm: float = math.inf
-) -> tuple[Explanation, AttackedBatch]:
+) -> tuple[RoundingAnalysis, AttackedBatch]:
     classifier = rf.wrap(model, 2)
     spec = AttackSpec((0.1,), norm)
     batch = rf.Batch(torch.full((1, 1, 1, 2), 0.5), torch.tensor([0]), torch.tensor([0]))
-    explanation = Explanation(classifier, spec, different_execution=different_execution)
+    explanation = RoundingAnalysis(classifier, spec, different_execution=different_execution)
     return explanation, attack_batch(classifier, batch, spec, ("a", "b"))
 
 
-def agreement_at(explanation: Explanation, attacked: AttackedBatch, pixel: int) -> Agreement:
-    ours = attacked.ascent.at(explanation.epsilon)
+def agreement_at(explanation: RoundingAnalysis, attacked: AttackedBatch, pixel: int) -> Agreement:
+    ours = attacked.gradient_step.perturb(explanation.epsilon)
     theirs = ours.clone()
     theirs[0, 0, 0, pixel] += 0.2
     return compare_batch(explanation, attacked, ours, theirs, torch.tensor([0]), torch.tensor([0]))
@@ -157,7 +153,7 @@ def test_a_sign_that_rounding_decides_is_explained_and_another_is_not() -> None:
     assert agreement_at(explanation, attacked, 0).pixels_explained == 1
     assert not agreement_at(explanation, attacked, 0).pixels_tied
     assert agreement_at(explanation, attacked, 1).pixels_explained == 0
-    assert agreement_at(explanation, attacked, 1).disagreements(math.inf)
+    assert agreement_at(explanation, attacked, 1).disagreement_reasons(math.inf)
 
 
 class Tied(nn.Module):
@@ -171,7 +167,7 @@ class Tied(nn.Module):
 @pytest.mark.parametrize("different_execution", [True, False])
 def test_ties_excuse_only_where_the_two_sides_ran_differently(different_execution: bool) -> None:
     explanation, attacked = examined(Tied(), different_execution=different_execution)
-    direction = attacked.ascent.direction[0, 0, 0]
+    direction = attacked.gradient_step.direction[0, 0, 0]
     found = [agreement_at(explanation, attacked, pixel) for pixel in (0, 1)]
     assert sorted(direction.abs().tolist()) == [0, 1]
     if different_execution:
@@ -181,10 +177,8 @@ def test_ties_excuse_only_where_the_two_sides_ran_differently(different_executio
 
 
 def test_too_much_excused_is_a_disagreement() -> None:
-    agreement = Agreement(
-        images=1, images_differing=1, pixels=100, pixels_differing=2, pixels_explained=2, predictions_agree=1
-    )
-    assert "more than 1%" in agreement.disagreements(math.inf)[0]
+    agreement = Agreement(images=1, images_differing=1, pixels=100, pixels_differing=2, pixels_explained=2, predictions_agree=1)
+    assert "more than 1%" in agreement.disagreement_reasons(math.inf)[0]
 
 
 def test_agreements_add() -> None:
@@ -201,13 +195,13 @@ def test_underflow_of_the_reference_is_counted_apart() -> None:
             return 1e-24 * torch.stack([x[:, 0] + 2 * x[:, 1], -x[:, 0]], 1)
 
     explanation, attacked = examined(Faint(), norm=2)
-    ours = attacked.ascent.at(0.1)
-    still = compare_batch(explanation, attacked, ours, attacked.ascent.x, torch.tensor([0]), torch.tensor([0]))
+    ours = attacked.gradient_step.perturb(0.1)
+    still = compare_batch(explanation, attacked, ours, attacked.gradient_step.x, torch.tensor([0]), torch.tensor([0]))
     assert (still.images_differing, still.images_subnormal) == (1, 1)
-    assert not still.disagreements(2)
+    assert not still.disagreement_reasons(2)
     wrong = compare_batch(explanation, attacked, ours + 0.1, ours, torch.tensor([0]), torch.tensor([0]))
     assert (wrong.images_differing, wrong.images_subnormal) == (1, 0)
-    assert wrong.disagreements(2)
+    assert wrong.disagreement_reasons(2)
 
 
 class NotFinite(nn.Module):

@@ -9,7 +9,13 @@ import pytest
 import torch
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.class_names import complete_names, map_classes, numbers, read_class_map, same_name
+from robustbench_fgsm.data.class_names import (
+    complete_class_names,
+    map_classes,
+    numbered_class_names,
+    read_class_map,
+    same_class_name,
+)
 from robustbench_fgsm.errors import DataError
 
 
@@ -39,7 +45,7 @@ def test_a_map_places_every_class(tmp_path: Path, found: object, labels: list[in
 
 
 def test_a_list_names_classes_that_have_no_names(tmp_path: Path) -> None:
-    data = map_classes(pets(numbers(2)), written(tmp_path, ["cat", "dog", "cow"]))
+    data = map_classes(pets(numbered_class_names(2)), written(tmp_path, ["cat", "dog", "cow"]))
     assert data.classes == ("cat", "dog", "cow")
     assert next(iter(data)).labels.tolist() == [0, 1]
 
@@ -70,7 +76,7 @@ def test_a_map_that_is_not_there(tmp_path: Path) -> None:
 
 def test_too_few_names_for_unnamed_classes(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="must name all 2 classes, got 1"):
-        map_classes(pets(numbers(2)), written(tmp_path, ["cat"]))
+        map_classes(pets(numbered_class_names(2)), written(tmp_path, ["cat"]))
 
 
 def test_names_that_are_no_numbers() -> None:
@@ -91,10 +97,10 @@ def test_names_that_are_no_numbers() -> None:
 def test_classes_without_names_take_the_models(
     classes: tuple[str, ...], known: tuple[str, ...] | None, expected: tuple[str, ...]
 ) -> None:
-    assert complete_names(classes, 3, known) == expected
-    assert complete_names(expected, 3, known) == expected
+    assert complete_class_names(classes, 3, known) == expected
+    assert complete_class_names(expected, 3, known) == expected
 
 
 def test_spellings_of_one_name() -> None:
-    assert same_name("great_white_shark", "Great white shark")
-    assert not same_name("cat", "dog")
+    assert same_class_name("great_white_shark", "Great white shark")
+    assert not same_class_name("cat", "dog")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.dataset import describe
+from robustbench_fgsm.data.dataset import describe_data
 from robustbench_fgsm.errors import DataError, SettingError
 
 CLASSES = ("cat", "dog")
@@ -132,4 +132,4 @@ def test_less_than_one_image_is_refused(limit: int) -> None:
 def test_the_data_as_json_knows_them() -> None:
     data = made_of(torch.rand(3, 1, 4, 4))
     assert isinstance(data, rf.Dataset)
-    assert describe(data) == {"spec": "some", "n": 3, "fingerprint": data.fingerprint, "classes": ["cat", "dog"]}
+    assert describe_data(data) == {"spec": "some", "n": 3, "fingerprint": data.fingerprint, "classes": ["cat", "dog"]}

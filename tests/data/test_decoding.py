@@ -18,7 +18,7 @@ from PIL import Image
 from torchvision.transforms import functional
 from torchvision.transforms._presets import ImageClassification
 
-from robustbench_fgsm.data.decoding import MAX_PIXELS, UnreadableError, decode, is_grey, to_pixels
+from robustbench_fgsm.data.decoding import MAX_PIXELS, UnreadableError, decode_image, image_to_pixels, is_grey
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.models.preprocessing import Preprocessing
 
@@ -38,11 +38,9 @@ def bomb(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "PPM", "TIFF"])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_pixels_are_those_of_the_image(
-    encode: Encode, picture: Callable[..., Image.Image], kind: str, mode: str
-) -> None:
+def test_pixels_are_those_of_the_image(encode: Encode, picture: Callable[..., Image.Image], kind: str, mode: str) -> None:
     channels = 3 if mode == "RGB" else 1
-    pixels = decode(encode(4, kind, mode=mode), channels, None)
+    pixels = decode_image(encode(4, kind, mode=mode), channels, None)
     expected = np.asarray(picture(4, mode=mode)).reshape(10, 12, channels).transpose(2, 0, 1)
     assert pixels.dtype == np.uint8
     np.testing.assert_array_equal(pixels, expected)
@@ -53,61 +51,59 @@ def test_pixels_are_those_of_the_image(
 def test_lossy_formats_are_read_as_pillow_reads_them(encode: Encode, tmp_path: Path, kind: str) -> None:
     (tmp_path / "image").write_bytes(encode(1, kind))
     expected = np.asarray(Image.open(tmp_path / "image").convert("RGB")).transpose(2, 0, 1)
-    np.testing.assert_array_equal(decode(encode(1, kind), 3, None), expected)
+    np.testing.assert_array_equal(decode_image(encode(1, kind), 3, None), expected)
 
 
 def test_a_grey_image_among_colours_becomes_three_equal_channels(encode: Encode) -> None:
-    pixels = decode(encode(mode="L"), 3, None)
+    pixels = decode_image(encode(mode="L"), 3, None)
     assert (pixels[0] == pixels[1]).all()
     assert (pixels[0] == pixels[2]).all()
 
 
 def test_a_colour_image_among_grey_ones_is_not_made_grey(encode: Encode) -> None:
     with pytest.raises(UnreadableError, match=r"a colour image \(mode RGB\) among grey ones"):
-        decode(encode(), 1, None)
+        decode_image(encode(), 1, None)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF", "WEBP"])
 def test_a_file_cut_anywhere_is_unreadable_or_whole(encode: Encode, kind: str) -> None:
     whole = encode(2, kind, size=(40, 30))
-    expected = decode(whole, 3, None)
+    expected = decode_image(whole, 3, None)
     for end in range(0, len(whole) - 1, max(1, len(whole) // 40)):
         try:
-            pixels = decode(whole[:end], 3, None)
+            pixels = decode_image(whole[:end], 3, None)
         except UnreadableError:
             continue
         np.testing.assert_array_equal(pixels, expected)  # only a trailer was cut off
 
 
-@given(
-    data=st.binary(max_size=200), start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"BM", b"P6 "])
-)
+@given(data=st.binary(max_size=200), start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"BM", b"P6 "]))
 def test_random_bytes_are_unreadable(data: bytes, start: bytes) -> None:
     with pytest.raises(UnreadableError):
-        decode(start + data, 3, None)
+        decode_image(start + data, 3, None)
 
 
 def test_no_bytes() -> None:
     with pytest.raises(UnreadableError, match="the file is empty"):
-        decode(b"", 3, None)
+        decode_image(b"", 3, None)
 
 
 def test_a_format_outside_the_list(encode: Encode) -> None:
     with pytest.raises(UnreadableError, match="not an image in one of BMP, JPEG, PNG, PPM, TIFF, WEBP"):
-        decode(encode(kind="GIF"), 3, None)
+        decode_image(encode(kind="GIF"), 3, None)
 
 
 def test_more_than_eight_bits_a_channel(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 40_000, dtype=np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(UnreadableError, match=r"more than 8 bits a channel \(mode I;16\): convert it"):
-        decode((tmp_path / "deep.png").read_bytes(), 3, None)
+        decode_image((tmp_path / "deep.png").read_bytes(), 3, None)
 
 
 @pytest.mark.parametrize("factor", [1.1, 2.1])
 def test_too_many_pixels_are_refused_by_the_header(factor: float) -> None:
     side = int((factor * MAX_PIXELS) ** 0.5)
     with pytest.raises(UnreadableError, match=r"pixels are more than|exceeds limit"):
-        decode(bomb(side, side), 3, None)
+        decode_image(bomb(side, side), 3, None)
 
 
 def test_too_many_pixels_take_no_memory(tmp_path: Path) -> None:
@@ -121,22 +117,18 @@ def test_too_many_pixels_take_no_memory(tmp_path: Path) -> None:
         "try: decode(Path(sys.argv[1]).read_bytes(), 3, None)\n"
         "except UnreadableError: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "bomb.png")], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "bomb.png")], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 50_000  # kilobytes
 
 
-@pytest.mark.parametrize(
-    ("resize", "crop", "interpolation"), [(40, 32, "bilinear"), (33, 32, "bicubic"), (20, 32, "nearest")]
-)
+@pytest.mark.parametrize(("resize", "crop", "interpolation"), [(40, 32, "bilinear"), (33, 32, "bicubic"), (20, 32, "nearest")])
 def test_resizing_is_that_of_torchvisions_presets(
     encode: Encode, picture: Callable[..., Image.Image], resize: int, crop: int, interpolation: str
 ) -> None:
     mode = functional.InterpolationMode(interpolation)
     preset = ImageClassification(crop_size=crop, resize_size=resize, mean=(0, 0, 0), std=(1, 1, 1), interpolation=mode)
     expected = preset(picture(3, size=(70, 50)))
-    pixels = decode(encode(3, size=(70, 50)), 3, Preprocessing((resize,), (crop, crop), interpolation))
+    pixels = decode_image(encode(3, size=(70, 50)), 3, Preprocessing((resize,), (crop, crop), interpolation))
     assert torch.equal(torch.from_numpy(pixels).float() / 255, expected)
 
 
@@ -153,11 +145,11 @@ def test_settings_of_preprocessing_are_checked() -> None:
 def test_what_torch_data_sets_give() -> None:
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     channels_first = pixels.transpose(2, 0, 1)
-    np.testing.assert_array_equal(to_pixels(Image.fromarray(pixels), None), channels_first)
-    np.testing.assert_array_equal(to_pixels(pixels, None), channels_first)
-    np.testing.assert_array_equal(to_pixels(torch.from_numpy(channels_first.copy()), None), channels_first)
-    assert to_pixels(torch.rand(4, 5), None).shape == (1, 4, 5)
-    assert to_pixels(torch.rand(3, 8, 8), Preprocessing.square(4)).shape == (3, 4, 4)
+    np.testing.assert_array_equal(image_to_pixels(Image.fromarray(pixels), None), channels_first)
+    np.testing.assert_array_equal(image_to_pixels(pixels, None), channels_first)
+    np.testing.assert_array_equal(image_to_pixels(torch.from_numpy(channels_first.copy()), None), channels_first)
+    assert image_to_pixels(torch.rand(4, 5), None).shape == (1, 4, 5)
+    assert image_to_pixels(torch.rand(3, 8, 8), Preprocessing.square(4)).shape == (3, 4, 4)
 
 
 @pytest.mark.parametrize(
@@ -170,4 +162,4 @@ def test_what_torch_data_sets_give() -> None:
 )
 def test_what_is_no_image(image: object, found: str) -> None:
     with pytest.raises(UnreadableError, match=found):
-        to_pixels(image, None)
+        image_to_pixels(image, None)

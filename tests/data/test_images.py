@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.dataset import probe
-from robustbench_fgsm.data.decode_workers import ordered, worthwhile
+from robustbench_fgsm.data.dataset import first_readable_batch
+from robustbench_fgsm.data.decode_workers import choose_num_workers, map_in_order
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.errors import DataError, IncompleteError
 from robustbench_fgsm.models.preprocessing import Preprocessing
@@ -127,9 +127,7 @@ def test_a_batch_of_bad_samples_only_is_empty_and_names_them(encode: Callable[..
 @pytest.mark.parametrize("size", [1, 4])
 def test_images_of_unequal_size_are_refused_with_a_remedy(encode: Callable[..., bytes], size: int) -> None:
     files = [encode(1), encode(2), encode(3, size=(5, 7))]
-    with pytest.raises(
-        DataError, match=r"got 3 x 10 x 12 \(memory/0\) and 3 x 7 x 5 \(memory/2\): pass --image-size N"
-    ):
+    with pytest.raises(DataError, match=r"got 3 x 10 x 12 \(memory/0\) and 3 x 7 x 5 \(memory/2\): pass --image-size N"):
         list(made(files).batches(0, 3, size))
     batch = next(made(files, preprocessing=Preprocessing.square(6)).batches(0, 3, 3))
     assert batch.images.shape == (3, 3, 6, 6)
@@ -152,12 +150,12 @@ def kill(indices: Sequence[int]) -> int:
 
 def test_a_lost_worker_says_so() -> None:
     with pytest.raises(IncompleteError, match=r"a worker process that decodes images was lost .* --workers 0"):
-        list(ordered(kill, [[0], [1], [2], [3]], 2))
+        list(map_in_order(kill, [[0], [1], [2], [3]], 2))
 
 
 def test_few_images_are_not_worth_a_process() -> None:
-    assert worthwhile(255) == 0
-    assert 0 <= worthwhile(10_000) <= 4
+    assert choose_num_workers(255) == 0
+    assert 0 <= choose_num_workers(10_000) <= 4
 
 
 def test_the_fingerprint_tells_data_and_sizes_apart(folder: Folder) -> None:
@@ -172,7 +170,7 @@ def test_the_fingerprint_tells_data_and_sizes_apart(folder: Folder) -> None:
 def test_other_names_leave_the_fingerprint(folder: Folder) -> None:
     data = rf.load_data(f"folder:{folder()}")
     assert isinstance(data, ImageDataset)
-    renamed = data.named(("Cat", "Dog"))
+    renamed = data.with_class_names(("Cat", "Dog"))
     assert (renamed.classes, renamed.fingerprint) == (("Cat", "Dog"), data.fingerprint)
 
 
@@ -192,4 +190,4 @@ def test_labels_of_another_order_where_some_have_none() -> None:
 
 def test_a_set_in_which_nothing_can_be_read() -> None:
     with pytest.raises(DataError, match=r"got 3 bad ones, first memory/0: the file is empty"):
-        probe(made([b""] * 3), 2)
+        first_readable_batch(made([b""] * 3), 2)

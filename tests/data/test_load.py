@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from robustbench_fgsm.data import registry
-from robustbench_fgsm.data.dataset import ArrayDataset, describe
+from robustbench_fgsm.data.dataset import ArrayDataset, describe_data
 from robustbench_fgsm.data.load import load_data
-from robustbench_fgsm.data.registry import DataOptions, Source, find_source, sources
+from robustbench_fgsm.data.registry import DataOptions, DataSource, data_sources, find_data_source
 from robustbench_fgsm.errors import DataError, SettingError
 
 
@@ -20,13 +20,13 @@ def load_dots(argument: str, options: DataOptions) -> ArrayDataset:
     return ArrayDataset("dots", torch.rand(n, 1, 2, 2), torch.arange(n) % 2, ("black", "white"))
 
 
-SOURCE = Source("dots:N", "random dots", load_dots)
+SOURCE = DataSource("dots:N", "random dots", load_dots)
 
 
 @pytest.fixture
 def added(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another package's source, as its entry point gives it."""
-    point = EntryPoint("dots", f"{__name__}:SOURCE", registry.GROUP)
+    point = EntryPoint("dots", f"{__name__}:SOURCE", registry.DATA_ENTRY_POINT_GROUP)
     monkeypatch.setattr(EntryPoint, "load", lambda _: SOURCE)
     monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == "robustbench_fgsm.data" else [])
 
@@ -52,10 +52,8 @@ def test_an_argument_that_is_missing_or_too_much(spec: str) -> None:
 
 
 def test_every_source_is_listed_once_with_what_it_is() -> None:
-    found = sources()
-    assert {"fashion-mnist", "cifar10", "imagenet", "folder", "npz", "safetensors", "wds", "hf-data", "factory"} <= set(
-        found
-    )
+    found = data_sources()
+    assert {"fashion-mnist", "cifar10", "imagenet", "folder", "npz", "safetensors", "wds", "hf-data", "factory"} <= set(found)
     assert all(source.summary and source.name == name for name, source in found.items())
 
 
@@ -69,14 +67,14 @@ def test_an_entry_point_that_is_no_source(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(EntryPoint, "load", lambda _: 7)
     monkeypatch.setattr(registry, "entry_points", lambda group: [EntryPoint("seven", "x:y", group)])
     with pytest.raises(DataError, match=r"entry point seven of robustbench_fgsm.data must be a Source, got int"):
-        sources()
+        data_sources()
 
 
 def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = Source("far:NAME", "elsewhere", load_dots, packages=("no_such_package",), extra="far")
+    missing = DataSource("far:NAME", "elsewhere", load_dots, packages=("no_such_package",), extra="far")
     monkeypatch.setattr(registry, "_added", lambda: [missing])
     with pytest.raises(DataError, match=r"needs no_such_package, .*: pip install 'robustbench-fgsm\[far\]'"):
-        find_source("far:x")
+        find_data_source("far:x")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +95,7 @@ def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> No
 
 
 def test_what_was_asked_for_is_told_and_gives_the_same_data_again() -> None:
-    first = describe(load_data("fashion-mnist", sample=20, seed=4, stratified=True))
+    first = describe_data(load_data("fashion-mnist", sample=20, seed=4, stratified=True))
     assert first["settings"] == {"sample": 20, "seed": 4, "stratified": True}
-    assert describe(load_data(first["spec"], **first["settings"])) == first
-    assert "settings" not in describe(load_data("fashion-mnist", limit=20))
+    assert describe_data(load_data(first["spec"], **first["settings"])) == first
+    assert "settings" not in describe_data(load_data("fashion-mnist", limit=20))

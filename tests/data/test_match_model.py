@@ -12,7 +12,7 @@ from torch import nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.match_model import fit_to
+from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.models.preprocessing import Preprocessing
 
@@ -29,9 +29,9 @@ def unnamed() -> rf.ArrayDataset:
 
 
 def test_unnamed_classes_take_the_classifiers_names(classifier: rf.TorchClassifier) -> None:
-    fitted = fit_to(unnamed(), classifier)
+    fitted = match_to_classifier(unnamed(), classifier)
     assert (fitted.classes, fitted.fingerprint) == (NAMES, unnamed().fingerprint)
-    assert fit_to(fitted, classifier) is fitted
+    assert match_to_classifier(fitted, classifier) is fitted
 
 
 def test_an_evaluation_of_some_of_the_classes(classifier: rf.TorchClassifier) -> None:
@@ -44,7 +44,7 @@ def test_an_evaluation_of_some_of_the_classes(classifier: rf.TorchClassifier) ->
 
 def test_named_classes_stay(classifier: rf.TorchClassifier) -> None:
     data = rf.ArrayDataset("named", torch.rand(2, 3, 2, 2), torch.tensor([0, 1]), ("dog", "cat"))
-    assert fit_to(data, classifier) is data
+    assert match_to_classifier(data, classifier) is data
 
 
 def test_image_files_take_the_classifiers_sizes_unless_they_have_their_own(
@@ -54,7 +54,7 @@ def test_image_files_take_the_classifiers_sizes_unless_they_have_their_own(
     place = folder(("cat", "cow", "dog"))
     for data, side in ((rf.load_data(f"folder:{place}"), 4), (rf.load_data(f"folder:{place}", image_size=6), 6)):
         for some in (data, Subset(data, [5, 1])):
-            assert next(fit_to(some, classifier).batches(0, 2, 2)).images.shape == (2, 3, side, side)
+            assert next(match_to_classifier(some, classifier).batches(0, 2, 2)).images.shape == (2, 3, side, side)
     whole = rf.load_data(f"folder:{place}")
     assert isinstance(whole, ImageDataset)
     assert whole.preprocessing is None

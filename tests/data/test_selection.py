@@ -7,12 +7,12 @@ import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import Dataset
-from robustbench_fgsm.data.subset import Selection
+from robustbench_fgsm.data.subset import IdSubset
 
 
 def test_a_selection_has_the_images_of_its_ids_in_the_order_of_the_data(images: rf.ArrayDataset) -> None:
     wanted = torch.tensor([200, 3, 131])
-    selection = Selection(images, wanted)
+    selection = IdSubset(images, wanted)
     whole = next(images.batches(0, 256, 256))
     (batch,) = selection.batches(0, 3, 10)
     assert isinstance(selection, Dataset)
@@ -23,18 +23,18 @@ def test_a_selection_has_the_images_of_its_ids_in_the_order_of_the_data(images: 
 
 
 def test_batches_split_anywhere(images: rf.ArrayDataset) -> None:
-    selection = Selection(images, torch.arange(0, 256, 5))
+    selection = IdSubset(images, torch.arange(0, 256, 5))
     assert torch.cat([batch.ids for batch in selection]).tolist() == list(range(0, 256, 5))
     assert [batch.ids.tolist() for batch in selection.batches(2, 7, 2)] == [[10, 15], [20, 25], [30]]
 
 
 def test_the_fingerprint_is_that_of_the_selected_images(images: rf.ArrayDataset) -> None:
-    one, other = Selection(images, torch.tensor([1, 2])), Selection(images, torch.tensor([1, 3]))
-    assert one.fingerprint == Selection(images.head(10), torch.tensor([2, 1])).fingerprint
+    one, other = IdSubset(images, torch.tensor([1, 2])), IdSubset(images, torch.tensor([1, 3]))
+    assert one.fingerprint == IdSubset(images.head(10), torch.tensor([2, 1])).fingerprint
     assert len({one.fingerprint, other.fingerprint, images.fingerprint}) == 3
 
 
 def test_ids_that_the_data_do_not_have(images: rf.ArrayDataset) -> None:
-    assert len(Selection(images, torch.tensor([255, 256]))) == 1
+    assert len(IdSubset(images, torch.tensor([255, 256]))) == 1
     with pytest.raises(rf.DataError, match="got 256"):
-        Selection(images, torch.tensor([256]))
+        IdSubset(images, torch.tensor([256]))

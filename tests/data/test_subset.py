@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.data.subset import Subset, first, labels_of, sample, shares
+from robustbench_fgsm.data.subset import Subset, apportion, dataset_labels, first_images, sample_images
 from robustbench_fgsm.errors import SettingError
 
 
@@ -70,12 +70,12 @@ def test_a_data_set_of_another_package() -> None:
     assert [bad.path for bad in batch.bad] == ["3"]
     (empty,) = Subset(Foreign(12), [3]).batches(0, 1, 1)
     assert (len(empty), len(empty.bad)) == (0, 1)
-    assert labels_of(Foreign(5)).tolist() == [0, 1, 2, -1, 1]
+    assert dataset_labels(Foreign(5)).tolist() == [0, 1, 2, -1, 1]
 
 
 def test_files_by_any_way_are_the_same(folder: Callable[..., Path]) -> None:
     whole = rf.load_data(f"folder:{folder(each=5)}")
-    drawn = sample(whole, 4, seed=3)
+    drawn = sample_images(whole, 4, seed=3)
     for batch in drawn:
         for row, id_ in enumerate(batch.ids.tolist()):
             (one,) = whole.batches(id_, id_ + 1, 1)
@@ -84,31 +84,31 @@ def test_files_by_any_way_are_the_same(folder: Callable[..., Path]) -> None:
 
 
 def test_the_first_of_any_data() -> None:
-    assert [len(first(Foreign(9), limit)) for limit in (None, 1, 9, 10)] == [9, 1, 9, 9]
-    assert next(first(Foreign(9), 2).batches(0, 9, 9)).ids.tolist() == [0, 1]
+    assert [len(first_images(Foreign(9), limit)) for limit in (None, 1, 9, 10)] == [9, 1, 9, 9]
+    assert next(first_images(Foreign(9), 2).batches(0, 9, 9)).ids.tolist() == [0, 1]
     with pytest.raises(SettingError, match="limit must be at least 1"):
-        first(Foreign(9), 0)
+        first_images(Foreign(9), 0)
 
 
 def test_a_sample_depends_on_the_seed_alone_and_keeps_the_order() -> None:
-    drawn = [sample(numbered(1000), 50, seed=seed) for seed in (1, 1, 2)]
+    drawn = [sample_images(numbered(1000), 50, seed=seed) for seed in (1, 1, 2)]
     ids = [torch.cat([batch.ids for batch in data]).tolist() for data in drawn]
     assert ids[0] == ids[1] == sorted(set(ids[0])) != ids[2]
     assert drawn[0].fingerprint == drawn[1].fingerprint != drawn[2].fingerprint
-    assert sample(numbered(5), 5, seed=1).fingerprint == numbered(5).fingerprint
+    assert sample_images(numbered(5), 5, seed=1).fingerprint == numbered(5).fingerprint
 
 
 def test_a_stratified_sample_has_the_shares_of_the_whole() -> None:
     labels = torch.tensor([0] * 70 + [1] * 20 + [2] * 10)
     data = rf.ArrayDataset("uneven", torch.rand(100, 1, 1, 1), labels, ("a", "b", "c"))
-    drawn = sample(data, 10, seed=5, stratified=True)
-    assert labels_of(drawn).bincount().tolist() == [7, 2, 1]
+    drawn = sample_images(data, 10, seed=5, stratified=True)
+    assert dataset_labels(drawn).bincount().tolist() == [7, 2, 1]
 
 
 @given(counts=st.lists(st.integers(1, 50), min_size=1, max_size=6), part=st.integers(1, 100))
 def test_shares_add_up_and_are_less_than_one_off(counts: list[int], part: int) -> None:
     size = max(1, sum(counts) * part // 100)
-    dealt = shares(counts, size)
+    dealt = apportion(counts, size)
     assert sum(dealt) == size
     exact = np.array(counts) * size / sum(counts)
     assert (np.abs(np.array(dealt) - exact) < 1).all()

@@ -11,18 +11,16 @@ import pytest
 import typer
 
 from robustbench_fgsm.cli.main import app
-from robustbench_fgsm.cli.options import DataChoice
-from robustbench_fgsm.data.registry import find_source, sources
+from robustbench_fgsm.cli.options import DataOptionGroup
+from robustbench_fgsm.data.registry import data_sources, find_data_source
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/data.md").read_text(encoding="utf-8")
 LINES = re.findall(r"`(rfgsm evaluate --model [^`]+)` \|$", PAGE, re.MULTILINE)
 
 
 def test_every_source_has_a_row() -> None:
-    named = {
-        code for row in re.findall(r"^\| (`[^|]+) \|", PAGE, re.MULTILINE) for code in re.findall(r"`([^`]+)`", row)
-    }
-    assert {source.spec for source in sources().values()} <= named
+    named = {code for row in re.findall(r"^\| (`[^|]+) \|", PAGE, re.MULTILINE) for code in re.findall(r"`([^`]+)`", row)}
+    assert {source.spec for source in data_sources().values()} <= named
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -31,7 +29,7 @@ def test_a_line_to_copy_is_one_that_the_program_takes(line: str, monkeypatch: py
     _, command, *words = shlex.split(line)
     program: Any = typer.main.get_command(app)
     context = program.commands[command].make_context(command, words)
-    find_source(context.params["data"])
+    find_data_source(context.params["data"])
     context.close()
 
 
@@ -41,4 +39,4 @@ def test_there_is_a_line_for_each_row() -> None:
 
 def test_every_option_is_listed() -> None:
     listed = {code.split()[0] for code in re.findall(r"`([^`\n]+)`", PAGE)}
-    assert {f"--{name.replace('_', '-')}" for name in vars(DataChoice())} <= listed
+    assert {f"--{name.replace('_', '-')}" for name in vars(DataOptionGroup())} <= listed

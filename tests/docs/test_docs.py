@@ -19,8 +19,8 @@ import typer
 import robustbench_fgsm as rf
 from robustbench_fgsm.cli.main import app, main
 from robustbench_fgsm.evaluation.result import sweep_document
-from robustbench_fgsm.evaluation.thresholds import Gates, find_success, judge
-from robustbench_fgsm.models.cards import FOLDER
+from robustbench_fgsm.evaluation.thresholds import Thresholds, apply_thresholds, find_epsilon_for_success
+from robustbench_fgsm.models.cards import WEIGHTS_FOLDER
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -122,7 +122,7 @@ def test_a_command_does_what_the_page_says(
     shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    shutil.copyfile(FOLDER / "smallcnn-fashion-mnist-standard.safetensors", "mine.safetensors")
+    shutil.copyfile(WEIGHTS_FOLDER / "smallcnn-fashion-mnist-standard.safetensors", "mine.safetensors")
     shutil.copytree(ROOT / "examples/candidates", "examples/candidates")
     shutil.copy(ROOT / "examples/dnn_width_study.py", "examples")
     rf.save_adversarial(rf.load_classifier("mlp300"), rf.load_data("fashion-mnist", limit=64), "made", format="npz")
@@ -163,9 +163,7 @@ def test_blocks_are_of_kinds_that_are_tested_or_only_shown(page: Path) -> None:
 
 def test_the_reference_lists_every_public_name() -> None:
     page = (ROOT / "docs/reference/api.md").read_text(encoding="utf-8")
-    documented = set(
-        re.findall(r"^\.\. (?:auto\w+:: robustbench_fgsm\.|py:data:: )(\w+)(?:\(\))?$", page, re.MULTILINE)
-    )
+    documented = set(re.findall(r"^\.\. (?:auto\w+:: robustbench_fgsm\.|py:data:: )(\w+)(?:\(\))?$", page, re.MULTILINE))
     assert documented == set(rf.__all__)
 
 
@@ -184,8 +182,8 @@ def test_the_how_to_lists_every_option(program: str) -> None:
 def test_the_reference_lists_every_key_of_the_document() -> None:
     classifier, images = rf.load_classifier("mlp300"), rf.load_data("fashion-mnist", limit=8)
     listed = set(IN_CODE.findall((ROOT / "docs/reference/json.md").read_text(encoding="utf-8")))
-    evaluation = judge(rf.evaluate(classifier, images).to_dict(), Gates(0.5, 0.5))
-    sweep = find_success(sweep_document(rf.sweep(classifier, images)), 0.5)
+    evaluation = apply_thresholds(rf.evaluate(classifier, images).to_dict(), Thresholds(0.5, 0.5))
+    sweep = find_epsilon_for_success(sweep_document(rf.sweep(classifier, images)), 0.5)
     explanation = rf.explain(classifier, images, 0.37).to_dict()
     benchmark = rf.benchmark(classifier, images, references=[], rounds=1).to_dict()
     crossed = rf.transfer([classifier], [classifier], images, common=True, per_class=True).to_dict()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.references.registry import REFERENCES, install_command, list_references
+from robustbench_fgsm.references.registry import BUILT_IN_REFERENCES, install_command, list_references
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/references.md").read_text(encoding="utf-8")
 
@@ -37,24 +37,20 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.parametrize("targeted", ["none", "next"])
-def test_the_example_agrees(
-    installed: str, targeted: str, classifier: rf.TorchClassifier, images: rf.ArrayDataset
-) -> None:
+def test_the_example_agrees(installed: str, targeted: str, classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     assert list_references()[-1].name == installed
     (found,) = rf.compare(classifier, images, references=[installed], targeted=targeted).references
     assert (found.name, found.version, found.verdict) == (installed, "1.0", "agree")
     assert found.agreement.pixels_equal == found.agreement.pixels
     assert found.own_success is not None
-    assert found.own_success.rate(found.side.tally) == found.side.tally.accuracy_drop
+    assert found.own_success.rate(found.timed_tally.tally) == found.timed_tally.tally.accuracy_drop
 
 
-def test_the_example_refuses_what_it_cannot_do(
-    installed: str, classifier: rf.TorchClassifier, images: rf.ArrayDataset
-) -> None:
+def test_the_example_refuses_what_it_cannot_do(installed: str, classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     with pytest.raises(rf.SettingError, match="plain is comparable under norm inf, got 2"):
         rf.compare(classifier, images, 1.0, norm=2, references=[installed])
 
 
 def test_the_page_says_how_to_install_each() -> None:
-    for name in REFERENCES:
+    for name in BUILT_IN_REFERENCES:
         assert f"| `{name}` | {'comes with' if name == 'art' else f'`{install_command(name)}`'}" in PAGE

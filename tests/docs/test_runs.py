@@ -10,8 +10,8 @@ import typer
 
 from robustbench_fgsm.cli.main import app
 from robustbench_fgsm.report.schemas import load_schema
-from robustbench_fgsm.runs.directory import LOCK, MANIFEST, RESULT
-from robustbench_fgsm.runs.example_images import IMAGES
+from robustbench_fgsm.runs.directory import LOCK_FILE, MANIFEST_FILE, RESULT_FILE
+from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE
 from robustbench_fgsm.runs.ledger import ledger_name
 
 PAGE = (Path(__file__).parents[2] / "docs/howto/runs.md").read_text(encoding="utf-8")
@@ -30,4 +30,4 @@ def test_the_page_lists_files_columns_and_states() -> None:
     shown = load_schema("run-shown")
     states = shown["$defs"]["common"]["$defs"]["run"]["properties"]["state"]["enum"]
     columns = shown["properties"]["samples"]["items"]["required"]
-    assert {MANIFEST, RESULT, IMAGES, LOCK, ledger_name(0), *states, *columns} <= LISTED
+    assert {MANIFEST_FILE, RESULT_FILE, EXAMPLE_IMAGES_FILE, LOCK_FILE, ledger_name(0), *states, *columns} <= LISTED

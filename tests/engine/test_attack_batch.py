@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.engine.attack_batch import attack_batch, predict_classes, saturated
+from robustbench_fgsm.engine.attack_batch import attack_batch, is_saturated, predict_classes
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 from robustbench_fgsm.stats.tally import Tally
 
@@ -20,19 +20,19 @@ from robustbench_fgsm.stats.tally import Tally
 )
 def test_an_image_is_saturated_from_a_logit_gap_of_log_a_million(gap: float, expected: bool) -> None:
     """Of two classes 1 - p_y = 1 / (1 + exp(gap)), which is 1e-6 at a gap of log(999,999)."""
-    assert saturated(torch.tensor([[gap, 0.0]]), torch.tensor([0])).item() is expected
+    assert is_saturated(torch.tensor([[gap, 0.0]]), torch.tensor([0])).item() is expected
 
 
 def test_saturation_is_summed_over_all_wrong_classes() -> None:
     logits = torch.tensor([[math.log(1e6) + 0.01, 0.0, 0.0]])  # each wrong class below 1e-6, both together above
-    assert not saturated(logits, torch.tensor([0])).any()
+    assert not is_saturated(logits, torch.tensor([0])).any()
 
 
 def test_a_batch_is_counted_as_it_was_predicted(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     batch = next(images.batches(0, 64, 64))
     attacked = attack_batch(classifier, batch, AttackSpec(), images.classes)
     x_adv = rf.fgsm(classifier, batch.images, batch.labels)
-    assert torch.equal(attacked.ascent.at(8 / 255), x_adv)
+    assert torch.equal(attacked.gradient_step.perturb(8 / 255), x_adv)
     before, after = predict_classes(classifier, batch.images), predict_classes(classifier, x_adv)
     tally = Tally.of(attacked.outcomes(before, after), 10)
     assert tally.clean_accuracy.count == int((before == batch.labels).sum())
@@ -47,7 +47,7 @@ def test_the_aim_of_a_targeted_attack_is_its_target(classifier: rf.TorchClassifi
         ("least-likely", classifier.predict(batch.images).argmin(1)),
     ):
         attacked = attack_batch(classifier, batch, AttackSpec(target=TargetRule.parse(rule)), images.classes)
-        assert torch.equal(attacked.aim, aim)
+        assert torch.equal(attacked.labels_or_targets, aim)
         assert attacked.targeted
 
 
@@ -58,6 +58,6 @@ def test_gradients_are_told_apart(images: rf.ArrayDataset) -> None:
         layer = nn.Linear(784, 10)
         nn.init.constant_(layer.weight, weight)
         attacked = attack_batch(rf.wrap(nn.Sequential(nn.Flatten(), layer), 10), batch, AttackSpec(), images.classes)
-        counts[weight] = (int(attacked.ascent.zero.sum()), int(attacked.ascent.nonfinite.sum()))
-        assert torch.equal(attacked.ascent.at(0.1), batch.images)
+        counts[weight] = (int(attacked.gradient_step.zero_gradient.sum()), int(attacked.gradient_step.nonfinite_gradient.sum()))
+        assert torch.equal(attacked.gradient_step.perturb(0.1), batch.images)
     assert counts == {0.0: (8, 0), math.inf: (0, 8)}

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.engine.batch_size import MIB, ROOM, choose_batch_size, largest_kept
+from robustbench_fgsm.engine.batch_size import BATCH_LIMITS, MIB, choose_batch_size, largest_activation_bytes
 
 
 def wide(channels: int, side: int) -> tuple[rf.TorchClassifier, rf.ArrayDataset]:
@@ -21,12 +21,12 @@ def wide(channels: int, side: int) -> tuple[rf.TorchClassifier, rf.ArrayDataset]
 @pytest.mark.parametrize(("channels", "side"), [(2, 4), (16, 32), (64, 64), (64, 256)])
 def test_the_largest_layer_fits_and_would_not_at_twice_the_size(channels: int, side: int) -> None:
     network, data = wide(channels, side)
-    kept = largest_kept(network, data._images)
+    kept = largest_activation_bytes(network, data._images)
     assert kept == 4 * channels * side**2
-    size, room = choose_batch_size("auto", network, data), ROOM["cpu"]
+    size, room = choose_batch_size("auto", network, data), BATCH_LIMITS["cpu"]
     assert size.bit_count() == 1
-    assert size in (room.fewest, room.most) or size * kept <= room.block < 2 * size * kept
-    assert (size == room.most) == (room.most * kept <= room.block)
+    assert size in (room.min_images, room.max_images) or size * kept <= room.max_layer_bytes < 2 * size * kept
+    assert (size == room.max_images) == (room.max_images * kept <= room.max_layer_bytes)
 
 
 @pytest.mark.parametrize(("name", "size"), [("mlp300", 256), ("smallcnn", 128), ("resnet18", 256)])
@@ -39,7 +39,7 @@ def test_bundled_networks(name: str, size: int, images: rf.ArrayDataset) -> None
 def test_weights_are_not_counted_and_left_alone() -> None:
     layers = nn.Sequential(nn.Flatten(), nn.Linear(4, 5 * MIB // 16), nn.ReLU(), nn.Linear(5 * MIB // 16, 2))
     network = rf.wrap(layers, 2)
-    assert largest_kept(network, torch.rand(1, 1, 2, 2)) == 5 * MIB // 4
+    assert largest_activation_bytes(network, torch.rand(1, 1, 2, 2)) == 5 * MIB // 4
     assert all(parameter.grad is None for parameter in network.network.parameters())
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.engine.out_of_memory import Portions, out_of_memory, with_fewer
+from robustbench_fgsm.engine.out_of_memory import BatchSplitter, is_out_of_memory, run_on_fitting_prefix
 from robustbench_fgsm.errors import ResourceError
 from robustbench_fgsm.stats import confusion
 from robustbench_fgsm.stats.tally import Outcomes, Tally
@@ -91,7 +91,7 @@ def test_other_errors_are_not_tried_again() -> None:
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        Portions().each(8, fail)
+        BatchSplitter().map_parts(8, fail)
     assert calls == [slice(0, 8)]
 
 
@@ -103,9 +103,9 @@ def test_rows_come_once_and_in_order_whatever_fits() -> None:
                 raise MemoryError
             return list(range(rows.start, rows.stop))
 
-        portions = Portions()
-        assert [row for part in portions.each(11, take) for row in part] == list(range(11))
-        assert [row for part in portions.each(7, take) for row in part] == list(range(7))
+        portions = BatchSplitter()
+        assert [row for part in portions.map_parts(11, take) for row in part] == list(range(11))
+        assert [row for part in portions.map_parts(7, take) for row in part] == list(range(7))
         assert bool(portions.warnings) == (room < 11)
 
 
@@ -119,15 +119,15 @@ def test_a_trial_takes_what_fits(data: rf.Dataset) -> None:
             raise MemoryError
         return len(some)
 
-    assert with_fewer(batch, work) == 8
+    assert run_on_fitting_prefix(batch, work) == 8
     assert sizes == [32, 16, 8]
 
 
 def test_what_torch_says_of_the_cpu_is_known() -> None:
     with pytest.raises(RuntimeError) as raised:
         torch.empty(2**60, dtype=torch.uint8)
-    assert out_of_memory(raised.value)
-    assert not out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert is_out_of_memory(raised.value)
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
 def drawn(classes: int, n: int, targeted: bool = False) -> Outcomes:
@@ -148,11 +148,11 @@ def test_a_sparse_tally_says_what_a_dense_one_says(monkeypatch: pytest.MonkeyPat
         return [
             rates,
             [found.to_dict() for found in tally.per_class(names)],
-            [confusion.matrix_to_json(square, dense_up_to=0) for square in squares],
+            [confusion.matrix_to_json(square, max_dense_classes=0) for square in squares],
         ]
 
     dense = told()
-    monkeypatch.setattr(confusion, "DENSE_UP_TO", 6)
+    monkeypatch.setattr(confusion, "MAX_DENSE_CLASSES", 6)
     assert confusion.is_sparse(Tally.of(outcomes, 7).clean)
     assert told() == dense
 

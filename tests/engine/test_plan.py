@@ -15,9 +15,9 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.engine import plan
-from robustbench_fgsm.engine.plan import Plan, execute, plan_for, seconds_of_job
+from robustbench_fgsm.engine.plan import Plan, apply_plan, choose_plan, measure_attack_seconds
 from robustbench_fgsm.evaluation.evaluate import run_attacks
-from robustbench_fgsm.models.classifier import Classifier, place_images
+from robustbench_fgsm.models.classifier import Classifier, move_to_classifier
 from robustbench_fgsm.spec import AttackSpec
 
 Clock = Callable[[Classifier, Batch, AttackSpec, tuple[str, ...]], float]
@@ -25,7 +25,7 @@ Clock = Callable[[Classifier, Batch, AttackSpec, tuple[str, ...]], float]
 
 @pytest.fixture(autouse=True)
 def _nothing_measured_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "_LAYOUTS_MEASURED", {})
+    monkeypatch.setattr(plan, "_MEASURED_FORMATS", {})
 
 
 @pytest.fixture(scope="module")
@@ -62,26 +62,24 @@ SLOW, FAST = clock(1.0, 1.0), clock(1.0, 0.5)
 def test_the_layout_is_the_faster_one(
     network: rf.TorchClassifier, images: rf.ArrayDataset, timer: Clock, layout: str, level: str
 ) -> None:
-    found = plan_for(network, images, [AttackSpec()], level, timer=timer)
+    found = choose_plan(network, images, [AttackSpec()], level, timer=timer)
     assert (found.level, found.memory_format, found.compile) == (level, layout, False)
     assert bool(found.reason) == (layout == "contiguous")
 
 
 def test_a_layout_is_measured_once_in_a_process(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
-    first = plan_for(network, images, [AttackSpec()], "safe", timer=FAST)
-    assert plan_for(network, images, [AttackSpec()], "safe", timer=SLOW) == first
+    first = choose_plan(network, images, [AttackSpec()], "safe", timer=FAST)
+    assert choose_plan(network, images, [AttackSpec()], "safe", timer=SLOW) == first
 
 
-@pytest.mark.parametrize(
-    "spec", [AttackSpec(restarts=1), AttackSpec(norm=1), AttackSpec(norm=1.5), AttackSpec(loss="margin")]
-)
+@pytest.mark.parametrize("spec", [AttackSpec(restarts=1), AttackSpec(norm=1), AttackSpec(norm=1.5), AttackSpec(loss="margin")])
 def test_safe_leaves_alone_what_the_guard_does_not_answer_for(
     network: rf.TorchClassifier, images: rf.ArrayDataset, spec: AttackSpec
 ) -> None:
-    found = plan_for(network, images, [AttackSpec(), spec], "safe", timer=FAST)
-    assert found.plain
+    found = choose_plan(network, images, [AttackSpec(), spec], "safe", timer=FAST)
+    assert found.is_plain
     assert found.reason
-    assert plan_for(network, images, [spec], "max", timer=FAST).memory_format == "channels_last"
+    assert choose_plan(network, images, [spec], "max", timer=FAST).memory_format == "channels_last"
 
 
 def test_only_a_network_with_variants_is_planned(
@@ -91,44 +89,44 @@ def test_only_a_network_with_variants_is_planned(
     recorded = network.variant()
     recorded.has_variants = False
     for other in (recorded, classifier):
-        found = plan_for(other, images, [AttackSpec()], "max", timer=FAST)
+        found = choose_plan(other, images, [AttackSpec()], "max", timer=FAST)
         assert found.memory_format == "contiguous"
         assert found.reason
-        assert execute(other, found).classifier is other
+        assert apply_plan(other, found).classifier is other
 
 
 def test_none_asks_no_clock(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
-    found = plan_for(network, images, [AttackSpec()], "none", 7, timer=None)
+    found = choose_plan(network, images, [AttackSpec()], "none", 7, timer=None)
     assert found == Plan(batch_size=7, threads=torch.get_num_threads())
 
 
 def test_a_recorded_plan_stays(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     recorded = Plan("safe", "channels_last", batch_size=64)
     for size in ("auto", 64):
-        assert plan_for(network, images, [AttackSpec()], "safe", size, recorded, SLOW) == recorded
+        assert choose_plan(network, images, [AttackSpec()], "safe", size, recorded, SLOW) == recorded
     for other in (
-        plan_for(network, images, [AttackSpec()], "safe", 32, recorded, SLOW),
-        plan_for(network, images, [AttackSpec()], "max", 64, recorded, SLOW),
+        choose_plan(network, images, [AttackSpec()], "safe", 32, recorded, SLOW),
+        choose_plan(network, images, [AttackSpec()], "max", 64, recorded, SLOW),
     ):
         assert other.memory_format == "contiguous"
 
 
 def test_a_plan_comes_back_from_its_record() -> None:
     here = torch.get_num_threads()
-    full = Plan("bf16", "channels_last", True, True, True, 64, here, "so", plan.Changes(32, 1, 100, 2), True)
+    full = Plan("bf16", "channels_last", True, True, True, 64, here, "so", plan.PlanChanges(32, 1, 100, 2), True)
     for one in (full, Plan("safe", threads=here), Plan(threads=here)):
         assert Plan.from_dict(one.to_dict()) == one
     assert Plan.from_dict(None, 99) == Plan(batch_size=99, threads=here)
 
 
 def test_tf32_is_for_the_planned_classifier_only(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
-    made = execute(network, Plan("max", tf32=True))
+    made = apply_plan(network, Plan("max", tf32=True))
     assert isinstance(made.classifier, rf.TorchClassifier)
     assert made.classifier.tf32
     assert made.classifier.variant(memory_format=torch.channels_last).tf32
-    assert made.plain is network
+    assert made.plain_classifier is network
     assert not network.tf32
-    assert not plan_for(network, images, [AttackSpec()], "max").tf32  # which is for GPUs
+    assert not choose_plan(network, images, [AttackSpec()], "max").tf32  # which is for GPUs
 
 
 def test_an_unknown_level_is_an_error(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
@@ -138,40 +136,36 @@ def test_an_unknown_level_is_an_error(network: rf.TorchClassifier, images: rf.Ar
 
 def test_max_records_what_it_changes(images: rf.ArrayDataset) -> None:
     torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(4), nn.Flatten(), nn.LazyLinear(10)
-    )
+    net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(4), nn.Flatten(), nn.LazyLinear(10))
     net(torch.rand(64, 1, 28, 28))
     found = rf.evaluate(rf.wrap(net, 10), images, optimize="max").to_dict()["plan"]
     assert found["level"] == "max"
     assert found["fold_batch_norm"]
-    assert found["changed"]["images"] == plan.PROBE
-    assert found["changed"]["pixels"] == plan.PROBE * 784
-    assert 0 <= found["changed"]["predictions_changed"] <= plan.PROBE
+    assert found["changed"]["images"] == plan.TRIAL_IMAGES
+    assert found["changed"]["pixels"] == plan.TRIAL_IMAGES * 784
+    assert 0 <= found["changed"]["predictions_changed"] <= plan.TRIAL_IMAGES
 
 
 def test_compilation_is_for_long_runs_with_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
-    assert not plan.pays(60, cpu)
-    assert plan.pays(3600, cpu)
-    assert plan.pays(3600, torch.device("cuda"))
-    assert not plan.pays(1e9, torch.device("meta"))
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert not plan.available(cpu)
+    assert not plan.compile_pays_off(60, cpu)
+    assert plan.compile_pays_off(3600, cpu)
+    assert plan.compile_pays_off(3600, torch.device("cuda"))
+    assert not plan.compile_pays_off(1e9, torch.device("meta"))
+    monkeypatch.setattr(shutil, "configuration", lambda name: None)
+    assert not plan.compiler_available(cpu)
 
 
 def test_bfloat16_is_for_predictions_on_a_gpu(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     batch = next(images.batches(0, 16, 16))
-    made = execute(network, Plan("bf16", bf16=True)).classifier
+    made = apply_plan(network, Plan("bf16", bf16=True)).classifier
     exact, rounded = network.predict(batch.images), made.predict(batch.images)
     assert rounded.dtype == torch.float32
     assert 1e-4 < float((rounded - exact).abs().max() / exact.abs().max()) < 0.05
     loss = get_loss("ce")
-    for one, other in zip(
-        *(way.loss_gradient(batch.images, batch.labels, loss) for way in (network, made)), strict=True
-    ):
+    for one, other in zip(*(way.loss_gradient(batch.images, batch.labels, loss) for way in (network, made)), strict=True):
         assert torch.equal(one, other)
-    found = plan_for(network, images, [AttackSpec()], "bf16")
+    found = choose_plan(network, images, [AttackSpec()], "bf16")
     assert (found.bf16, found.reason, found.warnings) == (False, "bfloat16 is for GPUs", [])
     (evaluation,) = run_attacks(network, images, [AttackSpec()], plan=Plan("bf16", bf16=True))
     assert any("predicted in bfloat16" in warning for warning in evaluation.warnings)
@@ -186,34 +180,32 @@ def test_predictions_weigh_as_often_as_there_are_budgets(
     seconds: float,
 ) -> None:
     ticks = iter([0.0, 1.0, 3.0])  # one second for the gradient, two for predictions at one budget
-    monkeypatch.setattr(plan, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    monkeypatch.setattr(plan, "time_summary", SimpleNamespace(perf_counter=lambda: next(ticks)))
     batch = next(images.batches(0, 4, 4))
-    assert seconds_of_job(network, batch, AttackSpec(budgets), images.classes) == seconds
+    assert measure_attack_seconds(network, batch, AttackSpec(budgets), images.classes) == seconds
 
 
-def test_a_long_run_is_compiled(
-    network: rf.TorchClassifier, images: rf.ArrayDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_run_is_compiled(network: rf.TorchClassifier, images: rf.ArrayDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[nn.Module] = []
-    monkeypatch.setattr(plan, "available", lambda device: True)
+    monkeypatch.setattr(plan, "compiler_available", lambda device: True)
 
     def stand_in(net: nn.Module) -> nn.Module:
         compiled.append(net)
         return net
 
-    monkeypatch.setattr(plan, "compiled", stand_in)
-    assert not plan_for(network, images, [AttackSpec()], "max", timer=clock(1.0, 0.5)).compile
-    found = plan_for(network, images, [AttackSpec()], "max", timer=clock(1e5, 1e5))
+    monkeypatch.setattr(plan, "compile_network", stand_in)
+    assert not choose_plan(network, images, [AttackSpec()], "max", timer=clock(1.0, 0.5)).compile
+    found = choose_plan(network, images, [AttackSpec()], "max", timer=clock(1e5, 1e5))
     assert found.compile
     assert not compiled  # tried before it is paid for
-    execute(network, found)
+    apply_plan(network, found)
     assert len(compiled) == 1
 
 
 def test_images_are_laid_out_for_the_classifier(network: rf.TorchClassifier) -> None:
     x = torch.rand(2, 3, 4, 4)
-    assert place_images(x, network) is x
-    there = place_images(x, network.variant(memory_format=torch.channels_last))
+    assert move_to_classifier(x, network) is x
+    there = move_to_classifier(x, network.variant(memory_format=torch.channels_last))
     assert there.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(there, x)
 
@@ -255,5 +247,5 @@ def test_layouts_are_tried_on_a_share_of_the_data(
         return 1.0
 
     data = rf.ArrayDataset("grey", torch.zeros(n, 1, 28, 28), torch.zeros(n, dtype=torch.int64), network.classes or ())
-    plan_for(network, data, [AttackSpec()], "safe", size, timer=timer, tried=tried)
+    choose_plan(network, data, [AttackSpec()], "safe", size, timer=timer, trial_images=tried)
     assert seen == {expected}

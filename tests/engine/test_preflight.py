@@ -22,9 +22,7 @@ def data(images: Tensor | None = None, classes: tuple[str, ...] = CLASSES) -> rf
     return rf.ArrayDataset("pets", pixels, torch.zeros(len(pixels), dtype=torch.int64), classes)
 
 
-def classifier(
-    *layers: nn.Module, num_classes: int = 2, classes: tuple[str, ...] | None = CLASSES
-) -> rf.TorchClassifier:
+def classifier(*layers: nn.Module, num_classes: int = 2, classes: tuple[str, ...] | None = CLASSES) -> rf.TorchClassifier:
     return rf.wrap(nn.Sequential(*layers or (nn.Flatten(), nn.Linear(4, 2))), num_classes, classes=classes)
 
 

@@ -54,7 +54,7 @@ class Rounding(rf.TorchClassifier):
     """A classifier that in channels-last has other signs, by construction and on any machine."""
 
     def channels_last(self, images: int) -> rf.TorchClassifier:
-        return self.around(Turning(copy.deepcopy(self.network)), torch.channels_last)
+        return self.with_network(Turning(copy.deepcopy(self.network)), torch.channels_last)
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +78,7 @@ def integers(evaluations: Sequence[rf.Evaluation]) -> list[Any]:
         [
             found.first_fooled,
             *(
-                {
-                    name: value.tolist() if isinstance(value, np.ndarray) else value
-                    for name, value in vars(tally).items()
-                }
+                {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(tally).items()}
                 for tally in (*found.tallies, *found.stable)
             ),
         ]
@@ -109,8 +106,8 @@ def test_safe_counts_what_none_counts_and_would_not_without_the_guard(
     assert all(0 < found.decided_again < len(data) / 2 for found in safe)
     assert {found.decided_again for found in none} == {0}
     assert safe[0].to_dict()["plan"]["decided_again"] == safe[0].decided_again
-    monkeypatch.setattr(rounding_guard, "OF_MOVE", 0.0)
-    monkeypatch.setattr(rounding_guard, "NEAR", 0.0)
+    monkeypatch.setattr(rounding_guard, "LOGIT_CHANGE_MARGIN_SHARE", 0.0)
+    monkeypatch.setattr(rounding_guard, "SAME_GRADIENT_MARGIN_SHARE", 0.0)
     assert integers(run_attacks(rounding, data, attacks, plan=PLANNED)) != integers(none)
 
 
@@ -154,10 +151,8 @@ def test_saved_images_are_counted_as_evaluated_ones(
     rounding: Rounding, data: rf.ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the plan is that of a stopped run, and is replayed."""
-    monkeypatch.setattr(plan, "_LAYOUTS_MEASURED", {})
-    monkeypatch.setattr(
-        plan, "seconds_of_job", lambda way, *rest: 0.1 if way.memory_format == torch.channels_last else 1.0
-    )
+    monkeypatch.setattr(plan, "_MEASURED_FORMATS", {})
+    monkeypatch.setattr(plan, "measure_attack_seconds", lambda way, *rest: 0.1 if way.memory_format == torch.channels_last else 1.0)
     saved = rf.save_adversarial(rounding, data, tmp_path / "run", EPSILONS[3], shard_size=300)
     found = rf.evaluate(rounding, data, EPSILONS[3])
     assert saved.plan.guarded
@@ -165,8 +160,8 @@ def test_saved_images_are_counted_as_evaluated_ones(
     assert integers([found])[0][1] == integers([rf.evaluate(rounding, data, EPSILONS[3], optimize="none")])[0][1]
     assert saved.tally.robust_accuracy == found.tallies[0].robust_accuracy
     assert (saved.tally.adversarial == found.tallies[0].adversarial).all()
-    monkeypatch.setattr(plan, "seconds_of_job", lambda *given: 1.0)
-    monkeypatch.setattr(plan, "_LAYOUTS_MEASURED", {})
+    monkeypatch.setattr(plan, "measure_attack_seconds", lambda *given: 1.0)
+    monkeypatch.setattr(plan, "_MEASURED_FORMATS", {})
     (tmp_path / "run" / saved.files[1]["name"]).unlink()
     assert rf.save_adversarial(rounding, data, tmp_path / "run", EPSILONS[3], shard_size=300).files == saved.files
     assert rf.check_adversarial(tmp_path / "run", rounding, data).verified
@@ -183,20 +178,24 @@ def test_an_image_without_a_gradient_or_a_margin_is_unsettled(rule: str, images:
     for bias, expected in (([2.0, 1.0, 0.0], True), ([1.0, 1.0, 0.0], True)):
         layer.bias.data = torch.tensor(bias)
         attacked = attack_batch(rf.wrap(nn.Sequential(nn.Flatten(), layer), 3), batch, spec, ("a", "b", "c"))
-        assert rounding_guard.unsettled(attacked, spec).all() == expected
+        assert rounding_guard.clean_rounding_risk(attacked, spec).all() == expected
 
 
 def test_doubt_is_about_margins_beside_moves() -> None:
     before = torch.tensor([[1.0, 0.0]] * 3)
     after = torch.tensor(
-        [[0.0, 1.0], [0.5, 0.5 + 0.9 * rounding_guard.OF_MOVE * 0.5], [0.5, 0.5 + 0.5 * rounding_guard.NEAR * 0.5]]
+        [
+            [0.0, 1.0],
+            [0.5, 0.5 + 0.9 * rounding_guard.LOGIT_CHANGE_MARGIN_SHARE * 0.5],
+            [0.5, 0.5 + 0.5 * rounding_guard.SAME_GRADIENT_MARGIN_SHARE * 0.5],
+        ]
     )
-    doubt = rounding_guard.doubt(before, after)
-    assert doubt.unsure.tolist() == [False, True, True]
-    assert doubt.narrow.tolist() == [False, False, True]
+    doubt = rounding_guard.rounding_risk(before, after)
+    assert doubt.direction.tolist() == [False, True, True]
+    assert doubt.prediction.tolist() == [False, False, True]
 
 
 def test_directions_are_the_same_but_for_rounding() -> None:
     one = torch.tensor([[1.0, -1.0, 0.0]] * 3)
     other = one + torch.tensor([[0.0, 0.0, 0.0], [1e-6, 0.0, 0.0], [0.0, 0.0, 1.0]])
-    assert rounding_guard.same_course(one, other).tolist() == [True, True, False]
+    assert rounding_guard.same_gradient(one, other).tolist() == [True, True, False]

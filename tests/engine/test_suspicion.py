@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.engine.preflight import PROBE, preflight, spread
+from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, evenly_spaced_batch, preflight
 from robustbench_fgsm.errors import InputError, ModelError
 from robustbench_fgsm.spec import AttackSpec
 
@@ -67,13 +67,9 @@ def test_batch_norm_in_train_mode() -> None:
     assert "batch norm uses the batch's statistics" in warning
 
 
-@pytest.mark.parametrize(
-    "cut", [torch.no_grad()(lambda x: x * 2), lambda x: x.detach(), lambda x: (x * 255).long().float()]
-)
+@pytest.mark.parametrize("cut", [torch.no_grad()(lambda x: x * 2), lambda x: x.detach(), lambda x: (x * 255).long().float()])
 def test_a_gradient_that_does_not_reach_the_images(cut: object) -> None:
-    with pytest.raises(
-        ModelError, match=r"must pass a gradient back to its images, .*: look for no_grad, detach"
-    ) as raised:
+    with pytest.raises(ModelError, match=r"must pass a gradient back to its images, .*: look for no_grad, detach") as raised:
         found(linear(Layer(cut)), labelled_by(linear()))
     assert "\n" not in str(raised.value)
 
@@ -116,5 +112,5 @@ def test_strict_takes_warnings_for_errors() -> None:
 
 def test_the_images_looked_at_come_from_everywhere() -> None:
     """A folder is sorted by class: its first images would all be of one."""
-    ids = spread(labelled_by(linear(), n=320)).ids.tolist()
-    assert ids == list(range(0, 320, 320 // PROBE))
+    ids = evenly_spaced_batch(labelled_by(linear(), n=320)).ids.tolist()
+    assert ids == list(range(0, 320, 320 // PREFLIGHT_IMAGES))

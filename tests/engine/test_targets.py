@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from robustbench_fgsm.data.dataset import Batch
-from robustbench_fgsm.engine.targets import least_likely, targets_for
+from robustbench_fgsm.engine.targets import least_likely_class, targets_for
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.spec import TargetRule
 
@@ -42,13 +42,11 @@ def test_random_is_even() -> None:
 
 
 def test_least_likely_is_read_off_the_outputs() -> None:
-    assert targets_for(BATCH, TargetRule.parse("least-likely"), CLASSES, 0) is least_likely
-    assert least_likely(torch.tensor([[0.3, -1.0, 2.0]])).tolist() == [1]
+    assert targets_for(BATCH, TargetRule.parse("least-likely"), CLASSES, 0) is least_likely_class
+    assert least_likely_class(torch.tensor([[0.3, -1.0, 2.0]])).tolist() == [1]
 
 
-@pytest.mark.parametrize(
-    ("rule", "message"), [("class:dig", "did you mean dog"), ("shift:3", "multiple of the 3 classes")]
-)
+@pytest.mark.parametrize(("rule", "message"), [("class:dig", "did you mean dog"), ("shift:3", "multiple of the 3 classes")])
 def test_aims_that_cannot_be_taken(rule: str, message: str) -> None:
     with pytest.raises(SettingError, match=message):
         aims(rule)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.evaluation.attacked_sample import HALF, Fates, half
-from robustbench_fgsm.evaluation.checks import Checks, check_askable, checked
-from robustbench_fgsm.evaluation.gradient_masking import LEVEL, Masking, judge_masking
+from robustbench_fgsm.evaluation.attacked_sample import PGD_AT_HALF_RANGE, SampleOutcomes, half_range_epsilon
+from robustbench_fgsm.evaluation.checks import CheckOptions, run_checks, validate_checks
+from robustbench_fgsm.evaluation.gradient_masking import SIGNIFICANCE_LEVEL, MaskingCheck, run_masking_tests
 from robustbench_fgsm.models.art import from_art
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
@@ -28,9 +28,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 class Around(nn.Module):
     """A network between two functions, which hide its gradient or not."""
 
-    def __init__(
-        self, network: nn.Module, before: Callable[[Tensor], Tensor], after: Callable[[Tensor], Tensor]
-    ) -> None:
+    def __init__(self, network: nn.Module, before: Callable[[Tensor], Tensor], after: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.network, self.before, self.after = network, before, after
 
@@ -62,8 +60,8 @@ def test_on_a_linear_network_nothing_beats_fgsm(
     found = rf.evaluate(*linear, epsilon, norm=norm, pgd_check=120).pgd_check
     assert found is not None
     assert found.fooled.second_only == 0
-    assert found.fooled.first.count > 20
-    assert not found.weak
+    assert found.fooled.first_rate.count > 20
+    assert not found.weak_attack
 
 
 @pytest.mark.reference
@@ -102,9 +100,7 @@ def test_a_sweep_is_checked_at_its_largest_budget_and_masking_untargeted_only(
 
 
 @pytest.mark.reference
-def test_a_check_changes_no_count_and_leaves_the_generators_alone(
-    classifier: rf.TorchClassifier, images: rf.ArrayDataset
-) -> None:
+def test_a_check_changes_no_count_and_leaves_the_generators_alone(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     data = images.head(40)
     before = random.getstate(), np.random.get_state(legacy=False)["state"]["key"].tolist(), torch.get_rng_state()
     found = rf.evaluate(classifier, data, EPSILON, pgd_check=16, check_masking=True)
@@ -118,8 +114,8 @@ def test_a_check_changes_no_count_and_leaves_the_generators_alone(
 @pytest.mark.reference
 def test_an_honest_network_shows_no_sign(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     found = masking_of(classifier, images)
-    assert found.found == ()
-    assert {found.verdict(sign) for sign in found.signs} == {"sound"}
+    assert found.positive_tests == ()
+    assert {found.verdict(sign) for sign in found.tests} == {"sound"}
     alignment = found.to_dict()["alignment"]
     assert alignment["mean"] > 0.9
     assert alignment["undefined"] == 0
@@ -137,7 +133,7 @@ MASKS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] 
 @pytest.mark.parametrize("mask", MASKS)
 def test_a_masked_network_is_found(classifier: rf.TorchClassifier, images: rf.ArrayDataset, mask: str) -> None:
     found = masking_of(rf.wrap(Around(classifier.network, *MASKS[mask]), 10), images)
-    assert "pgd-fails-at-half" in {sign.name for sign in found.found}
+    assert "pgd-fails-at-half" in {sign.name for sign in found.positive_tests}
     assert found.warning is not None
     assert found.warning.startswith("gradient masking: ")
 
@@ -156,8 +152,8 @@ def test_a_check_leaves_the_network_of_arts_estimator_alone(images: rf.ArrayData
         clip_values=(0, 1),
         postprocessing_defences=[Rounded(decimals=6)],
     )
-    checks = Checks(8, masking=True)
-    found, masking = checked(from_art(estimator), images.head(8), SPEC, checks, 8)
+    checks = CheckOptions(8, masking=True)
+    found, masking = run_checks(from_art(estimator), images.head(8), SPEC, checks, 8)
     assert found is not None
     assert masking is not None
     assert all(module.training for module in network.modules())
@@ -175,18 +171,18 @@ def test_a_classifier_of_arts_own_is_checked_without_square(images: rf.ArrayData
     estimator = ArtClassifier(sklearn_estimator(fitted, (0.0, 1.0)))
     found = rf.evaluate(estimator, images.head(32), 0.02, pgd_check=32, check_masking=True).masking_check
     assert found is not None
-    verdicts = {sign.name: found.verdict(sign) for sign in found.signs}
+    verdicts = {sign.name: found.verdict(sign) for sign in found.tests}
     assert verdicts["square-beats-pgd"] == "not judged"
     assert verdicts["fgsm-beats-pgd"] == "sound"
 
 
-def masking_of(classifier: rf.Classifier, images: rf.ArrayDataset) -> Masking:
-    _, masking = checked(classifier, images, SPEC, Checks(masking=True), 128)
+def masking_of(classifier: rf.Classifier, images: rf.ArrayDataset) -> MaskingCheck:
+    _, masking = run_checks(classifier, images, SPEC, CheckOptions(masking=True), 128)
     assert masking is not None
     return masking
 
 
-def fates(**fooled: int) -> Fates:
+def fates(**fooled: int) -> SampleOutcomes:
     """200 images, right before, of ten classes; each attack fools the first so many, unless it is negative: the last."""
     healthy = {
         "fgsm": 80,
@@ -201,19 +197,19 @@ def fates(**fooled: int) -> Fates:
     after = {}
     for name, count in (healthy | fooled).items():
         wrong = np.arange(200) < count if count >= 0 else np.arange(200) >= 200 + count
-        after[HALF if name == "half" else name.replace("_", " ")] = np.where(wrong, (labels + 1) % 10, labels)
-    budgets = dict.fromkeys(after, EPSILON) | {HALF: 0.5, "pgd at less": EPSILON / 2}
-    return Fates(labels, labels, None, after, budgets, np.full(200, 0.5))
+        after[PGD_AT_HALF_RANGE if name == "half" else name.replace("_", " ")] = np.where(wrong, (labels + 1) % 10, labels)
+    budgets = dict.fromkeys(after, EPSILON) | {PGD_AT_HALF_RANGE: 0.5, "pgd at less": EPSILON / 2}
+    return SampleOutcomes(labels, labels, None, after, budgets, np.full(200, 0.5))
 
 
-def signs_of(found: Fates) -> set[str]:
-    return {sign.name for sign in judge_masking(found, SPEC).found}
+def signs_of(found: SampleOutcomes) -> set[str]:
+    return {sign.name for sign in run_masking_tests(found, SPEC).positive_tests}
 
 
 def test_healthy_counts_show_no_sign() -> None:
-    found = judge_masking(fates(), SPEC)
-    assert found.found == ()
-    assert found.threshold == LEVEL / len(found.signs) == LEVEL / 6
+    found = run_masking_tests(fates(), SPEC)
+    assert found.positive_tests == ()
+    assert found.threshold == SIGNIFICANCE_LEVEL / len(found.tests) == SIGNIFICANCE_LEVEL / 6
 
 
 @pytest.mark.parametrize(
@@ -238,53 +234,53 @@ def test_a_weak_fgsm_or_a_network_that_resists_is_no_masking() -> None:
 
 
 def test_noise_is_not_judged_where_it_spoils_the_images() -> None:
-    found = judge_masking(fates(noise=75), SPEC)
-    assert found.verdict(found.signs[-1]) == "not judged"
-    assert "spoils" in found.signs[-1].evidence
+    found = run_masking_tests(fates(noise=75), SPEC)
+    assert found.verdict(found.tests[-1]) == "not judged"
+    assert "spoils" in found.tests[-1].evidence
 
 
 def test_what_cannot_be_tried_is_not_judged() -> None:
     whole = fates()
-    some = replace(whole, after={name: after for name, after in whole.after.items() if name not in ("square", HALF)})
-    found = judge_masking(some, SPEC)
-    verdicts = {sign.name: found.verdict(sign) for sign in found.signs}
+    some = replace(whole, after={name: after for name, after in whole.after.items() if name not in ("square", PGD_AT_HALF_RANGE)})
+    found = run_masking_tests(some, SPEC)
+    verdicts = {sign.name: found.verdict(sign) for sign in found.tests}
     assert verdicts["square-beats-pgd"] == verdicts["pgd-fails-at-half"] == "not judged"
     assert "pgd-falls-to-half" not in verdicts
-    assert found.threshold == LEVEL / 3
+    assert found.threshold == SIGNIFICANCE_LEVEL / 3
 
 
 def test_half_of_the_range_holds_the_grey_image() -> None:
     corner = torch.zeros(1, 5, 5)
     for norm in (math.inf, 2.0):
         distance = torch.linalg.vector_norm((corner - 0.5).flatten(), ord=norm)
-        assert half(replace(SPEC, norm=norm), (0, 1), 25) == pytest.approx(float(distance))
+        assert half_range_epsilon(replace(SPEC, norm=norm), (0, 1), 25) == pytest.approx(float(distance))
 
 
 @pytest.mark.parametrize(
     ("checks", "spec", "message"),
     [
-        (Checks(10), AttackSpec((1.0,), 1.0), "norm inf or 2"),
-        (Checks(10), AttackSpec(loss="probabilities"), "logits"),
-        (Checks(masking=True), AttackSpec(target=TargetRule.parse("next")), "untargeted"),
+        (CheckOptions(10), AttackSpec((1.0,), 1.0), "norm inf or 2"),
+        (CheckOptions(10), AttackSpec(loss="probabilities"), "logits"),
+        (CheckOptions(masking=True), AttackSpec(target=TargetRule.parse("next")), "untargeted"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_measured(
-    classifier: rf.TorchClassifier, checks: Checks, spec: AttackSpec, message: str
+    classifier: rf.TorchClassifier, checks: CheckOptions, spec: AttackSpec, message: str
 ) -> None:
     with pytest.raises(rf.SettingError, match=message):
-        check_askable(checks, [spec], classifier)
-    check_askable(Checks(), [spec], classifier)
+        validate_checks(checks, [spec], classifier)
+    validate_checks(CheckOptions(), [spec], classifier)
 
 
 def test_a_negative_number_of_images_is_refused() -> None:
     with pytest.raises(rf.SettingError, match="pgd check"):
-        Checks(-1)
+        CheckOptions(-1)
 
 
 @pytest.mark.reference
 def test_every_attack_of_a_check_is_told(linear: tuple[rf.TorchClassifier, rf.ArrayDataset]) -> None:
     told: list[tuple[str, int, int]] = []
-    checked(*linear, SPEC, Checks(40, masking=True), 25, lambda *said: told.append(said))
+    run_checks(*linear, SPEC, CheckOptions(40, masking=True), 25, lambda *said: told.append(said))
     attacks = [attack for attack, done, _ in told if not done]
     assert {"FGSM", "PGD-20", "PGD-20 with restarts", "PGD-20 at half of epsilon", "Square"} <= set(attacks)
     assert told == [(attack, done, 40) for done in (0, 25) for attack in attacks]

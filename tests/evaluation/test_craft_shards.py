@@ -10,29 +10,36 @@ import pytest
 import torch
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.attack.quantization import to_pixels
+from robustbench_fgsm.attack.quantization import levels_to_pixels
 from robustbench_fgsm.engine.plan import Plan
-from robustbench_fgsm.evaluation.craft_shards import Facts, Shard, Totals, check_eight_bit, craft_shards, spans
+from robustbench_fgsm.evaluation.craft_shards import (
+    AdversarialShard,
+    ShardRecord,
+    ShardTotals,
+    check_eight_bit,
+    craft_shards,
+    shard_ranges,
+)
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 
 def test_spans_cover_every_image_once() -> None:
-    assert spans(7, 3) == [range(3), range(3, 6), range(6, 7)]
-    assert spans(6, 3) == [range(3), range(3, 6)]
-    assert spans(2, 1000) == [range(2)]
+    assert shard_ranges(7, 3) == [range(3), range(3, 6), range(6, 7)]
+    assert shard_ranges(6, 3) == [range(3), range(3, 6)]
+    assert shard_ranges(2, 1000) == [range(2)]
     with pytest.raises(rf.SettingError, match="shard size must be a positive integer, got 0"):
-        spans(2, 0)
+        shard_ranges(2, 0)
 
 
 def test_shards_hold_what_the_attack_gives(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
-    shards = list(craft_shards(classifier, images, AttackSpec(), spans(100, 40), plan=Plan(batch_size=16)))
+    shards = list(craft_shards(classifier, images, AttackSpec(), shard_ranges(100, 40), plan=Plan(batch_size=16)))
     batch = next(images.batches(0, 100, 100))
     x_adv = torch.cat([shard.images for shard in shards])
     expected = rf.fgsm(classifier, batch.images, batch.labels, 8 / 255)
-    assert [len(shard.facts) for shard in shards] == [40, 40, 20]
+    assert [len(shard.record) for shard in shards] == [40, 40, 20]
     assert (x_adv - expected).abs().gt(1e-6).float().mean() < 1e-3  # other batches, so a few signs may differ
-    outcomes = [shard.facts.outcomes for shard in shards]
-    np.testing.assert_array_equal(np.concatenate([shard.facts.ids for shard in shards]), np.arange(100))
+    outcomes = [shard.record.outcomes for shard in shards]
+    np.testing.assert_array_equal(np.concatenate([shard.record.ids for shard in shards]), np.arange(100))
     np.testing.assert_array_equal(np.concatenate([found.labels for found in outcomes]), batch.labels)
     after = np.concatenate([found.after for found in outcomes])
     np.testing.assert_array_equal(after, classifier.predict(x_adv).argmax(1))
@@ -46,24 +53,24 @@ def test_predictions_do_not_depend_on_the_batch_size_or_the_shard_size(
 
     def columns(shard_size: int, batch_size: int) -> dict[str, list[int]]:
         shards = craft_shards(
-            classifier, images, spec, spans(60, shard_size), plan=Plan(batch_size=batch_size), eight_bit=True
+            classifier, images, spec, shard_ranges(60, shard_size), plan=Plan(batch_size=batch_size), eight_bit=True
         )
-        parts = [shard.facts.to_columns() for shard in shards]
+        parts = [shard.record.to_columns() for shard in shards]
         return {name: np.concatenate([part[name] for part in parts]).tolist() for name in parts[0]}
 
     assert columns(60, 60) == columns(17, 5)
 
 
 def test_one_shard_is_alive_at_a_time(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
-    shards = craft_shards(classifier, images, AttackSpec(), spans(64, 16), plan=Plan(batch_size=8))
+    shards = craft_shards(classifier, images, AttackSpec(), shard_ranges(64, 16), plan=Plan(batch_size=8))
 
     def alive() -> int:
         gc.collect()
-        return sum(type(found) is Shard for found in gc.get_objects())
+        return sum(type(found) is AdversarialShard for found in gc.get_objects())
 
     before = alive()
     for _ in range(4):
-        assert len(next(shards).facts) == 16
+        assert len(next(shards).record) == 16
         assert alive() == before
 
 
@@ -73,13 +80,11 @@ def test_facts_survive_the_way_to_columns_and_back(
     classifier: rf.TorchClassifier, images: rf.ArrayDataset, targeted: bool, eight_bit: bool
 ) -> None:
     spec = AttackSpec(target=TargetRule.parse("next" if targeted else "none"))
-    facts = next(
-        craft_shards(classifier, images, spec, [range(20)], plan=Plan(batch_size=20), eight_bit=eight_bit)
-    ).facts
+    facts = next(craft_shards(classifier, images, spec, [range(20)], plan=Plan(batch_size=20), eight_bit=eight_bit)).record
     columns = facts.to_columns()
     assert ("targets" in columns) == targeted
     assert ("predictions_rounded" in columns) == ("pixels_outside" in columns) == eight_bit
-    again = Facts.from_columns(columns).to_columns()
+    again = ShardRecord.from_columns(columns).to_columns()
     assert list(again) == list(columns)
     assert all((again[name] == column).all() for name, column in columns.items())
 
@@ -90,17 +95,17 @@ def test_rounded_predictions_are_those_of_the_images_as_they_are_read_again(
     spec = AttackSpec((1.5,), norm=2)
     shard = next(craft_shards(classifier, images, spec, [range(100)], plan=Plan(batch_size=100), eight_bit=True))
     assert shard.images.dtype == torch.uint8
-    expected = classifier.predict(to_pixels(shard.images)).argmax(1)
-    np.testing.assert_array_equal(np.asarray(shard.facts.rounded), expected)
+    expected = classifier.predict(levels_to_pixels(shard.images)).argmax(1)
+    np.testing.assert_array_equal(np.asarray(shard.record.predictions_rounded), expected)
 
 
 def test_totals_add(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
-    def totals(size: int) -> Totals:
+    def totals(size: int) -> ShardTotals:
         parts = craft_shards(
-            classifier, images, AttackSpec((1.5,), 2), spans(60, size), plan=Plan(batch_size=60), eight_bit=True
+            classifier, images, AttackSpec((1.5,), 2), shard_ranges(60, size), plan=Plan(batch_size=60), eight_bit=True
         )
-        nothing = Totals.empty(10, targeted=False, eight_bit=True)
-        return sum((Totals.of(part.facts, 10, 784) for part in parts), nothing)
+        nothing = ShardTotals.empty(10, targeted=False, eight_bit=True)
+        return sum((ShardTotals.of(part.record, 10, 784) for part in parts), nothing)
 
     whole, parts = totals(60), totals(7)
     assert whole.unrounded.n == 60

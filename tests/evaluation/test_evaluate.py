@@ -133,9 +133,7 @@ class Sharpened(nn.Module):
         return logits
 
 
-def test_saturated_images_are_attacked_by_stable_gradients_too(
-    classifier: rf.TorchClassifier, data: rf.Dataset
-) -> None:
+def test_saturated_images_are_attacked_by_stable_gradients_too(classifier: rf.TorchClassifier, data: rf.Dataset) -> None:
     sharp = rf.wrap(Sharpened(classifier.copy_network()), 10)
     found = rf.evaluate(sharp, data, 16 / 255)
     document = found.to_dict()
@@ -158,9 +156,7 @@ def test_first_fooled_adds_up_to_the_images_that_can_be(classifier: rf.TorchClas
 
 def test_area_and_first_epsilon(classifier: rf.TorchClassifier, data: rf.Dataset) -> None:
     (found,) = rf.sweep(classifier, data, [0.1, 0.3])
-    clean, low, high = (
-        rate.value for rate in (found.clean_accuracy, *(tally.robust_accuracy for tally in found.tallies))
-    )
+    clean, low, high = (rate.value for rate in (found.clean_accuracy, *(tally.robust_accuracy for tally in found.tallies)))
     assert clean is not None
     assert low is not None
     assert high is not None

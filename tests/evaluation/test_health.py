@@ -52,9 +52,7 @@ def test_one_in_a_hundred_is_not_warned_of() -> None:
     assert tally_warnings(tally(zero=10, saturated=10)) == []
 
 
-@pytest.mark.parametrize(
-    ("counted", "name"), [(tally(zero=11), "gradient masking"), (tally(saturated=11), "saturation")]
-)
+@pytest.mark.parametrize(("counted", "name"), [(tally(zero=11), "gradient masking"), (tally(saturated=11), "saturation")])
 def test_more_than_one_in_a_hundred_is_warned_of(counted: Tally, name: str) -> None:
     (warning,) = tally_warnings(counted)
     assert warning.startswith(f"{name}: 1.1% [")

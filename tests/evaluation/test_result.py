@@ -11,8 +11,8 @@ from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.engine.attack_batch import attack_batch, craft
-from robustbench_fgsm.evaluation.result import area_under, first_reaching, sweep_document
+from robustbench_fgsm.engine.attack_batch import attack_batch, craft_and_predict
+from robustbench_fgsm.evaluation.result import area_under_robust_accuracy, first_epsilon_reaching, sweep_document
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 
@@ -23,7 +23,7 @@ def test_totals_are_those_of_sklearn_and_the_sums_over_classes(
     found = rf.evaluate(classifier, images, 16 / 255, targeted=rule)
     batch = next(images.batches(0, 256, 256))
     attacked = attack_batch(classifier, batch, AttackSpec((16 / 255,), target=TargetRule.parse(rule)), images.classes)
-    _, after = craft(classifier, attacked, AttackSpec(), 16 / 255)
+    _, after = craft_and_predict(classifier, attacked, AttackSpec(), 16 / 255)
     labels, before = batch.labels, classifier.predict(batch.images).argmax(1)
     at = found.to_dict()["epsilons"][0]
     assert at["confusion"] == confusion_matrix(labels, after, labels=range(10)).tolist()
@@ -39,21 +39,19 @@ def test_totals_are_those_of_sklearn_and_the_sums_over_classes(
     assert sum(result["clean_correct"] for result in at["per_class"]) == found.clean_accuracy.count
 
 
-def test_restarts_fool_every_image_that_the_clean_start_fools(
-    classifier: rf.TorchClassifier, images: rf.ArrayDataset
-) -> None:
+def test_restarts_fool_every_image_that_the_clean_start_fools(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     batch = next(images.batches(0, 64, 64))
     spec = AttackSpec((4 / 255,), restarts=3)
     attacked = attack_batch(classifier, batch, spec, images.classes)
-    _, clean = craft(classifier, attacked, AttackSpec((4 / 255,)), 4 / 255)
-    _, best = craft(classifier, attacked, spec, 4 / 255)
+    _, clean = craft_and_predict(classifier, attacked, AttackSpec((4 / 255,)), 4 / 255)
+    _, best = craft_and_predict(classifier, attacked, spec, 4 / 255)
     assert not bool(((clean != batch.labels) & (best == batch.labels)).any())
 
 
 def test_area_by_hand() -> None:
     tallies = rf.sweep(*constant(), [0.2, 0.1])[0].tallies
-    assert area_under([0.2, 0.1], tallies) == pytest.approx(0.5)  # right on half of the images, whatever the budget
-    assert area_under([0.0], tallies[:1]) is None
+    assert area_under_robust_accuracy([0.2, 0.1], tallies) == pytest.approx(0.5)  # right on half of the images, whatever the budget
+    assert area_under_robust_accuracy([0.0], tallies[:1]) is None
 
 
 def constant() -> tuple[rf.TorchClassifier, rf.ArrayDataset]:
@@ -69,10 +67,10 @@ def constant() -> tuple[rf.TorchClassifier, rf.ArrayDataset]:
 
 def test_the_first_budget_that_reaches_a_rate() -> None:
     epsilons, rates = [0.3, 0.1, 0.2], [0.5, 0.6, None]
-    assert first_reaching(0.5, epsilons, rates) == 0.1
-    assert first_reaching(0.6, epsilons, rates) == 0.1
-    assert first_reaching(0.0, [0.2], [None]) is None
-    assert first_reaching(0.7, epsilons, rates) is None
+    assert first_epsilon_reaching(0.5, epsilons, rates) == 0.1
+    assert first_epsilon_reaching(0.6, epsilons, rates) == 0.1
+    assert first_epsilon_reaching(0.0, [0.2], [None]) is None
+    assert first_epsilon_reaching(0.7, epsilons, rates) is None
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.evaluation.thresholds import Gates, find_success, judge
+from robustbench_fgsm.evaluation.thresholds import Thresholds, apply_thresholds, find_epsilon_for_success
 
 Document = dict[str, Any]
 Measured = Callable[..., Document]
 
 
 def verdicts(document: Document, **thresholds: float) -> list[tuple[str, bool]]:
-    return [(gate["name"], gate["passed"]) for gate in judge(document, Gates(**thresholds))["gates"]]
+    return [(gate["name"], gate["passed"]) for gate in apply_thresholds(document, Thresholds(**thresholds))["gates"]]
 
 
 def test_no_gate_changes_nothing_but_says_so(measured: Measured) -> None:
     document = measured()
-    assert judge(document, Gates()) == document | {"gates": []}
+    assert apply_thresholds(document, Thresholds()) == document | {"gates": []}
 
 
 def test_a_threshold_that_is_met_exactly_passes(measured: Measured) -> None:
@@ -31,7 +31,7 @@ def test_a_threshold_that_is_met_exactly_passes(measured: Measured) -> None:
         ("min_robust_accuracy", True),
         ("max_asr", True),
     ]
-    judged = judge(document, Gates(min_robust_accuracy=accuracy + 0.01, max_asr=success))
+    judged = apply_thresholds(document, Thresholds(min_robust_accuracy=accuracy + 0.01, max_asr=success))
     assert judged["exit_code"] == 1
     assert judged["gates"][0] == {
         "name": "min_robust_accuracy",
@@ -43,19 +43,19 @@ def test_a_threshold_that_is_met_exactly_passes(measured: Measured) -> None:
 
 
 def test_the_last_judgement_counts(measured: Measured) -> None:
-    failed = judge(measured("64/255"), Gates(max_asr=0.0))
+    failed = apply_thresholds(measured("64/255"), Thresholds(max_asr=0.0))
     assert failed["exit_code"] == 1
-    assert judge(failed, Gates(max_asr=1.0))["exit_code"] == 0
+    assert apply_thresholds(failed, Thresholds(max_asr=1.0))["exit_code"] == 0
 
 
 def test_an_invalid_run_never_passes(measured: Measured) -> None:
-    assert judge(measured() | {"invalid_reasons": ["not finite"]}, Gates(max_asr=1.0))["exit_code"] == 1
+    assert apply_thresholds(measured() | {"invalid_reasons": ["not finite"]}, Thresholds(max_asr=1.0))["exit_code"] == 1
 
 
 def test_the_worse_of_ordinary_and_stable_counts(measured: Measured) -> None:
     document = measured("0.3", scale=300)
     at = document["epsilons"][0]
-    gates = judge(document, Gates(min_robust_accuracy=at["robust_accuracy"]["value"], max_asr=1.0))["gates"]
+    gates = apply_thresholds(document, Thresholds(min_robust_accuracy=at["robust_accuracy"]["value"], max_asr=1.0))["gates"]
     assert [gate["gradient"] for gate in gates] == ["stable", "stable"]
     assert gates[0]["value"] == at["stable"]["robust_accuracy"]["value"]
     assert not gates[0]["passed"]
@@ -71,7 +71,7 @@ def test_a_rate_of_nothing_fails_every_gate(measured: Measured) -> None:
 @pytest.mark.parametrize("share", [-0.1, 1.5, 30, 400, float("nan")])
 def test_thresholds_are_shares(share: float) -> None:
     with pytest.raises(rf.SettingError, match=r"must be a share in \[0, 1\]") as refused:
-        Gates(max_asr=share)
+        Thresholds(max_asr=share)
     assert ("did you mean 0.3?" in str(refused.value)) == (share == 30)
 
 
@@ -79,16 +79,16 @@ def test_first_epsilon_is_that_of_the_library(measured: Measured) -> None:
     document = measured("2,64,8/255")
     rates = {at["epsilon"]: at["attack_success_rate"]["value"] for at in document["evaluations"][0]["epsilons"]}
     for asked in (0.0, rates[64 / 255], 1.0):
-        (found,) = (evaluation["find_asr"] for evaluation in find_success(document, asked)["evaluations"])
+        (found,) = (evaluation["find_asr"] for evaluation in find_epsilon_for_success(document, asked)["evaluations"])
         reached = [epsilon for epsilon, rate in rates.items() if rate >= asked]
         assert found == {"success_rate": asked, "epsilon": min(reached, default=None)}
-    assert find_success(document, None)["evaluations"][0]["find_asr"] is None
+    assert find_epsilon_for_success(document, None)["evaluations"][0]["find_asr"] is None
 
 
 def test_stable_gradients_reach_it_no_later(measured: Measured) -> None:
     document = measured("0.05,0.1,0.2,0.3", scale=300)
     first = document["evaluations"][0]["epsilons"]
     asked = max(at["attack_success_rate"]["value"] for at in first) + 0.01
-    (found,) = (evaluation["find_asr"] for evaluation in find_success(document, asked)["evaluations"])
+    (found,) = (evaluation["find_asr"] for evaluation in find_epsilon_for_success(document, asked)["evaluations"])
     assert found["epsilon"] is None
     assert found["stable_epsilon"] is not None

@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.evaluation.transfer import crossing_of
-from robustbench_fgsm.report.figures.transfer import heat_map
+from robustbench_fgsm.evaluation.transfer import make_transfer_models
+from robustbench_fgsm.report.figures.transfer import draw_heat_map
 from robustbench_fgsm.report.schemas import load_schema
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -108,12 +108,12 @@ def test_the_document_fits_its_schema_and_draws(data: rf.ArrayDataset) -> None:
     for options in asked:
         document = rf.transfer(models, models, data, BUDGETS, **options).to_dict()
         validator.validate(json.loads(json.dumps(document)))
-    axes = heat_map(document, 0.1).axes[:2]
+    axes = draw_heat_map(document, 0.1).axes[:2]
     texts = [text.get_text() for text in axes[0].texts]
     rates = [cell["epsilons"][1]["robust_accuracy"] for cell in document["cells"]]
     assert texts == [f"{100 * rate['value']:.1f}\nn={rate['n']}" for rate in rates]
     with pytest.raises(rf.SettingError, match="one of the run"):
-        heat_map(document, 0.5)
+        draw_heat_map(document, 0.5)
 
 
 def test_a_target_needs_neither_gradient_nor_logits(data: rf.ArrayDataset) -> None:
@@ -151,11 +151,11 @@ def test_a_gradient_that_is_not_finite_makes_it_invalid(data: rf.ArrayDataset) -
 
 def test_models_that_do_not_fit_each_other_are_refused(data: rf.ArrayDataset) -> None:
     with pytest.raises(rf.ModelError, match="same number of classes"):
-        crossing_of([model(0)], [model(1, classes=4)])
+        make_transfer_models([model(0)], [model(1, classes=4)])
     with pytest.raises(rf.ModelError, match="same bounds"):
-        crossing_of([model(0)], [model(1, bounds=(0, 255))])
+        make_transfer_models([model(0)], [model(1, bounds=(0, 255))])
     with pytest.raises(rf.SettingError, match="a source and a target"):
-        crossing_of([model(0)], [])
+        make_transfer_models([model(0)], [])
     wide = rf.wrap(nn.Sequential(nn.Flatten(), nn.Linear(31, 3)), 3)
     with pytest.raises(rf.ModelError, match="must accept images of shape"):
         rf.transfer([model(0)], [wide], data)

@@ -40,9 +40,7 @@ def test_an_example_agrees(file: Path, model: str, images: rf.ArrayDataset) -> N
         pytest.skip("foolbox is not installed")
     loaded = rf.load_candidate(candidate, style)
     for targeted in ("none", "next") if loaded.targets else ("none",):
-        found = rf.compare(
-            rf.load_classifier(model), images.head(64), targeted=targeted, references=[], candidate=loaded
-        )
+        found = rf.compare(rf.load_classifier(model), images.head(64), targeted=targeted, references=[], candidate=loaded)
         assert found.verdict == "agree"
     assert "robustbench_fgsm" not in file.read_text(encoding="utf-8")
 
@@ -60,7 +58,4 @@ def test_a_wrong_one_disagrees_and_its_mistakes_are_named(name: str, model: str,
 def test_normalised_images_of_a_network_that_repeats_grey(images: rf.ArrayDataset) -> None:
     candidate = f"{FOLDER / 'normalised.py'}:fgsm"
     classifier = rf.load_classifier("resnet18")
-    assert (
-        rf.compare(classifier, images.head(32), references=[], candidate=candidate, style="normalised").verdict
-        == "agree"
-    )
+    assert rf.compare(classifier, images.head(32), references=[], candidate=candidate, style="normalised").verdict == "agree"

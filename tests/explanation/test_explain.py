@@ -15,8 +15,8 @@ from torch.nn import functional
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.sources.fashion_mnist import load_fashion_mnist
 from robustbench_fgsm.explanation import explain
-from robustbench_fgsm.explanation.hypotheses import RIGHT
-from robustbench_fgsm.explanation.result import Claim, Combination
+from robustbench_fgsm.explanation.hypotheses import CORRECT_VARIANT
+from robustbench_fgsm.explanation.result import Claim, Hypothesis
 
 Subject = tuple[rf.TorchClassifier, rf.ArrayDataset]
 
@@ -32,12 +32,12 @@ def subject() -> Subject:
 
 
 @pytest.fixture(scope="module")
-def measured(subject: Subject) -> rf.Account:
+def measured(subject: Subject) -> rf.Explanation:
     """All procedures, measured once: what they come to for another claim follows from the counts."""
     return rf.explain(*subject, "0.5", EPSILON)
 
 
-def claiming(account: rf.Account, text: str, n: int | None = None) -> rf.Account:
+def claiming(account: rf.Explanation, text: str, n: int | None = None) -> rf.Explanation:
     return replace(account, claim=Claim.parse(text, n))
 
 
@@ -56,14 +56,14 @@ def share(right: Tensor) -> str:
     return f"{right.double().mean().item():.4f}"
 
 
-def fitting(account: rf.Account) -> list[Combination]:
+def fitting(account: rf.Explanation) -> list[Hypothesis]:
     return [found for found in account.explanations if found.fits]
 
 
-def exact(account: rf.Account, definition: str) -> list[str]:
+def exact(account: rf.Explanation, definition: str) -> list[str]:
     """Names of all that give the claim to its digits by that definition."""
     found = [found for found in fitting(account) if found.definition == definition and found.distance == 0]
-    return [name for one in found for name in (one.procedure.name, *one.also)]
+    return [name for one in found for name in (one.variant.name, *one.also)]
 
 
 def normalised_epsilon(classifier: rf.TorchClassifier, x: Tensor, y: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ def stepped(x: Tensor, uphill: Tensor) -> Tensor:
 )
 def test_a_flawed_robust_accuracy_is_traced_to_its_cause(
     subject: Subject,
-    measured: rf.Account,
+    measured: rf.Explanation,
     mistaken: Callable[[rf.TorchClassifier, Tensor, Tensor], Tensor],
     name: str,
 ) -> None:
@@ -141,16 +141,16 @@ def test_a_flawed_robust_accuracy_is_traced_to_its_cause(
     number = share(classifier.predict(mistaken(classifier, x, y)).argmax(1) == y)
     account = claiming(measured, number)
     assert name in exact(account, "robust_accuracy")
-    honest = [not found.procedure.mistakes for found in fitting(account)]
+    honest = [not found.variant.mistakes for found in fitting(account)]
     assert honest == sorted(honest, reverse=True)
-    assert [found.procedure for found in account.honest] == [RIGHT] * 8
+    assert [found.variant for found in account.honest] == [CORRECT_VARIANT] * 8
 
 
 @pytest.mark.parametrize(
     "definition",
     ["attack_success_rate", "error_rate", "flip_rate", "accuracy_drop", "accuracy_difference", "accuracy_of_correct"],
 )
-def test_definitions_by_masks_over_the_images(subject: Subject, measured: rf.Account, definition: str) -> None:
+def test_definitions_by_masks_over_the_images(subject: Subject, measured: rf.Explanation, definition: str) -> None:
     classifier, data = subject
     x, y = all_of(data)
     before, after = classifier.predict(x).argmax(1), classifier.predict(right(classifier, x, y)).argmax(1)
@@ -166,7 +166,7 @@ def test_definitions_by_masks_over_the_images(subject: Subject, measured: rf.Acc
     account = claiming(measured, f"{number:.5f}")
     assert "the right attack" in exact(account, definition)
     first = account.explanations[0]
-    assert (first.procedure, first.distance) == (RIGHT, 0)
+    assert (first.variant, first.distance) == (CORRECT_VARIANT, 0)
     assert math.isclose(first.rate.value or 0, number, abs_tol=5e-6)
 
 
@@ -175,14 +175,14 @@ def test_the_honest_figures_are_those_of_evaluate(subject: Subject, rule: str) -
     data = subject[1].head(40)
     account = rf.explain(subject[0], data, 0.5, targeted=rule)
     (tally,) = rf.evaluate(subject[0], data, targeted=rule).tallies
-    assert account.right.adversarial.tolist() == tally.adversarial.tolist()
+    assert account.correct_tally.adversarial.tolist() == tally.adversarial.tolist()
     found = {found.definition: found.rate for found in account.honest}
     assert found["attack_success_rate"] == tally.attack_success_rate
     assert found.get("target_hit_rate") == tally.target_hit_rate
     assert ("accuracy_of_correct" in found) == (rule == "none")
 
 
-def test_nothing_fits_a_number_that_nothing_gives(measured: rf.Account) -> None:
+def test_nothing_fits_a_number_that_nothing_gives(measured: rf.Explanation) -> None:
     """In the middle of the widest gap between all rates, as if it were found on many images, and so without sampling error."""
     exact_tallies = {way: _times(tally, 10_000) for way, tally in measured.tallies.items()}
     rates = sorted({max(found.rate.value or 0.0, 0.0) for found in measured.explanations})
@@ -199,10 +199,10 @@ def _times(tally: rf.Tally, factor: int) -> rf.Tally:
     return replace(tally, **counts)
 
 
-def test_counts_do_not_depend_on_the_batches_where_the_recipe_does_not(subject: Subject, measured: rf.Account) -> None:
+def test_counts_do_not_depend_on_the_batches_where_the_recipe_does_not(subject: Subject, measured: rf.Explanation) -> None:
     again = rf.explain(*subject, 0.5, batch_size=64)
     for way, tally in measured.tallies.items():
-        if way.recipe.mode == "eval" and way.recipe.at == "the image":
+        if way.recipe.mode == "eval" and way.recipe.start == "the image":
             assert again.tallies[way].adversarial.tolist() == tally.adversarial.tolist(), way.name
 
 
@@ -273,7 +273,7 @@ def test_gradients_that_are_not_finite_make_it_invalid() -> None:
     assert account.to_dict()["status"] == "invalid"
 
 
-def test_half_of_epsilon_is_the_right_attack_at_half_of_it(subject: Subject, measured: rf.Account) -> None:
+def test_half_of_epsilon_is_the_right_attack_at_half_of_it(subject: Subject, measured: rf.Explanation) -> None:
     (tally,) = rf.evaluate(*subject, EPSILON / 2).tallies
     (half,) = (found for way, found in measured.tallies.items() if way.name == "wrong-epsilon (half)")
     assert half.adversarial.tolist() == tally.adversarial.tolist()

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.explanation.hypotheses import RIGHT, Procedure
-from robustbench_fgsm.explanation.result import DEFINITIONS, Account, Claim
+from robustbench_fgsm.explanation.hypotheses import CORRECT_VARIANT, AttackVariant
+from robustbench_fgsm.explanation.result import RATE_DEFINITIONS, Claim, Explanation
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.tally import Outcomes, Tally
-from robustbench_fgsm.variants.recipe import Recipe
+from robustbench_fgsm.variants.recipe import AttackRecipe
 
 
 @pytest.mark.parametrize(
@@ -106,14 +106,14 @@ WELL = tally((48, 0, 0, 0), (32, 0, 0, 1), (4, 0, 1, 0), (6, 0, 1, 2), (10, 0, 1
 WORSE = tally((20, 0, 0, 0), (60, 0, 0, 1), (4, 0, 1, 0), (6, 0, 1, 2), (10, 0, 1, 1))
 
 
-def account(text: str) -> Account:
-    def made(*mistakes: str) -> Procedure:
-        return Procedure(" + ".join(mistakes), "as given", "true", mistakes, Recipe())
+def account(text: str) -> Explanation:
+    def made(*mistakes: str) -> AttackVariant:
+        return AttackVariant(" + ".join(mistakes), "as given", "true", mistakes, AttackRecipe())
 
-    tallies = {RIGHT: WELL, made("same"): WELL, made("worse"): WORSE, made("worse", "and more"): WORSE}
+    tallies = {CORRECT_VARIANT: WELL, made("same"): WELL, made("worse"): WORSE, made("worse", "and more"): WORSE}
     info, environment = ModelInfo("hand-made", "given", 0, "0" * 64), describe_environment(torch.device("cpu"))
     data = {"spec": "hand-made", "n": 100, "fingerprint": "0" * 64, "classes": ["a", "b", "c"]}
-    return Account(Claim.parse(text), info, data, AttackSpec(), tallies, ("beware",), environment, 0.0)
+    return Explanation(Claim.parse(text), info, data, AttackSpec(), tallies, ("beware",), environment, 0.0)
 
 
 def test_every_definition_by_hand() -> None:
@@ -128,12 +128,12 @@ def test_every_definition_by_hand() -> None:
         "accuracy_of_correct": (48, 80),
         "clean_accuracy": (80, 100),
     }
-    assert set(found) | {"target_hit_rate"} == set(DEFINITIONS)
+    assert set(found) | {"target_hit_rate"} == set(RATE_DEFINITIONS)
 
 
 def test_honest_figures_stand_first_then_the_nearest() -> None:
     found = account("0.760").explanations  # robust accuracy of nothing; the error rate of the worse one
-    fitting = [(one.definition, one.procedure.name, one.also) for one in found if one.fits]
+    fitting = [(one.definition, one.variant.name, one.also) for one in found if one.fits]
     assert fitting == [
         ("clean_accuracy", "the right attack", ()),
         ("error_rate", "worse", ("worse + and more",)),
@@ -146,7 +146,7 @@ def test_honest_figures_stand_first_then_the_nearest() -> None:
 
 def test_the_same_count_in_the_same_definition_is_one_combination() -> None:
     found = [one for one in account("0.4").explanations if one.definition == "robust_accuracy"]
-    assert sorted((one.procedure.name, one.also) for one in found) == [
+    assert sorted((one.variant.name, one.also) for one in found) == [
         ("the right attack", ("same",)),
         ("worse", ("worse + and more",)),
     ]
@@ -164,7 +164,7 @@ def test_the_document_holds_the_same_and_warns() -> None:
 
 def test_an_accuracy_that_rises_is_no_success() -> None:
     risen = tally((50, 0, 0, 0), (50, 0, 1, 0))
-    found = {one.definition: one for one in replace(account("0.0"), tallies={RIGHT: risen}).honest}
+    found = {one.definition: one for one in replace(account("0.0"), tallies={CORRECT_VARIANT: risen}).honest}
     assert found["accuracy_drop"].rate == rf.Rate(-50, 50)
     assert found["accuracy_drop"].distance == 1.0
     assert found["error_rate"].fits

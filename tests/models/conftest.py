@@ -17,9 +17,7 @@ class Difficult(nn.Module):
 
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(1, 4, 5, stride=2), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.AvgPool2d(2)
-        )
+        self.features = nn.Sequential(nn.Conv2d(1, 4, 5, stride=2), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.AvgPool2d(2))
         self.attend = nn.Linear(36, 3 * 36)
         self.dropout = nn.Dropout(0.5)
         self.output = nn.Linear(4 * 36, num_classes)

@@ -14,10 +14,17 @@ from sklearn.svm import SVC, LinearSVC
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.attack.losses import cross_entropy, margin
+from robustbench_fgsm.attack.losses import cross_entropy, margin_loss
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.models.art import ArtClassifier, Standardised, from_art, import_art, is_native, to_art
-from robustbench_fgsm.models.art_engine import describe, two_outputs, untouched
+from robustbench_fgsm.models.art import (
+    ArtClassifier,
+    ArtStandardisedNetwork,
+    from_art,
+    import_art,
+    is_plain_torch_estimator,
+    to_art,
+)
+from robustbench_fgsm.models.art_engine import describe_model, ensure_two_outputs, preserve_estimator
 from robustbench_fgsm.models.classifier import Classifier
 
 import_art()
@@ -160,7 +167,7 @@ def test_no_images() -> None:
 def test_any_other_loss_is_refused() -> None:
     classifier, x, y = from_art(scikit(LogisticRegression())), images(shape=(20,)), torch.arange(6) % 3
     with pytest.raises(ModelError, match="brings its own loss"):
-        classifier.loss_gradient(x, y, margin)
+        classifier.loss_gradient(x, y, margin_loss)
     with pytest.raises(ModelError, match="brings its own loss"):
         rf.fgsm(classifier, x, y, 0.1, stable=True)
 
@@ -247,13 +254,13 @@ def test_what_pytorch_alone_would_skip_goes_through_numpy() -> None:
     x, y = images(), torch.arange(6) % 3
     ways: tuple[Any, ...] = (defended, renamed, pytorch(recurrent()))
     for estimator in ways:
-        assert not is_native(estimator)
+        assert not is_plain_torch_estimator(estimator)
         classifier = from_art(estimator)
         assert isinstance(classifier, ArtClassifier)
         np.testing.assert_allclose(classifier.predict(x).numpy(), estimator.predict(x.numpy()), rtol=1e-5)
         gradient, _ = classifier.loss_gradient(x, y, cross_entropy)
         np.testing.assert_allclose(gradient.numpy(), 6 * estimator.loss_gradient(x.numpy(), np.eye(3)[y]), rtol=1e-5)
-    assert is_native(pytorch(network()))
+    assert is_plain_torch_estimator(pytorch(network()))
 
 
 @pytest.mark.parametrize("loss", [nn.BCEWithLogitsLoss(), nn.BCELoss()])
@@ -272,7 +279,7 @@ def test_one_output_of_two_classes(loss: nn.Module) -> None:
 
 def test_one_output_of_unknown_meaning_is_named() -> None:
     with pytest.raises(ModelError, match=r"at least two outputs an image, got \(6, 1\)"):
-        two_outputs(torch.zeros(6, 1), None)
+        ensure_two_outputs(torch.zeros(6, 1), None)
 
 
 def test_to_art_and_back() -> None:
@@ -302,7 +309,7 @@ def test_to_art_keeps_the_forward_of_a_sequential() -> None:
 
     torch.manual_seed(0)
     module = Doubled(nn.Flatten(), nn.Linear(20, 3))
-    ours = rf.TorchClassifier(module, 3, None, (0, 1), describe(module))
+    ours = rf.TorchClassifier(module, 3, None, (0, 1), describe_model(module))
     np.testing.assert_array_equal(to_art(ours).predict(images().numpy()), module(images()).detach().numpy())
 
 
@@ -314,12 +321,12 @@ def test_to_art_gives_an_estimator_back_and_refuses_strangers() -> None:
 
 
 def test_the_identity_of_a_model_is_in_its_arrays() -> None:
-    one, other = describe(scikit(LogisticRegression()).model), describe(scikit(LogisticRegression(C=0.1)).model)
-    assert one == describe(scikit(LogisticRegression()).model)
+    one, other = describe_model(scikit(LogisticRegression()).model), describe_model(scikit(LogisticRegression(C=0.1)).model)
+    assert one == describe_model(scikit(LogisticRegression()).model)
     assert one.sha256 != other.sha256
     assert (one.spec, one.weights) == ("LogisticRegression", "given")
-    assert describe(network()).parameters == sum(part.numel() for part in network().parameters())
-    assert (describe(object()).parameters, describe(object()).sha256) == (0, "")
+    assert describe_model(network()).parameters == sum(part.numel() for part in network().parameters())
+    assert (describe_model(object()).parameters, describe_model(object()).sha256) == (0, "")
 
 
 def test_art_leaves_nothing_on_a_network_that_it_worked_on() -> None:
@@ -330,7 +337,7 @@ def test_art_leaves_nothing_on_a_network_that_it_worked_on() -> None:
     estimator = pytorch(module)
 
     def work() -> None:
-        with untouched(estimator):
+        with preserve_estimator(estimator):
             estimator.loss_gradient(images().numpy(), np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]])
             module.train()(images())
             raise ZeroDivisionError
@@ -352,7 +359,7 @@ def test_a_network_behind_several_steps() -> None:
     x = images(shape=(3, 2, 2))
     steps = [(np.array(0.5), np.array(2.0)), (np.array([0.0, 1.0, 2.0]), np.ones(3))]
     expected = (x - 0.5) / 2 - torch.arange(3).view(3, 1, 1)
-    torch.testing.assert_close(Standardised(nn.Identity(), steps)(x), expected, check_dtype=False)
+    torch.testing.assert_close(ArtStandardisedNetwork(nn.Identity(), steps)(x), expected, check_dtype=False)
 
 
 def test_saturated_images_of_an_estimator_are_evaluated_without_stable_gradients() -> None:

@@ -9,7 +9,7 @@ from torchvision import models
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.models.batch_norm_folding import fold_batch_norm
-from robustbench_fgsm.models.classifier import PixelSpace
+from robustbench_fgsm.models.classifier import PixelSpaceNetwork
 
 
 def norms(module: nn.Module) -> int:
@@ -46,7 +46,7 @@ def test_folded_equals_unfolded(name: str, left: int) -> None:
 def test_normalisation_stays_around_the_folded_network() -> None:
     torch.manual_seed(0)
     inner = moved(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.LazyLinear(5)))
-    network = PixelSpace(inner, 0.5, 0.25, channels=3)
+    network = PixelSpaceNetwork(inner, 0.5, 0.25, channels=3)
     x = torch.rand(2, 1, 8, 8)
     expected = network(x)
     folded = fold_batch_norm(network)
@@ -85,9 +85,7 @@ def trained() -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=False))
 
 
-@pytest.mark.parametrize(
-    "network", [Choosy(), Twice(), trained(), nn.Conv2d(1, 2, 3)], ids=lambda net: type(net).__name__
-)
+@pytest.mark.parametrize("network", [Choosy(), Twice(), trained(), nn.Conv2d(1, 2, 3)], ids=lambda net: type(net).__name__)
 def test_what_cannot_be_folded_is_left_alone(network: nn.Module) -> None:
     assert fold_batch_norm(network.eval()) is None
 

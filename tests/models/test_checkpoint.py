@@ -18,10 +18,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, UnsafeError
-from robustbench_fgsm.models.cards import FOLDER
+from robustbench_fgsm.models.cards import WEIGHTS_FOLDER
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
 
-SMALLEST = FOLDER / "mlp300-fashion-mnist-standard.safetensors"
+SMALLEST = WEIGHTS_FOLDER / "mlp300-fashion-mnist-standard.safetensors"
 
 
 @pytest.fixture
@@ -180,9 +180,7 @@ def test_torchscript_is_no_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", [None, "state_dict", "model_state_dict", "model", "last"])
 @pytest.mark.parametrize("prefix", ["", "module."])
 @pytest.mark.parametrize("zipped", [True, False])
-def test_state_dicts_as_training_programs_write_them(
-    tmp_path: Path, key: str | None, prefix: str, zipped: bool
-) -> None:
+def test_state_dicts_as_training_programs_write_them(tmp_path: Path, key: str | None, prefix: str, zipped: bool) -> None:
     state = {f"{prefix}{name}": value for name, value in nn.Linear(2, 2).state_dict().items()}
     held = state if key is None else {key: state, "epoch": 3}
     torch.save(held, tmp_path / "mine.pth", _use_new_zipfile_serialization=zipped)

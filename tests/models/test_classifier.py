@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import robustbench_fgsm as rf
 from robustbench_fgsm.attack.losses import cross_entropy
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.models.classifier import Classifier, PixelSpace, hash_weights
+from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, hash_weights
 
 
 @pytest.fixture
@@ -41,29 +41,29 @@ def everything(module: nn.Module) -> list[object]:
 
 def test_normalisation_by_one_value() -> None:
     x = torch.tensor([[[[0.5, 1.0]]]])
-    assert torch.equal(PixelSpace(nn.Identity(), mean=0.5, std=0.25)(x), torch.tensor([[[[0.0, 2.0]]]]))
+    assert torch.equal(PixelSpaceNetwork(nn.Identity(), mean=0.5, std=0.25)(x), torch.tensor([[[[0.0, 2.0]]]]))
 
 
 def test_normalisation_by_channel() -> None:
     x = torch.tensor([[[[0.5]], [[0.5]], [[0.5]]]])
-    normalised = PixelSpace(nn.Identity(), mean=[0.0, 0.25, 0.5], std=[1.0, 0.5, 0.1])(x)
+    normalised = PixelSpaceNetwork(nn.Identity(), mean=[0.0, 0.25, 0.5], std=[1.0, 0.5, 0.1])(x)
     assert torch.equal(normalised.flatten(), torch.tensor([0.5, 0.5, 0.0]))
 
 
 def test_without_normalisation_the_network_sees_the_pixels() -> None:
     x = torch.rand(2, 3, 4, 4)
-    assert torch.equal(PixelSpace(nn.Identity())(x), x)
+    assert torch.equal(PixelSpaceNetwork(nn.Identity())(x), x)
 
 
 def test_grey_is_repeated_before_the_normalisation_of_each_channel() -> None:
     x = torch.tensor([[[[0.5]]]])
-    colours = PixelSpace(nn.Identity(), mean=[0.0, 0.25, 0.5], channels=3)(x)
+    colours = PixelSpaceNetwork(nn.Identity(), mean=[0.0, 0.25, 0.5], channels=3)(x)
     assert torch.equal(colours.flatten(), torch.tensor([0.5, 0.25, 0.0]))
 
 
 def test_colour_is_not_repeated() -> None:
     x = torch.rand(2, 3, 4, 4)
-    assert torch.equal(PixelSpace(nn.Identity(), channels=3)(x), x)
+    assert torch.equal(PixelSpaceNetwork(nn.Identity(), channels=3)(x), x)
 
 
 def test_an_attack_moves_one_grey_pixel_for_all_channels() -> None:
@@ -80,7 +80,7 @@ def test_a_network_that_works_in_place_does_not_reach_the_callers_images() -> No
 
 
 def test_normalisation_is_no_weight() -> None:
-    assert PixelSpace(nn.Identity(), mean=0.5, std=0.5).state_dict() == {}
+    assert PixelSpaceNetwork(nn.Identity(), mean=0.5, std=0.5).state_dict() == {}
 
 
 def test_changing_the_original_afterwards_changes_nothing(network: nn.Sequential) -> None:
@@ -213,9 +213,7 @@ def test_flat_images_are_normalised_by_feature() -> None:
         found = rf.wrap(nn.Identity(), 3, mean=given[0], std=given[1])
         expected = (x - torch.tensor(given[0])) / torch.tensor(given[1])
         assert torch.equal(found.predict(x), expected)
-    gradient, _ = rf.wrap(nn.Identity(), 3, mean=mean.tolist()).loss_gradient(
-        x, torch.tensor([0, 1, 2, 0]), cross_entropy
-    )
+    gradient, _ = rf.wrap(nn.Identity(), 3, mean=mean.tolist()).loss_gradient(x, torch.tensor([0, 1, 2, 0]), cross_entropy)
     assert gradient.shape == (4, 3)
 
 

@@ -38,9 +38,7 @@ def test_auto_takes_the_bundled_weights_for_the_bundled_data() -> None:
 
 
 def test_auto_has_no_weights_for_other_data() -> None:
-    with pytest.raises(
-        ModelError, match="weights auto for mlp300 must meet data fashion-mnist, got 'cifar10': pass --weights"
-    ):
+    with pytest.raises(ModelError, match="weights auto for mlp300 must meet data fashion-mnist, got 'cifar10': pass --weights"):
         load_classifier("mlp300", data="cifar10")
 
 
@@ -62,8 +60,6 @@ def test_devices() -> None:
 
 @pytest.mark.parametrize("device", ["nosuch", "", "cpu:x", "cuda:99", "meta"])
 def test_an_unusable_device_is_refused_in_one_line(device: str) -> None:
-    with pytest.raises(
-        SettingError, match=f"must be auto, cpu or one that PyTorch has here, got '{device}'"
-    ) as refused:
+    with pytest.raises(SettingError, match=f"must be auto, cpu or one that PyTorch has here, got '{device}'") as refused:
         load_classifier("mlp300", device=device)
     assert "\n" not in str(refused.value)

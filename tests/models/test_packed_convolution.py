@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.models.packed_convolution import PackedConvolution, can_pack, pack
+from robustbench_fgsm.models.packed_convolution import PackedConvolution, can_pack_convolutions, pack_convolutions
 
 CHANNELS_LAST = torch.channels_last
 
@@ -40,30 +40,30 @@ def gradient(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     return outputs.detach(), torch.autograd.grad(outputs.logsumexp(1).sum(), x)[0]
 
 
-@pytest.mark.skipif(not can_pack(convolutions()), reason="needs oneDNN")
+@pytest.mark.skipif(not can_pack_convolutions(convolutions()), reason="needs oneDNN")
 @pytest.mark.parametrize("size", [1, 7, 64])
 def test_packed_convolutions_compute_what_plain_ones_do(images: Tensor, size: int) -> None:
     network = convolutions()
-    packed = pack(network, size)
+    packed = pack_convolutions(network, size)
     assert sum(isinstance(module, PackedConvolution) for module in packed.modules()) == 5
     for expected, found in zip(gradient(network, images), gradient(packed, images), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.skipif(not can_pack(convolutions()), reason="needs oneDNN")
+@pytest.mark.skipif(not can_pack_convolutions(convolutions()), reason="needs oneDNN")
 def test_weights_are_shared_and_what_was_packed_stays(images: Tensor) -> None:
     network = convolutions()
     before = copy.deepcopy(network.state_dict())
-    packed = pack(network, 7)
+    packed = pack_convolutions(network, 7)
     gradient(packed, images)
     assert [id(tensor) for tensor in packed.parameters()] == [id(tensor) for tensor in network.parameters()]
     assert all(type(module) is not PackedConvolution for module in network.modules())
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
-@pytest.mark.skipif(not can_pack(convolutions()), reason="needs oneDNN")
+@pytest.mark.skipif(not can_pack_convolutions(convolutions()), reason="needs oneDNN")
 def test_a_packed_network_can_be_copied(images: Tensor) -> None:
-    packed = pack(convolutions(), 7)
+    packed = pack_convolutions(convolutions(), 7)
     expected, _ = gradient(packed, images)
     for copied in (copy.deepcopy(packed), pickle.loads(pickle.dumps(packed))):
         assert torch.equal(gradient(copied, images)[0], expected)
@@ -80,7 +80,7 @@ def test_other_layers_are_left_alone() -> None:
         nn.Conv2d(1, 2, 3).double(),
         nn.Linear(2, 2),
     ):
-        assert not can_pack(network)
+        assert not can_pack_convolutions(network)
 
 
 def test_a_classifier_in_channels_last_says_the_same_without_oneDNN(  # noqa: N802  (its name)
@@ -88,7 +88,7 @@ def test_a_classifier_in_channels_last_says_the_same_without_oneDNN(  # noqa: N8
 ) -> None:
     classifier = rf.wrap(convolutions(), 3)
     one = classifier.channels_last(7)
-    monkeypatch.setattr("robustbench_fgsm.models.packed_convolution.OPERATORS", ("no_such_operator",))
+    monkeypatch.setattr("robustbench_fgsm.models.packed_convolution.MKLDNN_OPERATORS", ("no_such_operator",))
     other = classifier.channels_last(7)
     assert not any(isinstance(module, PackedConvolution) for module in other.network.modules())
     assert one.memory_format == other.memory_format == CHANNELS_LAST

@@ -7,20 +7,20 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.models.precision import precision
+from robustbench_fgsm.models.precision import float32_precision
 
 
 def test_switches_are_as_before_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    with precision(torch.device("cuda")):
+    with float32_precision(torch.device("cuda")):
         assert not torch.backends.cudnn.allow_tf32
         assert torch.get_float32_matmul_precision() == "highest"
     assert torch.backends.cudnn.allow_tf32
-    with precision(torch.device("cuda"), tf32=True):
+    with float32_precision(torch.device("cuda"), tf32=True):
         assert torch.backends.cudnn.allow_tf32
         assert torch.get_float32_matmul_precision() == "high"
     assert torch.get_float32_matmul_precision() == "highest"
-    with precision(torch.device("cpu")):
+    with float32_precision(torch.device("cpu")):
         assert torch.backends.cudnn.allow_tf32
 
 

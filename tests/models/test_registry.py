@@ -15,7 +15,7 @@ from torch import nn
 import robustbench_fgsm as rf
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models import registry
-from robustbench_fgsm.models.registry import find_card, runs_code, source_cards
+from robustbench_fgsm.models.registry import find_source_info, model_sources, runs_code
 from robustbench_fgsm.models.request import ModelRequest
 
 THIRD = SimpleNamespace(load=lambda request: rf.wrap(nn.Flatten(), int(request.name)))
@@ -30,22 +30,25 @@ class Point(EntryPoint):
 
 @pytest.fixture
 def third(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = [Point("flat", "nosuch.module", registry.GROUP), Point("hf", "evil.module", registry.GROUP)]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points if group == registry.GROUP else [])
+    points = [
+        Point("flat", "nosuch.module", registry.MODEL_ENTRY_POINT_GROUP),
+        Point("hf", "evil.module", registry.MODEL_ENTRY_POINT_GROUP),
+    ]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points if group == registry.MODEL_ENTRY_POINT_GROUP else [])
 
 
 @pytest.mark.usefixtures("third")
 def test_another_packages_source() -> None:
     assert rf.load_classifier("flat:4").predict(torch.rand(2, 1, 2, 2)).shape == (2, 4)
-    assert ("flat", "flat:NAME") in [(name, card.example) for name, card in source_cards()]
+    assert ("flat", "flat:NAME") in [(name, card.example) for name, card in model_sources()]
 
 
 @pytest.mark.usefixtures("third")
 def test_no_package_takes_the_place_of_a_built_in_source() -> None:
-    card, name = find_card("hf:some/model")
+    card, name = find_source_info("hf:some/model")
     assert card is not None
     assert (card.module, name) == ("robustbench_fgsm.models.sources.huggingface", "some/model")
-    assert [name for name, _ in source_cards()].count("hf") == 1
+    assert [name for name, _ in model_sources()].count("hf") == 1
 
 
 def test_an_unknown_source_is_named_with_a_remedy() -> None:
@@ -54,8 +57,8 @@ def test_an_unknown_source_is_named_with_a_remedy() -> None:
 
 
 def test_a_missing_package_is_named_with_the_line_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    card = replace(registry.PREFIXES["timm"], package="no-such-package")
-    monkeypatch.setitem(registry.PREFIXES, "timm", card)
+    card = replace(registry.SOURCES_BY_PREFIX["timm"], package="no-such-package")
+    monkeypatch.setitem(registry.SOURCES_BY_PREFIX, "timm", card)
     with pytest.raises(
         ModelError, match=r"timm:NAME needs the package no-such-package, .*: pip install 'robustbench-fgsm\[timm\]'"
     ):
@@ -82,7 +85,7 @@ def test_every_source_exists_and_each_extra_is_declared() -> None:
     import tomllib
 
     declared = tomllib.loads((Path(registry.__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    for _, card in source_cards():
+    for _, card in model_sources():
         if card.module.startswith(registry.SOURCES_PACKAGE):
             name = card.module.rpartition(".")[2]
             assert (Path(registry.__file__).parent / "sources" / f"{name}.py").is_file()

@@ -40,9 +40,7 @@ def test_equal_to_the_last_bit_under_linf(model: str, targeted: bool, batch: rf.
 @pytest.mark.parametrize("targeted", [False, True])
 @pytest.mark.parametrize(("norm", "epsilon"), [("2", 1.0), ("1", 3.0), (1.5, 1.0), (3, 0.5)])
 @pytest.mark.parametrize("model", MODELS)
-def test_within_1e_6_under_other_norms(
-    model: str, norm: str | float, epsilon: float, targeted: bool, batch: rf.Batch
-) -> None:
+def test_within_1e_6_under_other_norms(model: str, norm: str | float, epsilon: float, targeted: bool, batch: rf.Batch) -> None:
     """Whatever differs more is ART's underflow, shown by float64: `compare` counts it apart, and nothing else differs."""
     data = rf.ArrayDataset("batch", batch.images, batch.labels, rf.load_data("fashion-mnist").classes)
     found = rf.compare(rf.load_classifier(model), data, epsilon, norm=norm, targeted="shift:2" if targeted else "none")

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.errors import brief
-from robustbench_fgsm.references.candidate import as_candidate
-from robustbench_fgsm.references.candidate_reference import check_images, prepare_candidate
+from robustbench_fgsm.errors import describe_error
+from robustbench_fgsm.references.candidate import candidate_from_callable
+from robustbench_fgsm.references.candidate_reference import check_returned_images, make_candidate_reference
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 GOOD = "def fgsm(model, x, y, epsilon):\n    return x\n"
@@ -36,15 +36,15 @@ def test_a_function_of_a_file(file: Path) -> None:
     assert not candidate.targets
     assert len(candidate.sha256) == 64
     x = torch.rand(2, 1, 2, 2)
-    assert candidate.craft(nn.Identity(), x, torch.tensor([0, 1]), 0.1) is x
+    assert candidate.call_attack(nn.Identity(), x, torch.tensor([0, 1]), 0.1) is x
 
 
 def test_a_dotted_path_and_a_parameter_named_targeted(file: Path) -> None:
     text = "class A:\n    class B:\n        @staticmethod\n        def go(model, x, y, eps, targeted=False):\n"
     candidate = load(file, text + "            return targeted\n", "A.B.go")
     assert candidate.targets
-    assert candidate.craft(nn.Identity(), torch.rand(1), torch.tensor([0]), 0.1, targeted=True) is True
-    assert candidate.craft(nn.Identity(), torch.rand(1), torch.tensor([0]), 0.1) is False
+    assert candidate.call_attack(nn.Identity(), torch.rand(1), torch.tensor([0]), 0.1, targeted=True) is True
+    assert candidate.call_attack(nn.Identity(), torch.rand(1), torch.tensor([0]), 0.1) is False
 
 
 def test_a_function_of_a_module_in_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_neighbours_are_importable_while_it_loads_and_while_it_runs(file: Path) 
         "def fgsm(model, x, y, epsilon):\n    import later_neighbour_of_mine as later\n    return x + SHIFT + later.SHIFT\n",
     )
     assert sys.path == path
-    assert candidate.craft(nn.Identity(), torch.zeros(1), torch.tensor([0]), 0.1) == torch.tensor([3.0])
+    assert candidate.call_attack(nn.Identity(), torch.zeros(1), torch.tensor([0]), 0.1) == torch.tensor([3.0])
     assert sys.path == path
 
 
@@ -81,9 +81,7 @@ def test_a_file_hides_no_module_of_the_same_name(tmp_path: Path) -> None:
 
 
 def test_dataclasses_work_in_a_file(file: Path) -> None:
-    text = (
-        "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass A:\n    n: int = 1\n"
-    )
+    text = "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass A:\n    n: int = 1\n"
     assert load(file, text + GOOD).name == "mine.py:fgsm"
 
 
@@ -130,9 +128,7 @@ def test_a_spec_that_names_nothing(spec: str, message: str) -> None:
         rf.load_candidate(spec)
 
 
-def test_a_module_that_imports_what_is_missing_is_not_taken_for_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_module_that_imports_what_is_missing_is_not_taken_for_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken_of_mine.py").write_text("import no_such_thing.at_all\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(rf.SettingError, match="no module no_such_thing, which broken_of_mine imports"):
@@ -143,16 +139,16 @@ def test_an_unknown_style() -> None:
     with pytest.raises(rf.SettingError, match="did you mean plain"):
         rf.load_candidate("json:dumps", "plan")
     with pytest.raises(rf.SettingError, match="did you mean plain"):
-        as_candidate(print, "plan")
+        candidate_from_callable(print, "plan")
 
 
 def test_an_object_without_a_signature_is_tried() -> None:
-    assert as_candidate(builtins.dict).name == "dict"
+    assert candidate_from_callable(builtins.dict).name == "dict"
 
 
 def test_long_messages_are_cut() -> None:
-    assert len(brief(ValueError("x" * 999))) == 200
-    assert brief(ValueError("a\n b")) == "ValueError: a b"
+    assert len(describe_error(ValueError("x" * 999))) == 200
+    assert describe_error(ValueError("a\n b")) == "ValueError: a b"
 
 
 WRONG = {
@@ -170,7 +166,7 @@ def test_results_that_are_no_images(change: object, message: str) -> None:
     x = torch.rand(3, 1, 2, 2)
     assert callable(change)
     with pytest.raises(rf.CandidateError, match=message) as raised:
-        check_images("mine", change(x), x)
+        check_returned_images("mine", change(x), x)
     assert issubclass(rf.CandidateError, rf.InputError)
     assert str(raised.value).startswith("candidate mine must return ")
 
@@ -185,13 +181,11 @@ def test_results_that_are_no_images(change: object, message: str) -> None:
     ],
 )
 def test_results_become_plain_float32(found: Tensor) -> None:
-    images = check_images("mine", found, torch.rand(2, 1, 2, 2))
+    images = check_returned_images("mine", found, torch.rand(2, 1, 2, 2))
     assert (images.dtype, images.requires_grad, images.shape) == (torch.float32, False, (2, 1, 2, 2))
 
 
-def test_a_candidate_works_on_copies_in_evaluation_mode(
-    classifier: rf.TorchClassifier, images: rf.ArrayDataset
-) -> None:
+def test_a_candidate_works_on_copies_in_evaluation_mode(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     modes, sizes = [], []
 
     def rude(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
@@ -206,7 +200,7 @@ def test_a_candidate_works_on_copies_in_evaluation_mode(
         return x.zero_()
 
     batch = next(images.batches(0, 10, 10))
-    reference = prepare_candidate(as_candidate(rude), classifier, AttackSpec(), 4)
+    reference = make_candidate_reference(candidate_from_callable(rude), classifier, AttackSpec(), 4)
     x, y = batch.images.clone(), batch.labels.clone()
     before = reference.predict(x)
     with torch.no_grad():
@@ -222,8 +216,8 @@ def test_only_a_pytorch_network_has_a_module_to_hand_over(classifier: rf.TorchCl
         num_classes = 10
 
     with pytest.raises(rf.ModelError, match="needs a PyTorch network, got Other"):
-        prepare_candidate(as_candidate(lambda model, x, y, epsilon: x), Other(), AttackSpec(), 4)  # type: ignore[arg-type]
+        make_candidate_reference(candidate_from_callable(lambda model, x, y, epsilon: x), Other(), AttackSpec(), 4)  # type: ignore[arg-type]
     with pytest.raises(rf.SettingError, match=r"a parameter named targeted .* --targeted next"):
-        prepare_candidate(
-            as_candidate(lambda model, x, y, epsilon: x), classifier, AttackSpec(target=TargetRule("shift", 1)), 4
+        make_candidate_reference(
+            candidate_from_callable(lambda model, x, y, epsilon: x), classifier, AttackSpec(target=TargetRule("shift", 1)), 4
         )

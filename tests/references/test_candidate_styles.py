@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.models.classifier import PixelSpace
-from robustbench_fgsm.references.candidate import as_candidate
-from robustbench_fgsm.references.candidate_styles import STYLES, check_arguments, get_style, offers_targets
+from robustbench_fgsm.models.classifier import PixelSpaceNetwork
+from robustbench_fgsm.references.candidate import candidate_from_callable
+from robustbench_fgsm.references.candidate_styles import STYLES, check_signature, get_style, offers_targets
 
 EPSILON = 0.25
 
@@ -50,8 +50,8 @@ def seen_by(style: str, model: nn.Module, x: Tensor, *, targeted: bool = False) 
         seen.append(targeted)
         return fn(*arguments)
 
-    candidate = as_candidate(aimed if targeted else fn, style)
-    return seen, candidate.craft(model, x, Y, EPSILON, targeted=targeted)
+    candidate = candidate_from_callable(aimed if targeted else fn, style)
+    return seen, candidate.call_attack(model, x, Y, EPSILON, targeted=targeted)
 
 
 def test_plain_is_called_with_four_positional_arguments(x: Tensor) -> None:
@@ -81,14 +81,14 @@ def test_nhwc_hands_over_numpy_and_maps_the_result_back(x: Tensor) -> None:
     assert array.flags.c_contiguous
     assert isinstance(found, np.ndarray)
     np.testing.assert_array_equal(found, x.numpy())
-    tensor = as_candidate(lambda model, x, y, epsilon: torch.from_numpy(x), "nhwc").craft(Linear(), x, Y, EPSILON)
+    tensor = candidate_from_callable(lambda model, x, y, epsilon: torch.from_numpy(x), "nhwc").call_attack(Linear(), x, Y, EPSILON)
     assert isinstance(tensor, Tensor)
     assert torch.equal(tensor, x)
 
 
 def test_normalised_hands_over_the_bare_network_and_maps_the_result_back(x: Tensor) -> None:
     network = Linear()
-    model = PixelSpace(network, (0.1, 0.2), (0.5, 2.0))
+    model = PixelSpaceNetwork(network, (0.1, 0.2), (0.5, 2.0))
     (bare, normalised, _, epsilon, mean, std), found = seen_by("normalised", model, x)
     assert (bare, epsilon) == (network, EPSILON)
     assert torch.equal(normalised[:, 0], (x[:, 0] - 0.1) / 0.5)
@@ -108,13 +108,13 @@ def test_normalised_takes_any_other_model_for_the_bare_network(x: Tensor) -> Non
 
 
 def test_normalised_keeps_one_grey_channel_where_the_network_repeats_it(x: Tensor) -> None:
-    model, grey = PixelSpace(Linear(3), 0.3, 0.5, channels=3), x[:, :1]
+    model, grey = PixelSpaceNetwork(Linear(3), 0.3, 0.5, channels=3), x[:, :1]
     (bare, normalised, *_), _ = seen_by("normalised", model, grey)
     assert normalised.shape == grey.shape
     assert not bare.training
     assert torch.equal(bare(normalised), model(grey))
     with pytest.raises(rf.ModelError, match="one mean and std for grey images"):
-        seen_by("normalised", PixelSpace(Linear(3), (0.1, 0.2, 0.3), 0.5, channels=3), grey)
+        seen_by("normalised", PixelSpaceNetwork(Linear(3), (0.1, 0.2, 0.3), 0.5, channels=3), grey)
 
 
 class Attack:
@@ -131,10 +131,10 @@ class Attack:
 
 
 def test_torchattacks_makes_the_attack_and_sets_its_mode(x: Tensor) -> None:
-    candidate = as_candidate(Attack, "torchattacks")
+    candidate = candidate_from_callable(Attack, "torchattacks")
     assert candidate.targets
     for targeted, sign in ((False, 1), (True, -1)):
-        found = candidate.craft(Linear(), x, Y, EPSILON, targeted=targeted)
+        found = candidate.call_attack(Linear(), x, Y, EPSILON, targeted=targeted)
         assert isinstance(found, Tensor)
         assert torch.equal(found, x + sign * EPSILON)
 
@@ -150,7 +150,7 @@ def test_art_hands_over_a_classifier_of_the_same_network(x: Tensor) -> None:
             seen.extend([x, y])
             return x
 
-    found = as_candidate(ArtAttack, "art").craft(model, x, Y, EPSILON, targeted=True)
+    found = candidate_from_callable(ArtAttack, "art").call_attack(model, x, Y, EPSILON, targeted=True)
     estimator, eps, targeted, array, labels = seen
     assert (eps, targeted) == (EPSILON, True)
     assert (array.dtype, labels.dtype) == (np.float32, np.int64)
@@ -171,9 +171,7 @@ def test_art_itself_is_a_candidate(classifier: rf.TorchClassifier, images: rf.Ar
 def test_torchattacks_itself_is_a_candidate(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     pytest.importorskip("torchattacks")
     candidate = rf.load_candidate("torchattacks:FGSM", "torchattacks")
-    assert (
-        rf.compare(classifier, images.head(64), targeted="next", references=[], candidate=candidate).verdict == "agree"
-    )
+    assert rf.compare(classifier, images.head(64), targeted="next", references=[], candidate=candidate).verdict == "agree"
 
 
 @pytest.mark.reference
@@ -193,10 +191,10 @@ def test_foolbox_itself_is_a_candidate_and_the_clipped_images_count(
             labels = criterion.target_classes.raw if self.targeted else criterion
             return images, images + labels[:, None, None, None], None
 
-    aimed = as_candidate(Aimed, "foolbox")
+    aimed = candidate_from_callable(Aimed, "foolbox")
     batch = next(images.batches(0, 4, 4))
     for targeted in (False, True):
-        found = aimed.craft(classifier.copy_network(), batch.images, Y, EPSILON, targeted=targeted)
+        found = aimed.call_attack(classifier.copy_network(), batch.images, Y, EPSILON, targeted=targeted)
         assert isinstance(found, Tensor)
         assert torch.equal(found, batch.images + Y[:, None, None, None])
 
@@ -213,15 +211,15 @@ def functions() -> dict[str, Callable[..., Any]]:
 
 @pytest.mark.parametrize("style", ["plain", "torchattacks", "tutorial", "nhwc", "normalised"])
 def test_a_style_takes_its_own_functions_and_offers_no_targets_unasked(style: str) -> None:
-    check_arguments(style, functions()[style])
+    check_signature(style, functions()[style])
     assert offers_targets(style, functions()[style]) == (style == "torchattacks")
 
 
 def test_another_style_is_proposed_where_the_arguments_fit_that() -> None:
     with pytest.raises(rf.SettingError, match=r"style plain calls fn\(.*got <lambda>\(image, .*mean --style tutorial"):
-        check_arguments("plain", functions()["tutorial"])
+        check_signature("plain", functions()["tutorial"])
     with pytest.raises(rf.SettingError, match="write a function around it"):
-        check_arguments("plain", lambda x, y: x)
+        check_signature("plain", lambda x, y: x)
 
 
 def test_every_style_shows_a_call() -> None:

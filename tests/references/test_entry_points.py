@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.references.registry import Listing, check_references, list_references, load_reference
+from robustbench_fgsm.references.registry import ReferenceInfo, check_references, list_references, load_reference
 from robustbench_fgsm.spec import AttackSpec
 
 Install = Callable[..., Path]
@@ -66,7 +66,7 @@ def test_a_module_or_an_object_of_another_package_is_compared(
 
 def test_it_is_listed_without_being_imported(install: Install) -> None:
     install("plain-fgsm", "plain_fgsm", "raise SystemExit('imported')", plain="plain_fgsm")
-    assert list_references()[-1] == Listing("plain", "plain-fgsm", "2.5", None)
+    assert list_references()[-1] == ReferenceInfo("plain", "plain-fgsm", "2.5", None)
     assert "plain_fgsm" not in sys.modules
 
 
@@ -98,9 +98,7 @@ def test_a_built_in_name_wins(install: Install, classifier: rf.TorchClassifier) 
         ("", "broken", r"must have a function prepare\(classifier, spec, batch_size\), got none in broken"),
     ],
 )
-def test_one_that_cannot_be_imported_is_refused_in_one_line(
-    install: Install, source: str, value: str, message: str
-) -> None:
+def test_one_that_cannot_be_imported_is_refused_in_one_line(install: Install, source: str, value: str, message: str) -> None:
     install("broken-fgsm", "broken", source, broken=value)
     with pytest.raises(rf.SettingError, match=message) as refused:
         check_references(["broken"])
@@ -117,9 +115,7 @@ def test_one_that_makes_no_reference_is_refused(install: Install, classifier: rf
         load_reference("lacking", classifier, AttackSpec(), 8)
 
 
-def test_images_of_another_shape_are_refused(
-    install: Install, classifier: rf.TorchClassifier, images: rf.ArrayDataset
-) -> None:
+def test_images_of_another_shape_are_refused(install: Install, classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     install("flat-fgsm", "flat_fgsm", PLAIN.replace(".clamp(*spec.bounds)", ".flatten(1)"), flat="flat_fgsm")
     with pytest.raises(rf.ModelError, match=r"must return images of shape \(256, 1, 28, 28\), got \(256, 784\)"):
         rf.compare(classifier, images, references=["flat"])

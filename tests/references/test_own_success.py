@@ -17,16 +17,14 @@ pytestmark = pytest.mark.reference
 EPSILON = 8 / 255
 
 
-def compared(
-    name: str, classifier: rf.TorchClassifier, images: rf.ArrayDataset, targeted: str = "none"
-) -> rf.Comparison:
+def compared(name: str, classifier: rf.TorchClassifier, images: rf.ArrayDataset, targeted: str = "none") -> rf.Comparison:
     return rf.compare(classifier, images, EPSILON, references=[name], targeted=targeted)
 
 
 def own_rate(found: rf.Comparison) -> Rate:
     own = found.references[0].own_success
     assert own is not None
-    return own.rate(found.references[0].side.tally)
+    return own.rate(found.references[0].timed_tally.tally)
 
 
 @pytest.mark.parametrize("targeted", ["none", "next"])
@@ -48,7 +46,7 @@ def test_art(classifier: rf.TorchClassifier, images: rf.ArrayDataset, targeted: 
     theirs = compute_success(estimator, x, wanted, x_adv, targeted=targeted != "none", batch_size=256)
     found = compared("art", classifier, images, targeted)
     assert own_rate(found).value == pytest.approx(theirs, abs=1e-12)
-    assert own_rate(found) != found.references[0].side.tally.attack_success_rate
+    assert own_rate(found) != found.references[0].timed_tally.tally.attack_success_rate
 
 
 def test_foolbox(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
@@ -60,7 +58,7 @@ def test_foolbox(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> Non
     *_, success = foolbox.attacks.LinfFastGradientAttack()(model, batch.images, batch.labels, epsilons=EPSILON)
     found = compared("foolbox", classifier, images)
     assert own_rate(found) == Rate(int(success.sum()), 256)
-    assert own_rate(found) != found.references[0].side.tally.flip_rate
+    assert own_rate(found) != found.references[0].timed_tally.tally.flip_rate
 
 
 @pytest.mark.parametrize("targeted", ["none", "next"])
@@ -77,7 +75,7 @@ def test_torchattacks_has_none_and_its_robust_accuracy_of_targets_is_the_hit_rat
     loader = DataLoader(TensorDataset(batch.images, labels), batch_size=256)
     per_cent, _, _ = attack.save(loader, verbose=False, return_verbose=True)
     (reference,) = compared("torchattacks", classifier, images, targeted).references
-    tally = reference.side.tally
+    tally = reference.timed_tally.tally
     assert reference.own_success is None
     same = tally.robust_accuracy if targeted == "none" else tally.target_hit_rate
     assert same is not None

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.references.registry import REFERENCES, check_references, installed_version, load_reference
+from robustbench_fgsm.references.registry import BUILT_IN_REFERENCES, check_references, installed_version, load_reference
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 pytestmark = pytest.mark.reference
@@ -26,7 +26,7 @@ def test_agrees_under_linf(name: str, model: str, images: rf.ArrayDataset) -> No
     found = rf.compare(rf.load_classifier(model), images.head(100), references=[name], batch_size=64)
     assert found.verdict == "agree"
     assert found.references[0].version == installed_version(name)
-    assert found.references[0].side.tally.robust_accuracy == found.ours.tally.robust_accuracy
+    assert found.references[0].timed_tally.tally.robust_accuracy == found.ours.tally.robust_accuracy
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -75,6 +75,6 @@ def test_one_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.Monkey
 
 def test_names() -> None:
     assert check_references([" art", "art "]) == ["art"]
-    assert set(REFERENCES) == {"art", "foolbox", "torchattacks", "cleverhans"}
+    assert set(BUILT_IN_REFERENCES) == {"art", "foolbox", "torchattacks", "cleverhans"}
     with pytest.raises(rf.SettingError, match="did you mean art"):
         check_references(["arts"])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.references.saved_images import is_saved, load_images, match
+from robustbench_fgsm.references.saved_images import is_saved_images, load_saved_images, match_to_data
 
 SHAPE = (3, 2, 4)
 X = np.random.default_rng(0).random((5, *SHAPE), np.float32)
@@ -31,36 +31,34 @@ def saved(file: Path, **arrays: Any) -> Path:
 @pytest.mark.parametrize("name", ["adv.npz", "adv.safetensors"])
 @pytest.mark.parametrize("key", ["images", "x_adv", "adversarial"])
 def test_images_under_any_of_three_names(tmp_path: Path, name: str, key: str) -> None:
-    found = load_images(saved(tmp_path / name, **{key: X}), SHAPE)
+    found = load_saved_images(saved(tmp_path / name, **{key: X}), SHAPE)
     assert torch.equal(found.images, torch.from_numpy(X))
     assert (found.name, found.ids, len(found)) == (name, None, 5)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
 def test_floating_point_of_any_width(tmp_path: Path, dtype: str) -> None:
-    found = load_images(saved(tmp_path / "adv.npz", images=X.astype(dtype)), SHAPE)
+    found = load_saved_images(saved(tmp_path / "adv.npz", images=X.astype(dtype)), SHAPE)
     assert found.images.dtype == torch.float32
     torch.testing.assert_close(found.images, torch.from_numpy(X), rtol=0, atol=1e-3)
 
 
 def test_eight_bits_are_divided_by_255(tmp_path: Path) -> None:
     levels = np.arange(5 * 24, dtype=np.uint8).reshape(5, *SHAPE)
-    found = load_images(saved(tmp_path / "adv.npz", images=levels), SHAPE)
+    found = load_saved_images(saved(tmp_path / "adv.npz", images=levels), SHAPE)
     assert torch.equal(found.images, torch.from_numpy(levels).float() / 255)
 
 
 def test_channels_last_and_grey_without_channels(tmp_path: Path) -> None:
-    last = load_images(saved(tmp_path / "last.npz", images=X.transpose(0, 2, 3, 1)), SHAPE)
+    last = load_saved_images(saved(tmp_path / "last.npz", images=X.transpose(0, 2, 3, 1)), SHAPE)
     assert torch.equal(last.images, torch.from_numpy(X))
-    grey = load_images(saved(tmp_path / "grey.npz", images=X[:, 0]), (1, 2, 4))
+    grey = load_saved_images(saved(tmp_path / "grey.npz", images=X[:, 0]), (1, 2, 4))
     assert torch.equal(grey.images, torch.from_numpy(X[:, :1]))
 
 
 def test_channels_first_wins_where_both_fit(tmp_path: Path) -> None:
     cubes = np.random.default_rng(0).random((2, 3, 3, 3), np.float32)
-    assert torch.equal(
-        load_images(saved(tmp_path / "adv.npz", images=cubes), (3, 3, 3)).images, torch.from_numpy(cubes)
-    )
+    assert torch.equal(load_saved_images(saved(tmp_path / "adv.npz", images=cubes), (3, 3, 3)).images, torch.from_numpy(cubes))
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -80,7 +78,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_cannot_be_meant(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     for name in ("adv.npz", "adv.safetensors"):
         with pytest.raises(rf.DataError, match=message) as raised:
-            load_images(saved(tmp_path / name, **arrays), SHAPE)
+            load_saved_images(saved(tmp_path / name, **arrays), SHAPE)
         assert "\n" not in str(raised.value)
 
 
@@ -102,9 +100,9 @@ def test_pickles_are_refused_and_never_run(tmp_path: Path) -> None:
     (tmp_path / "pickle.npz").write_bytes(pickle.dumps(Gadget(trace)))
     torch.save({"images": torch.from_numpy(X)}, tmp_path / "adv.pt")
     for name in ("object.npz", "pickle.npz", "adv.pt"):
-        assert is_saved(tmp_path / name)
+        assert is_saved_images(tmp_path / name)
         with pytest.raises(rf.UnsafeError, match="got pickled objects"):
-            load_images(tmp_path / name, SHAPE)
+            load_saved_images(tmp_path / name, SHAPE)
     assert not trace.exists()
 
 
@@ -115,18 +113,18 @@ def test_a_file_cut_short_is_said_to_be(tmp_path_factory: pytest.TempPathFactory
     content = file.read_bytes()
     file.write_bytes(content[: int(share * len(content))])
     with pytest.raises((rf.DataError, rf.UnsafeError)):
-        load_images(file, SHAPE)
+        load_saved_images(file, SHAPE)
 
 
 def test_files_of_other_kinds(tmp_path: Path) -> None:
     np.save(tmp_path / "adv.npy", X)
     with pytest.raises(rf.DataError, match=r"got one array in .*: use numpy.savez"):
-        load_images(tmp_path / "adv.npy", SHAPE)
+        load_saved_images(tmp_path / "adv.npy", SHAPE)
     with pytest.raises(rf.DataError, match="does not exist"):
-        load_images(tmp_path / "adv.npz", SHAPE)
+        load_saved_images(tmp_path / "adv.npz", SHAPE)
     with pytest.raises(rf.DataError, match="got none in"):
-        load_images(tmp_path, SHAPE)
-    assert not is_saved("mine.py:fgsm")
+        load_saved_images(tmp_path, SHAPE)
+    assert not is_saved_images("mine.py:fgsm")
 
 
 @pytest.mark.parametrize("kind", ["npz", "safetensors"])
@@ -134,34 +132,34 @@ def test_a_directory_of_saved_adversarial_images(
     classifier: rf.TorchClassifier, images: rf.ArrayDataset, tmp_path: Path, kind: str
 ) -> None:
     rf.save_adversarial(classifier, images.head(40), tmp_path / "run", shard_size=16, format=kind)
-    found = load_images(tmp_path / "run", (1, 28, 28))
+    found = load_saved_images(tmp_path / "run", (1, 28, 28))
     assert found.ids is not None
     assert found.ids.tolist() == list(range(40))
     (tmp_path / "two").mkdir()
     for number in range(2):
         saved(tmp_path / "two" / f"adversarial-{number}.{kind}", images=X)
     with pytest.raises(rf.DataError, match="must say their ids"):
-        load_images(tmp_path / "two", SHAPE)
+        load_saved_images(tmp_path / "two", SHAPE)
 
 
 def test_without_ids_they_are_the_first(images: rf.ArrayDataset, tmp_path: Path) -> None:
     x = next(images.batches(0, 20, 20)).images.numpy()
-    some = load_images(saved(tmp_path / "adv.npz", images=x), (1, 28, 28))
-    found, covered, warnings = match(some, images)
+    some = load_saved_images(saved(tmp_path / "adv.npz", images=x), (1, 28, 28))
+    found, covered, warnings = match_to_data(some, images)
     assert len(covered) == 20
     assert warnings == ["adv.npz has 20 of 256 images: only these are compared"]
-    assert torch.equal(found.of(torch.tensor([7, 3])), torch.from_numpy(x[[7, 3]]))
-    all_of_them = match(some, images.head(20))
+    assert torch.equal(found.by_ids(torch.tensor([7, 3])), torch.from_numpy(x[[7, 3]]))
+    all_of_them = match_to_data(some, images.head(20))
     assert (len(all_of_them[1]), all_of_them[2]) == (20, [])
     with pytest.raises(rf.DataError, match="those of the 10 images in order, got 20"):
-        match(some, images.head(10))
+        match_to_data(some, images.head(10))
 
 
 def test_ids_say_which_they_are_in_any_order(images: rf.ArrayDataset, tmp_path: Path) -> None:
     ids = np.array([9, 4, 300, 0])
-    some = load_images(saved(tmp_path / "adv.npz", images=X[:4, :1], ids=ids), (1, 2, 4))
-    found, covered, warnings = match(some, images)
+    some = load_saved_images(saved(tmp_path / "adv.npz", images=X[:4, :1], ids=ids), (1, 2, 4))
+    found, covered, warnings = match_to_data(some, images)
     (batch,) = covered.batches(0, 9, 9)
     assert batch.ids.tolist() == [0, 4, 9]
-    assert torch.equal(found.of(batch.ids), torch.from_numpy(X[[3, 1, 0], :1]))
+    assert torch.equal(found.by_ids(batch.ids), torch.from_numpy(X[[3, 1, 0], :1]))
     assert "3 of 256" in warnings[0]

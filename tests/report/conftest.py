@@ -13,9 +13,9 @@ from torch import Tensor, nn
 import robustbench_fgsm as rf
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.evaluation.result import sweep_document
-from robustbench_fgsm.report.loaded_run import Run, read_run
-from robustbench_fgsm.runs.evaluate import measure_run
-from robustbench_fgsm.runs.manifest import Run as Kept
+from robustbench_fgsm.report.loaded_run import LoadedRun, load_run
+from robustbench_fgsm.runs.evaluate import evaluate_in_directory
+from robustbench_fgsm.runs.manifest import EvaluationRun as Kept
 from robustbench_fgsm.spec import AttackSpec
 
 Document = dict[str, Any]
@@ -50,7 +50,7 @@ def subject(scale: float, num_classes: int = 10, n: int = 60) -> tuple[rf.TorchC
 
 
 @pytest.fixture(scope="session")
-def rivals(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+def rivals(tmp_path_factory: pytest.TempPathFactory) -> list[LoadedRun]:
     """Three kept runs over the same images: a network, the same less sure of its classes, and the same less accurate."""
     root, found = tmp_path_factory.mktemp("rivals"), []
     for place, noise in enumerate((0.0, 0.03, 0.1)):
@@ -61,8 +61,8 @@ def rivals(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
                 parameter.add_(noise * drawn)
         plan = Plan(batch_size=16 + place, threads=1)
         spec = AttackSpec((2 / 255, 8 / 255))
-        measure_run(Kept("evaluate", classifier, data, (spec,), plan), root / f"run {place}", keep=0)
-        found.append(read_run(root / f"run {place}"))
+        evaluate_in_directory(Kept("evaluate", classifier, data, (spec,), plan), root / f"run {place}", max_example_images=0)
+        found.append(load_run(root / f"run {place}"))
     return found
 
 

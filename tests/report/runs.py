@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.dataset import describe
+from robustbench_fgsm.data.dataset import describe_data
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.report.loaded_run import KeptImage, Run
+from robustbench_fgsm.report.loaded_run import ExampleImage, LoadedRun
 from robustbench_fgsm.stats.rate import Rate
 from robustbench_fgsm.stats.tally import Outcomes, Tally, matrix_to_json
-from robustbench_fgsm.training.recipe import Recipe
+from robustbench_fgsm.training.recipe import TrainingRecipe
 from robustbench_fgsm.training.result import Training
-from robustbench_fgsm.training.watch import Check, catastrophic
+from robustbench_fgsm.training.watch import ValidationCheck, find_catastrophic_overfitting
 from tests.report.conftest import subject
 
 Document = dict[str, Any]
@@ -42,10 +42,10 @@ def hostile(document: Document) -> Document:
     return document
 
 
-def gallery(document: Document, targeted: str = "none", size: int = 6) -> tuple[KeptImage, ...]:
+def gallery(document: Document, targeted: str = "none", size: int = 6) -> tuple[ExampleImage, ...]:
     """A picture for each cell of the matrix after the attack that is not empty, at every budget."""
     generator = np.random.default_rng(0)
-    kept: list[KeptImage] = []
+    kept: list[ExampleImage] = []
     for found in document.get("evaluations", [document]):
         if found["attack"]["targeted"] != targeted:
             continue
@@ -55,11 +55,11 @@ def gallery(document: Document, targeted: str = "none", size: int = 6) -> tuple[
                     clean = generator.random((1, size, size), dtype=np.float32)
                     moved = np.sign(generator.random((1, size, size)) - 0.5).astype(np.float32) * at["epsilon"]
                     kept.append(
-                        KeptImage(
+                        ExampleImage(
                             id=len(kept),
                             label=label,
-                            before=label,
-                            after=int(after),
+                            prediction_before=label,
+                            prediction_after=int(after),
                             confidence_before=0.75,
                             confidence_after=0.5,
                             epsilon=at["epsilon"],
@@ -107,9 +107,9 @@ def _place(epsilon: float, tally: Tally, names: list[str]) -> Document:
     }
 
 
-def run(document: Document, name: str = "a run", **more: Any) -> Run:
+def run(document: Document, name: str = "a run", **more: Any) -> LoadedRun:
     """A run of that document."""
-    return Run(name, document, **more)
+    return LoadedRun(name, document, **more)
 
 
 def crossed() -> Document:
@@ -137,17 +137,17 @@ def taught() -> Document:
         (37, 39, 0),
     ]
     checks = tuple(
-        Check(1 + at // 4, 1 + at % 4, 3 * (at + 1), 2 / (at + 1), 0.002, *(Rate(count, 40) for count in counts))
+        ValidationCheck(1 + at // 4, 1 + at % 4, 3 * (at + 1), 2 / (at + 1), 0.002, *(Rate(count, 40) for count in counts))
         for at, counts in enumerate(rights)
     )
     found = Training(
         classifier,
-        describe(data),
-        Recipe("fgsm", 0.2, epochs=2, held_out=40),
+        describe_data(data),
+        TrainingRecipe("fgsm", 0.2, epochs=2, held_out=40),
         20,
         checks,
         3,
-        catastrophic(checks, 10),
+        find_catastrophic_overfitting(checks, 10),
         False,
         describe_environment(classifier.device),
         1.0,

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.report.loaded_run import Run
-from robustbench_fgsm.report.pages.page import page_of as report
-from robustbench_fgsm.report.pages.ranking import differences
+from robustbench_fgsm.report.loaded_run import LoadedRun
+from robustbench_fgsm.report.pages.page import build_page as report
+from robustbench_fgsm.report.pages.ranking import paired_differences
 from robustbench_fgsm.report.tables.terminal import rate_text
 from tests.report.conftest import subject as drawn
 from tests.report.runs import FORMULA, HOSTILE, TEMPLATE, TURNED, crossed, gallery, hostile, run, taught, wide
@@ -55,7 +55,7 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Page]]:
     troubles: list[str] = []
     contexts = []
 
-    def open_page(*runs: Run, **options: Any) -> Page:
+    def open_page(*runs: LoadedRun, **options: Any) -> Page:
         file = tmp_path / "report.html"
         file.write_bytes(report(runs).encode())
         context = browser.new_context(accept_downloads=True, **options)
@@ -84,7 +84,7 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Page]]:
 
 
 @pytest.fixture
-def swept(measured: Measured) -> Run:
+def swept(measured: Measured) -> LoadedRun:
     document = measured("4,64/255", targeted=("none", "next"))
     return run(document, gallery=gallery(document) + gallery(document, "next"))
 
@@ -140,9 +140,7 @@ def choose(page: Page, name: str, choice: str) -> None:
     page.check(f'input[name="{name}"][value="{choice}"]')
 
 
-def test_every_number_is_that_of_the_document_and_every_rate_is_shown(
-    opened: Callable[..., Page], measured: Measured
-) -> None:
+def test_every_number_is_that_of_the_document_and_every_rate_is_shown(opened: Callable[..., Page], measured: Measured) -> None:
     document = json.loads(json.dumps(measured("4,64/255", scale=300.0, targeted=("none", "next"))))
     page, seen = opened(run(document)), set()
     for subject in range(2):
@@ -179,7 +177,7 @@ def test_a_comparison_shows_agreement_and_diagnosis(opened: Callable[..., Page])
     assert page.locator('input[value="transition"]').count() == 0
 
 
-def test_the_slider_moves_everything_together(opened: Callable[..., Page], swept: Run) -> None:
+def test_the_slider_moves_everything_together(opened: Callable[..., Page], swept: LoadedRun) -> None:
     page = opened(swept)
     page.focus("#epsilon")
     parts = ("#matrix", "#bars", "#class-table", "#gallery")
@@ -195,7 +193,7 @@ def test_the_slider_moves_everything_together(opened: Callable[..., Page], swept
     assert page.evaluate("document.activeElement.id") == "epsilon"
 
 
-def test_bars_and_curves_have_the_lengths_of_the_rates(opened: Callable[..., Page], swept: Run) -> None:
+def test_bars_and_curves_have_the_lengths_of_the_rates(opened: Callable[..., Page], swept: LoadedRun) -> None:
     page = opened(swept)
     script = "all => all.map(one => [one.querySelector('rect').width.baseVal.value, Number(one.dataset.value)])"
     bars = page.eval_on_selector_all("#bars g[data-value]", script)
@@ -208,18 +206,14 @@ def test_bars_and_curves_have_the_lengths_of_the_rates(opened: Callable[..., Pag
         assert heights == pytest.approx([270 - 260 * share for share in shares])
 
 
-def test_cells_name_their_pair_walk_by_keys_and_show_their_images(opened: Callable[..., Page], swept: Run) -> None:
+def test_cells_name_their_pair_walk_by_keys_and_show_their_images(opened: Callable[..., Page], swept: LoadedRun) -> None:
     page = opened(swept)
     first = swept.document["evaluations"][0]
     names, matrix = first["data"]["classes"], first["epsilons"][1]["confusion"]
     page.hover('td[data-row="2"][data-column="3"]')
-    assert page.inner_text("#matrix .line").startswith(
-        f"label {names[2]}, prediction after {names[3]}: {matrix[2][3]} images"
-    )
+    assert page.inner_text("#matrix .line").startswith(f"label {names[2]}, prediction after {names[3]}: {matrix[2][3]} images")
     page.focus('#matrix td[tabindex="0"]')
-    row, column = next(
-        (row, column) for row in range(10) for column in range(10) if row != column and matrix[row][column]
-    )
+    row, column = next((row, column) for row in range(10) for column in range(10) if row != column and matrix[row][column])
     page.keyboard.press("Home")
     for _ in range(row):
         page.keyboard.press("ArrowDown")
@@ -239,12 +233,10 @@ def test_cells_name_their_pair_walk_by_keys_and_show_their_images(opened: Callab
     assert page.locator("#gallery li").count() > 1
 
 
-def test_runs_stand_by_robust_accuracy_with_their_paired_differences(
-    opened: Callable[..., Page], rivals: list[Run]
-) -> None:
+def test_runs_stand_by_robust_accuracy_with_their_paired_differences(opened: Callable[..., Page], rivals: list[LoadedRun]) -> None:
     page = opened(*rivals)
     check(page, [found.document for found in rivals])
-    pairs, reasons = differences(rivals)
+    pairs, reasons = paired_differences(rivals)
     assert reasons == []
     for epsilon in range(2):
         page.fill("#epsilon", str(epsilon))
@@ -263,7 +255,7 @@ def test_runs_stand_by_robust_accuracy_with_their_paired_differences(
     assert opened(rivals[0]).locator("#leaders").count() == 0
 
 
-def test_the_table_sorts_and_says_so(opened: Callable[..., Page], swept: Run) -> None:
+def test_the_table_sorts_and_says_so(opened: Callable[..., Page], swept: LoadedRun) -> None:
     page = opened(swept)
     per_class = swept.document["evaluations"][0]["epsilons"][1]["per_class"]
     page.click('#class-table th[data-column="robust_accuracy"] button')
@@ -329,9 +321,7 @@ def test_a_script_that_got_into_the_page_would_not_run(browser: Any, measured: M
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_telephone_and_can_be_read_in_both_schemes(
-    opened: Callable[..., Page], swept: Run, scheme: str
-) -> None:
+def test_it_fits_a_telephone_and_can_be_read_in_both_schemes(opened: Callable[..., Page], swept: LoadedRun, scheme: str) -> None:
     page = opened(swept, viewport={"width": 400, "height": 800}, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") == 400
     ratios = page.evaluate(CONTRASTS)
@@ -362,7 +352,7 @@ CONTRASTS = """() => {
 }"""
 
 
-def test_it_prints_without_controls_on_white(opened: Callable[..., Page], swept: Run, tmp_path: Path) -> None:
+def test_it_prints_without_controls_on_white(opened: Callable[..., Page], swept: LoadedRun, tmp_path: Path) -> None:
     page = opened(swept, color_scheme="dark")
     page.emulate_media(media="print", color_scheme="dark")
     page.set_viewport_size({"width": 688, "height": 970})  # A4 within its margins
@@ -441,9 +431,7 @@ def test_a_training_shows_where_it_overfitted_and_what_is_kept(opened: Callable[
     assert {where.removeprefix("0/") for where in rates(document["checks"], "0/checks")} <= found
     assert "Catastrophic overfitting in epoch 2, quarter 1." in page.inner_text("main")
     assert page.locator('[data-table="checks"] tr', has_text="kept").locator("td").nth(2).inner_text() == "12"
-    ends = page.eval_on_selector_all(
-        "#curves [data-moment] line", "all => all.map(one => Number(one.getAttribute('x1')))"
-    )
+    ends = page.eval_on_selector_all("#curves [data-moment] line", "all => all.map(one => Number(one.getAttribute('x1')))")
     width = page.evaluate("document.getElementById('curves').clientWidth") - 62
     assert ends == pytest.approx([42 + width * moment / 2 for moment in (1.0, 1.25)])
     with page.expect_download() as download:

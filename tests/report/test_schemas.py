@@ -12,7 +12,7 @@ import torch
 from jsonschema import Draft202012Validator, ValidationError
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.evaluation.thresholds import Gates, find_success, judge
+from robustbench_fgsm.evaluation.thresholds import Thresholds, apply_thresholds, find_epsilon_for_success
 from robustbench_fgsm.report.schemas import load_schema, schema_names
 from robustbench_fgsm.stats.tally import matrix_to_json
 
@@ -41,21 +41,19 @@ def test_an_unknown_one_is_refused() -> None:
         load_schema("sweeps")
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"targeted": "next"}, {"restarts": 1}, {"loss": "margin"}, {"stable": True}], ids=str
-)
+@pytest.mark.parametrize("options", [{}, {"targeted": "next"}, {"restarts": 1}, {"loss": "margin"}, {"stable": True}], ids=str)
 def test_evaluations(measured: Measured, options: dict[str, Any]) -> None:
-    check("evaluation", judge(measured(**options), Gates(0.5, 0.5)))
+    check("evaluation", apply_thresholds(measured(**options), Thresholds(0.5, 0.5)))
 
 
 def test_saturated_evaluations_and_sweeps(measured: Measured) -> None:
-    check("evaluation", judge(measured("0.3", scale=300), Gates(0.5, 0.5)))
-    check("sweep", find_success(measured("0.1,0.3", scale=300), 0.5))
+    check("evaluation", apply_thresholds(measured("0.3", scale=300), Thresholds(0.5, 0.5)))
+    check("sweep", find_epsilon_for_success(measured("0.1,0.3", scale=300), 0.5))
 
 
 @pytest.mark.parametrize("asked", [None, 0.0, 1.0])
 def test_sweeps(measured: Measured, asked: float | None) -> None:
-    check("sweep", find_success(measured("0,4,64/255", targeted=("none", "next")), asked))
+    check("sweep", find_epsilon_for_success(measured("0,4,64/255", targeted=("none", "next")), asked))
 
 
 def test_many_classes_sparse_matrices_and_null_rates(measured: Measured) -> None:
@@ -73,15 +71,11 @@ def explained(classifier: rf.TorchClassifier) -> Document:
 
 @pytest.mark.parametrize("rule", ["none", "next"])
 def test_explanations(classifier: rf.TorchClassifier, rule: str) -> None:
-    check(
-        "explanation", rf.explain(classifier, rf.load_data("fashion-mnist", limit=3), "0.37", targeted=rule).to_dict()
-    )
+    check("explanation", rf.explain(classifier, rf.load_data("fashion-mnist", limit=3), "0.37", targeted=rule).to_dict())
 
 
 def test_a_rate_without_images_explains_nothing_and_is_valid(classifier: rf.TorchClassifier) -> None:
-    wrong = rf.ArrayDataset(
-        "wrong", torch.zeros(2, 28, 28), torch.zeros(2, dtype=torch.int64), classifier.classes or ()
-    )
+    wrong = rf.ArrayDataset("wrong", torch.zeros(2, 28, 28), torch.zeros(2, dtype=torch.int64), classifier.classes or ())
     document = rf.explain(classifier, wrong, "0.37").to_dict()
     (success,) = (found for found in document["honest"] if found["definition"] == "attack_success_rate")
     assert (success["rate"]["n"], success["distance"], success["fits"]) == (0, None, False)
@@ -204,13 +198,7 @@ def test_a_benchmark_that_is_broken_is_found(timed: Document, path: str, value: 
 
 def places(document: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     """Paths of all keys, of lists only their first item's."""
-    items = (
-        document.items()
-        if isinstance(document, dict)
-        else enumerate(document[:1])
-        if isinstance(document, list)
-        else ()
-    )
+    items = document.items() if isinstance(document, dict) else enumerate(document[:1]) if isinstance(document, list) else ()
     return [found for key, value in items for found in ((*path, key), *places(value, (*path, key)))]
 
 
@@ -231,7 +219,7 @@ OPTIONAL = {
 
 
 def test_no_key_of_the_contract_may_be_missing(measured: Measured) -> None:
-    document = judge(measured(), Gates(0.5, 0.5))
+    document = apply_thresholds(measured(), Thresholds(0.5, 0.5))
     for *path, key in places(document):
         if isinstance(key, str) and (key not in OPTIONAL or path == ["attack"]):
             broken = copy.deepcopy(document)

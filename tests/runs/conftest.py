@@ -91,7 +91,4 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
 
 
 def _succeeds(*command: str) -> bool:
-    return (
-        shutil.which(command[0]) is not None
-        and not subprocess.run(command, capture_output=True, check=False).returncode
-    )
+    return shutil.which(command[0]) is not None and not subprocess.run(command, capture_output=True, check=False).returncode

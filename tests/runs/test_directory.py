@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from robustbench_fgsm.errors import ResourceError, RunError
-from robustbench_fgsm.runs.directory import LOCK, MANIFEST, RESULT, cached_result, locked, open_run, write_json
+from robustbench_fgsm.runs.directory import (
+    LOCK_FILE,
+    MANIFEST_FILE,
+    RESULT_FILE,
+    cached_result,
+    lock_directory,
+    open_run,
+    write_json,
+)
 
 SETTINGS = {"command": "compare", "attack": {"norm": "inf", "epsilons": (0.1,)}, "batch_size": 128}
 DOCUMENT = {"n": 7, "verdict": "agree"}
@@ -24,7 +32,7 @@ def test_a_second_process_is_told_at_once_and_a_result_needs_no_lock(tmp_path: P
         return DOCUMENT
 
     assert cached_result(tmp_path / "run", SETTINGS, measure) == DOCUMENT
-    with locked(tmp_path / "run"):
+    with lock_directory(tmp_path / "run"):
         assert cached_result(tmp_path / "run", SETTINGS, never) == DOCUMENT
 
 
@@ -49,13 +57,13 @@ def test_a_new_or_empty_directory_is_taken(tmp_path: Path, place: str) -> None:
     (tmp_path / "empty").mkdir()
     directory = tmp_path / place
     assert open_run(directory, SETTINGS) is None
-    assert json.loads((directory / MANIFEST).read_text()) == json.loads(json.dumps(SETTINGS))
+    assert json.loads((directory / MANIFEST_FILE).read_text()) == json.loads(json.dumps(SETTINGS))
 
 
 def test_what_was_measured_is_returned_and_kept(tmp_path: Path) -> None:
     assert cached_result(tmp_path, SETTINGS, lambda: DOCUMENT) == DOCUMENT
-    assert json.loads((tmp_path / RESULT).read_text()) == DOCUMENT
-    assert sorted(whole(tmp_path)) == [LOCK, MANIFEST, RESULT]
+    assert json.loads((tmp_path / RESULT_FILE).read_text()) == DOCUMENT
+    assert sorted(whole(tmp_path)) == [LOCK_FILE, MANIFEST_FILE, RESULT_FILE]
 
 
 def test_the_same_settings_return_the_stored_result(run: Path) -> None:
@@ -65,7 +73,7 @@ def test_the_same_settings_return_the_stored_result(run: Path) -> None:
 
 
 def test_a_run_without_a_result_is_measured(run: Path) -> None:
-    (run / RESULT).unlink()
+    (run / RESULT_FILE).unlink()
     assert open_run(run, SETTINGS) is None
     assert cached_result(run, SETTINGS, lambda: {"n": 8}) == {"n": 8}
 
@@ -73,7 +81,7 @@ def test_a_run_without_a_result_is_measured(run: Path) -> None:
 def test_what_raised_while_it_was_measured_leaves_no_result(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="measured again"):
         cached_result(tmp_path, SETTINGS, never)
-    assert set(whole(tmp_path)) == {LOCK, MANIFEST}
+    assert set(whole(tmp_path)) == {LOCK_FILE, MANIFEST_FILE}
 
 
 @pytest.mark.parametrize(
@@ -117,7 +125,7 @@ def test_a_file_in_place_of_a_directory_is_refused_and_left_alone(tmp_path: Path
     assert file.read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", [MANIFEST, RESULT])
+@pytest.mark.parametrize("name", [MANIFEST_FILE, RESULT_FILE])
 @pytest.mark.parametrize(
     ("content", "found"), [(b"{", "must be JSON, got"), (b"[1]", "a JSON object, got list"), (b"\xff", "must be JSON")]
 )
@@ -150,9 +158,7 @@ def test_no_number_that_json_does_not_know_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_write_that_fails_leaves_the_earlier_file_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
+def test_a_write_that_fails_leaves_the_earlier_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     write_json(tmp_path / "document.json", DOCUMENT)
     before = whole(tmp_path)
 
@@ -165,9 +171,7 @@ def test_a_write_that_fails_leaves_the_earlier_file_whole(
     assert whole(tmp_path) == before
 
 
-def test_an_interrupt_while_writing_leaves_the_earlier_file_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_while_writing_leaves_the_earlier_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_json(tmp_path / "document.json", DOCUMENT)
     before = whole(tmp_path)
 
@@ -191,5 +195,5 @@ def test_a_full_disk_leaves_the_earlier_file_whole(small_disk: Path) -> None:
 def test_a_full_disk_leaves_the_run_as_it_was_to_be_finished_later(small_disk: Path) -> None:
     with pytest.raises(ResourceError):
         cached_result(small_disk / "run", SETTINGS, lambda: {"text": "x" * 200_000})
-    assert set(whole(small_disk / "run")) == {MANIFEST, LOCK}
+    assert set(whole(small_disk / "run")) == {MANIFEST_FILE, LOCK_FILE}
     assert cached_result(small_disk / "run", SETTINGS, lambda: DOCUMENT) == DOCUMENT

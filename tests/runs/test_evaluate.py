@@ -22,14 +22,14 @@ import torch
 import robustbench_fgsm as rf
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import ResourceError, RunError
-from robustbench_fgsm.evaluation.checks import Checks
+from robustbench_fgsm.evaluation.checks import CheckOptions
 from robustbench_fgsm.evaluation.evaluate import run_attacks
-from robustbench_fgsm.runs.directory import MANIFEST, RESULT, locked
-from robustbench_fgsm.runs.evaluate import measure_run
-from robustbench_fgsm.runs.example_images import IMAGES, read_images
+from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, lock_directory
+from robustbench_fgsm.runs.evaluate import evaluate_in_directory
+from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, read_example_images
 from robustbench_fgsm.runs.ledger import Ledger, ledger_name
-from robustbench_fgsm.runs.manifest import Run
-from robustbench_fgsm.runs.resume import resumed
+from robustbench_fgsm.runs.manifest import EvaluationRun
+from robustbench_fgsm.runs.resume import reload_evaluation_run
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 MakeClassifier = Callable[..., rf.TorchClassifier]
@@ -38,14 +38,14 @@ KILLS = 50
 
 
 @pytest.fixture
-def run(make_classifier: MakeClassifier, make_data: MakeData) -> Run:
+def run(make_classifier: MakeClassifier, make_data: MakeData) -> EvaluationRun:
     """A sweep of 250 tiny images in pieces of eight, some of them saturated."""
     sharp = make_classifier()
     with torch.no_grad():
         for parameter in sharp.network.parameters():
             parameter.mul_(12)
     specs = tuple(AttackSpec((0.01, 0.2), target=TargetRule.parse(rule)) for rule in ("none", "random"))
-    return Run("sweep", sharp, make_data(n=250), specs, Plan(batch_size=8, threads=1))
+    return EvaluationRun("sweep", sharp, make_data(n=250), specs, Plan(batch_size=8, threads=1))
 
 
 def counts(document: dict[str, Any]) -> dict[str, Any]:
@@ -56,31 +56,31 @@ def counts(document: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def undisturbed(run: Run) -> dict[str, Any]:
+def undisturbed(run: EvaluationRun) -> dict[str, Any]:
     """What no store and no pieces give."""
-    from robustbench_fgsm.runs.evaluate import document_of
+    from robustbench_fgsm.runs.evaluate import build_result_document
 
     evaluations = run_attacks(run.classifier, run.data, run.specs, plan=run.plan, max_bad=run.max_bad)
-    return counts(document_of(run.command, evaluations))
+    return counts(build_result_document(run.command, evaluations))
 
 
 @pytest.mark.reference
-@pytest.mark.parametrize("asked", [Checks(20), Checks(20, masking=True)], ids=str)
+@pytest.mark.parametrize("asked", [CheckOptions(20), CheckOptions(20, masking=True)], ids=str)
 def test_a_run_stopped_in_its_check_makes_it_again_from_its_manifest(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Checks
+    run: EvaluationRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: CheckOptions
 ) -> None:
     asking = replace(run, checks=asked)
     with monkeypatch.context() as patched:
-        patched.setattr("robustbench_fgsm.evaluation.evaluate.checked", stop)
+        patched.setattr("robustbench_fgsm.evaluation.evaluate.run_checks", stop)
         with pytest.raises(StoppedError):
-            measure_run(asking, tmp_path / "run", keep=0)
-    again = resumed(tmp_path / "run", run.classifier, run.data)
+            evaluate_in_directory(asking, tmp_path / "run", max_example_images=0)
+    again = reload_evaluation_run(tmp_path / "run", run.classifier, run.data)
     assert again.checks == asked
-    document = measure_run(again, tmp_path / "run", keep=0)
+    document = evaluate_in_directory(again, tmp_path / "run", max_example_images=0)
     assert document["evaluations"][0]["pgd_check"]["n"] == 20
-    assert counts(document) == counts(measure_run(asking, tmp_path / "another", keep=0))
+    assert counts(document) == counts(evaluate_in_directory(asking, tmp_path / "another", max_example_images=0))
     with pytest.raises(RunError, match="checks"):
-        measure_run(run, tmp_path / "run")
+        evaluate_in_directory(run, tmp_path / "run")
 
 
 def stop(*_: object) -> None:
@@ -102,7 +102,7 @@ def stop_after(images: int) -> Callable[[int, int], None]:
 class Counting:
     """Images that the classifier is given gradients of."""
 
-    def __init__(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, run: EvaluationRun, monkeypatch: pytest.MonkeyPatch) -> None:
         self.images = 0
         original = run.classifier.loss_gradient
 
@@ -113,26 +113,24 @@ class Counting:
         monkeypatch.setattr(run.classifier, "loss_gradient", count)
 
 
-def test_the_run_has_saturated_images_which_are_counted_twice(run: Run) -> None:
+def test_the_run_has_saturated_images_which_are_counted_twice(run: EvaluationRun) -> None:
     (first, _) = undisturbed(run)["evaluations"]
     assert 0.02 < first["gradient"]["saturated_share"]["value"] < 0.9
     assert first["epsilons"][1]["stable"]["robust_accuracy"] != first["epsilons"][1]["robust_accuracy"]
 
 
-def test_pieces_count_what_the_whole_counts(run: Run, tmp_path: Path) -> None:
-    assert counts(measure_run(run, tmp_path / "run")) == undisturbed(run)
+def test_pieces_count_what_the_whole_counts(run: EvaluationRun, tmp_path: Path) -> None:
+    assert counts(evaluate_in_directory(run, tmp_path / "run")) == undisturbed(run)
 
 
-def test_a_stopped_run_goes_on_and_does_no_piece_again(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_run_goes_on_and_does_no_piece_again(run: EvaluationRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoppedError):
-        measure_run(run, tmp_path / "run", progress=stop_after(120), keep=0)
-    assert Ledger(tmp_path / "run", len(run.pieces)).finished == 15
-    assert not (tmp_path / "run" / RESULT).exists()
+        evaluate_in_directory(run, tmp_path / "run", progress=stop_after(120), max_example_images=0)
+    assert Ledger(tmp_path / "run", len(run.pieces)).num_finished == 15
+    assert not (tmp_path / "run" / RESULT_FILE).exists()
     seen: list[tuple[int, int]] = []
     calls = Counting(run, monkeypatch)
-    found = measure_run(run, tmp_path / "run", progress=lambda *so_far: seen.append(so_far), keep=0)
+    found = evaluate_in_directory(run, tmp_path / "run", progress=lambda *so_far: seen.append(so_far), max_example_images=0)
     assert seen[0] == (120, 250)
     saturated = sum(part["gradient"]["saturated_share"]["count"] for part in found["evaluations"])
     assert calls.images < 2 * (250 - 120) + saturated + 70  # both attacks, and the checks before them
@@ -140,11 +138,11 @@ def test_a_stopped_run_goes_on_and_does_no_piece_again(
     assert counts(found) == undisturbed(run)
 
 
-def test_a_finished_run_is_returned_and_nothing_is_written(run: Run, tmp_path: Path) -> None:
-    found = measure_run(run, tmp_path / "run")
+def test_a_finished_run_is_returned_and_nothing_is_written(run: EvaluationRun, tmp_path: Path) -> None:
+    found = evaluate_in_directory(run, tmp_path / "run")
     before = written(tmp_path / "run")
-    with locked(tmp_path / "run"):  # whoever only reads needs no lock
-        assert measure_run(run, tmp_path / "run") == json.loads(json.dumps(found))
+    with lock_directory(tmp_path / "run"):  # whoever only reads needs no lock
+        assert evaluate_in_directory(run, tmp_path / "run") == json.loads(json.dumps(found))
     assert written(tmp_path / "run") == before
 
 
@@ -166,52 +164,52 @@ def in_child(work: Callable[[], object]) -> int:
 
 
 @pytest.mark.distributed
-def test_50_kills_at_random_moments_change_nothing(run: Run, tmp_path: Path) -> None:
+def test_50_kills_at_random_moments_change_nothing(run: EvaluationRun, tmp_path: Path) -> None:
     """Each kill hits a run somewhere between its first write and its last; each time at most one piece is lost."""
     expected = undisturbed(run)
     chance = random.Random(0)
     moments: list[int] = []
     began = time.monotonic()
-    measure_run(run, tmp_path / "timed")
+    evaluate_in_directory(run, tmp_path / "timed")
     whole = time.monotonic() - began
     out = tmp_path / "run"
     for kill in range(KILLS):
-        if (out / RESULT).exists():
+        if (out / RESULT_FILE).exists():
             out = tmp_path / f"run-{kill}"
-        before = Ledger(out, len(run.pieces)).finished if out.exists() else 0
-        child = in_child(partial(measure_run, run, out))
+        before = Ledger(out, len(run.pieces)).num_finished if out.exists() else 0
+        child = in_child(partial(evaluate_in_directory, run, out))
         time.sleep(chance.uniform(0, whole))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         if out.exists():
             ledger = Ledger(out, len(run.pieces))
-            assert ledger.finished >= before
+            assert ledger.num_finished >= before
             assert ledger.damaged <= kill + 1
-            moments.append(ledger.finished)
+            moments.append(ledger.num_finished)
         if kill % 10 == 9:
-            assert counts(measure_run(run, out)) == expected
+            assert counts(evaluate_in_directory(run, out)) == expected
             out = tmp_path / f"next-{kill}"
     assert len(set(moments)) > 5  # they did hit different moments
 
 
-def test_at_most_one_piece_is_lost(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_most_one_piece_is_lost(run: EvaluationRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process killed while it works on piece k has left pieces 0 to k - 1 in the ledger, whole."""
 
     def kill_at(done: int, total: int) -> None:
         if done >= 80:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    child = in_child(lambda: measure_run(run, tmp_path / "run", progress=kill_at))
+    child = in_child(lambda: evaluate_in_directory(run, tmp_path / "run", progress=kill_at))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     ledger = Ledger(tmp_path / "run", len(run.pieces))
-    assert (ledger.finished, ledger.damaged) == (10, 0)
-    assert counts(measure_run(run, tmp_path / "run")) == undisturbed(run)
+    assert (ledger.num_finished, ledger.damaged) == (10, 0)
+    assert counts(evaluate_in_directory(run, tmp_path / "run")) == undisturbed(run)
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "empty", "gone", "swapped"])
-def test_a_damaged_ledger_is_mended_by_doing_those_pieces_again(run: Run, tmp_path: Path, harm: str) -> None:
+def test_a_damaged_ledger_is_mended_by_doing_those_pieces_again(run: EvaluationRun, tmp_path: Path, harm: str) -> None:
     out = tmp_path / "run"
-    expected = counts(measure_run(run, out))
+    expected = counts(evaluate_in_directory(run, out))
     place = out / ledger_name(0)
     content = bytearray(place.read_bytes())
     if harm == "flip":
@@ -221,10 +219,10 @@ def test_a_damaged_ledger_is_mended_by_doing_those_pieces_again(run: Run, tmp_pa
     place.write_bytes(changed[1:] if harm == "swapped" else changed)
     if harm == "gone":
         place.unlink()
-    (out / RESULT).unlink()
-    assert Ledger(out, len(run.pieces)).finished < len(run.pieces)
-    assert counts(measure_run(run, out)) == expected
-    assert Ledger(out, len(run.pieces)).finished == len(run.pieces)
+    (out / RESULT_FILE).unlink()
+    assert Ledger(out, len(run.pieces)).num_finished < len(run.pieces)
+    assert counts(evaluate_in_directory(run, out)) == expected
+    assert Ledger(out, len(run.pieces)).num_finished == len(run.pieces)
 
 
 @pytest.mark.parametrize(
@@ -238,37 +236,37 @@ def test_a_damaged_ledger_is_mended_by_doing_those_pieces_again(run: Run, tmp_pa
     ],
 )
 def test_another_run_is_refused_by_its_difference(
-    run: Run, tmp_path: Path, make_classifier: MakeClassifier, change: Callable[..., Run], named: str
+    run: EvaluationRun, tmp_path: Path, make_classifier: MakeClassifier, change: Callable[..., EvaluationRun], named: str
 ) -> None:
     with pytest.raises(StoppedError):
-        measure_run(run, tmp_path, progress=stop_after(40))
+        evaluate_in_directory(run, tmp_path, progress=stop_after(40))
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     with pytest.raises(RunError, match=f"the same settings, got .* with .*{named}"):
-        measure_run(change(run, make_classifier), tmp_path)
+        evaluate_in_directory(change(run, make_classifier), tmp_path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
-def test_a_second_process_is_kept_out_at_once(run: Run, tmp_path: Path) -> None:
+def test_a_second_process_is_kept_out_at_once(run: EvaluationRun, tmp_path: Path) -> None:
     with (
-        locked(tmp_path / "run"),
+        lock_directory(tmp_path / "run"),
         pytest.raises(ResourceError, match="one process at a time, got a second one"),
     ):
-        measure_run(run, tmp_path / "run")
-    assert not (tmp_path / "run" / MANIFEST).exists()
+        evaluate_in_directory(run, tmp_path / "run")
+    assert not (tmp_path / "run" / MANIFEST_FILE).exists()
 
 
-def test_leftovers_of_a_killed_write_are_swept_up(run: Run, tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_write_are_swept_up(run: EvaluationRun, tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
-        measure_run(run, tmp_path, progress=stop_after(40))
-    (tmp_path / f".{RESULT}.abcdefgh").mkdir()
-    (tmp_path / f".{IMAGES}.abcdefgh").mkdir()
-    measure_run(run, tmp_path)
+        evaluate_in_directory(run, tmp_path, progress=stop_after(40))
+    (tmp_path / f".{RESULT_FILE}.abcdefgh").mkdir()
+    (tmp_path / f".{EXAMPLE_IMAGES_FILE}.abcdefgh").mkdir()
+    evaluate_in_directory(run, tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
-        [".lock", IMAGES, ledger_name(0), MANIFEST, RESULT]
+        [".lock", EXAMPLE_IMAGES_FILE, ledger_name(0), MANIFEST_FILE, RESULT_FILE]
     )
 
 
-def test_a_full_disk_at_any_write_leaves_what_was_there_and_the_run_goes_on(run: Run, small_disk: Path | None) -> None:
+def test_a_full_disk_at_any_write_leaves_what_was_there_and_the_run_goes_on(run: EvaluationRun, small_disk: Path | None) -> None:
     """Less room each time, so that the disk is full at the manifest, in the ledger, at the images and at the result."""
     if small_disk is None:
         return
@@ -278,33 +276,33 @@ def test_a_full_disk_at_any_write_leaves_what_was_there_and_the_run_goes_on(run:
         out, ballast = small_disk / "run", small_disk / "ballast"
         ballast.write_bytes(b"x" * 4096 * (31 - pages))
         try:
-            measure_run(run, out)
+            evaluate_in_directory(run, out)
         except ResourceError as error:
             assert "No space left on device" in str(error)  # noqa: PT017  (whether it raises is part of the test)
             failed.add(str(error).split()[0].rpartition("/")[2])
             held = {file.name for file in out.iterdir()} if out.exists() else set()
-            assert held <= {".lock", MANIFEST, ledger_name(0), IMAGES}
-            if MANIFEST in held:
-                json.loads((out / MANIFEST).read_text())
+            assert held <= {".lock", MANIFEST_FILE, ledger_name(0), EXAMPLE_IMAGES_FILE}
+            if MANIFEST_FILE in held:
+                json.loads((out / MANIFEST_FILE).read_text())
                 assert Ledger(out, len(run.pieces)).damaged == 0
-            if IMAGES in held:
-                assert read_images(out / IMAGES)
+            if EXAMPLE_IMAGES_FILE in held:
+                assert read_example_images(out / EXAMPLE_IMAGES_FILE)
             ballast.unlink()
-            assert counts(measure_run(run, out)) == expected
+            assert counts(evaluate_in_directory(run, out)) == expected
         ballast.unlink(missing_ok=True)
         shutil.rmtree(out, ignore_errors=True)
-    assert {ledger_name(0), IMAGES} < failed
+    assert {ledger_name(0), EXAMPLE_IMAGES_FILE} < failed
 
 
-def test_kept_images_are_four_of_each_cell_and_what_the_ledger_says(run: Run, tmp_path: Path) -> None:
-    measure_run(run, tmp_path)
-    kept = read_images(tmp_path / IMAGES)
+def test_kept_images_are_four_of_each_cell_and_what_the_ledger_says(run: EvaluationRun, tmp_path: Path) -> None:
+    evaluate_in_directory(run, tmp_path)
+    kept = read_example_images(tmp_path / EXAMPLE_IMAGES_FILE)
     assert kept is not None
     cells = zip(kept.attacks.tolist(), kept.labels.tolist(), kept.predictions_after.tolist(), strict=True)
     found: dict[tuple[int, int, int], int] = {}
     for cell in cells:
         found[cell] = found.get(cell, 0) + 1
-    document = json.loads((tmp_path / RESULT).read_text())
+    document = json.loads((tmp_path / RESULT_FILE).read_text())
     there = {
         (attack, label, after): min(count, 4)
         for attack, evaluation in enumerate(document["evaluations"])
@@ -324,27 +322,27 @@ def test_kept_images_are_four_of_each_cell_and_what_the_ledger_says(run: Run, tm
 
 
 @pytest.mark.parametrize(("most", "expected"), [(0, None), (5, 5)])
-def test_so_many_images_are_kept_and_no_more(run: Run, tmp_path: Path, most: int, expected: int | None) -> None:
-    measure_run(run, tmp_path, keep=most)
-    kept = read_images(tmp_path / IMAGES)
+def test_so_many_images_are_kept_and_no_more(run: EvaluationRun, tmp_path: Path, most: int, expected: int | None) -> None:
+    evaluate_in_directory(run, tmp_path, max_example_images=most)
+    kept = read_example_images(tmp_path / EXAMPLE_IMAGES_FILE)
     assert (None if kept is None else len(kept)) == expected
 
 
 def _lock_and_wait(place: Path, connection: Any) -> None:
-    with locked(place):
+    with lock_directory(place):
         connection.send("locked")
         connection.recv()
 
 
 @pytest.mark.distributed
-def test_a_lock_goes_with_the_process_that_held_it(run: Run, tmp_path: Path) -> None:
+def test_a_lock_goes_with_the_process_that_held_it(run: EvaluationRun, tmp_path: Path) -> None:
     context = get_context("fork")
     here, there = context.Pipe()
     process = context.Process(target=_lock_and_wait, args=(tmp_path / "run", there))
     process.start()
     here.recv()
     with pytest.raises(ResourceError):
-        measure_run(run, tmp_path / "run")
+        evaluate_in_directory(run, tmp_path / "run")
     process.kill()
     process.join()
-    measure_run(run, tmp_path / "run")
+    evaluate_in_directory(run, tmp_path / "run")

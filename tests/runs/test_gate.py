@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robustbench_fgsm.runs.gate import judged
-from robustbench_fgsm.runs.paired import Pairs
-from robustbench_fgsm.stats.paired import holm, p_values
+from robustbench_fgsm.runs.gate import assess_drops
+from robustbench_fgsm.runs.paired import PairedRunCounts
+from robustbench_fgsm.stats.paired import drop_p_values, holm
 
 TRIALS, CLASSES, IMAGES, ALLOWED, ALPHA = 4000, 5, 120, 0.02, 0.05
 
@@ -23,7 +23,7 @@ def family(drop: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def failures(drop: float) -> float:
     """The share of gates that fail where the true drop is this one."""
     lost, gained, n = family(drop, seed=0)
-    p = p_values(lost, gained, n, ALLOWED)
+    p = drop_p_values(lost, gained, n, ALLOWED)
     return float(np.mean([holm(row, ALPHA)[0].any() for row in p]))
 
 
@@ -33,8 +33,8 @@ def test_at_the_allowed_drop_a_gate_fails_no_more_often_than_alpha() -> None:
     assert failures(ALLOWED + 0.1) > 0.95
 
 
-def at(lost: int, gained: int, n: int, label: int | None = None) -> Pairs:
-    return Pairs("none", 0.1, label, n, lost + (n - lost - gained) // 2, lost, gained)
+def at(lost: int, gained: int, n: int, label: int | None = None) -> PairedRunCounts:
+    return PairedRunCounts("none", 0.1, label, n, lost + (n - lost - gained) // 2, lost, gained)
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,13 @@ def at(lost: int, gained: int, n: int, label: int | None = None) -> Pairs:
     ],
 )
 def test_a_single_place(lost: int, gained: int, n: int, exceeds: bool, within: bool) -> None:
-    (drop,) = judged([at(lost, gained, n)], ALLOWED)
+    (drop,) = assess_drops([at(lost, gained, n)], ALLOWED)
     assert (drop.exceeds, drop.within) == (exceeds, within) == (drop.low > ALLOWED, drop.high < ALLOWED)
 
 
 def test_many_places_ask_for_more_than_one() -> None:
     alone, other = at(22, 4, 300), at(0, 0, 300)
-    assert judged([alone], ALLOWED)[0].exceeds
-    assert not judged([alone, *[other] * 30], ALLOWED)[0].exceeds
-    for drop in judged([at(90, 4, 300), alone, other, at(0, 40, 300)], ALLOWED):
+    assert assess_drops([alone], ALLOWED)[0].exceeds
+    assert not assess_drops([alone, *[other] * 30], ALLOWED)[0].exceeds
+    for drop in assess_drops([at(90, 4, 300), alone, other, at(0, 40, 300)], ALLOWED):
         assert (drop.exceeds, drop.within) == (drop.low > ALLOWED, drop.high < ALLOWED)

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.engine.pieces import PieceRecord, Seen
+from robustbench_fgsm.engine.pieces import PieceOutcomes, PieceRecord
 from robustbench_fgsm.errors import ResourceError
 from robustbench_fgsm.runs.ledger import Ledger, LedgerStore, ledger_name
-from robustbench_fgsm.runs.piece_format import decode, encode, scan
+from robustbench_fgsm.runs.piece_format import decode_piece, encode_piece, scan_records
 
 
 def drawn(number: int, n: int = 7, *, classes: int = 10, targeted: bool = False, gap: int = 0) -> PieceRecord:
     """A record of n images whose predictions are drawn; gap: between their ids."""
     random = np.random.default_rng(number)
     zero, nonfinite, saturated = random.random((3, n)) < 0.4
-    seen = Seen(
+    seen = PieceOutcomes(
         random.integers(classes, size=n),
         random.integers(classes, size=(n, 2)),
         random.integers(classes, size=n) if targeted else None,
@@ -37,7 +37,7 @@ def drawn(number: int, n: int = 7, *, classes: int = 10, targeted: bool = False,
 def same(one: PieceRecord, other: PieceRecord) -> bool:
     return (one.number, one.bad, one.seconds) == (other.number, other.bad, other.seconds) and all(
         np.array_equal(getattr(mine, name), getattr(theirs, name))
-        for mine, theirs in zip((one, *one.attacks), (other, *other.attacks), strict=True)
+        for mine, theirs in zip((one, *one.outcomes_per_attack), (other, *other.outcomes_per_attack), strict=True)
         for name in vars(mine)
         if isinstance(getattr(mine, name), np.ndarray | int)
     )
@@ -48,54 +48,56 @@ def same(one: PieceRecord, other: PieceRecord) -> bool:
 @pytest.mark.parametrize("gap", [0, 3])
 def test_a_record_comes_back(classes: int, targeted: bool, gap: int) -> None:
     record = drawn(3, 50, classes=classes, targeted=targeted, gap=gap)
-    again = decode(encode(record))
+    again = decode_piece(encode_piece(record))
     assert same(record, again)
-    assert (record.attacks[0].targets is None) == (again.attacks[0].targets is None)
+    assert (record.outcomes_per_attack[0].targets is None) == (again.outcomes_per_attack[0].targets is None)
 
 
 def test_a_piece_without_an_image_comes_back() -> None:
     nothing = np.empty(0, np.int64)
     record = PieceRecord(0, nothing, nothing, (), (BadSample("a.png", "empty"),), 0.1)
-    assert same(record, decode(encode(record)))
-    assert [number for number, _, _ in scan(encode(record))] == [0]
+    assert same(record, decode_piece(encode_piece(record)))
+    assert [number for number, _, _ in scan_records(encode_piece(record))] == [0]
 
 
 def test_an_image_of_ten_classes_takes_four_bytes_and_a_record_a_line() -> None:
-    whole = [len(encode(PieceRecord(0, r.ids, r.labels, r.attacks[:1]))) for r in (drawn(0, 1000), drawn(0, 2000))]
-    stable = [len(drawn(0, n).attacks[0].stable) for n in (1000, 2000)]
+    whole = [
+        len(encode_piece(PieceRecord(0, r.ids, r.labels, r.outcomes_per_attack[:1]))) for r in (drawn(0, 1000), drawn(0, 2000))
+    ]
+    stable = [len(drawn(0, n).outcomes_per_attack[0].after_stable) for n in (1000, 2000)]
     assert whole[1] - whole[0] - 2 * (stable[1] - stable[0]) - 1000 * 5 < 32
 
 
 def test_every_flipped_bit_is_found_and_costs_one_record() -> None:
-    records = [encode(drawn(number, 3)) for number in range(3)]
+    records = [encode_piece(drawn(number, 3)) for number in range(3)]
     whole = b"".join(records)
     for byte in range(len(records[0]), len(records[0]) + len(records[1])):
         for bit in range(8):
             flipped = bytearray(whole)
             flipped[byte] ^= 1 << bit
-            found = [number for number, _, _ in scan(bytes(flipped))]
+            found = [number for number, _, _ in scan_records(bytes(flipped))]
             assert [number for number in found if number is not None] == [0, 2], (byte, bit)
             assert None in found
 
 
 def test_a_cut_at_any_byte_costs_what_it_cuts() -> None:
-    records = [encode(drawn(number, 3)) for number in range(3)]
+    records = [encode_piece(drawn(number, 3)) for number in range(3)]
     whole = b"".join(records)
     ends = np.cumsum([len(record) for record in records])
     for length in range(len(whole)):
-        found = [number for number, _, _ in scan(whole[:length]) if number is not None]
+        found = [number for number, _, _ in scan_records(whole[:length]) if number is not None]
         assert found == list(range(int((ends <= length).sum())))
 
 
 def test_what_is_appended_after_a_cut_is_found(tmp_path: Path) -> None:
-    (tmp_path / ledger_name(0)).write_bytes(encode(drawn(0)) + encode(drawn(1))[:-9])
+    (tmp_path / ledger_name(0)).write_bytes(encode_piece(drawn(0)) + encode_piece(drawn(1))[:-9])
     store = LedgerStore(tmp_path, 3)
-    assert (store.ledger.finished, store.ledger.damaged) == (1, 1)
+    assert (store.ledger.num_finished, store.ledger.damaged) == (1, 1)
     for number in (1, 2):
         store.keep(drawn(number))
     store.close()
     again = Ledger(tmp_path, 3)
-    assert (again.finished, again.damaged) == (3, 1)
+    assert (again.num_finished, again.damaged) == (3, 1)
     assert all(same(drawn(number), record) for number, record in enumerate(again.records()))
 
 
@@ -106,17 +108,15 @@ def test_all_ledgers_are_read_and_each_piece_comes_once_in_order(tmp_path: Path)
             store.keep(drawn(number))
         store.close()
     assert [record.number for record in Ledger(tmp_path, 5).records()] == [0, 1, 2, 3, 4]
-    assert [record.number for record in Ledger(tmp_path, 5).at(np.array([3, 0]))] == [3, 0]
+    assert [record.number for record in Ledger(tmp_path, 5).select_records(np.array([3, 0]))] == [3, 0]
 
 
 def test_pieces_that_the_run_does_not_have_count_as_damage(tmp_path: Path) -> None:
-    (tmp_path / ledger_name(0)).write_bytes(encode(drawn(7)))
-    assert (Ledger(tmp_path, 7).finished, Ledger(tmp_path, 7).damaged) == (0, 1)
+    (tmp_path / ledger_name(0)).write_bytes(encode_piece(drawn(7)))
+    assert (Ledger(tmp_path, 7).num_finished, Ledger(tmp_path, 7).damaged) == (0, 1)
 
 
-def test_a_write_that_fails_half_way_leaves_the_ledger_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_fails_half_way_leaves_the_ledger_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = LedgerStore(tmp_path, 3)
     store.keep(drawn(0))
     before = (tmp_path / ledger_name(0)).read_bytes()

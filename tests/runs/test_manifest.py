@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.engine.plan import AS_IT_IS
+from robustbench_fgsm.engine.plan import PLAIN_PLAN
 from robustbench_fgsm.errors import RfgsmError
 from robustbench_fgsm.runs.attack.replay import check_adversarial
 from robustbench_fgsm.runs.attack.save import save_adversarial
-from robustbench_fgsm.runs.directory import MANIFEST
-from robustbench_fgsm.runs.evaluate import measure_run
-from robustbench_fgsm.runs.manifest import Run
-from robustbench_fgsm.runs.read import summary
-from robustbench_fgsm.runs.resume import resumed
+from robustbench_fgsm.runs.directory import MANIFEST_FILE
+from robustbench_fgsm.runs.evaluate import evaluate_in_directory
+from robustbench_fgsm.runs.manifest import EvaluationRun
+from robustbench_fgsm.runs.read import summarize_run
+from robustbench_fgsm.runs.resume import reload_evaluation_run
 from robustbench_fgsm.spec import AttackSpec
 
 Document = dict[str, Any]
@@ -48,10 +48,10 @@ def changed(document: Document) -> Iterator[Document]:
 
 def check(directory: Path, *readers: Callable[[], object]) -> int:
     """How many of the changes are complained of in one line; an error that nobody foresaw fails the test."""
-    document, complaints = json.loads((directory / MANIFEST).read_text()), 0
+    document, complaints = json.loads((directory / MANIFEST_FILE).read_text()), 0
     for other in changed(document):
         for read in readers:
-            (directory / MANIFEST).write_text(json.dumps(other))
+            (directory / MANIFEST_FILE).write_text(json.dumps(other))
             try:
                 read()
             except RfgsmError as error:
@@ -60,16 +60,20 @@ def check(directory: Path, *readers: Callable[[], object]) -> int:
 
 
 def test_of_a_measurement(classifier: rf.TorchClassifier, data: rf.ArrayDataset, tmp_path: Path) -> None:
-    run = Run("evaluate", classifier, data, (AttackSpec(),), AS_IT_IS)
-    measure_run(run, tmp_path, keep=0)
-    readers = (lambda: summary(tmp_path), lambda: resumed(tmp_path), lambda: measure_run(run, tmp_path, keep=0))
+    run = EvaluationRun("evaluate", classifier, data, (AttackSpec(),), PLAIN_PLAN)
+    evaluate_in_directory(run, tmp_path, max_example_images=0)
+    readers = (
+        lambda: summarize_run(tmp_path),
+        lambda: reload_evaluation_run(tmp_path),
+        lambda: evaluate_in_directory(run, tmp_path, max_example_images=0),
+    )
     assert check(tmp_path, *readers) > 100
 
 
 def test_of_saved_images(classifier: rf.TorchClassifier, data: rf.ArrayDataset, tmp_path: Path) -> None:
     save_adversarial(classifier, data, tmp_path, 0.1, shard_size=10)
     readers = (
-        lambda: summary(tmp_path),
+        lambda: summarize_run(tmp_path),
         lambda: save_adversarial(classifier, data, tmp_path, 0.1, shard_size=10),
         lambda: check_adversarial(tmp_path, classifier, data),
     )

@@ -13,12 +13,12 @@ import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.engine.plan import Plan
-from robustbench_fgsm.runs.directory import MANIFEST
-from robustbench_fgsm.runs.evaluate import measure_run
-from robustbench_fgsm.runs.export import tables
-from robustbench_fgsm.runs.manifest import Run
-from robustbench_fgsm.runs.paired import pairs
-from robustbench_fgsm.runs.read import read_run
+from robustbench_fgsm.runs.directory import MANIFEST_FILE
+from robustbench_fgsm.runs.evaluate import evaluate_in_directory
+from robustbench_fgsm.runs.export import sample_tables
+from robustbench_fgsm.runs.manifest import EvaluationRun
+from robustbench_fgsm.runs.paired import pair_runs
+from robustbench_fgsm.runs.read import read_saved_run
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 MakeClassifier = Callable[..., rf.TorchClassifier]
@@ -37,15 +37,17 @@ def keep(tmp_path: Path, make_classifier: MakeClassifier, make_data: Callable[..
                 parameter.mul_(sharp)
         specs = tuple(AttackSpec((0.01, 0.1), target=rule, **options) for rule in RULES)
         place = tmp_path / str(len(list(tmp_path.iterdir())))
-        measure_run(Run("sweep", classifier, data or make_data(n=n), specs, Plan(batch_size=size, threads=1)), place)
+        evaluate_in_directory(
+            EvaluationRun("sweep", classifier, data or make_data(n=n), specs, Plan(batch_size=size, threads=1)), place
+        )
         return place
 
     return kept
 
 
 def test_every_count_is_that_of_the_images(keep: Keep) -> None:
-    run, baseline = read_run(keep(1, 8)), read_run(keep(0, 12))
-    found, stable = pairs(run, baseline)
+    run, baseline = read_saved_run(keep(1, 8)), read_saved_run(keep(0, 12))
+    found, stable = pair_runs(run, baseline)
     assert not stable
     assert len(found) == (1 + 2 * len(RULES)) * (1 + 3)
     for at in found:
@@ -53,37 +55,35 @@ def test_every_count_is_that_of_the_images(keep: Keep) -> None:
         assert now.keys() == then.keys()
         chosen = [key for key in now if at.label in (None, key[1])]
         assert at.n == len(chosen)
-        assert at.right_before == sum(then[key] for key in chosen)
+        assert at.baseline_correct == sum(then[key] for key in chosen)
         assert at.lost == sum(then[key] > now[key] for key in chosen)
         assert at.gained == sum(now[key] > then[key] for key in chosen)
-        assert at.drop == pytest.approx((at.right_before - at.right) / at.n)
+        assert at.drop == pytest.approx((at.baseline_correct - at.correct) / at.n)
 
 
 def _right(run: Any, rule: str, epsilon: float | None) -> dict[tuple[int, int], bool]:
     column = "before" if epsilon is None else f"after_{epsilon!r}"
     return {
         (int(id_), int(label)): bool(label == prediction)
-        for table in tables(run)
-        for id_, label, prediction, targeted in zip(
-            table["id"], table["label"], table[column], table["targeted"], strict=True
-        )
+        for table in sample_tables(run)
+        for id_, label, prediction, targeted in zip(table["id"], table["label"], table[column], table["targeted"], strict=True)
         if targeted == rule
     }
 
 
 def test_stable_gradients_count_where_images_are_saturated(keep: Keep) -> None:
-    sharp = read_run(keep(0, 8, sharp=40))
-    found, stable = pairs(read_run(keep(1, 8)), sharp)
+    sharp = read_saved_run(keep(0, 8, sharp=40))
+    found, stable = pair_runs(read_saved_run(keep(1, 8)), sharp)
     assert stable
-    assert sharp.document is not None
-    for evaluation in sharp.document["evaluations"]:
+    assert sharp.result is not None
+    for evaluation in sharp.result["evaluations"]:
         for at in evaluation["epsilons"]:
             (whole,) = (
                 row
                 for row in found
                 if (row.targeted, row.epsilon, row.label) == (evaluation["attack"]["targeted"], at["epsilon"], None)
             )
-            assert whole.right_before == at["stable"]["robust_accuracy"]["count"]
+            assert whole.baseline_correct == at["stable"]["robust_accuracy"]["count"]
 
 
 def test_what_differs_is_named(keep: Keep, make_data: Callable[..., rf.ArrayDataset]) -> None:
@@ -98,7 +98,7 @@ def test_what_differs_is_named(keep: Keep, make_data: Callable[..., rf.ArrayData
     }
     for says, other in others.items():
         with pytest.raises(rf.RunError, match=f"run and baseline must have the same {says}: measure"):
-            pairs(read_run(run), read_run(other))
+            pair_runs(read_saved_run(run), read_saved_run(other))
     changed = {
         ("attacks", 0, "epsilons"): ([0.01, 0.2], "epsilons, got 0.01,0.1 and 0.01,0.2"),
         ("attacks", 1, "targeted"): ("random", "targeting rules, got none, next and none, random"),
@@ -107,38 +107,38 @@ def test_what_differs_is_named(keep: Keep, make_data: Callable[..., rf.ArrayData
     }
     for path, (value, says) in changed.items():
         other = keep(0, 8)
-        document = json.loads((other / MANIFEST).read_text(encoding="utf-8"))
+        document = json.loads((other / MANIFEST_FILE).read_text(encoding="utf-8"))
         *above, last = path
         part = document
         for key in above:
             part = part[key]
         part[last] = value
-        (other / MANIFEST).write_text(json.dumps(document), encoding="utf-8")
+        (other / MANIFEST_FILE).write_text(json.dumps(document), encoding="utf-8")
         with pytest.raises(rf.RunError, match=f"the same {says}: measure"):
-            pairs(read_run(run), read_run(other))
+            pair_runs(read_saved_run(run), read_saved_run(other))
 
 
 def test_other_ids_and_runs_that_are_not_finished_are_refused(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, other = read_run(keep(0, 8)), read_run(keep(1, 8))
-    (other.recorded.directory / "ledger-00000.bin").write_bytes(b"")
+    run, other = read_saved_run(keep(0, 8)), read_saved_run(keep(1, 8))
+    (other.manifest.directory / "ledger-00000.bin").write_bytes(b"")
     with pytest.raises(rf.RunError, match=r"run must be finished, got .* with 7 of 7 pieces to do: rfgsm runs resume"):
-        pairs(run, other)
-    other = read_run(keep(1, 8))
+        pair_runs(run, other)
+    other = read_saved_run(keep(1, 8))
     records = list(other.records())
     records[0].ids[0] = 99
     monkeypatch.setattr(type(other), "records", lambda side: iter(records) if side is other else side.ledger.records())
     with pytest.raises(rf.RunError, match="the same ids of images, got 0 in one of them alone"):
-        pairs(run, other)
+        pair_runs(run, other)
 
 
 def test_a_random_seed_matters_where_something_is_drawn(keep: Keep) -> None:
-    first, second = (read_run(keep(0, 8, seed=seed)) for seed in (0, 1))
-    assert all(not at.lost and not at.gained for at in pairs(first, second)[0])
-    first, second = (read_run(keep(0, 8, seed=seed, restarts=1)) for seed in (0, 1))
+    first, second = (read_saved_run(keep(0, 8, seed=seed)) for seed in (0, 1))
+    assert all(not at.lost and not at.gained for at in pair_runs(first, second)[0])
+    first, second = (read_saved_run(keep(0, 8, seed=seed, restarts=1)) for seed in (0, 1))
     with pytest.raises(rf.RunError, match="the same seed, got 0 and 1"):
-        pairs(first, second)
+        pair_runs(first, second)
 
 
 def test_ids_are_those_of_the_ledger(keep: Keep) -> None:
-    ids = np.concatenate([record.ids for record in read_run(keep(0, 8)).records()])
+    ids = np.concatenate([record.ids for record in read_saved_run(keep(0, 8)).records()])
     assert len(np.unique(ids)) == 50

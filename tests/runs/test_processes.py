@@ -19,21 +19,21 @@ import pytest
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # exported, but not said so
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.cli.load import load_images
-from robustbench_fgsm.cli.options import DataChoice
+from robustbench_fgsm.cli.load import load_dataset
+from robustbench_fgsm.cli.options import DataOptionGroup
 from robustbench_fgsm.engine import distributed
 from robustbench_fgsm.engine.distributed import World
-from robustbench_fgsm.engine.outcomes import Totals
+from robustbench_fgsm.engine.outcomes import AttackTotals
 from robustbench_fgsm.engine.plan import Plan
-from robustbench_fgsm.engine.run_pieces import summed
-from robustbench_fgsm.evaluation.checks import Checks
+from robustbench_fgsm.engine.run_pieces import sum_totals
+from robustbench_fgsm.evaluation.checks import CheckOptions
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.evaluation.result import sweep_document
-from robustbench_fgsm.runs.attack.save import save_spec
-from robustbench_fgsm.runs.directory import RESULT
-from robustbench_fgsm.runs.evaluate import measure_run
+from robustbench_fgsm.runs.attack.save import save_attack
+from robustbench_fgsm.runs.directory import RESULT_FILE
+from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.ledger import Ledger, ledger_name
-from robustbench_fgsm.runs.manifest import Run
+from robustbench_fgsm.runs.manifest import EvaluationRun
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 from robustbench_fgsm.stats.tally import Outcomes, Tally
 
@@ -63,8 +63,8 @@ def in_world(size: int, work: Callable[[World], Any], place: Path) -> list[int]:
         code = 1
         try:
             os.environ.update(environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
-            distributed.join.cache_clear()  # this process may have found itself alone in another test
-            found = work(distributed.join())
+            distributed.join_world.cache_clear()  # this process may have found itself alone in another test
+            found = work(distributed.join_world())
             (place / f"{rank}.json").write_text(json.dumps(found))
             code = 0
         except BaseException:  # noqa: BLE001  (told by a file)
@@ -86,8 +86,8 @@ def counts(document: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def run(classifier: rf.TorchClassifier, make_data: MakeData) -> Run:
-    return Run("sweep", classifier, make_data(n=101), SPECS, Plan(batch_size=8, threads=1))
+def run(classifier: rf.TorchClassifier, make_data: MakeData) -> EvaluationRun:
+    return EvaluationRun("sweep", classifier, make_data(n=101), SPECS, Plan(batch_size=8, threads=1))
 
 
 def test_processes_that_start_again_do_not_take_the_dead_for_the_living() -> None:
@@ -97,9 +97,9 @@ def test_processes_that_start_again_do_not_take_the_dead_for_the_living() -> Non
     for _ in range(3):
         with ThreadPoolExecutor(3) as pool:
             clients = [TCPStore("127.0.0.1", store.port, None, False) for _ in range(3)]
-            others = [pool.submit(distributed.meet, clients[rank], rank, 3) for rank in (1, 2)]
+            others = [pool.submit(distributed.agree_on_launch_id, clients[rank], rank, 3) for rank in (1, 2)]
             time.sleep(0.2)
-            first = pool.submit(distributed.meet, clients[0], 0, 3)
+            first = pool.submit(distributed.agree_on_launch_id, clients[0], 0, 3)
             numbers.append([found.result() for found in (first, *others)])
     assert numbers == [[1, 1, 1], [2, 2, 2], [3, 3, 3]]
 
@@ -120,10 +120,8 @@ def test_every_world_counts_what_one_process_counts(
 
 
 @pytest.mark.reference
-def test_the_first_process_makes_the_checks_for_all(
-    classifier: rf.TorchClassifier, make_data: MakeData, tmp_path: Path
-) -> None:
-    data, plan, checks = make_data(n=40), Plan(batch_size=8, threads=1), Checks(20, masking=True)
+def test_the_first_process_makes_the_checks_for_all(classifier: rf.TorchClassifier, make_data: MakeData, tmp_path: Path) -> None:
+    data, plan, checks = make_data(n=40), Plan(batch_size=8, threads=1), CheckOptions(20, masking=True)
 
     def work(world: World) -> Any:
         return counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan, checks=checks, world=world)))
@@ -135,27 +133,27 @@ def test_the_first_process_makes_the_checks_for_all(
 
 
 @pytest.mark.parametrize("sizes", [(2, 3), (3, 1), (1, 2)])
-def test_a_run_goes_on_in_another_world(run: Run, tmp_path: Path, sizes: Sequence[int]) -> None:
+def test_a_run_goes_on_in_another_world(run: EvaluationRun, tmp_path: Path, sizes: Sequence[int]) -> None:
     """Killed in the first: each process has left its own ledger, and the second world does what is missing."""
-    out, expected = tmp_path / "run", counts(measure_run(run, tmp_path / "alone"))
+    out, expected = tmp_path / "run", counts(evaluate_in_directory(run, tmp_path / "alone"))
 
     def killed(world: World) -> None:
         def stop(done: int, total: int) -> None:
             if done >= 40:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        measure_run(run, out, world=world, progress=stop)
+        evaluate_in_directory(run, out, world=world, progress=stop)
 
     assert -signal.SIGKILL in in_world(sizes[0], killed, tmp_path / "first")
-    done = Ledger(out, len(run.pieces)).finished
+    done = Ledger(out, len(run.pieces)).num_finished
     assert 0 < done < len(run.pieces)
-    assert not (out / RESULT).exists()
+    assert not (out / RESULT_FILE).exists()
     assert (
-        in_world(sizes[1], lambda world: counts(measure_run(run, out, world=world)), tmp_path / "second")
+        in_world(sizes[1], lambda world: counts(evaluate_in_directory(run, out, world=world)), tmp_path / "second")
         == [0] * sizes[1]
     )
     assert answers(tmp_path / "second", sizes[1]) == [expected] * sizes[1]
-    assert Ledger(out, len(run.pieces)).finished == len(run.pieces)
+    assert Ledger(out, len(run.pieces)).num_finished == len(run.pieces)
     assert (out / ledger_name(0)).exists()
 
 
@@ -166,7 +164,7 @@ def test_several_processes_save_the_same_images(
     data, spec = make_data(n=25), AttackSpec((0.1,))
 
     def save(world: World, out: Path) -> dict[str, Any]:
-        saved = save_spec(classifier, data, out, spec, format=form, shard_size=4, batch_size=2, world=world)
+        saved = save_attack(classifier, data, out, spec, format=form, shard_size=4, batch_size=2, world=world)
         return {key: value for key, value in saved.to_dict().items() if key not in ("seconds", "checksum")}
 
     save(World(), tmp_path / "alone")
@@ -186,9 +184,7 @@ def test_several_processes_save_the_same_images(
     assert rf.check_adversarial(tmp_path / "three", classifier, data).verified
 
 
-def test_shards_of_a_lost_process_are_not_made_again(
-    classifier: rf.TorchClassifier, make_data: MakeData, tmp_path: Path
-) -> None:
+def test_shards_of_a_lost_process_are_not_made_again(classifier: rf.TorchClassifier, make_data: MakeData, tmp_path: Path) -> None:
     data, spec, out = make_data(n=40), AttackSpec((0.1,)), tmp_path / "out"
 
     def save(world: World) -> None:
@@ -197,14 +193,14 @@ def test_shards_of_a_lost_process_are_not_made_again(
                 time.sleep(1)  # until the other one is done
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        save_spec(classifier, data, out, spec, shard_size=4, batch_size=2, world=world, progress=stop)
+        save_attack(classifier, data, out, spec, shard_size=4, batch_size=2, world=world, progress=stop)
 
     codes = in_world(2, save, tmp_path / "told")
     assert codes[0] == -signal.SIGKILL
     assert "all processes must stay" in (tmp_path / "told/1.txt").read_text()
     before = {file.name: file.stat().st_mtime_ns for file in out.glob("adversarial-*")}
     assert len(before) == 6
-    save_spec(classifier, data, out, spec, shard_size=4, batch_size=2)
+    save_attack(classifier, data, out, spec, shard_size=4, batch_size=2)
     after = {file.name: file.stat().st_mtime_ns for file in out.glob("adversarial-*")}
     assert before.items() <= after.items()
     assert len(after) == 10
@@ -214,24 +210,24 @@ def test_shards_of_a_lost_process_are_not_made_again(
 
 @pytest.mark.parametrize("what", ["model", "data", "attacks"])
 def test_processes_that_differ_stop_before_they_begin(
-    run: Run, make_classifier: MakeClassifier, make_data: MakeData, tmp_path: Path, what: str
+    run: EvaluationRun, make_classifier: MakeClassifier, make_data: MakeData, tmp_path: Path, what: str
 ) -> None:
     other = {
-        "model": Run("sweep", make_classifier(seed=1), run.data, SPECS, run.plan),
-        "data": Run("sweep", run.classifier, make_data(n=100), SPECS, run.plan),
-        "attacks": Run("sweep", run.classifier, run.data, SPECS[:1], run.plan),
+        "model": EvaluationRun("sweep", make_classifier(seed=1), run.data, SPECS, run.plan),
+        "data": EvaluationRun("sweep", run.classifier, make_data(n=100), SPECS, run.plan),
+        "attacks": EvaluationRun("sweep", run.classifier, run.data, SPECS[:1], run.plan),
     }[what]
 
     def work(world: World) -> Any:
         with pytest.raises(rf.RunError, match=f"all processes must have the same {what}, got"):
             world.check_same((other if world.rank == 1 else run).settings())
-        return world.fail()
+        return world.report_failure()
 
     assert in_world(3, work, tmp_path) == [0] * 3
     assert sorted(answers(tmp_path, 3)) == [False, False, True]  # one of them says so
 
 
-def test_a_lost_process_ends_the_wait_of_the_others(run: Run, tmp_path: Path) -> None:
+def test_a_lost_process_ends_the_wait_of_the_others(run: EvaluationRun, tmp_path: Path) -> None:
     def work(world: World) -> None:
         if world.rank == 1:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -257,7 +253,7 @@ def test_one_process_of_a_machine_downloads_while_the_others_wait(
     monkeypatch.setattr("robustbench_fgsm.data.load.load_data", load)
 
     def work(_: World) -> int:
-        return len(load_images("cifar10", None, DataChoice(download=True), 0))
+        return len(load_dataset("cifar10", None, DataOptionGroup(download=True), 0))
 
     assert in_world(3, work, tmp_path / "told") == [0] * 3
     assert answers(tmp_path / "told", 3) == [25] * 3
@@ -265,22 +261,20 @@ def test_one_process_of_a_machine_downloads_while_the_others_wait(
 
 @pytest.mark.parametrize("classes", [3, 1001])
 def test_totals_add_up_dense_and_sparse(tmp_path: Path, classes: int) -> None:
-    def totals(rank: int) -> Totals:
+    def totals(rank: int) -> AttackTotals:
         random = np.random.default_rng(rank)
         labels, before, after = random.integers(classes, size=(3, 50))
         zero, nonfinite, saturated = random.random((3, 50)) < 0.5
         tally = Tally.of(Outcomes(labels, before, after, None, zero, nonfinite, saturated), classes)
-        return Totals((tally, tally), (tally, tally), random.integers(5, size=3), rank)
+        return AttackTotals((tally, tally), (tally, tally), random.integers(5, size=3), rank)
 
-    def told(found: Totals) -> Any:
+    def told(found: AttackTotals) -> Any:
         dense = [value.toarray() if hasattr(value, "toarray") else value for value in vars(found.stable[1]).values()]
         return [np.asarray(value).tolist() for value in (*dense, found.first_fooled, found.decided_again)]
 
-    assert in_world(2, lambda world: told(summed([totals(world.rank)], world)[0]), tmp_path) == [0, 0]
+    assert in_world(2, lambda world: told(sum_totals([totals(world.rank)], world)[0]), tmp_path) == [0, 0]
     one, two = totals(0), totals(1)
-    expected = Totals(
-        one.ordinary, (one.stable[0], one.stable[1] + two.stable[1]), one.first_fooled + two.first_fooled, 1
-    )
+    expected = AttackTotals(one.tallies, (one.stable[0], one.stable[1] + two.stable[1]), one.first_fooled + two.first_fooled, 1)
     assert answers(tmp_path, 2) == [json.loads(json.dumps(told(expected)))] * 2
 
 
@@ -327,7 +321,7 @@ def test_two_nodes_on_loopback_count_as_one_process(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     one, two = (
-        {command: json.loads((tmp_path / name / command / RESULT).read_text()) for command in ("evaluate", "sweep")}
+        {command: json.loads((tmp_path / name / command / RESULT_FILE).read_text()) for command in ("evaluate", "sweep")}
         for name in ("one", "two")
     )
     assert one["evaluate"]["epsilons"] == two["evaluate"]["epsilons"]

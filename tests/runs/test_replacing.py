@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from robustbench_fgsm.errors import ResourceError
-from robustbench_fgsm.runs.directory import replacing, sweep_up, write_bytes
+from robustbench_fgsm.runs.directory import atomic_replace, remove_temporary_files, write_bytes
 
 
 def test_a_directory_replaces_one_that_is_not_empty(tmp_path: Path) -> None:
     place = tmp_path / "shard"
     for content in ("old", "new"):
-        with replacing(place) as scratch:
+        with atomic_replace(place) as scratch:
             scratch.mkdir()
             (scratch / content).write_text(content)
     assert [file.name for file in place.iterdir()] == ["new"]
@@ -32,7 +32,7 @@ def test_a_file_never_replaces_a_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("bad")])
 def test_whatever_goes_wrong_what_was_there_stays(tmp_path: Path, error: BaseException) -> None:
     def fail() -> None:
-        with replacing(tmp_path / "file") as scratch:
+        with atomic_replace(tmp_path / "file") as scratch:
             scratch.write_bytes(b"half of the ne")
             raise error
 
@@ -47,5 +47,5 @@ def test_only_what_was_left_behind_is_swept_up(tmp_path: Path) -> None:
     for name in (".adversarial-00000.npz.abcd1234", ".git", ".adversarial-notes", "adversarial-00001"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").touch()
-    sweep_up(tmp_path, "adversarial-*")
+    remove_temporary_files(tmp_path, "adversarial-*")
     assert sorted(place.name for place in tmp_path.iterdir()) == [".adversarial-notes", ".git", "adversarial-00001"]

@@ -12,10 +12,10 @@ import pytest
 import robustbench_fgsm as rf
 from robustbench_fgsm.engine.distributed import World
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.evaluation.transfer import crossing_of
-from robustbench_fgsm.runs.directory import RESULT
+from robustbench_fgsm.evaluation.transfer import make_transfer_models
+from robustbench_fgsm.runs.directory import RESULT_FILE
 from robustbench_fgsm.runs.ledger import Ledger
-from robustbench_fgsm.runs.transfer import TransferRun, transfer_in
+from robustbench_fgsm.runs.transfer import TransferRun, transfer_in_directory
 from robustbench_fgsm.spec import AttackSpec
 from tests.runs.test_processes import answers, in_world
 
@@ -31,7 +31,7 @@ class StoppedError(Exception):
 @pytest.fixture
 def run(make_classifier: MakeClassifier, make_data: MakeData) -> TransferRun:
     models = [make_classifier(seed=seed) for seed in (0, 1)]
-    return TransferRun(crossing_of(models, models[::-1]), make_data(n=101), SPEC, 8, common=True)
+    return TransferRun(make_transfer_models(models, models[::-1]), make_data(n=101), SPEC, 8, common=True)
 
 
 def counts(document: dict[str, Any]) -> dict[str, Any]:
@@ -48,23 +48,23 @@ def test_a_stopped_transfer_goes_on_and_another_is_refused(run: TransferRun, tmp
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        transfer_in(run, out, progress=stop)
-    assert 0 < Ledger(out, 13).finished < 13
-    assert not (out / RESULT).exists()
-    found = transfer_in(run, out)
-    assert counts(found) == counts(run.measured().to_dict())
-    assert transfer_in(run, out) == found
+        transfer_in_directory(run, out, progress=stop)
+    assert 0 < Ledger(out, 13).num_finished < 13
+    assert not (out / RESULT_FILE).exists()
+    found = transfer_in_directory(run, out)
+    assert counts(found) == counts(run.measure().to_dict())
+    assert transfer_in_directory(run, out) == found
     with pytest.raises(RunError, match="max_bad"):
-        transfer_in(TransferRun(run.crossing, run.data, SPEC, 8, common=True, max_bad=1), out)
+        transfer_in_directory(TransferRun(run.transfer_models, run.data, SPEC, 8, common=True, max_bad=1), out)
 
 
 @pytest.mark.distributed
 def test_several_processes_count_what_one_does(run: TransferRun, tmp_path: Path) -> None:
     def work(world: World) -> Any:
         return [
-            counts(run.measured(world=world).to_dict()),
-            counts(transfer_in(run, tmp_path / "run", world=world)),
+            counts(run.measure(world=world).to_dict()),
+            counts(transfer_in_directory(run, tmp_path / "run", world=world)),
         ]
 
     assert in_world(3, work, tmp_path / "told") == [0] * 3
-    assert answers(tmp_path / "told", 3) == [[counts(run.measured().to_dict())] * 2] * 3
+    assert answers(tmp_path / "told", 3) == [[counts(run.measure().to_dict())] * 2] * 3

@@ -7,20 +7,20 @@ import pytest
 from scipy.special import gammaln, xlogy
 
 from robustbench_fgsm.stats import paired
-from robustbench_fgsm.stats.paired import detectable_drop, holm, lower_bounds, p_values, upper_bounds
+from robustbench_fgsm.stats.paired import detectable_drop, drop_lower_bounds, drop_p_values, drop_upper_bounds, holm
 
 
 def test_the_interval_is_the_published_one() -> None:
     """Airway hyper-responsiveness, Bentur et al. 2009, as in Fagerland, Lydersen and Laake 2014 (Stat. Med. 33, 2850)."""
-    assert round(float(lower_bounds(1, 7, 21, 0.025, corrected=False)), 3) == -0.517
-    assert round(float(upper_bounds(1, 7, 21, 0.025, corrected=False)), 3) == -0.026
+    assert round(float(drop_lower_bounds(1, 7, 21, 0.025, continuity_correction=False)), 3) == -0.517
+    assert round(float(drop_upper_bounds(1, 7, 21, 0.025, continuity_correction=False)), 3) == -0.026
 
 
 def worst_level(n: int, drop: float, alpha: float) -> float:
     """How often a true drop is rejected at the worst of many shares of gains, by summing over every outcome."""
     lost, gained = (side.ravel() for side in np.indices((n + 1, n + 1)))
     lost, gained = lost[lost + gained <= n], gained[lost + gained <= n]
-    rejected = p_values(lost, gained, n, drop) < alpha
+    rejected = drop_p_values(lost, gained, n, drop) < alpha
     lost, gained, same = lost[rejected], gained[rejected], (n - lost - gained)[rejected]
     ways = gammaln(n + 1) - gammaln(lost + 1) - gammaln(gained + 1) - gammaln(same + 1)
     least, most = max(0.0, -drop), (1 - drop) / 2
@@ -51,17 +51,17 @@ def test_without_the_correction_for_skewness_it_would_where_next_to_none_is_gain
     [(0, 0, 1), (1, 0, 1), (0, 1, 1), (0, 0, 500), (500, 0, 500), (0, 500, 500), (40, 18, 1000)],
 )
 def test_bounds_hold_the_drop_say_what_the_test_says_and_mirror(lost: int, gained: int, n: int) -> None:
-    low, high = float(lower_bounds(lost, gained, n)), float(upper_bounds(lost, gained, n))
+    low, high = float(drop_lower_bounds(lost, gained, n)), float(drop_upper_bounds(lost, gained, n))
     assert -1 <= low <= (lost - gained) / n <= high <= 1
-    assert (low, high) == (-float(upper_bounds(gained, lost, n)), -float(lower_bounds(gained, lost, n)))
+    assert (low, high) == (-float(drop_upper_bounds(gained, lost, n)), -float(drop_lower_bounds(gained, lost, n)))
     for drop in (-0.9, -0.01, 0.0, 0.01, 0.3, 0.9):
-        assert (low > drop) == bool(p_values(lost, gained, n, drop) < 0.05)
+        assert (low > drop) == bool(drop_p_values(lost, gained, n, drop) < 0.05)
 
 
 def test_no_change_rules_out_what_so_many_images_would_have_shown() -> None:
-    assert 0 < float(upper_bounds(0, 0, 10_000)) < 0.001 < float(upper_bounds(0, 0, 100)) < 0.1
-    assert float(upper_bounds(0, 0, 1)) > 0.5
-    assert float(lower_bounds(500, 0, 500)) > 0.98
+    assert 0 < float(drop_upper_bounds(0, 0, 10_000)) < 0.001 < float(drop_upper_bounds(0, 0, 100)) < 0.1
+    assert float(drop_upper_bounds(0, 0, 1)) > 0.5
+    assert float(drop_lower_bounds(500, 0, 500)) > 0.98
 
 
 def test_holm_goes_down_step_by_step() -> None:
@@ -78,7 +78,7 @@ def test_a_detectable_drop_is_found_in_four_cases_of_five() -> None:
     assert drop is not None
     share = (gained + 0.5) / (n + 1)
     counts = np.random.default_rng(0).multinomial(n, [share + drop, share, 1 - 2 * share - drop], 4000)
-    found = p_values(counts[:, 0], counts[:, 1], n, allowed) < 0.05
+    found = drop_p_values(counts[:, 0], counts[:, 1], n, allowed) < 0.05
     assert found.mean() == pytest.approx(0.8, abs=0.04)
     assert detectable_drop(0, 1, 0.01) is None
     assert detectable_drop(gained, n, 1.0) is None

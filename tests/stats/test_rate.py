@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from scipy.stats import norm
 
-from robustbench_fgsm.stats.rate import Rate, wilson
+from robustbench_fgsm.stats.rate import Rate, wilson_interval
 
 
 @pytest.mark.parametrize(("count", "n"), [(0, 10), (10, 10), (3, 7), (9258, 10000)])
@@ -35,9 +35,9 @@ def test_text() -> None:
 
 @pytest.mark.parametrize(("count", "n"), [(0, 1), (1, 1), (0, 10), (3, 10), (50, 100), (9_999, 10_000)])
 def test_wilson_of_whole_counts_is_that_of_a_rate(count: int, n: int) -> None:
-    assert wilson(count / n, n) == pytest.approx(Rate(count, n).interval, abs=1e-12)
+    assert wilson_interval(count / n, n) == pytest.approx(Rate(count, n).interval, abs=1e-12)
 
 
 def test_wilson_narrows_with_n_between_whole_numbers() -> None:
-    widths = [high - low for low, high in (wilson(0.3, n) for n in (10, 10.5, 11))]
+    widths = [high - low for low, high in (wilson_interval(0.3, n) for n in (10, 10.5, 11))]
     assert widths[0] > widths[1] > widths[2]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import accuracy_score, confusion_matrix
 
-from robustbench_fgsm.stats.tally import Counts, Outcomes, Tally, matrix_to_json, worst_class
+from robustbench_fgsm.stats.tally import Int64Array, Outcomes, Tally, matrix_to_json, worst_class
 
 K = 4
 
@@ -19,9 +19,7 @@ K = 4
 def outcomes(labels: list[int], before: list[int], after: list[int], targets: list[int] | None = None) -> Outcomes:
     none = np.zeros(len(labels), np.bool_)
     aim = None if targets is None else np.array(targets, np.int64)
-    return Outcomes(
-        np.array(labels, np.int64), np.array(before, np.int64), np.array(after, np.int64), aim, none, none, none
-    )
+    return Outcomes(np.array(labels, np.int64), np.array(before, np.int64), np.array(after, np.int64), aim, none, none, none)
 
 
 def test_untargeted_by_hand() -> None:
@@ -54,7 +52,7 @@ columns = st.integers(1, 30).flatmap(lambda n: arrays(np.int64, (4, n), elements
 
 
 @given(columns=columns, targeted=st.booleans(), cut=st.integers(0, 30))
-def test_tallies_add_up_to_the_whole_and_agree_with_sklearn(columns: Counts, targeted: bool, cut: int) -> None:
+def test_tallies_add_up_to_the_whole_and_agree_with_sklearn(columns: Int64Array, targeted: bool, cut: int) -> None:
     def of(rows: slice) -> Tally:
         labels, before, after, targets = (column[rows].tolist() for column in columns)
         return Tally.of(outcomes(labels, before, after, targets if targeted else None), K)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.training.adversarial_batch import craft
-from robustbench_fgsm.training.recipe import Recipe
+from robustbench_fgsm.training.adversarial_batch import craft_training_images
+from robustbench_fgsm.training.recipe import TrainingRecipe
 
 UPHILL = torch.tensor([-1.0, 1.0, -1.0])
 """Of the loss of label 0: the gradient is W^T (softmax - onehot) = p1 (w1 - w0), of the sign of w1 - w0."""
@@ -25,8 +25,8 @@ class Linear(nn.Module):
 
 
 def crafted(method: str, x: Tensor, **settings: object) -> Tensor:
-    recipe = Recipe(method, 0.1, **settings)  # type: ignore[arg-type]
-    return craft(Linear(), x, torch.zeros(len(x), dtype=torch.int64), recipe, (0.0, 1.0))
+    recipe = TrainingRecipe(method, 0.1, **settings)  # type: ignore[arg-type]
+    return craft_training_images(Linear(), x, torch.zeros(len(x), dtype=torch.int64), recipe, (0.0, 1.0))
 
 
 def test_fgsm_is_a_full_step_uphill() -> None:
@@ -62,7 +62,9 @@ def test_clamping_keeps_pixels_within_bounds_and_can_be_left_out(method: str) ->
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_the_mode_while_crafting_is_the_one_asked_for_and_train_afterwards(mode: str) -> None:
     network = Linear().eval()
-    craft(network, torch.rand(2, 3), torch.zeros(2, dtype=torch.int64), Recipe("fgsm", craft_mode=mode), (0, 1))
+    craft_training_images(
+        network, torch.rand(2, 3), torch.zeros(2, dtype=torch.int64), TrainingRecipe("fgsm", craft_mode=mode), (0, 1)
+    )
     assert network.modes == [mode == "train"]
     assert network.training
     assert network.weight.grad is None

@@ -17,21 +17,21 @@ from torch import nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.engine.distributed import ALONE, World
+from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.models.classifier import hash_weights
-from robustbench_fgsm.runs.train import STATE, train_in, untrained
-from robustbench_fgsm.training.distributed import weight_of
-from robustbench_fgsm.training.recipe import Recipe
-from robustbench_fgsm.training.samples import split_off
+from robustbench_fgsm.runs.train import CHECKPOINT_FILE, create_untrained_classifier, train_with_recipe
+from robustbench_fgsm.training.distributed import process_loss_weight
+from robustbench_fgsm.training.recipe import TrainingRecipe
+from robustbench_fgsm.training.samples import split_held_out
 from tests.runs.test_processes import answers, in_world
 from tests.training.conftest import CLASSES, student
 
 pytestmark = [pytest.mark.distributed, pytest.mark.usefixtures("one_thread")]
 
-SGD = Recipe(epochs=1, batch_size=31, optimizer="sgd", learning_rate=0.1, schedule="constant", held_out=0)
+SGD = TrainingRecipe(epochs=1, batch_size=31, optimizer="sgd", learning_rate=0.1, schedule="constant", held_out=0)
 """Batches of 31, so that two processes have 15 and 16 images of each."""
 
-UNEVEN = Recipe("n-fgsm", 0.1, epochs=2, batch_size=31, held_out=16, augment="crop:1,flip")
+UNEVEN = TrainingRecipe("n-fgsm", 0.1, epochs=2, batch_size=31, held_out=16, augment="crop:1,flip")
 
 
 def smooth() -> rf.TorchClassifier:
@@ -76,9 +76,9 @@ def idle(calls: int, *, used: bool = False) -> rf.TorchClassifier:
 
 
 def fitted(
-    data: rf.Dataset, classifier: rf.TorchClassifier, recipe: Recipe, world: World = ALONE, out: Path | None = None
+    data: rf.Dataset, classifier: rf.TorchClassifier, recipe: TrainingRecipe, world: World = SINGLE_PROCESS, out: Path | None = None
 ) -> rf.Training:
-    return train_in(classifier, data, recipe, out, 0, None, None, world)
+    return train_with_recipe(classifier, data, recipe, out, 0, None, None, world)
 
 
 def weights(training: rf.Training) -> dict[str, Any]:
@@ -87,15 +87,15 @@ def weights(training: rf.Training) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("batch_size", "twice"), [(31, False), (8, True), (300, False)])
 def test_the_shares_of_a_step_are_its_batch(images: rf.ArrayDataset, batch_size: int, twice: bool) -> None:
-    samples = split_off(images, Recipe("static" if twice else "standard", batch_size=batch_size, held_out=0))
+    samples = split_held_out(images, TrainingRecipe("static" if twice else "standard", batch_size=batch_size, held_out=0))
     bad: set[BadSample] = set()
 
     def seen(world: World) -> list[list[tuple[int, bool]]]:
-        epoch = samples.epoch(1, 0, bad, world)
+        epoch = samples.epoch_batches(1, 0, bad, world)
         return [list(zip(batch.ids.tolist(), second.tolist(), strict=True)) for batch, second in epoch]
 
     shares = [seen(World(rank, 3)) for rank in range(3)]
-    assert [[row for part in parts for row in part] for parts in zip(*shares, strict=True)] == seen(ALONE)
+    assert [[row for part in parts for row in part] for parts in zip(*shares, strict=True)] == seen(SINGLE_PROCESS)
     assert max(len(parts[0]) for parts in shares) - min(len(parts[0]) for parts in shares) <= 1
 
 
@@ -104,10 +104,10 @@ def test_the_mean_over_processes_is_the_mean_over_images(counts: tuple[int, ...]
     rng = np.random.default_rng(0)
     losses = [rng.random(count) for count in counts]
     worlds = [World(rank, len(counts)) for rank in range(len(counts))]
-    weighed = [weight_of(np.array(counts), world) * part.mean() for world, part in zip(worlds, losses, strict=True)]
+    weighed = [process_loss_weight(np.array(counts), world) * part.mean() for world, part in zip(worlds, losses, strict=True)]
     assert np.mean(weighed) == pytest.approx(np.concatenate(losses).mean(), rel=1e-12)
     with pytest.raises(rf.DataError, match="each of 2 processes needs an image in every step"):
-        weight_of(np.array([0, 3]), World(1, 2))
+        process_loss_weight(np.array([0, 3]), World(1, 2))
 
 
 @pytest.mark.parametrize("method", ["standard", "fgsm"])
@@ -117,7 +117,7 @@ def test_two_processes_give_the_weights_of_one(patterns: rf.ArrayDataset, tmp_pa
     sign of FGSM's own gradient might flip, for one of 144 pixels and by 0.1: none does here. Without the weights of
     the shares, 15/31 and 16/31, the difference is a hundred times the bound.
     """
-    data, recipe = patterns.head(8 * 31), Recipe(**SGD.to_dict() | {"method": method, "epsilon": 0.05})
+    data, recipe = patterns.head(8 * 31), TrainingRecipe(**SGD.to_dict() | {"method": method, "epsilon": 0.05})
     assert in_world(2, lambda world: weights(fitted(data, smooth(), recipe, world)), tmp_path) == [0, 0]
     one, other = answers(tmp_path, 2)
     assert one == other
@@ -129,9 +129,7 @@ def test_two_processes_give_the_weights_of_one(patterns: rf.ArrayDataset, tmp_pa
     assert moved > 0.01
 
 
-def test_a_killed_training_goes_on_to_the_weights_of_an_uninterrupted_one(
-    patterns: rf.ArrayDataset, tmp_path: Path
-) -> None:
+def test_a_killed_training_goes_on_to_the_weights_of_an_uninterrupted_one(patterns: rf.ArrayDataset, tmp_path: Path) -> None:
     """With batch norm, dropout, noise and augmentation, so that statistics and each process's generators count."""
     data = patterns.head(256)
 
@@ -140,7 +138,7 @@ def test_a_killed_training_goes_on_to_the_weights_of_an_uninterrupted_one(
         return [hash_weights(found.classifier.network), [check.to_dict() for check in found.checks]]
 
     def killed(world: World) -> None:
-        train_in(normalised(), data, UNEVEN, tmp_path / "killed", 0, None, lambda check: stop(check.quarter), world)
+        train_with_recipe(normalised(), data, UNEVEN, tmp_path / "killed", 0, None, lambda check: stop(check.quarter), world)
 
     def stop(quarter: int) -> None:
         if quarter == 3:
@@ -152,13 +150,13 @@ def test_a_killed_training_goes_on_to_the_weights_of_an_uninterrupted_one(
 
     assert in_world(2, killed, tmp_path / "first") == [-signal.SIGKILL, 1]
     assert "IncompleteError: all processes must stay" in (tmp_path / "first/1.txt").read_text()
-    assert (tmp_path / "killed" / STATE).exists()
+    assert (tmp_path / "killed" / CHECKPOINT_FILE).exists()
     assert in_world(2, whole, tmp_path / "second") == [0, 0]
     assert in_world(2, resumed, tmp_path / "third") == [0, 0]
     (expected, same), (one, other) = (answers(tmp_path / name, 2) for name in ("second", "third"))
     assert expected == same == one == other
     with pytest.raises(rf.RunError, match="processes 2 there, 1 now"):
-        fitted(data, normalised(), UNEVEN, ALONE, tmp_path / "killed")
+        fitted(data, normalised(), UNEVEN, SINGLE_PROCESS, tmp_path / "killed")
 
 
 def test_a_layer_without_part_in_the_loss_is_trained_around(patterns: rf.ArrayDataset, tmp_path: Path) -> None:
@@ -173,9 +171,7 @@ def test_a_layer_without_part_in_the_loss_is_trained_around(patterns: rf.ArrayDa
         assert (first[name] == before[name]) == (".idle." in name)
 
 
-def test_a_network_that_leaves_layers_out_now_and_then_is_refused_in_one_line(
-    patterns: rf.ArrayDataset, tmp_path: Path
-) -> None:
+def test_a_network_that_leaves_layers_out_now_and_then_is_refused_in_one_line(patterns: rf.ArrayDataset, tmp_path: Path) -> None:
     def refused(world: World) -> str:
         with pytest.raises(rf.ModelError) as error:
             fitted(patterns, idle(4, used=True), SGD, world)
@@ -234,8 +230,8 @@ def test_torchrun_starts_a_killed_training_again_and_one_process_prints(tmp_path
 
     def whole(world: World) -> str:
         torch.set_num_threads(1)
-        classifier = untrained("mlp300", data, device="cpu")
-        return fitted(data, classifier, Recipe(epochs=2, batch_size=32, held_out=0), world).model.sha256
+        classifier = create_untrained_classifier("mlp300", data, device="cpu")
+        return fitted(data, classifier, TrainingRecipe(epochs=2, batch_size=32, held_out=0), world).model.sha256
 
     assert in_world(2, whole, tmp_path / "whole") == [0, 0]
     assert answers(tmp_path / "whole", 2) == [document["model"]["sha256"]] * 2

@@ -11,7 +11,7 @@ from torch import nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.models.classifier import hash_weights
-from robustbench_fgsm.training.augmentation import augmentation
+from robustbench_fgsm.training.augmentation import parse_augmentation
 from tests.training.conftest import student
 
 QUICK: dict[str, Any] = {"epochs": 1, "batch_size": 32, "held_out": 0, "epsilon": 0.1}
@@ -89,9 +89,7 @@ def test_static_joins_the_images_that_fooled_the_network_as_it_was(patterns: rf.
     before = trained(patterns, epochs=2).classifier
     whole = next(patterns.batches(0, 256, 256))
     fooling = rf.fgsm(before.network, whole.images, whole.labels, 0.1)
-    joined = rf.ArrayDataset(
-        "joined", torch.cat([whole.images, fooling]), torch.cat([whole.labels] * 2), patterns.classes
-    )
+    joined = rf.ArrayDataset("joined", torch.cat([whole.images, fooling]), torch.cat([whole.labels] * 2), patterns.classes)
     by_hand = rf.train(before, joined, **QUICK)
     found = rf.train(before, patterns.head(256), method="static", **QUICK)
     assert found.model.sha256 == by_hand.model.sha256
@@ -136,7 +134,7 @@ def test_images_of_another_shape_are_refused(patterns: rf.ArrayDataset) -> None:
 
 
 def test_crops_and_flips_are_each_images_own() -> None:
-    augment = augmentation("crop:2,flip", (6, 6))
+    augment = parse_augmentation("crop:2,flip", (6, 6))
     assert augment is not None
     torch.manual_seed(0)
     images = torch.arange(1.0, 37).reshape(1, 1, 6, 6).repeat(64, 1, 1, 1)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.training.watch import catastrophic
+from robustbench_fgsm.training.watch import find_catastrophic_overfitting
 
 pytestmark = pytest.mark.reference
 
@@ -33,9 +33,7 @@ def learn(clothes: rf.ArrayDataset, method: str, epsilon: float, seed: int, epoc
     """A small network trained from the seed."""
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        network = nn.Sequential(
-            nn.Flatten(), nn.Linear(196, 300), nn.ReLU(), nn.Linear(300, 300), nn.ReLU(), nn.Linear(300, 10)
-        )
+        network = nn.Sequential(nn.Flatten(), nn.Linear(196, 300), nn.ReLU(), nn.Linear(300, 300), nn.ReLU(), nn.Linear(300, 10))
     return rf.train(
         rf.wrap(network, 10, device="cpu"),
         clothes,
@@ -83,4 +81,4 @@ def test_n_fgsm_on_the_same_images_does_not(clothes: rf.ArrayDataset, seed: int)
 
 @pytest.mark.parametrize("method", ["standard", "fgsm", "fgsm-rs", "n-fgsm"])
 def test_no_alarm_where_the_budget_is_small(clothes: rf.ArrayDataset, method: str) -> None:
-    assert catastrophic(learn(clothes, method, 4 / 255, 0, epochs=2).checks, 10) is None
+    assert find_catastrophic_overfitting(learn(clothes, method, 4 / 255, 0, epochs=2).checks, 10) is None

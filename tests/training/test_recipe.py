@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.training.recipe import Recipe
+from robustbench_fgsm.training.recipe import TrainingRecipe
 
 
 @pytest.mark.parametrize(
@@ -31,12 +31,12 @@ from robustbench_fgsm.training.recipe import Recipe
 )
 def test_what_makes_no_sense_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(rf.SettingError, match=message):
-        Recipe(**settings)
+        TrainingRecipe(**settings)
 
 
 def test_the_best_is_kept_of_what_can_overfit_and_the_last_of_the_rest() -> None:
-    kept = {method: Recipe(method).keeps_best for method in ("standard", "fgsm", "fgsm-rs", "n-fgsm", "static")}
+    kept = {method: TrainingRecipe(method).keeps_best for method in ("standard", "fgsm", "fgsm-rs", "n-fgsm", "static")}
     assert kept == {"standard": False, "fgsm": True, "fgsm-rs": True, "n-fgsm": True, "static": False}
-    assert Recipe("standard", keep="best").keeps_best
-    assert not Recipe("fgsm", keep="last").keeps_best
-    assert not Recipe("fgsm", held_out=0).keeps_best
+    assert TrainingRecipe("standard", keep="best").keeps_best
+    assert not TrainingRecipe("fgsm", keep="last").keeps_best
+    assert not TrainingRecipe("fgsm", held_out=0).keeps_best

@@ -9,18 +9,18 @@ import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.training.recipe import Recipe
-from robustbench_fgsm.training.samples import Samples, split_off
+from robustbench_fgsm.training.recipe import TrainingRecipe
+from robustbench_fgsm.training.samples import TrainingSamples, split_held_out
 
 
-def seen(samples: Samples, epoch: int, first: int = 0) -> list[int]:
+def seen(samples: TrainingSamples, epoch: int, first: int = 0) -> list[int]:
     bad: set[BadSample] = set()
-    return [int(id_) for batch, _ in samples.epoch(epoch, first, bad) for id_ in batch.ids]
+    return [int(id_) for batch, _ in samples.epoch_batches(epoch, first, bad) for id_ in batch.ids]
 
 
 def test_an_epoch_sees_each_image_once_and_no_held_out_one(images: rf.ArrayDataset) -> None:
-    samples = split_off(images, Recipe(batch_size=8, held_out=56))
-    held = samples.held_out()
+    samples = split_held_out(images, TrainingRecipe(batch_size=8, held_out=56))
+    held = samples.held_out_batch()
     assert held is not None
     first, second = seen(samples, 0), seen(samples, 1)
     assert sorted([*first, *map(int, held.ids)]) == list(range(256))
@@ -30,30 +30,30 @@ def test_an_epoch_sees_each_image_once_and_no_held_out_one(images: rf.ArrayDatas
 
 
 def test_an_epoch_goes_on_where_it_stopped(images: rf.ArrayDataset) -> None:
-    samples = split_off(images, Recipe(batch_size=10, held_out=0))
-    assert samples.steps == 25
-    assert samples.held_out() is None
+    samples = split_held_out(images, TrainingRecipe(batch_size=10, held_out=0))
+    assert samples.steps_per_epoch == 25
+    assert samples.held_out_batch() is None
     assert seen(samples, 3, 7) == seen(samples, 3)[70:]
 
 
 def test_static_sees_each_image_twice_once_as_it_is(images: rf.ArrayDataset) -> None:
-    samples = split_off(images, Recipe("static", batch_size=16, held_out=0))
+    samples = split_held_out(images, TrainingRecipe("static", batch_size=16, held_out=0))
     rows = [
         (int(id_), bool(again))
-        for batch, second in samples.epoch(0, 0, set())
+        for batch, second in samples.epoch_batches(0, 0, set())
         for id_, again in zip(batch.ids, second, strict=True)
     ]
     assert Counter(rows) == Counter((index, again) for index in range(256) for again in (False, True))
 
 
 def test_images_stay_with_their_labels(images: rf.ArrayDataset) -> None:
-    samples = split_off(images, Recipe(batch_size=16, held_out=0))
+    samples = split_held_out(images, TrainingRecipe(batch_size=16, held_out=0))
     whole = next(images.batches(0, 256, 256))
-    for batch, _ in samples.epoch(0, 0, set()):
+    for batch, _ in samples.epoch_batches(0, 0, set()):
         assert torch.equal(batch.images, whole.images[batch.ids])
         assert torch.equal(batch.labels, whole.labels[batch.ids])
 
 
 def test_nothing_left_to_train_on_is_refused(images: rf.ArrayDataset) -> None:
     with pytest.raises(rf.SettingError, match="training needs images beside the 256 held out, got 256"):
-        split_off(images, Recipe(held_out=256))
+        split_held_out(images, TrainingRecipe(held_out=256))

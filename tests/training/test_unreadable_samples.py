@@ -16,9 +16,9 @@ from torch import nn
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import BadSample, Batch
 from robustbench_fgsm.models.preprocessing import Preprocessing
-from robustbench_fgsm.runs.train import RunStore
+from robustbench_fgsm.runs.train import CheckpointStore
 from robustbench_fgsm.training.loop import fit
-from robustbench_fgsm.training.recipe import Recipe
+from robustbench_fgsm.training.recipe import TrainingRecipe
 from tests.training.conftest import student
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -91,7 +91,7 @@ def test_pixels_that_are_none_are_named(data: rf.ArrayDataset, pixel: float, mes
 
 @pytest.mark.parametrize("content", [b"", b"junk" * 100, None], ids=["empty", "junk", "cut"])
 def test_a_damaged_state_is_named(data: rf.ArrayDataset, tmp_path: Path, content: bytes | None) -> None:
-    recipe, store = Recipe(**QUICK), RunStore(tmp_path)
+    recipe, store = TrainingRecipe(**QUICK), CheckpointStore(tmp_path)
     fit(student(0), data, recipe, store=store)
     whole = store.load()
     assert whole is not None
@@ -110,12 +110,10 @@ class Gadget:
         return Path.write_text, (self.place, "done")
 
 
-def test_a_state_that_holds_code_is_refused(
-    data: rf.ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_state_that_holds_code_is_refused(data: rf.ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    store = RunStore(tmp_path)
+    store = CheckpointStore(tmp_path)
     store.save(pickle.dumps({"network": Gadget(tmp_path / "done")}), [])
     with pytest.raises(rf.UnsafeError, match="tensors alone"):
-        fit(student(0), data, Recipe(**QUICK), store=store)
+        fit(student(0), data, TrainingRecipe(**QUICK), store=store)
     assert not (tmp_path / "done").exists()

@@ -8,13 +8,13 @@ import pytest
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import Batch
-from robustbench_fgsm.training.watch import Check, catastrophic, watcher
+from robustbench_fgsm.training.watch import ValidationCheck, find_catastrophic_overfitting, make_held_out_evaluator
 
 
-def checks(*rates: tuple[int, int]) -> list[Check]:
+def checks(*rates: tuple[int, int]) -> list[ValidationCheck]:
     """(FGSM, PGD) in per cent of 100 images, quarter after quarter."""
     return [
-        Check(at // 4 + 1, at % 4 + 1, at, 1.0, 0.1, rf.Rate(90, 100), rf.Rate(fgsm, 100), rf.Rate(pgd, 100))
+        ValidationCheck(at // 4 + 1, at % 4 + 1, at, 1.0, 0.1, rf.Rate(90, 100), rf.Rate(fgsm, 100), rf.Rate(pgd, 100))
         for at, (fgsm, pgd) in enumerate(rates)
     ]
 
@@ -28,7 +28,7 @@ def checks(*rates: tuple[int, int]) -> list[Check]:
     ],
 )
 def test_what_is_named_and_where(rates: Sequence[tuple[int, int]], rule: str, place: tuple[int, int]) -> None:
-    found = catastrophic(checks(*rates), 10)
+    found = find_catastrophic_overfitting(checks(*rates), 10)
     assert found is not None
     assert (found.rule, (found.epoch, found.quarter)) == (rule, place)
     assert "PGD-10" in found.evidence
@@ -47,22 +47,22 @@ def test_what_is_named_and_where(rates: Sequence[tuple[int, int]], rule: str, pl
     ids=["healthy", "slow", "from chance", "unsteady", "never above", "nothing"],
 )
 def test_what_is_not(rates: Sequence[tuple[int, int]]) -> None:
-    assert catastrophic(checks(*rates), 10) is None
+    assert find_catastrophic_overfitting(checks(*rates), 10) is None
 
 
 def test_checks_survive_json_and_may_have_no_rates() -> None:
-    bare = Check(1, 4, 10, 0.5, 0.1)
+    bare = ValidationCheck(1, 4, 10, 0.5, 0.1)
     for check in [bare, *checks((60, 50))]:
-        assert Check.from_dict(check.to_dict()) == check
-    assert catastrophic([bare, bare], 10) is None
+        assert ValidationCheck.from_dict(check.to_dict()) == check
+    assert find_catastrophic_overfitting([bare, bare], 10) is None
 
 
 @pytest.mark.reference
 def test_the_watched_rates_are_those_of_the_attacks(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     batch: Batch = next(images.batches(0, 128, 128))
-    rates = watcher(batch, 8 / 255, seed=0)(classifier)
+    rates = make_held_out_evaluator(batch, 8 / 255, seed=0)(classifier)
     evaluation = rf.evaluate(classifier, images.head(128), 8 / 255)
     assert rates["clean"] == evaluation.clean_accuracy
     assert rates["fgsm"] == evaluation.tallies[0].robust_accuracy
     assert rates["pgd"].count <= rates["fgsm"].count
-    assert watcher(batch, 8 / 255, seed=0)(classifier) == rates
+    assert make_held_out_evaluator(batch, 8 / 255, seed=0)(classifier) == rates

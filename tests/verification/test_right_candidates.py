@@ -150,9 +150,7 @@ def test_art_raises_no_alarm() -> None:
 @pytest.mark.reference
 def test_foolbox_raises_no_alarm() -> None:
     attacks = pytest.importorskip("foolbox.attacks")
-    found = rf.verify(
-        lambda: attacks.LinfFastGradientAttack(random_start=False), style="foolbox", time_limit=TIME_LIMIT
-    )
+    found = rf.verify(lambda: attacks.LinfFastGradientAttack(random_start=False), style="foolbox", time_limit=TIME_LIMIT)
     assert (found.verdict, found.diagnosis) == ("right", ())
 
 

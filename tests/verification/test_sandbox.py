@@ -15,24 +15,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.references.candidate import as_candidate
-from robustbench_fgsm.variants.attack_call import Scene
+from robustbench_fgsm.references.candidate import candidate_from_callable
+from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.verification.cases import CASES
-from robustbench_fgsm.verification.sandbox import TimeLimitError, limited, observe_call
+from robustbench_fgsm.verification.sandbox import TimeLimitError, enforce_time_limit, observe_call
 
 Attack = Callable[..., object]
 
 
 @pytest.fixture(scope="module")
-def scene() -> Scene:
-    return CASES["batch-norm"]().scenes[0]
+def scene() -> AttackCall:
+    return CASES["batch-norm"]().calls[0]
 
 
-def effects(scene: Scene, call: Attack) -> dict[str, str]:
+def effects(scene: AttackCall, call: Attack) -> dict[str, str]:
     import copy
 
     model, x = copy.deepcopy(scene.model), scene.x.clone()
-    return observe_call(as_candidate(call), scene, model, x, 10).side_effects
+    return observe_call(candidate_from_callable(call), scene, model, x, 10).side_effects
 
 
 def acting(act: Callable[[nn.Module, Tensor, Tensor], object]) -> Attack:
@@ -96,17 +96,17 @@ def freeze(model: nn.Module, x: Tensor, y: Tensor) -> None:
         (forward_in_train_mode, "statistics-drift", "running_mean"),
     ],
 )
-def test_what_is_left_behind_is_named(scene: Scene, act: Any, name: str, said: str) -> None:
+def test_what_is_left_behind_is_named(scene: AttackCall, act: Any, name: str, said: str) -> None:
     found = effects(scene, acting(act))
     assert list(found) == ([name] if name else [])
     assert said in "".join(found.values())
 
 
-def test_an_attached_result_is_seen(scene: Scene) -> None:
+def test_an_attached_result_is_seen(scene: AttackCall) -> None:
     assert list(effects(scene, lambda model, x, y, epsilon: model(x))) == ["graph-attached"]
 
 
-def test_what_is_global_is_as_it_was(scene: Scene) -> None:
+def test_what_is_global_is_as_it_was(scene: AttackCall) -> None:
     def careless(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
         torch.manual_seed(5)
         np.random.seed(5)
@@ -117,7 +117,7 @@ def test_what_is_global_is_as_it_was(scene: Scene) -> None:
         raise ValueError("and then this")
 
     before = torch.get_rng_state(), repr(np.random.get_state()), random.getstate(), warnings.filters[:]
-    seen = observe_call(as_candidate(careless), scene, scene.model, scene.x.clone(), 10)
+    seen = observe_call(candidate_from_callable(careless), scene, scene.model, scene.x.clone(), 10)
     assert (seen.returned, seen.failure) == (None, "raises ValueError: and then this")
     assert "in careless" in seen.traceback
     assert torch.equal(torch.get_rng_state(), before[0])
@@ -126,12 +126,12 @@ def test_what_is_global_is_as_it_was(scene: Scene) -> None:
     assert torch.get_default_dtype() == torch.float32
 
 
-def test_a_warning_is_seen_and_not_shown(scene: Scene) -> None:
+def test_a_warning_is_seen_and_not_shown(scene: AttackCall) -> None:
     def warning(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
         warnings.warn("no gradient", RuntimeWarning, stacklevel=1)
         return x.clone()
 
-    assert observe_call(as_candidate(warning), scene, scene.model, scene.x.clone(), 10).warned
+    assert observe_call(candidate_from_callable(warning), scene, scene.model, scene.x.clone(), 10).warned
 
 
 def stubborn(*_: object) -> None:
@@ -140,20 +140,20 @@ def stubborn(*_: object) -> None:
             time.sleep(0.01)
 
 
-def test_one_that_hangs_is_stopped(scene: Scene) -> None:
+def test_one_that_hangs_is_stopped(scene: AttackCall) -> None:
     began = time.monotonic()
-    seen = observe_call(as_candidate(acting(stubborn)), scene, scene.model, scene.x.clone(), 0.2)
+    seen = observe_call(candidate_from_callable(acting(stubborn)), scene, scene.model, scene.x.clone(), 0.2)
     assert seen.failure == "takes longer than 0.2 s"
     assert time.monotonic() - began < 10
 
 
 def test_an_outer_limit_still_holds() -> None:
     def inner_first() -> None:
-        with limited(10):
+        with enforce_time_limit(10):
             pass
         time.sleep(10)
 
-    with limited(0.3), pytest.raises(TimeLimitError):
+    with enforce_time_limit(0.3), pytest.raises(TimeLimitError):
         inner_first()
 
 
@@ -161,7 +161,7 @@ def test_elsewhere_than_in_the_main_thread_there_is_no_limit() -> None:
     done = []
 
     def work() -> None:
-        with limited(0.01):
+        with enforce_time_limit(0.01):
             time.sleep(0.05)
         done.append(True)
 
@@ -171,13 +171,13 @@ def test_elsewhere_than_in_the_main_thread_there_is_no_limit() -> None:
     assert done == [True]
 
 
-def test_passes_are_recorded_also_of_copies(scene: Scene) -> None:
+def test_passes_are_recorded_also_of_copies(scene: AttackCall) -> None:
     import copy
 
     def copying(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
         copy.deepcopy(model).double().train()(x.double() + 0.25)
         return x.clone()
 
-    (one,) = observe_call(as_candidate(copying), scene, copy.deepcopy(scene.model), scene.x.clone(), 10).passes
+    (one,) = observe_call(candidate_from_callable(copying), scene, copy.deepcopy(scene.model), scene.x.clone(), 10).forward_passes
     assert (one.training, one.dtype) == (True, torch.float64)
-    assert one.distance == pytest.approx(0.25 / 0.224, rel=1e-3)
+    assert one.input_distance == pytest.approx(0.25 / 0.224, rel=1e-3)

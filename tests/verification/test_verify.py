@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.report.schemas import load_schema
-from robustbench_fgsm.variants.attack_call import Scene
-from robustbench_fgsm.variants.catalogue import BY_ID, HARMLESS, MISTAKES
-from robustbench_fgsm.verification.cases import CASES, Case, in_order
+from robustbench_fgsm.variants.attack_call import AttackCall
+from robustbench_fgsm.variants.catalogue import HARMLESS_IDS, MISTAKE_BY_ID, MISTAKES
+from robustbench_fgsm.verification.cases import CASES, Case, link_calls
 
 
 def right(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool = False) -> Tensor:
@@ -45,7 +45,7 @@ def test_ours_leaves_no_doubt_where_float32_can_tell() -> None:
     def exact(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
         return rf.fgsm(model, x, y, epsilon, stable=True)
 
-    assert [doubt.cause for doubt in rf.verify(exact, strict=True).doubts] == []
+    assert [doubt.cause for doubt in rf.verify(exact, strict=True).harmless_findings] == []
     assert rf.verify(exact, strict=True).verdict == "right"
 
 
@@ -132,10 +132,10 @@ def test_side_effects_are_warnings_and_failures_when_strict() -> None:
 
     found = rf.verify(backward, cases=["colour"])
     assert (found.verdict, found.diagnosis) == ("right", ())
-    assert {doubt.cause for doubt in found.doubts} == {"parameter-gradients-left", "graph-attached"}
+    assert {doubt.cause for doubt in found.harmless_findings} == {"parameter-gradients-left", "graph-attached"}
     assert rf.verify(backward, cases=["colour"], strict=True).verdict == "wrong"
     meant = rf.verify(backward, cases=["colour"], strict=True, expect=["parameter-gradients-left", "graph-attached"])
-    assert (meant.verdict, meant.doubts) == ("right", ())
+    assert (meant.verdict, meant.harmless_findings) == ("right", ())
 
 
 def random_start(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
@@ -147,7 +147,7 @@ def random_start(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tens
 def test_a_random_start_that_was_asked_for_is_a_warning() -> None:
     asked = rf.verify(random_start, expect=["random-start"])
     assert (asked.verdict, asked.diagnosis) == ("right", ())
-    assert "random-start" in {doubt.cause for doubt in asked.doubts}
+    assert "random-start" in {doubt.cause for doubt in asked.harmless_findings}
     assert rf.verify(random_start).diagnosis[0].cause == "random-start"
 
 
@@ -165,8 +165,8 @@ def test_what_nobody_knows_is_said_to_be_unknown_with_the_pixels_that_show_it() 
 def test_a_case_of_ones_own_and_only_some_cases() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)).eval()
-    scene = Scene(model, torch.rand(5, 3, 2, 2), torch.tensor([0, 1, 2, 0, 1]), 0.1)
-    mine = Case("mine", "a linear network", in_order([scene]))
+    scene = AttackCall(model, torch.rand(5, 3, 2, 2), torch.tensor([0, 1, 2, 0, 1]), 0.1)
+    mine = Case("mine", "a linear network", link_calls([scene]))
     found = rf.verify(right, cases=["grey"], extra=[mine])
     assert [(result.case.name, result.passed) for result in found.results] == [("grey", True), ("mine", True)]
 
@@ -186,9 +186,9 @@ def test_settings_that_make_no_sense_are_refused(given: dict[str, Any], said: st
 
 
 def test_the_table_of_mistakes_is_sound() -> None:
-    assert len(BY_ID) == len(MISTAKES)
-    assert BY_ID.keys() >= HARMLESS
-    assert not any(mistake.variants for mistake in MISTAKES if mistake.id in HARMLESS)
+    assert len(MISTAKE_BY_ID) == len(MISTAKES)
+    assert MISTAKE_BY_ID.keys() >= HARMLESS_IDS
+    assert not any(mistake.stage_changes for mistake in MISTAKES if mistake.id in HARMLESS_IDS)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -196,7 +196,7 @@ def test_a_case_is_the_same_each_time_and_leaves_the_global_generator_alone(name
     state = torch.get_rng_state()
     one, other = CASES[name](), CASES[name]()
     assert torch.equal(torch.get_rng_state(), state)
-    for mine, theirs in zip(one.scenes, other.scenes, strict=True):
+    for mine, theirs in zip(one.calls, other.calls, strict=True):
         assert torch.equal(mine.x, theirs.x)
         assert torch.equal(mine.y, theirs.y)
         assert torch.equal(mine.model(mine.x), theirs.model(theirs.x))

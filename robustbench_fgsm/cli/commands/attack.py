@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 
 from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.options import DataChoice, ModelChoice, laid_open
+from robustbench_fgsm.cli.options import DataOptionGroup, ModelOptionGroup, expand_options
 from robustbench_fgsm.errors import SettingError
 
-WITH_CHECK = (
+OPTIONS_WITH_CHECK = (
     "check",
     "weights",
     "limit",
@@ -29,7 +29,7 @@ WITH_CHECK = (
 """Options that mean something beside `--check`; the manifest says the rest."""
 
 
-@laid_open
+@expand_options
 def attack_command(
     model: Annotated[
         str | None,
@@ -70,8 +70,8 @@ def attack_command(
     optimize: options.Optimize = "safe",
     device: options.Device = "auto",
     seed: options.Seed = 0,
-    choice: DataChoice = DataChoice(),
-    described: ModelChoice = ModelChoice(),
+    data_options: DataOptionGroup = DataOptionGroup(),
+    model_options: ModelOptionGroup = ModelOptionGroup(),
     trust_data_code: Annotated[
         bool, typer.Option("--trust-data-code", help="With --check: run the function of data that the manifest names.")
     ] = False,
@@ -88,13 +88,13 @@ def attack_command(
     Example: rfgsm attack --model resnet18 --out adversarial
     """
     if check is not None:
-        _refuse(locals() | vars(choice) | vars(described))
-        return _verify(
+        _reject_other_options(locals() | vars(data_options) | vars(model_options))
+        return _verify_saved_attack(
             check,
             None if weights == "auto" else weights,
             limit,
             device,
-            trust_model_code=described.trust_model_code,
+            trust_model_code=model_options.trust_model_code,
             trust_data_code=trust_data_code,
             json=json,
             quiet=quiet,
@@ -110,18 +110,20 @@ def attack_command(
     rule = TargetRule.parse(targeted)
     spec = AttackSpec(parse_epsilon(eps, order), order, rule, loss, seed=seed, restarts=restarts, stable=stable)
 
-    from robustbench_fgsm.cli.load import load_subject
+    from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, write_result
-    from robustbench_fgsm.cli.processes import joined
-    from robustbench_fgsm.report.documents.attack import saved_attack
-    from robustbench_fgsm.runs.attack.save import save_spec
+    from robustbench_fgsm.cli.processes import join_processes
+    from robustbench_fgsm.report.documents.attack import render_saved_attack
+    from robustbench_fgsm.runs.attack.save import save_attack
 
-    world = joined()
-    quiet = quiet or not world.leads
-    place = world.device(device)
-    classifier, images = load_subject(model, weights, data, limit, place, choice, described, seed=seed, quiet=quiet)
+    world = join_processes()
+    quiet = quiet or not world.is_main
+    place = world.local_device(device)
+    classifier, images = load_model_and_data(
+        model, weights, data, limit, place, data_options, model_options, seed=seed, quiet=quiet
+    )
     with progress_bar("attack", quiet=quiet) as progress:
-        saved = save_spec(
+        saved = save_attack(
             classifier,
             images,
             out,
@@ -130,29 +132,29 @@ def attack_command(
             shard_size=shard_size,
             batch_size=batch_size,
             optimize=optimize,
-            max_bad=choice.max_bad,
-            strict=choice.strict,
+            max_bad=data_options.max_bad,
+            strict=data_options.strict,
             progress=progress,
             world=world,
         )
-    if world.leads:
-        write_result(saved.to_dict(), saved_attack, as_json=json)
+    if world.is_main:
+        write_result(saved.to_dict(), render_saved_attack, as_json=json)
     return saved.exit_code
 
 
-def _refuse(given: Mapping[str, object]) -> None:
+def _reject_other_options(given: Mapping[str, object]) -> None:
     """Raise SettingError for options that would contradict the manifest."""
     defaults = signature(attack_command).parameters
     extra = [
         f"--{name.replace('_', '-')}"
         for name, value in given.items()
-        if name in defaults and name not in WITH_CHECK and value != defaults[name].default
+        if name in defaults and name not in OPTIONS_WITH_CHECK and value != defaults[name].default
     ]
     if extra:
         raise SettingError(f"--check takes its settings from the manifest, got {', '.join(extra)}: leave them out")
 
 
-def _verify(
+def _verify_saved_attack(
     check: Path,
     weights: str | None,
     limit: int | None,
@@ -164,7 +166,7 @@ def _verify(
     quiet: bool,
 ) -> int:
     from robustbench_fgsm.cli.output import progress_bar, write_result
-    from robustbench_fgsm.report.documents.attack import attack_check
+    from robustbench_fgsm.report.documents.attack import render_attack_check
     from robustbench_fgsm.runs.attack.replay import check_adversarial
 
     with progress_bar("check", quiet=quiet) as progress:
@@ -178,6 +180,6 @@ def _verify(
             progress=progress,
         )
     document = found.to_dict()
-    write_result(document, attack_check, as_json=json)
+    write_result(document, render_attack_check, as_json=json)
     code: int = document["exit_code"]
     return code

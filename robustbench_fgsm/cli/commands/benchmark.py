@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.options import DataChoice, ModelChoice, laid_open
+from robustbench_fgsm.cli.options import DataOptionGroup, ModelOptionGroup, expand_options
 
 
-@laid_open
+@expand_options
 def benchmark_command(
     model: options.Model,
     weights: options.Weights = "auto",
@@ -30,19 +30,17 @@ def benchmark_command(
     ] = None,
     levels: Annotated[str, typer.Option("--levels", help="Of our optimisation, as a comma list.")] = "none,safe,max",
     rounds: Annotated[int, typer.Option("--rounds", help="Timed turns of each, after one to warm up.")] = 5,
-    memory: Annotated[
-        bool, typer.Option("--memory/--no-memory", help="Measure peak memory, in a process for each.")
-    ] = True,
+    memory: Annotated[bool, typer.Option("--memory/--no-memory", help="Measure peak memory, in a process for each.")] = True,
     batch_size: options.BatchSize = "auto",
     threads: Annotated[
         int | None, typer.Option("--threads", help="Of PyTorch on the CPU.", show_default="PyTorch's own choice")
     ] = None,
     device: options.Device = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Of the images that --sample draws.")] = 0,
-    choice: DataChoice = DataChoice(),
-    described: ModelChoice = ModelChoice(),
+    data_options: DataOptionGroup = DataOptionGroup(),
+    model_options: ModelOptionGroup = ModelOptionGroup(),
     out: options.Out = None,
-    format: options.Format = options.Layout.table,  # noqa: A002  (the name of the option)
+    format: options.Format = options.TableFormat.table,  # noqa: A002  (the name of the option)
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
@@ -56,38 +54,40 @@ def benchmark_command(
     Example: rfgsm benchmark --model resnet18
     """
     import robustbench_fgsm
-    from robustbench_fgsm.cli.output import check_layout
+    from robustbench_fgsm.cli.output import check_table_format
     from robustbench_fgsm.spec import AttackSpec, parse_epsilon, parse_norm
 
-    check_layout(format, as_json=json)
+    check_table_format(format, as_json=json)
     order = parse_norm(norm)
     spec = AttackSpec(parse_epsilon(eps, order), order)
 
-    from robustbench_fgsm.benchmarking.benchmark import benchmark, check_settings, choose_references
-    from robustbench_fgsm.benchmarking.contenders import check_levels, check_network
-    from robustbench_fgsm.cli.load import load_subject
-    from robustbench_fgsm.cli.output import others_to_stderr, progress_bar, write_result
-    from robustbench_fgsm.data.dataset import describe
+    from robustbench_fgsm.benchmarking.benchmark import benchmark, check_benchmark_settings, choose_references
+    from robustbench_fgsm.benchmarking.contenders import check_levels, check_pytorch_network
+    from robustbench_fgsm.cli.load import load_model_and_data
+    from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_result
+    from robustbench_fgsm.data.dataset import describe_data
     from robustbench_fgsm.engine.batch_size import choose_batch_size
     from robustbench_fgsm.engine.preflight import check_batch_size, preflight
     from robustbench_fgsm.report.documents import benchmark as text
     from robustbench_fgsm.report.documents import markdown
     from robustbench_fgsm.runs.directory import cached_result
 
-    check_settings(spec, rounds, threads)
+    check_benchmark_settings(spec, rounds, threads)
     check_batch_size(batch_size)
     chosen = check_levels(levels.split(","))
     named = None if references is None else [] if references.strip() == "none" else references.split(",")
     opponents = {one.name: one.version for one in choose_references(named)[0]}
-    load = partial(load_subject, model, weights, data, limit, device, choice, described, seed=seed, quiet=True)
-    classifier, images = load_subject(model, weights, data, limit, device, choice, described, seed=seed, quiet=quiet)
-    check_network(classifier)
+    load = partial(load_model_and_data, model, weights, data, limit, device, data_options, model_options, seed=seed, quiet=True)
+    classifier, images = load_model_and_data(
+        model, weights, data, limit, device, data_options, model_options, seed=seed, quiet=quiet
+    )
+    check_pytorch_network(classifier)
     spec = replace(spec, bounds=classifier.bounds)
-    preflight(classifier, images, spec, strict=choice.strict)  # before a run directory is made
+    preflight(classifier, images, spec, strict=data_options.strict)  # before a run directory is made
     size = choose_batch_size(batch_size, classifier, images)
 
     def measure() -> dict[str, Any]:
-        with others_to_stderr(), progress_bar("benchmark", quiet=quiet) as progress:
+        with stdout_to_stderr(), progress_bar("benchmark", quiet=quiet) as progress:
             return benchmark(
                 classifier,
                 images,
@@ -99,14 +99,14 @@ def benchmark_command(
                 memory=load if memory else False,
                 batch_size=size,
                 threads=threads,
-                max_bad=choice.max_bad,
+                max_bad=data_options.max_bad,
                 progress=progress,
             ).to_dict()
 
     settings = {
         "command": "benchmark",
         "model": classifier.info.to_dict(),
-        "data": describe(images),
+        "data": describe_data(images),
         "attack": spec.to_dict() | {"epsilons": spec.epsilons},
         "references": opponents,
         "levels": chosen,
@@ -114,11 +114,13 @@ def benchmark_command(
         "memory": memory,
         "batch_size": size,
         "threads": threads,
-        "max_bad": choice.max_bad,
+        "max_bad": data_options.max_bad,
         "device": str(classifier.device),
         "package": robustbench_fgsm.__version__,
     }
     document = measure() if out is None else cached_result(out, settings, measure)
-    write_result(document, markdown.benchmark if format is options.Layout.markdown else text.benchmark, as_json=json)
+    write_result(
+        document, markdown.benchmark_to_markdown if format is options.TableFormat.markdown else text.render_benchmark, as_json=json
+    )
     code: int = document["exit_code"]
     return code

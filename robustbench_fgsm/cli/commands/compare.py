@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.options import DataChoice, ModelChoice, laid_open
+from robustbench_fgsm.cli.options import DataOptionGroup, ModelOptionGroup, expand_options
 
 
-@laid_open
+@expand_options
 def compare_command(
     model: options.Model,
     weights: options.Weights = "auto",
@@ -34,8 +34,8 @@ def compare_command(
     optimize: options.Optimize = "none",
     device: options.Device = "auto",
     seed: options.Seed = 0,
-    choice: DataChoice = DataChoice(),
-    described: ModelChoice = ModelChoice(),
+    data_options: DataOptionGroup = DataOptionGroup(),
+    model_options: ModelOptionGroup = ModelOptionGroup(),
     out: options.Out = None,
     html: options.Html = None,
     json: options.Json = False,
@@ -50,40 +50,42 @@ def compare_command(
     Example: rfgsm compare --model resnet18 --eps 8/255
     """
     import robustbench_fgsm
-    from robustbench_fgsm.cli.output import check_file
+    from robustbench_fgsm.cli.output import check_output_path
     from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_epsilon, parse_norm
 
-    check_file("--html", html)
+    check_output_path("--html", html)
     order = parse_norm(norm)
     spec = AttackSpec(parse_epsilon(eps, order), order, TargetRule.parse(targeted), seed=seed)
 
-    from robustbench_fgsm.cli.load import load_subject
-    from robustbench_fgsm.cli.output import others_to_stderr, progress_bar, write_html, write_result
-    from robustbench_fgsm.comparison.compare import check_opposition, compare_spec, find_candidate
-    from robustbench_fgsm.data.dataset import describe
-    from robustbench_fgsm.engine.plan import check_level, plan_for
-    from robustbench_fgsm.engine.preflight import check_batch_size, check_single, preflight
+    from robustbench_fgsm.cli.load import load_model_and_data
+    from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_html, write_result
+    from robustbench_fgsm.comparison.compare import check_opponents, compare_spec, load_candidate_or_images
+    from robustbench_fgsm.data.dataset import describe_data
+    from robustbench_fgsm.engine.plan import check_optimize_level, choose_plan
+    from robustbench_fgsm.engine.preflight import check_batch_size, check_single_epsilon, preflight
     from robustbench_fgsm.references.candidate_styles import get_style
     from robustbench_fgsm.references.registry import check_references, list_references
     from robustbench_fgsm.report.documents import comparison
     from robustbench_fgsm.runs.directory import cached_result
-    from robustbench_fgsm.runs.manifest import plan_settings, recorded_plan
+    from robustbench_fgsm.runs.manifest import plan_settings, read_recorded_plan
 
-    check_single(spec)
-    check_level(optimize)
+    check_single_epsilon(spec)
+    check_optimize_level(optimize)
     get_style(style)
     check_batch_size(batch_size)
     names = [] if references.strip() == "none" else check_references(references.split(","))
-    check_opposition(names, candidate)
-    classifier, images = load_subject(model, weights, data, limit, device, choice, described, seed=seed, quiet=quiet)
-    preflight(classifier, images, spec, strict=choice.strict)  # before a run directory is made
-    with others_to_stderr():
-        own = find_candidate(candidate, style, images)
-    recorded = None if out is None else recorded_plan(out)
-    plan = plan_for(classifier, images, [spec], optimize, batch_size, recorded, compared=True)
+    check_opponents(names, candidate)
+    classifier, images = load_model_and_data(
+        model, weights, data, limit, device, data_options, model_options, seed=seed, quiet=quiet
+    )
+    preflight(classifier, images, spec, strict=data_options.strict)  # before a run directory is made
+    with stdout_to_stderr():
+        own = load_candidate_or_images(candidate, style, images)
+    recorded = None if out is None else read_recorded_plan(out)
+    plan = choose_plan(classifier, images, [spec], optimize, batch_size, recorded, record_changes=True)
 
     def measure() -> dict[str, Any]:
-        with others_to_stderr(), progress_bar("compare", quiet=quiet) as progress:
+        with stdout_to_stderr(), progress_bar("compare", quiet=quiet) as progress:
             found = compare_spec(
                 classifier,
                 images,
@@ -92,7 +94,7 @@ def compare_command(
                 candidate=own,
                 batch_size=plan.batch_size,
                 plan=plan,
-                max_bad=choice.max_bad,
+                max_bad=data_options.max_bad,
                 progress=progress,
             )
         return found.to_dict()
@@ -100,12 +102,12 @@ def compare_command(
     settings = {
         "command": "compare",
         "model": classifier.info.to_dict(),
-        "data": describe(images),
+        "data": describe_data(images),
         "attack": spec.to_dict() | {"epsilons": spec.epsilons},
         "references": {found.name: found.version for found in list_references() if found.name in names},
         "batch_size": plan.batch_size,
         **plan_settings(plan),
-        "max_bad": choice.max_bad,
+        "max_bad": data_options.max_bad,
         "device": str(classifier.device),
         "package": robustbench_fgsm.__version__,
     }
@@ -113,6 +115,6 @@ def compare_command(
         settings["candidate"] = {"spec": candidate, "style": style, "sha256": own.sha256}
     document = measure() if out is None else cached_result(out, settings, measure)
     write_html(html, document, out)
-    write_result(document, comparison.comparison, as_json=json)
+    write_result(document, comparison.render_comparison, as_json=json)
     code: int = document["exit_code"]
     return code

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.options import DataChoice, ModelChoice, laid_open
+from robustbench_fgsm.cli.options import DataOptionGroup, ModelOptionGroup, expand_options
 
 
-@laid_open
+@expand_options
 def evaluate_command(
     model: options.Model,
     weights: options.Weights = "auto",
@@ -29,8 +29,8 @@ def evaluate_command(
     optimize: options.Optimize = "safe",
     device: options.Device = "auto",
     seed: options.Seed = 0,
-    choice: DataChoice = DataChoice(),
-    described: ModelChoice = ModelChoice(),
+    data_options: DataOptionGroup = DataOptionGroup(),
+    model_options: ModelOptionGroup = ModelOptionGroup(),
     min_robust_accuracy: Annotated[
         float | None,
         typer.Option("--min-robust-accuracy", help="Exit 1 below this share, such as 0.4.", show_default=False),
@@ -43,7 +43,7 @@ def evaluate_command(
     keep_images: options.KeepImages = 500,
     csv: options.Csv = None,
     html: options.Html = None,
-    format: options.Format = options.Layout.table,  # noqa: A002  (the name of the option)
+    format: options.Format = options.TableFormat.table,  # noqa: A002  (the name of the option)
     json: options.Json = False,
     quiet: options.Quiet = False,
     log_dir: options.LogDir = None,  # noqa: ARG001  (read by main, before anything is said)
@@ -55,45 +55,54 @@ def evaluate_command(
 
     Example: rfgsm evaluate --model resnet18 --eps 8/255 --min-robust-accuracy 0.1
     """
-    from robustbench_fgsm.cli.output import check_csv, check_file, check_layout
+    from robustbench_fgsm.cli.output import check_csv_path, check_output_path, check_table_format
     from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_epsilon, parse_norm
 
-    check_layout(format, as_json=json)
-    check_csv(csv)
-    check_file("--html", html)
+    check_table_format(format, as_json=json)
+    check_csv_path(csv)
+    check_output_path("--html", html)
     order = parse_norm(norm)
     rule = TargetRule.parse(targeted)
     spec = AttackSpec(parse_epsilon(eps, order), order, rule, loss, seed=seed, restarts=restarts, stable=stable)
 
-    from robustbench_fgsm.cli.load import load_subject
+    from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import write_csv, write_html, write_result
-    from robustbench_fgsm.cli.processes import joined
-    from robustbench_fgsm.cli.run_evaluation import Keeping, measure
-    from robustbench_fgsm.engine.preflight import check_single
-    from robustbench_fgsm.evaluation.checks import Checks
-    from robustbench_fgsm.evaluation.thresholds import Gates, judge
+    from robustbench_fgsm.cli.processes import join_processes
+    from robustbench_fgsm.cli.run_evaluation import OutputOptions, run_evaluation
+    from robustbench_fgsm.engine.preflight import check_single_epsilon
+    from robustbench_fgsm.evaluation.checks import CheckOptions
+    from robustbench_fgsm.evaluation.thresholds import Thresholds, apply_thresholds
     from robustbench_fgsm.report.documents import evaluation, markdown
 
-    check_single(spec)
-    checks = Checks(pgd_check, check_masking)
-    gates = Gates(min_robust_accuracy, max_asr)
-    world = joined()
-    quiet = quiet or not world.leads
-    place = world.device(device)
-    subject = load_subject(model, weights, data, limit, place, choice, described, seed=seed, quiet=quiet)
+    check_single_epsilon(spec)
+    checks = CheckOptions(pgd_check, check_masking)
+    gates = Thresholds(min_robust_accuracy, max_asr)
+    world = join_processes()
+    quiet = quiet or not world.is_main
+    place = world.local_device(device)
+    subject = load_model_and_data(model, weights, data, limit, place, data_options, model_options, seed=seed, quiet=quiet)
 
     def judged(document: dict[str, Any]) -> dict[str, Any]:
-        return judge(document, gates)
+        return apply_thresholds(document, gates)
 
     speed, asked = (batch_size, optimize), asdict(gates)
-    document = measure(
-        "evaluate", subject, [spec], speed, Keeping(out, keep_images), judged, choice, checks, asked=asked, quiet=quiet
+    document = run_evaluation(
+        "evaluate",
+        subject,
+        [spec],
+        speed,
+        OutputOptions(out, keep_images),
+        judged,
+        data_options,
+        checks,
+        thresholds=asked,
+        quiet=quiet,
     )
     code: int = document["exit_code"]
-    if not world.leads:
+    if not world.is_main:
         return code
     write_csv(csv, document)
     write_html(html, document, out)
-    render = markdown.evaluation if format is options.Layout.markdown else evaluation.evaluation
+    render = markdown.evaluation_to_markdown if format is options.TableFormat.markdown else evaluation.render_evaluation
     write_result(document, render, as_json=json)
     return code

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.options import DataChoice, ModelChoice, laid_open
+from robustbench_fgsm.cli.options import DataOptionGroup, ModelOptionGroup, expand_options
 
 
-@laid_open
+@expand_options
 def explain_command(
     value: Annotated[
         str, typer.Argument(metavar="VALUE", help="What is reported, with its digits: 0.37 or 37%.", show_default=False)
@@ -29,8 +29,8 @@ def explain_command(
     batch_size: options.BatchSize = "auto",
     device: options.Device = "auto",
     seed: options.Seed = 0,
-    choice: DataChoice = DataChoice(),
-    described: ModelChoice = ModelChoice(),
+    data_options: DataOptionGroup = DataOptionGroup(),
+    model_options: ModelOptionGroup = ModelOptionGroup(),
     out: options.Out = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -51,40 +51,40 @@ def explain_command(
     order = parse_norm(norm)
     spec = AttackSpec(parse_epsilon(eps, order), order, TargetRule.parse(targeted), seed=seed)
 
-    from robustbench_fgsm.cli.load import load_subject
+    from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, write_result
-    from robustbench_fgsm.data.dataset import describe
+    from robustbench_fgsm.data.dataset import describe_data
     from robustbench_fgsm.engine.batch_size import choose_batch_size
     from robustbench_fgsm.engine.preflight import check_batch_size, preflight
-    from robustbench_fgsm.explanation.explain import check_attack, check_explicable, explain_spec
+    from robustbench_fgsm.explanation.explain import check_explain_classifier, check_explain_spec, explain_spec
     from robustbench_fgsm.report.documents import explanation
     from robustbench_fgsm.runs.directory import cached_result
 
     check_batch_size(batch_size)
-    check_attack(spec)
-    classifier, images = load_subject(model, weights, data, limit, device, choice, described, seed=seed, quiet=quiet)
-    preflight(classifier, images, spec, strict=choice.strict)  # before a run directory is made
-    check_explicable(classifier, images)
+    check_explain_spec(spec)
+    classifier, images = load_model_and_data(
+        model, weights, data, limit, device, data_options, model_options, seed=seed, quiet=quiet
+    )
+    preflight(classifier, images, spec, strict=data_options.strict)  # before a run directory is made
+    check_explain_classifier(classifier, images)
     size = choose_batch_size(batch_size, classifier, images)
 
     def measure() -> dict[str, Any]:
         with progress_bar("explain", quiet=quiet) as progress:
-            found = explain_spec(
-                classifier, images, claim, spec, batch_size=size, max_bad=choice.max_bad, progress=progress
-            )
+            found = explain_spec(classifier, images, claim, spec, batch_size=size, max_bad=data_options.max_bad, progress=progress)
         return found.to_dict()
 
     settings = {
         "command": "explain",
         "claim": claim.to_dict(len(images)),
         "model": classifier.info.to_dict(),
-        "data": describe(images),
+        "data": describe_data(images),
         "attack": spec.to_dict() | {"epsilons": spec.epsilons},
         "batch_size": size,
         "device": str(classifier.device),
         "package": robustbench_fgsm.__version__,
     }
     document = measure() if out is None else cached_result(out, settings, measure)
-    write_result(document, explanation.explanation, as_json=json)
+    write_result(document, explanation.render_explanation, as_json=json)
     code: int = document["exit_code"]
     return code

@@ -11,14 +11,10 @@ from robustbench_fgsm.cli import options
 
 
 def gate_command(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Directory made with --out by evaluate or sweep.", show_default=False)
-    ],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory made with --out by evaluate or sweep.", show_default=False)],
     baseline: Annotated[
         Path,
-        typer.Option(
-            "--baseline", metavar="RUN", help="What it must not fall behind: another such one.", show_default=False
-        ),
+        typer.Option("--baseline", metavar="RUN", help="What it must not fall behind: another such one.", show_default=False),
     ],
     max_drop: Annotated[
         float, typer.Option("--max-drop", help="Loss of accuracy that is allowed, as a share of the images.")
@@ -26,10 +22,8 @@ def gate_command(
     require_evidence: Annotated[
         bool, typer.Option("--require-evidence", help="Pass only where every drop is shown to be smaller.")
     ] = False,
-    alpha: Annotated[
-        float, typer.Option("--alpha", help="How often a gate may fail although no true drop is larger.")
-    ] = 0.05,
-    format: options.Format = options.Layout.table,  # noqa: A002
+    alpha: Annotated[float, typer.Option("--alpha", help="How often a gate may fail although no true drop is larger.")] = 0.05,
+    format: options.Format = options.TableFormat.table,  # noqa: A002
     json: options.Json = False,
     debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
 ) -> int:
@@ -40,12 +34,12 @@ def gate_command(
 
     Example: rfgsm gate results/new --baseline results/main --max-drop 0.01
     """
-    from robustbench_fgsm.cli.output import check_layout, write_result
+    from robustbench_fgsm.cli.output import check_table_format, write_result
     from robustbench_fgsm.report.documents import gate as gate_document
     from robustbench_fgsm.runs.gate import gate
 
-    check_layout(format, as_json=json)
+    check_table_format(format, as_json=json)
     found = gate(run, baseline, max_drop, require_evidence=require_evidence, alpha=alpha)
-    render = gate_document.markdown if format is options.Layout.markdown else gate_document.gate
+    render = gate_document.gate_to_markdown if format is options.TableFormat.markdown else gate_document.render_gate
     write_result(found.to_dict(), render, as_json=json)
     return found.exit_code

@@ -15,7 +15,7 @@ from robustbench_fgsm.cli.options import DataRoot
 from robustbench_fgsm.errors import SettingError
 
 
-class What(StrEnum):
+class ListCategory(StrEnum):
     """What can be listed."""
 
     models = "models"
@@ -24,7 +24,7 @@ class What(StrEnum):
 
 
 def list_command(
-    what: Annotated[What, typer.Argument(help="What to list.", show_default=False)],
+    what: Annotated[ListCategory, typer.Argument(help="What to list.", show_default=False)],
     data_root: DataRoot = Path("data"),
     filter: Annotated[  # noqa: A002  (the name of the option)
         str | None,
@@ -44,25 +44,25 @@ def list_command(
     """
     from robustbench_fgsm.cli.output import write_result
 
-    if filter is not None and what is not What.models:
+    if filter is not None and what is not ListCategory.models:
         raise SettingError(f"--filter is for models, got it with {what.value}: leave it out")
     began = time.perf_counter()
-    found, table = _found(what, filter, data_root)
-    write_result(_document(found, time.perf_counter() - began), lambda _: table, as_json=json)
+    found, table = _list_rows(what, filter, data_root)
+    write_result(_list_document(found, time.perf_counter() - began), lambda _: table, as_json=json)
     return 0
 
 
-def _found(what: What, text: str | None, root: Path) -> tuple[dict[str, Any], RenderableType]:
+def _list_rows(what: ListCategory, text: str | None, root: Path) -> tuple[dict[str, Any], RenderableType]:
     """What is listed, by its key in the document, and as a table."""
-    if what is What.models:
-        rows = _bundled() if text is None else _named(text)
-        sources = _sources()
+    if what is ListCategory.models:
+        rows = _bundled_models() if text is None else _find_models(text)
+        sources = _model_sources()
         return {"models": rows, "sources": sources}, _models_table(rows, sources, every=text is None)
-    rows = _data(root) if what is What.data else _references()
-    return {what.value: rows}, _table(rows)
+    rows = _data_sets(root) if what is ListCategory.data else _references()
+    return {what.value: rows}, _render_table(rows)
 
 
-def _document(found: dict[str, Any], seconds: float) -> dict[str, Any]:
+def _list_document(found: dict[str, Any], seconds: float) -> dict[str, Any]:
     from robustbench_fgsm.engine.environment import describe_software
 
     return {
@@ -77,22 +77,22 @@ def _document(found: dict[str, Any], seconds: float) -> dict[str, Any]:
     }
 
 
-def _bundled() -> list[dict[str, Any]]:
-    from robustbench_fgsm.models.cards import DATA, cards, weights_file
+def _bundled_models() -> list[dict[str, Any]]:
+    from robustbench_fgsm.models.cards import BUNDLED_DATA, bundled_cards, weights_file
 
     keys = ("name", "weights", "parameters", "clean_accuracy")
     return [
         {key: card[key] for key in keys}
-        | {"data": DATA, "source": "bundled", "bytes": weights_file(card).stat().st_size, "on_disk": True}
-        for card in cards()
+        | {"data": BUNDLED_DATA, "source": "bundled", "bytes": weights_file(card).stat().st_size, "on_disk": True}
+        for card in bundled_cards()
     ]
 
 
-def _named(text: str) -> list[dict[str, Any]]:
+def _find_models(text: str) -> list[dict[str, Any]]:
     """Models of every installed source; of one that has no list, or cannot be imported, none."""
     from robustbench_fgsm.models.registry import model_names
 
-    ours = [row for row in _bundled() if text.lower() in row["name"]]
+    ours = [row for row in _bundled_models() if text.lower() in row["name"]]
     return ours + [
         {
             "name": found.spec,
@@ -109,18 +109,18 @@ def _named(text: str) -> list[dict[str, Any]]:
     ]
 
 
-def _sources() -> list[dict[str, Any]]:
-    from robustbench_fgsm.models.registry import source_cards
+def _model_sources() -> list[dict[str, Any]]:
+    from robustbench_fgsm.models.registry import model_sources
 
     return [
         {
             "name": name,
             "example": card.example,
             "package": card.package or None,
-            "version": card.installed,
-            "install": None if card.installed else card.install,
+            "version": card.installed_version,
+            "install": None if card.installed_version else card.install_command,
         }
-        for name, card in source_cards()
+        for name, card in model_sources()
     ]
 
 
@@ -130,7 +130,7 @@ def _models_table(rows: list[dict[str, Any]], sources: list[dict[str, Any]], *, 
 
     if not every:
         keys = ("name", "weights", "parameters", "bytes", "on_disk")
-        return _table([{key: row[key] for key in keys} for row in rows]) if rows else "no model of that name"
+        return _render_table([{key: row[key] for key in keys} for row in rows]) if rows else "no model of that name"
     keys = ("name", "weights", "parameters", "clean_accuracy", "data")
     lines = [
         {
@@ -140,14 +140,14 @@ def _models_table(rows: list[dict[str, Any]], sources: list[dict[str, Any]], *, 
         }
         for row in sources
     ]
-    return Group(_table([{key: row[key] for key in keys} for row in rows]), "", _table(lines))
+    return Group(_render_table([{key: row[key] for key in keys} for row in rows]), "", _render_table(lines))
 
 
-def _data(root: Path) -> list[dict[str, Any]]:
-    from robustbench_fgsm.data.registry import sources
+def _data_sets(root: Path) -> list[dict[str, Any]]:
+    from robustbench_fgsm.data.registry import data_sources
 
     return [
-        {"name": source.spec, "state": source.state(root), "summary": source.summary} for source in sources().values()
+        {"name": source.spec, "state": source.availability(root), "summary": source.summary} for source in data_sources().values()
     ]
 
 
@@ -159,25 +159,25 @@ def _references() -> list[dict[str, Any]]:
     return [asdict(found) for found in list_references()]
 
 
-def _table(rows: list[dict[str, Any]]) -> RenderableType:
+def _render_table(rows: list[dict[str, Any]]) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
-    for key in _shown(rows[0]):
+    for key in _display_row(rows[0]):
         table.add_column(Text(key.replace("_", " ")), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in _shown(row).values()))
+        table.add_row(*(Text(_cell_text(value)) for value in _display_row(row).values()))
     return table
 
 
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
+def _display_row(row: dict[str, Any]) -> dict[str, Any]:
     """The row for reading: how to install something stands where its version would."""
     shown = {key: value for key, value in row.items() if key != "install"}
     return shown | {"version": f"none: {row['install']}"} if shown.get("version", "") is None else shown
 
 
-def _cell(value: Any) -> str:
+def _cell_text(value: Any) -> str:
     from robustbench_fgsm.report.tables.terminal import rate_text
 
     if value is None or isinstance(value, bool):

@@ -11,7 +11,7 @@ import typer
 from robustbench_fgsm.cli import options
 
 
-class Kind(StrEnum):
+class FigureKind(StrEnum):
     """What a figure shows."""
 
     confusion = "confusion"
@@ -28,8 +28,8 @@ def plot_command(
         Path, typer.Option("-o", "--output", metavar="FILE", help="The figure: .png, .svg or .pdf.", show_default=False)
     ],
     kind: Annotated[
-        Kind, typer.Option("--kind", help="What it shows; of a transfer always the heat map, of a training its curves.")
-    ] = Kind.confusion,
+        FigureKind, typer.Option("--kind", help="What it shows; of a transfer always the heat map, of a training its curves.")
+    ] = FigureKind.confusion,
     eps: Annotated[
         str | None,
         typer.Option("--eps", help="Which budget of the run.", show_default="8/255 if there, else the largest"),
@@ -45,20 +45,20 @@ def plot_command(
 
     Example: rfgsm plot results/evaluation --kind per-class -o classes.pdf
     """
-    from robustbench_fgsm.cli.output import check_file, note
+    from robustbench_fgsm.cli.output import check_output_path, write_note
     from robustbench_fgsm.errors import SettingError
-    from robustbench_fgsm.report.figures.curves import figure_format, render
+    from robustbench_fgsm.report.figures.curves import encode_figure, figure_format
     from robustbench_fgsm.report.figures.gallery import draw_run
-    from robustbench_fgsm.report.loaded_run import SHOWN, read_run
+    from robustbench_fgsm.report.loaded_run import REPORTED_SCHEMAS, load_run
     from robustbench_fgsm.runs.directory import write_bytes
     from robustbench_fgsm.spec import parse_epsilon
 
-    check_file("--output", output)
+    check_output_path("--output", output)
     form = figure_format(output)
     budgets = () if eps is None else parse_epsilon(eps, 2.0)  # no norm is known yet; the run bounds its budgets
     if len(budgets) > 1:
         raise SettingError(f"--eps must be one budget of the run, got {eps}: draw a figure for each")
-    figure = draw_run(read_run(run, SHOWN), kind.value, targeted, *budgets)
-    write_bytes(output, render(figure, form))
-    note(f"{output}: {output.stat().st_size / 2**10:.0f} KiB", quiet=quiet)
+    figure = draw_run(load_run(run, REPORTED_SCHEMAS), kind.value, targeted, *budgets)
+    write_bytes(output, encode_figure(figure, form))
+    write_note(f"{output}: {output.stat().st_size / 2**10:.0f} KiB", quiet=quiet)
     return 0

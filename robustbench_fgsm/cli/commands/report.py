@@ -11,12 +11,8 @@ from robustbench_fgsm.cli import options
 
 
 def report_command(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Directories made with --out, or their result.json.")
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The page, one file.")] = Path(
-        "report.html"
-    ),
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Directories made with --out, or their result.json.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The page, one file.")] = Path("report.html"),
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
 ) -> int:
@@ -26,12 +22,12 @@ def report_command(
 
     Example: rfgsm report results/standard results/robust -o report.html
     """
-    from robustbench_fgsm.cli.output import check_file, note
-    from robustbench_fgsm.report.loaded_run import SHOWN, read_run
-    from robustbench_fgsm.report.pages.page import page_of
+    from robustbench_fgsm.cli.output import check_output_path, write_note
+    from robustbench_fgsm.report.loaded_run import REPORTED_SCHEMAS, load_run
+    from robustbench_fgsm.report.pages.page import build_page
     from robustbench_fgsm.runs.directory import write_bytes
 
-    check_file("--output", output)
-    write_bytes(output, page_of([read_run(place, SHOWN) for place in runs]).encode())
-    note(f"{output}: {output.stat().st_size / 2**20:.1f} MiB", quiet=quiet)
+    check_output_path("--output", output)
+    write_bytes(output, build_page([load_run(place, REPORTED_SCHEMAS) for place in runs]).encode())
+    write_note(f"{output}: {output.stat().st_size / 2**20:.1f} MiB", quiet=quiet)
     return 0

@@ -13,7 +13,7 @@ from robustbench_fgsm.cli import options
 
 runs_app = typer.Typer(name="runs", help="What is on disk: list, show or resume runs that --out keeps.")
 
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the run.", show_default=False)]
+DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the run.", show_default=False)]
 
 
 @runs_app.command("list")
@@ -27,18 +27,18 @@ def list_runs(
     Example: rfgsm runs list results
     """
     from robustbench_fgsm.cli.output import write_result
-    from robustbench_fgsm.report.documents.runs import listed
-    from robustbench_fgsm.runs.read import find_runs, summary
+    from robustbench_fgsm.report.documents.runs import render_runs
+    from robustbench_fgsm.runs.read import find_runs, summarize_run
 
     began = time.perf_counter()
-    found = [summary(place) for place in find_runs(root)]
-    write_result(_document("runs", {"runs": found}, began), listed, as_json=json)
+    found = [summarize_run(place) for place in find_runs(root)]
+    write_result(_runs_document("runs", {"runs": found}, began), render_runs, as_json=json)
     return 0
 
 
 @runs_app.command("show")
 def show_run(
-    directory: Directory,
+    directory: DirectoryArgument,
     samples: Annotated[bool, typer.Option("--samples", help="Also what became of each image.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Only so many rows of --samples.")] = 20,
     export: Annotated[
@@ -57,32 +57,32 @@ def show_run(
 
     Example: rfgsm runs show results/sweep --samples --export samples.parquet
     """
-    from robustbench_fgsm.cli.output import check_file, write_result
-    from robustbench_fgsm.report.documents.runs import shown
-    from robustbench_fgsm.runs.export import check_export, rows, tables
-    from robustbench_fgsm.runs.export import export as write_samples
-    from robustbench_fgsm.runs.read import contents, read_run, summary
+    from robustbench_fgsm.cli.output import check_output_path, write_result
+    from robustbench_fgsm.report.documents.runs import render_run
+    from robustbench_fgsm.runs.export import export_samples as write_samples
+    from robustbench_fgsm.runs.export import get_export_writer, sample_rows, sample_tables
+    from robustbench_fgsm.runs.read import read_manifest_and_result, read_saved_run, summarize_run
 
     began = time.perf_counter()
-    check_file("--export", export)
+    check_output_path("--export", export)
     if export is not None:
-        check_export(export)
-    found: dict[str, Any] = summary(directory)
+        get_export_writer(export)
+    found: dict[str, Any] = summarize_run(directory)
     if found["pieces"] is not None:
-        found |= contents(directory)
+        found |= read_manifest_and_result(directory)
     if samples or export is not None:
-        run = read_run(directory)
+        run = read_saved_run(directory)
         if samples:
-            found["samples"] = list(islice((row for table in tables(run) for row in rows(table)), limit))
+            found["samples"] = list(islice((row for table in sample_tables(run) for row in sample_rows(table)), limit))
         if export is not None:
             write_samples(run, export)
-    write_result(_document("run-shown", found, began), shown, as_json=json)
+    write_result(_runs_document("run-shown", found, began), render_run, as_json=json)
     return 0
 
 
 @runs_app.command("resume")
 def resume_run(
-    directory: Directory,
+    directory: DirectoryArgument,
     weights: Annotated[
         str | None,
         typer.Option("--weights", help="Where the weights lie now.", show_default="where the manifest says"),
@@ -107,19 +107,19 @@ def resume_run(
     Example: rfgsm runs resume results/sweep
     """
     from robustbench_fgsm.cli.output import write_result
-    from robustbench_fgsm.cli.processes import joined
-    from robustbench_fgsm.cli.resume import Ways, go_on
+    from robustbench_fgsm.cli.processes import join_processes
+    from robustbench_fgsm.cli.resume import ResumeOptions, resume
 
-    world = joined()
-    ways = Ways(weights, device, keep_images, trust_model_code, trust_data_code)
-    document, render = go_on(directory, ways, world, quiet=quiet)
-    if world.leads:
+    world = join_processes()
+    ways = ResumeOptions(weights, device, keep_images, trust_model_code, trust_data_code)
+    document, render = resume(directory, ways, world, quiet=quiet)
+    if world.is_main:
         write_result(document, render, as_json=json)
     code: int = document["exit_code"]
     return code
 
 
-def _document(name: str, found: dict[str, Any], began: float) -> dict[str, Any]:
+def _runs_document(name: str, found: dict[str, Any], began: float) -> dict[str, Any]:
     from robustbench_fgsm.engine.environment import describe_software
 
     return {

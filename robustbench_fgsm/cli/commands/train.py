@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.options import DataChoice, ModelChoice, laid_open
-from robustbench_fgsm.cli.output import note
+from robustbench_fgsm.cli.options import DataOptionGroup, ModelOptionGroup, expand_options
+from robustbench_fgsm.cli.output import write_note
 from robustbench_fgsm.errors import SettingError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from robustbench_fgsm.models.classifier import TorchClassifier
 
 
-@laid_open
+@expand_options
 def train_command(
     model: options.Model,
     out: Annotated[
@@ -42,9 +42,7 @@ def train_command(
     learning_rate: Annotated[float, typer.Option("--learning-rate", help="The highest of the schedule.")] = 0.002,
     weight_decay: Annotated[float, typer.Option("--weight-decay", help="As PyTorch's optimiser takes it.")] = 0.0,
     schedule: Annotated[str, typer.Option("--schedule", help="one-cycle, cosine or constant.")] = "one-cycle",
-    augment: Annotated[
-        str, typer.Option("--augment", help="none, or crop:PIXELS, flip or both with a comma between.")
-    ] = "none",
+    augment: Annotated[str, typer.Option("--augment", help="none, or crop:PIXELS, flip or both with a comma between.")] = "none",
     craft_mode: Annotated[
         str, typer.Option("--craft-mode", help="Batch norm and dropout while crafting: train, as published, or eval.")
     ] = "train",
@@ -55,19 +53,17 @@ def train_command(
     early_stop: Annotated[
         int, typer.Option("--early-stop", help="Stop after so many epochs without a better one; 0 for never.")
     ] = 0,
-    keep: Annotated[
-        str, typer.Option("--keep", help="Weights of the best accuracy under PGD, the last, or auto.")
-    ] = "auto",
+    keep: Annotated[str, typer.Option("--keep", help="Weights of the best accuracy under PGD, the last, or auto.")] = "auto",
     precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
     device: options.Device = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Of weights, order, noise and augmentation.")] = 0,
-    choice: DataChoice = DataChoice(),
-    described: ModelChoice = ModelChoice(),
+    data_options: DataOptionGroup = DataOptionGroup(),
+    model_options: ModelOptionGroup = ModelOptionGroup(),
     plot: Annotated[
         Path | None,
         typer.Option("--plot", metavar="FILE", help="Also draw the curves: .png, .svg or .pdf.", show_default=False),
     ] = None,
-    format: options.Format = options.Layout.table,  # noqa: A002  (the name of the option)
+    format: options.Format = options.TableFormat.table,  # noqa: A002  (the name of the option)
     json: options.Json = False,
     quiet: options.Quiet = False,
     log_dir: options.LogDir = None,  # noqa: ARG001  (read by main, before anything is said)
@@ -79,18 +75,18 @@ def train_command(
 
     Example: rfgsm train --model smallcnn --data fashion-mnist --split train --method n-fgsm --eps 0.1 --out robust
     """
-    from robustbench_fgsm.cli.output import check_file, check_layout
+    from robustbench_fgsm.cli.output import check_output_path, check_table_format
     from robustbench_fgsm.spec import parse_epsilon
-    from robustbench_fgsm.training.recipe import Recipe
+    from robustbench_fgsm.training.recipe import TrainingRecipe
 
-    check_layout(format, as_json=json)
-    check_file("--plot", plot)
+    check_table_format(format, as_json=json)
+    check_output_path("--plot", plot)
     budgets = parse_epsilon(eps)
     if len(budgets) != 1:
         raise SettingError(f"train takes one epsilon, got {len(budgets)}: train once for each")
-    if choice.strict:
+    if data_options.strict:
         raise SettingError("--strict is about checks before an attack, got it with train: leave it out")
-    recipe = Recipe(
+    recipe = TrainingRecipe(
         method,
         budgets[0],
         epochs,
@@ -112,69 +108,75 @@ def train_command(
     )
 
     from robustbench_fgsm.cli.output import progress_bar, write_result
-    from robustbench_fgsm.cli.processes import joined
+    from robustbench_fgsm.cli.processes import join_processes
     from robustbench_fgsm.report.documents import markdown
     from robustbench_fgsm.report.documents import training as text
     from robustbench_fgsm.report.figures import curves
     from robustbench_fgsm.runs.directory import write_bytes
-    from robustbench_fgsm.runs.train import train_in
+    from robustbench_fgsm.runs.train import train_with_recipe
 
     kind = None if plot is None else curves.figure_format(plot)
-    world = joined()
-    quiet = quiet or not world.leads
-    place = world.device(device)
-    classifier, images = load_student(model, weights, data, limit, place, choice, described, seed=seed, quiet=quiet)
+    world = join_processes()
+    quiet = quiet or not world.is_main
+    place = world.local_device(device)
+    classifier, images = load_network_and_data(
+        model, weights, data, limit, place, data_options, model_options, seed=seed, quiet=quiet
+    )
     with progress_bar("train", quiet=quiet) as progress:
-        found = train_in(
+        found = train_with_recipe(
             classifier,
             images,
             recipe,
             out,
-            choice.max_bad,
+            data_options.max_bad,
             progress,
-            lambda check: note(text.check_text(check.to_dict()), quiet=quiet),
+            lambda check: write_note(text.training_check_text(check.to_dict()), quiet=quiet),
             world,
         )
-    if not world.leads:
+    if not world.is_main:
         return found.exit_code
     document = found.to_dict()
     if plot is not None and kind is not None:
-        write_bytes(plot, curves.render(curves.training_curves(document), kind))
-    write_result(document, markdown.training if format is options.Layout.markdown else text.training, as_json=json)
+        write_bytes(plot, curves.encode_figure(curves.draw_training_curves(document), kind))
+    write_result(
+        document, markdown.training_to_markdown if format is options.TableFormat.markdown else text.render_training, as_json=json
+    )
     return found.exit_code
 
 
-def load_student(
+def load_network_and_data(
     model: str,
     weights: str,
     data: str | None,
     limit: int | None,
     device: str,
-    choice: DataChoice,
-    described: ModelChoice,
+    data_options: DataOptionGroup,
+    model_options: ModelOptionGroup,
     *,
     seed: int,
     quiet: bool,
 ) -> tuple[TorchClassifier, Dataset]:
     """The network as it is before, and the images; says on standard error what they are."""
-    from robustbench_fgsm.cli.load import load_images, load_subject
+    from robustbench_fgsm.cli.load import load_dataset, load_model_and_data
     from robustbench_fgsm.models.architectures import ARCHITECTURES
-    from robustbench_fgsm.models.cards import DATA
+    from robustbench_fgsm.models.cards import BUNDLED_DATA
     from robustbench_fgsm.models.classifier import TorchClassifier
     from robustbench_fgsm.models.load import check_model
-    from robustbench_fgsm.runs.train import untrained
+    from robustbench_fgsm.runs.train import create_untrained_classifier
 
     if weights != "none":
-        found, images = load_subject(model, weights, data, limit, device, choice, described, seed=seed, quiet=quiet)
+        found, images = load_model_and_data(
+            model, weights, data, limit, device, data_options, model_options, seed=seed, quiet=quiet
+        )
         if not isinstance(found, TorchClassifier):
             raise SettingError(f"only a PyTorch network can be trained, got {model}: name an architecture")
         return found, images
     if data is None and model not in ARCHITECTURES:
         check_model(model)
         raise SettingError(f"--data must be named for {model}, got none: see rfgsm list data")
-    images = load_images(data or DATA, limit, choice, seed)
-    said = described.settings()
+    images = load_dataset(data or BUNDLED_DATA, limit, data_options, seed)
+    said = model_options.load_arguments()
     names = ("num_classes", "mean", "std", "bounds")
-    student = untrained(model, images, seed=seed, device=device, **{name: said[name] for name in names})
-    note(f"{model}: untrained, {len(images):,} images of {images.name}, {student.device}", quiet=quiet)
+    student = create_untrained_classifier(model, images, seed=seed, device=device, **{name: said[name] for name in names})
+    write_note(f"{model}: untrained, {len(images):,} images of {images.name}, {student.device}", quiet=quiet)
     return student, images

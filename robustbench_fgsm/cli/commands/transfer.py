@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.options import DataChoice, ModelChoice, laid_open
+from robustbench_fgsm.cli.options import DataOptionGroup, ModelOptionGroup, expand_options
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.report.figures import transfer
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from robustbench_fgsm.models.classifier import Classifier
 
 
-@laid_open
+@expand_options
 def transfer_command(
     source: Annotated[
         list[str],
@@ -46,15 +46,13 @@ def transfer_command(
     loss: options.Loss = "ce",
     stable: options.Stable = False,
     restarts: options.Restarts = 0,
-    common: Annotated[
-        bool, typer.Option("--common", help="Also success over the images that all models had right.")
-    ] = False,
+    common: Annotated[bool, typer.Option("--common", help="Also success over the images that all models had right.")] = False,
     per_class: Annotated[bool, typer.Option("--per-class", help="Also each pair class by class.")] = False,
     batch_size: options.BatchSize = "auto",
     device: options.Device = "auto",
     seed: options.Seed = 0,
-    choice: DataChoice = DataChoice(),
-    described: ModelChoice = ModelChoice(),
+    data_options: DataOptionGroup = DataOptionGroup(),
+    model_options: ModelOptionGroup = ModelOptionGroup(),
     plot: Annotated[
         Path | None,
         typer.Option("--plot", metavar="FILE", help="Also draw the heat map: .png, .svg or .pdf.", show_default=False),
@@ -62,15 +60,13 @@ def transfer_command(
     out: options.Out = None,
     csv: Annotated[
         Path | None,
-        typer.Option(
-            "--csv", metavar="PATH", help="Also write FILE.csv, or tables into a directory.", show_default=False
-        ),
+        typer.Option("--csv", metavar="PATH", help="Also write FILE.csv, or tables into a directory.", show_default=False),
     ] = None,
     html: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Also write the page of rfgsm report.", show_default=False),
     ] = None,
-    format: options.Format = options.Layout.table,  # noqa: A002  (the name of the option)
+    format: options.Format = options.TableFormat.table,  # noqa: A002  (the name of the option)
     json: options.Json = False,
     quiet: options.Quiet = False,
     log_dir: options.LogDir = None,  # noqa: ARG001  (read by main, before anything is said)
@@ -82,13 +78,13 @@ def transfer_command(
 
     Example: rfgsm transfer --source mlp300 --source smallcnn --target smallcnn:robust
     """
-    from robustbench_fgsm.cli.output import check_csv, check_file, check_layout
+    from robustbench_fgsm.cli.output import check_csv_path, check_output_path, check_table_format
     from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_epsilon, parse_norm
 
-    check_layout(format, as_json=json)
-    check_file("--plot", plot)
-    check_csv(csv)
-    check_file("--html", html)
+    check_table_format(format, as_json=json)
+    check_output_path("--plot", plot)
+    check_csv_path(csv)
+    check_output_path("--html", html)
     order = parse_norm(norm)
     budgets, rule = parse_epsilon(eps, order), TargetRule.parse(targeted)
     spec = AttackSpec(budgets, order, rule, loss, seed=seed, restarts=restarts, stable=stable)
@@ -96,90 +92,94 @@ def transfer_command(
     from dataclasses import replace
 
     from robustbench_fgsm.cli.output import progress_bar, write_csv, write_html, write_result
-    from robustbench_fgsm.cli.processes import joined
-    from robustbench_fgsm.data.match_model import fit_to
+    from robustbench_fgsm.cli.processes import join_processes
+    from robustbench_fgsm.data.match_model import match_to_classifier
     from robustbench_fgsm.engine.preflight import check_batch_size
-    from robustbench_fgsm.evaluation.transfer import check_transfer, crossing_of
+    from robustbench_fgsm.evaluation.transfer import check_transfer, make_transfer_models
     from robustbench_fgsm.report.documents import markdown
     from robustbench_fgsm.report.documents import transfer as text
     from robustbench_fgsm.report.figures import curves
     from robustbench_fgsm.runs.directory import write_bytes
-    from robustbench_fgsm.runs.transfer import TransferRun, size_for, transfer_in
+    from robustbench_fgsm.runs.transfer import TransferRun, choose_transfer_batch_size, transfer_in_directory
 
     check_batch_size(batch_size)
     kind = None if plot is None else curves.figure_format(plot)
-    world = joined()
-    quiet = quiet or not world.leads
+    world = join_processes()
+    quiet = quiet or not world.is_main
     names = source, target or source
-    place = world.device(device)
-    models, images = load_models([*names[0], *names[1]], data, limit, place, choice, described, seed=seed, quiet=quiet)
-    crossing = crossing_of(*([models[name] for name in side] for side in names))
-    images = fit_to(images, crossing.models[0])
+    place = world.local_device(device)
+    models, images = load_models_and_data(
+        [*names[0], *names[1]], data, limit, place, data_options, model_options, seed=seed, quiet=quiet
+    )
+    crossing = make_transfer_models(*([models[name] for name in side] for side in names))
+    images = match_to_classifier(images, crossing.models[0])
     spec = replace(spec, bounds=crossing.models[0].bounds)
-    warnings = check_transfer(crossing, images, spec, strict=choice.strict)  # before a run directory is made
-    size = world.first(size_for(crossing, images, batch_size, out) if world.leads else None)
-    run = TransferRun(crossing, images, spec, size, common, per_class, choice.max_bad, warnings)
+    warnings = check_transfer(crossing, images, spec, strict=data_options.strict)  # before a run directory is made
+    size = world.broadcast(choose_transfer_batch_size(crossing, images, batch_size, out) if world.is_main else None)
+    run = TransferRun(crossing, images, spec, size, common, per_class, data_options.max_bad, warnings)
     world.check_same(run.settings() | {"--out": out})
     with progress_bar("transfer", quiet=quiet) as progress:
         if out is None:
-            document = run.measured(world=world, progress=progress).to_dict()
+            document = run.measure(world=world, progress=progress).to_dict()
         else:
-            document = transfer_in(run, out, world=world, progress=progress)
+            document = transfer_in_directory(run, out, world=world, progress=progress)
     code: int = document["exit_code"]
-    if not world.leads:
+    if not world.is_main:
         return code
     if plot is not None and kind is not None:
-        write_bytes(plot, curves.render(transfer.heat_map(document), kind))
+        write_bytes(plot, curves.encode_figure(transfer.draw_heat_map(document), kind))
     write_csv(csv, document)
     write_html(html, document, out)
-    write_result(document, markdown.transfer if format is options.Layout.markdown else text.transfer, as_json=json)
+    write_result(
+        document, markdown.transfer_to_markdown if format is options.TableFormat.markdown else text.render_transfer, as_json=json
+    )
     return code
 
 
-def load_models(
+def load_models_and_data(
     names: Sequence[str],
     data: str | None,
     limit: int | None,
     device: str,
-    choice: DataChoice,
-    described: ModelChoice,
+    data_options: DataOptionGroup,
+    model_options: ModelOptionGroup,
     *,
     seed: int,
     quiet: bool,
 ) -> tuple[dict[str, Classifier], Dataset]:
     """Each model once, by what it was called, and the images; says on standard error which they are."""
-    from robustbench_fgsm.cli.load import load_images
-    from robustbench_fgsm.cli.output import note
+    from robustbench_fgsm.cli.load import load_dataset
+    from robustbench_fgsm.cli.output import write_note
     from robustbench_fgsm.models.architectures import ARCHITECTURES
-    from robustbench_fgsm.models.cards import DATA
+    from robustbench_fgsm.models.cards import BUNDLED_DATA
     from robustbench_fgsm.models.load import check_model, load_classifier
 
-    named = {name: split_weights(name) for name in dict.fromkeys(names)}
+    named = {name: split_model_and_weights(name) for name in dict.fromkeys(names)}
     if data is None:
         for model, _ in named.values():
             if model not in ARCHITECTURES:
                 check_model(model)
                 raise SettingError(f"--data must be named for {model}, got none: see rfgsm list data")
-    images = load_images(data or DATA, limit, choice, seed)
+    images = load_dataset(data or BUNDLED_DATA, limit, data_options, seed)
     loaded: dict[tuple[str, str], Classifier] = {}
     found: dict[str, Classifier] = {}
     for name, (model, weights) in named.items():
-        made = load_classifier(model, weights=weights, data=images.name, device=device, **described.settings())
+        made = load_classifier(model, weights=weights, data=images.name, device=device, **model_options.load_arguments())
         found[name] = loaded.setdefault((model, made.info.sha256), made)
-        note(f"{name}: {made.info.weights} weights, {made.device}", quiet=quiet)
-    note(f"{len(images):,} images of {images.name}", quiet=quiet)
+        write_note(f"{name}: {made.info.weights} weights, {made.device}", quiet=quiet)
+    write_note(f"{len(images):,} images of {images.name}", quiet=quiet)
     return found, images
 
 
-def split_weights(name: str) -> tuple[str, str]:
+def split_model_and_weights(name: str) -> tuple[str, str]:
     """Model and weights of MODEL or MODEL:WEIGHTS, where MODEL may be SOURCE:NAME; `auto` where no weights are named."""
     from robustbench_fgsm.models.architectures import ARCHITECTURES
-    from robustbench_fgsm.models.registry import weighable_sources
+    from robustbench_fgsm.models.registry import sources_with_weights
 
     first, colon, rest = name.partition(":")
     if first in ARCHITECTURES:
         return (first, rest) if colon else (first, "auto")
-    if first in weighable_sources() and ":" in rest:
+    if first in sources_with_weights() and ":" in rest:
         model, _, weights = rest.partition(":")
         return f"{first}:{model}", weights
     return name, "auto"

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.options import ModelChoice, laid_open
+from robustbench_fgsm.cli.options import ModelOptionGroup, expand_options
 
 
-@laid_open
+@expand_options
 def verify_command(
     candidate: Annotated[
         str,
@@ -27,17 +27,13 @@ def verify_command(
     ] = None,
     weights: options.Weights = "auto",
     data: options.Data = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Side effects that leave the images right are failures too.")
-    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Side effects that leave the images right are failures too.")] = False,
     expect: Annotated[
         list[str],
-        typer.Option(
-            "--expect", metavar="ID", help="A deviation that is meant, such as random-start; may be repeated."
-        ),
+        typer.Option("--expect", metavar="ID", help="A deviation that is meant, such as random-start; may be repeated."),
     ] = [],  # noqa: B006
     time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds that one call may take.")] = 10.0,
-    described: ModelChoice = ModelChoice(),
+    model_options: ModelOptionGroup = ModelOptionGroup(),
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -56,16 +52,18 @@ def verify_command(
     if model is None and (weights != "auto" or data is not None):
         raise SettingError("--weights and --data need a --model, got none: add it, or leave them out")
 
-    from robustbench_fgsm.cli.load import load_subject
-    from robustbench_fgsm.cli.output import others_to_stderr, progress_bar, write_result
-    from robustbench_fgsm.report.documents.verification import verification
-    from robustbench_fgsm.verification.own_network import own_case
+    from robustbench_fgsm.cli.load import load_model_and_data
+    from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_result
+    from robustbench_fgsm.report.documents.verification import render_verification
+    from robustbench_fgsm.verification.own_network import own_network_case
     from robustbench_fgsm.verification.verify import verify
 
     extra = []
     if model is not None:
-        extra.append(own_case(*load_subject(model, weights, data, None, "cpu", described=described, quiet=quiet)))
-    with others_to_stderr(), progress_bar("verify", quiet=quiet) as progress:
+        extra.append(
+            own_network_case(*load_model_and_data(model, weights, data, None, "cpu", model_options=model_options, quiet=quiet))
+        )
+    with stdout_to_stderr(), progress_bar("verify", quiet=quiet) as progress:
         found = verify(
             candidate,
             style=style,
@@ -79,5 +77,5 @@ def verify_command(
     if debug:
         for trace in found.tracebacks:
             typer.echo(trace, file=sys.stderr)
-    write_result(found.to_dict(), verification, as_json=json)
+    write_result(found.to_dict(), render_verification, as_json=json)
     return found.exit_code

@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from robustbench_fgsm.data.class_names import numbers
+from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.dataset import Dataset
-from robustbench_fgsm.data.decoding import UNREADABLE, UnreadableError, to_pixels
+from robustbench_fgsm.data.decoding import DECODER_ERRORS, UnreadableError, image_to_pixels
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.registry import DataOptions, Source
+from robustbench_fgsm.data.registry import DataOptions, DataSource
 from robustbench_fgsm.errors import DataError
-from robustbench_fgsm.user_code import find_named, importable
+from robustbench_fgsm.user_code import load_user_function, on_import_path
 
-FINGERPRINTED = 32
+FINGERPRINT_SAMPLES = 32
 """Images, spread evenly, that tell a torch data set from others."""
 
 
-class TorchSource:
+class TorchImageSource:
     """A torch data set of (image, label), one by one; images as `to_pixels` takes them."""
 
     def __init__(self, dataset: Any, name: str) -> None:
@@ -35,10 +35,10 @@ class TorchSource:
     def fingerprint(self) -> str:
         """SHA-256 over the number of images and labels, pixels and labels of 32 of them, spread evenly."""
         digest = hashlib.sha256(repr(len(self)).encode())
-        for index in {int(place) for place in np.linspace(0, len(self) - 1, min(FINGERPRINTED, len(self)))}:
+        for index in {int(place) for place in np.linspace(0, len(self) - 1, min(FINGERPRINT_SAMPLES, len(self)))}:
             try:
                 image, label = self.read(index)
-                digest.update(repr((index, label)).encode() + to_pixels(image, None).tobytes())
+                digest.update(repr((index, label)).encode() + image_to_pixels(image, None).tobytes())
             except UnreadableError:  # counted when its turn comes
                 digest.update(repr((index, "bad")).encode())
         return digest.hexdigest()
@@ -47,7 +47,7 @@ class TorchSource:
         """The image and its label; raises UnreadableError for whatever the data set raises on data that are broken."""
         try:
             image, label = self._dataset[index]
-        except (*UNREADABLE, RuntimeError) as error:
+        except (*DECODER_ERRORS, RuntimeError) as error:
             raise UnreadableError(f"the data set raised {type(error).__name__}: {error}") from error
         try:
             return image, int(label)
@@ -79,21 +79,19 @@ def load_factory(spec: str, options: DataOptions) -> Dataset:
     Classes of a torch data set are its `classes`, or as many numbers as its `targets` need, or the classifier's. Raises
     DataError where there is no such function, or it returns something else.
     """
-    options.no_split("factory")
-    named = find_named(spec, "factory", DataError)
-    with importable(named.folder):
-        found = named.found()
+    options.reject_split("factory")
+    named = load_user_function(spec, "factory", DataError)
+    with on_import_path(named.folder):
+        found = named.function()
     if isinstance(found, Dataset):
         return found
     if not (hasattr(found, "__getitem__") and hasattr(found, "__len__")):
-        raise DataError(
-            f"factory {spec} must return a Dataset or a torch data set of (image, label), got {type(found).__name__}"
-        )
+        raise DataError(f"factory {spec} must return a Dataset or a torch data set of (image, label), got {type(found).__name__}")
     classes, targets = getattr(found, "classes", None), getattr(found, "targets", None)
     if classes is None:
-        classes = () if targets is None else numbers(max(int(label) for label in targets) + 1)
-    source = TorchSource(found, f"factory:{spec}")
+        classes = () if targets is None else numbered_class_names(max(int(label) for label in targets) + 1)
+    source = TorchImageSource(found, f"factory:{spec}")
     return ImageDataset(f"factory:{spec}", source, tuple(map(str, classes)), workers=options.workers)
 
 
-SOURCES = (Source("factory:MODULE:FUNCTION", "your own function, of pkg.mod or of file.py", load_factory),)
+SOURCES = (DataSource("factory:MODULE:FUNCTION", "your own function, of pkg.mod or of file.py", load_factory),)

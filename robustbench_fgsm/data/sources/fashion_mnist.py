@@ -7,23 +7,23 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
-from robustbench_fgsm.data.registry import DataOptions, Source
-from robustbench_fgsm.data.sources.torchvision import ARRAYS, load_array
+from robustbench_fgsm.data.registry import DataOptions, DataSource
+from robustbench_fgsm.data.sources.torchvision import ARRAY_DATASETS, load_array_dataset
 
-FILE = Path(__file__).parents[1] / "files" / "fashion-mnist-test.safetensors"
-CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+TEST_SPLIT_FILE = Path(__file__).parents[1] / "files" / "fashion-mnist-test.safetensors"
+CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
 def load_fashion_mnist() -> ArrayDataset:
     """All 10,000 test images in their original order: one grey channel of 28 x 28."""
-    arrays = load_file(FILE)
-    return ArrayDataset("fashion-mnist", arrays["images"], arrays["labels"], CLASSES)
+    arrays = load_file(TEST_SPLIT_FILE)
+    return ArrayDataset("fashion-mnist", arrays["images"], arrays["labels"], CLASS_NAMES)
 
 
 def _load(_: str, options: DataOptions) -> Dataset:
-    if options.one_of("fashion-mnist", ("test", "train")) == "test":
+    if options.choose_split("fashion-mnist", ("test", "train")) == "test":
         return load_fashion_mnist()
-    return load_array(ARRAYS["fashion-mnist"], options)
+    return load_array_dataset(ARRAY_DATASETS["fashion-mnist"], options)
 
 
-SOURCES = (Source("fashion-mnist", "clothes, grey 28 x 28; the test split ships with the package", _load),)
+SOURCES = (DataSource("fashion-mnist", "clothes, grey 28 x 28; the test split ships with the package", _load),)

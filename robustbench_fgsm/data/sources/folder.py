@@ -6,15 +6,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from robustbench_fgsm.data.class_names import is_number
-from robustbench_fgsm.data.dataset import Dataset, printable
+from robustbench_fgsm.data.class_names import is_unnamed_class
+from robustbench_fgsm.data.dataset import Dataset, printable_name
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.registry import DataOptions, Source
-from robustbench_fgsm.data.sources.image_files import FilesSource
+from robustbench_fgsm.data.registry import DataOptions, DataSource
+from robustbench_fgsm.data.sources.image_files import FileImageSource
 from robustbench_fgsm.errors import DataError
 
-IMAGES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".ppm", ".pgm", ".pbm", ".tif", ".tiff", ".webp"))
-OTHER_IMAGES = frozenset((".gif", ".heic", ".heif", ".avif", ".jp2", ".ico", ".tga", ".psd", ".svg", ".eps", ".dds"))
+IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".ppm", ".pgm", ".pbm", ".tif", ".tiff", ".webp"))
+UNSUPPORTED_IMAGE_SUFFIXES = frozenset((".gif", ".heic", ".heif", ".avif", ".jp2", ".ico", ".tga", ".psd", ".svg", ".eps", ".dds"))
 """Images that are not decoded, and therefore count as bad; files that are no images count as nothing."""
 
 
@@ -27,43 +27,46 @@ def load_folder(directory: Path, options: DataOptions) -> ImageDataset:
     place = directory if options.split is None else directory / options.split
     classes = class_directories(place)
     if options.class_map is None and all(map(str.isdecimal, classes)):
-        wrong = next((label for label, name in enumerate(classes) if not is_number(label, name)), None)
+        wrong = next((label for label, name in enumerate(classes) if not is_unnamed_class(label, name)), None)
         if wrong is not None:
             raise DataError(
                 f"class directories of {place} must be numbers from 0 without gaps, or names, got {classes[wrong]} in place "
                 f"{wrong}, sorted as text: pass --class-map numbers where they are the model's own indices, or a FILE"
             )
-    return open_folder(place, classes, options)
+    return load_class_directories(place, classes, options)
 
 
-def open_folder(place: Path, classes: list[str], options: DataOptions) -> ImageDataset:
+def load_class_directories(directory: Path, classes: list[str], options: DataOptions) -> ImageDataset:
     """The images of these class directories, in that order."""
-    found = [(path, label) for label, name in enumerate(classes) for path in image_paths(place / name, name)]
+    found = [(path, label) for label, name in enumerate(classes) for path in image_paths(directory / name, name)]
     if not found:
-        raise DataError(f"folder must hold images ({', '.join(sorted(IMAGES))}), got none in {place}: check the path")
+        raise DataError(f"folder must hold images ({', '.join(sorted(IMAGE_SUFFIXES))}), got none in {directory}: check the path")
     paths, labels = zip(*found, strict=True)
     return ImageDataset(
-        f"folder:{place}", FilesSource(place, paths, labels), tuple(map(printable, classes)), workers=options.workers
+        f"folder:{directory}",
+        FileImageSource(directory, paths, labels),
+        tuple(map(printable_name, classes)),
+        workers=options.workers,
     )
 
 
-def class_directories(place: Path) -> list[str]:
+def class_directories(directory: Path) -> list[str]:
     """Names of the directories in it, sorted, hidden ones left out; raises DataError where there are none."""
     try:
-        names = sorted(entry.name for entry in os.scandir(place) if entry.is_dir() and not entry.name.startswith("."))
+        names = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
-        raise DataError(f"folder {place} cannot be read ({error.strerror}): check the path") from error
+        raise DataError(f"folder {directory} cannot be read ({error.strerror}): check the path") from error
     if not names:
-        raise DataError(f"folder must hold one directory for each class, got none in {place}: put images into such")
+        raise DataError(f"folder must hold one directory for each class, got none in {directory}: put images into such")
     return names
 
 
-def image_paths(directory: Path, inside: str) -> Iterator[str]:
+def image_paths(directory: Path, prefix: str) -> Iterator[str]:
     """Image files at any depth, in torchvision's order, as paths that begin with `inside`; os.path, for a million of them."""
     for where, _, files in sorted(os.walk(directory, followlinks=True)):
-        below = os.path.normpath(os.path.join(inside, os.path.relpath(where, directory)))  # noqa: PTH118
+        below = os.path.normpath(os.path.join(prefix, os.path.relpath(where, directory)))  # noqa: PTH118
         for file in sorted(files):
-            if os.path.splitext(file)[1].lower() in IMAGES | OTHER_IMAGES and file[0] != ".":  # noqa: PTH122
+            if os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES | UNSUPPORTED_IMAGE_SUFFIXES and file[0] != ".":  # noqa: PTH122
                 yield f"{below}/{file}"
 
 
@@ -71,4 +74,4 @@ def _load(argument: str, options: DataOptions) -> Dataset:
     return load_folder(Path(argument), options)
 
 
-SOURCES = (Source("folder:DIR", "a directory of images for each class", _load),)
+SOURCES = (DataSource("folder:DIR", "a directory of images for each class", _load),)

@@ -8,17 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from robustbench_fgsm.data.class_names import numbers
+from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.decoding import UnreadableError
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.registry import DataOptions, Source
+from robustbench_fgsm.data.registry import DataOptions, DataSource
 from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
 
-PREFERRED = ("test", "validation", "val", "train")
+SPLIT_PREFERENCE = ("test", "validation", "val", "train")
 
 
-class TableSource:
+class TableImageSource:
     """Rows of a `datasets` table by index, images as the bytes that are stored."""
 
     def __init__(self, table: Any, image: str, label: str, name: str) -> None:
@@ -60,30 +60,28 @@ class TableSource:
         return [-1 if label is None else int(label) for label in self._table[self._label]]
 
 
-def load_table(name: str, options: DataOptions) -> ImageDataset:
+def load_hf_table(name: str, options: DataOptions) -> ImageDataset:
     """The rows of one split; classes by the names that the table gives its labels, else by their numbers.
 
     Nothing that comes with the data is executed. Raises DataError for a table that cannot be had, or has no one column of
     images and one of labels, and SettingError for a split that it does not have.
     """
-    table = _split(_opened(name), name, options.split)
+    table = _select_split(_open_table(name), name, options.split)
     from datasets import ClassLabel, Image, Value
 
     images = [key for key, kind in table.features.items() if isinstance(kind, Image)]
     labels = [key for key, kind in table.features.items() if isinstance(kind, ClassLabel)]
-    labels = labels or [
-        key for key, kind in table.features.items() if isinstance(kind, Value) and key in ("label", "labels")
-    ]
+    labels = labels or [key for key, kind in table.features.items() if isinstance(kind, Value) and key in ("label", "labels")]
     if len(images) != 1 or len(labels) != 1:
         raise DataError(f"{name} must have one column of images and one of labels, got {', '.join(table.features)}")
     kind = table.features[labels[0]]
     bare = table.select_columns([images[0], labels[0]]).cast_column(images[0], Image(decode=False))
-    source = TableSource(bare, images[0], labels[0], name)
-    classes = tuple(kind.names) if isinstance(kind, ClassLabel) else numbers(max(source.labels(), default=-1) + 1)
+    source = TableImageSource(bare, images[0], labels[0], name)
+    classes = tuple(kind.names) if isinstance(kind, ClassLabel) else numbered_class_names(max(source.labels(), default=-1) + 1)
     return ImageDataset(f"hf-data:{name}", source, classes, workers=options.workers)
 
 
-def _opened(name: str) -> Any:
+def _open_table(name: str) -> Any:
     import datasets
 
     place = Path(name)
@@ -99,25 +97,21 @@ def _opened(name: str) -> Any:
         ) from error
 
 
-def _split(found: Any, name: str, split: str | None) -> Any:
+def _select_split(table: Any, name: str, split: str | None) -> Any:
     import datasets
 
-    if not isinstance(found, datasets.DatasetDict):
+    if not isinstance(table, datasets.DatasetDict):
         if split is not None:
             raise SettingError(f"{name} has no splits, got --split {split}: leave it out")
-        return found
-    known = list(found)
+        return table
+    known = list(table)
     if split is not None and split not in known:
-        raise SettingError(
-            f"split of {name} must be one of {', '.join(known)}, got {split!r}: {did_you_mean(split, known)}"
-        )
-    return found[split or next((wanted for wanted in PREFERRED if wanted in known), known[0])]
+        raise SettingError(f"split of {name} must be one of {', '.join(known)}, got {split!r}: {did_you_mean(split, known)}")
+    return table[split or next((wanted for wanted in SPLIT_PREFERENCE if wanted in known), known[0])]
 
 
 def _load(argument: str, options: DataOptions) -> Dataset:
-    return load_table(argument, options)
+    return load_hf_table(argument, options)
 
 
-SOURCES = (
-    Source("hf-data:NAME", "a data set of the Hugging Face hub, or a directory", _load, ("datasets",), "hf-data"),
-)
+SOURCES = (DataSource("hf-data:NAME", "a data set of the Hugging Face hub, or a directory", _load, ("datasets",), "hf-data"),)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 
-class FilesSource:
+class FileImageSource:
     """Image files by index.
 
     root: directory that paths are relative to. paths: of each file. labels: of each file.

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustbench_fgsm.data.dataset import Dataset
-from robustbench_fgsm.data.registry import DataOptions, Source
-from robustbench_fgsm.data.sources.array_layout import find_keys, to_dataset
+from robustbench_fgsm.data.registry import DataOptions, DataSource
+from robustbench_fgsm.data.sources.array_layout import arrays_to_dataset, find_array_keys
 from robustbench_fgsm.errors import DataError, RfgsmError, UnsafeError
 
-LOCAL_HEADER = 30
+ZIP_LOCAL_HEADER_BYTES = 30
 """Bytes of a zip member's own header, before its name and extra field."""
 
 
@@ -28,9 +28,9 @@ def load_npz(file: Path, options: DataOptions) -> Dataset:
     """
     try:
         with zipfile.ZipFile(file) as archive, file.open("rb") as raw, np.load(raw, allow_pickle=False) as arrays:
-            keys = find_keys(arrays.files, options.split, str(file))
-            classes = None if "classes" not in arrays.files else _names(arrays["classes"], file)
-            images, labels = (_tensor(_read(file, archive, arrays, key), file) for key in keys)
+            keys = find_array_keys(arrays.files, options.split, str(file))
+            classes = None if "classes" not in arrays.files else _array_class_names(arrays["classes"], file)
+            images, labels = (_to_tensor(_read_array(file, archive, arrays, key), file) for key in keys)
     except RfgsmError:
         raise
     except OSError as error:
@@ -41,25 +41,25 @@ def load_npz(file: Path, options: DataOptions) -> Dataset:
                 f"npz {file} must hold plain arrays, got pickled objects, which can run code: save numbers and text alone"
             ) from error
         raise DataError(f"npz {file} must hold plain arrays, got one that cannot be read ({error})") from error
-    return to_dataset(f"npz:{file}", images, labels, options.layout, classes)
+    return arrays_to_dataset(f"npz:{file}", images, labels, options.layout, classes)
 
 
-def _read(file: Path, archive: zipfile.ZipFile, arrays: Any, key: str) -> NDArray[Any]:
-    mapped = _mapped(file, archive, key)
+def _read_array(file: Path, archive: zipfile.ZipFile, arrays: Any, key: str) -> NDArray[Any]:
+    mapped = _map_array(file, archive, key)
     found: NDArray[Any] = arrays[key] if mapped is None else mapped
     return found
 
 
-def _mapped(file: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any] | None:
+def _map_array(file: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any] | None:
     """An array that lies in the archive as it is, mapped into memory; None where it is compressed or has no rows."""
     member = archive.getinfo(f"{key}.npy")
     if member.compress_type != zipfile.ZIP_STORED:
         return None
     with file.open("rb") as stream:
         stream.seek(member.header_offset)
-        header = stream.read(LOCAL_HEADER)
+        header = stream.read(ZIP_LOCAL_HEADER_BYTES)
         lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-        stream.seek(member.header_offset + LOCAL_HEADER + lengths)
+        stream.seek(member.header_offset + ZIP_LOCAL_HEADER_BYTES + lengths)
         version = npy.read_magic(stream)
         if version not in ((1, 0), (2, 0)):
             return None
@@ -72,14 +72,14 @@ def _mapped(file: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any] | No
     return mapped
 
 
-def _tensor(array: NDArray[Any], file: Path) -> Tensor:
+def _to_tensor(array: NDArray[Any], file: Path) -> Tensor:
     try:
         return torch.from_numpy(array)
     except TypeError as error:
         raise DataError(f"npz {file} must hold numbers, got an array of {array.dtype}: convert it") from error
 
 
-def _names(array: NDArray[Any], file: Path) -> list[str]:
+def _array_class_names(array: NDArray[Any], file: Path) -> list[str]:
     if array.ndim != 1 or array.dtype.kind not in "US":
         raise DataError(f"classes of {file} must be names, got {array.dtype} of shape {array.shape}: save them as text")
     return [str(name) for name in array.astype(str)]
@@ -89,4 +89,4 @@ def _load(argument: str, options: DataOptions) -> Dataset:
     return load_npz(Path(argument), options)
 
 
-SOURCES = (Source("npz:FILE", "NumPy arrays images and labels, x and y, or x_test and y_test", _load),)
+SOURCES = (DataSource("npz:FILE", "NumPy arrays images and labels, x and y, or x_test and y_test", _load),)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import IO, Any, cast
 
-from robustbench_fgsm.errors import DataError, IncompleteError, brief
+from robustbench_fgsm.errors import DataError, IncompleteError, describe_error
 
-PACKAGES = {
+PACKAGE_BY_SCHEME = {
     "abfs": "adlfs",
     "abfss": "adlfs",
     "az": "adlfs",
@@ -36,11 +36,9 @@ class RemoteFile:
     def size(self) -> int:
         """Its bytes; raises DataError where there is no such file, or the storage does not say."""
         try:
-            found = filesystem(self.scheme, os.getpid()).info(self.url)
+            found = open_filesystem(self.scheme, os.getpid()).info(self.url)
         except Exception as error:  # each storage's library has errors of its own
-            raise DataError(
-                f"{self.url} must be a file in reach, got {brief(error)}: check address and rights"
-            ) from error
+            raise DataError(f"{self.url} must be a file in reach, got {describe_error(error)}: check address and rights") from error
         if found.get("type", "file") != "file" or found.get("size") is None:
             raise DataError(f"{self.url} must be a file of known size, got {found.get('type')}: check the address")
         return int(found["size"])
@@ -52,14 +50,14 @@ class RemoteFile:
 
     def open(self, mode: str) -> IO[bytes]:
         """A stream of its bytes that reads ahead, and can be moved."""
-        return cast("IO[bytes]", filesystem(self.scheme, os.getpid()).open(self.url, mode))
+        return cast("IO[bytes]", open_filesystem(self.scheme, os.getpid()).open(self.url, mode))
 
     def read(self, start: int, size: int) -> bytes:
         """So many bytes from `start` on, by one request; raises IncompleteError where the storage fails."""
         try:
-            found = bytes(filesystem(self.scheme, os.getpid()).cat_file(self.url, start=start, end=start + size))
+            found = bytes(open_filesystem(self.scheme, os.getpid()).cat_file(self.url, start=start, end=start + size))
         except Exception as error:  # as above
-            raise self.lost(error) from error
+            raise self.connection_error(error) from error
         if len(found) != size:
             raise IncompleteError(
                 f"{self.url} must give {size:,} bytes from {start:,} on, got {len(found):,}: "
@@ -67,21 +65,21 @@ class RemoteFile:
             )
         return found
 
-    def lost(self, error: Exception) -> IncompleteError:
+    def connection_error(self, error: Exception) -> IncompleteError:
         """The error of a storage that fails once the run has begun."""
-        return IncompleteError(f"{self.url} must stay in reach, got {brief(error)}: the same command continues a run")
+        return IncompleteError(f"{self.url} must stay in reach, got {describe_error(error)}: the same command continues a run")
 
 
-def check_address(url: str) -> None:
+def check_url(url: str) -> None:
     """Raise DataError for an address of a kind that is not read, or that takes a package which is not installed."""
     scheme = url.partition("://")[0]
-    if scheme not in PACKAGES or "::" in url:
-        raise DataError(f"addresses must begin with one of {', '.join(f'{name}://' for name in PACKAGES)}, got {url!r}")
-    filesystem(scheme, os.getpid())
+    if scheme not in PACKAGE_BY_SCHEME or "::" in url:
+        raise DataError(f"addresses must begin with one of {', '.join(f'{name}://' for name in PACKAGE_BY_SCHEME)}, got {url!r}")
+    open_filesystem(scheme, os.getpid())
 
 
 @lru_cache(maxsize=8)
-def filesystem(scheme: str, _process: int) -> Any:
+def open_filesystem(scheme: str, _process_id: int) -> Any:
     """What fsspec makes of that storage, with the machine's own credentials; each process has its own, as connections ask.
 
     Raises DataError where a package is missing.
@@ -89,11 +87,9 @@ def filesystem(scheme: str, _process: int) -> Any:
     try:
         import fsspec
     except ImportError as error:
-        raise DataError(
-            f"{scheme}:// needs fsspec, which is not installed: pip install 'robustbench-fgsm[remote]'"
-        ) from error
+        raise DataError(f"{scheme}:// needs fsspec, which is not installed: pip install 'robustbench-fgsm[remote]'") from error
     try:
         return fsspec.filesystem(scheme)
     except ImportError as error:
-        package = PACKAGES[scheme]
+        package = PACKAGE_BY_SCHEME[scheme]
         raise DataError(f"{scheme}:// needs {package} beside fsspec, got none: pip install {package}") from error

@@ -8,8 +8,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from robustbench_fgsm.data.dataset import Dataset
-from robustbench_fgsm.data.registry import DataOptions, Source
-from robustbench_fgsm.data.sources.array_layout import find_keys, to_dataset
+from robustbench_fgsm.data.registry import DataOptions, DataSource
+from robustbench_fgsm.data.sources.array_layout import arrays_to_dataset, find_array_keys
 from robustbench_fgsm.errors import DataError, RfgsmError
 
 
@@ -20,7 +20,7 @@ def load_safetensors(file: Path, options: DataOptions) -> Dataset:
     """
     try:
         with safe_open(file, "pt") as stored:
-            images, labels = find_keys(list(stored.keys()), options.split, str(file))
+            images, labels = find_array_keys(list(stored.keys()), options.split, str(file))
             classes = json.loads((stored.metadata() or {}).get("classes", "null"))
             tensors = stored.get_tensor(images), stored.get_tensor(labels)
     except RfgsmError:
@@ -31,11 +31,11 @@ def load_safetensors(file: Path, options: DataOptions) -> Dataset:
         raise DataError(f"safetensors {file} must be whole, got one that cannot be read ({error})") from error
     if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         raise DataError(f"classes in the metadata of {file} must be a JSON list of names, got {classes!r:.60}")
-    return to_dataset(f"safetensors:{file}", *tensors, options.layout, classes)
+    return arrays_to_dataset(f"safetensors:{file}", *tensors, options.layout, classes)
 
 
 def _load(argument: str, options: DataOptions) -> Dataset:
     return load_safetensors(Path(argument), options)
 
 
-SOURCES = (Source("safetensors:FILE", "tensors images and labels", _load),)
+SOURCES = (DataSource("safetensors:FILE", "tensors images and labels", _load),)

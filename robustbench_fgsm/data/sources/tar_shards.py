@@ -15,27 +15,27 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from robustbench_fgsm.data.decoding import UnreadableError
-from robustbench_fgsm.data.sources.object_storage import RemoteFile, check_address
-from robustbench_fgsm.errors import DataError, RfgsmError, UnsafeError, brief
+from robustbench_fgsm.data.sources.object_storage import RemoteFile, check_url
+from robustbench_fgsm.errors import DataError, RfgsmError, UnsafeError, describe_error
 
-MOST_EXPANSION = 1000
+MAX_EXPANSION = 1000
 """Bytes out of one byte in, above which a compressed shard is taken for a bomb: deflate's own limit is 1032."""
 
-PICKLES = (".pkl", ".pickle", ".pyd", ".pt", ".pth", ".joblib", ".dill")
-BRACES = re.compile(r"\{([^{}]*)\}")
+UNSAFE_SUFFIXES = (".pkl", ".pickle", ".pyd", ".pt", ".pth", ".joblib", ".dill")
+BRACE_GROUP = re.compile(r"\{([^{}]*)\}")
 
 
-MOST_KEPT = 32
+MAX_INLINE_BYTES = 32
 """Bytes of a member that are kept as it is found, such as a label."""
 
-Shard = Path | RemoteFile
+TarShard = Path | RemoteFile
 
 
 @dataclass(frozen=True)
-class Member:
+class TarMember:
     """A file in a shard: bytes `offset` to `offset + size` of the shard once decompressed; content: of a small one."""
 
-    shard: Shard
+    shard: TarShard
     name: str
     offset: int
     size: int
@@ -51,31 +51,31 @@ class Member:
         if isinstance(self.shard, RemoteFile):
             return self.shard.read(self.offset, self.size)
         with self.shard.open("rb") as stream:
-            return self._from(stream)
+            return self._read_from(stream)
 
     def _decompressed(self) -> bytes:
         try:
-            return self._from(_kept_open(self.shard, os.getpid()))
+            return self._read_from(_open_compressed(self.shard, os.getpid()))
         except Exception as error:  # each storage's library has errors of its own
-            _kept_open.cache_clear()  # it stands somewhere in the damage
+            _open_compressed.cache_clear()  # it stands somewhere in the damage
             if isinstance(self.shard, RemoteFile):
-                raise self.shard.lost(error) from error
+                raise self.shard.connection_error(error) from error
             if isinstance(error, EOFError | zlib.error):
                 raise UnreadableError(f"its shard cannot be decompressed ({error})") from error
             raise
 
-    def _from(self, stream: IO[bytes] | gzip.GzipFile) -> bytes:
+    def _read_from(self, stream: IO[bytes] | gzip.GzipFile) -> bytes:
         stream.seek(self.offset)
         return stream.read(self.size)
 
 
 @lru_cache(maxsize=2)
-def _kept_open(shard: Shard, _process: int) -> gzip.GzipFile:
+def _open_compressed(shard: TarShard, _process_id: int) -> gzip.GzipFile:
     """A compressed shard, so that images in order cost one pass; each process has its own, since a place is shared."""
     return gzip.open(shard if isinstance(shard, Path) else shard.open("rb"))
 
 
-def expand(pattern: str) -> list[Shard]:
+def expand_pattern(pattern: str) -> list[TarShard]:
     """Files that a pattern such as `train-{000..004}.tar` or `s3://bucket/{a,b}.tar` names, in its order.
 
     Raises UnsafeError for `pipe:`, and DataError for files that are not there and addresses that cannot be read.
@@ -84,11 +84,11 @@ def expand(pattern: str) -> list[Shard]:
     if scheme.strip().lower() == "pipe" and colon:
         raise UnsafeError(f"wds patterns must name files, got {pattern!r}: pipe: would run a program")
     if remote := "://" in pattern:
-        check_address(pattern)
+        check_url(pattern)
     if "::" in pattern:
         raise DataError(f"wds patterns must name files, got {pattern!r}, a chain: list them as {{a,b}}.tar")
-    literal = BRACES.split(pattern)  # every second part stood in braces
-    choices = [[part] if index % 2 == 0 else _alternatives(part) for index, part in enumerate(literal)]
+    literal = BRACE_GROUP.split(pattern)  # every second part stood in braces
+    choices = [[part] if index % 2 == 0 else _expand_braces(part) for index, part in enumerate(literal)]
     names = ["".join(parts) for parts in product(*choices)]
     if remote:
         return [RemoteFile(name) for name in names]
@@ -99,7 +99,7 @@ def expand(pattern: str) -> list[Shard]:
     return [*files]
 
 
-def _alternatives(inside: str) -> list[str]:
+def _expand_braces(inside: str) -> list[str]:
     bounds = re.fullmatch(r"(\d+)\.\.(\d+)", inside)
     if not bounds:
         return inside.split(",")
@@ -108,14 +108,14 @@ def _alternatives(inside: str) -> list[str]:
     return [f"{number:0{width}d}" for number in range(int(low), int(high) + 1)]
 
 
-def members(shard: Shard) -> Iterator[Member]:
+def tar_members(shard: TarShard) -> Iterator[TarMember]:
     """The files in a shard, in order.
 
     Raises UnsafeError for a pickle, a link or device, a path that leads out, and a compressed shard of more than a
     thousand times its size; DataError for one that cannot be read.
     """
     try:
-        most = MOST_EXPANSION * (shard.size if isinstance(shard, RemoteFile) else shard.stat().st_size)
+        most = MAX_EXPANSION * (shard.size if isinstance(shard, RemoteFile) else shard.stat().st_size)
         with shard.open("rb") as raw:
             compressed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
@@ -123,9 +123,9 @@ def members(shard: Shard) -> Iterator[Member]:
                 for member in archive:
                     check_member(shard, member, most)
                     if member.isreg():
-                        small = archive.extractfile(member) if member.size <= MOST_KEPT else None
+                        small = archive.extractfile(member) if member.size <= MAX_INLINE_BYTES else None
                         content = None if small is None else small.read()
-                        yield Member(shard, member.name, member.offset_data, member.size, compressed, content)
+                        yield TarMember(shard, member.name, member.offset_data, member.size, compressed, content)
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, ValueError) as error:
         raise DataError(f"wds shard {shard} must be a whole tar archive, got one that is not ({error})") from error
     except OSError as error:
@@ -133,20 +133,20 @@ def members(shard: Shard) -> Iterator[Member]:
     except Exception as error:
         if isinstance(error, RfgsmError) or not isinstance(shard, RemoteFile):
             raise
-        raise DataError(f"wds shard {shard} cannot be read ({brief(error)}): check address and rights") from error
+        raise DataError(f"wds shard {shard} cannot be read ({describe_error(error)}): check address and rights") from error
 
 
-def check_member(shard: Shard, member: tarfile.TarInfo, most: int) -> None:
+def check_member(shard: TarShard, member: tarfile.TarInfo, max_bytes: int) -> None:
     """Raise UnsafeError for a member that no image archive has; most: bytes that the archive may expand to."""
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\\" in member.name:
         raise UnsafeError(f"{shard}: {member.name!r} leads out of the archive: it is refused as a whole")
     if not (member.isreg() or member.isdir()) or member.issparse():
         raise UnsafeError(f"{shard}: {member.name!r} is a link, a device or sparse: the archive is refused as a whole")
-    if path.suffix.lower() in PICKLES:
+    if path.suffix.lower() in UNSAFE_SUFFIXES:
         raise UnsafeError(f"{shard}: {member.name!r} is a pickle, which runs code when it is read: take it out")
-    if member.offset_data + member.size > most:
+    if member.offset_data + member.size > max_bytes:
         raise UnsafeError(
-            f"{shard}: {member.name!r} makes it expand to more than {MOST_EXPANSION} times its size: "
+            f"{shard}: {member.name!r} makes it expand to more than {MAX_EXPANSION} times its size: "
             "the archive is refused as a whole"
         )

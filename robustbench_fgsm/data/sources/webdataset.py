@@ -8,33 +8,33 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
 
-from robustbench_fgsm.data.class_names import numbers
+from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.decoding import UnreadableError
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.registry import DataOptions, Source
-from robustbench_fgsm.data.sources.folder import IMAGES, OTHER_IMAGES
-from robustbench_fgsm.data.sources.tar_shards import Member, Shard, expand, members
+from robustbench_fgsm.data.registry import DataOptions, DataSource
+from robustbench_fgsm.data.sources.folder import IMAGE_SUFFIXES, UNSUPPORTED_IMAGE_SUFFIXES
+from robustbench_fgsm.data.sources.tar_shards import TarMember, TarShard, expand_pattern, tar_members
 from robustbench_fgsm.errors import DataError
 
-LABEL = ".cls"
-MOST_LABEL_BYTES = 32
+LABEL_SUFFIX = ".cls"
+MAX_LABEL_BYTES = 32
 NO_LABEL = -1
 
 
 @dataclass(frozen=True)
-class Sample:
+class ShardSample:
     """One key of a shard; label is the number in its .cls member; reason: why it cannot be had, empty where it can."""
 
-    image: Member | None
+    image: TarMember | None
     label: int
-    place: str
+    location: str
     reason: str = ""
 
 
-class TarSource:
+class TarImageSource:
     """Samples of WebDataset shards by index."""
 
-    def __init__(self, samples: Sequence[Sample]) -> None:
+    def __init__(self, samples: Sequence[ShardSample]) -> None:
         self._samples = samples
 
     def __len__(self) -> int:
@@ -58,57 +58,57 @@ class TarSource:
 
     def path(self, index: int) -> str:
         """Shard and name of the image in it."""
-        return self._samples[index].place
+        return self._samples[index].location
 
     def labels(self) -> Sequence[int]:
         """All labels, by index, -1 where there is none."""
         return [sample.label for sample in self._samples]
 
 
-def load_shards(pattern: str, options: DataOptions) -> ImageDataset:
+def load_webdataset(pattern: str, options: DataOptions) -> ImageDataset:
     """The samples of all shards, in order; classes are called by their labels.
 
     Raises UnsafeError for `pipe:`, pickles, and archives that no image archive is like; DataError for others than tar.
     """
-    options.no_split("wds")
-    samples = [sample for shard in expand(pattern) for sample in read_shard(shard)]
+    options.reject_split("wds")
+    samples = [sample for shard in expand_pattern(pattern) for sample in read_shard(shard)]
     if not samples:
         raise DataError(f"wds shards must hold images beside .cls members, got none in {pattern}: check the pattern")
     count = max(sample.label for sample in samples) + 1
-    return ImageDataset(f"wds:{pattern}", TarSource(samples), numbers(count), workers=options.workers)
+    return ImageDataset(f"wds:{pattern}", TarImageSource(samples), numbered_class_names(count), workers=options.workers)
 
 
-def read_shard(shard: Shard) -> list[Sample]:
+def read_shard(shard: TarShard) -> list[ShardSample]:
     """The samples of one shard, by the order of their first members; a key is a path up to the first dot of its name."""
-    images: dict[str, list[Member]] = {}
-    labels: dict[str, Member] = {}
-    for member in members(shard):
+    images: dict[str, list[TarMember]] = {}
+    labels: dict[str, TarMember] = {}
+    for member in tar_members(shard):
         path = PurePosixPath(member.name)
         key, dot, extension = path.name.partition(".")
         if not key or path.name.startswith("."):
             continue
         place, suffix = str(path.parent / key), f".{extension}".lower() if dot else ""
-        if suffix == LABEL:
+        if suffix == LABEL_SUFFIX:
             images.setdefault(place, [])
             labels[place] = member
-        if suffix in IMAGES | OTHER_IMAGES:
+        if suffix in IMAGE_SUFFIXES | UNSUPPORTED_IMAGE_SUFFIXES:
             images.setdefault(place, []).append(member)
-    return [_sample(shard, key, found, labels.get(key)) for key, found in images.items()]
+    return [_make_sample(shard, key, found, labels.get(key)) for key, found in images.items()]
 
 
-def _sample(shard: Shard, key: str, images: Sequence[Member], label: Member | None) -> Sample:
-    number = NO_LABEL if label is None or label.size > MOST_LABEL_BYTES else _number(label.read())
+def _make_sample(shard: TarShard, key: str, images: Sequence[TarMember], label: TarMember | None) -> ShardSample:
+    number = NO_LABEL if label is None or label.size > MAX_LABEL_BYTES else _parse_label(label.read())
     place = f"{shard}/{images[0].name if images else key}"
     if len(images) != 1:
-        return Sample(None, number, place, f"{len(images)} images of one key, for which there must be one")
+        return ShardSample(None, number, place, f"{len(images)} images of one key, for which there must be one")
     if number < 0:
-        return Sample(images[0], NO_LABEL, place, "no .cls member with a number from 0")
-    return Sample(images[0], number, place)
+        return ShardSample(images[0], NO_LABEL, place, "no .cls member with a number from 0")
+    return ShardSample(images[0], number, place)
 
 
-def _number(text: bytes) -> int:
+def _parse_label(text: bytes) -> int:
     stripped = text.strip()
     return int(stripped) if stripped.isdigit() else NO_LABEL
 
 
-SOURCES = (Source("wds:PATTERN", "WebDataset shards, tar archives with .cls beside .jpg or .png", load_shards),)
+SOURCES = (DataSource("wds:PATTERN", "WebDataset shards, tar archives with .cls beside .jpg or .png", load_webdataset),)

@@ -10,15 +10,15 @@ from typing import Any
 
 from robustbench_fgsm.errors import ModelError, did_you_mean
 from robustbench_fgsm.models.architectures import ARCHITECTURES
-from robustbench_fgsm.models.cards import DATA, cards, weights_file
+from robustbench_fgsm.models.cards import BUNDLED_DATA, bundled_cards, weights_file
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
-from robustbench_fgsm.models.classifier import PixelSpace, TorchClassifier, classify
-from robustbench_fgsm.models.request import ModelName, ModelRequest
+from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.request import ModelListing, ModelRequest
 
 
 def model_card(name: str, weights: str) -> dict[str, Any]:
     """The card of one network's bundled weights; raises ModelError where there are none of that name."""
-    found = {card["weights"]: card for card in cards() if card["name"] == name}
+    found = {card["weights"]: card for card in bundled_cards() if card["name"] == name}
     if weights not in found:
         known = ["auto", "none", *sorted(found)]
         raise ModelError(
@@ -28,12 +28,12 @@ def model_card(name: str, weights: str) -> dict[str, Any]:
     return found[weights]
 
 
-def serves(request: ModelRequest) -> bool:
+def is_bundled_request(request: ModelRequest) -> bool:
     """Whether a plain name is meant for this source: not where torchvision has the name and weights or data are its own."""
     if request.name != "resnet18":
         return request.name in ARCHITECTURES
-    shipped = {card["weights"] for card in cards() if card["name"] == request.name}
-    ours = request.data in (None, DATA) and (request.weights in ("auto", "none") or request.has_file)
+    shipped = {card["weights"] for card in bundled_cards() if card["name"] == request.name}
+    ours = request.data in (None, BUNDLED_DATA) and (request.weights in ("auto", "none") or request.has_weights_file)
     return ours or request.weights in shipped
 
 
@@ -44,48 +44,48 @@ def load(request: ModelRequest) -> TorchClassifier:
     request describes others. Raises ModelError where weights are unknown, damaged or do not fit.
     """
     name, weights = request.name, request.weights
-    if weights == "auto" and request.data not in (None, DATA):
+    if weights == "auto" and request.data not in (None, BUNDLED_DATA):
         raise ModelError(
-            f"weights auto for {name} must meet data {DATA}, got {request.data!r}: pass --weights FILE.safetensors or none"
+            f"weights auto for {name} must meet data {BUNDLED_DATA}, got {request.data!r}: pass --weights FILE.safetensors or none"
         )
     weights = "standard" if weights == "auto" else weights
-    shipped = weights != "none" and not request.has_file
+    shipped = weights != "none" and not request.has_weights_file
     card = model_card(name, weights if shipped else "standard")
-    request.only("weights", *(() if shipped else ("num_classes", "mean", "std", "bounds")))
+    request.allow_only("weights", *(() if shipped else ("num_classes", "mean", "std", "bounds")))
     num_classes = request.num_classes or len(card["classes"])
-    network = ARCHITECTURES[name](num_classes=num_classes, **_fitting(name, request.shape))
+    network = ARCHITECTURES[name](num_classes=num_classes, **_shape_arguments(name, request.shape))
     if shipped:
-        load_weights(network, read_weights(_verified(card)), card["file"])
-    elif request.has_file:
+        load_weights(network, read_weights(_verified_weights_file(card)), card["file"])
+    elif request.has_weights_file:
         load_weights(network, read_weights(Path(weights)), weights)
     recipe = card["recipe"]
     mean, std = (recipe[key] if said is None else said for key, said in (("mean", request.mean), ("std", request.std)))
-    return classify(
-        PixelSpace(network, mean, std, recipe["channels"]),
+    return build_classifier(
+        PixelSpaceNetwork(network, mean, std, recipe["channels"]),
         num_classes,
         spec=name,
         weights=weights,
-        bounds=request.limits,
+        bounds=request.bounds_or_default,
         classes=request.classes or (card["classes"] if num_classes == len(card["classes"]) else None),
         settings=request.settings,
     )
 
 
-def _fitting(name: str, shape: tuple[int, ...] | None) -> dict[str, int]:
+def _shape_arguments(name: str, shape: tuple[int, ...] | None) -> dict[str, int]:
     """What makes the architecture take images of another shape (C, H, W) than the bundled data's."""
     if shape is None or name == "resnet18":
         return {}
     return {"channels": shape[0]} if name == "smallcnn" else {"inputs": math.prod(shape)}
 
 
-def names() -> Iterator[ModelName]:
+def names() -> Iterator[ModelListing]:
     """All bundled weights."""
-    for card in cards():
+    for card in bundled_cards():
         size = weights_file(card).stat().st_size
-        yield ModelName(card["name"], card["weights"], card["parameters"], size, on_disk=True)
+        yield ModelListing(card["name"], card["weights"], card["parameters"], size, on_disk=True)
 
 
-def _verified(card: dict[str, Any]) -> Path:
+def _verified_weights_file(card: dict[str, Any]) -> Path:
     file = weights_file(card)
     digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "no file"
     if digest != card["sha256"]:

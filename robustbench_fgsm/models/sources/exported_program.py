@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.models.checkpoint import check_finite, read_weights
-from robustbench_fgsm.models.classifier import PixelSpace, TorchClassifier, classify
+from robustbench_fgsm.models.checkpoint import check_finite_weights, read_weights
+from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier, build_classifier
 from robustbench_fgsm.models.request import ModelRequest
 
-TRAINING = ("training", "train")
+TRAINING_ARGUMENTS = ("training", "train")
 """Arguments by which an operator is told that it trains."""
 
 
@@ -36,19 +36,21 @@ def load(request: ModelRequest) -> TorchClassifier:
             f"model must be a program, got {file}, which is none: for a state dict pass --model ARCHITECTURE --weights {file}"
         )
     kind = "an exported program" if exported else "TorchScript"
-    request.demand_trust(kind, "loading it can run what it holds")
-    request.only("num_classes", "mean", "std", "bounds")
-    network, outputs = _exported(file) if exported else (_read(torch.jit.load, file, map_location="cpu").eval(), None)
-    check_finite(network, request.spec)
+    request.require_trust(kind, "loading it can run what it holds")
+    request.allow_only("num_classes", "mean", "std", "bounds")
+    network, outputs = (
+        _read_exported_program(file) if exported else (_read_program(torch.jit.load, file, map_location="cpu").eval(), None)
+    )
+    check_finite_weights(network, request.spec)
     num_classes = request.num_classes or outputs
     if num_classes is None:
         raise ModelError(f"{request.spec} does not tell its number of classes: pass --num-classes")
-    return classify(
-        PixelSpace(network, request.mean, request.std),
+    return build_classifier(
+        PixelSpaceNetwork(network, request.mean, request.std),
         num_classes,
         spec=request.spec,
         weights="given",
-        bounds=request.limits,
+        bounds=request.bounds_or_default,
         settings=request.settings,
         file_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         has_variants=False,
@@ -63,7 +65,7 @@ def is_torchscript(file: Path) -> bool:
         return any(name.endswith("constants.pkl") for name in archive.namelist())
 
 
-class Recorded(nn.Module):
+class ExportedGraph(nn.Module):
     """A recorded graph, which stays in the mode in which it was recorded, run in batches of the size that it takes.
 
     batch_size: None where it takes any; else the last batch is filled up by its last image.
@@ -74,7 +76,7 @@ class Recorded(nn.Module):
         self.graph = graph
         self.batch_size = batch_size
 
-    def train(self, mode: bool = True) -> Recorded:
+    def train(self, mode: bool = True) -> ExportedGraph:
         """Only the flag: PyTorch's exported graphs refuse to be asked."""
         self.training = mode
         return self
@@ -94,7 +96,7 @@ class Recorded(nn.Module):
         return logits
 
 
-def _read(reader: Callable[..., Any], file: Path, **settings: Any) -> Any:
+def _read_program(reader: Callable[..., Any], file: Path, **settings: Any) -> Any:
     try:
         return reader(str(file), **settings)
     except Exception as error:  # the reader unpickles, which raises whatever it likes
@@ -104,23 +106,19 @@ def _read(reader: Callable[..., Any], file: Path, **settings: Any) -> Any:
         ) from error
 
 
-def _exported(file: Path) -> tuple[Recorded, int | None]:
-    program = _read(torch.export.load, file)
+def _read_exported_program(file: Path) -> tuple[ExportedGraph, int | None]:
+    program = _read_program(torch.export.load, file)
     for node in program.graph.nodes:
         schema = getattr(node.target, "_schema", None)
         names = [argument.name for argument in schema.arguments] if schema is not None else []
         told = dict(zip(names, node.args, strict=False)) | node.kwargs
-        if any(told.get(name) is True for name in TRAINING):
-            raise ModelError(
-                f"program {file} was exported in train mode ({node.target}): call .eval() before torch.export.export"
-            )
+        if any(told.get(name) is True for name in TRAINING_ARGUMENTS):
+            raise ModelError(f"program {file} was exported in train mode ({node.target}): call .eval() before torch.export.export")
     nodes = {node.name: node for node in program.graph.nodes}
     inputs, outputs = program.graph_signature.user_inputs, program.graph_signature.user_outputs
     if len(inputs) != 1 or len(outputs) != 1:
-        raise ModelError(
-            f"program {file} must take images alone and return logits alone, got {len(inputs)} and {len(outputs)}"
-        )
+        raise ModelError(f"program {file} must take images alone and return logits alone, got {len(inputs)} and {len(outputs)}")
     images, logits = (nodes[str(name)].meta["val"].shape for name in (inputs[0], outputs[0]))
     batch_size = images[0] if isinstance(images[0], int) else None
     classes = logits[1] if len(logits) == 2 and isinstance(logits[1], int) else None
-    return Recorded(program.module(), batch_size), classes
+    return ExportedGraph(program.module(), batch_size), classes

@@ -9,9 +9,9 @@ from torch import nn
 
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
-from robustbench_fgsm.models.classifier import Classifier, PixelSpace, classify
+from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, build_classifier
 from robustbench_fgsm.models.request import ModelRequest
-from robustbench_fgsm.user_code import find_named, importable
+from robustbench_fgsm.user_code import load_user_function, on_import_path
 
 
 def load(request: ModelRequest) -> Classifier:
@@ -21,12 +21,12 @@ def load(request: ModelRequest) -> Classifier:
     estimator, brings its own. weights: a checkpoint for the module, else its weights are what the function made them.
     Raises ModelError where there is no such function, or it returns something else.
     """
-    named = find_named(request.name, "factory", ModelError)
-    with importable(named.folder):
-        made = named.found()
+    named = load_user_function(request.name, "factory", ModelError)
+    with on_import_path(named.folder):
+        made = named.function()
     if isinstance(made, nn.Module):
-        return _of_module(made, request)
-    request.only()
+        return _build_from_module(made, request)
+    request.allow_only()
     if any(base.__module__.partition(".")[0] == "art" for base in type(made).__mro__):
         from robustbench_fgsm.models.art import from_art
 
@@ -37,23 +37,23 @@ def load(request: ModelRequest) -> Classifier:
     return made
 
 
-def _of_module(module: nn.Module, request: ModelRequest) -> Classifier:
-    request.only("weights", "num_classes", "mean", "std", "bounds")
-    if request.has_file:
+def _build_from_module(module: nn.Module, request: ModelRequest) -> Classifier:
+    request.allow_only("weights", "num_classes", "mean", "std", "bounds")
+    if request.has_weights_file:
         load_weights(module, read_weights(Path(request.weights)), request.weights)
     elif request.weights != "auto":
         raise ModelError(f"weights for a factory must be auto or a checkpoint, got {request.weights!r}: leave it out")
-    return classify(
-        PixelSpace(module, request.mean, request.std),
-        request.num_classes or outputs_of(module, request),
+    return build_classifier(
+        PixelSpaceNetwork(module, request.mean, request.std),
+        request.num_classes or count_outputs(module, request),
         spec=request.spec,
-        weights=request.weights if request.has_file else "given",
-        bounds=request.limits,
+        weights=request.weights if request.has_weights_file else "given",
+        bounds=request.bounds_or_default,
         settings=request.settings,
     )
 
 
-def outputs_of(module: nn.Module, request: ModelRequest) -> int:
+def count_outputs(module: nn.Module, request: ModelRequest) -> int:
     """Outputs of the last layer that has a number of them; preflight finds out whether that was it."""
     sizes = [getattr(part, "out_features", None) or getattr(part, "out_channels", None) for part in module.modules()]
     known = [size for size in sizes if isinstance(size, int) and size > 1]

@@ -14,16 +14,16 @@ from transformers import AutoModelForImageClassification
 from transformers.utils import logging
 
 from robustbench_fgsm.errors import ModelError, UnsafeError
-from robustbench_fgsm.models.checkpoint import check_finite
-from robustbench_fgsm.models.classifier import PixelSpace, TorchClassifier, classify
-from robustbench_fgsm.models.download import from_hub
+from robustbench_fgsm.models.checkpoint import check_finite_weights
+from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.download import fetch_hub_files
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.models.request import ModelRequest
 
-FILES = ("config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json")
+HF_FILE_PATTERNS = ("config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json")
 """All that is ever read; code and pickles are not even fetched."""
 
-INTERPOLATIONS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
+PILLOW_INTERPOLATION_CODES = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 """By Pillow's numbers, as image processors store them."""
 
 
@@ -33,22 +33,20 @@ def load(request: ModelRequest) -> TorchClassifier:
     Raises UnsafeError where there are no safetensors, or the network is code of the repository's own, and ModelError
     where files are missing, damaged or do not fit.
     """
-    request.only("mean", "std", "bounds")
+    request.allow_only("mean", "std", "bounds")
     folder = Path(request.name)
-    folder = folder if folder.is_dir() else from_hub(request.name, FILES)
-    config = _json(folder / "config.json", request.spec)
+    folder = folder if folder.is_dir() else fetch_hub_files(request.name, HF_FILE_PATTERNS)
+    config = _read_json(folder / "config.json", request.spec)
     _check_safe(folder, config, request.spec)
-    network = _network(folder, request.spec)
-    processor = _json(folder / "preprocessor_config.json", request.spec) if _has_processor(folder) else None
+    network = _load_network(folder, request.spec)
+    processor = _read_json(folder / "preprocessor_config.json", request.spec) if _has_processor(folder) else None
     if processor is None and (request.mean is None or request.std is None):
-        raise ModelError(
-            f"{request.spec} has no preprocessor_config.json to tell its normalisation: pass --mean and --std"
-        )
-    mean, std = normalisation_of(processor or {})
+        raise ModelError(f"{request.spec} has no preprocessor_config.json to tell its normalisation: pass --mean and --std")
+    mean, std = normalisation_from_processor(processor or {})
     settings: Any = network.config
-    return classify(
-        PixelSpace(
-            Logits(network),
+    return build_classifier(
+        PixelSpaceNetwork(
+            HuggingFaceNetwork(network),
             mean if request.mean is None else request.mean,
             std if request.std is None else request.std,
             getattr(settings, "num_channels", None),
@@ -56,14 +54,14 @@ def load(request: ModelRequest) -> TorchClassifier:
         settings.num_labels,
         spec=request.spec,
         weights="safetensors",
-        bounds=request.limits,
-        classes=_classes(settings),
-        preprocessing=None if processor is None else preprocessing_of(processor),
+        bounds=request.bounds_or_default,
+        classes=_config_class_names(settings),
+        preprocessing=None if processor is None else preprocessing_from_processor(processor),
         settings=request.settings,
     )
 
 
-class Logits(nn.Module):
+class HuggingFaceNetwork(nn.Module):
     """A network of transformers that returns its logits alone."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -76,7 +74,7 @@ class Logits(nn.Module):
         return logits
 
 
-def normalisation_of(processor: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+def normalisation_from_processor(processor: Mapping[str, Any]) -> tuple[list[float], list[float]]:
     """Mean and std in pixel space, of an image processor that rescales 8-bit pixels and then may normalise."""
     factor = processor.get("rescale_factor", 1 / 255) if processor.get("do_rescale", True) else 1.0
     seen = 255 * factor  # what the processor makes of a pixel that is 1 here
@@ -85,7 +83,7 @@ def normalisation_of(processor: Mapping[str, Any]) -> tuple[list[float], list[fl
     return [value / seen for value in processor["image_mean"]], [value / seen for value in processor["image_std"]]
 
 
-def preprocessing_of(processor: Mapping[str, Any]) -> Preprocessing:
+def preprocessing_from_processor(processor: Mapping[str, Any]) -> Preprocessing:
     """The data's part of an image processor."""
     size, crop = (processor.get(key) for key in ("size", "crop_size"))
     sides = {"shortest_edge": size, "height": size, "width": size} if isinstance(size, int) else size or {}
@@ -98,7 +96,7 @@ def preprocessing_of(processor: Mapping[str, Any]) -> Preprocessing:
     return Preprocessing(
         resize if processor.get("do_resize", True) else None,
         (square["height"], square["width"]) if cropped and square is not None else None,
-        INTERPOLATIONS[processor.get("resample", 2)],
+        PILLOW_INTERPOLATION_CODES[processor.get("resample", 2)],
     )
 
 
@@ -106,7 +104,7 @@ def _has_processor(folder: Path) -> bool:
     return (folder / "preprocessor_config.json").is_file()
 
 
-def _json(file: Path, spec: str) -> dict[str, Any]:
+def _read_json(file: Path, spec: str) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -126,9 +124,9 @@ def _check_safe(folder: Path, config: Mapping[str, Any], spec: str) -> None:
         raise UnsafeError(f"{spec} must be an architecture of transformers, got one of its own: its code is not run")
 
 
-def _network(folder: Path, spec: str) -> nn.Module:
+def _load_network(folder: Path, spec: str) -> nn.Module:
     try:
-        with _silent():
+        with _silence_transformers():
             network, found = AutoModelForImageClassification.from_pretrained(
                 folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, output_loading_info=True
             )
@@ -138,20 +136,18 @@ def _network(folder: Path, spec: str) -> nn.Module:
         line = str(error).strip().partition("\n")[0]
         if "trust_remote_code" in str(error) or "custom code" in str(error):
             raise UnsafeError(f"{spec} must be an architecture of transformers, got code of its own: {line}") from error
-        raise ModelError(
-            f"{spec} must be an image classifier of transformers, got one that cannot be loaded: {line}"
-        ) from error
+        raise ModelError(f"{spec} must be an image classifier of transformers, got one that cannot be loaded: {line}") from error
     problems = {kind: sorted(map(str, found[kind])) for kind in ("missing_keys", "mismatched_keys", "unexpected_keys")}
     text = "; ".join(f"{', '.join(keys[:3])} {kind.partition('_')[0]}" for kind, keys in problems.items() if keys)
     if text:
         raise ModelError(f"weights must fit the network exactly, got {spec} with {text}: it is no finished classifier")
-    check_finite(network, spec)
+    check_finite_weights(network, spec)
     single: nn.Module = network.float()
     return single
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def _silence_transformers() -> Iterator[None]:
     """Transformers without progress bars and warnings."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
@@ -164,7 +160,7 @@ def _silent() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _classes(config: Any) -> list[str] | None:
+def _config_class_names(config: Any) -> list[str] | None:
     """Class names, unless they are the numbers that transformers makes up."""
     named = [str(config.id2label[index]) for index in range(config.num_labels)]
     return None if named == [f"LABEL_{index}" for index in range(config.num_labels)] else named

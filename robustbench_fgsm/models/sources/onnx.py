@@ -14,11 +14,11 @@ from google.protobuf.message import DecodeError, Message
 from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, UnsafeError
-from robustbench_fgsm.models.checkpoint import check_finite
-from robustbench_fgsm.models.classifier import PixelSpace, TorchClassifier, classify
+from robustbench_fgsm.models.checkpoint import check_finite_weights
+from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier, build_classifier
 from robustbench_fgsm.models.request import ModelRequest
-from robustbench_fgsm.models.sources.exported_program import Recorded
-from robustbench_fgsm.models.sources.onnx_graph import adapt
+from robustbench_fgsm.models.sources.exported_program import ExportedGraph
+from robustbench_fgsm.models.sources.onnx_graph import downgrade_opset
 
 
 def load(request: ModelRequest) -> TorchClassifier:
@@ -27,7 +27,7 @@ def load(request: ModelRequest) -> TorchClassifier:
     Raises UnsafeError for tensors that lie outside the file's folder, and ModelError for what cannot be read or has
     operators that cannot be differentiated.
     """
-    request.only("num_classes", "mean", "std", "bounds")
+    request.allow_only("num_classes", "mean", "std", "bounds")
     file = Path(request.name)
     model, digest = read_model(file)
     names = {tensor.name for tensor in model.graph.initializer}
@@ -37,17 +37,17 @@ def load(request: ModelRequest) -> TorchClassifier:
             f"{file} must take images alone and return logits alone, got {len(images)} inputs and "
             f"{len(model.graph.output)} outputs: export it so"
         )
-    batch_size, num_classes = _size(images[0], 0), request.num_classes or _size(model.graph.output[0], 1)
+    batch_size, num_classes = _axis_length(images[0], 0), request.num_classes or _axis_length(model.graph.output[0], 1)
     if num_classes is None:
         raise ModelError(f"{request.spec} does not tell its number of classes: pass --num-classes")
-    network = Recorded(_converted(adapt(model, str(file)), file), batch_size)
-    check_finite(network, request.spec)
-    return classify(
-        PixelSpace(network, request.mean, request.std),
+    network = ExportedGraph(_convert_to_torch(downgrade_opset(model, str(file)), file), batch_size)
+    check_finite_weights(network, request.spec)
+    return build_classifier(
+        PixelSpaceNetwork(network, request.mean, request.std),
         num_classes,
         spec=request.spec,
         weights="given",
-        bounds=request.limits,
+        bounds=request.bounds_or_default,
         settings=request.settings,
         file_sha256=digest,
         has_variants=False,
@@ -66,11 +66,9 @@ def read_model(file: Path) -> tuple[Any, str]:
     except FileNotFoundError:
         raise ModelError(f"model must be a file, got {file}, which does not exist: check the path") from None
     except (OSError, DecodeError, ValueError) as error:
-        raise ModelError(
-            f"model must be an ONNX file, got {file}, which cannot be read ({error}): export it again"
-        ) from error
-    for location in sorted(set(_locations(model))):
-        _check_inside(file.parent, location)
+        raise ModelError(f"model must be an ONNX file, got {file}, which cannot be read ({error}): export it again") from error
+    for location in sorted(set(_external_data_locations(model))):
+        _check_inside_folder(file.parent, location)
     try:
         onnx.load_external_data_for_model(model, str(file.parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
@@ -78,7 +76,7 @@ def read_model(file: Path) -> tuple[Any, str]:
     return model, hashlib.sha256(content).hexdigest()
 
 
-def _locations(message: Message) -> Iterator[str]:
+def _external_data_locations(message: Message) -> Iterator[str]:
     """Where external tensors lie, wherever they stand in the model: initialisers, attributes, subgraphs, functions."""
     if isinstance(message, onnx.TensorProto):
         yield from (entry.value for entry in message.external_data if entry.key == "location")
@@ -86,10 +84,10 @@ def _locations(message: Message) -> Iterator[str]:
     for descriptor, value in message.ListFields():
         if descriptor.message_type is not None:
             for part in [value] if isinstance(value, Message) else value:
-                yield from _locations(part) if isinstance(part, Message) else ()
+                yield from _external_data_locations(part) if isinstance(part, Message) else ()
 
 
-def _check_inside(folder: Path, location: str) -> None:
+def _check_inside_folder(folder: Path, location: str) -> None:
     parts = {*PurePosixPath(location).parts, *PureWindowsPath(location).parts}
     outside = ".." in parts or PurePosixPath(location).is_absolute() or bool(PureWindowsPath(location).anchor)
     place = folder / location
@@ -101,18 +99,16 @@ def _check_inside(folder: Path, location: str) -> None:
         raise UnsafeError(f"external data must be a plain file in the model's folder, got {location!r}, which {why}")
 
 
-def _size(value: Any, axis: int) -> int | None:
+def _axis_length(value: Any, axis: int) -> int | None:
     """Length of an axis, where the model fixes it."""
     dimensions = value.type.tensor_type.shape.dim
     return int(dimensions[axis].dim_value) or None if len(dimensions) > axis else None
 
 
-class Slice(nn.Module):
+class NarrowSlice(nn.Module):
     """ONNX's Slice, in place of onnx2torch's, which indexes by a list: PyTorch says that it will read that otherwise."""
 
-    def forward(
-        self, x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None, steps: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None, steps: Tensor | None = None) -> Tensor:
         """Part of x; limits beyond an axis, or negative ones, are meant as Python means them."""
         along = range(len(starts)) if axes is None else axes.tolist()
         strides = [1] * len(starts) if steps is None else steps.tolist()
@@ -125,7 +121,7 @@ class Slice(nn.Module):
         return x
 
 
-def _converted(model: Any, file: Path) -> nn.Module:
+def _convert_to_torch(model: Any, file: Path) -> nn.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its own use of PyTorch
@@ -138,5 +134,5 @@ def _converted(model: Any, file: Path) -> nn.Module:
         ) from error
     for name, part in network.named_children():
         if type(part).__name__ == "OnnxSlice":
-            setattr(network, name, Slice())
+            setattr(network, name, NarrowSlice())
     return network

@@ -11,10 +11,10 @@ from onnx import helper, numpy_helper
 
 from robustbench_fgsm.errors import ModelError
 
-OPSET = 17
+MAX_OPSET = 17
 """The newest operator set that the converter knows as a whole."""
 
-SAME = {
+UNCHANGED_OPERATORS = {
     "Cast": ("saturate", "round_mode"),
     "Constant": (),
     "ConstantOfShape": (),
@@ -30,42 +30,40 @@ SAME = {
 }
 """Operators that newer sets only open to more types, and attributes that concern those types alone."""
 
-REDUCTIONS = {
-    f"Reduce{name}" for name in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")
-}
+REDUCTION_OPERATORS = {f"Reduce{name}" for name in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")}
 """Newer sets take their axes as an input."""
 
 
-def adapt(model: Any, source: str) -> Any:
+def downgrade_opset(model: Any, file_name: str) -> Any:
     """The model, changed in place: operator set 17 at most, and no names for constants beside their own.
 
     Raises ModelError for an operator whose newer form cannot be said in the older set.
     """
-    _resolve_names(model.graph)
+    _remove_constant_aliases(model.graph)
     opset = next((entry for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
     version = 0 if opset is None else opset.version
-    constants = _constants(model.graph)
-    _spell_gelu(model.graph)
+    constants = _constant_arrays(model.graph)
+    _expand_gelu(model.graph)
     for node in list(model.graph.node):
-        _reshape_plainly(node, constants)
-        if version > OPSET and node.domain in ("", "ai.onnx") and _changed(node.op_type, version):
-            _say_in_older_words(node, constants, model.graph, source, version)
+        _drop_allowzero(node, constants)
+        if version > MAX_OPSET and node.domain in ("", "ai.onnx") and _operator_changed(node.op_type, version):
+            _downgrade_node(node, constants, model.graph, file_name, version)
     if opset is not None:
-        opset.version = min(version, OPSET)
+        opset.version = min(version, MAX_OPSET)
     return model
 
 
-def _changed(operator: str, version: int) -> bool:
+def _operator_changed(operator: str, version: int) -> bool:
     if not onnx.defs.has(operator):
         return False
     try:
-        older = onnx.defs.get_schema(operator, OPSET).since_version
+        older = onnx.defs.get_schema(operator, MAX_OPSET).since_version
     except onnx.defs.SchemaError:
         return True
     return bool(onnx.defs.get_schema(operator, version).since_version != older)
 
 
-def _resolve_names(graph: Any) -> None:
+def _remove_constant_aliases(graph: Any) -> None:
     """Let nodes name a constant itself where an Identity gave it a second name."""
     constants, names = {tensor.name for tensor in graph.initializer}, dict[str, str]()
     outputs = {value.name for value in graph.output}
@@ -77,7 +75,7 @@ def _resolve_names(graph: Any) -> None:
             graph.node.remove(node)
 
 
-def _spell_gelu(graph: Any) -> None:
+def _expand_gelu(graph: Any) -> None:
     """Write Gelu, new in set 20, as x * (1 + erf(x / sqrt 2)) / 2; its approximation by tanh is left as it is."""
     nodes = []
     for node in graph.node:
@@ -99,7 +97,7 @@ def _spell_gelu(graph: Any) -> None:
     graph.node.extend(nodes)
 
 
-def _constants(graph: Any) -> dict[str, Any]:
+def _constant_arrays(graph: Any) -> dict[str, Any]:
     """Arrays that are known before any image is, by name."""
     found = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
@@ -112,18 +110,18 @@ def _attributes(node: Any) -> dict[str, Any]:
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
-def _drop(node: Any, *names: str) -> None:
+def _drop_attributes(node: Any, *names: str) -> None:
     kept = [attribute for attribute in node.attribute if attribute.name not in names]
     del node.attribute[:]
     node.attribute.extend(kept)
 
 
-def _reshape_plainly(node: Any, constants: dict[str, Any]) -> None:
+def _drop_allowzero(node: Any, constants: dict[str, Any]) -> None:
     """Drop `allowzero` where the shape is known and has no zero."""
     if node.op_type == "Reshape" and _attributes(node).get("allowzero"):
         shape = constants.get(node.input[1])
         if shape is not None and (numpy_helper.to_array(shape) != 0).all():
-            _drop(node, "allowzero")
+            _drop_attributes(node, "allowzero")
 
 
 def _splits_evenly(node: Any, graph: Any) -> bool:
@@ -134,30 +132,30 @@ def _splits_evenly(node: Any, graph: Any) -> bool:
     return bool(-len(shape) <= axis < len(shape) and shape[axis] and shape[axis] % len(node.output) == 0)
 
 
-def _say_in_older_words(node: Any, constants: dict[str, Any], graph: Any, source: str, version: int) -> None:
+def _downgrade_node(node: Any, constants: dict[str, Any], graph: Any, file_name: str, version: int) -> None:
     said = _attributes(node)
-    if node.op_type in SAME:
-        _drop(node, *SAME[node.op_type])
+    if node.op_type in UNCHANGED_OPERATORS:
+        _drop_attributes(node, *UNCHANGED_OPERATORS[node.op_type])
         return
-    if node.op_type in REDUCTIONS and (len(node.input) == 1 or node.input[1] in constants):
+    if node.op_type in REDUCTION_OPERATORS and (len(node.input) == 1 or node.input[1] in constants):
         if len(node.input) > 1:
             axes = numpy_helper.to_array(constants[node.input[1]]).tolist()
             del node.input[1:]
             node.attribute.append(helper.make_attribute("axes", axes))
         elif said.get("noop_with_empty_axes"):
             node.op_type = "Identity"
-            _drop(node, "keepdims")
-        _drop(node, "noop_with_empty_axes")
+            _drop_attributes(node, "keepdims")
+        _drop_attributes(node, "noop_with_empty_axes")
         return
     if node.op_type == "Split" and (len(node.input) > 1 or _splits_evenly(node, graph)):
-        _drop(node, "num_outputs")
+        _drop_attributes(node, "num_outputs")
         return
     plain_pool = node.op_type == "AveragePool" and set(said.get("dilations", [1])) == {1} and not said.get("ceil_mode")
     plain_pad = node.op_type == "Pad" and len(node.input) < 4 and said.get("mode", b"constant") != b"wrap"
     if plain_pool or plain_pad:
-        _drop(node, "dilations")
+        _drop_attributes(node, "dilations")
         return
     raise ModelError(
-        f"{source} must have operators of set {OPSET} or ones that mean the same, got {node.op_type} of set {version}: "
-        f"export it with opset_version={OPSET} or 18"
+        f"{file_name} must have operators of set {MAX_OPSET} or ones that mean the same, got {node.op_type} of set {version}: "
+        f"export it with opset_version={MAX_OPSET} or 18"
     )

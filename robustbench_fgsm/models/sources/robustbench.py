@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, SettingError, did_you_mean
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
-from robustbench_fgsm.models.classifier import PixelSpace, TorchClassifier, classify
-from robustbench_fgsm.models.request import ModelName, ModelRequest
+from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.request import ModelListing, ModelRequest
 
-ROOT = Path("models")
+CHECKPOINT_ROOT = Path("models")
 """Where RobustBench keeps checkpoints: models/<dataset>/<threat model>/<name>.pt under the working directory."""
 
-CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
-NORMALISATION = {"mu", "sigma", "mean", "std", "normalize.mean", "normalize.std"}
+NUM_CLASSES_BY_DATASET = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
+NORMALISATION_KEYS = {"mu", "sigma", "mean", "std", "normalize.mean", "normalize.std"}
 """Constants of an architecture that old checkpoints do not hold."""
 
 
@@ -32,43 +32,41 @@ def load(request: ModelRequest) -> TorchClassifier:
     Its checkpoint is read as tensors alone, where RobustBench itself would unpickle it. Raises ModelError where there is
     no such network, its checkpoint is not in its place or does not fit, and for ensembles.
     """
-    request.only("weights", "dataset", "threat_model")
+    request.allow_only("weights", "dataset", "threat_model")
     dataset, threat = request.dataset or "cifar10", request.threat_model or "Linf"
-    zoo = _networks(dataset, threat)
+    zoo = _find_networks(dataset, threat)
     if request.name not in zoo:
         raise ModelError(
             f"robustbench model must be one for {dataset} and {threat}, got {request.name!r}: {did_you_mean(request.name, zoo)}"
         )
     entry = zoo[request.name]
     if isinstance(entry.get("gdrive_id"), list):
-        raise ModelError(
-            f"robustbench model must be one network, got {request.name}, an ensemble: use a factory for it"
-        )
+        raise ModelError(f"robustbench model must be one network, got {request.name}, an ensemble: use a factory for it")
     if dataset == "imagenet" and "Standard" in request.name:
         raise ModelError(
             f"robustbench model must bring weights of its own, got {request.name}: use resnet50 --weights IMAGENET1K_V1"
         )
-    if request.weights not in ("auto", "none") and not request.has_file:
+    if request.weights not in ("auto", "none") and not request.has_weights_file:
         raise ModelError(f"weights for {request.spec} must be auto, none or a checkpoint, got {request.weights!r}")
     network: nn.Module = entry["model"]()
     if request.weights != "none":
-        file = Path(request.weights) if request.has_file else ROOT / dataset / threat / f"{request.name}.pt"
+        file = Path(request.weights) if request.has_weights_file else CHECKPOINT_ROOT / dataset / threat / f"{request.name}.pt"
         if not file.is_file():
             raise ModelError(
                 f"{request.spec} needs its checkpoint, got none: fetch https://drive.google.com/uc?id={entry.get('gdrive_id')} "
                 f"and put it at {file}"
             )
-        load_weights(network, fitting(read_weights(file), network.state_dict()), str(file))
-    return classify(
-        PixelSpace(network),
-        CLASSES[dataset],
+        load_weights(network, match_checkpoint_keys(read_weights(file), network.state_dict()), str(file))
+    return build_classifier(
+        PixelSpaceNetwork(network),
+        NUM_CLASSES_BY_DATASET[dataset],
         spec=request.spec,
         weights="none" if request.weights == "none" else f"{dataset} {threat}",
         settings=request.settings,
     )
 
 
-def fitting(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def match_checkpoint_keys(state: Mapping[str, Tensor], network_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A checkpoint's tensors by the architecture's names, as RobustBench fits them.
 
     `module.` and `model.` go from the keys, and `model.` comes back where the network is wrapped with its normalisation,
@@ -76,24 +74,26 @@ def fitting(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str,
     """
     bare = {key.replace("module.", "").replace("model.", ""): value for key, value in state.items()}
     wrapped = {f"model.{key}": value for key, value in bare.items()}
-    named = max((dict(state), bare, wrapped), key=lambda keys: len(keys.keys() & own.keys()))
-    constants = {key: own[key] for key in own.keys() - named.keys() if key.removeprefix("model.") in NORMALISATION}
+    named = max((dict(state), bare, wrapped), key=lambda keys: len(keys.keys() & network_state.keys()))
+    constants = {
+        key: network_state[key] for key in network_state.keys() - named.keys() if key.removeprefix("model.") in NORMALISATION_KEYS
+    }
     return named | constants
 
 
-def names() -> Iterator[ModelName]:
+def names() -> Iterator[ModelListing]:
     """All single networks of the zoo."""
-    for dataset, threats in _zoo().items():
+    for dataset, threats in _load_zoo().items():
         for threat, networks in threats.items():
             for name, entry in networks.items():
                 if not isinstance(entry.get("gdrive_id"), list):
-                    file = ROOT / dataset / threat / f"{name}.pt"
+                    file = CHECKPOINT_ROOT / dataset / threat / f"{name}.pt"
                     size = file.stat().st_size if file.is_file() else None
-                    yield ModelName(f"robustbench:{name}", f"{dataset} {threat}", size=size, on_disk=size is not None)
+                    yield ModelListing(f"robustbench:{name}", f"{dataset} {threat}", size=size, on_disk=size is not None)
 
 
-def _networks(dataset: str, threat: str) -> dict[str, Any]:
-    zoo = _zoo()
+def _find_networks(dataset: str, threat: str) -> dict[str, Any]:
+    zoo = _load_zoo()
     if dataset not in zoo:
         raise SettingError(f"dataset must be one of {', '.join(zoo)}, got {dataset!r}: {did_you_mean(dataset, zoo)}")
     threats = zoo[dataset]
@@ -104,27 +104,22 @@ def _networks(dataset: str, threat: str) -> dict[str, Any]:
     return threats[threat]
 
 
-def _zoo() -> dict[str, dict[str, dict[str, Any]]]:
+def _load_zoo() -> dict[str, dict[str, dict[str, Any]]]:
     """RobustBench's networks by data set, threat model and name.
 
     Its own `__init__` is passed over: that brings evaluation code and what only evaluation needs.
     """
     try:
-        with warnings.catch_warnings(), _unstarted("robustbench"):
+        with warnings.catch_warnings(), _skip_package_init("robustbench"):
             warnings.simplefilter("ignore")  # it imports names that timm has moved
             found = import_module("robustbench.model_zoo.models").model_dicts
     except ImportError as error:
-        raise ModelError(
-            f"robustbench must be importable, got {error}: pip install 'robustbench-fgsm[robustbench]'"
-        ) from error
-    return {
-        dataset.value: {threat.value: networks for threat, networks in threats.items()}
-        for dataset, threats in found.items()
-    }
+        raise ModelError(f"robustbench must be importable, got {error}: pip install 'robustbench-fgsm[robustbench]'") from error
+    return {dataset.value: {threat.value: networks for threat, networks in threats.items()} for dataset, threats in found.items()}
 
 
 @contextmanager
-def _unstarted(package: str) -> Iterator[None]:
+def _skip_package_init(package: str) -> Iterator[None]:
     """The package with its place but without what its `__init__` does, unless it was imported before."""
     spec = find_spec(package) if package not in sys.modules else None
     if spec is None:

@@ -12,7 +12,7 @@ from robustbench_fgsm.errors import ModelError, UnsafeError
 from robustbench_fgsm.models.art import ArtClassifier, sklearn_estimator
 from robustbench_fgsm.models.request import ModelRequest
 
-PICKLED = (".joblib", ".pkl", ".pickle")
+JOBLIB_SUFFIXES = (".joblib", ".pkl", ".pickle")
 
 
 def load(request: ModelRequest) -> ArtClassifier:
@@ -21,13 +21,13 @@ def load(request: ModelRequest) -> ArtClassifier:
     Raises UnsafeError for joblib without trust, and for a skops file with types that are not scikit-learn's own;
     ModelError for what cannot be read or has no gradients.
     """
-    request.only("bounds")
+    request.allow_only("bounds")
     file = Path(request.name)
     if not file.is_file():
         raise ModelError(f"model must be a file, got {file}, which does not exist: check the path")
-    pickled = file.suffix.lower() in PICKLED
-    model = _unpickled(file, request) if pickled else _skops(file)
-    estimator = sklearn_estimator(model, request.limits)
+    pickled = file.suffix.lower() in JOBLIB_SUFFIXES
+    model = _read_joblib(file, request) if pickled else _read_skops(file)
+    estimator = sklearn_estimator(model, request.bounds_or_default)
     classifier = ArtClassifier(estimator, class_names(model))
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     classifier.info = replace(
@@ -46,8 +46,8 @@ def class_names(model: Any) -> list[str] | None:
     return list(found) if len(found) and all(isinstance(name, str) for name in found) else None
 
 
-def _unpickled(file: Path, request: ModelRequest) -> Any:
-    request.demand_trust("a pickled model", "joblib runs what the file asks for")
+def _read_joblib(file: Path, request: ModelRequest) -> Any:
+    request.require_trust("a pickled model", "joblib runs what the file asks for")
     import joblib
 
     try:
@@ -56,7 +56,7 @@ def _unpickled(file: Path, request: ModelRequest) -> Any:
         raise ModelError(f"model must be a joblib file, got {file}, which cannot be read ({error})") from error
 
 
-def _skops(file: Path) -> Any:
+def _read_skops(file: Path) -> Any:
     from skops.io import get_untrusted_types, load
 
     try:
@@ -68,6 +68,4 @@ def _skops(file: Path) -> Any:
             )
         return load(file, trusted=[])
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError, EOFError) as error:
-        raise ModelError(
-            f"model must be a skops file, got {file}, which cannot be read ({error}): dump it again"
-        ) from error
+        raise ModelError(f"model must be a skops file, got {file}, which cannot be read ({error}): dump it again") from error

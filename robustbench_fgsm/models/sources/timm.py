@@ -12,13 +12,13 @@ from timm.data import resolve_data_config
 from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, did_you_mean
-from robustbench_fgsm.models.checkpoint import load_weights, not_finite, read_weights
-from robustbench_fgsm.models.classifier import PixelSpace, TorchClassifier, classify
-from robustbench_fgsm.models.download import cached, fetched, from_hub
+from robustbench_fgsm.models.checkpoint import load_weights, nonfinite_keys, read_weights
+from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.download import fetch_file, fetch_hub_files, hub_cache_path
 from robustbench_fgsm.models.preprocessing import Preprocessing
-from robustbench_fgsm.models.request import ModelName, ModelRequest
+from robustbench_fgsm.models.request import ModelListing, ModelRequest
 
-FILES = ("model.safetensors", "*.json")
+TIMM_FILE_PATTERNS = ("model.safetensors", "*.json")
 
 
 def load(request: ModelRequest) -> TorchClassifier:
@@ -29,33 +29,33 @@ def load(request: ModelRequest) -> TorchClassifier:
     not fit.
     """
     name = request.name
-    _check_name(name)
+    _check_timm_name(name)
     pretrained = request.weights in ("auto", "DEFAULT")
-    request.only("weights", *(() if pretrained else ("num_classes", "mean", "std", "bounds")))
-    if not (pretrained or request.has_file or request.weights == "none"):
+    request.allow_only("weights", *(() if pretrained else ("num_classes", "mean", "std", "bounds")))
+    if not (pretrained or request.has_weights_file or request.weights == "none"):
         raise ModelError(
             f"weights for {request.spec} must be auto, DEFAULT, none or a checkpoint, got {request.weights!r}: "
             "timm names its weights in the model, such as resnet18.a1_in1k"
         )
-    network = _pretrained(name) if pretrained else _described(request)
+    network = _load_pretrained(name) if pretrained else _create_network(request)
     config = resolve_data_config({}, model=network)
-    tagged = pretrained or (request.has_file and "." in name)
+    tagged = pretrained or (request.has_weights_file and "." in name)
     mean, std = (config["mean"], config["std"]) if tagged else (request.mean, request.std)
-    if request.has_file and not tagged:
-        mean, std = request.normalisation_of_file()
+    if request.has_weights_file and not tagged:
+        mean, std = request.require_normalisation()
     num_classes: int = network.num_classes  # type: ignore[assignment]
-    return classify(
-        PixelSpace(network, request.mean or mean, request.std or std, channels=config["input_size"][0]),
+    return build_classifier(
+        PixelSpaceNetwork(network, request.mean or mean, request.std or std, channels=config["input_size"][0]),
         num_classes,
         spec=request.spec,
         weights=str(network.pretrained_cfg["tag"] or "DEFAULT") if pretrained else request.weights,  # type: ignore[index]
-        bounds=request.limits,
-        preprocessing=preprocessing_of(config) if tagged else None,
+        bounds=request.bounds_or_default,
+        preprocessing=preprocessing_from_config(config) if tagged else None,
         settings=request.settings,
     )
 
 
-def preprocessing_of(config: dict[str, Any]) -> Preprocessing | None:
+def preprocessing_from_config(config: dict[str, Any]) -> Preprocessing | None:
     """The data's part of timm's evaluation transforms; None where it crops otherwise than at the centre."""
     _, height, width = config["input_size"]
     scaled = tuple(math.floor(side / config["crop_pct"]) for side in (height, width))
@@ -65,59 +65,51 @@ def preprocessing_of(config: dict[str, Any]) -> Preprocessing | None:
     return Preprocessing(scaled[:1] if shorter else scaled, (height, width), config["interpolation"])
 
 
-def names() -> Iterator[ModelName]:
+def names() -> Iterator[ModelListing]:
     """All pretrained networks; their size is not known before they are fetched."""
     for name in timm.list_pretrained():
-        yield ModelName(f"timm:{name}", name.partition(".")[2] or "DEFAULT")
+        yield ModelListing(f"timm:{name}", name.partition(".")[2] or "DEFAULT")
 
 
-def _check_name(name: str) -> None:
+def _check_timm_name(name: str) -> None:
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
-        raise ModelError(
-            f"timm model must be a name of timm, got {name!r}: {did_you_mean(architecture, timm.list_models())}"
-        )
+        raise ModelError(f"timm model must be a name of timm, got {name!r}: {did_you_mean(architecture, timm.list_models())}")
     tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
-        raise ModelError(
-            f"timm tag of {architecture} must be one of {', '.join(tags)}, got {tag!r}: {did_you_mean(tag, tags)}"
-        )
+        raise ModelError(f"timm tag of {architecture} must be one of {', '.join(tags)}, got {tag!r}: {did_you_mean(tag, tags)}")
 
 
-def _described(request: ModelRequest) -> nn.Module:
+def _create_network(request: ModelRequest) -> nn.Module:
     settings = {} if request.num_classes is None else {"num_classes": request.num_classes}
     network: nn.Module = timm.create_model(request.name, pretrained=False, **settings)
-    if request.has_file:
-        remedy = (
-            f"name the architecture they were trained for, and pass --num-classes if they are not {network.num_classes}"
-        )
+    if request.has_weights_file:
+        remedy = f"name the architecture they were trained for, and pass --num-classes if they are not {network.num_classes}"
         load_weights(network, read_weights(Path(request.weights)), request.weights, remedy=remedy)
     return network
 
 
-def _pretrained(name: str) -> nn.Module:
+def _load_pretrained(name: str) -> nn.Module:
     """The network with its tag's weights, which our own reader reads and timm's own filters fit."""
     config = timm.get_pretrained_cfg(name)
     if config is None or not (config.hf_hub_id or config.url):
         raise ModelError(f"timm has no weights for {name}: pass --weights none or a checkpoint, or choose another tag")
-    state, source = _state(config)
-    if keys := not_finite(state):
+    state, source = _read_pretrained_state(config)
+    if keys := nonfinite_keys(state):
         raise ModelError(f"weights must be finite, got {source} with {', '.join(sorted(keys)[:3])} not finite")
     overlay = {"state_dict": state, "custom_load": False}
     try:
         network: nn.Module = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
     except (RuntimeError, KeyError) as error:
-        raise ModelError(
-            f"weights must fit {name}, got {source}, which do not: {str(error).splitlines()[-1].strip()}"
-        ) from error
+        raise ModelError(f"weights must fit {name}, got {source}, which do not: {str(error).splitlines()[-1].strip()}") from error
     return network
 
 
-def _state(config: Any) -> tuple[dict[str, Tensor], str]:
+def _read_pretrained_state(config: Any) -> tuple[dict[str, Tensor], str]:
     if config.hf_hub_id:
-        file = from_hub(config.hf_hub_id, FILES) / FILES[0]
+        file = fetch_hub_files(config.hf_hub_id, TIMM_FILE_PATTERNS) / TIMM_FILE_PATTERNS[0]
         if not file.is_file():
-            raise ModelError(f"{config.hf_hub_id} must hold {FILES[0]}, got none: choose another tag")
+            raise ModelError(f"{config.hf_hub_id} must hold {TIMM_FILE_PATTERNS[0]}, got none: choose another tag")
     else:
-        file = fetched(config.url, cached(config.url), config.architecture)
+        file = fetch_file(config.url, hub_cache_path(config.url), config.architecture)
     return read_weights(file), str(file)

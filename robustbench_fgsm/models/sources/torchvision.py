@@ -15,18 +15,18 @@ from torchvision import models
 from robustbench_fgsm.errors import ModelError, did_you_mean
 from robustbench_fgsm.models.architectures import ARCHITECTURES
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
-from robustbench_fgsm.models.classifier import PixelSpace, TorchClassifier, classify
-from robustbench_fgsm.models.download import cached, fetched
+from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.download import fetch_file, hub_cache_path
 from robustbench_fgsm.models.preprocessing import Preprocessing
-from robustbench_fgsm.models.request import ModelName, ModelRequest
+from robustbench_fgsm.models.request import ModelListing, ModelRequest
 
-PRETRAINED: dict[str, dict[str, bool]] = {
+PRETRAINED_ARGUMENTS: dict[str, dict[str, bool]] = {
     "googlenet": {"transform_input": True, "aux_logits": True, "init_weights": False},
     "inception_v3": {"transform_input": True, "aux_logits": True, "init_weights": False},
 }
 """What torchvision sets in networks that are to take its weights."""
 
-DENSE_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$")
+OLD_DENSENET_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$")
 """Keys of DenseNet's weights that are older than its layers' names, as torchvision renames them."""
 
 
@@ -36,50 +36,46 @@ def load(request: ModelRequest) -> TorchClassifier:
     Its weights bring mean, std, class names and preprocessing. A checkpoint has to come with mean and std. Raises
     ModelError where name or weights are unknown, damaged, not to be had, or do not fit.
     """
-    check_name(request.name)
-    if request.weights == "none" or request.has_file:
-        return _described(request)
-    request.only("weights")
-    weights = _weights_of(request)
+    check_torchvision_name(request.name)
+    if request.weights == "none" or request.has_weights_file:
+        return _load_architecture(request)
+    request.allow_only("weights")
+    weights = _find_weights(request)
     network = models.get_model(
-        request.name, weights=None, num_classes=len(weights.meta["categories"]), **PRETRAINED.get(request.name, {})
+        request.name, weights=None, num_classes=len(weights.meta["categories"]), **PRETRAINED_ARGUMENTS.get(request.name, {})
     )
-    file = fetched(weights.url, cached(weights.url), str(weights))
-    load_weights(network, _renamed(request.name, read_weights(file)), file.name)
-    if request.name in PRETRAINED:  # the second classifiers serve training alone
+    file = fetch_file(weights.url, hub_cache_path(weights.url), str(weights))
+    load_weights(network, _rename_densenet_keys(request.name, read_weights(file)), file.name)
+    if request.name in PRETRAINED_ARGUMENTS:  # the second classifiers serve training alone
         network.aux_logits = False
         for head in ("aux1", "aux2", "AuxLogits"):
             if hasattr(network, head):
                 setattr(network, head, None)
     transforms = weights.transforms()
-    return classify(
-        PixelSpace(network, transforms.mean, transforms.std, channels=3),
+    return build_classifier(
+        PixelSpaceNetwork(network, transforms.mean, transforms.std, channels=3),
         len(weights.meta["categories"]),
         spec=request.spec,
         weights=weights.name,
         classes=weights.meta["categories"],
-        preprocessing=preprocessing_of(transforms),
+        preprocessing=preprocessing_from_transforms(transforms),
     )
 
 
-def check_name(name: str) -> None:
+def check_torchvision_name(name: str) -> None:
     """Raise ModelError for what is neither bundled nor a classification network of torchvision."""
     known = models.list_models(module=models)
     if name not in known:
-        near = get_close_matches(name, ARCHITECTURES, cutoff=0.8) or get_close_matches(
-            name, {*known, *ARCHITECTURES}, cutoff=0.5
-        )
+        near = get_close_matches(name, ARCHITECTURES, cutoff=0.8) or get_close_matches(name, {*known, *ARCHITECTURES}, cutoff=0.5)
         remedy = (
             did_you_mean(name, near)
             if near
-            else (
-                f"choose from {', '.join(sorted(ARCHITECTURES))}, torchvision's names such as resnet50, or SOURCE:NAME"
-            )
+            else (f"choose from {', '.join(sorted(ARCHITECTURES))}, torchvision's names such as resnet50, or SOURCE:NAME")
         )
         raise ModelError(f"model must be a name of `rfgsm list models`, got {name!r}: {remedy}")
 
 
-def preprocessing_of(transforms: Any) -> Preprocessing:
+def preprocessing_from_transforms(transforms: Any) -> Preprocessing:
     """The data's part of the transforms that torchvision keeps with its weights."""
     crop = tuple(transforms.crop_size)
     return Preprocessing(
@@ -90,36 +86,36 @@ def preprocessing_of(transforms: Any) -> Preprocessing:
     )
 
 
-def names() -> Iterator[ModelName]:
+def names() -> Iterator[ModelListing]:
     """All networks with all their weights."""
     for name in models.list_models(module=models):
         for weights in models.get_model_weights(name):
             size = round(weights.meta["_file_size"] * 2**20)
-            yield ModelName(name, weights.name, weights.meta["num_params"], size, cached(weights.url).is_file())
+            yield ModelListing(name, weights.name, weights.meta["num_params"], size, hub_cache_path(weights.url).is_file())
 
 
-def _described(request: ModelRequest) -> TorchClassifier:
+def _load_architecture(request: ModelRequest) -> TorchClassifier:
     """The architecture alone, or with a checkpoint of the user's own; classes and normalisation as they were said."""
-    request.only("weights", "num_classes", "mean", "std", "bounds")
-    mean, std = request.normalisation_of_file() if request.has_file else (request.mean, request.std)
+    request.allow_only("weights", "num_classes", "mean", "std", "bounds")
+    mean, std = request.require_normalisation() if request.has_weights_file else (request.mean, request.std)
     num_classes = request.num_classes or 1000
-    aux = {"aux_logits": False, "init_weights": True} if request.name in PRETRAINED else {}
+    aux = {"aux_logits": False, "init_weights": True} if request.name in PRETRAINED_ARGUMENTS else {}
     network: nn.Module = models.get_model(request.name, weights=None, num_classes=num_classes, **aux)
-    if request.has_file:
+    if request.has_weights_file:
         remedy = f"name the architecture they were trained for, and pass --num-classes if they are not {num_classes}"
         load_weights(network, read_weights(Path(request.weights)), request.weights, remedy=remedy)
-    return classify(
-        PixelSpace(network, mean, std, channels=3),
+    return build_classifier(
+        PixelSpaceNetwork(network, mean, std, channels=3),
         num_classes,
         spec=request.spec,
         weights=request.weights,
-        bounds=request.limits,
+        bounds=request.bounds_or_default,
         classes=request.classes,
         settings=request.settings,
     )
 
 
-def _weights_of(request: ModelRequest) -> Any:
+def _find_weights(request: ModelRequest) -> Any:
     """The weights of that name; `auto` is the default."""
     known = models.get_model_weights(request.name)
     name = "DEFAULT" if request.weights == "auto" else request.weights
@@ -132,7 +128,7 @@ def _weights_of(request: ModelRequest) -> Any:
     return known[name]
 
 
-def _renamed(name: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _rename_densenet_keys(name: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     if not name.startswith("densenet"):
         return state
-    return {DENSE_KEY.sub(r"\1\2", key): value for key, value in state.items()}
+    return {OLD_DENSENET_KEY.sub(r"\1\2", key): value for key, value in state.items()}

@@ -11,34 +11,34 @@ from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.documents.evaluation import closing, heading
 from robustbench_fgsm.report.tables import sheet
 from robustbench_fgsm.report.tables.sheet import Cell, Sheet
-from robustbench_fgsm.report.tables.terminal import prose, several, sheet_table
+from robustbench_fgsm.report.tables.terminal import count_text, render_sheet, styled_lines
 
 
-def saved_attack(document: Document) -> RenderableType:
+def render_saved_attack(document: Document) -> RenderableType:
     """The whole of an `rfgsm.attack/1` document."""
     shards = len(document["files"])
-    saved = f"Saved {several(document['n'], 'image')} in {several(shards, document['output']['format'] + ' shard')}."
+    saved = f"Saved {count_text(document['n'], 'image')} in {count_text(shards, document['output']['format'] + ' shard')}."
     return Group(
-        *_subject(document),
-        sheet_table(rates(document)),
-        *prose(["", *_rounding(document), *closing(document)]),
+        *_heading_lines(document),
+        render_sheet(saved_attack_sheet(document)),
+        *styled_lines(["", *_rounding_note(document), *closing(document)]),
         Text(saved, style="bold green"),
     )
 
 
-def attack_check(document: Document) -> RenderableType:
+def render_attack_check(document: Document) -> RenderableType:
     """The whole of an `rfgsm.attack-check/1` document."""
     found, style = document["mismatches"], "bold red" if document["mismatches"] else "bold green"
     return Group(
-        *_subject(document | {"n": document["data"]["n"]}),
-        *map(Text, _replay(document)),
-        *prose(f"Warning: {warning}" for warning in document["warnings"]),
+        *_heading_lines(document | {"n": document["data"]["n"]}),
+        *map(Text, _replay_lines(document)),
+        *styled_lines(f"Warning: {warning}" for warning in document["warnings"]),
         *(Text(f"{place['where']}: expected {place['expected']}, found {place['found']}", "red") for place in found),
         Text(f"{document['verdict'].upper()}.", style=style),
     )
 
 
-def rates(document: Document) -> Sheet:
+def saved_attack_sheet(document: Document) -> Sheet:
     """Every rate with what it is a share of, as computed and, where images were rounded, in 8 bits."""
     sides = {"as computed": document["adversarial"]}
     if document["rounded"] is not None:
@@ -47,7 +47,7 @@ def rates(document: Document) -> Sheet:
     rows: list[tuple[Cell, ...]] = [("clean accuracy", "all images", clean["n"], *[clean] * len(sides))]
     for name, of, key in (
         ("robust accuracy", "all images", "robust_accuracy"),
-        ("attack success", sheet.attacked(document), "attack_success_rate"),
+        ("attack success", sheet.success_denominator(document), "attack_success_rate"),
         ("flip rate", "all images", "flip_rate"),
         ("target hit rate", "all images", "target_hit_rate"),
         ("accuracy drop", "right before", "accuracy_drop"),
@@ -60,15 +60,15 @@ def rates(document: Document) -> Sheet:
             results = [side["per_class"][worst] for side in sides.values()]
             accuracies = (result["robust_accuracy"] for result in results)
             rows.insert(2, ("worst class", results[0]["name"], results[0]["n"], *accuracies))
-    title = f"Rates in per cent, with their 95 % interval{sheet.starts(document)}"
+    title = f"Rates in per cent, with their 95 % interval{sheet.starts_text(document)}"
     return Sheet(title, ("", "of", "n", *sides), tuple(rows))
 
 
-def _subject(document: Document) -> list[Text]:
+def _heading_lines(document: Document) -> list[Text]:
     return [Text(line) for line in heading(document | {"epsilons": [document["attack"]]})]
 
 
-def _rounding(document: Document) -> Iterator[str]:
+def _rounding_note(document: Document) -> Iterator[str]:
     rounded = document["rounded"]
     if rounded is not None:
         yield (
@@ -77,7 +77,7 @@ def _rounding(document: Document) -> Iterator[str]:
         )
 
 
-def _replay(document: Document) -> Iterator[str]:
+def _replay_lines(document: Document) -> Iterator[str]:
     replay, shards = document["replay"], document["shards"]
     yield f"Whole shards: {shards['intact']:,} of {shards['count']:,}."
     if not replay["n"]:

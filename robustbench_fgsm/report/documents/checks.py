@@ -9,20 +9,20 @@ from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.tables.sheet import Sheet
 from robustbench_fgsm.report.tables.terminal import epsilon_text, rate_text
 
-UNCHECKED = "Not checked: by how much FGSM overstates robust accuracy (--pgd-check N tries PGD-20 on N of the images)."
+UNCHECKED_NOTE = "Not checked: by how much FGSM overstates robust accuracy (--pgd-check N tries PGD-20 on N of the images)."
 
 
-def findings(document: Document) -> Iterator[str]:
+def check_sentences(document: Document) -> Iterator[str]:
     """A sentence for each check of an evaluation or a sweep, or one that says there was none."""
     evaluations = document.get("evaluations", [document])
     found = [(checked, evaluation) for evaluation in evaluations if (checked := evaluation.get("pgd_check"))]
     if not found:
-        yield UNCHECKED
+        yield UNCHECKED_NOTE
     for checked, evaluation in found:
-        yield _strength(checked)
+        yield _pgd_check_sentence(checked)
         masking = evaluation.get("masking_check")
         if masking is not None:
-            yield from _masking(checked, masking)
+            yield from _masking_sentences(checked, masking)
 
 
 def masking_sheet(evaluation: Document) -> Iterator[Sheet]:
@@ -34,34 +34,34 @@ def masking_sheet(evaluation: Document) -> Iterator[Sheet]:
             f"{epsilon_text(masking['epsilon'])}; masking where p < {masking['threshold']:.2g}"
         )
         rows = tuple(
-            (check["name"], check["verdict"], "" if check["p"] is None else f"{check['p']:.2g}", _counts(check))
+            (check["name"], check["verdict"], "" if check["p"] is None else f"{check['p']:.2g}", _counts_text(check))
             for check in masking["checks"]
         )
         yield Sheet(title, ("sign", "verdict", "p", "counts"), rows)
 
 
-def _counts(check: Document) -> str:
+def _counts_text(check: Document) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in check["counts"].items())
 
 
-def _strength(checked: Document) -> str:
+def _pgd_check_sentence(checked: Document) -> str:
     rule = "" if checked["targeted"] == "none" else f", targeted {checked['targeted']}"
     where = f"at epsilon {epsilon_text(checked['epsilon'])}{rule}, on {checked['n']:,} images"
     sides = f"FGSM {rate_text(checked['fgsm'])} %, PGD-{checked['steps']} {rate_text(checked['pgd'])} %"
     what, verb = ("attack success", "understates") if rule else ("robust accuracy", "overstates")
-    lead = _points(checked["overstated"])
+    lead = _overstatement_text(checked["overstated"])
     of = f", n={checked['fgsm']['n']:,} off target" if rule else ""
     return f"FGSM {verb} {what} by {lead} {where} ({sides}{of})."
 
 
-def _points(lead: dict[str, Any]) -> str:
+def _overstatement_text(lead: dict[str, Any]) -> str:
     """Points of a per cent, with their interval; n/a where no image can be fooled."""
     if lead["value"] is None:
         return "n/a"
     return f"{100 * lead['value']:.1f} points [{100 * lead['low']:.1f}, {100 * lead['high']:.1f}]"
 
 
-def _masking(checked: Document, masking: Document) -> Iterator[str]:
+def _masking_sentences(checked: Document, masking: Document) -> Iterator[str]:
     weak = "PGD beats FGSM beyond the interval, as it usually does" if checked["weak_attack"] else "not found"
     yield f"weak-attack: {weak}."
     signs = [check for check in masking["checks"] if check["verdict"] == "masking"]
@@ -75,11 +75,11 @@ def _masking(checked: Document, masking: Document) -> Iterator[str]:
         interval = "" if cosine["low"] is None else f" [{cosine['low']:.3f}, {cosine['high']:.3f}]"
         yield (
             f"Gradient alignment {cosine['mean']:.3f}{interval}, n={cosine['n']:,}"
-            f"{_undefined(cosine)}: near 1 the loss is linear in the ball, near 0 one gradient says nothing of the next."
+            f"{_undefined_text(cosine)}: near 1 the loss is linear in the ball, near 0 one gradient says nothing of the next."
         )
     else:
         yield f"Gradient alignment n/a: the gradients of all {cosine['undefined']:,} images are zero."
 
 
-def _undefined(cosine: Document) -> str:
+def _undefined_text(cosine: Document) -> str:
     return f" ({cosine['undefined']:,} with a gradient of zero)" if cosine["undefined"] else ""

@@ -12,33 +12,33 @@ from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.tables import sheet
 from robustbench_fgsm.report.tables.sheet import Cell, Sheet
 from robustbench_fgsm.report.tables.terminal import (
-    INTERVALS,
-    LIMITS,
-    _table,
-    _titled,
+    INTERVAL_NOTE,
+    LIMITATION_NOTE,
+    count_text,
     epsilon_text,
+    new_table,
     rate_text,
-    several,
-    sheet_table,
+    render_sheet,
+    with_title,
 )
 
 
-def sides(comparison: Document) -> list[tuple[str, Document]]:
+def named_opponents(comparison: Document) -> list[tuple[str, Document]]:
     """References by name, then the candidate, which may have a long one, as `candidate`; without one that failed."""
     found = [(side["name"], side) for side in comparison["references"]]
     candidate = comparison["candidate"]
     return found if candidate is None or not candidate["pixels"] else [*found, ("candidate", candidate)]
 
 
-def agreement(comparison: Document) -> Sheet:
+def agreement_sheet(comparison: Document) -> Sheet:
     """How each other side agrees with our images and predictions; counts, so one n serves them all."""
-    others = sides(comparison)
+    others = named_opponents(comparison)
     pixels = max((side["pixels"] for _, side in others), default=0)
     discordant = ("fooled\nby ours\nonly", "fooled\nby theirs\nonly")
     columns = ("", "", "\npixels\ndiffer", "\nmax\nulps", "\nclasses\nagree", *discordant)
     rows = tuple(_agreement_row(name, side) for name, side in others)
     title = f"Agreement with ours, on {pixels:,} pixels of {comparison['n']:,} images"
-    return Sheet(title, columns, rows, tall=True)
+    return Sheet(title, columns, rows, intervals_below=True)
 
 
 def _agreement_row(name: str, side: Document) -> tuple[Cell, ...]:
@@ -46,14 +46,14 @@ def _agreement_row(name: str, side: Document) -> tuple[Cell, ...]:
     return name, side["version"], *counts, side["discordant"]["ours_only"], side["discordant"]["theirs_only"]
 
 
-def rates_and_time(comparison: Document) -> Sheet:
+def rates_and_time_sheet(comparison: Document) -> Sheet:
     """Rates and seconds of each side, ours first, with the job's ratio to ours; own success is what a library calls so."""
     rates = ("robust\naccuracy", "attack\nsuccess", "\nof", "own\nsuccess")
     named = [("ours", comparison["ours"])]
-    named += [(f"{name}\n{side['version']}".rstrip(), side) for name, side in sides(comparison)]
+    named += [(f"{name}\n{side['version']}".rstrip(), side) for name, side in named_opponents(comparison)]
     title = f"In per cent of {comparison['n']:,} images; attack success of those that can be fooled"
     rows = tuple(_rates_row(name, side) for name, side in named)
-    return Sheet(title, ("", *rates, "attack\nseconds", "job\nseconds"), rows, tall=True)
+    return Sheet(title, ("", *rates, "attack\nseconds", "job\nseconds"), rows, intervals_below=True)
 
 
 def _rates_row(name: str, side: Document) -> tuple[Cell, ...]:
@@ -63,32 +63,30 @@ def _rates_row(name: str, side: Document) -> tuple[Cell, ...]:
     return name, side["robust_accuracy"], success, success["n"], own and own["rate"], attack, job + ratio
 
 
-def comparison(document: Document) -> RenderableType:
+def render_comparison(document: Document) -> RenderableType:
     """The whole of an `rfgsm.comparison/1` document."""
     ours, classes = document["ours"], document["data"]["classes"]
     attack, model = document["attack"], document["model"]
-    beside = [side for _, side in sides(document)]
+    beside = [side for _, side in named_opponents(document)]
     same = [side for side in beside if side["confusion"] == ours["confusion"]]
     others = [side for side in beside if side["confusion"] != ours["confusion"]]
     owners = ", ".join(["ours", *(side["name"] for side in same)])
     return Group(
-        Text(
-            f"{model['spec']} ({model['weights']}) on {several(document['n'], 'image')} of {document['data']['spec']}"
-        ),
+        Text(f"{model['spec']} ({model['weights']}) on {count_text(document['n'], 'image')} of {document['data']['spec']}"),
         Text(f"FGSM, norm {attack['norm']}, epsilon {epsilon_text(attack['epsilon'])}, targeted {attack['targeted']}"),
         Text(f"Clean accuracy {rate_text(ours['clean_accuracy'])} %, n={ours['clean_accuracy']['n']:,}."),
-        sheet_table(agreement(document)),
-        sheet_table(rates_and_time(document)),
-        *map(Text, definitions(document)),
-        confusion("Confusion before the attack", ours["clean_confusion"], classes),
-        confusion(f"Confusion after it ({owners})", ours["confusion"], classes),
-        *(confusion(f"Confusion after it ({side['name']})", side["confusion"], classes) for side in others),
-        _per_class(document),
-        *_closing(document),
+        render_sheet(agreement_sheet(document)),
+        render_sheet(rates_and_time_sheet(document)),
+        *map(Text, column_definitions(document)),
+        confusion_table("Confusion before the attack", ours["clean_confusion"], classes),
+        confusion_table(f"Confusion after it ({owners})", ours["confusion"], classes),
+        *(confusion_table(f"Confusion after it ({side['name']})", side["confusion"], classes) for side in others),
+        _class_table(document),
+        *_styled_closing(document),
     )
 
 
-def definitions(document: Document) -> Iterator[str]:
+def column_definitions(document: Document) -> Iterator[str]:
     """What a column of a comparison's rates means for each library, with its n; and what a job is."""
     owners: dict[str, list[str]] = {}
     for side in document["references"]:
@@ -100,32 +98,32 @@ def definitions(document: Document) -> Iterator[str]:
     yield "Job: predictions before, attack, predictions after; below: times ours."
 
 
-def confusion(title: str, matrix: Any, classes: list[str]) -> RenderableType:
+def confusion_table(title: str, matrix: Any, classes: list[str]) -> RenderableType:
     """One confusion matrix, rows label; above twelve classes the pairs most often confused."""
-    return sheet_table(sheet.matrix(title, matrix, classes))
+    return render_sheet(sheet.matrix_sheet(title, matrix, classes))
 
 
-def _others(document: Document) -> list[Document]:
+def _opponents(document: Document) -> list[Document]:
     candidate = document["candidate"]
     return [*document["references"], *([] if candidate is None else [candidate])]
 
 
-def _title(side: Document) -> str:
+def _opponent_label(side: Document) -> str:
     return f"{side['name']} {side['version']}".rstrip()
 
 
-def _successes(side: Document) -> list[Document]:
+def _class_success_rates(side: Document) -> list[Document]:
     return [result["attack_success_rate"] for result in side["per_class"]]
 
 
-def _per_class(document: Document) -> RenderableType:
+def _class_table(document: Document) -> RenderableType:
     classes, ours = document["data"]["classes"], document["ours"]
-    beside = [side for side in _others(document) if side["pixels"]]
-    others = [side for side in beside if _successes(side) != _successes(ours)]
+    beside = [side for side in _opponents(document) if side["pixels"]]
+    others = [side for side in beside if _class_success_rates(side) != _class_success_rates(ours)]
     owners = ", ".join(["ours", *(side["name"] for side in beside if side not in others)])
-    shown, which = sheet.least_robust(ours["per_class"], "--json")
+    shown, which = sheet.least_robust_classes(ours["per_class"], "--json")
     title = f"Attack success by class, in per cent of the n images that can be fooled{which}"
-    table = _table()
+    table = new_table()
     table.add_column("", no_wrap=True, max_width=16)
     table.add_column("n", justify="right", no_wrap=True)
     for name in (owners, *(side["name"] for side in others)):
@@ -133,30 +131,28 @@ def _per_class(document: Document) -> RenderableType:
     table.add_column("mistaken for", no_wrap=True, max_width=12)
     for result in shown:
         label, wrong = result["label"], result["most_common_wrong"]
-        cells = (rate_text(_successes(side)[label]) for side in (ours, *others))
+        cells = (rate_text(_class_success_rates(side)[label]) for side in (ours, *others))
         n = str(result["attack_success_rate"]["n"])
         table.add_row(Text(f"{label} {classes[label]}"), n, *cells, Text("" if wrong is None else classes[wrong]))
-    return _titled(title, table)
+    return with_title(title, table)
 
 
 def closing(document: Document) -> list[str]:
     """The sentences below the tables of a comparison."""
-    return [line.plain for line in _closing(document) if line.plain]
+    return [line.plain for line in _styled_closing(document) if line.plain]
 
 
-def _closing(document: Document) -> Iterator[Text]:
+def _styled_closing(document: Document) -> Iterator[Text]:
     present = [result for result in document["ours"]["per_class"] if result["n"]]
     worst = min(present, key=lambda result: result["robust_accuracy"]["value"])
-    yield Text(
-        f"Worst class: {worst['name']}, robust accuracy {rate_text(worst['robust_accuracy'])} %, n={worst['n']}."
-    )
-    yield Text(INTERVALS)
-    yield Text(LIMITS)
+    yield Text(f"Worst class: {worst['name']}, robust accuracy {rate_text(worst['robust_accuracy'])} %, n={worst['n']}.")
+    yield Text(INTERVAL_NOTE)
+    yield Text(LIMITATION_NOTE)
     for warning in document["warnings"]:
         yield Text(f"Warning: {warning}", style="yellow")
-    for other in _others(document):
+    for other in _opponents(document):
         yield Text("")
-        yield _verdict(other, document)
+        yield _agreement_verdict(other, document)
         for reason in other["reasons"]:
             yield Text(f"  {reason}", style="red")
         for finding in other.get("diagnosis", []):
@@ -165,9 +161,9 @@ def _closing(document: Document) -> Iterator[Text]:
         yield Text(f"INVALID: {reason}", style="bold red")
 
 
-def _verdict(reference: Document, document: Document) -> Text:
+def _agreement_verdict(reference: Document, document: Document) -> Text:
     if not reference["pixels"]:
-        return Text(f"DISAGREE: ours and {_title(reference)}: no images to compare.", style="bold red")
+        return Text(f"DISAGREE: ours and {_opponent_label(reference)}: no images to compare.", style="bold red")
     differing, largest = reference["pixels_differing"], reference["max_abs_difference"]
     found = f"{differing:,} of {reference['pixels']:,} pixels differ"
     if largest != 0:
@@ -176,5 +172,5 @@ def _verdict(reference: Document, document: Document) -> Text:
         found += f", {reference['pixels_explained']:,} explained by rounding, {reference['pixels_tied']:,} by ties"
     verdict = reference["verdict"].upper()
     predictions = f"{reference['predictions_agree']:,} of {document['n']:,} predictions agree"
-    text = f"{verdict}: ours and {_title(reference)}: {found}; {predictions}."
+    text = f"{verdict}: ours and {_opponent_label(reference)}: {found}; {predictions}."
     return Text(text, style="bold green" if verdict == "AGREE" else "bold red")

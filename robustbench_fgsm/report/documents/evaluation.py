@@ -10,60 +10,60 @@ from rich.text import Text
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.documents import checks
 from robustbench_fgsm.report.tables import sheet
-from robustbench_fgsm.report.tables.line_chart import MARKS, Curve, draw
-from robustbench_fgsm.report.tables.sheet import Cell, Sheet, attacked, least_robust, starts
+from robustbench_fgsm.report.tables.line_chart import CURVE_LETTERS, Curve, draw_line_chart
+from robustbench_fgsm.report.tables.sheet import Cell, Sheet, least_robust_classes, starts_text, success_denominator
 from robustbench_fgsm.report.tables.terminal import (
-    INTERVALS,
-    LIMITS,
+    INTERVAL_NOTE,
+    LIMITATION_NOTE,
+    count_text,
     epsilon_text,
-    prose,
     rate_text,
-    several,
-    sheet_table,
+    render_sheet,
+    styled_lines,
 )
 from robustbench_fgsm.stats.rate import Rate
 
-EXACT = ", stable gradients where saturated"
+STABLE_TITLE_SUFFIX = ", stable gradients where saturated"
 
 
-def evaluation(document: Document) -> RenderableType:
+def render_evaluation(document: Document) -> RenderableType:
     """The whole of an `rfgsm.evaluation/1` document."""
-    pages = (sheet_table(sheet) for sheet in evaluation_sheets(document))
-    return Group(*map(Text, heading(document)), *pages, *prose(["", *closing(document)]))
+    pages = (render_sheet(sheet) for sheet in evaluation_sheets(document))
+    return Group(*map(Text, heading(document)), *pages, *styled_lines(["", *closing(document)]))
 
 
-def sweep(document: Document) -> RenderableType:
+def render_sweep(document: Document) -> RenderableType:
     """The whole of an `rfgsm.sweep/1` document."""
     first = document["evaluations"][0]
-    parts: list[RenderableType] = [*map(Text, heading(first)), Text(f"\n{chart(document)}")]
+    parts: list[RenderableType] = [*map(Text, heading(first)), Text(f"\n{accuracy_chart(document)}")]
     for found in document["evaluations"]:
-        parts += [Text(f"\n{rule_name(found)}", style="bold underline")]
-        parts += [sheet_table(sheet) for sheet in sweep_sheets(found)]
-        parts += [Text(line) for line in ("", *summary(found))]
-    return Group(*parts, *prose(["", *closing(document)]))
+        parts += [Text(f"\n{target_rule_name(found)}", style="bold underline")]
+        parts += [render_sheet(sheet) for sheet in sweep_sheets(found)]
+        parts += [Text(line) for line in ("", *evaluation_summary(found))]
+    return Group(*parts, *styled_lines(["", *closing(document)]))
 
 
 def evaluation_sheets(document: Document) -> Iterator[Sheet]:
     """The tables of an evaluation, in their order."""
     at, classes = document["epsilons"][0], document["data"]["classes"]
-    yield overall(document, at)
-    yield sheet.matrix("Confusion before the attack", document["clean"]["confusion"], classes)
-    yield sheet.matrix("Confusion after it", at["confusion"], classes)
-    yield sheet.matrix("Transition of predictions", at["transition"], classes, sheet.BEFORE_AFTER)
-    yield per_class(document, at)
+    yield rates_sheet(document, at)
+    yield sheet.matrix_sheet("Confusion before the attack", document["clean"]["confusion"], classes)
+    yield sheet.matrix_sheet("Confusion after it", at["confusion"], classes)
+    yield sheet.matrix_sheet("Transition of predictions", at["transition"], classes, sheet.TRANSITION_AXES)
+    yield class_rates_sheet(document, at)
     if "stable" in at and at["stable"]["per_class"] != at["per_class"]:
-        yield per_class(document, at["stable"], EXACT)
-    yield gradient_health(document)
+        yield class_rates_sheet(document, at["stable"], STABLE_TITLE_SUFFIX)
+    yield gradient_health_sheet(document)
     yield from checks.masking_sheet(document)
 
 
 def sweep_sheets(document: Document) -> Iterator[Sheet]:
     """The tables of one evaluation of a sweep, in their order."""
-    yield budgets(document)
+    yield rates_by_epsilon_sheet(document)
     if any(at.get("stable", at)["per_class"] != at["per_class"] for at in document["epsilons"]):
-        yield budgets(document, stable=True)
-    yield smallest_budgets(document)
-    yield gradient_health(document)
+        yield rates_by_epsilon_sheet(document, stable=True)
+    yield minimal_epsilon_sheet(document)
+    yield gradient_health_sheet(document)
     yield from checks.masking_sheet(document)
 
 
@@ -74,7 +74,7 @@ def heading(document: Document) -> list[str]:
     gradient = ", stable gradient" if attack["stable"] else ""
     rule = f", targeted {attack['targeted']}" if len(document["epsilons"]) == 1 else ""
     lines = [
-        f"{model['spec']} ({model['weights']}) on {several(document['n'], 'image')} of {document['data']['spec']}",
+        f"{model['spec']} ({model['weights']}) on {count_text(document['n'], 'image')} of {document['data']['spec']}",
         f"FGSM, norm {attack['norm']}, epsilon {budgets}{rule}, loss {attack['loss']}{gradient}",
     ]
     if attack["restarts"]:
@@ -82,13 +82,13 @@ def heading(document: Document) -> list[str]:
     return lines
 
 
-def rule_name(document: Document) -> str:
+def target_rule_name(document: Document) -> str:
     """`Untargeted`, or `Targeted next`."""
     rule = document["attack"]["targeted"]
     return "Untargeted" if rule == "none" else f"Targeted {rule}"
 
 
-def summary(document: Document) -> list[str]:
+def evaluation_summary(document: Document) -> list[str]:
     """What one evaluation of a sweep comes to: clean accuracy, area under the curve, and where a success rate is reached."""
     clean = document["clean"]["accuracy"]
     lines = [f"Clean accuracy {rate_text(clean)} %, n={clean['n']:,}."]
@@ -99,26 +99,26 @@ def summary(document: Document) -> list[str]:
         lines.append(f"Area under the curve: {100 * area:.1f} % mean robust accuracy from 0 to {largest}{beside}.")
     found = document.get("find_asr")
     if found:
-        place = _place(found["epsilon"])
-        beside = f" ({_place(found['stable_epsilon'])} with stable gradients)" if "stable_epsilon" in found else ""
+        place = _reached_epsilon_text(found["epsilon"])
+        beside = f" ({_reached_epsilon_text(found['stable_epsilon'])} with stable gradients)" if "stable_epsilon" in found else ""
         lines.append(f"First epsilon with {100 * found['success_rate']:g} % attack success: {place}{beside}.")
     return lines
 
 
-def _place(epsilon: float | None) -> str:
+def _reached_epsilon_text(epsilon: float | None) -> str:
     return "none of these" if epsilon is None else epsilon_text(epsilon)
 
 
-def chart(document: Document) -> str:
+def accuracy_chart(document: Document) -> str:
     """Robust accuracy over epsilon, one curve for each targeting rule and kind of gradient, and what its letters mean."""
-    named = list(curves(document))
+    named = list(accuracy_curves(document))
     first = document["evaluations"][0]
     ticks = [(0.0, "0"), *((at["epsilon"], epsilon_text(at["epsilon"])) for at in first["epsilons"])]
-    legend = "\n".join(f"  {mark} {name}" for mark, (name, _) in zip(MARKS * len(named), named, strict=False))
-    return f"Robust accuracy in per cent over epsilon\n{legend}\n{draw([curve for _, curve in named], ticks)}"
+    legend = "\n".join(f"  {mark} {name}" for mark, (name, _) in zip(CURVE_LETTERS * len(named), named, strict=False))
+    return f"Robust accuracy in per cent over epsilon\n{legend}\n{draw_line_chart([curve for _, curve in named], ticks)}"
 
 
-def curves(document: Document) -> Iterator[tuple[str, Curve]]:
+def accuracy_curves(document: Document) -> Iterator[tuple[str, Curve]]:
     """Name and points (epsilon, robust accuracy) of every curve of a sweep, from the clean accuracy at 0."""
     for found in document["evaluations"]:
         for key in ("", "stable"):
@@ -126,14 +126,14 @@ def curves(document: Document) -> Iterator[tuple[str, Curve]]:
             if sides:
                 points = {0.0: found["clean"]["accuracy"]["value"]}
                 points |= {epsilon: side["robust_accuracy"]["value"] for epsilon, side in sides}
-                yield f"{rule_name(found).lower()}{', stable' if key else ''}", sorted(points.items())
+                yield f"{target_rule_name(found).lower()}{', stable' if key else ''}", sorted(points.items())
 
 
 def closing(document: Document) -> Iterator[str]:
     """What must be said beside the numbers, a sentence each: once, and for evaluations and sweeps alike."""
-    yield INTERVALS
-    yield LIMITS
-    yield from checks.findings(document)
+    yield INTERVAL_NOTE
+    yield LIMITATION_NOTE
+    yield from checks.check_sentences(document)
     for found in [*document.get("evaluations", []), document]:
         if any("stable" in at for at in found.get("epsilons", [])):
             yield (
@@ -144,25 +144,25 @@ def closing(document: Document) -> Iterator[str]:
     for warning in document["warnings"]:
         yield f"Warning: {warning}"
     for gate in document.get("gates", []):
-        yield gate_text(gate)
+        yield threshold_text(gate)
     for reason in document["invalid_reasons"]:
         yield f"INVALID: {reason}"
 
 
-def gate_text(gate: Document) -> str:
+def threshold_text(threshold_result: Document) -> str:
     """The verdict on one gate in a sentence."""
     rate, sign = {"min_robust_accuracy": ("robust accuracy", ">="), "max_asr": ("attack success rate", "<=")}[
-        gate["name"]
+        threshold_result["name"]
     ]
-    value = "n/a" if gate["value"] is None else f"{100 * gate['value']:.2f} %"
-    stable = " (stable)" if gate["gradient"] == "stable" else ""
-    verdict = "PASSED" if gate["passed"] else "FAILED"
-    return f"{verdict}: {rate}{stable} {value}, wanted {sign} {100 * gate['threshold']:g} %"
+    value = "n/a" if threshold_result["value"] is None else f"{100 * threshold_result['value']:.2f} %"
+    stable = " (stable)" if threshold_result["gradient"] == "stable" else ""
+    verdict = "PASSED" if threshold_result["passed"] else "FAILED"
+    return f"{verdict}: {rate}{stable} {value}, wanted {sign} {100 * threshold_result['threshold']:g} %"
 
 
-def overall(evaluation: Document, at: Document) -> Sheet:
+def rates_sheet(evaluation: Document, epsilon_rates: Document) -> Sheet:
     """Every rate at one budget, with what it is a share of; beside it the one of stable gradients where there is one."""
-    sides = [at, at["stable"]] if "stable" in at else [at]
+    sides = [epsilon_rates, epsilon_rates["stable"]] if "stable" in epsilon_rates else [epsilon_rates]
     clean = evaluation["clean"]["accuracy"]
     rows: list[tuple[Cell, ...]] = [("clean accuracy", "all images", clean["n"], *[clean] * len(sides))]
 
@@ -172,25 +172,25 @@ def overall(evaluation: Document, at: Document) -> Sheet:
     add("robust accuracy", "all images", [side["robust_accuracy"] for side in sides])
     for worst in dict.fromkeys(side["worst_class"] for side in sides):
         if worst is not None:
-            name = at["per_class"][worst]["name"]
+            name = epsilon_rates["per_class"][worst]["name"]
             add("worst class", name, [side["per_class"][worst]["robust_accuracy"] for side in sides])
-    add("attack success", attacked(evaluation), [side["attack_success_rate"] for side in sides])
+    add("attack success", success_denominator(evaluation), [side["attack_success_rate"] for side in sides])
     add("flip rate", "all images", [side["flip_rate"] for side in sides])
-    if at["target_hit_rate"] is not None:
+    if epsilon_rates["target_hit_rate"] is not None:
         add("target hit rate", "all images", [side["target_hit_rate"] for side in sides])
     add("accuracy drop", "right before", [side["accuracy_drop"] for side in sides])
-    names = ("ordinary", "stable") if "stable" in at else ("rate",)
-    title = f"Rates in per cent, with their 95 % interval{starts(evaluation)}"
-    return Sheet(title, ("", "of", "n", *names), tuple(rows), tall=len(sides) > 1)
+    names = ("ordinary", "stable") if "stable" in epsilon_rates else ("rate",)
+    title = f"Rates in per cent, with their 95 % interval{starts_text(evaluation)}"
+    return Sheet(title, ("", "of", "n", *names), tuple(rows), intervals_below=len(sides) > 1)
 
 
-def per_class(evaluation: Document, rates: Document, which: str = "") -> Sheet:
+def class_rates_sheet(evaluation: Document, rates: Document, title_suffix: str = "") -> Sheet:
     """How each class fares: rates at one budget, ordinary or stable; of many classes the worst."""
-    results, some = least_robust(rates["per_class"], "--json or --csv")
+    results, some = least_robust_classes(rates["per_class"], "--json or --csv")
     classes = evaluation["data"]["classes"]
-    title = f"By class, in per cent, with 95 % intervals{which}{starts(evaluation)}{some}"
+    title = f"By class, in per cent, with 95 % intervals{title_suffix}{starts_text(evaluation)}{some}"
     columns = ("", "n", "clean", "robust", "success", "of", "mistaken for")
-    return Sheet(title, columns, tuple(_class_row(result, classes) for result in results), tall=True)
+    return Sheet(title, columns, tuple(_class_row(result, classes) for result in results), intervals_below=True)
 
 
 def _class_row(result: Document, classes: Sequence[str]) -> tuple[Cell, ...]:
@@ -206,7 +206,7 @@ def _class_row(result: Document, classes: Sequence[str]) -> tuple[Cell, ...]:
     )
 
 
-def gradient_health(evaluation: Document) -> Sheet:
+def gradient_health_sheet(evaluation: Document) -> Sheet:
     """Images whose gradient says little, and, at one budget, labels that leaked."""
     gradient, n = evaluation["gradient"], evaluation["n"]
     rows = [
@@ -215,14 +215,12 @@ def gradient_health(evaluation: Document) -> Sheet:
         ("gradient not finite", gradient["nonfinite_share"]),
     ]
     if len(evaluation["epsilons"]) == 1 and evaluation["attack"]["targeted"] == "none":
-        rows.append(
-            ("leaked labels: wrong before, right after", Rate(evaluation["epsilons"][0]["leaked"], n).to_dict())
-        )
+        rows.append(("leaked labels: wrong before, right after", Rate(evaluation["epsilons"][0]["leaked"], n).to_dict()))
     title = f"Health of the gradient, in per cent of {n:,} images"
     return Sheet(title, ("", "images", "share"), tuple((name, rate["count"], rate) for name, rate in rows))
 
 
-def budgets(evaluation: Document, *, stable: bool = False) -> Sheet:
+def rates_by_epsilon_sheet(evaluation: Document, *, stable: bool = False) -> Sheet:
     """Robust accuracy, worst class and attack success at each budget, by the ordinary gradient or the stable one."""
     rows = []
     for at in evaluation["epsilons"]:
@@ -232,11 +230,11 @@ def budgets(evaluation: Document, *, stable: bool = False) -> Sheet:
         ends = (None,) * 3 if worst is None else (worst["name"], worst["robust_accuracy"], worst["n"])
         rows.append((at["epsilon"], side["robust_accuracy"], *ends, success, success["n"]))
     which = ", stable gradients where saturated" if stable else ""
-    title = f"By epsilon, in per cent, n={evaluation['n']:,}{which}{starts(evaluation)}"
-    return Sheet(title, ("epsilon", "robust", "worst class", "robust", "n", "success", "of"), tuple(rows), tall=True)
+    title = f"By epsilon, in per cent, n={evaluation['n']:,}{which}{starts_text(evaluation)}"
+    return Sheet(title, ("epsilon", "robust", "worst class", "robust", "n", "success", "of"), tuple(rows), intervals_below=True)
 
 
-def smallest_budgets(evaluation: Document) -> Sheet:
+def minimal_epsilon_sheet(evaluation: Document) -> Sheet:
     """How many of the images that can be fooled are so first at each budget, and by then."""
     found = evaluation["minimal_epsilon"]
     n, by_then = found["n"], 0
@@ -245,5 +243,5 @@ def smallest_budgets(evaluation: Document) -> Sheet:
         by_then += place["count"]
         rows.append((place["epsilon"], place["count"], Rate(place["count"], n).to_dict(), Rate(by_then, n).to_dict()))
     rows.append(("none of these", found["never"], Rate(found["never"], n).to_dict(), None))
-    title = f"Smallest epsilon that fools, in per cent of {n:,} images {attacked(evaluation)}{starts(evaluation)}"
+    title = f"Smallest epsilon that fools, in per cent of {n:,} images {success_denominator(evaluation)}{starts_text(evaluation)}"
     return Sheet(title, ("epsilon", "images", "share", "by then"), tuple(rows))

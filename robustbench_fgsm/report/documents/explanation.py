@@ -12,16 +12,16 @@ from rich.text import Text
 
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.tables.sheet import Sheet
-from robustbench_fgsm.report.tables.terminal import LIMITS, epsilon_text, rate_text, several, sheet_table
-from robustbench_fgsm.variants.catalogue import BY_ID
+from robustbench_fgsm.report.tables.terminal import LIMITATION_NOTE, count_text, epsilon_text, rate_text, render_sheet
+from robustbench_fgsm.variants.catalogue import MISTAKE_BY_ID
 
-MOST_ROWS = 10
+MAX_LISTED_HYPOTHESES = 10
 """Of more explanations that fit, so many of the best are listed."""
 
-MOST_NAMES = 2
+MAX_LISTED_CAUSES = 2
 """Of more causes with the same count, so many are named."""
 
-NEAREST = 3
+MAX_NEAREST_HYPOTHESES = 3
 """Where nothing fits, so many of the nearest are listed."""
 
 DENOMINATORS = {
@@ -32,19 +32,19 @@ DENOMINATORS = {
 """What a definition is a share of, where not of all images."""
 
 
-def explanation(document: Document) -> RenderableType:
+def render_explanation(document: Document) -> RenderableType:
     """The whole of an `rfgsm.explanation/1` document."""
     fitting = [found for found in document["explanations"] if found["fits"]]
-    shown = fitting[:MOST_ROWS] or nearest(document)
+    shown = fitting[:MAX_LISTED_HYPOTHESES] or nearest_hypotheses(document)
     title = "What fits, the best first" if fitting else "Nothing fits; the nearest"
     rest = len(fitting) - len(shown)
-    prose = [*([f"{rest} more fit (all of them with --json)."] if rest > 0 else []), *glossary(shown)]
+    prose = [*([f"{rest} more fit (all of them with --json)."] if rest > 0 else []), *mistake_descriptions(shown)]
     return Group(
         *map(Text, heading(document)),
-        sheet_table(honest(document)),
-        _listed(title, shown),
+        render_sheet(correct_attack_sheet(document)),
+        _hypotheses_table(title, shown),
         *map(Text, prose),
-        *_closing(document, fitting),
+        *_styled_closing(document, fitting),
     )
 
 
@@ -52,18 +52,17 @@ def heading(document: Document) -> list[str]:
     """What was measured, and what the claim stands for."""
     model, attack, claim = document["model"], document["attack"], document["claim"]
     return [
-        f"{model['spec']} ({model['weights']}) on {several(document['n'], 'image')} of {document['data']['spec']}",
+        f"{model['spec']} ({model['weights']}) on {count_text(document['n'], 'image')} of {document['data']['spec']}",
         f"FGSM, norm inf, epsilon {epsilon_text(attack['epsilon'])}, targeted {attack['targeted']}",
-        f"Reported: {claim['text']}, that is {100 * claim['low']:g} to {100 * claim['high']:g} %, "
-        f"of {claim['n']:,} images.",
+        f"Reported: {claim['text']}, that is {100 * claim['low']:g} to {100 * claim['high']:g} %, of {claim['n']:,} images.",
     ]
 
 
-def honest(document: Document) -> Sheet:
+def correct_attack_sheet(document: Document) -> Sheet:
     """The right attack under each definition, and whether the claim fits it."""
     rows = tuple(
         (
-            term(found["definition"]),
+            definition_text(found["definition"]),
             _denominator(document, found["definition"]),
             found["rate"]["n"],
             found["rate"],
@@ -75,46 +74,46 @@ def honest(document: Document) -> Sheet:
     return Sheet("Honest figures, in per cent", ("", "of", "n", "rate", "off by", "fits"), rows)
 
 
-def nearest(document: Document) -> list[Document]:
+def nearest_hypotheses(document: Document) -> list[Document]:
     """The combinations that come closest to the claim."""
     near = [found for found in document["explanations"] if found["distance"] is not None]
-    return sorted(near, key=lambda found: float(found["distance"]))[:NEAREST]
+    return sorted(near, key=lambda found: float(found["distance"]))[:MAX_NEAREST_HYPOTHESES]
 
 
-def term(definition: str) -> str:
+def definition_text(definition: str) -> str:
     """The definition in words."""
     return definition.replace("_", " ")
 
 
-def distance_text(found: Document) -> str:
+def distance_text(hypothesis: Document) -> str:
     """How far the claim lies from the rate, in points of per cent; 0.0 within its rounding, `n/a` for 0/0."""
-    return "n/a" if found["distance"] is None else f"{100 * found['distance']:.1f}"
+    return "n/a" if hypothesis["distance"] is None else f"{100 * hypothesis['distance']:.1f}"
 
 
-def causes(found: Document) -> str:
+def causes_text(hypothesis: Document) -> str:
     """The procedure, and others with the same count."""
-    also = found["also"]
-    more = f", and {len(also) - MOST_NAMES} more" if len(also) > MOST_NAMES else ""
-    others = f"; the same count: {', '.join(also[:MOST_NAMES])}{more}" if also else ""
-    return f"{found['name']}{others}"
+    also = hypothesis["also"]
+    more = f", and {len(also) - MAX_LISTED_CAUSES} more" if len(also) > MAX_LISTED_CAUSES else ""
+    others = f"; the same count: {', '.join(also[:MAX_LISTED_CAUSES])}{more}" if also else ""
+    return f"{hypothesis['name']}{others}"
 
 
-def glossary(shown: list[Document]) -> Iterator[str]:
+def mistake_descriptions(hypotheses: list[Document]) -> Iterator[str]:
     """What the mistakes that stand first in a row are, and what to do instead."""
-    for id_ in dict.fromkeys(id_ for found in shown for id_ in found["mistakes"]):
-        yield f"{id_}: {BY_ID[id_].summary}. Instead: {BY_ID[id_].remedy}."
+    for id_ in dict.fromkeys(id_ for found in hypotheses for id_ in found["mistakes"]):
+        yield f"{id_}: {MISTAKE_BY_ID[id_].summary}. Instead: {MISTAKE_BY_ID[id_].remedy}."
 
 
-def verdict(document: Document, fitting: list[Document]) -> str:
+def explanation_verdict(document: Document, fitting: list[Document]) -> str:
     """What it comes to, in a sentence or two."""
     honest = [found for found in fitting if not found["mistakes"]]
-    exact = [term(found["definition"]) for found in honest if found["distance"] == 0]
+    exact = [definition_text(found["definition"]) for found in honest if found["distance"] == 0]
     tried = len(document["explanations"])
     if exact:
         return f"The right attack gives the number, as {' or '.join(exact)}: nothing need be wrong with it."
     if honest:
         others = sum(found["distance"] == 0 for found in fitting)
-        near = " or ".join(term(found["definition"]) for found in honest)
+        near = " or ".join(definition_text(found["definition"]) for found in honest)
         return (
             f"The right attack gives the number within its sampling error, as {near}; "
             f"{others} of {tried} combinations, each with a mistake, give it to its digits."
@@ -134,25 +133,25 @@ def _denominator(document: Document, definition: str) -> str:
     return DENOMINATORS.get(definition, "all images")
 
 
-def _listed(title: str, shown: list[Document]) -> RenderableType:
+def _hypotheses_table(title: str, shown: list[Document]) -> RenderableType:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("as", no_wrap=True)
     table.add_column("rate", no_wrap=True)
     table.add_column("off by", justify="right", no_wrap=True)
     table.add_column("made by")
     for found in shown:
-        cells = (term(found["definition"]), rate_text(found["rate"]), distance_text(found), causes(found))
+        cells = (definition_text(found["definition"]), rate_text(found["rate"]), distance_text(found), causes_text(found))
         table.add_row(*map(Text, cells))
     return Padding(Group(Text(title, style="bold"), table), (1, 0, 1, 0))
 
 
-def _closing(document: Document, fitting: list[Document]) -> Iterator[Text]:
+def _styled_closing(document: Document, fitting: list[Document]) -> Iterator[Text]:
     test = document["test"]
     yield Text(f"Test: {test}.")
     yield Text("On the same images and weights there is no sampling error: there the right one is off by 0.0.")
-    yield Text(LIMITS)
+    yield Text(LIMITATION_NOTE)
     for warning in document["warnings"]:
         yield Text(f"Warning: {warning}", style="yellow")
-    yield Text(verdict(document, fitting), style="bold")
+    yield Text(explanation_verdict(document, fitting), style="bold")
     for reason in document["invalid_reasons"]:
         yield Text(f"INVALID: {reason}", style="bold red")

@@ -7,41 +7,45 @@ from robustbench_fgsm.report.documents import benchmark as speed
 from robustbench_fgsm.report.documents import evaluation as text
 from robustbench_fgsm.report.documents import training as learning
 from robustbench_fgsm.report.documents import transfer as crossing
-from robustbench_fgsm.report.tables.markdown import escape, table
+from robustbench_fgsm.report.tables.markdown import escape_markdown, table
 
 
-def evaluation(document: Document) -> str:
+def evaluation_to_markdown(document: Document) -> str:
     """The whole of an `rfgsm.evaluation/1` document."""
     tables = map(table, text.evaluation_sheets(document))
-    return _blocks("  \n".join(map(escape, text.heading(document))), *tables, *map(escape, text.closing(document)))
+    return _join_blocks(
+        "  \n".join(map(escape_markdown, text.heading(document))), *tables, *map(escape_markdown, text.closing(document))
+    )
 
 
-def sweep(document: Document) -> str:
+def sweep_to_markdown(document: Document) -> str:
     """The whole of an `rfgsm.sweep/1` document."""
-    blocks = ["  \n".join(map(escape, text.heading(document["evaluations"][0])))]
+    blocks = ["  \n".join(map(escape_markdown, text.heading(document["evaluations"][0])))]
     for found in document["evaluations"]:
-        blocks += [f"**{escape(text.rule_name(found))}**", *map(table, text.sweep_sheets(found))]
-        blocks += ["  \n".join(map(escape, text.summary(found)))]
-    return _blocks(*blocks, *map(escape, text.closing(document)))
+        blocks += [f"**{escape_markdown(text.target_rule_name(found))}**", *map(table, text.sweep_sheets(found))]
+        blocks += ["  \n".join(map(escape_markdown, text.evaluation_summary(found)))]
+    return _join_blocks(*blocks, *map(escape_markdown, text.closing(document)))
 
 
-def benchmark(document: Document) -> str:
+def benchmark_to_markdown(document: Document) -> str:
     """The whole of an `rfgsm.benchmark/1` document."""
     tables = map(table, speed.benchmark_sheets(document))
-    return _blocks("  \n".join(map(escape, speed.heading(document))), *tables, *map(escape, speed.closing(document)))
+    return _join_blocks(
+        "  \n".join(map(escape_markdown, speed.heading(document))), *tables, *map(escape_markdown, speed.closing(document))
+    )
 
 
-def training(document: Document) -> str:
+def training_to_markdown(document: Document) -> str:
     """The whole of an `rfgsm.training/1` document."""
-    lines = "  \n".join(map(escape, learning.heading(document)))
-    return _blocks(lines, table(learning.epochs(document)), *map(escape, learning.closing(document)))
+    lines = "  \n".join(map(escape_markdown, learning.heading(document)))
+    return _join_blocks(lines, table(learning.epochs_sheet(document)), *map(escape_markdown, learning.closing(document)))
 
 
-def transfer(document: Document) -> str:
+def transfer_to_markdown(document: Document) -> str:
     """The whole of an `rfgsm.transfer/1` document."""
-    lines = "  \n".join(map(escape, crossing.heading(document)))
-    return _blocks(lines, *map(table, crossing.transfer_sheets(document)), *map(escape, crossing.closing(document)))
+    lines = "  \n".join(map(escape_markdown, crossing.heading(document)))
+    return _join_blocks(lines, *map(table, crossing.transfer_sheets(document)), *map(escape_markdown, crossing.closing(document)))
 
 
-def _blocks(*blocks: str) -> str:
+def _join_blocks(*blocks: str) -> str:
     return "\n\n".join(blocks)

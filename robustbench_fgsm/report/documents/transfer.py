@@ -8,24 +8,24 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.tables.csv import Row, rate_cells, write
+from robustbench_fgsm.report.tables.csv import CsvRow, csv_text, rate_cells
 from robustbench_fgsm.report.tables.sheet import Cell, Sheet
 from robustbench_fgsm.report.tables.terminal import (
-    INTERVALS,
-    LIMITS,
+    INTERVAL_NOTE,
+    LIMITATION_NOTE,
+    count_text,
     epsilon_text,
-    prose,
-    several,
-    sheet_table,
+    render_sheet,
+    styled_lines,
 )
 
-SCHEMA = "rfgsm.transfer/1"
+TRANSFER_SCHEMA = "rfgsm.transfer/1"
 
 
-def transfer(document: Document) -> RenderableType:
+def render_transfer(document: Document) -> RenderableType:
     """The whole of an `rfgsm.transfer/1` document."""
-    tables = (sheet_table(sheet) for sheet in transfer_sheets(document))
-    return Group(*map(Text, heading(document)), *tables, *prose(["", *closing(document)]))
+    tables = (render_sheet(sheet) for sheet in transfer_sheets(document))
+    return Group(*map(Text, heading(document)), *tables, *styled_lines(["", *closing(document)]))
 
 
 def heading(document: Document) -> list[str]:
@@ -35,7 +35,7 @@ def heading(document: Document) -> list[str]:
     gradient = ", stable gradient" if attack["stable"] else ""
     starts = f", best of {attack['restarts'] + 1} starts" if attack["restarts"] else ""
     return [
-        f"FGSM from {several(sources, 'model')} to {targets}, on {several(document['n'], 'image')} of "
+        f"FGSM from {count_text(sources, 'model')} to {targets}, on {count_text(document['n'], 'image')} of "
         f"{document['data']['spec']}",
         f"norm {attack['norm']}, epsilon {budgets}, targeted {attack['targeted']}, loss {attack['loss']}{gradient}{starts}",
     ]
@@ -45,21 +45,21 @@ def transfer_sheets(document: Document) -> Iterator[Sheet]:
     """The models; at each budget a row for each pair; and class by class where that was asked for."""
     models = document["models"]
     rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (str(place), name_of(model), model["clean_accuracy"]) for place, model in enumerate(models)
+        (str(place), model_label(model), model["clean_accuracy"]) for place, model in enumerate(models)
     )
     yield Sheet(f"Models; clean accuracy in per cent, n={document['n']:,}", ("", "model", "clean"), rows)
     fair = "right before" if document["attack"]["targeted"] == "none" else "off target"
     for budget, epsilon in enumerate(document["attack"]["epsilons"]):
-        yield _pairs(
+        yield _pairs_sheet(
             document, budget, f"At epsilon {epsilon_text(epsilon)}, in per cent; attack success of those {fair} at both"
         )
     for cell in document["cells"]:
         for at in cell["epsilons"]:
             if at["per_class"] is not None:
-                yield _classes(cell, at)
+                yield _classes_sheet(cell, at)
 
 
-def _pairs(document: Document, budget: int, title: str) -> Sheet:
+def _pairs_sheet(document: Document, budget: int, title: str) -> Sheet:
     cells = [(cell, cell["epsilons"][budget]) for cell in document["cells"]]
     shared = all(at["common_success_rate"] is not None for _, at in cells)
     rows = []
@@ -69,10 +69,10 @@ def _pairs(document: Document, budget: int, title: str) -> Sheet:
         row += [success, success["n"]]
         rows.append((*row, common, common["n"]) if shared else tuple(row))
     columns = ("pair", "robust", "n", "success", "of", *(("at all", "of") if shared else ()))
-    return Sheet(title, columns, tuple(rows), tall=True)
+    return Sheet(title, columns, tuple(rows), intervals_below=True)
 
 
-def _classes(cell: Document, at: Document) -> Sheet:
+def _classes_sheet(cell: Document, at: Document) -> Sheet:
     rows = tuple(
         (
             f"{result['label']} {result['name']}",
@@ -84,7 +84,7 @@ def _classes(cell: Document, at: Document) -> Sheet:
         for result in at["per_class"]
     )
     title = f"{cell['source']} > {cell['target']} at epsilon {epsilon_text(at['epsilon'])}, by class, in per cent"
-    return Sheet(title, ("", "robust", "n", "success", "of"), rows, tall=True)
+    return Sheet(title, ("", "robust", "n", "success", "of"), rows, intervals_below=True)
 
 
 def closing(document: Document) -> Iterator[str]:
@@ -92,34 +92,32 @@ def closing(document: Document) -> Iterator[str]:
     yield "1 > 2: images crafted on model 1, shown to model 2. Robust accuracy is over all images."
     if any(at["common_success_rate"] for cell in document["cells"] for at in cell["epsilons"]):
         yield "At all: attack success over the images that every model here can be fooled on."
-    yield INTERVALS
-    yield LIMITS
+    yield INTERVAL_NOTE
+    yield LIMITATION_NOTE
     for warning in document["warnings"]:
         yield f"Warning: {warning}"
     for reason in document["invalid_reasons"]:
         yield f"INVALID: {reason}"
 
 
-def name_of(model: Document) -> str:
+def model_label(model: Document) -> str:
     """The model and its weights."""
     return f"{model['spec']} ({model['weights']})"
 
 
-def files(document: Document) -> dict[str, str]:
+def csv_files(document: Document) -> dict[str, str]:
     """CSV text by file name: `models`, `pairs`, and `per_class` where that was counted."""
-    tables = {"models": _models(document), "pairs": _pair_rows(document)}
+    tables = {"models": _model_rows(document), "pairs": _pair_rows(document)}
     classes = list(_class_rows(document))
-    return {
-        f"{name}.csv": write(rows) for name, rows in {**tables, **({"per_class": classes} if classes else {})}.items()
-    }
+    return {f"{name}.csv": csv_text(rows) for name, rows in {**tables, **({"per_class": classes} if classes else {})}.items()}
 
 
-def single(document: Document) -> str:
+def single_csv(document: Document) -> str:
     """One table: a row for each pair at each budget, or for each of its classes where these were counted."""
-    return write(list(_class_rows(document)) or _pair_rows(document))
+    return csv_text(list(_class_rows(document)) or _pair_rows(document))
 
 
-def _models(document: Document) -> Iterator[Row]:
+def _model_rows(document: Document) -> Iterator[CsvRow]:
     for place, model in enumerate(document["models"]):
         yield [
             ("number", place),
@@ -133,32 +131,28 @@ def _models(document: Document) -> Iterator[Row]:
         ]
 
 
-def _settings(document: Document, cell: Document, at: Document) -> Row:
+def _pair_cells(document: Document, cell: Document, at: Document) -> CsvRow:
     models, attack = document["models"], document["attack"]
     return [
-        ("source", name_of(models[cell["source"]])),
-        ("target", name_of(models[cell["target"]])),
+        ("source", model_label(models[cell["source"]])),
+        ("target", model_label(models[cell["target"]])),
         ("targeted", attack["targeted"]),
         ("restarts", attack["restarts"]),
         ("epsilon", at["epsilon"]),
     ]
 
 
-def _pair_rows(document: Document) -> Iterator[Row]:
+def _pair_rows(document: Document) -> Iterator[CsvRow]:
     for cell in document["cells"]:
         for at in cell["epsilons"]:
             names = ("robust_accuracy", "attack_success_rate", "common_success_rate")
-            yield _settings(document, cell, at) + [pair for name in names for pair in rate_cells(name, at[name])]
+            yield _pair_cells(document, cell, at) + [pair for name in names for pair in rate_cells(name, at[name])]
 
 
-def _class_rows(document: Document) -> Iterator[Row]:
+def _class_rows(document: Document) -> Iterator[CsvRow]:
     for cell in document["cells"]:
         for at in cell["epsilons"]:
             for result in at["per_class"] or ():
-                own: Row = [("label", result["label"]), ("name", result["name"]), ("n", result["n"])]
-                rates = [
-                    pair
-                    for name in ("robust_accuracy", "attack_success_rate")
-                    for pair in rate_cells(name, result[name])
-                ]
-                yield _settings(document, cell, at) + own + rates
+                own: CsvRow = [("label", result["label"]), ("name", result["name"]), ("n", result["n"])]
+                rates = [pair for name in ("robust_accuracy", "attack_success_rate") for pair in rate_cells(name, result[name])]
+                yield _pair_cells(document, cell, at) + own + rates

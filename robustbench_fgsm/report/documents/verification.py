@@ -13,17 +13,17 @@ from rich.text import Text
 from robustbench_fgsm.evaluation.document import Document
 
 
-def verification(document: Document) -> RenderableType:
+def render_verification(document: Document) -> RenderableType:
     """The whole of an `rfgsm.verification/1` document."""
     candidate = document["candidate"]
     return Group(
         Text(f"{candidate['name']}, style {candidate['style']}{', strict' if document['strict'] else ''}"),
-        Padding(_cases(document), (1, 0, 0, 0)),
-        *_closing(document),
+        Padding(_cases_table(document), (1, 0, 0, 0)),
+        *_styled_closing(document),
     )
 
 
-def _cases(document: Document) -> Table:
+def _cases_table(document: Document) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("case", no_wrap=True, max_width=18)
     table.add_column("", no_wrap=True)
@@ -35,7 +35,7 @@ def _cases(document: Document) -> Table:
     return table
 
 
-def _closing(document: Document) -> Iterator[Text]:
+def _styled_closing(document: Document) -> Iterator[Text]:
     passed = sum(case["passed"] for case in document["cases"])
     wrong = document["verdict"] == "wrong"
     yield Text("")

@@ -10,44 +10,44 @@ from numpy.typing import NDArray
 
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.documents.evaluation import rule_name
-from robustbench_fgsm.report.figures.curves import COLOURS, accuracy_over_epsilon, plain
-from robustbench_fgsm.report.reported_attacks import evaluations
-from robustbench_fgsm.report.tables.sheet import starts
+from robustbench_fgsm.report.documents.evaluation import target_rule_name
+from robustbench_fgsm.report.figures.curves import COLOURS, draw_accuracy_over_epsilon, escape_mathtext
+from robustbench_fgsm.report.reported_attacks import evaluations_in
+from robustbench_fgsm.report.tables.sheet import starts_text
 from robustbench_fgsm.report.tables.terminal import epsilon_text, rate_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-KINDS = ("confusion", "curve", "per-class")
-USUAL = 8 / 255
-MOST_NUMBERS = 20
+EVALUATION_FIGURE_KINDS = ("confusion", "curve", "per-class")
+DEFAULT_EPSILON = 8 / 255
+MAX_CLASSES_WITH_COUNTS = 20
 """Of more classes, cells are too small for their counts."""
 
-MOST_BARS = 40
-MOST_NAMES = 60
+MAX_BARS = 40
+MAX_CLASSES_WITH_NAMES = 60
 
 
-def draw(document: Document, kind: str, targeted: str | None = None, epsilon: float | None = None) -> Figure:
+def draw_evaluation(document: Document, kind: str, targeted: str | None = None, epsilon: float | None = None) -> Figure:
     """A figure of an evaluation, a sweep or a comparison.
 
     kind: one of KINDS; a curve shows all rules and budgets, so it takes neither of the rest. targeted: the rule, the first
     by default. epsilon: a budget of the run; 8/255 by default, or else the largest. Raises SettingError for what the run
     does not hold.
     """
-    if kind not in KINDS:
-        raise SettingError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    if kind not in EVALUATION_FIGURE_KINDS:
+        raise SettingError(f"kind must be one of {', '.join(EVALUATION_FIGURE_KINDS)}, got {kind!r}")
     if kind == "curve":
         if targeted is not None or epsilon is not None:
             raise SettingError("a curve shows every rule and epsilon of the run: leave targeted and epsilon out")
-        return accuracy_over_epsilon({"evaluations": evaluations(document)})
-    evaluation = attack_of(document, targeted)
-    at = _budget(evaluation, epsilon)
-    return confusion(evaluation, at) if kind == "confusion" else per_class(evaluation, at)
+        return draw_accuracy_over_epsilon({"evaluations": evaluations_in(document)})
+    evaluation = select_evaluation(document, targeted)
+    at = _epsilon_index(evaluation, epsilon)
+    return draw_confusion(evaluation, at) if kind == "confusion" else draw_class_accuracy(evaluation, at)
 
 
-def confusion(evaluation: Document, at: Document) -> Figure:
+def draw_confusion(evaluation: Document, epsilon_rates: Document) -> Figure:
     """Confusion before and after the attack side by side: counts, coloured by their share of the row."""
     from matplotlib.figure import Figure
 
@@ -55,20 +55,22 @@ def confusion(evaluation: Document, at: Document) -> Figure:
     side = min(max(3.2, 0.42 * size), 8)
     figure = Figure(figsize=(2 * side + 2, side + 1.2), layout="constrained")
     before, after = figure.subplots(1, 2)
-    _matrix(before, evaluation, evaluation["clean"]["confusion"], "before the attack")
-    image = _matrix(after, evaluation, at["confusion"], f"after it, epsilon {epsilon_text(at['epsilon'])}")
+    _draw_matrix(before, evaluation, evaluation["clean"]["confusion"], "before the attack")
+    image = _draw_matrix(
+        after, evaluation, epsilon_rates["confusion"], f"after it, epsilon {epsilon_text(epsilon_rates['epsilon'])}"
+    )
     figure.colorbar(image, ax=[before, after], label="per cent of the label's images", shrink=0.8)
-    figure.suptitle(title_of(evaluation), fontsize=10)
+    figure.suptitle(figure_title(evaluation), fontsize=10)
     return figure
 
 
-def per_class(evaluation: Document, at: Document) -> Figure:
+def draw_class_accuracy(evaluation: Document, epsilon_rates: Document) -> Figure:
     """Robust accuracy of each class with its 95 % interval, the mean as a line; of many classes those that fare worst."""
     from matplotlib.figure import Figure
 
-    present = [result for result in at["per_class"] if result["n"]]
-    some = sorted(present, key=lambda result: (result["robust_accuracy"]["value"], result["label"]))[:MOST_BARS]
-    shown = present if len(present) <= MOST_BARS else some
+    present = [result for result in epsilon_rates["per_class"] if result["n"]]
+    some = sorted(present, key=lambda result: (result["robust_accuracy"]["value"], result["label"]))[:MAX_BARS]
+    shown = present if len(present) <= MAX_BARS else some
     rates = [result["robust_accuracy"] for result in shown]
     value, low, high = (np.array([100 * rate[end] for rate in rates]) for end in ("value", "low", "high"))
     places = np.arange(len(shown))
@@ -77,22 +79,24 @@ def per_class(evaluation: Document, at: Document) -> Figure:
     axes.barh(places, value, color=COLOURS[0], alpha=0.7)
     whiskers = np.maximum([value - low, high - value], 0)
     axes.errorbar(value, places, xerr=whiskers, fmt="none", ecolor="black", capsize=3, linewidth=1)
-    mean = at["robust_accuracy"]
+    mean = epsilon_rates["robust_accuracy"]
     if mean["n"]:
         words = f"all {mean['n']:,} images: {rate_text(mean)}"
         axes.axvline(100 * mean["value"], color=COLOURS[1], linestyle="--", label=words)
         figure.legend(loc="outside lower right", frameon=False, fontsize=8)
-    axes.set_yticks(places, [f"{plain(_short(result['name']))} (n={result['n']:,})" for result in shown], fontsize=8)
+    axes.set_yticks(
+        places, [f"{escape_mathtext(_short_model_label(result['name']))} (n={result['n']:,})" for result in shown], fontsize=8
+    )
     axes.invert_yaxis()
     axes.set_xlim(0, 102)
-    less = "" if shown is present else f"; the {MOST_BARS} that fare worst of {len(present):,}"
-    axes.set_xlabel(f"robust accuracy in per cent, 95 % intervals{starts(evaluation)}{less}", fontsize=9)
-    axes.set_title(f"{title_of(evaluation)}\nepsilon {epsilon_text(at['epsilon'])}", fontsize=10)
+    less = "" if shown is present else f"; the {MAX_BARS} that fare worst of {len(present):,}"
+    axes.set_xlabel(f"robust accuracy in per cent, 95 % intervals{starts_text(evaluation)}{less}", fontsize=9)
+    axes.set_title(f"{figure_title(evaluation)}\nepsilon {epsilon_text(epsilon_rates['epsilon'])}", fontsize=10)
     axes.grid(axis="x", alpha=0.3)
     return figure
 
 
-def dense(matrix: Any) -> NDArray[np.int64]:
+def dense_matrix(matrix: Any) -> NDArray[np.int64]:
     """Counts (K, K) of a matrix as a document holds it: lists of lists, or the cells that are not zero."""
     if not isinstance(matrix, dict):
         return np.array(matrix, np.int64)
@@ -101,15 +105,15 @@ def dense(matrix: Any) -> NDArray[np.int64]:
     return found
 
 
-def _matrix(axes: Axes, evaluation: Document, matrix: Any, when: str) -> Any:
-    counts, classes = dense(matrix), [plain(_short(name)) for name in evaluation["data"]["classes"]]
+def _draw_matrix(axes: Axes, evaluation: Document, matrix: Any, when: str) -> Any:
+    counts, classes = dense_matrix(matrix), [escape_mathtext(_short_model_label(name)) for name in evaluation["data"]["classes"]]
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
-    if len(classes) <= MOST_NUMBERS:
+    if len(classes) <= MAX_CLASSES_WITH_COUNTS:
         for (row, column), count in np.ndenumerate(counts):
             colour = "white" if shares[row, column] > 55 else "black"
             axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=7)
-    if len(classes) <= MOST_NAMES:
+    if len(classes) <= MAX_CLASSES_WITH_NAMES:
         axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7)
         axes.set_yticks(range(len(classes)), classes, fontsize=7)
     axes.set_xlabel(f"prediction {when}")
@@ -117,9 +121,9 @@ def _matrix(axes: Axes, evaluation: Document, matrix: Any, when: str) -> Any:
     return image
 
 
-def attack_of(document: Document, targeted: str | None) -> Document:
+def select_evaluation(document: Document, targeted: str | None) -> Document:
     """The evaluation of that rule in a document, the first by default; raises SettingError for a rule that is not there."""
-    found = {evaluation["attack"]["targeted"]: evaluation for evaluation in evaluations(document)}
+    found = {evaluation["attack"]["targeted"]: evaluation for evaluation in evaluations_in(document)}
     if targeted is None:
         return next(iter(found.values()))
     if targeted not in found:
@@ -127,9 +131,9 @@ def attack_of(document: Document, targeted: str | None) -> Document:
     return found[targeted]
 
 
-def _budget(evaluation: Document, epsilon: float | None) -> Document:
+def _epsilon_index(evaluation: Document, epsilon: float | None) -> Document:
     places: list[Document] = evaluation["epsilons"]
-    wanted = USUAL if epsilon is None else epsilon
+    wanted = DEFAULT_EPSILON if epsilon is None else epsilon
     for at in places:
         if math.isclose(at["epsilon"], wanted, rel_tol=1e-9):
             return at
@@ -139,12 +143,12 @@ def _budget(evaluation: Document, epsilon: float | None) -> Document:
     raise SettingError(f"epsilon must be one of the run, {there}, got {epsilon_text(epsilon)}: name one of these")
 
 
-def title_of(evaluation: Document) -> str:
+def figure_title(evaluation: Document) -> str:
     """Model, images and rule in a line."""
     model, data = evaluation["model"], evaluation["data"]
     images = f"{evaluation['n']:,} images of {data['spec']}"
-    return plain(f"{model['spec']} ({model['weights']}), {images}, {rule_name(evaluation).lower()}")
+    return escape_mathtext(f"{model['spec']} ({model['weights']}), {images}, {target_rule_name(evaluation).lower()}")
 
 
-def _short(name: str) -> str:
+def _short_model_label(name: str) -> str:
     return name if len(name) <= 24 else f"{name[:23]}…"

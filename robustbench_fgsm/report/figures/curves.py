@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.documents.evaluation import rule_name
-from robustbench_fgsm.report.documents.training import NAMES
-from robustbench_fgsm.report.tables.sheet import starts
+from robustbench_fgsm.report.documents.evaluation import target_rule_name
+from robustbench_fgsm.report.documents.training import ACCURACY_LABELS
+from robustbench_fgsm.report.tables.sheet import starts_text
 from robustbench_fgsm.report.tables.terminal import epsilon_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORMATS = ("png", "svg", "pdf")
+FIGURE_FORMATS = ("png", "svg", "pdf")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, which colour-blind readers tell apart."""
 MARKERS = "osD^vPX"
@@ -27,12 +27,12 @@ MARKERS = "osD^vPX"
 def figure_format(file: Path) -> str:
     """`png`, `svg` or `pdf`, by the name of the file; raises SettingError for another."""
     kind = file.suffix.lower().removeprefix(".")
-    if kind not in FORMATS:
+    if kind not in FIGURE_FORMATS:
         raise SettingError(f"plot must be a file that ends in .png, .svg or .pdf, got {str(file)!r}: name one of these")
     return kind
 
 
-def accuracy_over_epsilon(document: Document) -> Figure:
+def draw_accuracy_over_epsilon(document: Document) -> Figure:
     """Robust accuracy over epsilon with 95 % bands: a line for each targeting rule, dashed for stable gradients.
 
     document: `rfgsm.sweep/1`.
@@ -42,34 +42,32 @@ def accuracy_over_epsilon(document: Document) -> Figure:
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
     for found, colour, marker in zip(document["evaluations"], cycle(COLOURS), cycle(MARKERS), strict=False):
-        _line(axes, found, "", colour, marker)
+        _draw_curve(axes, found, "", colour, marker)
         if "stable" in found["epsilons"][0]:
-            _line(axes, found, "stable", colour, marker)
+            _draw_curve(axes, found, "stable", colour, marker)
     first = document["evaluations"][0]
     attack, model, data = first["attack"], first["model"], first["data"]
     epsilons = sorted({0.0, *(at["epsilon"] for at in first["epsilons"])})
-    axes.set_title(plain(f"{model['spec']} ({model['weights']}), {first['n']:,} images of {data['spec']}"), fontsize=10)
-    axes.set_xlabel(
-        f"epsilon (norm {attack['norm']}, pixel values in [{attack['bounds'][0]:g}, {attack['bounds'][1]:g}])"
-    )
-    axes.set_ylabel(f"accuracy under FGSM in per cent, 95 % band{starts(first)}", fontsize=9)
+    axes.set_title(escape_mathtext(f"{model['spec']} ({model['weights']}), {first['n']:,} images of {data['spec']}"), fontsize=10)
+    axes.set_xlabel(f"epsilon (norm {attack['norm']}, pixel values in [{attack['bounds'][0]:g}, {attack['bounds'][1]:g}])")
+    axes.set_ylabel(f"accuracy under FGSM in per cent, 95 % band{starts_text(first)}", fontsize=9)
     axes.set_ylim(-2, 102)
     axes.set_xlim(left=0)
-    ticks = _readable(epsilons)
+    ticks = _spaced_ticks(epsilons)
     axes.set_xticks(ticks, [epsilon_text(epsilon) for epsilon in ticks])
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     return figure
 
 
-def training_curves(document: Document) -> Figure:
+def draw_training_curves(document: Document) -> Figure:
     """Held-out accuracy over the epochs with 95 % bands: clean, under FGSM and under PGD. document: `rfgsm.training/1`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
     checks = [check for check in document["checks"] if check["clean"]]
-    for (name, label), colour, marker in zip(NAMES.items(), COLOURS, MARKERS, strict=False):
+    for (name, label), colour, marker in zip(ACCURACY_LABELS.items(), COLOURS, MARKERS, strict=False):
         moments = [check["epoch"] - 1 + check["quarter"] / 4 for check in checks]
         values, low, high = ([100 * check[name][end] for check in checks] for end in ("value", "low", "high"))
         axes.plot(moments, values, label=label, marker=marker, markersize=3, color=colour)
@@ -83,11 +81,9 @@ def training_curves(document: Document) -> Figure:
             label="catastrophic overfitting",
         )
     kept = document["kept"]
-    axes.axvline(
-        kept["epoch"] - 1 + kept["quarter"] / 4, color="0.5", linestyle="--", linewidth=1, label="weights kept"
-    )
+    axes.axvline(kept["epoch"] - 1 + kept["quarter"] / 4, color="0.5", linestyle="--", linewidth=1, label="weights kept")
     axes.set_title(
-        plain(f"{document['model']['spec']}, {recipe['method']}, epsilon {epsilon_text(recipe['epsilon'])}"),
+        escape_mathtext(f"{document['model']['spec']}, {recipe['method']}, epsilon {epsilon_text(recipe['epsilon'])}"),
         fontsize=10,
     )
     axes.set_xlabel("epochs")
@@ -99,26 +95,26 @@ def training_curves(document: Document) -> Figure:
     return figure
 
 
-def render(figure: Figure, kind: str) -> bytes:
+def encode_figure(figure: Figure, file_format: str) -> bytes:
     """The figure as a file of that format; the same figure always gives the same PNG."""
     stream = io.BytesIO()
     dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    figure.savefig(stream, format=kind, dpi=200, metadata=dates.get(kind))
+    figure.savefig(stream, format=file_format, dpi=200, metadata=dates.get(file_format))
     return stream.getvalue()
 
 
-def _line(axes: Axes, found: Document, key: str, colour: str, marker: str) -> None:
+def _draw_curve(axes: Axes, found: Document, key: str, colour: str, marker: str) -> None:
     points = {0.0: found["clean"]["accuracy"]}
     points |= {at["epsilon"]: (at[key] if key else at)["robust_accuracy"] for at in found["epsilons"]}
     epsilons = sorted(points)
     values, low, high = ([100 * points[epsilon][end] for epsilon in epsilons] for end in ("value", "low", "high"))
-    label = plain(f"{rule_name(found).lower()}{', stable where saturated' if key else ''}")
+    label = escape_mathtext(f"{target_rule_name(found).lower()}{', stable where saturated' if key else ''}")
     dashes = "--" if key else "-"
     axes.plot(epsilons, values, dashes, label=label, marker=marker, markersize=4, color=colour)
     axes.fill_between(epsilons, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
-def _readable(epsilons: list[float]) -> list[float]:
+def _spaced_ticks(epsilons: list[float]) -> list[float]:
     """Those of the ascending budgets whose labels do not run into each other, the largest first of all."""
     chosen = [epsilons[-1]]
     for epsilon in reversed(epsilons):
@@ -127,6 +123,6 @@ def _readable(epsilons: list[float]) -> list[float]:
     return chosen[::-1]
 
 
-def plain(words: str) -> str:
+def escape_mathtext(words: str) -> str:
     """Text without mathematics in it."""
     return words.replace("$", r"\$")

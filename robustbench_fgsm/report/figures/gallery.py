@@ -10,103 +10,101 @@ from typing import TYPE_CHECKING
 
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.figures.classes import USUAL, attack_of, draw, title_of
-from robustbench_fgsm.report.figures.curves import plain, training_curves
-from robustbench_fgsm.report.figures.transfer import heat_map
-from robustbench_fgsm.report.loaded_run import TRAINING, TRANSFER, KeptImage, Run
-from robustbench_fgsm.report.pages.images import amplified, eight_bits
+from robustbench_fgsm.report.figures.classes import DEFAULT_EPSILON, draw_evaluation, figure_title, select_evaluation
+from robustbench_fgsm.report.figures.curves import draw_training_curves, escape_mathtext
+from robustbench_fgsm.report.figures.transfer import draw_heat_map
+from robustbench_fgsm.report.loaded_run import TRAINING_SCHEMA, TRANSFER, ExampleImage, LoadedRun
+from robustbench_fgsm.report.pages.images import amplified_perturbation, to_uint8
 from robustbench_fgsm.report.tables.terminal import epsilon_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = 2
-MOST_IMAGES = 10
+IMAGES_PER_ROW = 2
+MAX_IMAGES = 10
 
 
-def draw_run(run: Run, kind: str, targeted: str | None = None, epsilon: float | None = None) -> Figure:
+def draw_run(run: LoadedRun, kind: str, targeted: str | None = None, epsilon: float | None = None) -> Figure:
     """What `draw` gives of the run's document; for `gallery`, images that it kept; of a transfer or a training, its own figure.
 
     Raises SettingError as `draw` does, and for a kind, a rule or a budget that the run has not.
     """
     schema = run.document["schema"]
-    own = {TRANSFER: "transfer", TRAINING: "training"}.get(schema)
+    own = {TRANSFER: "transfer", TRAINING_SCHEMA: "training"}.get(schema)
     if own is None and kind in ("transfer", "training"):
         raise SettingError(f"kind {kind} needs a run of that kind, got {run.name} of {schema}: try --kind confusion")
     if own is not None and targeted is not None:
         raise SettingError(f"a {own} has one attack, got --targeted {targeted}: leave it out")
     if own == "transfer":
-        return heat_map(run.document, epsilon)
+        return draw_heat_map(run.document, epsilon)
     if own == "training":
         if epsilon is not None:
             raise SettingError(f"a training has one epsilon, got --eps {epsilon_text(epsilon)}: leave it out")
-        return training_curves(run.document)
-    return gallery(run, targeted, epsilon) if kind == "gallery" else draw(run.document, kind, targeted, epsilon)
+        return draw_training_curves(run.document)
+    return draw_gallery(run, targeted, epsilon) if kind == "gallery" else draw_evaluation(run.document, kind, targeted, epsilon)
 
 
-def gallery(run: Run, targeted: str | None = None, epsilon: float | None = None) -> Figure:
+def draw_gallery(run: LoadedRun, targeted: str | None = None, epsilon: float | None = None) -> Figure:
     """Up to ten kept images, those that are fooled first, in turns from each label, with predictions and confidences.
 
     Raises SettingError where the run kept none of that attack, or none at that budget.
     """
     from matplotlib.figure import Figure
 
-    evaluation = attack_of(run.document, targeted)
-    kept = _at(run, evaluation, epsilon)
-    shown = chosen(kept)
-    rows = math.ceil(len(shown) / COLUMNS)
-    figure = Figure(figsize=(4.8 * COLUMNS, 1 + 1.9 * rows), layout="constrained")
-    axes = figure.subplots(rows, 3 * COLUMNS, squeeze=False)
+    evaluation = select_evaluation(run.document, targeted)
+    kept = _images_at_epsilon(run, evaluation, epsilon)
+    shown = choose_examples(kept)
+    rows = math.ceil(len(shown) / IMAGES_PER_ROW)
+    figure = Figure(figsize=(4.8 * IMAGES_PER_ROW, 1 + 1.9 * rows), layout="constrained")
+    axes = figure.subplots(rows, 3 * IMAGES_PER_ROW, squeeze=False)
     for panel in axes.flat:
         panel.set_axis_off()
     names = evaluation["data"]["classes"]
     for place, image in enumerate(shown):
-        row, column = divmod(place, COLUMNS)
-        _panels(list(axes[row, 3 * column : 3 * column + 3]), image, names)
+        row, column = divmod(place, IMAGES_PER_ROW)
+        _draw_panels(list(axes[row, 3 * column : 3 * column + 3]), image, names)
     words = f"epsilon {epsilon_text(shown[0].epsilon)}; {len(shown)} chosen of {len(kept):,} kept images, changed predictions first"
-    figure.suptitle(f"{title_of(evaluation)}\n{words}", fontsize=10)
+    figure.suptitle(f"{figure_title(evaluation)}\n{words}", fontsize=10)
     return figure
 
 
-def chosen(kept: Sequence[KeptImage]) -> list[KeptImage]:
+def choose_examples(examples: Sequence[ExampleImage]) -> list[ExampleImage]:
     """Images that a figure has room for: first those whose prediction changed, in turns from each label."""
-    turns: list[KeptImage] = []
+    turns: list[ExampleImage] = []
     for fooled in (True, False):
-        labels: dict[int, list[KeptImage]] = defaultdict(list)
-        for image in sorted(kept, key=lambda one: (one.label, one.id)):
-            if (image.before != image.after) == fooled:
+        labels: dict[int, list[ExampleImage]] = defaultdict(list)
+        for image in sorted(examples, key=lambda one: (one.label, one.id)):
+            if (image.prediction_before != image.prediction_after) == fooled:
                 labels[image.label].append(image)
         turns += [one for one in chain.from_iterable(zip_longest(*labels.values())) if one is not None]
-    return turns[:MOST_IMAGES]
+    return turns[:MAX_IMAGES]
 
 
-def _at(run: Run, evaluation: Document, epsilon: float | None) -> list[KeptImage]:
-    own = [image for image in run.gallery if image.targeted == evaluation["attack"]["targeted"]]
+def _images_at_epsilon(run: LoadedRun, evaluation: Document, epsilon: float | None) -> list[ExampleImage]:
+    own = [image for image in run.example_images if image.targeted == evaluation["attack"]["targeted"]]
     if not own:
         raise SettingError(
             f"a gallery needs images that the run kept, got none of {run.name}: measure it with --out and --keep-images"
         )
     budgets = sorted({image.epsilon for image in own})
-    wanted = USUAL if epsilon is None else epsilon
+    wanted = DEFAULT_EPSILON if epsilon is None else epsilon
     there = next((budget for budget in budgets if math.isclose(budget, wanted, rel_tol=1e-6)), None)
     if there is None and epsilon is not None:
         known = ", ".join(map(epsilon_text, budgets))
-        raise SettingError(
-            f"epsilon must be one with kept images, {known}, got {epsilon_text(epsilon)}: name one of these"
-        )
+        raise SettingError(f"epsilon must be one with kept images, {known}, got {epsilon_text(epsilon)}: name one of these")
     return [image for image in own if image.epsilon == (budgets[-1] if there is None else there)]
 
 
-def _panels(panels: Sequence[Axes], image: KeptImage, names: Sequence[str]) -> None:
-    before = f"{_short(names[image.before])} {image.confidence_before:.0%}"
-    after = f"{_short(names[image.after])} {image.confidence_after:.0%}"
-    pictures = (image.clean, amplified(image), image.adversarial)
-    titles = (f"label {_short(names[image.label])}\n{before}", "perturbation,\namplified", f"after\n{after}")
+def _draw_panels(panels: Sequence[Axes], image: ExampleImage, names: Sequence[str]) -> None:
+    before = f"{_shorten(names[image.prediction_before])} {image.confidence_before:.0%}"
+    after = f"{_shorten(names[image.prediction_after])} {image.confidence_after:.0%}"
+    pictures = (image.clean, amplified_perturbation(image), image.adversarial)
+    titles = (f"label {_shorten(names[image.label])}\n{before}", "perturbation,\namplified", f"after\n{after}")
     for panel, picture, title in zip(panels, pictures, titles, strict=True):
-        panel.imshow(eight_bits(picture), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        panel.set_title(plain(title), fontsize=7, color="black")
+        panel.imshow(to_uint8(picture), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        panel.set_title(escape_mathtext(title), fontsize=7, color="black")
 
 
-def _short(name: str) -> str:
+def _shorten(name: str) -> str:
     return name if len(name) <= 16 else f"{name[:15]}…"

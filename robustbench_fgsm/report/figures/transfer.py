@@ -9,30 +9,30 @@ import numpy as np
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.tables.terminal import (
+    count_text,
     epsilon_text,
     rate_text,
-    several,
 )
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from robustbench_fgsm.report.documents.transfer import name_of
+from robustbench_fgsm.report.documents.transfer import model_label
 
-USUAL = 8 / 255
+DEFAULT_EPSILON = 8 / 255
 
 
-LONGEST = 26
+MAX_NAME_LENGTH = 26
 """Letters of a model's name beside a heat map."""
 
 
-def heat_map(document: Document, epsilon: float | None = None) -> Figure:
+def draw_heat_map(document: Document, epsilon: float | None = None) -> Figure:
     """Robust accuracy, and attack success, of every source (down) at every target (across), with each cell's n.
 
     epsilon: a budget of the run; 8/255 by default, or else the largest. Raises SettingError for another.
     """
     from matplotlib.figure import Figure
 
-    budget = _budget(document, epsilon)
+    budget = _rates_at_epsilon(document, epsilon)
     models, down, across = document["models"], document["sources"], document["targets"]
     width, height = (1.4 + 1.1 * len(side) for side in (across, down))
     figure = Figure(figsize=(2 * max(3.4, width) + 1.5, max(3.0, height) + 1.2), layout="constrained")
@@ -48,24 +48,22 @@ def heat_map(document: Document, epsilon: float | None = None) -> Figure:
             text = f"{rate_text(rate).partition(' ')[0]}\nn={rate['n']:,}"
             axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black", fontsize=8)
         axes.set_title(f"{measure.replace('_', ' ')}, per cent", fontsize=10)
-        axes.set_xticks(
-            range(len(across)), [_short(models[model]) for model in across], rotation=30, ha="right", fontsize=8
-        )
-        axes.set_yticks(range(len(down)), [_short(models[model]) for model in down], fontsize=8)
+        axes.set_xticks(range(len(across)), [_shorten(models[model]) for model in across], rotation=30, ha="right", fontsize=8)
+        axes.set_yticks(range(len(down)), [_shorten(models[model]) for model in down], fontsize=8)
         axes.set_xlabel("target: shown to")
         axes.set_ylabel("source: crafted on")
         figure.colorbar(image, ax=axes, shrink=0.8)
     attack, rule = document["attack"], document["attack"]["targeted"]
     goal = "" if rule == "none" else f", targeted {rule}"
-    images = several(document["n"], "image")
+    images = count_text(document["n"], "image")
     words = f"FGSM, norm {attack['norm']}, epsilon {epsilon_text(attack['epsilons'][budget])}{goal}, {images}"
     figure.suptitle(f"{words} of {document['data']['spec']}".replace("$", r"\$"), fontsize=10)
     return figure
 
 
-def _budget(document: Document, epsilon: float | None) -> int:
+def _rates_at_epsilon(document: Document, epsilon: float | None) -> int:
     there: list[float] = document["attack"]["epsilons"]
-    wanted = USUAL if epsilon is None else epsilon
+    wanted = DEFAULT_EPSILON if epsilon is None else epsilon
     for place, budget in enumerate(there):
         if abs(budget - wanted) <= 1e-9 * max(budget, wanted):
             return place
@@ -75,6 +73,6 @@ def _budget(document: Document, epsilon: float | None) -> int:
     raise SettingError(f"epsilon must be one of the run, {known}, got {epsilon_text(epsilon)}: name one of these")
 
 
-def _short(model: Document) -> str:
-    name = name_of(model)
-    return (name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…").replace("$", r"\$")
+def _shorten(model: Document) -> str:
+    name = model_label(model)
+    return (name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…").replace("$", r"\$")

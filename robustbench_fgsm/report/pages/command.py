@@ -8,53 +8,55 @@ from typing import Any
 
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.models.architectures import ARCHITECTURES
-from robustbench_fgsm.models.registry import weighable_sources
-from robustbench_fgsm.report.loaded_run import Run
-from robustbench_fgsm.report.reported_attacks import evaluations
+from robustbench_fgsm.models.registry import sources_with_weights
+from robustbench_fgsm.report.loaded_run import LoadedRun
+from robustbench_fgsm.report.reported_attacks import evaluations_in
 from robustbench_fgsm.report.tables.terminal import epsilon_text
 
-RENAMED = {"root": "data-root"}
-REPEATED = "repeated"
+OPTION_NAMES = {"root": "data-root"}
+OUTPUT_DIRECTORY = "repeated"
 """A directory for what cannot be without one."""
 
-COMMANDS = {"rfgsm.evaluation/1": "evaluate", "rfgsm.sweep/1": "sweep", "rfgsm.comparison/1": "compare"}
+COMMAND_BY_SCHEMA = {"rfgsm.evaluation/1": "evaluate", "rfgsm.sweep/1": "sweep", "rfgsm.comparison/1": "compare"}
 
 
-def command(run: Run) -> str:
+def reproduction_command(run: LoadedRun) -> str:
     """One line for a shell, without the run's directory: it measures anew, and a training takes another directory."""
-    schema, processes = run.document["schema"], (run.settings or {}).get("processes", 1)
+    schema, processes = run.document["schema"], (run.manifest or {}).get("processes", 1)
     if schema == "rfgsm.training/1":
         shared = ["torchrun", "--standalone", "--nproc-per-node", str(processes), "-m", "robustbench_fgsm"]
-        return shlex.join([*(shared if processes > 1 else ["rfgsm"]), *_training(run)])
-    return shlex.join(["rfgsm", *(_transfer(run.document) if schema == "rfgsm.transfer/1" else _words(run))])
+        return shlex.join([*(shared if processes > 1 else ["rfgsm"]), *_training_arguments(run)])
+    return shlex.join(
+        ["rfgsm", *(_transfer_arguments(run.document) if schema == "rfgsm.transfer/1" else _evaluation_arguments(run))]
+    )
 
 
-def _words(run: Run) -> Iterator[str]:
-    document, settings = run.document, run.settings or {}
-    found = evaluations(document)
-    first, name = found[0], COMMANDS[document["schema"]]
+def _evaluation_arguments(run: LoadedRun) -> Iterator[str]:
+    document, settings = run.document, run.manifest or {}
+    found = evaluations_in(document)
+    first, name = found[0], COMMAND_BY_SCHEMA[document["schema"]]
     model, data, attack = first["model"], first["data"], first["attack"]
     yield from (name, "--model", model["spec"], "--weights", model["weights"])
     for key, value in model["settings"].items():
         yield from _option(key, value)
-    yield from _data(data)
-    yield from ("--eps", _budgets([at["epsilon"] for at in first["epsilons"]]), "--norm", attack["norm"])
+    yield from _data_options(data)
+    yield from ("--eps", _epsilon_list([at["epsilon"] for at in first["epsilons"]]), "--norm", attack["norm"])
     for evaluation in found:
         yield from ("--targeted", evaluation["attack"]["targeted"])
     if name == "compare":
-        yield from _opponents(document, settings)
+        yield from _opponent_options(document, settings)
     else:
         yield from ("--loss", attack["loss"], *(["--stable"] if attack["stable"] else []))
         yield from ("--restarts", str(attack["restarts"]))
-        yield from _checks(found, settings)
+        yield from _check_options(found, settings)
     plan = first.get("plan") or {"level": "none", "batch_size": 128}
-    yield from ("--seed", _seed(data, attack["seed"]), "--batch-size", str(plan["batch_size"]))
+    yield from ("--seed", _seed_text(data, attack["seed"]), "--batch-size", str(plan["batch_size"]))
     yield from ("--optimize", plan["level"], "--device", str(first["environment"]["device"]))
     if first["bad"]["allowed"]:
         yield from ("--max-bad", str(first["bad"]["allowed"]))
 
 
-def _data(data: Document) -> Iterator[str]:
+def _data_options(data: Document) -> Iterator[str]:
     """What names the same images again, but for the seed of a sample."""
     yield from ("--data", data["spec"])
     own = data.get("settings", {})
@@ -62,61 +64,61 @@ def _data(data: Document) -> Iterator[str]:
         yield from ("--limit", str(data["n"]))
     for key, value in own.items():
         if key != "seed":
-            yield from _option(RENAMED.get(key, key), value)
+            yield from _option(OPTION_NAMES.get(key, key), value)
 
 
-def _seed(data: Document, seed: int) -> str:
+def _seed_text(data: Document, seed: int) -> str:
     return str(data.get("settings", {}).get("seed", seed))
 
 
-def _transfer(document: Document) -> Iterator[str]:
+def _transfer_arguments(document: Document) -> Iterator[str]:
     attack, data, models = document["attack"], document["data"], document["models"]
     yield "transfer"
     for side in ("source", "target"):
         for place in document[f"{side}s"]:
-            yield from (f"--{side}", _named(models[place]))
+            yield from (f"--{side}", _model_argument(models[place]))
     settings = {key: value for model in models for key, value in model["settings"].items()}
     for key, value in settings.items():
         yield from _option(key, value)
-    yield from _data(data)
-    yield from ("--eps", _budgets(attack["epsilons"]), "--norm", attack["norm"], "--targeted", attack["targeted"])
+    yield from _data_options(data)
+    yield from ("--eps", _epsilon_list(attack["epsilons"]), "--norm", attack["norm"], "--targeted", attack["targeted"])
     yield from ("--loss", attack["loss"], *(["--stable"] if attack["stable"] else []))
     yield from ("--restarts", str(attack["restarts"]))
     first = document["cells"][0]["epsilons"][0]
     asked = (("--common", "common_success_rate"), ("--per-class", "per_class"))
     yield from (option for option, key in asked if first[key] is not None)
-    yield from ("--seed", _seed(data, attack["seed"]), "--batch-size", str(document.get("batch_size", "auto")))
+    yield from ("--seed", _seed_text(data, attack["seed"]), "--batch-size", str(document.get("batch_size", "auto")))
     yield from ("--device", str(document["environment"]["device"]))
     if document["bad"]["allowed"]:
         yield from ("--max-bad", str(document["bad"]["allowed"]))
 
 
-def _named(model: Document) -> str:
+def _model_argument(model: Document) -> str:
     """The model as --source takes it, with its weights where they can follow a colon."""
     spec, weights = model["spec"], model["weights"]
-    weighed = spec in ARCHITECTURES or spec.partition(":")[0] in weighable_sources()
+    weighed = spec in ARCHITECTURES or spec.partition(":")[0] in sources_with_weights()
     return f"{spec}:{weights}" if weighed else str(spec)
 
 
-def _training(run: Run) -> Iterator[str]:
+def _training_arguments(run: LoadedRun) -> Iterator[str]:
     document, recipe = run.document, run.document["recipe"]
-    before = (run.settings or document)["model"]
-    weights = before["weights"] if run.settings else "none"
+    before = (run.manifest or document)["model"]
+    weights = before["weights"] if run.manifest else "none"
     yield from ("train", "--model", before["spec"], "--weights", "auto" if weights == "given" else weights)
     for key, value in before["settings"].items():
         yield from _option(key, value)
-    yield from _data(document["data"])
-    yield from ("--eps", _budgets([recipe["epsilon"]]), "--clamp" if recipe["clamp"] else "--no-clamp")
+    yield from _data_options(document["data"])
+    yield from ("--eps", _epsilon_list([recipe["epsilon"]]), "--clamp" if recipe["clamp"] else "--no-clamp")
     for key, value in recipe.items():
         if key not in ("epsilon", "clamp"):
             yield from _option(key, value)
-    yield from ("--device", str((run.settings or {}).get("device", document["environment"]["device"])))
+    yield from ("--device", str((run.manifest or {}).get("device", document["environment"]["device"])))
     if document["bad"]["allowed"]:
         yield from ("--max-bad", str(document["bad"]["allowed"]))
-    yield from ("--out", REPEATED)
+    yield from ("--out", OUTPUT_DIRECTORY)
 
 
-def _checks(evaluations: Sequence[Document], settings: Document) -> Iterator[str]:
+def _check_options(evaluations: Sequence[Document], settings: Document) -> Iterator[str]:
     """What was tried beside FGSM, as the manifest has it, or else as far as the results show it."""
     asked = [found["pgd_check"]["asked"] for found in evaluations if found.get("pgd_check")]
     shown = {"pgd": asked[0] if asked else 0, "masking": any(found.get("masking_check") for found in evaluations)}
@@ -127,7 +129,7 @@ def _checks(evaluations: Sequence[Document], settings: Document) -> Iterator[str
         yield "--check-masking"
 
 
-def _opponents(document: Document, settings: Document) -> Iterator[str]:
+def _opponent_options(document: Document, settings: Document) -> Iterator[str]:
     yield from ("--references", ",".join(side["name"] for side in document["references"]) or "none")
     if document["candidate"] is not None:
         candidate = settings.get("candidate", {"spec": document["candidate"]["name"], "style": "plain"})
@@ -141,11 +143,9 @@ def _option(key: str, value: Any) -> list[str]:
     return [name, ",".join(map(str, value)) if isinstance(value, list) else str(value)]
 
 
-def _budgets(epsilons: Sequence[float]) -> str:
+def _epsilon_list(epsilons: Sequence[float]) -> str:
     """A list that reads back as the very same numbers: fractions where all are such, since a list may not mix them."""
     texts = [epsilon_text(epsilon) for epsilon in epsilons]
     fractions = all(text.endswith("/255") for text in texts)
-    same = fractions and all(
-        int(text.split("/")[0]) / 255 == epsilon for text, epsilon in zip(texts, epsilons, strict=True)
-    )
+    same = fractions and all(int(text.split("/")[0]) / 255 == epsilon for text, epsilon in zip(texts, epsilons, strict=True))
     return ",".join(texts if same else map(repr, epsilons))

@@ -13,70 +13,70 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from robustbench_fgsm.report.loaded_run import KeptImage, Pixels
+from robustbench_fgsm.report.loaded_run import ExampleImage, ImageArray
 
-MOST_BYTES = 3_000_000
+MAX_PAGE_IMAGE_BYTES = 3_000_000
 """Of all pictures of a page together, so that it can be sent by e-mail."""
 
-EXACT_UP_TO = 64
+MAX_PNG_SIDE = 64
 """Pixels on the longer side; larger pictures lose detail that nobody sees, and nine tenths of their bytes."""
 
 
-def gallery(kept: Iterable[tuple[int, KeptImage]], *, most_bytes: int = MOST_BYTES) -> tuple[list[dict[str, Any]], int]:
+def embed_images(
+    examples: Iterable[tuple[int, ExampleImage]], *, max_bytes: int = MAX_PAGE_IMAGE_BYTES
+) -> tuple[list[dict[str, Any]], int]:
     """Pictures as a page embeds them, in turns from each kind of outcome until they are enough bytes; and how many there were.
 
     kept: the place of the attack among the page's, and an image that it kept.
     """
-    kept = list(kept)
+    examples = list(examples)
     shown: list[dict[str, Any]] = []
     size = 0
-    for subject, image in _in_turns(kept):
-        picture = _described(subject, image)
+    for subject, image in _interleave_outcomes(examples):
+        picture = _image_to_dict(subject, image)
         size += sum(len(picture[name]) for name in ("clean", "perturbation", "adversarial"))
-        if size > most_bytes:
+        if size > max_bytes:
             break
         shown.append(picture)
-    return sorted(shown, key=lambda one: (one["subject"], one["epsilon"], one["label"], one["after"], one["id"])), len(
-        kept
-    )
+    return sorted(shown, key=lambda one: (one["subject"], one["epsilon"], one["label"], one["after"], one["id"])), len(examples)
 
 
-def _in_turns(kept: Sequence[tuple[int, KeptImage]]) -> Iterator[tuple[int, KeptImage]]:
+def _interleave_outcomes(kept: Sequence[tuple[int, ExampleImage]]) -> Iterator[tuple[int, ExampleImage]]:
     """The first of each cell of each matrix, then the second of each, so that a page cut short still has all kinds."""
-    cells: dict[tuple[int, float, int, int], list[tuple[int, KeptImage]]] = defaultdict(list)
+    cells: dict[tuple[int, float, int, int], list[tuple[int, ExampleImage]]] = defaultdict(list)
     for subject, image in kept:
-        cells[subject, image.epsilon, image.label, image.after].append((subject, image))
+        cells[subject, image.epsilon, image.label, image.prediction_after].append((subject, image))
     return (one for one in chain.from_iterable(zip_longest(*cells.values())) if one is not None)
 
 
-def _described(subject: int, image: KeptImage) -> dict[str, Any]:
+def _image_to_dict(subject: int, image: ExampleImage) -> dict[str, Any]:
     return {
         "subject": subject,
         "id": image.id,
         "epsilon": image.epsilon,
         "label": image.label,
-        "before": image.before,
-        "after": image.after,
+        "before": image.prediction_before,
+        "after": image.prediction_after,
         "confidence_before": image.confidence_before,
         "confidence_after": image.confidence_after,
         "clean": data_url(image.clean),
-        "perturbation": data_url(amplified(image)),
+        "perturbation": data_url(amplified_perturbation(image)),
         "adversarial": data_url(image.adversarial),
     }
 
 
-def amplified(image: KeptImage) -> Pixels:
+def amplified_perturbation(image: ExampleImage) -> ImageArray:
     """The perturbation, grey where there is none, its largest change black or white; (C, H, W) in [0, 1]."""
     moved = image.adversarial - image.clean
     largest = float(np.abs(moved).max(initial=0.0)) or 1.0
     return (0.5 + moved / (2 * largest)).astype(np.float32)
 
 
-def data_url(pixels: Pixels) -> str:
+def data_url(pixels: ImageArray) -> str:
     """An image (C, H, W) as a `data:` URL: PNG up to 64 pixels, WebP above."""
-    picture = Image.fromarray(eight_bits(pixels))
+    picture = Image.fromarray(to_uint8(pixels))
     stream = io.BytesIO()
-    if max(picture.size) <= EXACT_UP_TO:
+    if max(picture.size) <= MAX_PNG_SIDE:
         picture.save(stream, "PNG", optimize=True)
         kind = "png"
     else:
@@ -85,7 +85,7 @@ def data_url(pixels: Pixels) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def eight_bits(pixels: Pixels) -> NDArray[np.uint8]:
+def to_uint8(pixels: ImageArray) -> NDArray[np.uint8]:
     """(H, W) of one channel, else (H, W, 3) of the first three; values outside [0, 1] are cut off."""
     values = np.round(np.clip(np.nan_to_num(pixels), 0, 1) * 255).astype(np.uint8)
     if values.ndim == 1:  # flat images: a strip

@@ -14,49 +14,49 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.reported_attacks import Subject
-from robustbench_fgsm.report.tables.sheet import starts
+from robustbench_fgsm.report.reported_attacks import ReportedAttack
+from robustbench_fgsm.report.tables.sheet import starts_text
 from robustbench_fgsm.report.tables.terminal import epsilon_text, rate_text
 
-FEW = 1000
+FEW_IMAGES = 1000
 """Images below which a page warns of wide intervals."""
 
 
-def packed(content: Any) -> str:
+def pack_json(content: Any) -> str:
     """JSON, compressed, in letters that end no element; so a page of 1,000 classes stays small."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
     return base64.b64encode(gzip.compress(text, 6, mtime=0)).decode()
 
 
-def unpacked(text: str) -> Any:
+def unpack_json(text: str) -> Any:
     """What `packed` packed."""
     return json.loads(gzip.decompress(base64.b64decode(text)))
 
 
-def policy(script: str, style: str) -> str:
+def content_security_policy(script: str, style: str) -> str:
     """The content security policy: this script, this style, pictures inside the page, and nothing else."""
     return (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; "
+        f"default-src 'none'; script-src '{_csp_hash(script)}'; style-src '{_csp_hash(style)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
 
 
-def _hash(text: str) -> str:
+def _csp_hash(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 @cache
-def templates() -> Environment:
+def jinja_environment() -> Environment:
     """The templates of pages, with their filters."""
     loader = PackageLoader("robustbench_fgsm.report", "assets")
     made = Environment(autoescape=True, undefined=StrictUndefined, loader=loader, trim_blocks=True, lstrip_blocks=True)
-    filters: dict[str, Any] = {"epsilon": epsilon_text, "count": "{:,}".format, "rate": rate_text, "starts": starts}
+    filters: dict[str, Any] = {"epsilon": epsilon_text, "count": "{:,}".format, "rate": rate_text, "starts": starts_text}
     made.filters |= filters
-    made.globals["sides"] = _sides
+    made.globals["sides"] = _epsilon_table_rows
     return made
 
 
-def _sides(subject: Subject) -> Iterator[tuple[str, str, Document]]:
+def _epsilon_table_rows(subject: ReportedAttack) -> Iterator[tuple[str, str, Document]]:
     """Path, budget with the kind of gradient, and what was found, for each row of a table by budget."""
     for place, at in enumerate(subject.evaluation["epsilons"]):
         yield f"epsilons/{place}/", epsilon_text(at["epsilon"]), at
@@ -65,13 +65,13 @@ def _sides(subject: Subject) -> Iterator[tuple[str, str, Document]]:
 
 
 @cache
-def joined_script(names: tuple[str, ...]) -> str:
+def join_scripts(names: tuple[str, ...]) -> str:
     """These parts as one script that leaves no name behind."""
-    parts = "\n".join(asset(f"{name}.js") for name in names)
+    parts = "\n".join(read_asset(f"{name}.js") for name in names)
     return f'"use strict";\n(() => {{\n{parts}\n}})();\n'
 
 
 @cache
-def asset(name: str) -> str:
+def read_asset(name: str) -> str:
     """The text of a file that pages are made of."""
     return files("robustbench_fgsm.report").joinpath("assets", name).read_text(encoding="utf-8")

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.report.loaded_run import Run
-from robustbench_fgsm.runs.paired import Pairs, pairs
-from robustbench_fgsm.runs.read import ReadRun, read_run
-from robustbench_fgsm.stats.paired import lower_bounds, upper_bounds
+from robustbench_fgsm.report.loaded_run import LoadedRun
+from robustbench_fgsm.runs.paired import PairedRunCounts, pair_runs
+from robustbench_fgsm.runs.read import SavedRun, read_saved_run
+from robustbench_fgsm.stats.paired import drop_lower_bounds, drop_upper_bounds
 
-TAIL = 0.025
+TAIL_PROBABILITY = 0.025
 """Beyond either end of a 95 % interval."""
 
 
-def differences(runs: Sequence[Run]) -> tuple[list[dict[str, Any]], list[str]]:
+def paired_differences(runs: Sequence[LoadedRun]) -> tuple[list[dict[str, Any]], list[str]]:
     """Robust accuracy of each run less that of the first, at each budget of each attack; and why there is none for a run.
 
     A difference has `run` (its place), `targeted`, `epsilon`, `gradient`, `n`, `value` and its 95 % interval, `low` to
@@ -28,25 +28,25 @@ def differences(runs: Sequence[Run]) -> tuple[list[dict[str, Any]], list[str]]:
     first = runs[0]
     for place, run in enumerate(runs[1:], 1):
         try:
-            rows, stable = pairs(_kept(run), _kept(first))
+            rows, stable = pair_runs(_require_saved_run(run), _require_saved_run(first))
         except RunError as error:
             reasons.append(f"{run.name} is not paired with {first.name}: {error}")
         else:
             shared = {"run": place, "gradient": "stable" if stable else "ordinary"}
-            found += [shared | difference for difference in _differences(rows)]
+            found += [shared | difference for difference in _differences_by_epsilon(rows)]
     return found, reasons
 
 
-def _kept(run: Run) -> ReadRun:
+def _require_saved_run(run: LoadedRun) -> SavedRun:
     if run.directory is None:
         raise RunError(f"run must stand in a directory that --out made, got {run.name} without one: keep it with --out")
-    return read_run(run.directory)
+    return read_saved_run(run.directory)
 
 
-def _differences(rows: Sequence[Pairs]) -> Iterator[dict[str, Any]]:
+def _differences_by_epsilon(rows: Sequence[PairedRunCounts]) -> Iterator[dict[str, Any]]:
     for at in rows:
         if at.label is None and at.epsilon is not None and at.n:
-            low, high = (bounds(at.gained, at.lost, at.n, TAIL) for bounds in (lower_bounds, upper_bounds))
+            low, high = (bounds(at.gained, at.lost, at.n, TAIL_PROBABILITY) for bounds in (drop_lower_bounds, drop_upper_bounds))
             yield {
                 "targeted": at.targeted,
                 "epsilon": at.epsilon,

@@ -8,10 +8,10 @@ from itertools import pairwise
 Curve = Sequence[tuple[float, float]]
 """Points (x, y) in ascending x, y in [0, 1]."""
 
-MARKS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+CURVE_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def draw(curves: Sequence[Curve], ticks: Sequence[tuple[float, str]], *, width: int = 64, height: int = 10) -> str:
+def draw_line_chart(curves: Sequence[Curve], ticks: Sequence[tuple[float, str]], *, width: int = 64, height: int = 10) -> str:
     """Curves over x from 0, y in per cent: letters A, B, ... at their points, `*` where these meet, dots between.
 
     ticks: values of x and their labels, left out where they would touch; the last one always stands. At most width + 6
@@ -24,7 +24,7 @@ def draw(curves: Sequence[Curve], ticks: Sequence[tuple[float, str]], *, width: 
             y = _interpolate(curve, column / width * largest)
             if y is not None:
                 canvas[round((1 - y) * height)][column] = "."
-    for mark, curve in zip(MARKS * len(curves), curves, strict=False):
+    for mark, curve in zip(CURVE_LETTERS * len(curves), curves, strict=False):
         for x, y in curve:
             row, column = round((1 - y) * height), round(x / largest * width)
             canvas[row][column] = mark if canvas[row][column] in (" ", ".", mark) else "*"

@@ -13,10 +13,12 @@ from rich.text import Text
 from robustbench_fgsm.evaluation.document import Document as Document
 from robustbench_fgsm.report.tables.sheet import Cell, Sheet
 
-INTERVALS = "Intervals: 95 % Wilson; the images are taken as a sample of their kind. They say nothing of other attacks or seeds."
-LIMITS = "FGSM is one step of one attack: what it fools is not robust, and what it does not fool may not be either."
+INTERVAL_NOTE = (
+    "Intervals: 95 % Wilson; the images are taken as a sample of their kind. They say nothing of other attacks or seeds."
+)
+LIMITATION_NOTE = "FGSM is one step of one attack: what it fools is not robust, and what it does not fool may not be either."
 
-STYLES = {
+LINE_STYLES = {
     "Warning": "yellow",
     "INVALID": "bold red",
     "FAILED": "bold red",
@@ -26,12 +28,12 @@ STYLES = {
 """Of a line of prose, by what stands before its colon."""
 
 
-def prose(lines: Iterable[str]) -> Iterator[Text]:
+def styled_lines(lines: Iterable[str]) -> Iterator[Text]:
     """Sentences, a line each, with warnings and verdicts in colour."""
-    return (Text(line, style=STYLES.get(line.partition(":")[0], "")) for line in lines)
+    return (Text(line, style=LINE_STYLES.get(line.partition(":")[0], "")) for line in lines)
 
 
-def several(count: int, noun: str) -> str:
+def count_text(count: int, noun: str) -> str:
     """`1 image`, `1,000 images`."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
@@ -50,27 +52,27 @@ def rate_text(rate: Document) -> str:
     return f"{100 * rate['value']:.1f}{interval}"
 
 
-def sheet_table(sheet: Sheet) -> RenderableType:
+def render_sheet(sheet: Sheet) -> RenderableType:
     """A sheet as a table; rates of a tall sheet with their intervals below them."""
-    table = _table()
-    table.padding = (0, 0, 0, 0 if sheet.diagonal else 1)
+    table = new_table()
+    table.padding = (0, 0, 0, 0 if sheet.highlight_diagonal else 1)
     for index, column in enumerate(sheet.columns):
         text = all(isinstance(row[index], str | None) for row in sheet.rows)
         left = text or any(isinstance(row[index], dict) for row in sheet.rows)
-        width = (16 if index == 0 else 12) if sheet.tall and text else None
-        least = 3 if sheet.diagonal else None
-        table.add_column(
-            Text(column), justify="left" if left else "right", no_wrap=True, max_width=width, min_width=least
-        )
+        width = (16 if index == 0 else 12) if sheet.intervals_below and text else None
+        least = 3 if sheet.highlight_diagonal else None
+        table.add_column(Text(column), justify="left" if left else "right", no_wrap=True, max_width=width, min_width=least)
     for at, row in enumerate(sheet.rows):
-        cells = [Text(str(cell) if sheet.diagonal else cell_text(cell, tall=sheet.tall)) for cell in row]
-        if sheet.diagonal:
+        cells = [
+            Text(str(cell) if sheet.highlight_diagonal else cell_text(cell, intervals_below=sheet.intervals_below)) for cell in row
+        ]
+        if sheet.highlight_diagonal:
             cells[at + 1].stylize("bold")
         table.add_row(*cells)
-    return _titled(sheet.title, table)
+    return with_title(sheet.title, table)
 
 
-def cell_text(cell: Cell, *, tall: bool = False) -> str:
+def cell_text(cell: Cell, *, intervals_below: bool = False) -> str:
     """Counts with thousands separated, budgets by `epsilon_text`, rates by `rate_text`, or over two lines."""
     match cell:
         case None:
@@ -82,13 +84,14 @@ def cell_text(cell: Cell, *, tall: bool = False) -> str:
         case float():
             return epsilon_text(cell)
     text = rate_text(cell)
-    return text.replace(" [", "\n").replace(", ", "-").removesuffix("]") if tall else text
+    return text.replace(" [", "\n").replace(", ", "-").removesuffix("]") if intervals_below else text
 
 
-def _titled(title: str, table: Table) -> RenderableType:
+def with_title(title: str, table: Table) -> RenderableType:
     """A title above a table; the table's own would wrap at the width of the table."""
     return Padding(Group(Text(title, style="bold"), table), (1, 0, 0, 0))
 
 
-def _table() -> Table:
+def new_table() -> Table:
+    """Return an empty table in the style of the package."""
     return Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)

@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from robustbench_fgsm.errors import ResourceError, SettingError, did_you_mean
-from robustbench_fgsm.evaluation.craft_shards import Columns, Shard
+from robustbench_fgsm.evaluation.craft_shards import AdversarialShard, ShardColumns
 
-INDEX = "index.csv"
+INDEX_FILE = "index.csv"
 
 
 class Mismatch(NamedTuple):
@@ -31,37 +31,37 @@ class Mismatch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Format:
+class ShardFormat:
     """How shards are kept. A shard is one file, or where `index` is set a directory of files that its index lists.
 
     write makes it; columns and images (as they were given to write) read it.
     """
 
     suffix: str
-    index: str
+    index_file: str
     eight_bit: bool
-    write: Callable[[Path, Shard], None]
-    columns: Callable[[Path], Columns]
-    images: Callable[[Path], Tensor]
+    write: Callable[[Path, AdversarialShard], None]
+    read_columns: Callable[[Path], ShardColumns]
+    read_images: Callable[[Path], Tensor]
 
-    def place(self, number: int) -> str:
+    def shard_name(self, number: int) -> str:
         """Name of the file or directory of one shard."""
         return f"adversarial-{number:05d}{self.suffix}"
 
-    def file(self, number: int) -> str:
+    def hashed_file(self, number: int) -> str:
         """Name of the file whose hash stands for the whole shard."""
-        return f"{self.place(number)}/{self.index}" if self.index else self.place(number)
+        return f"{self.shard_name(number)}/{self.index_file}" if self.index_file else self.shard_name(number)
 
-    def record(self, directory: Path, number: int, n: int) -> dict[str, Any]:
+    def manifest_entry(self, directory: Path, number: int, n: int) -> dict[str, Any]:
         """One shard of n images as the manifest knows it."""
-        file = directory / self.file(number)
-        return {"name": self.file(number), "sha256": hash_file(file), "bytes": file.stat().st_size, "n": n}
+        file = directory / self.hashed_file(number)
+        return {"name": self.hashed_file(number), "sha256": hash_file(file), "bytes": file.stat().st_size, "n": n}
 
-    def damage(self, directory: Path, record: dict[str, Any]) -> list[Mismatch]:
+    def find_damage(self, directory: Path, record: dict[str, Any]) -> list[Mismatch]:
         """Files of a recorded shard that are not what they were when it was made; none where it is whole."""
         name = str(record.get("name"))
         found = compare_file(directory / name, name, str(record.get("sha256")), record.get("bytes"))
-        return found or (_listed_damage((directory / name).parent) if self.index else [])
+        return found or (_find_listed_damage((directory / name).parent) if self.index_file else [])
 
 
 def compare_file(file: Path, name: str, sha256: str, size: object = None) -> list[Mismatch]:
@@ -80,24 +80,22 @@ def hash_file(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def get_format(name: str) -> Format:
+def get_shard_format(name: str) -> ShardFormat:
     """The format of that name; raises SettingError for an unknown one."""
-    if name not in FORMATS:
-        raise SettingError(f"format must be one of {', '.join(FORMATS)}, got {name!r}: {did_you_mean(name, FORMATS)}")
-    return FORMATS[name]
+    if name not in SHARD_FORMATS:
+        raise SettingError(f"format must be one of {', '.join(SHARD_FORMATS)}, got {name!r}: {did_you_mean(name, SHARD_FORMATS)}")
+    return SHARD_FORMATS[name]
 
 
-def _write_safetensors(file: Path, shard: Shard) -> None:
-    columns = {name: torch.from_numpy(column) for name, column in shard.facts.to_columns().items()}
+def _write_safetensors(file: Path, shard: AdversarialShard) -> None:
+    columns = {name: torch.from_numpy(column) for name, column in shard.record.to_columns().items()}
     try:
         save_file({"images": shard.images.contiguous(), **columns}, file)
     except SafetensorError as error:
-        raise ResourceError(
-            f"{file.name} must be writable, got {error}: free some space or choose another directory"
-        ) from error
+        raise ResourceError(f"{file.name} must be writable, got {error}: free some space or choose another directory") from error
 
 
-def _safetensors_columns(file: Path) -> Columns:
+def _safetensors_columns(file: Path) -> ShardColumns:
     with safe_open(file, "np") as stored:
         return {name: stored.get_tensor(name) for name in stored.keys() if name != "images"}  # noqa: SIM118
 
@@ -108,11 +106,11 @@ def _safetensors_images(file: Path) -> Tensor:
     return images
 
 
-def _write_npz(file: Path, shard: Shard) -> None:
-    np.savez(file, allow_pickle=False, images=shard.images.numpy(), **shard.facts.to_columns())
+def _write_npz(file: Path, shard: AdversarialShard) -> None:
+    np.savez(file, allow_pickle=False, images=shard.images.numpy(), **shard.record.to_columns())
 
 
-def _npz_columns(file: Path) -> Columns:
+def _npz_columns(file: Path) -> ShardColumns:
     with np.load(file, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files if name != "images"}
 
@@ -122,13 +120,13 @@ def _npz_images(file: Path) -> Tensor:
         return torch.from_numpy(stored["images"])
 
 
-def _write_png(directory: Path, shard: Shard) -> None:
+def _write_png(directory: Path, shard: AdversarialShard) -> None:
     directory.mkdir()
-    columns = shard.facts.to_columns()
-    with (directory / INDEX).open("w", newline="", encoding="utf-8") as stream:
+    columns = shard.record.to_columns()
+    with (directory / INDEX_FILE).open("w", newline="", encoding="utf-8") as stream:
         index = csv.writer(stream, lineterminator="\n")
         index.writerow(["file", "sha256", *columns])
-        for levels, id_, *row in zip(shard.images, shard.facts.ids, *columns.values(), strict=True):
+        for levels, id_, *row in zip(shard.images, shard.record.ids, *columns.values(), strict=True):
             file = directory / f"{id_:08d}.png"
             pixels = levels.squeeze(0) if len(levels) == 1 else levels.permute(1, 2, 0)
             Image.fromarray(pixels.contiguous().numpy()).save(file)
@@ -136,18 +134,18 @@ def _write_png(directory: Path, shard: Shard) -> None:
 
 
 def _png_index(directory: Path) -> dict[str, list[str]]:
-    with (directory / INDEX).open(newline="", encoding="utf-8") as stream:
+    with (directory / INDEX_FILE).open(newline="", encoding="utf-8") as stream:
         header, *rows = csv.reader(stream)
     return {name: [row[place] for row in rows] for place, name in enumerate(header)}
 
 
-def _png_columns(directory: Path) -> Columns:
+def _png_columns(directory: Path) -> ShardColumns:
     index = _png_index(directory)
-    columns = {name: [_value(text) for text in index[name]] for name in index if name not in ("file", "sha256")}
+    columns = {name: [_parse_cell(text) for text in index[name]] for name in index if name not in ("file", "sha256")}
     return {name: np.array(column, None if column else np.int64) for name, column in columns.items()}
 
 
-def _value(text: str) -> int | bool:
+def _parse_cell(text: str) -> int | bool:
     return text == "true" if text in ("true", "false") else int(text)
 
 
@@ -160,21 +158,21 @@ def _png_images(directory: Path) -> Tensor:
     return torch.stack(images)
 
 
-def _listed_damage(directory: Path) -> list[Mismatch]:
+def _find_listed_damage(directory: Path) -> list[Mismatch]:
     index = _png_index(directory)
     listed = dict(zip(index["file"], index["sha256"], strict=True))
     found = []
     for name, sha256 in listed.items():
         if Path(name).name != name:
-            return [Mismatch(f"{directory.name}/{INDEX}", "plain file names", name)]
+            return [Mismatch(f"{directory.name}/{INDEX_FILE}", "plain file names", name)]
         found += compare_file(directory / name, f"{directory.name}/{name}", sha256)
-    extra = sorted(file.name for file in directory.iterdir() if file.name not in {*listed, INDEX})
+    extra = sorted(file.name for file in directory.iterdir() if file.name not in {*listed, INDEX_FILE})
     return found + [Mismatch(f"{directory.name}/{name}", "no such file", "a file") for name in extra]
 
 
-FORMATS = {
-    "safetensors": Format(".safetensors", "", False, _write_safetensors, _safetensors_columns, _safetensors_images),
-    "npz": Format(".npz", "", False, _write_npz, _npz_columns, _npz_images),
-    "png": Format("", INDEX, True, _write_png, _png_columns, _png_images),
+SHARD_FORMATS = {
+    "safetensors": ShardFormat(".safetensors", "", False, _write_safetensors, _safetensors_columns, _safetensors_images),
+    "npz": ShardFormat(".npz", "", False, _write_npz, _npz_columns, _npz_images),
+    "png": ShardFormat("", INDEX_FILE, True, _write_png, _png_columns, _png_images),
 }
 """By the name that `--format` takes."""

@@ -11,117 +11,120 @@ from safetensors import SafetensorError
 
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.evaluation.craft_shards import Facts, Totals, spans
-from robustbench_fgsm.runs.attack.formats import Format, Mismatch, get_format
-from robustbench_fgsm.runs.attack.result import DERIVED, SCHEMA, SETTINGS, SavedAttack, checksum, plan_of
-from robustbench_fgsm.runs.attack.save import count
-from robustbench_fgsm.runs.directory import MANIFEST, RESULT, differences, manifest_in, read_json
+from robustbench_fgsm.evaluation.craft_shards import ShardRecord, ShardTotals, shard_ranges
+from robustbench_fgsm.runs.attack.formats import Mismatch, ShardFormat, get_shard_format
+from robustbench_fgsm.runs.attack.result import ATTACK_SCHEMA, DERIVED_KEYS, SETTING_KEYS, SavedAttack, checksum, plan_from_manifest
+from robustbench_fgsm.runs.attack.save import count_shard
+from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, json_differences, read_json, read_manifest_json
 from robustbench_fgsm.spec import AttackSpec
 
-NEEDED = {"": DERIVED, "model": ("spec", "weights", "sha256"), "data": ("spec", "fingerprint")}
+REQUIRED_ATTACK_KEYS = {"": DERIVED_KEYS, "model": ("spec", "weights", "sha256"), "data": ("spec", "fingerprint")}
 """Keys that are read later on."""
 
 
 @dataclass(frozen=True)
-class Recipe:
+class AttackManifest:
     """A manifest and what it says about how its images were crafted; pieces: the images of each shard, by index."""
 
-    out: Path
+    directory: Path
     document: dict[str, Any]
     spec: AttackSpec
-    kind: Format
+    shard_format: ShardFormat
     plan: Plan
-    pieces: tuple[range, ...]
+    shard_ranges: tuple[range, ...]
 
     def __len__(self) -> int:
-        return sum(map(len, self.pieces))
+        return sum(map(len, self.shard_ranges))
 
     @property
-    def records(self) -> dict[str, dict[str, Any]]:
+    def file_entries(self) -> dict[str, dict[str, Any]]:
         """Recorded files by name."""
         return {str(record["name"]): record for record in self.document["files"]}
 
 
-def read_recipe(out: Path) -> Recipe:
+def read_attack_manifest(out: Path) -> AttackManifest:
     """The manifest in the directory, understood; raises RunError where there is none or it cannot be."""
-    if not (out / MANIFEST).is_file():
-        raise RunError(
-            f"check needs a directory that `rfgsm attack` wrote, got {out} without {MANIFEST}: check the path"
-        )
-    document = manifest_in(out)
-    if document.get("schema") != SCHEMA:
-        raise RunError(f"{out / MANIFEST} must have schema {SCHEMA}, got {document.get('schema')!r}: check the path")
+    if not (out / MANIFEST_FILE).is_file():
+        raise RunError(f"check needs a directory that `rfgsm attack` wrote, got {out} without {MANIFEST_FILE}: check the path")
+    document = read_manifest_json(out)
+    if document.get("schema") != ATTACK_SCHEMA:
+        raise RunError(f"{out / MANIFEST_FILE} must have schema {ATTACK_SCHEMA}, got {document.get('schema')!r}: check the path")
     try:
         attack, output = document["attack"], document["output"]
         spec = AttackSpec.from_dict(attack, [attack["epsilon"]])
-        pieces = spans(int(document["data"]["n"]), int(output["shard_size"]))
-        kind = get_format(output["format"])
-        recipe = Recipe(out, document, spec, kind, plan_of(document), tuple(pieces))
-        _rebuilt(recipe)
-        recipe.records  # noqa: B018  (raises where it cannot be made)
-        for part, keys in NEEDED.items():
+        pieces = shard_ranges(int(document["data"]["n"]), int(output["shard_size"]))
+        kind = get_shard_format(output["format"])
+        recipe = AttackManifest(out, document, spec, kind, plan_from_manifest(document), tuple(pieces))
+        _rebuild_saved_attack(recipe)
+        recipe.file_entries  # noqa: B018  (raises where it cannot be made)
+        for part, keys in REQUIRED_ATTACK_KEYS.items():
             for key in keys:
                 if (document[part] if part else document)[key] is None and part:
                     raise ValueError(f"no {part}.{key}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(
-            f"{out / MANIFEST} must be as `rfgsm attack` wrote it, got one that cannot be read "
+            f"{out / MANIFEST_FILE} must be as `rfgsm attack` wrote it, got one that cannot be read "
             f"({type(error).__name__}: {error}): craft the images again"
         ) from error
     return recipe
 
 
-def check_files(recipe: Recipe) -> tuple[frozenset[int], list[Mismatch]]:
+def check_files(manifest: AttackManifest) -> tuple[frozenset[int], list[Mismatch]]:
     """Numbers of the shards that are missing or damaged; and what is wrong with each, and files that do not belong there."""
     damaged, found = set(), []
-    records, complete = recipe.records, recipe.document["status"] != "incomplete"
-    for number in range(len(recipe.pieces)):
-        name = recipe.kind.file(number)
+    records, complete = manifest.file_entries, manifest.document["status"] != "incomplete"
+    for number in range(len(manifest.shard_ranges)):
+        name = manifest.shard_format.hashed_file(number)
         if name in records:
-            wrong = recipe.kind.damage(recipe.out, records[name])
+            wrong = manifest.shard_format.find_damage(manifest.directory, records[name])
         else:
-            wrong = [Mismatch(MANIFEST, f"a record of {name}", "none")] if complete else []
+            wrong = [Mismatch(MANIFEST_FILE, f"a record of {name}", "none")] if complete else []
         if wrong or name not in records:
             damaged.add(number)
         found += wrong
-    known = {recipe.kind.place(number) for number in range(len(recipe.pieces))} | {MANIFEST, RESULT}
-    extra = sorted(place.name for place in recipe.out.iterdir() if place.name not in known and place.name[0] != ".")
+    known = {manifest.shard_format.shard_name(number) for number in range(len(manifest.shard_ranges))} | {
+        MANIFEST_FILE,
+        RESULT_FILE,
+    }
+    extra = sorted(place.name for place in manifest.directory.iterdir() if place.name not in known and place.name[0] != ".")
     return frozenset(damaged), found + [Mismatch(name, "no such file", "a file") for name in extra]
 
 
-def check_manifest(recipe: Recipe, damaged: frozenset[int]) -> Iterator[Mismatch]:
+def check_manifest(manifest: AttackManifest, damaged: frozenset[int]) -> Iterator[Mismatch]:
     """What the manifest says wrongly; its counts only where every shard is whole, for they follow from these."""
-    document = recipe.document
+    document = manifest.document
     if document.get("checksum") != checksum(document):
-        yield Mismatch(MANIFEST, f"checksum {document.get('checksum')}", f"checksum {checksum(document)}")
+        yield Mismatch(MANIFEST_FILE, f"checksum {document.get('checksum')}", f"checksum {checksum(document)}")
     if document["status"] == "incomplete":
-        yield Mismatch(MANIFEST, "status complete", "status incomplete: the same command continues it")
-    elif not (recipe.out / RESULT).is_file():
-        yield Mismatch(RESULT, "a file", "none")
-    elif read_json(recipe.out / RESULT) != document:
-        yield Mismatch(RESULT, f"the document of {MANIFEST}", "another")
+        yield Mismatch(MANIFEST_FILE, "status complete", "status incomplete: the same command continues it")
+    elif not (manifest.directory / RESULT_FILE).is_file():
+        yield Mismatch(RESULT_FILE, "a file", "none")
+    elif read_json(manifest.directory / RESULT_FILE) != document:
+        yield Mismatch(RESULT_FILE, f"the document of {MANIFEST_FILE}", "another")
     if not damaged:
         try:
-            again = _rebuilt(recipe, counted=True).to_dict()
+            again = _rebuild_saved_attack(manifest, counted=True).to_dict()
         except (KeyError, TypeError, ValueError, IndexError, SafetensorError) as error:
             yield Mismatch("shards", "readable facts of each image", f"{type(error).__name__}: {error}")
             return
-        for key, expected, found in differences(*({key: part[key] for key in DERIVED} for part in (again, document))):
-            yield Mismatch(f"{MANIFEST}: {key}", f"{expected} from the shards", found)
+        for key, expected, found in json_differences(*({key: part[key] for key in DERIVED_KEYS} for part in (again, document))):
+            yield Mismatch(f"{MANIFEST_FILE}: {key}", f"{expected} from the shards", found)
 
 
-def _rebuilt(recipe: Recipe, *, counted: bool = False) -> SavedAttack:
+def _rebuild_saved_attack(manifest: AttackManifest, *, counted: bool = False) -> SavedAttack:
     """The manifest's settings with no images yet, or with the counts that follow from its shards."""
-    document, classes = recipe.document, len(recipe.document["data"]["classes"])
-    targeted, eight_bit = recipe.spec.target.targeted, recipe.kind.eight_bit
+    document, classes = manifest.document, len(manifest.document["data"]["classes"])
+    targeted, eight_bit = manifest.spec.target.targeted, manifest.shard_format.eight_bit
     saved = SavedAttack(
-        **{key: document[key] for key in SETTINGS},
-        totals=Totals.empty(classes, targeted=targeted, eight_bit=eight_bit),
+        **{key: document[key] for key in SETTING_KEYS},
+        totals=ShardTotals.empty(classes, targeted=targeted, eight_bit=eight_bit),
         preflight_warnings=(),
         environment=document["environment"],
         max_bad=document["bad"]["allowed"],
     )
-    for number in range(len(recipe.pieces)) if counted else ():
-        facts = Facts.from_columns(recipe.kind.columns(recipe.out / recipe.kind.place(number)))
-        saved = saved.add(recipe.records[recipe.kind.file(number)], count(saved, facts))
+    for number in range(len(manifest.shard_ranges)) if counted else ():
+        facts = ShardRecord.from_columns(
+            manifest.shard_format.read_columns(manifest.directory / manifest.shard_format.shard_name(number))
+        )
+        saved = saved.add(manifest.file_entries[manifest.shard_format.hashed_file(number)], count_shard(saved, facts))
     return saved

@@ -12,25 +12,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from robustbench_fgsm.attack.quantization import to_pixels
+from robustbench_fgsm.attack.quantization import levels_to_pixels
 from robustbench_fgsm.data.dataset import Dataset
-from robustbench_fgsm.data.match_model import fit_to
+from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.preflight import preflight
-from robustbench_fgsm.errors import AGREE, DISAGREE, SettingError
-from robustbench_fgsm.evaluation.craft_shards import Shard, craft_shards
+from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, SettingError
+from robustbench_fgsm.evaluation.craft_shards import AdversarialShard, craft_shards
 from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.runs.attack.formats import Mismatch
-from robustbench_fgsm.runs.attack.integrity import Recipe, check_files, check_manifest, read_recipe
-from robustbench_fgsm.runs.reload import classifier_of, data_of
+from robustbench_fgsm.runs.attack.integrity import AttackManifest, check_files, check_manifest, read_attack_manifest
+from robustbench_fgsm.runs.reload import reload_classifier, reload_data
 
-TOLERANCE = 1e-6
+REPLAY_TOLERANCE = 1e-6
 """Pixels farther apart than this differ."""
 
 
 @dataclass(frozen=True)
-class Replay:
+class ReplayCounts:
     """Counts over images that were crafted again; they add. Pixels count each channel for itself."""
 
     n: int = 0
@@ -44,19 +44,19 @@ class Replay:
         """The counts as JSON knows them; the difference is null where it is not finite."""
         return asdict(self) | ({} if math.isfinite(self.max_abs_difference) else {"max_abs_difference": None})
 
-    def __add__(self, other: Replay) -> Replay:
+    def __add__(self, other: ReplayCounts) -> ReplayCounts:
         sums = {field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
-        return Replay(**sums | {"max_abs_difference": max(self.max_abs_difference, other.max_abs_difference)})
+        return ReplayCounts(**sums | {"max_abs_difference": max(self.max_abs_difference, other.max_abs_difference)})
 
 
 @dataclass(frozen=True)
 class AttackCheck:
     """Whether saved adversarial images are what their manifest says; what is not is named in `mismatches`."""
 
-    recipe: Recipe
+    manifest: AttackManifest
     mismatches: tuple[Mismatch, ...]
     damaged: frozenset[int]
-    replay: Replay
+    replay: ReplayCounts
     environment: dict[str, Any]
     seconds: float
 
@@ -68,10 +68,10 @@ class AttackCheck:
     @property
     def warnings(self) -> list[str]:
         """What a reader must know beside the verdict."""
-        there, now = self.recipe.document["environment"], self.environment
+        there, now = self.manifest.document["environment"], self.environment
         found = [f"{key} was {there.get(key)}, and is {now[key]}" for key in now if there.get(key) != now[key]]
         warnings = [f"last bits may differ in another environment: {'; '.join(found)}"] if found else []
-        if 0 < self.replay.max_abs_difference <= TOLERANCE:
+        if 0 < self.replay.max_abs_difference <= REPLAY_TOLERANCE:
             warnings.append(
                 f"{self.replay.n - self.replay.images_equal:,} of {self.replay.n:,} images differ in their last bits, "
                 f"by at most {self.replay.max_abs_difference:.2g}"
@@ -80,17 +80,17 @@ class AttackCheck:
 
     def to_dict(self) -> dict[str, Any]:
         """The document `rfgsm.attack-check/1`."""
-        shards = len(self.recipe.pieces)
+        shards = len(self.manifest.shard_ranges)
         return {
             "schema": "rfgsm.attack-check/1",
             "status": "complete",
-            "exit_code": AGREE if self.verified else DISAGREE,
+            "exit_code": EXIT_SUCCESS if self.verified else EXIT_NEGATIVE_RESULT,
             "invalid_reasons": [],
             "warnings": self.warnings,
             "verdict": "verified" if self.verified else "not verified",
             "mismatches": [mismatch._asdict() for mismatch in self.mismatches],
-            **{key: self.recipe.document[key] for key in ("model", "data", "attack", "output")},
-            "plan": self.recipe.plan.to_dict(),
+            **{key: self.manifest.document[key] for key in ("model", "data", "attack", "output")},
+            "plan": self.manifest.plan.to_dict(),
             "shards": {"count": shards, "intact": shards - len(self.damaged)},
             "replay": self.replay.to_dict(),
             "environment": self.environment,
@@ -124,16 +124,14 @@ def check_adversarial(
     began = time.perf_counter()
     if limit is not None and limit < 1:
         raise SettingError(f"limit must be at least 1, got {limit}: leave it out for all images")
-    recipe = read_recipe(Path(out))
+    recipe = read_attack_manifest(Path(out))
     damaged, found = check_files(recipe)
     mismatches = [*check_manifest(recipe, damaged), *found]
-    classifier = classifier or classifier_of(
-        recipe.document, "check", weights, device, trust_model_code=trust_model_code
-    )
-    data = fit_to(data or data_of(recipe.document, "check", trust_code=trust_data_code), classifier)
-    strange = list(_check_subject(recipe, classifier, data))
+    classifier = classifier or reload_classifier(recipe.document, "check", weights, device, trust_model_code=trust_model_code)
+    data = match_to_classifier(data or reload_data(recipe.document, "check", trust_code=trust_data_code), classifier)
+    strange = list(_check_model_and_data(recipe, classifier, data))
     replay, found = (
-        (Replay(), []) if strange else _replay(recipe, classifier, data, damaged, limit=limit, progress=progress)
+        (ReplayCounts(), []) if strange else _replay_shards(recipe, classifier, data, damaged, limit=limit, progress=progress)
     )
     return AttackCheck(
         recipe,
@@ -145,39 +143,37 @@ def check_adversarial(
     )
 
 
-def _check_subject(recipe: Recipe, classifier: Classifier, data: Dataset) -> Iterator[Mismatch]:
+def _check_model_and_data(manifest: AttackManifest, classifier: Classifier, data: Dataset) -> Iterator[Mismatch]:
     """What of weights and data is not what the images were crafted from."""
-    expected = recipe.document["model"]["sha256"], recipe.document["data"]["fingerprint"]
-    for where, before, now in zip(
-        ("weights", "data"), expected, (classifier.info.sha256, data.fingerprint), strict=True
-    ):
+    expected = manifest.document["model"]["sha256"], manifest.document["data"]["fingerprint"]
+    for where, before, now in zip(("weights", "data"), expected, (classifier.info.sha256, data.fingerprint), strict=True):
         if before != now:
             yield Mismatch(where, f"sha256 {before}", f"sha256 {now}")
 
 
-def _replay(
-    recipe: Recipe,
+def _replay_shards(
+    manifest: AttackManifest,
     classifier: Classifier,
     data: Dataset,
     damaged: frozenset[int],
     *,
     limit: int | None,
     progress: Progress | None,
-) -> tuple[Replay, list[Mismatch]]:
+) -> tuple[ReplayCounts, list[Mismatch]]:
     """Craft the images of undamaged shards again and compare, one shard after the other."""
-    preflight(classifier, data, recipe.spec)
-    wanted = {number: piece for number, piece in _first(recipe, limit) if number not in damaged}
+    preflight(classifier, data, manifest.spec)
+    wanted = {number: piece for number, piece in _first_shards(manifest, limit) if number not in damaged}
     shards = craft_shards(
         classifier,
         data,
-        recipe.spec,
+        manifest.spec,
         wanted.values(),
-        plan=recipe.plan,
-        eight_bit=recipe.kind.eight_bit,
+        plan=manifest.plan,
+        eight_bit=manifest.shard_format.eight_bit,
     )
-    replay, mismatches = Replay(), []
+    replay, mismatches = ReplayCounts(), []
     for number in wanted:
-        counts, found = compare_shard(recipe, number, next(shards))  # no name keeps a shard alive
+        counts, found = compare_shard(manifest, number, next(shards))  # no name keeps a shard alive
         replay += counts
         mismatches += found
         if progress is not None:
@@ -185,32 +181,32 @@ def _replay(
     return replay, mismatches
 
 
-def _first(recipe: Recipe, limit: int | None) -> Iterator[tuple[int, range]]:
+def _first_shards(manifest: AttackManifest, limit: int | None) -> Iterator[tuple[int, range]]:
     """Shards, or their beginnings, that hold the first `limit` images, in whole batches."""
-    left = len(recipe) if limit is None else limit
-    for number, piece in enumerate(recipe.pieces):
-        batches = -(-left // recipe.plan.batch_size)
+    left = len(manifest) if limit is None else limit
+    for number, piece in enumerate(manifest.shard_ranges):
+        batches = -(-left // manifest.plan.batch_size)
         if batches > 0:
-            yield number, piece[: batches * recipe.plan.batch_size]
+            yield number, piece[: batches * manifest.plan.batch_size]
         left -= len(piece)
 
 
-def compare_shard(recipe: Recipe, number: int, crafted: Shard) -> tuple[Replay, list[Mismatch]]:
+def compare_shard(manifest: AttackManifest, number: int, crafted: AdversarialShard) -> tuple[ReplayCounts, list[Mismatch]]:
     """A stored shard, or as much of it as was crafted again, beside the crafted one."""
-    n, place = len(crafted.facts), recipe.out / recipe.kind.place(number)
+    n, place = len(crafted.record), manifest.directory / manifest.shard_format.shard_name(number)
     if not n:
-        return Replay(), []
-    stored = recipe.kind.images(place)[:n]
+        return ReplayCounts(), []
+    stored = manifest.shard_format.read_images(place)[:n]
     if (stored.shape, stored.dtype) != (crafted.images.shape, crafted.images.dtype):
         expected, found = (f"{images.dtype} {tuple(images.shape)}" for images in (crafted.images, stored))
-        return Replay(n), [Mismatch(f"{place.name}: images", expected, found)]
-    pixels = (to_pixels(images) if recipe.kind.eight_bit else images for images in (stored, crafted.images))
+        return ReplayCounts(n), [Mismatch(f"{place.name}: images", expected, found)]
+    pixels = (levels_to_pixels(images) if manifest.shard_format.eight_bit else images for images in (stored, crafted.images))
     distance = torch.sub(*pixels).abs().nan_to_num(torch.inf)
-    differing, largest = int((distance > TOLERANCE).sum()), float(distance.max())
-    columns = recipe.kind.columns(place)
+    differing, largest = int((distance > REPLAY_TOLERANCE).sum()), float(distance.max())
+    columns = manifest.shard_format.read_columns(place)
     unlike = {
         name: np.not_equal(columns[name][:n], column) if name in columns else np.ones(n, np.bool_)
-        for name, column in crafted.facts.to_columns().items()
+        for name, column in crafted.record.to_columns().items()
     }
     predictions = np.any([flags for name, flags in unlike.items() if name.startswith("predictions")], axis=0)
     mismatches = [
@@ -219,9 +215,7 @@ def compare_shard(recipe: Recipe, number: int, crafted: Shard) -> tuple[Replay, 
         if flags.any()
     ]
     if differing:
-        text = (
-            f"{differing:,} of {distance.numel():,} pixels differ by more than {TOLERANCE:g}, at most by {largest:.3g}"
-        )
+        text = f"{differing:,} of {distance.numel():,} pixels differ by more than {REPLAY_TOLERANCE:g}, at most by {largest:.3g}"
         mismatches.insert(0, Mismatch(f"{place.name}: images", "as crafted again", text))
     equal = int((stored == crafted.images).flatten(1).all(1).sum())
-    return Replay(n, equal, distance.numel(), differing, largest, n - int(predictions.sum())), mismatches
+    return ReplayCounts(n, equal, distance.numel(), differing, largest, n - int(predictions.sum())), mismatches

@@ -9,19 +9,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.engine.plan import AS_IT_IS, Plan
-from robustbench_fgsm.errors import AGREE, DISAGREE, IncompleteError
-from robustbench_fgsm.evaluation.craft_shards import Totals
-from robustbench_fgsm.evaluation.document import bad_to_dict, gradient_shares, tally_invalid_reasons, tally_warnings
-from robustbench_fgsm.evaluation.result import rates
+from robustbench_fgsm.engine.plan import PLAIN_PLAN, Plan
+from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, IncompleteError
+from robustbench_fgsm.evaluation.craft_shards import ShardTotals
+from robustbench_fgsm.evaluation.document import bad_samples_to_dict, gradient_shares, tally_invalid_reasons, tally_warnings
+from robustbench_fgsm.evaluation.result import rates_to_dict
 from robustbench_fgsm.stats.tally import Tally, matrix_to_json
 
-SCHEMA = "rfgsm.attack/1"
-SETTINGS = ("model", "data", "attack", "output")
-DERIVED = ("n", "bad", "clean", "adversarial", "rounded", "gradient", "status", "exit_code", "invalid_reasons")
+ATTACK_SCHEMA = "rfgsm.attack/1"
+SETTING_KEYS = ("model", "data", "attack", "output")
+DERIVED_KEYS = ("n", "bad", "clean", "adversarial", "rounded", "gradient", "status", "exit_code", "invalid_reasons")
 """What of a manifest follows from the shards."""
 
-DECISIVE = ("package", "torch", "device")
+COMPARED_ENVIRONMENT_KEYS = ("package", "torch", "device")
 """What of the environment must be the same for a run to be continued."""
 
 
@@ -37,13 +37,13 @@ class SavedAttack:
     data: dict[str, Any]
     attack: dict[str, Any]
     output: dict[str, Any]
-    totals: Totals
+    totals: ShardTotals
     preflight_warnings: tuple[str, ...]
     environment: dict[str, Any]
     files: tuple[dict[str, Any], ...] = ()
     seconds: float = 0.0
     max_bad: int = 0
-    plan: Plan = AS_IT_IS
+    plan: Plan = PLAIN_PLAN
 
     @property
     def tally(self) -> Tally:
@@ -89,9 +89,9 @@ class SavedAttack:
         """0 for a valid run, 1 for an invalid one, 3 for one that is not complete."""
         if not self.complete:
             return IncompleteError.exit_code
-        return DISAGREE if self.invalid_reasons else AGREE
+        return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
-    def add(self, record: dict[str, Any], totals: Totals) -> SavedAttack:
+    def add(self, record: dict[str, Any], totals: ShardTotals) -> SavedAttack:
         """The same with one more shard."""
         files = sorted((*self.files, record), key=lambda file: str(file["name"]))
         return replace(self, totals=self.totals + totals, files=tuple(files))
@@ -100,7 +100,7 @@ class SavedAttack:
         """The document `rfgsm.attack/1`, which is the manifest."""
         tally, classes = self.tally, self.data["classes"]
         document = {
-            "schema": SCHEMA,
+            "schema": ATTACK_SCHEMA,
             "status": ("invalid" if self.invalid_reasons else "complete") if self.complete else "incomplete",
             "exit_code": self.exit_code,
             "invalid_reasons": self.invalid_reasons,
@@ -110,10 +110,10 @@ class SavedAttack:
             "attack": self.attack,
             "output": self.output,
             "n": tally.n,
-            "bad": bad_to_dict(self.bad, self.max_bad),
+            "bad": bad_samples_to_dict(self.bad, self.max_bad),
             "clean": {"accuracy": tally.clean_accuracy.to_dict(), "confusion": matrix_to_json(tally.clean)},
-            "adversarial": rates(tally, classes),
-            "rounded": self._rounding(classes),
+            "adversarial": rates_to_dict(tally, classes),
+            "rounded": self._rounded_to_dict(classes),
             "gradient": gradient_shares(tally),
             "files": list(self.files),
             "plan": self.plan.to_dict(),
@@ -122,28 +122,28 @@ class SavedAttack:
         }
         return document | {"checksum": checksum(document)}
 
-    def _rounding(self, classes: list[str]) -> dict[str, Any] | None:
+    def _rounded_to_dict(self, classes: list[str]) -> dict[str, Any] | None:
         if self.rounded is None:
             return None
         counts = {key: getattr(self.totals, key) for key in ("pixels", "pixels_outside", "predictions_changed")}
-        return counts | rates(self.rounded, classes)
+        return counts | rates_to_dict(self.rounded, classes)
 
 
-def settings_of(document: Mapping[str, Any]) -> dict[str, Any]:
+def attack_settings(document: Mapping[str, Any]) -> dict[str, Any]:
     """What of a manifest has to be the same for a run to be continued, as it comes back from a file."""
     environment = document.get("environment") or {}
-    kept = {key: document.get(key) for key in SETTINGS} | {
-        "environment": {key: environment.get(key) for key in DECISIVE},
-        "plan": plan_of(document).settings(),
+    kept = {key: document.get(key) for key in SETTING_KEYS} | {
+        "environment": {key: environment.get(key) for key in COMPARED_ENVIRONMENT_KEYS},
+        "plan": plan_from_manifest(document).settings(),
     }
     settings: dict[str, Any] = json.loads(json.dumps(kept))
     return settings
 
 
-def plan_of(document: Mapping[str, Any]) -> Plan:
+def plan_from_manifest(document: Mapping[str, Any]) -> Plan:
     """How the images were crafted: as the classifier is, where the manifest is from before there were plans."""
     output = document.get("output") or {}
-    return Plan.from_dict(document.get("plan"), int(output.get("batch_size") or AS_IT_IS.batch_size))
+    return Plan.from_dict(document.get("plan"), int(output.get("batch_size") or PLAIN_PLAN.batch_size))
 
 
 def checksum(document: Mapping[str, Any]) -> str:

@@ -14,38 +14,45 @@ from typing import Any
 import numpy as np
 
 from robustbench_fgsm.attack.losses import get_loss
-from robustbench_fgsm.data.dataset import Dataset, describe, probe
-from robustbench_fgsm.data.match_model import fit_to
-from robustbench_fgsm.engine.distributed import ALONE, World
+from robustbench_fgsm.data.dataset import Dataset, describe_data, first_readable_batch
+from robustbench_fgsm.data.match_model import match_to_classifier
+from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.engine.plan import check_level, plan_for
-from robustbench_fgsm.engine.preflight import PROBE, check_batch_size, check_single, preflight
+from robustbench_fgsm.engine.plan import check_optimize_level, choose_plan
+from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_batch_size, check_single_epsilon, preflight
 from robustbench_fgsm.engine.progress import Progress
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.evaluation.craft_shards import Facts, Shard, Totals, check_eight_bit, craft_shards, spans
+from robustbench_fgsm.evaluation.craft_shards import (
+    AdversarialShard,
+    ShardRecord,
+    ShardTotals,
+    check_eight_bit,
+    craft_shards,
+    shard_ranges,
+)
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.runs.attack.formats import Format, get_format
-from robustbench_fgsm.runs.attack.result import SCHEMA, SavedAttack, settings_of
+from robustbench_fgsm.runs.attack.formats import ShardFormat, get_shard_format
+from robustbench_fgsm.runs.attack.result import ATTACK_SCHEMA, SavedAttack, attack_settings
 from robustbench_fgsm.runs.directory import (
-    MANIFEST,
-    RESULT,
-    check_same,
-    is_new,
-    locked,
-    manifest_in,
+    MANIFEST_FILE,
+    RESULT_FILE,
+    atomic_replace,
+    check_same_settings,
+    is_new_run,
+    lock_directory,
     read_json,
-    replacing,
-    sweep_up,
-    usable,
+    read_manifest_json,
+    remove_temporary_files,
+    translate_os_errors,
     write_json,
 )
-from robustbench_fgsm.runs.manifest import recorded_plan
+from robustbench_fgsm.runs.manifest import read_recorded_plan
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
 
-SHARD_SIZE = 1000
+DEFAULT_SHARD_SIZE = 1000
 """Images a shard: 3 MB of Fashion-MNIST, 600 MB of ImageNet."""
 
-NOTES = ".shards-"
+SHARD_ENTRIES_PREFIX = ".shards-"
 """How files begin in which processes that do not lead note what they have made."""
 
 
@@ -61,7 +68,7 @@ def save_adversarial(
     stable: bool = False,
     restarts: int = 0,
     format: str = "safetensors",  # noqa: A002  (the name of the option)
-    shard_size: int = SHARD_SIZE,
+    shard_size: int = DEFAULT_SHARD_SIZE,
     batch_size: int | str = "auto",
     optimize: str = "safe",
     seed: int = 0,
@@ -82,7 +89,7 @@ def save_adversarial(
     budgets = parse_epsilon(epsilon, order, classifier.bounds)
     rule = TargetRule.parse(targeted)
     spec = AttackSpec(budgets, order, rule, loss, classifier.bounds, seed, restarts, stable)
-    return save_spec(
+    return save_attack(
         classifier,
         data,
         Path(out),
@@ -97,38 +104,38 @@ def save_adversarial(
     )
 
 
-def save_spec(
+def save_attack(
     classifier: Classifier,
     data: Dataset,
     out: Path,
     spec: AttackSpec,
     *,
     format: str = "safetensors",  # noqa: A002
-    shard_size: int = SHARD_SIZE,
+    shard_size: int = DEFAULT_SHARD_SIZE,
     batch_size: int | str = "auto",
     optimize: str = "none",
     max_bad: int = 0,
     strict: bool = False,
     progress: Progress | None = None,
-    world: World = ALONE,
+    world: World = SINGLE_PROCESS,
 ) -> SavedAttack:
     """The same for settings that are parsed already. world: the processes that share the shards; all get what is saved."""
     began = time.perf_counter()
-    data = fit_to(data, classifier)
+    data = match_to_classifier(data, classifier)
     check_batch_size(batch_size)
-    kind, pieces = get_format(format), spans(len(data), shard_size)
-    check_level(optimize)
+    kind, pieces = get_shard_format(format), shard_ranges(len(data), shard_size)
+    check_optimize_level(optimize)
     output = {"format": format, "shard_size": shard_size}
-    nothing = nothing_saved(classifier, data, spec, output, eight_bit=kind.eight_bit, strict=strict)
-    recorded = recorded_plan(out) if world.leads else None
-    plan = world.first(plan_for(classifier, data, [spec], optimize, batch_size, recorded) if world.leads else None)
+    nothing = initial_saved_attack(classifier, data, spec, output, eight_bit=kind.eight_bit, strict=strict)
+    recorded = read_recorded_plan(out) if world.is_main else None
+    plan = world.broadcast(choose_plan(classifier, data, [spec], optimize, batch_size, recorded) if world.is_main else None)
     nothing = replace(nothing, output=nothing.output | {"batch_size": plan.batch_size}, max_bad=max_bad, plan=plan)
-    world.check_same(settings_of(nothing.to_dict()) | {"--out": out})
-    if world.leads:
-        find_run(out, nothing)  # before anything is written into the directory
-    with locked(out) if world.leads else nullcontext():
-        saved, missing = world.first(_begin(out, nothing, kind, pieces) if world.leads else None)
-        spent, mine = saved.seconds, world.share(np.array(missing, np.int64)).tolist()
+    world.check_same(attack_settings(nothing.to_dict()) | {"--out": out})
+    if world.is_main:
+        find_attack_manifest(out, nothing)  # before anything is written into the directory
+    with lock_directory(out) if world.is_main else nullcontext():
+        saved, missing = world.broadcast(_prepare_directory(out, nothing, kind, pieces) if world.is_main else None)
+        spent, mine = saved.seconds, world.local_part(np.array(missing, np.int64)).tolist()
         shards = craft_shards(
             classifier,
             data,
@@ -138,54 +145,56 @@ def save_spec(
             eight_bit=kind.eight_bit,
         )
         done = saved.tally.n + len(saved.bad)
-        world.add_done(done if world.leads else 0, 0)
+        world.add_done_images(done if world.is_main else 0, 0)
         made = []
         for number in mine:
-            made.append(keep_shard(out, nothing, kind, number, next(shards)))  # no name keeps a shard alive
-            if world.leads:
+            made.append(save_shard(out, nothing, kind, number, next(shards)))  # no name keeps a shard alive
+            if world.is_main:
                 saved = replace(saved.add(*made[-1]), seconds=spent + time.perf_counter() - began)
-                write_json(out / MANIFEST, saved.to_dict())
+                write_json(out / MANIFEST_FILE, saved.to_dict())
             else:
-                note_shard(out, world.rank, made[-1][0])
+                append_shard_entry(out, world.rank, made[-1][0])
             done += len(pieces[number])
-            so_far = world.add_done(len(pieces[number]), done)
+            so_far = world.add_done_images(len(pieces[number]), done)
             if progress is not None:
                 progress(so_far, len(data))
-        others = [part for rank, parts in enumerate(world.gather(made)) if rank or not world.leads for part in parts]
+        others = [part for rank, parts in enumerate(world.gather(made)) if rank or not world.is_main for part in parts]
         for part in others:
             saved = saved.add(*part)
-        saved = world.first(replace(saved, seconds=spent + time.perf_counter() - began) if others else saved)
-        if world.leads:
-            finish(out, saved)
-            forget_notes(out)
+        saved = world.broadcast(replace(saved, seconds=spent + time.perf_counter() - began) if others else saved)
+        if world.is_main:
+            write_manifest_and_result(out, saved)
+            remove_shard_entries(out)
     world.barrier()
     return saved
 
 
-def _begin(out: Path, nothing: SavedAttack, kind: Format, pieces: list[range]) -> tuple[SavedAttack, list[int]]:
+def _prepare_directory(
+    out: Path, initial: SavedAttack, shard_format: ShardFormat, ranges: list[range]
+) -> tuple[SavedAttack, list[int]]:
     """What is saved already, which the manifest says afterwards too, and the numbers of the shards that are missing."""
-    found = find_run(out, nothing)
-    sweep_up(out, "adversarial-*", MANIFEST, RESULT)
-    saved, missing = recover(out, nothing, found, kind, pieces)
+    found = find_attack_manifest(out, initial)
+    remove_temporary_files(out, "adversarial-*", MANIFEST_FILE, RESULT_FILE)
+    saved, missing = recover_shards(out, initial, found, shard_format, ranges)
     if found is None or list(saved.files) != found.get("files"):
-        write_json(out / MANIFEST, saved.to_dict())
-    forget_notes(out)
+        write_json(out / MANIFEST_FILE, saved.to_dict())
+    remove_shard_entries(out)
     return saved, missing
 
 
-def note_shard(out: Path, rank: int, record: dict[str, Any]) -> None:
+def append_shard_entry(out: Path, rank: int, entry: dict[str, Any]) -> None:
     """Note a shard that a process other than the leading one has made, until the manifest says so."""
-    place = out / f"{NOTES}{rank:05d}.jsonl"
-    with usable(place), place.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(record) + "\n")
+    place = out / f"{SHARD_ENTRIES_PREFIX}{rank:05d}.jsonl"
+    with translate_os_errors(place), place.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(entry) + "\n")
         stream.flush()
         os.fsync(stream.fileno())
 
 
-def noted_shards(out: Path) -> list[Any]:
+def read_shard_entries(out: Path) -> list[Any]:
     """What was noted of shards; a line that cannot be read is left out."""
     found: list[Any] = []
-    for place in sorted(out.glob(f"{NOTES}*.jsonl")):
+    for place in sorted(out.glob(f"{SHARD_ENTRIES_PREFIX}*.jsonl")):
         for line in place.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 record = json.loads(line)
@@ -195,85 +204,86 @@ def noted_shards(out: Path) -> list[Any]:
     return found
 
 
-def forget_notes(out: Path) -> None:
+def remove_shard_entries(out: Path) -> None:
     """Remove the notes, of which the manifest knows by now."""
-    for place in out.glob(f"{NOTES}*.jsonl"):
+    for place in out.glob(f"{SHARD_ENTRIES_PREFIX}*.jsonl"):
         place.unlink()
 
 
-def nothing_saved(
+def initial_saved_attack(
     classifier: Classifier, data: Dataset, spec: AttackSpec, output: dict[str, Any], *, eight_bit: bool, strict: bool
 ) -> SavedAttack:
     """The run before its first image; raises SettingError, ModelError or DataError where its parts do not fit."""
-    check_single(spec)
+    check_single_epsilon(spec)
     get_loss(spec.loss, stable=spec.stable)
     warnings = preflight(classifier, data, spec, strict=strict)
     if eight_bit:
         check_eight_bit(data, spec)
     return SavedAttack(
         model=classifier.info.to_dict(),
-        data=describe(data),
+        data=describe_data(data),
         attack=spec.to_dict() | {"epsilon": spec.epsilons[0]},
-        output=output | {"shape": list(probe(data, PROBE).images.shape[1:])},
-        totals=Totals.empty(classifier.num_classes, targeted=spec.target.targeted, eight_bit=eight_bit),
+        output=output | {"shape": list(first_readable_batch(data, PREFLIGHT_IMAGES).images.shape[1:])},
+        totals=ShardTotals.empty(classifier.num_classes, targeted=spec.target.targeted, eight_bit=eight_bit),
         preflight_warnings=tuple(warnings),
         environment=describe_environment(classifier.device),
     )
 
 
-def find_run(out: Path, nothing: SavedAttack) -> dict[str, Any] | None:
+def find_attack_manifest(out: Path, initial: SavedAttack) -> dict[str, Any] | None:
     """The manifest in the directory, or None where it is new; raises RunError where the directory is not this run's."""
-    if is_new(out):
+    if is_new_run(out):
         return None
-    found = manifest_in(out)
-    if found.get("schema") != SCHEMA:
-        raise RunError(
-            f"--out must hold adversarial images, got {out} with another run in it: choose another directory"
-        )
-    check_same(out, settings_of(found), settings_of(nothing.to_dict()))
+    found = read_manifest_json(out)
+    if found.get("schema") != ATTACK_SCHEMA:
+        raise RunError(f"--out must hold adversarial images, got {out} with another run in it: choose another directory")
+    check_same_settings(out, attack_settings(found), attack_settings(initial.to_dict()))
     return found
 
 
-def recover(
-    out: Path, nothing: SavedAttack, found: dict[str, Any] | None, kind: Format, pieces: list[range]
+def recover_shards(
+    out: Path, initial: SavedAttack, manifest: dict[str, Any] | None, shard_format: ShardFormat, ranges: list[range]
 ) -> tuple[SavedAttack, list[int]]:
     """What is there already, and the numbers of the shards that are not, or whose hash is not the one recorded."""
-    if found is None:
-        return nothing, list(range(len(pieces)))
+    if manifest is None:
+        return initial, list(range(len(ranges)))
     records = {
         record["name"]: record
-        for record in [*noted_shards(out), *(found.get("files") or [])]
+        for record in [*read_shard_entries(out), *(manifest.get("files") or [])]
         if isinstance(record, dict) and {"name", "sha256", "bytes", "n"} <= record.keys()
     }
-    saved, missing = replace(nothing, seconds=float((found.get("seconds") or {}).get("total") or 0)), []
-    for number in range(len(pieces)):
-        record = records.get(kind.file(number))
-        if record is None or kind.damage(out, record):
+    saved, missing = replace(initial, seconds=float((manifest.get("seconds") or {}).get("total") or 0)), []
+    for number in range(len(ranges)):
+        record = records.get(shard_format.hashed_file(number))
+        if record is None or shard_format.find_damage(out, record):
             missing.append(number)
         else:
-            saved = saved.add(record, count(nothing, Facts.from_columns(kind.columns(out / kind.place(number)))))
-    return saved if missing else replace(saved, environment=found["environment"]), missing
+            saved = saved.add(
+                record,
+                count_shard(initial, ShardRecord.from_columns(shard_format.read_columns(out / shard_format.shard_name(number)))),
+            )
+    return saved if missing else replace(saved, environment=manifest["environment"]), missing
 
 
-def keep_shard(
-    out: Path, nothing: SavedAttack, kind: Format, number: int, shard: Shard
-) -> tuple[dict[str, Any], Totals]:
+def save_shard(
+    out: Path, initial: SavedAttack, shard_format: ShardFormat, number: int, shard: AdversarialShard
+) -> tuple[dict[str, Any], ShardTotals]:
     """Write one shard whole or not at all; its record and its counts."""
-    with replacing(out / kind.place(number)) as scratch:
-        kind.write(scratch, shard)
-    record = kind.record(out, number, len(shard.facts))
+    with atomic_replace(out / shard_format.shard_name(number)) as scratch:
+        shard_format.write(scratch, shard)
+    record = shard_format.manifest_entry(out, number, len(shard.record))
     bad = {"bad": [asdict(sample) for sample in shard.bad]} if shard.bad else {}
-    return record | bad, count(nothing, shard.facts)
+    return record | bad, count_shard(initial, shard.record)
 
 
-def count(attack: SavedAttack, facts: Facts) -> Totals:
+def count_shard(attack: SavedAttack, shard_record: ShardRecord) -> ShardTotals:
     """Counts of one shard."""
-    return Totals.of(facts, len(attack.data["classes"]), math.prod(attack.output["shape"]))
+    return ShardTotals.of(shard_record, len(attack.data["classes"]), math.prod(attack.output["shape"]))
 
 
-def finish(out: Path, saved: SavedAttack) -> None:
+def write_manifest_and_result(out: Path, saved: SavedAttack) -> None:
     """Leave manifest and result as they must be; what is so already is not written again."""
     document = saved.to_dict()
-    for name in (MANIFEST, RESULT):
+    for name in (MANIFEST_FILE, RESULT_FILE):
         if not (out / name).is_file() or read_json(out / name) != json.loads(json.dumps(document)):
             write_json(out / name, document)

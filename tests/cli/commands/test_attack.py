@@ -14,8 +14,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.cli.commands.attack import WITH_CHECK, attack_command
-from robustbench_fgsm.models.cards import FOLDER
+from robustbench_fgsm.cli.commands.attack import OPTIONS_WITH_CHECK, attack_command
+from robustbench_fgsm.models.cards import WEIGHTS_FOLDER
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs.attack import save
 
@@ -63,10 +63,8 @@ def test_the_tables_show_rates_before_and_after_rounding(tmp_path: Path, run: Ru
     assert out.endswith("\nVERIFIED.\n")
 
 
-def test_the_same_command_continues_and_another_is_refused(
-    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    keep = save.keep_shard
+def test_the_same_command_continues_and_another_is_refused(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = save.save_shard
 
     def stop(out: Path, nothing: Any, kind: Any, number: int, shard: Any) -> Any:
         if number == 1:
@@ -74,7 +72,7 @@ def test_the_same_command_continues_and_another_is_refused(
         return keep(out, nothing, kind, number, shard)
 
     with monkeypatch.context() as patch:
-        patch.setattr(save, "keep_shard", stop)
+        patch.setattr(save, "save_shard", stop)
         code, out, err = attack(run, tmp_path)
     assert (code, out) == (130, "")
     assert names(tmp_path) == ["adversarial-00000.safetensors", "manifest.json"]
@@ -119,7 +117,7 @@ def test_a_check_that_fails_exits_1_and_names_the_file(tmp_path: Path, run: Run)
 
 def test_weights_are_found_where_they_lie_now_and_others_are_named(tmp_path: Path, run: Run) -> None:
     weights, moved = tmp_path / "own.safetensors", tmp_path / "moved.safetensors"
-    shutil.copyfile(FOLDER / "mlp300-fashion-mnist-standard.safetensors", weights)
+    shutil.copyfile(WEIGHTS_FOLDER / "mlp300-fashion-mnist-standard.safetensors", weights)
     assert attack(run, tmp_path / "kept", "--weights", str(weights))[0] == 0
     weights.rename(moved)
     check = ["attack", "--check", str(tmp_path / "kept")]
@@ -180,9 +178,9 @@ def test_a_full_disk_exits_5(tmp_path: Path, run: Run, monkeypatch: pytest.Monke
 
 
 def test_a_second_process_exits_5_at_once(tmp_path: Path, run: Run) -> None:
-    from robustbench_fgsm.runs.directory import locked
+    from robustbench_fgsm.runs.directory import lock_directory
 
-    with locked(tmp_path):
+    with lock_directory(tmp_path):
         code, _, err = attack(run, tmp_path, "--quiet")
     assert code == 5
     assert "must be used by one process at a time" in err
@@ -196,4 +194,4 @@ def test_the_options_are_the_arguments_of_the_functions() -> None:
     for name in save.keys() - {"classifier", "data", "out", "epsilon", "progress"}:
         assert command[name] == save[name].default, name
     check = signature(rf.check_adversarial).parameters
-    assert check.keys() - {"out", "classifier", "data", "progress"} <= {*WITH_CHECK, "trust_model_code"}
+    assert check.keys() - {"out", "classifier", "data", "progress"} <= {*OPTIONS_WITH_CHECK, "trust_model_code"}

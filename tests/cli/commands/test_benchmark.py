@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from robustbench_fgsm.benchmarking import benchmark as module
-from robustbench_fgsm.benchmarking.contenders import Library
-from robustbench_fgsm.references.registry import Listing
+from robustbench_fgsm.benchmarking.contenders import ReferenceImplementation
+from robustbench_fgsm.references.registry import ReferenceInfo
 
 Run = Callable[..., tuple[int, str, str]]
 EXAMPLE = Path(__file__).parents[3] / "examples/cifar_resnet18.py"
@@ -32,9 +32,7 @@ def test_json_is_one_document_and_nothing_else(run: Run) -> None:
 
 
 def test_eight_budgets_and_512_images_by_default(run: Run) -> None:
-    code, out, _ = run(
-        "benchmark", "--model", "mlp300", "--rounds", "1", "--no-memory", "--references", "none", "--json"
-    )
+    code, out, _ = run("benchmark", "--model", "mlp300", "--rounds", "1", "--no-memory", "--references", "none", "--json")
     document = json.loads(out)
     assert (code, document["n"]) == (0, 512)
     budgets = [timing["epsilons"] for timing in document["contenders"][0]["timings"]]
@@ -117,17 +115,17 @@ def test_markdown(run: Run) -> None:
 
 @pytest.mark.reference
 def test_a_library_that_fails_is_said_and_exits_0(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Library, data: Any, epsilons: Any) -> int:
+    def broken(self: ReferenceImplementation, data: Any, epsilons: Any) -> int:
         raise RuntimeError("no luck")
 
-    monkeypatch.setattr(Library, "attack", broken)
+    monkeypatch.setattr(ReferenceImplementation, "attack", broken)
     code, out, _ = benchmark(run, references="art")
     assert code == 0
     assert "Failed: art: RuntimeError: no luck" in out
 
 
 def test_what_is_not_installed_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "list_references", lambda: [Listing("foolbox", "foolbox", None, "pip install foolbox")])
+    monkeypatch.setattr(module, "list_references", lambda: [ReferenceInfo("foolbox", "foolbox", None, "pip install foolbox")])
     code, out, _ = run("benchmark", *QUICK)
     assert code == 0
     assert "Not installed: foolbox: pip install foolbox" in out

@@ -220,9 +220,7 @@ def test_out_of_another_version_or_device_is_refused_and_left_alone(
         monkeypatch.setattr("robustbench_fgsm.references.registry.version", lambda name: "99.0")
     else:
         monkeypatch.setattr(rf.TorchClassifier, "device", torch.device("meta"))
-        monkeypatch.setattr(
-            "robustbench_fgsm.engine.preflight.preflight", lambda *_, **__: []
-        )  # nothing computes there
+        monkeypatch.setattr("robustbench_fgsm.engine.preflight.preflight", lambda *_, **__: [])  # nothing computes there
     code, out, err = compare(run, "--out", str(tmp_path), "--quiet")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert f"with {difference}: choose another directory" in err
@@ -303,9 +301,7 @@ def test_a_candidate_that_agrees_exits_0_and_prints_beside_the_document(run: Run
     assert err.splitlines() == ["a module that prints", "a function that prints"]
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"), [("wrong", "pixels differ by up to"), ("broken", "it raised ValueError: no")]
-)
+@pytest.mark.parametrize(("name", "reason"), [("wrong", "pixels differ by up to"), ("broken", "it raised ValueError: no")])
 def test_a_candidate_that_disagrees_or_raises_exits_1(run: Run, mine: str, name: str, reason: str) -> None:
     code, out, _ = own(run, f"{mine}:{name}")
     assert code == 1

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.registry import Source
+from robustbench_fgsm.data.registry import DataSource
 from robustbench_fgsm.engine import environment
 from robustbench_fgsm.report.schemas import load_schema
 
@@ -115,9 +115,7 @@ def test_a_check_that_cannot_be_is_one_line(run: Run, tmp_path: Path, words: str
     assert not (tmp_path / "run").exists()
 
 
-def test_a_kept_result_is_gated_anew_without_measuring(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kept_result_is_gated_anew_without_measuring(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "run"
     code, first = document(run, "--out", str(place))
     assert (code, first["gates"]) == (0, [])
@@ -150,9 +148,7 @@ def test_whatever_changes_the_numbers_is_another_run(run: Run, tmp_path: Path, w
     assert err.count("\n") == 1
 
 
-def test_another_version_of_the_package_is_another_run(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_version_of_the_package_is_another_run(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document(run, "--out", str(tmp_path))
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     difference = f'package "{rf.__version__}" there, "99.0" now: choose another directory'
@@ -205,9 +201,7 @@ def test_markdown(run: Run) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_settings_exit_2_with_one_line_and_make_no_directory(
-    run: Run, tmp_path: Path, words: list[str], message: str
-) -> None:
+def test_bad_settings_exit_2_with_one_line_and_make_no_directory(run: Run, tmp_path: Path, words: list[str], message: str) -> None:
     code, out, err = evaluate(run, "--out", str(tmp_path / "run"), *words)
     assert (code, out) == (2, "")
     assert err.startswith("rfgsm: ")
@@ -249,9 +243,7 @@ def broken_data(kind: str) -> rf.ArrayDataset:
     classes = tuple(rf.load_data("fashion-mnist", limit=1).classes)
     if kind == "labels":
         y[2] = 10
-    return rf.ArrayDataset(
-        "broken", 255 * x if kind == "0..255" else x, y, classes[:9] if kind == "classes" else classes
-    )
+    return rf.ArrayDataset("broken", 255 * x if kind == "0..255" else x, y, classes[:9] if kind == "classes" else classes)
 
 
 @pytest.mark.parametrize(
@@ -263,10 +255,8 @@ def broken_data(kind: str) -> rf.ArrayDataset:
         ("classes", "data must have the model's 10 classes, got 9"),
     ],
 )
-def test_data_that_cannot_be_meant_exit_2_with_one_line(
-    run: Run, monkeypatch: pytest.MonkeyPatch, kind: str, message: str
-) -> None:
-    source = Source("broken", "as it should not be", lambda *_: broken_data(kind))
+def test_data_that_cannot_be_meant_exit_2_with_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, kind: str, message: str) -> None:
+    source = DataSource("broken", "as it should not be", lambda *_: broken_data(kind))
     monkeypatch.setattr("robustbench_fgsm.data.registry._added", lambda: [source])
     code, out, err = evaluate(run, "--data", "broken", "--weights", "standard")
     assert (code, out) == (2, "")
@@ -335,9 +325,7 @@ def test_saturated_networks_show_both_rates(run: Run, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("kept", [False, True])
-def test_model_and_data_are_looked_at_once(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool
-) -> None:
+def test_model_and_data_are_looked_at_once(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
     looked: list[str] = []
 
     def preflight(*given: Any, **settings: Any) -> list[str]:

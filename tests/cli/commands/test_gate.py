@@ -102,9 +102,7 @@ def test_tables_fit_80_columns_and_end_or_begin_with_the_verdict(run: Run, runs:
         ("weak", ["--json", "--format", "markdown"], "exclude each other"),
     ],
 )
-def test_what_cannot_be_compared_exits_2_with_one_line(
-    run: Run, runs: Path, baseline: str, words: list[str], message: str
-) -> None:
+def test_what_cannot_be_compared_exits_2_with_one_line(run: Run, runs: Path, baseline: str, words: list[str], message: str) -> None:
     code, out, err = run("gate", str(runs / "weak"), "--baseline", str(runs / baseline), *words)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err

@@ -14,8 +14,8 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.registry import Source
-from robustbench_fgsm.models.cards import cards
+from robustbench_fgsm.data.registry import DataSource
+from robustbench_fgsm.models.cards import bundled_cards
 from robustbench_fgsm.report.schemas import load_schema
 
 Run = Callable[..., tuple[int, str, str]]
@@ -32,8 +32,8 @@ def rows(run: Run, what: str) -> list[dict[str, object]]:
 
 def test_models_with_their_accuracy_and_data(run: Run) -> None:
     found = rows(run, "models")
-    assert {(row["name"], row["weights"]) for row in found} == {(card["name"], card["weights"]) for card in cards()}
-    expected = {card["sha256"]: card["clean_accuracy"] for card in cards()}
+    assert {(row["name"], row["weights"]) for row in found} == {(card["name"], card["weights"]) for card in bundled_cards()}
+    expected = {card["sha256"]: card["clean_accuracy"] for card in bundled_cards()}
     assert [row["clean_accuracy"] for row in found] == list(expected.values())
     assert {row["data"] for row in found} == {"fashion-mnist"}
 
@@ -48,11 +48,9 @@ def test_data_and_what_is_missing_for_them(run: Run, tmp_path: Path) -> None:
 
 
 def test_data_whose_package_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = Source("other:FILE", "of another kind", lambda *_: None, packages=("no_such_package",), extra="other")  # type: ignore[arg-type]
+    source = DataSource("other:FILE", "of another kind", lambda *_: None, packages=("no_such_package",), extra="other")  # type: ignore[arg-type]
     monkeypatch.setattr("robustbench_fgsm.data.registry._added", lambda: [source])
-    assert {"pip install 'robustbench-fgsm[other]'"} == {
-        row["state"] for row in rows(run, "data") if row["name"] == "other:FILE"
-    }
+    assert {"pip install 'robustbench-fgsm[other]'"} == {row["state"] for row in rows(run, "data") if row["name"] == "other:FILE"}
 
 
 def test_sources_with_what_they_need(run: Run) -> None:

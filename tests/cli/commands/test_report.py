@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from robustbench_fgsm.report.pages.layout import unpacked
+from robustbench_fgsm.report.pages.layout import unpack_json
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -25,9 +25,7 @@ MEASURED = {
 
 @pytest.mark.reference
 @pytest.mark.parametrize("program", MEASURED)
-def test_a_page_of_each_kind_of_run_and_its_command_measures_the_same_again(
-    run: Run, tmp_path: Path, program: str
-) -> None:
+def test_a_page_of_each_kind_of_run_and_its_command_measures_the_same_again(run: Run, tmp_path: Path, program: str) -> None:
     kept, page, direct = tmp_path / "kept", tmp_path / "page.html", tmp_path / "direct.html"
     assert run(program, *MODEL, *MEASURED[program], "--out", str(kept), "--html", str(direct))[0] == 0
     code, out, err = run("report", str(kept), "-o", str(page))
@@ -37,10 +35,10 @@ def test_a_page_of_each_kind_of_run_and_its_command_measures_the_same_again(
     assert direct.read_text(encoding="utf-8") == text
     document = json.loads((kept / "result.json").read_text(encoding="utf-8"))
     (data,) = re.findall(r'<script type="text/plain" id="data">([^<]*)</script>', text)
-    assert unpacked(data)["documents"] == [document]
+    assert unpack_json(data)["documents"] == [document]
     (command,) = re.findall(r"<pre><code>rfgsm (.*?)</code></pre>", text)
     _, again, _ = run(*shlex.split(command.replace("&#39;", "'")), "--json", "--quiet")
-    assert bool(unpacked(data)["gallery"]) == (program != "compare")
+    assert bool(unpack_json(data)["gallery"]) == (program != "compare")
     for key in ("epsilons", "evaluations", "attack", "ours", "candidate", "model", "data", "n"):
         assert timeless(json.loads(again).get(key)) == timeless(document.get(key))
 
@@ -95,7 +93,7 @@ def test_a_page_without_a_directory_holds_the_document_and_no_images(run: Run, t
     code, out, _ = run(program, "--model", "mlp300", "--limit", "8", "--quiet", *own, "--json", "--html", str(page))
     assert code == 0
     (data,) = re.findall(r'<script type="text/plain" id="data">([^<]*)</script>', page.read_text(encoding="utf-8"))
-    found = unpacked(data)
+    found = unpack_json(data)
     assert (found["documents"], found["gallery"]) == ([json.loads(out)], [])
     assert run(program, "--model", "nosuch", "--html", str(tmp_path))[2].startswith("rfgsm: --html")
 

@@ -20,13 +20,11 @@ from jsonschema import Draft202012Validator
 from robustbench_fgsm.cli.main import main
 from robustbench_fgsm.engine.pieces import PieceRecord
 from robustbench_fgsm.report.schemas import load_schema
-from robustbench_fgsm.runs.directory import MANIFEST, RESULT, locked
+from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, lock_directory
 from robustbench_fgsm.runs.ledger import LedgerStore, ledger_name
 
 Run = Callable[..., tuple[int, str, str]]
-SWEEP = shlex.split(
-    "sweep --model mlp300 --limit 60 --batch-size 16 --eps 4,8/255 --targeted none --targeted next --quiet"
-)
+SWEEP = shlex.split("sweep --model mlp300 --limit 60 --batch-size 16 --eps 4,8/255 --targeted none --targeted next --quiet")
 
 
 def document(run: Run, schema: str, *words: str) -> dict[str, Any]:
@@ -97,16 +95,14 @@ def test_an_interrupted_run_exits_130_and_is_resumed_to_the_same_counts(
     shown = document(run, "run-shown", "runs", "show", stopped)
     assert (shown["state"], shown["done"], shown["pieces"], shown["result"]) == ("interrupted", 2, 4, None)
     resumed = document(run, "sweep", "runs", "resume", stopped, "--quiet")
-    whole = json.loads((Path(place) / RESULT).read_text())
+    whole = json.loads((Path(place) / RESULT_FILE).read_text())
     assert counts(resumed) == counts(whole)
     assert document(run, "run-shown", "runs", "show", stopped)["state"] == "complete"
     again = document(run, "sweep", *SWEEP, "--out", stopped)
     assert again == resumed  # the command itself finds the result as well
 
 
-def test_a_resumed_run_is_judged_as_its_command_judged_it(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_is_judged_as_its_command_judged_it(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gates are no settings: the last ones asked for count, and their exit code."""
     place = str(tmp_path / "gated")
     words = shlex.split(f"evaluate --model mlp300 --limit 60 --batch-size 16 --quiet --json --out {place}")
@@ -143,7 +139,7 @@ def test_data_of_a_function_are_resumed_where_it_is_trusted(run: Run, tmp_path: 
     ]
     code, out, err = run(*words, "--out", place)
     assert code == 0, err
-    (Path(place) / RESULT).unlink()
+    (Path(place) / RESULT_FILE).unlink()
     (tmp_path / "ran").unlink()
     code, _, err = run("runs", "resume", place, "--quiet")
     assert (code, "--trust-data-code" in err, (tmp_path / "ran").exists()) == (4, True, False)
@@ -156,9 +152,9 @@ def test_the_list_has_every_kind_of_run_and_how_far_it_is(run: Run, place: str, 
     small = ["--model", "mlp300", "--limit", "20", "--quiet", "--out"]
     for command in ("attack", "compare", "evaluate"):
         assert run(command, *small, str(tmp_path / command))[0] == 0
-    (tmp_path / "evaluate" / RESULT).unlink()
+    (tmp_path / "evaluate" / RESULT_FILE).unlink()
     (tmp_path / "evaluate" / ledger_name(0)).unlink()
-    with locked(Path(place)):
+    with lock_directory(Path(place)):
         found = document(run, "runs", "runs", "list", str(tmp_path))["runs"]
     assert [(Path(one["path"]).name, one["command"], one["state"], one["done"], one["pieces"]) for one in found] == [
         ("attack", "attack", "complete", None, None),
@@ -167,8 +163,8 @@ def test_the_list_has_every_kind_of_run_and_how_far_it_is(run: Run, place: str, 
         ("sweep", "sweep", "complete", 4, 4),
     ]
     assert {one["n"] for one in found} == {20, 60}
-    (Path(place) / RESULT).unlink()
-    with locked(Path(place)):
+    (Path(place) / RESULT_FILE).unlink()
+    with lock_directory(Path(place)):
         assert "started" in run("runs", "list", place)[1]
     table = run("runs", "list", str(tmp_path))[1]
     assert "interrupted" in table
@@ -259,7 +255,7 @@ def test_a_run_of_attack_says_how_it_goes_on(run: Run, tmp_path: Path) -> None:
 def test_code_that_only_the_manifest_names_is_not_run(run: Run, place: str, tmp_path: Path) -> None:
     """Whoever wrote the directory could have it run anything."""
     (tmp_path / "gadget.py").write_text(f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\n")
-    file = Path(place) / MANIFEST
+    file = Path(place) / MANIFEST_FILE
     manifest = json.loads(file.read_text())
     manifest["model"]["spec"] = f"factory:{tmp_path / 'gadget.py'}:make"
     file.write_text(json.dumps(manifest))
@@ -272,7 +268,7 @@ def test_code_that_only_the_manifest_names_is_not_run(run: Run, place: str, tmp_
 
 
 def test_another_model_in_the_place_of_the_recorded_one_is_refused(run: Run, place: str) -> None:
-    (Path(place) / RESULT).unlink()
+    (Path(place) / RESULT_FILE).unlink()
     code, _, err = run("runs", "resume", place, "--weights", "none", "--quiet")
     assert code == 2
     assert "model.sha256" in err

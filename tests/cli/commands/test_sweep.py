@@ -114,9 +114,7 @@ def test_csv_and_markdown(run: Run, tmp_path: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_settings_exit_2_with_one_line_and_make_no_directory(
-    run: Run, tmp_path: Path, words: list[str], message: str
-) -> None:
+def test_bad_settings_exit_2_with_one_line_and_make_no_directory(run: Run, tmp_path: Path, words: list[str], message: str) -> None:
     code, out, err = sweep(run, "--out", str(tmp_path / "run"), *words)
     assert (code, out) == (2, "")
     assert message in err
@@ -125,9 +123,7 @@ def test_bad_settings_exit_2_with_one_line_and_make_no_directory(
 
 
 @pytest.mark.parametrize("what", ["package", "device"])
-def test_another_version_or_device_is_another_run(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
+def test_another_version_or_device_is_another_run(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     document(run, "--out", str(tmp_path))
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     there = {"package": rf.__version__, "device": "cpu"}[what]
@@ -136,9 +132,7 @@ def test_another_version_or_device_is_another_run(
         monkeypatch.setattr(environment, "version", lambda name: now if name == "robustbench-fgsm" else version(name))
     else:
         monkeypatch.setattr(rf.TorchClassifier, "device", torch.device(now))
-        monkeypatch.setattr(
-            "robustbench_fgsm.engine.preflight.preflight", lambda *_, **__: []
-        )  # nothing computes there
+        monkeypatch.setattr("robustbench_fgsm.engine.preflight.preflight", lambda *_, **__: [])  # nothing computes there
     code, out, err = sweep(run, "--out", str(tmp_path))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert f'with {what} "{there}" there, "{now}" now: choose another directory' in err

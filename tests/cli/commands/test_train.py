@@ -16,9 +16,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.models.saved_weights import CARD, WEIGHTS
+from robustbench_fgsm.models.saved_weights import CARD_FILE, WEIGHTS_FILE
 from robustbench_fgsm.report.schemas import load_schema
-from robustbench_fgsm.runs.train import LOG, STATE
+from robustbench_fgsm.runs.train import CHECKPOINT_FILE, TRAINING_LOG_FILE
 
 Run = Callable[..., tuple[int, str, str]]
 QUICK = ["--model", "mlp300", "--limit", "256", "--batch-size", "32", "--held-out", "0", "--device", "cpu"]
@@ -40,16 +40,16 @@ def document(run: Run, out: Path, *words: str) -> dict[str, Any]:
 def test_a_watched_training_leaves_weights_card_log_and_document(run: Run, tmp_path: Path) -> None:
     found = document(run, tmp_path / "run", "--method", "n-fgsm", "--held-out", "32")
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == found
-    lines = [json.loads(line) for line in (tmp_path / "run" / LOG).read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "run" / TRAINING_LOG_FILE).read_text().splitlines()]
     assert lines == found["checks"]
-    card = json.loads((tmp_path / "run" / CARD).read_text())
+    card = json.loads((tmp_path / "run" / CARD_FILE).read_text())
     assert (card["kept"], card["recipe"], card["n"]) == (found["kept"], found["recipe"], 256 - 32)
     assert found["checks"][0]["pgd"]["n"] == 32
 
 
 def test_the_weights_load_from_the_directory_and_from_the_file(run: Run, tmp_path: Path) -> None:
     found = document(run, tmp_path / "run")
-    for weights in (tmp_path / "run", tmp_path / "run" / WEIGHTS):
+    for weights in (tmp_path / "run", tmp_path / "run" / WEIGHTS_FILE):
         assert rf.load_classifier("mlp300", weights=str(weights)).info.sha256 == found["model"]["sha256"]
     code, printed, _ = run(
         *("evaluate", "--model", "mlp300", "--weights", str(tmp_path / "run"), "--limit", "64", "--json", "--quiet")
@@ -73,16 +73,16 @@ def test_a_killed_training_goes_on_to_the_weights_of_an_uninterrupted_one(run: R
     command = [sys.executable, "-m", "robustbench_fgsm", "train", *QUICK, *words, "--out", str(killed), "--quiet"]
     environment = os.environ | {"PYTHONPATH": str(Path(rf.__file__).parents[1])}
     with subprocess.Popen(command, env=environment) as process:
-        while process.poll() is None and not (killed / STATE).is_file():
+        while process.poll() is None and not (killed / CHECKPOINT_FILE).is_file():
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    assert (killed / STATE).is_file()
-    assert not (killed / WEIGHTS).exists()
+    assert (killed / CHECKPOINT_FILE).is_file()
+    assert not (killed / WEIGHTS_FILE).exists()
     resumed, straight = document(run, killed, *words), document(run, whole, *words)
     assert resumed["model"]["sha256"] == straight["model"]["sha256"]
     assert resumed["checks"] == straight["checks"]
-    assert (killed / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+    assert (killed / WEIGHTS_FILE).read_bytes() == (whole / WEIGHTS_FILE).read_bytes()
 
 
 def test_static_joins_images_that_fooled_the_weights_it_goes_on_from(run: Run, tmp_path: Path) -> None:

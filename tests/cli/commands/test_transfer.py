@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.cli.commands.transfer import split_weights
+from robustbench_fgsm.cli.commands.transfer import split_model_and_weights
 from robustbench_fgsm.engine.batch_size import choose_batch_size
 from robustbench_fgsm.report.schemas import load_schema
 
@@ -124,4 +124,4 @@ def test_an_error_is_one_line(run: Run, tmp_path: Path, words: list[str], messag
     ],
 )
 def test_weights_follow_a_colon(name: str, expected: tuple[str, str]) -> None:
-    assert split_weights(name) == expected
+    assert split_model_and_weights(name) == expected

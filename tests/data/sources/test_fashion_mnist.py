@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from robustbench_fgsm.data.dataset import ArrayDataset
-from robustbench_fgsm.data.sources.fashion_mnist import FILE, load_fashion_mnist
+from robustbench_fgsm.data.sources.fashion_mnist import TEST_SPLIT_FILE, load_fashion_mnist
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,6 @@ def test_the_fingerprint_is_the_same_each_time(data: ArrayDataset) -> None:
 
 
 def test_the_licence_lies_beside_the_images() -> None:
-    licence = (FILE.parent / "LICENSE-fashion-mnist").read_text(encoding="utf-8")
+    licence = (TEST_SPLIT_FILE.parent / "LICENSE-fashion-mnist").read_text(encoding="utf-8")
     assert "MIT License" in licence
     assert "Zalando" in licence

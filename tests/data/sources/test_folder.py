@@ -109,6 +109,4 @@ def test_a_file_that_is_gone_is_bad(folder: Folder) -> None:
     data = rf.load_data(f"folder:{place}")
     (place / "dog" / "1.png").unlink()
     (batch,) = data.batches(0, 6, 6)
-    assert [(bad.path, bad.reason) for bad in batch.bad] == [
-        (str(place / "dog" / "1.png"), "No such file or directory")
-    ]
+    assert [(bad.path, bad.reason) for bad in batch.bad] == [(str(place / "dog" / "1.png"), "No such file or directory")]

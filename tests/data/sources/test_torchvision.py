@@ -16,7 +16,7 @@ import torch
 from torchvision import datasets
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.sources.torchvision import ARRAYS, FILES
+from robustbench_fgsm.data.sources.torchvision import ARRAY_DATASETS, FILE_DATASETS
 from robustbench_fgsm.errors import DataError, SettingError
 
 N = 12
@@ -110,9 +110,7 @@ def test_stl10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (place / "test_X.bin").write_bytes(pixels.transpose(0, 1, 3, 2).tobytes())  # columns first
     (place / "test_y.bin").write_bytes((LABELS + 1).astype(np.uint8).tobytes())
     (place / "class_names.txt").write_text("\n".join(f"c{k}" for k in range(10)))
-    monkeypatch.setattr(
-        datasets.STL10, "test_list", [[name, digest(place / name)] for name in ("test_X.bin", "test_y.bin")]
-    )
+    monkeypatch.setattr(datasets.STL10, "test_list", [[name, digest(place / name)] for name in ("test_X.bin", "test_y.bin")])
     monkeypatch.setattr(datasets.STL10, "train_list", [])
     found = read("stl10", tmp_path)
     assert torch.equal(found.images, torch.from_numpy(pixels).float() / 255)
@@ -148,11 +146,9 @@ def test_dtd_and_gtsrb(tmp_path: Path, encode: Callable[..., bytes]) -> None:
     assert (len(signs.classes), next(iter(signs)).labels.tolist()) == (43, [16])
 
 
-@pytest.mark.parametrize("name", [*ARRAYS, *FILES])
+@pytest.mark.parametrize("name", [*ARRAY_DATASETS, *FILE_DATASETS])
 def test_what_is_not_there_says_where_it_should_be(tmp_path: Path, name: str) -> None:
-    with pytest.raises(
-        DataError, match=f"{name} must be in {tmp_path}, .*: pass --download, or --data-root DIR"
-    ) as found:
+    with pytest.raises(DataError, match=f"{name} must be in {tmp_path}, .*: pass --download, or --data-root DIR") as found:
         rf.load_data(name, root=tmp_path, split="train" if name == "fashion-mnist" else None)
     assert "\n" not in str(found.value)
 

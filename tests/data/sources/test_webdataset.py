@@ -15,8 +15,8 @@ import pytest
 import torch
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.sources.object_storage import filesystem
-from robustbench_fgsm.data.sources.tar_shards import Shard, _kept_open, expand
+from robustbench_fgsm.data.sources.object_storage import open_filesystem
+from robustbench_fgsm.data.sources.tar_shards import TarShard, _open_compressed, expand_pattern
 from robustbench_fgsm.errors import DataError, IncompleteError, UnsafeError
 
 Encode = Callable[..., bytes]
@@ -106,18 +106,18 @@ def test_samples_that_lack_something_are_bad(tmp_path: Path, encode: Encode) -> 
     assert [bad.path.rpartition("/")[2] for bad in batch.bad] == ["b.png", "c", "d.png", "e.png", "f.png"]
 
 
-def last(shard: Shard) -> str:
+def last(shard: TarShard) -> str:
     return str(shard).rpartition("/")[2]
 
 
 def test_braces(tmp_path: Path) -> None:
     for name in ("a-8.tar", "a-9.tar", "a-10.tar", "b-08.tar", "b-09.tar", "b-10.tar", "c-x.tar", "c-y.tar"):
         (tmp_path / name).touch()
-    assert [last(file) for file in expand(f"{tmp_path}/a-{{8..10}}.tar")] == ["a-8.tar", "a-9.tar", "a-10.tar"]
-    assert [last(file) for file in expand(f"{tmp_path}/b-{{08..10}}.tar")] == ["b-08.tar", "b-09.tar", "b-10.tar"]
-    assert [last(file) for file in expand(f"{tmp_path}/{{c}}-{{y,x}}.tar")] == ["c-y.tar", "c-x.tar"]
+    assert [last(file) for file in expand_pattern(f"{tmp_path}/a-{{8..10}}.tar")] == ["a-8.tar", "a-9.tar", "a-10.tar"]
+    assert [last(file) for file in expand_pattern(f"{tmp_path}/b-{{08..10}}.tar")] == ["b-08.tar", "b-09.tar", "b-10.tar"]
+    assert [last(file) for file in expand_pattern(f"{tmp_path}/{{c}}-{{y,x}}.tar")] == ["c-y.tar", "c-x.tar"]
     with pytest.raises(DataError, match=r"a-11.tar must be a file, got none"):
-        expand(f"{tmp_path}/a-{{10..11}}.tar")
+        expand_pattern(f"{tmp_path}/a-{{10..11}}.tar")
 
 
 @pytest.mark.parametrize("pattern", ["pipe:touch touched", " PIPE:touch touched", "pipe:curl x | tee touched"])
@@ -184,12 +184,12 @@ def test_a_compressed_shard_that_storage_loses_or_that_is_cut_is_said(
     bucket.pipe_file("/bucket/a.tar.gz", whole)
     data = rf.load_data("wds:memory://bucket/a.tar.gz")
     bucket.rm_file("/bucket/a.tar.gz")
-    _kept_open.cache_clear()
+    _open_compressed.cache_clear()
     with pytest.raises(IncompleteError, match=r"memory://bucket/a.tar.gz must stay in reach, got FileNotFoundError"):
         list(data.batches(0, 4, 4))
     (tmp_path / "a.tar.gz").write_bytes(whole)
     here = rf.load_data(f"wds:{tmp_path}/a.tar.gz")
-    _kept_open.cache_clear()
+    _open_compressed.cache_clear()
     (tmp_path / "a.tar.gz").write_bytes(whole[: len(whole) // 2])
     (batch,) = here.batches(0, 4, 4)
     assert len(batch) + len(batch.bad) == 4
@@ -207,9 +207,7 @@ def test_errors_of_a_storages_own_are_said_in_a_line(
 
     bucket.pipe_file("/bucket/a.tar", archive(samples(0, 4)))
     monkeypatch.setattr(type(bucket), "open", fail)
-    with pytest.raises(
-        DataError, match=r"memory://bucket/a.tar cannot be read \(ClientError: AccessDenied ask somebody"
-    ):
+    with pytest.raises(DataError, match=r"memory://bucket/a.tar cannot be read \(ClientError: AccessDenied ask somebody"):
         rf.load_data("wds:memory://bucket/a.tar")
 
 
@@ -221,7 +219,7 @@ def test_errors_of_a_storages_own_are_said_in_a_line(
     ],
 )
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, missing: str, message: str) -> None:
-    filesystem.cache_clear()
+    open_filesystem.cache_clear()
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(DataError, match=message):
         rf.load_data("wds:s3://bucket/val-{0..1}.tar")

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from torchvision.models import resnet18
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.sources.fashion_mnist import CLASSES
+from robustbench_fgsm.data.sources.fashion_mnist import CLASS_NAMES
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.architectures import ARCHITECTURES
-from robustbench_fgsm.models.cards import FOLDER, cards
+from robustbench_fgsm.models.cards import WEIGHTS_FOLDER, bundled_cards
 from robustbench_fgsm.models.classifier import count_parameters
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.sources.bundled import load, model_card
@@ -48,32 +48,32 @@ def named(card: dict[str, Any]) -> str:
     return f"{card['name']}-{card['weights']}"
 
 
-every_card = pytest.mark.parametrize("card", list(cards()), ids=named)
+every_card = pytest.mark.parametrize("card", list(bundled_cards()), ids=named)
 
 
 def test_every_architecture_has_standard_weights() -> None:
-    assert {card["name"] for card in cards() if card["weights"] == "standard"} == set(ARCHITECTURES) == set(AT_LEAST)
+    assert {card["name"] for card in bundled_cards() if card["weights"] == "standard"} == set(ARCHITECTURES) == set(AT_LEAST)
 
 
 def test_no_weights_lie_about_without_a_card() -> None:
-    assert {file.name for file in FOLDER.glob("*.safetensors")} == {card["file"] for card in cards()}
+    assert {file.name for file in WEIGHTS_FOLDER.glob("*.safetensors")} == {card["file"] for card in bundled_cards()}
 
 
 @every_card
 def test_a_card_is_complete(card: dict[str, Any]) -> None:
     assert card.keys() >= KEYS
     assert {"epochs", "optimizer", "batch_size", "seed", "mean", "std", "channels"} <= card["recipe"].keys()
-    assert tuple(card["classes"]) == CLASSES
+    assert tuple(card["classes"]) == CLASS_NAMES
 
 
 @every_card
 def test_the_hash_on_the_card_is_that_of_the_file(card: dict[str, Any]) -> None:
-    assert hashlib.sha256((FOLDER / card["file"]).read_bytes()).hexdigest() == card["sha256"]
+    assert hashlib.sha256((WEIGHTS_FOLDER / card["file"]).read_bytes()).hexdigest() == card["sha256"]
 
 
 @every_card
 def test_weights_are_stored_in_the_precision_they_were_measured_in(card: dict[str, Any]) -> None:
-    stored = load_file(FOLDER / card["file"]).values()
+    stored = load_file(WEIGHTS_FOLDER / card["file"]).values()
     precision = torch.float32 if card["weights"] == "robust" else torch.float16
     assert {value.dtype for value in stored if value.is_floating_point()} == {precision}
 
@@ -87,10 +87,7 @@ def test_the_number_of_parameters_on_the_card(card: dict[str, Any]) -> None:
 def test_the_accuracy_on_the_card_is_reached_again(card: dict[str, Any]) -> None:
     classifier = load_bundled(card["name"], card["weights"])
     data = rf.load_data("fashion-mnist")
-    correct = sum(
-        int((classifier.predict(batch.images).argmax(1) == batch.labels).sum())
-        for batch in data.batches(0, 10_000, 500)
-    )
+    correct = sum(int((classifier.predict(batch.images).argmax(1) == batch.labels).sum()) for batch in data.batches(0, 10_000, 500))
     assert card["clean_accuracy"] == pytest.approx(Rate(correct, 10_000).to_dict(), abs=1e-12)
     if card["weights"] == "standard":
         assert correct >= AT_LEAST[card["name"]]
@@ -116,7 +113,7 @@ def test_robust_weights_withstand_what_standard_ones_do_not() -> None:
 
 def test_a_bundled_classifier_says_what_it_is() -> None:
     classifier = load_bundled("smallcnn")
-    assert (classifier.num_classes, classifier.classes, classifier.bounds) == (10, CLASSES, (0.0, 1.0))
+    assert (classifier.num_classes, classifier.classes, classifier.bounds) == (10, CLASS_NAMES, (0.0, 1.0))
     assert (classifier.info.spec, classifier.info.weights, classifier.info.parameters) == (
         "smallcnn",
         "standard",
@@ -145,7 +142,7 @@ def test_no_weights_are_the_architecture_alone() -> None:
 
 
 def test_a_file_of_ones_own() -> None:
-    file = FOLDER / "mlp300-fashion-mnist-standard.safetensors"
+    file = WEIGHTS_FOLDER / "mlp300-fashion-mnist-standard.safetensors"
     own = load_bundled("mlp300", str(file))
     assert own.info.weights == str(file)
     assert own.info.sha256 == load_bundled("mlp300").info.sha256
@@ -153,13 +150,11 @@ def test_a_file_of_ones_own() -> None:
 
 def test_a_file_for_another_architecture_is_refused() -> None:
     with pytest.raises(ModelError, match=r"hidden\.bias, hidden\.weight, output\.weight of another shape"):
-        load_bundled("mlp300", str(FOLDER / "mlp600-fashion-mnist-standard.safetensors"))
+        load_bundled("mlp300", str(WEIGHTS_FOLDER / "mlp600-fashion-mnist-standard.safetensors"))
 
 
 def test_unknown_weights_are_refused_with_a_remedy() -> None:
-    with pytest.raises(
-        ModelError, match=r"weights for mlp300 must be one of .*standard.*, got 'standart': did you mean standard"
-    ):
+    with pytest.raises(ModelError, match=r"weights for mlp300 must be one of .*standard.*, got 'standart': did you mean standard"):
         load_bundled("mlp300", "standart")
 
 
@@ -167,8 +162,8 @@ def test_unknown_weights_are_refused_with_a_remedy() -> None:
 def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The bundled weights of mlp300 in another folder, which is taken for the package's own."""
     for suffix in ("json", "safetensors"):
-        shutil.copy(FOLDER / f"mlp300-fashion-mnist-standard.{suffix}", tmp_path)
-    monkeypatch.setattr("robustbench_fgsm.models.cards.FOLDER", tmp_path)
+        shutil.copy(WEIGHTS_FOLDER / f"mlp300-fashion-mnist-standard.{suffix}", tmp_path)
+    monkeypatch.setattr("robustbench_fgsm.models.cards.WEIGHTS_FOLDER", tmp_path)
     return tmp_path / "mlp300-fashion-mnist-standard.safetensors"
 
 

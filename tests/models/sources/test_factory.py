@@ -68,9 +68,7 @@ def test_a_function_in_an_installed_module() -> None:
 def test_a_module_with_normalisation_and_a_checkpoint(file: Path, tmp_path: Path) -> None:
     state = {"1.weight": torch.ones(10, 784) / 784, "1.bias": torch.zeros(10)}
     save_file(state, tmp_path / "mine.safetensors")
-    classifier = rf.load_classifier(
-        f"factory:{file}:module", weights=str(tmp_path / "mine.safetensors"), mean=0.5, std=0.25
-    )
+    classifier = rf.load_classifier(f"factory:{file}:module", weights=str(tmp_path / "mine.safetensors"), mean=0.5, std=0.25)
     assert torch.allclose(classifier.predict(torch.ones(1, 1, 28, 28)), torch.full((1, 10), 2.0))
 
 
@@ -118,7 +116,7 @@ def test_the_users_own_errors_are_left_to_the_user(file: Path) -> None:
 
 def test_the_number_of_classes_is_that_of_the_last_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     from robustbench_fgsm.models.request import ModelRequest
-    from robustbench_fgsm.models.sources.factory import outputs_of
+    from robustbench_fgsm.models.sources.factory import count_outputs
 
     network = nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Conv2d(9, 4, 1), nn.AdaptiveAvgPool2d(1))
-    assert outputs_of(network, ModelRequest("factory:x", "x")) == 4
+    assert count_outputs(network, ModelRequest("factory:x", "x")) == 4

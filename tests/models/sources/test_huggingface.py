@@ -19,7 +19,7 @@ from robustbench_fgsm.models.preprocessing import Preprocessing
 
 transformers = pytest.importorskip("transformers")
 
-from robustbench_fgsm.models.sources.huggingface import normalisation_of, preprocessing_of  # noqa: E402
+from robustbench_fgsm.models.sources.huggingface import normalisation_from_processor, preprocessing_from_processor  # noqa: E402
 
 Agrees = Callable[[rf.Classifier, rf.ArrayDataset], bool]
 PROCESSOR: dict[str, Any] = {
@@ -41,9 +41,7 @@ def tiny(kind: str) -> Any:
         shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
         config = transformers.ViTConfig(image_size=28, patch_size=7, initializer_range=0.3, **shape, **common)
         return transformers.ViTForImageClassification(config).eval()
-    config = transformers.ResNetConfig(
-        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", **common
-    )
+    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", **common)
     return transformers.ResNetForImageClassification(config).eval()
 
 
@@ -143,9 +141,7 @@ def test_a_repository_that_is_not_in_the_cache(monkeypatch: pytest.MonkeyPatch) 
         raise LocalEntryNotFoundError("no network\nand nothing in the cache")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
-    with pytest.raises(
-        ModelError, match=r"some/model must be fetched once, got none .*: run `hf download some/model`"
-    ) as said:
+    with pytest.raises(ModelError, match=r"some/model must be fetched once, got none .*: run `hf download some/model`") as said:
         rf.load_classifier("hf:some/model")
     assert "\n" not in str(said.value)
 
@@ -166,7 +162,7 @@ def test_a_repository_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_normalisation_in_pixel_space(processor: dict[str, Any], expected: tuple[list[float], list[float]]) -> None:
-    for found, wanted in zip(normalisation_of(processor), expected, strict=True):
+    for found, wanted in zip(normalisation_from_processor(processor), expected, strict=True):
         assert found == pytest.approx(wanted)
 
 
@@ -183,4 +179,4 @@ def test_normalisation_in_pixel_space(processor: dict[str, Any], expected: tuple
     ],
 )
 def test_resizing_and_cropping(processor: dict[str, Any], expected: Preprocessing) -> None:
-    assert preprocessing_of(processor) == expected
+    assert preprocessing_from_processor(processor) == expected

@@ -45,9 +45,7 @@ def file(difficult: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.mark.reference
-def test_a_network_is_attacked_as_its_module_is(
-    difficult: nn.Module, file: Path, images: rf.ArrayDataset, agrees: Agrees
-) -> None:
+def test_a_network_is_attacked_as_its_module_is(difficult: nn.Module, file: Path, images: rf.ArrayDataset, agrees: Agrees) -> None:
     classifier = rf.load_classifier(str(file))
     assert (classifier.num_classes, classifier.info.spec) == (10, str(file))
     assert torch.equal(attack(classifier, images), attack(rf.wrap(difficult, 10), images))
@@ -150,8 +148,8 @@ def test_an_operator_that_is_not_known_is_named(tmp_path: Path, file: Path) -> N
     [(0, 3, 1), (1, 2**62, 1), (-3, -1, 1), (0, 9, 2), (-1, -(2**62), -1), (4, 1, -2), (9, 12, 1)],
 )
 def test_slices_are_pythons(start: int, end: int, step: int) -> None:
-    from robustbench_fgsm.models.sources.onnx import Slice
+    from robustbench_fgsm.models.sources.onnx import NarrowSlice
 
     x = torch.rand(2, 5)
-    found = Slice()(x, torch.tensor([start]), torch.tensor([end]), torch.tensor([-1]), torch.tensor([step]))
+    found = NarrowSlice()(x, torch.tensor([start]), torch.tensor([end]), torch.tensor([-1]), torch.tensor([step]))
     assert found.tolist() == [row[start:end:step] for row in x.tolist()]

@@ -15,7 +15,7 @@ onnx2torch = pytest.importorskip("onnx2torch")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from robustbench_fgsm.models.sources.onnx_graph import adapt  # noqa: E402
+from robustbench_fgsm.models.sources.onnx_graph import downgrade_opset  # noqa: E402
 
 
 def model(*nodes: Any, shape: tuple[int, ...] = (2, 6), opset: int = 20, **constants: Any) -> Any:
@@ -31,7 +31,7 @@ def model(*nodes: Any, shape: tuple[int, ...] = (2, 6), opset: int = 20, **const
 
 
 def run(made: Any, x: torch.Tensor) -> torch.Tensor:
-    found: torch.Tensor = onnx2torch.convert(adapt(made, "here"))(x)
+    found: torch.Tensor = onnx2torch.convert(downgrade_opset(made, "here"))(x)
     return found
 
 
@@ -45,7 +45,7 @@ def test_gelu_is_spelled_out() -> None:
 
 def test_gelu_by_tanh_is_another() -> None:
     with pytest.raises(ModelError, match="got Gelu of set 20"):
-        adapt(model(helper.make_node("Gelu", ["x"], ["y"], approximate="tanh")), "here")
+        downgrade_opset(model(helper.make_node("Gelu", ["x"], ["y"], approximate="tanh")), "here")
 
 
 def test_axes_of_a_reduction_become_attributes() -> None:
@@ -62,7 +62,7 @@ def test_a_split_into_equal_parts_is_the_older_one() -> None:
 def test_a_split_into_unequal_parts_is_refused() -> None:
     split = helper.make_node("Split", ["x"], ["y", "z", "u", "v"], axis=1, num_outputs=4)
     with pytest.raises(ModelError, match="got Split of set 20"):
-        adapt(model(split), "here")
+        downgrade_opset(model(split), "here")
 
 
 def test_a_second_name_of_a_constant_is_resolved() -> None:
@@ -70,7 +70,7 @@ def test_a_second_name_of_a_constant_is_resolved() -> None:
         helper.make_node("Identity", ["w"], ["again"], name="again"),
         helper.make_node("Gemm", ["x", "w", "again"], ["y"], name="gemm"),
     ]
-    adapted = adapt(model(*nodes, w=np.ones((6, 6), np.float32)), "here")
+    adapted = downgrade_opset(model(*nodes, w=np.ones((6, 6), np.float32)), "here")
     assert [(node.op_type, list(node.input)) for node in adapted.graph.node] == [("Gemm", ["x", "w", "w"])]
 
 
@@ -79,10 +79,10 @@ def test_allowzero_goes_where_there_is_no_zero(shape: list[int], plain: bool) ->
     node = helper.make_node("Reshape", ["x", "shape"], ["y"], allowzero=1)
     made = model(node, opset=18)
     made.graph.initializer.append(numpy_helper.from_array(np.array(shape), "shape"))
-    adapted = adapt(made, "here")
+    adapted = downgrade_opset(made, "here")
     assert (not adapted.graph.node[0].attribute) == plain
 
 
 def test_older_models_keep_their_set() -> None:
-    assert adapt(model(helper.make_node("Relu", ["x"], ["y"]), opset=13), "here").opset_import[0].version == 13
-    assert adapt(model(helper.make_node("Relu", ["x"], ["y"]), opset=20), "here").opset_import[0].version == 17
+    assert downgrade_opset(model(helper.make_node("Relu", ["x"], ["y"]), opset=13), "here").opset_import[0].version == 13
+    assert downgrade_opset(model(helper.make_node("Relu", ["x"], ["y"]), opset=20), "here").opset_import[0].version == 17

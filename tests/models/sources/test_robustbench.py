@@ -33,9 +33,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.reference
 @pytest.mark.parametrize("prefix", ["", "module.", "module.model."])
-def test_a_checkpoint_in_its_cache(
-    place: Path, prefix: str, agrees: Agrees, colour: Callable[..., rf.ArrayDataset]
-) -> None:
+def test_a_checkpoint_in_its_cache(place: Path, prefix: str, agrees: Agrees, colour: Callable[..., rf.ArrayDataset]) -> None:
     torch.manual_seed(0)
     bare = rf.load_classifier(f"robustbench:{SMALL}", weights="none")
     assert isinstance(bare, rf.TorchClassifier)
@@ -66,9 +64,7 @@ def test_a_pickle_in_its_cache_is_not_run(place: Path) -> None:
 
 
 def test_a_missing_checkpoint_is_named_with_its_place(place: Path) -> None:
-    with pytest.raises(
-        ModelError, match=rf"fetch https://drive.google.com/\S+ and put it at models/cifar10/Linf/{SMALL}\.pt"
-    ):
+    with pytest.raises(ModelError, match=rf"fetch https://drive.google.com/\S+ and put it at models/cifar10/Linf/{SMALL}\.pt"):
         rf.load_classifier(f"robustbench:{SMALL}")
 
 

@@ -40,15 +40,13 @@ def test_weights_of_a_tag(
         asked.append(repository)
         return file.parent
 
-    monkeypatch.setattr(source, "from_hub", cached)
+    monkeypatch.setattr(source, "fetch_hub_files", cached)
     classifier = rf.load_classifier(f"timm:{NAME}")
     assert asked == [f"timm/{NAME}"]
     assert (classifier.num_classes, classifier.info.weights) == (1000, "c3_in1k")
     assert classifier.info.mean == (0.485, 0.456, 0.406)
     assert classifier.info.preprocessing == Preprocessing((201,), (176, 176), "bicubic")
-    theirs = timm.data.create_transform(
-        **timm.data.resolve_data_config(timm.get_pretrained_cfg(NAME).to_dict())
-    ).transforms
+    theirs = timm.data.create_transform(**timm.data.resolve_data_config(timm.get_pretrained_cfg(NAME).to_dict())).transforms
     assert (theirs[0].size, theirs[1].size) == (201, (176, 176))
     assert agrees(classifier, colour(tuple(map(str, range(1000)))))
     assert rf.load_classifier(f"timm:{NAME}", weights=str(file)).info.sha256 == classifier.info.sha256
@@ -71,7 +69,7 @@ def test_a_checkpoint_for_a_name_without_a_tag_needs_its_normalisation(file: Pat
 def test_weights_that_are_not_finite(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = timm.create_model(NAME, pretrained=False).state_dict()
     save_file(state | {"fc.bias": torch.full((1000,), torch.inf)}, tmp_path / "model.safetensors")
-    monkeypatch.setattr(source, "from_hub", lambda *_: tmp_path)
+    monkeypatch.setattr(source, "fetch_hub_files", lambda *_: tmp_path)
     with pytest.raises(ModelError, match=r"fc\.bias not finite"):
         rf.load_classifier(f"timm:{NAME}")
 
@@ -89,12 +87,10 @@ def test_unknown_names(name: str, weights: str, problem: str) -> None:
         rf.load_classifier(f"timm:{name}", weights=weights)
 
 
-@pytest.mark.parametrize(
-    ("mode", "expected"), [("center", Preprocessing((256,), (224, 224), "bicubic")), ("border", None)]
-)
+@pytest.mark.parametrize(("mode", "expected"), [("center", Preprocessing((256,), (224, 224), "bicubic")), ("border", None)])
 def test_crop_modes(mode: str, expected: Preprocessing | None) -> None:
     config = {"input_size": (3, 224, 224), "crop_pct": 0.875, "crop_mode": mode, "interpolation": "bicubic"}
-    assert source.preprocessing_of(config) == expected
+    assert source.preprocessing_from_config(config) == expected
 
 
 def test_pretrained_names_are_listed() -> None:

@@ -17,7 +17,7 @@ from torchvision.models.vision_transformer import VisionTransformer
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.errors import ModelError, SettingError
-from robustbench_fgsm.models.download import cached, fetched
+from robustbench_fgsm.models.download import fetch_file, hub_cache_path
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.models.sources.torchvision import names
 
@@ -84,7 +84,7 @@ def test_weights_older_than_batch_norms_counters_load(hub: Path, monkeypatch: py
 
 
 def test_another_content_than_the_name_says_is_refused(hub: Path) -> None:
-    file = cached(WEIGHTS.url)
+    file = hub_cache_path(WEIGHTS.url)
     torch.save(thousand().state_dict(), file)
     with pytest.raises(ModelError, match=f"a sha256 that begins with f37072fd, got .* in {file}: remove it"):
         rf.load_classifier("resnet18", weights="DEFAULT")
@@ -102,7 +102,7 @@ def test_a_download_of_another_content_leaves_nothing_behind(tmp_path: Path) -> 
     (tmp_path / "there").write_bytes(b"not what it was")
     target = tmp_path / "cache" / "net-0123456789.pth"
     with pytest.raises(ModelError, match="another hash"):
-        fetched((tmp_path / "there").as_uri(), target, "net")
+        fetch_file((tmp_path / "there").as_uri(), target, "net")
     assert list(target.parent.iterdir()) == []
 
 
@@ -110,7 +110,7 @@ def test_a_download_appears_whole(tmp_path: Path) -> None:
     (tmp_path / "there").write_bytes(b"content")
     digest = hashlib.sha256(b"content").hexdigest()
     target = tmp_path / "cache" / f"net-{digest[:8]}.pth"
-    assert fetched((tmp_path / "there").as_uri(), target, "net").read_bytes() == b"content"
+    assert fetch_file((tmp_path / "there").as_uri(), target, "net").read_bytes() == b"content"
 
 
 @pytest.mark.reference
@@ -168,9 +168,7 @@ def test_what_the_weights_say_themselves_is_not_said_again() -> None:
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3", "densenet121", "mnasnet0_75"])
 def test_networks_with_peculiar_weights(name: str, hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = models.get_model_weights(name).DEFAULT
-    special = (
-        {"aux_logits": True, "transform_input": True, "init_weights": False} if "cept" in name or "goog" in name else {}
-    )
+    special = {"aux_logits": True, "transform_input": True, "init_weights": False} if "cept" in name or "goog" in name else {}
     network = models.get_model(name, **special)
     url = "https://download.pytorch.org/models/peculiar.pth"
     monkeypatch.setattr(weights, "_value_", replace(weights.value, url=url))

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.report.documents.comparison import comparison, confusion
+from robustbench_fgsm.report.documents.comparison import confusion_table, render_comparison
 from robustbench_fgsm.report.tables.terminal import epsilon_text, rate_text
 
 Document = dict[str, Any]
@@ -57,20 +57,20 @@ def with_large_counts(document: Document) -> Document:
 @pytest.mark.parametrize("width", [80, 120])
 def test_no_line_is_wider_than_the_terminal_and_no_cell_is_cut(document: Document, width: int) -> None:
     for shown in (document, with_large_counts(copy.deepcopy(document))):
-        text = rendered(comparison(shown), width)
+        text = rendered(render_comparison(shown), width)
         assert max(len(line) for line in text.splitlines()) <= width
         assert "…" not in text
 
 
 def test_every_class_stands_in_both_matrices_and_in_the_class_table(document: Document) -> None:
-    text = rendered(comparison(document))
+    text = rendered(render_comparison(document))
     for label, name in enumerate(document["data"]["classes"]):
         assert len(re.findall(rf"^{label} {name} ", text, re.MULTILINE)) == 3
 
 
 def test_the_rows_of_a_matrix_are_its_counts(document: Document) -> None:
     matrix = document["ours"]["confusion"]
-    lines = rendered(confusion("After", matrix, document["data"]["classes"])).splitlines()
+    lines = rendered(confusion_table("After", matrix, document["data"]["classes"])).splitlines()
     rows = [[int(count) for count in line.split()[-10:]] for line in lines[-10:]]
     assert rows == matrix
 
@@ -101,14 +101,12 @@ def table_under(title: str, text: str) -> list[str]:
     _, _, rest = text.partition(title)
     lines = rest.splitlines()
     rule = next(index for index, line in enumerate(lines) if line.startswith("──"))
-    ended = (
-        index for index, line in enumerate(lines) if index > rule and (not line.strip() or line.startswith("Own "))
-    )
+    ended = (index for index, line in enumerate(lines) if index > rule and (not line.strip() or line.startswith("Own ")))
     return lines[rule + 1 : next(ended)]
 
 
 def test_many_references_fit_80_columns_whole(document: Document) -> None:
-    text = rendered(comparison(crowded(document)))
+    text = rendered(render_comparison(crowded(document)))
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "…" not in text
     for line in table_under("Agreement with ours", text):
@@ -127,12 +125,10 @@ def test_of_many_classes_the_least_robust_are_listed(document: Document) -> None
         more = [ours[label % 10] | {"label": label} | (empty if label % 2 else {}) for label in range(10, 100)]
         side["per_class"] = [*side["per_class"], *more]
     document["data"]["classes"] = [f"name{label}" for label in range(100)]
-    text = rendered(comparison(document))
+    text = rendered(render_comparison(document))
     listed = table_under("Attack success by class", text)
-    ranked = sorted(
-        (one for one in document["ours"]["per_class"] if one["n"]), key=lambda one: one["robust_accuracy"]["value"]
-    )
-    assert "the 20 least robust (all with --json)" in unwrapped(comparison(document))
+    ranked = sorted((one for one in document["ours"]["per_class"] if one["n"]), key=lambda one: one["robust_accuracy"]["value"])
+    assert "the 20 least robust (all with --json)" in unwrapped(render_comparison(document))
     assert [line.split()[0] for line in listed[:21]] == [*(str(one["label"]) for one in ranked[:20]), "Worst"]
 
 
@@ -140,14 +136,14 @@ def test_agreement_in_counts(document: Document) -> None:
     (art,) = document["references"]
     art |= {"pixels_differing": 12, "max_ulps": 3, "predictions_agree": 250}
     art["discordant"] = {"ours_only": 4, "theirs_only": 2}
-    text = rendered(comparison(document))
+    text = rendered(render_comparison(document))
     assert "Agreement with ours, on 200,704 pixels of 256 images" in text
     (line,) = table_under("Agreement with ours", text)
     assert line.split() == ["art", art["version"], "12", "3", "250", "4", "2"]
 
 
 def test_rates_stand_with_their_interval_and_their_n(document: Document) -> None:
-    text = rendered(comparison(document))
+    text = rendered(render_comparison(document))
     clean = document["ours"]["clean_accuracy"]
     assert f"Clean accuracy {rate_text(clean)} %, n=256." in text
     assert "In per cent of 256 images; attack success of those that can be fooled" in text
@@ -164,20 +160,18 @@ def test_rates_stand_with_their_interval_and_their_n(document: Document) -> None
 
 
 def test_own_success_is_defined_with_its_n(document: Document) -> None:
-    text = unwrapped(comparison(document))
+    text = unwrapped(render_comparison(document))
     assert "Own success: art: prediction changed, over all images (n=256)." in text
-    assert "torchattacks, cleverhans, adversarial-lib, another: none defined." in unwrapped(
-        comparison(crowded(document))
-    )
+    assert "torchattacks, cleverhans, adversarial-lib, another: none defined." in unwrapped(render_comparison(crowded(document)))
 
 
 def test_pixels_that_are_not_finite_are_said(document: Document) -> None:
     document["references"][0] |= {"pixels_differing": 1, "max_abs_difference": None}
-    assert "1 of 200,704 pixels differ (some are not finite), 0 explained" in unwrapped(comparison(document))
+    assert "1 of 200,704 pixels differ (some are not finite), 0 explained" in unwrapped(render_comparison(document))
 
 
 def test_model_data_and_attack_are_named(document: Document) -> None:
-    text = rendered(comparison(document))
+    text = rendered(render_comparison(document))
     assert text.startswith("mlp300 (standard) on 256 images of fashion-mnist\n")
     assert "FGSM, norm inf, epsilon 8/255, targeted none\n" in text
 
@@ -185,11 +179,11 @@ def test_model_data_and_attack_are_named(document: Document) -> None:
 def test_the_worst_class_is_named_beside_the_mean(document: Document) -> None:
     worst = min(document["ours"]["per_class"], key=lambda result: result["robust_accuracy"]["value"])
     expected = f"Worst class: {worst['name']}, robust accuracy {rate_text(worst['robust_accuracy'])} %, n={worst['n']}."
-    assert expected in rendered(comparison(document))
+    assert expected in rendered(render_comparison(document))
 
 
 def test_agreement_is_said_once_with_its_counts(document: Document) -> None:
-    text = unwrapped(comparison(document))
+    text = unwrapped(render_comparison(document))
     (reference,) = document["references"]
     expected = "0 of 200,704 pixels differ; 256 of 256 predictions agree."
     assert text.count(f"AGREE: ours and art {reference['version']}: {expected}") == 1
@@ -207,23 +201,23 @@ def test_disagreement_is_said_with_its_reasons(document: Document) -> None:
         "predictions_agree": 250,
         "reasons": ["7 of 200,704 pixels differ by up to 0.0627, and rounding does not explain it"],
     }
-    text = unwrapped(comparison(document))
+    text = unwrapped(render_comparison(document))
     assert f"DISAGREE: ours and art {reference['version']}: 12 of 200,704 pixels differ" in text
     assert "(largest difference 0.063), 3 explained by rounding, 2 by ties; 250 of 256 predictions agree." in text
     assert reference["reasons"][0] in text
 
 
 def test_a_matrix_of_another_reference_is_shown_where_it_differs(document: Document) -> None:
-    assert "Confusion after it (ours, art)" in rendered(comparison(document))
+    assert "Confusion after it (ours, art)" in rendered(render_comparison(document))
     document["references"][0]["confusion"] = [[0] * 10] * 10
-    text = rendered(comparison(document))
+    text = rendered(render_comparison(document))
     assert "Confusion after it (ours):" in text
     assert "Confusion after it (art):" in text
 
 
 def test_warnings_and_invalid_reasons_are_said(document: Document) -> None:
     document["warnings"], document["invalid_reasons"] = ["saturation"], ["no gradient was finite"]
-    text = rendered(comparison(document))
+    text = rendered(render_comparison(document))
     assert "Warning: saturation\n" in text
     assert "INVALID: no gradient was finite\n" in text
 
@@ -235,7 +229,7 @@ def with_candidate(document: Document, **changes: Any) -> Document:
 
 
 def test_a_candidate_stands_beside_the_references(document: Document) -> None:
-    text = rendered(comparison(with_candidate(document)))
+    text = rendered(render_comparison(with_candidate(document)))
     assert "Confusion after it (ours, art, mine.py:fgsm)" in text
     assert len(re.findall(r"^candidate  ", text, re.MULTILINE)) == 2
     assert "AGREE: ours and mine.py:fgsm: 0 of 200,704 pixels differ" in text
@@ -243,17 +237,17 @@ def test_a_candidate_stands_beside_the_references(document: Document) -> None:
 
 def test_a_candidate_that_was_not_timed_or_could_not_be_compared(document: Document) -> None:
     untimed = {"speedup": None, "seconds": {"attack": 0, "job": 0}}
-    text = rendered(comparison(with_candidate(document, **untimed)))
+    text = rendered(render_comparison(with_candidate(document, **untimed)))
     assert re.search(r"^candidate .* n/a +n/a *$", text, re.MULTILINE)
     failed = with_candidate(document, pixels=0, verdict="disagree", reasons=["it raised"], **untimed)
-    text = unwrapped(comparison(failed))
+    text = unwrapped(render_comparison(failed))
     assert "DISAGREE: ours and mine.py:fgsm: no images to compare. it raised" in text
     assert "Confusion after it (ours, art): " in text
 
 
 def test_a_diagnosis_is_said_below_the_verdict(document: Document) -> None:
     finding = {"cause": "wrong sign", "evidence": "12 pixels go down", "remedy": "Step along +sign."}
-    text = unwrapped(comparison(with_candidate(document, diagnosis=[finding])))
+    text = unwrapped(render_comparison(with_candidate(document, diagnosis=[finding])))
     assert "wrong sign: 12 pixels go down. Step along +sign." in text
 
 
@@ -261,7 +255,7 @@ def test_a_long_name_of_a_candidate_cuts_no_number(document: Document) -> None:
     name = "an_attack_with_a_very_long_name.py:and_a_function_with_another"
     for shown in (document, with_large_counts(document)):
         text = rendered(
-            comparison(
+            render_comparison(
                 with_candidate(
                     shown,
                     name=name,
@@ -282,7 +276,7 @@ def test_markup_in_names_stays_literal(document: Document) -> None:
     document["model"]["spec"], document["references"][0]["name"] = "[bold]net[/bold]", "[blue]"
     for result, name in zip(document["ours"]["per_class"], document["data"]["classes"], strict=True):
         result["name"] = name
-    text = rendered(comparison(document))
+    text = rendered(render_comparison(document))
     assert text.startswith("[bold]net[/bold] (standard)")
     assert "\n[blue] " in text
     assert "(ours, [blue]): label down" in text
@@ -292,7 +286,7 @@ def test_markup_in_names_stays_literal(document: Document) -> None:
 
 def test_long_names_are_cut_and_not_the_counts(document: Document) -> None:
     document["data"]["classes"] = [f"a class with a very long name, number {label}" for label in range(10)]
-    text = rendered(comparison(with_large_counts(document)))
+    text = rendered(render_comparison(with_large_counts(document)))
     assert max(len(line) for line in text.splitlines()) <= 80
     assert all(line.count("1000") == 10 for line in text.splitlines() if re.match(r"\d a class .*…( +\d+)+ *$", line))
 
@@ -300,7 +294,7 @@ def test_long_names_are_cut_and_not_the_counts(document: Document) -> None:
 def test_twelve_classes_are_a_matrix_and_thirteen_are_pairs() -> None:
     for count in (12, 13):
         matrix = [[1] * count for _ in range(count)]
-        text = unwrapped(confusion("Before", matrix, [f"class {label}" for label in range(count)]))
+        text = unwrapped(confusion_table("Before", matrix, [f"class {label}" for label in range(count)]))
         assert ("Before: label down, prediction across" in text) == (count == 12)
         assert ("Before: the pairs most often confused" in text) == (count == 13)
 
@@ -316,13 +310,13 @@ def test_pairs_are_the_ten_most_often_confused_without_the_diagonal() -> None:
     for column in range(1, 13):
         matrix[2][column] = column
     expected = [["c2", f"c{column}", str(column)] for column in (12, 11, 10, 9, 8, 7, 6, 5, 4, 3)]
-    assert pairs(rendered(confusion("Before", matrix, names))) == expected
+    assert pairs(rendered(confusion_table("Before", matrix, names))) == expected
 
 
 def test_pairs_of_a_sparse_matrix() -> None:
     names = [f"c{label}" for label in range(101)]
     matrix = {"shape": [101, 101], "rows": [0, 5, 100], "columns": [0, 6, 2], "counts": [50, 3, 9]}
-    assert pairs(rendered(confusion("Before", matrix, names))) == [["c100", "c2", "9"], ["c5", "c6", "3"]]
+    assert pairs(rendered(confusion_table("Before", matrix, names))) == [["c100", "c2", "9"], ["c5", "c6", "3"]]
 
 
 @pytest.mark.parametrize(

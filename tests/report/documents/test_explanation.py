@@ -45,7 +45,7 @@ def document(*explanations: Document, targeted: str = "none", **changes: Any) ->
 
 def printed(found: Document) -> str:
     console = Console(file=io.StringIO(), width=80)
-    console.print(explanation.explanation(found))
+    console.print(explanation.render_explanation(found))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= 80

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from robustbench_fgsm.report.documents.markdown import evaluation, sweep
-from robustbench_fgsm.report.tables.markdown import escape, table
+from robustbench_fgsm.report.documents.markdown import evaluation_to_markdown, sweep_to_markdown
+from robustbench_fgsm.report.tables.markdown import escape_markdown, table
 from robustbench_fgsm.report.tables.sheet import Sheet
-from robustbench_fgsm.report.tables.terminal import INTERVALS, LIMITS
+from robustbench_fgsm.report.tables.terminal import INTERVAL_NOTE, LIMITATION_NOTE
 
 Measured = Callable[..., dict[str, Any]]
 
@@ -26,7 +26,7 @@ def tables(text: str) -> list[list[list[str]]]:
 
 def test_a_table_by_hand() -> None:
     rate = {"value": 0.5, "count": 1, "n": 2, "low": 0.1, "high": 0.9}
-    sheet = Sheet("Title", ("", "n", "rate"), (("a|b", 1000, rate), ("c", 2, 7)), diagonal=True)
+    sheet = Sheet("Title", ("", "n", "rate"), (("a|b", 1000, rate), ("c", 2, 7)), highlight_diagonal=True)
     assert table(sheet).splitlines() == [
         "Title",
         "",
@@ -49,13 +49,13 @@ def test_a_table_by_hand() -> None:
     ],
 )
 def test_markup_is_shown_as_it_is(words: str, shown: str) -> None:
-    assert escape(words) == shown
+    assert escape_markdown(words) == shown
 
 
 def test_every_table_is_rectangular(measured: Measured) -> None:
     document = measured("0.3", scale=300)
     document["data"]["classes"][0] = document["epsilons"][0]["per_class"][0]["name"] = "a|b"
-    for text in (evaluation(document), sweep(measured("4,64/255", targeted=("none", "next")))):
+    for text in (evaluation_to_markdown(document), sweep_to_markdown(measured("4,64/255", targeted=("none", "next")))):
         found = tables(text)
         assert len(found) >= 6
         for rows in found:
@@ -65,9 +65,9 @@ def test_every_table_is_rectangular(measured: Measured) -> None:
 
 def test_counts_and_rates_are_those_of_the_document(measured: Measured) -> None:
     document = measured()
-    text = evaluation(document)
+    text = evaluation_to_markdown(document)
     confusion = tables(text)[2]
     assert [[int(cell.strip("*")) for cell in row[1:]] for row in confusion[2:]] == document["epsilons"][0]["confusion"]
     rate = document["epsilons"][0]["robust_accuracy"]
     assert f"{100 * rate['value']:.1f} \\[{100 * rate['low']:.1f}, {100 * rate['high']:.1f}\\]" in text
-    assert text.count(escape(INTERVALS)) == text.count(escape(LIMITS)) == 1
+    assert text.count(escape_markdown(INTERVAL_NOTE)) == text.count(escape_markdown(LIMITATION_NOTE)) == 1

@@ -57,7 +57,7 @@ def test_a_comparison_shows_its_tables_and_its_verdict(wrong: bool) -> None:
     text = comparison._repr_html_()
     document = comparison.to_dict()
     shown = Cells(text)
-    found = [comparison_document.agreement(document), comparison_document.rates_and_time(document)]
+    found = [comparison_document.agreement_sheet(document), comparison_document.rates_and_time_sheet(document)]
     expected = [cell_text(cell) for sheet in found for row in sheet.rows for cell in row]
     assert shown.cells[: len(expected)] == expected
     assert shown.tags.count("table") == 4
@@ -67,7 +67,7 @@ def test_a_comparison_shows_its_tables_and_its_verdict(wrong: bool) -> None:
 
 
 def test_names_stay_text() -> None:
-    text = notebook.evaluation(hostile(rf.evaluate(*subject(1.0)).to_dict()))
+    text = notebook.evaluation_to_html(hostile(rf.evaluate(*subject(1.0)).to_dict()))
     assert HOSTILE not in text
     assert not {"img", "script"} & set(Cells(text).tags)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.report.figures.classes import KINDS, dense, draw
-from robustbench_fgsm.report.figures.curves import render
+from robustbench_fgsm.report.figures.classes import EVALUATION_FIGURE_KINDS, dense_matrix, draw_evaluation
+from robustbench_fgsm.report.figures.curves import encode_figure
 from robustbench_fgsm.report.tables.terminal import rate_text
 from tests.report.runs import hostile, wide
 
@@ -31,11 +31,9 @@ def swept(measured: Measured) -> dict[str, Any]:
 def test_the_matrices_are_those_before_and_after(
     swept: dict[str, Any], targeted: str | None, place: int, epsilon: float | None, index: int
 ) -> None:
-    figure = draw(swept, "confusion", targeted, epsilon)
+    figure = draw_evaluation(swept, "confusion", targeted, epsilon)
     found = swept["evaluations"][place]
-    for axes, matrix in zip(
-        figure.axes, (found["clean"]["confusion"], found["epsilons"][index]["confusion"]), strict=False
-    ):
+    for axes, matrix in zip(figure.axes, (found["clean"]["confusion"], found["epsilons"][index]["confusion"]), strict=False):
         assert [int(text.get_text()) for text in axes.texts] == [count for row in matrix for count in row]
         counts = np.array(matrix)
         shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -43,7 +41,7 @@ def test_the_matrices_are_those_before_and_after(
 
 
 def test_bars_have_the_lengths_of_the_rates_and_the_mean_is_named(swept: dict[str, Any]) -> None:
-    (axes,) = draw(swept, "per-class", "next", 64 / 255).axes
+    (axes,) = draw_evaluation(swept, "per-class", "next", 64 / 255).axes
     at = swept["evaluations"][1]["epsilons"][1]
     rates = [result["robust_accuracy"] for result in at["per_class"] if result["n"]]
     np.testing.assert_allclose(widths(axes), [100 * rate["value"] for rate in rates])
@@ -54,28 +52,28 @@ def test_bars_have_the_lengths_of_the_rates_and_the_mean_is_named(swept: dict[st
 
 
 def test_the_usual_budget_is_the_default(measured: Measured) -> None:
-    title = draw(measured("4,8,64/255"), "per-class").axes[0].get_title()
+    title = draw_evaluation(measured("4,8,64/255"), "per-class").axes[0].get_title()
     assert title.endswith("epsilon 8/255")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVALUATION_FIGURE_KINDS)
 def test_every_kind_takes_one_budget_and_hostile_names(measured: Measured, kind: str) -> None:
     document = hostile(measured())
     document["data"]["classes"][4] = "$\\bad$"
-    assert render(draw(document, kind), "svg").startswith(b"<?xml")
+    assert encode_figure(draw_evaluation(document, kind), "svg").startswith(b"<?xml")
 
 
 def test_many_classes_are_drawn_without_numbers_and_the_worst_as_bars(measured: Measured) -> None:
     document = wide(measured(), num_classes=150, n=3000, budgets=1)
-    assert not list(draw(document, "confusion").axes[1].texts)
-    (axes,) = draw(document, "per-class").axes
+    assert not list(draw_evaluation(document, "confusion").axes[1].texts)
+    (axes,) = draw_evaluation(document, "per-class").axes
     values = sorted(100 * result["robust_accuracy"]["value"] for result in document["epsilons"][0]["per_class"])
     np.testing.assert_allclose(widths(axes), values[:40])
 
 
 def test_a_matrix_of_cells_is_the_same_as_of_lists() -> None:
     cells = {"shape": [3, 3], "rows": [0, 2], "columns": [1, 2], "counts": [5, 7]}
-    np.testing.assert_array_equal(dense(cells), dense([[0, 5, 0], [0, 0, 0], [0, 0, 7]]))
+    np.testing.assert_array_equal(dense_matrix(cells), dense_matrix([[0, 5, 0], [0, 0, 0], [0, 0, 7]]))
 
 
 @pytest.mark.parametrize(
@@ -92,5 +90,5 @@ def test_what_the_run_does_not_hold_is_refused(
     swept: dict[str, Any], kind: str, targeted: str | None, epsilon: float | None, says: str
 ) -> None:
     with pytest.raises(SettingError) as refused:
-        draw(swept, kind, targeted, epsilon)
+        draw_evaluation(swept, kind, targeted, epsilon)
     assert says in str(refused.value)

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.report.figures.curves import accuracy_over_epsilon, figure_format, render
+from robustbench_fgsm.report.figures.curves import draw_accuracy_over_epsilon, encode_figure, figure_format
 
 Measured = Callable[..., dict[str, Any]]
 
 
 def test_one_line_and_band_for_each_rule(measured: Measured) -> None:
     document = measured("64,4/255", targeted=("none", "next"))
-    (axes,) = accuracy_over_epsilon(document).axes
+    (axes,) = draw_accuracy_over_epsilon(document).axes
     assert [line.get_label() for line in axes.lines] == ["untargeted", "targeted next"]
     assert len(axes.collections) == 2
     for line, found in zip(axes.lines, document["evaluations"], strict=True):
@@ -31,7 +31,7 @@ def test_one_line_and_band_for_each_rule(measured: Measured) -> None:
 
 
 def test_stable_gradients_are_a_dashed_line_of_the_same_colour(measured: Measured) -> None:
-    (axes,) = accuracy_over_epsilon(measured("0.1,0.3", scale=300)).axes
+    (axes,) = draw_accuracy_over_epsilon(measured("0.1,0.3", scale=300)).axes
     ordinary, stable = axes.lines
     assert (ordinary.get_linestyle(), stable.get_linestyle()) == ("-", "--")
     assert ordinary.get_color() == stable.get_color()
@@ -41,12 +41,12 @@ def test_stable_gradients_are_a_dashed_line_of_the_same_colour(measured: Measure
 def test_formats(measured: Measured, kind: str, start: bytes) -> None:
     document = measured("4,64/255", targeted=("none", "next"))
     document["evaluations"][0]["model"]["spec"] = "$\\bad$ & <b>"  # is no formula
-    assert render(accuracy_over_epsilon(document), kind).startswith(start)
+    assert encode_figure(draw_accuracy_over_epsilon(document), kind).startswith(start)
 
 
 def test_settings_stay_as_they_were_and_nothing_needs_a_display(measured: Measured) -> None:
     before = dict(mpl.rcParams)
-    render(accuracy_over_epsilon(measured("4,64/255")), "png")
+    encode_figure(draw_accuracy_over_epsilon(measured("4,64/255")), "png")
     assert dict(mpl.rcParams) == before
     code = "import sys, robustbench_fgsm.report.figures.curves; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)

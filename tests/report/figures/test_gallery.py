@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.report.figures.gallery import MOST_IMAGES, chosen, draw_run
-from robustbench_fgsm.report.pages.images import amplified, eight_bits
+from robustbench_fgsm.report.figures.gallery import MAX_IMAGES, choose_examples, draw_run
+from robustbench_fgsm.report.pages.images import amplified_perturbation, to_uint8
 from tests.report.runs import gallery, hostile, run
 
 Measured = Callable[..., dict[str, Any]]
@@ -20,22 +20,22 @@ def test_pixels_and_predictions_are_those_of_the_kept_images(measured: Measured)
     document = measured("4,64/255", targeted=("none", "next"))
     kept = gallery(document) + gallery(document, "next")
     figure = draw_run(run(document, gallery=kept), "gallery", "next", 4 / 255)
-    shown = chosen([one for one in kept if one.targeted == "next" and one.epsilon == 4 / 255])
+    shown = choose_examples([one for one in kept if one.targeted == "next" and one.epsilon == 4 / 255])
     panels = [axes for axes in figure.axes if axes.images]
-    assert len(panels) == 3 * len(shown) == 3 * MOST_IMAGES
+    assert len(panels) == 3 * len(shown) == 3 * MAX_IMAGES
     for place, image in enumerate(shown):
-        pictures = (image.clean, amplified(image), image.adversarial)
+        pictures = (image.clean, amplified_perturbation(image), image.adversarial)
         for panel, pixels in zip(panels[3 * place :], pictures, strict=False):
-            np.testing.assert_array_equal(np.asarray(panel.images[0].get_array()), eight_bits(pixels))
-        assert panels[3 * place].get_title() == f"label class {image.label}\nclass {image.before} 75%"
-        assert panels[3 * place + 2].get_title() == f"after\nclass {image.after} 50%"
+            np.testing.assert_array_equal(np.asarray(panel.images[0].get_array()), to_uint8(pixels))
+        assert panels[3 * place].get_title() == f"label class {image.label}\nclass {image.prediction_before} 75%"
+        assert panels[3 * place + 2].get_title() == f"after\nclass {image.prediction_after} 50%"
 
 
 def test_fooled_images_come_first_and_labels_take_turns(measured: Measured) -> None:
-    shown = chosen(gallery(measured("64/255")))
-    fooled = [image.before != image.after for image in shown]
+    shown = choose_examples(gallery(measured("64/255")))
+    fooled = [image.prediction_before != image.prediction_after for image in shown]
     assert fooled == sorted(fooled, reverse=True)
-    kept = {image.label for image in gallery(measured("64/255")) if image.before != image.after}
+    kept = {image.label for image in gallery(measured("64/255")) if image.prediction_before != image.prediction_after}
     labels = [image.label for image in shown[: len(kept)]]
     assert labels == sorted(kept)
 

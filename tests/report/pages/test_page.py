@@ -12,8 +12,8 @@ import pytest
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.report.documents import transfer
 from robustbench_fgsm.report.figures.gallery import draw_run
-from robustbench_fgsm.report.loaded_run import Run
-from robustbench_fgsm.report.pages.page import page_of
+from robustbench_fgsm.report.loaded_run import LoadedRun
+from robustbench_fgsm.report.pages.page import build_page
 from tests.report.pages.test_evaluations import Elements, embedded
 from tests.report.runs import crossed, run, taught
 
@@ -21,8 +21,8 @@ from tests.report.runs import crossed, run, taught
 @pytest.mark.parametrize("make", [crossed, taught])
 def test_the_page_holds_the_document_asks_nothing_and_is_always_the_same(make: object) -> None:
     document = crossed() if make is crossed else taught()
-    text = page_of([run(document)])
-    assert text == page_of([run(document)])
+    text = build_page([run(document)])
+    assert text == build_page([run(document)])
     assert embedded(text)["document"] == document
     found = Elements(text).found
     rules = next(attributes["content"] or "" for _, attributes in found if "http-equiv" in attributes)
@@ -35,37 +35,35 @@ def test_the_page_holds_the_document_asks_nothing_and_is_always_the_same(make: o
 
 def test_what_is_wrong_comes_first() -> None:
     document = crossed() | {"invalid_reasons": ["2 images have a gradient that is not finite"], "warnings": ["masking"]}
-    text = page_of([run(document)])
-    places = [
-        text.index(words) for words in ("not finite</bdi>", "masking</bdi>", "only 60 images", "All pairs by epsilon")
-    ]
+    text = build_page([run(document)])
+    places = [text.index(words) for words in ("not finite</bdi>", "masking</bdi>", "only 60 images", "All pairs by epsilon")]
     assert places == sorted(places)
 
 
 def test_one_transfer_or_training_has_a_page_for_itself() -> None:
     with pytest.raises(SettingError, match="a page is of one training alone"):
-        page_of([run(taught()), run(crossed())])
+        build_page([run(taught()), run(crossed())])
 
 
 def test_tables_hold_every_rate() -> None:
     document = crossed()
-    files = transfer.files(document)
+    files = transfer.csv_files(document)
     assert sorted(files) == ["models.csv", "pairs.csv", "per_class.csv"]
     rows = list(csv.DictReader(io.StringIO(files["pairs.csv"])))
     assert len(rows) == 4 * 2
     assert [int(row["attack_success_rate_n"]) for row in rows] == [
         at["attack_success_rate"]["n"] for cell in document["cells"] for at in cell["epsilons"]
     ]
-    assert transfer.single(document) == files["per_class.csv"]
+    assert transfer.single_csv(document) == files["per_class.csv"]
     without = json.loads(json.dumps(document))
     for cell in without["cells"]:
         for at in cell["epsilons"]:
             at["per_class"] = None
-    assert transfer.single(without) == files["pairs.csv"] == transfer.files(without)["pairs.csv"]
+    assert transfer.single_csv(without) == files["pairs.csv"] == transfer.csv_files(without)["pairs.csv"]
 
 
 def test_figures_are_of_the_run_and_say_what_they_cannot_show() -> None:
-    transfer, training = Run("t", crossed()), Run("l", taught())
+    transfer, training = LoadedRun("t", crossed()), LoadedRun("l", taught())
     assert len(draw_run(transfer, "transfer", epsilon=4 / 255).axes) == 4  # two heat maps and their scales
     (axes,) = draw_run(training, "training").axes
     lines = [line for line in axes.get_lines() if len(np.asarray(line.get_xdata())) == 2]
@@ -75,7 +73,7 @@ def test_figures_are_of_the_run_and_say_what_they_cannot_show() -> None:
         (training, "training", "next", None),
         (training, "training", None, 0.1),
         (transfer, "transfer", None, 0.5),
-        (Run("e", {"schema": "rfgsm.evaluation/1"}), "transfer", None, None),
+        (LoadedRun("e", {"schema": "rfgsm.evaluation/1"}), "transfer", None, None),
     ):
         with pytest.raises(SettingError):
             draw_run(found, kind, targeted, epsilon)
@@ -86,6 +84,6 @@ def test_no_held_out_images_no_curves() -> None:
     document["recipe"]["held_out"] = 0
     for check in [*document["checks"], document["kept"]]:
         check |= {"clean": None, "fgsm": None, "pgd": None}
-    text = page_of([run(document)])
+    text = build_page([run(document)])
     assert "No images were held out" in text
     assert 'id="curves"' not in text

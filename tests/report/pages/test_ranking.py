@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.report.loaded_run import Run
-from robustbench_fgsm.report.pages.evaluations import page
-from robustbench_fgsm.report.pages.ranking import differences
+from robustbench_fgsm.report.loaded_run import LoadedRun
+from robustbench_fgsm.report.pages.evaluations import build_training_page
+from robustbench_fgsm.report.pages.ranking import paired_differences
 from tests.report.runs import run
 
 
-def test_differences_are_the_drops_of_a_gate_the_other_way(rivals: list[Run]) -> None:
-    found, reasons = differences(rivals)
+def test_differences_are_the_drops_of_a_gate_the_other_way(rivals: list[LoadedRun]) -> None:
+    found, reasons = paired_differences(rivals)
     assert reasons == []
     for place in (1, 2):
         now, first = rivals[place].directory, rivals[0].directory
@@ -24,24 +24,22 @@ def test_differences_are_the_drops_of_a_gate_the_other_way(rivals: list[Run]) ->
         drops = [drop.pairs for drop in rf.gate(now, first).drops if drop.pairs.label is None and drop.pairs.epsilon]
         own = [difference for difference in found if difference["run"] == place]
         assert [(one["epsilon"], one["value"]) for one in own] == [(drop.epsilon, -drop.drop) for drop in drops]
-        for one, before, after in zip(
-            own, rivals[0].document["epsilons"], rivals[place].document["epsilons"], strict=True
-        ):
+        for one, before, after in zip(own, rivals[0].document["epsilons"], rivals[place].document["epsilons"], strict=True):
             values = [side["robust_accuracy"]["value"] for side in (after, before)]
             assert one["value"] == pytest.approx(values[0] - values[1])
             assert -1 <= one["low"] <= one["value"] <= one["high"] <= 1
     assert any(one["value"] for one in found)
-    assert differences(rivals[:1]) == ([], [])
+    assert paired_differences(rivals[:1]) == ([], [])
 
 
 def test_a_run_that_cannot_be_paired_is_named_with_the_reason(
-    rivals: list[Run], measured: Callable[..., dict[str, Any]]
+    rivals: list[LoadedRun], measured: Callable[..., dict[str, Any]]
 ) -> None:
     other = run(measured(), "another")
-    found, reasons = differences([*rivals[:2], other])
+    found, reasons = paired_differences([*rivals[:2], other])
     assert {one["run"] for one in found} == {1}
     assert reasons == [
         "another is not paired with run 0: run must stand in a directory that --out made, got another without one: "
         "keep it with --out"
     ]
-    assert reasons[0] in page([*rivals[:2], other])
+    assert reasons[0] in build_training_page([*rivals[:2], other])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from robustbench_fgsm.report.tables.csv import files, harmless, single
+from robustbench_fgsm.report.tables.csv import csv_files, escape_formula, single_csv
 
 Measured = Callable[..., dict[str, Any]]
 
@@ -22,13 +22,13 @@ def read(text: str) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
 def test_text_that_a_spreadsheet_would_run_is_disarmed(start: str) -> None:
-    assert harmless(f"{start}1+1") == f"'{start}1+1"
-    assert harmless(f"a{start}") == f"a{start}"
+    assert escape_formula(f"{start}1+1") == f"'{start}1+1"
+    assert escape_formula(f"a{start}") == f"a{start}"
 
 
 def test_numbers_stay_numbers() -> None:
-    assert harmless(-0.25) == -0.25
-    assert harmless(None) is None
+    assert escape_formula(-0.25) == -0.25
+    assert escape_formula(None) is None
 
 
 def test_class_names_are_disarmed_and_quoted(measured: Measured) -> None:
@@ -37,10 +37,10 @@ def test_class_names_are_disarmed_and_quoted(measured: Measured) -> None:
     names[:2] = ["=cmd|' /C calc'!A0", 'a "b", c']
     for result, name in zip(document["epsilons"][0]["per_class"], names, strict=True):
         result["name"] = name
-    per_class = read(files(document)["per_class.csv"])
+    per_class = read(csv_files(document)["per_class.csv"])
     assert per_class[0]["name"] == "'=cmd|' /C calc'!A0"
     assert per_class[1]["name"] == 'a "b", c'
-    header = files(document)["confusion.csv"].splitlines()[0]
+    header = csv_files(document)["confusion.csv"].splitlines()[0]
     assert "'=cmd" in header
     assert ",=cmd" not in header
 
@@ -48,7 +48,7 @@ def test_class_names_are_disarmed_and_quoted(measured: Measured) -> None:
 def test_the_tables_are_those_of_the_document(measured: Measured) -> None:
     document = measured("0.3", scale=300)
     at = document["epsilons"][0]
-    found = {name: read(text) for name, text in files(document).items()}
+    found = {name: read(text) for name, text in csv_files(document).items()}
     assert found.keys() == {"rates.csv", "per_class.csv", "clean_confusion.csv", "confusion.csv", "transition.csv"}
     assert [row["gradient"] for row in found["rates.csv"]] == ["ordinary", "stable where saturated"]
     for row, side in zip(found["rates.csv"], (at, at["stable"]), strict=True):
@@ -56,9 +56,7 @@ def test_the_tables_are_those_of_the_document(measured: Measured) -> None:
         assert int(row["attack_success_rate_n"]) == side["attack_success_rate"]["n"]
         assert row["target_hit_rate"] == ""
     names = document["data"]["classes"]
-    assert [[int(row[name]) for name in names] for row in found["clean_confusion.csv"]] == document["clean"][
-        "confusion"
-    ]
+    assert [[int(row[name]) for name in names] for row in found["clean_confusion.csv"]] == document["clean"]["confusion"]
     assert [[int(row[name]) for name in names] for row in found["confusion.csv"][:10]] == at["confusion"]
     assert [[int(row[name]) for name in names] for row in found["transition.csv"][10:]] == at["stable"]["transition"]
     assert [int(row["n"]) for row in found["per_class.csv"][:10]] == [result["n"] for result in at["per_class"]]
@@ -66,7 +64,7 @@ def test_the_tables_are_those_of_the_document(measured: Measured) -> None:
 
 def test_one_file_has_a_row_for_each_class_rule_and_budget(measured: Measured) -> None:
     document = measured("4,64/255", targeted=("none", "next"))
-    rows = read(single(document))
+    rows = read(single_csv(document))
     assert len(rows) == 2 * 2 * 10
     assert {row["targeted"] for row in rows} == {"none", "next"}
     last, names = document["evaluations"][1], document["evaluations"][1]["data"]["classes"]
@@ -77,7 +75,7 @@ def test_one_file_has_a_row_for_each_class_rule_and_budget(measured: Measured) -
 
 def test_sparse_matrices_are_written_whole_and_missing_rates_empty(measured: Measured) -> None:
     document = measured(num_classes=101)
-    found = {name: read(text) for name, text in files(document).items()}
+    found = {name: read(text) for name, text in csv_files(document).items()}
     assert len(found["confusion.csv"]) == 101
     assert sum(int(row[name]) for row in found["confusion.csv"] for name in document["data"]["classes"]) == 60
     assert any(row["robust_accuracy"] == "" and row["n"] == "0" for row in found["per_class.csv"])
@@ -86,6 +84,6 @@ def test_sparse_matrices_are_written_whole_and_missing_rates_empty(measured: Mea
 def test_classes_of_one_name_keep_their_columns(measured: Measured) -> None:
     document = measured()
     document["data"]["classes"][:3] = ["crane", "crane", "epsilon"]
-    rows = list(csv.reader(io.StringIO(files(document)["confusion.csv"])))
+    rows = list(csv.reader(io.StringIO(csv_files(document)["confusion.csv"])))
     assert len(rows[0]) == 5 + 10
     assert [int(cell) for cell in rows[1][5:]] == document["epsilons"][0]["confusion"][0]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from robustbench_fgsm.report.tables.line_chart import draw
+from robustbench_fgsm.report.tables.line_chart import draw_line_chart
 
 
 def test_a_straight_line_by_hand() -> None:
-    text = draw([[(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)]], [(0.0, "0"), (0.5, "x"), (1.0, "1")], width=4, height=4)
+    text = draw_line_chart([[(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)]], [(0.0, "0"), (0.5, "x"), (1.0, "1")], width=4, height=4)
     assert text.splitlines() == [
         " 100 |A",
         "  75 | .",
@@ -22,7 +22,7 @@ def test_a_straight_line_by_hand() -> None:
 
 def test_points_that_meet_are_a_star() -> None:
     one, other = [(0.0, 1.0), (1.0, 0.0)], [(0.0, 1.0), (1.0, 1.0)]
-    first, *_, last = draw([one, other], [], width=10, height=4).splitlines()[:5]
+    first, *_, last = draw_line_chart([one, other], [], width=10, height=4).splitlines()[:5]
     assert first.startswith(" 100 |*")
     assert first.endswith("B")
     assert last.endswith("A")
@@ -31,7 +31,7 @@ def test_points_that_meet_are_a_star() -> None:
 @pytest.mark.parametrize("count", [1, 2, 5, 40])
 def test_any_number_of_points_fits_80_plain_columns(count: int) -> None:
     points = [(k / 255, 1 - k / count) for k in range(count + 1)]
-    text = draw([points], [(x, f"{x * 255:g}/255") for x, _ in points])
+    text = draw_line_chart([points], [(x, f"{x * 255:g}/255") for x, _ in points])
     assert max(map(len, text.splitlines())) <= 80
     assert text.isascii()
     assert f"{count}/255" in text.splitlines()[-1]
@@ -39,9 +39,9 @@ def test_any_number_of_points_fits_80_plain_columns(count: int) -> None:
 
 def test_labels_never_touch() -> None:
     ticks = [(k / 40, f"{k}/40") for k in range(41)]
-    axis = draw([[(0.0, 1.0), (1.0, 0.0)]], ticks).splitlines()[-1]
+    axis = draw_line_chart([[(0.0, 1.0), (1.0, 0.0)]], ticks).splitlines()[-1]
     assert set(axis.split()) <= {label for _, label in ticks}
 
 
 def test_a_single_budget_of_zero_is_a_point() -> None:
-    assert "A" in draw([[(0.0, 0.7)]], [(0.0, "0")])
+    assert "A" in draw_line_chart([[(0.0, 0.7)]], [(0.0, "0")])

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 import robustbench_fgsm as rf
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs.attack.formats import hash_file
-from robustbench_fgsm.runs.attack.replay import Replay
+from robustbench_fgsm.runs.attack.replay import ReplayCounts
 from robustbench_fgsm.runs.attack.result import checksum
 
 FIRST = {
@@ -38,9 +38,7 @@ def save(out: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, **set
 def check(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> Check:
     def run(limit: int | None = None) -> rf.AttackCheck:
         found = rf.check_adversarial(tmp_path, classifier, data, limit=limit)
-        Draft202012Validator(load_schema("attack-check")).validate(
-            json.loads(json.dumps(found.to_dict(), allow_nan=False))
-        )
+        Draft202012Validator(load_schema("attack-check")).validate(json.loads(json.dumps(found.to_dict(), allow_nan=False)))
         return found
 
     return run
@@ -76,7 +74,7 @@ def test_what_was_saved_verifies_to_the_last_bit(
     save(tmp_path, classifier, data, format=form, norm=norm, targeted=targeted, restarts=1, seed=2)
     found = check()
     assert found.verified
-    assert found.replay == Replay(25, 25, 750, 0, 0.0, 25)
+    assert found.replay == ReplayCounts(25, 25, 750, 0, 0.0, 25)
     assert not found.warnings
 
 
@@ -90,9 +88,7 @@ def test_a_limit_replays_whole_batches(
     assert found.replay.n == found.replay.images_equal == n
 
 
-def test_a_limit_below_one_is_refused(
-    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, check: Check
-) -> None:
+def test_a_limit_below_one_is_refused(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, check: Check) -> None:
     save(tmp_path, classifier, data)
     with pytest.raises(rf.SettingError, match="limit must be at least 1, got 0"):
         check(0)
@@ -122,12 +118,10 @@ def test_a_damaged_file_is_named_and_the_rest_still_replayed(
         assert expected.startswith("sha256 ")
         assert got == f"sha256 {hash_file(file)}"
     assert found.to_dict()["shards"] == {"count": 3, "intact": 2}
-    assert found.replay == Replay(15, 15, 450, 0, 0.0, 15)
+    assert found.replay == ReplayCounts(15, 15, 450, 0, 0.0, 15)
 
 
-def test_a_damaged_index_is_named(
-    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, check: Check
-) -> None:
+def test_a_damaged_index_is_named(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, check: Check) -> None:
     save(tmp_path, classifier, data, format="png")
     index = tmp_path / "adversarial-00001/index.csv"
     index.write_text(index.read_text().replace("false", "true", 1))
@@ -235,9 +229,7 @@ def test_images_that_were_exchanged_with_all_hashes_mended_are_found_by_crafting
     assert (found.replay.pixels_differing, found.replay.images_equal) == (1, 24)
 
 
-def test_last_bits_alone_are_a_warning(
-    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, check: Check
-) -> None:
+def test_last_bits_alone_are_a_warning(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, check: Check) -> None:
     save(tmp_path, classifier, data)
     file = tmp_path / FIRST["safetensors"]
     tensors = load_file(file)
@@ -298,7 +290,7 @@ def test_other_weights_are_named_and_nothing_is_replayed(
     found = rf.check_adversarial(tmp_path, make_classifier(seed=1), data)
     assert where(found) == ["weights"]
     assert found.mismatches[0].expected == f"sha256 {classifier.info.sha256}"
-    assert found.replay == Replay()
+    assert found.replay == ReplayCounts()
 
 
 def test_other_data_are_named_and_nothing_is_replayed(
@@ -310,7 +302,7 @@ def test_other_data_are_named_and_nothing_is_replayed(
     save(tmp_path, classifier, data)
     found = rf.check_adversarial(tmp_path, classifier, make_data(n=24))
     assert where(found) == ["data"]
-    assert found.replay == Replay()
+    assert found.replay == ReplayCounts()
 
 
 def test_an_unfinished_run_is_not_verified(
@@ -322,9 +314,7 @@ def test_an_unfinished_run_is_not_verified(
     with pytest.raises(KeyboardInterrupt):
         save(tmp_path, classifier, data, progress=stop)
     found = check()
-    assert found.mismatches == (
-        ("manifest.json", "status complete", "status incomplete: the same command continues it"),
-    )
+    assert found.mismatches == (("manifest.json", "status complete", "status incomplete: the same command continues it"),)
     assert found.replay.n == 10
 
 
@@ -357,9 +347,7 @@ def test_a_manifest_without_one_of_its_parts_is_refused_or_named(
             check()
 
 
-def test_a_wrapped_classifier_has_to_be_passed(
-    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset
-) -> None:
+def test_a_wrapped_classifier_has_to_be_passed(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> None:
     save(tmp_path, classifier, data)
     with pytest.raises(rf.ModelError, match="check needs the classifier, got none for Sequential"):
         rf.check_adversarial(tmp_path, data=data)
@@ -368,6 +356,6 @@ def test_a_wrapped_classifier_has_to_be_passed(
 
 
 def test_replays_add() -> None:
-    one, other = Replay(1, 1, 30, 0, 0.5, 1), Replay(2, 1, 60, 3, 0.25, 2)
-    assert one + other == Replay(3, 2, 90, 3, 0.5, 3)
-    assert Replay(1, max_abs_difference=np.inf).to_dict()["max_abs_difference"] is None
+    one, other = ReplayCounts(1, 1, 30, 0, 0.5, 1), ReplayCounts(2, 1, 60, 3, 0.25, 2)
+    assert one + other == ReplayCounts(3, 2, 90, 3, 0.5, 3)
+    assert ReplayCounts(1, max_abs_difference=np.inf).to_dict()["max_abs_difference"] is None

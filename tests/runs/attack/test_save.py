@@ -22,13 +22,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.attack.quantization import to_pixels
+from robustbench_fgsm.attack.quantization import levels_to_pixels
 from robustbench_fgsm.engine.plan import Plan
-from robustbench_fgsm.evaluation.craft_shards import Shard, craft_shards
+from robustbench_fgsm.evaluation.craft_shards import AdversarialShard, craft_shards
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs.attack import save as save_module
-from robustbench_fgsm.runs.attack.formats import get_format
-from robustbench_fgsm.runs.directory import locked
+from robustbench_fgsm.runs.attack.formats import get_shard_format
+from robustbench_fgsm.runs.directory import lock_directory
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 MakeClassifier = Callable[..., rf.TorchClassifier]
@@ -56,18 +56,16 @@ def manifest(out: Path) -> dict[str, Any]:
     return document
 
 
-def crafted(classifier: rf.TorchClassifier, data: rf.ArrayDataset, target: str = "none") -> Shard:
+def crafted(classifier: rf.TorchClassifier, data: rf.ArrayDataset, target: str = "none") -> AdversarialShard:
     spec = AttackSpec(target=TargetRule.parse(target))
     return next(craft_shards(classifier, data, spec, [range(10)], plan=Plan(batch_size=4)))
 
 
-def test_safetensors_hold_what_was_computed(
-    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset
-) -> None:
+def test_safetensors_hold_what_was_computed(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> None:
     save(tmp_path, classifier, data, targeted="next")
     stored, expected = load_file(tmp_path / "adversarial-00000.safetensors"), crafted(classifier, data, "next")
     assert torch.equal(stored.pop("images"), expected.images)
-    columns = expected.facts.to_columns()
+    columns = expected.record.to_columns()
     assert stored.keys() == columns.keys() >= {"ids", "labels", "targets", "predictions_before", "predictions_after"}
     assert all((stored[name].numpy() == column).all() for name, column in columns.items())
 
@@ -78,7 +76,7 @@ def test_npz_hold_what_was_computed(tmp_path: Path, classifier: rf.TorchClassifi
     with np.load(tmp_path / "adversarial-00000.npz", allow_pickle=False) as stored:
         assert stored["images"].dtype == np.float32
         np.testing.assert_array_equal(stored["images"], expected.images.numpy())
-        np.testing.assert_array_equal(stored["predictions_after"], expected.facts.outcomes.after)
+        np.testing.assert_array_equal(stored["predictions_after"], expected.record.outcomes.after)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -87,12 +85,12 @@ def test_png_hold_the_levels_and_an_index(
 ) -> None:
     classifier, data = make_classifier(channels), make_data(channels)
     found = save(tmp_path, classifier, data, format="png")
-    kind = get_format("png")
-    levels = torch.cat([kind.images(tmp_path / kind.place(number)) for number in range(3)])
+    kind = get_shard_format("png")
+    levels = torch.cat([kind.read_images(tmp_path / kind.shard_name(number)) for number in range(3)])
     batch = next(data.batches(0, 25, 25))
     steps = (levels.int() - (batch.images * 255).round().int()).abs()
     assert steps.max() == 8  # clean images are k/255 and epsilon is 8/255: rounding is exact
-    after = classifier.predict(to_pixels(levels)).argmax(1)
+    after = classifier.predict(levels_to_pixels(levels)).argmax(1)
     assert found.rounded is not None
     assert found.rounded.robust_accuracy.count == int((after == batch.labels).sum())
     with Image.open(tmp_path / "adversarial-00002/00000024.png") as image:
@@ -103,19 +101,15 @@ def test_png_hold_the_levels_and_an_index(
 
 
 @each_format
-def test_columns_come_back_as_they_were(
-    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str
-) -> None:
-    kind = get_format(form)
-    shard = next(
-        craft_shards(classifier, data, AttackSpec(), [range(10)], plan=Plan(batch_size=4), eight_bit=kind.eight_bit)
-    )
-    place = tmp_path / kind.place(0)
+def test_columns_come_back_as_they_were(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str) -> None:
+    kind = get_shard_format(form)
+    shard = next(craft_shards(classifier, data, AttackSpec(), [range(10)], plan=Plan(batch_size=4), eight_bit=kind.eight_bit))
+    place = tmp_path / kind.shard_name(0)
     kind.write(place, shard)
-    columns = kind.columns(place)
-    assert torch.equal(kind.images(place), shard.images)
-    assert list(columns.keys() ^ shard.facts.to_columns().keys()) == []
-    for name, column in shard.facts.to_columns().items():
+    columns = kind.read_columns(place)
+    assert torch.equal(kind.read_images(place), shard.images)
+    assert list(columns.keys() ^ shard.record.to_columns().keys()) == []
+    for name, column in shard.record.to_columns().items():
         np.testing.assert_array_equal(columns[name], column)
         assert columns[name].dtype == column.dtype
 
@@ -323,22 +317,22 @@ def test_one_shard_is_alive_while_the_next_is_made(
 ) -> None:
     def alive() -> int:
         gc.collect()
-        return sum(type(found) is Shard for found in gc.get_objects())
+        return sum(type(found) is AdversarialShard for found in gc.get_objects())
 
     before, seen = alive(), []
-    keep = save_module.keep_shard
+    keep = save_module.save_shard
 
     def kept(*args: Any) -> Any:
         seen.append(alive() - before)
         return keep(*args)
 
-    monkeypatch.setattr(save_module, "keep_shard", kept)
+    monkeypatch.setattr(save_module, "save_shard", kept)
     save(tmp_path, classifier, data, format=form, shard_size=5, progress=lambda *_: seen.append(alive() - before))
     assert seen == [1, 0] * 5
 
 
 def test_a_second_process_is_kept_out(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> None:
-    with locked(tmp_path), pytest.raises(rf.ResourceError, match="one process at a time"):
+    with lock_directory(tmp_path), pytest.raises(rf.ResourceError, match="one process at a time"):
         save(tmp_path, classifier, data)
     assert save(tmp_path, classifier, data).complete
 
@@ -346,9 +340,7 @@ def test_a_second_process_is_kept_out(tmp_path: Path, classifier: rf.TorchClassi
 @contextmanager
 def small_disk(place: Path, size: str) -> Iterator[Path]:
     place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], capture_output=True, check=False
-    )
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], capture_output=True, check=False)
     if mounted.returncode:
         pytest.skip("mounting a small file system needs root")
     try:
@@ -417,15 +409,13 @@ def test_gradients_that_are_not_finite_leave_images_unmoved_and_invalidate_the_r
     found = save(tmp_path, rf.wrap(NotFinite(), 3), data, format=form)
     assert (found.exit_code, manifest(tmp_path)["status"]) == (1, "invalid")
     assert "25 of 25 images have a gradient that is not finite" in found.invalid_reasons[0]
-    kind = get_format(form)
-    stored = kind.images(tmp_path / kind.place(0))
+    kind = get_shard_format(form)
+    stored = kind.read_images(tmp_path / kind.shard_name(0))
     clean = next(data.batches(0, 10, 10)).images
-    assert torch.equal(to_pixels(stored) if kind.eight_bit else stored, clean)
+    assert torch.equal(levels_to_pixels(stored) if kind.eight_bit else stored, clean)
 
 
-def test_pixels_that_cannot_be_rounded_within_the_budget_are_counted(
-    tmp_path: Path, classifier: rf.TorchClassifier
-) -> None:
+def test_pixels_that_cannot_be_rounded_within_the_budget_are_counted(tmp_path: Path, classifier: rf.TorchClassifier) -> None:
     images = (torch.arange(3 * 30).view(3, 1, 6, 5) + 0.4) / 255
     found = save(
         tmp_path,
