@@ -72,7 +72,7 @@ def test_an_entry_point_that_is_no_source(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = DataSource("far:NAME", "elsewhere", load_dots, packages=("no_such_package",), extra="far")
-    monkeypatch.setattr(registry, "_added", lambda: [missing])
+    monkeypatch.setattr(registry, "_third_party_sources", lambda: [missing])
     with pytest.raises(DataError, match=r"needs no_such_package, .*: pip install 'robustbench-fgsm\[far\]'"):
         find_data_source("far:x")
 

@@ -152,7 +152,7 @@ def test_compilation_is_for_long_runs_with_a_compiler(monkeypatch: pytest.Monkey
     assert plan.compile_pays_off(3600, cpu)
     assert plan.compile_pays_off(3600, torch.device("cuda"))
     assert not plan.compile_pays_off(1e9, torch.device("meta"))
-    monkeypatch.setattr(shutil, "configuration", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     assert not plan.compiler_available(cpu)
 
 
@@ -180,7 +180,7 @@ def test_predictions_weigh_as_often_as_there_are_budgets(
     seconds: float,
 ) -> None:
     ticks = iter([0.0, 1.0, 3.0])  # one second for the gradient, two for predictions at one budget
-    monkeypatch.setattr(plan, "time_summary", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    monkeypatch.setattr(plan, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
     batch = next(images.batches(0, 4, 4))
     assert measure_attack_seconds(network, batch, AttackSpec(budgets), images.classes) == seconds
 

@@ -52,7 +52,8 @@ def arrays_to_dataset(
         raise DataError(f"{data_name} must have integer labels, got {_dtype_and_shape(labels)}: convert them")
     if not (images.dtype == torch.uint8 or images.is_floating_point()):
         raise DataError(
-            f"{data_name} must have uint8 images, or floating point in [0, 1], got {_dtype_and_shape(images)}: convert them to uint8"
+            f"{data_name} must have uint8 images, or floating point in [0, 1], got {_dtype_and_shape(images)}: "
+            "convert them to uint8"
         )
     if len(labels) and int(labels.min()) < 0:
         raise DataError(f"{data_name} must have labels from 0, got {int(labels.min())}: count classes from 0")

@@ -257,7 +257,7 @@ def broken_data(kind: str) -> rf.ArrayDataset:
 )
 def test_data_that_cannot_be_meant_exit_2_with_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, kind: str, message: str) -> None:
     source = DataSource("broken", "as it should not be", lambda *_: broken_data(kind))
-    monkeypatch.setattr("robustbench_fgsm.data.registry._added", lambda: [source])
+    monkeypatch.setattr("robustbench_fgsm.data.registry._third_party_sources", lambda: [source])
     code, out, err = evaluate(run, "--data", "broken", "--weights", "standard")
     assert (code, out) == (2, "")
     assert message in err

@@ -49,7 +49,7 @@ def test_data_and_what_is_missing_for_them(run: Run, tmp_path: Path) -> None:
 
 def test_data_whose_package_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     source = DataSource("other:FILE", "of another kind", lambda *_: None, packages=("no_such_package",), extra="other")  # type: ignore[arg-type]
-    monkeypatch.setattr("robustbench_fgsm.data.registry._added", lambda: [source])
+    monkeypatch.setattr("robustbench_fgsm.data.registry._third_party_sources", lambda: [source])
     assert {"pip install 'robustbench-fgsm[other]'"} == {row["state"] for row in rows(run, "data") if row["name"] == "other:FILE"}
 
 
