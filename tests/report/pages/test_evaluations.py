@@ -52,7 +52,8 @@ def test_what_was_checked_beside_the_attack_stands_on_top_and_what_was_not_is_sa
     assert "FGSM overstates robust accuracy by" in text
     assert "pgd-fails-at-half" in text
     assert "--pgd-check 30 --check-masking" in text
-    kept = build_evaluations_page([run(measured(pgd_check=30, check_masking=True), manifest={"checks": {"pgd": 0, "masking": True}})])
+    manifest = {"checks": {"pgd": 0, "masking": True}}
+    kept = build_evaluations_page([run(measured(pgd_check=30, check_masking=True), manifest=manifest)])
     assert "--check-masking --seed" in kept
     assert "--pgd-check" not in kept
     without = build_evaluations_page([run(measured())])
@@ -94,7 +95,8 @@ def test_a_picture_of_each_cell_is_kept_before_a_second_of_any(measured: Measure
     kept = gallery(document)
     twice = embedded(build_evaluations_page([run(document, example_images=kept * 2)]))["gallery"]
     assert len(twice) == 2 * len(kept)
-    some = embedded(build_evaluations_page([run(document, example_images=kept * 2)], max_image_bytes=sum(map(size, twice)) // 2))["gallery"]
+    half = sum(map(size, twice)) // 2
+    some = embedded(build_evaluations_page([run(document, example_images=kept * 2)], max_image_bytes=half))["gallery"]
     assert len(kept) * 0.9 < len(some) <= len(kept)
     assert len({(one["label"], one["after"]) for one in some}) == len(some)
 
