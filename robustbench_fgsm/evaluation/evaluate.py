@@ -16,10 +16,10 @@ from robustbench_fgsm.engine.progress import CheckProgress, FooledProgress, Prog
 from robustbench_fgsm.engine.progress import Progress as Progress
 from robustbench_fgsm.engine.run_pieces import attack_by_pieces, attack_dataset
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.evaluation.checks import NO_CHECKS, CheckOptions, run_checks, validate_checks
+from robustbench_fgsm.evaluation.checks import NO_CHECKS, run_checks, validate_checks
 from robustbench_fgsm.evaluation.result import Evaluation
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
+from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, CheckOptions, TargetRule, parse_epsilon, parse_norm
 
 DEFAULT_EPSILONS = (1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255)
 

@@ -14,10 +14,10 @@ from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.pieces import Pieces, piece_size
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.evaluation.checks import NO_CHECKS, CheckOptions
+from robustbench_fgsm.evaluation.checks import NO_CHECKS
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, check_same_settings, is_new_run, read_manifest_json, write_json
-from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.spec import AttackSpec, CheckOptions
 
 RUN_SCHEMA = "rfgsm.run/1"
 NON_SETTING_KEYS = ("schema", "asked", "environment")

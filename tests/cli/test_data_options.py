@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.cli.options import DataOptionGroup
+from robustbench_fgsm.cli.options import DataOptions
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -210,7 +210,7 @@ def test_every_command_has_every_option(run: Run, command: str, monkeypatch: pyt
     monkeypatch.setenv("COLUMNS", "200")
     code, out, _ = run(command, "--help")
     assert code == 0
-    assert {f"--{name.replace('_', '-')}" for name in vars(DataOptionGroup())} <= set(out.split())
+    assert {f"--{name.replace('_', '-')}" for name in vars(DataOptions())} <= set(out.split())
 
 
 def test_help_loads_no_torch() -> None:

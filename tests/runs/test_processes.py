@@ -20,13 +20,12 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]  # exported
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.cli.load import load_dataset
-from robustbench_fgsm.cli.options import DataOptionGroup
+from robustbench_fgsm.cli.options import DataOptions
 from robustbench_fgsm.engine import distributed
 from robustbench_fgsm.engine.distributed import World
 from robustbench_fgsm.engine.outcomes import AttackTotals
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.engine.run_pieces import sum_totals
-from robustbench_fgsm.evaluation.checks import CheckOptions
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.evaluation.result import sweep_document
 from robustbench_fgsm.runs.attack.save import save_attack
@@ -34,7 +33,7 @@ from robustbench_fgsm.runs.directory import RESULT_FILE
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.ledger import Ledger, ledger_name
 from robustbench_fgsm.runs.manifest import EvaluationRun
-from robustbench_fgsm.spec import AttackSpec, TargetRule
+from robustbench_fgsm.spec import AttackSpec, CheckOptions, TargetRule
 from robustbench_fgsm.stats.tally import Outcomes, Tally
 
 pytestmark = pytest.mark.distributed
@@ -253,7 +252,7 @@ def test_one_process_of_a_machine_downloads_while_the_others_wait(
     monkeypatch.setattr("robustbench_fgsm.data.load.load_data", load)
 
     def work(_: World) -> int:
-        return len(load_dataset("cifar10", None, DataOptionGroup(download=True), 0))
+        return len(load_dataset("cifar10", DataOptions(download=True), 0))
 
     assert in_world(3, work, tmp_path / "told") == [0] * 3
     assert answers(tmp_path / "told", 3) == [25] * 3

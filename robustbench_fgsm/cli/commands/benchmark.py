@@ -6,44 +6,28 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
-import typer
+from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, TableFormat, Variant, expand_options
+from robustbench_fgsm.spec import BENCHMARK_EPSILONS, AttackOptions, BenchmarkOptions, Option, RunOptions
 
-from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.options import DataOptionGroup, ModelOptionGroup, expand_options
+ATTACK_VARIANT = Variant(
+    only=("epsilon", "norm", "seed"),
+    defaults={"epsilon": BENCHMARK_EPSILONS},
+    options={"norm": Option("inf or 2."), "seed": Option("Seed of the images that --sample draws.")},
+)
 
 
 @expand_options
 def benchmark_command(
-    model: options.Model,
-    weights: options.Weights = "auto",
-    data: options.Data = None,
-    limit: Annotated[int, typer.Option("--limit", help="Only the first so many images.")] = 512,
-    eps: options.Eps = "1,2,3,4,5,6,7,8/255",
-    norm: Annotated[str, typer.Option("--norm", help="inf or 2.")] = "inf",
+    *,
+    model_options: ModelOptions,
+    data_options: Annotated[DataOptions, Variant(defaults={"limit": 512})],
+    attack: Annotated[AttackOptions, ATTACK_VARIANT],
     references: Annotated[
-        str | None,
-        typer.Option(
-            "--references",
-            help="Other libraries, as a comma list, or none.",
-            show_default="all that are installed",
-        ),
+        str | None, Option("Other libraries, as a comma list, or none.", default_text="all that are installed")
     ] = None,
-    levels: Annotated[str, typer.Option("--levels", help="Of our optimisation, as a comma list.")] = "none,safe,max",
-    rounds: Annotated[int, typer.Option("--rounds", help="Timed turns of each, after one to warm up.")] = 5,
-    memory: Annotated[bool, typer.Option("--memory/--no-memory", help="Measure peak memory, in a process for each.")] = True,
-    batch_size: options.BatchSize = "auto",
-    threads: Annotated[
-        int | None, typer.Option("--threads", help="Of PyTorch on the CPU.", show_default="PyTorch's own choice")
-    ] = None,
-    device: options.Device = "auto",
-    seed: Annotated[int, typer.Option("--seed", help="Of the images that --sample draws.")] = 0,
-    data_options: DataOptionGroup = DataOptionGroup(),
-    model_options: ModelOptionGroup = ModelOptionGroup(),
-    out: options.Out = None,
-    format: options.Format = options.TableFormat.table,  # noqa: A002  (the name of the option)
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
+    benchmark_options: BenchmarkOptions,
+    run_options: Annotated[RunOptions, Variant(without=("optimize",))],
+    output: Annotated[OutputOptions, Variant(only=("out", "format", "json", "quiet", "debug"))],
 ) -> int:
     """Time our FGSM beside other libraries and beside a loop of bare PyTorch, on this machine.
 
@@ -54,12 +38,11 @@ def benchmark_command(
     Example: rfgsm benchmark --model resnet18
     """
     import robustbench_fgsm
-    from robustbench_fgsm.cli.output import check_table_format
-    from robustbench_fgsm.spec import AttackSpec, parse_epsilon, parse_norm
+    from robustbench_fgsm.cli.output import check_output_options
 
-    check_table_format(format, as_json=json)
-    order = parse_norm(norm)
-    spec = AttackSpec(parse_epsilon(eps, order), order)
+    check_output_options(output)
+    seed, rounds, threads = attack.seed, benchmark_options.rounds, benchmark_options.threads
+    spec = replace(attack, seed=0).to_spec()
 
     from robustbench_fgsm.benchmarking.benchmark import benchmark, check_benchmark_settings, choose_references
     from robustbench_fgsm.benchmarking.contenders import check_levels, check_pytorch_network
@@ -73,33 +56,31 @@ def benchmark_command(
     from robustbench_fgsm.runs.directory import cached_result
 
     check_benchmark_settings(spec, rounds, threads)
-    check_batch_size(batch_size)
-    chosen = check_levels(levels.split(","))
+    check_batch_size(run_options.batch_size)
+    chosen = check_levels(benchmark_options.levels)
     named = None if references is None else [] if references.strip() == "none" else references.split(",")
     opponents = {one.name: one.version for one in choose_references(named)[0]}
-    load = partial(load_model_and_data, model, weights, data, limit, device, data_options, model_options, seed=seed, quiet=True)
-    classifier, images = load_model_and_data(
-        model, weights, data, limit, device, data_options, model_options, seed=seed, quiet=quiet
-    )
+    load = partial(load_model_and_data, model_options, data_options, seed=seed, quiet=True)
+    classifier, images = load_model_and_data(model_options, data_options, seed=seed, quiet=output.quiet)
     check_pytorch_network(classifier)
     spec = replace(spec, bounds=classifier.bounds)
-    preflight(classifier, images, spec, strict=data_options.strict)  # before a run directory is made
-    size = choose_batch_size(batch_size, classifier, images)
+    preflight(classifier, images, spec, strict=run_options.strict)  # before a run directory is made
+    size = choose_batch_size(run_options.batch_size, classifier, images)
 
     def measure() -> dict[str, Any]:
-        with stdout_to_stderr(), progress_bar("benchmark", quiet=quiet) as progress:
+        with stdout_to_stderr(), progress_bar("benchmark", quiet=output.quiet) as progress:
             return benchmark(
                 classifier,
                 images,
                 spec.epsilons,
-                norm=order,
+                norm=spec.norm,
                 references=named,
                 levels=chosen,
                 rounds=rounds,
-                memory=load if memory else False,
+                memory=load if benchmark_options.memory else False,
                 batch_size=size,
                 threads=threads,
-                max_bad=data_options.max_bad,
+                max_bad=run_options.max_bad,
                 progress=progress,
             ).to_dict()
 
@@ -111,16 +92,15 @@ def benchmark_command(
         "references": opponents,
         "levels": chosen,
         "rounds": rounds,
-        "memory": memory,
+        "memory": benchmark_options.memory,
         "batch_size": size,
         "threads": threads,
-        "max_bad": data_options.max_bad,
+        "max_bad": run_options.max_bad,
         "device": str(classifier.device),
         "package": robustbench_fgsm.__version__,
     }
-    document = measure() if out is None else cached_result(out, settings, measure)
-    write_result(
-        document, markdown.benchmark_to_markdown if format is options.TableFormat.markdown else text.render_benchmark, as_json=json
-    )
+    document = measure() if output.out is None else cached_result(output.out, settings, measure)
+    render = markdown.benchmark_to_markdown if output.format is TableFormat.markdown else text.render_benchmark
+    write_result(document, render, as_json=output.json)
     code: int = document["exit_code"]
     return code
