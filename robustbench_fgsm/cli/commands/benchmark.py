@@ -59,7 +59,7 @@ def benchmark_command(
     check_batch_size(run_options.batch_size)
     chosen = check_levels(benchmark_options.levels)
     named = None if references is None else [] if references.strip() == "none" else references.split(",")
-    opponents = {one.name: one.version for one in choose_references(named)[0]}
+    opponents = {one.name: one.installed_version for one in choose_references(named)[0]}
     load = partial(load_model_and_data, model_options, data_options, seed=seed, quiet=True)
     classifier, images = load_model_and_data(model_options, data_options, seed=seed, quiet=output.quiet)
     check_pytorch_network(classifier)

@@ -59,7 +59,7 @@ def transfer_command(
     from robustbench_fgsm.report.documents import markdown
     from robustbench_fgsm.report.documents import transfer as text
     from robustbench_fgsm.report.figures import curves
-    from robustbench_fgsm.report.figures import transfer as heat_map
+    from robustbench_fgsm.report.figures.transfer import draw_heat_map
     from robustbench_fgsm.runs.directory import write_bytes
     from robustbench_fgsm.runs.transfer import TransferRun, choose_transfer_batch_size, transfer_in_directory
 
@@ -85,7 +85,7 @@ def transfer_command(
     if not world.is_main:
         return code
     if output.plot is not None and kind is not None:
-        write_bytes(output.plot, curves.encode_figure(heat_map.draw_heat_map(document), kind))
+        write_bytes(output.plot, curves.encode_figure(draw_heat_map(document), kind))
     write_csv(output.csv, document)
     write_html(output.html, document, output.out)
     render = markdown.transfer_to_markdown if output.format is TableFormat.markdown else text.render_transfer
