@@ -22,9 +22,6 @@ from robustbench_fgsm.references.batched import BatchedReference
 from robustbench_fgsm.references.registry import Reference, load_reference
 from robustbench_fgsm.spec import AttackSpec
 
-DEFAULT_LEVELS: tuple[OptimizeLevel, ...] = ("none", "safe", "max")
-"""Levels of optimisation that our side runs at where nobody says."""
-
 BARE_LOOP_LAYOUTS = {"channels-last": torch.channels_last, "default": torch.contiguous_format}
 
 

@@ -68,9 +68,8 @@ def compare_command(
                 spec,
                 references=names,
                 candidate=own,
-                batch_size=plan.batch_size,
+                run_options=run_options,
                 plan=plan,
-                max_bad=run_options.max_bad,
                 progress=progress,
             )
         return found.to_dict()

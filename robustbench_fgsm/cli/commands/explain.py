@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -60,7 +61,7 @@ def explain_command(
 
     def measure() -> dict[str, Any]:
         with progress_bar("explain", quiet=output.quiet) as progress:
-            found = explain_spec(classifier, images, claim, spec, batch_size=size, max_bad=run_options.max_bad, progress=progress)
+            found = explain_spec(classifier, images, claim, spec, replace(run_options, batch_size=size), progress=progress)
         return found.to_dict()
 
     settings = {
