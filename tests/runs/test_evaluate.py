@@ -58,10 +58,7 @@ def counts(document: dict[str, Any]) -> dict[str, Any]:
 
 def undisturbed(run: EvaluationRun) -> dict[str, Any]:
     """What no store and no pieces give."""
-    from robustbench_fgsm.runs.evaluate import build_result_document
-
-    evaluations = run_attacks(run.classifier, run.data, run.specs, plan=run.plan, max_bad=run.max_bad)
-    return counts(build_result_document(run.command, evaluations))
+    return counts(evaluate_in_directory(run, None))
 
 
 @pytest.mark.reference
