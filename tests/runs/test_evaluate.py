@@ -23,7 +23,6 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import ResourceError, RunError
 from robustbench_fgsm.evaluation.checks import CheckOptions
-from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, lock_directory
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, read_example_images

@@ -62,7 +62,7 @@ def compare_command(
     from robustbench_fgsm.engine.plan import check_optimize_level, choose_plan
     from robustbench_fgsm.engine.preflight import check_batch_size, check_single_epsilon, preflight
     from robustbench_fgsm.references.candidate_styles import get_style
-    from robustbench_fgsm.references.registry import check_references, list_references
+    from robustbench_fgsm.references.registry import REFERENCES, check_references
     from robustbench_fgsm.report.documents import comparison
     from robustbench_fgsm.runs.directory import RunDirectory
     from robustbench_fgsm.runs.manifest import read_recorded_plan
@@ -106,7 +106,7 @@ def compare_command(
         spec,
         max_bad=data_options.max_bad,
         plan=plan,
-        references={found.name: found.version for found in list_references() if found.name in names},
+        references={name: entry.installed_version for name, entry in REFERENCES.entries().items() if name in names},
         **({} if own is None else {"candidate": {"spec": candidate, "style": style, "sha256": own.sha256}}),
     )
     with RunDirectory(out, settings) as run:
