@@ -307,13 +307,23 @@ class ShardOptions:
 
 @dataclass(frozen=True)
 class BenchmarkOptions:
-    """What a benchmark times, and how often."""
+    """What a benchmark times, and how often; `memory` may be a function that loads classifier and data again."""
 
+    references: Annotated[
+        str | Sequence[str] | None,
+        Option(
+            "Other libraries, as a comma list, or none.",
+            default_text="all that are installed",
+            parse=lambda text: () if text.strip() == "none" else tuple(text.split(",")),
+        ),
+    ] = None
     levels: Annotated[
         str | Sequence[str], Option("Optimisation levels of our FGSM, as a comma list.", parse=lambda text: tuple(text.split(",")))
     ] = ("none", "safe", "max")
     rounds: Annotated[int, Option("Timed rounds, after one to warm up.")] = 5
-    memory: Annotated[bool, Option("Measure peak memory, in one process for each contender.", flag="--memory/--no-memory")] = True
+    memory: Annotated[
+        bool | Callable[..., Any], Option("Measure peak memory, in one process for each contender.", flag="--memory/--no-memory")
+    ] = True
     threads: Annotated[int | None, Option("Threads of PyTorch on the CPU.", default_text="PyTorch's own choice")] = None
 
 

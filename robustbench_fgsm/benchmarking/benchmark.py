@@ -84,16 +84,34 @@ def benchmark(
         SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
     spec = AttackOptions(epsilons, norm).to_spec(classifier.bounds)
-    load = PickledClassifierAndData(classifier, data) if memory is True else memory or None
+    options = BenchmarkOptions(references, levels, rounds, memory, threads)
+    run_options = RunOptions(batch_size, max_bad=max_bad, strict=strict)
+    return run_benchmark(classifier, data, spec, options, run_options, progress=progress)
+
+
+def run_benchmark(
+    classifier: Classifier,
+    data: Dataset,
+    spec: AttackSpec,
+    options: BenchmarkOptions,
+    run_options: RunOptions,
+    *,
+    warnings: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> Benchmark:
+    """Run a benchmark with parsed settings; see `benchmark`. Warnings of None run the preflight."""
     began = time.perf_counter()
+    rounds, threads = options.rounds, options.threads
+    load = PickledClassifierAndData(classifier, data) if options.memory is True else options.memory or None
     network = check_pytorch_network(classifier)
     check_benchmark_settings(spec, rounds, threads)
-    check_batch_size(batch_size)
+    check_batch_size(run_options.batch_size)
     data = match_to_classifier(data, classifier)
-    present, absent = choose_references(references)
-    field = list_contenders(network, check_levels(levels), [one.name for one in present])
-    warnings = preflight(classifier, data, spec, strict=strict)
-    size = choose_batch_size(batch_size, classifier, data)
+    present, absent = choose_references(options.references)
+    field = list_contenders(network, check_levels(options.levels), [one.name for one in present])
+    if warnings is None:
+        warnings = preflight(classifier, data, spec, strict=run_options.strict)
+    size = choose_batch_size(run_options.batch_size, classifier, data)
     bad = check_all_images(classifier, data, size)
     tasks = timed_tasks(spec.epsilons)
     steps = _ProgressCounter(len(field) * (len(tasks) * (rounds + 1) + (load is not None)), progress)
@@ -124,7 +142,7 @@ def benchmark(
         environment=environment,
         seconds=time.perf_counter() - began,
         bad=bad,
-        max_bad=max_bad,
+        max_bad=run_options.max_bad,
     )
 
 

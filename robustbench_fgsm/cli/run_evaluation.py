@@ -62,40 +62,23 @@ def run_evaluation(
         thresholds=thresholds,
         preflight_warnings=warnings,
     )
-    world.check_same(run.settings() | {"--out": out, "--keep-images": output.keep_images})
     return run_with_progress_bar(run, output, apply_thresholds)
 
 
 def run_with_progress_bar(run: EvaluationRun, output: OutputOptions, apply_thresholds: Callable[[Document], Document]) -> Document:
     """The run's document, judged, with a progress bar in the process that leads."""
     from robustbench_fgsm.engine.distributed import join_world
-    from robustbench_fgsm.evaluation.evaluate import run_attacks
-    from robustbench_fgsm.runs.evaluate import build_result_document, evaluate_in_directory
+    from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 
     world = join_world()
     with progress_bar(run.command, quiet=output.quiet or not world.is_main) as bar:
-        if output.out is not None:
-            return evaluate_in_directory(
-                run,
-                output.out,
-                apply_thresholds=apply_thresholds,
-                max_example_images=output.keep_images,
-                world=world,
-                progress=bar,
-                fooled_progress=bar.update_fooled,
-                check_progress=bar.update_check,
-            )
-        found = run_attacks(
-            run.classifier,
-            run.data,
-            run.specs,
-            plan=run.plan,
-            checks=run.checks,
-            max_bad=run.max_bad,
-            warnings=run.preflight_warnings,
+        return evaluate_in_directory(
+            run,
+            output.out,
+            apply_thresholds=apply_thresholds,
+            max_example_images=output.keep_images,
+            world=world,
             progress=bar,
             fooled_progress=bar.update_fooled,
             check_progress=bar.update_check,
-            world=world,
         )
-    return apply_thresholds(build_result_document(run.command, found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -82,9 +83,8 @@ def compare(
         classifier,
         data,
         attack.to_spec(classifier.bounds),
-        references=references,
-        candidate=load_candidate_or_images(candidate, style, match_to_classifier(data, classifier)),
-        run_options=RunOptions(batch_size, optimize, max_bad, strict),
+        Opponents(references, load_candidate_or_images(candidate, style, match_to_classifier(data, classifier))),
+        RunOptions(batch_size, optimize, max_bad, strict),
         progress=progress,
     )
 
@@ -98,31 +98,49 @@ def load_candidate_or_images(
     return None if candidate is None else to_candidate(candidate, style)
 
 
+@dataclass(frozen=True)
+class Opponents:
+    """Attacks beside our own: names of other libraries, and a candidate or saved images."""
+
+    references: Sequence[str] = ("art",)
+    candidate: Candidate | SavedImages | None = None
+
+
 def compare_spec(
     classifier: Classifier,
     data: Dataset,
     spec: AttackSpec,
+    opponents: Opponents,
+    run_options: RunOptions,
     *,
-    references: Sequence[str] = ("art",),
-    candidate: Candidate | SavedImages | None = None,
-    run_options: RunOptions = RunOptions(optimize="none"),
     plan: Plan | None = None,
+    warnings: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
-    """The same for what is parsed and loaded already. plan: how our side runs, in place of one made now for `optimize`."""
+    """Compare with parsed settings and loaded candidates; see `compare`.
+
+    Args:
+        plan: how our side runs; None chooses one for `optimize`.
+        warnings: of the preflight of all images; None runs the preflight.
+    """
     began = time.perf_counter()
     check_single_epsilon(spec)
     check_optimize_level(run_options.optimize)
-    check_opponents(references, candidate)
+    candidate = opponents.candidate
+    check_opponents(opponents.references, candidate)
     check_batch_size(run_options.batch_size)
     data = match_to_classifier(data, classifier)
     covered: list[str] = []
     if isinstance(candidate, SavedImages):
+        everything = data
         candidate, data, covered = match_to_data(candidate, data)
-    warnings = [*preflight(classifier, data, spec, strict=run_options.strict), *covered]
+        warnings = warnings if data is everything else None
+    if warnings is None:
+        warnings = preflight(classifier, data, spec, strict=run_options.strict)
+    warnings = [*warnings, *covered]
     plan = plan or choose_plan(classifier, data, [spec], run_options.optimize, run_options.batch_size, record_changes=True)
     execution, size = apply_plan(classifier, plan), plan.batch_size
-    rivals = [load_reference(name, classifier, spec, size) for name in check_references(references)]
+    rivals = [load_reference(name, classifier, spec, size) for name in check_references(opponents.references)]
     meetings = [OpponentRun.start(rival, classifier, spec, different_plan=not plan.is_plain) for rival in rivals]
     own = (
         None

@@ -21,6 +21,8 @@ from robustbench_fgsm.evaluation.result import Evaluation
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import SWEEP_EPSILONS, AttackOptions, AttackSpec, CheckOptions, RunOptions
 
+NO_OPTIMIZATION = RunOptions(optimize="none")
+
 
 def evaluate(
     classifier: Classifier,
@@ -53,8 +55,8 @@ def evaluate(
         stable: use exact cross-entropy gradients for all images, also if float32 saturates.
         restarts: number of random starts beside the clean one; the best start of each image counts.
         seed: seed of random targets and random starts, an integer >= 0.
-        pgd_check: number of images on which ART's PGD-20 runs too, at the largest budget; 0 for no check. The seed draws the images,
-            each class in proportion to its share.
+        pgd_check: number of images on which ART's PGD-20 runs too, at the largest budget; 0 for no check.
+            The seed draws the images, each class in proportion to its share.
         check_masking: also look for signs of gradient masking, on `pgd_check` images, or on 200 if that is 0.
         batch_size: images in a batch, or `auto`.
         optimize: `none`, `safe` (faster, same counts) or `max` (may change a few counts).
@@ -109,8 +111,8 @@ def sweep(
         stable: use exact cross-entropy gradients for all images, also if float32 saturates.
         restarts: number of random starts beside the clean one; the best start of each image counts.
         seed: seed of random targets and random starts, an integer >= 0.
-        pgd_check: number of images on which ART's PGD-20 runs too, at the largest budget; 0 for no check. The seed draws the images,
-            each class in proportion to its share.
+        pgd_check: number of images on which ART's PGD-20 runs too, at the largest budget; 0 for no check.
+            The seed draws the images, each class in proportion to its share.
         check_masking: also look for signs of gradient masking, on `pgd_check` images, or on 200 if that is 0.
         batch_size: images in a batch, or `auto`.
         optimize: `none`, `safe` (faster, same counts) or `max` (may change a few counts).
@@ -133,7 +135,7 @@ def run_attacks(
     classifier: Classifier,
     data: Dataset,
     specs: Sequence[AttackSpec],
-    run_options: RunOptions = RunOptions(optimize="none"),
+    run_options: RunOptions = NO_OPTIMIZATION,
     checks: CheckOptions = NO_CHECKS,
     *,
     plan: Plan | PlannedClassifier | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -22,9 +22,6 @@ def benchmark_command(
     model_options: ModelOptions,
     data_options: Annotated[DataOptions, Variant(defaults={"limit": 512})],
     attack: Annotated[AttackOptions, ATTACK_VARIANT],
-    references: Annotated[
-        str | None, Option("Other libraries, as a comma list, or none.", default_text="all that are installed")
-    ] = None,
     benchmark_options: BenchmarkOptions,
     run_options: Annotated[RunOptions, Variant(without=("optimize",))],
     output: Annotated[OutputOptions, Variant(only=("out", "format", "json", "quiet", "debug"))],
@@ -37,69 +34,49 @@ def benchmark_command(
 
     Example: rfgsm benchmark --model resnet18
     """
-    import robustbench_fgsm
     from robustbench_fgsm.cli.output import check_output_options
 
     check_output_options(output)
-    seed, rounds, threads = attack.seed, benchmark_options.rounds, benchmark_options.threads
     spec = replace(attack, seed=0).to_spec()
 
-    from robustbench_fgsm.benchmarking.benchmark import benchmark, check_benchmark_settings, choose_references
+    from robustbench_fgsm.benchmarking.benchmark import check_benchmark_settings, choose_references, run_benchmark
     from robustbench_fgsm.benchmarking.contenders import check_levels, check_pytorch_network
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_result
-    from robustbench_fgsm.data.dataset import describe_data
     from robustbench_fgsm.engine.batch_size import choose_batch_size
     from robustbench_fgsm.engine.preflight import check_batch_size, preflight
     from robustbench_fgsm.report.documents import benchmark as text
     from robustbench_fgsm.report.documents import markdown
-    from robustbench_fgsm.runs.directory import cached_result
+    from robustbench_fgsm.runs.directory import RunDirectory
+    from robustbench_fgsm.runs.settings import run_settings
 
-    check_benchmark_settings(spec, rounds, threads)
+    check_benchmark_settings(spec, benchmark_options.rounds, benchmark_options.threads)
     check_batch_size(run_options.batch_size)
-    chosen = check_levels(benchmark_options.levels)
-    named = None if references is None else [] if references.strip() == "none" else references.split(",")
-    opponents = {one.name: one.installed_version for one in choose_references(named)[0]}
-    load = partial(load_model_and_data, model_options, data_options, seed=seed, quiet=True)
-    classifier, images = load_model_and_data(model_options, data_options, seed=seed, quiet=output.quiet)
+    check_levels(benchmark_options.levels)
+    versions = {one.name: one.installed_version for one in choose_references(benchmark_options.references)[0]}
+    load = partial(load_model_and_data, model_options, data_options, seed=attack.seed, quiet=True)
+    classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
     check_pytorch_network(classifier)
     spec = replace(spec, bounds=classifier.bounds)
-    preflight(classifier, images, spec, strict=run_options.strict)  # before a run directory is made
-    size = choose_batch_size(run_options.batch_size, classifier, images)
+    warnings = preflight(classifier, images, spec, strict=run_options.strict)  # before a run directory is made
+    run_options = replace(run_options, batch_size=choose_batch_size(run_options.batch_size, classifier, images))
 
     def measure() -> dict[str, Any]:
+        options = replace(benchmark_options, memory=load if benchmark_options.memory else False)
         with stdout_to_stderr(), progress_bar("benchmark", quiet=output.quiet) as progress:
-            return benchmark(
-                classifier,
-                images,
-                spec.epsilons,
-                norm=spec.norm,
-                references=named,
-                levels=chosen,
-                rounds=rounds,
-                memory=load if benchmark_options.memory else False,
-                batch_size=size,
-                threads=threads,
-                max_bad=run_options.max_bad,
-                progress=progress,
-            ).to_dict()
+            return run_benchmark(classifier, images, spec, options, run_options, warnings=warnings, progress=progress).to_dict()
 
-    settings = {
-        "command": "benchmark",
-        "model": classifier.info.to_dict(),
-        "data": describe_data(images),
-        "attack": spec.to_dict() | {"epsilons": spec.epsilons},
-        "references": opponents,
-        "levels": chosen,
-        "rounds": rounds,
-        "memory": benchmark_options.memory,
-        "batch_size": size,
-        "threads": threads,
-        "max_bad": run_options.max_bad,
-        "device": str(classifier.device),
-        "package": robustbench_fgsm.__version__,
-    }
-    document = measure() if output.out is None else cached_result(output.out, settings, measure)
+    settings = run_settings(
+        "benchmark",
+        classifier,
+        images,
+        spec,
+        max_bad=run_options.max_bad,
+        batch_size=run_options.batch_size,
+        **asdict(benchmark_options) | {"references": versions},
+    )
+    with RunDirectory(output.out, settings) as run:
+        document = run.write_result(run.result or measure())
     render = markdown.benchmark_to_markdown if output.format is TableFormat.markdown else text.render_benchmark
     write_result(document, render, as_json=output.json)
     code: int = document["exit_code"]

@@ -37,7 +37,6 @@ def explain_command(
 
     Example: rfgsm explain 0.37 --model mlp300 --eps 8/255
     """
-    import robustbench_fgsm
     from robustbench_fgsm.explanation.result import Claim
 
     claim = Claim.parse(value, n)
@@ -45,36 +44,35 @@ def explain_command(
 
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, write_result
-    from robustbench_fgsm.data.dataset import describe_data
     from robustbench_fgsm.engine.batch_size import choose_batch_size
     from robustbench_fgsm.engine.preflight import check_batch_size, preflight
     from robustbench_fgsm.explanation.explain import check_explain_classifier, check_explain_spec, explain_spec
     from robustbench_fgsm.report.documents import explanation
-    from robustbench_fgsm.runs.directory import cached_result
+    from robustbench_fgsm.runs.directory import RunDirectory
+    from robustbench_fgsm.runs.settings import run_settings
 
     check_batch_size(run_options.batch_size)
     check_explain_spec(spec)
     classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
-    preflight(classifier, images, spec, strict=run_options.strict)  # before a run directory is made
+    warnings = preflight(classifier, images, spec, strict=run_options.strict)  # before a run directory is made
     check_explain_classifier(classifier, images)
-    size = choose_batch_size(run_options.batch_size, classifier, images)
+    run_options = replace(run_options, batch_size=choose_batch_size(run_options.batch_size, classifier, images))
 
     def measure() -> dict[str, Any]:
         with progress_bar("explain", quiet=output.quiet) as progress:
-            found = explain_spec(classifier, images, claim, spec, replace(run_options, batch_size=size), progress=progress)
-        return found.to_dict()
+            return explain_spec(classifier, images, claim, spec, run_options, warnings=warnings, progress=progress).to_dict()
 
-    settings = {
-        "command": "explain",
-        "claim": claim.to_dict(len(images)),
-        "model": classifier.info.to_dict(),
-        "data": describe_data(images),
-        "attack": spec.to_dict() | {"epsilons": spec.epsilons},
-        "batch_size": size,
-        "device": str(classifier.device),
-        "package": robustbench_fgsm.__version__,
-    }
-    document = measure() if output.out is None else cached_result(output.out, settings, measure)
+    settings = run_settings(
+        "explain",
+        classifier,
+        images,
+        spec,
+        max_bad=run_options.max_bad,
+        claim=claim.to_dict(len(images)),
+        batch_size=run_options.batch_size,
+    )
+    with RunDirectory(output.out, settings) as run:
+        document = run.write_result(run.result or measure())
     write_result(document, explanation.render_explanation, as_json=output.json)
     code: int = document["exit_code"]
     return code

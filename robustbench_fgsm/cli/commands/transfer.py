@@ -75,12 +75,8 @@ def transfer_command(
     chosen = choose_transfer_batch_size(crossing, images, run_options.batch_size, output.out) if world.is_main else None
     size, rates = world.broadcast(chosen), asdict(transfer_options)
     run = TransferRun(crossing, images, spec, size, **rates, max_bad=run_options.max_bad, preflight_warnings=warnings)
-    world.check_same(run.settings() | {"--out": output.out})
     with progress_bar("transfer", quiet=output.quiet) as progress:
-        if output.out is None:
-            document = run.measure(world=world, progress=progress).to_dict()
-        else:
-            document = transfer_in_directory(run, output.out, world=world, progress=progress)
+        document = transfer_in_directory(run, output.out, world=world, progress=progress)
     code: int = document["exit_code"]
     if not world.is_main:
         return code
