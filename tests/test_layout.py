@@ -1,8 +1,12 @@
-"""The packages stand in one order, read off the source: imports inside functions and for type checkers count too."""
+"""Structure of the package, read from its source: order of imports, cycles, sizes of signatures, tests for each module.
+
+Imports inside functions and imports for type checkers count too.
+"""
 
 from __future__ import annotations
 
 import ast
+import graphlib
 from collections.abc import Iterator
 from importlib.util import resolve_name
 from pathlib import Path
@@ -40,13 +44,22 @@ ORDER = [
 PUBLIC_API = ["__init__.py", "__main__.py"]
 """These stand outside, and only `cli` may import from them."""
 
-DRAWING = {"plot", "_repr_html_"}
-"""Functions that may import what stands below them, since they only hand the caller's result on to be drawn."""
+DRAWING = {"plot", "to_pandas", "_repr_html_"}
+"""Functions that may import what stands below them: they only pass the caller's result to the code that draws it."""
 
 ATTACK_LIBRARIES = {"art", "foolbox", "torchattacks", "cleverhans"}
 TAKE_ATTACK_LIBRARIES = ("references/", "models/art.py", "art.py", "evaluation/")
 
+WITHOUT_TEST_FILE: frozenset[str] = frozenset()
+PRIVATE_NAMES_IN_TESTS: dict[str, set[str]] = {}
+
+MAX_PARAMETERS = 12
+LONG_SIGNATURE = 8
+MAX_LONG_SIGNATURES = 6
+MIN_DOCSTRING_WORDS = 5
+
 ROOT = Path(robustbench_fgsm.__file__).parent
+TESTS = Path(__file__).parent
 MODULES = sorted(file.relative_to(ROOT).as_posix() for file in ROOT.rglob("*.py"))
 
 
@@ -84,6 +97,59 @@ def imported(tree: ast.AST, package: str) -> Iterator[str]:
         yield from imported(node, package)
 
 
+def import_graph() -> dict[str, set[str]]:
+    """Modules and the modules that each one imports."""
+    known = {dotted(module): module for module in MODULES if module not in PUBLIC_API}
+    graph: dict[str, set[str]] = {}
+    for name, module in known.items():
+        source = (ROOT / module).read_text(encoding="utf-8")
+        names = imported(ast.parse(source), package_of(module))
+        targets = (target if target in known else target.rpartition(".")[0] for target in names)
+        graph[name] = {target for target in targets if target in known} - {name}
+    return graph
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """All functions and methods."""
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def parameter_count(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Number of parameters, `self` and `cls` left out."""
+    given = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    return len([parameter for parameter in given if parameter.arg not in ("self", "cls")])
+
+
+def short_docstrings(tree: ast.AST) -> Iterator[str]:
+    """Docstrings of too few words."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
+            text = ast.get_docstring(node)
+            if text is not None and len(text.split()) < MIN_DOCSTRING_WORDS:
+                yield text
+
+
+def private_names(source: str) -> set[str]:
+    """Private names of the package that a test uses."""
+    tree = ast.parse(source)
+    found, ours = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "robustbench_fgsm":
+            ours.update(alias.asname or alias.name for alias in node.names)
+            found.update(alias.name for alias in node.names if is_private(alias.name))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ours and is_private(node.attr):
+            found.add(f"{node.value.id}.{node.attr}")
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("setattr"):
+            words = [word.value for word in node.args if isinstance(word, ast.Constant) and isinstance(word.value, str)]
+            found.update(word for word in words if is_private(word.rpartition(".")[2]))
+    return found
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in DRAWING
+
+
 def printing(source: str) -> bool:
     """Whether a module calls `print`."""
     calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
@@ -94,8 +160,49 @@ def place_of(module: str) -> str:
     return module.partition("/")[0].removesuffix(".py")
 
 
+def dotted(module: str) -> str:
+    return ".".join(["robustbench_fgsm", *module.removesuffix(".py").removesuffix("/__init__").split("/")])
+
+
 def package_of(module: str) -> str:
     return ".".join(["robustbench_fgsm", *module.split("/")[:-1]])
+
+
+def test_no_import_cycles() -> None:
+    graphlib.TopologicalSorter(import_graph()).prepare()
+
+
+def test_finds_a_cycle() -> None:
+    with pytest.raises(graphlib.CycleError):
+        graphlib.TopologicalSorter({**import_graph(), "robustbench_fgsm.errors": {"robustbench_fgsm.cli.main"}}).prepare()
+
+
+def test_signatures_are_short() -> None:
+    counts = {
+        f"{module}:{function.name}": parameter_count(function)
+        for module in MODULES
+        for function in functions(ast.parse((ROOT / module).read_text(encoding="utf-8")))
+        if function.name not in robustbench_fgsm.__all__
+    }
+    long = {name: count for name, count in counts.items() if count > LONG_SIGNATURE}
+    assert len(long) <= MAX_LONG_SIGNATURES, long
+    assert all(count <= MAX_PARAMETERS for count in long.values()), long
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_docstrings_have_five_words(module: str) -> None:
+    assert list(short_docstrings(ast.parse((ROOT / module).read_text(encoding="utf-8")))) == []
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if not module.endswith("__.py")])
+def test_every_module_has_its_test_file(module: str) -> None:
+    path = Path(module)
+    assert (TESTS / path.parent / f"test_{path.name}").is_file() or module in WITHOUT_TEST_FILE
+
+
+@pytest.mark.parametrize("file", sorted(file.relative_to(TESTS).as_posix() for file in TESTS.rglob("*.py")))
+def test_tests_use_no_private_names(file: str) -> None:
+    assert private_names((TESTS / file).read_text(encoding="utf-8")) <= PRIVATE_NAMES_IN_TESTS.get(file, set())
 
 
 def test_the_package_is_found() -> None:
