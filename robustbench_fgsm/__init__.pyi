@@ -76,4 +76,5 @@ from .training.result import Training as Training
 from .verification.verify import Verification as Verification
 from .verification.verify import verify as verify
 
+__all__: list[str]
 __version__: str

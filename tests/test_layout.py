@@ -132,7 +132,8 @@ def short_docstrings(tree: ast.AST) -> Iterator[str]:
 def private_names(source: str) -> set[str]:
     """Private names of the package that a test uses."""
     tree = ast.parse(source)
-    found, ours = set(), set()
+    found: set[str] = set()
+    ours: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "robustbench_fgsm":
             ours.update(alias.asname or alias.name for alias in node.names)
