@@ -14,6 +14,8 @@ TargetKind = Literal["none", "shift", "random", "least-likely", "class"]
 
 PIXEL_BOUNDS: Bounds = (0.0, 1.0)
 DEFAULT_EPSILON = 8 / 255
+DEFAULT_EPSILON_TEXT = "8/255"
+UNTARGETED = "none"
 RANDOM_START_DESCRIPTION = "clean, and uniform in the ball with a full step projected back (ART's variant); the best for each image"
 
 
@@ -216,10 +218,10 @@ class AttackOptions:
     epsilon: Annotated[
         float | str | Iterable[float],
         Option("Budget in pixel space, where images lie in [0, 1]: 8/255 or 0.03.", flag="--eps"),
-    ] = "8/255"
+    ] = DEFAULT_EPSILON_TEXT
     norm: Annotated[str | float, Option("inf, 1, 2, or any real p >= 1.")] = "inf"
     targeted: Annotated[str | Sequence[str], Option("none, next, shift:2, random, least-likely or class:NAME.", metavar="RULE")] = (
-        "none"
+        UNTARGETED
     )
     loss: Annotated[str, Option("ce, log-probabilities, probabilities or margin.")] = "ce"
     stable: Annotated[bool, Option("Use exact cross-entropy gradients if float32 saturates.")] = False

@@ -164,6 +164,8 @@ class _DeclaredOption:
         return self.flag.split("/")[0].removeprefix("--").replace("-", "_")
 
     def parse(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(value)
         return self.option.parse(value) if self.option.parse and isinstance(value, str) else value
 
     def to_parameter(self) -> inspect.Parameter:

@@ -28,7 +28,7 @@ from robustbench_fgsm.references.candidate import Candidate, to_candidate
 from robustbench_fgsm.references.candidate_reference import SavedImagesReference, make_candidate_reference
 from robustbench_fgsm.references.registry import check_references, load_reference
 from robustbench_fgsm.references.saved_images import SavedImages, image_shape, is_saved_images, load_saved_images, match_to_data
-from robustbench_fgsm.spec import AttackOptions, AttackSpec, RunOptions, VerifyOptions
+from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackOptions, AttackSpec, RunOptions, VerifyOptions
 from robustbench_fgsm.stats.tally import Tally
 from robustbench_fgsm.variants.catalogue import Finding
 from robustbench_fgsm.verification.own_network import diagnose_candidate
@@ -40,10 +40,10 @@ PIECE_SIZE = 1024
 def compare(
     classifier: Classifier,
     data: Dataset,
-    epsilon: float | str = AttackOptions.epsilon,
+    epsilon: float | str = DEFAULT_EPSILON_TEXT,
     *,
     norm: str | float = AttackOptions.norm,
-    targeted: str = AttackOptions.targeted,
+    targeted: str = UNTARGETED,
     seed: int = AttackOptions.seed,
     references: Sequence[str] = ("art",),
     candidate: Candidate | Callable[..., object] | str | Path | None = None,

@@ -19,7 +19,15 @@ from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.checks import NO_CHECKS, run_checks, validate_checks
 from robustbench_fgsm.evaluation.result import Evaluation
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.spec import SWEEP_EPSILONS, AttackOptions, AttackSpec, CheckOptions, RunOptions
+from robustbench_fgsm.spec import (
+    DEFAULT_EPSILON_TEXT,
+    SWEEP_EPSILONS,
+    UNTARGETED,
+    AttackOptions,
+    AttackSpec,
+    CheckOptions,
+    RunOptions,
+)
 
 NO_OPTIMIZATION = RunOptions(optimize="none")
 
@@ -27,10 +35,10 @@ NO_OPTIMIZATION = RunOptions(optimize="none")
 def evaluate(
     classifier: Classifier,
     data: Dataset,
-    epsilon: float | str = AttackOptions.epsilon,
+    epsilon: float | str = DEFAULT_EPSILON_TEXT,
     *,
     norm: str | float = AttackOptions.norm,
-    targeted: str = AttackOptions.targeted,
+    targeted: str = UNTARGETED,
     loss: str = AttackOptions.loss,
     stable: bool = AttackOptions.stable,
     restarts: int = AttackOptions.restarts,
@@ -84,7 +92,7 @@ def sweep(
     epsilons: Iterable[float] | str = SWEEP_EPSILONS,
     *,
     norm: str | float = AttackOptions.norm,
-    targeted: str | Sequence[str] = AttackOptions.targeted,
+    targeted: str | Sequence[str] = UNTARGETED,
     loss: str = AttackOptions.loss,
     stable: bool = AttackOptions.stable,
     restarts: int = AttackOptions.restarts,

@@ -24,7 +24,7 @@ from robustbench_fgsm.evaluation.document import WARNING_SHARE, bad_sample_reaso
 from robustbench_fgsm.evaluation.evaluate import check_distinct_epsilons
 from robustbench_fgsm.evaluation.transfer_counts import TransferCounts, TransferModels, attack_transfer_pieces
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.spec import AttackOptions, AttackSpec, RunOptions, TransferOptions
+from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackOptions, AttackSpec, RunOptions, TransferOptions
 from robustbench_fgsm.stats.rate import Rate
 
 if TYPE_CHECKING:
@@ -175,10 +175,10 @@ def transfer(
     sources: Sequence[Classifier],
     targets: Sequence[Classifier],
     data: Dataset,
-    epsilons: Iterable[float] | float | str = AttackOptions.epsilon,
+    epsilons: Iterable[float] | float | str = DEFAULT_EPSILON_TEXT,
     *,
     norm: str | float = AttackOptions.norm,
-    targeted: str = AttackOptions.targeted,
+    targeted: str = UNTARGETED,
     loss: str = AttackOptions.loss,
     stable: bool = AttackOptions.stable,
     restarts: int = AttackOptions.restarts,

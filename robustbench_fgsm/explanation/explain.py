@@ -19,7 +19,7 @@ from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.explanation.hypotheses import CORRECT_VARIANT, AttackVariant, attack_variants
 from robustbench_fgsm.explanation.result import Claim, Explanation
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
-from robustbench_fgsm.spec import AttackOptions, AttackSpec, RunOptions, norm_name
+from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackOptions, AttackSpec, RunOptions, norm_name
 from robustbench_fgsm.stats.tally import Tally
 from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.variants.recipe import RecipeRunner
@@ -29,10 +29,10 @@ def explain(
     classifier: Classifier,
     data: Dataset,
     value: str | float,
-    epsilon: float | str = AttackOptions.epsilon,
+    epsilon: float | str = DEFAULT_EPSILON_TEXT,
     *,
     norm: str | float = AttackOptions.norm,
-    targeted: str = AttackOptions.targeted,
+    targeted: str = UNTARGETED,
     seed: int = AttackOptions.seed,
     n: int | None = None,
     batch_size: int | str = RunOptions.batch_size,

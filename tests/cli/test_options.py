@@ -157,8 +157,8 @@ def test_a_variant_changes_the_group() -> None:
     paint_variant.__annotations__["colour"] = Annotated[Colour, variant]
     expanded = expand_options(paint_variant)
     assert list(signature(expanded).parameters) == ["red", "names"]
-    assert invoke(expanded) == Colour(5, True, ["a"])
-    assert invoke(expanded, "--names", "x", "--names", "y") == Colour(5, True, ["x", "y"])
+    assert invoke(expanded) == Colour(5, True, ("a",))
+    assert invoke(expanded, "--names", "x", "--names", "y") == Colour(5, True, ("x", "y"))
 
 
 def test_a_group_without_default_can_require_an_option() -> None:

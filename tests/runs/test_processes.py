@@ -33,7 +33,7 @@ from robustbench_fgsm.runs.directory import RESULT_FILE
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.ledger import Ledger, ledger_name
 from robustbench_fgsm.runs.manifest import EvaluationRun
-from robustbench_fgsm.spec import AttackSpec, CheckOptions, TargetRule
+from robustbench_fgsm.spec import AttackSpec, CheckOptions, RunOptions, ShardOptions, TargetRule
 from robustbench_fgsm.stats.tally import Outcomes, Tally
 
 pytestmark = pytest.mark.distributed
@@ -163,7 +163,7 @@ def test_several_processes_save_the_same_images(
     data, spec = make_data(n=25), AttackSpec((0.1,))
 
     def save(world: World, out: Path) -> dict[str, Any]:
-        saved = save_attack(classifier, data, out, spec, format=form, shard_size=4, batch_size=2, world=world)
+        saved = save_attack(classifier, data, out, spec, ShardOptions(form, 4), RunOptions(2, "none"), None, world)
         return {key: value for key, value in saved.to_dict().items() if key not in ("seconds", "checksum")}
 
     save(World(), tmp_path / "alone")
@@ -192,14 +192,14 @@ def test_shards_of_a_lost_process_are_not_made_again(classifier: rf.TorchClassif
                 time.sleep(1)  # until the other one is done
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        save_attack(classifier, data, out, spec, shard_size=4, batch_size=2, world=world, progress=stop)
+        save_attack(classifier, data, out, spec, ShardOptions(shard_size=4), RunOptions(2, "none"), stop, world)
 
     codes = in_world(2, save, tmp_path / "told")
     assert codes[0] == -signal.SIGKILL
     assert "all processes must stay" in (tmp_path / "told/1.txt").read_text()
     before = {file.name: file.stat().st_mtime_ns for file in out.glob("adversarial-*")}
     assert len(before) == 6
-    save_attack(classifier, data, out, spec, shard_size=4, batch_size=2)
+    save_attack(classifier, data, out, spec, ShardOptions(shard_size=4), RunOptions(2, "none"))
     after = {file.name: file.stat().st_mtime_ns for file in out.glob("adversarial-*")}
     assert before.items() <= after.items()
     assert len(after) == 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -71,10 +71,10 @@ def attack_command(
             images,
             out,
             replace(spec, bounds=classifier.bounds),
-            **asdict(shard_options),
-            **asdict(run_options),
-            progress=progress,
-            world=world,
+            shard_options,
+            run_options,
+            progress,
+            world,
         )
     if world.is_main:
         write_result(saved.to_dict(), render_saved_attack, as_json=output.json)
