@@ -24,7 +24,10 @@ from robustbench_fgsm.models.cards import WEIGHTS_FOLDER
 from robustbench_fgsm.spec import Thresholds
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 SETUP = ["pip install . && rfgsm compare --model resnet18", "pip install -e '.[test]' && pytest"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
