@@ -72,11 +72,13 @@ class RunDirectory:
         self.path, self.world = path, world
         self.result: dict[str, Any] | None = None
         self._manifest = json.loads(json.dumps(manifest))
-        self._select_settings, self._files, self._reuse_result = select_settings, files, reuse_result
+        self._select_settings = select_settings
+        self.settings = select_settings(self._manifest)
+        self._files, self._reuse_result = files, reuse_result
         self._lock = ExitStack()
 
     def __enter__(self) -> Self:
-        self.world.check_same(self._select_settings(self._manifest) | {"--out": self.path})
+        self.world.check_same(self.settings | {"--out": self.path})
         if self.path is None:
             return self
         self.result = self.world.broadcast(self._finished_result() if self.world.is_main else None)
@@ -103,9 +105,9 @@ class RunDirectory:
         if self.path is None or is_new_run(self.path):
             return None
         found = read_manifest_json(self.path)
-        recorded, settings = self._select_settings(found), self._select_settings(self._manifest)
-        if recorded != settings:
-            changes = "; ".join(f"{key} {there} there, {now} now" for key, there, now in json_differences(recorded, settings))
+        recorded = self._select_settings(found)
+        if recorded != self.settings:
+            changes = "; ".join(f"{key} {there} there, {now} now" for key, there, now in json_differences(recorded, self.settings))
             raise RunError(
                 f"--out must hold a run with the same settings, got {self.path} with {changes}: choose another directory"
             )

@@ -6,8 +6,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from robustbench_fgsm.data.dataset import Dataset, describe_data
-from robustbench_fgsm.engine.environment import describe_environment
+from robustbench_fgsm.engine.environment import describe_software
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec
@@ -37,8 +39,6 @@ def run_settings(
     classifiers = classifier if isinstance(classifier, Sequence) else [classifier]
     models = [one.info.to_dict() for one in classifiers]
     attacks = [] if attack is None else [_attack_settings(spec) for spec in (attack if isinstance(attack, Sequence) else [attack])]
-    device = classifiers[0].device
-    environment = describe_environment(device)
     settings = {
         "command": command,
         **({"models": models} if isinstance(classifier, Sequence) else {"model": models[0]}),
@@ -47,9 +47,9 @@ def run_settings(
         **({} if plan is None else plan_settings(plan)),
         "max_bad": max_bad,
         **options,
-        "device": device.type,
-        "package": environment["package"],
-        "torch": environment["torch"],
+        "device": classifiers[0].device.type,
+        "package": describe_software()["package"],
+        "torch": torch.__version__,
     }
     found: dict[str, Any] = json.loads(json.dumps(settings))
     return found
