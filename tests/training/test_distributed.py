@@ -19,7 +19,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.models.classifier import hash_weights
-from robustbench_fgsm.runs.train import CHECKPOINT_FILE, create_untrained_classifier, train_with_recipe
+from robustbench_fgsm.runs.train import CHECKPOINT_FILE, TrainingRun, create_untrained_classifier, train_in_directory
 from robustbench_fgsm.training.distributed import process_loss_weight
 from robustbench_fgsm.training.recipe import TrainingRecipe
 from robustbench_fgsm.training.samples import split_held_out
@@ -78,7 +78,7 @@ def idle(calls: int, *, used: bool = False) -> rf.TorchClassifier:
 def fitted(
     data: rf.Dataset, classifier: rf.TorchClassifier, recipe: TrainingRecipe, world: World = SINGLE_PROCESS, out: Path | None = None
 ) -> rf.Training:
-    return train_with_recipe(classifier, data, recipe, out, 0, None, None, world)
+    return train_in_directory(TrainingRun(classifier, data, recipe), out, world=world)
 
 
 def weights(training: rf.Training) -> dict[str, Any]:
@@ -138,7 +138,8 @@ def test_a_killed_training_goes_on_to_the_weights_of_an_uninterrupted_one(patter
         return [hash_weights(found.classifier.network), [check.to_dict() for check in found.checks]]
 
     def killed(world: World) -> None:
-        train_with_recipe(normalised(), data, UNEVEN, tmp_path / "killed", 0, None, lambda check: stop(check.quarter), world)
+        run = TrainingRun(normalised(), data, UNEVEN)
+        train_in_directory(run, tmp_path / "killed", report=lambda check: stop(check.quarter), world=world)
 
     def stop(quarter: int) -> None:
         if quarter == 3:
