@@ -51,7 +51,8 @@ if TYPE_CHECKING:
     from robustbench_fgsm.stats.rate import Rate
     from robustbench_fgsm.stats.tally import Tally
     from robustbench_fgsm.training.result import Training
-    from robustbench_fgsm.verification.verify import Verification, verify
+    from robustbench_fgsm.verification.result import Verification
+    from robustbench_fgsm.verification.verify import verify
 
 _WHERE = {
     "Explanation": "explanation.result",
@@ -86,7 +87,7 @@ _WHERE = {
     "Training": "training.result",
     "Transfer": "evaluation.transfer",
     "UnsafeError": "errors",
-    "Verification": "verification.verify",
+    "Verification": "verification.result",
     "benchmark": "benchmarking.benchmark",
     "check_adversarial": "runs.attack.replay",
     "compare": "comparison.compare",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 
 from robustbench_fgsm.references.candidate import Candidate
-from robustbench_fgsm.verification.verify import DEFAULT_TIME_LIMIT, Verification, verify
+from robustbench_fgsm.verification.result import Verification
+from robustbench_fgsm.verification.run_case import DEFAULT_TIME_LIMIT
+from robustbench_fgsm.verification.verify import verify
 
 
 def assert_fgsm(

@@ -39,12 +39,12 @@ class Excuse:
     def __init__(self, norm: float = math.inf) -> None:
         self.norm = norm
 
-    def rounding(self, batch: AttackedBatch, rows: Tensor) -> Tensor:
+    def rounding_pixels(self, batch: AttackedBatch, rows: Tensor) -> Tensor:
         return torch.zeros(int(rows.sum()), 1, 2, 1, dtype=torch.bool)
 
-    ties = rounding
+    tied_pixels = rounding_pixels
 
-    def subnormal(self, batch: AttackedBatch, rows: Tensor, ours: Tensor) -> Tensor:
+    def subnormal_images(self, batch: AttackedBatch, rows: Tensor, ours: Tensor) -> Tensor:
         return torch.arange(int(rows.sum())) == (0 if self.norm < math.inf else -1)
 
 
@@ -131,7 +131,7 @@ def test_the_difference_that_a_reason_names_is_that_of_unexplained_images() -> N
 
 def test_under_linf_it_is_that_of_unexplained_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     explained = torch.tensor([[True, False]]).reshape(1, 1, 2, 1)
-    monkeypatch.setattr(Excuse, "rounding", lambda *_: explained)
+    monkeypatch.setattr(Excuse, "rounding_pixels", lambda *_: explained)
     found = agreement([[0.9, 0.5]], [[0.1, 0.4]], ([0], [0]), attacked([0]))
     assert (found.pixels_explained, found.pixels_tied, found.pixels_differing) == (1, 0, 2)
     (reason,) = (text for text in found.disagreement_reasons(math.inf) if "rounding does not" in text)

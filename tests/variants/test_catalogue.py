@@ -16,9 +16,9 @@ from robustbench_fgsm.references.candidate import candidate_from_callable
 from robustbench_fgsm.variants.catalogue import HARMLESS_IDS, MISTAKE_BY_ID
 from robustbench_fgsm.variants.recipe import RecipeRunner
 from robustbench_fgsm.verification import findings
-from robustbench_fgsm.verification.case_result import CaseResult
 from robustbench_fgsm.verification.cases import CASES, Case
-from robustbench_fgsm.verification.verify import run_case
+from robustbench_fgsm.verification.result import CaseResult
+from robustbench_fgsm.verification.run_case import run_case
 
 FOLDER = Path(__file__).parents[2] / "docs/reference/mistakes"
 INDEX = (FOLDER / "index.md").read_text(encoding="utf-8")

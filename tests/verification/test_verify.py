@@ -118,7 +118,7 @@ def test_one_that_deletes_a_parameter_spoils_its_own_copy_only() -> None:
 
     found = rf.verify(deleting, cases=["grey", "wrong-before"])
     assert [result.passed for result in found.results] == [False, False]
-    assert "came or went" in found.results[1].detail  # its first call was right, on a network that was whole
+    assert "added or removed" in found.results[1].detail  # its first call was right, on a network that was whole
     assert "wrong, by up to" not in found.results[1].detail
     assert found.diagnosis[0].cause == "changes-model"
 
