@@ -81,9 +81,9 @@ def test_the_bare_loop_takes_our_step(convolutional: rf.TorchClassifier, few: rf
     loop = Contender("bare", "default").make_implementation(convolutional, few, spec, 64)
     assert isinstance(loop, BareLoop)
     batch = next(few.batches(0, 64, 64))
-    _, direction = loop._predictions_and_direction(batch.images, batch.labels)
+    _, direction = loop.predict_and_find_direction(batch.images, batch.labels)
     ours = rf.fgsm(convolutional, batch.images, batch.labels, epsilon, norm=norm)
-    assert torch.allclose(loop._step(batch.images, direction, epsilon), ours, atol=1e-6)
+    assert torch.allclose(loop.step(batch.images, direction, epsilon), ours, atol=1e-6)
 
 
 def test_the_images_of_the_data_are_left_alone(convolutional: rf.TorchClassifier) -> None:

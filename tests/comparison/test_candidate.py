@@ -136,7 +136,7 @@ def test_a_candidate_however_it_is_given(classifier: rf.TorchClassifier, images:
 
 
 def test_there_must_be_something_to_compare_with(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
-    with pytest.raises(rf.SettingError, match="at least one where there is no candidate"):
+    with pytest.raises(rf.SettingError, match="at least one if there is no candidate"):
         rf.compare(classifier, images, references=[])
 
 
