@@ -16,6 +16,7 @@ ORDER = [
     "stats",
     "spec",
     "user_code",
+    "registry",
     "attack",
     "models",
     "data",

@@ -93,7 +93,7 @@ def pytorch_estimator(network: nn.Module, num_classes: int, bounds: Bounds | Non
     )
 
 
-def make_reference(classifier: Classifier, spec: AttackSpec, batch_size: int) -> ArtReference:
+def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> ArtReference:
     """ART set to agree with an attack of ours: on a copy of a network, or on an estimator of ART's as it is.
 
     Raises ModelError for any other classifier.

@@ -19,7 +19,7 @@ from robustbench_fgsm.references.batched import BatchedReference, reference_netw
 from robustbench_fgsm.spec import AttackSpec
 
 
-def make_reference(classifier: Classifier, spec: AttackSpec, batch_size: int) -> BatchedReference:
+def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> BatchedReference:
     """The library set to agree with an attack of ours; raises as `own_network` does."""
     from cleverhans.torch.attacks.fast_gradient_method import fast_gradient_method
 

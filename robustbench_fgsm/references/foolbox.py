@@ -26,7 +26,7 @@ MISCLASSIFIED = OwnSuccess(
 """What its criterion `Misclassification`, and so the third value of an attack's call, says of an image."""
 
 
-def make_reference(classifier: Classifier, spec: AttackSpec, batch_size: int) -> BatchedReference:
+def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> BatchedReference:
     """Foolbox set to agree with an attack of ours; raises as `own_network` does."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it imports names that SciPy has moved

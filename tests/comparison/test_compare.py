@@ -137,7 +137,7 @@ def examined(
     classifier = rf.wrap(model, 2)
     spec = AttackSpec((0.1,), norm)
     batch = rf.Batch(torch.full((1, 1, 1, 2), 0.5), torch.tensor([0]), torch.tensor([0]))
-    explanation = RoundingAnalysis(classifier, spec, different_execution=different_execution)
+    explanation = RoundingAnalysis(classifier=classifier, spec=spec, different_execution=different_execution)
     return explanation, attack_batch(classifier, batch, spec, ("a", "b"))
 
 

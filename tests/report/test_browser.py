@@ -86,7 +86,7 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Page]]:
 @pytest.fixture
 def swept(measured: Measured) -> LoadedRun:
     document = measured("4,64/255", targeted=("none", "next"))
-    return run(document, gallery=gallery(document) + gallery(document, "next"))
+    return run(document, example_images=gallery(document) + gallery(document, "next"))
 
 
 def numbers(page: Page) -> dict[tuple[str, str], str]:
@@ -299,7 +299,7 @@ def test_downloads_hold_the_document(opened: Callable[..., Page], measured: Meas
 
 def test_hostile_names_are_text(opened: Callable[..., Page], measured: Measured) -> None:
     document = hostile(measured("4,64/255", targeted=("none", "next")))
-    page = opened(run(document, name=HOSTILE, gallery=gallery(document)))
+    page = opened(run(document, name=HOSTILE, example_images=gallery(document)))
     shown = page.locator("#class-table tbody th").all_text_contents()
     assert shown[:4] == [HOSTILE, TEMPLATE, TURNED, FORMULA]
     assert page.locator("#matrix thead th span").all_text_contents()[:2] == [HOSTILE, TEMPLATE]

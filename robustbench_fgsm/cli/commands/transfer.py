@@ -11,7 +11,6 @@ import typer
 from robustbench_fgsm.cli import options
 from robustbench_fgsm.cli.options import DataOptionGroup, ModelOptionGroup, expand_options
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.report.figures import transfer
 
 if TYPE_CHECKING:
     from robustbench_fgsm.data.dataset import Dataset
@@ -99,6 +98,7 @@ def transfer_command(
     from robustbench_fgsm.report.documents import markdown
     from robustbench_fgsm.report.documents import transfer as text
     from robustbench_fgsm.report.figures import curves
+    from robustbench_fgsm.report.figures.transfer import draw_heat_map
     from robustbench_fgsm.runs.directory import write_bytes
     from robustbench_fgsm.runs.transfer import TransferRun, choose_transfer_batch_size, transfer_in_directory
 
@@ -127,7 +127,7 @@ def transfer_command(
     if not world.is_main:
         return code
     if plot is not None and kind is not None:
-        write_bytes(plot, curves.encode_figure(transfer.draw_heat_map(document), kind))
+        write_bytes(plot, curves.encode_figure(draw_heat_map(document), kind))
     write_csv(csv, document)
     write_html(html, document, out)
     write_result(

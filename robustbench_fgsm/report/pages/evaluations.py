@@ -25,11 +25,11 @@ from robustbench_fgsm.report.reported_attacks import ReportedAttack, evaluations
 from robustbench_fgsm.report.tables.sheet import success_denominator
 from robustbench_fgsm.report.tables.terminal import INTERVAL_NOTE, LIMITATION_NOTE, epsilon_text
 
-TRAINING_SCRIPTS = ("format", "document", "state", "matrix", "bars", "classes", "curves", "gallery", "leaders", "page")
+EVALUATION_SCRIPTS = ("format", "document", "state", "matrix", "bars", "classes", "curves", "gallery", "leaders", "page")
 """In the order in which they need each other."""
 
 
-def build_training_page(runs: Sequence[LoadedRun], *, max_image_bytes: int = MAX_PAGE_IMAGE_BYTES) -> str:
+def build_evaluations_page(runs: Sequence[LoadedRun], *, max_image_bytes: int = MAX_PAGE_IMAGE_BYTES) -> str:
     """The whole page; most_bytes: of its pictures. The same runs always give the same page."""
     found = reported_attacks(runs)
     paired, unpaired = paired_differences(runs)
@@ -40,7 +40,7 @@ def build_training_page(runs: Sequence[LoadedRun], *, max_image_bytes: int = MAX
         "gallery": pictures,
         "pairs": paired,
     }
-    script, style = join_scripts(TRAINING_SCRIPTS), read_asset("page.css")
+    script, style = join_scripts(EVALUATION_SCRIPTS), read_asset("page.css")
     return (
         jinja_environment()
         .get_template("page.html.jinja")

@@ -19,4 +19,4 @@ def build_page(runs: Sequence[LoadedRun]) -> str:
         kind = "transfer" if alone[0].document["schema"] == TRANSFER else "training"
         raise SettingError(f"a page is of one {kind} alone, got {alone[0].name} among {len(runs)} runs: make a page for each")
     makers = {TRANSFER: single.transfer_page, TRAINING_SCHEMA: single.training_page}
-    return makers[runs[0].document["schema"]](runs[0]) if alone else evaluations.build_training_page(runs)
+    return makers[runs[0].document["schema"]](runs[0]) if alone else evaluations.build_evaluations_page(runs)

@@ -19,7 +19,7 @@ Measured = Callable[..., dict[str, Any]]
 def test_pixels_and_predictions_are_those_of_the_kept_images(measured: Measured) -> None:
     document = measured("4,64/255", targeted=("none", "next"))
     kept = gallery(document) + gallery(document, "next")
-    figure = draw_run(run(document, gallery=kept), "gallery", "next", 4 / 255)
+    figure = draw_run(run(document, example_images=kept), "gallery", "next", 4 / 255)
     shown = choose_examples([one for one in kept if one.targeted == "next" and one.epsilon == 4 / 255])
     panels = [axes for axes in figure.axes if axes.images]
     assert len(panels) == 3 * len(shown) == 3 * MAX_IMAGES
@@ -47,5 +47,5 @@ def test_without_kept_images_there_is_no_gallery(measured: Measured) -> None:
 
 def test_hostile_names_are_drawn_as_text(measured: Measured) -> None:
     document = hostile(measured("64/255"))
-    figure = draw_run(run(document, gallery=gallery(document)), "gallery")
+    figure = draw_run(run(document, example_images=gallery(document)), "gallery")
     assert figure.axes

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from robustbench_fgsm.report.pages.evaluations import build_training_page
+from robustbench_fgsm.report.pages.evaluations import build_evaluations_page
 from robustbench_fgsm.report.pages.layout import content_security_policy, unpack_json
 from tests.report.runs import HOSTILE, TEMPLATE, gallery, hostile, run, wide
 
@@ -36,32 +36,33 @@ def embedded(text: str) -> Any:
 
 def test_the_page_embeds_the_documents_as_they_are(measured: Measured) -> None:
     document = measured("4,64/255", targeted=("none", "next"))
-    found = embedded(build_training_page([run(document)]))
+    found = embedded(build_evaluations_page([run(document)]))
     assert found["documents"] == [document]
     assert [subject["name"] for subject in found["subjects"]] == ["Untargeted", "Targeted next"]
 
 
 def test_the_same_run_gives_the_same_page(measured: Measured) -> None:
     document = measured()
-    assert build_training_page([run(document)]) == build_training_page([run(document)])
+    assert build_evaluations_page([run(document)]) == build_evaluations_page([run(document)])
 
 
 @pytest.mark.reference
 def test_what_was_checked_beside_the_attack_stands_on_top_and_what_was_not_is_said(measured: Measured) -> None:
-    text = build_training_page([run(measured(pgd_check=30, check_masking=True))])
+    text = build_evaluations_page([run(measured(pgd_check=30, check_masking=True))])
     assert "FGSM overstates robust accuracy by" in text
     assert "pgd-fails-at-half" in text
     assert "--pgd-check 30 --check-masking" in text
-    kept = build_training_page([run(measured(pgd_check=30, check_masking=True), settings={"checks": {"pgd": 0, "masking": True}})])
+    manifest = {"checks": {"pgd": 0, "masking": True}}
+    kept = build_evaluations_page([run(measured(pgd_check=30, check_masking=True), manifest=manifest)])
     assert "--check-masking --seed" in kept
     assert "--pgd-check" not in kept
-    without = build_training_page([run(measured())])
+    without = build_evaluations_page([run(measured())])
     assert "Not checked: by how much FGSM overstates" in without
     assert "Signs of a masked gradient" not in without
 
 
 def test_nothing_is_asked_of_the_network_and_no_other_script_may_run(measured: Measured) -> None:
-    text = build_training_page([run(measured())])
+    text = build_evaluations_page([run(measured())])
     rules = next(attributes for tag, attributes in Elements(text).found if "http-equiv" in attributes)
     assert rules["http-equiv"] == "Content-Security-Policy"
     content = rules["content"] or ""
@@ -80,7 +81,7 @@ def test_the_policy_names_the_hash_of_the_script() -> None:
 
 
 def test_names_stay_text(measured: Measured) -> None:
-    text = build_training_page([run(hostile(measured("4,64/255", targeted=("none", "next"))), name=HOSTILE)])
+    text = build_evaluations_page([run(hostile(measured("4,64/255", targeted=("none", "next"))), name=HOSTILE)])
     assert HOSTILE not in text
     assert html.escape(HOSTILE) in text
     assert TEMPLATE in text
@@ -92,9 +93,10 @@ def test_names_stay_text(measured: Measured) -> None:
 def test_a_picture_of_each_cell_is_kept_before_a_second_of_any(measured: Measured) -> None:
     document = measured("64/255")
     kept = gallery(document)
-    twice = embedded(build_training_page([run(document, gallery=kept * 2)]))["gallery"]
+    twice = embedded(build_evaluations_page([run(document, example_images=kept * 2)]))["gallery"]
     assert len(twice) == 2 * len(kept)
-    some = embedded(build_training_page([run(document, gallery=kept * 2)], max_image_bytes=sum(map(size, twice)) // 2))["gallery"]
+    half = sum(map(size, twice)) // 2
+    some = embedded(build_evaluations_page([run(document, example_images=kept * 2)], max_image_bytes=half))["gallery"]
     assert len(kept) * 0.9 < len(some) <= len(kept)
     assert len({(one["label"], one["after"]) for one in some}) == len(some)
 
@@ -104,7 +106,7 @@ def size(picture: dict[str, Any]) -> int:
 
 
 def test_a_thousand_classes_stay_under_ten_megabytes(measured: Measured) -> None:
-    text = build_training_page([run(wide(measured()))])
+    text = build_evaluations_page([run(wide(measured()))])
     assert len(text.encode()) < 10_000_000
     assert len(embedded(text)["documents"][0]["epsilons"]) == 5
 
@@ -113,12 +115,12 @@ def test_invalid_runs_warnings_and_failed_gates_come_first(measured: Measured) -
     document = measured()
     document |= {"invalid_reasons": ["3 images have a gradient that is not finite"], "warnings": ["labels leak"]}
     document["gates"] = [{"name": "max_asr", "threshold": 0.5, "value": 0.75, "gradient": "ordinary", "passed": False}]
-    text = build_training_page([run(document)])
+    text = build_evaluations_page([run(document)])
     places = [text.index(words) for words in ("not finite</bdi>", "FAILED: attack success", "labels leak", "Rates by epsilon")]
     assert places == sorted(places)
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_subjects_of_several_runs_have_names_of_their_own(measured: Measured, count: int) -> None:
-    names = [subject["name"] for subject in embedded(build_training_page([run(measured())] * count))["subjects"]]
+    names = [subject["name"] for subject in embedded(build_evaluations_page([run(measured())] * count))["subjects"]]
     assert len(set(names)) == count

@@ -9,7 +9,7 @@ import pytest
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.report.loaded_run import LoadedRun
-from robustbench_fgsm.report.pages.evaluations import build_training_page
+from robustbench_fgsm.report.pages.evaluations import build_evaluations_page
 from robustbench_fgsm.report.pages.ranking import paired_differences
 from tests.report.runs import run
 
@@ -42,4 +42,4 @@ def test_a_run_that_cannot_be_paired_is_named_with_the_reason(
         "another is not paired with run 0: run must stand in a directory that --out made, got another without one: "
         "keep it with --out"
     ]
-    assert reasons[0] in build_training_page([*rivals[:2], other])
+    assert reasons[0] in build_evaluations_page([*rivals[:2], other])
