@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -26,20 +26,6 @@ DEFAULT_LEVELS: tuple[OptimizeLevel, ...] = ("none", "safe", "max")
 """Optimisation levels at which our implementation runs by default."""
 
 BARE_LOOP_LAYOUTS = {"channels-last": torch.channels_last, "default": torch.contiguous_format}
-
-
-class TimedImplementation(Protocol):
-    """One implementation that is ready to run."""
-
-    @property
-    def version(self) -> str:
-        """Return the version of the library."""
-
-    def attack(self, data: Dataset, epsilons: Sequence[float]) -> int:
-        """Attack all images at each epsilon, and return the number of adversarial images."""
-
-    def job(self, data: Dataset, epsilons: Sequence[float]) -> BareResult:
-        """Predict, attack at each epsilon and predict again."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +99,10 @@ class ReferenceImplementation:
         else:
             outputs = self.reference.predict(x)
         return int((outputs.argmax(1) == y).sum())
+
+
+TimedImplementation = BareLoop | OurImplementation | ReferenceImplementation
+"""An implementation that is ready to run: its `attack` and `job` do equal work."""
 
 
 @dataclass(frozen=True)

@@ -38,12 +38,9 @@ class ContenderResult:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Result of `benchmark`.
+    """Result of `benchmark`: the contenders, first the unit, and the references that are not installed (absent).
 
-    Attributes:
-        tasks: what was timed: attack and job, at the largest epsilon and at all epsilons.
-        contender_results: results of the contenders, first the unit.
-        absent: references that are not installed.
+    tasks: attack and job, at the largest epsilon and at all epsilons of the attack.
     """
 
     model: ModelInfo

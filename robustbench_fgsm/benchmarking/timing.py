@@ -49,13 +49,9 @@ TaskRunner = Callable[[TimedTask], int | BareResult]
 
 @dataclass
 class ContenderTimings:
-    """Times of one contender.
+    """Result of each task in the first round, seconds of each task in each timed round, and why the contender failed.
 
-    Attributes:
-        results: result of each task in the first round.
-        seconds: seconds of each task in each timed round.
-        error: why the contender failed; empty if it did not fail.
-        consistent: whether every round gave equal results.
+    consistent: whether every round gave equal results.
     """
 
     name: str

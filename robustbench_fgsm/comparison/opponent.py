@@ -27,14 +27,9 @@ Opponent = Reference | BatchedReference | SavedImagesReference
 
 @dataclass(frozen=True)
 class AttackedPiece:
-    """A block of the data after our attack.
+    """A block of the data after our attack: adversarial images (N, C, H, W) and their predicted classes (N,).
 
-    Attributes:
-        batches: attacked batches; empty if no sample of the block could be read.
-        adversarial: (N, C, H, W) adversarial images.
-        predictions: (N,) classes that are predicted for the adversarial images.
-        bad: samples that could not be read.
-        decided_again: images that the rounding guard gave to the plain network.
+    There are no batches if no sample could be read. decided_again: images that the guard gave to the plain network.
     """
 
     batches: list[AttackedBatch]
@@ -47,11 +42,7 @@ class AttackedPiece:
 
 @dataclass(frozen=True)
 class OpponentRun:
-    """Another implementation, and its counts so far.
-
-    Attributes:
-        failure: why the opponent failed; after a failure it is not called again, and its counts are empty.
-    """
+    """Another implementation and its counts so far; after a failure it is not called again, and its counts are empty."""
 
     opponent: Opponent
     rounding_analysis: RoundingAnalysis

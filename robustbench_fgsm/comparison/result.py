@@ -62,12 +62,7 @@ class TimedTally:
 
 @dataclass(frozen=True)
 class ReferenceResult:
-    """Result of another implementation, compared with ours.
-
-    Attributes:
-        reasons: why the two sides disagree; empty if they agree.
-        own_success: what the other implementation itself calls success.
-    """
+    """Result of another implementation; own_success: what this implementation itself calls success."""
 
     name: str
     version: str

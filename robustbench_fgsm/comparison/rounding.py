@@ -26,11 +26,9 @@ TIE_DITHER = 1e-6
 class RoundingAnalysis:
     """Gradients of one classifier in float64, in channels-last layout, and at dithered images, computed when first needed.
 
-    If the classifier has no variants, only pixels whose gradient is exactly zero are explained.
-
-    Attributes:
-        different_execution: whether the other side ran under another plan, framework or device; only then do ties count.
-        norm_floor: norm of the gradient below which the other side is known to make its step too small.
+    If the classifier has no variants, only pixels whose gradient is exactly zero are explained. different_execution: whether
+    the other side ran under another plan, framework or device; only then do ties count. norm_floor: norm of the gradient
+    below which the other side makes its step too small.
     """
 
     classifier: Classifier

@@ -59,13 +59,9 @@ TARGETED_ONLY = frozenset({"targeted-as-untargeted"})
 
 @dataclass(frozen=True)
 class AttackVariant:
-    """An attack that may have given a reported number.
+    """An attack that may have given a reported number, with the ids of its mistakes.
 
-    Attributes:
-        name: the mistakes, each with its variant if the id does not name one variant.
-        unit: unit of epsilon or of the result, `as given` if it is correct.
-        labels: labels of the loss, `true` if they are correct.
-        mistakes: ids of all mistakes; empty for the correct attack.
+    unit: how epsilon or the result is read, `as given` if correct. labels: labels of the loss, `true` if correct.
     """
 
     name: str

@@ -44,14 +44,9 @@ RATE_DEFINITIONS: dict[str, Callable[[Tally], Rate | None]] = {
 
 @dataclass(frozen=True)
 class Claim:
-    """A reported number.
+    """A reported number as text and as a share, with the interval of the shares that round to it.
 
-    Attributes:
-        text: the number as it was reported.
-        value: the number as a share.
-        low: lowest share that rounds to the number.
-        high: highest share that rounds to the number.
-        n: number of images behind the reported number; None for the number of measured images.
+    n: number of images behind the reported number; None for the number of measured images.
     """
 
     text: str

@@ -13,14 +13,9 @@ from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
 @dataclass(frozen=True, eq=False)
 class AttackCall:
-    """Arguments of one call of an attack.
+    """Arguments of one call of an attack, the seed of the global generators during the call, and the calls before it.
 
-    Attributes:
-        model: network from pixel space to logits, in evaluation mode.
-        x: (N, C, H, W) float32 images within the bounds.
-        y: (N,) int64 labels; targets if the call is targeted.
-        seed: seed of the global random generators during the call.
-        earlier_calls: calls before this call, in order.
+    The model maps images (N, C, H, W) in pixel space to logits. y holds labels, or targets if the call is targeted.
     """
 
     model: nn.Module

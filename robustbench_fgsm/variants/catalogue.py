@@ -16,19 +16,6 @@ from robustbench_fgsm.variants.stages import COMMON_EPSILONS, LOSS_VARIANTS, OUT
 MAX_CLASSES_ALL_ORDERS = 5
 """Up to this number of classes every order of the labels is tried; above, the orders that occur in practice."""
 
-HARMLESS_IDS = frozenset(
-    {
-        "parameter-gradients-left",
-        "mode-left-changed",
-        "global-rng",
-        "graph-attached",
-        "nan-hidden",
-        "mean-underflow",
-        "saturation-cancellation",
-    }
-)
-"""Mistakes that are warnings unless the check is strict: the images are correct, or differ by float32 rounding only."""
-
 WRONG_EPSILONS = ("half", "twice", "five quarters", "per-image-mean", "first call's", *(f"always {e}" for e in COMMON_EPSILONS))
 
 HALF_PRECISION_MODES = ("float16", "bfloat16", "autocast to bfloat16")
@@ -38,18 +25,17 @@ StageChanges = dict[str, str]
 
 @dataclass(frozen=True)
 class Mistake:
-    """A known mistake.
+    """A known mistake: what the implementation does, and what to do instead.
 
-    Attributes:
-        summary: what the implementation does.
-        remedy: what to do instead.
-        stage_changes: for each variant of the mistake, the stages that it changes.
+    stage_changes: for each variant of the mistake, the stages that it changes. harmless: a warning unless the check is
+    strict, because images are correct, or differ by float32 rounding only.
     """
 
     id: str
     summary: str
     remedy: str
     stage_changes: tuple[StageChanges, ...] = ()
+    harmless: bool = False
 
 
 def _one_change_each(stage: str, *names: str) -> tuple[StageChanges, ...]:
@@ -342,32 +328,43 @@ MISTAKES = (
         "mode-left-changed",
         "the train or eval flags of the network are not restored",
         "store module.training of every module, and restore it, also after an exception",
+        harmless=True,
     ),
     Mistake(
         "parameter-gradients-left",
         "gradients are left in the parameters",
         "use torch.autograd.grad(loss, x), which leaves parameters unchanged",
+        harmless=True,
     ),
-    Mistake("global-rng", "a global random generator is used", "draw from your own generator, or do not draw"),
-    Mistake("graph-attached", "the result is still attached to the graph", "return x_adv.detach()"),
+    Mistake(
+        "global-rng",
+        "a global random generator is used",
+        "draw from your own generator, or do not draw",
+        harmless=True,
+    ),
+    Mistake("graph-attached", "the result is still attached to the graph", "return x_adv.detach()", harmless=True),
     Mistake(
         "nan-hidden",
         "a gradient that is not finite is ignored without a warning",
         "count or report images whose gradient is not finite: they were not attacked",
+        harmless=True,
     ),
     Mistake(
         "mean-underflow",
         "a loss averaged over the batch makes tiny gradients underflow to zero",
         "sum the loss over the batch: cross_entropy(logits, y, reduction='sum')",
+        harmless=True,
     ),
     Mistake(
         "saturation-cancellation",
         "float32 cross-entropy gives wrong signs on saturated images",
         "climb the logsumexp of the wrong logits minus the label's logit, as robustbench_fgsm does with stable=True",
+        harmless=True,
     ),
 )
 
 MISTAKE_BY_ID = {mistake.id: mistake for mistake in MISTAKES}
+HARMLESS_IDS = frozenset(mistake.id for mistake in MISTAKES if mistake.harmless)
 
 
 def mistake_recipes(
@@ -393,13 +390,9 @@ def _label_orders(num_classes: int, max_classes_all_orders: int) -> Iterator[tup
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with a candidate.
+    """One thing that is wrong with a candidate; also: other mistakes that explain the images equally well.
 
-    Attributes:
-        cause: id of a known mistake, or `raises`, `time-limit`, `wrong-result`, `unknown`.
-        evidence: what is wrong, and the numbers that show it.
-        remedy: what to change.
-        also: other mistakes that explain the images equally well.
+    The cause is the id of a known mistake, or `raises`, `time-limit`, `wrong-result` or `unknown`.
     """
 
     cause: str

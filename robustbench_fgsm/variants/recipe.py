@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 
 import torch
@@ -28,23 +27,8 @@ from robustbench_fgsm.variants.stages import (
     STEP_EPSILONS,
 )
 
-GRADIENT_STAGES = frozenset(
-    {
-        "weights",
-        "mode",
-        "input_layout",
-        "labels",
-        "loss",
-        "reduction",
-        "backward",
-        "stale_gradient",
-        "coupling",
-        "gradient_layout",
-        "step_sign",
-        "kept_images",
-    }
-)
-"""Stages whose mistakes do not change the step size."""
+STEP_STAGES = frozenset({"start", "direction", "epsilon", "steps", "clip", "output_format", "output_layout", "image_order"})
+"""Stages whose mistakes can change how far pixels move."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +142,7 @@ class RecipeRunner:
         model = self._altered_model(call, recipe)
         with seeded_cpu_generator(call.seed), torch.enable_grad():
             leaf = x.detach().clone().requires_grad_()
-            with _autocast(recipe.mode):
+            with torch.autocast("cpu", torch.bfloat16, enabled=recipe.mode == "autocast to bfloat16"):
                 outputs = model(PIXEL_LAYOUTS[recipe.input_layout](leaf))
                 labels = loss_labels(call, recipe.labels, outputs.detach())
                 loss = LOSS_VARIANTS[recipe.loss](outputs, labels)
@@ -197,10 +181,6 @@ class RecipeRunner:
             "clean where it succeeds": ~wrong_after if call.targeted else wrong_after,
         }[recipe.kept_images]
         return torch.where(clean.view(-1, 1, 1, 1), call.x, moved)
-
-
-def _autocast(mode: str) -> AbstractContextManager[object]:
-    return torch.autocast("cpu", torch.bfloat16) if mode == "autocast to bfloat16" else nullcontext()
 
 
 def _step_direction(call: AttackCall, recipe: AttackRecipe, gradient: Tensor) -> Tensor:

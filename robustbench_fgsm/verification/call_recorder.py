@@ -10,11 +10,9 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """One forward pass of a recorded network.
+    """One forward pass of a recorded network, with the largest distance of its input from the expected input.
 
-    Attributes:
-        weight_sum: sum of the magnitudes of all weights; None inside a transform such as vmap.
-        input_distance: largest distance of the input from the expected input; None also if the shapes differ.
+    weight_sum and input_distance are None inside a transform such as vmap, input_distance also if the shapes differ.
     """
 
     training: bool

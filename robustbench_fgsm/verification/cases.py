@@ -45,13 +45,7 @@ IMAGES_PER_CASE = 8
 
 @dataclass(frozen=True)
 class Case:
-    """Calls of an attack that belong together.
-
-    Attributes:
-        calls: calls, in order.
-        shared_tensor: whether all calls receive one tensor of images.
-        rule: what counts as right.
-    """
+    """Calls of an attack in order; shared_tensor: whether all calls receive one tensor of images."""
 
     name: str
     about: str

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robustbench_fgsm.spec import AGREEMENT_TOLERANCE
 from robustbench_fgsm.variants.catalogue import MISTAKES, Finding, StageChanges, mistake_recipes
-from robustbench_fgsm.variants.recipe import CORRECT_RECIPE, GRADIENT_STAGES, AttackRecipe, RecipeRunner, parse_steps
+from robustbench_fgsm.variants.recipe import CORRECT_RECIPE, STEP_STAGES, AttackRecipe, RecipeRunner, parse_steps
 from robustbench_fgsm.variants.stages import EIGHT_BIT_PREFIXES, SIGN_DIRECTIONS
 from robustbench_fgsm.verification.judge import MAX_ROUNDING_PIXELS, MIN_EXPLAINED_SHARE, JudgedCall
 
@@ -77,7 +77,7 @@ def _is_possible(judged: JudgedCall, recipe: AttackRecipe) -> bool:
     partial_steps = recipe.direction not in SIGN_DIRECTIONS or recipe.output_format.startswith("resized")
     if partial_steps and judged.has_full_steps and judged.any_pixel_moved:
         return False
-    if recipe.changes.keys() <= GRADIENT_STAGES and not judged.has_full_steps:
+    if recipe.changes.keys().isdisjoint(STEP_STAGES) and not judged.has_full_steps:
         return False
     steps, passes = parse_steps(recipe.steps)[0], judged.forward_pass_count
     if passes and (steps > passes or (1 < steps < passes - 2 and len(recipe.changes) > 1)):

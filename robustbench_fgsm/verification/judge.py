@@ -26,15 +26,10 @@ MAX_ROUNDING_PIXELS = 2
 
 @dataclass(frozen=True)
 class JudgedCall:
-    """One call, the images that came back, and the pixels that are wrong.
+    """One call, the images (N, C, H, W) that came back, the correct images, and the pixels that are decidable and wrong.
 
-    Attributes:
-        images: (N, C, H, W) images that came back.
-        expected: correct images.
-        decidable: pixels on which float32 decides what is correct.
-        wrong: decidable pixels that are not correct.
-        harmless_mistakes: ids of the harmless mistakes that the images show, each with its evidence.
-        forward_pass_count: forward passes of the call, 0 if unknown.
+    harmless_mistakes: ids of the harmless mistakes that the images show, each with its evidence. forward_pass_count: 0 if
+    unknown.
     """
 
     call: AttackCall

@@ -15,14 +15,7 @@ from robustbench_fgsm.verification.sandbox import ObservedCall
 
 @dataclass(frozen=True)
 class CaseResult:
-    """Result of one case.
-
-    Attributes:
-        judged_calls: calls that returned images.
-        wrong_calls: judged calls whose images are wrong.
-        observed_calls: all calls, in order.
-        problems: failures and side effects that count against the candidate.
-    """
+    """Result of one case: all calls, those that returned images, those with wrong images, and other problems."""
 
     case: Case
     judged_calls: tuple[JudgedCall, ...]
@@ -53,12 +46,7 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class Verification:
-    """Result of `verify`.
-
-    Attributes:
-        diagnosis: what is wrong with the candidate.
-        harmless_findings: mistakes that leave the images right; they count if the check is strict.
-    """
+    """Result of `verify`; the harmless findings count only if the check is strict."""
 
     candidate: Candidate
     results: tuple[CaseResult, ...]

@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -26,14 +26,10 @@ from robustbench_fgsm.verification.call_recorder import CallRecorder, ForwardPas
 
 @dataclass(frozen=True)
 class ObservedCall:
-    """Result of one observed call.
+    """Result of one observed call: what it returned, or how it failed in one line, and its side effects.
 
-    Attributes:
-        returned: what the candidate returned; None if it raised or reached the time limit.
-        failure: how the call failed, in one line; empty if it did not fail.
-        side_effects: ids of the mistakes in the candidate's conduct, each with its evidence.
-        forward_passes: forward passes, if the network records them.
-        warned: whether the candidate gave a Python warning.
+    side_effects: ids of the mistakes in the candidate's conduct, each with its evidence. warned: whether it gave a Python
+    warning.
     """
 
     returned: object
@@ -83,55 +79,56 @@ def observe_call(candidate: Candidate, call: AttackCall, model: nn.Module, x: Te
 
 @dataclass(frozen=True)
 class ModelSnapshot:
-    """State of a network at one moment."""
+    """State of a network at one moment, by the names of its parameters, buffers and modules."""
 
-    tensors: dict[str, Tensor]
-    buffer_names: frozenset[str]
-    parameter_grads: dict[str, tuple[bool, Tensor | None]]
+    parameters: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+    grads: dict[str, Tensor | None]
+    requires_grad: dict[str, bool]
     training_flags: dict[str, bool]
     hook_count: int
 
     @classmethod
     def take(cls, model: nn.Module) -> ModelSnapshot:
         """Return the present state of a network."""
+        parameters = dict(model.named_parameters())
         return cls(
-            {name: value.detach().clone() for name, value in _parameters_and_buffers(model).items()},
-            frozenset(name for name, _ in model.named_buffers()),
-            {
-                name: (value.requires_grad, None if value.grad is None else value.grad.clone())
-                for name, value in model.named_parameters()
-            },
+            {name: value.detach().clone() for name, value in parameters.items()},
+            {name: value.detach().clone() for name, value in model.named_buffers()},
+            {name: None if value.grad is None else value.grad.clone() for name, value in parameters.items()},
+            {name: value.requires_grad for name, value in parameters.items()},
             {name: module.training for name, module in model.named_modules()},
             _count_hooks(model),
         )
 
+    @property
+    def names(self) -> set[str]:
+        """Return the names of all parameters, buffers and modules."""
+        return {*self.parameters, *self.buffers, *self.training_flags}
+
     def side_effects(self, model: nn.Module) -> dict[str, str]:
         """Return what has changed since the snapshot, by the id of the mistake."""
         now, found = ModelSnapshot.take(model), {}
-        if now.tensors.keys() != self.tensors.keys() or now.training_flags.keys() != self.training_flags.keys():
-            names = sorted(now.tensors.keys() ^ self.tensors.keys() | now.training_flags.keys() ^ self.training_flags.keys())
-            return {"changes-model": f"{', '.join(names[:3])} were added or removed"}
-        changed = [name for name, value in self.tensors.items() if not _equal_tensors(value, now.tensors[name])]
-        drifted = [name for name in changed if name in self.buffer_names]
-        if drifted:
-            found["statistics-drift"] = f"the buffers {', '.join(drifted[:3])} have changed"
-        if len(drifted) < len(changed):
-            names = [name for name in changed if name not in self.buffer_names]
-            found["changes-model"] = f"the parameters {', '.join(names[:3])} have changed"
+        if names := now.names ^ self.names:
+            return {"changes-model": f"{', '.join(sorted(names)[:3])} were added or removed"}
+        if changed := _changed_tensors(self.buffers, now.buffers):
+            found["statistics-drift"] = f"the buffers {', '.join(changed[:3])} have changed"
+        if changed := _changed_tensors(self.parameters, now.parameters):
+            found["changes-model"] = f"the parameters {', '.join(changed[:3])} have changed"
         elif now.hook_count != self.hook_count:
             found["changes-model"] = f"{now.hook_count - self.hook_count:+d} hooks are registered"
-        elif any(now.parameter_grads[name][0] != flag for name, (flag, _) in self.parameter_grads.items()):
+        elif now.requires_grad != self.requires_grad:
             found["changes-model"] = "requires_grad of the parameters has changed"
-        if any(not _equal_tensors(grad, now.parameter_grads[name][1]) for name, (_, grad) in self.parameter_grads.items()):
+        if _changed_tensors(self.grads, now.grads):
             found["parameter-gradients-left"] = "parameters hold a new .grad"
         if now.training_flags != self.training_flags:
-            names = [name or "the model" for name, flag in now.training_flags.items() if flag != self.training_flags[name]]
-            found["mode-left-changed"] = f"{len(names)} modules are in another mode, for example {names[0]}"
+            changed = [name or "the model" for name, flag in now.training_flags.items() if flag != self.training_flags[name]]
+            found["mode-left-changed"] = f"{len(changed)} modules are in another mode, for example {changed[0]}"
         return found
 
 
-def _parameters_and_buffers(model: nn.Module) -> dict[str, Tensor]:
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+def _changed_tensors(before: Mapping[str, Tensor | None], after: Mapping[str, Tensor | None]) -> list[str]:
+    return [name for name, value in before.items() if not _equal_tensors(value, after[name])]
 
 
 def _equal_tensors(one: Tensor | None, other: Tensor | None) -> bool:
