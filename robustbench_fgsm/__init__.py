@@ -103,7 +103,7 @@ _WHERE = {
     "random_start": "attack.random_start",
     "save_adversarial": "runs.attack.save",
     "sweep": "evaluation.evaluate",
-    "to_pandas": "evaluation.frames",
+    "to_pandas": "evaluation.result",
     "train": "runs.train",
     "transfer": "evaluation.transfer",
     "verify": "verification.verify",

@@ -125,7 +125,7 @@ def test_finds_other_predictions(monkeypatch: pytest.MonkeyPatch, classifier: rf
 def test_rejects_bad_settings(classifier: Classifier, data: rf.Dataset) -> None:
     with pytest.raises(rf.SettingError, match="takes one epsilon"):
         rf.compare(classifier, data, "1,2/255")
-    with pytest.raises(rf.SettingError, match="references must be of art"):
+    with pytest.raises(rf.SettingError, match="did you mean art"):
         rf.compare(classifier, data, references=["arts"])
     with pytest.raises(rf.SettingError, match="batch size must be auto or a positive integer"):
         rf.compare(classifier, data, batch_size=0)
