@@ -54,7 +54,7 @@ class PickledClassifierAndData:
     data: Dataset
 
     def __call__(self) -> tuple[Classifier, Dataset]:
-        """Return classifier and data."""
+        """Return the classifier and the data."""
         return self.classifier, self.data
 
 

@@ -97,7 +97,7 @@ class Benchmark:
         return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the document `rfgsm.benchmark/1`."""
+        """Return the JSON document `rfgsm.benchmark/1`."""
         expected = self.baseline.job_result(self.attack.epsilons)
         own = {
             "attack": self.attack.to_dict() | {"epsilons": list(self.attack.epsilons)},

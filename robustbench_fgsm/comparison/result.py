@@ -177,7 +177,7 @@ class Comparison:
         return EXIT_NEGATIVE_RESULT if self.verdict == "disagree" or self.invalid_reasons else EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the document `rfgsm.comparison/1`."""
+        """Return the JSON document `rfgsm.comparison/1`."""
         tally = self.ours.tally
         own = {
             "verdict": self.verdict,

@@ -207,7 +207,7 @@ class Explanation:
         return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the document `rfgsm.explanation/1`."""
+        """Return the JSON document `rfgsm.explanation/1`."""
         own = {
             "attack": self.attack.to_dict() | {"epsilon": self.attack.epsilons[0]},
             "n": self.correct_tally.n,

@@ -84,7 +84,7 @@ class Verification:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the document `rfgsm.verification/1`."""
+        """Return the JSON document `rfgsm.verification/1`."""
         return {
             "schema": "rfgsm.verification/1",
             "status": "complete",
