@@ -28,9 +28,10 @@ def test_half_precision_takes_float32_images() -> None:
 
 
 def test_guided_backpropagation_drops_negative_gradients() -> None:
-    model = nn.Sequential(nn.ReLU(), nn.Linear(2, 1, bias=False)).eval()
+    linear = nn.Linear(2, 1, bias=False)
     with torch.no_grad():
-        model[1].weight.copy_(torch.tensor([[2.0, -3.0]]))
+        linear.weight.copy_(torch.tensor([[2.0, -3.0]]))
+    model = nn.Sequential(nn.ReLU(), linear).eval()
     for backward, expected in (("true", [2.0, -3.0]), ("guided", [2.0, 0.0])):
         x = torch.ones(1, 2, requires_grad=True)
         (gradient,) = torch.autograd.grad(altered_model(model, "eval", backward)(x).sum(), x)

@@ -90,7 +90,7 @@ def freeze(model: nn.Module, x: Tensor, y: Tensor) -> None:
         (lambda model, x, y: np.random.rand(), "global-rng", "numpy"),
         (lambda model, x, y: random.random(), "global-rng", "random"),
         (double_weight, "changes-model", "parameters network.body.0.weight have changed"),
-        (delete_parameter, "changes-model", "network.body.0.weight added or removed"),
+        (delete_parameter, "changes-model", "network.body.0.weight were added or removed"),
         (leave_hook, "changes-model", "+1 hooks"),
         (freeze, "changes-model", "requires_grad"),
         (forward_in_train_mode, "statistics-drift", "running_mean"),
