@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.comparison.opponent import AttackedPiece, Opponent, OpponentRun
 from robustbench_fgsm.comparison.result import Comparison, Seconds, TimedTally
 from robustbench_fgsm.data.dataset import BadSample, Dataset, describe_data, readable_batches
@@ -191,7 +190,7 @@ def attack_piece(execution: PlannedClassifier, data: Dataset, spec: AttackSpec, 
             classes = predict_classes(classifier, x_adv)
         classes = classes.cpu()
         seconds = Seconds(crafted - began, _synchronised_time(classifier) - began)
-        outcomes = attacked.outcomes(predicted_classes(attacked.gradient_step.outputs), classes)
+        outcomes = attacked.outcomes(classes)
         timed_tally += TimedTally(Tally.of(outcomes, classifier.num_classes), seconds)
         batches.append(attacked)
         adversarial.append(x_adv.cpu())

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.attack.fgsm import GradientStep, compute_gradient_step
+from robustbench_fgsm.attack.fgsm import GradientStep, StepSettings, compute_gradient_step
 from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.attack.restarts import best_of_restarts
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.engine.targets import targets_for
 from robustbench_fgsm.models.classifier import Classifier, move_to_classifier
 from robustbench_fgsm.spec import AttackSpec
-from robustbench_fgsm.stats.tally import Outcomes
+from robustbench_fgsm.stats.tally import BatchOutcomes
 
 SATURATION_THRESHOLD = 1e-6
 """Below this 1 - p_y, float32 cancellation gives part of a cross-entropy gradient a wrong sign."""
@@ -31,12 +31,19 @@ class AttackedBatch:
     targeted: bool
     saturated: Tensor
 
-    def outcomes(self, before: Tensor, after: Tensor) -> Outcomes:
-        """What became of each image; before, after: predicted classes (N,), ours or another library's."""
-        return Outcomes(
+    def outcomes(self, after: Tensor, before: Tensor | None = None) -> BatchOutcomes:
+        """Return the outcomes of the batch, of our predictions or another library's.
+
+        Args:
+            after: (N,) or (N, E) predicted classes after the attack.
+            before: (N,) predicted classes before the attack; by default those of the gradient's forward pass.
+        """
+        before = predicted_classes(self.gradient_step.outputs) if before is None else before
+        return BatchOutcomes(
+            ids=self.batch.ids.numpy(),
             labels=self.batch.labels.numpy(),
             before=before.cpu().numpy(),
-            after=after.cpu().numpy(),
+            after=(after if after.ndim == 2 else after.unsqueeze(1)).cpu().numpy(),
             targets=self.labels_or_targets.cpu().numpy() if self.targeted else None,
             zero_gradient=self.gradient_step.zero_gradient.cpu().numpy(),
             nonfinite_gradient=self.gradient_step.nonfinite_gradient.cpu().numpy(),
@@ -76,16 +83,8 @@ def attack_batch(classifier: Classifier, batch: Batch, spec: AttackSpec, classes
     y = targets_for(batch, spec.target, classes, spec.seed)
     x = move_to_classifier(batch.images, classifier)
     given = y if callable(y) else y.to(classifier.device)
-    ascent = compute_gradient_step(
-        classifier,
-        x,
-        given,
-        norm=spec.norm,
-        targeted=spec.target.targeted,
-        bounds=spec.bounds,
-        loss=spec.loss,
-        stable=spec.stable,
-    )
+    settings = StepSettings(spec.norm, spec.target.targeted, spec.bounds, loss=spec.loss, stable=spec.stable)
+    ascent = compute_gradient_step(classifier, x, given, settings)
     aim = given(ascent.outputs) if callable(given) else given
     return AttackedBatch(batch, ascent, aim, spec.target.targeted, is_saturated(ascent.outputs, aim))
 
@@ -103,9 +102,6 @@ def craft_and_predict(classifier: Classifier, attacked: AttackedBatch, spec: Att
         epsilon,
         restarts=spec.restarts,
         seed=spec.seed,
-        targeted=attacked.targeted,
-        loss=spec.loss,
-        stable=spec.stable,
     )
     return best.x_adv, predicted_classes(best.outputs)
 

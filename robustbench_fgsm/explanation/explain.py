@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import torch
 
-from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe_data, first_readable_batch, readable_batches
 from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.attack_batch import attack_batch, predict_classes
@@ -146,7 +145,6 @@ def _tally_variants(
 ) -> list[Tally]:
     """Return the counts of each variant on one batch; variants share gradients, and the correct attack is our own."""
     attacked = attack_batch(classifier, batch, spec, classes)
-    before = predicted_classes(attacked.gradient_step.outputs)
     (epsilon,) = spec.epsilons
     x, y = attacked.gradient_step.x, attacked.labels_or_targets
     call = AttackCall(classifier.network, x, y, epsilon, attacked.targeted, spec.bounds, spec.seed)
@@ -155,6 +153,6 @@ def _tally_variants(
         for variant in variants:
             correct = variant == CORRECT_VARIANT
             x_adv = attacked.gradient_step.perturb(epsilon) if correct else recipe_runner.run(call, variant.recipe)
-            outcomes = attacked.outcomes(before, predict_classes(classifier, x_adv))
+            outcomes = attacked.outcomes(predict_classes(classifier, x_adv))
             tallies.append(Tally.of(outcomes, classifier.num_classes))
     return tallies

@@ -76,7 +76,7 @@ def test_npz_hold_what_was_computed(tmp_path: Path, classifier: rf.TorchClassifi
     with np.load(tmp_path / "adversarial-00000.npz", allow_pickle=False) as stored:
         assert stored["images"].dtype == np.float32
         np.testing.assert_array_equal(stored["images"], expected.images.numpy())
-        np.testing.assert_array_equal(stored["predictions_after"], expected.record.outcomes.after)
+        np.testing.assert_array_equal(stored["predictions_after"], expected.record.outcomes.after[:, 0])
 
 
 @pytest.mark.parametrize("channels", [1, 3])
