@@ -50,7 +50,8 @@ def test_decidable_gradients_are_zero_or_large() -> None:
 def test_saturated_accepts_every_step_of_epsilon() -> None:
     case = CASES["saturated"]()
     call = case.calls[0]
-    opposite = judge_images(RUNNER, call, (call.x - (correct(case).expected - call.x)).clamp(0, 1), case.rule)
+    sign = (correct(case).expected - call.x).sign()
+    opposite = judge_images(RUNNER, call, (call.x - call.epsilon * sign).clamp(0, 1), case.rule)
     assert not opposite.any_wrong
     assert list(opposite.harmless_mistakes) == ["saturation-cancellation"]
     assert judge_images(RUNNER, call, call.x + 0.01, case.rule).any_wrong

@@ -28,7 +28,7 @@ def test_a_wrong_candidate(wrong: rf.Verification) -> None:
     assert (wrong.verdict, wrong.exit_code, wrong.tracebacks) == ("wrong", 1, [])
     (case,) = wrong.to_dict()["cases"]
     assert (case["name"], case["passed"]) == ("grey", False)
-    assert "2,048 pixels are wrong, by up to 0.17" in case["detail"]
+    assert case["detail"] == "2,048 of 2,048 pixels are wrong, by up to 0.087"
 
 
 def test_summary_names_cases_and_remedies(wrong: rf.Verification) -> None:
