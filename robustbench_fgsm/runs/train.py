@@ -5,34 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from robustbench_fgsm.data.dataset import Dataset, describe_data, first_readable_batch
+from robustbench_fgsm.data.dataset import Dataset, first_readable_batch
 from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World, join_world
-from robustbench_fgsm.engine.environment import describe_software
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.classifier import ChannelStatistic, PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.load import load_from_request
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.saved_weights import CARD_FILE, WEIGHTS_FILE, weights_bytes
-from robustbench_fgsm.runs.directory import (
-    MANIFEST_FILE,
-    RESULT_FILE,
-    lock_directory,
-    open_run,
-    remove_temporary_files,
-    write_bytes,
-    write_json,
-)
-from robustbench_fgsm.spec import DEFAULT_EPSILON, Bounds, parse_epsilon
+from robustbench_fgsm.runs.directory import RunDirectory, write_bytes, write_json
+from robustbench_fgsm.runs.settings import run_settings
+from robustbench_fgsm.spec import Bounds, RunOptions
 from robustbench_fgsm.training.loop import CheckCallback, StepCallback, check_trainable, fit, seeded_generators
-from robustbench_fgsm.training.recipe import TrainingRecipe
+from robustbench_fgsm.training.recipe import TrainingRecipe, parse_training_epsilon
 from robustbench_fgsm.training.result import Training
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -61,48 +52,72 @@ def train(
     data: Dataset,
     *,
     out: Path | str | None = None,
-    method: str = "standard",
-    epsilon: float | str = DEFAULT_EPSILON,
-    epochs: int = 10,
-    batch_size: int = 128,
-    optimizer: str = "adam",
-    learning_rate: float = 0.002,
-    weight_decay: float = 0.0,
-    schedule: str = "one-cycle",
-    augment: str = "none",
-    craft_mode: str = "train",
-    clamp: bool = True,
-    noise: float = 2.0,
-    mix: float = 0.5,
-    held_out: int = 256,
-    early_stop: int = 0,
-    keep: str = "auto",
-    precision: str = "auto",
-    seed: int = 0,
-    max_bad: int = 0,
+    method: str = TrainingRecipe.method,
+    epsilon: float | str = TrainingRecipe.epsilon,
+    epochs: int = TrainingRecipe.epochs,
+    batch_size: int = TrainingRecipe.batch_size,
+    optimizer: str = TrainingRecipe.optimizer,
+    learning_rate: float = TrainingRecipe.learning_rate,
+    weight_decay: float = TrainingRecipe.weight_decay,
+    schedule: str = TrainingRecipe.schedule,
+    augment: str = TrainingRecipe.augment,
+    craft_mode: str = TrainingRecipe.craft_mode,
+    clamp: bool = TrainingRecipe.clamp,
+    noise: float = TrainingRecipe.noise,
+    mix: float = TrainingRecipe.mix,
+    held_out: int = TrainingRecipe.held_out,
+    early_stop: int = TrainingRecipe.early_stop,
+    keep: str = TrainingRecipe.keep,
+    precision: str = TrainingRecipe.precision,
+    seed: int = TrainingRecipe.seed,
+    max_bad: int = RunOptions.max_bad,
     progress: StepCallback | None = None,
     report: CheckCallback | None = None,
 ) -> Training:
-    """A classifier trained on the data: from scratch where it is given by name, else further from its weights.
+    """Train a classifier on the data: from random weights if it is given by name, else from its own weights.
 
-    method: `standard`; `fgsm`, `fgsm-rs` or `n-fgsm`, on images crafted in every step at epsilon; or `static`, joined with
-    images that fooled the network as it was at first. craft_mode: `train`, as published, or `eval`, for batch norm and
-    dropout while crafting. clamp: keep crafted images within the bounds of pixels. noise: of n-fgsm, in epsilons. mix: the
-    clean loss's part under `fgsm`. optimizer: `adam` or `sgd`. schedule: `one-cycle`, `cosine` or `constant`. augment:
-    `none`, or `crop:PIXELS`, `flip` or both with a comma between. held_out: images to watch, not to train on: clean, under
-    FGSM and under ART's PGD-10, four times an epoch. early_stop: epochs without a better watched accuracy after which to
-    stop; 0 for never. keep: the weights of the `best` accuracy under PGD, the `last`, or `auto`. precision: `auto`,
-    `float32` or `bfloat16`. max_bad: images that may be unreadable. progress: called with steps done and steps in all;
-    report: with every check. out: a directory for state, weights, model card and log; a training that was stopped there
-    goes on as if it had not been. Processes that torchrun started share every batch and get the same weights; the first
-    one calls back, and writes.
+    Processes that torchrun started share every batch and get equal weights. The main process calls back and writes.
 
-    Raises SettingError, ModelError or DataError where these do not make sense together, InvalidRunError where the loss is
-    no number any more or too many images cannot be read, RunError for a directory of another run, and ResourceError.
+    Args:
+        classifier: PyTorch classifier, or the name of an architecture.
+        data: the images and their labels.
+        out: directory of checkpoint, weights, model card and log; a stopped training continues there. None keeps nothing.
+        method: `standard`; `fgsm`, `fgsm-rs` or `n-fgsm`, on images crafted in every step; or `static`, with images that fooled the
+            network before training added to the data. Papers: see `TrainingRecipe`.
+        epsilon: L-infinity budget of crafted images in pixel space, as a number or as text such as `8/255`.
+        epochs: passes over the images.
+        batch_size: images in a training step.
+        optimizer: `adam` or `sgd`.
+        learning_rate: highest learning rate of the schedule.
+        weight_decay: weight decay of PyTorch's optimizer.
+        schedule: `one-cycle`, `cosine` or `constant`.
+        augment: `none`, or `crop:PIXELS`, `flip` or both with a comma between.
+        craft_mode: mode of batch norm and dropout while images are crafted: `train`, as published, or `eval`.
+        clamp: keep crafted images within pixel bounds.
+        noise: half width of the noise of `n-fgsm`, in multiples of epsilon.
+        mix: weight of the clean loss under `fgsm`, in [0, 1].
+        held_out: number of images that are not trained on. They are checked four times an epoch: clean, under FGSM and under ART's
+            PGD-10.
+        early_stop: stop after this number of epochs without a better accuracy on held-out images; 0 for never.
+        keep: weights that are kept: those of the `best` accuracy under PGD, the `last`, or `auto`.
+        precision: `auto`, `float32` or `bfloat16`.
+        seed: seed of weights, order, noise and augmentation.
+        max_bad: number of unreadable images above which the training is invalid.
+        progress: called with steps done and steps in all.
+        report: called with every check.
+
+    Returns:
+        The training, with its classifier and its log.
+
+    Raises:
+        SettingError, ModelError, DataError: if settings, model and data do not fit each other.
+        InvalidRunError: if the loss is not finite, or too many images are unreadable.
+        RunError: if the directory is of another run.
+        ResourceError: if the directory cannot be written.
     """
     recipe = TrainingRecipe(
         method,
-        parse_epsilon(epsilon)[0],
+        parse_training_epsilon(epsilon),
         epochs,
         batch_size,
         optimizer,
@@ -123,68 +138,49 @@ def train(
     world = join_world()
     if isinstance(classifier, str):
         classifier = create_untrained_classifier(classifier, data, seed=seed, device=world.local_device("auto"))
-    return train_with_recipe(classifier, data, recipe, None if out is None else Path(out), max_bad, progress, report, world)
+    run = TrainingRun(classifier, data, recipe, max_bad)
+    return train_in_directory(run, None if out is None else Path(out), progress=progress, report=report, world=world)
 
 
-def train_with_recipe(
-    classifier: TorchClassifier,
-    data: Dataset,
-    recipe: TrainingRecipe,
+@dataclass(frozen=True)
+class TrainingRun:
+    """A training: the classifier before its first step, the images, and the recipe."""
+
+    classifier: TorchClassifier
+    data: Dataset
+    recipe: TrainingRecipe
+    max_bad: int = 0
+
+
+def train_in_directory(
+    run: TrainingRun,
     out: Path | None,
-    max_bad: int,
-    progress: StepCallback | None,
-    report: CheckCallback | None,
+    *,
+    progress: StepCallback | None = None,
+    report: CheckCallback | None = None,
     world: World = SINGLE_PROCESS,
 ) -> Training:
-    """The same for settings that are parsed already, and the processes that share the training."""
-    data = match_to_classifier(data, classifier)
+    """Return a training, continued from its last checkpoint in the directory; without a directory nothing is kept."""
+    classifier, recipe = run.classifier, run.recipe
+    data = match_to_classifier(run.data, classifier)
     check_trainable(classifier, data, recipe, world)  # before a directory is made
-    settings = training_settings(classifier, data, recipe, max_bad, world)
-    world.check_same(settings | {"device": classifier.device.type, "--out": out})
-    if not world.is_main:
-        progress = report = None
-
-    def trained(store: CheckpointStore | None) -> Training:
-        return fit(
+    settings = run_settings("train", classifier, data, None, max_bad=run.max_bad, recipe=recipe.to_dict(), processes=world.size)
+    files = (CHECKPOINT_FILE, TRAINING_LOG_FILE, WEIGHTS_FILE, CARD_FILE)
+    with RunDirectory(out, settings, world, files=files, reuse_result=False) as directory:
+        training = fit(
             classifier,
             data,
             recipe,
-            store=store,
-            max_bad=max_bad,
-            progress=progress,
-            report=report,
+            store=None if out is None else CheckpointStore(out),
+            max_bad=run.max_bad,
+            progress=progress if world.is_main else None,
+            report=report if world.is_main else None,
             world=world,
         )
-
-    if out is None:
-        return trained(None)
-    with lock_directory(out) if world.is_main else nullcontext():
-        if world.is_main:
-            open_run(out, settings)
-            remove_temporary_files(out, MANIFEST_FILE, CHECKPOINT_FILE, TRAINING_LOG_FILE, WEIGHTS_FILE, CARD_FILE, RESULT_FILE)
-        found = trained(CheckpointStore(out))
-        if world.is_main:
-            write_trained_model(found, out, data)
-    world.barrier()
-    return found
-
-
-def training_settings(
-    classifier: TorchClassifier, data: Dataset, recipe: TrainingRecipe, max_bad: int, world: World
-) -> dict[str, Any]:
-    """What must be the same for a training to be continued."""
-    software = describe_software()
-    return {
-        "command": "train",
-        "model": classifier.info.to_dict(),
-        "data": describe_data(data),
-        "recipe": recipe.to_dict(),
-        "max_bad": max_bad,
-        "device": str(classifier.device),
-        "processes": world.size,
-        "package": software["package"],
-        "torch": software["torch"],
-    }
+        if out is not None and world.is_main:
+            write_trained_model(training, out, data)
+            directory.write_result(training.to_dict())
+    return training
 
 
 def create_untrained_classifier(
@@ -220,7 +216,7 @@ def create_untrained_classifier(
 
 
 def write_trained_model(training: Training, out: Path, data: Dataset) -> None:
-    """Weights, model card, and the document as `result.json`, which comes last."""
+    """Write the weights and their model card."""
     classifier, info = training.classifier, training.model
     network = classifier.network
     assert isinstance(network, PixelSpaceNetwork)  # noqa: S101  (every trained one is)
@@ -250,4 +246,3 @@ def write_trained_model(training: Training, out: Path, data: Dataset) -> None:
     }
     write_bytes(out / WEIGHTS_FILE, content)
     write_json(out / CARD_FILE, card)
-    write_json(out / RESULT_FILE, training.to_dict())

@@ -9,15 +9,13 @@ from dataclasses import replace
 from robustbench_fgsm.errors import CandidateError
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.references.candidate_reference import check_returned_images
+from robustbench_fgsm.spec import VerifyOptions
 from robustbench_fgsm.variants.catalogue import HARMLESS_IDS
 from robustbench_fgsm.variants.recipe import RecipeRunner
 from robustbench_fgsm.verification.cases import Case
 from robustbench_fgsm.verification.judge import judge_images
 from robustbench_fgsm.verification.result import CaseResult
 from robustbench_fgsm.verification.sandbox import observe_call
-
-DEFAULT_TIME_LIMIT = 10.0
-"""Seconds per call."""
 
 
 def run_case(
@@ -26,7 +24,7 @@ def run_case(
     case: Case,
     *,
     expect: Collection[str] = (),
-    time_limit: float = DEFAULT_TIME_LIMIT,
+    time_limit: float = VerifyOptions.time_limit,
 ) -> CaseResult:
     """Run the calls of one case in order, on copies of networks and images that the candidate may change."""
     models = {id(call.model): copy.deepcopy(call.model) for call in case.calls}

@@ -9,20 +9,19 @@ import pytest
 import robustbench_fgsm as rf
 from robustbench_fgsm.benchmarking.bare_loop import BareResult
 from robustbench_fgsm.benchmarking.contenders import (
-    DEFAULT_LEVELS,
     Contender,
     OurImplementation,
     ReferenceImplementation,
     list_contenders,
 )
 from robustbench_fgsm.references.registry import load_reference
-from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.spec import AttackSpec, BenchmarkOptions
 
 EPSILONS = (4 / 255, 8 / 255)
 SPEC = AttackSpec(EPSILONS)
 
 
-@pytest.mark.parametrize("level", DEFAULT_LEVELS)
+@pytest.mark.parametrize("level", BenchmarkOptions.levels)
 def test_ours_counts_what_evaluate_counts(
     convolutional: rf.TorchClassifier, few: rf.Dataset, expected: BareResult, level: str
 ) -> None:
