@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from robustbench_fgsm.engine.distributed import World
-
-Document = dict[str, Any]
-DocumentAndRenderer = tuple[Document, Callable[[Document], "RenderableType"]]
-"""A document, and what shows it in the terminal."""
+    from robustbench_fgsm.evaluation.document import Document
 
 
 @dataclass(frozen=True)
@@ -37,7 +31,7 @@ class ResumeOptions:
         }
 
 
-def resume(directory: Path, resume_options: ResumeOptions, world: World, *, quiet: bool) -> DocumentAndRenderer:
+def resume(directory: Path, resume_options: ResumeOptions, world: World, *, quiet: bool) -> Document:
     """The run in the directory, finished. Raises RunError where it is none that can go on, and what its command raises."""
     from robustbench_fgsm.errors import RunError
     from robustbench_fgsm.runs.manifest import manifest_command, require_manifest
@@ -51,12 +45,11 @@ def resume(directory: Path, resume_options: ResumeOptions, world: World, *, quie
     return kinds[kind](directory, resume_options, world, quiet=quiet)
 
 
-def resume_evaluation(directory: Path, resume_options: ResumeOptions, world: World, *, quiet: bool) -> DocumentAndRenderer:
+def resume_evaluation(directory: Path, resume_options: ResumeOptions, world: World, *, quiet: bool) -> Document:
     """A run of evaluate or sweep, judged as the command that made it last judged it."""
     from robustbench_fgsm.cli.run_evaluation import OutputOptions
     from robustbench_fgsm.cli.run_evaluation import run_with_progress_bar as finish
     from robustbench_fgsm.evaluation.thresholds import Thresholds, apply_thresholds, check_share, find_epsilon_for_success
-    from robustbench_fgsm.report.documents import evaluation
     from robustbench_fgsm.runs.resume import reload_evaluation_run
 
     run = reload_evaluation_run(directory, **resume_options.load_arguments(world))
@@ -67,27 +60,25 @@ def resume_evaluation(directory: Path, resume_options: ResumeOptions, world: Wor
     def judged(document: Document) -> Document:
         return apply_thresholds(document, gates) if single else find_epsilon_for_success(document, success)
 
-    document = finish(run, OutputOptions(directory, resume_options.max_example_images), judged, quiet=quiet)
-    return document, evaluation.render_evaluation if single else evaluation.render_sweep
+    return finish(run, OutputOptions(directory, resume_options.max_example_images), judged, quiet=quiet)
 
 
-def resume_transfer(directory: Path, resume_options: ResumeOptions, world: World, *, quiet: bool) -> DocumentAndRenderer:
+def resume_transfer(directory: Path, resume_options: ResumeOptions, world: World, *, quiet: bool) -> Document:
     """A run of transfer."""
     from robustbench_fgsm.cli.output import progress_bar
-    from robustbench_fgsm.report.documents.transfer import render_transfer
     from robustbench_fgsm.runs.resume import reload_transfer_run
     from robustbench_fgsm.runs.transfer import transfer_in_directory
 
     run = reload_transfer_run(directory, **resume_options.load_arguments(world))
     world.check_same(run.settings() | {"--out": directory})
     with progress_bar("transfer", quiet=quiet or not world.is_main) as progress:
-        return transfer_in_directory(run, directory, world=world, progress=progress), render_transfer
+        return transfer_in_directory(run, directory, world=world, progress=progress)
 
 
-def resume_training(directory: Path, resume_options: ResumeOptions, world: World, *, quiet: bool) -> DocumentAndRenderer:
+def resume_training(directory: Path, resume_options: ResumeOptions, world: World, *, quiet: bool) -> Document:
     """A training."""
     from robustbench_fgsm.cli.output import progress_bar, write_note
-    from robustbench_fgsm.report.documents.training import render_training, training_check_text
+    from robustbench_fgsm.report.documents.training import training_check_text
     from robustbench_fgsm.runs.resume import reload_training_run
 
     learning = reload_training_run(directory, **resume_options.load_arguments(world))
@@ -96,4 +87,4 @@ def resume_training(directory: Path, resume_options: ResumeOptions, world: World
         found = learning.train(
             directory, progress, lambda check: write_note(training_check_text(check.to_dict()), quiet=quiet), world
         )
-    return found.to_dict(), render_training
+    return found.to_dict()

@@ -202,9 +202,10 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         """Tables for a notebook."""
-        from robustbench_fgsm.report.documents import notebook
+        from robustbench_fgsm.report.summarize import summarize
+        from robustbench_fgsm.report.tables.html import summary_to_html
 
-        return notebook.comparison_to_html(self.to_dict())
+        return summary_to_html(summarize(self.to_dict()))
 
     def _candidate_to_dict(self) -> dict[str, Any] | None:
         if self.candidate is None:

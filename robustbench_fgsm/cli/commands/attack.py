@@ -111,9 +111,8 @@ def attack_command(
     spec = AttackSpec(parse_epsilon(eps, order), order, rule, loss, seed=seed, restarts=restarts, stable=stable)
 
     from robustbench_fgsm.cli.load import load_model_and_data
-    from robustbench_fgsm.cli.output import progress_bar, write_result
+    from robustbench_fgsm.cli.output import ResultFormat, progress_bar, write_result
     from robustbench_fgsm.cli.processes import join_processes
-    from robustbench_fgsm.report.documents.attack import render_saved_attack
     from robustbench_fgsm.runs.attack.save import save_attack
 
     world = join_processes()
@@ -138,7 +137,7 @@ def attack_command(
             world=world,
         )
     if world.is_main:
-        write_result(saved.to_dict(), render_saved_attack, as_json=json)
+        write_result(saved.to_dict(), ResultFormat(json=json))
     return saved.exit_code
 
 
@@ -165,8 +164,7 @@ def _verify_saved_attack(
     json: bool,
     quiet: bool,
 ) -> int:
-    from robustbench_fgsm.cli.output import progress_bar, write_result
-    from robustbench_fgsm.report.documents.attack import render_attack_check
+    from robustbench_fgsm.cli.output import ResultFormat, progress_bar, write_result
     from robustbench_fgsm.runs.attack.replay import check_adversarial
 
     with progress_bar("check", quiet=quiet) as progress:
@@ -180,6 +178,6 @@ def _verify_saved_attack(
             progress=progress,
         )
     document = found.to_dict()
-    write_result(document, render_attack_check, as_json=json)
+    write_result(document, ResultFormat(json=json))
     code: int = document["exit_code"]
     return code

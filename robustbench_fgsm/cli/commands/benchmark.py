@@ -54,10 +54,11 @@ def benchmark_command(
     Example: rfgsm benchmark --model resnet18
     """
     import robustbench_fgsm
-    from robustbench_fgsm.cli.output import check_table_format
+    from robustbench_fgsm.cli.output import ResultFormat, check_output
     from robustbench_fgsm.spec import AttackSpec, parse_epsilon, parse_norm
 
-    check_table_format(format, as_json=json)
+    output = ResultFormat(json, format)
+    check_output(output)
     order = parse_norm(norm)
     spec = AttackSpec(parse_epsilon(eps, order), order)
 
@@ -68,8 +69,6 @@ def benchmark_command(
     from robustbench_fgsm.data.dataset import describe_data
     from robustbench_fgsm.engine.batch_size import choose_batch_size
     from robustbench_fgsm.engine.preflight import check_batch_size, preflight
-    from robustbench_fgsm.report.documents import benchmark as text
-    from robustbench_fgsm.report.documents import markdown
     from robustbench_fgsm.runs.directory import cached_result
 
     check_benchmark_settings(spec, rounds, threads)
@@ -119,8 +118,6 @@ def benchmark_command(
         "package": robustbench_fgsm.__version__,
     }
     document = measure() if out is None else cached_result(out, settings, measure)
-    write_result(
-        document, markdown.benchmark_to_markdown if format is options.TableFormat.markdown else text.render_benchmark, as_json=json
-    )
+    write_result(document, output)
     code: int = document["exit_code"]
     return code

@@ -50,22 +50,22 @@ def compare_command(
     Example: rfgsm compare --model resnet18 --eps 8/255
     """
     import robustbench_fgsm
-    from robustbench_fgsm.cli.output import check_output_path
+    from robustbench_fgsm.cli.output import ResultFormat, check_output
     from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_epsilon, parse_norm
 
-    check_output_path("--html", html)
+    output = ResultFormat(json, html=html, out=out)
+    check_output(output)
     order = parse_norm(norm)
     spec = AttackSpec(parse_epsilon(eps, order), order, TargetRule.parse(targeted), seed=seed)
 
     from robustbench_fgsm.cli.load import load_model_and_data
-    from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_html, write_result
+    from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_result
     from robustbench_fgsm.comparison.compare import check_opponents, compare_spec, load_candidate_or_images
     from robustbench_fgsm.data.dataset import describe_data
     from robustbench_fgsm.engine.plan import check_optimize_level, choose_plan
     from robustbench_fgsm.engine.preflight import check_batch_size, check_single_epsilon, preflight
     from robustbench_fgsm.references.candidate_styles import get_style
     from robustbench_fgsm.references.registry import check_references, list_references
-    from robustbench_fgsm.report.documents import comparison
     from robustbench_fgsm.runs.directory import cached_result
     from robustbench_fgsm.runs.manifest import plan_settings, read_recorded_plan
 
@@ -114,7 +114,6 @@ def compare_command(
     if own is not None:
         settings["candidate"] = {"spec": candidate, "style": style, "sha256": own.sha256}
     document = measure() if out is None else cached_result(out, settings, measure)
-    write_html(html, document, out)
-    write_result(document, comparison.render_comparison, as_json=json)
+    write_result(document, output)
     code: int = document["exit_code"]
     return code

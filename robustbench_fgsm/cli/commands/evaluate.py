@@ -55,24 +55,22 @@ def evaluate_command(
 
     Example: rfgsm evaluate --model resnet18 --eps 8/255 --min-robust-accuracy 0.1
     """
-    from robustbench_fgsm.cli.output import check_csv_path, check_output_path, check_table_format
+    from robustbench_fgsm.cli.output import ResultFormat, check_output
     from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_epsilon, parse_norm
 
-    check_table_format(format, as_json=json)
-    check_csv_path(csv)
-    check_output_path("--html", html)
+    output = ResultFormat(json, format, csv, html, out)
+    check_output(output)
     order = parse_norm(norm)
     rule = TargetRule.parse(targeted)
     spec = AttackSpec(parse_epsilon(eps, order), order, rule, loss, seed=seed, restarts=restarts, stable=stable)
 
     from robustbench_fgsm.cli.load import load_model_and_data
-    from robustbench_fgsm.cli.output import write_csv, write_html, write_result
+    from robustbench_fgsm.cli.output import write_result
     from robustbench_fgsm.cli.processes import join_processes
     from robustbench_fgsm.cli.run_evaluation import OutputOptions, run_evaluation
     from robustbench_fgsm.engine.preflight import check_single_epsilon
     from robustbench_fgsm.evaluation.checks import CheckOptions
     from robustbench_fgsm.evaluation.thresholds import Thresholds, apply_thresholds
-    from robustbench_fgsm.report.documents import evaluation, markdown
 
     check_single_epsilon(spec)
     checks = CheckOptions(pgd_check, check_masking)
@@ -101,8 +99,5 @@ def evaluate_command(
     code: int = document["exit_code"]
     if not world.is_main:
         return code
-    write_csv(csv, document)
-    write_html(html, document, out)
-    render = markdown.evaluation_to_markdown if format is options.TableFormat.markdown else evaluation.render_evaluation
-    write_result(document, render, as_json=json)
+    write_result(document, output)
     return code

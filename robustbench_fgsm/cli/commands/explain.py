@@ -52,12 +52,11 @@ def explain_command(
     spec = AttackSpec(parse_epsilon(eps, order), order, TargetRule.parse(targeted), seed=seed)
 
     from robustbench_fgsm.cli.load import load_model_and_data
-    from robustbench_fgsm.cli.output import progress_bar, write_result
+    from robustbench_fgsm.cli.output import ResultFormat, progress_bar, write_result
     from robustbench_fgsm.data.dataset import describe_data
     from robustbench_fgsm.engine.batch_size import choose_batch_size
     from robustbench_fgsm.engine.preflight import check_batch_size, preflight
     from robustbench_fgsm.explanation.explain import check_explain_classifier, check_explain_spec, explain_spec
-    from robustbench_fgsm.report.documents import explanation
     from robustbench_fgsm.runs.directory import cached_result
 
     check_batch_size(batch_size)
@@ -85,6 +84,6 @@ def explain_command(
         "package": robustbench_fgsm.__version__,
     }
     document = measure() if out is None else cached_result(out, settings, measure)
-    write_result(document, explanation.render_explanation, as_json=json)
+    write_result(document, ResultFormat(json=json))
     code: int = document["exit_code"]
     return code

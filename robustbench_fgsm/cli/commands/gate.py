@@ -34,12 +34,11 @@ def gate_command(
 
     Example: rfgsm gate results/new --baseline results/main --max-drop 0.01
     """
-    from robustbench_fgsm.cli.output import check_table_format, write_result
-    from robustbench_fgsm.report.documents import gate as gate_document
+    from robustbench_fgsm.cli.output import ResultFormat, check_output, write_result
     from robustbench_fgsm.runs.gate import gate
 
-    check_table_format(format, as_json=json)
+    output = ResultFormat(json, format)
+    check_output(output)
     found = gate(run, baseline, max_drop, require_evidence=require_evidence, alpha=alpha)
-    render = gate_document.gate_to_markdown if format is options.TableFormat.markdown else gate_document.render_gate
-    write_result(found.to_dict(), render, as_json=json)
+    write_result(found.to_dict(), output)
     return found.exit_code

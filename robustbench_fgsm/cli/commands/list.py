@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import RenderableType
 
 from robustbench_fgsm.cli import options
 from robustbench_fgsm.cli.options import DataRoot
@@ -42,24 +41,21 @@ def list_command(
 
     Example: rfgsm list models --filter resnet
     """
-    from robustbench_fgsm.cli.output import write_result
+    from robustbench_fgsm.cli.output import ResultFormat, write_result
 
     if filter is not None and what is not ListCategory.models:
         raise SettingError(f"--filter is for models, got it with {what.value}: leave it out")
     began = time.perf_counter()
-    found, table = _list_rows(what, filter, data_root)
-    write_result(_list_document(found, time.perf_counter() - began), lambda _: table, as_json=json)
+    found = _list_rows(what, filter, data_root)
+    write_result(_list_document(found, time.perf_counter() - began), ResultFormat(json=json))
     return 0
 
 
-def _list_rows(what: ListCategory, text: str | None, root: Path) -> tuple[dict[str, Any], RenderableType]:
-    """What is listed, by its key in the document, and as a table."""
+def _list_rows(what: ListCategory, text: str | None, root: Path) -> dict[str, Any]:
+    """Return what is listed by its key in the document."""
     if what is ListCategory.models:
-        rows = _bundled_models() if text is None else _find_models(text)
-        sources = _model_sources()
-        return {"models": rows, "sources": sources}, _models_table(rows, sources, every=text is None)
-    rows = _data_sets(root) if what is ListCategory.data else _references()
-    return {what.value: rows}, _render_table(rows)
+        return {"models": _bundled_models() if text is None else _find_models(text), "sources": _model_sources()}
+    return {what.value: _data_sets(root) if what is ListCategory.data else _references()}
 
 
 def _list_document(found: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -124,25 +120,6 @@ def _model_sources() -> list[dict[str, Any]]:
     ]
 
 
-def _models_table(rows: list[dict[str, Any]], sources: list[dict[str, Any]], *, every: bool) -> RenderableType:
-    """Bundled weights and all sources, or what was found by name."""
-    from rich.console import Group
-
-    if not every:
-        keys = ("name", "weights", "parameters", "bytes", "on_disk")
-        return _render_table([{key: row[key] for key in keys} for row in rows]) if rows else "no model of that name"
-    keys = ("name", "weights", "parameters", "clean_accuracy", "data")
-    lines = [
-        {
-            "source": row["name"],
-            "model": row["example"],
-            "installed": f"{row['package'] or 'rfgsm'} {row['version']}" if row["version"] else row["install"],
-        }
-        for row in sources
-    ]
-    return Group(_render_table([{key: row[key] for key in keys} for row in rows]), "", _render_table(lines))
-
-
 def _data_sets(root: Path) -> list[dict[str, Any]]:
     from robustbench_fgsm.data.registry import data_sources
 
@@ -157,33 +134,3 @@ def _references() -> list[dict[str, Any]]:
     from robustbench_fgsm.references.registry import list_references
 
     return [asdict(found) for found in list_references()]
-
-
-def _render_table(rows: list[dict[str, Any]]) -> RenderableType:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for key in _display_row(rows[0]):
-        table.add_column(Text(key.replace("_", " ")), overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell_text(value)) for value in _display_row(row).values()))
-    return table
-
-
-def _display_row(row: dict[str, Any]) -> dict[str, Any]:
-    """The row for reading: how to install something stands where its version would."""
-    shown = {key: value for key, value in row.items() if key != "install"}
-    return shown | {"version": f"none: {row['install']}"} if shown.get("version", "") is None else shown
-
-
-def _cell_text(value: Any) -> str:
-    from robustbench_fgsm.report.tables.terminal import rate_text
-
-    if value is None or isinstance(value, bool):
-        return {None: "", True: "yes", False: "no"}[value]
-    if value is None or isinstance(value, bool):
-        return {None: "", True: "yes", False: "no"}[value]
-    if isinstance(value, dict):
-        return f"{rate_text(value)} n={value['n']:,}"
-    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -26,13 +26,12 @@ def list_runs(
 
     Example: rfgsm runs list results
     """
-    from robustbench_fgsm.cli.output import write_result
-    from robustbench_fgsm.report.documents.runs import render_runs
+    from robustbench_fgsm.cli.output import ResultFormat, write_result
     from robustbench_fgsm.runs.read import find_runs, summarize_run
 
     began = time.perf_counter()
     found = [summarize_run(place) for place in find_runs(root)]
-    write_result(_runs_document("runs", {"runs": found}, began), render_runs, as_json=json)
+    write_result(_runs_document("runs", {"runs": found}, began), ResultFormat(json=json))
     return 0
 
 
@@ -57,8 +56,7 @@ def show_run(
 
     Example: rfgsm runs show results/sweep --samples --export samples.parquet
     """
-    from robustbench_fgsm.cli.output import check_output_path, write_result
-    from robustbench_fgsm.report.documents.runs import render_run
+    from robustbench_fgsm.cli.output import ResultFormat, check_output_path, write_result
     from robustbench_fgsm.runs.export import export_samples as write_samples
     from robustbench_fgsm.runs.export import get_export_writer, sample_rows, sample_tables
     from robustbench_fgsm.runs.read import read_manifest_and_result, read_saved_run, summarize_run
@@ -76,7 +74,7 @@ def show_run(
             found["samples"] = list(islice((row for table in sample_tables(run) for row in sample_rows(table)), limit))
         if export is not None:
             write_samples(run, export)
-    write_result(_runs_document("run-shown", found, began), render_run, as_json=json)
+    write_result(_runs_document("run-shown", found, began), ResultFormat(json=json))
     return 0
 
 
@@ -106,15 +104,15 @@ def resume_run(
 
     Example: rfgsm runs resume results/sweep
     """
-    from robustbench_fgsm.cli.output import write_result
+    from robustbench_fgsm.cli.output import ResultFormat, write_result
     from robustbench_fgsm.cli.processes import join_processes
     from robustbench_fgsm.cli.resume import ResumeOptions, resume
 
     world = join_processes()
     ways = ResumeOptions(weights, device, keep_images, trust_model_code, trust_data_code)
-    document, render = resume(directory, ways, world, quiet=quiet)
+    document = resume(directory, ways, world, quiet=quiet)
     if world.is_main:
-        write_result(document, render, as_json=json)
+        write_result(document, ResultFormat(json=json))
     code: int = document["exit_code"]
     return code
 

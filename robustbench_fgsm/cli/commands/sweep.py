@@ -63,24 +63,22 @@ def sweep_command(
 
     Example: rfgsm sweep --model resnet18 --eps 1,2,4,8/255 --targeted none --targeted next --plot curve.png
     """
-    from robustbench_fgsm.cli.output import check_csv_path, check_output_path, check_table_format
+    from robustbench_fgsm.cli.output import ResultFormat, check_output, check_output_path
     from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_epsilon, parse_norm
 
-    check_table_format(format, as_json=json)
-    check_csv_path(csv)
-    check_output_path("--html", html)
+    output = ResultFormat(json, format, csv, html, out)
+    check_output(output)
     check_output_path("--plot", plot)
     order = parse_norm(norm)
     budgets, rules = parse_epsilon(eps, order), dict.fromkeys(map(TargetRule.parse, targeted))
     specs = [AttackSpec(budgets, order, rule, loss, seed=seed, restarts=restarts, stable=stable) for rule in rules]
 
     from robustbench_fgsm.cli.load import load_model_and_data
-    from robustbench_fgsm.cli.output import write_csv, write_html, write_result
+    from robustbench_fgsm.cli.output import write_result
     from robustbench_fgsm.cli.processes import join_processes
     from robustbench_fgsm.cli.run_evaluation import OutputOptions, run_evaluation
     from robustbench_fgsm.evaluation.checks import CheckOptions
     from robustbench_fgsm.evaluation.thresholds import check_share, find_epsilon_for_success
-    from robustbench_fgsm.report.documents import evaluation, markdown
     from robustbench_fgsm.report.figures import curves
     from robustbench_fgsm.runs.directory import write_bytes
 
@@ -102,10 +100,7 @@ def sweep_command(
     code: int = document["exit_code"]
     if not world.is_main:
         return code
-    write_csv(csv, document)
-    write_html(html, document, out)
     if plot is not None and kind is not None:
         write_bytes(plot, curves.encode_figure(curves.draw_accuracy_over_epsilon(document), kind))
-    render = markdown.sweep_to_markdown if format is options.TableFormat.markdown else evaluation.render_sweep
-    write_result(document, render, as_json=json)
+    write_result(document, output)
     return code

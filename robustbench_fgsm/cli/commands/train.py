@@ -75,11 +75,12 @@ def train_command(
 
     Example: rfgsm train --model smallcnn --data fashion-mnist --split train --method n-fgsm --eps 0.1 --out robust
     """
-    from robustbench_fgsm.cli.output import check_output_path, check_table_format
+    from robustbench_fgsm.cli.output import ResultFormat, check_output, check_output_path
     from robustbench_fgsm.spec import parse_epsilon
     from robustbench_fgsm.training.recipe import TrainingRecipe
 
-    check_table_format(format, as_json=json)
+    output = ResultFormat(json, format)
+    check_output(output)
     check_output_path("--plot", plot)
     budgets = parse_epsilon(eps)
     if len(budgets) != 1:
@@ -109,8 +110,7 @@ def train_command(
 
     from robustbench_fgsm.cli.output import progress_bar, write_result
     from robustbench_fgsm.cli.processes import join_processes
-    from robustbench_fgsm.report.documents import markdown
-    from robustbench_fgsm.report.documents import training as text
+    from robustbench_fgsm.report.documents.training import training_check_text
     from robustbench_fgsm.report.figures import curves
     from robustbench_fgsm.runs.directory import write_bytes
     from robustbench_fgsm.runs.train import train_with_recipe
@@ -130,7 +130,7 @@ def train_command(
             out,
             data_options.max_bad,
             progress,
-            lambda check: write_note(text.training_check_text(check.to_dict()), quiet=quiet),
+            lambda check: write_note(training_check_text(check.to_dict()), quiet=quiet),
             world,
         )
     if not world.is_main:
@@ -138,9 +138,7 @@ def train_command(
     document = found.to_dict()
     if plot is not None and kind is not None:
         write_bytes(plot, curves.encode_figure(curves.draw_training_curves(document), kind))
-    write_result(
-        document, markdown.training_to_markdown if format is options.TableFormat.markdown else text.render_training, as_json=json
-    )
+    write_result(document, output)
     return found.exit_code
 
 

@@ -78,26 +78,23 @@ def transfer_command(
 
     Example: rfgsm transfer --source mlp300 --source smallcnn --target smallcnn:robust
     """
-    from robustbench_fgsm.cli.output import check_csv_path, check_output_path, check_table_format
+    from robustbench_fgsm.cli.output import ResultFormat, check_output, check_output_path
     from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_epsilon, parse_norm
 
-    check_table_format(format, as_json=json)
+    output = ResultFormat(json, format, csv, html, out)
+    check_output(output)
     check_output_path("--plot", plot)
-    check_csv_path(csv)
-    check_output_path("--html", html)
     order = parse_norm(norm)
     budgets, rule = parse_epsilon(eps, order), TargetRule.parse(targeted)
     spec = AttackSpec(budgets, order, rule, loss, seed=seed, restarts=restarts, stable=stable)
 
     from dataclasses import replace
 
-    from robustbench_fgsm.cli.output import progress_bar, write_csv, write_html, write_result
+    from robustbench_fgsm.cli.output import progress_bar, write_result
     from robustbench_fgsm.cli.processes import join_processes
     from robustbench_fgsm.data.match_model import match_to_classifier
     from robustbench_fgsm.engine.preflight import check_batch_size
     from robustbench_fgsm.evaluation.transfer import check_transfer, make_transfer_models
-    from robustbench_fgsm.report.documents import markdown
-    from robustbench_fgsm.report.documents import transfer as text
     from robustbench_fgsm.report.figures import curves
     from robustbench_fgsm.runs.directory import write_bytes
     from robustbench_fgsm.runs.transfer import TransferRun, choose_transfer_batch_size, transfer_in_directory
@@ -128,11 +125,7 @@ def transfer_command(
         return code
     if plot is not None and kind is not None:
         write_bytes(plot, curves.encode_figure(transfer.draw_heat_map(document), kind))
-    write_csv(csv, document)
-    write_html(html, document, out)
-    write_result(
-        document, markdown.transfer_to_markdown if format is options.TableFormat.markdown else text.render_transfer, as_json=json
-    )
+    write_result(document, output)
     return code
 
 

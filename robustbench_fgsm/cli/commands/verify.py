@@ -53,8 +53,7 @@ def verify_command(
         raise SettingError("--weights and --data need a --model, got none: add it, or leave them out")
 
     from robustbench_fgsm.cli.load import load_model_and_data
-    from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_result
-    from robustbench_fgsm.report.documents.verification import render_verification
+    from robustbench_fgsm.cli.output import ResultFormat, progress_bar, stdout_to_stderr, write_result
     from robustbench_fgsm.verification.own_network import own_network_case
     from robustbench_fgsm.verification.verify import verify
 
@@ -77,5 +76,5 @@ def verify_command(
     if debug:
         for trace in found.tracebacks:
             typer.echo(trace, file=sys.stderr)
-    write_result(found.to_dict(), render_verification, as_json=json)
+    write_result(found.to_dict(), ResultFormat(json=json))
     return found.exit_code

@@ -15,8 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.reported_attacks import ReportedAttack
-from robustbench_fgsm.report.tables.sheet import starts_text
-from robustbench_fgsm.report.tables.terminal import epsilon_text, rate_text
+from robustbench_fgsm.report.tables.text import epsilon_text, rate_text, starts_text
 
 FEW_IMAGES = 1000
 """Images below which a page warns of wide intervals."""
