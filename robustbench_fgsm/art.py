@@ -55,7 +55,7 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.constraints import BoundedStep, Constraint, broadcast_budgets
-from robustbench_fgsm.attack.fgsm import check_mask
+from robustbench_fgsm.attack.fgsm import StepSettings, check_mask
 from robustbench_fgsm.attack.random_start import random_start
 from robustbench_fgsm.attack.restarts import Restart, evaluate_restart, is_fooled, merge_restarts
 from robustbench_fgsm.attack.step import clip
@@ -273,6 +273,7 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
         if batch.y is None:
             batch = replace(batch, y=one_hot_predictions(engine.predict(room.x), self.estimator.nb_classes))
         best: Restart | None = None
+        settings = StepSettings(room.norm, self.targeted, loss="margin")
         lost = torch.zeros(len(room.x), dtype=torch.bool, device=room.x.device)
         for restart in range(1, self.num_random_init + 1):
             start = self._draw_start(batch, restart)
@@ -280,7 +281,7 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
             moved, lost = room.perturb(course, room.epsilon, start), lost | course.nonfinite_gradient
             if self.num_random_init == 1 or not self._is_classifier:
                 return moved, lost
-            tried = evaluate_restart(engine.predict, moved, class_indices(batch.y, moved), targeted=self.targeted, loss="margin")
+            tried = evaluate_restart(engine.predict, moved, class_indices(batch.y, moved), settings)
             best = tried if best is None else merge_restarts(best, tried)
         return (room.x if best is None else best.x_adv), lost
 

@@ -87,6 +87,11 @@ def did_you_mean(got: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the error's type if the message is empty."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def describe_error(error: BaseException) -> str:
     """Type and message of an error, in one line that is not too long."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")

@@ -1,8 +1,12 @@
-"""The packages stand in one order, read off the source: imports inside functions and for type checkers count too."""
+"""Structure of the package, read from its source: order of imports, cycles, sizes of signatures, tests for each module.
+
+Imports inside functions and imports for type checkers count too.
+"""
 
 from __future__ import annotations
 
 import ast
+import graphlib
 from collections.abc import Iterator
 from importlib.util import resolve_name
 from pathlib import Path
@@ -16,6 +20,7 @@ ORDER = [
     "stats",
     "spec",
     "user_code",
+    "registry",
     "attack",
     "models",
     "data",
@@ -39,13 +44,169 @@ ORDER = [
 PUBLIC_API = ["__init__.py", "__main__.py"]
 """These stand outside, and only `cli` may import from them."""
 
-DRAWING = {"plot", "_repr_html_"}
-"""Functions that may import what stands below them, since they only hand the caller's result on to be drawn."""
+DRAWING = {"plot", "to_pandas", "_repr_html_"}
+"""Functions that may import what stands below them: they only pass the caller's result to the code that draws it."""
 
 ATTACK_LIBRARIES = {"art", "foolbox", "torchattacks", "cleverhans"}
 TAKE_ATTACK_LIBRARIES = ("references/", "models/art.py", "art.py", "evaluation/")
 
+WITHOUT_TEST_FILE = {
+    "attack/restarts.py",
+    "benchmarking/bare_loop.py",
+    "benchmarking/contenders.py",
+    "benchmarking/result.py",
+    "cli/load.py",
+    "cli/log.py",
+    "cli/run_evaluation.py",
+    "comparison/opponent.py",
+    "comparison/result.py",
+    "comparison/rounding.py",
+    "data/decode_workers.py",
+    "data/registry.py",
+    "data/sources/array_layout.py",
+    "data/sources/image_files.py",
+    "data/sources/object_storage.py",
+    "data/sources/tar_shards.py",
+    "engine/distributed.py",
+    "engine/observer.py",
+    "engine/outcomes.py",
+    "engine/pieces.py",
+    "engine/progress.py",
+    "engine/run_pieces.py",
+    "engine/torchrun.py",
+    "evaluation/attacked_sample.py",
+    "evaluation/document.py",
+    "evaluation/gradient_masking.py",
+    "evaluation/stronger_attacks.py",
+    "evaluation/transfer_counts.py",
+    "models/art_engine.py",
+    "models/cards.py",
+    "models/download.py",
+    "models/preprocessing.py",
+    "models/request.py",
+    "models/saved_weights.py",
+    "references/batched.py",
+    "references/candidate_reference.py",
+    "references/cleverhans.py",
+    "references/foolbox.py",
+    "references/torchattacks.py",
+    "registry.py",
+    "report/figures/transfer.py",
+    "report/loaded_run.py",
+    "report/pages/command.py",
+    "report/pages/images.py",
+    "report/pages/layout.py",
+    "report/pages/single.py",
+    "report/reported_attacks.py",
+    "runs/attack/formats.py",
+    "runs/attack/integrity.py",
+    "runs/attack/result.py",
+    "runs/example_images.py",
+    "runs/export.py",
+    "runs/piece_format.py",
+    "runs/read.py",
+    "runs/reload.py",
+    "runs/resume.py",
+    "runs/train.py",
+    "stats/confusion.py",
+    "training/augmentation.py",
+    "training/checkpoint.py",
+    "training/optimizer.py",
+    "training/result.py",
+    "user_code.py",
+    "variants/altered_models.py",
+    "variants/attack_call.py",
+    "variants/recipe.py",
+    "variants/stages.py",
+    "verification/call_recorder.py",
+    "verification/case_result.py",
+    "verification/cases.py",
+    "verification/diagnosis.py",
+    "verification/findings.py",
+    "verification/judge.py",
+    "verification/own_network.py",
+    "verification/toy_networks.py",
+}
+WITH_SHORT_DOCSTRINGS = {
+    "attack/constraints.py",
+    "attack/gradient.py",
+    "attack/step.py",
+    "benchmarking/contenders.py",
+    "benchmarking/peak_memory.py",
+    "benchmarking/result.py",
+    "cli/commands/attack.py",
+    "cli/commands/benchmark.py",
+    "cli/commands/compare.py",
+    "cli/commands/evaluate.py",
+    "cli/commands/explain.py",
+    "cli/commands/gate.py",
+    "cli/commands/list.py",
+    "cli/commands/plot.py",
+    "cli/commands/report.py",
+    "cli/commands/runs.py",
+    "cli/commands/sweep.py",
+    "cli/commands/train.py",
+    "cli/commands/transfer.py",
+    "cli/commands/verify.py",
+    "cli/options.py",
+    "cli/resume.py",
+    "comparison/result.py",
+    "data/images.py",
+    "data/sources/image_files.py",
+    "data/sources/object_storage.py",
+    "engine/attack_batch.py",
+    "engine/outcomes.py",
+    "engine/pieces.py",
+    "engine/run_pieces.py",
+    "evaluation/attacked_sample.py",
+    "evaluation/craft_shards.py",
+    "evaluation/document.py",
+    "evaluation/gradient_masking.py",
+    "evaluation/result.py",
+    "evaluation/transfer.py",
+    "evaluation/transfer_counts.py",
+    "explanation/result.py",
+    "models/art.py",
+    "models/art_engine.py",
+    "models/classifier.py",
+    "models/sources/bundled.py",
+    "models/sources/exported_program.py",
+    "models/sources/huggingface.py",
+    "references/candidate_reference.py",
+    "runs/__init__.py",
+    "runs/attack/integrity.py",
+    "runs/attack/replay.py",
+    "runs/attack/save.py",
+    "runs/gate.py",
+    "runs/ledger.py",
+    "runs/transfer.py",
+    "stats/confusion.py",
+    "stats/rate.py",
+    "stats/tally.py",
+    "training/loop.py",
+    "training/result.py",
+    "training/watch.py",
+    "verification/call_recorder.py",
+    "verification/case_result.py",
+    "verification/diagnosis.py",
+    "verification/toy_networks.py",
+    "verification/verify.py",
+}
+PRIVATE_NAMES_IN_TESTS = {
+    "data/sources/test_webdataset.py": {"_open_compressed"},
+    "engine/test_plan.py": {"_MEASURED_FORMATS"},
+    "engine/test_rounding_guard.py": {"_MEASURED_FORMATS"},
+    "models/sources/test_torchvision.py": {"_value_"},
+    "stats/test_drops.py": {"_skewness"},
+}
+
+MAX_PARAMETERS = 32
+LONG_SIGNATURE = 8
+MAX_LONG_SIGNATURES = 30
+MIN_DOCSTRING_WORDS = 5
+
 ROOT = Path(robustbench_fgsm.__file__).parent
+TESTS = Path(__file__).parent
 MODULES = sorted(file.relative_to(ROOT).as_posix() for file in ROOT.rglob("*.py"))
 
 
@@ -83,6 +244,60 @@ def imported(tree: ast.AST, package: str) -> Iterator[str]:
         yield from imported(node, package)
 
 
+def import_graph() -> dict[str, set[str]]:
+    """Modules and the modules that each one imports."""
+    known = {dotted(module): module for module in MODULES if module not in PUBLIC_API}
+    graph: dict[str, set[str]] = {}
+    for name, module in known.items():
+        source = (ROOT / module).read_text(encoding="utf-8")
+        names = imported(ast.parse(source), package_of(module))
+        targets = (target if target in known else target.rpartition(".")[0] for target in names)
+        graph[name] = {target for target in targets if target in known} - {name}
+    return graph
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """All functions and methods."""
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def parameter_count(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Number of parameters, `self` and `cls` left out."""
+    given = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    return len([parameter for parameter in given if parameter.arg not in ("self", "cls")])
+
+
+def short_docstrings(tree: ast.AST) -> Iterator[str]:
+    """Docstrings of too few words."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
+            text = ast.get_docstring(node)
+            if text is not None and len(text.split()) < MIN_DOCSTRING_WORDS:
+                yield text
+
+
+def private_names(source: str) -> set[str]:
+    """Private names of the package that a test uses."""
+    tree = ast.parse(source)
+    found: set[str] = set()
+    ours: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "robustbench_fgsm":
+            ours.update(alias.asname or alias.name for alias in node.names)
+            found.update(alias.name for alias in node.names if is_private(alias.name))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ours and is_private(node.attr):
+            found.add(f"{node.value.id}.{node.attr}")
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("setattr"):
+            words = [word.value for word in node.args if isinstance(word, ast.Constant) and isinstance(word.value, str)]
+            found.update(word for word in words if is_private(word.rpartition(".")[2]))
+    return found
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in DRAWING
+
+
 def printing(source: str) -> bool:
     """Whether a module calls `print`."""
     calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
@@ -93,8 +308,49 @@ def place_of(module: str) -> str:
     return module.partition("/")[0].removesuffix(".py")
 
 
+def dotted(module: str) -> str:
+    return ".".join(["robustbench_fgsm", *module.removesuffix(".py").removesuffix("/__init__").split("/")])
+
+
 def package_of(module: str) -> str:
     return ".".join(["robustbench_fgsm", *module.split("/")[:-1]])
+
+
+def test_no_import_cycles() -> None:
+    graphlib.TopologicalSorter(import_graph()).prepare()
+
+
+def test_finds_a_cycle() -> None:
+    with pytest.raises(graphlib.CycleError):
+        graphlib.TopologicalSorter({**import_graph(), "robustbench_fgsm.errors": {"robustbench_fgsm.cli.main"}}).prepare()
+
+
+def test_signatures_are_short() -> None:
+    counts = {
+        f"{module}:{function.name}": parameter_count(function)
+        for module in MODULES
+        for function in functions(ast.parse((ROOT / module).read_text(encoding="utf-8")))
+        if function.name not in robustbench_fgsm.__all__
+    }
+    long = {name: count for name, count in counts.items() if count > LONG_SIGNATURE}
+    assert len(long) <= MAX_LONG_SIGNATURES, long
+    assert all(count <= MAX_PARAMETERS for count in long.values()), long
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module not in WITH_SHORT_DOCSTRINGS])
+def test_docstrings_have_five_words(module: str) -> None:
+    assert list(short_docstrings(ast.parse((ROOT / module).read_text(encoding="utf-8")))) == []
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if not module.endswith("__.py")])
+def test_every_module_has_its_test_file(module: str) -> None:
+    path = Path(module)
+    assert (TESTS / path.parent / f"test_{path.name}").is_file() or module in WITHOUT_TEST_FILE
+
+
+@pytest.mark.parametrize("file", sorted(file.relative_to(TESTS).as_posix() for file in TESTS.rglob("*.py")))
+def test_tests_use_no_private_names(file: str) -> None:
+    assert private_names((TESTS / file).read_text(encoding="utf-8")) <= PRIVATE_NAMES_IN_TESTS.get(file, set())
 
 
 def test_the_package_is_found() -> None:
@@ -156,7 +412,7 @@ def test_the_check_finds_what_is_misplaced(module: str, source: str) -> None:
         ("comparison/result.py", "def plot(self):\n    from robustbench_fgsm.report.figures.curves import draw"),
         (
             "comparison/result.py",
-            "def _repr_html_(self):\n    from robustbench_fgsm.report.documents.notebook import page",
+            "def _repr_html_(self):\n    from robustbench_fgsm.report.tables.html import page",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""The direction of norm 1 that climbs fastest, for any norm."""
+"""Direction of norm 1 along which the loss grows fastest, for any norm."""
 
 from __future__ import annotations
 
@@ -9,30 +9,41 @@ from torch import Tensor
 
 
 def steepest_direction(grad: Tensor, norm: float, max_magnitude: Tensor | None = None) -> Tensor:
-    """Direction of norm 1 that increases the loss fastest, one per image.
+    """Return the direction of norm 1 along which the loss grows fastest, one per image.
 
-    grad: (N, ...) gradient of the summed loss; peak: its `largest_magnitude`, where that is known. Returns the same
-    shape; zero where an image's gradient is zero or not finite. The maximiser of <d, grad> over ||d||_p <= 1 (Goodfellow
-    et al. 2015, arXiv:1412.6572, for p = inf; Hoelder's inequality for the rest; for p = 1 the first of the largest
-    coordinates). Scale-free: each image is divided by its largest magnitude before any power is taken, so neither
-    underflow nor overflow silences it.
+    The maximiser of <d, grad> over ||d||_p <= 1: the sign for p = inf (Goodfellow et al. 2015, arXiv:1412.6572, eq. 3), the
+    first of the largest coordinates for p = 1, and by Hoelder's inequality for the other norms. Each image is divided by its
+    largest magnitude first, so the result does not depend on the scale of the gradient.
+
+    Args:
+        grad: (N, ...) gradient of the summed loss.
+        norm: order p >= 1, `math.inf` for L-infinity.
+        max_magnitude: (N,) `largest_magnitude(grad)`; None to compute it.
+
+    Returns:
+        Tensor of the shape of `grad`; zero if an image's gradient is zero or not finite.
     """
     if grad.numel() == 0:
         return torch.zeros_like(grad)
     max_magnitude = largest_magnitude(grad) if max_magnitude is None else max_magnitude
     finite = max_magnitude.isfinite()
     direction = grad.sign() if norm == math.inf else _finite_norm_direction(grad.flatten(1), norm, max_magnitude).view_as(grad)
-    if grad.device.type == "cpu" and bool(finite.all()):  # elsewhere to ask is to wait
+    if grad.device.type == "cpu" and bool(finite.all()):  # on a GPU, reading the flag would wait for the computation
         return direction
-    return torch.where(finite.view(-1, *[1] * (grad.ndim - 1)), direction, 0)
+    return torch.where(expand_per_image(finite, grad), direction, 0)
 
 
 def largest_magnitude(grad: Tensor) -> Tensor:
-    """The largest magnitude (N,) in each image's gradient (N, ...): 0 for a zero one, NaN or infinity where it is not finite."""
+    """Return the largest magnitude (N,) in each image's gradient (N, ...): NaN or infinity if the gradient is not finite."""
     if grad.numel() == 0:
         return grad.new_zeros(len(grad))
-    peak: Tensor = torch.linalg.vector_norm(grad, math.inf, dim=tuple(range(1, grad.ndim)))
-    return peak
+    magnitude: Tensor = torch.linalg.vector_norm(grad, math.inf, dim=tuple(range(1, grad.ndim)))
+    return magnitude
+
+
+def expand_per_image(values: Tensor, images: Tensor) -> Tensor:
+    """Return one value per image (N,) in the shape (N, 1, ...), which broadcasts to images (N, ...)."""
+    return values.reshape(-1, *[1] * (images.ndim - 1))
 
 
 def _finite_norm_direction(flat: Tensor, norm: float, max_magnitude: Tensor) -> Tensor:

@@ -13,21 +13,42 @@ from torch import Tensor
 from robustbench_fgsm.attack.direction import largest_magnitude, steepest_direction
 from robustbench_fgsm.attack.gradient import HasLossGradient, Labels, loss_gradient, predicted_classes
 from robustbench_fgsm.attack.losses import Loss, get_loss
-from robustbench_fgsm.attack.step import Epsilon, broadcast_epsilon, can_broadcast, step
+from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon, can_broadcast, step
 from robustbench_fgsm.errors import DataError, SettingError
 from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, Bounds, parse_norm
 
 Model = Callable[[Tensor], Tensor] | HasLossGradient
-"""Anything from images (N, ...) to logits (N, K)."""
+"""Function from images (N, ...) to logits (N, K), or a classifier."""
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """Settings of a step along the gradient, with the meaning that they have in `fgsm`."""
+
+    norm: float
+    targeted: bool = False
+    bounds: Bounds | None = PIXEL_BOUNDS
+    mask: Tensor | None = None
+    loss: str | Loss = "ce"
+    stable: bool = False
+
+    def get_loss(self) -> Loss:
+        """Return the loss function; raise SettingError for an unknown loss."""
+        return get_loss(self.loss, stable=self.stable)
 
 
 @dataclass(frozen=True)
 class GradientStep:
-    """What one forward and one backward pass say about a batch; every budget is a step from here.
+    """Result of one forward and one backward pass over a batch, from which every budget is a step.
 
-    x, direction: (N, ...); outputs: (N, K) where the gradient was taken; zero, nonfinite: (N,) bool, images whose
-    gradient is exactly zero everywhere, or not finite somewhere, and which therefore do not move. start: (N, ...) where
-    the gradient was taken, None for x itself.
+    Args:
+        x: (N, ...) clean images.
+        outputs: (N, K) outputs at the images whose gradient was taken.
+        direction: (N, ...) direction of norm 1.
+        zero_gradient: (N,) bool, True if the gradient is exactly zero everywhere; the image does not move.
+        nonfinite_gradient: (N,) bool, True if the gradient is not finite somewhere; the image does not move.
+        settings: norm, bounds, loss and mask of the step.
+        start: (N, ...) images whose gradient was taken; None for x.
     """
 
     x: Tensor
@@ -35,38 +56,25 @@ class GradientStep:
     direction: Tensor
     zero_gradient: Tensor
     nonfinite_gradient: Tensor
-    norm: float
-    bounds: Bounds | None
+    settings: StepSettings
     start: Tensor | None = None
 
     def perturb(self, epsilon: Epsilon) -> Tensor:
-        """The images moved by epsilon, in the shape of x."""
-        budget = broadcast_epsilon(epsilon, self.x, self.norm, self.bounds)
-        return step(self.x, self.direction, budget, self.norm, self.bounds, self.start)
+        """Return the images moved by epsilon, in the shape of x."""
+        norm, bounds = self.settings.norm, self.settings.bounds
+        return step(self.x, self.direction, broadcast_epsilon(epsilon, self.x, norm, bounds), norm, bounds, self.start)
 
 
 def compute_gradient_step(
-    model: Model,
-    x: Tensor,
-    y: Labels | None,
-    *,
-    norm: float,
-    targeted: bool = False,
-    bounds: Bounds | None = PIXEL_BOUNDS,
-    mask: Tensor | None = None,
-    loss: str | Loss = "ce",
-    start: Tensor | None = None,
-    stable: bool = False,
+    model: Model, x: Tensor, y: Labels | None, settings: StepSettings, start: Tensor | None = None
 ) -> GradientStep:
-    """The steepest direction for a batch, by one forward and one backward pass. Arguments as for `fgsm`."""
+    """Return the steepest direction for a batch, from one forward and one backward pass; y and start as in `fgsm`."""
     labels = predicted_classes if y is None else y
-    gradient, outputs = loss_gradient(model, x if start is None else start, labels, get_loss(loss, stable=stable))
-    peak = largest_magnitude(gradient)
-    uphill = -gradient if targeted else gradient
-    if mask is not None:
-        uphill = torch.where(mask == 0, 0, uphill)
-    direction = steepest_direction(uphill, norm, peak if mask is None else None)
-    return GradientStep(x, outputs, direction, peak == 0, ~peak.isfinite(), norm, bounds, start)
+    gradient, outputs = loss_gradient(model, x if start is None else start, labels, settings.get_loss())
+    magnitude = largest_magnitude(gradient)
+    ascent = apply_mask(-gradient if settings.targeted else gradient, settings.mask)
+    direction = steepest_direction(ascent, settings.norm, magnitude if settings.mask is None else None)
+    return GradientStep(x, outputs, direction, magnitude == 0, ~magnitude.isfinite(), settings, start)
 
 
 def fgsm(
@@ -83,36 +91,39 @@ def fgsm(
     start: Tensor | None = None,
     stable: bool = False,
 ) -> Tensor:
-    """Adversarial images by one step of size epsilon along the steepest direction of the loss.
+    """Return adversarial images: one step of size epsilon along the steepest direction of the loss.
 
-    model: any callable from images to logits (N, K), or to one logit (N, 1) of the second of two classes; an `nn.Module`
-    is attacked in evaluation mode and left as it was. x: (N, ...) float images within bounds. y: (N,) int64 labels, or
-    targets with `targeted=True`; the model's own predictions where it is None. epsilon: a scalar, one per image (N,), or
-    anything that broadcasts to x, in the units of x. bounds: (low, high) that the result keeps, or None. mask: bool, or
-    float >= 0, broadcastable to x; where it is 0 nothing moves. loss: `ce` on logits, `log-probabilities` or
-    `probabilities` for outputs that are such, `margin`, or a callable from outputs and labels to one value an image (N,).
-    start: (N, ...) images at which the gradient is taken and the step begins, such as `random_start` draws; the result
-    stays within epsilon of x. stable: cross-entropy without its cancellation on saturated images.
+    An image whose gradient is zero does not move. An image whose gradient is not finite does not move either, and a
+    RuntimeWarning counts these images. The model, its state and the global random state are the same afterwards.
 
-    Returns a new tensor in the shape of x, at most epsilon from it. An image whose gradient is zero stays; so does one
-    whose gradient is not finite, with a RuntimeWarning that counts them.
-    Raises SettingError for bad settings and DataError for images or labels that cannot be meant.
-    Source: Goodfellow et al. 2015 (arXiv:1412.6572), section 4; targeted: Kurakin et al. 2017 (arXiv:1611.01236), 2.2.
+    Args:
+        model: callable from images to logits (N, K), or to one logit (N, 1) of the second of two classes. An `nn.Module` is
+            attacked in evaluation mode.
+        x: (N, ...) float images within the bounds.
+        y: (N,) int64 labels, or targets if `targeted`. None uses the model's own predictions.
+        epsilon: budget in the units of x: a scalar, one per image (N,), or a tensor that broadcasts to x.
+        norm: `inf`, or the order p >= 1 of the norm that limits the perturbation.
+        targeted: move towards the targets y, down the loss, instead of away from the labels.
+        bounds: low and high limit of the result; None for no limits.
+        mask: bool, or float >= 0, that broadcasts to x; a pixel does not move if its mask is 0. None moves all pixels.
+        loss: `ce` for logits, `log-probabilities` or `probabilities` for outputs of that kind, `margin`, or a callable from
+            outputs (N, K) and labels (N,) to one value per image (N,).
+        start: (N, ...) images at which the gradient is taken and the step begins, for example from `random_start`. The
+            result stays within epsilon of x. None starts at x.
+        stable: compute the direction of `ce` without cancellation on saturated images.
+
+    Returns:
+        New tensor in the shape of x, at most epsilon from x.
+
+    Raises:
+        SettingError: epsilon, norm, mask or loss is invalid, or a targeted attack has no targets.
+        DataError: images, labels or start have a wrong dtype, shape or range.
+
+    Source:
+        Goodfellow et al. 2015, arXiv:1412.6572, section 4; targeted: Kurakin et al. 2017, arXiv:1611.01236, section 2.2.
     """
-    one = fgsm_sweep(
-        model,
-        x,
-        y,
-        [epsilon],
-        norm=norm,
-        targeted=targeted,
-        bounds=bounds,
-        mask=mask,
-        loss=loss,
-        start=start,
-        stable=stable,
-    )
-    return next(one)
+    settings = StepSettings(parse_norm(norm), targeted, bounds, mask, loss, stable)
+    return next(_sweep(model, x, y, [epsilon], settings, start))
 
 
 def fgsm_sweep(
@@ -129,27 +140,60 @@ def fgsm_sweep(
     start: Tensor | None = None,
     stable: bool = False,
 ) -> Iterator[Tensor]:
-    """One adversarial batch for each epsilon, in order, from a single gradient. Arguments as for `fgsm`."""
-    x, order, budgets = x.detach(), parse_norm(norm), list(epsilons)
-    check_batch(x, y, targeted=targeted, bounds=bounds)
-    check_mask(mask, x)
+    """Yield one adversarial batch per epsilon, in order, from a single gradient.
+
+    Args:
+        model: as in `fgsm`.
+        x: (N, ...) float images within the bounds.
+        y: (N,) int64 labels, targets if `targeted`, or None for the model's own predictions.
+        epsilons: budgets in the units of x, each as in `fgsm`.
+        norm: `inf`, or the order p >= 1.
+        targeted: move towards the targets y.
+        bounds: low and high limit of the result; None for no limits.
+        mask: as in `fgsm`.
+        loss: as in `fgsm`.
+        start: (N, ...) images at which the gradient is taken and the step begins; None starts at x.
+        stable: compute the direction of `ce` without cancellation on saturated images.
+
+    Returns:
+        Iterator over tensors in the shape of x. Settings are checked at the call, before the first tensor is computed.
+
+    Raises:
+        SettingError: as `fgsm`.
+        DataError: as `fgsm`.
+
+    Source:
+        Goodfellow et al. 2015, arXiv:1412.6572, section 4. The gradient does not depend on epsilon.
+    """
+    return _sweep(model, x, y, list(epsilons), StepSettings(parse_norm(norm), targeted, bounds, mask, loss, stable), start)
+
+
+def _sweep(
+    model: Model, x: Tensor, y: Tensor | None, epsilons: list[Epsilon], settings: StepSettings, start: Tensor | None
+) -> Iterator[Tensor]:
+    x = x.detach()
+    check_attack(x, y, settings)
     if start is not None and start.shape != x.shape:
         raise DataError(f"start must have the shape of the images {tuple(x.shape)}, got {tuple(start.shape)}")
-    for epsilon in budgets:
-        broadcast_epsilon(epsilon, x, order, bounds)
-    get_loss(loss, stable=stable)
+    for epsilon in epsilons:
+        broadcast_epsilon(epsilon, x, settings.norm, settings.bounds)
 
     def perturbed() -> Iterator[Tensor]:
-        ascent = compute_gradient_step(
-            model, x, y, norm=order, targeted=targeted, bounds=bounds, mask=mask, loss=loss, start=start, stable=stable
-        )
-        lost = int(ascent.nonfinite_gradient.sum())
-        if lost:
-            text = f"{lost:,} of {len(x):,} images have a gradient that is not finite: they are left unmoved"
+        gradient_step = compute_gradient_step(model, x, y, settings, start)
+        unmoved = int(gradient_step.nonfinite_gradient.sum())
+        if unmoved:
+            text = f"{unmoved:,} of {len(x):,} images have a gradient that is not finite: they are left unmoved"
             warnings.warn(text, RuntimeWarning, stacklevel=2)
-        yield from map(ascent.perturb, budgets)
+        yield from map(gradient_step.perturb, epsilons)
 
     return perturbed()
+
+
+def check_attack(x: Tensor, y: Tensor | None, settings: StepSettings) -> None:
+    """Raise DataError or SettingError for images, labels or settings that do not fit each other."""
+    check_batch(x, y, targeted=settings.targeted, bounds=settings.bounds)
+    check_mask(settings.mask, x)
+    settings.get_loss()
 
 
 def check_mask(mask: Tensor | None, x: Tensor) -> None:
@@ -163,7 +207,7 @@ def check_mask(mask: Tensor | None, x: Tensor) -> None:
 
 
 def check_batch(x: Tensor, y: Tensor | None, *, targeted: bool = False, bounds: Bounds | None = PIXEL_BOUNDS) -> None:
-    """Raise DataError or SettingError unless x is float images within bounds and y, where given, one label an image."""
+    """Raise DataError or SettingError unless x holds float images within the bounds and y one int64 label per image."""
     if not x.is_floating_point():
         raise DataError(f"images must be floating point, got {x.dtype}: divide 8-bit images by 255")
     if y is None and targeted:
@@ -176,5 +220,5 @@ def check_batch(x: Tensor, y: Tensor | None, *, targeted: bool = False, bounds: 
     if not (bounds[0] <= low and high <= bounds[1]):
         hint = "divide 8-bit images by 255" if high > 2 else "undo the normalisation, or pass bounds"
         if math.isnan(low):
-            hint = "mend or leave out what is not a number"
+            hint = "fix or leave out what is not a number"
         raise DataError(f"images must lie in [{bounds[0]:g}, {bounds[1]:g}], got [{low:g}, {high:g}]: {hint}")

@@ -1,4 +1,4 @@
-"""Which way is uphill: the gradient of the loss with respect to the images, and nothing else touched."""
+"""Gradient of a loss with respect to images, computed without changing model, images or random state."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from robustbench_fgsm.attack.losses import Loss
 from robustbench_fgsm.errors import ModelError
 
 Labels = Tensor | Callable[[Tensor], Tensor]
-"""Class indices (N,), or a rule that reads them off the outputs (N, K), so that one forward pass serves both."""
+"""Class indices (N,), or a function from the outputs (N, K) to them, so that one forward pass serves both."""
 
 
 @runtime_checkable
 class HasLossGradient(Protocol):
-    """A model that brings its own gradient and its own care for state, such as a Classifier."""
+    """Model that computes its own gradient and preserves its own state, such as a Classifier."""
 
     def predict(self, x: Tensor) -> Tensor:
-        """Outputs (N, K), detached."""
+        """Return detached outputs (N, K)."""
 
     def loss_gradient(self, x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
-        """Gradient (N, ...) of the summed loss, and the outputs (N, K) of the same forward pass."""
+        """Return the gradient (N, ...) of the summed loss, and the outputs (N, K) of that forward pass."""
 
 
 def ensure_two_logits(outputs: Tensor) -> Tensor:
-    """Outputs (N, K) as they are; one logit of the second of two classes, (N,) or (N, 1), as the two logits (0, z).
+    """Return outputs (N, K) unchanged; one logit z of the second of two classes, (N,) or (N, 1), as the logits (0, z).
 
-    Raises ModelError for anything but a tensor.
+    Raises:
+        ModelError: the outputs are not a tensor.
     """
     if not isinstance(outputs, Tensor):
         raise ModelError(f"model must return a tensor of logits, got {type(outputs).__name__}: return its logits alone")
@@ -41,20 +42,28 @@ def ensure_two_logits(outputs: Tensor) -> Tensor:
 
 
 def predicted_classes(outputs: Tensor) -> Tensor:
-    """Predicted classes (N,): the labels of an attack that is given none (Kurakin et al. 2017, arXiv:1611.01236)."""
+    """Return predicted classes (N,), which an attack without labels uses (Kurakin et al. 2017, arXiv:1611.01236)."""
     return outputs.argmax(1)
 
 
 def input_gradient(model: Callable[[Tensor], Tensor], x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
-    """Gradient of the summed loss with respect to x, from one forward and one input-only backward pass.
+    """Return the gradient of the summed loss with respect to x, and the outputs, from one forward and one backward pass.
 
-    x: (N, ...). Returns the gradient in the shape of x and the detached outputs (N, K), one logit made two. Summed, not
-    averaged, so that an image's gradient does not depend on the batch around it. Parameters and their `.grad` are not
-    touched. Works under `no_grad` and `inference_mode` too.
+    The loss is summed, not averaged, so an image's gradient does not depend on its batch. Parameters and their `.grad` do not
+    change. The function also works under `no_grad` and `inference_mode`.
+
+    Args:
+        model: function from images (N, ...) to logits (N, K), or to one logit per image.
+        x: (N, ...) images.
+        y: labels (N,) or a function from outputs to labels.
+        loss: function from outputs and labels to one value per image.
+
+    Returns:
+        The gradient in the shape of x, and detached outputs (N, K), K >= 2.
     """
     with torch.inference_mode(False), torch.enable_grad():
         leaf = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
-        outputs = ensure_two_logits(model(leaf.clone()))  # a model that works in place must meet neither the leaf nor x
+        outputs = ensure_two_logits(model(leaf.clone()))  # a model may change its input in place: it gets neither the leaf nor x
         labels = y(outputs.detach()) if callable(y) else y.clone() if y.is_inference() else y
         (gradient,) = torch.autograd.grad(loss(outputs, labels).sum(), leaf)
     return gradient, outputs.detach()
@@ -62,10 +71,9 @@ def input_gradient(model: Callable[[Tensor], Tensor], x: Tensor, y: Labels, loss
 
 @contextmanager
 def preserve_state(model: object, x: Tensor) -> Iterator[None]:
-    """Evaluation mode inside; afterwards every train/eval flag, buffer and the random state are as they were.
+    """Set evaluation mode; afterwards restore every train/eval flag, buffer and the random state, also after an exception.
 
-    Also when the body raises. Flags are restored module by module, so that batch norm frozen within a network in train
-    mode stays frozen.
+    Flags are restored module by module, so frozen batch norm in a network in train mode stays frozen.
     """
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
     flags = [module.training for module in modules]
@@ -86,7 +94,7 @@ def preserve_state(model: object, x: Tensor) -> Iterator[None]:
 
 
 def loss_gradient(model: Callable[[Tensor], Tensor] | HasLossGradient, x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
-    """Gradient and outputs by the model's own `loss_gradient` where it has one, else by `input_gradient` without trace."""
+    """Return gradient and outputs by the model's own `loss_gradient` if it has one, else by `input_gradient`."""
     if isinstance(model, HasLossGradient):
         return model.loss_gradient(x, y, loss)
     with preserve_state(model, x):
@@ -94,7 +102,7 @@ def loss_gradient(model: Callable[[Tensor], Tensor] | HasLossGradient, x: Tensor
 
 
 def predict_outputs(model: Callable[[Tensor], Tensor] | HasLossGradient, x: Tensor) -> Tensor:
-    """Outputs (N, K) without gradients: by the model's own `predict` where it has one, else without trace."""
+    """Return outputs (N, K) without gradients, by the model's own `predict` if it has one."""
     if isinstance(model, HasLossGradient):
         return model.predict(x)
     with preserve_state(model, x), torch.no_grad():

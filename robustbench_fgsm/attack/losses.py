@@ -1,4 +1,4 @@
-"""Losses whose gradient an attack climbs: model outputs (N, K) and labels (N,) in, one value an image (N,) out."""
+"""Losses of an attack: functions from outputs (N, K) and labels (N,) to one value per image (N,)."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy on logits; also right on log-probabilities, which are logits of themselves."""
+    """Return the cross-entropy of logits; also right for log-probabilities, which are logits of themselves."""
     return functional.cross_entropy(outputs, labels, reduction="none")
 
 
 def log_probability_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy on outputs that are log-probabilities, without a second softmax."""
+    """Return the cross-entropy of log-probabilities, without a second softmax."""
     return functional.nll_loss(outputs, labels, reduction="none")
 
 
 def probability_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy on outputs that are probabilities: -log p_y, kept finite where p_y has underflowed to 0."""
+    """Return the cross-entropy -log p_y of probabilities, finite even if p_y has underflowed to 0."""
     chosen = outputs.gather(1, labels.unsqueeze(1)).squeeze(1)
     return -chosen.clamp_min(torch.finfo(outputs.dtype).tiny).log()
 
 
 def margin_loss(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Largest wrong output less the label's (Carlini and Wagner 2017, arXiv:1608.04644, f_6), never clamped at zero."""
+    """Return the largest wrong output minus the label's output (Carlini and Wagner 2017, arXiv:1608.04644, f_6), not clamped."""
     return _wrong_outputs(outputs, labels).amax(1) - outputs.gather(1, labels.unsqueeze(1)).squeeze(1)
 
 
 def stable_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Log-sum-exp of the wrong logits less the label's: cross-entropy's own direction without its cancellation.
+    """Return the log-sum-exp of the wrong logits minus the label's logit: cross-entropy's direction without cancellation.
 
-    The gradient of cross-entropy on logits is (1 - p_y) v, with v_y = -1 and v_k the softmax over the wrong logits. In
-    floating point 1 - p_y, and with it the whole gradient, cancels as p_y nears 1; the gradient of this loss is v itself.
+    The gradient of cross-entropy with respect to the logits is (1 - p_y) v, with v_y = -1 and v_k the softmax over the wrong
+    logits. In floating point, 1 - p_y cancels as p_y approaches 1, and so does the gradient. The gradient of this loss is v.
     """
     return _wrong_outputs(outputs, labels).logsumexp(1) - outputs.gather(1, labels.unsqueeze(1)).squeeze(1)
 
@@ -57,9 +57,10 @@ LOSSES: dict[str, Loss] = {
 
 
 def get_loss(loss: str | Loss, *, stable: bool = False) -> Loss:
-    """The loss of that name, or the callable itself; with stable, cross-entropy without its cancellation.
+    """Return the loss of that name, or the callable itself; `stable` selects cross-entropy without its cancellation.
 
-    Raises SettingError for an unknown name, and for stable with a loss other than `ce`.
+    Raises:
+        SettingError: the name is unknown, or `stable` is set with a loss other than `ce`.
     """
     if stable:
         if loss != "ce":

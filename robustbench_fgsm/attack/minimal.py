@@ -1,4 +1,4 @@
-"""The smallest budget on a grid that fools each image, along the one direction of the fast gradient method."""
+"""Smallest budget of a grid that fools each image, along the direction of the fast gradient method."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.attack.fgsm import Model, check_batch, check_mask, compute_gradient_step
+from robustbench_fgsm.attack.fgsm import Model, StepSettings, check_attack, compute_gradient_step
 from robustbench_fgsm.attack.gradient import predict_outputs, predicted_classes
 from robustbench_fgsm.attack.losses import Loss
 from robustbench_fgsm.attack.restarts import is_fooled
@@ -17,19 +17,24 @@ from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, Bounds, parse_norm
 
 GRID_ROUNDING_FACTOR = 1 + 1e-12
-"""Relative excess that a division may owe to rounding: 0.3 / 0.1 is a little below 3."""
+"""Relative tolerance for the rounding of a division: 0.3 / 0.1 is a little below 3."""
 
 
 @dataclass(frozen=True)
 class Minimal:
-    """epsilon: (N,) float64, NaN for images that no budget of the grid fools; x_adv: (N, ...), those images as they came."""
+    """Smallest budgets that fool images.
+
+    Args:
+        epsilon: (N,) float64 budgets; NaN if no budget of the grid fools the image.
+        x_adv: (N, ...) adversarial images; the clean image if no budget fools it.
+    """
 
     epsilon: Tensor
     x_adv: Tensor
 
 
 def budget_grid(epsilon: float, epsilon_step: float) -> list[float]:
-    """0, step, 2 step, ... up to epsilon: multiplied, not added up, so that 3 x 0.1 <= 0.3 is on the grid."""
+    """Return 0, step, 2 step, ... up to epsilon, as products, not as sums, so that 3 x 0.1 <= 0.3 is on the grid."""
     if not (epsilon_step > 0 and math.isfinite(epsilon_step)):
         raise SettingError(f"epsilon step must be a finite number > 0, got {epsilon_step:g}")
     return [min(k * epsilon_step, epsilon) for k in range(math.floor(epsilon / epsilon_step * GRID_ROUNDING_FACTOR) + 1)]
@@ -50,40 +55,63 @@ def minimal_epsilon(
     stable: bool = False,
     bisections: int = 0,
 ) -> Minimal:
-    """The first budget of the grid k * epsilon_step <= epsilon, k = 0 included, at which each image is fooled.
+    """Return the first budget of the grid k * epsilon_step <= epsilon, k >= 0, at which each image is fooled.
 
-    Arguments as for `fgsm`. Success is not monotone in the budget, so the grid is scanned from below; an image fooled is
-    not looked at again, which saves forward passes and changes nothing. bisections: halvings of the first successful
-    interval, which keep its upper end fooled. The result is the first crossing along this direction: an upper bound of
-    the distance to the nearest adversarial image, and right-censored at epsilon.
+    Success is not monotone in the budget, so the grid is scanned from below, and a fooled image is not evaluated again. The
+    result is the first crossing along one direction: an upper bound of the distance to the nearest adversarial image,
+    right-censored at epsilon.
+
+    Args:
+        model: as in `fgsm`.
+        x: (N, ...) float images within the bounds.
+        y: (N,) int64 labels, targets if `targeted`, or None for the model's own predictions.
+        epsilon: largest budget, in the units of x.
+        epsilon_step: distance of the budgets of the grid, > 0, in the units of x.
+        norm: `inf`, or the order p >= 1.
+        targeted: move towards the targets y.
+        bounds: low and high limit of the adversarial images; None for no limits.
+        mask: as in `fgsm`.
+        loss: as in `fgsm`.
+        stable: compute the direction of `ce` without cancellation on saturated images.
+        bisections: halvings of the interval below the first successful budget, >= 0; its upper end stays successful.
+
+    Returns:
+        `Minimal` with one budget and one adversarial image per image.
+
+    Raises:
+        SettingError: as `fgsm`, or epsilon_step is not finite and positive.
+        DataError: as `fgsm`.
+
+    Source:
+        The direction of Goodfellow et al. 2015, arXiv:1412.6572, section 4, at every budget of the grid.
     """
-    x, order = x.detach(), parse_norm(norm)
-    check_batch(x, y, targeted=targeted, bounds=bounds)
-    check_mask(mask, x)
-    broadcast_epsilon(epsilon, x, order, bounds)
+    x, settings = x.detach(), StepSettings(parse_norm(norm), targeted, bounds, mask, loss, stable)
+    check_attack(x, y, settings)
+    broadcast_epsilon(epsilon, x, settings.norm, bounds)
     grid = budget_grid(epsilon, epsilon_step)
-    ascent = compute_gradient_step(model, x, y, norm=order, targeted=targeted, bounds=bounds, mask=mask, loss=loss, stable=stable)
-    aim = predicted_classes(ascent.outputs) if y is None else y
+    gradient_step = compute_gradient_step(model, x, y, settings)
+    labels = predicted_classes(gradient_step.outputs) if y is None else y
 
-    def fools(rows: Tensor, budgets: Tensor) -> Tensor:
-        """Which of the images in rows (R,) the budgets (R,) fool."""
-        x_adv = step(x[rows], ascent.direction[rows], broadcast_epsilon(budgets, x[rows], order, bounds), order, bounds)
-        return is_fooled(predict_outputs(model, x_adv), aim[rows], targeted=targeted)
+    def is_fooled_at(rows: Tensor, budgets: Tensor) -> Tensor:
+        """Return (R,) bool: True if the budgets (R,) fool the images in these rows (R,)."""
+        budgets = broadcast_epsilon(budgets, x[rows], settings.norm, bounds)
+        x_adv = step(x[rows], gradient_step.direction[rows], budgets, settings.norm, bounds)
+        return is_fooled(predict_outputs(model, x_adv), labels[rows], targeted=targeted)
 
-    found = torch.full((len(x),), math.nan, dtype=torch.float64, device=x.device)
-    found[is_fooled(ascent.outputs, aim, targeted=targeted)] = 0.0
-    left = found.isnan().nonzero().squeeze(1)
+    smallest = torch.full((len(x),), math.nan, dtype=torch.float64, device=x.device)
+    smallest[is_fooled(gradient_step.outputs, labels, targeted=targeted)] = 0.0
+    remaining = smallest.isnan().nonzero().squeeze(1)
     for budget in grid[1:]:
-        if not len(left):
+        if not len(remaining):
             break
-        hit = fools(left, torch.full((len(left),), budget, dtype=x.dtype, device=x.device))
-        found[left[hit]] = budget
-        left = left[~hit]
-    crossed = (found > 0).nonzero().squeeze(1)
-    low, high = (found[crossed] - epsilon_step).clamp_min(0), found[crossed]
+        fooled = is_fooled_at(remaining, torch.full((len(remaining),), budget, dtype=x.dtype, device=x.device))
+        smallest[remaining[fooled]] = budget
+        remaining = remaining[~fooled]
+    crossed = (smallest > 0).nonzero().squeeze(1)
+    low, high = (smallest[crossed] - epsilon_step).clamp_min(0), smallest[crossed]
     for _ in range(bisections if len(crossed) else 0):
         middle = (low + high) / 2
-        hit = fools(crossed, middle.to(x.dtype))
-        low, high = torch.where(hit, low, middle), torch.where(hit, middle, high)
-    found[crossed] = high
-    return Minimal(found, ascent.perturb(found.nan_to_num(0).to(x.dtype)))
+        fooled = is_fooled_at(crossed, middle.to(x.dtype))
+        low, high = torch.where(fooled, low, middle), torch.where(fooled, middle, high)
+    smallest[crossed] = high
+    return Minimal(smallest, gradient_step.perturb(smallest.nan_to_num(0).to(x.dtype)))

@@ -1,4 +1,4 @@
-"""Random starts: where else than at the image itself a gradient may be taken."""
+"""Random starts: points of the ball around an image at which a gradient may be taken."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustbench_fgsm.attack.step import Epsilon, broadcast_epsilon, clip
+from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon, clip
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds, parse_norm
 
 Point = NDArray[np.float64]
@@ -26,26 +26,43 @@ def random_start(
     seed: int = 0,
     restart: int = 1,
 ) -> Tensor:
-    """Images moved to a point drawn evenly from the norm's ball of radius epsilon around each, then clipped to bounds.
+    """Return images moved to a point drawn uniformly from the norm's ball of radius epsilon, then clipped to the bounds.
 
-    x: (N, ...); ids: (N,) int64, one per image. Returns the shape of x. The point depends on (seed, id, restart) alone,
-    not on the batch or the device, and the global generators are not used. Where the mask is 0 nothing moves. Even in the
-    ball of any p by Barthe et al. 2005 (arXiv:math/0503650, theorem 1); start and full step together are ART's variant,
-    which is neither R+FGSM (Tramer et al. 2018, arXiv:1705.07204) nor FGSM-RS (Wong et al. 2020, arXiv:2001.03994).
+    The point of an image depends on (seed, id, restart) alone, not on the batch or the device. PyTorch's and NumPy's global
+    generators are not used. A random start followed by a full step is ART's variant. It is neither R+FGSM (Tramer et al. 2018,
+    arXiv:1705.07204) nor FGSM-RS (Wong et al. 2020, arXiv:2001.03994).
+
+    Args:
+        x: (N, ...) float images.
+        ids: (N,) int64 identity of each image.
+        epsilon: radius in the units of x: a scalar, one per image (N,), or a tensor that broadcasts to x.
+        norm: `inf`, or the order p >= 1.
+        bounds: low and high limit of the result; None for no limits.
+        mask: bool, or float >= 0, that broadcasts to x; a pixel does not move if its mask is 0. None moves all pixels.
+        seed: seed of the draws, >= 0.
+        restart: number of the restart, >= 0, which selects another draw.
+
+    Returns:
+        Tensor in the shape of x.
+
+    Raises:
+        SettingError: norm or epsilon is invalid.
+
+    Source:
+        Barthe et al. 2005, arXiv:math/0503650, theorem 1: uniform draws from the ball of any p.
     """
     order = parse_norm(norm)
     budget = broadcast_epsilon(epsilon, x, order, bounds)
     size = math.prod(x.shape[1:])
     points = [sample_unit_ball(size, order, np.random.default_rng([seed, int(id_), restart])) for id_ in ids]
     drawn = torch.from_numpy(np.stack(points)) if points else torch.zeros(0, size)
-    offset = budget * drawn.to(x).view_as(x)
-    return clip(x + (offset if mask is None else torch.where(mask == 0, 0, offset)), bounds)
+    return clip(x + apply_mask(budget * drawn.to(x).view_as(x), mask), bounds)
 
 
 def sample_unit_ball(size: int, norm: float, generator: np.random.Generator) -> Point:
-    """A point (size,) drawn evenly from the unit ball of the norm."""
+    """Return a point (size,) drawn uniformly from the unit ball of the norm."""
     if norm == math.inf:
         return generator.uniform(-1, 1, size)
-    magnitudes = generator.gamma(1 / norm, size=size)  # the p-th powers of a generalised Gaussian's magnitudes
+    magnitudes = generator.gamma(1 / norm, size=size)  # p-th powers of the magnitudes of a generalised Gaussian
     shares: Point = magnitudes / (magnitudes.sum() + generator.exponential())
     return np.copysign(shares ** (1 / norm), generator.uniform(-1, 1, size))

@@ -7,21 +7,23 @@ import math
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.attack.direction import expand_per_image
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.spec import Bounds, check_epsilon
 
 Epsilon = float | Tensor
-"""A scalar, one budget an image (N,), or anything that broadcasts to the images."""
+"""A scalar, one budget per image (N,), or any tensor that broadcasts to the images."""
 
 PixelwiseBounds = Bounds | tuple[Tensor, Tensor]
-"""The bounds of all pixels, or tensors that broadcast to the images with the bounds of each."""
+"""Bounds of all pixels, or two tensors that broadcast to the images."""
 
 
 def broadcast_epsilon(epsilon: Epsilon, x: Tensor, norm: float, bounds: Bounds | None) -> Tensor:
-    """Budget in the dtype of x, shaped so that it broadcasts to x; (N,) becomes (N, 1, ...), never the width.
+    """Return the budget in the dtype of x, in a shape that broadcasts to x: (N,) becomes (N, 1, ...), never the width.
 
-    Raises SettingError where it does not broadcast, is negative or not finite, exceeds the bounds under L-infinity, or
-    varies within an image under another norm, whose ball would then be a different one.
+    Raises:
+        SettingError: the budget does not broadcast, is negative or not finite, exceeds the bounds under L-infinity, or
+            varies within an image under another norm.
     """
     if not isinstance(epsilon, Tensor):
         check_epsilon(epsilon, norm, bounds)
@@ -30,7 +32,7 @@ def broadcast_epsilon(epsilon: Epsilon, x: Tensor, norm: float, bounds: Bounds |
     for extreme in budget.aminmax() if budget.numel() else ():
         check_epsilon(float(extreme), norm, bounds)
     if budget.ndim == 1 and len(budget) in (1, len(x)):
-        budget = budget.view(-1, *[1] * (x.ndim - 1))
+        budget = expand_per_image(budget, x)
     elif budget.ndim == 1:
         raise SettingError(
             f"epsilon must be a scalar, one per image ({len(x)},) or broadcast to {tuple(x.shape)}, "
@@ -47,18 +49,30 @@ def broadcast_epsilon(epsilon: Epsilon, x: Tensor, norm: float, bounds: Bounds |
 
 
 def can_broadcast(shape: torch.Size, to: torch.Size) -> bool:
-    """Whether a tensor of that shape broadcasts to the other shape without enlarging it."""
+    """Return True if a tensor of that shape broadcasts to the other shape without enlarging it."""
     return len(shape) <= len(to) and all(size in (1, of) for size, of in zip(reversed(shape), reversed(to), strict=False))
+
+
+def apply_mask(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the values (N, ...), replaced by 0 if the mask is 0."""
+    return values if mask is None else torch.where(mask == 0, 0, values)
 
 
 def step(
     x: Tensor, direction: Tensor, epsilon: Tensor, norm: float, bounds: PixelwiseBounds | None, start: Tensor | None = None
 ) -> Tensor:
-    """The images moved by epsilon along the direction, within bounds and within epsilon of x.
+    """Return the images moved by epsilon along the direction, within the bounds and within epsilon of x.
 
-    x, direction: (N, ...); epsilon as `broadcast_epsilon` gives it; start: (N, ...) where the step begins, x itself by
-    default. Clipped to the bounds first and to the budget last, as ART does: the same bits under L-infinity. For the
-    other norms clipping can only shorten a step from x, and a step from elsewhere is scaled back into the ball.
+    The result is clipped to the bounds first and to the budget last, as in ART, so both give the same bits under L-infinity.
+    Under other norms, clipping can only shorten a step from x, and a step from another start is scaled back into the ball.
+
+    Args:
+        x: (N, ...) clean images.
+        direction: (N, ...) direction of norm 1.
+        epsilon: budget in the shape that `broadcast_epsilon` returns.
+        norm: order p >= 1 of the norm.
+        bounds: low and high limit of the result; None for no limits.
+        start: (N, ...) images at which the step begins; None for x.
     """
     moved = _clip_(torch.mul(direction, epsilon).add_(x if start is None else start), bounds)
     if norm != math.inf and start is None:
@@ -67,28 +81,26 @@ def step(
 
 
 def project(offset: Tensor, epsilon: Tensor, norm: float) -> Tensor:
-    """The offset (N, ...) cut to the budget under L-infinity, scaled down to it under any other norm."""
+    """Return the offset (N, ...) clipped to the budget under L-infinity, or scaled into the ball under another norm."""
     if norm == math.inf or offset.numel() == 0:
         return offset.clamp(*_symmetric_bounds(epsilon))
     flat = offset.flatten(1)
-    peak = flat.abs().amax(1, keepdim=True)
-    length = peak * (flat / torch.where(peak > 0, peak, 1)).abs().pow(norm).sum(1, keepdim=True).pow(1 / norm)
-    shape = (-1, *[1] * (offset.ndim - 1))
-    return offset * (epsilon / torch.where(length > 0, length, 1).view(shape)).clamp(max=1)
+    largest = flat.abs().amax(1, keepdim=True)
+    length = largest * (flat / torch.where(largest > 0, largest, 1)).abs().pow(norm).sum(1, keepdim=True).pow(1 / norm)
+    return offset * (epsilon / expand_per_image(torch.where(length > 0, length, 1), offset)).clamp(max=1)
 
 
 def clip(x: Tensor, bounds: PixelwiseBounds | None) -> Tensor:
-    """The images within bounds."""
+    """Return the images clipped to the bounds."""
     return x if bounds is None else x.clamp(*bounds)
 
 
 def _symmetric_bounds(epsilon: Tensor) -> PixelwiseBounds:
-    """Minus epsilon and epsilon, as numbers where that is one on the CPU: clamping to tensors takes longer."""
+    """Return -epsilon and epsilon, as numbers for a scalar on the CPU: clamping to tensors takes longer."""
     if epsilon.ndim == 0 and epsilon.device.type == "cpu":
         return -float(epsilon), float(epsilon)
     return -epsilon, epsilon
 
 
 def _clip_(x: Tensor, bounds: PixelwiseBounds | None) -> Tensor:
-    """The same in place."""
     return x if bounds is None else x.clamp_(*bounds)

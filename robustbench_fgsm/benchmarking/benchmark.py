@@ -36,7 +36,8 @@ from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.evaluate import Progress, check_distinct_epsilons
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.models.precision import float32_precision
-from robustbench_fgsm.references.registry import ReferenceInfo, check_references, list_references
+from robustbench_fgsm.references.registry import REFERENCES, check_references
+from robustbench_fgsm.registry import RegistryEntry
 from robustbench_fgsm.spec import AttackSpec, parse_epsilon, parse_norm
 
 DEFAULT_BENCHMARK_EPSILONS = (1 / 255, 2 / 255, 3 / 255, 4 / 255, 5 / 255, 6 / 255, 7 / 255, 8 / 255)
@@ -132,13 +133,13 @@ def check_benchmark_settings(spec: AttackSpec, rounds: int, threads: int | None)
         raise SettingError(f"threads must be at least 1, got {threads}: leave it out for as many as there are")
 
 
-def choose_references(names: Sequence[str] | None) -> tuple[list[ReferenceInfo], list[ReferenceInfo]]:
-    """Those that are named; for None all that are installed, and those that are not. Raises as `check_references` does."""
-    known = list_references()
+def choose_references(names: Sequence[str] | None) -> tuple[list[RegistryEntry], list[RegistryEntry]]:
+    """Return the named references; for None those that are installed, and those that are not. Raise as `check_references`."""
+    known = REFERENCES.entries()
     if names is not None:
-        wanted = check_references(names)
-        return sorted((one for one in known if one.name in wanted), key=lambda one: wanted.index(one.name)), []
-    return [one for one in known if one.version is not None], [one for one in known if one.version is None]
+        return [known[name] for name in check_references(names)], []
+    present = [entry for entry in known.values() if entry.installed_version is not None]
+    return present, [entry for entry in known.values() if entry.installed_version is None]
 
 
 def check_all_images(classifier: Classifier, data: Dataset, batch_size: int) -> tuple[BadSample, ...]:

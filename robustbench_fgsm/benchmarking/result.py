@@ -13,7 +13,7 @@ from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
 from robustbench_fgsm.evaluation.document import bad_sample_reasons, bad_sample_warnings, build_document
 from robustbench_fgsm.models.classifier import ModelInfo
-from robustbench_fgsm.references.registry import ReferenceInfo
+from robustbench_fgsm.registry import RegistryEntry
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.rate import Rate
 
@@ -50,7 +50,7 @@ class Benchmark:
     rounds: int
     tasks: tuple[TimedTask, ...]
     contender_results: tuple[ContenderResult, ...]
-    absent: tuple[ReferenceInfo, ...]
+    absent: tuple[RegistryEntry, ...]
     preflight_warnings: tuple[str, ...]
     environment: dict[str, str | int]
     seconds: float
@@ -104,7 +104,7 @@ class Benchmark:
             "unit": self.baseline.contender.name,
             "noise": [_task_to_dict(task) | {"relative": self._noise(task)} for task in self.tasks],
             "contenders": [self._contender_to_dict(standing) for standing in self.contender_results],
-            "absent": [{"name": listing.name, "package": listing.package, "install": listing.install} for listing in self.absent],
+            "absent": [{"name": entry.name, "package": entry.package, "install": entry.install_command} for entry in self.absent],
         }
         return build_document("rfgsm.benchmark/1", self, own)
 

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from robustbench_fgsm.errors import IncompleteError
+from robustbench_fgsm.errors import IncompleteError, first_line
 
 MAX_WORKERS = 4
 MIN_IMAGES_FOR_WORKERS = 256
@@ -60,7 +60,7 @@ def map_in_order(work: Callable[[Sequence[int]], Result], blocks: Sequence[Seque
         if not str(error).startswith("DataLoader worker"):
             raise
         raise IncompleteError(
-            f"a worker process that decodes images was lost ({str(error).splitlines()[0]}): run it again, perhaps with --workers 0"
+            f"a worker process that decodes images was lost ({first_line(error)}): run it again, perhaps with --workers 0"
         ) from error
 
 

@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
+from robustbench_fgsm.errors import first_line
 from robustbench_fgsm.models.preprocessing import Preprocessing
 
 PixelArray = NDArray[Any]
@@ -66,7 +67,7 @@ def open_image(encoded: bytes) -> Iterator[Image.Image]:
     except UnidentifiedImageError:
         raise UnreadableError(f"not an image in one of {', '.join(IMAGE_FORMATS)}") from None
     except DECODER_ERRORS as error:
-        raise UnreadableError(f"cannot be decoded ({_first_line(error)})") from error
+        raise UnreadableError(f"cannot be decoded ({first_line(error)})") from error
 
 
 def _check_header(image: Image.Image) -> None:
@@ -133,7 +134,3 @@ def image_to_pixels(image: Any, preprocessing: Preprocessing | None) -> PixelArr
 def _type_and_shape(image: object) -> str:
     shape = getattr(image, "shape", None)
     return type(image).__name__ + (f" of shape {tuple(shape)}" if shape is not None else "")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -16,7 +16,7 @@ from torch import Tensor
 from robustbench_fgsm.data.dataset import MAX_CLASSES, BadSample, Batch, printable_name
 from robustbench_fgsm.data.decode_workers import map_in_order
 from robustbench_fgsm.data.decoding import PixelArray, UnreadableError, decode_image, image_to_pixels, is_grey
-from robustbench_fgsm.errors import DataError, RfgsmError
+from robustbench_fgsm.errors import DataError, RfgsmError, first_line
 from robustbench_fgsm.models.preprocessing import Preprocessing
 
 GREY_CHECK_SAMPLES = 32
@@ -105,7 +105,7 @@ def check_same_shape(images: Sequence[PixelArray], paths: Sequence[str]) -> None
 
 def unreadable_reason(error: Exception) -> str:
     """Why an image cannot be had, in one line."""
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+    return getattr(error, "strerror", None) or first_line(error)
 
 
 class ImageDataset:

@@ -8,7 +8,7 @@ from typing import Any
 from robustbench_fgsm.data.class_names import map_classes
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.registry import DEFAULT_ROOT, DataOptions, find_data_source
+from robustbench_fgsm.data.registry import DATA_SOURCES, DEFAULT_ROOT, DataOptions, find_data_source
 from robustbench_fgsm.data.subset import Subset, first_images, sample_images
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.models.preprocessing import Preprocessing
@@ -43,9 +43,9 @@ def load_data(
     UnsafeError for data that would run code or reach outside of their archive, and ResourceError.
     """
     check_data_options(limit=limit, sample=sample, stratified=stratified, image_size=image_size, workers=workers)
-    source, argument = find_data_source(data)
+    entry, argument = find_data_source(data)
     options = DataOptions(split, Path(root), download, layout, workers, None if class_map is None else Path(class_map))
-    found = source.load(argument, options)
+    found: Dataset = DATA_SOURCES.load(entry).load(argument, options)
     if isinstance(found, (ArrayDataset, ImageDataset)):
         found.name = data
     if options.class_map is not None:

@@ -1,6 +1,6 @@
-"""Where data may come from: the sources of this package, and those that others add by the entry point group below.
+"""Registry of data sources, built in or added by other packages.
 
-An entry point of that group names a `Source`:
+An entry point of the group `robustbench_fgsm.data` names a `DataSource`:
 
     [project.entry-points."robustbench_fgsm.data"]
     mine = "my_package.data:SOURCE"
@@ -8,40 +8,31 @@ An entry point of that group names a `Source`:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib import import_module
-from importlib.metadata import entry_points
-from importlib.util import find_spec
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
+from robustbench_fgsm.registry import Registry, RegistryEntry
 
-DATA_ENTRY_POINT_GROUP = "robustbench_fgsm.data"
+if TYPE_CHECKING:  # a list of sources needs no PyTorch
+    from robustbench_fgsm.data.dataset import Dataset
+
 DEFAULT_ROOT = Path("data")
-
-SOURCE_MODULES = (
-    "fashion_mnist",
-    "torchvision",
-    "imagenet",
-    "folder",
-    "npz",
-    "safetensors",
-    "webdataset",
-    "huggingface",
-    "factory",
-)
-"""Modules of this package that hold `SOURCES`, in the order they are listed."""
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """What a loader may be told beside the name.
+    """Settings of a loader beside the spec.
 
-    split: part of the data, the source's default where it is None. root: directory of the downloads. layout: order of
-    the axes of images in arrays. workers: processes that decode, None for as many as help. class_map: file that gives the
-    model's order of classes, which is applied to what is loaded.
+    Args:
+        split: part of the data; None for the source's default.
+        root: directory of downloaded data.
+        download: fetch the data into `root`.
+        layout: order of the axes of images in arrays; None to infer it.
+        workers: processes that decode images; None for as many as help.
+        class_map: file with the model's order of classes, which `load_data` applies to the loaded data.
     """
 
     split: str | None = None
@@ -52,7 +43,7 @@ class DataOptions:
     class_map: Path | None = None
 
     def choose_split(self, name: str, splits: tuple[str, ...]) -> str:
-        """The split, the first of these by default; raises SettingError for another one."""
+        """Return the split, by default the first of `splits`; raise SettingError for another one."""
         if self.split is not None and self.split not in splits:
             raise SettingError(
                 f"split of {name} must be one of {', '.join(splits)}, got {self.split!r}: {did_you_mean(self.split, splits)}"
@@ -60,83 +51,118 @@ class DataOptions:
         return self.split or splits[0]
 
     def reject_split(self, name: str) -> None:
-        """Raise SettingError where a split was asked for."""
+        """Raise SettingError if a split is set."""
         if self.split is not None:
             raise SettingError(f"{name} has no splits, got --split {self.split}: leave it out")
 
 
 @dataclass(frozen=True)
 class DataSource:
-    """One kind of data.
+    """Data source of another package.
 
-    spec: how it is named, such as `mnist` or `folder:DIR`; what stands before the colon is looked up. summary: what it
-    is, in a few words. load: the data set for what stands after the colon, empty where nothing does. packages: modules
-    that have to be installed. extra: of this package, that installs them. present: whether its files are in a root, or
-    None where that cannot be said.
+    Args:
+        spec: how a user writes it, such as `mine` or `mine:DIR`; it is found by the word before the colon.
+        summary: what it is, in a few words.
+        load: function from the part of the spec behind the colon (the name, if there is no colon) to the data set.
+        is_downloaded: function that returns True if the data lie in the given root; None if that cannot be known.
     """
 
     spec: str
     summary: str
     load: Callable[[str, DataOptions], Dataset]
-    packages: tuple[str, ...] = ()
-    extra: str = ""
     is_downloaded: Callable[[Path], bool] | None = None
 
-    @property
-    def name(self) -> str:
-        """What is looked up."""
-        return self.spec.partition(":")[0]
 
-    @property
-    def takes_argument(self) -> bool:
-        """Whether something has to follow a colon."""
-        return ":" in self.spec
-
-    @property
-    def installed(self) -> bool:
-        """Whether its packages are there."""
-        return all(find_spec(package) is not None for package in self.packages)
-
-    def availability(self, root: Path) -> str:
-        """`ready`, or what is missing for it."""
-        if not self.installed:
-            return f"pip install 'robustbench-fgsm[{self.extra}]'"
-        return "ready" if self.is_downloaded is None or self.is_downloaded(root) else f"not in {root}"
+def _entry(
+    name: str, module: str, summary: str, *paths: str, example: str = "", package: str = "", extra: str = ""
+) -> RegistryEntry:
+    module = f"robustbench_fgsm.data.sources.{module}"
+    return RegistryEntry(name, module, example or name, package, extra, summary=summary, paths=paths)
 
 
-def data_sources() -> dict[str, DataSource]:
-    """All sources by name; what others add comes last and does not replace ours."""
-    found = {
-        source.name: source for module in SOURCE_MODULES for source in import_module(f"{__package__}.sources.{module}").SOURCES
-    }
-    for source in _third_party_sources():
-        found.setdefault(source.name, source)
+DATA_SOURCES = Registry(
+    "data",
+    "load(argument, options)",
+    DataError,
+    {
+        entry.name: entry
+        for entry in (
+            _entry("fashion-mnist", "fashion_mnist", "clothes, grey 28 x 28; the test split ships with the package"),
+            _entry("mnist", "torchvision", "digits, grey 28 x 28", "MNIST"),
+            _entry("kmnist", "torchvision", "Japanese letters, grey 28 x 28", "KMNIST"),
+            _entry("cifar10", "torchvision", "objects, 32 x 32", "cifar-10-batches-py"),
+            _entry("cifar100", "torchvision", "objects, 32 x 32", "cifar-100-python"),
+            _entry("svhn", "torchvision", "house numbers, 32 x 32", "test_32x32.mat"),
+            _entry("stl10", "torchvision", "objects, 96 x 96", "stl10_binary"),
+            _entry("gtsrb", "torchvision", "traffic signs", "gtsrb"),
+            _entry("food101", "torchvision", "dishes", "food-101"),
+            _entry("flowers102", "torchvision", "flowers", "flowers-102"),
+            _entry("dtd", "torchvision", "textures", "dtd"),
+            _entry("oxford-iiit-pet", "torchvision", "cats and dogs", "oxford-iiit-pet"),
+            _entry("eurosat", "torchvision", "satellite images, 64 x 64", "eurosat"),
+            _entry("imagenette", "torchvision", "ten of ImageNet's", "imagenette2"),
+            _entry("imagenet", "imagenet", "ILSVRC 2012, one directory for each WordNet id", "val", "imagenet/val"),
+            _entry("folder", "folder", "a directory of images for each class", example="folder:DIR"),
+            _entry("npz", "npz", "NumPy arrays images and labels, x and y, or x_test and y_test", example="npz:FILE"),
+            _entry("safetensors", "safetensors", "tensors images and labels", example="safetensors:FILE"),
+            _entry("wds", "webdataset", "WebDataset shards, tar archives with .cls beside .jpg or .png", example="wds:PATTERN"),
+            _entry(
+                "hf-data",
+                "huggingface",
+                "a data set of the Hugging Face hub, or a directory",
+                example="hf-data:NAME",
+                package="datasets",
+                extra="hf-data",
+            ),
+            _entry("factory", "factory", "your own function, of pkg.mod or of file.py", example="factory:MODULE:FUNCTION"),
+        )
+    },
+)
+
+
+def data_sources() -> dict[str, RegistryEntry]:
+    """Return all sources by name; sources of other packages come last, are imported and replace no built-in one."""
+    found: dict[str, RegistryEntry] = {}
+    for entry in DATA_SOURCES.entries().values():
+        described = entry if entry.entry_point is None else _describe_third_party(entry)
+        found.setdefault(described.name, described)
     return found
 
 
-def _third_party_sources() -> Iterator[DataSource]:
-    for point in entry_points(group=DATA_ENTRY_POINT_GROUP):
-        source = point.load()
-        if not isinstance(source, DataSource):
-            raise DataError(f"entry point {point.name} of {DATA_ENTRY_POINT_GROUP} must be a Source, got {type(source).__name__}")
-        yield source
+def _describe_third_party(entry: RegistryEntry) -> RegistryEntry:
+    source = _third_party_source(entry)
+    return replace(entry, name=source.spec.partition(":")[0], example=source.spec, summary=source.summary)
 
 
-def find_data_source(spec: str) -> tuple[DataSource, str]:
-    """The source of a spec, and what the spec says after the colon.
+def _third_party_source(entry: RegistryEntry) -> DataSource:
+    source = DATA_SOURCES.load(entry)
+    if not isinstance(source, DataSource):
+        raise DataError(
+            f"entry point {entry.name} of {DATA_SOURCES.group} must be a DataSource, got {type(source).__name__}: "
+            "fix or uninstall that package"
+        )
+    return source
 
-    Raises DataError for an unknown name, a missing or surplus argument, and a package that is not installed.
+
+def availability(entry: RegistryEntry, root: Path) -> str:
+    """Return `ready`, or what is missing before the data can be loaded from the root."""
+    if entry.installed_version is None:
+        return entry.install_command
+    downloaded = not entry.paths or any((root / path).exists() for path in entry.paths)
+    if entry.entry_point is not None:
+        check = _third_party_source(entry).is_downloaded
+        downloaded = check is None or check(root)
+    return "ready" if downloaded else f"not in {root}"
+
+
+def find_data_source(spec: str) -> tuple[RegistryEntry, str]:
+    """Return the source of a spec, and the part behind the colon, or the name if the source takes no argument.
+
+    Raises:
+        DataError: the name is unknown, an argument is missing or superfluous, or a package is not installed.
     """
     name, _, argument = spec.partition(":")
-    known = data_sources()
-    if name not in known:
-        spelt = name.lower().replace("_", "-")
-        remedy = did_you_mean(spelt, [spelt] if spelt in known else known)
-        raise DataError(f"data must be a name of `rfgsm list data`, got {spec!r}: {remedy}")
-    source = known[name]
-    if source.takes_argument != bool(argument):
-        raise DataError(f"data of this kind are named {source.spec}, got {spec!r}: see `rfgsm list data`")
-    if not source.installed:
-        missing = ", ".join(package for package in source.packages if find_spec(package) is None)
-        raise DataError(f"{source.spec} needs {missing}, which is not installed: {source.availability(DEFAULT_ROOT)}")
-    return source, argument
+    entry = DATA_SOURCES.find(name, data_sources())
+    if (":" in entry.example) != bool(argument):
+        raise DataError(f"data of this kind are named {entry.example}, got {spec!r}: see `rfgsm list data`")
+    return entry, argument or name

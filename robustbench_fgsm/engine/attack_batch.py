@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.attack.fgsm import GradientStep, compute_gradient_step
+from robustbench_fgsm.attack.fgsm import GradientStep, StepSettings, compute_gradient_step
 from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.attack.restarts import best_of_restarts
 from robustbench_fgsm.data.dataset import Batch
@@ -76,16 +76,8 @@ def attack_batch(classifier: Classifier, batch: Batch, spec: AttackSpec, classes
     y = targets_for(batch, spec.target, classes, spec.seed)
     x = move_to_classifier(batch.images, classifier)
     given = y if callable(y) else y.to(classifier.device)
-    ascent = compute_gradient_step(
-        classifier,
-        x,
-        given,
-        norm=spec.norm,
-        targeted=spec.target.targeted,
-        bounds=spec.bounds,
-        loss=spec.loss,
-        stable=spec.stable,
-    )
+    settings = StepSettings(spec.norm, spec.target.targeted, spec.bounds, loss=spec.loss, stable=spec.stable)
+    ascent = compute_gradient_step(classifier, x, given, settings)
     aim = given(ascent.outputs) if callable(given) else given
     return AttackedBatch(batch, ascent, aim, spec.target.targeted, is_saturated(ascent.outputs, aim))
 
@@ -103,9 +95,6 @@ def craft_and_predict(classifier: Classifier, attacked: AttackedBatch, spec: Att
         epsilon,
         restarts=spec.restarts,
         seed=spec.seed,
-        targeted=attacked.targeted,
-        loss=spec.loss,
-        stable=spec.stable,
     )
     return best.x_adv, predicted_classes(best.outputs)
 

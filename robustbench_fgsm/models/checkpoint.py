@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.torch_version import TorchVersion
 
-from robustbench_fgsm.errors import ModelError, UnsafeError
+from robustbench_fgsm.errors import ModelError, UnsafeError, first_line
 
 STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "last")
 """Under which key training programs keep the state dict."""
@@ -101,7 +101,7 @@ def read_pickled(stream: IO[bytes], name: str) -> Any:
 def _unreadable_error(name: str, error: Exception) -> ModelError:
     return ModelError(
         f"weights must be a state dict that PyTorch saved, got {name}, which cannot be read "
-        f"({type(error).__name__}: {_first_line(error)}): write it again"
+        f"({type(error).__name__}: {first_line(error).partition('. ')[0]}): write it again"
     )
 
 
@@ -160,12 +160,7 @@ def _missing_file_error(file: Path) -> ModelError:
 def _refused_operation(error: Exception) -> str:
     """What PyTorch's restricted unpickler refused, such as `GLOBAL posix.system`."""
     found = re.search(r"WeightsUnpickler error: (?:Unsupported global: )?(\S+ \S+)", str(error))
-    return found[1].rstrip(",.") if found else _first_line(error)
-
-
-def _first_line(error: Exception) -> str:
-    line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return line.partition(". ")[0]
+    return found[1].rstrip(",.") if found else first_line(error).partition(". ")[0]
 
 
 def _first_keys(keys: list[str], limit: int = 3) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 
 import torch
 
-from robustbench_fgsm.errors import ModelError, ResourceError
+from robustbench_fgsm.errors import ModelError, ResourceError, first_line
 
 HASH_IN_FILE_NAME = re.compile(r"-([a-f0-9]{8,})\.")
 """The beginning of a file's SHA-256, as torchvision's file names carry it."""
@@ -67,8 +67,7 @@ def fetch_hub_files(repository: str, patterns: Sequence[str]) -> Path:
     try:
         return Path(snapshot_download(repository, allow_patterns=list(patterns)))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
         raise ModelError(
-            f"{repository} must be fetched once, got none ({reason}): run `hf download {repository}` elsewhere and copy "
+            f"{repository} must be fetched once, got none ({first_line(error)}): run `hf download {repository}` elsewhere and copy "
             "its folder into the cache under HF_HOME, or name the folder"
         ) from error

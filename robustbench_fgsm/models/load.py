@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import torch
 
-from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.errors import SettingError, first_line
 from robustbench_fgsm.models.architectures import ARCHITECTURES
 from robustbench_fgsm.models.classifier import ChannelStatistic, Classifier, TorchClassifier
-from robustbench_fgsm.models.registry import ModelSource, find_model_source
+from robustbench_fgsm.models.registry import MODEL_SOURCES, ModelSource, find_model_source
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.saved_weights import complete_request
 from robustbench_fgsm.models.sources import bundled
@@ -59,29 +59,28 @@ def load_classifier(
 
 
 def load_from_request(request: ModelRequest, device: str) -> Classifier:
-    """The same for a request whose name still is the whole spec."""
-    place = pick_device(device)
-    source, name = find_model_source(request.spec)
+    """Return the classifier of a request whose name still is the whole spec, on its device."""
+    target = pick_device(device)
+    entry, name = find_model_source(request.spec)
     request = complete_request(replace(request, name=name))
-    if source is None:
-        source = _source_of_plain_name(request)
-    classifier: Classifier = source.load(request)
+    source: ModelSource = _source_of_plain_name(request) if entry is None else MODEL_SOURCES.load(entry)
+    classifier = source.load(request)
     if isinstance(classifier, TorchClassifier):
-        classifier.network.to(place)
+        classifier.network.to(target)
     return classifier
 
 
 def check_model(model: str) -> None:
     """Raise ModelError for a spec that no source knows, or whose source is not installed."""
-    source, name = find_model_source(model)
-    if source is None and name not in ARCHITECTURES:
+    entry, name = find_model_source(model)
+    if entry is None and name not in ARCHITECTURES:
         from robustbench_fgsm.models.sources import torchvision
 
         torchvision.check_torchvision_name(name)
 
 
 def _source_of_plain_name(request: ModelRequest) -> ModelSource:
-    """Bundled weights where model and data have them, else torchvision's architecture of that name."""
+    """Return the bundled source if it has the model for these data, else torchvision."""
     if bundled.is_bundled_request(request):
         return bundled
     from robustbench_fgsm.models.sources import torchvision
@@ -101,10 +100,6 @@ def pick_device(device: str) -> torch.device:
         torch.empty(0, device=place).cpu()  # there, and able to give its numbers back, unlike `meta`
     except (RuntimeError, AssertionError) as error:
         raise SettingError(
-            f"device must be auto, cpu or one that PyTorch has here, got {device!r} ({_first_sentence(error)})"
+            f"device must be auto, cpu or one that PyTorch has here, got {device!r} ({first_line(error).partition('. ')[0]})"
         ) from None
     return place
-
-
-def _first_sentence(error: Exception) -> str:
-    return str(error).splitlines()[0].partition(". ")[0]

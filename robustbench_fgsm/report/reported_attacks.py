@@ -27,7 +27,7 @@ class ReportedAttack:
 
     @property
     def target_rule(self) -> str:
-        """The targeting rule."""
+        """The targeting rule of the attack."""
         return str(self.evaluation["attack"]["targeted"])
 
     def pointer(self, path: str) -> str:

@@ -47,12 +47,12 @@ def test_it_warns_only_where_the_two_readings_differ() -> None:
 @pytest.mark.parametrize("rows", [slice(1, 3), torch.tensor([1, 2])])
 def test_some_of_the_images_keep_their_own(rows: slice | Tensor) -> None:
     mask = torch.arange(24).view(4, 1, 2, 3) % 2
-    limits = torch.zeros(1), torch.linspace(0.5, 1, 3)
-    whole = room([0.1, 0.2, 0.3, 0.4], mask=mask, limits=limits)
+    bounds = torch.zeros(1), torch.linspace(0.5, 1, 3)
+    whole = room([0.1, 0.2, 0.3, 0.4], mask=mask, bounds=bounds)
     part = whole.at(rows)
     assert part.mask is not None
     assert torch.equal(part.mask, mask[1:3])
-    assert part.bounds == limits
+    assert part.bounds == bounds
     assert torch.equal(part.perturb(UP.at(torch.tensor([1, 2])), part.epsilon), whole.perturb(UP, whole.epsilon)[1:3])
 
 
@@ -78,8 +78,8 @@ def test_the_mask_takes_a_gradient_that_is_not_finite_away() -> None:
 
 
 def test_an_image_outside_the_limits_comes_back_no_further_than_its_budget() -> None:
-    limits = torch.tensor(0.0), torch.tensor(0.5)
-    moved = room(0.1, limits=limits).perturb(UP, torch.tensor(0.1, dtype=torch.float64))
+    bounds = torch.tensor(0.0), torch.tensor(0.5)
+    moved = room(0.1, bounds=bounds).perturb(UP, torch.tensor(0.1, dtype=torch.float64))
     expected = torch.where(X <= 0.5, (X + 0.1).clamp(max=0.5), (X - 0.1).clamp(min=0.5))
     torch.testing.assert_close(moved, expected)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from robustbench_fgsm.attack.fgsm import compute_gradient_step, fgsm, fgsm_sweep
+from robustbench_fgsm.attack.fgsm import StepSettings, compute_gradient_step, fgsm, fgsm_sweep
 from robustbench_fgsm.errors import DataError, SettingError
 
 NORMS = ["inf", "1", "2", 1.5, 3]
@@ -136,7 +136,7 @@ def test_a_gradient_that_is_not_finite_is_counted_and_moves_nothing() -> None:
             return torch.stack([x.flatten(1).sum(1).sqrt(), x.flatten(1).sum(1)], 1)
 
     x = torch.tensor([[0.0, 0.0], [0.5, 0.5]])  # the derivative of sqrt at 0 is infinite
-    ascent = compute_gradient_step(Broken(), x, torch.tensor([1, 1]), norm=math.inf)
+    ascent = compute_gradient_step(Broken(), x, torch.tensor([1, 1]), StepSettings(math.inf))
     assert ascent.nonfinite_gradient.tolist() == [True, False]
     assert torch.equal(ascent.perturb(0.1)[0], x[0])
     assert not torch.equal(ascent.perturb(0.1)[1], x[1])
@@ -151,7 +151,7 @@ def test_images_left_unmoved_by_a_gradient_that_is_not_finite_are_never_silent()
 
 
 def test_a_zero_gradient_is_counted() -> None:
-    ascent = compute_gradient_step(lambda x: x * 0, torch.rand(3, 2), torch.tensor([0, 1, 0]), norm=math.inf)
+    ascent = compute_gradient_step(lambda x: x * 0, torch.rand(3, 2), torch.tensor([0, 1, 0]), StepSettings(math.inf))
     assert ascent.zero_gradient.all()
 
 

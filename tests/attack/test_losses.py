@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.attack.fgsm import compute_gradient_step, fgsm
+from robustbench_fgsm.attack.fgsm import StepSettings, compute_gradient_step, fgsm
 from robustbench_fgsm.attack.gradient import input_gradient, loss_gradient, predict_outputs
 from robustbench_fgsm.attack.losses import LOSSES, cross_entropy, get_loss, margin_loss, stable_cross_entropy
 from robustbench_fgsm.errors import SettingError
@@ -76,16 +76,36 @@ def head(gap: float) -> tuple[nn.Linear, Tensor]:
 def test_stable_has_every_sign_right(gap: float, targeted: bool) -> None:
     layer, x = head(gap)
     expected = exact_direction(layer.weight, x, 0, targeted=targeted)
-    ascent = compute_gradient_step(layer, x[None], torch.tensor([0]), norm=math.inf, targeted=targeted, stable=True)
-    assert ascent.direction[0].int().tolist() == expected
+    settings = StepSettings(math.inf, targeted, stable=True)
+    found = compute_gradient_step(layer, x[None], torch.tensor([0]), settings)
+    assert found.direction[0].int().tolist() == expected
 
 
-@pytest.mark.parametrize(("gap", "dtype"), [(17, torch.float32), (40, torch.float32), (150, torch.float32), (40, torch.float64)])
-def test_plain_cross_entropy_has_not(gap: float, dtype: torch.dtype) -> None:
-    layer, x = head(gap)
-    expected = torch.tensor(exact_direction(layer.weight, x, 0, targeted=False))
-    ascent = compute_gradient_step(layer.to(dtype), x[None].to(dtype), torch.tensor([0]), norm=math.inf)
-    assert (ascent.direction[0].int() != expected).float().mean() > 0.1
+def opposed_head(gap: float, dtype: torch.dtype) -> tuple[nn.Linear, Tensor]:
+    """Two classes with weights w_0 = 2 w_1, and an image on which class 0 leads by w_1 . x = gap.
+
+    The gradient is (1 - p_0) (w_1 - w_0) = -(1 - p_0) w_1. If p_0 rounds to 1, the term of w_0 is lost, and p_1 w_1 remains.
+    """
+    layer, x = nn.Linear(4, 2, bias=False, dtype=dtype), torch.full((4,), 0.5, dtype=dtype)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[gap], [gap / 2]]).expand(2, 4))
+    return layer, x
+
+
+@pytest.mark.parametrize(("gap", "dtype"), [(20, torch.float32), (40, torch.float32), (80, torch.float32), (40, torch.float64)])
+def test_plain_cross_entropy_turns_every_sign_where_it_saturates(gap: float, dtype: torch.dtype) -> None:
+    layer, x = opposed_head(gap, dtype)
+    assert exact_direction(layer.weight, x, 0, targeted=False) == [-1] * 4
+    for stable, sign in ((False, 1), (True, -1)):
+        found = compute_gradient_step(layer, x[None], torch.tensor([0]), StepSettings(math.inf, stable=stable))
+        assert found.direction[0].tolist() == [sign] * 4
+
+
+def test_plain_cross_entropy_is_silent_where_it_underflows() -> None:
+    layer, x = opposed_head(150, torch.float32)
+    for stable, sign in ((False, 0), (True, -1)):
+        found = compute_gradient_step(layer, x[None], torch.tensor([0]), StepSettings(math.inf, stable=stable))
+        assert found.direction[0].tolist() == [sign] * 4
 
 
 def test_stable_is_cross_entropy_where_nothing_cancels() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
-from robustbench_fgsm.attack.fgsm import compute_gradient_step, fgsm
+from robustbench_fgsm.attack.fgsm import StepSettings, compute_gradient_step, fgsm
 from robustbench_fgsm.attack.random_start import random_start, sample_unit_ball
 from robustbench_fgsm.attack.restarts import best_of_restarts, evaluate_restart
 
@@ -83,14 +83,13 @@ def test_a_start_stays_in_the_ball(norm: float, targeted: bool) -> None:
 def test_the_best_restart_is_chosen_image_by_image(targeted: bool) -> None:
     x, ids = torch.rand(40, 1, 2, 3), torch.arange(40)
     y = (model(x).argmax(1) + int(targeted)) % 3
-    ascent = compute_gradient_step(model, x, y, norm=math.inf, targeted=targeted)
-    attempts = [evaluate_restart(model, ascent.perturb(0.03), y, targeted=targeted, loss="ce")]
+    settings = StepSettings(math.inf, targeted)
+    ascent = compute_gradient_step(model, x, y, settings)
+    attempts = [evaluate_restart(model, ascent.perturb(0.03), y, settings)]
     for restart in (1, 2, 3):
         start = random_start(x, ids, 0.03, restart=restart)
-        attempts.append(
-            evaluate_restart(model, fgsm(model, x, y, 0.03, targeted=targeted, start=start), y, targeted=targeted, loss="ce")
-        )
-    best = best_of_restarts(model, ascent, y, ids, 0.03, restarts=3, seed=0, targeted=targeted)
+        attempts.append(evaluate_restart(model, fgsm(model, x, y, 0.03, targeted=targeted, start=start), y, settings))
+    best = best_of_restarts(model, ascent, y, ids, 0.03, restarts=3, seed=0)
     for i in range(40):
         # fooled first, then highest loss, then the first of equals
         ranked = [(bool(a.fooled[i]), float(a.loss[i]), -r) for r, a in enumerate(attempts)]
@@ -101,6 +100,6 @@ def test_the_best_restart_is_chosen_image_by_image(targeted: bool) -> None:
 
 def test_no_restarts_is_the_clean_start() -> None:
     x, y = torch.rand(4, 1, 2, 3), torch.tensor([0, 1, 2, 0])
-    ascent = compute_gradient_step(model, x, y, norm=2)
+    ascent = compute_gradient_step(model, x, y, StepSettings(2))
     best = best_of_restarts(model, ascent, y, torch.arange(4), 0.1, restarts=0, seed=0)
     assert torch.equal(best.x_adv, fgsm(model, x, y, 0.1, norm=2))

@@ -22,7 +22,8 @@ from robustbench_fgsm.benchmarking.contenders import (
     list_contenders,
 )
 from robustbench_fgsm.benchmarking.timing import TimedTask
-from robustbench_fgsm.references.registry import ReferenceInfo, load_reference
+from robustbench_fgsm.references.registry import load_reference
+from robustbench_fgsm.registry import Registry, RegistryEntry
 from robustbench_fgsm.spec import AttackSpec
 
 EPSILONS = (4 / 255, 8 / 255)
@@ -149,10 +150,10 @@ def test_a_network_of_one_layout_is_measured_by_the_default_one(convolutional: r
 def test_absent_references_are_listed_with_how_to_install_them(
     classifier: rf.TorchClassifier, images: rf.ArrayDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    absent = ReferenceInfo("foolbox", "foolbox", None, "pip install foolbox")
-    monkeypatch.setattr(module, "list_references", lambda: [absent])
+    absent = RegistryEntry("foolbox", "", "foolbox", "no-such-package")
+    monkeypatch.setattr(module, "REFERENCES", Registry("references", "prepare", rf.SettingError, {"foolbox": absent}))
     document = run(classifier, images, references=None).to_dict()
-    assert document["absent"] == [{"name": "foolbox", "package": "foolbox", "install": "pip install foolbox"}]
+    assert document["absent"] == [{"name": "foolbox", "package": "no-such-package", "install": "pip install no-such-package"}]
     assert [one["kind"] for one in document["contenders"]] == ["bare", "bare", "ours"]
 
 

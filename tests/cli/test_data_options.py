@@ -144,7 +144,7 @@ def test_bad_samples_exit_1_unless_they_are_allowed(
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"images": np.full((12, 3, 8, 8), np.nan, np.float32)}, "got [nan, nan]: mend or leave out"),
+        ({"images": np.full((12, 3, 8, 8), np.nan, np.float32)}, "got [nan, nan]: fix or leave out"),
         ({"images": np.full((12, 3, 8, 8), 200.0, np.float32)}, "divide 8-bit images by 255"),
         ({"images": np.full((12, 3, 8, 8), -1.5, np.float32)}, "got [-1.5, -1.5]: undo the normalisation"),
         ({"images": np.zeros((12, 1, 8, 8), np.uint8)}, "model must accept images of shape (1, 8, 8)"),

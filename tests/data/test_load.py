@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
 import torch
 
-from robustbench_fgsm.data import registry
 from robustbench_fgsm.data.dataset import ArrayDataset, describe_data
 from robustbench_fgsm.data.load import load_data
-from robustbench_fgsm.data.registry import DataOptions, DataSource, data_sources, find_data_source
+from robustbench_fgsm.data.registry import DATA_SOURCES, DataOptions, DataSource, data_sources, find_data_source
 from robustbench_fgsm.errors import DataError, SettingError
 
 
@@ -26,9 +26,9 @@ SOURCE = DataSource("dots:N", "random dots", load_dots)
 @pytest.fixture
 def added(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another package's source, as its entry point gives it."""
-    point = EntryPoint("dots", f"{__name__}:SOURCE", registry.DATA_ENTRY_POINT_GROUP)
+    point = EntryPoint("dots", f"{__name__}:SOURCE", DATA_SOURCES.group)
     monkeypatch.setattr(EntryPoint, "load", lambda _: SOURCE)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == "robustbench_fgsm.data" else [])
+    monkeypatch.setattr("robustbench_fgsm.registry.entry_points", lambda group: [point] if group == "robustbench_fgsm.data" else [])
 
 
 def test_a_limit() -> None:
@@ -65,16 +65,16 @@ def test_another_package_adds_a_source() -> None:
 
 def test_an_entry_point_that_is_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EntryPoint, "load", lambda _: 7)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [EntryPoint("seven", "x:y", group)])
-    with pytest.raises(DataError, match=r"entry point seven of robustbench_fgsm.data must be a Source, got int"):
+    monkeypatch.setattr("robustbench_fgsm.registry.entry_points", lambda group: [EntryPoint("seven", "x:y", group)])
+    with pytest.raises(DataError, match=r"data seven .* must have a function load\(argument, options\), got none in x:y"):
         data_sources()
 
 
 def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = DataSource("far:NAME", "elsewhere", load_dots, packages=("no_such_package",), extra="far")
-    monkeypatch.setattr(registry, "_third_party_sources", lambda: [missing])
-    with pytest.raises(DataError, match=r"needs no_such_package, .*: pip install 'robustbench-fgsm\[far\]'"):
-        find_data_source("far:x")
+    missing = replace(DATA_SOURCES.built_in["hf-data"], package="no-such-package")
+    monkeypatch.setitem(DATA_SOURCES.built_in, "hf-data", missing)
+    with pytest.raises(DataError, match=r"hf-data:NAME needs the package no-such-package, .*: pip install 'rob.*\[hf-data\]'"):
+        find_data_source("hf-data:x")
 
 
 @pytest.mark.parametrize(

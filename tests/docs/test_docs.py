@@ -23,7 +23,10 @@ from robustbench_fgsm.evaluation.thresholds import Thresholds, apply_thresholds,
 from robustbench_fgsm.models.cards import WEIGHTS_FOLDER
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 SETUP = ["pip install . && rfgsm compare --model resnet18", "pip install -e '.[test]' && pytest"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.references.registry import BUILT_IN_REFERENCES, install_command, list_references
+from robustbench_fgsm.references.registry import REFERENCES
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/references.md").read_text(encoding="utf-8")
 
@@ -38,7 +38,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.parametrize("targeted", ["none", "next"])
 def test_the_example_agrees(installed: str, targeted: str, classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
-    assert list_references()[-1].name == installed
+    assert [*REFERENCES.entries()][-1] == installed
     (found,) = rf.compare(classifier, images, references=[installed], targeted=targeted).references
     assert (found.name, found.version, found.verdict) == (installed, "1.0", "agree")
     assert found.agreement.pixels_equal == found.agreement.pixels
@@ -52,5 +52,5 @@ def test_the_example_refuses_what_it_cannot_do(installed: str, classifier: rf.To
 
 
 def test_the_page_says_how_to_install_each() -> None:
-    for name in BUILT_IN_REFERENCES:
-        assert f"| `{name}` | {'comes with' if name == 'art' else f'`{install_command(name)}`'}" in PAGE
+    for name, entry in REFERENCES.built_in.items():
+        assert f"| `{name}` | {'comes with' if name == 'art' else f'`{entry.install_command}`'}" in PAGE

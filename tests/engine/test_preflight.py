@@ -63,7 +63,7 @@ def test_pixels_outside_the_bounds(pixel: float, found: str) -> None:
 
 @pytest.mark.parametrize("pixel", [math.nan, math.inf])
 def test_pixels_that_are_not_finite(pixel: float) -> None:
-    remedy = "mend or leave out what is not a number" if math.isnan(pixel) else "divide 8-bit images by 255"
+    remedy = "fix or leave out what is not a number" if math.isnan(pixel) else "divide 8-bit images by 255"
     with pytest.raises(DataError, match=f"got .*{pixel}.*: {remedy}"):
         preflight(classifier(), data(torch.full((3, 1, 2, 2), pixel)), AttackSpec())
 
@@ -106,7 +106,7 @@ def test_labels_of_no_class(labels: list[int]) -> None:
         check_images(batch, classifier())
 
 
-@pytest.mark.parametrize(("pixel", "problem"), [(1.5, "got [0, 1.5]"), (float("nan"), "mend or leave out")])
+@pytest.mark.parametrize(("pixel", "problem"), [(1.5, "got [0, 1.5]"), (float("nan"), "fix or leave out")])
 def test_the_first_image_with_pixels_out_of_bounds_is_named(pixel: float, problem: str) -> None:
     images = torch.zeros(3, 1, 2, 2)
     images[1:, 0, 1, 1] = pixel

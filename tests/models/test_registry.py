@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.data.registry import DATA_SOURCES
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.models import registry
-from robustbench_fgsm.models.registry import find_source_info, model_sources, runs_code
+from robustbench_fgsm.models.registry import MODEL_SOURCES, find_model_source, model_sources, runs_code
 from robustbench_fgsm.models.request import ModelRequest
+from robustbench_fgsm.references.registry import REFERENCES
 
 THIRD = SimpleNamespace(load=lambda request: rf.wrap(nn.Flatten(), int(request.name)))
 
@@ -30,35 +31,31 @@ class Point(EntryPoint):
 
 @pytest.fixture
 def third(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = [
-        Point("flat", "nosuch.module", registry.MODEL_ENTRY_POINT_GROUP),
-        Point("hf", "evil.module", registry.MODEL_ENTRY_POINT_GROUP),
-    ]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points if group == registry.MODEL_ENTRY_POINT_GROUP else [])
+    points = [Point(name, f"{name}.module", MODEL_SOURCES.group) for name in ("flat", "hf")]
+    monkeypatch.setattr("robustbench_fgsm.registry.entry_points", lambda group: points if group == MODEL_SOURCES.group else [])
 
 
 @pytest.mark.usefixtures("third")
 def test_another_packages_source() -> None:
     assert rf.load_classifier("flat:4").predict(torch.rand(2, 1, 2, 2)).shape == (2, 4)
-    assert ("flat", "flat:NAME") in [(name, card.example) for name, card in model_sources()]
+    assert model_sources()["flat"].example == "flat:NAME"
 
 
 @pytest.mark.usefixtures("third")
 def test_no_package_takes_the_place_of_a_built_in_source() -> None:
-    card, name = find_source_info("hf:some/model")
-    assert card is not None
-    assert (card.module, name) == ("robustbench_fgsm.models.sources.huggingface", "some/model")
-    assert [name for name, _ in model_sources()].count("hf") == 1
+    entry, name = find_model_source("hf:some/model")
+    assert entry is model_sources()["hf"] is MODEL_SOURCES.built_in["hf"]
+    assert name == "some/model"
 
 
 def test_an_unknown_source_is_named_with_a_remedy() -> None:
-    with pytest.raises(ModelError, match=r"must be of timm, .*, got 'tim': did you mean timm\?"):
+    with pytest.raises(ModelError, match=r"`rfgsm list models`, got 'tim': did you mean timm\?"):
         rf.load_classifier("tim:resnet18")
 
 
 def test_a_missing_package_is_named_with_the_line_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    card = replace(registry.SOURCES_BY_PREFIX["timm"], package="no-such-package")
-    monkeypatch.setitem(registry.SOURCES_BY_PREFIX, "timm", card)
+    entry = replace(MODEL_SOURCES.built_in["timm"], package="no-such-package")
+    monkeypatch.setitem(MODEL_SOURCES.built_in, "timm", entry)
     with pytest.raises(
         ModelError, match=r"timm:NAME needs the package no-such-package, .*: pip install 'robustbench-fgsm\[timm\]'"
     ):
@@ -84,12 +81,11 @@ def test_what_runs_code(spec: str, runs: bool) -> None:
 def test_every_source_exists_and_each_extra_is_declared() -> None:
     import tomllib
 
-    declared = tomllib.loads((Path(registry.__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    for _, card in model_sources():
-        if card.module.startswith(registry.SOURCES_PACKAGE):
-            name = card.module.rpartition(".")[2]
-            assert (Path(registry.__file__).parent / "sources" / f"{name}.py").is_file()
-            assert not card.extra or card.extra in declared["optional-dependencies"]
+    root = Path(__file__).parents[2]
+    declared = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    for entry in [*MODEL_SOURCES.built_in.values(), *DATA_SOURCES.built_in.values(), *REFERENCES.built_in.values()]:
+        assert (root / f"{entry.module.replace('.', '/')}.py").is_file()
+        assert not entry.extra or entry.extra in declared["optional-dependencies"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.references.registry import ReferenceInfo, check_references, list_references, load_reference
+from robustbench_fgsm.references.registry import REFERENCES, check_references, load_reference
 from robustbench_fgsm.spec import AttackSpec
 
 Install = Callable[..., Path]
@@ -20,11 +20,11 @@ from math import inf
 
 import torch
 
-from robustbench_fgsm.reference.batched import BatchedReference, own_network
+from robustbench_fgsm.references.batched import BatchedReference, reference_network
 
 
 def prepare(classifier, spec, batch_size):
-    network = own_network("plain", classifier, spec, (inf,), targeted=False)
+    network = reference_network("plain", classifier, spec, (inf,), targeted=False)
 
     def craft(images, labels, epsilon):
         images = images.clone().requires_grad_(True)
@@ -66,21 +66,22 @@ def test_a_module_or_an_object_of_another_package_is_compared(
 
 def test_it_is_listed_without_being_imported(install: Install) -> None:
     install("plain-fgsm", "plain_fgsm", "raise SystemExit('imported')", plain="plain_fgsm")
-    assert list_references()[-1] == ReferenceInfo("plain", "plain-fgsm", "2.5", None)
+    *_, last = REFERENCES.entries().values()
+    assert (last.name, last.package, last.installed_version) == ("plain", "plain-fgsm", "2.5")
     assert "plain_fgsm" not in sys.modules
 
 
 def test_its_name_is_known_and_suggested(install: Install) -> None:
     install("plain-fgsm", "plain_fgsm", PLAIN, plain="plain_fgsm")
     assert check_references(["plain"]) == ["plain"]
-    with pytest.raises(rf.SettingError, match=r"cleverhans, plain, got 'plane': did you mean plain\?"):
+    with pytest.raises(rf.SettingError, match=r"`rfgsm list references`, got 'plane': did you mean plain\?"):
         check_references(["plane"])
 
 
 @pytest.mark.reference
 def test_a_built_in_name_wins(install: Install, classifier: rf.TorchClassifier) -> None:
     install("impostor", "impostor", "raise SystemExit('imported')", art="impostor")
-    assert [found.package for found in list_references() if found.name == "art"] == ["adversarial-robustness-toolbox"]
+    assert REFERENCES.entries()["art"].package == "adversarial-robustness-toolbox"
     assert type(load_reference("art", classifier, AttackSpec(), 8)).__name__ == "ArtReference"
 
 
@@ -102,7 +103,7 @@ def test_one_that_cannot_be_imported_is_refused_in_one_line(install: Install, so
     install("broken-fgsm", "broken", source, broken=value)
     with pytest.raises(rf.SettingError, match=message) as refused:
         check_references(["broken"])
-    assert "mend or uninstall" in str(refused.value)
+    assert "fix or uninstall" in str(refused.value)
     assert "broken-fgsm" in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -122,6 +123,7 @@ def test_images_of_another_shape_are_refused(install: Install, classifier: rf.To
 
 
 def test_listing_loads_no_torch() -> None:
-    script = "import sys; from robustbench_fgsm.references.registry import list_references as f; f(); print('torch' in sys.modules)"
+    script = "import sys; from robustbench_fgsm.references import registry\n"
+    script += "registry.REFERENCES.entries(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -9,14 +9,15 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.references.registry import BUILT_IN_REFERENCES, check_references, installed_version, load_reference
+from robustbench_fgsm.references.registry import REFERENCES, check_references, load_reference
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 pytestmark = pytest.mark.reference
 
 OTHERS = [
-    pytest.param(name, marks=pytest.mark.skipif(installed_version(name) is None, reason=f"{name} is not installed"))
-    for name in ("foolbox", "torchattacks", "cleverhans")
+    pytest.param(name, marks=pytest.mark.skipif(entry.installed_version is None, reason=f"{name} is not installed"))
+    for name, entry in REFERENCES.built_in.items()
+    if name != "art"
 ]
 
 
@@ -25,7 +26,7 @@ OTHERS = [
 def test_agrees_under_linf(name: str, model: str, images: rf.ArrayDataset) -> None:
     found = rf.compare(rf.load_classifier(model), images.head(100), references=[name], batch_size=64)
     assert found.verdict == "agree"
-    assert found.references[0].version == installed_version(name)
+    assert found.references[0].version == REFERENCES.built_in[name].installed_version
     assert found.references[0].timed_tally.tally.robust_accuracy == found.ours.tally.robust_accuracy
 
 
@@ -66,8 +67,8 @@ def test_one_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.Monkey
     def missing(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr("robustbench_fgsm.references.registry.version", missing)
-    with pytest.raises(rf.SettingError, match="reference foolbox must be installed, got none: pip install foolbox"):
+    monkeypatch.setattr("robustbench_fgsm.registry.version", missing)
+    with pytest.raises(rf.SettingError, match="foolbox needs the package foolbox, got none installed: pip install foolbox"):
         check_references(["foolbox"])
     with pytest.raises(rf.SettingError, match="pip install --no-deps cleverhans"):
         check_references(["cleverhans"])
@@ -75,6 +76,6 @@ def test_one_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.Monkey
 
 def test_names() -> None:
     assert check_references([" art", "art "]) == ["art"]
-    assert set(BUILT_IN_REFERENCES) == {"art", "foolbox", "torchattacks", "cleverhans"}
+    assert set(REFERENCES.built_in) == {"art", "foolbox", "torchattacks", "cleverhans"}
     with pytest.raises(rf.SettingError, match="did you mean art"):
         check_references(["arts"])

@@ -79,7 +79,7 @@ def test_a_step_without_an_image_is_named(data: rf.ArrayDataset) -> None:
         rf.train(student(0), Damaged(data.head(64), range(1, 64)), max_bad=63, **QUICK | {"batch_size": 2})
 
 
-@pytest.mark.parametrize(("pixel", "message"), [(7.0, "images must lie in"), (float("nan"), "mend or leave out")])
+@pytest.mark.parametrize(("pixel", "message"), [(7.0, "images must lie in"), (float("nan"), "fix or leave out")])
 @pytest.mark.parametrize("held_out", [0, 64])
 def test_pixels_that_are_none_are_named(data: rf.ArrayDataset, pixel: float, message: str, held_out: int) -> None:
     images = data._images.clone()

@@ -75,7 +75,7 @@ def benchmark_command(
     check_batch_size(batch_size)
     chosen = check_levels(levels.split(","))
     named = None if references is None else [] if references.strip() == "none" else references.split(",")
-    opponents = {one.name: one.version for one in choose_references(named)[0]}
+    opponents = {one.name: one.installed_version for one in choose_references(named)[0]}
     load = partial(load_model_and_data, model, weights, data, limit, device, data_options, model_options, seed=seed, quiet=True)
     classifier, images = load_model_and_data(
         model, weights, data, limit, device, data_options, model_options, seed=seed, quiet=quiet

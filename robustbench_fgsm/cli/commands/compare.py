@@ -65,7 +65,7 @@ def compare_command(
     from robustbench_fgsm.engine.plan import check_optimize_level, choose_plan
     from robustbench_fgsm.engine.preflight import check_batch_size, check_single_epsilon, preflight
     from robustbench_fgsm.references.candidate_styles import get_style
-    from robustbench_fgsm.references.registry import check_references, list_references
+    from robustbench_fgsm.references.registry import REFERENCES, check_references
     from robustbench_fgsm.runs.directory import cached_result
     from robustbench_fgsm.runs.manifest import plan_settings, read_recorded_plan
 
@@ -104,7 +104,7 @@ def compare_command(
         "model": classifier.info.to_dict(),
         "data": describe_data(images),
         "attack": spec.to_dict() | {"epsilons": spec.epsilons},
-        "references": {found.name: found.version for found in list_references() if found.name in names},
+        "references": {name: entry.installed_version for name, entry in REFERENCES.entries().items() if name in names},
         "batch_size": plan.batch_size,
         **plan_settings(plan),
         "max_bad": data_options.max_bad,

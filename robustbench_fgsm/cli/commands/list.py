@@ -111,26 +111,32 @@ def _model_sources() -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "example": card.example,
-            "package": card.package or None,
-            "version": card.installed_version,
-            "install": None if card.installed_version else card.install_command,
+            "example": entry.example,
+            "package": entry.package or None,
+            "version": entry.installed_version,
+            "install": None if entry.installed_version else entry.install_command,
         }
-        for name, card in model_sources()
+        for name, entry in model_sources().items()
     ]
 
 
 def _data_sets(root: Path) -> list[dict[str, Any]]:
-    from robustbench_fgsm.data.registry import data_sources
+    from robustbench_fgsm.data.registry import availability, data_sources
 
     return [
-        {"name": source.spec, "state": source.availability(root), "summary": source.summary} for source in data_sources().values()
+        {"name": entry.example, "state": availability(entry, root), "summary": entry.summary} for entry in data_sources().values()
     ]
 
 
 def _references() -> list[dict[str, Any]]:
-    from dataclasses import asdict
+    from robustbench_fgsm.references.registry import REFERENCES
 
-    from robustbench_fgsm.references.registry import list_references
-
-    return [asdict(found) for found in list_references()]
+    return [
+        {
+            "name": name,
+            "package": entry.package,
+            "version": entry.installed_version,
+            "install": None if entry.entry_point else entry.install_command,
+        }
+        for name, entry in REFERENCES.entries().items()
+    ]

@@ -11,7 +11,6 @@ import typer
 from robustbench_fgsm.cli import options
 from robustbench_fgsm.cli.options import DataOptionGroup, ModelOptionGroup, expand_options
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.report.figures import transfer
 
 if TYPE_CHECKING:
     from robustbench_fgsm.data.dataset import Dataset
@@ -96,6 +95,7 @@ def transfer_command(
     from robustbench_fgsm.engine.preflight import check_batch_size
     from robustbench_fgsm.evaluation.transfer import check_transfer, make_transfer_models
     from robustbench_fgsm.report.figures import curves
+    from robustbench_fgsm.report.figures.transfer import draw_heat_map
     from robustbench_fgsm.runs.directory import write_bytes
     from robustbench_fgsm.runs.transfer import TransferRun, choose_transfer_batch_size, transfer_in_directory
 
@@ -124,7 +124,7 @@ def transfer_command(
     if not world.is_main:
         return code
     if plot is not None and kind is not None:
-        write_bytes(plot, curves.encode_figure(transfer.draw_heat_map(document), kind))
+        write_bytes(plot, curves.encode_figure(draw_heat_map(document), kind))
     write_result(document, output)
     return code
 

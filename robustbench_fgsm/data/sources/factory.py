@@ -13,7 +13,7 @@ from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.decoding import DECODER_ERRORS, UnreadableError, image_to_pixels
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.registry import DataOptions, DataSource
+from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.errors import DataError
 from robustbench_fgsm.user_code import load_user_function, on_import_path
 
@@ -73,7 +73,7 @@ class TorchImageSource:
         return labels
 
 
-def load_factory(spec: str, options: DataOptions) -> Dataset:
+def load(spec: str, options: DataOptions) -> Dataset:
     """What the function returns: a Dataset, or a torch data set of (image, label), which is read lazily.
 
     Classes of a torch data set are its `classes`, or as many numbers as its `targets` need, or the classifier's. Raises
@@ -92,6 +92,3 @@ def load_factory(spec: str, options: DataOptions) -> Dataset:
         classes = () if targets is None else numbered_class_names(max(int(label) for label in targets) + 1)
     source = TorchImageSource(found, f"factory:{spec}")
     return ImageDataset(f"factory:{spec}", source, tuple(map(str, classes)), workers=options.workers)
-
-
-SOURCES = (DataSource("factory:MODULE:FUNCTION", "your own function, of pkg.mod or of file.py", load_factory),)

@@ -7,8 +7,8 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
-from robustbench_fgsm.data.registry import DataOptions, DataSource
-from robustbench_fgsm.data.sources.torchvision import ARRAY_DATASETS, load_array_dataset
+from robustbench_fgsm.data.registry import DataOptions
+from robustbench_fgsm.data.sources.torchvision import load_array_dataset
 
 TEST_SPLIT_FILE = Path(__file__).parents[1] / "files" / "fashion-mnist-test.safetensors"
 CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -20,10 +20,8 @@ def load_fashion_mnist() -> ArrayDataset:
     return ArrayDataset("fashion-mnist", arrays["images"], arrays["labels"], CLASS_NAMES)
 
 
-def _load(_: str, options: DataOptions) -> Dataset:
-    if options.choose_split("fashion-mnist", ("test", "train")) == "test":
+def load(name: str, options: DataOptions) -> Dataset:
+    """Return the test split that ships with the package, or the training split from the root."""
+    if options.choose_split(name, ("test", "train")) == "test":
         return load_fashion_mnist()
-    return load_array_dataset(ARRAY_DATASETS["fashion-mnist"], options)
-
-
-SOURCES = (DataSource("fashion-mnist", "clothes, grey 28 x 28; the test split ships with the package", _load),)
+    return load_array_dataset(name, options)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from robustbench_fgsm.data.class_names import is_unnamed_class
-from robustbench_fgsm.data.dataset import Dataset, printable_name
+from robustbench_fgsm.data.dataset import printable_name
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.registry import DataOptions, DataSource
+from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.image_files import FileImageSource
 from robustbench_fgsm.errors import DataError
 
@@ -18,22 +18,22 @@ UNSUPPORTED_IMAGE_SUFFIXES = frozenset((".gif", ".heic", ".heif", ".avif", ".jp2
 """Images that are not decoded, and therefore count as bad; files that are no images count as nothing."""
 
 
-def load_folder(directory: Path, options: DataOptions) -> ImageDataset:
+def load(argument: str, options: DataOptions) -> ImageDataset:
     """The images below each class directory, classes sorted by name, as torchvision sorts them.
 
     A split is a directory between. A class without images stays a class. Raises DataError where there are no classes or
     no images, and where classes are called by numbers that are not their labels: whose label is whose is then unclear.
     """
-    place = directory if options.split is None else directory / options.split
-    classes = class_directories(place)
+    directory = Path(argument) / (options.split or "")
+    classes = class_directories(directory)
     if options.class_map is None and all(map(str.isdecimal, classes)):
         wrong = next((label for label, name in enumerate(classes) if not is_unnamed_class(label, name)), None)
         if wrong is not None:
             raise DataError(
-                f"class directories of {place} must be numbers from 0 without gaps, or names, got {classes[wrong]} in place "
+                f"class directories of {directory} must be numbers from 0 without gaps, or names, got {classes[wrong]} in place "
                 f"{wrong}, sorted as text: pass --class-map numbers where they are the model's own indices, or a FILE"
             )
-    return load_class_directories(place, classes, options)
+    return load_class_directories(directory, classes, options)
 
 
 def load_class_directories(directory: Path, classes: list[str], options: DataOptions) -> ImageDataset:
@@ -68,10 +68,3 @@ def image_paths(directory: Path, prefix: str) -> Iterator[str]:
         for file in sorted(files):
             if os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES | UNSUPPORTED_IMAGE_SUFFIXES and file[0] != ".":  # noqa: PTH122
                 yield f"{below}/{file}"
-
-
-def _load(argument: str, options: DataOptions) -> Dataset:
-    return load_folder(Path(argument), options)
-
-
-SOURCES = (DataSource("folder:DIR", "a directory of images for each class", _load),)

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_fgsm.data.class_names import numbered_class_names
-from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.decoding import UnreadableError
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.registry import DataOptions, DataSource
-from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
+from robustbench_fgsm.data.registry import DataOptions
+from robustbench_fgsm.errors import DataError, SettingError, did_you_mean, first_line
 
 SPLIT_PREFERENCE = ("test", "validation", "val", "train")
 
@@ -60,7 +59,7 @@ class TableImageSource:
         return [-1 if label is None else int(label) for label in self._table[self._label]]
 
 
-def load_hf_table(name: str, options: DataOptions) -> ImageDataset:
+def load(name: str, options: DataOptions) -> ImageDataset:
     """The rows of one split; classes by the names that the table gives its labels, else by their numbers.
 
     Nothing that comes with the data is executed. Raises DataError for a table that cannot be had, or has no one column of
@@ -90,9 +89,8 @@ def _open_table(name: str) -> Any:
             return datasets.load_from_disk(str(place))
         return datasets.load_dataset(str(place) if place.exists() else name)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"hf-data must name a data set of the hub or a directory of one, got {name} ({first}): "
+            f"hf-data must name a data set of the hub or a directory of one, got {name} ({first_line(error)}): "
             "check the name, or fetch it where there is a network"
         ) from error
 
@@ -108,10 +106,3 @@ def _select_split(table: Any, name: str, split: str | None) -> Any:
     if split is not None and split not in known:
         raise SettingError(f"split of {name} must be one of {', '.join(known)}, got {split!r}: {did_you_mean(split, known)}")
     return table[split or next((wanted for wanted in SPLIT_PREFERENCE if wanted in known), known[0])]
-
-
-def _load(argument: str, options: DataOptions) -> Dataset:
-    return load_hf_table(argument, options)
-
-
-SOURCES = (DataSource("hf-data:NAME", "a data set of the Hugging Face hub, or a directory", _load, ("datasets",), "hf-data"),)

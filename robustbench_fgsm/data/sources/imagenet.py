@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from robustbench_fgsm.data.dataset import Dataset
-from robustbench_fgsm.data.registry import DataOptions, DataSource
+from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.folder import class_directories, load_class_directories
 from robustbench_fgsm.errors import DataError, SettingError
 
@@ -24,8 +24,9 @@ def find_split_directory(root: Path, split: str) -> Path:
     return next((place for place in (root / split, root / "imagenet" / split) if place.is_dir()), root / split)
 
 
-def _load(_: str, options: DataOptions) -> Dataset:
-    split = options.choose_split("imagenet", ("val", "train"))
+def load(name: str, options: DataOptions) -> Dataset:
+    """Return the images of a split in the root; raise DataError unless it holds 1,000 class directories."""
+    split = options.choose_split(name, ("val", "train"))
     if options.download:
         raise SettingError("imagenet cannot be downloaded without an account: get it from image-net.org, then --data-root")
     place = find_split_directory(options.root, split)
@@ -37,13 +38,3 @@ def _load(_: str, options: DataOptions) -> Dataset:
             f"imagenet must have {IMAGENET_NUM_CLASSES} class directories, got {len(directories)} in {place}: use folder:DIR"
         )
     return load_class_directories(place, directories, options).with_class_names(imagenet_classes())
-
-
-SOURCES = (
-    DataSource(
-        "imagenet",
-        "ILSVRC 2012, one directory for each WordNet id",
-        _load,
-        is_downloaded=lambda root: find_split_directory(root, "val").is_dir(),
-    ),
-)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustbench_fgsm.data.dataset import Dataset
-from robustbench_fgsm.data.registry import DataOptions, DataSource
+from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.array_layout import arrays_to_dataset, find_array_keys
 from robustbench_fgsm.errors import DataError, RfgsmError, UnsafeError
 
@@ -21,11 +21,12 @@ ZIP_LOCAL_HEADER_BYTES = 30
 """Bytes of a zip member's own header, before its name and extra field."""
 
 
-def load_npz(file: Path, options: DataOptions) -> Dataset:
+def load(argument: str, options: DataOptions) -> Dataset:
     """The images and labels of an .npz file, and class names where it has an array `classes` of text.
 
     Raises UnsafeError for pickled objects, and DataError for a file that cannot be read or does not hold such arrays.
     """
+    file = Path(argument)
     try:
         with zipfile.ZipFile(file) as archive, file.open("rb") as raw, np.load(raw, allow_pickle=False) as arrays:
             keys = find_array_keys(arrays.files, options.split, str(file))
@@ -83,10 +84,3 @@ def _array_class_names(array: NDArray[Any], file: Path) -> list[str]:
     if array.ndim != 1 or array.dtype.kind not in "US":
         raise DataError(f"classes of {file} must be names, got {array.dtype} of shape {array.shape}: save them as text")
     return [str(name) for name in array.astype(str)]
-
-
-def _load(argument: str, options: DataOptions) -> Dataset:
-    return load_npz(Path(argument), options)
-
-
-SOURCES = (DataSource("npz:FILE", "NumPy arrays images and labels, x and y, or x_test and y_test", _load),)

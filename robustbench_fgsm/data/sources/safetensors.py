@@ -8,16 +8,17 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from robustbench_fgsm.data.dataset import Dataset
-from robustbench_fgsm.data.registry import DataOptions, DataSource
+from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.array_layout import arrays_to_dataset, find_array_keys
 from robustbench_fgsm.errors import DataError, RfgsmError
 
 
-def load_safetensors(file: Path, options: DataOptions) -> Dataset:
+def load(argument: str, options: DataOptions) -> Dataset:
     """The images and labels of the file, which stays mapped; class names where its metadata has `classes`, a JSON list.
 
     Raises DataError for a file that cannot be read or does not hold such tensors.
     """
+    file = Path(argument)
     try:
         with safe_open(file, "pt") as stored:
             images, labels = find_array_keys(list(stored.keys()), options.split, str(file))
@@ -32,10 +33,3 @@ def load_safetensors(file: Path, options: DataOptions) -> Dataset:
     if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         raise DataError(f"classes in the metadata of {file} must be a JSON list of names, got {classes!r:.60}")
     return arrays_to_dataset(f"safetensors:{file}", *tensors, options.layout, classes)
-
-
-def _load(argument: str, options: DataOptions) -> Dataset:
-    return load_safetensors(Path(argument), options)
-
-
-SOURCES = (DataSource("safetensors:FILE", "tensors images and labels", _load),)

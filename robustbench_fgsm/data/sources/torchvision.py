@@ -14,9 +14,9 @@ from torchvision import datasets
 from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.registry import DataOptions, DataSource
+from robustbench_fgsm.data.registry import DATA_SOURCES, DataOptions
 from robustbench_fgsm.data.sources.image_files import FileImageSource
-from robustbench_fgsm.errors import DataError
+from robustbench_fgsm.errors import DataError, first_line
 
 TRAIN_FLAG_SPLITS: Mapping[str, Mapping[str, Any]] = {"test": {"train": False}, "train": {"train": True}}
 
@@ -27,59 +27,69 @@ def _named_splits(*names: str) -> Mapping[str, Mapping[str, Any]]:
 
 @dataclass(frozen=True)
 class TorchvisionDatasetInfo:
-    """How torchvision makes one data set.
+    """How torchvision constructs one data set.
 
-    make: its class there. splits: arguments for each split, the default first. place: what lies in the root when it is
-    there. classes: their number, where they have no names.
+    Args:
+        constructor: class or function of torchvision.
+        splits: arguments of the constructor for each split, the default split first.
+        num_classes: number of classes; None if torchvision names the classes.
+        lists_files: torchvision holds a list of image files, not one array of bytes.
+        path: what lies in the root after the download; empty for the registry's.
     """
 
-    name: str
     constructor: Callable[..., Any]
     splits: Mapping[str, Mapping[str, Any]]
-    path_in_root: str
-    summary: str
     num_classes: int | None = None
+    lists_files: bool = False
+    path: str = ""
 
-    def open_dataset(self, options: DataOptions) -> Any:
-        """Torchvision's own data set; raises DataError where it is not there and SettingError for an unknown split."""
-        chosen = self.splits[options.choose_split(self.name, tuple(self.splits))]
-        try:
-            return self.constructor(str(options.root), download=options.download, **chosen)
-        except (RuntimeError, OSError, ValueError) as error:
-            where = f"must be in {options.root}, where torchvision keeps it as {self.path_in_root}"
-            remedy = "check the network" if options.download else "pass --download, or --data-root DIR"
-            raise DataError(f"{self.name} {where}, got {str(error).splitlines()[0]}: {remedy}") from error
-
-    def to_data_source(self, load: Callable[[TorchvisionDatasetInfo, DataOptions], Dataset]) -> DataSource:
-        """Where it stands among the sources."""
-        return DataSource(
-            self.name,
-            self.summary,
-            lambda _, options: load(self, options),
-            is_downloaded=lambda root: (root / self.path_in_root).exists(),
-        )
+    def class_names(self, dataset: Any) -> tuple[str, ...]:
+        """Return the names of the classes, numbers if torchvision has no names."""
+        if self.num_classes is not None:
+            return numbered_class_names(self.num_classes)
+        return tuple(name if isinstance(name, str) else name[0] for name in dataset.classes)
 
 
-def load_array_dataset(info: TorchvisionDatasetInfo, options: DataOptions) -> ArrayDataset:
-    """A data set that torchvision holds as one array of bytes."""
-    found = info.open_dataset(options)
-    images = torch.as_tensor(np.asarray(found.data))
+def load(name: str, options: DataOptions) -> Dataset:
+    """Return the data set of that name; raise DataError if it is not in the root, and SettingError for an unknown split."""
+    return (load_file_dataset if TORCHVISION_DATASETS[name].lists_files else load_array_dataset)(name, options)
+
+
+def load_array_dataset(name: str, options: DataOptions) -> ArrayDataset:
+    """Return a data set that torchvision holds as one array of bytes."""
+    dataset = _open_dataset(name, options)
+    images = torch.as_tensor(np.asarray(dataset.data))
     if images.ndim == 4 and images.shape[-1] == 3:
         images = images.permute(0, 3, 1, 2)
-    labels = torch.as_tensor(np.asarray(found.targets if hasattr(found, "targets") else found.labels))
-    return ArrayDataset(info.name, images, labels.to(torch.int64), _class_names(info, found))
+    labels = torch.as_tensor(np.asarray(dataset.targets if hasattr(dataset, "targets") else dataset.labels))
+    return ArrayDataset(name, images, labels.to(torch.int64), TORCHVISION_DATASETS[name].class_names(dataset))
 
 
-def load_file_dataset(info: TorchvisionDatasetInfo, options: DataOptions) -> ImageDataset:
-    """A data set that torchvision knows as a list of image files."""
-    found, place = info.open_dataset(options), options.root / info.path_in_root
-    paths, labels = _paths_and_labels(found)
-    relative = [os.path.relpath(path, place) for path in paths]
-    return ImageDataset(info.name, FileImageSource(place, relative, labels), _class_names(info, found), workers=options.workers)
+def load_file_dataset(name: str, options: DataOptions) -> ImageDataset:
+    """Return a data set that torchvision knows as a list of image files."""
+    dataset, directory = _open_dataset(name, options), options.root / _path_in_root(name)
+    paths, labels = _paths_and_labels(dataset)
+    source = FileImageSource(directory, [os.path.relpath(path, directory) for path in paths], labels)
+    return ImageDataset(name, source, TORCHVISION_DATASETS[name].class_names(dataset), workers=options.workers)
+
+
+def _open_dataset(name: str, options: DataOptions) -> Any:
+    info = TORCHVISION_DATASETS[name]
+    arguments = info.splits[options.choose_split(name, tuple(info.splits))]
+    try:
+        return info.constructor(str(options.root), download=options.download, **arguments)
+    except (RuntimeError, OSError, ValueError) as error:
+        expected = f"must be in {options.root}, where torchvision keeps it as {_path_in_root(name)}"
+        remedy = "check the network" if options.download else "pass --download, or --data-root DIR"
+        raise DataError(f"{name} {expected}, got {first_line(error)}: {remedy}") from error
+
+
+def _path_in_root(name: str) -> str:
+    return TORCHVISION_DATASETS[name].path or DATA_SOURCES.built_in[name].paths[0]
 
 
 def _paths_and_labels(dataset: Any) -> tuple[list[str], list[int]]:
-    """Paths and labels, where torchvision's classes keep them."""
+    """Return paths and labels, which torchvision's classes keep under several names."""
     samples = getattr(dataset, "samples", None) or getattr(dataset, "_samples", None)
     if samples is not None:
         return [str(path) for path, _ in samples], [int(label) for _, label in samples]
@@ -87,50 +97,26 @@ def _paths_and_labels(dataset: Any) -> tuple[list[str], list[int]]:
     return [str(path) for path in paths], [int(label) for label in dataset._labels]
 
 
-def _class_names(info: TorchvisionDatasetInfo, dataset: Any) -> tuple[str, ...]:
-    if info.num_classes is not None:
-        return numbered_class_names(info.num_classes)
-    return tuple(name if isinstance(name, str) else name[0] for name in dataset.classes)
-
-
 def _eurosat(root: str, *, download: bool) -> Any:
     return datasets.EuroSAT(root, download=download)
 
 
-ARRAY_DATASETS = {
-    kind.name: kind
-    for kind in (
-        TorchvisionDatasetInfo("fashion-mnist", datasets.FashionMNIST, TRAIN_FLAG_SPLITS, "FashionMNIST", "clothes, grey 28 x 28"),
-        TorchvisionDatasetInfo("mnist", datasets.MNIST, TRAIN_FLAG_SPLITS, "MNIST", "digits, grey 28 x 28", 10),
-        TorchvisionDatasetInfo("kmnist", datasets.KMNIST, TRAIN_FLAG_SPLITS, "KMNIST", "Japanese letters, grey 28 x 28"),
-        TorchvisionDatasetInfo("cifar10", datasets.CIFAR10, TRAIN_FLAG_SPLITS, "cifar-10-batches-py", "objects, 32 x 32"),
-        TorchvisionDatasetInfo("cifar100", datasets.CIFAR100, TRAIN_FLAG_SPLITS, "cifar-100-python", "objects, 32 x 32"),
-        TorchvisionDatasetInfo(
-            "svhn", datasets.SVHN, _named_splits("test", "train", "extra"), "test_32x32.mat", "house numbers, 32 x 32", 10
-        ),
-        TorchvisionDatasetInfo("stl10", datasets.STL10, _named_splits("test", "train"), "stl10_binary", "objects, 96 x 96"),
-    )
-}
-FILE_DATASETS = {
-    kind.name: kind
-    for kind in (
-        TorchvisionDatasetInfo("gtsrb", datasets.GTSRB, _named_splits("test", "train"), "gtsrb", "traffic signs", 43),
-        TorchvisionDatasetInfo("food101", datasets.Food101, _named_splits("test", "train"), "food-101", "dishes"),
-        TorchvisionDatasetInfo(
-            "flowers102", datasets.Flowers102, _named_splits("test", "train", "val"), "flowers-102", "flowers", 102
-        ),
-        TorchvisionDatasetInfo("dtd", datasets.DTD, _named_splits("test", "train", "val"), "dtd", "textures"),
-        TorchvisionDatasetInfo(
-            "oxford-iiit-pet", datasets.OxfordIIITPet, _named_splits("test", "trainval"), "oxford-iiit-pet", "cats and dogs"
-        ),
-        TorchvisionDatasetInfo("eurosat", _eurosat, {"all": {}}, "eurosat", "satellite images, 64 x 64"),
-        TorchvisionDatasetInfo(
-            "imagenette", datasets.Imagenette, _named_splits("val", "train"), "imagenette2", "ten of ImageNet's"
-        ),
-    )
-}
+_TEST_TRAIN = _named_splits("test", "train")
+_TEST_TRAIN_VAL = _named_splits("test", "train", "val")
 
-SOURCES = tuple(
-    [kind.to_data_source(load_array_dataset) for kind in ARRAY_DATASETS.values() if kind.name != "fashion-mnist"]
-    + [kind.to_data_source(load_file_dataset) for kind in FILE_DATASETS.values()]
-)
+TORCHVISION_DATASETS = {
+    "fashion-mnist": TorchvisionDatasetInfo(datasets.FashionMNIST, TRAIN_FLAG_SPLITS, path="FashionMNIST"),
+    "mnist": TorchvisionDatasetInfo(datasets.MNIST, TRAIN_FLAG_SPLITS, 10),
+    "kmnist": TorchvisionDatasetInfo(datasets.KMNIST, TRAIN_FLAG_SPLITS),
+    "cifar10": TorchvisionDatasetInfo(datasets.CIFAR10, TRAIN_FLAG_SPLITS),
+    "cifar100": TorchvisionDatasetInfo(datasets.CIFAR100, TRAIN_FLAG_SPLITS),
+    "svhn": TorchvisionDatasetInfo(datasets.SVHN, _named_splits("test", "train", "extra"), 10),
+    "stl10": TorchvisionDatasetInfo(datasets.STL10, _TEST_TRAIN),
+    "gtsrb": TorchvisionDatasetInfo(datasets.GTSRB, _TEST_TRAIN, 43, lists_files=True),
+    "food101": TorchvisionDatasetInfo(datasets.Food101, _TEST_TRAIN, lists_files=True),
+    "flowers102": TorchvisionDatasetInfo(datasets.Flowers102, _TEST_TRAIN_VAL, 102, lists_files=True),
+    "dtd": TorchvisionDatasetInfo(datasets.DTD, _TEST_TRAIN_VAL, lists_files=True),
+    "oxford-iiit-pet": TorchvisionDatasetInfo(datasets.OxfordIIITPet, _named_splits("test", "trainval"), lists_files=True),
+    "eurosat": TorchvisionDatasetInfo(_eurosat, {"all": {}}, lists_files=True),
+    "imagenette": TorchvisionDatasetInfo(datasets.Imagenette, _named_splits("val", "train"), lists_files=True),
+}

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.decoding import UnreadableError
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.registry import DataOptions, DataSource
+from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.folder import IMAGE_SUFFIXES, UNSUPPORTED_IMAGE_SUFFIXES
 from robustbench_fgsm.data.sources.tar_shards import TarMember, TarShard, expand_pattern, tar_members
 from robustbench_fgsm.errors import DataError
@@ -65,7 +65,7 @@ class TarImageSource:
         return [sample.label for sample in self._samples]
 
 
-def load_webdataset(pattern: str, options: DataOptions) -> ImageDataset:
+def load(pattern: str, options: DataOptions) -> ImageDataset:
     """The samples of all shards, in order; classes are called by their labels.
 
     Raises UnsafeError for `pipe:`, pickles, and archives that no image archive is like; DataError for others than tar.
@@ -109,6 +109,3 @@ def _make_sample(shard: TarShard, key: str, images: Sequence[TarMember], label: 
 def _parse_label(text: bytes) -> int:
     stripped = text.strip()
     return int(stripped) if stripped.isdigit() else NO_LABEL
-
-
-SOURCES = (DataSource("wds:PATTERN", "WebDataset shards, tar archives with .cls beside .jpg or .png", load_webdataset),)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.errors import ModelError, first_line
 from robustbench_fgsm.models.checkpoint import check_finite_weights, read_weights
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier, build_classifier
 from robustbench_fgsm.models.request import ModelRequest
@@ -102,7 +102,7 @@ def _read_program(reader: Callable[..., Any], file: Path, **settings: Any) -> An
     except Exception as error:  # the reader unpickles, which raises whatever it likes
         raise ModelError(
             f"model must be a program that PyTorch saved, got {file}, which cannot be read "
-            f"({type(error).__name__}: {str(error).strip().partition(chr(10))[0]}): export it again"
+            f"({type(error).__name__}: {first_line(error)}): export it again"
         ) from error
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageClassification
 from transformers.utils import logging
 
-from robustbench_fgsm.errors import ModelError, UnsafeError
+from robustbench_fgsm.errors import ModelError, UnsafeError, first_line
 from robustbench_fgsm.models.checkpoint import check_finite_weights
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier, build_classifier
 from robustbench_fgsm.models.download import fetch_hub_files
@@ -133,7 +133,7 @@ def _load_network(folder: Path, spec: str) -> nn.Module:
     except SafetensorError as error:
         raise ModelError(f"{spec} must hold safetensors that can be read, got {error}: fetch it again") from error
     except (ValueError, OSError, RuntimeError, KeyError) as error:
-        line = str(error).strip().partition("\n")[0]
+        line = first_line(error)
         if "trust_remote_code" in str(error) or "custom code" in str(error):
             raise UnsafeError(f"{spec} must be an architecture of transformers, got code of its own: {line}") from error
         raise ModelError(f"{spec} must be an image classifier of transformers, got one that cannot be loaded: {line}") from error

@@ -1,4 +1,4 @@
-"""Summary of a benchmark."""
+"""Summary of a benchmark document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Summary of a comparison."""
+"""Summary of a comparison document."""
 
 from __future__ import annotations
 

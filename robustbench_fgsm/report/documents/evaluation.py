@@ -1,4 +1,4 @@
-"""Summary of an evaluation."""
+"""Summary of an evaluation document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An evaluation or a sweep as CSV."""
+"""CSV files of an evaluation or a sweep."""
 
 from __future__ import annotations
 

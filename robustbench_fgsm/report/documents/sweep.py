@@ -1,4 +1,4 @@
-"""Summary of a sweep."""
+"""Summary of a sweep document."""
 
 from __future__ import annotations
 

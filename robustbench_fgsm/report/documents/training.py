@@ -1,4 +1,4 @@
-"""Summary of a training."""
+"""Summary of a training document."""
 
 from __future__ import annotations
 

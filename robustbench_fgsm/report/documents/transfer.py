@@ -1,4 +1,4 @@
-"""Summary of a transfer."""
+"""Summary of a transfer document."""
 
 from __future__ import annotations
 

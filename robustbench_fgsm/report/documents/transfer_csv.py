@@ -1,4 +1,4 @@
-"""A transfer as CSV."""
+"""CSV files of a transfer document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""What every page is made of: templates, scripts, style and packed data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pack_json(content: Any) -> str:
 
 
 def unpack_json(text: str) -> Any:
-    """What `packed` packed."""
+    """Return the content that `pack_json` packed."""
     return json.loads(gzip.decompress(base64.b64decode(text)))
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from robustbench_fgsm.benchmarking import benchmark as module
 from robustbench_fgsm.benchmarking.contenders import ReferenceImplementation
-from robustbench_fgsm.references.registry import ReferenceInfo
+from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.registry import Registry, RegistryEntry
 
 Run = Callable[..., tuple[int, str, str]]
 EXAMPLE = Path(__file__).parents[3] / "examples/cifar_resnet18.py"
@@ -125,10 +126,11 @@ def test_a_library_that_fails_is_said_and_exits_0(run: Run, monkeypatch: pytest.
 
 
 def test_what_is_not_installed_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "list_references", lambda: [ReferenceInfo("foolbox", "foolbox", None, "pip install foolbox")])
+    absent = RegistryEntry("foolbox", "", "foolbox", "no-such-package")
+    monkeypatch.setattr(module, "REFERENCES", Registry("references", "prepare", SettingError, {"foolbox": absent}))
     code, out, _ = run("benchmark", *QUICK)
     assert code == 0
-    assert "Not installed: foolbox: pip install foolbox" in out
+    assert "Not installed: foolbox: pip install no-such-package" in out
 
 
 def test_quiet_says_nothing_beside_the_result(run: Run) -> None:

@@ -217,7 +217,7 @@ def test_out_of_another_version_or_device_is_refused_and_left_alone(
     if what == "package":
         monkeypatch.setattr(rf, "__version__", "99.0")
     elif what == "reference":
-        monkeypatch.setattr("robustbench_fgsm.references.registry.version", lambda name: "99.0")
+        monkeypatch.setattr("robustbench_fgsm.registry.version", lambda name: "99.0")
     else:
         monkeypatch.setattr(rf.TorchClassifier, "device", torch.device("meta"))
         monkeypatch.setattr("robustbench_fgsm.engine.preflight.preflight", lambda *_, **__: [])  # nothing computes there

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import EntryPoint, version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.registry import DataSource
+from robustbench_fgsm.data.registry import DATA_SOURCES, DataSource
 from robustbench_fgsm.engine import environment
 from robustbench_fgsm.report.schemas import load_schema
 
@@ -257,7 +257,9 @@ def broken_data(kind: str) -> rf.ArrayDataset:
 )
 def test_data_that_cannot_be_meant_exit_2_with_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, kind: str, message: str) -> None:
     source = DataSource("broken", "as it should not be", lambda *_: broken_data(kind))
-    monkeypatch.setattr("robustbench_fgsm.data.registry._third_party_sources", lambda: [source])
+    points = [EntryPoint("broken", "broken:SOURCE", DATA_SOURCES.group)]
+    monkeypatch.setattr(EntryPoint, "load", lambda _: source)
+    monkeypatch.setattr("robustbench_fgsm.registry.entry_points", lambda group: points if group == DATA_SOURCES.group else [])
     code, out, err = evaluate(run, "--data", "broken", "--weights", "standard")
     assert (code, out) == (2, "")
     assert message in err

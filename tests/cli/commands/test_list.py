@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.registry import DataSource
+from robustbench_fgsm.data.registry import DATA_SOURCES
 from robustbench_fgsm.models.cards import bundled_cards
 from robustbench_fgsm.report.schemas import load_schema
 
@@ -48,9 +49,9 @@ def test_data_and_what_is_missing_for_them(run: Run, tmp_path: Path) -> None:
 
 
 def test_data_whose_package_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = DataSource("other:FILE", "of another kind", lambda *_: None, packages=("no_such_package",), extra="other")  # type: ignore[arg-type]
-    monkeypatch.setattr("robustbench_fgsm.data.registry._third_party_sources", lambda: [source])
-    assert {"pip install 'robustbench-fgsm[other]'"} == {row["state"] for row in rows(run, "data") if row["name"] == "other:FILE"}
+    missing = replace(DATA_SOURCES.built_in["hf-data"], package="no-such-package")
+    monkeypatch.setitem(DATA_SOURCES.built_in, "hf-data", missing)
+    assert "pip install 'robustbench-fgsm[hf-data]'" in [row["state"] for row in rows(run, "data")]
 
 
 def test_sources_with_what_they_need(run: Run) -> None:
@@ -114,7 +115,7 @@ def test_references_that_are_missing_say_how_to_get_them(run: Run, monkeypatch: 
     def missing(name: str) -> str:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("robustbench_fgsm.references.registry.version", missing)
+    monkeypatch.setattr("robustbench_fgsm.registry.version", missing)
     expected = {"name": "cleverhans", "package": "cleverhans", "version": None}
     assert expected | {"install": "pip install --no-deps cleverhans"} in rows(run, "references")
     text = run("list", "references")[1]

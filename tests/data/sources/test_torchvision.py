@@ -16,7 +16,7 @@ import torch
 from torchvision import datasets
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.sources.torchvision import ARRAY_DATASETS, FILE_DATASETS
+from robustbench_fgsm.data.sources.torchvision import TORCHVISION_DATASETS
 from robustbench_fgsm.errors import DataError, SettingError
 
 N = 12
@@ -146,7 +146,7 @@ def test_dtd_and_gtsrb(tmp_path: Path, encode: Callable[..., bytes]) -> None:
     assert (len(signs.classes), next(iter(signs)).labels.tolist()) == (43, [16])
 
 
-@pytest.mark.parametrize("name", [*ARRAY_DATASETS, *FILE_DATASETS])
+@pytest.mark.parametrize("name", TORCHVISION_DATASETS)
 def test_what_is_not_there_says_where_it_should_be(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=f"{name} must be in {tmp_path}, .*: pass --download, or --data-root DIR") as found:
         rf.load_data(name, root=tmp_path, split="train" if name == "fashion-mnist" else None)

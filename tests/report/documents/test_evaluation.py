@@ -6,10 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from robustbench_fgsm.data.sources.fashion_mnist import CLASS_NAMES
-from robustbench_fgsm.evaluation.thresholds import Thresholds, apply_thresholds, find_epsilon_for_success
+from robustbench_fgsm.evaluation.thresholds import Thresholds, apply_thresholds
 from robustbench_fgsm.report.documents.evaluation import (
     class_rates_sheet,
     gradient_health_sheet,
@@ -20,51 +18,20 @@ from robustbench_fgsm.report.documents.evaluation import (
 from robustbench_fgsm.report.documents.sentences import INTERVAL_NOTE, LIMITATION_NOTE
 from robustbench_fgsm.report.tables.sheet import Cell, Sheet
 from tests.report.printed import printed, unwrapped
+from tests.report.runs import widest
 
 Document = dict[str, Any]
 Measured = Callable[..., Document]
 
 
-def at_its_widest(document: Document) -> Document:
-    """With the bundled classes, ten thousand images in every cell, and the longest rates that there can be."""
-    whole = {"value": 1.0, "count": 10_000, "n": 10_000, "low": 0.9996, "high": 1.0}
-
-    def widen(value: Any) -> Any:
-        if isinstance(value, dict) and value.keys() == whole.keys():
-            return whole
-        if isinstance(value, dict):
-            return {key: 10_000 if key in ("n", "clean_correct") else widen(item) for key, item in value.items()}
-        return [widen(item) for item in value] if isinstance(value, list) else value
-
-    wide: Document = widen(document)
-    for found in wide.get("evaluations", [wide]):
-        found["data"]["classes"] = list(CLASS_NAMES)
-        found["clean"]["confusion"] = [[10_000] * 10] * 10
-        for at in found["epsilons"]:
-            for side in (at, at.get("stable", at)):
-                side |= {"confusion": [[10_000] * 10] * 10, "transition": [[10_000] * 10] * 10, "worst_class": 0}
-                for result, name in zip(side["per_class"], CLASS_NAMES, strict=True):
-                    rates = dict.fromkeys(("robust_accuracy", "attack_success_rate"), whole | {"n": 1000})
-                    result.update(rates, name=name, n=1000, clean_correct=1000, most_common_wrong=0)
-    return wide
-
-
 def test_an_evaluation_fits_80_columns_and_nothing_is_cut(measured: Measured) -> None:
-    document = at_its_widest(measured("0.3", scale=300))
+    document = widest(measured("0.3", scale=300))
     text = printed(document)
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
     assert text.count(" 10000" * 10) == 30
     for label, name in enumerate(CLASS_NAMES):
         assert len(re.findall(rf"^{label} {re.escape(name)} ", text, re.MULTILINE)) >= 4
-
-
-def test_a_sweep_fits_80_columns_and_nothing_is_cut(measured: Measured) -> None:
-    document = at_its_widest(measured("0.1,0.3", scale=300, targeted=("none", "next")))
-    text = printed(find_epsilon_for_success(document, 0.5))
-    assert max(map(len, text.splitlines())) <= 80
-    assert "…" not in text
-    assert "T-shirt/top" in text
 
 
 def test_an_evaluation_shows_all_that_it_should(measured: Measured) -> None:
@@ -116,29 +83,6 @@ def test_what_makes_a_run_invalid_is_said(measured: Measured) -> None:
     text = unwrapped(document)
     assert "INVALID: no gradient was finite" in text
     assert "Warning: labels leak" in text
-
-
-def test_a_sweep_shows_every_rule(measured: Measured) -> None:
-    document = measured("4,64/255", targeted=("none", "next"))
-    text = printed(document)
-    assert "A untargeted\n" in text
-    assert "B targeted next\n" in text
-    flat = " ".join(text.split())
-    assert flat.count("Smallest epsilon that fools") == flat.count("Area under the curve") == 2
-    assert flat.count(INTERVAL_NOTE) == flat.count(LIMITATION_NOTE) == 1
-    for found in document["evaluations"]:
-        assert f"{100 * found['area_under_curve']:.1f} % mean robust accuracy from 0 to 64/255" in flat
-
-
-@pytest.mark.parametrize(("rate", "place"), [(0.0, "4/255"), (1.0, "none of these")])
-def test_a_success_rate_that_was_asked_for(measured: Measured, rate: float, place: str) -> None:
-    text = unwrapped(find_epsilon_for_success(measured("4,8/255"), rate))
-    assert f"First epsilon with {100 * rate:g} % attack success: {place}." in text
-
-
-def test_a_sweep_of_no_budget_has_no_area(measured: Measured) -> None:
-    document = {"schema": "rfgsm.sweep/1", "evaluations": [measured("0")], "warnings": [], "invalid_reasons": []}
-    assert "Area" not in printed(document)
 
 
 def test_markup_in_names_stays_literal(measured: Measured) -> None:
