@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.comparison.opponent import AttackedPiece, OpponentRun
 from robustbench_fgsm.comparison.result import Comparison, Seconds, TimedTally
 from robustbench_fgsm.data.dataset import BadSample, Dataset, describe_data, readable_batches
@@ -103,9 +102,15 @@ def compare_spec(
     plan: Plan | None = None,
     max_bad: int = 0,
     strict: bool = False,
+    warnings: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
-    """The same for what is parsed and loaded already. plan: how our side runs, in place of one made now for `optimize`."""
+    """Compare with parsed settings and loaded candidates; see `compare`.
+
+    Args:
+        plan: how our side runs; None chooses one for `optimize`.
+        warnings: of the preflight of all images; None runs the preflight.
+    """
     began = time.perf_counter()
     check_single_epsilon(spec)
     check_optimize_level(optimize)
@@ -114,8 +119,12 @@ def compare_spec(
     data = match_to_classifier(data, classifier)
     covered: list[str] = []
     if isinstance(candidate, SavedImages):
+        everything = data
         candidate, data, covered = match_to_data(candidate, data)
-    warnings = [*preflight(classifier, data, spec, strict=strict), *covered]
+        warnings = warnings if data is everything else None
+    if warnings is None:
+        warnings = preflight(classifier, data, spec, strict=strict)
+    warnings = [*warnings, *covered]
     plan = plan or choose_plan(classifier, data, [spec], optimize, batch_size, record_changes=True)
     execution, size = apply_plan(classifier, plan), plan.batch_size
     rivals = [load_reference(name, classifier, spec, size) for name in check_references(references)]
@@ -195,8 +204,7 @@ def attack_piece(execution: PlannedClassifier, data: Dataset, spec: AttackSpec, 
             classes = predict_classes(classifier, x_adv)
         classes = classes.cpu()
         seconds = Seconds(crafted - began, _synchronised_time(classifier) - began)
-        outcomes = attacked.outcomes(predicted_classes(attacked.gradient_step.outputs), classes)
-        side += TimedTally(Tally.of(outcomes, classifier.num_classes), seconds)
+        side += TimedTally(Tally.of(attacked.outcomes(classes), classifier.num_classes), seconds)
         batches.append(attacked)
         adversarial.append(x_adv.cpu())
         after.append(classes)

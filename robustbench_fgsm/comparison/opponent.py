@@ -103,7 +103,7 @@ def run_opponent(opponent: Opponent, rounding_analysis: RoundingAnalysis, piece:
     for attacked in piece.batches:
         rows = slice(start, start + len(attacked.batch))
         start = rows.stop
-        tally += Tally.of(attacked.outcomes(before[rows], after[rows]), num_classes)
+        tally += Tally.of(attacked.outcomes(after[rows], before[rows]), num_classes)
         agreement += compare_batch(
             rounding_analysis, attacked, piece.adversarial[rows], adversarial[rows], piece.predictions[rows], after[rows]
         )

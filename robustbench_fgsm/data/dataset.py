@@ -45,6 +45,12 @@ class Batch:
         """The images in rows, (N,) bool, indices, or a slice, which copies nothing."""
         return Batch(self.images[rows], self.labels[rows], self.ids[rows])
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[Batch]) -> Batch:
+        """Return the images of all parts, without their unreadable samples."""
+        images, labels, ids = (torch.cat([getattr(part, name) for part in parts]) for name in ("images", "labels", "ids"))
+        return cls(images, labels, ids)
+
 
 @runtime_checkable
 class Dataset(Protocol):

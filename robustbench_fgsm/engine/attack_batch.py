@@ -15,7 +15,7 @@ from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.engine.targets import targets_for
 from robustbench_fgsm.models.classifier import Classifier, move_to_classifier
 from robustbench_fgsm.spec import AttackSpec
-from robustbench_fgsm.stats.tally import Outcomes
+from robustbench_fgsm.stats.tally import BatchOutcomes
 
 SATURATION_THRESHOLD = 1e-6
 """Below this 1 - p_y, float32 cancellation gives part of a cross-entropy gradient a wrong sign."""
@@ -31,12 +31,19 @@ class AttackedBatch:
     targeted: bool
     saturated: Tensor
 
-    def outcomes(self, before: Tensor, after: Tensor) -> Outcomes:
-        """What became of each image; before, after: predicted classes (N,), ours or another library's."""
-        return Outcomes(
+    def outcomes(self, after: Tensor, before: Tensor | None = None) -> BatchOutcomes:
+        """Return the outcomes of the batch, of our predictions or another library's.
+
+        Args:
+            after: (N,) or (N, E) predicted classes after the attack.
+            before: (N,) predicted classes before the attack; by default those of the gradient's forward pass.
+        """
+        before = predicted_classes(self.gradient_step.outputs) if before is None else before
+        return BatchOutcomes(
+            ids=self.batch.ids.numpy(),
             labels=self.batch.labels.numpy(),
             before=before.cpu().numpy(),
-            after=after.cpu().numpy(),
+            after=(after if after.ndim == 2 else after.unsqueeze(1)).cpu().numpy(),
             targets=self.labels_or_targets.cpu().numpy() if self.targeted else None,
             zero_gradient=self.gradient_step.zero_gradient.cpu().numpy(),
             nonfinite_gradient=self.gradient_step.nonfinite_gradient.cpu().numpy(),

@@ -1,9 +1,10 @@
-"""What was seen of attacked images, and the counts that follow from it."""
+"""Outcomes on their way from the device to the counts of an attack."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -11,142 +12,129 @@ from torch import Tensor
 
 from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.data.dataset import Batch
-from robustbench_fgsm.engine import rounding_guard
 from robustbench_fgsm.engine.attack_batch import AttackedBatch
+from robustbench_fgsm.engine.rounding_guard import RoundingRisk
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec
-from robustbench_fgsm.stats.tally import Int64Array, Outcomes, Tally
+from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array, Tally
 
 COUNTING_BLOCK_SIZE = 4096
-"""Images that are counted at a time: counting has a price for each call."""
+"""Images that are counted at a time, because each call has a fixed cost."""
+
+Part = TypeVar("Part", bound=Sized)
 
 
 @dataclass(frozen=True)
-class BatchOutcomes:
-    """What was seen of N images, all on the CPU but for the direction, which stays where it was taken.
+class ObservedBatch:
+    """N images, their outcomes, and what the plain layout needs to decide uncertain images again.
 
-    before: (N,) predicted classes; after: (N, E), at each budget. aim: (N,) labels or targets. zero, nonfinite, saturated:
-    (N,) bool. unsure, narrow: (N, E) bool, see `guard.Doubt`; direction: (N, ...) of the attack; all three (N, 0) where
-    nobody doubts.
+    direction: (N, ...) of the attack, on its device. direction_risk, prediction_risk: (N, E) bool, see `RoundingRisk`. All
+    three are (N, 0) if the plan has no guard.
     """
 
     batch: Batch
-    before: Tensor
-    after: Tensor
-    labels_or_targets: Tensor
-    zero_gradient: Tensor
-    nonfinite_gradient: Tensor
-    saturated: Tensor
+    outcomes: BatchOutcomes
+    direction: Tensor
     direction_risk: Tensor
     prediction_risk: Tensor
-    direction: Tensor
-
-    @classmethod
-    def of(cls, attacked: AttackedBatch, after: Sequence[Tensor]) -> BatchOutcomes:
-        """At once, which waits for the device."""
-        return PendingOutcomes.start(attacked, after).wait()
 
     def __len__(self) -> int:
         return len(self.batch)
 
-    def at(self, rows: Tensor | slice) -> BatchOutcomes:
-        """Some of the images; rows: (N,) bool, indices, or a slice, which copies nothing."""
-        parts = {name: getattr(self, name)[rows] for name in self.__dict__ if name != "batch"}
-        return BatchOutcomes(batch=self.batch.at(rows), **parts)
+    def at(self, rows: Tensor | slice) -> ObservedBatch:
+        """Return some of the images; rows: (N,) bool, indices, or a slice, which copies nothing."""
+        outcomes = self.outcomes.at(rows if isinstance(rows, slice) else rows.numpy())
+        risk = self.direction_risk[rows], self.prediction_risk[rows]
+        return ObservedBatch(self.batch.at(rows), outcomes, self.direction[rows], *risk)
 
     @classmethod
-    def concatenate(cls, parts: Sequence[BatchOutcomes]) -> BatchOutcomes:
-        """All of them in one."""
+    def concatenate(cls, parts: Sequence[ObservedBatch]) -> ObservedBatch:
+        """Return the images of all parts, of which there is at least one."""
         if len(parts) == 1:
             return parts[0]
-        batch = Batch(
-            torch.cat([part.batch.images for part in parts]),
-            torch.cat([part.batch.labels for part in parts]),
-            torch.cat([part.batch.ids for part in parts]),
+        batch, outcomes = (
+            Batch.concatenate([part.batch for part in parts]),
+            BatchOutcomes.concatenate([part.outcomes for part in parts]),
         )
-        names = [name for name in parts[0].__dict__ if name != "batch"]
-        return cls(batch=batch, **{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+        names = ("direction", "direction_risk", "prediction_risk")
+        return cls(batch, outcomes, *(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
-    def outcomes_per_budget(self, *, targeted: bool) -> list[Outcomes]:
-        """What became of each image, at each budget."""
-        arrays = (self.batch.labels.numpy(), self.before.numpy())
-        aim = self.labels_or_targets.numpy() if targeted else None
-        flags = self.zero_gradient.numpy(), self.nonfinite_gradient.numpy(), self.saturated.numpy()
-        return [Outcomes(*arrays, after.contiguous().numpy(), aim, *flags) for after in self.after.T]
-
-    def without_risks(self) -> BatchOutcomes:
-        """The same, and nothing is in doubt any more."""
+    def without_risks(self) -> ObservedBatch:
+        """Return the images with no outcome in doubt, and without their direction."""
         nothing = torch.empty(len(self), 0)
-        return replace(self, direction_risk=nothing.bool(), prediction_risk=nothing.bool(), direction=nothing)
-
-    def without_images(self) -> BatchOutcomes:
-        """The same without images."""
-        return replace(self, batch=replace(self.batch, images=torch.empty(len(self), 0)))
+        return replace(self, direction=nothing, direction_risk=nothing.bool(), prediction_risk=nothing.bool())
 
 
 @dataclass(frozen=True)
 class PendingOutcomes:
-    """A sighting on its way to the CPU in one table (5 + E, N) or (5 + 3E, N), for which nobody waits before it lands."""
+    """Outcomes of one batch, copied to the CPU asynchronously as one table. `wait()` blocks until the copy is done."""
 
     batch: Batch
     table: Tensor
     num_budgets: int
+    targeted: bool
     direction: Tensor
     copy_done: torch.cuda.Event | None
 
     @classmethod
-    def start(
-        cls, attacked: AttackedBatch, after: Sequence[Tensor], risks: Sequence[rounding_guard.RoundingRisk] = ()
-    ) -> PendingOutcomes:
-        """Take off. doubts: at each budget, under a guarded plan."""
-        ascent, batch, budgets = attacked.gradient_step, attacked.batch, len(after)
-        flags = [ascent.zero_gradient, ascent.nonfinite_gradient, attacked.saturated]
-        doubted = [*(doubt.direction for doubt in risks), *(doubt.prediction for doubt in risks)]
-        facts = [predicted_classes(ascent.outputs), attacked.labels_or_targets, *flags, *after, *doubted]
-        table = torch.stack([fact.long() for fact in facts])
-        direction = ascent.direction if risks else torch.empty(len(batch), 0)
+    def start(cls, attacked: AttackedBatch, after: Sequence[Tensor], risks: Sequence[RoundingRisk] = ()) -> PendingOutcomes:
+        """Start the copy; after, risks: at each budget, the risks only under a guarded plan."""
+        step, num_budgets = attacked.gradient_step, len(after)
+        flags = [step.zero_gradient, step.nonfinite_gradient, attacked.saturated]
+        at_risk = [*(risk.direction for risk in risks), *(risk.prediction for risk in risks)]
+        rows = [predicted_classes(step.outputs), attacked.labels_or_targets, *flags, *after, *at_risk]
+        table = torch.stack([row.long() for row in rows])
+        direction = step.direction if risks else torch.empty(len(attacked.batch), 0)
         if table.device.type != "cuda":
-            return cls(batch, table.cpu(), budgets, direction, None)
-        here = torch.empty_like(table, device="cpu", pin_memory=True).copy_(table, non_blocking=True)
-        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        arrived.record(torch.cuda.current_stream(table.device))
-        return cls(batch, here, budgets, direction, arrived)
+            return cls(attacked.batch, table.cpu(), num_budgets, attacked.targeted, direction, None)
+        on_cpu = torch.empty_like(table, device="cpu", pin_memory=True).copy_(table, non_blocking=True)
+        copy_done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        copy_done.record(torch.cuda.current_stream(table.device))
+        return cls(attacked.batch, on_cpu, num_budgets, attacked.targeted, direction, copy_done)
 
-    def wait(self) -> BatchOutcomes:
-        """Wait until it has arrived."""
+    def wait(self) -> ObservedBatch:
+        """Return the outcomes when the copy is done."""
         if self.copy_done is not None:
             self.copy_done.synchronize()
-        before, aim = self.table[:2]
-        zero, nonfinite, saturated = self.table[2:5].bool()
-        after, rest = self.table[5 : 5 + self.num_budgets].T, self.table[5 + self.num_budgets :].T.bool()
-        unsure, narrow = rest[:, : self.num_budgets], rest[:, self.num_budgets :]
-        return BatchOutcomes(self.batch, before, after, aim, zero, nonfinite, saturated, unsure, narrow, self.direction)
+        before, labels_or_targets, *flags = self.table[:5].numpy()
+        after, risks = self.table[5 : 5 + self.num_budgets].T, self.table[5 + self.num_budgets :].T.bool()
+        outcomes = BatchOutcomes(
+            self.batch.ids.numpy(),
+            self.batch.labels.numpy(),
+            before,
+            after.numpy(),
+            labels_or_targets if self.targeted else None,
+            *(flag.astype(np.bool_) for flag in flags),
+        )
+        direction_risk, prediction_risk = risks[:, : self.num_budgets], risks[:, self.num_budgets :]
+        return ObservedBatch(self.batch, outcomes, self.direction, direction_risk, prediction_risk)
 
 
-class OutcomeBuffer:
-    """Sightings that wait until they are `size` images together; images that nobody asks for are dropped on the way in."""
+class OutcomeBuffer(Generic[Part]):
+    """Parts that wait until they hold `size` images together."""
 
-    def __init__(self, size: int, *, keep_images: bool) -> None:
-        self._size, self._keep_images = size, keep_images
-        self._parts: list[BatchOutcomes] = []
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._parts: list[Part] = []
 
-    def add(self, part: BatchOutcomes) -> BatchOutcomes | None:
-        """All that wait, with this part, where they have become enough."""
+    def add(self, part: Part) -> list[Part]:
+        """Return all waiting parts, with this one, if they are enough; else nothing."""
         if len(part):
-            self._parts.append(part if self._keep_images else part.without_images())
-        return self.flush() if sum(map(len, self._parts)) >= self._size else None
+            self._parts.append(part)
+        return self.flush() if sum(map(len, self._parts)) >= self._size else []
 
-    def flush(self) -> BatchOutcomes | None:
-        """All that wait, if any."""
+    def flush(self) -> list[Part]:
+        """Return all waiting parts."""
         parts, self._parts = self._parts, []
-        return BatchOutcomes.concatenate(parts) if parts else None
+        return parts
 
 
 @dataclass(frozen=True)
 class AttackTotals:
-    """Counts of one attack that add: a tally for each budget, twice, and where in the grid images are fooled first.
+    """Counts of one attack that add.
 
-    stable: with exact gradients on saturated images; empty where the classifier has none. decided_again: images.
+    tallies: one for each budget. stable: likewise, with exact gradients on saturated images; empty if the classifier has no
+    exact gradients. first_fooled: images by the first budget of the ascending grid that fools them. decided_again: images.
     """
 
     tallies: tuple[Tally, ...]
@@ -156,60 +144,57 @@ class AttackTotals:
 
 
 def replaces_counts(classifier: Classifier, spec: AttackSpec) -> bool:
-    """Whether saturated images are attacked a second time, along exact gradients."""
+    """Return whether saturated images are attacked a second time, along exact gradients."""
     return classifier.any_loss and spec.loss == "ce" and not spec.stable
 
 
 class OutcomeCounter:
-    """Counts of one attack, from what was seen of images, in any order."""
+    """Counter of the outcomes of one attack, in any order."""
 
     def __init__(self, classifier: Classifier, spec: AttackSpec) -> None:
-        self._spec, self._num_classes = spec, classifier.num_classes
-        self._replaces_counts, self._any_loss = replaces_counts(classifier, spec), classifier.any_loss
-        self._ordinary_buffer, self._stable_buffer = (
-            OutcomeBuffer(COUNTING_BLOCK_SIZE, keep_images=False),
-            OutcomeBuffer(COUNTING_BLOCK_SIZE, keep_images=False),
-        )
+        self._spec, self._num_classes, self._any_loss = spec, classifier.num_classes, classifier.any_loss
+        self._buffer = OutcomeBuffer[BatchOutcomes](COUNTING_BLOCK_SIZE)
         nothing = (Tally.empty(self._num_classes, targeted=spec.target.targeted),) * len(spec.epsilons)
         self._totals = AttackTotals(nothing, nothing, np.zeros(len(spec.epsilons) + 1, np.int64))
 
-    def add(self, outcomes: BatchOutcomes, *, stable: bool) -> None:
-        """Count these images; stable: among those with exact gradients where they are saturated."""
-        self._count_outcomes((self._stable_buffer if stable else self._ordinary_buffer).add(outcomes), stable=stable)
+    def add(self, outcomes: BatchOutcomes) -> None:
+        """Count these images."""
+        self._count(self._buffer.add(outcomes))
 
     def add_decided_again(self, count: int) -> None:
-        """Count so many as decided again."""
+        """Count so many images as decided again."""
         self._totals = replace(self._totals, decided_again=self._totals.decided_again + count)
 
     def fooled_so_far(self) -> tuple[int, int]:
-        """Images fooled at the last budget, and images that could have been, as far as they are counted yet."""
+        """Return the images fooled at the last budget and the attacked images, as far as they are counted yet."""
         rate = self._totals.tallies[-1].attack_success_rate
         return rate.count, rate.n
 
     def totals(self) -> AttackTotals:
-        """The counts of all that was added."""
-        self._count_outcomes(self._ordinary_buffer.flush(), stable=False)
-        self._count_outcomes(self._stable_buffer.flush(), stable=True)
-        if not self._any_loss:
-            return replace(self._totals, stable=())
-        return self._totals if self._replaces_counts else replace(self._totals, stable=self._totals.tallies)
+        """Return the counts of all images that were added."""
+        self._count(self._buffer.flush())
+        return self._totals if self._any_loss else replace(self._totals, stable=())
 
-    def _count_outcomes(self, batch_outcomes: BatchOutcomes | None, *, stable: bool) -> None:
-        if batch_outcomes is None:
+    def _count(self, parts: list[BatchOutcomes]) -> None:
+        if not parts:
             return
-        outcomes = batch_outcomes.outcomes_per_budget(targeted=self._spec.target.targeted)
-        before = self._totals.stable if stable else self._totals.tallies
-        tallies = tuple(tally + Tally.of(found, self._num_classes) for tally, found in zip(before, outcomes, strict=True))
-        if stable:
-            self._totals = replace(self._totals, stable=tallies)
-            return
-        first = self._totals.first_fooled + count_first_fooled(outcomes, self._spec.epsilons)
-        self._totals = replace(self._totals, tallies=tallies, first_fooled=first)
+        outcomes, totals = BatchOutcomes.concatenate(parts), self._totals
+        found = self._tallies(outcomes)
+        stable = found if outcomes.after_stable is None else self._tallies(outcomes.with_exact_gradients())
+        self._totals = replace(
+            totals,
+            tallies=tuple(map(Tally.__add__, totals.tallies, found)),
+            stable=tuple(map(Tally.__add__, totals.stable, stable)),
+            first_fooled=totals.first_fooled + count_first_fooled(outcomes, self._spec.epsilons),
+        )
+
+    def _tallies(self, outcomes: BatchOutcomes) -> list[Tally]:
+        return [Tally.of(outcomes, self._num_classes, budget) for budget in range(len(self._spec.epsilons))]
 
 
-def count_first_fooled(outcomes: Sequence[Outcomes], epsilons: Sequence[float]) -> Int64Array:
-    """Attacked images by the place in the ascending grid at which they are first fooled; last, those that never are."""
-    ascending = [outcomes[index] for index in np.argsort(epsilons, kind="stable")]
-    attacked = ascending[0].attacked
-    hits = np.stack([found.fooled for found in ascending] + [attacked])  # the last row catches all that are left
+def count_first_fooled(outcomes: BatchOutcomes, epsilons: Sequence[float]) -> Int64Array:
+    """Return attacked images (E + 1,) by the first budget of the ascending grid that fools them; last, those never fooled."""
+    attacked = outcomes.attacked
+    fooled = [outcomes.fooled(budget) for budget in np.argsort(epsilons, kind="stable")]
+    hits = np.stack([*fooled, attacked])  # the last row catches all images that are never fooled
     return np.bincount(hits[:, attacked].argmax(0), minlength=len(hits))

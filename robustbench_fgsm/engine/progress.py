@@ -1,4 +1,4 @@
-"""How far a measurement has come, for whoever asked to be told."""
+"""Progress of an attack over a data set, reported to the caller's functions."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from robustbench_fgsm.engine.distributed import World
-from robustbench_fgsm.engine.outcomes import OutcomeCounter
 
 Progress = Callable[[int, int], None]
-"""Called with images done and images in all."""
+"""Called with the images done and the images in all."""
 
 FooledProgress = Callable[[int, int], None]
-"""Called with images fooled and images that could have been, before the last progress."""
+"""Called with the images fooled and the images attacked, before the call with the images done."""
 
 CheckProgress = Callable[[str, int, int], None]
-"""Called with the attack that a check comes to, images that are through with all of its attacks, and images in all."""
+"""Called with the next attack of a check, the images that are done with all its attacks, and the images in all."""
 
 
 @dataclass
 class ProgressReporter:
-    """Whom to tell; total: images in all. Images of all processes are told, but counts only of this one."""
+    """Reporter of progress.
+
+    total: images in all. The images done are those of all processes, the images fooled those of this process.
+    """
 
     total: int
     world: World
@@ -28,11 +30,11 @@ class ProgressReporter:
     fooled_progress: FooledProgress | None = None
     done: int = 0
 
-    def __call__(self, count: int, counter: OutcomeCounter) -> None:
-        """So many more images are done."""
+    def __call__(self, count: int, fooled: tuple[int, int] | None = None) -> None:
+        """Report that `count` more images are done; fooled: images fooled and images attacked so far."""
         self.done += count
         done = self.world.add_done_images(count, self.done)
-        if self.fooled_progress is not None:
-            self.fooled_progress(*counter.fooled_so_far())
+        if self.fooled_progress is not None and fooled is not None:
+            self.fooled_progress(*fooled)
         if self.progress is not None:
             self.progress(done, self.total)

@@ -1,9 +1,9 @@
-"""Attacks on data: at once, or piece by piece, each recorded when it is done, so that nothing done is done again."""
+"""Attack a data set, in one pass or piece by piece; a finished piece is recorded and never attacked again."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import reduce
 from typing import Any
@@ -16,15 +16,7 @@ from robustbench_fgsm.engine.distributed import World, merge_by_number
 from robustbench_fgsm.engine.observer import make_observers
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
 from robustbench_fgsm.engine.outcomes import AttackTotals, OutcomeCounter
-from robustbench_fgsm.engine.pieces import (
-    PieceCollector,
-    PieceRecord,
-    Pieces,
-    PieceStore,
-    count_record,
-    make_piece_record,
-    piece_size,
-)
+from robustbench_fgsm.engine.pieces import PieceRecord, Pieces, PieceStore, piece_size
 from robustbench_fgsm.engine.plan import PlannedClassifier
 from robustbench_fgsm.engine.prefetch import prefetch_batches
 from robustbench_fgsm.engine.preflight import check_images
@@ -32,12 +24,18 @@ from robustbench_fgsm.engine.progress import ProgressReporter
 from robustbench_fgsm.errors import DataError
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats import confusion
-from robustbench_fgsm.stats.tally import Int64Array, Tally
+from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array, Tally
+
+TALLY_MATRICES = ("clean", "adversarial", "transition", "attacked", "fooled")
+TALLY_SCALARS = tuple(field.name for field in fields(Tally) if field.name not in (*TALLY_MATRICES, "targeted"))
+
+PieceOutcomes = tuple[tuple[BatchOutcomes, ...], tuple[int, ...]]
+"""Outcomes of each attack on one piece by ascending image id, and the images that each attack decided again."""
 
 
 @dataclass(frozen=True)
 class EngineResult:
-    """Counts of each attack, samples that could not be had, and the seconds that pieces took which were there before."""
+    """Counts of each attack, unreadable samples, seconds that pieces of an earlier run took, and warnings."""
 
     totals: list[AttackTotals]
     bad: list[BadSample]
@@ -46,25 +44,25 @@ class EngineResult:
 
 
 def attack_dataset(
-    planned: PlannedClassifier, data: Dataset, specs: Sequence[AttackSpec], progress_event: ProgressReporter
+    planned: PlannedClassifier, data: Dataset, specs: Sequence[AttackSpec], report_progress: ProgressReporter
 ) -> EngineResult:
-    """Attack all of the data; images that get a second look wait until they fill a batch."""
-    portions = BatchSplitter()
+    """Attack the whole data set in one pass; images that are computed again wait until they fill a batch."""
+    splitter = BatchSplitter()
     counters = [OutcomeCounter(planned.plain_classifier, spec) for spec in specs]
-    watching = make_observers(planned, specs, data.classes, counters, portions)
+    observers = make_observers(planned, specs, data.classes, [counter.add for counter in counters], splitter)
     bad: list[BadSample] = []
-    told = 0
-    for batch in prefetch_batches(
-        readable_batches(data, 0, len(data), planned.plan.batch_size, bad), planned.plain_classifier.device
-    ):
+    reported_bad = 0
+    readable = readable_batches(data, 0, len(data), planned.plan.batch_size, bad)
+    for batch in prefetch_batches(readable, planned.plain_classifier.device):
         check_images(batch, planned.plain_classifier)
-        for observer in watching:
+        for observer in observers:
             observer.add(batch)
-        progress_event(len(batch) + len(bad) - told, counters[0])
-        told = len(bad)
-    for observer in watching:
+        report_progress(len(batch) + len(bad) - reported_bad, counters[0].fooled_so_far())
+        reported_bad = len(bad)
+    for observer, counter in zip(observers, counters, strict=True):
         observer.finish()
-    return EngineResult([counter.totals() for counter in counters], bad, warnings=portions.warnings)
+        counter.add_decided_again(observer.decided_again)
+    return EngineResult([counter.totals() for counter in counters], bad, warnings=splitter.warnings)
 
 
 def attack_by_pieces(
@@ -73,112 +71,113 @@ def attack_by_pieces(
     specs: Sequence[AttackSpec],
     store: PieceStore,
     world: World,
-    progress_event: ProgressReporter,
+    report_progress: ProgressReporter,
 ) -> EngineResult:
-    """Attack the pieces that the store does not have, those of this process's share, and count all of all processes."""
-    work, portions = FinishedPieces(planned, specs, split_into_pieces(planned, data)), BatchSplitter()
-    for record in store.records() if world.is_main else ():
-        work.add(record)
-    before = work.seconds
-    progress_event(work.num_images, work.counters[0])
-    missing = np.flatnonzero(~world.broadcast(work.finished))
-    for record in attack_pieces(planned, data, specs, world.local_part(missing), portions):
-        store.keep(record)
-        work.add(record)
-        progress_event(len(record) + len(record.bad), work.counters[0])
-    parts = world.gather((work.bad_by_piece, portions.warnings))
-    bad = [sample for samples in merge_by_number([bad for bad, _ in parts]) for sample in samples]
-    warnings = dict.fromkeys(warning for _, told in parts for warning in told)
-    return EngineResult(sum_totals(work.totals(), world), bad, before, tuple(warnings))
+    """Attack this process's share of the pieces that the store lacks, and sum the counts of all processes."""
+    splitter, device = BatchSplitter(), planned.plain_classifier.device
+    counters = [OutcomeCounter(planned.plain_classifier, spec) for spec in specs]
+
+    def attack_piece(batches: Iterator[Batch]) -> PieceOutcomes:
+        parts: list[list[BatchOutcomes]] = [[] for _ in specs]
+        observers = make_observers(planned, specs, data.classes, [part.append for part in parts], splitter)
+        for batch in batches:
+            check_images(batch, planned.plain_classifier)
+            for observer in observers:
+                observer.add(batch)
+        for observer in observers:
+            observer.finish()
+        if not parts[0]:
+            return (), ()
+        outcomes = tuple(BatchOutcomes.concatenate(part).sorted_by_id() for part in parts)
+        return outcomes, tuple(observer.decided_again for observer in observers)
+
+    def count_record(record: PieceRecord) -> None:
+        for counter, outcomes, decided_again in zip(counters, record.outcomes, record.decided_again, strict=False):
+            counter.add(outcomes)
+            counter.add_decided_again(decided_again)
+
+    def report(count: int) -> None:
+        report_progress(count, counters[0].fooled_so_far())
+
+    pieces = Pieces(len(data), piece_size(planned.plan, device))
+    job = PieceJob(data, pieces, planned.plan.batch_size, device, splitter, attack_piece, count_record)
+    bad, resumed_seconds, warnings = run_pieces(job, store, world, report)
+    return EngineResult(sum_totals([counter.totals() for counter in counters], world), bad, resumed_seconds, warnings)
 
 
-class FinishedPieces:
-    """Counts and bad samples of all pieces that one process knows of, and the seconds that went into them."""
+@dataclass(frozen=True)
+class PieceJob:
+    """Work on every piece of a data set: how to attack a piece of readable batches, and how to count its record."""
 
-    def __init__(self, planned: PlannedClassifier, specs: Sequence[AttackSpec], pieces: Pieces) -> None:
-        self.counters = [OutcomeCounter(planned.plain_classifier, spec) for spec in specs]
-        self.finished = np.zeros(len(pieces), np.bool_)
-        self.seconds = 0.0
-        self.num_images = 0
-        self._bad_by_piece: dict[int, tuple[BadSample, ...]] = {}
-
-    def add(self, record: PieceRecord) -> None:
-        """One more piece."""
-        self.finished[record.number] = True
-        self.seconds += record.seconds
-        self.num_images += len(record) + len(record.bad)
-        if record.bad:
-            self._bad_by_piece[record.number] = record.bad
-        count_record(record, self.counters)
-
-    @property
-    def bad_by_piece(self) -> list[tuple[int, tuple[BadSample, ...]]]:
-        """Bad samples by the number of their piece."""
-        return list(self._bad_by_piece.items())
-
-    def totals(self) -> list[AttackTotals]:
-        """Counts of each attack."""
-        return [counter.totals() for counter in self.counters]
+    data: Dataset
+    pieces: Pieces
+    batch_size: int
+    device: torch.device
+    splitter: BatchSplitter
+    attack_piece: Callable[[Iterator[Batch]], PieceOutcomes]
+    count_record: Callable[[PieceRecord], None]
 
 
-def split_into_pieces(planned: PlannedClassifier, data: Dataset) -> Pieces:
-    """How the data fall into pieces under that plan."""
-    return Pieces(len(data), piece_size(planned.plan, planned.plain_classifier.device))
+def run_pieces(
+    job: PieceJob, store: PieceStore, world: World, report_progress: Callable[[int], None]
+) -> tuple[list[BadSample], float, tuple[str, ...]]:
+    """Count the pieces of the store, and attack this process's share of all others.
 
-
-def attack_pieces(
-    planned: PlannedClassifier,
-    data: Dataset,
-    specs: Sequence[AttackSpec],
-    piece_numbers: Int64Array,
-    splitter: BatchSplitter,
-) -> Iterator[PieceRecord]:
-    """Attack these pieces, by ascending number, one each time that a record is asked for.
-
-    A record is the same whichever process makes it, and when: all that waits for a second look is settled within it.
+    Returns:
+        Unreadable samples of all processes, the seconds that the stored pieces took, and the warnings of all processes.
     """
-    pieces = split_into_pieces(planned, data)
-    for run in pieces.consecutive_ranges(piece_numbers):
-        began = time.perf_counter()
-        for number, batches in batches_by_piece(data, pieces, run, planned.plan.batch_size, planned.plain_classifier.device):
-            yield _attack_piece(planned, data, specs, number, batches, splitter, began)
-            began = time.perf_counter()
+    finished, bad_by_piece = np.zeros(len(job.pieces), np.bool_), []
+
+    def add(record: PieceRecord) -> None:
+        finished[record.number] = True
+        if record.bad:
+            bad_by_piece.append((record.number, record.bad))
+        job.count_record(record)
+
+    resumed_seconds, resumed_images = 0.0, 0
+    for record in store.records() if world.is_main else ():
+        add(record)
+        resumed_seconds += record.seconds
+        resumed_images += len(record) + len(record.bad)
+    report_progress(resumed_images)
+    missing = np.flatnonzero(~world.broadcast(finished))
+    for record in attack_pieces(job, world.local_part(missing)):
+        store.keep(record)
+        add(record)
+        report_progress(len(record) + len(record.bad))
+    parts = world.gather((bad_by_piece, job.splitter.warnings))
+    bad = [sample for samples in merge_by_number([part for part, _ in parts]) for sample in samples]
+    return bad, resumed_seconds, tuple(dict.fromkeys(warning for _, warnings in parts for warning in warnings))
 
 
-def _attack_piece(
-    planned: PlannedClassifier,
-    data: Dataset,
-    specs: Sequence[AttackSpec],
-    number: int,
-    batches: Iterator[Batch],
-    splitter: BatchSplitter,
-    began: float,
-) -> PieceRecord:
-    collectors = [PieceCollector(len(spec.epsilons), targeted=spec.target.targeted) for spec in specs]
-    watching = make_observers(planned, specs, data.classes, collectors, splitter)
-    bad: list[BadSample] = []
-    images = 0
+def attack_pieces(job: PieceJob, piece_numbers: Int64Array) -> Iterator[PieceRecord]:
+    """Attack these pieces in ascending order, and yield the record of each when it is finished.
+
+    The record does not depend on the process and the time, because nothing waits beyond the end of a piece.
+    """
+    for numbers in job.pieces.consecutive_ranges(piece_numbers):
+        started = time.perf_counter()
+        for number, batches in batches_by_piece(job.data, job.pieces, numbers, job.batch_size, job.device):
+            bad: list[BadSample] = []
+            outcomes, decided_again = job.attack_piece(_take_readable(batches, bad))
+            yield PieceRecord(number, outcomes, decided_again, tuple(bad), time.perf_counter() - started)
+            started = time.perf_counter()
+
+
+def _take_readable(batches: Iterator[Batch], bad: list[BadSample]) -> Iterator[Batch]:
+    """Yield the batches that hold an image, and add their unreadable samples to `bad`."""
     for batch in batches:
         bad += batch.bad
-        images += len(batch)
         if len(batch):
-            check_images(batch, planned.plain_classifier)
-            for observer in watching:
-                observer.add(batch)
-    if not images:
-        nothing = np.empty(0, np.int64)
-        return PieceRecord(number, nothing, nothing, (), tuple(bad), time.perf_counter() - began)
-    for observer in watching:
-        observer.finish()
-    return make_piece_record(number, collectors, bad, time.perf_counter() - began)
+            yield batch
 
 
 def batches_by_piece(
     data: Dataset, pieces: Pieces, piece_range: range, batch_size: int, device: torch.device
 ) -> Iterator[tuple[int, Iterator[Batch]]]:
-    """The batches of each piece of a run, from one pass over the data, so that whoever decodes them can work ahead.
+    """Yield the number and the batches of each piece, from one pass over the data, so that decoding can work ahead.
 
-    The batches of a piece have to be taken before the next piece is asked for.
+    Take all batches of a piece before the next piece.
     """
     span = range(pieces.span(piece_range[0]).start, pieces.span(piece_range[-1]).stop)
     flow = prefetch_batches(_checked_batches(data, span, batch_size), device)
@@ -194,7 +193,7 @@ def _take_images(batches: Iterator[Batch], count: int) -> Iterator[Batch]:
 
 
 def _checked_batches(data: Dataset, span: range, batch_size: int) -> Iterator[Batch]:
-    """Batches of `size` images, bad ones included, the last of them shorter; raises DataError where data give others."""
+    """Yield the batches of the data; raise DataError if one has another size than `batch_size`, or images are missing."""
     at = span.start
     for batch in data.batches(span.start, span.stop, batch_size):
         at += len(batch) + len(batch.bad)
@@ -211,14 +210,8 @@ def _checked_batches(data: Dataset, span: range, batch_size: int) -> Iterator[Ba
         )
 
 
-TALLY_MATRICES = ("clean", "adversarial", "transition", "attacked", "fooled")
-
-
-TALLY_SCALARS = tuple(field.name for field in fields(Tally) if field.name not in (*TALLY_MATRICES, "targeted"))
-
-
 def sum_totals(totals: Sequence[AttackTotals], world: World) -> list[AttackTotals]:
-    """The totals of all processes, for all of them; each has as many, of the same attacks."""
+    """Return in every process the totals summed over all processes, which have the same attacks."""
     if world.size == 1:
         return list(totals)
     return [

@@ -23,44 +23,43 @@ from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_images
 from robustbench_fgsm.errors import DataError, SettingError
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec
-from robustbench_fgsm.stats.tally import Int64Array, Outcomes, Tally
+from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array, Tally
 
 ShardColumns = dict[str, NDArray[Any]]
 
 COLUMN_NAMES = {"before": "predictions_before", "after": "predictions_after"}
-"""What a column is called that outcomes call otherwise."""
+"""Columns whose name differs from the name in `BatchOutcomes`."""
 
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """What is known of each image of a shard: all (N,).
+    """Record of a shard: the outcomes of its images at one budget, and the effect of rounding to 8 bits.
 
-    rounded: classes predicted after rounding to 8 bits; pixels_outside: pixels with no grid point in the ball. Both None
-    where nothing was rounded.
+    predictions_rounded: (N,) classes predicted after rounding; pixels_outside: (N,) pixels without a grid point in the ball.
+    Both are None if nothing was rounded.
     """
 
-    ids: Int64Array
-    outcomes: Outcomes
+    outcomes: BatchOutcomes
     predictions_rounded: Int64Array | None = None
     pixels_outside: Int64Array | None = None
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.outcomes)
 
     def to_columns(self) -> ShardColumns:
-        """The facts that there are, by name."""
-        columns = {"ids": self.ids} | {
-            COLUMN_NAMES.get(field.name, field.name): getattr(self.outcomes, field.name) for field in fields(Outcomes)
-        }
+        """Return the columns of the record that exist, by name."""
+        columns = vars(self.outcomes) | {"after": self.outcomes.after[:, 0]}
         columns |= {"predictions_rounded": self.predictions_rounded, "pixels_outside": self.pixels_outside}
-        return {name: column for name, column in columns.items() if column is not None}
+        return {COLUMN_NAMES.get(name, name): column for name, column in columns.items() if column is not None}
 
     @classmethod
     def from_columns(cls, columns: ShardColumns) -> ShardRecord:
-        """The inverse of `to_columns`; raises KeyError for a column that is missing."""
-        stored: dict[str, Any] = {"targets": None} | columns
-        outcomes = Outcomes(**{field.name: stored[COLUMN_NAMES.get(field.name, field.name)] for field in fields(Outcomes)})
-        return cls(columns["ids"], outcomes, columns.get("predictions_rounded"), columns.get("pixels_outside"))
+        """Return the record that `to_columns` wrote; raise KeyError if a column is missing."""
+        optional = {"targets": columns.get("targets"), "after_stable": None}
+        required = [field.name for field in fields(BatchOutcomes) if field.name not in optional]
+        found: dict[str, Any] = {name: columns[COLUMN_NAMES.get(name, name)] for name in required} | optional
+        outcomes = BatchOutcomes(**found | {"after": found["after"][:, np.newaxis]})
+        return cls(outcomes, columns.get("predictions_rounded"), columns.get("pixels_outside"))
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,9 @@ class ShardTotals:
         unrounded = Tally.of(shard_record.outcomes, num_classes)
         if shard_record.predictions_rounded is None or shard_record.pixels_outside is None:
             return cls(unrounded)
-        again = Tally.of(replace(shard_record.outcomes, after=shard_record.predictions_rounded), num_classes)
-        changed = int((shard_record.predictions_rounded != shard_record.outcomes.after).sum())
+        rounded = shard_record.predictions_rounded[:, np.newaxis]
+        again = Tally.of(replace(shard_record.outcomes, after=rounded), num_classes)
+        changed = int((rounded != shard_record.outcomes.after).sum())
         return cls(unrounded, again, pixels_per_image * len(shard_record), int(shard_record.pixels_outside.sum()), changed)
 
     def __add__(self, other: ShardTotals) -> ShardTotals:
@@ -178,10 +178,10 @@ def _craft_shard(
 def _empty_shard(shape: torch.Size, bad: tuple[BadSample, ...], *, targeted: bool, eight_bit: bool) -> AdversarialShard:
     """A shard without images."""
     none, flags = np.empty(0, np.int64), np.empty(0, np.bool_)
-    outcomes = Outcomes(none, none, none, none if targeted else None, flags, flags, flags)
+    outcomes = BatchOutcomes(none, none, none, none[:, np.newaxis], none if targeted else None, flags, flags, flags)
     rounded = none if eight_bit else None
     images = torch.empty((0, *shape), dtype=torch.uint8 if eight_bit else torch.float32)
-    return AdversarialShard(images, ShardRecord(none, outcomes, rounded, rounded), bad)
+    return AdversarialShard(images, ShardRecord(outcomes, rounded, rounded), bad)
 
 
 def _craft_batch(
@@ -195,7 +195,7 @@ def _craft_batch(
         attacked, x_adv, after, _ = craft_guarded(planned, attacked, spec, classes)
     else:
         x_adv, after = craft_and_predict(classifier, attacked, spec, epsilon)
-    facts = ShardRecord(batch.ids.numpy(), attacked.outcomes(predicted_classes(attacked.gradient_step.outputs), after))
+    facts = ShardRecord(attacked.outcomes(after))
     if not eight_bit:
         return AdversarialShard(x_adv.cpu(), facts)
     rounded = round_to_levels(x_adv, attacked.gradient_step.x, epsilon, norm=spec.norm, bounds=spec.bounds)

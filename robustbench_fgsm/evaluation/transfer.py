@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from robustbench_fgsm.data.dataset import BadSample, Dataset, describe_data
+from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe_data
 from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.batch_size import choose_common_batch_size
-from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World, merge_by_number
+from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
-from robustbench_fgsm.engine.pieces import NullStore, PieceRecord, Pieces, PieceStore, piece_size
+from robustbench_fgsm.engine.pieces import NullStore, Pieces, PieceStore, piece_size
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.engine.preflight import check_batch_size, preflight
-from robustbench_fgsm.engine.progress import Progress
+from robustbench_fgsm.engine.progress import Progress, ProgressReporter
+from robustbench_fgsm.engine.run_pieces import PieceJob, PieceOutcomes, run_pieces
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, ModelError, SettingError
 from robustbench_fgsm.evaluation.document import WARNING_SHARE, bad_sample_reasons, bad_sample_warnings, bad_samples_to_dict
 from robustbench_fgsm.evaluation.evaluate import check_distinct_epsilons
-from robustbench_fgsm.evaluation.transfer_counts import TransferCounts, TransferModels, attack_transfer_pieces
+from robustbench_fgsm.evaluation.transfer_counts import TransferCounts, TransferModels, attack_transfer_piece
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
 from robustbench_fgsm.stats.rate import Rate
@@ -274,59 +273,30 @@ def run_transfer(
     data = match_to_classifier(data, transfer_models.models[0])
     if warnings is None:
         warnings = check_transfer(transfer_models, data, spec, strict=strict)
-    size = choose_common_batch_size(batch_size, transfer_models.models, data)
-    pieces, portions = split_transfer_into_pieces(transfer_models, data, size), BatchSplitter()
-    work = FinishedTransferPieces(transfer_models, spec, len(pieces))
-    kept = NullStore() if store is None else store
-    for record in kept.records() if world.is_main else ():
-        work.add(record)
-    before = work.seconds
-    missing = np.flatnonzero(~world.broadcast(work.finished))
+    size, device = choose_common_batch_size(batch_size, transfer_models.models, data), transfer_models.models[0].device
+    splitter, counts = BatchSplitter(), TransferCounts.empty(transfer_models, len(spec.epsilons))
 
-    def say(images: int) -> None:
-        done = world.add_done_images(images, work.num_images)
-        if progress is not None:
-            progress(done, len(data))
+    def attack_piece(batches: Iterator[Batch]) -> PieceOutcomes:
+        outcomes = attack_transfer_piece(transfer_models, data.classes, spec, batches, splitter)
+        return outcomes, (0,) * len(outcomes)
 
-    say(work.num_images)
-    for record in attack_transfer_pieces(transfer_models, data, spec, pieces, size, world.local_part(missing), portions):
-        kept.keep(record)
-        work.add(record)
-        say(len(record) + len(record.bad))
-    parts = world.gather((list(work.bad_by_piece.items()), portions.warnings))
-    bad = [sample for samples in merge_by_number([some for some, _ in parts]) for sample in samples]
-    told = [warning for _, some in parts for warning in some]
+    pieces = split_transfer_into_pieces(transfer_models, data, size)
+    job = PieceJob(
+        data, pieces, size, device, splitter, attack_piece, count_record=lambda record: counts.add(record, transfer_models)
+    )
+    report_progress = ProgressReporter(len(data), world, progress)
+    bad, resumed_seconds, memory_warnings = run_pieces(job, store or NullStore(), world, report_progress)
     return Transfer(
         transfer_models,
         describe_data(data),
         spec,
-        work.counts.sum_over_processes(world),
-        tuple(dict.fromkeys([*warnings, *told])),
-        describe_environment(transfer_models.models[0].device),
-        time.perf_counter() - began + before,
+        counts.sum_over_processes(world),
+        tuple(dict.fromkeys([*warnings, *memory_warnings])),
+        describe_environment(device),
+        time.perf_counter() - began + resumed_seconds,
         tuple(bad),
         max_bad,
         common,
         per_class,
         size,
     )
-
-
-class FinishedTransferPieces:
-    """Counts and bad samples of all pieces that one process knows of, and the seconds that went into them."""
-
-    def __init__(self, transfer_models: TransferModels, spec: AttackSpec, pieces: int) -> None:
-        self.counts = TransferCounts.empty(transfer_models, len(spec.epsilons))
-        self.finished = np.zeros(pieces, np.bool_)
-        self.bad_by_piece: dict[int, tuple[BadSample, ...]] = {}
-        self.seconds, self.num_images = 0.0, 0
-        self._transfer_models = transfer_models
-
-    def add(self, record: PieceRecord) -> None:
-        """One more piece."""
-        self.finished[record.number] = True
-        self.seconds += record.seconds
-        self.num_images += len(record) + len(record.bad)
-        if record.bad:
-            self.bad_by_piece[record.number] = record.bad
-        self.counts.add(record, self._transfer_models)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
 from robustbench_fgsm.attack.gradient import predicted_classes
-from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset
-from robustbench_fgsm.engine.attack_batch import AttackedBatch, attack_batch, craft_and_predict, predict_classes
+from robustbench_fgsm.data.dataset import Batch
+from robustbench_fgsm.engine.attack_batch import attack_batch, craft_and_predict, predict_classes
 from robustbench_fgsm.engine.distributed import World
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
-from robustbench_fgsm.engine.pieces import IntArray, PieceOutcomes, PieceRecord, Pieces
+from robustbench_fgsm.engine.pieces import PieceRecord
 from robustbench_fgsm.engine.preflight import check_images
-from robustbench_fgsm.engine.run_pieces import batches_by_piece
 from robustbench_fgsm.models.classifier import Classifier, move_to_classifier
 from robustbench_fgsm.spec import AttackSpec
-from robustbench_fgsm.stats.tally import Int64Array
+from robustbench_fgsm.stats.tally import BatchOutcomes, BoolArray, Int64Array
 
 
 @dataclass(frozen=True)
@@ -76,156 +74,75 @@ class TransferCounts:
         return cls(*(np.zeros(shape, np.int64) for shape in shapes))
 
     def add(self, record: PieceRecord, transfer_models: TransferModels) -> None:
-        """Count one piece."""
+        """Add the counts of one piece."""
         if not len(record):
             return
-        labels, classes = record.labels.astype(np.int64), len(self.images)
+        labels, num_classes = record.labels, len(self.images)
 
-        def by_label(some: NDArray[np.bool_]) -> Int64Array:
-            return np.bincount(labels[some], minlength=classes)
+        def by_label(images: BoolArray) -> Int64Array:
+            return np.bincount(labels[images], minlength=num_classes)
 
-        before, seen = self._unpack(record, transfer_models)
-        self.images[:] += np.bincount(labels, minlength=classes)
-        for model, known in before.items():
-            self.clean_correct[model] += by_label(known == labels)
+        remaining = iter(record.outcomes)
+        outcomes = {
+            source: {model: next(remaining) for model in transfer_models.evaluated_on(source)} for source in transfer_models.sources
+        }
+        before = {model: found.before for by_model in outcomes.values() for model, found in by_model.items()}
+        self.images[:] += np.bincount(labels, minlength=num_classes)
+        for model, predictions in before.items():
+            self.clean_correct[model] += by_label(predictions == labels)
         for at, source in enumerate(transfer_models.sources):
-            own = seen[source][source]
-            fair = {model: _attackable(own, labels, known) for model, known in before.items()}
-            everywhere = np.logical_and.reduce(list(fair.values()))
-            self.common_attacked[at] += by_label(everywhere)
+            own = outcomes[source][source]
+            attacked = {model: replace(own, before=predictions).attacked for model, predictions in before.items()}
+            common = np.logical_and.reduce(list(attacked.values()))
+            self.common_attacked[at] += by_label(common)
             self.nonfinite_gradient[at] += int(own.nonfinite_gradient.sum())
             self.zero_gradient[at] += int(own.zero_gradient.sum())
             for to, target in enumerate(transfer_models.targets):
-                both = fair[source] & fair[target]
+                both = attacked[source] & attacked[target]
                 self.attacked[at, to] += by_label(both)
-                for budget, after in enumerate(seen[source][target].after.T):
+                for budget, after in enumerate(outcomes[source][target].after.T):
                     hit = after != labels if own.targets is None else after == own.targets
                     self.robust_correct[at, to, budget] += by_label(after == labels)
                     self.fooled[at, to, budget] += by_label(hit & both)
-                    self.common_fooled[at, to, budget] += by_label(hit & everywhere)
-
-    @staticmethod
-    def _unpack(
-        record: PieceRecord, transfer_models: TransferModels
-    ) -> tuple[dict[int, IntArray], dict[int, dict[int, PieceOutcomes]]]:
-        """Classes before by model, and what was seen by source and model."""
-        attacks = iter(record.outcomes_per_attack)
-        seen = {
-            source: {model: next(attacks) for model in transfer_models.evaluated_on(source)} for source in transfer_models.sources
-        }
-        return {model: found.before for shown in seen.values() for model, found in shown.items()}, seen
+                    self.common_fooled[at, to, budget] += by_label(hit & common)
 
     def sum_over_processes(self, world: World) -> TransferCounts:
-        """The counts of all processes, for all of them."""
+        """Return in every process the counts summed over all processes."""
         return TransferCounts(*(world.sum(getattr(self, field.name)) for field in fields(self)))
 
 
-def _attackable(own: PieceOutcomes, labels: Int64Array, before: IntArray) -> NDArray[np.bool_]:
-    """Images that an attack can fool a model on that took them for `before`: right; targeted: off target."""
-    if own.targets is None:
-        return np.equal(before, labels)
-    return np.not_equal(own.targets, labels) & np.not_equal(own.targets, before)
-
-
-def attack_transfer_pieces(
-    transfer_models: TransferModels,
-    data: Dataset,
-    spec: AttackSpec,
-    pieces: Pieces,
-    batch_size: int,
-    piece_numbers: Int64Array,
-    splitter: BatchSplitter,
-) -> Iterator[PieceRecord]:
-    """These pieces, by ascending number, one each time that a record is asked for.
-
-    Of each source, in order, what was seen of the images at itself and at every target.
-    """
-    for run in pieces.consecutive_ranges(piece_numbers):
-        began = time.perf_counter()
-        for number, batches in batches_by_piece(data, pieces, run, batch_size, transfer_models.models[0].device):
-            yield _attack_transfer_piece(transfer_models, data.classes, spec, number, batches, splitter, began)
-            began = time.perf_counter()
-
-
-def _attack_transfer_piece(
-    transfer_models: TransferModels,
-    classes: tuple[str, ...],
-    spec: AttackSpec,
-    number: int,
-    batches: Iterator[Batch],
-    splitter: BatchSplitter,
-    began: float,
-) -> PieceRecord:
-    bad: list[BadSample] = []
-    ids: list[Int64Array] = []
-    labels: list[Int64Array] = []
-    parts: list[list[PieceOutcomes]] = []
+def attack_transfer_piece(
+    transfer_models: TransferModels, classes: tuple[str, ...], spec: AttackSpec, batches: Iterator[Batch], splitter: BatchSplitter
+) -> tuple[BatchOutcomes, ...]:
+    """Return for each source, in order, the outcomes of its images at itself and at every target; none without images."""
+    parts: list[list[BatchOutcomes]] = []
     for batch in batches:
-        bad += batch.bad
-        if len(batch):
-            check_images(batch, transfer_models.models[0])
-            ids.append(batch.ids.numpy())
-            labels.append(batch.labels.numpy())
-            parts += splitter.map_parts(len(batch), partial(_attack_transfer_batch, transfer_models, classes, spec, batch))
-    if not parts:
-        nothing = np.empty(0, np.int64)
-        return PieceRecord(number, nothing, nothing, (), tuple(bad), time.perf_counter() - began)
-    seen = tuple(_concatenate_pieces(some) for some in zip(*parts, strict=True))
-    return PieceRecord(number, np.concatenate(ids), np.concatenate(labels), seen, tuple(bad), time.perf_counter() - began)
+        check_images(batch, transfer_models.models[0])
+        parts += splitter.map_parts(len(batch), partial(_attack_transfer_batch, transfer_models, classes, spec, batch))
+    return tuple(BatchOutcomes.concatenate(part) for part in zip(*parts, strict=True))
 
 
 def _attack_transfer_batch(
     transfer_models: TransferModels, classes: tuple[str, ...], spec: AttackSpec, batch: Batch, rows: slice
-) -> list[PieceOutcomes]:
-    """One gradient for each source; its images at every budget shown to all."""
-    some, found = batch.at(rows), []
+) -> list[BatchOutcomes]:
+    """Compute one gradient for each source, and predict its images at every budget with all models."""
+    images, found, models = batch.at(rows), [], transfer_models.models
     before = {
-        model: predict_classes(transfer_models.models[model], move_to_classifier(some.images, transfer_models.models[model]))
-        .cpu()
-        .numpy()
+        model: predict_classes(models[model], move_to_classifier(images.images, models[model]))
         for model in {*transfer_models.targets} - {*transfer_models.sources}
     }
     for source in transfer_models.sources:
-        classifier, shown = transfer_models.models[source], transfer_models.evaluated_on(source)
-        attacked = attack_batch(classifier, some, spec, classes)
-        before[source] = predicted_classes(attacked.gradient_step.outputs).cpu().numpy()
-        after: dict[int, list[Int64Array]] = {model: [] for model in shown}
+        attacked = attack_batch(models[source], images, spec, classes)
+        before[source] = predicted_classes(attacked.gradient_step.outputs)
+        after: dict[int, list[Tensor]] = {model: [] for model in transfer_models.evaluated_on(source)}
         for epsilon in spec.epsilons:
-            crafted, own = craft_and_predict(classifier, attacked, spec, epsilon)
-            for model in shown:
-                target = transfer_models.models[model]
-                answer = own if model == source else predict_classes(target, move_to_classifier(crafted, target))
-                after[model].append(answer.cpu().numpy())
+            crafted, own = craft_and_predict(models[source], attacked, spec, epsilon)
+            for model, predictions in after.items():
+                target = models[model]
+                predictions.append(own if model == source else predict_classes(target, move_to_classifier(crafted, target)))
         found.append((attacked, after))
-    return [_to_piece_outcomes(attacked, before[model], answers) for attacked, after in found for model, answers in after.items()]
-
-
-def _to_piece_outcomes(attacked: AttackedBatch, before: Int64Array, after: Sequence[Int64Array]) -> PieceOutcomes:
-    outcomes = attacked.outcomes(*(2 * [attacked.labels_or_targets]))  # only for what it says of the gradient and the targets
-    return PieceOutcomes(
-        before,
-        np.stack(after, 1),
-        outcomes.targets,
-        outcomes.zero_gradient,
-        outcomes.nonfinite_gradient,
-        outcomes.saturated,
-        np.empty((0, len(after)), np.int64),
-    )
-
-
-def _concatenate_pieces(parts: Sequence[PieceOutcomes]) -> PieceOutcomes:
-    first = parts[0]
-
-    def whole(name: str) -> Any:
-        return np.concatenate([getattr(part, name) for part in parts])
-
-    targets = None if first.targets is None else whole("targets")
-    return PieceOutcomes(
-        whole("before"),
-        whole("after"),
-        targets,
-        whole("zero_gradient"),
-        whole("nonfinite_gradient"),
-        whole("saturated"),
-        whole("after_stable"),
-    )
+    return [
+        attacked.outcomes(torch.stack(predictions, 1), before[model])
+        for attacked, after in found
+        for model, predictions in after.items()
+    ]

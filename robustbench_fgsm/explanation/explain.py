@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import torch
 
-from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe_data, first_readable_batch, readable_batches
 from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.attack_batch import attack_batch, predict_classes
@@ -80,14 +79,16 @@ def explain_spec(
     batch_size: int | str = "auto",
     max_bad: int = 0,
     strict: bool = False,
+    warnings: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Explanation:
-    """The same for what is parsed already."""
+    """Explain a parsed claim with parsed settings; see `explain`. Warnings of None run the preflight."""
     began = time.perf_counter()
     check_batch_size(batch_size)
     data = match_to_classifier(data, classifier)
     check_explain_spec(spec)
-    warnings = preflight(classifier, data, spec, strict=strict)
+    if warnings is None:
+        warnings = preflight(classifier, data, spec, strict=strict)
     network = check_explain_classifier(classifier, data)
     size = choose_batch_size(batch_size, classifier, data)
     ways = attack_variants(network, targeted=spec.target.targeted)
@@ -146,7 +147,6 @@ def _tally_variants(
 ) -> list[Tally]:
     """Counts of each procedure on one batch, from gradients that they share; the right attack is our own."""
     attacked = attack_batch(classifier, batch, spec, classes)
-    before = predicted_classes(attacked.gradient_step.outputs)
     (epsilon,) = spec.epsilons
     scene = AttackCall(
         classifier.network, attacked.gradient_step.x, attacked.labels_or_targets, epsilon, attacked.targeted, spec.bounds, spec.seed
@@ -155,6 +155,6 @@ def _tally_variants(
     with torch.random.fork_rng([scene.x.device] if scene.x.is_cuda else []):
         for way in variants:
             x_adv = attacked.gradient_step.perturb(epsilon) if way == CORRECT_VARIANT else kitchen.run(scene, way.recipe)
-            outcomes = attacked.outcomes(before, predict_classes(classifier, x_adv))
+            outcomes = attacked.outcomes(predict_classes(classifier, x_adv))
             found.append(Tally.of(outcomes, classifier.num_classes))
     return found

@@ -135,9 +135,9 @@ def _selectable_images(run: EvaluationRun, record: PieceRecord) -> Iterator[Sele
     if record.bad:
         return
     start = run.pieces.span(record.number).start
-    for number, (spec, seen) in enumerate(zip(run.specs, record.outcomes_per_attack, strict=True)):
-        after = seen.after[:, int(np.argmax(spec.epsilons))]
-        for row, facts in enumerate(zip(record.ids, record.labels, seen.before, after, strict=True)):
+    for number, (spec, outcomes) in enumerate(zip(run.specs, record.outcomes, strict=True)):
+        after = outcomes.after[:, int(np.argmax(spec.epsilons))]
+        for row, facts in enumerate(zip(record.ids, record.labels, outcomes.before, after, strict=True)):
             yield SelectedImage(number, start + row, *map(int, facts))
 
 
@@ -163,9 +163,7 @@ def fetch_images(data: Dataset, indices: Sequence[int]) -> Batch:
     """The images at these places; one by one where the data cannot give several."""
     if isinstance(data, RandomAccess):
         return next(data.take(indices, len(indices)))
-    parts = [next(data.batches(place, place + 1, 1)) for place in indices]
-    images, labels, ids = (torch.cat([getattr(part, name) for part in parts]) for name in ("images", "labels", "ids"))
-    return Batch(images, labels, ids)
+    return Batch.concatenate([next(data.batches(place, place + 1, 1)) for place in indices])
 
 
 def _attack_images(run: EvaluationRun, spec: AttackSpec, batch: Batch) -> ExampleImages:

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_fgsm.engine.pieces import PieceOutcomes, PieceRecord
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.runs.directory import atomic_replace
 from robustbench_fgsm.runs.read import SavedRun
 from robustbench_fgsm.spec import AttackSpec
-from robustbench_fgsm.stats.tally import Outcomes
+from robustbench_fgsm.stats.tally import BatchOutcomes
 
 SampleColumns = dict[str, NDArray[Any]]
 ROW_GROUP_SIZE = 65_536
@@ -25,50 +24,38 @@ ROW_GROUP_SIZE = 65_536
 
 
 def sample_tables(run: SavedRun) -> Iterator[SampleColumns]:
-    """One table for each finished piece and attack, in order: a row for each image.
+    """Yield a table for each finished piece and attack, in order, with one row for each image.
 
-    id, label, targeted (the rule), target (-1 where untargeted), before, `after_E` for each budget E, minimal_epsilon (the
-    smallest budget of the list that fools it; NaN where none does, or it could not be fooled), zero_gradient,
-    nonfinite_gradient, saturated.
+    Columns: id, label, targeted (the rule), target (-1 if untargeted), before, `after_E` for each budget E, minimal_epsilon (the
+    smallest budget of the list that fools the image; NaN if none does), zero_gradient, nonfinite_gradient, saturated.
     """
     for record in run.records():
-        for spec, seen in zip(run.manifest.specs, record.outcomes_per_attack, strict=False):
-            yield sample_table(record, spec, seen)
+        for spec, outcomes in zip(run.manifest.specs, record.outcomes, strict=False):
+            yield sample_table(outcomes, spec)
 
 
-def sample_table(record: PieceRecord, spec: AttackSpec, piece_outcomes: PieceOutcomes) -> SampleColumns:
-    """The same for one piece and attack."""
-    n = len(record)
-    targets = np.full(n, -1, np.int64) if piece_outcomes.targets is None else piece_outcomes.targets.astype(np.int64)
-    after = {f"after_{epsilon!r}": piece_outcomes.after[:, at].astype(np.int64) for at, epsilon in enumerate(spec.epsilons)}
+def sample_table(outcomes: BatchOutcomes, spec: AttackSpec) -> SampleColumns:
+    """Return the table of one piece and attack."""
+    n = len(outcomes)
     return {
-        "id": record.ids,
-        "label": record.labels.astype(np.int64),
+        "id": outcomes.ids,
+        "label": outcomes.labels,
         "targeted": np.full(n, str(spec.target)),
-        "target": targets,
-        "before": piece_outcomes.before.astype(np.int64),
-        **after,
-        "minimal_epsilon": minimal_epsilons(record, spec, piece_outcomes),
-        "zero_gradient": piece_outcomes.zero_gradient,
-        "nonfinite_gradient": piece_outcomes.nonfinite_gradient,
-        "saturated": piece_outcomes.saturated,
+        "target": np.full(n, -1, np.int64) if outcomes.targets is None else outcomes.targets,
+        "before": outcomes.before,
+        **{f"after_{epsilon!r}": after for epsilon, after in zip(spec.epsilons, outcomes.after.T, strict=True)},
+        "minimal_epsilon": minimal_epsilons(outcomes, spec),
+        "zero_gradient": outcomes.zero_gradient,
+        "nonfinite_gradient": outcomes.nonfinite_gradient,
+        "saturated": outcomes.saturated,
     }
 
 
-def minimal_epsilons(record: PieceRecord, spec: AttackSpec, piece_outcomes: PieceOutcomes) -> NDArray[np.float64]:
-    """The smallest budget of the list that fools each image (N,); NaN where none does, or nothing was there to fool."""
-    found = np.full(len(record), np.nan)
-    for at in np.argsort(spec.epsilons)[::-1]:
-        outcomes = Outcomes(
-            record.labels.astype(np.int64),
-            piece_outcomes.before.astype(np.int64),
-            piece_outcomes.after[:, at].astype(np.int64),
-            None if piece_outcomes.targets is None else piece_outcomes.targets.astype(np.int64),
-            piece_outcomes.zero_gradient,
-            piece_outcomes.nonfinite_gradient,
-            piece_outcomes.saturated,
-        )
-        found[outcomes.fooled] = spec.epsilons[at]
+def minimal_epsilons(outcomes: BatchOutcomes, spec: AttackSpec) -> NDArray[np.float64]:
+    """Return the smallest budget of the list that fools each image (N,); NaN if none does."""
+    found = np.full(len(outcomes), np.nan)
+    for budget in np.argsort(spec.epsilons)[::-1]:
+        found[outcomes.fooled(budget)] = spec.epsilons[budget]
     return found
 
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_fgsm.engine.pieces import PieceOutcomes, PieceRecord
+from robustbench_fgsm.engine.pieces import PieceRecord
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.document import WARNING_SHARE
 from robustbench_fgsm.runs.read import SavedRun
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.tally import BatchOutcomes
 
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -111,7 +112,7 @@ def _has_stable_gradients(spec: AttackSpec) -> bool:
 
 
 def _exceeds_saturated_share(run: SavedRun) -> bool:
-    flags = [record.outcomes_per_attack[0].saturated for record in run.records() if len(record)]
+    flags = [record.outcomes[0].saturated for record in run.records() if len(record)]
     return sum(int(flag.sum()) for flag in flags) > WARNING_SHARE * sum(map(len, flags))
 
 
@@ -152,20 +153,16 @@ def _outcomes_by_id(records: list[PieceRecord], attacks: int, budgets: int, *, s
         none = np.zeros(0, np.int64)
         return none, none, np.zeros((attacks, budgets + 1, 0), np.bool_)
     ids = np.concatenate([record.ids for record in records])
-    labels = np.concatenate([record.labels for record in records]).astype(np.int64)
-    right = [
-        np.stack([_correct_predictions(record, seen, stable=stable) for seen in record.outcomes_per_attack]) for record in records
-    ]
+    labels = np.concatenate([record.labels for record in records])
+    right = [np.stack([_correct_predictions(outcomes, stable=stable) for outcomes in record.outcomes]) for record in records]
     order = np.argsort(ids, kind="stable")
     return ids[order], labels[order], np.concatenate(right, axis=2)[:, :, order]
 
 
-def _correct_predictions(record: PieceRecord, piece_outcomes: PieceOutcomes, *, stable: bool) -> Flags:
-    """Which predictions are the label: before the attack, and after it at each budget (E + 1, N)."""
-    after = np.array(piece_outcomes.after)
-    if stable and len(piece_outcomes.after_stable):
-        after[piece_outcomes.saturated] = piece_outcomes.after_stable
-    return np.asarray(np.vstack([piece_outcomes.before, after.T]) == record.labels)
+def _correct_predictions(outcomes: BatchOutcomes, *, stable: bool) -> Flags:
+    """Return which predictions equal the label: before the attack, and after it at each budget (E + 1, N)."""
+    after = (outcomes.with_exact_gradients() if stable else outcomes).after
+    return np.asarray(np.vstack([outcomes.before, after.T]) == outcomes.labels)
 
 
 def _check_same_images(ids: Integers, others: Integers, labels: Integers, other_labels: Integers) -> None:

@@ -1,4 +1,4 @@
-"""A finished piece as bytes that carry their own hash: one line of JSON, then the columns as they lie in memory."""
+"""Encode a finished piece as bytes with their own hash: one line of JSON, then the columns as they lie in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.engine.pieces import IntArray, PieceOutcomes, PieceRecord
+from robustbench_fgsm.engine.pieces import PieceRecord
+from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array, IntArray
 
 RECORD_PREFIX = b'{"sha256":"'
 HASH_LENGTH = 64
@@ -24,14 +25,14 @@ Array = NDArray[Any]
 
 
 def encode_piece(record: PieceRecord) -> bytes:
-    """The record as it stands in a ledger; classes take one byte up to 256 of them, ids none where they are consecutive."""
+    """Return the record as bytes of a ledger. A class takes one byte up to 256 classes; consecutive ids take none."""
     columns = [(name, np.ascontiguousarray(column)) for name, column in _piece_columns(record)]
     head = {
         "piece": record.number,
         "n": len(record),
-        "attacks": len(record.outcomes_per_attack),
+        "attacks": len(record.outcomes),
         "first_id": _first_id(record),
-        "decided_again": [seen.decided_again for seen in record.outcomes_per_attack],
+        "decided_again": record.decided_again,
         "bad": [asdict(sample) for sample in record.bad],
         "seconds": record.seconds,
         "columns": [[name, column.dtype.str, list(column.shape)] for name, column in columns],
@@ -43,33 +44,31 @@ def encode_piece(record: PieceRecord) -> bytes:
 
 
 def decode_piece(content: bytes) -> PieceRecord:
-    """The inverse of `encode`; raises KeyError or ValueError for what it did not write."""
+    """Return the record that `encode_piece` wrote; raise KeyError or ValueError for other bytes."""
     line, _, payload = content.partition(b"\n")
     head: dict[str, Any] = json.loads(line)
-    columns: dict[str, Array] = {}
+    columns: dict[str, Int64Array] = {}
     at = 0
     for name, kind, shape in head["columns"]:
         dtype = np.dtype(kind)
         size = dtype.itemsize * int(np.prod(shape))
-        columns[name] = np.frombuffer(payload[at : at + size], dtype).reshape(shape)
+        columns[name] = np.frombuffer(payload[at : at + size], dtype).reshape(shape).astype(np.int64)
         at += size
-    first = head["first_id"]
-    nothing = np.empty(0, np.int64)
-    ids = np.arange(first, first + head["n"], dtype=np.int64) if first is not None else columns.get("ids", nothing)
+    if head["first_id"] is not None:
+        columns["ids"] = np.arange(head["first_id"], head["first_id"] + head["n"], dtype=np.int64)
     return PieceRecord(
         head["piece"],
-        ids.astype(np.int64, copy=False),
-        columns.get("labels", nothing),
-        tuple(_piece_outcomes(columns, number, again) for number, again in enumerate(head["decided_again"])),
+        tuple(_batch_outcomes(columns, attack) for attack in range(head["attacks"])),
+        tuple(head["decided_again"]),
         tuple(BadSample(**sample) for sample in head["bad"]),
         head["seconds"],
     )
 
 
 def scan_records(content: mmap | bytes) -> Iterator[tuple[int | None, int, int]]:
-    """Number, start and stop of every whole record; a number of None for bytes between them that are none.
+    """Yield number, start and stop of every whole record; the number is None for damaged bytes between records.
 
-    A record that was cut, or in which a bit has flipped, is such bytes: those after it are found by how a record begins.
+    A record that was cut, or in which a bit has flipped, is damaged. The next record is found by its prefix.
     """
     at = 0
     while at < len(content):
@@ -85,7 +84,7 @@ def scan_records(content: mmap | bytes) -> Iterator[tuple[int | None, int, int]]
 
 
 def _record_at(content: mmap | bytes, at: int) -> tuple[int, int] | None:
-    """Number and end of the record that begins there; None where none does, or its hash is another."""
+    """Return number and end of the record that begins there; None if none does, or its hash differs."""
     body = at + len(RECORD_PREFIX) + HASH_LENGTH
     line = content.find(b"\n", body)
     if content[at : at + len(RECORD_PREFIX)] != RECORD_PREFIX or line < 0:
@@ -114,35 +113,36 @@ def _piece_columns(record: PieceRecord) -> Iterator[tuple[str, Array]]:
     if _first_id(record) is None:
         yield "ids", record.ids.astype("<i8")
     yield "labels", to_smallest_dtype(record.labels)
-    for number, seen in enumerate(record.outcomes_per_attack):
-        yield f"before.{number}", to_smallest_dtype(seen.before)
-        yield f"after.{number}", to_smallest_dtype(seen.after)
-        if seen.targets is not None:
-            yield f"targets.{number}", to_smallest_dtype(seen.targets)
-        flags = [getattr(seen, name).astype(np.uint8) << bit for bit, name in enumerate(FLAG_NAMES)]
-        yield f"flags.{number}", np.bitwise_or.reduce(flags)
-        if len(seen.after_stable):
-            yield f"stable.{number}", to_smallest_dtype(seen.after_stable)
+    for attack, outcomes in enumerate(record.outcomes):
+        yield f"before.{attack}", to_smallest_dtype(outcomes.before)
+        yield f"after.{attack}", to_smallest_dtype(outcomes.after)
+        if outcomes.targets is not None:
+            yield f"targets.{attack}", to_smallest_dtype(outcomes.targets)
+        flags = [getattr(outcomes, name).astype(np.uint8) << bit for bit, name in enumerate(FLAG_NAMES)]
+        yield f"flags.{attack}", np.bitwise_or.reduce(flags)
+        if outcomes.after_stable is not None and outcomes.saturated.any():
+            yield f"stable.{attack}", to_smallest_dtype(outcomes.after_stable[outcomes.saturated])
 
 
-def _piece_outcomes(columns: dict[str, Array], number: int, decided_again: int) -> PieceOutcomes:
-    after = columns[f"after.{number}"]
-    zero, nonfinite, saturated = ((columns[f"flags.{number}"] >> bit & 1).astype(np.bool_) for bit in range(len(FLAG_NAMES)))
-    nothing = np.empty((0, after.shape[1]), after.dtype)
-    return PieceOutcomes(
-        columns[f"before.{number}"],
-        after,
-        columns.get(f"targets.{number}"),
-        zero,
-        nonfinite,
-        saturated,
-        columns.get(f"stable.{number}", nothing),
-        decided_again,
+def _batch_outcomes(columns: dict[str, Int64Array], attack: int) -> BatchOutcomes:
+    flags = {name: (columns[f"flags.{attack}"] >> bit & 1).astype(np.bool_) for bit, name in enumerate(FLAG_NAMES)}
+    after, after_stable = columns[f"after.{attack}"], None
+    if (stable := columns.get(f"stable.{attack}")) is not None:
+        after_stable = after.copy()
+        after_stable[flags["saturated"]] = stable
+    return BatchOutcomes(
+        ids=columns["ids"],
+        labels=columns["labels"],
+        before=columns[f"before.{attack}"],
+        after=after,
+        targets=columns.get(f"targets.{attack}"),
+        **flags,
+        after_stable=after_stable,
     )
 
 
 def to_smallest_dtype(classes: IntArray) -> IntArray:
-    """The same classes in as few little-endian bytes as they need."""
+    """Return the classes in the smallest little-endian type that holds them."""
     largest = int(classes.max()) if classes.size else 0
     kind = "u1" if largest < 2**8 else "<u2" if largest < 2**16 else "<u4"
     return classes.astype(kind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,17 +15,27 @@ from robustbench_fgsm.stats.confusion import matrix_to_json as matrix_to_json
 from robustbench_fgsm.stats.rate import Rate
 
 Int64Array = NDArray[np.int64]
+IntArray = NDArray[np.integer[Any]]
 BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Outcomes:
-    """What happened to each image of a batch: all (N,), integer classes or booleans.
+class BatchOutcomes:
+    """Outcomes of one attack on N images at E budgets, as arrays in main memory. Every count follows from them.
 
-    targets is None for an untargeted attack. zero_gradient, nonfinite_gradient and saturated describe the gradient that
-    the attack followed.
+    Attributes:
+        ids: (N,) image ids.
+        labels: (N,) classes.
+        before: (N,) predicted classes before the attack.
+        after: (N, E) predicted classes after the attack, one column for each budget.
+        targets: (N,) target classes; None if the attack is untargeted.
+        zero_gradient: (N,) bool, the gradient is exactly zero.
+        nonfinite_gradient: (N,) bool, the gradient has a value that is not finite.
+        saturated: (N,) bool, float32 cancellation spoils the gradient.
+        after_stable: (N, E) like `after`, but saturated images follow their exact gradient; None if it equals `after`.
     """
 
+    ids: Int64Array
     labels: Int64Array
     before: Int64Array
     after: Int64Array
@@ -33,30 +43,58 @@ class Outcomes:
     zero_gradient: BoolArray
     nonfinite_gradient: BoolArray
     saturated: BoolArray
+    after_stable: Int64Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[BatchOutcomes]) -> BatchOutcomes:
+        """Return the outcomes of all images, of at least one part."""
+        if len(parts) == 1:
+            return parts[0]
+        columns: dict[str, list[Any]] = {name: [getattr(part, name) for part in parts] for name in vars(parts[0])}
+        if any(stable is not None for stable in columns["after_stable"]):
+            columns["after_stable"] = [part.with_exact_gradients().after for part in parts]
+        whole: dict[str, Any] = {name: None if values[0] is None else np.concatenate(values) for name, values in columns.items()}
+        return cls(**whole)
+
+    def at(self, rows: IntArray | BoolArray | slice) -> BatchOutcomes:
+        """Return the outcomes of some images; rows: (N,) bool, indices, or a slice."""
+        some: dict[str, Any] = {name: None if column is None else column[rows] for name, column in vars(self).items()}
+        return BatchOutcomes(**some)
+
+    def sorted_by_id(self) -> BatchOutcomes:
+        """Return the outcomes in ascending order of image ids."""
+        return self.at(np.argsort(self.ids, kind="stable"))
+
+    def with_exact_gradients(self) -> BatchOutcomes:
+        """Return outcomes whose `after` is `after_stable`, if there is one."""
+        return self if self.after_stable is None else replace(self, after=self.after_stable)
 
     @property
     def attacked(self) -> BoolArray:
-        """Images that the success rate speaks of: right before; targeted: neither of the target nor taken for it."""
+        """Images (N,) in the denominator of the success rate.
+
+        Untargeted: correct before the attack. Targeted: neither label nor prediction before is the target.
+        """
         if self.targets is None:
             return np.equal(self.before, self.labels)
         return np.not_equal(self.targets, self.labels) & np.not_equal(self.targets, self.before)
 
-    @property
-    def hits(self) -> BoolArray:
-        """Images now predicted as their target; none where the attack is untargeted."""
-        return np.zeros(len(self.labels), np.bool_) if self.targets is None else np.equal(self.after, self.targets)
+    def hits(self, budget: int = 0) -> BoolArray:
+        """Return the images (N,) predicted as their target; none if the attack is untargeted."""
+        return np.zeros(len(self), np.bool_) if self.targets is None else np.equal(self.after[:, budget], self.targets)
 
-    @property
-    def fooled(self) -> BoolArray:
-        """Attacked images now predicted as something else, or as their target."""
-        return self.attacked & (self.after != self.labels if self.targets is None else self.hits)
+    def fooled(self, budget: int = 0) -> BoolArray:
+        """Return the attacked images (N,) whose prediction is now wrong; targeted: is now the target."""
+        return self.attacked & (self.after[:, budget] != self.labels if self.targets is None else self.hits(budget))
 
-    @property
-    def leaked(self) -> BoolArray:
-        """Images wrong before and right after an untargeted attack (Kurakin et al. 2017, arXiv:1611.01236)."""
+    def leaked(self, budget: int = 0) -> BoolArray:
+        """Return the images (N,) wrong before and right after an untargeted attack (Kurakin et al. 2017, arXiv:1611.01236)."""
         if self.targets is not None:
-            return np.zeros(len(self.labels), np.bool_)
-        return np.not_equal(self.before, self.labels) & np.equal(self.after, self.labels)
+            return np.zeros(len(self), np.bool_)
+        return np.not_equal(self.before, self.labels) & np.equal(self.after[:, budget], self.labels)
 
 
 @dataclass(frozen=True)
@@ -81,17 +119,17 @@ class Tally:
     targeted: bool
 
     @classmethod
-    def of(cls, outcomes: Outcomes, num_classes: int) -> Tally:
-        """Count one batch."""
-        labels, before, after = outcomes.labels, outcomes.before, outcomes.after
+    def of(cls, outcomes: BatchOutcomes, num_classes: int, budget: int = 0) -> Tally:
+        """Count the outcomes at one budget, given by its column."""
+        labels, before, after = outcomes.labels, outcomes.before, outcomes.after[:, budget]
         return cls(
             clean=confusion.confusion_matrix(labels, before, num_classes),
             adversarial=confusion.confusion_matrix(labels, after, num_classes),
             transition=confusion.confusion_matrix(before, after, num_classes),
             attacked=np.bincount(labels[outcomes.attacked], minlength=num_classes),
-            fooled=np.bincount(labels[outcomes.fooled], minlength=num_classes),
-            target_hits=int(outcomes.hits.sum()),
-            leaked=int(outcomes.leaked.sum()),
+            fooled=np.bincount(labels[outcomes.fooled(budget)], minlength=num_classes),
+            target_hits=int(outcomes.hits(budget).sum()),
+            leaked=int(outcomes.leaked(budget).sum()),
             zero_gradient=int(outcomes.zero_gradient.sum()),
             nonfinite_gradient=int(outcomes.nonfinite_gradient.sum()),
             saturated=int(outcomes.saturated.sum()),

@@ -68,10 +68,10 @@ def test_a_large_process_does_not_make_another_one_large(greedy: ModuleType) -> 
 
 
 ANEW = """
-from robustbench_fgsm.compare.memory import peak, reset_peak
-before = reset_peak()
+from robustbench_fgsm.benchmarking.peak_memory import peak_resident_bytes, reset_peak_resident_bytes
+before = reset_peak_resident_bytes()
 ballast = bytearray(64 * 2**20)
-print(peak() - before)
+print(peak_resident_bytes() - before)
 """
 
 

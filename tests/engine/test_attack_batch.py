@@ -34,7 +34,7 @@ def test_a_batch_is_counted_as_it_was_predicted(classifier: rf.TorchClassifier, 
     x_adv = rf.fgsm(classifier, batch.images, batch.labels)
     assert torch.equal(attacked.gradient_step.perturb(8 / 255), x_adv)
     before, after = predict_classes(classifier, batch.images), predict_classes(classifier, x_adv)
-    tally = Tally.of(attacked.outcomes(before, after), 10)
+    tally = Tally.of(attacked.outcomes(after, before), 10)
     assert tally.clean_accuracy.count == int((before == batch.labels).sum())
     assert tally.flip_rate.count == int((before != after).sum())
     assert not tally.targeted

@@ -18,7 +18,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter, is_out_of_memory, run_on_fitting_prefix
 from robustbench_fgsm.errors import ResourceError
 from robustbench_fgsm.stats import confusion
-from robustbench_fgsm.stats.tally import Outcomes, Tally
+from robustbench_fgsm.stats.tally import BatchOutcomes, Tally
 
 
 class Narrow(nn.Module):
@@ -130,11 +130,12 @@ def test_what_torch_says_of_the_cpu_is_known() -> None:
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
-def drawn(classes: int, n: int, targeted: bool = False) -> Outcomes:
+def drawn(classes: int, n: int, targeted: bool = False) -> BatchOutcomes:
     random = np.random.default_rng(0)
     labels, before, after, targets = random.integers(classes, size=(4, n))
     zero, nonfinite, saturated = random.random((3, n)) < 0.3
-    return Outcomes(labels, before, after, targets if targeted else None, zero, nonfinite, saturated)
+    aim = targets if targeted else None
+    return BatchOutcomes(np.arange(n), labels, before, after[:, np.newaxis], aim, zero, nonfinite, saturated)
 
 
 @pytest.mark.parametrize("targeted", [False, True])
@@ -162,7 +163,7 @@ import json
 import torch
 from torch import nn
 import robustbench_fgsm as rf
-from robustbench_fgsm.compare.memory import peak
+from robustbench_fgsm.benchmarking.peak_memory import peak_resident_bytes
 torch.set_num_threads(1)
 images = torch.rand(512, 1, 2, 2)
 data = rf.ArrayDataset("wide", images, torch.arange(512) * 40, tuple(map(str, range(22_000))))
@@ -170,7 +171,7 @@ found = rf.sweep(rf.wrap(nn.Sequential(nn.Flatten(), nn.Linear(4, 22_000)), 22_0
 document = found[0].to_dict()
 text = json.dumps(document)
 matrix = document["epsilons"][1]["confusion"]
-print(json.dumps([matrix["shape"], sum(matrix["counts"]), len(matrix["counts"]), peak()]))
+print(json.dumps([matrix["shape"], sum(matrix["counts"]), len(matrix["counts"]), peak_resident_bytes()]))
 """
 
 

@@ -39,9 +39,9 @@ def test_shards_hold_what_the_attack_gives(classifier: rf.TorchClassifier, image
     assert [len(shard.record) for shard in shards] == [40, 40, 20]
     assert (x_adv - expected).abs().gt(1e-6).float().mean() < 1e-3  # other batches, so a few signs may differ
     outcomes = [shard.record.outcomes for shard in shards]
-    np.testing.assert_array_equal(np.concatenate([shard.record.ids for shard in shards]), np.arange(100))
+    np.testing.assert_array_equal(np.concatenate([shard.record.outcomes.ids for shard in shards]), np.arange(100))
     np.testing.assert_array_equal(np.concatenate([found.labels for found in outcomes]), batch.labels)
-    after = np.concatenate([found.after for found in outcomes])
+    after = np.concatenate([found.after[:, 0] for found in outcomes])
     np.testing.assert_array_equal(after, classifier.predict(x_adv).argmax(1))
 
 

@@ -16,7 +16,7 @@ from robustbench_fgsm.explanation.hypotheses import CORRECT_VARIANT, AttackVaria
 from robustbench_fgsm.explanation.result import RATE_DEFINITIONS, Claim, Explanation
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.spec import AttackSpec
-from robustbench_fgsm.stats.tally import Outcomes, Tally
+from robustbench_fgsm.stats.tally import BatchOutcomes, Tally
 from robustbench_fgsm.variants.recipe import AttackRecipe
 
 
@@ -99,7 +99,7 @@ def tally(*kinds: tuple[int, int, int, int]) -> Tally:
     """(images, label, before, after) of three classes."""
     labels, before, after = np.repeat([kind[1:] for kind in kinds], [kind[0] for kind in kinds], axis=0).T
     never = np.zeros(len(labels), np.bool_)
-    return Tally.of(Outcomes(labels, before, after, None, never, never, never), 3)
+    return Tally.of(BatchOutcomes(labels, labels, before, after[:, None], None, never, never, never), 3)
 
 
 WELL = tally((48, 0, 0, 0), (32, 0, 0, 1), (4, 0, 1, 0), (6, 0, 1, 2), (10, 0, 1, 1))

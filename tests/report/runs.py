@@ -14,7 +14,7 @@ from robustbench_fgsm.data.sources.fashion_mnist import CLASS_NAMES
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.report.loaded_run import ExampleImage, LoadedRun
 from robustbench_fgsm.stats.rate import Rate
-from robustbench_fgsm.stats.tally import Outcomes, Tally, matrix_to_json
+from robustbench_fgsm.stats.tally import BatchOutcomes, Tally, matrix_to_json
 from robustbench_fgsm.training.recipe import TrainingRecipe
 from robustbench_fgsm.training.result import Training
 from robustbench_fgsm.training.watch import ValidationCheck, find_catastrophic_overfitting
@@ -84,7 +84,7 @@ def wide(document: Document, num_classes: int = 1000, n: int = 50_000, budgets: 
     clean = None
     for step in range(budgets):
         after = np.where(generator.random(n) < 0.7 - 0.15 * step, before, generator.integers(0, num_classes, n))
-        tally = Tally.of(Outcomes(labels, before, after, None, flags, flags, flags), num_classes)
+        tally = Tally.of(BatchOutcomes(labels, labels, before, after[:, None], None, flags, flags, flags), num_classes)
         clean = {"accuracy": tally.clean_accuracy.to_dict(), "confusion": matrix_to_json(tally.clean)}
         places.append(_place((step + 1) / 255, tally, names))
     made = document | {"clean": clean, "epsilons": places, "n": n, "data": document["data"] | {"classes": names}}

@@ -10,36 +10,38 @@ import numpy as np
 import pytest
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.engine.pieces import PieceOutcomes, PieceRecord
+from robustbench_fgsm.engine.pieces import PieceRecord
 from robustbench_fgsm.errors import ResourceError
 from robustbench_fgsm.runs.ledger import Ledger, LedgerStore, ledger_name
 from robustbench_fgsm.runs.piece_format import decode_piece, encode_piece, scan_records
+from robustbench_fgsm.stats.tally import BatchOutcomes
 
 
 def drawn(number: int, n: int = 7, *, classes: int = 10, targeted: bool = False, gap: int = 0) -> PieceRecord:
     """A record of n images whose predictions are drawn; gap: between their ids."""
     random = np.random.default_rng(number)
     zero, nonfinite, saturated = random.random((3, n)) < 0.4
-    seen = PieceOutcomes(
-        random.integers(classes, size=n),
-        random.integers(classes, size=(n, 2)),
-        random.integers(classes, size=n) if targeted else None,
-        zero,
-        nonfinite,
-        saturated,
-        random.integers(classes, size=(int(saturated.sum()), 2)),
-        number,
+    after, after_stable = random.integers(classes, size=(2, n, 2))
+    outcomes = BatchOutcomes(
+        ids=np.arange(n, dtype=np.int64) * (gap + 1) + 1000 * number,
+        labels=random.integers(classes, size=n),
+        before=random.integers(classes, size=n),
+        after=after,
+        targets=random.integers(classes, size=n) if targeted else None,
+        zero_gradient=zero,
+        nonfinite_gradient=nonfinite,
+        saturated=saturated,
+        after_stable=np.where(saturated[:, np.newaxis], after_stable, after) if saturated.any() else None,
     )
-    ids = np.arange(n, dtype=np.int64) * (gap + 1) + 1000 * number
-    return PieceRecord(number, ids, random.integers(classes, size=n), (seen, seen), (BadSample("a\n.png", "no"),), 0.5)
+    return PieceRecord(number, (outcomes, outcomes), (number, 0), (BadSample("a\n.png", "no"),), 0.5)
 
 
 def same(one: PieceRecord, other: PieceRecord) -> bool:
-    return (one.number, one.bad, one.seconds) == (other.number, other.bad, other.seconds) and all(
-        np.array_equal(getattr(mine, name), getattr(theirs, name))
-        for mine, theirs in zip((one, *one.outcomes_per_attack), (other, *other.outcomes_per_attack), strict=True)
+    settings = [(record.number, record.decided_again, record.bad, record.seconds) for record in (one, other)]
+    return settings[0] == settings[1] and all(
+        np.array_equal(getattr(mine, name), getattr(theirs, name), equal_nan=False)
+        for mine, theirs in zip(one.outcomes, other.outcomes, strict=True)
         for name in vars(mine)
-        if isinstance(getattr(mine, name), np.ndarray | int)
     )
 
 
@@ -50,21 +52,18 @@ def test_a_record_comes_back(classes: int, targeted: bool, gap: int) -> None:
     record = drawn(3, 50, classes=classes, targeted=targeted, gap=gap)
     again = decode_piece(encode_piece(record))
     assert same(record, again)
-    assert (record.outcomes_per_attack[0].targets is None) == (again.outcomes_per_attack[0].targets is None)
+    assert (record.outcomes[0].targets is None) == (again.outcomes[0].targets is None)
 
 
 def test_a_piece_without_an_image_comes_back() -> None:
-    nothing = np.empty(0, np.int64)
-    record = PieceRecord(0, nothing, nothing, (), (BadSample("a.png", "empty"),), 0.1)
+    record = PieceRecord(0, bad=(BadSample("a.png", "empty"),), seconds=0.1)
     assert same(record, decode_piece(encode_piece(record)))
     assert [number for number, _, _ in scan_records(encode_piece(record))] == [0]
 
 
 def test_an_image_of_ten_classes_takes_four_bytes_and_a_record_a_line() -> None:
-    whole = [
-        len(encode_piece(PieceRecord(0, r.ids, r.labels, r.outcomes_per_attack[:1]))) for r in (drawn(0, 1000), drawn(0, 2000))
-    ]
-    stable = [len(drawn(0, n).outcomes_per_attack[0].after_stable) for n in (1000, 2000)]
+    whole = [len(encode_piece(PieceRecord(0, record.outcomes[:1], (0,)))) for record in (drawn(0, 1000), drawn(0, 2000))]
+    stable = [int(drawn(0, n).outcomes[0].saturated.sum()) for n in (1000, 2000)]
     assert whole[1] - whole[0] - 2 * (stable[1] - stable[0]) - 1000 * 5 < 32
 
 

@@ -35,7 +35,7 @@ from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.ledger import Ledger, ledger_name
 from robustbench_fgsm.runs.manifest import EvaluationRun
 from robustbench_fgsm.spec import AttackSpec, TargetRule
-from robustbench_fgsm.stats.tally import Outcomes, Tally
+from robustbench_fgsm.stats.tally import BatchOutcomes, Tally
 
 pytestmark = pytest.mark.distributed
 
@@ -265,7 +265,7 @@ def test_totals_add_up_dense_and_sparse(tmp_path: Path, classes: int) -> None:
         random = np.random.default_rng(rank)
         labels, before, after = random.integers(classes, size=(3, 50))
         zero, nonfinite, saturated = random.random((3, 50)) < 0.5
-        tally = Tally.of(Outcomes(labels, before, after, None, zero, nonfinite, saturated), classes)
+        tally = Tally.of(BatchOutcomes(labels, labels, before, after[:, None], None, zero, nonfinite, saturated), classes)
         return AttackTotals((tally, tally), (tally, tally), random.integers(5, size=3), rank)
 
     def told(found: AttackTotals) -> Any:
@@ -339,10 +339,10 @@ import atexit
 import sys
 from pathlib import Path
 from torch import distributed
-from robustbench_fgsm.measure.processes import join
+from robustbench_fgsm.engine.distributed import join_world
 
 atexit.register(lambda: Path(sys.argv[1], str(world.rank)).write_text(str(distributed.is_initialized())))
-world = join()
+world = join_world()
 world.barrier()
 """
 

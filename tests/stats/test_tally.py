@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import accuracy_score, confusion_matrix
 
-from robustbench_fgsm.stats.tally import Int64Array, Outcomes, Tally, matrix_to_json, worst_class
+from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array, Tally, matrix_to_json, worst_class
 
 K = 4
 
 
-def outcomes(labels: list[int], before: list[int], after: list[int], targets: list[int] | None = None) -> Outcomes:
+def outcomes(labels: list[int], before: list[int], after: list[int], targets: list[int] | None = None) -> BatchOutcomes:
     none = np.zeros(len(labels), np.bool_)
     aim = None if targets is None else np.array(targets, np.int64)
-    return Outcomes(np.array(labels, np.int64), np.array(before, np.int64), np.array(after, np.int64), aim, none, none, none)
+    ids, after_each = np.arange(len(labels)), np.array(after, np.int64)[:, np.newaxis]
+    return BatchOutcomes(ids, np.array(labels, np.int64), np.array(before, np.int64), after_each, aim, none, none, none)
 
 
 def test_untargeted_by_hand() -> None:

@@ -126,7 +126,7 @@ def _write_png(directory: Path, shard: AdversarialShard) -> None:
     with (directory / INDEX_FILE).open("w", newline="", encoding="utf-8") as stream:
         index = csv.writer(stream, lineterminator="\n")
         index.writerow(["file", "sha256", *columns])
-        for levels, id_, *row in zip(shard.images, shard.record.ids, *columns.values(), strict=True):
+        for levels, id_, *row in zip(shard.images, shard.record.outcomes.ids, *columns.values(), strict=True):
             file = directory / f"{id_:08d}.png"
             pixels = levels.squeeze(0) if len(levels) == 1 else levels.permute(1, 2, 0)
             Image.fromarray(pixels.contiguous().numpy()).save(file)
