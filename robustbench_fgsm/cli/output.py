@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ import typer
 from rich.console import Console
 
 from robustbench_fgsm.cli import log
-from robustbench_fgsm.cli.options import TableFormat
+from robustbench_fgsm.cli.options import OutputOptions, TableFormat
 from robustbench_fgsm.cli.progress import progress_bar as progress_bar
 from robustbench_fgsm.errors import SettingError
 
@@ -30,30 +29,13 @@ def write_note(message: str, *, quiet: bool) -> None:
         typer.echo(message, err=True)
 
 
-@dataclass(frozen=True)
-class ResultFormat:
-    """How a result is printed, and the files that are written beside it."""
-
-    json: bool = False
-    format: TableFormat = TableFormat.table
-    csv: Path | None = None
-    html: Path | None = None
-    out: Path | None = None
-
-
-def check_output(output: ResultFormat) -> None:
-    """Raise SettingError, before anything is measured, if options exclude each other or a file can never be written."""
-    if output.json and output.format is TableFormat.markdown:
-        raise SettingError("--format markdown and --json exclude each other, got both: leave one out")
-    check_output_path("--csv", output.csv, directory=output.csv is not None and not _is_csv(output.csv))
-    check_output_path("--html", output.html)
-
-
-def write_result(document: Document, output: ResultFormat) -> None:
-    """Print a document as JSON, as tables (80 columns wide in a pipe) or as Markdown, and write its CSV files and its page.
+def write_result(document: Document, output: OutputOptions) -> None:
+    """Print a document as JSON, tables (80 columns wide in a pipe) or Markdown, and write its figure, CSV files and page.
 
     Raises ResourceError if a file cannot be written.
     """
+    if output.plot is not None:
+        _write_figure(output.plot, document)
     if output.csv is not None:
         _write_csv(output.csv, document)
     if output.html is not None:
@@ -79,6 +61,19 @@ def _summary_text(document: Document, table_format: TableFormat) -> str:
     return captured.get().removesuffix("\n")
 
 
+def check_output_options(output: OutputOptions) -> None:
+    """Raise SettingError, before anything is measured, if options exclude each other or a file can never be written."""
+    if output.json and output.format is TableFormat.markdown:
+        raise SettingError("--format markdown and --json exclude each other, got both: leave one out")
+    check_output_path("--csv", output.csv, directory=output.csv is not None and not _is_csv(output.csv))
+    check_output_path("--html", output.html)
+    check_output_path("--plot", output.plot)
+    if output.plot is not None:
+        from robustbench_fgsm.report.figures.curves import figure_format
+
+        figure_format(output.plot)
+
+
 def check_output_path(option: str, path: Path | None, *, directory: bool = False) -> None:
     """Raise SettingError if no file (or directory) can ever be written to a path."""
     if path is None:
@@ -91,6 +86,16 @@ def check_output_path(option: str, path: Path | None, *, directory: bool = False
     if not fits:
         kind = "directory" if existing.is_dir() else "file"
         raise SettingError(f"{option} {path} cannot be written, because {existing} is a {kind}: choose another path")
+
+
+def _write_figure(file: Path, document: Document) -> None:
+    """Write the figure of a sweep, a transfer or a training."""
+    from robustbench_fgsm.report.figures.curves import encode_figure, figure_format
+    from robustbench_fgsm.report.figures.gallery import draw_run
+    from robustbench_fgsm.report.loaded_run import LoadedRun
+    from robustbench_fgsm.runs.directory import write_bytes
+
+    write_bytes(file, encode_figure(draw_run(LoadedRun("result", document), "curve"), figure_format(file)))
 
 
 def _write_csv(path: Path, document: Document) -> None:

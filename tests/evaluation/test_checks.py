@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.evaluation.attacked_sample import PGD_AT_HALF_RANGE, SampleOutcomes, half_range_epsilon
-from robustbench_fgsm.evaluation.checks import CheckOptions, run_checks, validate_checks
+from robustbench_fgsm.evaluation.checks import run_checks, validate_checks
 from robustbench_fgsm.evaluation.gradient_masking import SIGNIFICANCE_LEVEL, MaskingCheck, run_masking_tests
 from robustbench_fgsm.models.art import from_art
-from robustbench_fgsm.spec import AttackSpec, TargetRule
+from robustbench_fgsm.spec import AttackSpec, CheckOptions, TargetRule
 
 EPSILON = 8 / 255
 SPEC = AttackSpec((EPSILON,))
