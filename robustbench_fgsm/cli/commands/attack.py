@@ -15,7 +15,7 @@ MODEL_VARIANT = Variant(
     options={"model": Option("Classifier: a name of `rfgsm list models`, SOURCE:NAME, or a file, to craft.")},
 )
 OUTPUT_VARIANT = Variant(
-    only=("out", "json", "quiet", "log_dir", "debug"),
+    only=("out", "csv", "json", "quiet", "log_dir", "debug"),
     options={
         "out": Option("Directory of images and manifest, to craft. The same command continues there.", metavar="DIR"),
     },
@@ -44,7 +44,12 @@ def attack_command(
 
     Example: rfgsm attack --model resnet18 --out adversarial
     """
+    from robustbench_fgsm.cli.output import check_output_options
+
+    check_output_options(output)
     if check is not None:
+        if output.csv is not None:
+            raise SettingError("--csv holds the rates of crafted images, got it with --check: leave it out")
         options = replace(model_options, weights="auto", device="auto", trust_model_code=False)
         flags = changed_flags(options, replace(data_options, limit=None), attack, run_options, shard_options)
         flags += ["--out"] if output.out is not None else []

@@ -37,8 +37,10 @@ def explain_command(
 
     Example: rfgsm explain 0.37 --model mlp300 --eps 8/255
     """
+    from robustbench_fgsm.cli.output import check_output_options
     from robustbench_fgsm.explanation.result import Claim
 
+    check_output_options(output)
     claim = Claim.parse(value, n)
     spec = attack.to_spec()
 

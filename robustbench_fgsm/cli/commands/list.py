@@ -37,8 +37,9 @@ def list_command(
 
     Example: rfgsm list models --filter resnet
     """
-    from robustbench_fgsm.cli.output import write_result
+    from robustbench_fgsm.cli.output import check_output_options, write_result
 
+    check_output_options(output)
     if filter is not None and what is not ListCategory.models:
         raise SettingError(f"--filter is for models, got it with {what.value}: leave it out")
     began = time.perf_counter()

@@ -29,9 +29,10 @@ def list_runs(
 
     Example: rfgsm runs list results
     """
-    from robustbench_fgsm.cli.output import write_result
+    from robustbench_fgsm.cli.output import check_output_options, write_result
     from robustbench_fgsm.runs.read import find_runs, summarize_run
 
+    check_output_options(output)
     began = time.perf_counter()
     found = [summarize_run(place) for place in find_runs(root)]
     write_result(_runs_document("runs", {"runs": found}, began), output)
@@ -51,12 +52,13 @@ def show_run(
 
     Example: rfgsm runs show results/sweep --samples --export samples.parquet
     """
-    from robustbench_fgsm.cli.output import check_output_path, write_result
+    from robustbench_fgsm.cli.output import check_output_options, check_output_path, write_result
     from robustbench_fgsm.runs.export import export_samples as write_samples
     from robustbench_fgsm.runs.export import get_export_writer, sample_rows, sample_tables
     from robustbench_fgsm.runs.read import read_manifest_and_result, read_saved_run, summarize_run
 
     began = time.perf_counter()
+    check_output_options(output)
     check_output_path("--export", export)
     if export is not None:
         get_export_writer(export)
@@ -86,10 +88,11 @@ def resume_run(
 
     Example: rfgsm runs resume results/sweep
     """
-    from robustbench_fgsm.cli.output import write_result
+    from robustbench_fgsm.cli.output import check_output_options, write_result
     from robustbench_fgsm.cli.resume import resume
     from robustbench_fgsm.engine.distributed import join_world
 
+    check_output_options(output)
     world = join_world()
     document = resume(directory, resume_options, world, output)
     if world.is_main:

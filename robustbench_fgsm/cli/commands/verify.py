@@ -37,8 +37,10 @@ def verify_command(
     """
     import sys
 
+    from robustbench_fgsm.cli.output import check_output_options
     from robustbench_fgsm.errors import SettingError
 
+    check_output_options(output)
     if not model_options.model and (model_options.weights != "auto" or data_options.data is not None):
         raise SettingError("--weights and --data need a --model, got none: add it, or leave them out")
 
