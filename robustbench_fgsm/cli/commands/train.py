@@ -50,21 +50,18 @@ def train_command(
     from robustbench_fgsm.cli.output import progress_bar, write_result
     from robustbench_fgsm.cli.processes import join_processes
     from robustbench_fgsm.report.documents.training import training_check_text
-    from robustbench_fgsm.runs.train import train_with_recipe
+    from robustbench_fgsm.runs.train import TrainingRun, train_in_directory
 
     world, model_options, output = join_processes(model_options, output)
     quiet = output.quiet
     classifier, images = load_network_and_data(model_options, data_options, seed=recipe.seed, quiet=quiet)
     with progress_bar("train", quiet=quiet) as progress:
-        found = train_with_recipe(
-            classifier,
-            images,
-            recipe,
+        found = train_in_directory(
+            TrainingRun(classifier, images, recipe, run_options.max_bad),
             output.out,
-            run_options.max_bad,
-            progress,
-            lambda check: write_note(training_check_text(check.to_dict()), quiet=quiet),
-            world,
+            progress=progress,
+            report=lambda check: write_note(training_check_text(check.to_dict()), quiet=quiet),
+            world=world,
         )
     if not world.is_main:
         return found.exit_code
