@@ -35,9 +35,17 @@ NON_SETTING_KEYS = ("schema", "asked", "environment")
 
 
 def settings_in_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that a manifest records, with PyTorch's version but not its build."""
+    """Return the settings that a manifest records, without PyTorch's build and the number of a device, which may change."""
     settings = {key: value for key, value in manifest.items() if key not in NON_SETTING_KEYS}
-    return settings | ({"torch": str(settings["torch"]).partition("+")[0]} if "torch" in settings else {})
+    separators = {"torch": "+", "device": ":"}
+    return settings | {key: str(settings[key]).partition(mark)[0] for key, mark in separators.items() if key in settings}
+
+
+def settings_in_result(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that manifests of version 0.1 lack, from the result beside the manifest."""
+    environment, bad = result.get("environment"), result.get("bad")
+    torch = {"torch": str(environment.get("torch")).partition("+")[0]} if isinstance(environment, dict) else {}
+    return torch | ({"max_bad": bad.get("allowed")} if isinstance(bad, dict) else {})
 
 
 class RunDirectory:
@@ -106,6 +114,8 @@ class RunDirectory:
             return None
         found = read_manifest_json(self.path)
         recorded = self._select_settings(found)
+        if self.settings.keys() - recorded.keys() and (self.path / RESULT_FILE).is_file():  # an older version wrote it
+            recorded = settings_in_result(read_json(self.path / RESULT_FILE)) | recorded
         if recorded != self.settings:
             changes = "; ".join(f"{key} {there} there, {now} now" for key, there, now in json_differences(recorded, self.settings))
             raise RunError(

@@ -295,3 +295,13 @@ def test_only_what_was_left_behind_is_swept_up(tmp_path: Path) -> None:
         (tmp_path / name / "file").touch()
     remove_temporary_files(tmp_path, "adversarial-*")
     assert sorted(place.name for place in tmp_path.iterdir()) == [".adversarial-notes", ".git", "adversarial-00001"]
+
+
+def test_settings_missing_in_an_older_manifest_are_taken_from_its_result(tmp_path: Path) -> None:
+    result = DOCUMENT | {"environment": {"torch": "2.4.0+cpu"}, "bad": {"allowed": 1}}
+    cached_result(tmp_path, SETTINGS | {"device": "cuda:0"}, lambda: result)
+    now = SETTINGS | {"device": "cuda", "torch": "2.4.0+cu121", "max_bad": 1}
+    assert cached_result(tmp_path, now, never) == result
+    for other in ({"torch": "2.5.0"}, {"max_bad": 0}):
+        with pytest.raises(RunError, match="same settings"):
+            cached_result(tmp_path, now | other, never)
