@@ -1,4 +1,4 @@
-"""Runs that go on from their directory alone, each as its own command would."""
+"""Resume a run from its directory alone, as its own command would."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 DocumentAndRenderer = tuple[Document, Callable[[Document], "RenderableType"]]
-"""A document, and what shows it in the terminal."""
+"""A document, and the function that renders it for the terminal."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ResumeOptions:
 
 
 def resume(directory: Path, resume_options: ResumeOptions, world: World, output: OutputOptions) -> DocumentAndRenderer:
-    """The run in the directory, finished. Raises RunError where it is none that can go on, and what its command raises."""
+    """Finish the run in the directory. Raises RunError if it cannot be resumed, and as its command does."""
     from robustbench_fgsm.errors import RunError
     from robustbench_fgsm.runs.manifest import manifest_command, require_manifest
 
@@ -49,7 +49,7 @@ def resume(directory: Path, resume_options: ResumeOptions, world: World, output:
 
 
 def resume_evaluation(directory: Path, resume_options: ResumeOptions, world: World, output: OutputOptions) -> DocumentAndRenderer:
-    """A run of evaluate or sweep, judged as the command that made it last judged it."""
+    """Finish a run of evaluate or sweep, and apply the thresholds that its last command had."""
     from robustbench_fgsm.cli.run_evaluation import run_with_progress_bar as finish
     from robustbench_fgsm.evaluation.thresholds import apply_thresholds, find_epsilon_for_success
     from robustbench_fgsm.report.documents import evaluation
@@ -69,7 +69,7 @@ def resume_evaluation(directory: Path, resume_options: ResumeOptions, world: Wor
 
 
 def resume_transfer(directory: Path, resume_options: ResumeOptions, world: World, output: OutputOptions) -> DocumentAndRenderer:
-    """A run of transfer."""
+    """Finish a run of the transfer command."""
     from robustbench_fgsm.cli.output import progress_bar
     from robustbench_fgsm.report.documents.transfer import render_transfer
     from robustbench_fgsm.runs.resume import reload_transfer_run
@@ -81,7 +81,7 @@ def resume_transfer(directory: Path, resume_options: ResumeOptions, world: World
 
 
 def resume_training(directory: Path, resume_options: ResumeOptions, world: World, output: OutputOptions) -> DocumentAndRenderer:
-    """A training."""
+    """Finish a training from its checkpoint."""
     from robustbench_fgsm.cli.output import progress_bar, write_note
     from robustbench_fgsm.report.documents.training import render_training, training_check_text
     from robustbench_fgsm.runs.resume import reload_training_run

@@ -16,7 +16,7 @@ from robustbench_fgsm.spec import Option
 
 
 class ListCategory(StrEnum):
-    """What can be listed."""
+    """Kinds of names that can be listed."""
 
     models = "models"
     data = "data"
@@ -49,7 +49,7 @@ def list_command(
 
 
 def _list_rows(what: ListCategory, text: str | None, root: Path) -> tuple[dict[str, Any], RenderableType]:
-    """What is listed, by its key in the document, and as a table."""
+    """Return the listed entries, by their keys in the document, and as a table."""
     if what is ListCategory.models:
         rows = _bundled_models() if text is None else _find_models(text)
         sources = _model_sources()
@@ -85,7 +85,7 @@ def _bundled_models() -> list[dict[str, Any]]:
 
 
 def _find_models(text: str) -> list[dict[str, Any]]:
-    """Models of every installed source; of one that has no list, or cannot be imported, none."""
+    """Return the models of every installed source that has a list and can be imported."""
     from robustbench_fgsm.models.registry import model_names
 
     ours = [row for row in _bundled_models() if text.lower() in row["name"]]
@@ -121,7 +121,7 @@ def _model_sources() -> list[dict[str, Any]]:
 
 
 def _models_table(rows: list[dict[str, Any]], sources: list[dict[str, Any]], *, every: bool) -> RenderableType:
-    """Bundled weights and all sources, or what was found by name."""
+    """Return the table of bundled weights and of all sources, or of the models that match a name."""
     from rich.console import Group
 
     if not every:
@@ -174,7 +174,7 @@ def _render_table(rows: list[dict[str, Any]]) -> RenderableType:
 
 
 def _display_row(row: dict[str, Any]) -> dict[str, Any]:
-    """The row for reading: how to install something stands where its version would."""
+    """Return the row for the terminal: how to install something stands in place of its version."""
     shown = {key: value for key, value in row.items() if key != "install"}
     return shown | {"version": f"none: {row['install']}"} if shown.get("version", "") is None else shown
 

@@ -13,7 +13,7 @@ from robustbench_fgsm.cli.options import OutputOptions, Variant, expand_options
 from robustbench_fgsm.cli.resume import ResumeOptions
 from robustbench_fgsm.spec import Option
 
-runs_app = typer.Typer(name="runs", help="What is on disk: list, show or resume runs that --out keeps.")
+runs_app = typer.Typer(name="runs", help="List, show or resume the runs that --out keeps on disk.")
 
 JsonOutput = Annotated[OutputOptions, Variant(only=("json", "debug"))]
 DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the run.", show_default=False)]
@@ -25,7 +25,7 @@ def list_runs(
     output: JsonOutput,
     root: Annotated[Path, typer.Argument(metavar="DIR", help="Directory to search, with all below it.")] = Path(),
 ) -> int:
-    """List runs, how far they have come, and what they measure.
+    """List runs, with their progress and what they measure.
 
     Example: rfgsm runs list results
     """
@@ -48,7 +48,7 @@ def show_run(
     limit: Annotated[int, Option("Show at most N rows of --samples.", metavar="N", min=1)] = 20,
     export: Annotated[Path | None, Option("Write the outcome of each image: .csv, .jsonl or .parquet.", metavar="FILE")] = None,
 ) -> int:
-    """Show one run: its state, its settings, its result if it has one, and what became of each image.
+    """Show one run: its state, its settings, its result if there is one, and the outcome of each image.
 
     Example: rfgsm runs show results/sweep --samples --export samples.parquet
     """
@@ -82,9 +82,9 @@ def resume_run(
     resume_options: ResumeOptions,
     output: Annotated[OutputOptions, Variant(only=("keep_images", "json", "quiet", "log_dir", "debug"))],
 ) -> int:
-    """Go on with a run of evaluate, sweep, transfer or train where it was stopped, or show its result where it is done.
+    """Continue a stopped run of evaluate, sweep, transfer or train, or show the result of a finished one.
 
-    The result of evaluate and sweep is judged as the command that made the run last judged it: exit 1 where a gate fails.
+    The gates of the last command of an evaluate run apply again. Exit 1: a gate fails.
 
     Example: rfgsm runs resume results/sweep
     """
