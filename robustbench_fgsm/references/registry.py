@@ -38,14 +38,14 @@ REFERENCES = Registry(
 
 @dataclass(frozen=True)
 class OwnSuccess:
-    """What a library itself calls success: in words that name the denominator, and as a rate of that library's counts."""
+    """Success as a library defines it: in words that name the denominator, and as a rate of the library's counts."""
 
     definition: str
     rate: Callable[[Tally], Rate]
 
 
 class Reference(Protocol):
-    """Another library at work on its own copy of a classifier."""
+    """Another library's attack on its own copy of a classifier."""
 
     name: str
     version: str
@@ -57,10 +57,10 @@ class Reference(Protocol):
     """Its own definition of success; None where the library has none."""
 
     def predict(self, x: Tensor) -> Tensor:
-        """Outputs (N, K) of images (N, C, H, W)."""
+        """Return outputs (N, K) of images (N, C, H, W)."""
 
     def fgsm(self, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
-        """Adversarial images; y: labels, or targets where the attack is targeted."""
+        """Return adversarial images; y: labels, or targets of a targeted attack."""
 
 
 def check_references(names: Iterable[str]) -> list[str]:

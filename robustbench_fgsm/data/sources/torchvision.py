@@ -1,4 +1,4 @@
-"""Data sets that torchvision downloads and reads, by their names there."""
+"""Data sets that torchvision downloads and reads."""
 
 from __future__ import annotations
 
