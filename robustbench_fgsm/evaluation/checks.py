@@ -1,4 +1,4 @@
-"""How far FGSM's answer can be trusted: a stronger attack on a sample of the same images, beside it."""
+"""Check FGSM's result by a stronger attack, and by tests for gradient masking, on a sample of the images."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from robustbench_fgsm.spec import AttackSpec, norm_name
 from robustbench_fgsm.stats.paired import PairedCounts
 
 PGD_CHECK_NORMS = (math.inf, 2.0)
-"""Under which ART's PGD projects exactly, and its Square attack exists."""
+"""Norms under which ART's PGD projects exactly and its Square attack exists."""
 
 PGD_CHECK_STEPS = 20
 MASKING_SAMPLE_SIZE = 200
-"""Images that masking is looked for on, where no number is given."""
+"""Images of a masking check, if no number is given."""
 
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """What is asked for beside the attack. pgd: images for ART's PGD-20, 0 for none; masking: whether to look for it."""
+    """Requested checks. pgd: images for ART's PGD-20, 0 for no check; masking: run the tests for gradient masking."""
 
     pgd: int = 0
     masking: bool = False
@@ -42,16 +42,16 @@ class CheckOptions:
 
     @property
     def sample_size(self) -> int:
-        """Images that the checks take; 0 where there are none."""
+        """Images of the sample; 0 if no check is requested."""
         return self.pgd or (MASKING_SAMPLE_SIZE if self.masking else 0)
 
     def to_dict(self) -> dict[str, Any]:
-        """As a manifest knows it."""
+        """Return the options as a manifest records them."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any] | None) -> CheckOptions:
-        """The inverse of `to_dict`; nothing is asked for in a manifest without them."""
+        """Return the options that `to_dict` wrote; no checks if a manifest records none."""
         return cls() if found is None else cls(int(found["pgd"]), bool(found["masking"]))
 
 
@@ -59,8 +59,8 @@ class CheckOptions:
 class PgdCheck:
     """FGSM and ART's PGD on the same images.
 
-    Untargeted, a share of all of them: right after the attack. Targeted, of those off target: now the target. spec: the
-    attack, with the budget of the check alone.
+    Untargeted: share of all images that are right after the attack. Targeted: share of the images off target that are now
+    predicted as the target. spec: the attack, with only the budget of the check.
     """
 
     spec: AttackSpec
@@ -70,16 +70,16 @@ class PgdCheck:
 
     @property
     def targeted(self) -> bool:
-        """Whether it speaks of targets."""
+        """Whether the attack is targeted."""
         return self.spec.target.targeted
 
     @property
     def weak_attack(self) -> bool:
-        """Whether PGD beats FGSM beyond the interval."""
+        """Whether PGD fools more images than FGSM, and the interval excludes 0."""
         return self.fooled.difference_interval is not None and self.fooled.difference_interval[0] > 0
 
     def to_dict(self) -> dict[str, Any]:
-        """The check as JSON knows it."""
+        """Return the check as a JSON object."""
         return {
             "n": self.n,
             "asked": self.requested,
@@ -108,7 +108,7 @@ NO_CHECKS = CheckOptions()
 
 
 def validate_checks(checks: CheckOptions, specs: Sequence[AttackSpec], classifier: Classifier) -> None:
-    """Raise SettingError or ModelError where the checks that are asked for cannot be made of these attacks."""
+    """Raise SettingError or ModelError if the requested checks do not support the attacks or the classifier."""
     if not checks.sample_size:
         return
     for spec in specs:
@@ -133,26 +133,25 @@ def run_checks(
     batch_size: int,
     check_progress: CheckProgress | None = None,
 ) -> tuple[PgdCheck | None, MaskingCheck | None]:
-    """Both checks at the largest budget of the attack, on a sample with each class's share, drawn by the seed.
+    """Run the requested checks at the largest budget of the attack, on a stratified sample that the seed draws.
 
-    Masking is looked for under an untargeted attack only. None for what is not asked for. checking: called before each attack.
+    The tests for masking need an untargeted attack. check_progress: called before each attack. Returns None for a check that
+    was not requested.
     """
-    if not checks.sample_size:
-        return None, None
     masking = checks.masking and not spec.target.targeted
     if not (checks.pgd or masking):
         return None, None
     spec = replace(spec, epsilons=(max(spec.epsilons),))
-    some = sample_images(data, checks.sample_size, seed=spec.seed, stratified=True)
+    sample = sample_images(data, checks.sample_size, seed=spec.seed, stratified=True)
     with torch.random.fork_rng([]):  # ART's loader of batches draws from the global generator
-        fates = attack_sample(
-            classifier, some, spec, batch_size, pgd_steps=PGD_CHECK_STEPS, check_masking=masking, check_progress=check_progress
+        outcomes = attack_sample(
+            classifier, sample, spec, batch_size, pgd_steps=PGD_CHECK_STEPS, check_masking=masking, check_progress=check_progress
         )
-    check = build_pgd_check(fates, spec, checks.sample_size)
-    return check, run_masking_tests(fates, spec) if masking else None
+    check = build_pgd_check(outcomes, spec, checks.sample_size)
+    return check, run_masking_tests(outcomes, spec) if masking else None
 
 
 def build_pgd_check(outcomes: SampleOutcomes, spec: AttackSpec, requested: int) -> PgdCheck:
-    """The check from what became of the images."""
+    """Return the check that follows from the outcomes."""
     fgsm, pgd = (outcomes.fooled(name)[outcomes.off_target] for name in ("fgsm", "pgd"))
     return PgdCheck(spec, requested, len(outcomes), PairedCounts.of(fgsm, pgd))

@@ -199,7 +199,9 @@ def fates(**fooled: int) -> SampleOutcomes:
         wrong = np.arange(200) < count if count >= 0 else np.arange(200) >= 200 + count
         after[PGD_AT_HALF_RANGE if name == "half" else name.replace("_", " ")] = np.where(wrong, (labels + 1) % 10, labels)
     budgets = dict.fromkeys(after, EPSILON) | {PGD_AT_HALF_RANGE: 0.5, "pgd at less": EPSILON / 2}
-    return SampleOutcomes(labels, labels, None, after, budgets, np.full(200, 0.5))
+    never, predictions = np.zeros(200, np.bool_), np.stack(list(after.values()), 1)
+    outcomes = BatchOutcomes(np.arange(200), labels, labels, predictions, None, never, never, never)
+    return SampleOutcomes(outcomes, budgets, np.full(200, 0.5))
 
 
 def signs_of(found: SampleOutcomes) -> set[str]:
