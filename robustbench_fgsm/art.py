@@ -1,46 +1,46 @@
-"""For users of the Adversarial Robustness Toolbox (ART): its fast gradient method behind its own interface, and converters.
+"""Drop-in replacement of the fast gradient method of the Adversarial Robustness Toolbox (ART), and converters.
 
     from robustbench_fgsm.art import FastGradientMethod  # in place of art.attacks.evasion
 
-Parameters, defaults and results are ART's; L-infinity on a PyTorchClassifier gives its bits. What differs, on purpose:
+Parameters, defaults and results are those of ART. L-infinity on a PyTorchClassifier gives the same bits. Intended differences:
 
 ==================================  ================================  ================================================
 what                                ART 1.20                          here
 ==================================  ================================  ================================================
 several random starts               best for all images at once; the  best start of each image: fooled first, then the
-                                    clean images where none succeeds  larger margin of the wrong classes
+                                    clean images if none succeeds     larger margin of the wrong classes
 random numbers                      NumPy's global generator          seed, index of the image and number of the start
 random start, array of `eps`        raises on images                  any `eps` that suits the norm
 random start, norm                  1, 2 or inf                       any p >= 1, evenly in its ball
-random start, float mask            scales the start                  0 keeps a pixel, anything else frees it
-`minimal`, grid                     adds up: of 0.1 to 0.3 the last   k * eps_step <= eps from k = 0: an image that is
+random start, float mask            scales the start                  0 keeps a pixel, other values free it
+`minimal`, grid                     sums: for 0.1 to 0.3 the last     k * eps_step <= eps from k = 0: an image that is
                                     is missed, and 0 is not tried     fooled already stays
 `minimal`, `eps` by image           a batch ends at its smallest      each image has its own
 `minimal`, integer images           cut to integers                   float32
-`eps` of shape (N,)                 one for each column               one an image; warns where images are N wide too
+`eps` of shape (N,)                 one for each column               one for each image; warns if images are N wide
 `eps` within an image, finite norm  NotImplementedError               SettingError
-`eps_step` with a zero              refused                           accepted where `eps` is 0 or without `minimal`
+`eps_step` with a zero              refused                           accepted if `eps` is 0 or `minimal` is False
 `eps` not finite                    accepted                          SettingError
 float64 array of `eps`              last bit may differ from scalar   the scalar's bits
 mask of shape (1, C, H, W)          raises from the second batch on   right in every batch
 mask, regressors and detectors      ignored                           applied
 object arrays                       random starts fail                SettingError with these and with `minimal`
 gradient not finite                 NaN made 0, the rest moves        the image stays, a RuntimeWarning gives the count
-gradients whose powers underflow    no step under finite norms        a whole step
-`clip_values`                       exceeded by a last bit at times   kept by every image that came within
+gradients whose powers underflow    no step for finite norms          a full step
+`clip_values`                       exceeded by a last bit at times   kept by each image that lies within
 equal largest outputs, no `y`       several labels at once            the first of them
 single output                       label 1 for all, or an error      by BCEWithLogitsLoss or BCELoss, else ModelError
 SVC, scikit-learn 1.9               `predict` raises                  works
-labels                              too large: IndexError; negative:  DataError, also where they are too few
+labels                              too large: IndexError; negative:  DataError, also if they are too few
                                     counted from the end
 norm as a string                    "inf" only                        "2" too
 unknown arguments of `generate`     ignored                           TypeError
 PyTorch network                     left in eval mode, its gradients  flags, buffers, gradients and PyTorch's random
-                                    overwritten                       state as they were
+                                    overwritten                       state are unchanged
 log                                 a success rate never counted      none
 ==================================  ================================  ================================================
 
-`art_quirks=True` has ART's own class do the work: its bits, traces and random numbers in every case.
+With `art_quirks=True`, ART's own class makes the attack, with its bits, side effects and random numbers.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ from robustbench_fgsm.models.art_engine import (
 )
 from robustbench_fgsm.spec import parse_norm
 
-import_art(private_home=False)  # who imports this module is a user of ART
+import_art(private_home=False)  # importers of this module use ART themselves
 
 from art.attacks import evasion  # noqa: E402
 from art.attacks.attack import EvasionAttack  # noqa: E402
@@ -88,7 +88,7 @@ __all__ = ["FastGradientMethod", "from_art", "to_art"]
 
 @dataclass(frozen=True)
 class _ArtBatch:
-    """The number of a batch, the places of its images among all, the images with their room, and what y says of them."""
+    """One batch: its index, the indices of its images, the constraint with the images, and their labels or targets."""
 
     index: int
     ids: Tensor
@@ -97,13 +97,23 @@ class _ArtBatch:
 
 
 class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
-    """ART's `FastGradientMethod` on our core; the module's table says where they part.
+    """ART's `FastGradientMethod` with this package's attack; the table of the module lists the differences.
 
-    estimator: any ART estimator with loss gradients. norm: "inf", `np.inf` or a real p >= 1. eps: budget, a number or an
-    array that broadcasts to the images, or one an image (N,). eps_step: step of the grid for `minimal`, like eps.
-    targeted: `y` is the target. num_random_init: random starts; 0 starts at the images. batch_size: images at a time.
-    minimal: the smallest budget of the grid that fools each image, the largest where none does. summary_writer: as in
-    ART. art_quirks: let ART's own class do it. seed: of the random starts.
+    Args:
+        estimator: ART estimator with loss gradients.
+        norm: "inf", `np.inf` or a real p >= 1, as a number or a string.
+        eps: budget: a number, an array that broadcasts to the images, or one budget for each image (N,).
+        eps_step: step of the grid of `minimal`, in the forms of `eps`.
+        targeted: if True, `y` is the target.
+        num_random_init: number of random starts; 0 starts at the images.
+        batch_size: images in a batch.
+        minimal: if True, use for each image the smallest budget of the grid that fools it, or the largest if none does.
+        summary_writer: ART's summary writer, or False.
+        art_quirks: if True, ART's own class makes the attack.
+        seed: seed of the random starts, >= 0.
+
+    Raises:
+        SettingError: if a setting is outside its domain.
     """
 
     attack_params = [*evasion.FastGradientMethod.attack_params, "art_quirks", "seed"]  # noqa: RUF012
@@ -137,11 +147,19 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
         self._check_params()
 
     def generate(self, x: Array, y: EstimatorLabels | None = None, *, mask: Array | None = None) -> Array:
-        """Adversarial images, a new array in the shape of x.
+        """Return adversarial images as a new array in the shape of x.
 
-        x: (N, ...) images in the layout of the estimator, or an object array of N arrays of any shapes. y: labels (N,) or
-        rows (N, K), or targets; the estimator's own predictions where it is None. mask: bool or float, broadcastable to
-        x; where it is 0 nothing moves.
+        Args:
+            x: images (N, ...) in the layout of the estimator, or an object array of N arrays of any shapes.
+            y: labels (N,), rows (N, K), or targets; None stands for the estimator's own predictions.
+            mask: bool or float array that broadcasts to x. Pixels with mask 0 do not move.
+
+        Returns:
+            Array of dtype float32 (object for object arrays).
+
+        Raises:
+            SettingError: if settings and images do not fit together.
+            DataError: if labels do not fit the images or the classes.
         """
         if self.art_quirks:
             own: Array = self._art_attack(self.eps_step, self.summary_writer or False).generate(x, y, mask=mask)
@@ -151,18 +169,18 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
         images = np.asarray(x)
         labels = self._check_labels(y, len(images))
         if images.dtype == object and images.ndim == 1:
-            x_adv, lost = self._generate_ragged(images, labels, mask)
+            x_adv, nonfinite = self._generate_ragged(images, labels, mask)
         else:
-            x_adv, lost = self._generate(torch.from_numpy(images.astype(ART_NUMPY_DTYPE)), labels, mask)
-        if lost:
-            message = f"{lost} of {len(images)} images met a gradient that is not finite, which moved nothing"
+            x_adv, nonfinite = self._generate(torch.from_numpy(images.astype(ART_NUMPY_DTYPE)), labels, mask)
+        if nonfinite:
+            message = f"{nonfinite} of {len(images)} images met a gradient that is not finite, which moved nothing"
             warnings.warn(message, RuntimeWarning, stacklevel=2)
         if self.summary_writer is not None:
             self.summary_writer.reset()
         return x_adv
 
     def _check_params(self) -> None:
-        """ART's own checks, but for steps of zero, and ours."""
+        """Run ART's checks (a zero in `eps_step` is allowed) and the checks of this class."""
         super()._check_params()
         eps_step = self.eps_step
         if isinstance(eps_step, np.ndarray) and not self.art_quirks:
@@ -193,7 +211,7 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
         return isinstance(self.estimator, ClassifierMixin)
 
     def _check_labels(self, y: EstimatorLabels | None, n: int) -> EstimatorLabels | None:
-        """A classifier's labels as rows (n, K), which sum to 1 for more than two classes; other answers as they are."""
+        """Return a classifier's labels as rows (n, K), normalised if K > 2. Labels of other estimators are returned unchanged."""
         if y is None:
             if self.targeted:
                 raise SettingError("a targeted attack needs its targets in y, got None")
@@ -218,7 +236,7 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
         return low, high
 
     def _generate(self, images: Tensor, y: EstimatorLabels | None, mask: Array | None) -> tuple[Array, int]:
-        """Adversarial images, and how many met a gradient that is not finite."""
+        """Return adversarial images, and the number of images with a gradient that is not finite."""
         engine: ArtEngine = (
             TorchArtEngine(self.estimator) if is_plain_torch_estimator(self.estimator) else NumpyArtEngine(self.estimator)
         )
@@ -229,115 +247,127 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
             if self.num_random_init
             else self._step_from_images
         )
-        x_adv, lost = torch.empty_like(images), 0
+        x_adv, nonfinite = torch.empty_like(images), 0
         for batch in self._batches(images, y, mask, engine.device):
             crafted, stayed = craft(engine, batch)
             x_adv[batch.ids] = crafted.cpu()
-            lost += int(stayed.sum())
-        return x_adv.numpy(), lost
+            nonfinite += int(stayed.sum())
+        return x_adv.numpy(), nonfinite
 
     def _batches(self, images: Tensor, y: EstimatorLabels | None, mask: Array | None, device: torch.device) -> Iterator[_ArtBatch]:
-        """The images in ART's batches on the device, after the checks that need all of them."""
+        """Yield the batches on the device, after the checks that need all images."""
         norm = parse_norm(self.norm)
-        free = None if mask is None else torch.from_numpy(np.array(mask))
-        check_mask(free, images)
+        mask_tensor = None if mask is None else torch.from_numpy(np.array(mask))
+        check_mask(mask_tensor, images)
         eps = broadcast_budgets(self.eps, images, norm)
         eps_step = broadcast_budgets(self.eps_step, images, norm) if self.minimal else eps
         if y is None and not self._is_classifier and len(images):
             y = predict_with_estimator(self.estimator, images.numpy().copy(), self.batch_size)
-        room = Constraint(images, eps, eps_step, norm, free, self._pixel_bounds())
-        for number, begin in enumerate(range(0, len(images), self.batch_size)):
+        constraint = Constraint(images, eps, eps_step, norm, mask_tensor, self._pixel_bounds())
+        for index, begin in enumerate(range(0, len(images), self.batch_size)):
             rows = slice(begin, begin + self.batch_size)
             ids = torch.arange(len(images))[rows]
-            yield _ArtBatch(number, ids, room.at(rows).to(device), None if y is None else y[rows])
+            yield _ArtBatch(index, ids, constraint.at(rows).to(device), None if y is None else y[rows])
 
     def _bounded_step(
         self, engine: ArtEngine, batch: _ArtBatch, start: Tensor | None = None
     ) -> tuple[BoundedStep, EstimatorGradient]:
-        """Where the images go, by the gradient there or at the start."""
+        """Return the step by the gradient at the images, or at `start`."""
         x = batch.constraint.x if start is None else start
-        slope = engine.compute_gradient(x, batch.y)
-        gradient = -slope.gradient if self.targeted else slope.gradient
+        estimator_gradient = engine.compute_gradient(x, batch.y)
+        gradient = -estimator_gradient.gradient if self.targeted else estimator_gradient.gradient
         if self.summary_writer is not None:
-            self._update_summary(batch.index, gradient.cpu().numpy(), x.cpu().numpy(), slope.y)
-        return batch.constraint.bounded_step(gradient), slope
+            self._update_summary(batch.index, gradient.cpu().numpy(), x.cpu().numpy(), estimator_gradient.y)
+        return batch.constraint.bounded_step(gradient), estimator_gradient
 
     def _step_from_images(self, engine: ArtEngine, batch: _ArtBatch) -> tuple[Tensor, Tensor]:
-        """One step from the images."""
-        course, _ = self._bounded_step(engine, batch)
-        return batch.constraint.perturb(course, batch.constraint.epsilon), course.nonfinite_gradient
+        """Return one step from the images, and a mask (n,) of gradients that are not finite."""
+        bounded_step, _ = self._bounded_step(engine, batch)
+        return batch.constraint.perturb(bounded_step, batch.constraint.epsilon), bounded_step.nonfinite_gradient
 
     def _step_from_random_starts(self, engine: ArtEngine, batch: _ArtBatch) -> tuple[Tensor, Tensor]:
-        """A step from each random start, and the best for each image; but for classifiers, from the first alone."""
-        room = batch.constraint
+        """Return each image's best step over the random starts. Other estimators than classifiers use the first start only."""
+        constraint = batch.constraint
         if batch.y is None:
-            batch = replace(batch, y=one_hot_predictions(engine.predict(room.x), self.estimator.nb_classes))
+            batch = replace(batch, y=one_hot_predictions(engine.predict(constraint.x), self.estimator.nb_classes))
         best: Restart | None = None
-        settings = StepSettings(room.norm, self.targeted, loss="margin")
-        lost = torch.zeros(len(room.x), dtype=torch.bool, device=room.x.device)
+        settings = StepSettings(constraint.norm, self.targeted, loss="margin")
+        nonfinite = torch.zeros(len(constraint.x), dtype=torch.bool, device=constraint.x.device)
         for restart in range(1, self.num_random_init + 1):
             start = self._draw_start(batch, restart)
-            course, _ = self._bounded_step(engine, batch, start)
-            moved, lost = room.perturb(course, room.epsilon, start), lost | course.nonfinite_gradient
+            bounded_step, _ = self._bounded_step(engine, batch, start)
+            moved, nonfinite = (
+                constraint.perturb(bounded_step, constraint.epsilon, start),
+                nonfinite | bounded_step.nonfinite_gradient,
+            )
             if self.num_random_init == 1 or not self._is_classifier:
-                return moved, lost
+                return moved, nonfinite
             tried = evaluate_restart(engine.predict, moved, class_indices(batch.y, moved), settings)
             best = tried if best is None else merge_restarts(best, tried)
-        return (room.x if best is None else best.x_adv), lost
+        return (constraint.x if best is None else best.x_adv), nonfinite
 
     def _draw_start(self, batch: _ArtBatch, restart: int) -> Tensor:
-        room, seed = batch.constraint, self.seed
+        constraint, seed = batch.constraint, self.seed
         drawn = random_start(
-            room.x, batch.ids, room.epsilon, norm=room.norm, bounds=None, mask=room.mask, seed=seed, restart=restart
+            constraint.x,
+            batch.ids,
+            constraint.epsilon,
+            norm=constraint.norm,
+            bounds=None,
+            mask=constraint.mask,
+            seed=seed,
+            restart=restart,
         )
-        return clip(drawn, room.bounds)
+        return clip(drawn, constraint.bounds)
 
     def _smallest_step(self, engine: ArtEngine, batch: _ArtBatch) -> tuple[Tensor, Tensor]:
-        """The first budget of the grid that fools each image, else the last one; fooled images are not looked at again."""
-        course, slope = self._bounded_step(engine, batch)
-        room, aim = batch.constraint, class_indices(slope.y, batch.constraint.x)
-        outputs = engine.predict(room.x) if slope.outputs is None else slope.outputs
-        last, x_adv = room.last_grid_index(), room.x.clone()
-        left = (~is_fooled(outputs, aim, targeted=self.targeted) & ~course.nonfinite_gradient).nonzero().squeeze(1)
+        """Return each image at the first budget of the grid that fools it, or at the last budget if none does."""
+        bounded_step, estimator_gradient = self._bounded_step(engine, batch)
+        constraint, labels_or_targets = batch.constraint, class_indices(estimator_gradient.y, batch.constraint.x)
+        outputs = engine.predict(constraint.x) if estimator_gradient.outputs is None else estimator_gradient.outputs
+        last, x_adv = constraint.last_grid_index(), constraint.x.clone()
+        left = (
+            (~is_fooled(outputs, labels_or_targets, targeted=self.targeted) & ~bounded_step.nonfinite_gradient).nonzero().squeeze(1)
+        )
         for k in range(1, int(last.max()) + 1):
             left = left[last[left] >= k]
             if len(left) == 0:
                 break
-            part = room.at(left)
-            x_adv[left] = part.perturb(course.at(left), part.grid_epsilon(k))
-            left = left[~is_fooled(engine.predict(x_adv[left]), aim[left], targeted=self.targeted)]
-        return x_adv, course.nonfinite_gradient
+            part = constraint.at(left)
+            x_adv[left] = part.perturb(bounded_step.at(left), part.grid_epsilon(k))
+            left = left[~is_fooled(engine.predict(x_adv[left]), labels_or_targets[left], targeted=self.targeted)]
+        return x_adv, bounded_step.nonfinite_gradient
 
     def _generate_ragged(self, x: Array, y: EstimatorLabels | None, mask: Array | None) -> tuple[Array, int]:
-        """Like `_generate`, for an object array of arrays, such as sounds of several lengths; eps and mask are by array."""
+        """Return what `_generate` returns, for an object array of arrays. `eps` and `mask` have one entry for each array."""
         if self.minimal or self.num_random_init:
             raise SettingError("object arrays must be attacked without minimal and random starts: pad them to one shape")
         estimator, norm, limits = patch_svc_probability(self.estimator), parse_norm(self.norm), self._pixel_bounds()
         if y is None:
             y = predict_with_estimator(estimator, x, self.batch_size)
             y = one_hot_predictions(torch.from_numpy(np.asarray(y)), estimator.nb_classes) if self._is_classifier else y
-        free = None if mask is None else torch.from_numpy(np.array(mask))
-        check_mask(free, torch.empty(len(x)))
-        free = None if free is None else free.expand(len(x))
+        mask_tensor = None if mask is None else torch.from_numpy(np.array(mask))
+        check_mask(mask_tensor, torch.empty(len(x)))
+        mask_tensor = None if mask_tensor is None else mask_tensor.expand(len(x))
         eps = torch.from_numpy(np.broadcast_to(np.asarray(self.eps, dtype=np.float64), x.shape).copy())
-        x_adv, lost = np.empty_like(x), 0
-        for number, begin in enumerate(range(0, len(x), self.batch_size)):
+        x_adv, nonfinite = np.empty_like(x), 0
+        for index, begin in enumerate(range(0, len(x), self.batch_size)):
             rows = slice(begin, begin + self.batch_size)
             with preserve_estimator(estimator):
                 gradients = estimator.loss_gradient(x[rows], y[rows]) * (1 - 2 * self.targeted)
             if self.summary_writer is not None:
-                self._update_summary(number, gradients, x[rows], y[rows])
+                self._update_summary(index, gradients, x[rows], y[rows])
             for i, gradient in enumerate(gradients, start=begin):
                 one = torch.from_numpy(np.array(x[i], dtype=np.result_type(x[i], np.float32))).unsqueeze(0)
-                room = Constraint(one, eps[i], eps[i], norm, None if free is None else free[i], limits)
-                uphill = torch.from_numpy(np.array(gradient, dtype=np.float64)).unsqueeze(0)
-                course = room.bounded_step(uphill)
-                x_adv[i] = room.perturb(course, eps[i]).squeeze(0).numpy()
-                lost += int(course.nonfinite_gradient)
-        return x_adv, lost
+                constraint = Constraint(one, eps[i], eps[i], norm, None if mask_tensor is None else mask_tensor[i], limits)
+                gradient_tensor = torch.from_numpy(np.array(gradient, dtype=np.float64)).unsqueeze(0)
+                bounded_step = constraint.bounded_step(gradient_tensor)
+                x_adv[i] = constraint.perturb(bounded_step, eps[i]).squeeze(0).numpy()
+                nonfinite += int(bounded_step.nonfinite_gradient)
+        return x_adv, nonfinite
 
     def _update_summary(self, batch_index: int, gradient: Array, x: Array, y: EstimatorLabels) -> None:
-        """What ART tells its summary writer of each batch."""
+        """Pass ART's summary writer the values that ART passes."""
         with preserve_estimator(self.estimator):
             self.summary_writer.update(
                 batch_id=batch_index,
@@ -352,5 +382,5 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
 
 
 def class_indices(rows: EstimatorLabels, x: Tensor) -> Tensor:
-    """Classes (n,) of label rows (n, K), beside the images."""
+    """Return the classes (n,) of label rows (n, K), on the device of the images."""
     return torch.from_numpy(rows.argmax(axis=1)).to(x.device)

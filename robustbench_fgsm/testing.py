@@ -1,4 +1,4 @@
-"""For the test suite of another project: one assertion that an FGSM implementation is right."""
+"""Assertion for the test suites of other projects: an FGSM implementation is right."""
 
 from __future__ import annotations
 
@@ -17,10 +17,22 @@ def assert_fgsm(
     expect: Collection[str] = (),
     time_limit: float = DEFAULT_TIME_LIMIT,
 ) -> Verification:
-    """Raise AssertionError, with the diagnosis in its message, unless the candidate is a right FGSM.
+    """Raise AssertionError with the diagnosis as its message, unless the candidate is a right FGSM.
 
-    candidate: a callable `(model, x, y, epsilon) -> x_adv`, or `file.py:fn`, written in that style. The other arguments are
-    those of `verify`, whose result is returned.
+    Args:
+        candidate: callable `(model, x, y, epsilon) -> x_adv`, or `file.py:fn` or `pkg.mod:fn`.
+        style: how the candidate is called, as for `verify`.
+        cases: names of the cases to run; all by default.
+        strict: count side effects that leave the images right as failures.
+        expect: ids of deviations to accept, such as `random-start`.
+        time_limit: seconds that one call may take.
+
+    Returns:
+        The verification, if the candidate is right.
+
+    Raises:
+        AssertionError: if the verdict is "wrong".
+        CandidateError: if the candidate cannot be loaded or called.
     """
     __tracebackhide__ = True
     found = verify(candidate, style=style, cases=cases, strict=strict, expect=expect, time_limit=time_limit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 
@@ -44,6 +45,19 @@ DEFAULT_BENCHMARK_EPSILONS = (1 / 255, 2 / 255, 3 / 255, 4 / 255, 5 / 255, 6 / 2
 DEFAULT_ROUNDS = 5
 
 
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """Options of `benchmark`, by the names of its parameters."""
+
+    references: Sequence[str] | None = None
+    levels: Sequence[str] = DEFAULT_LEVELS
+    rounds: int = DEFAULT_ROUNDS
+    memory: bool | LoadClassifierAndData = True
+    batch_size: int | str = "auto"
+    threads: int | None = None
+    max_bad: int = 0
+
+
 def benchmark(
     classifier: Classifier,
     data: Dataset,
@@ -79,16 +93,33 @@ def benchmark(
     given = [epsilons] if isinstance(epsilons, str) else epsilons
     budgets = tuple(value for epsilon in given for value in parse_epsilon(epsilon, order, classifier.bounds))
     spec = AttackSpec(budgets, order, bounds=classifier.bounds)
-    load = PickledClassifierAndData(classifier, data) if memory is True else memory or None
+    options = BenchmarkOptions(references, levels, rounds, memory, batch_size, threads, max_bad)
+    return run_benchmark(classifier, data, spec, options, strict=strict, progress=progress)
+
+
+def run_benchmark(
+    classifier: Classifier,
+    data: Dataset,
+    spec: AttackSpec,
+    options: BenchmarkOptions,
+    *,
+    strict: bool = False,
+    warnings: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> Benchmark:
+    """Run a benchmark with parsed settings; see `benchmark`. Warnings of None run the preflight."""
     began = time.perf_counter()
+    rounds, threads = options.rounds, options.threads
+    load = PickledClassifierAndData(classifier, data) if options.memory is True else options.memory or None
     network = check_pytorch_network(classifier)
     check_benchmark_settings(spec, rounds, threads)
-    check_batch_size(batch_size)
+    check_batch_size(options.batch_size)
     data = match_to_classifier(data, classifier)
-    present, absent = choose_references(references)
-    field = list_contenders(network, check_levels(levels), [one.name for one in present])
-    warnings = preflight(classifier, data, spec, strict=strict)
-    size = choose_batch_size(batch_size, classifier, data)
+    present, absent = choose_references(options.references)
+    field = list_contenders(network, check_levels(options.levels), [one.name for one in present])
+    if warnings is None:
+        warnings = preflight(classifier, data, spec, strict=strict)
+    size = choose_batch_size(options.batch_size, classifier, data)
     bad = check_all_images(classifier, data, size)
     tasks = timed_tasks(spec.epsilons)
     steps = _ProgressCounter(len(field) * (len(tasks) * (rounds + 1) + (load is not None)), progress)
@@ -119,7 +150,7 @@ def benchmark(
         environment=environment,
         seconds=time.perf_counter() - began,
         bad=bad,
-        max_bad=max_bad,
+        max_bad=options.max_bad,
     )
 
 

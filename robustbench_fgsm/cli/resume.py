@@ -79,7 +79,6 @@ def resume_transfer(directory: Path, resume_options: ResumeOptions, world: World
     from robustbench_fgsm.runs.transfer import transfer_in_directory
 
     run = reload_transfer_run(directory, **resume_options.load_arguments(world))
-    world.check_same(run.settings() | {"--out": directory})
     with progress_bar("transfer", quiet=quiet or not world.is_main) as progress:
         return transfer_in_directory(run, directory, world=world, progress=progress), render_transfer
 

@@ -76,7 +76,6 @@ def run_evaluation(
         thresholds=thresholds,
         preflight_warnings=warnings,
     )
-    world.check_same(run.settings() | {"--out": out, "--keep-images": output_options.max_example_images})
     return run_with_progress_bar(run, output_options, apply_thresholds, quiet=quiet)
 
 
@@ -85,33 +84,17 @@ def run_with_progress_bar(
 ) -> Document:
     """The run's document, judged, with a progress bar in the process that leads."""
     from robustbench_fgsm.engine.distributed import join_world
-    from robustbench_fgsm.evaluation.evaluate import run_attacks
-    from robustbench_fgsm.runs.evaluate import build_result_document, evaluate_in_directory
+    from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 
     world = join_world()
     with progress_bar(run.command, quiet=quiet or not world.is_main) as bar:
-        if output_options.out is not None:
-            return evaluate_in_directory(
-                run,
-                output_options.out,
-                apply_thresholds=apply_thresholds,
-                max_example_images=output_options.max_example_images,
-                world=world,
-                progress=bar,
-                fooled_progress=bar.update_fooled,
-                check_progress=bar.update_check,
-            )
-        found = run_attacks(
-            run.classifier,
-            run.data,
-            run.specs,
-            plan=run.plan,
-            checks=run.checks,
-            max_bad=run.max_bad,
-            warnings=run.preflight_warnings,
+        return evaluate_in_directory(
+            run,
+            output_options.out,
+            apply_thresholds=apply_thresholds,
+            max_example_images=output_options.max_example_images,
+            world=world,
             progress=bar,
             fooled_progress=bar.update_fooled,
             check_progress=bar.update_check,
-            world=world,
         )
-    return apply_thresholds(build_result_document(run.command, found))

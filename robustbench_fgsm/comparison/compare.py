@@ -102,9 +102,15 @@ def compare_spec(
     plan: Plan | None = None,
     max_bad: int = 0,
     strict: bool = False,
+    warnings: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
-    """The same for what is parsed and loaded already. plan: how our side runs, in place of one made now for `optimize`."""
+    """Compare with parsed settings and loaded candidates; see `compare`.
+
+    Args:
+        plan: how our side runs; None chooses one for `optimize`.
+        warnings: of the preflight of all images; None runs the preflight.
+    """
     began = time.perf_counter()
     check_single_epsilon(spec)
     check_optimize_level(optimize)
@@ -113,8 +119,12 @@ def compare_spec(
     data = match_to_classifier(data, classifier)
     covered: list[str] = []
     if isinstance(candidate, SavedImages):
+        everything = data
         candidate, data, covered = match_to_data(candidate, data)
-    warnings = [*preflight(classifier, data, spec, strict=strict), *covered]
+        warnings = warnings if data is everything else None
+    if warnings is None:
+        warnings = preflight(classifier, data, spec, strict=strict)
+    warnings = [*warnings, *covered]
     plan = plan or choose_plan(classifier, data, [spec], optimize, batch_size, record_changes=True)
     execution, size = apply_plan(classifier, plan), plan.batch_size
     rivals = [load_reference(name, classifier, spec, size) for name in check_references(references)]

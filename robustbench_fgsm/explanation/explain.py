@@ -79,14 +79,16 @@ def explain_spec(
     batch_size: int | str = "auto",
     max_bad: int = 0,
     strict: bool = False,
+    warnings: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Explanation:
-    """The same for what is parsed already."""
+    """Explain a parsed claim with parsed settings; see `explain`. Warnings of None run the preflight."""
     began = time.perf_counter()
     check_batch_size(batch_size)
     data = match_to_classifier(data, classifier)
     check_explain_spec(spec)
-    warnings = preflight(classifier, data, spec, strict=strict)
+    if warnings is None:
+        warnings = preflight(classifier, data, spec, strict=strict)
     network = check_explain_classifier(classifier, data)
     size = choose_batch_size(batch_size, classifier, data)
     ways = attack_variants(network, targeted=spec.target.targeted)

@@ -1,4 +1,4 @@
-"""A run directory: the settings it was made with, and its result; written whole or not at all."""
+"""The run directory: one protocol for all commands that write one, and files written whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
+from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.errors import ResourceError, RunError
 
 MANIFEST_FILE = "manifest.json"
 RESULT_FILE = "result.json"
+LOCK_FILE = ".lock"
 
 MANIFEST_TYPES: Mapping[str, type] = {
     **dict.fromkeys(("model", "model.settings", "data", "data.settings", "attack", "output"), dict),
-    **dict.fromkeys(("plan", "environment", "seconds"), dict),
+    **dict.fromkeys(("plan", "environment", "seconds", "bad"), dict),
     **dict.fromkeys(("models", "data.classes", "attacks", "files"), list),
     **dict.fromkeys(("command", "model.spec", "model.weights", "data.spec", "attack.loss"), str),
     **dict.fromkeys(("data.n", "batch_size", "piece_size", "output.batch_size"), int),
@@ -29,18 +31,123 @@ MANIFEST_TYPES: Mapping[str, type] = {
 """What stands at some places of a manifest, where there is anything."""
 
 
-def open_run(directory: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Make the directory a run with these settings, and return its result where it already has one.
+NON_SETTING_KEYS = ("schema", "asked", "environment")
+"""Keys of a manifest that may change when a run is continued."""
 
-    A new or empty directory is created with its manifest. Raises RunError, naming what differs, where the directory
-    holds a run with other settings or anything else, and ResourceError where it cannot be written.
+
+def settings_in_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a manifest records."""
+    return {key: value for key, value in manifest.items() if key not in NON_SETTING_KEYS}
+
+
+class RunDirectory:
+    """The directory of one run, with the manifest, the parts that are measured already and, written last, the result.
+
+    Entering makes a new or empty directory, and continues a directory whose manifest has equal settings. A finished run gives its
+    `result` and is not locked. Leaving waits for all processes. Without a path there is no directory, and nothing is written.
+
+    Args:
+        path: the directory, or None.
+        manifest: what a new directory records: the settings, and keys that may change.
+        world: processes that share the run. Only the main process writes these files.
+        select_settings: returns the settings in a manifest.
+        files: patterns of other files of the run, whose temporary files are removed.
+        reuse_result: False if the caller also goes through a finished run.
+
+    Raises:
+        RunError: the directory holds a run with other settings, or anything else.
+        ResourceError: the directory cannot be written, or another process works in it.
     """
-    settings = json.loads(json.dumps(settings))
-    if is_new_run(directory):
-        write_json(directory / MANIFEST_FILE, settings)
-        return None
-    check_same_settings(directory, read_manifest_json(directory), settings)
-    return read_json(directory / RESULT_FILE) if (directory / RESULT_FILE).is_file() else None
+
+    def __init__(
+        self,
+        path: Path | None,
+        manifest: Mapping[str, Any],
+        world: World = SINGLE_PROCESS,
+        *,
+        select_settings: Callable[[Mapping[str, Any]], dict[str, Any]] = settings_in_manifest,
+        files: Sequence[str] = (),
+        reuse_result: bool = True,
+    ) -> None:
+        self.path, self.world = path, world
+        self.result: dict[str, Any] | None = None
+        self._manifest = json.loads(json.dumps(manifest))
+        self._select_settings = select_settings
+        self.settings = select_settings(self._manifest)
+        self._files, self._reuse_result = files, reuse_result
+        self._lock = ExitStack()
+
+    def __enter__(self) -> Self:
+        self.world.check_same(self.settings | {"--out": self.path})
+        if self.path is None:
+            return self
+        self.result = self.world.broadcast(self._finished_result() if self.world.is_main else None)
+        if self.result is None:
+            with ExitStack() as lock:
+                if self.world.is_main:
+                    lock.enter_context(lock_directory(self.path))
+                    self._begin()
+                self.result = self.world.broadcast(self._finished_result() if self.world.is_main else None)
+                if self.recorded_manifest() is None:
+                    raise RunError(
+                        f"all processes must see the same --out, got {self.path} without {MANIFEST_FILE}: choose a shared directory"
+                    )
+                self._lock = lock.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._lock.close()
+        if kind is None and self.path is not None:
+            self.world.barrier()
+
+    def recorded_manifest(self) -> dict[str, Any] | None:
+        """Return the manifest on disk, or None in a new directory; raise RunError if its settings differ from ours."""
+        if self.path is None or is_new_run(self.path):
+            return None
+        found = read_manifest_json(self.path)
+        recorded = self._select_settings(found)
+        if recorded != self.settings:
+            changes = "; ".join(f"{key} {there} there, {now} now" for key, there, now in json_differences(recorded, self.settings))
+            raise RunError(
+                f"--out must hold a run with the same settings, got {self.path} with {changes}: choose another directory"
+            )
+        return found
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Write the manifest, in the main process, if it changed."""
+        self._write(MANIFEST_FILE, manifest)
+
+    def write_result(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Write the result, in the main process, if it changed, and return it; the manifest records what is asked of it."""
+        self._write(RESULT_FILE, document)
+        if self.world.is_main:
+            self._record_asked()
+        return document
+
+    def _write(self, name: str, document: Mapping[str, Any]) -> None:
+        if self.path is None or not self.world.is_main:
+            return
+        file = self.path / name
+        if not file.is_file() or file.read_bytes() != json_bytes(document):
+            write_json(file, document)
+
+    def _finished_result(self) -> dict[str, Any] | None:
+        if self.path is None or self.recorded_manifest() is None or not self._reuse_result:
+            return None
+        return read_json(self.path / RESULT_FILE) if (self.path / RESULT_FILE).is_file() else None
+
+    def _begin(self) -> None:
+        assert self.path is not None  # noqa: S101  (entered with a path)
+        remove_temporary_files(self.path, MANIFEST_FILE, RESULT_FILE, *self._files)
+        if self.recorded_manifest() is None:
+            self.write_manifest(self._manifest)
+        self._record_asked()
+
+    def _record_asked(self) -> None:
+        """Record what this command asks of the result, so that `rfgsm runs resume` asks it again."""
+        found = self.recorded_manifest()
+        if found is not None and found.get("asked") != self._manifest.get("asked"):
+            self.write_manifest(found | {"asked": self._manifest["asked"]})
 
 
 def is_new_run(directory: Path) -> bool:
@@ -58,14 +165,6 @@ def is_new_run(directory: Path) -> bool:
     return False
 
 
-def check_same_settings(directory: Path, recorded: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Raise RunError, naming what differs, unless the settings found in the directory are those given, both as JSON."""
-    if recorded == settings:
-        return
-    changes = "; ".join(f"{key} {there} there, {now} now" for key, there, now in json_differences(recorded, settings))
-    raise RunError(f"--out must hold a run with the same settings, got {directory} with {changes}: choose another directory")
-
-
 def json_differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Keys at which two JSON objects differ, dotted and sorted, with both values in brief."""
     ours, theirs = dict(_flatten(left)), dict(_flatten(right))
@@ -73,34 +172,17 @@ def json_differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[
     return [(key, _truncated_json(ours.get(key)), _truncated_json(theirs.get(key))) for key in keys]
 
 
-def cached_result(
-    directory: Path,
-    settings: Mapping[str, Any],
-    measure: Callable[[], dict[str, Any]],
-    apply_thresholds: Callable[[dict[str, Any]], dict[str, Any]] = lambda document: document,
-) -> dict[str, Any]:
-    """The result that the directory holds for these settings, or else the one measured now and kept there.
-
-    judge: what is said of a measured document without measuring, such as gates; the directory keeps the last judgement.
-    One process at a time measures. Raises as `open_run`, `locked`, `measure` and `judge` do.
-    """
-    # which takes from this module
-
-    known = not is_new_run(directory) and open_run(directory, settings) is not None
-    with nullcontext() if known else lock_directory(directory):
-        found = open_run(directory, settings)
-        document = apply_thresholds(measure() if found is None else found)
-        if document != found:
-            write_json(directory / RESULT_FILE, document)
-    return document
-
-
 def write_json(file: Path, document: Mapping[str, Any]) -> None:
     """Write one JSON document atomically: a temporary file beside it, flushed to disk, then moved into place.
 
     Raises ResourceError, leaving what was there, where it cannot be written.
     """
-    write_bytes(file, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
+    write_bytes(file, json_bytes(document))
+
+
+def json_bytes(document: Mapping[str, Any]) -> bytes:
+    """Return a JSON document as it is written to a file."""
+    return (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
 
 
 def write_bytes(file: Path, content: bytes) -> None:
@@ -204,9 +286,6 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
 def _truncated_json(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 40 else text[:39] + "…"
-
-
-LOCK_FILE = ".lock"
 
 
 @contextmanager

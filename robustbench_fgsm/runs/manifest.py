@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from robustbench_fgsm.data.dataset import Dataset, describe_data
+from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.pieces import Pieces, piece_size
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.checks import NO_CHECKS, CheckOptions
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.runs.directory import MANIFEST_FILE, check_same_settings, is_new_run, read_manifest_json, write_json
+from robustbench_fgsm.runs.directory import MANIFEST_FILE, is_new_run, read_manifest_json
+from robustbench_fgsm.runs.settings import run_settings
 from robustbench_fgsm.spec import AttackSpec
 
 RUN_SCHEMA = "rfgsm.run/1"
-NON_SETTING_KEYS = ("schema", "asked", "environment")
-"""Keys of a manifest that may differ where a run is continued."""
-
 REQUIRED_KEYS = {"model": ("spec", "weights", "sha256"), "data": ("spec", "fingerprint", "classes")}
 """Keys that are read later on."""
 
@@ -52,23 +49,16 @@ class EvaluationRun:
 
     def settings(self) -> dict[str, Any]:
         """What has to be the same for the run to be continued, as JSON knows it."""
-        environment = describe_environment(self.classifier.device)
-        settings = {
-            "command": self.command,
-            "model": self.classifier.info.to_dict(),
-            "data": describe_data(self.data),
-            "attacks": [spec.to_dict() | {"epsilons": spec.epsilons} for spec in self.specs],
-            "batch_size": self.plan.batch_size,
-            **plan_settings(self.plan),
-            "piece_size": self.pieces.size,
-            "max_bad": self.max_bad,
+        return run_settings(
+            self.command,
+            self.classifier,
+            self.data,
+            self.specs,
+            max_bad=self.max_bad,
+            plan=self.plan,
+            piece_size=self.pieces.size,
             **({"checks": self.checks.to_dict()} if self.checks.sample_size else {}),
-            "device": self.classifier.device.type,
-            "package": environment["package"],
-            "torch": environment["torch"],
-        }
-        found: dict[str, Any] = json.loads(json.dumps(settings))
-        return found
+        )
 
     def to_manifest(self) -> dict[str, Any]:
         """The settings, and where the run was begun."""
@@ -78,22 +68,6 @@ class EvaluationRun:
             "asked": dict(self.thresholds),
             "environment": describe_environment(self.classifier.device),
         }
-
-
-def find_matching_manifest(directory: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The manifest in the directory, None where that is new; raises RunError where it is of another run."""
-    if is_new_run(directory):
-        return None
-    found = read_manifest_json(directory)
-    check_same_settings(directory, {key: value for key, value in found.items() if key not in NON_SETTING_KEYS}, settings)
-    return found
-
-
-def update_thresholds(directory: Path, run: EvaluationRun) -> None:
-    """Have the manifest in the directory say what is asked of the result now."""
-    found = read_manifest_json(directory)
-    if found.get("asked") != run.thresholds:
-        write_json(directory / MANIFEST_FILE, found | {"asked": dict(run.thresholds)})
 
 
 @dataclass(frozen=True)
@@ -170,13 +144,6 @@ def manifest_command(manifest: Mapping[str, Any]) -> str:
     if "command" in manifest:
         return str(manifest["command"])
     return "attack" if str(manifest.get("schema", "")).startswith("rfgsm.attack/") else "something else"
-
-
-def plan_settings(plan: Plan) -> dict[str, Any]:
-    """The plan as a setting of a run; nothing for level none, as in runs from before there were plans."""
-    if plan.level == "none":
-        return {}
-    return {"plan": {key: value for key, value in plan.to_dict().items() if key != "threads"}}
 
 
 def read_recorded_plan(directory: Path) -> Plan | None:

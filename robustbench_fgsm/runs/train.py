@@ -5,31 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from robustbench_fgsm.data.dataset import Dataset, describe_data, first_readable_batch
+from robustbench_fgsm.data.dataset import Dataset, first_readable_batch
 from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World, join_world
-from robustbench_fgsm.engine.environment import describe_software
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.classifier import ChannelStatistic, PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.load import load_from_request
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.saved_weights import CARD_FILE, WEIGHTS_FILE, weights_bytes
-from robustbench_fgsm.runs.directory import (
-    MANIFEST_FILE,
-    RESULT_FILE,
-    lock_directory,
-    open_run,
-    remove_temporary_files,
-    write_bytes,
-    write_json,
-)
+from robustbench_fgsm.runs.directory import RunDirectory, write_bytes, write_json
+from robustbench_fgsm.runs.settings import run_settings
 from robustbench_fgsm.spec import DEFAULT_EPSILON, Bounds, parse_epsilon
 from robustbench_fgsm.training.loop import CheckCallback, StepCallback, check_trainable, fit, seeded_generators
 from robustbench_fgsm.training.recipe import TrainingRecipe
@@ -136,55 +127,26 @@ def train_with_recipe(
     report: CheckCallback | None,
     world: World = SINGLE_PROCESS,
 ) -> Training:
-    """The same for settings that are parsed already, and the processes that share the training."""
+    """Train with a parsed recipe, in all processes of the world; see `train`."""
     data = match_to_classifier(data, classifier)
     check_trainable(classifier, data, recipe, world)  # before a directory is made
-    settings = training_settings(classifier, data, recipe, max_bad, world)
-    world.check_same(settings | {"device": classifier.device.type, "--out": out})
-    if not world.is_main:
-        progress = report = None
-
-    def trained(store: CheckpointStore | None) -> Training:
-        return fit(
+    settings = run_settings("train", classifier, data, None, max_bad=max_bad, recipe=recipe.to_dict(), processes=world.size)
+    files = (CHECKPOINT_FILE, TRAINING_LOG_FILE, WEIGHTS_FILE, CARD_FILE)
+    with RunDirectory(out, settings, world, files=files, reuse_result=False) as directory:
+        training = fit(
             classifier,
             data,
             recipe,
-            store=store,
+            store=None if out is None else CheckpointStore(out),
             max_bad=max_bad,
-            progress=progress,
-            report=report,
+            progress=progress if world.is_main else None,
+            report=report if world.is_main else None,
             world=world,
         )
-
-    if out is None:
-        return trained(None)
-    with lock_directory(out) if world.is_main else nullcontext():
-        if world.is_main:
-            open_run(out, settings)
-            remove_temporary_files(out, MANIFEST_FILE, CHECKPOINT_FILE, TRAINING_LOG_FILE, WEIGHTS_FILE, CARD_FILE, RESULT_FILE)
-        found = trained(CheckpointStore(out))
-        if world.is_main:
-            write_trained_model(found, out, data)
-    world.barrier()
-    return found
-
-
-def training_settings(
-    classifier: TorchClassifier, data: Dataset, recipe: TrainingRecipe, max_bad: int, world: World
-) -> dict[str, Any]:
-    """What must be the same for a training to be continued."""
-    software = describe_software()
-    return {
-        "command": "train",
-        "model": classifier.info.to_dict(),
-        "data": describe_data(data),
-        "recipe": recipe.to_dict(),
-        "max_bad": max_bad,
-        "device": str(classifier.device),
-        "processes": world.size,
-        "package": software["package"],
-        "torch": software["torch"],
-    }
+        if out is not None and world.is_main:
+            write_trained_model(training, out, data)
+            directory.write_result(training.to_dict())
+    return training
 
 
 def create_untrained_classifier(
@@ -220,7 +182,7 @@ def create_untrained_classifier(
 
 
 def write_trained_model(training: Training, out: Path, data: Dataset) -> None:
-    """Weights, model card, and the document as `result.json`, which comes last."""
+    """Write the weights and their model card."""
     classifier, info = training.classifier, training.model
     network = classifier.network
     assert isinstance(network, PixelSpaceNetwork)  # noqa: S101  (every trained one is)
@@ -250,4 +212,3 @@ def write_trained_model(training: Training, out: Path, data: Dataset) -> None:
     }
     write_bytes(out / WEIGHTS_FILE, content)
     write_json(out / CARD_FILE, card)
-    write_json(out / RESULT_FILE, training.to_dict())

@@ -1,34 +1,24 @@
-"""A transfer in its directory: begun, continued from its ledgers, or already done."""
+"""A transfer matrix in a run directory: started, continued from its ledgers, or finished already."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robustbench_fgsm.data.dataset import Dataset, describe_data
+from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.engine.batch_size import choose_common_batch_size
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
-from robustbench_fgsm.engine.environment import describe_environment
+from robustbench_fgsm.engine.pieces import Pieces
 from robustbench_fgsm.engine.progress import Progress
-from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.transfer import Transfer, run_transfer, split_transfer_into_pieces
 from robustbench_fgsm.evaluation.transfer_counts import TransferModels
-from robustbench_fgsm.runs.directory import (
-    MANIFEST_FILE,
-    RESULT_FILE,
-    is_new_run,
-    lock_directory,
-    open_run,
-    read_json,
-    remove_temporary_files,
-    write_json,
-)
+from robustbench_fgsm.runs.directory import RunDirectory
 from robustbench_fgsm.runs.ledger import LedgerStore
 from robustbench_fgsm.runs.manifest import read_recorded_plan
+from robustbench_fgsm.runs.settings import run_settings
 from robustbench_fgsm.spec import AttackSpec
 
 Document = dict[str, Any]
@@ -50,30 +40,25 @@ class TransferRun:
 
     def settings(self) -> Document:
         """What has to be the same for the run to be continued, as JSON knows it."""
-        environment = describe_environment(self.transfer_models.models[0].device)
-        settings = {
-            "command": "transfer",
-            "models": [model.info.to_dict() for model in self.transfer_models.models],
-            "sources": self.transfer_models.sources,
-            "targets": self.transfer_models.targets,
-            "data": describe_data(self.data),
-            "attack": self.spec.to_dict() | {"epsilons": self.spec.epsilons},
-            "common": self.common,
-            "per_class": self.per_class,
-            "batch_size": self.batch_size,
-            "piece_size": self.piece_size,
-            "max_bad": self.max_bad,
-            "device": self.transfer_models.models[0].device.type,
-            "package": environment["package"],
-            "torch": environment["torch"],
-        }
-        found: Document = json.loads(json.dumps(settings))
-        return found
+        crossing = self.transfer_models
+        return run_settings(
+            "transfer",
+            crossing.models,
+            self.data,
+            self.spec,
+            max_bad=self.max_bad,
+            sources=crossing.sources,
+            targets=crossing.targets,
+            common=self.common,
+            per_class=self.per_class,
+            batch_size=self.batch_size,
+            piece_size=self.pieces.size,
+        )
 
     @property
-    def piece_size(self) -> int:
-        """Images of a piece."""
-        return split_transfer_into_pieces(self.transfer_models, self.data, self.batch_size).size
+    def pieces(self) -> Pieces:
+        """Return how the data fall into pieces."""
+        return split_transfer_into_pieces(self.transfer_models, self.data, self.batch_size)
 
     def measure(
         self, store: LedgerStore | None = None, world: World = SINGLE_PROCESS, progress: Progress | None = None
@@ -101,35 +86,14 @@ def choose_transfer_batch_size(transfer_models: TransferModels, data: Dataset, b
 
 
 def transfer_in_directory(
-    run: TransferRun, out: Path, *, world: World = SINGLE_PROCESS, progress: Progress | None = None
+    run: TransferRun, out: Path | None, *, world: World = SINGLE_PROCESS, progress: Progress | None = None
 ) -> Document:
-    """The run's document; pieces that its ledgers have are not attacked again, and a result that is there is returned.
+    """Return the run's document, from the directory if the run is finished there; without a directory nothing is kept.
 
-    Raises RunError where the directory holds another run or anything else, ResourceError where it cannot be written or
-    another process is in it, and whatever `run_transfer` raises.
+    Pieces that the directory's ledgers hold are not attacked again. Raises as `RunDirectory` and `run_transfer` do.
     """
-    settings = run.settings()
-    found = world.broadcast(_finished_transfer(out, settings) if world.is_main else None)
-    if found is not None:
-        return found
-    with lock_directory(out) if world.is_main else nullcontext():
-        if world.is_main:
-            remove_temporary_files(out, MANIFEST_FILE, RESULT_FILE)
-            open_run(out, settings)
-        world.barrier()
-        if is_new_run(out):
-            raise RunError(f"all processes must see the same --out, got {out} without {MANIFEST_FILE}: choose a shared directory")
-        pieces = len(split_transfer_into_pieces(run.transfer_models, run.data, run.batch_size))
-        with closing(LedgerStore(out, pieces, world.rank)) as store:
-            document = run.measure(store, world, progress).to_dict()
-        if world.is_main:
-            write_json(out / RESULT_FILE, document)
-    world.barrier()
-    return document
-
-
-def _finished_transfer(out: Path, settings: Document) -> Document | None:
-    if is_new_run(out):
-        return None
-    open_run(out, settings)
-    return read_json(out / RESULT_FILE) if (out / RESULT_FILE).is_file() else None
+    with RunDirectory(out, run.settings(), world) as directory:
+        if directory.result is not None:
+            return directory.result
+        with nullcontext() if out is None else closing(LedgerStore(out, len(run.pieces), world.rank)) as store:
+            return directory.write_result(run.measure(store, world, progress).to_dict())

@@ -1,1 +1,1 @@
-"""Standard training, and training on FGSM's own images."""
+"""Standard training and adversarial training with FGSM."""

@@ -1,4 +1,4 @@
-"""The images that each method of adversarial training learns from."""
+"""Crafted images of one training step, for each method of adversarial training."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from robustbench_fgsm.spec import Bounds
 from robustbench_fgsm.training.recipe import TrainingRecipe
 
 FGSM_RS_STEP = 1.25
-"""FGSM-RS's step in epsilons (Wong et al. 2020, arXiv:2001.03994, section 4.1)."""
+"""Step of FGSM-RS as a multiple of epsilon (Wong et al. 2020, arXiv:2001.03994, section 4.1)."""
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Mixed precision while a loss is computed; `auto` is bfloat16 on CUDA where the device has it."""
+    """Return a context of mixed precision; `auto` is bfloat16 on CUDA if the device supports it, else float32."""
     wanted = precision == "bfloat16"
     if precision == "auto":
         wanted = device.type == "cuda" and torch.cuda.is_bf16_supported()
@@ -25,7 +25,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
 
 def gradient_sign(network: nn.Module, x: Tensor, y: Tensor, recipe: TrainingRecipe) -> Tensor:
-    """Sign of the loss's gradient by the images (N, ...), taken in the recipe's mode; the network is in train mode after it."""
+    """Return the sign of the loss gradient at images x (N, ...), in the recipe's craft mode. The network is left in train mode."""
     network.train(recipe.craft_mode == "train")
     x = x.detach().requires_grad_()
     with torch.enable_grad(), autocast(x.device, recipe.precision):
@@ -36,10 +36,10 @@ def gradient_sign(network: nn.Module, x: Tensor, y: Tensor, recipe: TrainingReci
 
 
 def craft_training_images(network: nn.Module, x: Tensor, y: Tensor, recipe: TrainingRecipe, bounds: Bounds) -> Tensor:
-    """Images in the shape of x that `fgsm`, `fgsm-rs` or `n-fgsm` trains on. Noise is drawn from the global generator.
+    """Return the images that `fgsm`, `fgsm-rs` or `n-fgsm` trains on, in the shape of x.
 
-    With clamp, and with x within bounds, the result is within bounds; and within epsilon of x, but for n-fgsm, which is
-    within epsilon and its noise.
+    Noise comes from PyTorch's global generator. If the recipe clamps and x lies within the bounds, the result does too. The
+    distance to x is at most epsilon, for `n-fgsm` at most epsilon plus the noise.
     """
     limits = bounds if recipe.clamp else None
     if recipe.method == "fgsm":

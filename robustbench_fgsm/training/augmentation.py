@@ -14,10 +14,16 @@ Augment = Callable[[Tensor], Tensor]
 
 
 def parse_augmentation(text: str, image_size: tuple[int, int]) -> Augment | None:
-    """Images (N, C, H, W) to images, each by a draw of its own from PyTorch's global generator; None for `none`.
+    """Return a function that augments images (N, C, H, W), or None for `none`.
 
-    text: `flip`, `crop:PIXELS` (a crop of the image padded by so many), or both with a comma between. size: H and W.
-    Raises SettingError for anything else.
+    Each image has a random draw of its own from PyTorch's global generator.
+
+    Args:
+        text: `flip`, `crop:PIXELS` (pad the image by PIXELS, then crop it to its size), or both with a comma between.
+        image_size: height and width of the images, in pixels.
+
+    Raises:
+        SettingError: for any other text, or a crop by at least the image size.
     """
     if text == "none":
         return None

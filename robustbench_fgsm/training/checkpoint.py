@@ -1,4 +1,4 @@
-"""All that a training is at one moment, as bytes, so that it can go on from there as if it had never stopped."""
+"""State of a training as bytes, from which the training continues as if it had not been interrupted."""
 
 from __future__ import annotations
 
@@ -23,21 +23,24 @@ StateDict = dict[str, Tensor]
 
 
 class TrainingStateStore(Protocol):
-    """Where a training keeps its state, and its log."""
+    """Storage of the state and the log of a training."""
 
     def load(self) -> bytes | None:
-        """The state kept last, or None."""
+        """Return the last state, or None."""
 
     def save(self, state: bytes, log: list[dict[str, Any]]) -> None:
-        """Keep the state in place of the one before, whole or not at all."""
+        """Replace the state and the log atomically."""
 
 
 @dataclass
 class TrainingState:
-    """What changes while a network learns.
+    """Mutable state of a training.
 
-    done: steps of the whole training. checks: all so far. losses: of the steps since the last check, which precedes every
-    kept state, so that none has to be kept. best: weights at the check of that index. bad: images that could not be had.
+    Args:
+        steps_done: optimizer steps since the start.
+        losses: losses of the steps since the last check. They are not saved, since a state is saved only after a check.
+        best_weights: weights at the check with index `best_check`.
+        bad: unreadable samples so far.
     """
 
     network: nn.Module
@@ -52,7 +55,7 @@ class TrainingState:
     bad: set[BadSample] = field(default_factory=set)
 
     def to_bytes(self, world: World = SINGLE_PROCESS) -> bytes:
-        """The state, with each process's generators, from which dropout, noise and augmentation draw; all have to ask."""
+        """Return the state with the random generators of all processes. A collective call: each process must make it."""
         device = next(self.network.parameters()).device
         own = [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
         generators, stream = world.gather(own), io.BytesIO()
@@ -78,9 +81,11 @@ class TrainingState:
         return stream.getvalue()
 
     def restore(self, content: bytes, world: World = SINGLE_PROCESS) -> None:
-        """Be what `to_bytes` wrote down in as many processes.
+        """Restore what `to_bytes` wrote with the same number of processes.
 
-        Raises UnsafeError for bytes that ask for more than tensors, and RunError for others that it did not write.
+        Raises:
+            UnsafeError: if the bytes contain more than tensors.
+            RunError: if `to_bytes` did not write the bytes.
         """
         try:
             self._restore_from(read_pickled(io.BytesIO(content), "the kept state of a training"), world)
@@ -105,6 +110,6 @@ class TrainingState:
         self.bad |= {BadSample(**sample) for sample in progress.get("bad", [])}
 
     def keep_best_weights(self, check_index: int) -> None:
-        """Take the weights as they are for the best so far."""
+        """Copy the current weights as the best weights."""
         self.best_weights = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.best_check = check_index

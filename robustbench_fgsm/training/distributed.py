@@ -1,4 +1,4 @@
-"""What several processes of one training exchange: gradients, the statistics of batch norm, and what could not be read."""
+"""Communication between the processes of one training: gradients, batch-norm statistics, unreadable samples."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from robustbench_fgsm.training.adversarial_batch import autocast
 from robustbench_fgsm.training.recipe import TrainingRecipe
 
 MIN_IMAGES_PER_PROCESS = 2
-"""Images of a step for each process: batch norm needs two."""
+"""Minimum images of a step in each process: batch norm needs two."""
 
 
 class TrainingObjective(nn.Module):
-    """The loss of a recipe on one process's images: one forward call for each backward pass, as PyTorch's averaging asks."""
+    """Loss of a recipe on the images of one process. One forward call per backward pass, as DistributedDataParallel requires."""
 
     def __init__(self, network: nn.Module, recipe: TrainingRecipe) -> None:
         super().__init__()
         self.network, self.recipe = network, recipe
 
     def forward(self, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
-        """Mean loss over the images (N, ...), for `fgsm` mixed of clean and crafted ones."""
+        """Return the mean loss over the images (N, ...); for `fgsm` the mixture of clean and crafted images."""
         with autocast(x.device, self.recipe.precision):
             loss = cross_entropy(self.network(x_adv), y)
             if self.recipe.method == "fgsm":
@@ -41,7 +41,7 @@ class TrainingObjective(nn.Module):
 
 
 def check_processes(world: World, recipe: TrainingRecipe, device: torch.device) -> None:
-    """Raise SettingError where so many processes cannot train by the recipe on such a device."""
+    """Raise SettingError if the recipe or the device does not allow this number of processes."""
     if recipe.batch_size < MIN_IMAGES_PER_PROCESS * world.size:
         raise SettingError(
             f"batch size must give each of {world.size} processes {MIN_IMAGES_PER_PROCESS} images, got {recipe.batch_size}: "
@@ -55,7 +55,7 @@ def check_processes(world: World, recipe: TrainingRecipe, device: torch.device) 
 
 
 def synchronise_batch_norm(network: nn.Module, world: World, device: torch.device) -> nn.Module:
-    """The network with batch norm over all processes' images where they are on GPUs; elsewhere PyTorch has none."""
+    """Return the network with synchronised batch norm on several GPUs. PyTorch has no synchronised batch norm on CPUs."""
     if world.size == 1 or device.type != "cuda":
         return network
     converted: nn.Module = SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
@@ -63,11 +63,10 @@ def synchronise_batch_norm(network: nn.Module, world: World, device: torch.devic
 
 
 def wrap_distributed(objective: nn.Module, world: World, x: Tensor, y: Tensor) -> nn.Module:
-    """The objective, whose backward pass leaves the mean gradient over all processes in each; all begin with rank 0's weights.
+    """Wrap the objective in DistributedDataParallel, with the weights of rank 0 and the mean gradient over all processes.
 
-    x, y: a few images (N, ...) and labels (N,), by which parameters are found that take no part in the loss: PyTorch waits
-    for their gradients unless it is told to look for them in every step, which takes time. Statistics of batch norm are left
-    to `share_statistics`.
+    PyTorch waits for gradients of unused parameters unless it searches for them in each step, which takes time. Images x
+    (N, ...) and labels y (N,) tell whether there are any. `average_batch_norm_statistics` handles batch-norm statistics.
     """
     device, idle = x.device, any(world.gather(has_unused_parameters(objective, x, y)))
     devices = [device] if device.type == "cuda" else None
@@ -78,7 +77,7 @@ def wrap_distributed(objective: nn.Module, world: World, x: Tensor, y: Tensor) -
 
 
 def has_unused_parameters(objective: nn.Module, x: Tensor, y: Tensor) -> bool:
-    """Whether a parameter takes no part in the loss of these images; a copy is asked, and the generators stay as they were."""
+    """Return True if the loss of these images does not depend on a parameter. Uses a copy and restores random generators."""
     tried = copy.deepcopy(objective).train()
     with torch.random.fork_rng([x.device] if x.device.type == "cuda" else []):
         loss = tried(x, x, y)
@@ -87,10 +86,10 @@ def has_unused_parameters(objective: nn.Module, x: Tensor, y: Tensor) -> bool:
 
 
 def compute_loss(objective: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
-    """The objective's loss.
+    """Return the loss of the objective.
 
-    Raises ModelError where several processes cannot go on, because the network left out parameters in the step before that
-    it had used in others.
+    Raises:
+        ModelError: if the last step of several processes did not use all parameters that other steps use.
     """
     try:
         loss: Tensor = objective(x, x_adv, y)
@@ -105,7 +104,7 @@ def compute_loss(objective: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> T
 
 
 def backward(loss: Tensor, world: World) -> None:
-    """Gradients of the loss by the parameters; raises IncompleteError where a process was lost meanwhile."""
+    """Compute the gradients of the loss by the parameters. Raises IncompleteError if a process was lost."""
     try:
         torch.autograd.backward(loss)
     except torch.OutOfMemoryError:
@@ -120,12 +119,12 @@ def backward(loss: Tensor, world: World) -> None:
 
 
 def _is_connection_error(error: RuntimeError) -> bool:
-    """Whether it is about other processes; gloo's errors are plain ones."""
+    """Return True if the error concerns other processes. The errors of gloo are plain RuntimeErrors."""
     return isinstance(error, torch.distributed.DistError) or "gloo" in str(error).lower()
 
 
 def average_batch_norm_statistics(network: nn.Module, world: World) -> None:
-    """Give all processes the mean of what each one's batch norm has seen, so that their networks stay the same."""
+    """Replace batch-norm statistics by their mean over all processes, so that the networks stay equal."""
     found = [
         statistic
         for module in network.modules()
@@ -141,23 +140,24 @@ def average_batch_norm_statistics(network: nn.Module, world: World) -> None:
 
 
 def count_images(num_images: int, bad: set[BadSample], known_bad: int, world: World) -> Int64Array:
-    """Images (processes,) that each process has in this step.
+    """Return the number of images of each process in this step, shape (processes,).
 
-    bad: samples that could not be had, of which `known` were there before; those of all processes afterwards.
+    If a process found new unreadable samples beyond `known_bad`, `bad` gets those of all processes.
     """
     own = np.zeros((2, world.size), np.int64)
     own[:, world.rank] = num_images, len(bad) - known_bad
-    told: Int64Array = world.sum(own)
-    if told[1].any():
+    totals: Int64Array = world.sum(own)
+    if totals[1].any():
         bad.update(*world.gather(frozenset(bad)))
-    counts: Int64Array = told[0]
+    counts: Int64Array = totals[0]
     return counts
 
 
 def process_loss_weight(counts: Int64Array, world: World) -> float:
-    """Weight of this process's mean loss, so that the mean over the processes is the mean over all their images (`count`).
+    """Return the weight of this process's mean loss that makes the mean over processes the mean over all images.
 
-    Raises DataError where a process has no image.
+    Raises:
+        DataError: if a process has no image.
     """
     if not counts.all():
         who = f"each of {world.size} processes" if world.size > 1 else "training"
@@ -169,5 +169,5 @@ def process_loss_weight(counts: Int64Array, world: World) -> float:
 
 
 def process_seed(recipe: TrainingRecipe, world: World) -> int:
-    """What this process's generators are seeded with: the recipe's seed in the first one, and another one in each other."""
+    """Return the seed of this process's generators: the recipe's seed in rank 0, a derived seed in other ranks."""
     return recipe.seed if world.is_main else int(np.random.SeedSequence([recipe.seed, world.rank]).generate_state(1)[0])

@@ -1,4 +1,4 @@
-"""Train a network by a recipe, step after step."""
+"""Training loop: train a network by a recipe."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ CheckCallback = Callable[[ValidationCheck], None]
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """What stays the same while a network learns. first: the network as it was, for `static`; world: who shares the work."""
+    """Constants of a training. `initial_network` is a copy of the network before the training, for `static`."""
 
     recipe: TrainingRecipe
     samples: TrainingSamples
@@ -72,12 +72,12 @@ class TrainingSetup:
     evaluate_held_out: HeldOutEvaluator | None
     max_bad: int
     held_out_bad: frozenset[BadSample] = frozenset()
-    """Held-out images that could not be had."""
+    """Held-out images that are unreadable."""
     world: World = SINGLE_PROCESS
 
     @property
     def total_steps(self) -> int:
-        """Of the whole training."""
+        """Return the number of optimizer steps of the whole training."""
         return self.samples.steps_per_epoch * self.recipe.epochs
 
 
@@ -92,45 +92,51 @@ def fit(
     report: CheckCallback | None = None,
     world: World = SINGLE_PROCESS,
 ) -> Training:
-    """The classifier trained further on the data by the recipe; a copy learns, and the global generators stay as they were.
+    """Train a copy of the classifier by the recipe. The global random generators are restored afterwards.
 
-    store: where the state is kept at every check, and taken up again. max_bad: images that may be unreadable. progress:
-    called with steps done and steps in all; report: with every check. world: the processes that share every batch; all get
-    the same weights, and the first one alone uses the store.
+    Args:
+        store: storage from which a training continues, and which gets the state after each check; used by rank 0 only.
+        max_bad: number of unreadable samples that are allowed.
+        progress: called with the steps done and the total number of steps.
+        report: called with each check.
+        world: processes that share each batch. All get the same weights.
 
-    Raises ModelError for what cannot be trained, SettingError and DataError for what does not fit, and InvalidRunError
-    where the loss is no number any more, or more images than `max_bad` cannot be read.
+    Raises:
+        ModelError: if the classifier cannot be trained.
+        SettingError: if the recipe does not fit classifier, data or processes.
+        DataError: if the data do not fit.
+        InvalidRunError: if the loss is not finite, or more than `max_bad` samples are unreadable.
     """
     began, data = time.perf_counter(), match_to_classifier(data, classifier)
     check_trainable(classifier, data, recipe, world)
-    lesson = prepare_training(classifier, data, recipe, max_bad, world)
-    network = classifier.copy_network(memory_format=lesson.memory_format)
-    student = synchronise_batch_norm(copy.deepcopy(network).requires_grad_(True), world, classifier.device)
-    learner = TrainingState(student, *build_optimizer(student, recipe, lesson.total_steps), bad=set(lesson.held_out_bad))
+    setup = prepare_training(classifier, data, recipe, max_bad, world)
+    network = classifier.copy_network(memory_format=setup.memory_format)
+    trained = synchronise_batch_norm(copy.deepcopy(network).requires_grad_(True), world, classifier.device)
+    state = TrainingState(trained, *build_optimizer(trained, recipe, setup.total_steps), bad=set(setup.held_out_bad))
     with seeded_generators(process_seed(recipe, world), classifier.device):
         kept = world.broadcast(store.load() if store is not None and world.is_main else None)
         if kept is not None:
-            learner.restore(kept, world)
-        run_training_steps(lesson, learner, store, progress, report)
-    network.load_state_dict(learner.best_weights or student.state_dict())
+            state.restore(kept, world)
+        run_training_steps(setup, state, store, progress, report)
+    network.load_state_dict(state.best_weights or trained.state_dict())
     return Training(
         build_trained_classifier(classifier, network, data),
         describe_data(data),
         recipe,
-        len(lesson.samples.indices) - len(learner.bad - lesson.held_out_bad),
-        tuple(learner.checks),
-        learner.best_check,
-        find_catastrophic_overfitting(learner.checks, classifier.num_classes) if recipe.is_online_adversarial else None,
-        learner.stopped,
+        len(setup.samples.indices) - len(state.bad - setup.held_out_bad),
+        tuple(state.checks),
+        state.best_check,
+        find_catastrophic_overfitting(state.checks, classifier.num_classes) if recipe.is_online_adversarial else None,
+        state.stopped,
         describe_environment(classifier.device),
         time.perf_counter() - began,
-        tuple(sorted(learner.bad, key=lambda found: found.path)),
+        tuple(sorted(state.bad, key=lambda found: found.path)),
         max_bad,
     )
 
 
 def check_trainable(classifier: TorchClassifier, data: Dataset, recipe: TrainingRecipe, world: World = SINGLE_PROCESS) -> None:
-    """Raise what `fit` raises before its first step."""
+    """Raise the errors that `fit` raises before its first step."""
     if not isinstance(classifier, TorchClassifier) or not isinstance(classifier.network, PixelSpaceNetwork):
         raise ModelError(f"only a PyTorch network can be trained, got {type(classifier).__name__}: name an architecture")
     if not classifier.has_variants or not any(True for _ in classifier.network.parameters()):
@@ -157,12 +163,12 @@ def check_trainable(classifier: TorchClassifier, data: Dataset, recipe: Training
 def prepare_training(
     classifier: TorchClassifier, data: Dataset, recipe: TrainingRecipe, max_bad: int, world: World = SINGLE_PROCESS
 ) -> TrainingSetup:
-    """What stays the same while the classifier learns."""
+    """Return the constants of the training."""
     samples = split_held_out(data, recipe)
     height, width = first_readable_batch(data, 2).images.shape[-2:]
-    held = samples.held_out_batch()
-    if held is not None:
-        check_images(held, classifier)
+    held_out = samples.held_out_batch()
+    if held_out is not None:
+        check_images(held_out, classifier)
     return TrainingSetup(
         recipe,
         samples,
@@ -170,32 +176,32 @@ def prepare_training(
         copy.deepcopy(classifier.network) if recipe.method == "static" else None,
         parse_augmentation(recipe.augment, (height, width)),
         torch.channels_last if has_convolutions(classifier.network) else torch.contiguous_format,
-        None if held is None else make_held_out_evaluator(held, recipe.epsilon, recipe.seed),
+        None if held_out is None else make_held_out_evaluator(held_out, recipe.epsilon, recipe.seed),
         max_bad,
-        frozenset(() if held is None else held.bad),
+        frozenset(() if held_out is None else held_out.bad),
         world,
     )
 
 
 def run_training_steps(
     setup: TrainingSetup,
-    training_state: TrainingState,
+    state: TrainingState,
     store: TrainingStateStore | None,
     progress: StepCallback | None,
     report: CheckCallback | None,
 ) -> None:
-    """All steps that are not done yet, with a check after every quarter of an epoch."""
+    """Run the remaining steps, with a check after each quarter of an epoch."""
     steps, recipe, world = setup.samples.steps_per_epoch, setup.recipe, setup.world
-    objective: nn.Module = TrainingObjective(training_state.network, recipe)
+    objective: nn.Module = TrainingObjective(state.network, recipe)
     if world.size > 1:
         one = first_readable_batch(setup.samples.data, 1)
         x = move_images(one.images.repeat(MIN_IMAGES_PER_PROCESS, 1, 1, 1), setup.classifier.device, setup.memory_format)
         objective = wrap_distributed(objective, world, x, one.labels.repeat(MIN_IMAGES_PER_PROCESS).to(x.device))
-    bad, known = training_state.bad, 0
+    bad, known = state.bad, 0
     marks = {-(-steps * quarter // CHECKS_PER_EPOCH): quarter for quarter in range(1, CHECKS_PER_EPOCH + 1)}
-    while training_state.steps_done < setup.total_steps and not training_state.stopped:
-        epoch, first = divmod(training_state.steps_done, steps)
-        for batch, second in setup.samples.epoch_batches(epoch, first, bad, world):
+    while state.steps_done < setup.total_steps and not state.stopped:
+        epoch, first = divmod(state.steps_done, steps)
+        for batch, second_pass in setup.samples.epoch_batches(epoch, first, bad, world):
             check_images(batch, setup.classifier)
             counts = count_images(len(batch), bad, known, world)
             known = len(bad)
@@ -205,29 +211,29 @@ def run_training_steps(
                     f"images must be readable, got {len(bad):,} that are not, such as {worst.path} ({worst.reason}): "
                     "pass --max-bad N to go on without them"
                 )
-            train_step(setup, training_state, objective, batch, second, process_loss_weight(counts, world))
+            train_step(setup, state, objective, batch, second_pass, process_loss_weight(counts, world))
             if progress is not None:
-                progress(training_state.steps_done, setup.total_steps)
-            quarter = marks.get(training_state.steps_done - epoch * steps)
+                progress(state.steps_done, setup.total_steps)
+            quarter = marks.get(state.steps_done - epoch * steps)
             if quarter is None or (setup.evaluate_held_out is None and quarter < CHECKS_PER_EPOCH):
                 continue
-            training_state.checks.append(run_validation_check(setup, training_state, epoch + 1, quarter))
-            update_best(training_state, recipe, setup.classifier.num_classes)
+            state.checks.append(run_validation_check(setup, state, epoch + 1, quarter))
+            update_best(state, recipe, setup.classifier.num_classes)
             if store is not None:
-                state = training_state.to_bytes(world)
+                content = state.to_bytes(world)
                 if world.is_main:
-                    store.save(state, [found.to_dict() for found in training_state.checks])
+                    store.save(content, [found.to_dict() for found in state.checks])
             if report is not None:
-                report(training_state.checks[-1])
-            if training_state.stopped:
+                report(state.checks[-1])
+            if state.stopped:
                 break
 
 
 def train_step(
-    setup: TrainingSetup, training_state: TrainingState, objective: nn.Module, batch: Batch, second_pass: Tensor, loss_weight: float
+    setup: TrainingSetup, state: TrainingState, objective: nn.Module, batch: Batch, second_pass: Tensor, loss_weight: float
 ) -> None:
-    """One step of the optimiser on one batch, or this process's share of it; weight: of its mean loss among all."""
-    recipe, network = setup.recipe, training_state.network
+    """Run one optimizer step on this process's part of a batch, with its mean loss multiplied by `loss_weight`."""
+    recipe, network = setup.recipe, state.network
     device = setup.classifier.device
     x, y = batch.images, batch.labels.to(device)
     if setup.initial_network is not None and bool(second_pass.any()):
@@ -245,56 +251,56 @@ def train_step(
     network.train()
     crafted = craft_training_images(network, x, y, recipe, setup.classifier.bounds) if recipe.is_online_adversarial else x
     loss = compute_loss(objective, x, crafted, y) * loss_weight
-    training_state.optimizer.zero_grad(set_to_none=True)
+    state.optimizer.zero_grad(set_to_none=True)
     backward(loss, setup.world)
-    training_state.optimizer.step()
+    state.optimizer.step()
     average_batch_norm_statistics(network, setup.world)
-    training_state.schedule.step()
-    training_state.losses.append(loss.detach())
-    training_state.steps_done += 1
+    state.schedule.step()
+    state.losses.append(loss.detach())
+    state.steps_done += 1
 
 
-def run_validation_check(setup: TrainingSetup, training_state: TrainingState, epoch: int, quarter: int) -> ValidationCheck:
-    """Look at the network as it is now; raises InvalidRunError where the loss is not finite."""
+def run_validation_check(setup: TrainingSetup, state: TrainingState, epoch: int, quarter: int) -> ValidationCheck:
+    """Return a check of the current network. Raises InvalidRunError if the loss is not finite."""
     world = setup.world
-    told = world.gather(float(torch.stack(training_state.losses).float().mean()) if training_state.losses else 0.0)
-    loss = sum(told) / world.size
+    losses = world.gather(float(torch.stack(state.losses).float().mean()) if state.losses else 0.0)
+    loss = sum(losses) / world.size
     if not torch.tensor(loss).isfinite():
         raise InvalidRunError(
             f"loss must stay finite, got {loss} in epoch {epoch}: lower the learning rate ({setup.recipe.learning_rate:g})"
         )
-    training_state.losses.clear()
-    rate = float(training_state.schedule.get_last_lr()[0])
+    state.losses.clear()
+    rate = float(state.schedule.get_last_lr()[0])
     rates = {}
     if setup.evaluate_held_out is not None and world.is_main:
-        copied = copy.deepcopy(training_state.network)
+        copied = copy.deepcopy(state.network)
         rates = dict(setup.evaluate_held_out(setup.classifier.with_network(copied, setup.memory_format)))
-    return world.broadcast(ValidationCheck(epoch, quarter, training_state.steps_done, loss, rate, **rates))
+    return world.broadcast(ValidationCheck(epoch, quarter, state.steps_done, loss, rate, **rates))
 
 
-def update_best(training_state: TrainingState, recipe: TrainingRecipe, num_classes: int) -> None:
-    """Keep the weights where they are the best so far, and say whether it is time to stop."""
-    index = len(training_state.checks) - 1
-    if recipe.keeps_best and index == best_check_index(training_state.checks, "pgd"):
-        training_state.keep_best_weights(index)
-    if not recipe.early_stop or training_state.checks[-1].quarter < CHECKS_PER_EPOCH:
+def update_best(state: TrainingState, recipe: TrainingRecipe, num_classes: int) -> None:
+    """Keep the weights if they are the best so far, and set `stopped` if the training must stop early."""
+    index = len(state.checks) - 1
+    if recipe.keeps_best and index == best_check_index(state.checks, "pgd"):
+        state.keep_best_weights(index)
+    if not recipe.early_stop or state.checks[-1].quarter < CHECKS_PER_EPOCH:
         return
-    best = training_state.checks[best_check_index(training_state.checks, "pgd" if recipe.is_online_adversarial else "clean")]
-    overdue = training_state.checks[-1].epoch - best.epoch >= recipe.early_stop
-    training_state.stopped = overdue or (
-        recipe.is_online_adversarial and find_catastrophic_overfitting(training_state.checks, num_classes) is not None
+    best = state.checks[best_check_index(state.checks, "pgd" if recipe.is_online_adversarial else "clean")]
+    overdue = state.checks[-1].epoch - best.epoch >= recipe.early_stop
+    state.stopped = overdue or (
+        recipe.is_online_adversarial and find_catastrophic_overfitting(state.checks, num_classes) is not None
     )
 
 
 def best_check_index(checks: list[ValidationCheck], rate_name: str) -> int:
-    """Index of the check with the highest rate of that name, the first of equals."""
+    """Return the index of the first check with the highest rate of this name."""
     counts = [rate.count if (rate := check.rates[rate_name]) is not None else -1 for check in checks]
     return counts.index(max(counts))
 
 
 def build_trained_classifier(original: TorchClassifier, network: nn.Module, data: Dataset) -> TorchClassifier:
-    """The classifier that owns the trained network."""
-    assert isinstance(network, PixelSpaceNetwork)  # noqa: S101  (as `check_trainable` made sure)
+    """Return a classifier that owns the trained network."""
+    assert isinstance(network, PixelSpaceNetwork)  # noqa: S101  (`check_trainable` checks it)
     plain = network.to(memory_format=torch.contiguous_format)
     return build_classifier(
         plain,
@@ -310,7 +316,7 @@ def build_trained_classifier(original: TorchClassifier, network: nn.Module, data
 
 @contextmanager
 def seeded_generators(seed: int, device: torch.device) -> Iterator[None]:
-    """PyTorch's global generators seeded inside, and as they were afterwards."""
+    """Seed PyTorch's global generators for a block, and restore them afterwards."""
     devices: list[Any] = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)

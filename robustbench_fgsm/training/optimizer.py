@@ -1,4 +1,4 @@
-"""Optimiser and schedule by name, both PyTorch's."""
+"""PyTorch's optimizer and learning-rate schedule of a recipe."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from robustbench_fgsm.training.recipe import TrainingRecipe
 
 
 def build_optimizer(network: nn.Module, recipe: TrainingRecipe, total_steps: int) -> tuple[Optimizer, LRScheduler]:
-    """The recipe's optimiser, and its schedule over so many steps, which is stepped once a batch.
+    """Return the recipe's optimizer and its schedule, which takes one step for each batch.
 
-    `sgd` has momentum 0.9 with Nesterov's correction. `one-cycle` rises to the learning rate over 30 % of the steps.
+    `sgd` uses Nesterov momentum 0.9. `one-cycle` raises the learning rate to its maximum over the first 30 % of the steps.
     """
     chosen: Optimizer
     rate, decay = recipe.learning_rate, recipe.weight_decay

@@ -1,4 +1,4 @@
-"""What came of a training."""
+"""Result of a training: the classifier, its checks, and the document."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from robustbench_fgsm.training.watch import CatastrophicOverfitting, ValidationC
 
 @dataclass(frozen=True)
 class Training:
-    """A trained classifier, and how it became one.
+    """A trained classifier and the record of its training.
 
-    n: images it was trained on; others were held out. checks: quarter after quarter; best: index of the one whose weights
-    are kept, None where the last are. overfitting: where accuracy under PGD fell away first. stopped: before its time.
+    Args:
+        n: number of training images, without the held-out images.
+        checks: the check of each quarter of an epoch.
+        best: index of the check with the kept weights; None if the last weights are kept.
+        overfitting: the first sign of catastrophic overfitting, or None.
+        stopped: True if early stopping ended the training.
     """
 
     classifier: TorchClassifier
@@ -36,27 +40,27 @@ class Training:
 
     @property
     def model(self) -> ModelInfo:
-        """What was trained."""
+        """Return the description of the trained classifier."""
         return self.classifier.info
 
     @property
     def kept(self) -> ValidationCheck:
-        """The check whose weights are kept."""
+        """Return the check with the kept weights."""
         return self.checks[-1 if self.best is None else self.best]
 
     @property
     def epochs(self) -> tuple[ValidationCheck, ...]:
-        """The check at the end of each epoch."""
+        """Return the check at the end of each epoch."""
         return tuple(check for check in self.checks if check.quarter == CHECKS_PER_EPOCH)
 
     @property
     def invalid_reasons(self) -> list[str]:
-        """None: a training that went wrong has raised."""
+        """Return no reasons: a training that fails raises an error."""
         return []
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader must know beside the numbers."""
+        """Return sentences that readers need beside the numbers."""
         if self.overfitting is None:
             return []
         kept = "the weights of an earlier check are kept" if self.best is not None else "its last weights are kept"
@@ -64,11 +68,11 @@ class Training:
 
     @property
     def exit_code(self) -> int:
-        """0."""
+        """Return 0: a training that fails raises an error."""
         return EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:
-        """The document `rfgsm.training/1`."""
+        """Return the document `rfgsm.training/1`."""
         own = {
             "recipe": self.recipe.to_dict(),
             "n": self.n,

@@ -1,4 +1,4 @@
-"""Which images a step of training sees: drawn without replacement anew for each epoch, some held out for good."""
+"""Training images of each step: a new permutation for each epoch, without the held-out images."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from robustbench_fgsm.training.recipe import TrainingRecipe
 
 Indices = NDArray[np.int64]
 HELD_OUT_STREAM, ORDER_STREAM = 0, 1
-"""What a seed is used for."""
+"""Streams of the random generator of one seed: which images are held out, and the order of each epoch."""
 
 
 @dataclass(frozen=True)
 class TrainingSamples:
-    """Images to train on, by index, and those held out. twice: whether an epoch sees each twice (`static`)."""
+    """Indices of training images and held-out images. An epoch of `static` sees each training image twice."""
 
     data: Dataset
     indices: Indices
@@ -33,20 +33,19 @@ class TrainingSamples:
 
     @property
     def steps_per_epoch(self) -> int:
-        """An epoch's; an incomplete last batch is left out, where there is another."""
+        """Return the number of full batches of an epoch, at least 1."""
         return max(1, len(self.indices) * (1 + self.sees_images_twice) // self.batch_size)
 
     def held_out_batch(self) -> Batch | None:
-        """All the held-out images in one batch, or None."""
+        """Return all held-out images as one batch, or None if no images are held out."""
         return None if not len(self.held_out_indices) else next(_take(self.data, self.held_out_indices, len(self.held_out_indices)))
 
     def epoch_batches(
         self, epoch_index: int, first_step: int, bad: set[BadSample], world: World = SINGLE_PROCESS
     ) -> Iterator[tuple[Batch, torch.Tensor]]:
-        """Batches of one epoch from step `first` on, and which of their rows (N,) bool are the second sight of an image.
+        """Yield this process's part of each batch of an epoch, and a mask (N,) of images that the epoch sees the second time.
 
-        Images that cannot be had are left out, and added to `bad`. Of several processes each gets its share of every
-        batch, which all of them together make up.
+        Unreadable samples are left out and added to `bad`.
         """
         count = len(self.indices)
         order = np.random.default_rng([self.seed, ORDER_STREAM, epoch_index]).permutation(count * (1 + self.sees_images_twice))
@@ -64,15 +63,17 @@ class TrainingSamples:
 
 
 def _second_pass_of(batch: Batch, second_pass: torch.Tensor, ids: Indices) -> torch.Tensor:
-    """The same for what could be read of the batch."""
+    """Return the second-pass mask (N,) of the readable samples of a batch."""
     known = dict(zip(ids.tolist(), second_pass.tolist(), strict=True))
     return torch.tensor([known.get(int(id_), False) for id_ in batch.ids], dtype=torch.bool)
 
 
 def split_held_out(data: Dataset, recipe: TrainingRecipe) -> TrainingSamples:
-    """The data as a recipe uses them.
+    """Split the data into training images and held-out images, drawn with the recipe's seed.
 
-    Raises DataError where images cannot be had in any order, and SettingError where too few are left to train on.
+    Raises:
+        DataError: if the data have no random access.
+        SettingError: if fewer than two training images are left.
     """
     if not isinstance(data, RandomAccess):
         raise DataError(
@@ -88,5 +89,5 @@ def split_held_out(data: Dataset, recipe: TrainingRecipe) -> TrainingSamples:
 
 
 def _take(data: Dataset, indices: Indices, size: int) -> Iterator[Batch]:
-    assert isinstance(data, RandomAccess)  # noqa: S101  (as `split_off` made sure)
+    assert isinstance(data, RandomAccess)  # noqa: S101  (`split_held_out` checks it)
     return data.take(indices.tolist(), size)

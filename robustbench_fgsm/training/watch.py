@@ -1,4 +1,4 @@
-"""What is watched while a network learns, and what it means when accuracy under PGD falls away."""
+"""Checks on held-out images during training, and the detection of catastrophic overfitting."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ from robustbench_fgsm.stats.rate import Rate
 
 PGD_STEPS = 10
 PGD_DROP_THRESHOLD = 0.20
-"""Between two checks."""
+"""Fall of accuracy under PGD between two checks that counts as catastrophic overfitting."""
 
 
 @dataclass(frozen=True)
 class ValidationCheck:
-    """The network at one moment: epoch and quarter from 1, steps done, mean loss since the last check, learning rate.
+    """State of a training at the end of a quarter of an epoch.
 
-    clean, fgsm, pgd: right on the held-out images, in evaluation mode; None where none were held out.
+    Args:
+        epoch: number of the epoch, from 1.
+        quarter: number of the quarter, from 1.
+        step: optimizer steps so far.
+        loss: mean loss since the last check.
+        learning_rate: current learning rate.
+        clean: accuracy on the held-out images in eval mode; None if no images are held out. `fgsm`, `pgd`: under attack.
     """
 
     epoch: int
@@ -34,26 +40,26 @@ class ValidationCheck:
     pgd: Rate | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The check as JSON and the log know it."""
+        """Return the check as a JSON object of document and log."""
         rates = {name: None if rate is None else rate.to_dict() for name, rate in self.rates.items()}
         own = ("epoch", "quarter", "step", "loss", "learning_rate")
         return {name: getattr(self, name) for name in own} | rates
 
     @property
     def rates(self) -> dict[str, Rate | None]:
-        """By name."""
+        """Return the three accuracies by their names."""
         return {"clean": self.clean, "fgsm": self.fgsm, "pgd": self.pgd}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> ValidationCheck:
-        """The inverse of `to_dict`."""
+        """Return the check that `to_dict` wrote."""
         rates = {name: document[name] and Rate(document[name]["count"], document[name]["n"]) for name in ("clean", "fgsm", "pgd")}
         return cls(**{**document, **rates})
 
 
 @dataclass(frozen=True)
 class CatastrophicOverfitting:
-    """Catastrophic overfitting (Wong et al. 2020): FGSM no longer stands for stronger attacks. In words, and where."""
+    """Catastrophic overfitting (Wong et al. 2020, arXiv:2001.03994): robust to FGSM, not to PGD. Where, and the evidence."""
 
     epoch: int
     quarter: int
@@ -61,7 +67,7 @@ class CatastrophicOverfitting:
     evidence: str
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON knows it."""
+        """Return the finding as a JSON object."""
         return {"epoch": self.epoch, "quarter": self.quarter, "rule": self.rule, "evidence": self.evidence}
 
 
@@ -69,9 +75,9 @@ HeldOutEvaluator = Callable[[TorchClassifier], Mapping[str, Rate]]
 
 
 def make_held_out_evaluator(held_out: Batch, epsilon: float, seed: int) -> HeldOutEvaluator:
-    """Counts right predictions on the held-out images: clean, under our FGSM, and under ART's PGD-10, at epsilon."""
+    """Return a function that measures accuracy on the held-out images: clean, under our FGSM, and under ART's PGD-10."""
 
-    def watch(classifier: TorchClassifier) -> dict[str, Rate]:
+    def evaluate_held_out(classifier: TorchClassifier) -> dict[str, Rate]:
         x, y = move_to_classifier(held_out.images, classifier), held_out.labels.to(classifier.device)
         crafted = {
             "clean": x,
@@ -80,15 +86,16 @@ def make_held_out_evaluator(held_out: Batch, epsilon: float, seed: int) -> HeldO
         }
         return {name: Rate(int((classifier.predict(found).argmax(1) == y).sum()), len(y)) for name, found in crafted.items()}
 
-    return watch
+    return evaluate_held_out
 
 
 def find_catastrophic_overfitting(checks: Sequence[ValidationCheck], num_classes: int) -> CatastrophicOverfitting | None:
-    """The first check at which accuracy under PGD has fallen by more than 20 points, or below half of FGSM's.
+    """Return the first check that shows catastrophic overfitting, or None.
 
-    The first only where FGSM's has not fallen half as far with it, as where learning is merely unsteady; the second only
-    where PGD's once was above half of FGSM's, and above chance (its interval's lower end above 1 / K), since a network
-    that has learnt nothing yet answers every attack alike. None where neither happened.
+    Rule `fell`: accuracy under PGD falls by more than 20 points between two checks, and accuracy under FGSM falls by less
+    than half of it. (If both fall, the training is only unsteady.) Rule `below-half`: accuracy under PGD is below half of
+    accuracy under FGSM, after it was above half of it and above chance. Above chance means that the lower end of its
+    interval is above 1 / num_classes: an untrained network gives each attack the same accuracy.
     """
     was_above, before = False, (0.0, 0.0)
     for check in checks:

@@ -5,24 +5,36 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from robustbench_fgsm.engine.distributed import World
 from robustbench_fgsm.errors import ResourceError, RunError
 from robustbench_fgsm.runs.directory import (
     LOCK_FILE,
     MANIFEST_FILE,
     RESULT_FILE,
-    cached_result,
+    RunDirectory,
     lock_directory,
-    open_run,
     write_json,
 )
 
 SETTINGS = {"command": "compare", "attack": {"norm": "inf", "epsilons": (0.1,)}, "batch_size": 128}
 DOCUMENT = {"n": 7, "verdict": "agree"}
+
+
+def cached_result(directory: Path, settings: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The result of the run in the directory, measured if it is not there."""
+    with RunDirectory(directory, settings) as run:
+        return run.write_result(run.result or measure())
+
+
+def open_run(directory: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    with RunDirectory(directory, settings) as run:
+        return run.result
 
 
 def test_a_second_process_is_told_at_once_and_a_result_needs_no_lock(tmp_path: Path) -> None:
@@ -197,3 +209,45 @@ def test_a_full_disk_leaves_the_run_as_it_was_to_be_finished_later(small_disk: P
         cached_result(small_disk / "run", SETTINGS, lambda: {"text": "x" * 200_000})
     assert set(whole(small_disk / "run")) == {MANIFEST_FILE, LOCK_FILE}
     assert cached_result(small_disk / "run", SETTINGS, lambda: DOCUMENT) == DOCUMENT
+
+
+def test_without_a_path_nothing_is_kept() -> None:
+    with RunDirectory(None, SETTINGS) as run:
+        assert (run.path, run.result, run.write_result(DOCUMENT)) == (None, None, DOCUMENT)
+
+
+def test_removes_temporary_files_of_killed_writers(run: Path) -> None:
+    (run / RESULT_FILE).unlink()
+    for name in (MANIFEST_FILE, RESULT_FILE, "images-3.npz"):
+        (run / f".{name}.abcd1234").mkdir()
+    (run / ".other.abcd1234").mkdir()
+    with RunDirectory(run, SETTINGS, files=("images-*",)):
+        assert sorted(place.name for place in run.iterdir()) == [LOCK_FILE, ".other.abcd1234", MANIFEST_FILE]
+
+
+def test_keys_that_are_no_settings_may_change(tmp_path: Path) -> None:
+    first = SETTINGS | {"schema": "rfgsm.run/1", "asked": {"max_asr": 0.5}, "environment": {"threads": 1}}
+    cached_result(tmp_path, first, lambda: DOCUMENT)
+    assert cached_result(tmp_path, first | {"asked": {"max_asr": 0.9}, "environment": {"threads": 2}}, never) == DOCUMENT
+    recorded = json.loads((tmp_path / MANIFEST_FILE).read_text())
+    assert (recorded["asked"], recorded["environment"]) == ({"max_asr": 0.9}, {"threads": 1})
+
+
+def test_a_finished_run_is_locked_if_its_result_is_not_reused(run: Path) -> None:
+    with RunDirectory(run, SETTINGS, reuse_result=False) as directory:
+        assert directory.result is None
+        with pytest.raises(ResourceError, match="one process at a time"), lock_directory(run):
+            never()
+
+
+def test_only_the_main_process_writes(run: Path) -> None:
+    before = whole(run)
+    with RunDirectory(run, SETTINGS, World(rank=1)) as directory:
+        directory.write_result({"n": 8})
+        directory.write_manifest({"n": 8})
+    assert whole(run) == before
+
+
+def test_other_processes_must_see_the_directory(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="must see the same --out"), RunDirectory(tmp_path, SETTINGS, World(rank=1)):
+        never()

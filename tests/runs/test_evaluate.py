@@ -23,7 +23,6 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import ResourceError, RunError
 from robustbench_fgsm.evaluation.checks import CheckOptions
-from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, lock_directory
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, read_example_images
@@ -58,10 +57,7 @@ def counts(document: dict[str, Any]) -> dict[str, Any]:
 
 def undisturbed(run: EvaluationRun) -> dict[str, Any]:
     """What no store and no pieces give."""
-    from robustbench_fgsm.runs.evaluate import build_result_document
-
-    evaluations = run_attacks(run.classifier, run.data, run.specs, plan=run.plan, max_bad=run.max_bad)
-    return counts(build_result_document(run.command, evaluations))
+    return counts(evaluate_in_directory(run, None))
 
 
 @pytest.mark.reference

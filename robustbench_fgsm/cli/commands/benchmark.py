@@ -53,7 +53,6 @@ def benchmark_command(
 
     Example: rfgsm benchmark --model resnet18
     """
-    import robustbench_fgsm
     from robustbench_fgsm.cli.output import check_table_format
     from robustbench_fgsm.spec import AttackSpec, parse_epsilon, parse_norm
 
@@ -61,16 +60,21 @@ def benchmark_command(
     order = parse_norm(norm)
     spec = AttackSpec(parse_epsilon(eps, order), order)
 
-    from robustbench_fgsm.benchmarking.benchmark import benchmark, check_benchmark_settings, choose_references
+    from robustbench_fgsm.benchmarking.benchmark import (
+        BenchmarkOptions,
+        check_benchmark_settings,
+        choose_references,
+        run_benchmark,
+    )
     from robustbench_fgsm.benchmarking.contenders import check_levels, check_pytorch_network
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_result
-    from robustbench_fgsm.data.dataset import describe_data
     from robustbench_fgsm.engine.batch_size import choose_batch_size
     from robustbench_fgsm.engine.preflight import check_batch_size, preflight
     from robustbench_fgsm.report.documents import benchmark as text
     from robustbench_fgsm.report.documents import markdown
-    from robustbench_fgsm.runs.directory import cached_result
+    from robustbench_fgsm.runs.directory import RunDirectory
+    from robustbench_fgsm.runs.settings import run_settings
 
     check_benchmark_settings(spec, rounds, threads)
     check_batch_size(batch_size)
@@ -83,42 +87,30 @@ def benchmark_command(
     )
     check_pytorch_network(classifier)
     spec = replace(spec, bounds=classifier.bounds)
-    preflight(classifier, images, spec, strict=data_options.strict)  # before a run directory is made
+    warnings = preflight(classifier, images, spec, strict=data_options.strict)  # before a run directory is made
     size = choose_batch_size(batch_size, classifier, images)
+
+    benchmark_options = BenchmarkOptions(named, chosen, rounds, load if memory else False, size, threads, data_options.max_bad)
 
     def measure() -> dict[str, Any]:
         with stdout_to_stderr(), progress_bar("benchmark", quiet=quiet) as progress:
-            return benchmark(
-                classifier,
-                images,
-                spec.epsilons,
-                norm=order,
-                references=named,
-                levels=chosen,
-                rounds=rounds,
-                memory=load if memory else False,
-                batch_size=size,
-                threads=threads,
-                max_bad=data_options.max_bad,
-                progress=progress,
-            ).to_dict()
+            return run_benchmark(classifier, images, spec, benchmark_options, warnings=warnings, progress=progress).to_dict()
 
-    settings = {
-        "command": "benchmark",
-        "model": classifier.info.to_dict(),
-        "data": describe_data(images),
-        "attack": spec.to_dict() | {"epsilons": spec.epsilons},
-        "references": opponents,
-        "levels": chosen,
-        "rounds": rounds,
-        "memory": memory,
-        "batch_size": size,
-        "threads": threads,
-        "max_bad": data_options.max_bad,
-        "device": str(classifier.device),
-        "package": robustbench_fgsm.__version__,
-    }
-    document = measure() if out is None else cached_result(out, settings, measure)
+    settings = run_settings(
+        "benchmark",
+        classifier,
+        images,
+        spec,
+        max_bad=data_options.max_bad,
+        references=opponents,
+        levels=chosen,
+        rounds=rounds,
+        memory=memory,
+        batch_size=size,
+        threads=threads,
+    )
+    with RunDirectory(out, settings) as run:
+        document = run.write_result(run.result or measure())
     write_result(
         document, markdown.benchmark_to_markdown if format is options.TableFormat.markdown else text.render_benchmark, as_json=json
     )

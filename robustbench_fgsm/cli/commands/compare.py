@@ -49,7 +49,6 @@ def compare_command(
 
     Example: rfgsm compare --model resnet18 --eps 8/255
     """
-    import robustbench_fgsm
     from robustbench_fgsm.cli.output import check_output_path
     from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_epsilon, parse_norm
 
@@ -60,14 +59,14 @@ def compare_command(
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_html, write_result
     from robustbench_fgsm.comparison.compare import check_opponents, compare_spec, load_candidate_or_images
-    from robustbench_fgsm.data.dataset import describe_data
     from robustbench_fgsm.engine.plan import check_optimize_level, choose_plan
     from robustbench_fgsm.engine.preflight import check_batch_size, check_single_epsilon, preflight
     from robustbench_fgsm.references.candidate_styles import get_style
     from robustbench_fgsm.references.registry import REFERENCES, check_references
     from robustbench_fgsm.report.documents import comparison
-    from robustbench_fgsm.runs.directory import cached_result
-    from robustbench_fgsm.runs.manifest import plan_settings, read_recorded_plan
+    from robustbench_fgsm.runs.directory import RunDirectory
+    from robustbench_fgsm.runs.manifest import read_recorded_plan
+    from robustbench_fgsm.runs.settings import run_settings
 
     check_single_epsilon(spec)
     check_optimize_level(optimize)
@@ -78,7 +77,7 @@ def compare_command(
     classifier, images = load_model_and_data(
         model, weights, data, limit, device, data_options, model_options, seed=seed, quiet=quiet
     )
-    preflight(classifier, images, spec, strict=data_options.strict)  # before a run directory is made
+    warnings = preflight(classifier, images, spec, strict=data_options.strict)  # before a run directory is made
     with stdout_to_stderr():
         own = load_candidate_or_images(candidate, style, images)
     recorded = None if out is None else read_recorded_plan(out)
@@ -95,25 +94,23 @@ def compare_command(
                 batch_size=plan.batch_size,
                 plan=plan,
                 max_bad=data_options.max_bad,
+                warnings=warnings,
                 progress=progress,
             )
         return found.to_dict()
 
-    settings = {
-        "command": "compare",
-        "model": classifier.info.to_dict(),
-        "data": describe_data(images),
-        "attack": spec.to_dict() | {"epsilons": spec.epsilons},
-        "references": {name: entry.installed_version for name, entry in REFERENCES.entries().items() if name in names},
-        "batch_size": plan.batch_size,
-        **plan_settings(plan),
-        "max_bad": data_options.max_bad,
-        "device": str(classifier.device),
-        "package": robustbench_fgsm.__version__,
-    }
-    if own is not None:
-        settings["candidate"] = {"spec": candidate, "style": style, "sha256": own.sha256}
-    document = measure() if out is None else cached_result(out, settings, measure)
+    settings = run_settings(
+        "compare",
+        classifier,
+        images,
+        spec,
+        max_bad=data_options.max_bad,
+        plan=plan,
+        references={name: entry.installed_version for name, entry in REFERENCES.entries().items() if name in names},
+        **({} if own is None else {"candidate": {"spec": candidate, "style": style, "sha256": own.sha256}}),
+    )
+    with RunDirectory(out, settings) as run:
+        document = run.write_result(run.result or measure())
     write_html(html, document, out)
     write_result(document, comparison.render_comparison, as_json=json)
     code: int = document["exit_code"]

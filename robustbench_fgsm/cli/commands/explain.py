@@ -43,7 +43,6 @@ def explain_command(
 
     Example: rfgsm explain 0.37 --model mlp300 --eps 8/255
     """
-    import robustbench_fgsm
     from robustbench_fgsm.explanation.result import Claim
     from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_epsilon, parse_norm
 
@@ -53,38 +52,40 @@ def explain_command(
 
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, write_result
-    from robustbench_fgsm.data.dataset import describe_data
     from robustbench_fgsm.engine.batch_size import choose_batch_size
     from robustbench_fgsm.engine.preflight import check_batch_size, preflight
     from robustbench_fgsm.explanation.explain import check_explain_classifier, check_explain_spec, explain_spec
     from robustbench_fgsm.report.documents import explanation
-    from robustbench_fgsm.runs.directory import cached_result
+    from robustbench_fgsm.runs.directory import RunDirectory
+    from robustbench_fgsm.runs.settings import run_settings
 
     check_batch_size(batch_size)
     check_explain_spec(spec)
     classifier, images = load_model_and_data(
         model, weights, data, limit, device, data_options, model_options, seed=seed, quiet=quiet
     )
-    preflight(classifier, images, spec, strict=data_options.strict)  # before a run directory is made
+    warnings = preflight(classifier, images, spec, strict=data_options.strict)  # before a run directory is made
     check_explain_classifier(classifier, images)
     size = choose_batch_size(batch_size, classifier, images)
 
     def measure() -> dict[str, Any]:
         with progress_bar("explain", quiet=quiet) as progress:
-            found = explain_spec(classifier, images, claim, spec, batch_size=size, max_bad=data_options.max_bad, progress=progress)
+            found = explain_spec(
+                classifier,
+                images,
+                claim,
+                spec,
+                batch_size=size,
+                max_bad=data_options.max_bad,
+                warnings=warnings,
+                progress=progress,
+            )
         return found.to_dict()
 
-    settings = {
-        "command": "explain",
-        "claim": claim.to_dict(len(images)),
-        "model": classifier.info.to_dict(),
-        "data": describe_data(images),
-        "attack": spec.to_dict() | {"epsilons": spec.epsilons},
-        "batch_size": size,
-        "device": str(classifier.device),
-        "package": robustbench_fgsm.__version__,
-    }
-    document = measure() if out is None else cached_result(out, settings, measure)
+    claimed = claim.to_dict(len(images))
+    settings = run_settings("explain", classifier, images, spec, max_bad=data_options.max_bad, claim=claimed, batch_size=size)
+    with RunDirectory(out, settings) as run:
+        document = run.write_result(run.result or measure())
     write_result(document, explanation.render_explanation, as_json=json)
     code: int = document["exit_code"]
     return code

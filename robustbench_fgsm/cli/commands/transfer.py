@@ -117,12 +117,8 @@ def transfer_command(
     warnings = check_transfer(crossing, images, spec, strict=data_options.strict)  # before a run directory is made
     size = world.broadcast(choose_transfer_batch_size(crossing, images, batch_size, out) if world.is_main else None)
     run = TransferRun(crossing, images, spec, size, common, per_class, data_options.max_bad, warnings)
-    world.check_same(run.settings() | {"--out": out})
     with progress_bar("transfer", quiet=quiet) as progress:
-        if out is None:
-            document = run.measure(world=world, progress=progress).to_dict()
-        else:
-            document = transfer_in_directory(run, out, world=world, progress=progress)
+        document = transfer_in_directory(run, out, world=world, progress=progress)
     code: int = document["exit_code"]
     if not world.is_main:
         return code

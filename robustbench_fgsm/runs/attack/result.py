@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.plan import PLAIN_PLAN, Plan
-from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, IncompleteError
+from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, IncompleteError, RunError
 from robustbench_fgsm.evaluation.craft_shards import ShardTotals
 from robustbench_fgsm.evaluation.document import bad_samples_to_dict, gradient_shares, tally_invalid_reasons, tally_warnings
 from robustbench_fgsm.evaluation.result import rates_to_dict
@@ -20,9 +22,6 @@ ATTACK_SCHEMA = "rfgsm.attack/1"
 SETTING_KEYS = ("model", "data", "attack", "output")
 DERIVED_KEYS = ("n", "bad", "clean", "adversarial", "rounded", "gradient", "status", "exit_code", "invalid_reasons")
 """What of a manifest follows from the shards."""
-
-COMPARED_ENVIRONMENT_KEYS = ("package", "torch", "device")
-"""What of the environment must be the same for a run to be continued."""
 
 
 @dataclass(frozen=True)
@@ -129,15 +128,28 @@ class SavedAttack:
         return counts | rates_to_dict(self.rounded, classes)
 
 
-def attack_settings(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a manifest has to be the same for a run to be continued, as it comes back from a file."""
-    environment = document.get("environment") or {}
-    kept = {key: document.get(key) for key in SETTING_KEYS} | {
-        "environment": {key: environment.get(key) for key in COMPARED_ENVIRONMENT_KEYS},
-        "plan": plan_from_manifest(document).settings(),
+def attack_settings(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings in a manifest, by the keys of `run_settings`; raise RunError for a manifest of another command."""
+    if manifest.get("schema") != ATTACK_SCHEMA:
+        raise RunError("--out must hold adversarial images, got a directory with another run in it: choose another directory")
+    environment = manifest.get("environment") or {}
+    return {
+        "command": "attack",
+        **{key: manifest.get(key) for key in SETTING_KEYS},
+        "plan": plan_from_manifest(manifest).settings(),
+        "max_bad": (manifest.get("bad") or {}).get("allowed"),
+        "device": _device_kind(str(environment.get("device"))),
+        "package": environment.get("package"),
+        "torch": environment.get("torch"),
     }
-    settings: dict[str, Any] = json.loads(json.dumps(kept))
-    return settings
+
+
+def _device_kind(device: str) -> str:
+    """Return the kind of a device in an environment, which names a GPU of kind `cuda` by its product name."""
+    try:
+        return torch.device(device).type
+    except RuntimeError:
+        return "cuda"
 
 
 def plan_from_manifest(document: Mapping[str, Any]) -> Plan:

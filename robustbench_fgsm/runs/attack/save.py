@@ -6,7 +6,6 @@ import json
 import math
 import os
 import time
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.plan import check_optimize_level, choose_plan
 from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_batch_size, check_single_epsilon, preflight
 from robustbench_fgsm.engine.progress import Progress
-from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.craft_shards import (
     AdversarialShard,
     ShardRecord,
@@ -32,20 +30,8 @@ from robustbench_fgsm.evaluation.craft_shards import (
 )
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.runs.attack.formats import ShardFormat, get_shard_format
-from robustbench_fgsm.runs.attack.result import ATTACK_SCHEMA, SavedAttack, attack_settings
-from robustbench_fgsm.runs.directory import (
-    MANIFEST_FILE,
-    RESULT_FILE,
-    atomic_replace,
-    check_same_settings,
-    is_new_run,
-    lock_directory,
-    read_json,
-    read_manifest_json,
-    remove_temporary_files,
-    translate_os_errors,
-    write_json,
-)
+from robustbench_fgsm.runs.attack.result import SavedAttack, attack_settings
+from robustbench_fgsm.runs.directory import RunDirectory, atomic_replace, translate_os_errors
 from robustbench_fgsm.runs.manifest import read_recorded_plan
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
 
@@ -130,11 +116,10 @@ def save_attack(
     recorded = read_recorded_plan(out) if world.is_main else None
     plan = world.broadcast(choose_plan(classifier, data, [spec], optimize, batch_size, recorded) if world.is_main else None)
     nothing = replace(nothing, output=nothing.output | {"batch_size": plan.batch_size}, max_bad=max_bad, plan=plan)
-    world.check_same(attack_settings(nothing.to_dict()) | {"--out": out})
-    if world.is_main:
-        find_attack_manifest(out, nothing)  # before anything is written into the directory
-    with lock_directory(out) if world.is_main else nullcontext():
-        saved, missing = world.broadcast(_prepare_directory(out, nothing, kind, pieces) if world.is_main else None)
+    with RunDirectory(
+        out, nothing.to_dict(), world, select_settings=attack_settings, files=("adversarial-*",), reuse_result=False
+    ) as directory:
+        saved, missing = world.broadcast(_find_saved_shards(directory, nothing, kind, pieces) if world.is_main else None)
         spent, mine = saved.seconds, world.local_part(np.array(missing, np.int64)).tolist()
         shards = craft_shards(
             classifier,
@@ -151,7 +136,7 @@ def save_attack(
             made.append(save_shard(out, nothing, kind, number, next(shards)))  # no name keeps a shard alive
             if world.is_main:
                 saved = replace(saved.add(*made[-1]), seconds=spent + time.perf_counter() - began)
-                write_json(out / MANIFEST_FILE, saved.to_dict())
+                directory.write_manifest(saved.to_dict())
             else:
                 append_shard_entry(out, world.rank, made[-1][0])
             done += len(pieces[number])
@@ -162,23 +147,21 @@ def save_attack(
         for part in others:
             saved = saved.add(*part)
         saved = world.broadcast(replace(saved, seconds=spent + time.perf_counter() - began) if others else saved)
+        directory.write_manifest(saved.to_dict())
+        directory.write_result(saved.to_dict())
         if world.is_main:
-            write_manifest_and_result(out, saved)
             remove_shard_entries(out)
-    world.barrier()
     return saved
 
 
-def _prepare_directory(
-    out: Path, initial: SavedAttack, shard_format: ShardFormat, ranges: list[range]
+def _find_saved_shards(
+    directory: RunDirectory, initial: SavedAttack, shard_format: ShardFormat, ranges: list[range]
 ) -> tuple[SavedAttack, list[int]]:
-    """What is saved already, which the manifest says afterwards too, and the numbers of the shards that are missing."""
-    found = find_attack_manifest(out, initial)
-    remove_temporary_files(out, "adversarial-*", MANIFEST_FILE, RESULT_FILE)
-    saved, missing = recover_shards(out, initial, found, shard_format, ranges)
-    if found is None or list(saved.files) != found.get("files"):
-        write_json(out / MANIFEST_FILE, saved.to_dict())
-    remove_shard_entries(out)
+    """Return what is saved already, which the manifest then records, and the numbers of the missing shards."""
+    assert directory.path is not None  # noqa: S101  (saved images need a directory)
+    saved, missing = recover_shards(directory.path, initial, directory.recorded_manifest() or {}, shard_format, ranges)
+    directory.write_manifest(saved.to_dict())
+    remove_shard_entries(directory.path)
     return saved, missing
 
 
@@ -230,23 +213,10 @@ def initial_saved_attack(
     )
 
 
-def find_attack_manifest(out: Path, initial: SavedAttack) -> dict[str, Any] | None:
-    """The manifest in the directory, or None where it is new; raises RunError where the directory is not this run's."""
-    if is_new_run(out):
-        return None
-    found = read_manifest_json(out)
-    if found.get("schema") != ATTACK_SCHEMA:
-        raise RunError(f"--out must hold adversarial images, got {out} with another run in it: choose another directory")
-    check_same_settings(out, attack_settings(found), attack_settings(initial.to_dict()))
-    return found
-
-
 def recover_shards(
-    out: Path, initial: SavedAttack, manifest: dict[str, Any] | None, shard_format: ShardFormat, ranges: list[range]
+    out: Path, initial: SavedAttack, manifest: dict[str, Any], shard_format: ShardFormat, ranges: list[range]
 ) -> tuple[SavedAttack, list[int]]:
     """What is there already, and the numbers of the shards that are not, or whose hash is not the one recorded."""
-    if manifest is None:
-        return initial, list(range(len(ranges)))
     records = {
         record["name"]: record
         for record in [*read_shard_entries(out), *(manifest.get("files") or [])]
@@ -279,11 +249,3 @@ def save_shard(
 def count_shard(attack: SavedAttack, shard_record: ShardRecord) -> ShardTotals:
     """Counts of one shard."""
     return ShardTotals.of(shard_record, len(attack.data["classes"]), math.prod(attack.output["shape"]))
-
-
-def write_manifest_and_result(out: Path, saved: SavedAttack) -> None:
-    """Leave manifest and result as they must be; what is so already is not written again."""
-    document = saved.to_dict()
-    for name in (MANIFEST_FILE, RESULT_FILE):
-        if not (out / name).is_file() or read_json(out / name) != json.loads(json.dumps(document)):
-            write_json(out / name, document)

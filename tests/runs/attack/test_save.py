@@ -35,7 +35,7 @@ MakeClassifier = Callable[..., rf.TorchClassifier]
 MakeData = Callable[..., rf.ArrayDataset]
 
 FORMATS = ["safetensors", "npz", "png"]
-SMALL = Path(__file__).with_name("conftest.py")
+SMALL = Path(__file__).parents[1] / "conftest.py"
 
 each_format = pytest.mark.parametrize("form", FORMATS)
 
@@ -260,15 +260,31 @@ def test_other_settings_are_refused_with_the_difference(
     assert (contents(tmp_path), manifest(tmp_path)) == before
 
 
-@pytest.mark.parametrize("key", ["package", "torch", "device"])
-def test_another_version_does_not_continue_a_run(
-    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, key: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("key", "other"), [("package", "other"), ("torch", "other"), ("device", "mps")])
+def test_rejects_another_environment(
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, key: str, other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path, classifier, data)
-    changed = manifest(tmp_path)["environment"] | {key: "other"}
+    changed = manifest(tmp_path)["environment"] | {key: other}
     monkeypatch.setattr(save_module, "describe_environment", lambda device: changed)
-    with pytest.raises(rf.RunError, match=f'environment.{key} ".*" there, "other" now'):
+    with pytest.raises(rf.RunError, match=f'{key} ".*" there, "{other}" now'):
         save(tmp_path, classifier, data)
+
+
+def test_rejects_another_max_bad(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> None:
+    save(tmp_path, classifier, data)
+    with pytest.raises(rf.RunError, match="max_bad 0 there, 1 now"):
+        save(tmp_path, classifier, data, max_bad=1)
+
+
+def test_continues_on_another_gpu(
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {"package": "0.1", "torch": "2", "device": "NVIDIA A100"}
+    monkeypatch.setattr(save_module, "describe_environment", lambda device: environment)
+    save(tmp_path, classifier, data)
+    monkeypatch.setattr(save_module, "describe_environment", lambda device: environment | {"device": "NVIDIA H100"})
+    assert save(tmp_path, classifier, data).tally.n == len(data)
 
 
 def test_a_directory_with_anything_else_is_left_alone(

@@ -1,0 +1,65 @@
+"""The settings of a run: all that can change its result or the validity of its result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from robustbench_fgsm.data.dataset import Dataset, describe_data
+from robustbench_fgsm.engine.environment import describe_software
+from robustbench_fgsm.engine.plan import Plan
+from robustbench_fgsm.models.classifier import Classifier
+from robustbench_fgsm.spec import AttackSpec
+
+
+def run_settings(
+    command: str,
+    classifier: Classifier | Sequence[Classifier],
+    data: Dataset,
+    attack: AttackSpec | Sequence[AttackSpec] | None,
+    *,
+    max_bad: int,
+    plan: Plan | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Return the settings of a command's run as JSON; a run directory is continued only if its settings are equal.
+
+    Args:
+        command: name of the command, such as `compare`.
+        classifier: one classifier, described under `model`, or several, described under `models`.
+        data: the images, described with their fingerprint.
+        attack: one attack, described under `attack`, or several, described under `attacks`; None if the options describe it.
+        max_bad: number of unreadable images above which the result is invalid.
+        plan: execution plan, with its batch size; None if the options hold the batch size.
+        options: further settings of this command, by their keys.
+    """
+    classifiers = classifier if isinstance(classifier, Sequence) else [classifier]
+    models = [one.info.to_dict() for one in classifiers]
+    attacks = [] if attack is None else [_attack_settings(spec) for spec in (attack if isinstance(attack, Sequence) else [attack])]
+    settings = {
+        "command": command,
+        **({"models": models} if isinstance(classifier, Sequence) else {"model": models[0]}),
+        "data": describe_data(data),
+        **({"attacks": attacks} if isinstance(attack, Sequence) else {"attack": attacks[0]} if attacks else {}),
+        **({} if plan is None else plan_settings(plan)),
+        "max_bad": max_bad,
+        **options,
+        "device": classifiers[0].device.type,
+        "package": describe_software()["package"],
+        "torch": torch.__version__,
+    }
+    found: dict[str, Any] = json.loads(json.dumps(settings))
+    return found
+
+
+def plan_settings(plan: Plan) -> dict[str, Any]:
+    """Return the settings of an execution plan; a plan of level none has its batch size alone."""
+    described = {key: value for key, value in plan.to_dict().items() if key != "threads"}
+    return {"batch_size": plan.batch_size} | ({} if plan.level == "none" else {"plan": described})
+
+
+def _attack_settings(spec: AttackSpec) -> dict[str, Any]:
+    return spec.to_dict() | {"epsilons": spec.epsilons}

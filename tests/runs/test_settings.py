@@ -1,0 +1,258 @@
+"""An option of a command changes the settings of its run exactly if it can change the result or its validity."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.cli.main import app
+from robustbench_fgsm.cli.options import TableFormat
+from robustbench_fgsm.engine.plan import PLAIN_PLAN
+from robustbench_fgsm.runs.directory import RunDirectory
+from robustbench_fgsm.runs.settings import plan_settings, run_settings
+from robustbench_fgsm.spec import AttackSpec
+
+Options = dict[str, Any]
+Settings = dict[str, Any]
+
+COMMANDS = {
+    str(command.name): cast("Callable[..., int]", command.callback)
+    for command in app.registered_commands
+    if "out" in inspect.signature(cast("Callable[..., int]", command.callback)).parameters
+}
+
+BASE: Options = {
+    "model": "mlp300",
+    "weights": "standard",
+    "data": "npz:data.npz",
+    "batch_size": "4",
+    "device": "cpu",
+    "quiet": True,
+}
+"""Options of every command that has them."""
+
+COMMAND_BASE: Mapping[str, Options] = {
+    "attack": {"out": Path("run")},
+    "benchmark": {"limit": 12, "references": "none", "levels": "none", "rounds": 2, "memory": False, "threads": 1},
+    "compare": {"candidate": "candidate.py:attack"},
+    "explain": {"value": "0.37"},
+    "train": {"out": Path("run"), "batch_size": 4, "held_out": 2, "epochs": 1, "weights": "none"},
+    "transfer": {"source": ["mlp300:standard"], "target": ["mlp300:standard"]},
+}
+
+SETTINGS: Options = {
+    "batch_size": "6",
+    "candidate": "candidate.py:other",
+    "check_masking": True,
+    "class_map": Path("classes.json"),
+    "common": True,
+    "data": "npz:other.npz",
+    "data_root": Path("elsewhere"),
+    "eps": "4/255",
+    "layout": "NCHW",
+    "levels": "none,safe",
+    "limit": 8,
+    "loss": "margin",
+    "max_bad": 1,
+    "memory": True,
+    "model": "mlp600",
+    "n": 5000,
+    "norm": "2",
+    "optimize": "none",
+    "per_class": True,
+    "pgd_check": 5,
+    "references": "art",
+    "restarts": 1,
+    "rounds": 3,
+    "sample": 8,
+    "seed": 1,
+    "shard_size": 5,
+    "source": ["mlp600:standard"],
+    "split": "train",
+    "stable": True,
+    "style": "nhwc",
+    "target": ["mlp600:standard"],
+    "targeted": "next",
+    "threads": 2,
+    "value": "0.38",
+    "weights": "none",
+    # training
+    "augment": "flip",
+    "clamp": False,
+    "craft_mode": "eval",
+    "early_stop": 1,
+    "epochs": 2,
+    "held_out": 3,
+    "keep": "last",
+    "learning_rate": 0.001,
+    "method": "fgsm",
+    "mix": 0.25,
+    "noise": 1.0,
+    "optimizer": "sgd",
+    "precision": "float32",
+    "schedule": "constant",
+    "weight_decay": 0.1,
+}
+"""Another value of each option that can change the result or its validity."""
+
+COMMAND_SETTINGS: Mapping[str, Options] = {
+    "attack": {"format": "npz"},
+    "compare": {"optimize": "safe", "references": "none"},
+    "sweep": {"targeted": ["next"]},
+    "train": {"batch_size": 6, "weights": "standard"},
+}
+
+NO_SETTINGS: Options = {
+    "csv": Path("tables"),
+    "debug": True,
+    "device": "auto",
+    "find_asr": 0.5,
+    "format": TableFormat.markdown,
+    "html": Path("page.html"),
+    "json": True,
+    "keep_images": 3,
+    "log_dir": Path("logs"),
+    "max_asr": 0.5,
+    "min_robust_accuracy": 0.5,
+    "plot": Path("plot.png"),
+    "quiet": False,
+    "strict": True,
+    "trust_model_code": True,
+    "workers": 1,
+}
+"""Another value of each option that shows or judges a result, or that cannot change it."""
+
+WITH: Mapping[str, Options] = {"sample": {"limit": None}, "stratified": {"limit": None, "sample": 8}}
+"""Options that another option needs."""
+
+ELSEWHERE = {"bounds", "dataset", "download", "image_size", "mean", "num_classes", "out", "std", "threat_model"}
+"""The directory, and options that describe models and data of other sources."""
+
+NOT_TAKEN = {"attack": {"check", "trust_data_code"}, "explain": {"norm"}, "train": {"strict"}}
+"""Options that start another action, or that take one value alone."""
+
+
+class EnteredError(Exception):
+    """Carries the settings with which a run directory is entered."""
+
+
+@pytest.fixture
+def settings_of(
+    images: rf.ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
+) -> Callable[..., Settings]:
+    """The settings of a command's run with these options, before anything is measured."""
+    monkeypatch.chdir(tmp_path)
+    batch = next(images.batches(0, 24, 24))
+    pixels, labels = (batch.images * 255).round().byte().numpy(), batch.labels.numpy()
+    for name, (test, train) in {"data": (slice(12), slice(12, 24)), "other": (slice(12, 24), slice(12))}.items():
+        arrays = {"x_test": pixels[test], "y_test": labels[test], "x_train": pixels[train], "y_train": labels[train]}
+        np.savez(tmp_path / name, classes=np.array(images.classes), **arrays)
+    Path("classes.json").write_text(json.dumps(images.classes))
+    Path("candidate.py").write_text(
+        "def attack(model, x, y, epsilon):\n    return x\n\n\ndef other(model, x, y, epsilon):\n    return x\n"
+    )
+
+    def enter(directory: RunDirectory) -> None:
+        raise EnteredError(directory.settings)
+
+    monkeypatch.setattr(RunDirectory, "__enter__", enter)
+
+    def settings(command: str, **options: Any) -> Settings:
+        taken = inspect.signature(COMMANDS[command]).parameters
+        given = {name: value for name, value in BASE.items() if name in taken} | COMMAND_BASE.get(command, {}) | options
+        with pytest.raises(EnteredError) as entered:
+            COMMANDS[command](**given)
+        found: Settings = entered.value.args[0]
+        return found
+
+    return settings
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_classified(command: str) -> None:
+    settings, none = SETTINGS | COMMAND_SETTINGS.get(command, {}), NO_SETTINGS | WITH
+    known = {*settings, *none} | ELSEWHERE | NOT_TAKEN.get(command, set())
+    assert {*inspect.signature(COMMANDS[command]).parameters} - known == set()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_option_that_can_change_the_result_changes_the_settings(command: str, settings_of: Callable[..., Settings]) -> None:
+    taken = inspect.signature(COMMANDS[command]).parameters.keys() - NOT_TAKEN.get(command, set())
+    base = settings_of(command)
+    assert settings_of(command) == base
+    changes = SETTINGS | COMMAND_SETTINGS.get(command, {})
+    if command == "benchmark":
+        del changes["seed"]  # it draws a sample, and nothing else
+    same = [
+        name
+        for name, value in changes.items()
+        if name in taken and settings_of(command, **WITH.get(name, {}), **{name: value}) == base
+    ]
+    assert same == []
+    if "stratified" in taken:
+        drawn = settings_of(command, limit=None, sample=8)
+        assert (
+            settings_of(command, limit=None, sample=8, stratified=True)
+            != drawn
+            != settings_of(command, limit=None, sample=8, seed=1)
+        )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_option_that_cannot_change_the_result_changes_no_setting(command: str, settings_of: Callable[..., Settings]) -> None:
+    taken = inspect.signature(COMMANDS[command]).parameters.keys() - NOT_TAKEN.get(command, set())
+    base = settings_of(command)
+    other = {
+        name: value
+        for name, value in NO_SETTINGS.items()
+        if name in taken and name not in COMMAND_SETTINGS.get(command, {}) and settings_of(command, **{name: value}) != base
+    }
+    assert other == {}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_versions_and_the_kind_of_device_are_settings(command: str, settings_of: Callable[..., Settings]) -> None:
+    found = settings_of(command)
+    assert (found["command"], found["device"]) == (command, "cpu")
+    assert (found["package"], found["torch"]) == (rf.__version__, torch.__version__)
+
+
+def test_a_gpu_is_recorded_by_its_kind(images: rf.ArrayDataset, classifier: rf.TorchClassifier) -> None:
+    on_gpu = cast("rf.Classifier", SimpleNamespace(info=classifier.info, device=torch.device("cuda:1")))
+    assert run_settings("evaluate", on_gpu, images, None, max_bad=0)["device"] == "cuda"
+
+
+def test_several_models_and_attacks_are_lists(images: rf.ArrayDataset, classifier: rf.TorchClassifier) -> None:
+    found = run_settings("transfer", [classifier, classifier], images, [AttackSpec()], max_bad=0)
+    assert (len(found["models"]), len(found["attacks"])) == (2, 1)
+    assert not found.keys() & {"model", "attack"}
+
+
+def test_a_plan_of_level_none_is_its_batch_size() -> None:
+    assert plan_settings(replace(PLAIN_PLAN, batch_size=32)) == {"batch_size": 32}
+
+
+def test_the_number_of_threads_is_no_setting() -> None:
+    plan = replace(PLAIN_PLAN, level="safe")
+    assert plan_settings(plan) == plan_settings(replace(plan, threads=7))
+
+
+@pytest.mark.parametrize("option", [{"mean": 0.5, "std": 0.5}, {"bounds": (0.0, 2.0)}])
+def test_options_that_describe_a_model_change_its_settings(images: rf.ArrayDataset, option: Options) -> None:
+    def described(**options: Any) -> Settings:
+        given = {"mean": 0.25, "std": 0.25, "bounds": (0.0, 1.0)} | options
+        found = rf.load_classifier("mlp300", weights="none", data="fashion-mnist", device="cpu", **given)
+        settings: Settings = run_settings("evaluate", found, images, None, max_bad=0)["model"]["settings"]
+        return settings
+
+    assert described(**option) != described()
