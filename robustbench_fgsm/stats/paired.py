@@ -118,7 +118,7 @@ def drop_score(
     distance = np.copysign(np.maximum(np.abs(excess) - CONTINUITY_CORRECTION * continuity_correction, 0), excess)
     limits = np.where(np.abs(distance) < 1e-9, 0.0, np.copysign(np.inf, distance))
     found = np.asarray(np.divide(distance, np.sqrt(total * variance), out=limits, where=variance > 0), np.float64)
-    return np.minimum(found, _correct_skewness(found, _skewness(share, total, d) / 6)) if continuity_correction else found
+    return np.minimum(found, _correct_skewness(found, skewness(share, total, d) / 6)) if continuity_correction else found
 
 
 def _constrained_mle(b: Float64Array, c: Float64Array, total: Float64Array, d: Float64Array) -> Float64Array:
@@ -130,7 +130,7 @@ def _constrained_mle(b: Float64Array, c: Float64Array, total: Float64Array, d: F
     return np.asarray(np.where(linear > 0, small, (root - linear) / (4 * total)), np.float64)
 
 
-def _skewness(share: Float64Array, n: Float64Array, d: Float64Array) -> Float64Array:
+def skewness(share: Float64Array, n: Float64Array, d: Float64Array) -> Float64Array:
     """Return the skewness of losses minus gains, at least 0. An image adds d - 3 d E(x^2) + 2 d^3 to the third moment."""
     square = 2 * share + d
     variance = np.maximum(square - d * d, 0)
@@ -198,7 +198,7 @@ def detectable_drop(gained: int, n: int, drop: float, alpha: float = 0.05, power
     """
     share = (gained + 0.5) / (n + 1)
     z_alpha, z_beta = NormalDist().inv_cdf(1 - alpha), NormalDist().inv_cdf(power)
-    z_alpha += float(_skewness(*map(np.asarray, (share, float(n), drop)))) / 6 * max(z_alpha * z_alpha - 1, 0)
+    z_alpha += float(skewness(*map(np.asarray, (share, float(n), drop)))) / 6 * max(z_alpha * z_alpha - 1, 0)
 
     def is_detected(true: float) -> bool:
         changes = 2 * share + true  # share of all images whose prediction changes, also under the assumed drop
