@@ -34,7 +34,7 @@ from robustbench_fgsm.benchmarking.peak_memory import peak_resident_bytes, reset
 from robustbench_fgsm.engine.distributed import join_world
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.evaluation.evaluate import run_attacks
-from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.spec import AttackSpec, RunOptions
 
 BATCH = 128
 MEBIBYTE = 2**20
@@ -104,7 +104,7 @@ def small(num_classes: int) -> rf.TorchClassifier:
 
 def evaluate(row: Row) -> None:
     spec = AttackSpec(tuple((step + 1) / 255 for step in range(row.epsilons)))
-    run_attacks(small(row.classes), Drawn(row.images, row.classes), [spec], batch_size=BATCH)
+    run_attacks(small(row.classes), Drawn(row.images, row.classes), [spec], RunOptions(BATCH, "none"))
 
 
 def measure(row: Row) -> dict[str, float]:

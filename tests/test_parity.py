@@ -1,102 +1,132 @@
-"""Every command is one function of the library: the same names, and the same defaults."""
+"""Every command is one function of the library: names, defaults and order are equal."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from inspect import Parameter, signature
 
 import pytest
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.cli.commands.attack import attack_command
 from robustbench_fgsm.cli.commands.benchmark import benchmark_command
 from robustbench_fgsm.cli.commands.compare import compare_command
 from robustbench_fgsm.cli.commands.evaluate import evaluate_command
 from robustbench_fgsm.cli.commands.explain import explain_command
+from robustbench_fgsm.cli.commands.gate import gate_command
 from robustbench_fgsm.cli.commands.sweep import sweep_command
-from robustbench_fgsm.cli.options import DataOptionGroup, ModelOptionGroup
+from robustbench_fgsm.cli.commands.train import train_command
+from robustbench_fgsm.cli.commands.transfer import transfer_command
+from robustbench_fgsm.cli.commands.verify import verify_command
+from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions
 from robustbench_fgsm.spec import parse_epsilon
 
+LOADING = {part.name for group in (ModelOptions, DataOptions) for part in fields(group)}
+"""Options that `load_classifier` and `load_data` take."""
+
+OUTPUT = {part.name for part in fields(OutputOptions)}
+LIBRARY_ONLY = {"progress", "report", "extra"}
+"""Callbacks, and cases of `verify` that the program makes of --model."""
+
+LISTS = {"targeted", "references", "levels"}
+POSITIONAL = {"classifier", "data", "sources", "targets", "value", "candidate", "run", "baseline", "out"}
+"""Arguments that the library takes first, in an order of its own."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """One command and its function.
+
+    renamed: arguments by the options that set them. program_only: options that are not arguments.
+    """
+
+    function: Callable[..., object]
+    command: Callable[..., object]
+    positional: tuple[str, ...]
+    renamed: tuple[tuple[str, str], ...] = (("model", "classifier"), ("eps", "epsilon"))
+    program_only: frozenset[str] = frozenset()
+
+    def options(self) -> dict[str, Parameter]:
+        """Options by the names of their arguments."""
+        names = dict(self.renamed)
+        return {names.get(name, name): found for name, found in signature(self.command).parameters.items()}
+
+    def arguments(self) -> dict[str, Parameter]:
+        return dict(signature(self.function).parameters)
+
+
+SEVERAL = (("model", "classifier"), ("eps", "epsilons"))
 COMMANDS = [
-    (rf.benchmark, benchmark_command),
-    (rf.compare, compare_command),
-    (rf.evaluate, evaluate_command),
-    (rf.explain, explain_command),
-    (rf.sweep, sweep_command),
+    Parity(rf.benchmark, benchmark_command, ("classifier", "data", "epsilons"), SEVERAL, frozenset({"seed"})),
+    Parity(rf.compare, compare_command, ("classifier", "data", "epsilon")),
+    Parity(
+        rf.evaluate,
+        evaluate_command,
+        ("classifier", "data", "epsilon"),
+        program_only=frozenset({"min_robust_accuracy", "max_asr"}),
+    ),
+    Parity(rf.explain, explain_command, ("classifier", "data", "value", "epsilon")),
+    Parity(rf.gate, gate_command, ("run", "baseline", "max_drop")),
+    Parity(
+        rf.save_adversarial,
+        attack_command,
+        ("classifier", "data", "out", "epsilon"),
+        program_only=frozenset({"check", "trust_data_code"}),
+    ),
+    Parity(rf.sweep, sweep_command, ("classifier", "data", "epsilons"), SEVERAL, frozenset({"find_asr"})),
+    Parity(rf.train, train_command, ("classifier", "data"), program_only=frozenset({"strict"})),
+    Parity(
+        rf.transfer,
+        transfer_command,
+        ("sources", "targets", "data", "epsilons"),
+        (("source", "sources"), ("target", "targets"), ("eps", "epsilons")),
+    ),
+    Parity(rf.verify, verify_command, ("candidate",), (("model", "classifier"), ("case", "cases")), frozenset({"classifier"})),
 ]
-
-SEVERAL = (rf.benchmark, rf.sweep)
-"""These take several budgets."""
-
-RENAMED = {"model": "classifier", "eps": "epsilon"}
-"""Options by the argument that they are; for several budgets, `epsilons`."""
-
-HOW = {"weights", "limit", "device", "out", "keep_images", "json", "quiet", "log_dir", "debug"} | (
-    set(vars(DataOptionGroup())) - {"max_bad", "strict"}
-)
-"""What only a program asks: where model and data come from, and where the result goes. The library has functions for it."""
-
-DESCRIBED = set(ModelOptionGroup.__dataclass_fields__)
-"""What `load_classifier` asks of a model that says too little of itself."""
-
-SHOWN = {"csv", "format", "html", "plot"}
-DRAWN = {(rf.benchmark, "seed")}
-"""Where an option draws images only, as `load_data` does."""
-
-ASKED = {"min_robust_accuracy", "max_asr", "find_asr"}
-"""Asked of the result: `Evaluation.first_epsilon` and the rates answer these."""
-
-LIBRARY_ONLY = {"progress"}
-
-SAID_FIRST = {"value"}
-"""What a command takes without an option's name, before all options; the library, after what it is about."""
+every_command = pytest.mark.parametrize("parity", COMMANDS, ids=[parity.command.__name__ for parity in COMMANDS])
 
 
-def names(function: Callable[..., object], several: bool) -> list[str]:
-    renamed = RENAMED | ({"eps": "epsilons"} if several else {})
-    return [renamed.get(name, name) for name in signature(function).parameters]
+def plain(name: str, value: object) -> object:
+    """Budgets as numbers, lists as tuples, however they are written."""
+    if name in ("epsilon", "epsilons"):
+        return parse_epsilon(value) if isinstance(value, str | float) else value
+    if name in LISTS and isinstance(value, str):
+        return tuple(value.split(","))
+    return tuple(value) if isinstance(value, list | tuple) else value
 
 
-def default_of(parameter: Parameter) -> object:
-    """Budgets as numbers, and lists of rules or references as tuples, however they are written."""
-    value = parameter.default
-    if parameter.name in ("eps", "epsilon", "epsilons"):
-        return parse_epsilon(value) if isinstance(value, str) else value if isinstance(value, tuple) else (value,)
-    if parameter.name in ("targeted", "references", "levels") and value is not None:
-        return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
-    return value
+@every_command
+def test_names_are_equal(parity: Parity) -> None:
+    options, arguments = parity.options(), parity.arguments()
+    assert arguments.keys() - options.keys() <= LIBRARY_ONLY
+    assert options.keys() - arguments.keys() <= LOADING | OUTPUT | parity.program_only
+    own = (options.keys() & arguments.keys()) - POSITIONAL
+    assert [name for name in options if name in own] == [name for name in arguments if name in own]
 
 
-@pytest.mark.parametrize(("function", "command"), COMMANDS)
-def test_names_are_the_same(function: Callable[..., object], command: Callable[..., object]) -> None:
-    options = names(command, several=function in SEVERAL)
-    arguments = names(function, several=False)
-    assert set(arguments) - set(options) == LIBRARY_ONLY
-    drawn = {name for owner, name in DRAWN if owner is function}
-    assert set(options) - set(arguments) - drawn <= HOW | DESCRIBED | SHOWN | ASKED
-    shared = [name for name in options if name in arguments and name not in SAID_FIRST]
-    assert shared == [name for name in arguments if name in options and name not in SAID_FIRST]
+@every_command
+def test_defaults_are_equal(parity: Parity) -> None:
+    arguments = parity.arguments()
+    for name, option in parity.options().items():
+        if name in arguments and name not in POSITIONAL - {"candidate"}:
+            assert plain(name, option.default) == plain(name, arguments[name].default), name
 
 
-@pytest.mark.parametrize(("function", "command"), COMMANDS)
-def test_defaults_are_the_same(function: Callable[..., object], command: Callable[..., object]) -> None:
-    arguments = signature(function).parameters
-    several = function in SEVERAL
-    for name, parameter in zip(names(command, several), signature(command).parameters.values(), strict=True):
-        if name in arguments and name not in ("classifier", "data"):
-            assert default_of(parameter) == default_of(arguments[name]), name
+@every_command
+def test_the_library_takes_settings_by_keyword(parity: Parity) -> None:
+    arguments = parity.arguments()
+    assert tuple(name for name in arguments if arguments[name].kind is not Parameter.KEYWORD_ONLY) == parity.positional
 
 
-@pytest.mark.parametrize(("function", "command"), COMMANDS)
-def test_the_library_takes_settings_by_name_only(function: Callable[..., object], command: Callable[..., object]) -> None:
-    positional = [
-        name for name, parameter in signature(function).parameters.items() if parameter.kind is not Parameter.KEYWORD_ONLY
-    ]
-    said = [name for name in names(command, several=False) if name in SAID_FIRST]
-    assert positional == ["classifier", "data", *said, "epsilons" if function in SEVERAL else "epsilon"]
-
-
-def test_descriptions_of_a_model_are_arguments_of_load_classifier() -> None:
+def test_model_options_are_arguments_of_load_classifier() -> None:
     arguments = signature(rf.load_classifier).parameters
-    for field in fields(ModelOptionGroup):
-        assert arguments[field.name].default == field.default
+    for part in fields(ModelOptions):
+        assert arguments[part.name].default == (Parameter.empty if part.name == "model" else part.default)
+
+
+def test_data_options_are_arguments_of_load_data() -> None:
+    arguments = signature(rf.load_data).parameters
+    for part in fields(DataOptions):
+        if part.name != "data":
+            assert arguments[part.name.removeprefix("data_")].default == part.default, part.name

@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 
 from robustbench_fgsm.benchmarking.bare_loop import BareResult, check_bare_loop_norm
 from robustbench_fgsm.benchmarking.contenders import (
-    DEFAULT_LEVELS,
     Contender,
     TimedImplementation,
     check_levels,
@@ -39,62 +37,56 @@ from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.models.precision import float32_precision
 from robustbench_fgsm.references.registry import REFERENCES, check_references
 from robustbench_fgsm.registry import RegistryEntry
-from robustbench_fgsm.spec import AttackSpec, parse_epsilon, parse_norm
-
-DEFAULT_BENCHMARK_EPSILONS = (1 / 255, 2 / 255, 3 / 255, 4 / 255, 5 / 255, 6 / 255, 7 / 255, 8 / 255)
-DEFAULT_ROUNDS = 5
-
-
-@dataclass(frozen=True)
-class BenchmarkOptions:
-    """Options of `benchmark`, by the names of its parameters."""
-
-    references: Sequence[str] | None = None
-    levels: Sequence[str] = DEFAULT_LEVELS
-    rounds: int = DEFAULT_ROUNDS
-    memory: bool | LoadClassifierAndData = True
-    batch_size: int | str = "auto"
-    threads: int | None = None
-    max_bad: int = 0
+from robustbench_fgsm.spec import BENCHMARK_EPSILONS, AttackOptions, AttackSpec, BenchmarkOptions, RunOptions
 
 
 def benchmark(
     classifier: Classifier,
     data: Dataset,
-    epsilons: Iterable[float] | str = DEFAULT_BENCHMARK_EPSILONS,
+    epsilons: Iterable[float] | str = BENCHMARK_EPSILONS,
     *,
-    norm: str | float = "inf",
+    norm: str | float = AttackOptions.norm,
     references: Sequence[str] | None = None,
-    levels: Sequence[str] = DEFAULT_LEVELS,
-    rounds: int = DEFAULT_ROUNDS,
-    memory: bool | LoadClassifierAndData = True,
-    batch_size: int | str = "auto",
-    threads: int | None = None,
-    max_bad: int = 0,
-    strict: bool = False,
+    levels: Sequence[str] = BenchmarkOptions.levels,
+    rounds: int = BenchmarkOptions.rounds,
+    memory: bool | LoadClassifierAndData = BenchmarkOptions.memory,
+    threads: int | None = BenchmarkOptions.threads,
+    batch_size: int | str = RunOptions.batch_size,
+    max_bad: int = RunOptions.max_bad,
+    strict: bool = RunOptions.strict,
     progress: Progress | None = None,
 ) -> Benchmark:
-    """How long our FGSM takes beside other libraries' and beside a loop of bare PyTorch, which is the unit.
+    """Time our FGSM beside other libraries and beside a loop of bare PyTorch, which is the unit.
 
-    Each takes its turn in one process, on the same batches, at the largest budget alone and at all of them together: the
-    attack alone, and the whole job, which is predictions before, attack, and predictions after.
+    All contenders take turns in one process, on equal batches, at the largest budget alone and at all budgets together. The task
+    `attack` is the attack alone. The task `job` is predictions before, attack, and predictions after.
 
-    epsilons: budgets, or a list such as `1,2,4/255`. norm: `inf` or `2`. references: names of `rfgsm list references`;
-    None for all that are installed. levels: of optimisation. rounds: timed ones, after one to warm up. memory: measure the
-    most memory each takes, in a process of its own, to which classifier and data are pickled; where these cannot be, a
-    function that can and that makes both again. batch_size: the same for all. threads: of PyTorch on the CPU, for this
-    benchmark only; None for as many as it has. max_bad: images that may be unreadable before the run counts as invalid.
-    strict: take what is suspicious before the attack for an error. progress: called with steps done and steps in all.
+    Args:
+        classifier: the PyTorch model to attack.
+        data: the images and their labels.
+        epsilons: budgets in pixel space, all different, as numbers or as text such as `1,2,4/255`.
+        norm: order of the norm: `inf` or `2`.
+        references: other libraries, by their names in `rfgsm list references`; None for all that are installed.
+        levels: optimisation levels of our FGSM: `none`, `safe`, `max`.
+        rounds: number of timed rounds, after one to warm up.
+        memory: measure the peak memory of each contender, in a process of its own. Classifier and data are pickled for it. Pass a
+            function that makes both again if they cannot be pickled.
+        threads: threads of PyTorch on the CPU during this benchmark; None for the number that PyTorch uses already.
+        batch_size: images in a batch for all contenders, or `auto`.
+        max_bad: number of unreadable images above which the result is invalid.
+        strict: raise an error if a preflight check warns.
+        progress: called with steps done and steps in all.
 
-    Raises SettingError, ModelError or DataError where these do not make sense together. A reference that raises is no
-    error: the benchmark says so, and goes on without it.
+    Returns:
+        The benchmark. A reference that raises an exception is not an error: the benchmark reports the exception.
+
+    Raises:
+        SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
-    order = parse_norm(norm)
-    given = [epsilons] if isinstance(epsilons, str) else epsilons
-    budgets = tuple(value for epsilon in given for value in parse_epsilon(epsilon, order, classifier.bounds))
-    spec = AttackSpec(budgets, order, bounds=classifier.bounds)
-    options = BenchmarkOptions(references, levels, rounds, memory, batch_size, threads, max_bad)
-    return run_benchmark(classifier, data, spec, options, strict=strict, progress=progress)
+    spec = AttackOptions(epsilons, norm).to_spec(classifier.bounds)
+    options = BenchmarkOptions(references, levels, rounds, memory, threads)
+    run_options = RunOptions(batch_size, max_bad=max_bad, strict=strict)
+    return run_benchmark(classifier, data, spec, options, run_options, progress=progress)
 
 
 def run_benchmark(
@@ -102,8 +94,8 @@ def run_benchmark(
     data: Dataset,
     spec: AttackSpec,
     options: BenchmarkOptions,
+    run_options: RunOptions,
     *,
-    strict: bool = False,
     warnings: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Benchmark:
@@ -113,13 +105,13 @@ def run_benchmark(
     load = PickledClassifierAndData(classifier, data) if options.memory is True else options.memory or None
     network = check_pytorch_network(classifier)
     check_benchmark_settings(spec, rounds, threads)
-    check_batch_size(options.batch_size)
+    check_batch_size(run_options.batch_size)
     data = match_to_classifier(data, classifier)
     present, absent = choose_references(options.references)
     field = list_contenders(network, check_levels(options.levels), [one.name for one in present])
     if warnings is None:
-        warnings = preflight(classifier, data, spec, strict=strict)
-    size = choose_batch_size(options.batch_size, classifier, data)
+        warnings = preflight(classifier, data, spec, strict=run_options.strict)
+    size = choose_batch_size(run_options.batch_size, classifier, data)
     bad = check_all_images(classifier, data, size)
     tasks = timed_tasks(spec.epsilons)
     steps = _ProgressCounter(len(field) * (len(tasks) * (rounds + 1) + (load is not None)), progress)
@@ -150,7 +142,7 @@ def run_benchmark(
         environment=environment,
         seconds=time.perf_counter() - began,
         bad=bad,
-        max_bad=options.max_bad,
+        max_bad=run_options.max_bad,
     )
 
 
@@ -159,7 +151,7 @@ def check_benchmark_settings(spec: AttackSpec, rounds: int, threads: int | None)
     check_bare_loop_norm(spec.norm)
     check_distinct_epsilons(spec)
     if rounds < 1:
-        raise SettingError(f"rounds must be at least 1, got {rounds}: try {DEFAULT_ROUNDS}")
+        raise SettingError(f"rounds must be at least 1, got {rounds}: try {BenchmarkOptions.rounds}")
     if threads is not None and threads < 1:
         raise SettingError(f"threads must be at least 1, got {threads}: leave it out for as many as there are")
 

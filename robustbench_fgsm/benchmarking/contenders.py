@@ -20,10 +20,7 @@ from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.references.batched import BatchedReference
 from robustbench_fgsm.references.registry import Reference, load_reference
-from robustbench_fgsm.spec import AttackSpec
-
-DEFAULT_LEVELS: tuple[OptimizeLevel, ...] = ("none", "safe", "max")
-"""Levels of optimisation that our side runs at where nobody says."""
+from robustbench_fgsm.spec import AttackSpec, RunOptions
 
 BARE_LOOP_LAYOUTS = {"channels-last": torch.channels_last, "default": torch.contiguous_format}
 
@@ -62,7 +59,7 @@ class OurImplementation:
     def job(self, data: Dataset, epsilons: Sequence[float]) -> BareResult:
         """The whole of an evaluation, with its checks, tallies and confusion matrices."""
         spec = replace(self.spec, epsilons=tuple(epsilons))
-        (found,) = run_attacks(self.execution.plain_classifier, data, [spec], plan=self.execution, max_bad=len(data))
+        (found,) = run_attacks(self.execution.plain_classifier, data, [spec], RunOptions(max_bad=len(data)), plan=self.execution)
         return BareResult(found.n, found.clean_accuracy.count, tuple(t.robust_accuracy.count for t in found.tallies))
 
 

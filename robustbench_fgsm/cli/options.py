@@ -1,18 +1,36 @@
-"""Options that commands share, each declared once."""
+"""Options of the command line: groups that only the program has, and the function that expands groups into options."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
 from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.spec import Option
+
+PANELS = {
+    "ModelOptions": "Model",
+    "DataOptions": "Data",
+    "AttackOptions": "Attack",
+    "TrainingRecipe": "Training",
+    "CheckOptions": "Checks",
+    "Thresholds": "Gates",
+    "GateOptions": "Gates",
+    "RunOptions": "Run",
+    "BenchmarkOptions": "Run",
+    "TransferOptions": "Output",
+    "ShardOptions": "Output",
+    "OutputOptions": "Output",
+}
+"""Panel of `--help` in which the options of each group stand."""
 
 
 class TableFormat(StrEnum):
@@ -22,161 +40,27 @@ class TableFormat(StrEnum):
     markdown = "markdown"
 
 
-Model = Annotated[
-    str,
-    typer.Option("--model", help="Classifier: a name of `rfgsm list models`, SOURCE:NAME, or a file.", show_default=False),
-]
-Weights = Annotated[str, typer.Option("--weights", help="auto, standard, none, a name of the source's own, or a checkpoint.")]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        help="Data set: a name of `rfgsm list data`.",
-        show_default="fashion-mnist for bundled models",
-    ),
-]
-Limit = Annotated[int | None, typer.Option("--limit", help="Only the first so many images.", show_default="all")]
-BatchSize = Annotated[str, typer.Option("--batch-size", help="Images at a time, or auto.")]
-Optimize = Annotated[
-    str,
-    typer.Option("--optimize", metavar="LEVEL", help="none, safe (faster, same counts), max (may change a few), or bf16."),
-]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
-Eps = Annotated[str, typer.Option("--eps", help="Budget in pixel space, where images lie in [0, 1]: 8/255 or 0.03.")]
-Norm = Annotated[str, typer.Option("--norm", help="inf, 1, 2, or any real p >= 1.")]
-Targeted = Annotated[
-    str, typer.Option("--targeted", metavar="RULE", help="none, next, shift:2, random, least-likely or class:NAME.")
-]
-Loss = Annotated[str, typer.Option("--loss", help="ce, log-probabilities, probabilities or margin.")]
-Stable = Annotated[bool, typer.Option("--stable", help="Exact cross-entropy gradients where float32 saturates.")]
-Restarts = Annotated[int, typer.Option("--restarts", help="Random starts beside the clean one; the best for each image counts.")]
-PgdCheck = Annotated[
-    int,
-    typer.Option(
-        "--pgd-check",
-        metavar="N",
-        min=0,
-        help="Also try ART's PGD-20 on N of the images, at the largest epsilon: by how much FGSM overstates robustness.",
-    ),
-]
-CheckMasking = Annotated[
-    bool,
-    typer.Option("--check-masking", help="Also look for signs that the gradient is masked, on N images or 200."),
-]
-Seed = Annotated[int, typer.Option("--seed", help="Of random targets and starts.")]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        metavar="DIR",
-        help="Keep settings and result there; the same command returns it again.",
-        show_default=False,
-    ),
-]
-KeepImages = Annotated[
-    int,
-    typer.Option("--keep-images", metavar="N", min=0, help="Example images kept with --out, at most; 0 for none."),
-]
-Format = Annotated[TableFormat, typer.Option("--format", help="Of the tables: for the terminal, or as Markdown.")]
-Csv = Annotated[
-    Path | None,
-    typer.Option(
-        "--csv",
-        metavar="PATH",
-        help="Also write FILE.csv, one row for each class, or five tables into a directory.",
-        show_default=False,
-    ),
-]
-Html = Annotated[
-    Path | None,
-    typer.Option(
-        "--html",
-        metavar="FILE",
-        help="Also write the page of rfgsm report; with --out it has example images.",
-        show_default=False,
-    ),
-]
-Style = Annotated[
-    str,
-    typer.Option("--style", help="How it is written: plain, torchattacks, art, foolbox, tutorial, nhwc or normalised."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes on standard error.")]
-LogDir = Annotated[
-    Path | None,
-    typer.Option("--log-dir", metavar="DIR", help="Also log there, each process in a file.", show_default=False),
-]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-
-
-DataRoot = Annotated[Path, typer.Option("--data-root", metavar="DIR", help="Where torchvision's data sets and imagenet lie.")]
-
-
-def _model_option(name: str, meaning: str, metavar: str | None = None) -> Any:
-    return typer.Option(name, help=meaning, metavar=metavar, show_default=False, rich_help_panel="Models")
-
-
 @dataclass(frozen=True)
-class DataOptionGroup:
-    """How the data are read, and what is held against them."""
+class ModelOptions:
+    """The classifier: where it comes from, where it runs, and what a checkpoint does not say of itself."""
 
-    split: Annotated[
-        str | None, typer.Option("--split", help="Part of the data, such as train.", show_default="the source's own")
-    ] = None
-    data_root: DataRoot = Path("data")
-    download: Annotated[bool, typer.Option("--download", help="Fetch torchvision's data sets into --data-root.")] = False
-    layout: Annotated[
-        str | None,
-        typer.Option("--layout", help="Axes of arrays: NCHW, NHWC or NHW.", show_default="told by the shape"),
-    ] = None
-    class_map: Annotated[
-        Path | None,
-        typer.Option(
-            "--class-map",
-            metavar="FILE",
-            help="JSON with the model's order of classes, or `numbers`.",
-            show_default=False,
-        ),
-    ] = None
-    image_size: Annotated[
-        int | None,
-        typer.Option("--image-size", help="Resize and crop image files to a square of N pixels.", show_default=False),
-    ] = None
-    sample: Annotated[int | None, typer.Option("--sample", help="Only N images, drawn with --seed.", show_default=False)] = None
-    stratified: Annotated[bool, typer.Option("--stratified", help="Draw as many of each class as its share comes to.")] = False
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=0, help="Processes that decode images.", show_default="as many as help"),
-    ] = None
-    max_bad: Annotated[int, typer.Option("--max-bad", min=0, help="Exit 1 with more unreadable images than that.")] = 0
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 2 for what the checks before the attack warn of.")] = False
-
-
-@dataclass(frozen=True)
-class ModelOptionGroup:
-    """What describes a model that says too little of itself; numbers as they were typed."""
-
-    num_classes: Annotated[int | None, _model_option("--num-classes", "Outputs of a network whose weights are yours, or none.")] = (
-        None
-    )
-    mean: Annotated[str | None, _model_option("--mean", "Normalisation: one value, or one a channel.", "M,M,M")] = None
-    std: Annotated[str | None, _model_option("--std", "Normalisation: one value, or one a channel.", "S,S,S")] = None
-    bounds: Annotated[
-        str | None, _model_option("--bounds", "Range of the images that the network takes; 0,1 otherwise.", "LOW,HIGH")
-    ] = None
-    dataset: Annotated[str | None, _model_option("--dataset", "RobustBench: cifar10, cifar100 or imagenet.")] = None
-    threat_model: Annotated[str | None, _model_option("--threat-model", "RobustBench: Linf, L2 or corruptions.")] = None
-    trust_model_code: Annotated[
-        bool,
-        _model_option("--trust-model-code", "Load model files whose loading can run code: exported programs, joblib."),
-    ] = False
+    model: Annotated[str, Option("Classifier: a name of `rfgsm list models`, SOURCE:NAME, or a file.")]
+    weights: Annotated[str, Option("auto, standard, none, a name that the source knows, or a checkpoint.")] = "auto"
+    device: Annotated[str, Option("auto, cpu, cuda, cuda:1, ...")] = "auto"
+    num_classes: Annotated[int | None, Option("Outputs of a network with weights of your own or none.")] = None
+    mean: Annotated[str | None, Option("Normalisation: one value, or one for each channel.", metavar="M,M,M")] = None
+    std: Annotated[str | None, Option("Normalisation: one value, or one for each channel.", metavar="S,S,S")] = None
+    bounds: Annotated[str | None, Option("Range of the network's input; 0,1 if left out.", metavar="LOW,HIGH")] = None
+    dataset: Annotated[str | None, Option("RobustBench: cifar10, cifar100 or imagenet.")] = None
+    threat_model: Annotated[str | None, Option("RobustBench: Linf, L2 or corruptions.")] = None
+    trust_model_code: Annotated[bool, Option("Load model files whose loading can run code: exported programs, joblib.")] = False
 
     def load_arguments(self) -> dict[str, Any]:
-        """As `load_classifier` takes them, with numbers read; raises SettingError for what are no numbers."""
+        """Return the arguments of `load_classifier` but the model. Raises SettingError for text that is not numbers."""
         numbers = {name: _parse_numbers(name, getattr(self, name)) for name in ("mean", "std", "bounds")}
         if numbers["bounds"] is not None and len(numbers["bounds"]) != 2:
             raise SettingError(f"--bounds must be low and high, got {self.bounds!r}: try 0,1")
-        return asdict(self) | numbers
+        return {name: value for name, value in (asdict(self) | numbers).items() if name != "model"}
 
 
 def _parse_numbers(name: str, text: str | None) -> tuple[float, ...] | None:
@@ -188,30 +72,187 @@ def _parse_numbers(name: str, text: str | None) -> tuple[float, ...] | None:
         raise SettingError(f"--{name} must be numbers with commas between, got {text!r}: try 0.5 or 0.4,0.5,0.6") from None
 
 
+@dataclass(frozen=True)
+class DataOptions:
+    """The data set: where it comes from, and which of its images are used."""
+
+    data: Annotated[
+        str | None, Option("Data set: a name of `rfgsm list data`.", default_text="fashion-mnist for bundled models")
+    ] = None
+    limit: Annotated[int | None, Option("Use only the first N images.", metavar="N", default_text="all")] = None
+    split: Annotated[str | None, Option("Part of the data, such as train.", default_text="the default of the source")] = None
+    data_root: Annotated[Path, Option("Directory of torchvision's data sets and of imagenet.", metavar="DIR")] = Path("data")
+    download: Annotated[bool, Option("Download torchvision's data sets into --data-root.")] = False
+    layout: Annotated[str | None, Option("Axes of arrays: NCHW, NHWC or NHW.", default_text="inferred from the shape")] = None
+    class_map: Annotated[Path | None, Option("JSON file with the model's order of classes, or `numbers`.", metavar="FILE")] = None
+    image_size: Annotated[int | None, Option("Resize and crop image files to a square of N pixels.", metavar="N")] = None
+    sample: Annotated[int | None, Option("Use only N images, drawn with --seed.", metavar="N")] = None
+    stratified: Annotated[bool, Option("Draw images of each class in proportion to its share.")] = False
+    workers: Annotated[int | None, Option("Processes that decode images.", min=0, default_text="as many as make it faster")] = None
+
+
+@dataclass(frozen=True)
+class GateOptions:
+    """What a gate allows between a baseline and a run."""
+
+    max_drop: Annotated[float, Option("Allowed loss of accuracy, as a share of the images.")] = 0.01
+    require_evidence: Annotated[bool, Option("Pass only if every drop is shown to be smaller.")] = False
+    alpha: Annotated[float, Option("Probability that the gate fails although no true drop is larger.")] = 0.05
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where a result is written, and what the terminal shows."""
+
+    out: Annotated[
+        Path | None, Option("Keep settings and result in DIR. The same command continues or returns it.", metavar="DIR")
+    ] = None
+    keep_images: Annotated[int, Option("Keep at most N example images in --out; 0 for none.", metavar="N", min=0)] = 500
+    plot: Annotated[Path | None, Option("Also draw the figure: .png, .svg or .pdf.", metavar="FILE")] = None
+    csv: Annotated[Path | None, Option("Also write FILE.csv, or one CSV file for each table in a directory.", metavar="PATH")] = (
+        None
+    )
+    html: Annotated[
+        Path | None, Option("Also write the page of rfgsm report. With --out it has example images.", metavar="FILE")
+    ] = None
+    format: Annotated[TableFormat, Option("Print tables for the terminal, or as Markdown.")] = TableFormat.table
+    json: Annotated[bool, Option("Print one JSON document and nothing else on standard output.")] = False
+    quiet: Annotated[bool, Option("Print no progress and no notes on standard error.")] = False
+    log_dir: Annotated[Path | None, Option("Also write a log of each process into DIR.", metavar="DIR")] = None
+    """Read by `main` before the command runs, as `debug` is."""
+    debug: Annotated[bool, Option("Show the traceback of an error.")] = False
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How one command's group of options differs from the group's declaration.
+
+    Args:
+        only: fields that are options of this command, if not all.
+        without: fields that are not.
+        defaults: default values of this command, by field.
+        options: declarations of this command, by field.
+    """
+
+    only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Option] = field(default_factory=dict)
+
+    def has(self, name: str) -> bool:
+        """Return True if the field is an option of this command."""
+        return name not in self.without and (not self.only or name in self.only)
+
+
+@dataclass(frozen=True)
+class _DeclaredOption:
+    """One option of a command: its field's type, declaration and default."""
+
+    field: str
+    hint: Any
+    option: Option
+    default: Any
+    panel: str | None
+
+    @property
+    def flag(self) -> str:
+        return self.option.flag or f"--{self.field.replace('_', '-')}"
+
+    @property
+    def name(self) -> str:
+        """Return the name of the parameter that Typer fills in."""
+        return self.flag.split("/")[0].removeprefix("--").replace("-", "_")
+
+    def parse(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(value)
+        return self.option.parse(value) if self.option.parse and isinstance(value, str) else value
+
+    def to_parameter(self) -> inspect.Parameter:
+        """Return the parameter of which Typer makes the option."""
+        option, default = self.option, self.default
+        kinds = get_args(self.hint) if get_origin(self.hint) in (Union, UnionType) else (self.hint,)
+        kind: Any = str if str in kinds else next(kind for kind in kinds if kind is not NoneType)
+        if option.multiple:
+            kind = list[str]
+            default = default if default is MISSING else [default] if isinstance(default, str) else list(default)
+        elif isinstance(default, tuple):
+            default = ",".join(default)
+        if default is None:
+            kind |= None
+        declaration = typer.Option(
+            *filter(None, [option.short, self.flag]),
+            help=option.help,
+            metavar=option.metavar,
+            min=option.min,
+            show_default=option.default_text or default not in (None, MISSING, "", []),
+            rich_help_panel=self.panel,
+        )
+        return inspect.Parameter(
+            self.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if default is MISSING else default,
+            annotation=Annotated[kind, declaration],
+        )
+
+
+def _declared_options(group: type[Any], variant: Variant) -> list[_DeclaredOption]:
+    """Return the options that one group adds to a command."""
+    hints, found = get_type_hints(group, include_extras=True), []
+    for part in fields(group):
+        hint, option = get_args(hints[part.name])
+        if variant.has(part.name):
+            default = variant.defaults.get(part.name, part.default)
+            option = variant.options.get(part.name, option)
+            found.append(_DeclaredOption(part.name, hint, option, default, PANELS.get(group.__name__)))
+    return found
+
+
 def expand_options(command: Callable[..., int]) -> Callable[..., int]:
-    """The command with the fields of each parameter that is a dataclass in that parameter's place."""
+    """Return the command with one keyword parameter for each option in place of each group of options.
+
+    A group is a parameter whose type is a dataclass, alone or as `Annotated[Group, Variant(...)]`. A parameter of its own is
+    declared as `Annotated[type, Option(...)]`.
+    """
     parameters: list[inspect.Parameter] = []
-    bundles: dict[str, type[Any]] = {}
+    groups: dict[str, tuple[type[Any], Variant, list[_DeclaredOption]]] = {}
+    singles: dict[str, _DeclaredOption] = {}
     for parameter in inspect.signature(command, eval_str=True).parameters.values():
-        kind = parameter.annotation
-        if not (isinstance(kind, type) and is_dataclass(kind)):
-            parameters.append(parameter)
-            continue
-        bundles[parameter.name] = kind
-        hints = get_type_hints(kind, include_extras=True)
-        parameters += [
-            inspect.Parameter(field.name, parameter.kind, default=field.default, annotation=hints[field.name])
-            for field in fields(kind)
-        ]
+        annotated = get_origin(parameter.annotation) is Annotated
+        kind, mark = get_args(parameter.annotation) if annotated else (parameter.annotation, None)
+        if isinstance(kind, type) and is_dataclass(kind):
+            variant = mark or Variant()
+            options = _declared_options(kind, variant)
+            groups[parameter.name] = kind, variant, options
+            parameters += [option.to_parameter() for option in options]
+        elif isinstance(mark, Option):
+            default = MISSING if parameter.default is inspect.Parameter.empty else parameter.default
+            single = singles[parameter.name] = _DeclaredOption(parameter.name, kind, mark, default, None)
+            parameters.append(single.to_parameter())
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
     @wraps(command)
     def call(**given: Any) -> int:
-        made = {
-            name: kind(**{field.name: given.pop(field.name, field.default) for field in fields(kind)})
-            for name, kind in bundles.items()
-        }
-        return command(**given, **made)
+        arguments = {}
+        for name, (kind, variant, options) in groups.items():
+            values = {option.field: option.parse(given.pop(option.name)) for option in options if option.name in given}
+            arguments[name] = kind(**{**variant.defaults, **values})
+        for name, single in singles.items():
+            if single.name in given:
+                arguments[name] = single.parse(given.pop(single.name))
+        return command(**given, **arguments)
 
     call.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return call
+
+
+def changed_flags(*groups: object) -> list[str]:
+    """Return the flags of the options whose values are not the defaults of their groups."""
+    return [
+        option.flag
+        for group in groups
+        for option in _declared_options(type(group), Variant())
+        if getattr(group, option.field) != (option.default if option.default is not MISSING else "")
+    ]

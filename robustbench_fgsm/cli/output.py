@@ -14,7 +14,7 @@ import typer
 from rich.console import Console, RenderableType
 
 from robustbench_fgsm.cli import log
-from robustbench_fgsm.cli.options import TableFormat
+from robustbench_fgsm.cli.options import OutputOptions, TableFormat
 from robustbench_fgsm.cli.progress import progress_bar as progress_bar
 from robustbench_fgsm.errors import SettingError
 
@@ -44,12 +44,6 @@ def _as_text(rendered: RenderableType) -> str:
     return captured.get().removesuffix("\n")
 
 
-def check_table_format(table_format: TableFormat, *, as_json: bool) -> None:
-    """Raise SettingError for Markdown and JSON at once."""
-    if as_json and table_format is TableFormat.markdown:
-        raise SettingError("--format markdown and --json exclude each other, got both: leave one out")
-
-
 def check_output_path(option: str, path: Path | None, *, directory: bool = False) -> None:
     """Raise SettingError, before anything is measured, where no file (or directory) can ever stand in that place."""
     if path is None:
@@ -64,9 +58,13 @@ def check_output_path(option: str, path: Path | None, *, directory: bool = False
         raise SettingError(f"{option} {path} cannot be written, because {existing} is a {kind}: choose another path")
 
 
-def check_csv_path(path: Path | None) -> None:
-    """The same for `--csv`: one file where the path ends in `.csv`, else a directory."""
-    check_output_path("--csv", path, directory=path is not None and not _is_csv(path))
+def check_output_options(output: OutputOptions) -> None:
+    """Raise SettingError, before anything is measured, for output options that exclude each other or cannot be written."""
+    if output.json and output.format is TableFormat.markdown:
+        raise SettingError("--format markdown and --json exclude each other, got both: leave one out")
+    check_output_path("--csv", output.csv, directory=output.csv is not None and not _is_csv(output.csv))
+    check_output_path("--html", output.html)
+    check_output_path("--plot", output.plot)
 
 
 def write_csv(path: Path | None, document: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -15,17 +16,20 @@ from robustbench_fgsm.engine.torchrun import is_under_torchrun
 from robustbench_fgsm.errors import SettingError
 
 if TYPE_CHECKING:
+    from robustbench_fgsm.cli.options import ModelOptions, OutputOptions
     from robustbench_fgsm.engine.distributed import World
 
 DISTRIBUTED_COMMANDS = {"attack", "evaluate", "runs", "sweep", "train", "transfer"}
 """Commands whose work several processes share."""
 
 
-def join_processes() -> World:
-    """The world of this command; loads torch, as commands that ask for it do anyhow."""
+def join_processes(model_options: ModelOptions, output: OutputOptions) -> tuple[World, ModelOptions, OutputOptions]:
+    """Join the processes of this command. Return them, this process's device, and its output: only the main one prints."""
     from robustbench_fgsm.engine.distributed import join_world
 
-    return join_world()
+    world = join_world()
+    device = world.local_device(model_options.device)
+    return world, replace(model_options, device=device), replace(output, quiet=output.quiet or not world.is_main)
 
 
 @contextmanager

@@ -3,48 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from robustbench_fgsm.cli.options import DataOptionGroup
+from robustbench_fgsm.cli.options import OutputOptions
 from robustbench_fgsm.cli.output import progress_bar
 
 if TYPE_CHECKING:
     from robustbench_fgsm.data.dataset import Dataset
-    from robustbench_fgsm.evaluation.checks import CheckOptions
     from robustbench_fgsm.models.classifier import Classifier
     from robustbench_fgsm.runs.manifest import EvaluationCommand, EvaluationRun
-    from robustbench_fgsm.spec import AttackSpec
+    from robustbench_fgsm.spec import AttackSpec, CheckOptions, RunOptions
 
 Document = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class OutputOptions:
-    """Where a run is kept, if anywhere, and how many example images at most."""
-
-    out: Path | None
-    max_example_images: int
 
 
 def run_evaluation(
     command: EvaluationCommand,
     model_and_data: tuple[Classifier, Dataset],
     specs: Sequence[AttackSpec],
-    batch_size_and_level: tuple[str, str],
-    output_options: OutputOptions,
-    apply_thresholds: Callable[[Document], Document],
-    data_options: DataOptionGroup,
     checks: CheckOptions,
-    *,
+    run_options: RunOptions,
+    output: OutputOptions,
+    apply_thresholds: Callable[[Document], Document],
     thresholds: Mapping[str, float | None],
-    quiet: bool,
 ) -> Document:
-    """The document of that command, judged.
+    """Return the document of the command, with its thresholds applied; there is one attack for each targeting rule.
 
-    specs: one attack for each targeting rule; speed: batch size and level; asked: what it is judged by, as numbers.
-    Everything is checked before a run directory is made. Raises as `run_attacks` and `measure_run` do.
+    Everything is validated before a run directory is made. Raises as `run_attacks` and `evaluate_in_directory` do.
     """
     from robustbench_fgsm.engine.distributed import join_world
     from robustbench_fgsm.engine.plan import check_optimize_level, choose_plan
@@ -54,45 +40,43 @@ def run_evaluation(
     from robustbench_fgsm.runs.manifest import EvaluationRun, read_recorded_plan
 
     classifier, images = model_and_data
-    batch_size, optimize = batch_size_and_level
-    check_batch_size(batch_size)
-    check_optimize_level(optimize)
+    check_batch_size(run_options.batch_size)
+    check_optimize_level(run_options.optimize)
     specs = tuple(replace(spec, bounds=classifier.bounds) for spec in specs)
     validate_checks(checks, specs, classifier)
     for spec in specs:
         check_distinct_epsilons(spec)
-    warnings = preflight_all(classifier, images, specs, strict=data_options.strict)
-    world, out = join_world(), output_options.out
+    warnings = preflight_all(classifier, images, specs, strict=run_options.strict)
+    world, out = join_world(), output.out
     recorded = None if out is None or not world.is_main else read_recorded_plan(out)
-    plan = world.broadcast(choose_plan(classifier, images, specs, optimize, batch_size, recorded) if world.is_main else None)
+    level, size = run_options.optimize, run_options.batch_size
+    plan = world.broadcast(choose_plan(classifier, images, specs, level, size, recorded) if world.is_main else None)
     run = EvaluationRun(
         command,
         classifier,
         images,
         specs,
         plan,
-        data_options.max_bad,
+        run_options.max_bad,
         checks=checks,
         thresholds=thresholds,
         preflight_warnings=warnings,
     )
-    return run_with_progress_bar(run, output_options, apply_thresholds, quiet=quiet)
+    return run_with_progress_bar(run, output, apply_thresholds)
 
 
-def run_with_progress_bar(
-    run: EvaluationRun, output_options: OutputOptions, apply_thresholds: Callable[[Document], Document], *, quiet: bool
-) -> Document:
+def run_with_progress_bar(run: EvaluationRun, output: OutputOptions, apply_thresholds: Callable[[Document], Document]) -> Document:
     """The run's document, judged, with a progress bar in the process that leads."""
     from robustbench_fgsm.engine.distributed import join_world
     from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 
     world = join_world()
-    with progress_bar(run.command, quiet=quiet or not world.is_main) as bar:
+    with progress_bar(run.command, quiet=output.quiet or not world.is_main) as bar:
         return evaluate_in_directory(
             run,
-            output_options.out,
+            output.out,
             apply_thresholds=apply_thresholds,
-            max_example_images=output_options.max_example_images,
+            max_example_images=output.keep_images,
             world=world,
             progress=bar,
             fooled_progress=bar.update_fooled,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,7 +27,7 @@ from robustbench_fgsm.references.candidate import Candidate, to_candidate
 from robustbench_fgsm.references.candidate_reference import SavedImagesReference, make_candidate_reference
 from robustbench_fgsm.references.registry import check_references, load_reference
 from robustbench_fgsm.references.saved_images import SavedImages, image_shape, is_saved_images, load_saved_images, match_to_data
-from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
+from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackOptions, AttackSpec, RunOptions, VerifyOptions
 from robustbench_fgsm.stats.tally import Tally
 from robustbench_fgsm.variants.catalogue import Finding
 from robustbench_fgsm.verification.own_network import diagnose_candidate
@@ -38,45 +39,51 @@ PIECE_SIZE = 1024
 def compare(
     classifier: Classifier,
     data: Dataset,
-    epsilon: float | str = DEFAULT_EPSILON,
+    epsilon: float | str = DEFAULT_EPSILON_TEXT,
     *,
-    norm: str | float = "inf",
-    targeted: str = "none",
+    norm: str | float = AttackOptions.norm,
+    targeted: str = UNTARGETED,
+    seed: int = AttackOptions.seed,
     references: Sequence[str] = ("art",),
     candidate: Candidate | Callable[..., object] | str | Path | None = None,
-    style: str = "plain",
-    batch_size: int | str = "auto",
+    style: str = VerifyOptions.style,
+    batch_size: int | str = RunOptions.batch_size,
     optimize: str = "none",
-    seed: int = 0,
-    max_bad: int = 0,
-    strict: bool = False,
+    max_bad: int = RunOptions.max_bad,
+    strict: bool = RunOptions.strict,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Agreement of our FGSM with other libraries', image by image, and how each fares class by class.
+    """Compare our FGSM with other libraries image by image, and report how each fares class by class.
 
-    epsilon: one budget in pixel space, as a number or `8/255`. norm: `inf`, or any real p >= 1. targeted: `none`, `next`,
-    `shift:2`, `random`, `least-likely` or `class:NAME`. references: names of `rfgsm list references`. candidate: your own
-    attack beside them, as a callable, as `pkg.mod:fn` or `file.py:fn`, or as a file of saved adversarial images. style: how
-    a candidate is called that is no `Candidate` yet. batch_size: the same on all sides. optimize: how our side runs, `none`,
-    `safe` or `max`. seed: of random targets. max_bad: images that may be unreadable before the run counts as invalid.
-    strict: take what is suspicious before the attack for an error. progress: called with images done and images in all.
+    Args:
+        classifier: the model to attack.
+        data: the images and their labels.
+        epsilon: budget in pixel space, as a number or as text such as `8/255`.
+        norm: order of the norm: `inf`, or any real p >= 1.
+        targeted: class at which the attack aims: `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
+        seed: seed of random targets, an integer >= 0.
+        references: other libraries, by their names in `rfgsm list references`.
+        candidate: your own attack: a callable, `pkg.mod:fn`, `file.py:fn`, or a file of saved adversarial images.
+        style: how the candidate is called, if it is not a `Candidate` yet; see `verify`.
+        batch_size: images in a batch on all sides, or `auto`.
+        optimize: how our side runs: `none`, `safe` or `max`.
+        max_bad: number of unreadable images above which the result is invalid.
+        strict: raise an error if a preflight check warns.
+        progress: called with images done and images in all.
 
-    Raises SettingError, ModelError or DataError where these do not make sense together. A candidate that raises is no
-    error: it disagrees.
+    Returns:
+        The comparison, with its verdict. A candidate that raises an exception is not an error: it disagrees.
+
+    Raises:
+        SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
-    order = parse_norm(norm)
-    epsilons = parse_epsilon(epsilon, order, classifier.bounds)
-    spec = AttackSpec(epsilons, order, TargetRule.parse(targeted), bounds=classifier.bounds, seed=seed)
+    attack = AttackOptions(epsilon, norm, targeted, seed=seed)
     return compare_spec(
         classifier,
         data,
-        spec,
-        references=references,
-        candidate=load_candidate_or_images(candidate, style, match_to_classifier(data, classifier)),
-        batch_size=batch_size,
-        optimize=optimize,
-        max_bad=max_bad,
-        strict=strict,
+        attack.to_spec(classifier.bounds),
+        Opponents(references, load_candidate_or_images(candidate, style, match_to_classifier(data, classifier))),
+        RunOptions(batch_size, optimize, max_bad, strict),
         progress=progress,
     )
 
@@ -90,18 +97,22 @@ def load_candidate_or_images(
     return None if candidate is None else to_candidate(candidate, style)
 
 
+@dataclass(frozen=True)
+class Opponents:
+    """Attacks beside our own: names of other libraries, and a candidate or saved images."""
+
+    references: Sequence[str] = ("art",)
+    candidate: Candidate | SavedImages | None = None
+
+
 def compare_spec(
     classifier: Classifier,
     data: Dataset,
     spec: AttackSpec,
+    opponents: Opponents,
+    run_options: RunOptions,
     *,
-    references: Sequence[str] = ("art",),
-    candidate: Candidate | SavedImages | None = None,
-    batch_size: int | str = "auto",
-    optimize: str = "none",
     plan: Plan | None = None,
-    max_bad: int = 0,
-    strict: bool = False,
     warnings: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -113,9 +124,10 @@ def compare_spec(
     """
     began = time.perf_counter()
     check_single_epsilon(spec)
-    check_optimize_level(optimize)
-    check_opponents(references, candidate)
-    check_batch_size(batch_size)
+    check_optimize_level(run_options.optimize)
+    candidate = opponents.candidate
+    check_opponents(opponents.references, candidate)
+    check_batch_size(run_options.batch_size)
     data = match_to_classifier(data, classifier)
     covered: list[str] = []
     if isinstance(candidate, SavedImages):
@@ -123,11 +135,11 @@ def compare_spec(
         candidate, data, covered = match_to_data(candidate, data)
         warnings = warnings if data is everything else None
     if warnings is None:
-        warnings = preflight(classifier, data, spec, strict=strict)
+        warnings = preflight(classifier, data, spec, strict=run_options.strict)
     warnings = [*warnings, *covered]
-    plan = plan or choose_plan(classifier, data, [spec], optimize, batch_size, record_changes=True)
+    plan = plan or choose_plan(classifier, data, [spec], run_options.optimize, run_options.batch_size, record_changes=True)
     execution, size = apply_plan(classifier, plan), plan.batch_size
-    rivals = [load_reference(name, classifier, spec, size) for name in check_references(references)]
+    rivals = [load_reference(name, classifier, spec, size) for name in check_references(opponents.references)]
     meetings = [OpponentRun.start(rival, classifier, spec, different_plan=not plan.is_plain) for rival in rivals]
     own = (
         None
@@ -165,7 +177,7 @@ def compare_spec(
         environment=describe_environment(classifier.device),
         seconds=time.perf_counter() - began,
         bad=bad,
-        max_bad=max_bad,
+        max_bad=run_options.max_bad,
         plan=plan,
         decided_again=decided_again,
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,41 +18,13 @@ from robustbench_fgsm.evaluation.gradient_masking import MaskingCheck, run_maski
 from robustbench_fgsm.evaluation.stronger_attacks import PGD_STEP_FACTOR
 from robustbench_fgsm.models.art import ArtClassifier
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
-from robustbench_fgsm.spec import AttackSpec, norm_name
+from robustbench_fgsm.spec import AttackSpec, CheckOptions, norm_name
 from robustbench_fgsm.stats.paired import PairedCounts
 
 PGD_CHECK_NORMS = (math.inf, 2.0)
 """Norms under which ART's PGD projects exactly and its Square attack exists."""
 
 PGD_CHECK_STEPS = 20
-MASKING_SAMPLE_SIZE = 200
-"""Images of a masking check, if no number is given."""
-
-
-@dataclass(frozen=True)
-class CheckOptions:
-    """Requested checks. pgd: images for ART's PGD-20, 0 for no check; masking: run the tests for gradient masking."""
-
-    pgd: int = 0
-    masking: bool = False
-
-    def __post_init__(self) -> None:
-        if self.pgd < 0:
-            raise SettingError(f"pgd check must be a number of images >= 0, got {self.pgd}: try 500")
-
-    @property
-    def sample_size(self) -> int:
-        """Images of the sample; 0 if no check is requested."""
-        return self.pgd or (MASKING_SAMPLE_SIZE if self.masking else 0)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the options as a manifest records them."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, found: Mapping[str, Any] | None) -> CheckOptions:
-        """Return the options that `to_dict` wrote; no checks if a manifest records none."""
-        return cls() if found is None else cls(int(found["pgd"]), bool(found["masking"]))
 
 
 @dataclass(frozen=True)

@@ -16,127 +16,137 @@ from robustbench_fgsm.engine.progress import CheckProgress, FooledProgress, Prog
 from robustbench_fgsm.engine.progress import Progress as Progress
 from robustbench_fgsm.engine.run_pieces import attack_by_pieces, attack_dataset
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.evaluation.checks import NO_CHECKS, CheckOptions, run_checks, validate_checks
+from robustbench_fgsm.evaluation.checks import NO_CHECKS, run_checks, validate_checks
 from robustbench_fgsm.evaluation.result import Evaluation
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
+from robustbench_fgsm.spec import (
+    DEFAULT_EPSILON_TEXT,
+    SWEEP_EPSILONS,
+    UNTARGETED,
+    AttackOptions,
+    AttackSpec,
+    CheckOptions,
+    RunOptions,
+)
 
-DEFAULT_EPSILONS = (1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255)
+NO_OPTIMIZATION = RunOptions(optimize="none")
 
 
 def evaluate(
     classifier: Classifier,
     data: Dataset,
-    epsilon: float | str = DEFAULT_EPSILON,
+    epsilon: float | str = DEFAULT_EPSILON_TEXT,
     *,
-    norm: str | float = "inf",
-    targeted: str = "none",
-    loss: str = "ce",
-    stable: bool = False,
-    restarts: int = 0,
-    pgd_check: int = 0,
-    check_masking: bool = False,
-    batch_size: int | str = "auto",
-    optimize: str = "safe",
-    seed: int = 0,
-    max_bad: int = 0,
-    strict: bool = False,
+    norm: str | float = AttackOptions.norm,
+    targeted: str = UNTARGETED,
+    loss: str = AttackOptions.loss,
+    stable: bool = AttackOptions.stable,
+    restarts: int = AttackOptions.restarts,
+    seed: int = AttackOptions.seed,
+    pgd_check: int = CheckOptions.pgd,
+    check_masking: bool = CheckOptions.masking,
+    batch_size: int | str = RunOptions.batch_size,
+    optimize: str = RunOptions.optimize,
+    max_bad: int = RunOptions.max_bad,
+    strict: bool = RunOptions.strict,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """How FGSM fares at one budget: confusion before and after, and success class by class.
+    """Measure how FGSM fares at one budget: predictions before and after the attack, and success class by class.
 
-    epsilon: one budget in pixel space, as a number or `8/255`. norm: `inf`, or any real p >= 1. targeted: `none`, `next`,
-    `shift:2`, `random`, `least-likely` or `class:NAME`. loss: `ce`, `log-probabilities`, `probabilities` or `margin`.
-    stable: exact cross-entropy gradients for all images. restarts: random starts beside the clean one, the best for each
-    image. pgd_check: images, drawn by the seed with each class's share, on which ART's PGD-20 is tried beside it.
-    check_masking: look for signs that the gradient is masked, on these images or 200. batch_size: images at a time, or
-    `auto`. optimize: `none`, `safe`, which leaves the counts as they are, or `max`. seed: of random targets and starts.
-    max_bad: images that may be unreadable before the run counts as invalid. strict: take what is suspicious before the
-    attack for an error. progress: called with images done and images in all.
+    Args:
+        classifier: the model to attack.
+        data: the images and their labels.
+        epsilon: budget in pixel space, as a number or as text such as `8/255`.
+        norm: order of the norm: `inf`, or any real p >= 1.
+        targeted: class at which the attack aims: `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
+        loss: loss that the attack increases: `ce`, `log-probabilities`, `probabilities` or `margin`.
+        stable: use exact cross-entropy gradients for all images, also if float32 saturates.
+        restarts: number of random starts beside the clean one; the best start of each image counts.
+        seed: seed of random targets and random starts, an integer >= 0.
+        pgd_check: number of images on which ART's PGD-20 runs too, at the largest budget; 0 for no check.
+            The seed draws the images, each class in proportion to its share.
+        check_masking: also look for signs of gradient masking, on `pgd_check` images, or on 200 if that is 0.
+        batch_size: images in a batch, or `auto`.
+        optimize: `none`, `safe` (faster, same counts) or `max` (may change a few counts).
+        max_bad: number of unreadable images above which the result is invalid.
+        strict: raise an error if a preflight check warns.
+        progress: called with images done and images in all.
 
-    Raises SettingError, ModelError or DataError where these do not make sense together, before the first attack.
+    Returns:
+        The evaluation, with counts, rates and their intervals.
+
+    Raises:
+        SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
-    order = parse_norm(norm)
-    spec = AttackSpec(
-        parse_epsilon(epsilon, order, classifier.bounds),
-        order,
-        TargetRule.parse(targeted),
-        loss,
-        classifier.bounds,
-        seed,
-        restarts,
-        stable,
-    )
+    attack = AttackOptions(epsilon, norm, targeted, loss, stable, restarts, seed)
+    spec = attack.to_spec(classifier.bounds)
     check_single_epsilon(spec)
-    (evaluation,) = run_attacks(
-        classifier,
-        data,
-        [spec],
-        batch_size=batch_size,
-        optimize=optimize,
-        checks=CheckOptions(pgd_check, check_masking),
-        max_bad=max_bad,
-        strict=strict,
-        progress=progress,
-    )
+    run_options, checks = RunOptions(batch_size, optimize, max_bad, strict), CheckOptions(pgd_check, check_masking)
+    (evaluation,) = run_attacks(classifier, data, [spec], run_options, checks, progress=progress)
     return evaluation
 
 
 def sweep(
     classifier: Classifier,
     data: Dataset,
-    epsilons: Iterable[float] | str = DEFAULT_EPSILONS,
+    epsilons: Iterable[float] | str = SWEEP_EPSILONS,
     *,
-    norm: str | float = "inf",
-    targeted: str | Sequence[str] = "none",
-    loss: str = "ce",
-    stable: bool = False,
-    restarts: int = 0,
-    pgd_check: int = 0,
-    check_masking: bool = False,
-    batch_size: int | str = "auto",
-    optimize: str = "safe",
-    seed: int = 0,
-    max_bad: int = 0,
-    strict: bool = False,
+    norm: str | float = AttackOptions.norm,
+    targeted: str | Sequence[str] = UNTARGETED,
+    loss: str = AttackOptions.loss,
+    stable: bool = AttackOptions.stable,
+    restarts: int = AttackOptions.restarts,
+    seed: int = AttackOptions.seed,
+    pgd_check: int = CheckOptions.pgd,
+    check_masking: bool = CheckOptions.masking,
+    batch_size: int | str = RunOptions.batch_size,
+    optimize: str = RunOptions.optimize,
+    max_bad: int = RunOptions.max_bad,
+    strict: bool = RunOptions.strict,
     progress: Progress | None = None,
 ) -> list[Evaluation]:
-    """How FGSM fares at several budgets, one evaluation for each targeting rule; arguments otherwise as for `evaluate`.
+    """Measure how FGSM fares at several budgets, with one evaluation for each targeting rule.
 
-    epsilons: budgets, or a list such as `1,2,4/255`. targeted: one rule or several. Without restarts one gradient a batch
-    and rule serves all budgets.
+    Without restarts, one gradient for each batch and rule serves all budgets.
+
+    Args:
+        classifier: the model to attack.
+        data: the images and their labels.
+        epsilons: budgets in pixel space, all different, as numbers or as text such as `1,2,4/255`.
+        norm: order of the norm: `inf`, or any real p >= 1.
+        targeted: one targeting rule or several, of `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
+        loss: loss that the attack increases: `ce`, `log-probabilities`, `probabilities` or `margin`.
+        stable: use exact cross-entropy gradients for all images, also if float32 saturates.
+        restarts: number of random starts beside the clean one; the best start of each image counts.
+        seed: seed of random targets and random starts, an integer >= 0.
+        pgd_check: number of images on which ART's PGD-20 runs too, at the largest budget; 0 for no check.
+            The seed draws the images, each class in proportion to its share.
+        check_masking: also look for signs of gradient masking, on `pgd_check` images, or on 200 if that is 0.
+        batch_size: images in a batch, or `auto`.
+        optimize: `none`, `safe` (faster, same counts) or `max` (may change a few counts).
+        max_bad: number of unreadable images above which the result is invalid.
+        strict: raise an error if a preflight check warns.
+        progress: called with images done and images in all.
+
+    Returns:
+        One evaluation for each different rule, in the order of the rules.
+
+    Raises:
+        SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
-    order = parse_norm(norm)
-    if isinstance(epsilons, str):
-        budgets = parse_epsilon(epsilons, order, classifier.bounds)
-    else:
-        budgets = tuple(value for epsilon in epsilons for value in parse_epsilon(epsilon, order, classifier.bounds))
-    rules = [TargetRule.parse(rule) for rule in ([targeted] if isinstance(targeted, str) else targeted)]
-    specs = [AttackSpec(budgets, order, rule, loss, classifier.bounds, seed, restarts, stable) for rule in dict.fromkeys(rules)]
-    return run_attacks(
-        classifier,
-        data,
-        specs,
-        batch_size=batch_size,
-        optimize=optimize,
-        checks=CheckOptions(pgd_check, check_masking),
-        max_bad=max_bad,
-        strict=strict,
-        progress=progress,
-    )
+    specs = AttackOptions(epsilons, norm, targeted, loss, stable, restarts, seed).to_specs(classifier.bounds)
+    run_options, checks = RunOptions(batch_size, optimize, max_bad, strict), CheckOptions(pgd_check, check_masking)
+    return run_attacks(classifier, data, specs, run_options, checks, progress=progress)
 
 
 def run_attacks(
     classifier: Classifier,
     data: Dataset,
     specs: Sequence[AttackSpec],
-    *,
-    batch_size: int | str = "auto",
-    optimize: str = "none",
-    plan: Plan | PlannedClassifier | None = None,
+    run_options: RunOptions = NO_OPTIMIZATION,
     checks: CheckOptions = NO_CHECKS,
-    max_bad: int = 0,
-    strict: bool = False,
+    *,
+    plan: Plan | PlannedClassifier | None = None,
     warnings: Sequence[str] | None = None,
     progress: Progress | None = None,
     fooled_progress: FooledProgress | None = None,
@@ -156,15 +166,15 @@ def run_attacks(
     for spec in specs:
         check_distinct_epsilons(spec)
     validate_checks(checks, specs, classifier)
-    check_optimize_level(optimize)
-    check_batch_size(batch_size)
+    check_optimize_level(run_options.optimize)
+    check_batch_size(run_options.batch_size)
     data = match_to_classifier(data, classifier)
     if warnings is None:
-        warnings = preflight_all(classifier, data, specs, strict=strict)
+        warnings = preflight_all(classifier, data, specs, strict=run_options.strict)
     if isinstance(plan, PlannedClassifier):
         execution = plan
     else:
-        plan = plan or choose_plan(classifier, data, specs, optimize, batch_size)
+        plan = plan or choose_plan(classifier, data, specs, run_options.optimize, run_options.batch_size)
         execution = apply_plan(classifier, world.broadcast(plan))
     say = ProgressReporter(len(data), world, progress, fooled_progress)
     if store is None and world.size == 1:
@@ -188,7 +198,7 @@ def run_attacks(
             environment,
             spent + counted.resumed_seconds,
             tuple(counted.bad),
-            max_bad,
+            run_options.max_bad,
             execution.plan,
             total.decided_again,
             *found,

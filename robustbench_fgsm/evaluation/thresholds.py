@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, SettingError
+from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
 from robustbench_fgsm.evaluation.result import first_epsilon_reaching
+from robustbench_fgsm.spec import Thresholds
 
 Document = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Thresholds in [0, 1], None where there is none; raises SettingError for any other."""
-
-    min_robust_accuracy: float | None = None
-    max_asr: float | None = None
-
-    def __post_init__(self) -> None:
-        check_share("min robust accuracy", self.min_robust_accuracy)
-        check_share("max asr", self.max_asr)
 
 
 def apply_thresholds(document: Document, thresholds: Thresholds) -> Document:
@@ -75,10 +63,3 @@ def _epsilon_for_success(evaluation: Document, success_rate: float) -> Document:
         stable = (at["stable"]["attack_success_rate"]["value"] for at in places)
         found["stable_epsilon"] = first_epsilon_reaching(success_rate, epsilons, stable)
     return found
-
-
-def check_share(name: str, value: float | None) -> None:
-    """Raise SettingError unless the value is None or lies in [0, 1]."""
-    if value is not None and not 0 <= value <= 1:
-        hint = f": did you mean {value / 100:g}?" if 1 < value <= 100 else ""
-        raise SettingError(f"{name} must be a share in [0, 1], got {value:g}{hint}")

@@ -23,7 +23,7 @@ from robustbench_fgsm.evaluation.document import WARNING_SHARE, bad_sample_reaso
 from robustbench_fgsm.evaluation.evaluate import check_distinct_epsilons
 from robustbench_fgsm.evaluation.transfer_counts import TransferCounts, TransferModels, attack_transfer_piece
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
+from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackOptions, AttackSpec, RunOptions, TransferOptions
 from robustbench_fgsm.stats.rate import Rate
 
 if TYPE_CHECKING:
@@ -174,42 +174,55 @@ def transfer(
     sources: Sequence[Classifier],
     targets: Sequence[Classifier],
     data: Dataset,
-    epsilons: Iterable[float] | float | str = DEFAULT_EPSILON,
+    epsilons: Iterable[float] | float | str = DEFAULT_EPSILON_TEXT,
     *,
-    norm: str | float = "inf",
-    targeted: str = "none",
-    loss: str = "ce",
-    stable: bool = False,
-    restarts: int = 0,
-    common: bool = False,
-    per_class: bool = False,
-    batch_size: int | str = "auto",
-    seed: int = 0,
-    max_bad: int = 0,
-    strict: bool = False,
+    norm: str | float = AttackOptions.norm,
+    targeted: str = UNTARGETED,
+    loss: str = AttackOptions.loss,
+    stable: bool = AttackOptions.stable,
+    restarts: int = AttackOptions.restarts,
+    seed: int = AttackOptions.seed,
+    common: bool = TransferOptions.common,
+    per_class: bool = TransferOptions.per_class,
+    batch_size: int | str = RunOptions.batch_size,
+    max_bad: int = RunOptions.max_bad,
+    strict: bool = RunOptions.strict,
     progress: Progress | None = None,
 ) -> Transfer:
-    """Images that FGSM crafts on each source, shown to each target; where both are one model, it is `evaluate`.
+    """Show the images that FGSM crafts on each source to each target; a source that is its own target gives `evaluate`.
 
-    sources, targets: models of the same images, bounds and classes. epsilons: one budget or several. common: also rates over
-    the images that all models had right; per_class: also class by class. Other arguments as for `evaluate`.
+    Args:
+        sources: models on which images are crafted.
+        targets: models that are tested on these images. All models have the same input bounds and classes.
+        data: the images and their labels.
+        epsilons: one budget in pixel space or several, as numbers or as text such as `1,2,4/255`.
+        norm: order of the norm: `inf`, or any real p >= 1.
+        targeted: class at which the attack aims: `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
+        loss: loss that the attack increases: `ce`, `log-probabilities`, `probabilities` or `margin`.
+        stable: use exact cross-entropy gradients for all images, also if float32 saturates.
+        restarts: number of random starts beside the clean one; the best start of each image counts.
+        seed: seed of random targets and random starts, an integer >= 0.
+        common: also give rates over the images that all models classify correctly before the attack.
+        per_class: also give the rates of each class.
+        batch_size: images in a batch, or `auto`.
+        max_bad: number of unreadable images above which the result is invalid.
+        strict: raise an error if a preflight check warns.
+        progress: called with images done and images in all.
 
-    Raises SettingError, ModelError or DataError where these do not make sense together, before the first attack.
+    Returns:
+        The rates of every source at every target.
+
+    Raises:
+        SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
-    crossing = make_transfer_models(sources, targets)
-    bounds, order = crossing.models[0].bounds, parse_norm(norm)
-    given = [epsilons] if isinstance(epsilons, float | int | str) else epsilons
-    budgets = tuple(value for epsilon in given for value in parse_epsilon(epsilon, order, bounds))
-    spec = AttackSpec(budgets, order, TargetRule.parse(targeted), loss, bounds, seed, restarts, stable)
+    transfer_models = make_transfer_models(sources, targets)
+    attack = AttackOptions(epsilons, norm, targeted, loss, stable, restarts, seed)
     return run_transfer(
-        crossing,
+        transfer_models,
         data,
-        spec,
-        common=common,
-        per_class=per_class,
-        batch_size=batch_size,
-        max_bad=max_bad,
-        strict=strict,
+        attack.to_spec(transfer_models.models[0].bounds),
+        TransferOptions(common, per_class),
+        RunOptions(batch_size, max_bad=max_bad, strict=strict),
         progress=progress,
     )
 
@@ -256,12 +269,9 @@ def run_transfer(
     transfer_models: TransferModels,
     data: Dataset,
     spec: AttackSpec,
+    transfer_options: TransferOptions,
+    run_options: RunOptions,
     *,
-    common: bool = False,
-    per_class: bool = False,
-    batch_size: int | str = "auto",
-    max_bad: int = 0,
-    strict: bool = False,
     warnings: Sequence[str] | None = None,
     progress: Progress | None = None,
     store: PieceStore | None = None,
@@ -269,11 +279,11 @@ def run_transfer(
 ) -> Transfer:
     """The same for settings that are parsed already; warnings, as of `check_transfer`, store and world as for `run_attacks`."""
     began = time.perf_counter()
-    check_batch_size(batch_size)
+    check_batch_size(run_options.batch_size)
     data = match_to_classifier(data, transfer_models.models[0])
     if warnings is None:
-        warnings = check_transfer(transfer_models, data, spec, strict=strict)
-    size, device = choose_common_batch_size(batch_size, transfer_models.models, data), transfer_models.models[0].device
+        warnings = check_transfer(transfer_models, data, spec, strict=run_options.strict)
+    size, device = choose_common_batch_size(run_options.batch_size, transfer_models.models, data), transfer_models.models[0].device
     splitter, counts = BatchSplitter(), TransferCounts.empty(transfer_models, len(spec.epsilons))
 
     def attack_piece(batches: Iterator[Batch]) -> PieceOutcomes:
@@ -295,8 +305,8 @@ def run_transfer(
         describe_environment(device),
         time.perf_counter() - began + resumed_seconds,
         tuple(bad),
-        max_bad,
-        common,
-        per_class,
+        run_options.max_bad,
+        transfer_options.common,
+        transfer_options.per_class,
         size,
     )

@@ -18,7 +18,7 @@ from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.explanation.hypotheses import CORRECT_VARIANT, AttackVariant, attack_variants
 from robustbench_fgsm.explanation.result import Claim, Explanation
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
-from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, norm_name, parse_epsilon, parse_norm
+from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackOptions, AttackSpec, RunOptions, norm_name
 from robustbench_fgsm.stats.tally import Tally
 from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.variants.recipe import RecipeRunner
@@ -28,46 +28,42 @@ def explain(
     classifier: Classifier,
     data: Dataset,
     value: str | float,
-    epsilon: float | str = DEFAULT_EPSILON,
+    epsilon: float | str = DEFAULT_EPSILON_TEXT,
     *,
-    norm: str | float = "inf",
-    targeted: str = "none",
+    norm: str | float = AttackOptions.norm,
+    targeted: str = UNTARGETED,
+    seed: int = AttackOptions.seed,
     n: int | None = None,
-    batch_size: int | str = "auto",
-    seed: int = 0,
-    max_bad: int = 0,
-    strict: bool = False,
+    batch_size: int | str = RunOptions.batch_size,
+    max_bad: int = RunOptions.max_bad,
+    strict: bool = RunOptions.strict,
     progress: Progress | None = None,
 ) -> Explanation:
-    """Which definition, unit, labels and known mistake give a reported number, the honest figures first.
+    """Find the definitions, units, labels and known mistakes that give a reported number, correct figures first.
 
-    value: a share or a percentage, with the digits that were reported: `0.37`, `37%`. epsilon: the budget that was
-    reported, as a number or `8/255`. norm: `inf` alone. targeted: `none`, `next`, `shift:2`, `random`, `least-likely` or
-    `class:NAME`. n: images that the number speaks of; as many as the data has by default. batch_size: images at a time,
-    or `auto`; a gradient in train mode depends on it. seed: of random targets, starts and dropout. max_bad: images that may
-    be unreadable before the run counts as invalid. strict: take what is suspicious before the attack for an error.
-    progress: called with images done and images in all.
+    Args:
+        classifier: the model to attack.
+        data: the images and their labels.
+        value: reported share or percentage, with its digits: `0.37` or `37%`.
+        epsilon: reported budget in pixel space, as a number or as text such as `8/255`.
+        norm: order of the norm; only `inf` is allowed.
+        targeted: class at which the attack aims: `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
+        seed: seed of random targets, random starts and dropout, an integer >= 0.
+        n: number of images behind the reported number; by default the number of images in the data.
+        batch_size: images in a batch, or `auto`; gradients in train mode depend on it.
+        max_bad: number of unreadable images above which the result is invalid.
+        strict: raise an error if a preflight check warns.
+        progress: called with images done and images in all.
 
-    Raises SettingError, ModelError or DataError where these do not make sense together, before the first attack.
+    Returns:
+        The explanation: every hypothesis that fits the number within its sampling error.
+
+    Raises:
+        SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
-    order = parse_norm(norm)
-    spec = AttackSpec(
-        parse_epsilon(epsilon, order, classifier.bounds),
-        order,
-        TargetRule.parse(targeted),
-        bounds=classifier.bounds,
-        seed=seed,
-    )
-    return explain_spec(
-        classifier,
-        data,
-        Claim.parse(value, n),
-        spec,
-        batch_size=batch_size,
-        max_bad=max_bad,
-        strict=strict,
-        progress=progress,
-    )
+    spec = AttackOptions(epsilon, norm, targeted, seed=seed).to_spec(classifier.bounds)
+    run_options = RunOptions(batch_size, max_bad=max_bad, strict=strict)
+    return explain_spec(classifier, data, Claim.parse(value, n), spec, run_options, progress=progress)
 
 
 def explain_spec(
@@ -75,22 +71,20 @@ def explain_spec(
     data: Dataset,
     claim: Claim,
     spec: AttackSpec,
+    run_options: RunOptions,
     *,
-    batch_size: int | str = "auto",
-    max_bad: int = 0,
-    strict: bool = False,
     warnings: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Explanation:
     """Explain a parsed claim with parsed settings; see `explain`. Warnings of None run the preflight."""
     began = time.perf_counter()
-    check_batch_size(batch_size)
+    check_batch_size(run_options.batch_size)
     data = match_to_classifier(data, classifier)
     check_explain_spec(spec)
     if warnings is None:
-        warnings = preflight(classifier, data, spec, strict=strict)
+        warnings = preflight(classifier, data, spec, strict=run_options.strict)
     network = check_explain_classifier(classifier, data)
-    size = choose_batch_size(batch_size, classifier, data)
+    size = choose_batch_size(run_options.batch_size, classifier, data)
     ways = attack_variants(network, targeted=spec.target.targeted)
     empty = Tally.empty(classifier.num_classes, targeted=spec.target.targeted)
     totals = dict.fromkeys(ways, empty)
@@ -113,7 +107,7 @@ def explain_spec(
         describe_environment(classifier.device),
         time.perf_counter() - began,
         tuple(bad),
-        max_bad,
+        run_options.max_bad,
     )
 
 

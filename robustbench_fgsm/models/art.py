@@ -1,4 +1,4 @@
-"""The Adversarial Robustness Toolbox, imported late and without its side effects, and classifiers to and from it."""
+"""Adversarial Robustness Toolbox (ART): import without side effects, and conversion of classifiers from and to ART."""
 
 from __future__ import annotations
 
@@ -33,16 +33,18 @@ from robustbench_fgsm.models.art_engine import (
     estimator_bounds,
     to_logits,
 )
-from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, check_class_names
 from robustbench_fgsm.spec import Bounds
 
 
 def import_art(*, private_home: bool = True) -> None:
-    """Import ART so that nothing of the caller's changes.
+    """Import ART without its side effects on home directory and logging.
 
-    ART writes `~/.art/config.json` and reconfigures logging, which closes every handler opened before: its home is a
-    temporary directory until this process ends, and its logging call does nothing but leave its own logger silent.
-    private_home: False for users of ART, who find their data sets and saved models in ART's own home.
+    ART writes `~/.art/config.json`, and reconfigures logging, which closes every open handler. Here, ART's home is a
+    temporary directory until the process ends, and ART's logging call only silences ART's own logger.
+
+    Args:
+        private_home: use the temporary home. False for users of ART, whose data sets and models lie in ART's own home.
     """
     if "art" in sys.modules:
         return
@@ -85,11 +87,17 @@ def _preserve_logging() -> Iterator[None]:
 
 
 class ArtClassifier:
-    """A classifier over any ART estimator with loss gradients: tensors outside, NumPy inside.
+    """Classifier over any ART estimator with loss gradients.
 
-    Images (N, C, H, W) go to the estimator flat, or with channels last, where its `input_shape` is so. The estimator
-    brings its own loss, which stands for cross-entropy, and is used as it is: it must not be trained further meanwhile.
-    Raises ModelError for an estimator that is not a fitted classifier with loss gradients.
+    Images (N, C, H, W) are passed flat, or with channels last, if the estimator's `input_shape` requires that. The estimator's
+    own loss takes the place of cross-entropy. The estimator is not copied: do not train it while it is used.
+
+    Args:
+        estimator: fitted ART classifier with loss gradients.
+        classes: names of the outputs; None if unknown.
+
+    Raises:
+        ModelError: the estimator is not a fitted classifier with loss gradients, or the number of names is wrong.
     """
 
     any_loss = False
@@ -115,21 +123,23 @@ class ArtClassifier:
 
     @property
     def device(self) -> torch.device:
-        """Where images are expected: the CPU, but for a PyTorch network that lies elsewhere."""
+        """Return the device of the images: the device of a PyTorch network, else the CPU."""
         return self._engine.device
 
     def predict(self, x: Tensor) -> Tensor:
-        """Outputs (N, K): logits as they are, and the logarithms of probabilities, which are logits of themselves."""
+        """Return outputs (N, K): logits unchanged, and logarithms of probabilities, which are logits of themselves."""
         if len(x) == 0:
             return x.new_zeros(0, self.num_classes)
         return to_logits(self._engine.predict(self.to_estimator_shape(x))).to(x)
 
     def loss_gradient(self, x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
-        """Gradient of the estimator's own loss in the shape of x, and the outputs (N, K).
+        """Return the gradient of the estimator's own loss in the shape of x, and the outputs (N, K).
 
-        It is that of the summed loss where ART's division is known: by the classes for a LogisticRegression of more than
-        two, by the images for a PyTorch loss that averages. Elsewhere its scale is the estimator's. Raises ModelError for
-        any loss but `ce`.
+        The loss is summed if ART's divisor is known: the number of classes for a LogisticRegression of more than two classes,
+        the number of images for a PyTorch loss that averages. Otherwise the scale is the estimator's.
+
+        Raises:
+            ModelError: the loss is not `ce`.
         """
         if loss is not cross_entropy:
             raise ModelError(
@@ -147,7 +157,7 @@ class ArtClassifier:
         return self.from_estimator_shape(gradient, x).to(x), outputs
 
     def to_estimator_shape(self, x: Tensor) -> Tensor:
-        """Images in the estimator's own shape; as they came where that is not known."""
+        """Return images in the estimator's own shape, unchanged if the shape is unknown."""
         x, shape = x.detach().to(self.device), tuple(getattr(self.estimator, "input_shape", None) or ())
         if x.shape[1:] != shape and shape == (x[0].numel(),):
             return x.flatten(1)
@@ -156,34 +166,33 @@ class ArtClassifier:
         return x
 
     def from_estimator_shape(self, estimator_images: Tensor, x: Tensor) -> Tensor:
-        """What stands in the estimator's shape, in the shape of the images x."""
+        """Return images of the estimator's shape in the shape of the images x."""
         if estimator_images.ndim == 4 and estimator_images.shape != x.shape:
             estimator_images = estimator_images.permute(0, 3, 1, 2)
         return estimator_images.reshape(x.shape)
 
 
 class ArtStandardisedNetwork(nn.Module):
-    """A network behind ART's own preprocessing, (x - mean) / std, one step after the other."""
+    """Network behind ART's own preprocessing, one (x - mean) / std after the other."""
 
     def __init__(self, network: nn.Module, steps: Sequence[tuple[Array, Array]] = ()) -> None:
         super().__init__()
         self.network = network
-        for index, (mean, std) in enumerate(
-            steps or [(np.array(0, np.float32), np.array(1, np.float32))]
-        ):  # never the caller's own tensor
+        identity = np.array(0, np.float32), np.array(1, np.float32)  # the network must not get the caller's own tensor
+        for index, (mean, std) in enumerate(steps or [identity]):
             self.register_buffer(f"mean{index}", torch.tensor(mean), persistent=False)
             self.register_buffer(f"std{index}", torch.tensor(std), persistent=False)
         self.steps = max(len(steps), 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Outputs of the network."""
+        """Return the outputs of the network."""
         for index in range(self.steps):
             x = (x - self._broadcast_statistic(f"mean{index}", x)) / self._broadcast_statistic(f"std{index}", x)
         outputs: Tensor = self.network(x)
         return outputs
 
     def _broadcast_statistic(self, name: str, x: Tensor) -> Tensor:
-        """As ART places it: a vector goes with the last axis where it fits there, else with the channels."""
+        """Return the statistic as ART broadcasts it: a vector along the last axis if it fits there, else along the channels."""
         statistic = self.get_buffer(name)
         if statistic.ndim == 1 and 1 < len(statistic) != x.shape[-1]:
             return statistic.view(-1, *[1] * (x.ndim - 2))
@@ -191,9 +200,10 @@ class ArtStandardisedNetwork(nn.Module):
 
 
 def is_plain_torch_estimator(estimator: Any) -> bool:
-    """Whether PyTorch alone computes what the estimator does: ART's own PyTorchClassifier, standardisation at most.
+    """Return True if PyTorch alone computes what the estimator computes.
 
-    No other preprocessing, no postprocessing, and nothing recurrent, whose gradient ART takes in train mode.
+    The estimator is then ART's own PyTorchClassifier with no preprocessing but standardisation, no postprocessing and no
+    recurrent layers, whose gradient ART takes in train mode.
     """
     from art.estimators.classification import PyTorchClassifier
     from art.preprocessing.standardisation_mean_std.pytorch import StandardisationMeanStdPyTorch
@@ -211,13 +221,21 @@ def is_plain_torch_estimator(estimator: Any) -> bool:
 
 
 def from_art(estimator: Any, *, classes: Sequence[str] | None = None) -> TorchClassifier | ArtClassifier:
-    """Our classifier of an ART estimator.
+    """Return our classifier of an ART estimator.
 
-    A PyTorchClassifier gives a private copy of its network, in evaluation mode, behind its `preprocessing` mean and std.
-    One that has defences, is recurrent or returns a single probability, and every other classifier with loss gradients,
-    gives an ArtClassifier. clip_values become the bounds; without them there are none. classes: names in the order of
-    the outputs. Raises ModelError for anything else, for clip_values that differ by feature, and for a wrong number of
-    names.
+    A PyTorchClassifier gives a private copy of its network, in evaluation mode, behind its `preprocessing` mean and std. An
+    estimator with defences, with recurrent layers or with a single probability gives an ArtClassifier, and so does every other
+    classifier with loss gradients. The estimator's clip_values become the bounds.
+
+    Args:
+        estimator: ART classifier with loss gradients.
+        classes: names in the order of the outputs; None if unknown.
+
+    Returns:
+        Classifier of this package.
+
+    Raises:
+        ModelError: the estimator is of another kind, its clip_values differ by feature, or the number of names is wrong.
     """
     import_art()
     if not is_plain_torch_estimator(estimator) or isinstance(estimator.loss, nn.BCELoss):
@@ -225,16 +243,16 @@ def from_art(estimator: Any, *, classes: Sequence[str] | None = None) -> TorchCl
     steps = [(operation.mean, operation.std) for operation in estimator.preprocessing_operations]
     network = ArtStandardisedNetwork(copy.deepcopy(estimator.model), steps).to(estimator.device)
     nb_classes = int(estimator.nb_classes)
-    named = check_class_names(classes, nb_classes)
+    names = check_class_names(classes, nb_classes)
     info = describe_model(estimator.model)
     if steps:
         normalisation = [[statistic.tolist() for statistic in step] for step in steps]
         info = replace(info, sha256=hashlib.sha256(repr([info.sha256, normalisation]).encode()).hexdigest())
-    return TorchClassifier(network, nb_classes, named, estimator_bounds(estimator), info)
+    return TorchClassifier(network, nb_classes, names, estimator_bounds(estimator), info)
 
 
 def sklearn_estimator(model: Any, bounds: Bounds) -> Any:
-    """ART's estimator of a fitted scikit-learn model; raises ModelError where ART has none for it."""
+    """Return ART's estimator of a fitted scikit-learn model; raise ModelError if ART has none for it."""
     import_art()
     from art.estimators.classification import SklearnClassifier
 
@@ -245,33 +263,41 @@ def sklearn_estimator(model: Any, bounds: Bounds) -> Any:
 
 
 def to_art(classifier: Classifier, *, input_shape: tuple[int, ...] = ()) -> Any:
-    """ART's PyTorchClassifier with its own copy of the network, pixel space to logits; ART's defaults otherwise.
+    """Return ART's PyTorchClassifier over its own copy of the network, from pixel space to logits.
 
-    Its loss is the summed cross-entropy, since an averaged one divides every gradient by the batch size, which rounds.
-    input_shape: of one image, which ART's method never reads and a few of its other attacks do. An ArtClassifier gives
-    its estimator back. Raises ModelError for any other classifier.
+    Its loss is the summed cross-entropy: an averaged loss divides every gradient by the batch size, which rounds.
+
+    Args:
+        classifier: PyTorch classifier; an ArtClassifier returns its estimator.
+        input_shape: shape of one image, which some attacks of ART read.
+
+    Returns:
+        ART estimator.
+
+    Raises:
+        ModelError: the classifier is of another kind.
     """
     if isinstance(classifier, ArtClassifier):
         return classifier.estimator
     if not isinstance(classifier, TorchClassifier):
         raise ModelError(f"classifier must be a PyTorch one or come from ART, got {type(classifier).__name__}")
+    network = classifier.copy_network()
+    return pytorch_estimator(network, classifier.num_classes, classifier.bounds, classifier.device, input_shape)
+
+
+def pytorch_estimator(
+    network: nn.Module, num_classes: int, bounds: Bounds | None, device: torch.device, input_shape: tuple[int, ...] = ()
+) -> Any:
+    """Return ART's PyTorchClassifier that owns the network, with summed cross-entropy and no preprocessing."""
     import_art()
     from art.estimators.classification import PyTorchClassifier
 
-    network = classifier.copy_network()
     return PyTorchClassifier(
-        ArtStandardisedNetwork(network) if isinstance(network, nn.Sequential) else network,  # ART would run past its own forward
+        ArtStandardisedNetwork(network) if isinstance(network, nn.Sequential) else network,  # ART skips its own forward
         loss=nn.CrossEntropyLoss(reduction="sum"),
         input_shape=input_shape,
-        nb_classes=classifier.num_classes,
-        clip_values=classifier.bounds,
+        nb_classes=num_classes,
+        clip_values=bounds,
         preprocessing=None,
-        device_type="cpu" if classifier.device.type == "cpu" else "gpu",
+        device_type="cpu" if device.type == "cpu" else "gpu",
     )
-
-
-def check_class_names(classes: Sequence[str] | None, num_classes: int) -> tuple[str, ...] | None:
-    """The names; raises ModelError where they do not number num_classes."""
-    if classes is not None and len(classes) != num_classes:
-        raise ModelError(f"classes must name all {num_classes} outputs, got {len(classes)} names")
-    return None if classes is None else tuple(classes)

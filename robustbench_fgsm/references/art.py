@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.attack.step import Epsilon
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.models.art import ArtClassifier, import_art
+from robustbench_fgsm.models.art import ArtClassifier, pytorch_estimator
 from robustbench_fgsm.models.art_engine import Array, patch_svc_probability
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.references.registry import OwnSuccess
@@ -75,22 +75,6 @@ class ArtReference:
     def _to_array(self, x: Tensor) -> Array:
         arranged: Array = (x if self._art_classifier is None else self._art_classifier.to_estimator_shape(x)).cpu().numpy()
         return arranged
-
-
-def pytorch_estimator(network: nn.Module, num_classes: int, bounds: Bounds | None, device: torch.device) -> Any:
-    """ART's PyTorchClassifier that owns the network."""
-    import_art()
-    from art.estimators.classification import PyTorchClassifier
-
-    return PyTorchClassifier(
-        network,
-        loss=nn.CrossEntropyLoss(reduction="sum"),
-        input_shape=(),  # recorded by ART, never read
-        nb_classes=num_classes,
-        clip_values=bounds,
-        preprocessing=None,
-        device_type="cpu" if device.type == "cpu" else "gpu",
-    )
 
 
 def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> ArtReference:

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from robustbench_fgsm.attack.gradient import input_gradient
 from robustbench_fgsm.attack.losses import cross_entropy
 from robustbench_fgsm.errors import ModelError, SettingError, did_you_mean
-from robustbench_fgsm.models.art import ArtStandardisedNetwork, import_art
+from robustbench_fgsm.models.art import import_art, pytorch_estimator
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork
+from robustbench_fgsm.spec import PIXEL_BOUNDS
 
 UserCallable = Callable[..., Any]
 StyleAdapter = Callable[[UserCallable, nn.Module, Tensor, Tensor, float, bool], object]
@@ -117,20 +118,9 @@ def call_art(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon
 
     The estimator is ART's PyTorchClassifier with summed cross-entropy, clip_values (0, 1) and no preprocessing.
     """
-    import_art()
-    from art.estimators.classification import PyTorchClassifier
-
     with torch.no_grad():
         num_classes = model(x[:1]).shape[1]
-    estimator = PyTorchClassifier(
-        ArtStandardisedNetwork(model) if isinstance(model, nn.Sequential) else model,  # ART would run past its own forward
-        loss=nn.CrossEntropyLoss(reduction="sum"),
-        input_shape=tuple(x.shape[1:]),
-        nb_classes=num_classes,
-        clip_values=(0.0, 1.0),
-        preprocessing=None,
-        device_type="cpu" if x.device.type == "cpu" else "gpu",
-    )
+    estimator = pytorch_estimator(model, num_classes, PIXEL_BOUNDS, x.device, tuple(x.shape[1:]))
     attack = call(estimator, eps=epsilon, **_targeted_keyword(call, targeted))
     return attack.generate(x.cpu().numpy(), y.cpu().numpy())
 

@@ -8,13 +8,13 @@ it has stepped back onto the ball, as x0 + (x - x0), which rounds once more, and
 from __future__ import annotations
 
 import math
-import warnings
 from importlib.metadata import version
 
 from torch import Tensor
 
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.references.batched import BatchedReference, reference_network
+from robustbench_fgsm.references.candidate_styles import import_foolbox
 from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.rate import Rate
@@ -28,10 +28,7 @@ MISCLASSIFIED = OwnSuccess(
 
 def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> BatchedReference:
     """Foolbox set to agree with an attack of ours; raises as `own_network` does."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # it imports names that SciPy has moved
-        import foolbox
-
+    foolbox = import_foolbox()
     network = reference_network("foolbox", classifier, spec, (math.inf, 2.0), targeted=False)
     model = foolbox.PyTorchModel(network.eval(), bounds=spec.bounds, device=classifier.device)
     attacks = foolbox.attacks

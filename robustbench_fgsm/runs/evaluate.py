@@ -15,6 +15,7 @@ from robustbench_fgsm.runs.directory import RunDirectory
 from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, MAX_EXAMPLE_IMAGES, save_example_images
 from robustbench_fgsm.runs.ledger import Ledger, LedgerStore
 from robustbench_fgsm.runs.manifest import EvaluationRun
+from robustbench_fgsm.spec import RunOptions
 
 Document = dict[str, Any]
 
@@ -53,9 +54,9 @@ def evaluate_in_directory(
                     run.classifier,
                     run.data,
                     run.specs,
+                    RunOptions(max_bad=run.max_bad),
+                    run.checks,
                     plan=run.plan,
-                    checks=run.checks,
-                    max_bad=run.max_bad,
                     warnings=run.preflight_warnings,
                     progress=progress,
                     fooled_progress=fooled_progress,

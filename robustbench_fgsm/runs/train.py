@@ -21,9 +21,9 @@ from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.saved_weights import CARD_FILE, WEIGHTS_FILE, weights_bytes
 from robustbench_fgsm.runs.directory import RunDirectory, write_bytes, write_json
 from robustbench_fgsm.runs.settings import run_settings
-from robustbench_fgsm.spec import DEFAULT_EPSILON, Bounds, parse_epsilon
+from robustbench_fgsm.spec import Bounds, RunOptions
 from robustbench_fgsm.training.loop import CheckCallback, StepCallback, check_trainable, fit, seeded_generators
-from robustbench_fgsm.training.recipe import TrainingRecipe
+from robustbench_fgsm.training.recipe import TrainingRecipe, parse_training_epsilon
 from robustbench_fgsm.training.result import Training
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -52,48 +52,72 @@ def train(
     data: Dataset,
     *,
     out: Path | str | None = None,
-    method: str = "standard",
-    epsilon: float | str = DEFAULT_EPSILON,
-    epochs: int = 10,
-    batch_size: int = 128,
-    optimizer: str = "adam",
-    learning_rate: float = 0.002,
-    weight_decay: float = 0.0,
-    schedule: str = "one-cycle",
-    augment: str = "none",
-    craft_mode: str = "train",
-    clamp: bool = True,
-    noise: float = 2.0,
-    mix: float = 0.5,
-    held_out: int = 256,
-    early_stop: int = 0,
-    keep: str = "auto",
-    precision: str = "auto",
-    seed: int = 0,
-    max_bad: int = 0,
+    method: str = TrainingRecipe.method,
+    epsilon: float | str = TrainingRecipe.epsilon,
+    epochs: int = TrainingRecipe.epochs,
+    batch_size: int = TrainingRecipe.batch_size,
+    optimizer: str = TrainingRecipe.optimizer,
+    learning_rate: float = TrainingRecipe.learning_rate,
+    weight_decay: float = TrainingRecipe.weight_decay,
+    schedule: str = TrainingRecipe.schedule,
+    augment: str = TrainingRecipe.augment,
+    craft_mode: str = TrainingRecipe.craft_mode,
+    clamp: bool = TrainingRecipe.clamp,
+    noise: float = TrainingRecipe.noise,
+    mix: float = TrainingRecipe.mix,
+    held_out: int = TrainingRecipe.held_out,
+    early_stop: int = TrainingRecipe.early_stop,
+    keep: str = TrainingRecipe.keep,
+    precision: str = TrainingRecipe.precision,
+    seed: int = TrainingRecipe.seed,
+    max_bad: int = RunOptions.max_bad,
     progress: StepCallback | None = None,
     report: CheckCallback | None = None,
 ) -> Training:
-    """A classifier trained on the data: from scratch where it is given by name, else further from its weights.
+    """Train a classifier on the data: from random weights if it is given by name, else from its own weights.
 
-    method: `standard`; `fgsm`, `fgsm-rs` or `n-fgsm`, on images crafted in every step at epsilon; or `static`, joined with
-    images that fooled the network as it was at first. craft_mode: `train`, as published, or `eval`, for batch norm and
-    dropout while crafting. clamp: keep crafted images within the bounds of pixels. noise: of n-fgsm, in epsilons. mix: the
-    clean loss's part under `fgsm`. optimizer: `adam` or `sgd`. schedule: `one-cycle`, `cosine` or `constant`. augment:
-    `none`, or `crop:PIXELS`, `flip` or both with a comma between. held_out: images to watch, not to train on: clean, under
-    FGSM and under ART's PGD-10, four times an epoch. early_stop: epochs without a better watched accuracy after which to
-    stop; 0 for never. keep: the weights of the `best` accuracy under PGD, the `last`, or `auto`. precision: `auto`,
-    `float32` or `bfloat16`. max_bad: images that may be unreadable. progress: called with steps done and steps in all;
-    report: with every check. out: a directory for state, weights, model card and log; a training that was stopped there
-    goes on as if it had not been. Processes that torchrun started share every batch and get the same weights; the first
-    one calls back, and writes.
+    Processes that torchrun started share every batch and get equal weights. The main process calls back and writes.
 
-    Raises SettingError, ModelError or DataError where these do not make sense together, InvalidRunError where the loss is
-    no number any more or too many images cannot be read, RunError for a directory of another run, and ResourceError.
+    Args:
+        classifier: PyTorch classifier, or the name of an architecture.
+        data: the images and their labels.
+        out: directory of checkpoint, weights, model card and log; a stopped training continues there. None keeps nothing.
+        method: `standard`; `fgsm`, `fgsm-rs` or `n-fgsm`, on images crafted in every step; or `static`, with images that fooled the
+            network before training added to the data. Papers: see `TrainingRecipe`.
+        epsilon: L-infinity budget of crafted images in pixel space, as a number or as text such as `8/255`.
+        epochs: passes over the images.
+        batch_size: images in a training step.
+        optimizer: `adam` or `sgd`.
+        learning_rate: highest learning rate of the schedule.
+        weight_decay: weight decay of PyTorch's optimizer.
+        schedule: `one-cycle`, `cosine` or `constant`.
+        augment: `none`, or `crop:PIXELS`, `flip` or both with a comma between.
+        craft_mode: mode of batch norm and dropout while images are crafted: `train`, as published, or `eval`.
+        clamp: keep crafted images within pixel bounds.
+        noise: half width of the noise of `n-fgsm`, in multiples of epsilon.
+        mix: weight of the clean loss under `fgsm`, in [0, 1].
+        held_out: number of images that are not trained on. They are checked four times an epoch: clean, under FGSM and under ART's
+            PGD-10.
+        early_stop: stop after this number of epochs without a better accuracy on held-out images; 0 for never.
+        keep: weights that are kept: those of the `best` accuracy under PGD, the `last`, or `auto`.
+        precision: `auto`, `float32` or `bfloat16`.
+        seed: seed of weights, order, noise and augmentation.
+        max_bad: number of unreadable images above which the training is invalid.
+        progress: called with steps done and steps in all.
+        report: called with every check.
+
+    Returns:
+        The training, with its classifier and its log.
+
+    Raises:
+        SettingError, ModelError, DataError: if settings, model and data do not fit each other.
+        InvalidRunError: if the loss is not finite, or too many images are unreadable.
+        RunError: if the directory is of another run.
+        ResourceError: if the directory cannot be written.
     """
     recipe = TrainingRecipe(
         method,
-        parse_epsilon(epsilon)[0],
+        parse_training_epsilon(epsilon),
         epochs,
         batch_size,
         optimizer,

@@ -19,7 +19,7 @@ from robustbench_fgsm.runs.directory import RunDirectory
 from robustbench_fgsm.runs.ledger import LedgerStore
 from robustbench_fgsm.runs.manifest import read_recorded_plan
 from robustbench_fgsm.runs.settings import run_settings
-from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.spec import AttackSpec, RunOptions, TransferOptions
 
 Document = dict[str, Any]
 
@@ -68,10 +68,8 @@ class TransferRun:
             self.transfer_models,
             self.data,
             self.spec,
-            common=self.common,
-            per_class=self.per_class,
-            batch_size=self.batch_size,
-            max_bad=self.max_bad,
+            TransferOptions(self.common, self.per_class),
+            RunOptions(self.batch_size, max_bad=self.max_bad),
             warnings=self.preflight_warnings,
             progress=progress,
             store=store,

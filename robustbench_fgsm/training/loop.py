@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -305,12 +305,9 @@ def build_trained_classifier(original: TorchClassifier, network: nn.Module, data
     return build_classifier(
         plain,
         original.num_classes,
-        spec=original.info.spec,
-        weights="trained",
+        replace(original.info, weights="trained"),
         bounds=original.bounds,
         classes=original.classes or data.classes,
-        preprocessing=original.info.preprocessing,
-        settings=original.info.settings,
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from robustbench_fgsm.errors import SettingError, did_you_mean
-from robustbench_fgsm.spec import DEFAULT_EPSILON
+from robustbench_fgsm.spec import DEFAULT_EPSILON, Option, parse_epsilon
 
 TRAINING_METHODS = ("standard", "fgsm", "fgsm-rs", "n-fgsm", "static")
 ONLINE_ADVERSARIAL_METHODS = ("fgsm", "fgsm-rs", "n-fgsm")
@@ -28,6 +28,14 @@ CHECKS_PER_EPOCH = 4
 """An epoch."""
 
 
+def parse_training_epsilon(text: float | str) -> float:
+    """Return the one budget of a training. Raises SettingError for a list, or as `parse_epsilon` does."""
+    epsilons = parse_epsilon(text)
+    if len(epsilons) != 1:
+        raise SettingError(f"train takes one epsilon, got {len(epsilons)}: train once for each")
+    return epsilons[0]
+
+
 @dataclass(frozen=True)
 class TrainingRecipe:
     """One training.
@@ -43,24 +51,32 @@ class TrainingRecipe:
     bfloat16 on CUDA where the device has it. Raises SettingError for what makes no sense.
     """
 
-    method: str = "standard"
-    epsilon: float = DEFAULT_EPSILON
-    epochs: int = 10
-    batch_size: int = 128
-    optimizer: str = "adam"
-    learning_rate: float = 0.002
-    weight_decay: float = 0.0
-    schedule: str = "one-cycle"
-    augment: str = "none"
-    craft_mode: str = "train"
-    clamp: bool = True
-    noise: float = 2.0
-    mix: float = 0.5
-    held_out: int = 256
-    early_stop: int = 0
-    keep: str = "auto"
-    precision: str = "auto"
-    seed: int = 0
+    method: Annotated[str, Option("standard, fgsm, fgsm-rs, n-fgsm or static.")] = "standard"
+    epsilon: Annotated[
+        float,
+        Option(
+            "Budget of crafted images in pixel space: 8/255 or 0.03.",
+            flag="--eps",
+            default_text="8/255",
+            parse=parse_training_epsilon,
+        ),
+    ] = DEFAULT_EPSILON
+    epochs: Annotated[int, Option("Passes over the images.")] = 10
+    batch_size: Annotated[int, Option("Images in a training step.")] = 128
+    optimizer: Annotated[str, Option("adam or sgd.")] = "adam"
+    learning_rate: Annotated[float, Option("Highest learning rate of the schedule.")] = 0.002
+    weight_decay: Annotated[float, Option("Weight decay of PyTorch's optimizer.")] = 0.0
+    schedule: Annotated[str, Option("one-cycle, cosine or constant.")] = "one-cycle"
+    augment: Annotated[str, Option("none, or crop:PIXELS, flip or both with a comma between.")] = "none"
+    craft_mode: Annotated[str, Option("Mode of batch norm and dropout while crafting: train, as published, or eval.")] = "train"
+    clamp: Annotated[bool, Option("Keep crafted images within pixel bounds.", flag="--clamp/--no-clamp")] = True
+    noise: Annotated[float, Option("Half width of the noise of n-fgsm, in multiples of epsilon.")] = 2.0
+    mix: Annotated[float, Option("Weight of the clean loss under fgsm.")] = 0.5
+    held_out: Annotated[int, Option("Images that are watched and not trained on.")] = 256
+    early_stop: Annotated[int, Option("Stop after N epochs without a better one; 0 for never.", metavar="N")] = 0
+    keep: Annotated[str, Option("Weights that are kept: best accuracy under PGD, last, or auto.")] = "auto"
+    precision: Annotated[str, Option("auto, float32 or bfloat16.")] = "auto"
+    seed: Annotated[int, Option("Seed of weights, order, noise, augmentation and --sample.")] = 0
 
     def __post_init__(self) -> None:
         for name, known in ALLOWED_VALUES.items():

@@ -16,6 +16,7 @@ from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, Candidat
 from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.references.candidate import Candidate, to_candidate
 from robustbench_fgsm.references.candidate_reference import check_returned_images
+from robustbench_fgsm.spec import VerifyOptions
 from robustbench_fgsm.variants.catalogue import HARMLESS_IDS, MISTAKE_BY_ID, Finding
 from robustbench_fgsm.variants.recipe import RecipeRunner
 from robustbench_fgsm.verification import findings
@@ -25,7 +26,7 @@ from robustbench_fgsm.verification.diagnosis import JudgedCall
 from robustbench_fgsm.verification.judge import judge_images
 from robustbench_fgsm.verification.sandbox import observe_call
 
-DEFAULT_TIME_LIMIT = 10.0
+DEFAULT_TIME_LIMIT = VerifyOptions.time_limit
 """Seconds a call."""
 
 
@@ -89,12 +90,12 @@ class Verification:
 def verify(
     candidate: Candidate | Callable[..., object] | str,
     *,
-    style: str = "plain",
-    cases: Iterable[str] = (),
+    style: str = VerifyOptions.style,
+    cases: Iterable[str] = VerifyOptions.cases,
     extra: Sequence[Case] = (),
-    strict: bool = False,
-    expect: Collection[str] = (),
-    time_limit: float = DEFAULT_TIME_LIMIT,
+    strict: bool = VerifyOptions.strict,
+    expect: Collection[str] = VerifyOptions.expect,
+    time_limit: float = VerifyOptions.time_limit,
     progress: Progress | None = None,
 ) -> Verification:
     """Put a candidate through the cases and say what is wrong with it, if anything.

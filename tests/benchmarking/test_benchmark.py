@@ -15,7 +15,6 @@ from robustbench_fgsm.benchmarking.bare_loop import BareLoop, BareResult
 from robustbench_fgsm.benchmarking.benchmark import choose_references, timed_tasks, use_threads
 from robustbench_fgsm.benchmarking.contenders import (
     BARE_LOOP_LAYOUTS,
-    DEFAULT_LEVELS,
     Contender,
     OurImplementation,
     ReferenceImplementation,
@@ -24,7 +23,7 @@ from robustbench_fgsm.benchmarking.contenders import (
 from robustbench_fgsm.benchmarking.timing import TimedTask
 from robustbench_fgsm.references.registry import load_reference
 from robustbench_fgsm.registry import Registry, RegistryEntry
-from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.spec import AttackSpec, BenchmarkOptions
 
 EPSILONS = (4 / 255, 8 / 255)
 SPEC = AttackSpec(EPSILONS)
@@ -96,7 +95,7 @@ def test_the_images_of_the_data_are_left_alone(convolutional: rf.TorchClassifier
     assert not stored.requires_grad
 
 
-@pytest.mark.parametrize("level", DEFAULT_LEVELS)
+@pytest.mark.parametrize("level", BenchmarkOptions.levels)
 def test_ours_counts_what_evaluate_counts(
     convolutional: rf.TorchClassifier, few: rf.Dataset, expected: BareResult, level: str
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from robustbench_fgsm.cli.options import ModelOptionGroup
+from robustbench_fgsm.cli.options import ModelOptions
 from robustbench_fgsm.errors import SettingError
 
 Run = Callable[..., tuple[int, str, str]]
@@ -142,8 +142,9 @@ def test_bad_settings_exit_2_with_one_line(run: Run, words: list[str], problem: 
 
 
 def test_numbers_are_read() -> None:
-    assert not any(ModelOptionGroup().load_arguments().values())
-    found = ModelOptionGroup(mean="0.1,0.2", bounds="-1,1", num_classes=3).load_arguments()
+    arguments = ModelOptions("mlp300").load_arguments()
+    assert {name for name, value in arguments.items() if value} == {"weights", "device"}
+    found = ModelOptions("mlp300", mean="0.1,0.2", bounds="-1,1", num_classes=3).load_arguments()
     assert (found["mean"], found["bounds"], found["num_classes"]) == ((0.1, 0.2), (-1.0, 1.0), 3)
     with pytest.raises(SettingError):
-        ModelOptionGroup(std="1,,2").load_arguments()
+        ModelOptions("mlp300", std="1,,2").load_arguments()

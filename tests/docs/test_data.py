@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from robustbench_fgsm.cli.main import app
-from robustbench_fgsm.cli.options import DataOptionGroup
+from robustbench_fgsm.cli.options import DataOptions
 from robustbench_fgsm.data.registry import data_sources, find_data_source
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/data.md").read_text(encoding="utf-8")
@@ -39,4 +39,4 @@ def test_there_is_a_line_for_each_row() -> None:
 
 def test_every_option_is_listed() -> None:
     listed = {code.split()[0] for code in re.findall(r"`([^`\n]+)`", PAGE)}
-    assert {f"--{name.replace('_', '-')}" for name in vars(DataOptionGroup())} <= listed
+    assert {f"--{name.replace('_', '-')}" for name in vars(DataOptions())} <= listed

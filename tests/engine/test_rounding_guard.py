@@ -18,7 +18,7 @@ from robustbench_fgsm.engine import plan, rounding_guard
 from robustbench_fgsm.engine.attack_batch import attack_batch
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.evaluation.evaluate import run_attacks
-from robustbench_fgsm.spec import AttackSpec, TargetRule
+from robustbench_fgsm.spec import AttackSpec, RunOptions, TargetRule
 
 EPSILONS = tuple(k / 255 for k in (1, 2, 4, 8, 12, 16))
 PLANNED = Plan("safe", "channels_last", batch_size=128)
@@ -100,7 +100,7 @@ def specs(*rules: str, norm: float = torch.inf, stable: bool = False) -> list[At
 def test_safe_counts_what_none_counts_and_would_not_without_the_guard(
     rounding: Rounding, data: rf.ArrayDataset, attacks: list[AttackSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    none = run_attacks(rounding, data, attacks, batch_size=PLANNED.batch_size)
+    none = run_attacks(rounding, data, attacks, RunOptions(PLANNED.batch_size, "none"))
     safe = run_attacks(rounding, data, attacks, plan=PLANNED)
     assert integers(safe) == integers(none)
     assert all(0 < found.decided_again < len(data) / 2 for found in safe)

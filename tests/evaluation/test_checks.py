@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.evaluation.checks import CheckOptions, run_checks, validate_checks
+from robustbench_fgsm.evaluation.checks import run_checks, validate_checks
 from robustbench_fgsm.models.art import from_art
-from robustbench_fgsm.spec import AttackSpec, TargetRule
+from robustbench_fgsm.spec import AttackSpec, CheckOptions, TargetRule
 
 EPSILON = 8 / 255
 SPEC = AttackSpec((EPSILON,))

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.evaluation.thresholds import Thresholds, apply_thresholds, find_epsilon_for_success
+from robustbench_fgsm.evaluation.thresholds import apply_thresholds, find_epsilon_for_success
+from robustbench_fgsm.spec import Thresholds
 
 Document = dict[str, Any]
 Measured = Callable[..., Document]

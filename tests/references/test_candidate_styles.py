@@ -225,7 +225,7 @@ def test_another_style_is_proposed_where_the_arguments_fit_that() -> None:
 def test_every_style_shows_a_call() -> None:
     for name, style in STYLES.items():
         assert get_style(name) is style
-        assert style.adapt.__name__ == name
+        assert style.adapt.__name__ == f"call_{name}"
         assert "8 / 255" in (style.adapt.__doc__ or "")
     with pytest.raises(rf.SettingError, match="did you mean normalised"):
         get_style("normalized")

@@ -19,13 +19,12 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]  # exported
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.cli.load import load_dataset
-from robustbench_fgsm.cli.options import DataOptionGroup
+from robustbench_fgsm.cli.options import DataOptions
 from robustbench_fgsm.engine import distributed
 from robustbench_fgsm.engine.distributed import World
 from robustbench_fgsm.engine.outcomes import AttackTotals
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.engine.run_pieces import sum_totals
-from robustbench_fgsm.evaluation.checks import CheckOptions
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.evaluation.result import sweep_document
 from robustbench_fgsm.runs.attack.save import save_attack
@@ -33,7 +32,7 @@ from robustbench_fgsm.runs.directory import RESULT_FILE
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.ledger import Ledger, ledger_name
 from robustbench_fgsm.runs.manifest import EvaluationRun
-from robustbench_fgsm.spec import AttackSpec, TargetRule
+from robustbench_fgsm.spec import AttackSpec, CheckOptions, RunOptions, ShardOptions, TargetRule
 from robustbench_fgsm.stats.tally import BatchOutcomes, Tally
 
 pytestmark = pytest.mark.distributed
@@ -149,7 +148,7 @@ def test_several_processes_save_the_same_images(
     data, spec = make_data(n=25), AttackSpec((0.1,))
 
     def save(world: World, out: Path) -> dict[str, Any]:
-        saved = save_attack(classifier, data, out, spec, format=form, shard_size=4, batch_size=2, world=world)
+        saved = save_attack(classifier, data, out, spec, ShardOptions(form, 4), RunOptions(2, "none"), None, world)
         return {key: value for key, value in saved.to_dict().items() if key not in ("seconds", "checksum")}
 
     save(World(), tmp_path / "alone")
@@ -178,14 +177,14 @@ def test_shards_of_a_lost_process_are_not_made_again(classifier: rf.TorchClassif
                 time.sleep(1)  # until the other one is done
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        save_attack(classifier, data, out, spec, shard_size=4, batch_size=2, world=world, progress=stop)
+        save_attack(classifier, data, out, spec, ShardOptions(shard_size=4), RunOptions(2, "none"), stop, world)
 
     codes = in_world(2, save, tmp_path / "told")
     assert codes[0] == -signal.SIGKILL
     assert "all processes must stay" in (tmp_path / "told/1.txt").read_text()
     before = {file.name: file.stat().st_mtime_ns for file in out.glob("adversarial-*")}
     assert len(before) == 6
-    save_attack(classifier, data, out, spec, shard_size=4, batch_size=2)
+    save_attack(classifier, data, out, spec, ShardOptions(shard_size=4), RunOptions(2, "none"))
     after = {file.name: file.stat().st_mtime_ns for file in out.glob("adversarial-*")}
     assert before.items() <= after.items()
     assert len(after) == 10
@@ -238,7 +237,7 @@ def test_one_process_of_a_machine_downloads_while_the_others_wait(
     monkeypatch.setattr("robustbench_fgsm.data.load.load_data", load)
 
     def work(_: World) -> int:
-        return len(load_dataset("cifar10", None, DataOptionGroup(download=True), 0))
+        return len(load_dataset("cifar10", DataOptions(download=True), 0))
 
     assert in_world(3, work, tmp_path / "told") == [0] * 3
     assert answers(tmp_path / "told", 3) == [25] * 3

@@ -155,7 +155,12 @@ def settings_of(
     batch = next(images.batches(0, 24, 24))
     pixels, labels = (batch.images * 255).round().byte().numpy(), batch.labels.numpy()
     for name, (test, train) in {"data": (slice(12), slice(12, 24)), "other": (slice(12, 24), slice(12))}.items():
-        arrays = {"x_test": pixels[test], "y_test": labels[test], "x_train": pixels[train], "y_train": labels[train]}
+        arrays: dict[str, Any] = {
+            "x_test": pixels[test],
+            "y_test": labels[test],
+            "x_train": pixels[train],
+            "y_train": labels[train],
+        }
         np.savez(tmp_path / name, classes=np.array(images.classes), **arrays)
     Path("classes.json").write_text(json.dumps(images.classes))
     Path("candidate.py").write_text(
@@ -169,7 +174,8 @@ def settings_of(
 
     def settings(command: str, **options: Any) -> Settings:
         taken = inspect.signature(COMMANDS[command]).parameters
-        given = {name: value for name, value in BASE.items() if name in taken} | COMMAND_BASE.get(command, {}) | options
+        given = {name: value for name, value in BASE.items() if name in taken}
+        given |= {**COMMAND_BASE.get(command, {}), **options}
         with pytest.raises(EnteredError) as entered:
             COMMANDS[command](**given)
         found: Settings = entered.value.args[0]
@@ -180,8 +186,7 @@ def settings_of(
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_is_classified(command: str) -> None:
-    settings, none = SETTINGS | COMMAND_SETTINGS.get(command, {}), NO_SETTINGS | WITH
-    known = {*settings, *none} | ELSEWHERE | NOT_TAKEN.get(command, set())
+    known = {*SETTINGS, *COMMAND_SETTINGS.get(command, {}), *NO_SETTINGS, *WITH} | ELSEWHERE | NOT_TAKEN.get(command, set())
     assert {*inspect.signature(COMMANDS[command]).parameters} - known == set()
 
 
@@ -250,7 +255,7 @@ def test_the_number_of_threads_is_no_setting() -> None:
 @pytest.mark.parametrize("option", [{"mean": 0.5, "std": 0.5}, {"bounds": (0.0, 2.0)}])
 def test_options_that_describe_a_model_change_its_settings(images: rf.ArrayDataset, option: Options) -> None:
     def described(**options: Any) -> Settings:
-        given = {"mean": 0.25, "std": 0.25, "bounds": (0.0, 1.0)} | options
+        given: Options = {"mean": 0.25, "std": 0.25, "bounds": (0.0, 1.0)} | options
         found = rf.load_classifier("mlp300", weights="none", data="fashion-mnist", device="cpu", **given)
         settings: Settings = run_settings("evaluate", found, images, None, max_bad=0)["model"]["settings"]
         return settings

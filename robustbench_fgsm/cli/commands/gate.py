@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from robustbench_fgsm.cli import options
+from robustbench_fgsm.cli.options import GateOptions, OutputOptions, TableFormat, Variant, expand_options
+from robustbench_fgsm.spec import Option
 
 
+@expand_options
 def gate_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory made with --out by evaluate or sweep.", show_default=False)],
-    baseline: Annotated[
-        Path,
-        typer.Option("--baseline", metavar="RUN", help="What it must not fall behind: another such one.", show_default=False),
-    ],
-    max_drop: Annotated[
-        float, typer.Option("--max-drop", help="Loss of accuracy that is allowed, as a share of the images.")
-    ] = 0.01,
-    require_evidence: Annotated[
-        bool, typer.Option("--require-evidence", help="Pass only where every drop is shown to be smaller.")
-    ] = False,
-    alpha: Annotated[float, typer.Option("--alpha", help="How often a gate may fail although no true drop is larger.")] = 0.05,
-    format: options.Format = options.TableFormat.table,  # noqa: A002
-    json: options.Json = False,
-    debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
+    baseline: Annotated[Path, Option("Run of the baseline: another directory of this kind.", metavar="RUN")],
+    gate_options: GateOptions,
+    output: Annotated[OutputOptions, Variant(only=("format", "json", "debug"))],
 ) -> int:
     """Fail a build where robust or clean accuracy fell, over all images or in a class, from a baseline to a run.
 
@@ -34,12 +26,12 @@ def gate_command(
 
     Example: rfgsm gate results/new --baseline results/main --max-drop 0.01
     """
-    from robustbench_fgsm.cli.output import check_table_format, write_result
+    from robustbench_fgsm.cli.output import check_output_options, write_result
     from robustbench_fgsm.report.documents import gate as gate_document
     from robustbench_fgsm.runs.gate import gate
 
-    check_table_format(format, as_json=json)
-    found = gate(run, baseline, max_drop, require_evidence=require_evidence, alpha=alpha)
-    render = gate_document.gate_to_markdown if format is options.TableFormat.markdown else gate_document.render_gate
-    write_result(found.to_dict(), render, as_json=json)
+    check_output_options(output)
+    found = gate(run, baseline, **asdict(gate_options))
+    render = gate_document.gate_to_markdown if output.format is TableFormat.markdown else gate_document.render_gate
+    write_result(found.to_dict(), render, as_json=output.json)
     return found.exit_code

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import RenderableType
 
-from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.options import DataRoot
+from robustbench_fgsm.cli.options import DataOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.spec import Option
 
 
 class ListCategory(StrEnum):
@@ -23,20 +23,16 @@ class ListCategory(StrEnum):
     references = "references"
 
 
+@expand_options
 def list_command(
+    *,
     what: Annotated[ListCategory, typer.Argument(help="What to list.", show_default=False)],
-    data_root: DataRoot = Path("data"),
     filter: Annotated[  # noqa: A002  (the name of the option)
         str | None,
-        typer.Option(
-            "--filter",
-            metavar="TEXT",
-            help="Models of all installed sources whose name holds this text.",
-            show_default="the bundled ones",
-        ),
+        Option("Models of all installed sources whose name contains TEXT.", metavar="TEXT", default_text="the bundled ones"),
     ] = None,
-    json: options.Json = False,
-    debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
+    data_options: Annotated[DataOptions, Variant(only=("data_root",))],
+    output: Annotated[OutputOptions, Variant(only=("json", "debug"))],
 ) -> int:
     """List what can be named: models and their sources, data sets or references.
 
@@ -47,8 +43,8 @@ def list_command(
     if filter is not None and what is not ListCategory.models:
         raise SettingError(f"--filter is for models, got it with {what.value}: leave it out")
     began = time.perf_counter()
-    found, table = _list_rows(what, filter, data_root)
-    write_result(_list_document(found, time.perf_counter() - began), lambda _: table, as_json=json)
+    found, table = _list_rows(what, filter, data_options.data_root)
+    write_result(_list_document(found, time.perf_counter() - began), lambda _: table, as_json=output.json)
     return 0
 
 

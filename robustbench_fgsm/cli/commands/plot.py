@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from robustbench_fgsm.cli import options
+from robustbench_fgsm.cli.options import OutputOptions, Variant, expand_options
+from robustbench_fgsm.spec import Option
 
 
 class FigureKind(StrEnum):
@@ -22,24 +23,17 @@ class FigureKind(StrEnum):
     training = "training"
 
 
+@expand_options
 def plot_command(
+    *,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A directory made with --out, or its result.json.")],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="The figure: .png, .svg or .pdf.", show_default=False)
-    ],
+    output: Annotated[Path, Option("The figure: .png, .svg or .pdf.", short="-o", metavar="FILE")],
     kind: Annotated[
-        FigureKind, typer.Option("--kind", help="What it shows; of a transfer always the heat map, of a training its curves.")
+        FigureKind, Option("What the figure shows. A transfer has its heat map only, a training its curves only.")
     ] = FigureKind.confusion,
-    eps: Annotated[
-        str | None,
-        typer.Option("--eps", help="Which budget of the run.", show_default="8/255 if there, else the largest"),
-    ] = None,
-    targeted: Annotated[
-        str | None,
-        typer.Option("--targeted", metavar="RULE", help="Which attack of a sweep.", show_default="the first"),
-    ] = None,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
+    eps: Annotated[str | None, Option("Budget of the run.", default_text="8/255 if there, else the largest")] = None,
+    targeted: Annotated[str | None, Option("Attack of a sweep.", metavar="RULE", default_text="the first")] = None,
+    output_options: Annotated[OutputOptions, Variant(only=("quiet", "debug"))],
 ) -> int:
     """Draw one figure of a run of evaluate, sweep, compare, transfer or train, for a paper or a slide.
 
@@ -60,5 +54,5 @@ def plot_command(
         raise SettingError(f"--eps must be one budget of the run, got {eps}: draw a figure for each")
     figure = draw_run(load_run(run, REPORTED_SCHEMAS), kind.value, targeted, *budgets)
     write_bytes(output, encode_figure(figure, form))
-    write_note(f"{output}: {output.stat().st_size / 2**10:.0f} KiB", quiet=quiet)
+    write_note(f"{output}: {output.stat().st_size / 2**10:.0f} KiB", quiet=output_options.quiet)
     return 0

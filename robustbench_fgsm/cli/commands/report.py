@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
-from robustbench_fgsm.cli import options
+from robustbench_fgsm.cli.options import OutputOptions, Variant, expand_options
+from robustbench_fgsm.spec import Option
 
 
+@expand_options
 def report_command(
+    *,
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Directories made with --out, or their result.json.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The page, one file.")] = Path("report.html"),
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
+    output: Annotated[Path, Option("The page, one file.", short="-o", metavar="FILE")] = Path("report.html"),
+    output_options: Annotated[OutputOptions, Variant(only=("quiet", "debug"))],
 ) -> int:
     """Make one HTML page of one or more runs of evaluate, sweep and compare, or of one transfer or training.
 
@@ -29,5 +31,5 @@ def report_command(
 
     check_output_path("--output", output)
     write_bytes(output, build_page([load_run(place, REPORTED_SCHEMAS) for place in runs]).encode())
-    write_note(f"{output}: {output.stat().st_size / 2**20:.1f} MiB", quiet=quiet)
+    write_note(f"{output}: {output.stat().st_size / 2**20:.1f} MiB", quiet=output_options.quiet)
     return 0

@@ -9,18 +9,21 @@ from typing import Annotated, Any
 
 import typer
 
-from robustbench_fgsm.cli import options
+from robustbench_fgsm.cli.options import OutputOptions, Variant, expand_options
+from robustbench_fgsm.cli.resume import ResumeOptions
+from robustbench_fgsm.spec import Option
 
 runs_app = typer.Typer(name="runs", help="What is on disk: list, show or resume runs that --out keeps.")
 
+JsonOutput = Annotated[OutputOptions, Variant(only=("json", "debug"))]
 DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the run.", show_default=False)]
 
 
 @runs_app.command("list")
+@expand_options
 def list_runs(
-    root: Annotated[Path, typer.Argument(metavar="DIR", help="Where to look, and below it.")] = Path(),
-    json: options.Json = False,
-    debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
+    output: JsonOutput,
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="Directory to search, with all below it.")] = Path(),
 ) -> int:
     """List runs, how far they have come, and what they measure.
 
@@ -32,26 +35,18 @@ def list_runs(
 
     began = time.perf_counter()
     found = [summarize_run(place) for place in find_runs(root)]
-    write_result(_runs_document("runs", {"runs": found}, began), render_runs, as_json=json)
+    write_result(_runs_document("runs", {"runs": found}, began), render_runs, as_json=output.json)
     return 0
 
 
 @runs_app.command("show")
+@expand_options
 def show_run(
     directory: DirectoryArgument,
-    samples: Annotated[bool, typer.Option("--samples", help="Also what became of each image.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Only so many rows of --samples.")] = 20,
-    export: Annotated[
-        Path | None,
-        typer.Option(
-            "--export",
-            metavar="FILE",
-            help="Write what became of each image: .csv, .jsonl or .parquet.",
-            show_default=False,
-        ),
-    ] = None,
-    json: options.Json = False,
-    debug: options.Debug = False,  # noqa: ARG001
+    output: JsonOutput,
+    samples: Annotated[bool, Option("Also show the outcome of each image.")] = False,
+    limit: Annotated[int, Option("Show at most N rows of --samples.", metavar="N", min=1)] = 20,
+    export: Annotated[Path | None, Option("Write the outcome of each image: .csv, .jsonl or .parquet.", metavar="FILE")] = None,
 ) -> int:
     """Show one run: its state, its settings, its result if it has one, and what became of each image.
 
@@ -76,29 +71,16 @@ def show_run(
             found["samples"] = list(islice((row for table in sample_tables(run) for row in sample_rows(table)), limit))
         if export is not None:
             write_samples(run, export)
-    write_result(_runs_document("run-shown", found, began), render_run, as_json=json)
+    write_result(_runs_document("run-shown", found, began), render_run, as_json=output.json)
     return 0
 
 
 @runs_app.command("resume")
+@expand_options
 def resume_run(
     directory: DirectoryArgument,
-    weights: Annotated[
-        str | None,
-        typer.Option("--weights", help="Where the weights lie now.", show_default="where the manifest says"),
-    ] = None,
-    device: options.Device = "auto",
-    keep_images: options.KeepImages = 500,
-    trust_model_code: Annotated[
-        bool, typer.Option("--trust-model-code", help="Run the model code that the manifest names.")
-    ] = False,
-    trust_data_code: Annotated[
-        bool, typer.Option("--trust-data-code", help="Run the function of data that the manifest names.")
-    ] = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    log_dir: options.LogDir = None,  # noqa: ARG001  (read by main, before anything is said)
-    debug: options.Debug = False,  # noqa: ARG001
+    resume_options: ResumeOptions,
+    output: Annotated[OutputOptions, Variant(only=("keep_images", "json", "quiet", "log_dir", "debug"))],
 ) -> int:
     """Go on with a run of evaluate, sweep, transfer or train where it was stopped, or show its result where it is done.
 
@@ -107,14 +89,13 @@ def resume_run(
     Example: rfgsm runs resume results/sweep
     """
     from robustbench_fgsm.cli.output import write_result
-    from robustbench_fgsm.cli.processes import join_processes
-    from robustbench_fgsm.cli.resume import ResumeOptions, resume
+    from robustbench_fgsm.cli.resume import resume
+    from robustbench_fgsm.engine.distributed import join_world
 
-    world = join_processes()
-    ways = ResumeOptions(weights, device, keep_images, trust_model_code, trust_data_code)
-    document, render = resume(directory, ways, world, quiet=quiet)
+    world = join_world()
+    document, render = resume(directory, resume_options, world, output)
     if world.is_main:
-        write_result(document, render, as_json=json)
+        write_result(document, render, as_json=output.json)
     code: int = document["exit_code"]
     return code
 

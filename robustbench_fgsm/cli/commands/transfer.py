@@ -3,73 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.options import DataOptionGroup, ModelOptionGroup, expand_options
-from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, TableFormat, Variant, expand_options
+from robustbench_fgsm.spec import AttackOptions, Option, RunOptions, TransferOptions
 
 if TYPE_CHECKING:
     from robustbench_fgsm.data.dataset import Dataset
     from robustbench_fgsm.models.classifier import Classifier
 
 
+ATTACK_VARIANT = Variant(options={"epsilon": Option("Budgets in pixel space: 8/255 or 1,2,4/255.", flag="--eps")})
+
+
 @expand_options
 def transfer_command(
+    *,
     source: Annotated[
         list[str],
-        typer.Option(
-            "--source",
-            metavar="MODEL[:WEIGHTS]",
-            help="Model that images are crafted on; may be repeated.",
-            show_default=False,
-        ),
+        Option("Model on which images are crafted. May be repeated.", metavar="MODEL[:WEIGHTS]", multiple=True),
     ],
     target: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--target",
+        list[str],
+        Option(
+            "Model that is tested on these images. May be repeated.",
             metavar="MODEL[:WEIGHTS]",
-            help="Model that they are shown to; may be repeated.",
-            show_default="the sources",
+            default_text="the sources",
+            multiple=True,
         ),
-    ] = None,
-    data: options.Data = None,
-    limit: options.Limit = None,
-    eps: Annotated[str, typer.Option("--eps", help="Budgets in pixel space: 8/255 or 1,2,4/255.")] = "8/255",
-    norm: options.Norm = "inf",
-    targeted: options.Targeted = "none",
-    loss: options.Loss = "ce",
-    stable: options.Stable = False,
-    restarts: options.Restarts = 0,
-    common: Annotated[bool, typer.Option("--common", help="Also success over the images that all models had right.")] = False,
-    per_class: Annotated[bool, typer.Option("--per-class", help="Also each pair class by class.")] = False,
-    batch_size: options.BatchSize = "auto",
-    device: options.Device = "auto",
-    seed: options.Seed = 0,
-    data_options: DataOptionGroup = DataOptionGroup(),
-    model_options: ModelOptionGroup = ModelOptionGroup(),
-    plot: Annotated[
-        Path | None,
-        typer.Option("--plot", metavar="FILE", help="Also draw the heat map: .png, .svg or .pdf.", show_default=False),
-    ] = None,
-    out: options.Out = None,
-    csv: Annotated[
-        Path | None,
-        typer.Option("--csv", metavar="PATH", help="Also write FILE.csv, or tables into a directory.", show_default=False),
-    ] = None,
-    html: Annotated[
-        Path | None,
-        typer.Option("--html", metavar="FILE", help="Also write the page of rfgsm report.", show_default=False),
-    ] = None,
-    format: options.Format = options.TableFormat.table,  # noqa: A002  (the name of the option)
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    log_dir: options.LogDir = None,  # noqa: ARG001  (read by main, before anything is said)
-    debug: options.Debug = False,  # noqa: ARG001  (read by main, before anything can go wrong)
+    ] = [],  # noqa: B006  (read only)
+    model_options: Annotated[ModelOptions, Variant(without=("model", "weights"), defaults={"model": ""})],
+    data_options: DataOptions,
+    attack: Annotated[AttackOptions, ATTACK_VARIANT],
+    transfer_options: TransferOptions,
+    run_options: Annotated[RunOptions, Variant(without=("optimize",))],
+    output: Annotated[OutputOptions, Variant(without=("keep_images",))],
 ) -> int:
     """Show images that fool one model to others: robust accuracy and success of every source at every target.
 
@@ -77,18 +46,10 @@ def transfer_command(
 
     Example: rfgsm transfer --source mlp300 --source smallcnn --target smallcnn:robust
     """
-    from robustbench_fgsm.cli.output import check_csv_path, check_output_path, check_table_format
-    from robustbench_fgsm.spec import AttackSpec, TargetRule, parse_epsilon, parse_norm
+    from robustbench_fgsm.cli.output import check_output_options
 
-    check_table_format(format, as_json=json)
-    check_output_path("--plot", plot)
-    check_csv_path(csv)
-    check_output_path("--html", html)
-    order = parse_norm(norm)
-    budgets, rule = parse_epsilon(eps, order), TargetRule.parse(targeted)
-    spec = AttackSpec(budgets, order, rule, loss, seed=seed, restarts=restarts, stable=stable)
-
-    from dataclasses import replace
+    check_output_options(output)
+    spec = attack.to_spec()
 
     from robustbench_fgsm.cli.output import progress_bar, write_csv, write_html, write_result
     from robustbench_fgsm.cli.processes import join_processes
@@ -102,65 +63,47 @@ def transfer_command(
     from robustbench_fgsm.runs.directory import write_bytes
     from robustbench_fgsm.runs.transfer import TransferRun, choose_transfer_batch_size, transfer_in_directory
 
-    check_batch_size(batch_size)
-    kind = None if plot is None else curves.figure_format(plot)
-    world = join_processes()
-    quiet = quiet or not world.is_main
+    check_batch_size(run_options.batch_size)
+    kind = None if output.plot is None else curves.figure_format(output.plot)
+    world, model_options, output = join_processes(model_options, output)
     names = source, target or source
-    place = world.local_device(device)
-    models, images = load_models_and_data(
-        [*names[0], *names[1]], data, limit, place, data_options, model_options, seed=seed, quiet=quiet
-    )
+    models, images = load_models_and_data([*names[0], *names[1]], model_options, data_options, seed=attack.seed, quiet=output.quiet)
     crossing = make_transfer_models(*([models[name] for name in side] for side in names))
     images = match_to_classifier(images, crossing.models[0])
     spec = replace(spec, bounds=crossing.models[0].bounds)
-    warnings = check_transfer(crossing, images, spec, strict=data_options.strict)  # before a run directory is made
-    size = world.broadcast(choose_transfer_batch_size(crossing, images, batch_size, out) if world.is_main else None)
-    run = TransferRun(crossing, images, spec, size, common, per_class, data_options.max_bad, warnings)
-    with progress_bar("transfer", quiet=quiet) as progress:
-        document = transfer_in_directory(run, out, world=world, progress=progress)
+    warnings = check_transfer(crossing, images, spec, strict=run_options.strict)  # before a run directory is made
+    chosen = choose_transfer_batch_size(crossing, images, run_options.batch_size, output.out) if world.is_main else None
+    size, rates = world.broadcast(chosen), asdict(transfer_options)
+    run = TransferRun(crossing, images, spec, size, **rates, max_bad=run_options.max_bad, preflight_warnings=warnings)
+    with progress_bar("transfer", quiet=output.quiet) as progress:
+        document = transfer_in_directory(run, output.out, world=world, progress=progress)
     code: int = document["exit_code"]
     if not world.is_main:
         return code
-    if plot is not None and kind is not None:
-        write_bytes(plot, curves.encode_figure(draw_heat_map(document), kind))
-    write_csv(csv, document)
-    write_html(html, document, out)
-    write_result(
-        document, markdown.transfer_to_markdown if format is options.TableFormat.markdown else text.render_transfer, as_json=json
-    )
+    if output.plot is not None and kind is not None:
+        write_bytes(output.plot, curves.encode_figure(draw_heat_map(document), kind))
+    write_csv(output.csv, document)
+    write_html(output.html, document, output.out)
+    render = markdown.transfer_to_markdown if output.format is TableFormat.markdown else text.render_transfer
+    write_result(document, render, as_json=output.json)
     return code
 
 
 def load_models_and_data(
-    names: Sequence[str],
-    data: str | None,
-    limit: int | None,
-    device: str,
-    data_options: DataOptionGroup,
-    model_options: ModelOptionGroup,
-    *,
-    seed: int,
-    quiet: bool,
+    names: Sequence[str], model_options: ModelOptions, data_options: DataOptions, *, seed: int, quiet: bool
 ) -> tuple[dict[str, Classifier], Dataset]:
-    """Each model once, by what it was called, and the images; says on standard error which they are."""
-    from robustbench_fgsm.cli.load import load_dataset
+    """Load each model once, by its name, and the images; print on standard error which they are."""
+    from robustbench_fgsm.cli.load import load_dataset, resolve_data_name
     from robustbench_fgsm.cli.output import write_note
-    from robustbench_fgsm.models.architectures import ARCHITECTURES
-    from robustbench_fgsm.models.cards import BUNDLED_DATA
-    from robustbench_fgsm.models.load import check_model, load_classifier
+    from robustbench_fgsm.models.load import load_classifier
 
     named = {name: split_model_and_weights(name) for name in dict.fromkeys(names)}
-    if data is None:
-        for model, _ in named.values():
-            if model not in ARCHITECTURES:
-                check_model(model)
-                raise SettingError(f"--data must be named for {model}, got none: see rfgsm list data")
-    images = load_dataset(data or BUNDLED_DATA, limit, data_options, seed)
+    images = load_dataset(resolve_data_name([model for model, _ in named.values()], data_options.data), data_options, seed)
+    settings = model_options.load_arguments()
     loaded: dict[tuple[str, str], Classifier] = {}
     found: dict[str, Classifier] = {}
     for name, (model, weights) in named.items():
-        made = load_classifier(model, weights=weights, data=images.name, device=device, **model_options.load_arguments())
+        made = load_classifier(model, data=images.name, **settings | {"weights": weights})
         found[name] = loaded.setdefault((model, made.info.sha256), made)
         write_note(f"{name}: {made.info.weights} weights, {made.device}", quiet=quiet)
     write_note(f"{len(images):,} images of {images.name}", quiet=quiet)

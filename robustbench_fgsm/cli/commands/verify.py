@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from robustbench_fgsm.cli import options
-from robustbench_fgsm.cli.options import ModelOptionGroup, expand_options
+from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
+from robustbench_fgsm.spec import Option, VerifyOptions
+
+MODEL_VARIANT = Variant(
+    without=("device",),
+    defaults={"model": "", "device": "cpu"},
+    options={"model": Option("Classifier of your own as one more case.")},
+)
 
 
 @expand_options
@@ -16,27 +23,10 @@ def verify_command(
         str,
         typer.Argument(metavar="CANDIDATE", help="Your FGSM: file.py:fn or pkg.mod:fn. It is run.", show_default=False),
     ],
-    style: options.Style = "plain",
-    cases: Annotated[
-        list[str],
-        typer.Option("--case", metavar="NAME", help="Run only this case; may be repeated.", show_default="all"),
-    ] = [],  # noqa: B006  (read only)
-    model: Annotated[
-        str | None,
-        typer.Option("--model", help="A classifier of yours as one more case.", show_default=False),
-    ] = None,
-    weights: options.Weights = "auto",
-    data: options.Data = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Side effects that leave the images right are failures too.")] = False,
-    expect: Annotated[
-        list[str],
-        typer.Option("--expect", metavar="ID", help="A deviation that is meant, such as random-start; may be repeated."),
-    ] = [],  # noqa: B006
-    time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds that one call may take.")] = 10.0,
-    model_options: ModelOptionGroup = ModelOptionGroup(),
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    verify_options: VerifyOptions,
+    model_options: Annotated[ModelOptions, MODEL_VARIANT],
+    data_options: Annotated[DataOptions, Variant(only=("data",))],
+    output: Annotated[OutputOptions, Variant(only=("json", "quiet", "debug"))],
 ) -> int:
     """Check an FGSM implementation of your own: run it through a table of cases, and name what is wrong with it.
 
@@ -49,7 +39,7 @@ def verify_command(
 
     from robustbench_fgsm.errors import SettingError
 
-    if model is None and (weights != "auto" or data is not None):
+    if not model_options.model and (model_options.weights != "auto" or data_options.data is not None):
         raise SettingError("--weights and --data need a --model, got none: add it, or leave them out")
 
     from robustbench_fgsm.cli.load import load_model_and_data
@@ -59,23 +49,12 @@ def verify_command(
     from robustbench_fgsm.verification.verify import verify
 
     extra = []
-    if model is not None:
-        extra.append(
-            own_network_case(*load_model_and_data(model, weights, data, None, "cpu", model_options=model_options, quiet=quiet))
-        )
-    with stdout_to_stderr(), progress_bar("verify", quiet=quiet) as progress:
-        found = verify(
-            candidate,
-            style=style,
-            cases=cases,
-            extra=extra,
-            strict=strict,
-            expect=expect,
-            time_limit=time_limit,
-            progress=progress,
-        )
-    if debug:
+    if model_options.model:
+        extra.append(own_network_case(*load_model_and_data(model_options, data_options, quiet=output.quiet)))
+    with stdout_to_stderr(), progress_bar("verify", quiet=output.quiet) as progress:
+        found = verify(candidate, extra=extra, progress=progress, **asdict(verify_options))
+    if output.debug:
         for trace in found.tracebacks:
             typer.echo(trace, file=sys.stderr)
-    write_result(found.to_dict(), render_verification, as_json=json)
+    write_result(found.to_dict(), render_verification, as_json=output.json)
     return found.exit_code

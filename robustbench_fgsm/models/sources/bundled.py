@@ -12,7 +12,7 @@ from robustbench_fgsm.errors import ModelError, did_you_mean
 from robustbench_fgsm.models.architectures import ARCHITECTURES
 from robustbench_fgsm.models.cards import BUNDLED_DATA, bundled_cards, weights_file
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
-from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.classifier import ModelInfo, PixelSpaceNetwork, TorchClassifier, build_classifier
 from robustbench_fgsm.models.request import ModelListing, ModelRequest
 
 
@@ -63,11 +63,9 @@ def load(request: ModelRequest) -> TorchClassifier:
     return build_classifier(
         PixelSpaceNetwork(network, mean, std, recipe["channels"]),
         num_classes,
-        spec=name,
-        weights=weights,
+        ModelInfo(name, weights, settings=request.settings),
         bounds=request.bounds_or_default,
         classes=request.classes or (card["classes"] if num_classes == len(card["classes"]) else None),
-        settings=request.settings,
     )
 
 

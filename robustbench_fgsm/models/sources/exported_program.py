@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, first_line
 from robustbench_fgsm.models.checkpoint import check_finite_weights, read_weights
-from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.classifier import ModelInfo, PixelSpaceNetwork, TorchClassifier, build_classifier
 from robustbench_fgsm.models.request import ModelRequest
 
 TRAINING_ARGUMENTS = ("training", "train")
@@ -48,10 +48,8 @@ def load(request: ModelRequest) -> TorchClassifier:
     return build_classifier(
         PixelSpaceNetwork(network, request.mean, request.std),
         num_classes,
-        spec=request.spec,
-        weights="given",
+        ModelInfo(request.spec, "given", settings=request.settings),
         bounds=request.bounds_or_default,
-        settings=request.settings,
         file_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         has_variants=False,
     )

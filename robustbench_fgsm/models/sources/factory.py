@@ -9,7 +9,7 @@ from torch import nn
 
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
-from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, build_classifier
+from robustbench_fgsm.models.classifier import Classifier, ModelInfo, PixelSpaceNetwork, build_classifier
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.user_code import load_user_function, on_import_path
 
@@ -46,10 +46,8 @@ def _build_from_module(module: nn.Module, request: ModelRequest) -> Classifier:
     return build_classifier(
         PixelSpaceNetwork(module, request.mean, request.std),
         request.num_classes or count_outputs(module, request),
-        spec=request.spec,
-        weights=request.weights if request.has_weights_file else "given",
+        ModelInfo(request.spec, request.weights if request.has_weights_file else "given", settings=request.settings),
         bounds=request.bounds_or_default,
-        settings=request.settings,
     )
 
 

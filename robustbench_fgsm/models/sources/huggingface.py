@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from robustbench_fgsm.errors import ModelError, UnsafeError, first_line
 from robustbench_fgsm.models.checkpoint import check_finite_weights
-from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.classifier import ModelInfo, PixelSpaceNetwork, TorchClassifier, build_classifier
 from robustbench_fgsm.models.download import fetch_hub_files
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.models.request import ModelRequest
@@ -43,6 +43,7 @@ def load(request: ModelRequest) -> TorchClassifier:
     if processor is None and (request.mean is None or request.std is None):
         raise ModelError(f"{request.spec} has no preprocessor_config.json to tell its normalisation: pass --mean and --std")
     mean, std = normalisation_from_processor(processor or {})
+    preprocessing = None if processor is None else preprocessing_from_processor(processor)
     settings: Any = network.config
     return build_classifier(
         PixelSpaceNetwork(
@@ -52,12 +53,9 @@ def load(request: ModelRequest) -> TorchClassifier:
             getattr(settings, "num_channels", None),
         ),
         settings.num_labels,
-        spec=request.spec,
-        weights="safetensors",
+        ModelInfo(request.spec, "safetensors", preprocessing=preprocessing, settings=request.settings),
         bounds=request.bounds_or_default,
         classes=_config_class_names(settings),
-        preprocessing=None if processor is None else preprocessing_from_processor(processor),
-        settings=request.settings,
     )
 
 

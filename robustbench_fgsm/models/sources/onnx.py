@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, UnsafeError
 from robustbench_fgsm.models.checkpoint import check_finite_weights
-from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.classifier import ModelInfo, PixelSpaceNetwork, TorchClassifier, build_classifier
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.sources.exported_program import ExportedGraph
 from robustbench_fgsm.models.sources.onnx_graph import downgrade_opset
@@ -45,10 +45,8 @@ def load(request: ModelRequest) -> TorchClassifier:
     return build_classifier(
         PixelSpaceNetwork(network, request.mean, request.std),
         num_classes,
-        spec=request.spec,
-        weights="given",
+        ModelInfo(request.spec, "given", settings=request.settings),
         bounds=request.bounds_or_default,
-        settings=request.settings,
         file_sha256=digest,
         has_variants=False,
     )

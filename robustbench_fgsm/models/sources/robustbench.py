@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, SettingError, did_you_mean
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
-from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.classifier import ModelInfo, PixelSpaceNetwork, TorchClassifier, build_classifier
 from robustbench_fgsm.models.request import ModelListing, ModelRequest
 
 CHECKPOINT_ROOT = Path("models")
@@ -60,9 +60,7 @@ def load(request: ModelRequest) -> TorchClassifier:
     return build_classifier(
         PixelSpaceNetwork(network),
         NUM_CLASSES_BY_DATASET[dataset],
-        spec=request.spec,
-        weights="none" if request.weights == "none" else f"{dataset} {threat}",
-        settings=request.settings,
+        ModelInfo(request.spec, "none" if request.weights == "none" else f"{dataset} {threat}", settings=request.settings),
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, did_you_mean
 from robustbench_fgsm.models.checkpoint import load_weights, nonfinite_keys, read_weights
-from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.classifier import ModelInfo, PixelSpaceNetwork, TorchClassifier, build_classifier
 from robustbench_fgsm.models.download import fetch_file, fetch_hub_files, hub_cache_path
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.models.request import ModelListing, ModelRequest
@@ -44,14 +44,13 @@ def load(request: ModelRequest) -> TorchClassifier:
     if request.has_weights_file and not tagged:
         mean, std = request.require_normalisation()
     num_classes: int = network.num_classes  # type: ignore[assignment]
+    weights = str(network.pretrained_cfg["tag"] or "DEFAULT") if pretrained else request.weights  # type: ignore[index]
+    preprocessing = preprocessing_from_config(config) if tagged else None
     return build_classifier(
         PixelSpaceNetwork(network, request.mean or mean, request.std or std, channels=config["input_size"][0]),
         num_classes,
-        spec=request.spec,
-        weights=str(network.pretrained_cfg["tag"] or "DEFAULT") if pretrained else request.weights,  # type: ignore[index]
+        ModelInfo(request.spec, weights, preprocessing=preprocessing, settings=request.settings),
         bounds=request.bounds_or_default,
-        preprocessing=preprocessing_from_config(config) if tagged else None,
-        settings=request.settings,
     )
 
 

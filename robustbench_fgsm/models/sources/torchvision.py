@@ -15,7 +15,7 @@ from torchvision import models
 from robustbench_fgsm.errors import ModelError, did_you_mean
 from robustbench_fgsm.models.architectures import ARCHITECTURES
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
-from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.classifier import ModelInfo, PixelSpaceNetwork, TorchClassifier, build_classifier
 from robustbench_fgsm.models.download import fetch_file, hub_cache_path
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.models.request import ModelListing, ModelRequest
@@ -55,10 +55,8 @@ def load(request: ModelRequest) -> TorchClassifier:
     return build_classifier(
         PixelSpaceNetwork(network, transforms.mean, transforms.std, channels=3),
         len(weights.meta["categories"]),
-        spec=request.spec,
-        weights=weights.name,
+        ModelInfo(request.spec, weights.name, preprocessing=preprocessing_from_transforms(transforms)),
         classes=weights.meta["categories"],
-        preprocessing=preprocessing_from_transforms(transforms),
     )
 
 
@@ -107,11 +105,9 @@ def _load_architecture(request: ModelRequest) -> TorchClassifier:
     return build_classifier(
         PixelSpaceNetwork(network, mean, std, channels=3),
         num_classes,
-        spec=request.spec,
-        weights=request.weights,
+        ModelInfo(request.spec, request.weights, settings=request.settings),
         bounds=request.bounds_or_default,
         classes=request.classes,
-        settings=request.settings,
     )
 
 

@@ -33,10 +33,7 @@ from robustbench_fgsm.runs.attack.formats import ShardFormat, get_shard_format
 from robustbench_fgsm.runs.attack.result import SavedAttack, attack_settings
 from robustbench_fgsm.runs.directory import RunDirectory, atomic_replace, translate_os_errors
 from robustbench_fgsm.runs.manifest import read_recorded_plan
-from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, TargetRule, parse_epsilon, parse_norm
-
-DEFAULT_SHARD_SIZE = 1000
-"""Images a shard: 3 MB of Fashion-MNIST, 600 MB of ImageNet."""
+from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackOptions, AttackSpec, RunOptions, ShardOptions
 
 SHARD_ENTRIES_PREFIX = ".shards-"
 """How files begin in which processes that do not lead note what they have made."""
@@ -46,48 +43,54 @@ def save_adversarial(
     classifier: Classifier,
     data: Dataset,
     out: Path | str,
-    epsilon: float | str = DEFAULT_EPSILON,
+    epsilon: float | str = DEFAULT_EPSILON_TEXT,
     *,
-    norm: str | float = "inf",
-    targeted: str = "none",
-    loss: str = "ce",
-    stable: bool = False,
-    restarts: int = 0,
-    format: str = "safetensors",  # noqa: A002  (the name of the option)
-    shard_size: int = DEFAULT_SHARD_SIZE,
-    batch_size: int | str = "auto",
-    optimize: str = "safe",
-    seed: int = 0,
-    max_bad: int = 0,
-    strict: bool = False,
+    norm: str | float = AttackOptions.norm,
+    targeted: str = UNTARGETED,
+    loss: str = AttackOptions.loss,
+    stable: bool = AttackOptions.stable,
+    restarts: int = AttackOptions.restarts,
+    seed: int = AttackOptions.seed,
+    format: str = ShardOptions.format,  # noqa: A002  (the name of the option)
+    shard_size: int = ShardOptions.shard_size,
+    batch_size: int | str = RunOptions.batch_size,
+    optimize: str = RunOptions.optimize,
+    max_bad: int = RunOptions.max_bad,
+    strict: bool = RunOptions.strict,
     progress: Progress | None = None,
 ) -> SavedAttack:
-    """Craft adversarial images and save them in a directory, a shard at a time; the same call continues what was stopped.
+    """Craft adversarial images and save them in a directory, shard by shard; the same call continues a stopped run.
 
-    out: a directory, new, empty, or with a run of the same settings. epsilon: one budget in pixel space. format:
-    `safetensors` or `npz`, float32 exactly as computed, or `png`, rounded to 8 bits within epsilon. shard_size: images a
-    shard. The other arguments are those of `evaluate`.
+    Args:
+        classifier: the model to attack.
+        data: the images and their labels.
+        out: directory: new, empty, or of a run with equal settings.
+        epsilon: budget in pixel space, as a number or as text such as `8/255`.
+        norm: order of the norm: `inf`, or any real p >= 1.
+        targeted: class at which the attack aims: `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
+        loss: loss that the attack increases: `ce`, `log-probabilities`, `probabilities` or `margin`.
+        stable: use exact cross-entropy gradients for all images, also if float32 saturates.
+        restarts: number of random starts beside the clean one; the best start of each image counts.
+        seed: seed of random targets and random starts, an integer >= 0.
+        format: `safetensors` or `npz`, float32 exactly as computed, or `png`, rounded to 8 bits within epsilon.
+        shard_size: images in a shard.
+        batch_size: images in a batch, or `auto`.
+        optimize: `none`, `safe` (faster, same counts) or `max` (may change a few counts).
+        max_bad: number of unreadable images above which the result is invalid.
+        strict: raise an error if a preflight check warns.
+        progress: called with images done and images in all.
 
-    Raises RunError where the directory holds something else, ResourceError where it cannot be written or another process
-    is in it, and SettingError, ModelError or DataError where the rest does not make sense together.
+    Returns:
+        The saved run, with its counts and files.
+
+    Raises:
+        RunError: if the directory holds something else.
+        ResourceError: if the directory cannot be written or another process uses it.
+        SettingError, ModelError, DataError: if settings, model and data do not fit each other.
     """
-    order = parse_norm(norm)
-    budgets = parse_epsilon(epsilon, order, classifier.bounds)
-    rule = TargetRule.parse(targeted)
-    spec = AttackSpec(budgets, order, rule, loss, classifier.bounds, seed, restarts, stable)
-    return save_attack(
-        classifier,
-        data,
-        Path(out),
-        spec,
-        format=format,
-        shard_size=shard_size,
-        batch_size=batch_size,
-        optimize=optimize,
-        max_bad=max_bad,
-        strict=strict,
-        progress=progress,
-    )
+    spec = AttackOptions(epsilon, norm, targeted, loss, stable, restarts, seed).to_spec(classifier.bounds)
+    run_options = RunOptions(batch_size, optimize, max_bad, strict)
+    return save_attack(classifier, data, Path(out), spec, ShardOptions(format, shard_size), run_options, progress)
 
 
 def save_attack(
@@ -95,27 +98,25 @@ def save_attack(
     data: Dataset,
     out: Path,
     spec: AttackSpec,
-    *,
-    format: str = "safetensors",  # noqa: A002
-    shard_size: int = DEFAULT_SHARD_SIZE,
-    batch_size: int | str = "auto",
-    optimize: str = "none",
-    max_bad: int = 0,
-    strict: bool = False,
+    shard_options: ShardOptions,
+    run_options: RunOptions,
     progress: Progress | None = None,
     world: World = SINGLE_PROCESS,
 ) -> SavedAttack:
-    """The same for settings that are parsed already. world: the processes that share the shards; all get what is saved."""
+    """Save adversarial images with parsed settings, in all processes of the world; see `save_adversarial`."""
     began = time.perf_counter()
     data = match_to_classifier(data, classifier)
+    batch_size, level = run_options.batch_size, run_options.optimize
     check_batch_size(batch_size)
-    kind, pieces = get_shard_format(format), shard_ranges(len(data), shard_size)
-    check_optimize_level(optimize)
-    output = {"format": format, "shard_size": shard_size}
-    nothing = initial_saved_attack(classifier, data, spec, output, eight_bit=kind.eight_bit, strict=strict)
+    kind, pieces = get_shard_format(shard_options.format), shard_ranges(len(data), shard_options.shard_size)
+    check_optimize_level(level)
+    nothing = initial_saved_attack(
+        classifier, data, spec, asdict(shard_options), eight_bit=kind.eight_bit, strict=run_options.strict
+    )
     recorded = read_recorded_plan(out) if world.is_main else None
-    plan = world.broadcast(choose_plan(classifier, data, [spec], optimize, batch_size, recorded) if world.is_main else None)
-    nothing = replace(nothing, output=nothing.output | {"batch_size": plan.batch_size}, max_bad=max_bad, plan=plan)
+    plan = world.broadcast(choose_plan(classifier, data, [spec], level, batch_size, recorded) if world.is_main else None)
+    output = nothing.output | {"batch_size": plan.batch_size}
+    nothing = replace(nothing, output=output, max_bad=run_options.max_bad, plan=plan)
     with RunDirectory(
         out, nothing.to_dict(), world, select_settings=attack_settings, files=("adversarial-*",), reuse_result=False
     ) as directory:

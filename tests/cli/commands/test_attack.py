@@ -14,7 +14,6 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.cli.commands.attack import OPTIONS_WITH_CHECK, attack_command
 from robustbench_fgsm.models.cards import WEIGHTS_FOLDER
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs.attack import save
@@ -186,12 +185,9 @@ def test_a_second_process_exits_5_at_once(tmp_path: Path, run: Run) -> None:
     assert "must be used by one process at a time" in err
 
 
-def test_the_options_are_the_arguments_of_the_functions() -> None:
-    mapped = {"eps": "epsilon", "model": "classifier"}
-    command = {mapped.get(name, name): found.default for name, found in signature(attack_command).parameters.items()}
-    save = signature(rf.save_adversarial).parameters
-    assert save.keys() - {"progress"} <= command.keys()
-    for name in save.keys() - {"classifier", "data", "out", "epsilon", "progress"}:
-        assert command[name] == save[name].default, name
-    check = signature(rf.check_adversarial).parameters
-    assert check.keys() - {"out", "classifier", "data", "progress"} <= {*OPTIONS_WITH_CHECK, "trust_model_code"}
+def test_check_takes_the_options_of_its_function(run: Run, tmp_path: Path) -> None:
+    arguments = signature(rf.check_adversarial).parameters.keys() - {"out", "classifier", "data", "progress"}
+    flags = {f"--{name.replace('_', '-')}" for name in arguments}
+    code, _, err = run("attack", "--check", str(tmp_path), *flags - {"--weights", "--limit", "--device"}, "--limit", "1")
+    assert (code, flags) == (2, {"--weights", "--limit", "--device", "--trust-model-code", "--trust-data-code"})
+    assert "leave them out" not in err

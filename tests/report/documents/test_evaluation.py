@@ -11,9 +11,10 @@ import pytest
 from rich.console import Console, RenderableType
 
 from robustbench_fgsm.data.sources.fashion_mnist import CLASS_NAMES
-from robustbench_fgsm.evaluation.thresholds import Thresholds, apply_thresholds, find_epsilon_for_success
+from robustbench_fgsm.evaluation.thresholds import apply_thresholds, find_epsilon_for_success
 from robustbench_fgsm.report.documents.evaluation import render_evaluation, render_sweep
 from robustbench_fgsm.report.tables.terminal import INTERVAL_NOTE, LIMITATION_NOTE
+from robustbench_fgsm.spec import Thresholds
 
 Document = dict[str, Any]
 Measured = Callable[..., Document]
