@@ -52,7 +52,8 @@ class SampleOutcomes:
     def fooled(self, attack: str) -> BoolArray:
         """Return the images (N,) that the attack leaves misclassified; targeted: predicted as their target."""
         after = self.outcomes.after[:, list(self.budgets).index(attack)]
-        return after != self.outcomes.labels if self.outcomes.targets is None else after == self.outcomes.targets
+        labels, targets = self.outcomes.labels, self.outcomes.targets
+        return np.not_equal(after, labels) if targets is None else np.equal(after, targets)
 
     @property
     def clean_correct(self) -> BoolArray:
