@@ -1,7 +1,7 @@
-"""Sphinx configuration: `sphinx-build -W docs docs/_build/html`, with the package installed and without the network.
+"""Configure Sphinx: `sphinx-build -W docs docs/_build/html`, with the package installed and without the network.
 
-Tables of options and of bundled weights are made here, from the program and from the model cards, so that they are
-never out of date. Formulas become MathML, which browsers draw without a script.
+This file makes the tables of options and bundled weights from the program and the model cards, so that they are always up to
+date. Formulas become MathML, which browsers draw without a script.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ autodoc_typehints_format = "short"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows))
 
 
 def options(command: Callable[..., int]) -> str:
-    """The parameters of one command, as the program itself declares them."""
+    """Return the table of options of one command, from the program."""
     hints = get_type_hints(command, include_extras=True)
     rows = (_option(parameter, *get_args(hints[name])) for name, parameter in signature(command).parameters.items())
     return table(["option", "takes", "default", "meaning"], rows)
@@ -79,7 +79,7 @@ def _values_of(kind: Any) -> str:
 
 
 def weights_results() -> str:
-    """What the bundled weights reach."""
+    """Return the table of accuracies of the bundled weights."""
     header = ["model", "weights", "parameters", "clean accuracy, per cent [95 % interval]", "n"]
     return table(header, map(_result, bundled_cards()))
 
@@ -96,7 +96,7 @@ def _result(card: dict[str, Any]) -> tuple[str, ...]:
 
 
 def weights_recipes() -> str:
-    """How they were trained."""
+    """Return the table of training recipes of the bundled weights."""
     columns = ("optimizer", "peak_rate", "schedule", "weight_decay", "batch_size", "epochs", "augment", "seed")
     inputs = ("mean", "std", "channels")
     header = ["model", "weights", *(name.replace("_", " ") for name in columns + inputs)]
@@ -112,7 +112,7 @@ def _values(recipe: dict[str, Any], names: Iterable[str]) -> list[str]:
 
 
 def weights_files() -> str:
-    """The files and their hashes."""
+    """Return the table of weight files and their hashes."""
     return table(["file", "sha256"], ((f"`{card['file']}`", f"`{card['sha256']}`") for card in bundled_cards()))
 
 
@@ -152,5 +152,5 @@ def block_math(translator: Any, node: nodes.math_block) -> None:
 
 
 def setup(sphinx: Sphinx) -> None:
-    """Called by Sphinx."""
+    """Register the MathML renderers."""
     sphinx.add_html_math_renderer("mathml", inline_renderers=(inline_math, None), block_renderers=(block_math, None))

@@ -1,4 +1,4 @@
-"""An ART script in which one import has changed: train a small network, attack it, and count.
+"""Run an ART script with one changed import: train a small network, attack it, and count right predictions.
 
 python examples/art_users.py
 """

@@ -1,4 +1,4 @@
-"""Attack image files in a directory, of which one is cut short: what is read, what is left out, and what is said of it.
+"""Attack image files in a directory. One file is incomplete: it is left out, counted and named.
 
 python examples/attack_a_folder.py
 """
@@ -15,7 +15,7 @@ import robustbench_fgsm as rf
 
 
 def write_folder(place: Path, images: rf.Dataset) -> None:
-    """One directory for each class, called by its label, with the images as PNG files."""
+    """Write one directory per class, named by the label, with the images as PNG files."""
     for batch in images:
         for image, label, id_ in zip(batch.images, batch.labels.tolist(), batch.ids.tolist(), strict=True):
             file = place / str(label) / f"{id_:04d}.png"
@@ -34,7 +34,7 @@ def main() -> None:
         images = rf.load_data(f"folder:{place}")
         evaluation = rf.evaluate(classifier, images, epsilon=8 / 255, max_bad=1)
 
-        print(f"{len(images)} files, of which {evaluation.n} were attacked")
+        print(f"{len(images)} files, {evaluation.n} of them attacked")
         for sample in evaluation.bad:
             print(f"bad: {Path(sample.path).relative_to(place)}: {sample.reason}")
         (tally,) = evaluation.tallies

@@ -1,8 +1,8 @@
-"""Write the test split of Fashion-MNIST as the one safetensors file that the package ships.
+"""Write the test split of Fashion-MNIST as the bundled safetensors file.
 
     python examples/bundle_fashion_mnist.py --data-root DATA --out FILE [--download]
 
-The pixels and their order are those of the original files, which torchvision checks by their hashes.
+Pixels and order equal the original files, whose hashes torchvision checks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torchvision.datasets import FashionMNIST
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-root", type=Path, required=True, help="where torchvision finds or puts Fashion-MNIST")
+    parser.add_argument("--data-root", type=Path, required=True, help="directory of torchvision's Fashion-MNIST")
     parser.add_argument("--download", action="store_true", help="let torchvision download it")
     parser.add_argument("--out", type=Path, required=True, help="the file to write")
     args = parser.parse_args()

@@ -1,7 +1,7 @@
-"""A ResNet-18 for 32 x 32 images, and images of that size, drawn and not downloaded: for speed, not for accuracy.
+"""Make a ResNet-18 for 32 x 32 images, and random images of this size: to measure speed, not accuracy.
 
-The stem is the one that is usual for CIFAR: 3 x 3 with stride 1, and no pooling after it. Labels are the network's own
-predictions, so that an attack has something to spoil, and implementations something to agree on.
+The stem is the usual one for CIFAR: 3 x 3 with stride 1, and no pooling after it. Labels are the network's own predictions, so
+that an attack can change them and implementations can be compared.
 
 python examples/cifar_resnet18.py
 rfgsm benchmark --model factory:examples/cifar_resnet18.py:network --data factory:examples/cifar_resnet18.py:images
@@ -20,7 +20,7 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
 def draw(count: int) -> Tensor:
-    """Smooth images (N, 3, 32, 32), uint8, always the same."""
+    """Return smooth images (N, 3, 32, 32), uint8, from a fixed seed."""
     coarse = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     return nn.functional.interpolate(coarse, size=32, mode="bilinear").mul(255).round().to(torch.uint8)
 
@@ -32,7 +32,7 @@ def network() -> rf.TorchClassifier:
     resnet.maxpool = nn.Identity()
     classifier = rf.wrap(resnet, len(CLASSES), mean=MEAN, std=STD, classes=CLASSES)
     logits = classifier.predict(draw(64) / 255)
-    with torch.no_grad():  # without this, random weights would give every image the same class
+    with torch.no_grad():  # without this, random weights would give all images one class
         resnet.fc.bias -= logits.mean(0)
     return rf.wrap(resnet, len(CLASSES), mean=MEAN, std=STD, classes=CLASSES)
 

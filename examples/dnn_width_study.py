@@ -1,13 +1,13 @@
-"""The study behind this package, done right: FGSM on networks of three widths, and what retraining does against it.
+"""Repeat the study behind this package correctly: FGSM on networks of three widths, and the effect of retraining.
 
     python examples/dnn_width_study.py --data-root DATA --out DIR
     python examples/dnn_width_study.py --quick --out DIR
 
-Networks of 300, 600 and 900 hidden units are trained, attacked by FGSM, untargeted and with the target two classes on, and
-the smallest is retrained: on its training images joined with fixed FGSM images of itself (`static`), and on images
-crafted in every step (`n-fgsm`). Beside the true numbers stand those of the study's mistake: it changed the test images
-in place, so that each budget was added to those before. DIR/study.json holds every number; study.md, curves.svg and
-retraining.svg are made from it. --quick learns from 1,000 test images for one epoch: it shows that all of it runs.
+The program trains networks of 300, 600 and 900 hidden units and attacks them by FGSM, untargeted and targeted at label + 2. It
+retrains the smallest network on its training images with fixed FGSM images of itself (`static`), and on new FGSM images in
+every step (`n-fgsm`). It also shows the numbers of the study's mistake: the study changed the test images in place, so each
+budget was added to the previous budgets. DIR/study.json holds every number; study.md, curves.svg and retraining.svg are made
+from it. --quick trains on 1,000 test images for one epoch, to show that the program runs.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ STEPS = (1, 5, 10, 20, 30, 40, 50)
 """Budgets over 255."""
 TARGETS = ("none", "shift:2")
 RETRAINED, NAMED = 10 / 255, 70 / 255
-"""The budget that was meant, and the one that the retrained network met under its name."""
+"""The intended budget of retraining, and the budget that the study's mistake really used under this name."""
 PGD_STEPS = 20
 train = partial(rf.train, schedule="constant", learning_rate=1e-3, keep="last")
-"""Adam at a constant rate, as the study had it, and as the package's own weights of these networks were trained."""
+"""Adam at a constant rate, as in the study and for the bundled weights of these networks."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is trained, on what, and for how long. cases: of `verify`, all where none is named."""
+    """Networks, data and epochs of the study; cases: cases of `verify`, all if empty."""
 
     data: rf.Dataset
     test: rf.Dataset
@@ -54,7 +54,7 @@ class Plan:
 
 
 def in_place(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, epsilon: float) -> Tensor:
-    """The study's attack, mistake and all: x itself is changed, and is where the next budget starts."""
+    """Attack with the study's mistake: change x itself, so that the next budget starts from the changed x."""
     copied = x.detach().clone().requires_grad_()
     loss = nn.functional.cross_entropy(model(copied), y, reduction="sum")
     (gradient,) = torch.autograd.grad(loss, copied)
@@ -62,32 +62,32 @@ def in_place(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, epsilon: f
 
 
 def images_of(data: rf.Dataset, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-    """All images and labels, there."""
+    """Return all images and labels on the device."""
     batches = list(data.batches(0, len(data), 1000))
     images, labels = (torch.cat(parts) for parts in zip(*((b.images, b.labels) for b in batches), strict=True))
     return images.to(device), labels.to(device)
 
 
 def pieces(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Views of 1,000 images and labels at a time."""
+    """Yield views of 1,000 images and labels at a time."""
     for low in range(0, len(labels), 1000):
         yield images[low : low + 1000], labels[low : low + 1000]
 
 
-def at(budget: float, tally: rf.Tally) -> dict[str, Any]:
-    """The rates at one budget, success as the study defined it first."""
+def rates_at(budget: float, tally: rf.Tally) -> dict[str, Any]:
+    """Return the rates at one budget; the first is the study's own definition of success."""
     rates = ("accuracy_drop", "attack_success_rate", "robust_accuracy")
     return {"over_255": round(budget * 255, 6), **{name: getattr(tally, name).to_dict() for name in rates}}
 
 
 def accuracy(classifier: rf.TorchClassifier, images: Tensor, labels: Tensor) -> rf.Rate:
-    """Right predictions, as they are."""
+    """Return the share of right predictions on the given images."""
     right = (classifier.predict(x).argmax(1) == y for x, y in pieces(images, labels))
     return rf.Rate(sum(int(found.sum()) for found in right), len(labels))
 
 
-def attacked(classifier: rf.TorchClassifier, test: rf.Dataset) -> dict[str, Any]:
-    """One network of the study: both attacks at all budgets, and those that the mistake makes of them."""
+def attack_results(classifier: rf.TorchClassifier, test: rf.Dataset) -> dict[str, Any]:
+    """Return the results of one network: both attacks at all budgets, without and with the mistake."""
     evaluations = rf.sweep(classifier, test, [step / 255 for step in STEPS], targeted=TARGETS)
     first = evaluations[0].tallies[0]
     images, labels = images_of(test, classifier.device)
@@ -102,28 +102,28 @@ def attacked(classifier: rf.TorchClassifier, test: rf.Dataset) -> dict[str, Any]
         "clean_accuracy": before.to_dict(),
         "saturated": rf.Rate(first.saturated, first.n).to_dict(),
         "attacks": {
-            str(found.attack.target): [at(*pair) for pair in zip(found.attack.epsilons, found.tallies, strict=True)]
+            str(found.attack.target): [rates_at(*pair) for pair in zip(found.attack.epsilons, found.tallies, strict=True)]
             for found in evaluations
         },
         "in_place": mistaken,
     }
 
 
-def tested(classifier: rf.TorchClassifier, test: rf.Dataset) -> dict[str, Any]:
-    """A network after retraining: clean, under a fresh FGSM at the budget meant and at the one met, and under PGD."""
+def retraining_results(classifier: rf.TorchClassifier, test: rf.Dataset) -> dict[str, Any]:
+    """Return the results of a retrained network: clean, under a fresh FGSM at all budgets, and under PGD."""
     evaluations = rf.sweep(classifier, test, [*(step / 255 for step in STEPS), NAMED])
     tallies = dict(zip(evaluations[0].attack.epsilons, evaluations[0].tallies, strict=True))
     images, labels = images_of(test, classifier.device)
     strong = pgd(classifier, images, labels, RETRAINED, steps=PGD_STEPS)
     return {
         "clean_accuracy": tallies[RETRAINED].clean_accuracy.to_dict(),
-        "fgsm": [at(*pair) for pair in tallies.items()],
+        "fgsm": [rates_at(*pair) for pair in tallies.items()],
         "pgd": accuracy(classifier, strong, labels).to_dict(),
     }
 
 
 def with_random_signs(data: rf.Dataset, seed: int) -> rf.ArrayDataset:
-    """The images, and copies of them whose pixels move by the same as FGSM's, up or down by chance."""
+    """Return the images and copies of them, whose pixels move by the budget of FGSM with random signs."""
     images, labels = images_of(data)
     signs = torch.randint(0, 2, images.shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     noisy = images.add(RETRAINED * signs).clamp_(0, 1)
@@ -131,8 +131,8 @@ def with_random_signs(data: rf.Dataset, seed: int) -> rf.ArrayDataset:
     return rf.ArrayDataset("random signs", both, labels.repeat(2), data.classes)
 
 
-def why(first: rf.TorchClassifier, static: rf.TorchClassifier, plan: Plan, seed: int) -> dict[str, Any]:
-    """What `static` learns: the first network's perturbations, and not to withstand any others."""
+def explain_static_retraining(first: rf.TorchClassifier, static: rf.TorchClassifier, plan: Plan, seed: int) -> dict[str, Any]:
+    """Return accuracies that show that `static` learns the first network's perturbations and resists no others."""
     images, labels = images_of(plan.test, first.device)
     old = torch.cat([rf.fgsm(first, x, y, RETRAINED) for x, y in pieces(images, labels)])
     signs = train(first, with_random_signs(plan.data, seed), epochs=plan.retraining, held_out=0, seed=seed)
@@ -148,48 +148,48 @@ def why(first: rf.TorchClassifier, static: rf.TorchClassifier, plan: Plan, seed:
 
 
 def study(plan: Plan) -> Iterator[tuple[str, Any]]:
-    """The parts of study.json, one after another."""
+    """Yield the parts of study.json, one after another."""
     again = partial(train, epsilon=RETRAINED, epochs=plan.retraining)
     networks = {
         width: train(f"mlp{width}", plan.data, epochs=plan.epochs, held_out=0, seed=plan.seed).classifier for width in plan.widths
     }
-    yield "widths", {str(width): attacked(network, plan.test) for width, network in networks.items()}
+    yield "widths", {str(width): attack_results(network, plan.test) for width, network in networks.items()}
     yield "mistake", [finding.to_dict() for finding in rf.verify(in_place, cases=plan.cases).diagnosis]
     first = networks[plan.widths[0]]
     static = again(first, plan.data, method="static", held_out=0, seed=plan.seed).classifier
     robust = again(first, plan.data, method="n-fgsm", seed=plan.seed)
     retrained = {"never retrained": first, "static": static, "n-fgsm": robust.classifier}
     overfitting = None if robust.overfitting is None else robust.overfitting.to_dict()
-    yield "retraining", {name: tested(network, plan.test) for name, network in retrained.items()}
+    yield "retraining", {name: retraining_results(network, plan.test) for name, network in retrained.items()}
     yield "overfitting", overfitting
-    reasons = [why(first, static, plan, plan.seed)]
+    reasons = [explain_static_retraining(first, static, plan, plan.seed)]
     yield "why", reasons
     for seed in range(plan.seed + 1, plan.seed + plan.seeds):
         name = f"mlp{plan.widths[0]}"
         first = train(name, plan.data, epochs=plan.epochs, held_out=0, seed=seed).classifier
         static = again(first, plan.data, method="static", held_out=0, seed=seed).classifier
-        reasons.append(why(first, static, plan, seed))
+        reasons.append(explain_static_retraining(first, static, plan, seed))
         yield "why", reasons
 
 
-def shown(rate: dict[str, Any]) -> str:
-    """A rate of study.json in words."""
+def rate_text(rate: dict[str, Any]) -> str:
+    """Return a rate of study.json as text."""
     return str(rf.Rate(rate["count"], rate["n"]))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """As Markdown."""
+    """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def tables(found: dict[str, Any]) -> dict[str, str]:
-    """Every table of the study by name, as Markdown. Intervals are 95 % Wilson intervals over the test images."""
+    """Return all tables of the study by name, as Markdown, with 95 % Wilson intervals over the test images."""
     widths = found["widths"]
     made = {
         "clean": table(
             ["hidden units", "clean accuracy", "n"],
-            [[width, shown(one["clean_accuracy"]), f"{one['clean_accuracy']['n']:,}"] for width, one in widths.items()],
+            [[width, rate_text(one["clean_accuracy"]), f"{one['clean_accuracy']['n']:,}"] for width, one in widths.items()],
         )
     }
     for target in TARGETS:
@@ -199,7 +199,7 @@ def tables(found: dict[str, Any]) -> dict[str, str]:
                 [
                     step,
                     *(
-                        shown(one["attacks"][target][index][rate])
+                        rate_text(one["attacks"][target][index][rate])
                         for one in widths.values()
                         for rate in ("accuracy_drop", "attack_success_rate")
                     ),
@@ -209,9 +209,9 @@ def tables(found: dict[str, Any]) -> dict[str, str]:
         )
     narrow = next(iter(widths.values()))
     made["in place"] = table(
-        ["ε × 255, said", "added up", "drop at the true ε", "drop in place"],
+        ["ε × 255, nominal", "added up", "drop at the true ε", "drop in place"],
         [
-            [wrong["over_255"], wrong["added_up"], shown(right["accuracy_drop"]), shown(wrong["accuracy_drop"])]
+            [wrong["over_255"], wrong["added_up"], rate_text(right["accuracy_drop"]), rate_text(wrong["accuracy_drop"])]
             for right, wrong in zip(narrow["attacks"]["none"], narrow["in_place"], strict=True)
         ],
     )
@@ -220,10 +220,10 @@ def tables(found: dict[str, Any]) -> dict[str, str]:
         [
             [
                 name,
-                shown(one["clean_accuracy"]),
-                shown(one["fgsm"][STEPS.index(10)]["robust_accuracy"]),
-                shown(one["pgd"]),
-                shown(one["fgsm"][-1]["robust_accuracy"]),
+                rate_text(one["clean_accuracy"]),
+                rate_text(one["fgsm"][STEPS.index(10)]["robust_accuracy"]),
+                rate_text(one["pgd"]),
+                rate_text(one["fgsm"][-1]["robust_accuracy"]),
             ]
             for name, one in found["retraining"].items()
         ],
@@ -231,13 +231,13 @@ def tables(found: dict[str, Any]) -> dict[str, str]:
     names = [name for name in found["why"][0] if name != "seed"]
     made["why"] = table(
         ["seed", "network", "clean", "first network's FGSM images", "fresh FGSM images"],
-        [[one["seed"], name, *(shown(rate) for rate in one[name].values())] for one in found["why"] for name in names],
+        [[one["seed"], name, *(rate_text(rate) for rate in one[name].values())] for one in found["why"] for name in names],
     )
     return made
 
 
 def draw(found: dict[str, Any], out: Path) -> None:
-    """curves.svg and retraining.svg."""
+    """Draw curves.svg and retraining.svg into the directory."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -272,7 +272,7 @@ def draw(found: dict[str, Any], out: Path) -> None:
 
 
 def write(found: dict[str, Any], out: Path) -> None:
-    """study.json, and what is made from it."""
+    """Write study.json, and the tables and figures made from it."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "study.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     parts = [f"## {name}\n\n{text}\n" for name, text in tables(found).items()]
@@ -285,12 +285,12 @@ def write(found: dict[str, Any], out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="fashion-mnist", choices=["fashion-mnist", "mnist"])
-    parser.add_argument("--data-root", default=None, help="where torchvision keeps the data set")
+    parser.add_argument("--data-root", default=None, help="directory of torchvision's data set")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seeds", type=int, default=5, help="of the look at what static retraining learns")
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds for the analysis of static retraining")
     parser.add_argument("--out", type=Path, default=None, help="directory for study.json, tables and figures")
-    parser.add_argument("--quick", action="store_true", help="show that it runs; the numbers mean nothing")
+    parser.add_argument("--quick", action="store_true", help="only show that the program runs; the numbers mean nothing")
     args = parser.parse_args()
     place = {} if args.data_root is None else {"root": args.data_root}
     if args.quick:

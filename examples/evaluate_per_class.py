@@ -1,4 +1,4 @@
-"""How one attack fares class by class, and what the network takes each class for afterwards.
+"""Print the robust accuracy of each class, and the class predicted most often instead.
 
 python examples/evaluate_per_class.py
 """

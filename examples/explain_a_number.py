@@ -1,4 +1,4 @@
-"""A robust accuracy made with a known mistake, epsilon in the units of normalised images, and traced back to it.
+"""Make a robust accuracy with a known mistake, epsilon in the units of normalised images, and find the mistake.
 
 python examples/explain_a_number.py
 """
@@ -15,7 +15,7 @@ MEAN, STD = 0.2860, 0.3530
 
 
 def reported_accuracy(network: nn.Module, images: rf.Dataset, epsilon: float) -> float:
-    """As a tutorial may have it: images are normalised first, and epsilon is added to what comes of that."""
+    """Return the accuracy after a wrong attack: images are normalised first, and epsilon is added to normalised pixels."""
     right = 0
     for batch in images:
         z = ((batch.images - MEAN) / STD).requires_grad_()
@@ -25,8 +25,8 @@ def reported_accuracy(network: nn.Module, images: rf.Dataset, epsilon: float) ->
     return right / len(images)
 
 
-def trained(images: rf.Dataset) -> nn.Module:
-    """A linear network after a few steps."""
+def train(images: rf.Dataset) -> nn.Module:
+    """Return a linear network after a few training steps."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
@@ -40,19 +40,19 @@ def trained(images: rf.Dataset) -> nn.Module:
 
 def main() -> None:
     images = rf.load_data("fashion-mnist", limit=2000)
-    network = trained(images)
+    network = train(images)
     number = f"{reported_accuracy(network, images, 8 / 255):.4f}"
     print(f"reported robust accuracy at 8/255: {number}")
 
     classifier = rf.wrap(network, 10, mean=MEAN, std=STD, classes=images.classes)
-    account = rf.explain(classifier, images, number, epsilon=8 / 255)
+    explanation = rf.explain(classifier, images, number, epsilon=8 / 255)
     print("honest figures:")
-    for found in account.honest:
+    for found in explanation.honest:
         print(f"  {found.definition:20} {found.rate}")
-    print("what fits, and by how much it is off:")
-    for found in account.explanations:
+    print("combinations that fit, with their distance:")
+    for found in explanation.explanations:
         if found.fits:
-            print(f"  {found.definition:20} {found.rate}, off by {found.distance:.4f}: {found.variant.name}")
+            print(f"  {found.definition:20} {found.rate}, distance {found.distance:.4f}: {found.variant.name}")
 
 
 if __name__ == "__main__":

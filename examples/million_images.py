@@ -1,4 +1,4 @@
-"""A million generated images, killed three times on the way: memory stays flat, and the counts are those of no kill.
+"""Evaluate a million generated images in a run that is killed three times: memory stays constant, and so do the counts.
 
 python examples/million_images.py [IMAGES]
 """
@@ -29,8 +29,8 @@ from robustbench_fgsm.spec import AttackSpec
 KILLS = 3
 
 
-class Generated:
-    """Images drawn from their index, a block at a time, so that there is nothing to hold."""
+class GeneratedImages:
+    """Data set of images that are drawn from their index, block by block, and never kept."""
 
     name = "generated"
     classes = tuple("abcdefghij")
@@ -43,7 +43,7 @@ class Generated:
         return self._images
 
     def batches(self, start: int, stop: int, size: int) -> Iterator[rf.Batch]:
-        """Images start to stop (exclusive), at most `size` at a time, in order."""
+        """Yield images start to stop (exclusive), at most `size` at a time, in order."""
         for low in range(start, min(stop, len(self)), size):
             ids = torch.arange(low, min(low + size, stop, len(self)))
             generator = torch.Generator().manual_seed(low)
@@ -53,8 +53,8 @@ class Generated:
         return self.batches(0, len(self), 128)
 
 
-def peak() -> float:
-    """MiB that this process has held at most."""
+def peak_memory() -> float:
+    """Return the peak memory of this process in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -62,7 +62,7 @@ def run_once(run: EvaluationRun, out: Path, peaks: Path) -> None:
     def progress(done: int, total: int) -> None:
         if done % (total // 10) < run.plan.batch_size:
             with peaks.open("a") as stream:
-                stream.write(f"{done} {peak():.1f}\n")
+                stream.write(f"{done} {peak_memory():.1f}\n")
 
     evaluate_in_directory(run, out, progress=progress, max_example_images=0)
 
@@ -72,14 +72,14 @@ def main() -> None:
     images = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
-    run = EvaluationRun("evaluate", rf.wrap(network, 10), Generated(images), (AttackSpec(),), Plan(batch_size=128, threads=1))
+    run = EvaluationRun("evaluate", rf.wrap(network, 10), GeneratedImages(images), (AttackSpec(),), Plan(batch_size=128, threads=1))
     folder = Path(tempfile.mkdtemp())
     began = time.perf_counter()
     run_once(run, folder / "whole", folder / "peaks")
     whole = time.perf_counter() - began
     print(f"whole: {images:,} images, {whole:.0f} s")
     for line in (folder / "peaks").read_text().splitlines():
-        print("  {:>9} images done, at most {} MiB held".format(*line.split()))
+        print("  {:>9} images done, peak memory {} MiB".format(*line.split()))
     chance = random.Random(0)
     for kill in range(KILLS):
         child = os.fork()
@@ -90,11 +90,11 @@ def main() -> None:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         ledger = Ledger(folder / "killed", len(run.pieces))
-        print(f"kill {kill + 1}: {ledger.num_finished:,} of {len(run.pieces):,} pieces there, {ledger.damaged} damaged")
+        print(f"kill {kill + 1}: {ledger.num_finished:,} of {len(run.pieces):,} pieces finished, {ledger.damaged} damaged")
     found = evaluate_in_directory(run, folder / "killed", max_example_images=0)
     expected = evaluate_in_directory(run, folder / "whole", max_example_images=0)
     same = all(found[key] == expected[key] for key in ("n", "clean", "epsilons", "minimal_epsilon", "gradient"))
-    print(f"the same counts: {same}; ledger {sum(f.stat().st_size for f in (folder / 'whole').glob('ledger*')):,} bytes")
+    print(f"equal counts: {same}; ledger {sum(f.stat().st_size for f in (folder / 'whole').glob('ledger*')):,} bytes")
     shutil.rmtree(folder)
 
 

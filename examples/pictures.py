@@ -1,8 +1,8 @@
-"""The pictures of the documentation, from runs on the bundled images.
+"""Make the pictures of the documentation from runs on the bundled images.
 
 python examples/pictures.py docs/pictures
 
-Without a directory they are made and thrown away. The page of a report is photographed where Chromium is installed.
+Without a directory, the pictures go to a temporary one. The picture of a report page needs Chromium.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
             rfgsm(work, "plot", "run", "--kind", kind, "-o", str(there / file))
         rfgsm(work, *TRANSFER, "--plot", str(there / "transfer.svg"))
         rfgsm(work, *TRAIN, "--out", "trained", "--plot", str(there / "training.svg"))
-        photograph(work, there / "report.png")
+        take_screenshot(work, there / "report.png")
         for made in sorted(there.iterdir()):
             print(f"{made.name}: {made.stat().st_size // 1024} KiB")
 
@@ -51,7 +51,7 @@ def rfgsm(work: Path, *words: str) -> None:
     subprocess.run(command, cwd=work, stdout=subprocess.DEVNULL, check=True)
 
 
-def photograph(work: Path, file: Path) -> None:
+def take_screenshot(work: Path, file: Path) -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
         return

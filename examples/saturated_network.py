@@ -1,7 +1,7 @@
-"""A network trained too long: ordinary FGSM, as every library has it, is too weak on it, and stable gradients are not.
+"""Train a network for too long: the ordinary FGSM of every library is then too weak, and stable gradients are not.
 
-The test split is the only data that ships, so it is what this network is trained on, and attacked on too: its accuracy
-says nothing. It is trained without dropout until it is sure of most images.
+The package has the test split only. The network is trained and attacked on this split, so its accuracy means nothing. It is
+trained without dropout until it is sure of most images.
 
 python examples/saturated_network.py
 """
@@ -35,7 +35,7 @@ def main() -> None:
     print(f"saturated: {rf.Rate(ordinary.saturated, ordinary.n)} of {evaluation.n} images")
     print(f"right before: {evaluation.clean_accuracy}")
     print(f"right after, ordinary gradient: {ordinary.robust_accuracy}")
-    print(f"right after, stable where saturated: {stable.robust_accuracy}")
+    print(f"right after, stable gradient if saturated: {stable.robust_accuracy}")
 
 
 if __name__ == "__main__":

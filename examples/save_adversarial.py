@@ -1,4 +1,4 @@
-"""Save adversarial images, read them back, damage one file, and see it found and mended.
+"""Save adversarial images, read them, damage one file, and show that the check finds it and a new run repairs it.
 
 python examples/save_adversarial.py
 """

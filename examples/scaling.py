@@ -1,13 +1,13 @@
-"""How time and memory of an evaluation grow: with images, classes, budgets and threads, as a Markdown table.
+"""Measure time and memory of an evaluation over images, classes, budgets and threads, as a Markdown table.
 
-Each row runs in a process of its own, on images that are drawn a batch at a time and never lie in memory together. The
-network is small, so that what the package itself costs shows.
+Each row runs in its own process, on images that are drawn batch by batch. The network is small, so that the cost of the
+package itself shows.
 
 python examples/scaling.py
 python examples/scaling.py --full
 
---processes shares one evaluation among one process and two, with one thread each, in turns; the time is that of the attacks,
-from when all have joined until all are done, without what it takes to start them. On a quiet machine with two cores:
+--processes runs one evaluation in one process and in two processes, with one thread each, in turns. It measures the attacks
+without the start of the processes. On a quiet machine with two cores:
 
 python examples/scaling.py --processes [IMAGES [ROUNDS]]
 """
@@ -39,16 +39,16 @@ from robustbench_fgsm.spec import AttackSpec, RunOptions
 BATCH = 128
 MEBIBYTE = 2**20
 REPEATS = 5
-ENOUGH = 10.0
-"""Runs of one row, and seconds after which no other one begins."""
+MAX_SECONDS = 10.0
+"""Runs of one row, and seconds after which no further run begins."""
 
-SHARE = 0.8
-"""Of the memory that is free, for one row: one that needs more is told so, rather than the whole machine."""
+MEMORY_SHARE = 0.8
+"""Share of the free memory that one row may use; a row that needs more reports an error."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One run."""
+    """Settings of one run."""
 
     images: int = 1000
     classes: int = 10
@@ -65,8 +65,8 @@ FULL = [
 ]
 
 
-class Drawn:
-    """A data set of any size: each block of images is drawn when it is asked for, from its own seed."""
+class GeneratedImages:
+    """Data set of any size: each block of images is drawn from its own seed."""
 
     def __init__(self, count: int, num_classes: int) -> None:
         self.name = "drawn"
@@ -75,14 +75,14 @@ class Drawn:
 
     @property
     def fingerprint(self) -> str:
-        """Of what decides the images."""
+        """Return a hash of the settings of the images."""
         return hashlib.sha256(f"{self._count} {len(self.classes)}".encode()).hexdigest()
 
     def __len__(self) -> int:
         return self._count
 
     def batches(self, start: int, stop: int, size: int) -> Iterator[rf.Batch]:
-        """Images start to stop (exclusive), drawn now."""
+        """Yield images start to stop (exclusive), at most `size` at a time."""
         for low in range(start, min(stop, len(self)), size):
             ids = torch.arange(low, min(low + size, stop, len(self)))
             generator = torch.Generator().manual_seed(low)
@@ -93,7 +93,7 @@ class Drawn:
         return self.batches(0, len(self), BATCH)
 
 
-def small(num_classes: int) -> rf.TorchClassifier:
+def small_network(num_classes: int) -> rf.TorchClassifier:
     torch.manual_seed(0)
     layers = [
         *(nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU()),
@@ -104,57 +104,57 @@ def small(num_classes: int) -> rf.TorchClassifier:
 
 def evaluate(row: Row) -> None:
     spec = AttackSpec(tuple((step + 1) / 255 for step in range(row.epsilons)))
-    run_attacks(small(row.classes), Drawn(row.images, row.classes), [spec], RunOptions(BATCH, "none"))
+    run_attacks(small_network(row.classes), GeneratedImages(row.images, row.classes), [spec], RunOptions(BATCH, "none"))
 
 
 def measure(row: Row) -> dict[str, float]:
-    """Seconds of the run, the best of several where it is short, and bytes above what the process had before it."""
+    """Return the seconds of the run, the best of several if it is short, and the additional bytes of the process."""
     torch.set_num_threads(row.threads)
-    evaluate(replace(row, images=BATCH, classes=10))  # so that no library is loaded while the clock runs
-    resource.setrlimit(resource.RLIMIT_DATA, (int(SHARE * free()) + peak_resident_bytes(), resource.RLIM_INFINITY))
+    evaluate(replace(row, images=BATCH, classes=10))  # load all libraries before the measured run
+    resource.setrlimit(resource.RLIMIT_DATA, (int(MEMORY_SHARE * free_memory()) + peak_resident_bytes(), resource.RLIM_INFINITY))
     before = reset_peak_resident_bytes()
     seconds: list[float] = []
-    while not seconds or (len(seconds) < REPEATS and sum(seconds) < ENOUGH):
+    while not seconds or (len(seconds) < REPEATS and sum(seconds) < MAX_SECONDS):
         began = time.perf_counter()
         evaluate(row)
         seconds.append(time.perf_counter() - began)
     return {"seconds": min(seconds), "above": peak_resident_bytes() - before}
 
 
-def free() -> int:
-    """Bytes of memory that the machine can give."""
+def free_memory() -> int:
+    """Return the free memory of the machine in bytes."""
     lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
 
 
 def run(row: Row) -> str:
-    """A line of the table; a run that ran out of memory says so."""
+    """Return one row of the table, with an error if the run needs too much memory."""
     command = [sys.executable, __file__, "--row", json.dumps(asdict(row))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     cells = [f"{value:,}" for value in asdict(row).values()]
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit code {done.returncode}"
-        return f"| {' | '.join(cells)} | does not fit in {SHARE * free() / 2**30:.1f} GiB: {last[:60]} | | |"
+        return f"| {' | '.join(cells)} | does not fit in {MEMORY_SHARE * free_memory() / 2**30:.1f} GiB: {last[:60]} | | |"
     found = json.loads(done.stdout)
     each = 1e6 * found["seconds"] / row.images
     return f"| {' | '.join(cells)} | {found['seconds']:.2f} | {each:.0f} | {found['above'] / MEBIBYTE:,.0f} |"
 
 
 def share(images: int) -> None:
-    """Evaluate together with the processes that torchrun started; the first prints seconds and counts."""
+    """Evaluate together with the processes of torchrun; the main process prints seconds and counts."""
     world, plan = join_world(), Plan(batch_size=BATCH, threads=1)
-    data, specs = Drawn(images, 10), [AttackSpec()]
-    run_attacks(small(10), Drawn(BATCH, 10), specs, plan=plan)  # so that no library is loaded while the clock runs
+    data, specs = GeneratedImages(images, 10), [AttackSpec()]
+    run_attacks(small_network(10), GeneratedImages(BATCH, 10), specs, plan=plan)  # load all libraries before the measured run
     world.barrier()
     began = time.perf_counter()
-    (found,) = run_attacks(small(10), data, specs, plan=plan, world=world)
+    (found,) = run_attacks(small_network(10), data, specs, plan=plan, world=world)
     world.barrier()
     if world.is_main:
         print(json.dumps({"seconds": time.perf_counter() - began, "counts": found.to_dict()["epsilons"]}))
 
 
 def processes(images: int, rounds: int) -> None:
-    """A line for one process and for two: the median over rounds of turns, and of the ratio within a round."""
+    """Print one row for one process and one for two: the median seconds, and the median ratio within a round."""
     found: dict[int, list[float]] = {1: [], 2: []}
     counts = set()
     for _ in range(rounds):
@@ -167,16 +167,16 @@ def processes(images: int, rounds: int) -> None:
                 check=True,
                 env=os.environ | {"OMP_NUM_THREADS": "1"},
             )
-            told = json.loads(done.stdout)
-            seconds.append(told["seconds"])
-            counts.add(json.dumps(told["counts"]))
+            result = json.loads(done.stdout)
+            seconds.append(result["seconds"])
+            counts.add(json.dumps(result["counts"]))
     ratios = [two / one for one, two in zip(found[1], found[2], strict=True)]
     print("| processes | threads each | images | seconds | of one process's time |")
     print("|--:|--:|--:|--:|--:|")
     print(f"| 1 | 1 | {images:,} | {statistics.median(found[1]):.2f} | 1 |")
     spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f} in {rounds} rounds)"
     print(f"| 2 | 1 | {images:,} | {statistics.median(found[2]):.2f} | {spread} |")
-    print(f"\nThe same counts: {len(counts) == 1}.")
+    print(f"\nEqual counts: {len(counts) == 1}.")
 
 
 def main(rows: list[Row]) -> None:

@@ -1,4 +1,4 @@
-"""Draw accuracy over epsilon, untargeted and targeted, from one gradient an image and rule.
+"""Draw accuracy over epsilon, untargeted and targeted, with one gradient per image and rule.
 
 python examples/sweep_curve.py [curve.png]
 """
@@ -21,7 +21,7 @@ def main(file: str | None = None) -> None:
         rule, area = str(evaluation.attack.target), evaluation.area_under_curve
         rates = [tally.robust_accuracy for tally in evaluation.tallies]
         half = evaluation.first_epsilon(0.5)
-        print(f"targeted {rule}: mean robust accuracy {area:.1%}; half are fooled", end=" ")
+        print(f"targeted {rule}: mean robust accuracy {area:.1%}; half of the images are fooled", end=" ")
         print("by none of these budgets" if half is None else f"from epsilon {half:.4f} on")
         for epsilon, rate in zip(evaluation.attack.epsilons, rates, strict=True):
             print(f"  {epsilon:.4f}  {rate}, n={rate.n}")

@@ -1,14 +1,13 @@
-"""Reproduce the Fashion-MNIST weights that the package ships.
+"""Reproduce the bundled Fashion-MNIST weights.
 
     python examples/train_bundled_weights.py --data-root DATA --out WEIGHTS [--download] [NAME ...]
 
-Trains on the training split only, writes float16 weights as safetensors, loads them back, and writes a model card
-beside them with the accuracy that the *rounded* weights reach on the test split. The last epoch is kept: nothing is
-chosen by looking at the test split.
+The program trains on the training split only. It writes float16 weights as safetensors, loads them again, and writes a model
+card with the accuracy of the *rounded* weights on the test split. It keeps the last epoch, so no choice uses the test split.
 
-`rfgsm train` takes the same recipes, but does not give these very weights, and so this stays: it draws the order of the
-images, crops and dropout from the seed in other ways, and keeps float32. Its networks of 300, 600 and 900 units are right
-on 8,848, 8,858 and 8,907 of 10,000 test images (examples/dnn_width_study.py), the shipped ones on 8,850, 8,859 and 8,899:
+`rfgsm train` takes these recipes too, but does not give exactly these weights: it draws the order of the images, crops and
+dropout differently from the seed, and keeps float32. Its networks of 300, 600 and 900 units are right on 8,848, 8,858 and 8,907
+of 10,000 test images (examples/dnn_width_study.py), the bundled networks on 8,850, 8,859 and 8,899:
 
     rfgsm train --model mlp300 --split train --data-root DATA --epochs 15 --schedule constant --learning-rate 0.001 \
         --held-out 0 --out DIR
@@ -56,7 +55,7 @@ RECIPES = {"mlp300": MLP, "mlp600": MLP, "mlp900": MLP, "resnet18": RESNET, "sma
 
 
 def transforms(recipe: Recipe, *, augment: bool) -> v2.Compose:
-    """PIL image to a normalised float tensor; random crops of the image padded by two, and flips, while training."""
+    """Return the transform of a PIL image to a normalised tensor, with random crops and flips for training."""
     random = [v2.RandomCrop(28, padding=2), v2.RandomHorizontalFlip()] if augment else []
     return v2.Compose(
         [
@@ -72,7 +71,7 @@ def transforms(recipe: Recipe, *, augment: bool) -> v2.Compose:
 def optimisation(
     network: nn.Module, recipe: Recipe, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """The recipe's optimiser, and the schedule that is stepped once a batch."""
+    """Return the optimiser of the recipe, and the schedule, which steps once per batch."""
     parameters = network.parameters()
     if recipe.optimizer == "adam":
         adam = torch.optim.Adam(parameters, recipe.peak_rate)
@@ -82,7 +81,7 @@ def optimisation(
 
 
 def train(name: str, recipe: Recipe, data_root: Path, *, download: bool) -> nn.Module:
-    """Train one network from its seed; prints the mean loss of each epoch."""
+    """Train one network from its seed, and print the mean loss of each epoch."""
     torch.manual_seed(recipe.seed)
     network = ARCHITECTURES[name]().to(memory_format=torch.channels_last)
     images = FashionMNIST(data_root, train=True, download=download, transform=transforms(recipe, augment=recipe.augment))
@@ -107,13 +106,13 @@ def train(name: str, recipe: Recipe, data_root: Path, *, download: bool) -> nn.M
 
 @torch.no_grad()
 def count_correct(network: nn.Module, images: FashionMNIST) -> int:
-    """Correct predictions in evaluation mode."""
+    """Return the number of right predictions in evaluation mode."""
     network.eval()
     return sum(int((network(x).argmax(1) == y).sum()) for x, y in DataLoader(images, 500))
 
 
 def float16_state(network: nn.Module) -> dict[str, Tensor]:
-    """State dict with every floating tensor rounded to float16, in the plain memory layout."""
+    """Return the state dict with all floating tensors rounded to float16, in the plain memory layout."""
     state = network.state_dict()
     return {key: (value.half() if value.is_floating_point() else value).contiguous() for key, value in state.items()}
 

@@ -1,4 +1,4 @@
-"""Show images that fool one network to others, and say how many of them each still has right.
+"""Show adversarial images of each network to all networks, and print robust accuracy and success.
 
 python examples/transfer_matrix.py [heat-map.png]
 """

@@ -291,6 +291,16 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
+class ReloadOptions:
+    """How the model and the data that a manifest names are loaded again."""
+
+    weights: Annotated[str | None, Option("Current place of the weights.", default_text="the place in the manifest")] = None
+    device: Annotated[str, Option("auto, cpu, cuda, cuda:1, ...")] = "auto"
+    trust_model_code: Annotated[bool, Option("Run the model code that the manifest names.")] = False
+    trust_data_code: Annotated[bool, Option("Run the data function that the manifest names.")] = False
+
+
+@dataclass(frozen=True)
 class TransferOptions:
     """Rates of a transfer beside those of each pair of models."""
 

@@ -128,7 +128,7 @@ class Custom(LossGradientsMixin, BaseEstimator):  # type: ignore[misc]
 # ---------------------------------------------------------------------------------------------- one import for the other
 
 
-def test_the_same_parameters_defaults_and_names() -> None:
+def test_signature_equals_art() -> None:
     mine, theirs = (inspect.signature(method).parameters for method in (FastGradientMethod, ArtsOwn))
     extra = list(mine)[len(theirs) :]
     assert list(mine)[: len(theirs)] == list(theirs)
@@ -177,7 +177,7 @@ print(np.mean(logistic.predict(x_flat_adv).argmax(1) == y.argmax(1)), attack.tar
 """
 
 
-def test_a_documented_script_of_art_says_the_same_after_one_import_changed() -> None:
+def test_runs_a_script_of_art() -> None:
     said, made = [], []
     for module in ("art.attacks.evasion", "robustbench_fgsm.art"):
         scope: dict[str, Any] = {}
@@ -201,7 +201,7 @@ print(art.config.ART_DATA_PATH)
 """
 
 
-def test_art_keeps_its_own_home_and_the_callers_logging_works_on(tmp_path: Path) -> None:
+def test_keeps_art_home_and_logging(tmp_path: Path) -> None:
     """A model that ART saves, or data that it loads, must be where they would be without us."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path / "log")],
@@ -215,7 +215,7 @@ def test_art_keeps_its_own_home_and_the_callers_logging_works_on(tmp_path: Path)
     assert "still heard" in (tmp_path / "log").read_text()
 
 
-def test_arts_trainer_takes_it() -> None:
+def test_adversarial_trainer_accepts_it() -> None:
     module = network()
     estimator = pytorch(module, optimizer=torch.optim.SGD(module.parameters(), lr=0.1))
     before = module[3].weight.detach().clone() if isinstance(module[3], nn.Linear) else torch.zeros(0)
@@ -317,7 +317,7 @@ def test_soft_labels() -> None:
 
 
 @pytest.mark.parametrize("limits", [None, (0.2, 0.6), (np.full(SHAPE, 0.1), np.linspace(0.2, 0.9, 40).reshape(SHAPE))])
-def test_clip_values_that_the_images_do_not_keep(limits: Any) -> None:
+def test_images_outside_clip_values(limits: Any) -> None:
     estimator = pytorch(clip_values=limits)
     mine, theirs = (method(estimator, eps=0.1).generate(images()) for method in (FastGradientMethod, ArtsOwn))
     np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-7)
@@ -340,7 +340,7 @@ def recurrent() -> nn.Module:
 
 @pytest.mark.parametrize("minimal", [False, True])
 @pytest.mark.parametrize("kind", ["defended", "recurrent"])
-def test_equal_where_numpy_goes_between(kind: str, minimal: bool) -> None:
+def test_equal_with_numpy_preprocessing(kind: str, minimal: bool) -> None:
     estimator = pytorch(preprocessing_defences=OneBit()) if kind == "defended" else pytorch(recurrent())
     given_: dict[str, Any] = {"eps": 0.5, "eps_step": 0.125, "minimal": minimal, "batch_size": 4}
     mine, theirs = (method(estimator, **given_).generate(images()) for method in (FastGradientMethod, ArtsOwn))
@@ -348,7 +348,7 @@ def test_equal_where_numpy_goes_between(kind: str, minimal: bool) -> None:
     assert not np.array_equal(mine, images())
 
 
-def test_the_native_path_takes_one_forward_and_one_backward_a_batch() -> None:
+def test_one_forward_and_one_backward_per_batch() -> None:
     module = network()
     forwards: list[int] = []
     backwards: list[int] = []
@@ -390,7 +390,7 @@ def test_object_arrays(eps: Any) -> None:
             assert one.dtype == before.dtype == np.float32
 
 
-def test_object_arrays_have_no_random_starts_and_no_minimal_budgets() -> None:
+def test_object_arrays_reject_random_starts_and_minimal() -> None:
     x = np.empty(2, dtype=object)
     x[:] = [images(1, shape=(length,))[0] for length in (4, 2)]
     with pytest.raises((AttributeError, TypeError)):
@@ -419,7 +419,7 @@ class Listener(SummaryWriter):  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("targeted", [False, True])
-def test_the_summary_writer_hears_the_same(targeted: bool) -> None:
+def test_summary_writer(targeted: bool) -> None:
     mine, theirs, estimator, y = Listener(), Listener(), pytorch(), np.arange(7) % 3
     for method, writer in ((FastGradientMethod, mine), (ArtsOwn, theirs)):
         method(estimator, batch_size=3, targeted=targeted, summary_writer=writer).generate(images(), y)
@@ -441,7 +441,7 @@ def flat_images(n: int = 40) -> Array:
 
 @BOTH
 @pytest.mark.parametrize("norm", [np.inf, 1, 2])
-def test_images_move_within_budget_and_range_and_some_are_fooled(method: Any, norm: float) -> None:
+def test_images_stay_in_ball_and_bounds(method: Any, norm: float) -> None:
     estimator, x = pytorch(), images(11)
     x_before = x.copy()
     x_adv = method(estimator, norm=norm, eps=1.0, batch_size=128).generate(x)
@@ -467,7 +467,7 @@ def test_features_with_and_without_range(method: Any, targeted: bool, limits: An
 
 
 @BOTH
-def test_targets_are_hit_with_the_smallest_budgets(method: Any) -> None:
+def test_targeted_minimal(method: Any) -> None:
     estimator, x = scikit(LogisticRegression()), flat_images()
     attack = method(estimator, eps=1.0, targeted=True)
     attack.set_params(minimal=True, eps_step=0.0625, eps=1.0)
@@ -491,7 +491,7 @@ def test_masked_pixels_stay(method: Any, shape: tuple[int, ...]) -> None:
 
 
 @BOTH
-def test_minimal_budgets_from_numbers_and_arrays_are_the_same(method: Any) -> None:
+def test_minimal_accepts_arrays(method: Any) -> None:
     x, found = images(11), []
     for shape in (None, x.shape, x.shape[1:], x.shape[2:], x.shape[3:]):
         eps: Any = 5.0 if shape is None else np.ones(shape) * 5.0
@@ -588,7 +588,7 @@ def test_targeted_may_be_set(method: Any) -> None:
         {"norm": 1.5, "targeted": True},
     ],
 )
-def test_art_quirks_gives_arts_bits(given_: dict[str, Any]) -> None:
+def test_art_quirks_equals_art(given_: dict[str, Any]) -> None:
     x, y, made, writers = images(), np.arange(7) % 3, [], []
     for method, quirks in ((FastGradientMethod, {"art_quirks": True}), (ArtsOwn, {})):
         writers.append(Listener())
@@ -600,7 +600,7 @@ def test_art_quirks_gives_arts_bits(given_: dict[str, Any]) -> None:
     assert len(writers[0].heard) == len(writers[1].heard)
 
 
-def test_art_quirks_may_be_set_later_and_checks_as_art_does() -> None:
+def test_art_quirks_set_params() -> None:
     attack = FastGradientMethod(pytorch(), eps=np.zeros(SHAPE), eps_step=np.zeros(SHAPE))
     with pytest.raises(ValueError, match="positive"):
         attack.set_params(art_quirks=True)
@@ -613,7 +613,7 @@ def test_art_quirks_may_be_set_later_and_checks_as_art_does() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"seed": -1}, {"seed": 0.5}, {"art_quirks": "yes"}])
-def test_wrong_values_of_what_art_does_not_know(wrong: dict[str, Any]) -> None:
+def test_rejects_own_parameters(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingError, match="must be"):
         FastGradientMethod(pytorch(), **wrong)
 
@@ -621,7 +621,7 @@ def test_wrong_values_of_what_art_does_not_know(wrong: dict[str, Any]) -> None:
 # --------------------------------------------------------------------------------------- each quirk, and what we do instead
 
 
-def test_the_best_start_is_chosen_for_each_image() -> None:
+def test_best_start_per_image() -> None:
     estimator, x = pytorch(), images(30)
     before = predicted(estimator, x)
     fooled = [
@@ -632,14 +632,14 @@ def test_the_best_start_is_chosen_for_each_image() -> None:
     assert fooled[1].sum() > fooled[0].sum()
 
 
-def test_where_no_start_succeeds_art_returns_the_clean_images() -> None:
+def test_art_returns_clean_images_without_success() -> None:
     x = images()
     assert ArtsOwn(pytorch(), eps=1e-5, num_random_init=2).generate(x) is x
     x_adv = FastGradientMethod(pytorch(), eps=1e-5, num_random_init=2).generate(x)
     assert all((moved != image).any() for moved, image in zip(x_adv, x, strict=True))
 
 
-def test_random_starts_come_from_seed_and_image_alone() -> None:
+def test_random_starts_depend_on_seed_and_image() -> None:
     estimator, x = pytorch(), images()
     by_art = []
     for seed in (0, 1):
@@ -658,7 +658,7 @@ def test_random_starts_come_from_seed_and_image_alone() -> None:
 
 
 @pytest.mark.parametrize(("norm", "shape"), [(np.inf, (7, *SHAPE)), (2, (7, 1, 1, 1)), (1, (7, 1, 1, 1))])
-def test_random_starts_with_an_array_of_budgets(norm: float, shape: tuple[int, ...]) -> None:
+def test_random_starts_with_epsilon_array(norm: float, shape: tuple[int, ...]) -> None:
     eps = np.random.default_rng(0).random(shape, dtype=np.float32)
     given_: dict[str, Any] = {"norm": norm, "eps": eps, "eps_step": np.ones_like(eps), "num_random_init": 2}
     with pytest.raises((ValueError, NotImplementedError)):
@@ -670,14 +670,14 @@ def test_random_starts_with_an_array_of_budgets(norm: float, shape: tuple[int, .
         assert (np.linalg.norm(moved.reshape(7, -1), norm, axis=1) <= eps.reshape(7) + 1e-5).all()
 
 
-def test_random_starts_under_any_norm() -> None:
+def test_random_starts_any_norm() -> None:
     with pytest.raises(NotImplementedError):
         ArtsOwn(pytorch(), norm=1.5, num_random_init=1).generate(images())
     moved = FastGradientMethod(pytorch(), norm=1.5, num_random_init=1).generate(images()) - images()
     assert np.linalg.norm(moved.reshape(7, -1), 1.5, axis=1).max() == pytest.approx(0.3, abs=1e-5)
 
 
-def test_a_float_mask_frees_or_keeps_a_pixel_also_at_random_starts() -> None:
+def test_float_mask() -> None:
     for method, same in ((ArtsOwn, False), (FastGradientMethod, True)):
         made = []
         for weight in (1.0, 0.01):
@@ -687,7 +687,7 @@ def test_a_float_mask_frees_or_keeps_a_pixel_also_at_random_starts() -> None:
         assert np.array_equal(made[0], made[1]) == same
 
 
-def test_the_grid_of_minimal_is_exact() -> None:
+def test_minimal_grid_is_exact() -> None:
     """A pixel at 0.1 crosses 0.39 at the third step of 0.1, and 0.1 + 0.1 + 0.1 exceeds 0.3."""
     estimator, x = beyond(0.39), np.array([[0.1]], dtype=np.float32)
     given_: dict[str, Any] = {"minimal": True, "eps": 0.3, "eps_step": 0.1}
@@ -695,14 +695,14 @@ def test_the_grid_of_minimal_is_exact() -> None:
     assert FastGradientMethod(estimator, **given_).generate(x)[0, 0] == pytest.approx(0.4)
 
 
-def test_minimal_leaves_an_image_that_is_fooled_already() -> None:
+def test_minimal_keeps_fooled_images() -> None:
     estimator, x, y = beyond(0.5), np.array([[0.25], [0.4]], dtype=np.float32), np.array([1, 0])
     given_: dict[str, Any] = {"minimal": True, "eps": 0.5, "eps_step": 0.125}
     assert ArtsOwn(estimator, **given_).generate(x, y).ravel().tolist() == pytest.approx([0.125, 0.525])
     assert FastGradientMethod(estimator, **given_).generate(x, y).ravel().tolist() == pytest.approx([0.25, 0.525])
 
 
-def test_minimal_takes_each_image_to_its_own_budget() -> None:
+def test_minimal_per_image() -> None:
     estimator, x = beyond(0.75), np.array([[0.25], [0.25], [0.5]], dtype=np.float32)
     given_: dict[str, Any] = {
         "minimal": True,
@@ -713,7 +713,7 @@ def test_minimal_takes_each_image_to_its_own_budget() -> None:
     assert FastGradientMethod(estimator, **given_).generate(x).ravel().tolist() == [0.375, 0.875, 0.875]
 
 
-def test_minimal_does_not_cut_to_integers() -> None:
+def test_minimal_integer_images() -> None:
     estimator, x = scikit(LogisticRegression()), np.zeros((4, 6), dtype=np.int64)
     given_: dict[str, Any] = {"minimal": True, "eps": 0.75, "eps_step": 0.25}
     assert (ArtsOwn(estimator, **given_).generate(x) == 0).all()
@@ -722,7 +722,7 @@ def test_minimal_does_not_cut_to_integers() -> None:
     assert ((x_adv > 0) & (x_adv < 1)).any()
 
 
-def test_one_axis_of_budgets_goes_with_the_images() -> None:
+def test_epsilon_per_image() -> None:
     estimator, x, eps = pytorch(), images(5), np.array([0.0, 0.1, 0.2, 0.3, 0.4], dtype=np.float32)  # 5 wide
     given_: dict[str, Any] = {"eps": eps, "eps_step": np.ones_like(eps)}
     by_art = abs(ArtsOwn(estimator, **given_).generate(x) - x)
@@ -734,7 +734,7 @@ def test_one_axis_of_budgets_goes_with_the_images() -> None:
     np.testing.assert_array_equal(abs(FastGradientMethod(estimator, **column).generate(x) - x), mine)
 
 
-def test_budgets_within_an_image_need_the_norm_inf() -> None:
+def test_epsilon_per_pixel_needs_inf() -> None:
     given_: dict[str, Any] = {"norm": 2, "eps": np.linspace(0, 1, 40).reshape(SHAPE), "eps_step": np.ones(SHAPE)}
     with pytest.raises(NotImplementedError):
         ArtsOwn(pytorch(), **given_).generate(images())
@@ -742,7 +742,7 @@ def test_budgets_within_an_image_need_the_norm_inf() -> None:
         FastGradientMethod(pytorch(), **given_).generate(images())
 
 
-def test_budgets_that_can_only_be_meant_along_the_width_are() -> None:
+def test_epsilon_along_the_width() -> None:
     eps = np.linspace(0, 0.4, 5, dtype=np.float32)
     made = [method(pytorch(), eps=eps, eps_step=eps + 1).generate(images(6)) for method in (FastGradientMethod, ArtsOwn)]
     np.testing.assert_array_equal(made[0], made[1])
@@ -751,7 +751,7 @@ def test_budgets_that_can_only_be_meant_along_the_width_are() -> None:
 
 
 @pytest.mark.parametrize("minimal", [False, True])
-def test_budgets_of_zero_are_accepted(minimal: bool) -> None:
+def test_zero_epsilon(minimal: bool) -> None:
     eps = np.array([0.0, 0.5, 0.25] * 2, dtype=np.float32).reshape(6, 1, 1, 1)
     with pytest.raises(ValueError, match="positive"):
         ArtsOwn(pytorch(), eps=eps, eps_step=eps, minimal=minimal)
@@ -761,13 +761,13 @@ def test_budgets_of_zero_are_accepted(minimal: bool) -> None:
         FastGradientMethod(pytorch(), eps=eps, eps_step=np.zeros_like(eps), minimal=True)
 
 
-def test_a_budget_must_be_finite() -> None:
+def test_rejects_nonfinite_epsilon() -> None:
     assert np.isin(ArtsOwn(pytorch(), eps=np.inf).generate(images()), [0, 1]).any()
     with pytest.raises(SettingError, match="finite"):
         FastGradientMethod(pytorch(), eps=np.inf).generate(images())
 
 
-def test_an_array_of_one_budget_is_that_budget_to_the_last_bit() -> None:
+def test_epsilon_array_of_one_value() -> None:
     x = np.rint(images(20) * 255).astype(np.float32) / np.float32(255)
     eps = np.full((20, 1, 1, 1), 0.3)
     for method, same in ((ArtsOwn, False), (FastGradientMethod, True)):
@@ -775,7 +775,7 @@ def test_an_array_of_one_budget_is_that_budget_to_the_last_bit() -> None:
         assert np.array_equal(made[0], made[1]) == same
 
 
-def test_a_mask_for_all_images_in_every_batch() -> None:
+def test_mask_in_every_batch() -> None:
     mask = np.random.default_rng(0).random((1, *SHAPE)) < 0.5
     with pytest.raises(ValueError, match="broadcast"):
         ArtsOwn(pytorch(), batch_size=4).generate(images(), mask=mask)
@@ -783,7 +783,7 @@ def test_a_mask_for_all_images_in_every_batch() -> None:
     np.testing.assert_array_equal(made[0], made[1])
 
 
-def test_a_mask_counts_for_regressors_too() -> None:
+def test_mask_of_regressors() -> None:
     mask = np.array([0.0, 1, 0, 1, 0, 1])
     x = images(shape=(6,))
     assert (ArtsOwn(Custom()).generate(x, mask=mask) != x).all()
@@ -791,7 +791,7 @@ def test_a_mask_counts_for_regressors_too() -> None:
 
 
 @pytest.mark.parametrize("num_random_init", [0, 2])
-def test_an_image_without_a_finite_gradient_stays_and_is_counted(num_random_init: int) -> None:
+def test_nonfinite_gradient(num_random_init: int) -> None:
     def formula(x: Tensor) -> Tensor:
         nothing = (0 * x[:, 0]).sqrt()  # the derivative at 0 is infinite, and times 0 not a number
         return torch.stack([nothing + x[:, 1], -x[:, 1], x[:, 1] * 0], 1)
@@ -808,7 +808,7 @@ def test_an_image_without_a_finite_gradient_stays_and_is_counted(num_random_init
     assert (free[:, 1] != x[:, 1]).all()
 
 
-def test_gradients_whose_powers_underflow_still_move() -> None:
+def test_underflow() -> None:
     layer = nn.Linear(4, 3, bias=False)
     with torch.no_grad():
         layer.weight.copy_(1e-24 * torch.tensor([[1.0, -2.0, 3.0, 0.5], [0.0, 1.0, -1.0, 2.0], [1.0, 1.0, 1.0, 1.0]]))
@@ -818,7 +818,7 @@ def test_gradients_whose_powers_underflow_still_move() -> None:
     np.testing.assert_allclose(np.linalg.norm(moved, axis=1), 0.1, atol=1e-6)
 
 
-def test_clip_values_are_kept_to_the_last_bit() -> None:
+def test_keeps_clip_values_exactly() -> None:
     low, high = np.float32(-2.5023181438446045), np.float32(0.2967032492160797)
     x = np.array([[-0.6509634852409363]], dtype=np.float32)
     estimator = pytorch(Function(lambda x: torch.cat([-x, x, 0 * x], 1)), input_shape=(1,), clip_values=(low, high))
@@ -827,7 +827,7 @@ def test_clip_values_are_kept_to_the_last_bit() -> None:
     assert FastGradientMethod(estimator, eps=eps).generate(x, np.array([0]))[0, 0] == high
 
 
-def test_of_equal_predictions_the_first_is_attacked() -> None:
+def test_tied_predictions() -> None:
     def formula(x: Tensor) -> Tensor:
         return torch.stack([x[:, 0], x[:, 1], x[:, 0] - 9], 1)
 
@@ -854,7 +854,7 @@ def test_a_single_output(loss: nn.Module, shape: tuple[int, ...], minimal: bool)
     assert np.allclose(by_art, x - 0.25) if len(shape) == 2 else np.array_equal(by_art, x_adv)
 
 
-def test_a_single_output_of_unknown_meaning_needs_labels() -> None:
+def test_single_output_needs_labels() -> None:
     def squares(outputs: Tensor, rows: Tensor) -> Tensor:
         return (outputs - rows[:, 1:]).square().mean()
 
@@ -867,7 +867,7 @@ def test_a_single_output_of_unknown_meaning_needs_labels() -> None:
         FastGradientMethod(estimator).generate(x)
 
 
-def test_support_vector_machines_that_art_cannot_ask() -> None:
+def test_svc() -> None:
     estimator = scikit(SVC())
     estimator.model.probability = "deprecated"  # scikit-learn 1.9's default
     with pytest.raises(AttributeError, match="predict_proba"):
@@ -886,26 +886,26 @@ def test_support_vector_machines_that_art_cannot_ask() -> None:
         (np.eye(4)[:2], "must have 3 columns, one a class, got 4"),
     ],
 )
-def test_labels_that_cannot_be_meant(y: Any, message: str) -> None:
+def test_rejects_labels(y: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         FastGradientMethod(pytorch()).generate(images(2), np.array(y))
 
 
-def test_labels_that_art_misreads() -> None:
+def test_art_accepts_wrong_labels() -> None:
     with pytest.raises(IndexError):
         ArtsOwn(pytorch()).generate(images(2), np.array([0, 3]))
     made = [ArtsOwn(pytorch()).generate(images(2), np.array(y)) for y in ([-1, 0], [2, 0])]
     np.testing.assert_array_equal(made[0], made[1])
 
 
-def test_a_norm_may_be_a_word() -> None:
+def test_norm_as_text() -> None:
     with pytest.raises(TypeError):
         ArtsOwn(pytorch(), norm="2").generate(images())
     made = [FastGradientMethod(pytorch(), norm=norm).generate(images()) for norm in (2, "2")]
     np.testing.assert_array_equal(made[0], made[1])
 
 
-def test_a_misspelt_argument_is_named() -> None:
+def test_rejects_unknown_arguments() -> None:
     mask = np.zeros(SHAPE)
     assert (ArtsOwn(pytorch()).generate(images(), masks=mask) != images()).any()
     with pytest.raises(TypeError, match="masks"):
@@ -913,7 +913,7 @@ def test_a_misspelt_argument_is_named() -> None:
 
 
 @pytest.mark.parametrize("kind", ["native", "defended"])
-def test_the_network_is_left_as_it_was(kind: str) -> None:
+def test_leaves_no_trace(kind: str) -> None:
     module = nn.Sequential(network(), nn.BatchNorm1d(3), nn.Dropout(0.5)).train()
     module[1].eval()
     defence = {} if kind == "native" else {"preprocessing_defences": OneBit()}
@@ -937,7 +937,7 @@ def test_the_network_is_left_as_it_was(kind: str) -> None:
     assert state()[1] != before[1]
 
 
-def test_no_success_rate_that_was_not_counted_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="art"):
         FastGradientMethod(pytorch(), eps=0.5).generate(images())
         assert "Success rate" not in caplog.text
@@ -953,7 +953,7 @@ def test_no_images() -> None:
 # ---------------------------------------------------------------------------------------------- what the documentation says
 
 
-def test_both_tables_list_the_same_differences() -> None:
+def test_docs_list_the_same_differences() -> None:
     page = (Path(__file__).parents[1] / "docs/howto/art-users.md").read_text(encoding="utf-8")
     table = page[page.index("| what | ART") :].split("\n\n")[0].splitlines()[2:]
     docstring = (robustbench_fgsm.art.__doc__ or "").splitlines()

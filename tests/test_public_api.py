@@ -30,16 +30,16 @@ def python(code: str) -> str:
 
 
 @pytest.mark.parametrize("name", rf.__all__)
-def test_every_public_name_resolves_and_is_no_module(name: str) -> None:
+def test_public_names_resolve(name: str) -> None:
     assert not isinstance(getattr(rf, name), ModuleType)
 
 
-def test_the_public_names_are_sorted_and_all_that_dir_shows() -> None:
+def test_dir_is_all() -> None:
     assert sorted(set(rf.__all__)) == rf.__all__
     assert dir(rf) == rf.__all__
 
 
-def test_the_stub_names_the_module_of_each_definition() -> None:
+def test_stub_names_the_defining_module() -> None:
     tree = ast.parse(Path(rf.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     declared = {alias.name: f"robustbench_fgsm.{node.module}" for node in imports for alias in node.names}
@@ -48,12 +48,12 @@ def test_the_stub_names_the_module_of_each_definition() -> None:
 
 
 @pytest.mark.parametrize("name", ["nosuch", "__all", "load_model"])
-def test_another_name_is_an_attribute_error(name: str) -> None:
+def test_unknown_name(name: str) -> None:
     with pytest.raises(AttributeError, match=f"No robustbench_fgsm attribute {name}"):
         getattr(rf, name)
 
 
-def test_importing_the_package_loads_nothing_heavy() -> None:
+def test_import_loads_nothing_heavy() -> None:
     loaded = python("import sys, robustbench_fgsm; print(*sys.modules)").split()
     assert HEAVY.isdisjoint(loaded)
     assert "robustbench_fgsm" in loaded
@@ -78,7 +78,7 @@ def test_help_loads_nothing_heavy(program: list[str], words: list[str]) -> None:
     assert "rfgsm" in done.stdout
 
 
-def test_the_version_is_that_of_the_distribution() -> None:
+def test_version() -> None:
     assert rf.__version__ == version("robustbench-fgsm")
 
 

@@ -17,11 +17,11 @@ def unclipped(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
     return rf.fgsm(model, x, y, epsilon, bounds=None)
 
 
-def test_a_right_one_passes() -> None:
+def test_right_candidate_passes() -> None:
     assert assert_fgsm(ours).verdict == "right"
 
 
-def test_a_wrong_one_fails_with_the_diagnosis() -> None:
+def test_wrong_candidate_fails_with_diagnosis() -> None:
     with pytest.raises(AssertionError) as failed:
         assert_fgsm(unclipped, cases=["grey", "bounds"])
     message = str(failed.value)
@@ -30,12 +30,12 @@ def test_a_wrong_one_fails_with_the_diagnosis() -> None:
     assert "\n  remedy: clip the result to the bounds" in message
 
 
-def test_strict_says_what_was_in_doubt() -> None:
+def test_strict() -> None:
     with pytest.raises(AssertionError, match="saturation-cancellation"):
         assert_fgsm(ours, strict=True)
 
 
-def test_pytest_shows_the_line_of_the_test(pytester: pytest.Pytester) -> None:
+def test_traceback_shows_the_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import robustbench_fgsm as rf

@@ -1,4 +1,4 @@
-"""FGSM as an attack class in the manner of ART: an estimator's gradients, NumPy in and out.
+"""FGSM as an attack class in the style of ART: gradients of an estimator, NumPy in and out.
 
 rfgsm compare --model smallcnn --candidate examples/candidates/art_style.py:FGSM --style art
 """
@@ -18,7 +18,7 @@ class FGSM:
         self.targeted = targeted
 
     def generate(self, x: NDArray[np.float32], y: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Adversarial images (N, C, H, W); y: labels, or targets."""
+        """Return adversarial images (N, C, H, W); y holds labels, or targets."""
         one_hot = np.eye(self.estimator.nb_classes, dtype=np.float32)[y]
         gradient = self.estimator.loss_gradient(x, one_hot) * (-1 if self.targeted else 1)
         low, high = self.estimator.clip_values

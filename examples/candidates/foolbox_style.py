@@ -1,4 +1,4 @@
-"""FGSM as an attack class in the manner of Foolbox; untargeted, as Foolbox's own.
+"""FGSM as an attack class in the style of Foolbox; untargeted, like Foolbox's FGSM.
 
 rfgsm compare --model smallcnn --candidate examples/candidates/foolbox_style.py:FGSM --style foolbox
 """
@@ -15,7 +15,7 @@ class FGSM:
     def __call__(
         self, model: Callable[[Tensor], Tensor], inputs: Tensor, criterion: Tensor, *, epsilons: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Images before and after clipping, and whether each fools the model; criterion: the labels."""
+        """Return images before and after clipping, and success per image; criterion holds the labels."""
         x = inputs.clone().requires_grad_()
         loss = nn.functional.cross_entropy(model(x), criterion, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, x)

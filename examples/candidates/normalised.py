@@ -1,4 +1,4 @@
-"""FGSM on normalised images: one step of epsilon / std, and the ends of [0, 1] as normalisation leaves them.
+"""FGSM on normalised images: one step of epsilon / std, clipped to the normalised range of [0, 1].
 
 rfgsm compare --model smallcnn --candidate examples/candidates/normalised.py:fgsm --style normalised
 """

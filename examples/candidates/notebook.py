@@ -1,4 +1,4 @@
-"""FGSM as notebooks have it, with two mistakes that `rfgsm verify` names.
+"""FGSM from a notebook, with two mistakes that `rfgsm verify` names.
 
 rfgsm verify examples/candidates/notebook.py:fgsm
 """
@@ -6,7 +6,7 @@ rfgsm verify examples/candidates/notebook.py:fgsm
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F  # noqa: N812  (as notebooks have it)
+import torch.nn.functional as F  # noqa: N812  (usual in notebooks)
 from torch import Tensor, nn
 
 

@@ -1,4 +1,4 @@
-"""FGSM written out, untargeted and targeted.
+"""FGSM, untargeted and targeted.
 
 rfgsm compare --model smallcnn --candidate examples/candidates/plain.py:fgsm
 """

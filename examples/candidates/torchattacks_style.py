@@ -1,4 +1,4 @@
-"""FGSM as an attack class in the manner of torchattacks.
+"""FGSM as an attack class in the style of torchattacks.
 
 rfgsm compare --model smallcnn --candidate examples/candidates/torchattacks_style.py:FGSM --style torchattacks
 """
@@ -16,11 +16,11 @@ class FGSM:
         self.sign = 1
 
     def set_mode_targeted_by_label(self) -> None:
-        """From here on labels are targets."""
+        """Treat labels as targets from now on."""
         self.sign = -1
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images."""
+        """Return adversarial images (N, C, H, W)."""
         images = images.clone().detach().requires_grad_()
         cost = nn.CrossEntropyLoss()(self.model(images), labels)
         (gradient,) = torch.autograd.grad(cost, images)

@@ -1,4 +1,4 @@
-"""The function of PyTorch's FGSM tutorial, which is given the gradient.
+"""FGSM of PyTorch's tutorial, which takes the gradient as an argument.
 
 rfgsm compare --model smallcnn --candidate examples/candidates/tutorial.py:fgsm_attack --style tutorial
 """

@@ -1,8 +1,8 @@
-"""A wrong FGSM: a budget of pixel space as a step on normalised images, so that it moves only epsilon * std.
+"""A wrong FGSM: it steps by epsilon on normalised images, so pixels move by epsilon * std only.
 
 rfgsm compare --model smallcnn --candidate examples/candidates/wrong_units.py:fgsm --style normalised
 
-Where std is 1, as in mlp300, nobody would notice.
+If std is 1, as in mlp300, the mistake does not show.
 """
 
 from __future__ import annotations
@@ -15,5 +15,5 @@ def fgsm(network: nn.Module, x: Tensor, y: Tensor, epsilon: float, mean: Tensor,
     x = x.clone().requires_grad_()
     loss = nn.functional.cross_entropy(network(x), y, reduction="sum")
     (gradient,) = torch.autograd.grad(loss, x)
-    moved = x.detach() + epsilon * gradient.sign()  # epsilon / std is meant
+    moved = x.detach() + epsilon * gradient.sign()  # wrong: must be epsilon / std
     return torch.clamp(moved, (0 - mean) / std, (1 - mean) / std)

@@ -138,23 +138,33 @@ def train(
     world = join_world()
     if isinstance(classifier, str):
         classifier = create_untrained_classifier(classifier, data, seed=seed, device=world.local_device("auto"))
-    return train_with_recipe(classifier, data, recipe, None if out is None else Path(out), max_bad, progress, report, world)
+    run = TrainingRun(classifier, data, recipe, max_bad)
+    return train_in_directory(run, None if out is None else Path(out), progress=progress, report=report, world=world)
 
 
-def train_with_recipe(
-    classifier: TorchClassifier,
-    data: Dataset,
-    recipe: TrainingRecipe,
+@dataclass(frozen=True)
+class TrainingRun:
+    """A training: the classifier before its first step, the images, and the recipe."""
+
+    classifier: TorchClassifier
+    data: Dataset
+    recipe: TrainingRecipe
+    max_bad: int = 0
+
+
+def train_in_directory(
+    run: TrainingRun,
     out: Path | None,
-    max_bad: int,
-    progress: StepCallback | None,
-    report: CheckCallback | None,
+    *,
+    progress: StepCallback | None = None,
+    report: CheckCallback | None = None,
     world: World = SINGLE_PROCESS,
 ) -> Training:
-    """Train with a parsed recipe, in all processes of the world; see `train`."""
-    data = match_to_classifier(data, classifier)
+    """Return a training, continued from its last checkpoint in the directory; without a directory nothing is kept."""
+    classifier, recipe = run.classifier, run.recipe
+    data = match_to_classifier(run.data, classifier)
     check_trainable(classifier, data, recipe, world)  # before a directory is made
-    settings = run_settings("train", classifier, data, None, max_bad=max_bad, recipe=recipe.to_dict(), processes=world.size)
+    settings = run_settings("train", classifier, data, None, max_bad=run.max_bad, recipe=recipe.to_dict(), processes=world.size)
     files = (CHECKPOINT_FILE, TRAINING_LOG_FILE, WEIGHTS_FILE, CARD_FILE)
     with RunDirectory(out, settings, world, files=files, reuse_result=False) as directory:
         training = fit(
@@ -162,7 +172,7 @@ def train_with_recipe(
             data,
             recipe,
             store=None if out is None else CheckpointStore(out),
-            max_bad=max_bad,
+            max_bad=run.max_bad,
             progress=progress if world.is_main else None,
             report=report if world.is_main else None,
             world=world,

@@ -72,7 +72,7 @@ class Training:
         return EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the document `rfgsm.training/1`."""
+        """Return the JSON document `rfgsm.training/1`."""
         own = {
             "recipe": self.recipe.to_dict(),
             "n": self.n,

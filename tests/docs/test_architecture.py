@@ -1,4 +1,4 @@
-"""The picture of the packages is what the imports say."""
+"""The picture of the packages agrees with the imports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page and the example about saved adversarial images show works and is complete."""
+"""The page and the example about saved adversarial images are complete and work."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ PAGE = (ROOT / "docs/howto/attack.md").read_text(encoding="utf-8")
 LISTED = {code.split()[0] for code in re.findall(r"`([^`\n]+)`", PAGE)}
 
 
-def test_the_page_lists_every_option() -> None:
+def test_lists_every_option() -> None:
     program: Any = typer.main.get_command(app)
     assert {parameter.opts[0] for parameter in program.commands["attack"].params} <= LISTED | {"--check", "--help"}
 
 
-def test_the_page_lists_the_keys_that_are_the_manifests_own() -> None:
+def test_lists_manifest_keys() -> None:
     assert set(load_schema("attack")["required"]) - {"gradient"} <= LISTED
 
 
-def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(ROOT / "examples/save_adversarial.py"), run_name="__main__")
     first, second, *verified = capsys.readouterr().out.splitlines()
     assert first.startswith("200 images, robust accuracy ")

@@ -1,4 +1,4 @@
-"""The page about data names every source, and each of its lines is one that the program takes."""
+"""The page about data names every source, and the program accepts its commands."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PAGE = (Path(__file__).parents[2] / "docs/reference/data.md").read_text(encoding
 LINES = re.findall(r"`(rfgsm evaluate --model [^`]+)` \|$", PAGE, re.MULTILINE)
 
 
-def test_every_source_has_a_row() -> None:
+def test_names_every_source() -> None:
     named = {code for row in re.findall(r"^\| (`[^|]+) \|", PAGE, re.MULTILINE) for code in re.findall(r"`([^`]+)`", row)}
     assert {source.example for source in data_sources().values()} <= named
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_a_line_to_copy_is_one_that_the_program_takes(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("robustbench_fgsm.registry.version", lambda _: "1.0")  # whatever is installed here
+def test_command_is_valid(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("robustbench_fgsm.registry.version", lambda _: "1.0")  # independent of installed packages
     _, command, *words = shlex.split(line)
     program: Any = typer.main.get_command(app)
     context = program.commands[command].make_context(command, words)
@@ -33,10 +33,10 @@ def test_a_line_to_copy_is_one_that_the_program_takes(line: str, monkeypatch: py
     context.close()
 
 
-def test_there_is_a_line_for_each_row() -> None:
+def test_each_row_has_a_command() -> None:
     assert len(LINES) == sum(row.startswith("| `") and "rfgsm evaluate" in row for row in PAGE.splitlines()) >= 12
 
 
-def test_every_option_is_listed() -> None:
+def test_lists_every_option() -> None:
     listed = {code.split()[0] for code in re.findall(r"`([^`\n]+)`", PAGE)}
     assert {f"--{name.replace('_', '-')}" for name in vars(DataOptions())} <= listed

@@ -1,9 +1,10 @@
-"""What the documentation shows works, what it links to exists, and what it lists is complete."""
+"""Code and commands in the documentation work, links exist, and lists are complete."""
 
 from __future__ import annotations
 
 import itertools
 import json
+import pydoc
 import re
 import runpy
 import shlex
@@ -33,12 +34,12 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 IN_CODE = re.compile(r"`([^`\n]+)`")
 KINDS = {"python", "sh", "console", "json", "text", "toml", "yaml"}
-"""Blocks that may stand on a page: the first three are run or parsed, JSON is read, and the others are only shown."""
+"""Allowed kinds of blocks: the first three are run or parsed, JSON is read, and the others are only shown."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A command as a page shows it, and the error that the page shows below it, if any."""
+    """Command on a page, and the error below it, or an empty text."""
 
     page: Path
     arguments: tuple[str, ...]
@@ -71,11 +72,11 @@ def shown_on(page: Path) -> Iterator[Shown]:
 
 COMMANDS = [shown for page in PAGES for shown in shown_on(page)]
 QUICK = {name: ["--limit", "64"] for name in ("compare", "evaluate", "explain", "sweep")} | {"list": [], "verify": []}
-"""Commands that are run, and what is added to make them quick; all others are only parsed."""
+"""Commands that run, with options that make them quick; other commands are only parsed."""
 OTHER_PAGES = {"plot": "report"}
-"""Commands that share the page of another."""
+"""Commands that share the page of another command."""
 WRONG = ("examples/candidates/notebook.py", "examples/candidates/wrong_units.py", "examples/dnn_width_study.py")
-"""Candidates that the pages show to be wrong."""
+"""Candidates that are wrong on purpose."""
 RUN = list({shown.arguments: shown for shown in COMMANDS if shown.arguments[0] in QUICK}.values())
 
 
@@ -91,7 +92,7 @@ def keys_of(document: object) -> set[str]:
 
 
 def prose(page: Path) -> str:
-    """The page without its blocks of code."""
+    """Return the page without its blocks of code."""
     return re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
@@ -100,31 +101,29 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_readme_holds_the_two_set_up_commands_and_no_other() -> None:
+def test_readme_has_two_setup_commands() -> None:
     assert [line for block in blocks(ROOT / "README.md", "sh") for line in block.splitlines()] == SETUP
 
 
 @pytest.mark.reference
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)
-def test_python_blocks_run_one_after_the_other(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "examples/candidates", "examples/candidates")
     namespace: dict[str, object] = {"__name__": "__page__"}
     for block in blocks(page, "python"):
-        exec(compile(block, name(page), "exec"), namespace)  # the block is ours, and running it is the test
+        exec(compile(block, name(page), "exec"), namespace)  # the block is our own code
 
 
 @pytest.mark.parametrize("shown", COMMANDS, ids=str)
-def test_a_command_parses(shown: Shown) -> None:
+def test_command_parses(shown: Shown) -> None:
     first, *rest = shown.arguments
     command(first).make_context(first, rest).close()
 
 
 @pytest.mark.reference
 @pytest.mark.parametrize("shown", RUN, ids=str)
-def test_a_command_does_what_the_page_says(
-    shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_command_runs(shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copyfile(WEIGHTS_FOLDER / "smallcnn-fashion-mnist-standard.safetensors", "mine.safetensors")
     shutil.copytree(ROOT / "examples/candidates", "examples/candidates")
@@ -144,7 +143,7 @@ def test_a_command_does_what_the_page_says(
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_relative_links_lead_somewhere(page: Path) -> None:
+def test_links(page: Path) -> None:
     for path, anchor in LINK.findall(prose(page)):
         if "://" in path:
             assert re.fullmatch(r"https://[\w.-]+\.[a-z]+(/[\w./%()+-]*)?", path), path
@@ -155,7 +154,7 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_blocks_are_of_kinds_that_are_tested_or_only_shown(page: Path) -> None:
+def test_blocks_have_allowed_kinds(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     fences = re.findall(r"^ *```(.*)$", text, re.MULTILINE)
     assert len(fences) % 2 == 0
@@ -165,7 +164,13 @@ def test_blocks_are_of_kinds_that_are_tested_or_only_shown(page: Path) -> None:
         json.loads(block)
 
 
-def test_the_reference_lists_every_public_name() -> None:
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_dotted_names_exist(page: Path) -> None:
+    for dotted in re.findall(r"`(robustbench_fgsm(?:\.\w+)+)", page.read_text(encoding="utf-8")):
+        assert pydoc.locate(dotted) is not None, dotted
+
+
+def test_reference_lists_every_public_name() -> None:
     page = (ROOT / "docs/reference/api.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"^\.\. (?:auto\w+:: robustbench_fgsm\.|py:data:: )(\w+)(?:\(\))?$", page, re.MULTILINE))
     assert documented == set(rf.__all__)
@@ -175,7 +180,7 @@ def test_the_reference_lists_every_public_name() -> None:
     "program",
     ["benchmark", "compare", "evaluate", "explain", "gate", "plot", "report", "sweep", "train", "transfer", "verify"],
 )
-def test_the_how_to_lists_every_option(program: str) -> None:
+def test_howto_lists_every_option(program: str) -> None:
     page = (ROOT / f"docs/howto/{OTHER_PAGES.get(program, program)}.md").read_text(encoding="utf-8")
     listed = {code.split()[0] for code in IN_CODE.findall(page)}
     options = {name for parameter in command(program).params for name in parameter.opts if name.startswith("--")}
@@ -183,7 +188,7 @@ def test_the_how_to_lists_every_option(program: str) -> None:
 
 
 @pytest.mark.reference
-def test_the_reference_lists_every_key_of_the_document() -> None:
+def test_reference_lists_every_json_key() -> None:
     classifier, images = rf.load_classifier("mlp300"), rf.load_data("fashion-mnist", limit=8)
     listed = set(IN_CODE.findall((ROOT / "docs/reference/json.md").read_text(encoding="utf-8")))
     evaluation = apply_thresholds(rf.evaluate(classifier, images).to_dict(), Thresholds(0.5, 0.5))
@@ -205,7 +210,7 @@ def test_the_reference_lists_every_key_of_the_document() -> None:
 
 
 @pytest.mark.reference
-def test_the_library_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_library_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(ROOT / "examples/compare_library.py"), run_name="__main__")
     printed = capsys.readouterr().out.splitlines()
     assert "ours and ART: agree" in printed

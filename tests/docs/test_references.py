@@ -1,4 +1,4 @@
-"""The package that the page shows is whole: installed as it stands, it is found, compared, and agrees."""
+"""The example package on the page is complete: after installation it is found and agrees."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def block(language: str) -> str:
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of the page's reference, its package installed as pip would."""
+    """Name of the page's reference, whose package is installed as by pip."""
     project = tomllib.loads(block("toml"))["project"]
     ((name, module),) = project["entry-points"]["robustbench_fgsm.references"].items()
     (tmp_path / f"{module}.py").write_text(block("python"))
@@ -31,13 +31,13 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (folder / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
     (folder / "entry_points.txt").write_text(f"[robustbench_fgsm.references]\n{name} = {module}\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setitem(sys.modules, module, sys)  # so that what is imported in its place is forgotten afterwards
+    monkeypatch.setitem(sys.modules, module, sys)  # so that monkeypatch removes the imported module afterwards
     del sys.modules[module]
     return str(name)
 
 
 @pytest.mark.parametrize("targeted", ["none", "next"])
-def test_the_example_agrees(installed: str, targeted: str, classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_example_agrees(installed: str, targeted: str, classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     assert [*REFERENCES.entries()][-1] == installed
     (found,) = rf.compare(classifier, images, references=[installed], targeted=targeted).references
     assert (found.name, found.version, found.verdict) == (installed, "1.0", "agree")
@@ -46,11 +46,11 @@ def test_the_example_agrees(installed: str, targeted: str, classifier: rf.TorchC
     assert found.own_success.rate(found.timed_tally.tally) == found.timed_tally.tally.accuracy_drop
 
 
-def test_the_example_refuses_what_it_cannot_do(installed: str, classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_example_refuses_other_norms(installed: str, classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     with pytest.raises(rf.SettingError, match="plain is comparable under norm inf, got 2"):
         rf.compare(classifier, images, 1.0, norm=2, references=[installed])
 
 
-def test_the_page_says_how_to_install_each() -> None:
+def test_names_install_commands() -> None:
     for name, entry in REFERENCES.built_in.items():
         assert f"| `{name}` | {'comes with' if name == 'art' else f'`{entry.install_command}`'}" in PAGE

@@ -1,4 +1,4 @@
-"""The page about runs lists every option of `rfgsm runs`, every file of a directory and every column of an export."""
+"""The page about runs lists all options, files and columns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGE = (Path(__file__).parents[2] / "docs/howto/runs.md").read_text(encoding="ut
 LISTED = {code.split()[0] for code in re.findall(r"`([^`\n]+)`", PAGE)}
 
 
-def test_the_page_lists_every_option() -> None:
+def test_lists_every_option() -> None:
     program: Any = typer.main.get_command(app)
     commands = program.commands["runs"].commands
     options = {name for command in commands.values() for parameter in command.params for name in parameter.opts}
@@ -26,7 +26,7 @@ def test_the_page_lists_every_option() -> None:
     assert set(commands) == {"list", "show", "resume"}
 
 
-def test_the_page_lists_files_columns_and_states() -> None:
+def test_lists_files_columns_and_states() -> None:
     shown = load_schema("run-shown")
     states = shown["$defs"]["common"]["$defs"]["run"]["properties"]["state"]["enum"]
     columns = shown["properties"]["samples"]["items"]["required"]

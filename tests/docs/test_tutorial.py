@@ -1,4 +1,4 @@
-"""The tutorial's commands, one after the other in one directory, give what it says."""
+"""The tutorial's commands run one after the other in one directory, with its results."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from robustbench_fgsm.cli.main import main
 from tests.docs.test_docs import ROOT, shown_on
 
 CODES = {"gate": 1}
-"""Of commands that the tutorial says to fail; all others give 0."""
+"""Exit codes of commands that fail on purpose; other commands exit with 0."""
 
 
 @pytest.mark.reference
-def test_its_commands_give_what_it_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     printed = []
     for shown in shown_on(ROOT / "docs/tutorial.md"):

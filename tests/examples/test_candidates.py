@@ -1,4 +1,4 @@
-"""Every example of a candidate agrees, in the style and by the command that it shows, and the wrong ones do not."""
+"""Each example of a candidate agrees in its style, and the wrong examples do not."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ COMMAND = re.compile(
 )
 FILES = sorted(FOLDER.glob("*.py"))
 WRONG = {"wrong_units.py": ["normalised-epsilon"], "notebook.py": ["no-clip", "double-softmax"]}
-"""Examples of mistakes, and which they are."""
+"""Wrong examples and their mistakes."""
 
 
 def shown_in(file: Path) -> tuple[str, str]:
-    """Candidate and style of the command in its first lines."""
+    """Return candidate and style of the command in the docstring."""
     (found,) = COMMAND.findall(file.read_text(encoding="utf-8"))
     candidate, style = found
     return f"{FOLDER / candidate}", style or "plain"
 
 
-def test_there_is_one_for_each_style() -> None:
+def test_each_style_has_an_example() -> None:
     assert {shown_in(file)[1] for file in FILES if file.name not in WRONG} == set(STYLES)
 
 
 @pytest.mark.reference
 @pytest.mark.parametrize("model", ["smallcnn", "mlp300"])
 @pytest.mark.parametrize("file", [file for file in FILES if file.name not in WRONG], ids=lambda file: file.stem)
-def test_an_example_agrees(file: Path, model: str, images: rf.ArrayDataset) -> None:
+def test_agrees(file: Path, model: str, images: rf.ArrayDataset) -> None:
     candidate, style = shown_in(file)
     if style == "foolbox" and importlib.util.find_spec("foolbox") is None:
         pytest.skip("foolbox is not installed")
@@ -47,7 +47,7 @@ def test_an_example_agrees(file: Path, model: str, images: rf.ArrayDataset) -> N
 
 @pytest.mark.parametrize("model", ["smallcnn", "resnet18"])
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_one_disagrees_and_its_mistakes_are_named(name: str, model: str, images: rf.ArrayDataset) -> None:
+def test_names_mistakes(name: str, model: str, images: rf.ArrayDataset) -> None:
     candidate, style = shown_in(FOLDER / name)
     found = rf.compare(rf.load_classifier(model), images.head(32), references=[], candidate=candidate, style=style)
     assert (found.verdict, found.exit_code) == ("disagree", 1)
@@ -55,7 +55,7 @@ def test_a_wrong_one_disagrees_and_its_mistakes_are_named(name: str, model: str,
     assert [finding.cause for finding in verification.diagnosis] == WRONG[name]
 
 
-def test_normalised_images_of_a_network_that_repeats_grey(images: rf.ArrayDataset) -> None:
+def test_normalised_agrees_on_repeated_grey(images: rf.ArrayDataset) -> None:
     candidate = f"{FOLDER / 'normalised.py'}:fgsm"
     classifier = rf.load_classifier("resnet18")
     assert rf.compare(classifier, images.head(32), references=[], candidate=candidate, style="normalised").verdict == "agree"

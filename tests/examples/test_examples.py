@@ -1,4 +1,4 @@
-"""Every example that needs no training data runs as its first lines say, and shows what it promises."""
+"""Examples that need no training data run by the command in their docstring."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXAMPLES = sorted(file.name for file in FOLDER.glob("*.py") if file.name not in 
 
 
 def run(name: str, place: Path, *arguments: str) -> str:
-    """What an example prints, run where it may write."""
+    """Return the output of an example that runs in the directory."""
     command = [sys.executable, str(FOLDER / name), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, cwd=place)
     assert done.returncode == 0, done.stderr
@@ -24,26 +24,26 @@ def run(name: str, place: Path, *arguments: str) -> str:
 
 @pytest.mark.reference
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_runs_and_says_how(name: str, tmp_path: Path) -> None:
+def test_runs(name: str, tmp_path: Path) -> None:
     assert run(name, tmp_path)
     assert f"python examples/{name}" in (FOLDER / name).read_text(encoding="utf-8")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.distributed
-def test_two_processes_are_timed_beside_one(tmp_path: Path) -> None:
+def test_scaling_compares_two_processes(tmp_path: Path) -> None:
     text = run("scaling.py", tmp_path, "--processes", "1000", "1")
     assert re.search(r"^\| 2 \| 1 \| 1,000 \| [\d.]+ \| [\d.]+ \(", text, re.MULTILINE)
-    assert "The same counts: True." in text
+    assert "Equal counts: True." in text
 
 
-def test_the_curve_is_drawn_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_sweep_curve_draws_a_file(tmp_path: Path) -> None:
     text = run("sweep_curve.py", tmp_path, "curve.svg")
     assert text.count("targeted ") == 2
     assert (tmp_path / "curve.svg").read_bytes().startswith(b"<?xml")
 
 
-def test_stable_gradients_fool_more_of_the_saturated_network(tmp_path: Path) -> None:
+def test_stable_gradients_fool_more(tmp_path: Path) -> None:
     text = run("saturated_network.py", tmp_path)
     saturated, _, ordinary, stable = (float(found) for found in re.findall(r": ([\d.]+)%", text))
     assert saturated > 1

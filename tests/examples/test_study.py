@@ -1,4 +1,4 @@
-"""The study runs from end to end, its numbers hang together, and the page quotes the numbers that it wrote."""
+"""The study runs, its numbers are consistent, and the page quotes them."""
 
 from __future__ import annotations
 
@@ -30,15 +30,13 @@ def example() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def kept() -> dict[str, Any]:
-    """The study that the page quotes."""
+    """study.json of the page."""
     found: dict[str, Any] = json.loads((KEPT / "study.json").read_text(encoding="utf-8"))
     return found
 
 
 @pytest.mark.reference
-def test_all_of_it_runs(
-    example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_runs(example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["study", "--quick", "--out", str(tmp_path)])
     example.main()
     found = json.loads((tmp_path / "study.json").read_text(encoding="utf-8"))
@@ -57,14 +55,14 @@ def test_all_of_it_runs(
     assert (tmp_path / "curves.svg").read_bytes().startswith(b"<?xml")
 
 
-def test_the_page_quotes_the_study(example: ModuleType, kept: dict[str, Any]) -> None:
+def test_page_quotes_the_study(example: ModuleType, kept: dict[str, Any]) -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert not kept["quick"]
     for name, text in example.tables(kept).items():
         assert text in page, name
 
 
-def test_the_study_found_what_it_says(kept: dict[str, Any]) -> None:
+def test_static_retraining_fails(kept: dict[str, Any]) -> None:
     retrained = {name: one["fgsm"][2]["robust_accuracy"] for name, one in kept["retraining"].items()}
     assert retrained["static"]["high"] < retrained["never retrained"]["low"] < retrained["n-fgsm"]["low"]
     assert len(kept["why"]) == 5

@@ -25,7 +25,7 @@ def patterns() -> rf.ArrayDataset:
     return rf.ArrayDataset("patterns", images, labels, tuple(map(str, range(CLASSES))))
 
 
-def student(seed: int, *, dropout: float = 0.0) -> rf.TorchClassifier:
+def untrained(seed: int, *, dropout: float = 0.0) -> rf.TorchClassifier:
     """A small convolutional network for them, with weights drawn from the seed."""
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)

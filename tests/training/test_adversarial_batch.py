@@ -29,11 +29,11 @@ def crafted(method: str, x: Tensor, **settings: object) -> Tensor:
     return craft_training_images(Linear(), x, torch.zeros(len(x), dtype=torch.int64), recipe, (0.0, 1.0))
 
 
-def test_fgsm_is_a_full_step_uphill() -> None:
+def test_fgsm_is_a_full_step() -> None:
     torch.testing.assert_close(crafted("fgsm", torch.full((2, 3), 0.5)), (0.5 + 0.1 * UPHILL).expand(2, 3))
 
 
-def test_n_fgsm_steps_from_noise_of_two_epsilons_and_projects_only_onto_pixels() -> None:
+def test_n_fgsm_clips_to_pixel_bounds_only() -> None:
     x = torch.full((2000, 3), 0.5)
     offset = crafted("n-fgsm", x) - x - 0.1 * UPHILL
     assert float(offset.abs().max()) <= 0.2 + 1e-6
@@ -42,7 +42,7 @@ def test_n_fgsm_steps_from_noise_of_two_epsilons_and_projects_only_onto_pixels()
     torch.testing.assert_close(offset.std(0), torch.full((3,), 0.4 / 12**0.5), atol=0.005, rtol=0)
 
 
-def test_fgsm_rs_steps_further_and_projects_onto_the_ball() -> None:
+def test_fgsm_rs_projects_onto_the_ball() -> None:
     x = torch.full((2000, 3), 0.5)
     offset = (crafted("fgsm-rs", x) - x) * UPHILL
     assert float(offset.max()) <= 0.1 + 1e-6
@@ -51,7 +51,7 @@ def test_fgsm_rs_steps_further_and_projects_onto_the_ball() -> None:
 
 
 @pytest.mark.parametrize("method", ["fgsm", "fgsm-rs", "n-fgsm"])
-def test_clamping_keeps_pixels_within_bounds_and_can_be_left_out(method: str) -> None:
+def test_clamp(method: str) -> None:
     torch.manual_seed(0)
     x = torch.tensor([[0.0, 1.0, 0.0]]).repeat(50, 1)
     assert all(float(end) in (0.0, 1.0) for end in crafted(method, x).aminmax())
@@ -60,7 +60,7 @@ def test_clamping_keeps_pixels_within_bounds_and_can_be_left_out(method: str) ->
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
-def test_the_mode_while_crafting_is_the_one_asked_for_and_train_afterwards(mode: str) -> None:
+def test_craft_mode(mode: str) -> None:
     network = Linear().eval()
     craft_training_images(
         network, torch.rand(2, 3), torch.zeros(2, dtype=torch.int64), TrainingRecipe("fgsm", craft_mode=mode), (0, 1)

@@ -19,12 +19,12 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.models.classifier import hash_weights
-from robustbench_fgsm.runs.train import CHECKPOINT_FILE, create_untrained_classifier, train_with_recipe
+from robustbench_fgsm.runs.train import CHECKPOINT_FILE, TrainingRun, create_untrained_classifier, train_in_directory
 from robustbench_fgsm.training.distributed import process_loss_weight
 from robustbench_fgsm.training.recipe import TrainingRecipe
 from robustbench_fgsm.training.samples import split_held_out
 from tests.runs.test_processes import answers, in_world
-from tests.training.conftest import CLASSES, student
+from tests.training.conftest import CLASSES, untrained
 
 pytestmark = [pytest.mark.distributed, pytest.mark.usefixtures("one_thread")]
 
@@ -78,7 +78,7 @@ def idle(calls: int, *, used: bool = False) -> rf.TorchClassifier:
 def fitted(
     data: rf.Dataset, classifier: rf.TorchClassifier, recipe: TrainingRecipe, world: World = SINGLE_PROCESS, out: Path | None = None
 ) -> rf.Training:
-    return train_with_recipe(classifier, data, recipe, out, 0, None, None, world)
+    return train_in_directory(TrainingRun(classifier, data, recipe), out, world=world)
 
 
 def weights(training: rf.Training) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def weights(training: rf.Training) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("batch_size", "twice"), [(31, False), (8, True), (300, False)])
-def test_the_shares_of_a_step_are_its_batch(images: rf.ArrayDataset, batch_size: int, twice: bool) -> None:
+def test_parts_make_the_batch(images: rf.ArrayDataset, batch_size: int, twice: bool) -> None:
     samples = split_held_out(images, TrainingRecipe("static" if twice else "standard", batch_size=batch_size, held_out=0))
     bad: set[BadSample] = set()
 
@@ -100,7 +100,7 @@ def test_the_shares_of_a_step_are_its_batch(images: rf.ArrayDataset, batch_size:
 
 
 @pytest.mark.parametrize("counts", [(15, 16), (1, 7, 3)])
-def test_the_mean_over_processes_is_the_mean_over_images(counts: tuple[int, ...]) -> None:
+def test_loss_weights(counts: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
     losses = [rng.random(count) for count in counts]
     worlds = [World(rank, len(counts)) for rank in range(len(counts))]
@@ -111,7 +111,7 @@ def test_the_mean_over_processes_is_the_mean_over_images(counts: tuple[int, ...]
 
 
 @pytest.mark.parametrize("method", ["standard", "fgsm"])
-def test_two_processes_give_the_weights_of_one(patterns: rf.ArrayDataset, tmp_path: Path, method: str) -> None:
+def test_two_processes_equal_one(patterns: rf.ArrayDataset, tmp_path: Path, method: str) -> None:
     """To rounding: a gradient is a mean of 31 terms of at most about 1, whose sum in another order moves it by at most
     31 units of 2^-24; 8 steps of 0.1 then move a weight by 1.5e-6 at most, and the later gradients with it a little. The
     sign of FGSM's own gradient might flip, for one of 144 pixels and by 0.1: none does here. Without the weights of
@@ -129,7 +129,7 @@ def test_two_processes_give_the_weights_of_one(patterns: rf.ArrayDataset, tmp_pa
     assert moved > 0.01
 
 
-def test_a_killed_training_goes_on_to_the_weights_of_an_uninterrupted_one(patterns: rf.ArrayDataset, tmp_path: Path) -> None:
+def test_resumes_after_a_kill(patterns: rf.ArrayDataset, tmp_path: Path) -> None:
     """With batch norm, dropout, noise and augmentation, so that statistics and each process's generators count."""
     data = patterns.head(256)
 
@@ -138,7 +138,8 @@ def test_a_killed_training_goes_on_to_the_weights_of_an_uninterrupted_one(patter
         return [hash_weights(found.classifier.network), [check.to_dict() for check in found.checks]]
 
     def killed(world: World) -> None:
-        train_with_recipe(normalised(), data, UNEVEN, tmp_path / "killed", 0, None, lambda check: stop(check.quarter), world)
+        run = TrainingRun(normalised(), data, UNEVEN)
+        train_in_directory(run, tmp_path / "killed", report=lambda check: stop(check.quarter), world=world)
 
     def stop(quarter: int) -> None:
         if quarter == 3:
@@ -159,7 +160,7 @@ def test_a_killed_training_goes_on_to_the_weights_of_an_uninterrupted_one(patter
         fitted(data, normalised(), UNEVEN, SINGLE_PROCESS, tmp_path / "killed")
 
 
-def test_a_layer_without_part_in_the_loss_is_trained_around(patterns: rf.ArrayDataset, tmp_path: Path) -> None:
+def test_unused_layer(patterns: rf.ArrayDataset, tmp_path: Path) -> None:
     data = patterns
     assert in_world(2, lambda world: weights(fitted(data, idle(10**9), SGD, world)), tmp_path) == [0, 0]
     alone, (first, second) = weights(fitted(data, idle(10**9), SGD)), answers(tmp_path, 2)
@@ -171,7 +172,7 @@ def test_a_layer_without_part_in_the_loss_is_trained_around(patterns: rf.ArrayDa
         assert (first[name] == before[name]) == (".idle." in name)
 
 
-def test_a_network_that_leaves_layers_out_now_and_then_is_refused_in_one_line(patterns: rf.ArrayDataset, tmp_path: Path) -> None:
+def test_rejects_changing_parameters(patterns: rf.ArrayDataset, tmp_path: Path) -> None:
     def refused(world: World) -> str:
         with pytest.raises(rf.ModelError) as error:
             fitted(patterns, idle(4, used=True), SGD, world)
@@ -183,9 +184,9 @@ def test_a_network_that_leaves_layers_out_now_and_then_is_refused_in_one_line(pa
     assert said.endswith("train it in one process")
 
 
-def test_too_small_a_batch_for_so_many_is_refused(patterns: rf.ArrayDataset) -> None:
+def test_rejects_a_small_batch(patterns: rf.ArrayDataset) -> None:
     with pytest.raises(rf.SettingError, match="batch size must give each of 16 processes 2 images, got 31"):
-        fitted(patterns, student(0), SGD, World(0, 16))
+        fitted(patterns, untrained(0), SGD, World(0, 16))
 
 
 PROGRAM = """
@@ -220,7 +221,7 @@ def torchrun(place: Path, trouble: str, restarts: int) -> subprocess.CompletedPr
     )
 
 
-def test_torchrun_starts_a_killed_training_again_and_one_process_prints(tmp_path: Path) -> None:
+def test_torchrun_restarts_after_a_kill(tmp_path: Path) -> None:
     done = torchrun(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)", restarts=1)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -237,7 +238,7 @@ def test_torchrun_starts_a_killed_training_again_and_one_process_prints(tmp_path
     assert answers(tmp_path / "whole", 2) == [document["model"]["sha256"]] * 2
 
 
-def test_a_process_that_raises_ends_the_training_of_the_others(tmp_path: Path) -> None:
+def test_an_error_ends_all_processes(tmp_path: Path) -> None:
     done = torchrun(tmp_path, 'raise ZeroDivisionError("unforeseen")', restarts=0)
     assert done.returncode != 0
     assert done.stderr.count("ZeroDivisionError: unforeseen") == 1

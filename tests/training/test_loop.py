@@ -11,27 +11,26 @@ from torch import nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.models.classifier import hash_weights
-from robustbench_fgsm.training.augmentation import parse_augmentation
-from tests.training.conftest import student
+from tests.training.conftest import untrained
 
 QUICK: dict[str, Any] = {"epochs": 1, "batch_size": 32, "held_out": 0, "epsilon": 0.1}
 
 
 def trained(data: rf.ArrayDataset, seed: int = 0, **settings: Any) -> rf.Training:
-    return rf.train(student(0, dropout=0.3), data.head(256), seed=seed, **{**QUICK, **settings})
+    return rf.train(untrained(0, dropout=0.3), data.head(256), seed=seed, **{**QUICK, **settings})
 
 
 METHODS = ["standard", "fgsm", "fgsm-rs", "n-fgsm"]
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_same_seed_gives_the_same_weights_and_another_others(patterns: rf.ArrayDataset, method: str) -> None:
+def test_seed_decides_the_weights(patterns: rf.ArrayDataset, method: str) -> None:
     one, two, other = (trained(patterns, seed, method=method, augment="crop:1,flip") for seed in (0, 0, 1))
     assert one.model.sha256 == two.model.sha256 != other.model.sha256
     assert one.checks == two.checks
 
 
-def test_each_method_and_setting_gives_other_weights(patterns: rf.ArrayDataset) -> None:
+def test_each_setting_changes_the_weights(patterns: rf.ArrayDataset) -> None:
     settings: list[dict[str, Any]] = [{"method": method} for method in METHODS]
     settings += [
         {"method": "n-fgsm", "noise": 1.0},
@@ -44,8 +43,8 @@ def test_each_method_and_setting_gives_other_weights(patterns: rf.ArrayDataset) 
     assert len(set(hashes)) == len(hashes)
 
 
-def test_nothing_of_the_callers_changes(patterns: rf.ArrayDataset) -> None:
-    classifier = student(0, dropout=0.3)
+def test_leaves_no_trace(patterns: rf.ArrayDataset) -> None:
+    classifier = untrained(0, dropout=0.3)
     before = hash_weights(classifier.network)
     torch.manual_seed(5)
     np.random.seed(5)
@@ -60,7 +59,7 @@ def test_nothing_of_the_callers_changes(patterns: rf.ArrayDataset) -> None:
 
 
 def test_it_learns(patterns: rf.ArrayDataset) -> None:
-    found = rf.train(student(0), patterns, epochs=2, batch_size=32, held_out=100, learning_rate=0.004, epsilon=0.05)
+    found = rf.train(untrained(0), patterns, epochs=2, batch_size=32, held_out=100, learning_rate=0.004, epsilon=0.05)
     first, last = found.checks[0], found.checks[-1]
     assert first.clean is not None
     assert last.clean is not None
@@ -71,7 +70,7 @@ def test_it_learns(patterns: rf.ArrayDataset) -> None:
     assert rf.evaluate(found.classifier, patterns, 0.0).clean_accuracy.count > 1000
 
 
-def test_a_name_is_an_untrained_network_for_the_datas_shape_and_classes(patterns: rf.ArrayDataset) -> None:
+def test_trains_a_network_by_name(patterns: rf.ArrayDataset) -> None:
     for name in ("mlp300", "smallcnn"):
         found = rf.train(name, patterns.head(64), **QUICK)
         assert found.classifier.num_classes == 6
@@ -85,7 +84,7 @@ def found_again(data: rf.ArrayDataset) -> str:
     return rf.train("mlp300", data.head(64), **QUICK).model.sha256
 
 
-def test_static_joins_the_images_that_fooled_the_network_as_it_was(patterns: rf.ArrayDataset) -> None:
+def test_static_adds_adversarial_images(patterns: rf.ArrayDataset) -> None:
     before = trained(patterns, epochs=2).classifier
     whole = next(patterns.batches(0, 256, 256))
     fooling = rf.fgsm(before.network, whole.images, whole.labels, 0.1)
@@ -95,17 +94,17 @@ def test_static_joins_the_images_that_fooled_the_network_as_it_was(patterns: rf.
     assert found.model.sha256 == by_hand.model.sha256
 
 
-def test_early_stop_ends_a_training_that_gets_no_better(patterns: rf.ArrayDataset) -> None:
+def test_early_stop(patterns: rf.ArrayDataset) -> None:
     settings: dict[str, Any] = {**QUICK, "epochs": 9, "held_out": 64, "learning_rate": 1e-9, "early_stop": 2}
-    found = rf.train(student(0), patterns.head(128), **settings)
+    found = rf.train(untrained(0), patterns.head(128), **settings)
     assert found.stopped
     assert found.checks[-1].epoch == 3
 
 
-def test_a_loss_that_is_no_number_ends_it(patterns: rf.ArrayDataset) -> None:
+def test_rejects_a_nonfinite_loss(patterns: rf.ArrayDataset) -> None:
     settings: dict[str, Any] = {**QUICK, "optimizer": "sgd", "learning_rate": 1e30}
     with pytest.raises(rf.InvalidRunError, match="lower the learning rate"):
-        rf.train(student(0), patterns.head(128), **settings)
+        rf.train(untrained(0), patterns.head(128), **settings)
 
 
 @pytest.mark.parametrize(
@@ -120,24 +119,12 @@ def test_a_loss_that_is_no_number_ends_it(patterns: rf.ArrayDataset) -> None:
         ("mlp300", {"held_out": 64}, rf.SettingError, "training needs images beside the 64 held out"),
     ],
 )
-def test_what_cannot_be_is_refused(
-    patterns: rf.ArrayDataset, model: str, settings: dict[str, Any], error: type[Exception], message: str
-) -> None:
+def test_rejects(patterns: rf.ArrayDataset, model: str, settings: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         rf.train(model, patterns.head(64), **{**QUICK, **settings})
 
 
-def test_images_of_another_shape_are_refused(patterns: rf.ArrayDataset) -> None:
+def test_rejects_other_shapes(patterns: rf.ArrayDataset) -> None:
     network = rf.wrap(nn.Sequential(nn.Flatten(), nn.Linear(9, 6)), 6)
     with pytest.raises(rf.ModelError, match=r"model must accept images of shape \(1, 12, 12\)"):
         rf.train(network, patterns.head(64), **QUICK)
-
-
-def test_crops_and_flips_are_each_images_own() -> None:
-    augment = parse_augmentation("crop:2,flip", (6, 6))
-    assert augment is not None
-    torch.manual_seed(0)
-    images = torch.arange(1.0, 37).reshape(1, 1, 6, 6).repeat(64, 1, 1, 1)
-    found = augment(images)
-    assert found.shape == images.shape
-    assert len({tuple(image.flatten().tolist()) for image in found}) > 20

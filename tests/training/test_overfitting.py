@@ -48,7 +48,7 @@ def learn(clothes: rf.ArrayDataset, method: str, epsilon: float, seed: int, epoc
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_fgsm_at_a_large_budget_overfits_and_is_named_in_that_epoch(clothes: rf.ArrayDataset, seed: int) -> None:
+def test_fgsm_overfits_at_a_large_epsilon(clothes: rf.ArrayDataset, seed: int) -> None:
     training = learn(clothes, "fgsm", 0.16, seed)
     named = training.overfitting
     assert named is not None
@@ -69,7 +69,7 @@ def test_fgsm_at_a_large_budget_overfits_and_is_named_in_that_epoch(clothes: rf.
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_n_fgsm_on_the_same_images_does_not(clothes: rf.ArrayDataset, seed: int) -> None:
+def test_n_fgsm_does_not_overfit(clothes: rf.ArrayDataset, seed: int) -> None:
     training = learn(clothes, "n-fgsm", 0.16, seed)
     assert training.overfitting is None
     last = training.checks[-1]
@@ -80,5 +80,5 @@ def test_n_fgsm_on_the_same_images_does_not(clothes: rf.ArrayDataset, seed: int)
 
 
 @pytest.mark.parametrize("method", ["standard", "fgsm", "fgsm-rs", "n-fgsm"])
-def test_no_alarm_where_the_budget_is_small(clothes: rf.ArrayDataset, method: str) -> None:
+def test_no_false_alarm_at_a_small_epsilon(clothes: rf.ArrayDataset, method: str) -> None:
     assert find_catastrophic_overfitting(learn(clothes, method, 4 / 255, 0, epochs=2).checks, 10) is None

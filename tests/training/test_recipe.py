@@ -29,12 +29,12 @@ from robustbench_fgsm.training.recipe import TrainingRecipe
     ],
     ids=str,
 )
-def test_what_makes_no_sense_is_refused(settings: dict[str, Any], message: str) -> None:
+def test_rejects(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(rf.SettingError, match=message):
         TrainingRecipe(**settings)
 
 
-def test_the_best_is_kept_of_what_can_overfit_and_the_last_of_the_rest() -> None:
+def test_keeps_best() -> None:
     kept = {method: TrainingRecipe(method).keeps_best for method in ("standard", "fgsm", "fgsm-rs", "n-fgsm", "static")}
     assert kept == {"standard": False, "fgsm": True, "fgsm-rs": True, "n-fgsm": True, "static": False}
     assert TrainingRecipe("standard", keep="best").keeps_best

@@ -18,7 +18,7 @@ def seen(samples: TrainingSamples, epoch: int, first: int = 0) -> list[int]:
     return [int(id_) for batch, _ in samples.epoch_batches(epoch, first, bad) for id_ in batch.ids]
 
 
-def test_an_epoch_sees_each_image_once_and_no_held_out_one(images: rf.ArrayDataset) -> None:
+def test_epoch_sees_each_image_once(images: rf.ArrayDataset) -> None:
     samples = split_held_out(images, TrainingRecipe(batch_size=8, held_out=56))
     held = samples.held_out_batch()
     assert held is not None
@@ -29,14 +29,14 @@ def test_an_epoch_sees_each_image_once_and_no_held_out_one(images: rf.ArrayDatas
     assert seen(samples, 0) == first
 
 
-def test_an_epoch_goes_on_where_it_stopped(images: rf.ArrayDataset) -> None:
+def test_epoch_continues(images: rf.ArrayDataset) -> None:
     samples = split_held_out(images, TrainingRecipe(batch_size=10, held_out=0))
     assert samples.steps_per_epoch == 25
     assert samples.held_out_batch() is None
     assert seen(samples, 3, 7) == seen(samples, 3)[70:]
 
 
-def test_static_sees_each_image_twice_once_as_it_is(images: rf.ArrayDataset) -> None:
+def test_static_sees_images_twice(images: rf.ArrayDataset) -> None:
     samples = split_held_out(images, TrainingRecipe("static", batch_size=16, held_out=0))
     rows = [
         (int(id_), bool(again))
@@ -54,6 +54,6 @@ def test_images_stay_with_their_labels(images: rf.ArrayDataset) -> None:
         assert torch.equal(batch.labels, whole.labels[batch.ids])
 
 
-def test_nothing_left_to_train_on_is_refused(images: rf.ArrayDataset) -> None:
+def test_rejects_too_few_images(images: rf.ArrayDataset) -> None:
     with pytest.raises(rf.SettingError, match="training needs images beside the 256 held out, got 256"):
         split_held_out(images, TrainingRecipe(held_out=256))

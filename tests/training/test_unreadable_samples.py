@@ -19,7 +19,7 @@ from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.runs.train import CheckpointStore
 from robustbench_fgsm.training.loop import fit
 from robustbench_fgsm.training.recipe import TrainingRecipe
-from tests.training.conftest import student
+from tests.training.conftest import untrained
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK: dict[str, Any] = {"epochs": 2, "batch_size": 32, "held_out": 0, "epsilon": 0.1}
@@ -44,26 +44,26 @@ def data(patterns: rf.ArrayDataset) -> rf.ArrayDataset:
     return patterns.head(128)
 
 
-def test_held_out_images_that_cannot_be_had_are_counted_too(data: rf.ArrayDataset) -> None:
+def test_counts_held_out_samples(data: rf.ArrayDataset) -> None:
     damaged = Damaged(data, range(20))
-    found = rf.train(student(0), damaged, max_bad=20, **QUICK | {"held_out": 64})
+    found = rf.train(untrained(0), damaged, max_bad=20, **QUICK | {"held_out": 64})
     assert {sample.path for sample in found.bad} == {f"{index}.png" for index in range(20)}
     watched = found.checks[-1].clean
     assert watched is not None
     assert 44 < watched.n < 64
     assert found.n + watched.n + len(found.bad) == 128
     with pytest.raises(rf.InvalidRunError, match="20 that are not"):
-        rf.train(student(0), damaged, max_bad=19, **QUICK | {"held_out": 64})
+        rf.train(untrained(0), damaged, max_bad=19, **QUICK | {"held_out": 64})
 
 
-def test_a_training_that_goes_on_knows_what_could_not_be_had(data: rf.ArrayDataset, tmp_path: Path) -> None:
+def test_resumed_training_remembers_them(data: rf.ArrayDataset, tmp_path: Path) -> None:
     damaged, out = Damaged(data, [3]), tmp_path / "run"
-    found, again = (rf.train(student(0), damaged, out=out, max_bad=1, **QUICK) for _ in range(2))
+    found, again = (rf.train(untrained(0), damaged, out=out, max_bad=1, **QUICK) for _ in range(2))
     assert found.bad == again.bad == (BadSample("3.png", "cut short"),)
     assert found.n == again.n == 127
 
 
-def test_images_of_several_sizes_are_resized_as_the_network_asks(tmp_path: Path) -> None:
+def test_resizes_images(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         (tmp_path / "pets" / name).mkdir(parents=True)
         for height in range(6, 10):
@@ -74,30 +74,30 @@ def test_images_of_several_sizes_are_resized_as_the_network_asks(tmp_path: Path)
     assert rf.train(classifier, pets, out=tmp_path / "run", **QUICK | {"batch_size": 4}).n == 8
 
 
-def test_a_step_without_an_image_is_named(data: rf.ArrayDataset) -> None:
+def test_rejects_an_empty_step(data: rf.ArrayDataset) -> None:
     with pytest.raises(rf.DataError, match="training needs an image in every step"):
-        rf.train(student(0), Damaged(data.head(64), range(1, 64)), max_bad=63, **QUICK | {"batch_size": 2})
+        rf.train(untrained(0), Damaged(data.head(64), range(1, 64)), max_bad=63, **QUICK | {"batch_size": 2})
 
 
 @pytest.mark.parametrize(("pixel", "message"), [(7.0, "images must lie in"), (float("nan"), "fix or leave out")])
 @pytest.mark.parametrize("held_out", [0, 64])
-def test_pixels_that_are_none_are_named(data: rf.ArrayDataset, pixel: float, message: str, held_out: int) -> None:
+def test_rejects_bad_pixels(data: rf.ArrayDataset, pixel: float, message: str, held_out: int) -> None:
     images = data._images.clone()
     images[5:] = pixel
     spoilt = rf.ArrayDataset("spoilt", images, data.labels, data.classes)
     with pytest.raises(rf.DataError, match=message):
-        rf.train(student(0), spoilt, **QUICK | {"held_out": held_out})
+        rf.train(untrained(0), spoilt, **QUICK | {"held_out": held_out})
 
 
 @pytest.mark.parametrize("content", [b"", b"junk" * 100, None], ids=["empty", "junk", "cut"])
-def test_a_damaged_state_is_named(data: rf.ArrayDataset, tmp_path: Path, content: bytes | None) -> None:
+def test_rejects_a_damaged_state(data: rf.ArrayDataset, tmp_path: Path, content: bytes | None) -> None:
     recipe, store = TrainingRecipe(**QUICK), CheckpointStore(tmp_path)
-    fit(student(0), data, recipe, store=store)
+    fit(untrained(0), data, recipe, store=store)
     whole = store.load()
     assert whole is not None
     store.save(whole[: len(whole) // 2] if content is None else content, [])
     with pytest.raises(rf.RunError, match="kept state of a training must be as it was written"):
-        fit(student(0), data, recipe, store=store)
+        fit(untrained(0), data, recipe, store=store)
 
 
 class Gadget:
@@ -110,10 +110,10 @@ class Gadget:
         return Path.write_text, (self.place, "done")
 
 
-def test_a_state_that_holds_code_is_refused(data: rf.ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejects_code_in_a_state(data: rf.ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     store = CheckpointStore(tmp_path)
     store.save(pickle.dumps({"network": Gadget(tmp_path / "done")}), [])
     with pytest.raises(rf.UnsafeError, match="tensors alone"):
-        fit(student(0), data, TrainingRecipe(**QUICK), store=store)
+        fit(untrained(0), data, TrainingRecipe(**QUICK), store=store)
     assert not (tmp_path / "done").exists()

@@ -27,7 +27,7 @@ def checks(*rates: tuple[int, int]) -> list[ValidationCheck]:
         ([(50, 40), (60, 38), (70, 36), (74, 36)], "below-half", (1, 4)),
     ],
 )
-def test_what_is_named_and_where(rates: Sequence[tuple[int, int]], rule: str, place: tuple[int, int]) -> None:
+def test_finds_overfitting(rates: Sequence[tuple[int, int]], rule: str, place: tuple[int, int]) -> None:
     found = find_catastrophic_overfitting(checks(*rates), 10)
     assert found is not None
     assert (found.rule, (found.epoch, found.quarter)) == (rule, place)
@@ -46,11 +46,11 @@ def test_what_is_named_and_where(rates: Sequence[tuple[int, int]], rule: str, pl
     ],
     ids=["healthy", "slow", "from chance", "unsteady", "never above", "nothing"],
 )
-def test_what_is_not(rates: Sequence[tuple[int, int]]) -> None:
+def test_no_false_alarm(rates: Sequence[tuple[int, int]]) -> None:
     assert find_catastrophic_overfitting(checks(*rates), 10) is None
 
 
-def test_checks_survive_json_and_may_have_no_rates() -> None:
+def test_json_round_trip() -> None:
     bare = ValidationCheck(1, 4, 10, 0.5, 0.1)
     for check in [bare, *checks((60, 50))]:
         assert ValidationCheck.from_dict(check.to_dict()) == check
@@ -58,7 +58,7 @@ def test_checks_survive_json_and_may_have_no_rates() -> None:
 
 
 @pytest.mark.reference
-def test_the_watched_rates_are_those_of_the_attacks(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_rates_of_the_attacks(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     batch: Batch = next(images.batches(0, 128, 128))
     rates = make_held_out_evaluator(batch, 8 / 255, seed=0)(classifier)
     evaluation = rf.evaluate(classifier, images.head(128), 8 / 255)

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli.options import OutputOptions, Variant, expand_options
-from robustbench_fgsm.cli.resume import ResumeOptions
-from robustbench_fgsm.spec import Option
+from robustbench_fgsm.spec import Option, ReloadOptions
 
 runs_app = typer.Typer(name="runs", help="What is on disk: list, show or resume runs that --out keeps.")
 
@@ -79,7 +78,7 @@ def show_run(
 @expand_options
 def resume_run(
     directory: DirectoryArgument,
-    resume_options: ResumeOptions,
+    options: ReloadOptions,
     output: Annotated[OutputOptions, Variant(only=("keep_images", "json", "quiet", "log_dir", "debug"))],
 ) -> int:
     """Go on with a run of evaluate, sweep, transfer or train where it was stopped, or show its result where it is done.
@@ -93,7 +92,7 @@ def resume_run(
     from robustbench_fgsm.engine.distributed import join_world
 
     world = join_world()
-    document, render = resume(directory, resume_options, world, output)
+    document, render = resume(directory, options, world, output)
     if world.is_main:
         write_result(document, render, as_json=output.json)
     code: int = document["exit_code"]

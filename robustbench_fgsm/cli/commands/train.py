@@ -53,22 +53,19 @@ def train_command(
     from robustbench_fgsm.report.documents import training as text
     from robustbench_fgsm.report.figures import curves
     from robustbench_fgsm.runs.directory import write_bytes
-    from robustbench_fgsm.runs.train import train_with_recipe
+    from robustbench_fgsm.runs.train import TrainingRun, train_in_directory
 
     kind = None if output.plot is None else curves.figure_format(output.plot)
     world, model_options, output = join_processes(model_options, output)
     quiet = output.quiet
     classifier, images = load_network_and_data(model_options, data_options, seed=recipe.seed, quiet=quiet)
     with progress_bar("train", quiet=quiet) as progress:
-        found = train_with_recipe(
-            classifier,
-            images,
-            recipe,
+        found = train_in_directory(
+            TrainingRun(classifier, images, recipe, run_options.max_bad),
             output.out,
-            run_options.max_bad,
-            progress,
-            lambda check: write_note(text.training_check_text(check.to_dict()), quiet=quiet),
-            world,
+            progress=progress,
+            report=lambda check: write_note(text.training_check_text(check.to_dict()), quiet=quiet),
+            world=world,
         )
     if not world.is_main:
         return found.exit_code

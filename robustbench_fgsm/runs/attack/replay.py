@@ -23,7 +23,8 @@ from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.runs.attack.formats import Mismatch
 from robustbench_fgsm.runs.attack.integrity import AttackManifest, check_files, check_manifest, read_attack_manifest
-from robustbench_fgsm.runs.reload import reload_classifier, reload_data
+from robustbench_fgsm.runs.reload import reload_classifiers, reload_data
+from robustbench_fgsm.spec import ReloadOptions
 
 REPLAY_TOLERANCE = 1e-6
 """Pixels farther apart than this differ."""
@@ -127,8 +128,9 @@ def check_adversarial(
     recipe = read_attack_manifest(Path(out))
     damaged, found = check_files(recipe)
     mismatches = [*check_manifest(recipe, damaged), *found]
-    classifier = classifier or reload_classifier(recipe.document, "check", weights, device, trust_model_code=trust_model_code)
-    data = match_to_classifier(data or reload_data(recipe.document, "check", trust_code=trust_data_code), classifier)
+    options = ReloadOptions(weights, device, trust_model_code, trust_data_code)
+    classifier = classifier or reload_classifiers(recipe.document, "check", options)[0]
+    data = match_to_classifier(data or reload_data(recipe.document, "check", options), classifier)
     strange = list(_check_model_and_data(recipe, classifier, data))
     replay, found = (
         (ReplayCounts(), []) if strange else _replay_shards(recipe, classifier, data, damaged, limit=limit, progress=progress)
