@@ -88,7 +88,7 @@ def test_what_cannot_be_handed_over_is_said() -> None:
 
     found = measure_peak_memory(request(Inner()))
     assert isinstance(found, str)
-    assert found.startswith("model or data cannot be handed to another process: ")
+    assert found.startswith("model or data cannot be pickled for another process: ")
 
 
 def test_what_fails_there_is_said(greedy: ModuleType) -> None:

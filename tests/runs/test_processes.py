@@ -10,7 +10,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -87,20 +86,6 @@ def counts(document: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 def run(classifier: rf.TorchClassifier, make_data: MakeData) -> EvaluationRun:
     return EvaluationRun("sweep", classifier, make_data(n=101), SPECS, Plan(batch_size=8, threads=1))
-
-
-def test_processes_that_start_again_do_not_take_the_dead_for_the_living() -> None:
-    """Over one store, as torchrun keeps it: three rounds, in each the others come before rank 0 has drawn its number."""
-    store = TCPStore("127.0.0.1", 0, 1, True, wait_for_workers=False)
-    numbers: list[list[int]] = []
-    for _ in range(3):
-        with ThreadPoolExecutor(3) as pool:
-            clients = [TCPStore("127.0.0.1", store.port, None, False) for _ in range(3)]
-            others = [pool.submit(distributed.agree_on_launch_id, clients[rank], rank, 3) for rank in (1, 2)]
-            time.sleep(0.2)
-            first = pool.submit(distributed.agree_on_launch_id, clients[0], 0, 3)
-            numbers.append([found.result() for found in (first, *others)])
-    assert numbers == [[1, 1, 1], [2, 2, 2], [3, 3, 3]]
 
 
 @pytest.mark.parametrize("n", [1, 7, 101])
