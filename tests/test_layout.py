@@ -61,18 +61,6 @@ WITHOUT_TEST_FILE = {
     "data/sources/image_files.py",
     "data/sources/object_storage.py",
     "data/sources/tar_shards.py",
-    "engine/distributed.py",
-    "engine/observer.py",
-    "engine/outcomes.py",
-    "engine/pieces.py",
-    "engine/progress.py",
-    "engine/run_pieces.py",
-    "engine/torchrun.py",
-    "evaluation/attacked_sample.py",
-    "evaluation/document.py",
-    "evaluation/gradient_masking.py",
-    "evaluation/stronger_attacks.py",
-    "evaluation/transfer_counts.py",
     "models/art_engine.py",
     "models/cards.py",
     "models/download.py",
@@ -93,8 +81,6 @@ WITHOUT_TEST_FILE = {
     "report/pages/single.py",
     "report/reported_attacks.py",
     "runs/export.py",
-    "runs/piece_format.py",
-    "stats/confusion.py",
     "user_code.py",
 }
 WITH_SHORT_DOCSTRINGS = {
@@ -147,7 +133,6 @@ PRIVATE_NAMES_IN_TESTS = {
     "engine/test_plan.py": {"_MEASURED_FORMATS"},
     "engine/test_rounding_guard.py": {"_MEASURED_FORMATS"},
     "models/sources/test_torchvision.py": {"_value_"},
-    "stats/test_drops.py": {"_skewness"},
 }
 
 MAX_PARAMETERS = 32
