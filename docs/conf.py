@@ -32,7 +32,7 @@ from robustbench_fgsm.cli.commands.train import train_command
 from robustbench_fgsm.cli.commands.transfer import transfer_command
 from robustbench_fgsm.cli.commands.verify import verify_command
 from robustbench_fgsm.models.cards import bundled_cards
-from robustbench_fgsm.report.tables.terminal import rate_text
+from robustbench_fgsm.report.tables.text import rate_text
 
 project = "robustbench_fgsm"
 copyright = "2026, the robustbench_fgsm maintainers"

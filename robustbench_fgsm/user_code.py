@@ -35,13 +35,8 @@ def load_user_function(
     """Return the function that a spec names; the part after the colon may have dots, as in `Class.method`.
 
     The module is run: load only code that you would run. While the module loads, it may import from its own folder, or from the
-    current directory if it is given as a module. `sys.path` is restored afterwards.
-
-    Args:
-        spec: `file.py:fn` or `pkg.mod:fn`.
-        role: word for the function in messages, such as `candidate`.
-        error_type: error raised if the function does not exist, cannot be imported or cannot be called.
-        expected_format: format of the spec in messages.
+    current directory if it is given as a module. `sys.path` is restored afterwards. role: word for the function in messages. Raises
+    error_type if the function does not exist, cannot be imported or cannot be called.
     """
     place, colon, path = spec.rpartition(":")
     if not (colon and place and path):

@@ -56,10 +56,7 @@ def map_classes(data: Dataset, file: Path) -> Dataset:
 
     The map is a list of class names in the model's order, or an object from the data's class names to indices, or ImageNet's
     `{"0": ["n01440764", "tench"], ...}` with the data's and the model's name. `numbers` instead of a file means that class names
-    are indices.
-
-    Raises:
-        DataError: the map has another form, or lacks a class of the data.
+    are indices. Raises DataError for another form, or if the map lacks a class of the data.
     """
     places, names = numbered_class_map(data.classes) if str(file) == NUMBERED_CLASS_MAP else read_class_map(file)
     if not isinstance(data, (ArrayDataset, ImageDataset)):

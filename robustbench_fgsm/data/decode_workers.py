@@ -35,15 +35,8 @@ class _BlockDataset(Dataset[Result], Generic[Result]):
 def map_in_order(work: Callable[[Sequence[int]], Result], blocks: Sequence[Sequence[int]], workers: int | None) -> Iterator[Result]:
     """Yield work(block) for each block, in order, computed by worker processes; by this process if workers is 0.
 
-    Results are pickled, not put into shared memory, which is small in containers. The global random state does not change.
-
-    Args:
-        work: function of a block of indices.
-        blocks: blocks of indices.
-        workers: number of processes; None for up to 4, if there is enough work and processes can be forked.
-
-    Raises:
-        IncompleteError: a process is lost.
+    workers: None for up to 4, if there is enough work and processes can be forked. Results are pickled, not put into shared memory,
+    which is small in containers. The global random state does not change. Raises IncompleteError if a process is lost.
     """
     count = min(choose_num_workers(sum(map(len, blocks))) if workers is None else workers, len(blocks))
     if count == 0:

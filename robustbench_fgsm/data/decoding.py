@@ -54,8 +54,7 @@ class UnreadableError(Exception):
 def open_image(encoded: bytes) -> Iterator[Image.Image]:
     """Open an image, of which only the header is read.
 
-    Raises:
-        UnreadableError: the file is empty, has another format or too many pixels, or Pillow cannot read it.
+    Raises UnreadableError if the file is empty, has another format or too many pixels, or Pillow cannot read it.
     """
     if not encoded:
         raise UnreadableError("the file is empty")

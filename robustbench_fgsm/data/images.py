@@ -35,9 +35,7 @@ class ImageSource(Protocol):
     def read(self, index: int) -> tuple[Any, int]:
         """Return an image, as the bytes of its file or as `image_to_pixels` takes it, and its label.
 
-        Raises:
-            UnreadableError: the sample is unreadable.
-            OSError: the file cannot be read.
+        Raises UnreadableError if the sample is unreadable; OSError if the file cannot be read.
         """
 
     def path(self, index: int) -> str:

@@ -138,10 +138,8 @@ def dataset_labels(data: Dataset) -> Tensor:
 class IdSubset:
     """Images of a data set with the given ids, in the order of the data set; held in memory.
 
-    The fingerprint covers these images alone. Unreadable samples, whose ids are unknown, come with the first batch.
-
-    Raises:
-        DataError: the data set has none of the ids.
+    The fingerprint covers these images alone. Unreadable samples, whose ids are unknown, come with the first batch. Raises
+    DataError if the data set has none of the ids.
     """
 
     def __init__(self, dataset: Dataset, ids: Tensor) -> None:

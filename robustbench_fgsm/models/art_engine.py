@@ -27,13 +27,7 @@ EstimatorLabels = Any
 
 @dataclass(frozen=True)
 class EstimatorGradient:
-    """Gradient of an estimator's own loss.
-
-    Args:
-        gradient: (N, ...) gradient in the estimator's precision.
-        y: labels for which the gradient was taken.
-        outputs: (N, K) outputs of that forward pass; None if they were not computed.
-    """
+    """Gradient (N, ...) of an estimator's own loss, the labels for which it was taken, and outputs (N, K) if they were computed."""
 
     gradient: Tensor
     y: EstimatorLabels
@@ -129,8 +123,7 @@ def one_hot_predictions(outputs: Tensor, nb_classes: int) -> Array:
 def ensure_two_outputs(outputs: Tensor, loss: object) -> Tensor:
     """Return outputs (N, K) unchanged; a single output, (N,) or (N, 1), becomes two, as the loss defines it.
 
-    Raises:
-        ModelError: a single output under a loss other than PyTorch's binary cross-entropies.
+    Raises ModelError for a single output under a loss other than PyTorch's binary cross-entropies.
     """
     if outputs.ndim > 1 and outputs.shape[1] > 1:
         return outputs

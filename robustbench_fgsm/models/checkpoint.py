@@ -30,12 +30,9 @@ BATCH_COUNTER_SUFFIX = ".num_batches_tracked"
 def read_weights(file: Path) -> dict[str, Tensor]:
     """Return the state dict of a safetensors, .pt or .pth file, floating tensors as float32.
 
-    A pickled file is always read with weights_only=True, which no environment variable overrides. A state dict under
-    `state_dict`, and keys that all begin with `module.`, are recognised.
-
-    Raises:
-        UnsafeError: the file needs more than tensors.
-        ModelError: the file has no readable weights.
+    A pickled file is always read with weights_only=True, which no environment variable overrides. A state dict under `state_dict`,
+    and keys that all begin with `module.`, are recognised. Raises UnsafeError if the file needs more than tensors; ModelError if
+    the file has no readable weights.
     """
     state = _read_pickled(file) if file.suffix in (".pt", ".pth", ".bin") else _read_safetensors(file)
     floats = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
@@ -76,9 +73,7 @@ def _read_pickled(file: Path) -> dict[str, Tensor]:
 def read_pickled(stream: IO[bytes], name: str) -> Any:
     """Return what `torch.save` wrote, if it is tensors and plain containers; name: the file's name in messages.
 
-    Raises:
-        UnsafeError: the file needs more than tensors.
-        ModelError: the file cannot be read.
+    Raises UnsafeError if the file needs more than tensors; ModelError if the file cannot be read.
     """
     if TorchVersion(torch.__version__) < SAFE_TORCH_VERSION:
         raise ModelError(

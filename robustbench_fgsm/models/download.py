@@ -20,11 +20,8 @@ HASH_IN_FILE_NAME = re.compile(r"-([a-f0-9]{8,})\.")
 def fetch_file(url: str, file: Path, description: str) -> Path:
     """Return the file, downloaded if it is missing; its hash is checked if the file name carries one.
 
-    A downloaded file appears as a whole or not at all.
-
-    Raises:
-        ModelError: the network cannot be reached, or the content has another hash.
-        ResourceError: the file cannot be written.
+    A downloaded file appears as a whole or not at all. Raises ModelError if the network cannot be reached, or the content has
+    another hash; ResourceError if the file cannot be written.
     """
     found = HASH_IN_FILE_NAME.search(file.name)
     prefix = found[1] if found else ""
@@ -62,8 +59,7 @@ def hub_cache_path(url: str) -> Path:
 def fetch_hub_files(repository: str, patterns: Sequence[str]) -> Path:
     """Return a directory with a Hugging Face repository's files of these patterns, downloaded into its cache if missing.
 
-    Raises:
-        ModelError: neither cache nor network has the files.
+    Raises ModelError if neither cache nor network has the files.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

@@ -14,8 +14,8 @@ class Preprocessing:
     """Resizing and centre crop of images; normalisation belongs to the classifier.
 
     Args:
-        resize: length of the shorter side, (s,), or height and width; None keeps the size.
-        crop: height and width of the centre crop; None keeps the whole image.
+        resize: length of the shorter side, (s,), or height and width, in pixels; None keeps the size.
+        crop: height and width of the centre crop, in pixels; None keeps the whole image.
         interpolation: `nearest`, `bilinear`, `bicubic` or another interpolation of Pillow.
         antialias: smooth before shrinking; image files are always smoothed, as Pillow does it.
 

@@ -20,23 +20,9 @@ MODEL_SETTING_NAMES = ("num_classes", "mean", "std", "bounds", "dataset", "threa
 class ModelRequest:
     """Model spec with all settings of the load; None, or `auto` for weights, if a setting is not given.
 
-    Args:
-        spec: spec as the user wrote it.
-        name: part of the spec behind the prefix.
-        weights: as in `load_classifier`, and so are the following settings.
-        data: name of the data set to classify.
-        num_classes: number of outputs.
-        mean: mean of the normalisation, in the units of bounds.
-        std: standard deviation of the normalisation.
-        bounds: range of the images.
-        dataset: data set of RobustBench.
-        threat_model: threat model of RobustBench.
-        trust_model_code: load files that can run code when they are loaded.
-        classes: names of the outputs, from a file of `rfgsm train` or from the training data.
-        shape: (C, H, W) of the images, likewise.
-
-    Raises:
-        SettingError: a number of classes, a normalisation or bounds are invalid.
+    name: part of the spec behind the prefix. classes, shape: names of the outputs and (C, H, W) of the images, from a file of
+    `rfgsm train` or from the training data. The other settings are those of `load_classifier`. Raises SettingError for invalid
+    numbers.
     """
 
     spec: str

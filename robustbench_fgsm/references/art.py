@@ -80,8 +80,7 @@ class ArtReference:
 def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> ArtReference:
     """Return ART's attack with the settings of ours, on a copy of a network, or on an ART estimator itself.
 
-    Raises:
-        ModelError: the classifier is neither.
+    Raises ModelError if the classifier is neither.
     """
     settings: dict[str, Any] = {"norm": spec.norm, "targeted": spec.target.targeted, "batch_size": batch_size}
     if isinstance(classifier, ArtClassifier):

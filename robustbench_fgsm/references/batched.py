@@ -50,16 +50,8 @@ def reference_network(
 ) -> nn.Module:
     """Return the reference's own copy of the network, with parameters that require gradients, as users have them.
 
-    Args:
-        name: name of the reference, in messages.
-        classifier: classifier whose network is copied.
-        spec: settings of our attack.
-        norms: norms under which the library's attack equals ours.
-        targeted: the library has a targeted attack that equals ours.
-
-    Raises:
-        SettingError: the library does not offer the norm or the targeted attack.
-        ModelError: the classifier is not a PyTorch network.
+    norms, targeted: settings under which the library's attack equals ours. Raises SettingError for other settings, and ModelError
+    for a classifier that is not a PyTorch network.
     """
     if spec.norm not in norms:
         known = ", ".join(norm_name(norm) for norm in norms)

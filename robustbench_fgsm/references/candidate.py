@@ -24,7 +24,7 @@ class Candidate:
     Args:
         name: short name.
         call: the user's function or class.
-        style: name of `STYLES`.
+        style: name of `STYLES`, the style in which the attack is called.
         targets: the candidate has a targeted attack.
         version: version of its module, if the module has one.
         sha256: hash of its file.
@@ -47,12 +47,7 @@ class Candidate:
     def call_attack(self, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, *, targeted: bool = False) -> object:
         """Return what the user's attack returns, a batch of images in (N, C, H, W) and pixel space; nothing is checked.
 
-        Args:
-            model: module from pixel space to logits, in evaluation mode.
-            x: (N, C, H, W) float32 images.
-            y: (N,) int64 labels, or targets if `targeted`.
-            epsilon: budget in pixel space.
-            targeted: y are targets.
+        model: module from pixel space to logits, in evaluation mode. x: (N, C, H, W) float32. y: (N,) int64 labels, or targets.
         """
         with on_import_path(self.folder):
             return STYLES[self.style].adapt(self.call, model, x, y, epsilon, targeted)
@@ -73,10 +68,17 @@ def to_candidate(given: Candidate | Callable[..., object] | str | Path, style: s
 
 
 def load_candidate(spec: str, style: str = "plain") -> Candidate:
-    """Return the candidate that `pkg.mod:fn` or `path/to/file.py:fn` names; fn may have dots, as in `Class.method`.
+    """Return the candidate that a spec names.
 
     The module is run: load only code that you would run. It may import from its own folder, or from the current directory if it is
     given as a module, while it loads and while it runs.
+
+    Args:
+        spec: `pkg.mod:fn` or `path/to/file.py:fn`; fn may have dots, as in `Class.method`.
+        style: style in which the attack is called, a name of `STYLES`; `plain` is `fn(model, x, y, epsilon)`.
+
+    Returns:
+        Candidate that `compare` and `verify` take.
 
     Raises:
         SettingError: the function does not exist, cannot be imported, or does not fit the style.

@@ -42,11 +42,8 @@ class SavedImagesReference:
 def make_candidate_reference(candidate: Candidate, classifier: Classifier, spec: AttackSpec, batch_size: int) -> BatchedReference:
     """Return the candidate over its own copy of the classifier's network; another copy computes the predictions.
 
-    The reference's `fgsm` raises CandidateError if the candidate raises, or does not return images.
-
-    Raises:
-        SettingError: the attack is targeted, and the candidate has no targeted attack.
-        ModelError: the classifier is not a PyTorch network.
+    The reference's `fgsm` raises CandidateError if the candidate raises, or does not return images. Raises SettingError if the
+    attack is targeted, and the candidate has no targeted attack; ModelError if the classifier is not a PyTorch network.
     """
     if not isinstance(classifier, TorchClassifier):
         raise ModelError(f"a candidate needs a PyTorch network, got {type(classifier).__name__}: compare saved images")

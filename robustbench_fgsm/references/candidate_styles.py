@@ -30,16 +30,10 @@ StyleAdapter = Callable[[UserCallable, nn.Module, Tensor, Tensor, float, bool], 
 
 @dataclass(frozen=True)
 class CandidateStyle:
-    """Style in which attacks are written.
+    """Style in which attacks are written: its adapter, and the arguments with which it calls the user's object.
 
-    Args:
-        summary: what the user's object is.
-        usage: how the user's object is called.
-        adapt: adapter of the style.
-        positional_count: number of positional arguments of the call.
-        keywords: keyword arguments of the call.
-        import_library: function that imports the style's library without its side effects.
-        different_execution: images have another memory layout than ours, so that ties in pooling may differ.
+    import_library: function that imports the style's library without side effects. different_execution: images have another memory
+    layout than ours, so that ties in pooling may differ.
     """
 
     summary: str
@@ -168,10 +162,8 @@ def call_normalised(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, 
     """Call a function on normalised images and the bare network: `fgsm(network, x_normalised, y, 8 / 255, mean, std)`.
 
     epsilon is in pixel space; mean and std broadcast to the images, (x - mean) / std. A model that is not of this package is the
-    bare network, with mean 0 and std 1.
-
-    Raises:
-        ModelError: a grey image becomes channels with different normalisations, so a step on them cannot be converted back.
+    bare network, with mean 0 and std 1. Raises ModelError if a grey image becomes channels with different normalisations, so a step
+    on them cannot be converted back.
     """
     network, mean, std = _split_normalisation(model, x)
     found = call(network, (x - mean) / std, y, epsilon, mean, std, **_targeted_keyword(call, targeted))

@@ -66,8 +66,7 @@ class Reference(Protocol):
 def check_references(names: Iterable[str]) -> list[str]:
     """Return the names without surrounding space and without repetition.
 
-    Raises:
-        SettingError: a name is unknown, not installed, or of another package that cannot be imported.
+    Raises SettingError if a name is unknown, not installed, or of another package that cannot be imported.
     """
     found = list(dict.fromkeys(name.strip() for name in names))
     for name in found:
@@ -78,9 +77,8 @@ def check_references(names: Iterable[str]) -> list[str]:
 def load_reference(name: str, classifier: Classifier, spec: AttackSpec, batch_size: int) -> Reference:
     """Return the reference of that name over its own copy of the classifier, with settings that agree with our attack.
 
-    Raises:
-        ModelError: the reference cannot take the classifier.
-        SettingError: the reference's library cannot be imported, or the loaded object is not a `Reference`.
+    Raises ModelError if the reference cannot take the classifier; SettingError if the reference's library cannot be imported, or
+    the loaded object is not a `Reference`.
     """
     try:
         reference: Reference = REFERENCES.load(REFERENCES.find(name)).prepare(classifier, spec, batch_size)

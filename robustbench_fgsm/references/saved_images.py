@@ -58,13 +58,9 @@ def is_saved_images(path: str | Path) -> bool:
 def load_saved_images(path: Path, shape: tuple[int, ...]) -> SavedImages:
     """Return adversarial images of an .npz or .safetensors file, or of a directory that `rfgsm attack` made.
 
-    The images are stored as `images`, `x_adv` or `adversarial`: floating point in pixel space or uint8, as (N, C, H, W),
-    (N, H, W, C), or (N, H, W) if they are grey. shape: (C, H, W) of a clean image, which distinguishes the layouts. `ids`, if
-    present, identify the images.
-
-    Raises:
-        UnsafeError: the file holds pickled objects.
-        DataError: the file holds no images that fit.
+    The images are stored as `images`, `x_adv` or `adversarial`: floating point in pixel space or uint8, as (N, C, H, W), (N, H, W,
+    C), or (N, H, W) if they are grey. shape: (C, H, W) of a clean image, which distinguishes the layouts. `ids`, if present,
+    identify the images. Raises UnsafeError if the file holds pickled objects; DataError if the file holds no images that fit.
     """
     files = sorted(file for file in path.glob(SHARD_PATTERN) if file.suffix in SAVED_IMAGE_SUFFIXES) if path.is_dir() else [path]
     if not files:
@@ -87,8 +83,7 @@ def load_saved_images(path: Path, shape: tuple[int, ...]) -> SavedImages:
 def match_to_data(saved: SavedImages, data: Dataset) -> tuple[SavedImages, Dataset, list[str]]:
     """Return the saved images with their ids, the matching data, and a warning if these are not all data.
 
-    Raises:
-        DataError: there are more images than data without ids, or the data have none of the ids.
+    Raises DataError if there are more images than data without ids, or the data have none of the ids.
     """
     if saved.ids is not None:
         covered: Dataset = IdSubset(data, saved.ids)

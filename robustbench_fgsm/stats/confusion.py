@@ -89,3 +89,12 @@ def matrix_to_json(matrix: Matrix, max_dense_classes: int = 100) -> Any:
         "columns": columns.tolist(),
         "counts": counts.tolist(),
     }
+
+
+def matrix_from_json(matrix: Any) -> Int64Array:
+    """Return the dense matrix (K, K) that `matrix_to_json` wrote in either form."""
+    if not isinstance(matrix, dict):
+        return np.array(matrix, np.int64)
+    dense = np.zeros(matrix["shape"], np.int64)
+    dense[matrix["rows"], matrix["columns"]] = matrix["counts"]
+    return dense

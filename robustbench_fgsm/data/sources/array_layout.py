@@ -64,9 +64,7 @@ def arrays_to_dataset(
 def to_nchw(images: Tensor, layout: str | None, data_name: str) -> Tensor:
     """Return a view (N, C, H, W) of images in any layout; None infers the layout from the axis with 1 or 3 entries.
 
-    Raises:
-        DataError: the layout cannot be inferred.
-        SettingError: the images cannot have this layout.
+    Raises DataError if the layout cannot be inferred; SettingError if the images cannot have this layout.
     """
     if layout is not None and layout.upper() not in ARRAY_LAYOUTS:
         remedy = did_you_mean(layout.upper(), ARRAY_LAYOUTS)

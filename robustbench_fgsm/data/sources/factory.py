@@ -76,10 +76,8 @@ class TorchImageSource:
 def load(spec: str, options: DataOptions) -> Dataset:
     """Return what the function returns: a Dataset, or a torch data set of (image, label), whose images are read when needed.
 
-    Classes of a torch data set are its `classes`, or as many numbers as its `targets` need, or the classifier's.
-
-    Raises:
-        DataError: there is no such function, or it returns something else.
+    Classes of a torch data set are its `classes`, or as many numbers as its `targets` need, or the classifier's. Raises DataError
+    if there is no such function, or it returns something else.
     """
     options.reject_split("factory")
     named = load_user_function(spec, "factory", DataError)

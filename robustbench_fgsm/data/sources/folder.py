@@ -21,10 +21,8 @@ UNSUPPORTED_IMAGE_SUFFIXES = frozenset((".gif", ".heic", ".heif", ".avif", ".jp2
 def load(argument: str, options: DataOptions) -> ImageDataset:
     """Return the images below each class directory, with classes sorted by name, as torchvision sorts them.
 
-    A split is a directory between. A class without images stays a class.
-
-    Raises:
-        DataError: there are no classes or no images, or classes are named by numbers that differ from their labels.
+    A split is a directory between. A class without images stays a class. Raises DataError if there are no classes or no images, or
+    classes are named by numbers that differ from their labels.
     """
     directory = Path(argument) / (options.split or "")
     classes = class_directories(directory)

@@ -62,9 +62,8 @@ class TableImageSource:
 def load(name: str, options: DataOptions) -> ImageDataset:
     """Return the rows of one split; classes are named as in the table, else by numbers. No code of the data is run.
 
-    Raises:
-        DataError: the table is unreachable, or has not exactly one column of images and one of labels.
-        SettingError: there is no such split.
+    Raises DataError if the table is unreachable, or has not exactly one column of images and one of labels; SettingError if there
+    is no such split.
     """
     table = _select_split(_open_table(name), name, options.split)
     from datasets import ClassLabel, Image, Value

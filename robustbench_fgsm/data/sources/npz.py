@@ -24,9 +24,7 @@ ZIP_LOCAL_HEADER_BYTES = 30
 def load(argument: str, options: DataOptions) -> Dataset:
     """Return the images and labels of an .npz file, and class names from a text array `classes`, if present.
 
-    Raises:
-        UnsafeError: the file holds pickled objects.
-        DataError: the file cannot be read, or does not hold images and labels.
+    Raises UnsafeError if the file holds pickled objects; DataError if the file cannot be read, or does not hold images and labels.
     """
     file = Path(argument)
     try:

@@ -82,8 +82,7 @@ def check_url(url: str) -> None:
 def open_filesystem(scheme: str, _process_id: int) -> Any:
     """Return fsspec's file system with the machine's own credentials, one per process, because connections require it.
 
-    Raises:
-        DataError: a package is missing.
+    Raises DataError if a package is missing.
     """
     try:
         import fsspec

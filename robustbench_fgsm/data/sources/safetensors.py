@@ -16,8 +16,7 @@ from robustbench_fgsm.errors import DataError, RfgsmError
 def load(argument: str, options: DataOptions) -> Dataset:
     """Return the images and labels of the file, which stays mapped; class names from `classes` of its metadata, a JSON list.
 
-    Raises:
-        DataError: the file cannot be read, or does not hold images and labels.
+    Raises DataError if the file cannot be read, or does not hold images and labels.
     """
     file = Path(argument)
     try:

@@ -78,9 +78,7 @@ def _open_compressed(shard: TarShard, _process_id: int) -> gzip.GzipFile:
 def expand_pattern(pattern: str) -> list[TarShard]:
     """Return the files that a pattern such as `train-{000..004}.tar` or `s3://bucket/{a,b}.tar` names, in its order.
 
-    Raises:
-        UnsafeError: the pattern begins with `pipe:`.
-        DataError: a file does not exist, or an address cannot be read.
+    Raises UnsafeError if the pattern begins with `pipe:`; DataError if a file does not exist, or an address cannot be read.
     """
     scheme, colon, _ = pattern.partition(":")
     if scheme.strip().lower() == "pipe" and colon:
@@ -113,9 +111,8 @@ def _expand_braces(inside: str) -> list[str]:
 def tar_members(shard: TarShard) -> Iterator[TarMember]:
     """Yield the files in a shard, in order.
 
-    Raises:
-        UnsafeError: a pickle, a link, a device, a path that leads out, or a shard that expands to over 1,000 times its size.
-        DataError: the shard cannot be read.
+    Raises UnsafeError for a pickle, a link, a device, a path that leads out, and a shard that expands to over 1,000 times its size;
+    DataError for a shard that cannot be read.
     """
     try:
         most = MAX_EXPANSION * (shard.size if isinstance(shard, RemoteFile) else shard.stat().st_size)

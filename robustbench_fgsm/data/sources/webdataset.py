@@ -68,9 +68,8 @@ class TarImageSource:
 def load(pattern: str, options: DataOptions) -> ImageDataset:
     """Return the samples of all shards, in order; classes are named by their labels.
 
-    Raises:
-        UnsafeError: a `pipe:` pattern, a pickle, or an archive with members that no image archive has.
-        DataError: a shard is not a tar archive.
+    Raises UnsafeError for a `pipe:` pattern, a pickle, or an archive with members that no image archive has; DataError for a shard
+    that is not a tar archive.
     """
     options.reject_split("wds")
     samples = [sample for shard in expand_pattern(pattern) for sample in read_shard(shard)]

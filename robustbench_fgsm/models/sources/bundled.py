@@ -40,10 +40,8 @@ def is_bundled_request(request: ModelRequest) -> bool:
 def load(request: ModelRequest) -> TorchClassifier:
     """Return a bundled network; weights: `standard` or `robust` if they ship, `none`, or a checkpoint.
 
-    A checkpoint must fit the architecture, and is normalised like the bundled weights unless the request says otherwise.
-
-    Raises:
-        ModelError: weights are unknown, damaged or do not fit.
+    A checkpoint must fit the architecture, and is normalised like the bundled weights unless the request says otherwise. Raises
+    ModelError if weights are unknown, damaged or do not fit.
     """
     name, weights = request.name, request.weights
     if weights == "auto" and request.data not in (None, BUNDLED_DATA):

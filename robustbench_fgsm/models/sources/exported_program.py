@@ -23,11 +23,8 @@ TRAINING_ARGUMENTS = ("training", "train")
 def load(request: ModelRequest) -> TorchClassifier:
     """Return the program of a file, from images to logits; mean and std if it does not normalise inside.
 
-    torch.export.load falls back to an unrestricted pickle, and TorchScript is code.
-
-    Raises:
-        UnsafeError: the file's code is not trusted.
-        ModelError: the file is not such a program, or was recorded in train mode.
+    torch.export.load falls back to an unrestricted pickle, and TorchScript is code. Raises UnsafeError if the file's code is not
+    trusted; ModelError if the file is not such a program, or was recorded in train mode.
     """
     file = Path(request.name)
     if not file.is_file():

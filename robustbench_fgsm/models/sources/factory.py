@@ -18,10 +18,8 @@ def load(request: ModelRequest) -> Classifier:
     """Return the model that the user's function returns when it is called without arguments.
 
     A module maps pixel space to logits, unless mean and std are given. A classifier made by `wrap`, or an ART estimator, has its
-    own normalisation. weights: a checkpoint for a module, `auto` to keep the module's weights.
-
-    Raises:
-        ModelError: there is no such function, or it returns something else.
+    own normalisation. weights: a checkpoint for a module, `auto` to keep the module's weights. Raises ModelError if there is no
+    such function, or it returns something else.
     """
     named = load_user_function(request.name, "factory", ModelError)
     with on_import_path(named.folder):

@@ -30,9 +30,8 @@ PILLOW_INTERPOLATION_CODES = ("nearest", "lanczos", "bilinear", "bicubic", "box"
 def load(request: ModelRequest) -> TorchClassifier:
     """Return the network of a repository or folder, with the mean and std of its image processor.
 
-    Raises:
-        UnsafeError: there are no safetensors, or the network is code of the repository.
-        ModelError: files are missing, damaged or do not fit.
+    Raises UnsafeError if there are no safetensors, or the network is code of the repository; ModelError if files are missing,
+    damaged or do not fit.
     """
     request.allow_only("mean", "std", "bounds")
     folder = Path(request.name)

@@ -24,9 +24,8 @@ from robustbench_fgsm.models.sources.onnx_graph import downgrade_opset
 def load(request: ModelRequest) -> TorchClassifier:
     """Return the network of a file, from images to logits; mean and std if it does not normalise inside.
 
-    Raises:
-        UnsafeError: a tensor lies outside the file's folder.
-        ModelError: the file cannot be read, or an operator cannot be differentiated.
+    Raises UnsafeError if a tensor lies outside the file's folder; ModelError if the file cannot be read, or an operator cannot be
+    differentiated.
     """
     request.allow_only("num_classes", "mean", "std", "bounds")
     file = Path(request.name)
@@ -56,8 +55,7 @@ def load(request: ModelRequest) -> TorchClassifier:
 def read_model(file: Path) -> tuple[Any, str]:
     """Return the model with its external tensors, and the SHA-256 of its file.
 
-    Raises:
-        UnsafeError: an external tensor is not a plain file in or below the model's folder; no tensor is read before the check.
+    Raises UnsafeError, before any tensor is read, if an external tensor is not a plain file in or below the model's folder.
     """
     try:
         content = file.read_bytes()

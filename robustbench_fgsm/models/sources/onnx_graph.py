@@ -37,8 +37,7 @@ REDUCTION_OPERATORS = {f"Reduce{name}" for name in ("L1", "L2", "LogSum", "LogSu
 def downgrade_opset(model: Any, file_name: str) -> Any:
     """Return the model, changed in place: operator set 17 at most, and one name for each constant.
 
-    Raises:
-        ModelError: the older set has no equivalent of an operator.
+    Raises ModelError if the older set has no equivalent of an operator.
     """
     _remove_constant_aliases(model.graph)
     opset = next((entry for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)

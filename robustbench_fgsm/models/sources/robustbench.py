@@ -29,10 +29,8 @@ NORMALISATION_KEYS = {"mu", "sigma", "mean", "std", "normalize.mean", "normalize
 def load(request: ModelRequest) -> TorchClassifier:
     """Return a network of the zoo, which normalises inside; dataset: cifar10 by default; threat_model: Linf by default.
 
-    The checkpoint is read as tensors alone, while RobustBench itself unpickles it.
-
-    Raises:
-        ModelError: there is no such network, it is an ensemble, or its checkpoint is missing or does not fit.
+    The checkpoint is read as tensors alone, while RobustBench itself unpickles it. Raises ModelError if there is no such network,
+    it is an ensemble, or its checkpoint is missing or does not fit.
     """
     request.allow_only("weights", "dataset", "threat_model")
     dataset, threat = request.dataset or "cifar10", request.threat_model or "Linf"

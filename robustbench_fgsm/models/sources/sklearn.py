@@ -18,9 +18,8 @@ JOBLIB_SUFFIXES = (".joblib", ".pkl", ".pickle")
 def load(request: ModelRequest) -> ArtClassifier:
     """Return the model of a skops file, or of a joblib file whose code is trusted; images are passed flat.
 
-    Raises:
-        UnsafeError: a joblib file is not trusted, or a skops file has types that are not scikit-learn's own.
-        ModelError: the file cannot be read, or the model has no gradients.
+    Raises UnsafeError if a joblib file is not trusted, or a skops file has types that are not scikit-learn's own; ModelError if the
+    file cannot be read, or the model has no gradients.
     """
     request.allow_only("bounds")
     file = Path(request.name)

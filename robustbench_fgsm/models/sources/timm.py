@@ -25,10 +25,7 @@ def load(request: ModelRequest) -> TorchClassifier:
     """Return a network of timm; weights: `auto` or `DEFAULT` for the weights of its tag, `none`, or a checkpoint.
 
     A checkpoint for a name with a tag, such as resnet18.a1_in1k, is normalised as the tag says. Without a tag, mean and std must be
-    given.
-
-    Raises:
-        ModelError: name or weights are unknown, damaged, unreachable, or do not fit.
+    given. Raises ModelError if name or weights are unknown, damaged, unreachable, or do not fit.
     """
     name = request.name
     _check_timm_name(name)

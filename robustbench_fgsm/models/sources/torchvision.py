@@ -33,10 +33,8 @@ OLD_DENSENET_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12]
 def load(request: ModelRequest) -> TorchClassifier:
     """Return a network of torchvision; weights: a name of torchvision (`DEFAULT`, `IMAGENET1K_V1`), `none`, or a checkpoint.
 
-    Weights of torchvision include mean, std, class names and preprocessing. A checkpoint needs mean and std.
-
-    Raises:
-        ModelError: name or weights are unknown, damaged, unreachable, or do not fit.
+    Weights of torchvision include mean, std, class names and preprocessing. A checkpoint needs mean and std. Raises ModelError if
+    name or weights are unknown, damaged, unreachable, or do not fit.
     """
     check_torchvision_name(request.name)
     if request.weights == "none" or request.has_weights_file:
