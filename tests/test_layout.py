@@ -51,16 +51,9 @@ ATTACK_LIBRARIES = {"art", "foolbox", "torchattacks", "cleverhans"}
 TAKE_ATTACK_LIBRARIES = ("references/", "models/art.py", "art.py", "evaluation/")
 
 WITHOUT_TEST_FILE = {
-    "attack/restarts.py",
     "cli/load.py",
     "cli/log.py",
     "cli/run_evaluation.py",
-    "data/decode_workers.py",
-    "data/registry.py",
-    "data/sources/array_layout.py",
-    "data/sources/image_files.py",
-    "data/sources/object_storage.py",
-    "data/sources/tar_shards.py",
     "engine/distributed.py",
     "engine/observer.py",
     "engine/outcomes.py",
@@ -73,18 +66,6 @@ WITHOUT_TEST_FILE = {
     "evaluation/gradient_masking.py",
     "evaluation/stronger_attacks.py",
     "evaluation/transfer_counts.py",
-    "models/art_engine.py",
-    "models/cards.py",
-    "models/download.py",
-    "models/preprocessing.py",
-    "models/request.py",
-    "models/saved_weights.py",
-    "references/batched.py",
-    "references/candidate_reference.py",
-    "references/cleverhans.py",
-    "references/foolbox.py",
-    "references/torchattacks.py",
-    "registry.py",
     "report/documents/attack.py",
     "report/documents/benchmark.py",
     "report/documents/checks.py",
@@ -180,7 +161,6 @@ WITH_SHORT_DOCSTRINGS = {
     "stats/tally.py",
 }
 PRIVATE_NAMES_IN_TESTS = {
-    "data/sources/test_webdataset.py": {"_open_compressed"},
     "engine/test_plan.py": {"_MEASURED_FORMATS"},
     "engine/test_rounding_guard.py": {"_MEASURED_FORMATS"},
     "models/sources/test_torchvision.py": {"_value_"},
