@@ -51,6 +51,10 @@ def named(card: dict[str, Any]) -> str:
 every_card = pytest.mark.parametrize("card", list(bundled_cards()), ids=named)
 
 
+def test_every_architecture_has_standard_weights() -> None:
+    assert {card["name"] for card in bundled_cards() if card["weights"] == "standard"} == set(ARCHITECTURES) == set(AT_LEAST)
+
+
 @every_card
 def test_a_card_is_complete(card: dict[str, Any]) -> None:
     assert card.keys() >= KEYS
