@@ -196,6 +196,7 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         """Return tables for a notebook."""
-        from robustbench_fgsm.report.documents import notebook
+        from robustbench_fgsm.report.summarize import summarize
+        from robustbench_fgsm.report.tables.html import summary_to_html
 
-        return notebook.comparison_to_html(self.to_dict())
+        return summary_to_html(summarize(self.to_dict()))

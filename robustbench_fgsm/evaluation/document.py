@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.stats.rate import Rate
-from robustbench_fgsm.stats.tally import Tally
+
+if TYPE_CHECKING:
+    from robustbench_fgsm.data.dataset import BadSample
+    from robustbench_fgsm.models.classifier import ModelInfo
+    from robustbench_fgsm.stats.tally import Tally
+
+Document = dict[str, Any]
+"""A document as JSON holds it."""
 
 
 class MeasurementResult(Protocol):
@@ -67,9 +72,6 @@ def build_document(schema: str, result: MeasurementResult, specific_entries: Map
         "environment": result.environment,
         "seconds": {"total": result.seconds},
     }
-
-
-Document = dict[str, Any]
 
 
 WARNING_SHARE = 0.01

@@ -151,9 +151,10 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         """Tables for a notebook."""
-        from robustbench_fgsm.report.documents import notebook
+        from robustbench_fgsm.report.summarize import summarize
+        from robustbench_fgsm.report.tables.html import summary_to_html
 
-        return notebook.evaluation_to_html(self.to_dict())
+        return summary_to_html(summarize(self.to_dict()))
 
     def _rates_at(self, index: int) -> dict[str, Any]:
         found = {"epsilon": self.attack.epsilons[index], **rates_to_dict(self.tallies[index], self.classes)}

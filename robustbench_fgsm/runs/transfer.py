@@ -13,6 +13,7 @@ from robustbench_fgsm.engine.batch_size import choose_common_batch_size
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.engine.pieces import Pieces
 from robustbench_fgsm.engine.progress import Progress
+from robustbench_fgsm.engine.run_pieces import RunContext
 from robustbench_fgsm.evaluation.transfer import Transfer, run_transfer, split_transfer_into_pieces
 from robustbench_fgsm.evaluation.transfer_counts import TransferModels
 from robustbench_fgsm.runs.directory import RunDirectory
@@ -71,9 +72,7 @@ class TransferRun:
             TransferOptions(self.common, self.per_class),
             RunOptions(self.batch_size, max_bad=self.max_bad),
             warnings=self.preflight_warnings,
-            progress=progress,
-            store=store,
-            world=world,
+            context=RunContext(world, store, progress),
         )
 
 

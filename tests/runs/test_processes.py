@@ -10,7 +10,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from robustbench_fgsm.engine import distributed
 from robustbench_fgsm.engine.distributed import World
 from robustbench_fgsm.engine.outcomes import AttackTotals
 from robustbench_fgsm.engine.plan import Plan
-from robustbench_fgsm.engine.run_pieces import sum_totals
+from robustbench_fgsm.engine.run_pieces import RunContext, sum_totals
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.evaluation.result import sweep_document
 from robustbench_fgsm.runs.attack.save import save_attack
@@ -89,20 +88,6 @@ def run(classifier: rf.TorchClassifier, make_data: MakeData) -> EvaluationRun:
     return EvaluationRun("sweep", classifier, make_data(n=101), SPECS, Plan(batch_size=8, threads=1))
 
 
-def test_processes_that_start_again_do_not_take_the_dead_for_the_living() -> None:
-    """Over one store, as torchrun keeps it: three rounds, in each the others come before rank 0 has drawn its number."""
-    store = TCPStore("127.0.0.1", 0, 1, True, wait_for_workers=False)
-    numbers: list[list[int]] = []
-    for _ in range(3):
-        with ThreadPoolExecutor(3) as pool:
-            clients = [TCPStore("127.0.0.1", store.port, None, False) for _ in range(3)]
-            others = [pool.submit(distributed.agree_on_launch_id, clients[rank], rank, 3) for rank in (1, 2)]
-            time.sleep(0.2)
-            first = pool.submit(distributed.agree_on_launch_id, clients[0], 0, 3)
-            numbers.append([found.result() for found in (first, *others)])
-    assert numbers == [[1, 1, 1], [2, 2, 2], [3, 3, 3]]
-
-
 @pytest.mark.parametrize("n", [1, 7, 101])
 @pytest.mark.parametrize("size", [2, 3, 5])
 def test_every_world_counts_what_one_process_counts(
@@ -111,7 +96,7 @@ def test_every_world_counts_what_one_process_counts(
     data, plan = make_data(n=n), Plan(batch_size=2, threads=1)
 
     def work(world: World) -> Any:
-        return counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan, world=world)))
+        return counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan, context=RunContext(world))))
 
     assert in_world(size, work, tmp_path) == [0] * size
     alone = counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan)))
@@ -123,7 +108,7 @@ def test_the_first_process_makes_the_checks_for_all(classifier: rf.TorchClassifi
     data, plan, checks = make_data(n=40), Plan(batch_size=8, threads=1), CheckOptions(20, masking=True)
 
     def work(world: World) -> Any:
-        return counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan, checks=checks, world=world)))
+        return counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan, checks=checks, context=RunContext(world))))
 
     assert in_world(2, work, tmp_path) == [0] * 2
     alone = counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan, checks=checks)))
@@ -230,7 +215,7 @@ def test_a_lost_process_ends_the_wait_of_the_others(run: EvaluationRun, tmp_path
     def work(world: World) -> None:
         if world.rank == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        run_attacks(run.classifier, run.data, SPECS, plan=run.plan, world=world)
+        run_attacks(run.classifier, run.data, SPECS, plan=run.plan, context=RunContext(world))
 
     assert in_world(3, work, tmp_path) == [1, -signal.SIGKILL, 1]
     assert "IncompleteError: all processes must stay" in (tmp_path / "0.txt").read_text()

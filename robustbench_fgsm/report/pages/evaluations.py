@@ -9,6 +9,8 @@ from markupsafe import Markup
 
 from robustbench_fgsm.report.documents.checks import check_sentences, masking_sheet
 from robustbench_fgsm.report.documents.evaluation import threshold_text
+from robustbench_fgsm.report.documents.sentences import INTERVAL_NOTE, LIMITATION_NOTE
+from robustbench_fgsm.report.evaluations_in import evaluations_in
 from robustbench_fgsm.report.loaded_run import LoadedRun
 from robustbench_fgsm.report.pages.command import reproduction_command
 from robustbench_fgsm.report.pages.images import MAX_PAGE_IMAGE_BYTES, embed_images
@@ -21,9 +23,8 @@ from robustbench_fgsm.report.pages.layout import (
     read_asset,
 )
 from robustbench_fgsm.report.pages.ranking import paired_differences
-from robustbench_fgsm.report.reported_attacks import ReportedAttack, evaluations_in, reported_attacks
-from robustbench_fgsm.report.tables.sheet import success_denominator
-from robustbench_fgsm.report.tables.terminal import INTERVAL_NOTE, LIMITATION_NOTE, epsilon_text
+from robustbench_fgsm.report.reported_attacks import ReportedAttack, reported_attacks
+from robustbench_fgsm.report.tables.text import epsilon_text, success_denominator
 
 EVALUATION_SCRIPTS = ("format", "document", "state", "matrix", "bars", "classes", "curves", "gallery", "leaders", "page")
 """In the order in which they need each other."""
@@ -74,7 +75,7 @@ def _attack_to_dict(subject: ReportedAttack) -> dict[str, Any]:
         "kind": subject.kind,
         "prefix": subject.pointer_prefix,
         "epsilon_texts": [epsilon_text(at["epsilon"]) for at in subject.evaluation["epsilons"]],
-        "attacked": success_denominator(subject.evaluation),
+        "attacked": success_denominator(subject.evaluation["attack"]),
         **own,
     }
 

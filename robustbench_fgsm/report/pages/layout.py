@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""What every page is made of: templates, scripts, style and packed data."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.reported_attacks import ReportedAttack
-from robustbench_fgsm.report.tables.sheet import starts_text
-from robustbench_fgsm.report.tables.terminal import epsilon_text, rate_text
+from robustbench_fgsm.report.tables.text import epsilon_text, rate_text, starts_text
 
 FEW_IMAGES = 1000
 """Images below which a page warns of wide intervals."""
@@ -29,7 +28,7 @@ def pack_json(content: Any) -> str:
 
 
 def unpack_json(text: str) -> Any:
-    """What `packed` packed."""
+    """Return the content that `pack_json` packed."""
     return json.loads(gzip.decompress(base64.b64decode(text)))
 
 

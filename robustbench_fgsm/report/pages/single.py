@@ -8,8 +8,8 @@ from typing import Any
 from markupsafe import Markup
 
 from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.documents.sentences import INTERVAL_NOTE, LIMITATION_NOTE
 from robustbench_fgsm.report.documents.training import ACCURACY_LABELS, kept_weights_text
-from robustbench_fgsm.report.documents.transfer import model_label
 from robustbench_fgsm.report.loaded_run import LoadedRun
 from robustbench_fgsm.report.pages.command import reproduction_command
 from robustbench_fgsm.report.pages.layout import (
@@ -20,7 +20,7 @@ from robustbench_fgsm.report.pages.layout import (
     pack_json,
     read_asset,
 )
-from robustbench_fgsm.report.tables.terminal import INTERVAL_NOTE, LIMITATION_NOTE, epsilon_text
+from robustbench_fgsm.report.tables.text import epsilon_text, model_text, success_denominator
 
 
 def build_single_page(
@@ -96,7 +96,7 @@ TRANSFER_SCRIPTS = ("format", "document", "crossing")
 def transfer_page(run: LoadedRun) -> str:
     """The page of a transfer. The same run always gives the same page."""
     document = run.document
-    names = [model_label(model) for model in document["models"]]
+    names = [model_text(model) for model in document["models"]]
     content = {
         "document": document,
         "names": names,
@@ -111,15 +111,10 @@ def transfer_page(run: LoadedRun) -> str:
         document=document,
         names=names,
         sides=[_model_roles(document, place) for place in range(len(names))],
-        fair=success_denominator(document),
+        fair=success_denominator(document["attack"]),
         shared=_has_common_success(document),
         limits=[*_denominator_notes(document), LIMITATION_NOTE, INTERVAL_NOTE],
     )
-
-
-def success_denominator(document: Document) -> str:
-    """Which images a success rate speaks of."""
-    return "right before" if document["attack"]["targeted"] == "none" else "off target"
 
 
 def _has_common_success(document: Document) -> bool:
@@ -131,7 +126,7 @@ def _model_roles(document: Document, place: int) -> str:
 
 
 def _denominator_notes(document: Document) -> Iterator[str]:
-    fair = success_denominator(document)
+    fair = success_denominator(document["attack"])
     yield (
         f"Robust accuracy is over all images. Attack success is over the images {fair} at both source and target, so its n "
         "differs from cell to cell."

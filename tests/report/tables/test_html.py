@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.report.documents import comparison as comparison_document
-from robustbench_fgsm.report.documents import notebook
+from robustbench_fgsm.report.documents.comparison import agreement_sheet, rates_and_time_sheet
 from robustbench_fgsm.report.documents.evaluation import evaluation_sheets, sweep_sheets
-from robustbench_fgsm.report.tables.terminal import cell_text, rate_text
+from robustbench_fgsm.report.summarize import summarize
+from robustbench_fgsm.report.tables.html import summary_to_html
+from robustbench_fgsm.report.tables.sheet import cell_text
+from robustbench_fgsm.report.tables.text import rate_text
 from tests.report.conftest import subject
 from tests.report.runs import HOSTILE, hostile
 
@@ -57,17 +59,17 @@ def test_a_comparison_shows_its_tables_and_its_verdict(wrong: bool) -> None:
     text = comparison._repr_html_()
     document = comparison.to_dict()
     shown = Cells(text)
-    found = [comparison_document.agreement_sheet(document), comparison_document.rates_and_time_sheet(document)]
+    found = [agreement_sheet(document), rates_and_time_sheet(document)]
     expected = [cell_text(cell) for sheet in found for row in sheet.rows for cell in row]
     assert shown.cells[: len(expected)] == expected
-    assert shown.tags.count("table") == 4
+    assert shown.tags.count("table") == (6 if wrong else 5)
     assert f"<strong>{'DISAGREE' if wrong else 'AGREE'}</strong>" in text
     assert all(escape(finding["cause"]) in text for finding in document["candidate"]["diagnosis"])
     assert bool(document["candidate"]["diagnosis"]) == wrong
 
 
 def test_names_stay_text() -> None:
-    text = notebook.evaluation_to_html(hostile(rf.evaluate(*subject(1.0)).to_dict()))
+    text = summary_to_html(summarize(hostile(rf.evaluate(*subject(1.0)).to_dict())))
     assert HOSTILE not in text
     assert not {"img", "script"} & set(Cells(text).tags)
 
@@ -77,3 +79,8 @@ def test_plot_gives_the_figure_of_the_command() -> None:
     (axes,) = evaluation.plot("per-class").axes
     present = [result for result in evaluation.to_dict()["epsilons"][0]["per_class"] if result["n"]]
     assert len(axes.patches) == len(present)
+
+
+def test_what_makes_a_result_invalid_stands_above_the_tables() -> None:
+    text = summary_to_html(summarize(rf.evaluate(*subject(1.0)).to_dict() | {"invalid_reasons": ["no gradient is finite"]}))
+    assert text.index("<strong>INVALID</strong>: no gradient is finite") < text.index("<table>")
