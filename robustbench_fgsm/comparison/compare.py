@@ -118,9 +118,7 @@ def compare_spec(
 ) -> Comparison:
     """Compare with parsed settings and loaded candidates; see `compare`.
 
-    Args:
-        plan: how our side runs; None chooses one for `optimize`.
-        warnings: of the preflight of all images; None runs the preflight.
+    A plan of None is chosen for `optimize`. Preflight warnings of None run the preflight.
     """
     began = time.perf_counter()
     check_single_epsilon(spec)

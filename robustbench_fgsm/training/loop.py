@@ -95,6 +95,9 @@ def fit(
     """Train a copy of the classifier by the recipe. The global random generators are restored afterwards.
 
     Args:
+        classifier: PyTorch classifier before the training.
+        data: images and labels, with random access.
+        recipe: settings of the training.
         store: storage from which a training continues, and which gets the state after each check; used by rank 0 only.
         max_bad: number of unreadable samples that are allowed.
         progress: called with the steps done and the total number of steps.

@@ -116,5 +116,5 @@ class TrainingRecipe:
         return bool(self.held_out) and (self.keep == "best" or (self.keep == "auto" and self.is_online_adversarial))
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as JSON knows it."""
+        """Return the recipe as a JSON object."""
         return asdict(self)
