@@ -52,7 +52,7 @@ class MeasurementResult(Protocol):
 
     @property
     def environment(self) -> Mapping[str, str | int]:
-        """Environment from `describe_environment`."""
+        """Versions and device, from `describe_environment`."""
 
     @property
     def seconds(self) -> float:

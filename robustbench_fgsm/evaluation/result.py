@@ -113,7 +113,7 @@ class Evaluation:
         return first_epsilon_reaching(success_rate, self.attack.epsilons, rates)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the document `rfgsm.evaluation/1`."""
+        """Return the JSON document `rfgsm.evaluation/1`."""
         first = self.tallies[0]
         own = {
             "attack": self.attack.to_dict(),

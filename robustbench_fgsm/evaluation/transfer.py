@@ -104,7 +104,7 @@ class Transfer:
         return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the document `rfgsm.transfer/1`."""
+        """Return the JSON document `rfgsm.transfer/1`."""
         reasons, models = self.invalid_reasons, self.transfer_models
         return {
             "schema": "rfgsm.transfer/1",
