@@ -80,15 +80,7 @@ WITHOUT_TEST_FILE = {
     "report/pages/layout.py",
     "report/pages/single.py",
     "report/reported_attacks.py",
-    "runs/attack/formats.py",
-    "runs/attack/integrity.py",
-    "runs/attack/result.py",
-    "runs/example_images.py",
     "runs/export.py",
-    "runs/read.py",
-    "runs/reload.py",
-    "runs/resume.py",
-    "runs/train.py",
     "user_code.py",
 }
 WITH_SHORT_DOCSTRINGS = {
@@ -121,12 +113,6 @@ WITH_SHORT_DOCSTRINGS = {
     "models/sources/exported_program.py",
     "models/sources/huggingface.py",
     "references/candidate_reference.py",
-    "runs/__init__.py",
-    "runs/attack/integrity.py",
-    "runs/attack/replay.py",
-    "runs/attack/save.py",
-    "runs/gate.py",
-    "runs/transfer.py",
 }
 PRIVATE_NAMES_IN_TESTS = {
     "data/sources/test_webdataset.py": {"_open_compressed"},

@@ -24,7 +24,7 @@ from robustbench_fgsm.engine import distributed
 from robustbench_fgsm.engine.distributed import World
 from robustbench_fgsm.engine.outcomes import AttackTotals
 from robustbench_fgsm.engine.plan import Plan
-from robustbench_fgsm.engine.run_pieces import sum_totals
+from robustbench_fgsm.engine.run_pieces import RunContext, sum_totals
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.evaluation.result import sweep_document
 from robustbench_fgsm.runs.attack.save import save_attack
@@ -96,7 +96,7 @@ def test_every_world_counts_what_one_process_counts(
     data, plan = make_data(n=n), Plan(batch_size=2, threads=1)
 
     def work(world: World) -> Any:
-        return counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan, world=world)))
+        return counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan, context=RunContext(world))))
 
     assert in_world(size, work, tmp_path) == [0] * size
     alone = counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan)))
@@ -108,7 +108,7 @@ def test_the_first_process_makes_the_checks_for_all(classifier: rf.TorchClassifi
     data, plan, checks = make_data(n=40), Plan(batch_size=8, threads=1), CheckOptions(20, masking=True)
 
     def work(world: World) -> Any:
-        return counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan, checks=checks, world=world)))
+        return counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan, checks=checks, context=RunContext(world))))
 
     assert in_world(2, work, tmp_path) == [0] * 2
     alone = counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan, checks=checks)))
@@ -215,7 +215,7 @@ def test_a_lost_process_ends_the_wait_of_the_others(run: EvaluationRun, tmp_path
     def work(world: World) -> None:
         if world.rank == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        run_attacks(run.classifier, run.data, SPECS, plan=run.plan, world=world)
+        run_attacks(run.classifier, run.data, SPECS, plan=run.plan, context=RunContext(world))
 
     assert in_world(3, work, tmp_path) == [1, -signal.SIGKILL, 1]
     assert "IncompleteError: all processes must stay" in (tmp_path / "0.txt").read_text()
