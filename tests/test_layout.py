@@ -83,8 +83,6 @@ WITH_SHORT_DOCSTRINGS = {
     "cli/resume.py",
 }
 PRIVATE_NAMES_IN_TESTS = {
-    "engine/test_plan.py": {"_MEASURED_FORMATS"},
-    "engine/test_rounding_guard.py": {"_MEASURED_FORMATS"},
     "models/sources/test_torchvision.py": {"_value_"},
 }
 
