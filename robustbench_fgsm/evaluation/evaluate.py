@@ -7,14 +7,13 @@ from collections.abc import Iterable, Sequence
 
 from robustbench_fgsm.data.dataset import Dataset, describe_data
 from robustbench_fgsm.data.match_model import match_to_classifier
-from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.engine.pieces import NullStore, PieceStore
+from robustbench_fgsm.engine.pieces import NullStore
 from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, check_optimize_level, choose_plan
 from robustbench_fgsm.engine.preflight import check_batch_size, check_single_epsilon, preflight_all
-from robustbench_fgsm.engine.progress import CheckProgress, FooledProgress, ProgressReporter
 from robustbench_fgsm.engine.progress import Progress as Progress
-from robustbench_fgsm.engine.run_pieces import attack_by_pieces, attack_dataset
+from robustbench_fgsm.engine.progress import ProgressReporter
+from robustbench_fgsm.engine.run_pieces import RunContext, attack_by_pieces, attack_dataset
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.checks import NO_CHECKS, run_checks, validate_checks
 from robustbench_fgsm.evaluation.result import Evaluation
@@ -30,6 +29,8 @@ from robustbench_fgsm.spec import (
 )
 
 NO_OPTIMIZATION = RunOptions(optimize="none")
+SINGLE_CALL = RunContext()
+"""One process, without a store and without progress."""
 
 
 def evaluate(
@@ -82,7 +83,7 @@ def evaluate(
     spec = attack.to_spec(classifier.bounds)
     check_single_epsilon(spec)
     run_options, checks = RunOptions(batch_size, optimize, max_bad, strict), CheckOptions(pgd_check, check_masking)
-    (evaluation,) = run_attacks(classifier, data, [spec], run_options, checks, progress=progress)
+    (evaluation,) = run_attacks(classifier, data, [spec], run_options, checks, context=RunContext(progress=progress))
     return evaluation
 
 
@@ -136,7 +137,7 @@ def sweep(
     """
     specs = AttackOptions(epsilons, norm, targeted, loss, stable, restarts, seed).to_specs(classifier.bounds)
     run_options, checks = RunOptions(batch_size, optimize, max_bad, strict), CheckOptions(pgd_check, check_masking)
-    return run_attacks(classifier, data, specs, run_options, checks, progress=progress)
+    return run_attacks(classifier, data, specs, run_options, checks, context=RunContext(progress=progress))
 
 
 def run_attacks(
@@ -148,19 +149,20 @@ def run_attacks(
     *,
     plan: Plan | PlannedClassifier | None = None,
     warnings: Sequence[str] | None = None,
-    progress: Progress | None = None,
-    fooled_progress: FooledProgress | None = None,
-    check_progress: CheckProgress | None = None,
-    store: PieceStore | None = None,
-    world: World = SINGLE_PROCESS,
+    context: RunContext = SINGLE_CALL,
 ) -> list[Evaluation]:
-    """One evaluation for each attack, from a single pass over the data, for settings that are parsed already.
+    """Return one evaluation for each attack, from a single pass over the data; see `evaluate` for the settings.
 
-    plan: how to run, in place of one made now for `optimize` and the batch size; or that with its classifier. warnings: of
-    `preflight_all`, where that was called already. watch: called with images fooled so far, at the last budget of the first
-    attack, and images that could be. checks: made at the end, by rank 0; checking: called meanwhile. store: keeps finished
-    pieces, and those that it has are not attacked again. world: the processes that share the pieces; all of them get the
-    evaluations.
+    Args:
+        classifier: the model to attack.
+        data: the images and their labels.
+        specs: the attacks.
+        run_options: batch size, optimisation level, and what makes the result invalid.
+        checks: checks that the main process makes at the end.
+        plan: execution plan, alone or with its classifier; None chooses a plan now.
+        warnings: of `preflight_all`; None runs the preflight now.
+        context: the processes that share the pieces, all of which get the evaluations; the store, whose pieces are not attacked
+            again; and progress functions.
     """
     began = time.perf_counter()
     for spec in specs:
@@ -175,14 +177,15 @@ def run_attacks(
         execution = plan
     else:
         plan = plan or choose_plan(classifier, data, specs, run_options.optimize, run_options.batch_size)
-        execution = apply_plan(classifier, world.broadcast(plan))
-    say = ProgressReporter(len(data), world, progress, fooled_progress)
+        execution = apply_plan(classifier, context.world.broadcast(plan))
+    world, store = context.world, context.store
+    report_progress = ProgressReporter(len(data), world, context.progress, context.fooled_progress)
     if store is None and world.size == 1:
-        counted = attack_dataset(execution, data, specs, say)
+        counted = attack_dataset(execution, data, specs, report_progress)
     else:
-        counted = attack_by_pieces(execution, data, specs, store or NullStore(), world, say)
+        counted = attack_by_pieces(execution, data, specs, store or NullStore(), world, report_progress)
     size = execution.plan.batch_size
-    made = [run_checks(classifier, data, spec, checks, size, check_progress) for spec in specs if world.is_main]
+    made = [run_checks(classifier, data, spec, checks, size, context.check_progress) for spec in specs if world.is_main]
     beside = world.broadcast(made)
     environment, spent = describe_environment(classifier.device), time.perf_counter() - began
     described = describe_data(data)

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe_data
 from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.batch_size import choose_common_batch_size
-from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
-from robustbench_fgsm.engine.pieces import NullStore, Pieces, PieceStore, piece_size
+from robustbench_fgsm.engine.pieces import NullStore, Pieces, piece_size
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.engine.preflight import check_batch_size, preflight
 from robustbench_fgsm.engine.progress import Progress, ProgressReporter
-from robustbench_fgsm.engine.run_pieces import PieceJob, PieceOutcomes, run_pieces
+from robustbench_fgsm.engine.run_pieces import PieceJob, PieceOutcomes, RunContext, run_pieces
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, ModelError, SettingError
 from robustbench_fgsm.evaluation.document import WARNING_SHARE, bad_sample_reasons, bad_sample_warnings, bad_samples_to_dict
 from robustbench_fgsm.evaluation.evaluate import check_distinct_epsilons
@@ -223,7 +222,7 @@ def transfer(
         attack.to_spec(transfer_models.models[0].bounds),
         TransferOptions(common, per_class),
         RunOptions(batch_size, max_bad=max_bad, strict=strict),
-        progress=progress,
+        context=RunContext(progress=progress),
     )
 
 
@@ -273,11 +272,9 @@ def run_transfer(
     run_options: RunOptions,
     *,
     warnings: Sequence[str] | None = None,
-    progress: Progress | None = None,
-    store: PieceStore | None = None,
-    world: World = SINGLE_PROCESS,
+    context: RunContext,
 ) -> Transfer:
-    """The same for settings that are parsed already; warnings, as of `check_transfer`, store and world as for `run_attacks`."""
+    """Return the transfer with parsed settings; warnings are those of `check_transfer`, and None runs it now."""
     began = time.perf_counter()
     check_batch_size(run_options.batch_size)
     data = match_to_classifier(data, transfer_models.models[0])
@@ -294,13 +291,13 @@ def run_transfer(
     job = PieceJob(
         data, pieces, size, device, splitter, attack_piece, count_record=lambda record: counts.add(record, transfer_models)
     )
-    report_progress = ProgressReporter(len(data), world, progress)
-    bad, resumed_seconds, memory_warnings = run_pieces(job, store or NullStore(), world, report_progress)
+    report_progress = ProgressReporter(len(data), context.world, context.progress)
+    bad, resumed_seconds, memory_warnings = run_pieces(job, context.store or NullStore(), context.world, report_progress)
     return Transfer(
         transfer_models,
         describe_data(data),
         spec,
-        counts.sum_over_processes(world),
+        counts.sum_over_processes(context.world),
         tuple(dict.fromkeys([*warnings, *memory_warnings])),
         describe_environment(device),
         time.perf_counter() - began + resumed_seconds,

@@ -39,8 +39,8 @@ def attack_command(
 ) -> int:
     """Craft adversarial images and save them with a manifest, or verify saved ones.
 
-    Prints what became of the predictions, for PNG also after rounding. Exit 1: a gradient was not finite; with --check,
-    something is not as the manifest says.
+    Prints the predictions before and after the attack, for PNG also after rounding. Exit 1: a gradient was not finite, or,
+    with --check, the images do not match the manifest.
 
     Example: rfgsm attack --model resnet18 --out adversarial
     """

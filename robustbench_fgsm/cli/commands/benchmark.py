@@ -29,8 +29,8 @@ def benchmark_command(
     """Time our FGSM beside other libraries and beside a loop of bare PyTorch, on this machine.
 
     All take turns in one process: the attack alone and the whole job, at the largest epsilon and at all of the list.
-    Prints medians, ratios to the bare loop with their spread, peak memory, and what each counted. Exit 0, also where a
-    library fails, which the table says. Exit 1: the run is invalid.
+    Prints medians, ratios to the bare loop with their spread, peak memory, and counts. Exit 0, also if a library fails;
+    the table says so. Exit 1: the run is invalid.
 
     Example: rfgsm benchmark --model resnet18
     """

@@ -30,10 +30,10 @@ def explain_command(
     run_options: Annotated[RunOptions, Variant(without=("optimize",))],
     output: Annotated[OutputOptions, Variant(only=("out", "csv", "format", "json", "quiet", "debug"))],
 ) -> int:
-    """Say which definition, unit, labels and known mistake give a number that somebody reports.
+    """Find the definition, unit, labels and known mistake that give a reported number.
 
     Tries the right attack and each known mistake that changes the number, under every definition of robustness and
-    success, and lists what fits the number within its sampling error, the honest figures first. Exit 0 whatever fits.
+    success. Lists what fits the number within its sampling error, correct figures first. Always exit 0.
 
     Example: rfgsm explain 0.37 --model mlp300 --eps 8/255
     """

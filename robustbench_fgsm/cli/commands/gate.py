@@ -19,7 +19,7 @@ def gate_command(
     gate_options: GateOptions,
     output: Annotated[OutputOptions, Variant(only=("csv", "format", "json", "debug"))],
 ) -> int:
-    """Fail a build where robust or clean accuracy fell, over all images or in a class, from a baseline to a run.
+    """Fail a build if robust or clean accuracy fell from a baseline to a run, over all images or in a class.
 
     Both runs must be on the same images with the same attack: outcomes are paired image by image. Exit 0: passed.
     Exit 1: failed. Exit 2: the runs cannot be compared.

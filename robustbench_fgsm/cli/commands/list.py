@@ -15,7 +15,7 @@ from robustbench_fgsm.spec import Option
 
 
 class ListCategory(StrEnum):
-    """What can be listed."""
+    """Kinds of names that can be listed."""
 
     models = "models"
     data = "data"
@@ -82,7 +82,7 @@ def _bundled_models() -> list[dict[str, Any]]:
 
 
 def _find_models(text: str) -> list[dict[str, Any]]:
-    """Models of every installed source; of one that has no list, or cannot be imported, none."""
+    """Return the models of every installed source that has a list and can be imported."""
     from robustbench_fgsm.models.registry import model_names
 
     ours = [row for row in _bundled_models() if text.lower() in row["name"]]

@@ -13,7 +13,7 @@ from robustbench_fgsm.spec import Option
 
 
 class FigureKind(StrEnum):
-    """What a figure shows."""
+    """Kinds of figures that a run has."""
 
     confusion = "confusion"
     curve = "curve"

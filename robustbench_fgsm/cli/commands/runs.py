@@ -12,7 +12,7 @@ import typer
 from robustbench_fgsm.cli.options import OutputOptions, Variant, expand_options
 from robustbench_fgsm.spec import Option, ReloadOptions
 
-runs_app = typer.Typer(name="runs", help="What is on disk: list, show or resume runs that --out keeps.")
+runs_app = typer.Typer(name="runs", help="List, show or resume the runs that --out keeps on disk.")
 
 TableOutput = Annotated[OutputOptions, Variant(only=("csv", "format", "json", "debug"))]
 DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the run.", show_default=False)]
@@ -24,7 +24,7 @@ def list_runs(
     output: TableOutput,
     root: Annotated[Path, typer.Argument(metavar="DIR", help="Directory to search, with all below it.")] = Path(),
 ) -> int:
-    """List runs, how far they have come, and what they measure.
+    """List runs, with their progress and what they measure.
 
     Example: rfgsm runs list results
     """
@@ -47,7 +47,7 @@ def show_run(
     limit: Annotated[int, Option("Show at most N rows of --samples.", metavar="N", min=1)] = 20,
     export: Annotated[Path | None, Option("Write the outcome of each image: .csv, .jsonl or .parquet.", metavar="FILE")] = None,
 ) -> int:
-    """Show one run: its state, its settings, its result if it has one, and what became of each image.
+    """Show one run: its state, its settings, its result if there is one, and the outcome of each image.
 
     Example: rfgsm runs show results/sweep --samples --export samples.parquet
     """
@@ -81,9 +81,9 @@ def resume_run(
     options: ReloadOptions,
     output: Annotated[OutputOptions, Variant(only=("keep_images", "csv", "format", "json", "quiet", "log_dir", "debug"))],
 ) -> int:
-    """Go on with a run of evaluate, sweep, transfer or train where it was stopped, or show its result where it is done.
+    """Continue a stopped run of evaluate, sweep, transfer or train, or show the result of a finished one.
 
-    The result of evaluate and sweep is judged as the command that made the run last judged it: exit 1 where a gate fails.
+    The gates of the last command of an evaluate run apply again. Exit 1: a gate fails.
 
     Example: rfgsm runs resume results/sweep
     """

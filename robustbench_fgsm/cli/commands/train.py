@@ -35,9 +35,9 @@ def train_command(
     run_options: Annotated[RunOptions, Variant(only=("max_bad", "strict"))],
     output: Annotated[OutputOptions, OUTPUT_VARIANT],
 ) -> int:
-    """Train a network: as usual, or on FGSM's own images, watching it under a stronger attack all the while.
+    """Train a network, on clean images or on FGSM's, and check it under a stronger attack four times an epoch.
 
-    Trained weights load with --weights DIR. A training that was stopped goes on by the same command.
+    Trained weights load with --weights DIR. The same command continues a stopped training.
 
     Example: rfgsm train --model smallcnn --data fashion-mnist --split train --method n-fgsm --eps 0.1 --out robust
     """

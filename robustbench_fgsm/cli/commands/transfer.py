@@ -42,7 +42,7 @@ def transfer_command(
 ) -> int:
     """Show images that fool one model to others: robust accuracy and success of every source at every target.
 
-    Where source and target are one model, it is what evaluate measures.
+    A model that is source and target gives what evaluate measures.
 
     Example: rfgsm transfer --source mlp300 --source smallcnn --target smallcnn:robust
     """
@@ -100,7 +100,7 @@ def load_models_and_data(
 
 
 def split_model_and_weights(name: str) -> tuple[str, str]:
-    """Model and weights of MODEL or MODEL:WEIGHTS, where MODEL may be SOURCE:NAME; `auto` where no weights are named."""
+    """Return model and weights of MODEL or MODEL:WEIGHTS; MODEL may be SOURCE:NAME, and weights are `auto` by default."""
     from robustbench_fgsm.models.architectures import ARCHITECTURES
     from robustbench_fgsm.models.registry import sources_with_weights
 

@@ -28,7 +28,7 @@ def verify_command(
     data_options: Annotated[DataOptions, Variant(only=("data",))],
     output: Annotated[OutputOptions, Variant(only=("csv", "format", "json", "quiet", "debug"))],
 ) -> int:
-    """Check an FGSM implementation of your own: run it through a table of cases, and name what is wrong with it.
+    """Check an FGSM implementation of your own: run it through a table of cases, and name its mistakes.
 
     Prints pass or fail for each case, a verdict, and the known mistakes that give the same images. Exit 0: right.
     Exit 1: wrong.

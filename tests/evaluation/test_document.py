@@ -1,4 +1,4 @@
-"""What a tally says against its own numbers: nothing, up to the share that matters."""
+"""Test the reasons and warnings that follow from a tally."""
 
 from __future__ import annotations
 
