@@ -14,8 +14,8 @@ from robustbench_fgsm.report.pages.images import amplified_perturbation, data_ur
 
 
 def example(after: int, clean: float = 0.5, adversarial: float = 0.6) -> ExampleImage:
-    images = (np.full((1, 4, 4), value, np.float32) for value in (clean, adversarial))
-    return ExampleImage(0, 1, 1, after, 0.9, 0.8, 0.1, *images)
+    before, attacked = (np.full((1, 4, 4), value, np.float32) for value in (clean, adversarial))
+    return ExampleImage(0, 1, 1, after, 0.9, 0.8, 0.1, before, attacked)
 
 
 def test_the_largest_change_is_black_or_white() -> None:
