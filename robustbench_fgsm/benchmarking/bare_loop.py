@@ -12,8 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from robustbench_fgsm.attack.gradient import ensure_two_logits
 from robustbench_fgsm.data.dataset import Dataset, readable_batches
-from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.spec import Bounds, norm_name
+from robustbench_fgsm.spec import Bounds
 
 BARE_LOOP_NORMS = (math.inf, 2.0)
 
@@ -82,10 +81,3 @@ class BareLoop:
     def step(self, images: Tensor, direction: Tensor, epsilon: float) -> Tensor:
         """Return the images moved by epsilon along the direction, and clipped to the bounds."""
         return torch.add(images, direction, alpha=epsilon).clamp_(*self.bounds)
-
-
-def check_bare_loop_norm(norm: float) -> None:
-    """Raise SettingError for a norm that the bare loop does not have."""
-    if norm not in BARE_LOOP_NORMS:
-        known = " or ".join(map(norm_name, BARE_LOOP_NORMS))
-        raise SettingError(f"benchmark is for norm {known}, which the bare loop has, got {norm_name(norm)}: choose one of these")

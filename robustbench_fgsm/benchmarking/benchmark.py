@@ -9,7 +9,7 @@ from itertools import count
 
 import torch
 
-from robustbench_fgsm.benchmarking.bare_loop import BareResult, check_bare_loop_norm
+from robustbench_fgsm.benchmarking.bare_loop import BARE_LOOP_NORMS, BareResult
 from robustbench_fgsm.benchmarking.contenders import (
     Contender,
     TimedImplementation,
@@ -20,7 +20,6 @@ from robustbench_fgsm.benchmarking.contenders import (
 from robustbench_fgsm.benchmarking.peak_memory import (
     LoadClassifierAndData,
     MemoryRequest,
-    PeakMemory,
     PickledClassifierAndData,
     measure_peak_memory,
 )
@@ -38,7 +37,7 @@ from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.models.precision import float32_precision
 from robustbench_fgsm.references.registry import REFERENCES, check_references
 from robustbench_fgsm.registry import RegistryEntry
-from robustbench_fgsm.spec import BENCHMARK_EPSILONS, AttackOptions, AttackSpec, BenchmarkOptions, RunOptions
+from robustbench_fgsm.spec import BENCHMARK_EPSILONS, AttackOptions, AttackSpec, BenchmarkOptions, RunOptions, norm_name
 
 
 def benchmark(
@@ -130,14 +129,14 @@ def run_benchmark(
         timings = time_contenders(
             runners, tasks, rounds, synchronise=lambda: synchronise(network.device), on_task_done=on_task_done
         )
-        memories: list[PeakMemory | str | None] = []
-        for contender, times in zip(contenders, timings, strict=True):
-            if load is None or times.error:
-                memories.append(None)
-            else:
-                memories.append(measure_peak_memory(MemoryRequest(load, contender, spec, size, torch.get_num_threads())))
+        results = []
+        for contender, implementation, times in zip(contenders, implementations, timings, strict=True):
+            version, memory = "" if isinstance(implementation, Exception) else implementation.version, None
             if load is not None:
+                request = MemoryRequest(load, contender, spec, size, torch.get_num_threads())
+                memory = None if times.error else measure_peak_memory(request)
                 on_task_done()
+            results.append(ContenderResult(contender, version, times, memory))
         environment = describe_environment(network.device) | describe_processor()
     return Benchmark(
         model=classifier.info,
@@ -146,10 +145,7 @@ def run_benchmark(
         batch_size=size,
         rounds=rounds,
         tasks=tuple(tasks),
-        contender_results=tuple(
-            ContenderResult(contender, "" if isinstance(implementation, Exception) else implementation.version, times, memory)
-            for contender, implementation, times, memory in zip(contenders, implementations, timings, memories, strict=True)
-        ),
+        contender_results=tuple(results),
         absent=tuple(absent),
         preflight_warnings=tuple(warnings),
         environment=environment,
@@ -161,7 +157,11 @@ def run_benchmark(
 
 def check_benchmark_settings(spec: AttackSpec, rounds: int, threads: int | None) -> None:
     """Raise SettingError for a norm that the bare loop does not have, repeated epsilons, and counts below 1."""
-    check_bare_loop_norm(spec.norm)
+    if spec.norm not in BARE_LOOP_NORMS:
+        known = " or ".join(map(norm_name, BARE_LOOP_NORMS))
+        raise SettingError(
+            f"benchmark is for norm {known}, which the bare loop has, got {norm_name(spec.norm)}: choose one of these"
+        )
     check_distinct_epsilons(spec)
     if rounds < 1:
         raise SettingError(f"rounds must be at least 1, got {rounds}: try {BenchmarkOptions.rounds}")

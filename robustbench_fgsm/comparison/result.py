@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from robustbench_fgsm.comparison.agreement import Agreement
@@ -31,10 +31,6 @@ class Seconds:
     def __add__(self, other: Seconds) -> Seconds:
         return Seconds(self.attack + other.attack, self.job + other.job)
 
-    def to_dict(self) -> dict[str, float]:
-        """Return the JSON object of both times."""
-        return {"attack": self.attack, "job": self.job}
-
 
 @dataclass(frozen=True)
 class TimedTally:
@@ -56,7 +52,7 @@ class TimedTally:
             "clean_confusion": matrix_to_json(tally.clean),
             "confusion": matrix_to_json(tally.adversarial),
             "per_class": [result.to_dict() for result in tally.per_class(classes)],
-            "seconds": self.seconds.to_dict(),
+            "seconds": asdict(self.seconds),
         }
 
 

@@ -1,4 +1,4 @@
-"""An evaluation in a run directory: started, continued from its ledgers, or finished already."""
+"""Run an evaluation in a run directory, or continue it from its ledgers."""
 
 from __future__ import annotations
 

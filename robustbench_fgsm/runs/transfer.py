@@ -1,4 +1,4 @@
-"""A transfer matrix in a run directory: started, continued from its ledgers, or finished already."""
+"""Run a transfer matrix in a run directory, or continue it from its ledgers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True)
 class TransferRun:
-    """What is measured: who attacks whom, on what data, and how."""
+    """A transfer matrix: source and target models, images, and the attack."""
 
     transfer_models: TransferModels
     data: Dataset
@@ -37,10 +37,10 @@ class TransferRun:
     per_class: bool = False
     max_bad: int = 0
     preflight_warnings: Sequence[str] | None = None
-    """Of `check_transfer`, where that was called already."""
+    """Warnings of `check_transfer`; None if it has not run."""
 
     def settings(self) -> Document:
-        """What has to be the same for the run to be continued, as JSON knows it."""
+        """Return the settings, as JSON."""
         crossing = self.transfer_models
         return run_settings(
             "transfer",
@@ -58,13 +58,13 @@ class TransferRun:
 
     @property
     def pieces(self) -> Pieces:
-        """Return how the data fall into pieces."""
+        """Return how the images are divided into pieces."""
         return split_transfer_into_pieces(self.transfer_models, self.data, self.batch_size)
 
     def measure(
         self, store: LedgerStore | None = None, world: World = SINGLE_PROCESS, progress: Progress | None = None
     ) -> Transfer:
-        """The transfer; what the store has is not attacked again."""
+        """Return the transfer matrix; pieces in the store are not attacked again."""
         return run_transfer(
             self.transfer_models,
             self.data,
@@ -77,7 +77,7 @@ class TransferRun:
 
 
 def choose_transfer_batch_size(transfer_models: TransferModels, data: Dataset, batch_size: int | str, out: Path | None) -> int:
-    """Images at a time: under `auto` those of the run in the directory, where there is one, or else as the models allow."""
+    """Return the batch size: for `auto` that of the run in the directory, or else one that all models can take."""
     recorded = None if out is None or batch_size != "auto" else read_recorded_plan(out)
     return choose_common_batch_size(batch_size, transfer_models.models, data) if recorded is None else recorded.batch_size
 

@@ -90,9 +90,9 @@ def test_restores_threads() -> None:
 
 
 def test_progress_counts_every_step(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
-    seen: list[tuple[int, int]] = []
-    run(classifier, images, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(step, 3 * 4 * 2) for step in range(1, 25)]
+    calls: list[tuple[int, int]] = []
+    run(classifier, images, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(step, 3 * 4 * 2) for step in range(1, 25)]
 
 
 @pytest.mark.gpu

@@ -19,7 +19,7 @@ from robustbench_fgsm.models.classifier import Classifier
 
 
 class FakeReference:
-    """A reference that does what it is told to."""
+    """A reference that changes our adversarial images."""
 
     name, version, different_execution, norm_floor, own_success = "fake", "1", False, 0.0, None
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
+from tests.report.conftest import measured as measured
 
 
 @pytest.fixture(scope="session")

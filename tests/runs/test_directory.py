@@ -18,7 +18,10 @@ from robustbench_fgsm.runs.directory import (
     MANIFEST_FILE,
     RESULT_FILE,
     RunDirectory,
+    atomic_replace,
     lock_directory,
+    remove_temporary_files,
+    write_bytes,
     write_json,
 )
 
@@ -251,3 +254,54 @@ def test_only_the_main_process_writes(run: Path) -> None:
 def test_other_processes_must_see_the_directory(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="must see the same --out"), RunDirectory(tmp_path, SETTINGS, World(rank=1)):
         never()
+
+
+def test_a_directory_replaces_one_that_is_not_empty(tmp_path: Path) -> None:
+    place = tmp_path / "shard"
+    for content in ("old", "new"):
+        with atomic_replace(place) as scratch:
+            scratch.mkdir()
+            (scratch / content).write_text(content)
+    assert [file.name for file in place.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_a_file_never_replaces_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir()
+    (tmp_path / "place/thesis.tex").write_text("precious")
+    with pytest.raises(ResourceError, match="must be writable"):
+        write_bytes(tmp_path / "place", b"new")
+    assert (tmp_path / "place/thesis.tex").read_text() == "precious"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("bad")])
+def test_whatever_goes_wrong_what_was_there_stays(tmp_path: Path, error: BaseException) -> None:
+    def fail() -> None:
+        with atomic_replace(tmp_path / "file") as scratch:
+            scratch.write_bytes(b"half of the ne")
+            raise error
+
+    write_bytes(tmp_path / "file", b"old")
+    with pytest.raises((ResourceError, KeyboardInterrupt, ValueError)):
+        fail()
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_only_what_was_left_behind_is_swept_up(tmp_path: Path) -> None:
+    for name in (".adversarial-00000.npz.abcd1234", ".git", ".adversarial-notes", "adversarial-00001"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    remove_temporary_files(tmp_path, "adversarial-*")
+    assert sorted(place.name for place in tmp_path.iterdir()) == [".adversarial-notes", ".git", "adversarial-00001"]
+
+
+def test_settings_missing_in_an_older_manifest_are_taken_from_its_result(tmp_path: Path) -> None:
+    result = DOCUMENT | {"environment": {"torch": "2.4.0+cpu"}, "bad": {"allowed": 1}}
+    cached_result(tmp_path, SETTINGS | {"device": "cuda:0"}, lambda: result)
+    now = SETTINGS | {"device": "cuda", "torch": "2.4.0+cu121", "max_bad": 1}
+    assert cached_result(tmp_path, now, never) == result
+    for other in ({"torch": "2.5.0"}, {"max_bad": 0}):
+        with pytest.raises(RunError, match="same settings"):
+            cached_result(tmp_path, now | other, never)

@@ -28,22 +28,11 @@ from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, read_examp
 from robustbench_fgsm.runs.ledger import Ledger, ledger_name
 from robustbench_fgsm.runs.manifest import EvaluationRun
 from robustbench_fgsm.runs.resume import reload_evaluation_run
-from robustbench_fgsm.spec import AttackSpec, CheckOptions, TargetRule
+from robustbench_fgsm.spec import CheckOptions
 
 MakeClassifier = Callable[..., rf.TorchClassifier]
 MakeData = Callable[..., rf.ArrayDataset]
 KILLS = 50
-
-
-@pytest.fixture
-def run(make_classifier: MakeClassifier, make_data: MakeData) -> EvaluationRun:
-    """A sweep of 250 tiny images in pieces of eight, some of them saturated."""
-    sharp = make_classifier()
-    with torch.no_grad():
-        for parameter in sharp.network.parameters():
-            parameter.mul_(12)
-    specs = tuple(AttackSpec((0.01, 0.2), target=TargetRule.parse(rule)) for rule in ("none", "random"))
-    return EvaluationRun("sweep", sharp, make_data(n=250), specs, Plan(batch_size=8, threads=1))
 
 
 def counts(document: dict[str, Any]) -> dict[str, Any]:
@@ -287,40 +276,6 @@ def test_a_full_disk_at_any_write_leaves_what_was_there_and_the_run_goes_on(run:
         ballast.unlink(missing_ok=True)
         shutil.rmtree(out, ignore_errors=True)
     assert {ledger_name(0), EXAMPLE_IMAGES_FILE} < failed
-
-
-def test_kept_images_are_four_of_each_cell_and_what_the_ledger_says(run: EvaluationRun, tmp_path: Path) -> None:
-    evaluate_in_directory(run, tmp_path)
-    kept = read_example_images(tmp_path / EXAMPLE_IMAGES_FILE)
-    assert kept is not None
-    cells = zip(kept.attacks.tolist(), kept.labels.tolist(), kept.predictions_after.tolist(), strict=True)
-    found: dict[tuple[int, int, int], int] = {}
-    for cell in cells:
-        found[cell] = found.get(cell, 0) + 1
-    document = json.loads((tmp_path / RESULT_FILE).read_text())
-    there = {
-        (attack, label, after): min(count, 4)
-        for attack, evaluation in enumerate(document["evaluations"])
-        for label, row in enumerate(evaluation["epsilons"][1]["confusion"])
-        for after, count in enumerate(row)
-        if count
-    }
-    assert found == there
-    assert set(kept.epsilons.tolist()) == {0.2}
-    whole = next(run.data.batches(0, 250, 250))
-    assert torch.equal(kept.clean, whole.images[kept.ids])
-    assert torch.equal(kept.labels, whole.labels[kept.ids])
-    outputs = run.classifier.predict(kept.adversarial).softmax(1)
-    assert torch.equal(outputs.argmax(1), kept.predictions_after)
-    torch.testing.assert_close(outputs.max(1).values, kept.confidences_after)
-    assert float((kept.adversarial - kept.clean).abs().max()) <= 0.2 + 1e-6
-
-
-@pytest.mark.parametrize(("most", "expected"), [(0, None), (5, 5)])
-def test_so_many_images_are_kept_and_no_more(run: EvaluationRun, tmp_path: Path, most: int, expected: int | None) -> None:
-    evaluate_in_directory(run, tmp_path, max_example_images=most)
-    kept = read_example_images(tmp_path / EXAMPLE_IMAGES_FILE)
-    assert (None if kept is None else len(kept)) == expected
 
 
 def _lock_and_wait(place: Path, connection: Any) -> None:

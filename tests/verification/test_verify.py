@@ -46,7 +46,7 @@ def test_stable_fgsm_has_no_harmless_finding() -> None:
     def exact(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
         return rf.fgsm(model, x, y, epsilon, stable=True)
 
-    assert [doubt.cause for doubt in rf.verify(exact, strict=True).harmless_findings] == []
+    assert [finding.cause for finding in rf.verify(exact, strict=True).harmless_findings] == []
     assert rf.verify(exact, strict=True).verdict == "right"
 
 
@@ -67,7 +67,7 @@ def test_strict_counts_side_effects() -> None:
 
     found = rf.verify(backward, cases=["colour"])
     assert (found.verdict, found.diagnosis) == ("right", ())
-    assert {doubt.cause for doubt in found.harmless_findings} == {"parameter-gradients-left", "graph-attached"}
+    assert {finding.cause for finding in found.harmless_findings} == {"parameter-gradients-left", "graph-attached"}
     assert rf.verify(backward, cases=["colour"], strict=True).verdict == "wrong"
     expected = rf.verify(backward, cases=["colour"], strict=True, expect=["parameter-gradients-left", "graph-attached"])
     assert (expected.verdict, expected.harmless_findings) == ("right", ())
@@ -82,15 +82,15 @@ def random_start(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tens
 def test_expected_random_start_is_a_warning() -> None:
     expected = rf.verify(random_start, expect=["random-start"])
     assert (expected.verdict, expected.diagnosis) == ("right", ())
-    assert "random-start" in {doubt.cause for doubt in expected.harmless_findings}
+    assert "random-start" in {finding.cause for finding in expected.harmless_findings}
     assert rf.verify(random_start).diagnosis[0].cause == "random-start"
 
 
 def test_own_case_and_selected_cases() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)).eval()
-    scene = AttackCall(model, torch.rand(5, 3, 2, 2), torch.tensor([0, 1, 2, 0, 1]), 0.1)
-    mine = Case("mine", "a linear network", link_calls([scene]))
+    call = AttackCall(model, torch.rand(5, 3, 2, 2), torch.tensor([0, 1, 2, 0, 1]), 0.1)
+    mine = Case("mine", "a linear network", link_calls([call]))
     found = rf.verify(right, cases=["grey"], extra=[mine])
     assert [(result.case.name, result.passed) for result in found.results] == [("grey", True), ("mine", True)]
 

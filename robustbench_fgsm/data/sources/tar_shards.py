@@ -55,9 +55,9 @@ class TarMember:
 
     def _decompressed(self) -> bytes:
         try:
-            return self._read_from(_open_compressed(self.shard, os.getpid()))
+            return self._read_from(open_compressed(self.shard, os.getpid()))
         except Exception as error:  # each storage's library has errors of its own
-            _open_compressed.cache_clear()  # it stands somewhere in the damage
+            open_compressed.cache_clear()  # it stands somewhere in the damage
             if isinstance(self.shard, RemoteFile):
                 raise self.shard.connection_error(error) from error
             if isinstance(error, EOFError | zlib.error):
@@ -70,7 +70,7 @@ class TarMember:
 
 
 @lru_cache(maxsize=2)
-def _open_compressed(shard: TarShard, _process_id: int) -> gzip.GzipFile:
+def open_compressed(shard: TarShard, _process_id: int) -> gzip.GzipFile:
     """Return an open compressed shard, so that images in order need one pass; each process has its own position in the shard."""
     return gzip.open(shard if isinstance(shard, Path) else shard.open("rb"))
 

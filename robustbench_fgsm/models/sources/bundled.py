@@ -77,7 +77,7 @@ def _shape_arguments(name: str, shape: tuple[int, ...] | None) -> dict[str, int]
 
 
 def names() -> Iterator[ModelListing]:
-    """Yield all bundled weights."""
+    """Yield all bundled weights and their networks."""
     for card in bundled_cards():
         size = weights_file(card).stat().st_size
         yield ModelListing(card["name"], card["weights"], card["parameters"], size, on_disk=True)
