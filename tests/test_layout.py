@@ -83,9 +83,9 @@ PRIVATE_NAMES_IN_TESTS = {
     "models/sources/test_torchvision.py": {"_value_"},
 }
 
-MAX_PARAMETERS = 32
+MAX_PARAMETERS = 24
 LONG_SIGNATURE = 8
-MAX_LONG_SIGNATURES = 30
+MAX_LONG_SIGNATURES = 18
 MIN_DOCSTRING_WORDS = 5
 
 ROOT = Path(robustbench_fgsm.__file__).parent
