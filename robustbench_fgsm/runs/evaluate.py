@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Any
 
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.engine.progress import CheckProgress, FooledProgress, Progress
 from robustbench_fgsm.engine.run_pieces import RunContext
+from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.evaluation.result import sweep_document
 from robustbench_fgsm.runs.directory import RunDirectory
@@ -17,8 +17,6 @@ from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, MAX_EXAMPL
 from robustbench_fgsm.runs.ledger import Ledger, LedgerStore
 from robustbench_fgsm.runs.manifest import EvaluationRun
 from robustbench_fgsm.spec import RunOptions
-
-Document = dict[str, Any]
 
 
 def evaluate_in_directory(

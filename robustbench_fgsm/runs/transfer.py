@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.engine.batch_size import choose_common_batch_size
@@ -14,6 +13,7 @@ from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.engine.pieces import Pieces
 from robustbench_fgsm.engine.progress import Progress
 from robustbench_fgsm.engine.run_pieces import RunContext
+from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.evaluation.transfer import Transfer, run_transfer, split_transfer_into_pieces
 from robustbench_fgsm.evaluation.transfer_counts import TransferModels
 from robustbench_fgsm.runs.directory import RunDirectory
@@ -21,8 +21,6 @@ from robustbench_fgsm.runs.ledger import LedgerStore
 from robustbench_fgsm.runs.manifest import read_recorded_plan
 from robustbench_fgsm.runs.settings import run_settings
 from robustbench_fgsm.spec import AttackSpec, RunOptions, TransferOptions
-
-Document = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def undisturbed(run: EvaluationRun) -> dict[str, Any]:
 
 @pytest.mark.reference
 @pytest.mark.parametrize("asked", [CheckOptions(20), CheckOptions(20, masking=True)], ids=str)
-def test_a_run_stopped_in_its_check_makes_it_again_from_its_manifest(
+def test_repeats_a_check_that_was_stopped(
     run: EvaluationRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: CheckOptions
 ) -> None:
     asking = replace(run, checks=asked)
@@ -97,7 +97,7 @@ class Counting:
         monkeypatch.setattr(run.classifier, "loss_gradient", count)
 
 
-def test_the_run_has_saturated_images_which_are_counted_twice(run: EvaluationRun) -> None:
+def test_run_has_saturated_images(run: EvaluationRun) -> None:
     (first, _) = undisturbed(run)["evaluations"]
     assert 0.02 < first["gradient"]["saturated_share"]["value"] < 0.9
     assert first["epsilons"][1]["stable"]["robust_accuracy"] != first["epsilons"][1]["robust_accuracy"]
@@ -107,7 +107,7 @@ def test_pieces_count_what_the_whole_counts(run: EvaluationRun, tmp_path: Path) 
     assert counts(evaluate_in_directory(run, tmp_path / "run")) == undisturbed(run)
 
 
-def test_a_stopped_run_goes_on_and_does_no_piece_again(run: EvaluationRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_run_repeats_no_piece(run: EvaluationRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoppedError):
         evaluate_in_directory(run, tmp_path / "run", progress=stop_after(120), max_example_images=0)
     assert Ledger(tmp_path / "run", len(run.pieces)).num_finished == 15
@@ -122,7 +122,7 @@ def test_a_stopped_run_goes_on_and_does_no_piece_again(run: EvaluationRun, tmp_p
     assert counts(found) == undisturbed(run)
 
 
-def test_a_finished_run_is_returned_and_nothing_is_written(run: EvaluationRun, tmp_path: Path) -> None:
+def test_returns_a_finished_run_without_writing(run: EvaluationRun, tmp_path: Path) -> None:
     found = evaluate_in_directory(run, tmp_path / "run")
     before = written(tmp_path / "run")
     with lock_directory(tmp_path / "run"):  # whoever only reads needs no lock
@@ -191,7 +191,7 @@ def test_at_most_one_piece_is_lost(run: EvaluationRun, tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "empty", "gone", "swapped"])
-def test_a_damaged_ledger_is_mended_by_doing_those_pieces_again(run: EvaluationRun, tmp_path: Path, harm: str) -> None:
+def test_attacks_damaged_pieces_again(run: EvaluationRun, tmp_path: Path, harm: str) -> None:
     out = tmp_path / "run"
     expected = counts(evaluate_in_directory(run, out))
     place = out / ledger_name(0)
@@ -230,7 +230,7 @@ def test_another_run_is_refused_by_its_difference(
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
-def test_a_second_process_is_kept_out_at_once(run: EvaluationRun, tmp_path: Path) -> None:
+def test_rejects_a_second_process(run: EvaluationRun, tmp_path: Path) -> None:
     with (
         lock_directory(tmp_path / "run"),
         pytest.raises(ResourceError, match="one process at a time, got a second one"),
@@ -239,7 +239,7 @@ def test_a_second_process_is_kept_out_at_once(run: EvaluationRun, tmp_path: Path
     assert not (tmp_path / "run" / MANIFEST_FILE).exists()
 
 
-def test_leftovers_of_a_killed_write_are_swept_up(run: EvaluationRun, tmp_path: Path) -> None:
+def test_removes_temporary_files(run: EvaluationRun, tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
         evaluate_in_directory(run, tmp_path, progress=stop_after(40))
     (tmp_path / f".{RESULT_FILE}.abcdefgh").mkdir()
@@ -250,7 +250,7 @@ def test_leftovers_of_a_killed_write_are_swept_up(run: EvaluationRun, tmp_path: 
     )
 
 
-def test_a_full_disk_at_any_write_leaves_what_was_there_and_the_run_goes_on(run: EvaluationRun, small_disk: Path | None) -> None:
+def test_continues_after_a_full_disk_at_any_write(run: EvaluationRun, small_disk: Path | None) -> None:
     """Less room each time, so that the disk is full at the manifest, in the ledger, at the images and at the result."""
     if small_disk is None:
         return
@@ -285,7 +285,7 @@ def _lock_and_wait(place: Path, connection: Any) -> None:
 
 
 @pytest.mark.distributed
-def test_a_lock_goes_with_the_process_that_held_it(run: EvaluationRun, tmp_path: Path) -> None:
+def test_a_killed_process_frees_its_lock(run: EvaluationRun, tmp_path: Path) -> None:
     context = get_context("fork")
     here, there = context.Pipe()
     process = context.Process(target=_lock_and_wait, args=(tmp_path / "run", there))

@@ -19,7 +19,7 @@ MakeClassifier = Callable[..., rf.TorchClassifier]
 MakeData = Callable[..., rf.ArrayDataset]
 
 
-def test_kept_images_are_four_of_each_cell_and_what_the_ledger_says(run: EvaluationRun, tmp_path: Path) -> None:
+def test_selects_four_images_of_each_cell(run: EvaluationRun, tmp_path: Path) -> None:
     evaluate_in_directory(run, tmp_path)
     kept = read_example_images(tmp_path / EXAMPLE_IMAGES_FILE)
     assert kept is not None
@@ -47,7 +47,7 @@ def test_kept_images_are_four_of_each_cell_and_what_the_ledger_says(run: Evaluat
 
 
 @pytest.mark.parametrize(("most", "expected"), [(0, None), (5, 5)])
-def test_so_many_images_are_kept_and_no_more(run: EvaluationRun, tmp_path: Path, most: int, expected: int | None) -> None:
+def test_limits_the_number_of_images(run: EvaluationRun, tmp_path: Path, most: int, expected: int | None) -> None:
     evaluate_in_directory(run, tmp_path, max_example_images=most)
     kept = read_example_images(tmp_path / EXAMPLE_IMAGES_FILE)
     assert (None if kept is None else len(kept)) == expected

@@ -104,7 +104,7 @@ def test_every_world_counts_what_one_process_counts(
 
 
 @pytest.mark.reference
-def test_the_first_process_makes_the_checks_for_all(classifier: rf.TorchClassifier, make_data: MakeData, tmp_path: Path) -> None:
+def test_the_main_process_runs_the_checks(classifier: rf.TorchClassifier, make_data: MakeData, tmp_path: Path) -> None:
     data, plan, checks = make_data(n=40), Plan(batch_size=8, threads=1), CheckOptions(20, masking=True)
 
     def work(world: World) -> Any:
@@ -168,7 +168,7 @@ def test_several_processes_save_the_same_images(
     assert rf.check_adversarial(tmp_path / "three", classifier, data).verified
 
 
-def test_shards_of_a_lost_process_are_not_made_again(classifier: rf.TorchClassifier, make_data: MakeData, tmp_path: Path) -> None:
+def test_keeps_shards_of_a_lost_process(classifier: rf.TorchClassifier, make_data: MakeData, tmp_path: Path) -> None:
     data, spec, out = make_data(n=40), AttackSpec((0.1,)), tmp_path / "out"
 
     def save(world: World) -> None:
@@ -211,7 +211,7 @@ def test_processes_that_differ_stop_before_they_begin(
     assert sorted(answers(tmp_path, 3)) == [False, False, True]  # one of them says so
 
 
-def test_a_lost_process_ends_the_wait_of_the_others(run: EvaluationRun, tmp_path: Path) -> None:
+def test_a_lost_process_stops_the_others(run: EvaluationRun, tmp_path: Path) -> None:
     def work(world: World) -> None:
         if world.rank == 1:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -221,9 +221,7 @@ def test_a_lost_process_ends_the_wait_of_the_others(run: EvaluationRun, tmp_path
     assert "IncompleteError: all processes must stay" in (tmp_path / "0.txt").read_text()
 
 
-def test_one_process_of_a_machine_downloads_while_the_others_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_data: MakeData
-) -> None:
+def test_one_process_of_a_machine_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_data: MakeData) -> None:
     """Whoever comes before the data are there finds none."""
     place = tmp_path / "downloaded"
 
@@ -288,7 +286,7 @@ for words in (["evaluate"], ["sweep"], ["attack", "--shard-size", "60"]):
 """A program that runs three commands one after the other, so that processes are started once."""
 
 
-def test_two_nodes_on_loopback_count_as_one_process(tmp_path: Path) -> None:
+def test_two_nodes_count_as_one_process(tmp_path: Path) -> None:
     """Fault 14 over two agents, for every command that measures."""
     (tmp_path / "chain.py").write_text(CHAIN)
     endpoint = f"127.0.0.1:{free_port()}"

@@ -33,7 +33,7 @@ def test_loads_several_models_in_order() -> None:
     assert [one.info.spec for one in found] == ["mlp600", "mlp300"]
 
 
-def test_rejects_one_place_of_weights_for_several_models() -> None:
+def test_rejects_weights_for_several_models() -> None:
     manifest = {"models": [MANIFEST["model"]] * 2, "data": MANIFEST["data"]}
     with pytest.raises(rf.SettingError, match="got them for 2"):
         reload_classifiers(manifest, "resume", ReloadOptions(weights="weights.pt"))
@@ -54,6 +54,6 @@ def test_a_wrapped_model_must_be_passed() -> None:
         reload_classifiers(model("Net", "given"), "resume", ON_CPU)
 
 
-def test_names_the_purpose_if_data_cannot_be_loaded() -> None:
+def test_names_the_purpose_of_missing_data() -> None:
     with pytest.raises(rf.DataError, match="gate needs the data, got 'npz:missing'"):
         reload_data({"data": {"spec": "npz:missing", "n": 1}}, "gate", ON_CPU)

@@ -39,5 +39,5 @@ def test_an_older_manifest_has_a_plain_plan() -> None:
     assert (plan.level, plan.batch_size) == ("none", 16)
 
 
-def test_a_checksum_depends_on_values_and_not_on_order() -> None:
+def test_checksum_ignores_the_order_of_keys() -> None:
     assert checksum({"a": 1, "b": 2}) == checksum({"b": 2, "a": 1, "checksum": "old"}) != checksum({"a": 1, "b": 3})

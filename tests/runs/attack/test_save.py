@@ -53,9 +53,7 @@ def manifest(out: Path) -> dict[str, Any]:
 
 
 @each_format
-def test_the_manifest_is_the_document_and_fits_its_schema(
-    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str
-) -> None:
+def test_manifest_fits_its_schema(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str) -> None:
     found = save(tmp_path, classifier, data, format=form, targeted="next")
     document = manifest(tmp_path)
     Draft202012Validator(load_schema("attack")).validate(document)
@@ -88,7 +86,7 @@ def test_the_same_settings_again_write_nothing(
 
 @each_format
 @pytest.mark.parametrize("shards_done", [1, 2])
-def test_an_interrupted_run_continues_to_the_same_files(
+def test_continues_an_interrupted_run(
     tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str, shards_done: int
 ) -> None:
     def stop(done: int, total: int) -> None:
@@ -137,9 +135,7 @@ rf.save_adversarial(small["small_classifier"](), small["small_data"](), out, sha
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 @pytest.mark.parametrize("moment", ["between", "write"])
-def test_a_killed_run_leaves_no_partial_file_and_continues(
-    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, moment: str
-) -> None:
+def test_continues_after_a_kill(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, moment: str) -> None:
     whole, out = tmp_path / "whole", tmp_path / "killed"
     save(whole, classifier, data)
     done = subprocess.run([sys.executable, "-c", KILLED, str(out), moment, str(SMALL)], check=False, timeout=300)
@@ -225,9 +221,7 @@ def test_continues_on_another_gpu(
     assert save(tmp_path, classifier, data).tally.n == len(data)
 
 
-def test_a_directory_with_anything_else_is_left_alone(
-    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset
-) -> None:
+def test_rejects_a_directory_with_other_files(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(rf.RunError, match="must be new, empty or a run"):
         save(tmp_path, classifier, data)
@@ -256,7 +250,7 @@ def test_bad_settings_make_no_directory(tmp_path: Path, classifier: rf.TorchClas
 
 
 @each_format
-def test_one_shard_is_alive_while_the_next_is_made(
+def test_holds_one_shard_in_memory(
     tmp_path: Path,
     classifier: rf.TorchClassifier,
     data: rf.ArrayDataset,
@@ -320,7 +314,7 @@ def test_a_full_disk_leaves_earlier_shards_whole(
 
 @pytest.mark.parametrize("write", [1, 2, 3, 5, 8])
 @each_format
-def test_a_write_that_fails_leaves_earlier_files_whole(
+def test_failed_write_keeps_earlier_files(
     tmp_path: Path,
     classifier: rf.TorchClassifier,
     data: rf.ArrayDataset,
@@ -351,9 +345,7 @@ class NotFinite(torch.nn.Module):
 
 
 @each_format
-def test_gradients_that_are_not_finite_leave_images_unmoved_and_invalidate_the_run(
-    tmp_path: Path, data: rf.ArrayDataset, form: str
-) -> None:
+def test_nonfinite_gradients_invalidate_the_run(tmp_path: Path, data: rf.ArrayDataset, form: str) -> None:
     found = save(tmp_path, rf.wrap(NotFinite(), 3), data, format=form)
     assert (found.exit_code, manifest(tmp_path)["status"]) == (1, "invalid")
     assert "25 of 25 images have a gradient that is not finite" in found.invalid_reasons[0]
@@ -363,7 +355,7 @@ def test_gradients_that_are_not_finite_leave_images_unmoved_and_invalidate_the_r
     assert torch.equal(levels_to_pixels(stored) if kind.eight_bit else stored, clean)
 
 
-def test_pixels_that_cannot_be_rounded_within_the_budget_are_counted(tmp_path: Path, classifier: rf.TorchClassifier) -> None:
+def test_counts_pixels_rounded_outside_the_ball(tmp_path: Path, classifier: rf.TorchClassifier) -> None:
     images = (torch.arange(3 * 30).view(3, 1, 6, 5) + 0.4) / 255
     found = save(
         tmp_path,
