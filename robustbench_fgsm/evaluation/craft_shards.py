@@ -86,7 +86,7 @@ class ShardTotals:
 
     @classmethod
     def empty(cls, num_classes: int, *, targeted: bool, eight_bit: bool) -> ShardTotals:
-        """Return the counts of no image."""
+        """Return totals without any image."""
         tally = Tally.empty(num_classes, targeted=targeted)
         return cls(tally, tally if eight_bit else None)
 
@@ -176,7 +176,7 @@ def _craft_shard(
 
 
 def _empty_shard(shape: torch.Size, bad: tuple[BadSample, ...], *, targeted: bool, eight_bit: bool) -> AdversarialShard:
-    """Return a shard without images."""
+    """Return a shard without any image."""
     none, flags = np.empty(0, np.int64), np.empty(0, np.bool_)
     outcomes = BatchOutcomes(none, none, none, none[:, np.newaxis], none if targeted else None, flags, flags, flags)
     rounded = none if eight_bit else None
