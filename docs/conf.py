@@ -32,7 +32,7 @@ from robustbench_fgsm.cli.commands.train import train_command
 from robustbench_fgsm.cli.commands.transfer import transfer_command
 from robustbench_fgsm.cli.commands.verify import verify_command
 from robustbench_fgsm.models.cards import bundled_cards
-from robustbench_fgsm.report.tables.terminal import rate_text
+from robustbench_fgsm.report.tables.text import rate_text
 
 project = "robustbench_fgsm"
 copyright = "2026, the robustbench_fgsm maintainers"
@@ -47,7 +47,6 @@ default_role = "code"
 myst_enable_extensions = ["dollarmath", "substitution"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
 
 
@@ -67,7 +66,7 @@ def _option(parameter: Parameter, kind: Any, declared: Any) -> tuple[str, str, s
     option = isinstance(declared, OptionInfo)
     name = f"--{parameter.name.replace('_', '-')}" if option else declared.metavar or parameter.name.upper()
     shown = declared.show_default if isinstance(declared.show_default, str) else parameter.default
-    default = "required" if shown is Parameter.empty else "" if shown is None or shown is False else f"`{shown}`"
+    default = "required" if shown is Parameter.empty else "" if shown in (None, False, "", []) else f"`{shown}`"
     return f"`{name}`", "" if kind is bool else declared.metavar or _values_of(kind), default, declared.help
 
 

@@ -33,6 +33,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.benchmarking.peak_memory import peak_resident_bytes, reset_peak_resident_bytes
 from robustbench_fgsm.engine.distributed import join_world
 from robustbench_fgsm.engine.plan import Plan
+from robustbench_fgsm.engine.run_pieces import RunContext
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.spec import AttackSpec, RunOptions
 
@@ -147,7 +148,7 @@ def share(images: int) -> None:
     run_attacks(small_network(10), GeneratedImages(BATCH, 10), specs, plan=plan)  # load all libraries before the measured run
     world.barrier()
     began = time.perf_counter()
-    (found,) = run_attacks(small_network(10), data, specs, plan=plan, world=world)
+    (found,) = run_attacks(small_network(10), data, specs, plan=plan, context=RunContext(world))
     world.barrier()
     if world.is_main:
         print(json.dumps({"seconds": time.perf_counter() - began, "counts": found.to_dict()["epsilons"]}))

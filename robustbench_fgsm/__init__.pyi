@@ -73,7 +73,7 @@ from .runs.train import train as train
 from .stats.rate import Rate as Rate
 from .stats.tally import Tally as Tally
 from .training.result import Training as Training
-from .verification.verify import Verification as Verification
+from .verification.result import Verification as Verification
 from .verification.verify import verify as verify
 
 __all__: list[str]

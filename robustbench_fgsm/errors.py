@@ -1,15 +1,15 @@
-"""Everything this package raises on purpose; each class carries the exit code that the command line gives for it.
+"""Errors that this package raises; each class has the exit code of the command line.
 
 RfgsmError
 ├── InputError (2): wrong usage or bad input
-│   ├── SettingError: an epsilon, norm, targeting rule or other setting
-│   ├── ModelError: a model that is unknown, unreadable or not what it was said to be
-│   ├── DataError: likewise for data
-│   ├── CandidateError: a user's own attack that raises, or returns something else than images
-│   └── RunError: a run directory that belongs to another run
-├── InvalidRunError (1): done, but the numbers must not be used
-├── IncompleteError (3): stopped early; the same command resumes
-├── UnsafeError (4): refused, because it would execute what was not meant to be run
+│   ├── SettingError: an epsilon, norm, targeting rule or other setting is invalid
+│   ├── ModelError: a model is unknown, unreadable or unsuitable
+│   ├── DataError: data are unknown, unreadable or unsuitable
+│   ├── CandidateError: a user's own attack raises, or does not return images
+│   └── RunError: a run directory belongs to another run
+├── InvalidRunError (1): the run finished, but its numbers must not be used
+├── IncompleteError (3): the run stopped early; the same command resumes it
+├── UnsafeError (4): refused, because it would run code that is not trusted
 └── ResourceError (5): out of memory, disk or a lock
 """
 
@@ -27,33 +27,33 @@ EXIT_INTERRUPTED = 130
 
 
 class RfgsmError(Exception):
-    """Base of all errors raised on purpose: one line that says what was expected, what was got, and the remedy."""
+    """Base of this package's errors: one line that says what was expected, what was got, and the remedy."""
 
     exit_code: ClassVar[int] = 2
 
 
 class InputError(RfgsmError):
-    """Wrong usage or bad input."""
+    """Wrong usage or bad input of the user."""
 
 
 class SettingError(InputError, ValueError):
-    """A setting outside its domain."""
+    """Setting outside its allowed values."""
 
 
 class ModelError(InputError):
-    """A model that is unknown, unreadable, or not what it was said to be."""
+    """Model that is unknown, unreadable or unsuitable."""
 
 
 class DataError(InputError):
-    """Data that are unknown, unreadable, or not what they were said to be."""
+    """Data that are unknown, unreadable or unsuitable."""
 
 
 class CandidateError(InputError):
-    """A user's own attack raised, or returned something else than images."""
+    """User's own attack that raises, or does not return images."""
 
 
 class RunError(InputError):
-    """A run directory that belongs to another run."""
+    """Run directory that belongs to another run."""
 
 
 class InvalidRunError(RfgsmError):
@@ -69,19 +69,19 @@ class IncompleteError(RfgsmError):
 
 
 class UnsafeError(RfgsmError):
-    """Refused, because it would execute what was not meant to be run."""
+    """Input that would run code that is not trusted."""
 
     exit_code = 4
 
 
 class ResourceError(RfgsmError):
-    """Out of memory at batch size 1, disk, or a lock."""
+    """Lack of memory at batch size 1, of disk space, or of a lock."""
 
     exit_code = 5
 
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:
-    """Remedy for an unknown name: `did you mean resnet18?` where one is near, else every known name."""
+    """Return the remedy for an unknown name: `did you mean resnet18?` if a known name is near, else all known names."""
     names = sorted(known)
     near = get_close_matches(got, names, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}"
@@ -93,6 +93,6 @@ def first_line(error: BaseException) -> str:
 
 
 def describe_error(error: BaseException) -> str:
-    """Type and message of an error, in one line that is not too long."""
+    """Return type and message of an error in one line of at most 200 characters."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
     return text if len(text) <= 200 else f"{text[:199]}…"

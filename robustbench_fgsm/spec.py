@@ -1,4 +1,7 @@
-"""Settings of an attack, parsed and validated once. Imports neither torch nor NumPy."""
+"""Settings as frozen dataclasses, from which library and command line take names, defaults and help; no torch, no NumPy.
+
+An `...Options` class holds settings as users write them. `AttackSpec` is a parsed and validated attack.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,7 @@ RANDOM_START_DESCRIPTION = "clean, and uniform in the ball with a full step proj
 
 
 def parse_norm(value: str | float) -> float:
-    """The order p of the norm as a float, infinity for `inf`.
-
-    Raises SettingError unless value is `inf` or a real number p >= 1.
-    """
+    """Return the order p of the norm, infinity for `inf`. Raises SettingError unless it is a real number p >= 1."""
     try:
         norm = float(value)
     except ValueError:
@@ -34,12 +34,12 @@ def parse_norm(value: str | float) -> float:
 
 
 def norm_name(norm: float) -> str:
-    """The norm as it stands in JSON and tables: `inf`, `1`, `2`, `1.5`."""
+    """Return the norm as JSON and tables have it: `inf`, `1`, `2`, `1.5`."""
     return str(float(norm)).removesuffix(".0")
 
 
 def _parse_fraction(text: str) -> float:
-    """`8/255` or `0.03` as the same literal in Python."""
+    """Return `8/255` or `0.03` as a number."""
     numerator, slash, denominator = text.partition("/")
     try:
         return float(numerator) / float(denominator) if slash else float(numerator)
@@ -48,11 +48,10 @@ def _parse_fraction(text: str) -> float:
 
 
 def parse_epsilon(value: str | float, norm: float = math.inf, bounds: Bounds | None = PIXEL_BOUNDS) -> tuple[float, ...]:
-    """Budgets in pixel space from `8/255`, `0.03` or a comma list, in the order given.
+    """Return budgets in pixel space from `8/255`, `0.03` or a comma list, in the order of the list.
 
-    A denominator on the last item serves the whole list when every other item is a bare integer: `1,5,10/255`.
-    Raises SettingError for any other mix of fractions and numbers, for a budget that is negative or not finite, and for
-    an L-infinity budget wider than the bounds.
+    A denominator on the last item serves the whole list if every other item is a bare integer: `1,5,10/255`. Raises
+    SettingError for any other mix of fractions and numbers, and as `check_epsilon` does.
     """
     if not isinstance(value, str):
         return (check_epsilon(float(value), norm, bounds),)
@@ -80,7 +79,7 @@ def parse_epsilons(
 
 
 def check_epsilon(epsilon: float, norm: float, bounds: Bounds | None) -> float:
-    """The budget itself, or SettingError where it is negative, not finite, or beyond the bounds under L-infinity."""
+    """Return the budget. Raises SettingError if it is negative, not finite, or wider than the bounds under L-infinity."""
     if not (math.isfinite(epsilon) and epsilon >= 0):
         raise SettingError(f"epsilon must be a finite number >= 0, got {epsilon:g}")
     if norm == math.inf and bounds is not None and epsilon > bounds[1] - bounds[0]:
@@ -100,7 +99,7 @@ class TargetRule:
 
     @classmethod
     def parse(cls, text: str) -> TargetRule:
-        """Read `none`, `next`, `shift:2`, `random`, `least-likely` or `class:NAME`; raises SettingError otherwise."""
+        """Parse `none`, `next`, `shift:2`, `random`, `least-likely` or `class:NAME`; raise SettingError for other text."""
         kind, _, argument = text.partition(":")
         if text == "next":
             return cls("shift", 1)
@@ -115,7 +114,7 @@ class TargetRule:
 
     @property
     def targeted(self) -> bool:
-        """Whether there is a target at all."""
+        """Return True if the attack has a target."""
         return self.kind != "none"
 
     def __str__(self) -> str:
@@ -126,7 +125,7 @@ class TargetRule:
 
 @dataclass(frozen=True)
 class AttackSpec:
-    """One attack over one or more budgets, as it is reported in JSON under `attack`."""
+    """Parsed settings of one attack over one or more budgets, as JSON documents have them under `attack`."""
 
     epsilons: tuple[float, ...] = (DEFAULT_EPSILON,)
     norm: float = math.inf
@@ -144,7 +143,7 @@ class AttackSpec:
             raise SettingError(f"restarts must be a number >= 0 of random starts beside the clean one, got {self.restarts}")
 
     def to_dict(self) -> dict[str, object]:
-        """Settings as JSON knows them."""
+        """Return the settings as JSON documents have them, without the budgets."""
         return {
             "norm": norm_name(self.norm),
             "targeted": str(self.target),
@@ -158,9 +157,9 @@ class AttackSpec:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any], epsilons: Iterable[float]) -> AttackSpec:
-        """The inverse of `to_dict`, which leaves the budgets to whoever reports them.
+        """Return the attack that `to_dict` wrote, with these budgets.
 
-        Raises KeyError, TypeError, ValueError or AttributeError for what `to_dict` did not write.
+        Raises KeyError, TypeError, ValueError or AttributeError if `to_dict` did not write the document.
         """
         low, high = document["bounds"]
         if not isinstance(document["loss"], str):
@@ -178,7 +177,7 @@ class AttackSpec:
 
 
 AGREEMENT_TOLERANCE = 1e-6
-"""Two outputs further apart than this differ."""
+"""Two pixels that are further apart than this differ."""
 
 SWEEP_EPSILONS = "1,2,4,8,16/255"
 BENCHMARK_EPSILONS = "1,2,3,4,5,6,7,8/255"
@@ -359,7 +358,7 @@ class VerifyOptions:
 
 
 def check_share(name: str, value: float | None) -> None:
-    """Raise SettingError unless the value is None or lies in [0, 1]."""
+    """Raise SettingError unless the share is None or lies in [0, 1]."""
     if value is not None and not 0 <= value <= 1:
         hint = f": did you mean {value / 100:g}?" if 1 < value <= 100 else ""
         raise SettingError(f"{name} must be a share in [0, 1], got {value:g}{hint}")

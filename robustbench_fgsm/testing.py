@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 
 from robustbench_fgsm.references.candidate import Candidate
-from robustbench_fgsm.verification.verify import DEFAULT_TIME_LIMIT, Verification, verify
+from robustbench_fgsm.spec import VerifyOptions
+from robustbench_fgsm.verification.result import Verification
+from robustbench_fgsm.verification.verify import verify
 
 
 def assert_fgsm(
@@ -15,7 +17,7 @@ def assert_fgsm(
     cases: Iterable[str] = (),
     strict: bool = False,
     expect: Collection[str] = (),
-    time_limit: float = DEFAULT_TIME_LIMIT,
+    time_limit: float = VerifyOptions.time_limit,
 ) -> Verification:
     """Raise AssertionError with the diagnosis as its message, unless the candidate is a right FGSM.
 

@@ -1,4 +1,4 @@
-"""A user's own function by name, `pkg.mod:fn` or `file.py:fn`, for every option that takes one."""
+"""Loading of a user's own function, `pkg.mod:fn` or `file.py:fn`, for every option that takes one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FUNCTION_SPEC_FORMAT = "file.py:fn or pkg.mod:fn"
 
 @dataclass(frozen=True)
 class UserFunction:
-    """The object, in brief how it was named, the module it is from, and the folder that module may import from."""
+    """Loaded function, its short name, its module, and the folder from which the module may import."""
 
     function: Any
     name: str
@@ -32,11 +32,11 @@ class UserFunction:
 def load_user_function(
     spec: str, role: str, error_type: type[InputError], *, expected_format: str = FUNCTION_SPEC_FORMAT
 ) -> UserFunction:
-    """What a spec names; the part after the colon may have dots, as in `Class.method`.
+    """Return the function that a spec names; the part after the colon may have dots, as in `Class.method`.
 
-    Runs the module: only ever load what you would run. The file's own folder, or for a module the current directory, is
-    importable while it loads; `sys.path` is as before afterwards. what: the word for it in messages. Raises the given
-    error where there is no such thing, it cannot be imported or cannot be called.
+    The module is run: load only code that you would run. While the module loads, it may import from its own folder, or from the
+    current directory if it is given as a module. `sys.path` is restored afterwards. role: word for the function in messages. Raises
+    error_type if the function does not exist, cannot be imported or cannot be called.
     """
     place, colon, path = spec.rpartition(":")
     if not (colon and place and path):
@@ -52,7 +52,7 @@ def load_user_function(
 
 @contextmanager
 def on_import_path(folder: str) -> Iterator[None]:
-    """The folder first on `sys.path` inside, and the path as it was afterwards, whatever was done to it."""
+    """Put the folder first on `sys.path`; afterwards restore `sys.path`, whatever the body did to it."""
     before = list(sys.path)
     if folder:
         sys.path.insert(0, folder)

@@ -19,12 +19,7 @@ from robustbench_fgsm.attack.step import apply_mask, broadcast_epsilon, project,
 
 @dataclass(frozen=True)
 class BoundedStep:
-    """Direction in which images move.
-
-    Args:
-        direction: (n, ...) directions of norm 1.
-        nonfinite_gradient: (n,) bool, True if the gradient is not finite; the image does not move.
-    """
+    """Directions (n, ...) of norm 1, and (n,) bool: images whose gradient is not finite, which do not move."""
 
     direction: Tensor
     nonfinite_gradient: Tensor
@@ -36,15 +31,10 @@ class BoundedStep:
 
 @dataclass(frozen=True)
 class Constraint:
-    """Images and what limits their perturbation; all tensors broadcast to the images.
+    """Images (n, ...) with what limits their perturbation; all tensors broadcast to the images.
 
-    Args:
-        x: (n, ...) clean images.
-        epsilon: float64 budgets.
-        epsilon_step: float64 steps of a grid of budgets.
-        norm: order p >= 1 of the norm.
-        mask: a pixel does not move if its mask is 0; None moves all pixels.
-        bounds: low and high limits of the adversarial images; None for no limits.
+    Budgets and the steps of a grid of budgets are float64. A pixel does not move if its mask is 0. None for mask or bounds means no
+    limit.
     """
 
     x: Tensor
@@ -99,10 +89,8 @@ class Constraint:
 def broadcast_budgets(value: float | NDArray[np.generic], x: Tensor, norm: float) -> Tensor:
     """Return budgets in float64 that broadcast to images (N, ...); an array of N budgets has one per image.
 
-    Other arrays broadcast along the last axes, as in NumPy. A warning is issued if N different budgets also fit the last axis.
-
-    Raises:
-        SettingError: as `broadcast_epsilon`.
+    Other arrays broadcast along the last axes, as in NumPy. Warns if N different budgets also fit the last axis. Raises
+    SettingError as `broadcast_epsilon`.
     """
     budgets = torch.from_numpy(np.array(value, dtype=np.float64))
     if budgets.ndim == 1 < x.ndim and len(budgets) == x.shape[-1] > 1:

@@ -39,16 +39,11 @@ class StepSettings:
 
 @dataclass(frozen=True)
 class GradientStep:
-    """Result of one forward and one backward pass over a batch, from which every budget is a step.
+    """Result of one forward and one backward pass over images x (N, ...), from which every budget is a step.
 
-    Args:
-        x: (N, ...) clean images.
-        outputs: (N, K) outputs at the images whose gradient was taken.
-        direction: (N, ...) direction of norm 1.
-        zero_gradient: (N,) bool, True if the gradient is exactly zero everywhere; the image does not move.
-        nonfinite_gradient: (N,) bool, True if the gradient is not finite somewhere; the image does not move.
-        settings: norm, bounds, loss and mask of the step.
-        start: (N, ...) images whose gradient was taken; None for x.
+    outputs: (N, K) at the start. direction: (N, ...) of norm 1. zero_gradient: (N,) bool, the gradient is zero everywhere.
+    nonfinite_gradient: (N,) bool, the gradient is not finite somewhere. Images with such gradients do not move. start: (N, ...)
+    images whose gradient was taken; None for x.
     """
 
     x: Tensor

@@ -30,8 +30,7 @@ class HasLossGradient(Protocol):
 def ensure_two_logits(outputs: Tensor) -> Tensor:
     """Return outputs (N, K) unchanged; one logit z of the second of two classes, (N,) or (N, 1), as the logits (0, z).
 
-    Raises:
-        ModelError: the outputs are not a tensor.
+    Raises ModelError if the outputs are not a tensor.
     """
     if not isinstance(outputs, Tensor):
         raise ModelError(f"model must return a tensor of logits, got {type(outputs).__name__}: return its logits alone")
@@ -47,19 +46,10 @@ def predicted_classes(outputs: Tensor) -> Tensor:
 
 
 def input_gradient(model: Callable[[Tensor], Tensor], x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
-    """Return the gradient of the summed loss with respect to x, and the outputs, from one forward and one backward pass.
+    """Return the gradient of the summed loss in the shape of x (N, ...), and the detached outputs (N, K), K >= 2.
 
-    The loss is summed, not averaged, so an image's gradient does not depend on its batch. Parameters and their `.grad` do not
-    change. The function also works under `no_grad` and `inference_mode`.
-
-    Args:
-        model: function from images (N, ...) to logits (N, K), or to one logit per image.
-        x: (N, ...) images.
-        y: labels (N,) or a function from outputs to labels.
-        loss: function from outputs and labels to one value per image.
-
-    Returns:
-        The gradient in the shape of x, and detached outputs (N, K), K >= 2.
+    One forward and one input-only backward pass. The loss is summed, not averaged, so an image's gradient does not depend on its
+    batch. Parameters and their `.grad` do not change. The function also works under `no_grad` and `inference_mode`.
     """
     with torch.inference_mode(False), torch.enable_grad():
         leaf = (x.clone() if x.is_inference() else x.detach()).requires_grad_()

@@ -59,8 +59,7 @@ LOSSES: dict[str, Loss] = {
 def get_loss(loss: str | Loss, *, stable: bool = False) -> Loss:
     """Return the loss of that name, or the callable itself; `stable` selects cross-entropy without its cancellation.
 
-    Raises:
-        SettingError: the name is unknown, or `stable` is set with a loss other than `ce`.
+    Raises SettingError if the name is unknown, or `stable` is set with a loss other than `ce`.
     """
     if stable:
         if loss != "ce":

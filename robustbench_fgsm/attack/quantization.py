@@ -20,31 +20,19 @@ LEVEL_TOLERANCE = MAX_LEVEL * 2.0**-23
 
 @dataclass(frozen=True)
 class QuantizedImages:
-    """Adversarial images as 8-bit levels.
-
-    Args:
-        levels: uint8 levels in the shape of the images.
-        pixels_outside: (N,) int64 count of pixels per image without a grid point in the ball.
-    """
+    """Images as uint8 levels, and (N,) int64 counts of pixels per image without a grid point in the ball."""
 
     levels: Tensor
     pixels_outside: Tensor
 
 
 def round_to_levels(x_adv: Tensor, x: Tensor, epsilon: float, *, norm: float, bounds: Bounds) -> QuantizedImages:
-    """Return the adversarial images on the grid k / 255, within the budget and the bounds.
+    """Return the adversarial images x_adv (N, ...) on the grid k / 255, within the budget around x and the bounds.
 
     Under L-infinity each pixel becomes the grid point nearest to x_adv in [x - epsilon, x + epsilon]. Under another norm, only
-    grid points that are no farther from x than x_adv are used, so no norm of the perturbation grows. If there is no such
-    grid point (x is then off the grid), the pixel becomes the grid point nearest to x and is counted. Only float32 rounding is
-    lost if x is k/255 and epsilon is m/255.
-
-    Args:
-        x_adv: (N, ...) adversarial images within the bounds.
-        x: (N, ...) clean images within the bounds.
-        epsilon: budget in the units of x.
-        norm: order p >= 1 of the norm.
-        bounds: low and high limit of the images, within [0, 1].
+    grid points that are no farther from x than x_adv are used, so no norm of the perturbation grows. If there is no such grid point
+    (x is then off the grid), the pixel becomes the grid point nearest to x and is counted. Only float32 rounding is lost if x is
+    k/255 and epsilon is m/255. The bounds lie in [0, 1].
     """
     clean, adversarial = x.double() * MAX_LEVEL, x_adv.double() * MAX_LEVEL
     radius = torch.full_like(clean, epsilon * MAX_LEVEL) if norm == math.inf else (adversarial - clean).abs()

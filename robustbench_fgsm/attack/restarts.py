@@ -15,14 +15,7 @@ from robustbench_fgsm.attack.random_start import random_start
 
 @dataclass(frozen=True)
 class Restart:
-    """Outcome of one start.
-
-    Args:
-        x_adv: (N, ...) adversarial images.
-        outputs: (N, K) outputs for the adversarial images.
-        fooled: (N,) bool, True if the attack succeeded.
-        loss: (N,) objective of the attack; a larger value is a stronger attack.
-    """
+    """Outcome of one start: adversarial images (N, ...), outputs (N, K), success (N,) bool, and objective (N,) of the attack."""
 
     x_adv: Tensor
     outputs: Tensor
@@ -59,14 +52,7 @@ def best_of_restarts(
 ) -> Restart:
     """Return per image the best outcome of the clean start, which is restart 0, and of random starts.
 
-    Args:
-        model: model under attack.
-        gradient_step: step from the clean start.
-        y: (N,) labels, or targets.
-        ids: (N,) identities of the images, which fix every random start together with the seed.
-        epsilon: budget in the units of x.
-        restarts: number of random starts; each needs one backward pass.
-        seed: seed of the random starts.
+    ids (N,) and the seed determine the random starts, of which each needs one backward pass. y: labels (N,), or targets.
     """
     x, settings = gradient_step.x, gradient_step.settings
     norm, bounds, mask = settings.norm, settings.bounds, settings.mask

@@ -21,9 +21,8 @@ PixelwiseBounds = Bounds | tuple[Tensor, Tensor]
 def broadcast_epsilon(epsilon: Epsilon, x: Tensor, norm: float, bounds: Bounds | None) -> Tensor:
     """Return the budget in the dtype of x, in a shape that broadcasts to x: (N,) becomes (N, 1, ...), never the width.
 
-    Raises:
-        SettingError: the budget does not broadcast, is negative or not finite, exceeds the bounds under L-infinity, or
-            varies within an image under another norm.
+    Raises SettingError if the budget does not broadcast, is negative or not finite, exceeds the bounds under L-infinity, or varies
+    within an image under another norm.
     """
     if not isinstance(epsilon, Tensor):
         check_epsilon(epsilon, norm, bounds)
@@ -61,18 +60,11 @@ def apply_mask(values: Tensor, mask: Tensor | None) -> Tensor:
 def step(
     x: Tensor, direction: Tensor, epsilon: Tensor, norm: float, bounds: PixelwiseBounds | None, start: Tensor | None = None
 ) -> Tensor:
-    """Return the images moved by epsilon along the direction, within the bounds and within epsilon of x.
+    """Return the images x (N, ...) moved by epsilon along the direction, within the bounds and within epsilon of x.
 
-    The result is clipped to the bounds first and to the budget last, as in ART, so both give the same bits under L-infinity.
-    Under other norms, clipping can only shorten a step from x, and a step from another start is scaled back into the ball.
-
-    Args:
-        x: (N, ...) clean images.
-        direction: (N, ...) direction of norm 1.
-        epsilon: budget in the shape that `broadcast_epsilon` returns.
-        norm: order p >= 1 of the norm.
-        bounds: low and high limit of the result; None for no limits.
-        start: (N, ...) images at which the step begins; None for x.
+    The result is clipped to the bounds first and to the budget last, as in ART, so both give the same bits under L-infinity. Under
+    other norms, clipping can only shorten a step from x, and a step from another start is scaled back into the ball. epsilon: as
+    `broadcast_epsilon` returns it. start: (N, ...) images at which the step begins; None for x.
     """
     moved = _clip_(torch.mul(direction, epsilon).add_(x if start is None else start), bounds)
     if norm != math.inf and start is None:

@@ -1,4 +1,4 @@
-"""The unit of `rfgsm benchmark`: FGSM as a careful user of PyTorch writes it by hand, and nothing beside it."""
+"""The unit of `rfgsm benchmark`: a bare FGSM loop, as a careful user of PyTorch writes it by hand."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from torch.nn.functional import cross_entropy
 
 from robustbench_fgsm.attack.gradient import ensure_two_logits
 from robustbench_fgsm.data.dataset import Dataset, readable_batches
-from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.spec import Bounds, norm_name
+from robustbench_fgsm.spec import Bounds
 
 BARE_LOOP_NORMS = (math.inf, 2.0)
 
 
 @dataclass(frozen=True)
 class BareResult:
-    """Counts of images: all of them, those right before the attack, and those right after it at each budget."""
+    """Counts of all images, of images right before the attack, and of images right after the attack at each epsilon."""
 
     n: int
     clean_correct: int
@@ -29,7 +28,7 @@ class BareResult:
 
 @dataclass(frozen=True)
 class BareLoop:
-    """A loop over a network in evaluation mode, whose parameters want no gradient and lie in this memory format."""
+    """A loop over a network in evaluation mode, whose parameters need no gradient and have this memory format."""
 
     network: nn.Module
     memory_format: torch.memory_format
@@ -40,23 +39,23 @@ class BareLoop:
     version: str = torch.__version__
 
     def attack(self, data: Dataset, epsilons: Sequence[float]) -> int:
-        """Craft all images at each budget; returns how many were made."""
-        made = 0
+        """Attack all images at each epsilon, and return the number of adversarial images."""
+        crafted = 0
         for images, labels in self._batches(data):
-            _, direction = self._predictions_and_direction(images, labels)
+            _, direction = self.predict_and_find_direction(images, labels)
             for epsilon in epsilons:
-                made += len(self._step(images, direction, epsilon))
-        return made
+                crafted += len(self.step(images, direction, epsilon))
+        return crafted
 
     def job(self, data: Dataset, epsilons: Sequence[float]) -> BareResult:
-        """Predict, attack at each budget and predict again; counts stay on the device until the end."""
+        """Predict, attack at each epsilon and predict again; counts stay on the device until the end."""
         right = torch.zeros(1 + len(epsilons), dtype=torch.int64, device=self.device)
         n = 0
         for images, labels in self._batches(data):
-            before, direction = self._predictions_and_direction(images, labels)
+            before, direction = self.predict_and_find_direction(images, labels)
             right[0] += (before == labels).sum()
             for place, epsilon in enumerate(epsilons, 1):
-                x_adv = self._step(images, direction, epsilon)
+                x_adv = self.step(images, direction, epsilon)
                 with torch.no_grad():
                     after = ensure_two_logits(self.network(x_adv)).argmax(1)
                 right[place] += (after == labels).sum()
@@ -69,8 +68,8 @@ class BareLoop:
             images = batch.images.to(self.device, memory_format=self.memory_format, non_blocking=True)
             yield images, batch.labels.to(self.device, non_blocking=True)
 
-    def _predictions_and_direction(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Predicted classes (N,) and the direction (N, C, H, W), from one forward and one input-only backward pass."""
+    def predict_and_find_direction(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return predicted classes (N,) and directions (N, C, H, W) from one forward and one input-only backward pass."""
         x = images.detach().requires_grad_()
         logits = ensure_two_logits(self.network(x))
         (gradient,) = torch.autograd.grad(cross_entropy(logits, labels, reduction="sum"), x)
@@ -79,12 +78,6 @@ class BareLoop:
         length = gradient.flatten(1).norm(dim=1).clamp_min_(torch.finfo(gradient.dtype).tiny)
         return logits.argmax(1), gradient.div_(length.view(-1, *[1] * (gradient.ndim - 1)))
 
-    def _step(self, images: Tensor, direction: Tensor, epsilon: float) -> Tensor:
+    def step(self, images: Tensor, direction: Tensor, epsilon: float) -> Tensor:
+        """Return the images moved by epsilon along the direction, and clipped to the bounds."""
         return torch.add(images, direction, alpha=epsilon).clamp_(*self.bounds)
-
-
-def check_bare_loop_norm(norm: float) -> None:
-    """Raise SettingError for a norm that the loop does not know."""
-    if norm not in BARE_LOOP_NORMS:
-        known = " or ".join(map(norm_name, BARE_LOOP_NORMS))
-        raise SettingError(f"benchmark is for norm {known}, which the bare loop knows, got {norm_name(norm)}")

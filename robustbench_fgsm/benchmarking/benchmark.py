@@ -1,14 +1,15 @@
-"""Run our FGSM, other libraries' and a bare loop over one classifier and one data set, and time them in turns."""
+"""Time our FGSM, other libraries and a bare loop in turns on one classifier and one data set."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 
 import torch
 
-from robustbench_fgsm.benchmarking.bare_loop import BareResult, check_bare_loop_norm
+from robustbench_fgsm.benchmarking.bare_loop import BARE_LOOP_NORMS, BareResult
 from robustbench_fgsm.benchmarking.contenders import (
     Contender,
     TimedImplementation,
@@ -19,12 +20,11 @@ from robustbench_fgsm.benchmarking.contenders import (
 from robustbench_fgsm.benchmarking.peak_memory import (
     LoadClassifierAndData,
     MemoryRequest,
-    PeakMemory,
     PickledClassifierAndData,
     measure_peak_memory,
 )
 from robustbench_fgsm.benchmarking.result import Benchmark, ContenderResult
-from robustbench_fgsm.benchmarking.timing import ContenderTimings, TaskRunner, TimedTask, time_contenders
+from robustbench_fgsm.benchmarking.timing import TaskRunner, TimedTask, time_contenders
 from robustbench_fgsm.data.dataset import BadSample, Dataset, describe_data, readable_batches
 from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.attack_batch import synchronise
@@ -37,7 +37,7 @@ from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.models.precision import float32_precision
 from robustbench_fgsm.references.registry import REFERENCES, check_references
 from robustbench_fgsm.registry import RegistryEntry
-from robustbench_fgsm.spec import BENCHMARK_EPSILONS, AttackOptions, AttackSpec, BenchmarkOptions, RunOptions
+from robustbench_fgsm.spec import BENCHMARK_EPSILONS, AttackOptions, AttackSpec, BenchmarkOptions, RunOptions, norm_name
 
 
 def benchmark(
@@ -108,23 +108,35 @@ def run_benchmark(
     check_batch_size(run_options.batch_size)
     data = match_to_classifier(data, classifier)
     present, absent = choose_references(options.references)
-    field = list_contenders(network, check_levels(options.levels), [one.name for one in present])
+    contenders = list_contenders(network, check_levels(options.levels), [reference.name for reference in present])
     if warnings is None:
         warnings = preflight(classifier, data, spec, strict=run_options.strict)
     size = choose_batch_size(run_options.batch_size, classifier, data)
     bad = check_all_images(classifier, data, size)
-    tasks = timed_tasks(spec.epsilons)
-    steps = _ProgressCounter(len(field) * (len(tasks) * (rounds + 1) + (load is not None)), progress)
-    with use_threads(threads), float32_precision(network.device):  # the bare loop and other libraries too
-        team = [_make_implementation(entry, network, data, spec, size) for entry in field]
-        runners = {entry.name: _task_runner(made, data) for entry, made in zip(field, team, strict=True)}
-        lanes = time_contenders(runners, tasks, rounds, synchronise=lambda: synchronise(network.device), on_task_done=steps.advance)
-        memories: list[PeakMemory | str | None] = [None] * len(field)
-        if load is not None:
-            memories = [
-                _peak_memory(MemoryRequest(load, entry, spec, size, torch.get_num_threads()), lane, steps)
-                for entry, lane in zip(field, lanes, strict=True)
-            ]
+    tasks, steps_done = timed_tasks(spec.epsilons), count(1)
+    steps = len(contenders) * (len(tasks) * (rounds + 1) + (load is not None))
+
+    def on_task_done() -> None:
+        if progress is not None:
+            progress(next(steps_done), steps)
+
+    with use_threads(threads), float32_precision(network.device):  # also for the bare loop and other libraries
+        implementations = [_make_implementation(contender, network, data, spec, size) for contender in contenders]
+        runners = {
+            contender.name: _task_runner(implementation, data)
+            for contender, implementation in zip(contenders, implementations, strict=True)
+        }
+        timings = time_contenders(
+            runners, tasks, rounds, synchronise=lambda: synchronise(network.device), on_task_done=on_task_done
+        )
+        results = []
+        for contender, implementation, times in zip(contenders, implementations, timings, strict=True):
+            version, memory = "" if isinstance(implementation, Exception) else implementation.version, None
+            if load is not None:
+                request = MemoryRequest(load, contender, spec, size, torch.get_num_threads())
+                memory = None if times.error else measure_peak_memory(request)
+                on_task_done()
+            results.append(ContenderResult(contender, version, times, memory))
         environment = describe_environment(network.device) | describe_processor()
     return Benchmark(
         model=classifier.info,
@@ -133,10 +145,7 @@ def run_benchmark(
         batch_size=size,
         rounds=rounds,
         tasks=tuple(tasks),
-        contender_results=tuple(
-            ContenderResult(entry, "" if isinstance(made, Exception) else made.version, lane, memory)
-            for entry, made, lane, memory in zip(field, team, lanes, memories, strict=True)
-        ),
+        contender_results=tuple(results),
         absent=tuple(absent),
         preflight_warnings=tuple(warnings),
         environment=environment,
@@ -147,8 +156,12 @@ def run_benchmark(
 
 
 def check_benchmark_settings(spec: AttackSpec, rounds: int, threads: int | None) -> None:
-    """Raise SettingError for a norm that the bare loop does not know, budgets that repeat, and counts below 1."""
-    check_bare_loop_norm(spec.norm)
+    """Raise SettingError for a norm that the bare loop does not have, repeated epsilons, and counts below 1."""
+    if spec.norm not in BARE_LOOP_NORMS:
+        known = " or ".join(map(norm_name, BARE_LOOP_NORMS))
+        raise SettingError(
+            f"benchmark is for norm {known}, which the bare loop has, got {norm_name(spec.norm)}: choose one of these"
+        )
     check_distinct_epsilons(spec)
     if rounds < 1:
         raise SettingError(f"rounds must be at least 1, got {rounds}: try {BenchmarkOptions.rounds}")
@@ -157,7 +170,7 @@ def check_benchmark_settings(spec: AttackSpec, rounds: int, threads: int | None)
 
 
 def choose_references(names: Sequence[str] | None) -> tuple[list[RegistryEntry], list[RegistryEntry]]:
-    """Return the named references; for None those that are installed, and those that are not. Raise as `check_references`."""
+    """Return the named references, or all installed and all absent references for None; raise as `check_references` does."""
     known = REFERENCES.entries()
     if names is not None:
         return [known[name] for name in check_references(names)], []
@@ -166,9 +179,9 @@ def choose_references(names: Sequence[str] | None) -> tuple[list[RegistryEntry],
 
 
 def check_all_images(classifier: Classifier, data: Dataset, batch_size: int) -> tuple[BadSample, ...]:
-    """Images that cannot be had; raises DataError where one that can is not as `check_images` wants it.
+    """Return the unreadable samples; raise DataError if a readable image fails `check_images`.
 
-    Before the race, since nobody but `run_attacks` looks at images while the clock runs.
+    This runs before the clock, because most contenders do not check images.
     """
     bad: list[BadSample] = []
     for batch in readable_batches(data, 0, len(data), batch_size, bad):
@@ -177,14 +190,13 @@ def check_all_images(classifier: Classifier, data: Dataset, batch_size: int) -> 
 
 
 def timed_tasks(epsilons: tuple[float, ...]) -> list[TimedTask]:
-    """Attack and job, at the largest budget and, where there are others, at all of them."""
-    some = dict.fromkeys(((max(epsilons),), epsilons))
-    return [TimedTask(kind, budgets) for budgets in some for kind in ("attack", "job")]
+    """Return attack and job at the largest epsilon and, if there are several, at all epsilons."""
+    return [TimedTask(kind, some) for some in dict.fromkeys(((max(epsilons),), epsilons)) for kind in ("attack", "job")]
 
 
 @contextmanager
 def use_threads(threads: int | None) -> Iterator[None]:
-    """So many threads of PyTorch inside, and as many as before afterwards."""
+    """Use this number of PyTorch threads inside the block, and restore the number afterwards; None changes nothing."""
     before = torch.get_num_threads()
     torch.set_num_threads(before if threads is None else threads)
     try:
@@ -193,22 +205,10 @@ def use_threads(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class _ProgressCounter:
-    """Counts steps for whoever wants to know."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._done, self._total, self._progress = 0, total, progress
-
-    def advance(self) -> None:
-        self._done += 1
-        if self._progress is not None:
-            self._progress(self._done, self._total)
-
-
 def _make_implementation(
     contender: Contender, classifier: TorchClassifier, data: Dataset, spec: AttackSpec, batch_size: int
 ) -> TimedImplementation | Exception:
-    """The contender, or what kept it from being made: its runner raises that, so that it fails like any other."""
+    """Return the implementation, or the error of making it, which its runner then raises."""
     try:
         return contender.make_implementation(classifier, data, spec, batch_size)
     except Exception as error:  # noqa: BLE001  (whatever a library raises is its result)
@@ -222,10 +222,3 @@ def _task_runner(implementation: TimedImplementation | Exception, data: Dataset)
         return implementation.attack(data, task.epsilons) if task.kind == "attack" else implementation.job(data, task.epsilons)
 
     return run
-
-
-def _peak_memory(request: MemoryRequest, timings: ContenderTimings, counter: _ProgressCounter) -> PeakMemory | str | None:
-    """None for a contender that failed already."""
-    found = None if timings.error else measure_peak_memory(request)
-    counter.advance()
-    return found

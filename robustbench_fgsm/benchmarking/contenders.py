@@ -1,11 +1,11 @@
-"""Who takes part in a benchmark: the bare loop, our own run at each level, and every other library."""
+"""The contenders of a benchmark: the bare loop, our implementation at each optimisation level, and every reference."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -25,39 +25,25 @@ from robustbench_fgsm.spec import AttackSpec, RunOptions
 BARE_LOOP_LAYOUTS = {"channels-last": torch.channels_last, "default": torch.contiguous_format}
 
 
-class TimedImplementation(Protocol):
-    """One implementation, ready to run; `attack` and `job` do the same work whoever does it."""
-
-    @property
-    def version(self) -> str:
-        """Of the library."""
-
-    def attack(self, data: Dataset, epsilons: Sequence[float]) -> int:
-        """Craft all images at each budget; returns how many were made."""
-
-    def job(self, data: Dataset, epsilons: Sequence[float]) -> BareResult:
-        """Predict, attack at each budget and predict again."""
-
-
 @dataclass(frozen=True)
 class OurImplementation:
-    """`run_attacks`, as `evaluate` and `sweep` call it, under a plan made once, as for a long run."""
+    """`run_attacks` as `evaluate` and `sweep` call it, under a plan that is made once, as in a long run."""
 
     execution: PlannedClassifier
     spec: AttackSpec
     version: str
 
     def attack(self, data: Dataset, epsilons: Sequence[float]) -> int:
-        """Craft all images at each budget, a batch at a time, without the predictions."""
-        made, classifier = 0, self.execution.classifier
+        """Attack all images at each epsilon, without predictions."""
+        crafted, classifier = 0, self.execution.classifier
         for batch in readable_batches(data, 0, len(data), self.execution.plan.batch_size, []):
-            ascent = attack_batch(classifier, batch, self.spec, data.classes).gradient_step
+            gradient_step = attack_batch(classifier, batch, self.spec, data.classes).gradient_step
             for epsilon in epsilons:
-                made += len(ascent.perturb(epsilon))
-        return made
+                crafted += len(gradient_step.perturb(epsilon))
+        return crafted
 
     def job(self, data: Dataset, epsilons: Sequence[float]) -> BareResult:
-        """The whole of an evaluation, with its checks, tallies and confusion matrices."""
+        """Run a whole evaluation, with its checks, tallies and confusion matrices."""
         spec = replace(self.spec, epsilons=tuple(epsilons))
         (found,) = run_attacks(self.execution.plain_classifier, data, [spec], RunOptions(max_bad=len(data)), plan=self.execution)
         return BareResult(found.n, found.clean_accuracy.count, tuple(t.robust_accuracy.count for t in found.tallies))
@@ -65,7 +51,7 @@ class OurImplementation:
 
 @dataclass(frozen=True)
 class ReferenceImplementation:
-    """Another library, a batch at a time; it takes its gradient anew for each budget."""
+    """Another library, which attacks one batch at a time and takes a new gradient for each epsilon."""
 
     reference: Reference
     batch_size: int
@@ -73,25 +59,25 @@ class ReferenceImplementation:
 
     @property
     def version(self) -> str:
-        """Of the library."""
+        """Return the version of the library."""
         return self.reference.version
 
     def attack(self, data: Dataset, epsilons: Sequence[float]) -> int:
-        """Craft all images at each budget."""
+        """Attack all images at each epsilon."""
         return sum(len(self._perturb_batch(x, y, epsilon)) for x, y in self._batches(data) for epsilon in epsilons)
 
     def job(self, data: Dataset, epsilons: Sequence[float]) -> BareResult:
-        """Predict, attack at each budget and predict again, each by the library's own means where it has them."""
-        n, right = 0, [0] * (1 + len(epsilons))
+        """Predict, attack at each epsilon and predict again, with the library's own functions if it has them."""
+        n, clean, robust = 0, 0, [0] * len(epsilons)
         for x, y in self._batches(data):
-            right[0] += self._count_correct(x, y)
-            for place, epsilon in enumerate(epsilons, 1):
-                right[place] += self._count_correct(self._perturb_batch(x, y, epsilon), y)
+            clean += self._count_correct(x, y)
+            for index, epsilon in enumerate(epsilons):
+                robust[index] += self._count_correct(self._perturb_batch(x, y, epsilon), y)
             n += len(y)
-        return BareResult(n, right[0], tuple(right[1:]))
+        return BareResult(n, clean, tuple(robust))
 
     def _batches(self, data: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
-        """On the device where a user would have them: not so for libraries that take arrays and move these themselves."""
+        """Yield batches on the device, or on the CPU for libraries that take arrays and move these themselves."""
         for batch in readable_batches(data, 0, len(data), self.batch_size, []):
             if isinstance(self.reference, BatchedReference):
                 yield batch.images.to(self.device), batch.labels.to(self.device)
@@ -112,22 +98,26 @@ class ReferenceImplementation:
         return int((outputs.argmax(1) == y).sum())
 
 
+TimedImplementation = BareLoop | OurImplementation | ReferenceImplementation
+"""An implementation that is ready to run: its `attack` and `job` do equal work."""
+
+
 @dataclass(frozen=True)
 class Contender:
-    """A place in the race, before anything is made for it. which: a layout, a level, or the name of a reference."""
+    """One contender by name; configuration: a memory layout, an optimisation level, or the name of a reference."""
 
     kind: Literal["bare", "ours", "reference"]
     configuration: str
 
     @property
     def name(self) -> str:
-        """`bare channels-last`, `ours none`, or that of the reference."""
+        """Return `bare channels-last`, `ours none`, or the name of the reference."""
         return self.configuration if self.kind == "reference" else f"{self.kind} {self.configuration}"
 
     def make_implementation(
         self, classifier: TorchClassifier, data: Dataset, spec: AttackSpec, batch_size: int
     ) -> TimedImplementation:
-        """The contender with a network of its own, planned on the first of the data; raises as `load_reference` does."""
+        """Return the implementation with its own network, planned on the first images; raise as `load_reference` does."""
         if self.kind == "bare":
             layout = BARE_LOOP_LAYOUTS[self.configuration]
             network = classifier.copy_network(memory_format=layout)
@@ -141,7 +131,7 @@ class Contender:
 
 
 def list_contenders(classifier: TorchClassifier, levels: Sequence[str], references: Sequence[str]) -> list[Contender]:
-    """All that take part, the unit first: the bare loop, channels last wherever the network has such a variant."""
+    """Return all contenders, first the unit: the bare loop, in channels-last layout if the network has this variant."""
     layouts = BARE_LOOP_LAYOUTS if classifier.has_variants else ["default"]
     return [
         *(Contender("bare", layout) for layout in layouts),
@@ -151,13 +141,13 @@ def list_contenders(classifier: TorchClassifier, levels: Sequence[str], referenc
 
 
 def check_levels(levels: Sequence[str]) -> list[OptimizeLevel]:
-    """The levels without surrounding space and repetition; raises SettingError for none, and for an unknown one."""
+    """Return the levels without spaces and repetition; raise SettingError for no level and for an unknown level."""
     found = list(dict.fromkeys(level.strip() for level in levels))
     return [check_optimize_level(level) for level in found or [""]]
 
 
 def check_pytorch_network(classifier: Classifier) -> TorchClassifier:
-    """The classifier; raises ModelError for anything but a PyTorch network, which the bare loop needs."""
+    """Return the classifier; raise ModelError if it is not a PyTorch network, which the bare loop needs."""
     if not isinstance(classifier, TorchClassifier):
         raise ModelError(f"benchmark needs a PyTorch network, got {type(classifier).__name__}: use compare for others")
     return classifier

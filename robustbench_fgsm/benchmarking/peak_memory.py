@@ -1,4 +1,4 @@
-"""The most memory that one contender takes, measured in a process of its own."""
+"""Measure the peak memory of one contender in a separate process."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.spec import AttackSpec
 
 LoadClassifierAndData = Callable[[], tuple[Classifier, Dataset]]
-"""Makes classifier and data again in another process; has to be picklable."""
+"""Makes classifier and data in the other process; must be picklable."""
 
 PROC_STATUS = Path("/proc/self/status")
 PROC_CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -30,36 +31,36 @@ PROC_CLEAR_REFS = Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class PeakMemory:
-    """Bytes: once model and data were there, and at the peak of what follows: a contender's preparations and its job."""
+    """Bytes after model and data are loaded, and at the peak of the contender's preparation and job."""
 
     before: int
     peak: int
 
     @property
     def above(self) -> int:
-        """What the contender took at its peak, with its own copy of the network, its imports and its plan."""
+        """Return the bytes of the contender at its peak, with its copy of the network, its imports and its plan."""
         return self.peak - self.before
 
     def to_dict(self) -> dict[str, int]:
-        """All three, as JSON knows them."""
+        """Return the JSON object of all three numbers."""
         return {"before": self.before, "peak": self.peak, "above": self.above}
 
 
 @dataclass(frozen=True)
 class PickledClassifierAndData:
-    """Loads what is in memory here already, by carrying it over."""
+    """Classifier and data in the memory of this process, which pickle copies to the other process."""
 
     classifier: Classifier
     data: Dataset
 
     def __call__(self) -> tuple[Classifier, Dataset]:
-        """Both."""
+        """Return the classifier and the data."""
         return self.classifier, self.data
 
 
 @dataclass(frozen=True)
 class MemoryRequest:
-    """What the process is to do: the job of one contender, at all budgets at once."""
+    """Request for the job of one contender at all epsilons."""
 
     load: LoadClassifierAndData
     contender: Contender
@@ -69,52 +70,51 @@ class MemoryRequest:
 
 
 def measure_peak_memory(request: MemoryRequest) -> PeakMemory | str:
-    """Memory of that contender in a fresh process; where it cannot be measured, why, in one line."""
+    """Return the memory of the contender in a new process, or one line that says why it cannot be measured."""
     with tempfile.TemporaryDirectory(prefix="rfgsm-") as folder:
-        file, answer = Path(folder, "request"), Path(folder, "answer")
+        request_file, result_file = Path(folder, "request"), Path(folder, "result")
         try:
-            file.write_bytes(pickle.dumps(request))
-        except Exception as error:  # noqa: BLE001  (whatever a class of the user's raises as it is pickled)
-            return f"model or data cannot be handed to another process: {describe_error(error)}"
-        command = [sys.executable, "-m", __name__, str(file), str(answer)]
-        place = {"PYTHONPATH": os.pathsep.join(word for word in sys.path if word)}
-        done = subprocess.run(command, env=os.environ | place, capture_output=True, text=True, check=False)  # noqa: S603
-        if not answer.exists():
+            request_file.write_bytes(pickle.dumps(request))
+        except Exception as error:  # noqa: BLE001  (a class of the user may raise anything when it is pickled)
+            return f"model or data cannot be pickled for another process: {describe_error(error)}"
+        command = [sys.executable, "-m", __name__, str(request_file), str(result_file)]
+        search_path = {"PYTHONPATH": os.pathsep.join(folder for folder in sys.path if folder)}
+        done = subprocess.run(command, env=os.environ | search_path, capture_output=True, text=True, check=False)  # noqa: S603
+        if not result_file.exists():
             last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
             return f"its process ended early: {last[0][:200]}"
-        found: Any = json.loads(answer.read_text(encoding="utf-8"))
+        found: Any = json.loads(result_file.read_text(encoding="utf-8"))
     return found if isinstance(found, str) else PeakMemory(**found)
 
 
 def measure_in_process(request: MemoryRequest) -> PeakMemory:
-    """Do the job in this process and measure it: on a GPU by PyTorch's own count, else by that of the system."""
+    """Run the job in this process and measure its memory, on a GPU as PyTorch counts it, else as the system counts it."""
     torch.set_num_threads(request.threads)
     classifier, data = request.load()
     assert isinstance(classifier, TorchClassifier), "checked before anything is timed"  # noqa: S101
-    if classifier.device.type == "cuda":
-        torch.cuda.synchronize(classifier.device)
-        torch.cuda.reset_peak_memory_stats(classifier.device)
-        before = torch.cuda.memory_allocated(classifier.device)
-        request.contender.make_implementation(classifier, data, request.spec, request.batch_size).job(data, request.spec.epsilons)
-        return PeakMemory(before, torch.cuda.max_memory_allocated(classifier.device))
-    before = reset_peak_resident_bytes()
+    on_gpu = classifier.device.type == "cuda"
+    before = _reset_peak_gpu_bytes(classifier.device) if on_gpu else reset_peak_resident_bytes()
     request.contender.make_implementation(classifier, data, request.spec, request.batch_size).job(data, request.spec.epsilons)
-    return PeakMemory(before, peak_resident_bytes())
+    return PeakMemory(before, torch.cuda.max_memory_allocated(classifier.device) if on_gpu else peak_resident_bytes())
+
+
+def _reset_peak_gpu_bytes(device: torch.device) -> int:
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    return torch.cuda.memory_allocated(device)
 
 
 def reset_peak_resident_bytes() -> int:
-    """Bytes resident now, from where the peak is counted anew; where the system cannot do that, the peak so far."""
-    try:
+    """Reset the peak and return the resident bytes; return the peak so far if the system cannot reset it."""
+    with suppress(OSError):
         PROC_CLEAR_REFS.write_text("5")
-    except OSError:
-        return peak_resident_bytes()
     return peak_resident_bytes()
 
 
 def peak_resident_bytes() -> int:
-    """The most bytes that were resident at once.
+    """Return the largest number of bytes that were resident at one time.
 
-    Linux's getrusage is of no use: a process that was started by a large one is said to have been as large itself.
+    On Linux getrusage does not serve: it gives a process the peak of the process that started it.
     """
     if PROC_STATUS.exists():
         (line,) = (line for line in PROC_STATUS.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
@@ -125,8 +125,8 @@ def peak_resident_bytes() -> int:
 
 
 def main(request_file: str, result_file: str) -> None:
-    """Answer the request in that file; an error is an answer too."""
-    request = pickle.loads(Path(request_file).read_bytes())  # noqa: S301  (written by the process that started this one)
+    """Run the request of one file, and write the measured memory or the error to the other file."""
+    request = pickle.loads(Path(request_file).read_bytes())  # noqa: S301  (the process that started this process wrote the file)
     try:
         found: Any = vars(measure_in_process(request))
     except Exception as error:  # noqa: BLE001  (whatever a contender raises is its result)

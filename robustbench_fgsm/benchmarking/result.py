@@ -1,4 +1,4 @@
-"""What a benchmark found: how long each contender took beside the bare loop, and whether it counted the same."""
+"""What `benchmark` found: the times of each contender relative to the bare loop, and its counts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.rate import Rate
 
 MAX_COUNT_DIFFERENCE_SHARE = 0.01
-"""Share of the images by which counts may differ before a warning: another layout flips a few."""
+"""Counts that differ by a larger share of the images give a warning; another memory layout changes a few predictions."""
 
 
 @dataclass(frozen=True)
 class ContenderResult:
-    """One contender: its race, and its memory, or why that was not measured; None where nobody asked."""
+    """Times of one contender, and its memory: measured, or why it was not, or None if it was not wanted."""
 
     contender: Contender
     version: str
@@ -31,16 +31,16 @@ class ContenderResult:
     memory: PeakMemory | str | None = None
 
     def job_result(self, epsilons: tuple[float, ...]) -> BareResult | None:
-        """What its job at these budgets counted; None where it failed before."""
+        """Return the counts of its job at these epsilons; None if it failed."""
         found = self.timings.results.get(TimedTask("job", epsilons))
         return found if isinstance(found, BareResult) else None
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What `benchmark` found. standings: the unit first. absent: references that are not installed.
+    """Result of `benchmark`: the contenders, first the unit, and the references that are not installed (absent).
 
-    attack: its epsilons are all budgets; tasks are what was timed, at the largest of them and at all.
+    tasks: attack and job, at the largest epsilon and at all epsilons of the attack.
     """
 
     model: ModelInfo
@@ -59,42 +59,45 @@ class Benchmark:
 
     @property
     def baseline(self) -> ContenderResult:
-        """The bare loop that all are measured by."""
+        """Return the result of the bare loop, which is the unit."""
         return self.contender_results[0]
 
     @property
     def invalid_reasons(self) -> list[str]:
-        """Why the numbers must not be used: the bare loop or our own side failed, or images could not be read."""
-        own = [standing for standing in self.contender_results if standing.contender.kind != "reference" and standing.timings.error]
-        found = [f"{standing.contender.name} failed: {standing.timings.error}" for standing in own]
-        return found + bad_sample_reasons(self.bad, self.max_bad)
+        """Return why the numbers must not be used: the bare loop or our side failed, or images could not be read."""
+        failed = [
+            f"{result.contender.name} failed: {result.timings.error}"
+            for result in self.contender_results
+            if result.contender.kind != "reference" and result.timings.error
+        ]
+        return failed + bad_sample_reasons(self.bad, self.max_bad)
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader must know beside the numbers."""
+        """Return what a reader must know beside the numbers."""
         found = [*self.preflight_warnings, *bad_sample_warnings(self.bad, self.max_bad)]
         expected = self.baseline.job_result(self.attack.epsilons)
-        for standing in self.contender_results:
-            if not standing.timings.consistent:
-                found.append(f"{standing.contender.name} counted differently from one round to the next")
-            answer = standing.job_result(self.attack.epsilons)
-            if expected is None or answer is None:
+        for result in self.contender_results:
+            if not result.timings.consistent:
+                found.append(f"{result.contender.name} counted differently from one round to the next")
+            counts = result.job_result(self.attack.epsilons)
+            if expected is None or counts is None:
                 continue
-            apart = max_count_difference(answer, expected)
+            apart = max_count_difference(counts, expected)
             if apart > MAX_COUNT_DIFFERENCE_SHARE * expected.n:
                 found.append(
-                    f"{standing.contender.name} does not compute the same: its counts are up to {apart:,} of {expected.n:,} "
-                    f"images from those of the {self.baseline.contender.name} loop, so its time counts for nothing"
+                    f"{result.contender.name} does not compute the same: its counts are up to {apart:,} of {expected.n:,} "
+                    f"images from the counts of the {self.baseline.contender.name} loop, so its time means nothing"
                 )
         return found
 
     @property
     def exit_code(self) -> int:
-        """0, also where a reference failed, since nothing is judged here; 1 for an invalid run."""
+        """Return 0, also if a reference failed, because a benchmark judges nothing; 1 if the run is invalid."""
         return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:
-        """The document `rfgsm.benchmark/1`."""
+        """Return the JSON document `rfgsm.benchmark/1`."""
         expected = self.baseline.job_result(self.attack.epsilons)
         own = {
             "attack": self.attack.to_dict() | {"epsilons": list(self.attack.epsilons)},
@@ -103,7 +106,7 @@ class Benchmark:
             "rounds": self.rounds,
             "unit": self.baseline.contender.name,
             "noise": [_task_to_dict(task) | {"relative": self._noise(task)} for task in self.tasks],
-            "contenders": [self._contender_to_dict(standing) for standing in self.contender_results],
+            "contenders": [self._contender_to_dict(result) for result in self.contender_results],
             "absent": [{"name": entry.name, "package": entry.package, "install": entry.install_command} for entry in self.absent],
         }
         return build_document("rfgsm.benchmark/1", self, own)
@@ -112,41 +115,34 @@ class Benchmark:
         seconds = self.baseline.timings.time_summary(task)
         return None if seconds is None else seconds.relative_range
 
-    def _contender_to_dict(self, contender_result: ContenderResult) -> dict[str, Any]:
-        answer, expected = contender_result.job_result(self.attack.epsilons), self.baseline.job_result(self.attack.epsilons)
-        memory = contender_result.memory
+    def _contender_to_dict(self, result: ContenderResult) -> dict[str, Any]:
+        epsilons, memory = self.attack.epsilons, result.memory
+        counts, expected = result.job_result(epsilons), self.baseline.job_result(epsilons)
         return {
-            "name": contender_result.contender.name,
-            "kind": contender_result.contender.kind,
-            "version": contender_result.version,
-            "error": contender_result.timings.error or None,
-            "clean_accuracy": None if answer is None else Rate(answer.clean_correct, answer.n).to_dict(),
-            "epsilons": [] if answer is None else self._robust_accuracies(answer),
-            "max_count_difference": None if answer is None or expected is None else max_count_difference(answer, expected),
-            "timings": [self._timing_to_dict(contender_result, task) for task in self.tasks],
+            "name": result.contender.name,
+            "kind": result.contender.kind,
+            "version": result.version,
+            "error": result.timings.error or None,
+            "clean_accuracy": None if counts is None else Rate(counts.clean_correct, counts.n).to_dict(),
+            "epsilons": []
+            if counts is None
+            else [
+                {"epsilon": epsilon, "robust_accuracy": Rate(count, counts.n).to_dict()}
+                for epsilon, count in zip(epsilons, counts.robust_correct, strict=True)
+            ],
+            "max_count_difference": None if counts is None or expected is None else max_count_difference(counts, expected),
+            "timings": [self._timing_to_dict(result.timings, task) for task in self.tasks],
             "memory": memory.to_dict() if isinstance(memory, PeakMemory) else None,
             "memory_error": memory if isinstance(memory, str) else None,
         }
 
-    def _robust_accuracies(self, result: BareResult) -> list[dict[str, Any]]:
-        return [
-            {"epsilon": epsilon, "robust_accuracy": Rate(count, result.n).to_dict()}
-            for epsilon, count in zip(self.attack.epsilons, result.robust_correct, strict=True)
-        ]
-
-    def _timing_to_dict(self, contender_result: ContenderResult, task: TimedTask) -> dict[str, Any]:
-        seconds, ratio = (
-            contender_result.timings.time_summary(task),
-            contender_result.timings.time_ratio(task, self.baseline.timings),
-        )
-        return _task_to_dict(task) | {
-            "seconds": None if seconds is None else asdict(seconds),
-            "ratio": None if ratio is None else asdict(ratio),
-        }
+    def _timing_to_dict(self, timings: ContenderTimings, task: TimedTask) -> dict[str, Any]:
+        seconds, ratio = timings.time_summary(task), timings.time_ratio(task, self.baseline.timings)
+        return _task_to_dict(task) | {"seconds": seconds and asdict(seconds), "ratio": ratio and asdict(ratio)}
 
 
 def max_count_difference(result: BareResult, expected: BareResult) -> int:
-    """The largest difference of two counts of the same thing."""
+    """Return the largest difference of two corresponding counts."""
     pairs = zip((result.clean_correct, *result.robust_correct), (expected.clean_correct, *expected.robust_correct), strict=True)
     return max(abs(mine - theirs) for mine, theirs in pairs)
 

@@ -1,4 +1,4 @@
-"""Contenders in turns, in one process: whatever slows the machine down for a while slows all of them down."""
+"""Time contenders in turns in one process, so that a slow phase of the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from robustbench_fgsm.benchmarking.bare_loop import BareResult
 from robustbench_fgsm.errors import describe_error
 
 TaskKind = Literal["attack", "job"]
-"""attack: from images to adversarial images. job: predictions before, attack, predictions after."""
+"""`attack`: from images to adversarial images. `job`: predictions, attack and predictions."""
 
 
 @dataclass(frozen=True)
 class TimedTask:
-    """What is timed: one kind of work at these budgets."""
+    """One kind of work at these epsilons."""
 
     kind: TaskKind
     epsilons: tuple[float, ...]
@@ -26,7 +26,7 @@ class TimedTask:
 
 @dataclass(frozen=True)
 class TimingSummary:
-    """Median of several rounds, and the lowest and highest of them."""
+    """Median, lowest and highest value of several rounds."""
 
     median: float
     low: float
@@ -34,24 +34,24 @@ class TimingSummary:
 
     @classmethod
     def from_values(cls, values: Sequence[float]) -> TimingSummary:
-        """That of at least one value."""
+        """Return the summary of at least one value."""
         return cls(median(values), min(values), max(values))
 
     @property
     def relative_range(self) -> float:
-        """Highest less lowest, over the median."""
+        """Return highest minus lowest value, over the median."""
         return (self.high - self.low) / self.median
 
 
 TaskRunner = Callable[[TimedTask], int | BareResult]
-"""Does a task; returns how many images were crafted, or what the job counted."""
+"""Runs a task, and returns the number of adversarial images, or the counts of the job."""
 
 
 @dataclass
 class ContenderTimings:
-    """One contender's race: what it answered to each task at first, its seconds in each round, why it stopped, if it did.
+    """Result of each task in the first round, seconds of each task in each timed round, and why the contender failed.
 
-    steady: whether it answered the same in every round.
+    consistent: whether every round gave equal results.
     """
 
     name: str
@@ -61,11 +61,11 @@ class ContenderTimings:
     consistent: bool = True
 
     def time_summary(self, task: TimedTask) -> TimingSummary | None:
-        """Seconds of a task; None where it did not last all rounds."""
+        """Return the seconds of a task; None if the contender failed."""
         return None if self.error else TimingSummary.from_values(self.seconds[task])
 
     def time_ratio(self, task: TimedTask, baseline: ContenderTimings) -> TimingSummary | None:
-        """Its seconds over the unit's of the same round; None where one of them did not last all rounds."""
+        """Return its seconds over the seconds of the baseline in each round; None if one of the two failed."""
         if self.error or baseline.error:
             return None
         pairs = zip(self.seconds[task], baseline.seconds[task], strict=True)
@@ -80,29 +80,29 @@ def time_contenders(
     synchronise: Callable[[], None] = lambda: None,
     on_task_done: Callable[[], None] = lambda: None,
 ) -> list[ContenderTimings]:
-    """A lane for each runner, in their order: after one round to warm up, which is not timed, so many that are.
+    """Return the timings of each runner, in their order, after one round to warm up and this number of timed rounds.
 
-    Within a round a task goes through all contenders before the next one does, and the order in which they take it is
-    moved on by one from round to round. synchronise: waits for the device, before the clock is read. step: called
-    after each. A contender that raises is out: its lane says why.
+    In each round all contenders run one task before the next task, and the order of the contenders moves on by one from
+    round to round. A contender that raises an error is not run again. synchronise: waits for the device before the clock
+    is read. on_task_done: called after each task of each contender.
     """
-    lanes = [ContenderTimings(name, seconds={task: [] for task in tasks}) for name in runners]
-    gc.freeze()  # libraries bring so many objects that looking through them takes longer than a batch
+    timings = [ContenderTimings(name, seconds={task: [] for task in tasks}) for name in runners]
+    gc.freeze()  # libraries create so many objects that a garbage collection takes longer than a batch
     try:
         for number in range(rounds + 1):
-            order = round_order(lanes, number)
+            order = round_order(timings, number)
             for task in tasks:
-                for lane in order:
-                    if not lane.error:
-                        _time_task(lane, runners[lane.name], task, synchronise, warm_up=number == 0)
+                for contender in order:
+                    if not contender.error:
+                        _time_task(contender, runners[contender.name], task, synchronise, warm_up=number == 0)
                     on_task_done()
     finally:
         gc.unfreeze()
-    return lanes
+    return timings
 
 
 def round_order(timings: Sequence[ContenderTimings], round_number: int) -> list[ContenderTimings]:
-    """The order of a round."""
+    """Return the contenders in their order in one round."""
     first = round_number % len(timings)
     return [*timings[first:], *timings[:first]]
 
@@ -110,16 +110,16 @@ def round_order(timings: Sequence[ContenderTimings], round_number: int) -> list[
 def _time_task(
     timings: ContenderTimings, runner: TaskRunner, task: TimedTask, synchronise: Callable[[], None], *, warm_up: bool
 ) -> None:
-    gc.collect()  # so that nobody pays for what another left behind
+    gc.collect()  # so that no contender pays for the garbage of another
     try:
         synchronise()
         began = time.perf_counter()
-        answer = runner(task)
+        result = runner(task)
         synchronise()
         seconds = time.perf_counter() - began
     except Exception as error:  # noqa: BLE001  (whatever a contender raises is its result)
         timings.error = describe_error(error)
         return
-    timings.consistent &= answer == timings.results.setdefault(task, answer)
+    timings.consistent &= result == timings.results.setdefault(task, result)
     if not warm_up:
         timings.seconds[task].append(seconds)

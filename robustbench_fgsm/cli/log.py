@@ -1,4 +1,4 @@
-"""A log of each process where --log-dir asks for one: what it would say if it were alone, with time and rank."""
+"""Log file of each process for --log-dir: the messages of the process, with time and rank."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _streams: list[IO[str]] = []
 
 
 def process_rank() -> int:
-    """Of this process, 0 where it is alone; known before processes have joined."""
+    """Return the rank of this process, 0 if it is alone; processes need not have joined."""
     return int(os.environ.get("RANK", "0"))
 
 
 @contextmanager
 def open_log(args: Sequence[str]) -> Iterator[None]:
-    """Append what `write` is told to the file of this process in the directory that the command's words name, if any.
+    """Open the log of this process in the directory that --log-dir names, if any; `write` appends to it.
 
-    Raises ResourceError where it cannot be written.
+    Raises ResourceError if the file cannot be written.
     """
     place = _log_directory(args)
     if place is None:
@@ -46,12 +46,12 @@ def open_log(args: Sequence[str]) -> Iterator[None]:
 
 
 def is_open() -> bool:
-    """Whether there is a log."""
+    """Return True if a log is open."""
     return bool(_streams)
 
 
 def write(text: str) -> None:
-    """Add these lines to the log, if there is one."""
+    """Append the lines of the text to the log, if one is open."""
     now = datetime.now().astimezone().isoformat(timespec="milliseconds")
     for stream in _streams:
         stream.writelines(f"{now} rank {process_rank()}: {line}\n" for line in text.splitlines())

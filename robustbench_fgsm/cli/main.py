@@ -1,4 +1,4 @@
-"""The program `rfgsm`: its commands, and what becomes of an error."""
+"""The program `rfgsm`: its commands, and the exit code of each error."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ def main(args: list[str] | None = None) -> NoReturn:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
-    except Exception:  # noqa: BLE001  (Python's own exit code would be that of "disagree")
+    except Exception:  # noqa: BLE001  (Python's own exit code, 1, would say "disagree")
         if processes.should_report_error():
             traceback.print_exc()
         sys.exit(EXIT_INTERNAL_ERROR)
-    if code == EXIT_INTERRUPTED:  # also what Typer makes of an interrupted command
+    if code == EXIT_INTERRUPTED:  # Typer also returns this code for an interrupted command
         if processes.should_report_error():
             _print_error("interrupted")
         sys.exit(EXIT_INTERRUPTED)
@@ -92,7 +92,7 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 
 def _run_and_log(args: list[str]) -> int | None:
-    """What the program returns; how it ended also goes to the log."""
+    """Run the program and return its exit code; write the code or the exception to the log."""
     try:
         code: int | None = app(args, prog_name="rfgsm", standalone_mode=False)
     except BaseException as error:
@@ -103,5 +103,5 @@ def _run_and_log(args: list[str]) -> int | None:
 
 
 def _print_error(message: str) -> None:
-    if message:  # without arguments the help stands on its own
+    if message:  # without arguments the help is printed alone
         typer.echo(f"rfgsm: {' '.join(message.split())}", err=True)

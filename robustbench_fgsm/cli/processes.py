@@ -1,4 +1,4 @@
-"""A command under torchrun: which process it is, who prints, and what becomes of its exit code."""
+"""A command under torchrun: which process it is, which process prints, and which exit code it returns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from robustbench_fgsm.engine.distributed import World
 
 DISTRIBUTED_COMMANDS = {"attack", "evaluate", "runs", "sweep", "train", "transfer"}
-"""Commands whose work several processes share."""
+"""Commands whose work several processes can share."""
 
 
 def join_processes(model_options: ModelOptions, output: OutputOptions) -> tuple[World, ModelOptions, OutputOptions]:
@@ -34,10 +34,10 @@ def join_processes(model_options: ModelOptions, output: OutputOptions) -> tuple[
 
 @contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM stop what is done here as Ctrl-C does: what was kept is whole, and the exit code says interrupted."""
+    """Make SIGTERM interrupt the command as Ctrl-C does: files stay whole, and the exit code says interrupted."""
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not disturb the cleaning up
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second signal must not interrupt the clean-up
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
@@ -51,9 +51,9 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 
 def should_report_error() -> bool:
-    """Whether this process, which stops early, says why: of several the first one that does, for it is the cause.
+    """Return True if this process reports the error that stops it; of several processes the first that fails reports.
 
-    Before the processes have found each other they fail alike, and the leading one says it.
+    Before the processes have joined they all fail alike, and the main process reports.
     """
     module = sys.modules.get("robustbench_fgsm.engine.distributed")
     if not is_under_torchrun():
@@ -65,7 +65,7 @@ def should_report_error() -> bool:
 
 
 def final_exit_code(code: int) -> int:
-    """The exit code of a command that did its work: under torchrun 0, whatever the answer, lest it be started again."""
+    """Return the exit code of a finished command: under torchrun always 0, because torchrun restarts any other code."""
     if not is_under_torchrun():
         return code
     module = sys.modules.get("robustbench_fgsm.engine.distributed")
@@ -75,6 +75,6 @@ def final_exit_code(code: int) -> int:
 
 
 def check_process_count(args: Sequence[str]) -> None:
-    """Raise SettingError where torchrun started several processes of a command that one of them does alone."""
+    """Raise SettingError if torchrun started several processes of a command that runs in one process."""
     if is_under_torchrun() and os.environ["WORLD_SIZE"] != "1" and not {*args[:1]} <= DISTRIBUTED_COMMANDS:
         raise SettingError(f"torchrun starts several processes, but rfgsm {args[0]} is done by one: start it alone")

@@ -1,4 +1,4 @@
-"""How far a command has come, on standard error: a bar on a terminal, elsewhere a line every half minute."""
+"""Progress of a command on standard error: a bar on a terminal, elsewhere a line every 30 seconds."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from robustbench_fgsm.cli import log
 
 LINE_INTERVAL = 30.0
-"""Seconds between lines, where standard error is no terminal."""
+"""Seconds between lines, if standard error is not a terminal."""
 
 
 class ProgressReporter:
-    """Told what is done, it tells how fast that goes, how long the rest takes, and how the attack fares.
+    """Progress with speed, time left and running attack success rate, shown by functions.
 
-    show: called with done, all, and a text of the rate and the running attack success rate. checks: what shows the attacks
-    of a check. also: another to be told.
+    Args:
+        show: called with images done, images in all, and a text of speed and attack success rate.
+        clock: returns the time in seconds.
+        interval: seconds between two calls of `show`, at least.
+        show_check: called with the attack of a check, images done and images in all.
     """
 
     def __init__(
@@ -38,12 +41,12 @@ class ProgressReporter:
         self.log_reporter: ProgressReporter | None = None
 
     def __call__(self, done: int, total: int) -> None:
-        """So many of all are done."""
+        """Report that `done` of `total` images are done."""
         if self.log_reporter is not None:
             self.log_reporter(done, total)
         now = self._clock()
         if self._first is None:
-            self._first, self._began = done, now  # what was there before took none of our time
+            self._first, self._began = done, now  # images of an earlier run took no time of this run
         if now - self._shown < self._every:
             return
         self._shown = now
@@ -53,13 +56,13 @@ class ProgressReporter:
         self._show(done, total, ", ".join([*speed, *([self._success] if self._success else [])]))
 
     def update_fooled(self, fooled: int, attacked: int) -> None:
-        """So many of those that could be are fooled."""
+        """Report how many of the attacked images are fooled."""
         if self.log_reporter is not None:
             self.log_reporter.update_fooled(fooled, attacked)
         self._success = f"ASR {100 * fooled / attacked:.1f} %" if attacked else ""
 
     def update_check(self, attack: str, done: int, total: int) -> None:
-        """The check beside the attack comes to one of its own; so many of its images are through with all of them."""
+        """Report the current attack of a check, and how many of its images are done with all attacks."""
         if self.log_reporter is not None:
             self.log_reporter.update_check(attack, done, total)
         if self._clock() - self._shown >= self._every:
@@ -67,7 +70,7 @@ class ProgressReporter:
             self._checks(attack, done, total)
 
     def time_left(self, done: int, total: int) -> str:
-        """Time that the rest takes at the rate so far, as `0:01:30`; empty where there is no rate yet."""
+        """Return the time left at the speed so far, as `0:01:30`; empty text if the speed is not known yet."""
         passed = self._clock() - self._began
         fresh = done - (self._first or 0)
         return str(timedelta(seconds=round(passed * (total - done) / fresh))) if fresh > 0 else ""
@@ -75,7 +78,7 @@ class ProgressReporter:
 
 @contextmanager
 def progress_bar(title: str, *, quiet: bool) -> Iterator[ProgressReporter]:
-    """A progress bar on standard error where that is a terminal, elsewhere and in the log a line every 30 seconds."""
+    """Show a progress bar on a terminal; elsewhere, and in the log, write a line every 30 seconds."""
     with _progress_reporter(title, quiet=quiet) as bar:
         if log.is_open():
             bar.log_reporter = line_reporter(title, write=log.write)
@@ -100,7 +103,7 @@ def _progress_reporter(title: str, *, quiet: bool) -> Iterator[ProgressReporter]
         beside: list[TaskID] = []
 
         def check(attack: str, done: int, total: int) -> None:
-            if not beside:  # a row of its own, since its images are others
+            if not beside:  # a row of its own, because the check has other images
                 beside.append(progress.add_task("", said=""))
             progress.update(beside[0], description=f"{title}, {attack}", completed=done, total=total)
 
@@ -119,7 +122,7 @@ def line_reporter(
     clock: Callable[[], float] = time.monotonic,
     write: Callable[[str], None] = _to_stderr,
 ) -> ProgressReporter:
-    """A bar that writes a line every so many seconds, on standard error unless told otherwise."""
+    """Return a reporter that writes a line every `interval` seconds, to standard error by default."""
 
     def tell(done: int, total: int, said: str) -> None:
         left = bar.time_left(done, total)

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robustbench_fgsm.cli.options import OutputOptions
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from robustbench_fgsm.engine.distributed import World
+    from robustbench_fgsm.evaluation.document import Document
     from robustbench_fgsm.spec import ReloadOptions
 
-Document = dict[str, Any]
-DocumentAndRenderer = tuple[Document, Callable[[Document], "RenderableType"]]
-"""A document, and the function that renders it for the terminal."""
 
-
-def resume(directory: Path, options: ReloadOptions, world: World, output: OutputOptions) -> DocumentAndRenderer:
+def resume(directory: Path, options: ReloadOptions, world: World, output: OutputOptions) -> Document:
     """Finish the run in a directory; raise RunError for a run that cannot be continued, and as its own command does."""
     from robustbench_fgsm.errors import RunError
     from robustbench_fgsm.runs.manifest import manifest_command, require_manifest
@@ -35,11 +29,10 @@ def resume(directory: Path, options: ReloadOptions, world: World, output: Output
     return kinds[kind](directory, options, world, output)
 
 
-def resume_evaluation(directory: Path, options: ReloadOptions, _: World, output: OutputOptions) -> DocumentAndRenderer:
+def resume_evaluation(directory: Path, options: ReloadOptions, _: World, output: OutputOptions) -> Document:
     """Finish an evaluation or a sweep, with the thresholds that its command had last."""
     from robustbench_fgsm.cli.run_evaluation import run_with_progress_bar as finish
     from robustbench_fgsm.evaluation.thresholds import apply_thresholds, find_epsilon_for_success
-    from robustbench_fgsm.report.documents import evaluation
     from robustbench_fgsm.runs.resume import reload_evaluation_run
     from robustbench_fgsm.spec import Thresholds, check_share
 
@@ -51,26 +44,24 @@ def resume_evaluation(directory: Path, options: ReloadOptions, _: World, output:
     def judged(document: Document) -> Document:
         return apply_thresholds(document, gates) if single else find_epsilon_for_success(document, success)
 
-    document = finish(run, replace(output, out=directory), judged)
-    return document, evaluation.render_evaluation if single else evaluation.render_sweep
+    return finish(run, replace(output, out=directory), judged)
 
 
-def resume_transfer(directory: Path, options: ReloadOptions, world: World, output: OutputOptions) -> DocumentAndRenderer:
+def resume_transfer(directory: Path, options: ReloadOptions, world: World, output: OutputOptions) -> Document:
     """Finish the transfer in a directory."""
     from robustbench_fgsm.cli.output import progress_bar
-    from robustbench_fgsm.report.documents.transfer import render_transfer
     from robustbench_fgsm.runs.resume import reload_transfer_run
     from robustbench_fgsm.runs.transfer import transfer_in_directory
 
     run = reload_transfer_run(directory, options=options)
     with progress_bar("transfer", quiet=output.quiet or not world.is_main) as progress:
-        return transfer_in_directory(run, directory, world=world, progress=progress), render_transfer
+        return transfer_in_directory(run, directory, world=world, progress=progress)
 
 
-def resume_training(directory: Path, options: ReloadOptions, world: World, output: OutputOptions) -> DocumentAndRenderer:
+def resume_training(directory: Path, options: ReloadOptions, world: World, output: OutputOptions) -> Document:
     """Finish the training in a directory."""
     from robustbench_fgsm.cli.output import progress_bar, write_note
-    from robustbench_fgsm.report.documents.training import render_training, training_check_text
+    from robustbench_fgsm.report.documents.training import training_check_text
     from robustbench_fgsm.runs.resume import reload_training_run
     from robustbench_fgsm.runs.train import train_in_directory
 
@@ -84,4 +75,4 @@ def resume_training(directory: Path, options: ReloadOptions, world: World, outpu
             report=lambda check: write_note(training_check_text(check.to_dict()), quiet=quiet),
             world=world,
         )
-    return found.to_dict(), render_training
+    return found.to_dict()

@@ -1,4 +1,4 @@
-"""One measurement for a command, by all processes that torchrun started, kept in a run directory where one is named."""
+"""Run evaluate or sweep in all processes that torchrun started, with or without a run directory."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def run_evaluation(
 
 
 def run_with_progress_bar(run: EvaluationRun, output: OutputOptions, apply_thresholds: Callable[[Document], Document]) -> Document:
-    """The run's document, judged, with a progress bar in the process that leads."""
+    """Return the document of the run, with its thresholds applied; the main process shows a progress bar."""
     from robustbench_fgsm.engine.distributed import join_world
     from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 

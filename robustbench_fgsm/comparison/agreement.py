@@ -1,4 +1,4 @@
-"""Two batches of adversarial images, pixel by pixel: what differs, and what our own gradients say about it."""
+"""Compare two batches of adversarial images pixel by pixel, and count the differences that rounding or ties explain."""
 
 from __future__ import annotations
 
@@ -16,21 +16,25 @@ from robustbench_fgsm.engine.attack_batch import AttackedBatch
 from robustbench_fgsm.spec import AGREEMENT_TOLERANCE
 
 MAX_EXPLAINED_SHARE = 0.01
-"""Largest share of pixels that may differ, be it explained, in implementations that agree."""
+"""Implementations agree only if at most this share of the pixels differs, even if every difference is explained."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Counts over images and pixels (one for each channel); adds over batches.
+    """Counts of images and pixels (one for each channel), which add over batches.
 
-    pixels_equal: to the last bit, +0 and -0 alike. max_ulps: the largest distance of two pixels that do not differ, see
-    `largest_ulps`. max_unexplained_difference: the largest difference that neither rounding, a tie nor an underflow
-    explains. ours_only, theirs_only: images that end as the attack wants on one side alone, whatever they were before.
-    pixels_explained: differing pixels whose sign our own gradients do not agree on, as computed, in float64 and in
-    the other memory layout. pixels_tied: the rest of those whose sign depends on a dither of 1e-6, counted only
-    where the two sides ran differently. images_subnormal: images that differ under a finite norm because the other
-    side's float32 norm of the gradient is subnormal or zero, while ours is right by float64. predictions_unexplained:
-    images with no differing pixel and yet two predictions.
+    Attributes:
+        images_subnormal: images that differ under a finite norm because the other side's gradient norm underflows in float32.
+        pixels_explained: differing pixels on whose sign our gradients in float32, in float64 and in the other memory
+            layout do not agree.
+        pixels_tied: other differing pixels whose sign depends on a dither of 1e-6; counted only if the two sides ran
+            under different plans, frameworks or devices.
+        predictions_unexplained: images without a differing pixel but with two predictions.
+        ours_only: images on which the attack succeeds on our side only.
+        theirs_only: images on which the attack succeeds on the other side only.
+        pixels_equal: pixels that are equal to the last bit; +0 equals -0.
+        max_ulps: largest distance of two pixels that do not differ, see `largest_ulps`.
+        max_unexplained_difference: largest difference that neither rounding nor a tie nor an underflow explains.
     """
 
     images: int = 0
@@ -50,14 +54,14 @@ class Agreement:
     max_unexplained_difference: float = 0.0
 
     def __add__(self, other: Agreement) -> Agreement:
-        both: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
         for name in (field.name for field in fields(self)):
             merge = max if name.startswith("max_") else add
-            both[name] = merge(getattr(self, name), getattr(other, name))
-        return Agreement(**both)
+            merged[name] = merge(getattr(self, name), getattr(other, name))
+        return Agreement(**merged)
 
     def disagreement_reasons(self, norm: float) -> list[str]:
-        """Why the two do not agree, a sentence each; none where they agree."""
+        """Return why the two sides do not agree, one sentence per reason; empty if they agree."""
         reasons: list[str] = []
         excused = self.pixels_explained + self.pixels_tied
         if norm == math.inf and self.pixels_differing > excused:
@@ -86,7 +90,7 @@ def compare_batch(
     our_predictions: Tensor,
     their_predictions: Tensor,
 ) -> Agreement:
-    """Compare two adversarial batches (N, C, H, W) and the classes (N,) that each side predicts for its own."""
+    """Compare two batches of adversarial images (N, C, H, W), and the classes (N,) that each side predicts for its images."""
     gap = (ours - theirs).abs().nan_to_num(nan=math.inf)
     differs = gap > AGREEMENT_TOLERANCE
     rows = differs.flatten(1).any(1)
@@ -116,10 +120,11 @@ def compare_batch(
 def explained_differences(
     rounding_analysis: RoundingAnalysis, attacked: AttackedBatch, ours: Tensor, differs: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What excuses the R images with a differing pixel, all bool.
+    """Return what explains the R images with a differing pixel, as bool tensors.
 
-    Returns pixels (R, C, H, W) that rounding explains, the rest of those that a tie does, and images (R,) that the other
-    side's underflow explains.
+    Returns:
+        The pixels (R, C, H, W) that rounding explains, the other pixels that a tie explains, and the images (R,) that an
+        underflow of the other side explains.
     """
     rows = differs.flatten(1).any(1)
     none = torch.zeros_like(differs[rows])
@@ -131,22 +136,22 @@ def explained_differences(
 
 
 def attack_succeeded(attacked: AttackedBatch, predictions: Tensor) -> Tensor:
-    """Images (N,) that end as the attack wants: of another class than their label, or of the target."""
+    """Return the images (N,) with a prediction other than their label or, if the attack is targeted, equal to their target."""
     if attacked.targeted:
         return predictions.cpu() == attacked.labels_or_targets.cpu()
     return predictions.cpu() != attacked.batch.labels
 
 
 def largest_or_zero(differences: Tensor) -> float:
-    """The largest of these differences; 0 where there are none."""
+    """Return the largest difference, 0 for an empty tensor."""
     return float(differences.max()) if differences.numel() else 0.0
 
 
 def largest_ulps(ours: Tensor, theirs: Tensor, epsilon: float) -> int:
-    """The largest distance of two finite pixels in float32 units in the last place, rounded up: 0 where all are equal.
+    """Return the largest distance of two finite pixels in float32 units in the last place, rounded up.
 
-    The unit is that of the larger of the two pixels and epsilon, since a step adds epsilon to a pixel and rounds there: a
-    pixel that ends near 0 carries the rounding of the numbers whose difference it is, thousands of its own units.
+    The unit is the unit of the largest of the two pixels and epsilon, because a step adds epsilon to a pixel and rounds. A
+    pixel that ends near 0 has a rounding error of thousands of its own units.
     """
     apart = ours != theirs
     if not apart.any():

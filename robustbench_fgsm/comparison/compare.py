@@ -1,4 +1,4 @@
-"""Run our FGSM and others over one classifier and one data set, and compare."""
+"""Compare our FGSM with other implementations on one classifier and one data set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from robustbench_fgsm.comparison.opponent import AttackedPiece, OpponentRun
+from robustbench_fgsm.comparison.opponent import AttackedPiece, Opponent, OpponentRun
 from robustbench_fgsm.comparison.result import Comparison, Seconds, TimedTally
 from robustbench_fgsm.data.dataset import BadSample, Dataset, describe_data, readable_batches
 from robustbench_fgsm.data.match_model import match_to_classifier
@@ -33,7 +33,7 @@ from robustbench_fgsm.variants.catalogue import Finding
 from robustbench_fgsm.verification.own_network import diagnose_candidate
 
 PIECE_SIZE = 1024
-"""Images that a reference is given at a time, so that memory does not grow with the data set."""
+"""Images that an opponent attacks at a time, so that memory does not grow with the data set."""
 
 
 def compare(
@@ -91,7 +91,7 @@ def compare(
 def load_candidate_or_images(
     candidate: Candidate | Callable[..., object] | str | Path | None, style: str, data: Dataset
 ) -> Candidate | SavedImages | None:
-    """A candidate or saved images, however they are given; raises as `to_candidate` and `load_images` do."""
+    """Return the candidate, or saved images for a file of images; raise as `to_candidate` and `load_saved_images` do."""
     if isinstance(candidate, str | Path) and is_saved_images(candidate):
         return load_saved_images(Path(candidate), image_shape(data))
     return None if candidate is None else to_candidate(candidate, style)
@@ -139,39 +139,35 @@ def compare_spec(
     warnings = [*warnings, *covered]
     plan = plan or choose_plan(classifier, data, [spec], run_options.optimize, run_options.batch_size, record_changes=True)
     execution, size = apply_plan(classifier, plan), plan.batch_size
-    rivals = [load_reference(name, classifier, spec, size) for name in check_references(opponents.references)]
-    meetings = [OpponentRun.start(rival, classifier, spec, different_plan=not plan.is_plain) for rival in rivals]
-    own = (
-        None
-        if candidate is None
-        else OpponentRun.start(
-            _candidate_opponent(candidate, classifier, spec, size), classifier, spec, different_plan=not plan.is_plain
-        )
-    )
-    ours = TimedTally(Tally.empty(classifier.num_classes, targeted=spec.target.targeted), Seconds())
+    opposing: list[Opponent] = [load_reference(name, classifier, spec, size) for name in check_references(opponents.references)]
+    if candidate is not None:
+        opposing.append(_candidate_opponent(candidate, classifier, spec, size))
+    runs = [OpponentRun.start(opponent, classifier, spec, different_plan=not plan.is_plain) for opponent in opposing]
+    ours = TimedTally(Tally.empty(classifier.num_classes, targeted=spec.target.targeted))
     bad: tuple[BadSample, ...] = ()
     decided_again = 0
-    with float32_precision(classifier.device):  # of references and candidates too
+    with float32_precision(classifier.device):  # also for references and candidates
         for start in range(0, len(data), PIECE_SIZE):
             stop = min(start + PIECE_SIZE, len(data))
             piece = attack_piece(execution, data, spec, start, stop)
             ours, bad = ours + piece.timed_tally, bad + piece.bad
             decided_again += piece.decided_again
-            meetings = [meeting.with_piece(piece) for meeting in meetings]
-            own = None if own is None else own.with_piece(piece)
+            runs = [run.with_piece(piece) for run in runs]
             if progress is not None:
                 progress(stop, len(data))
-    result = None if own is None else own.result()
+    results, candidate_result = [run.result() for run in runs], None
     diagnosis: Sequence[Finding] = ()
-    if candidate is not None and result is not None and result.reasons and result.agreement.pixels:
-        diagnosis = diagnose_candidate(classifier, data, spec, candidate)
+    if candidate is not None:
+        candidate_result = results.pop()
+        if candidate_result.reasons and candidate_result.agreement.pixels:
+            diagnosis = diagnose_candidate(classifier, data, spec, candidate)
     return Comparison(
         model=classifier.info,
         data=describe_data(data),
         attack=spec,
         ours=ours,
-        references=tuple(meeting.result() for meeting in meetings),
-        candidate=result,
+        references=tuple(results),
+        candidate=candidate_result,
         diagnosis=tuple(diagnosis),
         preflight_warnings=tuple(warnings),
         environment=describe_environment(classifier.device),
@@ -184,9 +180,9 @@ def compare_spec(
 
 
 def check_opponents(references: Sequence[str], candidate: object) -> None:
-    """Raise SettingError where there is nothing to compare with."""
+    """Raise SettingError if there is neither a reference nor a candidate."""
     if not references and candidate is None:
-        raise SettingError("references must name at least one where there is no candidate, got none: add art")
+        raise SettingError("references must name at least one if there is no candidate, got none: add art")
 
 
 def _candidate_opponent(
@@ -198,11 +194,11 @@ def _candidate_opponent(
 
 
 def attack_piece(execution: PlannedClassifier, data: Dataset, spec: AttackSpec, start: int, stop: int) -> AttackedPiece:
-    """Our whole job on images start to stop, timed without the loading of the data."""
+    """Predict, attack and predict again on images start to stop; the time does not include loading the data."""
     classifier = execution.classifier
     batches, adversarial, after = [], [], []
     bad: list[BadSample] = []
-    side, decided_again = TimedTally(Tally.empty(classifier.num_classes, targeted=spec.target.targeted), Seconds()), 0
+    timed_tally, decided_again = TimedTally(Tally.empty(classifier.num_classes, targeted=spec.target.targeted)), 0
     for batch in readable_batches(data, start, stop, execution.plan.batch_size, bad):
         check_images(batch, classifier)
         began = _synchronised_time(classifier)
@@ -216,13 +212,15 @@ def attack_piece(execution: PlannedClassifier, data: Dataset, spec: AttackSpec, 
             classes = predict_classes(classifier, x_adv)
         classes = classes.cpu()
         seconds = Seconds(crafted - began, _synchronised_time(classifier) - began)
-        side += TimedTally(Tally.of(attacked.outcomes(classes), classifier.num_classes), seconds)
+        outcomes = attacked.outcomes(classes)
+        timed_tally += TimedTally(Tally.of(outcomes, classifier.num_classes), seconds)
         batches.append(attacked)
         adversarial.append(x_adv.cpu())
         after.append(classes)
-    nothing = [torch.empty(0)]
-    adversarials, classes = torch.cat(adversarial or nothing), torch.cat(after or nothing)
-    return AttackedPiece(batches, adversarials, classes, side, tuple(bad), decided_again)
+    empty = [torch.empty(0)]
+    return AttackedPiece(
+        batches, torch.cat(adversarial or empty), torch.cat(after or empty), timed_tally, tuple(bad), decided_again
+    )
 
 
 def _synchronised_time(classifier: Classifier) -> float:

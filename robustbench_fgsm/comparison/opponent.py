@@ -1,4 +1,4 @@
-"""Another implementation beside ours, piece of the data by piece."""
+"""Run another implementation on the images that our attack ran on, one piece of the data at a time."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ Opponent = Reference | BatchedReference | SavedImagesReference
 
 @dataclass(frozen=True)
 class AttackedPiece:
-    """A block of the data under our attack: batches, adversarial images (N, C, H, W) and the classes predicted for them (N,).
+    """A block of the data after our attack: adversarial images (N, C, H, W) and their predicted classes (N,).
 
-    bad: samples of the block that could not be had; where all are such, there are no batches. decided_again: images that
-    our plan's guard gave the plain layout.
+    There are no batches if no sample could be read. decided_again: images that the guard gave to the plain network.
     """
 
     batches: list[AttackedBatch]
@@ -43,75 +42,80 @@ class AttackedPiece:
 
 @dataclass(frozen=True)
 class OpponentRun:
-    """A rival, and what has been found of it so far. failure: why it is asked no more; then nothing found of it counts."""
+    """Another implementation and its counts so far; after a failure it is not called again, and its counts are empty."""
 
     opponent: Opponent
     rounding_analysis: RoundingAnalysis
-    empty_timed_tally: TimedTally
     timed_tally: TimedTally
     agreement: Agreement
     failure: str = ""
 
     @classmethod
-    def start(cls, opponent: Opponent, classifier: Classifier, spec: AttackSpec, *, different_plan: bool = False) -> OpponentRun:
-        """Before the first piece; planned: our side runs otherwise than the classifier does."""
-        explanation = RoundingAnalysis(
-            classifier,
-            spec,
+    def start(cls, opponent: Opponent, classifier: Classifier, spec: AttackSpec, *, different_plan: bool) -> OpponentRun:
+        """Return the state before the first piece; different_plan: whether our side runs under a plan that is not plain."""
+        analysis = RoundingAnalysis(
+            classifier=classifier,
+            spec=spec,
             different_execution=opponent.different_execution or different_plan,
             norm_floor=opponent.norm_floor,
         )
-        nothing = TimedTally(Tally.empty(classifier.num_classes, targeted=spec.target.targeted), Seconds())
-        return cls(opponent, explanation, nothing, nothing, Agreement())
+        timed_tally = TimedTally(Tally.empty(classifier.num_classes, targeted=spec.target.targeted))
+        return cls(opponent, analysis, timed_tally, Agreement())
 
     def with_piece(self, piece: AttackedPiece) -> OpponentRun:
-        """The same with one more piece. That a candidate fails is its answer, and no error."""
+        """Return the state after one more piece; a candidate that fails is a result and not an error."""
         if self.failure or not piece.batches:
             return self
         try:
-            side, agreement = run_opponent(self.opponent, self.rounding_analysis, piece)
+            timed_tally, agreement = self._attack(piece)
         except CandidateError as error:
-            return replace(self, timed_tally=self.empty_timed_tally, agreement=Agreement(), failure=str(error))
-        return replace(self, timed_tally=self.timed_tally + side, agreement=self.agreement + agreement)
+            analysis = self.rounding_analysis
+            empty = Tally.empty(analysis.classifier.num_classes, targeted=analysis.spec.target.targeted)
+            return replace(self, timed_tally=TimedTally(empty), agreement=Agreement(), failure=str(error))
+        return replace(self, timed_tally=self.timed_tally + timed_tally, agreement=self.agreement + agreement)
 
     def result(self) -> ReferenceResult:
-        """What was found in the end."""
+        """Return the result of the opponent."""
         reasons = [self.failure] if self.failure else self.agreement.disagreement_reasons(self.rounding_analysis.norm)
-        rival = self.opponent
-        return ReferenceResult(rival.name, rival.version, self.timed_tally, self.agreement, tuple(reasons), rival.own_success)
-
-
-def run_opponent(opponent: Opponent, rounding_analysis: RoundingAnalysis, piece: AttackedPiece) -> tuple[TimedTally, Agreement]:
-    """The rival's whole job on the same images (predict, attack, predict), and how it agrees with ours.
-
-    Saved images take no time, since nobody attacks. Raises ModelError where it returns images of another shape.
-    """
-    x = torch.cat([attacked.batch.images for attacked in piece.batches])
-    began = time.perf_counter()
-    before = predicted_classes(opponent.predict(x))
-    ready = time.perf_counter()
-    adversarial = _opponent_images(opponent, rounding_analysis, piece, x)
-    crafted = time.perf_counter()
-    if adversarial.shape != x.shape:
-        raise ModelError(
-            f"reference {opponent.name} must return images of shape {tuple(x.shape)}, got {tuple(adversarial.shape)}: mend its fgsm"
+        opponent = self.opponent
+        return ReferenceResult(
+            opponent.name, opponent.version, self.timed_tally, self.agreement, tuple(reasons), opponent.own_success
         )
-    after = predicted_classes(opponent.predict(adversarial)).cpu()
-    seconds = Seconds(crafted - ready, time.perf_counter() - began)
-    num_classes = piece.timed_tally.tally.clean.shape[0]
-    tally, agreement, start = Tally.empty(num_classes, targeted=piece.timed_tally.tally.targeted), Agreement(), 0
-    for attacked in piece.batches:
-        rows = slice(start, start + len(attacked.batch))
-        start = rows.stop
-        tally += Tally.of(attacked.outcomes(after[rows], before[rows]), num_classes)
-        agreement += compare_batch(
-            rounding_analysis, attacked, piece.adversarial[rows], adversarial[rows], piece.predictions[rows], after[rows]
-        )
-    return TimedTally(tally, Seconds() if isinstance(opponent, SavedImagesReference) else seconds), agreement
 
+    def _attack(self, piece: AttackedPiece) -> tuple[TimedTally, Agreement]:
+        """Predict, attack and predict again as the opponent does, and compare with our images."""
+        x = torch.cat([attacked.batch.images for attacked in piece.batches])
+        began = time.perf_counter()
+        before = predicted_classes(self.opponent.predict(x))
+        ready = time.perf_counter()
+        adversarial = self._adversarial_images(piece, x)
+        crafted = time.perf_counter()
+        if adversarial.shape != x.shape:
+            raise ModelError(
+                f"reference {self.opponent.name} must return images of shape {tuple(x.shape)}, "
+                f"got {tuple(adversarial.shape)}: fix its fgsm"
+            )
+        after = predicted_classes(self.opponent.predict(adversarial)).cpu()
+        saved = isinstance(self.opponent, SavedImagesReference)  # saved images take no time
+        seconds = Seconds() if saved else Seconds(crafted - ready, time.perf_counter() - began)
+        num_classes = self.rounding_analysis.classifier.num_classes
+        tally, agreement, start = Tally.empty(num_classes, targeted=piece.batches[0].targeted), Agreement(), 0
+        for attacked in piece.batches:
+            rows = slice(start, start + len(attacked.batch))
+            start = rows.stop
+            tally += Tally.of(attacked.outcomes(after[rows], before[rows]), num_classes)
+            agreement += compare_batch(
+                self.rounding_analysis,
+                attacked,
+                piece.adversarial[rows],
+                adversarial[rows],
+                piece.predictions[rows],
+                after[rows],
+            )
+        return TimedTally(tally, seconds), agreement
 
-def _opponent_images(opponent: Opponent, rounding_analysis: RoundingAnalysis, piece: AttackedPiece, x: Tensor) -> Tensor:
-    if isinstance(opponent, SavedImagesReference):
-        return opponent.saved_images.by_ids(torch.cat([attacked.batch.ids for attacked in piece.batches]))
-    aim = torch.cat([attacked.labels_or_targets.cpu() for attacked in piece.batches])
-    return opponent.fgsm(x, aim, rounding_analysis.epsilon).cpu()
+    def _adversarial_images(self, piece: AttackedPiece, x: Tensor) -> Tensor:
+        if isinstance(self.opponent, SavedImagesReference):
+            return self.opponent.saved_images.by_ids(torch.cat([attacked.batch.ids for attacked in piece.batches]))
+        y = torch.cat([attacked.labels_or_targets.cpu() for attacked in piece.batches])
+        return self.opponent.fgsm(x, y, self.rounding_analysis.epsilon).cpu()

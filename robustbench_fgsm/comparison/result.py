@@ -1,9 +1,9 @@
-"""Our FGSM and other implementations over one classifier and one data set."""
+"""What `compare` found: counts and times of each side, and their agreement."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from robustbench_fgsm.comparison.agreement import Agreement
@@ -23,7 +23,7 @@ AgreementVerdict = Literal["agree", "disagree"]
 
 @dataclass(frozen=True)
 class Seconds:
-    """attack: images to adversarial images. job: predictions before, attack, predictions after."""
+    """Time from images to adversarial images (attack), and time of predictions, attack and predictions (job)."""
 
     attack: float = 0.0
     job: float = 0.0
@@ -31,23 +31,19 @@ class Seconds:
     def __add__(self, other: Seconds) -> Seconds:
         return Seconds(self.attack + other.attack, self.job + other.job)
 
-    def to_dict(self) -> dict[str, float]:
-        """Both, as JSON knows them."""
-        return {"attack": self.attack, "job": self.job}
-
 
 @dataclass(frozen=True)
 class TimedTally:
-    """One implementation's counts and time."""
+    """Counts and times of one implementation."""
 
     tally: Tally
-    seconds: Seconds
+    seconds: Seconds = Seconds()
 
     def __add__(self, other: TimedTally) -> TimedTally:
         return TimedTally(self.tally + other.tally, self.seconds + other.seconds)
 
     def to_dict(self, classes: tuple[str, ...]) -> dict[str, Any]:
-        """The side as JSON knows it."""
+        """Return the JSON object of one side."""
         tally = self.tally
         return {
             "clean_accuracy": tally.clean_accuracy.to_dict(),
@@ -56,16 +52,13 @@ class TimedTally:
             "clean_confusion": matrix_to_json(tally.clean),
             "confusion": matrix_to_json(tally.adversarial),
             "per_class": [result.to_dict() for result in tally.per_class(classes)],
-            "seconds": self.seconds.to_dict(),
+            "seconds": asdict(self.seconds),
         }
 
 
 @dataclass(frozen=True)
 class ReferenceResult:
-    """Another implementation beside ours; reasons say why they disagree and are empty where they agree.
-
-    own_success: what it calls success itself, or None.
-    """
+    """Result of another implementation; own_success: what this implementation itself calls success."""
 
     name: str
     version: str
@@ -76,16 +69,16 @@ class ReferenceResult:
 
     @property
     def verdict(self) -> AgreementVerdict:
-        """`agree` where there is no reason against it."""
+        """Return `agree` if there is no reason for a disagreement."""
         return "disagree" if self.reasons else "agree"
 
     def speedup(self, ours: Seconds) -> float | None:
-        """Its whole job over ours; None where it was not timed, because it failed or its images were saved before."""
+        """Return the time of its job over the time of our job; None if it failed or its images are saved images."""
         return self.timed_tally.seconds.job / ours.job if self.timed_tally.seconds.job else None
 
     def to_dict(self, classes: tuple[str, ...], ours: Seconds) -> dict[str, Any]:
-        """The reference as JSON knows it."""
-        found = self.agreement
+        """Return the JSON object of the reference."""
+        found, own = self.agreement, self.own_success
         return {
             "name": self.name,
             "version": self.version,
@@ -102,29 +95,23 @@ class ReferenceResult:
             "images_subnormal": found.images_subnormal,
             "predictions_agree": found.predictions_agree,
             "discordant": {"ours_only": found.ours_only, "theirs_only": found.theirs_only},
-            "own_success": self._own_success_to_dict(),
+            "own_success": None
+            if own is None
+            else {"definition": own.definition, "rate": own.rate(self.timed_tally.tally).to_dict()},
             **self.timed_tally.to_dict(classes),
             "speedup": self.speedup(ours),
             "reasons": list(self.reasons),
         }
 
-    def _own_success_to_dict(self) -> dict[str, Any] | None:
-        if self.own_success is None:
-            return None
-        return {
-            "definition": self.own_success.definition,
-            "rate": self.own_success.rate(self.timed_tally.tally).to_dict(),
-        }
-
 
 def finite_or_none(difference: float) -> float | None:
-    """A difference as JSON knows it: null where a pixel is not finite."""
+    """Return the difference; None, which is null in JSON, if a pixel is not finite."""
     return difference if math.isfinite(difference) else None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found: our side, each reference's, the candidate's, and the verdict."""
+    """Result of `compare`: our side, the references, the candidate and the verdict."""
 
     model: ModelInfo
     data: dict[str, Any]
@@ -143,50 +130,50 @@ class Comparison:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the labels."""
+        """Return the class names in the order of the labels."""
         return tuple(self.data["classes"])
 
     @property
     def epsilon(self) -> float:
-        """The one budget."""
+        """Return the one epsilon of the attack."""
         return self.attack.epsilons[0]
 
     @property
     def opponents(self) -> tuple[ReferenceResult, ...]:
-        """All that were compared with ours: the references, and after them the candidate."""
+        """Return the references and, after them, the candidate."""
         return self.references if self.candidate is None else (*self.references, self.candidate)
 
     @property
     def verdict(self) -> AgreementVerdict:
-        """`agree` where every reference agrees, and the candidate."""
+        """Return `agree` if every reference and the candidate agree with us."""
         return "disagree" if any(other.reasons for other in self.opponents) else "agree"
 
     @property
     def invalid_reasons(self) -> list[str]:
-        """Why the numbers must not be used."""
+        """Return why the numbers must not be used."""
         return tally_invalid_reasons(self.ours.tally, self.bad, self.max_bad)
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader must know beside the numbers."""
+        """Return what a reader must know beside the numbers."""
         counted = tally_warnings(self.ours.tally, bad=self.bad, max_bad=self.max_bad)
         found = [*self.preflight_warnings, *self.plan.warnings, *counted]
-        for reference in self.opponents:
-            if reference.agreement.images_subnormal:
-                share = Rate(reference.agreement.images_subnormal, reference.agreement.images)
+        for opponent in self.opponents:
+            if opponent.agreement.images_subnormal:
+                share = Rate(opponent.agreement.images_subnormal, opponent.agreement.images)
                 found.append(
-                    f"{reference.name}: its float32 norm of the gradient underflows on {share} of {share.n:,} images, "
+                    f"{opponent.name}: its float32 norm of the gradient underflows on {share} of {share.n:,} images, "
                     "where ours is right by float64"
                 )
         return found
 
     @property
     def exit_code(self) -> int:
-        """0 where all agree and the run is valid, else 1."""
+        """Return 0 if all sides agree and the run is valid, else 1."""
         return EXIT_NEGATIVE_RESULT if self.verdict == "disagree" or self.invalid_reasons else EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:
-        """The document `rfgsm.comparison/1`."""
+        """Return the JSON document `rfgsm.comparison/1`."""
         tally = self.ours.tally
         own = {
             "verdict": self.verdict,
@@ -194,20 +181,18 @@ class Comparison:
             "n": tally.n,
             "ours": self.ours.to_dict(self.classes),
             "references": [reference.to_dict(self.classes, self.ours.seconds) for reference in self.references],
-            "candidate": self._candidate_to_dict(),
+            "candidate": None
+            if self.candidate is None
+            else self.candidate.to_dict(self.classes, self.ours.seconds)
+            | {"diagnosis": [finding.to_dict() for finding in self.diagnosis]},
             "gradient": gradient_shares(tally),
             "plan": self.plan.to_dict() | {"decided_again": self.decided_again},
         }
         return build_document("rfgsm.comparison/1", self, own)
 
     def _repr_html_(self) -> str:
-        """Tables for a notebook."""
-        from robustbench_fgsm.report.documents import notebook
+        """Return tables for a notebook."""
+        from robustbench_fgsm.report.summarize import summarize
+        from robustbench_fgsm.report.tables.html import summary_to_html
 
-        return notebook.comparison_to_html(self.to_dict())
-
-    def _candidate_to_dict(self) -> dict[str, Any] | None:
-        if self.candidate is None:
-            return None
-        diagnosis = [finding.to_dict() for finding in self.diagnosis]
-        return self.candidate.to_dict(self.classes, self.ours.seconds) | {"diagnosis": diagnosis}
+        return summary_to_html(summarize(self.to_dict()))

@@ -1,4 +1,4 @@
-"""Whose class is whose: names for labels that have none, and labels in the order of another model."""
+"""Names of classes, and maps from the data's labels to the model's classes."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from robustbench_fgsm.errors import DataError, did_you_mean
 
 
 def numbered_class_names(count: int) -> tuple[str, ...]:
-    """Names of classes that have none: their labels. Raises DataError for more classes than anybody has."""
+    """Return names of classes without names, which are their labels; raise DataError for more than MAX_CLASSES."""
     if count > MAX_CLASSES:
         raise DataError(f"labels must be below {MAX_CLASSES:,}, got {count - 1}: take class indices from 0")
     return tuple(map(str, range(count)))
 
 
 def is_unnamed_class(label: int, name: str) -> bool:
-    """Whether a class has no name but its own label."""
+    """Return True if a class has no name but its own label."""
     return name == str(label)
 
 
 def same_class_name(one: str, other: str) -> bool:
-    """Whether two lists mean the same class: `great_white_shark` is `Great white shark`."""
+    """Return True if two names mean one class: `great_white_shark` is `Great white shark`."""
     first, second = (name.replace("_", " ").casefold() for name in (one, other))
     return first == second
 
 
 def complete_class_names(classes: tuple[str, ...], num_classes: int, model_classes: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Class names of data in the terms of a model with `count` outputs: its own name for each class that has none.
+    """Return the data's class names, with the model's name for each class that has none.
 
-    Where some class has no name, labels are the model's own indices, and there may be fewer than it has outputs. Where
-    all have names, or there are more than outputs, they stay as they are.
+    If a class has no name, labels are the model's indices, and the data may have fewer classes than the model has outputs. If all
+    classes have names, or there are more classes than outputs, the names stay.
     """
     open_ended = not classes or any(is_unnamed_class(label, name) for label, name in enumerate(classes))
     if not open_ended or len(classes) > num_classes:
@@ -52,12 +52,11 @@ NUMBERED_CLASS_MAP = "numbers"
 
 
 def map_classes(data: Dataset, file: Path) -> Dataset:
-    """The data with labels in the order of a class map, a JSON file.
+    """Return the data with labels in the order of a class map, a JSON file.
 
-    The map is a list of class names in the model's order; or an object that gives each of the data's class names its
-    index; or ImageNet's `{"0": ["n01440764", "tench"], ...}`, where the first is the data's name and the second the
-    model's. `numbers` in place of a file: class names are indices. Raises DataError for anything else, and for a class
-    of the data that is not in it.
+    The map is a list of class names in the model's order, or an object from the data's class names to indices, or ImageNet's
+    `{"0": ["n01440764", "tench"], ...}` with the data's and the model's name. `numbers` instead of a file means that class names
+    are indices. Raises DataError for another form, or if the map lacks a class of the data.
     """
     places, names = numbered_class_map(data.classes) if str(file) == NUMBERED_CLASS_MAP else read_class_map(file)
     if not isinstance(data, (ArrayDataset, ImageDataset)):
@@ -74,7 +73,7 @@ def map_classes(data: Dataset, file: Path) -> Dataset:
 
 
 def numbered_class_map(classes: tuple[str, ...]) -> tuple[dict[str, int], tuple[str, ...]]:
-    """The same as `read_class_map` for class names that are numbers; raises DataError where one is not."""
+    """Return the class map of class names that are numbers; raise DataError if one is not a number."""
     for name in classes:
         if not name.isdecimal():
             raise DataError(f"class map numbers needs data whose classes are called by numbers, got {name!r}: name a file")
@@ -83,7 +82,7 @@ def numbered_class_map(classes: tuple[str, ...]) -> tuple[dict[str, int], tuple[
 
 
 def read_class_map(file: Path) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Index of each of the data's class names, and the model's name for each index, its number where the map skips it."""
+    """Return the index of each of the data's class names, and the model's name of each index, a number if the map skips it."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         pairs = _class_map_entries(found)
@@ -104,7 +103,7 @@ def read_class_map(file: Path) -> tuple[dict[str, int], tuple[str, ...]]:
 
 
 def _class_map_entries(found: Any) -> list[tuple[str, int, str]]:
-    """The data's name, index and the model's name of each class; raises ValueError or TypeError for no class map."""
+    """Return the data's name, index and the model's name of each class; raise ValueError or TypeError for another form."""
     if isinstance(found, list) and all(isinstance(name, str) for name in found):
         return [(name, index, name) for index, name in enumerate(found)]
     if not isinstance(found, dict):

@@ -1,4 +1,4 @@
-"""What the rest of the package asks of a data set, and the one that lies in memory."""
+"""Data sets: the protocol that the package uses, and the data set in memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_CLASSES = 1_000_000
 
 @dataclass(frozen=True)
 class BadSample:
-    """An image that could not be had: where it lies, and what is wrong with it."""
+    """Unreadable sample: its path, and the reason."""
 
     path: str
     reason: str
@@ -28,9 +28,13 @@ class BadSample:
 
 @dataclass(frozen=True)
 class Batch:
-    """images: float32 (N, C, H, W) in pixel space; labels: int64 (N,); ids: int64 (N,), the same in any order or process.
+    """Images of a data set.
 
-    bad: samples that belong here and could not be had; they are not among the N, which may then be 0.
+    Args:
+        images: (N, C, H, W) float32 in pixel space.
+        labels: (N,) int64.
+        ids: (N,) int64, which do not depend on order or process.
+        bad: unreadable samples of this part of the data; they are not among the N images, and N may be 0.
     """
 
     images: Tensor
@@ -42,7 +46,7 @@ class Batch:
         return len(self.labels)
 
     def at(self, rows: Tensor | slice) -> Batch:
-        """The images in rows, (N,) bool, indices, or a slice, which copies nothing."""
+        """Return the images in rows: (N,) bool, indices, or a slice, which copies nothing."""
         return Batch(self.images[rows], self.labels[rows], self.ids[rows])
 
     @classmethod
@@ -54,28 +58,34 @@ class Batch:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Labelled images that come in batches, from any index to any other."""
+    """Labelled images in batches, from any index to any other."""
 
     name: str
     classes: tuple[str, ...]
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 that is the same for the same data anywhere; each data set says what it is taken over."""
+        """Return a SHA-256 that is equal for equal data on any machine; each data set documents what it covers."""
 
     def __len__(self) -> int: ...
 
     def batches(self, start: int, stop: int, size: int) -> Iterator[Batch]:
-        """Images start to stop (exclusive), at most `size` at a time, in order."""
+        """Yield images start to stop (exclusive), at most `size` at a time, in order."""
 
     def __iter__(self) -> Iterator[Batch]: ...
 
 
 class ArrayDataset:
-    """Images that lie in memory (or in a mapped file) as they were stored, and become float32 a batch at a time.
+    """Images in memory or in a mapped file, stored as they are, and converted to float32 one batch at a time.
 
-    images: (N, H, W) or (N, C, H, W), uint8, or floating point in pixel space. labels: (N,) integers below the number of
-    class names. Raises DataError for anything else.
+    Args:
+        name: name in reports.
+        images: (N, H, W) or (N, C, H, W), uint8, or floating point in pixel space.
+        labels: (N,) integers below the number of class names.
+        classes: names of the classes.
+
+    Raises:
+        DataError: images or labels have another dtype, shape or range.
     """
 
     settings: Mapping[str, Any] = {}
@@ -105,12 +115,12 @@ class ArrayDataset:
 
     @property
     def labels(self) -> Tensor:
-        """Label of each image, int64 (N,)."""
+        """Return the label of each image, int64 (N,)."""
         return self._labels.to(torch.int64)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over class names, shape, dtype, images and labels."""
+        """Return the SHA-256 of class names, shape, dtype, images and labels."""
         digest = hashlib.sha256(repr((self._own_classes, tuple(self._images.shape), str(self._images.dtype))).encode())
         for part in (self._images, self._labels.to(torch.int64)):
             for low in range(0, len(part), 4096):  # so that a mapped file is never in memory as a whole
@@ -118,13 +128,13 @@ class ArrayDataset:
         return digest.hexdigest()
 
     def batches(self, start: int, stop: int, size: int) -> Iterator[Batch]:
-        """Images start to stop (exclusive), at most `size` at a time, in order."""
+        """Yield images start to stop (exclusive), at most `size` at a time, in order."""
         for low in range(start, min(stop, len(self)), size):
             rows = slice(low, min(low + size, stop, len(self)))
             yield self._batch(rows, torch.arange(rows.start, rows.stop))
 
     def take(self, indices: Sequence[int], size: int) -> Iterator[Batch]:
-        """The images at these indices, in the order given, at most `size` at a time."""
+        """Yield the images at these indices, in the given order, at most `size` at a time."""
         for low in range(0, len(indices), size):
             ids = torch.as_tensor(indices[low : low + size], dtype=torch.int64)
             yield self._batch(ids, ids)
@@ -138,7 +148,7 @@ class ArrayDataset:
         return self.batches(0, len(self), 128)
 
     def head(self, limit: int | None) -> ArrayDataset:
-        """The first `limit` images, or all of them where it is None; raises SettingError for less than one."""
+        """Return the first `limit` images, all of them for None; raise SettingError for a limit below 1."""
         if limit is None:
             return self
         if limit < 1:
@@ -147,18 +157,18 @@ class ArrayDataset:
         return first.with_class_names(self.classes)
 
     def with_class_names(self, classes: tuple[str, ...]) -> ArrayDataset:
-        """The same images under other class names, at least as many; the fingerprint stays that of the images' own."""
+        """Return the images under other class names, at least as many; the fingerprint does not change."""
         other = copy.copy(self)
         other.classes = classes
         return other
 
     def relabelled(self, table: Sequence[int], classes: tuple[str, ...]) -> ArrayDataset:
-        """The same images with table[label] for each label."""
+        """Return the images with table[label] in place of each label."""
         return ArrayDataset(self.name, self._images, torch.tensor(table, dtype=torch.int64)[self.labels], classes)
 
 
 def readable_batches(data: Dataset, start: int, stop: int, size: int, bad: list[BadSample]) -> Iterator[Batch]:
-    """Batches with an image in them; samples that could not be had are added to `bad`."""
+    """Yield batches that have images; unreadable samples are added to `bad`."""
     for batch in data.batches(start, stop, size):
         bad += batch.bad
         if len(batch):
@@ -166,12 +176,12 @@ def readable_batches(data: Dataset, start: int, stop: int, size: int, bad: list[
 
 
 def printable_name(name: str) -> str:
-    """A file's name as text that any terminal and file takes: bytes that are no UTF-8 are written out."""
+    """Return a file's name as valid text: bytes that are not UTF-8 are escaped."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def first_readable_batch(data: Dataset, size: int) -> Batch:
-    """The first batch with an image in it; raises DataError where no image can be read, or there is none."""
+    """Return the first batch that has images; raise DataError if there are no readable images."""
     bad: tuple[BadSample, ...] = ()
     for batch in data.batches(0, len(data), size):
         if len(batch):
@@ -183,7 +193,7 @@ def first_readable_batch(data: Dataset, size: int) -> Batch:
 
 
 def describe_data(data: Dataset) -> dict[str, Any]:
-    """The data set as JSON knows it."""
+    """Return the data set's entry of a JSON document."""
     described = {"spec": data.name, "n": len(data), "fingerprint": data.fingerprint, "classes": list(data.classes)}
     settings = dict(getattr(data, "settings", {}))  # which data sets of others need not have
     return described | ({"settings": settings} if settings else {})

@@ -1,4 +1,4 @@
-"""Work on blocks of indices, done ahead by worker processes and given back in order."""
+"""Computation on blocks of indices by worker processes, with results in order."""
 
 from __future__ import annotations
 
@@ -33,11 +33,10 @@ class _BlockDataset(Dataset[Result], Generic[Result]):
 
 
 def map_in_order(work: Callable[[Sequence[int]], Result], blocks: Sequence[Sequence[int]], workers: int | None) -> Iterator[Result]:
-    """work(block) for each block, in order, by so many processes; by this one where workers is 0.
+    """Yield work(block) for each block, in order, computed by worker processes; by this process if workers is 0.
 
-    workers: None for up to 4, where there is enough to do and processes are forked, which is cheap. Results are pickled,
-    not put into shared memory, of which containers have little. The global random state is left alone. Raises
-    IncompleteError where a process is lost.
+    workers: None for up to 4, if there is enough work and processes can be forked. Results are pickled, not put into shared memory,
+    which is small in containers. The global random state does not change. Raises IncompleteError if a process is lost.
     """
     count = min(choose_num_workers(sum(map(len, blocks))) if workers is None else workers, len(blocks))
     if count == 0:
@@ -65,7 +64,7 @@ def map_in_order(work: Callable[[Sequence[int]], Result], blocks: Sequence[Seque
 
 
 def choose_num_workers(num_images: int) -> int:
-    """Worker processes that help with so many images on this machine."""
+    """Return the number of worker processes that help for so many images on this machine."""
     if num_images < MIN_IMAGES_FOR_WORKERS or multiprocessing.get_start_method() != "fork":
         return 0
     return min(MAX_WORKERS, len(os.sched_getaffinity(0)))

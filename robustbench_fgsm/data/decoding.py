@@ -1,4 +1,4 @@
-"""The bytes of an image file to its pixels, for files that may be cut short, mislabelled or hostile."""
+"""Decoding of image files, which may be cut short, mislabelled or hostile, into pixels."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ DECODER_ERRORS = (
 
 
 class UnreadableError(Exception):
-    """An image that cannot be had, and why; becomes a `BadSample`."""
+    """Reason why an image cannot be read; it becomes a `BadSample`."""
 
 
 @contextmanager
 def open_image(encoded: bytes) -> Iterator[Image.Image]:
-    """An image of which only the header has been read.
+    """Open an image, of which only the header is read.
 
-    Raises UnreadableError, there or inside, for no bytes, other formats, too many pixels, and whatever Pillow cannot read.
+    Raises UnreadableError if the file is empty, has another format or too many pixels, or Pillow cannot read it.
     """
     if not encoded:
         raise UnreadableError("the file is empty")
@@ -79,15 +79,15 @@ def _check_header(image: Image.Image) -> None:
 
 
 def is_grey(encoded: bytes) -> bool:
-    """Whether an image has one channel, by its header; raises UnreadableError."""
+    """Return True if an image has one channel, by its header; raise UnreadableError."""
     with open_image(encoded) as image:
         return image.mode in GREY_MODES
 
 
 def decode_image(encoded: bytes, channels: int, preprocessing: Preprocessing | None) -> PixelArray:
-    """Pixels uint8 (C, H, W) of an image file, C being 1 or 3; raises UnreadableError.
+    """Return the pixels uint8 (C, H, W), C = 1 or 3, of an image file; raise UnreadableError.
 
-    Transparency is dropped and orientation tags are not followed, as in torchvision. A colour image is not made grey.
+    Transparency and orientation tags are ignored, as in torchvision. A colour image is not converted to grey.
     """
     with open_image(encoded) as image:
         if channels == 1 and image.mode not in GREY_MODES:
@@ -96,7 +96,7 @@ def decode_image(encoded: bytes, channels: int, preprocessing: Preprocessing | N
 
 
 def pillow_to_pixels(image: Image.Image, preprocessing: Preprocessing | None) -> PixelArray:
-    """Pixels uint8 (C, H, W), resized and cropped exactly as torchvision's presets do it."""
+    """Return pixels uint8 (C, H, W), resized and cropped exactly as torchvision's presets do it."""
     if preprocessing is not None:
         image = resize_and_crop(image, preprocessing)
     pixels = np.array(image, dtype=np.uint8)
@@ -104,7 +104,7 @@ def pillow_to_pixels(image: Image.Image, preprocessing: Preprocessing | None) ->
 
 
 def resize_and_crop(image: Any, preprocessing: Preprocessing) -> Any:
-    """A Pillow image or a tensor (C, H, W), by torchvision's own functions."""
+    """Return a Pillow image or a tensor (C, H, W), resized and cropped by torchvision's own functions."""
     if preprocessing.resize is not None:
         mode = InterpolationMode(preprocessing.interpolation)
         smooth = preprocessing.antialias or isinstance(image, Image.Image)  # Pillow cannot but smooth
@@ -113,10 +113,9 @@ def resize_and_crop(image: Any, preprocessing: Preprocessing) -> Any:
 
 
 def image_to_pixels(image: Any, preprocessing: Preprocessing | None) -> PixelArray:
-    """Pixels (C, H, W), uint8 or floating point, of what a torch data set returns as an image.
+    """Return pixels (C, H, W), uint8 or floating point, of an image of a torch data set.
 
-    image: a Pillow image, or a tensor (C, H, W) or (H, W), or an array (H, W, C) or (H, W). Raises UnreadableError for
-    anything else.
+    image: a Pillow image, a tensor (C, H, W) or (H, W), or an array (H, W, C) or (H, W). Raises UnreadableError for anything else.
     """
     if isinstance(image, Image.Image):
         return pillow_to_pixels(image.convert("L" if image.mode in GREY_MODES else "RGB"), preprocessing)

@@ -1,4 +1,4 @@
-"""Images that are decoded when they are asked for, so that a data set of any size takes no memory."""
+"""Images that are decoded when they are needed, so that a data set of any size needs little memory."""
 
 from __future__ import annotations
 
@@ -24,27 +24,30 @@ GREY_CHECK_SAMPLES = 32
 
 
 class ImageSource(Protocol):
-    """Labelled images by index; has to be picklable, since worker processes read from it."""
+    """Labelled images by index; picklable, because worker processes read from it."""
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what tells these data from others."""
+        """Return a SHA-256 that distinguishes these data from other data."""
 
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> tuple[Any, int]:
-        """An image, the bytes of its file or as `to_pixels` takes it, and its label; raises UnreadableError or OSError."""
+        """Return an image, as the bytes of its file or as `image_to_pixels` takes it, and its label.
+
+        Raises UnreadableError if the sample is unreadable; OSError if the file cannot be read.
+        """
 
     def path(self, index: int) -> str:
-        """Where that image lies, for a reader."""
+        """Return the location of an image, for readers."""
 
     def labels(self) -> Sequence[int]:
-        """All labels, by index."""
+        """Return all labels, by index; below 0 if there is none."""
 
 
 @dataclass(frozen=True)
 class DecodedBlock:
-    """Decoded images that lie next to each other, as they cross from a worker process: uint8 (N, C, H, W) if they can."""
+    """Decoded images of one block, as a worker process returns them: uint8 (N, C, H, W) if possible."""
 
     images: PixelArray
     labels: list[int]
@@ -54,7 +57,7 @@ class DecodedBlock:
 
 @dataclass(frozen=True)
 class Decoder:
-    """What a worker process does: read, decode and stack the images at the indices it is given."""
+    """Task of a worker process: read, decode and stack the images at the given indices."""
 
     source: ImageSource
     channels: int
@@ -62,7 +65,7 @@ class Decoder:
     num_classes: int | None
 
     def __call__(self, indices: Sequence[int]) -> DecodedBlock | RfgsmError:
-        """The images at these indices; an error is returned, since raising would lose its one line between processes."""
+        """Return the images at these indices, or the error: an exception would lose its message between processes."""
         try:
             return self._decode_block(indices)
         except RfgsmError as error:
@@ -104,16 +107,21 @@ def check_same_shape(images: Sequence[PixelArray], paths: Sequence[str]) -> None
 
 
 def unreadable_reason(error: Exception) -> str:
-    """Why an image cannot be had, in one line."""
+    """Return the reason why an image cannot be read, in one line."""
     return getattr(error, "strerror", None) or first_line(error)
 
 
 class ImageDataset:
-    """Images of a source, decoded a batch at a time, off the main thread where there are workers.
+    """Images of a source, decoded one batch at a time, by worker processes if there are any.
 
-    classes: names in the order of the labels; none where the source does not know how many there are. workers:
-    processes that decode; None for as many as help. preprocessing: resizes and crops; without it all images must have one
-    size. Images are grey only where all that are probed are; else they are RGB.
+    Images are grey only if all sampled images are grey; otherwise they are RGB.
+
+    Args:
+        name: name in reports.
+        source: labelled images by index.
+        classes: names in the order of the labels; empty if the number of classes is unknown.
+        workers: processes that decode images; None for as many as help.
+        preprocessing: resizing and cropping; None if all images have one size.
     """
 
     settings: Mapping[str, Any] = {}
@@ -141,7 +149,7 @@ class ImageDataset:
 
     @property
     def labels(self) -> Tensor:
-        """Label of each image, int64 (N,); below 0 where it has none."""
+        """Return the label of each image, int64 (N,); below 0 if there is none."""
         labels = torch.as_tensor(np.asarray(self._source.labels(), dtype=np.int64))
         if self._table is None:
             return labels
@@ -150,13 +158,13 @@ class ImageDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over class names, preprocessing, and what the source takes it over: not the bytes of every image."""
+        """Return the SHA-256 of class names, preprocessing and the source's fingerprint: not of the bytes of every image."""
         told = (self._own_classes, self._table, self.preprocessing, self._source.fingerprint)
         return hashlib.sha256(repr(told).encode()).hexdigest()
 
     @cached_property
     def _channels(self) -> int:
-        """1 where every image that was probed is grey, else 3."""
+        """Return 1 if every sampled image is grey, else 3."""
         grey = []
         for index in {int(place) for place in np.linspace(0, len(self) - 1, min(GREY_CHECK_SAMPLES, len(self)))}:
             try:
@@ -167,11 +175,11 @@ class ImageDataset:
         return 1 if grey and all(grey) else 3
 
     def batches(self, start: int, stop: int, size: int) -> Iterator[Batch]:
-        """Images start to stop (exclusive), at most `size` at a time, in order, less those that cannot be had."""
+        """Yield images start to stop (exclusive), at most `size` at a time, in order, without unreadable samples."""
         return self.take(range(start, min(stop, len(self))), size)
 
     def take(self, indices: Sequence[int], size: int) -> Iterator[Batch]:
-        """The images at these indices, in the order given, at most `size` at a time."""
+        """Yield the images at these indices, in the given order, at most `size` at a time."""
         decoder = Decoder(self._source, self._channels, self.preprocessing, self._num_labels)
         blocks = [list(indices[low : low + size]) for low in range(0, len(indices), size)]
         first: list[tuple[PixelArray, str]] = []
@@ -186,7 +194,7 @@ class ImageDataset:
 
     @property
     def _num_labels(self) -> int | None:
-        """Labels that the source may have; None where nobody has said so yet."""
+        """Return the number of labels that the source may have, None if unknown."""
         return (len(self.classes) or None) if self._table is None else len(self._table)
 
     def _batch(self, block: DecodedBlock) -> Batch:
@@ -203,15 +211,15 @@ class ImageDataset:
         return self.batches(0, len(self), 128)
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> ImageDataset:
-        """The same images, resized and cropped so."""
+        """Return the images with this resizing and cropping."""
         return self._copy_with(preprocessing=preprocessing)
 
     def with_class_names(self, classes: tuple[str, ...]) -> ImageDataset:
-        """The same images under other class names, at least as many; the fingerprint stays that of the images' own."""
+        """Return the images under other class names, at least as many; the fingerprint does not change."""
         return self._copy_with(classes=classes)
 
     def relabelled(self, table: Sequence[int], classes: tuple[str, ...]) -> ImageDataset:
-        """The same images with table[label] for each label."""
+        """Return the images with table[label] in place of each label."""
         return self._copy_with(classes=classes, _own_classes=classes, _table=tuple(table))
 
     def _copy_with(self, **changes: Any) -> ImageDataset:

@@ -1,4 +1,4 @@
-"""A data spec to a data set."""
+"""Loading of a data set from a data spec."""
 
 from __future__ import annotations
 
@@ -30,17 +30,33 @@ def load_data(
     preprocessing: Preprocessing | None = None,
     workers: int | None = None,
 ) -> Dataset:
-    """The data set that a spec names, such as `fashion-mnist`, `folder:DIR` or `npz:FILE`; nothing is read as a whole.
+    """Return the data set that a spec names, such as `fashion-mnist`, `folder:DIR` or `npz:FILE`; images are read when needed.
 
-    limit: only so many images, from the first. sample: only so many, drawn with `seed`; stratified: as many of each class
-    as its share comes to. Images keep the ids they have in the whole set. split: part of the data, where there are parts.
-    root: directory of torchvision's data sets; download: fetch them into it. layout: NCHW, NHWC or NHW, where the shape
-    of an array does not tell. class_map: JSON file with the model's order of classes. image_size: resize the shorter side
-    and cut out the square in the middle; preprocessing: the same, in full. workers: processes that decode images; by
-    default as many as help.
+    Images keep the ids that they have in the whole data set.
 
-    Raises DataError for data that are unknown or not what they should be, SettingError for settings that make no sense,
-    UnsafeError for data that would run code or reach outside of their archive, and ResourceError.
+    Args:
+        data: a spec of `rfgsm list data`.
+        limit: number of images to use, >= 1, from the first; None for all.
+        sample: number of images to draw with `seed`, >= 1; None for all. It excludes `limit`.
+        stratified: draw each class in proportion to its share.
+        seed: seed of the sample.
+        split: part of the data; None for the source's default.
+        root: directory of downloaded data.
+        download: download the data into `root`.
+        layout: axes of images in arrays, `NCHW`, `NHWC` or `NHW`; None to infer them from the shape.
+        class_map: JSON file with the model's order of classes; None to keep the data's order.
+        image_size: resize the shorter side to so many pixels, and cut out the centre square; None to keep the size.
+        preprocessing: resizing and cropping in full, in place of `image_size`.
+        workers: processes that decode images, >= 0; None for as many as help.
+
+    Returns:
+        Data set of labelled images.
+
+    Raises:
+        DataError: the data are unknown or invalid.
+        SettingError: a setting is invalid alone or together with another one.
+        UnsafeError: the data would run code or reach outside their archive.
+        ResourceError: there is not enough memory or disk space.
     """
     check_data_options(limit=limit, sample=sample, stratified=stratified, image_size=image_size, workers=workers)
     entry, argument = find_data_source(data)
@@ -73,7 +89,7 @@ def load_data(
 def check_data_options(
     *, limit: int | None, sample: int | None, stratified: bool, image_size: int | None, workers: int | None
 ) -> None:
-    """Raise SettingError for options of `load_data` that make no sense alone or together."""
+    """Raise SettingError for options of `load_data` that are invalid alone or together."""
     if limit is not None and sample is not None:
         raise SettingError(f"limit and sample exclude each other, got {limit} and {sample}: leave one out")
     if stratified and sample is None:

@@ -1,4 +1,4 @@
-"""Data in the terms of the classifier that is to see them: its sizes and its class names."""
+"""Adaptation of data to a classifier: its image size and its class names."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from robustbench_fgsm.models.preprocessing import Preprocessing
 
 
 def match_to_classifier(data: Dataset, classifier: Classifier) -> Dataset:
-    """The data with the classifier's resizing, where they have none of their own, and its names for unnamed classes.
+    """Return the data with the classifier's resizing, unless they have their own, and its names for unnamed classes.
 
-    Doing it twice is doing it once. Data sets of others are left alone.
+    A second call changes nothing. Data sets of other packages stay unchanged.
     """
     return _match(data, classifier.info.preprocessing, classifier.num_classes, classifier.classes)
 

@@ -24,16 +24,7 @@ DEFAULT_ROOT = Path("data")
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Settings of a loader beside the spec.
-
-    Args:
-        split: part of the data; None for the source's default.
-        root: directory of downloaded data.
-        download: fetch the data into `root`.
-        layout: order of the axes of images in arrays; None to infer it.
-        workers: processes that decode images; None for as many as help.
-        class_map: file with the model's order of classes, which `load_data` applies to the loaded data.
-    """
+    """Settings of a loader beside the spec, as in `load_data`; the loader need not apply the class map."""
 
     split: str | None = None
     root: Path = DEFAULT_ROOT
@@ -158,8 +149,7 @@ def availability(entry: RegistryEntry, root: Path) -> str:
 def find_data_source(spec: str) -> tuple[RegistryEntry, str]:
     """Return the source of a spec, and the part behind the colon, or the name if the source takes no argument.
 
-    Raises:
-        DataError: the name is unknown, an argument is missing or superfluous, or a package is not installed.
+    Raises DataError if the name is unknown, an argument is missing or superfluous, or a package is not installed.
     """
     name, _, argument = spec.partition(":")
     entry = DATA_SOURCES.find(name, data_sources())

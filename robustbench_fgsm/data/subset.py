@@ -1,4 +1,4 @@
-"""Some images of a data set, by index; they keep the ids that they have there."""
+"""Subsets of a data set by index or id; images keep the ids of the whole data set."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from robustbench_fgsm.errors import DataError, SettingError
 
 @runtime_checkable
 class RandomAccess(Protocol):
-    """A data set that gives any images in any order."""
+    """Data set that returns any images in any order."""
 
     def take(self, indices: Sequence[int], size: int) -> Iterator[Batch]:
-        """The images at these indices, in the order given, at most `size` at a time."""
+        """Yield the images at these indices, in the given order, at most `size` at a time."""
 
 
 class Subset:
-    """The images of `whole` at these indices, in the order given."""
+    """Images of a data set at these indices, in the given order."""
 
     settings: Mapping[str, Any] = {}
     """What `load_data` was asked for beside the name."""
@@ -40,18 +40,18 @@ class Subset:
 
     @property
     def labels(self) -> Tensor:
-        """Label of each image, int64 (N,)."""
+        """Return the label of each image, int64 (N,)."""
         return dataset_labels(self.dataset)[torch.as_tensor(self.indices, dtype=torch.int64)]
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the whole data set's fingerprint and the indices."""
+        """Return the SHA-256 of the whole data set's fingerprint and the indices."""
         digest = hashlib.sha256(self.dataset.fingerprint.encode())
         digest.update(np.asarray(self.indices, dtype=np.int64).tobytes())
         return digest.hexdigest()
 
     def batches(self, start: int, stop: int, size: int) -> Iterator[Batch]:
-        """Images start to stop (exclusive) of the subset, at most `size` at a time, in its order."""
+        """Yield images start to stop (exclusive) of the subset, at most `size` at a time, in its order."""
         wanted = self.indices[start : min(stop, len(self))]
         if isinstance(wanted, range) and wanted.step == 1:
             yield from self.dataset.batches(wanted.start, wanted.stop, size)
@@ -62,14 +62,14 @@ class Subset:
                 yield _join_batches([next(self.dataset.batches(at, at + 1, 1)) for at in wanted[low : low + size]])
 
     def take(self, indices: Sequence[int], size: int) -> Iterator[Batch]:
-        """The images at these indices of the subset, in the order given, at most `size` at a time."""
+        """Yield the images at these indices of the subset, in the given order, at most `size` at a time."""
         return Subset(self.dataset, [self.indices[index] for index in indices]).batches(0, len(indices), size)
 
     def __iter__(self) -> Iterator[Batch]:
         return self.batches(0, len(self), 128)
 
     def with_dataset(self, dataset: Dataset) -> Subset:
-        """The same indices of another data set."""
+        """Return the subset with these indices of another data set."""
         other = Subset(dataset, self.indices)
         other.settings = self.settings
         return other
@@ -84,7 +84,7 @@ def _join_batches(batches: Sequence[Batch]) -> Batch:
 
 
 def first_images(data: Dataset, limit: int | None) -> Dataset:
-    """The first `limit` images, or all of them where it is None; raises SettingError for less than one."""
+    """Return the first `limit` images, all of them for None; raise SettingError for a limit below 1."""
     if isinstance(data, ArrayDataset):
         return data.head(limit)
     if limit is not None and limit < 1:
@@ -93,9 +93,9 @@ def first_images(data: Dataset, limit: int | None) -> Dataset:
 
 
 def sample_images(data: Dataset, size: int, *, seed: int = 0, stratified: bool = False) -> Dataset:
-    """`size` images drawn without replacement, in the order they have in the data; all of them where there are fewer.
+    """Return `size` images drawn without replacement, in the order of the data; all of them if there are fewer.
 
-    stratified: as many of each class as its share comes to, by largest remainders. Raises SettingError for less than one.
+    stratified: draw each class in proportion to its share, by largest remainders. Raises SettingError for a size below 1.
     """
     if size < 1:
         raise SettingError(f"sample must be at least 1, got {size}: leave it out for the whole data set")
@@ -113,7 +113,7 @@ def sample_images(data: Dataset, size: int, *, seed: int = 0, stratified: bool =
 
 
 def apportion(counts: Sequence[int] | np.typing.NDArray[np.int64], size: int) -> list[int]:
-    """`size` dealt out in proportion to the counts, by largest remainders, the first of equals."""
+    """Return `size` distributed in proportion to the counts, by largest remainders; of equal remainders the first wins."""
     exact = np.asarray(counts, dtype=np.int64) * size
     total = int(np.sum(counts))
     dealt = exact // total
@@ -124,7 +124,7 @@ def apportion(counts: Sequence[int] | np.typing.NDArray[np.int64], size: int) ->
 
 
 def dataset_labels(data: Dataset) -> Tensor:
-    """Label of each image, int64 (N,): what the data set says, or a pass over all images where it does not say."""
+    """Return the label of each image, int64 (N,), from the data set, or from a pass over all images."""
     known = getattr(data, "labels", None)
     if isinstance(known, Tensor):
         return known
@@ -136,10 +136,10 @@ def dataset_labels(data: Dataset) -> Tensor:
 
 
 class IdSubset:
-    """The images of a data set that have the ids given, in the order of the data set, with their ids; held in memory.
+    """Images of a data set with the given ids, in the order of the data set; held in memory.
 
-    Its fingerprint is that of these images alone. Samples that cannot be read come with its first batch, whose id nobody
-    can know. Raises DataError where the data set has none of the ids.
+    The fingerprint covers these images alone. Unreadable samples, whose ids are unknown, come with the first batch. Raises
+    DataError if the data set has none of the ids.
     """
 
     def __init__(self, dataset: Dataset, ids: Tensor) -> None:
@@ -160,11 +160,11 @@ class IdSubset:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over class names, and shape, dtype, images and labels of the selection."""
+        """Return the SHA-256 of class names, and of shape, dtype, images and labels of the subset."""
         return self._kept.fingerprint
 
     def batches(self, start: int, stop: int, size: int) -> Iterator[Batch]:
-        """Images start to stop (exclusive) of the selection, at most `size` at a time, in order."""
+        """Yield images start to stop (exclusive) of the subset, at most `size` at a time, in order."""
         for batch in self._kept.batches(start, stop, size):
             yield Batch(batch.images, batch.labels, self._ids[batch.ids], () if batch.ids[0] else self._bad)
 

@@ -1,1 +1,1 @@
-"""What an attack did, in integers that add, and the rates that follow from them."""
+"""Attacks over a data set: batches, plans, memory, processes, and the outcomes of each image."""

@@ -1,4 +1,4 @@
-"""One batch attacked and observed: the step between the mathematics and the counts."""
+"""Attack one batch: the step between the mathematics and the counts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SATURATION_THRESHOLD = 1e-6
 
 @dataclass(frozen=True)
 class AttackedBatch:
-    """A batch, the way uphill from it, and the classes that the attack was given: labels, or targets (N,)."""
+    """A batch, its gradient step, and the labels or targets (N,) that the attack got."""
 
     batch: Batch
     gradient_step: GradientStep
@@ -51,17 +51,20 @@ class AttackedBatch:
         )
 
     def at(self, rows: Tensor) -> AttackedBatch:
-        """Some of the images; rows: (n,) indices."""
-        here = rows.to(self.gradient_step.x.device)
+        """Return some of the images; rows: (n,) indices."""
+        on_device = rows.to(self.gradient_step.x.device)
         names = ("x", "outputs", "direction", "zero_gradient", "nonfinite_gradient")
-        some: dict[str, Any] = {name: getattr(self.gradient_step, name)[here] for name in names}
-        ascent, batch = replace(self.gradient_step, **some), self.batch.at(rows)
+        some: dict[str, Any] = {name: getattr(self.gradient_step, name)[on_device] for name in names}
         return replace(
-            self, batch=batch, gradient_step=ascent, labels_or_targets=self.labels_or_targets[here], saturated=self.saturated[here]
+            self,
+            batch=self.batch.at(rows),
+            gradient_step=replace(self.gradient_step, **some),
+            labels_or_targets=self.labels_or_targets[on_device],
+            saturated=self.saturated[on_device],
         )
 
     def replace_rows(self, rows: Tensor, other: AttackedBatch) -> AttackedBatch:
-        """The same with those images, (n,) indices, as another attack on them saw them."""
+        """Return the batch with the gradient step of another attack on some images; rows: (n,) indices."""
 
         def put(mine: Tensor, theirs: Tensor) -> Tensor:
             return mine.index_copy(0, rows.to(mine.device), theirs)
@@ -79,18 +82,17 @@ class AttackedBatch:
 
 
 def attack_batch(classifier: Classifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...]) -> AttackedBatch:
-    """One forward and one backward pass over the batch, which serve every budget."""
+    """Compute one forward and one backward pass over the batch, which serve every budget."""
     y = targets_for(batch, spec.target, classes, spec.seed)
-    x = move_to_classifier(batch.images, classifier)
-    given = y if callable(y) else y.to(classifier.device)
+    y = y if callable(y) else y.to(classifier.device)
     settings = StepSettings(spec.norm, spec.target.targeted, spec.bounds, loss=spec.loss, stable=spec.stable)
-    ascent = compute_gradient_step(classifier, x, given, settings)
-    aim = given(ascent.outputs) if callable(given) else given
-    return AttackedBatch(batch, ascent, aim, spec.target.targeted, is_saturated(ascent.outputs, aim))
+    step = compute_gradient_step(classifier, move_to_classifier(batch.images, classifier), y, settings)
+    labels_or_targets = y(step.outputs) if callable(y) else y
+    return AttackedBatch(batch, step, labels_or_targets, spec.target.targeted, is_saturated(step.outputs, labels_or_targets))
 
 
 def craft_and_predict(classifier: Classifier, attacked: AttackedBatch, spec: AttackSpec, epsilon: float) -> tuple[Tensor, Tensor]:
-    """Adversarial images (N, C, H, W) at one budget, the best of all starts, and their predicted classes (N,)."""
+    """Return adversarial images (N, C, H, W) at one budget, the best of all starts, and their predicted classes (N,)."""
     if not spec.restarts:
         x_adv = attacked.gradient_step.perturb(epsilon)
         return x_adv, predict_classes(classifier, x_adv)
@@ -107,21 +109,21 @@ def craft_and_predict(classifier: Classifier, attacked: AttackedBatch, spec: Att
 
 
 def predict_classes(classifier: Classifier, x: Tensor) -> Tensor:
-    """Predicted classes (N,)."""
+    """Return the predicted classes (N,)."""
     return predicted_classes(classifier.predict(x))
 
 
 def is_saturated(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Images (N,) bool with 1 - p_y below 1e-6, from logits (N, K) in double precision."""
+    """Return the images (N,) bool with 1 - p_y below 1e-6, from logits (N, K) in double precision."""
     return wrong_class_probability(outputs, labels) < SATURATION_THRESHOLD
 
 
 def wrong_class_probability(outputs: Tensor, labels: Tensor) -> Tensor:
-    """1 - p_y (N,), summed over the other classes in double precision, so that nothing cancels."""
+    """Return 1 - p_y (N,), summed over the other classes in double precision, so that nothing cancels."""
     return outputs.double().softmax(1).scatter(1, labels.unsqueeze(1), 0.0).sum(1)
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait for the device, so that a clock read next has measured all of its work."""
+    """Wait for the device, so that the clock then includes all its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

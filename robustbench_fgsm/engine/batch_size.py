@@ -1,4 +1,4 @@
-"""How many images at a time, where nobody says: by what a network keeps of each, so that every machine takes as many."""
+"""Choose the batch size by the memory that the network keeps for one image, so that every machine takes as many images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """What batches are made for. block: bytes that the largest output of a layer may take; fewest, most: images."""
+    """Limits of a batch: bytes of the largest output of a layer, and numbers of images."""
 
     max_layer_bytes: int
     min_images: int
@@ -25,37 +25,37 @@ class BatchLimits:
 
 
 BATCH_LIMITS = {"cpu": BatchLimits(16 * MIB, 8, 256), "cuda": BatchLimits(512 * MIB, 32, 4096)}
-"""CPU: with larger ones memory is given back to the system and asked for again layer by layer, which costs up to a third.
-GPU: smaller batches are over before the next is launched.
+"""CPU: with larger layers the allocator returns memory to the system after each layer, which costs up to a third of the time.
+GPU: smaller batches end before the next launch.
 """
 
 
 def choose_batch_size(batch_size: int | str, classifier: Classifier, data: Dataset) -> int:
-    """The number asked for; for `auto` a power of two by what the network keeps of an image, 128 for other classifiers.
+    """Return the given number; for `auto` a power of two that fits the network, or 128 for other classifiers.
 
-    Raises SettingError for anything but `auto` or a positive integer, DataError where no image can be read.
+    Raises SettingError unless the batch size is `auto` or a positive integer, and DataError if no image can be read.
     """
     size = check_batch_size(batch_size)
     if batch_size != "auto" or not isinstance(classifier, TorchClassifier) or classifier.device.type not in BATCH_LIMITS:
         return size
     try:
         largest = largest_activation_bytes(classifier, move_to_classifier(first_readable_batch(data, 1).images, classifier))
-    except RuntimeError:  # preflight says what is wrong with the network, and better
+    except RuntimeError:  # preflight reports the error of the network with its remedy
         return size
-    room = BATCH_LIMITS[classifier.device.type]
-    size = room.max_images
-    while size > room.min_images and size * largest > room.max_layer_bytes:
+    limits = BATCH_LIMITS[classifier.device.type]
+    size = limits.max_images
+    while size > limits.min_images and size * largest > limits.max_layer_bytes:
         size //= 2
     return size
 
 
 def choose_common_batch_size(batch_size: int | str, classifiers: Iterable[Classifier], data: Dataset) -> int:
-    """The smallest batch that `choose_batch_size` finds for any of the classifiers, so that all of them take the same."""
+    """Return the smallest batch size that any of the classifiers needs."""
     return min(choose_batch_size(batch_size, classifier, data) for classifier in classifiers)
 
 
 def largest_activation_bytes(classifier: TorchClassifier, x: Tensor) -> int:
-    """Bytes of the largest tensor that the network keeps for its backward pass, weights aside, for an image of x (N, ...)."""
+    """Return the bytes of the largest tensor, without weights, that the network keeps for the backward pass of one image."""
     weights = {tensor.data_ptr() for tensor in (*classifier.network.parameters(), *classifier.network.buffers())}
     kept = [0]
 

@@ -1,7 +1,7 @@
-"""The processes that share one job, as `torchrun` starts them; one alone where it did not.
+"""Processes that share one job, as `torchrun` starts them; a single process otherwise.
 
-Each takes its own share of the pieces, and nothing is exchanged until the counts are summed. A process that fails says so in
-the store that all reach, so that its error is printed once and what the others run into is known to be its consequence.
+Each process takes its share of the pieces, and the processes exchange nothing until they sum the counts. A process that fails
+reports it in the shared store. Its error is printed once, and the errors of all other processes count as its consequence.
 """
 
 from __future__ import annotations
@@ -29,43 +29,43 @@ from robustbench_fgsm.stats.tally import Int64Array
 Value = TypeVar("Value")
 
 BARRIER_TIMEOUT = timedelta(days=7)
-"""Of one process for the others; one that was lost closes its connections, which ends the wait at once."""
+"""Time that a process waits for the others. A lost process closes its connections, which ends the wait at once."""
 
 DONE_KEY, FAILED_KEY = "done", "failed"
 
 POLL_SECONDS = 0.05
-"""Seconds between looks at what the first process says."""
+"""Seconds between two reads of the key that the main process writes."""
 
 
 @dataclass(frozen=True)
 class World:
-    """rank: of this process, from 0; size: processes in all; local_rank: of this process on its machine."""
+    """All processes, seen by one: its rank, their number, and its rank on its machine."""
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
     under_torchrun: bool = False
-    """Whether torchrun started it, also where it is one alone."""
+    """Whether torchrun started the process, even as the only process."""
     store: Any = field(default=None, repr=False, compare=False)
 
     @property
     def is_main(self) -> bool:
-        """Whether this process prints and writes what is written once."""
+        """Return whether this is the main process, which prints and writes files."""
         return self.rank == 0
 
     def local_part(self, numbers: Int64Array) -> Int64Array:
-        """This process's part of these numbers, next to each other; all parts together are all of them, each once."""
+        """Return this process's part of the numbers, which are consecutive; the parts of all processes cover each number once."""
         low, high = (len(numbers) * rank // self.size for rank in (self.rank, self.rank + 1))
         return numbers[low:high]
 
     def local_device(self, name: str) -> str:
-        """The device for `auto` or `cuda`: a GPU of its own for each process of a machine."""
+        """Return the device for a name; `auto` and `cuda` give each process of a machine its own GPU."""
         if self.under_torchrun and name in ("auto", "cuda") and torch.cuda.is_available():
             return f"cuda:{self.local_rank % torch.cuda.device_count()}"
         return name
 
     def gather(self, value: Value) -> list[Value]:
-        """The value of every process, by rank, for all of them."""
+        """Return in every process the values of all processes, by rank."""
         if self.size == 1:
             return [value]
         found: list[Any] = [None] * self.size
@@ -73,7 +73,7 @@ class World:
         return cast("list[Value]", found)
 
     def broadcast(self, value: Value | None) -> Value:
-        """The value of rank 0, for all."""
+        """Return in every process the value of the main process."""
         if self.size == 1:
             return cast("Value", value)
         found: list[Any] = [value]
@@ -81,7 +81,7 @@ class World:
         return cast("Value", found[0])
 
     def sum(self, counts: Int64Array) -> Int64Array:
-        """Integers of any shape, the same everywhere, added up over the processes, for all of them."""
+        """Return in every process the sum of integer arrays, of one shape, over all processes."""
         if self.size == 1:
             return counts
         total = torch.from_numpy(np.array(counts, np.int64, copy=True))
@@ -89,7 +89,7 @@ class World:
         return total.numpy()
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
-        """Floating-point values of any shape, the same everywhere, averaged over the processes, for all of them alike."""
+        """Return in every process the mean of floating-point tensors, of one shape, over all processes."""
         if self.size == 1:
             return values
         total = values.detach().clone()
@@ -97,7 +97,7 @@ class World:
         return total / self.size
 
     def run_in_rank_order(self, work: Callable[[], object], *, wanted: bool) -> None:
-        """Do the work in each process that wants it, one after the other by rank, while the others wait."""
+        """Run the work in each process that wants it, one after the other by rank, while the others wait."""
         for rank, wants in enumerate(self.gather(wanted)):
             if wants:
                 if rank == self.rank:
@@ -105,27 +105,27 @@ class World:
                 self.barrier()
 
     def barrier(self) -> None:
-        """Go on when all have come here."""
+        """Wait until all processes have reached this call."""
         self.sum(np.zeros(1, np.int64))
 
     def add_done_images(self, count: int, local_total: int) -> int:
-        """Say that so many more images are done, so_far with them; how many all processes have said by now."""
+        """Add `count` done images, and return the done images of all processes; local_total: those of this process."""
         return int(self.store.add(DONE_KEY, count)) if self.store is not None and self.size > 1 else local_total
 
     def report_failure(self) -> bool:
-        """Say that this process fails; whether it is the first one to say so, and so the one to tell why."""
+        """Report that this process fails, and return whether it is the first, which prints its error."""
         if self.store is None:
             return True
         try:
             return int(self.store.add(FAILED_KEY, 1)) == 1
-        except RuntimeError:  # the store went with a process that was lost
+        except RuntimeError:  # the store ended with the process that held it
             return False
 
     def check_same(self, values: dict[str, Any]) -> None:
-        """Raise RunError, naming what differs, unless all processes have the same facts; values are compared as text."""
-        told = self.gather({key: repr(value) for key, value in values.items()})
-        for rank, other in enumerate(told):
-            for key, value in told[0].items():
+        """Raise RunError, which names the difference, unless all processes have equal values, compared as text."""
+        gathered = self.gather({key: repr(value) for key, value in values.items()})
+        for rank, other in enumerate(gathered):
+            for key, value in gathered[0].items():
                 if other.get(key) != value:
                     raise RunError(
                         f"all processes must have the same {key}, got {value[:80]} in rank 0 and "
@@ -138,9 +138,9 @@ SINGLE_PROCESS = World()
 
 @cache
 def join_world() -> World:
-    """The world that torchrun's environment describes, joined at the first call; `ALONE` where there is none.
+    """Join the processes that torchrun's environment describes, at the first call; else return `SINGLE_PROCESS`.
 
-    gloo carries what lies on the CPU, as counts do, and nccl what lies on a GPU.
+    gloo carries tensors on the CPU, such as counts, and nccl tensors on a GPU.
     """
     if not is_under_torchrun():
         return SINGLE_PROCESS
@@ -154,16 +154,16 @@ def join_world() -> World:
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=size, timeout=BARRIER_TIMEOUT
         )
-        if not on_gpu:  # gloo's threads abort a process that ends with them; NCCL may wait for processes that are lost
+        if not on_gpu:  # gloo's threads abort a process that exits while they run; NCCL may wait for lost processes
             atexit.register(leave_world)
     return World(rank, size, local_rank, under_torchrun=True, store=store)
 
 
 def agree_on_launch_id(store: Store, rank: int, size: int) -> int:
-    """A number that these processes have in common and none before them had, where the store outlives its processes.
+    """Return a number that these processes share and no earlier launch used.
 
-    torchrun keeps one store over restarts, so that what killed processes wrote can still be read. Rank 0 draws a number, and
-    the others answer it, each with a word that nobody used before; they go on when rank 0 repeats all these words.
+    torchrun keeps one store over restarts, so keys of killed processes stay readable. Rank 0 draws a number. Each other rank
+    answers with a new random word, and continues when rank 0 repeats all these words.
     """
     word = uuid4().hex
     if rank == 0:
@@ -181,7 +181,7 @@ def agree_on_launch_id(store: Store, rank: int, size: int) -> int:
 
 
 def leave_world() -> None:
-    """Leave the world joined, if any; processes that are still in it find out."""
+    """Leave the process group, if there is one; processes that are still in it get an error."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
     join_world.cache_clear()
@@ -198,5 +198,5 @@ def _run_collective(exchange: Callable[[], Any]) -> None:
 
 
 def merge_by_number(parts: Sequence[Sequence[tuple[int, Value]]]) -> list[Value]:
-    """Values of all ranks by ascending number."""
+    """Return the values of all ranks in ascending order of their numbers."""
     return [value for _, value in sorted((pair for part in parts for pair in part), key=lambda pair: pair[0])]

@@ -1,4 +1,4 @@
-"""What computed a result: versions, device and threads, as reported in JSON under `environment`."""
+"""Describe the environment of a result: versions, device and threads, the JSON object `environment`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def describe_environment(device: torch.device) -> dict[str, str | int]:
-    """Versions of what the numbers depend on, the device by name, and the number of CPU threads."""
+    """Return the versions that the numbers depend on, the name of the device, and the number of CPU threads."""
     import torch
 
     return describe_software() | {
@@ -24,7 +24,7 @@ def describe_environment(device: torch.device) -> dict[str, str | int]:
 
 
 def describe_software() -> dict[str, str | int]:
-    """The same without loading torch, for what needs no tensor and so no other device than the CPU; without threads."""
+    """Return versions and platform without loading torch, for work that needs only the CPU."""
     return {
         "package": version("robustbench-fgsm"),
         "python": platform.python_version(),
@@ -37,7 +37,7 @@ def describe_software() -> dict[str, str | int]:
 
 
 def describe_processor() -> dict[str, str | int]:
-    """The processor by its own name, and how many of its cores this process may use."""
+    """Return the name of the processor, and the number of cores that this process may use."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {"processor": _processor_name(), "cores": usable}
 

@@ -1,4 +1,4 @@
-"""Work in parts that fit into memory: where one does not, half of it is tried, down to a single image."""
+"""Split work into parts that fit into memory: halve a part after an out-of-memory error, down to one image."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from robustbench_fgsm.errors import ResourceError
 Result = TypeVar("Result")
 
 OUT_OF_MEMORY_MESSAGES = ("out of memory", "can't allocate memory", "not enough memory", "_alloc_failed")
-"""What libraries write, in any case, where an allocation failed and they raise nothing more telling."""
+"""Parts of the messages, in lower case, of libraries that raise a RuntimeError if an allocation fails."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it says that memory did not suffice, on the CPU or a device."""
+    """Return whether the error means that the CPU or a device is out of memory."""
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in OUT_OF_MEMORY_MESSAGES)
+    return isinstance(error, RuntimeError) and any(message in str(error).lower() for message in OUT_OF_MEMORY_MESSAGES)
 
 
 def run_on_fitting_prefix(batch: Batch, work: Callable[[Batch], Result]) -> Result:
-    """work(batch), or work on the first half of it, and so on, where memory asks for that: enough to try things on.
+    """Return work(batch), or work on the first half, quarter, ... of the batch that fits into memory.
 
-    Raises ResourceError where not even one image fits.
+    Raises ResourceError if one image does not fit.
     """
     found: list[Result] = []
     BatchSplitter().map_parts(len(batch), lambda rows: found.append(work(batch.at(rows))) if not found else None)
@@ -35,9 +35,9 @@ def run_on_fitting_prefix(batch: Batch, work: Callable[[Batch], Result]) -> Resu
 
 
 class BatchSplitter:
-    """Rows of a batch, all at a time, until memory asks for half of them, and from then on no more than did fit.
+    """Splitter of batches, which starts with whole batches and halves its part size after each out-of-memory error.
 
-    Counts do not depend on it: each image's gradient and prediction are its own.
+    Counts do not depend on the part size, because each image's gradient and prediction are its own.
     """
 
     def __init__(self) -> None:
@@ -45,15 +45,15 @@ class BatchSplitter:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to say where the size was halved."""
+        """Return a warning if the part size was halved."""
         if self._size is None:
             return ()
         return (f"memory: batches were too large and were taken {self._size:,} images at a time; the counts are the same",)
 
     def map_parts(self, num_rows: int, work: Callable[[slice], Result]) -> list[Result]:
-        """work(part) for parts that are all of the rows, in order.
+        """Return the results of `work` on parts that cover all rows, in order.
 
-        Raises ResourceError where not even one row fits; whatever else `work` raises.
+        Raises ResourceError if one row does not fit, and all other errors of `work`.
         """
         done: list[Result] = []
         start = 0
@@ -78,7 +78,7 @@ class BatchSplitter:
                     f"memory must hold one image at a time, got too little ({str(error).splitlines()[0]}): "
                     "use a smaller network or image, or --device cpu"
                 ) from error
-            return None  # the traceback, which holds tensors, is gone with the error before the next try
+            return None  # the error is freed before the next try, and with it the tensors of its traceback
 
     def _halve(self, tried: int) -> None:
         self._size = tried // 2

@@ -1,4 +1,4 @@
-"""How a run is computed: chosen once, recorded, and used again where the run is continued or replayed."""
+"""Choose, record and apply the execution plan of a run: memory layout, folding, lower precision, compilation, batch size."""
 
 from __future__ import annotations
 
@@ -31,30 +31,36 @@ from robustbench_fgsm.spec import AttackSpec
 
 OptimizeLevel = Literal["none", "safe", "max", "bf16"]
 INEXACT_LEVELS = ("max", "bf16")
-"""Levels that may change a few predictions, and say so."""
+"""Levels that may change a few predictions; the plan records how many."""
 
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 TRIAL_IMAGES = 32
-"""Images that a plan is compared on, and the fewest that a layout is tried on."""
+"""Images that a plan is compared on, and the fewest that a layout is timed on."""
 
 IMAGES_PER_TRIAL_IMAGE = 100
-"""A layout is tried on one image in so many, up to a batch: which is faster hangs on the size of the batch."""
+"""A layout is timed on one image in so many, up to a batch: which layout is faster depends on the batch size."""
 
 PIXEL_TOLERANCE = 1e-6
-"""Pixels farther apart than this have changed."""
+"""Pixels farther apart than this count as changed."""
 
 TIMING_ROUNDS = 2
 MAX_TIME_RATIO = {"safe": 0.95, "max": 1.0, "bf16": 1.0}
-"""A layout is changed only where that takes less than this share of the time: with a guard, what is in doubt adds to it."""
+"""A layout is changed only if it takes less than this share of the time; a guard computes uncertain images again."""
+
+COMPILE_SECONDS = {"cpu": 60.0, "cuda": 90.0}
+"""Seconds, estimated high, to compile the forward and the backward pass of a large network."""
+
+COMPILE_SAVED_SHARE = {"cpu": 0.05, "cuda": 0.2}
+"""Share of the time, estimated low, that compilation saves: little on a CPU."""
 
 Timer = Callable[[Classifier, Batch, AttackSpec, tuple[str, ...]], float]
-"""Seconds of the whole job (gradient, and predictions at every budget) on one batch."""
+"""Returns the seconds of the whole job (gradient, and predictions at every budget) on one batch."""
 
 
 @dataclass(frozen=True)
 class PlanChanges:
-    """Of so many images, and the pixels of all: adversarial ones whose class, or value, is not that of level none."""
+    """Changes of a plan against level none, on a few images: adversarial predictions, and adversarial pixels, that differ."""
 
     images: int
     predictions_changed: int
@@ -64,10 +70,11 @@ class PlanChanges:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a classifier is run. level: what was asked for; reason: why there is no more to it, if so.
+    """Execution plan of a classifier.
 
-    tf32, bf16: on a GPU, whether factors are rounded to 10 bits, and adversarial images predicted in bfloat16. changed: what
-    is not as under level none on the first images, before any guard, where that was asked for or the level is loose.
+    level: the requested level; reason: why the plan does not use all that the level allows. tf32, bf16: on a GPU, whether
+    factors are rounded to 10 bits, and adversarial images predicted in bfloat16. changed: changes against level none on the
+    first images, before any guard; None if they were not measured.
     """
 
     level: OptimizeLevel = "none"
@@ -83,17 +90,17 @@ class Plan:
 
     @property
     def guarded(self) -> bool:
-        """Whether what rests on rounding is decided again in the plain layout."""
+        """Return whether images at risk of rounding are decided again in the plain layout."""
         return self.level == "safe" and self.memory_format != "contiguous"
 
     @property
     def is_plain(self) -> bool:
-        """Whether the classifier runs as it is."""
+        """Return whether the classifier runs unchanged."""
         return not (self.fold_batch_norm or self.compile or self.tf32 or self.bf16) and self.memory_format == "contiguous"
 
     @property
     def warnings(self) -> list[str]:
-        """What it does to the numbers beyond single images."""
+        """Return the warnings about systematic effects on the rates."""
         if not self.bf16:
             return []
         return [
@@ -102,7 +109,7 @@ class Plan:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan as JSON knows it."""
+        """Return the plan as a JSON object."""
         return {
             "level": self.level,
             "memory_format": self.memory_format,
@@ -117,15 +124,15 @@ class Plan:
         }
 
     def settings(self) -> dict[str, Any]:
-        """What of it must be the same for a run to be continued."""
+        """Return the entries that must be equal to continue a run."""
         names = ("level", "memory_format", "fold_batch_norm", "compile", "tf32", "bf16", "batch_size")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any] | None, batch_size: int = 128) -> Plan:
-        """The inverse of `to_dict`, on as many threads as there are now; without a record, as of older runs, level none.
+        """Return the plan that `to_dict` wrote, with the current number of threads; level none if an old run recorded no plan.
 
-        Raises KeyError, TypeError or ValueError for what `to_dict` did not write.
+        Raises KeyError, TypeError or ValueError for any other object.
         """
         here = cls(batch_size=batch_size, threads=torch.get_num_threads())
         if found is None:
@@ -151,7 +158,7 @@ PLAIN_PLAN = Plan()
 
 @dataclass(frozen=True)
 class PlannedClassifier:
-    """A plan and what it is carried out with: the classifier as planned, and as it is, for what is decided again."""
+    """A plan, the classifier that follows it, and the plain classifier, which decides uncertain images again."""
 
     plan: Plan
     classifier: Classifier
@@ -159,7 +166,7 @@ class PlannedClassifier:
 
 
 def check_optimize_level(optimize: str) -> OptimizeLevel:
-    """One of none, safe, max and bf16; raises SettingError otherwise."""
+    """Return the level, or raise SettingError if there is no such level."""
     if optimize not in get_args(OptimizeLevel):
         known = ", ".join(get_args(OptimizeLevel))
         raise SettingError(f"optimize must be one of {known}, got {optimize!r}: {did_you_mean(optimize, get_args(OptimizeLevel))}")
@@ -167,14 +174,14 @@ def check_optimize_level(optimize: str) -> OptimizeLevel:
 
 
 def check_memory_format(name: str) -> str:
-    """One of contiguous and channels_last; raises SettingError otherwise."""
+    """Return the memory format, or raise SettingError if there is no such format."""
     if name not in MEMORY_FORMATS:
         raise SettingError(f"plan must have memory format {' or '.join(MEMORY_FORMATS)}, got {name!r}: choose another directory")
     return name
 
 
 def apply_plan(classifier: Classifier, plan: Plan) -> PlannedClassifier:
-    """The plan with its classifier made; raises SettingError where it is a plan for another kind of classifier."""
+    """Return the plan with its classifiers; raise SettingError if the classifier cannot follow the plan."""
     if plan.is_plain:
         return PlannedClassifier(plan, classifier, classifier)
     if not isinstance(classifier, TorchClassifier) or not classifier.has_variants:
@@ -182,7 +189,7 @@ def apply_plan(classifier: Classifier, plan: Plan) -> PlannedClassifier:
     folded = fold_batch_norm(classifier.network) if plan.fold_batch_norm else None
     made = classifier if folded is None else classifier.with_network(folded, torch.contiguous_format)
     layout = MEMORY_FORMATS[plan.memory_format]
-    if plan.compile:  # which packs weights by itself
+    if plan.compile:  # the compiler packs the weights itself
         network = made.copy_network(memory_format=layout)
         made = made.with_network(compile_network(network), layout)
     elif layout == torch.channels_last:
@@ -204,12 +211,21 @@ def choose_plan(
     trial_images: int | None = None,
     record_changes: bool = False,
 ) -> Plan:
-    """The plan for these attacks on these data, chosen by trying it on the first images.
+    """Choose the plan for these attacks on these data by timing it on the first images.
 
-    recorded: the plan that the same run has begun with, which stays where it is for the same level and batch size.
-    timer: instead of the clock. tried: images that layouts are tried on, in place of a share of the data. compared:
-    record what the plan changes, as loose levels always do. Raises SettingError for an unknown level or a batch size that is
-    none.
+    Args:
+        classifier: the classifier under attack.
+        data: the attacked images.
+        specs: the attacks that run in one pass.
+        optimize: the level.
+        batch_size: images at a time, or `auto`.
+        recorded: plan of the same run, which is kept if level and batch size agree.
+        timer: function that replaces the clock.
+        trial_images: images that layouts are timed on; by default a share of the data.
+        record_changes: record the changes against level none, as inexact levels always do.
+
+    Raises:
+        SettingError: if there is no such level, or the batch size is invalid.
     """
     level = check_optimize_level(optimize)
     if recorded is not None and recorded.level == level and batch_size in ("auto", recorded.batch_size):
@@ -260,33 +276,32 @@ def _choose_for_level(
 
 
 _MEASURED_FORMATS: dict[tuple[object, ...], str] = {}
-"""Layouts by network, images, device, threads, level and number of budgets, so that a process measures each once."""
+"""Layouts by network, images, device, threads, level and number of budgets, so that a process times each case once."""
 
 
 def _choose_memory_format(
     classifier: TorchClassifier, batch: Batch, spec: AttackSpec, plan: Plan, classes: tuple[str, ...], timer: Timer
 ) -> Plan:
-    """The plan in the layout that is faster on the batch, counting what the guard decides again.
+    """Return the plan in the layout that is faster on the batch, including the images that the guard decides again.
 
-    classifier: folded already where the plan says so.
+    classifier: with batch norm folded, if the plan folds it.
     """
     if not has_convolutions(classifier.network) or batch.images.ndim != 4:
         return replace(plan, reason=plan.reason or "a network without convolutions has no layout to choose")
-    if plan.tf32:  # what multiplies in TF32 takes channels last; a trial on few images would time launches
+    if plan.tf32:  # TF32 kernels need channels last; a trial on few images would time kernel launches
         return replace(plan, memory_format="channels_last")
-    where = classifier.info.sha256, batch.images.shape, str(classifier.device), plan.threads
-    place = *where, plan.level, len(spec.epsilons)
-    if place not in _MEASURED_FORMATS:
-        ways = [classifier, classifier.channels_last(plan.batch_size)]
-        for way in ways:
-            timer(way, batch, spec, classes)  # once for nothing: the first run also allocates
-        turns = [[timer(way, batch, spec, classes) for way in ways] for _ in range(TIMING_ROUNDS)]
-        contiguous, channels_last = map(min, zip(*turns, strict=True))
+    case = classifier.info.sha256, batch.images.shape, str(classifier.device), plan.threads, plan.level, len(spec.epsilons)
+    if case not in _MEASURED_FORMATS:
+        variants = [classifier, classifier.channels_last(plan.batch_size)]
+        for variant in variants:
+            timer(variant, batch, spec, classes)  # not counted: the first run also allocates
+        rounds = [[timer(variant, batch, spec, classes) for variant in variants] for _ in range(TIMING_ROUNDS)]
+        contiguous, channels_last = map(min, zip(*rounds, strict=True))
         if plan.level == "safe":
             channels_last += contiguous * _near_saturated_share(classifier, batch)
         faster = channels_last < MAX_TIME_RATIO[plan.level] * contiguous
-        _MEASURED_FORMATS[place] = "channels_last" if faster else "contiguous"
-    layout = _MEASURED_FORMATS[place]
+        _MEASURED_FORMATS[case] = "channels_last" if faster else "contiguous"
+    layout = _MEASURED_FORMATS[case]
     reason = "" if layout == "channels_last" else "channels-last was not faster"
     return replace(plan, memory_format=layout, reason=plan.reason or reason)
 
@@ -298,16 +313,18 @@ def _near_saturated_share(classifier: TorchClassifier, batch: Batch) -> float:
 
 
 def _record_changes(classifier: TorchClassifier, batch: Batch, spec: AttackSpec, plan: Plan, classes: tuple[str, ...]) -> Plan:
-    """The plan with what it changes on the batch, at the last budget."""
-    ways = classifier, apply_plan(classifier, replace(plan, compile=False)).classifier
-    plain, planned = (craft_and_predict(way, attack_batch(way, batch, spec, classes), spec, spec.epsilons[-1]) for way in ways)
+    """Return the plan with its changes on the batch, at the last budget."""
+    variants = classifier, apply_plan(classifier, replace(plan, compile=False)).classifier
+    plain, planned = (
+        craft_and_predict(variant, attack_batch(variant, batch, spec, classes), spec, spec.epsilons[-1]) for variant in variants
+    )
     pixels = (plain[0] - planned[0]).abs() > PIXEL_TOLERANCE
     changed = PlanChanges(len(batch), int((plain[1] != planned[1]).sum()), pixels.numel(), int(pixels.sum()))
     return replace(plan, changed=changed)
 
 
 def measure_attack_seconds(classifier: Classifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...]) -> float:
-    """Seconds that one gradient and the predictions at every budget take, as far as those at one of them tell."""
+    """Return the seconds of one gradient and the predictions at every budget, estimated from one budget."""
     synchronise(classifier.device)
     began = time.perf_counter()
     attacked = attack_batch(classifier, batch, spec, classes)
@@ -318,26 +335,18 @@ def measure_attack_seconds(classifier: Classifier, batch: Batch, spec: AttackSpe
     return crafted - began + len(spec.epsilons) * (time.perf_counter() - crafted)
 
 
-COMPILE_SECONDS = {"cpu": 60.0, "cuda": 90.0}
-"""Seconds that compiling the forward and the backward pass of a large network takes, on the safe side."""
-
-
-COMPILE_SAVED_SHARE = {"cpu": 0.05, "cuda": 0.2}
-"""Share of the time that it saves, on the safe side: little on a CPU."""
-
-
 def compiler_available(device: torch.device) -> bool:
-    """Whether there is what compiles for the device: a C++ compiler, or Triton."""
+    """Return whether the device has its compiler: a C++ compiler, or Triton on a GPU."""
     if device.type == "cuda":
         return importlib.util.find_spec("triton") is not None
     return device.type == "cpu" and any(map(shutil.which, ("g++", "clang++", "cl")))
 
 
 def compile_pays_off(seconds: float, device: torch.device) -> bool:
-    """Whether a run of that many seconds is over sooner with compilation than without."""
+    """Return whether a run of that many seconds is faster with compilation."""
     return device.type in COMPILE_SECONDS and seconds * COMPILE_SAVED_SHARE[device.type] > COMPILE_SECONDS[device.type]
 
 
 def compile_network(network: nn.Module) -> nn.Module:
-    """The network compiled when it is first called."""
+    """Return the network, which is compiled at its first call."""
     return cast("nn.Module", torch.compile(network))

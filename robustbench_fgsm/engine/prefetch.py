@@ -1,4 +1,4 @@
-"""The next batch read, and made ready for the device, while the one before it is worked on."""
+"""Read the next batch, and prepare it for the device, while the current batch is in use."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from robustbench_fgsm.data.dataset import Batch
 
 
 def prefetch_batches(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
-    """The same batches; for a GPU in pinned memory, from a thread that is one batch ahead. On a CPU that has no cores left."""
+    """Yield the batches, for a GPU in pinned memory from a thread that is one batch ahead. A CPU has no free core for it."""
     return prefetch_in_thread(batches, _pin_memory) if device.type == "cuda" else batches
 
 
 def prefetch_in_thread(batches: Iterator[Batch], transform: Callable[[Batch], Batch]) -> Iterator[Batch]:
-    """Each batch prepared in a thread while the one before it is worked on; what the thread raises is raised here."""
+    """Yield each batch after a thread has transformed it; errors of the thread are raised here."""
 
     def take() -> Batch | None:
         batch = next(batches, None)
         return None if batch is None else transform(batch)
 
     with ThreadPoolExecutor(1, "rfgsm-read-ahead") as thread:
-        coming = thread.submit(take)
-        while (batch := coming.result()) is not None:
-            coming = thread.submit(take)
+        pending = thread.submit(take)
+        while (batch := pending.result()) is not None:
+            pending = thread.submit(take)
             yield batch
 
 

@@ -1,4 +1,4 @@
-"""What must hold of classifier and data before the first attack, checked on a few images."""
+"""Check classifier, data and attack on a few images before the first attack."""
 
 from __future__ import annotations
 
@@ -20,16 +20,31 @@ from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, To
 from robustbench_fgsm.spec import AttackSpec
 
 PREFLIGHT_IMAGES = 32
+MIN_ACCURACY_IMAGES = 8
+"""Images that an accuracy needs at least to count as low."""
+
+OUTPUT_TOLERANCE = 0.01
+"""Outputs differ if they are farther apart than this share of the largest; reduced precision gives a tenth of it."""
+
+DARK_IMAGE_THRESHOLD = 0.02
+"""Largest pixel below which images were probably divided by 255 twice."""
 
 
 def preflight(
     classifier: Classifier, data: Dataset, spec: AttackSpec, *, strict: bool = False, is_attacked: bool = True
 ) -> list[str]:
-    """Warnings of what is suspicious, from a few images spread over the data.
+    """Check a few images spread over the data, and return warnings.
 
-    attacked: False where the model only sees what is crafted on others, so that its gradient and kind of outputs are free.
-    Raises DataError, ModelError or SettingError where model, data and attack do not fit each other; with `strict`
-    InputError where there is anything to warn of.
+    Args:
+        classifier: the model.
+        data: the images.
+        spec: the attack.
+        strict: raise an error if there is a warning.
+        is_attacked: False if the model only predicts images crafted on other models; then it needs no gradient.
+
+    Raises:
+        DataError, ModelError, SettingError: if model, data and attack do not fit each other.
+        InputError: if `strict` is set and there is a warning.
     """
     get_loss(spec.loss, stable=spec.stable)
     if len(data) == 0:
@@ -44,7 +59,7 @@ def preflight(
 
 
 def preflight_all(classifier: Classifier, data: Dataset, specs: Sequence[AttackSpec], *, strict: bool = False) -> tuple[str, ...]:
-    """Warnings of what is suspicious about any of the attacks, each once; raises as `preflight` does."""
+    """Return the warnings of `preflight` about all attacks, each once."""
     found = (warning for spec in specs for warning in preflight(classifier, data, spec, strict=strict))
     return tuple(dict.fromkeys(found))
 
@@ -68,7 +83,7 @@ def _check_batch(
 
 
 def check_classes(classifier: Classifier, data: Dataset) -> None:
-    """Raise DataError unless the data have the classifier's classes in its order; a class named by its number fits any."""
+    """Raise DataError unless data and classifier list the same classes; a class named by its number fits any class."""
     if classifier.num_classes != len(data.classes):
         raise DataError(
             f"data must have the model's {classifier.num_classes} classes, got {len(data.classes)} in {data.name}: "
@@ -83,7 +98,7 @@ def check_classes(classifier: Classifier, data: Dataset) -> None:
 
 
 def evenly_spaced_batch(data: Dataset) -> Batch:
-    """A few images from all over the data, where they can be had one by one, else the first; DataError where none can."""
+    """Return a few images spread over the data, or its first images if the data has no random access."""
     if isinstance(data, RandomAccess):
         places = [len(data) * step // PREFLIGHT_IMAGES for step in range(PREFLIGHT_IMAGES)]
         batch = next(data.take(list(dict.fromkeys(places)), PREFLIGHT_IMAGES))
@@ -93,10 +108,10 @@ def evenly_spaced_batch(data: Dataset) -> Batch:
 
 
 def check_outputs(outputs: Tensor, loss: str) -> list[str]:
-    """Warnings where outputs (N, K) are not what the loss is meant for but serve it all the same.
+    """Return a warning if the loss `ce` gets log-probabilities (N, K), which do not change its result.
 
-    Raises ModelError where they do not serve it: probabilities under `ce`, which would be a second softmax, and anything
-    but (log-)probabilities under the losses that are for these.
+    Raises ModelError if the outputs do not fit the loss: probabilities under `ce`, where softmax would be applied twice, and
+    other outputs than the loss `probabilities` or `log-probabilities` names.
     """
     kind = kind_of_outputs(outputs)
     if loss == "ce" and kind == "probabilities":
@@ -112,7 +127,7 @@ def check_outputs(outputs: Tensor, loss: str) -> list[str]:
 
 
 def kind_of_outputs(outputs: Tensor, tolerance: float = 1e-4) -> str:
-    """`probabilities`, `log-probabilities` or `logits`, by whether all rows (N, K) are such."""
+    """Return `probabilities` or `log-probabilities` if all rows (N, K) are normalised so, else `logits`."""
     exact = outputs.double()
     if bool((exact >= 0).all()) and bool(((exact.sum(1) - 1).abs() < tolerance).all()):
         return "probabilities"
@@ -122,10 +137,7 @@ def kind_of_outputs(outputs: Tensor, tolerance: float = 1e-4) -> str:
 
 
 def check_images(batch: Batch, classifier: Classifier) -> None:
-    """Raise DataError, with the first image that is so, unless images are float within the classifier's bounds.
-
-    Also unless labels are int64 in [0, K).
-    """
+    """Raise DataError, which names the first wrong image, unless images are float within the bounds and labels in [0, K)."""
     try:
         check_batch(batch.images, batch.labels, bounds=classifier.bounds)
     except DataError as error:
@@ -141,13 +153,13 @@ def check_images(batch: Batch, classifier: Classifier) -> None:
 
 
 def check_single_epsilon(spec: AttackSpec) -> None:
-    """Raise SettingError for more than one budget."""
+    """Raise SettingError unless there is exactly one budget."""
     if len(spec.epsilons) != 1:
         raise SettingError(f"this takes one epsilon, got {len(spec.epsilons)}: use sweep for several")
 
 
 def check_batch_size(batch_size: int | str) -> int:
-    """The number of images at a time, 128 for `auto`; raises SettingError for anything but `auto` or a positive integer."""
+    """Return the number of images at a time, 128 for `auto`; raise SettingError for any other text or number."""
     if batch_size == "auto":
         return 128
     if not str(batch_size).isdecimal() or int(batch_size) < 1:
@@ -167,20 +179,8 @@ def _predict_checked(classifier: Classifier, batch: Batch) -> Tensor:
         ) from error
 
 
-MIN_ACCURACY_IMAGES = 8
-"""Images below which an accuracy says nothing."""
-
-
-OUTPUT_TOLERANCE = 0.01
-"""Outputs this close, relative to the largest, are the same: reduced precision moves them by a tenth of it."""
-
-
-DARK_IMAGE_THRESHOLD = 0.02
-"""Largest pixel below which images look as if they were divided by 255 twice."""
-
-
 def check_gradient(classifier: Classifier, batch: Batch, spec: AttackSpec) -> Tensor:
-    """Outputs (N, K) of that forward pass; raises ModelError where no gradient gets from the loss back to the images."""
+    """Return the outputs (N, K) of a gradient's forward pass; raise ModelError if no gradient reaches the images."""
     loss = get_loss(spec.loss, stable=spec.stable)
     device = classifier.device
     try:
@@ -196,7 +196,7 @@ def check_gradient(classifier: Classifier, batch: Batch, spec: AttackSpec) -> Te
 
 
 def model_warnings(classifier: Classifier, batch: Batch, outputs: Tensor, smaller_batch_outputs: Tensor) -> Iterator[str]:
-    """Warnings, from a few images, the outputs (N, K) for them, and those for the first of them among fewer (n, K)."""
+    """Yield warnings from outputs (N, K) for a few images, and outputs (n, K) for the first n of them in a smaller batch."""
     yield from _unstable_output_warnings(classifier, batch.images.to(classifier.device), outputs, smaller_batch_outputs)
     yield from _low_accuracy_warnings(classifier, batch, outputs)
     brightest = float(batch.images.max()) if batch.images.numel() else 0.0
@@ -205,7 +205,7 @@ def model_warnings(classifier: Classifier, batch: Batch, outputs: Tensor, smalle
 
 
 def _unstable_output_warnings(classifier: Classifier, x: Tensor, outputs: Tensor, smaller_batch_outputs: Tensor) -> Iterator[str]:
-    """Outputs that change from call to call, or with the other images of the batch."""
+    """Warn if outputs change from call to call, or with the other images of the batch."""
     distance = _relative_difference(smaller_batch_outputs, outputs[: len(smaller_batch_outputs)])
     if distance <= OUTPUT_TOLERANCE:
         return
@@ -222,13 +222,13 @@ def _unstable_output_warnings(classifier: Classifier, x: Tensor, outputs: Tensor
 
 
 def _relative_difference(ours: Tensor, theirs: Tensor) -> float:
-    """Largest difference, relative to the largest output; 0 where it is not a number."""
+    """Return the largest difference, relative to the largest output; 0 if it is not a number."""
     scale = float(theirs.abs().max()) or 1.0
     return float((ours - theirs).abs().max().nan_to_num(0.0)) / max(scale, 1e-12)
 
 
 def _low_accuracy_warnings(classifier: Classifier, batch: Batch, outputs: Tensor) -> Iterator[str]:
-    """A clean accuracy that few networks have that were meant for the data."""
+    """Warn if the clean accuracy is too low for a network that was trained on the data."""
     n, chance = len(batch), 1 / classifier.num_classes
     right = _count_correct(outputs, batch)
     least = min(3 * chance, 0.5)
@@ -248,7 +248,7 @@ def _count_correct(outputs: Tensor, batch: Batch) -> int:
 
 @torch.no_grad()
 def _outputs_without_normalisation(classifier: Classifier, x: Tensor) -> Tensor | None:
-    """Outputs (N, K) with mean and std undone in advance; None where there are none that could be undone."""
+    """Return outputs (N, K) without the model's mean and std; None if it has none."""
     if not isinstance(classifier, TorchClassifier) or not isinstance(classifier.network, PixelSpaceNetwork):
         return None
     network = classifier.network

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, readable_batches
-from robustbench_fgsm.engine.distributed import World, merge_by_number
+from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World, merge_by_number
 from robustbench_fgsm.engine.observer import make_observers
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
 from robustbench_fgsm.engine.outcomes import AttackTotals, OutcomeCounter
@@ -20,7 +20,7 @@ from robustbench_fgsm.engine.pieces import PieceRecord, Pieces, PieceStore, piec
 from robustbench_fgsm.engine.plan import PlannedClassifier
 from robustbench_fgsm.engine.prefetch import prefetch_batches
 from robustbench_fgsm.engine.preflight import check_images
-from robustbench_fgsm.engine.progress import ProgressReporter
+from robustbench_fgsm.engine.progress import CheckProgress, FooledProgress, Progress, ProgressReporter
 from robustbench_fgsm.errors import DataError
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats import confusion
@@ -28,6 +28,18 @@ from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array, Tally
 
 TALLY_MATRICES = ("clean", "adversarial", "transition", "attacked", "fooled")
 TALLY_SCALARS = tuple(field.name for field in fields(Tally) if field.name not in (*TALLY_MATRICES, "targeted"))
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Processes that share a run, the store of its finished pieces, and the caller's progress functions."""
+
+    world: World = SINGLE_PROCESS
+    store: PieceStore | None = None
+    progress: Progress | None = None
+    fooled_progress: FooledProgress | None = None
+    check_progress: CheckProgress | None = None
+
 
 PieceOutcomes = tuple[tuple[BatchOutcomes, ...], tuple[int, ...]]
 """Outcomes of each attack on one piece by ascending image id, and the images that each attack decided again."""

@@ -1,4 +1,4 @@
-"""The class that each image is driven to."""
+"""Choose the target class of each image."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from robustbench_fgsm.spec import TargetRule
 
 
 def targets_for(batch: Batch, rule: TargetRule, classes: Sequence[str], seed: int) -> Labels:
-    """What the attack is given as y: the labels untargeted, else the target of each image (N,).
+    """Return the labels of an untargeted attack, else the target of each image (N,).
 
-    A least likely class (Kurakin et al. 2017, arXiv:1611.01236) is known only with the outputs: it comes as a rule on
-    them. A random target is drawn from (seed, image id), evenly from the classes other than the label.
+    The least likely class (Kurakin et al. 2017, arXiv:1611.01236) depends on the outputs, so it is returned as a function of
+    them. A random target is drawn from (seed, image id), uniformly over the classes other than the label.
 
-    Raises SettingError for an unknown class name, and for a random target or a shift that no other class could meet.
+    Raises SettingError for an unknown class name, and for a shift or a random target that can only be the label.
     """
     count = len(classes)
     if rule.kind == "none":
@@ -46,5 +46,5 @@ def targets_for(batch: Batch, rule: TargetRule, classes: Sequence[str], seed: in
 
 
 def least_likely_class(outputs: Tensor) -> Tensor:
-    """The class with the smallest output (N,)."""
+    """Return the classes (N,) with the smallest output."""
     return outputs.argmin(1)

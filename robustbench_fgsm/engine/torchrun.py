@@ -1,4 +1,4 @@
-"""Whether torchrun started this process, told without loading torch."""
+"""Find out whether torchrun started this process, without loading torch."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import os
 
 
 def is_under_torchrun() -> bool:
-    """Whether torchrun started this process, also where it is one alone."""
+    """Return whether torchrun started this process, even as the only process."""
     return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"))

@@ -1,4 +1,4 @@
-"""What became of a sample of images under one attack after the other."""
+"""Attack a sample of images by several attacks: FGSM, stronger attacks, and noise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.attack.losses import cross_entropy
 from robustbench_fgsm.attack.random_start import random_start
 from robustbench_fgsm.attack.step import clip
@@ -24,50 +23,47 @@ from robustbench_fgsm.errors import InvalidRunError
 from robustbench_fgsm.evaluation.stronger_attacks import pgd, square_attack, supports_square_attack
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec, Bounds
-from robustbench_fgsm.stats.tally import BoolArray, Int64Array
+from robustbench_fgsm.stats.tally import BatchOutcomes, BoolArray
 
 PGD_RESTARTS = 3
-"""Further starts of PGD on the images that the first leaves."""
+"""Further starts of PGD on the images that its first start does not fool."""
 
 SQUARE_STEPS = 100
 PGD_AT_HALF_RANGE = "pgd at half"
-"""PGD at a budget whose ball holds the grey image halfway between the bounds, whatever the image."""
+"""PGD at a budget whose ball around any image holds the grey image halfway between the bounds."""
 
 
 @dataclass(frozen=True)
 class SampleOutcomes:
-    """Of N images: labels, targets (None untargeted) and classes before, all (N,); by attack, classes after (N,).
+    """Outcomes of several attacks on the same N images.
 
-    budgets: of each attack. alignment: (N,) cosine of the loss gradients at the image and at a point drawn from its ball,
-    NaN where one is zero; empty where it was not taken.
+    outcomes: with one column of `after` for each attack. budgets: of each attack, by name, in the order of the columns.
+    alignment: (N,) cosine of the loss gradients at the image and at a random point of its ball, NaN if a gradient is zero; empty
+    if it was not computed.
     """
 
-    labels: Int64Array
-    before: Int64Array
-    targets: Int64Array | None
-    after: Mapping[str, Int64Array]
+    outcomes: BatchOutcomes
     budgets: Mapping[str, float]
     alignment: NDArray[np.float64]
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.outcomes)
 
     def fooled(self, attack: str) -> BoolArray:
-        """Whether that attack leaves the image with another class than its label; targeted: with the target."""
-        after = self.after[attack]
-        return np.not_equal(after, self.labels) if self.targets is None else np.equal(after, self.targets)
+        """Return the images (N,) that the attack leaves misclassified; targeted: predicted as their target."""
+        after = self.outcomes.after[:, list(self.budgets).index(attack)]
+        labels, targets = self.outcomes.labels, self.outcomes.targets
+        return np.not_equal(after, labels) if targets is None else np.equal(after, targets)
 
     @property
     def clean_correct(self) -> BoolArray:
-        """Right before any attack."""
-        return np.equal(self.before, self.labels)
+        """Images (N,) that are right before any attack."""
+        return np.equal(self.outcomes.before, self.outcomes.labels)
 
     @property
     def off_target(self) -> BoolArray:
-        """Neither of the target's class nor taken for it before; all of them untargeted."""
-        if self.targets is None:
-            return np.ones(len(self), np.bool_)
-        return np.not_equal(self.targets, self.labels) & np.not_equal(self.targets, self.before)
+        """Images (N,) whose label and prediction before are not the target; all images if the attack is untargeted."""
+        return np.ones(len(self), np.bool_) if self.outcomes.targets is None else self.outcomes.attacked
 
 
 def attack_sample(
@@ -80,33 +76,36 @@ def attack_sample(
     check_masking: bool,
     check_progress: CheckProgress | None = None,
 ) -> SampleOutcomes:
-    """All of the data attacked by FGSM as spec has it, and by ART's PGD; masking: by all that this needs besides.
+    """Attack all of the data by FGSM and by ART's PGD; for a masking check, also by all attacks that its tests need.
 
-    spec has one budget. checking: called before each attack. Raises InvalidRunError where no image can be read.
+    spec: attack with one budget. check_progress: called before each attack. Raises InvalidRunError if no image can be read.
     """
     bad: list[BadSample] = []
     parts: list[SampleOutcomes] = []
-    portions = BatchSplitter()
+    splitter = BatchSplitter()
 
-    def say(attack: str) -> None:
+    def report(attack: str) -> None:
         if check_progress is not None:
             check_progress(attack, sum(map(len, parts)), len(data))
 
-    def look(batch: Batch, rows: slice) -> SampleOutcomes:
-        some = batch.at(rows)
+    def run_attacks(batch: Batch, rows: slice) -> SampleOutcomes:
         return _run_all_attacks(
-            classifier, some, spec=spec, classes=data.classes, pgd_steps=pgd_steps, check_masking=check_masking, on_attack=say
+            classifier, batch.at(rows), spec, data.classes, pgd_steps=pgd_steps, check_masking=check_masking, report=report
         )
 
     for batch in readable_batches(data, 0, len(data), batch_size, bad):
-        parts += portions.map_parts(len(batch), partial(look, batch))
+        parts += splitter.map_parts(len(batch), partial(run_attacks, batch))
     if not parts:
         raise InvalidRunError(f"a check by PGD needs an image, but none of the {len(data):,} drawn could be read")
-    return _concatenate_samples(parts)
+    return SampleOutcomes(
+        BatchOutcomes.concatenate([part.outcomes for part in parts]),
+        parts[0].budgets,
+        np.concatenate([part.alignment for part in parts]),
+    )
 
 
 def half_range_epsilon(spec: AttackSpec, bounds: Bounds, num_values: int) -> float:
-    """The smallest budget whose ball around any image of that size holds the grey one; infinite without bounds."""
+    """Return the smallest budget whose ball around any image holds the grey image; infinite without bounds."""
     low, high = bounds
     return (high - low) / 2 * (1.0 if spec.norm == math.inf else num_values ** (1 / spec.norm))
 
@@ -114,57 +113,50 @@ def half_range_epsilon(spec: AttackSpec, bounds: Bounds, num_values: int) -> flo
 def _run_all_attacks(
     classifier: Classifier,
     batch: Batch,
-    *,
     spec: AttackSpec,
     classes: tuple[str, ...],
+    *,
     pgd_steps: int,
     check_masking: bool,
-    on_attack: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> SampleOutcomes:
-    on_attack("FGSM")
+    report("FGSM")
     attacked = attack_batch(classifier, batch, spec, classes)
     (epsilon,) = spec.epsilons
-    x, aim, seed = batch.images.to(classifier.device), attacked.labels_or_targets, spec.seed + int(batch.ids[0])
-    targeted = spec.target.targeted
+    x, y, seed = batch.images.to(classifier.device), attacked.labels_or_targets, spec.seed + int(batch.ids[0])
 
-    def by_pgd(name: str, budget: float) -> Tensor:
-        on_attack(name)
-        found = pgd(classifier, x, aim, budget, norm=spec.norm, targeted=targeted, steps=pgd_steps, seed=seed)
-        return predict_classes(classifier, found)
+    def run_pgd(name: str, budget: float) -> Tensor:
+        report(name)
+        crafted = pgd(classifier, x, y, budget, norm=spec.norm, targeted=attacked.targeted, steps=pgd_steps, seed=seed)
+        return predict_classes(classifier, crafted)
 
-    before = predicted_classes(attacked.gradient_step.outputs)
-    after = {"fgsm": craft_and_predict(classifier, attacked, spec, epsilon)[1], "pgd": by_pgd(f"PGD-{pgd_steps}", epsilon)}
+    after = {"fgsm": craft_and_predict(classifier, attacked, spec, epsilon)[1], "pgd": run_pgd(f"PGD-{pgd_steps}", epsilon)}
     budgets = dict.fromkeys(after, epsilon)
     alignment = torch.empty(0)
     if check_masking:
-        on_attack(f"PGD-{pgd_steps} with restarts")
-        after["pgd with restarts"] = _pgd_with_restarts(classifier, x, aim, after["pgd"], spec, pgd_steps, seed)
+        report(f"PGD-{pgd_steps} with restarts")
+        after["pgd with restarts"] = _pgd_with_restarts(classifier, x, y, after["pgd"], spec, pgd_steps, seed)
         after["noise"] = predict_classes(classifier, add_random_sign_noise(x, batch.ids, spec))
         budgets |= {"pgd with restarts": epsilon, "noise": epsilon, "pgd at less": epsilon / 2}
-        after["pgd at less"] = by_pgd(f"PGD-{pgd_steps} at half of epsilon", epsilon / 2)
+        after["pgd at less"] = run_pgd(f"PGD-{pgd_steps} at half of epsilon", epsilon / 2)
         if supports_square_attack(classifier, x, spec.norm):
-            on_attack("Square")
-            found = square_attack(classifier, x, aim, epsilon, norm=spec.norm, steps=SQUARE_STEPS, seed=seed)
-            after["square"], budgets["square"] = predict_classes(classifier, found), epsilon
-        most = half_range_epsilon(spec, classifier.bounds, x[0].numel())
-        if math.isfinite(most):
-            after[PGD_AT_HALF_RANGE], budgets[PGD_AT_HALF_RANGE] = by_pgd(f"PGD-{pgd_steps} at {most:.3g}", most), most
-        on_attack("alignment of gradients")
-        alignment = gradient_alignment(classifier, x, aim, batch.ids, spec)
-    return SampleOutcomes(
-        batch.labels.numpy(),
-        before.cpu().numpy(),
-        aim.cpu().numpy() if targeted else None,
-        {name: found.cpu().numpy() for name, found in after.items()},
-        budgets,
-        alignment.double().cpu().numpy(),
-    )
+            report("Square")
+            crafted = square_attack(classifier, x, y, epsilon, norm=spec.norm, steps=SQUARE_STEPS, seed=seed)
+            after["square"], budgets["square"] = predict_classes(classifier, crafted), epsilon
+        half_range = half_range_epsilon(spec, classifier.bounds, x[0].numel())
+        if math.isfinite(half_range):
+            after[PGD_AT_HALF_RANGE] = run_pgd(f"PGD-{pgd_steps} at {half_range:.3g}", half_range)
+            budgets[PGD_AT_HALF_RANGE] = half_range
+        report("alignment of gradients")
+        alignment = gradient_alignment(classifier, x, y, batch.ids, spec)
+    outcomes = attacked.outcomes(torch.stack([after[name] for name in budgets], 1))
+    return SampleOutcomes(outcomes, budgets, alignment.double().cpu().numpy())
 
 
 def _pgd_with_restarts(
     classifier: Classifier, x: Tensor, y: Tensor, after_first_start: Tensor, spec: AttackSpec, steps: int, seed: int
 ) -> Tensor:
-    """Classes after PGD from several starts: each gets what those before left unfooled."""
+    """Return the classes after PGD from several starts; each start attacks the images that are not fooled yet."""
     found = after_first_start
     for restart in range(1, PGD_RESTARTS + 1):
         left = (found == y).nonzero().squeeze(1)
@@ -175,7 +167,7 @@ def _pgd_with_restarts(
 
 
 def add_random_sign_noise(x: Tensor, ids: Tensor, spec: AttackSpec) -> Tensor:
-    """Images moved by random signs, as far as the budget goes; the signs depend on seed and id alone."""
+    """Return images moved by random signs to the full budget; the signs depend only on seed and id."""
     drawn = [np.random.default_rng([spec.seed, int(id_), 0]).integers(0, 2, x[0].numel()) for id_ in ids]
     signs = torch.from_numpy(np.stack(drawn) * 2 - 1).to(x).view_as(x)
     length = 1.0 if spec.norm == math.inf else x[0].numel() ** (1 / spec.norm)
@@ -183,29 +175,16 @@ def add_random_sign_noise(x: Tensor, ids: Tensor, spec: AttackSpec) -> Tensor:
 
 
 def gradient_alignment(classifier: Classifier, x: Tensor, y: Tensor, ids: Tensor, spec: AttackSpec) -> Tensor:
-    """Cosine (N,) of the gradients at x and at a point drawn evenly from the ball (Andriushchenko and Flammarion 2020).
+    """Return the cosine (N,) of the gradients at x and at a uniform point of the ball; NaN if one is zero or not finite.
 
-    arXiv:2007.02617, equation 6. NaN where a gradient is zero or not finite.
+    Andriushchenko and Flammarion 2020, arXiv:2007.02617, equation 6.
     """
-    near = random_start(x, ids, spec.epsilons[0], norm=spec.norm, bounds=spec.bounds, seed=spec.seed)
-    here, there = (_unit_vectors(classifier.loss_gradient(point, y, cross_entropy)[0]) for point in (x, near))
-    return (here * there).sum(1)
+    nearby = random_start(x, ids, spec.epsilons[0], norm=spec.norm, bounds=spec.bounds, seed=spec.seed)
+    first, second = (_unit_vectors(classifier.loss_gradient(point, y, cross_entropy)[0]) for point in (x, nearby))
+    return (first * second).sum(1)
 
 
 def _unit_vectors(gradient: Tensor) -> Tensor:
     flat = gradient.flatten(1).double()
     length: Tensor = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
     return flat / length
-
-
-def _concatenate_samples(parts: list[SampleOutcomes]) -> SampleOutcomes:
-    first = parts[0]
-    names = [name for name in first.after if all(name in part.after for part in parts)]
-    return SampleOutcomes(
-        np.concatenate([part.labels for part in parts]),
-        np.concatenate([part.before for part in parts]),
-        None if first.targets is None else np.concatenate([part.targets for part in parts if part.targets is not None]),
-        {name: np.concatenate([part.after[name] for part in parts]) for name in names},
-        first.budgets,
-        np.concatenate([part.alignment for part in parts]),
-    )

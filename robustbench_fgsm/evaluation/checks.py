@@ -1,4 +1,4 @@
-"""How far FGSM's answer can be trusted: a stronger attack on a sample of the same images, beside it."""
+"""Check FGSM's result by a stronger attack, and by tests for gradient masking, on a sample of the images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from robustbench_fgsm.spec import AttackSpec, CheckOptions, norm_name
 from robustbench_fgsm.stats.paired import PairedCounts
 
 PGD_CHECK_NORMS = (math.inf, 2.0)
-"""Under which ART's PGD projects exactly, and its Square attack exists."""
+"""Norms under which ART's PGD projects exactly and its Square attack exists."""
 
 PGD_CHECK_STEPS = 20
 
@@ -31,8 +31,8 @@ PGD_CHECK_STEPS = 20
 class PgdCheck:
     """FGSM and ART's PGD on the same images.
 
-    Untargeted, a share of all of them: right after the attack. Targeted, of those off target: now the target. spec: the
-    attack, with the budget of the check alone.
+    Untargeted: share of all images that are right after the attack. Targeted: share of the images off target that are now
+    predicted as the target. spec: the attack, with only the budget of the check.
     """
 
     spec: AttackSpec
@@ -42,16 +42,16 @@ class PgdCheck:
 
     @property
     def targeted(self) -> bool:
-        """Whether it speaks of targets."""
+        """Whether the attack is targeted."""
         return self.spec.target.targeted
 
     @property
     def weak_attack(self) -> bool:
-        """Whether PGD beats FGSM beyond the interval."""
+        """Whether PGD fools more images than FGSM, and the interval excludes 0."""
         return self.fooled.difference_interval is not None and self.fooled.difference_interval[0] > 0
 
     def to_dict(self) -> dict[str, Any]:
-        """The check as JSON knows it."""
+        """Return the check as a JSON object."""
         return {
             "n": self.n,
             "asked": self.requested,
@@ -80,7 +80,7 @@ NO_CHECKS = CheckOptions()
 
 
 def validate_checks(checks: CheckOptions, specs: Sequence[AttackSpec], classifier: Classifier) -> None:
-    """Raise SettingError or ModelError where the checks that are asked for cannot be made of these attacks."""
+    """Raise SettingError or ModelError if the requested checks do not support the attacks or the classifier."""
     if not checks.sample_size:
         return
     for spec in specs:
@@ -105,26 +105,25 @@ def run_checks(
     batch_size: int,
     check_progress: CheckProgress | None = None,
 ) -> tuple[PgdCheck | None, MaskingCheck | None]:
-    """Both checks at the largest budget of the attack, on a sample with each class's share, drawn by the seed.
+    """Run the requested checks at the largest budget of the attack, on a stratified sample that the seed draws.
 
-    Masking is looked for under an untargeted attack only. None for what is not asked for. checking: called before each attack.
+    The tests for masking need an untargeted attack. check_progress: called before each attack. Returns None for a check that
+    was not requested.
     """
-    if not checks.sample_size:
-        return None, None
     masking = checks.masking and not spec.target.targeted
     if not (checks.pgd or masking):
         return None, None
     spec = replace(spec, epsilons=(max(spec.epsilons),))
-    some = sample_images(data, checks.sample_size, seed=spec.seed, stratified=True)
+    sample = sample_images(data, checks.sample_size, seed=spec.seed, stratified=True)
     with torch.random.fork_rng([]):  # ART's loader of batches draws from the global generator
-        fates = attack_sample(
-            classifier, some, spec, batch_size, pgd_steps=PGD_CHECK_STEPS, check_masking=masking, check_progress=check_progress
+        outcomes = attack_sample(
+            classifier, sample, spec, batch_size, pgd_steps=PGD_CHECK_STEPS, check_masking=masking, check_progress=check_progress
         )
-    check = build_pgd_check(fates, spec, checks.sample_size)
-    return check, run_masking_tests(fates, spec) if masking else None
+    check = build_pgd_check(outcomes, spec, checks.sample_size)
+    return check, run_masking_tests(outcomes, spec) if masking else None
 
 
 def build_pgd_check(outcomes: SampleOutcomes, spec: AttackSpec, requested: int) -> PgdCheck:
-    """The check from what became of the images."""
+    """Return the check that follows from the outcomes."""
     fgsm, pgd = (outcomes.fooled(name)[outcomes.off_target] for name in ("fgsm", "pgd"))
     return PgdCheck(spec, requested, len(outcomes), PairedCounts.of(fgsm, pgd))

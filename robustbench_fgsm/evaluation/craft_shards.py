@@ -1,4 +1,4 @@
-"""Adversarial images, a shard at a time, with what became of each image: memory does not grow with the data set."""
+"""Craft adversarial images shard by shard, with the outcomes of each image. Memory does not grow with the data set."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ class ShardRecord:
 
 @dataclass(frozen=True)
 class AdversarialShard:
-    """images: (N, C, H, W) on the CPU, adversarial float32 in pixel space, or uint8 levels where they were rounded.
+    """Adversarial images (N, C, H, W) on the CPU, as float32 in pixel space or as rounded uint8 levels, and their record.
 
-    bad: samples that belong here and could not be had.
+    `bad` are the unreadable samples of the shard.
     """
 
     images: Tensor
@@ -76,7 +76,7 @@ class AdversarialShard:
 
 @dataclass(frozen=True)
 class ShardTotals:
-    """Counts that add over shards. The last four speak of rounding to 8 bits; rounded is None where nothing was rounded."""
+    """Counts that add over shards. The last four are about rounding to 8 bits; `rounded` is None without rounding."""
 
     unrounded: Tally
     rounded: Tally | None = None
@@ -86,13 +86,13 @@ class ShardTotals:
 
     @classmethod
     def empty(cls, num_classes: int, *, targeted: bool, eight_bit: bool) -> ShardTotals:
-        """No images yet."""
+        """Return totals without any image."""
         tally = Tally.empty(num_classes, targeted=targeted)
         return cls(tally, tally if eight_bit else None)
 
     @classmethod
     def of(cls, shard_record: ShardRecord, num_classes: int, pixels_per_image: int) -> ShardTotals:
-        """Count one shard; pixels: in one image, each channel for itself."""
+        """Return the counts of one shard; each channel of a pixel counts."""
         unrounded = Tally.of(shard_record.outcomes, num_classes)
         if shard_record.predictions_rounded is None or shard_record.pixels_outside is None:
             return cls(unrounded)
@@ -102,7 +102,7 @@ class ShardTotals:
         return cls(unrounded, again, pixels_per_image * len(shard_record), int(shard_record.pixels_outside.sum()), changed)
 
     def __add__(self, other: ShardTotals) -> ShardTotals:
-        """Counts of both, which are both rounded or both not."""
+        """Return the sum of two counts, which are both rounded or both not."""
         return ShardTotals(
             self.unrounded + other.unrounded,
             self.rounded + other.rounded if self.rounded is not None and other.rounded is not None else None,
@@ -113,14 +113,14 @@ class ShardTotals:
 
 
 def shard_ranges(n: int, shard_size: int) -> list[range]:
-    """The images of each shard, by index: blocks of `size`, the last one shorter; raises SettingError for a size below 1."""
+    """Return the indices of the images of each shard; raise SettingError for a shard size below 1."""
     if shard_size < 1:
         raise SettingError(f"shard size must be a positive integer, got {shard_size}: try 1000")
     return [range(start, min(start + shard_size, n)) for start in range(0, n, shard_size)]
 
 
 def check_eight_bit(data: Dataset, spec: AttackSpec) -> None:
-    """Raise DataError or SettingError where images are not such as an 8-bit PNG holds: 1 or 3 channels in [0, 1]."""
+    """Raise DataError or SettingError unless an 8-bit PNG can hold the images: 1 or 3 channels in [0, 1]."""
     channels = first_readable_batch(data, PREFLIGHT_IMAGES).images.shape[1]
     if channels not in (1, 3):
         raise DataError(f"8-bit PNG needs images of 1 or 3 channels, got {channels}: use --format safetensors or npz")
@@ -138,10 +138,10 @@ def craft_shards(
     plan: Plan = PLAIN_PLAN,
     eight_bit: bool = False,
 ) -> Iterator[AdversarialShard]:
-    """The shards of these images, one after the other; spec has one budget. Batches begin anew with each shard.
+    """Yield the shards of some ranges of images at one budget, one after the other, without keeping an earlier shard.
 
-    plan: how to run, and in what batches; by default the classifier runs as it is. eight_bit: give levels rounded within
-    the ball instead of float32 images. A shard of which no image can be had is empty. Nothing is kept of one that was given.
+    Each shard starts a new batch. A shard whose images are all unreadable is empty. With `eight_bit`, images are levels that are
+    rounded within the ball.
     """
     execution, portions = apply_plan(classifier, plan), BatchSplitter()
     for span in ranges:
@@ -176,7 +176,7 @@ def _craft_shard(
 
 
 def _empty_shard(shape: torch.Size, bad: tuple[BadSample, ...], *, targeted: bool, eight_bit: bool) -> AdversarialShard:
-    """A shard without images."""
+    """Return a shard without any image."""
     none, flags = np.empty(0, np.int64), np.empty(0, np.bool_)
     outcomes = BatchOutcomes(none, none, none, none[:, np.newaxis], none if targeted else None, flags, flags, flags)
     rounded = none if eight_bit else None
@@ -208,10 +208,10 @@ def _craft_batch(
 def craft_guarded(
     planned: PlannedClassifier, attacked: AttackedBatch, spec: AttackSpec, classes: tuple[str, ...]
 ) -> tuple[AttackedBatch, Tensor, Tensor, int]:
-    """An attack under a guarded plan with what rests on rounding done again in the plain layout, images and all.
+    """Attack a batch under a guarded plan, and attack images with a rounding risk again in the plain layout.
 
-    Returns the attack, the adversarial images at its one budget, their predicted classes (N,), and how many were done
-    again. At once, unlike where images are only counted, since they are wanted in their order.
+    Returns the attacked batch, its adversarial images at its one budget, their predicted classes (N,), and the number of images
+    that were attacked again.
     """
     (epsilon,) = spec.epsilons
     x_adv = attacked.gradient_step.perturb(epsilon)

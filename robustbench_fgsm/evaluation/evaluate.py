@@ -1,4 +1,4 @@
-"""Attack a classifier over a data set, at one budget or many, and count."""
+"""Evaluate a classifier under FGSM on a data set, at one budget or several."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Iterable, Sequence
 
 from robustbench_fgsm.data.dataset import Dataset, describe_data
 from robustbench_fgsm.data.match_model import match_to_classifier
-from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.engine.pieces import NullStore, PieceStore
+from robustbench_fgsm.engine.pieces import NullStore
 from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, check_optimize_level, choose_plan
 from robustbench_fgsm.engine.preflight import check_batch_size, check_single_epsilon, preflight_all
-from robustbench_fgsm.engine.progress import CheckProgress, FooledProgress, ProgressReporter
 from robustbench_fgsm.engine.progress import Progress as Progress
-from robustbench_fgsm.engine.run_pieces import attack_by_pieces, attack_dataset
+from robustbench_fgsm.engine.progress import ProgressReporter
+from robustbench_fgsm.engine.run_pieces import RunContext, attack_by_pieces, attack_dataset
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.checks import NO_CHECKS, run_checks, validate_checks
 from robustbench_fgsm.evaluation.result import Evaluation
@@ -30,6 +29,8 @@ from robustbench_fgsm.spec import (
 )
 
 NO_OPTIMIZATION = RunOptions(optimize="none")
+SINGLE_CALL = RunContext()
+"""One process, without a store and without progress."""
 
 
 def evaluate(
@@ -82,7 +83,7 @@ def evaluate(
     spec = attack.to_spec(classifier.bounds)
     check_single_epsilon(spec)
     run_options, checks = RunOptions(batch_size, optimize, max_bad, strict), CheckOptions(pgd_check, check_masking)
-    (evaluation,) = run_attacks(classifier, data, [spec], run_options, checks, progress=progress)
+    (evaluation,) = run_attacks(classifier, data, [spec], run_options, checks, context=RunContext(progress=progress))
     return evaluation
 
 
@@ -136,7 +137,7 @@ def sweep(
     """
     specs = AttackOptions(epsilons, norm, targeted, loss, stable, restarts, seed).to_specs(classifier.bounds)
     run_options, checks = RunOptions(batch_size, optimize, max_bad, strict), CheckOptions(pgd_check, check_masking)
-    return run_attacks(classifier, data, specs, run_options, checks, progress=progress)
+    return run_attacks(classifier, data, specs, run_options, checks, context=RunContext(progress=progress))
 
 
 def run_attacks(
@@ -148,21 +149,22 @@ def run_attacks(
     *,
     plan: Plan | PlannedClassifier | None = None,
     warnings: Sequence[str] | None = None,
-    progress: Progress | None = None,
-    fooled_progress: FooledProgress | None = None,
-    check_progress: CheckProgress | None = None,
-    store: PieceStore | None = None,
-    world: World = SINGLE_PROCESS,
+    context: RunContext = SINGLE_CALL,
 ) -> list[Evaluation]:
-    """One evaluation for each attack, from a single pass over the data, for settings that are parsed already.
+    """Run parsed attacks in a single pass over the data, and return one evaluation for each; see `evaluate` for the settings.
 
-    plan: how to run, in place of one made now for `optimize` and the batch size; or that with its classifier. warnings: of
-    `preflight_all`, where that was called already. watch: called with images fooled so far, at the last budget of the first
-    attack, and images that could be. checks: made at the end, by rank 0; checking: called meanwhile. store: keeps finished
-    pieces, and those that it has are not attacked again. world: the processes that share the pieces; all of them get the
-    evaluations.
+    Args:
+        classifier: the model to attack.
+        data: the images and their labels.
+        specs: the attacks.
+        run_options: batch size, level, and limits.
+        checks: checks that the main process runs at the end.
+        plan: execution plan, alone or with its classifiers; by default a plan is chosen now.
+        warnings: result of `preflight_all`; by default it runs now.
+        context: processes that share the pieces, each of which returns the evaluations; the store, whose pieces are not attacked
+            again; and progress functions.
     """
-    began = time.perf_counter()
+    started = time.perf_counter()
     for spec in specs:
         check_distinct_epsilons(spec)
     validate_checks(checks, specs, classifier)
@@ -171,44 +173,43 @@ def run_attacks(
     data = match_to_classifier(data, classifier)
     if warnings is None:
         warnings = preflight_all(classifier, data, specs, strict=run_options.strict)
-    if isinstance(plan, PlannedClassifier):
-        execution = plan
-    else:
+    if not isinstance(plan, PlannedClassifier):
         plan = plan or choose_plan(classifier, data, specs, run_options.optimize, run_options.batch_size)
-        execution = apply_plan(classifier, world.broadcast(plan))
-    say = ProgressReporter(len(data), world, progress, fooled_progress)
+        plan = apply_plan(classifier, context.world.broadcast(plan))
+    world, store = context.world, context.store
+    report_progress = ProgressReporter(len(data), world, context.progress, context.fooled_progress)
     if store is None and world.size == 1:
-        counted = attack_dataset(execution, data, specs, say)
+        result = attack_dataset(plan, data, specs, report_progress)
     else:
-        counted = attack_by_pieces(execution, data, specs, store or NullStore(), world, say)
-    size = execution.plan.batch_size
-    made = [run_checks(classifier, data, spec, checks, size, check_progress) for spec in specs if world.is_main]
-    beside = world.broadcast(made)
-    environment, spent = describe_environment(classifier.device), time.perf_counter() - began
-    described = describe_data(data)
+        result = attack_by_pieces(plan, data, specs, store or NullStore(), world, report_progress)
+    size = plan.plan.batch_size
+    own_checks = [run_checks(classifier, data, spec, checks, size, context.check_progress) for spec in specs if world.is_main]
+    all_checks = world.broadcast(own_checks)
+    environment, seconds = describe_environment(classifier.device), time.perf_counter() - started
+    data_entry = describe_data(data)
     return [
         Evaluation(
             classifier.info,
-            described,
+            data_entry,
             spec,
             total.tallies,
             total.stable,
             tuple(total.first_fooled.tolist()),
-            (*warnings, *counted.warnings),
+            (*warnings, *result.warnings),
             environment,
-            spent + counted.resumed_seconds,
-            tuple(counted.bad),
+            seconds + result.resumed_seconds,
+            tuple(result.bad),
             run_options.max_bad,
-            execution.plan,
+            plan.plan,
             total.decided_again,
-            *found,
+            *made_checks,
         )
-        for spec, total, found in zip(specs, counted.totals, beside, strict=True)
+        for spec, total, made_checks in zip(specs, result.totals, all_checks, strict=True)
         if total.tallies[0].n
     ]
 
 
 def check_distinct_epsilons(spec: AttackSpec) -> None:
-    """Raise SettingError for no budget, or the same one twice."""
+    """Raise SettingError unless there is a budget and all budgets differ."""
     if not spec.epsilons or len(set(spec.epsilons)) != len(spec.epsilons):
         raise SettingError(f"epsilons must be at least one and all different, got {list(spec.epsilons)}")

@@ -1,4 +1,4 @@
-"""Signs that a gradient is masked, each a test on its own; together they cry wolf once in a hundred runs at most."""
+"""Test for gradient masking. The family-wise false-positive rate of all tests is at most 1 %."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from robustbench_fgsm.stats.paired import PairedCounts
 from robustbench_fgsm.stats.rate import Rate
 
 SIGNIFICANCE_LEVEL = 0.01
-"""Of all tests together (Bonferroni): how often a network without masking may be found to have it."""
+"""Family-wise false-positive rate of all tests (Bonferroni)."""
 
 MIN_FGSM_LEAD = 0.1
-"""By which FGSM must beat noise, in shares of the images that some attack fools."""
+"""Lead that FGSM needs over noise, as a share of the images that some attack fools."""
 
 MAX_NOISE_SHARE = 0.25
-"""Where noise fools more than this share, the budget spoils images, and that noise does as well as FGSM says nothing."""
+"""If noise fools more than this share, the budget destroys images, and noise is not compared with FGSM."""
 
 MIN_FOOLED_IMAGES = 20
-"""Images that some attack fools, below which nothing is said of noise."""
+"""Images that some attack must fool before noise is compared with FGSM."""
 
 BUDGET_NAMES = {"pgd at less": "less", "pgd": "epsilon", PGD_AT_HALF_RANGE: "half"}
-"""How a budget is called in the name of a sign."""
+"""Short name of each budget, for the name of a test."""
 
 MaskingVerdict = Literal["masking", "sound", "not judged"]
 
 
 @dataclass(frozen=True)
 class MaskingTest:
-    """One test. p: None where it was not judged, for the reason in `evidence`. counts: what it rests on."""
+    """One test for masking: its evidence, counts, and p-value; None if the test could not run, as `evidence` explains."""
 
     name: str
     evidence: str
@@ -44,7 +44,7 @@ class MaskingTest:
 
 @dataclass(frozen=True)
 class MaskingCheck:
-    """All tests on n images, of which so many were right before; alignment: (N,) cosines, NaN where undefined."""
+    """All tests on n images; alignment: (N,) cosines, NaN if undefined."""
 
     spec: AttackSpec
     n: int
@@ -54,27 +54,27 @@ class MaskingCheck:
 
     @property
     def threshold(self) -> float:
-        """The p below which one test finds masking."""
-        return SIGNIFICANCE_LEVEL / max(1, sum(sign.p is not None for sign in self.tests))
+        """P-value below which one test finds masking."""
+        return SIGNIFICANCE_LEVEL / max(1, sum(test.p is not None for test in self.tests))
 
     def verdict(self, test: MaskingTest) -> MaskingVerdict:
-        """Of one test."""
+        """Return the verdict of one test."""
         return "not judged" if test.p is None else "masking" if test.p < self.threshold else "sound"
 
     @property
     def positive_tests(self) -> tuple[MaskingTest, ...]:
-        """Tests that find masking."""
-        return tuple(sign for sign in self.tests if self.verdict(sign) == "masking")
+        """Tests that find gradient masking."""
+        return tuple(test for test in self.tests if self.verdict(test) == "masking")
 
     @property
     def warning(self) -> str | None:
-        """In a sentence; None where nothing was found."""
+        """Warning about gradient masking; None if no test finds it."""
         if not self.positive_tests:
             return None
-        return f"gradient masking: {'; '.join(sign.evidence for sign in self.positive_tests)}; FGSM's answer is not robustness"
+        return f"gradient masking: {'; '.join(test.evidence for test in self.positive_tests)}; FGSM's answer is not robustness"
 
     def to_dict(self) -> dict[str, Any]:
-        """The tests as JSON knows them."""
+        """Return all tests as a JSON object."""
         return {
             "n": self.n,
             "right": self.clean_correct,
@@ -84,35 +84,29 @@ class MaskingCheck:
             "threshold": self.threshold,
             "masking": bool(self.positive_tests),
             "checks": [
-                {
-                    "name": sign.name,
-                    "verdict": self.verdict(sign),
-                    "p": sign.p,
-                    "counts": sign.counts,
-                    "evidence": sign.evidence,
-                }
-                for sign in self.tests
+                {"name": test.name, "verdict": self.verdict(test), "p": test.p, "counts": test.counts, "evidence": test.evidence}
+                for test in self.tests
             ],
             "alignment": alignment_to_dict(np.array(self.alignment)),
         }
 
 
 def run_masking_tests(outcomes: SampleOutcomes, spec: AttackSpec) -> MaskingCheck:
-    """All tests, on the images that were right before."""
-    right = outcomes.clean_correct
-    fooled = {name: outcomes.fooled(name)[right] for name in outcomes.after}
-    signs = (
+    """Run all tests on the images that are right before the attacks."""
+    correct = outcomes.clean_correct
+    fooled = {name: outcomes.fooled(name)[correct] for name in outcomes.budgets}
+    tests = (
         _fgsm_beats_pgd(fooled),
         _square_beats_pgd(fooled),
-        _pgd_fails_at_half(fooled, outcomes.labels[right]),
+        _pgd_fails_at_half(fooled, outcomes.outcomes.labels[correct]),
         *_pgd_falls_with_budget(fooled, outcomes.budgets),
         _noise_matches_fgsm(fooled),
     )
-    return MaskingCheck(spec, len(outcomes), int(right.sum()), signs, tuple(outcomes.alignment.tolist()))
+    return MaskingCheck(spec, len(outcomes), int(correct.sum()), tests, tuple(outcomes.alignment.tolist()))
 
 
 def _mcnemar_test(name: str, pair: PairedCounts, evidence: str) -> MaskingTest:
-    """The weaker, first, fools more than the stronger: McNemar's test."""
+    """Test by McNemar whether the first, weaker attack fools more images than the stronger one."""
     counts = {"right": pair.n, "weaker_only": pair.first_only, "stronger_only": pair.second_only}
     return MaskingTest(name, evidence, counts, pair.mcnemar_p_value())
 
@@ -135,7 +129,7 @@ def _square_beats_pgd(fooled: dict[str, Any]) -> MaskingTest:
 
 
 def _pgd_fails_at_half(fooled: dict[str, Any], labels: Any) -> MaskingTest:
-    """At a budget that holds the grey image, one class at most can be right: that of the grey image."""
+    """Test PGD at a budget that reaches the grey image, where only the class of the grey image can stay right."""
     from scipy.stats import binomtest
 
     name = "pgd-fails-at-half"
@@ -151,11 +145,11 @@ def _pgd_fails_at_half(fooled: dict[str, Any], labels: Any) -> MaskingTest:
 
 
 def _pgd_falls_with_budget(fooled: dict[str, Any], budgets: Mapping[str, float]) -> Iterator[MaskingTest]:
-    """PGD at one budget and at the next."""
-    said = {"pgd at less": "half of epsilon", "pgd": "epsilon", PGD_AT_HALF_RANGE: "half of the range"}
-    names = sorted((name for name in said if name in fooled), key=lambda name: budgets[name])
+    """Test whether PGD fools fewer images at a larger budget."""
+    described = {"pgd at less": "half of epsilon", "pgd": "epsilon", PGD_AT_HALF_RANGE: "half of the range"}
+    names = sorted((name for name in described if name in fooled), key=lambda name: budgets[name])
     for less, more in pairwise(names):
-        pair, smaller, larger = PairedCounts.of(fooled[less], fooled[more]), said[less], said[more]
+        pair, smaller, larger = PairedCounts.of(fooled[less], fooled[more]), described[less], described[more]
         text = (
             f"of {pair.n:,} images PGD fools {pair.first_only:,} at {smaller} and not at {larger}, "
             f"and {pair.second_only:,} at {larger} and not at {smaller}"
@@ -165,9 +159,9 @@ def _pgd_falls_with_budget(fooled: dict[str, Any], budgets: Mapping[str, float])
 
 def _noise_matches_fgsm(fooled: dict[str, Any]) -> MaskingTest:
     name = "noise-matches-fgsm"
-    some = fooled["pgd with restarts"] | fooled["fgsm"] | fooled["noise"] | fooled.get("square", fooled["noise"])
-    pair, by_noise = PairedCounts.of(fooled["noise"][some], fooled["fgsm"][some]), Rate(int(fooled["noise"].sum()), len(some))
-    counts = {"right": len(some), "fooled": pair.n, "noise": pair.first_rate.count, "fgsm": pair.second_rate.count}
+    by_any = fooled["pgd with restarts"] | fooled["fgsm"] | fooled["noise"] | fooled.get("square", fooled["noise"])
+    pair, by_noise = PairedCounts.of(fooled["noise"][by_any], fooled["fgsm"][by_any]), Rate(int(fooled["noise"].sum()), len(by_any))
+    counts = {"right": len(by_any), "fooled": pair.n, "noise": pair.first_rate.count, "fgsm": pair.second_rate.count}
     if pair.n < MIN_FOOLED_IMAGES:
         return MaskingTest(name, f"fewer than {MIN_FOOLED_IMAGES} images are fooled by any attack", counts)
     if (by_noise.value or 0) > MAX_NOISE_SHARE:
@@ -180,7 +174,7 @@ def _noise_matches_fgsm(fooled: dict[str, Any]) -> MaskingTest:
 
 
 def alignment_to_dict(cosines: np.typing.NDArray[np.float64]) -> dict[str, Any]:
-    """Mean cosine with its 95 % interval (Student's t), and images whose cosine is undefined."""
+    """Return the mean cosine with its 95 % interval (Student's t), and the number of undefined cosines."""
     from scipy.stats import t
 
     known = cosines[np.isfinite(cosines)]

@@ -1,21 +1,19 @@
-"""What is asked of a document once it is measured: whether it passes its gates, and where an attack reaches a success rate."""
+"""Apply thresholds to a finished document: its gates, and the budget at which an attack reaches a success rate."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
+from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.evaluation.result import first_epsilon_reaching
 from robustbench_fgsm.spec import Thresholds
 
-Document = dict[str, Any]
-
 
 def apply_thresholds(document: Document, thresholds: Thresholds) -> Document:
-    """An evaluation with `gates` and the exit code that follows.
+    """Return an evaluation with its `gates` and its exit code.
 
-    The value is the worse of the ordinary and the stable rate where both are there. A gate without a value, 0/0, fails:
-    nothing was shown.
+    A gate takes the worse rate if there are an ordinary and a stable one. A gate without a value (0/0) fails.
     """
     verdicts = []
     for at in document["epsilons"]:
@@ -33,7 +31,7 @@ def apply_thresholds(document: Document, thresholds: Thresholds) -> Document:
 
 
 def _worst_rate(sides: dict[str, Document], rate: str, worst: Any) -> tuple[str, float | None]:
-    values = {name: side[rate]["value"] for name, side in sides.items()}  # one n, so all are None or none is
+    values = {name: side[rate]["value"] for name, side in sides.items()}  # one n: both are None or neither
     name = worst(values, key=lambda name: values[name] or 0.0)
     return name, values[name]
 
@@ -43,7 +41,7 @@ def _threshold_result(name: str, threshold: float, value: float | None, gradient
 
 
 def find_epsilon_for_success(document: Document, success_rate: float | None) -> Document:
-    """A sweep in which each evaluation says under `find_asr` at which budget it first reaches that success rate, if asked."""
+    """Return a sweep with `find_asr` in each evaluation: the first budget that reaches the success rate; None without a rate."""
     return document | {
         "evaluations": [
             evaluation | {"find_asr": None if success_rate is None else _epsilon_for_success(evaluation, success_rate)}

@@ -1,4 +1,4 @@
-"""Say which definition, unit, labels and known mistake give the number that somebody reports."""
+"""Find which definitions, units, labels and known mistakes give a reported number."""
 
 from __future__ import annotations
 
@@ -85,15 +85,15 @@ def explain_spec(
         warnings = preflight(classifier, data, spec, strict=run_options.strict)
     network = check_explain_classifier(classifier, data)
     size = choose_batch_size(run_options.batch_size, classifier, data)
-    ways = attack_variants(network, targeted=spec.target.targeted)
+    variants = attack_variants(network, targeted=spec.target.targeted)
     empty = Tally.empty(classifier.num_classes, targeted=spec.target.targeted)
-    totals = dict.fromkeys(ways, empty)
+    totals = dict.fromkeys(variants, empty)
     done = 0
     bad: list[BadSample] = []
     for batch in readable_batches(data, 0, len(data), size, bad):
         check_images(batch, classifier)
-        for way, tally in zip(ways, _tally_variants(network, batch, spec, data.classes, ways), strict=True):
-            totals[way] += tally
+        for variant, tally in zip(variants, _tally_variants(network, batch, spec, data.classes, variants), strict=True):
+            totals[variant] += tally
         done += len(batch)
         if progress is not None:
             progress(done + len(bad), len(data))
@@ -112,14 +112,14 @@ def explain_spec(
 
 
 def check_explain_spec(spec: AttackSpec) -> None:
-    """Raise SettingError for several budgets, or another norm than L-infinity."""
+    """Raise SettingError for several epsilons, or a norm other than L-infinity."""
     check_single_epsilon(spec)
     if spec.norm != torch.inf:
         raise SettingError(f"norm must be inf, whose mistakes are known, got {norm_name(spec.norm)}: leave it out")
 
 
 def check_explain_classifier(classifier: Classifier, data: Dataset) -> TorchClassifier:
-    """The classifier; raises ModelError for anything but a PyTorch one with an output for each class."""
+    """Return the classifier; raise ModelError if it is not a PyTorch classifier with one output for each class."""
     if not isinstance(classifier, TorchClassifier):
         raise ModelError(
             f"classifier must be a PyTorch one, whose loss and mode can be changed, got {type(classifier).__name__}: "
@@ -139,16 +139,16 @@ def check_explain_classifier(classifier: Classifier, data: Dataset) -> TorchClas
 def _tally_variants(
     classifier: TorchClassifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...], variants: Sequence[AttackVariant]
 ) -> list[Tally]:
-    """Counts of each procedure on one batch, from gradients that they share; the right attack is our own."""
+    """Return the counts of each variant on one batch; variants share gradients, and the correct attack is our own."""
     attacked = attack_batch(classifier, batch, spec, classes)
     (epsilon,) = spec.epsilons
-    scene = AttackCall(
-        classifier.network, attacked.gradient_step.x, attacked.labels_or_targets, epsilon, attacked.targeted, spec.bounds, spec.seed
-    )
-    kitchen, found = RecipeRunner(), []
-    with torch.random.fork_rng([scene.x.device] if scene.x.is_cuda else []):
-        for way in variants:
-            x_adv = attacked.gradient_step.perturb(epsilon) if way == CORRECT_VARIANT else kitchen.run(scene, way.recipe)
+    x, y = attacked.gradient_step.x, attacked.labels_or_targets
+    call = AttackCall(classifier.network, x, y, epsilon, attacked.targeted, spec.bounds, spec.seed)
+    recipe_runner, tallies = RecipeRunner(), []
+    with torch.random.fork_rng([x.device] if x.is_cuda else []):
+        for variant in variants:
+            correct = variant == CORRECT_VARIANT
+            x_adv = attacked.gradient_step.perturb(epsilon) if correct else recipe_runner.run(call, variant.recipe)
             outcomes = attacked.outcomes(predict_classes(classifier, x_adv))
-            found.append(Tally.of(outcomes, classifier.num_classes))
-    return found
+            tallies.append(Tally.of(outcomes, classifier.num_classes))
+    return tallies

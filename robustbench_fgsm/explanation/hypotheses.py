@@ -1,4 +1,4 @@
-"""Ways in which a reported number may have been made: the right attack, and the same with mistakes that change its number."""
+"""The attacks that may have given a reported number: the correct attack, and variants with known mistakes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from robustbench_fgsm.variants.catalogue import MISTAKE_BY_ID, StageChanges
 from robustbench_fgsm.variants.recipe import AttackRecipe
 
 UNIT_MISTAKES = ("normalised-epsilon", "epsilon-scale-255", "wrong-epsilon", "quantised-8bit", "truncated-8bit")
-"""Mistakes of the unit in which epsilon or the result is read."""
+"""Mistakes in the unit of epsilon or of the result."""
 
 LABEL_MISTAKES = ("predicted-labels", "label-offset")
-"""Mistakes of the labels whose loss is climbed. Success is counted by the true ones all the same."""
+"""Mistakes in the labels of the loss. Success still refers to the true labels."""
 
 ATTACK_MISTAKES = (
     "no-clip",
@@ -35,22 +35,22 @@ ATTACK_MISTAKES = (
     "returns-clean-on-failure",
     "no-op",
 )
-"""Mistakes of the attack itself, each tried alone."""
+"""Mistakes in the attack itself, each tried alone."""
 
 MISTAKE_PAIRS = (
     *((unit, "predicted-labels") for unit in UNIT_MISTAKES),
     *(("normalised-epsilon", clip) for clip in ATTACK_MISTAKES[:2]),
 )
-"""Mistakes that are made together: a unit with the network's own labels, and all that follows from normalised images."""
+"""Mistakes that often occur together: a wrong unit with predicted labels, and mistakes with normalised images."""
 
 TRIED_STEPS = frozenset({"2 of epsilon", "10 of a share"})
-"""Of several steps, what is tried: each step costs a gradient."""
+"""Iterated attacks that are tried; each step costs a gradient."""
 
 UNTRIED_CHANGES = frozenset({"per-image-mean", "shifted by 2", "shifted by -2", "raw-mean", "norm-1-scaled"})
-"""Variants that are not tried."""
+"""Stage changes that are not tried."""
 
 REDUNDANT_CHANGE = {"step_sign": "down"}
-"""What `opposite` does as well, untargeted."""
+"""A stage change that equals `opposite` if the attack is untargeted."""
 
 NORMALISED_EPSILONS = frozenset({"normalised", "normalised-twice"})
 UNTARGETED_ONLY = frozenset({"wrong-sign", "skips-misclassified"})
@@ -59,11 +59,9 @@ TARGETED_ONLY = frozenset({"targeted-as-untargeted"})
 
 @dataclass(frozen=True)
 class AttackVariant:
-    """An attack as somebody may have run it.
+    """An attack that may have given a reported number, with the ids of its mistakes.
 
-    unit: how epsilon or the result is read, `as given` where rightly. labels: whose loss is climbed, `true` where rightly.
-    mistakes: ids of `compare.mistakes`, the ones of unit and labels too; none for the right attack. name: the mistakes,
-    each with its variant where its id leaves that open.
+    unit: how epsilon or the result is read, `as given` if correct. labels: labels of the loss, `true` if correct.
     """
 
     name: str
@@ -77,33 +75,35 @@ CORRECT_VARIANT = AttackVariant("the right attack", "as given", "true", (), Atta
 
 
 def attack_variants(classifier: TorchClassifier, *, targeted: bool) -> list[AttackVariant]:
-    """The right attack, those with one mistake, and those with two; without the ones that mean nothing for this network."""
-    alone = [
-        made
-        for id_ in (*UNIT_MISTAKES, *LABEL_MISTAKES, *ATTACK_MISTAKES)
-        if _applies(id_, targeted)
-        for made in _with_mistake(CORRECT_VARIANT, id_)
+    """Return the correct attack and the attacks with one or two mistakes that have an effect on this network."""
+    excluded = UNTARGETED_ONLY if targeted else TARGETED_ONLY
+    single = [
+        variant
+        for mistake in (*UNIT_MISTAKES, *LABEL_MISTAKES, *ATTACK_MISTAKES)
+        if mistake not in excluded
+        for variant in _with_mistake(CORRECT_VARIANT, mistake)
     ]
-    together = [
-        made
+    pairs = [
+        variant
         for first, second in MISTAKE_PAIRS
-        for one in _with_mistake(CORRECT_VARIANT, first)
-        for made in _with_mistake(one, second)
+        for base in _with_mistake(CORRECT_VARIANT, first)
+        for variant in _with_mistake(base, second)
+        if variant.recipe.labels != "given" or variant.unit == "normalised"
     ]
-    found = [CORRECT_VARIANT, *alone, *(made for made in together if made.recipe.labels != "given" or made.unit == "normalised")]
-    return [made for made in found if _has_effect(made.recipe, classifier)]
+    return [variant for variant in (CORRECT_VARIANT, *single, *pairs) if _has_effect(variant.recipe, classifier)]
 
 
 def _with_mistake(base: AttackVariant, mistake: str) -> Iterator[AttackVariant]:
-    """The procedure with one mistake more, in each of its variants."""
-    variants = [changes for changes in MISTAKE_BY_ID[mistake].stage_changes if changes != REDUNDANT_CHANGE]
-    for changes in filter(_is_tried, variants):
-        variant = next(iter(changes.values()))
-        plain = len(variants) == 1 or mistake.startswith(variant)  # its id says it all
+    """Yield the base with one more mistake, in each variant of this mistake that is tried."""
+    known = [changes for changes in MISTAKE_BY_ID[mistake].stage_changes if changes != REDUNDANT_CHANGE]
+    for changes in filter(_is_tried, known):
+        change = next(iter(changes.values()))
+        name = mistake if len(known) == 1 or mistake.startswith(change) else f"{mistake} ({change})"
         yield AttackVariant(
-            _variant_name(base, mistake if plain else f"{mistake} ({variant})"),
-            variant if mistake in UNIT_MISTAKES else base.unit,
-            _label_rule(changes) if mistake in LABEL_MISTAKES else base.labels,
+            f"{base.name} + {name}" if base.mistakes else name,
+            change if mistake in UNIT_MISTAKES else base.unit,
+            # a change of another stage, the largest logit as loss, climbs the loss of the predicted label
+            changes.get("labels", "predicted") if mistake in LABEL_MISTAKES else base.labels,
             (*base.mistakes, mistake),
             replace(base.recipe, **changes),
         )
@@ -113,21 +113,8 @@ def _is_tried(changes: StageChanges) -> bool:
     return UNTRIED_CHANGES.isdisjoint(changes.values()) and ("steps" not in changes or changes["steps"] in TRIED_STEPS)
 
 
-def _variant_name(base: AttackVariant, mistake: str) -> str:
-    return f"{base.name} + {mistake}" if base.mistakes else mistake
-
-
-def _label_rule(changes: StageChanges) -> str:
-    """Whose labels the changed stages climb: the largest logit is that of the prediction."""
-    return changes.get("labels", "predicted")
-
-
-def _applies(mistake: str, targeted: bool) -> bool:
-    return mistake not in (UNTARGETED_ONLY if targeted else TARGETED_ONLY)
-
-
 def _has_effect(recipe: AttackRecipe, classifier: TorchClassifier) -> bool:
-    """Whether there is a normalisation for the recipe to confuse, and pixels in [0, 1] for it to make bytes of."""
+    """Return False if the recipe needs a normalisation or pixels in [0, 1] that the classifier does not have."""
     if recipe.epsilon in NORMALISED_EPSILONS or recipe.clip == "normalised":
         mean = getattr(classifier.network, "mean", torch.zeros(()))
         std = getattr(classifier.network, "std", torch.ones(()))

@@ -1,4 +1,4 @@
-"""A reported number, and what it may be: every definition of every way in which it may have been made, the best first."""
+"""What `explain` found: the reported number, and the definitions and attacks that may have given it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from robustbench_fgsm.stats.rate import Rate, wilson_interval
 from robustbench_fgsm.stats.tally import Tally
 
 FIT_CRITERION = (
-    "a combination fits where the 95 % Wilson interval of its rate, at the number of images that the claim speaks of, "
-    "meets the claim with its rounding"
+    "a combination fits if the 95 % Wilson interval of its rate, at the number of images behind the claim, "
+    "overlaps the claim with its rounding"
 )
 
 
@@ -39,14 +39,14 @@ RATE_DEFINITIONS: dict[str, Callable[[Tally], Rate | None]] = {
     "accuracy_of_correct": _accuracy_of_correct,
     "clean_accuracy": lambda tally: tally.clean_accuracy,
 }
-"""What is called robustness or success, by name; None where the attack has no such rate."""
+"""Definitions of robustness or success, by name; None if the attack has no such rate."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A number that somebody reports. value: as a share. low, high: what it stands for, with the digits that it has.
+    """A reported number as text and as a share, with the interval of the shares that round to it.
 
-    n: images that it speaks of; None for as many as are measured.
+    n: number of images behind the reported number; None for the number of measured images.
     """
 
     text: str
@@ -57,9 +57,10 @@ class Claim:
 
     @classmethod
     def parse(cls, value: str | float, n: int | None = None) -> Claim:
-        """Read `0.37`, `37%` or `37.4 %`, or a number; 0.37 stands for [0.365, 0.375], a bare 0 or 1 for 0 % or 100 %.
+        """Parse `0.37`, `37%`, `37.4 %` or a number; 0.37 stands for [0.365, 0.375], a bare 0 or 1 for 0 % or 100 %.
 
-        Raises SettingError for anything outside [0, 1], and for an n below 1.
+        Raises:
+            SettingError: if the value lies outside [0, 1], or if n is below 1.
         """
         text = _value_text(value)
         number = text.removesuffix("%").strip()
@@ -74,19 +75,19 @@ class Claim:
             hint = f"did you mean {exact / 100:f}?" if share == exact and 1 < share <= 100 else "write 0.37 or 37%"
             raise SettingError(f"value must lie in [0, 1], or in [0, 100] with a %, got {text}: {hint}")
         if n is not None and n < 1:
-            raise SettingError(f"n must be at least 1, got {n}: leave it out for as many images as are measured")
+            raise SettingError(f"n must be at least 1, got {n}: leave it out to use the number of measured images")
         half = Decimal(1).scaleb(_last_digit_exponent(share)) / 2
         return cls(text, float(share), float(max(share - half, Decimal(0))), float(min(share + half, Decimal(1))), n)
 
     def distance(self, rate: Rate) -> float | None:
-        """How far the rate lies beyond what the claim stands for, 0 within it; None for 0/0."""
+        """Return the distance of the rate from the interval of the claim, 0 inside; None for 0/0."""
         return None if rate.value is None else max(self.low - rate.value, rate.value - self.high, 0.0)
 
     def fits(self, rate: Rate, measured_n: int) -> bool:
-        """Whether the claim may be this rate, which was found on so many measured images, within its sampling error.
+        """Return True if the claim and this rate on measured_n images agree within the sampling error.
 
-        Where the claim speaks of another number n of images, both are samples, and the size that counts is that of one
-        sample with the variance of the difference: n * measured / (n + measured).
+        If the claim has another number n of images, both are samples. One sample of n * measured_n / (n + measured_n) images
+        has the variance of their difference.
         """
         if rate.value is None:
             return False
@@ -96,27 +97,27 @@ class Claim:
         return low <= self.high and self.low <= high
 
     def to_dict(self, measured_n: int) -> dict[str, Any]:
-        """The claim as JSON knows it."""
+        """Return the JSON object of the claim."""
         n = measured_n if self.n is None else self.n
         return {"text": self.text, "value": self.value, "low": self.low, "high": self.high, "n": n}
 
 
 def _value_text(value: str | float) -> str:
-    """The number with the digits that it has; a float that is whole, without any."""
+    """Return the number with its digits; a whole float without decimals."""
     if isinstance(value, str):
         return value.strip()
     return str(int(value)) if math.isfinite(value) and value == int(value) else str(float(value))
 
 
 def _last_digit_exponent(share: Decimal) -> int:
-    """The power of ten of its last digit; a whole share, 0 or 1, is one of per cent."""
+    """Return the power of ten of the last digit; a whole share, 0 or 1, counts as a whole percentage."""
     exponent = share.as_tuple().exponent
     return -2 if not isinstance(exponent, int) or exponent >= 0 else exponent
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A definition of a procedure's result. distance: from the claim. also: procedures with the same count, by name."""
+    """One definition of the result of one attack; also: names of other attacks with an equal count."""
 
     definition: str
     variant: AttackVariant
@@ -127,12 +128,12 @@ class Hypothesis:
 
     @property
     def sort_key(self) -> tuple[bool, bool, float, int]:
-        """Sorts those that fit first, of these the honest ones, then the nearest, then the ones with fewest mistakes."""
+        """Sort by fit, then correct attack, then distance, then number of mistakes."""
         distance = math.inf if self.distance is None else self.distance
         return not self.fits, bool(self.variant.mistakes), distance, len(self.variant.mistakes)
 
     def to_dict(self) -> dict[str, Any]:
-        """The combination as JSON knows it."""
+        """Return the JSON object of the hypothesis."""
         return {
             "definition": self.definition,
             "name": self.variant.name,
@@ -148,7 +149,7 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What `explain` found of a claim: the tally of each procedure, the right attack's first, and what follows from them."""
+    """Result of `explain`: the claim, and the counts of each attack, first of the correct attack."""
 
     claim: Claim
     model: ModelInfo
@@ -163,59 +164,50 @@ class Explanation:
 
     @property
     def correct_tally(self) -> Tally:
-        """Counts of the right attack, those of `evaluate`."""
+        """Return the counts of the correct attack, which `evaluate` gives too."""
         return self.tallies[CORRECT_VARIANT]
 
     @property
     def honest(self) -> list[Hypothesis]:
-        """The right attack under each definition, whether it fits or not."""
+        """Return the correct attack under each definition, whether it fits or not."""
         return [found for found in self._hypotheses() if not found.variant.mistakes]
 
     @property
     def explanations(self) -> list[Hypothesis]:
-        """All combinations, the best first: those that fit, of these the honest ones, then by distance and simplicity."""
+        """Return all hypotheses, the best first, see `Hypothesis.sort_key`."""
         return sorted(self._hypotheses(), key=lambda found: found.sort_key)
 
     def _hypotheses(self) -> list[Hypothesis]:
-        return [combination for definition in RATE_DEFINITIONS for combination in self._hypotheses_for(definition)]
-
-    def _hypotheses_for(self, definition: str) -> list[Hypothesis]:
-        """One combination for each count, under its simplest procedure; clean accuracy has no attack to go wrong."""
-        counted: dict[Rate, list[AttackVariant]] = {}
-        for procedure, tally in self.tallies.items():
-            rate = RATE_DEFINITIONS[definition](tally)
-            if rate is not None and (definition != "clean_accuracy" or procedure == CORRECT_VARIANT):
-                counted.setdefault(rate, []).append(procedure)
-        n = self.correct_tally.n
-        return [
-            Hypothesis(
-                definition,
-                first,
-                rate,
-                self.claim.distance(rate),
-                self.claim.fits(rate, n),
-                tuple(other.name for other in others),
-            )
-            for rate, (first, *others) in counted.items()
-        ]
+        """Return one hypothesis for each definition and count, with the simplest attack that has this count."""
+        found, n = [], self.correct_tally.n
+        for definition, rate_of in RATE_DEFINITIONS.items():
+            variants: dict[Rate, list[AttackVariant]] = {}
+            for variant, tally in self.tallies.items():
+                rate = rate_of(tally)
+                if rate is not None and (definition != "clean_accuracy" or variant == CORRECT_VARIANT):
+                    variants.setdefault(rate, []).append(variant)
+            for rate, (first, *others) in variants.items():
+                also = tuple(other.name for other in others)
+                found.append(Hypothesis(definition, first, rate, self.claim.distance(rate), self.claim.fits(rate, n), also))
+        return found
 
     @property
     def invalid_reasons(self) -> list[str]:
-        """Why the numbers must not be used."""
+        """Return why the numbers must not be used."""
         return tally_invalid_reasons(self.correct_tally, self.bad, self.max_bad)
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader must know beside the numbers."""
+        """Return what a reader must know beside the numbers."""
         return [*self.preflight_warnings, *tally_warnings(self.correct_tally, bad=self.bad, max_bad=self.max_bad)]
 
     @property
     def exit_code(self) -> int:
-        """0 whatever was found; 1 where a gradient is not finite, so that the numbers must not be used."""
+        """Return 0 for every explanation; 1 if the numbers must not be used."""
         return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:
-        """The document `rfgsm.explanation/1`."""
+        """Return the JSON document `rfgsm.explanation/1`."""
         own = {
             "attack": self.attack.to_dict() | {"epsilon": self.attack.epsilons[0]},
             "n": self.correct_tally.n,

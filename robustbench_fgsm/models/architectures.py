@@ -1,4 +1,4 @@
-"""The networks whose Fashion-MNIST weights the package ships: pixel space in, logits out, no weights yet."""
+"""Architectures of the bundled weights: networks from pixel space to logits, without weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class MLP(nn.Module):
-    """One hidden layer, as in the study of widths 300, 600 and 900: flatten, linear, ReLU, dropout, linear."""
+    """Network with one hidden layer: flatten, linear, ReLU, dropout, linear. The original study used widths 300, 600 and 900."""
 
     def __init__(self, hidden: int, *, inputs: int = 28 * 28, num_classes: int = 10, dropout: float = 0.2) -> None:
         super().__init__()
@@ -22,16 +22,16 @@ class MLP(nn.Module):
         self.output = nn.Linear(hidden, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, num_classes) of images (N, ...)."""
+        """Return logits (N, num_classes) of images (N, ...)."""
         logits: Tensor = self.output(self.dropout(self.hidden(x.flatten(1)).relu()))
         return logits
 
 
 class SmallCNN(nn.Module):
-    """Six 3x3 convolutions with batch norm, average-pooled: 204,778 parameters for one channel and ten classes.
+    """Six 3x3 convolutions with batch norm and average pooling: 204,778 parameters for one channel and ten classes.
 
-    Average pooling, because max-pooling over a flat background has to pick one of equal pixels, and the sign of the
-    input gradient then depends on the pick.
+    Max-pooling over a flat background must choose one of equal pixels, and the sign of the input gradient then depends on that
+    choice. Average pooling has no such ties.
     """
 
     def __init__(self, *, channels: int = 1, num_classes: int = 10) -> None:
@@ -48,7 +48,7 @@ class SmallCNN(nn.Module):
         self.output = nn.Linear(before, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, num_classes) of images (N, channels, H, W)."""
+        """Return logits (N, num_classes) of images (N, channels, H, W)."""
         logits: Tensor = self.output(self.pool(self.features(x)).flatten(1))
         return logits
 

@@ -135,11 +135,9 @@ class ArtClassifier:
     def loss_gradient(self, x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
         """Return the gradient of the estimator's own loss in the shape of x, and the outputs (N, K).
 
-        The loss is summed if ART's divisor is known: the number of classes for a LogisticRegression of more than two classes,
-        the number of images for a PyTorch loss that averages. Otherwise the scale is the estimator's.
-
-        Raises:
-            ModelError: the loss is not `ce`.
+        The loss is summed if ART's divisor is known: the number of classes for a LogisticRegression of more than two classes, the
+        number of images for a PyTorch loss that averages. Otherwise the scale is the estimator's. Raises ModelError if the loss is
+        not `ce`.
         """
         if loss is not cross_entropy:
             raise ModelError(

@@ -1,4 +1,4 @@
-"""An ART estimator as the attack sees it: tensors outside, and inside either PyTorch itself or NumPy."""
+"""An ART estimator behind one interface: tensors outside; inside either PyTorch itself or NumPy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EstimatorLabels = Any
 
 @dataclass(frozen=True)
 class EstimatorGradient:
-    """gradient: (N, ...) in the estimator's precision; y: what it was taken for; outputs: (N, K) where they came with it."""
+    """Gradient (N, ...) of an estimator's own loss, the labels for which it was taken, and outputs (N, K) if they were computed."""
 
     gradient: Tensor
     y: EstimatorLabels
@@ -35,22 +35,22 @@ class EstimatorGradient:
 
 
 class ArtEngine(Protocol):
-    """An estimator at work on batches of tensors that lie on its device; the caller's network is left as it was."""
+    """Computation of an estimator on batches of tensors on its device; the caller's network stays unchanged."""
 
     device: torch.device
 
     def predict(self, x: Tensor) -> Tensor:
-        """Outputs (N, K) of a classifier."""
+        """Return outputs (N, K) of a classifier."""
 
     def compute_gradient(self, x: Tensor, y: EstimatorLabels | None) -> EstimatorGradient:
-        """Gradient of the estimator's own loss over the batch; for a classifier's own predictions where y is None."""
+        """Return the gradient of the estimator's own loss over the batch; None for y uses a classifier's own predictions."""
 
 
 class TorchArtEngine:
     """ART's PyTorchClassifier without NumPy: one forward and one input-only backward pass.
 
-    The loss is the estimator's own, with its reduction, over the batch as it comes, and the network runs as in ART's
-    `predict` (an `nn.Sequential` layer by layer), so that gradients are ART's to the last bit.
+    The loss is the estimator's own, with its reduction. The network runs as in ART's `predict` (an `nn.Sequential` layer by layer),
+    so the gradients equal ART's to the last bit.
     """
 
     def __init__(self, estimator: Any) -> None:
@@ -59,12 +59,12 @@ class TorchArtEngine:
         self._network: nn.Module = estimator._model
 
     def predict(self, x: Tensor) -> Tensor:
-        """Outputs (N, K), one output made two."""
+        """Return outputs (N, K); a single output becomes two."""
         with preserve_state(self._network, x), torch.no_grad():
             return ensure_two_outputs(self._forward(x.clone()), self._estimator.loss)
 
     def compute_gradient(self, x: Tensor, y: EstimatorLabels | None) -> EstimatorGradient:
-        """Gradient and outputs of one forward pass; the outputs are None where they are one column of unknown meaning."""
+        """Return gradient and outputs of one forward pass; no outputs for one column whose meaning is unknown."""
         loss, nb_classes = self._estimator.loss, self._estimator.nb_classes
         with preserve_state(self._network, x), torch.inference_mode(False), torch.enable_grad():
             leaf = x.detach().clone().requires_grad_()
@@ -85,20 +85,20 @@ class TorchArtEngine:
 
 
 class NumpyArtEngine:
-    """Any ART estimator with loss gradients, through its own `predict` and `loss_gradient`."""
+    """Any ART estimator with loss gradients, by its own `predict` and `loss_gradient`."""
 
     def __init__(self, estimator: Any) -> None:
         self.device = torch.device("cpu")
         self._estimator = patch_svc_probability(estimator)
 
     def predict(self, x: Tensor) -> Tensor:
-        """Outputs (N, K), one output made two."""
+        """Return outputs (N, K); a single output becomes two."""
         outputs = torch.from_numpy(np.array(predict_with_estimator(self._estimator, x.numpy().copy(), max(len(x), 1)), order="C"))
         floating = outputs if outputs.is_floating_point() else outputs.double()
         return ensure_two_outputs(floating, getattr(self._estimator, "loss", None))
 
     def compute_gradient(self, x: Tensor, y: EstimatorLabels | None) -> EstimatorGradient:
-        """Gradient by the estimator; outputs only where the labels had to be read off them."""
+        """Return the estimator's gradient, and outputs only if the labels were read from them."""
         outputs = self.predict(x) if y is None else None
         rows = y if outputs is None else one_hot_predictions(outputs, self._estimator.nb_classes)
         with preserve_estimator(self._estimator):
@@ -109,21 +109,21 @@ class NumpyArtEngine:
 
 
 def predict_with_estimator(estimator: Any, x: Array, batch_size: int) -> EstimatorLabels:
-    """What the estimator predicts."""
+    """Return the predictions of the estimator; its network stays unchanged."""
     with preserve_estimator(estimator):
         return estimator.predict(x, batch_size=batch_size)
 
 
 def one_hot_predictions(outputs: Tensor, nb_classes: int) -> Array:
-    """Predicted classes as one-hot rows (N, nb_classes); of equal outputs the first."""
+    """Return predicted classes as one-hot rows (N, nb_classes); of equal outputs the first is chosen."""
     rows: Array = np.eye(nb_classes, dtype=np.float32)[outputs.argmax(1).cpu().numpy()]
     return rows
 
 
 def ensure_two_outputs(outputs: Tensor, loss: object) -> Tensor:
-    """Outputs (N, K) as they are; a single one, (N,) or (N, 1), as two, by what the loss says that it is.
+    """Return outputs (N, K) unchanged; a single output, (N,) or (N, 1), becomes two, as the loss defines it.
 
-    Raises ModelError for a single output under any loss but PyTorch's binary cross-entropies.
+    Raises ModelError for a single output under a loss other than PyTorch's binary cross-entropies.
     """
     if outputs.ndim > 1 and outputs.shape[1] > 1:
         return outputs
@@ -139,10 +139,10 @@ def ensure_two_outputs(outputs: Tensor, loss: object) -> Tensor:
 
 
 def patch_svc_probability(estimator: Any) -> Any:
-    """The estimator itself, or a shallow copy on which ART's `predict` works.
+    """Return the estimator, or a shallow copy on which ART's `predict` works.
 
-    From scikit-learn 1.9 on, SVC.probability is the word "deprecated" unless it is set. ART takes it for True and asks
-    for probabilities that are not there.
+    From scikit-learn 1.9 on, an unset SVC.probability is the word "deprecated". ART takes the word for True and requests
+    probabilities that do not exist.
     """
     if isinstance(getattr(getattr(estimator, "model", None), "probability", None), str):
         estimator = copy.copy(estimator)
@@ -153,7 +153,7 @@ def patch_svc_probability(estimator: Any) -> Any:
 
 @contextmanager
 def preserve_estimator(estimator: Any) -> Iterator[None]:
-    """Let ART work on a PyTorch network, whose flags, buffers and gradients are as before afterwards; also if it raises."""
+    """Restore flags, buffers and gradients of the estimator's PyTorch network afterwards, also after an exception."""
     network = getattr(estimator, "model", None)
     if not isinstance(network, nn.Module):
         yield
@@ -171,7 +171,7 @@ def preserve_estimator(estimator: Any) -> Iterator[None]:
 
 
 def estimator_bounds(estimator: Any) -> Bounds:
-    """clip_values as two numbers, infinite where there are none; raises ModelError where they differ by feature."""
+    """Return clip_values as two numbers, infinite if there are none; raise ModelError if they differ by feature."""
     if estimator.clip_values is None:
         return -math.inf, math.inf
     low, high = (np.unique(limit) for limit in estimator.clip_values)
@@ -181,14 +181,14 @@ def estimator_bounds(estimator: Any) -> Bounds:
 
 
 def to_logits(outputs: Tensor) -> Tensor:
-    """Outputs (N, K) as they are, or the logarithms of probabilities, kept finite where one is 0."""
+    """Return outputs (N, K) unchanged, or the logarithms of probabilities, finite even for a probability of 0."""
     if bool((outputs >= 0).all()) and bool(((outputs.sum(1) - 1).abs() < 1e-4).all()):
         return outputs.clamp_min(torch.finfo(torch.float32).tiny).log()
     return outputs
 
 
 def describe_model(model: Any) -> ModelInfo:
-    """What the model is; its hash is over the arrays that it was fitted with, in scikit-learn's or Keras's way."""
+    """Return the model's info; its hash covers the arrays fitted in scikit-learn's or Keras's way."""
     name = type(model).__name__
     if isinstance(model, nn.Module):
         return ModelInfo(name, "given", count_parameters(model), hash_weights(model))

@@ -1,4 +1,4 @@
-"""Batch norm folded into the convolution before it: fewer passes over the activations, and other last bits."""
+"""Folding of batch norm into the preceding convolution: fewer passes over the activations, with other rounding errors."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ BATCH_NORM_TYPES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module | None:
-    """A copy of a network in evaluation mode whose batch norms are folded into the convolutions that feed only them.
+    """Return a copy of a network in evaluation mode whose batch norms are folded into the convolutions that feed only them.
 
-    None where there is nothing to fold, or where the network cannot be traced, because its path depends on its input.
+    None if there is nothing to fold, or if the network cannot be traced because its control flow depends on its input.
     """
     if isinstance(network, PixelSpaceNetwork):
         inner = fold_batch_norm(network.network)
@@ -45,7 +45,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module | None:
 
 
 def _foldable_pairs(graph: GraphModule) -> list[tuple[Node, Node]]:
-    """Convolutions and the batch norms that alone read them, where each module is called once."""
+    """Return convolutions and the batch norms that alone read them, if each module is called once."""
     modules = dict(graph.named_modules())
     calls = [node for node in graph.graph.nodes if node.op == "call_module"]
     called = [node.target for node in calls]
@@ -62,12 +62,12 @@ def _foldable_pairs(graph: GraphModule) -> list[tuple[Node, Node]]:
 
 
 def _is_foldable_batch_norm(module: nn.Module) -> bool:
-    """Whether it is a batch norm that uses the statistics it has stored."""
+    """Return True for a batch norm that uses stored statistics."""
     return isinstance(module, BATCH_NORM_TYPES) and module.running_mean is not None and not module.training
 
 
 def _fold_pair(graph: GraphModule, before: Node, after: Node) -> None:
-    """The pair made one convolution; computed in float64, and rounded once."""
+    """Replace the pair by one convolution, computed in float64 and rounded once."""
     convolution, norm = graph.get_submodule(str(before.target)), graph.get_submodule(str(after.target))
     convolution.weight, convolution.bias = _folded_parameters(convolution, norm)
     after.replace_all_uses_with(before)
@@ -75,7 +75,7 @@ def _fold_pair(graph: GraphModule, before: Node, after: Node) -> None:
 
 
 def _folded_parameters(convolution: nn.Module, batch_norm: nn.Module) -> tuple[nn.Parameter, nn.Parameter]:
-    """Weight and bias of the one convolution."""
+    """Return weight and bias of the folded convolution."""
     one, two = cast("nn.Conv2d", convolution), cast("nn.BatchNorm2d", batch_norm)
     weight, bias = fuse_conv_bn_weights(
         one.weight.double(),
@@ -90,7 +90,7 @@ def _folded_parameters(convolution: nn.Module, batch_norm: nn.Module) -> tuple[n
 
 
 def _copy_shared_tensors(graph: GraphModule, shared: Mapping[int, Tensor]) -> None:
-    """Give it copies of what it still shares."""
+    """Replace tensors that the graph still shares with the original network by copies."""
     for module in graph.modules():
         for name, parameter in module.named_parameters(recurse=False):
             if id(parameter) in shared:

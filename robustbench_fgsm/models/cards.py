@@ -1,4 +1,4 @@
-"""Cards of the bundled weights: what they are, how they were made, and how good they are."""
+"""Model cards of the bundled weights: architecture, training recipe and accuracy."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
 
 def bundled_cards() -> Iterator[dict[str, Any]]:
-    """Model cards of all bundled weights, by file name."""
+    """Yield the model cards of all bundled weights, by file name."""
     for file in sorted(WEIGHTS_FOLDER.glob("*.json")):
         yield json.loads(file.read_text())
 
 
 def weights_file(card: dict[str, Any]) -> Path:
-    """Where the weights of a card lie."""
+    """Return the path of a card's weights."""
     return WEIGHTS_FOLDER / str(card["file"])

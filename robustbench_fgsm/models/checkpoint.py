@@ -1,4 +1,4 @@
-"""Weights from a file into a network, strictly, and without running anything that the file holds."""
+"""Loading of weights from a file into a network: strictly, and without running code from the file."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ BATCH_COUNTER_SUFFIX = ".num_batches_tracked"
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
-    """State dict of a safetensors, .pt or .pth file, floating tensors as float32.
+    """Return the state dict of a safetensors, .pt or .pth file, floating tensors as float32.
 
-    A pickled file is read with weights_only=True, always given, which no environment variable overrides. One that keeps
-    its state dict under `state_dict`, and keys that all begin with `module.`, are taken for what they mean. Raises
-    UnsafeError for a file that asks for more than tensors, and ModelError where there are no weights to be read.
+    A pickled file is always read with weights_only=True, which no environment variable overrides. A state dict under `state_dict`,
+    and keys that all begin with `module.`, are recognised. Raises UnsafeError if the file needs more than tensors; ModelError if
+    the file has no readable weights.
     """
     state = _read_pickled(file) if file.suffix in (".pt", ".pth", ".bin") else _read_safetensors(file)
     floats = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
@@ -42,7 +42,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 
 
 class _WithMetadata(dict[str, Tensor]):
-    """What `load_state_dict` reads of an `OrderedDict` that `state_dict` made."""
+    """State dict with the metadata that `load_state_dict` reads."""
 
     def __init__(self, state: Mapping[str, Tensor], metadata: object) -> None:
         super().__init__(state)
@@ -71,9 +71,9 @@ def _read_pickled(file: Path) -> dict[str, Tensor]:
 
 
 def read_pickled(stream: IO[bytes], name: str) -> Any:
-    """What `torch.save` wrote, tensors and plain containers alone; name: what it is called in messages.
+    """Return what `torch.save` wrote, if it is tensors and plain containers; name: the file's name in messages.
 
-    Raises UnsafeError for what asks for more, and ModelError for what cannot be read.
+    Raises UnsafeError if the file needs more than tensors; ModelError if the file cannot be read.
     """
     if TorchVersion(torch.__version__) < SAFE_TORCH_VERSION:
         raise ModelError(
@@ -125,7 +125,7 @@ def _check_state_dict(state: Any, file: Path) -> dict[str, Tensor]:
 
 
 def load_weights(network: nn.Module, state: Mapping[str, Tensor], origin: str, *, remedy: str = "") -> None:
-    """Copy a state dict into the network; raises ModelError naming the keys that are missing, extra, misshapen or not finite."""
+    """Copy a state dict into the network; raise ModelError naming keys that are missing, unexpected, misshapen or not finite."""
     own = network.state_dict()
     problems = {
         "missing": {key for key in own.keys() - state.keys() if not key.endswith(BATCH_COUNTER_SUFFIX)},
@@ -143,7 +143,7 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], origin: str, *
 
 
 def nonfinite_keys(state: Mapping[str, Tensor]) -> set[str]:
-    """Keys of tensors that hold NaN or infinity."""
+    """Return the keys of tensors that hold NaN or infinity."""
     return {key for key, value in state.items() if not bool(value.isfinite().all())}
 
 
@@ -158,7 +158,7 @@ def _missing_file_error(file: Path) -> ModelError:
 
 
 def _refused_operation(error: Exception) -> str:
-    """What PyTorch's restricted unpickler refused, such as `GLOBAL posix.system`."""
+    """Return what PyTorch's restricted unpickler refused, such as `GLOBAL posix.system`."""
     found = re.search(r"WeightsUnpickler error: (?:Unsupported global: )?(\S+ \S+)", str(error))
     return found[1].rstrip(",.") if found else first_line(error).partition(". ")[0]
 

@@ -291,17 +291,8 @@ def build_classifier(
 ) -> TorchClassifier:
     """Return the classifier that owns this network, with parameters, hash and normalisation added to its info.
 
-    Args:
-        network: network behind its normalisation.
-        num_classes: number of logits.
-        info: spec, weights, preprocessing and settings of the model.
-        bounds: range of the images.
-        classes: names of the outputs.
-        file_sha256: hash of the file, if the file holds the architecture too.
-        has_variants: the network also runs in other precisions and memory layouts.
-
-    Raises:
-        ModelError: as `wrap`.
+    file_sha256: hash of the file, if the file holds the architecture too. has_variants: as in TorchClassifier. Raises ModelError as
+    `wrap`.
     """
     names = check_class_names(classes, num_classes)
     mean, std = (tuple(map(_shorten_float, statistic.reshape(-1).tolist())) for statistic in (network.mean, network.std))

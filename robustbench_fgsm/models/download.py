@@ -1,4 +1,4 @@
-"""Weights from the network, once, into the cache where their own library would look for them."""
+"""Download of weights, once, into the cache of the library that they belong to."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ HASH_IN_FILE_NAME = re.compile(r"-([a-f0-9]{8,})\.")
 
 
 def fetch_file(url: str, file: Path, description: str) -> Path:
-    """The file, fetched where it is not there yet, its hash checked where its name carries one.
+    """Return the file, downloaded if it is missing; its hash is checked if the file name carries one.
 
-    A fetched file appears whole or not at all. Raises ModelError, naming the address and the place, where the network
-    cannot be reached or the content is not what the name says, and ResourceError where the place cannot be written.
+    A downloaded file appears as a whole or not at all. Raises ModelError if the network cannot be reached, or the content has
+    another hash; ResourceError if the file cannot be written.
     """
     found = HASH_IN_FILE_NAME.search(file.name)
     prefix = found[1] if found else ""
@@ -52,14 +52,14 @@ def _sha256(file: Path) -> str:
 
 
 def hub_cache_path(url: str) -> Path:
-    """Where PyTorch's hub keeps the file of that address."""
+    """Return the path at which PyTorch's hub keeps the file of that address."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
 
 
 def fetch_hub_files(repository: str, patterns: Sequence[str]) -> Path:
-    """Directory with a Hugging Face repository's files of these patterns, fetched into its cache where they are not there.
+    """Return a directory with a Hugging Face repository's files of these patterns, downloaded into its cache if missing.
 
-    Raises ModelError, naming what to fetch, where neither cache nor network has them.
+    Raises ModelError if neither cache nor network has the files.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

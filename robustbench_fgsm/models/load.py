@@ -1,4 +1,4 @@
-"""A model spec to a classifier."""
+"""Loading of a classifier from a model spec."""
 
 from __future__ import annotations
 
@@ -31,16 +31,29 @@ def load_classifier(
     threat_model: str | None = None,
     trust_model_code: bool = False,
 ) -> Classifier:
-    """The classifier that a spec names, ready on its device; a TorchClassifier but for scikit-learn's.
+    """Return the classifier that a spec names, on its device.
 
-    model: a name of `rfgsm list models`, SOURCE:NAME, or a file. weights: `auto` (bundled where model and data have them,
-    else the source's default), `standard`, `none`, a name of the source's own, or a checkpoint. data: the data set it is
-    to classify; the bundled one where it is None. device: `auto`, `cpu`, `cuda`, ... num_classes, mean, std, bounds: what
-    a bare checkpoint does not say. dataset, threat_model: RobustBench's. trust_model_code: load files whose loading can
-    run what they hold.
+    Args:
+        model: a name of `rfgsm list models`, SOURCE:NAME, or a file.
+        weights: `auto` (bundled weights if model and data have them, else the source's default), `standard` or `robust` (bundled),
+            `none`, a name of the source's own, or a checkpoint.
+        data: name of the data set to classify; None for the bundled one.
+        device: `auto` (CUDA if available, else CPU), or a device of PyTorch.
+        num_classes: number of outputs, >= 2, which a checkpoint does not state; None for the architecture's default.
+        mean: mean of a checkpoint's normalisation in pixel space: one value, or one per channel; None if unknown.
+        std: standard deviation of a checkpoint's normalisation, as mean.
+        bounds: range of the images; None for [0, 1].
+        dataset: data set of RobustBench; None for cifar10.
+        threat_model: threat model of RobustBench; None for Linf.
+        trust_model_code: load files that can run code when they are loaded.
 
-    Raises ModelError where model or weights are unknown, damaged or do not fit, UnsafeError where loading would run what
-    was not meant to be run, SettingError for an unusable device or setting.
+    Returns:
+        A TorchClassifier; an ArtClassifier for scikit-learn models.
+
+    Raises:
+        ModelError: model or weights are unknown, damaged or do not fit.
+        UnsafeError: loading would run code that is not trusted.
+        SettingError: the device or a setting is unusable.
     """
     request = ModelRequest(
         model,
@@ -89,10 +102,7 @@ def _source_of_plain_name(request: ModelRequest) -> ModelSource:
 
 
 def pick_device(device: str) -> torch.device:
-    """The device of that name; `auto` is CUDA where there is one, else the CPU.
-
-    Raises SettingError where there is no such device.
-    """
+    """Return the device of that name; `auto` is CUDA if available, else the CPU. Raise SettingError if there is no such device."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

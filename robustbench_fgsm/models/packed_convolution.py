@@ -1,6 +1,6 @@
-"""Convolutions whose weights lie as the CPU multiplies them; else oneDNN lays them so anew at every call.
+"""Convolutions whose weights are packed in the CPU's layout once; otherwise oneDNN packs them at every call.
 
-That takes as long whatever the batch, so it tells where there are many weights, or few images. The sums are the same.
+Packing takes the same time for every batch size, so it matters for many weights or few images. The results are equal.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ MKLDNN_OPERATORS = ("_reorder_convolution_weight", "_convolution_pointwise")
 
 
 def can_pack_convolutions(network: nn.Module) -> bool:
-    """Whether there is a convolution in it that can be packed on this machine."""
+    """Return True if the network has a convolution that can be packed on this machine."""
     there = all(hasattr(torch.ops.mkldnn, name) for name in MKLDNN_OPERATORS)
     return there and any(map(_is_packable, network.modules()))
 
 
 def pack_convolutions(network: nn.Module, batch_size: int) -> nn.Module:
-    """What computes the same for images in channels-last, with packed convolutions; it shares all weights.
+    """Return an equivalent network for channels-last images, with packed convolutions; it shares all weights.
 
-    images: about how many at a time; weights lie differently for few and for many.
+    batch_size: approximate number of images per call, which determines the layout of the weights.
     """
     tensors = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
     found: nn.Module = copy.deepcopy(network, tensors)
@@ -48,7 +48,7 @@ def _is_packable(module: nn.Module) -> TypeGuard[nn.Conv2d]:
 
 
 class PackedConvolution(nn.Module):
-    """What a convolution computes, its result in channels-last; the weights are packed at the first call."""
+    """Convolution whose weights are packed at the first call and whose result is channels-last."""
 
     def __init__(self, convolution: nn.Conv2d, batch_size: int) -> None:
         super().__init__()
@@ -57,24 +57,24 @@ class PackedConvolution(nn.Module):
         self._packed: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Sums (N, C', H', W') of images (N, C, H, W)."""
+        """Return the convolution (N, C', H', W') of images (N, C, H, W)."""
         found: Tensor = _PackedConvolutionFunction.apply(x, self)
         return found
 
     def packed_weight(self, x: Tensor) -> Tensor:
-        """The weights, packed for images of this shape."""
+        """Return the weights, packed for images of this shape."""
         if self._packed is None:
             shape = [self._images, *x.shape[1:]]
             self._packed = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self.geometry, shape)
         return self._packed
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the packed weights, which cannot be copied."""
+        """Return the state without the packed weights, which cannot be copied."""
         return {**self.__dict__, "_packed": None}
 
 
 class _PackedConvolutionFunction(torch.autograd.Function):
-    """oneDNN's convolution with packed weights; backwards, PyTorch's own as far as the images."""
+    """oneDNN's convolution with packed weights, and PyTorch's own backward pass to the images."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: PackedConvolution) -> Tensor:

@@ -1,4 +1,4 @@
-"""Float32 that is float32: on a GPU PyTorch lets cuDNN round factors to 10 bits (TF32) unless it is told not to."""
+"""Full float32 on a GPU, where cuDNN rounds factors to 10 bits (TF32) by default."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def float32_precision(device: torch.device, *, tf32: bool = False) -> Iterator[None]:
-    """Convolutions and matrix products on a GPU in full float32 inside, or both in TF32; afterwards as before."""
+    """Compute convolutions and matrix products on a GPU in full float32, or in TF32; afterwards restore the settings."""
     if device.type != "cuda":
         yield
         return

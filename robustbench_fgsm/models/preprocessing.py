@@ -1,4 +1,4 @@
-"""What a network expects of its images before they are pixels between the bounds: resizing and cropping."""
+"""Resizing and cropping that a network expects of its images."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize, then crop the centre: the data's part of a network's preprocessing, while normalisation is the classifier's.
+    """Resizing and centre crop of images; normalisation belongs to the classifier.
 
-    resize: length of the shorter side, (s,), or height and width; None to leave the size. crop: height and width of the
-    centre that is kept; None for all of it. interpolation: nearest, bilinear, bicubic or another of Pillow's. antialias:
-    whether shrinking smooths first; image files are always smoothed, as Pillow does it.
+    Args:
+        resize: length of the shorter side, (s,), or height and width, in pixels; None keeps the size.
+        crop: height and width of the centre crop, in pixels; None keeps the whole image.
+        interpolation: `nearest`, `bilinear`, `bicubic` or another interpolation of Pillow.
+        antialias: smooth before shrinking; image files are always smoothed, as Pillow does it.
 
-    Raises SettingError for sizes that are not positive and an interpolation that Pillow does not have.
+    Raises:
+        SettingError: a size is not positive, or Pillow has no such interpolation.
     """
 
     resize: tuple[int, ...] | None = None
@@ -35,5 +38,5 @@ class Preprocessing:
 
     @classmethod
     def square(cls, size: int) -> Preprocessing:
-        """The shorter side to so many pixels, and the square in the middle."""
+        """Return the resizing of the shorter side to `size` pixels, and the centre square."""
         return cls((size,), (size, size))

@@ -1,4 +1,4 @@
-"""What a model source is asked for, checked once."""
+"""Request for a model, validated once."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ MODEL_SETTING_NAMES = ("num_classes", "mean", "std", "bounds", "dataset", "threa
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """A model spec and all that was said beside it; None, or `auto` for weights, where nothing was said.
+    """Model spec with all settings of the load; None, or `auto` for weights, if a setting is not given.
 
-    spec: as it was given. name: the part that is the source's own, after its prefix. data: name of the data set that is
-    to be classified. bounds: range of the images; mean and std are in the same units. trust_model_code: whether files
-    may be loaded whose loading can run what they hold. classes, shape: names of the outputs and (C, H, W) of the images,
-    where a file of `rfgsm train`, or the data that a network is made for, say so. Raises SettingError for what cannot be
-    meant.
+    name: part of the spec behind the prefix. classes, shape: names of the outputs and (C, H, W) of the images, from a file of
+    `rfgsm train` or from the training data. The other settings are those of `load_classifier`. Raises SettingError for invalid
+    numbers.
     """
 
     spec: str
@@ -54,29 +52,29 @@ class ModelRequest:
 
     @property
     def has_weights_file(self) -> bool:
-        """Whether weights names a file of the user's own."""
+        """Return True if weights names a file of the user's own."""
         return self.weights.endswith(WEIGHT_FILE_SUFFIXES)
 
     @property
     def bounds_or_default(self) -> Bounds:
-        """Range of the images, [0, 1] where nothing was said."""
+        """Return the range of the images, [0, 1] by default."""
         return self.bounds or PIXEL_BOUNDS
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What was said, by name: all it takes to load the same again."""
+        """Return the settings by name, which load the same model again."""
         said = {name: getattr(self, name) for name in MODEL_SETTING_NAMES if getattr(self, name) is not None}
         return {name: value if isinstance(value, (int, float, str)) else list(value) for name, value in said.items()}
 
     def allow_only(self, *names: str) -> None:
-        """Raise SettingError where something was said that this source would not listen to; `weights` is such a name too."""
+        """Raise SettingError for a setting that this source ignores; `weights` is one of the names."""
         said = {*self.settings, *(["weights"] if self.weights != "auto" else [])}
         if deaf := sorted(said - set(names)):
             options = ", ".join(f"--{name.replace('_', '-')}" for name in deaf)
             raise SettingError(f"{self.spec} takes no {options}: leave it out")
 
     def require_normalisation(self) -> tuple[ChannelStatistic, ChannelStatistic]:
-        """Mean and std, which a checkpoint does not tell; raises ModelError where they were not said either."""
+        """Return mean and std, which a checkpoint does not state; raise ModelError if they are not given."""
         if self.mean is None or self.std is None:
             raise ModelError(
                 f"weights {self.weights} need the normalisation they were trained with, got none: "
@@ -95,7 +93,7 @@ class ModelRequest:
 
 @dataclass(frozen=True)
 class ModelListing:
-    """A model that can be named, and what is known of it without loading it; size in bytes; on_disk: whether weights are."""
+    """Model that can be named, and what is known without loading it; size in bytes."""
 
     spec: str
     weights: str

@@ -1,4 +1,4 @@
-"""Weights that `rfgsm train` wrote: a safetensors file that says what its network is."""
+"""Weights that `rfgsm train` wrote: a safetensors file with a description of its network."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ METADATA_KEY = "rfgsm"
 
 
 def weights_bytes(state: dict[str, Tensor], description: dict[str, Any]) -> bytes:
-    """A safetensors file of the state dict; description: num_classes, classes, mean, std, bounds and shape of images."""
+    """Return a safetensors file of the state dict; description: num_classes, classes, mean, std, bounds and shape of images."""
     plain = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     return save(plain, metadata={METADATA_KEY: json.dumps(description)})
 
 
 def complete_request(request: ModelRequest) -> ModelRequest:
-    """The request with a directory of `rfgsm train` as the file in it, and with what that file says of its network.
+    """Return the request with the file in a directory of `rfgsm train`, completed by the file's description of its network.
 
-    What was said beside the weights stands. Raises ModelError for a directory without weights.
+    Settings of the request have priority. Raises ModelError for a directory without weights.
     """
     place = Path(request.weights)
     if not request.has_weights_file and place.is_dir() and (place / WEIGHTS_FILE).is_file():
@@ -47,7 +47,7 @@ def _hashable(value: Any) -> Any:
 
 
 def _read_description(file: Path) -> dict[str, Any]:
-    """What the file says of its network; nothing for other files, and for those that the loader will refuse."""
+    """Return the file's description; empty for other files, and for files that the loader will refuse."""
     try:
         with safe_open(file, "pt") as stream:
             found = json.loads((stream.metadata() or {}).get(METADATA_KEY, "{}"))

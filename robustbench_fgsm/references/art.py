@@ -1,4 +1,4 @@
-"""ART's FastGradientMethod behind our signature."""
+"""ART's FastGradientMethod as a reference."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ TARGET_HIT = OwnSuccess("prediction is the target, over all images", lambda tall
 
 
 class ArtReference:
-    """ART's attack over an estimator of its own, such as PyTorchClassifier on its own copy of the network.
+    """ART's attack over its own estimator, such as PyTorchClassifier on its own copy of the network.
 
-    Its loss is the *summed* cross-entropy: ART's habit of averaging divides every gradient by the batch size, which
-    rounds, and flips the sign of a gradient near zero unless the batch size is a power of two. clip_values are the
-    bounds, and its own preprocessing is off, since the network normalises inside.
+    The loss is the summed cross-entropy. ART's default averages it: the division by the batch size rounds, and can change the sign
+    of a gradient near zero unless the batch size is a power of two. clip_values are the bounds. ART's preprocessing is off, because
+    the network normalises inside.
     """
 
     name = "art"
@@ -45,7 +45,7 @@ class ArtReference:
         batch_size: int,
         art_classifier: ArtClassifier | None = None,
     ) -> None:
-        """shaped: the classifier that knows the estimator's shape of images, where that is another."""
+        """Set up the attack; art_classifier: classifier that converts images to the estimator's shape, if the shapes differ."""
         import art
 
         self.version: str = art.__version__
@@ -56,11 +56,11 @@ class ArtReference:
         self._art_classifier = art_classifier
 
     def predict(self, x: Tensor) -> Tensor:
-        """Outputs (N, K) by ART's own `predict`, its batch size made ours."""
+        """Return outputs (N, K) of ART's own `predict` with our batch size."""
         return torch.from_numpy(self._estimator.predict(self._to_array(x), batch_size=self._batch_size))
 
     def fgsm(self, x: Tensor, y: Tensor | None, epsilon: Epsilon) -> Tensor:
-        """Adversarial images by ART's `generate`; y: labels (N,), targets, or None for ART's own predictions."""
+        """Return adversarial images of ART's `generate`; y: labels (N,), targets, or None for ART's own predictions."""
         from art.attacks.evasion import FastGradientMethod
 
         eps: Any = epsilon
@@ -78,9 +78,9 @@ class ArtReference:
 
 
 def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> ArtReference:
-    """ART set to agree with an attack of ours: on a copy of a network, or on an estimator of ART's as it is.
+    """Return ART's attack with the settings of ours, on a copy of a network, or on an ART estimator itself.
 
-    Raises ModelError for any other classifier.
+    Raises ModelError if the classifier is neither.
     """
     settings: dict[str, Any] = {"norm": spec.norm, "targeted": spec.target.targeted, "batch_size": batch_size}
     if isinstance(classifier, ArtClassifier):
@@ -102,7 +102,7 @@ def fgsm(
     targeted: bool = False,
     bounds: Bounds | None = PIXEL_BOUNDS,
 ) -> Tensor:
-    """ART's adversarial images, with the arguments of our own `fgsm`; the model is copied and left alone."""
+    """Return ART's adversarial images, with the arguments of our own `fgsm`; the model is copied and stays unchanged."""
     network = model.copy_network() if isinstance(model, TorchClassifier) else copy.deepcopy(model)
     with torch.no_grad():
         num_classes = network.eval()(x[:1]).shape[1]

@@ -1,4 +1,4 @@
-"""A reference made of one function that perturbs a batch of a PyTorch network's images."""
+"""A reference made of one function that perturbs a batch of images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PerturbBatch = Callable[[Tensor, Tensor, float], Tensor]
 
 @dataclass(frozen=True)
 class BatchedReference:
-    """Another library over its own copy of a network, a batch at a time, as a loop of its user would run it."""
+    """Another library on its own copy of a network, one batch at a time, as in a loop of the library's users."""
 
     name: str
     version: str
@@ -34,12 +34,12 @@ class BatchedReference:
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
-        """Outputs (N, K) of the network itself."""
+        """Return outputs (N, K) of the network itself."""
         parts = torch.split(x, self.batch_size)
         return torch.cat([ensure_two_logits(self.network(part.to(self.device))).cpu() for part in parts])
 
     def fgsm(self, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
-        """Adversarial images on the CPU; y: labels, or targets where the attack is targeted."""
+        """Return adversarial images on the CPU; y: labels, or targets of a targeted attack."""
         parts = zip(torch.split(x, self.batch_size), torch.split(y, self.batch_size), strict=True)
         crafted = [self.perturb_batch(images.to(self.device), labels.to(self.device), epsilon) for images, labels in parts]
         return torch.cat([images.detach().cpu() for images in crafted])
@@ -48,10 +48,10 @@ class BatchedReference:
 def reference_network(
     name: str, classifier: Classifier, spec: AttackSpec, norms: tuple[float, ...], *, targeted: bool
 ) -> nn.Module:
-    """The reference's own copy of the network, its parameters as a user has them.
+    """Return the reference's own copy of the network, with parameters that require gradients, as users have them.
 
-    norms, targeted: what the library offers that is meant to agree with ours. Raises SettingError for anything else, and
-    ModelError for a classifier that is not a PyTorch network.
+    norms, targeted: settings under which the library's attack equals ours. Raises SettingError for other settings, and ModelError
+    for a classifier that is not a PyTorch network.
     """
     if spec.norm not in norms:
         known = ", ".join(norm_name(norm) for norm in norms)

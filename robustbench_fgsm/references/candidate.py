@@ -1,4 +1,4 @@
-"""A user's own FGSM: any callable from images to images, found by name and called in the style it was written in."""
+"""A user's own FGSM: a callable from images to images, found by name and called in the style in which it was written."""
 
 from __future__ import annotations
 
@@ -19,11 +19,16 @@ from robustbench_fgsm.user_code import load_user_function, on_import_path
 
 @dataclass(frozen=True)
 class Candidate:
-    """A user's own attack.
+    """User's own attack.
 
-    call: what the user wrote. style: a name of `STYLES`. targets: whether it can be told to aim at targets. version: of
-    its module, where that has one. sha256: of the file it was read from. folder: importable while it runs, so that it
-    may import its neighbours.
+    Args:
+        name: short name.
+        call: the user's function or class.
+        style: name of `STYLES`, the style in which the attack is called.
+        targets: the candidate has a targeted attack.
+        version: version of its module, if the module has one.
+        sha256: hash of its file.
+        folder: folder from which the candidate may import while it runs.
     """
 
     name: str
@@ -35,40 +40,48 @@ class Candidate:
     folder: str = ""
 
     def to_dict(self) -> dict[str, str | bool]:
-        """The candidate as JSON knows it."""
+        """Return the candidate's entry of a JSON document."""
         known = ("name", "style", "targets", "version", "sha256")
         return {key: getattr(self, key) for key in known}
 
     def call_attack(self, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, *, targeted: bool = False) -> object:
-        """What the user's attack returns, in (N, C, H, W) and pixel space where it is a batch of images.
+        """Return what the user's attack returns, a batch of images in (N, C, H, W) and pixel space; nothing is checked.
 
-        model: from pixel space to logits, in evaluation mode. x: float32 (N, C, H, W). y: int64 (N,), the targets where
-        targeted. Nothing is checked, and whatever the attack raises is raised.
+        model: module from pixel space to logits, in evaluation mode. x: (N, C, H, W) float32. y: (N,) int64 labels, or targets.
         """
         with on_import_path(self.folder):
             return STYLES[self.style].adapt(self.call, model, x, y, epsilon, targeted)
 
 
 def candidate_from_callable(call: Callable[..., object], style: str = "plain") -> Candidate:
-    """A callable as a candidate; raises SettingError for an unknown style, or one that it cannot be called in."""
+    """Return a callable as a candidate; raise SettingError for an unknown style, or a style that does not fit the callable."""
     get_style(style)
     name = getattr(call, "__name__", type(call).__name__)
     return _make_candidate(call, name, style, sys.modules.get(getattr(call, "__module__", "")), "")
 
 
 def to_candidate(given: Candidate | Callable[..., object] | str | Path, style: str = "plain") -> Candidate:
-    """A candidate however it is given; raises as `load_candidate` and `as_candidate` do."""
+    """Return the candidate that is given as a candidate, a callable or a spec."""
     if isinstance(given, Candidate):
         return given
     return load_candidate(str(given), style) if isinstance(given, str | Path) else candidate_from_callable(given, style)
 
 
 def load_candidate(spec: str, style: str = "plain") -> Candidate:
-    """The candidate that `pkg.mod:fn` or `path/to/file.py:fn` names; fn may have dots, as in `Class.method`.
+    """Return the candidate that a spec names.
 
-    Runs the module: only ever load what you would run. The file's own folder, or for a module the current directory, is
-    importable while it loads and while the candidate runs; `sys.path` is as before afterwards. style: how it is called.
-    Raises SettingError where there is no such thing, it cannot be imported, or its style calls it with other arguments.
+    The module is run: load only code that you would run. It may import from its own folder, or from the current directory if it is
+    given as a module, while it loads and while it runs.
+
+    Args:
+        spec: `pkg.mod:fn` or `path/to/file.py:fn`; fn may have dots, as in `Class.method`.
+        style: style in which the attack is called, a name of `STYLES`; `plain` is `fn(model, x, y, epsilon)`.
+
+    Returns:
+        Candidate that `compare` and `verify` take.
+
+    Raises:
+        SettingError: the function does not exist, cannot be imported, or does not fit the style.
     """
     get_style(style)  # imports the style's library first, and without that library's side effects
     named = load_user_function(spec, "candidate", SettingError, expected_format="file.py:fn, pkg.mod:fn or adv.npz")

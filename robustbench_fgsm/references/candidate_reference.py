@@ -1,4 +1,4 @@
-"""A candidate in the place of a reference, so that it is compared as one."""
+"""A candidate as a reference, so that it is compared in the same way."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from robustbench_fgsm.spec import AttackSpec
 
 @dataclass(frozen=True)
 class SavedImagesReference:
-    """Saved images in the place of an attack; where and how they were made is not known."""
+    """Saved images in place of an attack; where and how they were made is unknown."""
 
     saved_images: SavedImages
     classifier: Classifier
@@ -30,20 +30,20 @@ class SavedImagesReference:
 
     @property
     def name(self) -> str:
-        """That of the file."""
+        """Return the name of the file."""
         return self.saved_images.name
 
     def predict(self, x: Tensor) -> Tensor:
-        """Outputs (N, K) of the classifier itself."""
+        """Return outputs (N, K) of the classifier itself."""
         parts = torch.split(x, 128)
         return torch.cat([self.classifier.predict(part.to(self.classifier.device)).cpu() for part in parts])
 
 
 def make_candidate_reference(candidate: Candidate, classifier: Classifier, spec: AttackSpec, batch_size: int) -> BatchedReference:
-    """The candidate over its own copy of the classifier's network; predictions are those of a copy it never sees.
+    """Return the candidate over its own copy of the classifier's network; another copy computes the predictions.
 
-    Its `fgsm` raises CandidateError where the candidate raises, or returns something else than images. Raises
-    SettingError for a targeted attack where it offers none, and ModelError for anything but a PyTorch network.
+    The reference's `fgsm` raises CandidateError if the candidate raises, or does not return images. Raises SettingError if the
+    attack is targeted, and the candidate has no targeted attack; ModelError if the classifier is not a PyTorch network.
     """
     if not isinstance(classifier, TorchClassifier):
         raise ModelError(f"a candidate needs a PyTorch network, got {type(classifier).__name__}: compare saved images")
@@ -75,9 +75,10 @@ def make_candidate_reference(candidate: Candidate, classifier: Classifier, spec:
 
 
 def check_returned_images(name: str, returned: object, clean: Tensor, *, require_finite: bool = True) -> Tensor:
-    """What a candidate returned for clean images, as a float32 tensor beside them.
+    """Return the candidate's images as a float32 tensor on the device of the clean images.
 
-    Raises CandidateError for anything but a tensor or an array of their shape, floating point and, where asked, finite.
+    Raises:
+        CandidateError: not a floating-point tensor or array in the shape of the clean images, or not finite if that is required.
     """
     if not isinstance(returned, Tensor | np.ndarray):
         shown = f"a tuple of {len(returned)}" if isinstance(returned, tuple) else type(returned).__name__

@@ -1,8 +1,8 @@
-"""The ways in which attacks are written elsewhere, each turned into one call on a batch.
+"""The styles in which attacks are written, each adapted to one call on a batch.
 
-An adapter gets the user's own object, `model` (an nn.Module from pixel space to logits, in evaluation mode), x float32
-(N, C, H, W) in pixel space, y int64 (N,), epsilon in pixel space, and whether y are targets. It returns what the user's
-object returned; where that is an image batch in another layout or space, mapped back to (N, C, H, W) in pixel space.
+An adapter gets the user's object, `model` (a module from pixel space to logits in evaluation mode), x float32 (N, C, H, W) in
+pixel space, y int64 (N,), epsilon in pixel space, and whether y are targets. It returns what the user's object returns. A batch
+of images in another layout or space is converted to (N, C, H, W) in pixel space.
 """
 
 from __future__ import annotations
@@ -30,11 +30,10 @@ StyleAdapter = Callable[[UserCallable, nn.Module, Tensor, Tensor, float, bool], 
 
 @dataclass(frozen=True)
 class CandidateStyle:
-    """A way in which attacks are written.
+    """Style in which attacks are written: its adapter, and the arguments with which it calls the user's object.
 
-    usage: how the user's object is called, with as many positional arguments and with these keywords. library: imports
-    what it needs, without that library's side effects. different_execution: whether its images lie in memory otherwise
-    than ours, so that pooling ties may fall otherwise.
+    import_library: function that imports the style's library without side effects. different_execution: images have another memory
+    layout than ours, so that ties in pooling may differ.
     """
 
     summary: str
@@ -47,7 +46,7 @@ class CandidateStyle:
 
 
 def get_style(name: str) -> CandidateStyle:
-    """The style of that name, what it needs imported; raises SettingError for one that is unknown or not installed."""
+    """Return the style of that name, its library imported; raise SettingError if it is unknown or not installed."""
     if name not in STYLES:
         raise SettingError(f"style must be one of {', '.join(STYLES)}, got {name!r}: {did_you_mean(name, STYLES)}")
     style = STYLES[name]
@@ -60,7 +59,7 @@ def get_style(name: str) -> CandidateStyle:
 
 
 def has_parameter(call: UserCallable, keyword: str) -> bool:
-    """Whether an object that can be called has a parameter of that name."""
+    """Return True if a callable has a parameter of that name."""
     try:
         return keyword in inspect.signature(call).parameters
     except (TypeError, ValueError):  # built in, without a signature
@@ -68,12 +67,12 @@ def has_parameter(call: UserCallable, keyword: str) -> bool:
 
 
 def offers_targets(name: str, call: UserCallable) -> bool:
-    """Whether an object in that style can be told to aim at targets."""
+    """Return True if an object in that style has a targeted attack."""
     return has_parameter(call, "targeted") or (name == "torchattacks" and hasattr(call, "set_mode_targeted_by_label"))
 
 
 def check_signature(name: str, call: UserCallable) -> None:
-    """Raise SettingError where the object does not take what its style hands over."""
+    """Raise SettingError if the object does not accept the arguments of its style."""
     try:
         signature = inspect.signature(call)
     except (TypeError, ValueError):  # built in, without a signature: the call will tell
@@ -96,17 +95,17 @@ def _signature_fits(signature: inspect.Signature, style: CandidateStyle) -> bool
 
 
 def _targeted_keyword(call: UserCallable, targeted: bool) -> dict[str, bool]:
-    """The keyword that says so, where there is something to say."""
+    """Return the keyword for a targeted attack, if the callable has it."""
     return {"targeted": True} if targeted and has_parameter(call, "targeted") else {}
 
 
 def call_plain(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
-    """A function as it is: `fgsm(model, x, y, 8 / 255)`."""
+    """Call a function from images to images: `fgsm(model, x, y, 8 / 255)`."""
     return call(model, x, y, epsilon, **_targeted_keyword(call, targeted))
 
 
 def call_torchattacks(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
-    """An attack class, or a function that makes one: `FGSM(model, eps=8 / 255)(images, labels)`."""
+    """Call an attack class, or a function that makes an attack: `FGSM(model, eps=8 / 255)(images, labels)`."""
     attack = call(model, eps=epsilon, **_targeted_keyword(call, targeted))
     if targeted and hasattr(attack, "set_mode_targeted_by_label"):
         attack.set_mode_targeted_by_label()
@@ -114,7 +113,7 @@ def call_torchattacks(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor
 
 
 def call_art(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
-    """An attack class of ART, or a function that makes one: `Attack(estimator, eps=8 / 255).generate(x, y)`.
+    """Call an attack class of ART, or a function that makes an attack: `Attack(estimator, eps=8 / 255).generate(x, y)`.
 
     The estimator is ART's PyTorchClassifier with summed cross-entropy, clip_values (0, 1) and no preprocessing.
     """
@@ -126,9 +125,9 @@ def call_art(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon
 
 
 def call_foolbox(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
-    """An attack class of Foolbox, or a function that makes one: `Attack()(fmodel, images, labels, epsilons=8 / 255)`.
+    """Call an attack class of Foolbox, or a function that makes an attack: `Attack()(fmodel, images, labels, epsilons=8 / 255)`.
 
-    Of what that returns, (raw, clipped, success), the clipped images count.
+    Of the returned values (raw, clipped, success), the clipped images are used.
     """
     library = import_foolbox()
     fmodel = library.PyTorchModel(model.eval(), bounds=(0, 1), device=x.device)
@@ -138,7 +137,7 @@ def call_foolbox(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, eps
 
 
 def call_tutorial(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
-    """The function of PyTorch's FGSM tutorial: `fgsm_attack(image, 8 / 255, data_grad)`.
+    """Call the function of PyTorch's FGSM tutorial: `fgsm_attack(image, 8 / 255, data_grad)`.
 
     image: the whole batch; data_grad: the gradient of its summed cross-entropy in pixel space.
     """
@@ -147,9 +146,9 @@ def call_tutorial(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, ep
 
 
 def call_nhwc(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
-    """A function over NumPy arrays with channels last: `fgsm(model, x, y, 8 / 255)`.
+    """Call a function over NumPy arrays with channels last: `fgsm(model, x, y, 8 / 255)`.
 
-    x: float32 (N, H, W, C); y: int64 (N,). The model is the same as ever: it takes tensors (N, C, H, W).
+    x: float32 (N, H, W, C); y: int64 (N,). The model still takes tensors (N, C, H, W).
     """
     found = call(
         model, x.permute(0, 2, 3, 1).contiguous().cpu().numpy(), y.cpu().numpy(), epsilon, **_targeted_keyword(call, targeted)
@@ -160,11 +159,11 @@ def call_nhwc(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilo
 
 
 def call_normalised(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
-    """A function on normalised images and the bare network: `fgsm(network, x_normalised, y, 8 / 255, mean, std)`.
+    """Call a function on normalised images and the bare network: `fgsm(network, x_normalised, y, 8 / 255, mean, std)`.
 
-    epsilon is in pixel space all the same; mean and std broadcast to the images, (x - mean) / std. A model that is not
-    of this package is the bare network, with mean 0 and std 1. Raises ModelError where a grey image becomes channels
-    that are normalised apart, so that a step on these has no way back.
+    epsilon is in pixel space; mean and std broadcast to the images, (x - mean) / std. A model that is not of this package is the
+    bare network, with mean 0 and std 1. Raises ModelError if a grey image becomes channels with different normalisations, so a step
+    on them cannot be converted back.
     """
     network, mean, std = _split_normalisation(model, x)
     found = call(network, (x - mean) / std, y, epsilon, mean, std, **_targeted_keyword(call, targeted))
@@ -172,7 +171,7 @@ def call_normalised(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, 
 
 
 class _RepeatedChannels(nn.Module):
-    """A network that repeats its one grey channel."""
+    """Network that repeats its one grey channel."""
 
     def __init__(self, network: nn.Module, channels: int) -> None:
         super().__init__()
@@ -195,7 +194,7 @@ def _split_normalisation(model: nn.Module, x: Tensor) -> tuple[nn.Module, Tensor
 
 
 def import_foolbox() -> Any:
-    """Foolbox, without the warnings of its own imports."""
+    """Return Foolbox, imported without its warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it imports names that SciPy has moved
         import foolbox as library

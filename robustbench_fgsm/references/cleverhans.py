@@ -1,9 +1,9 @@
-"""CleverHans' fast_gradient_method behind our signature.
+"""CleverHans' fast_gradient_method as a reference.
 
-It averages the loss, like torchattacks. Under L2 it divides by sqrt(max(sum, 1e-12)), so a gradient whose norm is below
-1e-6 is under-scaled. Under L1 it splits the budget over ties and asserts on a zero gradient: not offered here. Its
-parameter gradients pile up and its result stays attached to the graph, which its own copy of the network absorbs. It
-returns images and nothing else: it defines no success.
+CleverHans averages the loss, like torchattacks. Under L2 it divides by sqrt(max(sum, 1e-12)), so a gradient whose norm is below
+1e-6 gets a step that is too small. Under L1 it splits the budget over ties and asserts on a zero gradient, so L1 is not offered.
+Parameter gradients accumulate, and the result stays attached to the graph; both concern only CleverHans' own copy of the
+network. CleverHans returns images only and defines no success.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from robustbench_fgsm.spec import AttackSpec
 
 
 def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> BatchedReference:
-    """The library set to agree with an attack of ours; raises as `own_network` does."""
+    """Return CleverHans' attack with the settings of ours; raise as `reference_network`."""
     from cleverhans.torch.attacks.fast_gradient_method import fast_gradient_method
 
     network = reference_network("cleverhans", classifier, spec, (math.inf, 2.0), targeted=True)

@@ -1,8 +1,8 @@
-"""Foolbox's FastGradientAttack behind our signature.
+"""Foolbox's FastGradientAttack as a reference.
 
-It sums the loss, as we do. Under L2 it divides by max(norm, 1e-12). Under L1 it scales the gradient, which is another
-attack than the steepest step on one coordinate, and it has no targeted FGSM: neither is offered here. It projects what
-it has stepped back onto the ball, as x0 + (x - x0), which rounds once more, and then clips.
+Foolbox sums the loss, as we do. Under L2 it divides by max(norm, 1e-12). Under L1 it scales the gradient, which is another attack
+than the steepest step on one coordinate, and it has no targeted FGSM: neither is offered. It projects the result onto the ball
+as x0 + (x - x0), which rounds once more, and then clips.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MISCLASSIFIED = OwnSuccess(
 
 
 def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> BatchedReference:
-    """Foolbox set to agree with an attack of ours; raises as `own_network` does."""
+    """Return Foolbox's attack with the settings of ours; raise as `reference_network`."""
     foolbox = import_foolbox()
     network = reference_network("foolbox", classifier, spec, (math.inf, 2.0), targeted=False)
     model = foolbox.PyTorchModel(network.eval(), bounds=spec.bounds, device=classifier.device)

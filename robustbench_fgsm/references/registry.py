@@ -38,14 +38,14 @@ REFERENCES = Registry(
 
 @dataclass(frozen=True)
 class OwnSuccess:
-    """What a library itself calls success: in words that name the denominator, and as a rate of that library's counts."""
+    """Success as a library defines it: in words that name the denominator, and as a rate of the library's counts."""
 
     definition: str
     rate: Callable[[Tally], Rate]
 
 
 class Reference(Protocol):
-    """Another library at work on its own copy of a classifier."""
+    """Another library's attack on its own copy of a classifier."""
 
     name: str
     version: str
@@ -57,17 +57,16 @@ class Reference(Protocol):
     """Its own definition of success; None where the library has none."""
 
     def predict(self, x: Tensor) -> Tensor:
-        """Outputs (N, K) of images (N, C, H, W)."""
+        """Return outputs (N, K) of images (N, C, H, W)."""
 
     def fgsm(self, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
-        """Adversarial images; y: labels, or targets where the attack is targeted."""
+        """Return adversarial images; y: labels, or targets of a targeted attack."""
 
 
 def check_references(names: Iterable[str]) -> list[str]:
     """Return the names without surrounding space and without repetition.
 
-    Raises:
-        SettingError: a name is unknown, not installed, or of another package that cannot be imported.
+    Raises SettingError if a name is unknown, not installed, or of another package that cannot be imported.
     """
     found = list(dict.fromkeys(name.strip() for name in names))
     for name in found:
@@ -78,9 +77,8 @@ def check_references(names: Iterable[str]) -> list[str]:
 def load_reference(name: str, classifier: Classifier, spec: AttackSpec, batch_size: int) -> Reference:
     """Return the reference of that name over its own copy of the classifier, with settings that agree with our attack.
 
-    Raises:
-        ModelError: the reference cannot take the classifier.
-        SettingError: the reference's library cannot be imported, or the loaded object is not a `Reference`.
+    Raises ModelError if the reference cannot take the classifier; SettingError if the reference's library cannot be imported, or
+    the loaded object is not a `Reference`.
     """
     try:
         reference: Reference = REFERENCES.load(REFERENCES.find(name)).prepare(classifier, spec, batch_size)

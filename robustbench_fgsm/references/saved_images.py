@@ -33,7 +33,7 @@ NamedArrays = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class SavedImages:
-    """Adversarial images float32 (N, C, H, W) in pixel space. ids: int64 (N,), which they are; None: the first N."""
+    """Adversarial images (N, C, H, W), float32 in pixel space, and their int64 ids (N,); None if they are the first N images."""
 
     name: str
     images: Tensor
@@ -44,23 +44,23 @@ class SavedImages:
         return len(self.images)
 
     def by_ids(self, ids: Tensor) -> Tensor:
-        """The images with these ids (M,), in that order."""
+        """Return the images with these ids (M,), in that order."""
         assert self.ids is not None, "ids are known once the images have been matched with data"  # noqa: S101
         order = torch.argsort(self.ids)
         return self.images[order[torch.searchsorted(self.ids[order], ids)]]
 
 
 def is_saved_images(path: str | Path) -> bool:
-    """Whether that names saved images rather than code: by its suffix, or because it is a directory."""
+    """Return True if the path names saved images rather than code: by its suffix, or because it is a directory."""
     return Path(path).suffix.lower() in (*SAVED_IMAGE_SUFFIXES, *PICKLE_SUFFIXES, ".npy") or Path(path).is_dir()
 
 
 def load_saved_images(path: Path, shape: tuple[int, ...]) -> SavedImages:
-    """Adversarial images from an .npz or .safetensors file, or from a directory that `rfgsm attack` made.
+    """Return adversarial images of an .npz or .safetensors file, or of a directory that `rfgsm attack` made.
 
-    The images are under `images`, `x_adv` or `adversarial`: floating point in pixel space or uint8, as (N, C, H, W),
-    (N, H, W, C), or (N, H, W) for grey ones; shape, (C, H, W) of a clean image, tells these apart, (N, C, H, W) first.
-    `ids`, where there are any, say which images they are. Raises UnsafeError for pickles and DataError for all else.
+    The images are stored as `images`, `x_adv` or `adversarial`: floating point in pixel space or uint8, as (N, C, H, W), (N, H, W,
+    C), or (N, H, W) if they are grey. shape: (C, H, W) of a clean image, which distinguishes the layouts. `ids`, if present,
+    identify the images. Raises UnsafeError if the file holds pickled objects; DataError if the file holds no images that fit.
     """
     files = sorted(file for file in path.glob(SHARD_PATTERN) if file.suffix in SAVED_IMAGE_SUFFIXES) if path.is_dir() else [path]
     if not files:
@@ -81,9 +81,9 @@ def load_saved_images(path: Path, shape: tuple[int, ...]) -> SavedImages:
 
 
 def match_to_data(saved: SavedImages, data: Dataset) -> tuple[SavedImages, Dataset, list[str]]:
-    """The saved images with their ids, the data that they are of, and a warning where that is not all of the data.
+    """Return the saved images with their ids, the matching data, and a warning if these are not all data.
 
-    Raises DataError for more images than data where no ids say which, and where the data have none of the ids.
+    Raises DataError if there are more images than data without ids, or the data have none of the ids.
     """
     if saved.ids is not None:
         covered: Dataset = IdSubset(data, saved.ids)
@@ -105,7 +105,7 @@ def match_to_data(saved: SavedImages, data: Dataset) -> tuple[SavedImages, Datas
 
 
 def image_shape(data: Dataset) -> tuple[int, ...]:
-    """(C, H, W) of the data's first image."""
+    """Return (C, H, W) of the data's first image."""
     return tuple(first_readable_batch(data, 1).images.shape[1:])
 
 
@@ -151,7 +151,7 @@ def _pickle_error(file: Path) -> UnsafeError:
 
 
 def _to_pixel_space(stored: Any, shape: tuple[int, ...], file: Path) -> Tensor:
-    """Saved images of any dtype and layout as float32 (N, C, H, W), given (C, H, W)."""
+    """Return saved images of any dtype and layout as float32 (N, C, H, W), for images of shape (C, H, W)."""
     channels, height, width = shape
     if stored.dtype.kind != "f" and stored.dtype != np.uint8:
         raise DataError(f"saved images must be floating point in pixel space or uint8, got {stored.dtype} in {file}")

@@ -1,10 +1,8 @@
-"""torchattacks' FGSM behind our signature.
+"""torchattacks' FGSM as a reference: L-infinity on images in [0, 1] only.
 
-L-infinity on images in [0, 1] only. It averages the loss: the division by the batch size rounds, and flips the sign of a
-gradient near zero now and then unless the batch size is a power of two.
-
-It defines no success. `Attack.save` prints a robust accuracy: predictions after the attack that equal the labels it was
-given. In the mode of targets by label those are the targets, and what it calls robust accuracy is the target hit rate.
+torchattacks averages the loss: the division by the batch size rounds, and sometimes changes the sign of a gradient near zero
+unless the batch size is a power of two. It defines no success. `Attack.save` prints a robust accuracy: the share of predictions
+after the attack that equal the given labels. With targets set by label, this number is the target hit rate.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from robustbench_fgsm.spec import PIXEL_BOUNDS, AttackSpec
 
 
 def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> BatchedReference:
-    """The library set to agree with an attack of ours; raises as `own_network` does, and for other bounds than [0, 1]."""
+    """Return torchattacks' attack with the settings of ours; raise as `reference_network`, and for other bounds than [0, 1]."""
     import torchattacks
 
     if spec.bounds != PIXEL_BOUNDS:

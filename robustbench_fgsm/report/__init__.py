@@ -1,1 +1,1 @@
-"""Results made readable."""
+"""Reports: summaries, tables, figures and pages of documents."""

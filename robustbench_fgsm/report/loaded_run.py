@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.documents.transfer import TRANSFER_SCHEMA
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, read_json
 from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, read_example_images
 from robustbench_fgsm.runs.manifest import read_evaluation_manifest
@@ -19,9 +18,9 @@ from robustbench_fgsm.runs.manifest import read_evaluation_manifest
 ImageArray = NDArray[np.float32]
 
 EVALUATION_SCHEMAS = ("rfgsm.evaluation/1", "rfgsm.sweep/1", "rfgsm.comparison/1")
-TRANSFER = TRANSFER_SCHEMA
+TRANSFER_SCHEMA = "rfgsm.transfer/1"
 TRAINING_SCHEMA = "rfgsm.training/1"
-REPORTED_SCHEMAS = (*EVALUATION_SCHEMAS, TRANSFER, TRAINING_SCHEMA)
+REPORTED_SCHEMAS = (*EVALUATION_SCHEMAS, TRANSFER_SCHEMA, TRAINING_SCHEMA)
 """What has a page and a figure: a transfer and a training have their own."""
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.documents.evaluation import target_rule_name
+from robustbench_fgsm.report.evaluations_in import evaluations_in
 from robustbench_fgsm.report.loaded_run import LoadedRun
 
 DocumentKind = Literal["evaluation", "sweep", "comparison"]
@@ -26,7 +27,7 @@ class ReportedAttack:
 
     @property
     def target_rule(self) -> str:
-        """The targeting rule."""
+        """The targeting rule of the attack."""
         return str(self.evaluation["attack"]["targeted"])
 
     def pointer(self, path: str) -> str:
@@ -50,42 +51,8 @@ def reported_attacks(runs: Sequence[LoadedRun]) -> list[ReportedAttack]:
     return unique
 
 
-def evaluations_in(document: Document) -> list[Document]:
-    """The evaluations in a document; a comparison gives our side of it, without the rates that it does not count."""
-    if document["schema"] == "rfgsm.sweep/1":
-        return list(document["evaluations"])
-    return [_ours_as_evaluation(document) if document["schema"] == "rfgsm.comparison/1" else document]
-
-
 def _attacks_of_run(place: int, run: LoadedRun, *, alone: bool) -> Iterator[ReportedAttack]:
     kind: DocumentKind = run.document["schema"].removeprefix("rfgsm.").removesuffix("/1")
     for at, evaluation in enumerate(evaluations_in(run.document)):
         name = target_rule_name(evaluation) if alone else f"{run.name}, {target_rule_name(evaluation).lower()}"
         yield ReportedAttack(place, name, kind, f"evaluations/{at}/" if kind == "sweep" else "", evaluation)
-
-
-def _ours_as_evaluation(document: Document) -> Document:
-    ours, attack = document["ours"], document["attack"]
-    present = [result for result in ours["per_class"] if result["n"]]
-    worst = min(present, key=lambda result: result["robust_accuracy"]["value"], default=None)
-    at = {
-        "epsilon": attack["epsilon"],
-        "robust_accuracy": ours["robust_accuracy"],
-        "attack_success_rate": ours["attack_success_rate"],
-        "flip_rate": None,
-        "target_hit_rate": None,
-        "accuracy_drop": None,
-        "leaked": None,
-        "worst_class": None if worst is None else worst["label"],
-        "confusion": ours["confusion"],
-        "transition": None,
-        "per_class": ours["per_class"],
-    }
-    shared = ("model", "data", "attack", "n", "bad", "gradient", "environment", "seconds", "plan")
-    return {key: document[key] for key in shared if key in document} | {
-        "clean": {"accuracy": ours["clean_accuracy"], "confusion": ours["clean_confusion"]},
-        "epsilons": [at],
-        "minimal_epsilon": None,
-        "area_under_curve": None,
-        "stable_area_under_curve": None,
-    }

@@ -1,1 +1,1 @@
-"""A run on disk."""
+"""Run directories: what a command was run with, its parts, and its result."""

@@ -28,16 +28,24 @@ MANIFEST_TYPES: Mapping[str, type] = {
     **dict.fromkeys(("data.n", "batch_size", "piece_size", "output.batch_size"), int),
     "seconds.total": float,
 }
-"""What stands at some places of a manifest, where there is anything."""
-
+"""Types of some values in a manifest, if they are there."""
 
 NON_SETTING_KEYS = ("schema", "asked", "environment")
 """Keys of a manifest that may change when a run is continued."""
 
 
 def settings_in_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that a manifest records."""
-    return {key: value for key, value in manifest.items() if key not in NON_SETTING_KEYS}
+    """Return the settings that a manifest records, without PyTorch's build and the number of a device, which may change."""
+    settings = {key: value for key, value in manifest.items() if key not in NON_SETTING_KEYS}
+    separators = {"torch": "+", "device": ":"}
+    return settings | {key: str(settings[key]).partition(mark)[0] for key, mark in separators.items() if key in settings}
+
+
+def settings_in_result(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that manifests of version 0.1 lack, from the result beside the manifest."""
+    environment, bad = result.get("environment"), result.get("bad")
+    torch = {"torch": str(environment.get("torch")).partition("+")[0]} if isinstance(environment, dict) else {}
+    return torch | ({"max_bad": bad.get("allowed")} if isinstance(bad, dict) else {})
 
 
 class RunDirectory:
@@ -106,6 +114,8 @@ class RunDirectory:
             return None
         found = read_manifest_json(self.path)
         recorded = self._select_settings(found)
+        if self.settings.keys() - recorded.keys() and (self.path / RESULT_FILE).is_file():  # an older version wrote it
+            recorded = settings_in_result(read_json(self.path / RESULT_FILE)) | recorded
         if recorded != self.settings:
             changes = "; ".join(f"{key} {there} there, {now} now" for key, there, now in json_differences(recorded, self.settings))
             raise RunError(
@@ -151,9 +161,11 @@ class RunDirectory:
 
 
 def is_new_run(directory: Path) -> bool:
-    """Whether there is no such directory, or nothing in it but hidden files, such as a lock.
+    """Return True if a directory is missing, or holds nothing but hidden files, such as a lock.
 
-    Raises RunError where it is a file, or holds other files than a run's, and ResourceError where it cannot be read.
+    Raises:
+        RunError: the path is a file, or the directory holds files but no manifest.
+        ResourceError: the directory cannot be read.
     """
     with translate_os_errors(directory):
         if directory.exists() and not directory.is_dir():
@@ -166,17 +178,14 @@ def is_new_run(directory: Path) -> bool:
 
 
 def json_differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Keys at which two JSON objects differ, dotted and sorted, with both values in brief."""
+    """Return the dotted keys at which two JSON objects differ, sorted, with both values shortened."""
     ours, theirs = dict(_flatten(left)), dict(_flatten(right))
     keys = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
     return [(key, _truncated_json(ours.get(key)), _truncated_json(theirs.get(key))) for key in keys]
 
 
 def write_json(file: Path, document: Mapping[str, Any]) -> None:
-    """Write one JSON document atomically: a temporary file beside it, flushed to disk, then moved into place.
-
-    Raises ResourceError, leaving what was there, where it cannot be written.
-    """
+    """Write a JSON document atomically; raise ResourceError, and keep the earlier file, if that fails."""
     write_bytes(file, json_bytes(document))
 
 
@@ -186,16 +195,16 @@ def json_bytes(document: Mapping[str, Any]) -> bytes:
 
 
 def write_bytes(file: Path, content: bytes) -> None:
-    """Write a file atomically, as `write_json` does and with its errors."""
+    """Write a file atomically; raise ResourceError, and keep the earlier file, if that fails."""
     with atomic_replace(file) as scratch:
         scratch.write_bytes(content)
 
 
 @contextmanager
 def atomic_replace(path: Path) -> Iterator[Path]:
-    """A path near `place` at which to make a file or a directory, which then, flushed to disk, takes its place.
+    """Give a temporary path for a file or directory, which is then flushed to disk and moved to `path`.
 
-    Raises ResourceError, leaving what was there, where it cannot be written.
+    Raises ResourceError, and keeps the earlier file or directory, if that fails.
     """
     with translate_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -213,7 +222,7 @@ def atomic_replace(path: Path) -> Iterator[Path]:
 
 
 def remove_temporary_files(directory: Path, *patterns: str) -> None:
-    """Remove what `replacing` left behind, for places of these patterns, in a process that was killed."""
+    """Remove what `atomic_replace` left behind in a process that was killed, for paths of these patterns."""
     for pattern in patterns:
         for scratch in directory.glob(f".{pattern}.????????"):
             shutil.rmtree(scratch, ignore_errors=True)
@@ -221,7 +230,7 @@ def remove_temporary_files(directory: Path, *patterns: str) -> None:
 
 @contextmanager
 def translate_os_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError about the place into a ResourceError."""
+    """Raise a ResourceError about the path instead of an OSError."""
     try:
         yield
     except OSError as error:
@@ -239,7 +248,7 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make sure that names made or replaced in it are on the disk."""
+    """Flush the names of a directory's files to disk."""
     if os.name != "posix":
         return
     handle = os.open(directory, os.O_RDONLY)
@@ -250,7 +259,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """The JSON object in a file; raises RunError where there is none."""
+    """Return the JSON object in a file; raise RunError if the file holds anything else."""
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -261,7 +270,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def read_manifest_json(directory: Path) -> dict[str, Any]:
-    """The manifest in the directory; raises RunError where there is none, or something stands in it that none has there."""
+    """Return the manifest in a directory; raise RunError if it is missing, or a value has another type than manifests have."""
     document = read_json(directory / MANIFEST_FILE)
     for place, kind in MANIFEST_TYPES.items():
         found: Any = document
@@ -290,9 +299,9 @@ def _truncated_json(value: object) -> str:
 
 @contextmanager
 def lock_directory(directory: Path) -> Iterator[None]:
-    """Make the directory where it is new, and keep other processes out of it; the system unlocks it when a process dies.
+    """Make a directory and lock it; the system unlocks it when the process ends.
 
-    Raises ResourceError at once where another process is in it.
+    Raises ResourceError at once if another process holds the lock.
     """
     with translate_os_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)

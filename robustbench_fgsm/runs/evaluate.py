@@ -1,14 +1,15 @@
-"""An evaluation in a run directory: started, continued from its ledgers, or finished already."""
+"""Run an evaluation in a run directory, or continue it from its ledgers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Any
 
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.engine.progress import CheckProgress, FooledProgress, Progress
+from robustbench_fgsm.engine.run_pieces import RunContext
+from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.evaluation.result import sweep_document
 from robustbench_fgsm.runs.directory import RunDirectory
@@ -16,8 +17,6 @@ from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, MAX_EXAMPL
 from robustbench_fgsm.runs.ledger import Ledger, LedgerStore
 from robustbench_fgsm.runs.manifest import EvaluationRun
 from robustbench_fgsm.spec import RunOptions
-
-Document = dict[str, Any]
 
 
 def evaluate_in_directory(
@@ -58,11 +57,7 @@ def evaluate_in_directory(
                     run.checks,
                     plan=run.plan,
                     warnings=run.preflight_warnings,
-                    progress=progress,
-                    fooled_progress=fooled_progress,
-                    check_progress=check_progress,
-                    store=store,
-                    world=world,
+                    context=RunContext(world, store, progress, fooled_progress, check_progress),
                 )
             if out is not None and max_example_images and world.is_main:
                 save_example_images(run, Ledger(out, len(run.pieces)), out / EXAMPLE_IMAGES_FILE, max_example_images)

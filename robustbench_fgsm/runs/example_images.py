@@ -1,4 +1,4 @@
-"""Example images of a finished run: which the ledger picks, and both versions of each, made once more."""
+"""Example images of a finished run: selected by the ledger, and attacked again."""
 
 from __future__ import annotations
 
@@ -26,23 +26,22 @@ from robustbench_fgsm.spec import AttackSpec
 
 EXAMPLE_IMAGES_FILE = "images.safetensors"
 IMAGES_PER_CELL = 4
-"""Images of one confusion cell: of one attack, label, and prediction after it."""
+"""Images of one confusion cell: with one attack, label, and prediction after the attack."""
 
 MAX_EXAMPLE_IMAGES = 500
 MAX_EXAMPLE_BYTES = 2**28
-"""Of all images kept: 500 of 28 x 28 take 3 MB, but of 224 x 224, in colour and both versions, 600 MB."""
+"""Size of the file: 500 grey images of 28 x 28 take 3 MB, 500 colour images of 224 x 224 would take 600 MB."""
 
 MAX_SCANNED_IMAGES = 100_000
-"""Images of the ledger at most, from all over the data."""
+"""Largest number of images of the ledger from which example images are selected."""
 
 
 @dataclass(frozen=True)
 class ExampleImages:
     """M images before and after an attack at its largest budget.
 
-    clean, adversarial: (M, C, H, W) float32 in pixel space. ids, labels, attacks (index into the run's attacks),
-    predictions_before, predictions_after: (M,) int64. confidences_before, confidences_after: (M,) float32, the share of
-    the predicted class; epsilons: (M,) float64.
+    Clean and adversarial images are (M, C, H, W) float32 in pixel space. Ids, labels, attacks (their index in the run) and
+    predictions are (M,) int64, confidences (probabilities of the predicted class) (M,) float32, and epsilons (M,) float64.
     """
 
     clean: Tensor
@@ -60,18 +59,18 @@ class ExampleImages:
         return len(self.ids)
 
     def select(self, rows: Tensor) -> ExampleImages:
-        """Some of them; rows: (M,) bool or indices."""
+        """Return the images of some rows: (M,) bool or indices."""
         return ExampleImages(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     @classmethod
     def concatenate(cls, parts: Sequence[ExampleImages]) -> ExampleImages:
-        """All of them in one."""
+        """Return the images of all parts."""
         return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 @dataclass(frozen=True)
 class SelectedImage:
-    """One image: the attack, by index, the image's place in the data and its id, and what the ledger says of it."""
+    """One image: the index of its attack, its index in the data, its id, and its outcomes in the ledger."""
 
     attack_index: int
     index: int
@@ -82,9 +81,9 @@ class SelectedImage:
 
 
 def save_example_images(run: EvaluationRun, ledger: Ledger, path: Path, max_images: int) -> None:
-    """Write up to `most` example images there, whole or not at all; raises ResourceError where that cannot be.
+    """Write up to `max_images` example images atomically; raise ResourceError if that fails.
 
-    An image that the plain layout predicts otherwise than the ledger says, in its last bits, is left out.
+    An image is left out if its prediction in the plain layout differs from the ledger.
     """
     size = first_readable_batch(run.data, 1).images.nbytes * 2
     picks = select_example_images(run, ledger, min(max_images, MAX_EXAMPLE_BYTES // size))
@@ -101,7 +100,7 @@ def save_example_images(run: EvaluationRun, ledger: Ledger, path: Path, max_imag
 
 
 def read_example_images(path: Path) -> ExampleImages | None:
-    """Images kept there; None where none are. Raises RunError for a file that is not such."""
+    """Return the example images in a file, or None if there is no file; raise RunError for a malformed file."""
     if not path.is_file():
         return None
     try:
@@ -111,9 +110,9 @@ def read_example_images(path: Path) -> ExampleImages | None:
 
 
 def select_example_images(run: EvaluationRun, ledger: Ledger, max_images: int) -> list[SelectedImage]:
-    """Up to four images of each confusion cell and `most` in all, from pieces all over the data; always the same ones.
+    """Select up to four images of each confusion cell, and `max_images` in all, from pieces in a fixed random order.
 
-    The first image of every cell comes before the second of any.
+    The first image of every cell is selected before the second image of any cell.
     """
     order = np.random.default_rng(0).permutation(len(run.pieces))
     cells: dict[tuple[int, int, int], list[SelectedImage]] = {}
@@ -131,7 +130,7 @@ def select_example_images(run: EvaluationRun, ledger: Ledger, max_images: int) -
 
 
 def _selectable_images(run: EvaluationRun, record: PieceRecord) -> Iterator[SelectedImage]:
-    """Images of a piece whose place in the data is known, which it is not beside bad ones."""
+    """Return the images of a piece; none if it has an unreadable image, because indices are then unknown."""
     if record.bad:
         return
     start = run.pieces.span(record.number).start
@@ -160,14 +159,14 @@ def _recorded_columns(kept: ExampleImages) -> tuple[Tensor, ...]:
 
 
 def fetch_images(data: Dataset, indices: Sequence[int]) -> Batch:
-    """The images at these places; one by one where the data cannot give several."""
+    """Return the images at some indices, one by one if the data offer no random access."""
     if isinstance(data, RandomAccess):
         return next(data.take(indices, len(indices)))
     return Batch.concatenate([next(data.batches(place, place + 1, 1)) for place in indices])
 
 
 def _attack_images(run: EvaluationRun, spec: AttackSpec, batch: Batch) -> ExampleImages:
-    """These images at the largest budget, in the plain layout."""
+    """Attack images at the largest budget in the plain layout."""
     classifier, epsilon = run.classifier, max(spec.epsilons)
     attacked = attack_batch(classifier, batch, spec, run.data.classes)
     x_adv, after = craft_and_predict(classifier, attacked, spec, epsilon)
@@ -190,7 +189,7 @@ def _attack_images(run: EvaluationRun, spec: AttackSpec, batch: Batch) -> Exampl
 
 
 def _confidence(outputs: Tensor, spec: AttackSpec, classes: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Predicted classes (N,), and the share of each, where the outputs (N, K) are logits or (log-)probabilities."""
+    """Return classes (N,), by default the predicted ones, and their probabilities, from outputs (N, K)."""
     shares = outputs if spec.loss == "probabilities" else outputs.double().softmax(1)
     classes = outputs.argmax(1) if classes is None else classes
     return classes.cpu(), shares.gather(1, classes.unsqueeze(1)).squeeze(1).float().cpu()

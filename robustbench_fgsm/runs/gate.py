@@ -1,4 +1,4 @@
-"""Whether a run lost more robust accuracy than a team allows, from its images and those of a baseline, paired."""
+"""Test, image by image, if a run lost more accuracy against a baseline run than is allowed."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ TEST_DESCRIPTION = (
 
 @dataclass(frozen=True)
 class DropTest:
-    """What became of the images of one class, or of all, at one budget.
+    """The test of the drop in accuracy of one class, or of all classes, at one budget.
 
-    exceeds: the drop is shown to be larger than is allowed; within: shown to be smaller. low, high: one-sided bounds of
-    the drop at the levels by which Holm decides that. p: of `exceeds`, adjusted. detectable: the smallest true drop that
-    these images show in 4 of 5 cases; None where none is that large.
+    `exceeds` is True if the drop is significantly larger than is allowed, with the adjusted p-value `p`; `within` if it is
+    significantly smaller. `low` and `high` are one-sided bounds of the drop at Holm's levels. `detectable` is the smallest true
+    drop that the test finds with power 0.8; None if there is none.
     """
 
     pairs: PairedRunCounts
@@ -44,7 +44,7 @@ class DropTest:
 
 @dataclass(frozen=True)
 class Gate:
-    """The verdict on a run beside its baseline. stable: whether gradients are the stable ones where images are saturated."""
+    """The verdict on a run and its baseline; `stable` is True if saturated images count with their stable gradients."""
 
     run: Document
     baseline: Document
@@ -57,23 +57,23 @@ class Gate:
 
     @property
     def exceeding(self) -> list[DropTest]:
-        """Drops that are shown to be larger than is allowed."""
+        """Return the drops that are significantly larger than is allowed."""
         return [drop for drop in self.drops if drop.exceeds]
 
     @property
     def unproven(self) -> list[DropTest]:
-        """Drops that are not shown to be smaller than that."""
+        """Return the drops that are not significantly smaller than is allowed."""
         return [drop for drop in self.drops if not drop.within]
 
     @property
     def passed(self) -> bool:
-        """Whether both runs are valid and no drop exceeds what is allowed; with evidence asked for, each is shown not to."""
+        """Return True if both runs are valid and no drop exceeds; with `require_evidence`, only if each drop is within."""
         enough = not (self.require_evidence and self.unproven)
         return not self.invalid_reasons and not self.exceeding and enough
 
     @property
     def invalid_reasons(self) -> list[str]:
-        """Why the numbers must not be used."""
+        """Return the reasons for which the numbers must not be used."""
         return [
             f"{name}: {reason}"
             for name, side in (("run", self.run), ("baseline", self.baseline))
@@ -82,7 +82,7 @@ class Gate:
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader must know beside the verdict."""
+        """Return what a reader must know beside the verdict."""
         found = []
         if self.run["data"]["fingerprint"] != self.baseline["data"]["fingerprint"]:
             found.append("ids and labels are the same, but the fingerprints of the images are not")
@@ -92,11 +92,11 @@ class Gate:
 
     @property
     def exit_code(self) -> int:
-        """0 where the gate is passed, else 1."""
+        """Return 0 if the gate is passed, else 1."""
         return EXIT_SUCCESS if self.passed else EXIT_NEGATIVE_RESULT
 
     def to_dict(self) -> Document:
-        """The document `rfgsm.gate/1`."""
+        """Return the document of schema `rfgsm.gate/1`."""
         return {
             "schema": "rfgsm.gate/1",
             "status": "invalid" if self.invalid_reasons else "complete",
@@ -129,14 +129,21 @@ def gate(
     require_evidence: bool = False,
     alpha: float = 0.05,
 ) -> Gate:
-    """Whether robust accuracy, or clean accuracy, fell by more than `max_drop` from the baseline to the run, class by class.
+    """Test if robust or clean accuracy fell by more than `max_drop` from a baseline to a run, over all images and class by class.
 
-    run, baseline: directories that `rfgsm evaluate` or `sweep` made with --out, on the same images, with the same attack.
-    max_drop: a share of the images. require_evidence: pass only where every drop is shown to be smaller. alpha: the
-    probability that a gate fails although no true drop is larger.
+    Args:
+        run: directory that `rfgsm evaluate` or `sweep` wrote with `--out`.
+        baseline: directory of the baseline, on equal images with an equal attack.
+        max_drop: largest allowed drop, as a share of the images in [0, 1].
+        require_evidence: pass only if every drop is significantly smaller than `max_drop`.
+        alpha: probability, in (0, 0.5), that a gate fails although no true drop is larger than `max_drop`.
 
-    Raises SettingError for shares outside their domain, and RunError where a run is not finished or the two differ in
-    data, attack, ids or labels.
+    Returns:
+        The verdict, with a test for each budget and class.
+
+    Raises:
+        SettingError: if a share is out of range.
+        RunError: if a run is not finished, or the runs differ in data, attack, ids or labels.
     """
     began = time.perf_counter()
     check_share("max drop", max_drop)
@@ -152,7 +159,7 @@ def gate(
 
 
 def assess_drops(paired: Sequence[PairedRunCounts], max_drop: float, alpha: float = 0.05) -> tuple[DropTest, ...]:
-    """A drop for each of these, judged together."""
+    """Return the test of each drop, at Holm's levels over all of them."""
     lost, gained, n = zip(*((at.lost, at.gained, at.n) for at in paired), strict=True)
     exceeds, p, levels = holm(drop_p_values(lost, gained, n, max_drop), alpha)
     within, _, upper_levels = holm(drop_p_values(gained, lost, n, -max_drop), alpha)

@@ -1,4 +1,4 @@
-"""The manifest of a measurement that is recorded piece by piece: its settings, and what made them."""
+"""The manifest of an evaluation: its settings and its environment, written and read."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from robustbench_fgsm.spec import AttackSpec, CheckOptions
 
 RUN_SCHEMA = "rfgsm.run/1"
 REQUIRED_KEYS = {"model": ("spec", "weights", "sha256"), "data": ("spec", "fingerprint", "classes")}
-"""Keys that are read later on."""
+"""Keys that are read after the manifest is validated."""
 
 EvaluationCommand = Literal["evaluate", "sweep"]
 
 
 @dataclass(frozen=True)
 class EvaluationRun:
-    """What is measured: by its command, a classifier, data and attacks under a plan."""
+    """An evaluation or a sweep: its command, classifier, images and attacks, under an execution plan."""
 
     command: EvaluationCommand
     classifier: Classifier
@@ -38,17 +38,17 @@ class EvaluationRun:
     max_bad: int = 0
     checks: CheckOptions = NO_CHECKS
     thresholds: Mapping[str, Any] = field(default_factory=dict)
-    """What the command asks of the result, such as gates: kept for who resumes it, and free to change."""
+    """Thresholds on the result, which `rfgsm runs resume` applies again. They may change."""
     preflight_warnings: tuple[str, ...] | None = None
-    """Of the preflight, where it was made already."""
+    """Warnings of the preflight; None if it has not run."""
 
     @property
     def pieces(self) -> Pieces:
-        """How the data fall into pieces."""
+        """Return how the images are divided into pieces."""
         return Pieces(len(self.data), piece_size(self.plan, self.classifier.device))
 
     def settings(self) -> dict[str, Any]:
-        """What has to be the same for the run to be continued, as JSON knows it."""
+        """Return the settings, as JSON."""
         return run_settings(
             self.command,
             self.classifier,
@@ -61,7 +61,7 @@ class EvaluationRun:
         )
 
     def to_manifest(self) -> dict[str, Any]:
-        """The settings, and where the run was begun."""
+        """Return the settings, the thresholds, and the environment in which the run started."""
         return {
             "schema": RUN_SCHEMA,
             **self.settings(),
@@ -72,7 +72,7 @@ class EvaluationRun:
 
 @dataclass(frozen=True)
 class EvaluationManifest:
-    """A manifest read back, with what of it takes reading."""
+    """The validated manifest of an evaluation, with its parts parsed."""
 
     directory: Path
     document: dict[str, Any]
@@ -86,12 +86,12 @@ class EvaluationManifest:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names in the order of the labels."""
+        """Return the class names in the order of labels."""
         return tuple(self.document["data"]["classes"])
 
 
 def read_evaluation_manifest(directory: Path) -> EvaluationManifest:
-    """The manifest of a run of `rfgsm evaluate` or `sweep`; raises RunError where there is none, or it cannot be read."""
+    """Return the manifest of a run of `rfgsm evaluate` or `sweep`; raise RunError for any other directory."""
     document = require_manifest(directory)
     if document.get("schema") != RUN_SCHEMA:
         raise RunError(
@@ -122,7 +122,7 @@ def read_evaluation_manifest(directory: Path) -> EvaluationManifest:
 
 @contextmanager
 def translate_manifest_errors(directory: Path) -> Iterator[None]:
-    """Turn what goes wrong with a manifest that is not as rfgsm wrote it into a RunError."""
+    """Raise a RunError if a manifest is not as rfgsm writes it."""
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
@@ -133,32 +133,24 @@ def translate_manifest_errors(directory: Path) -> Iterator[None]:
 
 
 def require_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest of any run; raises RunError where the directory is none."""
+    """Return the manifest of any run; raise RunError if the directory has none."""
     if not (directory / MANIFEST_FILE).is_file():
         raise RunError(f"run must be a directory that --out made, got {directory} without {MANIFEST_FILE}: check the path")
     return read_manifest_json(directory)
 
 
 def manifest_command(manifest: Mapping[str, Any]) -> str:
-    """The command that made a directory with this manifest, as far as it says."""
+    """Return the command that wrote a manifest, or `something else`."""
     if "command" in manifest:
         return str(manifest["command"])
     return "attack" if str(manifest.get("schema", "")).startswith("rfgsm.attack/") else "something else"
 
 
 def read_recorded_plan(directory: Path) -> Plan | None:
-    """The plan in the directory's manifest, level none where that has no plan; None where the directory is new.
-
-    Raises RunError where it is not a run, or its plan cannot be read.
-    """
+    """Return the plan in a directory's manifest, or None for a new directory; a manifest without a plan has level none."""
     if is_new_run(directory):
         return None
     document = read_manifest_json(directory)
     size = document.get("batch_size") or (document.get("output") or {}).get("batch_size") or Plan.batch_size
-    try:
+    with translate_manifest_errors(directory):
         return Plan.from_dict(document.get("plan"), int(size))
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{directory / MANIFEST_FILE} must hold a plan as rfgsm wrote it, got one that cannot be read "
-            f"({type(error).__name__}: {error}): choose another directory"
-        ) from error

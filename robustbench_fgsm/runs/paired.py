@@ -1,4 +1,4 @@
-"""Two runs over the same images: which of them one predicts rightly and the other does not."""
+"""Pair two runs over equal images: which images one run predicts correctly and the other does not."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class PairedRunCounts:
-    """Images of one class at one budget of one attack, of two runs.
+    """Counts of the images of one class at one budget of one attack, in two runs.
 
-    targeted: the attack's rule. epsilon: None before the attack. label: None for all classes. n images, of which
-    `right_before` are right in the baseline; lost: right in the baseline alone; gained: right in the other run alone.
+    `targeted` is the attack's rule. `epsilon` is None before the attack, `label` None for all classes. Of n images,
+    `baseline_correct` are correct in the baseline, `lost` in the baseline alone, and `gained` in the other run alone.
     """
 
     targeted: str
@@ -40,22 +40,22 @@ class PairedRunCounts:
 
     @property
     def correct(self) -> int:
-        """Images that are right in the run which is compared with the baseline."""
+        """Return the number of images that are correct in the run."""
         return self.baseline_correct - self.lost + self.gained
 
     @property
     def drop(self) -> float:
-        """How much the share of right images fell."""
+        """Return by how much the share of correct images fell."""
         return (self.lost - self.gained) / self.n
 
 
 def pair_runs(run: SavedRun, baseline: SavedRun) -> tuple[list[PairedRunCounts], bool]:
-    """Both runs paired image by image, and whether their gradients are the stable ones where images are saturated.
+    """Return the counts of two runs, paired image by image, and True if saturated images count with their stable gradients.
 
-    For each attack: before it, then by budget, all images first and then each class that has some. What was before the
-    attack is there once. Stable gradients count where more than 1 % of the images of either run are saturated.
+    Counts come before the attack (once), then for each attack and budget: all images first, then each class that has images.
+    Stable gradients count if more than 1 % of the images of either run are saturated.
 
-    Raises RunError where a run is not finished, or the two differ in data, settings of the attack, ids or labels.
+    Raises RunError if a run is not finished, or the runs differ in data, attack, ids or labels.
     """
     for side in (run, baseline):
         check_finished(side)
@@ -66,7 +66,7 @@ def pair_runs(run: SavedRun, baseline: SavedRun) -> tuple[list[PairedRunCounts],
 
 
 def check_finished(run: SavedRun) -> None:
-    """Raise RunError unless each piece of the run is there."""
+    """Raise RunError unless all pieces of a run are finished."""
     place, left = run.manifest.directory, len(run.manifest.pieces) - run.ledger.num_finished
     if run.result is None or left:
         raise RunError(
@@ -76,7 +76,7 @@ def check_finished(run: SavedRun) -> None:
 
 
 def check_comparable(run: SavedRun, baseline: SavedRun) -> None:
-    """Raise RunError, naming what differs, unless both were measured in the same way on as many images."""
+    """Raise RunError with the difference unless both runs have equal attacks and numbers of images."""
     for name, ours, theirs in _compared_settings(run, baseline):
         if ours != theirs:
             raise RunError(f"run and baseline must have the same {name}, got {ours} and {theirs}: measure one of them again")
@@ -117,9 +117,9 @@ def _exceeds_saturated_share(run: SavedRun) -> bool:
 
 
 def _count_pairs(run: SavedRun, baseline: SavedRun, *, stable: bool) -> tuple[Integers, Integers]:
-    """Images of each class (K,), and for each attack and budget, 0 being before it, (A, E + 1, 3, K).
+    """Return the images of each class (K,), and counts (A, E + 1, 3, K) for each attack and budget; budget 0 is before the attack.
 
-    The three are right in the baseline, lost, and gained.
+    The three counts are: correct in the baseline, lost, and gained.
     """
     classes, attacks = len(run.manifest.classes), len(run.manifest.specs)
     budgets = len(run.manifest.specs[0].epsilons)
@@ -140,14 +140,14 @@ def _count_pairs(run: SavedRun, baseline: SavedRun, *, stable: bool) -> tuple[In
 
 
 def _record_blocks(run: SavedRun, size: int) -> Iterator[list[PieceRecord]]:
-    """Records by blocks of so many images, a multiple of a piece."""
+    """Return records in blocks of `size` images, a multiple of the piece size."""
     pieces = run.manifest.pieces
     for _, records in groupby(run.records(), key=lambda record: pieces.span(record.number).start // size):
         yield list(records)
 
 
 def _outcomes_by_id(records: list[PieceRecord], attacks: int, budgets: int, *, stable: bool) -> tuple[Integers, Integers, Flags]:
-    """Ids and labels (N,) by ascending id, and what is right (A, E + 1, N)."""
+    """Return ids and labels (N,) by ascending id, and which predictions are correct (A, E + 1, N)."""
     records = [record for record in records if len(record)]
     if not records:
         none = np.zeros(0, np.int64)

@@ -1,4 +1,4 @@
-"""Run directories read: what state they are in, what was measured, and what became of each image."""
+"""Read run directories: their state, their result, and the outcomes of each image."""
 
 from __future__ import annotations
 
@@ -28,15 +28,14 @@ LEDGER_COMMANDS = ("evaluate", "sweep", "transfer")
 """Commands that record every finished piece in a ledger."""
 
 MAX_DEPTH = 4
-"""Directories below the one that is listed in which a run is still found."""
+"""Levels of directories in which runs are searched."""
 
 
 @dataclass(frozen=True)
 class SavedRun:
-    """A run of `rfgsm evaluate` or `sweep` as it stands in its directory.
+    """A run of `rfgsm evaluate` or `sweep` in its directory.
 
-    state: `complete` or `invalid`, `started` where a process is at it, `interrupted` where none is. document: its
-    result, None where there is none yet.
+    Its state is `complete`, `invalid`, `started` (a process works on it) or `interrupted`. Its result is None until it is finished.
     """
 
     manifest: EvaluationManifest
@@ -45,34 +44,34 @@ class SavedRun:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """All finished pieces; reading it verifies their hashes."""
+        """Return all finished pieces, whose hashes are verified."""
         return Ledger(self.manifest.directory, len(self.manifest.pieces))
 
     def records(self) -> Iterator[PieceRecord]:
-        """Finished pieces by ascending number: what became of each image."""
+        """Return the finished pieces, with the outcomes of each image, in ascending order."""
         return self.ledger.records()
 
     def example_images(self) -> ExampleImages | None:
-        """Example images that were kept; None where none were."""
+        """Return the example images, or None if there are none."""
         return read_example_images(self.manifest.directory / EXAMPLE_IMAGES_FILE)
 
 
 def read_saved_run(directory: Path | str) -> SavedRun:
-    """The run in that directory; raises RunError where there is none, or it is none of evaluate or sweep."""
+    """Return the run of `rfgsm evaluate` or `sweep` in a directory; raise RunError for any other directory."""
     place = Path(directory)
     recorded = read_evaluation_manifest(place)
     return SavedRun(recorded, read_run_state(place), read_json(place / RESULT_FILE) if (place / RESULT_FILE).is_file() else None)
 
 
 def read_run_state(directory: Path) -> str:
-    """`complete` or `invalid`, as the result says; else `started` where a process works there, `interrupted` where none does."""
+    """Return the state of a run: `complete` or `invalid` by its result, else `started` if it is locked, or `interrupted`."""
     if (directory / RESULT_FILE).is_file():
         return "invalid" if read_json(directory / RESULT_FILE).get("status") == "invalid" else "complete"
     return "started" if is_locked(directory) else "interrupted"
 
 
 def is_locked(directory: Path) -> bool:
-    """Whether a process works there."""
+    """Return True if a process works in a directory."""
     if not (directory / LOCK_FILE).exists():
         return False
     try:
@@ -83,7 +82,7 @@ def is_locked(directory: Path) -> bool:
 
 
 def find_runs(root: Path) -> list[Path]:
-    """Run directories at or below that one, sorted; raises RunError where it is none."""
+    """Return the run directories at or below a directory, sorted; raise RunError if it is not a directory."""
     if not root.is_dir():
         raise RunError(f"runs are listed below a directory, got {root}: check the path")
     return sorted(_runs_below(root, MAX_DEPTH))
@@ -103,15 +102,12 @@ def _runs_below(place: Path, depth: int) -> Iterator[Path]:
 
 
 def _model_names(manifest: dict[str, Any]) -> str | None:
-    """The models of a transfer by name; None where there are none."""
+    """Return the names of a transfer's models, or None."""
     return ", ".join(dict.fromkeys(str(model["spec"]) for model in manifest.get("models", []))) or None
 
 
 def summarize_run(directory: Path) -> dict[str, Any]:
-    """What one run is and how far it has come, as JSON knows it; done is null where there are no records of pieces.
-
-    Raises RunError where it is none.
-    """
+    """Return what a run is, and its progress, as JSON; raise RunError if the directory has no manifest."""
     manifest = require_manifest(directory)
     return {
         "path": str(directory),
@@ -127,9 +123,9 @@ def summarize_run(directory: Path) -> dict[str, Any]:
 
 
 def read_run_progress(directory: Path, manifest: Mapping[str, Any]) -> dict[str, int | None]:
-    """Pieces in all, those that are done, and damaged parts of the ledgers; null where the run records none.
+    """Return the number of all pieces, of finished pieces, and of damaged parts of the ledgers; None if a run has no pieces.
 
-    The pieces of a training are quarters of an epoch. Raises RunError for a manifest or a log that cannot be read.
+    The pieces of a training are quarters of an epoch.
     """
     kind = manifest_command(manifest)
     with translate_manifest_errors(directory):
@@ -147,7 +143,7 @@ def read_run_progress(directory: Path, manifest: Mapping[str, Any]) -> dict[str,
 
 
 def count_finished_quarters(directory: Path) -> int:
-    """Quarters of an epoch that a training has behind it, by its log."""
+    """Return the number of finished quarters of an epoch, by the log of a training."""
     if not (directory / TRAINING_LOG_FILE).is_file():
         return 0
     last = json.loads((directory / TRAINING_LOG_FILE).read_text(encoding="utf-8").splitlines()[-1])
@@ -155,6 +151,6 @@ def count_finished_quarters(directory: Path) -> int:
 
 
 def read_manifest_and_result(directory: Path) -> dict[str, Any]:
-    """Manifest and result as they are on disk, the latter null where there is none yet."""
+    """Return manifest and result as they are on disk; the result is None until the run is finished."""
     result = directory / RESULT_FILE
     return {"manifest": require_manifest(directory), "result": read_json(result) if result.is_file() else None}

@@ -1,4 +1,4 @@
-"""A training in a directory: its state while it runs, then weights, model card and log."""
+"""Train in a run directory, which holds a checkpoint, and at the end weights, model card and log."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ TRAINING_LOG_FILE = "log.jsonl"
 
 @dataclass(frozen=True)
 class CheckpointStore:
-    """The `Store` of a training in a directory."""
+    """The checkpoint and the log of a training in its directory."""
 
     directory: Path
 
     def load(self) -> bytes | None:
-        """The state kept last, or None."""
+        """Return the last checkpoint, or None if there is none."""
         place = self.directory / CHECKPOINT_FILE
         return place.read_bytes() if place.is_file() else None
 
     def save(self, state: bytes, log: list[dict[str, Any]]) -> None:
-        """Keep the state in place of the one before, whole or not at all; and the log, a JSON object a line."""
+        """Replace the checkpoint and the log, which has one JSON object in a line."""
         write_bytes(self.directory / CHECKPOINT_FILE, state)
         write_bytes(self.directory / TRAINING_LOG_FILE, "".join(f"{json.dumps(line)}\n" for line in log).encode())
 
@@ -194,7 +194,7 @@ def create_untrained_classifier(
     std: ChannelStatistic | None = None,
     bounds: Bounds | Sequence[float] | None = None,
 ) -> TorchClassifier:
-    """A network of that name for these data, with weights drawn from the seed; raises as `load_classifier` does."""
+    """Return a network with random weights, drawn from the seed, for the images; raise as `load_classifier` does."""
     shape = tuple(first_readable_batch(data, 1).images.shape[1:])
     request = ModelRequest(
         model,

@@ -1,4 +1,4 @@
-"""A transfer matrix in a run directory: started, continued from its ledgers, or finished already."""
+"""Run a transfer matrix in a run directory, or continue it from its ledgers."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.engine.batch_size import choose_common_batch_size
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.engine.pieces import Pieces
 from robustbench_fgsm.engine.progress import Progress
+from robustbench_fgsm.engine.run_pieces import RunContext
+from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.evaluation.transfer import Transfer, run_transfer, split_transfer_into_pieces
 from robustbench_fgsm.evaluation.transfer_counts import TransferModels
 from robustbench_fgsm.runs.directory import RunDirectory
@@ -21,12 +22,10 @@ from robustbench_fgsm.runs.manifest import read_recorded_plan
 from robustbench_fgsm.runs.settings import run_settings
 from robustbench_fgsm.spec import AttackSpec, RunOptions, TransferOptions
 
-Document = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class TransferRun:
-    """What is measured: who attacks whom, on what data, and how."""
+    """A transfer matrix: source and target models, images, and the attack."""
 
     transfer_models: TransferModels
     data: Dataset
@@ -36,10 +35,10 @@ class TransferRun:
     per_class: bool = False
     max_bad: int = 0
     preflight_warnings: Sequence[str] | None = None
-    """Of `check_transfer`, where that was called already."""
+    """Warnings of `check_transfer`; None if it has not run."""
 
     def settings(self) -> Document:
-        """What has to be the same for the run to be continued, as JSON knows it."""
+        """Return the settings, as JSON."""
         crossing = self.transfer_models
         return run_settings(
             "transfer",
@@ -57,13 +56,13 @@ class TransferRun:
 
     @property
     def pieces(self) -> Pieces:
-        """Return how the data fall into pieces."""
+        """Return how the images are divided into pieces."""
         return split_transfer_into_pieces(self.transfer_models, self.data, self.batch_size)
 
     def measure(
         self, store: LedgerStore | None = None, world: World = SINGLE_PROCESS, progress: Progress | None = None
     ) -> Transfer:
-        """The transfer; what the store has is not attacked again."""
+        """Return the transfer matrix; pieces in the store are not attacked again."""
         return run_transfer(
             self.transfer_models,
             self.data,
@@ -71,14 +70,12 @@ class TransferRun:
             TransferOptions(self.common, self.per_class),
             RunOptions(self.batch_size, max_bad=self.max_bad),
             warnings=self.preflight_warnings,
-            progress=progress,
-            store=store,
-            world=world,
+            context=RunContext(world, store, progress),
         )
 
 
 def choose_transfer_batch_size(transfer_models: TransferModels, data: Dataset, batch_size: int | str, out: Path | None) -> int:
-    """Images at a time: under `auto` those of the run in the directory, where there is one, or else as the models allow."""
+    """Return the batch size: for `auto` that of the run in the directory, or else one that all models can take."""
     recorded = None if out is None or batch_size != "auto" else read_recorded_plan(out)
     return choose_common_batch_size(batch_size, transfer_models.models, data) if recorded is None else recorded.batch_size
 

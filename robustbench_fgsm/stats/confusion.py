@@ -1,4 +1,4 @@
-"""Square matrices of counts: dense up to 1,000 classes, where they are small, and sparse above, where most entries are zero."""
+"""Confusion matrices: dense up to 1,000 classes, and sparse above, where most entries are zero."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 Matrix: TypeAlias = Any
-"""(K, K) int64: a NumPy array up to `DENSE_UP_TO` classes, a `scipy.sparse.csr_array` above."""
+"""(K, K) int64: a NumPy array up to `MAX_DENSE_CLASSES` classes, a `scipy.sparse.csr_array` above."""
 
 Int64Array = NDArray[np.int64]
 
 MAX_DENSE_CLASSES = 1000
-"""Classes; three dense matrices of so many take 24 MB for each budget, and of 22,000 would take 12 GB."""
+"""Classes of the largest dense matrix. Three of them take 24 MB for each budget; with 22,000 classes it would be 12 GB."""
 
 
 def confusion_matrix(rows: Int64Array, columns: Int64Array, num_classes: int) -> Matrix:
-    """How often each pair occurs; rows, columns: (N,) classes."""
+    """Count how often each pair of classes occurs; rows, columns: (N,) classes."""
     if num_classes > MAX_DENSE_CLASSES:
         ones = np.ones(len(rows), np.int64)
         return sparse.coo_array((ones, (rows, columns)), (num_classes, num_classes)).tocsr()
@@ -26,36 +26,36 @@ def confusion_matrix(rows: Int64Array, columns: Int64Array, num_classes: int) ->
 
 
 def zero_matrix(num_classes: int) -> Matrix:
-    """All zero."""
+    """Return a matrix of zeros, dense or sparse."""
     if num_classes > MAX_DENSE_CLASSES:
         return sparse.csr_array((num_classes, num_classes), dtype=np.int64)
     return np.zeros((num_classes, num_classes), np.int64)
 
 
 def is_sparse(matrix: Matrix) -> bool:
-    """Whether it is not a NumPy array."""
+    """Return whether the matrix is sparse."""
     return not isinstance(matrix, np.ndarray)
 
 
 def trace(matrix: Matrix) -> int:
-    """Sum of the diagonal."""
+    """Return the sum of the diagonal."""
     return int(matrix.trace())
 
 
 def diagonal(matrix: Matrix) -> Int64Array:
-    """(K,)."""
+    """Return the diagonal (K,) of the matrix."""
     found: Int64Array = np.asarray(matrix.diagonal())
     return found
 
 
 def row_sums(matrix: Matrix) -> Int64Array:
-    """(K,)."""
+    """Return the sum (K,) of each row."""
     found: Int64Array = np.asarray(matrix.sum(axis=1)).reshape(-1)
     return found
 
 
 def nonzero_entries(matrix: Matrix) -> tuple[Int64Array, Int64Array, Int64Array]:
-    """Row, column and count of all that is not zero, row by row and by ascending column."""
+    """Return rows, columns and counts of the nonzero entries, in ascending order of row and column."""
     if not is_sparse(matrix):
         rows, columns = matrix.nonzero()
         return rows, columns, matrix[rows, columns]
@@ -67,10 +67,10 @@ def nonzero_entries(matrix: Matrix) -> tuple[Int64Array, Int64Array, Int64Array]
 
 
 def argmax_off_diagonal(matrix: Matrix) -> Int64Array:
-    """For each row (K,) the column of its largest count off the diagonal, the first of equals; -1 where all are zero."""
+    """Return for each row (K,) the column of its largest count off the diagonal, the first of ties; -1 if all are zero."""
     rows, columns, counts = nonzero_entries(matrix)
-    beside = rows != columns
-    rows, columns, counts = rows[beside], columns[beside], counts[beside]
+    off_diagonal = rows != columns
+    rows, columns, counts = rows[off_diagonal], columns[off_diagonal], counts[off_diagonal]
     order = np.lexsort((columns, -counts, rows))
     found = np.full(matrix.shape[0], -1, np.int64)
     labels, first = np.unique(rows[order], return_index=True)
@@ -79,7 +79,7 @@ def argmax_off_diagonal(matrix: Matrix) -> Int64Array:
 
 
 def matrix_to_json(matrix: Matrix, max_dense_classes: int = 100) -> Any:
-    """A list of lists up to 100 classes, above it {shape, rows, columns, counts} of what is not zero."""
+    """Return a list of lists up to 100 classes; above, {shape, rows, columns, counts} of the nonzero entries."""
     if matrix.shape[0] <= max_dense_classes:
         return matrix.tolist()
     rows, columns, counts = nonzero_entries(matrix)
@@ -89,3 +89,12 @@ def matrix_to_json(matrix: Matrix, max_dense_classes: int = 100) -> Any:
         "columns": columns.tolist(),
         "counts": counts.tolist(),
     }
+
+
+def matrix_from_json(matrix: Any) -> Int64Array:
+    """Return the dense matrix (K, K) that `matrix_to_json` wrote in either form."""
+    if not isinstance(matrix, dict):
+        return np.array(matrix, np.int64)
+    dense = np.zeros(matrix["shape"], np.int64)
+    dense[matrix["rows"], matrix["columns"]] = matrix["counts"]
+    return dense

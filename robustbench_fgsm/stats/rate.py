@@ -1,18 +1,20 @@
-"""A share with its interval."""
+"""Compute a rate and its 95 % Wilson interval."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import NormalDist
+
+Z_95 = 1.959963984540054
+"""Standard normal quantile of 97.5 %, for a two-sided 95 % interval."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """count of n, and what follows: the value and its 95 % Wilson interval (Wilson 1927, JASA 22); all None where n is 0.
+    """Share count / n with its 95 % Wilson interval (Wilson 1927, JASA 22); None if n is 0.
 
-    The interval takes the images as a sample of their kind. It says nothing of other attacks or training seeds.
+    The interval treats the images as a sample. It does not cover other attacks or training seeds.
     """
 
     count: int
@@ -20,21 +22,16 @@ class Rate:
 
     @property
     def value(self) -> float | None:
-        """Count / n."""
+        """The share count / n; None if n is 0."""
         return self.count / self.n if self.n else None
 
     @cached_property
     def interval(self) -> tuple[float, float] | None:
-        """Lower and upper end, or None where there is none: n is 0, or the count is a difference that lies outside [0, n]."""
-        if not 0 <= self.count <= self.n or self.n == 0:
-            return None
-        from scipy.stats import binomtest
-
-        found = binomtest(self.count, self.n).proportion_ci(confidence_level=0.95, method="wilson")
-        return float(found.low), float(found.high)
+        """Lower and upper end; None if n is 0, or if the count is a difference that lies outside [0, n]."""
+        return wilson_interval(self.count / self.n, self.n) if 0 <= self.count <= self.n and self.n else None
 
     def to_dict(self) -> dict[str, float | int | None]:
-        """The rate as JSON knows it."""
+        """Return the rate as a JSON object."""
         low, high = self.interval or (None, None)
         return {"value": self.value, "count": self.count, "n": self.n, "low": low, "high": high}
 
@@ -46,8 +43,7 @@ class Rate:
 
 
 def wilson_interval(share: float, n: float) -> tuple[float, float]:
-    """The 95 % Wilson interval of a share of n images, where neither the count nor n need be whole; n must be positive."""
-    z = NormalDist().inv_cdf(0.975)
-    centre, weight = share + z * z / (2 * n), 1 + z * z / n
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, (centre - half) / weight), min(1.0, (centre + half) / weight)
+    """Return the 95 % Wilson interval of a share of n > 0 images; n and the count may be fractions."""
+    center = (2 * n * share + Z_95**2) / (2 * (n + Z_95**2))
+    half = Z_95 / (2 * (n + Z_95**2)) * math.sqrt(4 * n * share * (1 - share) + Z_95**2)
+    return 0.0 if share <= 0 else center - half, 1.0 if share >= 1 else center + half

@@ -1,4 +1,4 @@
-"""Integers that say what an attack did; they add over batches, processes and machines."""
+"""Outcomes of attacked images, and the tally of their counts, which add over batches, processes and machines."""
 
 from __future__ import annotations
 
@@ -101,9 +101,9 @@ class BatchOutcomes:
 class Tally:
     """Counts of one attack at one budget over K classes.
 
-    clean, adversarial, transition: (K, K) confusion by label and prediction before, label and prediction after,
-    prediction before and after; sparse above 1,000 classes. attacked, fooled: (K,) by label, the denominator and
-    numerator of the attack success rate. The scalars count images.
+    clean, adversarial, transition: (K, K) confusion of label and prediction before, label and prediction after, prediction
+    before and after; sparse above 1,000 classes. attacked, fooled: (K,) by label, the denominator and the numerator of the
+    attack success rate. All other integers are numbers of images.
     """
 
     clean: Matrix
@@ -138,12 +138,12 @@ class Tally:
 
     @classmethod
     def empty(cls, num_classes: int, *, targeted: bool) -> Tally:
-        """No images yet."""
+        """Return a tally without any image."""
         square, line = confusion.zero_matrix(num_classes), np.zeros(num_classes, np.int64)
         return cls(square, square, square, line, line, 0, 0, 0, 0, 0, targeted)
 
     def __add__(self, other: Tally) -> Tally:
-        """Counts of both; raises ValueError where one is targeted and the other is not."""
+        """Add the counts of both; raise ValueError if only one is targeted."""
         if self.targeted != other.targeted:
             raise ValueError("a targeted and an untargeted tally do not add")
         sums: dict[str, Any] = {field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
@@ -151,42 +151,42 @@ class Tally:
 
     @property
     def n(self) -> int:
-        """Images."""
+        """Number of images in the tally."""
         return int(self.clean.sum())
 
     @property
     def clean_accuracy(self) -> Rate:
-        """Right before the attack, over all images."""
+        """Share of all images that are right before the attack."""
         return Rate(confusion.trace(self.clean), self.n)
 
     @property
     def robust_accuracy(self) -> Rate:
-        """Right after the attack, over all images."""
+        """Share of all images that are right after the attack."""
         return Rate(confusion.trace(self.adversarial), self.n)
 
     @property
     def attack_success_rate(self) -> Rate:
-        """Fooled, over images that were right before; targeted: now the target, over images not of it and not taken for it."""
+        """Share of the attacked images that are fooled, see `BatchOutcomes.attacked`."""
         return Rate(int(self.fooled.sum()), int(self.attacked.sum()))
 
     @property
     def flip_rate(self) -> Rate:
-        """Prediction changed, over all images: what ART reports as success."""
+        """Share of all images whose prediction changed, which ART reports as success."""
         return Rate(self.n - confusion.trace(self.transition), self.n)
 
     @property
     def target_hit_rate(self) -> Rate | None:
-        """Prediction equals the target, over all images; None for an untargeted attack."""
+        """Share of all images predicted as their target; None if the attack is untargeted."""
         return Rate(self.target_hits, self.n) if self.targeted else None
 
     @property
     def accuracy_drop(self) -> Rate:
-        """1 - accuracy after / accuracy before: net loss over images that were right before, negative where accuracy rose."""
+        """1 - accuracy after / accuracy before: net loss over the images right before; negative if the accuracy rose."""
         before = confusion.trace(self.clean)
         return Rate(before - confusion.trace(self.adversarial), before)
 
     def per_class(self, classes: Sequence[str]) -> list[ClassResult]:
-        """The same by label, in the order of the classes."""
+        """Return the rates of each class, in the order of the labels."""
         images, correct = confusion.row_sums(self.clean), confusion.diagonal(self.clean)
         robust, wrong = confusion.diagonal(self.adversarial), confusion.argmax_off_diagonal(self.adversarial)
         return [
@@ -205,7 +205,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class ClassResult:
-    """One class: its images, how many were right before, how it fared, and the class most often mistaken for it after."""
+    """Rates of one class, with its images, its images right before, and its most common wrong prediction after."""
 
     label: int
     name: str
@@ -216,7 +216,7 @@ class ClassResult:
     most_common_wrong: int | None
 
     def to_dict(self) -> dict[str, Any]:
-        """The class as JSON knows it."""
+        """Return the rates as a JSON object."""
         rates = {
             "robust_accuracy": self.robust_accuracy.to_dict(),
             "attack_success_rate": self.attack_success_rate.to_dict(),
@@ -225,6 +225,6 @@ class ClassResult:
 
 
 def worst_class(results: Sequence[ClassResult]) -> ClassResult | None:
-    """The class with the lowest robust accuracy, the first of equals; None where no class has an image."""
+    """Return the class with the lowest robust accuracy, the first of ties; None if no class has an image."""
     present = [result for result in results if result.n]
     return min(present, key=lambda result: result.robust_accuracy.value or 0.0) if present else None

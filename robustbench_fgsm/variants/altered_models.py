@@ -1,4 +1,4 @@
-"""Networks that are not as they should be: in another mode or precision, with hooks, or with moved statistics."""
+"""Networks altered as mistakes alter them: another mode or precision, backward hooks, or moved batch statistics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HALF_DTYPE_BY_NAME = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class _CastModel(nn.Module):
-    """A network in another precision, for images of any."""
+    """A network in another precision that takes images of any precision."""
 
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
@@ -29,9 +29,9 @@ class _CastModel(nn.Module):
 
 @contextmanager
 def seeded_cpu_generator(seed: int) -> Iterator[None]:
-    """The CPU's generator seeded inside, and as it was afterwards: torch.manual_seed is slow, for it asks every device."""
+    """Seed the CPU generator inside the block, and restore it afterwards."""
     state = torch.get_rng_state()
-    torch.default_generator.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed is slow: it asks every device
     try:
         yield
     finally:
@@ -39,7 +39,7 @@ def seeded_cpu_generator(seed: int) -> Iterator[None]:
 
 
 def altered_model(model: nn.Module, mode: str, backward: str) -> nn.Module:
-    """The network itself, or a copy in that mode or precision, and with the hooks of that way back."""
+    """Return a copy in this mode or precision and with the hooks of this backward pass, or the model if nothing changes."""
     if mode in ("eval", "autocast to bfloat16") and backward == "true":
         return model
     model = copy.deepcopy(model)
@@ -53,23 +53,16 @@ def altered_model(model: nn.Module, mode: str, backward: str) -> nn.Module:
     return _CastModel(model, HALF_DTYPE_BY_NAME[mode]) if mode in HALF_DTYPE_BY_NAME else model
 
 
-def model_with_drifted_statistics(model: nn.Module, attack_call: AttackCall, mode: str, backward: str) -> nn.Module:
-    """A copy whose batch norm has seen earlier calls in train mode, and this one too where it happens before."""
-    calls = [call for call in attack_call.earlier_calls if call.model is attack_call.model]
-    model = copy.deepcopy(altered_model(model, "eval", backward))
-    _update_batch_norm(model, [*calls, attack_call] if mode == "statistics drift before" else calls)
-    return model
+def model_with_drifted_statistics(model: nn.Module, call: AttackCall, mode: str, backward: str) -> nn.Module:
+    """Return a copy whose batch norm ran in train mode on the images of earlier calls, and of this call if the mode says so."""
+    calls = [one for one in call.earlier_calls if one.model is call.model]
+    model = copy.deepcopy(altered_model(model, "eval", backward)).train()
+    with torch.no_grad(), seeded_cpu_generator(0):
+        for one in [*calls, call] if mode == "statistics drift before" else calls:
+            model(one.x)
+    return model.eval()
 
 
 def _keep_positive_gradient(_: nn.Module, grads: tuple[Tensor | None, ...] | Tensor, __: object) -> tuple[Tensor | None, ...]:
-    """Guided backpropagation (Springenberg et al. 2015, arXiv:1412.6806): only what is positive goes on down."""
+    """Keep positive gradients only: guided backpropagation (Springenberg et al. 2015, arXiv:1412.6806)."""
     return tuple(None if grad is None else grad.clamp(min=0) for grad in grads)
-
-
-def _update_batch_norm(model: nn.Module, calls: list[AttackCall]) -> None:
-    """Let batch norm see the images of these calls in train mode."""
-    model.train()
-    with torch.no_grad(), seeded_cpu_generator(0):
-        for call in calls:
-            model(call.x)
-    model.eval()

@@ -1,4 +1,4 @@
-"""One call of an implementation: what it is given, and what it was given before."""
+"""One call of an implementation: its arguments, and the calls before it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
 @dataclass(frozen=True, eq=False)
 class AttackCall:
-    """A call.
+    """Arguments of one call of an attack, the seed of the global generators during the call, and the calls before it.
 
-    model: pixel space to logits, in evaluation mode. x: (N, C, H, W) float32 within bounds. y: (N,) int64, targets where
-    targeted. seed: of the global generators during the call. before: earlier calls, in their order.
+    The model maps images (N, C, H, W) in pixel space to logits. y holds labels, or targets if the call is targeted.
     """
 
     model: nn.Module
@@ -30,15 +29,15 @@ class AttackCall:
 
     @property
     def mean(self) -> Tensor:
-        """What the model subtracts of a pixel, so that it broadcasts to the images."""
+        """Return the mean that the model subtracts from pixels, broadcast to the images."""
         return self.model.broadcast_statistics(self.x)[0] if isinstance(self.model, PixelSpaceNetwork) else torch.zeros(())
 
     @property
     def std(self) -> Tensor:
-        """What it then divides by."""
+        """Return the standard deviation that the model divides pixels by, broadcast to the images."""
         return self.model.broadcast_statistics(self.x)[1] if isinstance(self.model, PixelSpaceNetwork) else torch.ones(())
 
     @property
-    def earlier_calls_same_shape(self) -> tuple[AttackCall, ...]:
-        """Earlier calls with images of the same shape, whose leftovers could be mistaken for this one's."""
-        return tuple(scene for scene in self.earlier_calls if scene.x.shape == self.x.shape)
+    def calls_so_far(self) -> tuple[AttackCall, ...]:
+        """Return the earlier calls with images of this shape, and this call last."""
+        return *(call for call in self.earlier_calls if call.x.shape == self.x.shape), self

@@ -1,6 +1,6 @@
-"""The known mistakes in implementations of the fast gradient sign method, each with its stable id.
+"""The known mistakes in implementations of the fast gradient sign method, each with a stable id.
 
-A mistake that shows in the images is a change of the right recipe. The others are seen on the call itself.
+A mistake that changes the images is a change of the correct recipe. The other mistakes show in the conduct of the call.
 """
 
 from __future__ import annotations
@@ -10,24 +10,11 @@ from dataclasses import asdict, dataclass, replace
 from itertools import permutations
 from typing import Any
 
-from robustbench_fgsm.variants.recipe import AttackRecipe
+from robustbench_fgsm.variants.recipe import CORRECT_RECIPE, AttackRecipe
 from robustbench_fgsm.variants.stages import COMMON_EPSILONS, LOSS_VARIANTS, OUTPUT_FORMATS
 
 MAX_CLASSES_ALL_ORDERS = 5
-"""Of so many classes every order of the labels is tried; of more, a few that happen."""
-
-HARMLESS_IDS = frozenset(
-    {
-        "parameter-gradients-left",
-        "mode-left-changed",
-        "global-rng",
-        "graph-attached",
-        "nan-hidden",
-        "mean-underflow",
-        "saturation-cancellation",
-    }
-)
-"""Warnings unless a strict check asks for more: the images are right, or wrong in the last bits that float32 has."""
+"""Up to this number of classes every order of the labels is tried; above, the orders that occur in practice."""
 
 WRONG_EPSILONS = ("half", "twice", "five quarters", "per-image-mean", "first call's", *(f"always {e}" for e in COMMON_EPSILONS))
 
@@ -38,12 +25,17 @@ StageChanges = dict[str, str]
 
 @dataclass(frozen=True)
 class Mistake:
-    """summary: what is done. remedy: what to do instead. variants: each the stages of a recipe that it changes."""
+    """A known mistake: what the implementation does, and what to do instead.
+
+    stage_changes: for each variant of the mistake, the stages that it changes. harmless: a warning unless the check is
+    strict, because images are correct, or differ by float32 rounding only.
+    """
 
     id: str
     summary: str
     remedy: str
     stage_changes: tuple[StageChanges, ...] = ()
+    harmless: bool = False
 
 
 def _one_change_each(stage: str, *names: str) -> tuple[StageChanges, ...]:
@@ -53,26 +45,26 @@ def _one_change_each(stage: str, *names: str) -> tuple[StageChanges, ...]:
 MISTAKES = (
     Mistake(
         "no-op",
-        "the images come back as they were",
+        "the images come back unchanged",
         "return x + epsilon * gradient.sign(), and check that a gradient reaches the images",
         _one_change_each("epsilon", "none"),
     ),
     Mistake(
         "wrong-sign",
-        "the step goes down the loss",
-        "add epsilon * gradient.sign() to climb the loss; subtract it only where the attack is targeted",
+        "the step descends the loss",
+        "add epsilon * gradient.sign() to climb the loss; subtract it only if the attack is targeted",
         _one_change_each("step_sign", "opposite", "down"),
     ),
     Mistake(
         "targeted-as-untargeted",
-        "a targeted attack climbs the target's loss instead of going down",
-        "subtract the step where y are targets",
+        "a targeted attack climbs the target's loss instead of descending it",
+        "subtract the step if y are targets",
         _one_change_each("step_sign", "up"),
     ),
     Mistake(
         "normalised-epsilon",
         "epsilon is taken in the units of normalised images",
-        "divide epsilon by std where images are normalised, or step in pixel space",
+        "divide epsilon by std if images are normalised, or step in pixel space",
         _one_change_each("epsilon", "normalised", "normalised-twice"),
     ),
     Mistake(
@@ -89,8 +81,8 @@ MISTAKES = (
     ),
     Mistake(
         "wrong-clip-range",
-        "images are clipped to another range than that of their pixels",
-        "clip to the bounds of the images that you were given: clamp(0, 1)",
+        "images are clipped to a range that is not their pixel range",
+        "clip to the bounds of the given images: clamp(0, 1)",
         _one_change_each(
             "clip",
             "to [-1, 1]",
@@ -106,19 +98,19 @@ MISTAKES = (
     Mistake(
         "clip-to-batch-range",
         "images are clipped to the smallest and largest pixel of the batch",
-        "clip to the bounds of pixel space, clamp(0, 1): the batch need not reach them",
+        "clip to the bounds of pixel space, clamp(0, 1): the batch may not reach them",
         _one_change_each("clip", "batch-range", "image-range", "normalised-to-batch"),
     ),
     Mistake(
         "epsilon-scale-255",
         "epsilon is multiplied or divided by 255",
-        "use epsilon as it is given, in the units of the images: 8/255 for images in [0, 1]",
+        "use epsilon as given, in the units of the images: 8/255 for images in [0, 1]",
         _one_change_each("epsilon", "over-255", "times-255"),
     ),
     Mistake(
         "wrong-epsilon",
-        "the step has another size than epsilon",
-        "step by epsilon, all of it and once",
+        "the step size is not epsilon",
+        "take one step of size epsilon",
         _one_change_each("epsilon", *WRONG_EPSILONS),
     ),
     Mistake(
@@ -136,7 +128,7 @@ MISTAKES = (
     Mistake(
         "predicted-labels",
         "the model's own predictions are attacked instead of the labels",
-        "take the loss with the labels that you are given",
+        "take the loss with the given labels",
         (
             {"labels": "predicted"},
             {"loss": "largest-logit", "step_sign": "down"},
@@ -144,7 +136,7 @@ MISTAKES = (
     ),
     Mistake(
         "label-offset",
-        "labels are off by a constant",
+        "labels are shifted by a constant",
         "count classes from 0, in the order of the model's outputs",
         _one_change_each("labels", "shifted by 1", "shifted by -1", "shifted by 2", "shifted by -2"),
     ),
@@ -155,7 +147,7 @@ MISTAKES = (
     ),
     Mistake(
         "stale-gradient",
-        "a gradient of an earlier call is left over",
+        "a gradient of an earlier call is used",
         "take a new gradient in each call: torch.autograd.grad, or zero .grad before backward",
         (*_one_change_each("stale_gradient", "sum", "first", "previous"), {"labels": "first call's"}),
     ),
@@ -167,25 +159,25 @@ MISTAKES = (
     ),
     Mistake(
         "double-softmax",
-        "the loss takes the softmax of what is a softmax already",
+        "the loss applies softmax to probabilities",
         "pass logits to cross_entropy, or log-probabilities to nll_loss",
         _one_change_each("loss", "double-softmax"),
     ),
     Mistake(
         "nll-on-logits",
-        "nll_loss is taken of logits or of probabilities, without their logarithm",
+        "nll_loss receives logits or probabilities instead of log-probabilities",
         "use cross_entropy on logits, or nll_loss on log_softmax",
         _one_change_each("loss", "nll-on-logits", "nll-on-probabilities"),
     ),
     Mistake(
         "sum-of-logits",
-        "the outputs themselves are back-propagated, with no loss of the label",
+        "the outputs are back-propagated without a loss of the label",
         "back-propagate cross_entropy(logits, y, reduction='sum')",
         _one_change_each("loss", "sum", "sum-of-probabilities", "own-logit", "largest-logit"),
     ),
     Mistake(
         "other-loss",
-        "another loss than cross-entropy is climbed",
+        "the attack climbs a loss other than cross-entropy",
         "use cross_entropy(logits, y), without smoothing or temperature",
         _one_change_each(
             "loss",
@@ -201,13 +193,13 @@ MISTAKES = (
     ),
     Mistake(
         "raw-gradient",
-        "the gradient is added without its sign",
+        "the gradient itself is added instead of its sign",
         "take gradient.sign(): every pixel moves by epsilon",
         _one_change_each("direction", "raw", "raw-mean", "tanh"),
     ),
     Mistake(
         "wrong-norm",
-        "the step is scaled by another norm than L-infinity",
+        "the step is scaled by a norm other than L-infinity",
         "take gradient.sign() for the L-infinity budget",
         _one_change_each("direction", "norm-2", "norm-2-by-root-of-pixels", "norm-1", "norm-1-scaled", "by-largest-of-image"),
     ),
@@ -219,8 +211,8 @@ MISTAKES = (
     ),
     Mistake(
         "batch-coupled",
-        "an image's result depends on the images beside it",
-        "sum the loss over the batch, and scale or average nothing over images",
+        "the result of an image depends on the other images of its batch",
+        "sum the loss over the batch, and neither scale nor average over images",
         (
             *_one_change_each("coupling", "batch-mean", "first-image"),
             *_one_change_each("direction", "by-largest-of-batch", "by-norm-of-batch"),
@@ -228,14 +220,14 @@ MISTAKES = (
     ),
     Mistake(
         "per-channel-grey",
-        "all channels of a pixel move alike",
+        "all channels of a pixel move in one direction",
         "keep the gradient of each channel; do not average over channels",
         _one_change_each("coupling", "grey", "grey-by-sum-of-signs"),
     ),
     Mistake(
         "channel-order",
-        "channels are taken in reversed order, RGB for BGR",
-        "hand the network the channels in the order that it was trained on",
+        "channels are in reversed order, RGB for BGR",
+        "give the network the channels in the order of its training",
         (
             {"input_layout": "channels-reversed"},
             {"gradient_layout": "channels-reversed"},
@@ -245,8 +237,8 @@ MISTAKES = (
     ),
     Mistake(
         "axis-scramble",
-        "pixels change places, as by reshape where permute is meant",
-        "use permute to change the order of axes, and reshape never",
+        "pixels change places, for example by reshape instead of permute",
+        "use permute, never reshape, to change the order of axes",
         (
             *_one_change_each("input_layout", "transposed", "scrambled", "scrambled-back", "flipped"),
             *_one_change_each("gradient_layout", "transposed", "scrambled", "scrambled-back", "flipped"),
@@ -265,7 +257,7 @@ MISTAKES = (
     ),
     Mistake(
         "random-start",
-        "the gradient is taken at a random point beside the image",
+        "the gradient is taken at a random point near the image",
         "take the gradient at the image itself; a random start is another attack (FGSM-RS, R+FGSM)",
         _one_change_each("start", "a random point", "a random half step"),
     ),
@@ -277,7 +269,7 @@ MISTAKES = (
     ),
     Mistake(
         "truncated-8bit",
-        "the result is cut to 8 bits, towards zero",
+        "the result is truncated to 8 bits",
         "return float images; round instead of casting to uint8 when you save them",
         _one_change_each("output_format", "truncated to 8 bits", "truncated to 8 bits by 256"),
     ),
@@ -288,7 +280,7 @@ MISTAKES = (
         (
             *_one_change_each("output_format", "float16", "bfloat16"),
             *_one_change_each("mode", *HALF_PRECISION_MODES),
-            *({"mode": mode, "reduction": "mean"} for mode in HALF_PRECISION_MODES),  # where a division rounds
+            *({"mode": mode, "reduction": "mean"} for mode in HALF_PRECISION_MODES),  # a division by the batch size rounds
             *_one_change_each("start", "the image in float16", "the image in bfloat16"),
             *({"mode": t, "start": f"the image in {t}", "epsilon": f"in {t}", "output_format": t} for t in ("float16", "bfloat16")),
             *_one_change_each("coupling", "float16"),
@@ -297,105 +289,110 @@ MISTAKES = (
     Mistake(
         "resized-or-jpeg",
         "the result is resized or compressed",
-        "return the images as they are; JPEG and resizing undo the attack",
+        "return the images unchanged; JPEG and resizing undo the attack",
         _one_change_each("output_format", *(name for name in OUTPUT_FORMATS if name.startswith(("JPEG", "resized")))),
     ),
     Mistake(
         "skips-misclassified",
-        "images that are wrong before the attack are left clean",
-        "attack every image, and leave it to the success rate to say which count",
+        "images that are misclassified before the attack are left clean",
+        "attack every image; the success rate decides which images count",
         _one_change_each("kept_images", "clean where wrong before"),
     ),
     Mistake(
         "returns-clean-on-failure",
-        "images on which the attack fails (or, the other way round, succeeds) come back clean",
+        "images on which the attack fails, or on which it succeeds, come back clean",
         "return the perturbed image whether or not it fools the network",
         _one_change_each("kept_images", "clean where it fails", "clean where it succeeds"),
     ),
     Mistake(
         "misaligned-images",
-        "images come back in another order, or not all of them",
-        "keep the order of the batch, and the last images when a batch is not full",
+        "images come back in another order, or some are missing",
+        "keep the order of the batch, and keep the last images if a batch is not full",
         _one_change_each("image_order", "the image before", "the next image", "reversed"),
     ),
     Mistake(
         "other-weights",
-        "another network than the given one is attacked",
-        "take the gradient of the model that you are given, with its own weights",
+        "a network other than the given network is attacked",
+        "take the gradient of the given model, with its own weights",
         _one_change_each("weights", "first call's"),
     ),
     Mistake(
         "backward-hook",
-        "a hook changes the gradient on its way back, as guided backpropagation does at each ReLU",
+        "a hook changes the gradient in the backward pass, as guided backpropagation does at each ReLU",
         "remove backward hooks, and use a plain copy of the network",
         _one_change_each("backward", "guided"),
     ),
-    Mistake("mutates-input", "the images that were handed over are changed", "work on a copy: x.detach().clone()"),
-    Mistake("changes-model", "the network is changed", "leave parameters, buffers, modules and hooks as they were"),
+    Mistake("mutates-input", "the given images or labels are changed in place", "work on a copy: x.detach().clone()"),
+    Mistake("changes-model", "the network is changed", "leave parameters, buffers, modules and hooks unchanged"),
     Mistake(
         "mode-left-changed",
-        "the train or eval flags of the network are left changed",
-        "remember module.training of every module, and restore it also when something raises",
+        "the train or eval flags of the network are not restored",
+        "store module.training of every module, and restore it, also after an exception",
+        harmless=True,
     ),
     Mistake(
         "parameter-gradients-left",
         "gradients are left in the parameters",
-        "use torch.autograd.grad(loss, x), which leaves parameters alone",
+        "use torch.autograd.grad(loss, x), which leaves parameters unchanged",
+        harmless=True,
     ),
-    Mistake("global-rng", "a global random generator is moved on", "draw from a generator of your own, or from none"),
-    Mistake("graph-attached", "the result is still attached to the graph", "return x_adv.detach()"),
+    Mistake(
+        "global-rng",
+        "a global random generator is used",
+        "draw from your own generator, or do not draw",
+        harmless=True,
+    ),
+    Mistake("graph-attached", "the result is still attached to the graph", "return x_adv.detach()", harmless=True),
     Mistake(
         "nan-hidden",
-        "a gradient that is not finite is passed over in silence",
-        "count or report images whose gradient is not finite; they were not attacked",
+        "a gradient that is not finite is ignored without a warning",
+        "count or report images whose gradient is not finite: they were not attacked",
+        harmless=True,
     ),
     Mistake(
         "mean-underflow",
-        "a loss averaged over the batch lets tiny gradients underflow to zero",
+        "a loss averaged over the batch makes tiny gradients underflow to zero",
         "sum the loss over the batch: cross_entropy(logits, y, reduction='sum')",
+        harmless=True,
     ),
     Mistake(
         "saturation-cancellation",
         "float32 cross-entropy gives wrong signs on saturated images",
-        "climb logsumexp of the wrong logits less the label's, as robustbench_fgsm does with stable=True",
+        "climb the logsumexp of the wrong logits minus the label's logit, as robustbench_fgsm does with stable=True",
+        harmless=True,
     ),
 )
 
 MISTAKE_BY_ID = {mistake.id: mistake for mistake in MISTAKES}
+HARMLESS_IDS = frozenset(mistake.id for mistake in MISTAKES if mistake.harmless)
 
 
 def mistake_recipes(
     mistake: Mistake, num_classes: int, *, max_classes_all_orders: int = MAX_CLASSES_ALL_ORDERS
 ) -> Iterator[AttackRecipe]:
-    """The right recipe with that single mistake, in each of its variants; most_orders: up to so many classes all orders."""
-    right = AttackRecipe()
+    """Return the correct recipe with this mistake, in each of its variants."""
     for changes in mistake.stage_changes:
-        yield replace(right, **changes)
+        yield replace(CORRECT_RECIPE, **changes)
     if mistake.id == "wrong-label-order":
-        yield from (
-            replace(right, labels=f"in order {' '.join(map(str, order))}")
-            for order in _label_orders(num_classes, max_classes_all_orders)
-        )
+        for order in _label_orders(num_classes, max_classes_all_orders):
+            yield replace(CORRECT_RECIPE, labels=f"in order {' '.join(map(str, order))}")
 
 
 def _label_orders(num_classes: int, max_classes_all_orders: int) -> Iterator[tuple[int, ...]]:
-    """Orders of the labels that are no shift."""
+    """Return orders of the labels that are not shifts."""
     places = tuple(range(num_classes))
-    shifts = {places[k:] + places[:k] for k in range(num_classes)}
-    if num_classes <= max_classes_all_orders:
-        yield from (order for order in permutations(places) if order not in shifts)
-        return
     by_name = sorted(places, key=str)
-    for order in (places[::-1], tuple(by_name), tuple(by_name.index(place) for place in places)):
-        if order not in shifts:
-            yield order
+    in_practice = (places[::-1], tuple(by_name), tuple(by_name.index(place) for place in places))
+    shifts = {places[k:] + places[:k] for k in range(num_classes)}
+    orders = permutations(places) if num_classes <= max_classes_all_orders else in_practice
+    yield from (order for order in orders if order not in shifts)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong with a candidate: what it is, the numbers that say so, and what to change.
+    """One thing that is wrong with a candidate; also: other mistakes that explain the images equally well.
 
-    also: other causes that would look the same on all that was seen.
+    The cause is the id of a known mistake, or `raises`, `time-limit`, `wrong-result` or `unknown`.
     """
 
     cause: str
@@ -403,6 +400,12 @@ class Finding:
     remedy: str
     also: tuple[str, ...] = ()
 
+    @classmethod
+    def of_mistake(cls, mistake_id: str, evidence: str, also: tuple[str, ...] = ()) -> Finding:
+        """Return the finding of a known mistake."""
+        mistake = MISTAKE_BY_ID[mistake_id]
+        return cls(mistake.id, f"{mistake.summary}: {evidence}", mistake.remedy, also)
+
     def to_dict(self) -> dict[str, Any]:
-        """The finding as JSON knows it."""
+        """Return the JSON object of the finding."""
         return asdict(self) | {"also": list(self.also)}

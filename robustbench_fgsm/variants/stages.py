@@ -1,4 +1,4 @@
-"""What can be done at each stage of an attack, rightly and by mistake, each under a name that a `Recipe` gives."""
+"""The variants of each stage of an attack, correct and wrong, by the names that an `AttackRecipe` uses."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from robustbench_fgsm.attack.direction import steepest_direction
-from robustbench_fgsm.attack.losses import cross_entropy, margin_loss
+from robustbench_fgsm.attack.losses import Loss, cross_entropy, margin_loss
 from robustbench_fgsm.variants.attack_call import AttackCall
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 TensorTransform = Callable[[Tensor], Tensor]
 ClipFunction = Callable[[Tensor, AttackCall], Tensor]
 
 RESIZE_SCALES = (0.5, 0.75, 2.0)
-"""Of images that are resized and back."""
+"""Scales to which images are resized before they are resized back."""
 
 
 def _one_hot(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -34,7 +33,7 @@ def _label_smoothing(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def _bce_on_probabilities(outputs: Tensor, labels: Tensor) -> Tensor:
-    """As binary_cross_entropy has it, which is not there for every type of number."""
+    """Return the values of `functional.binary_cross_entropy`, which does not support every dtype."""
     probabilities, targets = outputs.softmax(1), _one_hot(outputs, labels)
     logs = probabilities.log().clamp_min(-100), (1 - probabilities).log().clamp_min(-100)
     return -(targets * logs[0] + (1 - targets) * logs[1]).sum(1)
@@ -69,7 +68,7 @@ LOSS_VARIANTS: dict[str, Loss] = {
     "margin": margin_loss,
     **{f"temperature {t:g}": _at_temperature(t) for t in (0.1, 0.5, 2.0, 4.0, 5.0, 10.0, 20.0, 100.0)},
 }
-"""Outputs (N, K) and labels (N,) to one value an image (N,)."""
+"""Loss of outputs (N, K) and labels (N,): one value per image (N,)."""
 
 
 def _axes_scrambled(images: Tensor) -> Tensor:
@@ -89,7 +88,7 @@ PIXEL_LAYOUTS: dict[str, TensorTransform] = {
     "scrambled-back": _axes_scrambled_back,
     "flipped": lambda images: images.flip(3),
 }
-"""What happens to the places of pixels (N, C, H, W)."""
+"""Where pixels of images (N, C, H, W) end up."""
 
 COUPLINGS: dict[str, TensorTransform] = {
     "own": lambda gradient: gradient,
@@ -99,7 +98,7 @@ COUPLINGS: dict[str, TensorTransform] = {
     "first-image": lambda gradient: gradient[:1].expand_as(gradient),
     "float16": lambda gradient: gradient.half().to(gradient.dtype),
 }
-"""What of a gradient (N, C, H, W) is shared between pixels or images that should have their own."""
+"""How entries of a gradient (N, C, H, W) are mixed or rounded before its direction is taken."""
 
 
 def _by_largest_of_batch(gradient: Tensor) -> Tensor:
@@ -121,13 +120,13 @@ DIRECTIONS: dict[str, TensorTransform] = {
     "plus-at-zero": lambda gradient: torch.where(gradient >= 0, 1.0, -1.0),
     "minus-at-zero": lambda gradient: torch.where(gradient > 0, 1.0, -1.0),
 }
-"""A gradient (N, C, H, W) to what is multiplied by epsilon."""
+"""The direction that is multiplied by epsilon, from a gradient (N, C, H, W)."""
 
 SIGN_DIRECTIONS = ("sign", "plus-at-zero", "minus-at-zero")
-"""Directions of which every entry is 1, 0 or -1."""
+"""Directions with entries 1, 0 and -1 only."""
 
 COMMON_EPSILONS = {"8/255": 8 / 255, "16/255": 16 / 255, "4/255": 4 / 255, "0.3": 0.3, "0.1": 0.1, "0.03": 0.03, "0.01": 0.01}
-"""Epsilons that are written into code."""
+"""Epsilons that code often holds as a constant."""
 
 
 def _constant_epsilon(epsilon: float) -> Callable[[AttackCall], float]:
@@ -135,55 +134,55 @@ def _constant_epsilon(epsilon: float) -> Callable[[AttackCall], float]:
 
 
 STEP_EPSILONS: dict[str, Callable[[AttackCall], Tensor | float]] = {
-    "given": lambda scene: scene.epsilon,
-    "normalised": lambda scene: scene.epsilon * scene.std,
-    "normalised-twice": lambda scene: scene.epsilon / scene.std,
-    "over-255": lambda scene: scene.epsilon / 255,
-    "times-255": lambda scene: scene.epsilon * 255,
-    "half": lambda scene: scene.epsilon / 2,
-    "twice": lambda scene: scene.epsilon * 2,
-    "five quarters": lambda scene: scene.epsilon * 1.25,
-    "per-image-mean": lambda scene: scene.epsilon / len(scene.x),
-    "first call's": lambda scene: (*scene.earlier_calls, scene)[0].epsilon,
-    "in float16": lambda scene: torch.tensor(scene.epsilon).half().float(),
-    "in bfloat16": lambda scene: torch.tensor(scene.epsilon).bfloat16().float(),
+    "given": lambda call: call.epsilon,
+    "normalised": lambda call: call.epsilon * call.std,
+    "normalised-twice": lambda call: call.epsilon / call.std,
+    "over-255": lambda call: call.epsilon / 255,
+    "times-255": lambda call: call.epsilon * 255,
+    "half": lambda call: call.epsilon / 2,
+    "twice": lambda call: call.epsilon * 2,
+    "five quarters": lambda call: call.epsilon * 1.25,
+    "per-image-mean": lambda call: call.epsilon / len(call.x),
+    "first call's": lambda call: (*call.earlier_calls, call)[0].epsilon,
+    "in float16": lambda call: torch.tensor(call.epsilon).half().float(),
+    "in bfloat16": lambda call: torch.tensor(call.epsilon).bfloat16().float(),
     **{f"always {name}": _constant_epsilon(epsilon) for name, epsilon in COMMON_EPSILONS.items()},
     "none": lambda _: 0.0,
 }
 
 
 def _clip_normalised(low: float, high: float) -> ClipFunction:
-    return lambda x, scene: ((x - scene.mean) / scene.std).clamp(low, high) * scene.std + scene.mean
+    return lambda x, call: ((x - call.mean) / call.std).clamp(low, high) * call.std + call.mean
 
 
-def _clip_to_normalised_range(x: Tensor, attack_call: AttackCall) -> Tensor:
-    low, high = ((bound - attack_call.mean) / attack_call.std for bound in attack_call.bounds)
+def _clip_to_normalised_range(x: Tensor, call: AttackCall) -> Tensor:
+    low, high = ((bound - call.mean) / call.std for bound in call.bounds)
     return x.clamp(low, high)
 
 
 CLIPS: dict[str, ClipFunction] = {
-    "bounds": lambda x, scene: x.clamp(*scene.bounds),
+    "bounds": lambda x, call: x.clamp(*call.bounds),
     "none": lambda x, _: x,
     "normalised": _clip_normalised(0.0, 1.0),
-    "normalised-to-batch": lambda x, scene: x.clamp(*_normalised_batch_range(scene)),
+    "normalised-to-batch": lambda x, call: x.clamp(*_normalised_batch_range(call)),
     "to [-1, 1]": lambda x, _: x.clamp(-1.0, 1.0),
     "to [-1, 1] when normalised": _clip_normalised(-1.0, 1.0),
     "to [0, 255]": lambda x, _: x.clamp(0.0, 255.0),
     "to [-0.5, 0.5]": lambda x, _: x.clamp(-0.5, 0.5),
     "to the normalised range": _clip_to_normalised_range,
-    "at the top only": lambda x, scene: x.clamp(max=scene.bounds[1]),
-    "at the bottom only": lambda x, scene: x.clamp(min=scene.bounds[0]),
-    "batch-range": lambda x, scene: x.clamp(scene.x.min(), scene.x.max()),
-    "image-range": lambda x, scene: x.clamp(
-        scene.x.flatten(1).amin(1).view(-1, 1, 1, 1), scene.x.flatten(1).amax(1).view(-1, 1, 1, 1)
+    "at the top only": lambda x, call: x.clamp(max=call.bounds[1]),
+    "at the bottom only": lambda x, call: x.clamp(min=call.bounds[0]),
+    "batch-range": lambda x, call: x.clamp(call.x.min(), call.x.max()),
+    "image-range": lambda x, call: x.clamp(
+        call.x.flatten(1).amin(1).view(-1, 1, 1, 1), call.x.flatten(1).amax(1).view(-1, 1, 1, 1)
     ),
     "rescaled": lambda x, _: (x - x.min()) / (x.max() - x.min()),
 }
 
 
-def _normalised_batch_range(attack_call: AttackCall) -> tuple[Tensor, Tensor]:
-    normalised = (attack_call.x - attack_call.mean) / attack_call.std
-    return normalised.min() * attack_call.std + attack_call.mean, normalised.max() * attack_call.std + attack_call.mean
+def _normalised_batch_range(call: AttackCall) -> tuple[Tensor, Tensor]:
+    normalised = (call.x - call.mean) / call.std
+    return normalised.min() * call.std + call.mean, normalised.max() * call.std + call.mean
 
 
 def _pixel_levels(images: Tensor) -> Tensor:
@@ -191,11 +190,11 @@ def _pixel_levels(images: Tensor) -> Tensor:
 
 
 def _jpeg(quality: int) -> TensorTransform:
-    def stored(images: Tensor) -> Tensor:
+    def round_trip(images: Tensor) -> Tensor:
         levels = _pixel_levels(images).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
         return torch.stack([_jpeg_round_trip(image, quality) for image in levels]).float() / 255
 
-    return stored
+    return round_trip
 
 
 def _jpeg_round_trip(image: NDArray[np.uint8], quality: int) -> Tensor:
@@ -207,17 +206,17 @@ def _jpeg_round_trip(image: NDArray[np.uint8], quality: int) -> Tensor:
 
 
 def _resize_round_trip(scale: float, mode: str) -> TensorTransform:
-    def there_and_back(images: Tensor) -> Tensor:
+    def round_trip(images: Tensor) -> Tensor:
         size = [max(1, round(side * scale)) for side in images.shape[2:]]
         kept = {"align_corners": False} if mode == "bilinear" else {}
         small = functional.interpolate(images, size, mode=mode, **kept)
         return functional.interpolate(small, images.shape[2:], mode=mode, **kept)
 
-    return there_and_back
+    return round_trip
 
 
 EIGHT_BIT_PREFIXES = ("rounded", "truncated", "JPEG")
-"""How the names of stores begin that leave whole numbers of 255ths."""
+"""Prefixes of output formats whose pixels are multiples of 1/255."""
 
 OUTPUT_FORMATS: dict[str, TensorTransform] = {
     "float32": lambda images: images,
@@ -231,7 +230,7 @@ OUTPUT_FORMATS: dict[str, TensorTransform] = {
         f"resized by {size:g}, {mode}": _resize_round_trip(size, mode) for size in RESIZE_SCALES for mode in ("bilinear", "nearest")
     },
 }
-"""Adversarial images (N, C, H, W) to what is given back."""
+"""The images that are returned, from adversarial images (N, C, H, W)."""
 
 IMAGE_ORDERS: dict[str, TensorTransform] = {
     "own": lambda images: images,

@@ -1,4 +1,4 @@
-"""A network that remembers how it was called, for what images alone do not show."""
+"""A network that records its forward passes, for mistakes that images do not show."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """One forward pass: the mode and type it ran in, the sum of all weights, and how far its input was from the images.
+    """One forward pass of a recorded network, with the largest distance of its input from the expected input.
 
-    gradient: whether one can be taken. distance is None where the shapes differ, and where a transform hides the numbers.
+    weight_sum and input_distance are None inside a transform such as vmap, input_distance also if the shapes differ.
     """
 
     training: bool
@@ -24,7 +24,7 @@ class ForwardPass:
 
 @dataclass
 class CallRecord:
-    """Forward passes since the last `clear`; copies of a network share it. expected: the input that is right."""
+    """Forward passes since the last reset, shared by all copies of a network."""
 
     expected_input: Tensor
     forward_passes: list[ForwardPass] = field(default_factory=list)
@@ -33,25 +33,21 @@ class CallRecord:
         return self
 
     def reset(self, expected_input: Tensor) -> None:
-        """Forget what was, and expect another input."""
+        """Clear the record, and expect another input."""
         self.expected_input = expected_input
         self.forward_passes.clear()
 
 
 class CallRecorder(nn.Module):
-    """The body, and a record of its forward passes."""
+    """A network, and the record of its forward passes."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
         self.body = body
         self.record = CallRecord(torch.zeros(0))
 
-    def body_weight_sum(self) -> float | None:
-        """Sum of the magnitudes of all weights, which another network does not share."""
-        return weight_sum(self.body)
-
     def forward(self, x: Tensor) -> Tensor:
-        """What the body gives."""
+        """Record the forward pass, and return the outputs of the body."""
         distance, gradient = _max_distance(x, self.record.expected_input), torch.is_grad_enabled() and x.requires_grad
         self.record.forward_passes.append(ForwardPass(self.training, x.dtype, weight_sum(self.body), distance, gradient))
         logits: Tensor = self.body(x)
@@ -59,10 +55,10 @@ class CallRecorder(nn.Module):
 
 
 def weight_sum(module: nn.Module) -> float | None:
-    """Sum of the magnitudes of all parameters, in float64: another network has another."""
+    """Return the sum of the magnitudes of all parameters in float64, which differs between networks."""
     try:
         return float(sum(parameter.detach().double().abs().sum() for parameter in module.parameters()))
-    except RuntimeError:  # inside a transform such as vmap there are no numbers
+    except RuntimeError:  # a tensor inside a transform such as vmap has no values
         return None
 
 

@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from robustbench_fgsm.data.dataset import Batch, Dataset, first_readable_batch
 from robustbench_fgsm.engine.preflight import check_images
@@ -20,34 +20,62 @@ from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec
 from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.variants.catalogue import Finding
 from robustbench_fgsm.variants.recipe import RecipeRunner
-from robustbench_fgsm.verification import findings
 from robustbench_fgsm.verification.call_recorder import CallRecorder
-from robustbench_fgsm.verification.case_result import CaseResult
 from robustbench_fgsm.verification.cases import Case, link_calls
-from robustbench_fgsm.verification.diagnosis import JudgedCall
+from robustbench_fgsm.verification.findings import collect_findings
 from robustbench_fgsm.verification.judge import judge_images
-from robustbench_fgsm.verification.verify import DEFAULT_TIME_LIMIT, run_case
+from robustbench_fgsm.verification.result import CaseResult
+from robustbench_fgsm.verification.run_case import run_case
 
 MAX_OWN_IMAGES = 16
-"""Of the user's own, so many are looked at."""
+"""Number of the user's images that are used."""
 
 POOLING_DITHER = 2.0**-10
-"""How far pixels are moved apart at most, so that max-pooling has no equal ones to pick from."""
+"""Largest change of a pixel that breaks ties between equal pixels in max-pooling."""
 
 
 def own_network_case(classifier: Classifier, data: Dataset, epsilon: float = DEFAULT_EPSILON) -> Case:
-    """The first few images of a data set on a classifier, dithered: one call, and the same again.
+    """Return a case with the first images of a data set, dithered, on a classifier: one call, twice.
 
-    Raises ModelError for anything but a PyTorch network on the CPU, and DataError for images that are not in its bounds.
+    Raises:
+        ModelError: if the classifier is not a PyTorch network on the CPU.
+        DataError: if the images do not lie in the classifier's bounds.
     """
     model = _recorded_network(classifier)
     batch = _first_batch(data, classifier)
     generator = torch.Generator().manual_seed(0)
     dither = (torch.rand(batch.images.shape, generator=generator) * 2 - 1) * POOLING_DITHER
     x = (batch.images + dither).clamp(*classifier.bounds)
-    scene = AttackCall(model, x, batch.labels, epsilon, bounds=classifier.bounds, seed=1)
-    about = f"{len(x)} images of {data.name} on {classifier.info.spec}"
-    return Case("own", about, link_calls([scene, replace(scene, seed=2)]))
+    call = AttackCall(model, x, batch.labels, epsilon, bounds=classifier.bounds, seed=1)
+    return _case_of_one_call_twice(call, f"{len(x)} images of {data.name} on {classifier.info.spec}")
+
+
+def diagnose_candidate(
+    classifier: Classifier, data: Dataset, spec: AttackSpec, candidate: Candidate | SavedImages
+) -> list[Finding]:
+    """Return why a candidate disagrees on the first images of the data.
+
+    The list is empty if the norm is not L-infinity, if the classifier is not on the CPU, or if targets depend on the outputs.
+    Pairs of mistakes that both need a new gradient are not tried.
+    """
+    batch = _first_batch(data, classifier)
+    y = targets_for(batch, spec.target, data.classes, spec.seed)
+    if spec.norm != math.inf or classifier.device.type != "cpu" or callable(y):
+        return []
+    (epsilon,) = spec.epsilons
+    model, targeted = _recorded_network(classifier), spec.target.targeted
+    case = _case_of_one_call_twice(AttackCall(model, batch.images, y, epsilon, targeted, spec.bounds, seed=1), data.name)
+    recipe_runner = RecipeRunner()
+    if isinstance(candidate, SavedImages):
+        judged = judge_images(recipe_runner, case.calls[0], candidate.by_ids(batch.ids))
+        result = CaseResult(case, (judged,), (judged,) if judged.any_wrong else (), (), ())
+    else:
+        result = run_case(recipe_runner, candidate, case)
+    return collect_findings(recipe_runner, [result], quick=True)
+
+
+def _case_of_one_call_twice(call: AttackCall, about: str) -> Case:
+    return Case("own", about, link_calls([call, replace(call, seed=2)]))
 
 
 def _recorded_network(classifier: Classifier) -> nn.Module:
@@ -58,44 +86,12 @@ def _recorded_network(classifier: Classifier) -> nn.Module:
     model = classifier.copy_network()
     if not isinstance(model, PixelSpaceNetwork):
         return model
-    probed = copy.copy(model)
-    probed._modules = {"network": CallRecorder(model.network)}
-    return probed
+    recorded = copy.copy(model)
+    recorded._modules = {"network": CallRecorder(model.network)}
+    return recorded
 
 
 def _first_batch(data: Dataset, classifier: Classifier) -> Batch:
     batch = first_readable_batch(data, MAX_OWN_IMAGES)
     check_images(batch, classifier)
     return batch
-
-
-def diagnose_candidate(
-    classifier: Classifier, data: Dataset, spec: AttackSpec, candidate: Candidate | SavedImages
-) -> list[Finding]:
-    """Why a candidate disagrees on the first few images of the data; none where its attack is not ours to judge.
-
-    That is so under another norm than L-infinity, off the CPU, and where targets depend on the outputs. Of pairs of
-    mistakes only those are tried in which one changes the gradient.
-    """
-    batch = _first_batch(data, classifier)
-    y = targets_for(batch, spec.target, data.classes, spec.seed)
-    if spec.norm != math.inf or classifier.device.type != "cpu" or callable(y):
-        return []
-    (epsilon,) = spec.epsilons
-    scene = AttackCall(
-        _recorded_network(classifier), batch.images, y, epsilon, targeted=spec.target.targeted, bounds=spec.bounds, seed=1
-    )
-    case, kitchen = Case("own", data.name, link_calls([scene, replace(scene, seed=2)])), RecipeRunner()
-    if isinstance(candidate, SavedImages):
-        result = _saved_images_result(kitchen, case, candidate.by_ids(batch.ids))
-    else:
-        result = run_case(kitchen, candidate, case, expect=(), time_limit=DEFAULT_TIME_LIMIT)
-    return findings.collect_findings(kitchen, [result], (), quick=True)
-
-
-def _saved_images_result(recipe_runner: RecipeRunner, case: Case, images: Tensor) -> CaseResult:
-    """Images that lie there, as if one call had given them."""
-    scene = case.calls[0]
-    trial = JudgedCall(scene, images, judge_images(recipe_runner, scene, images))
-    wrong = (trial,) if bool(trial.judgement.wrong.any()) else ()
-    return CaseResult(replace(case, calls=(scene,)), (trial,), wrong, (), ())

@@ -1,4 +1,4 @@
-"""One call of a candidate under observation: what it gives back, and what it leaves behind."""
+"""One observed call of a candidate: what it returns, and its side effects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -26,11 +26,10 @@ from robustbench_fgsm.verification.call_recorder import CallRecorder, ForwardPas
 
 @dataclass(frozen=True)
 class ObservedCall:
-    """What was seen of one call.
+    """Result of one observed call: what it returned, or how it failed in one line, and its side effects.
 
-    returned: what came back, or None where the candidate raised or hung. failure: how it failed, in a line; traceback:
-    where it raised. side_effects: ids of mistakes that were seen, and the evidence. passes: forward passes, where the
-    network records them. warned: whether it gave a Python warning.
+    side_effects: ids of the mistakes in the candidate's conduct, each with its evidence. warned: whether it gave a Python
+    warning.
     """
 
     returned: object
@@ -42,93 +41,94 @@ class ObservedCall:
 
 
 class TimeLimitError(BaseException):
-    """Raised inside a candidate that takes too long; no Exception, so that it does not catch it by habit."""
+    """Raised in a candidate that reaches the time limit; not an Exception, so that `except Exception` does not catch it."""
 
 
-def observe_call(candidate: Candidate, attack_call: AttackCall, model: nn.Module, x: Tensor, time_limit: float) -> ObservedCall:
-    """Call the candidate with that model, which is its own to spoil, and images x, and restore all that is global."""
+def observe_call(candidate: Candidate, call: AttackCall, model: nn.Module, x: Tensor, time_limit: float) -> ObservedCall:
+    """Call the candidate with this model and images x, both of which it may change, and restore all global state."""
     model.eval()
-    probe = next((module for module in model.modules() if isinstance(module, CallRecorder)), None)
-    if probe is not None:
-        probe.record.reset((x - attack_call.mean) / attack_call.std)
-    given, labels = x.clone(), attack_call.y.clone()
+    recorder = next((module for module in model.modules() if isinstance(module, CallRecorder)), None)
+    if recorder is not None:
+        recorder.record.reset((x - call.mean) / call.std)
+    given, labels = x.clone(), call.y.clone()
     before = ModelSnapshot.take(model)
     returned: object = None
     failure = trace = ""
-    with warnings.catch_warnings(record=True) as caught, restored_global_state(attack_call.seed) as moved:
+    with warnings.catch_warnings(record=True) as caught, restored_global_state(call.seed):
         warnings.simplefilter("always")
         try:
             with enforce_time_limit(time_limit), torch.inference_mode(False), torch.enable_grad():
-                returned = candidate.call_attack(model, x, labels, attack_call.epsilon, targeted=attack_call.targeted)
+                returned = candidate.call_attack(model, x, labels, call.epsilon, targeted=call.targeted)
         except TimeLimitError:
             failure = f"takes longer than {time_limit:g} s"
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it raises is what is to be reported)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever the candidate raises is reported)
             failure, trace = f"raises {describe_error(error)}", traceback.format_exc()
-        moved.update(changed_generators(attack_call.seed))
+        changed = changed_generators(call.seed)
     effects = before.side_effects(model)
     if not torch.equal(given, x):
         effects["mutates-input"] = "the tensor x is not what it was before the call"
-    elif not torch.equal(labels, attack_call.y):
+    elif not torch.equal(labels, call.y):
         effects["mutates-input"] = "the labels y are not what they were before the call"
-    if moved:
-        effects["global-rng"] = f"the global generator of {', '.join(sorted(moved))} has moved"
+    if changed:
+        effects["global-rng"] = f"the global generator of {', '.join(sorted(changed))} has changed state"
     if isinstance(returned, Tensor) and returned.requires_grad:
         effects["graph-attached"] = "the returned tensor requires a gradient"
-    passes = tuple(probe.record.forward_passes) if probe is not None else ()
+    passes = tuple(recorder.record.forward_passes) if recorder is not None else ()
     return ObservedCall(returned, failure, trace, effects, passes, bool(caught))
 
 
 @dataclass(frozen=True)
 class ModelSnapshot:
-    """What a network was before a call."""
+    """State of a network at one moment, by the names of its parameters, buffers and modules."""
 
-    tensors: dict[str, Tensor]
-    buffer_names: frozenset[str]
-    parameter_grads: dict[str, tuple[bool, Tensor | None]]
+    parameters: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+    grads: dict[str, Tensor | None]
+    requires_grad: dict[str, bool]
     training_flags: dict[str, bool]
     hook_count: int
 
     @classmethod
     def take(cls, model: nn.Module) -> ModelSnapshot:
-        """The network as it is now."""
+        """Return the present state of a network."""
+        parameters = dict(model.named_parameters())
         return cls(
-            {name: value.detach().clone() for name, value in _parameters_and_buffers(model).items()},
-            frozenset(name for name, _ in model.named_buffers()),
-            {
-                name: (value.requires_grad, None if value.grad is None else value.grad.clone())
-                for name, value in model.named_parameters()
-            },
+            {name: value.detach().clone() for name, value in parameters.items()},
+            {name: value.detach().clone() for name, value in model.named_buffers()},
+            {name: None if value.grad is None else value.grad.clone() for name, value in parameters.items()},
+            {name: value.requires_grad for name, value in parameters.items()},
             {name: module.training for name, module in model.named_modules()},
             _count_hooks(model),
         )
 
+    @property
+    def names(self) -> set[str]:
+        """Return the names of all parameters, buffers and modules."""
+        return {*self.parameters, *self.buffers, *self.training_flags}
+
     def side_effects(self, model: nn.Module) -> dict[str, str]:
-        """What has changed since, by the id of the mistake."""
+        """Return what has changed since the snapshot, by the id of the mistake."""
         now, found = ModelSnapshot.take(model), {}
-        if now.tensors.keys() != self.tensors.keys() or now.training_flags.keys() != self.training_flags.keys():
-            names = sorted(now.tensors.keys() ^ self.tensors.keys() | now.training_flags.keys() ^ self.training_flags.keys())
-            return {"changes-model": f"{', '.join(names[:3])} came or went"}
-        changed = [name for name, value in self.tensors.items() if not _equal_tensors(value, now.tensors[name])]
-        drifted = [name for name in changed if name in self.buffer_names]
-        if drifted:
-            found["statistics-drift"] = f"the buffers {', '.join(drifted[:3])} have changed"
-        if len(drifted) < len(changed):
-            names = [name for name in changed if name not in self.buffer_names]
-            found["changes-model"] = f"the parameters {', '.join(names[:3])} have changed"
+        if names := now.names ^ self.names:
+            return {"changes-model": f"{', '.join(sorted(names)[:3])} were added or removed"}
+        if changed := _changed_tensors(self.buffers, now.buffers):
+            found["statistics-drift"] = f"the buffers {', '.join(changed[:3])} have changed"
+        if changed := _changed_tensors(self.parameters, now.parameters):
+            found["changes-model"] = f"the parameters {', '.join(changed[:3])} have changed"
         elif now.hook_count != self.hook_count:
             found["changes-model"] = f"{now.hook_count - self.hook_count:+d} hooks are registered"
-        elif any(now.parameter_grads[name][0] != flag for name, (flag, _) in self.parameter_grads.items()):
+        elif now.requires_grad != self.requires_grad:
             found["changes-model"] = "requires_grad of the parameters has changed"
-        if any(not _equal_tensors(grad, now.parameter_grads[name][1]) for name, (_, grad) in self.parameter_grads.items()):
-            found["parameter-gradients-left"] = "parameters hold a .grad that they did not hold before"
+        if _changed_tensors(self.grads, now.grads):
+            found["parameter-gradients-left"] = "parameters hold a new .grad"
         if now.training_flags != self.training_flags:
-            names = [name or "the model" for name, flag in now.training_flags.items() if flag != self.training_flags[name]]
-            found["mode-left-changed"] = f"{len(names)} modules are in another mode, {names[0]} for one"
+            changed = [name or "the model" for name, flag in now.training_flags.items() if flag != self.training_flags[name]]
+            found["mode-left-changed"] = f"{len(changed)} modules are in another mode, for example {changed[0]}"
         return found
 
 
-def _parameters_and_buffers(model: nn.Module) -> dict[str, Tensor]:
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+def _changed_tensors(before: Mapping[str, Tensor | None], after: Mapping[str, Tensor | None]) -> list[str]:
+    return [name for name, value in before.items() if not _equal_tensors(value, after[name])]
 
 
 def _equal_tensors(one: Tensor | None, other: Tensor | None) -> bool:
@@ -143,18 +143,18 @@ def _count_hooks(model: nn.Module) -> int:
 
 
 @contextmanager
-def restored_global_state(seed: int) -> Iterator[set[str]]:
-    """Seeded generators inside, and everything global that a candidate may change as it was afterwards."""
-    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    gradients, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
+def restored_global_state(seed: int) -> Iterator[None]:
+    """Seed the global generators inside the block, and restore all global state that a candidate may change."""
+    torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    grad_enabled, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
     _seed_generators(seed)
     try:
-        yield set()
+        yield
     finally:
-        torch.set_rng_state(states[0])
-        np.random.set_state(states[1])
-        random.setstate(states[2])
-        torch.set_grad_enabled(gradients)
+        torch.set_rng_state(torch_state)
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
+        torch.set_grad_enabled(grad_enabled)
         torch.set_default_dtype(dtype)
 
 
@@ -165,15 +165,15 @@ def _seed_generators(seed: int) -> None:
 
 
 def changed_generators(seed: int) -> set[str]:
-    """Which global generators are no longer where the seed put them."""
-    now = _generator_states()
+    """Return the names of the global generators that are not in the state that the seed gives."""
+    found = _generator_states()
     _seed_generators(seed)
-    then = _generator_states()
-    return {name for name, state in now.items() if state != then[name]}
+    seeded = _generator_states()
+    return {name for name, state in found.items() if state != seeded[name]}
 
 
 def _generator_states() -> dict[str, object]:
-    """The states of the global generators, each as something that compares."""
+    """Return the states of the global generators in a form that `==` compares."""
     return {
         "torch": torch.get_rng_state().numpy().tobytes(),
         "numpy": pickle.dumps(np.random.get_state()),
@@ -183,9 +183,9 @@ def _generator_states() -> dict[str, object]:
 
 @contextmanager
 def enforce_time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeLimitError in the body after that time, and every second from then on, in case it is caught.
+    """Raise TimeLimitError in the block after this time, and again every second, because the block may catch it.
 
-    Only the main thread of a POSIX process can be interrupted so; elsewhere there is no limit.
+    There is no limit outside the main thread of a POSIX process, because only this thread receives signals.
     """
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""Small networks that show what an implementation does: untrained, each the same in every process."""
+"""Small networks that reveal what an implementation does: untrained, and equal in every process."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from robustbench_fgsm.verification.call_recorder import CallRecorder
 IMAGE_SIZE = 8
 NUM_CLASSES = 4
 LOGIT_STD = 1.5
-"""Standard deviation of the logits: sure of some images, and not of all."""
+"""Standard deviation of the logits, at which the network is confident on some images only."""
 
 
 class Crop(nn.Module):
-    """Images without their border, whose gradient is exactly zero there."""
+    """A layer that removes the border of images, where the gradient is then exactly zero."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """All but the outermost pixels."""
+        """Return the images without their outermost pixels."""
         return x[..., 1:-1, 1:-1]
 
 
 class ScaleDown(nn.Module):
-    """Images so faint that their gradient is near the smallest number of float32, while the logits are ordinary ones."""
+    """A layer that makes gradients nearly as small as the smallest float32 number, while logits remain ordinary."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The images times 1e-44, in two steps that float32 can take back."""
+        """Return the images times 1e-44, in two steps that float32 can propagate back."""
         return (x * 1e-24) * 1e-20
 
 
 class InfiniteGradientAtZero(nn.Module):
-    """A body with the root of the image's sum added to its first logit: not differentiable where the sum is 0."""
+    """A body whose first logit adds the square root of the image's sum, which is not differentiable at 0."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
         self.body = body
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K)."""
+        """Return the logits (N, K)."""
         logits: Tensor = self.body(x)
         return torch.cat([logits[:, :1] + 0.01 * x.flatten(1).sum(1, keepdim=True).sqrt(), logits[:, 1:]], 1)
 
@@ -56,39 +56,35 @@ def _convolutional_layers(channels: int, *, side: int, batch_norm: bool = False,
 
 
 def convolutional(channels: int, seed: int, *, batch_norm: bool = False, dropout: float = 0.0) -> nn.Sequential:
-    """Two convolutions, as most networks in small."""
-    return _build_seeded(
-        seed, lambda: nn.Sequential(*_convolutional_layers(channels, side=IMAGE_SIZE, batch_norm=batch_norm, dropout=dropout))
-    )
+    """Return a network with two convolutions."""
+    return _build_seeded(seed, lambda: _convolutional_layers(channels, side=IMAGE_SIZE, batch_norm=batch_norm, dropout=dropout))
 
 
 def cropped_convolutional(channels: int, seed: int) -> nn.Sequential:
-    """The same behind a crop."""
-    return _build_seeded(seed, lambda: nn.Sequential(Crop(), *_convolutional_layers(channels, side=IMAGE_SIZE - 2)))
+    """Return a network with a crop and two convolutions."""
+    return _build_seeded(seed, lambda: [Crop(), *_convolutional_layers(channels, side=IMAGE_SIZE - 2)])
 
 
 def two_layer_mlp(channels: int, seed: int) -> nn.Sequential:
-    """Logits of smooth units of all pixels."""
+    """Return a network with one hidden layer over all pixels."""
     size = channels * IMAGE_SIZE**2
-    return _build_seeded(seed, lambda: nn.Sequential(nn.Flatten(), nn.Linear(size, 16), nn.ReLU(), nn.Linear(16, NUM_CLASSES)))
+    return _build_seeded(seed, lambda: [nn.Flatten(), nn.Linear(size, 16), nn.ReLU(), nn.Linear(16, NUM_CLASSES)])
 
 
 def faint_linear(channels: int, seed: int) -> nn.Sequential:
-    """A linear network of images that are made faint first; its bias makes the logits."""
-    size = channels * IMAGE_SIZE**2
-    network = _build_seeded(seed, lambda: nn.Sequential(ScaleDown(), nn.Flatten(), nn.Linear(size, NUM_CLASSES)))
-    last = network[-1]
-    assert isinstance(last, nn.Linear)  # noqa: S101  (it was put there one line above)
+    """Return a linear network with tiny gradients, whose bias makes the logits."""
+    network = _build_seeded(seed, lambda: [ScaleDown(), nn.Flatten(), nn.Linear(channels * IMAGE_SIZE**2, NUM_CLASSES)])
+    last = _last_layer(network)
     with torch.no_grad():
         last.weight.copy_(last.weight.sign() * (1 + last.weight.abs()))
     return network
 
 
-def _build_seeded(seed: int, build: Callable[[], nn.Sequential]) -> nn.Sequential:
-    """The network as the seed makes it, with batch statistics that no batch of images has."""
+def _build_seeded(seed: int, build_layers: Callable[[], list[nn.Module]]) -> nn.Sequential:
+    """Return the network that this seed gives, with batch statistics that no batch of images has."""
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        network = build()
+        network = nn.Sequential(*build_layers())
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:
                 module.running_mean.uniform_(-0.5, 0.5)
@@ -96,10 +92,15 @@ def _build_seeded(seed: int, build: Callable[[], nn.Sequential]) -> nn.Sequentia
     return network.eval()
 
 
-def scale_logits(network: nn.Sequential, images: Tensor, logit_std: float = LOGIT_STD) -> nn.Sequential:
-    """The same network with its last layer scaled and shifted, so that no class is far more likely and logits spread by gap."""
+def _last_layer(network: nn.Sequential) -> nn.Linear:
     last = network[-1]
-    assert isinstance(last, nn.Linear)  # noqa: S101  (every network above ends in one)
+    assert isinstance(last, nn.Linear)  # noqa: S101  (every network above ends in a linear layer)
+    return last
+
+
+def scale_logits(network: nn.Sequential, images: Tensor, logit_std: float = LOGIT_STD) -> nn.Sequential:
+    """Return the network with its last layer centred and scaled, so that logits have this standard deviation."""
+    last = _last_layer(network)
     with torch.no_grad():
         logits = network(images)
         centre, scale = logits.mean(0), logit_std / logits.sub(logits.mean(0)).std()
@@ -109,5 +110,5 @@ def scale_logits(network: nn.Sequential, images: Tensor, logit_std: float = LOGI
 
 
 def in_pixel_space(body: nn.Module, mean: ChannelStatistic | None, std: ChannelStatistic | None) -> PixelSpaceNetwork:
-    """The network as a candidate is given it: normalisation first, and a record of how it is called."""
+    """Return the network that a candidate receives: normalisation first, then a recorder of forward passes."""
     return PixelSpaceNetwork(CallRecorder(body), mean, std).eval()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +37,14 @@ def convolutional() -> nn.Sequential:
     )
     network(torch.rand(16, 1, 6, 6))  # moves the running statistics off their defaults
     return network
+
+
+@pytest.fixture
+def wavy_model() -> Callable[[Tensor], Tensor]:
+    """Three outputs that are not monotone in the images: whether a step fools depends on where it began."""
+
+    def model(x: Tensor) -> Tensor:
+        flat = x.flatten(1)
+        return torch.stack([(20 * flat).sin().sum(1), (13 * flat).cos().sum(1), flat.sum(1) / 10], 1)
+
+    return model

@@ -1,4 +1,4 @@
-"""Peak memory is that of a process of its own, grows with what is taken, and failing to measure it is said."""
+"""Peak memory is measured in a separate process, and failures to measure it are reported."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def greedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return greedy
 
 
-def request(network: nn.Module, entry: Contender = OURS) -> MemoryRequest:
-    return MemoryRequest(PickledClassifierAndData(rf.wrap(network, 3), DATA), entry, AttackSpec(), 2, 1)
+def request(network: nn.Module, contender: Contender = OURS) -> MemoryRequest:
+    return MemoryRequest(PickledClassifierAndData(rf.wrap(network, 3), DATA), contender, AttackSpec(), 2, 1)
 
 
-def test_the_peak_grows_with_what_the_job_takes(greedy: ModuleType) -> None:
+def test_peak_grows_with_the_job(greedy: ModuleType) -> None:
     small, large = (measure_peak_memory(request(greedy.Greedy(size))) for size in (1, 96))
     assert isinstance(small, PeakMemory)
     assert isinstance(large, PeakMemory)
@@ -60,14 +60,14 @@ def test_the_peak_grows_with_what_the_job_takes(greedy: ModuleType) -> None:
     assert large.to_dict() == {"before": large.before, "peak": large.peak, "above": large.above}
 
 
-def test_a_large_process_does_not_make_another_one_large(greedy: ModuleType) -> None:
+def test_peak_ignores_the_parent_process(greedy: ModuleType) -> None:
     ballast = bytearray(2 * 2**30)
     found = measure_peak_memory(request(greedy.Greedy(1)))
     assert isinstance(found, PeakMemory)
     assert 0 < found.peak < len(ballast)
 
 
-ANEW = """
+RESET_SCRIPT = """
 from robustbench_fgsm.benchmarking.peak_memory import peak_resident_bytes, reset_peak_resident_bytes
 before = reset_peak_resident_bytes()
 ballast = bytearray(64 * 2**20)
@@ -75,28 +75,28 @@ print(peak_resident_bytes() - before)
 """
 
 
-def test_the_peak_begins_anew() -> None:
+def test_resets_the_peak() -> None:
     """In a process of its own: from a large one the system may take as much back meanwhile as is added."""
-    done = subprocess.run([sys.executable, "-c", ANEW], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", RESET_SCRIPT], capture_output=True, text=True, check=True)
     assert int(done.stdout) > 60 * 2**20
 
 
-def test_what_cannot_be_handed_over_is_said() -> None:
+def test_reports_unpicklable_models() -> None:
     class Inner(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x.flatten(1)[:, :3]
 
     found = measure_peak_memory(request(Inner()))
     assert isinstance(found, str)
-    assert found.startswith("model or data cannot be handed to another process: ")
+    assert found.startswith("model or data cannot be pickled for another process: ")
 
 
-def test_what_fails_there_is_said(greedy: ModuleType) -> None:
+def test_reports_errors(greedy: ModuleType) -> None:
     found = measure_peak_memory(request(greedy.Greedy(1), Contender("reference", "nosuch")))
     assert found == "KeyError: 'nosuch'"
 
 
-def test_a_process_that_ends_is_said(greedy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_a_process_that_ends(greedy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peak_memory, "__name__", "nosuch_module")
     found = measure_peak_memory(request(greedy.Greedy(1)))
     assert isinstance(found, str)

@@ -1,4 +1,4 @@
-"""Contenders take turns, each as often as the others, and one that fails does not stop the rest."""
+"""Contenders take turns, and a contender that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def runners(calls: list[tuple[str, TimedTask]], names: tuple[str, ...] = NAMES) 
     return {name: runner(name) for name in names}
 
 
-def test_each_is_called_once_a_round_and_once_to_warm_up_and_the_order_moves_on() -> None:
+def test_order_moves_on_each_round() -> None:
     calls: list[tuple[str, TimedTask]] = []
-    lanes = time_contenders(runners(calls), [ATTACK, JOB], 3)
+    timings = time_contenders(runners(calls), [ATTACK, JOB], 3)
     rounds = ["abc", "bca", "cab", "abc"]
     assert calls == [(name, task) for order in rounds for task in (ATTACK, JOB) for name in order]
-    assert [(lane.name, len(lane.seconds[ATTACK]), len(lane.seconds[JOB])) for lane in lanes] == [(name, 3, 3) for name in NAMES]
+    assert [(one.name, len(one.seconds[ATTACK]), len(one.seconds[JOB])) for one in timings] == [(name, 3, 3) for name in NAMES]
 
 
-def test_every_order_begins_with_another_until_all_have_begun() -> None:
-    lanes = [ContenderTimings(name) for name in NAMES]
-    assert ["".join(lane.name for lane in round_order(lanes, number)) for number in range(4)] == ["abc", "bca", "cab", "abc"]
+def test_round_order() -> None:
+    timings = [ContenderTimings(name) for name in NAMES]
+    assert ["".join(one.name for one in round_order(timings, number)) for number in range(4)] == ["abc", "bca", "cab", "abc"]
 
 
 @pytest.mark.parametrize("fails_at", [1, 5])
-def test_one_that_fails_is_out_and_says_why_in_one_line(fails_at: int) -> None:
+def test_failed_contender_is_not_run_again(fails_at: int) -> None:
     calls: list[tuple[str, TimedTask]] = []
     made = runners(calls)
     healthy = made["b"]
@@ -58,29 +58,29 @@ def test_one_that_fails_is_out_and_says_why_in_one_line(fails_at: int) -> None:
             raise RuntimeError("no memory\nat all")
         return 7
 
-    lanes = time_contenders(made | {"b": run}, [ATTACK, JOB], 3)
-    assert [lane.error for lane in lanes] == ["", "RuntimeError: no memory at all", ""]
+    timings = time_contenders(made | {"b": run}, [ATTACK, JOB], 3)
+    assert [one.error for one in timings] == ["", "RuntimeError: no memory at all", ""]
     assert [sum(name == other for name, _ in calls) for other in NAMES] == [8, fails_at, 8]
-    assert (lanes[1].time_summary(ATTACK), lanes[1].time_ratio(ATTACK, lanes[0])) == (None, None)
-    assert lanes[0].time_ratio(ATTACK, lanes[1]) is None
-    assert lanes[2].time_ratio(JOB, lanes[0]) is not None
+    assert (timings[1].time_summary(ATTACK), timings[1].time_ratio(ATTACK, timings[0])) == (None, None)
+    assert timings[0].time_ratio(ATTACK, timings[1]) is None
+    assert timings[2].time_ratio(JOB, timings[0]) is not None
 
 
-def test_ratios_are_taken_within_a_round() -> None:
+def test_ratios_within_a_round() -> None:
     slow, unit = ContenderTimings("slow", seconds={JOB: [2.0, 6.0, 4.0]}), ContenderTimings("unit", seconds={JOB: [1.0, 2.0, 4.0]})
     assert slow.time_ratio(JOB, unit) == TimingSummary(2.0, 1.0, 3.0)
     assert slow.time_summary(JOB) == TimingSummary(4.0, 2.0, 6.0)
     assert TimingSummary(4.0, 2.0, 6.0).relative_range == 1.0
 
 
-@pytest.mark.parametrize(("answers", "steady"), [([5, 5, 5], True), ([5, 5, 6], False)])
-def test_an_answer_that_changes_is_seen(answers: list[int], steady: bool) -> None:
-    given = iter(answers)
-    (lane,) = time_contenders({"a": lambda task: next(given)}, [JOB], 2)
-    assert (lane.consistent, lane.results[JOB], lane.error) == (steady, 5, "")
+@pytest.mark.parametrize(("results", "consistent"), [([5, 5, 5], True), ([5, 5, 6], False)])
+def test_inconsistent_results(results: list[int], consistent: bool) -> None:
+    given = iter(results)
+    (one,) = time_contenders({"a": lambda task: next(given)}, [JOB], 2)
+    assert (one.consistent, one.results[JOB], one.error) == (consistent, 5, "")
 
 
-def test_the_device_is_waited_for_before_and_after_and_steps_are_counted() -> None:
+def test_synchronises_and_counts_tasks() -> None:
     order: list[str] = []
 
     def noted(word: str) -> Callable[[], None]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.text import Text
 
-from robustbench_fgsm.cli.output import progress_bar, write_note, write_result
+from robustbench_fgsm.cli.options import OutputOptions, TableFormat
+from robustbench_fgsm.cli.output import check_output_options, progress_bar, write_note, write_result
+from robustbench_fgsm.errors import SettingError
 
 
 def test_a_note_goes_to_standard_error_unless_quiet(capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,24 +21,46 @@ def test_a_note_goes_to_standard_error_unless_quiet(capsys: pytest.CaptureFixtur
 
 def test_a_document_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     document: dict[str, Any] = {"name": "[red] ü \x1b", "value": None, "n": 3}
-    write_result(document, lambda _: "", as_json=True)
+    write_result(document, OutputOptions(json=True))
     out, err = capsys.readouterr()
     assert (json.loads(out), err) == (document, "")
 
 
 def test_no_number_that_json_does_not_know_is_written(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        write_result({"value": float("nan")}, lambda _: "", as_json=True)
+        write_result({"value": float("nan")}, OutputOptions(json=True))
     assert capsys.readouterr() == ("", "")
+
+
+RUNS: dict[str, Any] = {
+    "schema": "rfgsm.runs/1",
+    "runs": [
+        {"path": "word " * 20 + "[bold] :smile:", "command": "train", "state": "complete", "done": 1, "pieces": 2}
+        | {"model": None, "weights": None, "data": None}
+    ],
+}
 
 
 def test_a_table_is_80_columns_wide_in_a_pipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    write_result({"n": 3}, lambda document: Text("word " * 20 + f"[bold] :smile: {document['n']}"), as_json=False)
+    write_result(RUNS, OutputOptions())
     out, err = capsys.readouterr()
-    assert max(len(line.rstrip()) for line in out.splitlines()) == 79
-    assert out.endswith("[bold] :smile: 3\n")
+    assert max(len(line.rstrip()) for line in out.splitlines()) <= 80
+    assert "[bold] :smile:" in " ".join(out.split())
     assert err == ""
+
+
+@pytest.mark.parametrize("name", ["runs.csv", "tables/"])
+def test_csv_is_one_file_or_one_for_each_table(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_result(RUNS, OutputOptions(format=TableFormat.markdown, csv=tmp_path / name))
+    file = tmp_path / ("runs.csv" if name == "runs.csv" else "tables/runs.csv")
+    assert file.read_text(encoding="utf-8").splitlines()[0] == "run,command,state,done,model,data"
+    assert capsys.readouterr().out.startswith("| run | command | state | done | model | data |")
+
+
+def test_markdown_and_json_exclude_each_other() -> None:
+    with pytest.raises(SettingError, match="--format markdown and --json exclude each other"):
+        check_output_options(OutputOptions(json=True, format=TableFormat.markdown))
 
 
 def test_no_progress_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Two batches compared by hand: what is equal, how far apart in units in the last place, and who is fooled on one side only."""
+"""Two batches compared by hand: equal pixels, units in the last place, and images on which one side alone succeeds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def attacked(labels: list[int], rule: str = "none") -> AttackedBatch:
     return attack_batch(classifier, batch, AttackSpec(target=TargetRule.parse(rule)), ("a", "b", "c"))
 
 
-class Excuse:
+class FakeAnalysis:
     """Explains nothing, but takes the first image that differs for an underflow, under norms that have one."""
 
     epsilon = EPSILON
@@ -39,12 +39,12 @@ class Excuse:
     def __init__(self, norm: float = math.inf) -> None:
         self.norm = norm
 
-    def rounding(self, batch: AttackedBatch, rows: Tensor) -> Tensor:
+    def rounding_pixels(self, batch: AttackedBatch, rows: Tensor) -> Tensor:
         return torch.zeros(int(rows.sum()), 1, 2, 1, dtype=torch.bool)
 
-    ties = rounding
+    tied_pixels = rounding_pixels
 
-    def subnormal(self, batch: AttackedBatch, rows: Tensor, ours: Tensor) -> Tensor:
+    def subnormal_images(self, batch: AttackedBatch, rows: Tensor, ours: Tensor) -> Tensor:
         return torch.arange(int(rows.sum())) == (0 if self.norm < math.inf else -1)
 
 
@@ -53,7 +53,7 @@ def agreement(
 ) -> Agreement:
     """Of images given by their two pixels each."""
     sides = (torch.tensor(pixels, dtype=torch.float32).reshape(-1, 1, 2, 1) for pixels in (ours, theirs))
-    return compare_batch(cast("RoundingAnalysis", Excuse(norm)), batch, *sides, *map(torch.tensor, classes))
+    return compare_batch(cast("RoundingAnalysis", FakeAnalysis(norm)), batch, *sides, *map(torch.tensor, classes))
 
 
 def same(classes: tuple[list[int], list[int]], batch: AttackedBatch) -> Agreement:
@@ -61,12 +61,12 @@ def same(classes: tuple[list[int], list[int]], batch: AttackedBatch) -> Agreemen
     return agreement(pixels, pixels, classes, batch)
 
 
-def test_zeros_are_equal_whatever_their_sign_and_nan_equals_nothing() -> None:
+def test_signed_zeros_are_equal_and_nan_is_not() -> None:
     found = agreement([[0.0, math.nan]], [[-0.0, math.nan]], ([0], [0]), attacked([0]))
     assert (found.pixels_equal, found.pixels, found.max_ulps, found.pixels_differing) == (1, 2, 0, 1)
 
 
-def test_the_last_bit_is_one_ulp_and_not_equal() -> None:
+def test_last_bit_is_one_ulp() -> None:
     below = float(np.nextafter(np.float32(0.75), np.float32(0)))
     found = agreement([[0.75, 0.25]], [[below, 0.25]], ([0], [0]), attacked([0]))
     assert (found.pixels_equal, found.max_ulps, found.pixels_differing) == (1, 1, 0)
@@ -92,7 +92,7 @@ pixels = st.floats(0, 1, width=32)
 
 
 @given(st.lists(st.tuples(pixels, st.integers(-8, 8)), min_size=1, max_size=5), st.floats(2**-20, 1))
-def test_ulps_are_those_of_exact_arithmetic(pairs: list[tuple[float, int]], epsilon: float) -> None:
+def test_ulps_match_exact_arithmetic(pairs: list[tuple[float, int]], epsilon: float) -> None:
     left = np.array([pixel for pixel, _ in pairs], np.float32)
     right = np.array([pixel + step * np.spacing(np.float32(pixel)) for pixel, step in pairs], np.float32)
     expected = 0
@@ -103,25 +103,25 @@ def test_ulps_are_those_of_exact_arithmetic(pairs: list[tuple[float, int]], epsi
     assert largest_ulps(torch.from_numpy(left), torch.from_numpy(right), epsilon) == expected
 
 
-def test_pixels_that_differ_are_no_matter_of_ulps() -> None:
+def test_no_ulps_for_differing_pixels() -> None:
     found = agreement([[0.9, 0.1]], [[0.1, 0.1]], ([0], [0]), attacked([0]))
     assert (found.max_ulps, found.pixels_differing, found.pixels_equal) == (0, 1, 1)
     assert found.max_abs_difference == found.max_unexplained_difference == pytest.approx(0.8)
 
 
-def test_discordant_images_of_an_untargeted_attack_are_those_off_their_label_on_one_side() -> None:
+def test_discordant_untargeted() -> None:
     labels, ours, theirs = [0, 0, 0, 1, 1, 2], [1, 1, 0, 1, 2, 0], [0, 2, 1, 1, 1, 2]
     found = same((ours, theirs), attacked(labels))
     assert (found.ours_only, found.theirs_only) == (3, 1)
 
 
-def test_discordant_images_of_a_targeted_attack_are_those_on_target_on_one_side() -> None:
+def test_discordant_targeted() -> None:
     labels, ours, theirs = [0, 0, 1, 2, 2], [1, 2, 2, 1, 0], [1, 1, 0, 0, 2]
     found = same((ours, theirs), attacked(labels, "next"))  # targets 1, 1, 2, 0, 0
     assert (found.ours_only, found.theirs_only) == (2, 2)
 
 
-def test_the_difference_that_a_reason_names_is_that_of_unexplained_images() -> None:
+def test_reason_names_unexplained_images() -> None:
     found = agreement([[0.9, 0.5], [0.5, 0.5]], [[0.1, 0.5], [0.5, 0.4]], ([0, 0], [0, 0]), attacked([0, 0]), norm=2)
     assert (found.images_differing, found.images_subnormal) == (2, 1)
     assert (found.max_abs_difference, found.max_unexplained_difference) == pytest.approx((0.8, 0.1))
@@ -129,9 +129,9 @@ def test_the_difference_that_a_reason_names_is_that_of_unexplained_images() -> N
     assert reason.startswith("1 of 2 images differ by up to 0.1, ")
 
 
-def test_under_linf_it_is_that_of_unexplained_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reason_names_unexplained_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     explained = torch.tensor([[True, False]]).reshape(1, 1, 2, 1)
-    monkeypatch.setattr(Excuse, "rounding", lambda *_: explained)
+    monkeypatch.setattr(FakeAnalysis, "rounding_pixels", lambda *_: explained)
     found = agreement([[0.9, 0.5]], [[0.1, 0.4]], ([0], [0]), attacked([0]))
     assert (found.pixels_explained, found.pixels_tied, found.pixels_differing) == (1, 0, 2)
     (reason,) = (text for text in found.disagreement_reasons(math.inf) if "rounding does not" in text)
@@ -148,7 +148,7 @@ def test_counts_add_and_maxima_do_not(numbers: list[int]) -> None:
     assert Agreement(*left) + Agreement(*right) == Agreement(**values)
 
 
-def test_the_parts_of_a_batch_add_up_to_the_whole() -> None:
+def test_parts_add_up_to_the_whole() -> None:
     labels, ours, theirs = (
         [0, 1, 2, 0],
         [[0.5, 0.5], [0.1, 0.9], [0, 0], [1, 1]],
@@ -158,3 +158,15 @@ def test_the_parts_of_a_batch_add_up_to_the_whole() -> None:
     whole = agreement(ours, theirs, classes, attacked(labels))
     parts = [agreement([ours[i]], [theirs[i]], ([classes[0][i]], [classes[1][i]]), attacked([labels[i]])) for i in range(4)]
     assert sum(parts, Agreement()) == whole
+
+
+def test_too_much_explained_is_a_disagreement() -> None:
+    agreement = Agreement(images=1, images_differing=1, pixels=100, pixels_differing=2, pixels_explained=2, predictions_agree=1)
+    assert "more than 1%" in agreement.disagreement_reasons(math.inf)[0]
+
+
+def test_agreements_add() -> None:
+    one = Agreement(images=1, pixels=10, pixels_differing=1, max_abs_difference=0.5)
+    assert one + Agreement(images=2, pixels=20, max_abs_difference=0.2) == Agreement(
+        images=3, pixels=30, pixels_differing=1, max_abs_difference=0.5
+    )

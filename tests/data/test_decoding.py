@@ -19,7 +19,6 @@ from torchvision.transforms import functional
 from torchvision.transforms._presets import ImageClassification
 
 from robustbench_fgsm.data.decoding import MAX_PIXELS, UnreadableError, decode_image, image_to_pixels, is_grey
-from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.models.preprocessing import Preprocessing
 
 Encode = Callable[..., bytes]
@@ -130,16 +129,6 @@ def test_resizing_is_that_of_torchvisions_presets(
     expected = preset(picture(3, size=(70, 50)))
     pixels = decode_image(encode(3, size=(70, 50)), 3, Preprocessing((resize,), (crop, crop), interpolation))
     assert torch.equal(torch.from_numpy(pixels).float() / 255, expected)
-
-
-def test_settings_of_preprocessing_are_checked() -> None:
-    assert Preprocessing.square(8) == Preprocessing((8,), (8, 8))
-    with pytest.raises(SettingError, match=r"resize must be positive numbers of pixels, got \(0,\)"):
-        Preprocessing(resize=(0,))
-    with pytest.raises(SettingError, match=r"crop must be positive numbers of pixels, got \(3, -1\)"):
-        Preprocessing(crop=(3, -1))
-    with pytest.raises(SettingError, match="did you mean bilinear"):
-        Preprocessing((8,), interpolation="bilinea")
 
 
 def test_what_torch_data_sets_give() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,9 +10,8 @@ import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import first_readable_batch
-from robustbench_fgsm.data.decode_workers import choose_num_workers, map_in_order
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.errors import DataError, IncompleteError
+from robustbench_fgsm.errors import DataError
 from robustbench_fgsm.models.preprocessing import Preprocessing
 
 Folder = Callable[..., Path]
@@ -140,22 +137,6 @@ def test_the_error_is_one_line_from_any_process(folder: Folder, encode: Callable
     with pytest.raises(DataError) as found:
         list(rf.load_data(f"folder:{place}", workers=workers).batches(0, 7, 2))
     assert "\n" not in str(found.value)
-
-
-def kill(indices: Sequence[int]) -> int:
-    if indices == [2]:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return len(indices)
-
-
-def test_a_lost_worker_says_so() -> None:
-    with pytest.raises(IncompleteError, match=r"a worker process that decodes images was lost .* --workers 0"):
-        list(map_in_order(kill, [[0], [1], [2], [3]], 2))
-
-
-def test_few_images_are_not_worth_a_process() -> None:
-    assert choose_num_workers(255) == 0
-    assert 0 <= choose_num_workers(10_000) <= 4
 
 
 def test_the_fingerprint_tells_data_and_sizes_apart(folder: Folder) -> None:

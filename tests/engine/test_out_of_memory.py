@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,8 +16,6 @@ from torch import Tensor, nn
 import robustbench_fgsm as rf
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter, is_out_of_memory, run_on_fitting_prefix
 from robustbench_fgsm.errors import ResourceError
-from robustbench_fgsm.stats import confusion
-from robustbench_fgsm.stats.tally import BatchOutcomes, Tally
 
 
 class Narrow(nn.Module):
@@ -128,34 +125,6 @@ def test_what_torch_says_of_the_cpu_is_known() -> None:
         torch.empty(2**60, dtype=torch.uint8)
     assert is_out_of_memory(raised.value)
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-
-
-def drawn(classes: int, n: int, targeted: bool = False) -> BatchOutcomes:
-    random = np.random.default_rng(0)
-    labels, before, after, targets = random.integers(classes, size=(4, n))
-    zero, nonfinite, saturated = random.random((3, n)) < 0.3
-    aim = targets if targeted else None
-    return BatchOutcomes(np.arange(n), labels, before, after[:, np.newaxis], aim, zero, nonfinite, saturated)
-
-
-@pytest.mark.parametrize("targeted", [False, True])
-def test_a_sparse_tally_says_what_a_dense_one_says(monkeypatch: pytest.MonkeyPatch, targeted: bool) -> None:
-    outcomes, names = drawn(7, 500, targeted), [str(label) for label in range(7)]
-
-    def told() -> list[Any]:
-        tally = Tally.of(outcomes, 7) + Tally.of(outcomes, 7) + Tally.empty(7, targeted=targeted)
-        rates = [tally.n, tally.clean_accuracy, tally.robust_accuracy, tally.attack_success_rate, tally.flip_rate]
-        squares = [tally.clean, tally.adversarial, tally.transition]
-        return [
-            rates,
-            [found.to_dict() for found in tally.per_class(names)],
-            [confusion.matrix_to_json(square, max_dense_classes=0) for square in squares],
-        ]
-
-    dense = told()
-    monkeypatch.setattr(confusion, "MAX_DENSE_CLASSES", 6)
-    assert confusion.is_sparse(Tally.of(outcomes, 7).clean)
-    assert told() == dense
 
 
 WIDE = """

@@ -1,4 +1,4 @@
-"""Classifier, data and attack that do not fit are refused before the first attack, by name."""
+"""Test the errors and warnings before the first attack."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.engine.preflight import check_batch_size, check_images, preflight
-from robustbench_fgsm.errors import DataError, ModelError, SettingError
+from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_batch_size, check_images, evenly_spaced_batch, preflight
+from robustbench_fgsm.errors import DataError, InputError, ModelError, SettingError
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 CLASSES = ("cat", "dog")
+TEN_CLASSES = tuple("abcdefghij")
+MEAN, STD = 0.3, 0.2
 
 
 def data(images: Tensor | None = None, classes: tuple[str, ...] = CLASSES) -> rf.ArrayDataset:
@@ -26,7 +28,7 @@ def classifier(*layers: nn.Module, num_classes: int = 2, classes: tuple[str, ...
     return rf.wrap(nn.Sequential(*layers or (nn.Flatten(), nn.Linear(4, 2))), num_classes, classes=classes)
 
 
-def test_what_fits_passes_without_a_warning() -> None:
+def test_no_warning_if_model_and_data_fit() -> None:
     assert preflight(classifier(), data(), AttackSpec()) == []
     assert preflight(classifier(classes=None), data(), AttackSpec()) == []
 
@@ -62,23 +64,23 @@ def test_pixels_outside_the_bounds(pixel: float, found: str) -> None:
 
 
 @pytest.mark.parametrize("pixel", [math.nan, math.inf])
-def test_pixels_that_are_not_finite(pixel: float) -> None:
+def test_nonfinite_pixels(pixel: float) -> None:
     remedy = "fix or leave out what is not a number" if math.isnan(pixel) else "divide 8-bit images by 255"
     with pytest.raises(DataError, match=f"got .*{pixel}.*: {remedy}"):
         preflight(classifier(), data(torch.full((3, 1, 2, 2), pixel)), AttackSpec())
 
 
-def test_images_that_the_model_cannot_take() -> None:
+def test_images_of_a_wrong_shape() -> None:
     with pytest.raises(ModelError, match=r"accept images of shape \(3, 2, 2\), but it failed on them"):
         preflight(classifier(), data(torch.rand(3, 3, 2, 2)), AttackSpec())
 
 
-def test_outputs_that_do_not_number_the_classes() -> None:
+def test_wrong_number_of_outputs() -> None:
     with pytest.raises(ModelError, match=r"return logits \(3, 2\) for 3 images, got \(3, 5\)"):
         preflight(classifier(nn.Flatten(), nn.Linear(4, 5)), data(), AttackSpec())
 
 
-def test_outputs_that_are_no_tensor() -> None:
+def test_outputs_are_a_tensor() -> None:
     class Pair(nn.Module):
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
             return x, x
@@ -88,7 +90,7 @@ def test_outputs_that_are_no_tensor() -> None:
 
 
 @pytest.mark.parametrize("rule", ["class:cow", "shift:2"])
-def test_a_target_that_there_is_not(rule: str) -> None:
+def test_unknown_target(rule: str) -> None:
     with pytest.raises(SettingError, match="targeted"):
         preflight(classifier(), data(), AttackSpec(target=TargetRule.parse(rule)))
 
@@ -99,7 +101,7 @@ def test_an_unknown_loss() -> None:
 
 
 @pytest.mark.parametrize("labels", [[0, 2], [-1, 0]])
-def test_labels_of_no_class(labels: list[int]) -> None:
+def test_labels_out_of_range(labels: list[int]) -> None:
     batch = rf.Batch(torch.rand(2, 1, 2, 2), torch.tensor(labels), torch.arange(2))
     expected = f"labels must lie in [0, 2), got {min(labels)} to {max(labels)}"
     with pytest.raises(DataError, match=re.escape(expected)):
@@ -107,7 +109,7 @@ def test_labels_of_no_class(labels: list[int]) -> None:
 
 
 @pytest.mark.parametrize(("pixel", "problem"), [(1.5, "got [0, 1.5]"), (float("nan"), "fix or leave out")])
-def test_the_first_image_with_pixels_out_of_bounds_is_named(pixel: float, problem: str) -> None:
+def test_names_the_first_wrong_image(pixel: float, problem: str) -> None:
     images = torch.zeros(3, 1, 2, 2)
     images[1:, 0, 1, 1] = pixel
     batch = rf.Batch(images, torch.tensor([0, 1, 0]), torch.tensor([40, 41, 42]))
@@ -121,6 +123,110 @@ def test_batch_sizes(given: int | str, size: int) -> None:
 
 
 @pytest.mark.parametrize("given", ["x", "", "0", 0, -1, "-1", "1.5", "1e3", "²", " 8"])
-def test_what_is_no_batch_size_is_refused(given: int | str) -> None:
+def test_rejects_other_batch_sizes(given: int | str) -> None:
     with pytest.raises(SettingError, match=r"batch size must be auto or a positive integer, got .*: try 128"):
         check_batch_size(given)
+
+
+class Layer(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: object) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.function(x)  # type: ignore[operator]
+        return result
+
+
+def linear(*layers: nn.Module) -> rf.TorchClassifier:
+    torch.manual_seed(0)
+    return rf.wrap(nn.Sequential(*layers, nn.Flatten(), nn.Linear(16, 10)), 10)
+
+
+def labelled_by(classifier: rf.TorchClassifier, n: int = 40, scale: float = 1.0) -> rf.ArrayDataset:
+    """Return data on which the classifier is always right."""
+    torch.manual_seed(1)
+    images = torch.rand(n, 1, 4, 4) * scale
+    return rf.ArrayDataset("right", images, classifier.predict(images).argmax(1), TEN_CLASSES)
+
+
+def shifted_labels(data: rf.ArrayDataset) -> rf.ArrayDataset:
+    """Return the data with labels on which the classifier is always wrong."""
+    batch = next(data.batches(0, len(data), len(data)))
+    return rf.ArrayDataset("shifted", batch.images, (batch.labels + 1) % 10, TEN_CLASSES)
+
+
+def warnings_of(classifier: rf.TorchClassifier, data: rf.Dataset) -> list[str]:
+    return preflight(classifier, data, AttackSpec())
+
+
+def test_no_warning_if_all_is_well(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    assert warnings_of(linear(), labelled_by(linear())) == []
+    assert warnings_of(classifier, images) == []
+    assert preflight(classifier, images, AttackSpec(), strict=True) == []
+
+
+def test_active_dropout() -> None:
+    restless = linear(Layer(lambda x: nn.functional.dropout(x, 0.5, training=True)))
+    (warning,) = (text for text in warnings_of(restless, labelled_by(linear())) if "from call to call" in text)
+    assert warning.endswith("dropout or another source of chance is on, so switch it off")
+
+
+class FrozenInTrainMode(nn.BatchNorm2d):
+    """Batch norm that uses the batch's statistics whatever mode it is in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.batch_norm(x, None, None, training=True)
+
+
+def test_batch_norm_in_train_mode() -> None:
+    (warning,) = (text for text in warnings_of(linear(FrozenInTrainMode(1)), labelled_by(linear())) if "beside it" in text)
+    assert "batch norm uses the batch's statistics" in warning
+
+
+@pytest.mark.parametrize("cut", [torch.no_grad()(lambda x: x * 2), lambda x: x.detach(), lambda x: (x * 255).long().float()])
+def test_cut_gradient(cut: object) -> None:
+    with pytest.raises(ModelError, match=r"must pass a gradient back to its images, .*: look for no_grad, detach") as raised:
+        warnings_of(linear(Layer(cut)), labelled_by(linear()))
+    assert "\n" not in str(raised.value)
+
+
+def test_labels_of_another_order() -> None:
+    (warning,) = warnings_of(linear(), shifted_labels(labelled_by(linear())))
+    assert warning.startswith("clean accuracy is 0 of 32 on the images looked at, below 0.3: look for wrong weights")
+
+
+def test_few_images_give_no_accuracy() -> None:
+    assert warnings_of(linear(), shifted_labels(labelled_by(linear(), n=7))) == []
+
+
+def test_normalisation_twice() -> None:
+    inside = Layer(lambda x: (x - MEAN) / STD)
+    torch.manual_seed(0)
+    network = nn.Sequential(inside, nn.Flatten(), nn.Linear(16, 10))
+    once, twice = rf.wrap(network, 10), rf.wrap(network, 10, mean=0.9, std=0.02)
+    data = labelled_by(once)
+    assert warnings_of(once, data) == []
+    (warning,) = warnings_of(twice, data)
+    assert warning.endswith("and higher without mean and std: the network normalises by itself, so leave them out")
+
+
+def test_pixels_divided_twice() -> None:
+    dark = labelled_by(linear(), scale=1 / 255)
+    (warning,) = warnings_of(linear(), dark)
+    assert warning.endswith("look whether the images were divided by 255 twice")
+
+
+def test_strict_raises_warnings() -> None:
+    with pytest.raises(InputError, match="strict takes warnings for errors: all pixels are below"):
+        preflight(linear(), labelled_by(linear(), scale=1 / 255), AttackSpec(), strict=True)
+    with pytest.raises(InputError, match="strict"):
+        rf.evaluate(linear(), labelled_by(linear(), scale=1 / 255), strict=True)
+
+
+def test_images_are_spread_over_the_data() -> None:
+    """A folder is sorted by class: its first images would all be of one."""
+    ids = evenly_spaced_batch(labelled_by(linear(), n=320)).ids.tolist()
+    assert ids == list(range(0, 320, 320 // PREFLIGHT_IMAGES))

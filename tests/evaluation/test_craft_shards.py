@@ -46,9 +46,7 @@ def test_shards_hold_what_the_attack_gives(classifier: rf.TorchClassifier, image
 
 
 @pytest.mark.parametrize("target", ["none", "least-likely", "random"])
-def test_predictions_do_not_depend_on_the_batch_size_or_the_shard_size(
-    classifier: rf.TorchClassifier, images: rf.ArrayDataset, target: str
-) -> None:
+def test_batch_and_shard_size_change_no_prediction(classifier: rf.TorchClassifier, images: rf.ArrayDataset, target: str) -> None:
     spec = AttackSpec(target=TargetRule.parse(target), restarts=1)
 
     def columns(shard_size: int, batch_size: int) -> dict[str, list[int]]:
@@ -76,7 +74,7 @@ def test_one_shard_is_alive_at_a_time(classifier: rf.TorchClassifier, images: rf
 
 @pytest.mark.parametrize("targeted", [True, False])
 @pytest.mark.parametrize("eight_bit", [True, False])
-def test_facts_survive_the_way_to_columns_and_back(
+def test_columns_give_the_record_again(
     classifier: rf.TorchClassifier, images: rf.ArrayDataset, targeted: bool, eight_bit: bool
 ) -> None:
     spec = AttackSpec(target=TargetRule.parse("next" if targeted else "none"))
@@ -89,9 +87,7 @@ def test_facts_survive_the_way_to_columns_and_back(
     assert all((again[name] == column).all() for name, column in columns.items())
 
 
-def test_rounded_predictions_are_those_of_the_images_as_they_are_read_again(
-    classifier: rf.TorchClassifier, images: rf.ArrayDataset
-) -> None:
+def test_rounded_predictions_are_of_stored_images(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     spec = AttackSpec((1.5,), norm=2)
     shard = next(craft_shards(classifier, images, spec, [range(100)], plan=Plan(batch_size=100), eight_bit=True))
     assert shard.images.dtype == torch.uint8

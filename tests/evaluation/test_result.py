@@ -1,10 +1,12 @@
-"""What an evaluation says follows from its tallies, and these from the predictions."""
+"""Test that the rates of an evaluation follow from the predictions."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
@@ -14,6 +16,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.engine.attack_batch import attack_batch, craft_and_predict
 from robustbench_fgsm.evaluation.result import area_under_robust_accuracy, first_epsilon_reaching, sweep_document
 from robustbench_fgsm.spec import AttackSpec, TargetRule
+from tests.report.conftest import subject
 
 
 @pytest.mark.parametrize("rule", ["none", "next"])
@@ -130,3 +133,39 @@ def test_log_probabilities_under_cross_entropy_are_said() -> None:
     assert any("log-probabilities" in warning for warning in found.warnings)
     same = rf.evaluate(rf.wrap(Ending(lambda logits: logits.log_softmax(1)), 3), three(), loss="log-probabilities")
     assert not any("log-probabilities" in warning for warning in same.warnings)
+
+
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+def test_data_frame_has_every_rate_of_a_sweep(scale: float) -> None:
+    found = rf.sweep(*subject(scale), "4,64/255", targeted=["none", "next"])
+    frame = rf.to_pandas(found)
+    rows = iter(frame.to_dict("records"))
+    for evaluation in found:
+        document = evaluation.to_dict()
+        for at in document["epsilons"]:
+            for gradient, side in (
+                ("ordinary", at),
+                *([("stable where saturated", at["stable"])] if "stable" in at else []),
+            ):
+                for result in (side | {"label": None, "n": document["n"]}, *side["per_class"]):
+                    row = next(rows)
+                    assert (row["targeted"], row["epsilon"]) == (document["attack"]["targeted"], at["epsilon"])
+                    assert (row["gradient"], row["n"]) == (gradient, result["n"])
+                    assert row["label"] is pd.NA if result["label"] is pd.NA else row["label"] == result["label"]
+                    for rate in ("robust_accuracy", "attack_success_rate"):
+                        for part, number in result[rate].items():
+                            cell = row[rate if part == "value" else f"{rate}_{part}"]
+                            assert pd.isna(cell) if number is None else cell == number
+                    correct = result.get("clean_correct", document["clean"]["accuracy"]["count"])
+                    assert row["clean_accuracy_count"] == correct
+    assert next(rows, None) is None
+    assert ("stable where saturated" in set(frame.gradient)) == (scale > 1)
+    assert frame.dtypes["label"] == "Int64"
+    assert frame.dtypes["robust_accuracy_low"] == "float64"
+    pd.testing.assert_frame_equal(found[0].to_pandas(), frame[frame.targeted == "none"].reset_index(drop=True))
+
+
+def test_data_frame_needs_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(rf.SettingError, match=r"got none installed: pip install 'robustbench-fgsm\[pandas\]'"):
+        rf.evaluate(*subject(1.0)).to_pandas()

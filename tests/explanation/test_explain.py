@@ -1,4 +1,4 @@
-"""A number made with a mistake, by code of its own, is traced back to that mistake."""
+"""A number from separate code with a mistake is traced back to this mistake."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def subject() -> Subject:
 
 @pytest.fixture(scope="module")
 def measured(subject: Subject) -> rf.Explanation:
-    """All procedures, measured once: what they come to for another claim follows from the counts."""
+    """Counts of all attacks; other claims follow from these counts."""
     return rf.explain(*subject, "0.5", EPSILON)
 
 
-def claiming(account: rf.Explanation, text: str, n: int | None = None) -> rf.Explanation:
-    return replace(account, claim=Claim.parse(text, n))
+def claiming(explanation: rf.Explanation, text: str, n: int | None = None) -> rf.Explanation:
+    return replace(explanation, claim=Claim.parse(text, n))
 
 
 def all_of(data: rf.Dataset) -> tuple[Tensor, Tensor]:
@@ -56,13 +56,13 @@ def share(right: Tensor) -> str:
     return f"{right.double().mean().item():.4f}"
 
 
-def fitting(account: rf.Explanation) -> list[Hypothesis]:
-    return [found for found in account.explanations if found.fits]
+def fitting(explanation: rf.Explanation) -> list[Hypothesis]:
+    return [found for found in explanation.explanations if found.fits]
 
 
-def exact(account: rf.Explanation, definition: str) -> list[str]:
+def exact(explanation: rf.Explanation, definition: str) -> list[str]:
     """Names of all that give the claim to its digits by that definition."""
-    found = [found for found in fitting(account) if found.definition == definition and found.distance == 0]
+    found = [found for found in fitting(explanation) if found.definition == definition and found.distance == 0]
     return [name for one in found for name in (one.variant.name, *one.also)]
 
 
@@ -130,7 +130,7 @@ def stepped(x: Tensor, uphill: Tensor) -> Tensor:
         (right, "the right attack"),
     ],
 )
-def test_a_flawed_robust_accuracy_is_traced_to_its_cause(
+def test_finds_the_mistake(
     subject: Subject,
     measured: rf.Explanation,
     mistaken: Callable[[rf.TorchClassifier, Tensor, Tensor], Tensor],
@@ -139,18 +139,18 @@ def test_a_flawed_robust_accuracy_is_traced_to_its_cause(
     classifier, data = subject
     x, y = all_of(data)
     number = share(classifier.predict(mistaken(classifier, x, y)).argmax(1) == y)
-    account = claiming(measured, number)
-    assert name in exact(account, "robust_accuracy")
-    honest = [not found.variant.mistakes for found in fitting(account)]
+    explanation = claiming(measured, number)
+    assert name in exact(explanation, "robust_accuracy")
+    honest = [not found.variant.mistakes for found in fitting(explanation)]
     assert honest == sorted(honest, reverse=True)
-    assert [found.variant for found in account.honest] == [CORRECT_VARIANT] * 8
+    assert [found.variant for found in explanation.honest] == [CORRECT_VARIANT] * 8
 
 
 @pytest.mark.parametrize(
     "definition",
     ["attack_success_rate", "error_rate", "flip_rate", "accuracy_drop", "accuracy_difference", "accuracy_of_correct"],
 )
-def test_definitions_by_masks_over_the_images(subject: Subject, measured: rf.Explanation, definition: str) -> None:
+def test_definitions_by_masks(subject: Subject, measured: rf.Explanation, definition: str) -> None:
     classifier, data = subject
     x, y = all_of(data)
     before, after = classifier.predict(x).argmax(1), classifier.predict(right(classifier, x, y)).argmax(1)
@@ -163,50 +163,50 @@ def test_definitions_by_masks_over_the_images(subject: Subject, measured: rf.Exp
         "accuracy_difference": correct.double().mean() - (after == y).double().mean(),
         "accuracy_of_correct": (after == y)[correct].double().mean(),
     }[definition].item()
-    account = claiming(measured, f"{number:.5f}")
-    assert "the right attack" in exact(account, definition)
-    first = account.explanations[0]
+    explanation = claiming(measured, f"{number:.5f}")
+    assert "the right attack" in exact(explanation, definition)
+    first = explanation.explanations[0]
     assert (first.variant, first.distance) == (CORRECT_VARIANT, 0)
     assert math.isclose(first.rate.value or 0, number, abs_tol=5e-6)
 
 
 @pytest.mark.parametrize("rule", ["none", "next", "least-likely"])
-def test_the_honest_figures_are_those_of_evaluate(subject: Subject, rule: str) -> None:
+def test_honest_figures_match_evaluate(subject: Subject, rule: str) -> None:
     data = subject[1].head(40)
-    account = rf.explain(subject[0], data, 0.5, targeted=rule)
+    explanation = rf.explain(subject[0], data, 0.5, targeted=rule)
     (tally,) = rf.evaluate(subject[0], data, targeted=rule).tallies
-    assert account.correct_tally.adversarial.tolist() == tally.adversarial.tolist()
-    found = {found.definition: found.rate for found in account.honest}
+    assert explanation.correct_tally.adversarial.tolist() == tally.adversarial.tolist()
+    found = {found.definition: found.rate for found in explanation.honest}
     assert found["attack_success_rate"] == tally.attack_success_rate
     assert found.get("target_hit_rate") == tally.target_hit_rate
     assert ("accuracy_of_correct" in found) == (rule == "none")
 
 
-def test_nothing_fits_a_number_that_nothing_gives(measured: rf.Explanation) -> None:
+def test_nothing_fits_an_impossible_number(measured: rf.Explanation) -> None:
     """In the middle of the widest gap between all rates, as if it were found on many images, and so without sampling error."""
-    exact_tallies = {way: _times(tally, 10_000) for way, tally in measured.tallies.items()}
+    exact_tallies = {variant: multiplied(tally, 10_000) for variant, tally in measured.tallies.items()}
     rates = sorted({max(found.rate.value or 0.0, 0.0) for found in measured.explanations})
     gap, low = max((high - low, low) for low, high in pairwise(rates))
-    account = claiming(replace(measured, tallies=exact_tallies), f"{low + gap / 2:.6f}")
-    assert fitting(account) == []
-    assert account.exit_code == 0
-    nearest = min(found.distance for found in account.explanations if found.distance is not None)
+    explanation = claiming(replace(measured, tallies=exact_tallies), f"{low + gap / 2:.6f}")
+    assert fitting(explanation) == []
+    assert explanation.exit_code == 0
+    nearest = min(found.distance for found in explanation.explanations if found.distance is not None)
     assert nearest == pytest.approx(gap / 2, abs=1e-5)
 
 
-def _times(tally: rf.Tally, factor: int) -> rf.Tally:
+def multiplied(tally: rf.Tally, factor: int) -> rf.Tally:
     counts = {field.name: factor * getattr(tally, field.name) for field in fields(tally) if field.name != "targeted"}
     return replace(tally, **counts)
 
 
-def test_counts_do_not_depend_on_the_batches_where_the_recipe_does_not(subject: Subject, measured: rf.Explanation) -> None:
+def test_counts_do_not_depend_on_batches(subject: Subject, measured: rf.Explanation) -> None:
     again = rf.explain(*subject, 0.5, batch_size=64)
-    for way, tally in measured.tallies.items():
-        if way.recipe.mode == "eval" and way.recipe.start == "the image":
-            assert again.tallies[way].adversarial.tolist() == tally.adversarial.tolist(), way.name
+    for variant, tally in measured.tallies.items():
+        if variant.recipe.mode == "eval" and variant.recipe.start == "the image":
+            assert again.tallies[variant].adversarial.tolist() == tally.adversarial.tolist(), variant.name
 
 
-def test_nothing_is_left_behind(subject: Subject) -> None:
+def test_leaves_no_trace(subject: Subject) -> None:
     classifier, data = subject
     before = torch.get_rng_state()
     states = {key: value.clone() for key, value in classifier.network.state_dict().items()}
@@ -239,7 +239,7 @@ class NoClassifier:
         ({"targeted": "nxt"}, "did you mean next"),
     ],
 )
-def test_settings_that_do_not_make_sense(
+def test_rejects_bad_settings(
     subject: Subject,
     monkeypatch: pytest.MonkeyPatch,
     options: dict[str, object],
@@ -250,7 +250,7 @@ def test_settings_that_do_not_make_sense(
         rf.explain(*subject, **({"value": 0.37} | options))  # type: ignore[arg-type]
 
 
-def test_other_classifiers_are_refused(subject: Subject) -> None:
+def test_rejects_other_classifiers(subject: Subject) -> None:
     with pytest.raises(rf.ModelError, match="must be a PyTorch one"):
         rf.explain(NoClassifier(subject[0]), subject[1], 0.37)
     one_logit = rf.wrap(nn.Sequential(nn.Flatten(), nn.Linear(4, 1)), 2)
@@ -265,15 +265,15 @@ class NotFinite(nn.Module):
         return logits + (logits - logits.detach()).sqrt()
 
 
-def test_gradients_that_are_not_finite_make_it_invalid() -> None:
+def test_nonfinite_gradients_are_invalid() -> None:
     data = rf.ArrayDataset("four", torch.rand(6, 1, 2, 2), torch.arange(6) % 4, tuple("abcd"))
-    account = rf.explain(rf.wrap(NotFinite(), 4), data, 0.5)
-    assert account.exit_code == 1
-    assert "not finite" in account.invalid_reasons[0]
-    assert account.to_dict()["status"] == "invalid"
+    explanation = rf.explain(rf.wrap(NotFinite(), 4), data, 0.5)
+    assert explanation.exit_code == 1
+    assert "not finite" in explanation.invalid_reasons[0]
+    assert explanation.to_dict()["status"] == "invalid"
 
 
-def test_half_of_epsilon_is_the_right_attack_at_half_of_it(subject: Subject, measured: rf.Explanation) -> None:
+def test_half_epsilon_matches_evaluate(subject: Subject, measured: rf.Explanation) -> None:
     (tally,) = rf.evaluate(*subject, EPSILON / 2).tallies
-    (half,) = (found for way, found in measured.tallies.items() if way.name == "wrong-epsilon (half)")
+    (half,) = (found for variant, found in measured.tallies.items() if variant.name == "wrong-epsilon (half)")
     assert half.adversarial.tolist() == tally.adversarial.tolist()

@@ -1,4 +1,4 @@
-"""What a reported number stands for, when a rate fits it, and how combinations are ranked and merged."""
+"""Parsing of a claim, rates that fit it, and the order of hypotheses."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from robustbench_fgsm.variants.recipe import AttackRecipe
         ("0%", 0.0, 0.005),
     ],
 )
-def test_a_number_stands_for_all_that_round_to_it(value: str | float, low: float, high: float) -> None:
+def test_parses_a_number(value: str | float, low: float, high: float) -> None:
     claim = Claim.parse(value)
     assert (claim.low, claim.high) == pytest.approx((low, high))
     assert claim.low <= claim.value <= claim.high
@@ -58,13 +58,13 @@ def test_a_number_stands_for_all_that_round_to_it(value: str | float, low: float
         ("", "got ''"),
     ],
 )
-def test_other_numbers_are_refused(value: str | float, message: str) -> None:
+def test_rejects_other_numbers(value: str | float, message: str) -> None:
     with pytest.raises(rf.SettingError, match=message):
         Claim.parse(value)
 
 
 @given(count=st.integers(0, 50), n=st.integers(1, 50), digits=st.integers(1, 6))
-def test_a_rate_printed_with_any_digits_fits_itself(count: int, n: int, digits: int) -> None:
+def test_a_printed_rate_fits_itself(count: int, n: int, digits: int) -> None:
     rate = rf.Rate(min(count, n), n)
     assert rate.value is not None
     claim = Claim.parse(f"{rate.value:.{digits}f}")
@@ -72,7 +72,7 @@ def test_a_rate_printed_with_any_digits_fits_itself(count: int, n: int, digits: 
     assert claim.fits(rate, n)
 
 
-def test_fitting_is_the_overlap_of_two_intervals() -> None:
+def test_intervals_must_overlap() -> None:
     low, high = rf.Rate(400, 1000).interval or (0, 0)
     for value, fits in [(low - 2e-6, False), (low + 2e-6, True), (high - 2e-6, True), (high + 2e-6, False)]:
         assert Claim.parse(f"{value:.7f}").fits(rf.Rate(400, 1000), 1000) == fits
@@ -81,7 +81,7 @@ def test_fitting_is_the_overlap_of_two_intervals() -> None:
     assert Claim.parse("0.4").distance(rf.Rate(0, 0)) is None
 
 
-def test_n_of_the_reporter_decides_how_far_a_number_may_be_off() -> None:
+def test_claimed_n_sets_the_tolerance() -> None:
     rate, far, near = rf.Rate(4000, 10000), "0.4500", "0.4080"
     assert Claim.parse(far, 100).fits(rate, 10000)
     assert not Claim.parse(far, 10000).fits(rate, 10000)
@@ -90,7 +90,7 @@ def test_n_of_the_reporter_decides_how_far_a_number_may_be_off() -> None:
     assert Claim.parse(near, 10**9).fits(rate, 10000)  # ours is a sample too, however large theirs
 
 
-def test_a_definition_of_fewer_images_is_less_certain() -> None:
+def test_fewer_images_are_less_certain() -> None:
     assert not Claim.parse("0.4600").fits(rf.Rate(400, 1000), 1000)
     assert Claim.parse("0.4600").fits(rf.Rate(40, 100), 1000)
 
@@ -106,7 +106,7 @@ WELL = tally((48, 0, 0, 0), (32, 0, 0, 1), (4, 0, 1, 0), (6, 0, 1, 2), (10, 0, 1
 WORSE = tally((20, 0, 0, 0), (60, 0, 0, 1), (4, 0, 1, 0), (6, 0, 1, 2), (10, 0, 1, 1))
 
 
-def account(text: str) -> Explanation:
+def explanation(text: str) -> Explanation:
     def made(*mistakes: str) -> AttackVariant:
         return AttackVariant(" + ".join(mistakes), "as given", "true", mistakes, AttackRecipe())
 
@@ -116,8 +116,8 @@ def account(text: str) -> Explanation:
     return Explanation(Claim.parse(text), info, data, AttackSpec(), tallies, ("beware",), environment, 0.0)
 
 
-def test_every_definition_by_hand() -> None:
-    found = {found.definition: (found.rate.count, found.rate.n) for found in account("0.4").honest}
+def test_definitions_by_hand() -> None:
+    found = {found.definition: (found.rate.count, found.rate.n) for found in explanation("0.4").honest}
     assert found == {
         "robust_accuracy": (52, 100),
         "attack_success_rate": (32, 80),
@@ -131,8 +131,8 @@ def test_every_definition_by_hand() -> None:
     assert set(found) | {"target_hit_rate"} == set(RATE_DEFINITIONS)
 
 
-def test_honest_figures_stand_first_then_the_nearest() -> None:
-    found = account("0.760").explanations  # robust accuracy of nothing; the error rate of the worse one
+def test_sorts_hypotheses() -> None:
+    found = explanation("0.760").explanations  # robust accuracy of nothing; the error rate of the worse one
     fitting = [(one.definition, one.variant.name, one.also) for one in found if one.fits]
     assert fitting == [
         ("clean_accuracy", "the right attack", ()),
@@ -144,27 +144,27 @@ def test_honest_figures_stand_first_then_the_nearest() -> None:
     assert [one.distance for one in found if one.fits][1] == 0
 
 
-def test_the_same_count_in_the_same_definition_is_one_combination() -> None:
-    found = [one for one in account("0.4").explanations if one.definition == "robust_accuracy"]
+def test_merges_equal_counts() -> None:
+    found = [one for one in explanation("0.4").explanations if one.definition == "robust_accuracy"]
     assert sorted((one.variant.name, one.also) for one in found) == [
         ("the right attack", ("same",)),
         ("worse", ("worse + and more",)),
     ]
-    assert sum(one.definition == "clean_accuracy" for one in account("0.4").explanations) == 1
+    assert sum(one.definition == "clean_accuracy" for one in explanation("0.4").explanations) == 1
 
 
-def test_the_document_holds_the_same_and_warns() -> None:
-    document = account("0.4").to_dict()
+def test_document() -> None:
+    document = explanation("0.4").to_dict()
     assert document["claim"] == {"text": "0.4", "value": 0.4, "low": 0.35, "high": 0.45, "n": 100}
     assert document["warnings"] == ["beware"]
     assert (document["status"], document["exit_code"]) == ("complete", 0)
-    assert [one["definition"] for one in document["honest"]] == [one.definition for one in account("0.4").honest]
+    assert [one["definition"] for one in document["honest"]] == [one.definition for one in explanation("0.4").honest]
     assert {tuple(one["mistakes"]) for one in document["explanations"]} == {(), ("worse",)}
 
 
-def test_an_accuracy_that_rises_is_no_success() -> None:
+def test_rising_accuracy_is_not_a_success() -> None:
     risen = tally((50, 0, 0, 0), (50, 0, 1, 0))
-    found = {one.definition: one for one in replace(account("0.0"), tallies={CORRECT_VARIANT: risen}).honest}
+    found = {one.definition: one for one in replace(explanation("0.0"), tallies={CORRECT_VARIANT: risen}).honest}
     assert found["accuracy_drop"].rate == rf.Rate(-50, 50)
     assert found["accuracy_drop"].distance == 1.0
     assert found["error_rate"].fits

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib.metadata import EntryPoint
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,11 +12,8 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.registry import DATA_SOURCES
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.registry import MODEL_SOURCES, find_model_source, model_sources, runs_code
-from robustbench_fgsm.models.request import ModelRequest
-from robustbench_fgsm.references.registry import REFERENCES
 
 THIRD = SimpleNamespace(load=lambda request: rf.wrap(nn.Flatten(), int(request.name)))
 
@@ -76,27 +72,3 @@ def test_a_missing_package_is_named_with_the_line_to_install_it(monkeypatch: pyt
 )
 def test_what_runs_code(spec: str, runs: bool) -> None:
     assert runs_code(spec) == runs
-
-
-def test_every_source_exists_and_each_extra_is_declared() -> None:
-    import tomllib
-
-    root = Path(__file__).parents[2]
-    declared = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    for entry in [*MODEL_SOURCES.built_in.values(), *DATA_SOURCES.built_in.values(), *REFERENCES.built_in.values()]:
-        assert (root / f"{entry.module.replace('.', '/')}.py").is_file()
-        assert not entry.extra or entry.extra in declared["optional-dependencies"]
-
-
-@pytest.mark.parametrize(
-    ("said", "problem"),
-    [
-        ({"num_classes": 1}, "num classes must be at least 2, got 1"),
-        ({"mean": float("nan")}, "mean must be finite numbers"),
-        ({"std": [0.5, 0.0]}, "std must be positive in every channel"),
-        ({"bounds": (1.0, 0.0)}, "bounds must be low and high, got 1 and 0: try 0,1"),
-    ],
-)
-def test_settings_that_cannot_be_meant(said: dict[str, Any], problem: str) -> None:
-    with pytest.raises(rf.SettingError, match=problem):
-        ModelRequest("x", "x", **said)

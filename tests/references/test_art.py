@@ -133,3 +133,27 @@ def test_underflow_that_art_does_not_survive() -> None:
     exact = rf.fgsm(model.double(), x.double(), y, 0.1, norm=2)
     torch.testing.assert_close(rf.fgsm(model.float(), x, y, 0.1, norm=2).double(), exact, rtol=0, atol=1e-6)
     assert math.isclose(float((exact - 0.5).norm()), 0.1, rel_tol=1e-9)
+
+
+@pytest.mark.parametrize("targeted", ["none", "next"])
+def test_success_is_its_own(classifier: rf.TorchClassifier, images: rf.ArrayDataset, targeted: str) -> None:
+    from robustbench_fgsm.models.art import import_art
+
+    import_art()
+    from art.attacks.evasion import FastGradientMethod
+    from art.estimators.classification import PyTorchClassifier
+    from art.utils import compute_success, to_categorical
+
+    batch = next(images.batches(0, 256, 256))
+    x, aim = batch.images.numpy(), batch.labels if targeted == "none" else (batch.labels + 1) % 10
+    estimator = PyTorchClassifier(
+        classifier.copy_network(), torch.nn.CrossEntropyLoss(reduction="sum"), (1, 28, 28), 10, clip_values=(0, 1)
+    )
+    wanted = to_categorical(aim.numpy(), 10)
+    x_adv = FastGradientMethod(estimator, eps=8 / 255, targeted=targeted != "none").generate(x, wanted)
+    theirs = compute_success(estimator, x, wanted, x_adv, targeted=targeted != "none", batch_size=256)
+    (reference,) = rf.compare(classifier, images, targeted=targeted, references=["art"]).references
+    assert reference.own_success is not None
+    rate = reference.own_success.rate(reference.timed_tally.tally)
+    assert rate.value == pytest.approx(theirs, abs=1e-12)
+    assert rate != reference.timed_tally.tally.attack_success_rate

@@ -6,16 +6,13 @@ import builtins
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.errors import describe_error
 from robustbench_fgsm.references.candidate import candidate_from_callable
-from robustbench_fgsm.references.candidate_reference import check_returned_images, make_candidate_reference
-from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 GOOD = "def fgsm(model, x, y, epsilon):\n    return x\n"
 
@@ -149,75 +146,3 @@ def test_an_object_without_a_signature_is_tried() -> None:
 def test_long_messages_are_cut() -> None:
     assert len(describe_error(ValueError("x" * 999))) == 200
     assert describe_error(ValueError("a\n b")) == "ValueError: a b"
-
-
-WRONG = {
-    "nothing": (lambda x: None, "a tensor or an array, got NoneType"),
-    "a tuple": (lambda x: (x, x), "got a tuple of 2"),
-    "another shape": (lambda x: x[:, 0], r"images \(3, 1, 2, 2\) as it was given, got \(3, 2, 2\)"),
-    "bytes": (lambda x: (x * 255).byte(), "floating point in pixel space, got torch.uint8"),
-    "integers": (lambda x: x.numpy().astype(int), "floating point in pixel space, got int64"),
-    "NaN": (lambda x: torch.where(x > x.flatten(1).median(1).values[:, None, None, None], torch.nan, x), "in 3 of 3"),
-}
-
-
-@pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG.keys())
-def test_results_that_are_no_images(change: object, message: str) -> None:
-    x = torch.rand(3, 1, 2, 2)
-    assert callable(change)
-    with pytest.raises(rf.CandidateError, match=message) as raised:
-        check_returned_images("mine", change(x), x)
-    assert issubclass(rf.CandidateError, rf.InputError)
-    assert str(raised.value).startswith("candidate mine must return ")
-
-
-@pytest.mark.parametrize(
-    "found",
-    [
-        torch.rand(2, 1, 2, 2, requires_grad=True).double(),
-        torch.rand(2, 1, 2, 2).half(),
-        np.random.default_rng(0).random((2, 1, 2, 2))[::-1],
-        np.random.default_rng(0).random((2, 1, 2, 2)).astype(">f4"),
-    ],
-)
-def test_results_become_plain_float32(found: Tensor) -> None:
-    images = check_returned_images("mine", found, torch.rand(2, 1, 2, 2))
-    assert (images.dtype, images.requires_grad, images.shape) == (torch.float32, False, (2, 1, 2, 2))
-
-
-def test_a_candidate_works_on_copies_in_evaluation_mode(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
-    modes, sizes = [], []
-
-    def rude(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
-        modes.append(model.training)
-        sizes.append(len(x))
-        assert torch.is_grad_enabled()
-        assert all(parameter.requires_grad for parameter in model.parameters())
-        model.train()
-        with torch.no_grad():
-            next(model.parameters()).zero_()
-        y.zero_()
-        return x.zero_()
-
-    batch = next(images.batches(0, 10, 10))
-    reference = make_candidate_reference(candidate_from_callable(rude), classifier, AttackSpec(), 4)
-    x, y = batch.images.clone(), batch.labels.clone()
-    before = reference.predict(x)
-    with torch.no_grad():
-        assert not reference.fgsm(x, y, 0.1).any()
-    assert (modes, sizes) == ([False] * 3, [4, 4, 2])
-    assert torch.equal(x, batch.images)
-    assert torch.equal(y, batch.labels)
-    torch.testing.assert_close(reference.predict(x), before, rtol=0, atol=0)
-
-
-def test_only_a_pytorch_network_has_a_module_to_hand_over(classifier: rf.TorchClassifier) -> None:
-    class Other:
-        num_classes = 10
-
-    with pytest.raises(rf.ModelError, match="needs a PyTorch network, got Other"):
-        make_candidate_reference(candidate_from_callable(lambda model, x, y, epsilon: x), Other(), AttackSpec(), 4)  # type: ignore[arg-type]
-    with pytest.raises(rf.SettingError, match=r"a parameter named targeted .* --targeted next"):
-        make_candidate_reference(
-            candidate_from_callable(lambda model, x, y, epsilon: x), classifier, AttackSpec(target=TargetRule("shift", 1)), 4
-        )

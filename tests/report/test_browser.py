@@ -17,7 +17,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.report.loaded_run import LoadedRun
 from robustbench_fgsm.report.pages.page import build_page as report
 from robustbench_fgsm.report.pages.ranking import paired_differences
-from robustbench_fgsm.report.tables.terminal import rate_text
+from robustbench_fgsm.report.tables.text import rate_text
 from tests.report.conftest import subject as drawn
 from tests.report.runs import FORMULA, HOSTILE, TEMPLATE, TURNED, crossed, gallery, hostile, run, taught, wide
 

@@ -14,6 +14,9 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.engine.plan import Plan
+from robustbench_fgsm.runs.manifest import EvaluationRun
+from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 NAMESPACE = ("unshare", "--map-root-user", "--mount")
 INSIDE = "inside a namespace"
@@ -59,6 +62,17 @@ def make_data() -> Callable[..., rf.ArrayDataset]:
 def make_classifier() -> Callable[..., rf.TorchClassifier]:
     """The same for so many channels, or from another seed."""
     return small_classifier
+
+
+@pytest.fixture
+def run() -> EvaluationRun:
+    """A sweep of 250 tiny images in pieces of eight, some of them saturated."""
+    sharp = small_classifier()
+    with torch.no_grad():
+        for parameter in sharp.network.parameters():
+            parameter.mul_(12)
+    specs = tuple(AttackSpec((0.01, 0.2), target=TargetRule.parse(rule)) for rule in ("none", "random"))
+    return EvaluationRun("sweep", sharp, small_data(n=250), specs, Plan(batch_size=8, threads=1))
 
 
 @pytest.fixture

@@ -18,7 +18,10 @@ from robustbench_fgsm.runs.directory import (
     MANIFEST_FILE,
     RESULT_FILE,
     RunDirectory,
+    atomic_replace,
     lock_directory,
+    remove_temporary_files,
+    write_bytes,
     write_json,
 )
 
@@ -37,7 +40,7 @@ def open_run(directory: Path, settings: dict[str, Any]) -> dict[str, Any] | None
         return run.result
 
 
-def test_a_second_process_is_told_at_once_and_a_result_needs_no_lock(tmp_path: Path) -> None:
+def test_rejects_a_second_process_unless_finished(tmp_path: Path) -> None:
     def measure() -> dict[str, Any]:
         with pytest.raises(ResourceError, match="must be used by one process at a time, got a second one"):
             cached_result(tmp_path / "run", SETTINGS, never)
@@ -90,7 +93,7 @@ def test_a_run_without_a_result_is_measured(run: Path) -> None:
     assert cached_result(run, SETTINGS, lambda: {"n": 8}) == {"n": 8}
 
 
-def test_what_raised_while_it_was_measured_leaves_no_result(tmp_path: Path) -> None:
+def test_an_error_leaves_no_result(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="measured again"):
         cached_result(tmp_path, SETTINGS, never)
     assert set(whole(tmp_path)) == {LOCK_FILE, MANIFEST_FILE}
@@ -129,7 +132,7 @@ def test_foreign_files_are_refused_and_left_alone(tmp_path: Path) -> None:
     assert whole(tmp_path) == {"thesis.txt": "mine"}
 
 
-def test_a_file_in_place_of_a_directory_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_rejects_a_file_as_directory(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("mine")
     with pytest.raises(RunError, match=r"must be a directory, got .*, which is a file"):
@@ -163,14 +166,14 @@ def test_others_may_read_what_was_written(tmp_path: Path) -> None:
     assert (tmp_path / "document.json").stat().st_mode & 0o777 == 0o644
 
 
-def test_no_number_that_json_does_not_know_is_written(tmp_path: Path) -> None:
+def test_rejects_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "document.json", {"value": float("nan")})
     assert whole(tmp_path) == {}
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_write_that_fails_leaves_the_earlier_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+def test_failed_write_keeps_the_earlier_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     write_json(tmp_path / "document.json", DOCUMENT)
     before = whole(tmp_path)
 
@@ -183,7 +186,7 @@ def test_a_write_that_fails_leaves_the_earlier_file_whole(tmp_path: Path, monkey
     assert whole(tmp_path) == before
 
 
-def test_an_interrupt_while_writing_leaves_the_earlier_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_keeps_the_earlier_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_json(tmp_path / "document.json", DOCUMENT)
     before = whole(tmp_path)
 
@@ -196,7 +199,7 @@ def test_an_interrupt_while_writing_leaves_the_earlier_file_whole(tmp_path: Path
     assert whole(tmp_path) == before
 
 
-def test_a_full_disk_leaves_the_earlier_file_whole(small_disk: Path) -> None:
+def test_full_disk_keeps_the_earlier_file(small_disk: Path) -> None:
     write_json(small_disk / "document.json", DOCUMENT)
     before = whole(small_disk)
     with pytest.raises(ResourceError, match="must be writable, got No space left on device"):
@@ -204,7 +207,7 @@ def test_a_full_disk_leaves_the_earlier_file_whole(small_disk: Path) -> None:
     assert whole(small_disk) == before
 
 
-def test_a_full_disk_leaves_the_run_as_it_was_to_be_finished_later(small_disk: Path) -> None:
+def test_finishes_a_run_after_a_full_disk(small_disk: Path) -> None:
     with pytest.raises(ResourceError):
         cached_result(small_disk / "run", SETTINGS, lambda: {"text": "x" * 200_000})
     assert set(whole(small_disk / "run")) == {MANIFEST_FILE, LOCK_FILE}
@@ -233,7 +236,7 @@ def test_keys_that_are_no_settings_may_change(tmp_path: Path) -> None:
     assert (recorded["asked"], recorded["environment"]) == ({"max_asr": 0.9}, {"threads": 1})
 
 
-def test_a_finished_run_is_locked_if_its_result_is_not_reused(run: Path) -> None:
+def test_locks_a_finished_run_without_reuse(run: Path) -> None:
     with RunDirectory(run, SETTINGS, reuse_result=False) as directory:
         assert directory.result is None
         with pytest.raises(ResourceError, match="one process at a time"), lock_directory(run):
@@ -251,3 +254,54 @@ def test_only_the_main_process_writes(run: Path) -> None:
 def test_other_processes_must_see_the_directory(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="must see the same --out"), RunDirectory(tmp_path, SETTINGS, World(rank=1)):
         never()
+
+
+def test_replaces_a_directory_with_files(tmp_path: Path) -> None:
+    place = tmp_path / "shard"
+    for content in ("old", "new"):
+        with atomic_replace(place) as scratch:
+            scratch.mkdir()
+            (scratch / content).write_text(content)
+    assert [file.name for file in place.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_a_file_never_replaces_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir()
+    (tmp_path / "place/thesis.tex").write_text("precious")
+    with pytest.raises(ResourceError, match="must be writable"):
+        write_bytes(tmp_path / "place", b"new")
+    assert (tmp_path / "place/thesis.tex").read_text() == "precious"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("bad")])
+def test_any_error_keeps_the_earlier_file(tmp_path: Path, error: BaseException) -> None:
+    def fail() -> None:
+        with atomic_replace(tmp_path / "file") as scratch:
+            scratch.write_bytes(b"half of the ne")
+            raise error
+
+    write_bytes(tmp_path / "file", b"old")
+    with pytest.raises((ResourceError, KeyboardInterrupt, ValueError)):
+        fail()
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_removes_only_temporary_files(tmp_path: Path) -> None:
+    for name in (".adversarial-00000.npz.abcd1234", ".git", ".adversarial-notes", "adversarial-00001"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    remove_temporary_files(tmp_path, "adversarial-*")
+    assert sorted(place.name for place in tmp_path.iterdir()) == [".adversarial-notes", ".git", "adversarial-00001"]
+
+
+def test_completes_an_older_manifest(tmp_path: Path) -> None:
+    result = DOCUMENT | {"environment": {"torch": "2.4.0+cpu"}, "bad": {"allowed": 1}}
+    cached_result(tmp_path, SETTINGS | {"device": "cuda:0"}, lambda: result)
+    now = SETTINGS | {"device": "cuda", "torch": "2.4.0+cu121", "max_bad": 1}
+    assert cached_result(tmp_path, now, never) == result
+    for other in ({"torch": "2.5.0"}, {"max_bad": 0}):
+        with pytest.raises(RunError, match="same settings"):
+            cached_result(tmp_path, now | other, never)

@@ -28,22 +28,11 @@ from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, read_examp
 from robustbench_fgsm.runs.ledger import Ledger, ledger_name
 from robustbench_fgsm.runs.manifest import EvaluationRun
 from robustbench_fgsm.runs.resume import reload_evaluation_run
-from robustbench_fgsm.spec import AttackSpec, CheckOptions, TargetRule
+from robustbench_fgsm.spec import CheckOptions
 
 MakeClassifier = Callable[..., rf.TorchClassifier]
 MakeData = Callable[..., rf.ArrayDataset]
 KILLS = 50
-
-
-@pytest.fixture
-def run(make_classifier: MakeClassifier, make_data: MakeData) -> EvaluationRun:
-    """A sweep of 250 tiny images in pieces of eight, some of them saturated."""
-    sharp = make_classifier()
-    with torch.no_grad():
-        for parameter in sharp.network.parameters():
-            parameter.mul_(12)
-    specs = tuple(AttackSpec((0.01, 0.2), target=TargetRule.parse(rule)) for rule in ("none", "random"))
-    return EvaluationRun("sweep", sharp, make_data(n=250), specs, Plan(batch_size=8, threads=1))
 
 
 def counts(document: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +50,7 @@ def undisturbed(run: EvaluationRun) -> dict[str, Any]:
 
 @pytest.mark.reference
 @pytest.mark.parametrize("asked", [CheckOptions(20), CheckOptions(20, masking=True)], ids=str)
-def test_a_run_stopped_in_its_check_makes_it_again_from_its_manifest(
+def test_repeats_a_check_that_was_stopped(
     run: EvaluationRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: CheckOptions
 ) -> None:
     asking = replace(run, checks=asked)
@@ -108,7 +97,7 @@ class Counting:
         monkeypatch.setattr(run.classifier, "loss_gradient", count)
 
 
-def test_the_run_has_saturated_images_which_are_counted_twice(run: EvaluationRun) -> None:
+def test_run_has_saturated_images(run: EvaluationRun) -> None:
     (first, _) = undisturbed(run)["evaluations"]
     assert 0.02 < first["gradient"]["saturated_share"]["value"] < 0.9
     assert first["epsilons"][1]["stable"]["robust_accuracy"] != first["epsilons"][1]["robust_accuracy"]
@@ -118,7 +107,7 @@ def test_pieces_count_what_the_whole_counts(run: EvaluationRun, tmp_path: Path) 
     assert counts(evaluate_in_directory(run, tmp_path / "run")) == undisturbed(run)
 
 
-def test_a_stopped_run_goes_on_and_does_no_piece_again(run: EvaluationRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_run_repeats_no_piece(run: EvaluationRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoppedError):
         evaluate_in_directory(run, tmp_path / "run", progress=stop_after(120), max_example_images=0)
     assert Ledger(tmp_path / "run", len(run.pieces)).num_finished == 15
@@ -133,7 +122,7 @@ def test_a_stopped_run_goes_on_and_does_no_piece_again(run: EvaluationRun, tmp_p
     assert counts(found) == undisturbed(run)
 
 
-def test_a_finished_run_is_returned_and_nothing_is_written(run: EvaluationRun, tmp_path: Path) -> None:
+def test_returns_a_finished_run_without_writing(run: EvaluationRun, tmp_path: Path) -> None:
     found = evaluate_in_directory(run, tmp_path / "run")
     before = written(tmp_path / "run")
     with lock_directory(tmp_path / "run"):  # whoever only reads needs no lock
@@ -202,7 +191,7 @@ def test_at_most_one_piece_is_lost(run: EvaluationRun, tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "empty", "gone", "swapped"])
-def test_a_damaged_ledger_is_mended_by_doing_those_pieces_again(run: EvaluationRun, tmp_path: Path, harm: str) -> None:
+def test_attacks_damaged_pieces_again(run: EvaluationRun, tmp_path: Path, harm: str) -> None:
     out = tmp_path / "run"
     expected = counts(evaluate_in_directory(run, out))
     place = out / ledger_name(0)
@@ -241,7 +230,7 @@ def test_another_run_is_refused_by_its_difference(
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
-def test_a_second_process_is_kept_out_at_once(run: EvaluationRun, tmp_path: Path) -> None:
+def test_rejects_a_second_process(run: EvaluationRun, tmp_path: Path) -> None:
     with (
         lock_directory(tmp_path / "run"),
         pytest.raises(ResourceError, match="one process at a time, got a second one"),
@@ -250,7 +239,7 @@ def test_a_second_process_is_kept_out_at_once(run: EvaluationRun, tmp_path: Path
     assert not (tmp_path / "run" / MANIFEST_FILE).exists()
 
 
-def test_leftovers_of_a_killed_write_are_swept_up(run: EvaluationRun, tmp_path: Path) -> None:
+def test_removes_temporary_files(run: EvaluationRun, tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
         evaluate_in_directory(run, tmp_path, progress=stop_after(40))
     (tmp_path / f".{RESULT_FILE}.abcdefgh").mkdir()
@@ -261,7 +250,7 @@ def test_leftovers_of_a_killed_write_are_swept_up(run: EvaluationRun, tmp_path: 
     )
 
 
-def test_a_full_disk_at_any_write_leaves_what_was_there_and_the_run_goes_on(run: EvaluationRun, small_disk: Path | None) -> None:
+def test_continues_after_a_full_disk_at_any_write(run: EvaluationRun, small_disk: Path | None) -> None:
     """Less room each time, so that the disk is full at the manifest, in the ledger, at the images and at the result."""
     if small_disk is None:
         return
@@ -289,40 +278,6 @@ def test_a_full_disk_at_any_write_leaves_what_was_there_and_the_run_goes_on(run:
     assert {ledger_name(0), EXAMPLE_IMAGES_FILE} < failed
 
 
-def test_kept_images_are_four_of_each_cell_and_what_the_ledger_says(run: EvaluationRun, tmp_path: Path) -> None:
-    evaluate_in_directory(run, tmp_path)
-    kept = read_example_images(tmp_path / EXAMPLE_IMAGES_FILE)
-    assert kept is not None
-    cells = zip(kept.attacks.tolist(), kept.labels.tolist(), kept.predictions_after.tolist(), strict=True)
-    found: dict[tuple[int, int, int], int] = {}
-    for cell in cells:
-        found[cell] = found.get(cell, 0) + 1
-    document = json.loads((tmp_path / RESULT_FILE).read_text())
-    there = {
-        (attack, label, after): min(count, 4)
-        for attack, evaluation in enumerate(document["evaluations"])
-        for label, row in enumerate(evaluation["epsilons"][1]["confusion"])
-        for after, count in enumerate(row)
-        if count
-    }
-    assert found == there
-    assert set(kept.epsilons.tolist()) == {0.2}
-    whole = next(run.data.batches(0, 250, 250))
-    assert torch.equal(kept.clean, whole.images[kept.ids])
-    assert torch.equal(kept.labels, whole.labels[kept.ids])
-    outputs = run.classifier.predict(kept.adversarial).softmax(1)
-    assert torch.equal(outputs.argmax(1), kept.predictions_after)
-    torch.testing.assert_close(outputs.max(1).values, kept.confidences_after)
-    assert float((kept.adversarial - kept.clean).abs().max()) <= 0.2 + 1e-6
-
-
-@pytest.mark.parametrize(("most", "expected"), [(0, None), (5, 5)])
-def test_so_many_images_are_kept_and_no_more(run: EvaluationRun, tmp_path: Path, most: int, expected: int | None) -> None:
-    evaluate_in_directory(run, tmp_path, max_example_images=most)
-    kept = read_example_images(tmp_path / EXAMPLE_IMAGES_FILE)
-    assert (None if kept is None else len(kept)) == expected
-
-
 def _lock_and_wait(place: Path, connection: Any) -> None:
     with lock_directory(place):
         connection.send("locked")
@@ -330,7 +285,7 @@ def _lock_and_wait(place: Path, connection: Any) -> None:
 
 
 @pytest.mark.distributed
-def test_a_lock_goes_with_the_process_that_held_it(run: EvaluationRun, tmp_path: Path) -> None:
+def test_a_killed_process_frees_its_lock(run: EvaluationRun, tmp_path: Path) -> None:
     context = get_context("fork")
     here, there = context.Pipe()
     process = context.Process(target=_lock_and_wait, args=(tmp_path / "run", there))

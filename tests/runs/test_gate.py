@@ -27,7 +27,7 @@ def failures(drop: float) -> float:
     return float(np.mean([holm(row, ALPHA)[0].any() for row in p]))
 
 
-def test_at_the_allowed_drop_a_gate_fails_no_more_often_than_alpha() -> None:
+def test_false_positive_rate_is_at_most_alpha() -> None:
     error = 3 * (ALPHA * (1 - ALPHA) / TRIALS) ** 0.5
     assert 0.005 < failures(ALLOWED) <= ALPHA + error
     assert failures(ALLOWED + 0.1) > 0.95

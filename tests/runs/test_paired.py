@@ -118,7 +118,7 @@ def test_what_differs_is_named(keep: Keep, make_data: Callable[..., rf.ArrayData
             pair_runs(read_saved_run(run), read_saved_run(other))
 
 
-def test_other_ids_and_runs_that_are_not_finished_are_refused(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejects_other_ids_and_unfinished_runs(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
     run, other = read_saved_run(keep(0, 8)), read_saved_run(keep(1, 8))
     (other.manifest.directory / "ledger-00000.bin").write_bytes(b"")
     with pytest.raises(rf.RunError, match=r"run must be finished, got .* with 7 of 7 pieces to do: rfgsm runs resume"):

@@ -10,7 +10,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from robustbench_fgsm.engine import distributed
 from robustbench_fgsm.engine.distributed import World
 from robustbench_fgsm.engine.outcomes import AttackTotals
 from robustbench_fgsm.engine.plan import Plan
-from robustbench_fgsm.engine.run_pieces import sum_totals
+from robustbench_fgsm.engine.run_pieces import RunContext, sum_totals
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.evaluation.result import sweep_document
 from robustbench_fgsm.runs.attack.save import save_attack
@@ -89,20 +88,6 @@ def run(classifier: rf.TorchClassifier, make_data: MakeData) -> EvaluationRun:
     return EvaluationRun("sweep", classifier, make_data(n=101), SPECS, Plan(batch_size=8, threads=1))
 
 
-def test_processes_that_start_again_do_not_take_the_dead_for_the_living() -> None:
-    """Over one store, as torchrun keeps it: three rounds, in each the others come before rank 0 has drawn its number."""
-    store = TCPStore("127.0.0.1", 0, 1, True, wait_for_workers=False)
-    numbers: list[list[int]] = []
-    for _ in range(3):
-        with ThreadPoolExecutor(3) as pool:
-            clients = [TCPStore("127.0.0.1", store.port, None, False) for _ in range(3)]
-            others = [pool.submit(distributed.agree_on_launch_id, clients[rank], rank, 3) for rank in (1, 2)]
-            time.sleep(0.2)
-            first = pool.submit(distributed.agree_on_launch_id, clients[0], 0, 3)
-            numbers.append([found.result() for found in (first, *others)])
-    assert numbers == [[1, 1, 1], [2, 2, 2], [3, 3, 3]]
-
-
 @pytest.mark.parametrize("n", [1, 7, 101])
 @pytest.mark.parametrize("size", [2, 3, 5])
 def test_every_world_counts_what_one_process_counts(
@@ -111,7 +96,7 @@ def test_every_world_counts_what_one_process_counts(
     data, plan = make_data(n=n), Plan(batch_size=2, threads=1)
 
     def work(world: World) -> Any:
-        return counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan, world=world)))
+        return counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan, context=RunContext(world))))
 
     assert in_world(size, work, tmp_path) == [0] * size
     alone = counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan)))
@@ -119,11 +104,11 @@ def test_every_world_counts_what_one_process_counts(
 
 
 @pytest.mark.reference
-def test_the_first_process_makes_the_checks_for_all(classifier: rf.TorchClassifier, make_data: MakeData, tmp_path: Path) -> None:
+def test_the_main_process_runs_the_checks(classifier: rf.TorchClassifier, make_data: MakeData, tmp_path: Path) -> None:
     data, plan, checks = make_data(n=40), Plan(batch_size=8, threads=1), CheckOptions(20, masking=True)
 
     def work(world: World) -> Any:
-        return counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan, checks=checks, world=world)))
+        return counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan, checks=checks, context=RunContext(world))))
 
     assert in_world(2, work, tmp_path) == [0] * 2
     alone = counts(sweep_document(run_attacks(classifier, data, SPECS, plan=plan, checks=checks)))
@@ -183,7 +168,7 @@ def test_several_processes_save_the_same_images(
     assert rf.check_adversarial(tmp_path / "three", classifier, data).verified
 
 
-def test_shards_of_a_lost_process_are_not_made_again(classifier: rf.TorchClassifier, make_data: MakeData, tmp_path: Path) -> None:
+def test_keeps_shards_of_a_lost_process(classifier: rf.TorchClassifier, make_data: MakeData, tmp_path: Path) -> None:
     data, spec, out = make_data(n=40), AttackSpec((0.1,)), tmp_path / "out"
 
     def save(world: World) -> None:
@@ -226,19 +211,17 @@ def test_processes_that_differ_stop_before_they_begin(
     assert sorted(answers(tmp_path, 3)) == [False, False, True]  # one of them says so
 
 
-def test_a_lost_process_ends_the_wait_of_the_others(run: EvaluationRun, tmp_path: Path) -> None:
+def test_a_lost_process_stops_the_others(run: EvaluationRun, tmp_path: Path) -> None:
     def work(world: World) -> None:
         if world.rank == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        run_attacks(run.classifier, run.data, SPECS, plan=run.plan, world=world)
+        run_attacks(run.classifier, run.data, SPECS, plan=run.plan, context=RunContext(world))
 
     assert in_world(3, work, tmp_path) == [1, -signal.SIGKILL, 1]
     assert "IncompleteError: all processes must stay" in (tmp_path / "0.txt").read_text()
 
 
-def test_one_process_of_a_machine_downloads_while_the_others_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_data: MakeData
-) -> None:
+def test_one_process_of_a_machine_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_data: MakeData) -> None:
     """Whoever comes before the data are there finds none."""
     place = tmp_path / "downloaded"
 
@@ -303,7 +286,7 @@ for words in (["evaluate"], ["sweep"], ["attack", "--shard-size", "60"]):
 """A program that runs three commands one after the other, so that processes are started once."""
 
 
-def test_two_nodes_on_loopback_count_as_one_process(tmp_path: Path) -> None:
+def test_two_nodes_count_as_one_process(tmp_path: Path) -> None:
     """Fault 14 over two agents, for every command that measures."""
     (tmp_path / "chain.py").write_text(CHAIN)
     endpoint = f"127.0.0.1:{free_port()}"

@@ -191,7 +191,7 @@ def test_every_option_is_classified(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_option_that_can_change_the_result_changes_the_settings(command: str, settings_of: Callable[..., Settings]) -> None:
+def test_result_options_change_the_settings(command: str, settings_of: Callable[..., Settings]) -> None:
     taken = inspect.signature(COMMANDS[command]).parameters.keys() - NOT_TAKEN.get(command, set())
     base = settings_of(command)
     assert settings_of(command) == base
@@ -214,7 +214,7 @@ def test_an_option_that_can_change_the_result_changes_the_settings(command: str,
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_option_that_cannot_change_the_result_changes_no_setting(command: str, settings_of: Callable[..., Settings]) -> None:
+def test_other_options_change_no_setting(command: str, settings_of: Callable[..., Settings]) -> None:
     taken = inspect.signature(COMMANDS[command]).parameters.keys() - NOT_TAKEN.get(command, set())
     base = settings_of(command)
     other = {
@@ -226,7 +226,7 @@ def test_an_option_that_cannot_change_the_result_changes_no_setting(command: str
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_versions_and_the_kind_of_device_are_settings(command: str, settings_of: Callable[..., Settings]) -> None:
+def test_versions_and_device_are_settings(command: str, settings_of: Callable[..., Settings]) -> None:
     found = settings_of(command)
     assert (found["command"], found["device"]) == (command, "cpu")
     assert (found["package"], found["torch"]) == (rf.__version__, torch.__version__)
@@ -243,7 +243,7 @@ def test_several_models_and_attacks_are_lists(images: rf.ArrayDataset, classifie
     assert not found.keys() & {"model", "attack"}
 
 
-def test_a_plan_of_level_none_is_its_batch_size() -> None:
+def test_plan_of_level_none_has_its_batch_size() -> None:
     assert plan_settings(replace(PLAIN_PLAN, batch_size=32)) == {"batch_size": 32}
 
 
@@ -253,7 +253,7 @@ def test_the_number_of_threads_is_no_setting() -> None:
 
 
 @pytest.mark.parametrize("option", [{"mean": 0.5, "std": 0.5}, {"bounds": (0.0, 2.0)}])
-def test_options_that_describe_a_model_change_its_settings(images: rf.ArrayDataset, option: Options) -> None:
+def test_model_options_change_the_settings(images: rf.ArrayDataset, option: Options) -> None:
     def described(**options: Any) -> Settings:
         given: Options = {"mean": 0.25, "std": 0.25, "bounds": (0.0, 1.0)} | options
         found = rf.load_classifier("mlp300", weights="none", data="fashion-mnist", device="cpu", **given)

@@ -40,7 +40,7 @@ def counts(document: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_a_stopped_transfer_goes_on_and_another_is_refused(run: TransferRun, tmp_path: Path) -> None:
+def test_continues_a_stopped_transfer(run: TransferRun, tmp_path: Path) -> None:
     out = tmp_path / "run"
 
     def stop(done: int, _: int) -> None:

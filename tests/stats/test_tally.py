@@ -1,8 +1,9 @@
-"""Integers that add, and rates that mean what they say."""
+"""Test tallies by hand, against scikit-learn, and in sums."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import accuracy_score, confusion_matrix
 
-from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array, Tally, matrix_to_json, worst_class
+from robustbench_fgsm.stats import confusion
+from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array, Tally, worst_class
 
 K = 4
 
@@ -103,8 +105,45 @@ def test_classes_one_by_one() -> None:
     assert worst_class([]) is None
 
 
-def test_large_matrices_are_sparse() -> None:
-    matrix = np.zeros((101, 101), np.int64)
-    matrix[3, 100] = 7
-    assert matrix_to_json(matrix) == {"shape": [101, 101], "rows": [3], "columns": [100], "counts": [7]}
-    assert matrix_to_json(matrix[:100, :100]) == [[0] * 100] * 100
+def drawn(classes: int, n: int, targeted: bool = False) -> BatchOutcomes:
+    random = np.random.default_rng(0)
+    labels, before, after, targets = random.integers(classes, size=(4, n))
+    zero, nonfinite, saturated = random.random((3, n)) < 0.3
+    aim = targets if targeted else None
+    return BatchOutcomes(np.arange(n), labels, before, after[:, np.newaxis], aim, zero, nonfinite, saturated)
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_sparse_and_dense_tallies_agree(monkeypatch: pytest.MonkeyPatch, targeted: bool) -> None:
+    outcomes, names = drawn(7, 500, targeted), [str(label) for label in range(7)]
+
+    def summary() -> list[Any]:
+        tally = Tally.of(outcomes, 7) + Tally.of(outcomes, 7) + Tally.empty(7, targeted=targeted)
+        rates = [tally.n, tally.clean_accuracy, tally.robust_accuracy, tally.attack_success_rate, tally.flip_rate]
+        squares = [tally.clean, tally.adversarial, tally.transition]
+        return [
+            rates,
+            [found.to_dict() for found in tally.per_class(names)],
+            [confusion.matrix_to_json(square, max_dense_classes=0) for square in squares],
+        ]
+
+    dense = summary()
+    monkeypatch.setattr(confusion, "MAX_DENSE_CLASSES", 6)
+    assert confusion.is_sparse(Tally.of(outcomes, 7).clean)
+    assert summary() == dense
+
+
+@given(columns=columns)
+def test_outcomes_are_put_together_again(columns: Int64Array) -> None:
+    whole = outcomes(*(column.tolist() for column in columns))
+    stable = replace(whole, after_stable=whole.after + 1)
+    parts = [whole.at(slice(3)), stable.at(slice(3, None))]
+    again = BatchOutcomes.concatenate(parts)
+    np.testing.assert_array_equal(again.labels, whole.labels)
+    np.testing.assert_array_equal(again.with_exact_gradients().after[3:], whole.after[3:] + 1)
+    np.testing.assert_array_equal(again.with_exact_gradients().after[:3], whole.after[:3])
+
+
+def test_outcomes_are_sorted_by_id() -> None:
+    some = replace(outcomes([0, 1, 2], [0, 1, 2], [1, 2, 3]), ids=np.array([5, 3, 4]))
+    assert some.sorted_by_id().labels.tolist() == [1, 2, 0]

@@ -1,4 +1,4 @@
-"""`rfgsm attack`."""
+"""The command `rfgsm attack`: save adversarial images, or verify saved ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MODEL_VARIANT = Variant(
     options={"model": Option("Classifier: a name of `rfgsm list models`, SOURCE:NAME, or a file, to craft.")},
 )
 OUTPUT_VARIANT = Variant(
-    only=("out", "json", "quiet", "log_dir", "debug"),
+    only=("out", "csv", "json", "quiet", "log_dir", "debug"),
     options={
         "out": Option("Directory of images and manifest, to craft. The same command continues there.", metavar="DIR"),
     },
@@ -39,12 +39,17 @@ def attack_command(
 ) -> int:
     """Craft adversarial images and save them with a manifest, or verify saved ones.
 
-    Prints what became of the predictions, for PNG also after rounding. Exit 1: a gradient was not finite; with --check,
-    something is not as the manifest says.
+    Prints the predictions before and after the attack, for PNG also after rounding. Exit 1: a gradient was not finite, or,
+    with --check, the images do not match the manifest.
 
     Example: rfgsm attack --model resnet18 --out adversarial
     """
+    from robustbench_fgsm.cli.output import check_output_options
+
+    check_output_options(output)
     if check is not None:
+        if output.csv is not None:
+            raise SettingError("--csv holds the rates of crafted images, got it with --check: leave it out")
         options = replace(model_options, weights="auto", device="auto", trust_model_code=False)
         flags = changed_flags(options, replace(data_options, limit=None), attack, run_options, shard_options)
         flags += ["--out"] if output.out is not None else []
@@ -60,7 +65,6 @@ def attack_command(
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, write_result
     from robustbench_fgsm.cli.processes import join_processes
-    from robustbench_fgsm.report.documents.attack import render_saved_attack
     from robustbench_fgsm.runs.attack.save import save_attack
 
     world, model_options, output = join_processes(model_options, output)
@@ -77,7 +81,7 @@ def attack_command(
             world,
         )
     if world.is_main:
-        write_result(saved.to_dict(), render_saved_attack, as_json=output.json)
+        write_result(saved.to_dict(), output)
     return saved.exit_code
 
 
@@ -86,7 +90,6 @@ def _check_saved_attack(
 ) -> int:
     """Verify saved images, print the result, and return the exit code."""
     from robustbench_fgsm.cli.output import progress_bar, write_result
-    from robustbench_fgsm.report.documents.attack import render_attack_check
     from robustbench_fgsm.runs.attack.replay import check_adversarial
 
     with progress_bar("check", quiet=output.quiet) as progress:
@@ -100,6 +103,6 @@ def _check_saved_attack(
             progress=progress,
         )
     document = found.to_dict()
-    write_result(document, render_attack_check, as_json=output.json)
+    write_result(document, output)
     code: int = document["exit_code"]
     return code

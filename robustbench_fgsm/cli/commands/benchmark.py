@@ -1,4 +1,4 @@
-"""`rfgsm benchmark`."""
+"""The command `rfgsm benchmark`: time our FGSM beside others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Annotated, Any
 
-from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, TableFormat, Variant, expand_options
+from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.spec import BENCHMARK_EPSILONS, AttackOptions, BenchmarkOptions, Option, RunOptions
 
 ATTACK_VARIANT = Variant(
@@ -24,13 +24,13 @@ def benchmark_command(
     attack: Annotated[AttackOptions, ATTACK_VARIANT],
     benchmark_options: BenchmarkOptions,
     run_options: Annotated[RunOptions, Variant(without=("optimize",))],
-    output: Annotated[OutputOptions, Variant(only=("out", "format", "json", "quiet", "debug"))],
+    output: Annotated[OutputOptions, Variant(only=("out", "csv", "format", "json", "quiet", "debug"))],
 ) -> int:
     """Time our FGSM beside other libraries and beside a loop of bare PyTorch, on this machine.
 
     All take turns in one process: the attack alone and the whole job, at the largest epsilon and at all of the list.
-    Prints medians, ratios to the bare loop with their spread, peak memory, and what each counted. Exit 0, also where a
-    library fails, which the table says. Exit 1: the run is invalid.
+    Prints medians, ratios to the bare loop with their spread, peak memory, and counts. Exit 0, also if a library fails;
+    the table says so. Exit 1: the run is invalid.
 
     Example: rfgsm benchmark --model resnet18
     """
@@ -45,8 +45,6 @@ def benchmark_command(
     from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_result
     from robustbench_fgsm.engine.batch_size import choose_batch_size
     from robustbench_fgsm.engine.preflight import check_batch_size, preflight
-    from robustbench_fgsm.report.documents import benchmark as text
-    from robustbench_fgsm.report.documents import markdown
     from robustbench_fgsm.runs.directory import RunDirectory
     from robustbench_fgsm.runs.settings import run_settings
 
@@ -77,7 +75,6 @@ def benchmark_command(
     )
     with RunDirectory(output.out, settings) as run:
         document = run.write_result(run.result or measure())
-    render = markdown.benchmark_to_markdown if output.format is TableFormat.markdown else text.render_benchmark
-    write_result(document, render, as_json=output.json)
+    write_result(document, output)
     code: int = document["exit_code"]
     return code

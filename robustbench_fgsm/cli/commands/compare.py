@@ -1,4 +1,4 @@
-"""`rfgsm compare`."""
+"""The command `rfgsm compare`: our FGSM against other implementations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def compare_command(
     ] = None,
     candidate_style: Annotated[VerifyOptions, Variant(only=("style",))],
     run_options: Annotated[RunOptions, Variant(defaults={"optimize": "none"})],
-    output: Annotated[OutputOptions, Variant(only=("out", "html", "json", "quiet", "debug"))],
+    output: Annotated[OutputOptions, Variant(only=("out", "csv", "html", "format", "json", "quiet", "debug"))],
 ) -> int:
     """Compare our FGSM with other libraries', and with your own, on one model and data set.
 
@@ -35,13 +35,12 @@ def compare_command(
     spec, style = attack.to_spec(), candidate_style.style
 
     from robustbench_fgsm.cli.load import load_model_and_data
-    from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_html, write_result
+    from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_result
     from robustbench_fgsm.comparison.compare import Opponents, check_opponents, compare_spec, load_candidate_or_images
     from robustbench_fgsm.engine.plan import check_optimize_level, choose_plan
     from robustbench_fgsm.engine.preflight import check_batch_size, check_single_epsilon, preflight
     from robustbench_fgsm.references.candidate_styles import get_style
     from robustbench_fgsm.references.registry import REFERENCES, check_references
-    from robustbench_fgsm.report.documents import comparison
     from robustbench_fgsm.runs.directory import RunDirectory
     from robustbench_fgsm.runs.manifest import read_recorded_plan
     from robustbench_fgsm.runs.settings import run_settings
@@ -79,7 +78,6 @@ def compare_command(
     )
     with RunDirectory(output.out, settings) as run:
         document = run.write_result(run.result or measure())
-    write_html(output.html, document, output.out)
-    write_result(document, comparison.render_comparison, as_json=output.json)
+    write_result(document, output)
     code: int = document["exit_code"]
     return code

@@ -1,11 +1,11 @@
-"""`rfgsm evaluate`."""
+"""The command `rfgsm evaluate`: one model at one epsilon."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, TableFormat, Variant, expand_options
+from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.spec import AttackOptions, CheckOptions, RunOptions, Thresholds
 
 
@@ -31,12 +31,11 @@ def evaluate_command(
     spec = attack.to_spec()
 
     from robustbench_fgsm.cli.load import load_model_and_data
-    from robustbench_fgsm.cli.output import write_csv, write_html, write_result
+    from robustbench_fgsm.cli.output import write_result
     from robustbench_fgsm.cli.processes import join_processes
     from robustbench_fgsm.cli.run_evaluation import run_evaluation
     from robustbench_fgsm.engine.preflight import check_single_epsilon
     from robustbench_fgsm.evaluation.thresholds import apply_thresholds
-    from robustbench_fgsm.report.documents import evaluation, markdown
 
     check_single_epsilon(spec)
     world, model_options, output = join_processes(model_options, output)
@@ -49,8 +48,5 @@ def evaluate_command(
     code: int = document["exit_code"]
     if not world.is_main:
         return code
-    write_csv(output.csv, document)
-    write_html(output.html, document, output.out)
-    render = markdown.evaluation_to_markdown if output.format is TableFormat.markdown else evaluation.render_evaluation
-    write_result(document, render, as_json=output.json)
+    write_result(document, output)
     return code

@@ -1,4 +1,4 @@
-"""`rfgsm explain`."""
+"""The command `rfgsm explain`: definitions and mistakes behind a number."""
 
 from __future__ import annotations
 
@@ -28,17 +28,19 @@ def explain_command(
     ],
     n: Annotated[int | None, Option("Images behind the reported number.", default_text="as many as are measured")] = None,
     run_options: Annotated[RunOptions, Variant(without=("optimize",))],
-    output: Annotated[OutputOptions, Variant(only=("out", "json", "quiet", "debug"))],
+    output: Annotated[OutputOptions, Variant(only=("out", "csv", "format", "json", "quiet", "debug"))],
 ) -> int:
-    """Say which definition, unit, labels and known mistake give a number that somebody reports.
+    """Find the definition, unit, labels and known mistake that give a reported number.
 
     Tries the right attack and each known mistake that changes the number, under every definition of robustness and
-    success, and lists what fits the number within its sampling error, the honest figures first. Exit 0 whatever fits.
+    success. Lists what fits the number within its sampling error, correct figures first. Always exit 0.
 
     Example: rfgsm explain 0.37 --model mlp300 --eps 8/255
     """
+    from robustbench_fgsm.cli.output import check_output_options
     from robustbench_fgsm.explanation.result import Claim
 
+    check_output_options(output)
     claim = Claim.parse(value, n)
     spec = attack.to_spec()
 
@@ -47,7 +49,6 @@ def explain_command(
     from robustbench_fgsm.engine.batch_size import choose_batch_size
     from robustbench_fgsm.engine.preflight import check_batch_size, preflight
     from robustbench_fgsm.explanation.explain import check_explain_classifier, check_explain_spec, explain_spec
-    from robustbench_fgsm.report.documents import explanation
     from robustbench_fgsm.runs.directory import RunDirectory
     from robustbench_fgsm.runs.settings import run_settings
 
@@ -73,6 +74,6 @@ def explain_command(
     )
     with RunDirectory(output.out, settings) as run:
         document = run.write_result(run.result or measure())
-    write_result(document, explanation.render_explanation, as_json=output.json)
+    write_result(document, output)
     code: int = document["exit_code"]
     return code

@@ -1,4 +1,4 @@
-"""`rfgsm gate`."""
+"""The command `rfgsm gate`: a run against its baseline."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from robustbench_fgsm.cli.options import GateOptions, OutputOptions, TableFormat, Variant, expand_options
+from robustbench_fgsm.cli.options import GateOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.spec import Option
 
 
@@ -17,9 +17,9 @@ def gate_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory made with --out by evaluate or sweep.", show_default=False)],
     baseline: Annotated[Path, Option("Run of the baseline: another directory of this kind.", metavar="RUN")],
     gate_options: GateOptions,
-    output: Annotated[OutputOptions, Variant(only=("format", "json", "debug"))],
+    output: Annotated[OutputOptions, Variant(only=("csv", "format", "json", "debug"))],
 ) -> int:
-    """Fail a build where robust or clean accuracy fell, over all images or in a class, from a baseline to a run.
+    """Fail a build if robust or clean accuracy fell from a baseline to a run, over all images or in a class.
 
     Both runs must be on the same images with the same attack: outcomes are paired image by image. Exit 0: passed.
     Exit 1: failed. Exit 2: the runs cannot be compared.
@@ -27,11 +27,9 @@ def gate_command(
     Example: rfgsm gate results/new --baseline results/main --max-drop 0.01
     """
     from robustbench_fgsm.cli.output import check_output_options, write_result
-    from robustbench_fgsm.report.documents import gate as gate_document
     from robustbench_fgsm.runs.gate import gate
 
     check_output_options(output)
     found = gate(run, baseline, **asdict(gate_options))
-    render = gate_document.gate_to_markdown if output.format is TableFormat.markdown else gate_document.render_gate
-    write_result(found.to_dict(), render, as_json=output.json)
+    write_result(found.to_dict(), output)
     return found.exit_code

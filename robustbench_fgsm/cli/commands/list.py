@@ -1,4 +1,4 @@
-"""`rfgsm list`."""
+"""The command `rfgsm list`: models, data sets and references."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import RenderableType
 
 from robustbench_fgsm.cli.options import DataOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.errors import SettingError
@@ -16,7 +15,7 @@ from robustbench_fgsm.spec import Option
 
 
 class ListCategory(StrEnum):
-    """What can be listed."""
+    """Kinds of names that can be listed."""
 
     models = "models"
     data = "data"
@@ -32,30 +31,28 @@ def list_command(
         Option("Models of all installed sources whose name contains TEXT.", metavar="TEXT", default_text="the bundled ones"),
     ] = None,
     data_options: Annotated[DataOptions, Variant(only=("data_root",))],
-    output: Annotated[OutputOptions, Variant(only=("json", "debug"))],
+    output: Annotated[OutputOptions, Variant(only=("csv", "format", "json", "debug"))],
 ) -> int:
     """List what can be named: models and their sources, data sets or references.
 
     Example: rfgsm list models --filter resnet
     """
-    from robustbench_fgsm.cli.output import write_result
+    from robustbench_fgsm.cli.output import check_output_options, write_result
 
+    check_output_options(output)
     if filter is not None and what is not ListCategory.models:
         raise SettingError(f"--filter is for models, got it with {what.value}: leave it out")
     began = time.perf_counter()
-    found, table = _list_rows(what, filter, data_options.data_root)
-    write_result(_list_document(found, time.perf_counter() - began), lambda _: table, as_json=output.json)
+    found = _list_rows(what, filter, data_options.data_root)
+    write_result(_list_document(found, time.perf_counter() - began), output)
     return 0
 
 
-def _list_rows(what: ListCategory, text: str | None, root: Path) -> tuple[dict[str, Any], RenderableType]:
-    """What is listed, by its key in the document, and as a table."""
+def _list_rows(what: ListCategory, text: str | None, root: Path) -> dict[str, Any]:
+    """Return what is listed by its key in the document."""
     if what is ListCategory.models:
-        rows = _bundled_models() if text is None else _find_models(text)
-        sources = _model_sources()
-        return {"models": rows, "sources": sources}, _models_table(rows, sources, every=text is None)
-    rows = _data_sets(root) if what is ListCategory.data else _references()
-    return {what.value: rows}, _render_table(rows)
+        return {"models": _bundled_models() if text is None else _find_models(text), "sources": _model_sources()}
+    return {what.value: _data_sets(root) if what is ListCategory.data else _references()}
 
 
 def _list_document(found: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -85,7 +82,7 @@ def _bundled_models() -> list[dict[str, Any]]:
 
 
 def _find_models(text: str) -> list[dict[str, Any]]:
-    """Models of every installed source; of one that has no list, or cannot be imported, none."""
+    """Return the models of every installed source that has a list and can be imported."""
     from robustbench_fgsm.models.registry import model_names
 
     ours = [row for row in _bundled_models() if text.lower() in row["name"]]
@@ -120,25 +117,6 @@ def _model_sources() -> list[dict[str, Any]]:
     ]
 
 
-def _models_table(rows: list[dict[str, Any]], sources: list[dict[str, Any]], *, every: bool) -> RenderableType:
-    """Bundled weights and all sources, or what was found by name."""
-    from rich.console import Group
-
-    if not every:
-        keys = ("name", "weights", "parameters", "bytes", "on_disk")
-        return _render_table([{key: row[key] for key in keys} for row in rows]) if rows else "no model of that name"
-    keys = ("name", "weights", "parameters", "clean_accuracy", "data")
-    lines = [
-        {
-            "source": row["name"],
-            "model": row["example"],
-            "installed": f"{row['package'] or 'rfgsm'} {row['version']}" if row["version"] else row["install"],
-        }
-        for row in sources
-    ]
-    return Group(_render_table([{key: row[key] for key in keys} for row in rows]), "", _render_table(lines))
-
-
 def _data_sets(root: Path) -> list[dict[str, Any]]:
     from robustbench_fgsm.data.registry import availability, data_sources
 
@@ -159,31 +137,3 @@ def _references() -> list[dict[str, Any]]:
         }
         for name, entry in REFERENCES.entries().items()
     ]
-
-
-def _render_table(rows: list[dict[str, Any]]) -> RenderableType:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for key in _display_row(rows[0]):
-        table.add_column(Text(key.replace("_", " ")), overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell_text(value)) for value in _display_row(row).values()))
-    return table
-
-
-def _display_row(row: dict[str, Any]) -> dict[str, Any]:
-    """The row for reading: how to install something stands where its version would."""
-    shown = {key: value for key, value in row.items() if key != "install"}
-    return shown | {"version": f"none: {row['install']}"} if shown.get("version", "") is None else shown
-
-
-def _cell_text(value: Any) -> str:
-    from robustbench_fgsm.report.tables.terminal import rate_text
-
-    if value is None or isinstance(value, bool):
-        return {None: "", True: "yes", False: "no"}[value]
-    if isinstance(value, dict):
-        return f"{rate_text(value)} n={value['n']:,}"
-    return f"{value:,}" if isinstance(value, int) else str(value)

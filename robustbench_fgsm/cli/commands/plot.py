@@ -1,4 +1,4 @@
-"""`rfgsm plot`."""
+"""The command `rfgsm plot`: one figure of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from robustbench_fgsm.spec import Option
 
 
 class FigureKind(StrEnum):
-    """What a figure shows."""
+    """Kinds of figures that a run has."""
 
     confusion = "confusion"
     curve = "curve"

@@ -1,4 +1,4 @@
-"""`rfgsm report`."""
+"""The command `rfgsm report`: one HTML page of runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def report_command(
 ) -> int:
     """Make one HTML page of one or more runs of evaluate, sweep and compare, or of one transfer or training.
 
-    It needs no network and no other file. Several runs stand side by side in one table, and their curves in one picture.
+    The page needs no network and no other file. Several runs share one table and one figure of curves.
 
     Example: rfgsm report results/standard results/robust -o report.html
     """

@@ -1,4 +1,4 @@
-"""`rfgsm runs`."""
+"""The commands `rfgsm runs list`, `show` and `resume`."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ import typer
 from robustbench_fgsm.cli.options import OutputOptions, Variant, expand_options
 from robustbench_fgsm.spec import Option, ReloadOptions
 
-runs_app = typer.Typer(name="runs", help="What is on disk: list, show or resume runs that --out keeps.")
+runs_app = typer.Typer(name="runs", help="List, show or resume the runs that --out keeps on disk.")
 
-JsonOutput = Annotated[OutputOptions, Variant(only=("json", "debug"))]
+TableOutput = Annotated[OutputOptions, Variant(only=("csv", "format", "json", "debug"))]
 DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the run.", show_default=False)]
 
 
 @runs_app.command("list")
 @expand_options
 def list_runs(
-    output: JsonOutput,
+    output: TableOutput,
     root: Annotated[Path, typer.Argument(metavar="DIR", help="Directory to search, with all below it.")] = Path(),
 ) -> int:
-    """List runs, how far they have come, and what they measure.
+    """List runs, with their progress and what they measure.
 
     Example: rfgsm runs list results
     """
-    from robustbench_fgsm.cli.output import write_result
-    from robustbench_fgsm.report.documents.runs import render_runs
+    from robustbench_fgsm.cli.output import check_output_options, write_result
     from robustbench_fgsm.runs.read import find_runs, summarize_run
 
+    check_output_options(output)
     began = time.perf_counter()
     found = [summarize_run(place) for place in find_runs(root)]
-    write_result(_runs_document("runs", {"runs": found}, began), render_runs, as_json=output.json)
+    write_result(_runs_document("runs", {"runs": found}, began), output)
     return 0
 
 
@@ -42,22 +42,22 @@ def list_runs(
 @expand_options
 def show_run(
     directory: DirectoryArgument,
-    output: JsonOutput,
+    output: TableOutput,
     samples: Annotated[bool, Option("Also show the outcome of each image.")] = False,
     limit: Annotated[int, Option("Show at most N rows of --samples.", metavar="N", min=1)] = 20,
     export: Annotated[Path | None, Option("Write the outcome of each image: .csv, .jsonl or .parquet.", metavar="FILE")] = None,
 ) -> int:
-    """Show one run: its state, its settings, its result if it has one, and what became of each image.
+    """Show one run: its state, its settings, its result if there is one, and the outcome of each image.
 
     Example: rfgsm runs show results/sweep --samples --export samples.parquet
     """
-    from robustbench_fgsm.cli.output import check_output_path, write_result
-    from robustbench_fgsm.report.documents.runs import render_run
+    from robustbench_fgsm.cli.output import check_output_options, check_output_path, write_result
     from robustbench_fgsm.runs.export import export_samples as write_samples
     from robustbench_fgsm.runs.export import get_export_writer, sample_rows, sample_tables
     from robustbench_fgsm.runs.read import read_manifest_and_result, read_saved_run, summarize_run
 
     began = time.perf_counter()
+    check_output_options(output)
     check_output_path("--export", export)
     if export is not None:
         get_export_writer(export)
@@ -70,7 +70,7 @@ def show_run(
             found["samples"] = list(islice((row for table in sample_tables(run) for row in sample_rows(table)), limit))
         if export is not None:
             write_samples(run, export)
-    write_result(_runs_document("run-shown", found, began), render_run, as_json=output.json)
+    write_result(_runs_document("run-shown", found, began), output)
     return 0
 
 
@@ -79,22 +79,23 @@ def show_run(
 def resume_run(
     directory: DirectoryArgument,
     options: ReloadOptions,
-    output: Annotated[OutputOptions, Variant(only=("keep_images", "json", "quiet", "log_dir", "debug"))],
+    output: Annotated[OutputOptions, Variant(only=("keep_images", "csv", "format", "json", "quiet", "log_dir", "debug"))],
 ) -> int:
-    """Go on with a run of evaluate, sweep, transfer or train where it was stopped, or show its result where it is done.
+    """Continue a stopped run of evaluate, sweep, transfer or train, or show the result of a finished one.
 
-    The result of evaluate and sweep is judged as the command that made the run last judged it: exit 1 where a gate fails.
+    The gates of the last command of an evaluate run apply again. Exit 1: a gate fails.
 
     Example: rfgsm runs resume results/sweep
     """
-    from robustbench_fgsm.cli.output import write_result
+    from robustbench_fgsm.cli.output import check_output_options, write_result
     from robustbench_fgsm.cli.resume import resume
     from robustbench_fgsm.engine.distributed import join_world
 
+    check_output_options(output)
     world = join_world()
-    document, render = resume(directory, options, world, output)
+    document = resume(directory, options, world, output)
     if world.is_main:
-        write_result(document, render, as_json=output.json)
+        write_result(document, output)
     code: int = document["exit_code"]
     return code
 

@@ -1,10 +1,10 @@
-"""`rfgsm sweep`."""
+"""The command `rfgsm sweep`: one model at many epsilons."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, TableFormat, Variant, expand_options
+from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.spec import SWEEP_EPSILONS, AttackOptions, CheckOptions, Option, RunOptions
 
 SWEEP_VARIANT = Variant(
@@ -46,15 +46,11 @@ def sweep_command(
     specs = attack.to_specs()
 
     from robustbench_fgsm.cli.load import load_model_and_data
-    from robustbench_fgsm.cli.output import write_csv, write_html, write_result
+    from robustbench_fgsm.cli.output import write_result
     from robustbench_fgsm.cli.processes import join_processes
     from robustbench_fgsm.cli.run_evaluation import run_evaluation
     from robustbench_fgsm.evaluation.thresholds import find_epsilon_for_success
-    from robustbench_fgsm.report.documents import evaluation, markdown
-    from robustbench_fgsm.report.figures import curves
-    from robustbench_fgsm.runs.directory import write_bytes
 
-    kind = None if output.plot is None else curves.figure_format(output.plot)
     world, model_options, output = join_processes(model_options, output)
     loaded = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
 
@@ -65,10 +61,5 @@ def sweep_command(
     code: int = document["exit_code"]
     if not world.is_main:
         return code
-    write_csv(output.csv, document)
-    write_html(output.html, document, output.out)
-    if output.plot is not None and kind is not None:
-        write_bytes(output.plot, curves.encode_figure(curves.draw_accuracy_over_epsilon(document), kind))
-    render = markdown.sweep_to_markdown if output.format is TableFormat.markdown else evaluation.render_sweep
-    write_result(document, render, as_json=output.json)
+    write_result(document, output)
     return code

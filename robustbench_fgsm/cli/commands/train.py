@@ -1,11 +1,11 @@
-"""`rfgsm train`."""
+"""The command `rfgsm train`: standard or adversarial training."""
 
 from __future__ import annotations
 
 from dataclasses import MISSING
 from typing import TYPE_CHECKING, Annotated
 
-from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, TableFormat, Variant, expand_options
+from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.cli.output import write_note
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.spec import Option, RunOptions
@@ -21,7 +21,7 @@ MODEL_VARIANT = Variant(
     options={"weights": Option("none to start from random weights, or weights from which training continues, as for --model.")},
 )
 OUTPUT_VARIANT = Variant(
-    without=("keep_images", "csv", "html"),
+    without=("keep_images", "html"),
     defaults={"out": MISSING},
     options={"out": Option("Keep weights, model card and log in DIR. The same command continues there.", metavar="DIR")},
 )
@@ -35,9 +35,9 @@ def train_command(
     run_options: Annotated[RunOptions, Variant(only=("max_bad", "strict"))],
     output: Annotated[OutputOptions, OUTPUT_VARIANT],
 ) -> int:
-    """Train a network: as usual, or on FGSM's own images, watching it under a stronger attack all the while.
+    """Train a network, on clean images or on FGSM's, and check it under a stronger attack four times an epoch.
 
-    Trained weights load with --weights DIR. A training that was stopped goes on by the same command.
+    Trained weights load with --weights DIR. The same command continues a stopped training.
 
     Example: rfgsm train --model smallcnn --data fashion-mnist --split train --method n-fgsm --eps 0.1 --out robust
     """
@@ -49,13 +49,9 @@ def train_command(
 
     from robustbench_fgsm.cli.output import progress_bar, write_result
     from robustbench_fgsm.cli.processes import join_processes
-    from robustbench_fgsm.report.documents import markdown
-    from robustbench_fgsm.report.documents import training as text
-    from robustbench_fgsm.report.figures import curves
-    from robustbench_fgsm.runs.directory import write_bytes
+    from robustbench_fgsm.report.documents.training import training_check_text
     from robustbench_fgsm.runs.train import TrainingRun, train_in_directory
 
-    kind = None if output.plot is None else curves.figure_format(output.plot)
     world, model_options, output = join_processes(model_options, output)
     quiet = output.quiet
     classifier, images = load_network_and_data(model_options, data_options, seed=recipe.seed, quiet=quiet)
@@ -64,16 +60,13 @@ def train_command(
             TrainingRun(classifier, images, recipe, run_options.max_bad),
             output.out,
             progress=progress,
-            report=lambda check: write_note(text.training_check_text(check.to_dict()), quiet=quiet),
+            report=lambda check: write_note(training_check_text(check.to_dict()), quiet=quiet),
             world=world,
         )
     if not world.is_main:
         return found.exit_code
     document = found.to_dict()
-    if output.plot is not None and kind is not None:
-        write_bytes(output.plot, curves.encode_figure(curves.draw_training_curves(document), kind))
-    render = markdown.training_to_markdown if output.format is TableFormat.markdown else text.render_training
-    write_result(document, render, as_json=output.json)
+    write_result(document, output)
     return found.exit_code
 
 

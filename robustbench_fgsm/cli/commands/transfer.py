@@ -1,4 +1,4 @@
-"""`rfgsm transfer`."""
+"""The command `rfgsm transfer`: every source against every target."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
-from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, TableFormat, Variant, expand_options
+from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.spec import AttackOptions, Option, RunOptions, TransferOptions
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def transfer_command(
 ) -> int:
     """Show images that fool one model to others: robust accuracy and success of every source at every target.
 
-    Where source and target are one model, it is what evaluate measures.
+    A model that is source and target gives what evaluate measures.
 
     Example: rfgsm transfer --source mlp300 --source smallcnn --target smallcnn:robust
     """
@@ -51,20 +51,14 @@ def transfer_command(
     check_output_options(output)
     spec = attack.to_spec()
 
-    from robustbench_fgsm.cli.output import progress_bar, write_csv, write_html, write_result
+    from robustbench_fgsm.cli.output import progress_bar, write_result
     from robustbench_fgsm.cli.processes import join_processes
     from robustbench_fgsm.data.match_model import match_to_classifier
     from robustbench_fgsm.engine.preflight import check_batch_size
     from robustbench_fgsm.evaluation.transfer import check_transfer, make_transfer_models
-    from robustbench_fgsm.report.documents import markdown
-    from robustbench_fgsm.report.documents import transfer as text
-    from robustbench_fgsm.report.figures import curves
-    from robustbench_fgsm.report.figures.transfer import draw_heat_map
-    from robustbench_fgsm.runs.directory import write_bytes
     from robustbench_fgsm.runs.transfer import TransferRun, choose_transfer_batch_size, transfer_in_directory
 
     check_batch_size(run_options.batch_size)
-    kind = None if output.plot is None else curves.figure_format(output.plot)
     world, model_options, output = join_processes(model_options, output)
     names = source, target or source
     models, images = load_models_and_data([*names[0], *names[1]], model_options, data_options, seed=attack.seed, quiet=output.quiet)
@@ -80,12 +74,7 @@ def transfer_command(
     code: int = document["exit_code"]
     if not world.is_main:
         return code
-    if output.plot is not None and kind is not None:
-        write_bytes(output.plot, curves.encode_figure(draw_heat_map(document), kind))
-    write_csv(output.csv, document)
-    write_html(output.html, document, output.out)
-    render = markdown.transfer_to_markdown if output.format is TableFormat.markdown else text.render_transfer
-    write_result(document, render, as_json=output.json)
+    write_result(document, output)
     return code
 
 
@@ -111,7 +100,7 @@ def load_models_and_data(
 
 
 def split_model_and_weights(name: str) -> tuple[str, str]:
-    """Model and weights of MODEL or MODEL:WEIGHTS, where MODEL may be SOURCE:NAME; `auto` where no weights are named."""
+    """Return model and weights of MODEL or MODEL:WEIGHTS; MODEL may be SOURCE:NAME, and weights are `auto` by default."""
     from robustbench_fgsm.models.architectures import ARCHITECTURES
     from robustbench_fgsm.models.registry import sources_with_weights
 

@@ -1,4 +1,4 @@
-"""`rfgsm verify`."""
+"""The command `rfgsm verify`: check a candidate stage by stage."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def verify_command(
     verify_options: VerifyOptions,
     model_options: Annotated[ModelOptions, MODEL_VARIANT],
     data_options: Annotated[DataOptions, Variant(only=("data",))],
-    output: Annotated[OutputOptions, Variant(only=("json", "quiet", "debug"))],
+    output: Annotated[OutputOptions, Variant(only=("csv", "format", "json", "quiet", "debug"))],
 ) -> int:
-    """Check an FGSM implementation of your own: run it through a table of cases, and name what is wrong with it.
+    """Check an FGSM implementation of your own: run it through a table of cases, and name its mistakes.
 
     Prints pass or fail for each case, a verdict, and the known mistakes that give the same images. Exit 0: right.
     Exit 1: wrong.
@@ -37,14 +37,15 @@ def verify_command(
     """
     import sys
 
+    from robustbench_fgsm.cli.output import check_output_options
     from robustbench_fgsm.errors import SettingError
 
+    check_output_options(output)
     if not model_options.model and (model_options.weights != "auto" or data_options.data is not None):
         raise SettingError("--weights and --data need a --model, got none: add it, or leave them out")
 
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_result
-    from robustbench_fgsm.report.documents.verification import render_verification
     from robustbench_fgsm.verification.own_network import own_network_case
     from robustbench_fgsm.verification.verify import verify
 
@@ -56,5 +57,5 @@ def verify_command(
     if output.debug:
         for trace in found.tracebacks:
             typer.echo(trace, file=sys.stderr)
-    write_result(found.to_dict(), render_verification, as_json=output.json)
+    write_result(found.to_dict(), output)
     return found.exit_code

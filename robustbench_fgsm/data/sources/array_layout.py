@@ -1,4 +1,4 @@
-"""Arrays of images and labels as other programs save them, and the order of their axes."""
+"""Arrays of images and labels as other programs save them: their names and the order of their axes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ARRAY_KEYS = (("images", "labels"), ("x", "y"))
 
 
 def find_array_keys(names: Sequence[str], split: str | None, data_name: str) -> tuple[str, str]:
-    """Names of images and labels among the arrays of a file; raises DataError or SettingError where there are none."""
+    """Return the names of images and labels among the arrays of a file; raise DataError or SettingError if there are none."""
     splits = [name.removeprefix("x_") for name in names if name.startswith("x_") and f"y_{name[2:]}" in names]
     if split is not None and split not in splits:
         known = f"choose from {', '.join(splits)}" if splits else "leave it out"
@@ -38,7 +38,7 @@ def find_array_keys(names: Sequence[str], split: str | None, data_name: str) -> 
 def arrays_to_dataset(
     data_name: str, images: Tensor, labels: Tensor, layout: str | None, classes: Sequence[str] | None
 ) -> ArrayDataset:
-    """A data set from stored arrays, of which none is copied; classes: names, or None to call them by their labels.
+    """Return a data set of stored arrays, without copies; classes: names, or None to name them by their labels.
 
     labels: integers (N,) or (N, 1). Raises DataError for arrays that are not images and labels.
     """
@@ -62,9 +62,9 @@ def arrays_to_dataset(
 
 
 def to_nchw(images: Tensor, layout: str | None, data_name: str) -> Tensor:
-    """A view (N, C, H, W) of images in any layout, told by which axis has 1 or 3 entries where layout is None.
+    """Return a view (N, C, H, W) of images in any layout; None infers the layout from the axis with 1 or 3 entries.
 
-    Raises DataError where that says nothing and SettingError for a layout that the images cannot have.
+    Raises DataError if the layout cannot be inferred; SettingError if the images cannot have this layout.
     """
     if layout is not None and layout.upper() not in ARRAY_LAYOUTS:
         remedy = did_you_mean(layout.upper(), ARRAY_LAYOUTS)

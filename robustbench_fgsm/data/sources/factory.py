@@ -1,4 +1,4 @@
-"""`factory:pkg.mod:fn` or `factory:file.py:fn`: the caller's own function, which returns a data set."""
+"""`factory:pkg.mod:fn` or `factory:file.py:fn`: a user's own function that returns a data set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FINGERPRINT_SAMPLES = 32
 
 
 class TorchImageSource:
-    """A torch data set of (image, label), one by one; images as `to_pixels` takes them."""
+    """Torch data set of (image, label), read one by one; images as `image_to_pixels` takes them."""
 
     def __init__(self, dataset: Any, name: str) -> None:
         self._dataset = dataset
@@ -33,7 +33,7 @@ class TorchImageSource:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the number of images and labels, pixels and labels of 32 of them, spread evenly."""
+        """Return the SHA-256 of the number of images, and of labels and pixels of 32 evenly spaced images."""
         digest = hashlib.sha256(repr(len(self)).encode())
         for index in {int(place) for place in np.linspace(0, len(self) - 1, min(FINGERPRINT_SAMPLES, len(self)))}:
             try:
@@ -44,7 +44,7 @@ class TorchImageSource:
         return digest.hexdigest()
 
     def read(self, index: int) -> tuple[Any, int]:
-        """The image and its label; raises UnreadableError for whatever the data set raises on data that are broken."""
+        """Return the image and its label; raise UnreadableError for an error of the data set."""
         try:
             image, label = self._dataset[index]
         except (*DECODER_ERRORS, RuntimeError) as error:
@@ -55,11 +55,11 @@ class TorchImageSource:
             raise UnreadableError(f"its label must be an integer, got {label!r:.40}") from None
 
     def path(self, index: int) -> str:
-        """Name of the factory and index."""
+        """Return the name of the factory and the index."""
         return f"{self._name}[{index}]"
 
     def labels(self) -> Sequence[int]:
-        """All labels, by index: the data set's own list, or a pass over its images; -1 where there is none."""
+        """Return all labels by index, from the data set's list, or from a pass over its images; -1 if there is none."""
         known = getattr(self._dataset, "targets", None)
         return self._read_labels() if known is None else [int(label) for label in known]
 
@@ -74,10 +74,10 @@ class TorchImageSource:
 
 
 def load(spec: str, options: DataOptions) -> Dataset:
-    """What the function returns: a Dataset, or a torch data set of (image, label), which is read lazily.
+    """Return what the function returns: a Dataset, or a torch data set of (image, label), whose images are read when needed.
 
-    Classes of a torch data set are its `classes`, or as many numbers as its `targets` need, or the classifier's. Raises
-    DataError where there is no such function, or it returns something else.
+    Classes of a torch data set are its `classes`, or as many numbers as its `targets` need, or the classifier's. Raises DataError
+    if there is no such function, or it returns something else.
     """
     options.reject_split("factory")
     named = load_user_function(spec, "factory", DataError)

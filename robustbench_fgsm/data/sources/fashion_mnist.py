@@ -15,7 +15,7 @@ CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", 
 
 
 def load_fashion_mnist() -> ArrayDataset:
-    """All 10,000 test images in their original order: one grey channel of 28 x 28."""
+    """Return all 10,000 test images in their original order: one grey channel of 28 x 28."""
     arrays = load_file(TEST_SPLIT_FILE)
     return ArrayDataset("fashion-mnist", arrays["images"], arrays["labels"], CLASS_NAMES)
 

@@ -19,10 +19,10 @@ UNSUPPORTED_IMAGE_SUFFIXES = frozenset((".gif", ".heic", ".heif", ".avif", ".jp2
 
 
 def load(argument: str, options: DataOptions) -> ImageDataset:
-    """The images below each class directory, classes sorted by name, as torchvision sorts them.
+    """Return the images below each class directory, with classes sorted by name, as torchvision sorts them.
 
-    A split is a directory between. A class without images stays a class. Raises DataError where there are no classes or
-    no images, and where classes are called by numbers that are not their labels: whose label is whose is then unclear.
+    A split is a directory between. A class without images stays a class. Raises DataError if there are no classes or no images, or
+    classes are named by numbers that differ from their labels.
     """
     directory = Path(argument) / (options.split or "")
     classes = class_directories(directory)
@@ -37,7 +37,7 @@ def load(argument: str, options: DataOptions) -> ImageDataset:
 
 
 def load_class_directories(directory: Path, classes: list[str], options: DataOptions) -> ImageDataset:
-    """The images of these class directories, in that order."""
+    """Return the images of these class directories, in that order."""
     found = [(path, label) for label, name in enumerate(classes) for path in image_paths(directory / name, name)]
     if not found:
         raise DataError(f"folder must hold images ({', '.join(sorted(IMAGE_SUFFIXES))}), got none in {directory}: check the path")
@@ -51,7 +51,7 @@ def load_class_directories(directory: Path, classes: list[str], options: DataOpt
 
 
 def class_directories(directory: Path) -> list[str]:
-    """Names of the directories in it, sorted, hidden ones left out; raises DataError where there are none."""
+    """Return the names of the directories in a directory, sorted, without hidden ones; raise DataError if there are none."""
     try:
         names = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
@@ -62,7 +62,7 @@ def class_directories(directory: Path) -> list[str]:
 
 
 def image_paths(directory: Path, prefix: str) -> Iterator[str]:
-    """Image files at any depth, in torchvision's order, as paths that begin with `inside`; os.path, for a million of them."""
+    """Yield image files at any depth, in torchvision's order, as paths that begin with `prefix`; os.path is fast for many files."""
     for where, _, files in sorted(os.walk(directory, followlinks=True)):
         below = os.path.normpath(os.path.join(prefix, os.path.relpath(where, directory)))  # noqa: PTH118
         for file in sorted(files):

@@ -18,7 +18,7 @@ SPLIT_PREFERENCE = ("test", "validation", "val", "train")
 
 
 class TableImageSource:
-    """Rows of a `datasets` table by index, images as the bytes that are stored."""
+    """Rows of a `datasets` table by index, with images as stored bytes."""
 
     def __init__(self, table: Any, image: str, label: str, name: str) -> None:
         self._table = table
@@ -31,7 +31,7 @@ class TableImageSource:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over label, size and file name of every image, not over what is in them; no image is read."""
+        """Return the SHA-256 of label, size and file name of every image; no image is read."""
         import pyarrow.compute as arrow
 
         digest = hashlib.sha256(repr(list(self.labels())).encode())
@@ -43,7 +43,7 @@ class TableImageSource:
         return digest.hexdigest()
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """The image's bytes and its label; raises UnreadableError where the row lacks one of them."""
+        """Return the image's bytes and its label; raise UnreadableError if the row lacks one of them."""
         row = self._table[index]
         image, label = row[self._image], row[self._label]
         if not image or label is None:
@@ -51,19 +51,19 @@ class TableImageSource:
         return image["bytes"] if image["bytes"] is not None else Path(image["path"]).read_bytes(), int(label)
 
     def path(self, index: int) -> str:
-        """Name of the data set and number of the row."""
+        """Return the name of the data set and the number of the row."""
         return f"{self._name}[{index}]"
 
     def labels(self) -> Sequence[int]:
-        """All labels, by index, -1 where there is none."""
+        """Return all labels, by index, -1 if there is none."""
         return [-1 if label is None else int(label) for label in self._table[self._label]]
 
 
 def load(name: str, options: DataOptions) -> ImageDataset:
-    """The rows of one split; classes by the names that the table gives its labels, else by their numbers.
+    """Return the rows of one split; classes are named as in the table, else by numbers. No code of the data is run.
 
-    Nothing that comes with the data is executed. Raises DataError for a table that cannot be had, or has no one column of
-    images and one of labels, and SettingError for a split that it does not have.
+    Raises DataError if the table is unreachable, or has not exactly one column of images and one of labels; SettingError if there
+    is no such split.
     """
     table = _select_split(_open_table(name), name, options.split)
     from datasets import ClassLabel, Image, Value

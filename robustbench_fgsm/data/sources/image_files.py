@@ -11,10 +11,7 @@ import numpy as np
 
 
 class FileImageSource:
-    """Image files by index.
-
-    root: directory that paths are relative to. paths: of each file. labels: of each file.
-    """
+    """Image files by index: the root directory, paths relative to it, and labels."""
 
     def __init__(self, root: Path, paths: Sequence[str], labels: Sequence[int]) -> None:
         self._root = root
@@ -26,7 +23,7 @@ class FileImageSource:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over relative path, size and label of every file, not over what is in them."""
+        """Return the SHA-256 of relative path, size and label of every file; no file is read."""
         digest = hashlib.sha256()
         for path, label in zip(self._paths, self._labels.tolist(), strict=True):
             digest.update(f"{path}\0{self._size(path)}\0{label}\n".encode(errors="surrogateescape"))
@@ -39,14 +36,14 @@ class FileImageSource:
             return -1
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """The file's bytes and its label; raises OSError where it cannot be read."""
+        """Return the file's bytes and its label; raise OSError if it cannot be read."""
         return (self._root / self._paths[index]).read_bytes(), int(self._labels[index])
 
     def path(self, index: int) -> str:
-        """Path of the file."""
+        """Return the path of the file."""
         return str(self._root / self._paths[index])
 
     def labels(self) -> Sequence[int]:
-        """All labels, by index."""
+        """Return all labels, by index."""
         found: list[int] = self._labels.tolist()
         return found

@@ -13,14 +13,14 @@ IMAGENET_NUM_CLASSES = 1000
 
 
 def imagenet_classes() -> tuple[str, ...]:
-    """Names of the 1,000 classes in the order of their sorted WordNet ids, which is that of every published network."""
+    """Return the names of the 1,000 classes in the order of their sorted WordNet ids, as in every published network."""
     from torchvision.models._meta import _IMAGENET_CATEGORIES
 
     return tuple(_IMAGENET_CATEGORIES)
 
 
 def find_split_directory(root: Path, split: str) -> Path:
-    """The directory of the split, in the root or in `imagenet` below it."""
+    """Return the directory of the split, in the root or in `imagenet` below it."""
     return next((place for place in (root / split, root / "imagenet" / split) if place.is_dir()), root / split)
 
 

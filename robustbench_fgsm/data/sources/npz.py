@@ -1,4 +1,4 @@
-"""`npz:FILE`: NumPy arrays, mapped where they are not compressed. Pickles inside are never opened."""
+"""`npz:FILE`: NumPy arrays, mapped into memory unless they are compressed. Pickles inside are never opened."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ ZIP_LOCAL_HEADER_BYTES = 30
 
 
 def load(argument: str, options: DataOptions) -> Dataset:
-    """The images and labels of an .npz file, and class names where it has an array `classes` of text.
+    """Return the images and labels of an .npz file, and class names from a text array `classes`, if present.
 
-    Raises UnsafeError for pickled objects, and DataError for a file that cannot be read or does not hold such arrays.
+    Raises UnsafeError if the file holds pickled objects; DataError if the file cannot be read, or does not hold images and labels.
     """
     file = Path(argument)
     try:
@@ -52,7 +52,7 @@ def _read_array(file: Path, archive: zipfile.ZipFile, arrays: Any, key: str) -> 
 
 
 def _map_array(file: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any] | None:
-    """An array that lies in the archive as it is, mapped into memory; None where it is compressed or has no rows."""
+    """Return an uncompressed array of the archive, mapped into memory; None if it is compressed or has no rows."""
     member = archive.getinfo(f"{key}.npy")
     if member.compress_type != zipfile.ZIP_STORED:
         return None

@@ -1,4 +1,4 @@
-"""Files in object storage or on a web server, through fsspec: opened by range, never copied to disk."""
+"""Files in object storage or on a web server, through fsspec: read by range, never copied to disk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PACKAGE_BY_SCHEME = {
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file by its address; offers of a `Path` what reading an archive takes."""
+    """File by its address, with the part of `Path` that reading an archive needs."""
 
     url: str
 
@@ -34,7 +34,7 @@ class RemoteFile:
 
     @property
     def size(self) -> int:
-        """Its bytes; raises DataError where there is no such file, or the storage does not say."""
+        """Return the size in bytes; raise DataError if there is no such file, or the storage does not know the size."""
         try:
             found = open_filesystem(self.scheme, os.getpid()).info(self.url)
         except Exception as error:  # each storage's library has errors of its own
@@ -45,15 +45,15 @@ class RemoteFile:
 
     @property
     def scheme(self) -> str:
-        """What stands before `://`."""
+        """Return the part before `://`."""
         return self.url.partition("://")[0]
 
     def open(self, mode: str) -> IO[bytes]:
-        """A stream of its bytes that reads ahead, and can be moved."""
+        """Return a stream of the file's bytes that reads ahead and can seek."""
         return cast("IO[bytes]", open_filesystem(self.scheme, os.getpid()).open(self.url, mode))
 
     def read(self, start: int, size: int) -> bytes:
-        """So many bytes from `start` on, by one request; raises IncompleteError where the storage fails."""
+        """Return `size` bytes from `start` on, by one request; raise IncompleteError if the storage fails."""
         try:
             found = bytes(open_filesystem(self.scheme, os.getpid()).cat_file(self.url, start=start, end=start + size))
         except Exception as error:  # as above
@@ -66,12 +66,12 @@ class RemoteFile:
         return found
 
     def connection_error(self, error: Exception) -> IncompleteError:
-        """The error of a storage that fails once the run has begun."""
+        """Return the error for a storage that fails after the run began."""
         return IncompleteError(f"{self.url} must stay in reach, got {describe_error(error)}: the same command continues a run")
 
 
 def check_url(url: str) -> None:
-    """Raise DataError for an address of a kind that is not read, or that takes a package which is not installed."""
+    """Raise DataError for an address of an unsupported kind, or one that needs a package that is not installed."""
     scheme = url.partition("://")[0]
     if scheme not in PACKAGE_BY_SCHEME or "::" in url:
         raise DataError(f"addresses must begin with one of {', '.join(f'{name}://' for name in PACKAGE_BY_SCHEME)}, got {url!r}")
@@ -80,9 +80,9 @@ def check_url(url: str) -> None:
 
 @lru_cache(maxsize=8)
 def open_filesystem(scheme: str, _process_id: int) -> Any:
-    """What fsspec makes of that storage, with the machine's own credentials; each process has its own, as connections ask.
+    """Return fsspec's file system with the machine's own credentials, one per process, because connections require it.
 
-    Raises DataError where a package is missing.
+    Raises DataError if a package is missing.
     """
     try:
         import fsspec

@@ -1,4 +1,4 @@
-"""`safetensors:FILE`: tensors `images` and `labels`, or by the names that npz files give them."""
+"""`safetensors:FILE`: tensors `images` and `labels`, or the names that npz files use."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from robustbench_fgsm.errors import DataError, RfgsmError
 
 
 def load(argument: str, options: DataOptions) -> Dataset:
-    """The images and labels of the file, which stays mapped; class names where its metadata has `classes`, a JSON list.
+    """Return the images and labels of the file, which stays mapped; class names from `classes` of its metadata, a JSON list.
 
-    Raises DataError for a file that cannot be read or does not hold such tensors.
+    Raises DataError if the file cannot be read, or does not hold images and labels.
     """
     file = Path(argument)
     try:

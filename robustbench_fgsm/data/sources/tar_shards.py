@@ -1,4 +1,4 @@
-"""What lies where in a tar shard, found by its headers alone; nothing is ever extracted."""
+"""Members of a tar shard, located by its headers alone; nothing is ever extracted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TarShard = Path | RemoteFile
 
 @dataclass(frozen=True)
 class TarMember:
-    """A file in a shard: bytes `offset` to `offset + size` of the shard once decompressed; content: of a small one."""
+    """File in a shard: bytes `offset` to `offset + size` of the decompressed shard; content: bytes of a small file."""
 
     shard: TarShard
     name: str
@@ -43,7 +43,7 @@ class TarMember:
     content: bytes | None = None
 
     def read(self) -> bytes:
-        """Its bytes; raises UnreadableError or OSError where a file fails, and IncompleteError where a storage does."""
+        """Return the bytes; raise UnreadableError or OSError if a file fails, and IncompleteError if a storage fails."""
         if self.content is not None:
             return self.content
         if self.compressed:
@@ -55,9 +55,9 @@ class TarMember:
 
     def _decompressed(self) -> bytes:
         try:
-            return self._read_from(_open_compressed(self.shard, os.getpid()))
+            return self._read_from(open_compressed(self.shard, os.getpid()))
         except Exception as error:  # each storage's library has errors of its own
-            _open_compressed.cache_clear()  # it stands somewhere in the damage
+            open_compressed.cache_clear()  # it stands somewhere in the damage
             if isinstance(self.shard, RemoteFile):
                 raise self.shard.connection_error(error) from error
             if isinstance(error, EOFError | zlib.error):
@@ -70,15 +70,15 @@ class TarMember:
 
 
 @lru_cache(maxsize=2)
-def _open_compressed(shard: TarShard, _process_id: int) -> gzip.GzipFile:
-    """A compressed shard, so that images in order cost one pass; each process has its own, since a place is shared."""
+def open_compressed(shard: TarShard, _process_id: int) -> gzip.GzipFile:
+    """Return an open compressed shard, so that images in order need one pass; each process has its own position in the shard."""
     return gzip.open(shard if isinstance(shard, Path) else shard.open("rb"))
 
 
 def expand_pattern(pattern: str) -> list[TarShard]:
-    """Files that a pattern such as `train-{000..004}.tar` or `s3://bucket/{a,b}.tar` names, in its order.
+    """Return the files that a pattern such as `train-{000..004}.tar` or `s3://bucket/{a,b}.tar` names, in its order.
 
-    Raises UnsafeError for `pipe:`, and DataError for files that are not there and addresses that cannot be read.
+    Raises UnsafeError if the pattern begins with `pipe:`; DataError if a file does not exist, or an address cannot be read.
     """
     scheme, colon, _ = pattern.partition(":")
     if scheme.strip().lower() == "pipe" and colon:
@@ -109,10 +109,10 @@ def _expand_braces(inside: str) -> list[str]:
 
 
 def tar_members(shard: TarShard) -> Iterator[TarMember]:
-    """The files in a shard, in order.
+    """Yield the files in a shard, in order.
 
-    Raises UnsafeError for a pickle, a link or device, a path that leads out, and a compressed shard of more than a
-    thousand times its size; DataError for one that cannot be read.
+    Raises UnsafeError for a pickle, a link, a device, a path that leads out, and a shard that expands to over 1,000 times its size;
+    DataError for a shard that cannot be read.
     """
     try:
         most = MAX_EXPANSION * (shard.size if isinstance(shard, RemoteFile) else shard.stat().st_size)
@@ -137,7 +137,7 @@ def tar_members(shard: TarShard) -> Iterator[TarMember]:
 
 
 def check_member(shard: TarShard, member: tarfile.TarInfo, max_bytes: int) -> None:
-    """Raise UnsafeError for a member that no image archive has; most: bytes that the archive may expand to."""
+    """Raise UnsafeError for a member that no image archive has; max_bytes: size to which the archive may expand."""
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\\" in member.name:
         raise UnsafeError(f"{shard}: {member.name!r} leads out of the archive: it is refused as a whole")

@@ -1,4 +1,4 @@
-"""Data sets that torchvision downloads and reads, by their names there."""
+"""Data sets that torchvision downloads and reads."""
 
 from __future__ import annotations
 
@@ -27,14 +27,10 @@ def _named_splits(*names: str) -> Mapping[str, Mapping[str, Any]]:
 
 @dataclass(frozen=True)
 class TorchvisionDatasetInfo:
-    """How torchvision constructs one data set.
+    """Construction of one data set by torchvision: arguments for each split, and the number of classes if they have no names.
 
-    Args:
-        constructor: class or function of torchvision.
-        splits: arguments of the constructor for each split, the default split first.
-        num_classes: number of classes; None if torchvision names the classes.
-        lists_files: torchvision holds a list of image files, not one array of bytes.
-        path: what lies in the root after the download; empty for the registry's.
+    lists_files: torchvision holds a list of image files, not one array of bytes. path: what lies in the root; empty for the
+    registry's path.
     """
 
     constructor: Callable[..., Any]

@@ -23,7 +23,7 @@ NO_LABEL = -1
 
 @dataclass(frozen=True)
 class ShardSample:
-    """One key of a shard; label is the number in its .cls member; reason: why it cannot be had, empty where it can."""
+    """One key of a shard; label: number of its .cls member; reason: why it is unreadable, empty if it is readable."""
 
     image: TarMember | None
     label: int
@@ -32,7 +32,7 @@ class ShardSample:
 
 
 class TarImageSource:
-    """Samples of WebDataset shards by index."""
+    """Samples of WebDataset shards, by index."""
 
     def __init__(self, samples: Sequence[ShardSample]) -> None:
         self._samples = samples
@@ -42,7 +42,7 @@ class TarImageSource:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over name, size and label of every sample, not over what is in the images."""
+        """Return the SHA-256 of name, size and label of every sample; no image is read."""
         digest = hashlib.sha256()
         for sample in self._samples:
             name, size = (sample.image.name, sample.image.size) if sample.image else ("", -1)
@@ -50,25 +50,26 @@ class TarImageSource:
         return digest.hexdigest()
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """The image's bytes and its label; raises UnreadableError where the shard lacks one of them."""
+        """Return the image's bytes and its label; raise UnreadableError if the shard lacks one of them."""
         sample = self._samples[index]
         if sample.image is None or sample.reason:
             raise UnreadableError(sample.reason)
         return sample.image.read(), sample.label
 
     def path(self, index: int) -> str:
-        """Shard and name of the image in it."""
+        """Return the shard and the name of the image in it."""
         return self._samples[index].location
 
     def labels(self) -> Sequence[int]:
-        """All labels, by index, -1 where there is none."""
+        """Return all labels, by index, -1 if there is none."""
         return [sample.label for sample in self._samples]
 
 
 def load(pattern: str, options: DataOptions) -> ImageDataset:
-    """The samples of all shards, in order; classes are called by their labels.
+    """Return the samples of all shards, in order; classes are named by their labels.
 
-    Raises UnsafeError for `pipe:`, pickles, and archives that no image archive is like; DataError for others than tar.
+    Raises UnsafeError for a `pipe:` pattern, a pickle, or an archive with members that no image archive has; DataError for a shard
+    that is not a tar archive.
     """
     options.reject_split("wds")
     samples = [sample for shard in expand_pattern(pattern) for sample in read_shard(shard)]
@@ -79,7 +80,7 @@ def load(pattern: str, options: DataOptions) -> ImageDataset:
 
 
 def read_shard(shard: TarShard) -> list[ShardSample]:
-    """The samples of one shard, by the order of their first members; a key is a path up to the first dot of its name."""
+    """Return the samples of one shard, in the order of their first members; a key ends at the first dot of the file name."""
     images: dict[str, list[TarMember]] = {}
     labels: dict[str, TarMember] = {}
     for member in tar_members(shard):

@@ -1,4 +1,4 @@
-"""The networks whose Fashion-MNIST weights ship with the package: float16 in safetensors, each with its model card."""
+"""Networks whose Fashion-MNIST weights ship with the package in safetensors, each with its model card."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from robustbench_fgsm.models.request import ModelListing, ModelRequest
 
 
 def model_card(name: str, weights: str) -> dict[str, Any]:
-    """The card of one network's bundled weights; raises ModelError where there are none of that name."""
+    """Return the card of a network's bundled weights; raise ModelError if there are no weights of that name."""
     found = {card["weights"]: card for card in bundled_cards() if card["name"] == name}
     if weights not in found:
         known = ["auto", "none", *sorted(found)]
@@ -29,7 +29,7 @@ def model_card(name: str, weights: str) -> dict[str, Any]:
 
 
 def is_bundled_request(request: ModelRequest) -> bool:
-    """Whether a plain name is meant for this source: not where torchvision has the name and weights or data are its own."""
+    """Return True if a plain name belongs to this source, not to torchvision, which also has a resnet18."""
     if request.name != "resnet18":
         return request.name in ARCHITECTURES
     shipped = {card["weights"] for card in bundled_cards() if card["name"] == request.name}
@@ -38,10 +38,10 @@ def is_bundled_request(request: ModelRequest) -> bool:
 
 
 def load(request: ModelRequest) -> TorchClassifier:
-    """One of the bundled networks; weights: `standard`, `robust` where they ship, `none`, or a checkpoint.
+    """Return a bundled network; weights: `standard` or `robust` if they ship, `none`, or a checkpoint.
 
-    A checkpoint has to fit the bundled architecture, and its normalisation is taken to be the bundled one, unless the
-    request describes others. Raises ModelError where weights are unknown, damaged or do not fit.
+    A checkpoint must fit the architecture, and is normalised like the bundled weights unless the request says otherwise. Raises
+    ModelError if weights are unknown, damaged or do not fit.
     """
     name, weights = request.name, request.weights
     if weights == "auto" and request.data not in (None, BUNDLED_DATA):
@@ -70,14 +70,14 @@ def load(request: ModelRequest) -> TorchClassifier:
 
 
 def _shape_arguments(name: str, shape: tuple[int, ...] | None) -> dict[str, int]:
-    """What makes the architecture take images of another shape (C, H, W) than the bundled data's."""
+    """Return the arguments for which the architecture takes images of another shape (C, H, W) than the bundled data."""
     if shape is None or name == "resnet18":
         return {}
     return {"channels": shape[0]} if name == "smallcnn" else {"inputs": math.prod(shape)}
 
 
 def names() -> Iterator[ModelListing]:
-    """All bundled weights."""
+    """Yield all bundled weights and their networks."""
     for card in bundled_cards():
         size = weights_file(card).stat().st_size
         yield ModelListing(card["name"], card["weights"], card["parameters"], size, on_disk=True)

@@ -1,4 +1,4 @@
-"""Recorded PyTorch programs: `.pt2` by torch.export, and TorchScript in a `.pt` file."""
+"""Recorded PyTorch programs: `.pt2` files of torch.export, and TorchScript in `.pt` files."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ TRAINING_ARGUMENTS = ("training", "train")
 
 
 def load(request: ModelRequest) -> TorchClassifier:
-    """The program of a file, from images to logits; mean and std where it does not normalise inside.
+    """Return the program of a file, from images to logits; mean and std if it does not normalise inside.
 
-    Raises UnsafeError unless the file's code is trusted: torch.export.load falls back to an unrestricted pickle, and
-    TorchScript is code by itself. Raises ModelError for what is no such program, or was recorded in train mode.
+    torch.export.load falls back to an unrestricted pickle, and TorchScript is code. Raises UnsafeError if the file's code is not
+    trusted; ModelError if the file is not such a program, or was recorded in train mode.
     """
     file = Path(request.name)
     if not file.is_file():
@@ -56,7 +56,7 @@ def load(request: ModelRequest) -> TorchClassifier:
 
 
 def is_torchscript(file: Path) -> bool:
-    """Whether the file is an archive that holds a program, by the names of its members."""
+    """Return True if the file is an archive that holds a program, by the names of its members."""
     if not zipfile.is_zipfile(file):
         return False
     with zipfile.ZipFile(file) as archive:
@@ -64,9 +64,9 @@ def is_torchscript(file: Path) -> bool:
 
 
 class ExportedGraph(nn.Module):
-    """A recorded graph, which stays in the mode in which it was recorded, run in batches of the size that it takes.
+    """Recorded graph, which stays in its recorded mode, run in batches of the size that it accepts.
 
-    batch_size: None where it takes any; else the last batch is filled up by its last image.
+    batch_size: None if the graph accepts any size; otherwise the last batch is filled with copies of its last image.
     """
 
     def __init__(self, graph: nn.Module, batch_size: int | None = None) -> None:
@@ -75,12 +75,12 @@ class ExportedGraph(nn.Module):
         self.batch_size = batch_size
 
     def train(self, mode: bool = True) -> ExportedGraph:
-        """Only the flag: PyTorch's exported graphs refuse to be asked."""
+        """Set only the flag: PyTorch's exported graphs refuse to change their mode."""
         self.training = mode
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K)."""
+        """Return the logits (N, K) of images."""
         size = self.batch_size
         if size is None:
             return self._logits(x)

@@ -1,4 +1,4 @@
-"""Models that a function of the user's own returns: `factory:pkg.mod:fn` or `factory:file.py:fn`."""
+"""Models that a user's own function returns: `factory:pkg.mod:fn` or `factory:file.py:fn`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from robustbench_fgsm.user_code import load_user_function, on_import_path
 
 
 def load(request: ModelRequest) -> Classifier:
-    """What the function returns when it is called without arguments.
+    """Return the model that the user's function returns when it is called without arguments.
 
-    A module is one from pixel space to logits, unless --mean and --std are given; a classifier made by `wrap`, or an ART
-    estimator, brings its own. weights: a checkpoint for the module, else its weights are what the function made them.
-    Raises ModelError where there is no such function, or it returns something else.
+    A module maps pixel space to logits, unless mean and std are given. A classifier made by `wrap`, or an ART estimator, has its
+    own normalisation. weights: a checkpoint for a module, `auto` to keep the module's weights. Raises ModelError if there is no
+    such function, or it returns something else.
     """
     named = load_user_function(request.name, "factory", ModelError)
     with on_import_path(named.folder):
@@ -52,7 +52,7 @@ def _build_from_module(module: nn.Module, request: ModelRequest) -> Classifier:
 
 
 def count_outputs(module: nn.Module, request: ModelRequest) -> int:
-    """Outputs of the last layer that has a number of them; preflight finds out whether that was it."""
+    """Return the outputs of the last layer that has a number of them; preflight checks the number."""
     sizes = [getattr(part, "out_features", None) or getattr(part, "out_channels", None) for part in module.modules()]
     known = [size for size in sizes if isinstance(size, int) and size > 1]
     if not known:

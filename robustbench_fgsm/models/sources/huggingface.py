@@ -28,10 +28,10 @@ PILLOW_INTERPOLATION_CODES = ("nearest", "lanczos", "bilinear", "bicubic", "box"
 
 
 def load(request: ModelRequest) -> TorchClassifier:
-    """The network of a repository or folder, with the mean and std of its image processor.
+    """Return the network of a repository or folder, with the mean and std of its image processor.
 
-    Raises UnsafeError where there are no safetensors, or the network is code of the repository's own, and ModelError
-    where files are missing, damaged or do not fit.
+    Raises UnsafeError if there are no safetensors, or the network is code of the repository; ModelError if files are missing,
+    damaged or do not fit.
     """
     request.allow_only("mean", "std", "bounds")
     folder = Path(request.name)
@@ -60,20 +60,20 @@ def load(request: ModelRequest) -> TorchClassifier:
 
 
 class HuggingFaceNetwork(nn.Module):
-    """A network of transformers that returns its logits alone."""
+    """Network of transformers that returns its logits alone."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K)."""
+        """Return the logits (N, K) of images."""
         logits: Tensor = self.network(pixel_values=x).logits
         return logits
 
 
 def normalisation_from_processor(processor: Mapping[str, Any]) -> tuple[list[float], list[float]]:
-    """Mean and std in pixel space, of an image processor that rescales 8-bit pixels and then may normalise."""
+    """Return mean and std in pixel space of an image processor that rescales 8-bit pixels and may normalise."""
     factor = processor.get("rescale_factor", 1 / 255) if processor.get("do_rescale", True) else 1.0
     seen = 255 * factor  # what the processor makes of a pixel that is 1 here
     if not processor.get("do_normalize", "image_mean" in processor):
@@ -82,7 +82,7 @@ def normalisation_from_processor(processor: Mapping[str, Any]) -> tuple[list[flo
 
 
 def preprocessing_from_processor(processor: Mapping[str, Any]) -> Preprocessing:
-    """The data's part of an image processor."""
+    """Return the resizing and cropping of an image processor."""
     size, crop = (processor.get(key) for key in ("size", "crop_size"))
     sides = {"shortest_edge": size, "height": size, "width": size} if isinstance(size, int) else size or {}
     edge = sides.get("shortest_edge")
@@ -146,7 +146,7 @@ def _load_network(folder: Path, spec: str) -> nn.Module:
 
 @contextmanager
 def _silence_transformers() -> Iterator[None]:
-    """Transformers without progress bars and warnings."""
+    """Silence progress bars and warnings of transformers."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -159,6 +159,6 @@ def _silence_transformers() -> Iterator[None]:
 
 
 def _config_class_names(config: Any) -> list[str] | None:
-    """Class names, unless they are the numbers that transformers makes up."""
+    """Return the class names, None for the numbers that transformers invents."""
     named = [str(config.id2label[index]) for index in range(config.num_labels)]
     return None if named == [f"LABEL_{index}" for index in range(config.num_labels)] else named

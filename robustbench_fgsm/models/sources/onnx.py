@@ -1,4 +1,4 @@
-"""ONNX files, made differentiable by onnx2torch. An ONNX file is data: nothing of it is run but its operators."""
+"""ONNX files, made differentiable by onnx2torch. An ONNX file is data: only its operators are run."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from robustbench_fgsm.models.sources.onnx_graph import downgrade_opset
 
 
 def load(request: ModelRequest) -> TorchClassifier:
-    """The network of a file, from images to logits; mean and std where it does not normalise inside.
+    """Return the network of a file, from images to logits; mean and std if it does not normalise inside.
 
-    Raises UnsafeError for tensors that lie outside the file's folder, and ModelError for what cannot be read or has
-    operators that cannot be differentiated.
+    Raises UnsafeError if a tensor lies outside the file's folder; ModelError if the file cannot be read, or an operator cannot be
+    differentiated.
     """
     request.allow_only("num_classes", "mean", "std", "bounds")
     file = Path(request.name)
@@ -53,10 +53,9 @@ def load(request: ModelRequest) -> TorchClassifier:
 
 
 def read_model(file: Path) -> tuple[Any, str]:
-    """The model with its external tensors, and the SHA-256 of its file.
+    """Return the model with its external tensors, and the SHA-256 of its file.
 
-    Raises UnsafeError, before any is read, where an external tensor lies elsewhere than in a plain file in or below the
-    model's folder.
+    Raises UnsafeError, before any tensor is read, if an external tensor is not a plain file in or below the model's folder.
     """
     try:
         content = file.read_bytes()
@@ -75,7 +74,7 @@ def read_model(file: Path) -> tuple[Any, str]:
 
 
 def _external_data_locations(message: Message) -> Iterator[str]:
-    """Where external tensors lie, wherever they stand in the model: initialisers, attributes, subgraphs, functions."""
+    """Yield the locations of external tensors anywhere in the model: initialisers, attributes, subgraphs, functions."""
     if isinstance(message, onnx.TensorProto):
         yield from (entry.value for entry in message.external_data if entry.key == "location")
         return
@@ -98,16 +97,16 @@ def _check_inside_folder(folder: Path, location: str) -> None:
 
 
 def _axis_length(value: Any, axis: int) -> int | None:
-    """Length of an axis, where the model fixes it."""
+    """Return the length of an axis, None if the model does not fix it."""
     dimensions = value.type.tensor_type.shape.dim
     return int(dimensions[axis].dim_value) or None if len(dimensions) > axis else None
 
 
 class NarrowSlice(nn.Module):
-    """ONNX's Slice, in place of onnx2torch's, which indexes by a list: PyTorch says that it will read that otherwise."""
+    """ONNX's Slice in place of onnx2torch's, which indexes by a list, an indexing that PyTorch will interpret differently."""
 
     def forward(self, x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None, steps: Tensor | None = None) -> Tensor:
-        """Part of x; limits beyond an axis, or negative ones, are meant as Python means them."""
+        """Return a part of x; limits beyond an axis, or negative ones, have Python's meaning."""
         along = range(len(starts)) if axes is None else axes.tolist()
         strides = [1] * len(starts) if steps is None else steps.tolist()
         for start, end, axis, step in zip(starts.tolist(), ends.tolist(), along, strides, strict=True):

@@ -1,4 +1,4 @@
-"""An ONNX graph in the words of an older operator set, which the converter knows, where these mean the same."""
+"""Conversion of an ONNX graph to an older operator set that the converter knows, if the meaning is the same."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ REDUCTION_OPERATORS = {f"Reduce{name}" for name in ("L1", "L2", "LogSum", "LogSu
 
 
 def downgrade_opset(model: Any, file_name: str) -> Any:
-    """The model, changed in place: operator set 17 at most, and no names for constants beside their own.
+    """Return the model, changed in place: operator set 17 at most, and one name for each constant.
 
-    Raises ModelError for an operator whose newer form cannot be said in the older set.
+    Raises ModelError if the older set has no equivalent of an operator.
     """
     _remove_constant_aliases(model.graph)
     opset = next((entry for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
@@ -64,7 +64,7 @@ def _operator_changed(operator: str, version: int) -> bool:
 
 
 def _remove_constant_aliases(graph: Any) -> None:
-    """Let nodes name a constant itself where an Identity gave it a second name."""
+    """Replace second names of constants, which Identity nodes give, by the constants' own names."""
     constants, names = {tensor.name for tensor in graph.initializer}, dict[str, str]()
     outputs = {value.name for value in graph.output}
     for node in list(graph.node):
@@ -76,7 +76,7 @@ def _remove_constant_aliases(graph: Any) -> None:
 
 
 def _expand_gelu(graph: Any) -> None:
-    """Write Gelu, new in set 20, as x * (1 + erf(x / sqrt 2)) / 2; its approximation by tanh is left as it is."""
+    """Replace Gelu, new in set 20, by x * (1 + erf(x / sqrt 2)) / 2; its approximation by tanh stays."""
     nodes = []
     for node in graph.node:
         if node.op_type != "Gelu" or _attributes(node).get("approximate", b"none") != b"none":
@@ -98,7 +98,7 @@ def _expand_gelu(graph: Any) -> None:
 
 
 def _constant_arrays(graph: Any) -> dict[str, Any]:
-    """Arrays that are known before any image is, by name."""
+    """Return arrays that do not depend on the images, by name."""
     found = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
@@ -117,7 +117,7 @@ def _drop_attributes(node: Any, *names: str) -> None:
 
 
 def _drop_allowzero(node: Any, constants: dict[str, Any]) -> None:
-    """Drop `allowzero` where the shape is known and has no zero."""
+    """Drop `allowzero` if the shape is known and has no zero."""
     if node.op_type == "Reshape" and _attributes(node).get("allowzero"):
         shape = constants.get(node.input[1])
         if shape is not None and (numpy_helper.to_array(shape) != 0).all():
@@ -125,7 +125,7 @@ def _drop_allowzero(node: Any, constants: dict[str, Any]) -> None:
 
 
 def _splits_evenly(node: Any, graph: Any) -> bool:
-    """Whether the length of the axis is known, and the outputs are equal parts of it: the older set has no others."""
+    """Return True if the axis has a known length and is split into equal parts: the older set has no other split."""
     known = [value for value in (*graph.value_info, *graph.input) if value.name == node.input[0]]
     shape = [dimension.dim_value for dimension in known[0].type.tensor_type.shape.dim] if known else []
     axis = _attributes(node).get("axis", 0)

@@ -1,4 +1,4 @@
-"""RobustBench's model zoo: its architectures, and its checkpoints from the place where it keeps them itself."""
+"""RobustBench's model zoo: its architectures, and its checkpoints from RobustBench's own directory."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ NORMALISATION_KEYS = {"mu", "sigma", "mean", "std", "normalize.mean", "normalize
 
 
 def load(request: ModelRequest) -> TorchClassifier:
-    """A network of the zoo, which normalises inside; dataset: cifar10 where nothing was said; threat_model: Linf.
+    """Return a network of the zoo, which normalises inside; dataset: cifar10 by default; threat_model: Linf by default.
 
-    Its checkpoint is read as tensors alone, where RobustBench itself would unpickle it. Raises ModelError where there is
-    no such network, its checkpoint is not in its place or does not fit, and for ensembles.
+    The checkpoint is read as tensors alone, while RobustBench itself unpickles it. Raises ModelError if there is no such network,
+    it is an ensemble, or its checkpoint is missing or does not fit.
     """
     request.allow_only("weights", "dataset", "threat_model")
     dataset, threat = request.dataset or "cifar10", request.threat_model or "Linf"
@@ -65,10 +65,10 @@ def load(request: ModelRequest) -> TorchClassifier:
 
 
 def match_checkpoint_keys(state: Mapping[str, Tensor], network_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A checkpoint's tensors by the architecture's names, as RobustBench fits them.
+    """Return a checkpoint's tensors under the architecture's names, as RobustBench matches them.
 
-    `module.` and `model.` go from the keys, and `model.` comes back where the network is wrapped with its normalisation,
-    whose constants are the architecture's own where the checkpoint has none.
+    `module.` and `model.` are removed from the keys, and `model.` is restored if a normalisation wraps the network. Constants of
+    the normalisation that old checkpoints lack come from the architecture.
     """
     bare = {key.replace("module.", "").replace("model.", ""): value for key, value in state.items()}
     wrapped = {f"model.{key}": value for key, value in bare.items()}
@@ -80,7 +80,7 @@ def match_checkpoint_keys(state: Mapping[str, Tensor], network_state: Mapping[st
 
 
 def names() -> Iterator[ModelListing]:
-    """All single networks of the zoo."""
+    """Yield all single networks of the zoo."""
     for dataset, threats in _load_zoo().items():
         for threat, networks in threats.items():
             for name, entry in networks.items():
@@ -103,9 +103,9 @@ def _find_networks(dataset: str, threat: str) -> dict[str, Any]:
 
 
 def _load_zoo() -> dict[str, dict[str, dict[str, Any]]]:
-    """RobustBench's networks by data set, threat model and name.
+    """Return RobustBench's networks by data set, threat model and name.
 
-    Its own `__init__` is passed over: that brings evaluation code and what only evaluation needs.
+    RobustBench's `__init__` is skipped: it imports evaluation code and its dependencies.
     """
     try:
         with warnings.catch_warnings(), _skip_package_init("robustbench"):
@@ -118,7 +118,7 @@ def _load_zoo() -> dict[str, dict[str, dict[str, Any]]]:
 
 @contextmanager
 def _skip_package_init(package: str) -> Iterator[None]:
-    """The package with its place but without what its `__init__` does, unless it was imported before."""
+    """Make a package importable without running its `__init__`, unless it was imported before."""
     spec = find_spec(package) if package not in sys.modules else None
     if spec is None:
         yield

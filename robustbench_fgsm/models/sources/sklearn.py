@@ -1,4 +1,4 @@
-"""scikit-learn models from a file: `sklearn:FILE.skops`, through ART's estimators."""
+"""scikit-learn models from a file, `sklearn:FILE.skops`, through ART's estimators."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ JOBLIB_SUFFIXES = (".joblib", ".pkl", ".pickle")
 
 
 def load(request: ModelRequest) -> ArtClassifier:
-    """The model of a skops file, or of a joblib file whose code is trusted; images go to it flat.
+    """Return the model of a skops file, or of a joblib file whose code is trusted; images are passed flat.
 
-    Raises UnsafeError for joblib without trust, and for a skops file with types that are not scikit-learn's own;
-    ModelError for what cannot be read or has no gradients.
+    Raises UnsafeError if a joblib file is not trusted, or a skops file has types that are not scikit-learn's own; ModelError if the
+    file cannot be read, or the model has no gradients.
     """
     request.allow_only("bounds")
     file = Path(request.name)
@@ -41,7 +41,7 @@ def load(request: ModelRequest) -> ArtClassifier:
 
 
 def class_names(model: Any) -> list[str] | None:
-    """The labels that a model was fitted with, where they are words."""
+    """Return the labels with which a model was fitted, if they are words."""
     found = getattr(model, "classes_", [])
     return list(found) if len(found) and all(isinstance(name, str) for name in found) else None
 

@@ -22,11 +22,10 @@ TIMM_FILE_PATTERNS = ("model.safetensors", "*.json")
 
 
 def load(request: ModelRequest) -> TorchClassifier:
-    """A network of timm; weights: `auto` or `DEFAULT` for those of its tag, `none`, or a checkpoint.
+    """Return a network of timm; weights: `auto` or `DEFAULT` for the weights of its tag, `none`, or a checkpoint.
 
-    A checkpoint for a name with a tag, such as resnet18.a1_in1k, is normalised as the tag says; for a name without one
-    it has to come with mean and std. Raises ModelError where name or weights are unknown, damaged, not to be had, or do
-    not fit.
+    A checkpoint for a name with a tag, such as resnet18.a1_in1k, is normalised as the tag says. Without a tag, mean and std must be
+    given. Raises ModelError if name or weights are unknown, damaged, unreachable, or do not fit.
     """
     name = request.name
     _check_timm_name(name)
@@ -55,7 +54,7 @@ def load(request: ModelRequest) -> TorchClassifier:
 
 
 def preprocessing_from_config(config: dict[str, Any]) -> Preprocessing | None:
-    """The data's part of timm's evaluation transforms; None where it crops otherwise than at the centre."""
+    """Return resizing and cropping of timm's evaluation transforms; None if timm does not crop the centre."""
     _, height, width = config["input_size"]
     scaled = tuple(math.floor(side / config["crop_pct"]) for side in (height, width))
     if config["crop_mode"] not in ("center", "squash"):
@@ -65,7 +64,7 @@ def preprocessing_from_config(config: dict[str, Any]) -> Preprocessing | None:
 
 
 def names() -> Iterator[ModelListing]:
-    """All pretrained networks; their size is not known before they are fetched."""
+    """Yield all pretrained networks; their size is unknown before the download."""
     for name in timm.list_pretrained():
         yield ModelListing(f"timm:{name}", name.partition(".")[2] or "DEFAULT")
 
@@ -89,7 +88,7 @@ def _create_network(request: ModelRequest) -> nn.Module:
 
 
 def _load_pretrained(name: str) -> nn.Module:
-    """The network with its tag's weights, which our own reader reads and timm's own filters fit."""
+    """Return the network with its tag's weights, read by our own reader and adapted by timm's own filters."""
     config = timm.get_pretrained_cfg(name)
     if config is None or not (config.hf_hub_id or config.url):
         raise ModelError(f"timm has no weights for {name}: pass --weights none or a checkpoint, or choose another tag")

@@ -31,10 +31,10 @@ OLD_DENSENET_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12]
 
 
 def load(request: ModelRequest) -> TorchClassifier:
-    """A network of torchvision; weights: a name of its own (`DEFAULT`, `IMAGENET1K_V1`), `none`, or a checkpoint.
+    """Return a network of torchvision; weights: a name of torchvision (`DEFAULT`, `IMAGENET1K_V1`), `none`, or a checkpoint.
 
-    Its weights bring mean, std, class names and preprocessing. A checkpoint has to come with mean and std. Raises
-    ModelError where name or weights are unknown, damaged, not to be had, or do not fit.
+    Weights of torchvision include mean, std, class names and preprocessing. A checkpoint needs mean and std. Raises ModelError if
+    name or weights are unknown, damaged, unreachable, or do not fit.
     """
     check_torchvision_name(request.name)
     if request.weights == "none" or request.has_weights_file:
@@ -61,7 +61,7 @@ def load(request: ModelRequest) -> TorchClassifier:
 
 
 def check_torchvision_name(name: str) -> None:
-    """Raise ModelError for what is neither bundled nor a classification network of torchvision."""
+    """Raise ModelError for a name that is neither bundled nor a classification network of torchvision."""
     known = models.list_models(module=models)
     if name not in known:
         near = get_close_matches(name, ARCHITECTURES, cutoff=0.8) or get_close_matches(name, {*known, *ARCHITECTURES}, cutoff=0.5)
@@ -74,7 +74,7 @@ def check_torchvision_name(name: str) -> None:
 
 
 def preprocessing_from_transforms(transforms: Any) -> Preprocessing:
-    """The data's part of the transforms that torchvision keeps with its weights."""
+    """Return resizing and cropping of the transforms that torchvision keeps with its weights."""
     crop = tuple(transforms.crop_size)
     return Preprocessing(
         resize=tuple(transforms.resize_size),
@@ -85,7 +85,7 @@ def preprocessing_from_transforms(transforms: Any) -> Preprocessing:
 
 
 def names() -> Iterator[ModelListing]:
-    """All networks with all their weights."""
+    """Yield all networks with all their weights."""
     for name in models.list_models(module=models):
         for weights in models.get_model_weights(name):
             size = round(weights.meta["_file_size"] * 2**20)
@@ -93,7 +93,7 @@ def names() -> Iterator[ModelListing]:
 
 
 def _load_architecture(request: ModelRequest) -> TorchClassifier:
-    """The architecture alone, or with a checkpoint of the user's own; classes and normalisation as they were said."""
+    """Return the architecture without weights, or with the user's checkpoint."""
     request.allow_only("weights", "num_classes", "mean", "std", "bounds")
     mean, std = request.require_normalisation() if request.has_weights_file else (request.mean, request.std)
     num_classes = request.num_classes or 1000
@@ -112,7 +112,7 @@ def _load_architecture(request: ModelRequest) -> TorchClassifier:
 
 
 def _find_weights(request: ModelRequest) -> Any:
-    """The weights of that name; `auto` is the default."""
+    """Return the weights of that name; `auto` is the default."""
     known = models.get_model_weights(request.name)
     name = "DEFAULT" if request.weights == "auto" else request.weights
     if name not in known.__members__:

@@ -1,21 +1,20 @@
-"""How far FGSM's answer can be trusted, in words and as a table, from the documents that `--json` prints."""
+"""The checks of an evaluation beside FGSM: PGD, and signs of a masked gradient."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.evaluations_in import evaluations_in
 from robustbench_fgsm.report.tables.sheet import Sheet
-from robustbench_fgsm.report.tables.terminal import epsilon_text, rate_text
+from robustbench_fgsm.report.tables.text import epsilon_text, rate_text
 
 UNCHECKED_NOTE = "Not checked: by how much FGSM overstates robust accuracy (--pgd-check N tries PGD-20 on N of the images)."
 
 
 def check_sentences(document: Document) -> Iterator[str]:
-    """A sentence for each check of an evaluation or a sweep, or one that says there was none."""
-    evaluations = document.get("evaluations", [document])
-    found = [(checked, evaluation) for evaluation in evaluations if (checked := evaluation.get("pgd_check"))]
+    """Yield a sentence for each check of an evaluation or a sweep, or one that says that there was no check."""
+    found = [(checked, evaluation) for evaluation in evaluations_in(document) if (checked := evaluation.get("pgd_check"))]
     if not found:
         yield UNCHECKED_NOTE
     for checked, evaluation in found:
@@ -26,7 +25,7 @@ def check_sentences(document: Document) -> Iterator[str]:
 
 
 def masking_sheet(evaluation: Document) -> Iterator[Sheet]:
-    """The signs of masking that were looked for, where they were."""
+    """Yield a table of the tests for a masked gradient, if the evaluation has them."""
     masking = evaluation.get("masking_check")
     if masking is not None:
         title = (
@@ -37,7 +36,7 @@ def masking_sheet(evaluation: Document) -> Iterator[Sheet]:
             (check["name"], check["verdict"], "" if check["p"] is None else f"{check['p']:.2g}", _counts_text(check))
             for check in masking["checks"]
         )
-        yield Sheet(title, ("sign", "verdict", "p", "counts"), rows)
+        yield Sheet("masking", title, ("sign", "verdict", "p", "counts"), rows)
 
 
 def _counts_text(check: Document) -> str:
@@ -54,8 +53,8 @@ def _pgd_check_sentence(checked: Document) -> str:
     return f"FGSM {verb} {what} by {lead} {where} ({sides}{of})."
 
 
-def _overstatement_text(lead: dict[str, Any]) -> str:
-    """Points of a per cent, with their interval; n/a where no image can be fooled."""
+def _overstatement_text(lead: Document) -> str:
+    """Return a difference in percentage points with its interval; `n/a` if no image can be fooled."""
     if lead["value"] is None:
         return "n/a"
     return f"{100 * lead['value']:.1f} points [{100 * lead['low']:.1f}, {100 * lead['high']:.1f}]"

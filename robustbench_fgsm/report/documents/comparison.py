@@ -1,59 +1,80 @@
-"""TODO docstring."""
+"""Summary of a comparison document."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
-
-from rich.console import Group, RenderableType
-from rich.text import Text
 
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.tables import sheet
-from robustbench_fgsm.report.tables.sheet import Cell, Sheet
-from robustbench_fgsm.report.tables.terminal import (
+from robustbench_fgsm.report.documents.sentences import (
     INTERVAL_NOTE,
     LIMITATION_NOTE,
-    count_text,
-    epsilon_text,
-    new_table,
-    rate_text,
-    render_sheet,
-    with_title,
+    invalid_sentences,
+    model_and_data_line,
+    warning_sentences,
 )
+from robustbench_fgsm.report.tables.sheet import Cell, Section, Sheet, Summary, least_robust_classes, matrix_sheet
+from robustbench_fgsm.report.tables.text import epsilon_text, rate_text
 
 
-def named_opponents(comparison: Document) -> list[tuple[str, Document]]:
-    """References by name, then the candidate, which may have a long one, as `candidate`; without one that failed."""
-    found = [(side["name"], side) for side in comparison["references"]]
-    candidate = comparison["candidate"]
-    return found if candidate is None or not candidate["pixels"] else [*found, ("candidate", candidate)]
+def summarize(document: Document) -> Summary:
+    """Return the summary of an `rfgsm.comparison/1` document."""
+    attack, clean = document["attack"], document["ours"]["clean_accuracy"]
+    heading = (
+        model_and_data_line(document),
+        f"FGSM, norm {attack['norm']}, epsilon {epsilon_text(attack['epsilon'])}, targeted {attack['targeted']}",
+        f"Clean accuracy {rate_text(clean)} %, n={clean['n']:,}.",
+    )
+    sections = (
+        Section((agreement_sheet(document), rates_and_time_sheet(document)), tuple(_column_definitions(document))),
+        Section((*_confusion_sheets(document), _class_sheet(document))),
+    )
+    return Summary(heading, sections, tuple(_closing(document)))
 
 
-def agreement_sheet(comparison: Document) -> Sheet:
-    """How each other side agrees with our images and predictions; counts, so one n serves them all."""
-    others = named_opponents(comparison)
-    pixels = max((side["pixels"] for _, side in others), default=0)
-    discordant = ("fooled\nby ours\nonly", "fooled\nby theirs\nonly")
-    columns = ("", "", "\npixels\ndiffer", "\nmax\nulps", "\nclasses\nagree", *discordant)
-    rows = tuple(_agreement_row(name, side) for name, side in others)
-    title = f"Agreement with ours, on {pixels:,} pixels of {comparison['n']:,} images"
-    return Sheet(title, columns, rows, intervals_below=True)
+def _opponents(document: Document) -> list[Document]:
+    """Return the references, and the candidate if there is one."""
+    candidate = document["candidate"]
+    return [*document["references"], *([] if candidate is None else [candidate])]
 
 
-def _agreement_row(name: str, side: Document) -> tuple[Cell, ...]:
-    counts = (side["pixels_differing"], side["max_ulps"], side["predictions_agree"])
-    return name, side["version"], *counts, side["discordant"]["ours_only"], side["discordant"]["theirs_only"]
+def _measured_opponents(document: Document) -> list[Document]:
+    """Return the opponents without a candidate that failed."""
+    return [side for side in _opponents(document) if side["pixels"] or side is not document["candidate"]]
 
 
-def rates_and_time_sheet(comparison: Document) -> Sheet:
-    """Rates and seconds of each side, ours first, with the job's ratio to ours; own success is what a library calls so."""
-    rates = ("robust\naccuracy", "attack\nsuccess", "\nof", "own\nsuccess")
-    named = [("ours", comparison["ours"])]
-    named += [(f"{name}\n{side['version']}".rstrip(), side) for name, side in named_opponents(comparison)]
-    title = f"In per cent of {comparison['n']:,} images; attack success of those that can be fooled"
-    rows = tuple(_rates_row(name, side) for name, side in named)
-    return Sheet(title, ("", *rates, "attack\nseconds", "job\nseconds"), rows, intervals_below=True)
+def _short_name(side: Document, document: Document) -> str:
+    """Return the name of a side in a table; a candidate may have a long one."""
+    return "candidate" if side is document["candidate"] else str(side["name"])
+
+
+def agreement_sheet(document: Document) -> Sheet:
+    """Return how each opponent agrees with our images and predictions, in counts."""
+    opponents = _measured_opponents(document)
+    pixels = max((side["pixels"] for side in opponents), default=0)
+    columns = ("", "", "\npixels\ndiffer", "\nmax\nulps", "\nclasses\nagree", "fooled\nby ours\nonly", "fooled\nby theirs\nonly")
+    rows = tuple(
+        (
+            _short_name(side, document),
+            side["version"],
+            side["pixels_differing"],
+            side["max_ulps"],
+            side["predictions_agree"],
+            side["discordant"]["ours_only"],
+            side["discordant"]["theirs_only"],
+        )
+        for side in opponents
+    )
+    title = f"Agreement with ours, on {pixels:,} pixels of {document['n']:,} images"
+    return Sheet("agreement", title, columns, rows, intervals_below=True)
+
+
+def rates_and_time_sheet(document: Document) -> Sheet:
+    """Return rates and seconds of each side, ours first, with the ratio of the job's seconds to ours."""
+    named = [("ours", document["ours"])]
+    named += [(f"{_short_name(side, document)}\n{side['version']}".rstrip(), side) for side in _measured_opponents(document)]
+    columns = ("", "robust\naccuracy", "attack\nsuccess", "\nof", "own\nsuccess", "attack\nseconds", "job\nseconds")
+    title = f"In per cent of {document['n']:,} images; attack success of those that can be fooled"
+    return Sheet("rates", title, columns, tuple(_rates_row(name, side) for name, side in named), intervals_below=True)
 
 
 def _rates_row(name: str, side: Document) -> tuple[Cell, ...]:
@@ -63,31 +84,8 @@ def _rates_row(name: str, side: Document) -> tuple[Cell, ...]:
     return name, side["robust_accuracy"], success, success["n"], own and own["rate"], attack, job + ratio
 
 
-def render_comparison(document: Document) -> RenderableType:
-    """The whole of an `rfgsm.comparison/1` document."""
-    ours, classes = document["ours"], document["data"]["classes"]
-    attack, model = document["attack"], document["model"]
-    beside = [side for _, side in named_opponents(document)]
-    same = [side for side in beside if side["confusion"] == ours["confusion"]]
-    others = [side for side in beside if side["confusion"] != ours["confusion"]]
-    owners = ", ".join(["ours", *(side["name"] for side in same)])
-    return Group(
-        Text(f"{model['spec']} ({model['weights']}) on {count_text(document['n'], 'image')} of {document['data']['spec']}"),
-        Text(f"FGSM, norm {attack['norm']}, epsilon {epsilon_text(attack['epsilon'])}, targeted {attack['targeted']}"),
-        Text(f"Clean accuracy {rate_text(ours['clean_accuracy'])} %, n={ours['clean_accuracy']['n']:,}."),
-        render_sheet(agreement_sheet(document)),
-        render_sheet(rates_and_time_sheet(document)),
-        *map(Text, column_definitions(document)),
-        confusion_table("Confusion before the attack", ours["clean_confusion"], classes),
-        confusion_table(f"Confusion after it ({owners})", ours["confusion"], classes),
-        *(confusion_table(f"Confusion after it ({side['name']})", side["confusion"], classes) for side in others),
-        _class_table(document),
-        *_styled_closing(document),
-    )
-
-
-def column_definitions(document: Document) -> Iterator[str]:
-    """What a column of a comparison's rates means for each library, with its n; and what a job is."""
+def _column_definitions(document: Document) -> Iterator[str]:
+    """Yield what the columns "own success" and "job" mean."""
     owners: dict[str, list[str]] = {}
     for side in document["references"]:
         own = side["own_success"]
@@ -98,79 +96,66 @@ def column_definitions(document: Document) -> Iterator[str]:
     yield "Job: predictions before, attack, predictions after; below: times ours."
 
 
-def confusion_table(title: str, matrix: Any, classes: list[str]) -> RenderableType:
-    """One confusion matrix, rows label; above twelve classes the pairs most often confused."""
-    return render_sheet(sheet.matrix_sheet(title, matrix, classes))
-
-
-def _opponents(document: Document) -> list[Document]:
-    candidate = document["candidate"]
-    return [*document["references"], *([] if candidate is None else [candidate])]
-
-
-def _opponent_label(side: Document) -> str:
-    return f"{side['name']} {side['version']}".rstrip()
+def _confusion_sheets(document: Document) -> Iterator[Sheet]:
+    """Yield our matrices, and the matrix after the attack of each opponent that differs from ours."""
+    ours, classes = document["ours"], document["data"]["classes"]
+    opponents = _measured_opponents(document)
+    equal = [side["name"] for side in opponents if side["confusion"] == ours["confusion"]]
+    yield matrix_sheet("clean_confusion", "Confusion before the attack", ours["clean_confusion"], classes)
+    yield matrix_sheet("confusion", f"Confusion after it ({', '.join(['ours', *equal])})", ours["confusion"], classes)
+    for side in opponents:
+        if side["confusion"] != ours["confusion"]:
+            yield matrix_sheet("confusion", f"Confusion after it ({side['name']})", side["confusion"], classes)
 
 
 def _class_success_rates(side: Document) -> list[Document]:
     return [result["attack_success_rate"] for result in side["per_class"]]
 
 
-def _class_table(document: Document) -> RenderableType:
+def _class_sheet(document: Document) -> Sheet:
+    """Return the success rate of each class, ours and that of each opponent that differs."""
     classes, ours = document["data"]["classes"], document["ours"]
-    beside = [side for side in _opponents(document) if side["pixels"]]
-    others = [side for side in beside if _class_success_rates(side) != _class_success_rates(ours)]
-    owners = ", ".join(["ours", *(side["name"] for side in beside if side not in others)])
-    shown, which = sheet.least_robust_classes(ours["per_class"], "--json")
-    title = f"Attack success by class, in per cent of the n images that can be fooled{which}"
-    table = new_table()
-    table.add_column("", no_wrap=True, max_width=16)
-    table.add_column("n", justify="right", no_wrap=True)
-    for name in (owners, *(side["name"] for side in others)):
-        table.add_column(Text(name), overflow="fold")
-    table.add_column("mistaken for", no_wrap=True, max_width=12)
+    opponents = [side for side in _opponents(document) if side["pixels"]]
+    others = [side for side in opponents if _class_success_rates(side) != _class_success_rates(ours)]
+    owners = ", ".join(["ours", *(side["name"] for side in opponents if side not in others)])
+    shown, left_out = least_robust_classes(ours["per_class"], "--json")
+    rows = []
     for result in shown:
         label, wrong = result["label"], result["most_common_wrong"]
-        cells = (rate_text(_class_success_rates(side)[label]) for side in (ours, *others))
-        n = str(result["attack_success_rate"]["n"])
-        table.add_row(Text(f"{label} {classes[label]}"), n, *cells, Text("" if wrong is None else classes[wrong]))
-    return with_title(title, table)
+        rates = (_class_success_rates(side)[label] for side in (ours, *others))
+        name = f"{label} {classes[label]}"
+        rows.append((name, result["attack_success_rate"]["n"], *rates, "" if wrong is None else classes[wrong]))
+    title = f"Attack success by class, in per cent of the n images that can be fooled{left_out}"
+    columns = ("", "n", owners, *(side["name"] for side in others), "mistaken for")
+    return Sheet("per_class", title, columns, tuple(rows), long_text="cut")
 
 
-def closing(document: Document) -> list[str]:
-    """The sentences below the tables of a comparison."""
-    return [line.plain for line in _styled_closing(document) if line.plain]
-
-
-def _styled_closing(document: Document) -> Iterator[Text]:
+def _closing(document: Document) -> Iterator[str]:
     present = [result for result in document["ours"]["per_class"] if result["n"]]
     worst = min(present, key=lambda result: result["robust_accuracy"]["value"])
-    yield Text(f"Worst class: {worst['name']}, robust accuracy {rate_text(worst['robust_accuracy'])} %, n={worst['n']}.")
-    yield Text(INTERVAL_NOTE)
-    yield Text(LIMITATION_NOTE)
-    for warning in document["warnings"]:
-        yield Text(f"Warning: {warning}", style="yellow")
-    for other in _opponents(document):
-        yield Text("")
-        yield _agreement_verdict(other, document)
-        for reason in other["reasons"]:
-            yield Text(f"  {reason}", style="red")
-        for finding in other.get("diagnosis", []):
-            yield Text(f"  {finding['cause']}: {finding['evidence']}. {finding['remedy']}")
-    for reason in document["invalid_reasons"]:
-        yield Text(f"INVALID: {reason}", style="bold red")
+    yield f"Worst class: {worst['name']}, robust accuracy {rate_text(worst['robust_accuracy'])} %, n={worst['n']}."
+    yield INTERVAL_NOTE
+    yield LIMITATION_NOTE
+    yield from warning_sentences(document)
+    for side in _opponents(document):
+        yield ""
+        yield _agreement_verdict(side, document)
+        yield from (f"  {reason}" for reason in side["reasons"])
+        for finding in side.get("diagnosis", []):
+            yield f"  {finding['cause']}: {finding['evidence']}. {finding['remedy']}"
+    yield from invalid_sentences(document)
 
 
-def _agreement_verdict(reference: Document, document: Document) -> Text:
-    if not reference["pixels"]:
-        return Text(f"DISAGREE: ours and {_opponent_label(reference)}: no images to compare.", style="bold red")
-    differing, largest = reference["pixels_differing"], reference["max_abs_difference"]
-    found = f"{differing:,} of {reference['pixels']:,} pixels differ"
+def _agreement_verdict(side: Document, document: Document) -> str:
+    """Return whether an opponent agrees with ours, as a sentence with its counts."""
+    label = f"{side['name']} {side['version']}".rstrip()
+    if not side["pixels"]:
+        return f"DISAGREE: ours and {label}: no images to compare."
+    differing, largest = side["pixels_differing"], side["max_abs_difference"]
+    found = f"{differing:,} of {side['pixels']:,} pixels differ"
     if largest != 0:
         found += " (some are not finite)" if largest is None else f" (largest difference {largest:.2g})"
     if differing and document["attack"]["norm"] == "inf":
-        found += f", {reference['pixels_explained']:,} explained by rounding, {reference['pixels_tied']:,} by ties"
-    verdict = reference["verdict"].upper()
-    predictions = f"{reference['predictions_agree']:,} of {document['n']:,} predictions agree"
-    text = f"{verdict}: ours and {_opponent_label(reference)}: {found}; {predictions}."
-    return Text(text, style="bold green" if verdict == "AGREE" else "bold red")
+        found += f", {side['pixels_explained']:,} explained by rounding, {side['pixels_tied']:,} by ties"
+    predictions = f"{side['predictions_agree']:,} of {document['n']:,} predictions agree"
+    return f"{side['verdict'].upper()}: ours and {label}: {found}; {predictions}."

@@ -1,55 +1,61 @@
-"""An evaluation or a sweep in the terminal, readable at 80 columns, from the documents that `--json` prints."""
+"""Summary of an evaluation document."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import Group, RenderableType
-from rich.text import Text
-
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.documents import checks
-from robustbench_fgsm.report.tables import sheet
-from robustbench_fgsm.report.tables.line_chart import CURVE_LETTERS, Curve, draw_line_chart
-from robustbench_fgsm.report.tables.sheet import Cell, Sheet, least_robust_classes, starts_text, success_denominator
-from robustbench_fgsm.report.tables.terminal import (
+from robustbench_fgsm.report.documents.sentences import (
     INTERVAL_NOTE,
     LIMITATION_NOTE,
-    count_text,
-    epsilon_text,
-    rate_text,
-    render_sheet,
-    styled_lines,
+    invalid_sentences,
+    model_and_data_line,
+    warning_sentences,
 )
+from robustbench_fgsm.report.evaluations_in import evaluations_in
+from robustbench_fgsm.report.tables.sheet import (
+    TRANSITION_AXES,
+    Cell,
+    Section,
+    Sheet,
+    Summary,
+    least_robust_classes,
+    matrix_sheet,
+)
+from robustbench_fgsm.report.tables.text import epsilon_text, rate_text, starts_text, success_denominator
 from robustbench_fgsm.stats.rate import Rate
 
 STABLE_TITLE_SUFFIX = ", stable gradients where saturated"
 
+RATE_ROWS = (
+    ("robust accuracy", "robust_accuracy"),
+    ("attack success", "attack_success_rate"),
+    ("flip rate", "flip_rate"),
+    ("target hit rate", "target_hit_rate"),
+    ("accuracy drop", "accuracy_drop"),
+)
+"""Name and key of each rate after an attack."""
 
-def render_evaluation(document: Document) -> RenderableType:
-    """The whole of an `rfgsm.evaluation/1` document."""
-    pages = (render_sheet(sheet) for sheet in evaluation_sheets(document))
-    return Group(*map(Text, heading(document)), *pages, *styled_lines(["", *closing(document)]))
+
+def summarize(document: Document) -> Summary:
+    """Return the summary of an `rfgsm.evaluation/1` document, at one budget or at several."""
+    section = sweep_section(document) if len(document["epsilons"]) > 1 else Section(tuple(evaluation_sheets(document)))
+    return Summary(heading(document), (section,), closing(document))
 
 
-def render_sweep(document: Document) -> RenderableType:
-    """The whole of an `rfgsm.sweep/1` document."""
-    first = document["evaluations"][0]
-    parts: list[RenderableType] = [*map(Text, heading(first)), Text(f"\n{accuracy_chart(document)}")]
-    for found in document["evaluations"]:
-        parts += [Text(f"\n{target_rule_name(found)}", style="bold underline")]
-        parts += [render_sheet(sheet) for sheet in sweep_sheets(found)]
-        parts += [Text(line) for line in ("", *evaluation_summary(found))]
-    return Group(*parts, *styled_lines(["", *closing(document)]))
+def sweep_section(evaluation: Document, title: str = "") -> Section:
+    """Return the tables and sentences of an evaluation at several budgets."""
+    return Section(tuple(sweep_sheets(evaluation)), tuple(_sweep_sentences(evaluation)), title)
 
 
 def evaluation_sheets(document: Document) -> Iterator[Sheet]:
-    """The tables of an evaluation, in their order."""
+    """Yield the tables of an evaluation at one budget."""
     at, classes = document["epsilons"][0], document["data"]["classes"]
     yield rates_sheet(document, at)
-    yield sheet.matrix_sheet("Confusion before the attack", document["clean"]["confusion"], classes)
-    yield sheet.matrix_sheet("Confusion after it", at["confusion"], classes)
-    yield sheet.matrix_sheet("Transition of predictions", at["transition"], classes, sheet.TRANSITION_AXES)
+    yield matrix_sheet("clean_confusion", "Confusion before the attack", document["clean"]["confusion"], classes)
+    yield matrix_sheet("confusion", "Confusion after it", at["confusion"], classes)
+    yield matrix_sheet("transition", "Transition of predictions", at["transition"], classes, TRANSITION_AXES)
     yield class_rates_sheet(document, at)
     if "stable" in at and at["stable"]["per_class"] != at["per_class"]:
         yield class_rates_sheet(document, at["stable"], STABLE_TITLE_SUFFIX)
@@ -58,7 +64,7 @@ def evaluation_sheets(document: Document) -> Iterator[Sheet]:
 
 
 def sweep_sheets(document: Document) -> Iterator[Sheet]:
-    """The tables of one evaluation of a sweep, in their order."""
+    """Yield the tables of an evaluation at several budgets."""
     yield rates_by_epsilon_sheet(document)
     if any(at.get("stable", at)["per_class"] != at["per_class"] for at in document["epsilons"]):
         yield rates_by_epsilon_sheet(document, stable=True)
@@ -67,90 +73,66 @@ def sweep_sheets(document: Document) -> Iterator[Sheet]:
     yield from checks.masking_sheet(document)
 
 
-def heading(document: Document) -> list[str]:
-    """What was attacked and how: one line each, and one more that names the variant where there are random starts."""
-    attack, model = document["attack"], document["model"]
-    budgets = ", ".join(epsilon_text(at["epsilon"]) for at in document["epsilons"])
+def heading(document: Document) -> tuple[str, ...]:
+    """Return what was attacked and how, a line each; the random start has a line of its own."""
+    attack, epsilons = document["attack"], [at["epsilon"] for at in document["epsilons"]]
     gradient = ", stable gradient" if attack["stable"] else ""
-    rule = f", targeted {attack['targeted']}" if len(document["epsilons"]) == 1 else ""
-    lines = [
-        f"{model['spec']} ({model['weights']}) on {count_text(document['n'], 'image')} of {document['data']['spec']}",
+    rule = f", targeted {attack['targeted']}" if len(epsilons) == 1 else ""
+    budgets = ", ".join(map(epsilon_text, epsilons))
+    starts = [f"R = {attack['restarts']} random starts, seed {attack['seed']}: {attack['start']}"] if attack["restarts"] else []
+    return (
+        model_and_data_line(document),
         f"FGSM, norm {attack['norm']}, epsilon {budgets}{rule}, loss {attack['loss']}{gradient}",
-    ]
-    if attack["restarts"]:
-        lines.append(f"R = {attack['restarts']} random starts, seed {attack['seed']}: {attack['start']}")
-    return lines
+        *starts,
+    )
 
 
 def target_rule_name(document: Document) -> str:
-    """`Untargeted`, or `Targeted next`."""
+    """Return the targeting rule of an evaluation as a title: `Untargeted`, or `Targeted next`."""
     rule = document["attack"]["targeted"]
     return "Untargeted" if rule == "none" else f"Targeted {rule}"
 
 
-def evaluation_summary(document: Document) -> list[str]:
-    """What one evaluation of a sweep comes to: clean accuracy, area under the curve, and where a success rate is reached."""
-    clean = document["clean"]["accuracy"]
-    lines = [f"Clean accuracy {rate_text(clean)} %, n={clean['n']:,}."]
-    largest = epsilon_text(max(at["epsilon"] for at in document["epsilons"]))
-    area, exact = document["area_under_curve"], document["stable_area_under_curve"]
+def _sweep_sentences(evaluation: Document) -> Iterator[str]:
+    clean = evaluation["clean"]["accuracy"]
+    yield f"Clean accuracy {rate_text(clean)} %, n={clean['n']:,}."
+    largest = epsilon_text(max(at["epsilon"] for at in evaluation["epsilons"]))
+    area, stable = evaluation["area_under_curve"], evaluation["stable_area_under_curve"]
     if area is not None:
-        beside = "" if exact is None else f" ({100 * exact:.1f} % with stable gradients)"
-        lines.append(f"Area under the curve: {100 * area:.1f} % mean robust accuracy from 0 to {largest}{beside}.")
-    found = document.get("find_asr")
+        beside = "" if stable is None else f" ({100 * stable:.1f} % with stable gradients)"
+        yield f"Area under the curve: {100 * area:.1f} % mean robust accuracy from 0 to {largest}{beside}."
+    found = evaluation.get("find_asr")
     if found:
         place = _reached_epsilon_text(found["epsilon"])
         beside = f" ({_reached_epsilon_text(found['stable_epsilon'])} with stable gradients)" if "stable_epsilon" in found else ""
-        lines.append(f"First epsilon with {100 * found['success_rate']:g} % attack success: {place}{beside}.")
-    return lines
+        yield f"First epsilon with {100 * found['success_rate']:g} % attack success: {place}{beside}."
 
 
 def _reached_epsilon_text(epsilon: float | None) -> str:
     return "none of these" if epsilon is None else epsilon_text(epsilon)
 
 
-def accuracy_chart(document: Document) -> str:
-    """Robust accuracy over epsilon, one curve for each targeting rule and kind of gradient, and what its letters mean."""
-    named = list(accuracy_curves(document))
-    first = document["evaluations"][0]
-    ticks = [(0.0, "0"), *((at["epsilon"], epsilon_text(at["epsilon"])) for at in first["epsilons"])]
-    legend = "\n".join(f"  {mark} {name}" for mark, (name, _) in zip(CURVE_LETTERS * len(named), named, strict=False))
-    return f"Robust accuracy in per cent over epsilon\n{legend}\n{draw_line_chart([curve for _, curve in named], ticks)}"
+def closing(document: Document) -> tuple[str, ...]:
+    """Return the sentences below the tables of an evaluation or a sweep."""
+    return tuple(_closing(document))
 
 
-def accuracy_curves(document: Document) -> Iterator[tuple[str, Curve]]:
-    """Name and points (epsilon, robust accuracy) of every curve of a sweep, from the clean accuracy at 0."""
-    for found in document["evaluations"]:
-        for key in ("", "stable"):
-            sides = [(at["epsilon"], at[key] if key else at) for at in found["epsilons"] if not key or key in at]
-            if sides:
-                points = {0.0: found["clean"]["accuracy"]["value"]}
-                points |= {epsilon: side["robust_accuracy"]["value"] for epsilon, side in sides}
-                yield f"{target_rule_name(found).lower()}{', stable' if key else ''}", sorted(points.items())
-
-
-def closing(document: Document) -> Iterator[str]:
-    """What must be said beside the numbers, a sentence each: once, and for evaluations and sweeps alike."""
+def _closing(document: Document) -> Iterator[str]:
     yield INTERVAL_NOTE
     yield LIMITATION_NOTE
     yield from checks.check_sentences(document)
-    for found in [*document.get("evaluations", []), document]:
-        if any("stable" in at for at in found.get("epsilons", [])):
-            yield (
-                "Stable: cross-entropy without its cancellation, on the saturated images; where it fools more, "
-                "the ordinary gradient is too weak, and the network is not as robust as it looks."
-            )
-            break
-    for warning in document["warnings"]:
-        yield f"Warning: {warning}"
-    for gate in document.get("gates", []):
-        yield threshold_text(gate)
-    for reason in document["invalid_reasons"]:
-        yield f"INVALID: {reason}"
+    if any("stable" in at for found in evaluations_in(document) for at in found.get("epsilons", [])):
+        yield (
+            "Stable: cross-entropy without its cancellation, on the saturated images. If it fools more, the ordinary gradient "
+            "is too weak, and the network is less robust than it looks."
+        )
+    yield from warning_sentences(document)
+    yield from map(threshold_text, document.get("gates", []))
+    yield from invalid_sentences(document)
 
 
 def threshold_text(threshold_result: Document) -> str:
-    """The verdict on one gate in a sentence."""
+    """Return the verdict of one threshold as a sentence."""
     rate, sign = {"min_robust_accuracy": ("robust accuracy", ">="), "max_asr": ("attack success rate", "<=")}[
         threshold_result["name"]
     ]
@@ -161,36 +143,47 @@ def threshold_text(threshold_result: Document) -> str:
 
 
 def rates_sheet(evaluation: Document, epsilon_rates: Document) -> Sheet:
-    """Every rate at one budget, with what it is a share of; beside it the one of stable gradients where there is one."""
-    sides = [epsilon_rates, epsilon_rates["stable"]] if "stable" in epsilon_rates else [epsilon_rates]
-    clean = evaluation["clean"]["accuracy"]
+    """Return every rate at one budget, with its denominator; the rates of stable gradients stand beside, if there are any."""
+    sides = {"rate": epsilon_rates}
+    if "stable" in epsilon_rates:
+        sides = {"ordinary": epsilon_rates, "stable": epsilon_rates["stable"]}
+    return rates_by_side_sheet(evaluation, sides)
+
+
+def rates_by_side_sheet(document: Document, sides: dict[str, Document]) -> Sheet:
+    """Return every rate of one attack with its denominator, one column for each side.
+
+    Args:
+        document: with `attack` and `clean`.
+        sides: the rates after the attack by the name of their column.
+    """
+    denominators = {"attack_success_rate": success_denominator(document["attack"]), "accuracy_drop": "right before"}
+    clean = document["clean"]["accuracy"]
     rows: list[tuple[Cell, ...]] = [("clean accuracy", "all images", clean["n"], *[clean] * len(sides))]
+    for name, key in RATE_ROWS:
+        found = [side[key] for side in sides.values()]
+        if found[0] is not None:
+            rows.append((name, denominators.get(key, "all images"), found[0]["n"], *found))
+        if key == "robust_accuracy":
+            rows += _worst_class_rows(list(sides.values()))
+    title = f"Rates in per cent, with their 95 % interval{starts_text(document['attack'])}"
+    return Sheet("rates", title, ("", "of", "n", *sides), tuple(rows), intervals_below="stable" in sides)
 
-    def add(name: str, of: str, rates: Sequence[Document]) -> None:
-        rows.append((name, of, rates[0]["n"], *rates))
 
-    add("robust accuracy", "all images", [side["robust_accuracy"] for side in sides])
+def _worst_class_rows(sides: Sequence[Document]) -> Iterator[tuple[Cell, ...]]:
     for worst in dict.fromkeys(side["worst_class"] for side in sides):
         if worst is not None:
-            name = epsilon_rates["per_class"][worst]["name"]
-            add("worst class", name, [side["per_class"][worst]["robust_accuracy"] for side in sides])
-    add("attack success", success_denominator(evaluation), [side["attack_success_rate"] for side in sides])
-    add("flip rate", "all images", [side["flip_rate"] for side in sides])
-    if epsilon_rates["target_hit_rate"] is not None:
-        add("target hit rate", "all images", [side["target_hit_rate"] for side in sides])
-    add("accuracy drop", "right before", [side["accuracy_drop"] for side in sides])
-    names = ("ordinary", "stable") if "stable" in epsilon_rates else ("rate",)
-    title = f"Rates in per cent, with their 95 % interval{starts_text(evaluation)}"
-    return Sheet(title, ("", "of", "n", *names), tuple(rows), intervals_below=len(sides) > 1)
+            results = [side["per_class"][worst] for side in sides]
+            yield ("worst class", results[0]["name"], results[0]["n"], *(result["robust_accuracy"] for result in results))
 
 
 def class_rates_sheet(evaluation: Document, rates: Document, title_suffix: str = "") -> Sheet:
-    """How each class fares: rates at one budget, ordinary or stable; of many classes the worst."""
+    """Return the rates of each class at one budget; of many classes the least robust."""
     results, some = least_robust_classes(rates["per_class"], "--json or --csv")
     classes = evaluation["data"]["classes"]
-    title = f"By class, in per cent, with 95 % intervals{title_suffix}{starts_text(evaluation)}{some}"
+    title = f"By class, in per cent, with 95 % intervals{title_suffix}{starts_text(evaluation['attack'])}{some}"
     columns = ("", "n", "clean", "robust", "success", "of", "mistaken for")
-    return Sheet(title, columns, tuple(_class_row(result, classes) for result in results), intervals_below=True)
+    return Sheet("per_class", title, columns, tuple(_class_row(result, classes) for result in results), intervals_below=True)
 
 
 def _class_row(result: Document, classes: Sequence[str]) -> tuple[Cell, ...]:
@@ -207,7 +200,7 @@ def _class_row(result: Document, classes: Sequence[str]) -> tuple[Cell, ...]:
 
 
 def gradient_health_sheet(evaluation: Document) -> Sheet:
-    """Images whose gradient says little, and, at one budget, labels that leaked."""
+    """Return the images whose gradient is zero, saturated or not finite, and the leaked labels if there is one budget."""
     gradient, n = evaluation["gradient"], evaluation["n"]
     rows = [
         ("gradient exactly zero", gradient["zero_share"]),
@@ -217,11 +210,11 @@ def gradient_health_sheet(evaluation: Document) -> Sheet:
     if len(evaluation["epsilons"]) == 1 and evaluation["attack"]["targeted"] == "none":
         rows.append(("leaked labels: wrong before, right after", Rate(evaluation["epsilons"][0]["leaked"], n).to_dict()))
     title = f"Health of the gradient, in per cent of {n:,} images"
-    return Sheet(title, ("", "images", "share"), tuple((name, rate["count"], rate) for name, rate in rows))
+    return Sheet("gradient", title, ("", "images", "share"), tuple((name, rate["count"], rate) for name, rate in rows))
 
 
 def rates_by_epsilon_sheet(evaluation: Document, *, stable: bool = False) -> Sheet:
-    """Robust accuracy, worst class and attack success at each budget, by the ordinary gradient or the stable one."""
+    """Return robust accuracy, worst class and attack success at each budget, for the ordinary or the stable gradient."""
     rows = []
     for at in evaluation["epsilons"]:
         side = at["stable"] if stable else at
@@ -229,13 +222,14 @@ def rates_by_epsilon_sheet(evaluation: Document, *, stable: bool = False) -> She
         worst = None if side["worst_class"] is None else side["per_class"][side["worst_class"]]
         ends = (None,) * 3 if worst is None else (worst["name"], worst["robust_accuracy"], worst["n"])
         rows.append((at["epsilon"], side["robust_accuracy"], *ends, success, success["n"]))
-    which = ", stable gradients where saturated" if stable else ""
-    title = f"By epsilon, in per cent, n={evaluation['n']:,}{which}{starts_text(evaluation)}"
-    return Sheet(title, ("epsilon", "robust", "worst class", "robust", "n", "success", "of"), tuple(rows), intervals_below=True)
+    which = STABLE_TITLE_SUFFIX if stable else ""
+    title = f"By epsilon, in per cent, n={evaluation['n']:,}{which}{starts_text(evaluation['attack'])}"
+    columns = ("epsilon", "robust", "worst class", "robust", "n", "success", "of")
+    return Sheet("stable_rates" if stable else "rates", title, columns, tuple(rows), intervals_below=True)
 
 
 def minimal_epsilon_sheet(evaluation: Document) -> Sheet:
-    """How many of the images that can be fooled are so first at each budget, and by then."""
+    """Return how many images each budget is the first to fool, and how many are fooled up to it."""
     found = evaluation["minimal_epsilon"]
     n, by_then = found["n"], 0
     rows: list[tuple[Cell, ...]] = []
@@ -243,5 +237,6 @@ def minimal_epsilon_sheet(evaluation: Document) -> Sheet:
         by_then += place["count"]
         rows.append((place["epsilon"], place["count"], Rate(place["count"], n).to_dict(), Rate(by_then, n).to_dict()))
     rows.append(("none of these", found["never"], Rate(found["never"], n).to_dict(), None))
-    title = f"Smallest epsilon that fools, in per cent of {n:,} images {success_denominator(evaluation)}{starts_text(evaluation)}"
-    return Sheet(title, ("epsilon", "images", "share", "by then"), tuple(rows))
+    images = f"{n:,} images {success_denominator(evaluation['attack'])}"
+    title = f"Smallest epsilon that fools, in per cent of {images}{starts_text(evaluation['attack'])}"
+    return Sheet("minimal_epsilon", title, ("epsilon", "images", "share", "by then"), tuple(rows))

@@ -1,81 +1,65 @@
-"""The verdict of a gate as tables, in the terminal and as Markdown, from the document that `--json` prints."""
+"""Summary of a gate: the differences between a run and its baseline, and the verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.console import Group, RenderableType
-from rich.text import Text
-
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.tables.markdown import escape_markdown, table
-from robustbench_fgsm.report.tables.sheet import Cell, Sheet
-from robustbench_fgsm.report.tables.terminal import LIMITATION_NOTE, count_text, epsilon_text, render_sheet, styled_lines
+from robustbench_fgsm.report.documents.sentences import LIMITATION_NOTE, invalid_sentences, warning_sentences
+from robustbench_fgsm.report.tables.sheet import Cell, Section, Sheet, Summary
+from robustbench_fgsm.report.tables.text import count_text, epsilon_text, model_text
 
 MAX_CLASS_ROWS = 12
-"""Of more classes at all budgets, so many with the smallest p."""
+"""Most rows of the table of classes; of more, those with the smallest p."""
 
 MAX_NAMED_DROPS = 5
-"""Of more drops that exceed what is allowed, so many are named."""
+"""Most drops that the verdict names."""
 
 
-def render_gate(document: Document) -> RenderableType:
-    """The whole of an `rfgsm.gate/1` document."""
-    return Group(*map(Text, heading(document)), *map(render_sheet, gate_sheets(document)), Text(), *styled_lines(closing(document)))
+def summarize(document: Document) -> Summary:
+    """Return the summary of an `rfgsm.gate/1` document."""
+    sections = (Section(tuple(_sheets(document))),)
+    return Summary(_heading(document), sections, tuple(_closing(document)), _verdict(document))
 
 
-def gate_to_markdown(document: Document) -> str:
-    """The same for a pull request: the verdict first."""
-    *rest, verdict = closing(document)
-    lines = "  \n".join(map(escape_markdown, heading(document)))
-    tables = map(table, gate_sheets(document))
-    return "\n\n".join([f"**{escape_markdown(verdict)}**", lines, *tables, *map(escape_markdown, rest)])
+def _heading(document: Document) -> tuple[str, ...]:
+    attack = document["attacks"][0]
+    stable = ", stable gradients where saturated" if document["gradient"] == "stable" else ""
+    sides = ((name, document[key]) for name, key in (("Run", "run"), ("Baseline", "baseline")))
+    images = f"{count_text(document['n'], 'image')} of {document['data']['spec']}"
+    return (
+        *(f"{name}: {model_text(side['model'])}, {side['path']}" for name, side in sides),
+        f"Both on {images}; FGSM, norm {attack['norm']}{stable}",
+    )
 
 
-def heading(document: Document) -> list[str]:
-    """What is compared."""
-    attack, gradient = document["attacks"][0], document["gradient"]
-    stable = ", stable gradients where saturated" if gradient == "stable" else ""
-    sides = (f"{name}: {_run_label(document[key])}" for name, key in (("Run", "run"), ("Baseline", "baseline")))
-    return [
-        *sides,
-        f"Both on {count_text(document['n'], 'image')} of {document['data']['spec']}; FGSM, norm {attack['norm']}{stable}",
-    ]
-
-
-def gate_sheets(document: Document) -> list[Sheet]:
-    """All images at each budget, and the classes, of many those with the smallest p."""
+def _sheets(document: Document) -> Iterator[Sheet]:
+    """Yield the drops over all images at each budget, and those of the classes."""
     whole = [drop for drop in document["drops"] if drop["label"] is None]
     classes = [drop for drop in document["drops"] if drop["label"] is not None]
     worst = sorted(classes, key=lambda drop: (drop["p"], -drop["drop"]))[:MAX_CLASS_ROWS]
     some = f"; the {MAX_CLASS_ROWS} with the smallest p (all with --json)" if len(classes) > MAX_CLASS_ROWS else ""
     columns = ("", "", "n", "right\nbefore", "\nnow", "\ndrop", "at\nleast", "at\nmost", "\nadj. p")
-    return [
-        Sheet(title, columns, tuple(map(_drop_row, drops)))
-        for title, drops in (
-            ("All images; drops in per cent of n", whole),
-            (f"Classes; drops in per cent of n{some}", worst),
-        )
-        if drops
-    ]
+    if whole:
+        yield Sheet("all_images", "All images; drops in per cent of n", columns, tuple(map(_drop_row, whole)))
+    if worst:
+        yield Sheet("per_class", f"Classes; drops in per cent of n{some}", columns, tuple(map(_drop_row, worst)))
 
 
-def closing(document: Document) -> Iterator[str]:
-    """What the bounds mean, what these images can show, warnings, and the verdict, which comes last."""
+def _closing(document: Document) -> Iterator[str]:
     level = 100 * (1 - document["alpha"])
     yield (
         f"At least, at most: one-sided {level:g} % bounds of the drop at Holm's levels over {len(document['drops'])} "
         "places. The images are taken as a sample of their kind."
     )
-    yield detectable_drop_text(document)
+    yield _detectable_drop_text(document)
     yield LIMITATION_NOTE
-    yield from (f"Warning: {warning}" for warning in document["warnings"])
-    yield from (f"INVALID: {reason}" for reason in document["invalid_reasons"])
-    yield gate_verdict(document)
+    yield from warning_sentences(document)
+    yield from invalid_sentences(document)
 
 
-def detectable_drop_text(document: Document) -> str:
-    """The smallest drop that these images show, over all of them and in the smallest class."""
+def _detectable_drop_text(document: Document) -> str:
+    """Return the smallest drop that these images can show, over all images and in the hardest class."""
     whole = max((drop for drop in document["drops"] if drop["label"] is None), key=_detectable_size)
     worst = max((drop for drop in document["drops"] if drop["label"] is not None), key=_detectable_size)
     return (
@@ -84,8 +68,8 @@ def detectable_drop_text(document: Document) -> str:
     )
 
 
-def gate_verdict(document: Document) -> str:
-    """Passed or failed, and why, in a sentence."""
+def _verdict(document: Document) -> str:
+    """Return whether the gate passed, with its reason, as a sentence."""
     drops, allowed = document["drops"], f"{100 * document['max_drop']:g} % of the images"
     exceeding = [drop for drop in drops if drop["exceeds"]]
     unproven = sum(not drop["within"] for drop in drops)
@@ -100,10 +84,6 @@ def gate_verdict(document: Document) -> str:
     if not unproven:
         return f"PASSED: every drop is shown to be less than {allowed}."
     return f"PASSED: no drop of more than {allowed} is shown; in {unproven} of {len(drops)} places none is ruled out."
-
-
-def _run_label(side: Document) -> str:
-    return f"{side['model']['spec']} ({side['model']['weights']}), {side['path']}"
 
 
 def _drop_label(drop: Document) -> str:

@@ -1,1 +1,1 @@
-"""Matplotlib figures."""
+"""Figures of documents, drawn with Matplotlib."""

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.documents.evaluation import target_rule_name
+from robustbench_fgsm.report.evaluations_in import evaluations_in
 from robustbench_fgsm.report.figures.curves import COLOURS, draw_accuracy_over_epsilon, escape_mathtext
-from robustbench_fgsm.report.reported_attacks import evaluations_in
-from robustbench_fgsm.report.tables.sheet import starts_text
-from robustbench_fgsm.report.tables.terminal import epsilon_text, rate_text
+from robustbench_fgsm.report.figures.selection import select_epsilon, select_evaluation
+from robustbench_fgsm.report.tables.text import epsilon_text, model_text, rate_text, shorten, starts_text
+from robustbench_fgsm.stats.confusion import matrix_from_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 EVALUATION_FIGURE_KINDS = ("confusion", "curve", "per-class")
-DEFAULT_EPSILON = 8 / 255
 MAX_CLASSES_WITH_COUNTS = 20
 """Of more classes, cells are too small for their counts."""
 
 MAX_BARS = 40
 MAX_CLASSES_WITH_NAMES = 60
+MAX_NAME_LENGTH = 24
 
 
 def draw_evaluation(document: Document, kind: str, targeted: str | None = None, epsilon: float | None = None) -> Figure:
@@ -43,7 +42,7 @@ def draw_evaluation(document: Document, kind: str, targeted: str | None = None, 
             raise SettingError("a curve shows every rule and epsilon of the run: leave targeted and epsilon out")
         return draw_accuracy_over_epsilon({"evaluations": evaluations_in(document)})
     evaluation = select_evaluation(document, targeted)
-    at = _epsilon_index(evaluation, epsilon)
+    at = evaluation["epsilons"][select_epsilon([at["epsilon"] for at in evaluation["epsilons"]], epsilon)]
     return draw_confusion(evaluation, at) if kind == "confusion" else draw_class_accuracy(evaluation, at)
 
 
@@ -85,28 +84,22 @@ def draw_class_accuracy(evaluation: Document, epsilon_rates: Document) -> Figure
         axes.axvline(100 * mean["value"], color=COLOURS[1], linestyle="--", label=words)
         figure.legend(loc="outside lower right", frameon=False, fontsize=8)
     axes.set_yticks(
-        places, [f"{escape_mathtext(_short_model_label(result['name']))} (n={result['n']:,})" for result in shown], fontsize=8
+        places, [f"{escape_mathtext(shorten(result['name'], MAX_NAME_LENGTH))} (n={result['n']:,})" for result in shown], fontsize=8
     )
     axes.invert_yaxis()
     axes.set_xlim(0, 102)
     less = "" if shown is present else f"; the {MAX_BARS} that fare worst of {len(present):,}"
-    axes.set_xlabel(f"robust accuracy in per cent, 95 % intervals{starts_text(evaluation)}{less}", fontsize=9)
+    axes.set_xlabel(f"robust accuracy in per cent, 95 % intervals{starts_text(evaluation['attack'])}{less}", fontsize=9)
     axes.set_title(f"{figure_title(evaluation)}\nepsilon {epsilon_text(epsilon_rates['epsilon'])}", fontsize=10)
     axes.grid(axis="x", alpha=0.3)
     return figure
 
 
-def dense_matrix(matrix: Any) -> NDArray[np.int64]:
-    """Counts (K, K) of a matrix as a document holds it: lists of lists, or the cells that are not zero."""
-    if not isinstance(matrix, dict):
-        return np.array(matrix, np.int64)
-    found = np.zeros(matrix["shape"], np.int64)
-    found[matrix["rows"], matrix["columns"]] = matrix["counts"]
-    return found
-
-
 def _draw_matrix(axes: Axes, evaluation: Document, matrix: Any, when: str) -> Any:
-    counts, classes = dense_matrix(matrix), [escape_mathtext(_short_model_label(name)) for name in evaluation["data"]["classes"]]
+    counts, classes = (
+        matrix_from_json(matrix),
+        [escape_mathtext(shorten(name, MAX_NAME_LENGTH)) for name in evaluation["data"]["classes"]],
+    )
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
     if len(classes) <= MAX_CLASSES_WITH_COUNTS:
@@ -121,34 +114,7 @@ def _draw_matrix(axes: Axes, evaluation: Document, matrix: Any, when: str) -> An
     return image
 
 
-def select_evaluation(document: Document, targeted: str | None) -> Document:
-    """The evaluation of that rule in a document, the first by default; raises SettingError for a rule that is not there."""
-    found = {evaluation["attack"]["targeted"]: evaluation for evaluation in evaluations_in(document)}
-    if targeted is None:
-        return next(iter(found.values()))
-    if targeted not in found:
-        raise SettingError(f"targeted must be a rule of the run, {' or '.join(found)}, got {targeted!r}")
-    return found[targeted]
-
-
-def _epsilon_index(evaluation: Document, epsilon: float | None) -> Document:
-    places: list[Document] = evaluation["epsilons"]
-    wanted = DEFAULT_EPSILON if epsilon is None else epsilon
-    for at in places:
-        if math.isclose(at["epsilon"], wanted, rel_tol=1e-9):
-            return at
-    if epsilon is None:
-        return max(places, key=lambda at: float(at["epsilon"]))
-    there = ", ".join(epsilon_text(at["epsilon"]) for at in places)
-    raise SettingError(f"epsilon must be one of the run, {there}, got {epsilon_text(epsilon)}: name one of these")
-
-
 def figure_title(evaluation: Document) -> str:
     """Model, images and rule in a line."""
-    model, data = evaluation["model"], evaluation["data"]
-    images = f"{evaluation['n']:,} images of {data['spec']}"
-    return escape_mathtext(f"{model['spec']} ({model['weights']}), {images}, {target_rule_name(evaluation).lower()}")
-
-
-def _short_model_label(name: str) -> str:
-    return name if len(name) <= 24 else f"{name[:23]}…"
+    images = f"{evaluation['n']:,} images of {evaluation['data']['spec']}"
+    return escape_mathtext(f"{model_text(evaluation['model'])}, {images}, {target_rule_name(evaluation).lower()}")

@@ -11,8 +11,7 @@ from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.documents.evaluation import target_rule_name
 from robustbench_fgsm.report.documents.training import ACCURACY_LABELS
-from robustbench_fgsm.report.tables.sheet import starts_text
-from robustbench_fgsm.report.tables.terminal import epsilon_text
+from robustbench_fgsm.report.tables.text import epsilon_text, model_text, starts_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,11 +45,11 @@ def draw_accuracy_over_epsilon(document: Document) -> Figure:
         if "stable" in found["epsilons"][0]:
             _draw_curve(axes, found, "stable", colour, marker)
     first = document["evaluations"][0]
-    attack, model, data = first["attack"], first["model"], first["data"]
+    attack, images = first["attack"], f"{first['n']:,} images of {first['data']['spec']}"
     epsilons = sorted({0.0, *(at["epsilon"] for at in first["epsilons"])})
-    axes.set_title(escape_mathtext(f"{model['spec']} ({model['weights']}), {first['n']:,} images of {data['spec']}"), fontsize=10)
+    axes.set_title(escape_mathtext(f"{model_text(first['model'])}, {images}"), fontsize=10)
     axes.set_xlabel(f"epsilon (norm {attack['norm']}, pixel values in [{attack['bounds'][0]:g}, {attack['bounds'][1]:g}])")
-    axes.set_ylabel(f"accuracy under FGSM in per cent, 95 % band{starts_text(first)}", fontsize=9)
+    axes.set_ylabel(f"accuracy under FGSM in per cent, 95 % band{starts_text(attack)}", fontsize=9)
     axes.set_ylim(-2, 102)
     axes.set_xlim(left=0)
     ticks = _spaced_ticks(epsilons)

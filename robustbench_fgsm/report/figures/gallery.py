@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.figures.classes import DEFAULT_EPSILON, draw_evaluation, figure_title, select_evaluation
+from robustbench_fgsm.report.figures.classes import draw_evaluation, figure_title
 from robustbench_fgsm.report.figures.curves import draw_training_curves, escape_mathtext
+from robustbench_fgsm.report.figures.selection import select_epsilon, select_evaluation
 from robustbench_fgsm.report.figures.transfer import draw_heat_map
-from robustbench_fgsm.report.loaded_run import TRAINING_SCHEMA, TRANSFER, ExampleImage, LoadedRun
+from robustbench_fgsm.report.loaded_run import TRAINING_SCHEMA, TRANSFER_SCHEMA, ExampleImage, LoadedRun
 from robustbench_fgsm.report.pages.images import amplified_perturbation, to_uint8
-from robustbench_fgsm.report.tables.terminal import epsilon_text
+from robustbench_fgsm.report.tables.text import epsilon_text, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 IMAGES_PER_ROW = 2
 MAX_IMAGES = 10
+MAX_NAME_LENGTH = 16
 
 
 def draw_run(run: LoadedRun, kind: str, targeted: str | None = None, epsilon: float | None = None) -> Figure:
@@ -31,7 +33,7 @@ def draw_run(run: LoadedRun, kind: str, targeted: str | None = None, epsilon: fl
     Raises SettingError as `draw` does, and for a kind, a rule or a budget that the run has not.
     """
     schema = run.document["schema"]
-    own = {TRANSFER: "transfer", TRAINING_SCHEMA: "training"}.get(schema)
+    own = {TRANSFER_SCHEMA: "transfer", TRAINING_SCHEMA: "training"}.get(schema)
     if own is None and kind in ("transfer", "training"):
         raise SettingError(f"kind {kind} needs a run of that kind, got {run.name} of {schema}: try --kind confusion")
     if own is not None and targeted is not None:
@@ -88,23 +90,15 @@ def _images_at_epsilon(run: LoadedRun, evaluation: Document, epsilon: float | No
             f"a gallery needs images that the run kept, got none of {run.name}: measure it with --out and --keep-images"
         )
     budgets = sorted({image.epsilon for image in own})
-    wanted = DEFAULT_EPSILON if epsilon is None else epsilon
-    there = next((budget for budget in budgets if math.isclose(budget, wanted, rel_tol=1e-6)), None)
-    if there is None and epsilon is not None:
-        known = ", ".join(map(epsilon_text, budgets))
-        raise SettingError(f"epsilon must be one with kept images, {known}, got {epsilon_text(epsilon)}: name one of these")
-    return [image for image in own if image.epsilon == (budgets[-1] if there is None else there)]
+    chosen = budgets[select_epsilon(budgets, epsilon, "with kept images")]
+    return [image for image in own if image.epsilon == chosen]
 
 
 def _draw_panels(panels: Sequence[Axes], image: ExampleImage, names: Sequence[str]) -> None:
-    before = f"{_shorten(names[image.prediction_before])} {image.confidence_before:.0%}"
-    after = f"{_shorten(names[image.prediction_after])} {image.confidence_after:.0%}"
+    before = f"{shorten(names[image.prediction_before], MAX_NAME_LENGTH)} {image.confidence_before:.0%}"
+    after = f"{shorten(names[image.prediction_after], MAX_NAME_LENGTH)} {image.confidence_after:.0%}"
     pictures = (image.clean, amplified_perturbation(image), image.adversarial)
-    titles = (f"label {_shorten(names[image.label])}\n{before}", "perturbation,\namplified", f"after\n{after}")
+    titles = (f"label {shorten(names[image.label], MAX_NAME_LENGTH)}\n{before}", "perturbation,\namplified", f"after\n{after}")
     for panel, picture, title in zip(panels, pictures, titles, strict=True):
         panel.imshow(to_uint8(picture), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         panel.set_title(escape_mathtext(title), fontsize=7, color="black")
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= 16 else f"{name[:15]}…"

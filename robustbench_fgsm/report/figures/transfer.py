@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Heat map of a transfer."""
 
 from __future__ import annotations
 
@@ -6,20 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.tables.terminal import (
-    count_text,
-    epsilon_text,
-    rate_text,
-)
+from robustbench_fgsm.report.figures.curves import escape_mathtext
+from robustbench_fgsm.report.figures.selection import select_epsilon
+from robustbench_fgsm.report.tables.text import count_text, epsilon_text, model_text, rate_text, shorten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from robustbench_fgsm.report.documents.transfer import model_label
-
-DEFAULT_EPSILON = 8 / 255
-
 
 MAX_NAME_LENGTH = 26
 """Letters of a model's name beside a heat map."""
@@ -32,7 +25,7 @@ def draw_heat_map(document: Document, epsilon: float | None = None) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    budget = _rates_at_epsilon(document, epsilon)
+    budget = select_epsilon(document["attack"]["epsilons"], epsilon)
     models, down, across = document["models"], document["sources"], document["targets"]
     width, height = (1.4 + 1.1 * len(side) for side in (across, down))
     figure = Figure(figsize=(2 * max(3.4, width) + 1.5, max(3.0, height) + 1.2), layout="constrained")
@@ -48,8 +41,8 @@ def draw_heat_map(document: Document, epsilon: float | None = None) -> Figure:
             text = f"{rate_text(rate).partition(' ')[0]}\nn={rate['n']:,}"
             axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black", fontsize=8)
         axes.set_title(f"{measure.replace('_', ' ')}, per cent", fontsize=10)
-        axes.set_xticks(range(len(across)), [_shorten(models[model]) for model in across], rotation=30, ha="right", fontsize=8)
-        axes.set_yticks(range(len(down)), [_shorten(models[model]) for model in down], fontsize=8)
+        axes.set_xticks(range(len(across)), [_axis_label(models[model]) for model in across], rotation=30, ha="right", fontsize=8)
+        axes.set_yticks(range(len(down)), [_axis_label(models[model]) for model in down], fontsize=8)
         axes.set_xlabel("target: shown to")
         axes.set_ylabel("source: crafted on")
         figure.colorbar(image, ax=axes, shrink=0.8)
@@ -57,22 +50,9 @@ def draw_heat_map(document: Document, epsilon: float | None = None) -> Figure:
     goal = "" if rule == "none" else f", targeted {rule}"
     images = count_text(document["n"], "image")
     words = f"FGSM, norm {attack['norm']}, epsilon {epsilon_text(attack['epsilons'][budget])}{goal}, {images}"
-    figure.suptitle(f"{words} of {document['data']['spec']}".replace("$", r"\$"), fontsize=10)
+    figure.suptitle(escape_mathtext(f"{words} of {document['data']['spec']}"), fontsize=10)
     return figure
 
 
-def _rates_at_epsilon(document: Document, epsilon: float | None) -> int:
-    there: list[float] = document["attack"]["epsilons"]
-    wanted = DEFAULT_EPSILON if epsilon is None else epsilon
-    for place, budget in enumerate(there):
-        if abs(budget - wanted) <= 1e-9 * max(budget, wanted):
-            return place
-    if epsilon is None:
-        return there.index(max(there))
-    known = ", ".join(map(epsilon_text, there))
-    raise SettingError(f"epsilon must be one of the run, {known}, got {epsilon_text(epsilon)}: name one of these")
-
-
-def _shorten(model: Document) -> str:
-    name = model_label(model)
-    return (name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…").replace("$", r"\$")
+def _axis_label(model: Document) -> str:
+    return escape_mathtext(shorten(model_text(model), MAX_NAME_LENGTH))

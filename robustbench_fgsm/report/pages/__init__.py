@@ -1,1 +1,1 @@
-"""HTML pages."""
+"""HTML pages of finished runs."""

@@ -9,9 +9,9 @@ from typing import Any
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.models.architectures import ARCHITECTURES
 from robustbench_fgsm.models.registry import sources_with_weights
+from robustbench_fgsm.report.evaluations_in import evaluations_in
 from robustbench_fgsm.report.loaded_run import LoadedRun
-from robustbench_fgsm.report.reported_attacks import evaluations_in
-from robustbench_fgsm.report.tables.terminal import epsilon_text
+from robustbench_fgsm.report.tables.text import epsilon_text
 
 OPTION_NAMES = {"root": "data-root"}
 OUTPUT_DIRECTORY = "repeated"

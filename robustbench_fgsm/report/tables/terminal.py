@@ -1,4 +1,4 @@
-"""Results as tables that read well at 80 columns, from the same documents that `--json` prints."""
+"""A summary in the terminal, readable at 80 columns."""
 
 from __future__ import annotations
 
@@ -6,92 +6,99 @@ from collections.abc import Iterable, Iterator
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from robustbench_fgsm.evaluation.document import Document as Document
-from robustbench_fgsm.report.tables.sheet import Cell, Sheet
+from robustbench_fgsm.report.tables.sheet import Cell, Section, Sheet, Summary, cell_text, is_text_column
 
-INTERVAL_NOTE = (
-    "Intervals: 95 % Wilson; the images are taken as a sample of their kind. They say nothing of other attacks or seeds."
-)
-LIMITATION_NOTE = "FGSM is one step of one attack: what it fools is not robust, and what it does not fool may not be either."
-
-LINE_STYLES = {
+STYLES = {
     "Warning": "yellow",
     "INVALID": "bold red",
     "FAILED": "bold red",
+    "FAIL": "bold red",
     "Failed": "bold red",
+    "DISAGREE": "bold red",
+    "WRONG": "bold red",
+    "NOT": "bold red",
     "PASSED": "bold green",
+    "pass": "green",
+    "AGREE": "bold green",
+    "RIGHT": "bold green",
+    "VERIFIED": "bold green",
+    "Saved": "bold green",
 }
-"""Of a line of prose, by what stands before its colon."""
+"""Style of a sentence or cell by its first word."""
+
+MAX_FIRST_TEXT, MAX_TEXT = 16, 12
+"""Width in characters to which a sheet cuts its first column and its other columns of text."""
 
 
-def styled_lines(lines: Iterable[str]) -> Iterator[Text]:
-    """Sentences, a line each, with warnings and verdicts in colour."""
-    return (Text(line, style=LINE_STYLES.get(line.partition(":")[0], "")) for line in lines)
+def render_summary(summary: Summary) -> RenderableType:
+    """Return a summary as a terminal shows it: blocks with a blank line between them."""
+    lines: list[RenderableType] = [*map(Text, summary.heading)]
+    for section in summary.sections:
+        lines += _render_section(section)
+    if summary.closing and summary.sections:
+        lines.append(Text())
+    lines += _styled_lines(summary.closing)
+    if summary.verdict:
+        lines += _styled_lines([summary.verdict])
+    return Group(*lines[0 if summary.heading else 1 :])
 
 
-def count_text(count: int, noun: str) -> str:
-    """`1 image`, `1,000 images`."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+def _render_section(section: Section) -> Iterator[RenderableType]:
+    if section.chart:
+        yield from (Text(), Text(section.chart))
+    if section.title:
+        yield from (Text(), Text(section.title, style="bold underline"))
+    for sheet in section.sheets:
+        yield from (Text(), render_sheet(sheet))
+    if section.sentences:
+        yield Text()
+        yield from _styled_lines(section.sentences)
 
 
-def epsilon_text(epsilon: float) -> str:
-    """`8/255` where it is one, up to 1, else the number."""
-    steps = round(epsilon * 255)
-    return f"{steps}/255" if 0 < steps <= 255 and abs(epsilon * 255 - steps) < 1e-9 else f"{epsilon:g}"
+def _styled_lines(lines: Iterable[str]) -> Iterator[Text]:
+    return (Text(line, style=_style(line)) for line in lines)
 
 
-def rate_text(rate: Document) -> str:
-    """`12.3 [11.7, 12.9]` in per cent, without its n; `n/a` for 0/0."""
-    if rate["value"] is None:
-        return "n/a"
-    interval = "" if rate["low"] is None else f" [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
-    return f"{100 * rate['value']:.1f}{interval}"
+def _style(text: str) -> str:
+    word = text.partition(" ")[0].rstrip(":.")
+    return STYLES.get(word, "")
 
 
 def render_sheet(sheet: Sheet) -> RenderableType:
-    """A sheet as a table; rates of a tall sheet with their intervals below them."""
-    table = new_table()
+    """Return a sheet as a table under its title; a title of the table itself would wrap at the width of the table."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.padding = (0, 0, 0, 0 if sheet.highlight_diagonal else 1)
-    for index, column in enumerate(sheet.columns):
-        text = all(isinstance(row[index], str | None) for row in sheet.rows)
-        left = text or any(isinstance(row[index], dict) for row in sheet.rows)
-        width = (16 if index == 0 else 12) if sheet.intervals_below and text else None
-        least = 3 if sheet.highlight_diagonal else None
-        table.add_column(Text(column), justify="left" if left else "right", no_wrap=True, max_width=width, min_width=least)
+    for index in range(len(sheet.columns)):
+        _add_column(table, sheet, index)
     for at, row in enumerate(sheet.rows):
-        cells = [
-            Text(str(cell) if sheet.highlight_diagonal else cell_text(cell, intervals_below=sheet.intervals_below)) for cell in row
-        ]
+        cells = [_render_cell(cell, sheet) for cell in row]
         if sheet.highlight_diagonal:
             cells[at + 1].stylize("bold")
         table.add_row(*cells)
-    return with_title(sheet.title, table)
+    return Group(Text(sheet.title, style="bold"), table) if sheet.title else table
 
 
-def cell_text(cell: Cell, *, intervals_below: bool = False) -> str:
-    """Counts with thousands separated, budgets by `epsilon_text`, rates by `rate_text`, or over two lines."""
-    match cell:
-        case None:
-            return ""
-        case str():
-            return cell
-        case int():
-            return f"{cell:,}"
-        case float():
-            return epsilon_text(cell)
-    text = rate_text(cell)
-    return text.replace(" [", "\n").replace(", ", "-").removesuffix("]") if intervals_below else text
+def _add_column(table: Table, sheet: Sheet, index: int) -> None:
+    column, is_text = sheet.columns[index], is_text_column(sheet, index)
+    is_rate = any(isinstance(row[index], dict) for row in sheet.rows)
+    is_cut = is_text and (sheet.intervals_below or sheet.long_text == "cut")
+    is_wrapped = (is_text and sheet.long_text == "wrap") or (is_rate and not sheet.intervals_below)
+    least_width = 3 if sheet.highlight_diagonal else max(map(len, column.split() or [""])) if is_wrapped and is_text else None
+    table.add_column(
+        Text(column),
+        justify="left" if is_text or is_rate else "right",
+        no_wrap=not is_wrapped,
+        overflow="fold" if is_wrapped else "ellipsis",
+        min_width=least_width,
+        max_width=(MAX_TEXT if index else MAX_FIRST_TEXT) if is_cut else None,
+    )
 
 
-def with_title(title: str, table: Table) -> RenderableType:
-    """A title above a table; the table's own would wrap at the width of the table."""
-    return Padding(Group(Text(title, style="bold"), table), (1, 0, 0, 0))
-
-
-def new_table() -> Table:
-    """Return an empty table in the style of the package."""
-    return Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+def _render_cell(cell: Cell, sheet: Sheet) -> Text:
+    if sheet.highlight_diagonal:
+        return Text(str(cell))
+    text = cell_text(cell, intervals_below=sheet.intervals_below)
+    return Text(text, style=STYLES.get(text, ""))

@@ -1,1 +1,1 @@
-"""Run directories of saved adversarial images."""
+"""Adversarial images saved in a run directory, and their verification."""

@@ -1,4 +1,4 @@
-"""A shard of adversarial images as a file: safetensors, npz, or a directory of 8-bit PNG files with an index."""
+"""File formats of a shard of adversarial images: safetensors, npz, or a directory of 8-bit PNG files with an index."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INDEX_FILE = "index.csv"
 
 
 class Mismatch(NamedTuple):
-    """Where something is not as it should be."""
+    """A difference between what a manifest records and what is found."""
 
     where: str
     expected: str
@@ -32,10 +32,7 @@ class Mismatch(NamedTuple):
 
 @dataclass(frozen=True)
 class ShardFormat:
-    """How shards are kept. A shard is one file, or where `index` is set a directory of files that its index lists.
-
-    write makes it; columns and images (as they were given to write) read it.
-    """
+    """A file format of shards. A shard is one file, or with an index file a directory of the files that the index lists."""
 
     suffix: str
     index_file: str
@@ -45,27 +42,27 @@ class ShardFormat:
     read_images: Callable[[Path], Tensor]
 
     def shard_name(self, number: int) -> str:
-        """Name of the file or directory of one shard."""
+        """Return the name of the file or directory of a shard."""
         return f"adversarial-{number:05d}{self.suffix}"
 
     def hashed_file(self, number: int) -> str:
-        """Name of the file whose hash stands for the whole shard."""
+        """Return the name of the file whose hash verifies the whole shard."""
         return f"{self.shard_name(number)}/{self.index_file}" if self.index_file else self.shard_name(number)
 
     def manifest_entry(self, directory: Path, number: int, n: int) -> dict[str, Any]:
-        """One shard of n images as the manifest knows it."""
+        """Return the manifest's entry for a shard of n images."""
         file = directory / self.hashed_file(number)
         return {"name": self.hashed_file(number), "sha256": hash_file(file), "bytes": file.stat().st_size, "n": n}
 
     def find_damage(self, directory: Path, record: dict[str, Any]) -> list[Mismatch]:
-        """Files of a recorded shard that are not what they were when it was made; none where it is whole."""
+        """Return the files of a recorded shard that are missing or changed."""
         name = str(record.get("name"))
         found = compare_file(directory / name, name, str(record.get("sha256")), record.get("bytes"))
         return found or (_find_listed_damage((directory / name).parent) if self.index_file else [])
 
 
 def compare_file(file: Path, name: str, sha256: str, size: object = None) -> list[Mismatch]:
-    """What differs in a file, at most one thing."""
+    """Return the first difference between a file and its record, if any."""
     if not file.is_file():
         return [Mismatch(name, "a file", "none")]
     if size is not None and file.stat().st_size != size:
@@ -75,13 +72,13 @@ def compare_file(file: Path, name: str, sha256: str, size: object = None) -> lis
 
 
 def hash_file(file: Path) -> str:
-    """SHA-256 of a file, read a little at a time."""
+    """Return the SHA-256 of a file, read in blocks."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def get_shard_format(name: str) -> ShardFormat:
-    """The format of that name; raises SettingError for an unknown one."""
+    """Return a format by its name; raise SettingError for an unknown name."""
     if name not in SHARD_FORMATS:
         raise SettingError(f"format must be one of {', '.join(SHARD_FORMATS)}, got {name!r}: {did_you_mean(name, SHARD_FORMATS)}")
     return SHARD_FORMATS[name]
@@ -175,4 +172,4 @@ SHARD_FORMATS = {
     "npz": ShardFormat(".npz", "", False, _write_npz, _npz_columns, _npz_images),
     "png": ShardFormat("", INDEX_FILE, True, _write_png, _png_columns, _png_images),
 }
-"""By the name that `--format` takes."""
+"""Formats by their names in `--format`."""

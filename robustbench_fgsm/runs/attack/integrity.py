@@ -1,4 +1,4 @@
-"""Whether saved adversarial images and their manifest are whole and fit each other, without crafting anything."""
+"""Verify the files of saved adversarial images and their manifest, without crafting images."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, json_dif
 from robustbench_fgsm.spec import AttackSpec
 
 REQUIRED_ATTACK_KEYS = {"": DERIVED_KEYS, "model": ("spec", "weights", "sha256"), "data": ("spec", "fingerprint")}
-"""Keys that are read later on."""
+"""Keys that are read after the manifest is validated."""
 
 
 @dataclass(frozen=True)
 class AttackManifest:
-    """A manifest and what it says about how its images were crafted; pieces: the images of each shard, by index."""
+    """A validated manifest: attack, format and plan of its images, and the indices of the images in each shard."""
 
     directory: Path
     document: dict[str, Any]
@@ -38,12 +38,12 @@ class AttackManifest:
 
     @property
     def file_entries(self) -> dict[str, dict[str, Any]]:
-        """Recorded files by name."""
+        """Return the entries of recorded files by name."""
         return {str(record["name"]): record for record in self.document["files"]}
 
 
 def read_attack_manifest(out: Path) -> AttackManifest:
-    """The manifest in the directory, understood; raises RunError where there is none or it cannot be."""
+    """Return the validated manifest in a directory; raise RunError if it is missing or malformed."""
     if not (out / MANIFEST_FILE).is_file():
         raise RunError(f"check needs a directory that `rfgsm attack` wrote, got {out} without {MANIFEST_FILE}: check the path")
     document = read_manifest_json(out)
@@ -54,9 +54,9 @@ def read_attack_manifest(out: Path) -> AttackManifest:
         spec = AttackSpec.from_dict(attack, [attack["epsilon"]])
         pieces = shard_ranges(int(document["data"]["n"]), int(output["shard_size"]))
         kind = get_shard_format(output["format"])
-        recipe = AttackManifest(out, document, spec, kind, plan_from_manifest(document), tuple(pieces))
-        _rebuild_saved_attack(recipe)
-        recipe.file_entries  # noqa: B018  (raises where it cannot be made)
+        manifest = AttackManifest(out, document, spec, kind, plan_from_manifest(document), tuple(pieces))
+        _rebuild_saved_attack(manifest)
+        manifest.file_entries  # noqa: B018  (raises if an entry is malformed)
         for part, keys in REQUIRED_ATTACK_KEYS.items():
             for key in keys:
                 if (document[part] if part else document)[key] is None and part:
@@ -66,11 +66,11 @@ def read_attack_manifest(out: Path) -> AttackManifest:
             f"{out / MANIFEST_FILE} must be as `rfgsm attack` wrote it, got one that cannot be read "
             f"({type(error).__name__}: {error}): craft the images again"
         ) from error
-    return recipe
+    return manifest
 
 
 def check_files(manifest: AttackManifest) -> tuple[frozenset[int], list[Mismatch]]:
-    """Numbers of the shards that are missing or damaged; and what is wrong with each, and files that do not belong there."""
+    """Return the numbers of missing or damaged shards, and their mismatches and those of files that do not belong there."""
     damaged, found = set(), []
     records, complete = manifest.file_entries, manifest.document["status"] != "incomplete"
     for number in range(len(manifest.shard_ranges)):
@@ -91,7 +91,7 @@ def check_files(manifest: AttackManifest) -> tuple[frozenset[int], list[Mismatch
 
 
 def check_manifest(manifest: AttackManifest, damaged: frozenset[int]) -> Iterator[Mismatch]:
-    """What the manifest says wrongly; its counts only where every shard is whole, for they follow from these."""
+    """Return the wrong values in a manifest; its counts, which follow from the shards, are checked if no shard is damaged."""
     document = manifest.document
     if document.get("checksum") != checksum(document):
         yield Mismatch(MANIFEST_FILE, f"checksum {document.get('checksum')}", f"checksum {checksum(document)}")
@@ -112,7 +112,7 @@ def check_manifest(manifest: AttackManifest, damaged: frozenset[int]) -> Iterato
 
 
 def _rebuild_saved_attack(manifest: AttackManifest, *, counted: bool = False) -> SavedAttack:
-    """The manifest's settings with no images yet, or with the counts that follow from its shards."""
+    """Return a saved attack with the manifest's settings, and without images, or with the counts of its shards."""
     document, classes = manifest.document, len(manifest.document["data"]["classes"])
     targeted, eight_bit = manifest.spec.target.targeted, manifest.shard_format.eight_bit
     saved = SavedAttack(

@@ -1,4 +1,4 @@
-"""Saved adversarial images verified: the hashes of their files, and the images themselves, crafted again."""
+"""Verify saved adversarial images: hash their files, craft the images again, and compare."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from robustbench_fgsm.runs.reload import reload_classifiers, reload_data
 from robustbench_fgsm.spec import ReloadOptions
 
 REPLAY_TOLERANCE = 1e-6
-"""Pixels farther apart than this differ."""
+"""Two pixels differ if they are farther apart than this."""
 
 
 @dataclass(frozen=True)
 class ReplayCounts:
-    """Counts over images that were crafted again; they add. Pixels count each channel for itself."""
+    """Counts over images that are crafted again, which add. Each channel of a pixel counts."""
 
     n: int = 0
     images_equal: int = 0
@@ -42,7 +42,7 @@ class ReplayCounts:
     predictions_agree: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """The counts as JSON knows them; the difference is null where it is not finite."""
+        """Return the counts as JSON; a difference that is not finite is null."""
         return asdict(self) | ({} if math.isfinite(self.max_abs_difference) else {"max_abs_difference": None})
 
     def __add__(self, other: ReplayCounts) -> ReplayCounts:
@@ -52,7 +52,7 @@ class ReplayCounts:
 
 @dataclass(frozen=True)
 class AttackCheck:
-    """Whether saved adversarial images are what their manifest says; what is not is named in `mismatches`."""
+    """The verification of saved adversarial images, with every mismatch between the manifest and what is found."""
 
     manifest: AttackManifest
     mismatches: tuple[Mismatch, ...]
@@ -63,12 +63,12 @@ class AttackCheck:
 
     @property
     def verified(self) -> bool:
-        """Whether everything is as it should be."""
+        """Return True if there is no mismatch."""
         return not self.mismatches
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader must know beside the verdict."""
+        """Return what a reader must know beside the verdict."""
         there, now = self.manifest.document["environment"], self.environment
         found = [f"{key} was {there.get(key)}, and is {now[key]}" for key in now if there.get(key) != now[key]]
         warnings = [f"last bits may differ in another environment: {'; '.join(found)}"] if found else []
@@ -80,7 +80,7 @@ class AttackCheck:
         return warnings
 
     def to_dict(self) -> dict[str, Any]:
-        """The document `rfgsm.attack-check/1`."""
+        """Return the document of schema `rfgsm.attack-check/1`."""
         shards = len(self.manifest.shard_ranges)
         return {
             "schema": "rfgsm.attack-check/1",
@@ -111,32 +111,46 @@ def check_adversarial(
     trust_data_code: bool = False,
     progress: Progress | None = None,
 ) -> AttackCheck:
-    """Verify adversarial images that `save_adversarial` saved: hash every file, craft the images again, and compare.
+    """Verify adversarial images of `save_adversarial`: hash every file, craft the images again, and compare.
 
-    out: their directory. classifier, data: what they were crafted from; by default what the manifest names, with the
-    weights from another place where `weights` gives one. limit: craft only so many images again, rounded up to whole
-    batches, for the last bit depends on the batch. The replay is left out, and the reason named, where weights or data
-    are not those of the manifest. trust_model_code, trust_data_code: run the code that the manifest's model names, a factory
-    or a model file, or its data; whoever wrote the manifest chose it. progress: called with images replayed and images in all.
+    Images are not crafted again if weights or data have another hash than in the manifest. The result then names the mismatch.
 
-    Raises UnsafeError where there is such code and no trust, RunError where the directory holds no such images,
-    ModelError or DataError where classifier or data cannot be had.
+    Args:
+        out: directory of the images.
+        classifier: the attacked classifier; None loads the model that the manifest names.
+        data: the attacked images; None loads the data that the manifest names.
+        weights: current place of the weights; None for the place in the manifest.
+        limit: number of images that are crafted again, rounded up to whole batches, because the last bit depends on the batch;
+            None for all.
+        device: device of the loaded model: `auto`, `cpu`, `cuda`, `cuda:1`, ...
+        trust_model_code: run the code of the model that the manifest names; the author of the manifest chose this code.
+        trust_data_code: run the data function that the manifest names.
+        progress: called with images crafted and images in all.
+
+    Returns:
+        The verification, with its mismatches.
+
+    Raises:
+        UnsafeError: if the manifest names code that is not trusted.
+        RunError: if the directory holds no adversarial images.
+        SettingError: if the limit is below 1.
+        ModelError, DataError: if the classifier or the data cannot be loaded.
     """
     began = time.perf_counter()
     if limit is not None and limit < 1:
         raise SettingError(f"limit must be at least 1, got {limit}: leave it out for all images")
-    recipe = read_attack_manifest(Path(out))
-    damaged, found = check_files(recipe)
-    mismatches = [*check_manifest(recipe, damaged), *found]
+    manifest = read_attack_manifest(Path(out))
+    damaged, found = check_files(manifest)
+    mismatches = [*check_manifest(manifest, damaged), *found]
     options = ReloadOptions(weights, device, trust_model_code, trust_data_code)
-    classifier = classifier or reload_classifiers(recipe.document, "check", options)[0]
-    data = match_to_classifier(data or reload_data(recipe.document, "check", options), classifier)
-    strange = list(_check_model_and_data(recipe, classifier, data))
+    classifier = classifier or reload_classifiers(manifest.document, "check", options)[0]
+    data = match_to_classifier(data or reload_data(manifest.document, "check", options), classifier)
+    strange = list(_check_model_and_data(manifest, classifier, data))
     replay, found = (
-        (ReplayCounts(), []) if strange else _replay_shards(recipe, classifier, data, damaged, limit=limit, progress=progress)
+        (ReplayCounts(), []) if strange else _replay_shards(manifest, classifier, data, damaged, limit=limit, progress=progress)
     )
     return AttackCheck(
-        recipe,
+        manifest,
         (*mismatches, *strange, *found),
         damaged,
         replay,
@@ -146,7 +160,7 @@ def check_adversarial(
 
 
 def _check_model_and_data(manifest: AttackManifest, classifier: Classifier, data: Dataset) -> Iterator[Mismatch]:
-    """What of weights and data is not what the images were crafted from."""
+    """Return a mismatch if weights or data have another hash than in the manifest."""
     expected = manifest.document["model"]["sha256"], manifest.document["data"]["fingerprint"]
     for where, before, now in zip(("weights", "data"), expected, (classifier.info.sha256, data.fingerprint), strict=True):
         if before != now:
@@ -162,7 +176,7 @@ def _replay_shards(
     limit: int | None,
     progress: Progress | None,
 ) -> tuple[ReplayCounts, list[Mismatch]]:
-    """Craft the images of undamaged shards again and compare, one shard after the other."""
+    """Craft the images of undamaged shards again and compare them, shard by shard."""
     preflight(classifier, data, manifest.spec)
     wanted = {number: piece for number, piece in _first_shards(manifest, limit) if number not in damaged}
     shards = craft_shards(
@@ -184,7 +198,7 @@ def _replay_shards(
 
 
 def _first_shards(manifest: AttackManifest, limit: int | None) -> Iterator[tuple[int, range]]:
-    """Shards, or their beginnings, that hold the first `limit` images, in whole batches."""
+    """Return the shards, or parts of shards, that hold the first `limit` images in whole batches."""
     left = len(manifest) if limit is None else limit
     for number, piece in enumerate(manifest.shard_ranges):
         batches = -(-left // manifest.plan.batch_size)
@@ -194,7 +208,7 @@ def _first_shards(manifest: AttackManifest, limit: int | None) -> Iterator[tuple
 
 
 def compare_shard(manifest: AttackManifest, number: int, crafted: AdversarialShard) -> tuple[ReplayCounts, list[Mismatch]]:
-    """A stored shard, or as much of it as was crafted again, beside the crafted one."""
+    """Compare a stored shard with the images of it that are crafted again."""
     n, place = len(crafted.record), manifest.directory / manifest.shard_format.shard_name(number)
     if not n:
         return ReplayCounts(), []

@@ -1,4 +1,4 @@
-"""What is known of adversarial images that lie in a directory, and the manifest that says it."""
+"""The result of `rfgsm attack`: saved adversarial images and their counts. The result is also the manifest."""
 
 from __future__ import annotations
 
@@ -21,16 +21,12 @@ from robustbench_fgsm.stats.tally import Tally, matrix_to_json
 ATTACK_SCHEMA = "rfgsm.attack/1"
 SETTING_KEYS = ("model", "data", "attack", "output")
 DERIVED_KEYS = ("n", "bad", "clean", "adversarial", "rounded", "gradient", "status", "exit_code", "invalid_reasons")
-"""What of a manifest follows from the shards."""
+"""Keys of a manifest that follow from the shards."""
 
 
 @dataclass(frozen=True)
 class SavedAttack:
-    """Adversarial images that lie in a directory, and what became of them.
-
-    model, data, attack, output: the settings as JSON knows them. totals: counts over the images saved so far.
-    environment: what crafted them; plan: how. files: a record of each shard that is there. max_bad: images that may be unreadable.
-    """
+    """Adversarial images in a directory: their settings as JSON, counts over the saved images, and an entry for each shard."""
 
     model: dict[str, Any]
     data: dict[str, Any]
@@ -46,32 +42,32 @@ class SavedAttack:
 
     @property
     def tally(self) -> Tally:
-        """Counts of the attack as computed, in float32."""
+        """Return the counts of the images in float32, as computed."""
         return self.totals.unrounded
 
     @property
     def rounded(self) -> Tally | None:
-        """Counts of the same images rounded to 8 bits; None where they were not."""
+        """Return the counts of the images rounded to 8 bits; None if images are not rounded."""
         return self.totals.rounded
 
     @property
     def complete(self) -> bool:
-        """Whether all images are saved."""
+        """Return True if all images are saved."""
         return self.tally.n + len(self.bad) == int(self.data["n"])
 
     @property
     def bad(self) -> tuple[BadSample, ...]:
-        """Samples that could not be read and are in no count."""
+        """Return the unreadable samples, which are in no count."""
         return tuple(BadSample(**sample) for file in self.files for sample in file.get("bad", ()))
 
     @property
     def invalid_reasons(self) -> list[str]:
-        """Why the numbers must not be used."""
+        """Return the reasons for which the numbers must not be used."""
         return tally_invalid_reasons(self.tally, self.bad, self.max_bad)
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader must know beside the numbers."""
+        """Return what a reader must know beside the numbers."""
         cancels = self.attack["loss"] in ("ce", "log-probabilities") and not self.attack["stable"]
         counted = tally_warnings(self.tally, cancels=cancels, bad=self.bad, max_bad=self.max_bad)
         found = [*self.preflight_warnings, *self.plan.warnings, *counted]
@@ -85,18 +81,18 @@ class SavedAttack:
 
     @property
     def exit_code(self) -> int:
-        """0 for a valid run, 1 for an invalid one, 3 for one that is not complete."""
+        """Return 0 for a valid run, 1 for an invalid run, 3 for an incomplete run."""
         if not self.complete:
             return IncompleteError.exit_code
         return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     def add(self, record: dict[str, Any], totals: ShardTotals) -> SavedAttack:
-        """The same with one more shard."""
+        """Return the saved attack with one more shard."""
         files = sorted((*self.files, record), key=lambda file: str(file["name"]))
         return replace(self, totals=self.totals + totals, files=tuple(files))
 
     def to_dict(self) -> dict[str, Any]:
-        """The document `rfgsm.attack/1`, which is the manifest."""
+        """Return the document of schema `rfgsm.attack/1`, which is also the manifest."""
         tally, classes = self.tally, self.data["classes"]
         document = {
             "schema": ATTACK_SCHEMA,
@@ -140,7 +136,7 @@ def attack_settings(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "max_bad": (manifest.get("bad") or {}).get("allowed"),
         "device": _device_kind(str(environment.get("device"))),
         "package": environment.get("package"),
-        "torch": environment.get("torch"),
+        "torch": str(environment.get("torch")).partition("+")[0],
     }
 
 
@@ -153,12 +149,12 @@ def _device_kind(device: str) -> str:
 
 
 def plan_from_manifest(document: Mapping[str, Any]) -> Plan:
-    """How the images were crafted: as the classifier is, where the manifest is from before there were plans."""
+    """Return the execution plan in a manifest; a plain plan if an older version wrote the manifest."""
     output = document.get("output") or {}
     return Plan.from_dict(document.get("plan"), int(output.get("batch_size") or PLAIN_PLAN.batch_size))
 
 
 def checksum(document: Mapping[str, Any]) -> str:
-    """SHA-256 of a JSON object, whatever the order of its keys, without its own `checksum`."""
+    """Return the SHA-256 of a JSON object with sorted keys, without its own `checksum`."""
     rest = {key: value for key, value in document.items() if key != "checksum"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

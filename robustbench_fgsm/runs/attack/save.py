@@ -1,4 +1,4 @@
-"""Adversarial images to disk: numbered shards and a manifest, continued where a stopped run left off."""
+"""Craft adversarial images and save them in a run directory, in numbered shards with a manifest."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from robustbench_fgsm.runs.manifest import read_recorded_plan
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackOptions, AttackSpec, RunOptions, ShardOptions
 
 SHARD_ENTRIES_PREFIX = ".shards-"
-"""How files begin in which processes that do not lead note what they have made."""
+"""First part of the names of files in which the other processes list their shards."""
 
 
 def save_adversarial(
@@ -167,7 +167,7 @@ def _find_saved_shards(
 
 
 def append_shard_entry(out: Path, rank: int, entry: dict[str, Any]) -> None:
-    """Note a shard that a process other than the leading one has made, until the manifest says so."""
+    """List a shard of another process than the main one, until the manifest records it."""
     place = out / f"{SHARD_ENTRIES_PREFIX}{rank:05d}.jsonl"
     with translate_os_errors(place), place.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(entry) + "\n")
@@ -176,7 +176,7 @@ def append_shard_entry(out: Path, rank: int, entry: dict[str, Any]) -> None:
 
 
 def read_shard_entries(out: Path) -> list[Any]:
-    """What was noted of shards; a line that cannot be read is left out."""
+    """Return the listed shards, without lines that cannot be read."""
     found: list[Any] = []
     for place in sorted(out.glob(f"{SHARD_ENTRIES_PREFIX}*.jsonl")):
         for line in place.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -189,7 +189,7 @@ def read_shard_entries(out: Path) -> list[Any]:
 
 
 def remove_shard_entries(out: Path) -> None:
-    """Remove the notes, of which the manifest knows by now."""
+    """Remove the lists of shards, which the manifest now records."""
     for place in out.glob(f"{SHARD_ENTRIES_PREFIX}*.jsonl"):
         place.unlink()
 
@@ -197,7 +197,7 @@ def remove_shard_entries(out: Path) -> None:
 def initial_saved_attack(
     classifier: Classifier, data: Dataset, spec: AttackSpec, output: dict[str, Any], *, eight_bit: bool, strict: bool
 ) -> SavedAttack:
-    """The run before its first image; raises SettingError, ModelError or DataError where its parts do not fit."""
+    """Return the run before its first image; raise SettingError, ModelError or DataError if its parts do not fit."""
     check_single_epsilon(spec)
     get_loss(spec.loss, stable=spec.stable)
     warnings = preflight(classifier, data, spec, strict=strict)
@@ -217,7 +217,7 @@ def initial_saved_attack(
 def recover_shards(
     out: Path, initial: SavedAttack, manifest: dict[str, Any], shard_format: ShardFormat, ranges: list[range]
 ) -> tuple[SavedAttack, list[int]]:
-    """What is there already, and the numbers of the shards that are not, or whose hash is not the one recorded."""
+    """Return what is saved already, and the numbers of the shards that are missing or damaged."""
     records = {
         record["name"]: record
         for record in [*read_shard_entries(out), *(manifest.get("files") or [])]
@@ -239,7 +239,7 @@ def recover_shards(
 def save_shard(
     out: Path, initial: SavedAttack, shard_format: ShardFormat, number: int, shard: AdversarialShard
 ) -> tuple[dict[str, Any], ShardTotals]:
-    """Write one shard whole or not at all; its record and its counts."""
+    """Write one shard atomically, and return its manifest entry and its counts."""
     with atomic_replace(out / shard_format.shard_name(number)) as scratch:
         shard_format.write(scratch, shard)
     record = shard_format.manifest_entry(out, number, len(shard.record))
@@ -248,5 +248,5 @@ def save_shard(
 
 
 def count_shard(attack: SavedAttack, shard_record: ShardRecord) -> ShardTotals:
-    """Counts of one shard."""
+    """Return the counts of one shard."""
     return ShardTotals.of(shard_record, len(attack.data["classes"]), math.prod(attack.output["shape"]))

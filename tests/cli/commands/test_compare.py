@@ -327,7 +327,7 @@ def test_a_candidate_is_one_more_row_of_the_table(run: Run, mine: str) -> None:
         (["--candidate", "mine"], "must look like file.py:fn"),
         (["--candidate", "json:dumps", "--style", "plan"], "did you mean plain?"),
         (["--candidate", "json:dumps", "--style", "normalised"], "style normalised calls"),
-        (["--references", "none"], "at least one where there is no candidate"),
+        (["--references", "none"], "at least one if there is no candidate"),
     ],
 )
 def test_bad_candidates_exit_2_with_one_line(run: Run, words: list[str], message: str) -> None:

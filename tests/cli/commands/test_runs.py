@@ -196,7 +196,7 @@ def test_samples_are_what_the_matrices_count(run: Run, place: str) -> None:
 
 def test_the_table_of_samples_is_cut_and_fits_80_columns(run: Run, place: str) -> None:
     code, out, _ = run("runs", "show", place, "--samples", "--limit", "3")
-    above = out.split("mlp300 (standard)")[0].splitlines()
+    above = out.split("mlp300 (standard)")[0].strip().splitlines()
     assert code == 0
     assert [line.split()[0] for line in above[-3:]] == ["0", "1", "2"]
     assert max(map(len, out.splitlines())) <= 80

@@ -83,20 +83,6 @@ def test_either_order_of_axes_comes_out_the_same(n: int, channels: int, height: 
         assert torch.equal(to_nchw(images, layout, "x"), images)
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 5, 3), (2, 4, 5, 6), (2, 1, 4, 1)])
-def test_an_order_that_cannot_be_told_is_asked_for(shape: tuple[int, ...]) -> None:
-    with pytest.raises(DataError, match="of which NCHW and NHWC are possible: pass --layout"):
-        to_nchw(torch.rand(shape), None, "x")
-    assert to_nchw(torch.rand(shape), "NHWC", "x").shape == (shape[0], shape[3], shape[1], shape[2])
-
-
-def test_layouts_that_do_not_fit() -> None:
-    with pytest.raises(SettingError, match="layout must be one of NCHW, NHWC, NHW, got 'CHW': did you mean"):
-        to_nchw(torch.rand(2, 3, 4, 4), "CHW", "x")
-    with pytest.raises(SettingError, match=r"layout NHW is of 3 axes, got images \(2, 3, 4, 4\)"):
-        to_nchw(torch.rand(2, 3, 4, 4), "NHW", "x")
-
-
 def test_what_is_not_compressed_stays_on_disk(tmp_path: Path) -> None:
     """Pages of the file, not memory: the mapping shows what is written to the file afterwards."""
     file = saved(tmp_path, images=IMAGES, labels=LABELS)

@@ -17,7 +17,7 @@ from torchvision.models.vision_transformer import VisionTransformer
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.errors import ModelError, SettingError
-from robustbench_fgsm.models.download import fetch_file, hub_cache_path
+from robustbench_fgsm.models.download import hub_cache_path
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.models.sources.torchvision import names
 
@@ -96,21 +96,6 @@ def test_without_a_network_one_line_says_what_to_fetch_and_where_to_put_it(hub: 
     assert f"fetch {WEIGHTS.url} elsewhere and put it at {hub}/resnet18-f37072fd.pth" in str(refused.value)
     assert "\n" not in str(refused.value)
     assert list(hub.iterdir()) == []
-
-
-def test_a_download_of_another_content_leaves_nothing_behind(tmp_path: Path) -> None:
-    (tmp_path / "there").write_bytes(b"not what it was")
-    target = tmp_path / "cache" / "net-0123456789.pth"
-    with pytest.raises(ModelError, match="another hash"):
-        fetch_file((tmp_path / "there").as_uri(), target, "net")
-    assert list(target.parent.iterdir()) == []
-
-
-def test_a_download_appears_whole(tmp_path: Path) -> None:
-    (tmp_path / "there").write_bytes(b"content")
-    digest = hashlib.sha256(b"content").hexdigest()
-    target = tmp_path / "cache" / f"net-{digest[:8]}.pth"
-    assert fetch_file((tmp_path / "there").as_uri(), target, "net").read_bytes() == b"content"
 
 
 @pytest.mark.reference

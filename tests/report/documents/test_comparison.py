@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import copy
-import io
 import re
 from typing import Any
 
 import pytest
-from rich.console import Console, RenderableType
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.report.documents.comparison import confusion_table, render_comparison
-from robustbench_fgsm.report.tables.terminal import epsilon_text, rate_text
+from robustbench_fgsm.report.tables.sheet import matrix_sheet
+from robustbench_fgsm.report.tables.text import rate_text
+from tests.report.printed import printed, unwrapped
 
 Document = dict[str, Any]
-
-
-def rendered(what: RenderableType, width: int = 80) -> str:
-    """As a terminal so wide shows it, one that would take markup and emoji for what they are."""
-    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
-    console.print(what)
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
-
-
-def unwrapped(what: RenderableType) -> str:
-    """The same as one line, since where a sentence breaks does not matter."""
-    return " ".join(rendered(what).split())
 
 
 @pytest.fixture(scope="module")
@@ -57,20 +43,20 @@ def with_large_counts(document: Document) -> Document:
 @pytest.mark.parametrize("width", [80, 120])
 def test_no_line_is_wider_than_the_terminal_and_no_cell_is_cut(document: Document, width: int) -> None:
     for shown in (document, with_large_counts(copy.deepcopy(document))):
-        text = rendered(render_comparison(shown), width)
+        text = printed(shown, width)
         assert max(len(line) for line in text.splitlines()) <= width
         assert "…" not in text
 
 
 def test_every_class_stands_in_both_matrices_and_in_the_class_table(document: Document) -> None:
-    text = rendered(render_comparison(document))
+    text = printed(document)
     for label, name in enumerate(document["data"]["classes"]):
         assert len(re.findall(rf"^{label} {name} ", text, re.MULTILINE)) == 3
 
 
 def test_the_rows_of_a_matrix_are_its_counts(document: Document) -> None:
     matrix = document["ours"]["confusion"]
-    lines = rendered(confusion_table("After", matrix, document["data"]["classes"])).splitlines()
+    lines = printed(matrix_sheet("after", "After", matrix, document["data"]["classes"])).splitlines()
     rows = [[int(count) for count in line.split()[-10:]] for line in lines[-10:]]
     assert rows == matrix
 
@@ -106,7 +92,7 @@ def table_under(title: str, text: str) -> list[str]:
 
 
 def test_many_references_fit_80_columns_whole(document: Document) -> None:
-    text = rendered(render_comparison(crowded(document)))
+    text = printed(crowded(document))
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "…" not in text
     for line in table_under("Agreement with ours", text):
@@ -125,25 +111,25 @@ def test_of_many_classes_the_least_robust_are_listed(document: Document) -> None
         more = [ours[label % 10] | {"label": label} | (empty if label % 2 else {}) for label in range(10, 100)]
         side["per_class"] = [*side["per_class"], *more]
     document["data"]["classes"] = [f"name{label}" for label in range(100)]
-    text = rendered(render_comparison(document))
+    text = printed(document)
     listed = table_under("Attack success by class", text)
     ranked = sorted((one for one in document["ours"]["per_class"] if one["n"]), key=lambda one: one["robust_accuracy"]["value"])
-    assert "the 20 least robust (all with --json)" in unwrapped(render_comparison(document))
-    assert [line.split()[0] for line in listed[:21]] == [*(str(one["label"]) for one in ranked[:20]), "Worst"]
+    assert "the 20 least robust (all with --json)" in unwrapped(document)
+    assert [line.split()[0] for line in listed] == [str(one["label"]) for one in ranked[:20]]
 
 
 def test_agreement_in_counts(document: Document) -> None:
     (art,) = document["references"]
     art |= {"pixels_differing": 12, "max_ulps": 3, "predictions_agree": 250}
     art["discordant"] = {"ours_only": 4, "theirs_only": 2}
-    text = rendered(render_comparison(document))
+    text = printed(document)
     assert "Agreement with ours, on 200,704 pixels of 256 images" in text
     (line,) = table_under("Agreement with ours", text)
     assert line.split() == ["art", art["version"], "12", "3", "250", "4", "2"]
 
 
 def test_rates_stand_with_their_interval_and_their_n(document: Document) -> None:
-    text = rendered(render_comparison(document))
+    text = printed(document)
     clean = document["ours"]["clean_accuracy"]
     assert f"Clean accuracy {rate_text(clean)} %, n=256." in text
     assert "In per cent of 256 images; attack success of those that can be fooled" in text
@@ -160,18 +146,18 @@ def test_rates_stand_with_their_interval_and_their_n(document: Document) -> None
 
 
 def test_own_success_is_defined_with_its_n(document: Document) -> None:
-    text = unwrapped(render_comparison(document))
+    text = unwrapped(document)
     assert "Own success: art: prediction changed, over all images (n=256)." in text
-    assert "torchattacks, cleverhans, adversarial-lib, another: none defined." in unwrapped(render_comparison(crowded(document)))
+    assert "torchattacks, cleverhans, adversarial-lib, another: none defined." in unwrapped(crowded(document))
 
 
 def test_pixels_that_are_not_finite_are_said(document: Document) -> None:
     document["references"][0] |= {"pixels_differing": 1, "max_abs_difference": None}
-    assert "1 of 200,704 pixels differ (some are not finite), 0 explained" in unwrapped(render_comparison(document))
+    assert "1 of 200,704 pixels differ (some are not finite), 0 explained" in unwrapped(document)
 
 
 def test_model_data_and_attack_are_named(document: Document) -> None:
-    text = rendered(render_comparison(document))
+    text = printed(document)
     assert text.startswith("mlp300 (standard) on 256 images of fashion-mnist\n")
     assert "FGSM, norm inf, epsilon 8/255, targeted none\n" in text
 
@@ -179,11 +165,11 @@ def test_model_data_and_attack_are_named(document: Document) -> None:
 def test_the_worst_class_is_named_beside_the_mean(document: Document) -> None:
     worst = min(document["ours"]["per_class"], key=lambda result: result["robust_accuracy"]["value"])
     expected = f"Worst class: {worst['name']}, robust accuracy {rate_text(worst['robust_accuracy'])} %, n={worst['n']}."
-    assert expected in rendered(render_comparison(document))
+    assert expected in printed(document)
 
 
 def test_agreement_is_said_once_with_its_counts(document: Document) -> None:
-    text = unwrapped(render_comparison(document))
+    text = unwrapped(document)
     (reference,) = document["references"]
     expected = "0 of 200,704 pixels differ; 256 of 256 predictions agree."
     assert text.count(f"AGREE: ours and art {reference['version']}: {expected}") == 1
@@ -201,23 +187,23 @@ def test_disagreement_is_said_with_its_reasons(document: Document) -> None:
         "predictions_agree": 250,
         "reasons": ["7 of 200,704 pixels differ by up to 0.0627, and rounding does not explain it"],
     }
-    text = unwrapped(render_comparison(document))
+    text = unwrapped(document)
     assert f"DISAGREE: ours and art {reference['version']}: 12 of 200,704 pixels differ" in text
     assert "(largest difference 0.063), 3 explained by rounding, 2 by ties; 250 of 256 predictions agree." in text
     assert reference["reasons"][0] in text
 
 
 def test_a_matrix_of_another_reference_is_shown_where_it_differs(document: Document) -> None:
-    assert "Confusion after it (ours, art)" in rendered(render_comparison(document))
+    assert "Confusion after it (ours, art)" in printed(document)
     document["references"][0]["confusion"] = [[0] * 10] * 10
-    text = rendered(render_comparison(document))
+    text = printed(document)
     assert "Confusion after it (ours):" in text
     assert "Confusion after it (art):" in text
 
 
 def test_warnings_and_invalid_reasons_are_said(document: Document) -> None:
     document["warnings"], document["invalid_reasons"] = ["saturation"], ["no gradient was finite"]
-    text = rendered(render_comparison(document))
+    text = printed(document)
     assert "Warning: saturation\n" in text
     assert "INVALID: no gradient was finite\n" in text
 
@@ -229,7 +215,7 @@ def with_candidate(document: Document, **changes: Any) -> Document:
 
 
 def test_a_candidate_stands_beside_the_references(document: Document) -> None:
-    text = rendered(render_comparison(with_candidate(document)))
+    text = printed(with_candidate(document))
     assert "Confusion after it (ours, art, mine.py:fgsm)" in text
     assert len(re.findall(r"^candidate  ", text, re.MULTILINE)) == 2
     assert "AGREE: ours and mine.py:fgsm: 0 of 200,704 pixels differ" in text
@@ -237,36 +223,28 @@ def test_a_candidate_stands_beside_the_references(document: Document) -> None:
 
 def test_a_candidate_that_was_not_timed_or_could_not_be_compared(document: Document) -> None:
     untimed = {"speedup": None, "seconds": {"attack": 0, "job": 0}}
-    text = rendered(render_comparison(with_candidate(document, **untimed)))
+    text = printed(with_candidate(document, **untimed))
     assert re.search(r"^candidate .* n/a +n/a *$", text, re.MULTILINE)
     failed = with_candidate(document, pixels=0, verdict="disagree", reasons=["it raised"], **untimed)
-    text = unwrapped(render_comparison(failed))
+    text = unwrapped(failed)
     assert "DISAGREE: ours and mine.py:fgsm: no images to compare. it raised" in text
     assert "Confusion after it (ours, art): " in text
 
 
 def test_a_diagnosis_is_said_below_the_verdict(document: Document) -> None:
     finding = {"cause": "wrong sign", "evidence": "12 pixels go down", "remedy": "Step along +sign."}
-    text = unwrapped(render_comparison(with_candidate(document, diagnosis=[finding])))
+    text = unwrapped(with_candidate(document, diagnosis=[finding]))
     assert "wrong sign: 12 pixels go down. Step along +sign." in text
 
 
 def test_a_long_name_of_a_candidate_cuts_no_number(document: Document) -> None:
     name = "an_attack_with_a_very_long_name.py:and_a_function_with_another"
     for shown in (document, with_large_counts(document)):
-        text = rendered(
-            render_comparison(
-                with_candidate(
-                    shown,
-                    name=name,
-                    confusion=[[0] * 10] * 10,
-                    per_class=[
-                        result | {"attack_success_rate": result["attack_success_rate"] | {"value": 0.123}}
-                        for result in document["references"][0]["per_class"]
-                    ],
-                )
-            )
-        )
+        per_class = [
+            result | {"attack_success_rate": result["attack_success_rate"] | {"value": 0.123}}
+            for result in document["references"][0]["per_class"]
+        ]
+        text = printed(with_candidate(shown, name=name, confusion=[[0] * 10] * 10, per_class=per_class))
         assert max(map(len, text.splitlines())) <= 80
         assert "…" not in text
 
@@ -276,7 +254,7 @@ def test_markup_in_names_stays_literal(document: Document) -> None:
     document["model"]["spec"], document["references"][0]["name"] = "[bold]net[/bold]", "[blue]"
     for result, name in zip(document["ours"]["per_class"], document["data"]["classes"], strict=True):
         result["name"] = name
-    text = rendered(render_comparison(document))
+    text = printed(document)
     assert text.startswith("[bold]net[/bold] (standard)")
     assert "\n[blue] " in text
     assert "(ours, [blue]): label down" in text
@@ -286,63 +264,6 @@ def test_markup_in_names_stays_literal(document: Document) -> None:
 
 def test_long_names_are_cut_and_not_the_counts(document: Document) -> None:
     document["data"]["classes"] = [f"a class with a very long name, number {label}" for label in range(10)]
-    text = rendered(render_comparison(with_large_counts(document)))
+    text = printed(with_large_counts(document))
     assert max(len(line) for line in text.splitlines()) <= 80
     assert all(line.count("1000") == 10 for line in text.splitlines() if re.match(r"\d a class .*…( +\d+)+ *$", line))
-
-
-def test_twelve_classes_are_a_matrix_and_thirteen_are_pairs() -> None:
-    for count in (12, 13):
-        matrix = [[1] * count for _ in range(count)]
-        text = unwrapped(confusion_table("Before", matrix, [f"class {label}" for label in range(count)]))
-        assert ("Before: label down, prediction across" in text) == (count == 12)
-        assert ("Before: the pairs most often confused" in text) == (count == 13)
-
-
-def pairs(text: str) -> list[list[str]]:
-    return [line.split() for line in text.splitlines() if line.startswith("c")]
-
-
-def test_pairs_are_the_ten_most_often_confused_without_the_diagonal() -> None:
-    names = [f"c{label}" for label in range(13)]
-    matrix = [[0] * 13 for _ in range(13)]
-    matrix[0][0] = 999
-    for column in range(1, 13):
-        matrix[2][column] = column
-    expected = [["c2", f"c{column}", str(column)] for column in (12, 11, 10, 9, 8, 7, 6, 5, 4, 3)]
-    assert pairs(rendered(confusion_table("Before", matrix, names))) == expected
-
-
-def test_pairs_of_a_sparse_matrix() -> None:
-    names = [f"c{label}" for label in range(101)]
-    matrix = {"shape": [101, 101], "rows": [0, 5, 100], "columns": [0, 6, 2], "counts": [50, 3, 9]}
-    assert pairs(rendered(confusion_table("Before", matrix, names))) == [["c100", "c2", "9"], ["c5", "c6", "3"]]
-
-
-@pytest.mark.parametrize(
-    ("rate", "text"),
-    [
-        ({"value": None, "count": 0, "n": 0, "low": None, "high": None}, "n/a"),
-        ({"value": 0.12345, "count": 1, "n": 8, "low": 0.1, "high": 0.25}, "12.3 [10.0, 25.0]"),
-        ({"value": 1.0, "count": 8, "n": 8, "low": 0.6756, "high": 1.0}, "100.0 [67.6, 100.0]"),
-        ({"value": -0.2, "count": -1, "n": 5, "low": None, "high": None}, "-20.0"),
-    ],
-)
-def test_rates(rate: Document, text: str) -> None:
-    assert rate_text(rate) == text
-
-
-@pytest.mark.parametrize(
-    ("epsilon", "text"),
-    [
-        (8 / 255, "8/255"),
-        (1 / 255, "1/255"),
-        (1.0, "255/255"),
-        (0.03, "0.03"),
-        (0.0, "0"),
-        (2.0, "2"),
-        (0.5 / 255, "0.00196078"),
-    ],
-)
-def test_budgets(epsilon: float, text: str) -> None:
-    assert epsilon_text(epsilon) == text

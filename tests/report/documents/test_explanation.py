@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from robustbench_fgsm.report.documents import explanation
 from robustbench_fgsm.stats.rate import Rate
+from tests.report.printed import printed
 
 Document = dict[str, Any]
 
@@ -30,6 +28,7 @@ def combination(definition: str, distance: float | None, *mistakes: str, **chang
 
 def document(*explanations: Document, targeted: str = "none", **changes: Any) -> Document:
     return {
+        "schema": "rfgsm.explanation/1",
         "model": {"spec": "mlp300", "weights": "standard"},
         "data": {"spec": "fashion-mnist"},
         "attack": {"epsilon": 8 / 255, "targeted": targeted},
@@ -43,11 +42,8 @@ def document(*explanations: Document, targeted: str = "none", **changes: Any) ->
     } | changes
 
 
-def printed(found: Document) -> str:
-    console = Console(file=io.StringIO(), width=80)
-    console.print(explanation.render_explanation(found))
-    assert isinstance(console.file, io.StringIO)
-    text = console.file.getvalue()
+def text_of(found: Document) -> str:
+    text = printed(found)
     assert max(map(len, text.splitlines())) <= 80
     return " ".join(text.split())
 
@@ -60,7 +56,7 @@ NOTHING = combination("clean_accuracy", None)
 
 
 def test_what_was_measured_and_what_the_claim_stands_for() -> None:
-    text = printed(document(HONEST))
+    text = text_of(document(HONEST))
     assert "mlp300 (standard) on 100 images of fashion-mnist" in text
     assert "FGSM, norm inf, epsilon 8/255, targeted none" in text
     assert "Reported: 37%, that is 36.5 to 37.5 %, of 2,000 images." in text
@@ -79,13 +75,13 @@ def test_what_was_measured_and_what_the_claim_stands_for() -> None:
     ],
 )
 def test_the_verdict(found: list[Document], verdict: str) -> None:
-    text = printed(document(*found))
+    text = text_of(document(*found))
     assert verdict in text
     assert ("Nothing fits; the nearest" in text) == (FAR in found and MISTAKEN not in found)
 
 
 def test_rows_name_a_few_causes_and_count_the_rest() -> None:
-    text = printed(document(MISTAKEN))
+    text = text_of(document(MISTAKEN))
     assert "no-clip; the" in text
     assert "no-op," in text
     assert "and 2 more" in text
@@ -94,28 +90,28 @@ def test_rows_name_a_few_causes_and_count_the_rest() -> None:
 
 
 def test_the_honest_figures_stand_there_whether_they_fit_or_not() -> None:
-    text = printed(document(HONEST, FAR, NOTHING, MISTAKEN))
+    text = text_of(document(HONEST, FAR, NOTHING, MISTAKEN))
     assert "robust accuracy all images 100 37.0 [28.2, 46.8] 0.0 yes" in text
     assert "error rate all images 100 37.0 [28.2, 46.8] 40.0 no" in text
     assert "clean accuracy all images 0 n/a n/a no" in text
 
 
 def test_denominators_are_named() -> None:
-    assert "attack success rate right before" in printed(document(NEAR))
-    assert "attack success rate off target" in printed(document(NEAR, targeted="next"))
+    assert "attack success rate right before" in text_of(document(NEAR))
+    assert "attack success rate off target" in text_of(document(NEAR, targeted="next"))
 
 
 def test_where_nothing_fits_the_three_nearest_are_listed() -> None:
     others = [combination("flip_rate", distance, "no-clip") for distance in (0.5, 0.3, 0.2)]
-    text = printed(document(FAR, NOTHING, *others))
+    text = text_of(document(FAR, NOTHING, *others))
     assert [text.count(f" {off} ") for off in ("20.0", "30.0", "40.0", "50.0")] == [1, 1, 2, 0]
 
 
 def test_many_that_fit_are_cut() -> None:
-    assert "3 more fit (all of them with --json)." in printed(document(*[MISTAKEN] * 13))
+    assert "3 more fit (all of them with --json)." in text_of(document(*[MISTAKEN] * 13))
 
 
 def test_warnings_and_reasons() -> None:
-    text = printed(document(HONEST, warnings=["labels leak"], invalid_reasons=["gradients are not finite"]))
+    text = text_of(document(HONEST, warnings=["labels leak"], invalid_reasons=["gradients are not finite"]))
     assert "Warning: labels leak" in text
     assert text.endswith("INVALID: gradients are not finite")

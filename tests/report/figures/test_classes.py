@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.report.figures.classes import EVALUATION_FIGURE_KINDS, dense_matrix, draw_evaluation
+from robustbench_fgsm.report.figures.classes import EVALUATION_FIGURE_KINDS, draw_evaluation
 from robustbench_fgsm.report.figures.curves import encode_figure
-from robustbench_fgsm.report.tables.terminal import rate_text
+from robustbench_fgsm.report.tables.text import rate_text
+from robustbench_fgsm.stats.confusion import matrix_from_json
 from tests.report.runs import hostile, wide
 
 Measured = Callable[..., dict[str, Any]]
@@ -73,7 +74,7 @@ def test_many_classes_are_drawn_without_numbers_and_the_worst_as_bars(measured: 
 
 def test_a_matrix_of_cells_is_the_same_as_of_lists() -> None:
     cells = {"shape": [3, 3], "rows": [0, 2], "columns": [1, 2], "counts": [5, 7]}
-    np.testing.assert_array_equal(dense_matrix(cells), dense_matrix([[0, 5, 0], [0, 0, 0], [0, 0, 7]]))
+    np.testing.assert_array_equal(matrix_from_json(cells), matrix_from_json([[0, 5, 0], [0, 0, 0], [0, 0, 7]]))
 
 
 @pytest.mark.parametrize(

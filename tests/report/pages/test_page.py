@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-
 import numpy as np
 import pytest
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.report.documents import transfer
 from robustbench_fgsm.report.figures.gallery import draw_run
 from robustbench_fgsm.report.loaded_run import LoadedRun
 from robustbench_fgsm.report.pages.page import build_page
@@ -43,23 +38,6 @@ def test_what_is_wrong_comes_first() -> None:
 def test_one_transfer_or_training_has_a_page_for_itself() -> None:
     with pytest.raises(SettingError, match="a page is of one training alone"):
         build_page([run(taught()), run(crossed())])
-
-
-def test_tables_hold_every_rate() -> None:
-    document = crossed()
-    files = transfer.csv_files(document)
-    assert sorted(files) == ["models.csv", "pairs.csv", "per_class.csv"]
-    rows = list(csv.DictReader(io.StringIO(files["pairs.csv"])))
-    assert len(rows) == 4 * 2
-    assert [int(row["attack_success_rate_n"]) for row in rows] == [
-        at["attack_success_rate"]["n"] for cell in document["cells"] for at in cell["epsilons"]
-    ]
-    assert transfer.single_csv(document) == files["per_class.csv"]
-    without = json.loads(json.dumps(document))
-    for cell in without["cells"]:
-        for at in cell["epsilons"]:
-            at["per_class"] = None
-    assert transfer.single_csv(without) == files["pairs.csv"] == transfer.csv_files(without)["pairs.csv"]
 
 
 def test_figures_are_of_the_run_and_say_what_they_cannot_show() -> None:

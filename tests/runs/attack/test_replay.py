@@ -62,7 +62,7 @@ def change(out: Path, edit: Callable[[dict[str, Any]], object], *, sign: bool = 
 @formats
 @pytest.mark.parametrize("norm", ["inf", "2"])
 @pytest.mark.parametrize("targeted", ["none", "least-likely"])
-def test_what_was_saved_verifies_to_the_last_bit(
+def test_verifies_saved_images(
     tmp_path: Path,
     classifier: rf.TorchClassifier,
     data: rf.ArrayDataset,
@@ -96,7 +96,7 @@ def test_a_limit_below_one_is_refused(tmp_path: Path, classifier: rf.TorchClassi
 
 @formats
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
-def test_a_damaged_file_is_named_and_the_rest_still_replayed(
+def test_names_a_damaged_file_and_replays_the_rest(
     tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, check: Check, form: str, damage: str
 ) -> None:
     save(tmp_path, classifier, data, format=form)
@@ -128,9 +128,7 @@ def test_a_damaged_index_is_named(tmp_path: Path, classifier: rf.TorchClassifier
     assert where(check()) == ["adversarial-00001/index.csv"]
 
 
-def test_files_that_do_not_belong_there_are_named(
-    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, check: Check
-) -> None:
+def test_names_extra_files(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, check: Check) -> None:
     save(tmp_path, classifier, data, format="png")
     (tmp_path / "adversarial-00003").mkdir()
     shutil.copyfile(tmp_path / "adversarial-00000/00000000.png", tmp_path / "adversarial-00001/00000099.png")
@@ -138,7 +136,7 @@ def test_files_that_do_not_belong_there_are_named(
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd"])
-def test_an_index_that_names_other_places_is_not_followed(
+def test_rejects_paths_in_an_index(
     tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, check: Check, name: str
 ) -> None:
     save(tmp_path, classifier, data, format="png")
@@ -187,7 +185,7 @@ def test_a_changed_manifest_is_named(
         ("invalid_reasons", lambda document: document["invalid_reasons"].append("why")),
     ],
 )
-def test_counts_that_do_not_follow_from_the_shards_are_named(
+def test_names_wrong_counts(
     tmp_path: Path,
     classifier: rf.TorchClassifier,
     data: rf.ArrayDataset,
@@ -201,7 +199,7 @@ def test_counts_that_do_not_follow_from_the_shards_are_named(
 
 
 @pytest.mark.parametrize("setting", [{"epsilon": 0.5}, {"norm": "2"}, {"targeted": "next"}, {"stable": True}])
-def test_other_settings_in_the_manifest_give_other_images(
+def test_changed_settings_give_other_images(
     tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, check: Check, setting: dict[str, Any]
 ) -> None:
     save(tmp_path, classifier, data, epsilon=0.3)
@@ -214,7 +212,7 @@ def test_other_settings_in_the_manifest_give_other_images(
         assert any("images" in name or "targets" in name or "shards" in name for name in where(found))
 
 
-def test_images_that_were_exchanged_with_all_hashes_mended_are_found_by_crafting_again(
+def test_finds_exchanged_images_with_valid_hashes(
     tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, check: Check
 ) -> None:
     save(tmp_path, classifier, data)
@@ -280,7 +278,7 @@ def test_shards_of_another_make_are_found(
     assert where(check())
 
 
-def test_other_weights_are_named_and_nothing_is_replayed(
+def test_names_other_weights(
     tmp_path: Path,
     classifier: rf.TorchClassifier,
     data: rf.ArrayDataset,
@@ -293,7 +291,7 @@ def test_other_weights_are_named_and_nothing_is_replayed(
     assert found.replay == ReplayCounts()
 
 
-def test_other_data_are_named_and_nothing_is_replayed(
+def test_names_other_data(
     tmp_path: Path,
     classifier: rf.TorchClassifier,
     data: rf.ArrayDataset,
@@ -318,9 +316,7 @@ def test_an_unfinished_run_is_not_verified(
     assert found.replay.n == 10
 
 
-def test_what_is_not_a_saved_attack_is_refused(
-    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, check: Check
-) -> None:
+def test_rejects_other_directories(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, check: Check) -> None:
     with pytest.raises(rf.RunError, match=r"got .* without manifest\.json: check the path"):
         check()
     for text, match in [
@@ -335,7 +331,7 @@ def test_what_is_not_a_saved_attack_is_refused(
 
 
 @pytest.mark.parametrize("key", ["attack", "output", "data", "model", "files", "status", "environment", "checksum"])
-def test_a_manifest_without_one_of_its_parts_is_refused_or_named(
+def test_rejects_an_incomplete_manifest(
     tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, check: Check, key: str
 ) -> None:
     save(tmp_path, classifier, data)

@@ -1,0 +1,39 @@
+"""The evaluations that a document of evaluate, sweep or compare holds."""
+
+from __future__ import annotations
+
+from robustbench_fgsm.evaluation.document import Document
+
+
+def evaluations_in(document: Document) -> list[Document]:
+    """Return the evaluations of a document; a comparison gives our side, without the rates that it does not count."""
+    if document.get("schema") == "rfgsm.comparison/1":
+        return [_ours_as_evaluation(document)]
+    return list(document.get("evaluations", [document]))
+
+
+def _ours_as_evaluation(document: Document) -> Document:
+    ours, attack = document["ours"], document["attack"]
+    present = [result for result in ours["per_class"] if result["n"]]
+    worst = min(present, key=lambda result: result["robust_accuracy"]["value"], default=None)
+    at = {
+        "epsilon": attack["epsilon"],
+        "robust_accuracy": ours["robust_accuracy"],
+        "attack_success_rate": ours["attack_success_rate"],
+        "flip_rate": None,
+        "target_hit_rate": None,
+        "accuracy_drop": None,
+        "leaked": None,
+        "worst_class": None if worst is None else worst["label"],
+        "confusion": ours["confusion"],
+        "transition": None,
+        "per_class": ours["per_class"],
+    }
+    shared = ("model", "data", "attack", "n", "bad", "gradient", "environment", "seconds", "plan")
+    return {key: document[key] for key in shared if key in document} | {
+        "clean": {"accuracy": ours["clean_accuracy"], "confusion": ours["clean_confusion"]},
+        "epsilons": [at],
+        "minimal_epsilon": None,
+        "area_under_curve": None,
+        "stable_area_under_curve": None,
+    }

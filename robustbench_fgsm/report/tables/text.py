@@ -1,0 +1,48 @@
+"""Text of counts, budgets, rates and names, alike in tables, figures and pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from robustbench_fgsm.evaluation.document import Document
+
+
+def count_text(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 image`, `1,000 images`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def epsilon_text(epsilon: float) -> str:
+    """Return `8/255` if a budget is a multiple of 1/255 up to 1, else the number."""
+    steps = round(epsilon * 255)
+    return f"{steps}/255" if 0 < steps <= 255 and abs(epsilon * 255 - steps) < 1e-9 else f"{epsilon:g}"
+
+
+def rate_text(rate: Document) -> str:
+    """Return a rate in per cent with its interval, without its n: `12.3 [11.7, 12.9]`, or `n/a` for 0/0."""
+    if rate["value"] is None:
+        return "n/a"
+    interval = "" if rate["low"] is None else f" [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
+    return f"{100 * rate['value']:.1f}{interval}"
+
+
+def shorten(text: str, length: int) -> str:
+    """Return the text, cut to a length and ended by an ellipsis if it is longer."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def model_text(model: Document) -> str:
+    """Return a model's name and its weights: `resnet18 (standard)`."""
+    return f"{model['spec']} ({model['weights']})"
+
+
+def success_denominator(attack: Document) -> str:
+    """Return the images over which an attack's success rate is taken: `right before` or, if it is targeted, `off target`."""
+    return "right before" if attack["targeted"] == "none" else "off target"
+
+
+def starts_text(attack: Document) -> str:
+    """Return `; best of R + 1 starts (R = 3)` if an attack has random starts, else an empty text."""
+    restarts = attack["restarts"]
+    return f"; best of {restarts + 1} starts (R = {restarts})" if restarts else ""

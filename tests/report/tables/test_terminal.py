@@ -1,0 +1,34 @@
+"""Sheets in a terminal."""
+
+from __future__ import annotations
+
+from robustbench_fgsm.report.tables.sheet import matrix_sheet
+from tests.report.printed import printed, unwrapped
+
+
+def test_twelve_classes_are_a_matrix_and_thirteen_are_pairs() -> None:
+    for count in (12, 13):
+        matrix = [[1] * count for _ in range(count)]
+        text = unwrapped(matrix_sheet("before", "Before", matrix, [f"class {label}" for label in range(count)]))
+        assert ("Before: label down, prediction across" in text) == (count == 12)
+        assert ("Before: the pairs most often confused" in text) == (count == 13)
+
+
+def pairs(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines() if line.startswith("c")]
+
+
+def test_pairs_are_the_ten_most_often_confused_without_the_diagonal() -> None:
+    names = [f"c{label}" for label in range(13)]
+    matrix = [[0] * 13 for _ in range(13)]
+    matrix[0][0] = 999
+    for column in range(1, 13):
+        matrix[2][column] = column
+    expected = [["c2", f"c{column}", str(column)] for column in (12, 11, 10, 9, 8, 7, 6, 5, 4, 3)]
+    assert pairs(printed(matrix_sheet("before", "Before", matrix, names))) == expected
+
+
+def test_pairs_of_a_sparse_matrix() -> None:
+    names = [f"c{label}" for label in range(101)]
+    matrix = {"shape": [101, 101], "rows": [0, 5, 100], "columns": [0, 6, 2], "counts": [50, 3, 9]}
+    assert pairs(printed(matrix_sheet("before", "Before", matrix, names))) == [["c100", "c2", "9"], ["c5", "c6", "3"]]

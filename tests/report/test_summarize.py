@@ -1,0 +1,39 @@
+"""The summary and the CSV files of any document."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from robustbench_fgsm.report.schemas import load_schema, schema_names
+from robustbench_fgsm.report.summarize import CSV_MODULES, SUMMARY_MODULES, csv_files, single_csv, summarize
+from tests.report.runs import crossed, taught
+
+
+def test_every_schema_of_a_document_has_a_summary() -> None:
+    titled = {load_schema(name)["properties"]["schema"]["const"] for name in schema_names() if name != "common"}
+    assert titled == SUMMARY_MODULES.keys()
+
+
+@pytest.mark.parametrize("module", sorted({*SUMMARY_MODULES.values(), *CSV_MODULES.values()}))
+def test_every_module_has_its_functions(module: str) -> None:
+    found = import_module(f"robustbench_fgsm.report.documents.{module}")
+    names = ("csv_files", "single_csv") if module in CSV_MODULES.values() else ("summarize",)
+    assert all(callable(getattr(found, name)) for name in names)
+
+
+def test_a_run_shows_its_result() -> None:
+    run: dict[str, Any] = {"schema": "rfgsm.run-shown/1", "path": "a", "command": "train", "state": "complete", "damaged": 0}
+    summary, result = summarize(run | {"done": 1, "pieces": 1, "result": taught()}), summarize(taught())
+    assert summary.heading == ("a: train, complete, 1 of 1 quarters of an epoch",)
+    assert summary.sections[0].sentences == result.heading
+    assert (summary.sheets, summary.closing) == (result.sheets, result.closing)
+
+
+def test_csv_is_of_the_sheets_unless_a_document_has_a_form_of_its_own() -> None:
+    document = taught()
+    assert csv_files(document) == {"epochs.csv": single_csv(document)}
+    assert single_csv(document).splitlines()[0].startswith("epoch,loss,clean,clean_count,clean_n")
+    assert sorted(csv_files(crossed())) == ["models.csv", "pairs.csv", "per_class.csv"]
