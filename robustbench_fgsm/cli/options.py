@@ -34,7 +34,7 @@ PANELS = {
 
 
 class TableFormat(StrEnum):
-    """How tables are printed."""
+    """Formats in which tables are printed."""
 
     table = "table"
     markdown = "markdown"
