@@ -56,8 +56,6 @@ WITHOUT_TEST_FILE = {
 }
 WITH_SHORT_DOCSTRINGS = {}
 PRIVATE_NAMES_IN_TESTS = {
-    "engine/test_plan.py": {"_MEASURED_FORMATS"},
-    "engine/test_rounding_guard.py": {"_MEASURED_FORMATS"},
     "models/sources/test_torchvision.py": {"_value_"},
 }
 
