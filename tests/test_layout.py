@@ -54,7 +54,7 @@ WITHOUT_TEST_FILE = {
     "runs/export.py",
     "user_code.py",
 }
-WITH_SHORT_DOCSTRINGS = {}
+WITH_SHORT_DOCSTRINGS: set[str] = set()
 PRIVATE_NAMES_IN_TESTS = {
     "models/sources/test_torchvision.py": {"_value_"},
 }
