@@ -42,8 +42,8 @@ class RegistryEntry:
     @property
     def install_command(self) -> str:
         """Return the command that installs what the entry needs."""
-        wanted = f"'robustbench-fgsm[{self.extra}]'" if self.extra else self.package
-        return " ".join(filter(None, ["pip install", self.pip_options, wanted]))
+        target = f"'robustbench-fgsm[{self.extra}]'" if self.extra else self.package
+        return " ".join(filter(None, ["pip install", self.pip_options, target]))
 
     @property
     def installed_version(self) -> str | None:

@@ -38,16 +38,16 @@ def load_user_function(
     current directory if it is given as a module. `sys.path` is restored afterwards. role: word for the function in messages. Raises
     error_type if the function does not exist, cannot be imported or cannot be called.
     """
-    place, colon, path = spec.rpartition(":")
-    if not (colon and place and path):
+    location, colon, path = spec.rpartition(":")
+    if not (colon and location and path):
         raise error_type(f"{role} must look like {expected_format}, got {spec!r}: name the function too")
-    finder = _UserCodeLoader(role, error_type)
-    if place.endswith(".py") or "/" in place or "\\" in place:
-        file = Path(place)
-        module = finder.load_file(file)
-        return UserFunction(finder.find_function(module, path, place), f"{file.name}:{path}", module, str(file.resolve().parent))
-    module = finder.load_module(place)
-    return UserFunction(finder.find_function(module, path, place), spec, module, str(Path.cwd()))
+    loader = _UserCodeLoader(role, error_type)
+    if location.endswith(".py") or "/" in location or "\\" in location:
+        file = Path(location)
+        module = loader.load_file(file)
+        return UserFunction(loader.find_function(module, path, location), f"{file.name}:{path}", module, str(file.resolve().parent))
+    module = loader.load_module(location)
+    return UserFunction(loader.find_function(module, path, location), spec, module, str(Path.cwd()))
 
 
 @contextmanager

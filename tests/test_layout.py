@@ -51,60 +51,16 @@ ATTACK_LIBRARIES = {"art", "foolbox", "torchattacks", "cleverhans"}
 TAKE_ATTACK_LIBRARIES = ("references/", "models/art.py", "art.py", "evaluation/")
 
 WITHOUT_TEST_FILE = {
-    "cli/load.py",
-    "cli/log.py",
-    "cli/run_evaluation.py",
-    "report/figures/transfer.py",
-    "report/loaded_run.py",
-    "report/pages/command.py",
-    "report/pages/images.py",
-    "report/pages/layout.py",
-    "report/pages/single.py",
-    "report/reported_attacks.py",
     "runs/export.py",
     "user_code.py",
 }
-WITH_SHORT_DOCSTRINGS = {
-    "cli/commands/attack.py",
-    "cli/commands/benchmark.py",
-    "cli/commands/compare.py",
-    "cli/commands/evaluate.py",
-    "cli/commands/explain.py",
-    "cli/commands/gate.py",
-    "cli/commands/list.py",
-    "cli/commands/plot.py",
-    "cli/commands/report.py",
-    "cli/commands/runs.py",
-    "cli/commands/sweep.py",
-    "cli/commands/train.py",
-    "cli/commands/transfer.py",
-    "cli/commands/verify.py",
-    "cli/options.py",
-    "cli/resume.py",
-    "engine/attack_batch.py",
-    "engine/outcomes.py",
-    "engine/pieces.py",
-    "engine/run_pieces.py",
-    "evaluation/attacked_sample.py",
-    "evaluation/document.py",
-    "evaluation/gradient_masking.py",
-    "evaluation/result.py",
-    "evaluation/transfer.py",
-    "evaluation/transfer_counts.py",
-    "runs/ledger.py",
-    "stats/confusion.py",
-    "stats/rate.py",
-    "stats/tally.py",
-}
 PRIVATE_NAMES_IN_TESTS = {
-    "engine/test_plan.py": {"_MEASURED_FORMATS"},
-    "engine/test_rounding_guard.py": {"_MEASURED_FORMATS"},
     "models/sources/test_torchvision.py": {"_value_"},
 }
 
-MAX_PARAMETERS = 32
+MAX_PARAMETERS = 24
 LONG_SIGNATURE = 8
-MAX_LONG_SIGNATURES = 30
+MAX_LONG_SIGNATURES = 18
 MIN_DOCSTRING_WORDS = 5
 
 ROOT = Path(robustbench_fgsm.__file__).parent
@@ -239,7 +195,7 @@ def test_signatures_are_short() -> None:
     assert all(count <= MAX_PARAMETERS for count in long.values()), long
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module not in WITH_SHORT_DOCSTRINGS])
+@pytest.mark.parametrize("module", MODULES)
 def test_docstrings_have_five_words(module: str) -> None:
     assert list(short_docstrings(ast.parse((ROOT / module).read_text(encoding="utf-8")))) == []
 

@@ -42,8 +42,8 @@ def complete_class_names(classes: tuple[str, ...], num_classes: int, model_class
     if model_classes is None:
         return padded
     return tuple(
-        theirs if is_unnamed_class(label, ours) else ours
-        for label, (ours, theirs) in enumerate(zip(padded, model_classes, strict=True))
+        model_name if is_unnamed_class(label, data_name) else data_name
+        for label, (data_name, model_name) in enumerate(zip(padded, model_classes, strict=True))
     )
 
 
@@ -58,18 +58,18 @@ def map_classes(data: Dataset, file: Path) -> Dataset:
     `{"0": ["n01440764", "tench"], ...}` with the data's and the model's name. `numbers` instead of a file means that class names
     are indices. Raises DataError for another form, or if the map lacks a class of the data.
     """
-    places, names = numbered_class_map(data.classes) if str(file) == NUMBERED_CLASS_MAP else read_class_map(file)
+    index_by_name, names = numbered_class_map(data.classes) if str(file) == NUMBERED_CLASS_MAP else read_class_map(file)
     if not isinstance(data, (ArrayDataset, ImageDataset)):
         raise DataError(f"a class map needs data that are read here, got {data.name}: give the order there")
     unnamed = all(is_unnamed_class(label, name) for label, name in enumerate(data.classes))
-    if unnamed and not set(data.classes) <= set(places):
+    if unnamed and not set(data.classes) <= set(index_by_name):
         if len(data.classes) > len(names):
             raise DataError(f"{file} must name all {len(data.classes)} classes, got {len(names)}: add the others")
         return data.with_class_names(names)
     for name in data.classes:
-        if name not in places:
-            raise DataError(f"{file} must place every class of the data, got no {name!r}: {did_you_mean(name, places)}")
-    return data.relabelled([places[name] for name in data.classes], names)
+        if name not in index_by_name:
+            raise DataError(f"{file} must place every class of the data, got no {name!r}: {did_you_mean(name, index_by_name)}")
+    return data.relabelled([index_by_name[name] for name in data.classes], names)
 
 
 def numbered_class_map(classes: tuple[str, ...]) -> tuple[dict[str, int], tuple[str, ...]]:
@@ -77,8 +77,8 @@ def numbered_class_map(classes: tuple[str, ...]) -> tuple[dict[str, int], tuple[
     for name in classes:
         if not name.isdecimal():
             raise DataError(f"class map numbers needs data whose classes are called by numbers, got {name!r}: name a file")
-    places = {name: int(name) for name in classes}
-    return places, numbered_class_names(max(places.values(), default=-1) + 1)
+    index_by_name = {name: int(name) for name in classes}
+    return index_by_name, numbered_class_names(max(index_by_name.values(), default=-1) + 1)
 
 
 def read_class_map(file: Path) -> tuple[dict[str, int], tuple[str, ...]]:
@@ -92,14 +92,14 @@ def read_class_map(file: Path) -> tuple[dict[str, int], tuple[str, ...]]:
         raise DataError(
             f"class map {file} must be a JSON list of names or an object from names to indices ({error}): see the docs"
         ) from error
-    places = {name: index for name, index, _ in pairs}
-    indices = list(places.values())
-    if len(set(indices)) != len(indices) or len(places) != len(pairs) or min(indices, default=0) < 0:
+    index_by_name = {name: index for name, index, _ in pairs}
+    indices = list(index_by_name.values())
+    if len(set(indices)) != len(indices) or len(index_by_name) != len(pairs) or min(indices, default=0) < 0:
         raise DataError(f"class map {file} must give each class an index of its own from 0: look for doubles")
     names = list(numbered_class_names(max(indices, default=-1) + 1))
     for _, index, name in pairs:
         names[index] = name
-    return places, tuple(names)
+    return index_by_name, tuple(names)
 
 
 def _class_map_entries(found: Any) -> list[tuple[str, int, str]]:
@@ -110,4 +110,4 @@ def _class_map_entries(found: Any) -> list[tuple[str, int, str]]:
         raise TypeError("it is neither")
     if all(isinstance(index, int) and not isinstance(index, bool) for index in found.values()):
         return [(name, index, name) for name, index in found.items()]
-    return [(ours, int(index), theirs) for index, (ours, theirs) in found.items()]
+    return [(data_name, int(index), model_name) for index, (data_name, model_name) in found.items()]

@@ -159,14 +159,14 @@ class ImageDataset:
     @cached_property
     def fingerprint(self) -> str:
         """Return the SHA-256 of class names, preprocessing and the source's fingerprint: not of the bytes of every image."""
-        told = (self._own_classes, self._table, self.preprocessing, self._source.fingerprint)
-        return hashlib.sha256(repr(told).encode()).hexdigest()
+        identity = (self._own_classes, self._table, self.preprocessing, self._source.fingerprint)
+        return hashlib.sha256(repr(identity).encode()).hexdigest()
 
     @cached_property
     def _channels(self) -> int:
         """Return 1 if every sampled image is grey, else 3."""
         grey = []
-        for index in {int(place) for place in np.linspace(0, len(self) - 1, min(GREY_CHECK_SAMPLES, len(self)))}:
+        for index in {int(position) for position in np.linspace(0, len(self) - 1, min(GREY_CHECK_SAMPLES, len(self)))}:
             try:
                 image = self._source.read(index)[0]
                 grey.append(is_grey(image) if isinstance(image, bytes) else True)

@@ -20,8 +20,8 @@ def match_to_classifier(data: Dataset, classifier: Classifier) -> Dataset:
 
 def _match(data: Dataset, preprocessing: Preprocessing | None, num_classes: int, classes: tuple[str, ...] | None) -> Dataset:
     if isinstance(data, Subset):
-        whole = _match(data.dataset, preprocessing, num_classes, classes)
-        return data if whole is data.dataset else data.with_dataset(whole)
+        matched = _match(data.dataset, preprocessing, num_classes, classes)
+        return data if matched is data.dataset else data.with_dataset(matched)
     if isinstance(data, ImageDataset) and data.preprocessing is None and preprocessing is not None:
         data = data.with_preprocessing(preprocessing)
     names = complete_class_names(data.classes, num_classes, classes)

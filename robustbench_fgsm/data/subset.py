@@ -52,14 +52,14 @@ class Subset:
 
     def batches(self, start: int, stop: int, size: int) -> Iterator[Batch]:
         """Yield images start to stop (exclusive) of the subset, at most `size` at a time, in its order."""
-        wanted = self.indices[start : min(stop, len(self))]
-        if isinstance(wanted, range) and wanted.step == 1:
-            yield from self.dataset.batches(wanted.start, wanted.stop, size)
+        selected = self.indices[start : min(stop, len(self))]
+        if isinstance(selected, range) and selected.step == 1:
+            yield from self.dataset.batches(selected.start, selected.stop, size)
         elif isinstance(self.dataset, RandomAccess):
-            yield from self.dataset.take(wanted, size)
+            yield from self.dataset.take(selected, size)
         else:
-            for low in range(0, len(wanted), size):
-                yield _join_batches([next(self.dataset.batches(at, at + 1, 1)) for at in wanted[low : low + size]])
+            for low in range(0, len(selected), size):
+                yield _join_batches([next(self.dataset.batches(at, at + 1, 1)) for at in selected[low : low + size]])
 
     def take(self, indices: Sequence[int], size: int) -> Iterator[Batch]:
         """Yield the images at these indices of the subset, in the given order, at most `size` at a time."""

@@ -124,7 +124,7 @@ class OutcomeBuffer(Generic[Part]):
         return self.flush() if sum(map(len, self._parts)) >= self._size else []
 
     def flush(self) -> list[Part]:
-        """Return all waiting parts."""
+        """Return all waiting parts, and empty the buffer."""
         parts, self._parts = self._parts, []
         return parts
 
@@ -158,7 +158,7 @@ class OutcomeCounter:
         self._totals = AttackTotals(nothing, nothing, np.zeros(len(spec.epsilons) + 1, np.int64))
 
     def add(self, outcomes: BatchOutcomes) -> None:
-        """Count these images."""
+        """Count the outcomes of these images."""
         self._count(self._buffer.add(outcomes))
 
     def add_decided_again(self, count: int) -> None:

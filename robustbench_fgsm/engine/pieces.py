@@ -64,7 +64,7 @@ class PieceRecord:
 
     @property
     def ids(self) -> Int64Array:
-        """Image ids (N,)."""
+        """Ids (N,) of the images."""
         return self.outcomes[0].ids if self.outcomes else np.empty(0, np.int64)
 
     @property
@@ -84,7 +84,7 @@ class PieceStore(Protocol):
 
 
 class NullStore:
-    """Store that keeps nothing."""
+    """Store that keeps no piece at all."""
 
     def records(self) -> Iterator[PieceRecord]:
         """Yield no piece, since none is stored."""

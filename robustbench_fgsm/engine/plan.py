@@ -275,7 +275,7 @@ def _choose_for_level(
     return plan
 
 
-_MEASURED_FORMATS: dict[tuple[object, ...], str] = {}
+MEASURED_FORMATS: dict[tuple[object, ...], str] = {}
 """Layouts by network, images, device, threads, level and number of budgets, so that a process times each case once."""
 
 
@@ -291,7 +291,7 @@ def _choose_memory_format(
     if plan.tf32:  # TF32 kernels need channels last; a trial on few images would time kernel launches
         return replace(plan, memory_format="channels_last")
     case = classifier.info.sha256, batch.images.shape, str(classifier.device), plan.threads, plan.level, len(spec.epsilons)
-    if case not in _MEASURED_FORMATS:
+    if case not in MEASURED_FORMATS:
         variants = [classifier, classifier.channels_last(plan.batch_size)]
         for variant in variants:
             timer(variant, batch, spec, classes)  # not counted: the first run also allocates
@@ -300,8 +300,8 @@ def _choose_memory_format(
         if plan.level == "safe":
             channels_last += contiguous * _near_saturated_share(classifier, batch)
         faster = channels_last < MAX_TIME_RATIO[plan.level] * contiguous
-        _MEASURED_FORMATS[case] = "channels_last" if faster else "contiguous"
-    layout = _MEASURED_FORMATS[case]
+        MEASURED_FORMATS[case] = "channels_last" if faster else "contiguous"
+    layout = MEASURED_FORMATS[case]
     reason = "" if layout == "channels_last" else "channels-last was not faster"
     return replace(plan, memory_format=layout, reason=plan.reason or reason)
 

@@ -86,7 +86,7 @@ class ShardTotals:
 
     @classmethod
     def empty(cls, num_classes: int, *, targeted: bool, eight_bit: bool) -> ShardTotals:
-        """Return the counts of no image."""
+        """Return totals without any image."""
         tally = Tally.empty(num_classes, targeted=targeted)
         return cls(tally, tally if eight_bit else None)
 
@@ -143,9 +143,9 @@ def craft_shards(
     Each shard starts a new batch. A shard whose images are all unreadable is empty. With `eight_bit`, images are levels that are
     rounded within the ball.
     """
-    execution, portions = apply_plan(classifier, plan), BatchSplitter()
+    planned, splitter = apply_plan(classifier, plan), BatchSplitter()
     for span in ranges:
-        yield _craft_shard(execution, data, spec, span, portions, eight_bit=eight_bit)
+        yield _craft_shard(planned, data, spec, span, splitter, eight_bit=eight_bit)
 
 
 def _craft_shard(
@@ -176,7 +176,7 @@ def _craft_shard(
 
 
 def _empty_shard(shape: torch.Size, bad: tuple[BadSample, ...], *, targeted: bool, eight_bit: bool) -> AdversarialShard:
-    """Return a shard without images."""
+    """Return a shard without any image."""
     none, flags = np.empty(0, np.int64), np.empty(0, np.bool_)
     outcomes = BatchOutcomes(none, none, none, none[:, np.newaxis], none if targeted else None, flags, flags, flags)
     rounded = none if eight_bit else None

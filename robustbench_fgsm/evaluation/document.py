@@ -1,4 +1,4 @@
-"""What every document of a measurement says, whatever was measured."""
+"""Build the entries that all result documents share, and the warnings that follow from a tally."""
 
 from __future__ import annotations
 
@@ -15,49 +15,52 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 """A document as JSON holds it."""
 
+WARNING_SHARE = 0.01
+"""Share of the images above which a problem of their gradients causes a warning."""
+
 
 class MeasurementResult(Protocol):
-    """A finished measurement of one classifier over one data set."""
+    """Result of a measurement of one classifier on one data set."""
 
     @property
     def model(self) -> ModelInfo:
-        """The classifier."""
+        """Description of the measured classifier."""
 
     @property
     def data(self) -> dict[str, Any]:
-        """The data set, as `describe` has it."""
+        """Description of the data set, from `describe_data`."""
 
     @property
     def invalid_reasons(self) -> list[str]:
-        """Why the numbers must not be used."""
+        """Reasons why the rates must not be used."""
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader must know beside the numbers."""
+        """Warnings that belong beside the rates."""
 
     @property
     def exit_code(self) -> int:
-        """Of the command."""
+        """Exit code of the command."""
 
     @property
     def bad(self) -> Sequence[BadSample]:
-        """Samples that could not be had."""
+        """Samples that could not be read."""
 
     @property
     def max_bad(self) -> int:
-        """How many there may be."""
+        """Unreadable samples that a valid run may have."""
 
     @property
     def environment(self) -> Mapping[str, str | int]:
-        """Where it was measured."""
+        """Versions and device, from `describe_environment`."""
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """Duration of the measurement in seconds."""
 
 
 def build_document(schema: str, result: MeasurementResult, specific_entries: Mapping[str, Any]) -> dict[str, Any]:
-    """The document of that schema; own: the keys that only this kind of measurement has."""
+    """Return the document of a schema; specific_entries: keys that only this schema has."""
     reasons = result.invalid_reasons
     return {
         "schema": schema,
@@ -74,11 +77,8 @@ def build_document(schema: str, result: MeasurementResult, specific_entries: Map
     }
 
 
-WARNING_SHARE = 0.01
-
-
 def tally_invalid_reasons(tally: Tally, bad: Sequence[BadSample] = (), max_bad: int = 0) -> list[str]:
-    """Why the numbers must not be used; none where they may. bad: samples that are not in them, max_bad: and may be."""
+    """Return the reasons why the rates must not be used; bad: unreadable samples, of which max_bad are allowed."""
     found = bad_sample_reasons(bad, max_bad)
     if tally.nonfinite_gradient:
         found.append(
@@ -89,19 +89,19 @@ def tally_invalid_reasons(tally: Tally, bad: Sequence[BadSample] = (), max_bad: 
 
 
 def bad_sample_reasons(bad: Sequence[BadSample], max_bad: int) -> list[str]:
-    """The reason in samples that could not be had, where they are more than may be."""
+    """Return a reason if there are more unreadable samples than allowed."""
     if len(bad) <= max(max_bad, 0):
         return []
     return [f"{_bad_samples_text(bad)}, which is more than the {max_bad:,} allowed: mend them, or raise --max-bad"]
 
 
 def bad_sample_warnings(bad: Sequence[BadSample], max_bad: int) -> list[str]:
-    """The warning of samples that could not be had, where they are no reason."""
+    """Return a warning if there are unreadable samples, but no more than allowed."""
     return [f"{_bad_samples_text(bad)}; n is without them"] if 0 < len(bad) <= max_bad else []
 
 
 def bad_samples_to_dict(bad: Sequence[BadSample], max_bad: int) -> dict[str, Any]:
-    """Samples that could not be had, and how many of them may be, as JSON knows them under `bad`."""
+    """Return unreadable samples, and how many are allowed, as the JSON object `bad`."""
     return {
         "count": len(bad),
         "paths": [sample.path for sample in bad],
@@ -116,9 +116,9 @@ def _bad_samples_text(bad: Sequence[BadSample]) -> str:
 
 
 def tally_warnings(tally: Tally, *, cancels: bool = True, bad: Sequence[BadSample] = (), max_bad: int = 0) -> list[str]:
-    """What a reader must know beside the numbers; cancels: whether saturation spoils the gradient of the loss.
+    """Return warnings that belong beside the rates.
 
-    bad, max_bad: as for `invalid_reasons`, and named here where they are no reason.
+    cancels: saturation spoils the gradient of the loss. bad, max_bad: as for `tally_invalid_reasons`.
     """
     found = bad_sample_warnings(bad, max_bad)
     zero, saturated = Rate(tally.zero_gradient, tally.n), Rate(tally.saturated, tally.n)
@@ -141,6 +141,6 @@ def tally_warnings(tally: Tally, *, cancels: bool = True, bad: Sequence[BadSampl
 
 
 def gradient_shares(tally: Tally) -> dict[str, Any]:
-    """Images whose gradient is zero, not finite, or saturated, as JSON knows them under `gradient`."""
+    """Return the shares of zero, non-finite and saturated gradients as the JSON object `gradient`."""
     counts = {"zero": tally.zero_gradient, "nonfinite": tally.nonfinite_gradient, "saturated": tally.saturated}
     return {f"{name}_share": Rate(count, tally.n).to_dict() for name, count in counts.items()}

@@ -1,4 +1,4 @@
-"""Attack a classifier over a data set, at one budget or many, and count."""
+"""Evaluate a classifier under FGSM on a data set, at one budget or several."""
 
 from __future__ import annotations
 
@@ -151,20 +151,20 @@ def run_attacks(
     warnings: Sequence[str] | None = None,
     context: RunContext = SINGLE_CALL,
 ) -> list[Evaluation]:
-    """Return one evaluation for each attack, from a single pass over the data; see `evaluate` for the settings.
+    """Run parsed attacks in a single pass over the data, and return one evaluation for each; see `evaluate` for the settings.
 
     Args:
         classifier: the model to attack.
         data: the images and their labels.
         specs: the attacks.
-        run_options: batch size, optimisation level, and what makes the result invalid.
-        checks: checks that the main process makes at the end.
-        plan: execution plan, alone or with its classifier; None chooses a plan now.
-        warnings: of `preflight_all`; None runs the preflight now.
-        context: the processes that share the pieces, all of which get the evaluations; the store, whose pieces are not attacked
+        run_options: batch size, level, and limits.
+        checks: checks that the main process runs at the end.
+        plan: execution plan, alone or with its classifiers; by default a plan is chosen now.
+        warnings: result of `preflight_all`; by default it runs now.
+        context: processes that share the pieces, each of which returns the evaluations; the store, whose pieces are not attacked
             again; and progress functions.
     """
-    began = time.perf_counter()
+    started = time.perf_counter()
     for spec in specs:
         check_distinct_epsilons(spec)
     validate_checks(checks, specs, classifier)
@@ -173,45 +173,43 @@ def run_attacks(
     data = match_to_classifier(data, classifier)
     if warnings is None:
         warnings = preflight_all(classifier, data, specs, strict=run_options.strict)
-    if isinstance(plan, PlannedClassifier):
-        execution = plan
-    else:
+    if not isinstance(plan, PlannedClassifier):
         plan = plan or choose_plan(classifier, data, specs, run_options.optimize, run_options.batch_size)
-        execution = apply_plan(classifier, context.world.broadcast(plan))
+        plan = apply_plan(classifier, context.world.broadcast(plan))
     world, store = context.world, context.store
     report_progress = ProgressReporter(len(data), world, context.progress, context.fooled_progress)
     if store is None and world.size == 1:
-        counted = attack_dataset(execution, data, specs, report_progress)
+        result = attack_dataset(plan, data, specs, report_progress)
     else:
-        counted = attack_by_pieces(execution, data, specs, store or NullStore(), world, report_progress)
-    size = execution.plan.batch_size
-    made = [run_checks(classifier, data, spec, checks, size, context.check_progress) for spec in specs if world.is_main]
-    beside = world.broadcast(made)
-    environment, spent = describe_environment(classifier.device), time.perf_counter() - began
-    described = describe_data(data)
+        result = attack_by_pieces(plan, data, specs, store or NullStore(), world, report_progress)
+    size = plan.plan.batch_size
+    own_checks = [run_checks(classifier, data, spec, checks, size, context.check_progress) for spec in specs if world.is_main]
+    all_checks = world.broadcast(own_checks)
+    environment, seconds = describe_environment(classifier.device), time.perf_counter() - started
+    data_entry = describe_data(data)
     return [
         Evaluation(
             classifier.info,
-            described,
+            data_entry,
             spec,
             total.tallies,
             total.stable,
             tuple(total.first_fooled.tolist()),
-            (*warnings, *counted.warnings),
+            (*warnings, *result.warnings),
             environment,
-            spent + counted.resumed_seconds,
-            tuple(counted.bad),
+            seconds + result.resumed_seconds,
+            tuple(result.bad),
             run_options.max_bad,
-            execution.plan,
+            plan.plan,
             total.decided_again,
-            *found,
+            *made_checks,
         )
-        for spec, total, found in zip(specs, counted.totals, beside, strict=True)
+        for spec, total, made_checks in zip(specs, result.totals, all_checks, strict=True)
         if total.tallies[0].n
     ]
 
 
 def check_distinct_epsilons(spec: AttackSpec) -> None:
-    """Raise SettingError for no budget, or the same one twice."""
+    """Raise SettingError unless there is a budget and all budgets differ."""
     if not spec.epsilons or len(set(spec.epsilons)) != len(spec.epsilons):
         raise SettingError(f"epsilons must be at least one and all different, got {list(spec.epsilons)}")

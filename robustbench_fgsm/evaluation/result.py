@@ -1,15 +1,15 @@
-"""What one attack did to one classifier over one data set, at one or more budgets."""
+"""Result of an evaluation: counts of one attack on one classifier and data set, its document, and its data frame."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.plan import PLAIN_PLAN, Plan
-from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
+from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, SettingError
 from robustbench_fgsm.evaluation.checks import PgdCheck
 from robustbench_fgsm.evaluation.document import (
     WARNING_SHARE,
@@ -27,22 +27,19 @@ from robustbench_fgsm.stats.tally import Tally, matrix_to_json, worst_class
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from robustbench_fgsm.errors import SettingError
+RATE_COLUMNS = ("clean_accuracy", "robust_accuracy", "attack_success_rate")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One attack: settings and counts.
+    """Result of one attack: settings and counts.
 
-    tallies: one for each budget, in order. stable: the same with exact gradients on the images that are saturated, or
-    none where the classifier brings its own loss.
-    first_fooled: images right before that are fooled first at each budget of the ascending grid, and after these the
-    images that no budget fools. bad: samples that could not be read and are in no count; more than max_bad of them make
-    the run invalid. plan: how it was computed; decided_again: images that its guard gave the plain layout.
-    pgd_check: a stronger attack on a sample, masking_check: signs that the gradient is masked; None where not asked for.
+    tallies: one for each budget, in order. stable: likewise, with exact gradients on saturated images; empty if the classifier
+    has its own loss. first_fooled: attacked images by the first budget of the ascending grid that fools them; last, images that
+    no budget fools. bad: unreadable samples, which no count includes; more than max_bad of them make the run invalid. plan:
+    execution plan; decided_again: images that the plain layout decided again. pgd_check, masking_check: results of the requested
+    checks, else None.
     """
 
     model: ModelInfo
@@ -63,34 +60,34 @@ class Evaluation:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the labels."""
+        """Names of the classes, in the order of the labels."""
         return tuple(self.data["classes"])
 
     @property
     def n(self) -> int:
-        """Images."""
+        """Number of images that are counted."""
         return self.tallies[0].n
 
     @property
     def clean_accuracy(self) -> Rate:
-        """Right before the attack, over all images."""
+        """Share of all images that are right before the attack."""
         return self.tallies[0].clean_accuracy
 
     @property
     def shows_stable(self) -> bool:
-        """Whether more than 1 % of the images are saturated, so that the stable rates stand beside the ordinary ones."""
+        """Whether more than 1 % of the images are saturated, so that the document has stable rates too."""
         first = self.tallies[0]
-        asked = self.attack.loss == "ce" and not self.attack.stable
-        return asked and bool(self.stable) and first.saturated > WARNING_SHARE * first.n
+        cancels = self.attack.loss == "ce" and not self.attack.stable
+        return cancels and bool(self.stable) and first.saturated > WARNING_SHARE * first.n
 
     @property
     def invalid_reasons(self) -> list[str]:
-        """Why the numbers must not be used."""
+        """Reasons why the rates must not be used."""
         return tally_invalid_reasons(self.tallies[0], self.bad, self.max_bad)
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader must know beside the numbers."""
+        """Warnings that belong beside the rates."""
         cancels = self.attack.loss in ("ce", "log-probabilities") and not self.attack.stable
         found = [
             warning
@@ -102,24 +99,21 @@ class Evaluation:
 
     @property
     def exit_code(self) -> int:
-        """0 for a valid run, else 1."""
+        """Exit code: 0 for a valid run, else 1."""
         return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     @property
     def area_under_curve(self) -> float | None:
-        """Mean robust accuracy over budgets from 0 to the largest, by trapezoids from the clean accuracy at 0.
-
-        None where no budget is above 0.
-        """
+        """Mean robust accuracy over budgets from 0 to the largest, by the trapezoidal rule; None if no budget is above 0."""
         return area_under_robust_accuracy(self.attack.epsilons, self.tallies)
 
     def first_epsilon(self, success_rate: float) -> float | None:
-        """The smallest budget of the grid whose attack success rate reaches the one given; None where none does."""
+        """Return the smallest budget whose attack success rate is at least `success_rate`; None if there is none."""
         rates = (tally.attack_success_rate.value for tally in self.tallies)
         return first_epsilon_reaching(success_rate, self.attack.epsilons, rates)
 
     def to_dict(self) -> dict[str, Any]:
-        """The document `rfgsm.evaluation/1`."""
+        """Return the JSON document `rfgsm.evaluation/1`."""
         first = self.tallies[0]
         own = {
             "attack": self.attack.to_dict(),
@@ -137,20 +131,20 @@ class Evaluation:
         return build_document("rfgsm.evaluation/1", self, own)
 
     def plot(self, kind: str = "confusion", *, epsilon: float | None = None) -> Figure:
-        """A matplotlib figure: `confusion`, `curve` or `per-class`, as `rfgsm plot` draws it.
+        """Draw a matplotlib figure: `confusion`, `curve` or `per-class`.
 
-        epsilon: a budget of this evaluation; 8/255 by default, or else the largest.
+        epsilon: a budget of this evaluation; by default 8/255, or else the largest.
         """
         from robustbench_fgsm.report.figures.classes import draw_evaluation
 
         return draw_evaluation(self.to_dict(), kind, epsilon=epsilon)
 
     def to_pandas(self) -> DataFrame:
-        """Rates at each budget, a row for all images and one for each class; `to_pandas` says which columns there are."""
+        """Return the rates at each budget, one row for all images and one for each class; see `to_pandas` for the columns."""
         return to_pandas(self)
 
     def _repr_html_(self) -> str:
-        """Tables for a notebook."""
+        """Return the tables of the evaluation as HTML for a notebook."""
         from robustbench_fgsm.report.summarize import summarize
         from robustbench_fgsm.report.tables.html import summary_to_html
 
@@ -173,7 +167,7 @@ class Evaluation:
 
 
 def area_under_robust_accuracy(epsilons: Sequence[float], tallies: Sequence[Tally]) -> float | None:
-    """Mean robust accuracy from 0 to the largest budget, by trapezoids, the clean accuracy at 0; None without any width."""
+    """Return the mean robust accuracy from budget 0 to the largest, by trapezoids; None if no budget is above 0."""
     after = zip(epsilons, (tally.robust_accuracy.value for tally in tallies), strict=True)
     rates = {0.0: tallies[0].clean_accuracy.value} | dict(after)
     curve = sorted((epsilon, value) for epsilon, value in rates.items() if value is not None)
@@ -185,13 +179,13 @@ def area_under_robust_accuracy(epsilons: Sequence[float], tallies: Sequence[Tall
 
 
 def first_epsilon_reaching(threshold: float, epsilons: Iterable[float], rates: Iterable[float | None]) -> float | None:
-    """The smallest budget whose rate is at least that; None where none is. A rate of None, 0/0, reaches nothing."""
+    """Return the smallest budget whose rate is at least the threshold; None if there is none. A rate of None reaches nothing."""
     pairs = zip(epsilons, rates, strict=True)
     return min((epsilon for epsilon, rate in pairs if rate is not None and rate >= threshold), default=None)
 
 
 def rates_to_dict(tally: Tally, classes: Sequence[str]) -> dict[str, Any]:
-    """Every rate and matrix after the attack, and the worst class, as JSON knows them."""
+    """Return every rate and matrix after the attack, and the worst class, as a JSON object."""
     per_class = tally.per_class(classes)
     worst = worst_class(per_class)
     hits = tally.target_hit_rate
@@ -210,7 +204,7 @@ def rates_to_dict(tally: Tally, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def sweep_document(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
-    """The document `rfgsm.sweep/1`: one evaluation for each targeting rule."""
+    """Return the document `rfgsm.sweep/1`, with one evaluation for each targeting rule."""
     documents = [evaluation.to_dict() for evaluation in evaluations]
     reasons = [reason for document in documents for reason in document["invalid_reasons"]]
     warnings = [warning for document in documents for warning in document["warnings"]]
@@ -226,15 +220,18 @@ def sweep_document(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     }
 
 
-RATE_COLUMNS = ("clean_accuracy", "robust_accuracy", "attack_success_rate")
-
-
 def to_pandas(evaluations: Evaluation | Sequence[Evaluation]) -> DataFrame:
-    """Rates of one evaluation, or of all that `sweep` gives: at each budget a row for all images, then one for each class.
+    """Return the rates of one or more evaluations as a data frame: at each budget one row for all images and one for each class.
 
-    Columns: targeted, epsilon, gradient, label and name (missing for all images), n, and for clean_accuracy,
-    robust_accuracy and attack_success_rate the value and, with _count, _n, _low and _high, what it is made of and its 95 %
-    interval; missing for 0/0. Raises SettingError without pandas.
+    Columns: targeted, epsilon, gradient, label and name (missing for all images), n, and for clean_accuracy, robust_accuracy and
+    attack_success_rate the value, and with the suffixes _count, _n, _low and _high its count, denominator and 95 % interval. A
+    value of 0/0 is missing.
+
+    Args:
+        evaluations: one evaluation, or a list that `sweep` returns.
+
+    Raises:
+        SettingError: if pandas is not installed.
     """
     try:
         import pandas as pd
@@ -260,8 +257,8 @@ def _table_rows(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
 
 
 def _tally_rows(tally: Tally, classes: Sequence[str]) -> Iterator[dict[str, Any]]:
-    whole = (tally.clean_accuracy, tally.robust_accuracy, tally.attack_success_rate)
-    yield {"label": None, "name": None, "n": tally.n} | _rate_columns(whole)
+    overall = (tally.clean_accuracy, tally.robust_accuracy, tally.attack_success_rate)
+    yield {"label": None, "name": None, "n": tally.n} | _rate_columns(overall)
     for result in tally.per_class(classes):
         clean = Rate(result.clean_correct, result.n)
         rates = (clean, result.robust_accuracy, result.attack_success_rate)

@@ -1,4 +1,4 @@
-"""Stronger attacks of ART's on the same images, by which FGSM's answer can be judged."""
+"""Run ART's stronger attacks, PGD and Square, to check FGSM's result."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from robustbench_fgsm.models.precision import float32_precision
 
 ART_BATCH_SIZE = 256
 PGD_STEP_FACTOR = 2.5
-"""Of a step of PGD, times epsilon over the number of steps, so that the attack can cross the ball and come back."""
+"""Step size of PGD in units of epsilon / steps, so that the attack can cross the ball and return."""
 
 SQUARE_INITIAL_SHARE = 0.8
-"""Share of an image that Square's first square covers, as ART has it."""
+"""Share of an image that Square's first square covers, ART's default."""
 
 BALL_TOLERANCE = 1e-4
-"""By which, relatively, rounding may carry an image out of the ball."""
+"""Relative distance by which rounding may move an image out of the ball."""
 
 
 def make_art_estimator(classifier: Classifier, input_shape: tuple[int, ...] = ()) -> Any:
@@ -49,11 +49,12 @@ def pgd(
     steps: int,
     seed: int = 0,
 ) -> Tensor:
-    """Images by ART's projected gradient descent (Madry et al. 2018, arXiv:1706.06083), in the shape of x.
+    """Return images of ART's projected gradient descent (Madry et al. 2018, arXiv:1706.06083), in the shape of x.
 
-    y: labels, or targets, (N,). Each step is 2.5 epsilon / steps, from a random start in the ball. norm: infinity or 2, for
-    ART's projection is exact under these. ART draws from NumPy's global generator, which is seeded for it and afterwards as
-    it was.
+    Each step is 2.5 epsilon / steps, from a random start in the ball. ART draws from NumPy's global generator, which is seeded
+    for the attack and restored afterwards.
+
+    y: labels or targets (N,). norm: infinity or 2, where ART's projection is exact.
     """
     if epsilon == 0 or not len(x):
         return x.clone()
@@ -77,10 +78,10 @@ def pgd(
 def square_attack(
     classifier: Classifier, x: Tensor, y: Tensor, epsilon: float, *, norm: float = math.inf, steps: int, seed: int = 0
 ) -> Tensor:
-    """Images by ART's Square attack (Andriushchenko et al. 2020, arXiv:1912.00049), which takes no gradient.
+    """Return images of ART's Square attack (Andriushchenko et al. 2020, arXiv:1912.00049), which uses no gradient.
 
-    In the shape of x; one that ART carries out of the ball comes back as it was. Python's and NumPy's global generators
-    are seeded for it and afterwards as they were.
+    An image that ART moves out of the ball is returned unchanged. Python's and NumPy's global generators are seeded for the
+    attack and restored afterwards.
     """
     if epsilon == 0 or not len(x):
         return x.clone()
@@ -102,7 +103,7 @@ def square_attack(
 
 
 def supports_square_attack(classifier: Classifier, x: Tensor, norm: float) -> bool:
-    """Whether ART's Square attack runs: on a neural network, and images in bounds that are as wide as high, or nearly."""
+    """Return whether ART's Square attack supports the classifier, the bounds, and the size of the images."""
     if x.ndim != 4 or not all(map(math.isfinite, classifier.bounds)):
         return False
     if isinstance(classifier, ArtClassifier):

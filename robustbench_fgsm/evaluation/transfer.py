@@ -1,4 +1,4 @@
-"""How far images that fool one model fool others: every source against every target."""
+"""Measure how often images crafted on one model fool other models."""
 
 from __future__ import annotations
 
@@ -31,10 +31,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Transfer:
-    """Every source against every target: settings and counts.
+    """Result of a transfer: settings, and counts for every source and target.
 
-    common, per_class: whether the document has rates over the images that all models had right, and by class. batch_size:
-    images that were attacked at a time.
+    common, per_class: whether the document has rates over the images that all models have right, and rates by class.
     """
 
     transfer_models: TransferModels
@@ -52,30 +51,30 @@ class Transfer:
 
     @property
     def n(self) -> int:
-        """Images."""
+        """Number of images that are counted."""
         return int(self.counts.images.sum())
 
     def clean_accuracy(self, model: int) -> Rate:
-        """Right before, over all images; model: its place among the models."""
+        """Return the share of all images that are right before the attack; model: index among the models."""
         return Rate(int(self.counts.clean_correct[model].sum()), self.n)
 
     def robust_accuracy(self, source: int, target: int, budget: int = 0) -> Rate:
-        """Right at the target after the source's attack, over all images; places among sources, targets and budgets."""
+        """Return the share of all images that the target has right after the attack; indices of source, target and budget."""
         return Rate(int(self.counts.robust_correct[source, target, budget].sum()), self.n)
 
     def attack_success_rate(self, source: int, target: int, budget: int = 0) -> Rate:
-        """Fooled at the target, over the images that source and target both had right; targeted: off target for both."""
+        """Return the share that fools the target, of the images right (targeted: off target) before at source and target."""
         counts = self.counts
         return Rate(int(counts.fooled[source, target, budget].sum()), int(counts.attacked[source, target].sum()))
 
     def common_success_rate(self, source: int, target: int, budget: int = 0) -> Rate:
-        """The same over the images that all models had right, or off target."""
+        """Return the share that fools the target, of the images right (targeted: off target) before at all models."""
         counts = self.counts
         return Rate(int(counts.common_fooled[source, target, budget].sum()), int(counts.common_attacked[source].sum()))
 
     @property
     def invalid_reasons(self) -> list[str]:
-        """Why the numbers must not be used."""
+        """Reasons why the rates must not be used."""
         found = bad_sample_reasons(self.bad, self.max_bad)
         for source, images in zip(self.transfer_models.sources, self.counts.nonfinite_gradient, strict=True):
             if images:
@@ -87,7 +86,7 @@ class Transfer:
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader must know beside the numbers."""
+        """Warnings that belong beside the rates."""
         found = [*self.preflight_warnings, *bad_sample_warnings(self.bad, self.max_bad)]
         for source, images in zip(self.transfer_models.sources, self.counts.zero_gradient, strict=True):
             share = Rate(int(images), self.n)
@@ -100,12 +99,12 @@ class Transfer:
 
     @property
     def exit_code(self) -> int:
-        """0 for a valid run, else 1."""
+        """Exit code: 0 for a valid run, else 1."""
         return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:
-        """The document `rfgsm.transfer/1`."""
-        reasons, crossing = self.invalid_reasons, self.transfer_models
+        """Return the JSON document `rfgsm.transfer/1`."""
+        reasons, models = self.invalid_reasons, self.transfer_models
         return {
             "schema": "rfgsm.transfer/1",
             "status": "invalid" if reasons else "complete",
@@ -113,19 +112,19 @@ class Transfer:
             "invalid_reasons": reasons,
             "warnings": self.warnings,
             "models": [
-                model.info.to_dict() | {"clean_accuracy": self.clean_accuracy(place).to_dict()}
-                for place, model in enumerate(crossing.models)
+                model.info.to_dict() | {"clean_accuracy": self.clean_accuracy(index).to_dict()}
+                for index, model in enumerate(models.models)
             ],
-            "sources": list(crossing.sources),
-            "targets": list(crossing.targets),
+            "sources": list(models.sources),
+            "targets": list(models.targets),
             "data": self.data,
             "attack": self.attack.to_dict() | {"epsilons": list(self.attack.epsilons)},
             "n": self.n,
             "batch_size": self.batch_size,
             "cells": [
                 {"source": source, "target": target, "epsilons": self._rates_by_budget(at, to)}
-                for at, source in enumerate(crossing.sources)
-                for to, target in enumerate(crossing.targets)
+                for at, source in enumerate(models.sources)
+                for to, target in enumerate(models.targets)
             ],
             "bad": bad_samples_to_dict(self.bad, self.max_bad),
             "environment": self.environment,
@@ -133,7 +132,7 @@ class Transfer:
         }
 
     def plot(self, *, epsilon: float | None = None) -> Figure:
-        """A heat map at one budget: 8/255 by default, or else the largest."""
+        """Draw a heat map at one budget: by default 8/255, or else the largest."""
         from robustbench_fgsm.report.figures.transfer import draw_heat_map
 
         return draw_heat_map(self.to_dict(), epsilon)
@@ -227,7 +226,7 @@ def transfer(
 
 
 def make_transfer_models(sources: Sequence[Classifier], targets: Sequence[Classifier]) -> TransferModels:
-    """Each model once, however often it is named. Raises SettingError or ModelError where they do not fit each other."""
+    """Return the models, each once; raise SettingError or ModelError if they do not fit each other."""
     if not (sources and targets):
         raise SettingError("transfer needs a source and a target at least, got none of one of them: name some")
     models = tuple({id(model): model for model in (*sources, *targets)}.values())
@@ -241,26 +240,23 @@ def make_transfer_models(sources: Sequence[Classifier], targets: Sequence[Classi
                     f"transfer needs models of the same {what}, got {expected} of {first.info.spec} and {got} of "
                     f"{model.info.spec}: leave one out"
                 )
-    places = {id(model): place for place, model in enumerate(models)}
-    return TransferModels(
-        models,
-        tuple(dict.fromkeys(places[id(model)] for model in sources)),
-        tuple(dict.fromkeys(places[id(model)] for model in targets)),
-    )
+    indices = {id(model): index for index, model in enumerate(models)}
+    roles = (tuple(dict.fromkeys(indices[id(model)] for model in role)) for role in (sources, targets))
+    return TransferModels(models, *roles)
 
 
 def check_transfer(transfer_models: TransferModels, data: Dataset, spec: AttackSpec, *, strict: bool) -> list[str]:
-    """Warnings of what is suspicious of any model; raises as `preflight` does."""
+    """Return the warnings of `preflight` about each model; it may raise an error."""
     check_distinct_epsilons(spec)
     found = []
-    for place, model in enumerate(transfer_models.models):
-        name, attacked = f"{model.info.spec} ({model.info.weights})", place in transfer_models.sources
-        found += [f"{name}: {told}" for told in preflight(model, data, spec, strict=strict, is_attacked=attacked)]
+    for index, model in enumerate(transfer_models.models):
+        warnings = preflight(model, data, spec, strict=strict, is_attacked=index in transfer_models.sources)
+        found += [f"{model.info.spec} ({model.info.weights}): {warning}" for warning in warnings]
     return found
 
 
 def split_transfer_into_pieces(transfer_models: TransferModels, data: Dataset, batch_size: int) -> Pieces:
-    """How the data fall into pieces."""
+    """Return the division of the data into pieces."""
     return Pieces(len(data), piece_size(Plan(batch_size=batch_size), transfer_models.models[0].device))
 
 
@@ -275,7 +271,7 @@ def run_transfer(
     context: RunContext,
 ) -> Transfer:
     """Return the transfer with parsed settings; warnings are those of `check_transfer`, and None runs it now."""
-    began = time.perf_counter()
+    started = time.perf_counter()
     check_batch_size(run_options.batch_size)
     data = match_to_classifier(data, transfer_models.models[0])
     if warnings is None:
@@ -300,7 +296,7 @@ def run_transfer(
         counts.sum_over_processes(context.world),
         tuple(dict.fromkeys([*warnings, *memory_warnings])),
         describe_environment(device),
-        time.perf_counter() - began + resumed_seconds,
+        time.perf_counter() - started + resumed_seconds,
         tuple(bad),
         run_options.max_bad,
         transfer_options.common,

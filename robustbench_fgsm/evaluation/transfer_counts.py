@@ -1,4 +1,4 @@
-"""Images crafted on one model and shown to others: what became of each, piece by piece, and the counts."""
+"""Craft images on source models, predict them by target models, and count the outcomes."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from robustbench_fgsm.stats.tally import BatchOutcomes, BoolArray, Int64Array
 
 @dataclass(frozen=True)
 class TransferModels:
-    """Who attacks whom. models: each once; sources, targets: their places among the models."""
+    """Models of a transfer, each once; sources, targets: their indices among the models."""
 
     models: tuple[Classifier, ...]
     sources: tuple[int, ...]
     targets: tuple[int, ...]
 
     def evaluated_on(self, source: int) -> tuple[int, ...]:
-        """The models that a source's images are shown to: itself, then the targets."""
+        """Return the models that predict a source's images: the source itself, then the targets."""
         return tuple(dict.fromkeys((source, *self.targets)))
 
 
 @dataclass(frozen=True)
 class TransferCounts:
-    """Integers that add, the last axis by label: of M models, S sources, T targets, E budgets and K classes.
+    """Counts of M models, S sources, T targets, E budgets and K classes; they add, and their last axis is the label.
 
-    images: (K,). clean: (M, K), right before. robust: (S, T, E, K), right after. both, fooled: (S, T, K) images that
-    source and target had right (targeted: off target for both), and (S, T, E, K) those of them that are fooled. common,
-    common_fooled: (S, K) and (S, T, E, K), likewise for all models. nonfinite, zero: (S,) images by their gradient.
+    images: (K,). clean_correct: (M, K), right before. robust_correct: (S, T, E, K), right after. attacked: (S, T, K), right
+    before at source and target; targeted: off target for both. fooled: (S, T, E, K), of the attacked images. common_attacked,
+    common_fooled: (S, K) and (S, T, E, K), likewise for all models. nonfinite_gradient, zero_gradient: (S,) images.
     """
 
     images: Int64Array
@@ -56,7 +56,7 @@ class TransferCounts:
 
     @classmethod
     def empty(cls, transfer_models: TransferModels, num_budgets: int) -> TransferCounts:
-        """No images yet."""
+        """Return counts without any image."""
         classes, models = transfer_models.models[0].num_classes, len(transfer_models.models)
         sources, targets = len(transfer_models.sources), len(transfer_models.targets)
         cells = (sources, targets, num_budgets, classes)

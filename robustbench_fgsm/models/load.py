@@ -106,10 +106,10 @@ def pick_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        place = torch.device(device)
-        torch.empty(0, device=place).cpu()  # there, and able to give its numbers back, unlike `meta`
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen).cpu()  # there, and able to give its numbers back, unlike `meta`
     except (RuntimeError, AssertionError) as error:
         raise SettingError(
             f"device must be auto, cpu or one that PyTorch has here, got {device!r} ({first_line(error).partition('. ')[0]})"
         ) from None
-    return place
+    return chosen

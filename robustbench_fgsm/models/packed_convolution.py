@@ -17,8 +17,8 @@ MKLDNN_OPERATORS = ("_reorder_convolution_weight", "_convolution_pointwise")
 
 def can_pack_convolutions(network: nn.Module) -> bool:
     """Return True if the network has a convolution that can be packed on this machine."""
-    there = all(hasattr(torch.ops.mkldnn, name) for name in MKLDNN_OPERATORS)
-    return there and any(map(_is_packable, network.modules()))
+    has_operators = all(hasattr(torch.ops.mkldnn, name) for name in MKLDNN_OPERATORS)
+    return has_operators and any(map(_is_packable, network.modules()))
 
 
 def pack_convolutions(network: nn.Module, batch_size: int) -> nn.Module:

@@ -63,14 +63,14 @@ class ModelRequest:
     @property
     def settings(self) -> dict[str, Any]:
         """Return the settings by name, which load the same model again."""
-        said = {name: getattr(self, name) for name in MODEL_SETTING_NAMES if getattr(self, name) is not None}
-        return {name: value if isinstance(value, (int, float, str)) else list(value) for name, value in said.items()}
+        given = {name: getattr(self, name) for name in MODEL_SETTING_NAMES if getattr(self, name) is not None}
+        return {name: value if isinstance(value, (int, float, str)) else list(value) for name, value in given.items()}
 
     def allow_only(self, *names: str) -> None:
         """Raise SettingError for a setting that this source ignores; `weights` is one of the names."""
-        said = {*self.settings, *(["weights"] if self.weights != "auto" else [])}
-        if deaf := sorted(said - set(names)):
-            options = ", ".join(f"--{name.replace('_', '-')}" for name in deaf)
+        given = {*self.settings, *(["weights"] if self.weights != "auto" else [])}
+        if ignored := sorted(given - set(names)):
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in ignored)
             raise SettingError(f"{self.spec} takes no {options}: leave it out")
 
     def require_normalisation(self) -> tuple[ChannelStatistic, ChannelStatistic]:

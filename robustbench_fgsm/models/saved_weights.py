@@ -31,15 +31,15 @@ def complete_request(request: ModelRequest) -> ModelRequest:
 
     Settings of the request have priority. Raises ModelError for a directory without weights.
     """
-    place = Path(request.weights)
-    if not request.has_weights_file and place.is_dir() and (place / WEIGHTS_FILE).is_file():
-        request = replace(request, weights=str(place / WEIGHTS_FILE))
-    elif "/" in request.weights and place.is_dir():
-        raise ModelError(f"weights must be a file or a directory that `rfgsm train` wrote, got {place} without {WEIGHTS_FILE}")
-    found = _read_description(Path(request.weights)) if request.weights.endswith(".safetensors") else {}
+    path = Path(request.weights)
+    if not request.has_weights_file and path.is_dir() and (path / WEIGHTS_FILE).is_file():
+        request = replace(request, weights=str(path / WEIGHTS_FILE))
+    elif "/" in request.weights and path.is_dir():
+        raise ModelError(f"weights must be a file or a directory that `rfgsm train` wrote, got {path} without {WEIGHTS_FILE}")
+    description = _read_description(Path(request.weights)) if request.weights.endswith(".safetensors") else {}
     names = ("num_classes", "classes", "mean", "std", "bounds", "shape")
-    said = {name: _hashable(found[name]) for name in names if name in found and getattr(request, name) is None}
-    return replace(request, **said)
+    described = {name: _hashable(description[name]) for name in names if name in description and getattr(request, name) is None}
+    return replace(request, **described)
 
 
 def _hashable(value: Any) -> Any:
@@ -50,7 +50,7 @@ def _read_description(file: Path) -> dict[str, Any]:
     """Return the file's description; empty for other files, and for files that the loader will refuse."""
     try:
         with safe_open(file, "pt") as stream:
-            found = json.loads((stream.metadata() or {}).get(METADATA_KEY, "{}"))
+            description = json.loads((stream.metadata() or {}).get(METADATA_KEY, "{}"))
     except (SafetensorError, OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return description if isinstance(description, dict) else {}

@@ -84,8 +84,8 @@ def load_candidate(spec: str, style: str = "plain") -> Candidate:
         SettingError: the function does not exist, cannot be imported, or does not fit the style.
     """
     get_style(style)  # imports the style's library first, and without that library's side effects
-    named = load_user_function(spec, "candidate", SettingError, expected_format="file.py:fn, pkg.mod:fn or adv.npz")
-    return _make_candidate(named.function, named.name, style, named.module, named.folder)
+    loaded = load_user_function(spec, "candidate", SettingError, expected_format="file.py:fn, pkg.mod:fn or adv.npz")
+    return _make_candidate(loaded.function, loaded.name, style, loaded.module, loaded.folder)
 
 
 def _make_candidate(call: Any, name: str, style: str, module: ModuleType | None, folder: str) -> Candidate:

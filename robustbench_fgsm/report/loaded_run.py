@@ -1,4 +1,4 @@
-"""A finished run as reports take it: its document, and images that were kept."""
+"""A finished run for a report: its document, its manifest and its example images."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ EVALUATION_SCHEMAS = ("rfgsm.evaluation/1", "rfgsm.sweep/1", "rfgsm.comparison/1
 TRANSFER_SCHEMA = "rfgsm.transfer/1"
 TRAINING_SCHEMA = "rfgsm.training/1"
 REPORTED_SCHEMAS = (*EVALUATION_SCHEMAS, TRANSFER_SCHEMA, TRAINING_SCHEMA)
-"""What has a page and a figure: a transfer and a training have their own."""
+"""Schemas of the documents that have a page and a figure."""
 
 
 @dataclass(frozen=True)
 class ExampleImage:
-    """One image before and after an attack, both (C, H, W) in pixel space; confidences are those of the predictions.
+    """One image before and after an attack, both (C, H, W) in pixel space, with the confidence of each prediction.
 
-    targeted: the attack's rule, by which it is found among several of a sweep.
+    targeted: the targeting rule of the attack.
     """
 
     id: int
@@ -45,7 +45,7 @@ class ExampleImage:
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """One run. settings: its manifest, if it has one. gallery: images that it kept. directory: where it stands, if it does."""
+    """One finished run: its document, and its manifest, example images and directory if it has them."""
 
     name: str
     document: Document
@@ -55,9 +55,14 @@ class LoadedRun:
 
 
 def load_run(path: Path, schemas: Sequence[str] = EVALUATION_SCHEMAS) -> LoadedRun:
-    """The run in a directory, or the one whose `result.json` that is; schemas: of documents that will do.
+    """Return the run in a directory, or the run of a `result.json`.
 
-    Raises RunError where there is no result, or one that reports do not show.
+    Args:
+        path: a run directory, or a file with a document.
+        schemas: the schemas of the documents that are accepted.
+
+    Raises:
+        RunError: if there is no result, or if its schema is not accepted.
     """
     file = path if path.is_file() else path / RESULT_FILE
     if not file.is_file():
@@ -73,7 +78,7 @@ def load_run(path: Path, schemas: Sequence[str] = EVALUATION_SCHEMAS) -> LoadedR
 
 
 def load_example_images(directory: Path) -> tuple[ExampleImage, ...]:
-    """The images that a run of `evaluate` or `sweep` kept in its directory, or nothing where it kept none."""
+    """Return the example images that a run of `evaluate` or `sweep` kept in its directory, if any."""
     kept = read_example_images(directory / EXAMPLE_IMAGES_FILE)
     if kept is None:
         return ()

@@ -1,4 +1,4 @@
-"""What a report is about: each attack of each run, all in the shape of an evaluation."""
+"""The attacks that a report shows: each attack of each run, as an evaluation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DocumentKind = Literal["evaluation", "sweep", "comparison"]
 
 @dataclass(frozen=True)
 class ReportedAttack:
-    """One attack. run: its place among the runs; prefix: where in its document the evaluation stands."""
+    """One attack of one run; pointer_prefix leads to its evaluation in the document of the run."""
 
     run_index: int
     name: str
@@ -27,18 +27,18 @@ class ReportedAttack:
 
     @property
     def target_rule(self) -> str:
-        """The targeting rule of the attack."""
+        """Return the targeting rule of the attack."""
         return str(self.evaluation["attack"]["targeted"])
 
     def pointer(self, path: str) -> str:
-        """Where a number of the evaluation stands: the run's place, and the path in its document."""
+        """Return the place of a number: the index of the run and the path in its document."""
         if self.kind == "comparison":
             path = path.replace("epsilons/0/", "ours/").replace("clean/", "ours/clean_")
         return f"{self.run_index}/{self.pointer_prefix}{path}"
 
 
 def reported_attacks(runs: Sequence[LoadedRun]) -> list[ReportedAttack]:
-    """Every attack of every run, each with a name that no other has."""
+    """Return every attack of every run, each under a unique name."""
     found = [subject for place, run in enumerate(runs) for subject in _attacks_of_run(place, run, alone=len(runs) == 1)]
     seen: Counter[str] = Counter()
     unique = []

@@ -1,4 +1,4 @@
-"""What became of each image, as rows of a table: CSV, JSON lines or Parquet, a piece at a time."""
+"""Export the outcome of each image as a row of CSV, JSON lines or Parquet, one piece at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from robustbench_fgsm.stats.tally import BatchOutcomes
 
 SampleColumns = dict[str, NDArray[Any]]
 ROW_GROUP_SIZE = 65_536
-"""Of a group of a Parquet file."""
+"""Rows of a row group of a Parquet file."""
 
 
 def sample_tables(run: SavedRun) -> Iterator[SampleColumns]:
@@ -60,7 +60,7 @@ def minimal_epsilons(outcomes: BatchOutcomes, spec: AttackSpec) -> NDArray[np.fl
 
 
 def sample_rows(columns: SampleColumns) -> Iterator[dict[str, Any]]:
-    """The rows of a table as JSON knows them: null for NaN, and for the target of an untargeted attack."""
+    """Yield the rows of a table as JSON objects, with null for NaN and for the target of an untargeted attack."""
     for values in zip(*(column.tolist() for column in columns.values()), strict=True):
         row = dict(zip(columns, values, strict=True))
         if math.isnan(row["minimal_epsilon"]):
@@ -71,7 +71,7 @@ def sample_rows(columns: SampleColumns) -> Iterator[dict[str, Any]]:
 
 
 def get_export_writer(file: Path) -> Callable[[SavedRun, Path], None]:
-    """What writes a file of that kind; raises SettingError for another, and where Parquet's package is missing."""
+    """Return the writer for the suffix of the file; raise SettingError if there is none, or pyarrow is missing."""
     if file.suffix not in EXPORT_WRITERS:
         raise SettingError(f"--export takes {', '.join(EXPORT_WRITERS)}, got {file.name}: name such a file")
     if file.suffix == ".parquet":
@@ -85,7 +85,7 @@ def get_export_writer(file: Path) -> Callable[[SavedRun, Path], None]:
 
 
 def export_samples(run: SavedRun, file: Path) -> None:
-    """Write all rows of the run, whole or not at all; raises SettingError or ResourceError where that cannot be."""
+    """Write all rows of the run, completely or not at all; raise SettingError or ResourceError if this fails."""
     write = get_export_writer(file)
     with atomic_replace(file) as scratch:
         write(run, scratch)

@@ -1,4 +1,4 @@
-"""The ledger of a run: finished pieces, appended one after the other, in one file for each process."""
+"""Keep the finished pieces of a run in ledgers, one append-only file for each process."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from robustbench_fgsm.runs.piece_format import decode_piece, encode_piece, scan_
 
 LEDGER_PATTERN = re.compile(r"ledger-(\d{5})\.bin")
 SYNC_INTERVAL = 1.0
-"""Seconds of work at most that a power cut may cost; a process that is killed costs none."""
+"""Longest time in seconds whose work a power cut may lose; a killed process loses none."""
 
 
 def ledger_name(rank: int) -> str:
-    """The file that the process of that rank appends to."""
+    """Return the file name of the ledger of a rank."""
     return f"ledger-{rank:05d}.bin"
 
 
 class Ledger:
-    """What stands in all ledgers of a run directory, by the number of the piece; read once, when it is made.
+    """Index of the pieces in all ledgers of a run directory, read once when it is created.
 
-    pieces: that the run has. damaged: stretches of bytes that are no whole record: a write that was cut short, or a bit
-    that has flipped. Raises ResourceError where a file cannot be read.
+    num_pieces: pieces of the run. damaged: byte ranges that are not a whole record, because a write was cut or a bit has flipped.
+    Raises ResourceError if a file cannot be read.
     """
 
     def __init__(self, directory: Path, num_pieces: int) -> None:
@@ -55,15 +55,15 @@ class Ledger:
 
     @property
     def num_finished(self) -> int:
-        """Pieces that are there."""
+        """Number of pieces that are finished."""
         return int((self._file >= 0).sum())
 
     def records(self) -> Iterator[PieceRecord]:
-        """The pieces that are there, each once, by ascending number."""
+        """Yield the finished pieces, each once, in ascending order of numbers."""
         return self.select_records(np.flatnonzero(self._file >= 0))
 
     def select_records(self, numbers: np.typing.NDArray[np.int64]) -> Iterator[PieceRecord]:
-        """Those of these pieces that are there, in the order given."""
+        """Yield the finished ones of these pieces, in the given order."""
         streams = [file.open("rb") for file in self._files]
         try:
             for number in numbers:
@@ -80,17 +80,14 @@ class Ledger:
 def _memory_mapped(file: Path) -> Iterator[mmap.mmap | bytes]:
     with file.open("rb") as stream:
         if not os.fstat(stream.fileno()).st_size:
-            yield b""  # which cannot be mapped
+            yield b""  # an empty file cannot be mapped
             return
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             yield content
 
 
 class LedgerStore:
-    """The ledgers of a run directory as a store of pieces: all are read, one is written.
-
-    records: what was there when the store was made.
-    """
+    """Store of pieces in the ledgers of a run directory: it reads all ledgers and writes one."""
 
     def __init__(self, directory: Path, num_pieces: int, rank: int = 0) -> None:
         self._directory, self._place = directory, directory / ledger_name(rank)
@@ -99,11 +96,11 @@ class LedgerStore:
         self._synced = time.monotonic()
 
     def records(self) -> Iterator[PieceRecord]:
-        """Pieces that were there before, each once, in ascending order of numbers."""
+        """Yield the pieces that were finished when the store was created, in ascending order of numbers."""
         return self.ledger.records()
 
     def keep(self, record: PieceRecord) -> None:
-        """Append it in one write; raises ResourceError where that cannot be, leaving the file as it was."""
+        """Append the record in one write; raise ResourceError and restore the file if this fails."""
         with translate_os_errors(self._place):
             if self._descriptor is None:
                 self._descriptor = os.open(self._place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -113,7 +110,7 @@ class LedgerStore:
                 self._sync()
 
     def close(self) -> None:
-        """Make sure that all that was kept is on the disk."""
+        """Write all kept pieces to the disk, and close the file."""
         if self._descriptor is not None:
             with translate_os_errors(self._place):
                 self._sync()

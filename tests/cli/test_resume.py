@@ -47,7 +47,7 @@ def test_a_stopped_transfer_is_listed_and_goes_on(run: Run, tmp_path: Path, monk
     (listed,) = document(run, "runs", "runs", "list", stopped)["runs"]
     assert (listed["command"], listed["state"], listed["done"], listed["pieces"]) == ("transfer", "interrupted", 2, 4)
     assert listed["model"] == f"mlp300, mlp600, {made}"
-    assert "transfer, interrupted, 2 of 4 pieces" in run("runs", "show", stopped)[1].replace("\n", " ")
+    assert "transfer, interrupted, 2 of 4 pieces" in " ".join(run("runs", "show", stopped)[1].split())
     code, out, err = run("runs", "resume", stopped, "--quiet")
     assert (code, out, err.count("\n")) == (4, "", 1)
     assert "--trust-model-code" in err
@@ -74,7 +74,7 @@ def test_a_stopped_training_is_listed_and_goes_on(run: Run, tmp_path: Path, monk
         assert run(*words, "--out", stopped) == (130, "", "rfgsm: interrupted\n")
     (listed,) = document(run, "runs", "runs", "list", stopped)["runs"]
     assert (listed["command"], listed["state"], listed["done"], listed["pieces"]) == ("train", "interrupted", 4, 8)
-    assert "4 of 8 quarters of an epoch" in run("runs", "show", stopped)[1].replace("\n", " ")
+    assert "4 of 8 quarters of an epoch" in " ".join(run("runs", "show", stopped)[1].split())
     resumed = document(run, "training", "runs", "resume", stopped, "--quiet")
     assert untimed(resumed) == untimed(whole)
     assert "After each epoch" in run("runs", "show", stopped)[1]

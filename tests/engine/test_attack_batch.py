@@ -18,7 +18,7 @@ from robustbench_fgsm.stats.tally import Tally
     ("gap", "expected"),
     [(0.0, False), (math.log(1e6) - 0.01, False), (math.log(1e6) + 0.01, True), (1_000.0, True), (-1_000.0, False)],
 )
-def test_an_image_is_saturated_from_a_logit_gap_of_log_a_million(gap: float, expected: bool) -> None:
+def test_saturation_by_logit_gap(gap: float, expected: bool) -> None:
     """Of two classes 1 - p_y = 1 / (1 + exp(gap)), which is 1e-6 at a gap of log(999,999)."""
     assert is_saturated(torch.tensor([[gap, 0.0]]), torch.tensor([0])).item() is expected
 
@@ -28,7 +28,7 @@ def test_saturation_is_summed_over_all_wrong_classes() -> None:
     assert not is_saturated(logits, torch.tensor([0])).any()
 
 
-def test_a_batch_is_counted_as_it_was_predicted(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_counts_equal_predictions(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     batch = next(images.batches(0, 64, 64))
     attacked = attack_batch(classifier, batch, AttackSpec(), images.classes)
     x_adv = rf.fgsm(classifier, batch.images, batch.labels)
@@ -40,7 +40,7 @@ def test_a_batch_is_counted_as_it_was_predicted(classifier: rf.TorchClassifier, 
     assert not tally.targeted
 
 
-def test_the_aim_of_a_targeted_attack_is_its_target(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_targeted_attack_gets_its_target(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     batch = next(images.batches(0, 64, 64))
     for rule, aim in (
         ("next", (batch.labels + 1) % 10),

@@ -19,7 +19,7 @@ def wide(channels: int, side: int) -> tuple[rf.TorchClassifier, rf.ArrayDataset]
 
 
 @pytest.mark.parametrize(("channels", "side"), [(2, 4), (16, 32), (64, 64), (64, 256)])
-def test_the_largest_layer_fits_and_would_not_at_twice_the_size(channels: int, side: int) -> None:
+def test_largest_layer_just_fits(channels: int, side: int) -> None:
     network, data = wide(channels, side)
     kept = largest_activation_bytes(network, data._images)
     assert kept == 4 * channels * side**2
@@ -43,14 +43,14 @@ def test_weights_are_not_counted_and_left_alone() -> None:
     assert all(parameter.grad is None for parameter in network.network.parameters())
 
 
-def test_what_is_asked_for_is_taken(images: rf.ArrayDataset) -> None:
+def test_takes_the_given_size(images: rf.ArrayDataset) -> None:
     network = rf.load_classifier("mlp300", device="cpu")
     assert choose_batch_size(7, network, images) == choose_batch_size("7", network, images) == 7
     with pytest.raises(rf.SettingError, match="batch size"):
         choose_batch_size(0, network, images)
 
 
-def test_a_network_that_fails_is_left_to_the_preflight(images: rf.ArrayDataset) -> None:
+def test_leaves_errors_to_the_preflight(images: rf.ArrayDataset) -> None:
     network = rf.wrap(nn.Linear(3, 10), 10)
     assert choose_batch_size("auto", network, images) == 128
     with pytest.raises(rf.ModelError, match="images of shape"):

@@ -56,7 +56,7 @@ def counted(evaluation: rf.Evaluation) -> dict[str, Any]:
 
 @pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError, MemoryError, RuntimeError])
 @pytest.mark.parametrize("room", [100, 30, 1])
-def test_a_batch_that_does_not_fit_is_halved_and_the_counts_stay(
+def test_halved_batches_change_no_count(
     classifier: rf.TorchClassifier, data: rf.Dataset, room: int, error: type[Exception]
 ) -> None:
     tight = narrow(classifier, room, error)
@@ -74,13 +74,13 @@ def test_saved_images_are_the_same(classifier: rf.TorchClassifier, data: rf.Data
     assert [one.to_dict()[key] for key in keys] == [two.to_dict()[key] for key in keys]
 
 
-def test_no_room_for_one_image_is_a_resource_error(classifier: rf.TorchClassifier, data: rf.Dataset) -> None:
+def test_one_image_must_fit(classifier: rf.TorchClassifier, data: rf.Dataset) -> None:
     with pytest.raises(ResourceError, match="memory must hold one image at a time, got too little") as raised:
         rf.evaluate(narrow(classifier, 0), data)
     assert raised.value.exit_code == 5
 
 
-def test_other_errors_are_not_tried_again() -> None:
+def test_other_errors_are_raised() -> None:
     calls: list[slice] = []
 
     def fail(rows: slice) -> None:
@@ -92,7 +92,7 @@ def test_other_errors_are_not_tried_again() -> None:
     assert calls == [slice(0, 8)]
 
 
-def test_rows_come_once_and_in_order_whatever_fits() -> None:
+def test_rows_come_once_and_in_order() -> None:
     for room in range(1, 12):
 
         def take(rows: slice, room: int = room) -> list[int]:
@@ -120,7 +120,7 @@ def test_a_trial_takes_what_fits(data: rf.Dataset) -> None:
     assert sizes == [32, 16, 8]
 
 
-def test_what_torch_says_of_the_cpu_is_known() -> None:
+def test_recognises_errors_of_the_cpu() -> None:
     with pytest.raises(RuntimeError) as raised:
         torch.empty(2**60, dtype=torch.uint8)
     assert is_out_of_memory(raised.value)

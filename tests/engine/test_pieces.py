@@ -22,7 +22,7 @@ def test_consecutive_ranges() -> None:
     assert list(Pieces(100, 5).consecutive_ranges(np.array([], np.int64))) == []
 
 
-def test_a_piece_is_one_batch_or_eight_on_a_gpu() -> None:
+def test_piece_size() -> None:
     assert piece_size(Plan(batch_size=16), torch.device("cpu")) == 16
     assert piece_size(Plan(batch_size=16), torch.device("cuda")) == 128
 

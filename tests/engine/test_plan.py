@@ -25,7 +25,7 @@ Clock = Callable[[Classifier, Batch, AttackSpec, tuple[str, ...]], float]
 
 @pytest.fixture(autouse=True)
 def _nothing_measured_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "_MEASURED_FORMATS", {})
+    monkeypatch.setattr(plan, "MEASURED_FORMATS", {})
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +67,13 @@ def test_the_layout_is_the_faster_one(
     assert bool(found.reason) == (layout == "contiguous")
 
 
-def test_a_layout_is_measured_once_in_a_process(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_times_a_layout_once(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     first = choose_plan(network, images, [AttackSpec()], "safe", timer=FAST)
     assert choose_plan(network, images, [AttackSpec()], "safe", timer=SLOW) == first
 
 
 @pytest.mark.parametrize("spec", [AttackSpec(restarts=1), AttackSpec(norm=1), AttackSpec(norm=1.5), AttackSpec(loss="margin")])
-def test_safe_leaves_alone_what_the_guard_does_not_answer_for(
-    network: rf.TorchClassifier, images: rf.ArrayDataset, spec: AttackSpec
-) -> None:
+def test_safe_needs_the_guard(network: rf.TorchClassifier, images: rf.ArrayDataset, spec: AttackSpec) -> None:
     found = choose_plan(network, images, [AttackSpec(), spec], "safe", timer=FAST)
     assert found.is_plain
     assert found.reason
@@ -95,7 +93,7 @@ def test_only_a_network_with_variants_is_planned(
         assert apply_plan(other, found).classifier is other
 
 
-def test_none_asks_no_clock(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_none_times_nothing(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     found = choose_plan(network, images, [AttackSpec()], "none", 7, timer=None)
     assert found == Plan(batch_size=7, threads=torch.get_num_threads())
 
@@ -146,7 +144,7 @@ def test_max_records_what_it_changes(images: rf.ArrayDataset) -> None:
     assert 0 <= found["changed"]["predictions_changed"] <= plan.TRIAL_IMAGES
 
 
-def test_compilation_is_for_long_runs_with_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiles_long_runs_with_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     assert not plan.compile_pays_off(60, cpu)
     assert plan.compile_pays_off(3600, cpu)
@@ -172,7 +170,7 @@ def test_bfloat16_is_for_predictions_on_a_gpu(network: rf.TorchClassifier, image
 
 
 @pytest.mark.parametrize(("budgets", "seconds"), [((0.1,), 3.0), ((0.1, 0.2, 0.3), 7.0)])
-def test_predictions_weigh_as_often_as_there_are_budgets(
+def test_times_predictions_at_each_budget(
     network: rf.TorchClassifier,
     images: rf.ArrayDataset,
     monkeypatch: pytest.MonkeyPatch,
@@ -237,9 +235,7 @@ def test_settings_are_what_decides_the_numbers() -> None:
 @pytest.mark.parametrize(
     ("n", "size", "tried", "expected"), [(60, 50, None, 32), (60, 16, None, 16), (6000, 50, None, 50), (60, 50, 50, 50)]
 )
-def test_layouts_are_tried_on_a_share_of_the_data(
-    network: rf.TorchClassifier, n: int, size: int, tried: int | None, expected: int
-) -> None:
+def test_times_layouts_on_a_share(network: rf.TorchClassifier, n: int, size: int, tried: int | None, expected: int) -> None:
     seen: set[int] = set()
 
     def timer(classifier: Classifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...]) -> float:

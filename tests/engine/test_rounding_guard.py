@@ -97,7 +97,7 @@ def specs(*rules: str, norm: float = torch.inf, stable: bool = False) -> list[At
     [specs("none"), specs("next", "least-likely"), specs("none", norm=2), specs("none", stable=True)],
     ids=["untargeted", "targeted", "norm 2", "stable"],
 )
-def test_safe_counts_what_none_counts_and_would_not_without_the_guard(
+def test_guard_keeps_the_counts_of_none(
     rounding: Rounding, data: rf.ArrayDataset, attacks: list[AttackSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     none = run_attacks(rounding, data, attacks, RunOptions(PLANNED.batch_size, "none"))
@@ -111,7 +111,7 @@ def test_safe_counts_what_none_counts_and_would_not_without_the_guard(
     assert integers(run_attacks(rounding, data, attacks, plan=PLANNED)) != integers(none)
 
 
-def test_what_is_decided_again_fills_batches(rounding: Rounding, data: rf.ArrayDataset) -> None:
+def test_uncertain_images_fill_batches(rounding: Rounding, data: rf.ArrayDataset) -> None:
     """The plain network sees full batches and a last one, and of each, at every budget, what has another direction."""
     sizes: list[int] = []
 
@@ -131,7 +131,7 @@ def test_what_is_decided_again_fills_batches(rounding: Rounding, data: rf.ArrayD
     assert all(size >= 16 for size in gradients[:-1])
 
 
-def test_only_budgets_in_doubt_are_predicted_again(rounding: Rounding, data: rf.ArrayDataset) -> None:
+def test_predicts_only_uncertain_budgets_again(rounding: Rounding, data: rf.ArrayDataset) -> None:
     """Fewer than all of every image that has another direction; and no more images at a time than were waiting."""
     sizes: list[int] = []
 
@@ -151,7 +151,7 @@ def test_saved_images_are_counted_as_evaluated_ones(
     rounding: Rounding, data: rf.ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the plan is that of a stopped run, and is replayed."""
-    monkeypatch.setattr(plan, "_MEASURED_FORMATS", {})
+    monkeypatch.setattr(plan, "MEASURED_FORMATS", {})
     monkeypatch.setattr(plan, "measure_attack_seconds", lambda way, *rest: 0.1 if way.memory_format == torch.channels_last else 1.0)
     saved = rf.save_adversarial(rounding, data, tmp_path / "run", EPSILONS[3], shard_size=300)
     found = rf.evaluate(rounding, data, EPSILONS[3])
@@ -161,7 +161,7 @@ def test_saved_images_are_counted_as_evaluated_ones(
     assert saved.tally.robust_accuracy == found.tallies[0].robust_accuracy
     assert (saved.tally.adversarial == found.tallies[0].adversarial).all()
     monkeypatch.setattr(plan, "measure_attack_seconds", lambda *given: 1.0)
-    monkeypatch.setattr(plan, "_MEASURED_FORMATS", {})
+    monkeypatch.setattr(plan, "MEASURED_FORMATS", {})
     (tmp_path / "run" / saved.files[1]["name"]).unlink()
     assert rf.save_adversarial(rounding, data, tmp_path / "run", EPSILONS[3], shard_size=300).files == saved.files
     assert rf.check_adversarial(tmp_path / "run", rounding, data).verified
@@ -170,7 +170,7 @@ def test_saved_images_are_counted_as_evaluated_ones(
 
 
 @pytest.mark.parametrize("rule", ["none", "least-likely"])
-def test_an_image_without_a_gradient_or_a_margin_is_unsettled(rule: str, images: rf.ArrayDataset) -> None:
+def test_zero_gradient_or_margin_is_at_risk(rule: str, images: rf.ArrayDataset) -> None:
     layer = nn.Linear(784, 3)
     nn.init.zeros_(layer.weight)
     batch, spec = next(images.batches(0, 4, 4)), AttackSpec(target=TargetRule.parse(rule))
@@ -181,7 +181,7 @@ def test_an_image_without_a_gradient_or_a_margin_is_unsettled(rule: str, images:
         assert rounding_guard.clean_rounding_risk(attacked, spec).all() == expected
 
 
-def test_doubt_is_about_margins_beside_moves() -> None:
+def test_risk_depends_on_margin_and_move() -> None:
     before = torch.tensor([[1.0, 0.0]] * 3)
     after = torch.tensor(
         [
@@ -195,7 +195,7 @@ def test_doubt_is_about_margins_beside_moves() -> None:
     assert doubt.prediction.tolist() == [False, False, True]
 
 
-def test_directions_are_the_same_but_for_rounding() -> None:
+def test_same_gradient_up_to_rounding() -> None:
     one = torch.tensor([[1.0, -1.0, 0.0]] * 3)
     other = one + torch.tensor([[0.0, 0.0, 0.0], [1e-6, 0.0, 0.0], [0.0, 0.0, 1.0]])
     assert rounding_guard.same_gradient(one, other).tolist() == [True, True, False]

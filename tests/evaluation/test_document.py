@@ -43,28 +43,28 @@ def test_an_empty_tally_says_nothing() -> None:
     assert tally_invalid_reasons(empty) == tally_warnings(empty) == []
 
 
-def test_one_gradient_that_is_not_finite_makes_the_run_invalid() -> None:
+def test_nonfinite_gradient_is_a_reason() -> None:
     (reason,) = tally_invalid_reasons(tally(nonfinite=1))
     assert reason.startswith("1 of 1,000 images have a gradient that is not finite")
 
 
-def test_one_in_a_hundred_is_not_warned_of() -> None:
+def test_one_percent_gives_no_warning() -> None:
     assert tally_warnings(tally(zero=10, saturated=10)) == []
 
 
 @pytest.mark.parametrize(("counted", "name"), [(tally(zero=11), "gradient masking"), (tally(saturated=11), "saturation")])
-def test_more_than_one_in_a_hundred_is_warned_of(counted: Tally, name: str) -> None:
+def test_more_than_one_percent_gives_a_warning(counted: Tally, name: str) -> None:
     (warning,) = tally_warnings(counted)
     assert warning.startswith(f"{name}: 1.1% [")
     assert "of 1,000 images" in warning
 
 
-def test_accuracy_that_rose_is_warned_of() -> None:
+def test_risen_accuracy_gives_a_warning() -> None:
     (warning,) = tally_warnings(tally(right_before=500, right_after=501))
     assert warning.startswith("accuracy rose under attack, from 50.0% [")
 
 
-def test_accuracy_may_stay_or_rise_under_a_targeted_attack() -> None:
+def test_targeted_accuracy_may_rise() -> None:
     assert tally_warnings(tally(right_before=500, right_after=500)) == []
     assert tally_warnings(tally(right_before=500, right_after=900, targeted=True)) == []
 

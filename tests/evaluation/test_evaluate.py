@@ -51,7 +51,7 @@ class Calls:
         self.backwards += 1
 
 
-def test_eight_budgets_cost_one_backward_and_nine_forwards_a_batch() -> None:
+def test_eight_budgets_cost_one_backward_pass() -> None:
     classifier = rf.load_classifier("smallcnn", weights="none")  # untrained: no image is saturated
     data = rf.load_data("fashion-mnist", limit=60)
     assert isinstance(classifier, rf.TorchClassifier)
@@ -66,9 +66,7 @@ def test_eight_budgets_cost_one_backward_and_nine_forwards_a_batch() -> None:
 
 @pytest.mark.parametrize("targeted", ["none", "shift:2", "random", "least-likely"])
 @pytest.mark.parametrize("restarts", [0, 1])
-def test_counts_do_not_depend_on_the_batch_size(
-    classifier: rf.TorchClassifier, data: rf.Dataset, targeted: str, restarts: int
-) -> None:
+def test_batch_size_changes_no_count(classifier: rf.TorchClassifier, data: rf.Dataset, targeted: str, restarts: int) -> None:
     def run(size: int) -> list[Any]:
         (found,) = rf.sweep(classifier, data, "2,8/255", targeted=targeted, restarts=restarts, batch_size=size)
         return integers(found)
@@ -133,7 +131,7 @@ class Sharpened(nn.Module):
         return logits
 
 
-def test_saturated_images_are_attacked_by_stable_gradients_too(classifier: rf.TorchClassifier, data: rf.Dataset) -> None:
+def test_saturated_images_get_stable_gradients(classifier: rf.TorchClassifier, data: rf.Dataset) -> None:
     sharp = rf.wrap(Sharpened(classifier.copy_network()), 10)
     found = rf.evaluate(sharp, data, 16 / 255)
     document = found.to_dict()
@@ -146,7 +144,7 @@ def test_saturated_images_are_attacked_by_stable_gradients_too(classifier: rf.To
     assert any("saturation" in warning for warning in found.warnings)
 
 
-def test_first_fooled_adds_up_to_the_images_that_can_be(classifier: rf.TorchClassifier, data: rf.Dataset) -> None:
+def test_first_fooled_adds_up(classifier: rf.TorchClassifier, data: rf.Dataset) -> None:
     (found,) = rf.sweep(classifier, data, "8,1,4/255")  # in any order
     ascending = sorted(zip(found.attack.epsilons, found.tallies, strict=True))
     assert sum(found.first_fooled) == found.clean_accuracy.count
@@ -171,7 +169,7 @@ class NotFinite(nn.Module):
         return torch.stack([total, (total - total.detach()).sqrt()], 1)
 
 
-def test_a_gradient_that_is_not_finite_invalidates_the_run() -> None:
+def test_nonfinite_gradient_invalidates_the_run() -> None:
     data = rf.ArrayDataset("three", torch.rand(3, 1, 2, 2), torch.tensor([0, 1, 0]), ("a", "b"))
     found = rf.evaluate(rf.wrap(NotFinite(), 2), data)
     assert (found.exit_code, found.to_dict()["status"]) == (1, "invalid")
@@ -195,7 +193,7 @@ def test_budgets_that_are_none(classifier: rf.TorchClassifier, data: rf.Dataset,
         rf.sweep(classifier, data, epsilons)
 
 
-def test_a_document_without_images_of_a_class_says_none_and_not_zero(classifier: rf.TorchClassifier) -> None:
+def test_empty_class_has_no_rate(classifier: rf.TorchClassifier) -> None:
     images = rf.load_data("fashion-mnist").batches(0, 40, 40)
     batch = next(images)
     rows = batch.labels == 9
@@ -206,9 +204,7 @@ def test_a_document_without_images_of_a_class_says_none_and_not_zero(classifier:
 
 
 @pytest.mark.reference
-def test_the_same_seed_gives_the_same_document_and_another_does_not(
-    classifier: rf.TorchClassifier, images: rf.ArrayDataset
-) -> None:
+def test_seed_determines_the_document(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     def document(seed: int) -> list[dict[str, Any]]:
         asked: dict[str, Any] = {"targeted": ["none", "random"], "restarts": 1, "pgd_check": 16, "check_masking": True}
         found = rf.sweep(classifier, images.head(48), [0.02, 0.1], batch_size=16, optimize="none", seed=seed, **asked)

@@ -20,9 +20,7 @@ from tests.report.conftest import subject
 
 
 @pytest.mark.parametrize("rule", ["none", "next"])
-def test_totals_are_those_of_sklearn_and_the_sums_over_classes(
-    classifier: rf.TorchClassifier, images: rf.ArrayDataset, rule: str
-) -> None:
+def test_totals_agree_with_sklearn(classifier: rf.TorchClassifier, images: rf.ArrayDataset, rule: str) -> None:
     found = rf.evaluate(classifier, images, 16 / 255, targeted=rule)
     batch = next(images.batches(0, 256, 256))
     attacked = attack_batch(classifier, batch, AttackSpec((16 / 255,), target=TargetRule.parse(rule)), images.classes)
@@ -42,7 +40,7 @@ def test_totals_are_those_of_sklearn_and_the_sums_over_classes(
     assert sum(result["clean_correct"] for result in at["per_class"]) == found.clean_accuracy.count
 
 
-def test_restarts_fool_every_image_that_the_clean_start_fools(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_restarts_fool_no_fewer_images(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     batch = next(images.batches(0, 64, 64))
     spec = AttackSpec((4 / 255,), restarts=3)
     attacked = attack_batch(classifier, batch, spec, images.classes)
@@ -81,7 +79,7 @@ def test_the_first_budget_that_reaches_a_rate() -> None:
     [({}, True), ({"stable": True}, False), ({"loss": "margin"}, False)],
     ids=str,
 )
-def test_saturation_is_warned_of_where_it_spoils_the_gradient(options: dict[str, object], warned: bool) -> None:
+def test_saturation_gives_a_warning(options: dict[str, object], warned: bool) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     with torch.no_grad():
@@ -96,7 +94,7 @@ def test_saturation_is_warned_of_where_it_spoils_the_gradient(options: dict[str,
     assert (found.to_dict()["stable_area_under_curve"] is not None) == warned
 
 
-def test_a_sweep_gathers_what_its_evaluations_say(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_sweep_document_gathers_warnings(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     evaluations = rf.sweep(classifier, images, [4 / 255], targeted=["none", "next"])
     document = sweep_document(evaluations)
     assert [found["attack"]["targeted"] for found in document["evaluations"]] == ["none", "next"]
@@ -118,7 +116,7 @@ def three() -> rf.ArrayDataset:
     return rf.ArrayDataset("three", torch.rand(6, 1, 2, 2), torch.arange(6) % 3, ("a", "b", "c"))
 
 
-def test_probabilities_under_cross_entropy_are_refused_after_one_look() -> None:
+def test_rejects_probabilities_under_ce() -> None:
     classifier = rf.wrap(Ending(lambda logits: logits.softmax(1)), 3)
     asked: list[bool] = []
     classifier.network.register_forward_hook(lambda *_: asked.append(True))

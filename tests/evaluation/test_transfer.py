@@ -84,7 +84,7 @@ def test_every_cell_by_hand(data: rf.ArrayDataset) -> None:
                     assert result["attack_success_rate"] == fooled.to_dict()
 
 
-def test_a_targeted_cell_counts_images_off_target_for_both(data: rf.ArrayDataset) -> None:
+def test_targeted_cell_counts_images_off_target(data: rf.ArrayDataset) -> None:
     source, target = model(0), model(1)
     found = rf.transfer([source], [target], data, 0.1, targeted="next")
     batch = next(data.batches(0, 70, 70))
@@ -94,7 +94,7 @@ def test_a_targeted_cell_counts_images_off_target_for_both(data: rf.ArrayDataset
     assert found.attack_success_rate(0, 0) == rf.Rate(int((hit & off).sum()), int(off.sum()))
 
 
-def test_batches_change_no_count_and_a_model_named_twice_is_one(data: rf.ArrayDataset) -> None:
+def test_batches_change_no_count(data: rf.ArrayDataset) -> None:
     first, second = model(0), model(1)
     found = [rf.transfer([first, first], [second, first], data, batch_size=size).to_dict() for size in (1, 16, 70)]
     assert found[0]["cells"] == found[1]["cells"] == found[2]["cells"]
@@ -134,7 +134,7 @@ def test_a_target_needs_neither_gradient_nor_logits(data: rf.ArrayDataset) -> No
         rf.transfer([hidden], [model(0)], data)
 
 
-def test_a_gradient_that_is_not_finite_makes_it_invalid(data: rf.ArrayDataset) -> None:
+def test_nonfinite_gradient_is_invalid(data: rf.ArrayDataset) -> None:
     class Broken(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -149,7 +149,7 @@ def test_a_gradient_that_is_not_finite_makes_it_invalid(data: rf.ArrayDataset) -
     assert "not finite" in found.invalid_reasons[0]
 
 
-def test_models_that_do_not_fit_each_other_are_refused(data: rf.ArrayDataset) -> None:
+def test_rejects_models_that_do_not_fit(data: rf.ArrayDataset) -> None:
     with pytest.raises(rf.ModelError, match="same number of classes"):
         make_transfer_models([model(0)], [model(1, classes=4)])
     with pytest.raises(rf.ModelError, match="same bounds"):

@@ -24,7 +24,7 @@ def outcomes(before: list[int], after: list[int]) -> BatchOutcomes:
     return BatchOutcomes(np.arange(3), LABELS, np.array(before), np.array(after)[:, np.newaxis], None, never, ~never, never)
 
 
-def test_a_source_is_evaluated_on_itself_and_its_targets() -> None:
+def test_models_of_a_source() -> None:
     assert models().evaluated_on(0) == (0, 1)
 
 

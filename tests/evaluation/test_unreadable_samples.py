@@ -106,7 +106,7 @@ def test_saved_images(place: Path, network: rf.TorchClassifier, tmp_path: Path, 
 
 @pytest.mark.parametrize("targeted", ["none", "next"])
 @pytest.mark.parametrize("format_", ["safetensors", "npz", "png"])
-def test_a_shard_of_bad_samples_only_is_empty(
+def test_shard_of_bad_samples_is_empty(
     place: Path, network: rf.TorchClassifier, tmp_path: Path, format_: str, targeted: str
 ) -> None:
     data, out = rf.load_data(f"folder:{place}"), tmp_path / "out"
@@ -120,7 +120,7 @@ def test_a_shard_of_bad_samples_only_is_empty(
     assert checked.replay.n == saved.tally.n
 
 
-def test_a_manifest_names_no_factory_that_is_run(place: Path, network: rf.TorchClassifier, tmp_path: Path) -> None:
+def test_manifest_runs_no_factory(place: Path, network: rf.TorchClassifier, tmp_path: Path) -> None:
     """A file that somebody sent must not choose what is imported."""
     rf.save_adversarial(network, rf.load_data(f"folder:{place}"), tmp_path / "out", max_bad=2)
     for name in ("manifest.json", "result.json"):
@@ -130,7 +130,7 @@ def test_a_manifest_names_no_factory_that_is_run(place: Path, network: rf.TorchC
         rf.check_adversarial(tmp_path / "out", network)
 
 
-def test_data_are_read_again_as_the_manifest_says(network: rf.TorchClassifier, place: Path, tmp_path: Path) -> None:
+def test_manifest_reloads_the_data(network: rf.TorchClassifier, place: Path, tmp_path: Path) -> None:
     data = rf.load_data(f"folder:{place}", image_size=8, sample=6, seed=3)
     rf.save_adversarial(network, data, tmp_path / "out", max_bad=2)
     checked = rf.check_adversarial(tmp_path / "out", network)

@@ -15,7 +15,7 @@ from robustbench_fgsm.runs.piece_format import encode_piece
 from tests.runs.piece_records import drawn, same
 
 
-def test_what_is_appended_after_a_cut_is_found(tmp_path: Path) -> None:
+def test_finds_records_after_a_cut(tmp_path: Path) -> None:
     (tmp_path / ledger_name(0)).write_bytes(encode_piece(drawn(0)) + encode_piece(drawn(1))[:-9])
     store = LedgerStore(tmp_path, 3)
     assert (store.ledger.num_finished, store.ledger.damaged) == (1, 1)
@@ -27,7 +27,7 @@ def test_what_is_appended_after_a_cut_is_found(tmp_path: Path) -> None:
     assert all(same(drawn(number), record) for number, record in enumerate(again.records()))
 
 
-def test_all_ledgers_are_read_and_each_piece_comes_once_in_order(tmp_path: Path) -> None:
+def test_reads_all_ledgers_in_order(tmp_path: Path) -> None:
     for rank, numbers in enumerate([(4, 1), (3,), (1, 0, 2)]):
         store = LedgerStore(tmp_path, 5, rank)
         for number in numbers:
@@ -37,12 +37,12 @@ def test_all_ledgers_are_read_and_each_piece_comes_once_in_order(tmp_path: Path)
     assert [record.number for record in Ledger(tmp_path, 5).select_records(np.array([3, 0]))] == [3, 0]
 
 
-def test_pieces_that_the_run_does_not_have_count_as_damage(tmp_path: Path) -> None:
+def test_unknown_pieces_count_as_damage(tmp_path: Path) -> None:
     (tmp_path / ledger_name(0)).write_bytes(encode_piece(drawn(7)))
     assert (Ledger(tmp_path, 7).num_finished, Ledger(tmp_path, 7).damaged) == (0, 1)
 
 
-def test_a_write_that_fails_half_way_leaves_the_ledger_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_restores_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = LedgerStore(tmp_path, 3)
     store.keep(drawn(0))
     before = (tmp_path / ledger_name(0)).read_bytes()

@@ -23,7 +23,7 @@ def test_nothing_of_nothing_is_not_applicable() -> None:
 
 
 @pytest.mark.parametrize(("count", "text"), [(-3, "-30.0%"), (11, "110.0%")])
-def test_a_difference_outside_zero_to_n_has_no_interval(count: int, text: str) -> None:
+def test_difference_has_no_interval(count: int, text: str) -> None:
     rate = Rate(count, 10)
     assert rate.to_dict() == {"value": count / 10, "count": count, "n": 10, "low": None, "high": None}
     assert str(rate) == text
@@ -34,7 +34,7 @@ def test_text() -> None:
 
 
 @pytest.mark.parametrize(("count", "n"), [(0, 1), (1, 1), (0, 10), (3, 10), (50, 100), (9_999, 10_000)])
-def test_wilson_of_whole_counts_is_that_of_a_rate(count: int, n: int) -> None:
+def test_wilson_of_whole_counts(count: int, n: int) -> None:
     assert wilson_interval(count / n, n) == pytest.approx(Rate(count, n).interval, abs=1e-12)
 
 

@@ -46,7 +46,7 @@ def test_targeted_by_hand() -> None:
     assert tally.leaked == 0
 
 
-def test_an_accuracy_that_rises_is_a_negative_drop_without_an_interval() -> None:
+def test_risen_accuracy_has_no_interval() -> None:
     drop = Tally.of(outcomes([0, 1], [0, 0], [0, 1]), K).accuracy_drop
     assert (drop.value, drop.interval) == (-1.0, None)
 
@@ -55,7 +55,7 @@ columns = st.integers(1, 30).flatmap(lambda n: arrays(np.int64, (4, n), elements
 
 
 @given(columns=columns, targeted=st.booleans(), cut=st.integers(0, 30))
-def test_tallies_add_up_to_the_whole_and_agree_with_sklearn(columns: Int64Array, targeted: bool, cut: int) -> None:
+def test_tallies_add_up(columns: Int64Array, targeted: bool, cut: int) -> None:
     def of(rows: slice) -> Tally:
         labels, before, after, targets = (column[rows].tolist() for column in columns)
         return Tally.of(outcomes(labels, before, after, targets if targeted else None), K)
@@ -75,7 +75,7 @@ def test_tallies_add_up_to_the_whole_and_agree_with_sklearn(columns: Int64Array,
     assert sum(result.attack_success_rate.n for result in classes) == whole.attack_success_rate.n
 
 
-def test_a_targeted_and_an_untargeted_tally_do_not_add() -> None:
+def test_rejects_a_mixed_sum() -> None:
     with pytest.raises(ValueError, match="do not add"):
         Tally.empty(K, targeted=True) + Tally.empty(K, targeted=False)
 
@@ -88,7 +88,7 @@ def test_gradients_are_counted_by_kind(flags: list[tuple[bool, bool, bool]]) -> 
     assert [tally.zero_gradient, tally.nonfinite_gradient, tally.saturated] == np.array(flags).sum(0).tolist()
 
 
-def test_right_before_is_counted_by_class_whatever_happens_after() -> None:
+def test_clean_correct_by_class() -> None:
     tally = Tally.of(outcomes([0, 0, 0, 1], [0, 0, 1, 1], [1, 1, 1, 0]), K)
     assert [result.clean_correct for result in tally.per_class("abcd")] == [2, 1, 0, 0]
 

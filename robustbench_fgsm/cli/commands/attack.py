@@ -1,4 +1,4 @@
-"""`rfgsm attack`."""
+"""The command `rfgsm attack`: save adversarial images, or verify saved ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rfgsm benchmark`."""
+"""The command `rfgsm benchmark`: time our FGSM beside others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rfgsm compare`."""
+"""The command `rfgsm compare`: our FGSM against other implementations."""
 
 from __future__ import annotations
 

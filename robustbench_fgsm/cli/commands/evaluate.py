@@ -1,4 +1,4 @@
-"""`rfgsm evaluate`."""
+"""The command `rfgsm evaluate`: one model at one epsilon."""
 
 from __future__ import annotations
 

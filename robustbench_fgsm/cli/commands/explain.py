@@ -1,4 +1,4 @@
-"""`rfgsm explain`."""
+"""The command `rfgsm explain`: definitions and mistakes behind a number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rfgsm gate`."""
+"""The command `rfgsm gate`: a run against its baseline."""
 
 from __future__ import annotations
 

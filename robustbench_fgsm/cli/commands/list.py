@@ -1,4 +1,4 @@
-"""`rfgsm list`."""
+"""The command `rfgsm list`: models, data sets and references."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rfgsm plot`."""
+"""The command `rfgsm plot`: one figure of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rfgsm report`."""
+"""The command `rfgsm report`: one HTML page of runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rfgsm runs`."""
+"""The commands `rfgsm runs list`, `show` and `resume`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rfgsm sweep`."""
+"""The command `rfgsm sweep`: one model at many epsilons."""
 
 from __future__ import annotations
 

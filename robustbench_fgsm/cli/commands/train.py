@@ -1,4 +1,4 @@
-"""`rfgsm train`."""
+"""The command `rfgsm train`: standard or adversarial training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rfgsm transfer`."""
+"""The command `rfgsm transfer`: every source against every target."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rfgsm verify`."""
+"""The command `rfgsm verify`: check a candidate stage by stage."""
 
 from __future__ import annotations
 

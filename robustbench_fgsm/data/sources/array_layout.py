@@ -23,9 +23,9 @@ def find_array_keys(names: Sequence[str], split: str | None, data_name: str) -> 
     if split is not None and split not in splits:
         known = f"choose from {', '.join(splits)}" if splits else "leave it out"
         raise SettingError(f"{data_name} must have arrays x_{split} and y_{split}, got {', '.join(names)}: {known}")
-    whole = next((pair for pair in ARRAY_KEYS if set(pair) <= set(names)), None)
-    if split is None and whole is not None:
-        return whole
+    pair = next((pair for pair in ARRAY_KEYS if set(pair) <= set(names)), None)
+    if split is None and pair is not None:
+        return pair
     split = split or ("test" if "test" in splits else next(iter(splits), None))
     if split is None:
         raise DataError(

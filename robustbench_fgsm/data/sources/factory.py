@@ -35,7 +35,7 @@ class TorchImageSource:
     def fingerprint(self) -> str:
         """Return the SHA-256 of the number of images, and of labels and pixels of 32 evenly spaced images."""
         digest = hashlib.sha256(repr(len(self)).encode())
-        for index in {int(place) for place in np.linspace(0, len(self) - 1, min(FINGERPRINT_SAMPLES, len(self)))}:
+        for index in {int(position) for position in np.linspace(0, len(self) - 1, min(FINGERPRINT_SAMPLES, len(self)))}:
             try:
                 image, label = self.read(index)
                 digest.update(repr((index, label)).encode() + image_to_pixels(image, None).tobytes())
@@ -80,15 +80,15 @@ def load(spec: str, options: DataOptions) -> Dataset:
     if there is no such function, or it returns something else.
     """
     options.reject_split("factory")
-    named = load_user_function(spec, "factory", DataError)
-    with on_import_path(named.folder):
-        found = named.function()
-    if isinstance(found, Dataset):
-        return found
-    if not (hasattr(found, "__getitem__") and hasattr(found, "__len__")):
-        raise DataError(f"factory {spec} must return a Dataset or a torch data set of (image, label), got {type(found).__name__}")
-    classes, targets = getattr(found, "classes", None), getattr(found, "targets", None)
+    loaded = load_user_function(spec, "factory", DataError)
+    with on_import_path(loaded.folder):
+        dataset = loaded.function()
+    if isinstance(dataset, Dataset):
+        return dataset
+    if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
+        raise DataError(f"factory {spec} must return a Dataset or a torch data set of (image, label), got {type(dataset).__name__}")
+    classes, targets = getattr(dataset, "classes", None), getattr(dataset, "targets", None)
     if classes is None:
         classes = () if targets is None else numbered_class_names(max(int(label) for label in targets) + 1)
-    source = TorchImageSource(found, f"factory:{spec}")
+    source = TorchImageSource(dataset, f"factory:{spec}")
     return ImageDataset(f"factory:{spec}", source, tuple(map(str, classes)), workers=options.workers)

@@ -68,26 +68,28 @@ def load(name: str, options: DataOptions) -> ImageDataset:
     table = _select_split(_open_table(name), name, options.split)
     from datasets import ClassLabel, Image, Value
 
-    images = [key for key, kind in table.features.items() if isinstance(kind, Image)]
-    labels = [key for key, kind in table.features.items() if isinstance(kind, ClassLabel)]
-    labels = labels or [key for key, kind in table.features.items() if isinstance(kind, Value) and key in ("label", "labels")]
+    images = [key for key, feature in table.features.items() if isinstance(feature, Image)]
+    labels = [key for key, feature in table.features.items() if isinstance(feature, ClassLabel)]
+    labels = labels or [key for key, feature in table.features.items() if isinstance(feature, Value) and key in ("label", "labels")]
     if len(images) != 1 or len(labels) != 1:
         raise DataError(f"{name} must have one column of images and one of labels, got {', '.join(table.features)}")
-    kind = table.features[labels[0]]
+    feature = table.features[labels[0]]
     bare = table.select_columns([images[0], labels[0]]).cast_column(images[0], Image(decode=False))
     source = TableImageSource(bare, images[0], labels[0], name)
-    classes = tuple(kind.names) if isinstance(kind, ClassLabel) else numbered_class_names(max(source.labels(), default=-1) + 1)
+    classes = (
+        tuple(feature.names) if isinstance(feature, ClassLabel) else numbered_class_names(max(source.labels(), default=-1) + 1)
+    )
     return ImageDataset(f"hf-data:{name}", source, classes, workers=options.workers)
 
 
 def _open_table(name: str) -> Any:
     import datasets
 
-    place = Path(name)
+    path = Path(name)
     try:
-        if place.is_dir() and any((place / file).is_file() for file in ("state.json", "dataset_dict.json")):
-            return datasets.load_from_disk(str(place))
-        return datasets.load_dataset(str(place) if place.exists() else name)
+        if path.is_dir() and any((path / file).is_file() for file in ("state.json", "dataset_dict.json")):
+            return datasets.load_from_disk(str(path))
+        return datasets.load_dataset(str(path) if path.exists() else name)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise DataError(
             f"hf-data must name a data set of the hub or a directory of one, got {name} ({first_line(error)}): "
@@ -105,4 +107,4 @@ def _select_split(table: Any, name: str, split: str | None) -> Any:
     known = list(table)
     if split is not None and split not in known:
         raise SettingError(f"split of {name} must be one of {', '.join(known)}, got {split!r}: {did_you_mean(split, known)}")
-    return table[split or next((wanted for wanted in SPLIT_PREFERENCE if wanted in known), known[0])]
+    return table[split or next((preferred for preferred in SPLIT_PREFERENCE if preferred in known), known[0])]

@@ -21,7 +21,7 @@ def imagenet_classes() -> tuple[str, ...]:
 
 def find_split_directory(root: Path, split: str) -> Path:
     """Return the directory of the split, in the root or in `imagenet` below it."""
-    return next((place for place in (root / split, root / "imagenet" / split) if place.is_dir()), root / split)
+    return next((directory for directory in (root / split, root / "imagenet" / split) if directory.is_dir()), root / split)
 
 
 def load(name: str, options: DataOptions) -> Dataset:
@@ -29,12 +29,12 @@ def load(name: str, options: DataOptions) -> Dataset:
     split = options.choose_split(name, ("val", "train"))
     if options.download:
         raise SettingError("imagenet cannot be downloaded without an account: get it from image-net.org, then --data-root")
-    place = find_split_directory(options.root, split)
-    if not place.is_dir():
-        raise DataError(f"imagenet must lie in {place}, one directory for each WordNet id: pass --data-root DIR")
-    directories = class_directories(place)
+    directory = find_split_directory(options.root, split)
+    if not directory.is_dir():
+        raise DataError(f"imagenet must lie in {directory}, one directory for each WordNet id: pass --data-root DIR")
+    directories = class_directories(directory)
     if len(directories) != IMAGENET_NUM_CLASSES:
         raise DataError(
-            f"imagenet must have {IMAGENET_NUM_CLASSES} class directories, got {len(directories)} in {place}: use folder:DIR"
+            f"imagenet must have {IMAGENET_NUM_CLASSES} class directories, got {len(directories)} in {directory}: use folder:DIR"
         )
-    return load_class_directories(place, directories, options).with_class_names(imagenet_classes())
+    return load_class_directories(directory, directories, options).with_class_names(imagenet_classes())

@@ -68,8 +68,8 @@ def _map_array(file: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any] |
         shape, fortran, dtype = read(stream)
         if dtype.hasobject or 0 in shape:
             return None
-        place = stream.tell()
-    mapped: NDArray[Any] = np.memmap(file, dtype, "c", place, shape, "F" if fortran else "C")  # a write stays in memory
+        offset = stream.tell()
+    mapped: NDArray[Any] = np.memmap(file, dtype, "c", offset, shape, "F" if fortran else "C")  # a write stays in memory
     return mapped
 
 

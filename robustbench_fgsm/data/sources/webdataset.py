@@ -88,23 +88,23 @@ def read_shard(shard: TarShard) -> list[ShardSample]:
         key, dot, extension = path.name.partition(".")
         if not key or path.name.startswith("."):
             continue
-        place, suffix = str(path.parent / key), f".{extension}".lower() if dot else ""
+        key_path, suffix = str(path.parent / key), f".{extension}".lower() if dot else ""
         if suffix == LABEL_SUFFIX:
-            images.setdefault(place, [])
-            labels[place] = member
+            images.setdefault(key_path, [])
+            labels[key_path] = member
         if suffix in IMAGE_SUFFIXES | UNSUPPORTED_IMAGE_SUFFIXES:
-            images.setdefault(place, []).append(member)
+            images.setdefault(key_path, []).append(member)
     return [_make_sample(shard, key, found, labels.get(key)) for key, found in images.items()]
 
 
 def _make_sample(shard: TarShard, key: str, images: Sequence[TarMember], label: TarMember | None) -> ShardSample:
     number = NO_LABEL if label is None or label.size > MAX_LABEL_BYTES else _parse_label(label.read())
-    place = f"{shard}/{images[0].name if images else key}"
+    key_path = f"{shard}/{images[0].name if images else key}"
     if len(images) != 1:
-        return ShardSample(None, number, place, f"{len(images)} images of one key, for which there must be one")
+        return ShardSample(None, number, key_path, f"{len(images)} images of one key, for which there must be one")
     if number < 0:
-        return ShardSample(images[0], NO_LABEL, place, "no .cls member with a number from 0")
-    return ShardSample(images[0], number, place)
+        return ShardSample(images[0], NO_LABEL, key_path, "no .cls member with a number from 0")
+    return ShardSample(images[0], number, key_path)
 
 
 def _parse_label(text: bytes) -> int:

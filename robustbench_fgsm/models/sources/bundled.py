@@ -59,7 +59,7 @@ def load(request: ModelRequest) -> TorchClassifier:
     elif request.has_weights_file:
         load_weights(network, read_weights(Path(weights)), weights)
     recipe = card["recipe"]
-    mean, std = (recipe[key] if said is None else said for key, said in (("mean", request.mean), ("std", request.std)))
+    mean, std = (recipe[key] if given is None else given for key, given in (("mean", request.mean), ("std", request.std)))
     return build_classifier(
         PixelSpaceNetwork(network, mean, std, recipe["channels"]),
         num_classes,

@@ -35,8 +35,8 @@ def load(request: ModelRequest) -> TorchClassifier:
         raise ModelError(
             f"model must be a program, got {file}, which is none: for a state dict pass --model ARCHITECTURE --weights {file}"
         )
-    kind = "an exported program" if exported else "TorchScript"
-    request.require_trust(kind, "loading it can run what it holds")
+    file_kind = "an exported program" if exported else "TorchScript"
+    request.require_trust(file_kind, "loading it can run what it holds")
     request.allow_only("num_classes", "mean", "std", "bounds")
     network, outputs = (
         _read_exported_program(file) if exported else (_read_program(torch.jit.load, file, map_location="cpu").eval(), None)
@@ -109,8 +109,8 @@ def _read_exported_program(file: Path) -> tuple[ExportedGraph, int | None]:
     for node in program.graph.nodes:
         schema = getattr(node.target, "_schema", None)
         names = [argument.name for argument in schema.arguments] if schema is not None else []
-        told = dict(zip(names, node.args, strict=False)) | node.kwargs
-        if any(told.get(name) is True for name in TRAINING_ARGUMENTS):
+        arguments = dict(zip(names, node.args, strict=False)) | node.kwargs
+        if any(arguments.get(name) is True for name in TRAINING_ARGUMENTS):
             raise ModelError(f"program {file} was exported in train mode ({node.target}): call .eval() before torch.export.export")
     nodes = {node.name: node for node in program.graph.nodes}
     inputs, outputs = program.graph_signature.user_inputs, program.graph_signature.user_outputs

@@ -21,20 +21,20 @@ def load(request: ModelRequest) -> Classifier:
     own normalisation. weights: a checkpoint for a module, `auto` to keep the module's weights. Raises ModelError if there is no
     such function, or it returns something else.
     """
-    named = load_user_function(request.name, "factory", ModelError)
-    with on_import_path(named.folder):
-        made = named.function()
-    if isinstance(made, nn.Module):
-        return _build_from_module(made, request)
+    loaded = load_user_function(request.name, "factory", ModelError)
+    with on_import_path(loaded.folder):
+        model = loaded.function()
+    if isinstance(model, nn.Module):
+        return _build_from_module(model, request)
     request.allow_only()
-    if any(base.__module__.partition(".")[0] == "art" for base in type(made).__mro__):
+    if any(base.__module__.partition(".")[0] == "art" for base in type(model).__mro__):
         from robustbench_fgsm.models.art import from_art
 
-        made = from_art(made)
-    if not isinstance(made, Classifier):
-        raise ModelError(f"{request.spec} must return a module or a classifier made by wrap, got {type(made).__name__}")
-    made.info = replace(made.info, spec=request.spec)
-    return made
+        model = from_art(model)
+    if not isinstance(model, Classifier):
+        raise ModelError(f"{request.spec} must return a module or a classifier made by wrap, got {type(model).__name__}")
+    model.info = replace(model.info, spec=request.spec)
+    return model
 
 
 def _build_from_module(module: nn.Module, request: ModelRequest) -> Classifier:

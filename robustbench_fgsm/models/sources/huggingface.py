@@ -135,8 +135,8 @@ def _load_network(folder: Path, spec: str) -> nn.Module:
         if "trust_remote_code" in str(error) or "custom code" in str(error):
             raise UnsafeError(f"{spec} must be an architecture of transformers, got code of its own: {line}") from error
         raise ModelError(f"{spec} must be an image classifier of transformers, got one that cannot be loaded: {line}") from error
-    problems = {kind: sorted(map(str, found[kind])) for kind in ("missing_keys", "mismatched_keys", "unexpected_keys")}
-    text = "; ".join(f"{', '.join(keys[:3])} {kind.partition('_')[0]}" for kind, keys in problems.items() if keys)
+    problems = {key_kind: sorted(map(str, found[key_kind])) for key_kind in ("missing_keys", "mismatched_keys", "unexpected_keys")}
+    text = "; ".join(f"{', '.join(keys[:3])} {key_kind.partition('_')[0]}" for key_kind, keys in problems.items() if keys)
     if text:
         raise ModelError(f"weights must fit the network exactly, got {spec} with {text}: it is no finished classifier")
     check_finite_weights(network, spec)
@@ -160,5 +160,5 @@ def _silence_transformers() -> Iterator[None]:
 
 def _config_class_names(config: Any) -> list[str] | None:
     """Return the class names, None for the numbers that transformers invents."""
-    named = [str(config.id2label[index]) for index in range(config.num_labels)]
-    return None if named == [f"LABEL_{index}" for index in range(config.num_labels)] else named
+    names = [str(config.id2label[index]) for index in range(config.num_labels)]
+    return None if names == [f"LABEL_{index}" for index in range(config.num_labels)] else names

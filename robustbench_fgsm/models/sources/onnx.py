@@ -87,12 +87,12 @@ def _external_data_locations(message: Message) -> Iterator[str]:
 def _check_inside_folder(folder: Path, location: str) -> None:
     parts = {*PurePosixPath(location).parts, *PureWindowsPath(location).parts}
     outside = ".." in parts or PurePosixPath(location).is_absolute() or bool(PureWindowsPath(location).anchor)
-    place = folder / location
-    inside = [place, *place.parents[: len(PurePosixPath(location).parts) - 1]]
+    path = folder / location
+    inside = [path, *path.parents[: len(PurePosixPath(location).parts) - 1]]
     linked = not outside and any(path.is_symlink() for path in inside)
-    hard = not outside and place.is_file() and place.stat().st_nlink > 1
-    if outside or linked or hard or (place.exists() and not place.is_file()):
-        why = "leaves its folder" if outside else "is a link" if linked or hard else "is no file"
+    hard_linked = not outside and path.is_file() and path.stat().st_nlink > 1
+    if outside or linked or hard_linked or (path.exists() and not path.is_file()):
+        why = "leaves its folder" if outside else "is a link" if linked or hard_linked else "is no file"
         raise UnsafeError(f"external data must be a plain file in the model's folder, got {location!r}, which {why}")
 
 

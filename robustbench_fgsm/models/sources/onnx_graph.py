@@ -133,7 +133,7 @@ def _splits_evenly(node: Any, graph: Any) -> bool:
 
 
 def _downgrade_node(node: Any, constants: dict[str, Any], graph: Any, file_name: str, version: int) -> None:
-    said = _attributes(node)
+    attributes = _attributes(node)
     if node.op_type in UNCHANGED_OPERATORS:
         _drop_attributes(node, *UNCHANGED_OPERATORS[node.op_type])
         return
@@ -142,7 +142,7 @@ def _downgrade_node(node: Any, constants: dict[str, Any], graph: Any, file_name:
             axes = numpy_helper.to_array(constants[node.input[1]]).tolist()
             del node.input[1:]
             node.attribute.append(helper.make_attribute("axes", axes))
-        elif said.get("noop_with_empty_axes"):
+        elif attributes.get("noop_with_empty_axes"):
             node.op_type = "Identity"
             _drop_attributes(node, "keepdims")
         _drop_attributes(node, "noop_with_empty_axes")
@@ -150,8 +150,8 @@ def _downgrade_node(node: Any, constants: dict[str, Any], graph: Any, file_name:
     if node.op_type == "Split" and (len(node.input) > 1 or _splits_evenly(node, graph)):
         _drop_attributes(node, "num_outputs")
         return
-    plain_pool = node.op_type == "AveragePool" and set(said.get("dilations", [1])) == {1} and not said.get("ceil_mode")
-    plain_pad = node.op_type == "Pad" and len(node.input) < 4 and said.get("mode", b"constant") != b"wrap"
+    plain_pool = node.op_type == "AveragePool" and set(attributes.get("dilations", [1])) == {1} and not attributes.get("ceil_mode")
+    plain_pad = node.op_type == "Pad" and len(node.input) < 4 and attributes.get("mode", b"constant") != b"wrap"
     if plain_pool or plain_pad:
         _drop_attributes(node, "dilations")
         return

@@ -72,11 +72,11 @@ def match_checkpoint_keys(state: Mapping[str, Tensor], network_state: Mapping[st
     """
     bare = {key.replace("module.", "").replace("model.", ""): value for key, value in state.items()}
     wrapped = {f"model.{key}": value for key, value in bare.items()}
-    named = max((dict(state), bare, wrapped), key=lambda keys: len(keys.keys() & network_state.keys()))
+    matched = max((dict(state), bare, wrapped), key=lambda keys: len(keys.keys() & network_state.keys()))
     constants = {
-        key: network_state[key] for key in network_state.keys() - named.keys() if key.removeprefix("model.") in NORMALISATION_KEYS
+        key: network_state[key] for key in network_state.keys() - matched.keys() if key.removeprefix("model.") in NORMALISATION_KEYS
     }
-    return named | constants
+    return matched | constants
 
 
 def names() -> Iterator[ModelListing]:

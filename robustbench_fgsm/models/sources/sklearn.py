@@ -60,10 +60,10 @@ def _read_skops(file: Path) -> Any:
     from skops.io import get_untrusted_types, load
 
     try:
-        strange = get_untrusted_types(file=file)
-        if strange:
+        untrusted = get_untrusted_types(file=file)
+        if untrusted:
             raise UnsafeError(
-                f"model must be of scikit-learn's own types, got {file} with {', '.join(strange[:3])}: "
+                f"model must be of scikit-learn's own types, got {file} with {', '.join(untrusted[:3])}: "
                 "they are not trusted, and not loaded"
             )
         return load(file, trusted=[])

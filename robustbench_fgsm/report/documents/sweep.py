@@ -19,7 +19,7 @@ def summarize(document: Document) -> Summary:
 
 
 def accuracy_chart(document: Document) -> str:
-    """Robust accuracy over epsilon, one curve for each targeting rule and kind of gradient, and what its letters mean."""
+    """Return robust accuracy over epsilon as a chart, one curve for each rule and kind of gradient, with its legend."""
     named = list(accuracy_curves(document))
     first = document["evaluations"][0]
     ticks = [(0.0, "0"), *((at["epsilon"], epsilon_text(at["epsilon"])) for at in first["epsilons"])]
@@ -28,7 +28,7 @@ def accuracy_chart(document: Document) -> str:
 
 
 def accuracy_curves(document: Document) -> Iterator[tuple[str, Curve]]:
-    """Name and points (epsilon, robust accuracy) of every curve of a sweep, from the clean accuracy at 0."""
+    """Yield name and points (epsilon, robust accuracy) of every curve of a sweep, from the clean accuracy at 0."""
     for found in document["evaluations"]:
         for key in ("", "stable"):
             sides = [(at["epsilon"], at[key] if key else at) for at in found["epsilons"] if not key or key in at]

@@ -1,4 +1,4 @@
-"""Confusion matrices and classes as figures, at one budget of one attack."""
+"""Figures of confusion matrices and of classes, at one budget of one attack."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EVALUATION_FIGURE_KINDS = ("confusion", "curve", "per-class")
 MAX_CLASSES_WITH_COUNTS = 20
-"""Of more classes, cells are too small for their counts."""
+"""Most classes of a matrix whose cells have room for their counts."""
 
 MAX_BARS = 40
 MAX_CLASSES_WITH_NAMES = 60
@@ -29,11 +29,16 @@ MAX_NAME_LENGTH = 24
 
 
 def draw_evaluation(document: Document, kind: str, targeted: str | None = None, epsilon: float | None = None) -> Figure:
-    """A figure of an evaluation, a sweep or a comparison.
+    """Draw a figure of an evaluation, a sweep or a comparison.
 
-    kind: one of KINDS; a curve shows all rules and budgets, so it takes neither of the rest. targeted: the rule, the first
-    by default. epsilon: a budget of the run; 8/255 by default, or else the largest. Raises SettingError for what the run
-    does not hold.
+    Args:
+        document: an `rfgsm.evaluation/1`, `rfgsm.sweep/1` or `rfgsm.comparison/1` document.
+        kind: `confusion`, `curve` or `per-class`. A curve shows all rules and budgets, so it takes no rule and no budget.
+        targeted: the targeting rule, by default the first of the document.
+        epsilon: a budget of the document, by default 8/255, else the largest.
+
+    Raises:
+        SettingError: for a kind, a rule or a budget that the document does not have.
     """
     if kind not in EVALUATION_FIGURE_KINDS:
         raise SettingError(f"kind must be one of {', '.join(EVALUATION_FIGURE_KINDS)}, got {kind!r}")
@@ -47,7 +52,7 @@ def draw_evaluation(document: Document, kind: str, targeted: str | None = None, 
 
 
 def draw_confusion(evaluation: Document, epsilon_rates: Document) -> Figure:
-    """Confusion before and after the attack side by side: counts, coloured by their share of the row."""
+    """Draw the confusion before and after the attack side by side: counts, coloured by their share of the row."""
     from matplotlib.figure import Figure
 
     size = len(evaluation["data"]["classes"])
@@ -64,7 +69,7 @@ def draw_confusion(evaluation: Document, epsilon_rates: Document) -> Figure:
 
 
 def draw_class_accuracy(evaluation: Document, epsilon_rates: Document) -> Figure:
-    """Robust accuracy of each class with its 95 % interval, the mean as a line; of many classes those that fare worst."""
+    """Draw the robust accuracy of each class with its 95 % interval; of many classes, the least robust."""
     from matplotlib.figure import Figure
 
     present = [result for result in epsilon_rates["per_class"] if result["n"]]
@@ -115,6 +120,6 @@ def _draw_matrix(axes: Axes, evaluation: Document, matrix: Any, when: str) -> An
 
 
 def figure_title(evaluation: Document) -> str:
-    """Model, images and rule in a line."""
+    """Return model, images and targeting rule as a title."""
     images = f"{evaluation['n']:,} images of {evaluation['data']['spec']}"
     return escape_mathtext(f"{model_text(evaluation['model'])}, {images}, {target_rule_name(evaluation).lower()}")

@@ -1,4 +1,4 @@
-"""Accuracy over epsilon, and over a training, as figures. Nothing global is touched: no pyplot, no backend, no settings."""
+"""Figures of accuracy over epsilon and over a training, drawn without pyplot and without global settings."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 FIGURE_FORMATS = ("png", "svg", "pdf")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, which colour-blind readers tell apart."""
+"""Colours by Okabe and Ito, which colour-blind readers can tell apart."""
 MARKERS = "osD^vPX"
 
 
 def figure_format(file: Path) -> str:
-    """`png`, `svg` or `pdf`, by the name of the file; raises SettingError for another."""
+    """Return `png`, `svg` or `pdf` by the name of a file. Raises SettingError for another name."""
     kind = file.suffix.lower().removeprefix(".")
     if kind not in FIGURE_FORMATS:
         raise SettingError(f"plot must be a file that ends in .png, .svg or .pdf, got {str(file)!r}: name one of these")
@@ -32,10 +32,7 @@ def figure_format(file: Path) -> str:
 
 
 def draw_accuracy_over_epsilon(document: Document) -> Figure:
-    """Robust accuracy over epsilon with 95 % bands: a line for each targeting rule, dashed for stable gradients.
-
-    document: `rfgsm.sweep/1`.
-    """
+    """Draw robust accuracy over epsilon with 95 % bands: a line for each rule of a sweep, dashed for stable gradients."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
@@ -60,7 +57,7 @@ def draw_accuracy_over_epsilon(document: Document) -> Figure:
 
 
 def draw_training_curves(document: Document) -> Figure:
-    """Held-out accuracy over the epochs with 95 % bands: clean, under FGSM and under PGD. document: `rfgsm.training/1`."""
+    """Draw the held-out accuracy of a training over its epochs with 95 % bands: clean, under FGSM and under PGD."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
@@ -95,7 +92,7 @@ def draw_training_curves(document: Document) -> Figure:
 
 
 def encode_figure(figure: Figure, file_format: str) -> bytes:
-    """The figure as a file of that format; the same figure always gives the same PNG."""
+    """Return a figure as the bytes of a file; equal figures give equal PNG files."""
     stream = io.BytesIO()
     dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     figure.savefig(stream, format=file_format, dpi=200, metadata=dates.get(file_format))
@@ -114,7 +111,7 @@ def _draw_curve(axes: Axes, found: Document, key: str, colour: str, marker: str)
 
 
 def _spaced_ticks(epsilons: list[float]) -> list[float]:
-    """Those of the ascending budgets whose labels do not run into each other, the largest first of all."""
+    """Return the ascending budgets whose labels do not overlap; the largest is always among them."""
     chosen = [epsilons[-1]]
     for epsilon in reversed(epsilons):
         if chosen[-1] - epsilon >= epsilons[-1] / 9:
@@ -123,5 +120,5 @@ def _spaced_ticks(epsilons: list[float]) -> list[float]:
 
 
 def escape_mathtext(words: str) -> str:
-    """Text without mathematics in it."""
+    """Return text in which Matplotlib finds no formula."""
     return words.replace("$", r"\$")

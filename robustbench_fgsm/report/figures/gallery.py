@@ -1,4 +1,4 @@
-"""Kept images as a figure: before the attack, the perturbation amplified, and after it."""
+"""Figure of example images, and the figure of any run by its kind."""
 
 from __future__ import annotations
 
@@ -28,9 +28,16 @@ MAX_NAME_LENGTH = 16
 
 
 def draw_run(run: LoadedRun, kind: str, targeted: str | None = None, epsilon: float | None = None) -> Figure:
-    """What `draw` gives of the run's document; for `gallery`, images that it kept; of a transfer or a training, its own figure.
+    """Draw a figure of a run; a transfer and a training have one figure each.
 
-    Raises SettingError as `draw` does, and for a kind, a rule or a budget that the run has not.
+    Args:
+        run: the run.
+        kind: a kind of `draw_evaluation`, or `gallery` for example images.
+        targeted: the targeting rule, by default the first.
+        epsilon: the budget, by default 8/255, else the largest.
+
+    Raises:
+        SettingError: for a kind, a rule or a budget that the run does not have.
     """
     schema = run.document["schema"]
     own = {TRANSFER_SCHEMA: "transfer", TRAINING_SCHEMA: "training"}.get(schema)
@@ -48,9 +55,9 @@ def draw_run(run: LoadedRun, kind: str, targeted: str | None = None, epsilon: fl
 
 
 def draw_gallery(run: LoadedRun, targeted: str | None = None, epsilon: float | None = None) -> Figure:
-    """Up to ten kept images, those that are fooled first, in turns from each label, with predictions and confidences.
+    """Draw up to ten example images of an attack with their predictions and confidences, changed predictions first.
 
-    Raises SettingError where the run kept none of that attack, or none at that budget.
+    Raises SettingError if the run kept no example image of the attack or of the budget.
     """
     from matplotlib.figure import Figure
 
@@ -72,7 +79,7 @@ def draw_gallery(run: LoadedRun, targeted: str | None = None, epsilon: float | N
 
 
 def choose_examples(examples: Sequence[ExampleImage]) -> list[ExampleImage]:
-    """Images that a figure has room for: first those whose prediction changed, in turns from each label."""
+    """Return the examples that a figure has room for: changed predictions first, in turns from each label."""
     turns: list[ExampleImage] = []
     for fooled in (True, False):
         labels: dict[int, list[ExampleImage]] = defaultdict(list)

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_NAME_LENGTH = 26
-"""Letters of a model's name beside a heat map."""
+"""Most letters of the name of a model beside a heat map."""
 
 
 def draw_heat_map(document: Document, epsilon: float | None = None) -> Figure:
-    """Robust accuracy, and attack success, of every source (down) at every target (across), with each cell's n.
+    """Draw robust accuracy and attack success of every source (down) at every target (across), with the n of each cell.
 
-    epsilon: a budget of the run; 8/255 by default, or else the largest. Raises SettingError for another.
+    Args:
+        document: an `rfgsm.transfer/1` document.
+        epsilon: a budget of the document, by default 8/255, else the largest.
+
+    Raises:
+        SettingError: for a budget that the document does not have.
     """
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""The command that gives a run again, from its document and its manifest."""
+"""The command that reproduces a run, made from its document and its manifest."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from robustbench_fgsm.report.tables.text import epsilon_text
 
 OPTION_NAMES = {"root": "data-root"}
 OUTPUT_DIRECTORY = "repeated"
-"""A directory for what cannot be without one."""
+"""Output directory of a training, which needs one."""
 
 COMMAND_BY_SCHEMA = {"rfgsm.evaluation/1": "evaluate", "rfgsm.sweep/1": "sweep", "rfgsm.comparison/1": "compare"}
 
 
 def reproduction_command(run: LoadedRun) -> str:
-    """One line for a shell, without the run's directory: it measures anew, and a training takes another directory."""
+    """Return the command for a shell that measures a run again, or that trains again into another directory."""
     schema, processes = run.document["schema"], (run.manifest or {}).get("processes", 1)
     if schema == "rfgsm.training/1":
         shared = ["torchrun", "--standalone", "--nproc-per-node", str(processes), "-m", "robustbench_fgsm"]
@@ -57,7 +57,7 @@ def _evaluation_arguments(run: LoadedRun) -> Iterator[str]:
 
 
 def _data_options(data: Document) -> Iterator[str]:
-    """What names the same images again, but for the seed of a sample."""
+    """Yield the options that select the images of a run, without the seed of a sample."""
     yield from ("--data", data["spec"])
     own = data.get("settings", {})
     if "sample" not in own:
@@ -94,7 +94,7 @@ def _transfer_arguments(document: Document) -> Iterator[str]:
 
 
 def _model_argument(model: Document) -> str:
-    """The model as --source takes it, with its weights where they can follow a colon."""
+    """Return a model for `--source`, with its weights if they can follow a colon."""
     spec, weights = model["spec"], model["weights"]
     weighed = spec in ARCHITECTURES or spec.partition(":")[0] in sources_with_weights()
     return f"{spec}:{weights}" if weighed else str(spec)
@@ -119,7 +119,7 @@ def _training_arguments(run: LoadedRun) -> Iterator[str]:
 
 
 def _check_options(evaluations: Sequence[Document], settings: Document) -> Iterator[str]:
-    """What was tried beside FGSM, as the manifest has it, or else as far as the results show it."""
+    """Yield the options of the checks beside FGSM, from the manifest or else from the results."""
     asked = [found["pgd_check"]["asked"] for found in evaluations if found.get("pgd_check")]
     shown = {"pgd": asked[0] if asked else 0, "masking": any(found.get("masking_check") for found in evaluations)}
     checks = settings.get("checks", shown)
@@ -144,7 +144,7 @@ def _option(key: str, value: Any) -> list[str]:
 
 
 def _epsilon_list(epsilons: Sequence[float]) -> str:
-    """A list that reads back as the very same numbers: fractions where all are such, since a list may not mix them."""
+    """Return budgets as a list that is read back exactly: fractions if all are fractions, because a list cannot mix both."""
     texts = [epsilon_text(epsilon) for epsilon in epsilons]
     fractions = all(text.endswith("/255") for text in texts)
     same = fractions and all(int(text.split("/")[0]) / 255 == epsilon for text, epsilon in zip(texts, epsilons, strict=True))

@@ -1,37 +1,38 @@
-"""One page about one or more runs, that needs nothing else: no network, no server, no other file."""
+"""Page of runs of evaluate, sweep and compare; it needs no network, no server and no other file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from markupsafe import Markup
-
 from robustbench_fgsm.report.documents.checks import check_sentences, masking_sheet
 from robustbench_fgsm.report.documents.evaluation import threshold_text
 from robustbench_fgsm.report.documents.sentences import INTERVAL_NOTE, LIMITATION_NOTE
 from robustbench_fgsm.report.evaluations_in import evaluations_in
 from robustbench_fgsm.report.loaded_run import LoadedRun
-from robustbench_fgsm.report.pages.command import reproduction_command
 from robustbench_fgsm.report.pages.images import MAX_PAGE_IMAGE_BYTES, embed_images
-from robustbench_fgsm.report.pages.layout import (
-    FEW_IMAGES,
-    content_security_policy,
-    jinja_environment,
-    join_scripts,
-    pack_json,
-    read_asset,
-)
+from robustbench_fgsm.report.pages.layout import FEW_IMAGES, render_page
 from robustbench_fgsm.report.pages.ranking import paired_differences
 from robustbench_fgsm.report.reported_attacks import ReportedAttack, reported_attacks
 from robustbench_fgsm.report.tables.text import epsilon_text, success_denominator
 
-EVALUATION_SCRIPTS = ("format", "document", "state", "matrix", "bars", "classes", "curves", "gallery", "leaders", "page")
-"""In the order in which they need each other."""
+EVALUATION_SCRIPTS = (
+    "format",
+    "page_data",
+    "shown_state",
+    "matrix",
+    "bars",
+    "classes",
+    "curves",
+    "gallery",
+    "ranking",
+    "evaluations",
+)
+"""Scripts in the order in which they need each other."""
 
 
 def build_evaluations_page(runs: Sequence[LoadedRun], *, max_image_bytes: int = MAX_PAGE_IMAGE_BYTES) -> str:
-    """The whole page; most_bytes: of its pictures. The same runs always give the same page."""
+    """Return the page of runs of evaluate, sweep and compare; equal runs always give an equal page."""
     found = reported_attacks(runs)
     paired, unpaired = paired_differences(runs)
     pictures, kept = embed_images(_example_images(runs, found), max_bytes=max_image_bytes)
@@ -41,33 +42,25 @@ def build_evaluations_page(runs: Sequence[LoadedRun], *, max_image_bytes: int = 
         "gallery": pictures,
         "pairs": paired,
     }
-    script, style = join_scripts(EVALUATION_SCRIPTS), read_asset("page.css")
-    return (
-        jinja_environment()
-        .get_template("page.html.jinja")
-        .render(
-            runs=runs,
-            subjects=found,
-            documents=[run.document for run in runs],
-            commands=[reproduction_command(run) for run in runs],
-            warnings=list(_evaluations_page_warnings(runs)),
-            reasons=list(_document_sentences(runs, "invalid_reasons")),
-            gates=list(_threshold_results(runs)),
-            limits=[LIMITATION_NOTE, INTERVAL_NOTE, *_runs_check_sentences(runs)],
-            unpaired=unpaired,
-            signs=[(subject.name, sheet) for subject in found for sheet in masking_sheet(subject.evaluation)],
-            shown=len(pictures),
-            kept=kept,
-            script=Markup(script),  # noqa: S704  (ours)
-            style=Markup(style),  # noqa: S704
-            policy=content_security_policy(script, style),
-            data=pack_json(content),
-        )
+    return render_page(
+        "evaluations.html.jinja",
+        EVALUATION_SCRIPTS,
+        content,
+        runs,
+        subjects=found,
+        reasons=list(_document_sentences(runs, "invalid_reasons")),
+        gates=list(_threshold_results(runs)),
+        warnings=list(_evaluations_page_warnings(runs)),
+        limits=[LIMITATION_NOTE, INTERVAL_NOTE, *_runs_check_sentences(runs)],
+        unpaired=unpaired,
+        signs=[(subject.name, sheet) for subject in found for sheet in masking_sheet(subject.evaluation)],
+        shown=len(pictures),
+        kept=kept,
     )
 
 
 def _attack_to_dict(subject: ReportedAttack) -> dict[str, Any]:
-    """A subject as the script takes it; its evaluation by its place in the document, unless it is not there as such."""
+    """Return an attack for the script; its evaluation stands in the document, except for a comparison."""
     own = {"evaluation": subject.evaluation} if subject.kind == "comparison" else {}
     return {
         "run": subject.run_index,
@@ -86,7 +79,7 @@ def _example_images(runs: Sequence[LoadedRun], found: Sequence[ReportedAttack]) 
 
 
 def _named_runs(runs: Sequence[LoadedRun]) -> Iterator[tuple[str, LoadedRun]]:
-    """Each run with what a sentence about it begins with: nothing where it is alone."""
+    """Return each run with the beginning of a sentence about it, empty if there is one run."""
     return ((f"{run.name}: " if len(runs) > 1 else "", run) for run in runs)
 
 
@@ -99,7 +92,7 @@ def _evaluations_page_warnings(runs: Sequence[LoadedRun]) -> Iterator[str]:
 
 
 def _runs_check_sentences(runs: Sequence[LoadedRun]) -> Iterator[str]:
-    """What was checked beside FGSM; a comparison never is."""
+    """Yield the sentences about the checks beside FGSM; a comparison has no checks."""
     for name, run in _named_runs(runs):
         if run.document["schema"] != "rfgsm.comparison/1":
             yield from (f"{name}{sentence}" for sentence in check_sentences(run.document))

@@ -1,4 +1,4 @@
-"""Kept images as pictures for a page: clean, perturbation amplified, adversarial, within a number of bytes."""
+"""Example images as pictures of a page: clean, perturbation amplified, adversarial, within a number of bytes."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from PIL import Image
 from robustbench_fgsm.report.loaded_run import ExampleImage, ImageArray
 
 MAX_PAGE_IMAGE_BYTES = 3_000_000
-"""Of all pictures of a page together, so that it can be sent by e-mail."""
+"""Most bytes of all pictures of a page together, so that it can be sent by e-mail."""
 
 MAX_PNG_SIDE = 64
-"""Pixels on the longer side; larger pictures lose detail that nobody sees, and nine tenths of their bytes."""
+"""Most pixels on the longer side of a PNG; larger pictures are WebP, which takes a tenth of the bytes."""
 
 
 def embed_images(
     examples: Iterable[tuple[int, ExampleImage]], *, max_bytes: int = MAX_PAGE_IMAGE_BYTES
 ) -> tuple[list[dict[str, Any]], int]:
-    """Pictures as a page embeds them, in turns from each kind of outcome until they are enough bytes; and how many there were.
+    """Return pictures of examples, in turns from each kind of outcome up to a number of bytes, and the count of examples.
 
-    kept: the place of the attack among the page's, and an image that it kept.
+    Args:
+        examples: the index of an attack on the page, and an example image of it.
+        max_bytes: most bytes of all pictures together.
     """
     examples = list(examples)
     shown: list[dict[str, Any]] = []
@@ -42,7 +44,7 @@ def embed_images(
 
 
 def _interleave_outcomes(kept: Sequence[tuple[int, ExampleImage]]) -> Iterator[tuple[int, ExampleImage]]:
-    """The first of each cell of each matrix, then the second of each, so that a page cut short still has all kinds."""
+    """Return the first example of each cell of each matrix, then the second of each, and so on."""
     cells: dict[tuple[int, float, int, int], list[tuple[int, ExampleImage]]] = defaultdict(list)
     for subject, image in kept:
         cells[subject, image.epsilon, image.label, image.prediction_after].append((subject, image))
@@ -66,14 +68,14 @@ def _image_to_dict(subject: int, image: ExampleImage) -> dict[str, Any]:
 
 
 def amplified_perturbation(image: ExampleImage) -> ImageArray:
-    """The perturbation, grey where there is none, its largest change black or white; (C, H, W) in [0, 1]."""
+    """Return the perturbation (C, H, W) in [0, 1]: grey for no change, black or white for the largest change."""
     moved = image.adversarial - image.clean
     largest = float(np.abs(moved).max(initial=0.0)) or 1.0
     return (0.5 + moved / (2 * largest)).astype(np.float32)
 
 
 def data_url(pixels: ImageArray) -> str:
-    """An image (C, H, W) as a `data:` URL: PNG up to 64 pixels, WebP above."""
+    """Return an image (C, H, W) as a `data:` URL: PNG up to 64 pixels, WebP above."""
     picture = Image.fromarray(to_uint8(pixels))
     stream = io.BytesIO()
     if max(picture.size) <= MAX_PNG_SIDE:
@@ -86,7 +88,7 @@ def data_url(pixels: ImageArray) -> str:
 
 
 def to_uint8(pixels: ImageArray) -> NDArray[np.uint8]:
-    """(H, W) of one channel, else (H, W, 3) of the first three; values outside [0, 1] are cut off."""
+    """Return 8-bit pixels: (H, W) of one channel, else (H, W, 3) of the first three; values are clipped to [0, 1]."""
     values = np.round(np.clip(np.nan_to_num(pixels), 0, 1) * 255).astype(np.uint8)
     if values.ndim == 1:  # flat images: a strip
         return values[None, :]

@@ -6,14 +6,17 @@ import base64
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.loaded_run import LoadedRun
+from robustbench_fgsm.report.pages.command import reproduction_command
 from robustbench_fgsm.report.reported_attacks import ReportedAttack
 from robustbench_fgsm.report.tables.text import epsilon_text, rate_text, starts_text
 
@@ -22,7 +25,7 @@ FEW_IMAGES = 1000
 
 
 def pack_json(content: Any) -> str:
-    """JSON, compressed, in letters that end no element; so a page of 1,000 classes stays small."""
+    """Return content as compressed JSON in base64, which ends no HTML element and keeps a page of 1,000 classes small."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
     return base64.b64encode(gzip.compress(text, 6, mtime=0)).decode()
 
@@ -33,7 +36,7 @@ def unpack_json(text: str) -> Any:
 
 
 def content_security_policy(script: str, style: str) -> str:
-    """The content security policy: this script, this style, pictures inside the page, and nothing else."""
+    """Return the content security policy: this script, this style, pictures inside the page, and nothing else."""
     return (
         f"default-src 'none'; script-src '{_csp_hash(script)}'; style-src '{_csp_hash(style)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
@@ -46,7 +49,7 @@ def _csp_hash(text: str) -> str:
 
 @cache
 def jinja_environment() -> Environment:
-    """The templates of pages, with their filters."""
+    """Return the templates of pages, with their filters."""
     loader = PackageLoader("robustbench_fgsm.report", "assets")
     made = Environment(autoescape=True, undefined=StrictUndefined, loader=loader, trim_blocks=True, lstrip_blocks=True)
     filters: dict[str, Any] = {"epsilon": epsilon_text, "count": "{:,}".format, "rate": rate_text, "starts": starts_text}
@@ -56,21 +59,53 @@ def jinja_environment() -> Environment:
 
 
 def _epsilon_table_rows(subject: ReportedAttack) -> Iterator[tuple[str, str, Document]]:
-    """Path, budget with the kind of gradient, and what was found, for each row of a table by budget."""
+    """Yield the path, the budget with its kind of gradient, and the rates of each row of a table by budget."""
     for place, at in enumerate(subject.evaluation["epsilons"]):
         yield f"epsilons/{place}/", epsilon_text(at["epsilon"]), at
         if "stable" in at:
             yield f"epsilons/{place}/stable/", f"{epsilon_text(at['epsilon'])}, stable", at["stable"]
 
 
+def render_page(template: str, scripts: tuple[str, ...], content: Document, runs: Sequence[LoadedRun], **variables: Any) -> str:
+    """Return the page that a template makes of some runs.
+
+    Args:
+        template: file name of the template.
+        scripts: names of the scripts, in the order in which they need each other.
+        content: what the scripts draw.
+        runs: the runs that the page is about.
+        **variables: other variables of the template.
+    """
+    script, style = join_scripts(scripts), read_asset("page.css")
+    return (
+        jinja_environment()
+        .get_template(template)
+        .render(
+            runs=runs,
+            commands=[reproduction_command(run) for run in runs],
+            script=Markup(script),  # noqa: S704  (ours)
+            style=Markup(style),  # noqa: S704
+            policy=content_security_policy(script, style),
+            data=pack_json(content),
+            **variables,
+        )
+    )
+
+
+def single_run_notices(document: Document, n: int, noun: str) -> dict[str, list[Any]]:
+    """Return the invalid reasons and warnings at the top of a page of one run; n images of a kind carry its rates."""
+    few = [f"only {n:,} {noun}: intervals are wide"] if 0 < n < FEW_IMAGES else []
+    return {"reasons": document["invalid_reasons"], "gates": [], "warnings": [*document["warnings"], *few]}
+
+
 @cache
 def join_scripts(names: tuple[str, ...]) -> str:
-    """These parts as one script that leaves no name behind."""
+    """Return scripts as one script that leaves no name behind."""
     parts = "\n".join(read_asset(f"{name}.js") for name in names)
     return f'"use strict";\n(() => {{\n{parts}\n}})();\n'
 
 
 @cache
 def read_asset(name: str) -> str:
-    """The text of a file that pages are made of."""
+    """Return the text of a file that pages are made of."""
     return files("robustbench_fgsm.report").joinpath("assets", name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Runs beside the first one, image by image: by how much their robust accuracy differs."""
+"""Paired differences in robust accuracy between runs and the first run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TAIL_PROBABILITY = 0.025
 
 
 def paired_differences(runs: Sequence[LoadedRun]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Robust accuracy of each run less that of the first, at each budget of each attack; and why there is none for a run.
+    """Return the robust accuracy of each run minus that of the first, and the reason for each run without a difference.
 
     A difference has `run` (its place), `targeted`, `epsilon`, `gradient`, `n`, `value` and its 95 % interval, `low` to
     `high`, each by itself: the bounds are those of a gate.

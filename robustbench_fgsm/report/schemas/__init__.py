@@ -14,12 +14,12 @@ SCHEMA_REFERENCE = re.compile(r'"urn:rfgsm:schema:([\w-]+)#')
 
 
 def schema_names() -> list[str]:
-    """Names of all schemas, sorted."""
+    """Return the names of all schemas, sorted."""
     return sorted(file.name.removesuffix(SCHEMA_SUFFIX) for file in files(__name__).iterdir() if file.name.endswith(SCHEMA_SUFFIX))
 
 
 def load_schema(name: str) -> dict[str, Any]:
-    """The schema of that name, such as `evaluation`, with those that it refers to under `$defs`: it stands alone.
+    """Return a schema, such as `evaluation`, with the schemas that it refers to under `$defs`.
 
     Raises SettingError for an unknown name.
     """

@@ -1,4 +1,4 @@
-"""A curve in plain characters, for a terminal."""
+"""A line chart in plain characters, for a terminal."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ CURVE_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def draw_line_chart(curves: Sequence[Curve], ticks: Sequence[tuple[float, str]], *, width: int = 64, height: int = 10) -> str:
-    """Curves over x from 0, y in per cent: letters A, B, ... at their points, `*` where these meet, dots between.
+    """Return curves as text, at most width + 6 columns wide and height + 3 lines high.
 
-    ticks: values of x and their labels, left out where they would touch; the last one always stands. At most width + 6
-    columns wide, and height + 3 lines high.
+    The points of the curves are the letters A, B, ..., with dots between; `*` marks points that coincide.
+
+    Args:
+        curves: the curves, over x from 0.
+        ticks: values of x and their labels. A label that would touch another is left out; the last one is always shown.
+        width: characters of the x axis.
+        height: lines of the y axis, which runs from 0 to 100 per cent.
     """
     largest = max(x for curve in curves for x, _ in curve) or 1.0
     canvas = [[" "] * (width + 1) for _ in range(height + 1)]

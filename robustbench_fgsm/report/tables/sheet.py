@@ -60,7 +60,7 @@ class Summary:
 
     @property
     def sheets(self) -> list[Sheet]:
-        """All sheets of all sections."""
+        """Return the sheets of all sections."""
         return [sheet for section in self.sections for sheet in section.sheets]
 
 

@@ -64,7 +64,7 @@ def test_a_kept_result_is_returned_and_another_claim_is_another_run(
     first = document(run, "0.37", "--out", place)
     monkeypatch.setattr(explain_module, "explain_spec", None)
     assert document(run, "0.37", "--out", place) == first
-    for words in (["0.38"], ["0.370"], ["0.37", "--n", "100"], ["0.37", "--eps", "4/255"]):
+    for words in (["0.38"], ["0.370"], ["0.37", "--n", "100"], ["0.37", "--eps", "4/255"], ["0.37", "--max-bad", "1"]):
         code, out, err = explain(run, *words, "--out", place)
         assert (code, out) == (2, "")
         assert "must hold a run with the same settings" in err

@@ -1,0 +1,32 @@
+"""What every page is made of."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from robustbench_fgsm.report.pages.layout import content_security_policy, join_scripts, pack_json, single_run_notices, unpack_json
+
+
+def test_content_is_packed_without_markup() -> None:
+    content = {"name": "</script>", "values": [1, 2.5, None]}
+    text = pack_json(content)
+    assert "<" not in text
+    assert unpack_json(text) == content
+    assert pack_json(content) == text
+
+
+def test_the_policy_names_the_hashes_of_script_and_style() -> None:
+    policy = content_security_policy("script", "style")
+    for text in ("script", "style"):
+        assert base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() in policy
+
+
+def test_scripts_leave_no_name_behind() -> None:
+    assert join_scripts(("format", "page_data")).startswith('"use strict";\n(() => {\n')
+
+
+def test_few_images_are_a_warning() -> None:
+    document = {"invalid_reasons": ["a"], "warnings": ["b"]}
+    assert single_run_notices(document, 60, "images")["warnings"] == ["b", "only 60 images: intervals are wide"]
+    assert single_run_notices(document, 1000, "images") == {"reasons": ["a"], "gates": [], "warnings": ["b"]}
