@@ -85,13 +85,7 @@ def weights_results() -> str:
 
 def _result(card: dict[str, Any]) -> tuple[str, ...]:
     accuracy = card["clean_accuracy"]
-    return (
-        f"`{card['name']}`",
-        f"`{card['weights']}`",
-        f"{card['parameters']:,}",
-        rate_text(accuracy),
-        f"{accuracy['n']:,}",
-    )
+    return (f"`{card['name']}`", f"`{card['weights']}`", f"{card['parameters']:,}", rate_text(accuracy), f"{accuracy['n']:,}")
 
 
 def weights_recipes() -> str:

@@ -15,19 +15,7 @@ from pathlib import Path
 
 SWEEP = ("sweep", "--model", "smallcnn", "--limit", "500", "--targeted", "none", "--targeted", "next", "--out", "run")
 TRANSFER = ("transfer", "--source", "mlp300", "--source", "smallcnn", "--source", "smallcnn:robust", "--limit", "500")
-TRAIN = (
-    "train",
-    "--model",
-    "mlp300",
-    "--data",
-    "fashion-mnist",
-    "--limit",
-    "3000",
-    "--held-out",
-    "500",
-    "--epochs",
-    "3",
-)
+TRAIN = ("train", "--model", "mlp300", "--data", "fashion-mnist", "--limit", "3000", "--held-out", "500", "--epochs", "3")
 FIGURES = {"confusion.svg": "confusion", "per-class.svg": "per-class", "curve.svg": "curve", "gallery.png": "gallery"}
 
 

@@ -150,13 +150,7 @@ def main() -> None:
             "script": "examples/train_bundled_weights.py",
             "torch": torch.__version__.split("+")[0],
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
-            "clean_accuracy": {
-                "value": correct / n,
-                "count": correct,
-                "n": n,
-                "low": interval.low,
-                "high": interval.high,
-            },
+            "clean_accuracy": {"value": correct / n, "count": correct, "n": n, "low": interval.low, "high": interval.high},
             "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         }
         file.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")

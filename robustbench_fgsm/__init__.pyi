@@ -15,39 +15,17 @@ from .data.dataset import Batch as Batch
 from .data.dataset import Dataset as Dataset
 from .data.images import ImageDataset as ImageDataset
 from .data.load import load_data as load_data
-from .errors import (
-    CandidateError as CandidateError,
-)
-from .errors import (
-    DataError as DataError,
-)
-from .errors import (
-    IncompleteError as IncompleteError,
-)
-from .errors import (
-    InputError as InputError,
-)
-from .errors import (
-    InvalidRunError as InvalidRunError,
-)
-from .errors import (
-    ModelError as ModelError,
-)
-from .errors import (
-    ResourceError as ResourceError,
-)
-from .errors import (
-    RfgsmError as RfgsmError,
-)
-from .errors import (
-    RunError as RunError,
-)
-from .errors import (
-    SettingError as SettingError,
-)
-from .errors import (
-    UnsafeError as UnsafeError,
-)
+from .errors import CandidateError as CandidateError
+from .errors import DataError as DataError
+from .errors import IncompleteError as IncompleteError
+from .errors import InputError as InputError
+from .errors import InvalidRunError as InvalidRunError
+from .errors import ModelError as ModelError
+from .errors import ResourceError as ResourceError
+from .errors import RfgsmError as RfgsmError
+from .errors import RunError as RunError
+from .errors import SettingError as SettingError
+from .errors import UnsafeError as UnsafeError
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.evaluate import sweep as sweep
 from .evaluation.result import Evaluation as Evaluation

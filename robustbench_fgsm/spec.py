@@ -215,8 +215,7 @@ class AttackOptions:
     """Settings of an attack as users write them; `to_spec` and `to_specs` parse and validate them."""
 
     epsilon: Annotated[
-        float | str | Iterable[float],
-        Option("Budget in pixel space, where images lie in [0, 1]: 8/255 or 0.03.", flag="--eps"),
+        float | str | Iterable[float], Option("Budget in pixel space, where images lie in [0, 1]: 8/255 or 0.03.", flag="--eps")
     ] = DEFAULT_EPSILON_TEXT
     norm: Annotated[str | float, Option("inf, 1, 2, or any real p >= 1.")] = "inf"
     targeted: Annotated[str | Sequence[str], Option("none, next, shift:2, random, least-likely or class:NAME.", metavar="RULE")] = (
@@ -351,8 +350,7 @@ class VerifyOptions:
     ] = ()
     strict: Annotated[bool, Option("Count side effects that leave the images right as failures.")] = False
     expect: Annotated[
-        Sequence[str],
-        Option("Accept this deviation, such as random-start. May be repeated.", metavar="ID", multiple=True),
+        Sequence[str], Option("Accept this deviation, such as random-start. May be repeated.", metavar="ID", multiple=True)
     ] = ()
     time_limit: Annotated[float, Option("Seconds that one call may take.")] = 10.0
 

@@ -306,8 +306,7 @@ def test_equal_on_scikit_learn(case: dict[str, Any], which: int, fitted: list[An
 def test_equal_under_other_losses(loss: nn.Module) -> None:
     estimator, y = pytorch(nn.Sequential(network(), nn.LogSoftmax(1)), loss), np.arange(7) % 3
     np.testing.assert_array_equal(
-        FastGradientMethod(estimator, batch_size=3).generate(images(), y),
-        ArtsOwn(estimator, batch_size=3).generate(images(), y),
+        FastGradientMethod(estimator, batch_size=3).generate(images(), y), ArtsOwn(estimator, batch_size=3).generate(images(), y)
     )
 
 
@@ -704,11 +703,7 @@ def test_minimal_keeps_fooled_images() -> None:
 
 def test_minimal_per_image() -> None:
     estimator, x = beyond(0.75), np.array([[0.25], [0.25], [0.5]], dtype=np.float32)
-    given_: dict[str, Any] = {
-        "minimal": True,
-        "eps": np.array([[0.125], [0.625], [0.5]]),
-        "eps_step": np.full((3, 1), 0.125),
-    }
+    given_: dict[str, Any] = {"minimal": True, "eps": np.array([[0.125], [0.625], [0.5]]), "eps_step": np.full((3, 1), 0.125)}
     assert ArtsOwn(estimator, **given_).generate(x).ravel().tolist() == [0.375, 0.375, 0.625]
     assert FastGradientMethod(estimator, **given_).generate(x).ravel().tolist() == [0.375, 0.875, 0.875]
 

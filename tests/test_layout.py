@@ -50,13 +50,8 @@ DRAWING = {"plot", "to_pandas", "_repr_html_"}
 ATTACK_LIBRARIES = {"art", "foolbox", "torchattacks", "cleverhans"}
 TAKE_ATTACK_LIBRARIES = ("references/", "models/art.py", "art.py", "evaluation/")
 
-WITHOUT_TEST_FILE = {
-    "runs/export.py",
-    "user_code.py",
-}
-PRIVATE_NAMES_IN_TESTS = {
-    "models/sources/test_torchvision.py": {"_value_"},
-}
+WITHOUT_TEST_FILE = {"runs/export.py", "user_code.py"}
+PRIVATE_NAMES_IN_TESTS = {"models/sources/test_torchvision.py": {"_value_"}}
 
 MAX_PARAMETERS = 24
 LONG_SIGNATURE = 8
@@ -268,10 +263,7 @@ def test_the_check_finds_what_is_misplaced(module: str, source: str) -> None:
         ("art.py", "from art.attacks.evasion import FastGradientMethod"),
         ("evaluation/stronger_attacks.py", "import art"),
         ("comparison/result.py", "def plot(self):\n    from robustbench_fgsm.report.figures.curves import draw"),
-        (
-            "comparison/result.py",
-            "def _repr_html_(self):\n    from robustbench_fgsm.report.tables.html import page",
-        ),
+        ("comparison/result.py", "def _repr_html_(self):\n    from robustbench_fgsm.report.tables.html import page"),
     ],
 )
 def test_the_check_lets_the_rest_pass(module: str, source: str) -> None:

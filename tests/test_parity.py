@@ -61,10 +61,7 @@ COMMANDS = [
     Parity(rf.benchmark, benchmark_command, ("classifier", "data", "epsilons"), SEVERAL, frozenset({"seed"})),
     Parity(rf.compare, compare_command, ("classifier", "data", "epsilon")),
     Parity(
-        rf.evaluate,
-        evaluate_command,
-        ("classifier", "data", "epsilon"),
-        program_only=frozenset({"min_robust_accuracy", "max_asr"}),
+        rf.evaluate, evaluate_command, ("classifier", "data", "epsilon"), program_only=frozenset({"min_robust_accuracy", "max_asr"})
     ),
     Parity(rf.explain, explain_command, ("classifier", "data", "value", "epsilon")),
     Parity(rf.gate, gate_command, ("run", "baseline", "max_drop")),

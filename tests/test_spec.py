@@ -109,8 +109,7 @@ def test_any_text_is_a_budget_or_a_setting_error(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "norm"),
-    [("inf", math.inf), ("1", 1.0), ("2", 2.0), ("1.5", 1.5), (3, 3.0), (math.inf, math.inf), ("1e2", 100.0)],
+    ("value", "norm"), [("inf", math.inf), ("1", 1.0), ("2", 2.0), ("1.5", 1.5), (3, 3.0), (math.inf, math.inf), ("1e2", 100.0)]
 )
 def test_norms(value: str | float, norm: float) -> None:
     assert parse_norm(value) == norm
@@ -160,20 +159,7 @@ def test_every_rule_but_none_has_a_target(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "",
-        "shift",
-        "shift:",
-        "shift:0",
-        "shift:x",
-        "shift:1.5",
-        "shift:--2",
-        "shift:²",
-        "class:",
-        "class",
-        "Random",
-        "next:2",
-    ],
+    ["", "shift", "shift:", "shift:0", "shift:x", "shift:1.5", "shift:--2", "shift:²", "class:", "class", "Random", "next:2"],
 )
 def test_what_is_no_rule_is_refused(text: str) -> None:
     with pytest.raises(SettingError, match="targeted must be one of none, next, shift:2, random, least-likely, class:NAME"):

@@ -105,12 +105,7 @@ class OpponentRun:
             start = rows.stop
             tally += Tally.of(attacked.outcomes(after[rows], before[rows]), num_classes)
             agreement += compare_batch(
-                self.rounding_analysis,
-                attacked,
-                piece.adversarial[rows],
-                adversarial[rows],
-                piece.predictions[rows],
-                after[rows],
+                self.rounding_analysis, attacked, piece.adversarial[rows], adversarial[rows], piece.predictions[rows], after[rows]
             )
         return TimedTally(tally, seconds), agreement
 

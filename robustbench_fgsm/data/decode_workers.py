@@ -46,11 +46,7 @@ def map_in_order(work: Callable[[Sequence[int]], Result], blocks: Sequence[Seque
         warnings.simplefilter("ignore", UserWarning)  # of more processes than cores, which somebody asked for
         results = iter(
             DataLoader(
-                _BlockDataset(work, blocks),
-                batch_size=None,
-                num_workers=count,
-                collate_fn=_unchanged,
-                generator=torch.Generator(),
+                _BlockDataset(work, blocks), batch_size=None, num_workers=count, collate_fn=_unchanged, generator=torch.Generator()
             )
         )
     try:

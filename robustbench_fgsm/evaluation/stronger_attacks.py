@@ -89,12 +89,7 @@ def square_attack(
     from art.attacks.evasion import SquareAttack
 
     attack = SquareAttack(
-        estimator,
-        norm=np.inf if norm == math.inf else norm,
-        eps=epsilon,
-        max_iter=steps,
-        batch_size=ART_BATCH_SIZE,
-        verbose=False,
+        estimator, norm=np.inf if norm == math.inf else norm, eps=epsilon, max_iter=steps, batch_size=ART_BATCH_SIZE, verbose=False
     )
     found = _generate(attack, classifier, x, y, seed)
     moved = torch.linalg.vector_norm((found - x).flatten(1), ord=norm, dim=1)

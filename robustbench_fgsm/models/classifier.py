@@ -227,12 +227,7 @@ class TorchClassifier:
         return self.variant(memory_format=torch.channels_last)
 
     def with_network(
-        self,
-        network: nn.Module,
-        memory_format: torch.memory_format,
-        *,
-        tf32: bool | None = None,
-        bf16: bool | None = None,
+        self, network: nn.Module, memory_format: torch.memory_format, *, tf32: bool | None = None, bf16: bool | None = None
     ) -> TorchClassifier:
         """Return the classifier computed by another network, which it owns from then on; None keeps tf32 or bf16."""
         other = TorchClassifier(network, self.num_classes, self.classes, self.bounds, self.info, has_variants=self.has_variants)

@@ -37,13 +37,7 @@ class ArtReference:
     different_execution = False
 
     def __init__(
-        self,
-        estimator: Any,
-        *,
-        norm: float,
-        targeted: bool,
-        batch_size: int,
-        art_classifier: ArtClassifier | None = None,
+        self, estimator: Any, *, norm: float, targeted: bool, batch_size: int, art_classifier: ArtClassifier | None = None
     ) -> None:
         """Set up the attack; art_classifier: classifier that converts images to the estimator's shape, if the shapes differ."""
         import art

@@ -39,12 +39,5 @@ def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> Batche
         return x_adv
 
     return BatchedReference(
-        "foolbox",
-        version("foolbox"),
-        network,
-        craft,
-        batch_size,
-        classifier.device,
-        norm_floor=1e-12,
-        own_success=MISCLASSIFIED,
+        "foolbox", version("foolbox"), network, craft, batch_size, classifier.device, norm_floor=1e-12, own_success=MISCLASSIFIED
     )

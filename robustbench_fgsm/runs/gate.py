@@ -122,12 +122,7 @@ class Gate:
 
 
 def gate(
-    run: Path | str,
-    baseline: Path | str,
-    max_drop: float = 0.01,
-    *,
-    require_evidence: bool = False,
-    alpha: float = 0.05,
+    run: Path | str, baseline: Path | str, max_drop: float = 0.01, *, require_evidence: bool = False, alpha: float = 0.05
 ) -> Gate:
     """Test if robust or clean accuracy fell by more than `max_drop` from a baseline to a run, over all images and class by class.
 

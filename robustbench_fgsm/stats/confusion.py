@@ -83,12 +83,7 @@ def matrix_to_json(matrix: Matrix, max_dense_classes: int = 100) -> Any:
     if matrix.shape[0] <= max_dense_classes:
         return matrix.tolist()
     rows, columns, counts = nonzero_entries(matrix)
-    return {
-        "shape": list(matrix.shape),
-        "rows": rows.tolist(),
-        "columns": columns.tolist(),
-        "counts": counts.tolist(),
-    }
+    return {"shape": list(matrix.shape), "rows": rows.tolist(), "columns": columns.tolist(), "counts": counts.tolist()}
 
 
 def matrix_from_json(matrix: Any) -> Int64Array:

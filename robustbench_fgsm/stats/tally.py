@@ -217,10 +217,7 @@ class ClassResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the rates as a JSON object."""
-        rates = {
-            "robust_accuracy": self.robust_accuracy.to_dict(),
-            "attack_success_rate": self.attack_success_rate.to_dict(),
-        }
+        rates = {"robust_accuracy": self.robust_accuracy.to_dict(), "attack_success_rate": self.attack_success_rate.to_dict()}
         return {field.name: getattr(self, field.name) for field in fields(self)} | rates
 
 

@@ -129,10 +129,7 @@ MISTAKES = (
         "predicted-labels",
         "the model's own predictions are attacked instead of the labels",
         "take the loss with the given labels",
-        (
-            {"labels": "predicted"},
-            {"loss": "largest-logit", "step_sign": "down"},
-        ),
+        ({"labels": "predicted"}, {"loss": "largest-logit", "step_sign": "down"}),
     ),
     Mistake(
         "label-offset",
@@ -336,12 +333,7 @@ MISTAKES = (
         "use torch.autograd.grad(loss, x), which leaves parameters unchanged",
         harmless=True,
     ),
-    Mistake(
-        "global-rng",
-        "a global random generator is used",
-        "draw from your own generator, or do not draw",
-        harmless=True,
-    ),
+    Mistake("global-rng", "a global random generator is used", "draw from your own generator, or do not draw", harmless=True),
     Mistake("graph-attached", "the result is still attached to the graph", "return x_adv.detach()", harmless=True),
     Mistake(
         "nan-hidden",

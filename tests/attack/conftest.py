@@ -28,12 +28,7 @@ def convolutional() -> nn.Sequential:
     """Batch norm with statistics of its own, dropout, and an in-place ReLU: what goes wrong in train mode."""
     torch.manual_seed(0)
     network = nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1),
-        nn.BatchNorm2d(4),
-        nn.ReLU(inplace=True),
-        nn.Dropout(0.5),
-        nn.Flatten(),
-        nn.Linear(4 * 36, 5),
+        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Dropout(0.5), nn.Flatten(), nn.Linear(4 * 36, 5)
     )
     network(torch.rand(16, 1, 6, 6))  # moves the running statistics off their defaults
     return network

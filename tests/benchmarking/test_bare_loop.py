@@ -7,10 +7,7 @@ import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.benchmarking.bare_loop import BareLoop, BareResult
-from robustbench_fgsm.benchmarking.contenders import (
-    BARE_LOOP_LAYOUTS,
-    Contender,
-)
+from robustbench_fgsm.benchmarking.contenders import BARE_LOOP_LAYOUTS, Contender
 from robustbench_fgsm.spec import AttackSpec
 
 EPSILONS = (4 / 255, 8 / 255)

@@ -8,12 +8,7 @@ import pytest
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.benchmarking.bare_loop import BareResult
-from robustbench_fgsm.benchmarking.contenders import (
-    Contender,
-    OurImplementation,
-    ReferenceImplementation,
-    list_contenders,
-)
+from robustbench_fgsm.benchmarking.contenders import Contender, OurImplementation, ReferenceImplementation, list_contenders
 from robustbench_fgsm.references.registry import load_reference
 from robustbench_fgsm.spec import AttackSpec, BenchmarkOptions
 

@@ -9,10 +9,7 @@ import pytest
 import robustbench_fgsm as rf
 from robustbench_fgsm.benchmarking import benchmark as module
 from robustbench_fgsm.benchmarking.bare_loop import BareResult
-from robustbench_fgsm.benchmarking.contenders import (
-    OurImplementation,
-    ReferenceImplementation,
-)
+from robustbench_fgsm.benchmarking.contenders import OurImplementation, ReferenceImplementation
 from robustbench_fgsm.registry import Registry, RegistryEntry
 
 EPSILONS = (4 / 255, 8 / 255)

@@ -102,18 +102,7 @@ def test_an_exported_program_asks_for_trust(run: Run, place: Path) -> None:
 
 
 def test_a_manifest_runs_no_code_unasked(run: Run, place: Path) -> None:
-    words = (
-        "--model",
-        "factory:mine.py:make",
-        "--data",
-        "fashion-mnist",
-        "--limit",
-        "4",
-        "--out",
-        "kept",
-        "--mean",
-        "0.5",
-    )
+    words = ("--model", "factory:mine.py:make", "--data", "fashion-mnist", "--limit", "4", "--out", "kept", "--mean", "0.5")
     assert run("attack", *words, "--std", "0.5")[0] == 0
     Path("mine.py").write_text(FACTORY + "\nimport os\nos.mkdir('mark')\n")
     code, _, err = run("attack", "--check", "kept")

@@ -115,10 +115,7 @@ CALLS: list[object] = []
 
 @expand_options
 def paint(
-    what: Annotated[str, Option("What.")],
-    colour: Colour = Colour(),
-    *,
-    often: Annotated[int, Option("Often.", min=1)] = 1,
+    what: Annotated[str, Option("What.")], colour: Colour = Colour(), *, often: Annotated[int, Option("Often.", min=1)] = 1
 ) -> int:
     """Paint something."""
     CALLS.append((what, colour, often))

@@ -149,11 +149,7 @@ def test_counts_add_and_maxima_do_not(numbers: list[int]) -> None:
 
 
 def test_parts_add_up_to_the_whole() -> None:
-    labels, ours, theirs = (
-        [0, 1, 2, 0],
-        [[0.5, 0.5], [0.1, 0.9], [0, 0], [1, 1]],
-        [[0.5, 0.5], [0.1, 0.8], [0, 1e-7], [1, 1]],
-    )
+    labels, ours, theirs = ([0, 1, 2, 0], [[0.5, 0.5], [0.1, 0.9], [0, 0], [1, 1]], [[0.5, 0.5], [0.1, 0.8], [0, 1e-7], [1, 1]])
     classes = ([0, 0, 0, 0], [1, 1, 0, 0])
     whole = agreement(ours, theirs, classes, attacked(labels))
     parts = [agreement([ours[i]], [theirs[i]], ([classes[0][i]], [classes[1][i]]), attacked([labels[i]])) for i in range(4)]

@@ -60,13 +60,7 @@ def test_worker_processes_give_the_same_batches_in_order(folder: Folder, workers
     place = folder(each=9)
     alone = list(rf.load_data(f"folder:{place}", workers=0).batches(1, 18, 4))
     together = list(rf.load_data(f"folder:{place}", workers=workers).batches(1, 18, 4))
-    assert [batch.ids.tolist() for batch in together] == [
-        [1, 2, 3, 4],
-        [5, 6, 7, 8],
-        [9, 10, 11, 12],
-        [13, 14, 15, 16],
-        [17],
-    ]
+    assert [batch.ids.tolist() for batch in together] == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16], [17]]
     for one, other in zip(alone, together, strict=True):
         assert torch.equal(one.images, other.images)
         assert torch.equal(one.labels, other.labels)

@@ -177,8 +177,7 @@ def test_reference_lists_every_public_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "program",
-    ["benchmark", "compare", "evaluate", "explain", "gate", "plot", "report", "sweep", "train", "transfer", "verify"],
+    "program", ["benchmark", "compare", "evaluate", "explain", "gate", "plot", "report", "sweep", "train", "transfer", "verify"]
 )
 def test_howto_lists_every_option(program: str) -> None:
     page = (ROOT / f"docs/howto/{OTHER_PAGES.get(program, program)}.md").read_text(encoding="utf-8")
@@ -197,15 +196,7 @@ def test_reference_lists_every_json_key() -> None:
     benchmark = rf.benchmark(classifier, images, references=[], rounds=1).to_dict()
     crossed = rf.transfer([classifier], [classifier], images, common=True, per_class=True).to_dict()
     checked = rf.evaluate(classifier, images, check_masking=True).to_dict()
-    for document in (
-        rf.compare(classifier, images).to_dict(),
-        evaluation,
-        sweep,
-        explanation,
-        benchmark,
-        crossed,
-        checked,
-    ):
+    for document in (rf.compare(classifier, images).to_dict(), evaluation, sweep, explanation, benchmark, crossed, checked):
         assert keys_of(document) <= listed
 
 

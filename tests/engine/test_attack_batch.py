@@ -42,10 +42,7 @@ def test_counts_equal_predictions(classifier: rf.TorchClassifier, images: rf.Arr
 
 def test_targeted_attack_gets_its_target(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     batch = next(images.batches(0, 64, 64))
-    for rule, aim in (
-        ("next", (batch.labels + 1) % 10),
-        ("least-likely", classifier.predict(batch.images).argmin(1)),
-    ):
+    for rule, aim in (("next", (batch.labels + 1) % 10), ("least-likely", classifier.predict(batch.images).argmin(1))):
         attacked = attack_batch(classifier, batch, AttackSpec(target=TargetRule.parse(rule)), images.classes)
         assert torch.equal(attacked.labels_or_targets, aim)
         assert attacked.targeted

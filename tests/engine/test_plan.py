@@ -214,11 +214,7 @@ def test_a_plan_runs_on_a_gpu(images: rf.ArrayDataset) -> None:
         pytest.skip("needs a GPU")
     found = rf.load_classifier("smallcnn", device="cuda")
     none, *others = (rf.evaluate(found, images, optimize=level) for level in ("none", "safe", "max", "bf16"))
-    assert [(one.plan.tf32, one.plan.bf16) for one in (none, *others)] == [
-        *(2 * [(False, False)]),
-        (True, False),
-        (True, True),
-    ]
+    assert [(one.plan.tf32, one.plan.bf16) for one in (none, *others)] == [*(2 * [(False, False)]), (True, False), (True, True)]
     assert none.plan.batch_size == 4096
     assert others[0].tallies[0].n == none.tallies[0].n
     assert others[0].clean_accuracy == none.clean_accuracy

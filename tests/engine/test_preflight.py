@@ -50,11 +50,7 @@ def test_another_order_of_classes() -> None:
 
 @pytest.mark.parametrize(
     ("pixel", "found"),
-    [
-        (1.5, r"\[0, 1\], got \[0, 1.5\]: undo the normalisation"),
-        (255.0, "divide 8-bit images"),
-        (-0.1, r"got \[-0.1, 0\]"),
-    ],
+    [(1.5, r"\[0, 1\], got \[0, 1.5\]: undo the normalisation"), (255.0, "divide 8-bit images"), (-0.1, r"got \[-0.1, 0\]")],
 )
 def test_pixels_outside_the_bounds(pixel: float, found: str) -> None:
     images = torch.zeros(3, 1, 2, 2)

@@ -86,15 +86,7 @@ def masking_of(classifier: rf.Classifier, images: rf.ArrayDataset) -> MaskingChe
 
 def sample_outcomes(**fooled: int) -> SampleOutcomes:
     """Return 200 images of ten classes, right before; each attack fools the first `count` images, or the last if it is negative."""
-    healthy = {
-        "fgsm": 80,
-        "pgd": 120,
-        "pgd_with_restarts": 130,
-        "noise": 4,
-        "pgd_at_less": 60,
-        "square": 50,
-        "half": 200,
-    }
+    healthy = {"fgsm": 80, "pgd": 120, "pgd_with_restarts": 130, "noise": 4, "pgd_at_less": 60, "square": 50, "half": 200}
     labels = np.arange(200) % 10
     after = {}
     for name, count in (healthy | fooled).items():

@@ -74,11 +74,7 @@ def test_the_first_budget_that_reaches_a_rate() -> None:
     assert first_epsilon_reaching(0.7, epsilons, rates) is None
 
 
-@pytest.mark.parametrize(
-    ("options", "warned"),
-    [({}, True), ({"stable": True}, False), ({"loss": "margin"}, False)],
-    ids=str,
-)
+@pytest.mark.parametrize(("options", "warned"), [({}, True), ({"stable": True}, False), ({"loss": "margin"}, False)], ids=str)
 def test_saturation_gives_a_warning(options: dict[str, object], warned: bool) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
@@ -141,10 +137,7 @@ def test_data_frame_has_every_rate_of_a_sweep(scale: float) -> None:
     for evaluation in found:
         document = evaluation.to_dict()
         for at in document["epsilons"]:
-            for gradient, side in (
-                ("ordinary", at),
-                *([("stable where saturated", at["stable"])] if "stable" in at else []),
-            ):
+            for gradient, side in (("ordinary", at), *([("stable where saturated", at["stable"])] if "stable" in at else [])):
                 for result in (side | {"label": None, "n": document["n"]}, *side["per_class"]):
                     row = next(rows)
                     assert (row["targeted"], row["epsilon"]) == (document["attack"]["targeted"], at["epsilon"])

@@ -28,10 +28,7 @@ def test_a_threshold_that_is_met_exactly_passes(measured: Measured) -> None:
     document = measured()
     at = document["epsilons"][0]
     accuracy, success = at["robust_accuracy"]["value"], at["attack_success_rate"]["value"]
-    assert verdicts(document, min_robust_accuracy=accuracy, max_asr=success) == [
-        ("min_robust_accuracy", True),
-        ("max_asr", True),
-    ]
+    assert verdicts(document, min_robust_accuracy=accuracy, max_asr=success) == [("min_robust_accuracy", True), ("max_asr", True)]
     judged = apply_thresholds(document, Thresholds(min_robust_accuracy=accuracy + 0.01, max_asr=success))
     assert judged["exit_code"] == 1
     assert judged["gates"][0] == {

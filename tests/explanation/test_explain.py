@@ -131,10 +131,7 @@ def stepped(x: Tensor, uphill: Tensor) -> Tensor:
     ],
 )
 def test_finds_the_mistake(
-    subject: Subject,
-    measured: rf.Explanation,
-    mistaken: Callable[[rf.TorchClassifier, Tensor, Tensor], Tensor],
-    name: str,
+    subject: Subject, measured: rf.Explanation, mistaken: Callable[[rf.TorchClassifier, Tensor, Tensor], Tensor], name: str
 ) -> None:
     classifier, data = subject
     x, y = all_of(data)
@@ -147,8 +144,7 @@ def test_finds_the_mistake(
 
 
 @pytest.mark.parametrize(
-    "definition",
-    ["attack_success_rate", "error_rate", "flip_rate", "accuracy_drop", "accuracy_difference", "accuracy_of_correct"],
+    "definition", ["attack_success_rate", "error_rate", "flip_rate", "accuracy_drop", "accuracy_difference", "accuracy_of_correct"]
 )
 def test_definitions_by_masks(subject: Subject, measured: rf.Explanation, definition: str) -> None:
     classifier, data = subject
@@ -239,12 +235,7 @@ class NoClassifier:
         ({"targeted": "nxt"}, "did you mean next"),
     ],
 )
-def test_rejects_bad_settings(
-    subject: Subject,
-    monkeypatch: pytest.MonkeyPatch,
-    options: dict[str, object],
-    message: str,
-) -> None:
+def test_rejects_bad_settings(subject: Subject, monkeypatch: pytest.MonkeyPatch, options: dict[str, object], message: str) -> None:
     monkeypatch.setattr(explain, "attack_batch", None)
     with pytest.raises(rf.SettingError, match=message):
         rf.explain(*subject, **({"value": 0.37} | options))  # type: ignore[arg-type]

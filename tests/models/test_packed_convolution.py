@@ -73,13 +73,7 @@ def test_other_layers_are_left_alone() -> None:
     reflecting = nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")
     hooked = nn.Conv2d(1, 2, 3)
     hooked.register_forward_hook(lambda module, inputs, outputs: outputs + 1)
-    for network in (
-        hooked,
-        reflecting,
-        nn.Conv2d(1, 2, 3, padding="same"),
-        nn.Conv2d(1, 2, 3).double(),
-        nn.Linear(2, 2),
-    ):
+    for network in (hooked, reflecting, nn.Conv2d(1, 2, 3, padding="same"), nn.Conv2d(1, 2, 3).double(), nn.Linear(2, 2)):
         assert not can_pack_convolutions(network)
 
 

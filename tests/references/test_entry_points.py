@@ -88,11 +88,7 @@ def test_a_built_in_name_wins(install: Install, classifier: rf.TorchClassifier) 
 @pytest.mark.parametrize(
     ("source", "value", "message"),
     [
-        (
-            "import a_library_that_is_gone",
-            "broken",
-            "got ModuleNotFoundError: No module named 'a_library_that_is_gone'",
-        ),
+        ("import a_library_that_is_gone", "broken", "got ModuleNotFoundError: No module named 'a_library_that_is_gone'"),
         ("raise OSError('first line\\nsecond line')", "broken", "got OSError: first line second line"),
         ("prepare = = 1", "broken", "got SyntaxError"),
         ("", "broken:nothing", "got AttributeError"),

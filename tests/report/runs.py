@@ -151,16 +151,7 @@ def crossed() -> Document:
 def taught() -> Document:
     """A training that overfits in its second epoch, with what its checks would have said."""
     classifier, data = subject(1.0)
-    rights = [
-        (30, 20, 18),
-        (32, 24, 22),
-        (34, 28, 25),
-        (35, 30, 26),
-        (36, 36, 10),
-        (36, 37, 4),
-        (37, 38, 2),
-        (37, 39, 0),
-    ]
+    rights = [(30, 20, 18), (32, 24, 22), (34, 28, 25), (35, 30, 26), (36, 36, 10), (36, 37, 4), (37, 38, 2), (37, 39, 0)]
     checks = tuple(
         ValidationCheck(1 + at // 4, 1 + at % 4, 3 * (at + 1), 2 / (at + 1), 0.002, *(Rate(count, 40) for count in counts))
         for at, counts in enumerate(rights)

@@ -223,10 +223,7 @@ def test_cells_name_their_pair_walk_by_keys_and_show_their_images(opened: Callab
     page.keyboard.press("Enter")
     assert f"label {names[row]}, prediction after {names[column]}" in page.inner_text("#gallery-what")
     assert page.locator("#gallery li").count() == 1
-    assert page.evaluate("[document.activeElement.dataset.row, document.activeElement.dataset.column]") == [
-        str(row),
-        str(column),
-    ]
+    assert page.evaluate("[document.activeElement.dataset.row, document.activeElement.dataset.column]") == [str(row), str(column)]
     loaded = page.eval_on_selector_all("#gallery img", "all => all.map(one => one.naturalWidth)")
     assert loaded == [6, 6, 6]
     page.click("text=Show all cells")

@@ -231,10 +231,7 @@ def test_another_run_is_refused_by_its_difference(
 
 
 def test_rejects_a_second_process(run: EvaluationRun, tmp_path: Path) -> None:
-    with (
-        lock_directory(tmp_path / "run"),
-        pytest.raises(ResourceError, match="one process at a time, got a second one"),
-    ):
+    with lock_directory(tmp_path / "run"), pytest.raises(ResourceError, match="one process at a time, got a second one"):
         evaluate_in_directory(run, tmp_path / "run")
     assert not (tmp_path / "run" / MANIFEST_FILE).exists()
 

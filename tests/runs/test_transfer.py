@@ -61,10 +61,7 @@ def test_continues_a_stopped_transfer(run: TransferRun, tmp_path: Path) -> None:
 @pytest.mark.distributed
 def test_several_processes_count_what_one_does(run: TransferRun, tmp_path: Path) -> None:
     def work(world: World) -> Any:
-        return [
-            counts(run.measure(world=world).to_dict()),
-            counts(transfer_in_directory(run, tmp_path / "run", world=world)),
-        ]
+        return [counts(run.measure(world=world).to_dict()), counts(transfer_in_directory(run, tmp_path / "run", world=world))]
 
     assert in_world(3, work, tmp_path / "told") == [0] * 3
     assert answers(tmp_path / "told", 3) == [[counts(run.measure().to_dict())] * 2] * 3

@@ -10,14 +10,7 @@ from scipy.special import gammaln, xlogy
 from scipy.stats import binom, multinomial, norm
 
 from robustbench_fgsm.stats import paired
-from robustbench_fgsm.stats.paired import (
-    PairedCounts,
-    detectable_drop,
-    drop_lower_bounds,
-    drop_p_values,
-    drop_upper_bounds,
-    holm,
-)
+from robustbench_fgsm.stats.paired import PairedCounts, detectable_drop, drop_lower_bounds, drop_p_values, drop_upper_bounds, holm
 
 
 def test_counts_two_attacks() -> None:
@@ -97,16 +90,13 @@ def test_false_positive_rate_is_at_most_alpha(drop: float, places: int) -> None:
         assert worst_level(n, drop, 0.05 / places) <= 0.05 / places
 
 
-def test_skewness_must_be_corrected(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_skewness_must_be_corrected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paired, "skewness", lambda share, n, drop: np.zeros_like(share))
     assert worst_level(180, 0.1, 0.05 / 66) > 1.2 * 0.05 / 66
 
 
 @pytest.mark.parametrize(
-    ("lost", "gained", "n"),
-    [(0, 0, 1), (1, 0, 1), (0, 1, 1), (0, 0, 500), (500, 0, 500), (0, 500, 500), (40, 18, 1000)],
+    ("lost", "gained", "n"), [(0, 0, 1), (1, 0, 1), (0, 1, 1), (0, 0, 500), (500, 0, 500), (0, 500, 500), (40, 18, 1000)]
 )
 def test_bounds_agree_with_the_test(lost: int, gained: int, n: int) -> None:
     low, high = float(drop_lower_bounds(lost, gained, n)), float(drop_upper_bounds(lost, gained, n))

@@ -32,11 +32,7 @@ def test_seed_decides_the_weights(patterns: rf.ArrayDataset, method: str) -> Non
 
 def test_each_setting_changes_the_weights(patterns: rf.ArrayDataset) -> None:
     settings: list[dict[str, Any]] = [{"method": method} for method in METHODS]
-    settings += [
-        {"method": "n-fgsm", "noise": 1.0},
-        {"method": "n-fgsm", "clamp": False},
-        {"method": "fgsm", "mix": 0.0},
-    ]
+    settings += [{"method": "n-fgsm", "noise": 1.0}, {"method": "n-fgsm", "clamp": False}, {"method": "fgsm", "mix": 0.0}]
     settings += [{"method": "fgsm", "craft_mode": "eval"}, {"schedule": "cosine"}, {"schedule": "constant"}]
     settings += [{"optimizer": "sgd"}, {"weight_decay": 0.01}, {"augment": "flip"}, {"precision": "bfloat16"}]
     hashes = [trained(patterns, **one).model.sha256 for one in settings]

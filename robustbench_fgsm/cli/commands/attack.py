@@ -16,9 +16,7 @@ MODEL_VARIANT = Variant(
 )
 OUTPUT_VARIANT = Variant(
     only=("out", "csv", "json", "quiet", "log_dir", "debug"),
-    options={
-        "out": Option("Directory of images and manifest, to craft. The same command continues there.", metavar="DIR"),
-    },
+    options={"out": Option("Directory of images and manifest, to craft. The same command continues there.", metavar="DIR")},
 )
 
 
@@ -71,14 +69,7 @@ def attack_command(
     classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
     with progress_bar("attack", quiet=output.quiet) as progress:
         saved = save_attack(
-            classifier,
-            images,
-            out,
-            replace(spec, bounds=classifier.bounds),
-            shard_options,
-            run_options,
-            progress,
-            world,
+            classifier, images, out, replace(spec, bounds=classifier.bounds), shard_options, run_options, progress, world
         )
     if world.is_main:
         write_result(saved.to_dict(), output)

@@ -22,8 +22,7 @@ def explain_command(
     attack: Annotated[
         AttackOptions,
         Variant(
-            without=("loss", "stable", "restarts"),
-            options={"norm": Option("inf only: for other norms no mistakes are known.")},
+            without=("loss", "stable", "restarts"), options={"norm": Option("inf only: for other norms no mistakes are known.")}
         ),
     ],
     n: Annotated[int | None, Option("Images behind the reported number.", default_text="as many as are measured")] = None,

@@ -21,8 +21,7 @@ ATTACK_VARIANT = Variant(options={"epsilon": Option("Budgets in pixel space: 8/2
 def transfer_command(
     *,
     source: Annotated[
-        list[str],
-        Option("Model on which images are crafted. May be repeated.", metavar="MODEL[:WEIGHTS]", multiple=True),
+        list[str], Option("Model on which images are crafted. May be repeated.", metavar="MODEL[:WEIGHTS]", multiple=True)
     ],
     target: Annotated[
         list[str],

@@ -20,8 +20,7 @@ MODEL_VARIANT = Variant(
 @expand_options
 def verify_command(
     candidate: Annotated[
-        str,
-        typer.Argument(metavar="CANDIDATE", help="Your FGSM: file.py:fn or pkg.mod:fn. It is run.", show_default=False),
+        str, typer.Argument(metavar="CANDIDATE", help="Your FGSM: file.py:fn or pkg.mod:fn. It is run.", show_default=False)
     ],
     verify_options: VerifyOptions,
     model_options: Annotated[ModelOptions, MODEL_VARIANT],

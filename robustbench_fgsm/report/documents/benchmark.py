@@ -41,14 +41,7 @@ def _timing_sheet(document: Document, epsilons: tuple[float, ...]) -> Sheet:
     budgets = f"epsilon {epsilon_text(epsilons[0])}" if len(epsilons) == 1 else f"{len(epsilons)} epsilons"
     largest = max(epsilons)
     rows = tuple(_timing_row(contender, epsilons, largest) for contender in document["contenders"])
-    columns = (
-        "",
-        "\nattack\nseconds",
-        "times\nthe\nunit",
-        "\njob\nseconds",
-        "times\nthe\nunit",
-        "robust\naccuracy\nin %",
-    )
+    columns = ("", "\nattack\nseconds", "times\nthe\nunit", "\njob\nseconds", "times\nthe\nunit", "robust\naccuracy\nin %")
     return Sheet(
         "timing", f"Medians at {budgets}, with the range of the ratio over the rounds", columns, rows, intervals_below=True
     )

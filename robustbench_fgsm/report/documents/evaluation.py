@@ -14,15 +14,7 @@ from robustbench_fgsm.report.documents.sentences import (
     warning_sentences,
 )
 from robustbench_fgsm.report.evaluations_in import evaluations_in
-from robustbench_fgsm.report.tables.sheet import (
-    TRANSITION_AXES,
-    Cell,
-    Section,
-    Sheet,
-    Summary,
-    least_robust_classes,
-    matrix_sheet,
-)
+from robustbench_fgsm.report.tables.sheet import TRANSITION_AXES, Cell, Section, Sheet, Summary, least_robust_classes, matrix_sheet
 from robustbench_fgsm.report.tables.text import epsilon_text, rate_text, starts_text, success_denominator
 from robustbench_fgsm.stats.rate import Rate
 

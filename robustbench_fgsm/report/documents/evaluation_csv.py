@@ -50,12 +50,7 @@ def _rates_by_gradient(evaluation: Document) -> Iterator[tuple[float, str, Docum
 
 def _attack_cells(evaluation: Document, epsilon: float, kind: str) -> CsvRow:
     attack = evaluation["attack"]
-    return [
-        ("targeted", attack["targeted"]),
-        ("restarts", attack["restarts"]),
-        ("epsilon", epsilon),
-        ("gradient", kind),
-    ]
+    return [("targeted", attack["targeted"]), ("restarts", attack["restarts"]), ("epsilon", epsilon), ("gradient", kind)]
 
 
 def _overall_rows(found: Sequence[Document]) -> Iterator[CsvRow]:

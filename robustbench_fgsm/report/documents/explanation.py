@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.documents.sentences import (
-    LIMITATION_NOTE,
-    invalid_sentences,
-    model_and_data_line,
-    warning_sentences,
-)
+from robustbench_fgsm.report.documents.sentences import LIMITATION_NOTE, invalid_sentences, model_and_data_line, warning_sentences
 from robustbench_fgsm.report.tables.sheet import Section, Sheet, Summary
 from robustbench_fgsm.report.tables.text import epsilon_text, rate_text, success_denominator
 from robustbench_fgsm.variants.catalogue import MISTAKE_BY_ID

@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.documents.sentences import (
-    INTERVAL_NOTE,
-    LIMITATION_NOTE,
-    invalid_sentences,
-    warning_sentences,
-)
+from robustbench_fgsm.report.documents.sentences import INTERVAL_NOTE, LIMITATION_NOTE, invalid_sentences, warning_sentences
 from robustbench_fgsm.report.tables.sheet import Cell, Section, Sheet, Summary
 from robustbench_fgsm.report.tables.text import count_text, epsilon_text, model_text, success_denominator
 

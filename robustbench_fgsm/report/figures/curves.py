@@ -79,8 +79,7 @@ def draw_training_curves(document: Document) -> Figure:
     kept = document["kept"]
     axes.axvline(kept["epoch"] - 1 + kept["quarter"] / 4, color="0.5", linestyle="--", linewidth=1, label="weights kept")
     axes.set_title(
-        escape_mathtext(f"{document['model']['spec']}, {recipe['method']}, epsilon {epsilon_text(recipe['epsilon'])}"),
-        fontsize=10,
+        escape_mathtext(f"{document['model']['spec']}, {recipe['method']}, epsilon {epsilon_text(recipe['epsilon'])}"), fontsize=10
     )
     axes.set_xlabel("epochs")
     axes.set_ylabel(f"accuracy on {recipe['held_out']} held-out images in per cent, 95 % band", fontsize=9)

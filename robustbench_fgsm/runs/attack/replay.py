@@ -180,12 +180,7 @@ def _replay_shards(
     preflight(classifier, data, manifest.spec)
     wanted = {number: piece for number, piece in _first_shards(manifest, limit) if number not in damaged}
     shards = craft_shards(
-        classifier,
-        data,
-        manifest.spec,
-        wanted.values(),
-        plan=manifest.plan,
-        eight_bit=manifest.shard_format.eight_bit,
+        classifier, data, manifest.spec, wanted.values(), plan=manifest.plan, eight_bit=manifest.shard_format.eight_bit
     )
     replay, mismatches = ReplayCounts(), []
     for number in wanted:

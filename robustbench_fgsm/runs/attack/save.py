@@ -122,14 +122,7 @@ def save_attack(
     ) as directory:
         saved, missing = world.broadcast(_find_saved_shards(directory, nothing, kind, pieces) if world.is_main else None)
         spent, mine = saved.seconds, world.local_part(np.array(missing, np.int64)).tolist()
-        shards = craft_shards(
-            classifier,
-            data,
-            spec,
-            [pieces[number] for number in mine],
-            plan=plan,
-            eight_bit=kind.eight_bit,
-        )
+        shards = craft_shards(classifier, data, spec, [pieces[number] for number in mine], plan=plan, eight_bit=kind.eight_bit)
         done = saved.tally.n + len(saved.bad)
         world.add_done_images(done if world.is_main else 0, 0)
         made = []

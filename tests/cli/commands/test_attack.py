@@ -139,10 +139,7 @@ def test_weights_are_found_where_they_lie_now_and_others_are_named(tmp_path: Pat
         (["--check", "x", "--model", "mlp300"], "--check takes its settings from the manifest, got --model"),
         (["--check", "nowhere"], "check needs a directory that `rfgsm attack` wrote, got nowhere"),
         (["--model", "mlp300", "--out", "x", "--eps", "1,2/255"], "takes one epsilon, got 2"),
-        (
-            ["--model", "mlp300", "--out", "x", "--format", "jpg"],
-            "format must be one of safetensors, npz, png, got 'jpg'",
-        ),
+        (["--model", "mlp300", "--out", "x", "--format", "jpg"], "format must be one of safetensors, npz, png, got 'jpg'"),
         (["--model", "mlp300", "--out", "x", "--shard-size", "0"], "shard size must be a positive integer, got 0"),
         (["--model", "mlp300", "--out", "x", "--loss", "mse"], "loss must be one of"),
         (["--model", "mlp300", "--out", "x", "--restarts", "-1"], "restarts must be a number >= 0"),

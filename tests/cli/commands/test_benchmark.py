@@ -46,17 +46,7 @@ def test_tables_fit_80_columns_and_name_everyone(run: Run) -> None:
     assert code == 0
     assert max(map(len, out.splitlines())) <= 80
     assert "…" not in out
-    for words in (
-        "channels-last",
-        "default",
-        "ours",
-        "none",
-        "art",
-        "epsilon 8/255",
-        "2 epsilons",
-        "Unit:",
-        "the noise",
-    ):
+    for words in ("channels-last", "default", "ours", "none", "art", "epsilon 8/255", "2 epsilons", "Unit:", "the noise"):
         assert words in out
 
 
@@ -92,16 +82,7 @@ def images():
     return rf.ArrayDataset("drawn", torch.rand(8, 1, 2, 2), torch.arange(8) % 3, ("a", "b", "c"))
 """
     )
-    words = [
-        "--model",
-        f"factory:{file}:network",
-        "--data",
-        f"factory:{file}:images",
-        "--rounds",
-        "1",
-        "--levels",
-        "none",
-    ]
+    words = ["--model", f"factory:{file}:network", "--data", f"factory:{file}:images", "--rounds", "1", "--levels", "none"]
     code, out, _ = run("benchmark", *words, "--references", "none", "--json", "--quiet")
     assert code == 0
     assert [one["memory_error"] for one in json.loads(out)["contenders"]] == [None] * 3

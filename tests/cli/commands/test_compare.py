@@ -119,18 +119,7 @@ def test_quiet_says_nothing_beside_the_result(run: Run) -> None:
 
 @pytest.mark.reference
 def test_as_a_program() -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "robustbench_fgsm",
-        "compare",
-        "--model",
-        "mlp300",
-        "--limit",
-        "16",
-        "--json",
-        "--quiet",
-    ]
+    words = [sys.executable, "-m", "robustbench_fgsm", "compare", "--model", "mlp300", "--limit", "16", "--json", "--quiet"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["schema"] == "rfgsm.comparison/1"

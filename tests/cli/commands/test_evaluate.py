@@ -130,14 +130,7 @@ def test_a_kept_result_is_gated_anew_without_measuring(run: Run, tmp_path: Path,
 
 @pytest.mark.parametrize(
     "words",
-    [
-        ["--eps", "4/255"],
-        ["--loss", "margin"],
-        ["--stable"],
-        ["--restarts", "1"],
-        ["--seed", "1"],
-        ["--batch-size", "16"],
-    ],
+    [["--eps", "4/255"], ["--loss", "margin"], ["--stable"], ["--restarts", "1"], ["--seed", "1"], ["--batch-size", "16"]],
     ids=" ".join,
 )
 def test_whatever_changes_the_numbers_is_another_run(run: Run, tmp_path: Path, words: list[str]) -> None:

@@ -57,17 +57,7 @@ def test_data_whose_package_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch
 def test_sources_with_what_they_need(run: Run) -> None:
     _, out, _ = run("list", "models", "--json")
     sources = {row["name"]: row for row in json.loads(out)["sources"]}
-    assert {
-        "bundled",
-        "torchvision",
-        "timm",
-        "robustbench",
-        "hf",
-        "sklearn",
-        "factory",
-        ".pt2",
-        ".onnx",
-    } <= sources.keys()
+    assert {"bundled", "torchvision", "timm", "robustbench", "hf", "sklearn", "factory", ".pt2", ".onnx"} <= sources.keys()
     assert sources["torchvision"]["version"] == version("torchvision")
     for row in sources.values():
         assert (row["version"] is None) == (row["install"] is not None)

@@ -52,19 +52,7 @@ def test_a_page_of_a_transfer_and_of_a_training_whose_commands_give_the_same_aga
     assert repeated(run, kept, page)["cells"] == json.loads((kept / "result.json").read_text())["cells"]
     assert direct.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
     kept = tmp_path / "taught"
-    recipe = (
-        "--model",
-        "mlp300",
-        "--held-out",
-        "0",
-        "--epochs",
-        "1",
-        "--no-clamp",
-        "--method",
-        "n-fgsm",
-        "--seed",
-        "3",
-    )
+    recipe = ("--model", "mlp300", "--held-out", "0", "--epochs", "1", "--no-clamp", "--method", "n-fgsm", "--seed", "3")
     assert run("train", *recipe, *common, "--out", str(kept))[0] == 0
     again = repeated(run, kept, page, "--out", str(tmp_path / "repeated"))
     assert again["model"]["sha256"] == json.loads((kept / "result.json").read_text())["model"]["sha256"]

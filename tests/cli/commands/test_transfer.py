@@ -29,10 +29,7 @@ def test_the_document_is_that_of_the_library_and_its_diagonal_that_of_evaluate(r
     assert (code, err) == (0, "")
     found: dict[str, Any] = json.loads(out)
     Draft202012Validator(load_schema("transfer")).validate(found)
-    models, images = (
-        [rf.load_classifier(name) for name in ("mlp300", "mlp600")],
-        rf.load_data("fashion-mnist", limit=64),
-    )
+    models, images = ([rf.load_classifier(name) for name in ("mlp300", "mlp600")], rf.load_data("fashion-mnist", limit=64))
     same = rf.transfer(models, models, images, common=True).to_dict()
     assert found["cells"] == json.loads(json.dumps(same["cells"]))
     _, out, _ = run("evaluate", "--model", "mlp600", "--limit", "64", "--json", "--quiet")
@@ -48,16 +45,7 @@ def test_the_document_is_that_of_the_library_and_its_diagonal_that_of_evaluate(r
 
 @pytest.mark.usefixtures("one_thread")
 def test_tables_fit_and_say_every_n_and_figures_are_drawn(run: Run, tmp_path: Path) -> None:
-    words = (
-        "--target",
-        "smallcnn:robust",
-        "--eps",
-        "4,8/255",
-        "--common",
-        "--per-class",
-        "--out",
-        str(tmp_path / "run"),
-    )
+    words = ("--target", "smallcnn:robust", "--eps", "4,8/255", "--common", "--per-class", "--out", str(tmp_path / "run"))
     code, out, err = transfer(run, *words, "--plot", str(tmp_path / "map.png"))
     assert (code, err) == (0, "")
     assert max(map(len, out.splitlines())) <= 80

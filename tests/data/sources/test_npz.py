@@ -124,10 +124,7 @@ def test_a_pickle_inside_is_not_opened(tmp_path: Path, monkeypatch: pytest.Monke
         ({"images": IMAGES[:5], "labels": LABELS}, r"got \(5, 3, 8, 9\) and \(6,\)"),
         ({"images": IMAGES[0, 0], "labels": LABELS}, "3 or 4 axes"),
         ({"images": IMAGES, "labels": LABELS, "classes": np.arange(3)}, "classes of .* must be names"),
-        (
-            {"images": IMAGES, "labels": LABELS, "classes": np.array(["a"])},
-            r"labels must lie in \[0, 1\), got \[0, 2\]",
-        ),
+        ({"images": IMAGES, "labels": LABELS, "classes": np.array(["a"])}, r"labels must lie in \[0, 1\), got \[0, 2\]"),
     ],
 )
 def test_arrays_that_are_no_images_and_labels(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:

@@ -25,19 +25,7 @@ from robustbench_fgsm.stats.rate import Rate
 AT_LEAST = {"resnet18": 9_050, "smallcnn": 9_150, "mlp300": 8_850, "mlp600": 8_850, "mlp900": 8_850}
 """Correct predictions that the standard weights must reach, of 10,000."""
 
-KEYS = {
-    "name",
-    "weights",
-    "file",
-    "classes",
-    "data",
-    "recipe",
-    "script",
-    "torch",
-    "parameters",
-    "clean_accuracy",
-    "sha256",
-}
+KEYS = {"name", "weights", "file", "classes", "data", "recipe", "script", "torch", "parameters", "clean_accuracy", "sha256"}
 
 
 def load_bundled(name: str, weights: str = "standard") -> rf.TorchClassifier:
@@ -110,11 +98,7 @@ def test_robust_weights_withstand_what_standard_ones_do_not() -> None:
 def test_a_bundled_classifier_says_what_it_is() -> None:
     classifier = load_bundled("smallcnn")
     assert (classifier.num_classes, classifier.classes, classifier.bounds) == (10, CLASS_NAMES, (0.0, 1.0))
-    assert (classifier.info.spec, classifier.info.weights, classifier.info.parameters) == (
-        "smallcnn",
-        "standard",
-        204_778,
-    )
+    assert (classifier.info.spec, classifier.info.weights, classifier.info.parameters) == ("smallcnn", "standard", 204_778)
 
 
 def test_the_recipes_normalisation_is_the_first_layer() -> None:

@@ -52,11 +52,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.mark.reference
 def test_a_module_in_a_file(file: Path, images: rf.ArrayDataset, agrees: Agrees) -> None:
     classifier = rf.load_classifier(f"factory:{file}:module")
-    assert (classifier.num_classes, classifier.info.spec, classifier.info.weights) == (
-        10,
-        f"factory:{file}:module",
-        "given",
-    )
+    assert (classifier.num_classes, classifier.info.spec, classifier.info.weights) == (10, f"factory:{file}:module", "given")
     assert agrees(classifier, images.head(8))
 
 
@@ -76,11 +72,7 @@ def test_a_classifier_made_by_wrap_keeps_what_it_brings(file: Path) -> None:
     classifier = rf.load_classifier(f"factory:{file}:wrapped")
     assert classifier.classes is not None
     assert classifier.classes[0] == "class 0"
-    assert (classifier.info.spec, classifier.info.mean, classifier.info.std) == (
-        f"factory:{file}:wrapped",
-        (0.5,),
-        (0.25,),
-    )
+    assert (classifier.info.spec, classifier.info.mean, classifier.info.std) == (f"factory:{file}:wrapped", (0.5,), (0.25,))
     with pytest.raises(SettingError, match="takes no --mean"):
         rf.load_classifier(f"factory:{file}:wrapped", mean=0.5)
 

@@ -171,10 +171,7 @@ def test_normalisation_in_pixel_space(processor: dict[str, Any], expected: tuple
     [
         ({"size": 224}, Preprocessing((224,), None)),
         ({"size": {"shortest_edge": 256}, "do_center_crop": True, "crop_size": 224}, Preprocessing((256,), (224, 224))),
-        (
-            {"size": {"shortest_edge": 224}, "crop_pct": 0.875, "resample": 3},
-            Preprocessing((256,), (224, 224), "bicubic"),
-        ),
+        ({"size": {"shortest_edge": 224}, "crop_pct": 0.875, "resample": 3}, Preprocessing((256,), (224, 224), "bicubic")),
         ({"do_resize": False, "size": {"height": 8, "width": 8}}, Preprocessing(None, None)),
     ],
 )

@@ -85,12 +85,7 @@ def outside(file: Path, folder: Path, location: str) -> Path:
 @pytest.mark.parametrize("form", ["parent", "absolute", "symbolic", "hard", "linked folder", "windows", "folder"])
 def test_tensors_outside_the_folder_are_refused_unread(file: Path, tmp_path: Path, form: str) -> None:
     secret = tmp_path / "secret.bin"
-    words = {
-        "parent": "../secret.bin",
-        "absolute": str(secret),
-        "windows": "..\\secret.bin",
-        "linked folder": "sub/secret.bin",
-    }
+    words = {"parent": "../secret.bin", "absolute": str(secret), "windows": "..\\secret.bin", "linked folder": "sub/secret.bin"}
     model = outside(file, tmp_path, words.get(form, "data.bin"))
     if form == "symbolic":
         (model.parent / "data.bin").symlink_to(secret)
@@ -144,8 +139,7 @@ def test_an_operator_that_is_not_known_is_named(tmp_path: Path, file: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "step"),
-    [(0, 3, 1), (1, 2**62, 1), (-3, -1, 1), (0, 9, 2), (-1, -(2**62), -1), (4, 1, -2), (9, 12, 1)],
+    ("start", "end", "step"), [(0, 3, 1), (1, 2**62, 1), (-3, -1, 1), (0, 9, 2), (-1, -(2**62), -1), (4, 1, -2), (9, 12, 1)]
 )
 def test_slices_are_pythons(start: int, end: int, step: int) -> None:
     from robustbench_fgsm.models.sources.onnx import NarrowSlice

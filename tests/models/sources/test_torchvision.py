@@ -120,10 +120,7 @@ def test_a_checkpoint_of_ones_own_with_what_it_does_not_say(tmp_path: Path, agre
 @pytest.mark.reference
 @pytest.mark.parametrize(
     "network",
-    [
-        VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=10),
-        SwinTransformer([4, 4], 8, [1, 1], [1, 2], [4, 4], num_classes=10),
-    ],
+    [VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=10), SwinTransformer([4, 4], 8, [1, 1], [1, 2], [4, 4], num_classes=10)],
     ids=["vit", "swin"],
 )
 def test_transformers_agree(network: nn.Module, agrees: Agrees, colour: Noise) -> None:
@@ -135,10 +132,7 @@ def test_transformers_agree(network: nn.Module, agrees: Agrees, colour: Noise) -
 
 @pytest.mark.parametrize(
     ("weights", "remedy"),
-    [
-        ("DEFALT", r"did you mean DEFAULT\?"),
-        ("nosuch", "auto, none, IMAGENET1K_V1, DEFAULT, standard, or a checkpoint"),
-    ],
+    [("DEFALT", r"did you mean DEFAULT\?"), ("nosuch", "auto, none, IMAGENET1K_V1, DEFAULT, standard, or a checkpoint")],
 )
 def test_the_remedy_for_unknown_weights_names_all_there_are(weights: str, remedy: str) -> None:
     with pytest.raises(ModelError, match=remedy):

@@ -37,13 +37,7 @@ def test_an_evaluation_fits_80_columns_and_nothing_is_cut(measured: Measured) ->
 
 def test_an_evaluation_shows_all_that_it_should(measured: Measured) -> None:
     text = unwrapped(measured())
-    for title in (
-        "Confusion before the attack",
-        "Confusion after it",
-        "Transition of predictions",
-        "By class",
-        "Health",
-    ):
+    for title in ("Confusion before the attack", "Confusion after it", "Transition of predictions", "By class", "Health"):
         assert text.count(title) == 1
     assert "epsilon 8/255, targeted none, loss ce" in text
     for once in (INTERVAL_NOTE, LIMITATION_NOTE, "worst class", "leaked labels"):

@@ -67,10 +67,7 @@ def test_what_was_measured_and_what_the_claim_stands_for() -> None:
     [
         ([HONEST, MISTAKEN], "The right attack gives the number, as robust accuracy: nothing need be wrong with it."),
         ([NEAR, MISTAKEN], "as attack success rate; 1 of 2 combinations, each with a mistake, give it to its digits."),
-        (
-            [MISTAKEN, FAR],
-            "does not give the number; 1 of 2 combinations, each with a mistake, do. A fit is a suspicion",
-        ),
+        ([MISTAKEN, FAR], "does not give the number; 1 of 2 combinations, each with a mistake, do. A fit is a suspicion"),
         ([FAR, NOTHING], "None of 2 combinations gives the number"),
     ],
 )

@@ -9,15 +9,7 @@ from robustbench_fgsm.report.tables.line_chart import draw_line_chart
 
 def test_a_straight_line_by_hand() -> None:
     text = draw_line_chart([[(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)]], [(0.0, "0"), (0.5, "x"), (1.0, "1")], width=4, height=4)
-    assert text.splitlines() == [
-        " 100 |A",
-        "  75 | .",
-        "  50 |  A",
-        "  25 |   .",
-        "   0 |    A",
-        "     +-----",
-        "      0 x 1",
-    ]
+    assert text.splitlines() == [" 100 |A", "  75 | .", "  50 |  A", "  25 |   .", "   0 |    A", "     +-----", "      0 x 1"]
 
 
 def test_points_that_meet_are_a_star() -> None:

@@ -20,11 +20,7 @@ from robustbench_fgsm.runs.attack.formats import hash_file
 from robustbench_fgsm.runs.attack.replay import ReplayCounts
 from robustbench_fgsm.runs.attack.result import checksum
 
-FIRST = {
-    "safetensors": "adversarial-00000.safetensors",
-    "npz": "adversarial-00000.npz",
-    "png": "adversarial-00000/00000003.png",
-}
+FIRST = {"safetensors": "adversarial-00000.safetensors", "npz": "adversarial-00000.npz", "png": "adversarial-00000/00000003.png"}
 
 formats = pytest.mark.parametrize("form", FIRST)
 Check = Callable[..., rf.AttackCheck]
@@ -63,13 +59,7 @@ def change(out: Path, edit: Callable[[dict[str, Any]], object], *, sign: bool = 
 @pytest.mark.parametrize("norm", ["inf", "2"])
 @pytest.mark.parametrize("targeted", ["none", "least-likely"])
 def test_verifies_saved_images(
-    tmp_path: Path,
-    classifier: rf.TorchClassifier,
-    data: rf.ArrayDataset,
-    check: Check,
-    form: str,
-    norm: str,
-    targeted: str,
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, check: Check, form: str, norm: str, targeted: str
 ) -> None:
     save(tmp_path, classifier, data, format=form, norm=norm, targeted=targeted, restarts=1, seed=2)
     found = check()
@@ -163,11 +153,7 @@ def test_rejects_paths_in_an_index(
     ],
 )
 def test_a_changed_manifest_is_named(
-    tmp_path: Path,
-    classifier: rf.TorchClassifier,
-    data: rf.ArrayDataset,
-    check: Check,
-    edit: Callable[[dict[str, Any]], object],
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, check: Check, edit: Callable[[dict[str, Any]], object]
 ) -> None:
     save(tmp_path, classifier, data)
     change(tmp_path, edit)
@@ -279,10 +265,7 @@ def test_shards_of_another_make_are_found(
 
 
 def test_names_other_weights(
-    tmp_path: Path,
-    classifier: rf.TorchClassifier,
-    data: rf.ArrayDataset,
-    make_classifier: Callable[..., rf.TorchClassifier],
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, make_classifier: Callable[..., rf.TorchClassifier]
 ) -> None:
     save(tmp_path, classifier, data)
     found = rf.check_adversarial(tmp_path, make_classifier(seed=1), data)
@@ -292,10 +275,7 @@ def test_names_other_weights(
 
 
 def test_names_other_data(
-    tmp_path: Path,
-    classifier: rf.TorchClassifier,
-    data: rf.ArrayDataset,
-    make_data: Callable[..., rf.ArrayDataset],
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, make_data: Callable[..., rf.ArrayDataset]
 ) -> None:
     save(tmp_path, classifier, data)
     found = rf.check_adversarial(tmp_path, classifier, make_data(n=24))

@@ -251,11 +251,7 @@ def test_bad_settings_make_no_directory(tmp_path: Path, classifier: rf.TorchClas
 
 @each_format
 def test_holds_one_shard_in_memory(
-    tmp_path: Path,
-    classifier: rf.TorchClassifier,
-    data: rf.ArrayDataset,
-    form: str,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def alive() -> int:
         gc.collect()
@@ -315,12 +311,7 @@ def test_a_full_disk_leaves_earlier_shards_whole(
 @pytest.mark.parametrize("write", [1, 2, 3, 5, 8])
 @each_format
 def test_failed_write_keeps_earlier_files(
-    tmp_path: Path,
-    classifier: rf.TorchClassifier,
-    data: rf.ArrayDataset,
-    form: str,
-    write: int,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str, write: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, out, real, count = tmp_path / "whole", tmp_path / "full", os.fsync, iter(range(1, 10_000))
     save(whole, classifier, data, format=form)
