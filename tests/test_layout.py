@@ -54,7 +54,6 @@ WITHOUT_TEST_FILE = {
     "runs/export.py",
     "user_code.py",
 }
-WITH_SHORT_DOCSTRINGS = {}
 PRIVATE_NAMES_IN_TESTS = {
     "models/sources/test_torchvision.py": {"_value_"},
 }
@@ -196,7 +195,7 @@ def test_signatures_are_short() -> None:
     assert all(count <= MAX_PARAMETERS for count in long.values()), long
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module not in WITH_SHORT_DOCSTRINGS])
+@pytest.mark.parametrize("module", MODULES)
 def test_docstrings_have_five_words(module: str) -> None:
     assert list(short_docstrings(ast.parse((ROOT / module).read_text(encoding="utf-8")))) == []
 

@@ -172,12 +172,14 @@ class _DeclaredOption:
         """Return the parameter of which Typer makes the option."""
         option, default = self.option, self.default
         kinds = get_args(self.hint) if get_origin(self.hint) in (Union, UnionType) else (self.hint,)
-        kind: Any = str if str in kinds else next(kind for kind in kinds if kind is not NoneType)
+        kind: Any = str if str in kinds or option.parse else next(kind for kind in kinds if kind is not NoneType)
         if option.multiple:
             kind = list[str]
             default = default if default is MISSING else [default] if isinstance(default, str) else list(default)
         elif isinstance(default, tuple):
             default = ",".join(default)
+        elif isinstance(default, float) and kind is str:
+            default = str(default)
         if default is None:
             kind |= None
         declaration = typer.Option(

@@ -143,9 +143,9 @@ def craft_shards(
     Each shard starts a new batch. A shard whose images are all unreadable is empty. With `eight_bit`, images are levels that are
     rounded within the ball.
     """
-    execution, portions = apply_plan(classifier, plan), BatchSplitter()
+    planned, splitter = apply_plan(classifier, plan), BatchSplitter()
     for span in ranges:
-        yield _craft_shard(execution, data, spec, span, portions, eight_bit=eight_bit)
+        yield _craft_shard(planned, data, spec, span, splitter, eight_bit=eight_bit)
 
 
 def _craft_shard(

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from robustbench_fgsm.cli.main import app
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, changed_flags, expand_options
 from robustbench_fgsm.spec import AttackOptions, CheckOptions, Option, RunOptions, Thresholds
+from robustbench_fgsm.training.recipe import TrainingRecipe
 
 GROUPS = {
     "MODEL": "--weights --device --num-classes --mean --std --bounds --dataset --threat-model --trust-model-code",
@@ -145,6 +146,16 @@ def test_the_command_gets_the_group() -> None:
 
 def test_text_is_parsed() -> None:
     assert invoke(paint, "--what", "wall", "--name", "b,c") == ("wall", Colour(names=("b", "c")), 1)
+
+
+def test_text_is_parsed_to_a_number() -> None:
+    @expand_options
+    def train(recipe: TrainingRecipe) -> int:
+        CALLS.append(recipe.epsilon)
+        return 0
+
+    assert invoke(train, "--eps", "4/255") == 4 / 255
+    assert invoke(train) == 8 / 255
 
 
 def test_a_variant_changes_the_group() -> None:
