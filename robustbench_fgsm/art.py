@@ -54,11 +54,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.attack.clip import clip
 from robustbench_fgsm.attack.constraints import BoundedStep, Constraint, broadcast_budgets
 from robustbench_fgsm.attack.fgsm import StepSettings, check_mask
 from robustbench_fgsm.attack.random_start import random_start
 from robustbench_fgsm.attack.restarts import Restart, evaluate_restart, is_fooled, merge_restarts
-from robustbench_fgsm.attack.step import clip
 from robustbench_fgsm.errors import DataError, SettingError
 from robustbench_fgsm.models.art import from_art, import_art, is_plain_torch_estimator, to_art
 from robustbench_fgsm.models.art_engine import (

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustbench_fgsm.attack.clip import project
 from robustbench_fgsm.attack.direction import expand_per_image, steepest_direction
 from robustbench_fgsm.attack.minimal import GRID_ROUNDING_FACTOR
-from robustbench_fgsm.attack.step import apply_mask, broadcast_epsilon, project, step
+from robustbench_fgsm.attack.step import apply_mask, broadcast_epsilon, step
 
 
 @dataclass(frozen=True)

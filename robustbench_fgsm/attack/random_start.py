@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon, clip
+from robustbench_fgsm.attack.clip import clip
+from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds, parse_norm
 
 Point = NDArray[np.float64]

@@ -7,15 +7,13 @@ import math
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.attack.clip import PixelwiseBounds, clip_in_place, project
 from robustbench_fgsm.attack.direction import expand_per_image
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.spec import Bounds, check_epsilon
 
 Epsilon = float | Tensor
 """A scalar, one budget per image (N,), or any tensor that broadcasts to the images."""
-
-PixelwiseBounds = Bounds | tuple[Tensor, Tensor]
-"""Bounds of all pixels, or two tensors that broadcast to the images."""
 
 
 def broadcast_epsilon(epsilon: Epsilon, x: Tensor, norm: float, bounds: Bounds | None) -> Tensor:
@@ -66,33 +64,7 @@ def step(
     other norms, clipping can only shorten a step from x, and a step from another start is scaled back into the ball. epsilon: as
     `broadcast_epsilon` returns it. start: (N, ...) images at which the step begins; None for x.
     """
-    moved = _clip_(torch.mul(direction, epsilon).add_(x if start is None else start), bounds)
+    moved = clip_in_place(torch.mul(direction, epsilon).add_(x if start is None else start), bounds)
     if norm != math.inf and start is None:
         return moved
-    return _clip_(project(moved.sub_(x), epsilon, norm).add_(x), bounds)  # the last addition may round past a bound
-
-
-def project(offset: Tensor, epsilon: Tensor, norm: float) -> Tensor:
-    """Return the offset (N, ...) clipped to the budget under L-infinity, or scaled into the ball under another norm."""
-    if norm == math.inf or offset.numel() == 0:
-        return offset.clamp(*_symmetric_bounds(epsilon))
-    flat = offset.flatten(1)
-    largest = flat.abs().amax(1, keepdim=True)
-    length = largest * (flat / torch.where(largest > 0, largest, 1)).abs().pow(norm).sum(1, keepdim=True).pow(1 / norm)
-    return offset * (epsilon / expand_per_image(torch.where(length > 0, length, 1), offset)).clamp(max=1)
-
-
-def clip(x: Tensor, bounds: PixelwiseBounds | None) -> Tensor:
-    """Return the images clipped to the bounds."""
-    return x if bounds is None else x.clamp(*bounds)
-
-
-def _symmetric_bounds(epsilon: Tensor) -> PixelwiseBounds:
-    """Return -epsilon and epsilon, as numbers for a scalar on the CPU: clamping to tensors takes longer."""
-    if epsilon.ndim == 0 and epsilon.device.type == "cpu":
-        return -float(epsilon), float(epsilon)
-    return -epsilon, epsilon
-
-
-def _clip_(x: Tensor, bounds: PixelwiseBounds | None) -> Tensor:
-    return x if bounds is None else x.clamp_(*bounds)
+    return clip_in_place(project(moved.sub_(x), epsilon, norm).add_(x), bounds)  # the last addition may round past a bound

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustbench_fgsm.attack.clip import clip
 from robustbench_fgsm.attack.losses import cross_entropy
 from robustbench_fgsm.attack.random_start import random_start
-from robustbench_fgsm.attack.step import clip
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, readable_batches
 from robustbench_fgsm.engine.attack_batch import attack_batch, craft_and_predict, predict_classes
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from robustbench_fgsm.attack.step import clip
+from robustbench_fgsm.attack.clip import clip
 from robustbench_fgsm.spec import Bounds
 from robustbench_fgsm.training.recipe import TrainingRecipe
 
