@@ -81,7 +81,7 @@ def test_cifar_images_from_a_folder(run: Run, tmp_path: Path, command: str) -> N
 
 
 @pytest.mark.parametrize("command", ["evaluate", "compare"])
-def test_mnist_images_from_a_folder_stay_grey(
+def test_mnist_images_from_a_folder(
     run: Run, tmp_path: Path, command: str, load_instead: Callable[[rf.TorchClassifier], None]
 ) -> None:
     torch.manual_seed(0)
@@ -94,7 +94,7 @@ def test_mnist_images_from_a_folder_stay_grey(
 
 @pytest.mark.reference
 @pytest.mark.parametrize("command", ["evaluate", "compare"])
-def test_imagenet_images_of_any_size_from_a_folder(
+def test_imagenet_images_from_a_folder(
     run: Run, tmp_path: Path, command: str, load_instead: Callable[[rf.TorchClassifier], None]
 ) -> None:
     torch.manual_seed(0)
@@ -122,7 +122,7 @@ def broken(place: Path) -> str:
 @pytest.mark.usefixtures("colours")
 @pytest.mark.parametrize("command", [["evaluate"], ["sweep", "--eps", "1,2/255"], ["compare"], ["attack", "--out", "out"]])
 @pytest.mark.parametrize(("allowed", "expected"), [(0, 1), (1, 1), (2, 0)])
-def test_bad_samples_exit_1_unless_they_are_allowed(
+def test_bad_samples_exit_1_unless_allowed(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], allowed: int, expected: int
 ) -> None:
     """Fault 8."""
@@ -151,7 +151,7 @@ def test_bad_samples_exit_1_unless_they_are_allowed(
         ({"labels": np.full(12, -1)}, "must have labels from 0, got -1"),
     ],
 )
-def test_arrays_that_cannot_be_meant_exit_2_with_one_line(run: Run, tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+def test_invalid_arrays_exit_2(run: Run, tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     """Faults 10 and 11."""
     whole: dict[str, Any] = {"images": np.zeros((12, 3, 8, 8), np.uint8), "labels": np.arange(12) % 10}
     np.savez(tmp_path / "data.npz", **whole | arrays)
@@ -187,7 +187,7 @@ def test_refused_data_exit_4(run: Run) -> None:
     assert "pipe: would run a program" in err
 
 
-def test_a_sample_is_the_same_in_the_program_and_the_library(run: Run) -> None:
+def test_a_sample_matches_the_library(run: Run) -> None:
     words = ["--sample", "40", "--stratified", "--seed", "3"]
     found = document(run, "evaluate", "--model", "mlp300", *words)
     images = rf.load_data("fashion-mnist", sample=40, stratified=True, seed=3)
@@ -197,7 +197,7 @@ def test_a_sample_is_the_same_in_the_program_and_the_library(run: Run) -> None:
     assert found["epsilons"] == json.loads(json.dumps(evaluation.to_dict()))["epsilons"]
 
 
-def test_options_that_contradict_a_manifest_are_refused(run: Run, tmp_path: Path) -> None:
+def test_refuses_options_that_contradict_a_manifest(run: Run, tmp_path: Path) -> None:
     code, _, err = run("attack", "--check", str(tmp_path), "--split", "train", "--max-bad", "1")
     assert code == 2
     assert "got --split, --max-bad: leave them out" in err

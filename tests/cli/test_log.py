@@ -20,14 +20,14 @@ def test_lines_carry_time_and_rank(words: list[str], tmp_path: Path) -> None:
     assert [line.partition(" rank 0: ")[2] for line in lines] == ["one", "two"]
 
 
-def test_nothing_is_logged_without_the_option(tmp_path: Path) -> None:
+def test_logs_only_with_the_option(tmp_path: Path) -> None:
     with log.open_log(["evaluate", "--log-dir"]):
         assert not log.is_open()
         log.write("one")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
+def test_refuses_a_file_as_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(ResourceError, match="--log-dir must be a directory that can be written"),

@@ -42,7 +42,7 @@ def test_help_names_the_commands(run: Run, words: list[str]) -> None:
     assert "list" in out
 
 
-def test_without_a_command_the_help_is_shown_and_it_is_wrong_usage(run: Run) -> None:
+def test_no_command_shows_help(run: Run) -> None:
     code, out, err = run()
     assert code == 2
     assert "compare" in out + err
@@ -68,7 +68,7 @@ def test_without_a_command_the_help_is_shown_and_it_is_wrong_usage(run: Run) -> 
         ("compre", "Did you mean 'compare'"),
     ],
 )
-def test_bad_input_exits_2_with_one_line_and_a_remedy(run: Run, line: str, remedy: str) -> None:
+def test_bad_input_exits_2(run: Run, line: str, remedy: str) -> None:
     code, out, err = run(*shlex.split(line))
     assert (code, out) == (2, "")
     assert err.startswith("rfgsm: ")
@@ -87,20 +87,18 @@ def test_bad_input_exits_2_with_one_line_and_a_remedy(run: Run, line: str, remed
         (KeyboardInterrupt(), 130),
     ],
 )
-def test_each_error_exits_with_its_code_and_prints_one_line(
-    run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
-) -> None:
+def test_each_error_has_an_exit_code(run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int) -> None:
     failing(monkeypatch, error)
     said = "interrupted" if isinstance(error, KeyboardInterrupt) else "said"
     assert run(*SMALL, "--quiet", "--json") == (code, "", f"rfgsm: {said}\n")
 
 
-def test_an_error_over_several_lines_is_printed_in_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_is_printed_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, errors.ModelError("first\n  second"))
     assert run(*SMALL, "--quiet")[2] == "rfgsm: first second\n"
 
 
-def test_what_nobody_foresaw_shows_where_and_is_no_verdict(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_errors_exit_70(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, ZeroDivisionError("unforeseen"))
     code, out, err = run(*SMALL, "--quiet")
     assert (code, out) == (70, "")
@@ -114,7 +112,7 @@ def test_debug_lets_an_error_through(monkeypatch: pytest.MonkeyPatch) -> None:
         main([*SMALL, "--quiet", "--debug"])
 
 
-def test_bad_input_of_a_real_process_has_no_traceback() -> None:
+def test_a_real_process_prints_no_traceback() -> None:
     words = [sys.executable, "-m", "robustbench_fgsm", "compare", "--model", "nosuch"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (2, "")
@@ -123,7 +121,7 @@ def test_bad_input_of_a_real_process_has_no_traceback() -> None:
 
 
 @pytest.mark.parametrize("words", ["list models", "list models --json"])
-def test_a_reader_who_leaves_early_is_no_error(words: str) -> None:
+def test_an_early_closed_pipe_succeeds(words: str) -> None:
     line = f"{shlex.quote(sys.executable)} -m robustbench_fgsm {words} | true"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")

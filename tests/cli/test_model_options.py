@@ -124,7 +124,7 @@ def test_a_manifest_runs_no_code_unasked(run: Run, place: Path) -> None:
         (["--model", "mlp300", "--num-classes", "1"], "num classes must be at least 2"),
     ],
 )
-def test_bad_settings_exit_2_with_one_line(run: Run, words: list[str], problem: str) -> None:
+def test_bad_settings_exit_2(run: Run, words: list[str], problem: str) -> None:
     code, out, err = run("evaluate", *words, "--quiet")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert problem in err

@@ -86,7 +86,7 @@ def test_keeps_every_option(name: str) -> None:
 
 
 @every_command
-def test_every_option_has_a_help_text_of_one_sentence_form(name: str) -> None:
+def test_help_texts_end_with_a_period(name: str) -> None:
     for parameter in PROGRAMS[name].params:
         assert parameter.help.endswith((".", ".)", "...")), parameter.name
 
@@ -97,7 +97,7 @@ def test_help_loads_no_torch(name: str) -> None:
 
 
 @pytest.mark.parametrize("group", [ModelOptions, DataOptions, AttackOptions, CheckOptions, Thresholds, RunOptions, OutputOptions])
-def test_every_field_is_an_option_of_evaluate(group: type) -> None:
+def test_every_field_is_an_option(group: type) -> None:
     shown = {parameter.name for parameter in PROGRAMS["evaluate"].params}
     names = {"epsilon": "eps", "pgd": "pgd_check", "masking": "check_masking"}
     assert {names.get(name, name) for name in group.__dataclass_fields__} - {"plot"} <= shown  # type: ignore[attr-defined]
@@ -169,7 +169,7 @@ def test_a_variant_changes_the_group() -> None:
     assert invoke(expanded, "--names", "x", "--names", "y") == Colour(5, True, ("x", "y"))
 
 
-def test_a_group_without_default_can_require_an_option() -> None:
+def test_a_group_can_require_an_option() -> None:
     def load(model_options: ModelOptions) -> int:
         CALLS.append(model_options)
         return 0

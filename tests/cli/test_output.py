@@ -13,7 +13,7 @@ from robustbench_fgsm.cli.output import check_output_options, progress_bar, writ
 from robustbench_fgsm.errors import SettingError
 
 
-def test_a_note_goes_to_standard_error_unless_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_hides_notes(capsys: pytest.CaptureFixture[str]) -> None:
     write_note("hello", quiet=False)
     write_note("again", quiet=True)
     assert capsys.readouterr() == ("", "hello\n")
@@ -26,7 +26,7 @@ def test_a_document_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert (json.loads(out), err) == (document, "")
 
 
-def test_no_number_that_json_does_not_know_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+def test_refuses_numbers_outside_json(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_result({"value": float("nan")}, OutputOptions(json=True))
     assert capsys.readouterr() == ("", "")
@@ -41,7 +41,7 @@ RUNS: dict[str, Any] = {
 }
 
 
-def test_a_table_is_80_columns_wide_in_a_pipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_piped_table_has_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     write_result(RUNS, OutputOptions())
     out, err = capsys.readouterr()
@@ -51,7 +51,7 @@ def test_a_table_is_80_columns_wide_in_a_pipe(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize("name", ["runs.csv", "tables/"])
-def test_csv_is_one_file_or_one_for_each_table(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_csv_files(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_result(RUNS, OutputOptions(format=TableFormat.markdown, csv=tmp_path / name))
     file = tmp_path / ("runs.csv" if name == "runs.csv" else "tables/runs.csv")
     assert file.read_text(encoding="utf-8").splitlines()[0] == "run,command,state,done,model,data"
@@ -63,7 +63,7 @@ def test_markdown_and_json_exclude_each_other() -> None:
         check_output_options(OutputOptions(json=True, format=TableFormat.markdown))
 
 
-def test_no_progress_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_progress_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_bar("compare", quiet=False) as progress:
         progress(1, 2)
         progress(2, 2)

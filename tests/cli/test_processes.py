@@ -88,14 +88,14 @@ def single(run: Run) -> dict[str, Any]:
 
 @pytest.mark.parametrize("n", [0, 1, 7, 101])
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
-def test_every_piece_is_in_one_share(n: int, size: int) -> None:
+def test_each_piece_has_one_share(n: int, size: int) -> None:
     shares = [World(rank, size).local_part(np.arange(n)) for rank in range(size)]
     assert np.concatenate(shares).tolist() == list(range(n))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 @pytest.mark.distributed
-def test_two_processes_count_what_one_counts_and_only_one_prints(single: dict[str, Any], tmp_path: Path) -> None:
+def test_two_processes_count_like_one(single: dict[str, Any], tmp_path: Path) -> None:
     """A gate that fails must not make torchrun start the run again: each process exits 0, and the document says 1."""
     words = ["evaluate", *SMALL, "--out", str(tmp_path / "run"), "--min-robust-accuracy", "0.99", "--json"]
     words += ["--log-dir", str(tmp_path / "logs")]
@@ -115,7 +115,7 @@ def test_two_processes_count_what_one_counts_and_only_one_prints(single: dict[st
 
 
 @pytest.mark.distributed
-def test_two_processes_save_the_shards_of_one(run: Run, tmp_path: Path) -> None:
+def test_two_processes_save_the_same_shards(run: Run, tmp_path: Path) -> None:
     words = ["attack", *SMALL, "--shard-size", "60", "--quiet", "--json", "--out"]
     done = torchrun("-m", "robustbench_fgsm", *words, str(tmp_path / "two"))
     assert done.returncode == 0, done.stderr
@@ -129,9 +129,7 @@ def test_two_processes_save_the_shards_of_one(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.distributed
-def test_a_process_that_raises_says_so_once_ends_the_others_and_loses_no_piece(
-    run: Run, single: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_raising_process_ends_the_others(run: Run, single: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(TROUBLE.format(trouble='raise ZeroDivisionError("unforeseen")'))
     words = ["evaluate", *SMALL, "--quiet", "--json", "--out", str(tmp_path / "run")]
     done = torchrun(str(tmp_path / "program.py"), *words)
@@ -144,9 +142,7 @@ def test_a_process_that_raises_says_so_once_ends_the_others_and_loses_no_piece(
 
 
 @pytest.mark.distributed
-def test_a_killed_process_ends_the_others_within_a_minute_and_loses_no_piece(
-    run: Run, single: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_killed_process_ends_the_others(run: Run, single: dict[str, Any], tmp_path: Path) -> None:
     """Fault 21, without restarts: the survivor would go on for ever, and counts how long it is let."""
     (tmp_path / "program.py").write_text(SURVIVOR)
     words = ["evaluate", *SMALL, "--quiet", "--json", "--out", str(tmp_path / "run")]
@@ -164,7 +160,7 @@ def test_a_killed_process_ends_the_others_within_a_minute_and_loses_no_piece(
 
 
 @pytest.mark.distributed
-def test_a_killed_process_costs_nothing_where_torchrun_may_start_again(single: dict[str, Any], tmp_path: Path) -> None:
+def test_torchrun_restarts_a_killed_process(single: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(TROUBLE.format(trouble="os.kill(os.getpid(), signal.SIGKILL)"))
     words = ["evaluate", *SMALL, "--quiet", "--json", "--out", str(tmp_path / "run")]
     done = torchrun(str(tmp_path / "program.py"), *words, restarts=1)
@@ -173,7 +169,7 @@ def test_a_killed_process_costs_nothing_where_torchrun_may_start_again(single: d
 
 
 @pytest.mark.distributed
-def test_a_command_that_one_process_does_is_refused_to_two() -> None:
+def test_refuses_two_processes() -> None:
     done = torchrun("-m", "robustbench_fgsm", "list", "models")
     assert done.returncode != 0
     assert done.stderr.count("rfgsm: torchrun starts several processes, but rfgsm list is done by one") == 1

@@ -17,7 +17,7 @@ class Clock:
         return self.now
 
 
-def test_lines_come_every_so_often_with_rate_success_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_show_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     bar = progress.line_reporter("sweep", 30, clock)
     bar(4000, 10_000)  # of an earlier session, which takes none of the time of this one
@@ -30,7 +30,7 @@ def test_lines_come_every_so_often_with_rate_success_and_time_left(capsys: pytes
     ]
 
 
-def test_nothing_is_said_of_what_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
+def test_omits_unknown_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     bar = progress.line_reporter("sweep", 30, clock)
     bar.update_fooled(0, 0)
@@ -39,7 +39,7 @@ def test_nothing_is_said_of_what_is_not_known(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err == "sweep: 0 of 10\n"
 
 
-def test_a_bar_shows_the_same_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_shows_progress(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
     with progress.progress_bar("sweep", quiet=False) as bar:
@@ -52,9 +52,7 @@ def test_a_bar_shows_the_same_on_a_terminal(capsys: pytest.CaptureFixture[str], 
     assert "ASR 50.0 %" in shown
 
 
-def test_a_check_is_told_by_its_attack_with_images_of_its_own(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_shows_progress_of_a_check(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     bar = progress.line_reporter("evaluate", 30, clock)
     for clock.now, attack, done in ((10, "FGSM", 0), (31, "PGD-20", 0), (40, "Square", 0), (62, "PGD-20", 128)):

@@ -34,7 +34,7 @@ def untimed(found: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key != "seconds"}
 
 
-def test_a_stopped_transfer_is_listed_and_goes_on(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumes_a_transfer(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "made.py").write_text(FACTORY)
     made = f"factory:{tmp_path / 'made.py'}:make"
     words = [*shlex.split("transfer --source mlp300 --target mlp600:standard --per-class --common"), "--target", made]
@@ -60,7 +60,7 @@ def test_a_stopped_transfer_is_listed_and_goes_on(run: Run, tmp_path: Path, monk
     assert (code, err.count("\n")) == (2, 1)
 
 
-def test_a_stopped_training_is_listed_and_goes_on(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumes_a_training(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = shlex.split("train --model mlp300 --limit 128 --batch-size 32 --held-out 0 --epochs 2 --quiet")
     whole = document(run, "training", *words, "--out", str(tmp_path / "whole"))
     stopped, save = str(tmp_path / "stopped"), CheckpointStore.save
@@ -80,7 +80,7 @@ def test_a_stopped_training_is_listed_and_goes_on(run: Run, tmp_path: Path, monk
     assert "After each epoch" in run("runs", "show", stopped)[1]
 
 
-def test_a_run_that_keeps_no_progress_is_not_resumed(run: Run, tmp_path: Path) -> None:
+def test_does_not_resume_a_comparison(run: Run, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps({"command": "compare"}))
     code, out, err = run("runs", "resume", str(tmp_path))
     assert (code, out, err.count("\n")) == (2, "", 1)

@@ -19,7 +19,7 @@ Run = Callable[..., tuple[int, str, str]]
         (["--norm", "1", "--pgd-check", "5"], "norm inf or 2"),
     ],
 )
-def test_a_setting_that_does_not_fit_leaves_no_directory(run: Run, tmp_path: Path, words: list[str], message: str) -> None:
+def test_bad_settings_make_no_directory(run: Run, tmp_path: Path, words: list[str], message: str) -> None:
     out = tmp_path / "run"
     code, _, err = run("sweep", "--model", "mlp300", "--limit", "8", "--quiet", "--out", str(out), *words)
     assert (code, out.exists()) == (2, False)

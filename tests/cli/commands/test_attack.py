@@ -32,7 +32,7 @@ def names(out: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_what_is_saved_verifies_without_another_option(tmp_path: Path, run: Run, form: str) -> None:
+def test_saved_images_verify(tmp_path: Path, run: Run, form: str) -> None:
     code, out, err = attack(run, tmp_path / "kept", "--format", form, "--targeted", "next", "--json")
     document = json.loads(out)
     Draft202012Validator(load_schema("attack")).validate(document)
@@ -48,7 +48,7 @@ def test_what_is_saved_verifies_without_another_option(tmp_path: Path, run: Run,
     assert (code, found["verdict"], found["replay"]["images_equal"]) == (0, "verified", 60)
 
 
-def test_the_tables_show_rates_before_and_after_rounding(tmp_path: Path, run: Run) -> None:
+def test_tables_show_both_rates(tmp_path: Path, run: Run) -> None:
     code, out, err = attack(run, tmp_path / "kept", "--format", "png", "--norm", "2", "--eps", "1.5", "--quiet")
     assert (code, err) == (0, "")
     assert "as computed" in out
@@ -62,7 +62,7 @@ def test_the_tables_show_rates_before_and_after_rounding(tmp_path: Path, run: Ru
     assert out.endswith("\nVERIFIED.\n")
 
 
-def test_the_same_command_continues_and_another_is_refused(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_command_continues(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     keep = save.save_shard
 
     def stop(out: Path, nothing: Any, kind: Any, number: int, shard: Any) -> Any:
@@ -84,7 +84,7 @@ def test_the_same_command_continues_and_another_is_refused(tmp_path: Path, run: 
     assert run("attack", "--check", str(tmp_path))[0] == 0
 
 
-def test_a_check_runs_a_function_of_data_where_that_is_trusted(tmp_path: Path, run: Run) -> None:
+def test_check_runs_a_trusted_data_function(tmp_path: Path, run: Run) -> None:
     (tmp_path / "mine.py").write_text(
         "from pathlib import Path\n"
         "import robustbench_fgsm as rf\n"
@@ -104,7 +104,7 @@ def test_a_check_runs_a_function_of_data_where_that_is_trusted(tmp_path: Path, r
     assert (code, "got no --check" in err) == (2, True)
 
 
-def test_a_check_that_fails_exits_1_and_names_the_file(tmp_path: Path, run: Run) -> None:
+def test_a_failed_check_names_the_file(tmp_path: Path, run: Run) -> None:
     attack(run, tmp_path)
     file = tmp_path / "adversarial-00001.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
@@ -114,7 +114,7 @@ def test_a_check_that_fails_exits_1_and_names_the_file(tmp_path: Path, run: Run)
     assert out.endswith("\nNOT VERIFIED.\n")
 
 
-def test_weights_are_found_where_they_lie_now_and_others_are_named(tmp_path: Path, run: Run) -> None:
+def test_finds_moved_weights(tmp_path: Path, run: Run) -> None:
     weights, moved = tmp_path / "own.safetensors", tmp_path / "moved.safetensors"
     shutil.copyfile(WEIGHTS_FOLDER / "mlp300-fashion-mnist-standard.safetensors", weights)
     assert attack(run, tmp_path / "kept", "--weights", str(weights))[0] == 0
@@ -145,9 +145,7 @@ def test_weights_are_found_where_they_lie_now_and_others_are_named(tmp_path: Pat
         (["--model", "mlp300", "--out", "x", "--restarts", "-1"], "restarts must be a number >= 0"),
     ],
 )
-def test_wrong_usage_is_one_line_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run, words: list[str], message: str
-) -> None:
+def test_wrong_usage_exits_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run, words: list[str], message: str) -> None:
     monkeypatch.chdir(tmp_path)
     code, out, err = run("attack", *words, "--quiet")
     assert (code, out) == (2, "")
@@ -173,7 +171,7 @@ def test_a_full_disk_exits_5(tmp_path: Path, run: Run, monkeypatch: pytest.Monke
     assert attack(run, tmp_path)[0] == run("attack", "--check", str(tmp_path))[0] == 0
 
 
-def test_a_second_process_exits_5_at_once(tmp_path: Path, run: Run) -> None:
+def test_a_second_process_exits_5(tmp_path: Path, run: Run) -> None:
     from robustbench_fgsm.runs.directory import lock_directory
 
     with lock_directory(tmp_path):
@@ -182,7 +180,7 @@ def test_a_second_process_exits_5_at_once(tmp_path: Path, run: Run) -> None:
     assert "must be used by one process at a time" in err
 
 
-def test_check_takes_the_options_of_its_function(run: Run, tmp_path: Path) -> None:
+def test_check_takes_its_options(run: Run, tmp_path: Path) -> None:
     arguments = signature(rf.check_adversarial).parameters.keys() - {"out", "classifier", "data", "progress"}
     flags = {f"--{name.replace('_', '-')}" for name in arguments}
     code, _, err = run("attack", "--check", str(tmp_path), *flags - {"--weights", "--limit", "--device"}, "--limit", "1")

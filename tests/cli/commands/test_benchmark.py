@@ -23,7 +23,7 @@ def benchmark(run: Run, *words: str, references: str = "none") -> tuple[int, str
     return run("benchmark", *QUICK, "--references", references, *words)
 
 
-def test_json_is_one_document_and_nothing_else(run: Run) -> None:
+def test_json_is_one_document(run: Run) -> None:
     code, out, err = benchmark(run, "--json", "--batch-size", "32", "--threads", "1")
     document = json.loads(out)
     assert (code, document["schema"], document["n"]) == (0, "rfgsm.benchmark/1", 64)
@@ -32,7 +32,7 @@ def test_json_is_one_document_and_nothing_else(run: Run) -> None:
     assert "standard weights" in err
 
 
-def test_eight_budgets_and_512_images_by_default(run: Run) -> None:
+def test_default_budgets_and_images(run: Run) -> None:
     code, out, _ = run("benchmark", "--model", "mlp300", "--rounds", "1", "--no-memory", "--references", "none", "--json")
     document = json.loads(out)
     assert (code, document["n"]) == (0, 512)
@@ -41,7 +41,7 @@ def test_eight_budgets_and_512_images_by_default(run: Run) -> None:
 
 
 @pytest.mark.reference
-def test_tables_fit_80_columns_and_name_everyone(run: Run) -> None:
+def test_tables_fit_80_columns(run: Run) -> None:
     code, out, _ = benchmark(run, references="art")
     assert code == 0
     assert max(map(len, out.splitlines())) <= 80
@@ -50,7 +50,7 @@ def test_tables_fit_80_columns_and_name_everyone(run: Run) -> None:
         assert words in out
 
 
-def test_memory_is_measured_where_it_is_asked_for(run: Run) -> None:
+def test_measures_memory(run: Run) -> None:
     words = [word for word in QUICK if word != "--no-memory"]
     code, out, _ = run("benchmark", *words, "--references", "none", "--json", "--quiet")
     assert code == 0
@@ -59,7 +59,7 @@ def test_memory_is_measured_where_it_is_asked_for(run: Run) -> None:
         assert contender["memory"]["peak"] >= contender["memory"]["before"] > 0
 
 
-def test_a_factory_is_made_again_where_memory_is_measured(run: Run, tmp_path: Path) -> None:
+def test_makes_a_factory_again_for_memory(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
         """
@@ -96,7 +96,7 @@ def test_markdown(run: Run) -> None:
 
 
 @pytest.mark.reference
-def test_a_library_that_fails_is_said_and_exits_0(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_a_failing_library(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: ReferenceImplementation, data: Any, epsilons: Any) -> int:
         raise RuntimeError("no luck")
 
@@ -106,7 +106,7 @@ def test_a_library_that_fails_is_said_and_exits_0(run: Run, monkeypatch: pytest.
     assert "Failed: art: RuntimeError: no luck" in out
 
 
-def test_what_is_not_installed_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_libraries_not_installed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     absent = RegistryEntry("foolbox", "", "foolbox", "no-such-package")
     monkeypatch.setattr(module, "REFERENCES", Registry("references", "prepare", SettingError, {"foolbox": absent}))
     code, out, _ = run("benchmark", *QUICK)
@@ -114,11 +114,11 @@ def test_what_is_not_installed_is_said(run: Run, monkeypatch: pytest.MonkeyPatch
     assert "Not installed: foolbox: pip install no-such-package" in out
 
 
-def test_quiet_says_nothing_beside_the_result(run: Run) -> None:
+def test_quiet_prints_only_the_result(run: Run) -> None:
     assert benchmark(run, "--quiet", "--json")[2] == ""
 
 
-def test_out_keeps_the_result_and_gives_it_again(run: Run, tmp_path: Path) -> None:
+def test_out_keeps_the_result(run: Run, tmp_path: Path) -> None:
     where = str(tmp_path / "run")
     _, first, _ = benchmark(run, "--out", where, "--json")
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == json.loads(first)
@@ -144,7 +144,7 @@ def test_out_keeps_the_result_and_gives_it_again(run: Run, tmp_path: Path) -> No
     ],
     ids=str,
 )
-def test_bad_input_exits_2_with_one_line(run: Run, words: list[str], message: str) -> None:
+def test_bad_input_exits_2(run: Run, words: list[str], message: str) -> None:
     code, out, err = benchmark(run, "--quiet", *words)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert message in err

@@ -27,7 +27,7 @@ def compare(run: Run, *words: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.reference
-def test_json_is_one_document_and_nothing_else(run: Run) -> None:
+def test_json_is_one_document(run: Run) -> None:
     code, out, err = compare(run, "--json")
     document = json.loads(out)
     assert (code, document["exit_code"], document["verdict"], document["n"]) == (0, 0, "agree", 64)
@@ -66,7 +66,7 @@ def document(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> dict[st
 
 @pytest.mark.reference
 @pytest.mark.parametrize("place", KEYS)
-def test_the_keys_that_programs_rely_on(document: dict[str, Any], place: str) -> None:
+def test_document_keys(document: dict[str, Any], place: str) -> None:
     found: Any = document
     for key in filter(None, place.split(".")):
         found = found[int(key) if key.isdigit() else key]
@@ -74,7 +74,7 @@ def test_the_keys_that_programs_rely_on(document: dict[str, Any], place: str) ->
 
 
 @pytest.mark.reference
-def test_the_numbers_of_a_document_fit_each_other(document: dict[str, Any]) -> None:
+def test_numbers_are_consistent(document: dict[str, Any]) -> None:
     classes = document["data"]["classes"]
     for side in (document["ours"], *document["references"]):
         matrix, rate = side["confusion"], side["robust_accuracy"]
@@ -87,7 +87,7 @@ def test_the_numbers_of_a_document_fit_each_other(document: dict[str, Any]) -> N
 
 
 @pytest.mark.reference
-def test_disagreement_exits_1_with_the_whole_result(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disagreement_exits_1(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(art.ArtReference, "fgsm", lambda self, x, y, epsilon: 1 - x)
     code, out, _ = compare(run, "--json")
     document = json.loads(out)
@@ -103,7 +103,7 @@ def test_every_norm_and_the_weights_none(run: Run) -> None:
 
 
 @pytest.mark.reference
-def test_tables_fit_80_columns_and_name_every_class(run: Run) -> None:
+def test_tables_fit_80_columns(run: Run) -> None:
     code, out, _ = compare(run, "--targeted", "next")
     assert code == 0
     assert max(map(len, out.splitlines())) <= 80
@@ -113,12 +113,12 @@ def test_tables_fit_80_columns_and_name_every_class(run: Run) -> None:
 
 
 @pytest.mark.reference
-def test_quiet_says_nothing_beside_the_result(run: Run) -> None:
+def test_quiet_prints_only_the_result(run: Run) -> None:
     assert compare(run, "--quiet", "--json")[2] == ""
 
 
 @pytest.mark.reference
-def test_as_a_program() -> None:
+def test_runs_as_a_program() -> None:
     words = [sys.executable, "-m", "robustbench_fgsm", "compare", "--model", "mlp300", "--limit", "16", "--json", "--quiet"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -151,7 +151,7 @@ BAD: dict[str, tuple[list[str], str]] = {
 
 
 @pytest.mark.parametrize("words", BAD.values(), ids=BAD.keys())
-def test_bad_input_exits_2_with_one_line(run: Run, words: tuple[list[str], str]) -> None:
+def test_bad_input_exits_2(run: Run, words: tuple[list[str], str]) -> None:
     code, out, err = run(*words[0], *(["--quiet"] if words[0][0] == "compare" else []))
     assert (code, out) == (2, "")
     assert len(err.splitlines()) == 1
@@ -159,7 +159,7 @@ def test_bad_input_exits_2_with_one_line(run: Run, words: tuple[list[str], str])
     assert words[1] in err
 
 
-def test_debug_shows_where(run: Run) -> None:
+def test_debug_raises_the_error(run: Run) -> None:
     from robustbench_fgsm.errors import SettingError
 
     with pytest.raises(SettingError):
@@ -167,7 +167,7 @@ def test_debug_shows_where(run: Run) -> None:
 
 
 @pytest.mark.reference
-def test_out_keeps_the_result_and_gives_it_again(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_keeps_the_result(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     where = str(tmp_path / "run")
     _, first, _ = compare(run, "--out", where, "--json")
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == json.loads(first)
@@ -180,7 +180,7 @@ def test_out_keeps_the_result_and_gives_it_again(run: Run, tmp_path: Path, monke
 
 
 @pytest.mark.reference
-def test_out_with_other_settings_is_refused_and_left_alone(run: Run, tmp_path: Path) -> None:
+def test_out_refuses_other_settings(run: Run, tmp_path: Path) -> None:
     compare(run, "--out", str(tmp_path), "--quiet")
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     code, _, err = compare(run, "--out", str(tmp_path), "--eps", "4/255", "--quiet")
@@ -198,7 +198,7 @@ def test_out_with_other_settings_is_refused_and_left_alone(run: Run, tmp_path: P
         ("device", 'device "cpu" there, "meta" now'),
     ],
 )
-def test_out_of_another_version_or_device_is_refused_and_left_alone(
+def test_out_refuses_another_version_or_device(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, difference: str
 ) -> None:
     compare(run, "--out", str(tmp_path), "--quiet")
@@ -224,7 +224,7 @@ def test_out_with_foreign_files_is_refused(run: Run, tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_out_that_is_a_file_is_refused_and_left_alone(run: Run, tmp_path: Path) -> None:
+def test_out_refuses_a_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     code, out, err = compare(run, "--out", str(tmp_path / "thesis.tex"), "--quiet")
     assert (code, out, err.count("\n")) == (2, "", 1)
@@ -232,7 +232,7 @@ def test_out_that_is_a_file_is_refused_and_left_alone(run: Run, tmp_path: Path) 
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
-def test_out_that_cannot_be_written_exits_5(run: Run, tmp_path: Path) -> None:
+def test_out_not_writable_exits_5(run: Run, tmp_path: Path) -> None:
     code, out, err = compare(run, "--out", str(tmp_path / ("x" * 300)), "--quiet")
     assert (code, out, err.count("\n")) == (5, "", 1)
     assert "must be writable, got File name too long" in err
@@ -282,7 +282,7 @@ def own(run: Run, candidate: str, *words: str) -> tuple[int, str, str]:
     return compare(run, "--candidate", candidate, "--style", "tutorial", "--references", "none", *words)
 
 
-def test_a_candidate_that_agrees_exits_0_and_prints_beside_the_document(run: Run, mine: str) -> None:
+def test_an_agreeing_candidate_exits_0(run: Run, mine: str) -> None:
     code, out, err = own(run, f"{mine}:right", "--json", "--quiet")
     document = json.loads(out)
     assert (code, document["verdict"], document["candidate"]["name"]) == (0, "agree", "mine.py:right")
@@ -291,7 +291,7 @@ def test_a_candidate_that_agrees_exits_0_and_prints_beside_the_document(run: Run
 
 
 @pytest.mark.parametrize(("name", "reason"), [("wrong", "pixels differ by up to"), ("broken", "it raised ValueError: no")])
-def test_a_candidate_that_disagrees_or_raises_exits_1(run: Run, mine: str, name: str, reason: str) -> None:
+def test_a_wrong_candidate_exits_1(run: Run, mine: str, name: str, reason: str) -> None:
     code, out, _ = own(run, f"{mine}:{name}")
     assert code == 1
     assert f"DISAGREE: ours and mine.py:{name}: " in out
@@ -300,7 +300,7 @@ def test_a_candidate_that_disagrees_or_raises_exits_1(run: Run, mine: str, name:
 
 
 @pytest.mark.reference
-def test_a_candidate_is_one_more_row_of_the_table(run: Run, mine: str) -> None:
+def test_a_candidate_adds_a_row(run: Run, mine: str) -> None:
     code, out, _ = compare(run, "--candidate", f"{mine}:right", "--style", "tutorial")
     assert code == 0
     rows = re.findall(r"^(ours|art|candidate) .*\d\.\d\d *$", out, re.MULTILINE)
@@ -319,18 +319,18 @@ def test_a_candidate_is_one_more_row_of_the_table(run: Run, mine: str) -> None:
         (["--references", "none"], "at least one if there is no candidate"),
     ],
 )
-def test_bad_candidates_exit_2_with_one_line(run: Run, words: list[str], message: str) -> None:
+def test_bad_candidates_exit_2(run: Run, words: list[str], message: str) -> None:
     code, out, err = compare(run, *words, "--quiet")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err
 
 
-def test_a_pickle_for_a_candidate_exits_4(run: Run, tmp_path: Path) -> None:
+def test_a_pickle_candidate_exits_4(run: Run, tmp_path: Path) -> None:
     (tmp_path / "adv.pt").write_bytes(b"")
     assert compare(run, "--candidate", str(tmp_path / "adv.pt"), "--quiet")[0] == 4
 
 
-def test_out_knows_the_candidate_by_its_content(run: Run, mine: str, tmp_path: Path) -> None:
+def test_out_identifies_a_candidate_by_content(run: Run, mine: str, tmp_path: Path) -> None:
     where = str(tmp_path / "run")
     assert own(run, f"{mine}:right", "--out", where, "--quiet")[0] == 0
     assert own(run, f"{mine}:right", "--out", where, "--quiet")[0] == 0

@@ -46,7 +46,7 @@ def document(run: Run, *words: str) -> tuple[int, dict[str, Any]]:
         ("--loss margin --max-asr 0 --min-robust-accuracy 0", "8/255", {"loss": "margin"}),
     ],
 )
-def test_json_is_one_document_and_is_that_of_the_library(
+def test_json_matches_the_library(
     run: Run, classifier: rf.TorchClassifier, words: str, epsilon: float | str, options: dict[str, Any]
 ) -> None:
     _, found = document(run, *words.split())
@@ -56,7 +56,7 @@ def test_json_is_one_document_and_is_that_of_the_library(
         assert found[key] == json.loads(json.dumps(same[key]))
 
 
-def test_tables_fit_80_columns_and_name_every_class(run: Run) -> None:
+def test_tables_fit_80_columns(run: Run) -> None:
     code, out, err = evaluate(run)
     assert (code, err) == (0, "")
     assert max(map(len, out.splitlines())) <= 80
@@ -78,7 +78,7 @@ def test_gates_decide_the_exit_code(run: Run) -> None:
 
 @pytest.mark.reference
 @pytest.mark.usefixtures("one_thread")
-def test_a_pgd_check_stands_in_the_document_and_on_the_terminal(run: Run) -> None:
+def test_reports_the_pgd_check(run: Run) -> None:
     _, found = document(run, "--pgd-check", "32", "--check-masking")
     assert (found["pgd_check"]["n"], found["masking_check"]["n"]) == (32, 32)
     lead = found["pgd_check"]["overstated"]
@@ -92,7 +92,7 @@ def test_a_pgd_check_stands_in_the_document_and_on_the_terminal(run: Run) -> Non
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_without_a_check_it_says_so(run: Run) -> None:
+def test_reports_a_missing_check(run: Run) -> None:
     _, found = document(run)
     assert (found["pgd_check"], found["masking_check"]) == (None, None)
     _, out, _ = evaluate(run)
@@ -108,14 +108,14 @@ def test_without_a_check_it_says_so(run: Run) -> None:
         ("--pgd-check 10 --loss probabilities", "logits"),
     ],
 )
-def test_a_check_that_cannot_be_is_one_line(run: Run, tmp_path: Path, words: str, message: str) -> None:
+def test_an_impossible_check_exits_2(run: Run, tmp_path: Path, words: str, message: str) -> None:
     code, out, err = evaluate(run, *words.split(), "--out", str(tmp_path / "run"))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err
     assert not (tmp_path / "run").exists()
 
 
-def test_a_kept_result_is_gated_anew_without_measuring(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gates_a_kept_result_again(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "run"
     code, first = document(run, "--out", str(place))
     assert (code, first["gates"]) == (0, [])
@@ -133,7 +133,7 @@ def test_a_kept_result_is_gated_anew_without_measuring(run: Run, tmp_path: Path,
     [["--eps", "4/255"], ["--loss", "margin"], ["--stable"], ["--restarts", "1"], ["--seed", "1"], ["--batch-size", "16"]],
     ids=" ".join,
 )
-def test_whatever_changes_the_numbers_is_another_run(run: Run, tmp_path: Path, words: list[str]) -> None:
+def test_out_refuses_other_settings(run: Run, tmp_path: Path, words: list[str]) -> None:
     document(run, "--out", str(tmp_path / "run"))
     code, out, err = evaluate(run, "--out", str(tmp_path / "run"), *words)
     assert (code, out) == (2, "")
@@ -141,7 +141,7 @@ def test_whatever_changes_the_numbers_is_another_run(run: Run, tmp_path: Path, w
     assert err.count("\n") == 1
 
 
-def test_another_version_of_the_package_is_another_run(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_refuses_another_version(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document(run, "--out", str(tmp_path))
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     difference = f'package "{rf.__version__}" there, "99.0" now: choose another directory'
@@ -194,7 +194,7 @@ def test_markdown(run: Run) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_settings_exit_2_with_one_line_and_make_no_directory(run: Run, tmp_path: Path, words: list[str], message: str) -> None:
+def test_bad_settings_exit_2(run: Run, tmp_path: Path, words: list[str], message: str) -> None:
     code, out, err = evaluate(run, "--out", str(tmp_path / "run"), *words)
     assert (code, out) == (2, "")
     assert err.startswith("rfgsm: ")
@@ -203,9 +203,7 @@ def test_bad_settings_exit_2_with_one_line_and_make_no_directory(run: Run, tmp_p
     assert not (tmp_path / "run").exists()
 
 
-def test_csv_in_an_impossible_place_is_refused_before_anything_is_measured(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refuses_an_impossible_csv_path_early(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("robustbench_fgsm.evaluation.evaluate.run_attacks", None)
     (tmp_path / "file").write_text("")
     (tmp_path / "place.csv").mkdir()
@@ -216,9 +214,7 @@ def test_csv_in_an_impossible_place_is_refused_before_anything_is_measured(
     assert (tmp_path / "file").read_text() == ""
 
 
-def test_a_disk_that_refuses_exits_5_and_leaves_nothing_half_written(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_exits_5(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -248,7 +244,7 @@ def broken_data(kind: str) -> rf.ArrayDataset:
         ("classes", "data must have the model's 10 classes, got 9"),
     ],
 )
-def test_data_that_cannot_be_meant_exit_2_with_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, kind: str, message: str) -> None:
+def test_invalid_data_exit_2(run: Run, monkeypatch: pytest.MonkeyPatch, kind: str, message: str) -> None:
     source = DataSource("broken", "as it should not be", lambda *_: broken_data(kind))
     points = [EntryPoint("broken", "broken:SOURCE", DATA_SOURCES.group)]
     monkeypatch.setattr(EntryPoint, "load", lambda _: source)
@@ -288,7 +284,7 @@ def test_probabilities_are_refused_before_an_attack(run: Run, monkeypatch: pytes
     assert document(run, "--loss", "probabilities")[0] == 0
 
 
-def test_log_probabilities_are_said_and_not_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_probabilities_give_a_warning(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     load_instead(monkeypatch, lambda logits: logits.log_softmax(1))
     code, found = document(run)
     assert code == 0
@@ -303,7 +299,7 @@ def test_another_number_of_outputs_is_named(run: Run, monkeypatch: pytest.Monkey
     assert "must return logits (32, 10) for 32 images, got (32, 7)" in err
 
 
-def test_gradients_that_are_not_finite_exit_1_whatever_the_gates(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nonfinite_gradients_exit_1(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     load_instead(monkeypatch, lambda logits: logits + (logits - logits.detach()).sqrt())
     code, found = document(run, "--max-asr", "1")
     assert (code, found["status"], found["gradient"]["nonfinite_share"]["count"]) == (1, "invalid", 64)
@@ -320,7 +316,7 @@ def test_saturated_networks_show_both_rates(run: Run, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("kept", [False, True])
-def test_model_and_data_are_looked_at_once(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
+def test_preflight_runs_only_one_time(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
     looked: list[str] = []
 
     def preflight(*given: Any, **settings: Any) -> list[str]:

@@ -38,9 +38,7 @@ def document(run: Run, value: str, *words: str) -> dict[str, Any]:
         ("--targeted random --seed 3 --batch-size 20", {"targeted": "random", "seed": 3, "batch_size": 20}),
     ],
 )
-def test_json_is_one_document_and_is_that_of_the_library(
-    run: Run, classifier: rf.TorchClassifier, words: str, options: dict[str, Any]
-) -> None:
+def test_json_matches_the_library(run: Run, classifier: rf.TorchClassifier, words: str, options: dict[str, Any]) -> None:
     found = document(run, "37%", *words.split())
     same = rf.explain(classifier, rf.load_data("fashion-mnist", limit=64), "37%", **options).to_dict()
     for key in ("claim", "honest", "explanations", "attack", "data", "n", "test"):
@@ -48,7 +46,7 @@ def test_json_is_one_document_and_is_that_of_the_library(
 
 
 @pytest.mark.parametrize("value", ["0.37", "0", "0.123456"])
-def test_tables_fit_80_columns_and_the_verdict_is_said(run: Run, value: str) -> None:
+def test_tables_fit_80_columns(run: Run, value: str) -> None:
     code, out, err = explain(run, value)
     assert (code, err) == (0, "")
     assert max(map(len, out.splitlines())) <= 80
@@ -57,9 +55,7 @@ def test_tables_fit_80_columns_and_the_verdict_is_said(run: Run, value: str) -> 
     assert "The right attack" in " ".join(out.split()) or "combinations gives the number" in " ".join(out.split())
 
 
-def test_a_kept_result_is_returned_and_another_claim_is_another_run(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_out_refuses_another_claim(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = str(tmp_path / "run")
     first = document(run, "0.37", "--out", place)
     monkeypatch.setattr(explain_module, "explain_spec", None)
@@ -82,9 +78,7 @@ def test_a_kept_result_is_returned_and_another_claim_is_another_run(
         ("0.37", ["--batch-size", "0"], "batch size must be auto or a positive integer"),
     ],
 )
-def test_bad_settings_exit_2_with_one_line_and_make_no_directory(
-    run: Run, tmp_path: Path, value: str, words: list[str], message: str
-) -> None:
+def test_bad_settings_exit_2(run: Run, tmp_path: Path, value: str, words: list[str], message: str) -> None:
     code, out, err = explain(run, value, "--out", str(tmp_path / "run"), *words)
     assert (code, out) == (2, "")
     assert err.startswith("rfgsm: ")

@@ -44,7 +44,7 @@ def document(run: Run, runs: Path, name: str, baseline: str, *words: str) -> dic
     return found
 
 
-def test_a_weaker_network_fails_and_a_stronger_one_passes(run: Run, runs: Path) -> None:
+def test_a_weaker_network_fails(run: Run, runs: Path) -> None:
     failed = document(run, runs, "weak", "strong")
     assert (failed["verdict"], failed["exit_code"], failed["n"]) == ("failed", 1, 200)
     assert any(drop["exceeds"] and drop["label"] is None and drop["epsilon"] for drop in failed["drops"])
@@ -53,7 +53,7 @@ def test_a_weaker_network_fails_and_a_stronger_one_passes(run: Run, runs: Path) 
     assert document(run, runs, "weak", "strong", "--max-drop", "1")["verdict"] == "passed"
 
 
-def test_the_library_gives_the_same_and_rates_are_those_of_the_results(run: Run, runs: Path) -> None:
+def test_document_matches_the_library(run: Run, runs: Path) -> None:
     found = document(run, runs, "weak", "strong", "--max-drop", "0.05", "--alpha", "0.1")
     same = rf.gate(runs / "weak", runs / "strong", max_drop=0.05, alpha=0.1)
     assert isinstance(same, rf.Gate)
@@ -70,7 +70,7 @@ def test_the_library_gives_the_same_and_rates_are_those_of_the_results(run: Run,
         assert classes == [each["robust_accuracy"] for each in side["per_class"]]
 
 
-def test_the_same_network_passes_but_not_where_evidence_is_asked_of_few_images(run: Run, runs: Path) -> None:
+def test_the_same_network_passes(run: Run, runs: Path) -> None:
     passed = document(run, runs, "weak", "weak")
     assert (passed["verdict"], passed["warnings"]) == ("passed", ["run and baseline are of the same weights"])
     assert document(run, runs, "weak", "weak", "--require-evidence")["exit_code"] == 1
@@ -78,7 +78,7 @@ def test_the_same_network_passes_but_not_where_evidence_is_asked_of_few_images(r
 
 
 @pytest.mark.parametrize("layout", ["table", "markdown"])
-def test_tables_fit_80_columns_and_end_or_begin_with_the_verdict(run: Run, runs: Path, layout: str) -> None:
+def test_tables_contain_the_verdict(run: Run, runs: Path, layout: str) -> None:
     words = ("--baseline", str(runs / "strong"), "--format", layout)
     code, out, err = run("gate", str(runs / "weak"), *words)
     assert (code, err) == (1, "")
@@ -102,7 +102,7 @@ def test_tables_fit_80_columns_and_end_or_begin_with_the_verdict(run: Run, runs:
         ("weak", ["--json", "--format", "markdown"], "exclude each other"),
     ],
 )
-def test_what_cannot_be_compared_exits_2_with_one_line(run: Run, runs: Path, baseline: str, words: list[str], message: str) -> None:
+def test_incomparable_runs_exit_2(run: Run, runs: Path, baseline: str, words: list[str], message: str) -> None:
     code, out, err = run("gate", str(runs / "weak"), "--baseline", str(runs / baseline), *words)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err

@@ -39,7 +39,7 @@ def test_models_with_their_accuracy_and_data(run: Run) -> None:
     assert {row["data"] for row in found} == {"fashion-mnist"}
 
 
-def test_data_and_what_is_missing_for_them(run: Run, tmp_path: Path) -> None:
+def test_data_with_their_state(run: Run, tmp_path: Path) -> None:
     (tmp_path / "MNIST").mkdir()
     code, out, _ = run("list", "data", "--json", "--data-root", str(tmp_path))
     states = {row["name"]: row["state"] for row in json.loads(out)["data"]}
@@ -48,13 +48,13 @@ def test_data_and_what_is_missing_for_them(run: Run, tmp_path: Path) -> None:
     assert [states[name] for name in ("fashion-mnist", "mnist", "cifar10")] == ["ready", "ready", f"not in {tmp_path}"]
 
 
-def test_data_whose_package_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_with_a_missing_package(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = replace(DATA_SOURCES.built_in["hf-data"], package="no-such-package")
     monkeypatch.setitem(DATA_SOURCES.built_in, "hf-data", missing)
     assert "pip install 'robustbench-fgsm[hf-data]'" in [row["state"] for row in rows(run, "data")]
 
 
-def test_sources_with_what_they_need(run: Run) -> None:
+def test_sources_with_their_requirements(run: Run) -> None:
     _, out, _ = run("list", "models", "--json")
     sources = {row["name"]: row for row in json.loads(out)["sources"]}
     assert {"bundled", "torchvision", "timm", "robustbench", "hf", "sklearn", "factory", ".pt2", ".onnx"} <= sources.keys()
@@ -63,7 +63,7 @@ def test_sources_with_what_they_need(run: Run) -> None:
         assert (row["version"] is None) == (row["install"] is not None)
 
 
-def test_models_of_every_source_by_a_part_of_their_name(run: Run) -> None:
+def test_models_by_part_of_their_name(run: Run) -> None:
     code, out, _ = run("list", "models", "--filter", "ResNet50", "--json")
     document = json.loads(out)
     Draft202012Validator(load_schema("list")).validate(document)
@@ -101,7 +101,7 @@ def test_references_with_their_version(run: Run) -> None:
     assert expected in rows(run, "references")
 
 
-def test_references_that_are_missing_say_how_to_get_them(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_references_show_install_commands(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> str:
         raise PackageNotFoundError(name)
 
@@ -114,7 +114,7 @@ def test_references_that_are_missing_say_how_to_get_them(run: Run, monkeypatch: 
 
 
 @pytest.mark.parametrize("what", ["models", "data", "references"])
-def test_the_document_has_what_every_document_has(run: Run, what: str) -> None:
+def test_document_has_the_common_fields(run: Run, what: str) -> None:
     document: dict[str, Any] = json.loads(run("list", what, "--json")[1])
     Draft202012Validator(load_schema("list")).validate(document)
     assert (document["status"], document["exit_code"]) == ("complete", 0)

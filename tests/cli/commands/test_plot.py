@@ -20,7 +20,7 @@ def kept(run: Run, tmp_path: Path) -> str:
     return place
 
 
-def test_figures_of_each_kind_and_format_and_what_is_refused(run: Run, kept: str, tmp_path: Path) -> None:
+def test_figures_of_each_kind(run: Run, kept: str, tmp_path: Path) -> None:
     for kind, form in (("confusion", "png"), ("curve", "svg"), ("per-class", "pdf"), ("gallery", "png")):
         file = tmp_path / f"figure.{form}"
         code, out, err = run("plot", kept, "--kind", kind, "-o", str(file))

@@ -25,7 +25,7 @@ MEASURED = {
 
 @pytest.mark.reference
 @pytest.mark.parametrize("program", MEASURED)
-def test_a_page_of_each_kind_of_run_and_its_command_measures_the_same_again(run: Run, tmp_path: Path, program: str) -> None:
+def test_page_commands_repeat_the_run(run: Run, tmp_path: Path, program: str) -> None:
     kept, page, direct = tmp_path / "kept", tmp_path / "page.html", tmp_path / "direct.html"
     assert run(program, *MODEL, *MEASURED[program], "--out", str(kept), "--html", str(direct))[0] == 0
     code, out, err = run("report", str(kept), "-o", str(page))
@@ -43,7 +43,7 @@ def test_a_page_of_each_kind_of_run_and_its_command_measures_the_same_again(run:
         assert timeless(json.loads(again).get(key)) == timeless(document.get(key))
 
 
-def test_a_page_of_a_transfer_and_of_a_training_whose_commands_give_the_same_again(run: Run, tmp_path: Path) -> None:
+def test_pages_of_a_transfer_and_training(run: Run, tmp_path: Path) -> None:
     page, direct, kept = tmp_path / "page.html", tmp_path / "direct.html", tmp_path / "kept"
     common = ("--limit", "32", "--quiet")
     words = ("--source", "mlp300:standard", "--target", "smallcnn:robust", "--eps", "4,8/255", "--common", "--stable")
@@ -75,7 +75,7 @@ def repeated(run: Run, kept: Path, page: Path, *words: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("program", ["evaluate", "sweep", "compare"])
-def test_a_page_without_a_directory_holds_the_document_and_no_images(run: Run, tmp_path: Path, program: str) -> None:
+def test_page_without_a_directory(run: Run, tmp_path: Path, program: str) -> None:
     page = tmp_path / "page.html"
     own = ("--references", "none", "--candidate", "examples/candidates/plain.py:fgsm") if program == "compare" else ()
     code, out, _ = run(program, "--model", "mlp300", "--limit", "8", "--quiet", *own, "--json", "--html", str(page))
@@ -93,7 +93,7 @@ def timeless(found: object) -> object:
     return [timeless(below) for below in found] if isinstance(found, list) else found
 
 
-def test_what_is_no_run_is_refused(run: Run, tmp_path: Path) -> None:
+def test_refuses_other_documents(run: Run, tmp_path: Path) -> None:
     assert run("report", str(tmp_path / "nowhere"))[0] == 2
     other = tmp_path / "list.json"
     other.write_text('{"schema": "rfgsm.list/1"}', encoding="utf-8")
@@ -106,7 +106,7 @@ def test_what_is_no_run_is_refused(run: Run, tmp_path: Path) -> None:
     assert err.count("\n") == 1
 
 
-def test_a_page_that_cannot_be_written_is_named(run: Run, tmp_path: Path) -> None:
+def test_names_an_unwritable_page(run: Run, tmp_path: Path) -> None:
     code, _, err = run("report", str(tmp_path), "-o", str(tmp_path))
     assert code == 2
     assert err.startswith(f"rfgsm: --output {tmp_path} cannot be written")

@@ -78,7 +78,7 @@ def place(finished: Path, tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_run_exits_130_and_is_resumed_to_the_same_counts(
+def test_resumes_an_interrupted_run(
     run: Run, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     stopped, before = str(tmp_path / "stopped"), signal.getsignal(number)
@@ -102,7 +102,7 @@ def test_an_interrupted_run_exits_130_and_is_resumed_to_the_same_counts(
     assert again == resumed  # the command itself finds the result as well
 
 
-def test_a_resumed_run_is_judged_as_its_command_judged_it(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_keeps_its_gates(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gates are no settings: the last ones asked for count, and their exit code."""
     place = str(tmp_path / "gated")
     words = shlex.split(f"evaluate --model mlp300 --limit 60 --batch-size 16 --quiet --json --out {place}")
@@ -120,7 +120,7 @@ def test_a_resumed_run_is_judged_as_its_command_judged_it(run: Run, tmp_path: Pa
     assert json.loads(run("runs", "resume", str(tmp_path / "sweep"), "--quiet", "--json")[1]) == found
 
 
-def test_data_of_a_function_are_resumed_where_it_is_trusted(run: Run, tmp_path: Path) -> None:
+def test_resumes_trusted_data_functions(run: Run, tmp_path: Path) -> None:
     place = str(tmp_path / "run")
     (tmp_path / "mine.py").write_text(
         f"from pathlib import Path\nimport robustbench_fgsm as rf\nPath({str(tmp_path / 'ran')!r}).touch()\n"
@@ -148,7 +148,7 @@ def test_data_of_a_function_are_resumed_where_it_is_trusted(run: Run, tmp_path: 
     assert json.loads(again)["epsilons"] == json.loads(out)["epsilons"]
 
 
-def test_the_list_has_every_kind_of_run_and_how_far_it_is(run: Run, place: str, tmp_path: Path) -> None:
+def test_lists_every_kind_of_run(run: Run, place: str, tmp_path: Path) -> None:
     small = ["--model", "mlp300", "--limit", "20", "--quiet", "--out"]
     for command in ("attack", "compare", "evaluate"):
         assert run(command, *small, str(tmp_path / command))[0] == 0
@@ -171,11 +171,11 @@ def test_the_list_has_every_kind_of_run_and_how_far_it_is(run: Run, place: str, 
     assert "100 %" in table
 
 
-def test_a_directory_without_runs_is_an_empty_list(run: Run, tmp_path: Path) -> None:
+def test_lists_no_runs(run: Run, tmp_path: Path) -> None:
     assert run("runs", "list", str(tmp_path)) == (0, "no run here, nor in the directories below\n", "")
 
 
-def test_samples_are_what_the_matrices_count(run: Run, place: str) -> None:
+def test_samples_match_the_matrices(run: Run, place: str) -> None:
     shown = document(run, "run-shown", "runs", "show", place, "--samples", "--limit", "1000")
     first, second = shown["result"]["evaluations"]
     for evaluation, rule in ((first, "none"), (second, "next")):
@@ -194,7 +194,7 @@ def test_samples_are_what_the_matrices_count(run: Run, place: str) -> None:
     assert all(row["target"] == (row["label"] + 1) % 10 for row in shown["samples"] if row["targeted"] == "next")
 
 
-def test_the_table_of_samples_is_cut_and_fits_80_columns(run: Run, place: str) -> None:
+def test_sample_table_fits_80_columns(run: Run, place: str) -> None:
     code, out, _ = run("runs", "show", place, "--samples", "--limit", "3")
     above = out.split("mlp300 (standard)")[0].strip().splitlines()
     assert code == 0
@@ -237,13 +237,13 @@ def test_damage_is_shown(run: Run, place: str) -> None:
     ],
 )
 @pytest.mark.usefixtures("place")
-def test_what_cannot_be_is_one_line(run: Run, tmp_path: Path, words: str, said: str) -> None:
+def test_bad_input_exits_2(run: Run, tmp_path: Path, words: str, said: str) -> None:
     code, out, err = run("runs", *words.format(tmp_path, tmp_path).split())
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert said in err
 
 
-def test_a_run_of_attack_says_how_it_goes_on(run: Run, tmp_path: Path) -> None:
+def test_does_not_resume_an_attack(run: Run, tmp_path: Path) -> None:
     place = str(tmp_path / "attack")
     assert run("attack", "--model", "mlp300", "--limit", "20", "--quiet", "--out", place)[0] == 0
     code, _, err = run("runs", "resume", place)
@@ -252,7 +252,7 @@ def test_a_run_of_attack_says_how_it_goes_on(run: Run, tmp_path: Path) -> None:
     assert run("runs", "show", place)[0] == 0
 
 
-def test_code_that_only_the_manifest_names_is_not_run(run: Run, place: str, tmp_path: Path) -> None:
+def test_runs_no_code_from_a_manifest(run: Run, place: str, tmp_path: Path) -> None:
     """Whoever wrote the directory could have it run anything."""
     (tmp_path / "gadget.py").write_text(f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\n")
     file = Path(place) / MANIFEST_FILE
@@ -267,7 +267,7 @@ def test_code_that_only_the_manifest_names_is_not_run(run: Run, place: str, tmp_
     assert (tmp_path / "ran").exists()
 
 
-def test_another_model_in_the_place_of_the_recorded_one_is_refused(run: Run, place: str) -> None:
+def test_refuses_to_resume_another_model(run: Run, place: str) -> None:
     (Path(place) / RESULT_FILE).unlink()
     code, _, err = run("runs", "resume", place, "--weights", "none", "--quiet")
     assert code == 2

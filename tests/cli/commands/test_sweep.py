@@ -34,7 +34,7 @@ def document(run: Run, *words: str) -> dict[str, Any]:
     return found
 
 
-def test_the_default_grid_untargeted_is_that_of_the_library(run: Run, classifier: rf.TorchClassifier) -> None:
+def test_default_grid_matches_the_library(run: Run, classifier: rf.TorchClassifier) -> None:
     found = document(run)
     same = sweep_document(rf.sweep(classifier, rf.load_data("fashion-mnist", limit=64)))
     (one,), (other,) = found["evaluations"], json.loads(json.dumps(same))["evaluations"]
@@ -44,13 +44,13 @@ def test_the_default_grid_untargeted_is_that_of_the_library(run: Run, classifier
     assert one["find_asr"] is None
 
 
-def test_rules_may_be_repeated_and_count_once(run: Run) -> None:
+def test_repeated_rules_count_one_time(run: Run) -> None:
     rules = ["--targeted", "none", "--targeted", "next", "--targeted", "shift:1", "--targeted", "class:Bag"]
     found = document(run, "--eps", "4/255", *rules)["evaluations"]
     assert [evaluation["attack"]["targeted"] for evaluation in found] == ["none", "next", "class:Bag"]
 
 
-def test_find_asr_names_the_first_budget_or_null(run: Run) -> None:
+def test_find_asr_names_the_first_budget(run: Run) -> None:
     found = document(run, "--eps", "0,255/255", "--find-asr", "0", "--targeted", "none", "--targeted", "next")
     assert [evaluation["find_asr"]["epsilon"] for evaluation in found["evaluations"]] == [0.0, 0.0]
     (one,) = document(run, "--eps", "0,0.001", "--find-asr", "1")["evaluations"]
@@ -68,7 +68,7 @@ def test_a_kept_result_answers_another_question(run: Run, tmp_path: Path, monkey
     assert document(run, "--out", place) == first
 
 
-def test_the_run_of_another_command_is_refused(run: Run, tmp_path: Path) -> None:
+def test_refuses_the_run_of_another_command(run: Run, tmp_path: Path) -> None:
     document(run, "--eps", "8/255", "--out", str(tmp_path / "run"))
     code, out, err = run("evaluate", "--model", "mlp300", "--limit", "64", "--quiet", "--out", str(tmp_path / "run"))
     assert (code, out) == (2, "")
@@ -114,7 +114,7 @@ def test_csv_and_markdown(run: Run, tmp_path: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_settings_exit_2_with_one_line_and_make_no_directory(run: Run, tmp_path: Path, words: list[str], message: str) -> None:
+def test_bad_settings_exit_2(run: Run, tmp_path: Path, words: list[str], message: str) -> None:
     code, out, err = sweep(run, "--out", str(tmp_path / "run"), *words)
     assert (code, out) == (2, "")
     assert message in err
@@ -123,7 +123,7 @@ def test_bad_settings_exit_2_with_one_line_and_make_no_directory(run: Run, tmp_p
 
 
 @pytest.mark.parametrize("what", ["package", "device"])
-def test_another_version_or_device_is_another_run(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+def test_out_refuses_another_version_or_device(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     document(run, "--out", str(tmp_path))
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     there = {"package": rf.__version__, "device": "cpu"}[what]

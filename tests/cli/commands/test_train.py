@@ -37,7 +37,7 @@ def document(run: Run, out: Path, *words: str) -> dict[str, Any]:
 
 
 @pytest.mark.reference
-def test_a_watched_training_leaves_weights_card_log_and_document(run: Run, tmp_path: Path) -> None:
+def test_training_writes_its_files(run: Run, tmp_path: Path) -> None:
     found = document(run, tmp_path / "run", "--method", "n-fgsm", "--held-out", "32")
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == found
     lines = [json.loads(line) for line in (tmp_path / "run" / TRAINING_LOG_FILE).read_text().splitlines()]
@@ -47,7 +47,7 @@ def test_a_watched_training_leaves_weights_card_log_and_document(run: Run, tmp_p
     assert found["checks"][0]["pgd"]["n"] == 32
 
 
-def test_the_weights_load_from_the_directory_and_from_the_file(run: Run, tmp_path: Path) -> None:
+def test_loads_trained_weights(run: Run, tmp_path: Path) -> None:
     found = document(run, tmp_path / "run")
     for weights in (tmp_path / "run", tmp_path / "run" / WEIGHTS_FILE):
         assert rf.load_classifier("mlp300", weights=str(weights)).info.sha256 == found["model"]["sha256"]
@@ -58,7 +58,7 @@ def test_the_weights_load_from_the_directory_and_from_the_file(run: Run, tmp_pat
     assert json.loads(printed)["model"]["sha256"] == found["model"]["sha256"]
 
 
-def test_the_same_command_returns_the_result_and_another_is_refused(run: Run, tmp_path: Path) -> None:
+def test_out_keeps_the_result(run: Run, tmp_path: Path) -> None:
     found = document(run, tmp_path / "run")
     again = document(run, tmp_path / "run")
     assert (again["model"], again["checks"]) == (found["model"], found["checks"])
@@ -67,7 +67,7 @@ def test_the_same_command_returns_the_result_and_another_is_refused(run: Run, tm
     assert "seed" in err
 
 
-def test_a_killed_training_goes_on_to_the_weights_of_an_uninterrupted_one(run: Run, tmp_path: Path) -> None:
+def test_a_killed_training_continues(run: Run, tmp_path: Path) -> None:
     words = ["--method", "n-fgsm", "--epochs", "40", "--seed", "3"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     command = [sys.executable, "-m", "robustbench_fgsm", "train", *QUICK, *words, "--out", str(killed), "--quiet"]
@@ -85,7 +85,7 @@ def test_a_killed_training_goes_on_to_the_weights_of_an_uninterrupted_one(run: R
     assert (killed / WEIGHTS_FILE).read_bytes() == (whole / WEIGHTS_FILE).read_bytes()
 
 
-def test_static_joins_images_that_fooled_the_weights_it_goes_on_from(run: Run, tmp_path: Path) -> None:
+def test_static_adds_fooling_images(run: Run, tmp_path: Path) -> None:
     words = ["--method", "static", "--eps", "0.1", "--weights", "standard", "--epochs", "4"]
     found = document(run, tmp_path / "run", *words)
     assert (found["recipe"]["method"], found["recipe"]["epsilon"], found["n"]) == ("static", 0.1, 256)
@@ -99,7 +99,7 @@ def test_static_joins_images_that_fooled_the_weights_it_goes_on_from(run: Run, t
     assert right[1] > right[0] + 64  # it has learnt those very images
 
 
-def test_the_tables_name_method_and_what_is_kept(run: Run, tmp_path: Path) -> None:
+def test_tables_name_the_method(run: Run, tmp_path: Path) -> None:
     code, printed, err = train(run, tmp_path / "run", "--method", "fgsm", "--eps", "8/255")
     assert (code, err) == (0, "")
     assert "fgsm at epsilon 8/255" in printed
@@ -117,7 +117,7 @@ def test_the_tables_name_method_and_what_is_kept(run: Run, tmp_path: Path) -> No
         (["--strict"], "leave it out"),
     ],
 )
-def test_an_error_is_one_line(run: Run, tmp_path: Path, words: list[str], message: str) -> None:
+def test_bad_input_exits_2(run: Run, tmp_path: Path, words: list[str], message: str) -> None:
     code, printed, err = train(run, tmp_path / "run", *words)
     assert (code, printed) == (2, "")
     assert err.count("\n") == 1

@@ -24,7 +24,7 @@ def transfer(run: Run, *words: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_the_document_is_that_of_the_library_and_its_diagonal_that_of_evaluate(run: Run) -> None:
+def test_document_matches_the_library(run: Run) -> None:
     code, out, err = transfer(run, "--json", "--common")
     assert (code, err) == (0, "")
     found: dict[str, Any] = json.loads(out)
@@ -44,7 +44,7 @@ def test_the_document_is_that_of_the_library_and_its_diagonal_that_of_evaluate(r
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_tables_fit_and_say_every_n_and_figures_are_drawn(run: Run, tmp_path: Path) -> None:
+def test_tables_and_figures(run: Run, tmp_path: Path) -> None:
     words = ("--target", "smallcnn:robust", "--eps", "4,8/255", "--common", "--per-class", "--out", str(tmp_path / "run"))
     code, out, err = transfer(run, *words, "--plot", str(tmp_path / "map.png"))
     assert (code, err) == (0, "")
@@ -66,7 +66,7 @@ def test_tables_fit_and_say_every_n_and_figures_are_drawn(run: Run, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_the_batch_is_the_smallest_that_a_model_asks_for_and_stays(run: Run, tmp_path: Path) -> None:
+def test_uses_the_smallest_batch_size(run: Run, tmp_path: Path) -> None:
     words, place = ("--source", "mlp300", "--target", "smallcnn"), tmp_path / "run"
     code, out, _ = run("transfer", *words, "--limit", "8", "--quiet", "--out", str(place))
     assert code == 0
@@ -92,7 +92,7 @@ def test_the_batch_is_the_smallest_that_a_model_asks_for_and_stays(run: Run, tmp
         (["--targeted", "shift:10"], "shift"),
     ],
 )
-def test_an_error_is_one_line(run: Run, tmp_path: Path, words: list[str], message: str) -> None:
+def test_bad_input_exits_2(run: Run, tmp_path: Path, words: list[str], message: str) -> None:
     code, out, err = transfer(run, *words, "--out", str(tmp_path / "run"))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err

@@ -44,7 +44,7 @@ def mine(tmp_path: Path) -> str:
     return str(file)
 
 
-def test_a_right_one(run: Run, mine: str) -> None:
+def test_a_right_candidate(run: Run, mine: str) -> None:
     code, out, err = run("verify", f"{mine}:right")
     assert (code, err) == (0, "")
     assert "RIGHT: 16 of 16 cases pass." in out
@@ -52,7 +52,7 @@ def test_a_right_one(run: Run, mine: str) -> None:
     assert "Warning: saturation-cancellation" in out
 
 
-def test_a_wrong_one_is_named_with_its_remedy(run: Run, mine: str) -> None:
+def test_names_a_mistake_and_its_remedy(run: Run, mine: str) -> None:
     code, out, err = run("verify", f"{mine}:down", "--case", "grey", "--case", "colour")
     assert code == 1
     assert "on standard output" in err
@@ -62,7 +62,7 @@ def test_a_wrong_one_is_named_with_its_remedy(run: Run, mine: str) -> None:
     assert "Remedy: add epsilon * gradient.sign() to climb the loss" in " ".join(out.split())
 
 
-def test_json_is_one_document_and_that_of_the_library(run: Run, mine: str) -> None:
+def test_json_matches_the_library(run: Run, mine: str) -> None:
     code, out, _ = run("verify", f"{mine}:down", "--json", "--quiet")
     document = json.loads(out)
     Draft202012Validator(load_schema("verification")).validate(document)
@@ -72,14 +72,14 @@ def test_json_is_one_document_and_that_of_the_library(run: Run, mine: str) -> No
         assert document[key] == library[key]
 
 
-def test_a_model_of_ones_own_is_one_more_case(run: Run, mine: str) -> None:
+def test_an_own_model_adds_a_case(run: Run, mine: str) -> None:
     code, out, err = run("verify", f"{mine}:right", "--case", "grey", "--model", "resnet18")
     assert code == 0
     assert "16 images of fashion-mnist on resnet18" in out
     assert err.startswith("resnet18: standard weights")
 
 
-def test_one_that_raises(run: Run, mine: str) -> None:
+def test_a_raising_candidate(run: Run, mine: str) -> None:
     code, out, err = run("verify", f"{mine}:raising", "--case", "grey")
     assert code == 1
     assert "raises ValueError: no such [red]thing[/red]" in " ".join(out.split())
@@ -100,14 +100,14 @@ def test_one_that_raises(run: Run, mine: str) -> None:
         ([], "Missing argument"),
     ],
 )
-def test_wrong_usage_is_one_line(run: Run, mine: str, words: list[str], said: str) -> None:
+def test_wrong_usage_exits_2(run: Run, mine: str, words: list[str], said: str) -> None:
     code, out, err = run("verify", *(word.format(mine=mine) for word in words))
     assert (code, out) == (2, "")
     assert said in err
     assert err.count("\n") == 1
 
 
-def test_as_a_program(mine: str) -> None:
+def test_runs_as_a_program(mine: str) -> None:
     words = [sys.executable, "-m", "robustbench_fgsm", "verify", f"{mine}:down"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 1, done.stderr
