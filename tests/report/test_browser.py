@@ -140,7 +140,7 @@ def choose(page: Page, name: str, choice: str) -> None:
     page.check(f'input[name="{name}"][value="{choice}"]')
 
 
-def test_every_number_is_that_of_the_document_and_every_rate_is_shown(opened: Callable[..., Page], measured: Measured) -> None:
+def test_numbers_match_the_document(opened: Callable[..., Page], measured: Measured) -> None:
     document = json.loads(json.dumps(measured("4,64/255", scale=300.0, targeted=("none", "next"))))
     page, seen = opened(run(document)), set()
     for subject in range(2):
@@ -193,7 +193,7 @@ def test_the_slider_moves_everything_together(opened: Callable[..., Page], swept
     assert page.evaluate("document.activeElement.id") == "epsilon"
 
 
-def test_bars_and_curves_have_the_lengths_of_the_rates(opened: Callable[..., Page], swept: LoadedRun) -> None:
+def test_bars_and_curves_match_the_rates(opened: Callable[..., Page], swept: LoadedRun) -> None:
     page = opened(swept)
     script = "all => all.map(one => [one.querySelector('rect').width.baseVal.value, Number(one.dataset.value)])"
     bars = page.eval_on_selector_all("#bars g[data-value]", script)
@@ -206,7 +206,7 @@ def test_bars_and_curves_have_the_lengths_of_the_rates(opened: Callable[..., Pag
         assert heights == pytest.approx([270 - 260 * share for share in shares])
 
 
-def test_cells_name_their_pair_walk_by_keys_and_show_their_images(opened: Callable[..., Page], swept: LoadedRun) -> None:
+def test_cells_are_interactive(opened: Callable[..., Page], swept: LoadedRun) -> None:
     page = opened(swept)
     first = swept.document["evaluations"][0]
     names, matrix = first["data"]["classes"], first["epsilons"][1]["confusion"]
@@ -230,7 +230,7 @@ def test_cells_name_their_pair_walk_by_keys_and_show_their_images(opened: Callab
     assert page.locator("#gallery li").count() > 1
 
 
-def test_runs_stand_by_robust_accuracy_with_their_paired_differences(opened: Callable[..., Page], rivals: list[LoadedRun]) -> None:
+def test_ranks_runs_with_paired_differences(opened: Callable[..., Page], rivals: list[LoadedRun]) -> None:
     page = opened(*rivals)
     check(page, [found.document for found in rivals])
     pairs, reasons = paired_differences(rivals)
@@ -252,7 +252,7 @@ def test_runs_stand_by_robust_accuracy_with_their_paired_differences(opened: Cal
     assert opened(rivals[0]).locator("#leaders").count() == 0
 
 
-def test_the_table_sorts_and_says_so(opened: Callable[..., Page], swept: LoadedRun) -> None:
+def test_table_sorts(opened: Callable[..., Page], swept: LoadedRun) -> None:
     page = opened(swept)
     per_class = swept.document["evaluations"][0]["epsilons"][1]["per_class"]
     page.click('#class-table th[data-column="robust_accuracy"] button')
@@ -304,7 +304,7 @@ def test_hostile_names_are_text(opened: Callable[..., Page], measured: Measured)
     assert page.locator("img:not([src^='data:'])").count() == 0
 
 
-def test_a_script_that_got_into_the_page_would_not_run(browser: Any, measured: Measured, tmp_path: Path) -> None:
+def test_policy_blocks_a_planted_script(browser: Any, measured: Measured, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     planted = '<script>document.title = "harmed"</script><p onclick="x">planted</p></main>'
     file.write_bytes(report([run(measured())]).replace("</main>", planted).encode())
@@ -318,7 +318,7 @@ def test_a_script_that_got_into_the_page_would_not_run(browser: Any, measured: M
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_telephone_and_can_be_read_in_both_schemes(opened: Callable[..., Page], swept: LoadedRun, scheme: str) -> None:
+def test_fits_a_telephone_in_both_schemes(opened: Callable[..., Page], swept: LoadedRun, scheme: str) -> None:
     page = opened(swept, viewport={"width": 400, "height": 800}, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") == 400
     ratios = page.evaluate(CONTRASTS)
@@ -360,7 +360,7 @@ def test_it_prints_without_controls_on_white(opened: Callable[..., Page], swept:
     assert page.pdf(path=tmp_path / "report.pdf").startswith(b"%PDF")
 
 
-def test_a_thousand_classes_open_filter_and_move(opened: Callable[..., Page], measured: Measured) -> None:
+def test_a_thousand_classes(opened: Callable[..., Page], measured: Measured) -> None:
     document = wide(measured())
     page = opened(run(document))
     canvas = page.locator("#matrix canvas")
@@ -385,7 +385,7 @@ def within(document: dict[str, Any], page: Page) -> set[str]:
     return {where for where, _ in found}
 
 
-def test_a_transfer_shows_every_number_and_moves_together(opened: Callable[..., Page]) -> None:
+def test_a_transfer_matches_its_document(opened: Callable[..., Page]) -> None:
     document = crossed()
     document["models"][0]["spec"] = "factory:/somewhere/in-a-folder/with-a-long-name/models.py:make_the_model"
     page, seen = opened(run(document), viewport={"width": 400, "height": 800}), set()
@@ -420,7 +420,7 @@ def test_a_transfer_shows_every_number_and_moves_together(opened: Callable[..., 
     ]
 
 
-def test_a_training_shows_where_it_overfitted_and_what_is_kept(opened: Callable[..., Page]) -> None:
+def test_a_training_marks_overfitting(opened: Callable[..., Page]) -> None:
     document = taught()
     page = opened(run(document), viewport={"width": 400, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") == 400
@@ -437,13 +437,13 @@ def test_a_training_shows_where_it_overfitted_and_what_is_kept(opened: Callable[
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_of_a_transfer_and_a_training_stands_out(opened: Callable[..., Page], scheme: str) -> None:
+def test_transfer_and_training_have_contrast(opened: Callable[..., Page], scheme: str) -> None:
     for document in (crossed(), taught()):
         page = opened(run(document), color_scheme=scheme)
         assert min(page.evaluate(CONTRASTS)) >= 4.5
 
 
-def test_hostile_names_are_text_in_a_transfer(opened: Callable[..., Page]) -> None:
+def test_transfer_shows_hostile_names_as_text(opened: Callable[..., Page]) -> None:
     document = crossed()
     document["models"][0]["spec"], document["data"]["spec"] = HOSTILE, TEMPLATE
     document["warnings"] = [HOSTILE]
@@ -456,7 +456,7 @@ def test_hostile_names_are_text_in_a_transfer(opened: Callable[..., Page]) -> No
     assert page.locator("img").count() == 0
 
 
-def test_of_a_thousand_classes_a_transfer_shows_those_that_fare_worst(opened: Callable[..., Page]) -> None:
+def test_transfer_of_a_thousand_classes(opened: Callable[..., Page]) -> None:
     document = crossed()
     for cell in document["cells"]:
         for at in cell["epsilons"]:

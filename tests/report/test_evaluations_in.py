@@ -12,12 +12,12 @@ from tests.report.conftest import subject
 Measured = Callable[..., dict[str, Any]]
 
 
-def test_an_evaluation_is_its_own(measured: Measured) -> None:
+def test_an_evaluation_gives_itself(measured: Measured) -> None:
     document = measured()
     assert evaluations_in(document) == [document]
 
 
-def test_a_sweep_holds_one_for_each_rule(measured: Measured) -> None:
+def test_a_sweep_gives_one_per_rule(measured: Measured) -> None:
     document = measured("4,64/255", targeted=("none", "next"))
     assert evaluations_in(document) == document["evaluations"]
 

@@ -20,12 +20,12 @@ def test_a_result_alone_is_a_run(tmp_path: Path, measured: Callable[..., dict[st
     assert (run.name, run.document, run.manifest, run.example_images) == ("mine", measured(), None, ())
 
 
-def test_a_directory_gives_its_name_and_manifest(rivals: list[LoadedRun]) -> None:
+def test_a_directory_gives_name_and_manifest(rivals: list[LoadedRun]) -> None:
     assert [run.name for run in rivals] == ["run 0", "run 1", "run 2"]
     assert all(run.manifest is not None and run.directory is not None for run in rivals)
 
 
-def test_rejects_what_is_not_a_run(tmp_path: Path) -> None:
+def test_rejects_other_documents(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"a run must be a directory with result.json in it"):
         load_run(tmp_path)
     (tmp_path / "result.json").write_text(json.dumps({"schema": "rfgsm.gate/1"}))

@@ -11,13 +11,13 @@ from tests.report.runs import run
 Measured = Callable[..., dict[str, Any]]
 
 
-def test_attacks_of_one_run_are_named_by_their_rule(measured: Measured) -> None:
+def test_attacks_are_named_by_their_rule(measured: Measured) -> None:
     found = reported_attacks([run(measured("4,64/255", targeted=("none", "next")))])
     assert [attack.name for attack in found] == ["Untargeted", "Targeted next"]
     assert [attack.pointer("n") for attack in found] == ["0/evaluations/0/n", "0/evaluations/1/n"]
 
 
-def test_runs_of_one_name_are_numbered(measured: Measured) -> None:
+def test_numbers_runs_with_equal_names(measured: Measured) -> None:
     found = reported_attacks([run(measured()), run(measured())])
     assert [attack.name for attack in found] == ["a run, untargeted", "a run, untargeted (2)"]
     assert [attack.pointer("n") for attack in found] == ["0/n", "1/n"]

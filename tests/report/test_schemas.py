@@ -25,19 +25,19 @@ def check(name: str, document: Document) -> None:
     Draft202012Validator(load_schema(name)).validate(json.loads(json.dumps(document, allow_nan=False)))
 
 
-def test_there_is_one_for_each_document() -> None:
+def test_each_document_has_a_schema() -> None:
     assert {"benchmark", "common", "comparison", "evaluation", "explanation", "list", "sweep"} <= set(schema_names())
 
 
 @pytest.mark.parametrize("name", schema_names())
-def test_each_is_a_schema_with_an_id_and_loads_alone(name: str) -> None:
+def test_each_schema_loads_alone(name: str) -> None:
     schema = load_schema(name)
     Draft202012Validator.check_schema(schema)
     assert schema["$id"] == f"urn:rfgsm:schema:{name}"
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
-def test_an_unknown_one_is_refused() -> None:
+def test_rejects_an_unknown_schema() -> None:
     with pytest.raises(rf.SettingError, match="did you mean sweep"):
         load_schema("sweeps")
 
@@ -57,7 +57,7 @@ def test_sweeps(measured: Measured, asked: float | None) -> None:
     check("sweep", find_epsilon_for_success(measured("0,4,64/255", targeted=("none", "next")), asked))
 
 
-def test_many_classes_sparse_matrices_and_null_rates(measured: Measured) -> None:
+def test_sparse_matrices_and_null_rates(measured: Measured) -> None:
     document = measured(num_classes=101)
     assert document["clean"]["confusion"]["shape"] == [101, 101]
     assert any(result["robust_accuracy"]["value"] is None for result in document["epsilons"][0]["per_class"])
@@ -75,7 +75,7 @@ def test_explanations(classifier: rf.TorchClassifier, rule: str) -> None:
     check("explanation", rf.explain(classifier, rf.load_data("fashion-mnist", limit=3), "0.37", targeted=rule).to_dict())
 
 
-def test_a_rate_without_images_explains_nothing_and_is_valid(classifier: rf.TorchClassifier) -> None:
+def test_rate_without_images_is_valid(classifier: rf.TorchClassifier) -> None:
     wrong = rf.ArrayDataset("wrong", torch.zeros(2, 28, 28), torch.zeros(2, dtype=torch.int64), classifier.classes or ())
     document = rf.explain(classifier, wrong, "0.37").to_dict()
     (success,) = (found for found in document["honest"] if found["definition"] == "attack_success_rate")
@@ -83,7 +83,7 @@ def test_a_rate_without_images_explains_nothing_and_is_valid(classifier: rf.Torc
     check("explanation", document)
 
 
-def test_no_key_of_an_explanation_may_be_missing(explained: Document) -> None:
+def test_explanation_needs_every_key(explained: Document) -> None:
     for key in ("claim", "test", "honest", "explanations", "attack", "n"):
         with pytest.raises(ValidationError):
             check("explanation", {name: value for name, value in explained.items() if name != key})
@@ -107,7 +107,7 @@ def test_no_key_of_an_explanation_may_be_missing(explained: Document) -> None:
         ("explanations.0.fits", "yes"),
     ],
 )
-def test_an_explanation_that_is_broken_is_found(explained: Document, path: str, value: object) -> None:
+def test_rejects_a_broken_explanation(explained: Document, path: str, value: object) -> None:
     with pytest.raises(ValidationError):
         check("explanation", changed(explained, path, value))
 
@@ -137,7 +137,7 @@ def test_comparisons(classifier: rf.TorchClassifier, limit: int) -> None:
         *((key, ...) for key in ("discordant", "own_success", "max_ulps", "pixels_equal", "images_subnormal")),
     ],
 )
-def test_a_reference_that_is_broken_is_found(classifier: rf.TorchClassifier, key: str, value: object) -> None:
+def test_rejects_a_broken_reference(classifier: rf.TorchClassifier, key: str, value: object) -> None:
     document = rf.compare(classifier, rf.load_data("fashion-mnist", limit=3)).to_dict()
     document["references"][0] |= {"own_success": None, "max_abs_difference": None}
     check("comparison", document)
@@ -163,7 +163,7 @@ def test_benchmarks(timed: Document) -> None:
     check("benchmark", changed(timed, "absent", [absent]))
 
 
-def test_no_key_of_a_benchmark_may_be_missing(timed: Document) -> None:
+def test_benchmark_needs_every_key(timed: Document) -> None:
     for *path, key in places(timed):
         if isinstance(key, str) and key not in OPTIONAL - {"threads"}:
             broken = copy.deepcopy(timed)
@@ -192,7 +192,7 @@ def test_no_key_of_a_benchmark_may_be_missing(timed: Document) -> None:
         ("environment.cores", 0),
     ],
 )
-def test_a_benchmark_that_is_broken_is_found(timed: Document, path: str, value: object) -> None:
+def test_rejects_a_broken_benchmark(timed: Document, path: str, value: object) -> None:
     with pytest.raises(ValidationError):
         check("benchmark", changed(timed, path, value))
 
@@ -219,7 +219,7 @@ OPTIONAL = {
 """Keys beyond the contract, or absent where there is nothing to say."""
 
 
-def test_no_key_of_the_contract_may_be_missing(measured: Measured) -> None:
+def test_evaluation_needs_every_key(measured: Measured) -> None:
     document = apply_thresholds(measured(), Thresholds(0.5, 0.5))
     for *path, key in places(document):
         if isinstance(key, str) and (key not in OPTIONAL or path == ["attack"]):
@@ -260,7 +260,7 @@ def changed(document: Document, path: str, value: object) -> Document:
         ("model.sha256", "abc"),
     ],
 )
-def test_what_is_broken_is_found(measured: Measured, path: str, value: object) -> None:
+def test_rejects_a_broken_evaluation(measured: Measured, path: str, value: object) -> None:
     with pytest.raises(ValidationError):
         check("evaluation", changed(measured(), path, value))
 
@@ -284,7 +284,7 @@ def test_more_keys_are_welcome(measured: Measured) -> None:
     check("evaluation", changed(measured() | {"extra": 1}, "epsilons.0.extra", 1))
 
 
-def test_matrices_on_either_side_of_the_limit() -> None:
+def test_matrices_around_the_size_limit() -> None:
     import numpy as np
 
     matrix = load_schema("common")["$defs"]["matrix"] | {"$defs": load_schema("common")["$defs"]}

@@ -12,7 +12,7 @@ from robustbench_fgsm.report.summarize import CSV_MODULES, SUMMARY_MODULES, csv_
 from tests.report.runs import crossed, taught
 
 
-def test_every_schema_of_a_document_has_a_summary() -> None:
+def test_every_schema_has_a_summary() -> None:
     titled = {load_schema(name)["properties"]["schema"]["const"] for name in schema_names() if name != "common"}
     assert titled == SUMMARY_MODULES.keys()
 
@@ -32,7 +32,7 @@ def test_a_run_shows_its_result() -> None:
     assert (summary.sheets, summary.closing) == (result.sheets, result.closing)
 
 
-def test_csv_is_of_the_sheets_unless_a_document_has_a_form_of_its_own() -> None:
+def test_csv_comes_from_sheets_by_default() -> None:
     document = taught()
     assert csv_files(document) == {"epochs.csv": single_csv(document)}
     assert single_csv(document).splitlines()[0].startswith("epoch,loss,clean,clean_count,clean_n")

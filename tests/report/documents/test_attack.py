@@ -28,18 +28,18 @@ def document(measured: Callable[..., Document]) -> Document:
     }
 
 
-def test_rates_stand_as_computed_and_in_8_bits(document: Document) -> None:
+def test_shows_computed_and_rounded_rates(document: Document) -> None:
     (sheet,) = summarize(document).sheets
     assert sheet.columns == ("", "of", "n", "as computed", "in 8 bits")
     assert [row[0] for row in sheet.rows][:3] == ["clean accuracy", "robust accuracy", "worst class"]
     assert "Rounding changed 2 of 60 predictions; 3 of 2,160 pixels have no 8-bit value" in unwrapped(document)
 
 
-def test_rates_that_were_not_rounded_have_one_column(document: Document) -> None:
+def test_unrounded_rates_have_one_column(document: Document) -> None:
     (sheet,) = summarize(document | {"rounded": None}).sheets
     assert sheet.columns[-1] == "as computed"
     assert "Rounding" not in printed(document | {"rounded": None})
 
 
-def test_the_last_line_says_what_was_saved(document: Document) -> None:
+def test_last_line_counts_saved_images(document: Document) -> None:
     assert printed(document).splitlines()[-1] == "Saved 60 images in 2 png shards."

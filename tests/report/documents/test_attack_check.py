@@ -20,7 +20,7 @@ DOCUMENT: dict[str, Any] = {
 }
 
 
-def test_a_check_says_what_was_found() -> None:
+def test_shows_the_findings() -> None:
     assert printed(DOCUMENT, width=200).splitlines() == [
         "mlp300 (standard) on 64 images of fashion-mnist",
         "FGSM, norm inf, epsilon 8/255, targeted none, loss ce",
@@ -32,5 +32,5 @@ def test_a_check_says_what_was_found() -> None:
     ]
 
 
-def test_a_check_of_hashes_alone_crafts_no_image() -> None:
+def test_hash_check_crafts_no_image() -> None:
     assert "No image was crafted again." in printed(DOCUMENT | {"replay": {"n": 0}})

@@ -48,7 +48,7 @@ DOCUMENT: Document = {
 }
 
 
-def test_times_stand_with_their_ratio_to_the_unit() -> None:
+def test_times_have_a_ratio() -> None:
     timings, memory = summarize(DOCUMENT).sheets
     assert [row[:5] for row in timings.rows] == [
         ("bare\nloop", "  1.000", "1.00\n0.50-2.00", "  2.000", "1.00\n0.50-2.00"),
@@ -58,7 +58,7 @@ def test_times_stand_with_their_ratio_to_the_unit() -> None:
     assert [row[-1] for row in memory.rows] == ["1.00", "1.00"]
 
 
-def test_noise_failures_and_absent_libraries_are_named() -> None:
+def test_names_failures_and_missing_libraries() -> None:
     document = copy.deepcopy(DOCUMENT)
     document["contenders"][1] = contender("ours safe", 1.0, memory=None, memory_error="no process", error=None)
     document["contenders"].append(contender("foolbox", 1.0, error="it raised"))

@@ -28,7 +28,7 @@ def masking(verdict: str, mean: float | None) -> Document:
     return checked() | {"masking_check": found}
 
 
-def test_an_evaluation_without_a_check_says_so() -> None:
+def test_names_a_missing_check() -> None:
     assert list(check_sentences({})) == [UNCHECKED_NOTE]
 
 
@@ -57,7 +57,7 @@ def test_masking_is_found_or_not() -> None:
     ]
 
 
-def test_the_tests_for_masking_stand_in_a_table() -> None:
+def test_masking_tests_in_a_table() -> None:
     (sheet,) = masking_sheet(masking("masking", 0.9))
     assert sheet.rows == (("random", "masking", "0.01", "random fools 12"),)
     assert list(masking_sheet(checked())) == []

@@ -41,20 +41,20 @@ def with_large_counts(document: Document) -> Document:
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_no_line_is_wider_than_the_terminal_and_no_cell_is_cut(document: Document, width: int) -> None:
+def test_fits_the_terminal_without_cuts(document: Document, width: int) -> None:
     for shown in (document, with_large_counts(copy.deepcopy(document))):
         text = printed(shown, width)
         assert max(len(line) for line in text.splitlines()) <= width
         assert "…" not in text
 
 
-def test_every_class_stands_in_both_matrices_and_in_the_class_table(document: Document) -> None:
+def test_every_class_is_in_each_table(document: Document) -> None:
     text = printed(document)
     for label, name in enumerate(document["data"]["classes"]):
         assert len(re.findall(rf"^{label} {name} ", text, re.MULTILINE)) == 3
 
 
-def test_the_rows_of_a_matrix_are_its_counts(document: Document) -> None:
+def test_matrix_rows_are_its_counts(document: Document) -> None:
     matrix = document["ours"]["confusion"]
     lines = printed(matrix_sheet("after", "After", matrix, document["data"]["classes"])).splitlines()
     rows = [[int(count) for count in line.split()[-10:]] for line in lines[-10:]]
@@ -104,7 +104,7 @@ def test_many_references_fit_80_columns_whole(document: Document) -> None:
     assert "x" not in rows[1]
 
 
-def test_of_many_classes_the_least_robust_are_listed(document: Document) -> None:
+def test_lists_the_least_robust_classes(document: Document) -> None:
     ours = document["ours"]["per_class"]
     for side in (document["ours"], *document["references"]):
         empty = {"n": 0, "robust_accuracy": {"value": None, "count": 0, "n": 0, "low": None, "high": None}}
@@ -128,7 +128,7 @@ def test_agreement_in_counts(document: Document) -> None:
     assert line.split() == ["art", art["version"], "12", "3", "250", "4", "2"]
 
 
-def test_rates_stand_with_their_interval_and_their_n(document: Document) -> None:
+def test_rates_with_interval_and_n(document: Document) -> None:
     text = printed(document)
     clean = document["ours"]["clean_accuracy"]
     assert f"Clean accuracy {rate_text(clean)} %, n=256." in text
@@ -145,13 +145,13 @@ def test_rates_stand_with_their_interval_and_their_n(document: Document) -> None
         assert below.split()[-len(intervals + ratio) :] == intervals + ratio
 
 
-def test_own_success_is_defined_with_its_n(document: Document) -> None:
+def test_own_success_is_defined(document: Document) -> None:
     text = unwrapped(document)
     assert "Own success: art: prediction changed, over all images (n=256)." in text
     assert "torchattacks, cleverhans, adversarial-lib, another: none defined." in unwrapped(crowded(document))
 
 
-def test_pixels_that_are_not_finite_are_said(document: Document) -> None:
+def test_names_nonfinite_pixels(document: Document) -> None:
     document["references"][0] |= {"pixels_differing": 1, "max_abs_difference": None}
     assert "1 of 200,704 pixels differ (some are not finite), 0 explained" in unwrapped(document)
 
@@ -162,13 +162,13 @@ def test_model_data_and_attack_are_named(document: Document) -> None:
     assert "FGSM, norm inf, epsilon 8/255, targeted none\n" in text
 
 
-def test_the_worst_class_is_named_beside_the_mean(document: Document) -> None:
+def test_names_the_worst_class(document: Document) -> None:
     worst = min(document["ours"]["per_class"], key=lambda result: result["robust_accuracy"]["value"])
     expected = f"Worst class: {worst['name']}, robust accuracy {rate_text(worst['robust_accuracy'])} %, n={worst['n']}."
     assert expected in printed(document)
 
 
-def test_agreement_is_said_once_with_its_counts(document: Document) -> None:
+def test_agreement_with_its_counts(document: Document) -> None:
     text = unwrapped(document)
     (reference,) = document["references"]
     expected = "0 of 200,704 pixels differ; 256 of 256 predictions agree."
@@ -176,7 +176,7 @@ def test_agreement_is_said_once_with_its_counts(document: Document) -> None:
     assert text.count("Intervals: 95 % Wilson") == 1
 
 
-def test_disagreement_is_said_with_its_reasons(document: Document) -> None:
+def test_disagreement_with_its_reasons(document: Document) -> None:
     (reference,) = document["references"]
     reference |= {
         "verdict": "disagree",
@@ -193,7 +193,7 @@ def test_disagreement_is_said_with_its_reasons(document: Document) -> None:
     assert reference["reasons"][0] in text
 
 
-def test_a_matrix_of_another_reference_is_shown_where_it_differs(document: Document) -> None:
+def test_shows_a_different_reference_matrix(document: Document) -> None:
     assert "Confusion after it (ours, art)" in printed(document)
     document["references"][0]["confusion"] = [[0] * 10] * 10
     text = printed(document)
@@ -201,7 +201,7 @@ def test_a_matrix_of_another_reference_is_shown_where_it_differs(document: Docum
     assert "Confusion after it (art):" in text
 
 
-def test_warnings_and_invalid_reasons_are_said(document: Document) -> None:
+def test_shows_warnings_and_invalid_reasons(document: Document) -> None:
     document["warnings"], document["invalid_reasons"] = ["saturation"], ["no gradient was finite"]
     text = printed(document)
     assert "Warning: saturation\n" in text
@@ -221,7 +221,7 @@ def test_a_candidate_stands_beside_the_references(document: Document) -> None:
     assert "AGREE: ours and mine.py:fgsm: 0 of 200,704 pixels differ" in text
 
 
-def test_a_candidate_that_was_not_timed_or_could_not_be_compared(document: Document) -> None:
+def test_an_untimed_or_failed_candidate(document: Document) -> None:
     untimed = {"speedup": None, "seconds": {"attack": 0, "job": 0}}
     text = printed(with_candidate(document, **untimed))
     assert re.search(r"^candidate .* n/a +n/a *$", text, re.MULTILINE)
@@ -231,13 +231,13 @@ def test_a_candidate_that_was_not_timed_or_could_not_be_compared(document: Docum
     assert "Confusion after it (ours, art): " in text
 
 
-def test_a_diagnosis_is_said_below_the_verdict(document: Document) -> None:
+def test_diagnosis_follows_the_verdict(document: Document) -> None:
     finding = {"cause": "wrong sign", "evidence": "12 pixels go down", "remedy": "Step along +sign."}
     text = unwrapped(with_candidate(document, diagnosis=[finding]))
     assert "wrong sign: 12 pixels go down. Step along +sign." in text
 
 
-def test_a_long_name_of_a_candidate_cuts_no_number(document: Document) -> None:
+def test_a_long_candidate_name_fits(document: Document) -> None:
     name = "an_attack_with_a_very_long_name.py:and_a_function_with_another"
     for shown in (document, with_large_counts(document)):
         per_class = [
@@ -262,7 +262,7 @@ def test_markup_in_names_stays_literal(document: Document) -> None:
         assert len(re.findall(f"^{re.escape(name)} ", text, re.MULTILINE)) == 3
 
 
-def test_long_names_are_cut_and_not_the_counts(document: Document) -> None:
+def test_cuts_long_names_but_not_counts(document: Document) -> None:
     document["data"]["classes"] = [f"a class with a very long name, number {label}" for label in range(10)]
     text = printed(with_large_counts(document))
     assert max(len(line) for line in text.splitlines()) <= 80

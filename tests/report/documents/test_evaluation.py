@@ -25,7 +25,7 @@ Document = dict[str, Any]
 Measured = Callable[..., Document]
 
 
-def test_an_evaluation_fits_80_columns_and_nothing_is_cut(measured: Measured) -> None:
+def test_fits_80_columns_without_cuts(measured: Measured) -> None:
     document = widest(measured("0.3", scale=300))
     text = printed(document)
     assert max(map(len, text.splitlines())) <= 80
@@ -35,7 +35,7 @@ def test_an_evaluation_fits_80_columns_and_nothing_is_cut(measured: Measured) ->
         assert len(re.findall(rf"^{label} {re.escape(name)} ", text, re.MULTILINE)) >= 4
 
 
-def test_an_evaluation_shows_all_that_it_should(measured: Measured) -> None:
+def test_shows_every_table_and_note(measured: Measured) -> None:
     text = unwrapped(measured())
     for title in ("Confusion before the attack", "Confusion after it", "Transition of predictions", "By class", "Health"):
         assert text.count(title) == 1
@@ -45,7 +45,7 @@ def test_an_evaluation_shows_all_that_it_should(measured: Measured) -> None:
     assert "stable" not in text
 
 
-def test_stable_rates_are_explained_where_they_stand(measured: Measured) -> None:
+def test_explains_stable_rates(measured: Measured) -> None:
     text = unwrapped(measured("0.3", scale=300))
     assert "ordinary stable" in text
     assert text.count("Stable: cross-entropy without its cancellation") == 1
@@ -60,20 +60,20 @@ def test_the_random_start_is_named(measured: Measured) -> None:
     assert "Rates in per cent, with their 95 % interval; best of 3 starts (R = 2)" in text
 
 
-def test_rates_of_nothing_are_not_applicable(measured: Measured) -> None:
+def test_empty_rates_are_not_applicable(measured: Measured) -> None:
     document = measured()
     document["epsilons"][0]["flip_rate"] = {"value": None, "count": 0, "n": 0, "low": None, "high": None}
     assert "flip rate all images 0 n/a" in unwrapped(document)
 
 
-def test_gates_are_said(measured: Measured) -> None:
+def test_shows_gates(measured: Measured) -> None:
     text = unwrapped(apply_thresholds(measured("64/255"), Thresholds(min_robust_accuracy=0.0, max_asr=0.0)))
     assert "PASSED: robust accuracy" in text
     assert "FAILED: attack success rate" in text
     assert "wanted <= 0 %" in text
 
 
-def test_what_makes_a_run_invalid_is_said(measured: Measured) -> None:
+def test_shows_invalid_reasons(measured: Measured) -> None:
     document = measured() | {"invalid_reasons": ["no gradient was finite"], "warnings": ["labels leak"]}
     text = unwrapped(document)
     assert "INVALID: no gradient was finite" in text
@@ -110,7 +110,7 @@ def test_targeted_rates_say_so(measured: Measured) -> None:
     assert "leaked labels: wrong before, right after" not in rows(gradient_health_sheet(document))
 
 
-def test_stable_rates_stand_beside_the_ordinary_ones(measured: Measured) -> None:
+def test_stable_rates_beside_ordinary_ones(measured: Measured) -> None:
     document = measured("0.3", scale=300)
     at = document["epsilons"][0]
     made = rates_sheet(document, at)
@@ -119,7 +119,7 @@ def test_stable_rates_stand_beside_the_ordinary_ones(measured: Measured) -> None
     assert at["stable"]["robust_accuracy"]["count"] < at["robust_accuracy"]["count"]
 
 
-def test_the_number_of_starts_stands_in_every_title_above_rates(measured: Measured) -> None:
+def test_titles_name_the_number_of_starts(measured: Measured) -> None:
     document = measured("8/255", restarts=2)
     at = document["epsilons"][0]
     found = (
@@ -131,7 +131,7 @@ def test_the_number_of_starts_stands_in_every_title_above_rates(measured: Measur
     assert all(item.title.endswith("best of 3 starts (R = 2)") for item in found)
 
 
-def test_of_many_classes_the_least_robust_are_listed(measured: Measured) -> None:
+def test_lists_the_least_robust_classes(measured: Measured) -> None:
     document = measured(num_classes=30)
     at = document["epsilons"][0]
     made = class_rates_sheet(document, at)
@@ -141,7 +141,7 @@ def test_of_many_classes_the_least_robust_are_listed(measured: Measured) -> None
     assert "20 least robust (all with --json or --csv)" in made.title
 
 
-def test_health_counts_what_leaked_at_one_budget_only(measured: Measured) -> None:
+def test_counts_leaked_labels_at_one_budget(measured: Measured) -> None:
     assert "leaked labels: wrong before, right after" in rows(gradient_health_sheet(measured()))
     sweep = measured("4,8/255")["evaluations"][0]
     assert rows(gradient_health_sheet(sweep)).keys() == {

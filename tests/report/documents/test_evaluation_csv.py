@@ -32,7 +32,7 @@ def test_class_names_are_disarmed_and_quoted(measured: Measured) -> None:
     assert ",=cmd" not in header
 
 
-def test_the_tables_are_those_of_the_document(measured: Measured) -> None:
+def test_tables_match_the_document(measured: Measured) -> None:
     document = measured("0.3", scale=300)
     at = document["epsilons"][0]
     found = {name: read(text) for name, text in csv_files(document).items()}
@@ -49,7 +49,7 @@ def test_the_tables_are_those_of_the_document(measured: Measured) -> None:
     assert [int(row["n"]) for row in found["per_class.csv"][:10]] == [result["n"] for result in at["per_class"]]
 
 
-def test_one_file_has_a_row_for_each_class_rule_and_budget(measured: Measured) -> None:
+def test_single_file_has_all_rows(measured: Measured) -> None:
     document = measured("4,64/255", targeted=("none", "next"))
     rows = read(single_csv(document))
     assert len(rows) == 2 * 2 * 10
@@ -60,7 +60,7 @@ def test_one_file_has_a_row_for_each_class_rule_and_budget(measured: Measured) -
     assert float(rows[-1]["epsilon"]) == 64 / 255
 
 
-def test_sparse_matrices_are_written_whole_and_missing_rates_empty(measured: Measured) -> None:
+def test_sparse_matrices_and_missing_rates(measured: Measured) -> None:
     document = measured(num_classes=101)
     found = {name: read(text) for name, text in csv_files(document).items()}
     assert len(found["confusion.csv"]) == 101
@@ -68,7 +68,7 @@ def test_sparse_matrices_are_written_whole_and_missing_rates_empty(measured: Mea
     assert any(row["robust_accuracy"] == "" and row["n"] == "0" for row in found["per_class.csv"])
 
 
-def test_classes_of_one_name_keep_their_columns(measured: Measured) -> None:
+def test_classes_with_equal_names(measured: Measured) -> None:
     document = measured()
     document["data"]["classes"][:3] = ["crane", "crane", "epsilon"]
     rows = list(csv.reader(io.StringIO(csv_files(document)["confusion.csv"])))

@@ -55,7 +55,7 @@ FAR = combination("error_rate", 0.4)
 NOTHING = combination("clean_accuracy", None)
 
 
-def test_what_was_measured_and_what_the_claim_stands_for() -> None:
+def test_shows_measurement_and_claim() -> None:
     text = text_of(document(HONEST))
     assert "mlp300 (standard) on 100 images of fashion-mnist" in text
     assert "FGSM, norm inf, epsilon 8/255, targeted none" in text
@@ -77,7 +77,7 @@ def test_the_verdict(found: list[Document], verdict: str) -> None:
     assert ("Nothing fits; the nearest" in text) == (FAR in found and MISTAKEN not in found)
 
 
-def test_rows_name_a_few_causes_and_count_the_rest() -> None:
+def test_rows_shorten_the_causes() -> None:
     text = text_of(document(MISTAKEN))
     assert "no-clip; the" in text
     assert "no-op," in text
@@ -86,7 +86,7 @@ def test_rows_name_a_few_causes_and_count_the_rest() -> None:
     assert "no-clip: images leave the pixel range. Instead: clip the result to the bounds: x_adv.clamp(0, 1)." in text
 
 
-def test_the_honest_figures_stand_there_whether_they_fit_or_not() -> None:
+def test_always_shows_the_honest_figures() -> None:
     text = text_of(document(HONEST, FAR, NOTHING, MISTAKEN))
     assert "robust accuracy all images 100 37.0 [28.2, 46.8] 0.0 yes" in text
     assert "error rate all images 100 37.0 [28.2, 46.8] 40.0 no" in text
@@ -98,13 +98,13 @@ def test_denominators_are_named() -> None:
     assert "attack success rate off target" in text_of(document(NEAR, targeted="next"))
 
 
-def test_where_nothing_fits_the_three_nearest_are_listed() -> None:
+def test_lists_the_three_nearest() -> None:
     others = [combination("flip_rate", distance, "no-clip") for distance in (0.5, 0.3, 0.2)]
     text = text_of(document(FAR, NOTHING, *others))
     assert [text.count(f" {off} ") for off in ("20.0", "30.0", "40.0", "50.0")] == [1, 1, 2, 0]
 
 
-def test_many_that_fit_are_cut() -> None:
+def test_cuts_a_long_list() -> None:
     assert "3 more fit (all of them with --json)." in text_of(document(*[MISTAKEN] * 13))
 
 

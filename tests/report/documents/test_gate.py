@@ -64,7 +64,7 @@ def test_the_verdict(found: Document, verdict: str) -> None:
     assert printed(found, 300).splitlines()[-1] == verdict
 
 
-def test_of_many_classes_those_with_the_smallest_p_are_listed() -> None:
+def test_lists_classes_with_the_smallest_p() -> None:
     whole, classes = summarize(document(*(drop(label, p=label / 100) for label in range(1, 20)))).sheets
     assert [row[1] for row in whole.rows] == ["all"]
     assert [row[1] for row in classes.rows] == [f"class {label}" for label in range(1, 13)]

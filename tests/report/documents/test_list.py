@@ -25,7 +25,7 @@ def test_all_models_stand_above_their_sources() -> None:
     assert sources.rows == (("bundled", "mlp300", "rfgsm 1"), ("timm", "timm:NAME", "pip install timm"))
 
 
-def test_models_that_were_found_have_no_sources() -> None:
+def test_found_models_have_no_sources() -> None:
     (models,) = summarize({"models": [model("a"), model("b", "timm")], "sources": SOURCES}).sheets
     assert models.columns == ("name", "weights", "parameters", "bytes", "on disk")
     assert [row[-1] for row in models.rows] == ["yes", "no"]
@@ -36,7 +36,7 @@ def test_no_model_was_found() -> None:
     assert (summary.heading, summary.sheets) == (("no model of that name",), [])
 
 
-def test_a_missing_reference_shows_how_to_install_it() -> None:
+def test_missing_reference_shows_its_install_command() -> None:
     rows = [
         {"name": "art", "package": "a", "version": "1", "install": None},
         {"name": "b", "package": "b", "version": None, "install": "pip install b"},

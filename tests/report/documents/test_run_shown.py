@@ -18,7 +18,7 @@ def test_the_state_stands_first() -> None:
     )
 
 
-def test_samples_are_a_table_with_narrow_columns() -> None:
+def test_samples_have_narrow_columns() -> None:
     sample = {"id": 3, f"after_{8 / 255!r}": 2, "minimal_epsilon": 4 / 255, "zero_gradient": True, "saturated": False}
     (sheet,) = summarize(RUN | {"samples": [sample]}).sheets
     assert sheet.columns == ("id", "after\n8/255", "fooled\nat", "zero", "saturated")

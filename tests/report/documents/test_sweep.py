@@ -15,7 +15,7 @@ from tests.report.runs import widest
 Measured = Callable[..., dict[str, Any]]
 
 
-def test_a_sweep_fits_80_columns_and_nothing_is_cut(measured: Measured) -> None:
+def test_fits_80_columns_without_cuts(measured: Measured) -> None:
     document = widest(measured("0.1,0.3", scale=300, targeted=("none", "next")))
     text = printed(find_epsilon_for_success(document, 0.5))
     assert max(map(len, text.splitlines())) <= 80
@@ -36,11 +36,11 @@ def test_a_sweep_shows_every_rule(measured: Measured) -> None:
 
 
 @pytest.mark.parametrize(("rate", "place"), [(0.0, "4/255"), (1.0, "none of these")])
-def test_a_success_rate_that_was_asked_for(measured: Measured, rate: float, place: str) -> None:
+def test_epsilon_for_a_success_rate(measured: Measured, rate: float, place: str) -> None:
     text = unwrapped(find_epsilon_for_success(measured("4,8/255"), rate))
     assert f"First epsilon with {100 * rate:g} % attack success: {place}." in text
 
 
-def test_a_sweep_of_no_budget_has_no_area(measured: Measured) -> None:
+def test_a_zero_budget_has_no_area(measured: Measured) -> None:
     document = {"schema": "rfgsm.sweep/1", "evaluations": [measured("0")], "warnings": [], "invalid_reasons": []}
     assert "Area" not in printed(document)

@@ -7,7 +7,7 @@ from tests.report.printed import printed, unwrapped
 from tests.report.runs import taught
 
 
-def test_each_epoch_has_a_row_with_its_last_check() -> None:
+def test_each_epoch_shows_its_last_check() -> None:
     document = taught()
     (sheet,) = summarize(document).sheets
     last = [check for check in document["checks"] if check["quarter"] == 4]
@@ -15,7 +15,7 @@ def test_each_epoch_has_a_row_with_its_last_check() -> None:
     assert [row[2:] for row in sheet.rows] == [tuple(check[name] for name in ("clean", "fgsm", "pgd")) for check in last]
 
 
-def test_the_recipe_and_the_kept_weights_are_named() -> None:
+def test_names_recipe_and_kept_weights() -> None:
     text = unwrapped(taught() | {"stopped_early": True})
     assert "20 images of drawn, 40 held out fgsm at epsilon 51/255, crafted in train mode, 2 epochs, seed 0" in text
     assert "Kept: the weights of epoch 1, quarter 4, the best accuracy under PGD-10." in text

@@ -18,7 +18,7 @@ def test_pairs_hold_every_rate() -> None:
         assert [row[5] for row in sheet.rows] == [at["common_success_rate"] for at in rates]
 
 
-def test_common_success_is_explained_if_it_was_counted() -> None:
+def test_explains_common_success_only_if_counted() -> None:
     document = crossed()
     assert "At all: " in printed(document)
     for cell in document["cells"]:

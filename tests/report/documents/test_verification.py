@@ -26,7 +26,7 @@ def test_each_case_has_a_row() -> None:
     assert sheet.rows == (("sign", "pass", "follows the sign"), ("clip", "FAIL", "3 pixels [left] " * 10))
 
 
-def test_the_verdict_stands_above_its_causes() -> None:
+def test_verdict_precedes_its_causes() -> None:
     lines = printed(DOCUMENT).splitlines()
     assert lines[0] == "mine.py:fgsm, style plain, strict"
     assert lines[-5:] == ["WRONG: 1 of 2 cases pass.", "no-clip", "  equal images.", "  Remedy: clip them.", "Warning: slow: 3 s."]

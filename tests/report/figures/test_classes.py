@@ -29,7 +29,7 @@ def swept(measured: Measured) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("targeted", "place"), [(None, 0), ("none", 0), ("next", 1)])
 @pytest.mark.parametrize(("epsilon", "index"), [(None, 1), (4 / 255, 0)])
-def test_the_matrices_are_those_before_and_after(
+def test_matrices_match_the_document(
     swept: dict[str, Any], targeted: str | None, place: int, epsilon: float | None, index: int
 ) -> None:
     figure = draw_evaluation(swept, "confusion", targeted, epsilon)
@@ -41,7 +41,7 @@ def test_the_matrices_are_those_before_and_after(
         np.testing.assert_allclose(np.asarray(axes.images[0].get_array()), shares)
 
 
-def test_bars_have_the_lengths_of_the_rates_and_the_mean_is_named(swept: dict[str, Any]) -> None:
+def test_bars_match_the_rates(swept: dict[str, Any]) -> None:
     (axes,) = draw_evaluation(swept, "per-class", "next", 64 / 255).axes
     at = swept["evaluations"][1]["epsilons"][1]
     rates = [result["robust_accuracy"] for result in at["per_class"] if result["n"]]
@@ -58,13 +58,13 @@ def test_the_usual_budget_is_the_default(measured: Measured) -> None:
 
 
 @pytest.mark.parametrize("kind", EVALUATION_FIGURE_KINDS)
-def test_every_kind_takes_one_budget_and_hostile_names(measured: Measured, kind: str) -> None:
+def test_hostile_names(measured: Measured, kind: str) -> None:
     document = hostile(measured())
     document["data"]["classes"][4] = "$\\bad$"
     assert encode_figure(draw_evaluation(document, kind), "svg").startswith(b"<?xml")
 
 
-def test_many_classes_are_drawn_without_numbers_and_the_worst_as_bars(measured: Measured) -> None:
+def test_many_classes(measured: Measured) -> None:
     document = wide(measured(), num_classes=150, n=3000, budgets=1)
     assert not list(draw_evaluation(document, "confusion").axes[1].texts)
     (axes,) = draw_evaluation(document, "per-class").axes
@@ -72,7 +72,7 @@ def test_many_classes_are_drawn_without_numbers_and_the_worst_as_bars(measured: 
     np.testing.assert_allclose(widths(axes), values[:40])
 
 
-def test_a_matrix_of_cells_is_the_same_as_of_lists() -> None:
+def test_sparse_and_dense_matrices_are_equal() -> None:
     cells = {"shape": [3, 3], "rows": [0, 2], "columns": [1, 2], "counts": [5, 7]}
     np.testing.assert_array_equal(matrix_from_json(cells), matrix_from_json([[0, 5, 0], [0, 0, 0], [0, 0, 7]]))
 
@@ -87,7 +87,7 @@ def test_a_matrix_of_cells_is_the_same_as_of_lists() -> None:
         ("curve", None, 4 / 255, "leave targeted and epsilon out"),
     ],
 )
-def test_what_the_run_does_not_hold_is_refused(
+def test_rejects_what_the_run_lacks(
     swept: dict[str, Any], kind: str, targeted: str | None, epsilon: float | None, says: str
 ) -> None:
     with pytest.raises(SettingError) as refused:

@@ -18,7 +18,7 @@ from robustbench_fgsm.report.figures.curves import draw_accuracy_over_epsilon, e
 Measured = Callable[..., dict[str, Any]]
 
 
-def test_one_line_and_band_for_each_rule(measured: Measured) -> None:
+def test_one_line_for_each_rule(measured: Measured) -> None:
     document = measured("64,4/255", targeted=("none", "next"))
     (axes,) = draw_accuracy_over_epsilon(document).axes
     assert [line.get_label() for line in axes.lines] == ["untargeted", "targeted next"]
@@ -30,7 +30,7 @@ def test_one_line_and_band_for_each_rule(measured: Measured) -> None:
         np.testing.assert_allclose(np.asarray(line.get_ydata(), float), [100 * rate for rate in rates])
 
 
-def test_stable_gradients_are_a_dashed_line_of_the_same_colour(measured: Measured) -> None:
+def test_stable_gradients_are_dashed(measured: Measured) -> None:
     (axes,) = draw_accuracy_over_epsilon(measured("0.1,0.3", scale=300)).axes
     ordinary, stable = axes.lines
     assert (ordinary.get_linestyle(), stable.get_linestyle()) == ("-", "--")
@@ -44,7 +44,7 @@ def test_formats(measured: Measured, kind: str, start: bytes) -> None:
     assert encode_figure(draw_accuracy_over_epsilon(document), kind).startswith(start)
 
 
-def test_settings_stay_as_they_were_and_nothing_needs_a_display(measured: Measured) -> None:
+def test_needs_no_display_or_global_settings(measured: Measured) -> None:
     before = dict(mpl.rcParams)
     encode_figure(draw_accuracy_over_epsilon(measured("4,64/255")), "png")
     assert dict(mpl.rcParams) == before
@@ -54,7 +54,7 @@ def test_settings_stay_as_they_were_and_nothing_needs_a_display(measured: Measur
 
 
 @pytest.mark.parametrize("name", ["curve.PNG", "a/b.svg", "x.pdf"])
-def test_the_name_says_the_format(name: str) -> None:
+def test_name_gives_the_format(name: str) -> None:
     assert figure_format(Path(name)) in {"png", "svg", "pdf"}
 
 

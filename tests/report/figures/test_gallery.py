@@ -16,7 +16,7 @@ from tests.report.runs import gallery, hostile, run
 Measured = Callable[..., dict[str, Any]]
 
 
-def test_pixels_and_predictions_are_those_of_the_kept_images(measured: Measured) -> None:
+def test_shows_the_kept_images(measured: Measured) -> None:
     document = measured("4,64/255", targeted=("none", "next"))
     kept = gallery(document) + gallery(document, "next")
     figure = draw_run(run(document, example_images=kept), "gallery", "next", 4 / 255)
@@ -31,7 +31,7 @@ def test_pixels_and_predictions_are_those_of_the_kept_images(measured: Measured)
         assert panels[3 * place + 2].get_title() == f"after\nclass {image.prediction_after} 50%"
 
 
-def test_fooled_images_come_first_and_labels_take_turns(measured: Measured) -> None:
+def test_fooled_images_come_first(measured: Measured) -> None:
     shown = choose_examples(gallery(measured("64/255")))
     fooled = [image.prediction_before != image.prediction_after for image in shown]
     assert fooled == sorted(fooled, reverse=True)
@@ -40,12 +40,12 @@ def test_fooled_images_come_first_and_labels_take_turns(measured: Measured) -> N
     assert labels == sorted(kept)
 
 
-def test_without_kept_images_there_is_no_gallery(measured: Measured) -> None:
+def test_rejects_a_run_without_images(measured: Measured) -> None:
     with pytest.raises(rf.SettingError, match="a gallery needs images that the run kept, got none of a run"):
         draw_run(run(measured()), "gallery")
 
 
-def test_hostile_names_are_drawn_as_text(measured: Measured) -> None:
+def test_hostile_names(measured: Measured) -> None:
     document = hostile(measured("64/255"))
     figure = draw_run(run(document, example_images=gallery(document)), "gallery")
     assert figure.axes

@@ -10,7 +10,7 @@ from robustbench_fgsm.report.figures.transfer import draw_heat_map
 from tests.report.runs import HOSTILE, crossed
 
 
-def test_cells_hold_the_rates_of_the_budget() -> None:
+def test_cells_hold_the_rates() -> None:
     document = crossed()
     robust, success, *_ = draw_heat_map(document, 64 / 255).axes
     for axes, name in ((robust, "robust_accuracy"), (success, "attack_success_rate")):
@@ -19,7 +19,7 @@ def test_cells_hold_the_rates_of_the_budget() -> None:
         np.testing.assert_allclose(np.asarray(axes.images[0].get_array()).ravel(), [100 * rate["value"] for rate in rates])
 
 
-def test_long_names_are_shortened_and_stay_text() -> None:
+def test_long_names_are_shortened() -> None:
     document = crossed()
     for model in document["models"]:
         model["spec"] = f"$x${HOSTILE}"

@@ -23,7 +23,7 @@ def test_transfer() -> None:
     assert "--common --per-class" in text
 
 
-def test_training_of_several_processes_runs_under_torchrun() -> None:
+def test_multiprocess_training_uses_torchrun() -> None:
     document = taught()
     assert reproduction_command(run(document)).startswith("rfgsm train --model ")
     manifest = {"processes": 2, "model": document["model"] | {"settings": {}}, "device": "cpu"}

@@ -34,20 +34,20 @@ def embedded(text: str) -> Any:
     return unpack_json(data)
 
 
-def test_the_page_embeds_the_documents_as_they_are(measured: Measured) -> None:
+def test_embeds_the_documents(measured: Measured) -> None:
     document = measured("4,64/255", targeted=("none", "next"))
     found = embedded(build_evaluations_page([run(document)]))
     assert found["documents"] == [document]
     assert [subject["name"] for subject in found["subjects"]] == ["Untargeted", "Targeted next"]
 
 
-def test_the_same_run_gives_the_same_page(measured: Measured) -> None:
+def test_page_is_deterministic(measured: Measured) -> None:
     document = measured()
     assert build_evaluations_page([run(document)]) == build_evaluations_page([run(document)])
 
 
 @pytest.mark.reference
-def test_what_was_checked_beside_the_attack_stands_on_top_and_what_was_not_is_said(measured: Measured) -> None:
+def test_shows_the_checks_on_top(measured: Measured) -> None:
     text = build_evaluations_page([run(measured(pgd_check=30, check_masking=True))])
     assert "FGSM overstates robust accuracy by" in text
     assert "pgd-fails-at-half" in text
@@ -61,7 +61,7 @@ def test_what_was_checked_beside_the_attack_stands_on_top_and_what_was_not_is_sa
     assert "Signs of a masked gradient" not in without
 
 
-def test_nothing_is_asked_of_the_network_and_no_other_script_may_run(measured: Measured) -> None:
+def test_policy_blocks_network_and_scripts(measured: Measured) -> None:
     text = build_evaluations_page([run(measured())])
     rules = next(attributes for tag, attributes in Elements(text).found if "http-equiv" in attributes)
     assert rules["http-equiv"] == "Content-Security-Policy"
@@ -75,7 +75,7 @@ def test_nothing_is_asked_of_the_network_and_no_other_script_may_run(measured: M
     assert not any("style" in attributes for _, attributes in Elements(text).found)
 
 
-def test_the_policy_names_the_hash_of_the_script() -> None:
+def test_policy_has_the_script_hash() -> None:
     known = "sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng="  # of alert('Hello, world.'); by the W3C's CSP level 3
     assert f"script-src '{known}'" in content_security_policy("alert('Hello, world.');", "")
 
@@ -90,7 +90,7 @@ def test_names_stay_text(measured: Measured) -> None:
     assert len([tag for tag, _ in Elements(text).found if tag == "script"]) == 2
 
 
-def test_a_picture_of_each_cell_is_kept_before_a_second_of_any(measured: Measured) -> None:
+def test_keeps_one_image_of_each_cell(measured: Measured) -> None:
     document = measured("64/255")
     kept = gallery(document)
     twice = embedded(build_evaluations_page([run(document, example_images=kept * 2)]))["gallery"]
@@ -105,13 +105,13 @@ def size(picture: dict[str, Any]) -> int:
     return sum(len(picture[name]) for name in ("clean", "perturbation", "adversarial"))
 
 
-def test_a_thousand_classes_stay_under_ten_megabytes(measured: Measured) -> None:
+def test_a_thousand_classes_stay_small(measured: Measured) -> None:
     text = build_evaluations_page([run(wide(measured()))])
     assert len(text.encode()) < 10_000_000
     assert len(embedded(text)["documents"][0]["epsilons"]) == 5
 
 
-def test_invalid_runs_warnings_and_failed_gates_come_first(measured: Measured) -> None:
+def test_problems_come_first(measured: Measured) -> None:
     document = measured()
     document |= {"invalid_reasons": ["3 images have a gradient that is not finite"], "warnings": ["labels leak"]}
     document["gates"] = [{"name": "max_asr", "threshold": 0.5, "value": 0.75, "gradient": "ordinary", "passed": False}]
@@ -121,6 +121,6 @@ def test_invalid_runs_warnings_and_failed_gates_come_first(measured: Measured) -
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_subjects_of_several_runs_have_names_of_their_own(measured: Measured, count: int) -> None:
+def test_subjects_have_unique_names(measured: Measured, count: int) -> None:
     names = [subject["name"] for subject in embedded(build_evaluations_page([run(measured())] * count))["subjects"]]
     assert len(set(names)) == count

@@ -18,7 +18,7 @@ def example(after: int, clean: float = 0.5, adversarial: float = 0.6) -> Example
     return ExampleImage(0, 1, 1, after, 0.9, 0.8, 0.1, before, attacked)
 
 
-def test_the_largest_change_is_black_or_white() -> None:
+def test_largest_change_is_black_or_white() -> None:
     np.testing.assert_allclose(amplified_perturbation(example(2)), 1.0)
     np.testing.assert_allclose(amplified_perturbation(example(2, 0.5, 0.4)), 0.0)
     np.testing.assert_allclose(amplified_perturbation(example(2, 0.5, 0.5)), 0.5)
@@ -33,13 +33,13 @@ def test_small_images_keep_every_pixel(side: int, kind: str) -> None:
 @pytest.mark.parametrize(
     ("shape", "shown"), [((4,), (1, 4)), ((1, 2, 4), (2, 4)), ((2, 2, 4), (2, 4)), ((3, 2, 4), (2, 4, 3)), ((4, 2, 4), (2, 4, 3))]
 )
-def test_any_number_of_channels_is_a_picture(shape: tuple[int, ...], shown: tuple[int, ...]) -> None:
+def test_any_number_of_channels(shape: tuple[int, ...], shown: tuple[int, ...]) -> None:
     pixels = np.full(shape, 2.0, np.float32)
     assert to_uint8(pixels).shape == shown
     assert to_uint8(pixels).min() == 255
 
 
-def test_pictures_are_cut_at_a_number_of_bytes() -> None:
+def test_limits_image_bytes() -> None:
     examples = [(0, example(after)) for after in (2, 2, 3)]
     shown, count = embed_images(examples)
     assert ([one["after"] for one in shown], count) == ([2, 2, 3], 3)

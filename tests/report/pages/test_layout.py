@@ -16,7 +16,7 @@ def test_content_is_packed_without_markup() -> None:
     assert pack_json(content) == text
 
 
-def test_the_policy_names_the_hashes_of_script_and_style() -> None:
+def test_policy_has_script_and_style_hashes() -> None:
     policy = content_security_policy("script", "style")
     for text in ("script", "style"):
         assert base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() in policy

@@ -14,7 +14,7 @@ from tests.report.runs import crossed, run, taught
 
 
 @pytest.mark.parametrize("make", [crossed, taught])
-def test_the_page_holds_the_document_asks_nothing_and_is_always_the_same(make: object) -> None:
+def test_page_is_complete_and_deterministic(make: object) -> None:
     document = crossed() if make is crossed else taught()
     text = build_page([run(document)])
     assert text == build_page([run(document)])
@@ -28,19 +28,19 @@ def test_the_page_holds_the_document_asks_nothing_and_is_always_the_same(make: o
     assert not any(name.startswith("on") or name == "style" for _, attributes in found for name in attributes)
 
 
-def test_what_is_wrong_comes_first() -> None:
+def test_problems_come_first() -> None:
     document = crossed() | {"invalid_reasons": ["2 images have a gradient that is not finite"], "warnings": ["masking"]}
     text = build_page([run(document)])
     places = [text.index(words) for words in ("not finite</bdi>", "masking</bdi>", "only 60 images", "All pairs by epsilon")]
     assert places == sorted(places)
 
 
-def test_one_transfer_or_training_has_a_page_for_itself() -> None:
+def test_rejects_several_runs() -> None:
     with pytest.raises(SettingError, match="a page is of one training alone"):
         build_page([run(taught()), run(crossed())])
 
 
-def test_figures_are_of_the_run_and_say_what_they_cannot_show() -> None:
+def test_figures_of_transfer_and_training() -> None:
     transfer, training = LoadedRun("t", crossed()), LoadedRun("l", taught())
     assert len(draw_run(transfer, "transfer", epsilon=4 / 255).axes) == 4  # two heat maps and their scales
     (axes,) = draw_run(training, "training").axes

@@ -14,7 +14,7 @@ from robustbench_fgsm.report.pages.ranking import paired_differences
 from tests.report.runs import run
 
 
-def test_differences_are_the_drops_of_a_gate_the_other_way(rivals: list[LoadedRun]) -> None:
+def test_differences_match_the_gate(rivals: list[LoadedRun]) -> None:
     found, reasons = paired_differences(rivals)
     assert reasons == []
     for place in (1, 2):
@@ -32,9 +32,7 @@ def test_differences_are_the_drops_of_a_gate_the_other_way(rivals: list[LoadedRu
     assert paired_differences(rivals[:1]) == ([], [])
 
 
-def test_a_run_that_cannot_be_paired_is_named_with_the_reason(
-    rivals: list[LoadedRun], measured: Callable[..., dict[str, Any]]
-) -> None:
+def test_names_an_unpaired_run(rivals: list[LoadedRun], measured: Callable[..., dict[str, Any]]) -> None:
     other = run(measured(), "another")
     found, reasons = paired_differences([*rivals[:2], other])
     assert {one["run"] for one in found} == {1}

@@ -6,12 +6,12 @@ from robustbench_fgsm.report.pages.transfer import build_transfer_page
 from tests.report.runs import crossed, run
 
 
-def test_each_model_has_its_parts() -> None:
+def test_each_model_has_its_roles() -> None:
     document = crossed()
     assert build_transfer_page(run(document)).count("<td>source, target</td>") == len(document["models"])
 
 
-def test_common_success_is_shown_if_it_was_counted() -> None:
+def test_shows_common_success_only_if_counted() -> None:
     document = crossed()
     assert ">success at all<" in build_transfer_page(run(document))
     for cell in document["cells"]:

@@ -12,7 +12,7 @@ SHEET = Sheet("rates", "Rates", ("", "job\nseconds", "rate", ""), (("ours", " 7.
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
-def test_text_that_a_spreadsheet_would_run_is_disarmed(start: str) -> None:
+def test_escapes_formulas(start: str) -> None:
     assert escape_formula(f"{start}1+1") == f"'{start}1+1"
     assert escape_formula(f"a{start}") == f"a{start}"
 
@@ -22,7 +22,7 @@ def test_numbers_stay_numbers() -> None:
     assert escape_formula(None) is None
 
 
-def test_rates_take_five_columns_and_text_one_line() -> None:
+def test_rates_take_five_columns() -> None:
     assert sheet_to_csv(SHEET).splitlines() == [
         "name,job seconds,rate,rate_count,rate_n,rate_low,rate_high,column 4",
         "ours,7.32 1.5x,0.5,1,2,0.1,0.9,3",
@@ -30,11 +30,11 @@ def test_rates_take_five_columns_and_text_one_line() -> None:
     ]
 
 
-def test_a_sheet_without_rows_has_its_header() -> None:
+def test_an_empty_sheet_has_its_header() -> None:
     assert sheet_to_csv(Sheet("runs", "", ("run", "state"), ())) == "run,state\n"
 
 
-def test_sheets_of_one_name_are_numbered() -> None:
+def test_numbers_sheets_with_equal_names() -> None:
     summary = Summary(("heading",), (Section((SHEET,)), Section((SHEET, SHEET))))
     assert list(summary_csv_files(summary)) == ["rates.csv", "rates_2.csv", "rates_3.csv"]
     assert summary_to_single_csv(summary) == sheet_to_csv(SHEET)

@@ -39,7 +39,7 @@ class Cells(HTMLParser):
 
 
 @pytest.mark.parametrize("epsilons", ["8/255", "4,8/255"])
-def test_the_cells_are_those_of_the_tables(epsilons: str) -> None:
+def test_cells_match_the_tables(epsilons: str) -> None:
     (evaluation,) = rf.sweep(*subject(1.0), epsilons)
     document = evaluation.to_dict()
     shown = Cells(evaluation._repr_html_())
@@ -51,7 +51,7 @@ def test_the_cells_are_those_of_the_tables(epsilons: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", [False, True])
-def test_a_comparison_shows_its_tables_and_its_verdict(wrong: bool) -> None:
+def test_a_comparison_shows_its_tables(wrong: bool) -> None:
     def candidate(model: Any, x: Any, y: Any, epsilon: float) -> Any:
         return rf.fgsm(model, x, y, epsilon * (2 if wrong else 1))
 
@@ -74,13 +74,13 @@ def test_names_stay_text() -> None:
     assert not {"img", "script"} & set(Cells(text).tags)
 
 
-def test_plot_gives_the_figure_of_the_command() -> None:
+def test_plot_draws_the_figure() -> None:
     evaluation = rf.evaluate(*subject(1.0), epsilon="8/255")
     (axes,) = evaluation.plot("per-class").axes
     present = [result for result in evaluation.to_dict()["epsilons"][0]["per_class"] if result["n"]]
     assert len(axes.patches) == len(present)
 
 
-def test_what_makes_a_result_invalid_stands_above_the_tables() -> None:
+def test_invalid_reasons_precede_the_tables() -> None:
     text = summary_to_html(summarize(rf.evaluate(*subject(1.0)).to_dict() | {"invalid_reasons": ["no gradient is finite"]}))
     assert text.index("<strong>INVALID</strong>: no gradient is finite") < text.index("<table>")

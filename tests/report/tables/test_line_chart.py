@@ -12,7 +12,7 @@ def test_a_straight_line_by_hand() -> None:
     assert text.splitlines() == [" 100 |A", "  75 | .", "  50 |  A", "  25 |   .", "   0 |    A", "     +-----", "      0 x 1"]
 
 
-def test_points_that_meet_are_a_star() -> None:
+def test_common_points_are_a_star() -> None:
     one, other = [(0.0, 1.0), (1.0, 0.0)], [(0.0, 1.0), (1.0, 1.0)]
     first, *_, last = draw_line_chart([one, other], [], width=10, height=4).splitlines()[:5]
     assert first.startswith(" 100 |*")
@@ -21,7 +21,7 @@ def test_points_that_meet_are_a_star() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 40])
-def test_any_number_of_points_fits_80_plain_columns(count: int) -> None:
+def test_any_number_of_points_fits(count: int) -> None:
     points = [(k / 255, 1 - k / count) for k in range(count + 1)]
     text = draw_line_chart([points], [(x, f"{x * 255:g}/255") for x, _ in points])
     assert max(map(len, text.splitlines())) <= 80
@@ -29,11 +29,11 @@ def test_any_number_of_points_fits_80_plain_columns(count: int) -> None:
     assert f"{count}/255" in text.splitlines()[-1]
 
 
-def test_labels_never_touch() -> None:
+def test_labels_have_space_between() -> None:
     ticks = [(k / 40, f"{k}/40") for k in range(41)]
     axis = draw_line_chart([[(0.0, 1.0), (1.0, 0.0)]], ticks).splitlines()[-1]
     assert set(axis.split()) <= {label for _, label in ticks}
 
 
-def test_a_single_budget_of_zero_is_a_point() -> None:
+def test_a_single_zero_budget() -> None:
     assert "A" in draw_line_chart([[(0.0, 0.7)]], [(0.0, "0")])

@@ -52,7 +52,7 @@ def test_a_table_by_hand() -> None:
         (r"back\slash $x$ ~~y~~", r"back\\slash \$x\$ \~\~y\~\~"),
     ],
 )
-def test_markup_is_shown_as_it_is(words: str, shown: str) -> None:
+def test_escapes_markup(words: str, shown: str) -> None:
     assert escape_markdown(words) == shown
 
 
@@ -67,7 +67,7 @@ def test_every_table_is_rectangular(measured: Measured) -> None:
             assert set(rows[1]) <= {":--", "--:"}
 
 
-def test_counts_and_rates_are_those_of_the_document(measured: Measured) -> None:
+def test_numbers_match_the_document(measured: Measured) -> None:
     document = measured()
     text = markdown(document)
     confusion = tables(text)[2]

@@ -6,7 +6,7 @@ from robustbench_fgsm.report.tables.sheet import matrix_sheet
 from tests.report.printed import printed, unwrapped
 
 
-def test_twelve_classes_are_a_matrix_and_thirteen_are_pairs() -> None:
+def test_thirteen_classes_become_pairs() -> None:
     for count in (12, 13):
         matrix = [[1] * count for _ in range(count)]
         text = unwrapped(matrix_sheet("before", "Before", matrix, [f"class {label}" for label in range(count)]))
@@ -18,7 +18,7 @@ def pairs(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines() if line.startswith("c")]
 
 
-def test_pairs_are_the_ten_most_often_confused_without_the_diagonal() -> None:
+def test_shows_the_ten_most_confused_pairs() -> None:
     names = [f"c{label}" for label in range(13)]
     matrix = [[0] * 13 for _ in range(13)]
     matrix[0][0] = 999
