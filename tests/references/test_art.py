@@ -28,7 +28,7 @@ def batch() -> rf.Batch:
 
 @pytest.mark.parametrize("targeted", [False, True])
 @pytest.mark.parametrize("model", MODELS)
-def test_equal_to_the_last_bit_under_linf(model: str, targeted: bool, batch: rf.Batch) -> None:
+def test_equal_bits_under_linf(model: str, targeted: bool, batch: rf.Batch) -> None:
     classifier = rf.load_classifier(model)
     assert isinstance(classifier, rf.TorchClassifier)
     y = (batch.labels + 2) % 10 if targeted else batch.labels
@@ -61,7 +61,7 @@ def test_within_1e_6_under_other_norms(model: str, norm: str | float, epsilon: f
     targeted=st.booleans(),
     labelled=st.booleans(),
 )
-def test_equal_on_any_shape_budget_and_label(
+def test_equal_for_any_shape_and_budget(
     seed: int, shape: tuple[int, ...], n: int, epsilon: float, per_image: bool, targeted: bool, labelled: bool
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -109,7 +109,7 @@ print(art.config.ART_DATA_PATH)
 """
 
 
-def test_importing_it_leaves_home_and_logging_alone(tmp_path: Path) -> None:
+def test_import_changes_no_home_or_logging(tmp_path: Path) -> None:
     log = tmp_path / "log"
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(log)],
@@ -123,7 +123,7 @@ def test_importing_it_leaves_home_and_logging_alone(tmp_path: Path) -> None:
     assert not Path(done.stdout.strip()).exists()  # its own home is gone with the process
 
 
-def test_underflow_that_art_does_not_survive() -> None:
+def test_art_underflows_under_l2() -> None:
     """Gradients of 1e-24: ART's L2 norm is 0 in float32 and its step with it; ours moves, and float64 agrees with ours."""
     model = nn.Linear(4, 2, bias=False)
     with torch.no_grad():
@@ -136,7 +136,7 @@ def test_underflow_that_art_does_not_survive() -> None:
 
 
 @pytest.mark.parametrize("targeted", ["none", "next"])
-def test_success_is_its_own(classifier: rf.TorchClassifier, images: rf.ArrayDataset, targeted: str) -> None:
+def test_own_success_matches_art(classifier: rf.TorchClassifier, images: rf.ArrayDataset, targeted: str) -> None:
     from robustbench_fgsm.models.art import import_art
 
     import_art()

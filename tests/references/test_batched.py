@@ -27,7 +27,7 @@ def test_works_through_the_images_in_batches(classifier: rf.TorchClassifier) -> 
     torch.testing.assert_close(reference.predict(x), classifier.predict(x))
 
 
-def test_the_network_is_a_copy_with_gradients(classifier: rf.TorchClassifier) -> None:
+def test_copies_the_network_with_gradients(classifier: rf.TorchClassifier) -> None:
     network = reference_network("library", classifier, AttackSpec(), (math.inf,), targeted=False)
     assert isinstance(network, nn.Module)
     assert network is not classifier.network
@@ -41,6 +41,6 @@ def test_the_network_is_a_copy_with_gradients(classifier: rf.TorchClassifier) ->
         (AttackSpec(target=TargetRule("shift", 1)), "has no targeted FGSM"),
     ],
 )
-def test_refuses_what_the_library_does_not_offer(classifier: rf.TorchClassifier, spec: AttackSpec, message: str) -> None:
+def test_rejects_unsupported_settings(classifier: rf.TorchClassifier, spec: AttackSpec, message: str) -> None:
     with pytest.raises(rf.SettingError, match=message):
         reference_network("library", classifier, spec, (math.inf,), targeted=False)

@@ -36,7 +36,7 @@ def test_a_function_of_a_file(file: Path) -> None:
     assert candidate.call_attack(nn.Identity(), x, torch.tensor([0, 1]), 0.1) is x
 
 
-def test_a_dotted_path_and_a_parameter_named_targeted(file: Path) -> None:
+def test_a_dotted_path_with_targets(file: Path) -> None:
     text = "class A:\n    class B:\n        @staticmethod\n        def go(model, x, y, eps, targeted=False):\n"
     candidate = load(file, text + "            return targeted\n", "A.B.go")
     assert candidate.targets
@@ -44,7 +44,7 @@ def test_a_dotted_path_and_a_parameter_named_targeted(file: Path) -> None:
     assert candidate.call_attack(nn.Identity(), torch.rand(1), torch.tensor([0]), 0.1) is False
 
 
-def test_a_function_of_a_module_in_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_function_of_a_local_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "attacks_of_mine").mkdir()
     (tmp_path / "attacks_of_mine" / "__init__.py").write_text("__version__ = '3'\n")
     (tmp_path / "attacks_of_mine" / "one.py").write_text(GOOD)
@@ -55,7 +55,7 @@ def test_a_function_of_a_module_in_the_current_directory(tmp_path: Path, monkeyp
     assert sys.path == path
 
 
-def test_neighbours_are_importable_while_it_loads_and_while_it_runs(file: Path) -> None:
+def test_neighbours_can_be_imported(file: Path) -> None:
     (file.parent / "neighbour_of_mine.py").write_text("SHIFT = 1\n")
     (file.parent / "later_neighbour_of_mine.py").write_text("SHIFT = 2\n")
     path = list(sys.path)
@@ -69,7 +69,7 @@ def test_neighbours_are_importable_while_it_loads_and_while_it_runs(file: Path) 
     assert sys.path == path
 
 
-def test_a_file_hides_no_module_of_the_same_name(tmp_path: Path) -> None:
+def test_a_file_shadows_no_module(tmp_path: Path) -> None:
     candidate = load(tmp_path / "json.py", GOOD)
     import json
 
@@ -98,7 +98,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("text", "path", "message"), BROKEN.values(), ids=BROKEN.keys())
-def test_what_is_broken_is_said_in_one_line(file: Path, text: str, path: str, message: str) -> None:
+def test_broken_code_gives_one_line(file: Path, text: str, path: str, message: str) -> None:
     before = set(sys.modules)
     with pytest.raises(rf.SettingError, match=message) as raised:
         load(file, text, path)
@@ -120,12 +120,12 @@ def test_what_is_broken_is_said_in_one_line(file: Path, text: str, path: str, me
         ("json:dump_", "did you mean dump"),
     ],
 )
-def test_a_spec_that_names_nothing(spec: str, message: str) -> None:
+def test_rejects_an_invalid_spec(spec: str, message: str) -> None:
     with pytest.raises(rf.SettingError, match=message):
         rf.load_candidate(spec)
 
 
-def test_a_module_that_imports_what_is_missing_is_not_taken_for_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_a_missing_nested_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken_of_mine.py").write_text("import no_such_thing.at_all\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(rf.SettingError, match="no module no_such_thing, which broken_of_mine imports"):
@@ -139,7 +139,7 @@ def test_an_unknown_style() -> None:
         candidate_from_callable(print, "plan")
 
 
-def test_an_object_without_a_signature_is_tried() -> None:
+def test_accepts_an_object_without_signature() -> None:
     assert candidate_from_callable(builtins.dict).name == "dict"
 
 

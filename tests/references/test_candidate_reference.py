@@ -23,7 +23,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG.keys())
-def test_results_that_are_no_images(change: object, message: str) -> None:
+def test_rejects_invalid_results(change: object, message: str) -> None:
     x = torch.rand(3, 1, 2, 2)
     assert callable(change)
     with pytest.raises(rf.CandidateError, match=message) as raised:
@@ -46,7 +46,7 @@ def test_results_become_plain_float32(found: Tensor) -> None:
     assert (images.dtype, images.requires_grad, images.shape) == (torch.float32, False, (2, 1, 2, 2))
 
 
-def test_a_candidate_works_on_copies_in_evaluation_mode(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_a_candidate_works_on_copies(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     modes, sizes = [], []
 
     def rude(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
@@ -72,7 +72,7 @@ def test_a_candidate_works_on_copies_in_evaluation_mode(classifier: rf.TorchClas
     torch.testing.assert_close(reference.predict(x), before, rtol=0, atol=0)
 
 
-def test_only_a_pytorch_network_has_a_module_to_hand_over(classifier: rf.TorchClassifier) -> None:
+def test_rejects_other_models_and_targets(classifier: rf.TorchClassifier) -> None:
     class Other:
         num_classes = 10
 

@@ -54,7 +54,7 @@ def seen_by(style: str, model: nn.Module, x: Tensor, *, targeted: bool = False) 
     return seen, candidate.call_attack(model, x, Y, EPSILON, targeted=targeted)
 
 
-def test_plain_is_called_with_four_positional_arguments(x: Tensor) -> None:
+def test_plain_passes_four_arguments(x: Tensor) -> None:
     model = Linear()
     seen, found = seen_by("plain", model, x)
     assert seen[0] is model
@@ -63,7 +63,7 @@ def test_plain_is_called_with_four_positional_arguments(x: Tensor) -> None:
     assert seen_by("plain", model, x, targeted=True)[0][0] is True
 
 
-def test_tutorial_hands_over_the_gradient_of_the_summed_loss(x: Tensor) -> None:
+def test_tutorial_passes_the_summed_gradient(x: Tensor) -> None:
     model = Linear()
     (image, epsilon, gradient), found = seen_by("tutorial", model, x)
     softmax = model(x).softmax(1).detach()
@@ -75,7 +75,7 @@ def test_tutorial_hands_over_the_gradient_of_the_summed_loss(x: Tensor) -> None:
     assert found is image
 
 
-def test_nhwc_hands_over_numpy_and_maps_the_result_back(x: Tensor) -> None:
+def test_nhwc_passes_numpy_arrays(x: Tensor) -> None:
     (_, array, labels, _), found = seen_by("nhwc", Linear(), x)
     assert (array.shape, array.dtype, labels.dtype) == ((4, 3, 4, 2), np.float32, np.int64)
     assert array.flags.c_contiguous
@@ -86,7 +86,7 @@ def test_nhwc_hands_over_numpy_and_maps_the_result_back(x: Tensor) -> None:
     assert torch.equal(tensor, x)
 
 
-def test_normalised_hands_over_the_bare_network_and_maps_the_result_back(x: Tensor) -> None:
+def test_normalised_passes_the_bare_network(x: Tensor) -> None:
     network = Linear()
     model = PixelSpaceNetwork(network, (0.1, 0.2), (0.5, 2.0))
     (bare, normalised, _, epsilon, mean, std), found = seen_by("normalised", model, x)
@@ -99,7 +99,7 @@ def test_normalised_hands_over_the_bare_network_and_maps_the_result_back(x: Tens
     torch.testing.assert_close(found, x)
 
 
-def test_normalised_takes_any_other_model_for_the_bare_network(x: Tensor) -> None:
+def test_normalised_accepts_other_models(x: Tensor) -> None:
     model = Linear()
     (bare, normalised, _, _, mean, std), _ = seen_by("normalised", model, x)
     assert bare is model
@@ -107,7 +107,7 @@ def test_normalised_takes_any_other_model_for_the_bare_network(x: Tensor) -> Non
     assert (float(mean), float(std)) == (0, 1)
 
 
-def test_normalised_keeps_one_grey_channel_where_the_network_repeats_it(x: Tensor) -> None:
+def test_normalised_keeps_one_grey_channel(x: Tensor) -> None:
     model, grey = PixelSpaceNetwork(Linear(3), 0.3, 0.5, channels=3), x[:, :1]
     (bare, normalised, *_), _ = seen_by("normalised", model, grey)
     assert normalised.shape == grey.shape
@@ -130,7 +130,7 @@ class Attack:
         return images - self.eps if self.targeted else images + self.eps
 
 
-def test_torchattacks_makes_the_attack_and_sets_its_mode(x: Tensor) -> None:
+def test_torchattacks_sets_the_mode(x: Tensor) -> None:
     candidate = candidate_from_callable(Attack, "torchattacks")
     assert candidate.targets
     for targeted, sign in ((False, 1), (True, -1)):
@@ -139,7 +139,7 @@ def test_torchattacks_makes_the_attack_and_sets_its_mode(x: Tensor) -> None:
         assert torch.equal(found, x + sign * EPSILON)
 
 
-def test_art_hands_over_a_classifier_of_the_same_network(x: Tensor) -> None:
+def test_art_passes_a_classifier(x: Tensor) -> None:
     model, seen = Linear(), []
 
     class ArtAttack:
@@ -175,9 +175,7 @@ def test_torchattacks_itself_is_a_candidate(classifier: rf.TorchClassifier, imag
 
 
 @pytest.mark.reference
-def test_foolbox_itself_is_a_candidate_and_the_clipped_images_count(
-    classifier: rf.TorchClassifier, images: rf.ArrayDataset
-) -> None:
+def test_foolbox_itself_is_a_candidate(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     pytest.importorskip("foolbox", exc_type=ImportError)
     candidate = rf.load_candidate("foolbox.attacks:LinfFastGradientAttack", "foolbox")
     assert not candidate.targets
@@ -210,12 +208,12 @@ def functions() -> dict[str, Callable[..., Any]]:
 
 
 @pytest.mark.parametrize("style", ["plain", "torchattacks", "tutorial", "nhwc", "normalised"])
-def test_a_style_takes_its_own_functions_and_offers_no_targets_unasked(style: str) -> None:
+def test_a_style_accepts_its_functions(style: str) -> None:
     check_signature(style, functions()[style])
     assert offers_targets(style, functions()[style]) == (style == "torchattacks")
 
 
-def test_another_style_is_proposed_where_the_arguments_fit_that() -> None:
+def test_suggests_a_fitting_style() -> None:
     with pytest.raises(rf.SettingError, match=r"style plain calls fn\(.*got <lambda>\(image, .*mean --style tutorial"):
         check_signature("plain", functions()["tutorial"])
     with pytest.raises(rf.SettingError, match="write a function around it"):
@@ -231,7 +229,7 @@ def test_every_style_shows_a_call() -> None:
         get_style("normalized")
 
 
-def test_a_style_whose_library_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_shows_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "foolbox", None)
     with pytest.raises(rf.SettingError, match="pip install foolbox"):
         get_style("foolbox")

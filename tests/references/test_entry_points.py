@@ -54,9 +54,7 @@ class Lacking:
 """
 
 
-def test_a_module_or_an_object_of_another_package_is_compared(
-    install: Install, classifier: rf.TorchClassifier, images: rf.ArrayDataset
-) -> None:
+def test_compares_an_object_of_another_package(install: Install, classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     install("plain-fgsm", "plain_fgsm", PLAIN, plain="plain_fgsm", made="plain_fgsm:Maker")
     found = rf.compare(classifier, images, references=["plain", " made"])
     assert [reference.verdict for reference in found.references] == ["agree", "agree"]
@@ -64,14 +62,14 @@ def test_a_module_or_an_object_of_another_package_is_compared(
     assert found.references[0].to_dict(found.classes, found.ours.seconds)["own_success"] is None
 
 
-def test_it_is_listed_without_being_imported(install: Install) -> None:
+def test_listing_imports_no_reference(install: Install) -> None:
     install("plain-fgsm", "plain_fgsm", "raise SystemExit('imported')", plain="plain_fgsm")
     *_, last = REFERENCES.entries().values()
     assert (last.name, last.package, last.installed_version) == ("plain", "plain-fgsm", "2.5")
     assert "plain_fgsm" not in sys.modules
 
 
-def test_its_name_is_known_and_suggested(install: Install) -> None:
+def test_suggests_an_installed_name(install: Install) -> None:
     install("plain-fgsm", "plain_fgsm", PLAIN, plain="plain_fgsm")
     assert check_references(["plain"]) == ["plain"]
     with pytest.raises(rf.SettingError, match=r"`rfgsm list references`, got 'plane': did you mean plain\?"):
@@ -95,7 +93,7 @@ def test_a_built_in_name_wins(install: Install, classifier: rf.TorchClassifier) 
         ("", "broken", r"must have a function prepare\(classifier, spec, batch_size\), got none in broken"),
     ],
 )
-def test_one_that_cannot_be_imported_is_refused_in_one_line(install: Install, source: str, value: str, message: str) -> None:
+def test_names_a_failed_import(install: Install, source: str, value: str, message: str) -> None:
     install("broken-fgsm", "broken", source, broken=value)
     with pytest.raises(rf.SettingError, match=message) as refused:
         check_references(["broken"])
@@ -104,7 +102,7 @@ def test_one_that_cannot_be_imported_is_refused_in_one_line(install: Install, so
     assert "\n" not in str(refused.value)
 
 
-def test_one_that_makes_no_reference_is_refused(install: Install, classifier: rf.TorchClassifier) -> None:
+def test_rejects_an_incomplete_reference(install: Install, classifier: rf.TorchClassifier) -> None:
     install("plain-fgsm", "plain_fgsm", PLAIN, incomplete="plain_fgsm:Incomplete", lacking="plain_fgsm:Lacking")
     with pytest.raises(rf.SettingError, match=r"incomplete must have name, version, norm_floor, .*, predict, fgsm"):
         load_reference("incomplete", classifier, AttackSpec(), 8)

@@ -12,7 +12,7 @@ from robustbench_fgsm.stats.rate import Rate
 pytestmark = pytest.mark.reference
 
 
-def test_success_is_its_own(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_own_success_matches_foolbox(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         foolbox = pytest.importorskip("foolbox")

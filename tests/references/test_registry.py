@@ -31,7 +31,7 @@ def test_agrees_under_linf(name: str, model: str, images: rf.ArrayDataset) -> No
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_agrees_targeted_where_it_can(name: str, images: rf.ArrayDataset) -> None:
+def test_agrees_targeted(name: str, images: rf.ArrayDataset) -> None:
     classifier = rf.load_classifier("smallcnn")
     if name == "foolbox":
         with pytest.raises(rf.SettingError, match="no targeted FGSM"):
@@ -41,7 +41,7 @@ def test_agrees_targeted_where_it_can(name: str, images: rf.ArrayDataset) -> Non
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_agrees_under_l2_where_it_can(name: str, images: rf.ArrayDataset) -> None:
+def test_agrees_under_l2(name: str, images: rf.ArrayDataset) -> None:
     classifier = rf.load_classifier("smallcnn")
     if name == "torchattacks":
         with pytest.raises(rf.SettingError, match="comparable under norm inf"):
@@ -53,7 +53,7 @@ def test_agrees_under_l2_where_it_can(name: str, images: rf.ArrayDataset) -> Non
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_works_on_its_own_network(name: str) -> None:
+def test_works_on_a_copied_network(name: str) -> None:
     torch.manual_seed(0)
     classifier = rf.wrap(nn.Sequential(nn.Flatten(), nn.Linear(16, 3), nn.Dropout()), 3)
     reference = load_reference(name, classifier, AttackSpec(target=TargetRule()), 4)
@@ -63,7 +63,7 @@ def test_works_on_its_own_network(name: str) -> None:
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in classifier.network.parameters())
 
 
-def test_one_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_shows_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
 

@@ -56,7 +56,7 @@ def test_channels_last_and_grey_without_channels(tmp_path: Path) -> None:
     assert torch.equal(grey.images, torch.from_numpy(X[:, :1]))
 
 
-def test_channels_first_wins_where_both_fit(tmp_path: Path) -> None:
+def test_prefers_channels_first(tmp_path: Path) -> None:
     cubes = np.random.default_rng(0).random((2, 3, 3, 3), np.float32)
     assert torch.equal(load_saved_images(saved(tmp_path / "adv.npz", images=cubes), (3, 3, 3)).images, torch.from_numpy(cubes))
 
@@ -75,7 +75,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("arrays", "message"), WRONG.values(), ids=WRONG.keys())
-def test_what_cannot_be_meant(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+def test_rejects_unsuitable_arrays(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     for name in ("adv.npz", "adv.safetensors"):
         with pytest.raises(rf.DataError, match=message) as raised:
             load_saved_images(saved(tmp_path / name, **arrays), SHAPE)
@@ -92,7 +92,7 @@ class Gadget:
         return Path.touch, (self.place,)
 
 
-def test_pickles_are_refused_and_never_run(tmp_path: Path) -> None:
+def test_runs_no_pickle(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     inside = np.empty(1, object)
     inside[0] = Gadget(trace)
@@ -108,7 +108,7 @@ def test_pickles_are_refused_and_never_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["adv.npz", "adv.safetensors"])
 @given(share=st.floats(0, 1, exclude_max=True))
-def test_a_file_cut_short_is_said_to_be(tmp_path_factory: pytest.TempPathFactory, name: str, share: float) -> None:
+def test_rejects_a_truncated_file(tmp_path_factory: pytest.TempPathFactory, name: str, share: float) -> None:
     file = saved(tmp_path_factory.mktemp("cut") / name, images=X)
     content = file.read_bytes()
     file.write_bytes(content[: int(share * len(content))])
@@ -142,7 +142,7 @@ def test_a_directory_of_saved_adversarial_images(
         load_saved_images(tmp_path / "two", SHAPE)
 
 
-def test_without_ids_they_are_the_first(images: rf.ArrayDataset, tmp_path: Path) -> None:
+def test_no_ids_mean_the_first_images(images: rf.ArrayDataset, tmp_path: Path) -> None:
     x = next(images.batches(0, 20, 20)).images.numpy()
     some = load_saved_images(saved(tmp_path / "adv.npz", images=x), (1, 28, 28))
     found, covered, warnings = match_to_data(some, images)
@@ -155,7 +155,7 @@ def test_without_ids_they_are_the_first(images: rf.ArrayDataset, tmp_path: Path)
         match_to_data(some, images.head(10))
 
 
-def test_ids_say_which_they_are_in_any_order(images: rf.ArrayDataset, tmp_path: Path) -> None:
+def test_ids_in_any_order(images: rf.ArrayDataset, tmp_path: Path) -> None:
     ids = np.array([9, 4, 300, 0])
     some = load_saved_images(saved(tmp_path / "adv.npz", images=X[:4, :1], ids=ids), (1, 2, 4))
     found, covered, warnings = match_to_data(some, images)

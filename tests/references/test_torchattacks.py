@@ -13,7 +13,7 @@ pytestmark = pytest.mark.reference
 
 
 @pytest.mark.parametrize("targeted", ["none", "next"])
-def test_robust_accuracy_of_targets_is_the_hit_rate(classifier: rf.TorchClassifier, images: rf.ArrayDataset, targeted: str) -> None:
+def test_robust_accuracy_of_targets(classifier: rf.TorchClassifier, images: rf.ArrayDataset, targeted: str) -> None:
     torchattacks = pytest.importorskip("torchattacks")
     batch = next(images.batches(0, 256, 256))
     attack = torchattacks.FGSM(classifier.copy_network(), eps=8 / 255)
