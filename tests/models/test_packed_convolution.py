@@ -77,9 +77,7 @@ def test_other_layers_are_left_alone() -> None:
         assert not can_pack_convolutions(network)
 
 
-def test_channels_last_works_without_onednn(  # noqa: N802  (its name)
-    images: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_channels_last_works_without_onednn(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     classifier = rf.wrap(convolutions(), 3)
     one = classifier.channels_last(7)
     monkeypatch.setattr("robustbench_fgsm.models.packed_convolution.MKLDNN_OPERATORS", ("no_such_operator",))
