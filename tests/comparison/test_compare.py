@@ -160,6 +160,6 @@ def test_takes_every_form_of_candidate(classifier: rf.TorchClassifier, images: r
         rf.compare(classifier, data, references=[], candidate=f"{file}:tutorial")
 
 
-def test_rejects_nothing_to_compare_with(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_rejects_an_empty_comparison(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     with pytest.raises(rf.SettingError, match="at least one if there is no candidate"):
         rf.compare(classifier, images, references=[])

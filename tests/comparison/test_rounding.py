@@ -41,7 +41,7 @@ def agreement_at(analysis: RoundingAnalysis, attacked: AttackedBatch, pixel: int
     return compare_batch(analysis, attacked, ours, theirs, torch.tensor([0]), torch.tensor([0]))
 
 
-def test_explains_a_sign_that_rounding_decides() -> None:
+def test_explains_a_sign_by_rounding() -> None:
     analysis, attacked = examined(Cancelling())
     assert agreement_at(analysis, attacked, 0).pixels_explained == 1
     assert not agreement_at(analysis, attacked, 0).pixels_tied
