@@ -65,7 +65,7 @@ HINTED: dict[Callable[..., Any], tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("candidate", HINTED, ids=lambda candidate: candidate.__name__)
-def test_names_what_calls_show(candidate: Callable[..., Any]) -> None:
+def test_names_evidence_from_calls(candidate: Callable[..., Any]) -> None:
     found = rf.verify(candidate, cases=["grey", "colour", "repeated"], time_limit=TIME_LIMIT)
     cause, evidence = HINTED[candidate]
     assert found.diagnosis[0].cause == cause, found.diagnosis

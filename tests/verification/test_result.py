@@ -46,7 +46,7 @@ def test_strict_counts_harmless_findings(wrong: rf.Verification) -> None:
     assert "wrong-sign" not in harmless.summary
 
 
-def test_tracebacks_are_listed_once() -> None:
+def test_lists_a_traceback_one_time() -> None:
     found = rf.verify(raising, cases=["grey"])
     assert len(found.results[0].observed_calls) == 4
     (traceback,) = found.tracebacks
