@@ -11,7 +11,7 @@ from robustbench_fgsm.variants.altered_models import altered_model, model_with_d
 from robustbench_fgsm.variants.attack_call import AttackCall
 
 
-def test_nothing_to_alter_returns_the_model() -> None:
+def test_no_alteration_returns_the_model() -> None:
     model = nn.Linear(2, 2).eval()
     assert altered_model(model, "eval", "true") is model
 
@@ -38,7 +38,7 @@ def test_guided_backpropagation_drops_negative_gradients() -> None:
         assert gradient[0].tolist() == expected
 
 
-def test_drift_counts_earlier_calls_and_the_call_itself() -> None:
+def test_drift_counts_earlier_calls_and_itself() -> None:
     model = nn.BatchNorm2d(1).eval()
     first = AttackCall(model, torch.ones(2, 1, 1, 1), torch.zeros(2, dtype=torch.int64), 0.1)
     second = replace(first, earlier_calls=(first,))
