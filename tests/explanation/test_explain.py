@@ -178,7 +178,7 @@ def test_honest_figures_match_evaluate(subject: Subject, rule: str) -> None:
     assert ("accuracy_of_correct" in found) == (rule == "none")
 
 
-def test_nothing_fits_an_impossible_number(measured: rf.Explanation) -> None:
+def test_impossible_number_has_no_match(measured: rf.Explanation) -> None:
     """In the middle of the widest gap between all rates, as if it were found on many images, and so without sampling error."""
     exact_tallies = {variant: multiplied(tally, 10_000) for variant, tally in measured.tallies.items()}
     rates = sorted({max(found.rate.value or 0.0, 0.0) for found in measured.explanations})

@@ -33,7 +33,7 @@ def named(found: list[AttackVariant]) -> set[str]:
 
 
 @pytest.mark.parametrize("targeted", [False, True])
-def test_variants_are_changes_of_the_correct_attack(targeted: bool) -> None:
+def test_variants_change_the_correct_attack(targeted: bool) -> None:
     found = attack_variants(NORMALISED, targeted=targeted)
     assert found[0] == CORRECT_VARIANT
     assert CORRECT_VARIANT.recipe == AttackRecipe()
