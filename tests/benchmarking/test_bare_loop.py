@@ -15,7 +15,7 @@ SPEC = AttackSpec(EPSILONS)
 
 
 @pytest.mark.parametrize("layout", BARE_LOOP_LAYOUTS)
-def test_counts_what_evaluate_counts(convolutional: rf.TorchClassifier, few: rf.Dataset, expected: BareResult, layout: str) -> None:
+def test_counts_match_evaluate(convolutional: rf.TorchClassifier, few: rf.Dataset, expected: BareResult, layout: str) -> None:
     loop = Contender("bare", layout).make_implementation(convolutional, few, SPEC, 32)
     assert isinstance(loop, BareLoop)
     assert loop.job(few, EPSILONS) == expected

@@ -20,7 +20,7 @@ def run(classifier: rf.Classifier, data: rf.Dataset, **settings: Any) -> rf.Benc
     return rf.benchmark(classifier, data, EPSILONS, **(quick | settings))
 
 
-def test_times_one_epsilon_once() -> None:
+def test_times_one_epsilon_one_time() -> None:
     assert timed_tasks((0.1,)) == [TimedTask("attack", (0.1,)), TimedTask("job", (0.1,))]
     assert [task.epsilons for task in timed_tasks((0.2, 0.1))] == [(0.2,), (0.2,), (0.2, 0.1), (0.2, 0.1)]
 

@@ -17,9 +17,7 @@ SPEC = AttackSpec(EPSILONS)
 
 
 @pytest.mark.parametrize("level", BenchmarkOptions.levels)
-def test_ours_counts_what_evaluate_counts(
-    convolutional: rf.TorchClassifier, few: rf.Dataset, expected: BareResult, level: str
-) -> None:
+def test_our_counts_match_evaluate(convolutional: rf.TorchClassifier, few: rf.Dataset, expected: BareResult, level: str) -> None:
     ours = Contender("ours", level).make_implementation(convolutional, few, SPEC, 32)
     assert isinstance(ours, OurImplementation)
     assert ours.execution.plan.level == level
@@ -29,7 +27,7 @@ def test_ours_counts_what_evaluate_counts(
 
 @pytest.mark.reference
 @pytest.mark.parametrize("name", ["art", "foolbox"])
-def test_references_count_what_evaluate_counts(
+def test_reference_counts_match_evaluate(
     convolutional: rf.TorchClassifier, few: rf.Dataset, expected: BareResult, name: str
 ) -> None:
     library = Contender("reference", name).make_implementation(convolutional, few, SPEC, 32)

@@ -62,7 +62,7 @@ def test_reports_a_failed_reference(convolutional: rf.TorchClassifier, few: rf.D
 
 
 @pytest.mark.reference
-def test_reports_a_reference_that_cannot_be_made(convolutional: rf.TorchClassifier, few: rf.Dataset) -> None:
+def test_reports_an_unusable_reference(convolutional: rf.TorchClassifier, few: rf.Dataset) -> None:
     pytest.importorskip("torchattacks")
     found = rf.benchmark(convolutional, few, [1.0], norm=2, references=["torchattacks"], rounds=1, memory=False).to_dict()
     assert "torchattacks is comparable under norm inf, got 2" in found["contenders"][-1]["error"]

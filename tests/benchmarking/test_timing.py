@@ -47,7 +47,7 @@ def test_round_order() -> None:
 
 
 @pytest.mark.parametrize("fails_at", [1, 5])
-def test_failed_contender_is_not_run_again(fails_at: int) -> None:
+def test_failed_contender_is_not_repeated(fails_at: int) -> None:
     calls: list[tuple[str, TimedTask]] = []
     made = runners(calls)
     healthy = made["b"]
