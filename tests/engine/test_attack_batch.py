@@ -23,7 +23,7 @@ def test_saturation_by_logit_gap(gap: float, expected: bool) -> None:
     assert is_saturated(torch.tensor([[gap, 0.0]]), torch.tensor([0])).item() is expected
 
 
-def test_saturation_is_summed_over_all_wrong_classes() -> None:
+def test_saturation_sums_wrong_classes() -> None:
     logits = torch.tensor([[math.log(1e6) + 0.01, 0.0, 0.0]])  # each wrong class below 1e-6, both together above
     assert not is_saturated(logits, torch.tensor([0])).any()
 
@@ -48,7 +48,7 @@ def test_targeted_attack_gets_its_target(classifier: rf.TorchClassifier, images:
         assert attacked.targeted
 
 
-def test_gradients_are_told_apart(images: rf.ArrayDataset) -> None:
+def test_distinguishes_zero_and_nonfinite_gradients(images: rf.ArrayDataset) -> None:
     """Without weights every gradient is zero; with infinite ones none is finite."""
     batch, counts = next(images.batches(0, 8, 8)), {}
     for weight in (0.0, math.inf):

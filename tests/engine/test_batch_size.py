@@ -36,7 +36,7 @@ def test_bundled_networks(name: str, size: int, images: rf.ArrayDataset) -> None
     assert rf.evaluate(network, images, optimize="none").to_dict()["plan"]["batch_size"] == size
 
 
-def test_weights_are_not_counted_and_left_alone() -> None:
+def test_weights_are_not_counted() -> None:
     layers = nn.Sequential(nn.Flatten(), nn.Linear(4, 5 * MIB // 16), nn.ReLU(), nn.Linear(5 * MIB // 16, 2))
     network = rf.wrap(layers, 2)
     assert largest_activation_bytes(network, torch.rand(1, 1, 2, 2)) == 5 * MIB // 4

@@ -14,7 +14,7 @@ from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World, merge_by_
 
 
 @pytest.mark.distributed
-def test_restarted_processes_agree_on_a_new_number() -> None:
+def test_restarted_processes_agree_on_a_number() -> None:
     """Over one store, as torchrun keeps it: three rounds, in each the others come before rank 0 has drawn its number."""
     store = TCPStore("127.0.0.1", 0, 1, True, wait_for_workers=False)
     numbers: list[list[int]] = []

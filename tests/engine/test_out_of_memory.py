@@ -92,7 +92,7 @@ def test_other_errors_are_raised() -> None:
     assert calls == [slice(0, 8)]
 
 
-def test_rows_come_once_and_in_order() -> None:
+def test_rows_keep_their_order() -> None:
     for room in range(1, 12):
 
         def take(rows: slice, room: int = room) -> list[int]:
@@ -106,7 +106,7 @@ def test_rows_come_once_and_in_order() -> None:
         assert bool(portions.warnings) == (room < 11)
 
 
-def test_a_trial_takes_what_fits(data: rf.Dataset) -> None:
+def test_a_trial_takes_a_fitting_part(data: rf.Dataset) -> None:
     batch = next(data.batches(0, 32, 32))
     sizes: list[int] = []
 
@@ -144,7 +144,7 @@ print(json.dumps([matrix["shape"], sum(matrix["counts"]), len(matrix["counts"]),
 """
 
 
-def test_22000_classes_take_less_than_a_gigabyte() -> None:
+def test_22000_classes_take_little_memory() -> None:
     done = subprocess.run([sys.executable, "-c", WIDE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     shape, images, cells, peak = json.loads(done.stdout)

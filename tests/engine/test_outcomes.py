@@ -35,7 +35,7 @@ def test_parts_are_put_together(observed: ObservedBatch) -> None:
     assert again.batch.ids.tolist() == observed.batch.ids.tolist()
 
 
-def test_buffer_waits_until_it_is_full() -> None:
+def test_buffer_waits_until_full() -> None:
     buffer = OutcomeBuffer[str](3)
     assert buffer.add("a") == buffer.add("") == []
     assert buffer.add("bc") == ["a", "bc"]

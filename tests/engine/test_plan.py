@@ -59,7 +59,7 @@ SLOW, FAST = clock(1.0, 1.0), clock(1.0, 0.5)
         (FAST, "max", "channels_last"),
     ],
 )
-def test_the_layout_is_the_faster_one(
+def test_chooses_the_faster_layout(
     network: rf.TorchClassifier, images: rf.ArrayDataset, timer: Clock, layout: str, level: str
 ) -> None:
     found = choose_plan(network, images, [AttackSpec()], level, timer=timer)
@@ -67,7 +67,7 @@ def test_the_layout_is_the_faster_one(
     assert bool(found.reason) == (layout == "contiguous")
 
 
-def test_times_a_layout_once(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_times_a_layout_one_time(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     first = choose_plan(network, images, [AttackSpec()], "safe", timer=FAST)
     assert choose_plan(network, images, [AttackSpec()], "safe", timer=SLOW) == first
 
@@ -80,7 +80,7 @@ def test_safe_needs_the_guard(network: rf.TorchClassifier, images: rf.ArrayDatas
     assert choose_plan(network, images, [spec], "max", timer=FAST).memory_format == "channels_last"
 
 
-def test_only_a_network_with_variants_is_planned(
+def test_networks_without_variants_are_not_planned(
     classifier: rf.TorchClassifier, network: rf.TorchClassifier, images: rf.ArrayDataset
 ) -> None:
     """One recorded in one layout runs as it is, and one without convolutions has no layout to choose."""
@@ -93,7 +93,7 @@ def test_only_a_network_with_variants_is_planned(
         assert apply_plan(other, found).classifier is other
 
 
-def test_none_times_nothing(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_level_none_times_no_layout(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     found = choose_plan(network, images, [AttackSpec()], "none", 7, timer=None)
     assert found == Plan(batch_size=7, threads=torch.get_num_threads())
 
@@ -109,7 +109,7 @@ def test_a_recorded_plan_stays(network: rf.TorchClassifier, images: rf.ArrayData
         assert other.memory_format == "contiguous"
 
 
-def test_a_plan_comes_back_from_its_record() -> None:
+def test_a_plan_survives_its_record() -> None:
     here = torch.get_num_threads()
     full = Plan("bf16", "channels_last", True, True, True, 64, here, "so", plan.PlanChanges(32, 1, 100, 2), True)
     for one in (full, Plan("safe", threads=here), Plan(threads=here)):
@@ -117,7 +117,7 @@ def test_a_plan_comes_back_from_its_record() -> None:
     assert Plan.from_dict(None, 99) == Plan(batch_size=99, threads=here)
 
 
-def test_tf32_is_for_the_planned_classifier_only(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_tf32_is_only_for_planned_classifiers(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     made = apply_plan(network, Plan("max", tf32=True))
     assert isinstance(made.classifier, rf.TorchClassifier)
     assert made.classifier.tf32
@@ -132,7 +132,7 @@ def test_an_unknown_level_is_an_error(network: rf.TorchClassifier, images: rf.Ar
         rf.evaluate(network, images, optimize="fast")
 
 
-def test_max_records_what_it_changes(images: rf.ArrayDataset) -> None:
+def test_max_records_its_changes(images: rf.ArrayDataset) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(4), nn.Flatten(), nn.LazyLinear(10))
     net(torch.rand(64, 1, 28, 28))
@@ -154,7 +154,7 @@ def test_compiles_long_runs_with_a_compiler(monkeypatch: pytest.MonkeyPatch) -> 
     assert not plan.compiler_available(cpu)
 
 
-def test_bfloat16_is_for_predictions_on_a_gpu(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_bfloat16_is_only_for_predictions(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     batch = next(images.batches(0, 16, 16))
     made = apply_plan(network, Plan("bf16", bf16=True)).classifier
     exact, rounded = network.predict(batch.images), made.predict(batch.images)
@@ -200,7 +200,7 @@ def test_a_long_run_is_compiled(network: rf.TorchClassifier, images: rf.ArrayDat
     assert len(compiled) == 1
 
 
-def test_images_are_laid_out_for_the_classifier(network: rf.TorchClassifier) -> None:
+def test_images_get_the_classifiers_layout(network: rf.TorchClassifier) -> None:
     x = torch.rand(2, 3, 4, 4)
     assert move_to_classifier(x, network) is x
     there = move_to_classifier(x, network.variant(memory_format=torch.channels_last))
@@ -222,7 +222,7 @@ def test_a_plan_runs_on_a_gpu(images: rf.ArrayDataset) -> None:
         assert abs(one.tallies[0].robust_accuracy.count - none.tallies[0].robust_accuracy.count) <= 3
 
 
-def test_settings_are_what_decides_the_numbers() -> None:
+def test_settings_determine_the_numbers() -> None:
     one = Plan("safe", threads=1)
     assert one.settings() == replace(one, threads=2, reason="another").settings()
     assert one.settings() != replace(one, memory_format="channels_last").settings()

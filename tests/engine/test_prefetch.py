@@ -57,6 +57,6 @@ def test_thread_ends_with_its_reader() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("rfgsm-read-ahead")]
 
 
-def test_cpu_reads_nothing_ahead() -> None:
+def test_cpu_does_not_prefetch() -> None:
     flow = batches(2, [])
     assert prefetch_batches(flow, CPU) is flow

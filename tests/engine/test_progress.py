@@ -16,7 +16,7 @@ def test_reports_fooled_images_before_done_images() -> None:
     assert calls == [("fooled", 1, 3), ("done", 4, 10), ("done", 10, 10)]
 
 
-def test_reports_to_nobody() -> None:
+def test_reports_without_a_listener() -> None:
     report = ProgressReporter(10, SINGLE_PROCESS)
     report(4, (1, 3))
     assert report.done == 4

@@ -147,7 +147,7 @@ def test_predicts_only_uncertain_budgets_again(rounding: Rounding, data: rf.Arra
     assert found.decided_again <= sum(again) < found.decided_again * len(EPSILONS) / 2
 
 
-def test_saved_images_are_counted_as_evaluated_ones(
+def test_saved_images_count_like_evaluated_ones(
     rounding: Rounding, data: rf.ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the plan is that of a stopped run, and is replayed."""

@@ -33,7 +33,7 @@ class ListStore(NullStore):
         self.kept.append(record)
 
 
-def test_pieces_count_what_one_pass_counts(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_pieces_count_like_one_pass(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     planned, report = apply_plan(classifier, Plan(batch_size=32)), ProgressReporter(len(images), SINGLE_PROCESS)
     whole = attack_dataset(planned, images, SPECS, report)
     store = ListStore()

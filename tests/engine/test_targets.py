@@ -36,22 +36,22 @@ def test_random_depends_on_seed_and_id() -> None:
     assert any(aims("random", seed=seed) != whole for seed in range(1, 5))
 
 
-def test_random_is_even() -> None:
+def test_random_is_uniform() -> None:
     many = Batch(torch.zeros(3000, 1, 1, 1), torch.zeros(3000, dtype=torch.int64), torch.arange(3000))
     assert 1400 < aims("random", many).count(1) < 1600  # 1500 expected, 27 the standard deviation
 
 
-def test_least_likely_is_read_off_the_outputs() -> None:
+def test_least_likely_comes_from_outputs() -> None:
     assert targets_for(BATCH, TargetRule.parse("least-likely"), CLASSES, 0) is least_likely_class
     assert least_likely_class(torch.tensor([[0.3, -1.0, 2.0]])).tolist() == [1]
 
 
 @pytest.mark.parametrize(("rule", "message"), [("class:dig", "did you mean dog"), ("shift:3", "multiple of the 3 classes")])
-def test_aims_that_cannot_be_taken(rule: str, message: str) -> None:
+def test_rejects_invalid_targets(rule: str, message: str) -> None:
     with pytest.raises(SettingError, match=message):
         aims(rule)
 
 
-def test_one_class_has_no_other_to_draw() -> None:
+def test_random_needs_another_class() -> None:
     with pytest.raises(SettingError, match="at least 2 classes, got 1"):
         targets_for(BATCH, TargetRule.parse("random"), ("only",), 0)
