@@ -41,7 +41,7 @@ def test_noise_depends_on_the_id_alone() -> None:
     assert torch.equal(moved[1:2], add_random_sign_noise(x[1:2], ids[1:2], SPEC))
 
 
-def test_gradients_of_a_linear_network_are_aligned(linear: tuple[rf.TorchClassifier, rf.ArrayDataset]) -> None:
+def test_linear_gradients_are_aligned(linear: tuple[rf.TorchClassifier, rf.ArrayDataset]) -> None:
     classifier, data = linear
     batch = next(data.batches(0, 8, 8))
     assert gradient_alignment(classifier, batch.images, batch.labels, batch.ids, SPEC).tolist() == pytest.approx([1.0] * 8)

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.mark.reference
 @pytest.mark.parametrize(("norm", "epsilon"), [(math.inf, 0.02), (2.0, 0.2)])
-def test_nothing_beats_fgsm_on_a_linear_network(
+def test_fgsm_is_optimal_for_linear_networks(
     linear: tuple[rf.TorchClassifier, rf.ArrayDataset], norm: float, epsilon: float
 ) -> None:
     found = rf.evaluate(*linear, epsilon, norm=norm, pgd_check=120).pgd_check
@@ -57,7 +57,7 @@ def test_targeted_check_counts_images_off_target(classifier: rf.TorchClassifier,
 
 
 @pytest.mark.reference
-def test_sweep_is_checked_at_its_largest_budget(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_checks_a_sweep_at_its_maximum(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     rules = ("none", "next")
     plain, targeted = rf.sweep(classifier, images.head(32), "1,8,4/255", targeted=rules, check_masking=True)
     assert plain.pgd_check is not None
@@ -67,7 +67,7 @@ def test_sweep_is_checked_at_its_largest_budget(classifier: rf.TorchClassifier, 
 
 
 @pytest.mark.reference
-def test_check_changes_no_count_and_no_generator(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_check_changes_no_count_or_generator(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     data = images.head(40)
     before = random.getstate(), np.random.get_state(legacy=False)["state"]["key"].tolist(), torch.get_rng_state()
     found = rf.evaluate(classifier, data, EPSILON, pgd_check=16, check_masking=True)

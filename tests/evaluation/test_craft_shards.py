@@ -23,7 +23,7 @@ from robustbench_fgsm.evaluation.craft_shards import (
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 
-def test_spans_cover_every_image_once() -> None:
+def test_spans_cover_every_image() -> None:
     assert shard_ranges(7, 3) == [range(3), range(3, 6), range(6, 7)]
     assert shard_ranges(6, 3) == [range(3), range(3, 6)]
     assert shard_ranges(2, 1000) == [range(2)]
@@ -31,7 +31,7 @@ def test_spans_cover_every_image_once() -> None:
         shard_ranges(2, 0)
 
 
-def test_shards_hold_what_the_attack_gives(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_shards_match_the_attack(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     shards = list(craft_shards(classifier, images, AttackSpec(), shard_ranges(100, 40), plan=Plan(batch_size=16)))
     batch = next(images.batches(0, 100, 100))
     x_adv = torch.cat([shard.images for shard in shards])
@@ -46,7 +46,7 @@ def test_shards_hold_what_the_attack_gives(classifier: rf.TorchClassifier, image
 
 
 @pytest.mark.parametrize("target", ["none", "least-likely", "random"])
-def test_batch_and_shard_size_change_no_prediction(classifier: rf.TorchClassifier, images: rf.ArrayDataset, target: str) -> None:
+def test_sizes_change_no_prediction(classifier: rf.TorchClassifier, images: rf.ArrayDataset, target: str) -> None:
     spec = AttackSpec(target=TargetRule.parse(target), restarts=1)
 
     def columns(shard_size: int, batch_size: int) -> dict[str, list[int]]:
@@ -59,7 +59,7 @@ def test_batch_and_shard_size_change_no_prediction(classifier: rf.TorchClassifie
     assert columns(60, 60) == columns(17, 5)
 
 
-def test_one_shard_is_alive_at_a_time(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+def test_one_shard_is_alive(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     shards = craft_shards(classifier, images, AttackSpec(), shard_ranges(64, 16), plan=Plan(batch_size=8))
 
     def alive() -> int:

@@ -33,12 +33,12 @@ def tally(
     )
 
 
-def test_a_sound_tally_says_nothing() -> None:
+def test_a_sound_tally_has_no_warning() -> None:
     assert tally_invalid_reasons(tally()) == []
     assert tally_warnings(tally()) == []
 
 
-def test_an_empty_tally_says_nothing() -> None:
+def test_an_empty_tally_has_no_warning() -> None:
     empty = Tally.empty(2, targeted=False)
     assert tally_invalid_reasons(empty) == tally_warnings(empty) == []
 
@@ -53,7 +53,7 @@ def test_one_percent_gives_no_warning() -> None:
 
 
 @pytest.mark.parametrize(("counted", "name"), [(tally(zero=11), "gradient masking"), (tally(saturated=11), "saturation")])
-def test_more_than_one_percent_gives_a_warning(counted: Tally, name: str) -> None:
+def test_over_one_percent_gives_a_warning(counted: Tally, name: str) -> None:
     (warning,) = tally_warnings(counted)
     assert warning.startswith(f"{name}: 1.1% [")
     assert "of 1,000 images" in warning
@@ -69,5 +69,5 @@ def test_targeted_accuracy_may_rise() -> None:
     assert tally_warnings(tally(right_before=500, right_after=900, targeted=True)) == []
 
 
-def test_all_that_is_wrong_is_said() -> None:
+def test_all_problems_give_warnings() -> None:
     assert len(tally_warnings(tally(right_before=100, right_after=200, zero=500, saturated=500))) == 3

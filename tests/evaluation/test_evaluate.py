@@ -94,7 +94,7 @@ class Shuffled:
 
 
 @pytest.mark.parametrize("targeted", ["none", "random"])
-def test_counts_do_not_depend_on_the_order(classifier: rf.TorchClassifier, data: rf.Dataset, targeted: str) -> None:
+def test_order_changes_no_count(classifier: rf.TorchClassifier, data: rf.Dataset, targeted: str) -> None:
     (one,) = rf.sweep(classifier, data, targeted=targeted, restarts=1)
     (other,) = rf.sweep(classifier, Shuffled(data), targeted=targeted, restarts=1)
     assert integers(one) == integers(other)
@@ -106,13 +106,13 @@ def test_no_budget_leaves_every_prediction_alone(classifier: rf.TorchClassifier,
     assert tally.flip_rate.count == 0
 
 
-def test_a_sweep_is_its_evaluations(classifier: rf.TorchClassifier, data: rf.Dataset) -> None:
+def test_a_sweep_equals_its_evaluations(classifier: rf.TorchClassifier, data: rf.Dataset) -> None:
     untargeted, targeted = rf.sweep(classifier, data, [2 / 255, 8 / 255], targeted=["none", "next"])
     assert integers(rf.evaluate(classifier, data, 8 / 255))[1] == integers(untargeted)[2]
     assert integers(rf.evaluate(classifier, data, "2/255", targeted="next"))[1] == integers(targeted)[1]
 
 
-def test_restarts_never_succeed_less(classifier: rf.TorchClassifier, data: rf.Dataset) -> None:
+def test_restarts_succeed_at_least_as_often(classifier: rf.TorchClassifier, data: rf.Dataset) -> None:
     clean = rf.evaluate(classifier, data, 4 / 255).tallies[0]
     best = rf.evaluate(classifier, data, 4 / 255, restarts=2).tallies[0]
     assert best.attack_success_rate.count >= clean.attack_success_rate.count
@@ -176,7 +176,7 @@ def test_nonfinite_gradient_invalidates_the_run() -> None:
     assert found.tallies[0].nonfinite_gradient == 3
 
 
-def test_zero_gradients_are_masking_and_not_robustness() -> None:
+def test_zero_gradients_are_masking() -> None:
     class Flat(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return torch.stack([x.flatten(1).sum(1) * 0 + 2, x.flatten(1).sum(1) * 0], 1)
@@ -188,7 +188,7 @@ def test_zero_gradients_are_masking_and_not_robustness() -> None:
 
 
 @pytest.mark.parametrize("epsilons", [[], [0.1, 0.1]])
-def test_budgets_that_are_none(classifier: rf.TorchClassifier, data: rf.Dataset, epsilons: list[float]) -> None:
+def test_rejects_empty_or_repeated_budgets(classifier: rf.TorchClassifier, data: rf.Dataset, epsilons: list[float]) -> None:
     with pytest.raises(rf.SettingError, match="at least one and all different"):
         rf.sweep(classifier, data, epsilons)
 

@@ -66,7 +66,7 @@ def constant() -> tuple[rf.TorchClassifier, rf.ArrayDataset]:
     return rf.wrap(Constant(), 2), data
 
 
-def test_the_first_budget_that_reaches_a_rate() -> None:
+def test_first_epsilon_of_a_rate() -> None:
     epsilons, rates = [0.3, 0.1, 0.2], [0.5, 0.6, None]
     assert first_epsilon_reaching(0.5, epsilons, rates) == 0.1
     assert first_epsilon_reaching(0.6, epsilons, rates) == 0.1
@@ -122,7 +122,7 @@ def test_rejects_probabilities_under_ce() -> None:
     assert rf.evaluate(classifier, three(), loss="probabilities").exit_code == 0
 
 
-def test_log_probabilities_under_cross_entropy_are_said() -> None:
+def test_log_probabilities_give_a_warning() -> None:
     found = rf.evaluate(rf.wrap(Ending(lambda logits: logits.log_softmax(1)), 3), three())
     assert any("log-probabilities" in warning for warning in found.warnings)
     same = rf.evaluate(rf.wrap(Ending(lambda logits: logits.log_softmax(1)), 3), three(), loss="log-probabilities")
@@ -130,7 +130,7 @@ def test_log_probabilities_under_cross_entropy_are_said() -> None:
 
 
 @pytest.mark.parametrize("scale", [1.0, 300.0])
-def test_data_frame_has_every_rate_of_a_sweep(scale: float) -> None:
+def test_data_frame_has_every_rate(scale: float) -> None:
     found = rf.sweep(*subject(scale), "4,64/255", targeted=["none", "next"])
     frame = rf.to_pandas(found)
     rows = iter(frame.to_dict("records"))

@@ -19,12 +19,12 @@ def verdicts(document: Document, **thresholds: float) -> list[tuple[str, bool]]:
     return [(gate["name"], gate["passed"]) for gate in apply_thresholds(document, Thresholds(**thresholds))["gates"]]
 
 
-def test_no_gate_changes_nothing_but_says_so(measured: Measured) -> None:
+def test_no_gates_give_an_empty_list(measured: Measured) -> None:
     document = measured()
     assert apply_thresholds(document, Thresholds()) == document | {"gates": []}
 
 
-def test_a_threshold_that_is_met_exactly_passes(measured: Measured) -> None:
+def test_a_threshold_reached_exactly_passes(measured: Measured) -> None:
     document = measured()
     at = document["epsilons"][0]
     accuracy, success = at["robust_accuracy"]["value"], at["attack_success_rate"]["value"]
@@ -46,11 +46,11 @@ def test_the_last_judgement_counts(measured: Measured) -> None:
     assert apply_thresholds(failed, Thresholds(max_asr=1.0))["exit_code"] == 0
 
 
-def test_an_invalid_run_never_passes(measured: Measured) -> None:
+def test_an_invalid_run_fails(measured: Measured) -> None:
     assert apply_thresholds(measured() | {"invalid_reasons": ["not finite"]}, Thresholds(max_asr=1.0))["exit_code"] == 1
 
 
-def test_the_worse_of_ordinary_and_stable_counts(measured: Measured) -> None:
+def test_the_worse_gradient_counts(measured: Measured) -> None:
     document = measured("0.3", scale=300)
     at = document["epsilons"][0]
     gates = apply_thresholds(document, Thresholds(min_robust_accuracy=at["robust_accuracy"]["value"], max_asr=1.0))["gates"]
@@ -59,7 +59,7 @@ def test_the_worse_of_ordinary_and_stable_counts(measured: Measured) -> None:
     assert not gates[0]["passed"]
 
 
-def test_a_rate_of_nothing_fails_every_gate(measured: Measured) -> None:
+def test_an_empty_rate_fails(measured: Measured) -> None:
     document = measured()
     nothing = {"value": None, "count": 0, "n": 0, "low": None, "high": None}
     document["epsilons"][0] |= {"attack_success_rate": nothing}
@@ -73,7 +73,7 @@ def test_thresholds_are_shares(share: float) -> None:
     assert ("did you mean 0.3?" in str(refused.value)) == (share == 30)
 
 
-def test_first_epsilon_is_that_of_the_library(measured: Measured) -> None:
+def test_first_epsilon_matches_the_library(measured: Measured) -> None:
     document = measured("2,64,8/255")
     rates = {at["epsilon"]: at["attack_success_rate"]["value"] for at in document["evaluations"][0]["epsilons"]}
     for asked in (0.0, rates[64 / 255], 1.0):

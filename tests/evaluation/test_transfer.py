@@ -101,7 +101,7 @@ def test_batches_change_no_count(data: rf.ArrayDataset) -> None:
     assert (found[0]["sources"], found[0]["targets"], len(found[0]["models"])) == ([0], [1, 0], 2)
 
 
-def test_the_document_fits_its_schema_and_draws(data: rf.ArrayDataset) -> None:
+def test_document_fits_its_schema(data: rf.ArrayDataset) -> None:
     models = [model(seed) for seed in (0, 1)]
     validator = Draft202012Validator(load_schema("transfer"))
     asked: list[dict[str, Any]] = [{}, {"common": True, "per_class": True, "targeted": "next"}]
@@ -116,7 +116,7 @@ def test_the_document_fits_its_schema_and_draws(data: rf.ArrayDataset) -> None:
         draw_heat_map(document, 0.5)
 
 
-def test_a_target_needs_neither_gradient_nor_logits(data: rf.ArrayDataset) -> None:
+def test_a_target_needs_no_gradient(data: rf.ArrayDataset) -> None:
     class Answers(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -149,7 +149,7 @@ def test_nonfinite_gradient_is_invalid(data: rf.ArrayDataset) -> None:
     assert "not finite" in found.invalid_reasons[0]
 
 
-def test_rejects_models_that_do_not_fit(data: rf.ArrayDataset) -> None:
+def test_rejects_incompatible_models(data: rf.ArrayDataset) -> None:
     with pytest.raises(rf.ModelError, match="same number of classes"):
         make_transfer_models([model(0)], [model(1, classes=4)])
     with pytest.raises(rf.ModelError, match="same bounds"):

@@ -44,7 +44,7 @@ def test_counts_by_hand() -> None:
     np.testing.assert_equal(vars(counts.sum_over_processes(SINGLE_PROCESS)), vars(counts))
 
 
-def test_a_piece_without_images_adds_nothing() -> None:
+def test_a_piece_without_images_counts_zero() -> None:
     counts = TransferCounts.empty(models(), 1)
     counts.add(PieceRecord(0), models())
     assert not counts.images.any()
