@@ -16,7 +16,7 @@ def test_wilson_by_its_formula(count: int, n: int) -> None:
     assert Rate(count, n).interval == pytest.approx((max(centre - half, 0), min(centre + half, 1)), abs=1e-12)
 
 
-def test_nothing_of_nothing_is_not_applicable() -> None:
+def test_empty_rate_is_not_applicable() -> None:
     rate = Rate(0, 0)
     assert str(rate) == "n/a"
     assert rate.to_dict() == {"value": None, "count": 0, "n": 0, "low": None, "high": None}
@@ -38,6 +38,6 @@ def test_wilson_of_whole_counts(count: int, n: int) -> None:
     assert wilson_interval(count / n, n) == pytest.approx(Rate(count, n).interval, abs=1e-12)
 
 
-def test_wilson_narrows_with_n_between_whole_numbers() -> None:
+def test_wilson_narrows_with_n() -> None:
     widths = [high - low for low, high in (wilson_interval(0.3, n) for n in (10, 10.5, 11))]
     assert widths[0] > widths[1] > widths[2]

@@ -93,7 +93,7 @@ def test_clean_correct_by_class() -> None:
     assert [result.clean_correct for result in tally.per_class("abcd")] == [2, 1, 0, 0]
 
 
-def test_classes_one_by_one() -> None:
+def test_per_class_by_hand() -> None:
     tally = Tally.of(outcomes([0, 0, 0, 1], [0, 0, 0, 1], [0, 2, 2, 1]), K)
     first, second, empty, _ = tally.per_class(["a", "b", "c", "d"])
     assert (first.robust_accuracy.count, first.n, first.most_common_wrong) == (1, 3, 2)
