@@ -27,7 +27,7 @@ def test_linf_is_the_sign() -> None:
     assert torch.equal(steepest_direction(grad, math.inf), torch.tensor([[1.0, -1.0, 0.0]]))
 
 
-def test_l1_moves_the_first_of_the_largest_coordinates() -> None:
+def test_l1_moves_the_first_largest_coordinate() -> None:
     grad = torch.tensor([[1.0, -3.0, 3.0]])
     assert torch.equal(steepest_direction(grad, 1), torch.tensor([[0.0, -1.0, 0.0]]))
 
@@ -46,7 +46,7 @@ def test_l3_by_hand() -> None:
 
 @pytest.mark.parametrize("norm", NORMS)
 @given(seed=st.integers(0, 2**32), exponent=st.integers(-300, 300))
-def test_norm_one_and_maximal_at_any_scale(norm: float, seed: int, exponent: int) -> None:
+def test_direction_is_maximal_at_any_scale(norm: float, seed: int, exponent: int) -> None:
     """Hoelder: <d, g> reaches ||g||_q, the most that any d of norm 1 can reach."""
     grad = torch.randn(3, 2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     dual = 1.0 if norm == math.inf else math.inf if norm == 1 else norm / (norm - 1)
@@ -66,7 +66,7 @@ def test_float32_neither_underflows_nor_overflows(norm: float, scale: float) -> 
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_an_image_with_a_gradient_that_is_not_finite_does_not_move(norm: float, bad: float) -> None:
+def test_nonfinite_gradients_give_no_direction(norm: float, bad: float) -> None:
     grad = torch.ones(2, 3)
     grad[0, 1] = bad
     direction = steepest_direction(grad, norm)
@@ -75,7 +75,7 @@ def test_an_image_with_a_gradient_that_is_not_finite_does_not_move(norm: float, 
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_a_zero_gradient_moves_nothing(norm: float) -> None:
+def test_zero_gradients_give_no_direction(norm: float) -> None:
     assert not steepest_direction(torch.zeros(2, 1, 3, 3), norm).any()
 
 

@@ -95,7 +95,7 @@ def test_properties(case: tuple[int, int, float, str | float, bool]) -> None:
     torch.testing.assert_close(split, x_adv, rtol=1e-9, atol=1e-12)
 
 
-def test_untargeted_raises_the_loss_and_targeted_lowers_it() -> None:
+def test_the_loss_changes_by_target() -> None:
     model, x, y = toy(), torch.rand(5, 1, 3, 4, dtype=torch.float64), torch.arange(5) % 3
     loss = nn.CrossEntropyLoss(reduction="none")
     with torch.no_grad():
@@ -117,7 +117,7 @@ def test_one_budget_per_image() -> None:
         assert torch.equal(x_adv[i : i + 1], fgsm(model, x[i : i + 1], y[i : i + 1], float(epsilon[i])))
 
 
-def test_a_sweep_takes_one_gradient_and_adds_nothing_up() -> None:
+def test_a_sweep_takes_one_gradient() -> None:
     model, x, y = toy(), torch.rand(4, 1, 3, 4, dtype=torch.float64), torch.arange(4) % 3
     forwards: list[int] = []
     backwards: list[int] = []
@@ -130,7 +130,7 @@ def test_a_sweep_takes_one_gradient_and_adds_nothing_up() -> None:
         assert torch.equal(x_adv, fgsm(model, x, y, epsilon))
 
 
-def test_a_gradient_that_is_not_finite_is_counted_and_moves_nothing() -> None:
+def test_counts_nonfinite_gradients() -> None:
     class Broken(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return torch.stack([x.flatten(1).sum(1).sqrt(), x.flatten(1).sum(1)], 1)
@@ -142,7 +142,7 @@ def test_a_gradient_that_is_not_finite_is_counted_and_moves_nothing() -> None:
     assert not torch.equal(ascent.perturb(0.1)[1], x[1])
 
 
-def test_images_left_unmoved_by_a_gradient_that_is_not_finite_are_never_silent() -> None:
+def test_nonfinite_gradients_give_a_warning() -> None:
     x = torch.tensor([[0.0, 0.5], [0.5, 0.5], [0.0, 0.25]])
     with pytest.warns(RuntimeWarning, match="2 of 3 images have a gradient that is not finite"):
         x_adv = fgsm(lambda x: torch.stack([x.sum(1), x[:, 0].sqrt()], 1), x, torch.tensor([0, 0, 0]), 0.1)
@@ -172,7 +172,7 @@ def test_bad_input_is_named(x: Tensor, y: Tensor, message: str) -> None:
         fgsm(nn.Linear(3, 2), x, y)
 
 
-def test_bad_settings_are_named_before_the_model_runs() -> None:
+def test_rejects_bad_settings_early() -> None:
     def never(x: Tensor) -> Tensor:
         raise AssertionError
 
@@ -219,23 +219,23 @@ def test_masked_pixels_stay(network: nn.Module, shape: tuple[int, ...], dtype: t
     torch.testing.assert_close(lengths, expected)
 
 
-def test_an_ordinary_attack_is_one_whose_mask_is_all_true(network: nn.Module) -> None:
+def test_a_full_mask_is_the_ordinary_attack(network: nn.Module) -> None:
     x, y = torch.rand(4, 2, 3, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 0])
     assert torch.equal(fgsm(network, x, y, 0.1, mask=torch.ones(3, 3, dtype=torch.bool)), fgsm(network, x, y, 0.1))
 
 
 @pytest.mark.parametrize("mask", [torch.ones(2, 2), torch.ones(3, 2, 3, 3), torch.ones(1, 4, 2, 3, 3)])
-def test_a_mask_that_does_not_fit_is_refused(network: nn.Module, mask: torch.Tensor) -> None:
+def test_rejects_a_misshapen_mask(network: nn.Module, mask: torch.Tensor) -> None:
     with pytest.raises(SettingError, match="mask must broadcast"):
         fgsm(network, torch.rand(4, 2, 3, 3), torch.tensor([0, 1, 2, 0]), 0.1, mask=mask)
 
 
 @pytest.mark.parametrize("mask", [torch.ones(3, 3, dtype=torch.int64), torch.full((3, 3), -1.0), torch.full((3, 3), float("nan"))])
-def test_a_mask_that_is_none_is_refused(network: nn.Module, mask: torch.Tensor) -> None:
+def test_rejects_a_mask_of_another_type(network: nn.Module, mask: torch.Tensor) -> None:
     with pytest.raises(SettingError, match="mask must be bool"):
         fgsm(network, torch.rand(4, 2, 3, 3), torch.tensor([0, 1, 2, 0]), 0.1, mask=mask)
 
 
-def test_a_start_that_does_not_fit_is_refused(network: nn.Module) -> None:
+def test_rejects_a_misshapen_start(network: nn.Module) -> None:
     with pytest.raises(DataError, match="start must have the shape"):
         fgsm(network, torch.rand(4, 2, 3, 3), torch.tensor([0, 1, 2, 0]), 0.1, start=torch.rand(2, 3, 3))

@@ -22,14 +22,14 @@ def test_linear_gradient_by_hand(linear: nn.Linear) -> None:
     assert torch.equal(outputs, torch.zeros(1, 3, dtype=torch.float64))
 
 
-def test_the_batch_around_an_image_does_not_change_its_gradient(linear: nn.Linear) -> None:
+def test_gradient_is_independent_of_the_batch(linear: nn.Linear) -> None:
     x, y = torch.rand(7, 2, dtype=torch.float64), torch.arange(7) % 3
     whole, _ = input_gradient(linear, x, y, cross_entropy)
     alone = torch.cat([input_gradient(linear, x[i : i + 1], y[i : i + 1], cross_entropy)[0] for i in range(7)])
     torch.testing.assert_close(whole, alone, rtol=1e-14, atol=1e-16)
 
 
-def test_labels_may_be_read_off_the_outputs_of_the_same_pass(linear: nn.Linear) -> None:
+def test_labels_may_come_from_the_outputs(linear: nn.Linear) -> None:
     x = torch.rand(4, 2, dtype=torch.float64)
     passes = []
     linear.register_forward_hook(lambda *_: passes.append(1))
@@ -39,7 +39,7 @@ def test_labels_may_be_read_off_the_outputs_of_the_same_pass(linear: nn.Linear) 
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_works_where_gradients_are_off(convolutional: nn.Module, mode: type[torch.no_grad]) -> None:
+def test_works_with_gradients_disabled(convolutional: nn.Module, mode: type[torch.no_grad]) -> None:
     x, y = torch.rand(2, 1, 6, 6), torch.tensor([0, 1])
     expected, _ = loss_gradient(convolutional, x, y, cross_entropy)
     with mode():
@@ -95,7 +95,7 @@ def test_no_trace_is_left(lived_in: Stateful) -> None:
     assert x.grad is None
 
 
-def test_no_trace_is_left_by_a_failure_either(lived_in: Stateful) -> None:
+def test_a_failure_leaves_no_trace(lived_in: Stateful) -> None:
     def broken(outputs: Tensor, labels: Tensor) -> Tensor:
         raise ArithmeticError
 
@@ -105,13 +105,13 @@ def test_no_trace_is_left_by_a_failure_either(lived_in: Stateful) -> None:
     assert snapshot(lived_in) == before
 
 
-def test_train_mode_gives_the_answer_of_evaluation_mode(convolutional: nn.Sequential) -> None:
+def test_train_mode_changes_no_result(convolutional: nn.Sequential) -> None:
     x, y = torch.rand(3, 1, 6, 6), torch.tensor([0, 1, 2])
     expected = fgsm(copy.deepcopy(convolutional).eval(), x, y, 0.1)
     assert torch.equal(fgsm(convolutional.train(), x, y, 0.1), expected)
 
 
-def test_a_leaf_that_requires_grad_keeps_its_grad(linear: nn.Linear) -> None:
+def test_a_leaf_keeps_its_gradient(linear: nn.Linear) -> None:
     x = torch.rand(2, 2, dtype=torch.float64, requires_grad=True)
     x.grad = torch.ones_like(x)
     x_adv = fgsm(linear, x, torch.tensor([0, 1]), 0.1)

@@ -27,16 +27,16 @@ LABELS = torch.tensor([0, 2])
         ("probabilities", LOGITS.softmax(1)),
     ],
 )
-def test_cross_entropy_whatever_the_model_returns(loss: str, outputs: Tensor) -> None:
+def test_cross_entropy_of_any_output(loss: str, outputs: Tensor) -> None:
     expected = -LOGITS.softmax(1)[[0, 1], LABELS].log()
     torch.testing.assert_close(get_loss(loss)(outputs, LABELS), expected)
 
 
-def test_margin_is_never_clamped() -> None:
+def test_margin_is_not_clamped() -> None:
     assert margin_loss(LOGITS, LABELS).tolist() == [-1.0, 3.0]
 
 
-def test_a_callable_is_its_own_loss(linear: nn.Linear) -> None:
+def test_a_callable_is_a_loss(linear: nn.Linear) -> None:
     x, y = torch.rand(3, 2, dtype=torch.float64), torch.tensor([0, 1, 2])
     ours = fgsm(linear, x, y, 0.1, loss=lambda outputs, labels: -outputs.gather(1, labels[:, None]).squeeze(1))
     weights = linear.weight.detach()[y]
@@ -44,7 +44,7 @@ def test_a_callable_is_its_own_loss(linear: nn.Linear) -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_every_loss_is_one_value_an_image(name: str) -> None:
+def test_a_loss_has_one_value_per_image(name: str) -> None:
     assert LOSSES[name](LOGITS.softmax(1), LABELS).shape == (2,)
 
 
@@ -93,7 +93,7 @@ def opposed_head(gap: float, dtype: torch.dtype) -> tuple[nn.Linear, Tensor]:
 
 
 @pytest.mark.parametrize(("gap", "dtype"), [(20, torch.float32), (40, torch.float32), (80, torch.float32), (40, torch.float64)])
-def test_plain_cross_entropy_turns_every_sign_where_it_saturates(gap: float, dtype: torch.dtype) -> None:
+def test_plain_cross_entropy_flips_saturated_signs(gap: float, dtype: torch.dtype) -> None:
     layer, x = opposed_head(gap, dtype)
     assert exact_direction(layer.weight, x, 0, targeted=False) == [-1] * 4
     for stable, sign in ((False, 1), (True, -1)):
@@ -101,14 +101,14 @@ def test_plain_cross_entropy_turns_every_sign_where_it_saturates(gap: float, dty
         assert found.direction[0].tolist() == [sign] * 4
 
 
-def test_plain_cross_entropy_is_silent_where_it_underflows() -> None:
+def test_plain_cross_entropy_underflows() -> None:
     layer, x = opposed_head(150, torch.float32)
     for stable, sign in ((False, 0), (True, -1)):
         found = compute_gradient_step(layer, x[None], torch.tensor([0]), StepSettings(math.inf, stable=stable))
         assert found.direction[0].tolist() == [sign] * 4
 
 
-def test_stable_is_cross_entropy_where_nothing_cancels() -> None:
+def test_stable_equals_plain_without_cancellation() -> None:
     layer, x = head(2)
     y = torch.tensor([0])
     plain, outputs = input_gradient(layer, x[None], y, cross_entropy)
@@ -122,7 +122,7 @@ def test_stable_belongs_to_cross_entropy() -> None:
 
 
 @pytest.mark.parametrize("squeeze", [True, False])
-def test_one_logit_is_that_of_the_second_class(squeeze: bool) -> None:
+def test_one_logit_is_the_second_class(squeeze: bool) -> None:
     """Binary cross-entropy with logits has the gradient (sigmoid(z) - y) w."""
 
     class Binary(nn.Module):

@@ -26,7 +26,7 @@ def wave(x: Tensor) -> Tensor:
     return torch.stack([(30 * flat).sin().sum(1), (17 * flat).cos().sum(1), flat.sum(1) / 10], 1)
 
 
-def test_the_grid_is_multiplied_and_reaches_its_end() -> None:
+def test_grid_reaches_its_end() -> None:
     assert budget_grid(0.3, 0.1) == [0.0, 0.1, 0.2, 0.3]
     assert budget_grid(8 / 255, 1 / 255)[-1] == 8 / 255
     assert len(budget_grid(8 / 255, 1 / 255)) == 9
@@ -51,7 +51,7 @@ def test_known_distances() -> None:
     assert found.x_adv[1].item() == pytest.approx(0.65)
 
 
-def test_targeted_is_reached_at_zero_where_the_target_is_predicted() -> None:
+def test_reached_targets_need_no_budget() -> None:
     x = torch.tensor([[0.7], [0.45]], dtype=torch.float64)
     found = minimal_epsilon(line, x, torch.tensor([1, 1]), 0.3, epsilon_step=0.1, targeted=True)
     assert found.epsilon.tolist() == [0.0, 0.2]
@@ -71,7 +71,7 @@ def test_bisection_refines_and_stays_fooled() -> None:
     n=st.integers(1, 12),
     masked=st.booleans(),
 )
-def test_the_result_is_that_of_the_full_search(seed: int, norm: str | float, targeted: bool, n: int, masked: bool) -> None:
+def test_matches_the_full_search(seed: int, norm: str | float, targeted: bool, n: int, masked: bool) -> None:
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(n, 1, 2, 3, dtype=torch.float64, generator=generator)
     y = torch.randint(0, 3, (n,), generator=generator)
@@ -87,7 +87,7 @@ def test_the_result_is_that_of_the_full_search(seed: int, norm: str | float, tar
         torch.testing.assert_close(found.x_adv[i : i + 1], alone, rtol=0, atol=1e-12)
 
 
-def test_images_fooled_are_not_forwarded_again() -> None:
+def test_fooled_images_are_not_repeated() -> None:
     sizes: list[int] = []
 
     def counted(x: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 @given(seeds, st.floats(0, 1), st.booleans())
-def test_linf_stays_in_the_ball_but_for_the_pixels_it_counts(seed: int, epsilon: float, on_grid: bool) -> None:
+def test_linf_counts_pixels_outside_the_ball(seed: int, epsilon: float, on_grid: bool) -> None:
     x = images(seed, on_grid=on_grid)
     found = rounded(attacked(x, epsilon, math.inf, seed), x, epsilon)
     far = distance(found.levels.double() / 255, x) > epsilon + 1.5 * ULP
@@ -55,9 +55,7 @@ def test_linf_stays_in_the_ball_but_for_the_pixels_it_counts(seed: int, epsilon:
 
 
 @given(seeds, st.floats(0, 20), norms, st.booleans())
-def test_under_other_norms_no_pixel_moves_farther_but_those_it_counts(
-    seed: int, epsilon: float, norm: float, on_grid: bool
-) -> None:
+def test_other_norms_count_farther_pixels(seed: int, epsilon: float, norm: float, on_grid: bool) -> None:
     x = images(seed, on_grid=on_grid)
     x_adv = attacked(x, epsilon, norm, seed)
     found = rounded(x_adv, x, epsilon, norm)
@@ -70,7 +68,7 @@ def test_under_other_norms_no_pixel_moves_farther_but_those_it_counts(
 
 
 @given(seeds, st.floats(0, 1))
-def test_it_is_the_nearest_grid_point_wherever_that_is_in_the_ball(seed: int, epsilon: float) -> None:
+def test_rounds_to_the_nearest_level_inside(seed: int, epsilon: float) -> None:
     x = images(seed, on_grid=False)
     x_adv = attacked(x, epsilon, math.inf, seed)
     nearest = (x_adv.double() * 255).round()
@@ -79,7 +77,7 @@ def test_it_is_the_nearest_grid_point_wherever_that_is_in_the_ball(seed: int, ep
 
 
 @given(seeds, st.integers(0, 255))
-def test_it_is_exact_where_clean_images_and_epsilon_lie_on_the_grid(seed: int, steps: int) -> None:
+def test_exact_for_values_on_the_grid(seed: int, steps: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     levels = torch.randint(0, 256, (4, 1, 3, 5), generator=generator, dtype=torch.uint8)
     signs = torch.randint(-1, 2, levels.shape, generator=generator)
@@ -120,7 +118,7 @@ def test_bounds_within_the_pixel_range_hold() -> None:
     assert int(found.levels) == 101
 
 
-def test_every_level_survives_the_way_to_pixels_and_back() -> None:
+def test_levels_survive_a_round_trip() -> None:
     levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
     x = levels_to_pixels(levels)
     assert x.dtype == torch.float32

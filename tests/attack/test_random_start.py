@@ -16,7 +16,7 @@ NORMS = [math.inf, 1.0, 2.0, 1.5, 3.0]
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_even_in_the_ball(norm: float) -> None:
+def test_uniform_in_the_ball(norm: float) -> None:
     """The radius of a point drawn evenly from a d-dimensional ball has the distribution function r^d; signs are fair."""
     random = np.random.default_rng(0)
     points = np.stack([sample_unit_ball(3, norm, random) for _ in range(4000)])
@@ -27,7 +27,7 @@ def test_even_in_the_ball(norm: float) -> None:
 
 
 @pytest.mark.parametrize("norm", [1.5, 2.0])
-def test_even_over_the_directions(norm: float) -> None:
+def test_uniform_over_directions(norm: float) -> None:
     """By rejection from the square: coordinates of the two samples have one distribution."""
     random = np.random.default_rng(1)
     square = random.uniform(-1, 1, (8000, 2))
@@ -38,7 +38,7 @@ def test_even_over_the_directions(norm: float) -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_depends_on_seed_image_and_restart_alone(norm: float) -> None:
+def test_depends_on_seed_image_and_restart(norm: float) -> None:
     x, ids = torch.rand(5, 1, 3, 3), torch.tensor([3, 1, 4, 15, 9])
     state = torch.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[index]
     start = random_start(x, ids, 0.1, norm=norm, seed=7)

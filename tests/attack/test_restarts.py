@@ -15,7 +15,7 @@ from robustbench_fgsm.attack.restarts import best_of_restarts, evaluate_restart
 
 
 @pytest.mark.parametrize("targeted", [False, True])
-def test_the_best_restart_is_chosen_image_by_image(wavy_model: Callable[[Tensor], Tensor], targeted: bool) -> None:
+def test_chooses_the_best_restart_per_image(wavy_model: Callable[[Tensor], Tensor], targeted: bool) -> None:
     x, ids = torch.rand(40, 1, 2, 3), torch.arange(40)
     y = (wavy_model(x).argmax(1) + int(targeted)) % 3
     settings = StepSettings(math.inf, targeted)

@@ -19,31 +19,31 @@ def test_a_scalar_serves_all_images() -> None:
     assert broadcast_epsilon(0.5, torch.zeros(4, 1, 4, 4), math.inf, BOUNDS).shape == ()
 
 
-def test_one_per_image_never_lands_on_the_width() -> None:
+def test_one_per_image_ignores_the_width() -> None:
     budget = broadcast_epsilon(torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.zeros(4, 1, 4, 4), math.inf, BOUNDS)
     assert budget.shape == (4, 1, 1, 1)
 
 
-def test_a_vector_of_another_length_is_refused_even_where_it_would_broadcast() -> None:
+def test_rejects_a_vector_of_another_length() -> None:
     with pytest.raises(SettingError, match=r"\(3,\).*reshape"):
         broadcast_epsilon(torch.full((3,), 0.1), torch.zeros(2, 1, 5, 3), math.inf, BOUNDS)
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 1, 1), (1, 3, 1, 1), (3, 4, 4), (4, 4), (2, 3, 4, 4), (1,)])
-def test_whatever_broadcasts_is_taken_under_linf(shape: tuple[int, ...]) -> None:
+def test_linf_accepts_broadcastable_budgets(shape: tuple[int, ...]) -> None:
     x = torch.zeros(2, 3, 4, 4)
     budget = broadcast_epsilon(torch.full(shape, 0.1), x, math.inf, BOUNDS)
     assert (x + budget).shape == x.shape
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 1, 1), (2, 2, 4, 4), (1, 2, 3, 4, 4)])
-def test_what_does_not_broadcast_is_refused(shape: tuple[int, ...]) -> None:
+def test_rejects_unbroadcastable_budgets(shape: tuple[int, ...]) -> None:
     with pytest.raises(SettingError, match="must broadcast"):
         broadcast_epsilon(torch.full(shape, 0.1), torch.zeros(2, 3, 4, 4), math.inf, BOUNDS)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 4), (4, 4), (1, 3, 1, 1)])
-def test_one_per_pixel_has_no_ball_under_other_norms(shape: tuple[int, ...]) -> None:
+def test_other_norms_reject_pixel_budgets(shape: tuple[int, ...]) -> None:
     with pytest.raises(SettingError, match="norm 2"):
         broadcast_epsilon(torch.full(shape, 0.1), torch.zeros(2, 3, 4, 4), 2, BOUNDS)
 
@@ -54,7 +54,7 @@ def test_negative_or_not_finite_is_refused(epsilon: float | torch.Tensor) -> Non
         broadcast_epsilon(epsilon, torch.zeros(2, 1, 3, 3), 2, BOUNDS)
 
 
-def test_linf_beyond_the_bounds_asks_what_was_meant() -> None:
+def test_linf_beyond_the_bounds_suggests_8_255() -> None:
     with pytest.raises(SettingError, match="did you mean 8/255"):
         broadcast_epsilon(8, torch.zeros(2, 1, 3, 3), math.inf, BOUNDS)
     broadcast_epsilon(8, torch.zeros(2, 1, 3, 3), 2, BOUNDS)
@@ -66,7 +66,7 @@ def test_linf_beyond_the_bounds_asks_what_was_meant() -> None:
     epsilon=st.floats(0, 3, width=32),
     sign=st.sampled_from([-1.0, 0.0, 1.0]),
 )
-def test_within_bounds_exactly_and_within_epsilon_up_to_rounding(x: list[float], epsilon: float, sign: float) -> None:
+def test_within_bounds_and_epsilon(x: list[float], epsilon: float, sign: float) -> None:
     images = torch.tensor([x])
     moved = step(images, torch.full_like(images, sign), torch.tensor(epsilon), math.inf, (-3.0, 5.0))
     assert (moved >= -3).all()
@@ -80,7 +80,7 @@ def test_no_budget_returns_the_input(x: list[float], norm: float) -> None:
     assert torch.equal(step(images, torch.ones_like(images), torch.tensor(0.0), norm, BOUNDS), images)
 
 
-def test_without_bounds_nothing_is_clipped() -> None:
+def test_no_bounds_mean_no_clipping() -> None:
     x = torch.tensor([[0.9, 0.1]])
     moved = step(x, torch.tensor([[1.0, -1.0]]), torch.tensor(0.5), 2, None)
     assert torch.equal(moved, torch.tensor([[0.9 + 0.5, 0.1 - 0.5]]))

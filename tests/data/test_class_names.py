@@ -44,7 +44,7 @@ def test_a_map_places_every_class(tmp_path: Path, found: object, labels: list[in
     assert next(iter(data)).labels.tolist() == labels
 
 
-def test_a_list_names_classes_that_have_no_names(tmp_path: Path) -> None:
+def test_a_list_names_unnamed_classes(tmp_path: Path) -> None:
     data = map_classes(pets(numbered_class_names(2)), written(tmp_path, ["cat", "dog", "cow"]))
     assert data.classes == ("cat", "dog", "cow")
     assert next(iter(data)).labels.tolist() == [0, 1]
@@ -63,13 +63,13 @@ def test_a_list_names_classes_that_have_no_names(tmp_path: Path) -> None:
         (["cat", "dogs"], "got no 'dog': did you mean dogs?"),
     ],
 )
-def test_maps_that_cannot_be_meant(tmp_path: Path, found: object, message: str) -> None:
+def test_rejects_invalid_maps(tmp_path: Path, found: object, message: str) -> None:
     with pytest.raises(DataError) as raised:
         map_classes(pets(), written(tmp_path, found))
     assert message in str(raised.value)
 
 
-def test_a_map_that_is_not_there(tmp_path: Path) -> None:
+def test_rejects_a_missing_map(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         read_class_map(tmp_path / "none.json")
 
@@ -79,7 +79,7 @@ def test_too_few_names_for_unnamed_classes(tmp_path: Path) -> None:
         map_classes(pets(numbered_class_names(2)), written(tmp_path, ["cat"]))
 
 
-def test_names_that_are_no_numbers() -> None:
+def test_rejects_names_that_are_not_numbers() -> None:
     with pytest.raises(DataError, match="called by numbers, got 'cat'"):
         map_classes(pets(), Path("numbers"))
 
@@ -101,6 +101,6 @@ def test_classes_without_names_take_the_models(
     assert complete_class_names(expected, 3, known) == expected
 
 
-def test_spellings_of_one_name() -> None:
+def test_spellings_of_a_name() -> None:
     assert same_class_name("great_white_shark", "Great white shark")
     assert not same_class_name("cat", "dog")

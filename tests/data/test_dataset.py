@@ -31,14 +31,14 @@ def test_floating_point_stays_in_pixel_space(dtype: torch.dtype) -> None:
     assert torch.equal(batch.images, torch.full((3, 2, 1, 1), 0.5))
 
 
-def test_labels_are_int64_and_ids_count_from_zero() -> None:
+def test_labels_are_int64_and_ids_count() -> None:
     (batch,) = made_of(torch.rand(3, 4, 4), LABELS.to(torch.uint8))
     assert (batch.labels.tolist(), batch.labels.dtype) == ([0, 1, 1], torch.int64)
     assert (batch.ids.tolist(), batch.ids.dtype) == ([0, 1, 2], torch.int64)
     assert len(batch) == 3
 
 
-def test_what_is_fetched_is_the_takers_own() -> None:
+def test_fetched_images_are_copies() -> None:
     data = made_of(torch.zeros(3, 1, 2, 2, dtype=torch.uint8))
     next(iter(data)).images.fill_(1)
     assert not next(iter(data)).images.any()
@@ -54,7 +54,7 @@ def test_what_is_fetched_is_the_takers_own() -> None:
         (torch.rand(3, 4, 4), torch.tensor([], dtype=torch.int64)),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(images: Tensor, labels: Tensor) -> None:
+def test_rejects_misshapen_arrays(images: Tensor, labels: Tensor) -> None:
     with pytest.raises(DataError, match=r"must be images \(N, C, H, W\) and labels \(N,\), got"):
         made_of(images, labels)
 
@@ -78,7 +78,7 @@ def test_labels_of_another_type_are_refused(dtype: torch.dtype) -> None:
 
 
 @given(n=st.integers(1, 12), start=st.integers(0, 14), stop=st.integers(0, 14), size=st.integers(1, 5))
-def test_batches_are_the_images_from_start_to_stop_in_order(n: int, start: int, stop: int, size: int) -> None:
+def test_batches_keep_the_order(n: int, start: int, stop: int, size: int) -> None:
     images = torch.arange(n, dtype=torch.float32).reshape(n, 1, 1, 1) / 16
     batches = list(made_of(images, torch.arange(n) % 2).batches(start, stop, size))
     ids = [int(id_) for batch in batches for id_ in batch.ids]
@@ -88,7 +88,7 @@ def test_batches_are_the_images_from_start_to_stop_in_order(n: int, start: int, 
     assert all(torch.equal(batch.labels, batch.ids % 2) for batch in batches)
 
 
-def test_the_fingerprint_is_that_of_the_data() -> None:
+def test_fingerprint_depends_on_the_data() -> None:
     images = torch.rand(3, 1, 4, 4)
     assert made_of(images).fingerprint == made_of(images.clone(), LABELS.to(torch.int32)).fingerprint
     assert made_of(images).fingerprint == rf.ArrayDataset("another name", images, LABELS, CLASSES).fingerprint
@@ -124,12 +124,12 @@ def test_the_first_few_images() -> None:
 
 
 @pytest.mark.parametrize("limit", [0, -1])
-def test_less_than_one_image_is_refused(limit: int) -> None:
+def test_rejects_a_limit_below_one(limit: int) -> None:
     with pytest.raises(SettingError, match=f"limit must be at least 1, got {limit}: leave it out"):
         made_of(torch.rand(3, 1, 4, 4)).head(limit)
 
 
-def test_the_data_as_json_knows_them() -> None:
+def test_data_as_json() -> None:
     data = made_of(torch.rand(3, 1, 4, 4))
     assert isinstance(data, rf.Dataset)
     assert describe_data(data) == {"spec": "some", "n": 3, "fingerprint": data.fingerprint, "classes": ["cat", "dog"]}

@@ -18,11 +18,11 @@ def kill(indices: Sequence[int]) -> int:
     return len(indices)
 
 
-def test_a_lost_worker_says_so() -> None:
+def test_names_a_lost_worker() -> None:
     with pytest.raises(IncompleteError, match=r"a worker process that decodes images was lost .* --workers 0"):
         list(map_in_order(kill, [[0], [1], [2], [3]], 2))
 
 
-def test_few_images_are_not_worth_a_process() -> None:
+def test_few_images_need_no_worker() -> None:
     assert choose_num_workers(255) == 0
     assert 0 <= choose_num_workers(10_000) <= 4

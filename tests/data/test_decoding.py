@@ -47,25 +47,25 @@ def test_pixels_are_those_of_the_image(encode: Encode, picture: Callable[..., Im
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
-def test_lossy_formats_are_read_as_pillow_reads_them(encode: Encode, tmp_path: Path, kind: str) -> None:
+def test_lossy_formats_match_pillow(encode: Encode, tmp_path: Path, kind: str) -> None:
     (tmp_path / "image").write_bytes(encode(1, kind))
     expected = np.asarray(Image.open(tmp_path / "image").convert("RGB")).transpose(2, 0, 1)
     np.testing.assert_array_equal(decode_image(encode(1, kind), 3, None), expected)
 
 
-def test_a_grey_image_among_colours_becomes_three_equal_channels(encode: Encode) -> None:
+def test_grey_becomes_three_equal_channels(encode: Encode) -> None:
     pixels = decode_image(encode(mode="L"), 3, None)
     assert (pixels[0] == pixels[1]).all()
     assert (pixels[0] == pixels[2]).all()
 
 
-def test_a_colour_image_among_grey_ones_is_not_made_grey(encode: Encode) -> None:
+def test_rejects_colour_among_grey_images(encode: Encode) -> None:
     with pytest.raises(UnreadableError, match=r"a colour image \(mode RGB\) among grey ones"):
         decode_image(encode(), 1, None)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF", "WEBP"])
-def test_a_file_cut_anywhere_is_unreadable_or_whole(encode: Encode, kind: str) -> None:
+def test_truncated_files_are_unreadable_or_whole(encode: Encode, kind: str) -> None:
     whole = encode(2, kind, size=(40, 30))
     expected = decode_image(whole, 3, None)
     for end in range(0, len(whole) - 1, max(1, len(whole) // 40)):
@@ -99,7 +99,7 @@ def test_more_than_eight_bits_a_channel(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("factor", [1.1, 2.1])
-def test_too_many_pixels_are_refused_by_the_header(factor: float) -> None:
+def test_header_reveals_too_many_pixels(factor: float) -> None:
     side = int((factor * MAX_PIXELS) ** 0.5)
     with pytest.raises(UnreadableError, match=r"pixels are more than|exceeds limit"):
         decode_image(bomb(side, side), 3, None)
@@ -121,7 +121,7 @@ def test_too_many_pixels_take_no_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("resize", "crop", "interpolation"), [(40, 32, "bilinear"), (33, 32, "bicubic"), (20, 32, "nearest")])
-def test_resizing_is_that_of_torchvisions_presets(
+def test_resizing_matches_torchvision(
     encode: Encode, picture: Callable[..., Image.Image], resize: int, crop: int, interpolation: str
 ) -> None:
     mode = functional.InterpolationMode(interpolation)
@@ -131,7 +131,7 @@ def test_resizing_is_that_of_torchvisions_presets(
     assert torch.equal(torch.from_numpy(pixels).float() / 255, expected)
 
 
-def test_what_torch_data_sets_give() -> None:
+def test_converts_images_arrays_and_tensors() -> None:
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     channels_first = pixels.transpose(2, 0, 1)
     np.testing.assert_array_equal(image_to_pixels(Image.fromarray(pixels), None), channels_first)
@@ -149,6 +149,6 @@ def test_what_torch_data_sets_give() -> None:
         (torch.zeros(3, 4, 4).long(), "got torch.int64"),
     ],
 )
-def test_what_is_no_image(image: object, found: str) -> None:
+def test_rejects_other_objects(image: object, found: str) -> None:
     with pytest.raises(UnreadableError, match=found):
         image_to_pixels(image, None)

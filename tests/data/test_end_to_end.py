@@ -80,9 +80,7 @@ def as_factory(place: Path, pixels: Pixels) -> str:
 
 @pytest.mark.reference
 @pytest.mark.parametrize("write", [as_folder, as_npz, as_safetensors, as_shards, as_table, as_factory])
-def test_the_same_images_in_every_format_give_the_same_answer_as_art(
-    tmp_path: Path, pixels: Pixels, write: Callable[[Path, Pixels], str]
-) -> None:
+def test_every_format_agrees_with_art(tmp_path: Path, pixels: Pixels, write: Callable[[Path, Pixels], str]) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(144, 10))
     classifier = rf.wrap(network, 10, mean=[0.5, 0.4, 0.3], std=0.25)

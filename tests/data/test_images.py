@@ -48,7 +48,7 @@ def made(files: Sequence[bytes], labels: Sequence[int] | None = None, **options:
     return ImageDataset("memory", source, ("even", "odd"), workers=0, **options)  # type: ignore[arg-type]
 
 
-def test_only_what_is_asked_for_is_read(encode: Callable[..., bytes]) -> None:
+def test_reads_only_requested_images(encode: Callable[..., bytes]) -> None:
     source = Memory([encode(seed) for seed in range(100)], [0] * 100)
     data = ImageDataset("memory", source, ("one",), workers=0)
     next(data.batches(50, 60, 4))
@@ -56,7 +56,7 @@ def test_only_what_is_asked_for_is_read(encode: Callable[..., bytes]) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_worker_processes_give_the_same_batches_in_order(folder: Folder, workers: int) -> None:
+def test_worker_processes_keep_the_order(folder: Folder, workers: int) -> None:
     place = folder(each=9)
     alone = list(rf.load_data(f"folder:{place}", workers=0).batches(1, 18, 4))
     together = list(rf.load_data(f"folder:{place}", workers=workers).batches(1, 18, 4))
@@ -67,7 +67,7 @@ def test_worker_processes_give_the_same_batches_in_order(folder: Folder, workers
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_global_random_state_is_left_alone(folder: Folder, workers: int) -> None:
+def test_keeps_the_global_random_state(folder: Folder, workers: int) -> None:
     data = rf.load_data(f"folder:{folder()}", workers=workers)
     before = torch.get_rng_state()
     list(data.batches(0, 6, 2))
@@ -80,7 +80,7 @@ def test_pixels_are_float32_shares_of_255(folder: Folder) -> None:
     assert torch.equal(batch.images, (batch.images * 255).round() / 255)
 
 
-def test_images_are_grey_only_where_all_are(encode: Callable[..., bytes]) -> None:
+def test_only_all_grey_images_stay_grey(encode: Callable[..., bytes]) -> None:
     grey, colour = encode(1, mode="L"), encode(2)
     assert next(iter(made([grey] * 3))).images.shape[1] == 1
     assert next(iter(made([grey, grey, colour]))).images.shape[1] == 3
@@ -97,9 +97,7 @@ def test_images_are_grey_only_where_all_are(encode: Callable[..., bytes]) -> Non
         (b"whole", -1, "label -1 is none of the 2 classes"),
     ],
 )
-def test_a_sample_that_cannot_be_had_is_named_and_the_rest_is_there(
-    encode: Callable[..., bytes], file: bytes, label: int, reason: str
-) -> None:
+def test_names_a_bad_sample(encode: Callable[..., bytes], file: bytes, label: int, reason: str) -> None:
     """Fault 8."""
     whole = encode(1, size=(40, 40))
     broken = {b"cut": whole[: len(whole) // 2], b"whole": whole}.get(file, file)
@@ -110,13 +108,13 @@ def test_a_sample_that_cannot_be_had_is_named_and_the_rest_is_there(
     assert any(part in found for part in reason.split("|"))
 
 
-def test_a_batch_of_bad_samples_only_is_empty_and_names_them(encode: Callable[..., bytes]) -> None:
+def test_a_batch_of_bad_samples_is_empty(encode: Callable[..., bytes]) -> None:
     first, second = made([b"", b"", encode()], [0, 0, 1]).batches(0, 3, 2)
     assert (len(first), len(first.bad), len(second)) == (0, 2, 1)
 
 
 @pytest.mark.parametrize("size", [1, 4])
-def test_images_of_unequal_size_are_refused_with_a_remedy(encode: Callable[..., bytes], size: int) -> None:
+def test_rejects_images_of_unequal_size(encode: Callable[..., bytes], size: int) -> None:
     files = [encode(1), encode(2), encode(3, size=(5, 7))]
     with pytest.raises(DataError, match=r"got 3 x 10 x 12 \(memory/0\) and 3 x 7 x 5 \(memory/2\): pass --image-size N"):
         list(made(files).batches(0, 3, size))
@@ -125,7 +123,7 @@ def test_images_of_unequal_size_are_refused_with_a_remedy(encode: Callable[..., 
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_error_is_one_line_from_any_process(folder: Folder, encode: Callable[..., bytes], workers: int) -> None:
+def test_errors_take_one_line(folder: Folder, encode: Callable[..., bytes], workers: int) -> None:
     place = folder()
     (place / "dog" / "9.png").write_bytes(encode(1, size=(9, 9)))
     with pytest.raises(DataError) as found:
@@ -133,7 +131,7 @@ def test_the_error_is_one_line_from_any_process(folder: Folder, encode: Callable
     assert "\n" not in str(found.value)
 
 
-def test_the_fingerprint_tells_data_and_sizes_apart(folder: Folder) -> None:
+def test_fingerprint_depends_on_data_and_size(folder: Folder) -> None:
     place = folder()
     data = rf.load_data(f"folder:{place}")
     again, small = rf.load_data(f"folder:{place}"), rf.load_data(f"folder:{place}", image_size=8)
@@ -158,11 +156,11 @@ def test_other_labels(folder: Folder) -> None:
     assert turned.fingerprint != data.fingerprint
 
 
-def test_labels_of_another_order_where_some_have_none() -> None:
+def test_relabels_images_without_labels() -> None:
     turned = made([b""] * 4, [0, 1, -1, 5]).relabelled((1, 0), ("odd", "even"))
     assert turned.labels.tolist() == [1, 0, -1, -1]
 
 
-def test_a_set_in_which_nothing_can_be_read() -> None:
+def test_rejects_data_without_readable_images() -> None:
     with pytest.raises(DataError, match=r"got 3 bad ones, first memory/0: the file is empty"):
         first_readable_batch(made([b""] * 3), 2)

@@ -29,12 +29,12 @@ def test_a_limit() -> None:
         ({"split": "val"}, "split of fashion-mnist must be one of test, train, got 'val'"),
     ],
 )
-def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:
+def test_rejects_invalid_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         load_data("fashion-mnist", **options)
 
 
-def test_what_was_asked_for_is_told_and_gives_the_same_data_again() -> None:
+def test_settings_load_the_same_data() -> None:
     first = describe_data(load_data("fashion-mnist", sample=20, seed=4, stratified=True))
     assert first["settings"] == {"sample": 20, "seed": 4, "stratified": True}
     assert describe_data(load_data(first["spec"], **first["settings"])) == first

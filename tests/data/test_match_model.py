@@ -34,7 +34,7 @@ def test_unnamed_classes_take_the_classifiers_names(classifier: rf.TorchClassifi
     assert match_to_classifier(fitted, classifier) is fitted
 
 
-def test_an_evaluation_of_some_of_the_classes(classifier: rf.TorchClassifier) -> None:
+def test_absent_classes_have_no_rate(classifier: rf.TorchClassifier) -> None:
     """A class that the data lack is n/a, never 0 %."""
     found = rf.evaluate(classifier, unnamed()).to_dict()
     last = found["epsilons"][0]["per_class"][2]
@@ -47,9 +47,7 @@ def test_named_classes_stay(classifier: rf.TorchClassifier) -> None:
     assert match_to_classifier(data, classifier) is data
 
 
-def test_image_files_take_the_classifiers_sizes_unless_they_have_their_own(
-    folder: Callable[..., Path], classifier: rf.TorchClassifier
-) -> None:
+def test_image_files_take_the_classifiers_size(folder: Callable[..., Path], classifier: rf.TorchClassifier) -> None:
     classifier.info = replace(classifier.info, preprocessing=Preprocessing.square(4))
     place = folder(("cat", "cow", "dog"))
     for data, side in ((rf.load_data(f"folder:{place}"), 4), (rf.load_data(f"folder:{place}", image_size=6), 6)):

@@ -33,18 +33,18 @@ def added(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "remedy"), [("fashion_mnist", r"did you mean fashion-mnist\?"), ("???", "choose from .*fashion-mnist")]
 )
-def test_an_unknown_name_is_refused_with_a_remedy(name: str, remedy: str) -> None:
+def test_an_unknown_name_shows_a_remedy(name: str, remedy: str) -> None:
     with pytest.raises(DataError, match=f"`rfgsm list data`, got '{name.replace('?', '.')}': {remedy}"):
         load_data(name)
 
 
 @pytest.mark.parametrize("spec", ["folder", "folder:", "mnist:DIR"])
-def test_an_argument_that_is_missing_or_too_much(spec: str) -> None:
+def test_rejects_a_missing_or_extra_argument(spec: str) -> None:
     with pytest.raises(DataError, match=r"data of this kind are named (folder:DIR|mnist), got"):
         load_data(spec)
 
 
-def test_every_source_is_listed_once_with_what_it_is() -> None:
+def test_lists_every_source() -> None:
     found = data_sources()
     assert {"fashion-mnist", "cifar10", "imagenet", "folder", "npz", "safetensors", "wds", "hf-data", "factory"} <= set(found)
     assert all(source.summary and source.name == name for name, source in found.items())
@@ -56,14 +56,14 @@ def test_another_package_adds_a_source() -> None:
     assert (data.name, len(data), data.classes) == ("dots:5", 5, ("black", "white"))
 
 
-def test_an_entry_point_that_is_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejects_an_unsuitable_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EntryPoint, "load", lambda _: 7)
     monkeypatch.setattr("robustbench_fgsm.registry.entry_points", lambda group: [EntryPoint("seven", "x:y", group)])
     with pytest.raises(DataError, match=r"data seven .* must have a function load\(argument, options\), got none in x:y"):
         data_sources()
 
 
-def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = replace(DATA_SOURCES.built_in["hf-data"], package="no-such-package")
     monkeypatch.setitem(DATA_SOURCES.built_in, "hf-data", missing)
     with pytest.raises(DataError, match=r"hf-data:NAME needs the package no-such-package, .*: pip install 'rob.*\[hf-data\]'"):

@@ -52,7 +52,7 @@ class Foreign:
     stop=st.integers(0, 14),
     size=st.integers(1, 5),
 )
-def test_images_labels_and_ids_are_those_of_the_whole(indices: list[int], start: int, stop: int, size: int) -> None:
+def test_images_match_the_whole(indices: list[int], start: int, stop: int, size: int) -> None:
     for whole in (numbered(20), Subset(numbered(40), range(10, 30))):
         offset = 0 if isinstance(whole, rf.ArrayDataset) else 10
         batches = list(Subset(whole, indices).batches(start, stop, size))
@@ -73,7 +73,7 @@ def test_a_data_set_of_another_package() -> None:
     assert dataset_labels(Foreign(5)).tolist() == [0, 1, 2, -1, 1]
 
 
-def test_files_by_any_way_are_the_same(folder: Callable[..., Path]) -> None:
+def test_file_images_match_the_whole(folder: Callable[..., Path]) -> None:
     whole = rf.load_data(f"folder:{folder(each=5)}")
     drawn = sample_images(whole, 4, seed=3)
     for batch in drawn:
@@ -90,7 +90,7 @@ def test_the_first_of_any_data() -> None:
         first_images(Foreign(9), 0)
 
 
-def test_a_sample_depends_on_the_seed_alone_and_keeps_the_order() -> None:
+def test_a_sample_depends_on_the_seed() -> None:
     drawn = [sample_images(numbered(1000), 50, seed=seed) for seed in (1, 1, 2)]
     ids = [torch.cat([batch.ids for batch in data]).tolist() for data in drawn]
     assert ids[0] == ids[1] == sorted(set(ids[0])) != ids[2]
@@ -98,7 +98,7 @@ def test_a_sample_depends_on_the_seed_alone_and_keeps_the_order() -> None:
     assert sample_images(numbered(5), 5, seed=1).fingerprint == numbered(5).fingerprint
 
 
-def test_a_stratified_sample_has_the_shares_of_the_whole() -> None:
+def test_a_stratified_sample_keeps_the_shares() -> None:
     labels = torch.tensor([0] * 70 + [1] * 20 + [2] * 10)
     data = rf.ArrayDataset("uneven", torch.rand(100, 1, 1, 1), labels, ("a", "b", "c"))
     drawn = sample_images(data, 10, seed=5, stratified=True)
@@ -106,7 +106,7 @@ def test_a_stratified_sample_has_the_shares_of_the_whole() -> None:
 
 
 @given(counts=st.lists(st.integers(1, 50), min_size=1, max_size=6), part=st.integers(1, 100))
-def test_shares_add_up_and_are_less_than_one_off(counts: list[int], part: int) -> None:
+def test_shares_are_proportional(counts: list[int], part: int) -> None:
     size = max(1, sum(counts) * part // 100)
     dealt = apportion(counts, size)
     assert sum(dealt) == size
@@ -115,7 +115,7 @@ def test_shares_add_up_and_are_less_than_one_off(counts: list[int], part: int) -
     assert all(0 <= given <= count for given, count in zip(dealt, counts, strict=True))
 
 
-def test_a_selection_has_the_images_of_its_ids_in_the_order_of_the_data(images: rf.ArrayDataset) -> None:
+def test_a_selection_keeps_the_data_order(images: rf.ArrayDataset) -> None:
     wanted = torch.tensor([200, 3, 131])
     selection = IdSubset(images, wanted)
     whole = next(images.batches(0, 256, 256))
@@ -133,13 +133,13 @@ def test_batches_split_anywhere(images: rf.ArrayDataset) -> None:
     assert [batch.ids.tolist() for batch in selection.batches(2, 7, 2)] == [[10, 15], [20, 25], [30]]
 
 
-def test_the_fingerprint_is_that_of_the_selected_images(images: rf.ArrayDataset) -> None:
+def test_fingerprint_depends_on_selected_images(images: rf.ArrayDataset) -> None:
     one, other = IdSubset(images, torch.tensor([1, 2])), IdSubset(images, torch.tensor([1, 3]))
     assert one.fingerprint == IdSubset(images.head(10), torch.tensor([2, 1])).fingerprint
     assert len({one.fingerprint, other.fingerprint, images.fingerprint}) == 3
 
 
-def test_ids_that_the_data_do_not_have(images: rf.ArrayDataset) -> None:
+def test_rejects_absent_ids(images: rf.ArrayDataset) -> None:
     assert len(IdSubset(images, torch.tensor([255, 256]))) == 1
     with pytest.raises(rf.DataError, match="got 256"):
         IdSubset(images, torch.tensor([256]))

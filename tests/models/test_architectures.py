@@ -29,7 +29,7 @@ def test_resnet18_is_torchvisions_own() -> None:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_one_logit_a_class(name: str) -> None:
+def test_one_logit_per_class(name: str) -> None:
     channels = 3 if name == "resnet18" else 1
     network = ARCHITECTURES[name]().eval()
     assert network(torch.rand(2, channels, 28, 28)).shape == (2, 10)
@@ -40,7 +40,7 @@ def test_another_number_of_classes_and_channels() -> None:
     assert MLP(5, inputs=12, num_classes=4)(torch.rand(2, 3, 2, 2)).shape == (2, 4)
 
 
-def test_an_mlp_drops_out_in_train_mode_only() -> None:
+def test_an_mlp_uses_dropout_only_in_training() -> None:
     torch.manual_seed(0)
     network, x = MLP(300), torch.rand(1, 1, 28, 28)
     assert not torch.equal(network(x), network(x))

@@ -107,7 +107,7 @@ def test_a_logistic_regression(classes: int) -> None:
     assert gradient.dtype == outputs.dtype == torch.float32
 
 
-def test_labels_may_be_read_off_the_outputs() -> None:
+def test_labels_may_come_from_the_outputs() -> None:
     classifier, x = from_art(scikit(LogisticRegression())), images(shape=(20,))
     given, _ = classifier.loss_gradient(x, classifier.predict(x).argmax(1), cross_entropy)
     read, _ = classifier.loss_gradient(x, lambda outputs: outputs.argmax(1), cross_entropy)
@@ -137,7 +137,7 @@ def flat() -> tuple[ArtClassifier, rf.ArrayDataset]:
     return classifier, rf.ArrayDataset("rest", x[500:], y[500:], rf.load_data("fashion-mnist").classes)
 
 
-def test_it_serves_whoever_asks_a_classifier(flat: tuple[ArtClassifier, rf.ArrayDataset]) -> None:
+def test_can_be_swept(flat: tuple[ArtClassifier, rf.ArrayDataset]) -> None:
     classifier, data = flat
     clean, attacked = rf.sweep(classifier, data, epsilons=[0, 0.1])[0].tallies
     assert clean.clean_accuracy.count > 60
@@ -145,7 +145,7 @@ def test_it_serves_whoever_asks_a_classifier(flat: tuple[ArtClassifier, rf.Array
     assert attacked.robust_accuracy.count < clean.clean_accuracy.count / 2
 
 
-def test_channels_last_estimators_take_channels_first_images() -> None:
+def test_channels_last_estimators() -> None:
     estimator = ChannelsLast()
     classifier, x, y = from_art(estimator), images(shape=(2, 4, 5)), torch.arange(6) % 3
     weights = torch.from_numpy(estimator.weights).view(4, 5, 2, 3).permute(2, 0, 1, 3).reshape(40, 3).float()
@@ -174,7 +174,7 @@ def test_any_other_loss_is_refused() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 4, 5), (3, 4, 5)])
 @pytest.mark.parametrize("preprocessing", [None, (0.0, 1.0), (0.3, 0.5), "by channel"])
-def test_a_pytorch_classifier_gives_a_private_copy(shape: tuple[int, ...], preprocessing: Any) -> None:
+def test_a_pytorch_classifier_gives_a_copy(shape: tuple[int, ...], preprocessing: Any) -> None:
     module = network(channels=shape[0]).train()
     if preprocessing == "by channel":
         preprocessing = tuple(np.array([value, value + 0.1, value + 0.2])[: shape[0]] for value in (0.2, 0.4))
@@ -206,7 +206,7 @@ def test_clip_values_become_bounds(limits: Any) -> None:
     assert classifier.bounds == ((-math.inf, math.inf) if limits is None else (0.0, 1.0))
 
 
-def test_what_no_classifier_can_be_made_of() -> None:
+def test_rejects_unsuitable_estimators() -> None:
     limits = (np.zeros(20), np.arange(1, 21))
     with pytest.raises(ModelError, match="two numbers"):
         from_art(SklearnClassifier(scikit(LogisticRegression()).model, clip_values=limits))
@@ -248,7 +248,7 @@ def recurrent() -> nn.Module:
     return Last()
 
 
-def test_what_pytorch_alone_would_skip_goes_through_numpy() -> None:
+def test_special_pytorch_estimators_use_numpy() -> None:
     defended = pytorch(network(), preprocessing_defences=OneBit())
     renamed = Renamed(network(), nn.CrossEntropyLoss(), (1, 4, 5), 3, device_type="cpu")
     x, y = images(), torch.arange(6) % 3
@@ -264,7 +264,7 @@ def test_what_pytorch_alone_would_skip_goes_through_numpy() -> None:
 
 
 @pytest.mark.parametrize("loss", [nn.BCEWithLogitsLoss(), nn.BCELoss()])
-def test_one_output_of_two_classes(loss: nn.Module) -> None:
+def test_one_output_becomes_two_classes(loss: nn.Module) -> None:
     module = network(outputs=1)
     logits = module(images()).detach()
     sigmoid = nn.Sequential(module, nn.Sigmoid()) if isinstance(loss, nn.BCELoss) else module
@@ -277,7 +277,7 @@ def test_one_output_of_two_classes(loss: nn.Module) -> None:
     torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_one_output_of_unknown_meaning_is_named() -> None:
+def test_names_an_ambiguous_output() -> None:
     with pytest.raises(ModelError, match=r"at least two outputs an image, got \(6, 1\)"):
         ensure_two_outputs(torch.zeros(6, 1), None)
 
@@ -300,7 +300,7 @@ def test_to_art_and_back() -> None:
     assert bool((back.predict(x) != 0).any())
 
 
-def test_to_art_keeps_the_forward_of_a_sequential() -> None:
+def test_to_art_keeps_a_sequentials_forward() -> None:
     class Doubled(nn.Sequential):
         def forward(self, x: Tensor) -> Tensor:
             for module in self:
@@ -313,14 +313,14 @@ def test_to_art_keeps_the_forward_of_a_sequential() -> None:
     np.testing.assert_array_equal(to_art(ours).predict(images().numpy()), module(images()).detach().numpy())
 
 
-def test_to_art_gives_an_estimator_back_and_refuses_strangers() -> None:
+def test_to_art_returns_its_estimator() -> None:
     estimator = scikit(LogisticRegression())
     assert to_art(from_art(estimator)) is estimator
     with pytest.raises(ModelError, match="got ChannelsLast"):
         to_art(ChannelsLast())
 
 
-def test_art_leaves_nothing_on_a_network_that_it_worked_on() -> None:
+def test_restores_the_network() -> None:
     norm, head = nn.BatchNorm1d(20), nn.Linear(20, 3)
     module = nn.Sequential(nn.Flatten(), norm, nn.Dropout(0.5), head).train()
     norm.eval()
@@ -353,7 +353,7 @@ def test_a_network_behind_several_steps() -> None:
     torch.testing.assert_close(ArtStandardisedNetwork(nn.Identity(), steps)(x), expected, check_dtype=False)
 
 
-def test_saturated_images_of_an_estimator_are_evaluated_without_stable_gradients() -> None:
+def test_saturated_estimators_have_no_stable_gradients() -> None:
     """It brings its own loss, so there is none to be stable; and no bounds are null in JSON, which knows no infinity."""
     features = np.random.default_rng(0).random((60, 1, 2, 2), dtype=np.float32)
     labels = (features[:, 0, 0, 0] > 0.5).astype(np.int64)

@@ -17,7 +17,7 @@ def fitted(**settings: float) -> LogisticRegression:
     return LogisticRegression(**settings).fit(random.random((40, 6)), np.arange(40) % 3)
 
 
-def test_the_identity_of_a_model_is_in_its_arrays() -> None:
+def test_hash_depends_on_the_arrays() -> None:
     one, other = describe_model(fitted()), describe_model(fitted(C=0.1))
     assert one == describe_model(fitted())
     assert one.sha256 != other.sha256
@@ -35,7 +35,7 @@ def test_one_output_becomes_two() -> None:
         ensure_two_outputs(logit, nn.MSELoss())
 
 
-def test_the_first_of_equal_outputs_is_predicted() -> None:
+def test_predicts_the_first_of_equal_outputs() -> None:
     assert one_hot_predictions(torch.tensor([[1.0, 1.0, 0.0]]), 3).tolist() == [[1, 0, 0]]
 
 

@@ -86,11 +86,11 @@ def trained() -> nn.Module:
 
 
 @pytest.mark.parametrize("network", [Choosy(), Twice(), trained(), nn.Conv2d(1, 2, 3)], ids=lambda net: type(net).__name__)
-def test_what_cannot_be_folded_is_left_alone(network: nn.Module) -> None:
+def test_keeps_unfoldable_networks(network: nn.Module) -> None:
     assert fold_batch_norm(network.eval()) is None
 
 
-def test_the_classifier_that_is_folded_stays_as_it_is() -> None:
+def test_folding_keeps_the_original() -> None:
     classifier = rf.load_classifier("resnet18", device="cpu")
     assert isinstance(classifier, rf.TorchClassifier)
     before = norms(classifier.network)

@@ -33,7 +33,7 @@ def fitting(network: nn.Module) -> dict[str, Tensor]:
     return {key: torch.ones_like(value) for key, value in network.state_dict().items()}
 
 
-def test_weights_that_fit_are_copied(network: nn.Sequential) -> None:
+def test_copies_fitting_weights(network: nn.Sequential) -> None:
     load_weights(network, fitting(network), "here")
     assert all(bool((value == 1).all()) for value in network.state_dict().values())
 
@@ -56,12 +56,12 @@ def test_a_misshapen_key_is_named(network: nn.Sequential) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_key_that_is_not_finite_is_named(network: nn.Sequential, value: float) -> None:
+def test_names_a_nonfinite_key(network: nn.Sequential, value: float) -> None:
     with pytest.raises(ModelError, match=r"with 1\.running_var not finite:"):
         load_weights(network, fitting(network) | {"1.running_var": torch.tensor([1.0, value, 1.0])}, "here")
 
 
-def test_all_that_is_wrong_is_said_at_once(network: nn.Sequential) -> None:
+def test_names_all_problems_together(network: nn.Sequential) -> None:
     state = fitting(network) | {"extra": torch.ones(1), "0.bias": torch.ones(7)}
     del state["0.weight"]
     with pytest.raises(ModelError, match=r"0\.weight missing; extra unexpected; 0\.bias of another shape"):
@@ -73,14 +73,14 @@ def test_many_keys_are_counted(network: nn.Sequential) -> None:
         load_weights(network, {}, "here")
 
 
-def test_a_network_that_was_refused_weights_keeps_its_own(network: nn.Sequential) -> None:
+def test_refused_weights_change_no_network(network: nn.Sequential) -> None:
     before = {key: value.clone() for key, value in network.state_dict().items()}
     with pytest.raises(ModelError):
         load_weights(network, fitting(network) | {"0.bias": torch.full((3,), math.nan)}, "here")
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
-def test_half_precision_is_read_as_single_and_integers_as_they_are(tmp_path: Path) -> None:
+def test_reads_half_as_single_precision(tmp_path: Path) -> None:
     file = tmp_path / "half.safetensors"
     save_file({"w": torch.tensor([0.1]).half(), "n": torch.tensor([3])}, file)
     state = read_weights(file)
@@ -93,7 +93,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
         read_weights(tmp_path / "nosuch.safetensors")
 
 
-def test_a_directory_in_place_of_a_file(tmp_path: Path) -> None:
+def test_rejects_a_directory(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be read"):
         read_weights(tmp_path)
 
@@ -110,7 +110,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("length", [10**9, 2**63, 99_000_000])
-def test_a_header_that_claims_to_be_huge_is_refused(tmp_path: Path, length: int) -> None:
+def test_rejects_a_huge_header(tmp_path: Path, length: int) -> None:
     file = tmp_path / "huge.safetensors"
     file.write_bytes(struct.pack("<Q", length) + SMALLEST.read_bytes()[8:])
     with pytest.raises(ModelError, match="cannot be read"):
@@ -143,9 +143,7 @@ def raw_gadget(mark: Path, *, by_instance: bool) -> bytes:
 
 @pytest.mark.parametrize("forced", ["0", "1"])
 @pytest.mark.parametrize("form", ["zip", "legacy", "pickle", "reduce", "instance", "nested"])
-def test_a_pickle_that_would_run_something_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, forced: str
-) -> None:
+def test_runs_no_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, forced: str) -> None:
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", forced)
     mark, file = tmp_path / "mark", tmp_path / "gadget.pt"
     if form in ("zip", "legacy", "nested"):
@@ -163,7 +161,7 @@ def test_a_pickle_that_would_run_something_is_refused(
     assert mark.exists()  # the gadget works
 
 
-def test_a_whole_module_is_refused_and_named(tmp_path: Path) -> None:
+def test_names_a_whole_module(tmp_path: Path) -> None:
     torch.save(nn.Linear(2, 2), tmp_path / "module.pt")
     with pytest.raises(UnsafeError, match=r"GLOBAL torch\.nn\.modules\.linear\.Linear.*save the state_dict\(\) only"):
         read_weights(tmp_path / "module.pt")
@@ -180,7 +178,7 @@ def test_torchscript_is_no_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", [None, "state_dict", "model_state_dict", "model", "last"])
 @pytest.mark.parametrize("prefix", ["", "module."])
 @pytest.mark.parametrize("zipped", [True, False])
-def test_state_dicts_as_training_programs_write_them(tmp_path: Path, key: str | None, prefix: str, zipped: bool) -> None:
+def test_reads_common_state_dicts(tmp_path: Path, key: str | None, prefix: str, zipped: bool) -> None:
     state = {f"{prefix}{name}": value for name, value in nn.Linear(2, 2).state_dict().items()}
     held = state if key is None else {key: state, "epoch": 3}
     torch.save(held, tmp_path / "mine.pth", _use_new_zipfile_serialization=zipped)
@@ -189,7 +187,7 @@ def test_state_dicts_as_training_programs_write_them(tmp_path: Path, key: str | 
     assert torch.equal(found["weight"], state[f"{prefix}weight"])
 
 
-def test_what_is_no_state_dict_is_named(tmp_path: Path) -> None:
+def test_names_other_content(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "w": torch.ones(1)}, tmp_path / "mine.pt")
     with pytest.raises(ModelError, match="with Tensor, int: save the state_dict"):
         read_weights(tmp_path / "mine.pt")
@@ -212,7 +210,7 @@ def test_a_cut_pickle_is_refused(tmp_path: Path) -> None:
             read_weights(tmp_path / "cut.pt")
 
 
-def test_a_huge_header_costs_neither_time_nor_memory(tmp_path: Path) -> None:
+def test_a_huge_header_costs_no_resources(tmp_path: Path) -> None:
     file = tmp_path / "huge.safetensors"
     file.write_bytes(struct.pack("<Q", 10**9) + SMALLEST.read_bytes()[8:])
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
@@ -222,7 +220,7 @@ def test_a_huge_header_costs_neither_time_nor_memory(tmp_path: Path) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
 
 
-def test_old_pytorch_is_asked_for_safetensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_pytorch_needs_safetensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save({}, tmp_path / "mine.pt")
     monkeypatch.setattr(torch, "__version__", "2.5.1")
     with pytest.raises(ModelError, match=r"needs PyTorch 2\.6 or later, got 2\.5\.1"):

@@ -50,12 +50,12 @@ def test_normalisation_by_channel() -> None:
     assert torch.equal(normalised.flatten(), torch.tensor([0.5, 0.5, 0.0]))
 
 
-def test_without_normalisation_the_network_sees_the_pixels() -> None:
+def test_no_normalisation_keeps_the_pixels() -> None:
     x = torch.rand(2, 3, 4, 4)
     assert torch.equal(PixelSpaceNetwork(nn.Identity())(x), x)
 
 
-def test_grey_is_repeated_before_the_normalisation_of_each_channel() -> None:
+def test_repeats_grey_before_normalisation() -> None:
     x = torch.tensor([[[[0.5]]]])
     colours = PixelSpaceNetwork(nn.Identity(), mean=[0.0, 0.25, 0.5], channels=3)(x)
     assert torch.equal(colours.flatten(), torch.tensor([0.5, 0.25, 0.0]))
@@ -66,13 +66,13 @@ def test_colour_is_not_repeated() -> None:
     assert torch.equal(PixelSpaceNetwork(nn.Identity(), channels=3)(x), x)
 
 
-def test_an_attack_moves_one_grey_pixel_for_all_channels() -> None:
+def test_gradient_sums_repeated_grey_channels() -> None:
     wrapped = rf.wrap(nn.Flatten(), num_classes=3, channels=3)
     gradient, _ = wrapped.loss_gradient(torch.rand(2, 1, 1, 1), torch.tensor([0, 1]), lambda outputs, _: outputs.sum(1))
     assert torch.equal(gradient, torch.full((2, 1, 1, 1), 3.0))
 
 
-def test_a_network_that_works_in_place_does_not_reach_the_callers_images() -> None:
+def test_inplace_networks_keep_the_images() -> None:
     x = torch.rand(2, 1, 3, 3) - 0.5
     before = x.clone()
     rf.wrap(nn.Sequential(nn.ReLU(inplace=True), nn.Flatten()), num_classes=9).predict(x)
@@ -83,7 +83,7 @@ def test_normalisation_is_no_weight() -> None:
     assert PixelSpaceNetwork(nn.Identity(), mean=0.5, std=0.5).state_dict() == {}
 
 
-def test_changing_the_original_afterwards_changes_nothing(network: nn.Sequential) -> None:
+def test_is_independent_of_the_original(network: nn.Sequential) -> None:
     x = torch.rand(4, 1, 6, 6)
     wrapped = rf.wrap(network, num_classes=3)
     before = wrapped.predict(x)
@@ -94,7 +94,7 @@ def test_changing_the_original_afterwards_changes_nothing(network: nn.Sequential
     assert torch.equal(wrapped.predict(x), before)
 
 
-def test_the_original_is_left_as_it_was(network: nn.Sequential) -> None:
+def test_keeps_the_original(network: nn.Sequential) -> None:
     before = everything(network)
     wrapped = rf.wrap(network, num_classes=3, mean=0.5, std=0.5)
     wrapped.predict(torch.rand(4, 1, 6, 6))
@@ -102,19 +102,19 @@ def test_the_original_is_left_as_it_was(network: nn.Sequential) -> None:
     assert everything(network) == before
 
 
-def test_the_copy_is_in_evaluation_mode_and_wants_no_gradients(network: nn.Sequential) -> None:
+def test_the_copy_needs_no_gradients(network: nn.Sequential) -> None:
     wrapped = rf.wrap(network, num_classes=3)
     assert not any(part.training for part in wrapped.network.modules())
     assert not any(parameter.requires_grad for parameter in wrapped.network.parameters())
 
 
-def test_predictions_are_those_of_the_module_in_evaluation_mode(network: nn.Sequential) -> None:
+def test_predictions_match_the_module(network: nn.Sequential) -> None:
     x = torch.rand(4, 1, 6, 6)
     expected = copy.deepcopy(network).eval()((x - 0.25) / 0.5)
     assert torch.equal(rf.wrap(network, num_classes=3, mean=0.25, std=0.5).predict(x), expected)
 
 
-def test_calling_is_differentiable_and_predicting_is_not(network: nn.Sequential) -> None:
+def test_only_calls_are_differentiable(network: nn.Sequential) -> None:
     wrapped = rf.wrap(network, num_classes=3)
     x = torch.rand(4, 1, 6, 6, requires_grad=True)
     assert wrapped(x).requires_grad
@@ -132,7 +132,7 @@ def test_the_gradient_of_a_linear_network() -> None:
     assert torch.equal(outputs, torch.zeros(2, 2))
 
 
-def test_what_a_wrapped_network_says_of_itself() -> None:
+def test_describes_a_wrapped_network() -> None:
     wrapped = rf.wrap(nn.Linear(4, 2), num_classes=2, bounds=(-1.0, 1.0), classes=["cat", "dog"])
     assert isinstance(wrapped, Classifier)
     assert (wrapped.num_classes, wrapped.classes, wrapped.bounds) == (2, ("cat", "dog"), (-1.0, 1.0))
@@ -140,7 +140,7 @@ def test_what_a_wrapped_network_says_of_itself() -> None:
     assert wrapped.device == torch.device("cpu")
 
 
-def test_a_network_without_weights_has_a_device_too() -> None:
+def test_networks_without_weights_have_a_device() -> None:
     assert rf.wrap(nn.Flatten(), num_classes=4).device == torch.device("cpu")
 
 
@@ -156,7 +156,7 @@ def test_a_standard_deviation_must_be_positive(std: float | list[float]) -> None
         rf.wrap(nn.Linear(4, 2), num_classes=2, std=std)
 
 
-def test_a_copy_of_the_network_is_the_takers_own(network: nn.Sequential) -> None:
+def test_copies_are_independent(network: nn.Sequential) -> None:
     x = torch.rand(4, 1, 6, 6)
     wrapped = rf.wrap(network, num_classes=3)
     before = wrapped.predict(x)
@@ -168,7 +168,7 @@ def test_a_copy_of_the_network_is_the_takers_own(network: nn.Sequential) -> None
     assert torch.equal(wrapped.predict(x), before)
 
 
-def test_a_variant_in_double_precision_leaves_the_original_in_single(network: nn.Sequential) -> None:
+def test_a_double_variant_keeps_the_original(network: nn.Sequential) -> None:
     x = torch.rand(4, 1, 6, 6)
     wrapped = rf.wrap(network, num_classes=3, mean=0.5, std=0.5)
     double = wrapped.variant(torch.float64).predict(x.double())
@@ -217,7 +217,7 @@ def test_flat_images_are_normalised_by_feature() -> None:
     assert gradient.shape == (4, 3)
 
 
-def test_the_normalisation_is_told() -> None:
+def test_info_has_the_normalisation() -> None:
     told = rf.wrap(nn.Linear(4, 2), 2, mean=0.286, std=[0.353]).info
     assert (told.mean, told.std) == ((0.286,), (0.353,))
     assert rf.wrap(nn.Linear(4, 2), 2).info.to_dict() | {"sha256": ""} == {
@@ -232,7 +232,7 @@ def test_the_normalisation_is_told() -> None:
     }
 
 
-def test_a_pickle_names_no_module_that_only_imports_torch() -> None:
+def test_a_pickle_names_only_importable_modules() -> None:
     """Another process need not have what this one happens to have loaded; pickle names layouts by whoever imported torch."""
     plain = rf.wrap(nn.Conv2d(1, 2, 3), 2, device="cpu")
     for classifier in (plain, plain.variant(memory_format=torch.channels_last)):

@@ -11,7 +11,7 @@ from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.download import fetch_file
 
 
-def test_a_download_of_another_content_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_wrong_download_is_removed(tmp_path: Path) -> None:
     (tmp_path / "there").write_bytes(b"not what it was")
     target = tmp_path / "cache" / "net-0123456789.pth"
     with pytest.raises(ModelError, match="another hash"):

@@ -12,7 +12,7 @@ from robustbench_fgsm.models.load import load_classifier, pick_device
 
 
 @pytest.mark.parametrize("model", ARCHITECTURES)
-def test_every_name_loads_and_classifies_the_bundled_images(model: str, images: rf.ArrayDataset) -> None:
+def test_every_name_loads(model: str, images: rf.ArrayDataset) -> None:
     classifier = load_classifier(model)
     assert (classifier.info.spec, classifier.info.weights) == (model, "standard")
     batch = next(images.batches(0, 4, 4))
@@ -28,16 +28,16 @@ def test_every_name_loads_and_classifies_the_bundled_images(model: str, images: 
         ("", "choose from mlp300"),
     ],
 )
-def test_an_unknown_model_is_refused_with_a_remedy(model: str, remedy: str) -> None:
+def test_an_unknown_model_shows_a_remedy(model: str, remedy: str) -> None:
     with pytest.raises(ModelError, match=f"`rfgsm list models`, got '{model}': {remedy}"):
         load_classifier(model)
 
 
-def test_auto_takes_the_bundled_weights_for_the_bundled_data() -> None:
+def test_auto_takes_bundled_weights() -> None:
     assert load_classifier("mlp300", weights="auto", data="fashion-mnist").info.weights == "standard"
 
 
-def test_auto_has_no_weights_for_other_data() -> None:
+def test_auto_rejects_other_data() -> None:
     with pytest.raises(ModelError, match="weights auto for mlp300 must meet data fashion-mnist, got 'cifar10': pass --weights"):
         load_classifier("mlp300", data="cifar10")
 
@@ -48,7 +48,7 @@ def test_unknown_weights_are_refused(weights: str) -> None:
         load_classifier("mlp300", weights=weights)
 
 
-def test_a_weights_file_that_does_not_exist() -> None:
+def test_rejects_a_missing_weights_file() -> None:
     with pytest.raises(ModelError, match=r"nosuch\.safetensors, which does not exist"):
         load_classifier("mlp300", weights="nosuch.safetensors")
 
@@ -59,7 +59,7 @@ def test_devices() -> None:
 
 
 @pytest.mark.parametrize("device", ["nosuch", "", "cpu:x", "cuda:99", "meta"])
-def test_an_unusable_device_is_refused_in_one_line(device: str) -> None:
+def test_rejects_an_unusable_device(device: str) -> None:
     with pytest.raises(SettingError, match=f"must be auto, cpu or one that PyTorch has here, got '{device}'") as refused:
         load_classifier("mlp300", device=device)
     assert "\n" not in str(refused.value)

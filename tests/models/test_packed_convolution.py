@@ -42,7 +42,7 @@ def gradient(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.skipif(not can_pack_convolutions(convolutions()), reason="needs oneDNN")
 @pytest.mark.parametrize("size", [1, 7, 64])
-def test_packed_convolutions_compute_what_plain_ones_do(images: Tensor, size: int) -> None:
+def test_packed_convolutions_equal_plain_ones(images: Tensor, size: int) -> None:
     network = convolutions()
     packed = pack_convolutions(network, size)
     assert sum(isinstance(module, PackedConvolution) for module in packed.modules()) == 5
@@ -51,7 +51,7 @@ def test_packed_convolutions_compute_what_plain_ones_do(images: Tensor, size: in
 
 
 @pytest.mark.skipif(not can_pack_convolutions(convolutions()), reason="needs oneDNN")
-def test_weights_are_shared_and_what_was_packed_stays(images: Tensor) -> None:
+def test_packing_shares_the_weights(images: Tensor) -> None:
     network = convolutions()
     before = copy.deepcopy(network.state_dict())
     packed = pack_convolutions(network, 7)
@@ -77,7 +77,7 @@ def test_other_layers_are_left_alone() -> None:
         assert not can_pack_convolutions(network)
 
 
-def test_a_classifier_in_channels_last_says_the_same_without_oneDNN(  # noqa: N802  (its name)
+def test_channels_last_works_without_onednn(  # noqa: N802  (its name)
     images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     classifier = rf.wrap(convolutions(), 3)

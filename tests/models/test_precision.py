@@ -10,7 +10,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.models.precision import float32_precision
 
 
-def test_switches_are_as_before_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_restores_the_switches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     with float32_precision(torch.device("cuda")):
         assert not torch.backends.cudnn.allow_tf32
@@ -25,7 +25,7 @@ def test_switches_are_as_before_afterwards(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.gpu
-def test_logits_and_gradients_on_a_gpu_are_those_of_float32() -> None:
+def test_a_gpu_computes_in_float32() -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a GPU")
     torch.manual_seed(0)

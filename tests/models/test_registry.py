@@ -38,18 +38,18 @@ def test_another_packages_source() -> None:
 
 
 @pytest.mark.usefixtures("third")
-def test_no_package_takes_the_place_of_a_built_in_source() -> None:
+def test_built_in_sources_have_priority() -> None:
     entry, name = find_model_source("hf:some/model")
     assert entry is model_sources()["hf"] is MODEL_SOURCES.built_in["hf"]
     assert name == "some/model"
 
 
-def test_an_unknown_source_is_named_with_a_remedy() -> None:
+def test_an_unknown_source_shows_a_remedy() -> None:
     with pytest.raises(ModelError, match=r"`rfgsm list models`, got 'tim': did you mean timm\?"):
         rf.load_classifier("tim:resnet18")
 
 
-def test_a_missing_package_is_named_with_the_line_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_shows_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = replace(MODEL_SOURCES.built_in["timm"], package="no-such-package")
     monkeypatch.setitem(MODEL_SOURCES.built_in, "timm", entry)
     with pytest.raises(
@@ -70,5 +70,5 @@ def test_a_missing_package_is_named_with_the_line_to_install_it(monkeypatch: pyt
         ("resnet18", False),
     ],
 )
-def test_what_runs_code(spec: str, runs: bool) -> None:
+def test_sources_that_run_code(spec: str, runs: bool) -> None:
     assert runs_code(spec) == runs

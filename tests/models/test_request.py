@@ -19,6 +19,6 @@ from robustbench_fgsm.models.request import ModelRequest
         ({"bounds": (1.0, 0.0)}, "bounds must be low and high, got 1 and 0: try 0,1"),
     ],
 )
-def test_settings_that_cannot_be_meant(said: dict[str, Any], problem: str) -> None:
+def test_rejects_invalid_settings(said: dict[str, Any], problem: str) -> None:
     with pytest.raises(rf.SettingError, match=problem):
         ModelRequest("x", "x", **said)

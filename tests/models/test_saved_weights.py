@@ -19,7 +19,7 @@ def trained(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_directory_stands_for_its_file(trained: Path) -> None:
+def test_a_directory_means_its_file(trained: Path) -> None:
     request = complete_request(ModelRequest("mlp300", "mlp300", str(trained)))
     assert (request.weights, request.num_classes, request.mean) == (str(trained / WEIGHTS_FILE), 2, (0.5,))
 

@@ -68,26 +68,26 @@ def whole(directory: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("place", ["new", "deep/er/new", "empty"])
-def test_a_new_or_empty_directory_is_taken(tmp_path: Path, place: str) -> None:
+def test_takes_a_new_or_empty_directory(tmp_path: Path, place: str) -> None:
     (tmp_path / "empty").mkdir()
     directory = tmp_path / place
     assert open_run(directory, SETTINGS) is None
     assert json.loads((directory / MANIFEST_FILE).read_text()) == json.loads(json.dumps(SETTINGS))
 
 
-def test_what_was_measured_is_returned_and_kept(tmp_path: Path) -> None:
+def test_returns_and_keeps_a_measurement(tmp_path: Path) -> None:
     assert cached_result(tmp_path, SETTINGS, lambda: DOCUMENT) == DOCUMENT
     assert json.loads((tmp_path / RESULT_FILE).read_text()) == DOCUMENT
     assert sorted(whole(tmp_path)) == [LOCK_FILE, MANIFEST_FILE, RESULT_FILE]
 
 
-def test_the_same_settings_return_the_stored_result(run: Path) -> None:
+def test_equal_settings_return_the_stored_result(run: Path) -> None:
     before = whole(run)
     assert cached_result(run, SETTINGS, never) == DOCUMENT
     assert whole(run) == before
 
 
-def test_a_run_without_a_result_is_measured(run: Path) -> None:
+def test_measures_a_run_without_a_result(run: Path) -> None:
     (run / RESULT_FILE).unlink()
     assert open_run(run, SETTINGS) is None
     assert cached_result(run, SETTINGS, lambda: {"n": 8}) == {"n": 8}
@@ -108,7 +108,7 @@ def test_an_error_leaves_no_result(tmp_path: Path) -> None:
         ({"seed": 1}, "seed null there, 1 now"),
     ],
 )
-def test_other_settings_are_refused_by_their_difference(run: Path, change: dict[str, object], named: str) -> None:
+def test_rejects_other_settings(run: Path, change: dict[str, object], named: str) -> None:
     before = whole(run)
     with pytest.raises(RunError, match=f"the same settings, got .* with {named}: choose another directory"):
         cached_result(run, SETTINGS | change, never)
@@ -125,7 +125,7 @@ def test_a_long_value_is_shortened(run: Path) -> None:
         open_run(run, SETTINGS | {"command": "x" * 500})
 
 
-def test_foreign_files_are_refused_and_left_alone(tmp_path: Path) -> None:
+def test_rejects_foreign_files(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(RunError, match=r"must be new, empty or a run, got .* with other files in it"):
         open_run(tmp_path, SETTINGS)
@@ -144,13 +144,13 @@ def test_rejects_a_file_as_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "found"), [(b"{", "must be JSON, got"), (b"[1]", "a JSON object, got list"), (b"\xff", "must be JSON")]
 )
-def test_a_damaged_file_is_refused_by_name(run: Path, name: str, content: bytes, found: str) -> None:
+def test_names_a_damaged_file(run: Path, name: str, content: bytes, found: str) -> None:
     (run / name).write_bytes(content)
     with pytest.raises(RunError, match=f"{name} must .*{found.removeprefix('must ')}"):
         cached_result(run, SETTINGS, never)
 
 
-def test_a_name_that_no_directory_can_have(tmp_path: Path) -> None:
+def test_rejects_an_impossible_name(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="must be writable, got File name too long"):
         open_run(tmp_path / ("x" * 300), SETTINGS)
 
@@ -161,7 +161,7 @@ def test_a_directory_inside_a_file(tmp_path: Path) -> None:
         open_run(tmp_path / "file" / "run", SETTINGS)
 
 
-def test_others_may_read_what_was_written(tmp_path: Path) -> None:
+def test_other_users_can_read_files(tmp_path: Path) -> None:
     write_json(tmp_path / "document.json", DOCUMENT)
     assert (tmp_path / "document.json").stat().st_mode & 0o777 == 0o644
 
@@ -214,7 +214,7 @@ def test_finishes_a_run_after_a_full_disk(small_disk: Path) -> None:
     assert cached_result(small_disk / "run", SETTINGS, lambda: DOCUMENT) == DOCUMENT
 
 
-def test_without_a_path_nothing_is_kept() -> None:
+def test_no_path_keeps_no_files() -> None:
     with RunDirectory(None, SETTINGS) as run:
         assert (run.path, run.result, run.write_result(DOCUMENT)) == (None, None, DOCUMENT)
 
@@ -228,7 +228,7 @@ def test_removes_temporary_files_of_killed_writers(run: Path) -> None:
         assert sorted(place.name for place in run.iterdir()) == [LOCK_FILE, ".other.abcd1234", MANIFEST_FILE]
 
 
-def test_keys_that_are_no_settings_may_change(tmp_path: Path) -> None:
+def test_other_keys_may_change(tmp_path: Path) -> None:
     first = SETTINGS | {"schema": "rfgsm.run/1", "asked": {"max_asr": 0.5}, "environment": {"threads": 1}}
     cached_result(tmp_path, first, lambda: DOCUMENT)
     assert cached_result(tmp_path, first | {"asked": {"max_asr": 0.9}, "environment": {"threads": 2}}, never) == DOCUMENT
@@ -266,7 +266,7 @@ def test_replaces_a_directory_with_files(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [place]
 
 
-def test_a_file_never_replaces_a_directory(tmp_path: Path) -> None:
+def test_a_file_replaces_no_directory(tmp_path: Path) -> None:
     (tmp_path / "place").mkdir()
     (tmp_path / "place/thesis.tex").write_text("precious")
     with pytest.raises(ResourceError, match="must be writable"):

@@ -50,9 +50,7 @@ def undisturbed(run: EvaluationRun) -> dict[str, Any]:
 
 @pytest.mark.reference
 @pytest.mark.parametrize("asked", [CheckOptions(20), CheckOptions(20, masking=True)], ids=str)
-def test_repeats_a_check_that_was_stopped(
-    run: EvaluationRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: CheckOptions
-) -> None:
+def test_repeats_a_stopped_check(run: EvaluationRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: CheckOptions) -> None:
     asking = replace(run, checks=asked)
     with monkeypatch.context() as patched:
         patched.setattr("robustbench_fgsm.evaluation.evaluate.run_checks", stop)
@@ -103,7 +101,7 @@ def test_run_has_saturated_images(run: EvaluationRun) -> None:
     assert first["epsilons"][1]["stable"]["robust_accuracy"] != first["epsilons"][1]["robust_accuracy"]
 
 
-def test_pieces_count_what_the_whole_counts(run: EvaluationRun, tmp_path: Path) -> None:
+def test_pieces_count_like_the_whole(run: EvaluationRun, tmp_path: Path) -> None:
     assert counts(evaluate_in_directory(run, tmp_path / "run")) == undisturbed(run)
 
 
@@ -148,7 +146,7 @@ def in_child(work: Callable[[], object]) -> int:
 
 
 @pytest.mark.distributed
-def test_50_kills_at_random_moments_change_nothing(run: EvaluationRun, tmp_path: Path) -> None:
+def test_50_random_kills_change_no_count(run: EvaluationRun, tmp_path: Path) -> None:
     """Each kill hits a run somewhere between its first write and its last; each time at most one piece is lost."""
     expected = undisturbed(run)
     chance = random.Random(0)
@@ -176,7 +174,7 @@ def test_50_kills_at_random_moments_change_nothing(run: EvaluationRun, tmp_path:
     assert len(set(moments)) > 5  # they did hit different moments
 
 
-def test_at_most_one_piece_is_lost(run: EvaluationRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_loses_at_most_one_piece(run: EvaluationRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process killed while it works on piece k has left pieces 0 to k - 1 in the ledger, whole."""
 
     def kill_at(done: int, total: int) -> None:
@@ -219,7 +217,7 @@ def test_attacks_damaged_pieces_again(run: EvaluationRun, tmp_path: Path, harm: 
         (lambda run, make: replace(run, max_bad=1), "max_bad 0 there, 1 now"),
     ],
 )
-def test_another_run_is_refused_by_its_difference(
+def test_rejects_another_run(
     run: EvaluationRun, tmp_path: Path, make_classifier: MakeClassifier, change: Callable[..., EvaluationRun], named: str
 ) -> None:
     with pytest.raises(StoppedError):
@@ -247,7 +245,7 @@ def test_removes_temporary_files(run: EvaluationRun, tmp_path: Path) -> None:
     )
 
 
-def test_continues_after_a_full_disk_at_any_write(run: EvaluationRun, small_disk: Path | None) -> None:
+def test_continues_after_a_full_disk(run: EvaluationRun, small_disk: Path | None) -> None:
     """Less room each time, so that the disk is full at the manifest, in the ledger, at the images and at the result."""
     if small_disk is None:
         return

@@ -53,7 +53,7 @@ def test_a_single_place(lost: int, gained: int, n: int, exceeds: bool, within: b
     assert (drop.exceeds, drop.within) == (exceeds, within) == (drop.low > ALLOWED, drop.high < ALLOWED)
 
 
-def test_many_places_ask_for_more_than_one() -> None:
+def test_more_places_need_more_evidence() -> None:
     alone, other = at(22, 4, 300), at(0, 0, 300)
     assert assess_drops([alone], ALLOWED)[0].exceeds
     assert not assess_drops([alone, *[other] * 30], ALLOWED)[0].exceeds

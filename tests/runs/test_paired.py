@@ -45,7 +45,7 @@ def keep(tmp_path: Path, make_classifier: MakeClassifier, make_data: Callable[..
     return kept
 
 
-def test_every_count_is_that_of_the_images(keep: Keep) -> None:
+def test_counts_match_the_images(keep: Keep) -> None:
     run, baseline = read_saved_run(keep(1, 8)), read_saved_run(keep(0, 12))
     found, stable = pair_runs(run, baseline)
     assert not stable
@@ -71,7 +71,7 @@ def _right(run: Any, rule: str, epsilon: float | None) -> dict[tuple[int, int], 
     }
 
 
-def test_stable_gradients_count_where_images_are_saturated(keep: Keep) -> None:
+def test_saturated_images_use_stable_gradients(keep: Keep) -> None:
     sharp = read_saved_run(keep(0, 8, sharp=40))
     found, stable = pair_runs(read_saved_run(keep(1, 8)), sharp)
     assert stable
@@ -86,7 +86,7 @@ def test_stable_gradients_count_where_images_are_saturated(keep: Keep) -> None:
             assert whole.baseline_correct == at["stable"]["robust_accuracy"]["count"]
 
 
-def test_what_differs_is_named(keep: Keep, make_data: Callable[..., rf.ArrayDataset]) -> None:
+def test_names_the_difference(keep: Keep, make_data: Callable[..., rf.ArrayDataset]) -> None:
     run = keep(0, 8)
     whole = next(make_data(n=50).batches(0, 50, 50))
     shifted = rf.ArrayDataset("small", whole.images, (whole.labels + 1) % 3, ("a", "b", "c"))
@@ -131,7 +131,7 @@ def test_rejects_other_ids_and_unfinished_runs(keep: Keep, monkeypatch: pytest.M
         pair_runs(run, other)
 
 
-def test_a_random_seed_matters_where_something_is_drawn(keep: Keep) -> None:
+def test_only_random_attacks_need_equal_seeds(keep: Keep) -> None:
     first, second = (read_saved_run(keep(0, 8, seed=seed)) for seed in (0, 1))
     assert all(not at.lost and not at.gained for at in pair_runs(first, second)[0])
     first, second = (read_saved_run(keep(0, 8, seed=seed, restarts=1)) for seed in (0, 1))

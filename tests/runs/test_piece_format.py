@@ -14,7 +14,7 @@ from tests.runs.piece_records import drawn, same
 @pytest.mark.parametrize("classes", [10, 1000, 70_000])
 @pytest.mark.parametrize("targeted", [False, True])
 @pytest.mark.parametrize("gap", [0, 3])
-def test_decodes_what_it_encodes(classes: int, targeted: bool, gap: int) -> None:
+def test_decodes_an_encoded_piece(classes: int, targeted: bool, gap: int) -> None:
     record = drawn(3, 50, classes=classes, targeted=targeted, gap=gap)
     again = decode_piece(encode_piece(record))
     assert same(record, again)
@@ -27,7 +27,7 @@ def test_decodes_a_piece_without_images() -> None:
     assert [number for number, _, _ in scan_records(encode_piece(record))] == [0]
 
 
-def test_size_of_an_image_of_ten_classes() -> None:
+def test_size_of_an_image_record() -> None:
     whole = [len(encode_piece(PieceRecord(0, record.outcomes[:1], (0,)))) for record in (drawn(0, 1000), drawn(0, 2000))]
     stable = [int(drawn(0, n).outcomes[0].saturated.sum()) for n in (1000, 2000)]
     assert whole[1] - whole[0] - 2 * (stable[1] - stable[0]) - 1000 * 5 < 32
@@ -45,7 +45,7 @@ def test_flipped_bit_costs_one_record() -> None:
             assert None in found
 
 
-def test_cut_costs_the_records_that_it_cuts() -> None:
+def test_a_cut_costs_only_cut_records() -> None:
     records = [encode_piece(drawn(number, 3)) for number in range(3)]
     whole = b"".join(records)
     ends = np.cumsum([len(record) for record in records])

@@ -90,7 +90,7 @@ def run(classifier: rf.TorchClassifier, make_data: MakeData) -> EvaluationRun:
 
 @pytest.mark.parametrize("n", [1, 7, 101])
 @pytest.mark.parametrize("size", [2, 3, 5])
-def test_every_world_counts_what_one_process_counts(
+def test_every_world_counts_like_one_process(
     classifier: rf.TorchClassifier, make_data: MakeData, tmp_path: Path, n: int, size: int
 ) -> None:
     data, plan = make_data(n=n), Plan(batch_size=2, threads=1)
@@ -117,7 +117,7 @@ def test_the_main_process_runs_the_checks(classifier: rf.TorchClassifier, make_d
 
 
 @pytest.mark.parametrize("sizes", [(2, 3), (3, 1), (1, 2)])
-def test_a_run_goes_on_in_another_world(run: EvaluationRun, tmp_path: Path, sizes: Sequence[int]) -> None:
+def test_continues_with_other_processes(run: EvaluationRun, tmp_path: Path, sizes: Sequence[int]) -> None:
     """Killed in the first: each process has left its own ledger, and the second world does what is missing."""
     out, expected = tmp_path / "run", counts(evaluate_in_directory(run, tmp_path / "alone"))
 
@@ -193,7 +193,7 @@ def test_keeps_shards_of_a_lost_process(classifier: rf.TorchClassifier, make_dat
 
 
 @pytest.mark.parametrize("what", ["model", "data", "attacks"])
-def test_processes_that_differ_stop_before_they_begin(
+def test_rejects_different_processes(
     run: EvaluationRun, make_classifier: MakeClassifier, make_data: MakeData, tmp_path: Path, what: str
 ) -> None:
     other = {
@@ -221,7 +221,7 @@ def test_a_lost_process_stops_the_others(run: EvaluationRun, tmp_path: Path) -> 
     assert "IncompleteError: all processes must stay" in (tmp_path / "0.txt").read_text()
 
 
-def test_one_process_of_a_machine_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_data: MakeData) -> None:
+def test_one_process_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_data: MakeData) -> None:
     """Whoever comes before the data are there finds none."""
     place = tmp_path / "downloaded"
 
@@ -286,7 +286,7 @@ for words in (["evaluate"], ["sweep"], ["attack", "--shard-size", "60"]):
 """A program that runs three commands one after the other, so that processes are started once."""
 
 
-def test_two_nodes_count_as_one_process(tmp_path: Path) -> None:
+def test_two_nodes_count_like_one_process(tmp_path: Path) -> None:
     """Fault 14 over two agents, for every command that measures."""
     (tmp_path / "chain.py").write_text(CHAIN)
     endpoint = f"127.0.0.1:{free_port()}"
@@ -329,7 +329,7 @@ world.barrier()
 """
 
 
-def test_a_script_that_joined_leaves_as_it_ends(tmp_path: Path) -> None:
+def test_a_script_leaves_its_group(tmp_path: Path) -> None:
     """Else one of gloo's threads can abort it, and torchrun takes work that is done for failed."""
     script = tmp_path / "ending.py"
     script.write_text(ENDING)

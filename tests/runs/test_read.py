@@ -29,7 +29,7 @@ def test_rejects_a_missing_root(tmp_path: Path) -> None:
         find_runs(tmp_path / "missing")
 
 
-def test_the_state_follows_from_result_and_lock(directory: Path) -> None:
+def test_state_follows_result_and_lock(directory: Path) -> None:
     assert read_run_state(directory) == "complete"
     (directory / RESULT_FILE).unlink()
     assert read_run_state(directory) == "interrupted"

@@ -232,7 +232,7 @@ def test_versions_and_device_are_settings(command: str, settings_of: Callable[..
     assert (found["package"], found["torch"]) == (rf.__version__, torch.__version__)
 
 
-def test_a_gpu_is_recorded_by_its_kind(images: rf.ArrayDataset, classifier: rf.TorchClassifier) -> None:
+def test_a_gpu_is_recorded_by_kind(images: rf.ArrayDataset, classifier: rf.TorchClassifier) -> None:
     on_gpu = cast("rf.Classifier", SimpleNamespace(info=classifier.info, device=torch.device("cuda:1")))
     assert run_settings("evaluate", on_gpu, images, None, max_bad=0)["device"] == "cuda"
 
@@ -243,11 +243,11 @@ def test_several_models_and_attacks_are_lists(images: rf.ArrayDataset, classifie
     assert not found.keys() & {"model", "attack"}
 
 
-def test_plan_of_level_none_has_its_batch_size() -> None:
+def test_plan_without_level_has_batch_size() -> None:
     assert plan_settings(replace(PLAIN_PLAN, batch_size=32)) == {"batch_size": 32}
 
 
-def test_the_number_of_threads_is_no_setting() -> None:
+def test_number_of_threads_is_no_setting() -> None:
     plan = replace(PLAIN_PLAN, level="safe")
     assert plan_settings(plan) == plan_settings(replace(plan, threads=7))
 

@@ -33,13 +33,13 @@ def test_a_directory_holds_all_files(training_run: TrainingRun, tmp_path: Path) 
     assert {MANIFEST_FILE, RESULT_FILE, CHECKPOINT_FILE, TRAINING_LOG_FILE} < {file.name for file in tmp_path.iterdir()}
 
 
-def test_without_a_directory_the_weights_are_equal(training_run: TrainingRun, tmp_path: Path) -> None:
+def test_weights_are_equal_without_a_directory(training_run: TrainingRun, tmp_path: Path) -> None:
     kept, bare = train_in_directory(training_run, tmp_path), train_in_directory(training_run, None)
     for one, other in zip(kept.classifier.network.parameters(), bare.classifier.network.parameters(), strict=True):
         assert torch.equal(one, other)
 
 
-def test_a_finished_training_gives_its_result_again(training_run: TrainingRun, tmp_path: Path) -> None:
+def test_a_finished_training_returns_its_result(training_run: TrainingRun, tmp_path: Path) -> None:
     first = train_in_directory(training_run, tmp_path).to_dict()
     assert train_in_directory(training_run, tmp_path).to_dict()["kept"] == first["kept"]
 

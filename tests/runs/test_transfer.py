@@ -59,7 +59,7 @@ def test_continues_a_stopped_transfer(run: TransferRun, tmp_path: Path) -> None:
 
 
 @pytest.mark.distributed
-def test_several_processes_count_what_one_does(run: TransferRun, tmp_path: Path) -> None:
+def test_several_processes_count_like_one(run: TransferRun, tmp_path: Path) -> None:
     def work(world: World) -> Any:
         return [counts(run.measure(world=world).to_dict()), counts(transfer_in_directory(run, tmp_path / "run", world=world))]
 

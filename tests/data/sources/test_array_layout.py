@@ -10,13 +10,13 @@ from robustbench_fgsm.errors import DataError, SettingError
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 5, 3), (2, 4, 5, 6), (2, 1, 4, 1)])
-def test_an_order_that_cannot_be_told_is_asked_for(shape: tuple[int, ...]) -> None:
+def test_rejects_an_ambiguous_layout(shape: tuple[int, ...]) -> None:
     with pytest.raises(DataError, match="of which NCHW and NHWC are possible: pass --layout"):
         to_nchw(torch.rand(shape), None, "x")
     assert to_nchw(torch.rand(shape), "NHWC", "x").shape == (shape[0], shape[3], shape[1], shape[2])
 
 
-def test_layouts_that_do_not_fit() -> None:
+def test_rejects_wrong_layouts() -> None:
     with pytest.raises(SettingError, match="layout must be one of NCHW, NHWC, NHW, got 'CHW': did you mean"):
         to_nchw(torch.rand(2, 3, 4, 4), "CHW", "x")
     with pytest.raises(SettingError, match=r"layout NHW is of 3 axes, got images \(2, 3, 4, 4\)"):

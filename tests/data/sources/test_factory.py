@@ -58,7 +58,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "mine.py"
 
 
-def test_a_data_set_is_taken_as_it_is(file: Path) -> None:
+def test_accepts_a_data_set(file: Path) -> None:
     data = rf.load_data(f"factory:{file}:whole")
     assert isinstance(data, rf.ArrayDataset)
     assert (len(data), data.classes) == (3, ("a", "b"))
@@ -66,7 +66,7 @@ def test_a_data_set_is_taken_as_it_is(file: Path) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("place", ["file", "module"])
-def test_pairs_are_read_one_by_one_and_what_raises_is_bad(file: Path, place: str, workers: int) -> None:
+def test_reads_pairs_one_by_one(file: Path, place: str, workers: int) -> None:
     spec = f"factory:{file if place == 'file' else 'mine'}:named"
     data = rf.load_data(spec, workers=workers)
     (batch,) = data.batches(0, 4, 4)
@@ -77,7 +77,7 @@ def test_pairs_are_read_one_by_one_and_what_raises_is_bad(file: Path, place: str
     assert data.fingerprint == rf.load_data(spec).fingerprint
 
 
-def test_classes_without_names_are_numbers_and_without_number_the_classifiers(file: Path) -> None:
+def test_unnamed_classes(file: Path) -> None:
     assert rf.load_data(f"factory:{file}:pairs").classes == ("0", "1")
     silent = rf.load_data(f"factory:{file}:silent")
     (batch,) = silent.batches(0, 4, 4)
@@ -97,7 +97,7 @@ def test_classes_without_names_are_numbers_and_without_number_the_classifiers(fi
         ("mine.py", "must look like file.py:fn or pkg.mod:fn"),
     ],
 )
-def test_what_is_no_factory(file: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str) -> None:
+def test_rejects_other_objects(file: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str) -> None:
     monkeypatch.chdir(file.parent)
     with pytest.raises(DataError, match=message):
         rf.load_data(f"factory:{name}")

@@ -14,7 +14,7 @@ def data() -> ArrayDataset:
     return load_fashion_mnist()
 
 
-def test_ten_thousand_grey_images_a_thousand_a_class(data: ArrayDataset) -> None:
+def test_number_of_images_and_classes(data: ArrayDataset) -> None:
     (batch,) = data.batches(0, 10_000, 10_000)
     assert (batch.images.shape, batch.images.dtype) == ((10_000, 1, 28, 28), torch.float32)
     assert batch.labels.bincount().tolist() == [1_000] * 10
@@ -27,7 +27,7 @@ def test_the_original_order(data: ArrayDataset) -> None:
     assert data.classes[9] == "Ankle boot"
 
 
-def test_the_same_images_whatever_the_start_and_the_batch_size(data: ArrayDataset) -> None:
+def test_images_are_independent_of_batches(data: ArrayDataset) -> None:
     (whole,) = data.batches(100, 164, 64)
     parts = list(data.batches(100, 164, 7))
     assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
@@ -35,7 +35,7 @@ def test_the_same_images_whatever_the_start_and_the_batch_size(data: ArrayDatase
     assert whole.ids.tolist() == list(range(100, 164))
 
 
-def test_the_fingerprint_is_the_same_each_time(data: ArrayDataset) -> None:
+def test_fingerprint_is_deterministic(data: ArrayDataset) -> None:
     assert load_fashion_mnist().fingerprint == data.fingerprint
     assert data.head(10).fingerprint == load_fashion_mnist().head(10).fingerprint != data.fingerprint
 

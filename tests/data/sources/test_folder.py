@@ -33,7 +33,7 @@ def test_images_labels_and_order_are_torchvisions(folder: Folder, encode: Encode
     assert batch.ids.tolist() == list(range(len(theirs)))
 
 
-def test_files_that_are_no_images_count_as_nothing_and_images_not_read_count_as_bad(folder: Folder) -> None:
+def test_ignores_other_files(folder: Folder) -> None:
     place = folder()
     for name in ("notes.txt", ".DS_Store", ".hidden.png", "Thumbs.db"):
         (place / "cat" / name).write_text("text")
@@ -43,7 +43,7 @@ def test_files_that_are_no_images_count_as_nothing_and_images_not_read_count_as_
     assert [bad.path for bad in batch.bad] == [str(place / "cat" / "moving.gif")]
 
 
-def test_a_class_without_images_stays_a_class(folder: Folder) -> None:
+def test_a_class_without_images_stays(folder: Folder) -> None:
     place = folder()
     (place / "cow").mkdir()
     data = rf.load_data(f"folder:{place}")
@@ -64,13 +64,13 @@ def test_a_split_is_a_directory_between(folder: Folder, tmp_path: Path) -> None:
         (lambda place: (place / "cat").mkdir(parents=True), "must hold images .* got none"),
     ],
 )
-def test_what_is_no_such_folder(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
+def test_rejects_a_bad_folder(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
     make(tmp_path / "x")
     with pytest.raises(DataError, match=message):
         rf.load_data(f"folder:{tmp_path / 'x'}")
 
 
-def test_numbers_that_are_not_labels_are_refused_until_somebody_says_what_they_are(folder: Folder) -> None:
+def test_rejects_unpadded_numbers_as_labels(folder: Folder) -> None:
     """Sorted as text 10 stands before 2, so that most labels would be another model's."""
     place = folder(tuple(map(str, range(12))), each=1)
     with pytest.raises(DataError, match="got 10 in place 2, sorted as text: pass --class-map numbers"):
@@ -86,14 +86,14 @@ def test_gaps_among_numbers_are_refused_too(folder: Folder) -> None:
         rf.load_data(f"folder:{folder(('0', '3'))}")
 
 
-def test_a_class_map_gives_labels_in_the_models_order(folder: Folder, tmp_path: Path) -> None:
+def test_a_class_map_orders_labels(folder: Folder, tmp_path: Path) -> None:
     (tmp_path / "map.json").write_text(json.dumps(["dog", "cow", "cat"]))
     data = rf.load_data(f"folder:{folder()}", class_map=tmp_path / "map.json")
     assert data.classes == ("dog", "cow", "cat")
     assert next(data.batches(0, 6, 6)).labels.tolist() == [2, 2, 2, 0, 0, 0]
 
 
-def test_names_that_are_no_text_can_be_printed(folder: Folder) -> None:
+def test_undecodable_names_can_be_printed(folder: Folder) -> None:
     place = os.fsencode(folder())
     os.mkdir(place + b"/\xff")  # noqa: PTH102
     Path(os.fsdecode(place + b"/\xff/\xfe.png")).write_bytes(b"")
@@ -104,7 +104,7 @@ def test_names_that_are_no_text_can_be_printed(folder: Folder) -> None:
     assert batch.bad[0].path.encode()
 
 
-def test_a_file_that_is_gone_is_bad(folder: Folder) -> None:
+def test_a_deleted_file_is_bad(folder: Folder) -> None:
     place = folder()
     data = rf.load_data(f"folder:{place}")
     (place / "dog" / "1.png").unlink()

@@ -32,7 +32,7 @@ def test_a_saved_table(tmp_path: Path, encode: Encode, workers: int) -> None:
     assert batches[0].images.shape == (3, 3, 10, 12)
 
 
-def test_the_fingerprint_tells_tables_apart(tmp_path: Path, encode: Encode) -> None:
+def test_fingerprint_differs_between_tables(tmp_path: Path, encode: Encode) -> None:
     prints = []
     for name, n in (("one", 6), ("again", 6), ("other", 5)):
         table(encode, n).save_to_disk(str(tmp_path / name))
@@ -62,7 +62,7 @@ def test_labels_without_names(tmp_path: Path, encode: Encode) -> None:
     assert rf.load_data(f"hf-data:{tmp_path / 'pets'}").classes == ("0", "1")
 
 
-def test_rows_that_cannot_be_had_are_bad(tmp_path: Path, encode: Encode) -> None:
+def test_unreadable_rows_are_bad(tmp_path: Path, encode: Encode) -> None:
     broken = table(encode).to_dict()
     broken["image"][1] = {"bytes": b"", "path": "1.png"}
     broken["image"][2] = None
@@ -80,7 +80,7 @@ def test_a_table_without_images(tmp_path: Path) -> None:
         rf.load_data(f"hf-data:{tmp_path / 'texts'}")
 
 
-def test_a_script_beside_the_data_is_not_run(tmp_path: Path) -> None:
+def test_runs_no_script_beside_the_data(tmp_path: Path) -> None:
     place = tmp_path / "pets"
     place.mkdir()
     (place / "pets.py").write_text(f"open({str(tmp_path / 'touched')!r}, 'w')\n")
@@ -89,7 +89,7 @@ def test_a_script_beside_the_data_is_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "touched").exists()
 
 
-def test_a_name_without_a_network_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_network_errors_take_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: str) -> None:
         raise ConnectionError("Couldn't reach 'nobody/nothing' on the Hub\n(LocalEntryNotFoundError)")
 

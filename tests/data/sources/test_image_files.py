@@ -16,14 +16,14 @@ def test_reads_bytes_and_label(tmp_path: Path) -> None:
     assert (len(source), source.labels(), source.path(0)) == (1, [3], str(tmp_path / "a.png"))
 
 
-def test_a_missing_file_has_a_fingerprint_but_no_bytes(tmp_path: Path) -> None:
+def test_fingerprints_a_missing_file(tmp_path: Path) -> None:
     source = FileImageSource(tmp_path, ["a.png"], [3])
     assert len(source.fingerprint) == 64
     with pytest.raises(FileNotFoundError):
         source.read(0)
 
 
-def test_the_fingerprint_depends_on_path_size_and_label(tmp_path: Path) -> None:
+def test_fingerprint_depends_on_path_size_label(tmp_path: Path) -> None:
     for name, content in (("a.png", b"one"), ("b.png", b"one"), ("c.png", b"other")):
         (tmp_path / name).write_bytes(content)
     pairs = [("a.png", 0), ("b.png", 0), ("c.png", 0), ("a.png", 1)]

@@ -12,9 +12,7 @@ from robustbench_fgsm.errors import DataError, SettingError
 
 
 @pytest.mark.parametrize("inside", ["val", "imagenet/val"])
-def test_labels_are_the_order_of_wordnet_ids_and_names_are_torchvisions(
-    tmp_path: Path, encode: Callable[..., bytes], inside: str
-) -> None:
+def test_labels_follow_wordnet_ids(tmp_path: Path, encode: Callable[..., bytes], inside: str) -> None:
     ids = [f"n{100 * label:08d}" for label in range(1000)]
     for name in reversed(ids):
         (tmp_path / inside / name).mkdir(parents=True)
@@ -31,7 +29,7 @@ def test_another_number_of_classes(tmp_path: Path) -> None:
         rf.load_data("imagenet", root=tmp_path)
 
 
-def test_what_is_not_there(tmp_path: Path) -> None:
+def test_names_missing_data(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"imagenet must lie in {tmp_path}/val"):
         rf.load_data("imagenet", root=tmp_path)
     with pytest.raises(SettingError, match="cannot be downloaded"):

@@ -50,7 +50,7 @@ def test_names_of_arrays(tmp_path: Path, x: str, y: str, compressed: bool) -> No
         IMAGES.astype(np.float64) / 255,
     ],
 )
-def test_layouts_and_types_that_are_told_by_themselves(tmp_path: Path, stored: Any) -> None:
+def test_detects_layouts_and_types(tmp_path: Path, stored: Any) -> None:
     batch = read(saved(tmp_path, images=stored, labels=LABELS))
     assert torch.allclose(batch.images, torch.from_numpy(IMAGES).float() / 255)
 
@@ -75,7 +75,7 @@ def test_class_names(tmp_path: Path) -> None:
 
 
 @given(n=st.integers(1, 3), channels=st.sampled_from([1, 3]), height=st.integers(4, 9), width=st.integers(4, 9))
-def test_either_order_of_axes_comes_out_the_same(n: int, channels: int, height: int, width: int) -> None:
+def test_axis_orders_give_equal_images(n: int, channels: int, height: int, width: int) -> None:
     images = torch.rand(n, channels, height, width)
     for layout in (None, "NHWC", "nhwc"):
         assert torch.equal(to_nchw(images.permute(0, 2, 3, 1), layout, "x"), images)
@@ -83,7 +83,7 @@ def test_either_order_of_axes_comes_out_the_same(n: int, channels: int, height: 
         assert torch.equal(to_nchw(images, layout, "x"), images)
 
 
-def test_what_is_not_compressed_stays_on_disk(tmp_path: Path) -> None:
+def test_maps_uncompressed_arrays_from_disk(tmp_path: Path) -> None:
     """Pages of the file, not memory: the mapping shows what is written to the file afterwards."""
     file = saved(tmp_path, images=IMAGES, labels=LABELS)
     data = rf.load_data(f"npz:{file}")
@@ -100,7 +100,7 @@ class Gadget:
 
 
 @pytest.mark.parametrize("key", ["images", "labels", "classes"])
-def test_a_pickle_inside_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+def test_opens_no_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.chdir(tmp_path)
     arrays: dict[str, Any] = {"images": IMAGES, "labels": LABELS} | {key: np.array([Gadget()] * 6, dtype=object)}
     with pytest.raises(rf.UnsafeError, match="must hold plain arrays, got pickled objects"):
@@ -127,12 +127,12 @@ def test_a_pickle_inside_is_not_opened(tmp_path: Path, monkeypatch: pytest.Monke
         ({"images": IMAGES, "labels": LABELS, "classes": np.array(["a"])}, r"labels must lie in \[0, 1\), got \[0, 2\]"),
     ],
 )
-def test_arrays_that_are_no_images_and_labels(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+def test_rejects_unsuitable_arrays(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         read(saved(tmp_path, **arrays))
 
 
-def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+def test_rejects_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         read(tmp_path / "none.npz")
     whole = saved(tmp_path, images=IMAGES, labels=LABELS).read_bytes()

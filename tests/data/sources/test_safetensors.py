@@ -34,13 +34,13 @@ def test_class_names(tmp_path: Path) -> None:
         rf.load_data(f"safetensors:{file}")
 
 
-def test_what_the_attack_saves_can_be_read_back(tmp_path: Path, classifier: rf.TorchClassifier) -> None:
+def test_reads_saved_adversarial_images(tmp_path: Path, classifier: rf.TorchClassifier) -> None:
     rf.save_adversarial(classifier, rf.load_data("fashion-mnist", limit=8), tmp_path / "out")
     data = rf.load_data(f"safetensors:{tmp_path / 'out' / 'adversarial-00000.safetensors'}")
     assert next(data.batches(0, 8, 8)).labels.tolist() == [9, 2, 1, 1, 6, 1, 4, 6]
 
 
-def test_a_file_cut_anywhere_is_an_error_within_a_second(tmp_path: Path) -> None:
+def test_rejects_a_truncated_file_fast(tmp_path: Path) -> None:
     save_file({"images": IMAGES, "labels": LABELS}, tmp_path / "data.safetensors")
     whole = (tmp_path / "data.safetensors").read_bytes()
     began = time.perf_counter()
@@ -54,7 +54,7 @@ def test_a_file_cut_anywhere_is_an_error_within_a_second(tmp_path: Path) -> None
     assert time.perf_counter() - began < 5
 
 
-def test_no_such_file_and_no_such_tensors(tmp_path: Path) -> None:
+def test_rejects_missing_files_and_tensors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         rf.load_data(f"safetensors:{tmp_path / 'none'}")
     save_file({"weight": IMAGES}, tmp_path / "model")

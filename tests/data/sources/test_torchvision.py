@@ -56,7 +56,7 @@ def test_the_mnist_family(tmp_path: Path, name: str, folder: str, split: str | N
     assert len(rf.load_data(name, root=tmp_path, split=split).classes) == 10
 
 
-def test_the_training_split_of_fashion_mnist_has_the_bundled_classes(tmp_path: Path) -> None:
+def test_fashion_mnist_training_split(tmp_path: Path) -> None:
     write_mnist(tmp_path, "FashionMNIST", "train")
     train = rf.load_data("fashion-mnist", split="train", root=tmp_path)
     assert len(train) == N
@@ -117,7 +117,7 @@ def test_stl10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.labels.tolist() == LABELS.tolist()
 
 
-def test_eurosat_is_read_a_file_at_a_time(tmp_path: Path, encode: Callable[..., bytes]) -> None:
+def test_eurosat(tmp_path: Path, encode: Callable[..., bytes]) -> None:
     for label, name in enumerate(("Forest", "River")):
         place = tmp_path / "eurosat" / "2750" / name
         place.mkdir(parents=True)
@@ -147,7 +147,7 @@ def test_dtd_and_gtsrb(tmp_path: Path, encode: Callable[..., bytes]) -> None:
 
 
 @pytest.mark.parametrize("name", TORCHVISION_DATASETS)
-def test_what_is_not_there_says_where_it_should_be(tmp_path: Path, name: str) -> None:
+def test_missing_data_name_their_place(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=f"{name} must be in {tmp_path}, .*: pass --download, or --data-root DIR") as found:
         rf.load_data(name, root=tmp_path, split="train" if name == "fashion-mnist" else None)
     assert "\n" not in str(found.value)

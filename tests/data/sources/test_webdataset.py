@@ -51,7 +51,7 @@ def samples(encode: Encode) -> Callable[[int, int], Files]:
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("compressed", [False, True])
-def test_shards_in_the_order_of_the_pattern(
+def test_shards_follow_the_pattern(
     tmp_path: Path,
     samples: Callable[[int, int], Files],
     encode: Encode,
@@ -71,7 +71,7 @@ def test_shards_in_the_order_of_the_pattern(
     assert torch.equal(batches[0].images[0], first.reshape(10, 12, 3).permute(2, 0, 1).float() / 255)
 
 
-def test_what_webdataset_writes(tmp_path: Path, picture: Callable[..., object]) -> None:
+def test_reads_files_of_webdataset(tmp_path: Path, picture: Callable[..., object]) -> None:
     webdataset = pytest.importorskip("webdataset")
     with webdataset.TarWriter(str(tmp_path / "a.tar")) as writer:
         for key in range(5):
@@ -81,7 +81,7 @@ def test_what_webdataset_writes(tmp_path: Path, picture: Callable[..., object]) 
     assert batch.images.shape == (5, 3, 10, 12)
 
 
-def test_samples_that_lack_something_are_bad(tmp_path: Path, encode: Encode) -> None:
+def test_incomplete_samples_are_bad(tmp_path: Path, encode: Encode) -> None:
     files = [
         ("a.png", encode(0)),
         ("a.cls", b"0"),
@@ -115,7 +115,7 @@ def bucket() -> Iterator[Any]:
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("compressed", [False, True])
-def test_shards_in_object_storage_are_those_on_disk(
+def test_object_storage_matches_disk(
     tmp_path: Path, bucket: Any, samples: Callable[[int, int], Files], compressed: bool, workers: int
 ) -> None:
     """And the same run can go on from either, as the fingerprint is that of the members."""
@@ -132,7 +132,7 @@ def test_shards_in_object_storage_are_those_on_disk(
         assert torch.equal(one.labels, two.labels)
 
 
-def test_storage_that_lacks_a_shard_or_loses_it_says_which(bucket: Any, samples: Callable[[int, int], Files]) -> None:
+def test_names_a_lost_shard(bucket: Any, samples: Callable[[int, int], Files]) -> None:
     bucket.pipe_file("/bucket/a.tar", archive(samples(0, 4)))
     with pytest.raises(DataError, match=r"memory://bucket/b.tar must be a file in reach, got FileNotFoundError"):
         rf.load_data("wds:memory://bucket/{a,b}.tar")
@@ -145,9 +145,7 @@ def test_storage_that_lacks_a_shard_or_loses_it_says_which(bucket: Any, samples:
         list(data.batches(0, 4, 4))
 
 
-def test_a_compressed_shard_that_storage_loses_or_that_is_cut_is_said(
-    tmp_path: Path, bucket: Any, samples: Callable[[int, int], Files]
-) -> None:
+def test_names_a_lost_compressed_shard(tmp_path: Path, bucket: Any, samples: Callable[[int, int], Files]) -> None:
     """Never bad images of a storage that fails, which the run would leave out."""
     whole = gzip.compress(archive(samples(0, 4)))
     bucket.pipe_file("/bucket/a.tar.gz", whole)
@@ -165,9 +163,7 @@ def test_a_compressed_shard_that_storage_loses_or_that_is_cut_is_said(
     assert "cannot be decompressed" in batch.bad[-1].reason
 
 
-def test_errors_of_a_storages_own_are_said_in_a_line(
-    bucket: Any, samples: Callable[[int, int], Files], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_storage_errors_take_one_line(bucket: Any, samples: Callable[[int, int], Files], monkeypatch: pytest.MonkeyPatch) -> None:
     class ClientError(Exception):
         """As botocore has it, which is no OSError."""
 
@@ -211,7 +207,7 @@ def test_a_pickle_is_refused_unread(
     ],
     ids=lambda info: f"{info.name} {info.type!r}",
 )
-def test_what_leads_out_of_the_archive_is_refused(
+def test_rejects_members_outside_the_archive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: Callable[[int, int], Files], strange: tarfile.TarInfo
 ) -> None:
     """Fault 7."""
@@ -232,7 +228,7 @@ def test_a_bomb_is_refused(tmp_path: Path, samples: Callable[[int, int], Files])
         rf.load_data(f"wds:{tmp_path}/a.tar.gz")
 
 
-def test_archives_that_are_none(tmp_path: Path, samples: Callable[[int, int], Files]) -> None:
+def test_rejects_truncated_archives(tmp_path: Path, samples: Callable[[int, int], Files]) -> None:
     whole = archive(samples(0, 4))
     for end in (0, 100, 700):
         (tmp_path / "a.tar").write_bytes(whole[:end])

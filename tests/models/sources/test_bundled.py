@@ -51,24 +51,24 @@ def test_a_card_is_complete(card: dict[str, Any]) -> None:
 
 
 @every_card
-def test_the_hash_on_the_card_is_that_of_the_file(card: dict[str, Any]) -> None:
+def test_card_has_the_hash_of_its_file(card: dict[str, Any]) -> None:
     assert hashlib.sha256((WEIGHTS_FOLDER / card["file"]).read_bytes()).hexdigest() == card["sha256"]
 
 
 @every_card
-def test_weights_are_stored_in_the_precision_they_were_measured_in(card: dict[str, Any]) -> None:
+def test_weights_have_the_measured_precision(card: dict[str, Any]) -> None:
     stored = load_file(WEIGHTS_FOLDER / card["file"]).values()
     precision = torch.float32 if card["weights"] == "robust" else torch.float16
     assert {value.dtype for value in stored if value.is_floating_point()} == {precision}
 
 
 @every_card
-def test_the_number_of_parameters_on_the_card(card: dict[str, Any]) -> None:
+def test_card_has_the_number_of_parameters(card: dict[str, Any]) -> None:
     assert card["parameters"] == count_parameters(ARCHITECTURES[card["name"]]())
 
 
 @every_card
-def test_the_accuracy_on_the_card_is_reached_again(card: dict[str, Any]) -> None:
+def test_reaches_the_accuracy_on_the_card(card: dict[str, Any]) -> None:
     classifier = load_bundled(card["name"], card["weights"])
     data = rf.load_data("fashion-mnist")
     correct = sum(int((classifier.predict(batch.images).argmax(1) == batch.labels).sum()) for batch in data.batches(0, 10_000, 500))
@@ -77,7 +77,7 @@ def test_the_accuracy_on_the_card_is_reached_again(card: dict[str, Any]) -> None
         assert correct >= AT_LEAST[card["name"]]
 
 
-def test_the_robust_weights_are_as_robust_as_was_asked() -> None:
+def test_robust_weights_reach_their_goal() -> None:
     card = model_card("smallcnn", "robust")
     under = card["robust_accuracy"]
     assert (under["epsilon"], under["fgsm"]["n"], under["pgd20"]["n"]) == (0.1, 10_000, 10_000)
@@ -86,7 +86,7 @@ def test_the_robust_weights_are_as_robust_as_was_asked() -> None:
     assert under["pgd20"]["value"] >= 0.71
 
 
-def test_robust_weights_withstand_what_standard_ones_do_not() -> None:
+def test_robust_weights_withstand_attacks() -> None:
     images = rf.load_data("fashion-mnist", limit=500)
     robust, standard = (
         rf.evaluate(load_bundled("smallcnn", weights), images, 0.1).tallies[0].robust_accuracy.count
@@ -95,13 +95,13 @@ def test_robust_weights_withstand_what_standard_ones_do_not() -> None:
     assert robust > 0.7 * 500 > 2 * standard
 
 
-def test_a_bundled_classifier_says_what_it_is() -> None:
+def test_describes_a_bundled_classifier() -> None:
     classifier = load_bundled("smallcnn")
     assert (classifier.num_classes, classifier.classes, classifier.bounds) == (10, CLASS_NAMES, (0.0, 1.0))
     assert (classifier.info.spec, classifier.info.weights, classifier.info.parameters) == ("smallcnn", "standard", 204_778)
 
 
-def test_the_recipes_normalisation_is_the_first_layer() -> None:
+def test_normalises_by_the_recipe() -> None:
     recipe = model_card("resnet18", "standard")["recipe"]
     network = load_bundled("resnet18").copy_network()
     x = torch.rand(4, 1, 28, 28)
@@ -128,12 +128,12 @@ def test_a_file_of_ones_own() -> None:
     assert own.info.sha256 == load_bundled("mlp300").info.sha256
 
 
-def test_a_file_for_another_architecture_is_refused() -> None:
+def test_rejects_a_file_for_another_architecture() -> None:
     with pytest.raises(ModelError, match=r"hidden\.bias, hidden\.weight, output\.weight of another shape"):
         load_bundled("mlp300", str(WEIGHTS_FOLDER / "mlp600-fashion-mnist-standard.safetensors"))
 
 
-def test_unknown_weights_are_refused_with_a_remedy() -> None:
+def test_unknown_weights_show_a_remedy() -> None:
     with pytest.raises(ModelError, match=r"weights for mlp300 must be one of .*standard.*, got 'standart': did you mean standard"):
         load_bundled("mlp300", "standart")
 
@@ -147,7 +147,7 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "mlp300-fashion-mnist-standard.safetensors"
 
 
-def test_one_flipped_bit_is_found(copied: Path) -> None:
+def test_finds_a_flipped_bit(copied: Path) -> None:
     content = bytearray(copied.read_bytes())
     content[len(content) // 2] ^= 1
     copied.write_bytes(content)

@@ -41,7 +41,7 @@ def attack(classifier: rf.Classifier, images: rf.ArrayDataset) -> torch.Tensor:
 
 @pytest.mark.reference
 @pytest.mark.parametrize("batch", [None, 1, 4, 7])
-def test_an_exported_program_is_attacked_as_its_module_is(
+def test_an_exported_program_matches_its_module(
     difficult: nn.Module, tmp_path: Path, images: rf.ArrayDataset, agrees: Agrees, batch: int | None
 ) -> None:
     file = export(difficult, tmp_path / "net.pt2", batch=batch)
@@ -60,9 +60,7 @@ def test_no_images_at_all(difficult: nn.Module, tmp_path: Path) -> None:
 @pytest.mark.reference
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
-def test_torchscript_is_attacked_as_its_module_is(
-    difficult: nn.Module, tmp_path: Path, images: rf.ArrayDataset, agrees: Agrees
-) -> None:
+def test_torchscript_matches_its_module(difficult: nn.Module, tmp_path: Path, images: rf.ArrayDataset, agrees: Agrees) -> None:
     file = script(difficult, tmp_path / "net.pt")
     classifier = rf.load_classifier(str(file), trust_model_code=True, num_classes=10)
     assert torch.equal(attack(classifier, images), attack(rf.wrap(difficult, 10), images))
@@ -96,7 +94,7 @@ class Gadget:
 
 
 @pytest.mark.parametrize("name", ["net.pt2", "net.pt", "net.pth"])
-def test_a_pickle_is_not_run_whatever_its_name(tmp_path: Path, name: str) -> None:
+def test_runs_no_pickle_of_any_name(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(pickle.dumps(Gadget(tmp_path / "mark"), protocol=2))
     with pytest.raises(UnsafeError):
         rf.load_classifier(str(tmp_path / name))
@@ -109,7 +107,7 @@ def test_a_state_dict_is_no_model(tmp_path: Path) -> None:
         rf.load_classifier(str(tmp_path / "net.pt"))
 
 
-def test_a_program_that_trains_is_refused(difficult: nn.Module, tmp_path: Path) -> None:
+def test_rejects_a_program_in_train_mode(difficult: nn.Module, tmp_path: Path) -> None:
     import copy
 
     file = export(copy.deepcopy(difficult).train(), tmp_path / "net.pt2")

@@ -61,14 +61,14 @@ def test_a_function_in_an_installed_module() -> None:
     assert classifier.num_classes == 10
 
 
-def test_a_module_with_normalisation_and_a_checkpoint(file: Path, tmp_path: Path) -> None:
+def test_a_module_with_normalisation_and_checkpoint(file: Path, tmp_path: Path) -> None:
     state = {"1.weight": torch.ones(10, 784) / 784, "1.bias": torch.zeros(10)}
     save_file(state, tmp_path / "mine.safetensors")
     classifier = rf.load_classifier(f"factory:{file}:module", weights=str(tmp_path / "mine.safetensors"), mean=0.5, std=0.25)
     assert torch.allclose(classifier.predict(torch.ones(1, 1, 28, 28)), torch.full((1, 10), 2.0))
 
 
-def test_a_classifier_made_by_wrap_keeps_what_it_brings(file: Path) -> None:
+def test_a_wrapped_classifier_keeps_its_settings(file: Path) -> None:
     classifier = rf.load_classifier(f"factory:{file}:wrapped")
     assert classifier.classes is not None
     assert classifier.classes[0] == "class 0"
@@ -96,17 +96,17 @@ def test_an_art_estimator(file: Path) -> None:
         ("json:nosuch", "must be a function of json"),
     ],
 )
-def test_what_is_no_factory_is_said(file: Path, spec: str, problem: str) -> None:
+def test_rejects_other_objects(file: Path, spec: str, problem: str) -> None:
     with pytest.raises(ModelError, match=problem):
         rf.load_classifier(f"factory:{spec.format(file)}")
 
 
-def test_the_users_own_errors_are_left_to_the_user(file: Path) -> None:
+def test_user_errors_pass_through(file: Path) -> None:
     with pytest.raises(ModuleNotFoundError, match="nosuchmodule"):
         rf.load_classifier(f"factory:{file}:needs")
 
 
-def test_the_number_of_classes_is_that_of_the_last_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_layer_counts_the_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     from robustbench_fgsm.models.request import ModelRequest
     from robustbench_fgsm.models.sources.factory import count_outputs
 

@@ -69,7 +69,7 @@ def test_a_folder(folder: Path, images: rf.ArrayDataset, agrees: Agrees, capsys:
     assert agrees(classifier, images.head(9))
 
 
-def test_class_names_are_those_of_the_configuration(tmp_path: Path) -> None:
+def test_class_names_come_from_the_configuration(tmp_path: Path) -> None:
     folder = stored("resnet", tmp_path)
     config = json.loads((folder / "config.json").read_text())
     config["id2label"] = {str(index): f"kind {index}" for index in range(10)}
@@ -86,7 +86,7 @@ class Gadget:
         return os.mkdir, (self.mark,)
 
 
-def test_a_folder_with_pickles_alone_is_refused(tmp_path: Path) -> None:
+def test_rejects_a_folder_of_pickles(tmp_path: Path) -> None:
     folder = stored("resnet", tmp_path / "model")
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Gadget(tmp_path / "mark"), protocol=2))
@@ -96,7 +96,7 @@ def test_a_folder_with_pickles_alone_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_code_of_the_repository_is_not_run(tmp_path: Path, known: bool) -> None:
+def test_runs_no_code_of_the_repository(tmp_path: Path, known: bool) -> None:
     folder = stored("resnet", tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
     names = {"AutoConfig": "code.Config", "AutoModelForImageClassification": "code.Model"}
@@ -111,7 +111,7 @@ def test_code_of_the_repository_is_not_run(tmp_path: Path, known: bool) -> None:
     assert not (tmp_path / "mark").exists()
 
 
-def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
+def test_names_misfit_weights(tmp_path: Path) -> None:
     folder = stored("resnet", tmp_path)
     file = folder / "model.safetensors"
     state = load_file(file)
@@ -126,7 +126,7 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
         rf.load_classifier(f"hf:{folder}")
 
 
-def test_without_an_image_processor_the_normalisation_is_asked_for(tmp_path: Path) -> None:
+def test_no_image_processor_needs_normalisation(tmp_path: Path) -> None:
     folder = stored("resnet", tmp_path)
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(ModelError, match="pass --mean and --std"):
@@ -134,7 +134,7 @@ def test_without_an_image_processor_the_normalisation_is_asked_for(tmp_path: Pat
     assert rf.load_classifier(f"hf:{folder}", mean=0.5, std=0.25).info.preprocessing is None
 
 
-def test_a_repository_that_is_not_in_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repository_outside_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     def unreachable(*_: object, **__: object) -> None:

@@ -45,7 +45,7 @@ def file(difficult: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.mark.reference
-def test_a_network_is_attacked_as_its_module_is(difficult: nn.Module, file: Path, images: rf.ArrayDataset, agrees: Agrees) -> None:
+def test_a_network_matches_its_module(difficult: nn.Module, file: Path, images: rf.ArrayDataset, agrees: Agrees) -> None:
     classifier = rf.load_classifier(str(file))
     assert (classifier.num_classes, classifier.info.spec) == (10, str(file))
     assert torch.equal(attack(classifier, images), attack(rf.wrap(difficult, 10), images))
@@ -83,7 +83,7 @@ def outside(file: Path, folder: Path, location: str) -> Path:
 
 
 @pytest.mark.parametrize("form", ["parent", "absolute", "symbolic", "hard", "linked folder", "windows", "folder"])
-def test_tensors_outside_the_folder_are_refused_unread(file: Path, tmp_path: Path, form: str) -> None:
+def test_rejects_tensors_outside_the_folder(file: Path, tmp_path: Path, form: str) -> None:
     secret = tmp_path / "secret.bin"
     words = {"parent": "../secret.bin", "absolute": str(secret), "windows": "..\\secret.bin", "linked folder": "sub/secret.bin"}
     model = outside(file, tmp_path, words.get(form, "data.bin"))
@@ -102,7 +102,7 @@ def test_tensors_outside_the_folder_are_refused_unread(file: Path, tmp_path: Pat
     assert secret.stat().st_atime_ns == 0 != before
 
 
-def test_tensors_in_subgraphs_are_looked_at_too(file: Path, tmp_path: Path) -> None:
+def test_rejects_outside_tensors_in_subgraphs(file: Path, tmp_path: Path) -> None:
     model = onnx.load(file)
     tensor = onnx.TensorProto(name="t", data_type=1, data_location=onnx.TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value="../secret.bin")
@@ -130,7 +130,7 @@ def test_a_missing_damaged_or_foreign_file(file: Path, tmp_path: Path) -> None:
         rf.load_classifier(str(model))
 
 
-def test_an_operator_that_is_not_known_is_named(tmp_path: Path, file: Path) -> None:
+def test_names_an_unknown_operator(tmp_path: Path, file: Path) -> None:
     model = onnx.load(file)
     model.graph.node[0].op_type = "NoSuchOperator"
     (tmp_path / "net.onnx").write_bytes(model.SerializeToString())

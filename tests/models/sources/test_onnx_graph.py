@@ -53,19 +53,19 @@ def test_axes_of_a_reduction_become_attributes() -> None:
     torch.testing.assert_close(run(model(node, axes=[1]), X), X.mean(1))
 
 
-def test_a_split_into_equal_parts_is_the_older_one() -> None:
+def test_an_equal_split_becomes_the_older_one() -> None:
     split = helper.make_node("Split", ["x"], ["left", "right"], name="split", axis=1, num_outputs=2)
     product = helper.make_node("Mul", ["left", "right"], ["y"], name="product")
     torch.testing.assert_close(run(model(split, product), X), X[:, :3] * X[:, 3:])
 
 
-def test_a_split_into_unequal_parts_is_refused() -> None:
+def test_rejects_an_unequal_split() -> None:
     split = helper.make_node("Split", ["x"], ["y", "z", "u", "v"], axis=1, num_outputs=4)
     with pytest.raises(ModelError, match="got Split of set 20"):
         downgrade_opset(model(split), "here")
 
 
-def test_a_second_name_of_a_constant_is_resolved() -> None:
+def test_resolves_a_constant_alias() -> None:
     nodes = [
         helper.make_node("Identity", ["w"], ["again"], name="again"),
         helper.make_node("Gemm", ["x", "w", "again"], ["y"], name="gemm"),
@@ -75,7 +75,7 @@ def test_a_second_name_of_a_constant_is_resolved() -> None:
 
 
 @pytest.mark.parametrize(("shape", "plain"), [([3, 4], True), ([0, -1], False)])
-def test_allowzero_goes_where_there_is_no_zero(shape: list[int], plain: bool) -> None:
+def test_removes_allowzero_without_a_zero(shape: list[int], plain: bool) -> None:
     node = helper.make_node("Reshape", ["x", "shape"], ["y"], allowzero=1)
     made = model(node, opset=18)
     made.graph.initializer.append(numpy_helper.from_array(np.array(shape), "shape"))

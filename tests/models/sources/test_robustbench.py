@@ -33,7 +33,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.reference
 @pytest.mark.parametrize("prefix", ["", "module.", "module.model."])
-def test_a_checkpoint_in_its_cache(place: Path, prefix: str, agrees: Agrees, colour: Callable[..., rf.ArrayDataset]) -> None:
+def test_a_cached_checkpoint(place: Path, prefix: str, agrees: Agrees, colour: Callable[..., rf.ArrayDataset]) -> None:
     torch.manual_seed(0)
     bare = rf.load_classifier(f"robustbench:{SMALL}", weights="none")
     assert isinstance(bare, rf.TorchClassifier)
@@ -56,25 +56,25 @@ class Gadget:
         return os.mkdir, (self.mark,)
 
 
-def test_a_pickle_in_its_cache_is_not_run(place: Path) -> None:
+def test_runs_no_cached_pickle(place: Path) -> None:
     torch.save({"state_dict": {"w": Gadget(place.parent / "mark")}}, place)
     with pytest.raises(UnsafeError):
         rf.load_classifier(f"robustbench:{SMALL}")
     assert not (place.parent / "mark").exists()
 
 
-def test_a_missing_checkpoint_is_named_with_its_place(place: Path) -> None:
+def test_a_missing_checkpoint_shows_its_place(place: Path) -> None:
     with pytest.raises(ModelError, match=rf"fetch https://drive.google.com/\S+ and put it at models/cifar10/Linf/{SMALL}\.pt"):
         rf.load_classifier(f"robustbench:{SMALL}")
 
 
-def test_a_checkpoint_that_does_not_fit_is_named(place: Path) -> None:
+def test_names_a_misfit_checkpoint(place: Path) -> None:
     torch.save({"w": torch.ones(1)}, place)
     with pytest.raises(ModelError, match=r"w unexpected"):
         rf.load_classifier(f"robustbench:{SMALL}")
 
 
-def test_what_the_zoo_does_not_have() -> None:
+def test_rejects_unknown_names() -> None:
     with pytest.raises(ModelError, match=r"one for cifar10 and Linf, got 'Wong2020Fst': did you mean Wong2020Fast"):
         rf.load_classifier("robustbench:Wong2020Fst")
     with pytest.raises(ModelError, match="an ensemble: use a factory"):
@@ -85,7 +85,7 @@ def test_what_the_zoo_does_not_have() -> None:
         rf.load_classifier(f"robustbench:{SMALL}", dataset="cifar100", threat_model="L2")
 
 
-def test_names_say_which_checkpoints_are_there(place: Path) -> None:
+def test_lists_cached_checkpoints(place: Path) -> None:
     place.write_bytes(b"1234567")
     found = {(name.spec, name.weights): name for name in source.names()}
     assert found[f"robustbench:{SMALL}", "cifar10 Linf"].size == 7

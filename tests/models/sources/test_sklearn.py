@@ -68,7 +68,7 @@ class Ours(LogisticRegression):  # type: ignore[misc]
     """Not a type of scikit-learn."""
 
 
-def test_a_type_of_another_package_is_refused(fitted: Any, tmp_path: Path) -> None:
+def test_rejects_a_type_of_another_package(fitted: Any, tmp_path: Path) -> None:
     skops.dump(fitted(Ours(C=0.1, tol=0.01)), tmp_path / "model.skops")
     with pytest.raises(UnsafeError, match=r"of scikit-learn's own types, got .*Ours"):
         rf.load_classifier(f"sklearn:{tmp_path / 'model.skops'}")

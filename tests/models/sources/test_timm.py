@@ -60,13 +60,13 @@ def test_the_architecture_alone(images: rf.ArrayDataset, agrees: Agrees) -> None
     assert agrees(classifier, images.head(6))
 
 
-def test_a_checkpoint_for_a_name_without_a_tag_needs_its_normalisation(file: Path) -> None:
+def test_untagged_checkpoints_need_normalisation(file: Path) -> None:
     with pytest.raises(ModelError, match="pass --mean and --std"):
         rf.load_classifier("timm:resnet10t", weights=str(file))
     assert rf.load_classifier("timm:resnet10t", weights=str(file), mean=0, std=1).info.mean is None
 
 
-def test_weights_that_are_not_finite(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejects_nonfinite_weights(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = timm.create_model(NAME, pretrained=False).state_dict()
     save_file(state | {"fc.bias": torch.full((1000,), torch.inf)}, tmp_path / "model.safetensors")
     monkeypatch.setattr(source, "fetch_hub_files", lambda *_: tmp_path)

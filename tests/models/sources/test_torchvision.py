@@ -57,9 +57,7 @@ def thousand(seed: int = 0) -> nn.Module:
 
 @pytest.mark.reference
 @pytest.mark.parametrize("weights", ["auto", "DEFAULT", "IMAGENET1K_V1"])
-def test_a_checkpoint_in_the_hubs_cache_is_used(
-    hub: Path, monkeypatch: pytest.MonkeyPatch, weights: str, agrees: Agrees, colour: Noise
-) -> None:
+def test_uses_a_cached_checkpoint(hub: Path, monkeypatch: pytest.MonkeyPatch, weights: str, agrees: Agrees, colour: Noise) -> None:
     network = thousand()
     place(hub, monkeypatch, network)
     classifier = rf.load_classifier("resnet18", weights=weights, data="imagenet")
@@ -74,7 +72,7 @@ def test_a_checkpoint_in_the_hubs_cache_is_used(
         assert agrees(classifier, colour(classifier.classes))
 
 
-def test_weights_older_than_batch_norms_counters_load(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loads_weights_without_batch_counters(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = thousand()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -83,14 +81,14 @@ def test_weights_older_than_batch_norms_counters_load(hub: Path, monkeypatch: py
     assert rf.load_classifier("resnet18", weights="DEFAULT").info.weights == "IMAGENET1K_V1"
 
 
-def test_another_content_than_the_name_says_is_refused(hub: Path) -> None:
+def test_rejects_a_file_of_another_hash(hub: Path) -> None:
     file = hub_cache_path(WEIGHTS.url)
     torch.save(thousand().state_dict(), file)
     with pytest.raises(ModelError, match=f"a sha256 that begins with f37072fd, got .* in {file}: remove it"):
         rf.load_classifier("resnet18", weights="DEFAULT")
 
 
-def test_without_a_network_one_line_says_what_to_fetch_and_where_to_put_it(hub: Path) -> None:
+def test_a_failed_download_shows_a_remedy(hub: Path) -> None:
     with pytest.raises(ModelError) as refused:
         rf.load_classifier("resnet18", data="imagenet")
     assert f"fetch {WEIGHTS.url} elsewhere and put it at {hub}/resnet18-f37072fd.pth" in str(refused.value)
@@ -99,7 +97,7 @@ def test_without_a_network_one_line_says_what_to_fetch_and_where_to_put_it(hub: 
 
 
 @pytest.mark.reference
-def test_a_checkpoint_of_ones_own_with_what_it_does_not_say(tmp_path: Path, agrees: Agrees, colour: Noise) -> None:
+def test_an_own_checkpoint_with_its_description(tmp_path: Path, agrees: Agrees, colour: Noise) -> None:
     torch.manual_seed(0)
     network = models.shufflenet_v2_x0_5(num_classes=10).eval()
     file = tmp_path / "mine.pth"
@@ -134,12 +132,12 @@ def test_transformers_agree(network: nn.Module, agrees: Agrees, colour: Noise) -
     ("weights", "remedy"),
     [("DEFALT", r"did you mean DEFAULT\?"), ("nosuch", "auto, none, IMAGENET1K_V1, DEFAULT, standard, or a checkpoint")],
 )
-def test_the_remedy_for_unknown_weights_names_all_there_are(weights: str, remedy: str) -> None:
+def test_unknown_weights_show_all_names(weights: str, remedy: str) -> None:
     with pytest.raises(ModelError, match=remedy):
         rf.load_classifier("resnet18", weights=weights)
 
 
-def test_what_the_weights_say_themselves_is_not_said_again() -> None:
+def test_rejects_options_known_from_the_weights() -> None:
     with pytest.raises(SettingError, match="takes no --mean, --threat-model: leave it out"):
         rf.load_classifier("resnet50", mean=0.5, threat_model="Linf")
 
@@ -158,7 +156,7 @@ def test_networks_with_peculiar_weights(name: str, hub: Path, monkeypatch: pytes
     assert classifier.predict(x).shape == (1, 1000)
 
 
-def test_every_name_is_listed_with_its_size(hub: Path) -> None:
+def test_lists_every_name_with_its_size(hub: Path) -> None:
     found = {(name.spec, name.weights): name for name in names()}
     name = found["resnet50", "IMAGENET1K_V2"]
     assert (name.parameters, name.on_disk) == (25_557_032, False)

@@ -37,7 +37,7 @@ def crafted(classifier: rf.TorchClassifier, data: rf.ArrayDataset, target: str =
     return next(craft_shards(classifier, data, spec, [range(10)], plan=Plan(batch_size=4)))
 
 
-def test_safetensors_hold_what_was_computed(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> None:
+def test_safetensors_hold_the_results(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> None:
     save(tmp_path, classifier, data, targeted="next")
     stored, expected = load_file(tmp_path / "adversarial-00000.safetensors"), crafted(classifier, data, "next")
     assert torch.equal(stored.pop("images"), expected.images)
@@ -46,7 +46,7 @@ def test_safetensors_hold_what_was_computed(tmp_path: Path, classifier: rf.Torch
     assert all((stored[name].numpy() == column).all() for name, column in columns.items())
 
 
-def test_npz_hold_what_was_computed(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> None:
+def test_npz_holds_the_results(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> None:
     save(tmp_path, classifier, data, format="npz")
     expected = crafted(classifier, data)
     with np.load(tmp_path / "adversarial-00000.npz", allow_pickle=False) as stored:
@@ -56,9 +56,7 @@ def test_npz_hold_what_was_computed(tmp_path: Path, classifier: rf.TorchClassifi
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_png_hold_the_levels_and_an_index(
-    tmp_path: Path, channels: int, make_classifier: MakeClassifier, make_data: MakeData
-) -> None:
+def test_png_holds_levels_and_an_index(tmp_path: Path, channels: int, make_classifier: MakeClassifier, make_data: MakeData) -> None:
     classifier, data = make_classifier(channels), make_data(channels)
     found = save(tmp_path, classifier, data, format="png")
     kind = get_shard_format("png")
@@ -77,7 +75,7 @@ def test_png_hold_the_levels_and_an_index(
 
 
 @each_format
-def test_columns_come_back_as_they_were(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str) -> None:
+def test_reads_the_written_columns(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str) -> None:
     kind = get_shard_format(form)
     shard = next(craft_shards(classifier, data, AttackSpec(), [range(10)], plan=Plan(batch_size=4), eight_bit=kind.eight_bit))
     place = tmp_path / kind.shard_name(0)

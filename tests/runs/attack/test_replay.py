@@ -78,7 +78,7 @@ def test_a_limit_replays_whole_batches(
     assert found.replay.n == found.replay.images_equal == n
 
 
-def test_a_limit_below_one_is_refused(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, check: Check) -> None:
+def test_rejects_a_limit_below_one(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, check: Check) -> None:
     save(tmp_path, classifier, data)
     with pytest.raises(rf.SettingError, match="limit must be at least 1, got 0"):
         check(0)
@@ -86,7 +86,7 @@ def test_a_limit_below_one_is_refused(tmp_path: Path, classifier: rf.TorchClassi
 
 @formats
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
-def test_names_a_damaged_file_and_replays_the_rest(
+def test_replays_all_but_a_damaged_file(
     tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, check: Check, form: str, damage: str
 ) -> None:
     save(tmp_path, classifier, data, format=form)
@@ -323,7 +323,7 @@ def test_rejects_an_incomplete_manifest(
             check()
 
 
-def test_a_wrapped_classifier_has_to_be_passed(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> None:
+def test_a_wrapped_classifier_must_be_passed(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> None:
     save(tmp_path, classifier, data)
     with pytest.raises(rf.ModelError, match="check needs the classifier, got none for Sequential"):
         rf.check_adversarial(tmp_path, data=data)

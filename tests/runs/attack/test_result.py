@@ -18,14 +18,14 @@ MANIFEST: dict[str, Any] = {
 }
 
 
-def test_settings_have_the_keys_of_all_runs() -> None:
+def test_settings_have_the_common_keys() -> None:
     found = attack_settings(MANIFEST)
     assert (found["command"], found["max_bad"], found["package"]) == ("attack", 2, "0.1")
     assert (found["device"], found["torch"]) == ("cuda", "2.4.0")
 
 
 @pytest.mark.parametrize(("device", "kind"), [("cpu", "cpu"), ("mps:0", "mps"), ("NVIDIA A100-SXM4", "cuda")])
-def test_a_device_counts_by_its_kind(device: str, kind: str) -> None:
+def test_a_device_is_recorded_by_kind(device: str, kind: str) -> None:
     assert attack_settings(MANIFEST | {"environment": {"device": device}})["device"] == kind
 
 

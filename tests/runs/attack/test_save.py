@@ -74,9 +74,7 @@ def test_rates_are_those_of_evaluate(tmp_path: Path, classifier: rf.TorchClassif
 
 
 @each_format
-def test_the_same_settings_again_write_nothing(
-    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str
-) -> None:
+def test_equal_settings_write_no_file(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str) -> None:
     first = save(tmp_path, classifier, data, format=form)
     before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.name != ".lock"}
     again = save(tmp_path, classifier, data, format=form)
@@ -172,7 +170,7 @@ def spoil(file: Path, damage: str) -> None:
         file.write_bytes(content if damage == "flip" else content[:-5])
 
 
-def test_other_settings_are_refused_with_the_difference(
+def test_rejects_other_settings(
     tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, make_classifier: MakeClassifier
 ) -> None:
     save(tmp_path, classifier, data)
@@ -290,7 +288,7 @@ def small_disk(place: Path, size: str) -> Iterator[Path]:
 @pytest.mark.skipif(sys.platform != "linux", reason="needs tmpfs")
 @pytest.mark.parametrize("size", ["40k", "48k", "56k", "64k"])
 @each_format
-def test_a_full_disk_leaves_earlier_shards_whole(
+def test_full_disk_keeps_earlier_shards(
     tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str, size: str
 ) -> None:
     if os.geteuid():
