@@ -1,0 +1,82 @@
+"""Loading of a user's function by its name."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.user_code import load_user_function, on_import_path
+
+
+def load(spec: str) -> object:
+    return load_user_function(spec, "candidate", rf.CandidateError).function
+
+
+def write(folder: Path, code: str) -> str:
+    file = folder / "mine.py"
+    file.write_text(code, encoding="utf-8")
+    return str(file)
+
+
+def test_loads_from_a_file(tmp_path: Path) -> None:
+    loaded = load_user_function(write(tmp_path, "def fn():\n    return 3\n") + ":fn", "candidate", rf.CandidateError)
+    assert (loaded.function(), loaded.name, loaded.folder) == (3, "mine.py:fn", str(tmp_path))
+
+
+def test_loads_a_method(tmp_path: Path) -> None:
+    function = load(write(tmp_path, "class Attack:\n    @staticmethod\n    def run():\n        return 4\n") + ":Attack.run")
+    assert callable(function)
+    assert function() == 4
+
+
+def test_loads_from_a_module() -> None:
+    assert load("os.path:join") is __import__("os").path.join
+
+
+def test_imports_from_its_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "neighbour_of_user_code.py").write_text("VALUE = 5\n", encoding="utf-8")
+    function = load(write(tmp_path, "from neighbour_of_user_code import VALUE\ndef fn():\n    return VALUE\n") + ":fn")
+    assert callable(function)
+    assert function() == 5
+
+
+def test_restores_the_import_path(tmp_path: Path) -> None:
+    before = list(sys.path)
+    load(write(tmp_path, "import sys\nsys.path.insert(0, 'elsewhere')\ndef fn(): ...\n") + ":fn")
+    assert sys.path == before
+    with on_import_path("somewhere"):
+        assert sys.path[0] == "somewhere"
+    assert sys.path == before
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "message"),
+    [
+        ("def attack(): ...\n", "atack", "must be a function of .*, got 'atack': did you mean attack"),
+        ("VALUE = 1\n", "VALUE", "must be callable, got mine.py:VALUE, which is of type int"),
+        ("VALUE = 1\n", "fn", "it defines no function"),
+        ("import no_such_module_of_mine\n", "fn", "got no module no_such_module_of_mine, which .*mine.py imports"),
+        ("1 / 0\n", "fn", r"got ZeroDivisionError: division by zero \(line 1 of mine.py\)"),
+        ("def fn(:\n", "fn", "got SyntaxError"),
+        ("raise SystemExit(3)\n", "fn", "got SystemExit: 3"),
+    ],
+)
+def test_rejects(tmp_path: Path, code: str, name: str, message: str) -> None:
+    with pytest.raises(rf.CandidateError, match=message):
+        load(f"{write(tmp_path, code)}:{name}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("mine.py", r"candidate must look like file\.py:fn or pkg\.mod:fn, got 'mine\.py': name the function too"),
+        ("nowhere/mine.py:fn", "which does not exist: check the path"),
+        ("no_such_package_of_mine.attacks:fn", "there is no module no_such_package_of_mine"),
+    ],
+)
+def test_rejects_names(spec: str, message: str) -> None:
+    with pytest.raises(rf.CandidateError, match=message):
+        load(spec)
