@@ -15,11 +15,11 @@ def training(patterns: rf.ArrayDataset) -> rf.Training:
     return rf.train("mlp300", patterns.head(128), epochs=2, batch_size=32, held_out=32, epsilon=0.05)
 
 
-def test_epochs_are_the_last_checks_of_each(training: rf.Training) -> None:
+def test_epochs_are_the_last_checks(training: rf.Training) -> None:
     assert [(check.epoch, check.quarter) for check in training.epochs] == [(1, 4), (2, 4)]
 
 
-def test_the_last_check_is_kept_by_default(training: rf.Training) -> None:
+def test_keeps_the_last_check_by_default(training: rf.Training) -> None:
     assert training.best is None
     assert training.kept == training.checks[-1]
     assert replace(training, best=0).kept == training.checks[0]

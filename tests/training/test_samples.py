@@ -18,7 +18,7 @@ def seen(samples: TrainingSamples, epoch: int, first: int = 0) -> list[int]:
     return [int(id_) for batch, _ in samples.epoch_batches(epoch, first, bad) for id_ in batch.ids]
 
 
-def test_epoch_sees_each_image_once(images: rf.ArrayDataset) -> None:
+def test_epoch_contains_each_image(images: rf.ArrayDataset) -> None:
     samples = split_held_out(images, TrainingRecipe(batch_size=8, held_out=56))
     held = samples.held_out_batch()
     assert held is not None
