@@ -35,12 +35,12 @@ def test_exit_codes() -> None:
     assert {name: found.exit_code for name, found in raised_on_purpose().items()} == EXIT_CODES
 
 
-def test_the_tree_in_the_docstring_is_complete() -> None:
+def test_docstring_tree_is_complete() -> None:
     drawn = set(re.findall(r"\w+Error", errors.__doc__ or ""))
     assert drawn == {"RfgsmError", *raised_on_purpose()}
 
 
-def test_a_bad_setting_is_a_value_error_too() -> None:
+def test_a_setting_error_is_a_value_error() -> None:
     assert issubclass(SettingError, ValueError)
 
 

@@ -202,7 +202,7 @@ def test_docstrings_have_five_words() -> None:
     assert [(module, text) for module in MODULES for text in short_docstrings(parsed(module))] == []
 
 
-def test_every_module_has_its_test_file() -> None:
+def test_every_module_has_a_test_file() -> None:
     paths = [Path(module) for module in MODULES if not module.endswith("__.py")]
     assert [path for path in paths if not (TESTS / path.parent / f"test_{path.name}").is_file()] == []
 
@@ -251,7 +251,7 @@ def test_only_the_command_line_prints(module: str) -> None:
         ("__init__.py", "import art.attacks"),
     ],
 )
-def test_the_check_finds_what_is_misplaced(module: str, source: str) -> None:
+def test_check_finds_misplaced_imports(module: str, source: str) -> None:
     assert len(misplaced_imports(module, source)) == 1
 
 
@@ -277,6 +277,6 @@ def test_the_check_lets_the_rest_pass(module: str, source: str) -> None:
     assert misplaced_imports(module, source) == []
 
 
-def test_the_check_finds_a_print_inside_a_function() -> None:
+def test_check_finds_a_print() -> None:
     assert printing("def show(text):\n    print(text)")
     assert not printing("def show(console, text):\n    console.print(text)")

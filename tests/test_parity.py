@@ -116,13 +116,13 @@ def test_the_library_takes_settings_by_keyword(parity: Parity) -> None:
     assert tuple(name for name in arguments if arguments[name].kind is not Parameter.KEYWORD_ONLY) == parity.positional
 
 
-def test_model_options_are_arguments_of_load_classifier() -> None:
+def test_model_options_are_library_arguments() -> None:
     arguments = signature(rf.load_classifier).parameters
     for part in fields(ModelOptions):
         assert arguments[part.name].default == (Parameter.empty if part.name == "model" else part.default)
 
 
-def test_data_options_are_arguments_of_load_data() -> None:
+def test_data_options_are_library_arguments() -> None:
     arguments = signature(rf.load_data).parameters
     for part in fields(DataOptions):
         if part.name != "data":

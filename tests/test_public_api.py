@@ -53,7 +53,7 @@ def test_unknown_name(name: str) -> None:
         getattr(rf, name)
 
 
-def test_import_loads_nothing_heavy() -> None:
+def test_import_loads_no_heavy_module() -> None:
     loaded = python("import sys, robustbench_fgsm; print(*sys.modules)").split()
     assert HEAVY.isdisjoint(loaded)
     assert "robustbench_fgsm" in loaded
@@ -69,7 +69,7 @@ def test_import_loads_nothing_heavy() -> None:
     ],
 )
 @pytest.mark.parametrize("program", PROGRAMS, ids=["rfgsm", "python -m"])
-def test_help_loads_nothing_heavy(program: list[str], words: list[str]) -> None:
+def test_help_loads_no_heavy_module(program: list[str], words: list[str]) -> None:
     environment = os.environ | {"PYTHONPROFILEIMPORTTIME": "1"}
     done = subprocess.run([*program, *words], capture_output=True, text=True, check=True, timeout=120, env=environment)
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}

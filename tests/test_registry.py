@@ -9,7 +9,7 @@ from robustbench_fgsm.models.registry import MODEL_SOURCES
 from robustbench_fgsm.references.registry import REFERENCES
 
 
-def test_every_source_exists_and_each_extra_is_declared() -> None:
+def test_sources_and_extras_exist() -> None:
     import tomllib
 
     root = Path(__file__).parents[1]

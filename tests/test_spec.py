@@ -40,7 +40,7 @@ def test_a_number_is_a_budget(number: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "abc", "8/", "/255", "8/0", "8/255/3", "8/x", "²/255", "8 255"])
-def test_what_is_no_number_is_refused(text: str) -> None:
+def test_rejects_other_text(text: str) -> None:
     with pytest.raises(SettingError, match="epsilon must"):
         parse_epsilon(text)
 
@@ -66,29 +66,29 @@ def test_negative_or_not_finite_is_refused(value: str | float) -> None:
 
 
 @pytest.mark.parametrize("value", ["8", 8, "8.0"])
-def test_linf_beyond_the_pixel_range_asks_what_was_meant(value: str | float) -> None:
+def test_linf_beyond_the_range_suggests_8_255(value: str | float) -> None:
     with pytest.raises(SettingError, match=r"linf epsilon must lie in \[0, 1\].*got 8: did you mean 8/255\?"):
         parse_epsilon(value)
 
 
-def test_no_eighth_of_a_thousand_is_suggested() -> None:
+def test_suggests_no_eighth_of_a_thousand() -> None:
     with pytest.raises(SettingError, match=r"got 256$"):
         parse_epsilon("256")
 
 
 @pytest.mark.parametrize(("norm", "bounds"), [(2, (0.0, 1.0)), (1, (0.0, 1.0)), (math.inf, (0.0, 255.0)), (math.inf, None)])
-def test_elsewhere_it_is_a_budget(norm: float, bounds: Bounds | None) -> None:
+def test_other_norms_accept_large_budgets(norm: float, bounds: Bounds | None) -> None:
     assert parse_epsilon("8", norm, bounds) == (8.0,)
 
 
-def test_the_pixel_range_is_that_of_the_bounds() -> None:
+def test_bounds_set_the_pixel_range() -> None:
     assert parse_epsilon("2", bounds=(-1.0, 1.0)) == (2.0,)
     with pytest.raises(SettingError, match=r"\[0, 2\] for images in \[-1, 1\], got 3$"):
         parse_epsilon("3", bounds=(-1.0, 1.0))
 
 
 @given(st.lists(st.integers(0, 255), min_size=1, max_size=5))
-def test_one_denominator_serves_the_list(numerators: list[int]) -> None:
+def test_a_denominator_applies_to_the_list(numerators: list[int]) -> None:
     together = ",".join(map(str, numerators)) + "/255"
     assert parse_epsilon(together) == tuple(numerator / 255 for numerator in numerators)
 
@@ -99,7 +99,7 @@ def test_decimals_come_back_exactly(epsilons: list[float]) -> None:
 
 
 @given(st.text(alphabet="0123456789.,/-+e _²٣infa", max_size=12))
-def test_any_text_is_a_budget_or_a_setting_error(text: str) -> None:
+def test_any_text_parses_or_raises(text: str) -> None:
     try:
         epsilons = parse_epsilon(text)
     except SettingError:
@@ -116,13 +116,13 @@ def test_norms(value: str | float, norm: float) -> None:
 
 
 @pytest.mark.parametrize("value", ["0.5", "0", "-1", "-inf", "nan", "", "l2", 0.999, math.nan])
-def test_what_is_no_norm_is_refused(value: str | float) -> None:
+def test_rejects_other_norms(value: str | float) -> None:
     with pytest.raises(SettingError, match="any real p >= 1, got"):
         parse_norm(value)
 
 
 @given(st.floats(1, allow_nan=False))
-def test_a_norm_comes_back_from_its_name(norm: float) -> None:
+def test_a_norm_survives_its_name(norm: float) -> None:
     assert parse_norm(norm_name(norm)) == norm
 
 
@@ -148,12 +148,12 @@ def test_targeting_rules_and_their_text(text: str, rule: TargetRule) -> None:
     assert str(rule) == text
 
 
-def test_the_shift_by_one_is_next() -> None:
+def test_shift_by_one_is_next() -> None:
     assert str(TargetRule.parse("shift:1")) == "next"
 
 
 @pytest.mark.parametrize("text", ["none", "random", "least-likely", "next", "class:Bag"])
-def test_every_rule_but_none_has_a_target(text: str) -> None:
+def test_every_rule_but_none_has_targets(text: str) -> None:
     assert TargetRule.parse(text).targeted == (text != "none")
 
 
@@ -161,7 +161,7 @@ def test_every_rule_but_none_has_a_target(text: str) -> None:
     "text",
     ["", "shift", "shift:", "shift:0", "shift:x", "shift:1.5", "shift:--2", "shift:²", "class:", "class", "Random", "next:2"],
 )
-def test_what_is_no_rule_is_refused(text: str) -> None:
+def test_rejects_other_rules(text: str) -> None:
     with pytest.raises(SettingError, match="targeted must be one of none, next, shift:2, random, least-likely, class:NAME"):
         TargetRule.parse(text)
 
@@ -172,7 +172,7 @@ def test_a_near_rule_is_suggested() -> None:
 
 
 @given(st.text(alphabet="shiftclne:-0123456789²٣ ", max_size=10))
-def test_any_text_is_a_rule_that_comes_back_or_a_setting_error(text: str) -> None:
+def test_any_rule_survives_its_text(text: str) -> None:
     try:
         rule = TargetRule.parse(text)
     except SettingError:
@@ -180,7 +180,7 @@ def test_any_text_is_a_rule_that_comes_back_or_a_setting_error(text: str) -> Non
     assert TargetRule.parse(str(rule)) == rule
 
 
-def test_an_attack_as_json_knows_it() -> None:
+def test_an_attack_as_json() -> None:
     spec = AttackSpec((8 / 255,), 1.5, TargetRule.parse("class:Bag"), seed=3)
     expected = {"norm": "1.5", "targeted": "class:Bag", "loss": "ce", "bounds": [0.0, 1.0], "seed": 3}
     assert expected.items() <= spec.to_dict().items()
