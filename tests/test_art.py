@@ -347,7 +347,7 @@ def test_equal_with_numpy_preprocessing(kind: str, minimal: bool) -> None:
     assert not np.array_equal(mine, images())
 
 
-def test_one_forward_and_one_backward_per_batch() -> None:
+def test_one_pass_per_batch() -> None:
     module = network()
     forwards: list[int] = []
     backwards: list[int] = []
@@ -389,7 +389,7 @@ def test_object_arrays(eps: Any) -> None:
             assert one.dtype == before.dtype == np.float32
 
 
-def test_object_arrays_reject_random_starts_and_minimal() -> None:
+def test_object_arrays_reject_starts_and_minimal() -> None:
     x = np.empty(2, dtype=object)
     x[:] = [images(1, shape=(length,))[0] for length in (4, 2)]
     with pytest.raises((AttributeError, TypeError)):
@@ -564,7 +564,7 @@ def test_other_types_of_images(method: Any) -> None:
 
 
 @BOTH
-def test_targeted_may_be_set(method: Any) -> None:
+def test_targeted_can_be_set(method: Any) -> None:
     attack = method(pytorch())
     attack.targeted = True
     assert attack.targeted is True
@@ -932,7 +932,7 @@ def test_leaves_no_trace(kind: str) -> None:
     assert state()[1] != before[1]
 
 
-def test_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_writes_no_log(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="art"):
         FastGradientMethod(pytorch(), eps=0.5).generate(images())
         assert "Success rate" not in caplog.text

@@ -25,7 +25,7 @@ def room(epsilon: float | list[float], step: float | list[float] = 1.0, **rest: 
     ("shape", "expected"),
     [((), ()), ((1,), (1, 1, 1, 1)), ((4,), (4, 1, 1, 1)), ((3,), (1, 1, 1, 3)), ((2, 3), (2, 3)), ((4, 1, 2, 3),) * 2],
 )
-def test_one_axis_means_one_budget_per_image(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+def test_one_axis_means_budgets_per_image(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
     found = broadcast_budgets(np.full(shape, 0.1), X, math.inf)
     assert found.shape == expected
     assert found.dtype == torch.float64

@@ -104,7 +104,7 @@ def test_the_loss_changes_by_target() -> None:
         assert (loss(model(fgsm(model, x, y, 1e-3, targeted=True)), y) < before).all()
 
 
-def test_without_labels_the_predictions_are_attacked() -> None:
+def test_no_labels_means_predictions() -> None:
     model, x = toy(), torch.rand(5, 1, 3, 4, dtype=torch.float64)
     assert torch.equal(fgsm(model, x, None, 0.1), fgsm(model, x, model(x).argmax(1), 0.1))
 
@@ -219,7 +219,7 @@ def test_masked_pixels_stay(network: nn.Module, shape: tuple[int, ...], dtype: t
     torch.testing.assert_close(lengths, expected)
 
 
-def test_a_full_mask_is_the_ordinary_attack(network: nn.Module) -> None:
+def test_full_mask_is_the_ordinary_attack(network: nn.Module) -> None:
     x, y = torch.rand(4, 2, 3, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 0])
     assert torch.equal(fgsm(network, x, y, 0.1, mask=torch.ones(3, 3, dtype=torch.bool)), fgsm(network, x, y, 0.1))
 

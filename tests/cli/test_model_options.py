@@ -101,7 +101,7 @@ def test_an_exported_program_asks_for_trust(run: Run, place: Path) -> None:
     assert (code, json.loads(out)["verdict"]) == (0, "agree")
 
 
-def test_a_manifest_runs_no_code_unasked(run: Run, place: Path) -> None:
+def test_a_manifest_runs_no_code(run: Run, place: Path) -> None:
     words = ("--model", "factory:mine.py:make", "--data", "fashion-mnist", "--limit", "4", "--out", "kept", "--mean", "0.5")
     assert run("attack", *words, "--std", "0.5")[0] == 0
     Path("mine.py").write_text(FACTORY + "\nimport os\nos.mkdir('mark')\n")

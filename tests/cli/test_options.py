@@ -185,7 +185,7 @@ def test_changed_flags_are_named() -> None:
     assert changed_flags(AttackOptions(epsilon="4/255"), DataOptions(split="train"), RunOptions()) == ["--eps", "--split"]
 
 
-def test_it_can_stand_on_another_decorator() -> None:
+def test_works_as_a_direct_decorator() -> None:
     @expand_options
     def keywords(*, colour: Colour = Colour(), often: int = 1) -> int:
         return colour.red + often

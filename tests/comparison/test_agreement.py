@@ -61,7 +61,7 @@ def same(classes: tuple[list[int], list[int]], batch: AttackedBatch) -> Agreemen
     return agreement(pixels, pixels, classes, batch)
 
 
-def test_signed_zeros_are_equal_and_nan_is_not() -> None:
+def test_signed_zeros_equal_but_not_nan() -> None:
     found = agreement([[0.0, math.nan]], [[-0.0, math.nan]], ([0], [0]), attacked([0]))
     assert (found.pixels_equal, found.pixels, found.max_ulps, found.pixels_differing) == (1, 2, 0, 1)
 

@@ -28,7 +28,7 @@ def unnamed() -> rf.ArrayDataset:
     return rf.ArrayDataset("unnamed", torch.full((4, 3, 2, 2), 0.5), torch.tensor([0, 1, 1, 0]), ("0", "1"))
 
 
-def test_unnamed_classes_take_the_classifiers_names(classifier: rf.TorchClassifier) -> None:
+def test_unnamed_classes_take_classifier_names(classifier: rf.TorchClassifier) -> None:
     fitted = match_to_classifier(unnamed(), classifier)
     assert (fitted.classes, fitted.fingerprint) == (NAMES, unnamed().fingerprint)
     assert match_to_classifier(fitted, classifier) is fitted

@@ -43,7 +43,7 @@ def test_buffer_waits_until_full() -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 7, 50])
-def test_counts_do_not_depend_on_the_parts(observed: ObservedBatch, classifier: rf.TorchClassifier, cut: int) -> None:
+def test_parts_change_no_count(observed: ObservedBatch, classifier: rf.TorchClassifier, cut: int) -> None:
     whole, parts = OutcomeCounter(classifier, SPEC), OutcomeCounter(classifier, SPEC)
     whole.add(observed.outcomes)
     for rows in (slice(cut, None), slice(cut)):

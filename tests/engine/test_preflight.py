@@ -28,7 +28,7 @@ def classifier(*layers: nn.Module, num_classes: int = 2, classes: tuple[str, ...
     return rf.wrap(nn.Sequential(*layers or (nn.Flatten(), nn.Linear(4, 2))), num_classes, classes=classes)
 
 
-def test_no_warning_if_model_and_data_fit() -> None:
+def test_fitting_data_give_no_warning() -> None:
     assert preflight(classifier(), data(), AttackSpec()) == []
     assert preflight(classifier(classes=None), data(), AttackSpec()) == []
 

@@ -77,7 +77,7 @@ def test_no_normalisation_mistakes_without_normalisation() -> None:
     assert not any(name.startswith("normalised-") for name in named(attack_variants(wrapped(), targeted=False)))
 
 
-def test_no_8_bit_mistakes_with_other_bounds() -> None:
+def test_other_bounds_exclude_8_bit_mistakes() -> None:
     found = named(attack_variants(wrapped(bounds=(-1.0, 1.0)), targeted=False))
     assert not any("8bit" in name for name in found)
     assert "no-clip" in found

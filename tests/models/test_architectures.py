@@ -40,7 +40,7 @@ def test_another_number_of_classes_and_channels() -> None:
     assert MLP(5, inputs=12, num_classes=4)(torch.rand(2, 3, 2, 2)).shape == (2, 4)
 
 
-def test_an_mlp_uses_dropout_only_in_training() -> None:
+def test_mlp_uses_dropout_only_in_training() -> None:
     torch.manual_seed(0)
     network, x = MLP(300), torch.rand(1, 1, 28, 28)
     assert not torch.equal(network(x), network(x))

@@ -193,7 +193,7 @@ def test_names_other_content(tmp_path: Path) -> None:
         read_weights(tmp_path / "mine.pt")
 
 
-def test_batch_norms_counters_may_be_missing(network: nn.Sequential) -> None:
+def test_batch_norm_counters_can_be_missing(network: nn.Sequential) -> None:
     state = fitting(network)
     del state["1.num_batches_tracked"]
     load_weights(network, state, "here")

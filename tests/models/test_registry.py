@@ -49,7 +49,7 @@ def test_an_unknown_source_shows_a_remedy() -> None:
         rf.load_classifier("tim:resnet18")
 
 
-def test_a_missing_package_shows_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_shows_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = replace(MODEL_SOURCES.built_in["timm"], package="no-such-package")
     monkeypatch.setitem(MODEL_SOURCES.built_in, "timm", entry)
     with pytest.raises(

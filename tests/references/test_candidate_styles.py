@@ -229,7 +229,7 @@ def test_every_style_shows_a_call() -> None:
         get_style("normalized")
 
 
-def test_a_missing_library_shows_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_library_shows_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "foolbox", None)
     with pytest.raises(rf.SettingError, match="pip install foolbox"):
         get_style("foolbox")

@@ -63,7 +63,7 @@ def test_works_on_a_copied_network(name: str) -> None:
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in classifier.network.parameters())
 
 
-def test_a_missing_library_shows_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_library_shows_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
 

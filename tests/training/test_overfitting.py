@@ -80,5 +80,5 @@ def test_n_fgsm_does_not_overfit(clothes: rf.ArrayDataset, seed: int) -> None:
 
 
 @pytest.mark.parametrize("method", ["standard", "fgsm", "fgsm-rs", "n-fgsm"])
-def test_no_false_alarm_at_a_small_epsilon(clothes: rf.ArrayDataset, method: str) -> None:
+def test_no_false_alarm_at_small_epsilon(clothes: rf.ArrayDataset, method: str) -> None:
     assert find_catastrophic_overfitting(learn(clothes, method, 4 / 255, 0, epochs=2).checks, 10) is None

@@ -13,7 +13,7 @@ from robustbench_fgsm.variants.attack_call import AttackCall
 X, Y = torch.full((2, 3, 1, 1), 0.5), torch.tensor([0, 1])
 
 
-def test_mean_and_std_broadcast_to_the_images() -> None:
+def test_mean_and_std_broadcast() -> None:
     call = AttackCall(PixelSpaceNetwork(nn.Flatten(), (0.1, 0.2, 0.3), (0.5, 1.0, 2.0)), X, Y, 0.1)
     expected = torch.tensor([0.8, 0.3, 0.1]).view(1, 3, 1, 1).expand(X.shape)
     assert torch.allclose((X - call.mean) / call.std, expected)

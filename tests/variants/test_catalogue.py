@@ -105,7 +105,7 @@ def test_all_cases_name_the_mistake_first(example: PageExample) -> None:
 
 
 @pytest.mark.parametrize("example", [example for example in EXAMPLES if example.id not in HARMLESS_IDS], ids=str)
-def test_cases_of_the_page_name_the_mistake(example: PageExample) -> None:
+def test_cases_name_the_mistake(example: PageExample) -> None:
     for name in CASES:
         result = on(name, example.code)
         assert result.passed == (name not in example.seen_on | example.unnamed_on), (name, result.detail)

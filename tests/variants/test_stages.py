@@ -48,7 +48,7 @@ def test_step_epsilons_by_hand(name: str, factor: float) -> None:
     assert STEP_EPSILONS[name](CALL) == pytest.approx(factor * 8 / 255)
 
 
-def test_normalised_epsilon_is_a_multiple_of_std() -> None:
+def test_normalised_epsilon_scales_with_std() -> None:
     found = STEP_EPSILONS["normalised"](CALL)
     assert isinstance(found, Tensor)
     assert torch.allclose(found, torch.tensor(0.25 * 8 / 255))

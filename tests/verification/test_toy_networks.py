@@ -28,14 +28,14 @@ def input_gradient(network: nn.Module, x: Tensor) -> Tensor:
     return gradient
 
 
-def test_no_gradient_at_the_border_of_a_crop() -> None:
+def test_no_gradient_at_a_crops_border() -> None:
     gradient = input_gradient(cropped_convolutional(3, 0), random_images(3, 0))
     inner = gradient[..., 1:-1, 1:-1]
     assert bool((inner != 0).any())
     assert int((gradient != 0).sum()) == int((inner != 0).sum())
 
 
-def test_gradients_of_a_faint_network_are_subnormal() -> None:
+def test_faint_network_has_subnormal_gradients() -> None:
     gradient = input_gradient(faint_linear(1, 0), random_images(1, 0)).abs()
     assert 0 < float(gradient.min()) <= float(gradient.max()) < torch.finfo(torch.float32).tiny
 

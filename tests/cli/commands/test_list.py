@@ -150,7 +150,7 @@ def test_tables(run: Run, what: str, cells: list[str]) -> None:
     assert "…" not in out
 
 
-def test_something_else_cannot_be_listed(run: Run) -> None:
+def test_rejects_an_unknown_list(run: Run) -> None:
     code, out, err = run("list", "weights")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert all(what in err for what in ("'weights'", "models", "data", "references"))

@@ -40,7 +40,7 @@ def test_fingerprint_is_deterministic(data: ArrayDataset) -> None:
     assert data.head(10).fingerprint == load_fashion_mnist().head(10).fingerprint != data.fingerprint
 
 
-def test_the_licence_lies_beside_the_images() -> None:
+def test_licence_is_beside_the_images() -> None:
     licence = (TEST_SPLIT_FILE.parent / "LICENSE-fashion-mnist").read_text(encoding="utf-8")
     assert "MIT License" in licence
     assert "Zalando" in licence

@@ -19,7 +19,7 @@ Encode = Callable[..., bytes]
 Folder = Callable[..., Path]
 
 
-def test_images_labels_and_order_are_torchvisions(folder: Folder, encode: Encode) -> None:
+def test_matches_torchvision(folder: Folder, encode: Encode) -> None:
     place = folder(("cat", "dog", "Zebra"))
     for below in ("a/b", "a-b", "a"):
         (place / "dog" / below).mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def test_rejects_unpadded_numbers_as_labels(folder: Folder) -> None:
     assert data.classes == tuple(map(str, range(12)))
 
 
-def test_gaps_among_numbers_are_refused_too(folder: Folder) -> None:
+def test_rejects_gaps_among_numbers(folder: Folder) -> None:
     with pytest.raises(DataError, match="got 3 in place 1"):
         rf.load_data(f"folder:{folder(('0', '3'))}")
 

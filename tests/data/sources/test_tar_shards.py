@@ -26,7 +26,7 @@ def test_braces(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["pipe:touch touched", " PIPE:touch touched", "pipe:curl x | tee touched"])
-def test_a_pipe_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
+def test_rejects_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
     """Fault 7."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UnsafeError, match="pipe: would run a program"):

@@ -69,7 +69,7 @@ def test_torchscript_matches_its_module(difficult: nn.Module, tmp_path: Path, im
         rf.load_classifier(str(file), trust_model_code=True)
 
 
-def test_normalisation_may_be_added(difficult: nn.Module, tmp_path: Path) -> None:
+def test_accepts_normalisation(difficult: nn.Module, tmp_path: Path) -> None:
     file, x = export(difficult, tmp_path / "net.pt2"), torch.rand(3, 1, 28, 28)
     plain = rf.load_classifier(str(file), trust_model_code=True)
     normalised = rf.load_classifier(str(file), trust_model_code=True, mean=0.5, std=0.25)

@@ -53,7 +53,7 @@ def test_axes_of_a_reduction_become_attributes() -> None:
     torch.testing.assert_close(run(model(node, axes=[1]), X), X.mean(1))
 
 
-def test_an_equal_split_becomes_the_older_one() -> None:
+def test_equal_split_becomes_the_older_one() -> None:
     split = helper.make_node("Split", ["x"], ["left", "right"], name="split", axis=1, num_outputs=2)
     product = helper.make_node("Mul", ["left", "right"], ["y"], name="product")
     torch.testing.assert_close(run(model(split, product), X), X[:, :3] * X[:, 3:])

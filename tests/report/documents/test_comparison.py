@@ -214,7 +214,7 @@ def with_candidate(document: Document, **changes: Any) -> Document:
     return document | {"candidate": like | changes}
 
 
-def test_a_candidate_stands_beside_the_references(document: Document) -> None:
+def test_shows_a_candidate_beside_references(document: Document) -> None:
     text = printed(with_candidate(document))
     assert "Confusion after it (ours, art, mine.py:fgsm)" in text
     assert len(re.findall(r"^candidate  ", text, re.MULTILINE)) == 2

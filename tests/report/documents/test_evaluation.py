@@ -91,7 +91,7 @@ def rows(found: Sheet) -> dict[Any, tuple[Cell, ...]]:
     return {row[0]: row[1:] for row in found.rows}
 
 
-def test_overall_rates_stand_with_their_denominator(measured: Measured) -> None:
+def test_overall_rates_show_their_denominator(measured: Measured) -> None:
     document = measured()
     at = document["epsilons"][0]
     found = rows(rates_sheet(document, at))

@@ -19,7 +19,7 @@ def model(name: str, source: str = "bundled") -> dict[str, Any]:
     return {"name": name, "weights": "standard", "clean_accuracy": rate, "data": None, "source": source} | size
 
 
-def test_all_models_stand_above_their_sources() -> None:
+def test_models_precede_their_sources() -> None:
     models, sources = summarize({"models": [model("a") for _ in bundled_cards()], "sources": SOURCES}).sheets
     assert models.rows[0] == ("a", "standard", 1000, "50.0 [10.0, 90.0] n=2", None)
     assert sources.rows == (("bundled", "mlp300", "rfgsm 1"), ("timm", "timm:NAME", "pip install timm"))
@@ -36,7 +36,7 @@ def test_no_model_was_found() -> None:
     assert (summary.heading, summary.sheets) == (("no model of that name",), [])
 
 
-def test_missing_reference_shows_its_install_command() -> None:
+def test_missing_reference_shows_install_command() -> None:
     rows = [
         {"name": "art", "package": "a", "version": "1", "install": None},
         {"name": "b", "package": "b", "version": None, "install": "pip install b"},

@@ -9,7 +9,7 @@ from robustbench_fgsm.report.documents.run_shown import summarize
 RUN: dict[str, Any] = {"path": "a", "command": "train", "state": "complete", "done": 4, "pieces": 8, "damaged": 0}
 
 
-def test_the_state_stands_first() -> None:
+def test_the_state_comes_first() -> None:
     assert summarize(RUN).heading == ("a: train, complete, 4 of 8 quarters of an epoch",)
     assert summarize(RUN | {"command": "sweep"}).heading == ("a: sweep, complete, 4 of 8 pieces",)
     assert summarize(RUN | {"pieces": None, "damaged": 2}).heading == (

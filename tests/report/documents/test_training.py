@@ -23,7 +23,7 @@ def test_names_recipe_and_kept_weights() -> None:
     assert max(map(len, printed(taught()).splitlines())) <= 80
 
 
-def test_the_last_weights_may_be_kept() -> None:
+def test_can_keep_the_last_weights() -> None:
     document = taught()
     assert kept_weights_text(document | {"kept": document["checks"][-1]}).endswith("the last.")
 

@@ -87,9 +87,7 @@ def test_sparse_and_dense_matrices_are_equal() -> None:
         ("curve", None, 4 / 255, "leave targeted and epsilon out"),
     ],
 )
-def test_rejects_what_the_run_lacks(
-    swept: dict[str, Any], kind: str, targeted: str | None, epsilon: float | None, says: str
-) -> None:
+def test_rejects_wrong_settings(swept: dict[str, Any], kind: str, targeted: str | None, epsilon: float | None, says: str) -> None:
     with pytest.raises(SettingError) as refused:
         draw_evaluation(swept, kind, targeted, epsilon)
     assert says in str(refused.value)

@@ -8,7 +8,7 @@ import hashlib
 from robustbench_fgsm.report.pages.layout import content_security_policy, join_scripts, pack_json, single_run_notices, unpack_json
 
 
-def test_content_is_packed_without_markup() -> None:
+def test_packed_content_has_no_markup() -> None:
     content = {"name": "</script>", "values": [1, 2.5, None]}
     text = pack_json(content)
     assert "<" not in text
@@ -22,7 +22,7 @@ def test_policy_has_script_and_style_hashes() -> None:
         assert base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() in policy
 
 
-def test_scripts_leave_no_name_behind() -> None:
+def test_scripts_define_no_globals() -> None:
     assert join_scripts(("format", "page_data")).startswith('"use strict";\n(() => {\n')
 
 

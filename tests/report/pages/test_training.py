@@ -13,5 +13,5 @@ def test_overfitting_and_kept_weights_are_named() -> None:
     assert "The best of many checks on 40 held-out images flatters" in text
 
 
-def test_few_held_out_images_give_a_warning() -> None:
+def test_few_held_out_images_warn() -> None:
     assert "only 40 held-out images: intervals are wide" in build_training_page(run(taught()))

@@ -244,7 +244,7 @@ def test_last_bits_alone_are_a_warning(tmp_path: Path, classifier: rf.TorchClass
         lambda tensors: tensors["labels"].fill_(99),
     ],
 )
-def test_shards_of_another_make_are_found(
+def test_finds_malformed_shards(
     tmp_path: Path,
     classifier: rf.TorchClassifier,
     data: rf.ArrayDataset,
