@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
@@ -78,11 +78,15 @@ class Registry:
     def entries(self) -> dict[str, RegistryEntry]:
         """Return all entries by name; a built-in name wins, and after it the package that is found first."""
         found = dict(self.built_in)
+        for entry in self.third_party():
+            found.setdefault(entry.name, entry)
+        return found
+
+    def third_party(self) -> Iterator[RegistryEntry]:
+        """Yield the entries of other packages, also those of one name."""
         for point in entry_points(group=self.group):
             package = point.dist.name if point.dist is not None else ""
-            entry = RegistryEntry(point.name, point.module, f"{point.name}:NAME", package, entry_point=point)
-            found.setdefault(point.name, entry)
-        return found
+            yield RegistryEntry(point.name, point.module, f"{point.name}:NAME", package, entry_point=point)
 
     def find(self, name: str, entries: Mapping[str, RegistryEntry] | None = None) -> RegistryEntry:
         """Return the entry of that name, out of all entries by default; raise `error_type` if unknown or not installed."""
@@ -92,7 +96,7 @@ class Registry:
             remedy = did_you_mean(spelling, [spelling] if spelling in known else known)
             raise self.error_type(f"{self._role} must be a name of `rfgsm list {self.kind}`, got {name!r}: {remedy}")
         entry = known[name]
-        if entry.installed_version is None:
+        if entry.package and entry.installed_version is None:
             needed = f"{entry.example or name} needs the package {entry.package}"
             raise self.error_type(f"{needed}, got none installed: {entry.install_command}")
         return entry

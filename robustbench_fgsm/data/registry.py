@@ -113,9 +113,8 @@ DATA_SOURCES = Registry(
 
 def data_sources() -> dict[str, RegistryEntry]:
     """Return all sources by name; sources of other packages come last, are imported and replace no built-in one."""
-    found: dict[str, RegistryEntry] = {}
-    for entry in DATA_SOURCES.entries().values():
-        described = entry if entry.entry_point is None else _describe_third_party(entry)
+    found = dict(DATA_SOURCES.built_in)
+    for described in map(_describe_third_party, DATA_SOURCES.third_party()):
         found.setdefault(described.name, described)
     return found
 
@@ -137,7 +136,7 @@ def _third_party_source(entry: RegistryEntry) -> DataSource:
 
 def availability(entry: RegistryEntry, root: Path) -> str:
     """Return `ready`, or what is missing before the data can be loaded from the root."""
-    if entry.installed_version is None:
+    if entry.package and entry.installed_version is None:
         return entry.install_command
     downloaded = not entry.paths or any((root / path).exists() for path in entry.paths)
     if entry.entry_point is not None:

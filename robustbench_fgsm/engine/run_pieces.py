@@ -104,7 +104,9 @@ def attack_by_pieces(
         return outcomes, tuple(observer.decided_again for observer in observers)
 
     def count_record(record: PieceRecord) -> None:
-        for counter, outcomes, decided_again in zip(counters, record.outcomes, record.decided_again, strict=False):
+        if not len(record):
+            return
+        for counter, outcomes, decided_again in zip(counters, record.outcomes, record.decided_again, strict=True):
             counter.add(outcomes)
             counter.add_decided_again(decided_again)
 

@@ -46,4 +46,4 @@ def wilson_interval(share: float, n: float) -> tuple[float, float]:
     """Return the 95 % Wilson interval of a share of n > 0 images; n and the count may be fractions."""
     center = (2 * n * share + Z_95**2) / (2 * (n + Z_95**2))
     half = Z_95 / (2 * (n + Z_95**2)) * math.sqrt(4 * n * share * (1 - share) + Z_95**2)
-    return 0.0 if share <= 0 else center - half, 1.0 if share >= 1 else center + half
+    return max(0.0, center - half) if share > 0 else 0.0, min(1.0, center + half) if share < 1 else 1.0

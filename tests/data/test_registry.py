@@ -56,6 +56,14 @@ def test_another_package_adds_a_source() -> None:
     assert (data.name, len(data), data.classes) == ("dots:5", 5, ("black", "white"))
 
 
+def test_entry_points_of_one_name_are_all_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = {"x:one": SOURCE, "x:two": DataSource("lines:N", "random lines", load_dots)}
+    points = [EntryPoint("source", value, DATA_SOURCES.group) for value in sources]
+    monkeypatch.setattr(EntryPoint, "load", lambda point: sources[point.value])
+    monkeypatch.setattr("robustbench_fgsm.registry.entry_points", lambda group: points)
+    assert {"dots", "lines", "mnist"} <= set(data_sources())
+
+
 def test_rejects_an_unsuitable_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EntryPoint, "load", lambda _: 7)
     monkeypatch.setattr("robustbench_fgsm.registry.entry_points", lambda group: [EntryPoint("seven", "x:y", group)])
