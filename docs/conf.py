@@ -38,7 +38,8 @@ project = "robustbench_fgsm"
 copyright = "2026, the robustbench_fgsm maintainers"
 release = version = installed_version("robustbench-fgsm")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+napoleon_numpy_docstring = False
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"{project} {release}"
