@@ -67,7 +67,7 @@ def _option(parameter: Parameter, kind: Any, declared: Any) -> tuple[str, str, s
     option = isinstance(declared, OptionInfo)
     name = f"--{parameter.name.replace('_', '-')}" if option else declared.metavar or parameter.name.upper()
     shown = declared.show_default if isinstance(declared.show_default, str) else parameter.default
-    default = "required" if shown is Parameter.empty else "" if shown in (None, False, "", []) else f"`{shown}`"
+    default = "required" if shown is Parameter.empty else "" if shown is False or shown in (None, "", []) else f"`{shown}`"
     return f"`{name}`", "" if kind is bool else declared.metavar or _values_of(kind), default, declared.help
 
 

@@ -34,7 +34,7 @@ def assert_fgsm(
 
     Raises:
         AssertionError: if the verdict is "wrong".
-        CandidateError: if the candidate cannot be loaded or called.
+        SettingError: if the candidate cannot be loaded, or a case, an id or the time limit is not valid.
     """
     __tracebackhide__ = True
     found = verify(candidate, style=style, cases=cases, strict=strict, expect=expect, time_limit=time_limit)

@@ -50,7 +50,7 @@ def benchmark_command(
 
     check_benchmark_settings(spec, benchmark_options.rounds, benchmark_options.threads)
     check_batch_size(run_options.batch_size)
-    check_levels(benchmark_options.levels)
+    benchmark_options = replace(benchmark_options, levels=tuple(check_levels(benchmark_options.levels)))
     versions = {one.name: one.installed_version for one in choose_references(benchmark_options.references)[0]}
     load = partial(load_model_and_data, model_options, data_options, seed=attack.seed, quiet=True)
     classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)

@@ -97,7 +97,7 @@ def _images_at_epsilon(run: LoadedRun, evaluation: Document, epsilon: float | No
             f"a gallery needs images that the run kept, got none of {run.name}: measure it with --out and --keep-images"
         )
     budgets = sorted({image.epsilon for image in own})
-    chosen = budgets[select_epsilon(budgets, epsilon, "with kept images")]
+    chosen = budgets[select_epsilon(budgets, epsilon, "with kept images", rel_tol=1e-6)]
     return [image for image in own if image.epsilon == chosen]
 
 

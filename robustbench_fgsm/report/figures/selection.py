@@ -22,20 +22,21 @@ def select_evaluation(document: Document, targeted: str | None) -> Document:
     return found[targeted]
 
 
-def select_epsilon(epsilons: Sequence[float], epsilon: float | None, owner: str = "of the run") -> int:
+def select_epsilon(epsilons: Sequence[float], epsilon: float | None, owner: str = "of the run", *, rel_tol: float = 1e-9) -> int:
     """Return the index of a budget, by default that of 8/255, else of the largest.
 
     Args:
         epsilons: the budgets that there are.
-        epsilon: a budget, or None for the default. Budgets kept in float32 are found too.
+        epsilon: a budget, or None for the default.
         owner: what the budgets are of, for the error.
+        rel_tol: relative tolerance; budgets kept in float32 need 1e-6.
 
     Raises:
         SettingError: for a budget that is not there.
     """
     wanted = DEFAULT_EPSILON if epsilon is None else epsilon
     for index, there in enumerate(epsilons):
-        if math.isclose(there, wanted, rel_tol=1e-6):
+        if math.isclose(there, wanted, rel_tol=rel_tol):
             return index
     if epsilon is None:
         return max(range(len(epsilons)), key=lambda index: epsilons[index])
