@@ -111,9 +111,9 @@ def test_too_many_pixels_take_no_memory(tmp_path: Path) -> None:
     (tmp_path / "bomb.png").write_bytes(bomb(side, side))
     program = (
         "import resource, sys; from pathlib import Path\n"
-        "from robustbench_fgsm.data.decoding import UnreadableError, decode\n"
+        "from robustbench_fgsm.data.decoding import UnreadableError, decode_image\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "try: decode(Path(sys.argv[1]).read_bytes(), 3, None)\n"
+        "try: decode_image(Path(sys.argv[1]).read_bytes(), 3, None)\n"
         "except UnreadableError: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "bomb.png")], capture_output=True, text=True, check=True)

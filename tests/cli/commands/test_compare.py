@@ -17,6 +17,7 @@ import torch
 import robustbench_fgsm as rf
 from robustbench_fgsm.cli.main import main
 from robustbench_fgsm.comparison import compare as module
+from robustbench_fgsm.engine import environment
 from robustbench_fgsm.references import art
 
 Run = Callable[..., tuple[int, str, str]]
@@ -204,7 +205,7 @@ def test_out_refuses_another_version_or_device(
     compare(run, "--out", str(tmp_path), "--quiet")
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     if what == "package":
-        monkeypatch.setattr(rf, "__version__", "99.0")
+        monkeypatch.setattr(environment, "version", lambda name: "99.0" if name == "robustbench-fgsm" else version(name))
     elif what == "reference":
         monkeypatch.setattr("robustbench_fgsm.registry.version", lambda name: "99.0")
     else:
