@@ -192,17 +192,17 @@ def test_rejects_a_small_batch(patterns: rf.ArrayDataset) -> None:
 PROGRAM = """
 import os, signal
 from robustbench_fgsm.cli.main import main
-from robustbench_fgsm.train import loop
+from robustbench_fgsm.training import loop
 
-step = loop.take_step
+step = loop.train_step
 
-def fail(lesson, learner, *rest):
-    if learner.done == 10:
+def fail(setup, state, *rest):
+    if state.steps_done == 10:
         {trouble}
-    step(lesson, learner, *rest)
+    step(setup, state, *rest)
 
 if os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
-    loop.take_step = fail
+    loop.train_step = fail
 main()
 """
 WORDS = ["train", "--model", "mlp300", "--limit", "256", "--batch-size", "32", "--held-out", "0", "--device", "cpu"]
