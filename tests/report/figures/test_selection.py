@@ -23,15 +23,19 @@ def test_rejects_an_absent_rule() -> None:
 
 @pytest.mark.parametrize(
     ("epsilons", "epsilon", "index"),
-    [
-        ([4 / 255, 8 / 255, 16 / 255], None, 1),
-        ([4 / 255, 16 / 255, 2 / 255], None, 1),
-        ([4 / 255, 16 / 255], 4 / 255, 0),
-        ([4 / 255, float(np.float32(8 / 255))], 8 / 255, 1),
-    ],
+    [([4 / 255, 8 / 255, 16 / 255], None, 1), ([4 / 255, 16 / 255, 2 / 255], None, 1), ([4 / 255, 16 / 255], 4 / 255, 0)],
 )
 def test_epsilon(epsilons: list[float], epsilon: float | None, index: int) -> None:
     assert select_epsilon(epsilons, epsilon) == index
+
+
+def test_finds_an_epsilon_kept_in_float32() -> None:
+    assert select_epsilon([4 / 255, float(np.float32(8 / 255))], 8 / 255, rel_tol=1e-6) == 1
+
+
+def test_rejects_an_epsilon_that_is_only_near() -> None:
+    with pytest.raises(SettingError, match="epsilon must be one of the run"):
+        select_epsilon([8 / 255], 0.0313725)
 
 
 def test_rejects_an_absent_epsilon() -> None:
