@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +19,9 @@ from robustbench_fgsm.errors import SettingError
 if TYPE_CHECKING:
     from robustbench_fgsm.cli.options import ModelOptions, OutputOptions
     from robustbench_fgsm.engine.distributed import World
+
+SECONDS_TO_REPORT = 2.0
+"""Time in which the main process reports an error before the other processes exit."""
 
 DISTRIBUTED_COMMANDS = {"attack", "evaluate", "runs", "sweep", "train", "transfer"}
 """Commands whose work several processes can share."""
@@ -59,7 +63,10 @@ def should_report_error() -> bool:
     if not is_under_torchrun():
         return True
     if module is None or not module.join_world.cache_info().currsize:
-        return os.environ["RANK"] == "0"
+        is_main = os.environ["RANK"] == "0"
+        if not is_main:  # torchrun ends the main process as soon as another process exits
+            time.sleep(SECONDS_TO_REPORT)
+        return is_main
     world: World = module.join_world()
     return world.report_failure()
 
