@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robustbench_fgsm.cli.options import OutputOptions
 from robustbench_fgsm.cli.output import progress_bar
 
 if TYPE_CHECKING:
     from robustbench_fgsm.data.dataset import Dataset
+    from robustbench_fgsm.evaluation.document import Document
     from robustbench_fgsm.models.classifier import Classifier
     from robustbench_fgsm.runs.manifest import EvaluationCommand, EvaluationRun
     from robustbench_fgsm.spec import AttackSpec, CheckOptions, RunOptions
-
-Document = dict[str, Any]
 
 
 def run_evaluation(

@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from jsonschema import Draft202012Validator
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.report.schemas import load_schema
-
-
-def right(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool = False) -> Tensor:
-    x = x.requires_grad_()
-    nn.functional.cross_entropy(model(x), y, reduction="sum").backward()  # type: ignore[no-untyped-call]
-    assert x.grad is not None
-    return (x + epsilon * x.grad.sign() * (-1 if targeted else 1)).clamp(0, 1)
-
-
-def downhill(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
-    return right(model, x, y, epsilon, targeted=True)
-
-
-def checked(found: rf.Comparison) -> dict[str, Any]:
-    """The document, once the schema takes it."""
-    document: dict[str, Any] = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    Draft202012Validator(load_schema("comparison")).validate(document)
-    return document
+from tests.comparison.conftest import checked, downhill, right
 
 
 def test_diagnoses_candidates_and_saved_images(classifier: rf.TorchClassifier, images: rf.ArrayDataset, tmp_path: Path) -> None:
