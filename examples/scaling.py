@@ -35,7 +35,8 @@ from robustbench_fgsm.engine.distributed import join_world
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.engine.run_pieces import RunContext
 from robustbench_fgsm.evaluation.evaluate import run_attacks
-from robustbench_fgsm.spec import AttackSpec, RunOptions
+from robustbench_fgsm.options import RunOptions
+from robustbench_fgsm.spec import AttackSpec
 
 BATCH = 128
 MEBIBYTE = 2**20

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
+from robustbench_fgsm.options import VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate
-from robustbench_fgsm.spec import VerifyOptions
 from robustbench_fgsm.verification.result import Verification
 from robustbench_fgsm.verification.verify import verify
 

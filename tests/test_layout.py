@@ -20,6 +20,7 @@ ORDER = [
     "errors",
     "stats",
     "spec",
+    "options",
     "user_code",
     "registry",
     "attack",

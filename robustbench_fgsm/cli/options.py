@@ -14,7 +14,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import typer
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.spec import Option
+from robustbench_fgsm.options import Option
 
 PANELS = {
     "ModelOptions": "Model",

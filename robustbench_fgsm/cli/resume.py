@@ -11,7 +11,7 @@ from robustbench_fgsm.cli.options import OutputOptions
 if TYPE_CHECKING:
     from robustbench_fgsm.engine.distributed import World
     from robustbench_fgsm.evaluation.document import Document
-    from robustbench_fgsm.spec import ReloadOptions
+    from robustbench_fgsm.options import ReloadOptions
 
 
 def resume(directory: Path, options: ReloadOptions, world: World, output: OutputOptions) -> Document:
@@ -33,8 +33,8 @@ def resume_evaluation(directory: Path, options: ReloadOptions, _: World, output:
     """Finish an evaluation or a sweep, with the thresholds that its command had last."""
     from robustbench_fgsm.cli.run_evaluation import run_with_progress_bar as finish
     from robustbench_fgsm.evaluation.thresholds import apply_thresholds, find_epsilon_for_success
+    from robustbench_fgsm.options import Thresholds, check_share
     from robustbench_fgsm.runs.resume import reload_evaluation_run
-    from robustbench_fgsm.spec import Thresholds, check_share
 
     run = reload_evaluation_run(directory, options=options)
     single, asked = run.command == "evaluate", run.thresholds

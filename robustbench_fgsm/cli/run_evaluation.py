@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from robustbench_fgsm.data.dataset import Dataset
     from robustbench_fgsm.evaluation.document import Document
     from robustbench_fgsm.models.classifier import Classifier
+    from robustbench_fgsm.options import CheckOptions, RunOptions
     from robustbench_fgsm.runs.manifest import EvaluationCommand, EvaluationRun
-    from robustbench_fgsm.spec import AttackSpec, CheckOptions, RunOptions
+    from robustbench_fgsm.spec import AttackSpec
 
 
 def run_evaluation(

@@ -18,7 +18,8 @@ from robustbench_fgsm.evaluation.gradient_masking import MaskingCheck, run_maski
 from robustbench_fgsm.evaluation.stronger_attacks import PGD_STEP_FACTOR
 from robustbench_fgsm.models.art import ArtClassifier
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
-from robustbench_fgsm.spec import AttackSpec, CheckOptions, norm_name
+from robustbench_fgsm.options import CheckOptions
+from robustbench_fgsm.spec import AttackSpec, norm_name
 from robustbench_fgsm.stats.paired import PairedCounts
 
 PGD_CHECK_NORMS = (math.inf, 2.0)

@@ -18,15 +18,8 @@ from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.checks import NO_CHECKS, run_checks, validate_checks
 from robustbench_fgsm.evaluation.result import Evaluation
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.spec import (
-    DEFAULT_EPSILON_TEXT,
-    SWEEP_EPSILONS,
-    UNTARGETED,
-    AttackOptions,
-    AttackSpec,
-    CheckOptions,
-    RunOptions,
-)
+from robustbench_fgsm.options import SWEEP_EPSILONS, AttackOptions, CheckOptions, RunOptions
+from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
 
 NO_OPTIMIZATION = RunOptions(optimize="none")
 SINGLE_CALL = RunContext()

@@ -7,7 +7,7 @@ from typing import Any
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.evaluation.result import first_epsilon_reaching
-from robustbench_fgsm.spec import Thresholds
+from robustbench_fgsm.options import Thresholds
 
 
 def apply_thresholds(document: Document, thresholds: Thresholds) -> Document:

@@ -22,7 +22,8 @@ from robustbench_fgsm.evaluation.document import WARNING_SHARE, bad_sample_reaso
 from robustbench_fgsm.evaluation.evaluate import check_distinct_epsilons
 from robustbench_fgsm.evaluation.transfer_counts import TransferCounts, TransferModels, attack_transfer_piece
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackOptions, AttackSpec, RunOptions, TransferOptions
+from robustbench_fgsm.options import AttackOptions, RunOptions, TransferOptions
+from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
 from robustbench_fgsm.stats.rate import Rate
 
 if TYPE_CHECKING:

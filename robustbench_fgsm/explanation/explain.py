@@ -18,7 +18,8 @@ from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.explanation.hypotheses import CORRECT_VARIANT, AttackVariant, attack_variants
 from robustbench_fgsm.explanation.result import Claim, Explanation
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
-from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackOptions, AttackSpec, RunOptions, norm_name
+from robustbench_fgsm.options import AttackOptions, RunOptions
+from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec, norm_name
 from robustbench_fgsm.stats.tally import Tally
 from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.variants.recipe import RecipeRunner

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, read_json
+from robustbench_fgsm.runs.atomic_files import read_json
+from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
 from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, read_example_images
 from robustbench_fgsm.runs.manifest import read_evaluation_manifest
 

@@ -1,24 +1,20 @@
-"""The run directory: one protocol for all commands that write one, and files written whole or not at all."""
+"""The run directory: one protocol for all commands that write one."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from filelock import FileLock, Timeout
-
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
-from robustbench_fgsm.errors import ResourceError, RunError
+from robustbench_fgsm.errors import RunError
+from robustbench_fgsm.runs.atomic_files import json_bytes, read_json, remove_temporary_files, translate_os_errors, write_json
+from robustbench_fgsm.runs.directory_lock import lock_directory
 
 MANIFEST_FILE = "manifest.json"
 RESULT_FILE = "result.json"
-LOCK_FILE = ".lock"
 
 MANIFEST_TYPES: Mapping[str, type] = {
     **dict.fromkeys(("model", "model.settings", "data", "data.settings", "attack", "output"), dict),
@@ -184,91 +180,6 @@ def json_differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[
     return [(key, _truncated_json(ours.get(key)), _truncated_json(theirs.get(key))) for key in keys]
 
 
-def write_json(file: Path, document: Mapping[str, Any]) -> None:
-    """Write a JSON document atomically; raise ResourceError, and keep the earlier file, if that fails."""
-    write_bytes(file, json_bytes(document))
-
-
-def json_bytes(document: Mapping[str, Any]) -> bytes:
-    """Return a JSON document as it is written to a file."""
-    return (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
-
-
-def write_bytes(file: Path, content: bytes) -> None:
-    """Write a file atomically; raise ResourceError, and keep the earlier file, if that fails."""
-    with atomic_replace(file) as scratch:
-        scratch.write_bytes(content)
-
-
-@contextmanager
-def atomic_replace(path: Path) -> Iterator[Path]:
-    """Give a temporary path for a file or directory, which is then flushed to disk and moved to `path`.
-
-    Raises ResourceError, and keeps the earlier file or directory, if that fails.
-    """
-    with translate_os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        try:
-            made = scratch / path.name
-            yield made
-            _flush_to_disk(made)
-            if made.is_dir() and path.is_dir():  # one that is not empty cannot be replaced in one step
-                path.replace(scratch / "before")
-            made.replace(path)
-            sync_directory(path.parent)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-
-def remove_temporary_files(directory: Path, *patterns: str) -> None:
-    """Remove what `atomic_replace` left behind in a process that was killed, for paths of these patterns."""
-    for pattern in patterns:
-        for scratch in directory.glob(f".{pattern}.????????"):
-            shutil.rmtree(scratch, ignore_errors=True)
-
-
-@contextmanager
-def translate_os_errors(path: Path) -> Iterator[None]:
-    """Raise a ResourceError about the path instead of an OSError."""
-    try:
-        yield
-    except OSError as error:
-        raise ResourceError(
-            f"{path} must be writable, got {error.strerror or error}: free some space or choose another directory"
-        ) from error
-
-
-def _flush_to_disk(path: Path) -> None:
-    for file in path.iterdir() if path.is_dir() else [path]:
-        with file.open("rb+") as stream:
-            os.fsync(stream.fileno())
-    if path.is_dir():
-        sync_directory(path)
-
-
-def sync_directory(directory: Path) -> None:
-    """Flush the names of a directory's files to disk."""
-    if os.name != "posix":
-        return
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """Return the JSON object in a file; raise RunError if the file holds anything else."""
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{file} must be JSON, got {error}: choose another directory") from error
-    if not isinstance(document, dict):
-        raise RunError(f"{file} must hold a JSON object, got {type(document).__name__}: choose another directory")
-    return document
-
-
 def read_manifest_json(directory: Path) -> dict[str, Any]:
     """Return the manifest in a directory; raise RunError if it is missing, or a value has another type than manifests have."""
     document = read_json(directory / MANIFEST_FILE)
@@ -295,24 +206,3 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
 def _truncated_json(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 40 else text[:39] + "…"
-
-
-@contextmanager
-def lock_directory(directory: Path) -> Iterator[None]:
-    """Make a directory and lock it; the system unlocks it when the process ends.
-
-    Raises ResourceError at once if another process holds the lock.
-    """
-    with translate_os_errors(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory / LOCK_FILE, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise ResourceError(
-                f"{directory} must be used by one process at a time, got a second one: wait, or choose another"
-            ) from error
-    try:
-        yield
-    finally:
-        lock.release()

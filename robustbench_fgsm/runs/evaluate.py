@@ -12,11 +12,11 @@ from robustbench_fgsm.engine.run_pieces import RunContext
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.evaluation.result import sweep_document
+from robustbench_fgsm.options import RunOptions
 from robustbench_fgsm.runs.directory import RunDirectory
 from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, MAX_EXAMPLE_IMAGES, save_example_images
 from robustbench_fgsm.runs.ledger import Ledger, LedgerStore
 from robustbench_fgsm.runs.manifest import EvaluationRun
-from robustbench_fgsm.spec import RunOptions
 
 
 def evaluate_in_directory(

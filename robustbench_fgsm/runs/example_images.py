@@ -19,7 +19,7 @@ from robustbench_fgsm.engine.attack_batch import attack_batch, craft_and_predict
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
 from robustbench_fgsm.engine.pieces import PieceRecord
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.runs.directory import atomic_replace
+from robustbench_fgsm.runs.atomic_files import atomic_replace
 from robustbench_fgsm.runs.ledger import Ledger
 from robustbench_fgsm.runs.manifest import EvaluationRun
 from robustbench_fgsm.spec import AttackSpec

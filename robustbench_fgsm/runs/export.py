@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.runs.directory import atomic_replace
+from robustbench_fgsm.runs.atomic_files import atomic_replace
 from robustbench_fgsm.runs.read import SavedRun
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.tally import BatchOutcomes

@@ -11,9 +11,9 @@ from typing import Any
 from robustbench_fgsm.engine.environment import describe_software
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, SettingError
 from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.options import check_share
 from robustbench_fgsm.runs.paired import PairedRunCounts, pair_runs
 from robustbench_fgsm.runs.read import SavedRun, read_saved_run
-from robustbench_fgsm.spec import check_share
 from robustbench_fgsm.stats.paired import detectable_drop, drop_lower_bounds, drop_p_values, drop_upper_bounds, holm
 from robustbench_fgsm.stats.rate import Rate
 

@@ -15,9 +15,10 @@ from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.checks import NO_CHECKS
 from robustbench_fgsm.models.classifier import Classifier
+from robustbench_fgsm.options import CheckOptions
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, is_new_run, read_manifest_json
 from robustbench_fgsm.runs.settings import run_settings
-from robustbench_fgsm.spec import AttackSpec, CheckOptions
+from robustbench_fgsm.spec import AttackSpec
 
 RUN_SCHEMA = "rfgsm.run/1"
 REQUIRED_KEYS = {"model": ("spec", "weights", "sha256"), "data": ("spec", "fingerprint", "classes")}

@@ -12,7 +12,7 @@ from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.models.load import load_classifier
 from robustbench_fgsm.models.registry import runs_code
 from robustbench_fgsm.models.request import MODEL_SETTING_NAMES
-from robustbench_fgsm.spec import ReloadOptions
+from robustbench_fgsm.options import ReloadOptions
 
 
 def reload_classifiers(manifest: Mapping[str, Any], purpose: str, options: ReloadOptions) -> tuple[Classifier, ...]:

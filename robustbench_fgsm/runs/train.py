@@ -19,9 +19,11 @@ from robustbench_fgsm.models.classifier import ChannelStatistic, PixelSpaceNetwo
 from robustbench_fgsm.models.load import load_from_request
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.saved_weights import CARD_FILE, WEIGHTS_FILE, weights_bytes
-from robustbench_fgsm.runs.directory import RunDirectory, write_bytes, write_json
+from robustbench_fgsm.options import RunOptions
+from robustbench_fgsm.runs.atomic_files import write_bytes, write_json
+from robustbench_fgsm.runs.directory import RunDirectory
 from robustbench_fgsm.runs.settings import run_settings
-from robustbench_fgsm.spec import Bounds, RunOptions
+from robustbench_fgsm.spec import Bounds
 from robustbench_fgsm.training.loop import CheckCallback, StepCallback, check_trainable, fit, seeded_generators
 from robustbench_fgsm.training.recipe import TrainingRecipe, parse_training_epsilon
 from robustbench_fgsm.training.result import Training

@@ -16,11 +16,12 @@ from robustbench_fgsm.engine.run_pieces import RunContext
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.evaluation.transfer import Transfer, run_transfer, split_transfer_into_pieces
 from robustbench_fgsm.evaluation.transfer_counts import TransferModels
+from robustbench_fgsm.options import RunOptions, TransferOptions
 from robustbench_fgsm.runs.directory import RunDirectory
 from robustbench_fgsm.runs.ledger import LedgerStore
 from robustbench_fgsm.runs.manifest import read_recorded_plan
 from robustbench_fgsm.runs.settings import run_settings
-from robustbench_fgsm.spec import AttackSpec, RunOptions, TransferOptions
+from robustbench_fgsm.spec import AttackSpec
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from robustbench_fgsm.errors import SettingError, did_you_mean
-from robustbench_fgsm.spec import DEFAULT_EPSILON, Option, parse_epsilon
+from robustbench_fgsm.options import Option
+from robustbench_fgsm.spec import DEFAULT_EPSILON, parse_epsilon
 
 TRAINING_METHODS = ("standard", "fgsm", "fgsm-rs", "n-fgsm", "static")
 ONLINE_ADVERSARIAL_METHODS = ("fgsm", "fgsm-rs", "n-fgsm")

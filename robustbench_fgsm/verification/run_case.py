@@ -7,9 +7,9 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from robustbench_fgsm.errors import CandidateError
+from robustbench_fgsm.options import VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.references.candidate_reference import check_returned_images
-from robustbench_fgsm.spec import VerifyOptions
 from robustbench_fgsm.variants.catalogue import HARMLESS_IDS
 from robustbench_fgsm.variants.recipe import RecipeRunner
 from robustbench_fgsm.verification.cases import Case

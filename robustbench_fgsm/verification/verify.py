@@ -10,8 +10,8 @@ import torch
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.errors import SettingError, did_you_mean
 from robustbench_fgsm.evaluation.evaluate import Progress
+from robustbench_fgsm.options import VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate, to_candidate
-from robustbench_fgsm.spec import VerifyOptions
 from robustbench_fgsm.variants.catalogue import MISTAKE_BY_ID
 from robustbench_fgsm.variants.recipe import RecipeRunner
 from robustbench_fgsm.verification.cases import CASES, Case, check_case_names, link_calls_across_cases

@@ -9,8 +9,9 @@ import pytest
 import robustbench_fgsm as rf
 from robustbench_fgsm.benchmarking.bare_loop import BareResult
 from robustbench_fgsm.benchmarking.contenders import Contender, OurImplementation, ReferenceImplementation, list_contenders
+from robustbench_fgsm.options import BenchmarkOptions
 from robustbench_fgsm.references.registry import load_reference
-from robustbench_fgsm.spec import AttackSpec, BenchmarkOptions
+from robustbench_fgsm.spec import AttackSpec
 
 EPSILONS = (4 / 255, 8 / 255)
 SPEC = AttackSpec(EPSILONS)

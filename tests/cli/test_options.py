@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from robustbench_fgsm.cli.main import app
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, changed_flags, expand_options
-from robustbench_fgsm.spec import AttackOptions, CheckOptions, Option, RunOptions, Thresholds
+from robustbench_fgsm.options import AttackOptions, CheckOptions, Option, RunOptions, Thresholds
 from robustbench_fgsm.training.recipe import TrainingRecipe
 
 GROUPS = {

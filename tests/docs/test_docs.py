@@ -22,7 +22,7 @@ from robustbench_fgsm.cli.main import app, main
 from robustbench_fgsm.evaluation.result import sweep_document
 from robustbench_fgsm.evaluation.thresholds import apply_thresholds, find_epsilon_for_success
 from robustbench_fgsm.models.cards import WEIGHTS_FOLDER
-from robustbench_fgsm.spec import Thresholds
+from robustbench_fgsm.options import Thresholds
 
 ROOT = Path(__file__).parents[2]
 PAGES = [

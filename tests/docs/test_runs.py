@@ -10,7 +10,8 @@ import typer
 
 from robustbench_fgsm.cli.main import app
 from robustbench_fgsm.report.schemas import load_schema
-from robustbench_fgsm.runs.directory import LOCK_FILE, MANIFEST_FILE, RESULT_FILE
+from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
+from robustbench_fgsm.runs.directory_lock import LOCK_FILE
 from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE
 from robustbench_fgsm.runs.ledger import ledger_name
 

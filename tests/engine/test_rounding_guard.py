@@ -18,7 +18,8 @@ from robustbench_fgsm.engine import plan, rounding_guard
 from robustbench_fgsm.engine.attack_batch import attack_batch
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.evaluation.evaluate import run_attacks
-from robustbench_fgsm.spec import AttackSpec, RunOptions, TargetRule
+from robustbench_fgsm.options import RunOptions
+from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 EPSILONS = tuple(k / 255 for k in (1, 2, 4, 8, 12, 16))
 PLANNED = Plan("safe", "channels_last", batch_size=128)

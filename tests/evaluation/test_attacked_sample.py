@@ -11,7 +11,8 @@ import torch
 import robustbench_fgsm as rf
 from robustbench_fgsm.evaluation.attacked_sample import add_random_sign_noise, gradient_alignment, half_range_epsilon
 from robustbench_fgsm.evaluation.checks import run_checks
-from robustbench_fgsm.spec import AttackSpec, CheckOptions
+from robustbench_fgsm.options import CheckOptions
+from robustbench_fgsm.spec import AttackSpec
 
 SPEC = AttackSpec((8 / 255,))
 

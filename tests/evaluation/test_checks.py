@@ -13,7 +13,8 @@ from torch import nn
 import robustbench_fgsm as rf
 from robustbench_fgsm.evaluation.checks import run_checks, validate_checks
 from robustbench_fgsm.models.art import from_art
-from robustbench_fgsm.spec import AttackSpec, CheckOptions, TargetRule
+from robustbench_fgsm.options import CheckOptions
+from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 EPSILON = 8 / 255
 SPEC = AttackSpec((EPSILON,))
@@ -112,8 +113,3 @@ def test_rejects_unsupported_attacks(classifier: rf.TorchClassifier, checks: Che
     with pytest.raises(rf.SettingError, match=message):
         validate_checks(checks, [spec], classifier)
     validate_checks(CheckOptions(), [spec], classifier)
-
-
-def test_rejects_a_negative_number_of_images() -> None:
-    with pytest.raises(rf.SettingError, match="pgd check"):
-        CheckOptions(-1)

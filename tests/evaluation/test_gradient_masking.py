@@ -14,7 +14,8 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.evaluation.attacked_sample import PGD_AT_HALF_RANGE, SampleOutcomes
 from robustbench_fgsm.evaluation.checks import run_checks
 from robustbench_fgsm.evaluation.gradient_masking import SIGNIFICANCE_LEVEL, MaskingCheck, run_masking_tests
-from robustbench_fgsm.spec import AttackSpec, CheckOptions
+from robustbench_fgsm.options import CheckOptions
+from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.tally import BatchOutcomes
 
 EPSILON = 8 / 255

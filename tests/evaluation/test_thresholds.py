@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
-import robustbench_fgsm as rf
 from robustbench_fgsm.evaluation.thresholds import apply_thresholds, find_epsilon_for_success
-from robustbench_fgsm.spec import Thresholds
+from robustbench_fgsm.options import Thresholds
 
 Document = dict[str, Any]
 Measured = Callable[..., Document]
@@ -64,13 +61,6 @@ def test_an_empty_rate_fails(measured: Measured) -> None:
     nothing = {"value": None, "count": 0, "n": 0, "low": None, "high": None}
     document["epsilons"][0] |= {"attack_success_rate": nothing}
     assert verdicts(document, max_asr=1.0) == [("max_asr", False)]
-
-
-@pytest.mark.parametrize("share", [-0.1, 1.5, 30, 400, float("nan")])
-def test_thresholds_are_shares(share: float) -> None:
-    with pytest.raises(rf.SettingError, match=r"must be a share in \[0, 1\]") as refused:
-        Thresholds(max_asr=share)
-    assert ("did you mean 0.3?" in str(refused.value)) == (share == 30)
 
 
 def test_first_epsilon_matches_the_library(measured: Measured) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,17 +11,8 @@ import pytest
 
 from robustbench_fgsm.engine.distributed import World
 from robustbench_fgsm.errors import ResourceError, RunError
-from robustbench_fgsm.runs.directory import (
-    LOCK_FILE,
-    MANIFEST_FILE,
-    RESULT_FILE,
-    RunDirectory,
-    atomic_replace,
-    lock_directory,
-    remove_temporary_files,
-    write_bytes,
-    write_json,
-)
+from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, RunDirectory
+from robustbench_fgsm.runs.directory_lock import LOCK_FILE, lock_directory
 
 SETTINGS = {"command": "compare", "attack": {"norm": "inf", "epsilons": (0.1,)}, "batch_size": 128}
 DOCUMENT = {"n": 7, "verdict": "agree"}
@@ -161,52 +150,6 @@ def test_a_directory_inside_a_file(tmp_path: Path) -> None:
         open_run(tmp_path / "file" / "run", SETTINGS)
 
 
-def test_other_users_can_read_files(tmp_path: Path) -> None:
-    write_json(tmp_path / "document.json", DOCUMENT)
-    assert (tmp_path / "document.json").stat().st_mode & 0o777 == 0o644
-
-
-def test_rejects_nan(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(tmp_path / "document.json", {"value": float("nan")})
-    assert whole(tmp_path) == {}
-
-
-@pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_failed_write_keeps_the_earlier_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    write_json(tmp_path / "document.json", DOCUMENT)
-    before = whole(tmp_path)
-
-    def fail(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path if step == "replace" else os, step, fail)
-    with pytest.raises(ResourceError, match=r"document\.json must be writable, got No space left on device: free some"):
-        write_json(tmp_path / "document.json", {"n": 8})
-    assert whole(tmp_path) == before
-
-
-def test_interrupt_keeps_the_earlier_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_json(tmp_path / "document.json", DOCUMENT)
-    before = whole(tmp_path)
-
-    def interrupt(_: int) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "fsync", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        write_json(tmp_path / "document.json", {"n": 8})
-    assert whole(tmp_path) == before
-
-
-def test_full_disk_keeps_the_earlier_file(small_disk: Path) -> None:
-    write_json(small_disk / "document.json", DOCUMENT)
-    before = whole(small_disk)
-    with pytest.raises(ResourceError, match="must be writable, got No space left on device"):
-        write_json(small_disk / "document.json", {"text": "x" * 200_000})
-    assert whole(small_disk) == before
-
-
 def test_finishes_a_run_after_a_full_disk(small_disk: Path) -> None:
     with pytest.raises(ResourceError):
         cached_result(small_disk / "run", SETTINGS, lambda: {"text": "x" * 200_000})
@@ -254,47 +197,6 @@ def test_only_the_main_process_writes(run: Path) -> None:
 def test_other_processes_must_see_the_directory(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="must see the same --out"), RunDirectory(tmp_path, SETTINGS, World(rank=1)):
         never()
-
-
-def test_replaces_a_directory_with_files(tmp_path: Path) -> None:
-    place = tmp_path / "shard"
-    for content in ("old", "new"):
-        with atomic_replace(place) as scratch:
-            scratch.mkdir()
-            (scratch / content).write_text(content)
-    assert [file.name for file in place.iterdir()] == ["new"]
-    assert list(tmp_path.iterdir()) == [place]
-
-
-def test_a_file_replaces_no_directory(tmp_path: Path) -> None:
-    (tmp_path / "place").mkdir()
-    (tmp_path / "place/thesis.tex").write_text("precious")
-    with pytest.raises(ResourceError, match="must be writable"):
-        write_bytes(tmp_path / "place", b"new")
-    assert (tmp_path / "place/thesis.tex").read_text() == "precious"
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("bad")])
-def test_any_error_keeps_the_earlier_file(tmp_path: Path, error: BaseException) -> None:
-    def fail() -> None:
-        with atomic_replace(tmp_path / "file") as scratch:
-            scratch.write_bytes(b"half of the ne")
-            raise error
-
-    write_bytes(tmp_path / "file", b"old")
-    with pytest.raises((ResourceError, KeyboardInterrupt, ValueError)):
-        fail()
-    assert (tmp_path / "file").read_bytes() == b"old"
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_removes_only_temporary_files(tmp_path: Path) -> None:
-    for name in (".adversarial-00000.npz.abcd1234", ".git", ".adversarial-notes", "adversarial-00001"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "file").touch()
-    remove_temporary_files(tmp_path, "adversarial-*")
-    assert sorted(place.name for place in tmp_path.iterdir()) == [".adversarial-notes", ".git", "adversarial-00001"]
 
 
 def test_completes_an_older_manifest(tmp_path: Path) -> None:

@@ -22,13 +22,14 @@ import torch
 import robustbench_fgsm as rf
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import ResourceError, RunError
-from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, lock_directory
+from robustbench_fgsm.options import CheckOptions
+from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
+from robustbench_fgsm.runs.directory_lock import lock_directory
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, read_example_images
 from robustbench_fgsm.runs.ledger import Ledger, ledger_name
 from robustbench_fgsm.runs.manifest import EvaluationRun
 from robustbench_fgsm.runs.resume import reload_evaluation_run
-from robustbench_fgsm.spec import CheckOptions
 
 MakeClassifier = Callable[..., rf.TorchClassifier]
 MakeData = Callable[..., rf.ArrayDataset]

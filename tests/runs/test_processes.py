@@ -27,12 +27,13 @@ from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.engine.run_pieces import RunContext, sum_totals
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.evaluation.result import sweep_document
+from robustbench_fgsm.options import CheckOptions, RunOptions, ShardOptions
 from robustbench_fgsm.runs.attack.save import save_attack
 from robustbench_fgsm.runs.directory import RESULT_FILE
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.ledger import Ledger, ledger_name
 from robustbench_fgsm.runs.manifest import EvaluationRun
-from robustbench_fgsm.spec import AttackSpec, CheckOptions, RunOptions, ShardOptions, TargetRule
+from robustbench_fgsm.spec import AttackSpec, TargetRule
 from robustbench_fgsm.stats.tally import BatchOutcomes, Tally
 
 pytestmark = pytest.mark.distributed

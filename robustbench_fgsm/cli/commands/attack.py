@@ -8,7 +8,7 @@ from typing import Annotated
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, changed_flags, expand_options
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.spec import AttackOptions, Option, RunOptions, ShardOptions
+from robustbench_fgsm.options import AttackOptions, Option, RunOptions, ShardOptions
 
 MODEL_VARIANT = Variant(
     defaults={"model": ""},

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
-from robustbench_fgsm.spec import BENCHMARK_EPSILONS, AttackOptions, BenchmarkOptions, Option, RunOptions
+from robustbench_fgsm.options import BENCHMARK_EPSILONS, AttackOptions, BenchmarkOptions, Option, RunOptions
 
 ATTACK_VARIANT = Variant(
     only=("epsilon", "norm", "seed"),

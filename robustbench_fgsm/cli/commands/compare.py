@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
-from robustbench_fgsm.spec import AttackOptions, Option, RunOptions, VerifyOptions
+from robustbench_fgsm.options import AttackOptions, Option, RunOptions, VerifyOptions
 
 
 @expand_options

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
-from robustbench_fgsm.spec import AttackOptions, CheckOptions, RunOptions, Thresholds
+from robustbench_fgsm.options import AttackOptions, CheckOptions, RunOptions, Thresholds
 
 
 @expand_options

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
-from robustbench_fgsm.spec import AttackOptions, Option, RunOptions
+from robustbench_fgsm.options import AttackOptions, Option, RunOptions
 
 
 @expand_options

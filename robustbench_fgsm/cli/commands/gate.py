@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from robustbench_fgsm.cli.options import GateOptions, OutputOptions, Variant, expand_options
-from robustbench_fgsm.spec import Option
+from robustbench_fgsm.options import Option
 
 
 @expand_options

@@ -11,7 +11,7 @@ import typer
 
 from robustbench_fgsm.cli.options import DataOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.spec import Option
+from robustbench_fgsm.options import Option
 
 
 class ListCategory(StrEnum):

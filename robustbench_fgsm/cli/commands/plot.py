@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from robustbench_fgsm.cli.options import OutputOptions, Variant, expand_options
-from robustbench_fgsm.spec import Option
+from robustbench_fgsm.options import Option
 
 
 class FigureKind(StrEnum):
@@ -44,7 +44,7 @@ def plot_command(
     from robustbench_fgsm.report.figures.curves import encode_figure, figure_format
     from robustbench_fgsm.report.figures.gallery import draw_run
     from robustbench_fgsm.report.loaded_run import REPORTED_SCHEMAS, load_run
-    from robustbench_fgsm.runs.directory import write_bytes
+    from robustbench_fgsm.runs.atomic_files import write_bytes
     from robustbench_fgsm.spec import parse_epsilon
 
     check_output_path("--output", output)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from robustbench_fgsm.cli.options import OutputOptions, Variant, expand_options
-from robustbench_fgsm.spec import Option
+from robustbench_fgsm.options import Option
 
 
 @expand_options
@@ -27,7 +27,7 @@ def report_command(
     from robustbench_fgsm.cli.output import check_output_path, write_note
     from robustbench_fgsm.report.loaded_run import REPORTED_SCHEMAS, load_run
     from robustbench_fgsm.report.pages.page import build_page
-    from robustbench_fgsm.runs.directory import write_bytes
+    from robustbench_fgsm.runs.atomic_files import write_bytes
 
     check_output_path("--output", output)
     write_bytes(output, build_page([load_run(place, REPORTED_SCHEMAS) for place in runs]).encode())

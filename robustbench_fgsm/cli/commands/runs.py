@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli.options import OutputOptions, Variant, expand_options
-from robustbench_fgsm.spec import Option, ReloadOptions
+from robustbench_fgsm.options import Option, ReloadOptions
 
 runs_app = typer.Typer(name="runs", help="List, show or resume the runs that --out keeps on disk.")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
-from robustbench_fgsm.spec import SWEEP_EPSILONS, AttackOptions, CheckOptions, Option, RunOptions
+from robustbench_fgsm.options import SWEEP_EPSILONS, AttackOptions, CheckOptions, Option, RunOptions
 
 SWEEP_VARIANT = Variant(
     defaults={"epsilon": SWEEP_EPSILONS},
@@ -39,7 +39,7 @@ def sweep_command(
     Example: rfgsm sweep --model resnet18 --eps 1,2,4,8/255 --targeted none --targeted next --plot curve.png
     """
     from robustbench_fgsm.cli.output import check_output_options
-    from robustbench_fgsm.spec import check_share
+    from robustbench_fgsm.options import check_share
 
     check_output_options(output)
     check_share("find asr", find_asr)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.cli.output import write_note
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.spec import Option, RunOptions
+from robustbench_fgsm.options import Option, RunOptions
 from robustbench_fgsm.training.recipe import TrainingRecipe
 
 if TYPE_CHECKING:

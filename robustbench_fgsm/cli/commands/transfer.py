@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
-from robustbench_fgsm.spec import AttackOptions, Option, RunOptions, TransferOptions
+from robustbench_fgsm.options import AttackOptions, Option, RunOptions, TransferOptions
 
 if TYPE_CHECKING:
     from robustbench_fgsm.data.dataset import Dataset

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
-from robustbench_fgsm.spec import Option, VerifyOptions
+from robustbench_fgsm.options import Option, VerifyOptions
 
 MODEL_VARIANT = Variant(
     without=("device",),

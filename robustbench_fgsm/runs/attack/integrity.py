@@ -12,10 +12,11 @@ from safetensors import SafetensorError
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.craft_shards import ShardRecord, ShardTotals, shard_ranges
+from robustbench_fgsm.runs.atomic_files import read_json
 from robustbench_fgsm.runs.attack.formats import Mismatch, ShardFormat, get_shard_format
 from robustbench_fgsm.runs.attack.result import ATTACK_SCHEMA, DERIVED_KEYS, SETTING_KEYS, SavedAttack, checksum, plan_from_manifest
 from robustbench_fgsm.runs.attack.save import count_shard
-from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, json_differences, read_json, read_manifest_json
+from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, json_differences, read_manifest_json
 from robustbench_fgsm.spec import AttackSpec
 
 REQUIRED_ATTACK_KEYS = {"": DERIVED_KEYS, "model": ("spec", "weights", "sha256"), "data": ("spec", "fingerprint")}

@@ -29,11 +29,13 @@ from robustbench_fgsm.evaluation.craft_shards import (
     shard_ranges,
 )
 from robustbench_fgsm.models.classifier import Classifier
+from robustbench_fgsm.options import AttackOptions, RunOptions, ShardOptions
+from robustbench_fgsm.runs.atomic_files import atomic_replace, translate_os_errors
 from robustbench_fgsm.runs.attack.formats import ShardFormat, get_shard_format
 from robustbench_fgsm.runs.attack.result import SavedAttack, attack_settings
-from robustbench_fgsm.runs.directory import RunDirectory, atomic_replace, translate_os_errors
+from robustbench_fgsm.runs.directory import RunDirectory
 from robustbench_fgsm.runs.manifest import read_recorded_plan
-from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackOptions, AttackSpec, RunOptions, ShardOptions
+from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
 
 SHARD_ENTRIES_PREFIX = ".shards-"
 """First part of the names of files in which the other processes list their shards."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from robustbench_fgsm.data.sources.fashion_mnist import CLASS_NAMES
 from robustbench_fgsm.evaluation.thresholds import apply_thresholds
+from robustbench_fgsm.options import Thresholds
 from robustbench_fgsm.report.documents.evaluation import (
     class_rates_sheet,
     gradient_health_sheet,
@@ -17,7 +18,6 @@ from robustbench_fgsm.report.documents.evaluation import (
 )
 from robustbench_fgsm.report.documents.sentences import INTERVAL_NOTE, LIMITATION_NOTE
 from robustbench_fgsm.report.tables.sheet import Cell, Sheet
-from robustbench_fgsm.spec import Thresholds
 from tests.report.printed import printed, unwrapped
 from tests.report.runs import widest
 

@@ -1,0 +1,216 @@
+"""Settings as users write them: groups of options, from which library and command line take names, defaults and help.
+
+No torch, no NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.spec import (
+    DEFAULT_EPSILON_TEXT,
+    PIXEL_BOUNDS,
+    UNTARGETED,
+    AttackSpec,
+    Bounds,
+    TargetRule,
+    parse_epsilons,
+    parse_norm,
+)
+
+SWEEP_EPSILONS = "1,2,4,8,16/255"
+BENCHMARK_EPSILONS = "1,2,3,4,5,6,7,8/255"
+MASKING_SAMPLE_SIZE = 200
+"""Images on which masking is looked for if no number is given."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """How a setting stands on the command line; name, type and default are those of its field.
+
+    Args:
+        help: what the setting means.
+        flag: name on the command line, if it is not the field's.
+        short: one-letter name, such as `-o`.
+        metavar: what `--help` prints for the value.
+        default_text: what `--help` prints for the default, if not the value itself.
+        min: lowest value.
+        multiple: the option may be repeated, and the value is a list.
+        parse: function from the text on the command line to the field's value.
+    """
+
+    help: str
+    flag: str = ""
+    short: str = ""
+    metavar: str | None = None
+    default_text: str = ""
+    min: int | None = None
+    multiple: bool = False
+    parse: Callable[[str], Any] | None = None
+
+
+@dataclass(frozen=True)
+class AttackOptions:
+    """Settings of an attack as users write them; `to_spec` and `to_specs` parse and validate them."""
+
+    epsilon: Annotated[
+        float | str | Iterable[float], Option("Budget in pixel space, where images lie in [0, 1]: 8/255 or 0.03.", flag="--eps")
+    ] = DEFAULT_EPSILON_TEXT
+    norm: Annotated[str | float, Option("inf, 1, 2, or any real p >= 1.")] = "inf"
+    targeted: Annotated[str | Sequence[str], Option("none, next, shift:2, random, least-likely or class:NAME.", metavar="RULE")] = (
+        UNTARGETED
+    )
+    loss: Annotated[str, Option("ce, log-probabilities, probabilities or margin.")] = "ce"
+    stable: Annotated[bool, Option("Use exact cross-entropy gradients if float32 saturates.")] = False
+    restarts: Annotated[int, Option("Random starts beside the clean one. The best start of each image counts.")] = 0
+    seed: Annotated[int, Option("Seed of random targets, random starts and --sample.")] = 0
+
+    def to_spec(self, bounds: Bounds = PIXEL_BOUNDS) -> AttackSpec:
+        """Return the attack, if there is one targeting rule; raises as `to_specs` does."""
+        (spec,) = self.to_specs(bounds)
+        return spec
+
+    def to_specs(self, bounds: Bounds = PIXEL_BOUNDS) -> tuple[AttackSpec, ...]:
+        """Return one attack for each different targeting rule. Raises SettingError for a value outside its domain."""
+        norm = parse_norm(self.norm)
+        epsilons = parse_epsilons(self.epsilon, norm, bounds)
+        rules = [self.targeted] if isinstance(self.targeted, str) else self.targeted
+        return tuple(
+            AttackSpec(epsilons, norm, rule, self.loss, bounds, self.seed, self.restarts, self.stable)
+            for rule in dict.fromkeys(map(TargetRule.parse, rules))
+        )
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """Checks beside the attack: ART's PGD-20 on a sample of `pgd` images, and tests for gradient masking."""
+
+    pgd: Annotated[
+        int,
+        Option(
+            "Also run ART's PGD-20 on N of the images, at the largest epsilon: by how much FGSM overstates robustness.",
+            flag="--pgd-check",
+            metavar="N",
+            min=0,
+        ),
+    ] = 0
+    masking: Annotated[bool, Option("Also look for signs of gradient masking, on N images or 200.", flag="--check-masking")] = False
+
+    def __post_init__(self) -> None:
+        if self.pgd < 0:
+            raise SettingError(f"pgd check must be a number of images >= 0, got {self.pgd}: try 500")
+
+    @property
+    def sample_size(self) -> int:
+        """Return the number of images that the checks attack; 0 if there is no check."""
+        return self.pgd or (MASKING_SAMPLE_SIZE if self.masking else 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the checks as a manifest records them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any] | None) -> CheckOptions:
+        """Return the checks that a manifest records; None stands for a manifest without checks."""
+        return cls() if found is None else cls(int(found["pgd"]), bool(found["masking"]))
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How an attack runs over a data set, and what makes the run invalid."""
+
+    batch_size: Annotated[int | str, Option("Images in a batch, or auto.")] = "auto"
+    optimize: Annotated[
+        str, Option("none, safe (faster, same counts), max (may change a few counts), or bf16.", metavar="LEVEL")
+    ] = "safe"
+    max_bad: Annotated[int, Option("Exit 1 if more images than this number are unreadable.", min=0)] = 0
+    strict: Annotated[bool, Option("Exit 2 if a preflight check warns.")] = False
+
+
+@dataclass(frozen=True)
+class ReloadOptions:
+    """How the model and the data that a manifest names are loaded again."""
+
+    weights: Annotated[str | None, Option("Current place of the weights.", default_text="the place in the manifest")] = None
+    device: Annotated[str, Option("auto, cpu, cuda, cuda:1, ...")] = "auto"
+    trust_model_code: Annotated[bool, Option("Run the model code that the manifest names.")] = False
+    trust_data_code: Annotated[bool, Option("Run the data function that the manifest names.")] = False
+
+
+@dataclass(frozen=True)
+class TransferOptions:
+    """Rates of a transfer beside those of each pair of models."""
+
+    common: Annotated[bool, Option("Also success over the images that all models had right.")] = False
+    per_class: Annotated[bool, Option("Also each pair class by class.")] = False
+
+
+@dataclass(frozen=True)
+class ShardOptions:
+    """Files of saved adversarial images."""
+
+    format: Annotated[str, Option("safetensors, npz, or png, which is rounded to 8 bits within the budget.")] = "safetensors"
+    shard_size: Annotated[int, Option("Images in a shard. One shard is held in memory.")] = 1000
+    """1,000 images are 3 MB of Fashion-MNIST or 600 MB of ImageNet."""
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """What a benchmark times, and how often; `memory` may be a function that loads classifier and data again."""
+
+    references: Annotated[
+        str | Sequence[str] | None,
+        Option(
+            "Other libraries, as a comma list, or none.",
+            default_text="all that are installed",
+            parse=lambda text: () if text.strip() == "none" else tuple(text.split(",")),
+        ),
+    ] = None
+    levels: Annotated[
+        str | Sequence[str], Option("Optimisation levels of our FGSM, as a comma list.", parse=lambda text: tuple(text.split(",")))
+    ] = ("none", "safe", "max")
+    rounds: Annotated[int, Option("Timed rounds, after one to warm up.")] = 5
+    memory: Annotated[
+        bool | Callable[..., Any], Option("Measure peak memory, in one process for each contender.", flag="--memory/--no-memory")
+    ] = True
+    threads: Annotated[int | None, Option("Threads of PyTorch on the CPU.", default_text="PyTorch's own choice")] = None
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """How a candidate is called, and which deviations count as failures."""
+
+    style: Annotated[
+        str, Option("How the candidate is written: plain, torchattacks, art, foolbox, tutorial, nhwc or normalised.")
+    ] = "plain"
+    cases: Annotated[
+        Sequence[str],
+        Option("Run only this case. May be repeated.", flag="--case", metavar="NAME", default_text="all", multiple=True),
+    ] = ()
+    strict: Annotated[bool, Option("Count side effects that leave the images right as failures.")] = False
+    expect: Annotated[
+        Sequence[str], Option("Accept this deviation, such as random-start. May be repeated.", metavar="ID", multiple=True)
+    ] = ()
+    time_limit: Annotated[float, Option("Seconds that one call may take.")] = 10.0
+
+
+def check_share(name: str, value: float | None) -> None:
+    """Raise SettingError unless the share is None or lies in [0, 1]."""
+    if value is not None and not 0 <= value <= 1:
+        hint = f": did you mean {value / 100:g}?" if 1 < value <= 100 else ""
+        raise SettingError(f"{name} must be a share in [0, 1], got {value:g}{hint}")
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Thresholds in [0, 1] that decide the exit code of an evaluation; None if there is no threshold."""
+
+    min_robust_accuracy: Annotated[float | None, Option("Exit 1 below this share, such as 0.4.")] = None
+    max_asr: Annotated[float | None, Option("Exit 1 above this attack success rate, such as 0.5.")] = None
+
+    def __post_init__(self) -> None:
+        check_share("min robust accuracy", self.min_robust_accuracy)
+        check_share("max asr", self.max_asr)
