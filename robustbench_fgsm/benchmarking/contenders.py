@@ -124,7 +124,7 @@ class Contender:
             network = classifier.copy_network(memory_format=layout)
             return BareLoop(network, layout, spec.norm, spec.bounds, batch_size, classifier.device)
         if self.kind == "ours":
-            plan = choose_plan(classifier, data, [spec], self.configuration, batch_size, trial_images=batch_size)
+            plan = choose_plan(classifier, data, [spec], RunOptions(batch_size, self.configuration), trial_images=batch_size)
             return OurImplementation(apply_plan(classifier, plan), spec, version("robustbench-fgsm"))
         return ReferenceImplementation(
             load_reference(self.configuration, classifier, spec, batch_size), batch_size, classifier.device

@@ -49,8 +49,7 @@ def run_evaluation(
     warnings = preflight_all(classifier, images, specs, strict=run_options.strict)
     world, out = join_world(), output.out
     recorded = None if out is None or not world.is_main else read_recorded_plan(out)
-    level, size = run_options.optimize, run_options.batch_size
-    plan = world.broadcast(choose_plan(classifier, images, specs, level, size, recorded) if world.is_main else None)
+    plan = world.broadcast(choose_plan(classifier, images, specs, run_options, recorded) if world.is_main else None)
     run = EvaluationRun(
         command,
         classifier,

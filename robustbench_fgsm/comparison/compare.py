@@ -136,7 +136,7 @@ def compare_spec(
     if warnings is None:
         warnings = preflight(classifier, data, spec, strict=run_options.strict)
     warnings = [*warnings, *covered]
-    plan = plan or choose_plan(classifier, data, [spec], run_options.optimize, run_options.batch_size, record_changes=True)
+    plan = plan or choose_plan(classifier, data, [spec], run_options, record_changes=True)
     execution, size = apply_plan(classifier, plan), plan.batch_size
     opposing: list[Opponent] = [load_reference(name, classifier, spec, size) for name in check_references(opponents.references)]
     if candidate is not None:

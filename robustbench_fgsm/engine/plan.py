@@ -27,6 +27,7 @@ from robustbench_fgsm.engine.out_of_memory import run_on_fitting_prefix
 from robustbench_fgsm.errors import SettingError, did_you_mean
 from robustbench_fgsm.models.batch_norm_folding import fold_batch_norm
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, has_convolutions
+from robustbench_fgsm.options import RunOptions
 from robustbench_fgsm.spec import AttackSpec
 
 OptimizeLevel = Literal["none", "safe", "max", "bf16"]
@@ -203,8 +204,7 @@ def choose_plan(
     classifier: Classifier,
     data: Dataset,
     specs: Sequence[AttackSpec],
-    optimize: str = "none",
-    batch_size: int | str = "auto",
+    options: RunOptions,
     recorded: Plan | None = None,
     timer: Timer | None = None,
     *,
@@ -217,8 +217,7 @@ def choose_plan(
         classifier: the classifier under attack.
         data: the attacked images.
         specs: the attacks that run in one pass.
-        optimize: the level.
-        batch_size: images at a time, or `auto`.
+        options: the level, and images at a time, or `auto`.
         recorded: plan of the same run, which is kept if level and batch size agree.
         timer: function that replaces the clock.
         trial_images: images that layouts are timed on; by default a share of the data.
@@ -227,10 +226,10 @@ def choose_plan(
     Raises:
         SettingError: if there is no such level, or the batch size is invalid.
     """
-    level = check_optimize_level(optimize)
-    if recorded is not None and recorded.level == level and batch_size in ("auto", recorded.batch_size):
+    level = check_optimize_level(options.optimize)
+    if recorded is not None and recorded.level == level and options.batch_size in ("auto", recorded.batch_size):
         return recorded
-    size = choose_batch_size(batch_size, classifier, data)
+    size = choose_batch_size(options.batch_size, classifier, data)
     plan = Plan(level, batch_size=size, threads=torch.get_num_threads())
     if level == "none":
         return plan

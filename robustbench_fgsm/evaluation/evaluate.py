@@ -167,7 +167,7 @@ def run_attacks(
     if warnings is None:
         warnings = preflight_all(classifier, data, specs, strict=run_options.strict)
     if not isinstance(plan, PlannedClassifier):
-        plan = plan or choose_plan(classifier, data, specs, run_options.optimize, run_options.batch_size)
+        plan = plan or choose_plan(classifier, data, specs, run_options)
         plan = apply_plan(classifier, context.world.broadcast(plan))
     world, store = context.world, context.store
     report_progress = ProgressReporter(len(data), world, context.progress, context.fooled_progress)

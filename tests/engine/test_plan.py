@@ -18,6 +18,7 @@ from robustbench_fgsm.engine import plan
 from robustbench_fgsm.engine.plan import Plan, apply_plan, choose_plan, measure_attack_seconds
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.models.classifier import Classifier, move_to_classifier
+from robustbench_fgsm.options import RunOptions
 from robustbench_fgsm.spec import AttackSpec
 
 Clock = Callable[[Classifier, Batch, AttackSpec, tuple[str, ...]], float]
@@ -62,22 +63,22 @@ SLOW, FAST = clock(1.0, 1.0), clock(1.0, 0.5)
 def test_chooses_the_faster_layout(
     network: rf.TorchClassifier, images: rf.ArrayDataset, timer: Clock, layout: str, level: str
 ) -> None:
-    found = choose_plan(network, images, [AttackSpec()], level, timer=timer)
+    found = choose_plan(network, images, [AttackSpec()], RunOptions(optimize=level), timer=timer)
     assert (found.level, found.memory_format, found.compile) == (level, layout, False)
     assert bool(found.reason) == (layout == "contiguous")
 
 
 def test_times_a_layout_one_time(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
-    first = choose_plan(network, images, [AttackSpec()], "safe", timer=FAST)
-    assert choose_plan(network, images, [AttackSpec()], "safe", timer=SLOW) == first
+    first = choose_plan(network, images, [AttackSpec()], RunOptions(optimize="safe"), timer=FAST)
+    assert choose_plan(network, images, [AttackSpec()], RunOptions(optimize="safe"), timer=SLOW) == first
 
 
 @pytest.mark.parametrize("spec", [AttackSpec(restarts=1), AttackSpec(norm=1), AttackSpec(norm=1.5), AttackSpec(loss="margin")])
 def test_safe_needs_the_guard(network: rf.TorchClassifier, images: rf.ArrayDataset, spec: AttackSpec) -> None:
-    found = choose_plan(network, images, [AttackSpec(), spec], "safe", timer=FAST)
+    found = choose_plan(network, images, [AttackSpec(), spec], RunOptions(optimize="safe"), timer=FAST)
     assert found.is_plain
     assert found.reason
-    assert choose_plan(network, images, [spec], "max", timer=FAST).memory_format == "channels_last"
+    assert choose_plan(network, images, [spec], RunOptions(optimize="max"), timer=FAST).memory_format == "channels_last"
 
 
 def test_networks_without_variants_are_not_planned(
@@ -87,24 +88,24 @@ def test_networks_without_variants_are_not_planned(
     recorded = network.variant()
     recorded.has_variants = False
     for other in (recorded, classifier):
-        found = choose_plan(other, images, [AttackSpec()], "max", timer=FAST)
+        found = choose_plan(other, images, [AttackSpec()], RunOptions(optimize="max"), timer=FAST)
         assert found.memory_format == "contiguous"
         assert found.reason
         assert apply_plan(other, found).classifier is other
 
 
 def test_level_none_times_no_layout(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
-    found = choose_plan(network, images, [AttackSpec()], "none", 7, timer=None)
+    found = choose_plan(network, images, [AttackSpec()], RunOptions(7, "none"), timer=None)
     assert found == Plan(batch_size=7, threads=torch.get_num_threads())
 
 
 def test_a_recorded_plan_stays(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     recorded = Plan("safe", "channels_last", batch_size=64)
     for size in ("auto", 64):
-        assert choose_plan(network, images, [AttackSpec()], "safe", size, recorded, SLOW) == recorded
+        assert choose_plan(network, images, [AttackSpec()], RunOptions(size, "safe"), recorded, SLOW) == recorded
     for other in (
-        choose_plan(network, images, [AttackSpec()], "safe", 32, recorded, SLOW),
-        choose_plan(network, images, [AttackSpec()], "max", 64, recorded, SLOW),
+        choose_plan(network, images, [AttackSpec()], RunOptions(32, "safe"), recorded, SLOW),
+        choose_plan(network, images, [AttackSpec()], RunOptions(64, "max"), recorded, SLOW),
     ):
         assert other.memory_format == "contiguous"
 
@@ -124,7 +125,7 @@ def test_tf32_is_only_for_planned_classifiers(network: rf.TorchClassifier, image
     assert made.classifier.variant(memory_format=torch.channels_last).tf32
     assert made.plain_classifier is network
     assert not network.tf32
-    assert not choose_plan(network, images, [AttackSpec()], "max").tf32  # which is for GPUs
+    assert not choose_plan(network, images, [AttackSpec()], RunOptions(optimize="max")).tf32  # which is for GPUs
 
 
 def test_an_unknown_level_is_an_error(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
@@ -163,7 +164,7 @@ def test_bfloat16_is_only_for_predictions(network: rf.TorchClassifier, images: r
     loss = get_loss("ce")
     for one, other in zip(*(way.loss_gradient(batch.images, batch.labels, loss) for way in (network, made)), strict=True):
         assert torch.equal(one, other)
-    found = choose_plan(network, images, [AttackSpec()], "bf16")
+    found = choose_plan(network, images, [AttackSpec()], RunOptions(optimize="bf16"))
     assert (found.bf16, found.reason, found.warnings) == (False, "bfloat16 is for GPUs", [])
     (evaluation,) = run_attacks(network, images, [AttackSpec()], plan=Plan("bf16", bf16=True))
     assert any("predicted in bfloat16" in warning for warning in evaluation.warnings)
@@ -192,8 +193,8 @@ def test_a_long_run_is_compiled(network: rf.TorchClassifier, images: rf.ArrayDat
         return net
 
     monkeypatch.setattr(plan, "compile_network", stand_in)
-    assert not choose_plan(network, images, [AttackSpec()], "max", timer=clock(1.0, 0.5)).compile
-    found = choose_plan(network, images, [AttackSpec()], "max", timer=clock(1e5, 1e5))
+    assert not choose_plan(network, images, [AttackSpec()], RunOptions(optimize="max"), timer=clock(1.0, 0.5)).compile
+    found = choose_plan(network, images, [AttackSpec()], RunOptions(optimize="max"), timer=clock(1e5, 1e5))
     assert found.compile
     assert not compiled  # tried before it is paid for
     apply_plan(network, found)
@@ -239,5 +240,5 @@ def test_times_layouts_on_a_share(network: rf.TorchClassifier, n: int, size: int
         return 1.0
 
     data = rf.ArrayDataset("grey", torch.zeros(n, 1, 28, 28), torch.zeros(n, dtype=torch.int64), network.classes or ())
-    choose_plan(network, data, [AttackSpec()], "safe", size, timer=timer, trial_images=tried)
+    choose_plan(network, data, [AttackSpec()], RunOptions(size, "safe"), timer=timer, trial_images=tried)
     assert seen == {expected}

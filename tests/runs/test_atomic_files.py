@@ -24,9 +24,7 @@ def test_reads_what_it_wrote(tmp_path: Path) -> None:
     assert read_json(tmp_path / "document.json") == DOCUMENT
 
 
-@pytest.mark.parametrize(
-    ("content", "found"), [(b"{", "JSON, got"), (b"[1]", "a JSON object, got list"), (b"\xff", "JSON, got")]
-)
+@pytest.mark.parametrize(("content", "found"), [(b"{", "JSON, got"), (b"[1]", "a JSON object, got list"), (b"\xff", "JSON, got")])
 def test_reads_nothing_but_an_object(tmp_path: Path, content: bytes, found: str) -> None:
     (tmp_path / "document.json").write_bytes(content)
     with pytest.raises(RunError, match=rf"document\.json must .*{found}"):

@@ -56,8 +56,7 @@ def compare_command(
     with stdout_to_stderr():
         own = load_candidate_or_images(candidate, style, images)
     recorded = None if output.out is None else read_recorded_plan(output.out)
-    level, size = run_options.optimize, run_options.batch_size
-    plan = choose_plan(classifier, images, [spec], level, size, recorded, record_changes=True)
+    plan = choose_plan(classifier, images, [spec], run_options, recorded, record_changes=True)
 
     def measure() -> dict[str, Any]:
         with stdout_to_stderr(), progress_bar("compare", quiet=output.quiet) as progress:

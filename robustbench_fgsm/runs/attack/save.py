@@ -108,15 +108,14 @@ def save_attack(
     """Save adversarial images with parsed settings, in all processes of the world; see `save_adversarial`."""
     began = time.perf_counter()
     data = match_to_classifier(data, classifier)
-    batch_size, level = run_options.batch_size, run_options.optimize
-    check_batch_size(batch_size)
+    check_batch_size(run_options.batch_size)
     kind, pieces = get_shard_format(shard_options.format), shard_ranges(len(data), shard_options.shard_size)
-    check_optimize_level(level)
+    check_optimize_level(run_options.optimize)
     nothing = initial_saved_attack(
         classifier, data, spec, asdict(shard_options), eight_bit=kind.eight_bit, strict=run_options.strict
     )
     recorded = read_recorded_plan(out) if world.is_main else None
-    plan = world.broadcast(choose_plan(classifier, data, [spec], level, batch_size, recorded) if world.is_main else None)
+    plan = world.broadcast(choose_plan(classifier, data, [spec], run_options, recorded) if world.is_main else None)
     output = nothing.output | {"batch_size": plan.batch_size}
     nothing = replace(nothing, output=output, max_bad=run_options.max_bad, plan=plan)
     with RunDirectory(
