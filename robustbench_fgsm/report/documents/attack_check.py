@@ -13,7 +13,7 @@ from robustbench_fgsm.report.tables.sheet import Summary
 def summarize(document: Document) -> Summary:
     """Return the summary of an `rfgsm.attack-check/1` document."""
     shown = document | {"n": document["data"]["n"], "epsilons": [document["attack"]]}
-    mismatches = (f"{one['where']}: expected {one['expected']}, found {one['found']}" for one in document["mismatches"])
+    mismatches = (f"Mismatch: {one['where']}: expected {one['expected']}, found {one['found']}" for one in document["mismatches"])
     closing = (*_replay_sentences(document), *warning_sentences(document), *mismatches)
     return Summary(heading(shown), (), closing, f"{document['verdict'].upper()}.")
 

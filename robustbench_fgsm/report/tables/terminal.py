@@ -13,6 +13,7 @@ from robustbench_fgsm.report.tables.sheet import Cell, Section, Sheet, Summary, 
 
 STYLES = {
     "Warning": "yellow",
+    "Mismatch": "red",
     "INVALID": "bold red",
     "FAILED": "bold red",
     "FAIL": "bold red",
@@ -27,7 +28,7 @@ STYLES = {
     "VERIFIED": "bold green",
     "Saved": "bold green",
 }
-"""Style of a sentence or cell by its first word."""
+"""Style of a sentence or cell by its first word. An indented sentence explains the one above, and has its colour."""
 
 MAX_FIRST_TEXT, MAX_TEXT = 16, 12
 """Width in characters to which a sheet cuts its first column and its other columns of text."""
@@ -59,12 +60,11 @@ def _render_section(section: Section) -> Iterator[RenderableType]:
 
 
 def _styled_lines(lines: Iterable[str]) -> Iterator[Text]:
-    return (Text(line, style=_style(line)) for line in lines)
-
-
-def _style(text: str) -> str:
-    word = text.partition(" ")[0].rstrip(":.")
-    return STYLES.get(word, "")
+    style = ""
+    for line in lines:
+        first_word = line.partition(" ")[0].rstrip(":.")
+        style = STYLES.get(first_word, "") if first_word else style.removeprefix("bold ")
+        yield Text(line, style=style)
 
 
 def render_sheet(sheet: Sheet) -> RenderableType:

@@ -27,7 +27,7 @@ def test_shows_the_findings() -> None:
         "Whole shards: 1 of 2.",
         "Crafted again: 9 of 10 images are equal to the last bit, 4 of 7,840 pixels differ, 10 of 10 predictions agree.",
         "Warning: another version",
-        "shard 1: expected a, found b",
+        "Mismatch: shard 1: expected a, found b",
         "NOT VERIFIED.",
     ]
 

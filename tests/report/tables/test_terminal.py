@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from robustbench_fgsm.report.tables.sheet import matrix_sheet
+from rich.console import Console
+
+from robustbench_fgsm.report.tables.sheet import Summary, matrix_sheet
+from robustbench_fgsm.report.tables.terminal import render_summary
 from tests.report.printed import printed, unwrapped
 
 
@@ -32,3 +35,11 @@ def test_pairs_of_a_sparse_matrix() -> None:
     names = [f"c{label}" for label in range(101)]
     matrix = {"shape": [101, 101], "rows": [0, 5, 100], "columns": [0, 6, 2], "counts": [50, 3, 9]}
     assert pairs(printed(matrix_sheet("before", "Before", matrix, names))) == [["c100", "c2", "9"], ["c5", "c6", "3"]]
+
+
+def test_reasons_have_the_colour_of_the_verdict() -> None:
+    console = Console(color_system="standard", force_terminal=True, width=80)
+    with console.capture() as capture:
+        console.print(render_summary(Summary(("run",), closing=("DISAGREE: ours", "  4 pixels", "AGREE: theirs", "Intervals"))))
+    red, green = "\x1b[1;31m", "\x1b[1;32m"
+    assert capture.get() == f"run\n{red}DISAGREE: ours\x1b[0m\n\x1b[31m  4 pixels\x1b[0m\n{green}AGREE: theirs\x1b[0m\nIntervals\n"
