@@ -18,7 +18,7 @@ LOCK_FILE = ".lock"
 def lock_directory(directory: Path) -> Iterator[None]:
     """Make a directory and lock it; the system unlocks it when the process ends.
 
-    Raises ResourceError at once if another process holds the lock.
+    Raises ResourceError at once if another process holds the lock, or the file system cannot lock files.
     """
     with translate_os_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
@@ -28,6 +28,10 @@ def lock_directory(directory: Path) -> Iterator[None]:
         except Timeout as error:
             raise ResourceError(
                 f"{directory} must be used by one process at a time, got a second one: wait, or choose another"
+            ) from error
+        except NotImplementedError as error:
+            raise ResourceError(
+                f"{directory} must be on a file system that can lock files, got one that cannot: choose a directory on another"
             ) from error
     try:
         yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from robustbench_fgsm.errors import ResourceError
 from robustbench_fgsm.runs.directory_lock import LOCK_FILE, lock_directory
@@ -30,3 +31,18 @@ def test_unlocks_also_after_an_error(tmp_path: Path, error: Exception | None) ->
         else:
             with pytest.raises(ValueError, match="stopped"):
                 work()
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise NotImplementedError("use SoftFileLock")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileLock, "acquire", refuse)
+        with (
+            pytest.raises(ResourceError, match="that can lock files, got one that cannot: choose"),
+            lock_directory(tmp_path / "network"),
+        ):
+            pass
+    with lock_directory(tmp_path / "disk"):
+        assert ResourceError.exit_code == 5
