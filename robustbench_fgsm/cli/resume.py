@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def resume(directory: Path, options: ReloadOptions, world: World, output: OutputOptions) -> Document:
     """Finish the run in a directory; raise RunError for a run that cannot be continued, and as its own command does."""
     from robustbench_fgsm.errors import RunError
-    from robustbench_fgsm.runs.manifest import manifest_command, require_manifest
+    from robustbench_fgsm.runs.directory import manifest_command
+    from robustbench_fgsm.runs.manifest import require_manifest
 
     kinds = {"evaluate": resume_evaluation, "sweep": resume_evaluation, "transfer": resume_transfer, "train": resume_training}
     kind = manifest_command(require_manifest(directory))

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.runs.atomic_files import json_bytes, read_json, remove_temporary_files, translate_os_errors, write_json
+from robustbench_fgsm.runs.atomic_files import json_bytes, read_json, remove_temporary_files, translate_os_errors, write_bytes
 from robustbench_fgsm.runs.directory_lock import lock_directory
 
 MANIFEST_FILE = "manifest.json"
@@ -79,6 +79,8 @@ class RunDirectory:
         self._select_settings = select_settings
         self.settings = select_settings(self._manifest)
         self._files, self._reuse_result = files, reuse_result
+        self._on_disk: dict[str, bytes | None] = {}
+        """Content of manifest and result, as far as it is known; None if there is no such file."""
         self._lock = ExitStack()
 
     def __enter__(self) -> Self:
@@ -109,9 +111,17 @@ class RunDirectory:
         if self.path is None or is_new_run(self.path):
             return None
         found = read_manifest_json(self.path)
+        command, here = manifest_command(found), self.settings["command"]
+        if command != here:
+            raise RunError(f"--out must hold a run of `rfgsm {here}`, got {self.path} of {command}: choose another directory")
         recorded = self._select_settings(found)
         if self.settings.keys() - recorded.keys() and (self.path / RESULT_FILE).is_file():  # an older version wrote it
             recorded = settings_in_result(read_json(self.path / RESULT_FILE)) | recorded
+        if "torch" in self.settings.keys() - recorded.keys():
+            raise RunError(
+                f"--out must hold a run that records its PyTorch version, got {self.path}, an unfinished run of an older version: "
+                "choose another directory"
+            )
         if recorded != self.settings:
             changes = "; ".join(f"{key} {there} there, {now} now" for key, there, now in json_differences(recorded, self.settings))
             raise RunError(
@@ -133,9 +143,12 @@ class RunDirectory:
     def _write(self, name: str, document: Mapping[str, Any]) -> None:
         if self.path is None or not self.world.is_main:
             return
-        file = self.path / name
-        if not file.is_file() or file.read_bytes() != json_bytes(document):
-            write_json(file, document)
+        file, content = self.path / name, json_bytes(document)
+        if name not in self._on_disk:
+            self._on_disk[name] = file.read_bytes() if file.is_file() else None
+        if self._on_disk[name] != content:
+            write_bytes(file, content)
+            self._on_disk[name] = content
 
     def _finished_result(self) -> dict[str, Any] | None:
         if self.path is None or self.recorded_manifest() is None or not self._reuse_result:
@@ -154,6 +167,13 @@ class RunDirectory:
         found = self.recorded_manifest()
         if found is not None and found.get("asked") != self._manifest.get("asked"):
             self.write_manifest(found | {"asked": self._manifest["asked"]})
+
+
+def manifest_command(manifest: Mapping[str, Any]) -> str:
+    """Return the command that wrote a manifest, or `something else`."""
+    if "command" in manifest:
+        return str(manifest["command"])
+    return "attack" if str(manifest.get("schema", "")).startswith("rfgsm.attack/") else "something else"
 
 
 def is_new_run(directory: Path) -> bool:

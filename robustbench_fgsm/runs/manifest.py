@@ -16,7 +16,7 @@ from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.checks import NO_CHECKS
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import CheckOptions
-from robustbench_fgsm.runs.directory import MANIFEST_FILE, is_new_run, read_manifest_json
+from robustbench_fgsm.runs.directory import MANIFEST_FILE, is_new_run, manifest_command, read_manifest_json
 from robustbench_fgsm.runs.settings import run_settings
 from robustbench_fgsm.spec import AttackSpec
 
@@ -138,13 +138,6 @@ def require_manifest(directory: Path) -> dict[str, Any]:
     if not (directory / MANIFEST_FILE).is_file():
         raise RunError(f"run must be a directory that --out made, got {directory} without {MANIFEST_FILE}: check the path")
     return read_manifest_json(directory)
-
-
-def manifest_command(manifest: Mapping[str, Any]) -> str:
-    """Return the command that wrote a manifest, or `something else`."""
-    if "command" in manifest:
-        return str(manifest["command"])
-    return "attack" if str(manifest.get("schema", "")).startswith("rfgsm.attack/") else "something else"
 
 
 def read_recorded_plan(directory: Path) -> Plan | None:

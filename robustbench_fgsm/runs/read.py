@@ -12,17 +12,11 @@ from typing import Any
 from robustbench_fgsm.engine.pieces import PieceRecord, Pieces
 from robustbench_fgsm.errors import ResourceError, RunError
 from robustbench_fgsm.runs.atomic_files import read_json
-from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
+from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, manifest_command
 from robustbench_fgsm.runs.directory_lock import LOCK_FILE, lock_directory
 from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, ExampleImages, read_example_images
 from robustbench_fgsm.runs.ledger import Ledger
-from robustbench_fgsm.runs.manifest import (
-    EvaluationManifest,
-    manifest_command,
-    read_evaluation_manifest,
-    require_manifest,
-    translate_manifest_errors,
-)
+from robustbench_fgsm.runs.manifest import EvaluationManifest, read_evaluation_manifest, require_manifest, translate_manifest_errors
 from robustbench_fgsm.runs.train import TRAINING_LOG_FILE
 from robustbench_fgsm.training.recipe import CHECKS_PER_EPOCH
 

@@ -105,13 +105,35 @@ def test_rejects_other_settings(run: Path, change: dict[str, object], named: str
 
 
 def test_all_differences_are_named(run: Path) -> None:
-    with pytest.raises(RunError, match=r'batch_size 128 there, 1 now; command "compare" there, "sweep" now'):
-        open_run(run, SETTINGS | {"command": "sweep", "batch_size": 1})
+    with pytest.raises(RunError, match=r"batch_size 128 there, 1 now; seed null there, 2 now"):
+        open_run(run, SETTINGS | {"batch_size": 1, "seed": 2})
 
 
 def test_a_long_value_is_shortened(run: Path) -> None:
-    with pytest.raises(RunError, match=r'command "compare" there, "x{38}… now'):
-        open_run(run, SETTINGS | {"command": "x" * 500})
+    with pytest.raises(RunError, match=r'seed null there, "x{38}… now'):
+        open_run(run, SETTINGS | {"seed": "x" * 500})
+
+
+def test_rejects_the_run_of_another_command(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=rf"must hold a run of `rfgsm sweep`, got {run} of compare: choose another directory"):
+        open_run(run, SETTINGS | {"command": "sweep"})
+    open_run(tmp_path / "another", SETTINGS | {"command": "sweep"})
+
+
+def test_rejects_an_unfinished_run_without_a_pytorch_version(run: Path, tmp_path: Path) -> None:
+    (run / RESULT_FILE).unlink()
+    with pytest.raises(RunError, match=rf"records its PyTorch version, got {run}, an unfinished run of an older version: choose"):
+        open_run(run, SETTINGS | {"torch": "2.4.0"})
+    open_run(tmp_path / "another", SETTINGS | {"torch": "2.4.0"})
+
+
+def test_reads_a_manifest_that_it_wrote_no_second_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RunDirectory(tmp_path, SETTINGS) as run:
+        run.write_manifest(SETTINGS | {"shards": 1})
+        monkeypatch.delattr(Path, "read_bytes")
+        for shards in (2, 2, 3):
+            run.write_manifest(SETTINGS | {"shards": shards})
+    assert json.loads((tmp_path / MANIFEST_FILE).read_text())["shards"] == 3
 
 
 def test_rejects_foreign_files(tmp_path: Path) -> None:

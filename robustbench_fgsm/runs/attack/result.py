@@ -12,7 +12,7 @@ import torch
 
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.plan import PLAIN_PLAN, Plan
-from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, IncompleteError, RunError
+from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, IncompleteError
 from robustbench_fgsm.evaluation.craft_shards import ShardTotals
 from robustbench_fgsm.evaluation.document import bad_samples_to_dict, gradient_shares, tally_invalid_reasons, tally_warnings
 from robustbench_fgsm.evaluation.result import rates_to_dict
@@ -125,9 +125,7 @@ class SavedAttack:
 
 
 def attack_settings(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings in a manifest, by the keys of `run_settings`; raise RunError for a manifest of another command."""
-    if manifest.get("schema") != ATTACK_SCHEMA:
-        raise RunError("--out must hold adversarial images, got a directory with another run in it: choose another directory")
+    """Return the settings in a manifest, by the keys of `run_settings`."""
     environment = manifest.get("environment") or {}
     return {
         "command": "attack",

@@ -72,7 +72,7 @@ def test_refuses_the_run_of_another_command(run: Run, tmp_path: Path) -> None:
     document(run, "--eps", "8/255", "--out", str(tmp_path / "run"))
     code, out, err = run("evaluate", "--model", "mlp300", "--limit", "64", "--quiet", "--out", str(tmp_path / "run"))
     assert (code, out) == (2, "")
-    assert 'command "sweep" there, "evaluate" now' in err
+    assert f"must hold a run of `rfgsm evaluate`, got {tmp_path / 'run'} of sweep: choose another directory" in err
 
 
 def test_tables_and_curve_fit_80_columns(run: Run) -> None:

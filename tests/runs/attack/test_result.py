@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-import robustbench_fgsm as rf
 from robustbench_fgsm.runs.attack.result import ATTACK_SCHEMA, attack_settings, checksum, plan_from_manifest
 
 MANIFEST: dict[str, Any] = {
@@ -27,11 +26,6 @@ def test_settings_have_the_common_keys() -> None:
 @pytest.mark.parametrize(("device", "kind"), [("cpu", "cpu"), ("mps:0", "mps"), ("NVIDIA A100-SXM4", "cuda")])
 def test_a_device_is_recorded_by_kind(device: str, kind: str) -> None:
     assert attack_settings(MANIFEST | {"environment": {"device": device}})["device"] == kind
-
-
-def test_rejects_the_manifest_of_another_command() -> None:
-    with pytest.raises(rf.RunError, match="must hold adversarial images"):
-        attack_settings({"command": "compare"})
 
 
 def test_an_older_manifest_has_a_plain_plan() -> None:

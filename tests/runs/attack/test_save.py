@@ -224,7 +224,7 @@ def test_rejects_a_directory_with_other_files(tmp_path: Path, classifier: rf.Tor
     with pytest.raises(rf.RunError, match="must be new, empty or a run"):
         save(tmp_path, classifier, data)
     (tmp_path / "manifest.json").write_text('{"command": "compare"}')
-    with pytest.raises(rf.RunError, match="with another run in it"):
+    with pytest.raises(rf.RunError, match=rf"must hold a run of `rfgsm attack`, got {tmp_path} of compare: choose another"):
         save(tmp_path, classifier, data)
     with pytest.raises(rf.RunError, match="which is a file"):
         save(tmp_path / "thesis.tex", classifier, data)
