@@ -19,7 +19,7 @@ from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.options import RunOptions
-from robustbench_fgsm.references.batched import BatchedReference
+from robustbench_fgsm.references.batched_reference import BatchedReference
 from robustbench_fgsm.references.registry import Reference, load_reference
 from robustbench_fgsm.spec import AttackSpec
 

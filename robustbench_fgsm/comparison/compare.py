@@ -23,7 +23,7 @@ from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.models.precision import float32_precision
 from robustbench_fgsm.options import AttackOptions, RunOptions, VerifyOptions
-from robustbench_fgsm.references.batched import BatchedReference
+from robustbench_fgsm.references.batched_reference import BatchedReference
 from robustbench_fgsm.references.candidate import Candidate, to_candidate
 from robustbench_fgsm.references.candidate_reference import SavedImagesReference, make_candidate_reference
 from robustbench_fgsm.references.registry import check_references, load_reference

@@ -16,7 +16,7 @@ from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.attack_batch import AttackedBatch
 from robustbench_fgsm.errors import CandidateError, ModelError
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.references.batched import BatchedReference
+from robustbench_fgsm.references.batched_reference import BatchedReference
 from robustbench_fgsm.references.candidate_reference import SavedImagesReference
 from robustbench_fgsm.references.registry import Reference
 from robustbench_fgsm.spec import AttackSpec

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, readable_batches
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord, Pieces, PieceStore, piece_size
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World, merge_by_number
-from robustbench_fgsm.engine.observer import make_observers
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
 from robustbench_fgsm.engine.outcomes import AttackTotals, OutcomeCounter
-from robustbench_fgsm.engine.pieces import PieceRecord, Pieces, PieceStore, piece_size
 from robustbench_fgsm.engine.plan import PlannedClassifier
+from robustbench_fgsm.engine.planned_attack import PlannedAttack
 from robustbench_fgsm.engine.prefetch import prefetch_batches
 from robustbench_fgsm.engine.preflight import check_images
 from robustbench_fgsm.engine.progress import CheckProgress, FooledProgress, Progress, ProgressReporter
@@ -61,19 +61,21 @@ def attack_dataset(
     """Attack the whole data set in one pass; images that are computed again wait until they fill a batch."""
     splitter = BatchSplitter()
     counters = [OutcomeCounter(planned.plain_classifier, spec) for spec in specs]
-    observers = make_observers(planned, specs, data.classes, [counter.add for counter in counters], splitter)
+    attacks = [
+        PlannedAttack(planned, spec, data.classes, counter.add, splitter) for spec, counter in zip(specs, counters, strict=True)
+    ]
     bad: list[BadSample] = []
     reported_bad = 0
     readable = readable_batches(data, 0, len(data), planned.plan.batch_size, bad)
     for batch in prefetch_batches(readable, planned.plain_classifier.device):
         check_images(batch, planned.plain_classifier)
-        for observer in observers:
-            observer.add(batch)
+        for attack in attacks:
+            attack.add(batch)
         report_progress(len(batch) + len(bad) - reported_bad, counters[0].fooled_so_far())
         reported_bad = len(bad)
-    for observer, counter in zip(observers, counters, strict=True):
-        observer.finish()
-        counter.add_decided_again(observer.decided_again)
+    for attack, counter in zip(attacks, counters, strict=True):
+        attack.finish()
+        counter.add_decided_again(attack.decided_again)
     return EngineResult([counter.totals() for counter in counters], bad, warnings=splitter.warnings)
 
 
@@ -91,17 +93,19 @@ def attack_by_pieces(
 
     def attack_piece(batches: Iterator[Batch]) -> PieceOutcomes:
         parts: list[list[BatchOutcomes]] = [[] for _ in specs]
-        observers = make_observers(planned, specs, data.classes, [part.append for part in parts], splitter)
+        attacks = [
+            PlannedAttack(planned, spec, data.classes, part.append, splitter) for spec, part in zip(specs, parts, strict=True)
+        ]
         for batch in batches:
             check_images(batch, planned.plain_classifier)
-            for observer in observers:
-                observer.add(batch)
-        for observer in observers:
-            observer.finish()
+            for attack in attacks:
+                attack.add(batch)
+        for attack in attacks:
+            attack.finish()
         if not parts[0]:
             return (), ()
         outcomes = tuple(BatchOutcomes.concatenate(part).sorted_by_id() for part in parts)
-        return outcomes, tuple(observer.decided_again for observer in observers)
+        return outcomes, tuple(attack.decided_again for attack in attacks)
 
     def count_record(record: PieceRecord) -> None:
         if not len(record):

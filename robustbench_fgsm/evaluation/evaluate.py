@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from robustbench_fgsm.data.dataset import Dataset, describe_data
 from robustbench_fgsm.data.match_model import match_to_classifier
+from robustbench_fgsm.engine.dataset_pieces import NullStore
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.engine.pieces import NullStore
 from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, check_optimize_level, choose_plan
 from robustbench_fgsm.engine.preflight import check_batch_size, check_single_epsilon, preflight_all
 from robustbench_fgsm.engine.progress import Progress as Progress

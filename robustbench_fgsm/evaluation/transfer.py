@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe_data
 from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.batch_size import choose_common_batch_size
+from robustbench_fgsm.engine.dataset_pieces import NullStore, Pieces, piece_size
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
-from robustbench_fgsm.engine.pieces import NullStore, Pieces, piece_size
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.engine.preflight import check_batch_size, preflight
 from robustbench_fgsm.engine.progress import Progress, ProgressReporter

@@ -13,9 +13,9 @@ from torch import Tensor
 from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.engine.attack_batch import attack_batch, craft_and_predict, predict_classes
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.engine.distributed import World
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
-from robustbench_fgsm.engine.pieces import PieceRecord
 from robustbench_fgsm.engine.preflight import check_images
 from robustbench_fgsm.models.classifier import Classifier, move_to_classifier
 from robustbench_fgsm.spec import AttackSpec

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robustbench_fgsm.errors import CandidateError, ModelError, SettingError, describe_error
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
-from robustbench_fgsm.references.batched import BatchedReference
+from robustbench_fgsm.references.batched_reference import BatchedReference
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.references.candidate_styles import STYLES
 from robustbench_fgsm.references.saved_images import SavedImages

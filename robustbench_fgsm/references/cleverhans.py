@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.references.batched import BatchedReference, reference_network
+from robustbench_fgsm.references.batched_reference import BatchedReference, reference_network
 from robustbench_fgsm.spec import AttackSpec
 
 

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from torch import Tensor
 
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.references.batched import BatchedReference, reference_network
+from robustbench_fgsm.references.batched_reference import BatchedReference, reference_network
 from robustbench_fgsm.references.candidate_styles import import_foolbox
 from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.references.batched import BatchedReference, reference_network
+from robustbench_fgsm.references.batched_reference import BatchedReference, reference_network
 from robustbench_fgsm.spec import PIXEL_BOUNDS, AttackSpec
 
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from robustbench_fgsm.data.dataset import Batch, Dataset, first_readable_batch
 from robustbench_fgsm.data.subset import RandomAccess
 from robustbench_fgsm.engine.attack_batch import attack_batch, craft_and_predict
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
-from robustbench_fgsm.engine.pieces import PieceRecord
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.runs.atomic_files import atomic_replace
 from robustbench_fgsm.runs.ledger import Ledger

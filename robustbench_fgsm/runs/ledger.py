@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robustbench_fgsm.engine.pieces import PieceRecord
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.runs.atomic_files import sync_directory, translate_os_errors
 from robustbench_fgsm.runs.piece_format import decode_piece, encode_piece, scan_records
 

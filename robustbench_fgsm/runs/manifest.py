@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from robustbench_fgsm.data.dataset import Dataset
+from robustbench_fgsm.engine.dataset_pieces import Pieces, piece_size
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.engine.pieces import Pieces, piece_size
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.checks import NO_CHECKS

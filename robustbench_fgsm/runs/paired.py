@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_fgsm.engine.pieces import PieceRecord
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.document import WARNING_SHARE
 from robustbench_fgsm.runs.read import SavedRun

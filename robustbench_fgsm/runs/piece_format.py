@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.engine.pieces import PieceRecord
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array, IntArray
 
 RECORD_PREFIX = b'{"sha256":"'

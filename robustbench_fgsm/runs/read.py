@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from robustbench_fgsm.engine.pieces import PieceRecord, Pieces
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord, Pieces
 from robustbench_fgsm.errors import ResourceError, RunError
 from robustbench_fgsm.runs.atomic_files import read_json
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, manifest_command

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.engine.batch_size import choose_common_batch_size
+from robustbench_fgsm.engine.dataset_pieces import Pieces
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
-from robustbench_fgsm.engine.pieces import Pieces
 from robustbench_fgsm.engine.progress import Progress
 from robustbench_fgsm.engine.run_pieces import RunContext
 from robustbench_fgsm.evaluation.document import Document

@@ -10,8 +10,8 @@ import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import Batch
+from robustbench_fgsm.engine.dataset_pieces import NullStore, PieceRecord, Pieces
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS
-from robustbench_fgsm.engine.pieces import NullStore, PieceRecord, Pieces
 from robustbench_fgsm.engine.plan import Plan, apply_plan
 from robustbench_fgsm.engine.progress import ProgressReporter
 from robustbench_fgsm.engine.run_pieces import attack_by_pieces, attack_dataset, batches_by_piece

@@ -6,8 +6,8 @@ import numpy as np
 from torch import nn
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS
-from robustbench_fgsm.engine.pieces import PieceRecord
 from robustbench_fgsm.evaluation.transfer_counts import TransferCounts, TransferModels
 from robustbench_fgsm.stats.tally import BatchOutcomes
 

@@ -20,7 +20,7 @@ from math import inf
 
 import torch
 
-from robustbench_fgsm.references.batched import BatchedReference, reference_network
+from robustbench_fgsm.references.batched_reference import BatchedReference, reference_network
 
 
 def prepare(classifier, spec, batch_size):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.engine.pieces import PieceRecord
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.stats.tally import BatchOutcomes
 
 

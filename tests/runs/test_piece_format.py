@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.engine.pieces import PieceRecord
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.runs.piece_format import decode_piece, encode_piece, scan_records
 from tests.runs.piece_records import drawn, same
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from robustbench_fgsm.report.attacks_in_runs import ReportedAttack, attacks_in_runs
 from robustbench_fgsm.report.documents.checks import check_sentences, masking_sheet
 from robustbench_fgsm.report.documents.evaluation import threshold_text
 from robustbench_fgsm.report.documents.sentences import INTERVAL_NOTE, LIMITATION_NOTE
@@ -13,7 +14,6 @@ from robustbench_fgsm.report.loaded_run import LoadedRun
 from robustbench_fgsm.report.pages.images import MAX_PAGE_IMAGE_BYTES, embed_images
 from robustbench_fgsm.report.pages.layout import FEW_IMAGES, render_page
 from robustbench_fgsm.report.pages.ranking import paired_differences
-from robustbench_fgsm.report.reported_attacks import ReportedAttack, reported_attacks
 from robustbench_fgsm.report.tables.text import epsilon_text, success_denominator
 
 EVALUATION_SCRIPTS = (
@@ -33,7 +33,7 @@ EVALUATION_SCRIPTS = (
 
 def build_evaluations_page(runs: Sequence[LoadedRun], *, max_image_bytes: int = MAX_PAGE_IMAGE_BYTES) -> str:
     """Return the page of runs of evaluate, sweep and compare; equal runs always give an equal page."""
-    found = reported_attacks(runs)
+    found = attacks_in_runs(runs)
     paired, unpaired = paired_differences(runs)
     pictures, kept = embed_images(_example_images(runs, found), max_bytes=max_image_bytes)
     content = {

@@ -15,9 +15,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.attacks_in_runs import ReportedAttack
 from robustbench_fgsm.report.loaded_run import LoadedRun
 from robustbench_fgsm.report.pages.command import reproduction_command
-from robustbench_fgsm.report.reported_attacks import ReportedAttack
 from robustbench_fgsm.report.tables.text import epsilon_text, rate_text, starts_text
 
 FEW_IMAGES = 1000

@@ -24,7 +24,7 @@ from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import ReloadOptions
 from robustbench_fgsm.runs.attack.formats import Mismatch
 from robustbench_fgsm.runs.attack.integrity import AttackManifest, check_files, check_manifest, read_attack_manifest
-from robustbench_fgsm.runs.reload import reload_classifiers, reload_data
+from robustbench_fgsm.runs.load_from_manifest import reload_classifiers, reload_data
 
 REPLAY_TOLERANCE = 1e-6
 """Two pixels differ if they are farther apart than this."""

@@ -18,7 +18,7 @@ import torch
 from jsonschema import Draft202012Validator
 
 from robustbench_fgsm.cli.main import main
-from robustbench_fgsm.engine.pieces import PieceRecord
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
 from robustbench_fgsm.runs.directory_lock import lock_directory

@@ -37,7 +37,7 @@ class ReportedAttack:
         return f"{self.run_index}/{self.pointer_prefix}{path}"
 
 
-def reported_attacks(runs: Sequence[LoadedRun]) -> list[ReportedAttack]:
+def attacks_in_runs(runs: Sequence[LoadedRun]) -> list[ReportedAttack]:
     """Return every attack of every run, each under a unique name."""
     found = [subject for place, run in enumerate(runs) for subject in _attacks_of_run(place, run, alone=len(runs) == 1)]
     seen: Counter[str] = Counter()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.references.batched import BatchedReference, reference_network
+from robustbench_fgsm.references.batched_reference import BatchedReference, reference_network
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.options import ReloadOptions
-from robustbench_fgsm.runs.reload import reload_classifiers, reload_data
+from robustbench_fgsm.runs.load_from_manifest import reload_classifiers, reload_data
 
 MANIFEST: dict[str, Any] = {"model": {"spec": "mlp300", "weights": "standard"}, "data": {"spec": "fashion-mnist", "n": 12}}
 ON_CPU = ReloadOptions(device="cpu")

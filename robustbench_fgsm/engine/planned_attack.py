@@ -7,7 +7,7 @@ a batch, because a small batch takes longer per image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -27,8 +27,8 @@ OutcomeSink = Callable[[BatchOutcomes], None]
 """Called with certain outcomes; each image comes once, in any order."""
 
 
-class Observer:
-    """Observer of one attack: attacks batches and emits outcomes to a sink.
+class PlannedAttack:
+    """One attack under a plan: attacks batch after batch and emits outcomes to a sink.
 
     decided_again: images that the plain layout decided again.
     """
@@ -107,17 +107,6 @@ class Observer:
 def is_asynchronous(device: torch.device) -> bool:
     """Return whether the device computes while the host prepares the next batch."""
     return device.type == "cuda"
-
-
-def make_observers(
-    planned: PlannedClassifier,
-    specs: Sequence[AttackSpec],
-    classes: tuple[str, ...],
-    sinks: Sequence[OutcomeSink],
-    splitter: BatchSplitter,
-) -> list[Observer]:
-    """Return one observer for each attack, each with its own sink."""
-    return [Observer(planned, spec, classes, sink, splitter) for spec, sink in zip(specs, sinks, strict=True)]
 
 
 def start_attack(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from robustbench_fgsm.engine.pieces import NullStore, PieceRecord, Pieces, piece_size
+from robustbench_fgsm.engine.dataset_pieces import NullStore, PieceRecord, Pieces, piece_size
 from robustbench_fgsm.engine.plan import Plan
 
 
