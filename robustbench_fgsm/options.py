@@ -129,6 +129,18 @@ class RunOptions:
     max_bad: Annotated[int, Option("Exit 1 if more images than this number are unreadable.", min=0)] = 0
     strict: Annotated[bool, Option("Exit 2 if a preflight check warns.")] = False
 
+    def __post_init__(self) -> None:
+        check_batch_size(self.batch_size)
+
+
+def check_batch_size(batch_size: int | str) -> int:
+    """Return the number of images at a time, 128 for `auto`; raise SettingError for any other text or number."""
+    if batch_size == "auto":
+        return 128
+    if not str(batch_size).isdecimal() or int(batch_size) < 1:
+        raise SettingError(f"batch size must be auto or a positive integer, got {batch_size!r}: try 128")
+    return int(batch_size)
+
 
 @dataclass(frozen=True)
 class ReloadOptions:

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.options import MASKING_SAMPLE_SIZE, AttackOptions, CheckOptions, Thresholds
+from robustbench_fgsm.options import MASKING_SAMPLE_SIZE, AttackOptions, CheckOptions, RunOptions, Thresholds, check_batch_size
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
 
@@ -61,3 +61,15 @@ def test_thresholds_are_shares(share: float) -> None:
     with pytest.raises(SettingError, match=r"must be a share in \[0, 1\]") as refused:
         Thresholds(max_asr=share)
     assert ("did you mean 0.3?" in str(refused.value)) == (share == 30)
+
+
+@pytest.mark.parametrize(("given", "size"), [("auto", 128), ("7", 7), (1, 1), ("0064", 64)])
+def test_batch_sizes(given: int | str, size: int) -> None:
+    RunOptions(batch_size=given)
+    assert check_batch_size(given) == size
+
+
+@pytest.mark.parametrize("given", ["x", "", "0", 0, -1, "-1", "1.5", "1e3", "²", " 8"])
+def test_rejects_other_batch_sizes(given: int | str) -> None:
+    with pytest.raises(SettingError, match=r"batch size must be auto or a positive integer, got .*: try 128"):
+        RunOptions(batch_size=given)

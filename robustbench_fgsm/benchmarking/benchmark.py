@@ -30,7 +30,7 @@ from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.attack_batch import synchronise
 from robustbench_fgsm.engine.batch_size import choose_batch_size
 from robustbench_fgsm.engine.environment import describe_environment, describe_processor
-from robustbench_fgsm.engine.preflight import check_batch_size, check_images, preflight
+from robustbench_fgsm.engine.preflight import check_images, preflight
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.evaluate import Progress, check_distinct_epsilons
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
@@ -106,7 +106,6 @@ def run_benchmark(
     load = PickledClassifierAndData(classifier, data) if options.memory is True else options.memory or None
     network = check_pytorch_network(classifier)
     check_benchmark_settings(spec, rounds, threads)
-    check_batch_size(run_options.batch_size)
     data = match_to_classifier(data, classifier)
     present, absent = choose_references(options.references)
     contenders = list_contenders(network, check_levels(options.levels), [reference.name for reference in present])

@@ -122,6 +122,41 @@ class OutputOptions:
     """Read by `main` before the command runs, as `debug` is."""
     debug: Annotated[bool, Option("Show the traceback of an error.")] = False
 
+    def __post_init__(self) -> None:
+        check_output_options(self)
+
+
+def check_output_options(output: OutputOptions) -> None:
+    """Raise SettingError, before anything is measured, if options exclude each other or a file can never be written."""
+    if output.json and output.format is TableFormat.markdown:
+        raise SettingError("--format markdown and --json exclude each other, got both: leave one out")
+    check_output_path("--csv", output.csv, directory=output.csv is not None and not is_csv(output.csv))
+    check_output_path("--html", output.html)
+    check_output_path("--plot", output.plot)
+    if output.plot is not None:
+        from robustbench_fgsm.report.figures.curves import figure_format
+
+        figure_format(output.plot)
+
+
+def check_output_path(option: str, path: Path | None, *, directory: bool = False) -> None:
+    """Raise SettingError if no file (or directory) can ever be written to a path."""
+    if path is None:
+        return
+    try:
+        existing = next(place for place in (path, *path.parents) if place.exists())
+    except OSError as error:
+        raise SettingError(f"{option} {path} cannot be written ({error.strerror}): choose another path") from error
+    fits = existing.is_dir() == directory if existing == path else existing.is_dir()
+    if not fits:
+        kind = "directory" if existing.is_dir() else "file"
+        raise SettingError(f"{option} {path} cannot be written, because {existing} is a {kind}: choose another path")
+
+
+def is_csv(path: Path) -> bool:
+    """Return True if a path names one CSV file, not a directory of several."""
+    return path.suffix.lower() == ".csv"
+
 
 @dataclass(frozen=True)
 class Variant:

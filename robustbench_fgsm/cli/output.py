@@ -14,9 +14,9 @@ import typer
 from rich.console import Console
 
 from robustbench_fgsm.cli import log
-from robustbench_fgsm.cli.options import OutputOptions, TableFormat
+from robustbench_fgsm.cli.options import OutputOptions, TableFormat, is_csv
+from robustbench_fgsm.cli.options import check_output_options as check_output_options
 from robustbench_fgsm.cli.progress import progress_bar as progress_bar
-from robustbench_fgsm.errors import SettingError
 
 if TYPE_CHECKING:
     from robustbench_fgsm.evaluation.document import Document
@@ -29,11 +29,14 @@ def write_note(message: str, *, quiet: bool) -> None:
         typer.echo(message, err=True)
 
 
-def write_result(document: Document, output: OutputOptions) -> None:
-    """Print a document as JSON, tables (80 columns wide in a pipe) or Markdown, and write its figure, CSV files and page.
+def write_result(document: Document, output: OutputOptions, *, is_main: bool = True) -> int:
+    """Print a document as JSON, tables (80 columns wide in a pipe) or Markdown, write its files, and return its exit code.
 
-    Raises ResourceError if a file cannot be written.
+    Of several processes only the main one prints and writes. Raises ResourceError if a file cannot be written.
     """
+    code: int = document["exit_code"]
+    if not is_main:
+        return code
     if output.plot is not None:
         _write_figure(output.plot, document)
     if output.csv is not None:
@@ -45,6 +48,7 @@ def write_result(document: Document, output: OutputOptions) -> None:
         typer.echo(text)
     except BrokenPipeError:  # the reader has seen enough: the exit code is still that of the result
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
 def _summary_text(document: Document, table_format: TableFormat) -> str:
@@ -59,33 +63,6 @@ def _summary_text(document: Document, table_format: TableFormat) -> str:
     with console.capture() as captured:
         console.print(render_summary(summary))
     return captured.get().removesuffix("\n")
-
-
-def check_output_options(output: OutputOptions) -> None:
-    """Raise SettingError, before anything is measured, if options exclude each other or a file can never be written."""
-    if output.json and output.format is TableFormat.markdown:
-        raise SettingError("--format markdown and --json exclude each other, got both: leave one out")
-    check_output_path("--csv", output.csv, directory=output.csv is not None and not _is_csv(output.csv))
-    check_output_path("--html", output.html)
-    check_output_path("--plot", output.plot)
-    if output.plot is not None:
-        from robustbench_fgsm.report.figures.curves import figure_format
-
-        figure_format(output.plot)
-
-
-def check_output_path(option: str, path: Path | None, *, directory: bool = False) -> None:
-    """Raise SettingError if no file (or directory) can ever be written to a path."""
-    if path is None:
-        return
-    try:
-        existing = next(place for place in (path, *path.parents) if place.exists())
-    except OSError as error:
-        raise SettingError(f"{option} {path} cannot be written ({error.strerror}): choose another path") from error
-    fits = existing.is_dir() == directory if existing == path else existing.is_dir()
-    if not fits:
-        kind = "directory" if existing.is_dir() else "file"
-        raise SettingError(f"{option} {path} cannot be written, because {existing} is a {kind}: choose another path")
 
 
 def _write_figure(file: Path, document: Document) -> None:
@@ -103,7 +80,7 @@ def _write_csv(path: Path, document: Document) -> None:
     from robustbench_fgsm.report.summarize import csv_files, single_csv
     from robustbench_fgsm.runs.atomic_files import write_bytes
 
-    files = {path: single_csv(document)} if _is_csv(path) else {path / name: text for name, text in csv_files(document).items()}
+    files = {path: single_csv(document)} if is_csv(path) else {path / name: text for name, text in csv_files(document).items()}
     for file, text in files.items():
         write_bytes(file, text.encode())
 
@@ -116,10 +93,6 @@ def _write_html(file: Path, document: Document, out: Path | None) -> None:
 
     run = LoadedRun("result", document) if out is None else load_run(out, REPORTED_SCHEMAS)
     write_bytes(file, build_page([run]).encode())
-
-
-def _is_csv(path: Path) -> bool:
-    return path.suffix.lower() == ".csv"
 
 
 @contextmanager

@@ -34,13 +34,12 @@ def run_evaluation(
     """
     from robustbench_fgsm.engine.distributed import join_world
     from robustbench_fgsm.engine.plan import check_optimize_level, choose_plan
-    from robustbench_fgsm.engine.preflight import check_batch_size, preflight_all
+    from robustbench_fgsm.engine.preflight import preflight_all
     from robustbench_fgsm.evaluation.checks import validate_checks
     from robustbench_fgsm.evaluation.evaluate import check_distinct_epsilons
     from robustbench_fgsm.runs.manifest import EvaluationRun, read_recorded_plan
 
     classifier, images = model_and_data
-    check_batch_size(run_options.batch_size)
     check_optimize_level(run_options.optimize)
     specs = tuple(replace(spec, bounds=classifier.bounds) for spec in specs)
     validate_checks(checks, specs, classifier)

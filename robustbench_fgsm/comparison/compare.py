@@ -16,7 +16,7 @@ from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.attack_batch import attack_batch, predict_classes, synchronise
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, check_optimize_level, choose_plan
-from robustbench_fgsm.engine.preflight import check_batch_size, check_images, check_single_epsilon, preflight
+from robustbench_fgsm.engine.preflight import check_images, check_single_epsilon, preflight
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.craft_shards import craft_guarded
 from robustbench_fgsm.evaluation.evaluate import Progress
@@ -126,7 +126,6 @@ def compare_spec(
     check_optimize_level(run_options.optimize)
     candidate = opponents.candidate
     check_opponents(opponents.references, candidate)
-    check_batch_size(run_options.batch_size)
     data = match_to_classifier(data, classifier)
     covered: list[str] = []
     if isinstance(candidate, SavedImages):

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.data.dataset import Dataset, first_readable_batch
-from robustbench_fgsm.engine.preflight import check_batch_size
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, move_to_classifier
+from robustbench_fgsm.options import check_batch_size
 
 MIB = 2**20
 

@@ -17,6 +17,7 @@ from robustbench_fgsm.engine.out_of_memory import is_out_of_memory, run_on_fitti
 from robustbench_fgsm.engine.targets import targets_for
 from robustbench_fgsm.errors import DataError, InputError, ModelError, SettingError
 from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, TorchClassifier
+from robustbench_fgsm.options import check_batch_size as check_batch_size
 from robustbench_fgsm.spec import AttackSpec
 
 PREFLIGHT_IMAGES = 32
@@ -156,15 +157,6 @@ def check_single_epsilon(spec: AttackSpec) -> None:
     """Raise SettingError unless there is exactly one budget."""
     if len(spec.epsilons) != 1:
         raise SettingError(f"this takes one epsilon, got {len(spec.epsilons)}: use sweep for several")
-
-
-def check_batch_size(batch_size: int | str) -> int:
-    """Return the number of images at a time, 128 for `auto`; raise SettingError for any other text or number."""
-    if batch_size == "auto":
-        return 128
-    if not str(batch_size).isdecimal() or int(batch_size) < 1:
-        raise SettingError(f"batch size must be auto or a positive integer, got {batch_size!r}: try 128")
-    return int(batch_size)
 
 
 def _predict_checked(classifier: Classifier, batch: Batch) -> Tensor:

@@ -10,7 +10,7 @@ from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.dataset_pieces import NullStore
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, check_optimize_level, choose_plan
-from robustbench_fgsm.engine.preflight import check_batch_size, check_single_epsilon, preflight_all
+from robustbench_fgsm.engine.preflight import check_single_epsilon, preflight_all
 from robustbench_fgsm.engine.progress import Progress as Progress
 from robustbench_fgsm.engine.progress import ProgressReporter
 from robustbench_fgsm.engine.run_pieces import RunContext, attack_by_pieces, attack_dataset
@@ -162,7 +162,6 @@ def run_attacks(
         check_distinct_epsilons(spec)
     validate_checks(checks, specs, classifier)
     check_optimize_level(run_options.optimize)
-    check_batch_size(run_options.batch_size)
     data = match_to_classifier(data, classifier)
     if warnings is None:
         warnings = preflight_all(classifier, data, specs, strict=run_options.strict)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from robustbench_fgsm.cli.options import OutputOptions, TableFormat
-from robustbench_fgsm.cli.output import check_output_options, progress_bar, write_note, write_result
+from robustbench_fgsm.cli.output import progress_bar, write_note, write_result
 from robustbench_fgsm.errors import SettingError
 
 
@@ -20,20 +20,21 @@ def test_quiet_hides_notes(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_document_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    document: dict[str, Any] = {"name": "[red] ü \x1b", "value": None, "n": 3}
-    write_result(document, OutputOptions(json=True))
+    document: dict[str, Any] = {"name": "[red] ü \x1b", "value": None, "exit_code": 3}
+    assert write_result(document, OutputOptions(json=True)) == 3
     out, err = capsys.readouterr()
     assert (json.loads(out), err) == (document, "")
 
 
 def test_refuses_numbers_outside_json(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        write_result({"value": float("nan")}, OutputOptions(json=True))
+        write_result({"value": float("nan"), "exit_code": 0}, OutputOptions(json=True))
     assert capsys.readouterr() == ("", "")
 
 
 RUNS: dict[str, Any] = {
     "schema": "rfgsm.runs/1",
+    "exit_code": 0,
     "runs": [
         {"path": "word " * 20 + "[bold] :smile:", "command": "train", "state": "complete", "done": 1, "pieces": 2}
         | {"model": None, "weights": None, "data": None}
@@ -60,7 +61,13 @@ def test_csv_files(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_markdown_and_json_exclude_each_other() -> None:
     with pytest.raises(SettingError, match="--format markdown and --json exclude each other"):
-        check_output_options(OutputOptions(json=True, format=TableFormat.markdown))
+        OutputOptions(json=True, format=TableFormat.markdown)
+
+
+def test_only_the_main_process_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert write_result(RUNS | {"exit_code": 1}, OutputOptions(csv=tmp_path / "runs.csv"), is_main=False) == 1
+    assert capsys.readouterr() == ("", "")
+    assert not (tmp_path / "runs.csv").exists()
 
 
 def test_no_progress_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_batch_size, check_images, evenly_spaced_batch, preflight
+from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_images, evenly_spaced_batch, preflight
 from robustbench_fgsm.errors import DataError, InputError, ModelError, SettingError
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
@@ -111,17 +111,6 @@ def test_names_the_first_wrong_image(pixel: float, problem: str) -> None:
     batch = rf.Batch(images, torch.tensor([0, 1, 0]), torch.tensor([40, 41, 42]))
     with pytest.raises(DataError, match=re.escape(problem) + r".* \(first of them: image 41\)$"):
         check_images(batch, classifier())
-
-
-@pytest.mark.parametrize(("given", "size"), [("auto", 128), ("7", 7), (1, 1), ("0064", 64)])
-def test_batch_sizes(given: int | str, size: int) -> None:
-    assert check_batch_size(given) == size
-
-
-@pytest.mark.parametrize("given", ["x", "", "0", 0, -1, "-1", "1.5", "1e3", "²", " 8"])
-def test_rejects_other_batch_sizes(given: int | str) -> None:
-    with pytest.raises(SettingError, match=r"batch size must be auto or a positive integer, got .*: try 128"):
-        check_batch_size(given)
 
 
 class Layer(nn.Module):

@@ -42,9 +42,6 @@ def attack_command(
 
     Example: rfgsm attack --model resnet18 --out adversarial
     """
-    from robustbench_fgsm.cli.output import check_output_options
-
-    check_output_options(output)
     if check is not None:
         if output.csv is not None:
             raise SettingError("--csv holds the rates of crafted images, got it with --check: leave it out")
@@ -71,9 +68,7 @@ def attack_command(
         saved = save_attack(
             classifier, images, out, replace(spec, bounds=classifier.bounds), shard_options, run_options, progress, world
         )
-    if world.is_main:
-        write_result(saved.to_dict(), output)
-    return saved.exit_code
+    return write_result(saved.to_dict(), output, is_main=world.is_main)
 
 
 def _check_saved_attack(
@@ -93,7 +88,4 @@ def _check_saved_attack(
             trust_data_code=trust_data_code,
             progress=progress,
         )
-    document = found.to_dict()
-    write_result(document, output)
-    code: int = document["exit_code"]
-    return code
+    return write_result(found.to_dict(), output)

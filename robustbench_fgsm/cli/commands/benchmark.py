@@ -34,9 +34,6 @@ def benchmark_command(
 
     Example: rfgsm benchmark --model resnet18
     """
-    from robustbench_fgsm.cli.output import check_output_options
-
-    check_output_options(output)
     spec = replace(attack, seed=0).to_spec()
 
     from robustbench_fgsm.benchmarking.benchmark import check_benchmark_settings, choose_references, run_benchmark
@@ -44,12 +41,11 @@ def benchmark_command(
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_result
     from robustbench_fgsm.engine.batch_size import choose_batch_size
-    from robustbench_fgsm.engine.preflight import check_batch_size, preflight
+    from robustbench_fgsm.engine.preflight import preflight
     from robustbench_fgsm.runs.directory import RunDirectory
     from robustbench_fgsm.runs.settings import run_settings
 
     check_benchmark_settings(spec, benchmark_options.rounds, benchmark_options.threads)
-    check_batch_size(run_options.batch_size)
     benchmark_options = replace(benchmark_options, levels=tuple(check_levels(benchmark_options.levels)))
     versions = {one.name: one.installed_version for one in choose_references(benchmark_options.references)[0]}
     load = partial(load_model_and_data, model_options, data_options, seed=attack.seed, quiet=True)
@@ -75,6 +71,4 @@ def benchmark_command(
     )
     with RunDirectory(output.out, settings) as run:
         document = run.write_result(run.result or measure())
-    write_result(document, output)
-    code: int = document["exit_code"]
-    return code
+    return write_result(document, output)

@@ -29,16 +29,13 @@ def compare_command(
 
     Example: rfgsm compare --model resnet18 --eps 8/255
     """
-    from robustbench_fgsm.cli.output import check_output_options
-
-    check_output_options(output)
     spec, style = attack.to_spec(), candidate_style.style
 
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_result
     from robustbench_fgsm.comparison.compare import Opponents, check_opponents, compare_spec, load_candidate_or_images
     from robustbench_fgsm.engine.plan import check_optimize_level, choose_plan
-    from robustbench_fgsm.engine.preflight import check_batch_size, check_single_epsilon, preflight
+    from robustbench_fgsm.engine.preflight import check_single_epsilon, preflight
     from robustbench_fgsm.references.candidate_styles import get_style
     from robustbench_fgsm.references.registry import REFERENCES, check_references
     from robustbench_fgsm.runs.directory import RunDirectory
@@ -48,7 +45,6 @@ def compare_command(
     check_single_epsilon(spec)
     check_optimize_level(run_options.optimize)
     get_style(style)
-    check_batch_size(run_options.batch_size)
     names = [] if references.strip() == "none" else check_references(references.split(","))
     check_opponents(names, candidate)
     classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
@@ -77,6 +73,4 @@ def compare_command(
     )
     with RunDirectory(output.out, settings) as run:
         document = run.write_result(run.result or measure())
-    write_result(document, output)
-    code: int = document["exit_code"]
-    return code
+    return write_result(document, output)

@@ -25,9 +25,6 @@ def evaluate_command(
 
     Example: rfgsm evaluate --model resnet18 --eps 8/255 --min-robust-accuracy 0.1
     """
-    from robustbench_fgsm.cli.output import check_output_options
-
-    check_output_options(output)
     spec = attack.to_spec()
 
     from robustbench_fgsm.cli.load import load_model_and_data
@@ -45,8 +42,4 @@ def evaluate_command(
         return apply_thresholds(document, thresholds)
 
     document = run_evaluation("evaluate", loaded, [spec], checks, run_options, output, judge, asdict(thresholds))
-    code: int = document["exit_code"]
-    if not world.is_main:
-        return code
-    write_result(document, output)
-    return code
+    return write_result(document, output, is_main=world.is_main)

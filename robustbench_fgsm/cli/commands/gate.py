@@ -26,10 +26,7 @@ def gate_command(
 
     Example: rfgsm gate results/new --baseline results/main --max-drop 0.01
     """
-    from robustbench_fgsm.cli.output import check_output_options, write_result
+    from robustbench_fgsm.cli.output import write_result
     from robustbench_fgsm.runs.gate import gate
 
-    check_output_options(output)
-    found = gate(run, baseline, **asdict(gate_options))
-    write_result(found.to_dict(), output)
-    return found.exit_code
+    return write_result(gate(run, baseline, **asdict(gate_options)).to_dict(), output)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from robustbench_fgsm.cli.options import OutputOptions, Variant, expand_options
+from robustbench_fgsm.cli.options import OutputOptions, Variant, check_output_path, expand_options
 from robustbench_fgsm.options import Option
 
 
@@ -39,7 +39,7 @@ def plot_command(
 
     Example: rfgsm plot results/evaluation --kind per-class -o classes.pdf
     """
-    from robustbench_fgsm.cli.output import check_output_path, write_note
+    from robustbench_fgsm.cli.output import write_note
     from robustbench_fgsm.errors import SettingError
     from robustbench_fgsm.report.figures.curves import encode_figure, figure_format
     from robustbench_fgsm.report.figures.gallery import draw_run

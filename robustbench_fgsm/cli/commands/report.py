@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from robustbench_fgsm.cli.options import OutputOptions, Variant, expand_options
+from robustbench_fgsm.cli.options import OutputOptions, Variant, check_output_path, expand_options
 from robustbench_fgsm.options import Option
 
 
@@ -24,7 +24,7 @@ def report_command(
 
     Example: rfgsm report results/standard results/robust -o report.html
     """
-    from robustbench_fgsm.cli.output import check_output_path, write_note
+    from robustbench_fgsm.cli.output import write_note
     from robustbench_fgsm.report.loaded_run import REPORTED_SCHEMAS, load_run
     from robustbench_fgsm.report.pages.page import build_page
     from robustbench_fgsm.runs.atomic_files import write_bytes

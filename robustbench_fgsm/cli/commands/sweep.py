@@ -38,10 +38,8 @@ def sweep_command(
 
     Example: rfgsm sweep --model resnet18 --eps 1,2,4,8/255 --targeted none --targeted next --plot curve.png
     """
-    from robustbench_fgsm.cli.output import check_output_options
     from robustbench_fgsm.options import check_share
 
-    check_output_options(output)
     check_share("find asr", find_asr)
     specs = attack.to_specs()
 
@@ -58,8 +56,4 @@ def sweep_command(
         return find_epsilon_for_success(document, find_asr)
 
     document = run_evaluation("sweep", loaded, specs, checks, run_options, output, judge, {"find_asr": find_asr})
-    code: int = document["exit_code"]
-    if not world.is_main:
-        return code
-    write_result(document, output)
-    return code
+    return write_result(document, output, is_main=world.is_main)

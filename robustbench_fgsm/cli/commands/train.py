@@ -41,9 +41,6 @@ def train_command(
 
     Example: rfgsm train --model smallcnn --data fashion-mnist --split train --method n-fgsm --eps 0.1 --out robust
     """
-    from robustbench_fgsm.cli.output import check_output_options
-
-    check_output_options(output)
     if run_options.strict:
         raise SettingError("--strict is about checks before an attack, got it with train: leave it out")
 
@@ -63,11 +60,7 @@ def train_command(
             report=lambda check: write_note(training_check_text(check.to_dict()), quiet=quiet),
             world=world,
         )
-    if not world.is_main:
-        return found.exit_code
-    document = found.to_dict()
-    write_result(document, output)
-    return found.exit_code
+    return write_result(found.to_dict(), output, is_main=world.is_main)
 
 
 def load_network_and_data(

@@ -45,19 +45,14 @@ def transfer_command(
 
     Example: rfgsm transfer --source mlp300 --source smallcnn --target smallcnn:robust
     """
-    from robustbench_fgsm.cli.output import check_output_options
-
-    check_output_options(output)
     spec = attack.to_spec()
 
     from robustbench_fgsm.cli.output import progress_bar, write_result
     from robustbench_fgsm.cli.processes import join_processes
     from robustbench_fgsm.data.match_model import match_to_classifier
-    from robustbench_fgsm.engine.preflight import check_batch_size
     from robustbench_fgsm.evaluation.transfer import check_transfer, make_transfer_models
     from robustbench_fgsm.runs.transfer import TransferRun, choose_transfer_batch_size, transfer_in_directory
 
-    check_batch_size(run_options.batch_size)
     world, model_options, output = join_processes(model_options, output)
     names = source, target or source
     models, images = load_models_and_data([*names[0], *names[1]], model_options, data_options, seed=attack.seed, quiet=output.quiet)
@@ -70,11 +65,7 @@ def transfer_command(
     run = TransferRun(crossing, images, spec, size, **rates, max_bad=run_options.max_bad, preflight_warnings=warnings)
     with progress_bar("transfer", quiet=output.quiet) as progress:
         document = transfer_in_directory(run, output.out, world=world, progress=progress)
-    code: int = document["exit_code"]
-    if not world.is_main:
-        return code
-    write_result(document, output)
-    return code
+    return write_result(document, output, is_main=world.is_main)
 
 
 def load_models_and_data(

@@ -18,7 +18,7 @@ from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.plan import check_optimize_level, choose_plan
-from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_batch_size, check_single_epsilon, preflight
+from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_single_epsilon, preflight
 from robustbench_fgsm.engine.progress import Progress
 from robustbench_fgsm.evaluation.craft_shards import (
     AdversarialShard,
@@ -108,7 +108,6 @@ def save_attack(
     """Save adversarial images with parsed settings, in all processes of the world; see `save_adversarial`."""
     began = time.perf_counter()
     data = match_to_classifier(data, classifier)
-    check_batch_size(run_options.batch_size)
     kind, pieces = get_shard_format(shard_options.format), shard_ranges(len(data), shard_options.shard_size)
     check_optimize_level(run_options.optimize)
     nothing = initial_saved_attack(
