@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from robustbench_fgsm.errors import EXIT_SUCCESS
 from robustbench_fgsm.stats.rate import Rate
 
 if TYPE_CHECKING:
@@ -59,21 +60,33 @@ class MeasurementResult(Protocol):
         """Duration of the measurement in seconds."""
 
 
-def build_document(schema: str, result: MeasurementResult, specific_entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the document of a schema; specific_entries: keys that only this schema has."""
-    reasons = result.invalid_reasons
+def build_document(schema: str, result: MeasurementResult, specific_entries: Mapping[str, Any]) -> Document:
+    """Return the document of a measurement; specific_entries: keys that only this schema has."""
+    own = {"model": result.model.to_dict(), "data": result.data, **specific_entries}
+    own |= {"bad": bad_samples_to_dict(result.bad, result.max_bad)}
+    reasons, warnings = result.invalid_reasons, result.warnings
+    return complete_document(schema, own, result.environment, result.seconds, result.exit_code, reasons, warnings)
+
+
+def complete_document(
+    schema: str,
+    entries: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    seconds: float,
+    exit_code: int = EXIT_SUCCESS,
+    invalid_reasons: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+) -> Document:
+    """Return a document: the entries of its schema, between those that every document has."""
     return {
         "schema": schema,
-        "status": "invalid" if reasons else "complete",
-        "exit_code": result.exit_code,
-        "invalid_reasons": reasons,
-        "warnings": result.warnings,
-        "model": result.model.to_dict(),
-        "data": result.data,
-        **specific_entries,
-        "bad": bad_samples_to_dict(result.bad, result.max_bad),
-        "environment": result.environment,
-        "seconds": {"total": result.seconds},
+        "status": "invalid" if invalid_reasons else "complete",
+        "exit_code": exit_code,
+        "invalid_reasons": list(invalid_reasons),
+        "warnings": list(warnings),
+        **entries,
+        "environment": environment,
+        "seconds": {"total": seconds},
     }
 
 

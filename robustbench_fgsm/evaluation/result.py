@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from robustbench_fgsm.evaluation.checks import PgdCheck
 from robustbench_fgsm.evaluation.document import (
     WARNING_SHARE,
     build_document,
+    complete_document,
     gradient_shares,
     tally_invalid_reasons,
     tally_warnings,
@@ -208,16 +209,11 @@ def sweep_document(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     documents = [evaluation.to_dict() for evaluation in evaluations]
     reasons = [reason for document in documents for reason in document["invalid_reasons"]]
     warnings = [warning for document in documents for warning in document["warnings"]]
-    return {
-        "schema": "rfgsm.sweep/1",
-        "status": "invalid" if reasons else "complete",
-        "exit_code": max(document["exit_code"] for document in documents),
-        "invalid_reasons": list(dict.fromkeys(reasons)),
-        "warnings": list(dict.fromkeys(warnings)),
-        "evaluations": documents,
-        "environment": documents[0]["environment"],
-        "seconds": {"total": documents[0]["seconds"]["total"]},
-    }
+    environment, seconds = documents[0]["environment"], documents[0]["seconds"]["total"]
+    code, own = max(document["exit_code"] for document in documents), {"evaluations": documents}
+    return complete_document(
+        "rfgsm.sweep/1", own, environment, seconds, code, list(dict.fromkeys(reasons)), list(dict.fromkeys(warnings))
+    )
 
 
 def to_pandas(evaluations: Evaluation | Sequence[Evaluation]) -> DataFrame:
@@ -239,35 +235,10 @@ def to_pandas(evaluations: Evaluation | Sequence[Evaluation]) -> DataFrame:
         raise SettingError(
             "to_pandas needs the package pandas, got none installed: pip install 'robustbench-fgsm[pandas]'"
         ) from error
+    from robustbench_fgsm.report.documents.evaluation_csv import table_rows
+
     found = evaluations if isinstance(evaluations, Sequence) else [evaluations]
-    frame = pd.DataFrame([row for evaluation in found for row in _table_rows(evaluation)])
+    frame = pd.DataFrame([row for evaluation in found for row in table_rows(evaluation.to_dict())])
     floats = [name for name in frame.columns if name.startswith(RATE_COLUMNS) and not name.endswith(("_n", "_count"))]
     typed: DataFrame = frame.astype({"label": "Int64"} | dict.fromkeys(floats, "float64"))
     return typed
-
-
-def _table_rows(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
-    sides = {"exact" if evaluation.attack.stable else "ordinary": evaluation.tallies}
-    if evaluation.shows_stable:
-        sides["stable where saturated"] = evaluation.stable
-    for place, epsilon in enumerate(evaluation.attack.epsilons):
-        for gradient, tallies in sides.items():
-            shared = {"targeted": str(evaluation.attack.target), "epsilon": epsilon, "gradient": gradient}
-            yield from (shared | row for row in _tally_rows(tallies[place], evaluation.classes))
-
-
-def _tally_rows(tally: Tally, classes: Sequence[str]) -> Iterator[dict[str, Any]]:
-    overall = (tally.clean_accuracy, tally.robust_accuracy, tally.attack_success_rate)
-    yield {"label": None, "name": None, "n": tally.n} | _rate_columns(overall)
-    for result in tally.per_class(classes):
-        clean = Rate(result.clean_correct, result.n)
-        rates = (clean, result.robust_accuracy, result.attack_success_rate)
-        yield {"label": result.label, "name": result.name, "n": result.n} | _rate_columns(rates)
-
-
-def _rate_columns(rates: Sequence[Rate]) -> dict[str, float | int | None]:
-    return {
-        name if part == "value" else f"{name}_{part}": number
-        for name, rate in zip(RATE_COLUMNS, rates, strict=True)
-        for part, number in rate.to_dict().items()
-    }

@@ -14,11 +14,17 @@ from robustbench_fgsm.engine.dataset_pieces import NullStore, Pieces, piece_size
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
 from robustbench_fgsm.engine.plan import Plan
-from robustbench_fgsm.engine.preflight import check_batch_size, preflight
+from robustbench_fgsm.engine.preflight import preflight
 from robustbench_fgsm.engine.progress import Progress, ProgressReporter
 from robustbench_fgsm.engine.run_pieces import PieceJob, PieceOutcomes, RunContext, run_pieces
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, ModelError, SettingError
-from robustbench_fgsm.evaluation.document import WARNING_SHARE, bad_sample_reasons, bad_sample_warnings, bad_samples_to_dict
+from robustbench_fgsm.evaluation.document import (
+    WARNING_SHARE,
+    bad_sample_reasons,
+    bad_sample_warnings,
+    bad_samples_to_dict,
+    complete_document,
+)
 from robustbench_fgsm.evaluation.evaluate import check_distinct_epsilons
 from robustbench_fgsm.evaluation.transfer_counts import TransferCounts, TransferModels, attack_transfer_piece
 from robustbench_fgsm.models.classifier import Classifier
@@ -105,13 +111,8 @@ class Transfer:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document `rfgsm.transfer/1`."""
-        reasons, models = self.invalid_reasons, self.transfer_models
-        return {
-            "schema": "rfgsm.transfer/1",
-            "status": "invalid" if reasons else "complete",
-            "exit_code": self.exit_code,
-            "invalid_reasons": reasons,
-            "warnings": self.warnings,
+        models = self.transfer_models
+        own = {
             "models": [
                 model.info.to_dict() | {"clean_accuracy": self.clean_accuracy(index).to_dict()}
                 for index, model in enumerate(models.models)
@@ -128,9 +129,9 @@ class Transfer:
                 for to, target in enumerate(models.targets)
             ],
             "bad": bad_samples_to_dict(self.bad, self.max_bad),
-            "environment": self.environment,
-            "seconds": {"total": self.seconds},
         }
+        reasons, warnings = self.invalid_reasons, self.warnings
+        return complete_document("rfgsm.transfer/1", own, self.environment, self.seconds, self.exit_code, reasons, warnings)
 
     def plot(self, *, epsilon: float | None = None) -> Figure:
         """Draw a heat map at one budget: by default 8/255, or else the largest."""
@@ -273,7 +274,6 @@ def run_transfer(
 ) -> Transfer:
     """Return the transfer with parsed settings; warnings are those of `check_transfer`, and None runs it now."""
     started = time.perf_counter()
-    check_batch_size(run_options.batch_size)
     data = match_to_classifier(data, transfer_models.models[0])
     if warnings is None:
         warnings = check_transfer(transfer_models, data, spec, strict=run_options.strict)

@@ -10,7 +10,7 @@ from typing import Any
 
 from robustbench_fgsm.engine.environment import describe_software
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, SettingError
-from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.evaluation.document import Document, complete_document
 from robustbench_fgsm.options import check_share
 from robustbench_fgsm.runs.paired import PairedRunCounts, pair_runs
 from robustbench_fgsm.runs.read import SavedRun, read_saved_run
@@ -97,12 +97,7 @@ class Gate:
 
     def to_dict(self) -> Document:
         """Return the document of schema `rfgsm.gate/1`."""
-        return {
-            "schema": "rfgsm.gate/1",
-            "status": "invalid" if self.invalid_reasons else "complete",
-            "exit_code": self.exit_code,
-            "invalid_reasons": self.invalid_reasons,
-            "warnings": self.warnings,
+        own = {
             "verdict": "passed" if self.passed else "failed",
             "run": _run_to_dict(self.run),
             "baseline": _run_to_dict(self.baseline),
@@ -116,9 +111,9 @@ class Gate:
             "test": TEST_DESCRIPTION,
             "gradient": "stable" if self.stable else "ordinary",
             "drops": [_drop_to_dict(drop, self.run["data"]["classes"]) for drop in self.drops],
-            "environment": describe_software(),
-            "seconds": {"total": self.seconds},
         }
+        reasons, warnings = self.invalid_reasons, self.warnings
+        return complete_document("rfgsm.gate/1", own, describe_software(), self.seconds, self.exit_code, reasons, warnings)
 
 
 def gate(

@@ -37,15 +37,16 @@ def list_command(
 
     Example: rfgsm list models --filter resnet
     """
-    from robustbench_fgsm.cli.output import check_output_options, write_result
+    from robustbench_fgsm.cli.output import write_result
+    from robustbench_fgsm.engine.environment import describe_software
+    from robustbench_fgsm.evaluation.document import complete_document
 
-    check_output_options(output)
     if filter is not None and what is not ListCategory.models:
         raise SettingError(f"--filter is for models, got it with {what.value}: leave it out")
     began = time.perf_counter()
     found = _list_rows(what, filter, data_options.data_root)
-    write_result(_list_document(found, time.perf_counter() - began), output)
-    return 0
+    document = complete_document("rfgsm.list/1", found, describe_software(), time.perf_counter() - began)
+    return write_result(document, output)
 
 
 def _list_rows(what: ListCategory, text: str | None, root: Path) -> dict[str, Any]:
@@ -53,21 +54,6 @@ def _list_rows(what: ListCategory, text: str | None, root: Path) -> dict[str, An
     if what is ListCategory.models:
         return {"models": _bundled_models() if text is None else _find_models(text), "sources": _model_sources()}
     return {what.value: _data_sets(root) if what is ListCategory.data else _references()}
-
-
-def _list_document(found: dict[str, Any], seconds: float) -> dict[str, Any]:
-    from robustbench_fgsm.engine.environment import describe_software
-
-    return {
-        "schema": "rfgsm.list/1",
-        "status": "complete",
-        "exit_code": 0,
-        "invalid_reasons": [],
-        "warnings": [],
-        **found,
-        "environment": describe_software(),
-        "seconds": {"total": seconds},
-    }
 
 
 def _bundled_models() -> list[dict[str, Any]]:
@@ -106,13 +92,8 @@ def _model_sources() -> list[dict[str, Any]]:
     from robustbench_fgsm.models.registry import model_sources
 
     return [
-        {
-            "name": name,
-            "example": entry.example,
-            "package": entry.package or None,
-            "version": entry.installed_version,
-            "install": None if entry.installed_version else entry.install_command,
-        }
+        {"name": name, "example": entry.example, "package": entry.package or None, "version": entry.installed_version}
+        | {"install": None if entry.installed_version else entry.install_command}
         for name, entry in model_sources().items()
     ]
 
@@ -129,11 +110,7 @@ def _references() -> list[dict[str, Any]]:
     from robustbench_fgsm.references.registry import REFERENCES
 
     return [
-        {
-            "name": name,
-            "package": entry.package,
-            "version": entry.installed_version,
-            "install": None if entry.entry_point else entry.install_command,
-        }
+        {"name": name, "package": entry.package, "version": entry.installed_version}
+        | {"install": None if entry.entry_point else entry.install_command}
         for name, entry in REFERENCES.entries().items()
     ]

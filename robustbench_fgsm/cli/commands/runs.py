@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from robustbench_fgsm.cli.options import OutputOptions, Variant, expand_options
+from robustbench_fgsm.cli.options import OutputOptions, Variant, check_output_path, expand_options
 from robustbench_fgsm.options import Option, ReloadOptions
 
 runs_app = typer.Typer(name="runs", help="List, show or resume the runs that --out keeps on disk.")
@@ -28,14 +28,12 @@ def list_runs(
 
     Example: rfgsm runs list results
     """
-    from robustbench_fgsm.cli.output import check_output_options, write_result
+    from robustbench_fgsm.cli.output import write_result
     from robustbench_fgsm.runs.read import find_runs, summarize_run
 
-    check_output_options(output)
     began = time.perf_counter()
     found = [summarize_run(place) for place in find_runs(root)]
-    write_result(_runs_document("runs", {"runs": found}, began), output)
-    return 0
+    return write_result(_runs_document("runs", {"runs": found}, began), output)
 
 
 @runs_app.command("show")
@@ -51,13 +49,12 @@ def show_run(
 
     Example: rfgsm runs show results/sweep --samples --export samples.parquet
     """
-    from robustbench_fgsm.cli.output import check_output_options, check_output_path, write_result
+    from robustbench_fgsm.cli.output import write_result
     from robustbench_fgsm.runs.export import export_samples as write_samples
     from robustbench_fgsm.runs.export import get_export_writer, sample_rows, sample_tables
     from robustbench_fgsm.runs.read import read_manifest_and_result, read_saved_run, summarize_run
 
     began = time.perf_counter()
-    check_output_options(output)
     check_output_path("--export", export)
     if export is not None:
         get_export_writer(export)
@@ -70,8 +67,7 @@ def show_run(
             found["samples"] = list(islice((row for table in sample_tables(run) for row in sample_rows(table)), limit))
         if export is not None:
             write_samples(run, export)
-    write_result(_runs_document("run-shown", found, began), output)
-    return 0
+    return write_result(_runs_document("run-shown", found, began), output)
 
 
 @runs_app.command("resume")
@@ -87,29 +83,17 @@ def resume_run(
 
     Example: rfgsm runs resume results/sweep
     """
-    from robustbench_fgsm.cli.output import check_output_options, write_result
+    from robustbench_fgsm.cli.output import write_result
     from robustbench_fgsm.cli.resume import resume
     from robustbench_fgsm.engine.distributed import join_world
 
-    check_output_options(output)
     world = join_world()
     document = resume(directory, options, world, output)
-    if world.is_main:
-        write_result(document, output)
-    code: int = document["exit_code"]
-    return code
+    return write_result(document, output, is_main=world.is_main)
 
 
 def _runs_document(name: str, found: dict[str, Any], began: float) -> dict[str, Any]:
     from robustbench_fgsm.engine.environment import describe_software
+    from robustbench_fgsm.evaluation.document import complete_document
 
-    return {
-        "schema": f"rfgsm.{name}/1",
-        "status": "complete",
-        "exit_code": 0,
-        "invalid_reasons": [],
-        "warnings": [],
-        **found,
-        "environment": describe_software(),
-        "seconds": {"total": time.perf_counter() - began},
-    }
+    return complete_document(f"rfgsm.{name}/1", found, describe_software(), time.perf_counter() - began)

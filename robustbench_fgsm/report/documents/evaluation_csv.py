@@ -40,6 +40,17 @@ def single_csv(document: Document) -> str:
     return csv_text(rows)
 
 
+def table_rows(evaluation: Document) -> Iterator[dict[str, object]]:
+    """Yield rows of a data frame: at each budget and kind of gradient one for all images, and one for each class."""
+    whole: CsvRow = [("label", None), ("name", None), ("n", evaluation["n"])]
+    whole += rate_cells("clean_accuracy", evaluation["clean"]["accuracy"])
+    for epsilon, kind, side in _rates_by_gradient(evaluation):
+        shared = {"targeted": evaluation["attack"]["targeted"], "epsilon": epsilon, "gradient": kind}
+        yield shared | dict(whole + [cell for name in RATE_NAMES[:2] for cell in rate_cells(name, side[name])])
+        for result in side["per_class"]:
+            yield shared | dict(_class_cells(result, evaluation["data"]["classes"])[:-1])
+
+
 def _rates_by_gradient(evaluation: Document) -> Iterator[tuple[float, str, Document]]:
     """Yield each budget, the kind of gradient, and its rates."""
     for at in evaluation["epsilons"]:

@@ -19,6 +19,7 @@ from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.preflight import preflight
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, SettingError
 from robustbench_fgsm.evaluation.craft_shards import AdversarialShard, craft_shards
+from robustbench_fgsm.evaluation.document import complete_document
 from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import ReloadOptions
@@ -82,21 +83,18 @@ class AttackCheck:
     def to_dict(self) -> dict[str, Any]:
         """Return the document of schema `rfgsm.attack-check/1`."""
         shards = len(self.manifest.shard_ranges)
-        return {
-            "schema": "rfgsm.attack-check/1",
-            "status": "complete",
-            "exit_code": EXIT_SUCCESS if self.verified else EXIT_NEGATIVE_RESULT,
-            "invalid_reasons": [],
-            "warnings": self.warnings,
+        own = {
             "verdict": "verified" if self.verified else "not verified",
             "mismatches": [mismatch._asdict() for mismatch in self.mismatches],
             **{key: self.manifest.document[key] for key in ("model", "data", "attack", "output")},
             "plan": self.manifest.plan.to_dict(),
             "shards": {"count": shards, "intact": shards - len(self.damaged)},
             "replay": self.replay.to_dict(),
-            "environment": self.environment,
-            "seconds": {"total": self.seconds},
         }
+        code = EXIT_SUCCESS if self.verified else EXIT_NEGATIVE_RESULT
+        return complete_document(
+            "rfgsm.attack-check/1", own, self.environment, self.seconds, exit_code=code, warnings=self.warnings
+        )
 
 
 def check_adversarial(
