@@ -900,7 +900,7 @@ def two_full_steps(model: Any, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
 
 
 # five steps with momentum 1
-@wrong("steps")
+@wrong("steps", optional="direction")
 def momentum(model: Any, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
     velocity, x_adv = torch.zeros_like(x), x.detach().clone()
     for _ in range(5):
