@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork
-from tests.verification.candidates import right, wrong
+from tests.verification.candidates import pairs, right, wrong
 from tests.verification.candidates.building_blocks import Candidate
 
 MEAN, STD = (0.45, 0.5, 0.4), (0.2, 0.25, 0.3)
@@ -139,9 +139,9 @@ def test_right_candidate_takes_the_right_step(name: str) -> None:
         assert not leftover(model, x, y, before)
 
 
-@pytest.mark.parametrize("name", wrong.CASES)
+@pytest.mark.parametrize("name", [*wrong.CASES, *pairs.CASES])
 def test_wrong_candidate_shows(name: str) -> None:
-    candidate, stages = wrong.CASES[name]
+    candidate, stages = {**wrong.CASES, **pairs.CASES}[name]
     assert stages or wrong.OPTIONAL[name]
     assert any(shows(candidate, *probe) for probe in probes())
 
