@@ -37,7 +37,7 @@ def fetch_file(url: str, file: Path, description: str) -> Path:
             raise ResourceError(f"{description} must be kept at {file}, which cannot be written ({error}): make room") from error
         except RuntimeError as error:
             raise ModelError(f"{description} must be what {url} is meant to hold, got another hash ({error}): try again") from error
-    digest = _sha256(file)
+    digest = hash_file(file)
     if not digest.startswith(prefix):
         raise ModelError(
             f"{description} must have a sha256 that begins with {prefix}, got {digest[: len(prefix)]} in {file}: "
@@ -46,7 +46,8 @@ def fetch_file(url: str, file: Path, description: str) -> Path:
     return file
 
 
-def _sha256(file: Path) -> str:
+def hash_file(file: Path) -> str:
+    """Return the SHA-256 of a file, read in blocks."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

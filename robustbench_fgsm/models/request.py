@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from robustbench_fgsm.errors import ModelError, SettingError, UnsafeError
-from robustbench_fgsm.models.classifier import ChannelStatistic
+from robustbench_fgsm.models.checkpoint import load_weights, read_weights
+from robustbench_fgsm.models.classifier import ChannelStatistic, ModelInfo, PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
 WEIGHT_FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
@@ -59,6 +64,45 @@ class ModelRequest:
     def bounds_or_default(self) -> Bounds:
         """Return the range of the images, [0, 1] by default."""
         return self.bounds or PIXEL_BOUNDS
+
+    def existing_file(self) -> Path:
+        """Return the file that the name stands for; raise ModelError if there is none."""
+        if not Path(self.name).is_file():
+            raise ModelError(f"model must be a file, got {self.name}, which does not exist: check the path")
+        return Path(self.name)
+
+    def load_weights_file(self, network: nn.Module, num_classes: int | None = None) -> None:
+        """Copy the weights of the user's file into a network; num_classes: its outputs, if the remedy must name them."""
+        remedy = f"name the architecture they were trained for, and pass --num-classes if they are not {num_classes}"
+        load_weights(network, read_weights(Path(self.weights)), self.weights, remedy=remedy if num_classes else "")
+
+    def build_classifier(
+        self,
+        network: PixelSpaceNetwork,
+        num_classes: int | None,
+        weights: str,
+        *,
+        preprocessing: Preprocessing | None = None,
+        classes: Sequence[str] | None = None,
+        file_sha256: str = "",
+        has_variants: bool = True,
+    ) -> TorchClassifier:
+        """Return the classifier that owns the network, with the settings of the request; see `build_classifier` for the others.
+
+        Raises ModelError if the number of classes is None, because it is unknown.
+        """
+        if num_classes is None:
+            raise ModelError(f"{self.spec} does not tell its number of classes: pass --num-classes")
+        info = ModelInfo(self.spec, weights, preprocessing=preprocessing, settings=self.settings)
+        return build_classifier(
+            network,
+            num_classes,
+            info,
+            bounds=self.bounds_or_default,
+            classes=classes,
+            file_sha256=file_sha256,
+            has_variants=has_variants,
+        )
 
     @property
     def settings(self) -> dict[str, Any]:

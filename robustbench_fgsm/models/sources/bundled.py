@@ -12,7 +12,7 @@ from robustbench_fgsm.errors import ModelError, did_you_mean
 from robustbench_fgsm.models.architectures import ARCHITECTURES
 from robustbench_fgsm.models.cards import BUNDLED_DATA, bundled_cards, weights_file
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
-from robustbench_fgsm.models.classifier import ModelInfo, PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.request import ModelListing, ModelRequest
 
 
@@ -57,16 +57,12 @@ def load(request: ModelRequest) -> TorchClassifier:
     if shipped:
         load_weights(network, read_weights(_verified_weights_file(card)), card["file"])
     elif request.has_weights_file:
-        load_weights(network, read_weights(Path(weights)), weights)
+        request.load_weights_file(network)
     recipe = card["recipe"]
     mean, std = (recipe[key] if given is None else given for key, given in (("mean", request.mean), ("std", request.std)))
-    return build_classifier(
-        PixelSpaceNetwork(network, mean, std, recipe["channels"]),
-        num_classes,
-        ModelInfo(name, weights, settings=request.settings),
-        bounds=request.bounds_or_default,
-        classes=request.classes or (card["classes"] if num_classes == len(card["classes"]) else None),
-    )
+    classes = request.classes or (card["classes"] if num_classes == len(card["classes"]) else None)
+    wrapped = PixelSpaceNetwork(network, mean, std, recipe["channels"])
+    return request.build_classifier(wrapped, num_classes, weights, classes=classes)
 
 
 def _shape_arguments(name: str, shape: tuple[int, ...] | None) -> dict[str, int]:

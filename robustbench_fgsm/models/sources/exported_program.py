@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,8 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, first_line
 from robustbench_fgsm.models.checkpoint import check_finite_weights, read_weights
-from robustbench_fgsm.models.classifier import ModelInfo, PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
+from robustbench_fgsm.models.download import hash_file
 from robustbench_fgsm.models.request import ModelRequest
 
 TRAINING_ARGUMENTS = ("training", "train")
@@ -26,9 +26,7 @@ def load(request: ModelRequest) -> TorchClassifier:
     torch.export.load falls back to an unrestricted pickle, and TorchScript is code. Raises UnsafeError if the file's code is not
     trusted; ModelError if the file is not such a program, or was recorded in train mode.
     """
-    file = Path(request.name)
-    if not file.is_file():
-        raise ModelError(f"model must be a file, got {file}, which does not exist: check the path")
+    file = request.existing_file()
     exported = file.suffix.lower() == ".pt2"
     if not exported and not is_torchscript(file):
         read_weights(file)  # which refuses a pickle that asks for more than tensors
@@ -42,17 +40,8 @@ def load(request: ModelRequest) -> TorchClassifier:
         _read_exported_program(file) if exported else (_read_program(torch.jit.load, file, map_location="cpu").eval(), None)
     )
     check_finite_weights(network, request.spec)
-    num_classes = request.num_classes or outputs
-    if num_classes is None:
-        raise ModelError(f"{request.spec} does not tell its number of classes: pass --num-classes")
-    return build_classifier(
-        PixelSpaceNetwork(network, request.mean, request.std),
-        num_classes,
-        ModelInfo(request.spec, "given", settings=request.settings),
-        bounds=request.bounds_or_default,
-        file_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
-        has_variants=False,
-    )
+    wrapped, num_classes = PixelSpaceNetwork(network, request.mean, request.std), request.num_classes or outputs
+    return request.build_classifier(wrapped, num_classes, "given", file_sha256=hash_file(file), has_variants=False)
 
 
 def is_torchscript(file: Path) -> bool:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from torch import nn
 
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.models.checkpoint import load_weights, read_weights
-from robustbench_fgsm.models.classifier import Classifier, ModelInfo, PixelSpaceNetwork, build_classifier
+from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.user_code import load_user_function, on_import_path
 
@@ -40,21 +38,15 @@ def load(request: ModelRequest) -> Classifier:
 def _build_from_module(module: nn.Module, request: ModelRequest) -> Classifier:
     request.allow_only("weights", "num_classes", "mean", "std", "bounds")
     if request.has_weights_file:
-        load_weights(module, read_weights(Path(request.weights)), request.weights)
+        request.load_weights_file(module)
     elif request.weights != "auto":
         raise ModelError(f"weights for a factory must be auto or a checkpoint, got {request.weights!r}: leave it out")
-    return build_classifier(
-        PixelSpaceNetwork(module, request.mean, request.std),
-        request.num_classes or count_outputs(module, request),
-        ModelInfo(request.spec, request.weights if request.has_weights_file else "given", settings=request.settings),
-        bounds=request.bounds_or_default,
-    )
+    network, num_classes = PixelSpaceNetwork(module, request.mean, request.std), request.num_classes or count_outputs(module)
+    return request.build_classifier(network, num_classes, request.weights if request.has_weights_file else "given")
 
 
-def count_outputs(module: nn.Module, request: ModelRequest) -> int:
-    """Return the outputs of the last layer that has a number of them; preflight checks the number."""
+def count_outputs(module: nn.Module) -> int | None:
+    """Return the outputs of the last layer that has a number of them, None if there is none; preflight checks the number."""
     sizes = [getattr(part, "out_features", None) or getattr(part, "out_channels", None) for part in module.modules()]
     known = [size for size in sizes if isinstance(size, int) and size > 1]
-    if not known:
-        raise ModelError(f"{request.spec} does not tell its number of classes: pass --num-classes")
-    return known[-1]
+    return known[-1] if known else None

@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from robustbench_fgsm.errors import ModelError, UnsafeError, first_line
 from robustbench_fgsm.models.checkpoint import check_finite_weights
-from robustbench_fgsm.models.classifier import ModelInfo, PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.download import fetch_hub_files
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.models.request import ModelRequest
@@ -45,18 +45,14 @@ def load(request: ModelRequest) -> TorchClassifier:
     mean, std = normalisation_from_processor(processor or {})
     preprocessing = None if processor is None else preprocessing_from_processor(processor)
     settings: Any = network.config
-    return build_classifier(
-        PixelSpaceNetwork(
-            HuggingFaceNetwork(network),
-            mean if request.mean is None else request.mean,
-            std if request.std is None else request.std,
-            getattr(settings, "num_channels", None),
-        ),
-        settings.num_labels,
-        ModelInfo(request.spec, "safetensors", preprocessing=preprocessing, settings=request.settings),
-        bounds=request.bounds_or_default,
-        classes=_config_class_names(settings),
+    wrapped = PixelSpaceNetwork(
+        HuggingFaceNetwork(network),
+        mean if request.mean is None else request.mean,
+        std if request.std is None else request.std,
+        getattr(settings, "num_channels", None),
     )
+    classes = _config_class_names(settings)
+    return request.build_classifier(wrapped, settings.num_labels, "safetensors", preprocessing=preprocessing, classes=classes)
 
 
 class HuggingFaceNetwork(nn.Module):

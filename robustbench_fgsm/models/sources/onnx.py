@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, UnsafeError
 from robustbench_fgsm.models.checkpoint import check_finite_weights
-from robustbench_fgsm.models.classifier import ModelInfo, PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.sources.exported_program import ExportedGraph
 from robustbench_fgsm.models.sources.onnx_graph import downgrade_opset
@@ -38,18 +38,10 @@ def load(request: ModelRequest) -> TorchClassifier:
             f"{len(model.graph.output)} outputs: export it so"
         )
     batch_size, num_classes = _axis_length(images[0], 0), request.num_classes or _axis_length(model.graph.output[0], 1)
-    if num_classes is None:
-        raise ModelError(f"{request.spec} does not tell its number of classes: pass --num-classes")
     network = ExportedGraph(_convert_to_torch(downgrade_opset(model, str(file)), file), batch_size)
     check_finite_weights(network, request.spec)
-    return build_classifier(
-        PixelSpaceNetwork(network, request.mean, request.std),
-        num_classes,
-        ModelInfo(request.spec, "given", settings=request.settings),
-        bounds=request.bounds_or_default,
-        file_sha256=digest,
-        has_variants=False,
-    )
+    wrapped = PixelSpaceNetwork(network, request.mean, request.std)
+    return request.build_classifier(wrapped, num_classes, "given", file_sha256=digest, has_variants=False)
 
 
 def read_model(file: Path) -> tuple[Any, str]:

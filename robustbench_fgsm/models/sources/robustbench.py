@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, SettingError, did_you_mean
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
-from robustbench_fgsm.models.classifier import ModelInfo, PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.request import ModelListing, ModelRequest
 
 CHECKPOINT_ROOT = Path("models")
@@ -57,11 +57,8 @@ def load(request: ModelRequest) -> TorchClassifier:
                 f"and put it at {file}"
             )
         load_weights(network, match_checkpoint_keys(read_weights(file), network.state_dict()), str(file))
-    return build_classifier(
-        PixelSpaceNetwork(network),
-        NUM_CLASSES_BY_DATASET[dataset],
-        ModelInfo(request.spec, "none" if request.weights == "none" else f"{dataset} {threat}", settings=request.settings),
-    )
+    weights = "none" if request.weights == "none" else f"{dataset} {threat}"
+    return request.build_classifier(PixelSpaceNetwork(network), NUM_CLASSES_BY_DATASET[dataset], weights)
 
 
 def match_checkpoint_keys(state: Mapping[str, Tensor], network_state: Mapping[str, Tensor]) -> dict[str, Tensor]:

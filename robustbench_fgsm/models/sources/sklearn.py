@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from robustbench_fgsm.errors import ModelError, UnsafeError
 from robustbench_fgsm.models.art import ArtClassifier, sklearn_estimator
+from robustbench_fgsm.models.download import hash_file
 from robustbench_fgsm.models.request import ModelRequest
 
 JOBLIB_SUFFIXES = (".joblib", ".pkl", ".pickle")
@@ -22,19 +22,16 @@ def load(request: ModelRequest) -> ArtClassifier:
     file cannot be read, or the model has no gradients.
     """
     request.allow_only("bounds")
-    file = Path(request.name)
-    if not file.is_file():
-        raise ModelError(f"model must be a file, got {file}, which does not exist: check the path")
+    file = request.existing_file()
     pickled = file.suffix.lower() in JOBLIB_SUFFIXES
     model = _read_joblib(file, request) if pickled else _read_skops(file)
     estimator = sklearn_estimator(model, request.bounds_or_default)
     classifier = ArtClassifier(estimator, class_names(model))
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
     classifier.info = replace(
         classifier.info,
         spec=request.spec,
         weights=type(model).__name__,
-        sha256=classifier.info.sha256 or digest,
+        sha256=classifier.info.sha256 or hash_file(file),
         settings=request.settings,
     )
     return classifier

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -12,8 +11,8 @@ from timm.data import resolve_data_config
 from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, did_you_mean
-from robustbench_fgsm.models.checkpoint import load_weights, nonfinite_keys, read_weights
-from robustbench_fgsm.models.classifier import ModelInfo, PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.checkpoint import nonfinite_keys, read_weights
+from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.download import fetch_file, fetch_hub_files, hub_cache_path
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.models.request import ModelListing, ModelRequest
@@ -45,12 +44,8 @@ def load(request: ModelRequest) -> TorchClassifier:
     num_classes: int = network.num_classes  # type: ignore[assignment]
     weights = str(network.pretrained_cfg["tag"] or "DEFAULT") if pretrained else request.weights  # type: ignore[index]
     preprocessing = preprocessing_from_config(config) if tagged else None
-    return build_classifier(
-        PixelSpaceNetwork(network, request.mean or mean, request.std or std, channels=config["input_size"][0]),
-        num_classes,
-        ModelInfo(request.spec, weights, preprocessing=preprocessing, settings=request.settings),
-        bounds=request.bounds_or_default,
-    )
+    wrapped = PixelSpaceNetwork(network, request.mean or mean, request.std or std, channels=config["input_size"][0])
+    return request.build_classifier(wrapped, num_classes, weights, preprocessing=preprocessing)
 
 
 def preprocessing_from_config(config: dict[str, Any]) -> Preprocessing | None:
@@ -82,8 +77,7 @@ def _create_network(request: ModelRequest) -> nn.Module:
     settings = {} if request.num_classes is None else {"num_classes": request.num_classes}
     network: nn.Module = timm.create_model(request.name, pretrained=False, **settings)
     if request.has_weights_file:
-        remedy = f"name the architecture they were trained for, and pass --num-classes if they are not {network.num_classes}"
-        load_weights(network, read_weights(Path(request.weights)), request.weights, remedy=remedy)
+        request.load_weights_file(network, network.num_classes)  # type: ignore[arg-type]
     return network
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from torchvision import models
 from robustbench_fgsm.errors import ModelError, did_you_mean
 from robustbench_fgsm.models.architectures import ARCHITECTURES
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
-from robustbench_fgsm.models.classifier import ModelInfo, PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.download import fetch_file, hub_cache_path
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.models.request import ModelListing, ModelRequest
@@ -52,12 +51,9 @@ def load(request: ModelRequest) -> TorchClassifier:
             if hasattr(network, head):
                 setattr(network, head, None)
     transforms = weights.transforms()
-    return build_classifier(
-        PixelSpaceNetwork(network, transforms.mean, transforms.std, channels=3),
-        len(weights.meta["categories"]),
-        ModelInfo(request.spec, weights.name, preprocessing=preprocessing_from_transforms(transforms)),
-        classes=weights.meta["categories"],
-    )
+    wrapped, classes = PixelSpaceNetwork(network, transforms.mean, transforms.std, channels=3), weights.meta["categories"]
+    preprocessing = preprocessing_from_transforms(transforms)
+    return request.build_classifier(wrapped, len(classes), weights.name, preprocessing=preprocessing, classes=classes)
 
 
 def check_torchvision_name(name: str) -> None:
@@ -100,15 +96,9 @@ def _load_architecture(request: ModelRequest) -> TorchClassifier:
     aux = {"aux_logits": False, "init_weights": True} if request.name in PRETRAINED_ARGUMENTS else {}
     network: nn.Module = models.get_model(request.name, weights=None, num_classes=num_classes, **aux)
     if request.has_weights_file:
-        remedy = f"name the architecture they were trained for, and pass --num-classes if they are not {num_classes}"
-        load_weights(network, read_weights(Path(request.weights)), request.weights, remedy=remedy)
-    return build_classifier(
-        PixelSpaceNetwork(network, mean, std, channels=3),
-        num_classes,
-        ModelInfo(request.spec, request.weights, settings=request.settings),
-        bounds=request.bounds_or_default,
-        classes=request.classes,
-    )
+        request.load_weights_file(network, num_classes)
+    wrapped = PixelSpaceNetwork(network, mean, std, channels=3)
+    return request.build_classifier(wrapped, num_classes, request.weights, classes=request.classes)
 
 
 def _find_weights(request: ModelRequest) -> Any:

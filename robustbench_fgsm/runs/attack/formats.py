@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from robustbench_fgsm.errors import ResourceError, SettingError, did_you_mean
 from robustbench_fgsm.evaluation.craft_shards import AdversarialShard, ShardColumns
+from robustbench_fgsm.models.download import hash_file
 
 INDEX_FILE = "index.csv"
 
@@ -69,12 +69,6 @@ def compare_file(file: Path, name: str, sha256: str, size: object = None) -> lis
         return [Mismatch(name, f"{size} bytes", f"{file.stat().st_size} bytes")]
     digest = hash_file(file)
     return [] if digest == sha256 else [Mismatch(name, f"sha256 {sha256}", f"sha256 {digest}")]
-
-
-def hash_file(file: Path) -> str:
-    """Return the SHA-256 of a file, read in blocks."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def get_shard_format(name: str) -> ShardFormat:

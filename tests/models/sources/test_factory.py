@@ -107,8 +107,7 @@ def test_user_errors_pass_through(file: Path) -> None:
 
 
 def test_the_last_layer_counts_the_classes(monkeypatch: pytest.MonkeyPatch) -> None:
-    from robustbench_fgsm.models.request import ModelRequest
     from robustbench_fgsm.models.sources.factory import count_outputs
 
     network = nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Conv2d(9, 4, 1), nn.AdaptiveAvgPool2d(1))
-    assert count_outputs(network, ModelRequest("factory:x", "x")) == 4
+    assert count_outputs(network) == 4

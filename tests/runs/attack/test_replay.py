@@ -15,8 +15,8 @@ from jsonschema import Draft202012Validator
 from safetensors.torch import load_file, save_file
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.models.download import hash_file
 from robustbench_fgsm.report.schemas import load_schema
-from robustbench_fgsm.runs.attack.formats import hash_file
 from robustbench_fgsm.runs.attack.replay import ReplayCounts
 from robustbench_fgsm.runs.attack.result import checksum
 
