@@ -41,10 +41,6 @@ class PeakMemory:
         """Return the bytes of the contender at its peak, with its copy of the network, its imports and its plan."""
         return self.peak - self.before
 
-    def to_dict(self) -> dict[str, int]:
-        """Return the JSON object of all three numbers."""
-        return {"before": self.before, "peak": self.peak, "above": self.above}
-
 
 @dataclass(frozen=True)
 class PickledClassifierAndData:

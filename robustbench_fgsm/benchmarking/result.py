@@ -105,15 +105,15 @@ class Benchmark:
             "batch_size": self.batch_size,
             "rounds": self.rounds,
             "unit": self.baseline.contender.name,
-            "noise": [_task_to_dict(task) | {"relative": self._noise(task)} for task in self.tasks],
+            "noise": [
+                _task_to_dict(task) | {"relative": None if seconds is None else seconds.relative_range}
+                for task in self.tasks
+                for seconds in [self.baseline.timings.time_summary(task)]
+            ],
             "contenders": [self._contender_to_dict(result) for result in self.contender_results],
             "absent": [{"name": entry.name, "package": entry.package, "install": entry.install_command} for entry in self.absent],
         }
         return build_document("rfgsm.benchmark/1", self, own)
-
-    def _noise(self, task: TimedTask) -> float | None:
-        seconds = self.baseline.timings.time_summary(task)
-        return None if seconds is None else seconds.relative_range
 
     def _contender_to_dict(self, result: ContenderResult) -> dict[str, Any]:
         epsilons, memory = self.attack.epsilons, result.memory
@@ -132,7 +132,7 @@ class Benchmark:
             ],
             "max_count_difference": None if counts is None or expected is None else max_count_difference(counts, expected),
             "timings": [self._timing_to_dict(result.timings, task) for task in self.tasks],
-            "memory": memory.to_dict() if isinstance(memory, PeakMemory) else None,
+            "memory": asdict(memory) | {"above": memory.above} if isinstance(memory, PeakMemory) else None,
             "memory_error": memory if isinstance(memory, str) else None,
         }
 

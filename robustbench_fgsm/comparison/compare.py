@@ -23,7 +23,6 @@ from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.models.precision import float32_precision
 from robustbench_fgsm.options import AttackOptions, RunOptions, VerifyOptions
-from robustbench_fgsm.references.batched_reference import BatchedReference
 from robustbench_fgsm.references.candidate import Candidate, to_candidate
 from robustbench_fgsm.references.candidate_reference import SavedImagesReference, make_candidate_reference
 from robustbench_fgsm.references.registry import check_references, load_reference
@@ -138,8 +137,10 @@ def compare_spec(
     plan = plan or choose_plan(classifier, data, [spec], run_options, record_changes=True)
     execution, size = apply_plan(classifier, plan), plan.batch_size
     opposing: list[Opponent] = [load_reference(name, classifier, spec, size) for name in check_references(opponents.references)]
-    if candidate is not None:
-        opposing.append(_candidate_opponent(candidate, classifier, spec, size))
+    if isinstance(candidate, SavedImages):
+        opposing.append(SavedImagesReference(candidate, classifier))
+    elif candidate is not None:
+        opposing.append(make_candidate_reference(candidate, classifier, spec, size))
     runs = [OpponentRun.start(opponent, classifier, spec, different_plan=not plan.is_plain) for opponent in opposing]
     ours = TimedTally(Tally.empty(classifier.num_classes, targeted=spec.target.targeted))
     bad: tuple[BadSample, ...] = ()
@@ -181,14 +182,6 @@ def check_opponents(references: Sequence[str], candidate: object) -> None:
     """Raise SettingError if there is neither a reference nor a candidate."""
     if not references and candidate is None:
         raise SettingError("references must name at least one if there is no candidate, got none: add art")
-
-
-def _candidate_opponent(
-    candidate: Candidate | SavedImages, classifier: Classifier, spec: AttackSpec, batch_size: int
-) -> BatchedReference | SavedImagesReference:
-    if isinstance(candidate, SavedImages):
-        return SavedImagesReference(candidate, classifier)
-    return make_candidate_reference(candidate, classifier, spec, batch_size)
 
 
 def attack_piece(execution: PlannedClassifier, data: Dataset, spec: AttackSpec, start: int, stop: int) -> AttackedPiece:

@@ -56,6 +56,13 @@ class TimedTally:
         }
 
 
+COUNT_KEYS = (
+    *("max_ulps", "pixels", "pixels_equal", "pixels_differing", "pixels_explained", "pixels_tied"),
+    *("images_differing", "images_subnormal", "predictions_agree"),
+)
+"""Counts of an `Agreement` that a document has under their own names."""
+
+
 @dataclass(frozen=True)
 class ReferenceResult:
     """Result of another implementation; own_success: what this implementation itself calls success."""
@@ -85,15 +92,7 @@ class ReferenceResult:
             "verdict": self.verdict,
             "max_abs_difference": finite_or_none(found.max_abs_difference),
             "max_unexplained_difference": finite_or_none(found.max_unexplained_difference),
-            "max_ulps": found.max_ulps,
-            "pixels": found.pixels,
-            "pixels_equal": found.pixels_equal,
-            "pixels_differing": found.pixels_differing,
-            "pixels_explained": found.pixels_explained,
-            "pixels_tied": found.pixels_tied,
-            "images_differing": found.images_differing,
-            "images_subnormal": found.images_subnormal,
-            "predictions_agree": found.predictions_agree,
+            **{name: getattr(found, name) for name in COUNT_KEYS},
             "discordant": {"ours_only": found.ours_only, "theirs_only": found.theirs_only},
             "own_success": None
             if own is None

@@ -168,8 +168,13 @@ class ArrayDataset:
 
 
 def readable_batches(data: Dataset, start: int, stop: int, size: int, bad: list[BadSample]) -> Iterator[Batch]:
-    """Yield batches that have images; unreadable samples are added to `bad`."""
-    for batch in data.batches(start, stop, size):
+    """Yield batches of the data that have images; unreadable samples are added to `bad`."""
+    return keep_readable(data.batches(start, stop, size), bad)
+
+
+def keep_readable(batches: Iterator[Batch], bad: list[BadSample]) -> Iterator[Batch]:
+    """Yield the batches that have images; unreadable samples are added to `bad`."""
+    for batch in batches:
         bad += batch.bad
         if len(batch):
             yield batch

@@ -77,7 +77,8 @@ class Decoder:
             try:
                 pixels, label = self._read_sample(index)
             except (UnreadableError, OSError) as error:
-                bad.append(BadSample(printable_name(self.source.path(index)), unreadable_reason(error)))
+                reason = getattr(error, "strerror", None) or first_line(error)
+                bad.append(BadSample(printable_name(self.source.path(index)), reason))
                 continue
             images.append(pixels)
             labels.append(label)
@@ -104,11 +105,6 @@ def check_same_shape(images: Sequence[PixelArray], paths: Sequence[str]) -> None
                 f"images must all have one shape, got {first} ({paths[0]}) and {other} ({path}): "
                 "pass --image-size N, which resizes and crops"
             )
-
-
-def unreadable_reason(error: Exception) -> str:
-    """Return the reason why an image cannot be read, in one line."""
-    return getattr(error, "strerror", None) or first_line(error)
 
 
 class ImageDataset:

@@ -69,8 +69,10 @@ def load_data(
     if preprocessing is None and image_size is not None:
         preprocessing = Preprocessing.square(image_size)
     if preprocessing is not None:
-        found = _apply_preprocessing(found, preprocessing)
-    found = _select_images(found, limit, sample, seed, stratified=stratified)
+        if not isinstance(found, ImageDataset):
+            raise SettingError(f"image size is for image files, got {found.name}, whose images all have one size: leave it out")
+        found = found.with_preprocessing(preprocessing)
+    found = first_images(found, limit) if sample is None else sample_images(found, sample, seed=seed, stratified=stratified)
     asked: dict[str, Any] = {
         "sample": sample,
         "seed": seed if sample is not None else None,
@@ -98,13 +100,3 @@ def check_data_options(
         raise SettingError(f"image size must be a positive number of pixels, got {image_size}: try 224")
     if workers is not None and workers < 0:
         raise SettingError(f"workers must be 0 or more, got {workers}: leave it out for as many as help")
-
-
-def _apply_preprocessing(data: Dataset, preprocessing: Preprocessing) -> Dataset:
-    if not isinstance(data, ImageDataset):
-        raise SettingError(f"image size is for image files, got {data.name}, whose images all have one size: leave it out")
-    return data.with_preprocessing(preprocessing)
-
-
-def _select_images(data: Dataset, limit: int | None, size: int | None, seed: int, *, stratified: bool) -> Dataset:
-    return first_images(data, limit) if size is None else sample_images(data, size, seed=seed, stratified=stratified)

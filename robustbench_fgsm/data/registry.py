@@ -114,14 +114,11 @@ DATA_SOURCES = Registry(
 def data_sources() -> dict[str, RegistryEntry]:
     """Return all sources by name; sources of other packages come last, are imported and replace no built-in one."""
     found = dict(DATA_SOURCES.built_in)
-    for described in map(_describe_third_party, DATA_SOURCES.third_party()):
-        found.setdefault(described.name, described)
+    for entry in DATA_SOURCES.third_party():
+        source = _third_party_source(entry)
+        name = source.spec.partition(":")[0]
+        found.setdefault(name, replace(entry, name=name, example=source.spec, summary=source.summary))
     return found
-
-
-def _describe_third_party(entry: RegistryEntry) -> RegistryEntry:
-    source = _third_party_source(entry)
-    return replace(entry, name=source.spec.partition(":")[0], example=source.spec, summary=source.summary)
 
 
 def _third_party_source(entry: RegistryEntry) -> DataSource:

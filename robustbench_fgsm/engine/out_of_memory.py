@@ -61,7 +61,10 @@ class BatchSplitter:
             part = slice(start, num_rows if self._size is None else min(start + self._size, num_rows))
             found = self._try_part(part, work)
             if found is None:
-                self._halve(part.stop - part.start)
+                self._size = (part.stop - part.start) // 2
+                gc.collect()
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
                 continue
             done.append(found[0])
             start = part.stop
@@ -79,9 +82,3 @@ class BatchSplitter:
                     "use a smaller network or image, or --device cpu"
                 ) from error
             return None  # the error is freed before the next try, and with it the tensors of its traceback
-
-    def _halve(self, tried: int) -> None:
-        self._size = tried // 2
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()

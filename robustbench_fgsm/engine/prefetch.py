@@ -13,7 +13,9 @@ from robustbench_fgsm.data.dataset import Batch
 
 def prefetch_batches(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
     """Yield the batches, for a GPU in pinned memory from a thread that is one batch ahead. A CPU has no free core for it."""
-    return prefetch_in_thread(batches, _pin_memory) if device.type == "cuda" else batches
+    if device.type != "cuda":
+        return batches
+    return prefetch_in_thread(batches, lambda batch: replace(batch, images=batch.images.pin_memory()))
 
 
 def prefetch_in_thread(batches: Iterator[Batch], transform: Callable[[Batch], Batch]) -> Iterator[Batch]:
@@ -28,7 +30,3 @@ def prefetch_in_thread(batches: Iterator[Batch], transform: Callable[[Batch], Ba
         while (batch := pending.result()) is not None:
             pending = thread.submit(take)
             yield batch
-
-
-def _pin_memory(batch: Batch) -> Batch:
-    return replace(batch, images=batch.images.pin_memory())

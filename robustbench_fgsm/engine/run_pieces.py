@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, readable_batches
+from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, keep_readable, readable_batches
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord, Pieces, PieceStore, piece_size
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World, merge_by_number
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
@@ -177,17 +177,9 @@ def attack_pieces(job: PieceJob, piece_numbers: Int64Array) -> Iterator[PieceRec
         started = time.perf_counter()
         for number, batches in batches_by_piece(job.data, job.pieces, numbers, job.batch_size, job.device):
             bad: list[BadSample] = []
-            outcomes, decided_again = job.attack_piece(_take_readable(batches, bad))
+            outcomes, decided_again = job.attack_piece(keep_readable(batches, bad))
             yield PieceRecord(number, outcomes, decided_again, tuple(bad), time.perf_counter() - started)
             started = time.perf_counter()
-
-
-def _take_readable(batches: Iterator[Batch], bad: list[BadSample]) -> Iterator[Batch]:
-    """Yield the batches that hold an image, and add their unreadable samples to `bad`."""
-    for batch in batches:
-        bad += batch.bad
-        if len(batch):
-            yield batch
 
 
 def batches_by_piece(

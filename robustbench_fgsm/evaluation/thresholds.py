@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from operator import ge, le
 from typing import Any
 
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.evaluation.result import first_epsilon_reaching
 from robustbench_fgsm.options import Thresholds
+
+THRESHOLD_RULES: tuple[tuple[str, str, Any, Any], ...] = (
+    ("min_robust_accuracy", "robust_accuracy", min, ge),
+    ("max_asr", "attack_success_rate", max, le),
+)
+"""Field of `Thresholds`, its rate, which of two rates is the worse one, and the comparison that must hold."""
 
 
 def apply_thresholds(document: Document, thresholds: Thresholds) -> Document:
@@ -18,14 +25,12 @@ def apply_thresholds(document: Document, thresholds: Thresholds) -> Document:
     verdicts = []
     for at in document["epsilons"]:
         sides = {"ordinary": at} | ({"stable": at["stable"]} if "stable" in at else {})
-        if thresholds.min_robust_accuracy is not None:
-            gradient, value = _worst_rate(sides, "robust_accuracy", min)
-            passed = value is not None and value >= thresholds.min_robust_accuracy
-            verdicts.append(_threshold_result("min_robust_accuracy", thresholds.min_robust_accuracy, value, gradient, passed))
-        if thresholds.max_asr is not None:
-            gradient, value = _worst_rate(sides, "attack_success_rate", max)
-            passed = value is not None and value <= thresholds.max_asr
-            verdicts.append(_threshold_result("max_asr", thresholds.max_asr, value, gradient, passed))
+        for name, rate, worst, holds in THRESHOLD_RULES:
+            threshold = getattr(thresholds, name)
+            if threshold is not None:
+                gradient, value = _worst_rate(sides, rate, worst)
+                passed = value is not None and holds(value, threshold)
+                verdicts.append({"name": name, "threshold": threshold, "value": value, "gradient": gradient, "passed": passed})
     failed = document["invalid_reasons"] or not all(verdict["passed"] for verdict in verdicts)
     return document | {"gates": verdicts, "exit_code": EXIT_NEGATIVE_RESULT if failed else EXIT_SUCCESS}
 
@@ -34,10 +39,6 @@ def _worst_rate(sides: dict[str, Document], rate: str, worst: Any) -> tuple[str,
     values = {name: side[rate]["value"] for name, side in sides.items()}  # one n: both are None or neither
     name = worst(values, key=lambda name: values[name] or 0.0)
     return name, values[name]
-
-
-def _threshold_result(name: str, threshold: float, value: float | None, gradient: str, passed: bool) -> Document:
-    return {"name": name, "threshold": threshold, "value": value, "gradient": gradient, "passed": passed}
 
 
 def find_epsilon_for_success(document: Document, success_rate: float | None) -> Document:

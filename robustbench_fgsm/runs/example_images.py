@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from robustbench_fgsm.data.dataset import Batch, Dataset, first_readable_batch
-from robustbench_fgsm.data.subset import RandomAccess
+from robustbench_fgsm.data.dataset import Batch, first_readable_batch
+from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.engine.attack_batch import attack_batch, craft_and_predict
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
@@ -144,25 +144,15 @@ def _recreate_images(run: EvaluationRun, spec: AttackSpec, selected: Sequence[Se
     portions, size = BatchSplitter(), run.plan.batch_size
     for low in range(0, len(selected), size):
         some = selected[low : low + size]
-        batch = fetch_images(run.data, [pick.index for pick in some])
+        batch = next(Subset(run.data, [pick.index for pick in some]).batches(0, len(some), len(some)))
         parts = portions.map_parts(len(batch), lambda rows, batch=batch: _attack_images(run, spec, batch.at(rows)))  # type: ignore[misc]
         made = ExampleImages.concatenate(parts)
         told = {pick.id: (pick.label, pick.prediction_before, pick.prediction_after) for pick in some}
-        facts = zip(*(column.tolist() for column in _recorded_columns(made)), strict=True)
+        columns = made.ids, made.labels, made.predictions_before, made.predictions_after
+        facts = zip(*(column.tolist() for column in columns), strict=True)
         same = [told.get(id_) == (label, before, after) for id_, label, before, after in facts]
         number = torch.full_like(made.ids, some[0].attack_index)
         yield ExampleImages(**vars(made) | {"attacks": number}).select(torch.tensor(same))
-
-
-def _recorded_columns(kept: ExampleImages) -> tuple[Tensor, ...]:
-    return kept.ids, kept.labels, kept.predictions_before, kept.predictions_after
-
-
-def fetch_images(data: Dataset, indices: Sequence[int]) -> Batch:
-    """Return the images at some indices, one by one if the data offer no random access."""
-    if isinstance(data, RandomAccess):
-        return next(data.take(indices, len(indices)))
-    return Batch.concatenate([next(data.batches(place, place + 1, 1)) for place in indices])
 
 
 def _attack_images(run: EvaluationRun, spec: AttackSpec, batch: Batch) -> ExampleImages:

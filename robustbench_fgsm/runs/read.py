@@ -14,7 +14,6 @@ from robustbench_fgsm.errors import ResourceError, RunError
 from robustbench_fgsm.runs.atomic_files import read_json
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, manifest_command
 from robustbench_fgsm.runs.directory_lock import LOCK_FILE, lock_directory
-from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, ExampleImages, read_example_images
 from robustbench_fgsm.runs.ledger import Ledger
 from robustbench_fgsm.runs.manifest import EvaluationManifest, read_evaluation_manifest, require_manifest, translate_manifest_errors
 from robustbench_fgsm.runs.train import TRAINING_LOG_FILE
@@ -46,10 +45,6 @@ class SavedRun:
     def records(self) -> Iterator[PieceRecord]:
         """Return the finished pieces, with the outcomes of each image, in ascending order."""
         return self.ledger.records()
-
-    def example_images(self) -> ExampleImages | None:
-        """Return the example images, or None if there are none."""
-        return read_example_images(self.manifest.directory / EXAMPLE_IMAGES_FILE)
 
 
 def read_saved_run(directory: Path | str) -> SavedRun:
@@ -97,19 +92,15 @@ def _runs_below(place: Path, depth: int) -> Iterator[Path]:
             yield from _runs_below(child, depth - 1)
 
 
-def _model_names(manifest: dict[str, Any]) -> str | None:
-    """Return the names of a transfer's models, or None."""
-    return ", ".join(dict.fromkeys(str(model["spec"]) for model in manifest.get("models", []))) or None
-
-
 def summarize_run(directory: Path) -> dict[str, Any]:
     """Return what a run is, and its progress, as JSON; raise RunError if the directory has no manifest."""
     manifest = require_manifest(directory)
+    models = [manifest["model"]] if manifest.get("model") else manifest.get("models", [])
     return {
         "path": str(directory),
         "command": manifest_command(manifest),
         "state": read_run_state(directory),
-        "model": (manifest.get("model") or {}).get("spec") or _model_names(manifest),
+        "model": ", ".join(dict.fromkeys(str(model["spec"]) for model in models if "spec" in model)) or None,
         "weights": (manifest.get("model") or {}).get("weights"),
         "data": (manifest.get("data") or {}).get("spec"),
         "n": (manifest.get("data") or {}).get("n"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from robustbench_fgsm.attack.fgsm import fgsm
@@ -68,7 +68,7 @@ class CatastrophicOverfitting:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as a JSON object."""
-        return {"epoch": self.epoch, "quarter": self.quarter, "rule": self.rule, "evidence": self.evidence}
+        return asdict(self)
 
 
 HeldOutEvaluator = Callable[[TorchClassifier], Mapping[str, Rate]]

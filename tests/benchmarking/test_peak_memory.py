@@ -57,7 +57,6 @@ def test_peak_grows_with_the_job(greedy: ModuleType) -> None:
     assert isinstance(large, PeakMemory)
     assert small.above > 0
     assert large.above - small.above > 64 * 2**20
-    assert large.to_dict() == {"before": large.before, "peak": large.peak, "above": large.above}
 
 
 def test_peak_ignores_the_parent_process(greedy: ModuleType) -> None:

@@ -31,7 +31,8 @@ def load(argument: str, options: DataOptions) -> Dataset:
         with zipfile.ZipFile(file) as archive, file.open("rb") as raw, np.load(raw, allow_pickle=False) as arrays:
             keys = find_array_keys(arrays.files, options.split, str(file))
             classes = None if "classes" not in arrays.files else _array_class_names(arrays["classes"], file)
-            images, labels = (_to_tensor(_read_array(file, archive, arrays, key), file) for key in keys)
+            mapped = ((key, _map_array(file, archive, key)) for key in keys)
+            images, labels = (_to_tensor(arrays[key] if array is None else array, file) for key, array in mapped)
     except RfgsmError:
         raise
     except OSError as error:
@@ -43,12 +44,6 @@ def load(argument: str, options: DataOptions) -> Dataset:
             ) from error
         raise DataError(f"npz {file} must hold plain arrays, got one that cannot be read ({error})") from error
     return arrays_to_dataset(f"npz:{file}", images, labels, options.layout, classes)
-
-
-def _read_array(file: Path, archive: zipfile.ZipFile, arrays: Any, key: str) -> NDArray[Any]:
-    mapped = _map_array(file, archive, key)
-    found: NDArray[Any] = arrays[key] if mapped is None else mapped
-    return found
 
 
 def _map_array(file: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any] | None:

@@ -93,10 +93,6 @@ def _paths_and_labels(dataset: Any) -> tuple[list[str], list[int]]:
     return [str(path) for path in paths], [int(label) for label in dataset._labels]
 
 
-def _eurosat(root: str, *, download: bool) -> Any:
-    return datasets.EuroSAT(root, download=download)
-
-
 _TEST_TRAIN = _named_splits("test", "train")
 _TEST_TRAIN_VAL = _named_splits("test", "train", "val")
 
@@ -113,6 +109,6 @@ TORCHVISION_DATASETS = {
     "flowers102": TorchvisionDatasetInfo(datasets.Flowers102, _TEST_TRAIN_VAL, 102, lists_files=True),
     "dtd": TorchvisionDatasetInfo(datasets.DTD, _TEST_TRAIN_VAL, lists_files=True),
     "oxford-iiit-pet": TorchvisionDatasetInfo(datasets.OxfordIIITPet, _named_splits("test", "trainval"), lists_files=True),
-    "eurosat": TorchvisionDatasetInfo(_eurosat, {"all": {}}, lists_files=True),
+    "eurosat": TorchvisionDatasetInfo(datasets.EuroSAT, {"all": {}}, lists_files=True),
     "imagenette": TorchvisionDatasetInfo(datasets.Imagenette, _named_splits("val", "train"), lists_files=True),
 }

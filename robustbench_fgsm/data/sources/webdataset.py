@@ -98,15 +98,11 @@ def read_shard(shard: TarShard) -> list[ShardSample]:
 
 
 def _make_sample(shard: TarShard, key: str, images: Sequence[TarMember], label: TarMember | None) -> ShardSample:
-    number = NO_LABEL if label is None or label.size > MAX_LABEL_BYTES else _parse_label(label.read())
+    text = b"" if label is None or label.size > MAX_LABEL_BYTES else label.read().strip()
+    number = int(text) if text.isdigit() else NO_LABEL
     key_path = f"{shard}/{images[0].name if images else key}"
     if len(images) != 1:
         return ShardSample(None, number, key_path, f"{len(images)} images of one key, for which there must be one")
     if number < 0:
         return ShardSample(images[0], NO_LABEL, key_path, "no .cls member with a number from 0")
     return ShardSample(images[0], number, key_path)
-
-
-def _parse_label(text: bytes) -> int:
-    stripped = text.strip()
-    return int(stripped) if stripped.isdigit() else NO_LABEL

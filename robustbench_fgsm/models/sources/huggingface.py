@@ -39,7 +39,8 @@ def load(request: ModelRequest) -> TorchClassifier:
     config = _read_json(folder / "config.json", request.spec)
     _check_safe(folder, config, request.spec)
     network = _load_network(folder, request.spec)
-    processor = _read_json(folder / "preprocessor_config.json", request.spec) if _has_processor(folder) else None
+    processor_file = folder / "preprocessor_config.json"
+    processor = _read_json(processor_file, request.spec) if processor_file.is_file() else None
     if processor is None and (request.mean is None or request.std is None):
         raise ModelError(f"{request.spec} has no preprocessor_config.json to tell its normalisation: pass --mean and --std")
     mean, std = normalisation_from_processor(processor or {})
@@ -92,10 +93,6 @@ def preprocessing_from_processor(processor: Mapping[str, Any]) -> Preprocessing:
         (square["height"], square["width"]) if cropped and square is not None else None,
         PILLOW_INTERPOLATION_CODES[processor.get("resample", 2)],
     )
-
-
-def _has_processor(folder: Path) -> bool:
-    return (folder / "preprocessor_config.json").is_file()
 
 
 def _read_json(file: Path, spec: str) -> dict[str, Any]:

@@ -33,14 +33,14 @@ def masking_sheet(evaluation: Document) -> Iterator[Sheet]:
             f"{epsilon_text(masking['epsilon'])}; masking where p < {masking['threshold']:.2g}"
         )
         rows = tuple(
-            (check["name"], check["verdict"], "" if check["p"] is None else f"{check['p']:.2g}", _counts_text(check))
+            (check["name"], check["verdict"], "" if check["p"] is None else f"{check['p']:.2g}", _counts_text(check["counts"]))
             for check in masking["checks"]
         )
         yield Sheet("masking", title, ("sign", "verdict", "p", "counts"), rows)
 
 
-def _counts_text(check: Document) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in check["counts"].items())
+def _counts_text(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items())
 
 
 def _pgd_check_sentence(checked: Document) -> str:
@@ -71,14 +71,11 @@ def _masking_sentences(checked: Document, masking: Document) -> Iterator[str]:
         yield f"masking: none of the {looked} signs looked for, at a level of {100 * masking['level']:g} % for all together."
     cosine = masking["alignment"]
     if cosine["mean"] is not None:
+        undefined = f" ({cosine['undefined']:,} with a gradient of zero)" if cosine["undefined"] else ""
         interval = "" if cosine["low"] is None else f" [{cosine['low']:.3f}, {cosine['high']:.3f}]"
         yield (
             f"Gradient alignment {cosine['mean']:.3f}{interval}, n={cosine['n']:,}"
-            f"{_undefined_text(cosine)}: near 1 the loss is linear in the ball, near 0 one gradient says nothing of the next."
+            f"{undefined}: near 1 the loss is linear in the ball, near 0 one gradient says nothing of the next."
         )
     else:
         yield f"Gradient alignment n/a: the gradients of all {cosine['undefined']:,} images are zero."
-
-
-def _undefined_text(cosine: Document) -> str:
-    return f" ({cosine['undefined']:,} with a gradient of zero)" if cosine["undefined"] else ""

@@ -23,6 +23,14 @@ def warning_sentences(document: Document) -> Iterator[str]:
     return (f"Warning: {warning}" for warning in document["warnings"])
 
 
+def closing_sentences(document: Document) -> Iterator[str]:
+    """Yield what rates do not say, the warnings, and the reasons for which the numbers must not be used."""
+    yield INTERVAL_NOTE
+    yield LIMITATION_NOTE
+    yield from warning_sentences(document)
+    yield from invalid_sentences(document)
+
+
 def invalid_sentences(document: Document) -> Iterator[str]:
     """Yield a sentence for each reason for which the numbers must not be used."""
     return (f"INVALID: {reason}" for reason in document["invalid_reasons"])

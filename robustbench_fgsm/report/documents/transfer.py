@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.documents.sentences import INTERVAL_NOTE, LIMITATION_NOTE, invalid_sentences, warning_sentences
+from robustbench_fgsm.report.documents.sentences import closing_sentences
 from robustbench_fgsm.report.tables.sheet import Cell, Section, Sheet, Summary
 from robustbench_fgsm.report.tables.text import count_text, epsilon_text, model_text, success_denominator
 
@@ -50,10 +50,8 @@ def _pairs_sheet(document: Document, budget: int, title: str) -> Sheet:
     shared = all(at["common_success_rate"] is not None for _, at in cells)
     rows = []
     for cell, at in cells:
-        success, common = at["attack_success_rate"], at["common_success_rate"]
-        row: list[Cell] = [f"{cell['source']} > {cell['target']}", at["robust_accuracy"], at["robust_accuracy"]["n"]]
-        row += [success, success["n"]]
-        rows.append((*row, common, common["n"]) if shared else tuple(row))
+        rates = [at[name] for name in ("robust_accuracy", "attack_success_rate", *(["common_success_rate"] if shared else []))]
+        rows.append((f"{cell['source']} > {cell['target']}", *(part for rate in rates for part in (rate, rate["n"]))))
     columns = ("pair", "robust", "n", "success", "of", *(("at all", "of") if shared else ()))
     return Sheet("pairs", title, columns, tuple(rows), intervals_below=True)
 
@@ -77,7 +75,4 @@ def _closing(document: Document) -> Iterator[str]:
     yield "1 > 2: images crafted on model 1, shown to model 2. Robust accuracy is over all images."
     if any(at["common_success_rate"] for cell in document["cells"] for at in cell["epsilons"]):
         yield "At all: attack success over the images that every model here can be fooled on."
-    yield INTERVAL_NOTE
-    yield LIMITATION_NOTE
-    yield from warning_sentences(document)
-    yield from invalid_sentences(document)
+    yield from closing_sentences(document)

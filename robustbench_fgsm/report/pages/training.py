@@ -17,6 +17,10 @@ def build_training_page(run: LoadedRun) -> str:
     watched = document["checks"][-1]["clean"] is not None
     budget = epsilon_text(document["recipe"]["epsilon"])
     labels = {name: label if name == "clean" else f"{label} at {budget}" for name, label in ACCURACY_LABELS.items()}
+    selection_bias = (
+        f"The best of many checks on {held_out:,} held-out images flatters: measure the network on the test images before "
+        "you quote it."
+    )
     return render_page(
         "training.html.jinja",
         TRAINING_SCRIPTS,
@@ -28,12 +32,5 @@ def build_training_page(run: LoadedRun) -> str:
         watched=watched,
         budget=budget,
         kept=kept_weights_text(document),
-        limits=[LIMITATION_NOTE, INTERVAL_NOTE, _selection_bias_note(held_out)] if watched else [],
-    )
-
-
-def _selection_bias_note(held_out: int) -> str:
-    return (
-        f"The best of many checks on {held_out:,} held-out images flatters: measure the network on the test images before "
-        "you quote it."
+        limits=[LIMITATION_NOTE, INTERVAL_NOTE, selection_bias] if watched else [],
     )

@@ -26,19 +26,11 @@ def build_transfer_page(run: LoadedRun) -> str:
         **single_run_notices(document, document["n"], "images"),
         document=document,
         names=names,
-        sides=[_model_roles(document, place) for place in range(len(names))],
+        sides=[", ".join(side for side in ("source", "target") if place in document[f"{side}s"]) for place in range(len(names))],
         fair=success_denominator(document["attack"]),
-        shared=_has_common_success(document),
+        shared=all(at["common_success_rate"] is not None for cell in document["cells"] for at in cell["epsilons"]),
         limits=[*_denominator_notes(document), LIMITATION_NOTE, INTERVAL_NOTE],
     )
-
-
-def _has_common_success(document: Document) -> bool:
-    return all(at["common_success_rate"] is not None for cell in document["cells"] for at in cell["epsilons"])
-
-
-def _model_roles(document: Document, place: int) -> str:
-    return ", ".join(side for side in ("source", "target") if place in document[f"{side}s"])
 
 
 def _denominator_notes(document: Document) -> Iterator[str]:
