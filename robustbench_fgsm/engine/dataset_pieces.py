@@ -81,14 +81,3 @@ class PieceStore(Protocol):
 
     def keep(self, record: PieceRecord) -> None:
         """Store one more piece; raise ResourceError if this fails."""
-
-
-class NullStore:
-    """Store that keeps no piece at all."""
-
-    def records(self) -> Iterator[PieceRecord]:
-        """Yield no piece, since none is stored."""
-        return iter(())
-
-    def keep(self, record: PieceRecord) -> None:
-        """Discard the record of the piece."""

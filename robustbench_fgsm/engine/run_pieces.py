@@ -83,7 +83,7 @@ def attack_by_pieces(
     planned: PlannedClassifier,
     data: Dataset,
     specs: Sequence[AttackSpec],
-    store: PieceStore,
+    store: PieceStore | None,
     world: World,
     report_progress: ProgressReporter,
 ) -> EngineResult:
@@ -137,9 +137,9 @@ class PieceJob:
 
 
 def run_pieces(
-    job: PieceJob, store: PieceStore, world: World, report_progress: Callable[[int], None]
+    job: PieceJob, store: PieceStore | None, world: World, report_progress: Callable[[int], None]
 ) -> tuple[list[BadSample], float, tuple[str, ...]]:
-    """Count the pieces of the store, and attack this process's share of all others.
+    """Count the pieces of the store, if there is one, and attack this process's share of all others.
 
     Returns:
         Unreadable samples of all processes, the seconds that the stored pieces took, and the warnings of all processes.
@@ -153,14 +153,15 @@ def run_pieces(
         job.count_record(record)
 
     resumed_seconds, resumed_images = 0.0, 0
-    for record in store.records() if world.is_main else ():
+    for record in store.records() if store is not None and world.is_main else ():
         add(record)
         resumed_seconds += record.seconds
         resumed_images += len(record) + len(record.bad)
     report_progress(resumed_images)
     missing = np.flatnonzero(~world.broadcast(finished))
     for record in attack_pieces(job, world.local_part(missing)):
-        store.keep(record)
+        if store is not None:
+            store.keep(record)
         add(record)
         report_progress(len(record) + len(record.bad))
     parts = world.gather((bad_by_piece, job.splitter.warnings))

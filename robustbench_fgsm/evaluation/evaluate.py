@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 
 from robustbench_fgsm.data.dataset import Dataset, describe_data
 from robustbench_fgsm.data.match_model import match_to_classifier
-from robustbench_fgsm.engine.dataset_pieces import NullStore
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, check_optimize_level, choose_plan
 from robustbench_fgsm.engine.preflight import check_single_epsilon, preflight_all
@@ -173,7 +172,7 @@ def run_attacks(
     if store is None and world.size == 1:
         result = attack_dataset(plan, data, specs, report_progress)
     else:
-        result = attack_by_pieces(plan, data, specs, store or NullStore(), world, report_progress)
+        result = attack_by_pieces(plan, data, specs, store, world, report_progress)
     size = plan.plan.batch_size
     own_checks = [run_checks(classifier, data, spec, checks, size, context.check_progress) for spec in specs if world.is_main]
     all_checks = world.broadcast(own_checks)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe_data
 from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.batch_size import choose_common_batch_size
-from robustbench_fgsm.engine.dataset_pieces import NullStore, Pieces, piece_size
+from robustbench_fgsm.engine.dataset_pieces import Pieces, piece_size
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
 from robustbench_fgsm.engine.plan import Plan
@@ -289,7 +289,7 @@ def run_transfer(
         data, pieces, size, device, splitter, attack_piece, count_record=lambda record: counts.add(record, transfer_models)
     )
     report_progress = ProgressReporter(len(data), context.world, context.progress)
-    bad, resumed_seconds, memory_warnings = run_pieces(job, context.store or NullStore(), context.world, report_progress)
+    bad, resumed_seconds, memory_warnings = run_pieces(job, context.store, context.world, report_progress)
     return Transfer(
         transfer_models,
         describe_data(data),

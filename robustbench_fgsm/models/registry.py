@@ -60,7 +60,8 @@ def find_model_source(spec: str) -> tuple[RegistryEntry | None, str]:
     """Return the source of a spec, None for a plain name, and the spec without its prefix; raise ModelError if unknown."""
     name, argument = _split_spec(spec)
     if argument != spec:
-        return MODEL_SOURCES.find(name, {key: entry for key, entry in model_sources().items() if ":" in entry.example}), argument
+        prefixed = {key: entry for key, entry in MODEL_SOURCES.entries().items() if ":" in entry.example}
+        return MODEL_SOURCES.find(name, prefixed), argument
     return (MODEL_SOURCES.find(name) if name in MODEL_SOURCES.built_in else None), spec
 
 
@@ -79,19 +80,14 @@ def runs_code(spec: str) -> bool:
     return name in MODEL_SOURCES.built_in and MODEL_SOURCES.built_in[name].runs_code
 
 
-def model_sources() -> dict[str, RegistryEntry]:
-    """Return every source by name, sources of other packages last."""
-    return MODEL_SOURCES.entries()
-
-
 def sources_with_weights() -> set[str]:
     """Return sources whose models may be named with weights behind a second colon; a factory's function has a colon itself."""
-    return model_sources().keys() - {"factory"}
+    return MODEL_SOURCES.entries().keys() - {"factory"}
 
 
 def model_names() -> Iterator[tuple[str, ModelListing]]:
     """Yield source and model for every source that is installed, can be imported and has a list; bundled ones excepted."""
-    for name, entry in model_sources().items():
+    for name, entry in MODEL_SOURCES.entries().items():
         if name == "bundled" or entry.installed_version is None:
             continue
         try:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustbench_fgsm.attack.step import Epsilon
 from robustbench_fgsm.errors import ModelError
@@ -16,7 +15,7 @@ from robustbench_fgsm.models.art import ArtClassifier, pytorch_estimator
 from robustbench_fgsm.models.art_engine import Array, patch_svc_probability
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.references.registry import OwnSuccess
-from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, AttackSpec, Bounds, parse_norm
+from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.rate import Rate
 
 PREDICTION_CHANGED = OwnSuccess("prediction changed, over all images", lambda tally: tally.flip_rate)
@@ -84,22 +83,3 @@ def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> ArtRef
     network = classifier.copy_network().requires_grad_(True)  # as a user of ART has it
     estimator = pytorch_estimator(network, classifier.num_classes, spec.bounds, classifier.device)
     return ArtReference(estimator, **settings)
-
-
-def fgsm(
-    model: nn.Module | TorchClassifier,
-    x: Tensor,
-    y: Tensor | None = None,
-    epsilon: Epsilon = DEFAULT_EPSILON,
-    *,
-    norm: str | float = "inf",
-    targeted: bool = False,
-    bounds: Bounds | None = PIXEL_BOUNDS,
-) -> Tensor:
-    """Return ART's adversarial images, with the arguments of our own `fgsm`; the model is copied and stays unchanged."""
-    network = model.copy_network() if isinstance(model, TorchClassifier) else copy.deepcopy(model)
-    with torch.no_grad():
-        num_classes = network.eval()(x[:1]).shape[1]
-    estimator = pytorch_estimator(network, num_classes, bounds, x.device)
-    reference = ArtReference(estimator, norm=parse_norm(norm), targeted=targeted, batch_size=max(len(x), 1))
-    return reference.fgsm(x, y, epsilon)

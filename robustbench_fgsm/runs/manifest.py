@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,10 +100,7 @@ def read_evaluation_manifest(directory: Path) -> EvaluationManifest:
             f"of {manifest_command(document)}: choose another directory"
         )
     with translate_manifest_errors(directory):
-        for part, keys in REQUIRED_KEYS.items():
-            for key in keys:
-                if document[part][key] is None:
-                    raise ValueError(f"no {part}.{key}")
+        check_required_keys(document, REQUIRED_KEYS)
         if (command := document["command"]) not in get_args(EvaluationCommand):
             raise ValueError(f"command {command!r}")
         if min(document["data"]["n"], document["piece_size"]) < 1:
@@ -119,6 +116,14 @@ def read_evaluation_manifest(directory: Path) -> EvaluationManifest:
             checks=CheckOptions.from_dict(document.get("checks")),
             thresholds={name: None if value is None else float(value) for name, value in document.get("asked", {}).items()},
         )
+
+
+def check_required_keys(document: Mapping[str, Any], required: Mapping[str, Sequence[str]]) -> None:
+    """Raise KeyError, TypeError or ValueError unless each part of a document has its required keys, none of them null."""
+    for part, keys in required.items():
+        for key in keys:
+            if document[part][key] is None:
+                raise ValueError(f"no {part}.{key}")
 
 
 @contextmanager
@@ -141,10 +146,14 @@ def require_manifest(directory: Path) -> dict[str, Any]:
 
 
 def read_recorded_plan(directory: Path) -> Plan | None:
-    """Return the plan in a directory's manifest, or None for a new directory; a manifest without a plan has level none."""
+    """Return the plan in a directory's manifest, or None for a new directory."""
     if is_new_run(directory):
         return None
-    document = read_manifest_json(directory)
-    size = document.get("batch_size") or (document.get("output") or {}).get("batch_size") or Plan.batch_size
     with translate_manifest_errors(directory):
-        return Plan.from_dict(document.get("plan"), int(size))
+        return plan_from_manifest(read_manifest_json(directory))
+
+
+def plan_from_manifest(document: Mapping[str, Any]) -> Plan:
+    """Return the execution plan in a manifest; a manifest without a plan has level none."""
+    size = document.get("batch_size") or (document.get("output") or {}).get("batch_size") or Plan.batch_size
+    return Plan.from_dict(document.get("plan"), int(size))

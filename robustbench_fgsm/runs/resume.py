@@ -13,7 +13,7 @@ from robustbench_fgsm.evaluation.transfer_counts import TransferModels
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.models.registry import runs_code
 from robustbench_fgsm.models.request import MODEL_SETTING_NAMES
-from robustbench_fgsm.options import ReloadOptions
+from robustbench_fgsm.options import ReloadOptions, TransferOptions
 from robustbench_fgsm.runs.load_from_manifest import reload_classifiers, reload_data
 from robustbench_fgsm.runs.manifest import EvaluationRun, read_evaluation_manifest, require_manifest, translate_manifest_errors
 from robustbench_fgsm.runs.train import TrainingRun, create_untrained_classifier
@@ -71,12 +71,12 @@ def reload_transfer_run(
     with translate_manifest_errors(place):
         attack = AttackSpec.from_dict(document["attack"], document["attack"]["epsilons"])
         sources, targets = (tuple(map(int, document[side])) for side in ("sources", "targets"))
-        settings = bool(document["common"]), bool(document["per_class"]), int(document["max_bad"])
-        batch_size = int(document["batch_size"])
+        options_then = TransferOptions(bool(document["common"]), bool(document["per_class"]))
+        batch_size, max_bad = int(document["batch_size"]), int(document["max_bad"])
     models = models or reload_classifiers(document, "resume", options)
     data = match_to_classifier(data or reload_data(document, "resume", options), models[0])
     transfer_models = TransferModels(tuple(models), sources, targets)
-    return TransferRun(transfer_models, data, replace(attack, bounds=models[0].bounds), batch_size, *settings)
+    return TransferRun(transfer_models, data, replace(attack, bounds=models[0].bounds), options_then, batch_size, max_bad)
 
 
 def reload_training_run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from robustbench_fgsm.data.dataset import Dataset
@@ -14,7 +14,7 @@ from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.engine.progress import Progress
 from robustbench_fgsm.engine.run_pieces import RunContext
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.evaluation.transfer import Transfer, run_transfer, split_transfer_into_pieces
+from robustbench_fgsm.evaluation.transfer import run_transfer, split_transfer_into_pieces
 from robustbench_fgsm.evaluation.transfer_counts import TransferModels
 from robustbench_fgsm.options import RunOptions, TransferOptions
 from robustbench_fgsm.runs.directory import RunDirectory
@@ -31,9 +31,8 @@ class TransferRun:
     transfer_models: TransferModels
     data: Dataset
     spec: AttackSpec
+    transfer_options: TransferOptions
     batch_size: int
-    common: bool = False
-    per_class: bool = False
     max_bad: int = 0
     preflight_warnings: Sequence[str] | None = None
     """Warnings of `check_transfer`; None if it has not run."""
@@ -49,8 +48,7 @@ class TransferRun:
             max_bad=self.max_bad,
             sources=crossing.sources,
             targets=crossing.targets,
-            common=self.common,
-            per_class=self.per_class,
+            **asdict(self.transfer_options),
             batch_size=self.batch_size,
             piece_size=self.pieces.size,
         )
@@ -59,20 +57,6 @@ class TransferRun:
     def pieces(self) -> Pieces:
         """Return how the images are divided into pieces."""
         return split_transfer_into_pieces(self.transfer_models, self.data, self.batch_size)
-
-    def measure(
-        self, store: LedgerStore | None = None, world: World = SINGLE_PROCESS, progress: Progress | None = None
-    ) -> Transfer:
-        """Return the transfer matrix; pieces in the store are not attacked again."""
-        return run_transfer(
-            self.transfer_models,
-            self.data,
-            self.spec,
-            TransferOptions(self.common, self.per_class),
-            RunOptions(self.batch_size, max_bad=self.max_bad),
-            warnings=self.preflight_warnings,
-            context=RunContext(world, store, progress),
-        )
 
 
 def choose_transfer_batch_size(transfer_models: TransferModels, data: Dataset, batch_size: int | str, out: Path | None) -> int:
@@ -92,4 +76,13 @@ def transfer_in_directory(
         if directory.result is not None:
             return directory.result
         with nullcontext() if out is None else closing(LedgerStore(out, len(run.pieces), world.rank)) as store:
-            return directory.write_result(run.measure(store, world, progress).to_dict())
+            transfer = run_transfer(
+                run.transfer_models,
+                run.data,
+                run.spec,
+                run.transfer_options,
+                RunOptions(run.batch_size, max_bad=run.max_bad),
+                warnings=run.preflight_warnings,
+                context=RunContext(world, store, progress),
+            )
+        return directory.write_result(transfer.to_dict())

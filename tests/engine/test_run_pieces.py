@@ -10,7 +10,7 @@ import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import Batch
-from robustbench_fgsm.engine.dataset_pieces import NullStore, PieceRecord, Pieces
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord, Pieces
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS
 from robustbench_fgsm.engine.plan import Plan, apply_plan
 from robustbench_fgsm.engine.progress import ProgressReporter
@@ -20,7 +20,7 @@ from robustbench_fgsm.spec import AttackSpec, TargetRule
 SPECS = [AttackSpec((0.01, 0.1)), AttackSpec((0.01, 0.1), target=TargetRule.parse("random"))]
 
 
-class ListStore(NullStore):
+class ListStore:
     """Store that keeps records in a list."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.models.registry import MODEL_SOURCES, find_model_source, model_sources, runs_code
+from robustbench_fgsm.models.registry import MODEL_SOURCES, find_model_source, runs_code
 
 THIRD = SimpleNamespace(load=lambda request: rf.wrap(nn.Flatten(), int(request.name)))
 
@@ -34,13 +34,13 @@ def third(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("third")
 def test_another_packages_source() -> None:
     assert rf.load_classifier("flat:4").predict(torch.rand(2, 1, 2, 2)).shape == (2, 4)
-    assert model_sources()["flat"].example == "flat:NAME"
+    assert MODEL_SOURCES.entries()["flat"].example == "flat:NAME"
 
 
 @pytest.mark.usefixtures("third")
 def test_built_in_sources_have_priority() -> None:
     entry, name = find_model_source("hf:some/model")
-    assert entry is model_sources()["hf"] is MODEL_SOURCES.built_in["hf"]
+    assert entry is MODEL_SOURCES.entries()["hf"] is MODEL_SOURCES.built_in["hf"]
     assert name == "some/model"
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import robustbench_fgsm as rf
 from robustbench_fgsm.engine.plan import PLAIN_PLAN
 from robustbench_fgsm.errors import RfgsmError
@@ -15,7 +17,7 @@ from robustbench_fgsm.runs.attack.replay import check_adversarial
 from robustbench_fgsm.runs.attack.save import save_adversarial
 from robustbench_fgsm.runs.directory import MANIFEST_FILE
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
-from robustbench_fgsm.runs.manifest import EvaluationRun
+from robustbench_fgsm.runs.manifest import EvaluationRun, plan_from_manifest
 from robustbench_fgsm.runs.read import summarize_run
 from robustbench_fgsm.runs.resume import reload_evaluation_run
 from robustbench_fgsm.spec import AttackSpec
@@ -78,3 +80,9 @@ def test_of_saved_images(classifier: rf.TorchClassifier, data: rf.ArrayDataset, 
         lambda: check_adversarial(tmp_path, classifier, data),
     )
     assert check(tmp_path, *readers) > 100
+
+
+@pytest.mark.parametrize("sizes", [{"batch_size": 16}, {"output": {"batch_size": 16}}])
+def test_an_older_manifest_has_a_plain_plan(sizes: Document) -> None:
+    plan = plan_from_manifest(sizes)
+    assert (plan.level, plan.batch_size) == ("none", 16)

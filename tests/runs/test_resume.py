@@ -8,6 +8,7 @@ import pytest
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.evaluation.transfer_counts import TransferModels
+from robustbench_fgsm.options import TransferOptions
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.manifest import EvaluationRun
 from robustbench_fgsm.runs.resume import reload_evaluation_run, reload_transfer_run
@@ -21,7 +22,7 @@ def test_an_evaluation_has_equal_settings(run: EvaluationRun, tmp_path: Path) ->
 
 
 def test_a_transfer_has_equal_settings(classifier: rf.TorchClassifier, data: rf.ArrayDataset, tmp_path: Path) -> None:
-    run = TransferRun(TransferModels((classifier,), (0,), (0,)), data, AttackSpec(), 8, common=True, max_bad=3)
+    run = TransferRun(TransferModels((classifier,), (0,), (0,)), data, AttackSpec(), TransferOptions(common=True), 8, 3)
     transfer_in_directory(run, tmp_path)
     assert reload_transfer_run(tmp_path, [classifier], data).settings() == run.settings()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.engine.distributed import World
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.transfer import make_transfer_models
+from robustbench_fgsm.options import TransferOptions
 from robustbench_fgsm.runs.directory import RESULT_FILE
 from robustbench_fgsm.runs.ledger import Ledger
 from robustbench_fgsm.runs.transfer import TransferRun, transfer_in_directory
@@ -21,7 +23,7 @@ from tests.runs.test_processes import answers, in_world
 
 MakeClassifier = Callable[..., rf.TorchClassifier]
 MakeData = Callable[..., rf.ArrayDataset]
-SPEC = AttackSpec((0.01, 0.2))
+SPEC, COMMON = AttackSpec((0.01, 0.2)), TransferOptions(common=True)
 
 
 class StoppedError(Exception):
@@ -31,7 +33,7 @@ class StoppedError(Exception):
 @pytest.fixture
 def run(make_classifier: MakeClassifier, make_data: MakeData) -> TransferRun:
     models = [make_classifier(seed=seed) for seed in (0, 1)]
-    return TransferRun(make_transfer_models(models, models[::-1]), make_data(n=101), SPEC, 8, common=True)
+    return TransferRun(make_transfer_models(models, models[::-1]), make_data(n=101), SPEC, COMMON, 8)
 
 
 def counts(document: dict[str, Any]) -> dict[str, Any]:
@@ -52,16 +54,16 @@ def test_continues_a_stopped_transfer(run: TransferRun, tmp_path: Path) -> None:
     assert 0 < Ledger(out, 13).num_finished < 13
     assert not (out / RESULT_FILE).exists()
     found = transfer_in_directory(run, out)
-    assert counts(found) == counts(run.measure().to_dict())
+    assert counts(found) == counts(transfer_in_directory(run, None))
     assert transfer_in_directory(run, out) == found
     with pytest.raises(RunError, match="max_bad"):
-        transfer_in_directory(TransferRun(run.transfer_models, run.data, SPEC, 8, common=True, max_bad=1), out)
+        transfer_in_directory(replace(run, max_bad=1), out)
 
 
 @pytest.mark.distributed
 def test_several_processes_count_like_one(run: TransferRun, tmp_path: Path) -> None:
     def work(world: World) -> Any:
-        return [counts(run.measure(world=world).to_dict()), counts(transfer_in_directory(run, tmp_path / "run", world=world))]
+        return [counts(transfer_in_directory(run, out, world=world)) for out in (None, tmp_path / "run")]
 
     assert in_world(3, work, tmp_path / "told") == [0] * 3
-    assert answers(tmp_path / "told", 3) == [[counts(run.measure().to_dict())] * 2] * 3
+    assert answers(tmp_path / "told", 3) == [[counts(transfer_in_directory(run, None))] * 2] * 3

@@ -89,12 +89,12 @@ def _find_models(text: str) -> list[dict[str, Any]]:
 
 
 def _model_sources() -> list[dict[str, Any]]:
-    from robustbench_fgsm.models.registry import model_sources
+    from robustbench_fgsm.models.registry import MODEL_SOURCES
 
     return [
         {"name": name, "example": entry.example, "package": entry.package or None, "version": entry.installed_version}
         | {"install": None if entry.installed_version else entry.install_command}
-        for name, entry in model_sources().items()
+        for name, entry in MODEL_SOURCES.entries().items()
     ]
 
 

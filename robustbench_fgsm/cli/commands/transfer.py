@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
@@ -61,8 +61,7 @@ def transfer_command(
     spec = replace(spec, bounds=crossing.models[0].bounds)
     warnings = check_transfer(crossing, images, spec, strict=run_options.strict)  # before a run directory is made
     chosen = choose_transfer_batch_size(crossing, images, run_options.batch_size, output.out) if world.is_main else None
-    size, rates = world.broadcast(chosen), asdict(transfer_options)
-    run = TransferRun(crossing, images, spec, size, **rates, max_bad=run_options.max_bad, preflight_warnings=warnings)
+    run = TransferRun(crossing, images, spec, transfer_options, world.broadcast(chosen), run_options.max_bad, warnings)
     with progress_bar("transfer", quiet=output.quiet) as progress:
         document = transfer_in_directory(run, output.out, world=world, progress=progress)
     return write_result(document, output, is_main=world.is_main)

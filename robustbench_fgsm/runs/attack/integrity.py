@@ -14,12 +14,13 @@ from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.craft_shards import ShardRecord, ShardTotals, shard_ranges
 from robustbench_fgsm.runs.atomic_files import read_json
 from robustbench_fgsm.runs.attack.formats import Mismatch, ShardFormat, get_shard_format
-from robustbench_fgsm.runs.attack.result import ATTACK_SCHEMA, DERIVED_KEYS, SETTING_KEYS, SavedAttack, checksum, plan_from_manifest
+from robustbench_fgsm.runs.attack.result import ATTACK_SCHEMA, DERIVED_KEYS, SETTING_KEYS, SavedAttack, checksum
 from robustbench_fgsm.runs.attack.save import count_shard
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, json_differences, read_manifest_json
+from robustbench_fgsm.runs.manifest import check_required_keys, plan_from_manifest
 from robustbench_fgsm.spec import AttackSpec
 
-REQUIRED_ATTACK_KEYS = {"": DERIVED_KEYS, "model": ("spec", "weights", "sha256"), "data": ("spec", "fingerprint")}
+REQUIRED_ATTACK_KEYS = {"model": ("spec", "weights", "sha256"), "data": ("spec", "fingerprint")}
 """Keys that are read after the manifest is validated."""
 
 
@@ -58,10 +59,9 @@ def read_attack_manifest(out: Path) -> AttackManifest:
         manifest = AttackManifest(out, document, spec, kind, plan_from_manifest(document), tuple(pieces))
         _rebuild_saved_attack(manifest)
         manifest.file_entries  # noqa: B018  (raises if an entry is malformed)
-        for part, keys in REQUIRED_ATTACK_KEYS.items():
-            for key in keys:
-                if (document[part] if part else document)[key] is None and part:
-                    raise ValueError(f"no {part}.{key}")
+        check_required_keys(document, REQUIRED_ATTACK_KEYS)
+        for key in DERIVED_KEYS:
+            document[key]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(
             f"{out / MANIFEST_FILE} must be as `rfgsm attack` wrote it, got one that cannot be read "

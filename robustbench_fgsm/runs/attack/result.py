@@ -16,6 +16,7 @@ from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, Incomple
 from robustbench_fgsm.evaluation.craft_shards import ShardTotals
 from robustbench_fgsm.evaluation.document import bad_samples_to_dict, gradient_shares, tally_invalid_reasons, tally_warnings
 from robustbench_fgsm.evaluation.result import rates_to_dict
+from robustbench_fgsm.runs.manifest import plan_from_manifest
 from robustbench_fgsm.stats.tally import Tally, matrix_to_json
 
 ATTACK_SCHEMA = "rfgsm.attack/1"
@@ -144,12 +145,6 @@ def _device_kind(device: str) -> str:
         return torch.device(device).type
     except RuntimeError:
         return "cuda"
-
-
-def plan_from_manifest(document: Mapping[str, Any]) -> Plan:
-    """Return the execution plan in a manifest; a plain plan if an older version wrote the manifest."""
-    output = document.get("output") or {}
-    return Plan.from_dict(document.get("plan"), int(output.get("batch_size") or PLAIN_PLAN.batch_size))
 
 
 def checksum(document: Mapping[str, Any]) -> str:

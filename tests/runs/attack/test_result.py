@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from robustbench_fgsm.runs.attack.result import ATTACK_SCHEMA, attack_settings, checksum, plan_from_manifest
+from robustbench_fgsm.runs.attack.result import ATTACK_SCHEMA, attack_settings, checksum
 
 MANIFEST: dict[str, Any] = {
     "schema": ATTACK_SCHEMA,
@@ -26,11 +26,6 @@ def test_settings_have_the_common_keys() -> None:
 @pytest.mark.parametrize(("device", "kind"), [("cpu", "cpu"), ("mps:0", "mps"), ("NVIDIA A100-SXM4", "cuda")])
 def test_a_device_is_recorded_by_kind(device: str, kind: str) -> None:
     assert attack_settings(MANIFEST | {"environment": {"device": device}})["device"] == kind
-
-
-def test_an_older_manifest_has_a_plain_plan() -> None:
-    plan = plan_from_manifest(MANIFEST)
-    assert (plan.level, plan.batch_size) == ("none", 16)
 
 
 def test_checksum_ignores_the_order_of_keys() -> None:
