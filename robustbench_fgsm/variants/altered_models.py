@@ -53,6 +53,11 @@ def altered_model(model: nn.Module, mode: str, backward: str) -> nn.Module:
     return _CastModel(model, HALF_DTYPE_BY_NAME[mode]) if mode in HALF_DTYPE_BY_NAME else model
 
 
+def guided_copy(model: nn.Module) -> nn.Module:
+    """Return a copy whose ReLUs propagate positive gradients only."""
+    return altered_model(model, "eval", "guided")
+
+
 def model_with_drifted_statistics(model: nn.Module, call: AttackCall, mode: str, backward: str) -> nn.Module:
     """Return a copy whose batch norm ran in train mode on the images of earlier calls, and of this call if the mode says so."""
     calls = [one for one in call.earlier_calls if one.model is call.model]

@@ -353,6 +353,32 @@ MISTAKES = (
         "climb the logsumexp of the wrong logits minus the label's logit, as robustbench_fgsm does with stable=True",
         harmless=True,
     ),
+    Mistake(
+        "changes-global-state",
+        "a global setting of the process is changed, such as the default dtype or the grad mode",
+        "use torch.enable_grad() as a context, and leave defaults unchanged",
+    ),
+    Mistake("least-likely-label", "the step goes towards the least likely class", "take the loss with the given labels"),
+    Mistake("other-labels", "the loss is taken with labels other than the given ones", "take the loss with the given labels"),
+    Mistake("added-regulariser", "a term beside the loss moves pixels", "take the gradient of the loss alone"),
+    Mistake(
+        "gradient-threshold",
+        "pixels with a small gradient are not moved",
+        "take gradient.sign() without a threshold: the sign does not depend on the magnitude",
+    ),
+    Mistake("soft-sign", "a smooth function of the gradient stands in for its sign", "take gradient.sign()"),
+    Mistake("masked-pixels", "only some of the pixels are moved", "move every pixel by epsilon"),
+    Mistake("blurred-gradient", "the gradient of a pixel is mixed with that of its neighbours", "use the gradient of each pixel as it is"),
+    Mistake("norm-per-channel", "each channel is scaled by a norm of its own", "take gradient.sign() for the L-infinity budget"),
+    Mistake(
+        "wrong-std",
+        "epsilon is scaled by a std that is not that of its channel",
+        "divide epsilon by the std of each channel of this model, or step in pixel space",
+    ),
+    Mistake("random-budget", "the size of the step is drawn at random", "take one step of size epsilon"),
+    Mistake("bounds-per-image", "each image is clipped to its own smallest and largest pixel", "clip to the bounds of pixel space: clamp(0, 1)"),
+    Mistake("normalised-output", "normalised images are returned", "undo the normalisation before you return the images"),
+    Mistake("scaled-output", "images in [0, 255] are returned", "divide the images by 255 before you return them"),
 )
 
 MISTAKE_BY_ID = {mistake.id: mistake for mistake in MISTAKES}

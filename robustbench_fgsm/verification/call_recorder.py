@@ -1,4 +1,4 @@
-"""A network that records its forward passes, for mistakes that images do not show."""
+"""A network that records its forward passes and the gradients that arrive at its logits."""
 
 from __future__ import annotations
 
@@ -8,34 +8,39 @@ import torch
 from torch import Tensor, nn
 
 
-@dataclass(frozen=True)
+@dataclass
 class ForwardPass:
-    """One forward pass of a recorded network, with the largest distance of its input from the expected input.
+    """One forward pass of a recorded network.
 
-    weight_sum and input_distance are None inside a transform such as vmap, input_distance also if the shapes differ.
+    Attributes:
+        training: a module of the network was in train mode.
+        dtype: precision of the input, or of autocast.
+        inputs: (N, ...) images as the network received them; None inside a transform such as vmap.
+        requires_gradient: the input requires a gradient.
+        logits: (N, K) outputs; None inside a transform.
+        logit_gradient: (N, K) gradient that arrived at the outputs; None if none arrived.
     """
 
     training: bool
     dtype: torch.dtype
-    weight_sum: float | None
-    input_distance: float | None
+    inputs: Tensor | None
     requires_gradient: bool
+    logits: Tensor | None = None
+    logit_gradient: Tensor | None = None
 
 
 @dataclass
 class CallRecord:
     """Forward passes since the last reset, shared by all copies of a network."""
 
-    expected_input: Tensor
     forward_passes: list[ForwardPass] = field(default_factory=list)
 
     def __deepcopy__(self, memo: object) -> CallRecord:
         return self
 
-    def reset(self, expected_input: Tensor) -> None:
-        """Clear the record, and expect another input."""
-        self.expected_input = expected_input
-        self.forward_passes.clear()
+    def reset(self) -> None:
+        """Start a new list."""
+        self.forward_passes = []
 
 
 class CallRecorder(nn.Module):
@@ -44,28 +49,31 @@ class CallRecorder(nn.Module):
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
         self.body = body
-        self.record = CallRecord(torch.zeros(0))
+        self.record = CallRecord()
 
     def forward(self, x: Tensor) -> Tensor:
         """Record the forward pass, and return the outputs of the body."""
-        distance, gradient = _max_distance(x, self.record.expected_input), torch.is_grad_enabled() and x.requires_grad
-        self.record.forward_passes.append(ForwardPass(self.training, x.dtype, weight_sum(self.body), distance, gradient))
+        own = ForwardPass(
+            any(module.training for module in self.modules()), _compute_dtype(x), _values(x), torch.is_grad_enabled() and x.requires_grad
+        )
+        self.record.forward_passes.append(own)
         logits: Tensor = self.body(x)
+        own.logits = _values(logits)
+        if own.logits is not None and logits.requires_grad:
+            logits.register_hook(lambda grad: _store_gradient(own, grad))
         return logits
 
 
-def weight_sum(module: nn.Module) -> float | None:
-    """Return the sum of the magnitudes of all parameters in float64, which differs between networks."""
-    try:
-        return float(sum(parameter.detach().double().abs().sum() for parameter in module.parameters()))
-    except RuntimeError:  # a tensor inside a transform such as vmap has no values
-        return None
+def _store_gradient(own: ForwardPass, grad: Tensor) -> None:
+    own.logit_gradient = grad.detach().clone()
 
 
-def _max_distance(x: Tensor, expected: Tensor) -> float | None:
-    if x.shape != expected.shape:
+def _compute_dtype(x: Tensor) -> torch.dtype:
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+
+
+def _values(x: Tensor) -> Tensor | None:
+    """Return a copy of the values; None if the tensor has none, as inside vmap."""
+    if torch._C._functorch.is_functorch_wrapped_tensor(x):
         return None
-    try:
-        return float((x.detach().double() - expected.double()).abs().max())
-    except RuntimeError:
-        return None
+    return x.detach().clone()

@@ -1,10 +1,9 @@
-"""A user's own network and images as a case, and the diagnosis of a candidate that disagrees on them."""
+"""A user's own network and images as a call of the test bench, and the diagnosis of a candidate that disagrees on them."""
 
 from __future__ import annotations
 
 import copy
 import math
-from dataclasses import replace
 
 import torch
 from torch import nn
@@ -14,18 +13,19 @@ from robustbench_fgsm.engine.preflight import check_images
 from robustbench_fgsm.engine.targets import targets_for
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, TorchClassifier
+from robustbench_fgsm.options import VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.references.saved_images import SavedImages
 from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec
 from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.variants.catalogue import Finding
-from robustbench_fgsm.variants.recipe import RecipeRunner
+from robustbench_fgsm.verification.bench import BenchCall, BenchSettings, build_calls
 from robustbench_fgsm.verification.call_recorder import CallRecorder
-from robustbench_fgsm.verification.cases import Case, link_calls
-from robustbench_fgsm.verification.findings import collect_findings
-from robustbench_fgsm.verification.judge import judge_images
-from robustbench_fgsm.verification.result import CaseResult
-from robustbench_fgsm.verification.run_case import run_case
+from robustbench_fgsm.verification.images import read_images
+from robustbench_fgsm.verification.reading import Reading
+from robustbench_fgsm.verification.response import judge
+from robustbench_fgsm.verification.sandbox import ObservedCall
+from robustbench_fgsm.verification.verify import read_stages, run_calls
 
 MAX_OWN_IMAGES = 16
 """Number of the user's images that are used."""
@@ -34,8 +34,8 @@ POOLING_DITHER = 2.0**-10
 """Largest change of a pixel that breaks ties between equal pixels in max-pooling."""
 
 
-def own_network_case(classifier: Classifier, data: Dataset, epsilon: float = DEFAULT_EPSILON) -> Case:
-    """Return a case with the first images of a data set, dithered, on a classifier: one call, twice.
+def own_network_call(classifier: Classifier, data: Dataset, epsilon: float = DEFAULT_EPSILON) -> BenchCall:
+    """Return a call with the first images of a data set, dithered, on a classifier.
 
     Raises:
         ModelError: if the classifier is not a PyTorch network on the CPU.
@@ -46,36 +46,39 @@ def own_network_case(classifier: Classifier, data: Dataset, epsilon: float = DEF
     generator = torch.Generator().manual_seed(0)
     dither = (torch.rand(batch.images.shape, generator=generator) * 2 - 1) * POOLING_DITHER
     x = (batch.images + dither).clamp(*classifier.bounds)
-    call = AttackCall(model, x, batch.labels, epsilon, bounds=classifier.bounds, seed=1)
-    return _case_of_one_call_twice(call, f"{len(x)} images of {data.name} on {classifier.info.spec}")
+    return BenchCall("own", AttackCall(model, x, batch.labels, epsilon, bounds=classifier.bounds, seed=1))
 
 
 def diagnose_candidate(
     classifier: Classifier, data: Dataset, spec: AttackSpec, candidate: Candidate | SavedImages
 ) -> list[Finding]:
-    """Return why a candidate disagrees on the first images of the data.
+    """Return why a candidate disagrees: what the test bench measures, or else what its images of the first batch show.
 
-    The list is empty if the norm is not L-infinity, if the classifier is not on the CPU, or if targets depend on the outputs.
-    Pairs of mistakes that both need a new gradient are not tried.
+    The list is empty if the norm is not L-infinity, if the classifier is not a PyTorch network on the CPU, or if targets depend on
+    the outputs.
     """
     batch = _first_batch(data, classifier)
     y = targets_for(batch, spec.target, data.classes, spec.seed)
     if spec.norm != math.inf or classifier.device.type != "cpu" or callable(y):
         return []
+    if isinstance(candidate, Candidate):
+        calls = build_calls(BenchSettings(), targeted=candidate.targets)
+        readings, _, _ = read_stages(run_calls(candidate, calls, VerifyOptions.time_limit))
+        return _findings(readings)
     (epsilon,) = spec.epsilons
-    model, targeted = _recorded_network(classifier), spec.target.targeted
-    case = _case_of_one_call_twice(AttackCall(model, batch.images, y, epsilon, targeted, spec.bounds, seed=1), data.name)
-    recipe_runner = RecipeRunner()
-    if isinstance(candidate, SavedImages):
-        judged = judge_images(recipe_runner, case.calls[0], candidate.by_ids(batch.ids))
-        result = CaseResult(case, (judged,), (judged,) if judged.any_wrong else (), (), ())
-    else:
-        result = run_case(recipe_runner, candidate, case)
-    return collect_findings(recipe_runner, [result], quick=True)
+    call = AttackCall(_recorded_network(classifier), batch.images, y, epsilon, spec.target.targeted, spec.bounds, seed=1)
+    unseen = ObservedCall(None, "", "", {}, (), warned=True)
+    response = judge(BenchCall("saved images", call), unseen, candidate.by_ids(batch.ids))
+    return _findings(read_images(response)) if not response.is_right else []
 
 
-def _case_of_one_call_twice(call: AttackCall, about: str) -> Case:
-    return Case("own", about, link_calls([call, replace(call, seed=2)]))
+def _findings(readings: list[Reading]) -> list[Finding]:
+    """Return the wrong stages as findings; those without a known mistake have the stage as their cause."""
+    return [
+        Finding(reading.cause or reading.stage, f"{reading.stage}: {reading.text}", reading.remedy)
+        for reading in readings
+        if reading.verdict == "wrong"
+    ]
 
 
 def _recorded_network(classifier: Classifier) -> nn.Module:

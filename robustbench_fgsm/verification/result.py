@@ -1,101 +1,107 @@
-"""What `verify` found: the result of each case, the diagnosis and the verdict."""
+"""What `verify` measured: the reading of each stage, and the verdict."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
 from robustbench_fgsm.references.candidate import Candidate
-from robustbench_fgsm.variants.catalogue import Finding
-from robustbench_fgsm.verification.cases import Case
-from robustbench_fgsm.verification.judge import JudgedCall
-from robustbench_fgsm.verification.sandbox import ObservedCall
+from robustbench_fgsm.verification.limitations import Limitation
+from robustbench_fgsm.verification.reading import Reading
+from robustbench_fgsm.verification.response import Response
+from robustbench_fgsm.verification.stages.conduct import Observation
+
+Verdict = Literal["right", "wrong", "incomplete"]
 
 
-@dataclass(frozen=True)
-class CaseResult:
-    """Result of one case: all calls, those that returned images, those with wrong images, and other problems."""
-
-    case: Case
-    judged_calls: tuple[JudgedCall, ...]
-    wrong_calls: tuple[JudgedCall, ...]
-    observed_calls: tuple[ObservedCall, ...]
-    problems: tuple[str, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Return True if images and conduct are right."""
-        return not self.wrong_calls and not self.problems
-
-    @property
-    def detail(self) -> str:
-        """Return the counts of pixels and the problems in one line."""
-        decidable = sum(int(judged.decidable.sum()) for judged in self.judged_calls)
-        if self.passed:
-            return f"{decidable:,} of {decidable:,} pixels are right"
-        wrong = sum(int(judged.wrong.sum()) for judged in self.wrong_calls)
-        largest = max((judged.largest_error for judged in self.wrong_calls), default=0.0)
-        pixels = [f"{wrong:,} of {decidable:,} pixels are wrong, by up to {largest:.2g}"] if self.wrong_calls else []
-        return "; ".join(dict.fromkeys([*pixels, *self.problems]))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object of the case."""
-        return {"name": self.case.name, "about": self.case.about, "passed": self.passed, "detail": self.detail}
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verification:
-    """Result of `verify`; the harmless findings count only if the check is strict."""
+    """Result of `verify`.
+
+    Attributes:
+        candidate: the candidate.
+        stages: the reading of each stage.
+        conduct: what the candidate leaves behind or depends on.
+        harmless: deviations that leave the images right, or wrong by float32 rounding only; they count if the check is strict.
+        limitations: calls that the candidate could not run.
+        responses: what came back from each call.
+        strict: harmless deviations count.
+        environment: versions and processor.
+        seconds: time of the whole verification.
+    """
 
     candidate: Candidate
-    results: tuple[CaseResult, ...]
-    diagnosis: tuple[Finding, ...]
-    harmless_findings: tuple[Finding, ...]
-    strict: bool
-    environment: dict[str, str | int]
-    seconds: float
+    stages: tuple[Reading, ...]
+    conduct: tuple[Observation, ...]
+    harmless: tuple[Observation, ...]
+    limitations: tuple[Limitation, ...]
+    responses: tuple[Response, ...] = field(repr=False)
+    strict: bool = False
+    environment: dict[str, str | int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        wrong = ", ".join(f"{one.stage} ({one.cause})" if one.cause else one.stage for one in self.wrong_stages)
+        return f"Verification({self.candidate.name}: {self.verdict}{f', {wrong}' if wrong else ''})"
 
     @property
-    def verdict(self) -> Literal["right", "wrong"]:
-        """Return `right` if every case passes and, if the check is strict, there is no harmless finding."""
-        wrong = not all(result.passed for result in self.results) or (self.strict and bool(self.harmless_findings))
-        return "wrong" if wrong else "right"
+    def wrong_stages(self) -> list[Reading]:
+        """Return the readings of the stages that are wrong."""
+        return [one for one in self.stages if one.verdict == "wrong"]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return `right` only if every stage was measured and is right, and every call ran."""
+        if self.wrong_stages or (self.strict and self.harmless):
+            return "wrong"
+        if self.limitations or any(one.verdict == "unmeasured" for one in self.stages):
+            return "incomplete"
+        return "right"
 
     @property
     def exit_code(self) -> int:
-        """Return 0 for a right candidate, 1 for a wrong candidate."""
+        """Return 0 for a right candidate, else 1."""
         return EXIT_SUCCESS if self.verdict == "right" else EXIT_NEGATIVE_RESULT
 
     @property
     def tracebacks(self) -> list[str]:
         """Return the tracebacks of the candidate's exceptions, each once."""
-        found = (observed.traceback for result in self.results for observed in result.observed_calls if observed.traceback)
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(one.observed.traceback for one in self.responses if one.observed.traceback))
 
     @property
     def summary(self) -> str:
-        """Return verdict, failed cases, diagnosis and the harmless findings that count, one per line."""
-        passed = sum(result.passed for result in self.results)
-        lines = [f"{self.candidate.name} is {self.verdict}: {passed} of {len(self.results)} cases pass"]
-        lines += [f"  {result.case.name}: {result.detail}" for result in self.results if not result.passed]
-        for finding in (*self.diagnosis, *(self.harmless_findings if self.strict else ())):
-            lines += [f"{finding.cause}: {finding.evidence}", f"  remedy: {finding.remedy}"]
+        """Return verdict, the stages that are not right, and what the candidate could not run, one per line."""
+        lines = [f"{self.candidate.name} is {self.verdict}"]
+        for one in self.stages:
+            if one.verdict != "ok":
+                lines.append(f"  {one.stage}: {one.text}{f' [{one.cause}]' if one.cause else ''}")
+                lines += [f"    remedy: {one.remedy}"] if one.remedy else []
+        lines += [f"  {one.text}: {one.remedy}" for one in self.limitations]
+        lines += [f"  {one.cause}: {one.evidence}" for one in (self.harmless if self.strict else ())]
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON document `rfgsm.verification/1`."""
+        """Return the JSON document `rfgsm.verification/2`."""
         return {
-            "schema": "rfgsm.verification/1",
+            "schema": "rfgsm.verification/2",
             "status": "complete",
             "exit_code": self.exit_code,
             "invalid_reasons": [],
             "verdict": self.verdict,
             "candidate": self.candidate.to_dict(),
             "strict": self.strict,
-            "cases": [result.to_dict() for result in self.results],
-            "diagnosis": [finding.to_dict() for finding in self.diagnosis],
-            "warnings": [{"cause": finding.cause, "evidence": finding.evidence} for finding in self.harmless_findings],
+            "stages": [one.to_dict() for one in self.stages],
+            "conduct": [one.to_dict() for one in self.conduct],
+            "harmless": [one.to_dict() for one in self.harmless],
+            "limitations": [one.to_dict() for one in self.limitations],
+            "calls": [_call_to_dict(one) for one in self.responses],
+            "warnings": [f"{one.cause}: {one.evidence}" for one in self.harmless],
             "environment": self.environment,
             "seconds": {"total": self.seconds},
         }
+
+
+def _call_to_dict(response: Response) -> dict[str, Any]:
+    wrong, pixels = (int(response.wrong.sum()), int(response.decidable.sum())) if response.images is not None else (None, None)
+    return {"name": response.name, "wrong_pixels": wrong, "pixels": pixels, "failure": response.observed.failure or None}

@@ -24,12 +24,16 @@ from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.verification.call_recorder import CallRecorder, ForwardPass
 
 
+GRADIENT_MARK = 1e6
+"""Value of a parameter's gradient before a call that must not add to it."""
+
+
 @dataclass(frozen=True)
 class ObservedCall:
     """Result of one observed call: what it returned, or how it failed in one line, and its side effects.
 
     side_effects: ids of the mistakes in the candidate's conduct, each with its evidence. warned: whether it gave a Python
-    warning.
+    warning. error: the exception that it raised, if any.
     """
 
     returned: object
@@ -38,6 +42,7 @@ class ObservedCall:
     side_effects: dict[str, str]
     forward_passes: tuple[ForwardPass, ...]
     warned: bool
+    error: BaseException | None = None
 
 
 class TimeLimitError(BaseException):
@@ -49,32 +54,50 @@ def observe_call(candidate: Candidate, call: AttackCall, model: nn.Module, x: Te
     model.eval()
     recorder = next((module for module in model.modules() if isinstance(module, CallRecorder)), None)
     if recorder is not None:
-        recorder.record.reset((x - call.mean) / call.std)
-    given, labels = x.clone(), call.y.clone()
-    before = ModelSnapshot.take(model)
+        recorder.record.reset()
+    given, labels = x.detach().clone(), call.y.clone()
+    before, global_state = ModelSnapshot.take(model), _global_settings()
     returned: object = None
+    error_found: BaseException | None = None
     failure = trace = ""
     with warnings.catch_warnings(record=True) as caught, restored_global_state(call.seed):
         warnings.simplefilter("always")
         try:
             with enforce_time_limit(time_limit), torch.inference_mode(False), torch.enable_grad():
                 returned = candidate.call_attack(model, x, labels, call.epsilon, targeted=call.targeted)
+                changed_settings = _changed_settings(global_state)
         except TimeLimitError:
             failure = f"takes longer than {time_limit:g} s"
         except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever the candidate raises is reported)
-            failure, trace = f"raises {describe_error(error)}", traceback.format_exc()
+            failure, trace, error_found = f"raises {describe_error(error)}", traceback.format_exc(), error
         changed = changed_generators(call.seed)
     effects = before.side_effects(model)
-    if not torch.equal(given, x):
+    if not torch.equal(given, x.detach()):
         effects["mutates-input"] = "the tensor x is not what it was before the call"
     elif not torch.equal(labels, call.y):
         effects["mutates-input"] = "the labels y are not what they were before the call"
     if changed:
         effects["global-rng"] = f"the global generator of {', '.join(sorted(changed))} has changed state"
+    if not failure and changed_settings:
+        effects["changes-global-state"] = f"{', '.join(changed_settings)} of the process changed"
     if isinstance(returned, Tensor) and returned.requires_grad:
         effects["graph-attached"] = "the returned tensor requires a gradient"
     passes = tuple(recorder.record.forward_passes) if recorder is not None else ()
-    return ObservedCall(returned, failure, trace, effects, passes, bool(caught))
+    return ObservedCall(returned, failure, trace, effects, passes, bool(caught), error_found)
+
+
+def _global_settings() -> dict[str, object]:
+    return {
+        "the default dtype": torch.get_default_dtype(),
+        "the number of threads": torch.get_num_threads(),
+        "the deterministic mode": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+def _changed_settings(before: Mapping[str, object]) -> list[str]:
+    """Return the names of the global settings that differ from before, and the grad mode if it is off."""
+    now = _global_settings()
+    return [name for name, value in before.items() if now[name] != value] + ([] if torch.is_grad_enabled() else ["the grad mode"])
 
 
 @dataclass(frozen=True)
@@ -120,7 +143,8 @@ class ModelSnapshot:
         elif now.requires_grad != self.requires_grad:
             found["changes-model"] = "requires_grad of the parameters has changed"
         if _changed_tensors(self.grads, now.grads):
-            found["parameter-gradients-left"] = "parameters hold a new .grad"
+            added = " that adds up with the .grad they held" if _add_up(self.grads, now.grads) else ""
+            found["parameter-gradients-left"] = f"parameters hold a new .grad{added}"
         if now.training_flags != self.training_flags:
             changed = [name or "the model" for name, flag in now.training_flags.items() if flag != self.training_flags[name]]
             found["mode-left-changed"] = f"{len(changed)} modules are in another mode, for example {changed[0]}"
@@ -129,6 +153,19 @@ class ModelSnapshot:
 
 def _changed_tensors(before: Mapping[str, Tensor | None], after: Mapping[str, Tensor | None]) -> list[str]:
     return [name for name, value in before.items() if not _equal_tensors(value, after[name])]
+
+
+def _add_up(before: Mapping[str, Tensor | None], after: Mapping[str, Tensor | None]) -> bool:
+    """Return True if the new gradients still contain the large ones that the bench put there."""
+    held = {name: value for name, value in before.items() if value is not None and float(value.abs().max()) >= GRADIENT_MARK}
+    new = [after.get(name) for name in held]
+    return bool(held) and all(value is not None and float(value.abs().max()) > GRADIENT_MARK / 2 for value in new)
+
+
+def mark_gradients(model: nn.Module) -> None:
+    """Give each parameter a gradient that is recognised if a later backward pass adds to it."""
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, GRADIENT_MARK)
 
 
 def _equal_tensors(one: Tensor | None, other: Tensor | None) -> bool:
@@ -146,7 +183,9 @@ def _count_hooks(model: nn.Module) -> int:
 def restored_global_state(seed: int) -> Iterator[None]:
     """Seed the global generators inside the block, and restore all global state that a candidate may change."""
     torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    grad_enabled, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
+    grad_enabled, dtype, threads = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    torch.set_default_dtype(torch.float32)
     _seed_generators(seed)
     try:
         yield
@@ -156,6 +195,10 @@ def restored_global_state(seed: int) -> Iterator[None]:
         random.setstate(python_state)
         torch.set_grad_enabled(grad_enabled)
         torch.set_default_dtype(dtype)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        if torch.are_deterministic_algorithms_enabled() != deterministic:
+            torch.use_deterministic_algorithms(deterministic)
 
 
 def _seed_generators(seed: int) -> None:

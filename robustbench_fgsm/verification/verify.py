@@ -1,23 +1,37 @@
-"""Put a candidate through the table of cases, and diagnose what is wrong with it."""
+"""Measure a candidate on the test bench, stage by stage."""
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.errors import SettingError, did_you_mean
+from robustbench_fgsm.errors import SettingError, describe_error, did_you_mean
 from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.options import VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate, to_candidate
 from robustbench_fgsm.variants.catalogue import MISTAKE_BY_ID
-from robustbench_fgsm.variants.recipe import RecipeRunner
-from robustbench_fgsm.verification.cases import CASES, Case, check_case_names, link_calls_across_cases
-from robustbench_fgsm.verification.findings import collect_findings, harmless_findings
+from robustbench_fgsm.verification.bench import BenchCall, BenchSettings, build_calls
+from robustbench_fgsm.verification.evidence import Evidence
+from robustbench_fgsm.verification.limitations import find_limitations
+from robustbench_fgsm.verification.reading import Reading, ok, wrong
+from robustbench_fgsm.verification.response import Response, respond
 from robustbench_fgsm.verification.result import Verification
-from robustbench_fgsm.verification.run_case import run_case
+from robustbench_fgsm.verification.sandbox import mark_gradients
+from robustbench_fgsm.verification.stages.clip import read_clip
+from robustbench_fgsm.verification.stages.conduct import Observation, harmless_observations, read_conduct
+from robustbench_fgsm.verification.stages.direction import read_direction
+from robustbench_fgsm.verification.stages.loss import read_loss
+from robustbench_fgsm.verification.stages.output import read_output
+from robustbench_fgsm.verification.stages.randomness import read_randomness
+from robustbench_fgsm.verification.stages.size import read_size
+from robustbench_fgsm.verification.stages.steps import read_steps
+
+IMPORT_ERRORS = (ImportError, FileNotFoundError)
 
 
 def verify(
@@ -25,29 +39,33 @@ def verify(
     *,
     style: str = VerifyOptions.style,
     cases: Iterable[str] = VerifyOptions.cases,
-    extra: Sequence[Case] = (),
+    extra: Sequence[BenchCall] = (),
     strict: bool = VerifyOptions.strict,
     expect: Collection[str] = VerifyOptions.expect,
     time_limit: float = VerifyOptions.time_limit,
+    bench: BenchSettings | None = None,
     progress: Progress | None = None,
 ) -> Verification:
-    """Run a candidate on a table of cases, and diagnose what is wrong with its images and its conduct.
+    """Measure what a candidate does at each stage of the attack, and compare it with the fast gradient sign method.
 
     Args:
         candidate: a callable, `file.py:fn` or `pkg.mod:fn`.
         style: how the candidate is called: `plain`, `torchattacks`, `art`, `foolbox`, `tutorial`, `nhwc` or `normalised`.
-        cases: names of the cases to run; all by default.
-        extra: your own cases, which run after them.
+        cases: names of the calls to run; all by default.
+        extra: calls of your own, which run after those of the test bench.
         strict: count side effects that leave the images right as failures.
         expect: ids of mistakes that do not count, such as `random-start`.
         time_limit: seconds that one call may take, > 0.
-        progress: called with cases done and cases in all.
+        bench: shape of the images, number of classes, and whether the candidate takes one image at a time; by default
+            (3, 32, 32), 10, and batches.
+        progress: called with calls done and calls in all.
 
     Returns:
-        The verification. Whatever the candidate does is its result: an exception of the candidate is not an error.
+        The verification. Whatever the candidate does is its result: an exception of the candidate is not an error, unless it
+        cannot import what it needs.
 
     Raises:
-        SettingError: if the candidate cannot be loaded, or if a case, an id or the time limit is not valid.
+        SettingError: if the candidate cannot be loaded or cannot import what it needs, or if a name or the time limit is not valid.
     """
     began = time.perf_counter()
     own = to_candidate(candidate, style)
@@ -56,20 +74,128 @@ def verify(
             raise SettingError(f"expect must be the id of a mistake, got {name!r}: {did_you_mean(name, MISTAKE_BY_ID)}")
     if not time_limit > 0:
         raise SettingError(f"time limit must be a number of seconds > 0, got {time_limit:g}: try {VerifyOptions.time_limit:g}")
-    chosen = [*(CASES[name]() for name in check_case_names(cases)), *extra]
-    chosen = [case for case in chosen if own.targets or not any(call.targeted for call in case.calls)]
-    chosen = link_calls_across_cases(chosen)
-    recipe_runner, results = RecipeRunner(), []
-    for case in chosen:
-        results.append(run_case(recipe_runner, own, case, expect=frozenset(expect), time_limit=time_limit))
-        if progress is not None:
-            progress(len(results), len(chosen))
+    settings = bench or BenchSettings()
+    with _float32_by_default():
+        calls = _choose_calls([*build_calls(settings, targeted=own.targets), *extra], cases)
+        responses = run_calls(own, calls, time_limit, one_image=settings.one_image, progress=progress)
+        readings, conduct, harmless = read_stages(responses, expect)
+        limitations = find_limitations(own, responses, settings, time_limit)
     return Verification(
         own,
-        tuple(results),
-        tuple(collect_findings(recipe_runner, results, expect)),
-        tuple(harmless_findings(results, expect)),
+        tuple(readings),
+        tuple(conduct),
+        tuple(harmless),
+        tuple(limitations),
+        tuple(responses),
         strict,
         describe_environment(torch.device("cpu")),
         time.perf_counter() - began,
+    )
+
+
+@contextmanager
+def _float32_by_default() -> Iterator[None]:
+    """Build networks in float32, and without gradients of the caller's modes, whatever the caller's defaults are."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
+def _choose_calls(calls: Sequence[BenchCall], names: Iterable[str]) -> list[BenchCall]:
+    """Return the calls of these names, all for none, with the calls whose tensor they pass again."""
+    by_name = {call.name: call for call in calls}
+    wanted = list(dict.fromkeys(names))
+    for name in wanted:
+        if name not in by_name:
+            hint = "pass --model" if name == "own" else did_you_mean(name, by_name)
+            raise SettingError(f"case must be one of {', '.join(by_name)}, got {name!r}: {hint}")
+    kept = {*(wanted or by_name), *(by_name[name].tensor_of for name in wanted)}
+    return [call for call in calls if call.name in kept]
+
+
+def run_calls(
+    candidate: Candidate, calls: Sequence[BenchCall], time_limit: float, *, one_image: bool = False, progress: Progress | None = None
+) -> list[Response]:
+    """Run the calls in order, on copies of networks and images that the candidate may change.
+
+    Raises:
+        SettingError: if the first call shows that the candidate cannot import or open what it needs.
+    """
+    models = {id(call.call.model): copy.deepcopy(call.call.model) for call in calls}
+    tensors: dict[str, torch.Tensor] = {}
+    responses: list[Response] = []
+    for bench_call in calls:
+        model = models[id(bench_call.call.model)]
+        x = tensors[bench_call.tensor_of] if bench_call.tensor_of else bench_call.call.x.clone()
+        tensors[bench_call.name] = x
+        if bench_call.name == "one tensor, other labels":
+            mark_gradients(model)
+        response = respond(candidate, bench_call, model, x, time_limit, one_image=one_image)
+        if not responses and isinstance(response.observed.error, IMPORT_ERRORS):
+            raise SettingError(
+                f"candidate {candidate.name} must run, it raised {describe_error(response.observed.error)}: fix its imports and paths"
+            )
+        responses.append(response)
+        if progress is not None:
+            progress(len(responses), len(calls))
+        if response.observed.failure.startswith("takes longer"):
+            break  # the next call would reach the time limit too
+    return responses
+
+
+def read_stages(
+    responses: Sequence[Response], expect: Collection[str] = ()
+) -> tuple[list[Reading], list[Observation], list[Observation]]:
+    """Return the reading of each stage in order, what is wrong with the conduct, and what is harmless."""
+    evidence = Evidence.of(responses)
+    randomness = read_randomness(evidence)
+    output = _with_failures(read_output(evidence), responses)
+    direction = read_direction(evidence)
+    loss = read_loss(evidence)
+    direction = _with_sense(direction, loss.descends, evidence)
+    size = read_size(evidence, direction)
+    found = [loss.loss, loss.labels, direction, size, read_clip(evidence), output, read_steps(evidence), randomness]
+    found = [_accept(reading, expect) for reading in found]
+    conduct, observations = read_conduct(evidence, responses, found, expect)
+    return [*found, conduct], observations, harmless_observations(evidence, responses, expect)
+
+
+def _accept(reading: Reading, expect: Collection[str]) -> Reading:
+    """Return the reading of a deviation that the caller accepts as right."""
+    if reading.cause is None or reading.cause not in expect:
+        return reading
+    return ok(reading.stage, f"{reading.text} (accepted)", reading.expected, **reading.measured)
+
+
+def _with_sense(direction: Reading, descends: bool, evidence: Evidence) -> Reading:
+    """Return the direction as wrong if the loss is descended, or if a targeted attack climbs it."""
+    if direction.verdict != "wrong" and descends:
+        return wrong("direction", "wrong-sign", "minus the sign: the step descends the loss", direction.expected, **direction.measured)
+    response = evidence.get("targeted")
+    untargeted = evidence.get("rows")
+    if response is None or response.is_right or direction.verdict == "wrong" or untargeted is None or not untargeted.is_right:
+        return direction
+    opposite = float((response.moved.sign() == -(response.expected - response.call.x).sign()).float().mean())
+    if opposite < 0.8:
+        return direction
+    text = "the sign, also for targets: a targeted attack climbs the loss of the target"
+    return wrong("direction", "targeted-as-untargeted", text, direction.expected, opposite_share=round(opposite, 4))
+
+
+def _with_failures(output: Reading, responses: Sequence[Response]) -> Reading:
+    """Return the output as wrong if what came back was no batch of images."""
+    refused = [response for response in responses if response.observed.failure.startswith("must ")]
+    if not refused:
+        return output
+    text = refused[0].observed.failure
+    short = "tensor of the wrong length" in text
+    cause = "misaligned-images" if short else None
+    many = f"{len(refused)} of {len(responses)} calls" if len(refused) > 1 else f"call `{refused[0].name}`"
+    return wrong(
+        "output", cause, f"in {many} the candidate {text}", "float images in the shape of x",
+        "return one float tensor or array in the shape of x, with finite numbers",
     )

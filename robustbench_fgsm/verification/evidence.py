@@ -1,0 +1,84 @@
+"""The responses of a candidate by name, and what the first measurements say about reading the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.verification.bench import fixed_gradient_of
+from robustbench_fgsm.verification.reading import most_common_value
+from robustbench_fgsm.verification.response import TOLERANCE, Response
+
+MIN_SHARE = 0.98
+"""Share of the pixels that must fit before a pattern is named."""
+
+
+@dataclass
+class Evidence:
+    """Responses that brought images, and how to read them.
+
+    Attributes:
+        responses: responses by name of the call, with the layout of the output undone.
+        resolution: distance by which the output stage blurs a pixel, 0 if it does not.
+        is_random: the same call gives other images.
+        signs: for each call on a network with a fixed gradient, the sign (N,) of the displacement against the network's vector.
+        is_mixed: the direction of a pixel does not follow its own gradient.
+    """
+
+    responses: dict[str, Response]
+    resolution: float = 0.0
+    is_random: bool = False
+    is_mixed: bool = False
+    signs: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, responses: Iterable[Response]) -> Evidence:
+        """Keep the responses that brought images."""
+        return cls({response.name: response for response in responses if response.images is not None})
+
+    def get(self, name: str) -> Response | None:
+        """Return the response to that call; None if it brought no images."""
+        return self.responses.get(name)
+
+    def undo(self, inverse: Callable[[Tensor], Tensor]) -> None:
+        """Apply a function to all images, which undoes what the output stage did to them."""
+        for name, response in self.responses.items():
+            if response.images is not None:
+                self.responses[name] = replace(response, images=inverse(response.images))
+
+    @property
+    def width(self) -> float:
+        """Return the distance within which two pixels count as equal."""
+        return max(TOLERANCE, 2 * self.resolution)
+
+
+def unit_vector(response: Response) -> Tensor:
+    """Return the sign (C, H, W) of the gradient of a network with a fixed gradient."""
+    network = fixed_gradient_of(response.call.model)
+    assert network is not None  # noqa: S101  (only such calls are read this way)
+    return network.vector.detach().sign()
+
+
+def image_signs(response: Response, width: float) -> tuple[Tensor, Tensor]:
+    """Return the sign (N,) of the displacement along the network's vector, and the share (N,) of moved pixels that have it."""
+    moved = response.moved
+    along = (moved * unit_vector(response)).flatten(1)
+    is_moved = along.abs() > width
+    up = ((along > 0) & is_moved).sum(1) / is_moved.sum(1).clamp_min(1)
+    signs = torch.where(is_moved.any(1), torch.where(up >= 0.5, 1.0, -1.0), 0.0)
+    return signs, torch.maximum(up, 1 - up)
+
+
+def channel_sizes(response: Response) -> tuple[Tensor, Tensor]:
+    """Return the most common |displacement| / epsilon for each image and channel (N, C), and its share (N, C)."""
+    seen = unit_vector(response) != 0
+    relative = response.moved.abs() / response.call.epsilon
+    width = max(1e-4, 4 * TOLERANCE / response.call.epsilon)
+    found = [
+        [most_common_value(relative[n, c][seen[c]], width) for c in range(relative.shape[1])] for n in range(relative.shape[0])
+    ]
+    values = torch.tensor(found)
+    return values[..., 0], values[..., 1]

@@ -1,0 +1,67 @@
+"""Calls that a candidate could not run, and what it was written for instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from robustbench_fgsm.references.candidate import Candidate
+from robustbench_fgsm.verification.bench import BenchSettings, build_calls
+from robustbench_fgsm.verification.response import Response, respond
+
+ALTERNATIVES = (
+    ("one image at a time", "--one-image", replace(BenchSettings(), one_image=True)),
+    ("images of 1 x 28 x 28", "--image-shape 1x28x28", BenchSettings(shape=(1, 28, 28))),
+    ("one image of 1 x 28 x 28 at a time", "--image-shape 1x28x28 --one-image", BenchSettings(shape=(1, 28, 28), one_image=True)),
+    ("images of 3 x 224 x 224", "--image-shape 3x224x224", BenchSettings(shape=(3, 224, 224))),
+    ("2 classes", "--classes 2", BenchSettings(num_classes=2)),
+    ("1000 classes", "--classes 1000", BenchSettings(num_classes=1000)),
+)
+
+GROUPS = {
+    "2 classes": ("another number of classes", "pass --classes with the number it was written for"),
+    "1000 classes": ("another number of classes", "pass --classes with the number it was written for"),
+    "grey images": ("images of another shape", "pass --image-shape with the shape it was written for"),
+    "oblong images": ("images of another shape", "pass --image-shape with the shape it was written for"),
+}
+
+
+@dataclass(frozen=True)
+class Limitation:
+    """Something that a candidate could not run, why, and what to do."""
+
+    text: str
+    remedy: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {"text": self.text, "remedy": self.remedy}
+
+
+def find_limitations(
+    candidate: Candidate, responses: Sequence[Response], settings: BenchSettings, time_limit: float
+) -> list[Limitation]:
+    """Return what the candidate could not run; a call whose gradient is not finite may raise."""
+    failed = [response for response in responses if response.observed.failure and response.bench_call.rule != "not finite"]
+    failed = [response for response in failed if not response.observed.failure.startswith("must ")]
+    if not failed:
+        return []
+    if failed[0].observed.failure.startswith("takes longer"):
+        text = f"call `{failed[0].name}` {failed[0].observed.failure}"
+        return [Limitation(text, "raise the limit with --time-limit, or verify a faster function")]
+    ran = [response for response in responses if response.images is not None and response.bench_call.rule != "not finite"]
+    if not ran and settings == BenchSettings():
+        for about, option, other in ALTERNATIVES:
+            first = build_calls(other, targeted=False)[0]
+            one = respond(candidate, first, first.call.model, first.call.x.clone(), time_limit, one_image=other.one_image)
+            if one.images is not None:
+                return [Limitation(f"the candidate was written for {about}: otherwise it {failed[0].observed.failure}", f"pass {option}")]
+    if not ran:
+        text = f"no call ran: the candidate {failed[0].observed.failure}"
+        return [Limitation(text, "pass --model with the network it was written for, and see the traceback with --debug")]
+    found: dict[str, Limitation] = {}
+    for response in failed:
+        about, remedy = GROUPS.get(response.name, (f"call `{response.name}`", "see the traceback with --debug"))
+        found.setdefault(about, Limitation(f"the candidate does not take {about}: it {response.observed.failure}", remedy))
+    return list(found.values())

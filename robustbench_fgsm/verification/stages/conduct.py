@@ -1,0 +1,175 @@
+"""What a call leaves behind, and what it depends on beside its arguments: other images, other calls, other networks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from robustbench_fgsm.attack.gradient import input_gradient
+from robustbench_fgsm.attack.losses import cross_entropy
+from robustbench_fgsm.variants.altered_models import guided_copy
+from robustbench_fgsm.variants.catalogue import HARMLESS_IDS, MISTAKE_BY_ID
+from robustbench_fgsm.verification.evidence import Evidence
+from robustbench_fgsm.verification.reading import Reading, ok, unmeasured, wrong
+from robustbench_fgsm.verification.response import Response, step_along
+
+EXPECTED = "the result depends on the arguments alone, and nothing is changed"
+BATCH_CAUSES = frozenset(
+    {"batch-coupled", "clip-to-batch-range", "random-budget", "soft-sign", "gradient-threshold", "raw-gradient", "half-precision"}
+)
+"""Causes at other stages that explain why an image depends on its batch: an averaged loss divides its gradient by the batch size."""
+
+HALF = (torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One thing that a candidate does beside its result: id of the mistake, or None, and what shows it."""
+
+    cause: str | None
+    evidence: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object, with the remedy."""
+        remedy = MISTAKE_BY_ID[self.cause].remedy if self.cause else ""
+        return {"cause": self.cause, "evidence": self.evidence, "remedy": remedy}
+
+
+def read_conduct(
+    evidence: Evidence, responses: Sequence[Response], others: Iterable[Reading], expect: Collection[str] = ()
+) -> tuple[Reading, list[Observation]]:
+    """Return the reading of the conduct, and everything that is wrong with it."""
+    wrong_stages = [one for one in others if one.verdict == "wrong"]
+    causes = {one.cause for one in wrong_stages}
+    found: dict[str | None, str] = {}
+    for one in _observations(evidence, responses, causes):
+        if one.cause not in expect:
+            found.setdefault(one.cause, one.evidence)
+    if not found and not wrong_stages and (unexplained := _unexplained(evidence, responses)) is not None:
+        found[None] = unexplained
+    if not found:
+        if not evidence.responses:
+            return unmeasured("conduct", "no call brought images"), []
+        return ok("conduct", "the result depends on the arguments alone", EXPECTED), []
+    listed = [Observation(cause, text) for cause, text in found.items()]
+    cause, text = next(iter(found.items()))
+    more = f"; and {', '.join(one.cause or 'more' for one in listed[1:])}" if len(listed) > 1 else ""
+    fix = "" if cause else "compare gradient and step at these pixels with those of rf.fgsm"
+    return wrong("conduct", cause, f"{text}{more}", EXPECTED, fix), listed
+
+
+def harmless_observations(evidence: Evidence, responses: Sequence[Response], expect: Collection[str] = ()) -> list[Observation]:
+    """Return what leaves the images right, or wrong by float32 rounding only, each kind once."""
+    found: dict[str, str] = {}
+    if (again := needs_new_tensor(evidence)) is not None and "stale-gradient" not in expect:
+        found["stale-gradient"] = f"{_share_text(again)} if one tensor is attacked again with other labels: pass a new tensor to each call"
+    for response in responses:
+        for cause, text in (*response.observed.side_effects.items(), *response.harmless.items()):
+            if cause in HARMLESS_IDS and cause not in expect:
+                found.setdefault(cause, f"in call `{response.name}` {text}")
+    return [Observation(cause, text) for cause, text in found.items()]
+
+
+def _observations(evidence: Evidence, responses: Sequence[Response], causes: Collection[str | None]) -> Iterator[Observation]:
+    for response in responses:
+        for cause, text in response.observed.side_effects.items():
+            if cause not in HARMLESS_IDS:
+                yield Observation(cause, f"in call `{response.name}` {text}")
+    trained = next((r for r in responses if any(p.training and p.requires_gradient for p in r.observed.forward_passes)), None)
+    if trained is not None:
+        yield Observation("train-mode", f"in call `{trained.name}` the gradient is taken in train mode")
+    halves = [p for r in evidence.responses.values() for p in r.observed.forward_passes if p.dtype in HALF and p.requires_gradient]
+    if halves and "half-precision" not in causes and any(not r.is_right for r in evidence.responses.values()):
+        yield Observation("half-precision", f"the network is called with {str(halves[0].dtype).removeprefix('torch.')}")
+    if evidence.responses and not any(r.observed.forward_passes for r in evidence.responses.values()):
+        yield Observation("other-weights", "the given network is never called")
+    yield from _state(evidence)
+    yield from _coupling(evidence, causes)
+    if not causes:
+        yield from _hooks(evidence)
+
+
+def _state(evidence: Evidence) -> Iterator[Observation]:
+    """Find results that depend on earlier calls."""
+    first, repeated, at_once = (evidence.get(name) for name in ("rows", "rows, repeated", "rows, repeated at once"))
+    if first is not None and repeated is not None and at_once is not None and not evidence.is_random:
+        apart = max(float((one.moved - first.moved).abs().max()) for one in (repeated, at_once))
+        if apart > evidence.width:
+            yield Observation("stale-gradient", f"the same call gives images {apart:.3g} apart after other calls")
+    network = evidence.get("other network")
+    if network is not None and first is not None and first.is_right and not network.is_right:
+        yield Observation("other-weights", f"right on the first network, {_share_text(network)} on another of the same shape")
+    start = evidence.get("one tensor")
+    for name, cause, text in (
+        ("one tensor, other budget", "accumulated-epsilon", "if one tensor is attacked at two budgets"),
+        ("one tensor, other labels", "stale-gradient", "if one tensor is attacked again with other labels"),
+    ):
+        again = evidence.get(name)
+        if start is None or again is None or not start.is_right or again.is_right:
+            continue
+        if again is not needs_new_tensor(evidence):
+            yield Observation(cause, f"{_share_text(again)} {text}")
+
+
+def needs_new_tensor(evidence: Evidence) -> Response | None:
+    """Return the call in which old gradients of the caller's tensor count, if the candidate clears the network's gradients.
+
+    Such a candidate is right for each new tensor. One that clears no gradients at all is not.
+    """
+    response = evidence.get("one tensor, other labels")
+    if response is None or response.is_right or not _is_right(evidence, "one tensor"):
+        return None
+    left = response.observed.side_effects.get("parameter-gradients-left", "adds up")
+    return None if "adds up" in left else response
+
+
+def _is_right(evidence: Evidence, name: str) -> bool:
+    response = evidence.get(name)
+    return response is not None and response.is_right
+
+
+def _share_text(response: Response) -> str:
+    return f"{100 * float(response.wrong.float().mean()):.1f} % of the pixels are wrong"
+
+
+def _coupling(evidence: Evidence, causes: Collection[str | None]) -> Iterator[Observation]:
+    """Find results that depend on the other images of the batch."""
+    first, changed, alone = (evidence.get(name) for name in ("rows", "rows, other neighbours", "rows, one image"))
+    if first is None or evidence.is_random or not BATCH_CAUSES.isdisjoint(causes):
+        return
+    if changed is not None:
+        half = len(first.call.x) // 2
+        apart = float((first.moved[:half] - changed.moved[:half]).abs().max())
+        if apart > evidence.width:
+            yield Observation("batch-coupled", f"an image comes back {apart:.3g} apart if other images of its batch change")
+            return
+    if alone is not None:
+        apart = float((first.moved[1:2] - alone.moved).abs().max())
+        if apart > evidence.width:
+            yield Observation("batch-coupled", f"an image comes back {apart:.3g} apart if it is alone in its batch")
+
+
+def _hooks(evidence: Evidence) -> Iterator[Observation]:
+    """Find guided backpropagation on the convolutional network."""
+    response = evidence.get("convolutional")
+    if response is None or response.is_right or response.images is None:
+        return
+    call = response.call
+    gradient, _ = input_gradient(guided_copy(call.model), call.x, call.y, cross_entropy)
+    if float(((step_along(call, gradient.sign()) - response.images).abs() <= evidence.width).float().mean()) > 0.98:
+        yield Observation("backward-hook", "the images are those of guided backpropagation")
+
+
+def _unexplained(evidence: Evidence, responses: Sequence[Response]) -> str | None:
+    """Return which calls brought wrong pixels; None if no call did."""
+    excused = needs_new_tensor(evidence)
+    excused_name = excused.name if excused is not None else ""
+    wrong_calls = [one for one in responses if one.images is not None and not one.is_right and one.name != excused_name]
+    if not wrong_calls:
+        return None
+    most = max(wrong_calls, key=lambda response: float(response.wrong.float().mean()))
+    names = ", ".join(f"`{response.name}`" for response in wrong_calls[:4])
+    return f"{_share_text(most)} in call `{most.name}`; wrong calls: {names}"

@@ -1,0 +1,220 @@
+"""How the displacement of a pixel follows its gradient: sign, threshold, floor, a norm, or a mixture of pixels."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.verification.bench import STILL_COLUMNS, fixed_gradient_of
+from robustbench_fgsm.verification.evidence import MIN_SHARE, Evidence, image_signs, unit_vector
+from robustbench_fgsm.verification.reading import Reading, numbers_text, ok, rounded, unmeasured, wrong
+from robustbench_fgsm.verification.response import Response, exact_gradient
+from robustbench_fgsm.verification.stages.output import PIXEL_LAYOUTS
+
+EXPECTED = "the sign of the gradient, whatever its magnitude; 0 for a gradient of 0"
+SAME_SIZE = 0.02
+"""Relative difference of sizes below which the displacement does not depend on the magnitude."""
+
+DECADES = range(-12, 0)
+
+
+def read_direction(evidence: Evidence) -> Reading:
+    """Measure the displacement against the magnitude of the gradient, on a network whose gradient is known up to its sign."""
+    flat, curve = evidence.get("size"), evidence.get("magnitudes")
+    if flat is None or curve is None:
+        return unmeasured("direction", "no images came back for a network with a known gradient")
+    for name, response in evidence.responses.items():
+        if fixed_gradient_of(response.call.model) is not None:
+            evidence.signs[name], _ = image_signs(response, evidence.width)
+    if not bool((flat.moved.abs() > evidence.width).any()):
+        return unmeasured("direction", "no pixel moved")
+    return _mixed(evidence, flat) or _zeros_moved(evidence, curve) or _response(evidence, curve)
+
+
+def _mixed(evidence: Evidence, response: Response) -> Reading | None:
+    """Find pixels that follow the gradient of other pixels."""
+    signs, shares = image_signs(response, evidence.width)
+    seen = signs != 0
+    if not bool(seen.any()) or float(shares[seen].min()) > MIN_SHARE:
+        return None
+    if evidence.is_random and float(shares[seen].min()) > 0.75:
+        return None
+    evidence.is_mixed = True
+    moved = response.moved.sign()
+    vector = unit_vector(response).unsqueeze(0)
+    std = response.call.std if response.call.std.ndim else torch.ones(1, 1, 1)
+    patterns: dict[str, tuple[str, Tensor]] = {layout.about: (layout.cause, layout.forward(vector)) for layout in PIXEL_LAYOUTS}
+    grey = "all channels move in one direction"
+    patterns[grey] = ("per-channel-grey", (vector / std).sum(1, keepdim=True).sign().expand_as(vector))
+    patterns[grey + " (a sum of signs)"] = ("per-channel-grey", vector.sum(1, keepdim=True).sign().expand_as(vector))
+    for size in (3, 5, 7, 9, 15):
+        blurred = torch.nn.functional.avg_pool2d(vector / std, size, 1, size // 2, count_include_pad=False)
+        patterns[f"the gradient is averaged over {size} x {size} pixels"] = ("blurred-gradient", blurred.sign())
+
+    def agreement(pattern: Tensor) -> float:
+        equal = ((moved == pattern) | (pattern == 0)).flatten(1).float().mean(1)
+        return float(torch.maximum(equal, 1 - equal).mean())
+
+    best = max(patterns, key=lambda name: agreement(patterns[name][1]))
+    own = float(shares[seen].mean())
+    if agreement(patterns[best][1]) > 0.95:
+        return wrong(
+            "direction", patterns[best][0], f"{best}: {100 * agreement(patterns[best][1]):.1f} % of the pixels follow that", EXPECTED,
+            agreement=rounded(agreement(patterns[best][1])), own_agreement=rounded(own),
+        )
+    return wrong(
+        "direction", "blurred-gradient" if own > 0.6 else None,
+        f"a pixel does not follow its own gradient: {100 * (1 - own):.1f} % of the pixels move against it", EXPECTED,
+        "use the gradient of each pixel as it is, neither blurred nor masked", own_agreement=rounded(own),
+    )
+
+
+def _zeros_moved(evidence: Evidence, response: Response) -> Reading | None:
+    """Find pixels with a gradient of 0 that move one way."""
+    unseen = response.moved[..., STILL_COLUMNS]
+    moved = unseen.abs() > evidence.width
+    if evidence.is_random or float(moved.float().mean()) < MIN_SHARE:
+        return None
+    signs = unseen.flatten(1).sign()
+    if not bool((signs == signs[:, :1]).all()):
+        return None
+    way = "up" if float(signs.mean()) > 0 else "down"
+    text = f"sign, but pixels whose gradient is 0 move {way} by {float(unseen.abs().median()):.4g}"
+    return wrong("direction", "sign-of-zero", text, EXPECTED, zero_moves=rounded(float(unseen.mean())))
+
+
+def _response(evidence: Evidence, response: Response) -> Reading:
+    """Read the displacement against the magnitude."""
+    seen = unit_vector(response) != 0
+    gradient = exact_gradient(response.call).abs()
+    relative = response.moved.abs() / response.call.epsilon
+    active = relative.flatten(1).amax(1) > 0
+    if not bool(active.any()):
+        return _silent(evidence)
+    start = int(active.int().argmax())
+    r, g = relative[start][seen].double(), gradient[start][seen]
+    top = float(r[g > g.max() / 10].median())
+    by_decade = [_median(r[(g > 10.0**k) & (g <= 10.0 ** (k + 1))]) for k in DECADES]
+    blur = evidence.width / response.call.epsilon
+    curve = {"magnitude": [f"1e{k}" for k in DECADES], "response": [rounded(value) for value in by_decade]}
+    measured = [value for value in by_decade if not math.isnan(value)]
+    if max(measured) - min(measured) <= SAME_SIZE * max(measured) + blur or (evidence.is_random and min(measured) > 0.3 * top):
+        binary = _binary(r, top)
+        if binary is not None:
+            return wrong("direction", "masked-pixels", f"sign, but only {100 * binary:.1f} % of the pixels move", EXPECTED, share=rounded(binary))
+        return _extremes(evidence, curve)
+    order = g.argsort()
+    r_sorted, g_sorted = r[order], g[order]
+    if _is_threshold(r, top):
+        below = float(g_sorted[r_sorted < top / 2].max())
+        clean = float((r[g < below] > top / 2).float().mean()) < 0.02
+        if clean:
+            half = _is_half_precision(evidence)
+            return wrong(
+                "direction", "half-precision" if half else "gradient-threshold", f"sign, but 0 for |gradient| below {below:.2g}",
+                EXPECTED, threshold=rounded(below), **curve,
+            )
+        moved = float((r > top / 2).float().mean())
+        return wrong("direction", "masked-pixels", f"sign, but only {100 * moved:.1f} % of the pixels move", EXPECTED, share=rounded(moved), **curve)
+    large, small = (r[(g > g.max() * 10.0**-k) & (g <= g.max() * 10.0 ** (1 - k))] for k in (1, 3))
+    if _median(small) > 0.35 * top and top <= 1 + SAME_SIZE or _saturates(r, g, top):
+        floor = float(g[(r - top / 2).abs().argmin()])
+        return wrong(
+            "direction", "soft-sign", f"a soft sign: half of the step at |gradient| = {floor:.2g}, less below", EXPECTED,
+            half_response=rounded(floor), **curve,
+        )
+    return _power(evidence, response, r, g, curve)
+
+
+def _median(values: Tensor) -> float:
+    return float(values.median()) if len(values) else float("nan")
+
+
+def _is_threshold(r: Tensor, top: float) -> bool:
+    """Return True if nearly all pixels have either the full response or none."""
+    return float(((r < 0.02 * top) | (r > 0.98 * top)).float().mean()) > MIN_SHARE
+
+
+def _binary(r: Tensor, top: float) -> float | None:
+    """Return the share of pixels that move, if some do not; None if all move."""
+    moved = float((r > top / 2).float().mean())
+    return moved if moved < MIN_SHARE else None
+
+
+def _saturates(r: Tensor, g: Tensor, top: float) -> bool:
+    """Return True if the response no longer grows with the largest magnitudes."""
+    upper = r[(g > g.max() / 3)]
+    lower = r[(g > g.max() / 10) & (g <= g.max() / 3)]
+    return bool(len(upper)) and bool(len(lower)) and _median(lower) > 0.7 * _median(upper)
+
+
+def _is_half_precision(evidence: Evidence) -> bool:
+    passes = [one for response in evidence.responses.values() for one in response.observed.forward_passes]
+    return any(one.dtype in (torch.float16, torch.bfloat16) for one in passes)
+
+
+def _silent(evidence: Evidence) -> Reading:
+    return wrong("direction", None, "images of constant grey do not move at all", EXPECTED)
+
+
+def _extremes(evidence: Evidence, curve: dict[str, object]) -> Reading:
+    """Read the networks with tiny and huge gradients."""
+    for name, text in (("tiny", "below 1e-12"), ("huge", "above 1")):
+        response = evidence.get(name)
+        if response is None or evidence.is_random or not bool(response.wrong.any()):
+            continue
+        gradient = exact_gradient(response.call).abs()
+        moved = response.moved.abs() > evidence.width
+        lost = response.wrong & ~moved
+        if evidence.get("size") and float(lost.sum()) > 0.5 * float(response.wrong.sum()):
+            if name == "tiny":
+                bound = float(gradient[lost].max())
+                cause = "half-precision" if _is_half_precision(evidence) else "gradient-threshold"
+                return wrong("direction", cause, f"sign, but 0 for |gradient| below {bound:.2g}", EXPECTED, threshold=rounded(bound), **curve)
+            return wrong(
+                "direction", None, f"sign, but 0 for some |gradient| above {float(gradient[lost].min()):.2g}", EXPECTED,
+                "take gradient.sign() of the gradient as it is", **curve,
+            )
+        signs, shares = image_signs(response, evidence.width)
+        if float(shares.min()) < MIN_SHARE:
+            return wrong("direction", None, f"other signs where |gradient| is {text}", EXPECTED, "take gradient.sign() of the gradient as it is", **curve)
+    zero = evidence.get("magnitudes")
+    assert zero is not None  # noqa: S101  (the caller has read it)
+    return ok("direction", "sign, for |gradient| from 1e-36 to 1e+30", EXPECTED, **curve)
+
+
+def _power(evidence: Evidence, response: Response, r: Tensor, g: Tensor, curve: dict[str, object]) -> Reading:
+    """Name a displacement that grows with a power of the gradient: the gradient itself, or the direction of a norm."""
+    use = (r > 100 * 6e-8 / response.call.epsilon) & (g > 0)
+    log_g, log_r = g[use].log10(), r[use].log10()
+    spread = log_g - log_g.mean()
+    slope = float((spread * (log_r - log_r.mean())).sum() / spread.square().sum())
+    moved = response.moved.double() / response.call.epsilon
+    rows, channels = moved.flatten(1), moved.flatten(2)
+    curve = {**curve, "slope": rounded(slope)}
+    sums = {
+        "the L2 norm of the image": rows.norm(dim=1),
+        "the L1 norm of the image": rows.abs().sum(1),
+        "the largest gradient of the image": rows.abs().amax(1),
+        "the L2 norm of each channel": channels.norm(dim=2).flatten(),
+        "the largest gradient of each channel": channels.abs().amax(2).flatten(),
+        "the L2 norm of the batch": rows.norm().reshape(1),
+        "the largest gradient of the batch": rows.abs().max().reshape(1),
+        "the mean gradient of the image": rows.abs().mean(1),
+        "the standard deviation of the image": rows.std(1),
+    }
+    if abs(slope - 1) > 0.05:
+        p = 1 + 1 / slope if slope > 0 else float("nan")
+        text = f"proportional to |gradient|^{slope:.2f}: the direction of the L{p:.3g} norm"
+        return wrong("direction", "wrong-norm", text, EXPECTED, norm=rounded(p), **curve)
+    for name, values in sums.items():
+        if float(values.std(correction=0)) < 0.01 * float(values.mean()) and abs(float(values.mean()) - 1) < 0.02:
+            cause = {"channel": "norm-per-channel", "batch": "batch-coupled"}.get(name.split()[-1], "wrong-norm")
+            if "batch" in name and len(moved) > 1 and float(rows.norm(dim=1).std()) < 1e-6:
+                continue
+            return wrong("direction", cause, f"the gradient over {name}: that is {numbers_text([float(values.mean())])} here", EXPECTED, **curve)
+    raw = r[use] / g[use]
+    text = f"the gradient itself, times {float(raw.median()):.3g}"
+    return wrong("direction", "raw-gradient", text, EXPECTED, factor=rounded(float(raw.median())), **curve)

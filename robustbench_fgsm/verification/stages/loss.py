@@ -1,0 +1,225 @@
+"""Which loss is climbed, with which labels: read off the signs on a network with random rows, and off what the network heard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.variants.losses import LOSSES, NamedLoss, logit_gradient
+from robustbench_fgsm.verification.bench import STILL_COLUMNS, UNSEEN_COLUMNS, linear_layer_of
+from robustbench_fgsm.verification.evidence import Evidence
+from robustbench_fgsm.verification.reading import Reading, ok, rounded, unmeasured, wrong
+from robustbench_fgsm.verification.response import Response
+
+EXPECTED_LOSS = "cross-entropy, or a loss with its signs"
+EXPECTED_LABELS = "the given labels"
+MAX_WRONG = 0.02
+"""Share of wrong signs below which a loss is recognised."""
+
+RIGHT_WRONG = 1e-3
+"""Share of wrong signs that rounding may give the right loss."""
+
+NEARLY_EQUAL = 5e-4
+"""Losses whose shares of wrong signs differ by less explain the images equally well."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A loss, a rule for its labels, and whether it is climbed, with the share of signs that it gets wrong."""
+
+    loss: str
+    rule: str
+    up: bool
+    wrong_share: float
+
+    @property
+    def rank(self) -> int:
+        """Return the number of deviations from the right attack."""
+        return (self.loss != "ce") + (self.rule != "given" and self.named_loss.uses_labels) + (not self.up)
+
+    @property
+    def named_loss(self) -> NamedLoss:
+        """Return the loss."""
+        return LOSSES[self.loss]
+
+
+@dataclass(frozen=True)
+class LossReading:
+    """Readings of loss and labels, and whether the loss is descended."""
+
+    loss: Reading
+    labels: Reading
+    descends: bool = False
+
+
+def read_loss(evidence: Evidence) -> LossReading:
+    """Identify loss and labels on the networks with random rows."""
+    response = next((found for name in ("rows", "rows, other images") if (found := evidence.get(name)) is not None), None)
+    if response is None:
+        return LossReading(unmeasured("loss", "no images came back"), unmeasured("labels", "no images came back"))
+    return read_loss_of(evidence, response)
+
+
+def read_loss_of(evidence: Evidence, response: Response) -> LossReading:
+    """Identify loss and labels of one response."""
+    regulariser = _regulariser(evidence, response)
+    shown = best_hypothesis(_sign_shares(evidence, response))
+    heard = best_hypothesis(_heard_shares(response))
+    total = int(_signs(evidence, response)[1].sum())
+    found, text = shown, ""
+    if shown is None or shown.wrong_share > MAX_WRONG:
+        found = heard if heard is not None and heard.wrong_share < MAX_WRONG else None
+        text = "as heard at the logits"
+    elif shown.rank and heard is not None and heard.rank == 0 and heard.wrong_share < 1e-4 and shown.wrong_share > RIGHT_WRONG:
+        found, text = heard, "as heard at the logits"
+    if found is None:
+        nearest = "" if shown is None else f"; nearest: {shown.named_loss.about}, {100 * shown.wrong_share:.0f} % of the signs wrong"
+        labels = unmeasured("labels", "the loss is not known")
+        if shown is not None and shown.wrong_share < 0.3 and shown.rule == "given" and not regulariser:
+            labels = ok("labels", "given", EXPECTED_LABELS)
+        loss = regulariser or unmeasured("loss", f"not recognised{nearest}")
+        return LossReading(loss, labels)
+    text = text or f"{round(found.wrong_share * total):,} of {total:,} signs wrong"
+    return LossReading(regulariser or _loss(found, text, shown), _labels(found), not found.up and not _is_target(found))
+
+
+def best_hypothesis(found: Iterator[Hypothesis]) -> Hypothesis | None:
+    """Return the simplest of the hypotheses that explain the signs best; None without signs."""
+    hypotheses = list(found)
+    if not hypotheses:
+        return None
+    least = min(one.wrong_share for one in hypotheses)
+    return min((one for one in hypotheses if one.wrong_share <= least + NEARLY_EQUAL), key=lambda one: (one.rank, one.wrong_share))
+
+
+def _is_target(found: Hypothesis) -> bool:
+    """Return True if the attack descends the loss of a class that was not given: a targeted attack."""
+    return not found.up and found.rule not in ("given", "predicted") and found.named_loss.uses_labels
+
+
+def _loss(found: Hypothesis, text: str, shown: Hypothesis | None) -> Reading:
+    numbers = {"name": found.loss, "wrong_share": rounded(found.wrong_share)}
+    if found.loss == "ce":
+        share = "" if shown is None or shown.rank == 0 or text.startswith("as heard") else ""
+        labels = "the given labels" if found.rule == "given" else "other labels"
+        return ok("loss", f"cross-entropy of {labels} ({text}){share}", EXPECTED_LOSS, **numbers)
+    return wrong("loss", found.named_loss.cause, f"{found.named_loss.about} ({text})", EXPECTED_LOSS, **numbers)
+
+
+def _labels(found: Hypothesis) -> Reading:
+    if not found.named_loss.uses_labels:
+        return wrong(
+            "labels", None, "none: the loss does not depend on the labels", EXPECTED_LABELS, "take cross-entropy of the given labels",
+            rule="none",
+        )
+    if found.rule == "given":
+        return ok("labels", "given", EXPECTED_LABELS, rule="given")
+    cause = {"predicted": "predicted-labels", "least likely": "least-likely-label", "second most likely": "other-labels"}.get(found.rule)
+    if found.rule.startswith("shifted"):
+        cause = "label-offset"
+    way = "towards the class" if _is_target(found) else "the loss of the class"
+    return wrong("labels", cause or "other-labels", f"{way}: {found.rule}", EXPECTED_LABELS, rule=found.rule)
+
+
+def label_rules(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Return the labels (N,) that each rule gives."""
+    classes = logits.shape[1]
+    order = logits.argsort(1, descending=True)
+    rules = {"given": labels, "predicted": order[:, 0], "least likely": order[:, -1]}
+    if classes > 2:
+        rules["second most likely"] = order[:, 1]
+        rules |= {f"shifted by {k}": (labels + k) % classes for k in (1, -1, 2, -2) if abs(k) < classes - 1}
+        is_top = order[:, 0] == labels
+        rules["most likely wrong class"] = torch.where(is_top, order[:, 1], order[:, 0])
+        rules["reversed order of the classes"] = classes - 1 - labels
+    if classes <= 20:
+        rules |= {f"class {k} for all images": torch.full_like(labels, k) for k in range(classes)}
+    return rules
+
+
+def _signs(evidence: Evidence, response: Response) -> tuple[Tensor, Tensor]:
+    """Return the signs (N, P) of the displacement, and which of them count: pixels that are seen, moved, and at no bound."""
+    assert response.images is not None  # noqa: S101  (readers only see calls that returned images)
+    moved = response.images - response.starting_points
+    images = response.images
+    at_bound = (images == images.amax((0, 2, 3), keepdim=True)) | (images == images.amin((0, 2, 3), keepdim=True))
+    counts = (moved.abs() > evidence.resolution) & (moved != 0) & ~at_bound
+    if linear_layer_of(response.call.model) is not None:
+        counts[..., -UNSEEN_COLUMNS:] = False
+    return moved.flatten(1).sign(), counts.flatten(1)
+
+
+def _jacobian(response: Response) -> Tensor:
+    """Return the gradient of each logit: (1, K, P) for a network with random rows, (N, K, P) for others."""
+    layer = linear_layer_of(response.call.model)
+    if layer is not None:
+        std = response.call.std if response.call.std.ndim else response.call.std.view(1, 1, 1)
+        return (layer.weight.detach() / std).flatten(1).unsqueeze(0)
+    leaf = response.call.x.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        totals = response.call.model(leaf).sum(0)
+        rows = [torch.autograd.grad(total, leaf, retain_graph=True)[0].flatten(1) for total in totals]
+    return torch.stack(rows, 1)
+
+
+def _hypotheses(response: Response) -> Iterator[tuple[str, str, Tensor]]:
+    """Yield losses and rules, with the gradient (N, K) that they give at the logits."""
+    with torch.no_grad():
+        logits = response.call.model(response.call.x).double()
+    for name, loss in LOSSES.items():
+        rules = label_rules(logits, response.call.y) if loss.uses_labels else {"given": response.call.y}
+        for rule, labels in rules.items():
+            yield name, rule, logit_gradient(loss.function, logits, labels)
+
+
+def _sign_shares(evidence: Evidence, response: Response) -> Iterator[Hypothesis]:
+    """Yield the hypotheses with the share of the signs of the displacement that they get wrong."""
+    signs, counts = _signs(evidence, response)
+    jacobian, n = _jacobian(response), counts.sum(1)
+    usable = n > 0
+    if not bool(usable.any()):
+        return
+    down = response.call.targeted
+    any_moved = bool(counts.any())
+    for name, rule, at_logits in _hypotheses(response):
+        given = at_logits.abs().amax(1) > 1e-9 * max(float(at_logits.abs().max()), 1e-30)
+        predicted = (at_logits.float().unsqueeze(1) @ jacobian).squeeze(1).sign()
+        differ = ((predicted != signs) & counts).sum(1) / n.clamp_min(1)
+        for up in (True, False):
+            share = differ if up != down else 1 - differ
+            share = torch.where(usable & given, share, torch.where(usable == given, 0.0, 1.0))
+            share = share if name.startswith("clamped") else share[usable]
+            if any_moved:
+                yield Hypothesis(name, rule, up, float(share.mean()))
+
+
+def _heard_shares(response: Response) -> Iterator[Hypothesis]:
+    """Yield the hypotheses with their distance, 1 - cosine, from the gradient that was heard at the logits."""
+    heard = response.gradient_rounds[0].logit_gradient if response.gradient_rounds else None
+    if heard is None or heard.shape != (len(response.call.x), heard.shape[1]) or not bool(heard.any()):
+        return
+    for name, rule, at_logits in _hypotheses(response):
+        if at_logits.shape != heard.shape:
+            return
+        distance = 1 - torch.nn.functional.cosine_similarity(heard.double(), at_logits, dim=1)
+        # a gradient that descends may be heard with either sign: the loss may be negated before it is propagated
+        yield Hypothesis(name, rule, True, float(distance.mean()))
+        yield Hypothesis(name, rule, False, float((2 - distance).mean()))
+
+
+def _regulariser(evidence: Evidence, response: Response) -> Reading | None:
+    """Find pixels that the network does not see, but that move by a rule of their own."""
+    if linear_layer_of(response.call.model) is None:
+        return None
+    unseen = response.moved[..., STILL_COLUMNS]
+    is_moved = unseen.abs() > max(evidence.width, 0.1 * response.call.epsilon)
+    share = float(is_moved.float().mean())
+    ups = float((unseen > 0)[is_moved].float().mean()) if bool(is_moved.any()) else 0.0
+    starts_elsewhere = bool((response.starting_points != response.call.x).any())
+    if evidence.is_random or evidence.is_mixed or starts_elsewhere or share < 0.3 or not 0.02 < ups < 0.98:
+        return None
+    text = f"another term beside the loss: {100 * share:.0f} % of the pixels that the network does not see move, each its own way"
+    return wrong("loss", "added-regulariser", text, EXPECTED_LOSS, unseen_moved=rounded(share))

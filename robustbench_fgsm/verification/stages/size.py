@@ -1,0 +1,183 @@
+"""How far pixels move, in units of epsilon: for each channel, each image and each budget."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.verification.evidence import Evidence, channel_sizes
+from robustbench_fgsm.verification.reading import Reading, numbers_text, ok, rounded, unmeasured, wrong
+from robustbench_fgsm.verification.response import Response
+
+EXPECTED = "1 times epsilon, in every channel and image, for every epsilon"
+CALLS = ("size", "size, small", "size, large", "size, larger", "size, whole range")
+TINY = "size, tiny"
+SOFT_CAUSES = ("soft-sign", "gradient-threshold", "masked-pixels", "half-precision")
+POWER_CAUSES = ("raw-gradient", "wrong-norm", "norm-per-channel", "batch-coupled")
+CLOSE = 0.003
+"""Relative distance from a named factor."""
+
+
+def read_size(evidence: Evidence, direction: Reading) -> Reading:
+    """Measure the size of the step against epsilon."""
+    sizes = {name: _sizes(response) for name in CALLS if (response := evidence.get(name)) is not None}
+    if "size" not in sizes:
+        return unmeasured("size", "no images came back for a network with a known gradient")
+    moved = {name: values for name, values in sizes.items() if values is not None}
+    if not moved:
+        return wrong("size", "no-op", "0 times epsilon: the images come back unchanged", EXPECTED, factor=0.0)
+    if "size" not in moved:
+        return unmeasured("size", "the images came back unchanged for a network with a known gradient")
+    power = direction.cause in POWER_CAUSES
+    factors = {name: float(values.median()) for name, values in moved.items()}
+    budgets = {name: response.call.epsilon for name in factors if (response := evidence.get(name)) is not None}
+    if found := _not_proportional(evidence, factors, budgets, power=power):
+        return found
+    if power:
+        return ok("size", "proportional to epsilon; the direction decides the rest", EXPECTED, factors=_table(factors))
+    if found := _image_sizes(evidence, moved["size"]):
+        return found
+    by_channel = moved["size"].median(0).values
+    slack = 0.1 if direction.cause in SOFT_CAUSES else 0.0
+    budget = budgets["size"]
+    if all(abs(factor - 1) * budgets[name] <= evidence.width + slack for name, factor in factors.items()):
+        if float((by_channel - 1).abs().max()) * budget <= evidence.width + slack:
+            return _whole_images(evidence) or _tiny(evidence) or ok("size", f"{numbers_text(by_channel)} times epsilon", EXPECTED, factors=_table(factors))
+    response = evidence.get("size")
+    assert response is not None  # noqa: S101  (it has a size)
+    cause, text = name_sizes(by_channel, response)
+    return wrong("size", cause, text, EXPECTED, by_channel=rounded(by_channel), factors=_table(factors))
+
+
+def _table(factors: dict[str, float]) -> dict[str, float]:
+    return {name: rounded(value) for name, value in factors.items()}
+
+
+def _sizes(response: Response) -> Tensor | None:
+    """Return the size of the step of each image that moved and each channel, in units of epsilon; None if none moved."""
+    values, shares = channel_sizes(response)
+    is_moved = (values > 0).any(1)
+    return values[is_moved] if bool(is_moved.any()) else None
+
+
+def _not_proportional(evidence: Evidence, factors: dict[str, float], budgets: dict[str, float], *, power: bool) -> Reading | None:
+    """Find a constant step, or a step that is capped."""
+    sizes = {name: factors[name] * budgets[name] for name in factors if name != "size, whole range" or not power}
+    if len(sizes) < 3 or evidence.is_random and not power and _spread(factors.values()) < 0.5:
+        return None
+    low, high = min(sizes.values()), max(sizes.values())
+    if high - low < CLOSE * high + evidence.width:
+        return wrong("size", "wrong-epsilon", f"{high:.4g} for every epsilon", EXPECTED, constant=rounded(high), sizes=_table(sizes))
+    small = factors["size, small"] if "size, small" in factors else factors["size"]
+    capped = [name for name in sizes if abs(factors[name] - small) > CLOSE * small + 2 * evidence.width / budgets[name]]
+    if not capped:
+        return None
+    steps = [sizes[name] for name in capped]
+    if max(steps) - min(steps) < CLOSE * max(steps) + evidence.width and all(factors[name] < small for name in capped):
+        text = f"{small:.3g} times epsilon, but never more than {max(steps):.4g}"
+        return wrong("size", "wrong-epsilon", text, EXPECTED, "use epsilon as given, without a cap", cap=rounded(max(steps)), sizes=_table(sizes))
+    if power:
+        return None
+    shown = ", ".join(f"{factors[name]:.3g} at {budgets[name]:.3g}" for name in sorted(sizes, key=lambda name: budgets[name]))
+    return wrong("size", "wrong-epsilon", f"not proportional to epsilon: {shown}", EXPECTED, sizes=_table(sizes))
+
+
+def _spread(values: object) -> float:
+    found = list(values)  # type: ignore[call-overload]
+    return (max(found) - min(found)) / max(max(found), 1e-12)
+
+
+def _image_sizes(evidence: Evidence, sizes: Tensor) -> Reading | None:
+    """Find images of one batch that move by different sizes."""
+    by_image = sizes.median(1).values
+    if len(by_image) < 2 or float(by_image.max() - by_image.min()) < 0.02 * float(by_image.max()) + 2 * evidence.resolution / 0.0437:
+        return None
+    cause = "random-budget" if evidence.is_random else None
+    return wrong(
+        "size", cause, f"{float(by_image.min()):.3g} to {float(by_image.max()):.3g} times epsilon, another factor for each image",
+        EXPECTED, "" if cause else "use one epsilon for all images", by_image=rounded(by_image),
+    )
+
+
+def _tiny(evidence: Evidence) -> Reading | None:
+    """Find a budget of 1e-6 that is not used."""
+    response = evidence.get(TINY)
+    if response is None or evidence.resolution or evidence.is_random:
+        return None
+    sizes = _sizes(response)
+    factor = 0.0 if sizes is None else float(sizes.median())
+    if abs(factor - 1) < 0.45:
+        return None
+    return wrong("size", "wrong-epsilon", f"{factor:.3g} times epsilon at epsilon = 1e-6", EXPECTED, factor=rounded(factor))
+
+
+def _whole_images(evidence: Evidence) -> Reading | None:
+    """Find images that come back clean, although the loss gave them a gradient."""
+    for name in ("rows", "large batch", "batch norm and dropout", "convolutional"):
+        response = evidence.get(name)
+        if response is None:
+            continue
+        still = response.moved.abs().flatten(1).amax(1) <= evidence.width
+        still &= response.expected.sub(response.call.x).abs().flatten(1).amax(1) > evidence.width
+        still &= ~_without_gradient(response)
+        if not bool(still.any()):
+            continue
+        n, count = len(still), int(still.sum())
+        first = int(still.int().argmax())
+        cause, about = _which_images(response, still)
+        if cause is None and not bool(still[:first].any()) and bool(still[first:].all()):
+            about = f"only the first {first} images of a batch of {n} move"
+        text = f"1 times epsilon, but 0 for {count} of {n} images: {about}"
+        return wrong("size", cause, text, EXPECTED, "attack every image of the batch" if cause is None else "", unmoved=count, n=n)
+    return None
+
+
+def _without_gradient(response: Response) -> Tensor:
+    """Return the images (N,) whose gradient at the logits was heard to be zero."""
+    rounds = response.gradient_rounds
+    heard = rounds[0].logit_gradient if rounds else None
+    n = len(response.call.x)
+    return heard.abs().amax(1) == 0 if heard is not None and len(heard) == n else torch.zeros(n, dtype=torch.bool)
+
+
+def _which_images(response: Response, still: Tensor) -> tuple[str | None, str]:
+    call = response.call
+    with torch.no_grad():
+        before, after = (call.model(images).argmax(1) != call.y for images in (call.x, response.expected))
+    if call.targeted:
+        before, after = ~before, ~after
+    if torch.equal(still, before):
+        return "skips-misclassified", "those that are misclassified before the attack"
+    if torch.equal(still, ~after) or torch.equal(still, ~after & ~before):
+        return "returns-clean-on-failure", "those on which the attack fails"
+    if torch.equal(still, after) or torch.equal(still, after & ~before):
+        return "returns-clean-on-failure", "those on which the attack succeeds"
+    return None, "they come back clean"
+
+
+def name_sizes(by_channel: Tensor, response: Response) -> tuple[str | None, str]:
+    """Return the mistake that gives these factors of epsilon, and the factors in words."""
+    channels = len(by_channel)
+    std = response.call.std.flatten().expand(channels) if response.call.std.numel() in (1, channels) else torch.ones(channels)
+    shown = f"{numbers_text(by_channel)} times epsilon{' by channel' if len(set(numbers_text(by_channel).split(', '))) > 1 else ''}"
+
+    def equals(values: Tensor) -> bool:
+        return bool(((by_channel / values - 1).abs() < CLOSE).all())
+
+    if equals(std):
+        return "normalised-epsilon", f"{shown}, the std of the normalisation"
+    if equals(1 / std):
+        return "normalised-epsilon", f"{shown}, 1 over the std of the normalisation"
+    factor = float(by_channel.mean())
+    if float(by_channel.max() - by_channel.min()) > CLOSE * factor:
+        first = next((k for k in range(channels) if equals(std / std[k])), None)
+        about = "not this model's std" if first is None else f"the std of channel {first} serves all channels"
+        return "wrong-std", f"{shown}; {about}"
+    if abs(factor * 255 - 1) < CLOSE or abs(factor / 255 - 1) < CLOSE:
+        return "epsilon-scale-255", f"{shown}, that is {'1/255' if factor < 1 else '255'}"
+    pixels = response.call.x[0].numel()
+    if abs(factor * math.sqrt(pixels) - 1) < CLOSE:
+        return "wrong-norm", f"{shown}, so that the L2 norm of an image's displacement is epsilon"
+    return "wrong-epsilon", shown
