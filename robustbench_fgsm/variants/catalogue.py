@@ -325,7 +325,6 @@ MISTAKES = (
         "mode-left-changed",
         "the train or eval flags of the network are not restored",
         "store module.training of every module, and restore it, also after an exception",
-        harmless=True,
     ),
     Mistake(
         "parameter-gradients-left",
@@ -358,6 +357,12 @@ MISTAKES = (
         "a global setting of the process is changed, such as the default dtype or the grad mode",
         "use torch.enable_grad() as a context, and leave defaults unchanged",
     ),
+    Mistake(
+        "reseeds-generator",
+        "a global random generator is seeded, so that the caller draws the same numbers after every call",
+        "draw from your own generator: torch.Generator().manual_seed(0)",
+    ),
+    Mistake("centred-gradient", "the mean gradient of an image is subtracted", "take gradient.sign() of the gradient as it is"),
     Mistake("least-likely-label", "the step goes towards the least likely class", "take the loss with the given labels"),
     Mistake("other-labels", "the loss is taken with labels other than the given ones", "take the loss with the given labels"),
     Mistake("added-regulariser", "a term beside the loss moves pixels", "take the gradient of the loss alone"),

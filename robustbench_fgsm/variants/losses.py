@@ -74,6 +74,10 @@ def _difference_of_logits_ratio(logits: Tensor, labels: Tensor) -> Tensor:
     return -(own - torch.where(is_top, ordered[:, -2], ordered[:, -1])) / (ordered[:, -1] - third + 1e-12)
 
 
+def _largest_wrong_logit(logits: Tensor, labels: Tensor) -> Tensor:
+    return logits.scatter(1, labels.unsqueeze(1), -float("inf")).amax(1)
+
+
 def _entropy(logits: Tensor, _: Tensor) -> Tensor:
     return -(logits.softmax(1) * logits.log_softmax(1)).sum(1)
 
@@ -102,6 +106,7 @@ LOSSES: dict[str, NamedLoss] = {
         "the sum of the log-probabilities", lambda z: z.log_softmax(1).sum(1), "sum-of-logits"
     ),
     "largest-logit": _without_labels("the largest logit", lambda z: z.amax(1), "sum-of-logits"),
+    "largest-wrong-logit": NamedLoss("the largest wrong logit", _largest_wrong_logit, "sum-of-logits"),
     "log-sum-exp": _without_labels("the log-sum-exp of the logits", lambda z: z.logsumexp(1)),
     "squared-logits": _without_labels("the sum of the squared logits", lambda z: z.square().sum(1)),
     "entropy": NamedLoss("the entropy of the prediction", _entropy, uses_labels=False),

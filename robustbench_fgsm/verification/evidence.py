@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.verification.bench import fixed_gradient_of
+from robustbench_fgsm.verification.bench import UNSEEN_COLUMNS, fixed_gradient_of
 from robustbench_fgsm.verification.reading import most_common_value
 from robustbench_fgsm.verification.response import TOLERANCE, Response
 
@@ -62,23 +63,53 @@ def unit_vector(response: Response) -> Tensor:
     return network.vector.detach().sign()
 
 
+def is_free(response: Response) -> Tensor:
+    """Return the pixels (N, C, H, W) that no bound holds: those whose output is not an extreme value that many pixels share.
+
+    Images of constant grey have no such extremes, so all their pixels are free.
+    """
+    images = response.images
+    assert images is not None  # noqa: S101  (readers only see calls that returned images)
+    seen = images[..., :-UNSEEN_COLUMNS]
+    if float(response.call.x[..., :-UNSEEN_COLUMNS].std()) < 1e-3:
+        return torch.ones_like(images, dtype=torch.bool)
+    free = torch.ones_like(images, dtype=torch.bool)
+    for extreme in (seen.amax((0, 2, 3), keepdim=True), seen.amin((0, 2, 3), keepdim=True)):
+        held = (images - extreme).abs() < 1e-6
+        free &= ~(held & (held.float().mean((0, 2, 3), keepdim=True) > 0.01))
+    return free
+
+
 def image_signs(response: Response, width: float) -> tuple[Tensor, Tensor]:
     """Return the sign (N,) of the displacement along the network's vector, and the share (N,) of moved pixels that have it."""
     moved = response.moved
     along = (moved * unit_vector(response)).flatten(1)
-    is_moved = along.abs() > width
+    is_moved = (along.abs() > width) & is_free(response).flatten(1)
     up = ((along > 0) & is_moved).sum(1) / is_moved.sum(1).clamp_min(1)
     signs = torch.where(is_moved.any(1), torch.where(up >= 0.5, 1.0, -1.0), 0.0)
     return signs, torch.maximum(up, 1 - up)
 
 
-def channel_sizes(response: Response) -> tuple[Tensor, Tensor]:
-    """Return the most common |displacement| / epsilon for each image and channel (N, C), and its share (N, C)."""
-    seen = unit_vector(response) != 0
-    relative = response.moved.abs() / response.call.epsilon
+def channel_sizes(response: Response, resolution: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Return the most common |displacement| / epsilon for each image and channel, and its share of the pixels that moved.
+
+    Displacements count from where the gradient was taken, as far as that was heard. A blurred output gives the mean instead.
+
+    Returns:
+        Two tensors (N, C); 0 if no pixel of an image moved, NaN if other channels of the image moved.
+    """
+    assert response.images is not None  # noqa: S101  (readers only see calls that returned images)
+    counts = (unit_vector(response) != 0) & is_free(response)
+    relative = (response.images - response.starting_points).abs() / response.call.epsilon
+    counts &= relative * response.call.epsilon > max(1e-9, resolution / 2)
     width = max(1e-4, 4 * TOLERANCE / response.call.epsilon)
-    found = [
-        [most_common_value(relative[n, c][seen[c]], width) for c in range(relative.shape[1])] for n in range(relative.shape[0])
-    ]
-    values = torch.tensor(found)
-    return values[..., 0], values[..., 1]
+    values, shares = (torch.full(relative.shape[:2], float("nan")) for _ in range(2))
+    for n, c in product(*map(range, relative.shape[:2])):
+        moved = relative[n, c][counts[n, c]]
+        if resolution and len(moved):
+            values[n, c], shares[n, c] = moved.mean(), 1.0
+        elif len(moved):
+            values[n, c], shares[n, c] = most_common_value(moved, width)
+    unmoved = values.isnan().all(1)
+    values[unmoved], shares[unmoved] = 0.0, 0.0
+    return values, shares

@@ -118,7 +118,7 @@ def random_linear(shape: Shape, num_classes: int, seed: int, *, unseen_columns: 
 def fixed_gradient(vector: Tensor, num_classes: int, turning_distance: Tensor | None = None) -> FixedGradientNetwork:
     """Return a network with this gradient; the labels decide its sign."""
     places = torch.arange(num_classes)
-    coefficients = torch.where(places % 2 == 0, 1.0, -1.0) * (1 + places % 5 / 5)
+    coefficients = torch.where(places % 2 == 0, 1.0, -1.0) * (1 + places % 5 / 5) + 0.35  # their sum is not 0
     return FixedGradientNetwork(vector, coefficients, 0.3 * torch.cos(1.7 * places), turning_distance)
 
 

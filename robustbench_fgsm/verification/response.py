@@ -83,14 +83,34 @@ class Response:
     @cached_property
     def gradient_rounds(self) -> list[ForwardPass]:
         """Return the forward passes that received a gradient, each with the whole batch; empty if they cannot be told apart."""
-        passes = [one for one in self.observed.forward_passes if one.logit_gradient is not None and one.inputs is not None]
+        passes = [
+            one
+            for one in self.observed.forward_passes
+            if one.logit_gradient is not None and one.inputs is not None and one.requires_gradient
+        ]
         n = len(self.call.x)
         if all(len(one.inputs) == n for one in passes if one.inputs is not None):
-            return passes
+            return [self._in_order(one) for one in passes]
         if all(one.inputs is not None and len(one.inputs) == 1 for one in passes) and len(passes) % n == 0:
             count = len(passes) // n  # image after image
             return [_merge(passes[k::count]) for k in range(count)]
         return []
+
+    def _in_order(self, one: ForwardPass) -> ForwardPass:
+        """Return a pass over the images in another order as a pass in their own order."""
+        assert one.inputs is not None  # noqa: S101  (the caller has checked it)
+        if one.inputs.shape != self.call.x.shape or len(one.inputs) == 1:
+            return one
+        points = (one.inputs.float() * self.call.std + self.call.mean).flatten(1)
+        x = self.call.x.flatten(1)
+        if float((points - x).abs().max()) < 1e-5 or not bool(points.isfinite().all()):
+            return one
+        distances = torch.cdist(x, points)
+        order = distances.argmin(1)
+        if len(order.unique()) < len(order) or float(distances.amin(1).max()) > 1e-3:
+            return one
+        parts = {name: value[order] for name in ("inputs", "logits", "logit_gradient") if (value := getattr(one, name)) is not None}
+        return replace(one, **parts)
 
     @property
     def starting_points(self) -> Tensor:

@@ -11,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
 import numpy as np
@@ -33,7 +33,8 @@ class ObservedCall:
     """Result of one observed call: what it returned, or how it failed in one line, and its side effects.
 
     side_effects: ids of the mistakes in the candidate's conduct, each with its evidence. warned: whether it gave a Python
-    warning. error: the exception that it raised, if any.
+    warning. error: the exception that it raised, if any. generator_states: states of the
+    global random generators afterwards.
     """
 
     returned: object
@@ -43,6 +44,7 @@ class ObservedCall:
     forward_passes: tuple[ForwardPass, ...]
     warned: bool
     error: BaseException | None = None
+    generator_states: Mapping[str, object] = field(default_factory=dict)
 
 
 class TimeLimitError(BaseException):
@@ -70,6 +72,7 @@ def observe_call(candidate: Candidate, call: AttackCall, model: nn.Module, x: Te
             failure = f"takes longer than {time_limit:g} s"
         except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever the candidate raises is reported)
             failure, trace, error_found = f"raises {describe_error(error)}", traceback.format_exc(), error
+        states = _generator_states()
         changed = changed_generators(call.seed)
     effects = before.side_effects(model)
     if not torch.equal(given, x.detach()):
@@ -83,7 +86,7 @@ def observe_call(candidate: Candidate, call: AttackCall, model: nn.Module, x: Te
     if isinstance(returned, Tensor) and returned.requires_grad:
         effects["graph-attached"] = "the returned tensor requires a gradient"
     passes = tuple(recorder.record.forward_passes) if recorder is not None else ()
-    return ObservedCall(returned, failure, trace, effects, passes, bool(caught), error_found)
+    return ObservedCall(returned, failure, trace, effects, passes, bool(caught), error_found, states)
 
 
 def _global_settings() -> dict[str, object]:

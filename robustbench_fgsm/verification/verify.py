@@ -156,9 +156,10 @@ def read_stages(
     output = _with_failures(read_output(evidence), responses)
     direction = read_direction(evidence)
     loss = read_loss(evidence)
-    direction = _with_sense(direction, loss.descends, evidence)
     size = read_size(evidence, direction)
-    found = [loss.loss, loss.labels, direction, size, read_clip(evidence), output, read_steps(evidence), randomness]
+    clip, steps = read_clip(evidence, direction), read_steps(evidence, direction)
+    direction = _with_sense(direction, loss.descends, evidence)
+    found = [loss.loss, loss.labels, direction, size, clip, output, steps, randomness]
     found = [_accept(reading, expect) for reading in found]
     conduct, observations = read_conduct(evidence, responses, found, expect)
     return [*found, conduct], observations, harmless_observations(evidence, responses, expect)

@@ -13,7 +13,7 @@ EXPECTED = "clipped to [0, 1]"
 CLOSE = 2e-3
 
 
-def read_clip(evidence: Evidence) -> Reading:
+def read_clip(evidence: Evidence, direction: Reading) -> Reading:
     """Measure the lowest and highest outputs for pixels of all levels, in a wide and in a narrow batch."""
     wide, narrow = evidence.get("levels"), evidence.get("levels, narrow")
     if wide is None or narrow is None or wide.images is None:
@@ -24,14 +24,15 @@ def read_clip(evidence: Evidence) -> Reading:
     lows, highs = (wide.images.amin((0, 2, 3)), wide.images.amax((0, 2, 3)))
     reach_low, reach_high = (torch.where(counts, raw, 0.5).amin((0, 2, 3)), torch.where(counts, raw, 0.5).amax((0, 2, 3)))
     numbers = {"low": rounded(lows), "high": rounded(highs)}
-    if found := _stretched(evidence, wide, numbers):
+    is_sign = direction.verdict == "ok"
+    if is_sign and (found := _stretched(evidence, wide, numbers)):
         return found
     if found := _batch_bounds(evidence, narrow, numbers):
         return found
     width = evidence.width
     right_low, right_high = (bool((lows.abs() <= width).all()), bool(((highs - 1).abs() <= width).all()))
-    if right_low and right_high and _clamped(evidence, wide, raw, counts, lows, highs):
-        if float(reach_low.max()) > -1e-5 or float(reach_high.min()) < 1 + 1e-5:
+    if right_low and right_high and (not is_sign or _clamped(evidence, wide, raw, counts, lows, highs)):
+        if is_sign and (float(reach_low.max()) > -1e-5 or float(reach_high.min()) < 1 + 1e-5):
             return unmeasured("clip", "no step reaches beyond the bounds")
         return ok("clip", "to [0, 1]", EXPECTED, **numbers)
     shown = f"outputs reach {numbers_text(lows)} to {numbers_text(highs)}"
@@ -49,10 +50,11 @@ def read_clip(evidence: Evidence) -> Reading:
 
 def _unclipped(evidence: Evidence, response: Response) -> tuple[Tensor, Tensor]:
     """Return where pixels would go without a clip (N, C, H, W), and the pixels for which that is known."""
-    sizes, shares = channel_sizes(response)
-    small = evidence.get("size, tiny")
-    if small is not None and float(shares.median()) < 0.3:
-        sizes, _ = channel_sizes(small)
+    sizes, shares = channel_sizes(response, evidence.resolution)
+    small = evidence.get("size, tiny" if not evidence.resolution else "size")
+    if small is not None and (float(shares.nanmedian()) < 0.3 or evidence.resolution):
+        sizes, _ = channel_sizes(small, evidence.resolution)
+    sizes = torch.where(sizes.isnan(), sizes.nanmedian(), sizes)
     signs = evidence.signs.get(response.name)
     if signs is None or evidence.is_mixed:
         directions = response.moved.sign()

@@ -86,10 +86,22 @@ def _observations(evidence: Evidence, responses: Sequence[Response], causes: Col
         yield Observation("half-precision", f"the network is called with {str(halves[0].dtype).removeprefix('torch.')}")
     if evidence.responses and not any(r.observed.forward_passes for r in evidence.responses.values()):
         yield Observation("other-weights", "the given network is never called")
+    yield from _seeds(evidence)
     yield from _state(evidence)
     yield from _coupling(evidence, causes)
     if not causes:
         yield from _hooks(evidence)
+
+
+def _seeds(evidence: Evidence) -> Iterator[Observation]:
+    """Find a candidate that seeds the global generators: their state afterwards does not depend on that before."""
+    one, other = (evidence.get(name) for name in ("rows, repeated at once", "rows, other seed"))
+    if one is None or other is None:
+        return
+    states = [response.observed.generator_states for response in (one, other)]
+    seeded = sorted(name for name, state in states[0].items() if states[1].get(name) == state)
+    if seeded:
+        yield Observation("reseeds-generator", f"the global generator of {', '.join(seeded)} is in the same state after every call")
 
 
 def _state(evidence: Evidence) -> Iterator[Observation]:

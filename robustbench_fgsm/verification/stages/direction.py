@@ -80,7 +80,12 @@ def _zeros_moved(evidence: Evidence, response: Response) -> Reading | None:
     signs = unseen.flatten(1).sign()
     if not bool((signs == signs[:, :1]).all()):
         return None
+    if not bool((signs == signs[0, 0]).all()):
+        text = "pixels whose gradient is 0 move up in some images and down in others"
+        return wrong("direction", "centred-gradient", text, EXPECTED, zero_moves=rounded(float(unseen.abs().mean())))
     way = "up" if float(signs.mean()) > 0 else "down"
+    if float(response.moved[..., -1 if way == "up" else -2].abs().max()) <= evidence.width:
+        return None  # pixels at 0 and 1 stay: they move by a term of their own, see the loss
     text = f"sign, but pixels whose gradient is 0 move {way} by {float(unseen.abs().median()):.4g}"
     return wrong("direction", "sign-of-zero", text, EXPECTED, zero_moves=rounded(float(unseen.mean())))
 
@@ -95,6 +100,12 @@ def _response(evidence: Evidence, response: Response) -> Reading:
         return _silent(evidence)
     start = int(active.int().argmax())
     r, g = relative[start][seen].double(), gradient[start][seen]
+    ups = response.moved[start][seen] > 0
+    if not bool((r < 1e-9)[g > g.max() / 10].any()):  # a bound may hold those that move one way: read the others
+        reach = [_median(r[(g > g.max() / 10) & side]) for side in (ups, ~ups)]
+        if abs(reach[0] - reach[1]) > SAME_SIZE * max(reach):
+            freer = ups if reach[0] > reach[1] else ~ups
+            r, g = r[freer], g[freer]
     top = float(r[g > g.max() / 10].median())
     by_decade = [_median(r[(g > 10.0**k) & (g <= 10.0 ** (k + 1))]) for k in DECADES]
     blur = evidence.width / response.call.epsilon

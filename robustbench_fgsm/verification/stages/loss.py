@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.attack.losses import cross_entropy
 from robustbench_fgsm.variants.losses import LOSSES, NamedLoss, logit_gradient
 from robustbench_fgsm.verification.bench import STILL_COLUMNS, UNSEEN_COLUMNS, linear_layer_of
 from robustbench_fgsm.verification.evidence import Evidence
-from robustbench_fgsm.verification.reading import Reading, ok, rounded, unmeasured, wrong
+from robustbench_fgsm.verification.reading import Reading, numbers_text, ok, rounded, unmeasured, wrong
 from robustbench_fgsm.verification.response import Response
 
 EXPECTED_LOSS = "cross-entropy, or a loss with its signs"
@@ -21,6 +22,13 @@ MAX_WRONG = 0.02
 
 RIGHT_WRONG = 1e-3
 """Share of wrong signs that rounding may give the right loss."""
+
+HEARD_WRONG = 1e-3
+"""Distance, 1 - cosine, from the gradient at the logits below which a loss is recognised."""
+
+FREE_RULE = "another class for each image"
+MAX_FREE_CLASSES = 20
+"""Largest number of classes for which a label is looked for image by image."""
 
 NEARLY_EQUAL = 5e-4
 """Losses whose shares of wrong signs differ by less explain the images equally well."""
@@ -38,7 +46,8 @@ class Hypothesis:
     @property
     def rank(self) -> int:
         """Return the number of deviations from the right attack."""
-        return (self.loss != "ce") + (self.rule != "given" and self.named_loss.uses_labels) + (not self.up)
+        free = 2 * self.rule.startswith(FREE_RULE)
+        return (self.loss != "ce") + (self.rule != "given" and self.named_loss.uses_labels) + (not self.up) + free
 
     @property
     def named_loss(self) -> NamedLoss:
@@ -71,10 +80,12 @@ def read_loss_of(evidence: Evidence, response: Response) -> LossReading:
     total = int(_signs(evidence, response)[1].sum())
     found, text = shown, ""
     if shown is None or shown.wrong_share > MAX_WRONG:
-        found = heard if heard is not None and heard.wrong_share < MAX_WRONG else None
+        found = heard if heard is not None and heard.wrong_share < HEARD_WRONG else None
         text = "as heard at the logits"
     elif shown.rank and heard is not None and heard.rank == 0 and heard.wrong_share < 1e-4 and shown.wrong_share > RIGHT_WRONG:
         found, text = heard, "as heard at the logits"
+    if found is None and not regulariser and (unnamed := _unnamed(evidence, response, shown)) is not None:
+        return unnamed
     if found is None:
         nearest = "" if shown is None else f"; nearest: {shown.named_loss.about}, {100 * shown.wrong_share:.0f} % of the signs wrong"
         labels = unmeasured("labels", "the loss is not known")
@@ -83,7 +94,33 @@ def read_loss_of(evidence: Evidence, response: Response) -> LossReading:
         loss = regulariser or unmeasured("loss", f"not recognised{nearest}")
         return LossReading(loss, labels)
     text = text or f"{round(found.wrong_share * total):,} of {total:,} signs wrong"
-    return LossReading(regulariser or _loss(found, text, shown), _labels(found), not found.up and not _is_target(found))
+    return LossReading(regulariser or _loss(found, text), _labels(found), not found.up and not _is_target(found))
+
+
+def _unnamed(evidence: Evidence, response: Response, nearest: Hypothesis | None) -> LossReading | None:
+    """Describe a loss by the gradient that was heard at the logits, if the images follow it."""
+    heard = response.gradient_rounds[0].logit_gradient if response.gradient_rounds else None
+    if heard is None or len(heard) != len(response.call.x) or not bool(heard.any()):
+        return None
+    signs, counts = _signs(evidence, response)
+    jacobian = _jacobian(response)
+    if jacobian.shape[1] != heard.shape[1]:
+        return None
+    differ = float(((heard.float().unsqueeze(1) @ jacobian).squeeze(1).sign() != signs)[counts].float().mean())
+    share = min(differ, 1 - differ)
+    if share > (0.3 if evidence.is_random else MAX_WRONG):
+        return None
+    own = heard.gather(1, response.call.y.unsqueeze(1)).squeeze(1)
+    extreme = (own == heard.amin(1)) | (own == heard.amax(1))
+    strength = (heard / heard.abs().amax(1, keepdim=True).clamp_min(1e-30)).mean(0)
+    near = "" if nearest is None else f"; nearest: {nearest.named_loss.about}, {100 * nearest.wrong_share:.1f} % of the signs wrong"
+    loss = wrong(
+        "loss", "other-loss", f"none that has a name: its gradient at the logits is {numbers_text(strength[:4])}, ... in the mean{near}",
+        EXPECTED_LOSS, logit_gradient=rounded(strength), wrong_share=rounded(share),
+    )
+    if float(extreme.float().mean()) > 0.9:
+        return LossReading(loss, ok("labels", "given", EXPECTED_LABELS, rule="given"))
+    return LossReading(loss, unmeasured("labels", "the loss is not known"))
 
 
 def best_hypothesis(found: Iterator[Hypothesis]) -> Hypothesis | None:
@@ -96,17 +133,17 @@ def best_hypothesis(found: Iterator[Hypothesis]) -> Hypothesis | None:
 
 
 def _is_target(found: Hypothesis) -> bool:
-    """Return True if the attack descends the loss of a class that was not given: a targeted attack."""
-    return not found.up and found.rule not in ("given", "predicted") and found.named_loss.uses_labels
+    """Return True if the attack descends the loss of a class that was not given, or a loss without labels."""
+    return not found.up and (found.rule not in ("given", "predicted") or not found.named_loss.uses_labels)
 
 
-def _loss(found: Hypothesis, text: str, shown: Hypothesis | None) -> Reading:
+def _loss(found: Hypothesis, text: str) -> Reading:
     numbers = {"name": found.loss, "wrong_share": rounded(found.wrong_share)}
     if found.loss == "ce":
-        share = "" if shown is None or shown.rank == 0 or text.startswith("as heard") else ""
         labels = "the given labels" if found.rule == "given" else "other labels"
-        return ok("loss", f"cross-entropy of {labels} ({text}){share}", EXPECTED_LOSS, **numbers)
-    return wrong("loss", found.named_loss.cause, f"{found.named_loss.about} ({text})", EXPECTED_LOSS, **numbers)
+        return ok("loss", f"cross-entropy of {labels} ({text})", EXPECTED_LOSS, **numbers)
+    minus = "" if found.up or found.named_loss.uses_labels else "minus "
+    return wrong("loss", found.named_loss.cause, f"{minus}{found.named_loss.about} ({text})", EXPECTED_LOSS, **numbers)
 
 
 def _labels(found: Hypothesis) -> Reading:
@@ -165,12 +202,10 @@ def _jacobian(response: Response) -> Tensor:
     return torch.stack(rows, 1)
 
 
-def _hypotheses(response: Response) -> Iterator[tuple[str, str, Tensor]]:
-    """Yield losses and rules, with the gradient (N, K) that they give at the logits."""
-    with torch.no_grad():
-        logits = response.call.model(response.call.x).double()
+def _hypotheses(logits: Tensor, given: Tensor) -> Iterator[tuple[str, str, Tensor]]:
+    """Yield losses and rules for the given labels (N,), with the gradient (N, K) that they give at the logits (N, K)."""
     for name, loss in LOSSES.items():
-        rules = label_rules(logits, response.call.y) if loss.uses_labels else {"given": response.call.y}
+        rules = label_rules(logits, given) if loss.uses_labels else {"given": given}
         for rule, labels in rules.items():
             yield name, rule, logit_gradient(loss.function, logits, labels)
 
@@ -183,8 +218,10 @@ def _sign_shares(evidence: Evidence, response: Response) -> Iterator[Hypothesis]
     if not bool(usable.any()):
         return
     down = response.call.targeted
-    any_moved = bool(counts.any())
-    for name, rule, at_logits in _hypotheses(response):
+    with torch.no_grad():
+        logits = response.call.model(response.call.x).double()
+    hypotheses = [*_hypotheses(logits, response.call.y), *_free_labels(logits, jacobian, signs, counts)]
+    for name, rule, at_logits in hypotheses:
         given = at_logits.abs().amax(1) > 1e-9 * max(float(at_logits.abs().max()), 1e-30)
         predicted = (at_logits.float().unsqueeze(1) @ jacobian).squeeze(1).sign()
         differ = ((predicted != signs) & counts).sum(1) / n.clamp_min(1)
@@ -192,18 +229,30 @@ def _sign_shares(evidence: Evidence, response: Response) -> Iterator[Hypothesis]
             share = differ if up != down else 1 - differ
             share = torch.where(usable & given, share, torch.where(usable == given, 0.0, 1.0))
             share = share if name.startswith("clamped") else share[usable]
-            if any_moved:
-                yield Hypothesis(name, rule, up, float(share.mean()))
+            yield Hypothesis(name, rule, up, float(share.mean()))
+
+
+def _free_labels(logits: Tensor, jacobian: Tensor, signs: Tensor, counts: Tensor) -> Iterator[tuple[str, str, Tensor]]:
+    """Yield cross-entropy with the label of each image that fits its signs best, climbed and descended."""
+    classes = logits.shape[1]
+    if classes > MAX_FREE_CLASSES:
+        return
+    each = [logit_gradient(cross_entropy, logits, torch.full((len(logits),), k)) for k in range(classes)]
+    agree = torch.stack([(((one.float().unsqueeze(1) @ jacobian).squeeze(1).sign() == signs) & counts).sum(1) for one in each], 1)
+    for rule, best in ((FREE_RULE, agree.argmax(1)), (f"{FREE_RULE}, as a target", agree.argmin(1))):
+        yield "ce", rule, torch.stack(each, 1)[torch.arange(len(best)), best]
 
 
 def _heard_shares(response: Response) -> Iterator[Hypothesis]:
     """Yield the hypotheses with their distance, 1 - cosine, from the gradient that was heard at the logits."""
-    heard = response.gradient_rounds[0].logit_gradient if response.gradient_rounds else None
-    if heard is None or heard.shape != (len(response.call.x), heard.shape[1]) or not bool(heard.any()):
+    first = response.gradient_rounds[0] if response.gradient_rounds else None
+    heard, logits = (None, None) if first is None else (first.logit_gradient, first.logits)
+    if heard is None or logits is None or len(heard) != len(response.call.x) or not bool(heard.any()):
         return
-    for name, rule, at_logits in _hypotheses(response):
-        if at_logits.shape != heard.shape:
-            return
+    given = response.call.y
+    single = {FREE_RULE: heard.argmin(1), f"{FREE_RULE}, as a target": heard.argmax(1)}
+    free = ((rule, logit_gradient(cross_entropy, logits.double(), labels)) for rule, labels in single.items())
+    for name, rule, at_logits in (*_hypotheses(logits.double(), given), *(("ce", rule, value) for rule, value in free)):
         distance = 1 - torch.nn.functional.cosine_similarity(heard.double(), at_logits, dim=1)
         # a gradient that descends may be heard with either sign: the loss may be negated before it is propagated
         yield Hypothesis(name, rule, True, float(distance.mean()))
@@ -217,9 +266,13 @@ def _regulariser(evidence: Evidence, response: Response) -> Reading | None:
     unseen = response.moved[..., STILL_COLUMNS]
     is_moved = unseen.abs() > max(evidence.width, 0.1 * response.call.epsilon)
     share = float(is_moved.float().mean())
-    ups = float((unseen > 0)[is_moved].float().mean()) if bool(is_moved.any()) else 0.0
     starts_elsewhere = bool((response.starting_points != response.call.x).any())
-    if evidence.is_random or evidence.is_mixed or starts_elsewhere or share < 0.3 or not 0.02 < ups < 0.98:
+    if evidence.is_random or evidence.is_mixed or starts_elsewhere or share < 0.3:
         return None
+    up = ((unseen > 0) & is_moved).flatten(1).sum(1) / is_moved.flatten(1).sum(1).clamp_min(1)
+    one_way = bool(((up < 0.02) | (up > 0.98)).float().mean() > 0.9)
+    at_bounds = float(response.moved[..., -2:].abs().max())
+    if one_way and (at_bounds > evidence.width or not bool((up > 0.5).all() | (up < 0.5).all())):
+        return None  # pixels at 0 and 1 move too: a sign that is not 0 at 0
     text = f"another term beside the loss: {100 * share:.0f} % of the pixels that the network does not see move, each its own way"
     return wrong("loss", "added-regulariser", text, EXPECTED_LOSS, unseen_moved=rounded(share))

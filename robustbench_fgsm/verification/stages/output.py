@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from robustbench_fgsm.verification.bench import UNSEEN_COLUMNS
 from robustbench_fgsm.verification.evidence import MIN_SHARE, Evidence
 from robustbench_fgsm.verification.reading import Reading, most_common_value, numbers_text, ok, rounded, unmeasured, wrong
 from robustbench_fgsm.verification.response import Response
 
 EXPECTED = "float images in the order of x, neither rounded nor compressed"
+MAX_LEVELS = 300
+"""Number of different pixels up to which an output counts as rounded to levels."""
+
 GRID_WIDTH = 5e-4
 """Distance from a whole number, in units of 1/255, within which a pixel is an 8-bit one."""
 
@@ -141,7 +145,13 @@ def _rounded(evidence: Evidence, response: Response) -> Reading | None:
     """Find pixels on the grid of 8 bits or of half precision."""
     images, x = response.images, response.call.x
     assert images is not None  # noqa: S101  (the caller has checked it)
+    levels = images[..., :-UNSEEN_COLUMNS].unique()
+    if len(levels) <= MAX_LEVELS < images.numel() / 8:
+        evidence.resolution = float((levels[1:] - levels[:-1]).median()) if len(levels) > 1 else 1.0
     on_grid = on_8_bit_grid(images)
+    if evidence.resolution > 1.5 / 255:
+        text = f"rounded to levels that are {evidence.resolution:.3g} apart"
+        return wrong("output", "quantised-8bit", text, EXPECTED, step=rounded(evidence.resolution))
     if on_grid > MIN_SHARE:
         offset = float((images - x).mean()) * 255
         evidence.resolution = 1 / 255

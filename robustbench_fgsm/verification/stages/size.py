@@ -22,7 +22,7 @@ CLOSE = 0.003
 
 def read_size(evidence: Evidence, direction: Reading) -> Reading:
     """Measure the size of the step against epsilon."""
-    sizes = {name: _sizes(response) for name in CALLS if (response := evidence.get(name)) is not None}
+    sizes = {name: _sizes(response, evidence.resolution) for name in CALLS if (response := evidence.get(name)) is not None}
     if "size" not in sizes:
         return unmeasured("size", "no images came back for a network with a known gradient")
     moved = {name: values for name, values in sizes.items() if values is not None}
@@ -31,7 +31,7 @@ def read_size(evidence: Evidence, direction: Reading) -> Reading:
     if "size" not in moved:
         return unmeasured("size", "the images came back unchanged for a network with a known gradient")
     power = direction.cause in POWER_CAUSES
-    factors = {name: float(values.median()) for name, values in moved.items()}
+    factors = {name: float(values.nanmedian()) for name, values in moved.items()}
     budgets = {name: response.call.epsilon for name in factors if (response := evidence.get(name)) is not None}
     if found := _not_proportional(evidence, factors, budgets, power=power):
         return found
@@ -39,12 +39,13 @@ def read_size(evidence: Evidence, direction: Reading) -> Reading:
         return ok("size", "proportional to epsilon; the direction decides the rest", EXPECTED, factors=_table(factors))
     if found := _image_sizes(evidence, moved["size"]):
         return found
-    by_channel = moved["size"].median(0).values
+    by_channel = moved["size"].nanmedian(0).values
+    by_channel = torch.where(by_channel.isnan(), by_channel.nanmedian(), by_channel)
     slack = 0.1 if direction.cause in SOFT_CAUSES else 0.0
     budget = budgets["size"]
-    if all(abs(factor - 1) * budgets[name] <= evidence.width + slack for name, factor in factors.items()):
+    if all(abs(factor - 1) * budgets[name] <= evidence.width + slack for name, factor in factors.items() if name in CALLS[:-1]):
         if float((by_channel - 1).abs().max()) * budget <= evidence.width + slack:
-            return _whole_images(evidence) or _tiny(evidence) or ok("size", f"{numbers_text(by_channel)} times epsilon", EXPECTED, factors=_table(factors))
+            return _whole_images(evidence) or _tiny(evidence) or _of_pixels(evidence) or ok("size", f"{numbers_text(by_channel)} times epsilon", EXPECTED, factors=_table(factors))
     response = evidence.get("size")
     assert response is not None  # noqa: S101  (it has a size)
     cause, text = name_sizes(by_channel, response)
@@ -55,9 +56,9 @@ def _table(factors: dict[str, float]) -> dict[str, float]:
     return {name: rounded(value) for name, value in factors.items()}
 
 
-def _sizes(response: Response) -> Tensor | None:
+def _sizes(response: Response, resolution: float = 0.0) -> Tensor | None:
     """Return the size of the step of each image that moved and each channel, in units of epsilon; None if none moved."""
-    values, shares = channel_sizes(response)
+    values, _ = channel_sizes(response, resolution)
     is_moved = (values > 0).any(1)
     return values[is_moved] if bool(is_moved.any()) else None
 
@@ -71,7 +72,9 @@ def _not_proportional(evidence: Evidence, factors: dict[str, float], budgets: di
     if high - low < CLOSE * high + evidence.width:
         return wrong("size", "wrong-epsilon", f"{high:.4g} for every epsilon", EXPECTED, constant=rounded(high), sizes=_table(sizes))
     small = factors["size, small"] if "size, small" in factors else factors["size"]
-    capped = [name for name in sizes if abs(factors[name] - small) > CLOSE * small + 2 * evidence.width / budgets[name]]
+    # the whole range ends at a bound: only a step that is much too short tells of a cap there
+    slack = {name: 0.2 if name == "size, whole range" else CLOSE for name in sizes}
+    capped = [name for name in sizes if abs(factors[name] - small) > slack[name] * small + 2 * evidence.width / budgets[name]]
     if not capped:
         return None
     steps = [sizes[name] for name in capped]
@@ -91,7 +94,7 @@ def _spread(values: object) -> float:
 
 def _image_sizes(evidence: Evidence, sizes: Tensor) -> Reading | None:
     """Find images of one batch that move by different sizes."""
-    by_image = sizes.median(1).values
+    by_image = sizes.nanmedian(1).values
     if len(by_image) < 2 or float(by_image.max() - by_image.min()) < 0.02 * float(by_image.max()) + 2 * evidence.resolution / 0.0437:
         return None
     cause = "random-budget" if evidence.is_random else None
@@ -107,10 +110,23 @@ def _tiny(evidence: Evidence) -> Reading | None:
     if response is None or evidence.resolution or evidence.is_random:
         return None
     sizes = _sizes(response)
-    factor = 0.0 if sizes is None else float(sizes.median())
+    factor = 0.0 if sizes is None else float(sizes.nanmedian())
     if abs(factor - 1) < 0.45:
         return None
     return wrong("size", "wrong-epsilon", f"{factor:.3g} times epsilon at epsilon = 1e-6", EXPECTED, factor=rounded(factor))
+
+
+def _of_pixels(evidence: Evidence) -> Reading | None:
+    """Find a step whose size depends on the range of the images."""
+    response = evidence.get("levels, narrow")
+    if response is None or evidence.is_mixed:
+        return None
+    values, shares = channel_sizes(response, evidence.resolution)
+    factor = float(values[1:].nanmedian())
+    if float(shares[1:].nanmedian()) < 0.7 or abs(factor - 1) < 0.01 + evidence.resolution / response.call.epsilon:
+        return None
+    text = f"1 times epsilon, but {factor:.3g} times epsilon for images with pixels in [0.35, 0.65]"
+    return wrong("size", "wrong-epsilon", text, EXPECTED, "use epsilon as given, whatever the pixels are", narrow_factor=rounded(factor))
 
 
 def _whole_images(evidence: Evidence) -> Reading | None:

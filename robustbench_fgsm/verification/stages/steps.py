@@ -15,7 +15,7 @@ STEP_COUNTS = (2, 3, 4, 5, 7, 8, 10, 15, 20, 40)
 STEP_SIZES = {"epsilon / steps": None, "2.5 epsilon / steps": 2.5, "epsilon": 1.0, "1/255": 1 / 255, "2/255": 2 / 255, "0.01": 0.01}
 
 
-def read_steps(evidence: Evidence) -> Reading:
+def read_steps(evidence: Evidence, direction: Reading) -> Reading:
     """Count the steps: by what the network heard, and by pixels whose gradient turns before the step is done."""
     response = evidence.get("turns")
     if response is None:
@@ -24,6 +24,8 @@ def read_steps(evidence: Evidence) -> Reading:
     if points > 1:
         return _several(response, f"the gradient is taken at {points} points")
     moved = response.moved.abs()
+    if direction.cause == "masked-pixels" and points == 1:
+        return ok("steps", "one gradient was heard", EXPECTED, gradients=1)
     if not bool((moved > evidence.width).any()):
         return unmeasured("steps", "no pixel moved")
     if evidence.is_random:
