@@ -154,6 +154,7 @@ def _row_calls(settings: BenchSettings) -> Iterator[BenchCall]:
     yield BenchCall("rows, repeated", first)
     yield BenchCall("rows, repeated at once", first)
     yield BenchCall("rows, other seed", replace(first, seed=3))
+    yield BenchCall("rows, third seed", replace(first, seed=29))
     half = SMALL_BATCH // 2
     x_changed, y_changed = torch.cat([x[:half], other.x[half:]]), torch.cat([first.y[:half], other.y[half:]])
     yield BenchCall("rows, other neighbours", replace(first, x=x_changed, y=y_changed))

@@ -9,6 +9,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.verification.bench import UNSEEN_COLUMNS, fixed_gradient_of
 from robustbench_fgsm.verification.reading import most_common_value
 from robustbench_fgsm.verification.response import TOLERANCE, Response
@@ -24,6 +25,7 @@ class Evidence:
     Attributes:
         responses: responses by name of the call, with the layout of the output undone.
         resolution: distance by which the output stage blurs a pixel, 0 if it does not.
+        rounding: error of undoing what the output stage did.
         is_random: the same call gives other images.
         signs: for each call on a network with a fixed gradient, the sign (N,) of the displacement against the network's vector.
         is_mixed: the direction of a pixel does not follow its own gradient.
@@ -31,6 +33,7 @@ class Evidence:
 
     responses: dict[str, Response]
     resolution: float = 0.0
+    rounding: float = 0.0
     is_random: bool = False
     is_mixed: bool = False
     signs: dict[str, Tensor] = field(default_factory=dict)
@@ -44,16 +47,16 @@ class Evidence:
         """Return the response to that call; None if it brought no images."""
         return self.responses.get(name)
 
-    def undo(self, inverse: Callable[[Tensor], Tensor]) -> None:
-        """Apply a function to all images, which undoes what the output stage did to them."""
+    def undo(self, inverse: Callable[[Tensor, AttackCall], Tensor]) -> None:
+        """Apply a function to the images of each call, which undoes what the output stage did to them."""
         for name, response in self.responses.items():
             if response.images is not None:
-                self.responses[name] = replace(response, images=inverse(response.images))
+                self.responses[name] = replace(response, images=inverse(response.images, response.call))
 
     @property
     def width(self) -> float:
         """Return the distance within which two pixels count as equal."""
-        return max(TOLERANCE, 2 * self.resolution)
+        return max(TOLERANCE, self.rounding, 2 * self.resolution)
 
 
 def unit_vector(response: Response) -> Tensor:
@@ -93,14 +96,21 @@ def image_signs(response: Response, width: float) -> tuple[Tensor, Tensor]:
 def channel_sizes(response: Response, resolution: float = 0.0) -> tuple[Tensor, Tensor]:
     """Return the most common |displacement| / epsilon for each image and channel, and its share of the pixels that moved.
 
-    Displacements count from where the gradient was taken, as far as that was heard. A blurred output gives the mean instead.
+    Displacements count from the image, or from where the gradient was heard to be taken if that gives more of them one value. A blurred output gives the mean instead.
 
     Returns:
         Two tensors (N, C); 0 if no pixel of an image moved, NaN if other channels of the image moved.
     """
+    if bool((response.starting_points != response.call.x).any()):
+        both = [_sizes_from(response, start, resolution) for start in (response.call.x, response.starting_points)]
+        return max(both, key=lambda found: float(found[1].nan_to_num().mean()))
+    return _sizes_from(response, response.call.x, resolution)
+
+
+def _sizes_from(response: Response, start: Tensor, resolution: float) -> tuple[Tensor, Tensor]:
     assert response.images is not None  # noqa: S101  (readers only see calls that returned images)
     counts = (unit_vector(response) != 0) & is_free(response)
-    relative = (response.images - response.starting_points).abs() / response.call.epsilon
+    relative = (response.images - start).abs() / response.call.epsilon
     counts &= relative * response.call.epsilon > max(1e-9, resolution / 2)
     width = max(1e-4, 4 * TOLERANCE / response.call.epsilon)
     values, shares = (torch.full(relative.shape[:2], float("nan")) for _ in range(2))

@@ -52,7 +52,7 @@ def _unclipped(evidence: Evidence, response: Response) -> tuple[Tensor, Tensor]:
     """Return where pixels would go without a clip (N, C, H, W), and the pixels for which that is known."""
     sizes, shares = channel_sizes(response, evidence.resolution)
     small = evidence.get("size, tiny" if not evidence.resolution else "size")
-    if small is not None and (float(shares.nanmedian()) < 0.3 or evidence.resolution):
+    if small is not None and (not bool((shares[sizes > 0] > 0.3).any()) or evidence.resolution):
         sizes, _ = channel_sizes(small, evidence.resolution)
     sizes = torch.where(sizes.isnan(), sizes.nanmedian(), sizes)
     signs = evidence.signs.get(response.name)

@@ -178,8 +178,10 @@ def _extremes(evidence: Evidence, curve: dict[str, object]) -> Reading:
             continue
         gradient = exact_gradient(response.call).abs()
         moved = response.moved.abs() > evidence.width
-        lost = response.wrong & ~moved
-        if evidence.get("size") and float(lost.sum()) > 0.5 * float(response.wrong.sum()):
+        lost = response.wrong & ~moved & moved.flatten(1).any(1).view(-1, 1, 1, 1)
+        if not bool(moved.any()):
+            return wrong("direction", None, f"no pixel moves where |gradient| is {text}", EXPECTED, "take gradient.sign()", **curve)
+        if float(lost.sum()) > 0.5 * float((response.wrong & (moved | lost)).sum()) > 0:
             if name == "tiny":
                 bound = float(gradient[lost].max())
                 cause = "half-precision" if _is_half_precision(evidence) else "gradient-threshold"
@@ -189,7 +191,7 @@ def _extremes(evidence: Evidence, curve: dict[str, object]) -> Reading:
                 "take gradient.sign() of the gradient as it is", **curve,
             )
         signs, shares = image_signs(response, evidence.width)
-        if float(shares.min()) < MIN_SHARE:
+        if float(shares[signs != 0].min()) < MIN_SHARE:
             return wrong("direction", None, f"other signs where |gradient| is {text}", EXPECTED, "take gradient.sign() of the gradient as it is", **curve)
     zero = evidence.get("magnitudes")
     assert zero is not None  # noqa: S101  (the caller has read it)

@@ -11,7 +11,7 @@ from torch import Tensor
 from robustbench_fgsm.attack.losses import cross_entropy
 from robustbench_fgsm.variants.losses import LOSSES, NamedLoss, logit_gradient
 from robustbench_fgsm.verification.bench import STILL_COLUMNS, UNSEEN_COLUMNS, linear_layer_of
-from robustbench_fgsm.verification.evidence import Evidence
+from robustbench_fgsm.verification.evidence import Evidence, is_free
 from robustbench_fgsm.verification.reading import Reading, numbers_text, ok, rounded, unmeasured, wrong
 from robustbench_fgsm.verification.response import Response
 
@@ -264,7 +264,7 @@ def _regulariser(evidence: Evidence, response: Response) -> Reading | None:
     if linear_layer_of(response.call.model) is None:
         return None
     unseen = response.moved[..., STILL_COLUMNS]
-    is_moved = unseen.abs() > max(evidence.width, 0.1 * response.call.epsilon)
+    is_moved = (unseen.abs() > max(evidence.width, 0.1 * response.call.epsilon)) & is_free(response)[..., STILL_COLUMNS]
     share = float(is_moved.float().mean())
     starts_elsewhere = bool((response.starting_points != response.call.x).any())
     if evidence.is_random or evidence.is_mixed or starts_elsewhere or share < 0.3:

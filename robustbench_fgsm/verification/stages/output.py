@@ -92,7 +92,7 @@ def read_output(evidence: Evidence) -> Reading:
         return unmeasured("output", "no images came back for the budget of 1e-6")
     for layout in (*PIXEL_LAYOUTS, *IMAGE_ORDERS):
         if _is_layout(response, layout):
-            evidence.undo(layout.inverse)
+            evidence.undo(lambda images, _, inverse=layout.inverse: inverse(images))  # type: ignore[misc]
             return wrong("output", layout.cause, layout.about, EXPECTED)
     found = _affine(evidence, response) or _rounded(evidence, response) or _distorted(evidence, response)
     if found is not None:
@@ -124,13 +124,15 @@ def _affine(evidence: Evidence, response: Response) -> Reading | None:
         return None
     std, mean = (one.double().flatten().expand(len(slope)) for one in (response.call.std, response.call.mean))
     if torch.allclose(slope, 1 / std, rtol=1e-3):
-        evidence.undo(lambda one: one * response.call.std + response.call.mean)
+        evidence.rounding = 2e-6
+        evidence.undo(lambda one, call: one * call.std + call.mean)
         return wrong(
             "output", "normalised-output", f"normalised images come back: {numbers_text(slope)} times the pixels", EXPECTED,
             slope=rounded(slope),
         )
     if abs(float(slope.mean()) - 255) < 1:
-        evidence.undo(lambda one: one / 255)
+        evidence.rounding = 2e-6
+        evidence.undo(lambda one, _: one / 255)
         return wrong("output", "scaled-output", "images in [0, 255] come back", EXPECTED, slope=rounded(slope))
     return None
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.verification.evidence import Evidence, channel_sizes
+from robustbench_fgsm.verification.evidence import Evidence, channel_sizes, unit_vector
 from robustbench_fgsm.verification.reading import Reading, numbers_text, ok, rounded, unmeasured, wrong
 from robustbench_fgsm.verification.response import Response
 
@@ -43,6 +43,8 @@ def read_size(evidence: Evidence, direction: Reading) -> Reading:
     by_channel = torch.where(by_channel.isnan(), by_channel.nanmedian(), by_channel)
     slack = 0.1 if direction.cause in SOFT_CAUSES else 0.0
     budget = budgets["size"]
+    if found := _held_levels(evidence):
+        return found
     if all(abs(factor - 1) * budgets[name] <= evidence.width + slack for name, factor in factors.items() if name in CALLS[:-1]):
         if float((by_channel - 1).abs().max()) * budget <= evidence.width + slack:
             return _whole_images(evidence) or _tiny(evidence) or _of_pixels(evidence) or ok("size", f"{numbers_text(by_channel)} times epsilon", EXPECTED, factors=_table(factors))
@@ -114,6 +116,20 @@ def _tiny(evidence: Evidence) -> Reading | None:
     if abs(factor - 1) < 0.45:
         return None
     return wrong("size", "wrong-epsilon", f"{factor:.3g} times epsilon at epsilon = 1e-6", EXPECTED, factor=rounded(factor))
+
+
+def _held_levels(evidence: Evidence) -> Reading | None:
+    """Find pixels at 0, or at 1, that do not move inwards."""
+    response = evidence.get("size, whole range")
+    if response is None or evidence.is_mixed or evidence.is_random or "size" not in evidence.signs:
+        return None
+    directions = evidence.signs["size"].view(-1, 1, 1, 1) * unit_vector(response)
+    moved = response.moved.abs() > evidence.width
+    shares = [moved[(response.call.x == level) & (directions == way)].float().mean() for level, way in ((0.0, 1.0), (1.0, -1.0))]
+    if not (float(min(shares)) < 0.02 and float(max(shares)) > 0.5):
+        return None
+    text = f"1 times epsilon, but pixels at {0 if shares[0] < shares[1] else 1} do not move"
+    return wrong("size", None, text, EXPECTED, "move every pixel by epsilon, whatever its level")
 
 
 def _of_pixels(evidence: Evidence) -> Reading | None:
