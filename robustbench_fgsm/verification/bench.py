@@ -105,6 +105,11 @@ def build_calls(settings: BenchSettings, *, targeted: bool) -> list[BenchCall]:
     return calls
 
 
+def first_call(settings: BenchSettings) -> BenchCall:
+    """Return the first call alone."""
+    return next(_row_calls(settings))
+
+
 def random_images(shape: Shape, n: int, seed: int, low: float = 0.3, high: float = 0.7) -> Tensor:
     """Return random images (n, C, H, W) with pixels between low and high."""
     generator = torch.Generator().manual_seed(seed)

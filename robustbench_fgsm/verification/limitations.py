@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from robustbench_fgsm.references.candidate import Candidate
-from robustbench_fgsm.verification.bench import BenchSettings, build_calls
+from robustbench_fgsm.verification.bench import BenchSettings, first_call
 from robustbench_fgsm.verification.response import Response, respond
 
 ALTERNATIVES = (
@@ -53,7 +53,7 @@ def find_limitations(
     ran = [response for response in responses if response.images is not None and response.bench_call.rule != "not finite"]
     if not ran and settings == BenchSettings():
         for about, option, other in ALTERNATIVES:
-            first = build_calls(other, targeted=False)[0]
+            first = first_call(other)
             one = respond(candidate, first, first.call.model, first.call.x.clone(), time_limit, one_image=other.one_image)
             if one.images is not None:
                 return [Limitation(f"the candidate was written for {about}: otherwise it {failed[0].observed.failure}", f"pass {option}")]

@@ -216,6 +216,7 @@ def _power(evidence: Evidence, response: Response, r: Tensor, g: Tensor, curve: 
         "the L2 norm of the batch": rows.norm().reshape(1),
         "the largest gradient of the batch": rows.abs().max().reshape(1),
         "the mean gradient of the image": rows.abs().mean(1),
+        "the root mean square of the image": rows.square().mean(1).sqrt(),
         "the standard deviation of the image": rows.std(1),
     }
     if abs(slope - 1) > 0.05:
@@ -228,6 +229,11 @@ def _power(evidence: Evidence, response: Response, r: Tensor, g: Tensor, curve: 
             if "batch" in name and len(moved) > 1 and float(rows.norm(dim=1).std()) < 1e-6:
                 continue
             return wrong("direction", cause, f"the gradient over {name}: that is {numbers_text([float(values.mean())])} here", EXPECTED, **curve)
+    norms = sums["the L2 norm of the image"]
+    if len(norms) > 1 and float(norms.std()) < 0.01 * float(norms.mean()):
+        factor = float(norms.mean())
+        text = f"the gradient over a norm of the image: the L2 norm of the displacement is {factor:.3g} times epsilon"
+        return wrong("direction", "wrong-norm", text, EXPECTED, norm_factor=rounded(factor), **curve)
     raw = r[use] / g[use]
     text = f"the gradient itself, times {float(raw.median()):.3g}"
     return wrong("direction", "raw-gradient", text, EXPECTED, factor=rounded(float(raw.median())), **curve)

@@ -35,6 +35,9 @@ def read_size(evidence: Evidence, direction: Reading) -> Reading:
     budgets = {name: response.call.epsilon for name in factors if (response := evidence.get(name)) is not None}
     if found := _not_proportional(evidence, factors, budgets, power=power):
         return found
+    if power and (factor := direction.measured.get("norm_factor")) is not None:
+        text = f"{factor:.3g} times epsilon in the L2 norm"
+        return wrong("size", "wrong-epsilon", text, "1 times epsilon in the norm of the direction", norm_factor=factor)
     if power:
         return ok("size", "proportional to epsilon; the direction decides the rest", EXPECTED, factors=_table(factors))
     if found := _image_sizes(evidence, moved["size"]):
