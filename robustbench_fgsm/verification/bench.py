@@ -41,7 +41,7 @@ The last of them are at 0 and 1, so that bounds that are read off the images are
 STILL_COLUMNS = slice(-4, -2)
 """The unseen columns that are at no bound."""
 
-SMALL_BATCH = 20
+SMALL_BATCH = 16
 LARGE_BATCH = 200
 TURNING_STEPS = 40
 """Distances at which the gradient turns, evenly spaced between 0 and epsilon."""

@@ -11,7 +11,7 @@ import torch
 
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.errors import SettingError, describe_error, did_you_mean
-from robustbench_fgsm.evaluation.evaluate import Progress
+from robustbench_fgsm.engine.progress import Progress
 from robustbench_fgsm.options import VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate, to_candidate
 from robustbench_fgsm.variants.catalogue import MISTAKE_BY_ID
