@@ -51,7 +51,7 @@ def find_limitations(
         text = f"call `{failed[0].name}` {failed[0].observed.failure}"
         return [Limitation(text, "raise the limit with --time-limit, or verify a faster function")]
     ran = [response for response in responses if response.images is not None and response.bench_call.rule != "not finite"]
-    if not ran and settings == BenchSettings():
+    if responses[0].observed.failure and settings == BenchSettings():
         for about, option, other in ALTERNATIVES:
             first = first_call(other)
             one = respond(candidate, first, first.call.model, first.call.x.clone(), time_limit, one_image=other.one_image)

@@ -156,8 +156,8 @@ def read_stages(
     output = _with_failures(read_output(evidence), responses)
     direction = read_direction(evidence)
     loss = read_loss(evidence)
-    size = read_size(evidence, direction)
     clip, steps = read_clip(evidence, direction), read_steps(evidence, direction)
+    size = read_size(evidence, direction, clip)
     direction = _with_sense(direction, loss.descends, evidence)
     found = [loss.loss, loss.labels, direction, size, clip, output, steps, randomness]
     found = [_accept(reading, expect) for reading in found]

@@ -1,31 +1,54 @@
-"""A recorder sees the forward passes of copies too."""
+"""A recorder sees the forward passes of copies, and the gradients at the logits."""
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.func import functional_call, vmap
+from torch.func import grad as gradient_of  # type: ignore[attr-defined]
 
-from robustbench_fgsm.references.candidate import candidate_from_callable
-from robustbench_fgsm.variants.attack_call import AttackCall
-from robustbench_fgsm.verification.cases import CASES
-from robustbench_fgsm.verification.sandbox import observe_call
-
-
-@pytest.fixture(scope="module")
-def attack_call() -> AttackCall:
-    return CASES["batch-norm"]().calls[0]
+from robustbench_fgsm.verification.call_recorder import CallRecorder
 
 
-def test_records_passes_of_copies(attack_call: AttackCall) -> None:
-    import copy
+@pytest.fixture
+def recorder() -> CallRecorder:
+    return CallRecorder(nn.Sequential(nn.Flatten(), nn.Linear(4, 3))).eval()
 
-    def copying(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
-        copy.deepcopy(model).double().train()(x.double() + 0.25)
-        return x.clone()
 
-    (forward_pass,) = observe_call(
-        candidate_from_callable(copying), attack_call, copy.deepcopy(attack_call.model), attack_call.x.clone(), 10
-    ).forward_passes
-    assert (forward_pass.training, forward_pass.dtype) == (True, torch.float64)
-    assert forward_pass.input_distance == pytest.approx(0.25 / 0.224, rel=1e-3)
+def test_records_passes_of_copies(recorder: CallRecorder) -> None:
+    copy.deepcopy(recorder).double().train()(torch.ones(2, 4, dtype=torch.float64))
+    (forward_pass,) = recorder.record.forward_passes
+    assert (forward_pass.training, forward_pass.dtype, forward_pass.requires_gradient) == (True, torch.float64, False)
+    assert forward_pass.inputs is not None and torch.equal(forward_pass.inputs, torch.ones(2, 4, dtype=torch.float64))
+    recorder.record.reset()
+    assert recorder.record.forward_passes == []
+
+
+def test_hears_the_gradient_at_the_logits(recorder: CallRecorder) -> None:
+    x, y = torch.ones(2, 4, requires_grad=True), torch.tensor([0, 2])
+    logits = recorder(x)
+    nn.functional.cross_entropy(logits, y, reduction="sum").backward()  # type: ignore[no-untyped-call]
+    (forward_pass,) = recorder.record.forward_passes
+    assert forward_pass.requires_gradient and forward_pass.logit_gradient is not None and forward_pass.logits is not None
+    torch.testing.assert_close(forward_pass.logit_gradient, logits.detach().softmax(1) - nn.functional.one_hot(y, 3))
+
+
+def test_knows_the_precision_of_autocast(recorder: CallRecorder) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        recorder(torch.ones(1, 4))
+    assert recorder.record.forward_passes[0].dtype == torch.bfloat16
+
+
+def test_hears_no_values_inside_vmap(recorder: CallRecorder) -> None:
+    weights = dict(recorder.named_parameters())
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        total: torch.Tensor = functional_call(recorder, weights, (x[None],)).sum()
+        return total
+
+    assert vmap(gradient_of(loss))(torch.ones(3, 4)).shape == (3, 4)
+    assert recorder.record.forward_passes[0].inputs is None
+    assert recorder.record.forward_passes[0].logit_gradient is None

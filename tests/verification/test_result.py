@@ -1,60 +1,53 @@
-"""Verdict, summary and document of a verification."""
+"""The verdict follows from the stages, and the result is one line in a notebook."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
-import torch
-from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-
-
-def up_to_the_label(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
-    return rf.fgsm(model, x, y, epsilon, targeted=True)
-
-
-def raising(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
-    raise ValueError("no images")
+from tests.verification.conftest import attack, checked, right
 
 
 @pytest.fixture(scope="module")
 def wrong() -> rf.Verification:
-    return rf.verify(up_to_the_label, cases=["grey"])
+    return rf.verify(attack(size=lambda epsilon: epsilon / 2, clip=lambda moved, x: moved))
 
 
 def test_a_wrong_candidate(wrong: rf.Verification) -> None:
-    assert (wrong.verdict, wrong.exit_code, wrong.tracebacks) == ("wrong", 1, [])
-    (case,) = wrong.to_dict()["cases"]
-    assert (case["name"], case["passed"]) == ("grey", False)
-    assert case["detail"] == "2,048 of 2,048 pixels are wrong, by up to 0.087"
+    document = checked(wrong)
+    assert (document["verdict"], document["exit_code"]) == ("wrong", 1)
+    assert [stage["stage"] for stage in document["stages"] if stage["verdict"] == "wrong"] == ["size", "clip"]
+    size = next(stage for stage in document["stages"] if stage["stage"] == "size")
+    assert size["measured"]["by_channel"] == pytest.approx([0.5] * 3)
+    assert {call["name"] for call in document["calls"]} > {"rows", "size", "transformer"}
 
 
-def test_summary_names_cases_and_remedies(wrong: rf.Verification) -> None:
+def test_summary_and_representation(wrong: rf.Verification) -> None:
+    assert repr(wrong) == "Verification(fgsm: wrong, size (wrong-epsilon), clip (no-clip))"
     lines = wrong.summary.splitlines()
-    assert lines[0] == "up_to_the_label is wrong: 0 of 1 cases pass"
-    assert lines[1].startswith("  grey: ")
-    assert lines[2].startswith("wrong-sign: the step descends the loss")
-    assert lines[3].startswith("  remedy: ")
+    assert lines[0] == "fgsm is wrong"
+    assert sum("remedy: " in line for line in lines) == 2
 
 
-def test_strict_counts_harmless_findings(wrong: rf.Verification) -> None:
-    harmless = replace(wrong, results=(), diagnosis=(), harmless_findings=wrong.diagnosis)
-    assert (harmless.verdict, replace(harmless, strict=True).verdict) == ("right", "wrong")
-    assert "wrong-sign" in replace(harmless, strict=True).summary
-    assert "wrong-sign" not in harmless.summary
+def test_strict_counts_what_is_harmless() -> None:
+    def attached(*args: object) -> object:
+        return right(*args).requires_grad_()  # type: ignore[arg-type]
+
+    found = rf.verify(attached)
+    assert found.verdict == "right"
+    assert "graph-attached" in {one.cause for one in found.harmless}
+    strict = rf.verify(attached, strict=True)
+    assert (strict.verdict, strict.exit_code) == ("wrong", 1)
+    assert "graph-attached" in strict.summary
+    accepted = rf.verify(attached, strict=True, expect=[one.cause for one in found.harmless if one.cause])
+    assert accepted.verdict == "right"
 
 
 def test_lists_a_traceback_one_time() -> None:
-    found = rf.verify(raising, cases=["grey"])
-    assert len(found.results[0].observed_calls) == 4
-    (traceback,) = found.tracebacks
-    assert "no images" in traceback
-    assert found.results[0].detail == "raises ValueError: no images"
+    def broken(*_: object) -> None:
+        raise ValueError("and then this")
 
-
-def test_detail_of_a_passed_case() -> None:
-    (result,) = rf.verify(rf.fgsm, cases=["wrong-before"]).results
-    decided = int(torch.stack([judged.decidable for judged in result.judged_calls]).sum())
-    assert result.detail == f"{decided:,} of {decided:,} pixels are right"
+    found = rf.verify(broken)  # type: ignore[arg-type]
+    assert found.verdict == "incomplete"
+    assert sum("and then this" in trace for trace in found.tracebacks) == len(found.tracebacks) >= 1
+    assert len(set(found.tracebacks)) == len(found.tracebacks)

@@ -17,22 +17,16 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.references.candidate import candidate_from_callable
 from robustbench_fgsm.variants.attack_call import AttackCall
-from robustbench_fgsm.verification.cases import CASES
-from robustbench_fgsm.verification.sandbox import TimeLimitError, enforce_time_limit, observe_call
+from robustbench_fgsm.verification.sandbox import TimeLimitError, enforce_time_limit, mark_gradients, observe_call
 
 Attack = Callable[..., object]
 
 
-@pytest.fixture(scope="module")
-def attack_call() -> AttackCall:
-    return CASES["batch-norm"]().calls[0]
-
-
-def side_effects(attack_call: AttackCall, call: Attack) -> dict[str, str]:
+def side_effects(batch_norm_call: AttackCall, call: Attack) -> dict[str, str]:
     import copy
 
-    model, x = copy.deepcopy(attack_call.model), attack_call.x.clone()
-    return observe_call(candidate_from_callable(call), attack_call, model, x, 10).side_effects
+    model, x = copy.deepcopy(batch_norm_call.model), batch_norm_call.x.clone()
+    return observe_call(candidate_from_callable(call), batch_norm_call, model, x, 10).side_effects
 
 
 def candidate_that(action: Callable[[nn.Module, Tensor, Tensor], object]) -> Attack:
@@ -96,42 +90,68 @@ def freeze(model: nn.Module, x: Tensor, y: Tensor) -> None:
         (forward_in_train_mode, "statistics-drift", "running_mean"),
     ],
 )
-def test_names_side_effects(attack_call: AttackCall, action: Any, name: str, evidence: str) -> None:
-    found = side_effects(attack_call, candidate_that(action))
+def test_names_side_effects(batch_norm_call: AttackCall, action: Any, name: str, evidence: str) -> None:
+    found = side_effects(batch_norm_call, candidate_that(action))
     assert list(found) == ([name] if name else [])
     assert evidence in "".join(found.values())
 
 
-def test_names_an_attached_result(attack_call: AttackCall) -> None:
-    assert list(side_effects(attack_call, lambda model, x, y, epsilon: model(x))) == ["graph-attached"]
+def test_names_an_attached_result(batch_norm_call: AttackCall) -> None:
+    assert list(side_effects(batch_norm_call, lambda model, x, y, epsilon: model(x))) == ["graph-attached"]
 
 
-def test_restores_global_state(attack_call: AttackCall) -> None:
+def test_restores_global_state(batch_norm_call: AttackCall) -> None:
     def careless(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
         torch.manual_seed(5)
         np.random.seed(5)
         random.seed(5)
         torch.set_grad_enabled(False)
         torch.set_default_dtype(torch.float64)
+        torch.use_deterministic_algorithms(True)
         warnings.simplefilter("ignore")
         raise ValueError("and then this")
 
     before = torch.get_rng_state(), repr(np.random.get_state()), random.getstate(), warnings.filters[:]
-    observed = observe_call(candidate_from_callable(careless), attack_call, attack_call.model, attack_call.x.clone(), 10)
+    observed = observe_call(candidate_from_callable(careless), batch_norm_call, batch_norm_call.model, batch_norm_call.x.clone(), 10)
     assert (observed.returned, observed.failure) == (None, "raises ValueError: and then this")
     assert "in careless" in observed.traceback
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (repr(np.random.get_state()), random.getstate(), warnings.filters) == before[1:]
     assert torch.is_grad_enabled()
     assert torch.get_default_dtype() == torch.float32
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_records_warnings(attack_call: AttackCall) -> None:
+@pytest.mark.parametrize(
+    ("setting", "evidence"),
+    [
+        (lambda: torch.set_default_dtype(torch.float64), "default dtype"),
+        (lambda: torch.set_grad_enabled(False), "grad mode"),
+        (lambda: torch.set_num_threads(torch.get_num_threads() + 1), "number of threads"),
+    ],
+)
+def test_names_changed_global_settings(batch_norm_call: AttackCall, setting: Callable[[], object], evidence: str) -> None:
+    found = side_effects(batch_norm_call, candidate_that(lambda model, x, y: setting()))
+    assert list(found) == ["changes-global-state"]
+    assert evidence in found["changes-global-state"]
+
+
+def test_recognises_gradients_that_add_up(batch_norm_call: AttackCall) -> None:
+    import copy
+
+    model = copy.deepcopy(batch_norm_call.model)
+    mark_gradients(model)
+    adding = candidate_from_callable(candidate_that(backward))
+    observed = observe_call(adding, batch_norm_call, model, batch_norm_call.x.clone(), 10)
+    assert "adds up" in observed.side_effects["parameter-gradients-left"]
+
+
+def test_records_warnings(batch_norm_call: AttackCall) -> None:
     def warning(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
         warnings.warn("no gradient", RuntimeWarning, stacklevel=1)
         return x.clone()
 
-    assert observe_call(candidate_from_callable(warning), attack_call, attack_call.model, attack_call.x.clone(), 10).warned
+    assert observe_call(candidate_from_callable(warning), batch_norm_call, batch_norm_call.model, batch_norm_call.x.clone(), 10).warned
 
 
 def stubborn(*_: object) -> None:
@@ -140,10 +160,10 @@ def stubborn(*_: object) -> None:
             time.sleep(0.01)
 
 
-def test_stops_at_the_time_limit(attack_call: AttackCall) -> None:
+def test_stops_at_the_time_limit(batch_norm_call: AttackCall) -> None:
     began = time.monotonic()
     observed = observe_call(
-        candidate_from_callable(candidate_that(stubborn)), attack_call, attack_call.model, attack_call.x.clone(), 0.2
+        candidate_from_callable(candidate_that(stubborn)), batch_norm_call, batch_norm_call.model, batch_norm_call.x.clone(), 0.2
     )
     assert observed.failure == "takes longer than 0.2 s"
     assert time.monotonic() - began < 10

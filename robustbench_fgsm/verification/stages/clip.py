@@ -102,6 +102,8 @@ def _batch_bounds(evidence: Evidence, response: Response, numbers: dict[str, obj
     for about, cause, dims in (("image", "bounds-per-image", (1, 2, 3)), ("batch", "clip-to-batch-range", (0, 1, 2, 3))):
         low, high = x.amin(dims, keepdim=True), x.amax(dims, keepdim=True)
         beyond_low, beyond_high = known < low - 1e-3, known > high + 1e-3
+        if about == "image":  # the first image has a range of its own
+            beyond_low[1:], beyond_high[1:] = False, False
         at_low = bool(beyond_low.any()) and bool(((images - low).abs() <= width)[beyond_low].float().mean() > MIN_SHARE)
         at_high = bool(beyond_high.any()) and bool(((images - high).abs() <= width)[beyond_high].float().mean() > MIN_SHARE)
         if at_low or at_high:

@@ -54,7 +54,8 @@ def _mixed(evidence: Evidence, response: Response) -> Reading | None:
         patterns[f"the gradient is averaged over {size} x {size} pixels"] = ("blurred-gradient", blurred.sign())
 
     def agreement(pattern: Tensor) -> float:
-        equal = ((moved == pattern) | (pattern == 0)).flatten(1).float().mean(1)
+        counts = ((moved != 0) & (pattern != 0)).flatten(1)
+        equal = ((moved == pattern).flatten(1) & counts).sum(1) / counts.sum(1).clamp_min(1)
         return float(torch.maximum(equal, 1 - equal).mean())
 
     best = max(patterns, key=lambda name: agreement(patterns[name][1]))

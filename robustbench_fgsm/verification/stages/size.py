@@ -20,19 +20,22 @@ CLOSE = 0.003
 """Relative distance from a named factor."""
 
 
-def read_size(evidence: Evidence, direction: Reading) -> Reading:
+def read_size(evidence: Evidence, direction: Reading, clip: Reading) -> Reading:
     """Measure the size of the step against epsilon."""
-    sizes = {name: _sizes(response, evidence.resolution) for name in CALLS if (response := evidence.get(name)) is not None}
+    names = CALLS if clip.verdict != "wrong" else CALLS[:-1]  # the whole range ends at the bounds
+    sizes = {name: _sizes(response, evidence.resolution) for name in names if (response := evidence.get(name)) is not None}
     if "size" not in sizes:
         return unmeasured("size", "no images came back for a network with a known gradient")
     moved = {name: values for name, values in sizes.items() if values is not None}
+    if evidence.resolution > budget_of(evidence, "size") / 4:
+        return unmeasured("size", f"outputs that are {evidence.resolution:.3g} apart hide the size of the step")
     if not moved:
         return wrong("size", "no-op", "0 times epsilon: the images come back unchanged", EXPECTED, factor=0.0)
     if "size" not in moved:
         return unmeasured("size", "the images came back unchanged for a network with a known gradient")
     power = direction.cause in POWER_CAUSES
     factors = {name: float(values.nanmedian()) for name, values in moved.items()}
-    budgets = {name: response.call.epsilon for name in factors if (response := evidence.get(name)) is not None}
+    budgets = {name: budget_of(evidence, name) for name in factors}
     if found := _not_proportional(evidence, factors, budgets, power=power):
         return found
     if power and (factor := direction.measured.get("norm_factor")) is not None:
@@ -55,6 +58,12 @@ def read_size(evidence: Evidence, direction: Reading) -> Reading:
     assert response is not None  # noqa: S101  (it has a size)
     cause, text = name_sizes(by_channel, response)
     return wrong("size", cause, text, EXPECTED, by_channel=rounded(by_channel), factors=_table(factors))
+
+
+def budget_of(evidence: Evidence, name: str) -> float:
+    """Return the epsilon of a call."""
+    response = evidence.get(name)
+    return response.call.epsilon if response is not None else 0.0
 
 
 def _table(factors: dict[str, float]) -> dict[str, float]:

@@ -78,6 +78,6 @@ def _simulate(response: Response) -> tuple[int, str] | None:
             place = torch.zeros_like(distances)
             for _ in range(count):
                 place = (place + size * torch.where(place.abs() < distances, 1.0, -1.0)).clamp(-epsilon, epsilon)
-            if float(((along - place).abs() < 1e-5).float().mean()) > 0.95:
+            if float(((along - place).abs() < 1e-5)[:, vector != 0].float().mean()) > 0.95:
                 return count, name
     return None

@@ -1,0 +1,63 @@
+"""What a candidate was written for is found by trying."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.verification.bench import BenchSettings
+from tests.verification.conftest import right
+
+
+def ten_classes(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
+    if model(x[:1]).shape[1] != 10:
+        raise ValueError("ten classes only")
+    return right(model, x, y, epsilon)
+
+
+def grey(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
+    return right(model, x.view(-1, 1, 28, 28), y, epsilon)
+
+
+def single(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
+    if model(x).argmax(1).item() != y.item():
+        pass
+    return right(model, x, y, epsilon)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "remedy", "bench"),
+    [
+        (ten_classes, "--classes", BenchSettings(own_classes=True)),
+        (grey, "--image-shape 1x28x28", BenchSettings(shape=(1, 28, 28), own_shape=True)),
+        (single, "--one-image", BenchSettings(one_image=True)),
+    ],
+)
+def test_the_remedy_helps(candidate: Any, remedy: str, bench: BenchSettings) -> None:
+    found = rf.verify(candidate)
+    assert (found.verdict, found.exit_code) == ("incomplete", 1)
+    assert remedy in found.limitations[0].remedy
+    assert rf.verify(candidate, bench=bench).verdict == "right"
+
+
+def test_a_candidate_that_never_runs() -> None:
+    def fgsm(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
+        return model.features(x)  # type: ignore[operator, no-any-return]
+
+    found = rf.verify(fgsm)
+    assert found.verdict == "incomplete"
+    assert "features" in found.limitations[0].text
+    assert "--model" in found.limitations[0].remedy
+
+
+def test_the_time_limit() -> None:
+    def slow(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
+        while True:
+            torch.zeros(1)
+
+    found = rf.verify(slow, time_limit=0.2)
+    assert "takes longer than 0.2 s" in found.limitations[0].text
