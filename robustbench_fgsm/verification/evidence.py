@@ -25,6 +25,7 @@ class Evidence:
     Attributes:
         responses: responses by name of the call, with the layout of the output undone.
         resolution: distance by which the output stage blurs a pixel, 0 if it does not.
+        noise: largest difference between the results of equal calls.
         rounding: error of undoing what the output stage did.
         is_random: the same call gives other images.
         signs: for each call on a network with a fixed gradient, the sign (N,) of the displacement against the network's vector.
@@ -33,6 +34,7 @@ class Evidence:
 
     responses: dict[str, Response]
     resolution: float = 0.0
+    noise: float = 0.0
     rounding: float = 0.0
     is_random: bool = False
     is_mixed: bool = False
@@ -91,6 +93,23 @@ def image_signs(response: Response, width: float) -> tuple[Tensor, Tensor]:
     up = ((along > 0) & is_moved).sum(1) / is_moved.sum(1).clamp_min(1)
     signs = torch.where(is_moved.any(1), torch.where(up >= 0.5, 1.0, -1.0), 0.0)
     return signs, torch.maximum(up, 1 - up)
+
+
+def overrules_small_gradients(evidence: Evidence) -> bool:
+    """Return True if pixels with a small gradient do not follow it, as if another term were added to the loss."""
+    response = evidence.get("magnitudes")
+    if response is None or evidence.is_mixed:
+        return False
+    signs, shares = image_signs(response, evidence.width)
+    return bool((signs != 0).any()) and float(shares[signs != 0].mean()) < 0.9
+
+
+def way_sizes(response: Response) -> tuple[float, float]:
+    """Return the most common displacement over epsilon of the pixels that move up, and of those that move down; 0 for none."""
+    counts = is_free(response) & (unit_vector(response) != 0)
+    relative = (response.moved / response.call.epsilon)[counts]
+    up, down = (most_common_value(side.abs(), 1e-3) for side in (relative[relative > 1e-3], relative[relative < -1e-3]))
+    return tuple(value if share > 0.5 else 0.0 for value, share in (up, down))  # type: ignore[return-value]
 
 
 def channel_sizes(response: Response, resolution: float = 0.0) -> tuple[Tensor, Tensor]:

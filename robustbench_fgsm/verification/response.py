@@ -222,10 +222,10 @@ def exact_gradient(call: AttackCall, loss: Loss = cross_entropy) -> Tensor:
 
 
 def cancellation(call: AttackCall) -> Tensor:
-    """Return the relative error (N,) of float32 cross-entropy's gradient: 1 - p_y loses its digits as p_y approaches 1."""
+    """Return the relative error (N,) of a float32 gradient through probabilities: p_y and 1 - p_y lose their digits near 0 and 1."""
     with torch.no_grad():
         probability = call.model(call.x).double().softmax(1).gather(1, call.y.unsqueeze(1)).squeeze(1)
-    return 4e-7 / (1 - probability).clamp_min(1e-12)
+    return 4e-7 / (probability * (1 - probability)).clamp_min(1e-12)
 
 
 def is_decidable(gradient: Tensor, doubt: Tensor | float = 0.0) -> Tensor:

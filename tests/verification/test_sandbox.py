@@ -92,7 +92,8 @@ def freeze(model: nn.Module, x: Tensor, y: Tensor) -> None:
 )
 def test_names_side_effects(batch_norm_call: AttackCall, action: Any, name: str, evidence: str) -> None:
     found = side_effects(batch_norm_call, candidate_that(action))
-    assert list(found) == ([name] if name else [])
+    drawn = {"global-rng"} if action is forward_in_train_mode else set()  # by dropout
+    assert found.keys() - drawn == ({name} if name else set())
     assert evidence in "".join(found.values())
 
 

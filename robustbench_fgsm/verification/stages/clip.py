@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.verification.evidence import MIN_SHARE, Evidence, channel_sizes, unit_vector
+from robustbench_fgsm.verification.evidence import MIN_SHARE, Evidence, channel_sizes, unit_vector, way_sizes
 from robustbench_fgsm.verification.reading import Reading, numbers_text, ok, rounded, unmeasured, wrong
 from robustbench_fgsm.verification.response import Response
 
@@ -24,12 +24,13 @@ def read_clip(evidence: Evidence, direction: Reading) -> Reading:
     lows, highs = (wide.images.amin((0, 2, 3)), wide.images.amax((0, 2, 3)))
     reach_low, reach_high = (torch.where(counts, raw, 0.5).amin((0, 2, 3)), torch.where(counts, raw, 0.5).amax((0, 2, 3)))
     numbers = {"low": rounded(lows), "high": rounded(highs)}
-    is_sign = direction.verdict == "ok"
+    ways = way_sizes(size) if (size := evidence.get("size")) is not None else (1.0, 1.0)
+    is_sign = direction.verdict == "ok" and (min(ways) == 0 or abs(ways[0] / ways[1] - 1) < 0.02)
     if is_sign and (found := _stretched(evidence, wide, numbers)):
         return found
     if found := _batch_bounds(evidence, narrow, numbers):
         return found
-    width = evidence.width
+    width = evidence.width + (2 * evidence.noise if evidence.noise < 0.02 else 0.0)
     right_low, right_high = (bool((lows.abs() <= width).all()), bool(((highs - 1).abs() <= width).all()))
     if right_low and right_high and (not is_sign or _clamped(evidence, wide, raw, counts, lows, highs)):
         if is_sign and (float(reach_low.max()) > -1e-5 or float(reach_high.min()) < 1 + 1e-5):
@@ -42,6 +43,8 @@ def read_clip(evidence: Evidence, direction: Reading) -> Reading:
     mean, std = (one.flatten().expand(len(lows)) for one in (wide.call.mean, wide.call.std))
     if torch.allclose(lows, mean, atol=CLOSE) and torch.allclose(highs, torch.minimum(mean + std, reach_high), atol=CLOSE):
         return wrong("clip", "normalised-clip", f"to [0, 1] of normalised images: {shown}", EXPECTED, **numbers)
+    if right_low and right_high and float(((raw % 1 - wide.images).abs() <= CLOSE)[counts].float().mean()) > MIN_SHARE:
+        return wrong("clip", "wrong-clip-range", "not by a clamp: pixels beyond one bound come back at the other", EXPECTED, **numbers)
     if right_low and right_high:
         return wrong("clip", "wrong-clip-range", f"not by a clamp: {shown}, and pixels between differ", EXPECTED, **numbers)
     about = " at the top only" if free_low and right_high else " at the bottom only" if free_high and right_low else ""
@@ -51,9 +54,13 @@ def read_clip(evidence: Evidence, direction: Reading) -> Reading:
 def _unclipped(evidence: Evidence, response: Response) -> tuple[Tensor, Tensor]:
     """Return where pixels would go without a clip (N, C, H, W), and the pixels for which that is known."""
     sizes, shares = channel_sizes(response, evidence.resolution)
-    small = evidence.get("size, tiny" if not evidence.resolution else "size")
-    if small is not None and (not bool((shares[sizes > 0] > 0.3).any()) or evidence.resolution):
-        sizes, _ = channel_sizes(small, evidence.resolution)
+    small = evidence.get("size")
+    if small is not None and float(channel_sizes(small, evidence.resolution)[1].nanmedian()) < 0.3:
+        small = evidence.get("size, tiny")  # a step so large that bounds hold nearly all pixels
+    if small is not None:
+        near, _ = channel_sizes(small, evidence.resolution)
+        usual = torch.where(near > 0, near, float("nan")).nanmedian(0).values.expand_as(sizes)
+        sizes = torch.where((sizes != 0) & (shares < 0.3), usual, sizes)
     sizes = torch.where(sizes.isnan(), sizes.nanmedian(), sizes)
     signs = evidence.signs.get(response.name)
     if signs is None or evidence.is_mixed:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.verification.bench import STILL_COLUMNS, fixed_gradient_of
-from robustbench_fgsm.verification.evidence import MIN_SHARE, Evidence, image_signs, unit_vector
+from robustbench_fgsm.verification.evidence import MIN_SHARE, Evidence, image_signs, overrules_small_gradients, unit_vector
 from robustbench_fgsm.verification.reading import Reading, numbers_text, ok, rounded, unmeasured, wrong
 from robustbench_fgsm.verification.response import Response, exact_gradient
 from robustbench_fgsm.verification.stages.output import PIXEL_LAYOUTS
@@ -76,7 +76,7 @@ def _zeros_moved(evidence: Evidence, response: Response) -> Reading | None:
     """Find pixels with a gradient of 0 that move one way."""
     unseen = response.moved[..., STILL_COLUMNS]
     moved = unseen.abs() > evidence.width
-    if evidence.is_random or float(moved.float().mean()) < MIN_SHARE:
+    if evidence.is_random or float(moved.float().mean()) < MIN_SHARE or overrules_small_gradients(evidence):
         return None
     signs = unseen.flatten(1).sign()
     if not bool((signs == signs[:, :1]).all()):
@@ -114,7 +114,7 @@ def _response(evidence: Evidence, response: Response) -> Reading:
     measured = [value for value in by_decade if not math.isnan(value)]
     if max(measured) - min(measured) <= SAME_SIZE * max(measured) + blur or (evidence.is_random and min(measured) > 0.3 * top):
         binary = _binary(r, top)
-        if binary is not None:
+        if binary is not None and not evidence.is_random:
             return wrong("direction", "masked-pixels", f"sign, but only {100 * binary:.1f} % of the pixels move", EXPECTED, share=rounded(binary))
         return _extremes(evidence, curve)
     order = g.argsort()
@@ -220,6 +220,8 @@ def _power(evidence: Evidence, response: Response, r: Tensor, g: Tensor, curve: 
         "the root mean square of the image": rows.square().mean(1).sqrt(),
         "the standard deviation of the image": rows.std(1),
     }
+    if abs(slope) < 0.05:
+        return _extremes(evidence, curve)  # the size of the step does not depend on the magnitude, but on something else
     if abs(slope - 1) > 0.05:
         p = 1 + 1 / slope if slope > 0 else float("nan")
         text = f"proportional to |gradient|^{slope:.2f}: the direction of the L{p:.3g} norm"

@@ -11,7 +11,7 @@ from torch import Tensor
 from robustbench_fgsm.attack.losses import cross_entropy
 from robustbench_fgsm.variants.losses import LOSSES, NamedLoss, logit_gradient
 from robustbench_fgsm.verification.bench import STILL_COLUMNS, UNSEEN_COLUMNS, linear_layer_of
-from robustbench_fgsm.verification.evidence import Evidence, is_free
+from robustbench_fgsm.verification.evidence import Evidence, is_free, overrules_small_gradients
 from robustbench_fgsm.verification.reading import Reading, numbers_text, ok, rounded, unmeasured, wrong
 from robustbench_fgsm.verification.response import Response
 
@@ -239,8 +239,12 @@ def _free_labels(logits: Tensor, jacobian: Tensor, signs: Tensor, counts: Tensor
         return
     each = [logit_gradient(cross_entropy, logits, torch.full((len(logits),), k)) for k in range(classes)]
     agree = torch.stack([(((one.float().unsqueeze(1) @ jacobian).squeeze(1).sign() == signs) & counts).sum(1) for one in each], 1)
-    for rule, best in ((FREE_RULE, agree.argmax(1)), (f"{FREE_RULE}, as a target", agree.argmin(1))):
-        yield "ce", rule, torch.stack(each, 1)[torch.arange(len(best)), best]
+    gradients, places = torch.stack(each, 1), torch.arange(len(logits))
+    climbed, descended = agree.argmax(1), agree.argmin(1)
+    yield "ce", FREE_RULE, gradients[places, climbed]
+    yield "ce", f"{FREE_RULE}, as a target", gradients[places, descended]
+    up = (agree[places, climbed] >= counts.sum(1) - agree[places, descended]).unsqueeze(1)
+    yield "ce", f"{FREE_RULE}, for some as a target", torch.where(up, gradients[places, climbed], -gradients[places, descended])
 
 
 def _heard_shares(response: Response) -> Iterator[Hypothesis]:
@@ -270,7 +274,7 @@ def _regulariser(evidence: Evidence, response: Response) -> Reading | None:
     if evidence.is_random or evidence.is_mixed or starts_elsewhere or share < 0.3:
         return None
     up = ((unseen > 0) & is_moved).flatten(1).sum(1) / is_moved.flatten(1).sum(1).clamp_min(1)
-    one_way = bool(((up < 0.02) | (up > 0.98)).float().mean() > 0.9)
+    one_way = bool(((up < 0.02) | (up > 0.98)).float().mean() > 0.9) and not overrules_small_gradients(evidence)
     at_bounds = float(response.moved[..., -2:].abs().max())
     if one_way and (at_bounds > evidence.width or not bool((up > 0.5).all() | (up < 0.5).all())):
         return None  # pixels at 0 and 1 move too: a sign that is not 0 at 0

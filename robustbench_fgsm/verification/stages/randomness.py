@@ -28,7 +28,7 @@ def read_randomness(evidence: Evidence) -> Reading:
         return ok("randomness", "none: the same call gives the same images", EXPECTED, largest_difference=rounded(apart))
     if not _draws(first, again, reseeded):
         return ok("randomness", "none drawn: what differs follows from earlier calls", EXPECTED)
-    evidence.is_random = True
+    evidence.is_random, evidence.noise = True, apart
     if bool((_unseen(first).abs() > evidence.width).float().mean() > 0.5) or _is_noise(start, first.call.x):
         return _random_start(first, f"the same call gives images up to {apart:.3g} apart, also where there is no gradient")
     sizes = [_sizes(one) for one in (again, reseeded)]

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.verification.evidence import Evidence, channel_sizes, unit_vector
+from robustbench_fgsm.verification.evidence import Evidence, channel_sizes, unit_vector, way_sizes
 from robustbench_fgsm.verification.reading import Reading, numbers_text, ok, rounded, unmeasured, wrong
 from robustbench_fgsm.verification.response import Response
 
@@ -43,13 +43,15 @@ def read_size(evidence: Evidence, direction: Reading, clip: Reading) -> Reading:
         return wrong("size", "wrong-epsilon", text, "1 times epsilon in the norm of the direction", norm_factor=factor)
     if power:
         return ok("size", "proportional to epsilon; the direction decides the rest", EXPECTED, factors=_table(factors))
+    if found := _by_way(evidence):
+        return found
     if found := _image_sizes(evidence, moved["size"]):
         return found
     by_channel = moved["size"].nanmedian(0).values
     by_channel = torch.where(by_channel.isnan(), by_channel.nanmedian(), by_channel)
     slack = 0.1 if direction.cause in SOFT_CAUSES else 0.0
     budget = budgets["size"]
-    if found := _held_levels(evidence):
+    if found := _held_levels(evidence, clip):
         return found
     if all(abs(factor - 1) * budgets[name] <= evidence.width + slack for name, factor in factors.items() if name in CALLS[:-1]):
         if float((by_channel - 1).abs().max()) * budget <= evidence.width + slack:
@@ -106,6 +108,18 @@ def _spread(values: object) -> float:
     return (max(found) - min(found)) / max(max(found), 1e-12)
 
 
+def _by_way(evidence: Evidence) -> Reading | None:
+    """Find a step up that is not as large as the step down."""
+    response = evidence.get("size")
+    if response is None or evidence.is_random or evidence.resolution:
+        return None
+    up, down = way_sizes(response)
+    if min(up, down) == 0 or abs(up / down - 1) < 0.02:
+        return None
+    text = f"{up:.3g} times epsilon up, {down:.3g} times epsilon down"
+    return wrong("size", "wrong-epsilon", text, EXPECTED, "use one epsilon for both directions", up=rounded(up), down=rounded(down))
+
+
 def _image_sizes(evidence: Evidence, sizes: Tensor) -> Reading | None:
     """Find images of one batch that move by different sizes."""
     by_image = sizes.nanmedian(1).values
@@ -130,7 +144,7 @@ def _tiny(evidence: Evidence) -> Reading | None:
     return wrong("size", "wrong-epsilon", f"{factor:.3g} times epsilon at epsilon = 1e-6", EXPECTED, factor=rounded(factor))
 
 
-def _held_levels(evidence: Evidence) -> Reading | None:
+def _held_levels(evidence: Evidence, clip: Reading) -> Reading | None:
     """Find pixels at 0, or at 1, that do not move inwards."""
     response = evidence.get("size, whole range")
     if response is None or evidence.is_mixed or evidence.is_random or "size" not in evidence.signs:
@@ -138,7 +152,7 @@ def _held_levels(evidence: Evidence) -> Reading | None:
     directions = evidence.signs["size"].view(-1, 1, 1, 1) * unit_vector(response)
     moved = response.moved.abs() > evidence.width
     shares = [moved[(response.call.x == level) & (directions == way)].float().mean() for level, way in ((0.0, 1.0), (1.0, -1.0))]
-    if not (float(min(shares)) < 0.02 and float(max(shares)) > 0.5):
+    if not (float(min(shares)) < 0.02 and float(max(shares)) > 0.5) or clip.verdict == "wrong":
         return None
     text = f"1 times epsilon, but pixels at {0 if shares[0] < shares[1] else 1} do not move"
     return wrong("size", None, text, EXPECTED, "move every pixel by epsilon, whatever its level")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.verification.bench import fixed_gradient_of
-from robustbench_fgsm.verification.evidence import Evidence, unit_vector
+from robustbench_fgsm.verification.evidence import Evidence, unit_vector, way_sizes
 from robustbench_fgsm.verification.reading import Reading, ok, unmeasured, wrong
 from robustbench_fgsm.verification.response import Response
 
@@ -24,7 +24,7 @@ def read_steps(evidence: Evidence, direction: Reading) -> Reading:
     if points > 1:
         return _several(response, f"the gradient is taken at {points} points")
     moved = response.moved.abs()
-    if direction.cause == "masked-pixels" and points == 1:
+    if points == 1 and (direction.cause == "masked-pixels" or one_sided(evidence)):
         return ok("steps", "one gradient was heard", EXPECTED, gradients=1)
     if not bool((moved > evidence.width).any()):
         return unmeasured("steps", "no pixel moved")
@@ -38,12 +38,21 @@ def read_steps(evidence: Evidence, direction: Reading) -> Reading:
     return ok("steps", "one", EXPECTED, gradients=max(points, 1))
 
 
+def one_sided(evidence: Evidence) -> bool:
+    """Return True if pixels that move up and down have other sizes, so that sizes do not tell of steps."""
+    response = evidence.get("size")
+    up, down = way_sizes(response) if response is not None else (1.0, 1.0)
+    return min(up, down) > 0 and abs(up / down - 1) > 0.02
+
+
 def _by_distance(response: Response, sizes: Tensor) -> Tensor:
     """Return the median size of the pixels of each turning distance."""
     network = fixed_gradient_of(response.call.model)
     assert network is not None and network.turning_distance is not None  # noqa: S101  (the call was made with it)
     distances = network.turning_distance
-    return torch.stack([sizes[distances == one].median() for one in distances.unique()])
+    groups = [sizes[(distances == one) & (unit_vector(response) != 0)] for one in distances.unique()]
+    moved = [group[group > 1e-3] for group in groups]  # a bound may hold the pixels that move one way
+    return torch.stack([some.median() if 4 * len(some) > len(group) else group.median() for some, group in zip(moved, groups, strict=True)])
 
 
 def _points(response: Response) -> int:
@@ -59,7 +68,7 @@ def _several(response: Response, text: str) -> Reading:
     named = _simulate(response)
     shown = f"{text}; like {named[0]} steps of {named[1]}" if named else text
     count = {"steps": named[0], "step_size": named[1]} if named else {}
-    return wrong("steps", "iterated", f"several: {shown}", EXPECTED, heard=_points(response), **count)
+    return wrong("steps", "iterated", f"several: {shown}", EXPECTED, heard=len(response.gradient_rounds), **count)
 
 
 def _simulate(response: Response) -> tuple[int, str] | None:
@@ -72,7 +81,8 @@ def _simulate(response: Response) -> tuple[int, str] | None:
     moved = response.moved
     signs = (moved * vector).flatten(1).sum(1).sign().view(-1, 1, 1, 1)
     along = moved * vector * signs
-    for count in STEP_COUNTS:
+    heard = len(response.gradient_rounds)
+    for count in (heard,) if heard > 1 else STEP_COUNTS:
         for name, value in STEP_SIZES.items():
             size = epsilon / count if value is None else value * epsilon / count if value == 2.5 else value * (epsilon if name == "epsilon" else 1)
             place = torch.zeros_like(distances)
