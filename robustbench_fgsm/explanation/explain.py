@@ -16,8 +16,9 @@ from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_batch_size, check_images, preflight
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.evaluation.evaluate import Progress
+from robustbench_fgsm.explanation.claim import Claim, parse_claims
 from robustbench_fgsm.explanation.hypotheses import attack_variants
-from robustbench_fgsm.explanation.result import Claim, Explanation, parse_claims
+from robustbench_fgsm.explanation.result import Explanation
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.models.precision import float32_precision
 from robustbench_fgsm.options import AttackOptions, RunOptions

@@ -15,7 +15,8 @@ from torch.nn import functional
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.sources.fashion_mnist import load_fashion_mnist
 from robustbench_fgsm.explanation import explain
-from robustbench_fgsm.explanation.result import Hypothesis, parse_claims
+from robustbench_fgsm.explanation.claim import parse_claims
+from robustbench_fgsm.explanation.result import Hypothesis
 from robustbench_fgsm.variants.variant import RIGHT_VARIANT, Variant
 
 Subject = tuple[rf.TorchClassifier, rf.ArrayDataset]

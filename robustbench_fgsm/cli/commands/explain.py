@@ -46,7 +46,7 @@ def explain_command(
     Example: rfgsm explain 0.76 0.57 --model mlp300 --eps 4,8/255
     """
     from robustbench_fgsm.cli.output import check_output_options
-    from robustbench_fgsm.explanation.result import parse_claims
+    from robustbench_fgsm.explanation.claim import parse_claims
 
     check_output_options(output)
     claims = parse_claims(value, n)
