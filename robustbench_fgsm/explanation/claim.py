@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -104,9 +104,9 @@ def _last_digit_exponent(share: Decimal) -> int:
     return -2 if not isinstance(exponent, int) or exponent >= 0 else exponent
 
 
-def parse_claims(value: str | float | Sequence[str | float], n: int | None = None) -> tuple[Claim, ...]:
+def parse_claims(value: str | float | Iterable[str | float], n: int | None = None) -> tuple[Claim, ...]:
     """Return one claim for each reported number; raises SettingError as `Claim.parse` does, and for no number at all."""
-    values = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
+    values = [value] if isinstance(value, str | float | int) else list(value)
     if not values:
         raise SettingError("value must be one number or several, got none: pass 0.37")
     return tuple(Claim.parse(one, n) for one in values)

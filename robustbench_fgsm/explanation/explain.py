@@ -32,7 +32,7 @@ from robustbench_fgsm.variants.variant import RIGHT_VARIANT, Variant
 def explain(
     classifier: Classifier,
     data: Dataset,
-    value: str | float | Sequence[str | float],
+    value: str | float | Iterable[str | float],
     epsilon: float | str | Iterable[float] = DEFAULT_EPSILON_TEXT,
     *,
     norm: str | float = AttackOptions.norm,

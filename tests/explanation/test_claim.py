@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,6 +101,17 @@ def test_more_images_exclude_what_fits_because_n_is_small(count: int, digits: in
         low, high = wilson_interval(count / 100, limit - 2)
         assert low <= claim.high
         assert claim.low <= high
+
+
+@pytest.mark.parametrize("values", [[0.25, 0.5], (0.25, 0.5), np.array([0.25, 0.5]), ["0.25", "0.5"]])
+def test_several_numbers(values: Iterable[float | str]) -> None:
+    assert [claim.text for claim in parse_claims(values)] == ["0.25", "0.5"]
+    assert [claim.n for claim in parse_claims(values, 50)] == [50, 50]
+
+
+@pytest.mark.parametrize("value", [1, 0.25, "0.25", np.float64(0.25)])
+def test_one_number(value: float | str) -> None:
+    assert len(parse_claims(value)) == 1
 
 
 def test_no_numbers_are_rejected() -> None:
