@@ -16,9 +16,7 @@ def explain_command(
     *,
     value: Annotated[
         list[str],
-        typer.Argument(
-            metavar="VALUE...", help="Reported numbers of one attack, with their digits: 0.37 or 37%.", show_default=False
-        ),
+        typer.Argument(metavar="VALUE", help="Reported numbers of one attack, with their digits: 0.37 or 37%.", show_default=False),
     ],
     model_options: ModelOptions,
     data_options: DataOptions,
