@@ -1,35 +1,39 @@
-"""Find which definitions, units, labels and known mistakes give a reported number."""
+"""Find which definitions, units, labels and known mistakes give reported numbers."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
+from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe_data, first_readable_batch, readable_batches
 from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.attack_batch import attack_batch, predict_classes
 from robustbench_fgsm.engine.batch_size import choose_batch_size
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_batch_size, check_images, check_single_epsilon, preflight
+from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_batch_size, check_images, preflight
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.evaluation.evaluate import Progress
-from robustbench_fgsm.explanation.hypotheses import CORRECT_VARIANT, AttackVariant, attack_variants
-from robustbench_fgsm.explanation.result import Claim, Explanation
+from robustbench_fgsm.explanation.claim import Claim, parse_claims
+from robustbench_fgsm.explanation.hypotheses import attack_variants
+from robustbench_fgsm.explanation.result import Explanation
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.models.precision import float32_precision
 from robustbench_fgsm.options import AttackOptions, RunOptions
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec, norm_name
 from robustbench_fgsm.stats.tally import Tally
 from robustbench_fgsm.variants.attack_call import AttackCall
-from robustbench_fgsm.variants.recipe import RecipeRunner
+from robustbench_fgsm.variants.run_variants import VariantRunner
+from robustbench_fgsm.variants.variant import RIGHT_VARIANT, Variant
 
 
 def explain(
     classifier: Classifier,
     data: Dataset,
-    value: str | float,
-    epsilon: float | str = DEFAULT_EPSILON_TEXT,
+    value: str | float | Iterable[str | float],
+    epsilon: float | str | Iterable[float] = DEFAULT_EPSILON_TEXT,
     *,
     norm: str | float = AttackOptions.norm,
     targeted: str = UNTARGETED,
@@ -40,13 +44,16 @@ def explain(
     strict: bool = RunOptions.strict,
     progress: Progress | None = None,
 ) -> Explanation:
-    """Find the definitions, units, labels and known mistakes that give a reported number, correct figures first.
+    """Find the definitions, units, labels and known mistakes that give a reported number, exact matches first.
+
+    Several numbers leave the attacks that give all of them. At one epsilon each number may have a definition of its own, such as
+    clean accuracy and robust accuracy. At several epsilons, one for each number in order, all numbers have one definition.
 
     Args:
         classifier: the model to attack.
         data: the images and their labels.
-        value: reported share or percentage, with its digits: `0.37` or `37%`.
-        epsilon: reported budget in pixel space, as a number or as text such as `8/255`.
+        value: reported share or percentage, with its digits: `0.37` or `37%`; a list of several numbers of one attack.
+        epsilon: reported budget in pixel space, as a number or as text such as `8/255`; one budget, or one for each number.
         norm: order of the norm; only `inf` is allowed.
         targeted: class at which the attack aims: `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
         seed: seed of random targets, random starts and dropout, an integer >= 0.
@@ -57,49 +64,49 @@ def explain(
         progress: called with images done and images in all.
 
     Returns:
-        The explanation: every hypothesis that fits the number within its sampling error.
+        The explanation: the exact and the other hypotheses, each with the numbers that it fits within their sampling error.
 
     Raises:
         SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
     spec = AttackOptions(epsilon, norm, targeted, seed=seed).to_spec(classifier.bounds)
     run_options = RunOptions(batch_size, max_bad=max_bad, strict=strict)
-    return explain_spec(classifier, data, Claim.parse(value, n), spec, run_options, progress=progress)
+    return explain_spec(classifier, data, parse_claims(value, n), spec, run_options, progress=progress)
 
 
 def explain_spec(
     classifier: Classifier,
     data: Dataset,
-    claim: Claim,
+    claims: Sequence[Claim],
     spec: AttackSpec,
     run_options: RunOptions,
     *,
     warnings: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Explanation:
-    """Explain a parsed claim with parsed settings; see `explain`. Warnings of None run the preflight."""
+    """Explain parsed claims with parsed settings; see `explain`. Warnings of None run the preflight."""
     began = time.perf_counter()
     check_batch_size(run_options.batch_size)
     data = match_to_classifier(data, classifier)
-    check_explain_spec(spec)
+    check_explain_spec(spec, claims)
     if warnings is None:
         warnings = preflight(classifier, data, spec, strict=run_options.strict)
     network = check_explain_classifier(classifier, data)
     size = choose_batch_size(run_options.batch_size, classifier, data)
-    variants = attack_variants(network, targeted=spec.target.targeted)
+    variants = attack_variants(network, spec.epsilons, targeted=spec.target.targeted)
     empty = Tally.empty(classifier.num_classes, targeted=spec.target.targeted)
-    totals = dict.fromkeys(variants, empty)
+    totals = dict.fromkeys(variants, (empty,) * len(spec.epsilons))
     done = 0
     bad: list[BadSample] = []
     for batch in readable_batches(data, 0, len(data), size, bad):
         check_images(batch, classifier)
-        for variant, tally in zip(variants, _tally_variants(network, batch, spec, data.classes, variants), strict=True):
-            totals[variant] += tally
+        for variant, tallies in _tally_variants(network, batch, spec, data.classes, variants):
+            totals[variant] = tuple(total + tally for total, tally in zip(totals[variant], tallies, strict=True))
         done += len(batch)
         if progress is not None:
             progress(done + len(bad), len(data))
     return Explanation(
-        claim,
+        tuple(claims),
         classifier.info,
         describe_data(data),
         spec,
@@ -112,9 +119,14 @@ def explain_spec(
     )
 
 
-def check_explain_spec(spec: AttackSpec) -> None:
-    """Raise SettingError for several epsilons, or a norm other than L-infinity."""
-    check_single_epsilon(spec)
+def check_explain_spec(spec: AttackSpec, claims: Sequence[Claim]) -> None:
+    """Raise SettingError unless there is one epsilon or one for each claim, and for a norm other than L-infinity."""
+    if len(spec.epsilons) not in (1, len(claims)):
+        wanted = "one epsilon" if len(claims) == 1 else f"one epsilon, or one for each of {len(claims)} numbers"
+        raise SettingError(
+            f"this takes {wanted}, got {len(spec.epsilons)}: "
+            "pass one number for each epsilon, as in `rfgsm explain 0.4 0.2 --eps 4,8/255`"
+        )
     if spec.norm != torch.inf:
         raise SettingError(f"norm must be inf, whose mistakes are known, got {norm_name(spec.norm)}: leave it out")
 
@@ -138,18 +150,18 @@ def check_explain_classifier(classifier: Classifier, data: Dataset) -> TorchClas
 
 
 def _tally_variants(
-    classifier: TorchClassifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...], variants: Sequence[AttackVariant]
-) -> list[Tally]:
-    """Return the counts of each variant on one batch; variants share gradients, and the correct attack is our own."""
+    classifier: TorchClassifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...], variants: Sequence[Variant]
+) -> Iterator[tuple[Variant, list[Tally]]]:
+    """Yield the counts of each variant on one batch, one for each budget; the right attack is our own."""
     attacked = attack_batch(classifier, batch, spec, classes)
-    (epsilon,) = spec.epsilons
-    x, y = attacked.gradient_step.x, attacked.labels_or_targets
-    call = AttackCall(classifier.network, x, y, epsilon, attacked.targeted, spec.bounds, spec.seed)
-    recipe_runner, tallies = RecipeRunner(), []
-    with torch.random.fork_rng([x.device] if x.is_cuda else []):
+    step = attacked.gradient_step
+    call = AttackCall(classifier.network, step.x, attacked.labels_or_targets, 0.0, attacked.targeted, spec.bounds, spec.seed)
+    before = predicted_classes(step.outputs)
+    runner = VariantRunner(call, batch.ids, lambda x: predict_classes(classifier, x), before, variants)
+    for epsilon in spec.epsilons:
+        runner.set_predictions(RIGHT_VARIANT, epsilon, predict_classes(classifier, step.perturb(epsilon)))
+    with float32_precision(classifier.device, tf32=classifier.tf32):
         for variant in variants:
-            correct = variant == CORRECT_VARIANT
-            x_adv = attacked.gradient_step.perturb(epsilon) if correct else recipe_runner.run(call, variant.recipe)
-            outcomes = attacked.outcomes(predict_classes(classifier, x_adv))
-            tallies.append(Tally.of(outcomes, classifier.num_classes))
-    return tallies
+            after = torch.stack([runner.predictions(variant, epsilon) for epsilon in spec.epsilons], 1)
+            outcomes = attacked.outcomes(after)
+            yield variant, [Tally.of(outcomes, classifier.num_classes, budget) for budget in range(len(spec.epsilons))]

@@ -1,26 +1,21 @@
-"""What `explain` found: the reported number, and the definitions and attacks that may have given it."""
+"""What `explain` found: the reported numbers, and the definitions and attacks that may have given them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, SettingError
+from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
 from robustbench_fgsm.evaluation.document import build_document, tally_invalid_reasons, tally_warnings
-from robustbench_fgsm.explanation.hypotheses import CORRECT_VARIANT, AttackVariant
+from robustbench_fgsm.explanation.claim import FIT_CRITERION, Claim
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.spec import AttackSpec
-from robustbench_fgsm.stats.rate import Rate, wilson_interval
+from robustbench_fgsm.stats.rate import Rate
 from robustbench_fgsm.stats.tally import Tally
-
-FIT_CRITERION = (
-    "a combination fits if the 95 % Wilson interval of its rate, at the number of images behind the claim, "
-    "overlaps the claim with its rounding"
-)
+from robustbench_fgsm.variants.variant import RIGHT_VARIANT, Variant
 
 
 def _accuracy_of_correct(tally: Tally) -> Rate | None:
@@ -43,119 +38,126 @@ RATE_DEFINITIONS: dict[str, Callable[[Tally], Rate | None]] = {
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A reported number as text and as a share, with the interval of the shares that round to it.
+class Match:
+    """One rate of one attack beside one reported number.
 
-    n: number of images behind the reported number; None for the number of measured images.
+    Attributes:
+        definition: name of the rate, one of `RATE_DEFINITIONS`.
+        epsilon: budget of the attack.
+        rate: the rate.
+        distance: distance of the rate from the range of the number, 0 inside; None for 0/0.
+        fits: the number may be this rate, by `FIT_CRITERION`.
+        excluded_from_n: if it fits by sampling error only, the number of images from which on it would not; see `Claim`.
     """
 
-    text: str
-    value: float
-    low: float
-    high: float
-    n: int | None = None
+    definition: str
+    epsilon: float
+    rate: Rate
+    distance: float | None
+    fits: bool
+    excluded_from_n: int | None
 
-    @classmethod
-    def parse(cls, value: str | float, n: int | None = None) -> Claim:
-        """Parse `0.37`, `37%`, `37.4 %` or a number; 0.37 stands for [0.365, 0.375], a bare 0 or 1 for 0 % or 100 %.
+    @property
+    def exact(self) -> bool:
+        """Return True if the rate lies within the rounding of the number."""
+        return self.distance == 0
 
-        Raises:
-            SettingError: if the value lies outside [0, 1], or if n is below 1.
-        """
-        text = _value_text(value)
-        number = text.removesuffix("%").strip()
-        try:
-            exact = Decimal(number)
-        except InvalidOperation:
-            exact = Decimal("nan")
-        if not exact.is_finite():
-            raise SettingError(f"value must be a share or a percentage, got {text!r}: write 0.37 or 37%")
-        share = exact / 100 if text.endswith("%") else exact
-        if not 0 <= share <= 1:
-            hint = f"did you mean {exact / 100:f}?" if share == exact and 1 < share <= 100 else "write 0.37 or 37%"
-            raise SettingError(f"value must lie in [0, 1], or in [0, 100] with a %, got {text}: {hint}")
-        if n is not None and n < 1:
-            raise SettingError(f"n must be at least 1, got {n}: leave it out to use the number of measured images")
-        half = Decimal(1).scaleb(_last_digit_exponent(share)) / 2
-        return cls(text, float(share), float(max(share - half, Decimal(0))), float(min(share + half, Decimal(1))), n)
-
-    def distance(self, rate: Rate) -> float | None:
-        """Return the distance of the rate from the interval of the claim, 0 inside; None for 0/0."""
-        return None if rate.value is None else max(self.low - rate.value, rate.value - self.high, 0.0)
-
-    def fits(self, rate: Rate, measured_n: int) -> bool:
-        """Return True if the claim and this rate on measured_n images agree within the sampling error.
-
-        If the claim has another number n of images, both are samples. One sample of n * measured_n / (n + measured_n) images
-        has the variance of their difference.
-        """
-        if rate.value is None:
-            return False
-        n = measured_n if self.n is None else self.n
-        size = n if n == measured_n else n * measured_n / (n + measured_n)
-        low, high = wilson_interval(min(max(rate.value, 0.0), 1.0), size * rate.n / measured_n)
-        return low <= self.high and self.low <= high
-
-    def to_dict(self, measured_n: int) -> dict[str, Any]:
-        """Return the JSON object of the claim."""
-        n = measured_n if self.n is None else self.n
-        return {"text": self.text, "value": self.value, "low": self.low, "high": self.high, "n": n}
-
-
-def _value_text(value: str | float) -> str:
-    """Return the number with its digits; a whole float without decimals."""
-    if isinstance(value, str):
-        return value.strip()
-    return str(int(value)) if math.isfinite(value) and value == int(value) else str(float(value))
-
-
-def _last_digit_exponent(share: Decimal) -> int:
-    """Return the power of ten of the last digit; a whole share, 0 or 1, counts as a whole percentage."""
-    exponent = share.as_tuple().exponent
-    return -2 if not isinstance(exponent, int) or exponent >= 0 else exponent
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object of the match."""
+        return {
+            "definition": self.definition,
+            "epsilon": self.epsilon,
+            "rate": self.rate.to_dict(),
+            "distance": self.distance,
+            "fits": self.fits,
+            "exact": self.exact,
+            "excluded_from_n": self.excluded_from_n,
+        }
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One definition of the result of one attack; also: names of other attacks with an equal count."""
+    """One attack with one definition for each reported number; also: names of other attacks with equal counts."""
 
-    definition: str
-    variant: AttackVariant
-    rate: Rate
-    distance: float | None
-    fits: bool
+    variant: Variant
+    matches: tuple[Match, ...]
     also: tuple[str, ...] = ()
 
     @property
-    def sort_key(self) -> tuple[bool, bool, float, int]:
-        """Sort by fit, then correct attack, then distance, then number of mistakes."""
+    def definition(self) -> str:
+        """Return the definition of the first number."""
+        return self.matches[0].definition
+
+    @property
+    def rate(self) -> Rate:
+        """Return the rate beside the first number."""
+        return self.matches[0].rate
+
+    @property
+    def distance(self) -> float | None:
+        """Return the largest distance of a rate from its number; None if a rate is 0/0."""
+        distances = [match.distance for match in self.matches]
+        return None if None in distances else max(distance or 0.0 for distance in distances)
+
+    @property
+    def fits(self) -> bool:
+        """Return True if every rate fits its number."""
+        return all(match.fits for match in self.matches)
+
+    @property
+    def exact(self) -> bool:
+        """Return True if every rate lies within the rounding of its number."""
+        return all(match.exact for match in self.matches)
+
+    @property
+    def excluded_from_n(self) -> int | None:
+        """Return the number of images from which on a rate would not fit; None if all are exact, or if one does not fit."""
+        found = [match.excluded_from_n for match in self.matches if match.excluded_from_n is not None]
+        return min(found) if found and self.fits else None
+
+    @property
+    def sort_key(self) -> tuple[bool, bool, bool, float, int]:
+        """Sort by fit, then exact matches, then the right attack, then distance, then number of mistakes."""
         distance = math.inf if self.distance is None else self.distance
-        return not self.fits, bool(self.variant.mistakes), distance, len(self.variant.mistakes)
+        mistakes = self.variant.mistakes
+        return not self.fits, not self.exact, bool(mistakes), distance, len(mistakes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object of the hypothesis."""
+        units = [
+            choice
+            for choice in (self.variant.size, self.variant.output)
+            if choice not in (RIGHT_VARIANT.size, RIGHT_VARIANT.output)
+        ]
         return {
             "definition": self.definition,
             "name": self.variant.name,
-            "unit": self.variant.unit,
-            "labels": self.variant.labels,
+            "unit": units[0] if units else "as given",
+            "labels": "true" if self.variant.labels == RIGHT_VARIANT.labels else self.variant.labels,
             "mistakes": list(self.variant.mistakes),
             "rate": self.rate.to_dict(),
             "distance": self.distance,
             "fits": self.fits,
+            "exact": self.exact,
+            "excluded_from_n": self.excluded_from_n,
+            "numbers": [match.to_dict() for match in self.matches],
             "also": list(self.also),
         }
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Result of `explain`: the claim, and the counts of each attack, first of the correct attack."""
+    """Result of `explain`: the claims, and the counts of each attack at each budget, first of the right attack.
 
-    claim: Claim
+    The claims are about one attack. They stand at its one budget, each under a definition of its own, or each at a budget of its
+    own, under one definition.
+    """
+
+    claims: tuple[Claim, ...]
     model: ModelInfo
     data: dict[str, Any]
     attack: AttackSpec
-    tallies: Mapping[AttackVariant, Tally]
+    tallies: Mapping[Variant, tuple[Tally, ...]]
     preflight_warnings: tuple[str, ...]
     environment: dict[str, str | int]
     seconds: float
@@ -164,32 +166,68 @@ class Explanation:
 
     @property
     def correct_tally(self) -> Tally:
-        """Return the counts of the correct attack, which `evaluate` gives too."""
-        return self.tallies[CORRECT_VARIANT]
+        """Return the counts of the right attack at the first budget, which `evaluate` gives too."""
+        return self.tallies[RIGHT_VARIANT][0]
 
     @property
     def honest(self) -> list[Hypothesis]:
-        """Return the correct attack under each definition, whether it fits or not."""
-        return [found for found in self._hypotheses() if not found.variant.mistakes]
+        """Return the right attack under each definition at each budget, beside the nearest number reported at that budget."""
+        found = []
+        for column, epsilon in enumerate(self.attack.epsilons):
+            claims = [claim for claim, other in self._claims_by_budget() if other == column]
+            for definition in RATE_DEFINITIONS:
+                if (rate := self._rate(RIGHT_VARIANT, definition, column)) is not None:
+                    match = min((self._match(claim, definition, epsilon, rate) for claim in claims), key=_distance_key)
+                    others = [] if definition == "clean_accuracy" else list(self.tallies)[1:]
+                    also = tuple(other.name for other in others if self._rate(other, definition, column) == rate)
+                    found.append(Hypothesis(RIGHT_VARIANT, (match,), also))
+        return found
 
     @property
     def explanations(self) -> list[Hypothesis]:
-        """Return all hypotheses, the best first, see `Hypothesis.sort_key`."""
-        return sorted(self._hypotheses(), key=lambda found: found.sort_key)
+        """Return all hypotheses, the best first, see `Hypothesis.sort_key`; attacks with equal counts are one hypothesis."""
+        variants: dict[tuple[Match, ...], list[Variant]] = {}
+        for variant in self.tallies:
+            for matches in self._matches(variant):
+                variants.setdefault(matches, []).append(variant)
+        found = [
+            Hypothesis(first, matches, tuple(other.name for other in others)) for matches, (first, *others) in variants.items()
+        ]
+        order = list(RATE_DEFINITIONS)
+        return sorted(found, key=lambda one: (*one.sort_key, order.index(one.definition)))
 
-    def _hypotheses(self) -> list[Hypothesis]:
-        """Return one hypothesis for each definition and count, with the simplest attack that has this count."""
-        found, n = [], self.correct_tally.n
-        for definition, rate_of in RATE_DEFINITIONS.items():
-            variants: dict[Rate, list[AttackVariant]] = {}
-            for variant, tally in self.tallies.items():
-                rate = rate_of(tally)
-                if rate is not None and (definition != "clean_accuracy" or variant == CORRECT_VARIANT):
-                    variants.setdefault(rate, []).append(variant)
-            for rate, (first, *others) in variants.items():
-                also = tuple(other.name for other in others)
-                found.append(Hypothesis(definition, first, rate, self.claim.distance(rate), self.claim.fits(rate, n), also))
-        return found
+    @property
+    def _has_own_definitions(self) -> bool:
+        """Return True if each of several claims has a definition of its own."""
+        return len(self.claims) > len(self.attack.epsilons)
+
+    def _claims_by_budget(self) -> list[tuple[Claim, int]]:
+        """Return each claim with the index of its budget."""
+        return [(claim, 0 if self._has_own_definitions else index) for index, claim in enumerate(self.claims)]
+
+    def _matches(self, variant: Variant) -> Iterator[tuple[Match, ...]]:
+        """Yield the matches of an attack with all claims: under each definition, or under the nearest one for each claim."""
+        by_definition = [
+            tuple(
+                self._match(claim, definition, self.attack.epsilons[column], rate)
+                for claim, column in self._claims_by_budget()
+                if (rate := self._rate(variant, definition, column)) is not None
+            )
+            for definition in RATE_DEFINITIONS
+            if definition != "clean_accuracy" or variant == RIGHT_VARIANT or self._has_own_definitions
+        ]
+        found = filter(None, by_definition)
+        if self._has_own_definitions:
+            yield tuple(min(matches, key=_distance_key) for matches in zip(*found, strict=True))
+        else:
+            yield from found
+
+    def _rate(self, variant: Variant, definition: str, column: int) -> Rate | None:
+        return RATE_DEFINITIONS[definition](self.tallies[variant][column])
+
+    def _match(self, claim: Claim, definition: str, epsilon: float, rate: Rate) -> Match:
+        n = self.correct_tally.n
+        return Match(definition, epsilon, rate, claim.distance(rate), claim.fits(rate, n), claim.excluded_from_n(rate, n))
 
     @property
     def invalid_reasons(self) -> list[str]:
@@ -199,7 +237,8 @@ class Explanation:
     @property
     def warnings(self) -> list[str]:
         """Return what a reader must know beside the numbers."""
-        return [*self.preflight_warnings, *tally_warnings(self.correct_tally, bad=self.bad, max_bad=self.max_bad)]
+        about = (tally_warnings(tally, bad=self.bad, max_bad=self.max_bad) for tally in self.tallies[RIGHT_VARIANT])
+        return list(dict.fromkeys([*self.preflight_warnings, *(warning for warnings in about for warning in warnings)]))
 
     @property
     def exit_code(self) -> int:
@@ -207,13 +246,20 @@ class Explanation:
         return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON document `rfgsm.explanation/1`."""
+        """Return the JSON document `rfgsm.explanation/1`; its `claim` and `epsilon` are the first ones."""
+        n, epsilons = self.correct_tally.n, self.attack.epsilons
+        claims = [claim.to_dict(n) | {"epsilon": epsilons[column]} for claim, column in self._claims_by_budget()]
         own = {
-            "attack": self.attack.to_dict() | {"epsilon": self.attack.epsilons[0]},
-            "n": self.correct_tally.n,
-            "claim": self.claim.to_dict(self.correct_tally.n),
-            "test": FIT_CRITERION,
+            "attack": self.attack.to_dict() | {"epsilon": epsilons[0]},
+            "n": n,
+            "claim": self.claims[0].to_dict(n),
+            "claims": claims,
+            "test": FIT_CRITERION + ("; each number must fit" if len(claims) > 1 else ""),
             "honest": [found.to_dict() for found in self.honest],
             "explanations": [found.to_dict() for found in self.explanations],
         }
         return build_document("rfgsm.explanation/1", self, own)
+
+
+def _distance_key(match: Match) -> float:
+    return math.inf if match.distance is None else match.distance

@@ -1,71 +1,20 @@
-"""Networks altered as mistakes alter them: another mode or precision, backward hooks, or moved batch statistics."""
+"""Networks whose backward pass is altered as mistakes alter it."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import torch
 from torch import Tensor, nn
-
-from robustbench_fgsm.variants.attack_call import AttackCall
-
-HALF_DTYPE_BY_NAME = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
-class _CastModel(nn.Module):
-    """A network in another precision that takes images of any precision."""
-
-    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.network = network.to(dtype)
-        self.dtype = dtype
-
-    def forward(self, x: Tensor) -> Tensor:
-        outputs: Tensor = self.network(x.to(self.dtype))
-        return outputs
-
-
-@contextmanager
-def seeded_cpu_generator(seed: int) -> Iterator[None]:
-    """Seed the CPU generator inside the block, and restore it afterwards."""
-    state = torch.get_rng_state()
-    torch.default_generator.manual_seed(seed)  # torch.manual_seed is slow: it asks every device
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)
-
-
-def altered_model(model: nn.Module, mode: str, backward: str) -> nn.Module:
-    """Return a copy in this mode or precision and with the hooks of this backward pass, or the model if nothing changes."""
-    if mode in ("eval", "autocast to bfloat16") and backward == "true":
-        return model
-    model = copy.deepcopy(model)
-    if mode == "train":
-        model.train()
-    if backward == "guided":
-        for module in model.modules():
-            if isinstance(module, nn.ReLU):
-                module.inplace = False
-                module.register_full_backward_hook(_keep_positive_gradient)
-    return _CastModel(model, HALF_DTYPE_BY_NAME[mode]) if mode in HALF_DTYPE_BY_NAME else model
 
 
 def guided_copy(model: nn.Module) -> nn.Module:
     """Return a copy whose ReLUs propagate positive gradients only."""
-    return altered_model(model, "eval", "guided")
-
-
-def model_with_drifted_statistics(model: nn.Module, call: AttackCall, mode: str, backward: str) -> nn.Module:
-    """Return a copy whose batch norm ran in train mode on the images of earlier calls, and of this call if the mode says so."""
-    calls = [one for one in call.earlier_calls if one.model is call.model]
-    model = copy.deepcopy(altered_model(model, "eval", backward)).train()
-    with torch.no_grad(), seeded_cpu_generator(0):
-        for one in [*calls, call] if mode == "statistics drift before" else calls:
-            model(one.x)
-    return model.eval()
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+            module.register_full_backward_hook(_keep_positive_gradient)
+    return model
 
 
 def _keep_positive_gradient(_: nn.Module, grads: tuple[Tensor | None, ...] | Tensor, __: object) -> tuple[Tensor | None, ...]:

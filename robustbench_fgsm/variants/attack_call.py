@@ -1,4 +1,4 @@
-"""One call of an implementation: its arguments, and the calls before it."""
+"""The arguments of one call of an implementation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
 @dataclass(frozen=True, eq=False)
 class AttackCall:
-    """Arguments of one call of an attack, the seed of the global generators during the call, and the calls before it.
+    """Arguments of one call of an attack, and the seed of the global generators during the call.
 
     The model maps images (N, C, H, W) in pixel space to logits. y holds labels, or targets if the call is targeted.
     """
@@ -25,7 +25,6 @@ class AttackCall:
     targeted: bool = False
     bounds: Bounds = PIXEL_BOUNDS
     seed: int = 0
-    earlier_calls: tuple[AttackCall, ...] = ()
 
     @property
     def mean(self) -> Tensor:
@@ -36,8 +35,3 @@ class AttackCall:
     def std(self) -> Tensor:
         """Return the standard deviation that the model divides pixels by, broadcast to the images."""
         return self.model.broadcast_statistics(self.x)[1] if isinstance(self.model, PixelSpaceNetwork) else torch.ones(())
-
-    @property
-    def calls_so_far(self) -> tuple[AttackCall, ...]:
-        """Return the earlier calls with images of this shape, and this call last."""
-        return *(call for call in self.earlier_calls if call.x.shape == self.x.shape), self

@@ -15,8 +15,9 @@ from torch.nn import functional
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.sources.fashion_mnist import load_fashion_mnist
 from robustbench_fgsm.explanation import explain
-from robustbench_fgsm.explanation.hypotheses import CORRECT_VARIANT
-from robustbench_fgsm.explanation.result import Claim, Hypothesis
+from robustbench_fgsm.explanation.claim import parse_claims
+from robustbench_fgsm.explanation.result import Hypothesis
+from robustbench_fgsm.variants.variant import RIGHT_VARIANT, Variant
 
 Subject = tuple[rf.TorchClassifier, rf.ArrayDataset]
 
@@ -32,13 +33,23 @@ def subject() -> Subject:
 
 
 @pytest.fixture(scope="module")
+def linear_subject() -> Subject:
+    """A linear network that sees images normalised, with labels that it predicts but for every fifth image."""
+    torch.manual_seed(0)
+    classifier = rf.wrap(nn.Sequential(nn.Flatten(), nn.Linear(16, 4)), 4, mean=0.5, std=0.25)
+    x = torch.rand(200, 1, 4, 4)
+    y = (classifier.predict(x).argmax(1) + (torch.arange(200) % 5 == 0)) % 4
+    return classifier, rf.ArrayDataset("made", x, y, tuple("abcd"))
+
+
+@pytest.fixture(scope="module")
 def measured(subject: Subject) -> rf.Explanation:
     """Counts of all attacks; other claims follow from these counts."""
     return rf.explain(*subject, "0.5", EPSILON)
 
 
 def claiming(explanation: rf.Explanation, text: str, n: int | None = None) -> rf.Explanation:
-    return replace(explanation, claim=Claim.parse(text, n))
+    return replace(explanation, claims=parse_claims(text, n))
 
 
 def all_of(data: rf.Dataset) -> tuple[Tensor, Tensor]:
@@ -119,14 +130,14 @@ def stepped(x: Tensor, uphill: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("mistaken", "name"),
     [
-        (normalised_epsilon, "normalised-epsilon"),
+        (normalised_epsilon, "normalised-epsilon (times std)"),
         (double_softmax, "double-softmax"),
         (nll_on_logits, "nll-on-logits"),
         (offset, "label-offset (shifted by 1)"),
         (predicted, "predicted-labels"),
         (downhill, "wrong-sign"),
-        (divided_twice, "epsilon-scale-255 (over-255)"),
-        (truncated, "truncated-8bit (truncated to 8 bits)"),
+        (divided_twice, "epsilon-scale-255 (over 255)"),
+        (truncated, "truncated-8bit (truncated)"),
         (right, "the right attack"),
     ],
 )
@@ -138,9 +149,9 @@ def test_finds_the_mistake(
     number = share(classifier.predict(mistaken(classifier, x, y)).argmax(1) == y)
     explanation = claiming(measured, number)
     assert name in exact(explanation, "robust_accuracy")
-    honest = [not found.variant.mistakes for found in fitting(explanation)]
-    assert honest == sorted(honest, reverse=True)
-    assert [found.variant for found in explanation.honest] == [CORRECT_VARIANT] * 8
+    order = [(found.exact, not found.variant.mistakes) for found in fitting(explanation)]
+    assert order == sorted(order, reverse=True)
+    assert [found.variant for found in explanation.honest] == [RIGHT_VARIANT] * 8
 
 
 @pytest.mark.parametrize(
@@ -162,7 +173,7 @@ def test_definitions_by_masks(subject: Subject, measured: rf.Explanation, defini
     explanation = claiming(measured, f"{number:.5f}")
     assert "the right attack" in exact(explanation, definition)
     first = explanation.explanations[0]
-    assert (first.variant, first.distance) == (CORRECT_VARIANT, 0)
+    assert (first.variant, first.distance) == (RIGHT_VARIANT, 0)
     assert math.isclose(first.rate.value or 0, number, abs_tol=5e-6)
 
 
@@ -180,7 +191,7 @@ def test_honest_figures_match_evaluate(subject: Subject, rule: str) -> None:
 
 def test_impossible_number_has_no_match(measured: rf.Explanation) -> None:
     """In the middle of the widest gap between all rates, as if it were found on many images, and so without sampling error."""
-    exact_tallies = {variant: multiplied(tally, 10_000) for variant, tally in measured.tallies.items()}
+    exact_tallies = {variant: (multiplied(tally, 10_000),) for variant, (tally,) in measured.tallies.items()}
     rates = sorted({max(found.rate.value or 0.0, 0.0) for found in measured.explanations})
     gap, low = max((high - low, low) for low, high in pairwise(rates))
     explanation = claiming(replace(measured, tallies=exact_tallies), f"{low + gap / 2:.6f}")
@@ -195,11 +206,39 @@ def multiplied(tally: rf.Tally, factor: int) -> rf.Tally:
     return replace(tally, **counts)
 
 
-def test_counts_do_not_depend_on_batches(subject: Subject, measured: rf.Explanation) -> None:
-    again = rf.explain(*subject, 0.5, batch_size=64)
-    for variant, tally in measured.tallies.items():
-        if variant.recipe.mode == "eval" and variant.recipe.start == "the image":
-            assert again.tallies[variant].adversarial.tolist() == tally.adversarial.tolist(), variant.name
+def test_counts_do_not_depend_on_batches(linear_subject: Subject) -> None:
+    whole, parts = (rf.explain(*linear_subject, 0.5, 0.1, batch_size=size) for size in (200, 64))
+    for variant, (tally,) in whole.tallies.items():
+        assert parts.tallies[variant][0].adversarial.tolist() == tally.adversarial.tolist(), variant.name
+
+
+def test_two_numbers_leave_fewer_causes(linear_subject: Subject) -> None:
+    """Robust accuracies at two budgets, with epsilon in the units of normalised images."""
+    epsilons = [0.1, 0.2]
+    tallies = rf.sweep(*linear_subject, [0.25 * epsilon for epsilon in epsilons])[0].tallies
+    numbers = [f"{tally.robust_accuracy.value:.4f}" for tally in tallies]
+    both = rf.explain(*linear_subject, numbers, epsilons)
+    first = next(one for one in both.explanations if one.definition == "robust_accuracy")
+    assert (first.variant, first.exact) == (Variant(size="times std"), True)
+    one = rf.explain(*linear_subject, numbers[0], epsilons[0])
+    causes = [{name for found in fitting(each) for name in (found.variant.name, *found.also)} for each in (both, one)]
+    assert causes[0] < causes[1]
+
+
+def test_clean_and_robust_accuracy_of_one_table_row(linear_subject: Subject) -> None:
+    (tally,) = rf.evaluate(*linear_subject, 0.1).tallies
+    numbers = [f"{rate.value:.4f}" for rate in (tally.clean_accuracy, tally.robust_accuracy)]
+    first = rf.explain(*linear_subject, numbers, 0.1).explanations[0]
+    assert (first.variant, first.exact) == (RIGHT_VARIANT, True)
+    assert [match.definition for match in first.matches] == ["clean_accuracy", "robust_accuracy"]
+
+
+def test_skipped_images_are_tried_with_other_mistakes(subject: Subject, measured: rf.Explanation) -> None:
+    classifier, data = subject
+    x, y = all_of(data)
+    wrong = (classifier.predict(x).argmax(1) != y).view(-1, 1, 1, 1)
+    number = share(classifier.predict(torch.where(wrong, x, offset(classifier, x, y))).argmax(1) == y)
+    assert "label-offset (shifted by 1) + skips-misclassified" in exact(claiming(measured, number), "robust_accuracy")
 
 
 def test_leaves_no_trace(subject: Subject) -> None:
@@ -229,7 +268,9 @@ class NoClassifier:
     [
         ({"norm": 2}, "norm must be inf, whose mistakes are known, got 2"),
         ({"n": 0}, "n must be at least 1, got 0"),
-        ({"epsilon": "1,2/255"}, "this takes one epsilon"),
+        ({"epsilon": "1,2/255"}, "this takes one epsilon, got 2: pass one number for each"),
+        ({"value": [0.3, 0.2, 0.1], "epsilon": "1,2/255"}, "one epsilon, or one for each of 3 numbers, got 2"),
+        ({"value": []}, "got none"),
         ({"value": 37}, "did you mean 0.37"),
         ({"batch_size": 0}, "batch size must be"),
         ({"targeted": "nxt"}, "did you mean next"),
@@ -266,5 +307,5 @@ def test_nonfinite_gradients_are_invalid() -> None:
 
 def test_half_epsilon_matches_evaluate(subject: Subject, measured: rf.Explanation) -> None:
     (tally,) = rf.evaluate(*subject, EPSILON / 2).tallies
-    (half,) = (found for variant, found in measured.tallies.items() if variant.name == "wrong-epsilon (half)")
+    (half,) = measured.tallies[Variant(size="half")]
     assert half.adversarial.tolist() == tally.adversarial.tolist()

@@ -1,4 +1,4 @@
-"""Parsing of a claim, rates that fit it, and the order of hypotheses."""
+"""Definitions of rates, and the order of hypotheses."""
 
 from __future__ import annotations
 
@@ -7,92 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.explanation.hypotheses import CORRECT_VARIANT, AttackVariant
-from robustbench_fgsm.explanation.result import RATE_DEFINITIONS, Claim, Explanation
+from robustbench_fgsm.explanation.claim import parse_claims
+from robustbench_fgsm.explanation.result import RATE_DEFINITIONS, Explanation
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.tally import BatchOutcomes, Tally
-from robustbench_fgsm.variants.recipe import AttackRecipe
-
-
-@pytest.mark.parametrize(
-    ("value", "low", "high"),
-    [
-        ("0.37", 0.365, 0.375),
-        (0.37, 0.365, 0.375),
-        (" 37% ", 0.365, 0.375),
-        ("37.4 %", 0.3735, 0.3745),
-        ("0.370", 0.3695, 0.3705),
-        (".5", 0.45, 0.55),
-        ("0.0", 0.0, 0.05),
-        ("0", 0.0, 0.005),
-        (1, 0.995, 1.0),
-        (1.0, 0.995, 1.0),
-        ("100%", 0.995, 1.0),
-        ("1e-3", 0.0005, 0.0015),
-        ("0%", 0.0, 0.005),
-    ],
-)
-def test_parses_a_number(value: str | float, low: float, high: float) -> None:
-    claim = Claim.parse(value)
-    assert (claim.low, claim.high) == pytest.approx((low, high))
-    assert claim.low <= claim.value <= claim.high
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        ("37", r"got 37: did you mean 0.37\?"),
-        (37.5, r"did you mean 0.375\?"),
-        ("120%", "got 120%: write 0.37 or 37%"),
-        ("-0.1", "must lie in"),
-        ("nan", "must be a share or a percentage"),
-        (float("inf"), "must be a share or a percentage"),
-        ("much", "got 'much'"),
-        ("37,4%", "write 0.37 or 37%"),
-        ("", "got ''"),
-    ],
-)
-def test_rejects_other_numbers(value: str | float, message: str) -> None:
-    with pytest.raises(rf.SettingError, match=message):
-        Claim.parse(value)
-
-
-@given(count=st.integers(0, 50), n=st.integers(1, 50), digits=st.integers(1, 6))
-def test_a_printed_rate_fits_itself(count: int, n: int, digits: int) -> None:
-    rate = rf.Rate(min(count, n), n)
-    assert rate.value is not None
-    claim = Claim.parse(f"{rate.value:.{digits}f}")
-    assert claim.distance(rate) == pytest.approx(0, abs=1e-12)
-    assert claim.fits(rate, n)
-
-
-def test_intervals_must_overlap() -> None:
-    low, high = rf.Rate(400, 1000).interval or (0, 0)
-    for value, fits in [(low - 2e-6, False), (low + 2e-6, True), (high - 2e-6, True), (high + 2e-6, False)]:
-        assert Claim.parse(f"{value:.7f}").fits(rf.Rate(400, 1000), 1000) == fits
-    assert Claim.parse("0.4").fits(rf.Rate(351, 1000), 1000)  # 0.35 to 0.45
-    assert not Claim.parse("0.4").fits(rf.Rate(0, 0), 1000)
-    assert Claim.parse("0.4").distance(rf.Rate(0, 0)) is None
-
-
-def test_claimed_n_sets_the_tolerance() -> None:
-    rate, far, near = rf.Rate(4000, 10000), "0.4500", "0.4080"
-    assert Claim.parse(far, 100).fits(rate, 10000)
-    assert not Claim.parse(far, 10000).fits(rate, 10000)
-    assert Claim.parse(near, 10000).fits(rate, 10000)
-    assert not Claim.parse(near, 10**9).fits(rf.Rate(400_000, 10**6), 10**6)
-    assert Claim.parse(near, 10**9).fits(rate, 10000)  # ours is a sample too, however large theirs
-
-
-def test_fewer_images_are_less_certain() -> None:
-    assert not Claim.parse("0.4600").fits(rf.Rate(400, 1000), 1000)
-    assert Claim.parse("0.4600").fits(rf.Rate(40, 100), 1000)
+from robustbench_fgsm.variants.variant import RIGHT_VARIANT, Variant
 
 
 def tally(*kinds: tuple[int, int, int, int]) -> Tally:
@@ -106,14 +29,18 @@ WELL = tally((48, 0, 0, 0), (32, 0, 0, 1), (4, 0, 1, 0), (6, 0, 1, 2), (10, 0, 1
 WORSE = tally((20, 0, 0, 0), (60, 0, 0, 1), (4, 0, 1, 0), (6, 0, 1, 2), (10, 0, 1, 1))
 
 
-def explanation(text: str) -> Explanation:
-    def made(*mistakes: str) -> AttackVariant:
-        return AttackVariant(" + ".join(mistakes), "as given", "true", mistakes, AttackRecipe())
+SAME, WORSE_ATTACK = Variant(clip="none"), Variant(size="half")
+WORSE_AND_MORE = Variant(size="half", labels="predicted")
 
-    tallies = {CORRECT_VARIANT: WELL, made("same"): WELL, made("worse"): WORSE, made("worse", "and more"): WORSE}
+
+def explanation(*texts: str, spec: AttackSpec | None = None) -> Explanation:
+    """Of attacks whose counts do not depend on the budget."""
+    spec = spec or AttackSpec()
+    counts = {RIGHT_VARIANT: WELL, SAME: WELL, WORSE_ATTACK: WORSE, WORSE_AND_MORE: WORSE}
+    tallies = {variant: (tally,) * len(spec.epsilons) for variant, tally in counts.items()}
     info, environment = ModelInfo("hand-made", "given", 0, "0" * 64), describe_environment(torch.device("cpu"))
     data = {"spec": "hand-made", "n": 100, "fingerprint": "0" * 64, "classes": ["a", "b", "c"]}
-    return Explanation(Claim.parse(text), info, data, AttackSpec(), tallies, ("beware",), environment, 0.0)
+    return Explanation(parse_claims(texts), info, data, spec, tallies, ("beware",), environment, 0.0)
 
 
 def test_definitions_by_hand() -> None:
@@ -131,26 +58,57 @@ def test_definitions_by_hand() -> None:
     assert set(found) | {"target_hit_rate"} == set(RATE_DEFINITIONS)
 
 
-def test_sorts_hypotheses() -> None:
-    found = explanation("0.760").explanations  # robust accuracy of nothing; the error rate of the worse one
-    fitting = [(one.definition, one.variant.name, one.also) for one in found if one.fits]
+def test_exact_matches_are_first() -> None:
+    found = explanation("0.760").explanations  # the error rate of the worse attack, near the clean accuracy
+    fitting = [(one.definition, one.variant, one.exact) for one in found if one.fits]
     assert fitting == [
-        ("clean_accuracy", "the right attack", ()),
-        ("error_rate", "worse", ("worse + and more",)),
-        ("attack_success_rate", "worse", ("worse + and more",)),
-        ("flip_rate", "worse", ("worse + and more",)),
-        ("accuracy_drop", "worse", ("worse + and more",)),
+        ("error_rate", WORSE_ATTACK, True),
+        ("clean_accuracy", RIGHT_VARIANT, False),
+        ("attack_success_rate", WORSE_ATTACK, False),
+        ("flip_rate", WORSE_ATTACK, False),
+        ("accuracy_drop", WORSE_ATTACK, False),
     ]
-    assert [one.distance for one in found if one.fits][1] == 0
 
 
 def test_merges_equal_counts() -> None:
     found = [one for one in explanation("0.4").explanations if one.definition == "robust_accuracy"]
-    assert sorted((one.variant.name, one.also) for one in found) == [
-        ("the right attack", ("same",)),
-        ("worse", ("worse + and more",)),
-    ]
+    assert {one.variant: one.also for one in found} == {RIGHT_VARIANT: (SAME.name,), WORSE_ATTACK: (WORSE_AND_MORE.name,)}
     assert sum(one.definition == "clean_accuracy" for one in explanation("0.4").explanations) == 1
+
+
+def test_numbers_at_one_budget_have_their_own_definitions() -> None:
+    found = explanation("0.80", "0.24")
+    first, second = found.explanations
+    assert (first.variant, first.fits, first.exact) == (WORSE_ATTACK, True, True)
+    assert [match.definition for match in first.matches] == ["clean_accuracy", "robust_accuracy"]
+    assert (second.variant, second.exact) == (RIGHT_VARIANT, False)
+    assert second.distance == pytest.approx(0.035)
+    assert [match.definition for match in second.matches] == ["clean_accuracy", "accuracy_difference"]
+
+
+def test_numbers_at_several_budgets_have_one_definition() -> None:
+    spec = AttackSpec((0.1, 0.2))
+    found = explanation("0.52", "0.52", spec=spec).explanations
+    assert (found[0].variant, found[0].exact) == (RIGHT_VARIANT, True)
+    assert all(len({match.definition for match in one.matches}) == 1 for one in found)
+    assert [match.epsilon for match in found[0].matches] == [0.1, 0.2]
+    assert not any(one.fits for one in explanation("0.52", "0.24", spec=spec).explanations)
+
+
+def test_honest_figures_stand_beside_the_nearest_number() -> None:
+    one_budget = {one.definition: one.distance for one in explanation("0.80", "0.24").honest}
+    assert one_budget["clean_accuracy"] == 0
+    assert one_budget["accuracy_difference"] == pytest.approx(0.035)
+    several = explanation("0.52", "0.24", spec=AttackSpec((0.1, 0.2))).honest
+    robust = [one for one in several if one.definition == "robust_accuracy"]
+    assert [(one.matches[0].epsilon, one.exact) for one in robust] == [(0.1, True), (0.2, False)]
+
+
+def test_a_hypothesis_is_excluded_with_its_first_number() -> None:
+    first, *_ = explanation("0.55", "0.50", spec=AttackSpec((0.1, 0.2))).explanations
+    limits = [match.excluded_from_n for match in first.matches]
+    assert first.excluded_from_n == min(limit for limit in limits if limit is not None)
+    assert None not in limits
 
 
 def test_document() -> None:
@@ -159,12 +117,28 @@ def test_document() -> None:
     assert document["warnings"] == ["beware"]
     assert (document["status"], document["exit_code"]) == ("complete", 0)
     assert [one["definition"] for one in document["honest"]] == [one.definition for one in explanation("0.4").honest]
-    assert {tuple(one["mistakes"]) for one in document["explanations"]} == {(), ("worse",)}
+    assert {tuple(one["mistakes"]) for one in document["explanations"]} == {(), ("wrong-epsilon",)}
+    assert document["claims"] == [document["claim"] | {"epsilon": 8 / 255}]
+    assert all(one | one["numbers"][0] == one | {"epsilon": 8 / 255} for one in document["honest"])
+
+
+def test_document_of_several_numbers() -> None:
+    document = explanation("0.52", "0.24", spec=AttackSpec((0.1, 0.2))).to_dict()
+    assert [claim["epsilon"] for claim in document["claims"]] == [0.1, 0.2]
+    assert (document["claim"]["text"], document["attack"]["epsilon"]) == ("0.52", 0.1)
+    assert document["test"].endswith("each number must fit")
+    assert all(len(one["numbers"]) == 2 for one in document["explanations"])
+    assert all(one["fits"] == all(number["fits"] for number in one["numbers"]) for one in document["explanations"])
+
+
+def test_unit_and_labels_of_a_document() -> None:
+    found = replace(explanation("0.4"), tallies={RIGHT_VARIANT: (WELL,), WORSE_AND_MORE: (WORSE,)}).to_dict()["explanations"]
+    assert {(one["unit"], one["labels"]) for one in found} == {("as given", "true"), ("half", "predicted")}
 
 
 def test_rising_accuracy_is_not_a_success() -> None:
     risen = tally((50, 0, 0, 0), (50, 0, 1, 0))
-    found = {one.definition: one for one in replace(explanation("0.0"), tallies={CORRECT_VARIANT: risen}).honest}
+    found = {one.definition: one for one in replace(explanation("0.0"), tallies={RIGHT_VARIANT: (risen,)}).honest}
     assert found["accuracy_drop"].rate == rf.Rate(-50, 50)
     assert found["accuracy_drop"].distance == 1.0
     assert found["error_rate"].fits

@@ -75,6 +75,11 @@ def test_explanations(classifier: rf.TorchClassifier, rule: str) -> None:
     check("explanation", rf.explain(classifier, rf.load_data("fashion-mnist", limit=3), "0.37", targeted=rule).to_dict())
 
 
+@pytest.mark.parametrize("epsilon", ["8/255", "4,8/255"])
+def test_explanations_of_several_numbers(classifier: rf.TorchClassifier, epsilon: str) -> None:
+    check("explanation", rf.explain(classifier, rf.load_data("fashion-mnist", limit=3), ["0.37", 0.2], epsilon).to_dict())
+
+
 def test_rate_without_images_is_valid(classifier: rf.TorchClassifier) -> None:
     wrong = rf.ArrayDataset("wrong", torch.zeros(2, 28, 28), torch.zeros(2, dtype=torch.int64), classifier.classes or ())
     document = rf.explain(classifier, wrong, "0.37").to_dict()
@@ -84,7 +89,7 @@ def test_rate_without_images_is_valid(classifier: rf.TorchClassifier) -> None:
 
 
 def test_explanation_needs_every_key(explained: Document) -> None:
-    for key in ("claim", "test", "honest", "explanations", "attack", "n"):
+    for key in ("claim", "claims", "test", "honest", "explanations", "attack", "n"):
         with pytest.raises(ValidationError):
             check("explanation", {name: value for name, value in explained.items() if name != key})
     for key in explained["explanations"][0]:
@@ -99,12 +104,18 @@ def test_explanation_needs_every_key(explained: Document) -> None:
     [
         ("claim.low", -0.1),
         ("claim.n", 0),
+        ("claims", []),
+        ("claims.0.epsilon", -0.1),
         ("attack.norm", "2"),
         ("honest", []),
         ("honest.0.mistakes", ["no-clip"]),
         ("explanations.0.definition", "success"),
         ("explanations.0.distance", -1),
         ("explanations.0.fits", "yes"),
+        ("explanations.0.exact", None),
+        ("explanations.0.excluded_from_n", 0),
+        ("explanations.0.numbers", []),
+        ("explanations.0.numbers.0.rate", None),
     ],
 )
 def test_rejects_a_broken_explanation(explained: Document, path: str, value: object) -> None:

@@ -45,7 +45,7 @@ COMMAND_BASE: Mapping[str, Options] = {
     "attack": {"out": Path("run")},
     "benchmark": {"limit": 12, "references": "none", "levels": "none", "rounds": 2, "memory": False, "threads": 1},
     "compare": {"candidate": "candidate.py:attack"},
-    "explain": {"value": "0.37"},
+    "explain": {"value": ["0.37"]},
     "train": {"out": Path("run"), "batch_size": 4, "held_out": 2, "epochs": 1, "weights": "none"},
     "transfer": {"source": ["mlp300:standard"], "target": ["mlp300:standard"]},
 }
@@ -84,7 +84,7 @@ SETTINGS: Options = {
     "target": ["mlp600:standard"],
     "targeted": "next",
     "threads": 2,
-    "value": "0.38",
+    "value": ["0.38"],
     "weights": "none",
     # training
     "augment": "flip",

@@ -1,8 +1,6 @@
-"""A call knows the normalisation of its model, and the calls before it."""
+"""A call knows the normalisation of its model."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import torch
 from torch import nn
@@ -22,10 +20,3 @@ def test_mean_and_std_broadcast() -> None:
 def test_a_plain_network_does_not_normalise() -> None:
     call = AttackCall(nn.Flatten(), X, Y, 0.1)
     assert torch.equal((X - call.mean) / call.std, X)
-
-
-def test_calls_so_far_have_one_shape() -> None:
-    first, other = AttackCall(nn.Flatten(), X, Y, 0.1), AttackCall(nn.Flatten(), X[:1], Y[:1], 0.1)
-    last = replace(first, seed=1, earlier_calls=(first, other))
-    assert last.calls_so_far == (first, last)
-    assert first.calls_so_far == (first,)

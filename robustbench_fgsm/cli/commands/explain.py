@@ -1,4 +1,4 @@
-"""The command `rfgsm explain`: definitions and mistakes behind a number."""
+"""The command `rfgsm explain`: definitions and mistakes behind reported numbers."""
 
 from __future__ import annotations
 
@@ -15,32 +15,39 @@ from robustbench_fgsm.options import AttackOptions, Option, RunOptions
 def explain_command(
     *,
     value: Annotated[
-        str, typer.Argument(metavar="VALUE", help="Reported number, with its digits: 0.37 or 37%.", show_default=False)
+        list[str],
+        typer.Argument(metavar="VALUE", help="Reported numbers of one attack, with their digits: 0.37 or 37%.", show_default=False),
     ],
     model_options: ModelOptions,
     data_options: DataOptions,
     attack: Annotated[
         AttackOptions,
         Variant(
-            without=("loss", "stable", "restarts"), options={"norm": Option("inf only: for other norms no mistakes are known.")}
+            without=("loss", "stable", "restarts"),
+            options={
+                "epsilon": Option("Budget in pixel space: one, or one for each VALUE.", flag="--eps"),
+                "norm": Option("inf only: for other norms no mistakes are known."),
+            },
         ),
     ],
-    n: Annotated[int | None, Option("Images behind the reported number.", default_text="as many as are measured")] = None,
+    n: Annotated[int | None, Option("Images behind the reported numbers.", default_text="as many as are measured")] = None,
     run_options: Annotated[RunOptions, Variant(without=("optimize",))],
     output: Annotated[OutputOptions, Variant(only=("out", "csv", "format", "json", "quiet", "debug"))],
 ) -> int:
-    """Find the definition, unit, labels and known mistake that give a reported number.
+    """Find the definition, unit, labels and known mistake that give reported numbers.
 
-    Tries the right attack and each known mistake that changes the number, under every definition of robustness and
-    success. Lists what fits the number within its sampling error, correct figures first. Always exit 0.
+    Tries the right attack and each known mistake that changes the numbers, under every definition of robustness and
+    success. Lists what gives all numbers within their sampling error, exact matches first. Always exit 0.
 
     Example: rfgsm explain 0.37 --model mlp300 --eps 8/255
+
+    Example: rfgsm explain 0.76 0.57 --model mlp300 --eps 4,8/255
     """
     from robustbench_fgsm.cli.output import check_output_options
-    from robustbench_fgsm.explanation.result import Claim
+    from robustbench_fgsm.explanation.claim import parse_claims
 
     check_output_options(output)
-    claim = Claim.parse(value, n)
+    claims = parse_claims(value, n)
     spec = attack.to_spec()
 
     from robustbench_fgsm.cli.load import load_model_and_data
@@ -52,7 +59,7 @@ def explain_command(
     from robustbench_fgsm.runs.settings import run_settings
 
     check_batch_size(run_options.batch_size)
-    check_explain_spec(spec)
+    check_explain_spec(spec, claims)
     classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
     warnings = preflight(classifier, images, spec, strict=run_options.strict)  # before a run directory is made
     check_explain_classifier(classifier, images)
@@ -60,7 +67,7 @@ def explain_command(
 
     def measure() -> dict[str, Any]:
         with progress_bar("explain", quiet=output.quiet) as progress:
-            return explain_spec(classifier, images, claim, spec, run_options, warnings=warnings, progress=progress).to_dict()
+            return explain_spec(classifier, images, claims, spec, run_options, warnings=warnings, progress=progress).to_dict()
 
     settings = run_settings(
         "explain",
@@ -68,7 +75,7 @@ def explain_command(
         images,
         spec,
         max_bad=run_options.max_bad,
-        claim=claim.to_dict(len(images)),
+        claims=[claim.to_dict(len(images)) for claim in claims],
         batch_size=run_options.batch_size,
     )
     with RunDirectory(output.out, settings) as run:

@@ -1,4 +1,4 @@
-"""The account of a claim in the terminal, from a document made by hand."""
+"""The summary of an explanation in the terminal, from a document made by hand."""
 
 from __future__ import annotations
 
@@ -112,3 +112,50 @@ def test_warnings_and_reasons() -> None:
     text = text_of(document(HONEST, warnings=["labels leak"], invalid_reasons=["gradients are not finite"]))
     assert "Warning: labels leak" in text
     assert text.endswith("INVALID: gradients are not finite")
+
+
+def match(definition: str, epsilon: float, excluded_from_n: int | None, **changes: Any) -> Document:
+    distance = 0.0 if excluded_from_n is None else 0.02
+    return combination(definition, distance, epsilon=epsilon, exact=distance == 0, excluded_from_n=excluded_from_n, **changes)
+
+
+def of_numbers(*numbers: Document, **changes: Any) -> Document:
+    limits = [number["excluded_from_n"] for number in numbers if number["excluded_from_n"]]
+    first = combination(numbers[0]["definition"], max(number["distance"] for number in numbers), **changes)
+    return first | {"numbers": list(numbers), "excluded_from_n": min(limits, default=None)}
+
+
+CLAIM = {"text": "37%", "value": 0.37, "low": 0.365, "high": 0.375, "n": 2000}
+OTHER_CLAIM = {"text": "0.2", "value": 0.2, "low": 0.15, "high": 0.25, "n": 2000}
+
+
+def test_several_numbers_at_several_budgets() -> None:
+    found = of_numbers(match("robust_accuracy", 4 / 255, None), match("robust_accuracy", 8 / 255, 401), also=["no-clip"])
+    honest = [of_numbers(match("robust_accuracy", epsilon, None)) for epsilon in (4 / 255, 8 / 255)]
+    text = text_of(document(found, claims=[CLAIM | {"epsilon": 4 / 255}, OTHER_CLAIM | {"epsilon": 8 / 255}], honest=honest))
+    assert "epsilon 4/255, 8/255, targeted none Reported at 4/255: 37%, that is 36.5 to 37.5 %, of 2,000 images." in text
+    assert "Reported at 8/255: 0.2, that is 15 to 25 %" in text
+    assert "8/255 robust accuracy all images 100 37.0 [28.2, 46.8] 0.0 yes" in text
+    assert "37% robust accuracy 37.0 [28.2, 46.8] 0.0 any the right" in text
+    assert "0.2 robust accuracy 37.0 [28.2, 46.8] 2.0 400" in text
+    assert "The right attack gives all numbers within their sampling error, as robust accuracy;" in text
+
+
+def test_several_numbers_at_one_budget() -> None:
+    found = of_numbers(match("clean_accuracy", 8 / 255, None), match("robust_accuracy", 8 / 255, None))
+    text = text_of(document(found, claims=[CLAIM | {"epsilon": 8 / 255}, OTHER_CLAIM | {"epsilon": 8 / 255}]))
+    assert "epsilon 8/255, targeted none Reported: 37%," in text
+    assert "The right attack gives all numbers, as clean accuracy and robust accuracy: nothing need be wrong with it." in text
+
+
+def test_says_what_fits_because_n_is_small() -> None:
+    found = [of_numbers(match("robust_accuracy", 8 / 255, limit)) for limit in (None, 401, 3_000_000)]
+    text = text_of(document(*found))
+    assert '2 of 3 fit only because n is small: with more images than "up to n", at equal rates, the number would not lie' in text
+    assert all(f" {limit} the right" in text for limit in ("any", "400", "over 1 M"))
+    assert "only because n is small" not in text_of(document(found[0]))
+
+
+def test_a_cause_is_not_listed_again_with_another_mistake() -> None:
+    also = ["no-clip + no-op", "train-mode", "train-mode + no-op"]
+    assert "no-clip; the same count: train-mode " in text_of(document(combination("flip_rate", 0.0, "no-clip", also=also)))

@@ -1,0 +1,104 @@
+"""Run variants of FGSM on a batch; variants share forward passes, gradients and predictions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from robustbench_fgsm.attack.random_start import random_start
+from robustbench_fgsm.variants.attack_call import AttackCall
+from robustbench_fgsm.variants.losses import LOSSES
+from robustbench_fgsm.variants.stages import CLIPS, DIRECTIONS, KEPT, LABELS, MODES, OUTPUTS, SIZES, STARTS, STEPS
+from robustbench_fgsm.variants.variant import Variant
+
+GradientKey = tuple[str, str]
+
+
+class VariantRunner:
+    """Runs variants on one batch.
+
+    Args:
+        call: the batch; its budget is not used.
+        ids: (N,) ids of the images, which determine random starts.
+        predict: function from images (N, C, H, W) to predicted classes (N,).
+        before: (N,) predicted classes before the attack.
+        variants: the variants that will be run.
+    """
+
+    def __init__(
+        self, call: AttackCall, ids: Tensor, predict: Callable[[Tensor], Tensor], before: Tensor, variants: Iterable[Variant]
+    ) -> None:
+        self.call, self.ids, self.predict, self.before = call, ids, predict, before
+        self._variants = tuple(variants)
+        self._clean_gradients: dict[str, dict[GradientKey, Tensor]] = {}
+        self._predictions: dict[tuple[Variant, float], Tensor] = {}
+        self._models: dict[str, nn.Module] = {"eval": call.model}
+
+    def predictions(self, variant: Variant, epsilon: float) -> Tensor:
+        """Return the predicted classes (N,) after this variant at a budget."""
+        key = replace(variant, kept="all"), epsilon
+        if key not in self._predictions:
+            self._predictions[key] = self.predict(self.images(key[0], epsilon))
+        after = self._predictions[key]
+        clean = KEPT[variant.kept].value(self._succeeds(self.before), self._succeeds(after))
+        return torch.where(clean, self.before, after)
+
+    def set_predictions(self, variant: Variant, epsilon: float, after: Tensor) -> None:
+        """Use these predicted classes (N,) after a variant at a budget."""
+        self._predictions[variant, epsilon] = after
+
+    def images(self, variant: Variant, epsilon: float) -> Tensor:
+        """Return the adversarial images (N, C, H, W) of this variant at a budget, before images are kept or left clean."""
+        call = replace(self.call, epsilon=epsilon)
+        size, (count, share) = SIZES[variant.size].value(call), STEPS[variant.steps].value
+        start, clip = STARTS[variant.start].value, CLIPS[variant.clip].value
+        moved = call.x if start is None else clip(call.x + size * start(self._uniform_draws()), call)
+        if variant.start == "a random half step":
+            share = 0.5  # R+FGSM (Tramer et al. 2018, arXiv:1705.07204): the other half follows the gradient
+        for index in range(count):
+            at_image = start is None and index == 0
+            gradient = (
+                self._clean_gradient(variant) if at_image else self._gradients(moved, variant.mode, [variant.gradient_key])[0]
+            )
+            descends = call.targeted or variant.labels == "least likely"
+            moved = clip(moved + share * size * DIRECTIONS[variant.direction].value(-gradient if descends else gradient), call)
+            if not at_image:
+                reach = torch.as_tensor(size, dtype=moved.dtype, device=moved.device)
+                moved = clip(call.x + (moved - call.x).clamp(-reach, reach), call)
+        return OUTPUTS[variant.output].value(moved)
+
+    def _succeeds(self, predicted: Tensor) -> Tensor:
+        """Return where (N,) a prediction is a success of the attack: the target, or not the label."""
+        return (predicted == self.call.y) == self.call.targeted
+
+    def _uniform_draws(self) -> Tensor:
+        """Return draws in [-1, 1] (N, C, H, W) that do not depend on the batch."""
+        return random_start(torch.zeros_like(self.call.x), self.ids, 1.0, bounds=None, seed=self.call.seed)
+
+    def _clean_gradient(self, variant: Variant) -> Tensor:
+        """Return the gradient at the clean images; one forward pass serves all losses in one mode."""
+        if variant.mode not in self._clean_gradients:
+            keys = list(dict.fromkeys(one.gradient_key for one in self._variants if one.mode == variant.mode))
+            found = self._gradients(self.call.x, variant.mode, keys)
+            self._clean_gradients[variant.mode] = dict(zip(keys, found, strict=True))
+        return self._clean_gradients[variant.mode][variant.gradient_key]
+
+    def _gradients(self, x: Tensor, mode: str, keys: Iterable[GradientKey]) -> list[Tensor]:
+        """Return the gradients at x of losses with labels, from one forward pass."""
+        if mode not in self._models:
+            self._models[mode] = copy.deepcopy(self.call.model).train(MODES[mode].value)
+        with torch.random.fork_rng([x.device] if x.is_cuda else []), torch.inference_mode(False), torch.enable_grad():
+            torch.manual_seed(self.call.seed)
+            leaf = x.detach().clone().requires_grad_()
+            outputs = self._models[mode](leaf.clone())
+            totals = [
+                LOSSES[loss].function(outputs, LABELS[rule].value(outputs.detach(), self.call.y)).sum() for loss, rule in keys
+            ]
+            return [
+                torch.autograd.grad(total, leaf, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
+                for total in totals
+            ]
