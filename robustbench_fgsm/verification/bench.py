@@ -170,10 +170,14 @@ def _row_calls(settings: BenchSettings) -> Iterator[BenchCall]:
 
 def _fixed_network(settings: BenchSettings, magnitudes: Tensor, *, normalised: bool, turns: Tensor | None = None) -> nn.Module:
     """Return a network whose gradient has these magnitudes and random signs, in the unit of the pixels."""
-    generator = torch.Generator().manual_seed(7)
-    signs = torch.where(torch.rand(settings.shape, generator=generator) < 0.5, -1.0, 1.0)
+    signs = _gradient_signs(settings.shape)
     mean, std = _statistics(settings.shape) if normalised else (None, None)
     return in_pixel_space(fixed_gradient(magnitudes * signs, settings.num_classes, turns), mean, std)
+
+
+def _gradient_signs(shape: Shape) -> Tensor:
+    """Return the signs (C, H, W) of all fixed gradients."""
+    return torch.where(torch.rand(shape, generator=torch.Generator().manual_seed(7)) < 0.5, -1.0, 1.0)
 
 
 def _fixed_gradient_calls(settings: BenchSettings) -> Iterator[BenchCall]:
@@ -220,9 +224,9 @@ def _ramp(shape: Shape, n: int, low: float, high: float) -> Tensor:
 
 
 def _opposite_corners(shape: Shape, n: int) -> Tensor:
-    """Return images of zeros and ones in opposite pairs, so that a step of 1 stays inside in one of each pair."""
-    corners = (torch.rand(shape, generator=torch.Generator().manual_seed(10)) < 0.5).float()
-    return torch.stack([corners if k % 2 == 0 else 1 - corners for k in range(n)])
+    """Return images of zeros and ones, so that a step of 1 along a fixed gradient stays inside, in two of four; labels alternate."""
+    corners = (_gradient_signs(shape) < 0).float()
+    return torch.stack([corners if k % 4 < 2 else 1 - corners for k in range(n)])
 
 
 def _conduct_calls(settings: BenchSettings) -> Iterator[BenchCall]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robustbench_fgsm.verification.evidence import Evidence, channel_sizes, unit_vector
 from robustbench_fgsm.verification.reading import Reading, numbers_text, ok, rounded, unmeasured, wrong
-from robustbench_fgsm.verification.response import Response
+from robustbench_fgsm.verification.response import TOLERANCE, Response
 
 EXPECTED = "1 times epsilon, in every channel and image, for every epsilon"
 CALLS = ("size", "size, small", "size, large", "size, larger", "size, whole range")
@@ -73,7 +73,7 @@ def _table(factors: dict[str, float]) -> dict[str, float]:
 def _sizes(response: Response, resolution: float = 0.0) -> Tensor | None:
     """Return the size of the step of each image that moved and each channel, in units of epsilon; None if none moved."""
     values, _ = channel_sizes(response, resolution)
-    is_moved = (values > 0).any(1)
+    is_moved = (values * response.call.epsilon > TOLERANCE).any(1)
     return values[is_moved] if bool(is_moved.any()) else None
 
 
