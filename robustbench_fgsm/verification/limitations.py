@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from robustbench_fgsm.references.candidate import Candidate
-from robustbench_fgsm.verification.bench import BenchSettings, first_call
+from robustbench_fgsm.references.candidate_styles import accepts
+from robustbench_fgsm.verification.bench import STATISTICS, BenchCall, BenchSettings, first_call
 from robustbench_fgsm.verification.response import Response, respond
 
 ALTERNATIVES = (
@@ -27,6 +31,10 @@ GROUPS = {
 }
 
 
+STYLE_CALLS = ("rows", "size", "levels")
+"""Calls that tell whether a candidate was written for normalised images."""
+
+
 @dataclass(frozen=True)
 class Limitation:
     """Something that a candidate could not run, why, and what to do."""
@@ -44,7 +52,7 @@ def find_limitations(
 ) -> list[Limitation]:
     """Return what the candidate could not run; a call whose gradient is not finite may raise."""
     failed = [response for response in responses if response.observed.failure and response.bench_call.rule != "not finite"]
-    failed = [response for response in failed if not response.observed.failure.startswith("must ")]
+    failed = [response for response in failed if not response.observed.failure.startswith("must ") or response.name in GROUPS]
     if not failed:
         return []
     if failed[0].observed.failure.startswith("takes longer"):
@@ -65,3 +73,18 @@ def find_limitations(
         about, remedy = GROUPS.get(response.name, (f"call `{response.name}`", "see the traceback with --debug"))
         found.setdefault(about, Limitation(f"the candidate does not take {about}: it {response.observed.failure}", remedy))
     return list(found.values())
+
+
+def find_other_style(candidate: Candidate, calls: Sequence[BenchCall], time_limit: float) -> list[Limitation]:
+    """Return whether a candidate that is wrong for images in [0, 1] is right for normalised images."""
+    tried = [call for call in calls if call.name in STYLE_CALLS]
+    if candidate.style != "plain" or len(tried) < len(STYLE_CALLS) or not accepts(candidate.call, 4):
+        return []
+    mean, std = STATISTICS
+    other = replace(candidate, style="normalised", statistics=(torch.tensor(mean), torch.tensor(std)))
+    for call in tried:
+        model = copy.deepcopy(call.call.model)
+        if not respond(other, call, model, call.call.x.clone(), time_limit).is_right:
+            return []
+    text = "in style plain the candidate is wrong, but it is right for images that are normalised with the statistics of ImageNet"
+    return [Limitation(text, "pass --style normalised")]
