@@ -24,10 +24,10 @@ ALTERNATIVES = (
 )
 
 GROUPS = {
-    "2 classes": ("another number of classes", "pass --classes with the number it was written for"),
-    "1000 classes": ("another number of classes", "pass --classes with the number it was written for"),
-    "grey images": ("images of another shape", "pass --image-shape with the shape it was written for"),
-    "oblong images": ("images of another shape", "pass --image-shape with the shape it was written for"),
+    "2 classes": ("another number of classes", "pass --classes {classes} to verify it for {classes} classes only"),
+    "1000 classes": ("another number of classes", "pass --classes {classes} to verify it for {classes} classes only"),
+    "grey images": ("images of another shape", "pass --image-shape {shape} to verify it for this shape only"),
+    "oblong images": ("images of another shape", "pass --image-shape {shape} to verify it for this shape only"),
 }
 
 
@@ -71,6 +71,7 @@ def find_limitations(
     found: dict[str, Limitation] = {}
     for response in failed:
         about, remedy = GROUPS.get(response.name, (f"call `{response.name}`", "see the traceback with --debug"))
+        remedy = remedy.format(classes=settings.num_classes, shape="x".join(map(str, settings.shape)))
         found.setdefault(about, Limitation(f"the candidate does not take {about}: it {response.observed.failure}", remedy))
     return list(found.values())
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.tables.sheet import Section, Sheet, Summary
+from robustbench_fgsm.report.tables.text import count_text
 
 MISTAKE_PAGES = "docs/reference/mistakes"
 VERDICT_TEXTS = {"ok": "ok", "wrong": "WRONG", "unmeasured": "unmeasured"}
@@ -41,8 +42,8 @@ def verdict_sentence(document: Document) -> str:
     if named["wrong"]:
         return f"WRONG: {', '.join(named['wrong'])}; {len(named['ok'])} of {len(stages)} stages are right."
     if document["verdict"] == "wrong":
-        return "WRONG: all measured stages are right, but with --strict harmless deviations count."
-    missing = ", ".join(named["unmeasured"]) or f"{len(document['limitations'])} limitations"
+        return "WRONG: all measured stages are right, but harmless deviations count with --strict."
+    missing = ", ".join(named["unmeasured"]) or count_text(len(document["limitations"]), "limitation")
     return f"INCOMPLETE: nothing is wrong, but not everything is measured ({missing})."
 
 

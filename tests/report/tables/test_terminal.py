@@ -38,8 +38,10 @@ def test_pairs_of_a_sparse_matrix() -> None:
 
 
 def test_indented_sentences_wrap_below_themselves() -> None:
-    lines = printed_summary(Summary(("run",), closing=("Notes:", f"  {'word ' * 20}"))).splitlines()
-    assert [line[:6] for line in lines[-2:]] == ["  word", "  word"]
+    console = Console(width=40)
+    with console.capture() as capture:
+        console.print(render_summary(Summary(("run",), closing=("Notes:", f"  {'word ' * 12}"))))
+    assert [line[:6] for line in capture.get().splitlines()[-2:]] == ["  word", "  word"]
 
 
 def test_reasons_have_the_colour_of_the_verdict() -> None:
