@@ -203,7 +203,7 @@ def _fixed_gradient_calls(settings: BenchSettings) -> Iterator[BenchCall]:
     yield BenchCall("levels", replace(middle, epsilon=0.3, x=_ramp(shape, n, 0.0, 1.0)), "known")
     narrow = _ramp(shape, n, 0.35, 0.65)
     narrow[0] = 0.5 + (narrow[0] - 0.5) / 3
-    yield BenchCall("levels, narrow", replace(middle, epsilon=0.2, x=narrow), "known")
+    yield BenchCall("levels, narrow", replace(middle, epsilon=0.12, x=narrow), "known")
     turns = EPSILON * (torch.floor(share * TURNING_STEPS) + 0.5) / TURNING_STEPS
     turning = _fixed_network(settings, ones, normalised=False, turns=turns)
     yield BenchCall("turns", replace(middle, model=turning, x=grey), "known")
