@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 
 from robustbench_fgsm.options import VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate
@@ -14,7 +14,6 @@ def assert_fgsm(
     candidate: Candidate | Callable[..., object] | str,
     *,
     style: str = VerifyOptions.style,
-    cases: Iterable[str] = VerifyOptions.cases,
     strict: bool = VerifyOptions.strict,
     expect: Collection[str] = VerifyOptions.expect,
     time_limit: float = VerifyOptions.time_limit,
@@ -27,7 +26,6 @@ def assert_fgsm(
     Args:
         candidate: callable `(model, x, y, epsilon) -> x_adv`, or `file.py:fn` or `pkg.mod:fn`.
         style: how the candidate is called, as for `verify`.
-        cases: names of the calls to run; all by default. Without all calls a stage may not be measured.
         strict: count deviations that leave the images right as failures.
         expect: ids of deviations to accept, such as `random-start`.
         time_limit: seconds that one call may take.
@@ -40,13 +38,12 @@ def assert_fgsm(
 
     Raises:
         AssertionError: if the verdict is "wrong" or "incomplete".
-        SettingError: if the candidate cannot be loaded, or a case, an id or the time limit is not valid.
+        SettingError: if the candidate cannot be loaded, or an id, a shape or the time limit is not valid.
     """
     __tracebackhide__ = True
     found = verify(
         candidate,
         style=style,
-        cases=cases,
         strict=strict,
         expect=expect,
         time_limit=time_limit,

@@ -55,7 +55,7 @@ def test_traceback_shows_the_test(pytester: pytest.Pytester) -> None:
             return rf.fgsm(model, x, y, epsilon, bounds=None)
 
         def test_mine():
-            assert_fgsm(unclipped, cases=["levels"])
+            assert_fgsm(unclipped)
         """
     )
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider")

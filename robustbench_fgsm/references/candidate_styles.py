@@ -220,8 +220,8 @@ def call_nhwc(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilo
 def call_normalised(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
     """Call a function on normalised images and the bare network: `fgsm(network, x_normalised, y, 8 / 255, mean, std)`.
 
-    epsilon is in pixel space; mean and std broadcast to the images, (x - mean) / std. A function of four parameters has its own mean
-    and std, and does not get them. A model that is not of this package is the bare network, with mean 0 and std 1. Raises
+    epsilon is in pixel space; mean and std broadcast to the images, (x - mean) / std. A function of four parameters has its own
+    mean and std, and does not get them. A model that is not of this package is the bare network, with mean 0 and std 1. Raises
     ModelError if a grey image becomes channels with different normalisations, so a step on them cannot be converted back.
     """
     network, mean, std = _split_normalisation(model, x)

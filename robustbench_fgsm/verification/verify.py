@@ -214,8 +214,8 @@ def _with_failures(output: Reading, responses: Sequence[Response]) -> Reading:
     if not refused:
         return output
     text = refused[0].observed.failure
-    shape, given = getattr(refused[0].observed.returned, "shape", ()), refused[0].call.x.shape
-    cause = "misaligned-images" if tuple(shape[1:]) == tuple(given[1:]) and shape[0] != given[0] else None
+    shape, given = tuple(getattr(refused[0].observed.returned, "shape", ())), tuple(refused[0].call.x.shape)
+    cause = "misaligned-images" if shape[1:] == given[1:] and shape[:1] != given[:1] else None
     many = f"{len(refused)} of {len(responses)} calls" if len(refused) > 1 else f"call `{refused[0].name}`"
     return wrong(
         "output", cause, f"in {many} the candidate {text}", "float images in the shape of x",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.errors import describe_error
@@ -97,8 +97,10 @@ def test_a_candidate_gets_its_own_statistics(file: Path) -> None:
     own = replace(candidate, statistics=(torch.tensor([0.5]), torch.tensor([0.25])))
     x = torch.full((1, 1, 2, 2), 0.75)
     model = nn.Flatten().eval()
-    assert torch.equal(own.call_attack(model, x, torch.tensor([0]), 0.1), (1 + 4 * 0.75) * 0.25 + torch.full_like(x, 0.5))
-    assert torch.equal(candidate.call_attack(model, x, torch.tensor([0]), 0.1), x + 4 * 0.75)
+    for called, expected in ((own, (1 + 4 * 0.75) * 0.25 + 0.5), (candidate, 0.75 + 4 * 0.75)):
+        found = called.call_attack(model, x, torch.tensor([0]), 0.1)
+        assert isinstance(found, Tensor)
+        assert torch.equal(found, torch.full_like(x, expected))
 
 
 def test_a_file_shadows_no_module(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ OK_STAGES = {
 }
 
 
-def verification(**changed: Document) -> Document:
+def verification(**changed: Any) -> Document:
     """Return the document of a right candidate; changed: entries of stages, by stage, or of the document."""
     stages = [
         {"stage": stage, "verdict": "ok", "cause": None, "measured": dict(numbers), "expected": "", "text": text, "remedy": ""}

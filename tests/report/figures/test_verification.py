@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.patches import Rectangle
 
 from robustbench_fgsm.report.figures.curves import encode_figure
 from robustbench_fgsm.report.figures.verification import draw_responses
@@ -30,7 +31,7 @@ def test_displacement_over_epsilon(entry: Document, steps: list[float]) -> None:
 
 def test_range_of_each_channel() -> None:
     _, _, clip = draw_responses(verification(clip={"measured": {"low": [-0.1, 0.0], "high": [1.0, 1.2]}})).axes
-    bars = [patch.get_bbox().get_points()[:, 1].tolist() for patch in clip.patches][-2:]
+    bars = [(bar.get_y(), bar.get_y() + bar.get_height()) for bar in clip.patches[-2:] if isinstance(bar, Rectangle)]
     np.testing.assert_allclose(bars, [[-0.1, 1.0], [0.0, 1.2]])
 
 
