@@ -72,7 +72,6 @@ def main(ids: list[str]) -> None:
     for file in sorted(FOLDER.glob("*.md")):
         if file.stem != "index" and (not ids or file.stem in ids):
             file.write_text(with_rows(file.stem, file.read_text(encoding="utf-8")), encoding="utf-8")
-            print(file.stem)
 
 
 if __name__ == "__main__":

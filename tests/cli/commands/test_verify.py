@@ -112,11 +112,7 @@ def test_an_own_model_alone_gives_a_verdict(run: Run, mine: str) -> None:
 
 @pytest.mark.parametrize(
     ("function", "words"),
-    [
-        ("only_grey", ["--image-shape", "1x28x28"]),
-        ("only_one", ["--one-image"]),
-        ("only_two_classes", ["--classes", "2"]),
-    ],
+    [("only_grey", ["--image-shape", "1x28x28"]), ("only_one", ["--one-image"]), ("only_two_classes", ["--classes", "2"])],
 )
 def test_a_limited_candidate_gets_its_option(run: Run, mine: str, function: str, words: list[str]) -> None:
     code, out, _ = run("verify", f"{mine}:{function}")
