@@ -41,7 +41,7 @@ train = partial(rf.train, schedule="constant", learning_rate=1e-3, keep="last")
 
 @dataclass(frozen=True)
 class Plan:
-    """Networks, data and epochs of the study; cases: cases of `verify`, all if empty."""
+    """Networks, data and epochs of the study."""
 
     data: rf.Dataset
     test: rf.Dataset
@@ -50,7 +50,6 @@ class Plan:
     retraining: int
     seed: int
     seeds: int
-    cases: Sequence[str] = ()
 
 
 def in_place(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, epsilon: float) -> Tensor:
@@ -154,7 +153,7 @@ def study(plan: Plan) -> Iterator[tuple[str, Any]]:
         width: train(f"mlp{width}", plan.data, epochs=plan.epochs, held_out=0, seed=plan.seed).classifier for width in plan.widths
     }
     yield "widths", {str(width): attack_results(network, plan.test) for width, network in networks.items()}
-    yield "mistake", [finding.to_dict() for finding in rf.verify(in_place, cases=plan.cases).diagnosis]
+    yield "mistake", [fault.to_dict() for fault in rf.verify(in_place).conduct]
     first = networks[plan.widths[0]]
     static = again(first, plan.data, method="static", held_out=0, seed=plan.seed).classifier
     robust = again(first, plan.data, method="n-fgsm", seed=plan.seed)
@@ -295,7 +294,7 @@ def main() -> None:
     place = {} if args.data_root is None else {"root": args.data_root}
     if args.quick:
         data = rf.load_data(args.data, limit=1000, **place)
-        plan = Plan(data, data, WIDTHS[:1], 1, 1, args.seed, 1, ("sweep",))
+        plan = Plan(data, data, WIDTHS[:1], 1, 1, args.seed, 1)
     else:
         data, test = rf.load_data(args.data, split="train", **place), rf.load_data(args.data, **place)
         plan = Plan(data, test, WIDTHS, args.epochs, 10, args.seed, args.seeds)

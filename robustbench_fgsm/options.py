@@ -200,13 +200,20 @@ class VerifyOptions:
     ] = "plain"
     cases: Annotated[
         Sequence[str],
-        Option("Run only this case. May be repeated.", flag="--case", metavar="NAME", default_text="all", multiple=True),
+        Option("Run only calls of this name. May be repeated.", flag="--case", metavar="NAME", default_text="all", multiple=True),
     ] = ()
-    strict: Annotated[bool, Option("Count side effects that leave the images right as failures.")] = False
+    strict: Annotated[bool, Option("Count deviations that leave the images right as failures.")] = False
     expect: Annotated[
         Sequence[str], Option("Accept this deviation, such as random-start. May be repeated.", metavar="ID", multiple=True)
     ] = ()
     time_limit: Annotated[float, Option("Seconds that one call may take.")] = 10.0
+    image_shape: Annotated[
+        str, Option("Shape of the images that the candidate takes, such as 1x28x28.", metavar="CxHxW", default_text="3x32x32")
+    ] = ""
+    classes: Annotated[
+        int | None, Option("Number of classes that the candidate takes.", metavar="N", default_text="10, 2 and 1000")
+    ] = None
+    one_image: Annotated[bool, Option("Pass one image at a time: the candidate takes no batches.")] = False
 
 
 def check_share(name: str, value: float | None) -> None:

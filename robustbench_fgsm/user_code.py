@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,13 +20,24 @@ FUNCTION_SPEC_FORMAT = "file.py:fn or pkg.mod:fn"
 
 
 @dataclass(frozen=True)
+class ImportPath:
+    """Places from which a user's module may import: at the front of `sys.path`, and at its end."""
+
+    front: tuple[str, ...] = ()
+    end: tuple[str, ...] = ()
+
+
+NO_IMPORT_PATH = ImportPath()
+
+
+@dataclass(frozen=True)
 class UserFunction:
-    """Loaded function, its short name, its module, and the folder from which the module may import."""
+    """Loaded function, its short name, its module, and the places from which the module may import."""
 
     function: Any
     name: str
     module: ModuleType
-    folder: str
+    import_path: ImportPath
 
 
 def load_user_function(
@@ -35,8 +46,9 @@ def load_user_function(
     """Return the function that a spec names; the part after the colon may have dots, as in `Class.method`.
 
     The module is run: load only code that you would run. While the module loads, it may import from its own folder, or from the
-    current directory if it is given as a module. `sys.path` is restored afterwards. role: word for the function in messages. Raises
-    error_type if the function does not exist, cannot be imported or cannot be called.
+    current directory if it is given as a module. `sys.path` is restored afterwards; what the module added is in `import_path`.
+    role: word for the function in messages. Raises error_type if the function does not exist, cannot be imported or cannot be
+    called.
     """
     location, colon, path = spec.rpartition(":")
     if not (colon and location and path):
@@ -44,22 +56,29 @@ def load_user_function(
     loader = _UserCodeLoader(role, error_type)
     if location.endswith(".py") or "/" in location or "\\" in location:
         file = Path(location)
-        module = loader.load_file(file)
-        return UserFunction(loader.find_function(module, path, location), f"{file.name}:{path}", module, str(file.resolve().parent))
-    module = loader.load_module(location)
-    return UserFunction(loader.find_function(module, path, location), spec, module, str(Path.cwd()))
+        module, places = loader.load_file(file)
+        return UserFunction(loader.find_function(module, path, location), f"{file.name}:{path}", module, places)
+    module, places = loader.load_module(location)
+    return UserFunction(loader.find_function(module, path, location), spec, module, places)
 
 
 @contextmanager
-def on_import_path(folder: str) -> Iterator[None]:
-    """Put the folder first on `sys.path`; afterwards restore `sys.path`, whatever the body did to it."""
+def on_import_path(places: ImportPath) -> Iterator[None]:
+    """Put the places on `sys.path`; afterwards restore `sys.path`, whatever the body did to it."""
     before = list(sys.path)
-    if folder:
-        sys.path.insert(0, folder)
+    sys.path[:] = [*places.front, *before, *places.end]
     try:
         yield
     finally:
         sys.path[:] = before
+
+
+def _import_path(folder: Path, left: Sequence[str]) -> ImportPath:
+    """Return a folder and what a module added to `sys.path`, which the module left like this."""
+    known = [place for place, entry in enumerate(left) if entry in sys.path]
+    added = [(place, entry) for place, entry in enumerate(left) if entry not in (*sys.path, str(folder))]
+    front = [entry for place, entry in added if place < min(known, default=len(left))]
+    return ImportPath((*front, str(folder)), tuple(entry for _, entry in added if entry not in front))
 
 
 @dataclass(frozen=True)
@@ -67,7 +86,7 @@ class _UserCodeLoader:
     role: str
     error_type: type[InputError]
 
-    def load_file(self, file: Path) -> ModuleType:
+    def load_file(self, file: Path) -> tuple[ModuleType, ImportPath]:
         if not file.is_file():
             raise self.error_type(f"{self.role} must be in a file, got {file}, which does not exist: check the path")
         digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]
@@ -76,19 +95,22 @@ class _UserCodeLoader:
         if spec is None or spec.loader is None:
             raise self.error_type(f"{self.role} must be in a Python file, got {file}: rename it to end in .py")
         module = module_from_spec(spec)
+        folder = file.resolve().parent
         sys.modules[name] = module  # dataclasses and pickles look their module up there
         try:
-            with on_import_path(str(file.resolve().parent)):
+            with on_import_path(ImportPath((str(folder),))):
                 spec.loader.exec_module(module)
+                left = list(sys.path)
         except (Exception, SystemExit) as error:  # whatever the user's module does
             del sys.modules[name]
             raise self._import_failure(str(file), error) from error
-        return module
+        return module, _import_path(folder, left)
 
-    def load_module(self, name: str) -> ModuleType:
+    def load_module(self, name: str) -> tuple[ModuleType, ImportPath]:
         try:
-            with on_import_path(str(Path.cwd())):
-                return import_module(name)
+            with on_import_path(ImportPath((str(Path.cwd()),))):
+                module = import_module(name)
+                left = list(sys.path)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise self._import_failure(name, error) from error
@@ -98,6 +120,7 @@ class _UserCodeLoader:
             ) from error
         except (Exception, SystemExit) as error:  # whatever the user's module does
             raise self._import_failure(name, error) from error
+        return module, _import_path(Path.cwd(), left)
 
     def _import_failure(self, location: str, error: BaseException) -> InputError:
         if isinstance(error, ModuleNotFoundError) and error.name:

@@ -79,7 +79,9 @@ COMMANDS = [
         ("sources", "targets", "data", "epsilons"),
         (("source", "sources"), ("target", "targets"), ("eps", "epsilons")),
     ),
-    Parity(rf.verify, verify_command, ("candidate",), (("model", "classifier"), ("case", "cases")), frozenset({"classifier"})),
+    Parity(
+        rf.verify, verify_command, ("candidate",), (("model", "classifier"), ("case", "cases")), frozenset({"classifier", "figure"})
+    ),
 ]
 every_command = pytest.mark.parametrize("parity", COMMANDS, ids=[parity.command.__name__ for parity in COMMANDS])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.user_code import load_user_function, on_import_path
+from robustbench_fgsm.user_code import ImportPath, load_user_function, on_import_path
 
 
 def load(spec: str) -> object:
@@ -23,7 +23,7 @@ def write(folder: Path, code: str) -> str:
 
 def test_loads_from_a_file(tmp_path: Path) -> None:
     loaded = load_user_function(write(tmp_path, "def fn():\n    return 3\n") + ":fn", "candidate", rf.CandidateError)
-    assert (loaded.function(), loaded.name, loaded.folder) == (3, "mine.py:fn", str(tmp_path))
+    assert (loaded.function(), loaded.name, loaded.import_path) == (3, "mine.py:fn", ImportPath((str(tmp_path),)))
 
 
 def test_loads_a_method(tmp_path: Path) -> None:
@@ -47,9 +47,15 @@ def test_restores_the_import_path(tmp_path: Path) -> None:
     before = list(sys.path)
     load(write(tmp_path, "import sys\nsys.path.insert(0, 'elsewhere')\ndef fn(): ...\n") + ":fn")
     assert sys.path == before
-    with on_import_path("somewhere"):
-        assert sys.path[0] == "somewhere"
+    with on_import_path(ImportPath(("somewhere",), ("elsewhere",))):
+        assert sys.path == ["somewhere", *before, "elsewhere"]
     assert sys.path == before
+
+
+def test_keeps_what_the_module_added(tmp_path: Path) -> None:
+    code = "import sys\nsys.path.insert(0, 'first')\nsys.path.append('last')\ndef fn(): ...\n"
+    loaded = load_user_function(write(tmp_path, code) + ":fn", "candidate", rf.CandidateError)
+    assert loaded.import_path == ImportPath(("first", str(tmp_path)), ("last",))
 
 
 @pytest.mark.parametrize(

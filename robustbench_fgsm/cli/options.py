@@ -132,7 +132,7 @@ def check_output_options(output: OutputOptions) -> None:
         raise SettingError("--format markdown and --json exclude each other, got both: leave one out")
     check_output_path("--csv", output.csv, directory=output.csv is not None and not is_csv(output.csv))
     check_output_path("--html", output.html)
-    check_output_path("--plot", output.plot)
+    check_output_path("figure", output.plot)
     if output.plot is not None:
         from robustbench_fgsm.report.figures.curves import figure_format
 

@@ -66,7 +66,7 @@ def _summary_text(document: Document, table_format: TableFormat) -> str:
 
 
 def _write_figure(file: Path, document: Document) -> None:
-    """Write the figure of a sweep, a transfer or a training."""
+    """Write the figure of a sweep, a transfer, a training or a verification."""
     from robustbench_fgsm.report.figures.curves import encode_figure, figure_format
     from robustbench_fgsm.report.figures.gallery import draw_run
     from robustbench_fgsm.report.loaded_run import LoadedRun

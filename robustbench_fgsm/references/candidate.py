@@ -10,11 +10,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.references.candidate_styles import STYLES, check_signature, get_style, offers_targets
-from robustbench_fgsm.user_code import load_user_function, on_import_path
+from robustbench_fgsm.references.candidate_styles import (
+    STYLES,
+    argument_keywords,
+    by_keyword,
+    check_signature,
+    get_style,
+    offers_targets,
+    with_statistics,
+)
+from robustbench_fgsm.user_code import NO_IMPORT_PATH, ImportPath, load_user_function, on_import_path
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,10 @@ class Candidate:
         targets: the candidate has a targeted attack.
         version: version of its module, if the module has one.
         sha256: hash of its file.
-        folder: folder from which the candidate may import while it runs.
+        import_path: places from which the candidate may import while it runs.
+        note: how the call differs from that of the style; empty if it does not.
+        statistics: mean (C,) and std (C,) of the normalised images that the candidate takes, if it has its own; None for those of
+            each network.
     """
 
     name: str
@@ -37,11 +49,13 @@ class Candidate:
     targets: bool = False
     version: str = ""
     sha256: str = ""
-    folder: str = ""
+    import_path: ImportPath = NO_IMPORT_PATH
+    note: str = ""
+    statistics: tuple[Tensor, Tensor] | None = None
 
     def to_dict(self) -> dict[str, str | bool]:
         """Return the candidate's entry of a JSON document."""
-        known = ("name", "style", "targets", "version", "sha256")
+        known = ("name", "style", "targets", "version", "sha256", "note")
         return {key: getattr(self, key) for key in known}
 
     def call_attack(self, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, *, targeted: bool = False) -> object:
@@ -49,7 +63,10 @@ class Candidate:
 
         model: module from pixel space to logits, in evaluation mode. x: (N, C, H, W) float32. y: (N,) int64 labels, or targets.
         """
-        with on_import_path(self.folder):
+        if self.statistics is not None:
+            places = torch.arange(x.shape[1]) % len(self.statistics[0])
+            model = with_statistics(model, *(values[places] for values in self.statistics))
+        with on_import_path(self.import_path):
             return STYLES[self.style].adapt(self.call, model, x, y, epsilon, targeted)
 
 
@@ -57,7 +74,7 @@ def candidate_from_callable(call: Callable[..., object], style: str = "plain") -
     """Return a callable as a candidate; raise SettingError for an unknown style, or a style that does not fit the callable."""
     get_style(style)
     name = getattr(call, "__name__", type(call).__name__)
-    return _make_candidate(call, name, style, sys.modules.get(getattr(call, "__module__", "")), "")
+    return _make_candidate(call, name, style, sys.modules.get(getattr(call, "__module__", "")))
 
 
 def to_candidate(given: Candidate | Callable[..., object] | str | Path, style: str = "plain") -> Candidate:
@@ -85,15 +102,23 @@ def load_candidate(spec: str, style: str = "plain") -> Candidate:
     """
     get_style(style)  # imports the style's library first, and without that library's side effects
     loaded = load_user_function(spec, "candidate", SettingError, expected_format="file.py:fn, pkg.mod:fn or adv.npz")
-    return _make_candidate(loaded.function, loaded.name, style, loaded.module, loaded.folder)
+    return _make_candidate(loaded.function, loaded.name, style, loaded.module, loaded.import_path)
 
 
-def _make_candidate(call: Any, name: str, style: str, module: ModuleType | None, folder: str) -> Candidate:
+def _make_candidate(
+    call: Any, name: str, style: str, module: ModuleType | None, import_path: ImportPath = NO_IMPORT_PATH
+) -> Candidate:
     if not callable(call):
         raise SettingError(f"candidate must be callable, got {name}, which is of type {type(call).__name__}")
     check_signature(style, call)
+    keywords = argument_keywords(style, call)
+    note = ""
+    if keywords:
+        roles = zip(("the network", "the images", "the labels", "the budget"), keywords, strict=True)
+        shown = ", ".join(f"{role} as {keyword}" for role, keyword in roles)
+        call, note = by_keyword(call, keywords), f"Arguments are passed by name, because they are in another order: {shown}."
     version = getattr(module, "__version__", "") or getattr(_root_package(module), "__version__", "")
-    return Candidate(name, call, style, offers_targets(style, call), str(version), _file_sha256(module), folder)
+    return Candidate(name, call, style, offers_targets(style, call), str(version), _file_sha256(module), import_path, note)
 
 
 def _root_package(module: ModuleType | None) -> ModuleType | None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,13 @@ from robustbench_fgsm.models.classifier import PixelSpaceNetwork
 from robustbench_fgsm.spec import PIXEL_BOUNDS
 
 UserCallable = Callable[..., Any]
+ARGUMENT_NAMES = {
+    "model": ("model", "net", "network", "classifier", "clf"),
+    "x": ("x", "images", "image", "data", "inputs", "input", "imgs", "img", "batch"),
+    "y": ("y", "labels", "label", "target", "targets", "y_true"),
+    "epsilon": ("epsilon", "eps", "epsilons", "budget"),
+}
+"""Names in lower case by which an argument of the style `plain` is recognised, whatever its place; in the order of the style."""
 StyleAdapter = Callable[[UserCallable, nn.Module, Tensor, Tensor, float, bool], object]
 
 
@@ -33,7 +41,8 @@ class CandidateStyle:
     """Style in which attacks are written: its adapter, and the arguments with which it calls the user's object.
 
     import_library: function that imports the style's library without side effects. different_execution: images have another memory
-    layout than ours, so that ties in pooling may differ.
+    layout than ours, so that ties in pooling may differ. shorter_count: number of arguments of a shorter form. by_name: the first
+    four arguments may stand in another order, if `ARGUMENT_NAMES` has their names.
     """
 
     summary: str
@@ -43,6 +52,8 @@ class CandidateStyle:
     keywords: tuple[str, ...] = ()
     import_library: Callable[[], object] | None = None
     different_execution: bool = False
+    shorter_count: int | None = None
+    by_name: bool = False
 
 
 def get_style(name: str) -> CandidateStyle:
@@ -77,6 +88,8 @@ def check_signature(name: str, call: UserCallable) -> None:
         signature = inspect.signature(call)
     except (TypeError, ValueError):  # built in, without a signature: the call will tell
         return
+    if argument_keywords(name, call):
+        return
     fitting = [other for other, style in STYLES.items() if _signature_fits(signature, style)]
     if name not in fitting:
         others = " or ".join(f"--style {other}" for other in fitting)
@@ -87,11 +100,57 @@ def check_signature(name: str, call: UserCallable) -> None:
 
 
 def _signature_fits(signature: inspect.Signature, style: CandidateStyle) -> bool:
+    counts = [style.positional_count, *([] if style.shorter_count is None else [style.shorter_count])]
+    return any(_binds(signature, count, style.keywords) for count in counts)
+
+
+def _binds(signature: inspect.Signature, count: int, keywords: Collection[str] = ()) -> bool:
     try:
-        signature.bind(*range(style.positional_count), **dict.fromkeys(style.keywords))
+        signature.bind(*range(count), **dict.fromkeys(keywords))
     except TypeError:
         return False
     return True
+
+
+def accepts(call: UserCallable, count: int) -> bool:
+    """Return True if a callable takes this number of positional arguments, as far as its signature says."""
+    try:
+        return _binds(inspect.signature(call), count)
+    except (TypeError, ValueError):  # built in, without a signature
+        return False
+
+
+def argument_keywords(name: str, call: UserCallable) -> tuple[str, ...]:
+    """Return the parameters for model, x, y and epsilon of a callable that has them in another order, by their names.
+
+    The result is empty if the style's own order fits, if a name is not in `ARGUMENT_NAMES`, or if another parameter has no default.
+    """
+    if not STYLES[name].by_name:
+        return ()
+    try:
+        parameters = inspect.signature(call).parameters.values()
+    except (TypeError, ValueError):  # built in, without a signature
+        return ()
+    roles = {role: [one.name for one in parameters if one.name.lower() in names] for role, names in ARGUMENT_NAMES.items()}
+    if any(len(found) != 1 for found in roles.values()):
+        return ()
+    keywords = tuple(found[0] for found in roles.values())
+    given = [one for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    needed = {one.name for one in given if one.default is one.empty}
+    in_order = tuple(one.name for one in given if one.kind is not one.KEYWORD_ONLY)[:4] == keywords
+    if in_order or not needed <= {*keywords} or any(one.kind is one.POSITIONAL_ONLY for one in given):
+        return ()
+    return keywords
+
+
+def by_keyword(call: UserCallable, keywords: Sequence[str]) -> UserCallable:
+    """Return a callable as a function of model, x, y and epsilon in this order, which it gets by keyword."""
+
+    @wraps(call)
+    def called(model: object, x: object, y: object, epsilon: object, **more: object) -> object:
+        return call(**dict(zip(keywords, (model, x, y, epsilon), strict=True)), **more)
+
+    return called
 
 
 def _targeted_keyword(call: UserCallable, targeted: bool) -> dict[str, bool]:
@@ -161,13 +220,45 @@ def call_nhwc(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilo
 def call_normalised(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
     """Call a function on normalised images and the bare network: `fgsm(network, x_normalised, y, 8 / 255, mean, std)`.
 
-    epsilon is in pixel space; mean and std broadcast to the images, (x - mean) / std. A model that is not of this package is the
-    bare network, with mean 0 and std 1. Raises ModelError if a grey image becomes channels with different normalisations, so a step
-    on them cannot be converted back.
+    epsilon is in pixel space; mean and std broadcast to the images, (x - mean) / std. A function of four parameters has its own
+    mean and std, and does not get them. A model that is not of this package is the bare network, with mean 0 and std 1. Raises
+    ModelError if a grey image becomes channels with different normalisations, so a step on them cannot be converted back.
     """
     network, mean, std = _split_normalisation(model, x)
-    found = call(network, (x - mean) / std, y, epsilon, mean, std, **_targeted_keyword(call, targeted))
+    statistics = () if has_own_statistics(call) else (mean, std)
+    found = call(network, (x - mean) / std, y, epsilon, *statistics, **_targeted_keyword(call, targeted))
     return found * std.to(found.device) + mean.to(found.device) if isinstance(found, Tensor) else found
+
+
+def has_own_statistics(call: UserCallable) -> bool:
+    """Return True if a function on normalised images has no parameters for mean and std."""
+    return accepts(call, 4) and not accepts(call, 6)
+
+
+class _PixelSpaceInput(nn.Module):
+    """A network from pixel space, as a network from images with these statistics."""
+
+    def __init__(self, model: nn.Module, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("mean", mean.view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", std.view(-1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.model(x * self.std + self.mean)
+        return outputs
+
+
+def with_statistics(model: nn.Module, mean: Tensor, std: Tensor) -> PixelSpaceNetwork:
+    """Return a network from pixel space as one that first normalises its images with this mean and std (C,).
+
+    The outputs are equal but for rounding. So a function that has its own statistics can be called with any network.
+    """
+    inner = _PixelSpaceInput(model, mean, std)
+    network = PixelSpaceNetwork(inner, mean.tolist(), std.tolist())
+    for module in (network, inner):
+        module.training = model.training  # train() would change the modes inside the model
+    return network
 
 
 class _RepeatedChannels(nn.Module):
@@ -202,7 +293,7 @@ def import_foolbox() -> Any:
 
 
 STYLES = {
-    "plain": CandidateStyle("a function from images to images", "fn(model, x, y, epsilon)", call_plain, 4),
+    "plain": CandidateStyle("a function from images to images", "fn(model, x, y, epsilon)", call_plain, 4, by_name=True),
     "torchattacks": CandidateStyle(
         "an attack class as in torchattacks", "Attack(model, eps=epsilon)(images, labels)", call_torchattacks, 1, ("eps",)
     ),
@@ -220,10 +311,15 @@ STYLES = {
         "the function of PyTorch's FGSM tutorial", "fgsm_attack(image, epsilon, data_grad)", call_tutorial, 3
     ),
     "nhwc": CandidateStyle(
-        "NumPy arrays, channels last", "fn(model, x, y, epsilon) on NumPy", call_nhwc, 4, different_execution=True
+        "NumPy arrays, channels last", "fn(model, x, y, epsilon) on NumPy", call_nhwc, 4, different_execution=True, by_name=True
     ),
     "normalised": CandidateStyle(
-        "normalised images, bare network", "fn(network, x_normalised, y, epsilon, mean, std)", call_normalised, 6
+        "normalised images, bare network",
+        "fn(network, x_normalised, y, epsilon, mean, std)",
+        call_normalised,
+        6,
+        shorter_count=4,
+        by_name=True,
     ),
 }
 """By the name that `--style` takes."""

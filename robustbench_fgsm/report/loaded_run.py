@@ -21,7 +21,8 @@ ImageArray = NDArray[np.float32]
 EVALUATION_SCHEMAS = ("rfgsm.evaluation/1", "rfgsm.sweep/1", "rfgsm.comparison/1")
 TRANSFER_SCHEMA = "rfgsm.transfer/1"
 TRAINING_SCHEMA = "rfgsm.training/1"
-REPORTED_SCHEMAS = (*EVALUATION_SCHEMAS, TRANSFER_SCHEMA, TRAINING_SCHEMA)
+VERIFICATION_SCHEMA = "rfgsm.verification/2"
+REPORTED_SCHEMAS = (*EVALUATION_SCHEMAS, TRANSFER_SCHEMA, TRAINING_SCHEMA, VERIFICATION_SCHEMA)
 """Schemas of the documents that have a page and a figure."""
 
 

@@ -25,7 +25,7 @@ SUMMARY_MODULES = {
     "rfgsm.sweep/1": "sweep",
     "rfgsm.training/1": "training",
     "rfgsm.transfer/1": "transfer",
-    "rfgsm.verification/1": "verification",
+    "rfgsm.verification/2": "verification",
 }
 """Module of `report.documents` whose `summarize` takes a document of each schema; imported when it is used."""
 

@@ -6,11 +6,14 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.verification.evidence import Evidence
-from robustbench_fgsm.verification.reading import Reading, most_common_value, numbers_text, ok, rounded, unmeasured, wrong
+from robustbench_fgsm.verification.reading import Reading, Stage, most_common_value, numbers_text, ok, rounded, unmeasured, wrong
 from robustbench_fgsm.verification.response import Response
 from robustbench_fgsm.verification.stages.loss import read_loss_of
 from robustbench_fgsm.verification.stages.output import on_8_bit_grid
 from robustbench_fgsm.verification.stages.size import name_sizes
+
+OWN_CALL = "own"
+"""Name of the first call on the user's own network; the names of the others begin with it."""
 
 MAX_CLASSES = 20
 MAX_IMAGES = 8
@@ -28,6 +31,26 @@ def read_images(response: Response) -> list[Reading]:
         if loss.descends:
             readings.append(wrong("direction", "wrong-sign", "minus the sign: the step descends the loss"))
     return readings
+
+
+def read_own_calls(evidence: Evidence) -> dict[Stage, Reading]:
+    """Return what the calls on the user's own network say about each stage; empty if there are none."""
+    own = [response for name, response in evidence.responses.items() if name.partition(",")[0] == OWN_CALL]
+    if not own:
+        return {}
+    if wrong_one := next((response for response in own if not response.is_right), None):
+        readings = read_images(wrong_one)
+        return {one.stage: one for one in sorted(readings, key=lambda one: one.verdict == "wrong")}
+    pixels = sum(int(response.decidable.sum()) for response in own)
+    shown = f"as expected on your own network, in {pixels:,} pixels"
+    found: dict[Stage, Reading] = {stage: ok(stage, shown) for stage in ("loss", "labels", "direction", "clip", "output")}
+    if len({response.call.epsilon for response in own}) > 1:
+        found["size"] = ok("size", shown)
+    if all(len(response.gradient_rounds) == 1 for response in own):
+        found["steps"] = ok("steps", "one gradient was heard in each call")
+    if len(own) > 1:
+        found["randomness"] = ok("randomness", "none: repeated calls give the images of FGSM")
+    return found
 
 
 def _images(response: Response) -> Tensor:

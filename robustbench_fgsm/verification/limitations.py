@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from robustbench_fgsm.references.candidate import Candidate
-from robustbench_fgsm.verification.bench import BenchSettings, first_call
+from robustbench_fgsm.references.candidate_styles import accepts
+from robustbench_fgsm.verification.bench import STATISTICS, BenchCall, BenchSettings, first_call
 from robustbench_fgsm.verification.response import Response, respond
 
 ALTERNATIVES = (
@@ -20,11 +24,15 @@ ALTERNATIVES = (
 )
 
 GROUPS = {
-    "2 classes": ("another number of classes", "pass --classes with the number it was written for"),
-    "1000 classes": ("another number of classes", "pass --classes with the number it was written for"),
-    "grey images": ("images of another shape", "pass --image-shape with the shape it was written for"),
-    "oblong images": ("images of another shape", "pass --image-shape with the shape it was written for"),
+    "2 classes": ("another number of classes", "pass --classes {classes} to verify it for {classes} classes only"),
+    "1000 classes": ("another number of classes", "pass --classes {classes} to verify it for {classes} classes only"),
+    "grey images": ("images of another shape", "pass --image-shape {shape} to verify it for this shape only"),
+    "oblong images": ("images of another shape", "pass --image-shape {shape} to verify it for this shape only"),
 }
+
+
+STYLE_CALLS = ("rows", "size", "levels")
+"""Calls that tell whether a candidate was written for normalised images."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ def find_limitations(
 ) -> list[Limitation]:
     """Return what the candidate could not run; a call whose gradient is not finite may raise."""
     failed = [response for response in responses if response.observed.failure and response.bench_call.rule != "not finite"]
-    failed = [response for response in failed if not response.observed.failure.startswith("must ")]
+    failed = [response for response in failed if not response.observed.failure.startswith("must ") or response.name in GROUPS]
     if not failed:
         return []
     if failed[0].observed.failure.startswith("takes longer"):
@@ -63,5 +71,21 @@ def find_limitations(
     found: dict[str, Limitation] = {}
     for response in failed:
         about, remedy = GROUPS.get(response.name, (f"call `{response.name}`", "see the traceback with --debug"))
+        remedy = remedy.format(classes=settings.num_classes, shape="x".join(map(str, settings.shape)))
         found.setdefault(about, Limitation(f"the candidate does not take {about}: it {response.observed.failure}", remedy))
     return list(found.values())
+
+
+def find_other_style(candidate: Candidate, calls: Sequence[BenchCall], time_limit: float) -> list[Limitation]:
+    """Return whether a candidate that is wrong for images in [0, 1] is right for normalised images."""
+    tried = [call for call in calls if call.name in STYLE_CALLS]
+    if candidate.style != "plain" or len(tried) < len(STYLE_CALLS) or not accepts(candidate.call, 4):
+        return []
+    mean, std = STATISTICS
+    other = replace(candidate, style="normalised", statistics=(torch.tensor(mean), torch.tensor(std)))
+    for call in tried:
+        model = copy.deepcopy(call.call.model)
+        if not respond(other, call, model, call.call.x.clone(), time_limit).is_right:
+            return []
+    text = "in style plain the candidate is wrong, but it is right for images that are normalised with the statistics of ImageNet"
+    return [Limitation(text, "pass --style normalised")]

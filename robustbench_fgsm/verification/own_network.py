@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -21,7 +22,7 @@ from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.variants.catalogue import Finding
 from robustbench_fgsm.verification.bench import BenchCall, BenchSettings, build_calls
 from robustbench_fgsm.verification.call_recorder import CallRecorder
-from robustbench_fgsm.verification.images import read_images
+from robustbench_fgsm.verification.images import OWN_CALL, read_images
 from robustbench_fgsm.verification.reading import Reading
 from robustbench_fgsm.verification.response import judge
 from robustbench_fgsm.verification.sandbox import ObservedCall
@@ -46,7 +47,23 @@ def own_network_call(classifier: Classifier, data: Dataset, epsilon: float = DEF
     generator = torch.Generator().manual_seed(0)
     dither = (torch.rand(batch.images.shape, generator=generator) * 2 - 1) * POOLING_DITHER
     x = (batch.images + dither).clamp(*classifier.bounds)
-    return BenchCall("own", AttackCall(model, x, batch.labels, epsilon, bounds=classifier.bounds, seed=1))
+    return BenchCall(OWN_CALL, AttackCall(model, x, batch.labels, epsilon, bounds=classifier.bounds, seed=1))
+
+
+def own_network_calls(classifier: Classifier, data: Dataset) -> list[BenchCall]:
+    """Return calls on a classifier that measure an attack without the test bench: repeated, at another budget, and on one image.
+
+    Raises:
+        ModelError, DataError: as `own_network_call` does.
+    """
+    first = own_network_call(classifier, data)
+    call = first.call
+    others = {
+        "repeated": replace(call, seed=2),
+        "other budget": replace(call, epsilon=call.epsilon / 3),
+        "one image": replace(call, x=call.x[:1], y=call.y[:1]),
+    }
+    return [first, *(BenchCall(f"{OWN_CALL}, {name}", other) for name, other in others.items())]
 
 
 def diagnose_candidate(

@@ -104,4 +104,10 @@ class Verification:
 
 def _call_to_dict(response: Response) -> dict[str, Any]:
     wrong, pixels = (int(response.wrong.sum()), int(response.decidable.sum())) if response.images is not None else (None, None)
-    return {"name": response.name, "wrong_pixels": wrong, "pixels": pixels, "failure": response.observed.failure or None}
+    return {
+        "name": response.name,
+        "epsilon": response.call.epsilon,
+        "wrong_pixels": wrong,
+        "pixels": pixels,
+        "failure": response.observed.failure or None,
+    }

@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
@@ -14,10 +15,12 @@ from robustbench_fgsm.errors import SettingError, describe_error, did_you_mean
 from robustbench_fgsm.engine.progress import Progress
 from robustbench_fgsm.options import VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate, to_candidate
+from robustbench_fgsm.references.candidate_styles import has_own_statistics
 from robustbench_fgsm.variants.catalogue import MISTAKE_BY_ID
-from robustbench_fgsm.verification.bench import BenchCall, BenchSettings, build_calls
+from robustbench_fgsm.verification.bench import STATISTICS, BenchCall, BenchSettings, build_calls
 from robustbench_fgsm.verification.evidence import Evidence
-from robustbench_fgsm.verification.limitations import find_limitations
+from robustbench_fgsm.verification.images import OWN_CALL, read_own_calls
+from robustbench_fgsm.verification.limitations import GROUPS, find_limitations, find_other_style
 from robustbench_fgsm.verification.reading import Reading, ok, wrong
 from robustbench_fgsm.verification.response import Response, respond
 from robustbench_fgsm.verification.result import Verification
@@ -43,7 +46,9 @@ def verify(
     strict: bool = VerifyOptions.strict,
     expect: Collection[str] = VerifyOptions.expect,
     time_limit: float = VerifyOptions.time_limit,
-    bench: BenchSettings | None = None,
+    image_shape: str = VerifyOptions.image_shape,
+    classes: int | None = VerifyOptions.classes,
+    one_image: bool = VerifyOptions.one_image,
     progress: Progress | None = None,
 ) -> Verification:
     """Measure what a candidate does at each stage of the attack, and compare it with the fast gradient sign method.
@@ -51,13 +56,14 @@ def verify(
     Args:
         candidate: a callable, `file.py:fn` or `pkg.mod:fn`.
         style: how the candidate is called: `plain`, `torchattacks`, `art`, `foolbox`, `tutorial`, `nhwc` or `normalised`.
-        cases: names of the calls to run; all by default.
+        cases: names of the calls to run, such as `size`, which takes `size, tiny` too; all by default.
         extra: calls of your own, which run after those of the test bench.
         strict: count side effects that leave the images right as failures.
         expect: ids of mistakes that do not count, such as `random-start`.
         time_limit: seconds that one call may take, > 0.
-        bench: shape of the images, number of classes, and whether the candidate takes one image at a time; by default
-            (3, 32, 32), 10, and batches.
+        image_shape: `CxHxW` of the images that the candidate takes, with sides of 16 or more; by default `3x32x32` and others.
+        classes: number of classes that the candidate takes, >= 2; by default 10, and also 2 and 1,000.
+        one_image: pass one image at a time.
         progress: called with calls done and calls in all.
 
     Returns:
@@ -74,12 +80,16 @@ def verify(
             raise SettingError(f"expect must be the id of a mistake, got {name!r}: {did_you_mean(name, MISTAKE_BY_ID)}")
     if not time_limit > 0:
         raise SettingError(f"time limit must be a number of seconds > 0, got {time_limit:g}: try {VerifyOptions.time_limit:g}")
-    settings = bench or BenchSettings()
+    settings = BenchSettings.parse(image_shape, classes, one_image=one_image)
+    if own.style == "normalised" and has_own_statistics(own.call):
+        own = replace(own, statistics=_statistics_of(extra))
     with _float32_by_default():
         calls = _choose_calls([*build_calls(settings, targeted=own.targets), *extra], cases)
         responses = run_calls(own, calls, time_limit, one_image=settings.one_image, progress=progress)
         readings, conduct, harmless = read_stages(responses, expect)
         limitations = find_limitations(own, responses, settings, time_limit)
+        if any(reading.verdict == "wrong" for reading in readings):
+            limitations += find_other_style(own, calls, time_limit)
     return Verification(
         own,
         tuple(readings),
@@ -111,10 +121,19 @@ def _choose_calls(calls: Sequence[BenchCall], names: Iterable[str]) -> list[Benc
     wanted = list(dict.fromkeys(names))
     for name in wanted:
         if name not in by_name:
-            hint = "pass --model" if name == "own" else did_you_mean(name, by_name)
+            hint = "pass --model" if name == OWN_CALL else did_you_mean(name, by_name)
             raise SettingError(f"case must be one of {', '.join(by_name)}, got {name!r}: {hint}")
-    kept = {*(wanted or by_name), *(by_name[name].tensor_of for name in wanted)}
+    chosen = [call for call in calls if not wanted or any(f"{call.name}, ".startswith(f"{name}, ") for name in wanted)]
+    kept = {call.name for call in chosen} | {call.tensor_of for call in chosen}
     return [call for call in calls if call.name in kept]
+
+
+def _statistics_of(extra: Sequence[BenchCall]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean (C,) and std (C,) of the user's own network, else those of ImageNet, which the test bench uses."""
+    if extra:
+        return extra[0].call.mean.flatten(), extra[0].call.std.flatten()
+    mean, std = STATISTICS
+    return torch.tensor(mean), torch.tensor(std)
 
 
 def run_calls(
@@ -160,6 +179,8 @@ def read_stages(
     size = read_size(evidence, direction, clip)
     direction = _with_sense(direction, loss.descends, evidence)
     found = [loss.loss, loss.labels, direction, size, clip, output, steps, randomness]
+    own = read_own_calls(evidence)
+    found = [own.get(reading.stage, reading) if reading.verdict == "unmeasured" else reading for reading in found]
     found = [_accept(reading, expect) for reading in found]
     conduct, observations = read_conduct(evidence, responses, found, expect)
     return [*found, conduct], observations, harmless_observations(evidence, responses, expect)
@@ -188,13 +209,13 @@ def _with_sense(direction: Reading, descends: bool, evidence: Evidence) -> Readi
 
 
 def _with_failures(output: Reading, responses: Sequence[Response]) -> Reading:
-    """Return the output as wrong if what came back was no batch of images."""
-    refused = [response for response in responses if response.observed.failure.startswith("must ")]
+    """Return the output as wrong if what came back was no batch of images, other than from calls that limit what was verified."""
+    refused = [response for response in responses if response.observed.failure.startswith("must ") and response.name not in GROUPS]
     if not refused:
         return output
     text = refused[0].observed.failure
-    short = "tensor of the wrong length" in text
-    cause = "misaligned-images" if short else None
+    shape, given = tuple(getattr(refused[0].observed.returned, "shape", ())), tuple(refused[0].call.x.shape)
+    cause = "misaligned-images" if shape[1:] == given[1:] and shape[:1] != given[:1] else None
     many = f"{len(refused)} of {len(responses)} calls" if len(refused) > 1 else f"call `{refused[0].name}`"
     return wrong(
         "output", cause, f"in {many} the candidate {text}", "float images in the shape of x",

@@ -16,7 +16,7 @@ COMMAND = re.compile(
     r"^rfgsm (?:compare --model \S+ --candidate|verify) examples/candidates/(\S+)(?: --style (\S+))?$", re.MULTILINE
 )
 FILES = sorted(FOLDER.glob("*.py"))
-WRONG = {"wrong_units.py": ["normalised-epsilon"], "notebook.py": ["no-clip", "double-softmax"]}
+WRONG = {"wrong_units.py": ["normalised-epsilon"], "notebook.py": ["double-softmax", "no-clip"]}
 """Wrong examples and their mistakes."""
 
 
@@ -52,7 +52,7 @@ def test_names_mistakes(name: str, model: str, images: rf.ArrayDataset) -> None:
     found = rf.compare(rf.load_classifier(model), images.head(32), references=[], candidate=candidate, style=style)
     assert (found.verdict, found.exit_code) == ("disagree", 1)
     verification = rf.verify(candidate, style=style)
-    assert [finding.cause for finding in verification.diagnosis] == WRONG[name]
+    assert [stage.cause for stage in verification.wrong_stages] == WRONG[name]
 
 
 def test_normalised_agrees_on_repeated_grey(images: rf.ArrayDataset) -> None:

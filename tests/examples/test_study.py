@@ -44,7 +44,7 @@ def test_runs(example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     right, wrong = network["attacks"]["none"], network["in_place"]
     assert right[0]["accuracy_drop"] == wrong[0]["accuracy_drop"]
     assert right[3]["accuracy_drop"]["value"] < wrong[3]["accuracy_drop"]["value"]
-    assert [finding["cause"] for finding in found["mistake"]] == ["mutates-input"]
+    assert [fault["cause"] for fault in found["mistake"]][:2] == ["mutates-input", "accumulated-epsilon"]
     fresh = found["retraining"]["static"]["fgsm"][2]
     assert (fresh["over_255"], fresh["robust_accuracy"]) == (10, found["why"][0]["static"]["fresh FGSM"])
     assert found["why"][0]["never retrained"]["first's perturbations"] == right[2]["robust_accuracy"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import builtins
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.errors import describe_error
@@ -67,6 +68,39 @@ def test_neighbours_can_be_imported(file: Path) -> None:
     assert sys.path == path
     assert candidate.call_attack(nn.Identity(), torch.zeros(1), torch.tensor([0]), 0.1) == torch.tensor([3.0])
     assert sys.path == path
+
+
+def test_added_import_places_stay_during_the_call(file: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    library = tmp_path_factory.mktemp("library")
+    (library / "library_of_mine.py").write_text("SHIFT = 4\n")
+    code = "    import library_of_mine\n    return x + library_of_mine.SHIFT\n"
+    candidate = load(file, f"import sys\nsys.path.append({str(library)!r})\ndef fgsm(model, x, y, epsilon):\n{code}")
+    assert str(library) not in sys.path
+    assert candidate.call_attack(nn.Identity(), torch.zeros(1), torch.tensor([0]), 0.1) == torch.tensor([4.0])
+    assert str(library) not in sys.path
+
+
+def test_arguments_in_another_order_are_passed_by_name(file: Path) -> None:
+    candidate = load(
+        file, "def fgsm(images, labels, net, eps=0.1, targeted=False):\n    return images, labels, net, eps, targeted\n"
+    )
+    model, x, y = nn.Identity(), torch.zeros(1), torch.tensor([0])
+    assert candidate.targets
+    assert candidate.call_attack(model, x, y, 0.2, targeted=True) == (x, y, model, 0.2, True)
+    assert "the network as net, the images as images, the labels as labels, the budget as eps" in candidate.note
+    assert candidate.to_dict()["note"] == candidate.note
+    assert load(file, GOOD).note == ""
+
+
+def test_a_candidate_gets_its_own_statistics(file: Path) -> None:
+    candidate = load(file, "def fgsm(net, x, y, eps):\n    return x + net(x).sum() + net.training\n", style="normalised")
+    own = replace(candidate, statistics=(torch.tensor([0.5]), torch.tensor([0.25])))
+    x = torch.full((1, 1, 2, 2), 0.75)
+    model = nn.Flatten().eval()
+    for called, expected in ((own, (1 + 4 * 0.75) * 0.25 + 0.5), (candidate, 0.75 + 4 * 0.75)):
+        found = called.call_attack(model, x, torch.tensor([0]), 0.1)
+        assert isinstance(found, Tensor)
+        assert torch.equal(found, torch.full_like(x, expected))
 
 
 def test_a_file_shadows_no_module(tmp_path: Path) -> None:

@@ -13,7 +13,16 @@ from torch import Tensor, nn
 import robustbench_fgsm as rf
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork
 from robustbench_fgsm.references.candidate import candidate_from_callable
-from robustbench_fgsm.references.candidate_styles import STYLES, check_signature, get_style, offers_targets
+from robustbench_fgsm.references.candidate_styles import (
+    STYLES,
+    argument_keywords,
+    by_keyword,
+    check_signature,
+    get_style,
+    has_own_statistics,
+    offers_targets,
+    with_statistics,
+)
 
 EPSILON = 0.25
 
@@ -233,3 +242,54 @@ def test_missing_library_shows_install_command(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(__import__("sys").modules, "foolbox", None)
     with pytest.raises(rf.SettingError, match="pip install foolbox"):
         get_style("foolbox")
+
+
+@pytest.mark.parametrize(
+    ("call", "keywords"),
+    [
+        (lambda model, x, y, epsilon: x, ()),
+        (lambda net, data, labels, eps=0.1: data, ()),
+        (lambda model, x, epsilon, y: x, ("model", "x", "y", "epsilon")),
+        (lambda x, y, model, eps: x, ("model", "x", "y", "eps")),
+        (lambda images, eps, network, target, bounds=(0, 1): images, ("network", "images", "target", "eps")),
+        (lambda model, x, y, *, eps: x, ("model", "x", "y", "eps")),
+        (lambda a, b, c, d: a, ()),
+        (lambda x, y, model, eps, steps: x, ()),
+        (lambda x, y, model, data, eps=0.1: x, ()),
+        (lambda *arguments: arguments[1], ()),
+        (max, ()),
+    ],
+)
+def test_arguments_are_recognised_by_name(call: Callable[..., Any], keywords: tuple[str, ...]) -> None:
+    assert argument_keywords("plain", call) == keywords
+    if keywords:
+        check_signature("plain", call)
+        values: dict[str, int] = {}
+        by_keyword(lambda **given: values.update(given), keywords)(1, 2, 3, 4, more=5)
+        assert values == dict(zip(keywords, (1, 2, 3, 4), strict=True)) | {"more": 5}
+    assert argument_keywords("tutorial", call) == ()
+
+
+def test_normalised_function_without_statistics(images: rf.ArrayDataset) -> None:
+    seen: list[int] = []
+
+    def fgsm(net: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
+        seen.append(len(net(x)))
+        return x + eps / 0.5
+
+    assert has_own_statistics(fgsm)
+    assert not has_own_statistics(functions()["normalised"])
+    check_signature("normalised", fgsm)
+    model = PixelSpaceNetwork(nn.Flatten(), 0.25, 0.5).eval()
+    x = next(images.batches(0, 2, 2)).images
+    torch.testing.assert_close(candidate_from_callable(fgsm, "normalised").call_attack(model, x, Y, EPSILON), x + EPSILON)
+    assert seen == [2]
+
+
+def test_other_statistics_leave_the_outputs() -> None:
+    model = PixelSpaceNetwork(nn.Flatten(), (0.1, 0.2), (0.5, 0.25)).eval()
+    other = with_statistics(model, torch.tensor([0.3, 0.4]), torch.tensor([0.2, 0.1]))
+    x = torch.rand(3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(other(x), model(x))
+    assert not any(module.training for module in other.modules())
+    assert torch.equal(other.network((x - other.mean) / other.std), other(x))

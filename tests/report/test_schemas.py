@@ -16,6 +16,7 @@ from robustbench_fgsm.evaluation.thresholds import apply_thresholds, find_epsilo
 from robustbench_fgsm.options import Thresholds
 from robustbench_fgsm.report.schemas import load_schema, schema_names
 from robustbench_fgsm.stats.tally import matrix_to_json
+from tests.report.verifications import NAMELESS, THRESHOLD, UNMEASURED, verification
 
 Document = dict[str, Any]
 Measured = Callable[..., Document]
@@ -303,3 +304,34 @@ def test_matrices_around_the_size_limit() -> None:
         Draft202012Validator(matrix).validate(matrix_to_json(np.eye(count, dtype=np.int64)))
     with pytest.raises(ValidationError):
         Draft202012Validator(matrix).validate(np.eye(101, dtype=np.int64).tolist())
+
+
+@pytest.mark.parametrize("stages", [{}, {"direction": THRESHOLD}, {"size": NAMELESS}, {"steps": UNMEASURED}], ids=str)
+def test_verifications(stages: Document) -> None:
+    check("verification", verification(**stages))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("schema", "rfgsm.verification/1"),
+        ("verdict", "perhaps"),
+        ("exit_code", 0),
+        ("verdict", "right"),
+        ("candidate.note", None),
+        ("stages", []),
+        ("stages.0.stage", "start"),
+        ("stages.0.cause", "no-clip"),
+        ("stages.2.remedy", ""),
+        ("stages.2.verdict", "maybe"),
+        ("harmless", [{"cause": None, "evidence": "", "remedy": ""}]),
+        ("limitations", [{"text": "no grey images"}]),
+        ("calls.0.epsilon", None),
+        ("calls.0.pixels", -1),
+    ],
+)
+def test_rejects_a_broken_verification(path: str, value: object) -> None:
+    document = verification(direction=THRESHOLD)
+    check("verification", document)
+    with pytest.raises(ValidationError):
+        check("verification", changed(document, path, value))

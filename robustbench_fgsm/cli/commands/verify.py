@@ -1,4 +1,4 @@
-"""The command `rfgsm verify`: check a candidate stage by stage."""
+"""The command `rfgsm verify`: measure a candidate stage by stage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from robustbench_fgsm.options import Option, VerifyOptions
 MODEL_VARIANT = Variant(
     without=("device",),
     defaults={"model": "", "device": "cpu"},
-    options={"model": Option("Classifier of your own as one more case.")},
+    options={"model": Option("Classifier of your own: more calls, named own.")},
+)
+
+OUTPUT_VARIANT = Variant(
+    only=("plot", "csv", "html", "format", "json", "quiet", "debug"),
+    options={
+        "plot": Option("Also draw the response curves: .png, .svg or .pdf.", flag="--figure", metavar="FILE"),
+        "html": Option("Also write the datasheet as an HTML page.", metavar="FILE"),
+    },
 )
 
 
@@ -25,12 +33,12 @@ def verify_command(
     verify_options: VerifyOptions,
     model_options: Annotated[ModelOptions, MODEL_VARIANT],
     data_options: Annotated[DataOptions, Variant(only=("data",))],
-    output: Annotated[OutputOptions, Variant(only=("csv", "format", "json", "quiet", "debug"))],
+    output: Annotated[OutputOptions, OUTPUT_VARIANT],
 ) -> int:
-    """Check an FGSM implementation of your own: run it through a table of cases, and name its mistakes.
+    """Measure an FGSM implementation of your own, stage by stage, and name what is wrong with it.
 
-    Prints pass or fail for each case, a verdict, and the known mistakes that give the same images. Exit 0: right.
-    Exit 1: wrong.
+    Prints a datasheet: one row for each stage, what was measured there, and the known mistake if it is one. Exit 0:
+    right. Exit 1: wrong, or not everything could be measured.
 
     Example: rfgsm verify my_attack.py:fgsm
     """
@@ -45,12 +53,11 @@ def verify_command(
 
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_result
-    from robustbench_fgsm.verification.own_network import own_network_case
+    from robustbench_fgsm.verification.own_network import own_network_calls
     from robustbench_fgsm.verification.verify import verify
 
-    extra = []
-    if model_options.model:
-        extra.append(own_network_case(*load_model_and_data(model_options, data_options, quiet=output.quiet)))
+    own = model_options.model
+    extra = own_network_calls(*load_model_and_data(model_options, data_options, quiet=output.quiet)) if own else []
     with stdout_to_stderr(), progress_bar("verify", quiet=output.quiet) as progress:
         found = verify(candidate, extra=extra, progress=progress, **asdict(verify_options))
     if output.debug:

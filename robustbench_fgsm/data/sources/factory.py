@@ -81,7 +81,7 @@ def load(spec: str, options: DataOptions) -> Dataset:
     """
     options.reject_split("factory")
     loaded = load_user_function(spec, "factory", DataError)
-    with on_import_path(loaded.folder):
+    with on_import_path(loaded.import_path):
         dataset = loaded.function()
     if isinstance(dataset, Dataset):
         return dataset

@@ -20,7 +20,7 @@ def load(request: ModelRequest) -> Classifier:
     such function, or it returns something else.
     """
     loaded = load_user_function(request.name, "factory", ModelError)
-    with on_import_path(loaded.folder):
+    with on_import_path(loaded.import_path):
         model = loaded.function()
     if isinstance(model, nn.Module):
         return _build_from_module(model, request)

@@ -27,7 +27,7 @@ def figure_format(file: Path) -> str:
     """Return `png`, `svg` or `pdf` by the name of a file. Raises SettingError for another name."""
     kind = file.suffix.lower().removeprefix(".")
     if kind not in FIGURE_FORMATS:
-        raise SettingError(f"plot must be a file that ends in .png, .svg or .pdf, got {str(file)!r}: name one of these")
+        raise SettingError(f"figure must be a file that ends in .png, .svg or .pdf, got {str(file)!r}: name one of these")
     return kind
 
 

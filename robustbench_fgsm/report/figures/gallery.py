@@ -14,7 +14,8 @@ from robustbench_fgsm.report.figures.classes import draw_evaluation, figure_titl
 from robustbench_fgsm.report.figures.curves import draw_training_curves, escape_mathtext
 from robustbench_fgsm.report.figures.selection import select_epsilon, select_evaluation
 from robustbench_fgsm.report.figures.transfer import draw_heat_map
-from robustbench_fgsm.report.loaded_run import TRAINING_SCHEMA, TRANSFER_SCHEMA, ExampleImage, LoadedRun
+from robustbench_fgsm.report.figures.verification import draw_responses
+from robustbench_fgsm.report.loaded_run import TRAINING_SCHEMA, TRANSFER_SCHEMA, VERIFICATION_SCHEMA, ExampleImage, LoadedRun
 from robustbench_fgsm.report.pages.images import amplified_perturbation, to_uint8
 from robustbench_fgsm.report.tables.text import epsilon_text, shorten
 
@@ -28,7 +29,7 @@ MAX_NAME_LENGTH = 16
 
 
 def draw_run(run: LoadedRun, kind: str, targeted: str | None = None, epsilon: float | None = None) -> Figure:
-    """Draw a figure of a run; a transfer and a training have one figure each.
+    """Draw a figure of a run; a transfer, a training and a verification have one figure each.
 
     Args:
         run: the run.
@@ -40,16 +41,18 @@ def draw_run(run: LoadedRun, kind: str, targeted: str | None = None, epsilon: fl
         SettingError: for a kind, a rule or a budget that the run does not have.
     """
     schema = run.document["schema"]
-    own = {TRANSFER_SCHEMA: "transfer", TRAINING_SCHEMA: "training"}.get(schema)
+    own = {TRANSFER_SCHEMA: "transfer", TRAINING_SCHEMA: "training", VERIFICATION_SCHEMA: "verification"}.get(schema)
     if own is None and kind in ("transfer", "training"):
         raise SettingError(f"kind {kind} needs a run of that kind, got {run.name} of {schema}: try --kind confusion")
     if own is not None and targeted is not None:
-        raise SettingError(f"a {own} has one attack, got --targeted {targeted}: leave it out")
+        raise SettingError(f"a {own} has one figure, got --targeted {targeted}: leave it out")
     if own == "transfer":
         return draw_heat_map(run.document, epsilon)
+    if own is not None and epsilon is not None:
+        raise SettingError(f"a {own} has no figure of one epsilon, got --eps {epsilon_text(epsilon)}: leave it out")
+    if own == "verification":
+        return draw_responses(run.document)
     if own == "training":
-        if epsilon is not None:
-            raise SettingError(f"a training has one epsilon, got --eps {epsilon_text(epsilon)}: leave it out")
         return draw_training_curves(run.document)
     return draw_gallery(run, targeted, epsilon) if kind == "gallery" else draw_evaluation(run.document, kind, targeted, epsilon)
 

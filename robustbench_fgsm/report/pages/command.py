@@ -26,6 +26,10 @@ def reproduction_command(run: LoadedRun) -> str:
     if schema == "rfgsm.training/1":
         shared = ["torchrun", "--standalone", "--nproc-per-node", str(processes), "-m", "robustbench_fgsm"]
         return shlex.join([*(shared if processes > 1 else ["rfgsm"]), *_training_arguments(run)])
+    if schema == "rfgsm.verification/2":
+        candidate = run.document["candidate"]
+        strict = ["--strict"] if run.document["strict"] else []
+        return shlex.join(["rfgsm", "verify", candidate["name"], "--style", candidate["style"], *strict])
     return shlex.join(
         ["rfgsm", *(_transfer_arguments(run.document) if schema == "rfgsm.transfer/1" else _evaluation_arguments(run))]
     )

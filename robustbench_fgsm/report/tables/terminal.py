@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -16,13 +17,14 @@ STYLES = {
     "Mismatch": "red",
     "INVALID": "bold red",
     "FAILED": "bold red",
-    "FAIL": "bold red",
     "Failed": "bold red",
     "DISAGREE": "bold red",
     "WRONG": "bold red",
     "NOT": "bold red",
+    "INCOMPLETE": "bold yellow",
+    "unmeasured": "yellow",
     "PASSED": "bold green",
-    "pass": "green",
+    "ok": "green",
     "AGREE": "bold green",
     "RIGHT": "bold green",
     "VERIFIED": "bold green",
@@ -59,12 +61,14 @@ def _render_section(section: Section) -> Iterator[RenderableType]:
         yield from _styled_lines(section.sentences)
 
 
-def _styled_lines(lines: Iterable[str]) -> Iterator[Text]:
+def _styled_lines(lines: Iterable[str]) -> Iterator[RenderableType]:
     style = ""
     for line in lines:
         first_word = line.partition(" ")[0].rstrip(":.")
         style = STYLES.get(first_word, "") if first_word else style.removeprefix("bold ")
-        yield Text(line, style=style)
+        indent = len(line) - len(line.lstrip())
+        text = Text(line[indent:], style=style)
+        yield Padding(text, (0, 0, 0, indent), expand=False) if indent and "\n" not in line else Text(line, style=style)
 
 
 def render_sheet(sheet: Sheet) -> RenderableType:

@@ -12,7 +12,7 @@ from robustbench_fgsm.attack.gradient import input_gradient
 from robustbench_fgsm.attack.losses import cross_entropy
 from robustbench_fgsm.variants.altered_models import guided_copy
 from robustbench_fgsm.variants.catalogue import HARMLESS_IDS, MISTAKE_BY_ID
-from robustbench_fgsm.verification.evidence import Evidence
+from robustbench_fgsm.verification.evidence import MIN_SHARE, Evidence
 from robustbench_fgsm.verification.reading import Reading, ok, unmeasured, wrong
 from robustbench_fgsm.verification.response import Response, step_along
 
@@ -111,6 +111,11 @@ def _state(evidence: Evidence) -> Iterator[Observation]:
         apart = max(float((one.moved - first.moved).abs().max()) for one in (repeated, at_once))
         if apart > evidence.width:
             yield Observation("stale-gradient", f"the same call gives images {apart:.3g} apart after other calls")
+    other = evidence.get("rows, other images")
+    if first is not None and other is not None and first.is_right and not other.is_right and not evidence.is_random:
+        seen = (first.moved != 0) & (other.moved != 0)
+        if bool(seen.any()) and float((first.moved.sign() == other.moved.sign())[seen].float().mean()) > MIN_SHARE:
+            yield Observation("stale-gradient", "other images move along the gradient of the first call")
     network = evidence.get("other network")
     if network is not None and first is not None and first.is_right and not network.is_right:
         yield Observation("other-weights", f"right on the first network, {_share_text(network)} on another of the same shape")

@@ -45,26 +45,24 @@ def _mixed(evidence: Evidence, response: Response) -> Reading | None:
     moved = response.moved.sign()
     vector = unit_vector(response).unsqueeze(0)
     std = response.call.std if response.call.std.ndim else torch.ones(1, 1, 1)
-    patterns: dict[str, tuple[str, Tensor]] = {layout.about: (layout.cause, layout.forward(vector)) for layout in PIXEL_LAYOUTS}
+    patterns = [(layout.about, layout.cause, layout.forward(vector)) for layout in PIXEL_LAYOUTS]
     grey = "all channels move in one direction"
-    patterns[grey] = ("per-channel-grey", (vector / std).sum(1, keepdim=True).sign().expand_as(vector))
-    patterns[grey + " (a sum of signs)"] = ("per-channel-grey", vector.sum(1, keepdim=True).sign().expand_as(vector))
+    patterns.append((grey, "per-channel-grey", (vector / std).sum(1, keepdim=True).sign().expand_as(vector)))
+    patterns.append((f"{grey} (a sum of signs)", "per-channel-grey", vector.sum(1, keepdim=True).sign().expand_as(vector)))
     for size in (3, 5, 7, 9, 15):
         blurred = torch.nn.functional.avg_pool2d(vector / std, size, 1, size // 2, count_include_pad=False)
-        patterns[f"the gradient is averaged over {size} x {size} pixels"] = ("blurred-gradient", blurred.sign())
+        patterns.append((f"the gradient is averaged over {size} x {size} pixels", "blurred-gradient", blurred.sign()))
 
     def agreement(pattern: Tensor) -> float:
         counts = ((moved != 0) & (pattern != 0)).flatten(1)
         equal = ((moved == pattern).flatten(1) & counts).sum(1) / counts.sum(1).clamp_min(1)
         return float(torch.maximum(equal, 1 - equal).mean())
 
-    best = max(patterns, key=lambda name: agreement(patterns[name][1]))
+    share, about, cause = max((agreement(pattern), about, cause) for about, cause, pattern in patterns)
     own = float(shares[seen].mean())
-    if agreement(patterns[best][1]) > 0.95:
-        return wrong(
-            "direction", patterns[best][0], f"{best}: {100 * agreement(patterns[best][1]):.1f} % of the pixels follow that", EXPECTED,
-            agreement=rounded(agreement(patterns[best][1])), own_agreement=rounded(own),
-        )
+    if share > 0.95:
+        text = f"{about}: {100 * share:.1f} % of the pixels follow that"
+        return wrong("direction", cause, text, EXPECTED, agreement=rounded(share), own_agreement=rounded(own))
     return wrong(
         "direction", "blurred-gradient" if own > 0.6 else None,
         f"a pixel does not follow its own gradient: {100 * (1 - own):.1f} % of the pixels move against it", EXPECTED,

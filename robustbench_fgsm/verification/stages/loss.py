@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +32,13 @@ MAX_FREE_CLASSES = 20
 
 NEARLY_EQUAL = 5e-4
 """Losses whose shares of wrong signs differ by less explain the images equally well."""
+
+
+LABEL_ORDERS: dict[str, Callable[[int], list[int]]] = {
+    "reversed order of the classes": lambda classes: list(range(classes))[::-1],
+    "order by name of classes 1, 2, ...": lambda classes: sorted(range(classes), key=lambda label: str(label + 1)),
+}
+"""Wrong orders of the classes: the class of each label, for a number of classes."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +164,8 @@ def _labels(found: Hypothesis) -> Reading:
     cause = {"predicted": "predicted-labels", "least likely": "least-likely-label", "second most likely": "other-labels"}.get(found.rule)
     if found.rule.startswith("shifted"):
         cause = "label-offset"
+    if found.rule in LABEL_ORDERS:
+        cause = "wrong-label-order"
     way = "towards the class" if _is_target(found) else "the loss of the class"
     return wrong("labels", cause or "other-labels", f"{way}: {found.rule}", EXPECTED_LABELS, rule=found.rule)
 
@@ -171,7 +180,7 @@ def label_rules(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         rules |= {f"shifted by {k}": (labels + k) % classes for k in (1, -1, 2, -2) if abs(k) < classes - 1}
         is_top = order[:, 0] == labels
         rules["most likely wrong class"] = torch.where(is_top, order[:, 1], order[:, 0])
-        rules["reversed order of the classes"] = classes - 1 - labels
+        rules |= {rule: torch.tensor(order(classes))[labels] for rule, order in LABEL_ORDERS.items()}
     if classes <= 20:
         rules |= {f"class {k} for all images": torch.full_like(labels, k) for k in range(classes)}
     return rules

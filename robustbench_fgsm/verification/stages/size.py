@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robustbench_fgsm.verification.evidence import Evidence, channel_sizes, unit_vector, way_sizes
 from robustbench_fgsm.verification.reading import Reading, numbers_text, ok, rounded, unmeasured, wrong
-from robustbench_fgsm.verification.response import Response
+from robustbench_fgsm.verification.response import TOLERANCE, Response
 
 EXPECTED = "1 times epsilon, in every channel and image, for every epsilon"
 CALLS = ("size", "size, small", "size, large", "size, larger", "size, whole range")
@@ -30,7 +30,7 @@ def read_size(evidence: Evidence, direction: Reading, clip: Reading) -> Reading:
     if evidence.resolution > budget_of(evidence, "size") / 4:
         return unmeasured("size", f"outputs that are {evidence.resolution:.3g} apart hide the size of the step")
     if not moved:
-        return wrong("size", "no-op", "0 times epsilon: the images come back unchanged", EXPECTED, factor=0.0)
+        return _tiny_alone(evidence) or wrong("size", "no-op", "0 times epsilon: the images come back unchanged", EXPECTED, factor=0.0)
     if "size" not in moved:
         return unmeasured("size", "the images came back unchanged for a network with a known gradient")
     power = direction.cause in POWER_CAUSES
@@ -75,7 +75,7 @@ def _table(factors: dict[str, float]) -> dict[str, float]:
 def _sizes(response: Response, resolution: float = 0.0) -> Tensor | None:
     """Return the size of the step of each image that moved and each channel, in units of epsilon; None if none moved."""
     values, _ = channel_sizes(response, resolution)
-    is_moved = (values > 0).any(1)
+    is_moved = (values * response.call.epsilon > TOLERANCE).any(1)
     return values[is_moved] if bool(is_moved.any()) else None
 
 
@@ -130,6 +130,17 @@ def _image_sizes(evidence: Evidence, sizes: Tensor) -> Reading | None:
         "size", cause, f"{float(by_image.min()):.3g} to {float(by_image.max()):.3g} times epsilon, another factor for each image",
         EXPECTED, "" if cause else "use one epsilon for all images", by_image=rounded(by_image),
     )
+
+
+def _tiny_alone(evidence: Evidence) -> Reading | None:
+    """Read the size off the budget of 1e-6, if at all others every pixel comes back at a bound."""
+    response = evidence.get(TINY)
+    sizes = None if response is None else _sizes(response, evidence.resolution)
+    if response is None or sizes is None:
+        return None
+    by_channel = sizes.nanmedian(0).values
+    cause, text = name_sizes(by_channel, response)
+    return wrong("size", cause, text, EXPECTED, by_channel=rounded(by_channel))
 
 
 def _tiny(evidence: Evidence) -> Reading | None:

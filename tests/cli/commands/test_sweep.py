@@ -103,7 +103,7 @@ def test_csv_and_markdown(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--plot", "curve.jpg"], "plot must be a file that ends in .png, .svg or .pdf"),
+        (["--plot", "curve.jpg"], "figure must be a file that ends in .png, .svg or .pdf"),
         (["--plot", "."], "cannot be written, because . is a directory"),
         (["--eps", "4,4/255"], "at least one and all different"),
         (["--eps", "1,2/255,3"], "mixes fractions and other numbers"),

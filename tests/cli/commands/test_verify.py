@@ -32,6 +32,18 @@ def down(model, x, y, epsilon):
     grad, = torch.autograd.grad(cross_entropy(model(x), y, reduction="sum"), x)
     return (x - epsilon * grad.sign()).clamp(0, 1).detach()
 
+def only_grey(model, x, y, epsilon):
+    assert x.shape[1:] == (1, 28, 28)
+    return right(model, x, y, epsilon)
+
+def only_one(model, x, y, epsilon):
+    assert len(x) == 1
+    return right(model, x, y, epsilon)
+
+def only_two_classes(model, x, y, epsilon):
+    assert model(x).shape[1] == 2
+    return right(model, x, y, epsilon)
+
 def raising(model, x, y, epsilon):
     raise ValueError("no such [red]thing[/red]")
 """
@@ -47,19 +59,20 @@ def mine(tmp_path: Path) -> str:
 def test_a_right_candidate(run: Run, mine: str) -> None:
     code, out, err = run("verify", f"{mine}:right")
     assert (code, err) == (0, "")
-    assert "RIGHT: 16 of 16 cases pass." in out
+    assert out.splitlines()[-1] == "RIGHT for images in [0, 1]: all 9 stages are measured and right."
     assert max(map(len, out.splitlines())) <= 80
-    assert "Warning: saturation-cancellation" in out
+    assert "saturation-cancellation: in call" in out
+    assert "Warning" not in out
 
 
 def test_names_a_mistake_and_its_remedy(run: Run, mine: str) -> None:
-    code, out, err = run("verify", f"{mine}:down", "--case", "grey", "--case", "colour")
+    code, out, err = run("verify", f"{mine}:down")
     assert code == 1
     assert "on standard output" in err
     assert "on standard output" not in out
-    assert out.count("FAIL") == 2
-    assert "\nwrong-sign\n" in out
+    assert [line.split()[-1] for line in out.splitlines() if "WRONG  " in line] == ["wrong-sign"]
     assert "Remedy: add epsilon * gradient.sign() to climb the loss" in " ".join(out.split())
+    assert "See docs/reference/mistakes/wrong-sign.md." in out
 
 
 def test_json_matches_the_library(run: Run, mine: str) -> None:
@@ -68,23 +81,54 @@ def test_json_matches_the_library(run: Run, mine: str) -> None:
     Draft202012Validator(load_schema("verification")).validate(document)
     assert (code, document["exit_code"], document["verdict"]) == (1, 1, "wrong")
     library: dict[str, Any] = rf.verify(f"{mine}:down").to_dict()
-    for key in ("candidate", "cases", "diagnosis", "warnings"):
+    for key in ("candidate", "stages", "conduct", "harmless", "limitations", "calls"):
         assert document[key] == library[key]
 
 
-def test_an_own_model_adds_a_case(run: Run, mine: str) -> None:
-    code, out, err = run("verify", f"{mine}:right", "--case", "grey", "--model", "resnet18")
+def test_markdown_table(run: Run, mine: str) -> None:
+    code, out, _ = run("verify", f"{mine}:down", "--format", "markdown")
+    assert code == 1
+    assert out.startswith("**WRONG: direction; 8 of 9 stages are right.**\n")
+    assert "| WRONG | wrong-sign |" in out
+
+
+def test_figure_page_and_table(run: Run, mine: str, tmp_path: Path) -> None:
+    files = {"--figure": "f.png", "--html": "page.html", "--csv": "table.csv"}
+    words = [word for option, name in files.items() for word in (option, str(tmp_path / name))]
+    assert run("verify", f"{mine}:right", *words)[0] == 0
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+    assert "<!doctype html>" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert (tmp_path / "table.csv").read_text(encoding="utf-8").splitlines()[0] == "stage,measured,verdict,known mistake"
+
+
+def test_an_own_model_alone_gives_a_verdict(run: Run, mine: str) -> None:
+    words = ("--case", "own", "--model", "resnet18")
+    code, out, err = run("verify", f"{mine}:right", *words)
     assert code == 0
-    assert "16 images of fashion-mnist on resnet18" in out
+    assert "as expected on your own network" in " ".join(out.split())
     assert err.startswith("resnet18: standard weights")
+    assert run("verify", f"{mine}:down", *words)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [("only_grey", ["--image-shape", "1x28x28"]), ("only_one", ["--one-image"]), ("only_two_classes", ["--classes", "2"])],
+)
+def test_a_limited_candidate_gets_its_option(run: Run, mine: str, function: str, words: list[str]) -> None:
+    code, out, _ = run("verify", f"{mine}:{function}")
+    assert code == 1
+    assert f"Remedy: pass {' '.join(words)}" in " ".join(out.split())
+    assert "\nINCOMPLETE: " in out
+    assert run("verify", f"{mine}:{function}", *words)[0] == 0
 
 
 def test_a_raising_candidate(run: Run, mine: str) -> None:
-    code, out, err = run("verify", f"{mine}:raising", "--case", "grey")
+    code, out, err = run("verify", f"{mine}:raising")
     assert code == 1
     assert "raises ValueError: no such [red]thing[/red]" in " ".join(out.split())
+    assert "INCOMPLETE" in out
     assert "Traceback" not in err
-    assert "Traceback" in run("verify", f"{mine}:raising", "--case", "grey", "--debug")[2]
+    assert "Traceback" in run("verify", f"{mine}:raising", "--case", "rows", "--debug")[2]
 
 
 @pytest.mark.parametrize(
@@ -92,9 +136,13 @@ def test_a_raising_candidate(run: Run, mine: str) -> None:
     [
         (["{mine}"], "name the function too"),
         (["{mine}:rigth"], "did you mean right"),
-        (["{mine}:right", "--case", "gray"], "did you mean grey"),
+        (["{mine}:right", "--case", "row"], "did you mean rows"),
+        (["{mine}:right", "--case", "own"], "pass --model"),
         (["{mine}:right", "--expect", "x"], "must be the id of a mistake"),
         (["{mine}:right", "--time-limit", "-1"], "seconds > 0"),
+        (["{mine}:right", "--image-shape", "28x28"], "such as 1x28x28"),
+        (["{mine}:right", "--classes", "1"], "classes must be an integer >= 2"),
+        (["{mine}:right", "--figure", "f.txt"], "figure must be a file that ends in"),
         (["{mine}:right", "--weights", "none"], "need a --model"),
         (["{mine}:right", "--model", "resnet81"], "did you mean resnet18"),
         ([], "Missing argument"),

@@ -37,9 +37,16 @@ def test_pairs_of_a_sparse_matrix() -> None:
     assert pairs(printed(matrix_sheet("before", "Before", matrix, names))) == [["c100", "c2", "9"], ["c5", "c6", "3"]]
 
 
+def test_indented_sentences_wrap_below_themselves() -> None:
+    console = Console(width=40)
+    with console.capture() as capture:
+        console.print(render_summary(Summary(("run",), closing=("Notes:", f"  {'word ' * 12}"))))
+    assert [line[:6] for line in capture.get().splitlines()[-2:]] == ["  word", "  word"]
+
+
 def test_reasons_have_the_colour_of_the_verdict() -> None:
     console = Console(color_system="standard", force_terminal=True, width=80)
     with console.capture() as capture:
         console.print(render_summary(Summary(("run",), closing=("DISAGREE: ours", "  4 pixels", "AGREE: theirs", "Intervals"))))
     red, green = "\x1b[1;31m", "\x1b[1;32m"
-    assert capture.get() == f"run\n{red}DISAGREE: ours\x1b[0m\n\x1b[31m  4 pixels\x1b[0m\n{green}AGREE: theirs\x1b[0m\nIntervals\n"
+    assert capture.get() == f"run\n{red}DISAGREE: ours\x1b[0m\n  \x1b[31m4 pixels\x1b[0m\n{green}AGREE: theirs\x1b[0m\nIntervals\n"

@@ -1,0 +1,30 @@
+"""The page about `rfgsm verify` quotes what the command prints."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from robustbench_fgsm.cli.main import main
+from tests.docs.test_mistakes import words
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/howto/verify.md").read_text(encoding="utf-8")
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit):
+        main(["verify", *arguments, "--quiet"])
+    return capsys.readouterr().out
+
+
+def test_quotes_the_datasheet(capsys: pytest.CaptureFixture[str]) -> None:
+    (quoted,) = re.findall(r"^```text\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert words(printed(capsys, str(ROOT / "examples/candidates/notebook.py:fgsm"))) == words(quoted)
+
+
+def test_quotes_the_last_line(capsys: pytest.CaptureFixture[str]) -> None:
+    last = printed(capsys, str(ROOT / "examples/candidates/plain.py:fgsm")).splitlines()[-1]
+    assert f"Its last line is `{last}`" in PAGE
