@@ -238,6 +238,9 @@ def has_own_statistics(call: UserCallable) -> bool:
 class _PixelSpaceInput(nn.Module):
     """A network from pixel space, as a network from images with these statistics."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: nn.Module, mean: Tensor, std: Tensor) -> None:
         super().__init__()
         self.model = model

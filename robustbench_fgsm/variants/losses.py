@@ -102,18 +102,14 @@ LOSSES: dict[str, NamedLoss] = {
     "nll-on-logits": NamedLoss("minus the logit of the label (nll_loss on logits)", lambda z, y: -_own(z, y), "nll-on-logits"),
     "own-logit": NamedLoss("the logit of the label", _own, "sum-of-logits"),
     "sum": _without_labels("the sum of the logits", lambda z: z.sum(1), "sum-of-logits"),
-    "sum-of-probabilities": _without_labels(
-        "the sum of the log-probabilities", lambda z: z.log_softmax(1).sum(1), "sum-of-logits"
-    ),
+    "sum-of-probabilities": _without_labels("the sum of the log-probabilities", lambda z: z.log_softmax(1).sum(1), "sum-of-logits"),
     "largest-logit": _without_labels("the largest logit", lambda z: z.amax(1), "sum-of-logits"),
     "largest-wrong-logit": NamedLoss("the largest wrong logit", _largest_wrong_logit, "sum-of-logits"),
     "log-sum-exp": _without_labels("the log-sum-exp of the logits", lambda z: z.logsumexp(1)),
     "squared-logits": _without_labels("the sum of the squared logits", lambda z: z.square().sum(1)),
     "entropy": NamedLoss("the entropy of the prediction", _entropy, uses_labels=False),
     "margin": NamedLoss("the margin: largest wrong logit minus the label's", margin_loss),
-    "clamped-margin": NamedLoss(
-        "the margin, but 0 for misclassified images", lambda z, y: margin_loss(z, y).clamp_max(0)
-    ),
+    "clamped-margin": NamedLoss("the margin, but 0 for misclassified images", lambda z, y: margin_loss(z, y).clamp_max(0)),
     "margin-of-probabilities": NamedLoss("the margin of the probabilities", lambda z, y: margin_loss(z.softmax(1), y)),
     "dlr": NamedLoss("the difference of logits ratio", _difference_of_logits_ratio),
     "multi-margin": NamedLoss("the multi-class hinge loss", _hinge(1)),
@@ -128,8 +124,6 @@ LOSSES: dict[str, NamedLoss] = {
         f"smoothing {share:g}": NamedLoss(f"cross-entropy with label smoothing {share:g}", _smoothed(share))
         for share in (0.1, 0.05, 0.2, 0.3)
     },
-    **{
-        f"temperature {one:g}": NamedLoss(f"cross-entropy at temperature {one:g}", _cooled(one)) for one in TEMPERATURES
-    },
+    **{f"temperature {one:g}": NamedLoss(f"cross-entropy at temperature {one:g}", _cooled(one)) for one in TEMPERATURES},
 }
 """Losses by name. What has the signs of cross-entropy (focal loss, minus the probability) counts as cross-entropy."""

@@ -134,9 +134,11 @@ def mixed_labels(network: nn.Module, x: Tensor, num_classes: int) -> Tensor:
     return torch.where(places % 2 == 0, predicted, (predicted + 1 + places % max(1, num_classes - 1)) % num_classes)
 
 
-def _statistics(shape: Shape, statistics: tuple[tuple[float, ...], tuple[float, ...]] = STATISTICS) -> tuple[Tensor, Tensor]:
+def _statistics(
+    shape: Shape, statistics: tuple[tuple[float, ...], tuple[float, ...]] = STATISTICS
+) -> tuple[list[float], list[float]]:
     """Return mean and std with one value per channel."""
-    mean, std = (torch.tensor(values)[torch.arange(shape[0]) % len(values)] for values in statistics)
+    mean, std = ([values[k % len(values)] for k in range(shape[0])] for values in statistics)
     return mean, std
 
 
@@ -145,7 +147,7 @@ def _linear(settings: BenchSettings, seed: int, shape: Shape | None = None, num_
     layer = random_linear(shape, num_classes or settings.num_classes, seed, unseen_columns=UNSEEN_COLUMNS)
     network = in_pixel_space(layer, *_statistics(shape))
     with torch.no_grad():
-        layer.bias += 0.5 * torch.cos(1.7 * torch.arange(len(layer.bias))) - network(torch.full((1, *shape), 0.5))[0]
+        layer.bias.add_(0.5 * torch.cos(1.7 * torch.arange(len(layer.bias))) - network(torch.full((1, *shape), 0.5))[0])
     return network
 
 
@@ -153,7 +155,9 @@ def _row_calls(settings: BenchSettings) -> Iterator[BenchCall]:
     """Yield calls on linear networks with random rows, which tell loss and labels; repeated, they tell randomness and state."""
     network, x = _linear(settings, 1), bounded_images(settings.shape, SMALL_BATCH, 1)
     first = AttackCall(network, x, mixed_labels(network, x, settings.num_classes), EPSILON, seed=1)
-    other = AttackCall(network, bounded_images(settings.shape, SMALL_BATCH, 2), (first.y + 1) % settings.num_classes, 0.0213, seed=2)
+    other = AttackCall(
+        network, bounded_images(settings.shape, SMALL_BATCH, 2), (first.y + 1) % settings.num_classes, 0.0213, seed=2
+    )
     yield BenchCall("rows", first)
     yield BenchCall("rows, other images", other)
     yield BenchCall("rows, repeated", first)
@@ -226,7 +230,7 @@ def _ramp(shape: Shape, n: int, low: float, high: float) -> Tensor:
 
 
 def _opposite_corners(shape: Shape, n: int) -> Tensor:
-    """Return images of zeros and ones, so that a step of 1 along a fixed gradient stays inside, in two of four; labels alternate."""
+    """Return images of zeros and ones, so that a step of 1 along a fixed gradient stays inside in two of four."""
     corners = (_gradient_signs(shape) < 0).float()
     return torch.stack([corners if k % 4 < 2 else 1 - corners for k in range(n)])
 
@@ -278,7 +282,7 @@ def _difficult_calls(settings: BenchSettings) -> Iterator[BenchCall]:
     """Yield a call in which float32 cross-entropy cancels, and a call with an image whose gradient is not finite."""
     layer = random_linear(settings.shape, settings.num_classes, 15)
     with torch.no_grad():
-        layer.weight *= 25
+        layer.weight.mul_(25)
     confident, x = in_pixel_space(layer), random_images(settings.shape, 8, 15)
     call = AttackCall(confident, x, mixed_labels(confident, x, settings.num_classes), EPSILON, seed=10)
     yield BenchCall("confident network", call, "saturated")
@@ -289,7 +293,7 @@ def _difficult_calls(settings: BenchSettings) -> Iterator[BenchCall]:
 
 
 def _targeted_calls(settings: BenchSettings) -> Iterator[BenchCall]:
-    """Yield targeted calls."""
+    """Yield calls whose labels are targets."""
     network, x = _linear(settings, 17), bounded_images(settings.shape, SMALL_BATCH, 17)
     y = mixed_labels(network, x, settings.num_classes)
     for k, name in enumerate(("targeted", "targeted, other targets")):

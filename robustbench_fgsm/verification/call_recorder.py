@@ -39,7 +39,7 @@ class CallRecord:
         return self
 
     def reset(self) -> None:
-        """Start a new list."""
+        """Start a new list of passes."""
         self.forward_passes = []
 
 
@@ -54,13 +54,16 @@ class CallRecorder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Record the forward pass, and return the outputs of the body."""
         own = ForwardPass(
-            any(module.training for module in self.modules()), _compute_dtype(x), _values(x), torch.is_grad_enabled() and x.requires_grad
+            any(module.training for module in self.modules()),
+            _compute_dtype(x),
+            _values(x),
+            torch.is_grad_enabled() and x.requires_grad,
         )
         self.record.forward_passes.append(own)
         logits: Tensor = self.body(x)
         own.logits = _values(logits)
         if own.logits is not None and logits.requires_grad:
-            logits.register_hook(lambda grad: _store_gradient(own, grad))
+            logits.register_hook(lambda grad: _store_gradient(own, grad))  # type: ignore[no-untyped-call]
         return logits
 
 

@@ -115,7 +115,8 @@ def way_sizes(response: Response) -> tuple[float, float]:
 def channel_sizes(response: Response, resolution: float = 0.0) -> tuple[Tensor, Tensor]:
     """Return the most common |displacement| / epsilon for each image and channel, and its share of the pixels that moved.
 
-    Displacements count from the image, or from where the gradient was heard to be taken if that gives more of them one value. A blurred output gives the mean instead.
+    Displacements count from the image, or from where the gradient was heard to be taken if that gives more of them one value.
+    A blurred output gives the mean instead.
 
     Returns:
         Two tensors (N, C); 0 if no pixel of an image moved, NaN if other channels of the image moved.

@@ -65,7 +65,11 @@ def _output(evidence: Evidence, response: Response) -> list[Reading]:
     offset = float((_images(response) - response.expected).mean()) * 255
     evidence.resolution = 1 / 255
     name, cause = ("truncated", "truncated-8bit") if abs(offset) > 0.25 else ("rounded", "quantised-8bit")
-    return [wrong("output", cause, f"{name} to 8 bits: {100 * share:.1f} % of the pixels are multiples of 1/255", on_grid=rounded(share))]
+    return [
+        wrong(
+            "output", cause, f"{name} to 8 bits: {100 * share:.1f} % of the pixels are multiples of 1/255", on_grid=rounded(share)
+        )
+    ]
 
 
 def _size_and_direction(evidence: Evidence, response: Response) -> list[Reading]:
@@ -89,7 +93,13 @@ def _size_and_direction(evidence: Evidence, response: Response) -> list[Reading]
     if float((norms - 1).abs().max()) < 0.05:
         return [wrong("direction", "wrong-norm", "the gradient over the L2 norm of the image, which moves by epsilon in that norm")]
     if float(relative.median()) < 0.5:
-        return [wrong("direction", "raw-gradient", f"pixels move by different amounts, {float(relative.median()):.3g} times epsilon in the median")]
+        return [
+            wrong(
+                "direction",
+                "raw-gradient",
+                f"pixels move by different amounts, {float(relative.median()):.3g} times epsilon in the median",
+            )
+        ]
     return [unmeasured("size", "pixels move by different amounts")]
 
 

@@ -43,7 +43,7 @@ class Limitation:
     remedy: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object."""
+        """Return the JSON object of the limitation."""
         return {"text": self.text, "remedy": self.remedy}
 
 
@@ -64,7 +64,11 @@ def find_limitations(
             first = first_call(other)
             one = respond(candidate, first, first.call.model, first.call.x.clone(), time_limit, one_image=other.one_image)
             if one.images is not None:
-                return [Limitation(f"the candidate was written for {about}: otherwise it {failed[0].observed.failure}", f"pass {option}")]
+                return [
+                    Limitation(
+                        f"the candidate was written for {about}: otherwise it {failed[0].observed.failure}", f"pass {option}"
+                    )
+                ]
     if not ran:
         text = f"no call ran: the candidate {failed[0].observed.failure}"
         return [Limitation(text, "pass --model with the network it was written for, and see the traceback with --debug")]

@@ -58,7 +58,7 @@ class FixedGradientNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (N, K), which equal the bias for all images."""
-        slope = self.vector
+        slope: Tensor = self.vector
         if self.turning_distance is not None:
             slope = slope * torch.where((x.detach() - 0.5).abs() < self.turning_distance, 1.0, -1.0)
         total = (x * slope).flatten(1).sum(1, keepdim=True)
@@ -100,7 +100,9 @@ class InfiniteGradientAtZero(nn.Module):
         return torch.cat([logits[:, :1] + 0.01 * x.flatten(1).sum(1, keepdim=True).sqrt(), logits[:, 1:]], 1)
 
 
-def in_pixel_space(network: nn.Module, mean: ChannelStatistic | None = None, std: ChannelStatistic | None = None) -> PixelSpaceNetwork:
+def in_pixel_space(
+    network: nn.Module, mean: ChannelStatistic | None = None, std: ChannelStatistic | None = None
+) -> PixelSpaceNetwork:
     """Return the network that a candidate receives: normalisation first, then a recorder of forward passes."""
     return PixelSpaceNetwork(CallRecorder(network), mean, std).eval()
 

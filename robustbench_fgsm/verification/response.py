@@ -27,6 +27,7 @@ UNDECIDABLE_SHARE = 1e-4
 SMALLEST_NORMAL = 1e-36
 """A gradient below this magnitude may underflow to 0 if the loss is averaged."""
 
+
 @dataclass(frozen=True, eq=False)
 class Response:
     """What came back from one call.
@@ -107,7 +108,7 @@ class Response:
             return one
         distances = torch.cdist(x, points)
         order = distances.argmin(1)
-        if len(order.unique()) < len(order) or float(distances.amin(1).max()) > 1e-3:
+        if len(set(order.tolist())) < len(order) or float(distances.amin(1).max()) > 1e-3:
             return one
         parts = {name: value[order] for name in ("inputs", "logits", "logit_gradient") if (value := getattr(one, name)) is not None}
         return replace(one, **parts)
@@ -143,7 +144,8 @@ def respond(
     call = bench_call.call
     if one_image:
         parts = [
-            respond(candidate, replace(bench_call, call=one), model, x[k : k + 1], time_limit) for k, one in enumerate(_single_images(call))
+            respond(candidate, replace(bench_call, call=one), model, x[k : k + 1], time_limit)
+            for k, one in enumerate(_single_images(call))
         ]
         return _join(bench_call, parts)
     observed = observe_call(candidate, call, model, x, time_limit)
@@ -222,10 +224,11 @@ def exact_gradient(call: AttackCall, loss: Loss = cross_entropy) -> Tensor:
 
 
 def cancellation(call: AttackCall) -> Tensor:
-    """Return the relative error (N,) of a float32 gradient through probabilities: p_y and 1 - p_y lose their digits near 0 and 1."""
+    """Return the relative error (N,) of a float32 gradient through probabilities, which lose digits near 0 and 1."""
     with torch.no_grad():
         probability = call.model(call.x).double().softmax(1).gather(1, call.y.unsqueeze(1)).squeeze(1)
-    return 4e-7 / (probability * (1 - probability)).clamp_min(1e-12)
+    error: Tensor = 4e-7 / (probability * (1 - probability)).clamp_min(1e-12)
+    return error
 
 
 def is_decidable(gradient: Tensor, doubt: Tensor | float = 0.0) -> Tensor:

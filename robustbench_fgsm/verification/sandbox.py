@@ -23,7 +23,6 @@ from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.verification.call_recorder import CallRecorder, ForwardPass
 
-
 GRADIENT_MARK = 1e6
 """Value of a parameter's gradient before a call that must not add to it."""
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 import torch
 
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.errors import SettingError, describe_error, did_you_mean
 from robustbench_fgsm.engine.progress import Progress
+from robustbench_fgsm.errors import SettingError, describe_error, did_you_mean
 from robustbench_fgsm.options import VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate, to_candidate
 from robustbench_fgsm.references.candidate_styles import has_own_statistics
@@ -137,7 +137,12 @@ def _statistics_of(extra: Sequence[BenchCall]) -> tuple[torch.Tensor, torch.Tens
 
 
 def run_calls(
-    candidate: Candidate, calls: Sequence[BenchCall], time_limit: float, *, one_image: bool = False, progress: Progress | None = None
+    candidate: Candidate,
+    calls: Sequence[BenchCall],
+    time_limit: float,
+    *,
+    one_image: bool = False,
+    progress: Progress | None = None,
 ) -> list[Response]:
     """Run the calls in order, on copies of networks and images that the candidate may change.
 
@@ -156,7 +161,8 @@ def run_calls(
         response = respond(candidate, bench_call, model, x, time_limit, one_image=one_image)
         if not responses and isinstance(response.observed.error, IMPORT_ERRORS):
             raise SettingError(
-                f"candidate {candidate.name} must run, it raised {describe_error(response.observed.error)}: fix its imports and paths"
+                f"candidate {candidate.name} must run, it raised {describe_error(response.observed.error)}: "
+                "fix its imports and paths"
             )
         responses.append(response)
         if progress is not None:
@@ -196,7 +202,9 @@ def _accept(reading: Reading, expect: Collection[str]) -> Reading:
 def _with_sense(direction: Reading, descends: bool, evidence: Evidence) -> Reading:
     """Return the direction as wrong if the loss is descended, or if a targeted attack climbs it."""
     if direction.verdict != "wrong" and descends:
-        return wrong("direction", "wrong-sign", "minus the sign: the step descends the loss", direction.expected, **direction.measured)
+        return wrong(
+            "direction", "wrong-sign", "minus the sign: the step descends the loss", direction.expected, **direction.measured
+        )
     response = evidence.get("targeted")
     untargeted = evidence.get("rows")
     if response is None or response.is_right or direction.verdict == "wrong" or untargeted is None or not untargeted.is_right:
@@ -218,6 +226,9 @@ def _with_failures(output: Reading, responses: Sequence[Response]) -> Reading:
     cause = "misaligned-images" if shape[1:] == given[1:] and shape[:1] != given[:1] else None
     many = f"{len(refused)} of {len(responses)} calls" if len(refused) > 1 else f"call `{refused[0].name}`"
     return wrong(
-        "output", cause, f"in {many} the candidate {text}", "float images in the shape of x",
+        "output",
+        cause,
+        f"in {many} the candidate {text}",
+        "float images in the shape of x",
         "return one float tensor or array in the shape of x, with finite numbers",
     )

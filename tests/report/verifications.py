@@ -6,7 +6,7 @@ from typing import Any
 
 Document = dict[str, Any]
 
-OK_STAGES = {
+OK_STAGES: dict[str, tuple[str, dict[str, Any]]] = {
     "loss": ("cross-entropy of the given labels (0 of 53,760 signs wrong)", {"name": "ce", "wrong_share": 0.0}),
     "labels": ("given", {"rule": "given"}),
     "direction": ("sign, for |gradient| from 1e-36 to 1e+30", {"magnitude": ["1e-2", "1e-1"], "response": [1.0, 1.0]}),

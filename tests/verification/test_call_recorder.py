@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.func import functional_call, vmap
-from torch.func import grad as gradient_of  # type: ignore[attr-defined]
+from torch.func import grad as gradient_of
 
 from robustbench_fgsm.verification.call_recorder import CallRecorder
 
@@ -22,7 +22,8 @@ def test_records_passes_of_copies(recorder: CallRecorder) -> None:
     copy.deepcopy(recorder).double().train()(torch.ones(2, 4, dtype=torch.float64))
     (forward_pass,) = recorder.record.forward_passes
     assert (forward_pass.training, forward_pass.dtype, forward_pass.requires_gradient) == (True, torch.float64, False)
-    assert forward_pass.inputs is not None and torch.equal(forward_pass.inputs, torch.ones(2, 4, dtype=torch.float64))
+    assert forward_pass.inputs is not None
+    assert torch.equal(forward_pass.inputs, torch.ones(2, 4, dtype=torch.float64))
     recorder.record.reset()
     assert recorder.record.forward_passes == []
 
@@ -32,7 +33,9 @@ def test_hears_the_gradient_at_the_logits(recorder: CallRecorder) -> None:
     logits = recorder(x)
     nn.functional.cross_entropy(logits, y, reduction="sum").backward()  # type: ignore[no-untyped-call]
     (forward_pass,) = recorder.record.forward_passes
-    assert forward_pass.requires_gradient and forward_pass.logit_gradient is not None and forward_pass.logits is not None
+    assert forward_pass.requires_gradient
+    assert forward_pass.logit_gradient is not None
+    assert forward_pass.logits is not None
     torch.testing.assert_close(forward_pass.logit_gradient, logits.detach().softmax(1) - nn.functional.one_hot(y, 3))
 
 
@@ -43,7 +46,7 @@ def test_knows_the_precision_of_autocast(recorder: CallRecorder) -> None:
 
 
 def test_hears_no_values_inside_vmap(recorder: CallRecorder) -> None:
-    weights = dict(recorder.named_parameters())
+    weights: dict[str, torch.Tensor] = dict(recorder.named_parameters())
 
     def loss(x: torch.Tensor) -> torch.Tensor:
         total: torch.Tensor = functional_call(recorder, weights, (x[None],)).sum()

@@ -55,7 +55,9 @@ def test_evidence_keeps_images_and_undoes_the_output(right_response: Response) -
     assert list(evidence.responses) == ["size"]
     evidence.undo(lambda images, call: images + call.epsilon)
     found = evidence.get("size")
-    assert found is not None and found.images is not None and right_response.images is not None
+    assert found is not None
+    assert found.images is not None
+    assert right_response.images is not None
     torch.testing.assert_close(found.images, right_response.images + 0.0437)
     evidence.resolution = 0.01
     assert evidence.width == 0.02

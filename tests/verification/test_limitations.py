@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.verification.bench import BenchSettings
 from tests.verification.conftest import right
 
 
@@ -30,18 +29,18 @@ def single(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("candidate", "remedy", "bench"),
+    ("candidate", "remedy", "settings"),
     [
-        (ten_classes, "--classes", BenchSettings(own_classes=True)),
-        (grey, "--image-shape 1x28x28", BenchSettings(shape=(1, 28, 28), own_shape=True)),
-        (single, "--one-image", BenchSettings(one_image=True)),
+        (ten_classes, "--classes", {"classes": 10}),
+        (grey, "--image-shape 1x28x28", {"image_shape": "1x28x28"}),
+        (single, "--one-image", {"one_image": True}),
     ],
 )
-def test_the_remedy_helps(candidate: Any, remedy: str, bench: BenchSettings) -> None:
+def test_the_remedy_helps(candidate: Any, remedy: str, settings: dict[str, Any]) -> None:
     found = rf.verify(candidate)
     assert (found.verdict, found.exit_code) == ("incomplete", 1)
     assert remedy in found.limitations[0].remedy
-    assert rf.verify(candidate, bench=bench).verdict == "right"
+    assert rf.verify(candidate, **settings).verdict == "right"
 
 
 def test_a_candidate_that_never_runs() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.func import grad as gradient_of  # type: ignore[attr-defined]
+from torch.func import grad as gradient_of
 from torch.func import vmap
 
 from robustbench_fgsm.verification.networks import (
@@ -71,7 +71,9 @@ def test_the_infinite_gradient() -> None:
     assert not bool(gradient.isfinite().any())
 
 
-@pytest.mark.parametrize("build", [lambda: convolutional(SHAPE, 4, batch_norm=True, dropout=0.4), lambda: SmallTransformer(SHAPE, 4)])
+@pytest.mark.parametrize(
+    "build", [lambda: convolutional(SHAPE, 4, batch_norm=True, dropout=0.4), lambda: SmallTransformer(SHAPE, 4)]
+)
 def test_seeded_networks_are_equal_and_leave_the_generator(build: object) -> None:
     state = torch.get_rng_state()
     one, other = (build_seeded(1, build) for _ in range(2))  # type: ignore[arg-type]

@@ -118,7 +118,8 @@ def test_names_what_is_no_batch_of_images(calls: dict[str, BenchCall], returned:
 def test_first_images_alone(calls: dict[str, BenchCall]) -> None:
     response = answer(calls["rows"])
     part = response.first(3)
-    assert part.images is not None and response.images is not None
+    assert part.images is not None
+    assert response.images is not None
     assert torch.equal(part.images, response.images[:3])
     assert (len(part.call.x), part.gradient_rounds) == (3, [])
     assert replace(part, wrong=torch.ones_like(part.wrong)).is_right is False

@@ -47,7 +47,7 @@ def test_lists_a_traceback_one_time() -> None:
     def broken(*_: object) -> None:
         raise ValueError("and then this")
 
-    found = rf.verify(broken)  # type: ignore[arg-type]
+    found = rf.verify(broken)
     assert found.verdict == "incomplete"
     assert sum("and then this" in trace for trace in found.tracebacks) == len(found.tracebacks) >= 1
     assert len(set(found.tracebacks)) == len(found.tracebacks)

@@ -113,7 +113,9 @@ def test_restores_global_state(batch_norm_call: AttackCall) -> None:
         raise ValueError("and then this")
 
     before = torch.get_rng_state(), repr(np.random.get_state()), random.getstate(), warnings.filters[:]
-    observed = observe_call(candidate_from_callable(careless), batch_norm_call, batch_norm_call.model, batch_norm_call.x.clone(), 10)
+    observed = observe_call(
+        candidate_from_callable(careless), batch_norm_call, batch_norm_call.model, batch_norm_call.x.clone(), 10
+    )
     assert (observed.returned, observed.failure) == (None, "raises ValueError: and then this")
     assert "in careless" in observed.traceback
     assert torch.equal(torch.get_rng_state(), before[0])
@@ -152,7 +154,9 @@ def test_records_warnings(batch_norm_call: AttackCall) -> None:
         warnings.warn("no gradient", RuntimeWarning, stacklevel=1)
         return x.clone()
 
-    assert observe_call(candidate_from_callable(warning), batch_norm_call, batch_norm_call.model, batch_norm_call.x.clone(), 10).warned
+    assert observe_call(
+        candidate_from_callable(warning), batch_norm_call, batch_norm_call.model, batch_norm_call.x.clone(), 10
+    ).warned
 
 
 def stubborn(*_: object) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -44,7 +46,9 @@ def read_clip(evidence: Evidence, direction: Reading) -> Reading:
     if torch.allclose(lows, mean, atol=CLOSE) and torch.allclose(highs, torch.minimum(mean + std, reach_high), atol=CLOSE):
         return wrong("clip", "normalised-clip", f"to [0, 1] of normalised images: {shown}", EXPECTED, **numbers)
     if right_low and right_high and float(((raw % 1 - wide.images).abs() <= CLOSE)[counts].float().mean()) > MIN_SHARE:
-        return wrong("clip", "wrong-clip-range", "not by a clamp: pixels beyond one bound come back at the other", EXPECTED, **numbers)
+        return wrong(
+            "clip", "wrong-clip-range", "not by a clamp: pixels beyond one bound come back at the other", EXPECTED, **numbers
+        )
     if right_low and right_high:
         return wrong("clip", "wrong-clip-range", f"not by a clamp: {shown}, and pixels between differ", EXPECTED, **numbers)
     about = " at the top only" if free_low and right_high else " at the bottom only" if free_high and right_low else ""
@@ -79,7 +83,7 @@ def _clamped(evidence: Evidence, response: Response, raw: Tensor, counts: Tensor
     return evidence.is_random or float(near[counts].float().mean()) > MIN_SHARE
 
 
-def _stretched(evidence: Evidence, response: Response, numbers: dict[str, object]) -> Reading | None:
+def _stretched(evidence: Evidence, response: Response, numbers: dict[str, Any]) -> Reading | None:
     """Find images that are stretched to a range: pixels between the bounds move together with their level."""
     assert response.images is not None  # noqa: S101  (the caller has checked it)
     signs = evidence.signs.get(response.name)
@@ -99,7 +103,7 @@ def _stretched(evidence: Evidence, response: Response, numbers: dict[str, object
     return wrong("clip", "wrong-clip-range", text, EXPECTED, slope=rounded(slopes[0]), **numbers)
 
 
-def _batch_bounds(evidence: Evidence, response: Response, numbers: dict[str, object]) -> Reading | None:
+def _batch_bounds(evidence: Evidence, response: Response, numbers: dict[str, Any]) -> Reading | None:
     """Find bounds that are read off the batch or off each image."""
     if response.images is None:
         return None
@@ -115,6 +119,8 @@ def _batch_bounds(evidence: Evidence, response: Response, numbers: dict[str, obj
         at_high = bool(beyond_high.any()) and bool(((images - high).abs() <= width)[beyond_high].float().mean() > MIN_SHARE)
         if at_low or at_high:
             which = "lowest and highest pixel" if at_low and at_high else "lowest pixel" if at_low else "highest pixel"
-            text = f"to the {which} of the {about}: {float(images.min()):.3g} to {float(images.max()):.3g} for pixels in [0.35, 0.65]"
+            text = (
+                f"to the {which} of the {about}: {float(images.min()):.3g} to {float(images.max()):.3g} for pixels in [0.35, 0.65]"
+            )
             return wrong("clip", cause, text, EXPECTED, **numbers)
     return None

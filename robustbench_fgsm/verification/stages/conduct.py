@@ -20,7 +20,7 @@ EXPECTED = "the result depends on the arguments alone, and nothing is changed"
 BATCH_CAUSES = frozenset(
     {"batch-coupled", "clip-to-batch-range", "random-budget", "soft-sign", "gradient-threshold", "raw-gradient", "half-precision"}
 )
-"""Causes at other stages that explain why an image depends on its batch: an averaged loss divides its gradient by the batch size."""
+"""Causes at other stages by which an image depends on its batch: an averaged loss divides its gradient by the batch size."""
 
 HALF = (torch.float16, torch.bfloat16)
 
@@ -65,7 +65,9 @@ def harmless_observations(evidence: Evidence, responses: Sequence[Response], exp
     """Return what leaves the images right, or wrong by float32 rounding only, each kind once."""
     found: dict[str, str] = {}
     if (again := needs_new_tensor(evidence)) is not None and "stale-gradient" not in expect:
-        found["stale-gradient"] = f"{_share_text(again)} if one tensor is attacked again with other labels: pass a new tensor to each call"
+        found["stale-gradient"] = (
+            f"{_share_text(again)} if one tensor is attacked again with other labels: pass a new tensor to each call"
+        )
     for response in responses:
         for cause, text in (*response.observed.side_effects.items(), *response.harmless.items()):
             if cause in HARMLESS_IDS and cause not in expect:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,9 +65,12 @@ def _mixed(evidence: Evidence, response: Response) -> Reading | None:
         text = f"{about}: {100 * share:.1f} % of the pixels follow that"
         return wrong("direction", cause, text, EXPECTED, agreement=rounded(share), own_agreement=rounded(own))
     return wrong(
-        "direction", "blurred-gradient" if own > 0.6 else None,
-        f"a pixel does not follow its own gradient: {100 * (1 - own):.1f} % of the pixels move against it", EXPECTED,
-        "use the gradient of each pixel as it is, neither blurred nor masked", own_agreement=rounded(own),
+        "direction",
+        "blurred-gradient" if own > 0.6 else None,
+        f"a pixel does not follow its own gradient: {100 * (1 - own):.1f} % of the pixels move against it",
+        EXPECTED,
+        "use the gradient of each pixel as it is, neither blurred nor masked",
+        own_agreement=rounded(own),
     )
 
 
@@ -96,7 +100,7 @@ def _response(evidence: Evidence, response: Response) -> Reading:
     relative = response.moved.abs() / response.call.epsilon
     active = relative.flatten(1).amax(1) > 0
     if not bool(active.any()):
-        return _silent(evidence)
+        return wrong("direction", None, "images of constant grey do not move at all", EXPECTED)
     start = int(active.int().argmax())
     r, g = relative[start][seen].double(), gradient[start][seen]
     ups = response.moved[start][seen] > 0
@@ -108,12 +112,18 @@ def _response(evidence: Evidence, response: Response) -> Reading:
     top = float(r[g > g.max() / 10].median())
     by_decade = [_median(r[(g > 10.0**k) & (g <= 10.0 ** (k + 1))]) for k in DECADES]
     blur = evidence.width / response.call.epsilon
-    curve = {"magnitude": [f"1e{k}" for k in DECADES], "response": [rounded(value) for value in by_decade]}
+    curve: dict[str, Any] = {"magnitude": [f"1e{k}" for k in DECADES], "response": [rounded(value) for value in by_decade]}
     measured = [value for value in by_decade if not math.isnan(value)]
     if max(measured) - min(measured) <= SAME_SIZE * max(measured) + blur or (evidence.is_random and min(measured) > 0.3 * top):
         binary = _binary(r, top)
         if binary is not None and not evidence.is_random:
-            return wrong("direction", "masked-pixels", f"sign, but only {100 * binary:.1f} % of the pixels move", EXPECTED, share=rounded(binary))
+            return wrong(
+                "direction",
+                "masked-pixels",
+                f"sign, but only {100 * binary:.1f} % of the pixels move",
+                EXPECTED,
+                share=rounded(binary),
+            )
         return _extremes(evidence, curve)
     order = g.argsort()
     r_sorted, g_sorted = r[order], g[order]
@@ -123,17 +133,32 @@ def _response(evidence: Evidence, response: Response) -> Reading:
         if clean:
             half = _is_half_precision(evidence)
             return wrong(
-                "direction", "half-precision" if half else "gradient-threshold", f"sign, but 0 for |gradient| below {below:.2g}",
-                EXPECTED, threshold=rounded(below), **curve,
+                "direction",
+                "half-precision" if half else "gradient-threshold",
+                f"sign, but 0 for |gradient| below {below:.2g}",
+                EXPECTED,
+                threshold=rounded(below),
+                **curve,
             )
         moved = float((r > top / 2).float().mean())
-        return wrong("direction", "masked-pixels", f"sign, but only {100 * moved:.1f} % of the pixels move", EXPECTED, share=rounded(moved), **curve)
-    large, small = (r[(g > g.max() * 10.0**-k) & (g <= g.max() * 10.0 ** (1 - k))] for k in (1, 3))
-    if _median(small) > 0.35 * top and top <= 1 + SAME_SIZE or _saturates(r, g, top):
+        return wrong(
+            "direction",
+            "masked-pixels",
+            f"sign, but only {100 * moved:.1f} % of the pixels move",
+            EXPECTED,
+            share=rounded(moved),
+            **curve,
+        )
+    small = r[(g > g.max() * 1e-3) & (g <= g.max() * 1e-2)]
+    if (_median(small) > 0.35 * top and top <= 1 + SAME_SIZE) or _saturates(r, g):
         floor = float(g[(r - top / 2).abs().argmin()])
         return wrong(
-            "direction", "soft-sign", f"a soft sign: half of the step at |gradient| = {floor:.2g}, less below", EXPECTED,
-            half_response=rounded(floor), **curve,
+            "direction",
+            "soft-sign",
+            f"a soft sign: half of the step at |gradient| = {floor:.2g}, less below",
+            EXPECTED,
+            half_response=rounded(floor),
+            **curve,
         )
     return _power(evidence, response, r, g, curve)
 
@@ -153,7 +178,7 @@ def _binary(r: Tensor, top: float) -> float | None:
     return moved if moved < MIN_SHARE else None
 
 
-def _saturates(r: Tensor, g: Tensor, top: float) -> bool:
+def _saturates(r: Tensor, g: Tensor) -> bool:
     """Return True if the response no longer grows with the largest magnitudes."""
     upper = r[(g > g.max() / 3)]
     lower = r[(g > g.max() / 10) & (g <= g.max() / 3)]
@@ -165,11 +190,7 @@ def _is_half_precision(evidence: Evidence) -> bool:
     return any(one.dtype in (torch.float16, torch.bfloat16) for one in passes)
 
 
-def _silent(evidence: Evidence) -> Reading:
-    return wrong("direction", None, "images of constant grey do not move at all", EXPECTED)
-
-
-def _extremes(evidence: Evidence, curve: dict[str, object]) -> Reading:
+def _extremes(evidence: Evidence, curve: dict[str, Any]) -> Reading:
     """Read the networks with tiny and huge gradients."""
     for name, text in (("tiny", "below 1e-12"), ("huge", "above 1")):
         response = evidence.get(name)
@@ -184,20 +205,33 @@ def _extremes(evidence: Evidence, curve: dict[str, object]) -> Reading:
             if name == "tiny":
                 bound = float(gradient[lost].max())
                 cause = "half-precision" if _is_half_precision(evidence) else "gradient-threshold"
-                return wrong("direction", cause, f"sign, but 0 for |gradient| below {bound:.2g}", EXPECTED, threshold=rounded(bound), **curve)
+                return wrong(
+                    "direction", cause, f"sign, but 0 for |gradient| below {bound:.2g}", EXPECTED, threshold=rounded(bound), **curve
+                )
             return wrong(
-                "direction", None, f"sign, but 0 for some |gradient| above {float(gradient[lost].min()):.2g}", EXPECTED,
-                "take gradient.sign() of the gradient as it is", **curve,
+                "direction",
+                None,
+                f"sign, but 0 for some |gradient| above {float(gradient[lost].min()):.2g}",
+                EXPECTED,
+                "take gradient.sign() of the gradient as it is",
+                **curve,
             )
         signs, shares = image_signs(response, evidence.width)
         if float(shares[signs != 0].min()) < MIN_SHARE:
-            return wrong("direction", None, f"other signs where |gradient| is {text}", EXPECTED, "take gradient.sign() of the gradient as it is", **curve)
+            return wrong(
+                "direction",
+                None,
+                f"other signs where |gradient| is {text}",
+                EXPECTED,
+                "take gradient.sign() of the gradient as it is",
+                **curve,
+            )
     zero = evidence.get("magnitudes")
     assert zero is not None  # noqa: S101  (the caller has read it)
     return ok("direction", "sign, for |gradient| from 1e-36 to 1e+30", EXPECTED, **curve)
 
 
-def _power(evidence: Evidence, response: Response, r: Tensor, g: Tensor, curve: dict[str, object]) -> Reading:
+def _power(evidence: Evidence, response: Response, r: Tensor, g: Tensor, curve: dict[str, Any]) -> Reading:
     """Name a displacement that grows with a power of the gradient: the gradient itself, or the direction of a norm."""
     use = (r > 100 * 6e-8 / response.call.epsilon) & (g > 0)
     log_g, log_r = g[use].log10(), r[use].log10()
@@ -229,7 +263,13 @@ def _power(evidence: Evidence, response: Response, r: Tensor, g: Tensor, curve: 
             cause = {"channel": "norm-per-channel", "batch": "batch-coupled"}.get(name.split()[-1], "wrong-norm")
             if "batch" in name and len(moved) > 1 and float(rows.norm(dim=1).std()) < 1e-6:
                 continue
-            return wrong("direction", cause, f"the gradient over {name}: that is {numbers_text([float(values.mean())])} here", EXPECTED, **curve)
+            return wrong(
+                "direction",
+                cause,
+                f"the gradient over {name}: that is {numbers_text([float(values.mean())])} here",
+                EXPECTED,
+                **curve,
+            )
     norms = sums["the L2 norm of the image"]
     if len(norms) > 1 and float(norms.std()) < 0.01 * float(norms.mean()):
         factor = float(norms.mean())

@@ -58,7 +58,7 @@ class Hypothesis:
 
     @property
     def named_loss(self) -> NamedLoss:
-        """Return the loss."""
+        """Return the loss of that name."""
         return LOSSES[self.loss]
 
 
@@ -94,7 +94,9 @@ def read_loss_of(evidence: Evidence, response: Response) -> LossReading:
     if found is None and not regulariser and (unnamed := _unnamed(evidence, response, shown)) is not None:
         return unnamed
     if found is None:
-        nearest = "" if shown is None else f"; nearest: {shown.named_loss.about}, {100 * shown.wrong_share:.0f} % of the signs wrong"
+        nearest = (
+            "" if shown is None else f"; nearest: {shown.named_loss.about}, {100 * shown.wrong_share:.0f} % of the signs wrong"
+        )
         labels = unmeasured("labels", "the loss is not known")
         if shown is not None and shown.wrong_share < 0.3 and shown.rule == "given" and not regulariser:
             labels = ok("labels", "given", EXPECTED_LABELS)
@@ -122,8 +124,12 @@ def _unnamed(evidence: Evidence, response: Response, nearest: Hypothesis | None)
     strength = (heard / heard.abs().amax(1, keepdim=True).clamp_min(1e-30)).mean(0)
     near = "" if nearest is None else f"; nearest: {nearest.named_loss.about}, {100 * nearest.wrong_share:.1f} % of the signs wrong"
     loss = wrong(
-        "loss", "other-loss", f"none that has a name: its gradient at the logits is {numbers_text(strength[:4])}, ... in the mean{near}",
-        EXPECTED_LOSS, logit_gradient=rounded(strength), wrong_share=rounded(share),
+        "loss",
+        "other-loss",
+        f"none that has a name: its gradient at the logits is {numbers_text(strength[:4])}, ... in the mean{near}",
+        EXPECTED_LOSS,
+        logit_gradient=rounded(strength),
+        wrong_share=rounded(share),
     )
     if float(extreme.float().mean()) > 0.9:
         return LossReading(loss, ok("labels", "given", EXPECTED_LABELS, rule="given"))
@@ -156,12 +162,18 @@ def _loss(found: Hypothesis, text: str) -> Reading:
 def _labels(found: Hypothesis) -> Reading:
     if not found.named_loss.uses_labels:
         return wrong(
-            "labels", None, "none: the loss does not depend on the labels", EXPECTED_LABELS, "take cross-entropy of the given labels",
+            "labels",
+            None,
+            "none: the loss does not depend on the labels",
+            EXPECTED_LABELS,
+            "take cross-entropy of the given labels",
             rule="none",
         )
     if found.rule == "given":
         return ok("labels", "given", EXPECTED_LABELS, rule="given")
-    cause = {"predicted": "predicted-labels", "least likely": "least-likely-label", "second most likely": "other-labels"}.get(found.rule)
+    cause = {"predicted": "predicted-labels", "least likely": "least-likely-label", "second most likely": "other-labels"}.get(
+        found.rule
+    )
     if found.rule.startswith("shifted"):
         cause = "label-offset"
     if found.rule in LABEL_ORDERS:

@@ -122,12 +122,15 @@ def _affine(evidence: Evidence, response: Response) -> Reading | None:
     residual = centred_images - slope.view(1, -1, 1, 1) * centred
     if float(residual.abs().median()) > 1e-3 * float(slope.abs().max()) or float((slope - 1).abs().max()) < 0.05:
         return None
-    std, mean = (one.double().flatten().expand(len(slope)) for one in (response.call.std, response.call.mean))
+    std, _mean = (one.double().flatten().expand(len(slope)) for one in (response.call.std, response.call.mean))
     if torch.allclose(slope, 1 / std, rtol=1e-3):
         evidence.rounding = 2e-6
         evidence.undo(lambda one, call: one * call.std + call.mean)
         return wrong(
-            "output", "normalised-output", f"normalised images come back: {numbers_text(slope)} times the pixels", EXPECTED,
+            "output",
+            "normalised-output",
+            f"normalised images come back: {numbers_text(slope)} times the pixels",
+            EXPECTED,
             slope=rounded(slope),
         )
     if abs(float(slope.mean()) - 255) < 1:
@@ -147,7 +150,7 @@ def _rounded(evidence: Evidence, response: Response) -> Reading | None:
     """Find pixels on the grid of 8 bits or of half precision."""
     images, x = response.images, response.call.x
     assert images is not None  # noqa: S101  (the caller has checked it)
-    levels = images[..., :-UNSEEN_COLUMNS].unique()
+    levels = torch.tensor(sorted(set(images[..., :-UNSEEN_COLUMNS].flatten().tolist())))
     if len(levels) <= MAX_LEVELS < images.numel() / 8:
         evidence.resolution = float((levels[1:] - levels[:-1]).median()) if len(levels) > 1 else 1.0
     on_grid = on_8_bit_grid(images)

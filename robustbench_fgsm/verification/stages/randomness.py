@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 
@@ -34,12 +36,19 @@ def read_randomness(evidence: Evidence) -> Reading:
     sizes = [_sizes(one) for one in (again, reseeded)]
     if float((sizes[0] - sizes[1]).abs().max()) > 0.01:
         return wrong(
-            "randomness", "random-budget", f"the size of the step differs from call to call, by up to {apart:.3g}", EXPECTED,
+            "randomness",
+            "random-budget",
+            f"the size of the step differs from call to call, by up to {apart:.3g}",
+            EXPECTED,
             largest_difference=rounded(apart),
         )
     return wrong(
-        "randomness", None, f"the same call gives images up to {apart:.3g} apart", EXPECTED,
-        "draw nothing: FGSM is deterministic", largest_difference=rounded(apart),
+        "randomness",
+        None,
+        f"the same call gives images up to {apart:.3g} apart",
+        EXPECTED,
+        "draw nothing: FGSM is deterministic",
+        largest_difference=rounded(apart),
     )
 
 
@@ -51,8 +60,12 @@ def _random_start(response: Response, text: str) -> Reading:
     spread = float(drawn.std()) / max(float(drawn.abs().max()), 1e-12)
     shape = "two values" if spread > 0.9 else "uniform" if spread > 0.5 else "bell-shaped"
     return wrong(
-        "randomness", "random-start", f"{text}; the start is {shape}, within {radius:.3g} times epsilon", EXPECTED,
-        radius=rounded(radius), distribution=shape,
+        "randomness",
+        "random-start",
+        f"{text}; the start is {shape}, within {radius:.3g} times epsilon",
+        EXPECTED,
+        radius=rounded(radius),
+        distribution=shape,
     )
 
 
@@ -96,9 +109,9 @@ def _draws(first: Response, again: Response, reseeded: Response) -> bool:
         return True
     heard = [one.gradient_rounds[0].logit_gradient for one in (first, again, reseeded) if one.gradient_rounds]
     different = any(
-        a is not None and b is not None and not torch.allclose(a, b, rtol=1e-3, atol=1e-6) for a, b in zip(heard, heard[1:], strict=False)
+        a is not None and b is not None and not torch.allclose(a, b, rtol=1e-3, atol=1e-6) for a, b in itertools.pairwise(heard)
     )
-    return different or _apart(first, again) > 1e-6 and _flipped_share(first, again) > 0.2
+    return different or (_apart(first, again) > 1e-6 and _flipped_share(first, again) > 0.2)
 
 
 def _flipped_share(one: Response, other: Response) -> float:

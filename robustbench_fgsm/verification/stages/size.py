@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -30,7 +31,9 @@ def read_size(evidence: Evidence, direction: Reading, clip: Reading) -> Reading:
     if evidence.resolution > budget_of(evidence, "size") / 4:
         return unmeasured("size", f"outputs that are {evidence.resolution:.3g} apart hide the size of the step")
     if not moved:
-        return _tiny_alone(evidence) or wrong("size", "no-op", "0 times epsilon: the images come back unchanged", EXPECTED, factor=0.0)
+        return _tiny_alone(evidence) or wrong(
+            "size", "no-op", "0 times epsilon: the images come back unchanged", EXPECTED, factor=0.0
+        )
     if "size" not in moved:
         return unmeasured("size", "the images came back unchanged for a network with a known gradient")
     power = direction.cause in POWER_CAUSES
@@ -53,9 +56,15 @@ def read_size(evidence: Evidence, direction: Reading, clip: Reading) -> Reading:
     budget = budgets["size"]
     if found := _held_levels(evidence, clip):
         return found
-    if all(abs(factor - 1) * budgets[name] <= evidence.width + slack for name, factor in factors.items() if name in CALLS[:-1]):
-        if float((by_channel - 1).abs().max()) * budget <= evidence.width + slack:
-            return _whole_images(evidence) or _tiny(evidence) or _of_pixels(evidence) or ok("size", f"{numbers_text(by_channel)} times epsilon", EXPECTED, factors=_table(factors))
+    allowed = evidence.width + slack
+    is_one = all(abs(factor - 1) * budgets[name] <= allowed for name, factor in factors.items() if name in CALLS[:-1])
+    if is_one and float((by_channel - 1).abs().max()) * budget <= allowed:
+        return (
+            _whole_images(evidence)
+            or _tiny(evidence)
+            or _of_pixels(evidence)
+            or ok("size", f"{numbers_text(by_channel)} times epsilon", EXPECTED, factors=_table(factors))
+        )
     response = evidence.get("size")
     assert response is not None  # noqa: S101  (it has a size)
     cause, text = name_sizes(by_channel, response)
@@ -82,11 +91,13 @@ def _sizes(response: Response, resolution: float = 0.0) -> Tensor | None:
 def _not_proportional(evidence: Evidence, factors: dict[str, float], budgets: dict[str, float], *, power: bool) -> Reading | None:
     """Find a constant step, or a step that is capped."""
     sizes = {name: factors[name] * budgets[name] for name in factors if name != "size, whole range" or not power}
-    if len(sizes) < 3 or evidence.is_random and not power and _spread(factors.values()) < 0.5:
+    if len(sizes) < 3 or (evidence.is_random and not power and _spread(factors.values()) < 0.5):
         return None
     low, high = min(sizes.values()), max(sizes.values())
     if high - low < CLOSE * high + evidence.width:
-        return wrong("size", "wrong-epsilon", f"{high:.4g} for every epsilon", EXPECTED, constant=rounded(high), sizes=_table(sizes))
+        return wrong(
+            "size", "wrong-epsilon", f"{high:.4g} for every epsilon", EXPECTED, constant=rounded(high), sizes=_table(sizes)
+        )
     small = factors["size, small"] if "size, small" in factors else factors["size"]
     # the whole range ends at a bound: only a step that is much too short tells of a cap there
     slack = {name: 0.2 if name == "size, whole range" else CLOSE for name in sizes}
@@ -96,16 +107,24 @@ def _not_proportional(evidence: Evidence, factors: dict[str, float], budgets: di
     steps = [sizes[name] for name in capped]
     if max(steps) - min(steps) < CLOSE * max(steps) + evidence.width and all(factors[name] < small for name in capped):
         text = f"{small:.3g} times epsilon, but never more than {max(steps):.4g}"
-        return wrong("size", "wrong-epsilon", text, EXPECTED, "use epsilon as given, without a cap", cap=rounded(max(steps)), sizes=_table(sizes))
+        return wrong(
+            "size",
+            "wrong-epsilon",
+            text,
+            EXPECTED,
+            "use epsilon as given, without a cap",
+            cap=rounded(max(steps)),
+            sizes=_table(sizes),
+        )
     if power:
         return None
     shown = ", ".join(f"{factors[name]:.3g} at {budgets[name]:.3g}" for name in sorted(sizes, key=lambda name: budgets[name]))
     return wrong("size", "wrong-epsilon", f"not proportional to epsilon: {shown}", EXPECTED, sizes=_table(sizes))
 
 
-def _spread(values: object) -> float:
-    found = list(values)  # type: ignore[call-overload]
-    return (max(found) - min(found)) / max(max(found), 1e-12)
+def _spread(values: Iterable[float]) -> float:
+    found = list(values)
+    return (max(found) - min(found)) / max(*found, 1e-12)
 
 
 def _by_way(evidence: Evidence) -> Reading | None:
@@ -123,12 +142,19 @@ def _by_way(evidence: Evidence) -> Reading | None:
 def _image_sizes(evidence: Evidence, sizes: Tensor) -> Reading | None:
     """Find images of one batch that move by different sizes."""
     by_image = sizes.nanmedian(1).values
-    if len(by_image) < 2 or float(by_image.max() - by_image.min()) < 0.02 * float(by_image.max()) + 2 * evidence.resolution / 0.0437:
+    if (
+        len(by_image) < 2
+        or float(by_image.max() - by_image.min()) < 0.02 * float(by_image.max()) + 2 * evidence.resolution / 0.0437
+    ):
         return None
     cause = "random-budget" if evidence.is_random else None
     return wrong(
-        "size", cause, f"{float(by_image.min()):.3g} to {float(by_image.max()):.3g} times epsilon, another factor for each image",
-        EXPECTED, "" if cause else "use one epsilon for all images", by_image=rounded(by_image),
+        "size",
+        cause,
+        f"{float(by_image.min()):.3g} to {float(by_image.max()):.3g} times epsilon, another factor for each image",
+        EXPECTED,
+        "" if cause else "use one epsilon for all images",
+        by_image=rounded(by_image),
     )
 
 
@@ -179,7 +205,9 @@ def _of_pixels(evidence: Evidence) -> Reading | None:
     if float(shares[1:].nanmedian()) < 0.7 or abs(factor - 1) < 0.01 + evidence.resolution / response.call.epsilon:
         return None
     text = f"1 times epsilon, but {factor:.3g} times epsilon for images with pixels in [0.35, 0.65]"
-    return wrong("size", "wrong-epsilon", text, EXPECTED, "use epsilon as given, whatever the pixels are", narrow_factor=rounded(factor))
+    return wrong(
+        "size", "wrong-epsilon", text, EXPECTED, "use epsilon as given, whatever the pixels are", narrow_factor=rounded(factor)
+    )
 
 
 def _whole_images(evidence: Evidence) -> Reading | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -48,18 +50,23 @@ def one_sided(evidence: Evidence) -> bool:
 def _by_distance(response: Response, sizes: Tensor) -> Tensor:
     """Return the median size of the pixels of each turning distance."""
     network = fixed_gradient_of(response.call.model)
-    assert network is not None and network.turning_distance is not None  # noqa: S101  (the call was made with it)
+    assert network is not None  # noqa: S101  (the call was made with it)
+    assert network.turning_distance is not None  # noqa: S101
     distances = network.turning_distance
-    groups = [sizes[(distances == one) & (unit_vector(response) != 0)] for one in distances.unique()]
+    groups = [sizes[(distances == one) & (unit_vector(response) != 0)] for one in sorted(set(distances.flatten().tolist()))]
     moved = [group[group > 1e-3] for group in groups]  # a bound may hold the pixels that move one way
-    return torch.stack([some.median() if 4 * len(some) > len(group) else group.median() for some, group in zip(moved, groups, strict=True)])
+    return torch.stack(
+        [some.median() if 4 * len(some) > len(group) else group.median() for some, group in zip(moved, groups, strict=True)]
+    )
 
 
 def _points(response: Response) -> int:
     """Return at how many different images the gradient was taken, as far as heard; 0 if nothing was heard."""
     points: list[Tensor] = []
     for one in response.gradient_rounds:
-        if one.inputs is not None and not any(p.shape == one.inputs.shape and bool(torch.allclose(p, one.inputs, atol=1e-5)) for p in points):
+        if one.inputs is not None and not any(
+            p.shape == one.inputs.shape and bool(torch.allclose(p, one.inputs, atol=1e-5)) for p in points
+        ):
             points.append(one.inputs)
     return len(points)
 
@@ -67,7 +74,7 @@ def _points(response: Response) -> int:
 def _several(response: Response, text: str) -> Reading:
     named = _simulate(response)
     shown = f"{text}; like {named[0]} steps of {named[1]}" if named else text
-    count = {"steps": named[0], "step_size": named[1]} if named else {}
+    count: dict[str, Any] = {"steps": named[0], "step_size": named[1]} if named else {}
     return wrong("steps", "iterated", f"several: {shown}", EXPECTED, heard=len(response.gradient_rounds), **count)
 
 
@@ -84,7 +91,13 @@ def _simulate(response: Response) -> tuple[int, str] | None:
     heard = len(response.gradient_rounds)
     for count in (heard,) if heard > 1 else STEP_COUNTS:
         for name, value in STEP_SIZES.items():
-            size = epsilon / count if value is None else value * epsilon / count if value == 2.5 else value * (epsilon if name == "epsilon" else 1)
+            size = (
+                epsilon / count
+                if value is None
+                else value * epsilon / count
+                if value == 2.5
+                else value * (epsilon if name == "epsilon" else 1)
+            )
             place = torch.zeros_like(distances)
             for _ in range(count):
                 place = (place + size * torch.where(place.abs() < distances, 1.0, -1.0)).clamp(-epsilon, epsilon)

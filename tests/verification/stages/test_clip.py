@@ -19,9 +19,7 @@ from tests.verification.conftest import attack, reading_of, right
         (lambda moved, x: moved.clamp(-0.1, 1.1), "wrong-clip-range", "-0.1 to 1.1"),
         (lambda moved, x: moved.clamp(float(x.min()), float(x.max())), "clip-to-batch-range", "of the batch"),
         (
-            lambda moved, x: torch.maximum(
-                torch.minimum(moved, x.amax((1, 2, 3), keepdim=True)), x.amin((1, 2, 3), keepdim=True)
-            ),
+            lambda moved, x: torch.maximum(torch.minimum(moved, x.amax((1, 2, 3), keepdim=True)), x.amin((1, 2, 3), keepdim=True)),
             "bounds-per-image",
             "of the image",
         ),

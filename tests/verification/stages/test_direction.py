@@ -13,7 +13,8 @@ from tests.verification.conftest import attack, reading_of
 
 
 def per_image(gradient: Tensor, order: float) -> Tensor:
-    return gradient / torch.linalg.vector_norm(gradient.flatten(1), order, 1).clamp_min(1e-30).view(-1, 1, 1, 1)
+    norms: Tensor = torch.linalg.vector_norm(gradient.flatten(1), order, 1)
+    return gradient / norms.clamp_min(1e-30).view(-1, 1, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,9 @@ def per_image(gradient: Tensor, order: float) -> Tensor:
     ids=["threshold", "floor", "raw", "l2", "l1", "channel", "zero", "grey", "blur", "mirror", "minus"],
 )
 def test_names_the_direction(direction: Callable[[Tensor], Tensor], cause: str, text: str) -> None:
-    reading = reading_of("direction", attack(direction=direction, loss=lambda z, y: functional.cross_entropy(z, y, reduction="none")))
+    reading = reading_of(
+        "direction", attack(direction=direction, loss=lambda z, y: functional.cross_entropy(z, y, reduction="none"))
+    )
     assert (reading.verdict, reading.cause) == ("wrong", cause)
     assert text in reading.text
 

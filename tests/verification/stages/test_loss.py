@@ -26,9 +26,9 @@ def norm_of_logits(logits: Tensor, labels: Tensor) -> Tensor:
     ("loss", "cause", "text"),
     [
         (lambda z, y: functional.cross_entropy(z.softmax(1), y), "double-softmax", "softmax twice"),
-        (lambda z, y: functional.nll_loss(z, y), "nll-on-logits", "minus the logit of the label"),
+        (functional.nll_loss, "nll-on-logits", "minus the logit of the label"),
         (lambda z, y: functional.cross_entropy(z, y, label_smoothing=0.1), "other-loss", "label smoothing 0.1"),
-        (lambda z, y: functional.multi_margin_loss(z, y), "other-loss", "hinge"),
+        (functional.multi_margin_loss, "other-loss", "hinge"),
         (temperature, "other-loss", "temperature 20"),
     ],
     ids=["double-softmax", "nll-on-logits", "smoothing", "hinge", "temperature"],

@@ -42,7 +42,7 @@ def test_two_faults_are_both_read() -> None:
 
 def test_what_is_no_batch_of_images_is_a_wrong_output() -> None:
     found = rf.verify(attack(output=lambda images: images[:1]))
-    assert [one.text for one in found.wrong_stages if one.stage == "output"][0].startswith("in ")
+    assert next(one.text for one in found.wrong_stages if one.stage == "output").startswith("in ")
 
 
 def test_share_on_the_grid_of_8_bits() -> None:

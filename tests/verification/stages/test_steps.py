@@ -20,7 +20,9 @@ def iterated(steps: int, share: float) -> rf.Verification:
     return rf.verify(fgsm)
 
 
-@pytest.mark.parametrize(("steps", "share", "size"), [(2, 1.0, "epsilon"), (5, 0.2, "epsilon / steps"), (10, 0.25, "2.5 epsilon / steps")])
+@pytest.mark.parametrize(
+    ("steps", "share", "size"), [(2, 1.0, "epsilon"), (5, 0.2, "epsilon / steps"), (10, 0.25, "2.5 epsilon / steps")]
+)
 def test_counts_steps(steps: int, share: float, size: str) -> None:
     reading = next(one for one in iterated(steps, share).stages if one.stage == "steps")
     assert (reading.verdict, reading.cause) == ("wrong", "iterated")
