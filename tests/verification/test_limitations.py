@@ -29,18 +29,32 @@ def single(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("candidate", "remedy", "settings"),
+    ("candidate", "remedy", "options"),
     [
-        (ten_classes, "--classes", {"classes": 10}),
+        (ten_classes, "--classes 10", {"classes": 10}),
         (grey, "--image-shape 1x28x28", {"image_shape": "1x28x28"}),
         (single, "--one-image", {"one_image": True}),
     ],
 )
-def test_the_remedy_helps(candidate: Any, remedy: str, settings: dict[str, Any]) -> None:
+def test_the_remedy_helps(candidate: Any, remedy: str, options: dict[str, Any]) -> None:
     found = rf.verify(candidate)
     assert (found.verdict, found.exit_code) == ("incomplete", 1)
     assert remedy in found.limitations[0].remedy
-    assert rf.verify(candidate, **settings).verdict == "right"
+    assert rf.verify(candidate, **options).verdict == "right"
+
+
+def for_normalised_images(net: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    leaf = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(net(leaf), y, reduction="sum"), leaf)
+    return torch.max(torch.min(x + eps / std * gradient.sign(), (1 - mean) / std), -mean / std)
+
+
+def test_a_candidate_for_normalised_images() -> None:
+    found = rf.verify(for_normalised_images, image_shape="3x32x32")
+    assert found.verdict == "wrong"
+    assert [one.remedy for one in found.limitations] == ["pass --style normalised"]
+    assert rf.verify(for_normalised_images, style="normalised", image_shape="3x32x32").verdict == "right"
 
 
 def test_a_candidate_that_never_runs() -> None:
