@@ -86,7 +86,7 @@ def diagnose_candidate(
     call = AttackCall(_recorded_network(classifier), batch.images, y, epsilon, spec.target.targeted, spec.bounds, seed=1)
     unseen = ObservedCall(None, "", "", {}, (), warned=True)
     response = judge(BenchCall("saved images", call), unseen, candidate.by_ids(batch.ids))
-    return _findings(read_images(response)) if not response.is_right else []
+    return _findings(read_images(response))
 
 
 def _findings(readings: list[Reading]) -> list[Finding]:

@@ -188,7 +188,7 @@ def _module_settings(model: nn.Module) -> dict[str, object]:
         f"{name}.{attribute}": value
         for name, module in model.named_modules()
         for attribute, value in vars(module).items()
-        if attribute != "training" and isinstance(value, bool | int | float | str | tuple)
+        if attribute != "training" and not attribute.startswith("_") and isinstance(value, bool | int | float | str | tuple)
     }
 
 

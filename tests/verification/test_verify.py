@@ -75,8 +75,8 @@ def test_a_candidate_that_cannot_import_is_bad_input() -> None:
 
 
 def test_selected_calls_leave_stages_unmeasured() -> None:
-    found = rf.verify(right, cases=["size", "one tensor, other labels"])
-    assert [one.name for one in found.responses] == ["size", "one tensor", "one tensor, other labels"]
+    found = rf.verify(right, cases=["turns", "one tensor, other labels"])
+    assert [one.name for one in found.responses] == ["turns", "one tensor", "one tensor, other labels"]
     assert (found.verdict, found.exit_code) == ("incomplete", 1)
 
 

@@ -13,6 +13,8 @@ from robustbench_fgsm.verification.response import Response
 
 EXPECTED = "clipped to [0, 1]"
 CLOSE = 2e-3
+MAX_RESOLUTION = 0.01
+"""Distance of output levels above which the bounds of a batch cannot be read."""
 
 
 def read_clip(evidence: Evidence, direction: Reading) -> Reading:
@@ -105,7 +107,7 @@ def _stretched(evidence: Evidence, response: Response, numbers: dict[str, Any]) 
 
 def _batch_bounds(evidence: Evidence, response: Response, numbers: dict[str, Any]) -> Reading | None:
     """Find bounds that are read off the batch or off each image."""
-    if response.images is None:
+    if response.images is None or evidence.resolution > MAX_RESOLUTION:
         return None
     x, images, width = response.call.x, response.images, evidence.width
     raw, counts = _unclipped(evidence, response)

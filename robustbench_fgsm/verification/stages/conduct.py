@@ -90,7 +90,8 @@ def _observations(evidence: Evidence, responses: Sequence[Response], causes: Col
         yield Observation("other-weights", "the given network is never called")
     yield from _seeds(evidence)
     yield from _state(evidence)
-    yield from _coupling(evidence, causes)
+    if not halves:
+        yield from _coupling(evidence, causes)
     if not causes:
         yield from _hooks(evidence)
 

@@ -78,7 +78,7 @@ def _zeros_moved(evidence: Evidence, response: Response) -> Reading | None:
     """Find pixels with a gradient of 0 that move one way."""
     unseen = response.moved[..., STILL_COLUMNS]
     moved = unseen.abs() > evidence.width
-    if evidence.is_random or float(moved.float().mean()) < MIN_SHARE or overrules_small_gradients(evidence):
+    if evidence.is_random or float(moved.float().mean()) < MIN_SHARE:
         return None
     signs = unseen.flatten(1).sign()
     if not bool((signs == signs[:, :1]).all()):
@@ -86,6 +86,8 @@ def _zeros_moved(evidence: Evidence, response: Response) -> Reading | None:
     if not bool((signs == signs[0, 0]).all()):
         text = "pixels whose gradient is 0 move up in some images and down in others"
         return wrong("direction", "centred-gradient", text, EXPECTED, zero_moves=rounded(float(unseen.abs().mean())))
+    if overrules_small_gradients(evidence):
+        return None  # a term beside the loss, see there
     way = "up" if float(signs.mean()) > 0 else "down"
     if float(response.moved[..., -1 if way == "up" else -2].abs().max()) <= evidence.width:
         return None  # pixels at 0 and 1 stay: they move by a term of their own, see the loss

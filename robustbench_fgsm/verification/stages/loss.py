@@ -207,6 +207,7 @@ def _signs(evidence: Evidence, response: Response) -> tuple[Tensor, Tensor]:
     counts = (moved.abs() > evidence.resolution) & (moved != 0) & ~at_bound
     if linear_layer_of(response.call.model) is not None:
         counts[..., -UNSEEN_COLUMNS:] = False
+        counts &= response.decidable
     return moved.flatten(1).sign(), counts.flatten(1)
 
 
@@ -295,9 +296,12 @@ def _regulariser(evidence: Evidence, response: Response) -> Reading | None:
     if evidence.is_random or evidence.is_mixed or starts_elsewhere or share < 0.3:
         return None
     up = ((unseen > 0) & is_moved).flatten(1).sum(1) / is_moved.flatten(1).sum(1).clamp_min(1)
-    one_way = bool(((up < 0.02) | (up > 0.98)).float().mean() > 0.9) and not overrules_small_gradients(evidence)
+    one_way = bool(((up < 0.02) | (up > 0.98)).float().mean() > 0.9)
+    same_way = bool((up > 0.5).all() | (up < 0.5).all())
     at_bounds = float(response.moved[..., -2:].abs().max())
-    if one_way and (at_bounds > evidence.width or not bool((up > 0.5).all() | (up < 0.5).all())):
+    if one_way and not same_way:
+        return None  # a gradient that is centred in each image
+    if one_way and at_bounds > evidence.width and not overrules_small_gradients(evidence):
         return None  # pixels at 0 and 1 move too: a sign that is not 0 at 0
     text = f"another term beside the loss: {100 * share:.0f} % of the pixels that the network does not see move, each its own way"
     return wrong("loss", "added-regulariser", text, EXPECTED_LOSS, unseen_moved=rounded(share))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -91,7 +90,7 @@ def _sizes(response: Response, resolution: float = 0.0) -> Tensor | None:
 def _not_proportional(evidence: Evidence, factors: dict[str, float], budgets: dict[str, float], *, power: bool) -> Reading | None:
     """Find a constant step, or a step that is capped."""
     sizes = {name: factors[name] * budgets[name] for name in factors if name != "size, whole range" or not power}
-    if len(sizes) < 3 or (evidence.is_random and not power and _spread(factors.values()) < 0.5):
+    if len(sizes) < 3 or (evidence.is_random and not power):
         return None
     low, high = min(sizes.values()), max(sizes.values())
     if high - low < CLOSE * high + evidence.width:
@@ -120,11 +119,6 @@ def _not_proportional(evidence: Evidence, factors: dict[str, float], budgets: di
         return None
     shown = ", ".join(f"{factors[name]:.3g} at {budgets[name]:.3g}" for name in sorted(sizes, key=lambda name: budgets[name]))
     return wrong("size", "wrong-epsilon", f"not proportional to epsilon: {shown}", EXPECTED, sizes=_table(sizes))
-
-
-def _spread(values: Iterable[float]) -> float:
-    found = list(values)
-    return (max(found) - min(found)) / max(*found, 1e-12)
 
 
 def _by_way(evidence: Evidence) -> Reading | None:

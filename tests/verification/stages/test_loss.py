@@ -101,4 +101,5 @@ def test_rules_of_labels() -> None:
         "shifted by -2": 3,
         "most likely wrong class": 2,
         "reversed order of the classes": 2,
+        "order by name of classes 1, 2, ...": 1,
     }
