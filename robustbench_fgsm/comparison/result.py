@@ -14,8 +14,9 @@ from robustbench_fgsm.evaluation.document import build_document, gradient_shares
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.confusion import matrix_to_json
 from robustbench_fgsm.stats.rate import Rate
-from robustbench_fgsm.stats.tally import Tally, matrix_to_json
+from robustbench_fgsm.stats.tally import Tally
 from robustbench_fgsm.variants.catalogue import Finding
 
 AgreementVerdict = Literal["agree", "disagree"]

@@ -22,8 +22,9 @@ from robustbench_fgsm.evaluation.document import (
 from robustbench_fgsm.evaluation.gradient_masking import MaskingCheck
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.confusion import matrix_to_json
 from robustbench_fgsm.stats.rate import Rate
-from robustbench_fgsm.stats.tally import Tally, matrix_to_json, worst_class
+from robustbench_fgsm.stats.tally import Tally, worst_class
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
