@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.variants.attack_call import AttackCall
 
 HALF_DTYPE_BY_NAME = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -42,7 +42,7 @@ def altered_model(model: nn.Module, mode: str, backward: str) -> nn.Module:
     """Return a copy in this mode or precision and with the hooks of this backward pass, or the model if nothing changes."""
     if mode in ("eval", "autocast to bfloat16") and backward == "true":
         return model
-    model = copy.deepcopy(model)
+    model = copy_module(model)
     if mode == "train":
         model.train()
     if backward == "guided":
@@ -56,7 +56,7 @@ def altered_model(model: nn.Module, mode: str, backward: str) -> nn.Module:
 def model_with_drifted_statistics(model: nn.Module, call: AttackCall, mode: str, backward: str) -> nn.Module:
     """Return a copy whose batch norm ran in train mode on the images of earlier calls, and of this call if the mode says so."""
     calls = [one for one in call.earlier_calls if one.model is call.model]
-    model = copy.deepcopy(altered_model(model, "eval", backward)).train()
+    model = copy_module(altered_model(model, "eval", backward)).train()
     with torch.no_grad(), seeded_cpu_generator(0):
         for one in [*calls, call] if mode == "statistics drift before" else calls:
             model(one.x)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.attack.losses import Loss, cross_entropy
+from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.variants.altered_models import (
     HALF_DTYPE_BY_NAME,
     altered_model,
@@ -155,7 +155,7 @@ class RecipeRunner:
         if (call, loss) not in self._float64_gradients:
             leaf = call.x.double().requires_grad_()
             with torch.enable_grad():
-                total = loss(copy.deepcopy(call.model).double()(leaf), call.y).sum()
+                total = loss(copy_module(call.model).double()(leaf), call.y).sum()
             (self._float64_gradients[call, loss],) = torch.autograd.grad(total, leaf)
         return self._float64_gradients[call, loss]
 

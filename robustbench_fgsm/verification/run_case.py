@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection
 from dataclasses import replace
 
 from robustbench_fgsm.errors import CandidateError
+from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.options import VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.references.candidate_reference import check_returned_images
@@ -27,7 +27,7 @@ def run_case(
     time_limit: float = VerifyOptions.time_limit,
 ) -> CaseResult:
     """Run the calls of one case in order, on copies of networks and images that the candidate may change."""
-    models = {id(call.model): copy.deepcopy(call.model) for call in case.calls}
+    models = {id(call.model): copy_module(call.model) for call in case.calls}
     shared_images = case.calls[0].x.clone()
     judged_calls, wrong_calls, observed_calls, problems = [], [], [], []
     for call in case.calls:

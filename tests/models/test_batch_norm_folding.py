@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -79,6 +81,37 @@ class Twice(nn.Module):
         once = self.conv(x)
         found: Tensor = self.norm(once) + once + self.conv(once)
         return found.flatten(1)
+
+
+class ReadsWeights(nn.Module):
+    """It reads the weights of a layer beside its outputs."""
+
+    def __init__(self, layer: int) -> None:
+        super().__init__()
+        self.layers, self.layer = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)), layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.layers(x).flatten(1) * self.layers[self.layer].weight.sum()
+        return found
+
+
+def hooked(layer: int) -> nn.Module:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    network[layer].register_forward_hook(lambda module, inputs, outputs: outputs.clamp(-1, 1))
+    return network
+
+
+def replaced(layer: int) -> nn.Module:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    forward = network[layer].forward
+    network[layer].forward = lambda x: forward(x).clamp(-1, 1)
+    return network
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize("make", [ReadsWeights, hooked, replaced])
+def test_layers_that_do_more_are_not_folded(make: Callable[[int], nn.Module], layer: int) -> None:
+    assert fold_batch_norm(make(layer).eval()) is None
 
 
 def trained() -> nn.Module:
