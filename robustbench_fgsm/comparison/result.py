@@ -126,7 +126,6 @@ class Comparison:
     bad: tuple[BadSample, ...] = ()
     max_bad: int = 0
     plan: Plan = PLAIN_PLAN
-    decided_again: int = 0
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -186,7 +185,7 @@ class Comparison:
             else self.candidate.to_dict(self.classes, self.ours.seconds)
             | {"diagnosis": [finding.to_dict() for finding in self.diagnosis]},
             "gradient": gradient_shares(tally),
-            "plan": self.plan.to_dict() | {"decided_again": self.decided_again},
+            "plan": self.plan.to_dict(),
         }
         return build_document("rfgsm.comparison/1", self, own)
 

@@ -90,7 +90,10 @@ def convolution_geometry(layer: nn.Conv2d) -> tuple[Any, Any, Any, int]:
 
 
 class PackedConv2d(nn.Conv2d):
-    """Convolution that predicts with packed weights; a forward pass for a gradient, or of one image alone, is PyTorch's own."""
+    """Convolution that predicts with packed weights; a forward pass for a gradient, or of one image alone, is PyTorch's own.
+
+    The result is channels-last, also for grey images, whose layout PyTorch cannot tell.
+    """
 
     packed: PackedWeights
 
@@ -99,7 +102,7 @@ class PackedConv2d(nn.Conv2d):
         unusual = torch.is_grad_enabled() or torch.is_autocast_enabled(input.device.type)
         if unusual or not own or input.ndim != 4 or input.dtype != torch.float32 or not input.numel():
             plain: Tensor = super()._conv_forward(input, weight, bias)
-            return plain
+            return plain.contiguous(memory_format=torch.channels_last) if plain.ndim == 4 else plain
         found: Tensor = torch.ops.mkldnn._convolution_pointwise(
             input, self.packed.get(self, input), bias, *convolution_geometry(self), "none", [], ""
         )

@@ -91,7 +91,8 @@ class ReadsWeights(nn.Module):
         self.layers, self.layer = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)), layer
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.layers(x).flatten(1) * self.layers[self.layer].weight.sum()
+        read = self.layers[self.layer].weight
+        found: Tensor = self.layers(x).flatten(1) * read.sum()  # type: ignore[operator]
         return found
 
 

@@ -23,13 +23,15 @@ class KeepsFeatures(nn.Module):
         self.history: list[tuple[Tensor, ...]] = []
 
     def forward(self, x: Tensor) -> Tensor:
-        self.features = self.body(x)
-        self.history = [(self.features,)]
-        return self.features
+        features: Tensor = self.body(x)
+        self.features, self.history = features, [(features,)]
+        return features
 
 
 class SparseMask(nn.Sequential):
     """A network with a sparse buffer, integer parameters and extra state."""
+
+    mask: Tensor
 
     def __init__(self) -> None:
         super().__init__(nn.Flatten(), nn.Linear(784, 10))
@@ -42,7 +44,8 @@ class SparseMask(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the masked outputs in another order."""
-        return torch.sparse.mm(self.mask, super().forward(x).T).T[:, self.order]
+        outputs: Tensor = torch.sparse.mm(self.mask, self[1](self[0](x)).T)
+        return outputs.T[:, self.order]
 
 
 class DoubleHead(nn.Sequential):
@@ -66,7 +69,7 @@ def small() -> nn.Sequential:
 
 def pruned() -> nn.Module:
     network = small()
-    prune.l1_unstructured(network[1], "weight", 0.5)
+    prune.l1_unstructured(network[1], "weight", 0.5)  # type: ignore[no-untyped-call]
     return network
 
 
@@ -103,19 +106,20 @@ def test_kept_tensors_are_detached() -> None:
     outputs = network(torch.rand(2, 784))
     copied = copy_module(network)
     assert isinstance(copied, KeepsFeatures)
-    assert copied.features is not None
-    assert torch.equal(copied.features, outputs)
-    assert copied.history[0][0] is copied.features
-    assert not copied.features.requires_grad
+    (features,) = copied.history[0]
+    assert torch.equal(features, outputs)
+    assert features.is_leaf
+    assert copied.features is features
     assert network.features is outputs
-    assert outputs.requires_grad
+    assert not outputs.is_leaf
 
 
 def test_shared_tensors_are_not_copied() -> None:
     network = small()
-    weight = network[1].weight
-    assert copy_module(network, [weight])[1].weight is weight  # type: ignore[index]
-    assert copy_module(network)[1].weight is not weight  # type: ignore[index]
+    weight, bias = network.parameters()
+    shared, copied = (list(one.parameters()) for one in (copy_module(network, [weight]), copy_module(network)))
+    assert shared[0] is weight
+    assert not {id(weight), id(bias)} & {id(tensor) for tensor in (shared[1], *copied)}
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
@@ -144,6 +148,8 @@ def test_a_quantised_network_has_no_gradient(images: rf.ArrayDataset) -> None:
     weight = torch.quantize_per_tensor(layer.weight.detach(), 0.01, 0, torch.qint8)
 
     class Quantised(nn.Module):
+        weight: Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("weight", weight)
