@@ -110,8 +110,8 @@ def test_kept_tensors_are_detached() -> None:
     assert torch.equal(features, outputs)
     assert features.is_leaf
     assert copied.features is features
-    assert network.features is outputs
     assert not outputs.is_leaf
+    assert network.features is outputs
 
 
 def test_shared_tensors_are_not_copied() -> None:
