@@ -37,8 +37,8 @@ GRADIENT_PASSES = 3
 MAX_TRIAL_SHARE = 0.1
 """A plan is tried only if the trial costs less than this share of the passes that the plan can speed up."""
 
-CHANGED_IMAGES = 32
-"""Images on which the changes of inexact plans are counted."""
+MIN_TRIAL_IMAGES = CHANGED_IMAGES = 32
+"""Fewest images of the trial of an inexact plan, and images on which its changes are counted."""
 
 PIXEL_TOLERANCE = 1e-6
 """Pixels farther apart than this count as changed."""
@@ -90,35 +90,37 @@ def choose_plan(
         return plan
     if not isinstance(classifier, TorchClassifier) or not classifier.has_variants:
         return replace(plan, reason="the classifier runs in one way only")
-    if reason := reason_for_plain_plan(data, specs, plan, audited=audited):
+    if reason := _reason_for_plain_plan(data, specs, plan, audited=audited):
         return replace(plan, reason=reason)
-    return run_on_fitting_prefix(
-        evenly_spaced_batch(data, plan.batch_size), lambda batch: TrialRunner(classifier, data, specs, batch, timer).choose(plan)
-    )
+    images = evenly_spaced_batch(data, _trial_size(data, specs, plan))
+    return run_on_fitting_prefix(images, lambda batch: TrialRunner(classifier, data, specs, batch, timer).choose(plan))
 
 
 def check_recorded_plan(classifier: Classifier, data: Dataset, specs: Sequence[AttackSpec], plan: Plan) -> None:
     """Raise SettingError unless the recorded plan of a run that is continued passes its trial here and now too."""
     if not plan.is_plain and isinstance(classifier, TorchClassifier):
-        run_on_fitting_prefix(
-            evenly_spaced_batch(data, plan.batch_size), lambda batch: TrialRunner(classifier, data, specs, batch).check(plan)
-        )
+        images = evenly_spaced_batch(data, plan.batch_size if plan.trial is None else plan.trial.images)
+        run_on_fitting_prefix(images, lambda batch: TrialRunner(classifier, data, specs, batch).check(plan))
 
 
-def reason_for_plain_plan(data: Dataset, specs: Sequence[AttackSpec], plan: Plan, *, audited: bool) -> str:
+def _trial_size(data: Dataset, specs: Sequence[AttackSpec], plan: Plan) -> int:
+    """Return the number of trial images: a batch, or fewer for an inexact plan in a short run; 0 if these take too long too."""
+    n, safe = len(data), plan.level == "safe"
+    passes = n * (min(len(spec.epsilons) for spec in specs) + (0 if safe else GRADIENT_PASSES))
+    sizes = [plan.batch_size, plan.batch_size if safe else min(plan.batch_size, max(MIN_TRIAL_IMAGES, n // 100))]
+    return next((size for size in sizes if TRIAL_PASSES * size <= MAX_TRIAL_SHARE * passes), 0)
+
+
+def _reason_for_plain_plan(data: Dataset, specs: Sequence[AttackSpec], plan: Plan, *, audited: bool) -> str:
     """Return why no plan is tried, or an empty text: it could not be guarded, or could not save time."""
-    n, budgets = len(data), min(len(spec.epsilons) for spec in specs)
     if plan.level == "safe":
         if not audited:
             return "level safe is for evaluate and sweep, which audit their predictions"
         if any(spec.restarts for spec in specs):
             return "the best of several starts may depend on the last bits of each"
-        if n < MIN_AUDITED_IMAGES:
+        if len(data) < MIN_AUDITED_IMAGES:
             return f"fewer than {MIN_AUDITED_IMAGES:,} images, all of which would be audited"
-    passes = n * (budgets if plan.level == "safe" else budgets + GRADIENT_PASSES)
-    if TRIAL_PASSES * plan.batch_size > MAX_TRIAL_SHARE * passes:
-        return "the run is too short for a trial"
-    return ""
+    return "" if _trial_size(data, specs, plan) else "the run is too short for a trial"
 
 
 @dataclass(frozen=True)

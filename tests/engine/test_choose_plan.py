@@ -76,6 +76,7 @@ def test_chooses_the_faster_layout(
         ("safe", 2000, 128, 8, ""),
         ("max", 256, 128, 1, "too short for a trial"),
         ("max", 2000, 64, 1, ""),
+        ("max", 1024, 256, 1, ""),
     ],
 )
 def test_short_runs_are_plain(
