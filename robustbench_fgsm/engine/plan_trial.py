@@ -21,6 +21,7 @@ from robustbench_fgsm.engine.rounding_guard import RoundingGuard
 from robustbench_fgsm.errors import describe_error
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, move_to_classifier
 from robustbench_fgsm.models.copy_module import copy_module
+from robustbench_fgsm.models.packed_convolution import has_additions
 from robustbench_fgsm.spec import AttackSpec
 
 TOLERANCES = {"float32": 512 * 2.0**-24, "tf32": 64 * 2.0**-11, "bf16": 64 * 2.0**-8}
@@ -60,6 +61,8 @@ def try_plan(
     """
     if plan.is_plain:
         return plan
+    if any(map(has_additions, classifier.network.modules())):
+        raise TrialFailure("a module has a hook or a replaced method, which a copy would share")
     last_size, tolerance = num_images % len(batch) or (len(batch) + 1) // 2, TOLERANCES[plan.precision]
     try:
         with copied_classifier(classifier) as plain:

@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork
 from robustbench_fgsm.models.copy_module import copy_module
-from robustbench_fgsm.models.packed_convolution import is_ordinary
+from robustbench_fgsm.models.packed_convolution import has_additions, is_ordinary
 
 CONVOLUTION_TYPES = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 BATCH_NORM_TYPES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -21,7 +21,8 @@ BATCH_NORM_TYPES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 def fold_batch_norm(network: nn.Module) -> nn.Module | None:
     """Return a copy of a network in evaluation mode whose batch norms are folded into the convolutions that feed only them.
 
-    None if there is nothing to fold, or if the network cannot be traced because its control flow depends on its input.
+    None if there is nothing to fold, if a module has a hook or a replaced method, or if the network cannot be traced because its
+    control flow depends on its input.
     """
     if isinstance(network, PixelSpaceNetwork):
         inner = fold_batch_norm(network.network)
@@ -29,6 +30,8 @@ def fold_batch_norm(network: nn.Module) -> nn.Module | None:
             return None
         return copy.deepcopy(network, {id(network.network): inner})
     if not any(isinstance(module, BATCH_NORM_TYPES) for module in network.modules()):
+        return None
+    if any(map(has_additions, network.modules())):  # tracing would run them
         return None
     shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
     try:

@@ -38,11 +38,15 @@ def pack_convolutions(network: nn.Module, batch_size: int) -> nn.Module:
     return found
 
 
+def has_additions(module: nn.Module) -> bool:
+    """Return True if a hook or a replaced method runs with the module: code that a copy of the module shares."""
+    hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+    return any(hooks) or any(callable(value) and hasattr(type(module), name) for name, value in vars(module).items())
+
+
 def is_ordinary(module: nn.Module) -> bool:
     """Return True if nobody added anything to a layer of PyTorch: no hook, no parametrisation, no replaced method."""
-    hooks = [value for name, value in vars(module).items() if name.endswith("_hooks")]
-    replaced = [name for name, value in vars(module).items() if callable(value) and hasattr(type(module), name)]
-    return type(module).__module__.startswith("torch.nn.modules.") and not any(hooks) and not replaced
+    return type(module).__module__.startswith("torch.nn.modules.") and not has_additions(module)
 
 
 def _is_packable(module: nn.Module) -> TypeGuard[nn.Conv2d]:

@@ -130,7 +130,7 @@ def test_unusual_networks_stay_plain(name: str, level: str, many: rf.ArrayDatase
     assert torch.equal(torch.get_rng_state(), random_state)
 
 
-@pytest.mark.parametrize("name", ["type", "dropout", "calls"])
+@pytest.mark.parametrize("name", ["type", "dropout", "calls", "hook"])
 def test_unusual_networks_are_counted_as_without_a_plan(name: str, many: rf.ArrayDataset) -> None:
     counts = []
     for level in ("none", "safe", "max"):

@@ -123,6 +123,18 @@ def wrapping() -> nn.Module:
     return network
 
 
+def hooked() -> nn.Module:
+    """Return a network with a hook that counts its calls where no copy of the network can see them."""
+    network, calls = SmallNetwork(), [0]
+
+    def alternate(layer: nn.Module, inputs: tuple[Tensor, ...], outputs: Tensor) -> Tensor:
+        calls[0] += 1
+        return outputs * (1.0 if calls[0] % 2 else 0.5)
+
+    network.second.register_forward_hook(alternate)
+    return network
+
+
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "type": (ByType, "outputs differ by"),
     "views": (Views, "the network failed in its trial: RuntimeError"),
@@ -131,6 +143,8 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "calls": (Counts, "changes its own state"),
     "running mean": (Averages, "changes its own state"),
     "neighbours": (Neighbours, "the images beside it"),
+    "hook": (hooked, "has a hook or a replaced method"),
+    "replaced method": (wrapping, "has a hook or a replaced method"),
     "generated weights": (Generates, "differ|state"),
 }
 

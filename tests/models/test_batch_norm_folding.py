@@ -102,6 +102,14 @@ def hooked(layer: int) -> nn.Module:
     return network
 
 
+def test_tracing_runs_no_hook() -> None:
+    calls: list[int] = []
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Sequential(nn.ReLU()))
+    network[2].register_forward_hook(lambda *_: calls.append(1))
+    assert fold_batch_norm(network.eval()) is None
+    assert not calls
+
+
 def replaced(layer: int) -> nn.Module:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
     forward = network[layer].forward
