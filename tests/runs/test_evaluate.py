@@ -21,9 +21,8 @@ import pytest
 import torch
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.sources.fashion_mnist import load_fashion_mnist
 from robustbench_fgsm.engine.choose_plan import choose_plan
-from robustbench_fgsm.engine.plan import Plan, PlannedClassifier
+from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import ResourceError, RunError
 from robustbench_fgsm.options import CheckOptions, RunOptions
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
@@ -33,7 +32,6 @@ from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, read_examp
 from robustbench_fgsm.runs.ledger import Ledger, ledger_name
 from robustbench_fgsm.runs.manifest import EvaluationRun, read_recorded_plan
 from robustbench_fgsm.runs.resume import reload_evaluation_run
-from robustbench_fgsm.spec import AttackSpec
 from tests.engine.unusual_networks import Rounding, make_rounding
 
 MakeClassifier = Callable[..., rf.TorchClassifier]
@@ -299,21 +297,8 @@ def test_a_killed_process_frees_its_lock(run: EvaluationRun, tmp_path: Path) -> 
     evaluate_in_directory(run, tmp_path / "run")
 
 
-def faster(planned: PlannedClassifier, *_: object) -> float:
-    return 0.1 if planned.plan.guarded else 1.0
-
-
 def slower(*_: object) -> float:
     return 1.0
-
-
-@pytest.fixture
-def guarded() -> EvaluationRun:
-    """A sweep of 2,000 images under a guarded plan."""
-    classifier, data, specs = make_rounding(), load_fashion_mnist().head(2000), (AttackSpec((0.5 / 255, 1 / 255)),)
-    return EvaluationRun(
-        "sweep", classifier, data, specs, choose_plan(classifier, data, specs, RunOptions(25, "safe"), timer=faster)
-    )
 
 
 def without_plan(run: EvaluationRun) -> list[Any]:
