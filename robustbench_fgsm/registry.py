@@ -54,7 +54,6 @@ class RegistryEntry:
             return None
 
 
-@dataclass(frozen=True)
 class Registry:
     """Entries of one kind: built-in ones, and those that other packages add by entry points of the group.
 
@@ -62,13 +61,12 @@ class Registry:
         kind: word of `rfgsm list KIND`, which also ends the name of the group.
         interface: function that the module or object of every entry has, with its parameters.
         error_type: error raised for an entry that is unknown, not installed or unusable.
-        built_in: the entries of this package, by name.
+        built_in: the entries of this package.
     """
 
-    kind: str
-    interface: str
-    error_type: type[InputError]
-    built_in: Mapping[str, RegistryEntry]
+    def __init__(self, kind: str, interface: str, error_type: type[InputError], *built_in: RegistryEntry) -> None:
+        self.kind, self.interface, self.error_type = kind, interface, error_type
+        self.built_in = {entry.name: entry for entry in built_in}
 
     @property
     def group(self) -> str:

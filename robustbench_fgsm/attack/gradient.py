@@ -49,13 +49,20 @@ def input_gradient(model: Callable[[Tensor], Tensor], x: Tensor, y: Labels, loss
     """Return the gradient of the summed loss in the shape of x (N, ...), and the detached outputs (N, K), K >= 2.
 
     One forward and one input-only backward pass. The loss is summed, not averaged, so an image's gradient does not depend on its
-    batch. Parameters and their `.grad` do not change. The function also works under `no_grad` and `inference_mode`.
+    batch. Parameters and their `.grad` do not change. The function also works under `no_grad` and `inference_mode`. Raises
+    ModelError if no gradient reaches the images.
     """
     with torch.inference_mode(False), torch.enable_grad():
         leaf = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         outputs = ensure_two_logits(model(leaf.clone()))  # a model may change its input in place: it gets neither the leaf nor x
         labels = y(outputs.detach()) if callable(y) else y.clone() if y.is_inference() else y
-        (gradient,) = torch.autograd.grad(loss(outputs, labels).sum(), leaf)
+        total = loss(outputs, labels).sum()
+        (gradient,) = torch.autograd.grad(total, leaf, allow_unused=True) if total.requires_grad else (None,)
+    if gradient is None:
+        raise ModelError(
+            "model must pass a gradient back to its images, got none: look for no_grad, detach, quantised layers, or a step "
+            "through integers or NumPy"
+        )
     return gradient, outputs.detach()
 
 
@@ -79,7 +86,7 @@ def preserve_state(model: object, x: Tensor) -> Iterator[None]:
                 module.training = flag
             with torch.no_grad():
                 for buffer, before in buffers:
-                    if not torch.equal(buffer, before):
+                    if buffer.layout != torch.strided or not torch.equal(buffer, before):  # sparse ones cannot be compared
                         buffer.copy_(before)
 
 

@@ -14,7 +14,8 @@ from robustbench_fgsm.attack.gradient import ensure_two_logits
 from robustbench_fgsm.benchmarking.bare_loop import BareLoop, BareResult
 from robustbench_fgsm.data.dataset import Dataset, readable_batches
 from robustbench_fgsm.engine.attack_batch import attack_batch
-from robustbench_fgsm.engine.plan import OptimizeLevel, PlannedClassifier, apply_plan, check_optimize_level, choose_plan
+from robustbench_fgsm.engine.choose_plan import choose_plan
+from robustbench_fgsm.engine.plan import OptimizeLevel, PlannedClassifier, apply_plan, check_optimize_level
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
@@ -36,7 +37,7 @@ class OurImplementation:
 
     def attack(self, data: Dataset, epsilons: Sequence[float]) -> int:
         """Attack all images at each epsilon, without predictions."""
-        crafted, classifier = 0, self.execution.classifier
+        crafted, classifier = 0, self.execution.gradient_classifier
         for batch in readable_batches(data, 0, len(data), self.execution.plan.batch_size, []):
             gradient_step = attack_batch(classifier, batch, self.spec, data.classes).gradient_step
             for epsilon in epsilons:
@@ -124,7 +125,7 @@ class Contender:
             network = classifier.copy_network(memory_format=layout)
             return BareLoop(network, layout, spec.norm, spec.bounds, batch_size, classifier.device)
         if self.kind == "ours":
-            plan = choose_plan(classifier, data, [spec], RunOptions(batch_size, self.configuration), trial_images=batch_size)
+            plan = choose_plan(classifier, data, [spec], RunOptions(batch_size, self.configuration))
             return OurImplementation(apply_plan(classifier, plan), spec, version("robustbench-fgsm"))
         return ReferenceImplementation(
             load_reference(self.configuration, classifier, spec, batch_size), batch_size, classifier.device

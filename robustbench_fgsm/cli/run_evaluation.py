@@ -32,8 +32,9 @@ def run_evaluation(
 
     Everything is validated before a run directory is made. Raises as `run_attacks` and `evaluate_in_directory` do.
     """
+    from robustbench_fgsm.engine.choose_plan import choose_plan
     from robustbench_fgsm.engine.distributed import join_world
-    from robustbench_fgsm.engine.plan import check_optimize_level, choose_plan
+    from robustbench_fgsm.engine.plan import check_optimize_level
     from robustbench_fgsm.engine.preflight import preflight_all
     from robustbench_fgsm.evaluation.checks import validate_checks
     from robustbench_fgsm.evaluation.evaluate import check_distinct_epsilons

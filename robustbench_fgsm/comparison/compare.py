@@ -14,11 +14,11 @@ from robustbench_fgsm.comparison.result import Comparison, Seconds, TimedTally
 from robustbench_fgsm.data.dataset import BadSample, Dataset, describe_data, readable_batches
 from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.attack_batch import attack_batch, predict_classes, synchronise
+from robustbench_fgsm.engine.choose_plan import choose_plan
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, check_optimize_level, choose_plan
+from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, check_optimize_level
 from robustbench_fgsm.engine.preflight import check_images, check_single_epsilon, preflight
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.evaluation.craft_shards import craft_guarded
 from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.models.precision import float32_precision
@@ -134,7 +134,7 @@ def compare_spec(
     if warnings is None:
         warnings = preflight(classifier, data, spec, strict=run_options.strict)
     warnings = [*warnings, *covered]
-    plan = plan or choose_plan(classifier, data, [spec], run_options, record_changes=True)
+    plan = plan or choose_plan(classifier, data, [spec], run_options, audited=False)
     execution, size = apply_plan(classifier, plan), plan.batch_size
     opposing: list[Opponent] = [load_reference(name, classifier, spec, size) for name in check_references(opponents.references)]
     if isinstance(candidate, SavedImages):
@@ -144,13 +144,11 @@ def compare_spec(
     runs = [OpponentRun.start(opponent, classifier, spec, different_plan=not plan.is_plain) for opponent in opposing]
     ours = TimedTally(Tally.empty(classifier.num_classes, targeted=spec.target.targeted))
     bad: tuple[BadSample, ...] = ()
-    decided_again = 0
     with float32_precision(classifier.device):  # also for references and candidates
         for start in range(0, len(data), PIECE_SIZE):
             stop = min(start + PIECE_SIZE, len(data))
             piece = attack_piece(execution, data, spec, start, stop)
             ours, bad = ours + piece.timed_tally, bad + piece.bad
-            decided_again += piece.decided_again
             runs = [run.with_piece(piece) for run in runs]
             if progress is not None:
                 progress(stop, len(data))
@@ -174,7 +172,6 @@ def compare_spec(
         bad=bad,
         max_bad=run_options.max_bad,
         plan=plan,
-        decided_again=decided_again,
     )
 
 
@@ -189,19 +186,14 @@ def attack_piece(execution: PlannedClassifier, data: Dataset, spec: AttackSpec, 
     classifier = execution.classifier
     batches, adversarial, after = [], [], []
     bad: list[BadSample] = []
-    timed_tally, decided_again = TimedTally(Tally.empty(classifier.num_classes, targeted=spec.target.targeted)), 0
+    timed_tally = TimedTally(Tally.empty(classifier.num_classes, targeted=spec.target.targeted))
     for batch in readable_batches(data, start, stop, execution.plan.batch_size, bad):
         check_images(batch, classifier)
         began = _synchronised_time(classifier)
         attacked = attack_batch(classifier, batch, spec, data.classes)
         x_adv = attacked.gradient_step.perturb(spec.epsilons[0])
         crafted = _synchronised_time(classifier)
-        if execution.plan.guarded:
-            attacked, x_adv, classes, again = craft_guarded(execution, attacked, spec, data.classes)
-            decided_again += again
-        else:
-            classes = predict_classes(classifier, x_adv)
-        classes = classes.cpu()
+        classes = predict_classes(classifier, x_adv).cpu()
         seconds = Seconds(crafted - began, _synchronised_time(classifier) - began)
         outcomes = attacked.outcomes(classes)
         timed_tally += TimedTally(Tally.of(outcomes, classifier.num_classes), seconds)
@@ -209,9 +201,7 @@ def attack_piece(execution: PlannedClassifier, data: Dataset, spec: AttackSpec, 
         adversarial.append(x_adv.cpu())
         after.append(classes)
     empty = [torch.empty(0)]
-    return AttackedPiece(
-        batches, torch.cat(adversarial or empty), torch.cat(after or empty), timed_tally, tuple(bad), decided_again
-    )
+    return AttackedPiece(batches, torch.cat(adversarial or empty), torch.cat(after or empty), timed_tally, tuple(bad))
 
 
 def _synchronised_time(classifier: Classifier) -> float:

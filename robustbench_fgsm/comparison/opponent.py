@@ -29,7 +29,7 @@ Opponent = Reference | BatchedReference | SavedImagesReference
 class AttackedPiece:
     """A block of the data after our attack: adversarial images (N, C, H, W) and their predicted classes (N,).
 
-    There are no batches if no sample could be read. decided_again: images that the guard gave to the plain network.
+    There are no batches if no sample could be read.
     """
 
     batches: list[AttackedBatch]
@@ -37,7 +37,6 @@ class AttackedPiece:
     predictions: Tensor
     timed_tally: TimedTally
     bad: tuple[BadSample, ...] = ()
-    decided_again: int = 0
 
 
 @dataclass(frozen=True)

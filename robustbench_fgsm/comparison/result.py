@@ -14,8 +14,9 @@ from robustbench_fgsm.evaluation.document import build_document, gradient_shares
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.confusion import matrix_to_json
 from robustbench_fgsm.stats.rate import Rate
-from robustbench_fgsm.stats.tally import Tally, matrix_to_json
+from robustbench_fgsm.stats.tally import Tally
 from robustbench_fgsm.variants.catalogue import Finding
 
 AgreementVerdict = Literal["agree", "disagree"]
@@ -125,7 +126,6 @@ class Comparison:
     bad: tuple[BadSample, ...] = ()
     max_bad: int = 0
     plan: Plan = PLAIN_PLAN
-    decided_again: int = 0
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -185,7 +185,7 @@ class Comparison:
             else self.candidate.to_dict(self.classes, self.ours.seconds)
             | {"diagnosis": [finding.to_dict() for finding in self.diagnosis]},
             "gradient": gradient_shares(tally),
-            "plan": self.plan.to_dict() | {"decided_again": self.decided_again},
+            "plan": self.plan.to_dict(),
         }
         return build_document("rfgsm.comparison/1", self, own)
 

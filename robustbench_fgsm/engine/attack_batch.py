@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -48,36 +47,6 @@ class AttackedBatch:
             zero_gradient=self.gradient_step.zero_gradient.cpu().numpy(),
             nonfinite_gradient=self.gradient_step.nonfinite_gradient.cpu().numpy(),
             saturated=self.saturated.cpu().numpy(),
-        )
-
-    def at(self, rows: Tensor) -> AttackedBatch:
-        """Return some of the images; rows: (n,) indices."""
-        on_device = rows.to(self.gradient_step.x.device)
-        names = ("x", "outputs", "direction", "zero_gradient", "nonfinite_gradient")
-        some: dict[str, Any] = {name: getattr(self.gradient_step, name)[on_device] for name in names}
-        return replace(
-            self,
-            batch=self.batch.at(rows),
-            gradient_step=replace(self.gradient_step, **some),
-            labels_or_targets=self.labels_or_targets[on_device],
-            saturated=self.saturated[on_device],
-        )
-
-    def replace_rows(self, rows: Tensor, other: AttackedBatch) -> AttackedBatch:
-        """Return the batch with the gradient step of another attack on some images; rows: (n,) indices."""
-
-        def put(mine: Tensor, theirs: Tensor) -> Tensor:
-            return mine.index_copy(0, rows.to(mine.device), theirs)
-
-        names = ("outputs", "direction", "zero_gradient", "nonfinite_gradient")
-        changed: dict[str, Any] = {
-            name: put(getattr(self.gradient_step, name), getattr(other.gradient_step, name)) for name in names
-        }
-        return replace(
-            self,
-            gradient_step=replace(self.gradient_step, **changed),
-            labels_or_targets=put(self.labels_or_targets, other.labels_or_targets),
-            saturated=put(self.saturated, other.saturated),
         )
 
 

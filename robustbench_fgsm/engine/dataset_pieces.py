@@ -11,6 +11,7 @@ import torch
 
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.plan import Plan
+from robustbench_fgsm.stats.audit import AuditCounts
 from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array
 
 BATCHES_PER_PIECE_ON_GPU = 8
@@ -49,8 +50,8 @@ class PieceRecord:
     """Record of a finished piece.
 
     outcomes: of each attack, in ascending order of image ids; empty if no image of the piece could be read. decided_again:
-    for each attack, the images that the plain layout decided again. bad: unreadable samples of the piece. seconds: that the
-    piece took.
+    for each attack, the images that the plain network decided again. bad: unreadable samples of the piece. seconds: that the
+    piece took. audits: for each attack, the images of the audit.
     """
 
     number: int
@@ -58,6 +59,7 @@ class PieceRecord:
     decided_again: tuple[int, ...] = ()
     bad: tuple[BadSample, ...] = ()
     seconds: float = 0.0
+    audits: tuple[AuditCounts, ...] = ()
 
     def __len__(self) -> int:
         return len(self.outcomes[0]) if self.outcomes else 0

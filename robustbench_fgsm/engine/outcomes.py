@@ -13,9 +13,9 @@ from torch import Tensor
 from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.engine.attack_batch import AttackedBatch
-from robustbench_fgsm.engine.rounding_guard import RoundingRisk
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.audit import NO_AUDIT, AuditCounts
 from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array, Tally
 
 COUNTING_BLOCK_SIZE = 4096
@@ -26,43 +26,25 @@ Part = TypeVar("Part", bound=Sized)
 
 @dataclass(frozen=True)
 class ObservedBatch:
-    """N images, their outcomes, and what the plain layout needs to decide uncertain images again.
-
-    direction: (N, ...) of the attack, on its device. direction_risk, prediction_risk: (N, E) bool, see `RoundingRisk`. All
-    three are (N, 0) if the plan has no guard.
-    """
+    """N images and their outcomes."""
 
     batch: Batch
     outcomes: BatchOutcomes
-    direction: Tensor
-    direction_risk: Tensor
-    prediction_risk: Tensor
 
     def __len__(self) -> int:
         return len(self.batch)
 
-    def at(self, rows: Tensor | slice) -> ObservedBatch:
-        """Return some of the images; rows: (N,) bool, indices, or a slice, which copies nothing."""
-        outcomes = self.outcomes.at(rows if isinstance(rows, slice) else rows.numpy())
-        risk = self.direction_risk[rows], self.prediction_risk[rows]
-        return ObservedBatch(self.batch.at(rows), outcomes, self.direction[rows], *risk)
+    def at(self, rows: Tensor) -> ObservedBatch:
+        """Return some of the images; rows: (N,) bool, or indices."""
+        return ObservedBatch(self.batch.at(rows), self.outcomes.at(rows.numpy()))
 
     @classmethod
     def concatenate(cls, parts: Sequence[ObservedBatch]) -> ObservedBatch:
         """Return the images of all parts, of which there is at least one."""
         if len(parts) == 1:
             return parts[0]
-        batch, outcomes = (
-            Batch.concatenate([part.batch for part in parts]),
-            BatchOutcomes.concatenate([part.outcomes for part in parts]),
-        )
-        names = ("direction", "direction_risk", "prediction_risk")
-        return cls(batch, outcomes, *(torch.cat([getattr(part, name) for part in parts]) for name in names))
-
-    def without_risks(self) -> ObservedBatch:
-        """Return the images with no outcome in doubt, and without their direction."""
-        nothing = torch.empty(len(self), 0)
-        return replace(self, direction=nothing, direction_risk=nothing.bool(), prediction_risk=nothing.bool())
+        outcomes = BatchOutcomes.concatenate([part.outcomes for part in parts])
+        return cls(Batch.concatenate([part.batch for part in parts]), outcomes)
 
 
 @dataclass(frozen=True)
@@ -71,43 +53,37 @@ class PendingOutcomes:
 
     batch: Batch
     table: Tensor
-    num_budgets: int
     targeted: bool
-    direction: Tensor
     copy_done: torch.cuda.Event | None
 
     @classmethod
-    def start(cls, attacked: AttackedBatch, after: Sequence[Tensor], risks: Sequence[RoundingRisk] = ()) -> PendingOutcomes:
-        """Start the copy; after, risks: at each budget, the risks only under a guarded plan."""
-        step, num_budgets = attacked.gradient_step, len(after)
+    def start(cls, attacked: AttackedBatch, after: Sequence[Tensor]) -> PendingOutcomes:
+        """Start the copy; after: predicted classes (N,) at each budget."""
+        step = attacked.gradient_step
         flags = [step.zero_gradient, step.nonfinite_gradient, attacked.saturated]
-        at_risk = [*(risk.direction for risk in risks), *(risk.prediction for risk in risks)]
-        rows = [predicted_classes(step.outputs), attacked.labels_or_targets, *flags, *after, *at_risk]
+        rows = [predicted_classes(step.outputs), attacked.labels_or_targets, *flags, *after]
         table = torch.stack([row.long() for row in rows])
-        direction = step.direction if risks else torch.empty(len(attacked.batch), 0)
         if table.device.type != "cuda":
-            return cls(attacked.batch, table.cpu(), num_budgets, attacked.targeted, direction, None)
+            return cls(attacked.batch, table.cpu(), attacked.targeted, None)
         on_cpu = torch.empty_like(table, device="cpu", pin_memory=True).copy_(table, non_blocking=True)
         copy_done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         copy_done.record(torch.cuda.current_stream(table.device))
-        return cls(attacked.batch, on_cpu, num_budgets, attacked.targeted, direction, copy_done)
+        return cls(attacked.batch, on_cpu, attacked.targeted, copy_done)
 
     def wait(self) -> ObservedBatch:
         """Return the outcomes when the copy is done."""
         if self.copy_done is not None:
             self.copy_done.synchronize()
         before, labels_or_targets, *flags = self.table[:5].numpy()
-        after, risks = self.table[5 : 5 + self.num_budgets].T, self.table[5 + self.num_budgets :].T.bool()
         outcomes = BatchOutcomes(
             self.batch.ids.numpy(),
             self.batch.labels.numpy(),
             before,
-            after.numpy(),
+            self.table[5:].T.numpy(),
             labels_or_targets if self.targeted else None,
             *(flag.astype(np.bool_) for flag in flags),
         )
-        direction_risk, prediction_risk = risks[:, : self.num_budgets], risks[:, self.num_budgets :]
-        return ObservedBatch(self.batch, outcomes, self.direction, direction_risk, prediction_risk)
+        return ObservedBatch(self.batch, outcomes)
 
 
 class OutcomeBuffer(Generic[Part]):
@@ -134,13 +110,15 @@ class AttackTotals:
     """Counts of one attack that add.
 
     tallies: one for each budget. stable: likewise, with exact gradients on saturated images; empty if the classifier has no
-    exact gradients. first_fooled: images by the first budget of the ascending grid that fools them. decided_again: images.
+    exact gradients. first_fooled: images by the first budget of the ascending grid that fools them. decided_again: images that
+    the plain network predicted again at some budget. audit: images of the audit.
     """
 
     tallies: tuple[Tally, ...]
     stable: tuple[Tally, ...]
     first_fooled: Int64Array
     decided_again: int = 0
+    audit: AuditCounts = NO_AUDIT
 
 
 def replaces_counts(classifier: Classifier, spec: AttackSpec) -> bool:
@@ -161,9 +139,9 @@ class OutcomeCounter:
         """Count the outcomes of these images."""
         self._count(self._buffer.add(outcomes))
 
-    def add_decided_again(self, count: int) -> None:
-        """Count so many images as decided again."""
-        self._totals = replace(self._totals, decided_again=self._totals.decided_again + count)
+    def add_decided_again(self, count: int, audit: AuditCounts) -> None:
+        """Count so many images as decided again, and the images of an audit."""
+        self._totals = replace(self._totals, decided_again=self._totals.decided_again + count, audit=self._totals.audit + audit)
 
     def fooled_so_far(self) -> tuple[int, int]:
         """Return the images fooled at the last budget and the attacked images, as far as they are counted yet."""

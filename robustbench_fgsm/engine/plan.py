@@ -1,62 +1,23 @@
-"""Choose, record and apply the execution plan of a run: memory layout, folding, lower precision, compilation, batch size."""
+"""The execution plan of a run, recorded and applied: memory layout, folding, lower precision, compilation, batch size."""
 
 from __future__ import annotations
 
-import gc
-import importlib.util
-import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, cast, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from robustbench_fgsm.data.dataset import Batch, Dataset, first_readable_batch
-from robustbench_fgsm.engine import rounding_guard
-from robustbench_fgsm.engine.attack_batch import (
-    attack_batch,
-    craft_and_predict,
-    predict_classes,
-    synchronise,
-    wrong_class_probability,
-)
-from robustbench_fgsm.engine.batch_size import choose_batch_size
-from robustbench_fgsm.engine.out_of_memory import run_on_fitting_prefix
+from robustbench_fgsm.attack.gradient import predicted_classes
+from robustbench_fgsm.engine.attack_batch import predict_classes
+from robustbench_fgsm.engine.rounding_guard import RoundingGuard
 from robustbench_fgsm.errors import SettingError, did_you_mean
 from robustbench_fgsm.models.batch_norm_folding import fold_batch_norm
-from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, has_convolutions
-from robustbench_fgsm.options import RunOptions
-from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, move_to_classifier
 
 OptimizeLevel = Literal["none", "safe", "max", "bf16"]
-INEXACT_LEVELS = ("max", "bf16")
-"""Levels that may change a few predictions; the plan records how many."""
-
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-
-TRIAL_IMAGES = 32
-"""Images that a plan is compared on, and the fewest that a layout is timed on."""
-
-IMAGES_PER_TRIAL_IMAGE = 100
-"""A layout is timed on one image in so many, up to a batch: which layout is faster depends on the batch size."""
-
-PIXEL_TOLERANCE = 1e-6
-"""Pixels farther apart than this count as changed."""
-
-TIMING_ROUNDS = 2
-MAX_TIME_RATIO = {"safe": 0.95, "max": 1.0, "bf16": 1.0}
-"""A layout is changed only if it takes less than this share of the time; a guard computes uncertain images again."""
-
-COMPILE_SECONDS = {"cpu": 60.0, "cuda": 90.0}
-"""Seconds, estimated high, to compile the forward and the backward pass of a large network."""
-
-COMPILE_SAVED_SHARE = {"cpu": 0.05, "cuda": 0.2}
-"""Share of the time, estimated low, that compilation saves: little on a CPU."""
-
-Timer = Callable[[Classifier, Batch, AttackSpec, tuple[str, ...]], float]
-"""Returns the seconds of the whole job (gradient, and predictions at every budget) on one batch."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +31,47 @@ class PlanChanges:
 
 
 @dataclass(frozen=True)
+class PlanTrial:
+    """Differences between the planned and the plain network on trial images.
+
+    images: number of trial images. batch_sizes: sizes of the tried batches. tolerance: largest accepted difference of outputs.
+    output_difference: largest difference of outputs, as a share of the largest output. gradient_difference: likewise of input
+    gradients, without ties; None if the plan computes no gradients. guard: bounds for a plan that is guarded, else None.
+    """
+
+    images: int
+    batch_sizes: tuple[int, ...]
+    tolerance: float
+    output_difference: float
+    gradient_difference: float | None = None
+    guard: RoundingGuard | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the trial as a JSON object."""
+        guard = None if self.guard is None else self.guard.to_dict()
+        return asdict(self) | {"batch_sizes": list(self.batch_sizes), "guard": guard}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> PlanTrial:
+        """Return the trial that `to_dict` wrote; raise KeyError, TypeError or ValueError for any other object."""
+        gradient, guard = found["gradient_difference"], found["guard"]
+        return cls(
+            int(found["images"]),
+            tuple(map(int, found["batch_sizes"])),
+            float(found["tolerance"]),
+            float(found["output_difference"]),
+            None if gradient is None else float(gradient),
+            None if guard is None else RoundingGuard.from_dict(guard),
+        )
+
+
+@dataclass(frozen=True)
 class Plan:
     """Execution plan of a classifier.
 
     level: the requested level; reason: why the plan does not use all that the level allows. tf32, bf16: on a GPU, whether
     factors are rounded to 10 bits, and adversarial images predicted in bfloat16. changed: changes against level none on the
-    first images, before any guard; None if they were not measured.
+    first images; None if they were not measured. trial: trial of the plan; None for a plain plan.
     """
 
     level: OptimizeLevel = "none"
@@ -88,11 +84,17 @@ class Plan:
     reason: str = ""
     changed: PlanChanges | None = None
     bf16: bool = False
+    trial: PlanTrial | None = None
 
     @property
     def guarded(self) -> bool:
-        """Return whether images at risk of rounding are decided again in the plain layout."""
-        return self.level == "safe" and self.memory_format != "contiguous"
+        """Return whether the plan only predicts, and predictions at risk of rounding are those of the plain network."""
+        return self.level == "safe" and not self.is_plain
+
+    @property
+    def precision(self) -> str:
+        """Return the lowest precision of the planned network."""
+        return "bf16" if self.bf16 else "tf32" if self.tf32 else "float32"
 
     @property
     def is_plain(self) -> bool:
@@ -122,6 +124,7 @@ class Plan:
             "threads": self.threads,
             "reason": self.reason or None,
             "changed": None if self.changed is None else asdict(self.changed),
+            "trial": None if self.trial is None else self.trial.to_dict(),
         }
 
     def settings(self) -> dict[str, Any]:
@@ -138,7 +141,7 @@ class Plan:
         here = cls(batch_size=batch_size, threads=torch.get_num_threads())
         if found is None:
             return here
-        changed = found.get("changed")
+        changed, trial = found.get("changed"), found.get("trial")
         flags = {name: found[name] for name in ("fold_batch_norm", "compile")}
         flags |= {name: found.get(name, False) for name in ("tf32", "bf16")}  # not there in older runs
         if not all(isinstance(flag, bool) for flag in flags.values()) or int(found["batch_size"]) < 1:
@@ -151,6 +154,7 @@ class Plan:
             batch_size=int(found["batch_size"]),
             reason=str(found.get("reason") or ""),
             changed=PlanChanges(**changed) if changed else None,
+            trial=PlanTrial.from_dict(trial) if trial else None,
         )
 
 
@@ -159,11 +163,32 @@ PLAIN_PLAN = Plan()
 
 @dataclass(frozen=True)
 class PlannedClassifier:
-    """A plan, the classifier that follows it, and the plain classifier, which decides uncertain images again."""
+    """A plan, the classifier that follows it, and the plain classifier, which computes the rest under a guarded plan."""
 
     plan: Plan
     classifier: Classifier
     plain_classifier: Classifier
+
+    @property
+    def gradient_classifier(self) -> Classifier:
+        """Return the classifier that computes gradients: the plain one under a guarded plan."""
+        return self.plain_classifier if self.plan.guarded else self.classifier
+
+    @property
+    def guard(self) -> RoundingGuard | None:
+        """Return the bounds that the trial of a guarded plan measured, or None without a guard."""
+        return self.plan.trial.guard if self.plan.trial is not None and self.plan.guarded else None
+
+    def predict_classes(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the predicted classes (N,), and the images (N,) bool at risk of rounding, which are none without a guard.
+
+        If an image is at risk, the plain network predicts the whole batch, as it would without a plan: to the last bit.
+        """
+        outputs = self.classifier.predict(move_to_classifier(x, self.classifier))
+        at_risk = torch.zeros(len(x), dtype=torch.bool, device=x.device) if self.guard is None else self.guard.at_risk(outputs)
+        if bool(at_risk.any()):
+            return predict_classes(self.plain_classifier, x), at_risk
+        return predicted_classes(outputs), at_risk
 
 
 def check_optimize_level(optimize: str) -> OptimizeLevel:
@@ -198,152 +223,6 @@ def apply_plan(classifier: Classifier, plan: Plan) -> PlannedClassifier:
     if plan.tf32 or plan.bf16:
         made = made.with_network(made.network, layout, tf32=plan.tf32, bf16=plan.bf16)
     return PlannedClassifier(plan, made, classifier)
-
-
-def choose_plan(
-    classifier: Classifier,
-    data: Dataset,
-    specs: Sequence[AttackSpec],
-    options: RunOptions,
-    recorded: Plan | None = None,
-    timer: Timer | None = None,
-    *,
-    trial_images: int | None = None,
-    record_changes: bool = False,
-) -> Plan:
-    """Choose the plan for these attacks on these data by timing it on the first images.
-
-    Args:
-        classifier: the classifier under attack.
-        data: the attacked images.
-        specs: the attacks that run in one pass.
-        options: the level, and images at a time, or `auto`.
-        recorded: plan of the same run, which is kept if level and batch size agree.
-        timer: function that replaces the clock.
-        trial_images: images that layouts are timed on; by default a share of the data.
-        record_changes: record the changes against level none, as inexact levels always do.
-
-    Raises:
-        SettingError: if there is no such level, or the batch size is invalid.
-    """
-    level = check_optimize_level(options.optimize)
-    if recorded is not None and recorded.level == level and options.batch_size in ("auto", recorded.batch_size):
-        return recorded
-    size = choose_batch_size(options.batch_size, classifier, data)
-    plan = Plan(level, batch_size=size, threads=torch.get_num_threads())
-    if level == "none":
-        return plan
-    if not isinstance(classifier, TorchClassifier) or not classifier.has_variants:
-        return replace(plan, reason="the classifier runs in one way only")
-    share = max(TRIAL_IMAGES, len(data) // IMAGES_PER_TRIAL_IMAGE) if trial_images is None else trial_images
-    batch = first_readable_batch(data, min(plan.batch_size, share))
-    first, timer = plan, timer or measure_attack_seconds
-    plan = run_on_fitting_prefix(
-        batch, lambda some: _choose_for_level(classifier, some, specs, first, data.classes, len(data), timer)
-    )
-    if plan.is_plain or not (record_changes or level in INEXACT_LEVELS):
-        return plan
-    chosen = plan
-    return run_on_fitting_prefix(
-        first_readable_batch(data, TRIAL_IMAGES), lambda some: _record_changes(classifier, some, specs[0], chosen, data.classes)
-    )
-
-
-def _choose_for_level(
-    classifier: TorchClassifier,
-    batch: Batch,
-    specs: Sequence[AttackSpec],
-    plan: Plan,
-    classes: tuple[str, ...],
-    images: int,
-    timer: Timer,
-) -> Plan:
-    if plan.level == "safe":
-        reason = next(filter(None, map(rounding_guard.guard_unsupported_reason, specs)), "")
-        return replace(plan, reason=reason) if reason else _choose_memory_format(classifier, batch, specs[0], plan, classes, timer)
-    folded = fold_batch_norm(classifier.network)
-    on_gpu = classifier.device.type == "cuda"
-    reason = "" if on_gpu or plan.level != "bf16" else "bfloat16 is for GPUs"
-    plan = replace(plan, fold_batch_norm=folded is not None, tf32=on_gpu, bf16=on_gpu and plan.level == "bf16", reason=reason)
-    classifier = classifier.with_network(folded or classifier.network, torch.contiguous_format, tf32=plan.tf32)
-    gc.collect()  # tracing leaves cycles, and with them a copy of the weights
-    plan = _choose_memory_format(classifier, batch, specs[0], plan, classes, timer)
-    if images > TRIAL_IMAGES and compiler_available(classifier.device):
-        spent = timer(classifier, batch, specs[0], classes) / len(batch)
-        plan = replace(plan, compile=compile_pays_off(spent * images, classifier.device))
-    return plan
-
-
-MEASURED_FORMATS: dict[tuple[object, ...], str] = {}
-"""Layouts by network, images, device, threads, level and number of budgets, so that a process times each case once."""
-
-
-def _choose_memory_format(
-    classifier: TorchClassifier, batch: Batch, spec: AttackSpec, plan: Plan, classes: tuple[str, ...], timer: Timer
-) -> Plan:
-    """Return the plan in the layout that is faster on the batch, including the images that the guard decides again.
-
-    classifier: with batch norm folded, if the plan folds it.
-    """
-    if not has_convolutions(classifier.network) or batch.images.ndim != 4:
-        return replace(plan, reason=plan.reason or "a network without convolutions has no layout to choose")
-    if plan.tf32:  # TF32 kernels need channels last; a trial on few images would time kernel launches
-        return replace(plan, memory_format="channels_last")
-    case = classifier.info.sha256, batch.images.shape, str(classifier.device), plan.threads, plan.level, len(spec.epsilons)
-    if case not in MEASURED_FORMATS:
-        variants = [classifier, classifier.channels_last(plan.batch_size)]
-        for variant in variants:
-            timer(variant, batch, spec, classes)  # not counted: the first run also allocates
-        rounds = [[timer(variant, batch, spec, classes) for variant in variants] for _ in range(TIMING_ROUNDS)]
-        contiguous, channels_last = map(min, zip(*rounds, strict=True))
-        if plan.level == "safe":
-            channels_last += contiguous * _near_saturated_share(classifier, batch)
-        faster = channels_last < MAX_TIME_RATIO[plan.level] * contiguous
-        MEASURED_FORMATS[case] = "channels_last" if faster else "contiguous"
-    layout = MEASURED_FORMATS[case]
-    reason = "" if layout == "channels_last" else "channels-last was not faster"
-    return replace(plan, memory_format=layout, reason=plan.reason or reason)
-
-
-def _near_saturated_share(classifier: TorchClassifier, batch: Batch) -> float:
-    outputs = classifier.predict(batch.images.to(classifier.device))
-    share = wrong_class_probability(outputs, outputs.argmax(1))
-    return float((share < rounding_guard.NEAR_SATURATION_THRESHOLD).double().mean())
-
-
-def _record_changes(classifier: TorchClassifier, batch: Batch, spec: AttackSpec, plan: Plan, classes: tuple[str, ...]) -> Plan:
-    """Return the plan with its changes on the batch, at the last budget."""
-    variants = classifier, apply_plan(classifier, replace(plan, compile=False)).classifier
-    plain, planned = (
-        craft_and_predict(variant, attack_batch(variant, batch, spec, classes), spec, spec.epsilons[-1]) for variant in variants
-    )
-    pixels = (plain[0] - planned[0]).abs() > PIXEL_TOLERANCE
-    changed = PlanChanges(len(batch), int((plain[1] != planned[1]).sum()), pixels.numel(), int(pixels.sum()))
-    return replace(plan, changed=changed)
-
-
-def measure_attack_seconds(classifier: Classifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...]) -> float:
-    """Return the seconds of one gradient and the predictions at every budget, estimated from one budget."""
-    synchronise(classifier.device)
-    began = time.perf_counter()
-    attacked = attack_batch(classifier, batch, spec, classes)
-    synchronise(classifier.device)
-    crafted = time.perf_counter()
-    predict_classes(classifier, attacked.gradient_step.perturb(spec.epsilons[0]))
-    synchronise(classifier.device)
-    return crafted - began + len(spec.epsilons) * (time.perf_counter() - crafted)
-
-
-def compiler_available(device: torch.device) -> bool:
-    """Return whether the device has its compiler: a C++ compiler, or Triton on a GPU."""
-    if device.type == "cuda":
-        return importlib.util.find_spec("triton") is not None
-    return device.type == "cpu" and any(map(shutil.which, ("g++", "clang++", "cl")))
-
-
-def compile_pays_off(seconds: float, device: torch.device) -> bool:
-    """Return whether a run of that many seconds is faster with compilation."""
-    return device.type in COMPILE_SECONDS and seconds * COMPILE_SAVED_SHARE[device.type] > COMPILE_SECONDS[device.type]
 
 
 def compile_network(network: nn.Module) -> nn.Module:

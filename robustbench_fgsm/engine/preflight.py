@@ -98,14 +98,14 @@ def check_classes(classifier: Classifier, data: Dataset) -> None:
             )
 
 
-def evenly_spaced_batch(data: Dataset) -> Batch:
+def evenly_spaced_batch(data: Dataset, size: int = PREFLIGHT_IMAGES) -> Batch:
     """Return a few images spread over the data, or its first images if the data has no random access."""
     if isinstance(data, RandomAccess):
-        places = [len(data) * step // PREFLIGHT_IMAGES for step in range(PREFLIGHT_IMAGES)]
-        batch = next(data.take(list(dict.fromkeys(places)), PREFLIGHT_IMAGES))
+        places = [len(data) * step // size for step in range(size)]
+        batch = next(data.take(list(dict.fromkeys(places)), size))
         if len(batch):
             return batch
-    return first_readable_batch(data, PREFLIGHT_IMAGES)
+    return first_readable_batch(data, size)
 
 
 def check_outputs(outputs: Tensor, loss: str) -> list[str]:

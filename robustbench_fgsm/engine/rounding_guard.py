@@ -1,46 +1,75 @@
-"""Find images whose prediction could change by rounding, and therefore by the memory layout.
+"""Find predictions that rounding could change, by bounds measured on the network, and draw the images of the audit.
 
-Logits of one image in two layouts differ by about 1e-6 of their size. A few images in a thousand also have a gradient with
-other signs, because max-pooling picks another of two equal pixels, or a ReLU input is zero. Their attacked logits differ by up to
-3 % of how far the attack moves them. The plain layout decides an image again if its margin is within either difference.
+A guarded plan only predicts: gradients, and all that comes before the attack, are those of the plain network. A forward pass is
+continuous, so its rounding errors have one size for one network. A ReLU or a pooling layer can turn an error into another
+gradient, but not into another output.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.engine.attack_batch import SATURATION_THRESHOLD, AttackedBatch, wrong_class_probability
-from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.tally import Int64Array
+from robustbench_fgsm.stats.tolerance import CONFIDENCE, COVERED_SHARE, upper_tolerance_limit
 
-NEAR_SATURATION_THRESHOLD = 2 * SATURATION_THRESHOLD
-"""Below this 1 - p_y, rounding can change the gradient, and whether the image counts as saturated."""
-
-LOGIT_MARGIN_SHARE = 1e-5
-"""Margins below this share of the largest logit depend on rounding: ten times the measured difference of two layouts."""
-
-LOGIT_CHANGE_MARGIN_SHARE = 0.03
-"""Margins below this share of how far the attack moved the logits depend on single signs of the gradient."""
-
-SAME_GRADIENT_TOLERANCE = 1e-4
-"""Directions this close, as a share of their largest coordinate, lead to equal logits, see `SAME_GRADIENT_MARGIN_SHARE`."""
-
-SAME_GRADIENT_MARGIN_SHARE = 1e-3
-"""Margins above this share of the move do not change with a direction that close."""
+AUDIT_IMAGES = 600
+"""Expected number of audited images: the number is random, and below 500 once in 100,000 runs."""
 
 
-def guard_unsupported_reason(spec: AttackSpec) -> str:
-    """Return why the guard does not cover this attack; empty if it does."""
-    if spec.restarts:
-        return "the best of several starts may depend on the last bits of each"
-    if spec.norm < 2:
-        return "a norm below 2 moves few pixels, and rounding may choose others"
-    if spec.loss != "ce":
-        return f"loss {spec.loss} was not measured"
-    return ""
+@dataclass(frozen=True)
+class RoundingGuard:
+    """Bounds on how far a plan moves the margin between two outputs of an image.
+
+    absolute: bound in units of the outputs. relative: bound as a share of the image's largest output. images: measured changes.
+    largest: the largest measured change, as a share of the image's largest output. audit_share: share of all images to audit.
+    """
+
+    absolute: float
+    relative: float
+    images: int
+    largest: float
+    audit_share: float
+
+    @classmethod
+    def measure(cls, pairs: Sequence[tuple[Tensor, Tensor]], num_images: int) -> RoundingGuard:
+        """Return the bounds for pairs of outputs (N, K) of the plain and the planned network, in a run of so many images."""
+        plain, planned = (torch.cat(outputs).double() for outputs in zip(*pairs, strict=True))
+        difference, scale = planned - plain, plain.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny)
+        change = (difference - difference.gather(1, planned.argmax(1, keepdim=True))).abs().amax(1)
+        change = torch.maximum(change, torch.finfo(torch.float32).eps / 2 * scale)  # no output is more exact
+        share = change / scale
+        limits = upper_tolerance_limit(change.tolist()), upper_tolerance_limit(share.tolist())
+        return cls(*limits, len(change), float(share.max()), min(1.0, AUDIT_IMAGES / num_images))
+
+    def at_risk(self, outputs: Tensor) -> Tensor:
+        """Return the images (N,) bool whose largest two outputs (N, K) are closer than the bounds, or not finite."""
+        bound = (self.relative * outputs.abs().amax(1)).clamp(min=self.absolute)
+        return ~(logit_margins(outputs) > bound)
+
+    def draw_audit(self, ids: Int64Array, seed: int) -> Tensor:
+        """Return the images (N,) bool of the audit, drawn by (seed, id) alone."""
+        with np.errstate(over="ignore"):  # splitmix64 (Steele et al. 2014, doi:10.1145/2660193.2660195), modulo 2**64
+            mixed = (ids.astype(np.uint64) + np.uint64(seed % 2**63) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+            for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+                mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+        return torch.from_numpy((mixed ^ (mixed >> np.uint64(31))).astype(np.float64) < self.audit_share * 2.0**64)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the bounds as a JSON object, with what they promise."""
+        return asdict(self) | {"covered_share": COVERED_SHARE, "confidence": CONFIDENCE}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> RoundingGuard:
+        """Return the bounds that `to_dict` wrote; raise KeyError, TypeError or ValueError for any other object."""
+        absolute, relative, largest, share = (float(found[name]) for name in ("absolute", "relative", "largest", "audit_share"))
+        return cls(absolute, relative, int(found["images"]), largest, share)
 
 
 def logit_margins(outputs: Tensor) -> Tensor:
@@ -49,49 +78,3 @@ def logit_margins(outputs: Tensor) -> Tensor:
         return torch.full_like(outputs[:, 0], math.inf)
     first, second = outputs.topk(2, 1).values.unbind(1)
     return first - second
-
-
-@dataclass(frozen=True)
-class RoundingRisk:
-    """Risk of rounding at one budget.
-
-    direction: images (N,) bool whose gradient is computed again; prediction: those that are predicted again even if the
-    gradient stays.
-    """
-
-    direction: Tensor
-    prediction: Tensor
-
-    def __or__(self, other: RoundingRisk) -> RoundingRisk:
-        return RoundingRisk(self.direction | other.direction, self.prediction | other.prediction)
-
-
-def clean_rounding_risk(attacked: AttackedBatch, spec: AttackSpec) -> Tensor:
-    """Return the images (N,) bool whose clean prediction, target or gradient depends on rounding, at any budget.
-
-    Saturated images are among them unless the loss is stable, because their gradient is mostly rounding.
-    """
-    step, outputs = attacked.gradient_step, attacked.gradient_step.outputs
-    rounding = LOGIT_MARGIN_SHARE * outputs.abs().amax(1)
-    found = (logit_margins(outputs) < rounding) | step.zero_gradient | step.nonfinite_gradient
-    if spec.target.kind == "least-likely":
-        found |= logit_margins(-outputs) < rounding
-    share = wrong_class_probability(outputs, attacked.labels_or_targets)
-    near = share < NEAR_SATURATION_THRESHOLD
-    return found | (near & (share > SATURATION_THRESHOLD / 2) if spec.stable else near)
-
-
-def rounding_risk(clean_outputs: Tensor, adversarial_outputs: Tensor) -> RoundingRisk:
-    """Return the images whose margin after the attack is a small share of their logits (N, K), or of how far these moved."""
-    move, margin = (adversarial_outputs - clean_outputs).abs().amax(1), logit_margins(adversarial_outputs)
-    rounding = LOGIT_MARGIN_SHARE * adversarial_outputs.abs().amax(1)
-    return RoundingRisk(
-        margin < torch.maximum(rounding, LOGIT_CHANGE_MARGIN_SHARE * move),
-        margin < torch.maximum(rounding, SAME_GRADIENT_MARGIN_SHARE * move),
-    )
-
-
-def same_gradient(one: Tensor, other: Tensor) -> Tensor:
-    """Return the images (N,) bool whose two directions (N, ...) differ by rounding only."""
-    difference, size = (tensor.flatten(1).abs().amax(1) for tensor in (one - other, other))
-    return difference <= SAME_GRADIENT_TOLERANCE * size

@@ -16,7 +16,7 @@ from robustbench_fgsm.engine.dataset_pieces import PieceRecord, Pieces, PieceSto
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World, merge_by_number
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
 from robustbench_fgsm.engine.outcomes import AttackTotals, OutcomeCounter
-from robustbench_fgsm.engine.plan import PlannedClassifier
+from robustbench_fgsm.engine.plan import Plan, PlannedClassifier
 from robustbench_fgsm.engine.planned_attack import PlannedAttack
 from robustbench_fgsm.engine.prefetch import prefetch_batches
 from robustbench_fgsm.engine.preflight import check_images
@@ -24,6 +24,7 @@ from robustbench_fgsm.engine.progress import CheckProgress, FooledProgress, Prog
 from robustbench_fgsm.errors import DataError
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats import confusion
+from robustbench_fgsm.stats.audit import AuditCounts
 from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array, Tally
 
 TALLY_MATRICES = ("clean", "adversarial", "transition", "attacked", "fooled")
@@ -32,17 +33,21 @@ TALLY_SCALARS = tuple(field.name for field in fields(Tally) if field.name not in
 
 @dataclass(frozen=True)
 class RunContext:
-    """Processes that share a run, the store of its finished pieces, and the caller's progress functions."""
+    """Processes that share a run, the store of its finished pieces, and the caller's progress functions.
+
+    restart: forgets the finished pieces, records another plan, and returns an empty store; for a run whose audit fails.
+    """
 
     world: World = SINGLE_PROCESS
     store: PieceStore | None = None
     progress: Progress | None = None
     fooled_progress: FooledProgress | None = None
     check_progress: CheckProgress | None = None
+    restart: Callable[[Plan], PieceStore | None] | None = None
 
 
-PieceOutcomes = tuple[tuple[BatchOutcomes, ...], tuple[int, ...]]
-"""Outcomes of each attack on one piece by ascending image id, and the images that each attack decided again."""
+PieceOutcomes = tuple[tuple[BatchOutcomes, ...], tuple[int, ...], tuple[AuditCounts, ...]]
+"""Outcomes of each attack on one piece by ascending image id, the images that each attack decided again, and its audits."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ def attack_dataset(
         reported_bad = len(bad)
     for attack, counter in zip(attacks, counters, strict=True):
         attack.finish()
-        counter.add_decided_again(attack.decided_again)
+        counter.add_decided_again(attack.decided_again, attack.audit)
     return EngineResult([counter.totals() for counter in counters], bad, warnings=splitter.warnings)
 
 
@@ -103,16 +108,17 @@ def attack_by_pieces(
         for attack in attacks:
             attack.finish()
         if not parts[0]:
-            return (), ()
+            return (), (), ()
         outcomes = tuple(BatchOutcomes.concatenate(part).sorted_by_id() for part in parts)
-        return outcomes, tuple(attack.decided_again for attack in attacks)
+        return outcomes, tuple(attack.decided_again for attack in attacks), tuple(attack.audit for attack in attacks)
 
     def count_record(record: PieceRecord) -> None:
         if not len(record):
             return
-        for counter, outcomes, decided_again in zip(counters, record.outcomes, record.decided_again, strict=True):
+        found = zip(counters, record.outcomes, record.decided_again, record.audits, strict=True)
+        for counter, outcomes, decided_again, audit in found:
             counter.add(outcomes)
-            counter.add_decided_again(decided_again)
+            counter.add_decided_again(decided_again, audit)
 
     def report(count: int) -> None:
         report_progress(count, counters[0].fooled_so_far())
@@ -178,8 +184,8 @@ def attack_pieces(job: PieceJob, piece_numbers: Int64Array) -> Iterator[PieceRec
         started = time.perf_counter()
         for number, batches in batches_by_piece(job.data, job.pieces, numbers, job.batch_size, job.device):
             bad: list[BadSample] = []
-            outcomes, decided_again = job.attack_piece(keep_readable(batches, bad))
-            yield PieceRecord(number, outcomes, decided_again, tuple(bad), time.perf_counter() - started)
+            outcomes, decided_again, audits = job.attack_piece(keep_readable(batches, bad))
+            yield PieceRecord(number, outcomes, decided_again, tuple(bad), time.perf_counter() - started, audits)
             started = time.perf_counter()
 
 
@@ -230,10 +236,16 @@ def sum_totals(totals: Sequence[AttackTotals], world: World) -> list[AttackTotal
             tuple(_sum_tally(tally, world) for tally in mine.tallies),
             tuple(_sum_tally(tally, world) for tally in mine.stable),
             world.sum(mine.first_fooled),
-            int(world.sum(np.array([mine.decided_again], np.int64))[0]),
+            *_sum_decided_again(mine, world),
         )
         for mine in totals
     ]
+
+
+def _sum_decided_again(totals: AttackTotals, world: World) -> tuple[int, AuditCounts]:
+    counts = np.array([totals.decided_again, totals.audit.audited, totals.audit.differing], np.int64)
+    decided_again, *audit = map(int, world.sum(counts))
+    return decided_again, AuditCounts(*audit)
 
 
 def _sum_tally(tally: Tally, world: World) -> Tally:

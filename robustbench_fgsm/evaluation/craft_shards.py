@@ -12,11 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.attack.quantization import levels_to_pixels, round_to_levels
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, first_readable_batch, readable_batches
-from robustbench_fgsm.engine import rounding_guard
-from robustbench_fgsm.engine.attack_batch import AttackedBatch, attack_batch, craft_and_predict, predict_classes
+from robustbench_fgsm.engine.attack_batch import attack_batch, craft_and_predict, predict_classes
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
 from robustbench_fgsm.engine.plan import PLAIN_PLAN, Plan, PlannedClassifier, apply_plan
 from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_images
@@ -191,10 +189,7 @@ def _craft_batch(
     check_images(batch, classifier)
     (epsilon,) = spec.epsilons
     attacked = attack_batch(classifier, batch, spec, classes)
-    if planned.plan.guarded:
-        attacked, x_adv, after, _ = craft_guarded(planned, attacked, spec, classes)
-    else:
-        x_adv, after = craft_and_predict(classifier, attacked, spec, epsilon)
+    x_adv, after = craft_and_predict(classifier, attacked, spec, epsilon)
     facts = ShardRecord(attacked.outcomes(after))
     if not eight_bit:
         return AdversarialShard(x_adv.cpu(), facts)
@@ -203,28 +198,3 @@ def _craft_batch(
     reread = levels_to_pixels(levels).to(classifier.device)  # divided on the CPU, as a loader does: CUDA's last bit may differ
     again = predict_classes(classifier, reread).cpu().numpy()
     return AdversarialShard(levels, replace(facts, predictions_rounded=again, pixels_outside=rounded.pixels_outside.cpu().numpy()))
-
-
-def craft_guarded(
-    planned: PlannedClassifier, attacked: AttackedBatch, spec: AttackSpec, classes: tuple[str, ...]
-) -> tuple[AttackedBatch, Tensor, Tensor, int]:
-    """Attack a batch under a guarded plan, and attack images with a rounding risk again in the plain layout.
-
-    Returns the attacked batch, its adversarial images at its one budget, their predicted classes (N,), and the number of images
-    that were attacked again.
-    """
-    (epsilon,) = spec.epsilons
-    x_adv = attacked.gradient_step.perturb(epsilon)
-    outputs = planned.classifier.predict(x_adv)
-    after = predicted_classes(outputs)
-    unsure = (
-        rounding_guard.clean_rounding_risk(attacked, spec)
-        | rounding_guard.rounding_risk(attacked.gradient_step.outputs, outputs).direction
-    )
-    rows = unsure.nonzero().squeeze(1)
-    if not len(rows):
-        return attacked, x_adv, after, 0
-    some = attack_batch(planned.plain_classifier, attacked.batch.at(rows.cpu()), spec, classes)
-    again, other = craft_and_predict(planned.plain_classifier, some, spec, epsilon)
-    attacked = attacked.replace_rows(rows, some)
-    return attacked, x_adv.index_copy(0, rows, again), after.index_copy(0, rows, other), len(rows)

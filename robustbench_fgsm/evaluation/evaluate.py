@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from robustbench_fgsm.data.dataset import Dataset, describe_data
 from robustbench_fgsm.data.match_model import match_to_classifier
+from robustbench_fgsm.engine.choose_plan import choose_plan
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, check_optimize_level, choose_plan
+from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, check_optimize_level
 from robustbench_fgsm.engine.preflight import check_single_epsilon, preflight_all
 from robustbench_fgsm.engine.progress import Progress as Progress
 from robustbench_fgsm.engine.progress import ProgressReporter
-from robustbench_fgsm.engine.run_pieces import RunContext, attack_by_pieces, attack_dataset
+from robustbench_fgsm.engine.run_pieces import EngineResult, RunContext, attack_by_pieces, attack_dataset
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.checks import NO_CHECKS, run_checks, validate_checks
 from robustbench_fgsm.evaluation.result import Evaluation
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import SWEEP_EPSILONS, AttackOptions, CheckOptions, RunOptions
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
+from robustbench_fgsm.stats.audit import AuditCounts
 
 NO_OPTIMIZATION = RunOptions(optimize="none")
 SINGLE_CALL = RunContext()
@@ -167,12 +170,12 @@ def run_attacks(
     if not isinstance(plan, PlannedClassifier):
         plan = plan or choose_plan(classifier, data, specs, run_options)
         plan = apply_plan(classifier, context.world.broadcast(plan))
-    world, store = context.world, context.store
-    report_progress = ProgressReporter(len(data), world, context.progress, context.fooled_progress)
-    if store is None and world.size == 1:
-        result = attack_dataset(plan, data, specs, report_progress)
-    else:
-        result = attack_by_pieces(plan, data, specs, store, world, report_progress)
+    world = context.world
+    result = _attack_all(plan, data, specs, context)
+    if (refuted := plan_after_audit(plan.plan, result)) is not None:
+        store = None if context.restart is None else context.restart(refuted)
+        plan = apply_plan(classifier, refuted)
+        result = _attack_all(plan, data, specs, replace(context, store=store))
     size = plan.plan.batch_size
     own_checks = [run_checks(classifier, data, spec, checks, size, context.check_progress) for spec in specs if world.is_main]
     all_checks = world.broadcast(own_checks)
@@ -193,11 +196,29 @@ def run_attacks(
             run_options.max_bad,
             plan.plan,
             total.decided_again,
+            total.audit,
             *made_checks,
         )
         for spec, total, made_checks in zip(specs, result.totals, all_checks, strict=True)
         if total.tallies[0].n
     ]
+
+
+def _attack_all(planned: PlannedClassifier, data: Dataset, specs: Sequence[AttackSpec], context: RunContext) -> EngineResult:
+    world, store = context.world, context.store
+    report_progress = ProgressReporter(len(data), world, context.progress, context.fooled_progress)
+    if store is None and world.size == 1:
+        return attack_dataset(planned, data, specs, report_progress)
+    return attack_by_pieces(planned, data, specs, store, world, report_progress)
+
+
+def plan_after_audit(plan: Plan, result: EngineResult) -> Plan | None:
+    """Return the plain plan, with its reason, if an audited image of any attack differs from the plain network; else None."""
+    audit = sum((total.audit for total in result.totals), AuditCounts())
+    if not audit.differing:
+        return None
+    reason = f"audit: {audit.differing:,} of {audit.audited:,} predictions differed from the plain network"
+    return Plan(plan.level, batch_size=plan.batch_size, threads=plan.threads, reason=reason)
 
 
 def check_distinct_epsilons(spec: AttackSpec) -> None:

@@ -22,8 +22,10 @@ from robustbench_fgsm.evaluation.document import (
 from robustbench_fgsm.evaluation.gradient_masking import MaskingCheck
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.audit import NO_AUDIT, AuditCounts
+from robustbench_fgsm.stats.confusion import matrix_to_json
 from robustbench_fgsm.stats.rate import Rate
-from robustbench_fgsm.stats.tally import Tally, matrix_to_json, worst_class
+from robustbench_fgsm.stats.tally import Tally, worst_class
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,8 +41,8 @@ class Evaluation:
     tallies: one for each budget, in order. stable: likewise, with exact gradients on saturated images; empty if the classifier
     has its own loss. first_fooled: attacked images by the first budget of the ascending grid that fools them; last, images that
     no budget fools. bad: unreadable samples, which no count includes; more than max_bad of them make the run invalid. plan:
-    execution plan; decided_again: images that the plain layout decided again. pgd_check, masking_check: results of the requested
-    checks, else None.
+    execution plan; decided_again: images that the plain network decided again; audit: images of the audit. pgd_check,
+    masking_check: results of the requested checks, else None.
     """
 
     model: ModelInfo
@@ -56,6 +58,7 @@ class Evaluation:
     max_bad: int = 0
     plan: Plan = PLAIN_PLAN
     decided_again: int = 0
+    audit: AuditCounts = NO_AUDIT
     pgd_check: PgdCheck | None = None
     masking_check: MaskingCheck | None = None
 
@@ -127,7 +130,8 @@ class Evaluation:
             "gradient": gradient_shares(first),
             "pgd_check": None if self.pgd_check is None else self.pgd_check.to_dict(),
             "masking_check": None if self.masking_check is None else self.masking_check.to_dict(),
-            "plan": self.plan.to_dict() | {"decided_again": self.decided_again},
+            "plan": self.plan.to_dict()
+            | {"decided_again": self.decided_again, "audit": self.audit.to_dict() if self.plan.guarded else None},
         }
         return build_document("rfgsm.evaluation/1", self, own)
 

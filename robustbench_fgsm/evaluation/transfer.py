@@ -282,7 +282,7 @@ def run_transfer(
 
     def attack_piece(batches: Iterator[Batch]) -> PieceOutcomes:
         outcomes = attack_transfer_piece(transfer_models, data.classes, spec, batches, splitter)
-        return outcomes, (0,) * len(outcomes)
+        return outcomes, (0,) * len(outcomes), ()
 
     pieces = split_transfer_into_pieces(transfer_models, data, size)
     job = PieceJob(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import copy
 import hashlib
 import logging
 import logging.config
@@ -34,6 +33,7 @@ from robustbench_fgsm.models.art_engine import (
     to_logits,
 )
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, check_class_names
+from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.spec import Bounds
 
 
@@ -239,7 +239,7 @@ def from_art(estimator: Any, *, classes: Sequence[str] | None = None) -> TorchCl
     if not is_plain_torch_estimator(estimator) or isinstance(estimator.loss, nn.BCELoss):
         return ArtClassifier(estimator, classes)
     steps = [(operation.mean, operation.std) for operation in estimator.preprocessing_operations]
-    network = ArtStandardisedNetwork(copy.deepcopy(estimator.model), steps).to(estimator.device)
+    network = ArtStandardisedNetwork(copy_module(estimator.model), steps).to(estimator.device)
     nb_classes = int(estimator.nb_classes)
     names = check_class_names(classes, nb_classes)
     info = describe_model(estimator.model)

@@ -11,6 +11,8 @@ from torch.fx import GraphModule, Node, symbolic_trace
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork
+from robustbench_fgsm.models.copy_module import copy_module
+from robustbench_fgsm.models.packed_convolution import has_additions, is_ordinary
 
 CONVOLUTION_TYPES = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 BATCH_NORM_TYPES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -19,7 +21,8 @@ BATCH_NORM_TYPES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 def fold_batch_norm(network: nn.Module) -> nn.Module | None:
     """Return a copy of a network in evaluation mode whose batch norms are folded into the convolutions that feed only them.
 
-    None if there is nothing to fold, or if the network cannot be traced because its control flow depends on its input.
+    None if there is nothing to fold, if a module has a hook or a replaced method, or if the network cannot be traced because its
+    control flow depends on its input.
     """
     if isinstance(network, PixelSpaceNetwork):
         inner = fold_batch_norm(network.network)
@@ -28,9 +31,11 @@ def fold_batch_norm(network: nn.Module) -> nn.Module | None:
         return copy.deepcopy(network, {id(network.network): inner})
     if not any(isinstance(module, BATCH_NORM_TYPES) for module in network.modules()):
         return None
+    if any(map(has_additions, network.modules())):  # tracing would run them
+        return None
     shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
     try:
-        graph = symbolic_trace(copy.deepcopy(network, dict(shared)))  # no copy of weights that are to be replaced
+        graph = symbolic_trace(copy_module(network, [*shared.values()]))  # no copy of weights that are to be replaced
     except Exception:  # noqa: BLE001  (anybody's forward runs here on stand-ins for tensors, and raises what it likes)
         return None
     pairs = _foldable_pairs(graph)
@@ -45,8 +50,9 @@ def fold_batch_norm(network: nn.Module) -> nn.Module | None:
 
 
 def _foldable_pairs(graph: GraphModule) -> list[tuple[Node, Node]]:
-    """Return convolutions and the batch norms that alone read them, if each module is called once."""
+    """Return convolutions and the batch norms that alone read them, if each module is called once and nothing reads its weights."""
     modules = dict(graph.named_modules())
+    read = {str(node.target).rpartition(".")[0] for node in graph.graph.nodes if node.op == "get_attr"}
     calls = [node for node in graph.graph.nodes if node.op == "call_module"]
     called = [node.target for node in calls]
     found = []
@@ -55,8 +61,9 @@ def _foldable_pairs(graph: GraphModule) -> list[tuple[Node, Node]]:
         if not isinstance(before, Node) or before.op != "call_module" or len(before.users) != 1:
             continue
         pair = modules[str(before.target)], modules[str(after.target)]
-        once = called.count(before.target) == called.count(after.target) == 1
-        if once and type(pair[0]) in CONVOLUTION_TYPES and _is_foldable_batch_norm(pair[1]):
+        alone = called.count(before.target) == called.count(after.target) == 1 and not {before.target, after.target} & read
+        ordinary = all(map(is_ordinary, pair)) and type(pair[0]) in CONVOLUTION_TYPES
+        if alone and ordinary and _is_foldable_batch_norm(pair[1]):
             found.append((before, after))
     return found
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from robustbench_fgsm.attack.gradient import Labels, ensure_two_logits, input_gradient
 from robustbench_fgsm.attack.losses import Loss
 from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.models.packed_convolution import can_pack_convolutions, pack_convolutions
 from robustbench_fgsm.models.precision import float32_precision
 from robustbench_fgsm.models.preprocessing import Preprocessing
@@ -209,19 +209,22 @@ class TorchClassifier:
             return input_gradient(self.network, x, y, loss)
 
     def copy_network(
-        self, dtype: torch.dtype = torch.float32, memory_format: torch.memory_format = torch.contiguous_format
+        self, dtype: torch.dtype | None = None, memory_format: torch.memory_format = torch.contiguous_format
     ) -> nn.Module:
-        """Return a copy of the network, pixel space to logits, in evaluation mode, which a reference may change."""
-        return copy.deepcopy(self.network).to(dtype=dtype).to(memory_format=memory_format)
+        """Return a copy of the network, pixel space to logits, in evaluation mode, which a reference may change.
+
+        dtype: precision of all floating-point weights; None keeps the precision of each.
+        """
+        return copy_module(self.network).to(dtype=dtype).to(memory_format=memory_format)
 
     def variant(
-        self, dtype: torch.dtype = torch.float32, memory_format: torch.memory_format = torch.contiguous_format
+        self, dtype: torch.dtype | None = None, memory_format: torch.memory_format = torch.contiguous_format
     ) -> TorchClassifier:
         """Return the classifier in another precision or memory layout."""
         return self.with_network(self.copy_network(dtype, memory_format), memory_format)
 
     def channels_last(self, batch_size: int) -> TorchClassifier:
-        """Return the classifier in the channels-last layout for batches of that size; packed weights are shared."""
+        """Return the classifier in the channels-last layout for batches of that size; weights of packed networks are shared."""
         if can_pack_convolutions(self.network):
             return self.with_network(pack_convolutions(self.network, batch_size), torch.channels_last)
         return self.variant(memory_format=torch.channels_last)
@@ -268,7 +271,7 @@ def wrap(
         ModelError: the number of class names differs from num_classes, a mean is not finite, or a standard deviation is not
             positive and finite.
     """
-    network = PixelSpaceNetwork(copy.deepcopy(module), mean, std, channels)
+    network = PixelSpaceNetwork(copy_module(module), mean, std, channels)
     parameters = [*module.parameters(), *module.buffers()]
     network.to(device if device is not None else parameters[0].device if parameters else "cpu")
     return build_classifier(network, num_classes, ModelInfo(type(module).__name__, "given"), bounds=bounds, classes=classes)
@@ -331,9 +334,27 @@ def hash_weights(module: nn.Module) -> str:
     """Return the SHA-256 of names, shapes, dtypes and bytes of the state dict, which identifies the weights."""
     digest = hashlib.sha256()
     for key, value in sorted(module.state_dict().items()):
-        digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        for part in _hashed_parts(key, value):
+            digest.update(part)
     return digest.hexdigest()
+
+
+def _hashed_parts(key: str, value: object) -> Iterator[bytes]:
+    """Yield the bytes of one entry of a state dict: a tensor, or extra state of the layer's author."""
+    if isinstance(value, Tensor):
+        yield f"{key} {value.dtype} {tuple(value.shape)}\n".encode()
+        dense = value.detach().dequantize() if value.is_quantized else value.detach()
+        dense = dense if dense.layout == torch.strided else dense.to_dense()
+        yield dense.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    elif isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _hashed_parts(f"{key}.{name}", part)
+    elif isinstance(value, list | tuple):
+        for index, part in enumerate(value):
+            yield from _hashed_parts(f"{key}.{index}", part)
+    else:  # the text of another object may hold its address, which differs from run to run
+        plain = isinstance(value, str | bytes | int | float | complex | None)
+        yield f"{key} {value if plain else type(value)!r}\n".encode()
 
 
 def hash_classifier(network: PixelSpaceNetwork, file_sha256: str = "") -> str:

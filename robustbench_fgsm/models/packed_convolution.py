@@ -1,18 +1,22 @@
-"""Convolutions whose weights are packed in the CPU's layout once; otherwise oneDNN packs them at every call.
+"""Convolutions whose weights are packed in the CPU's layout once; otherwise oneDNN packs them at every prediction.
 
 Packing takes the same time for every batch size, so it matters for many weights or few images. The results are equal.
 """
 
 from __future__ import annotations
 
-import copy
 from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
+from robustbench_fgsm.models.copy_module import copy_module
+
 MKLDNN_OPERATORS = ("_reorder_convolution_weight", "_convolution_pointwise")
 """Those that PyTorch's own compiler packs and convolves with; not there in every build."""
+
+ORDINARY_ATTRIBUTES = frozenset(vars(nn.Conv2d(1, 1, 1)))
+"""A convolution with further attributes may compute something else: its author may have replaced a method."""
 
 
 def can_pack_convolutions(network: nn.Module) -> bool:
@@ -26,70 +30,84 @@ def pack_convolutions(network: nn.Module, batch_size: int) -> nn.Module:
 
     batch_size: approximate number of images per call, which determines the layout of the weights.
     """
-    tensors = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
-    found: nn.Module = copy.deepcopy(network, tensors)
-    for module in list(found.modules()):
-        for name, child in module.named_children():
-            if _is_packable(child):
-                setattr(module, name, PackedConvolution(child, batch_size))
+    found = copy_module(network, [*network.parameters(), *network.buffers()])
+    for module in found.modules():
+        if _is_packable(module):
+            module.__class__ = PackedConv2d
+            module.packed = PackedWeights(batch_size)  # type: ignore[assignment]
     return found
+
+
+def has_additions(module: nn.Module) -> bool:
+    """Return True if a hook or a replaced method runs with the module: code that a copy of the module shares."""
+    hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+    return any(hooks) or any(callable(value) and hasattr(type(module), name) for name, value in vars(module).items())
+
+
+def is_ordinary(module: nn.Module) -> bool:
+    """Return True if nobody added anything to a layer of PyTorch: no hook, no parametrisation, no replaced method."""
+    return type(module).__module__.startswith("torch.nn.modules.") and not has_additions(module)
 
 
 def _is_packable(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     return (
         type(module) is nn.Conv2d
+        and is_ordinary(module)
+        and vars(module).keys() <= ORDINARY_ATTRIBUTES
+        and module._parameters.keys() == {"weight", "bias"}
         and module.padding_mode == "zeros"
         and not isinstance(module.padding, str)
         and module.weight.dtype == torch.float32
         and module.weight.device.type == "cpu"
-        # hooks change what it computes, or its weight, as the old weight norm does
-        and not (module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
     )
 
 
-class PackedConvolution(nn.Module):
-    """Convolution whose weights are packed at the first call and whose result is channels-last."""
+class PackedWeights:
+    """Weights of one convolution, packed at its first prediction, and again if the convolution or its images change.
 
-    def __init__(self, convolution: nn.Conv2d, batch_size: int) -> None:
-        super().__init__()
-        self.weight, self.bias, self._images = convolution.weight, convolution.bias, batch_size
-        self.geometry = (convolution.padding, convolution.stride, convolution.dilation, convolution.groups)
-        self._packed: Tensor | None = None
+    images: approximate number of images per call.
+    """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the convolution (N, C', H', W') of images (N, C, H, W)."""
-        found: Tensor = _PackedConvolutionFunction.apply(x, self)
-        return found
+    def __init__(self, images: int) -> None:
+        self.images = images
+        self._weight: Tensor | None = None
+        self._made_for: tuple[object, ...] = ()
+        self._packed: Tensor
 
-    def packed_weight(self, x: Tensor) -> Tensor:
-        """Return the weights, packed for images of this shape."""
-        if self._packed is None:
-            shape = [self._images, *x.shape[1:]]
-            self._packed = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self.geometry, shape)
+    def get(self, layer: nn.Conv2d, x: Tensor) -> Tensor:
+        """Return the weights, packed for images of the shape of x (N, C, H, W)."""
+        geometry = convolution_geometry(layer)
+        made_for = (layer.weight._version, geometry, x.shape[1:])
+        if self._weight is not layer.weight or self._made_for != made_for:
+            self._packed = torch.ops.mkldnn._reorder_convolution_weight(layer.weight, *geometry, [self.images, *x.shape[1:]])
+            self._weight, self._made_for = layer.weight, made_for
         return self._packed
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without the packed weights, which cannot be copied."""
-        return {**self.__dict__, "_packed": None}
+        return {"images": self.images, "_weight": None, "_made_for": ()}
 
 
-class _PackedConvolutionFunction(torch.autograd.Function):
-    """oneDNN's convolution with packed weights, and PyTorch's own backward pass to the images."""
+def convolution_geometry(layer: nn.Conv2d) -> tuple[Any, Any, Any, int]:
+    """Return padding, stride, dilation and groups."""
+    return layer.padding, layer.stride, layer.dilation, layer.groups
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: PackedConvolution) -> Tensor:
-        ctx.layer = layer
-        ctx.save_for_backward(x)
+
+class PackedConv2d(nn.Conv2d):
+    """Convolution that predicts with packed weights; a forward pass for a gradient, or of one image alone, is PyTorch's own.
+
+    The result is channels-last, also for grey images, whose layout PyTorch cannot tell.
+    """
+
+    packed: PackedWeights
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002  (PyTorch's name)
+        own = weight is self.weight and bias is self.bias and self.padding_mode == "zeros" and type(input) is Tensor
+        unusual = torch.is_grad_enabled() or torch.is_autocast_enabled(input.device.type)
+        if unusual or not own or input.ndim != 4 or input.dtype != torch.float32 or not input.numel():
+            plain: Tensor = super()._conv_forward(input, weight, bias)
+            return plain.contiguous(memory_format=torch.channels_last) if plain.ndim == 4 else plain
         found: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, layer.packed_weight(x), layer.bias, *layer.geometry, "none", [], ""
+            input, self.packed.get(self, input), bias, *convolution_geometry(self), "none", [], ""
         )
         return found
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (x,), layer = ctx.saved_tensors, ctx.layer
-        padding, stride, dilation, groups = layer.geometry
-        found, _, _ = torch.ops.aten.convolution_backward(
-            gradients[0], x, layer.weight, None, stride, padding, dilation, False, [0, 0], groups, [True, False, False]
-        )
-        return found, None

@@ -38,21 +38,16 @@ MODEL_SOURCES = Registry(
     "models",
     "load(request)",
     ModelError,
-    {
-        entry.name: entry
-        for entry in (
-            _entry("bundled", "bundled", "resnet18"),
-            _entry("torchvision", "torchvision", "resnet50", "torchvision"),
-            _entry("timm", "timm", "timm:NAME", "timm", extra="timm"),
-            _entry("robustbench", "robustbench", "robustbench:NAME", "robustbench", extra="robustbench"),
-            _entry("hf", "huggingface", "hf:ORG/NAME", "transformers", extra="hf"),
-            _entry("sklearn", "sklearn", "sklearn:FILE.skops", "skops", extra="sklearn"),
-            _entry("factory", "factory", "factory:pkg.mod:fn", runs_code=True),
-            _entry(".pt2", "exported_program", "FILE.pt2", runs_code=True),
-            _entry(".pt", "exported_program", "FILE.pt (TorchScript)", runs_code=True),
-            _entry(".onnx", "onnx", "FILE.onnx", "onnx2torch", extra="onnx"),
-        )
-    },
+    _entry("bundled", "bundled", "resnet18"),
+    _entry("torchvision", "torchvision", "resnet50", "torchvision"),
+    _entry("timm", "timm", "timm:NAME", "timm", extra="timm"),
+    _entry("robustbench", "robustbench", "robustbench:NAME", "robustbench", extra="robustbench"),
+    _entry("hf", "huggingface", "hf:ORG/NAME", "transformers", extra="hf"),
+    _entry("sklearn", "sklearn", "sklearn:FILE.skops", "skops", extra="sklearn"),
+    _entry("factory", "factory", "factory:pkg.mod:fn", runs_code=True),
+    _entry(".pt2", "exported_program", "FILE.pt2", runs_code=True),
+    _entry(".pt", "exported_program", "FILE.pt (TorchScript)", runs_code=True),
+    _entry(".onnx", "onnx", "FILE.onnx", "onnx2torch", extra="onnx"),
 )
 
 

@@ -38,12 +38,9 @@ def complete_request(request: ModelRequest) -> ModelRequest:
         raise ModelError(f"weights must be a file or a directory that `rfgsm train` wrote, got {path} without {WEIGHTS_FILE}")
     description = _read_description(Path(request.weights)) if request.weights.endswith(".safetensors") else {}
     names = ("num_classes", "classes", "mean", "std", "bounds", "shape")
-    described = {name: _hashable(description[name]) for name in names if name in description and getattr(request, name) is None}
-    return replace(request, **described)
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    described = {name: description[name] for name in names if name in description and getattr(request, name) is None}
+    hashable: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in described.items()}
+    return replace(request, **hashable)
 
 
 def _read_description(file: Path) -> dict[str, Any]:

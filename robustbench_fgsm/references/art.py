@@ -14,6 +14,7 @@ from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.art import ArtClassifier, pytorch_estimator
 from robustbench_fgsm.models.art_engine import Array, patch_svc_probability
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.models.copy_module import make_trainable
 from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.rate import Rate
@@ -80,6 +81,6 @@ def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> ArtRef
         return ArtReference(patch_svc_probability(classifier.estimator), art_classifier=classifier, **settings)
     if not isinstance(classifier, TorchClassifier):
         raise ModelError(f"the art reference needs a PyTorch network, got {type(classifier).__name__}")
-    network = classifier.copy_network().requires_grad_(True)  # as a user of ART has it
+    network = make_trainable(classifier.copy_network())  # as a user of ART has it
     estimator = pytorch_estimator(network, classifier.num_classes, spec.bounds, classifier.device)
     return ArtReference(estimator, **settings)

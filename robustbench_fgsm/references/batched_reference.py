@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from robustbench_fgsm.attack.gradient import ensure_two_logits
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.models.copy_module import make_trainable
 from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec, norm_name
 
@@ -60,4 +61,4 @@ def reference_network(
         raise SettingError(f"{name} has no targeted FGSM, got targeted {spec.target}: use --references art")
     if not isinstance(classifier, TorchClassifier):
         raise ModelError(f"{name} needs a PyTorch network, got {type(classifier).__name__}: use --references art")
-    return classifier.copy_network().requires_grad_(True)
+    return make_trainable(classifier.copy_network())

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from robustbench_fgsm.errors import CandidateError, ModelError, SettingError, describe_error
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.models.copy_module import make_trainable
 from robustbench_fgsm.references.batched_reference import BatchedReference
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.references.candidate_styles import STYLES
@@ -52,7 +53,7 @@ def make_candidate_reference(candidate: Candidate, classifier: Classifier, spec:
             f"candidate {candidate.name} must take a parameter named targeted to be compared with --targeted "
             f"{spec.target}, got none: add it, or compare untargeted"
         )
-    network = classifier.copy_network().requires_grad_(True)  # as its author has it
+    network = make_trainable(classifier.copy_network())  # as its author has it
 
     def craft(images: Tensor, labels: Tensor, epsilon: float) -> Tensor:
         network.eval()

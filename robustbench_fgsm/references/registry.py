@@ -26,13 +26,11 @@ REFERENCES = Registry(
     "references",
     "prepare(classifier, spec, batch_size)",
     SettingError,
-    {
-        "art": _entry("art", "adversarial-robustness-toolbox"),
-        "foolbox": _entry("foolbox", "foolbox"),
-        "torchattacks": _entry("torchattacks", "torchattacks"),
-        # cleverhans requires TensorFlow, and `mnist` and `nose`, which no longer build; its PyTorch part needs none of them
-        "cleverhans": _entry("cleverhans", "cleverhans", "--no-deps"),
-    },
+    _entry("art", "adversarial-robustness-toolbox"),
+    _entry("foolbox", "foolbox"),
+    _entry("torchattacks", "torchattacks"),
+    # cleverhans requires TensorFlow, and `mnist` and `nose`, which no longer build; its PyTorch part needs none of them
+    _entry("cleverhans", "cleverhans", "--no-deps"),
 )
 
 

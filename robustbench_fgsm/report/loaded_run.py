@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,18 +86,8 @@ def load_example_images(directory: Path) -> tuple[ExampleImage, ...]:
     if kept is None:
         return ()
     rules = [str(spec.target) for spec in read_evaluation_manifest(directory).specs]
-    return tuple(
-        ExampleImage(
-            int(kept.ids[row]),
-            int(kept.labels[row]),
-            int(kept.predictions_before[row]),
-            int(kept.predictions_after[row]),
-            float(kept.confidences_before[row]),
-            float(kept.confidences_after[row]),
-            float(kept.epsilons[row]),
-            kept.clean[row].numpy(),
-            kept.adversarial[row].numpy(),
-            rules[int(kept.attacks[row])],
-        )
-        for row in range(len(kept))
-    )
+    classes = kept.labels, kept.predictions_before, kept.predictions_after
+    numbers = (kept.ids, *classes, kept.confidences_before, kept.confidences_after, kept.epsilons)
+    columns: list[Any] = [*(column.tolist() for column in numbers), kept.clean.numpy(), kept.adversarial.numpy()]
+    columns.append([rules[attack] for attack in kept.attacks.tolist()])
+    return tuple(ExampleImage(*row) for row in zip(*columns, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +11,14 @@ from typing import Any, Self
 
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.runs.atomic_files import json_bytes, read_json, remove_temporary_files, translate_os_errors, write_bytes
+from robustbench_fgsm.runs.atomic_files import (
+    json_bytes,
+    read_json,
+    remove_temporary_files,
+    sync_directory,
+    translate_os_errors,
+    write_bytes,
+)
 from robustbench_fgsm.runs.directory_lock import lock_directory
 
 MANIFEST_FILE = "manifest.json"
@@ -128,6 +136,23 @@ class RunDirectory:
                 f"--out must hold a run with the same settings, got {self.path} with {changes}: choose another directory"
             )
         return found
+
+    def restart(self, manifest: Mapping[str, Any], pattern: re.Pattern[str]) -> None:
+        """Remove the parts that are measured already, whose names match the pattern, and then record other settings.
+
+        Every process calls this; the main process changes the files.
+        """
+        self._manifest = json.loads(json.dumps(manifest))
+        self.settings = self._select_settings(self._manifest)
+        self.world.barrier()
+        if self.path is not None and self.world.is_main:
+            with translate_os_errors(self.path):
+                for place in self.path.iterdir():
+                    if pattern.fullmatch(place.name):
+                        place.unlink()
+            sync_directory(self.path)
+        self.write_manifest(self._manifest)
+        self.world.barrier()
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write the manifest, in the main process, if it changed."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
+from robustbench_fgsm.engine.choose_plan import check_recorded_plan
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
+from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.engine.progress import CheckProgress, FooledProgress, Progress
 from robustbench_fgsm.engine.run_pieces import RunContext
 from robustbench_fgsm.evaluation.document import Document
@@ -15,7 +18,7 @@ from robustbench_fgsm.evaluation.result import sweep_document
 from robustbench_fgsm.options import RunOptions
 from robustbench_fgsm.runs.directory import RunDirectory
 from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, MAX_EXAMPLE_IMAGES, save_example_images
-from robustbench_fgsm.runs.ledger import Ledger, LedgerStore
+from robustbench_fgsm.runs.ledger import LEDGER_PATTERN, Ledger, LedgerStore
 from robustbench_fgsm.runs.manifest import EvaluationRun
 
 
@@ -48,7 +51,20 @@ def evaluate_in_directory(
     with RunDirectory(out, run.to_manifest(), world, files=(EXAMPLE_IMAGES_FILE,)) as directory:
         document = directory.result
         if document is None:
-            with nullcontext() if out is None else closing(LedgerStore(out, len(run.pieces), world.rank)) as store:
+            with ExitStack() as stores:
+
+                def open_store() -> LedgerStore | None:
+                    return None if out is None else stores.enter_context(closing(LedgerStore(out, len(run.pieces), world.rank)))
+
+                def restart(plan: Plan) -> LedgerStore | None:
+                    nonlocal run
+                    run = replace(run, plan=plan)
+                    directory.restart(run.to_manifest(), LEDGER_PATTERN)
+                    return open_store()
+
+                store = open_store()
+                if store is not None and store.ledger.num_finished:
+                    check_recorded_plan(run.classifier, run.data, run.specs, run.plan)
                 evaluations = run_attacks(
                     run.classifier,
                     run.data,
@@ -57,7 +73,7 @@ def evaluate_in_directory(
                     run.checks,
                     plan=run.plan,
                     warnings=run.preflight_warnings,
-                    context=RunContext(world, store, progress, fooled_progress, check_progress),
+                    context=RunContext(world, store, progress, fooled_progress, check_progress, restart),
                 )
             if out is not None and max_example_images and world.is_main:
                 save_example_images(run, Ledger(out, len(run.pieces)), out / EXAMPLE_IMAGES_FILE, max_example_images)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -89,8 +88,8 @@ def save_example_images(run: EvaluationRun, ledger: Ledger, path: Path, max_imag
     picks = select_example_images(run, ledger, min(max_images, MAX_EXAMPLE_BYTES // size))
     parts = [
         made
-        for number, spec in enumerate(run.specs)
-        for made in _recreate_images(run, spec, [pick for pick in picks if pick.attack_index == number])
+        for number in range(len(run.specs))
+        for made in _recreate_images(run, number, [pick for pick in picks if pick.attack_index == number])
     ]
     if not parts:
         return
@@ -140,42 +139,40 @@ def _selectable_images(run: EvaluationRun, record: PieceRecord) -> Iterator[Sele
             yield SelectedImage(number, start + row, *map(int, facts))
 
 
-def _recreate_images(run: EvaluationRun, spec: AttackSpec, selected: Sequence[SelectedImage]) -> Iterator[ExampleImages]:
+def _recreate_images(run: EvaluationRun, attack_index: int, selected: Sequence[SelectedImage]) -> Iterator[ExampleImages]:
     portions, size = BatchSplitter(), run.plan.batch_size
     for low in range(0, len(selected), size):
         some = selected[low : low + size]
         batch = next(Subset(run.data, [pick.index for pick in some]).batches(0, len(some), len(some)))
-        parts = portions.map_parts(len(batch), lambda rows, batch=batch: _attack_images(run, spec, batch.at(rows)))  # type: ignore[misc]
+        parts = portions.map_parts(len(batch), lambda rows, batch=batch: _attack_images(run, attack_index, batch.at(rows)))  # type: ignore[misc]
         made = ExampleImages.concatenate(parts)
         told = {pick.id: (pick.label, pick.prediction_before, pick.prediction_after) for pick in some}
         columns = made.ids, made.labels, made.predictions_before, made.predictions_after
         facts = zip(*(column.tolist() for column in columns), strict=True)
         same = [told.get(id_) == (label, before, after) for id_, label, before, after in facts]
-        number = torch.full_like(made.ids, some[0].attack_index)
-        yield ExampleImages(**vars(made) | {"attacks": number}).select(torch.tensor(same))
+        yield made.select(torch.tensor(same))
 
 
-def _attack_images(run: EvaluationRun, spec: AttackSpec, batch: Batch) -> ExampleImages:
+def _attack_images(run: EvaluationRun, attack_index: int, batch: Batch) -> ExampleImages:
     """Attack images at the largest budget in the plain layout."""
-    classifier, epsilon = run.classifier, max(spec.epsilons)
+    classifier, spec = run.classifier, run.specs[attack_index]
+    epsilon = max(spec.epsilons)
     attacked = attack_batch(classifier, batch, spec, run.data.classes)
     x_adv, after = craft_and_predict(classifier, attacked, spec, epsilon)
     before, sure_before = _confidence(attacked.gradient_step.outputs, spec)
     _, sure_after = _confidence(classifier.predict(x_adv), spec, after)
-    count = len(batch)
-    facts: dict[str, Any] = {
-        "clean": batch.images,
-        "adversarial": x_adv.cpu().contiguous(),
-        "ids": batch.ids,
-        "labels": batch.labels,
-        "attacks": torch.zeros(count, dtype=torch.int64),
-        "predictions_before": before,
-        "predictions_after": after.cpu(),
-        "confidences_before": sure_before,
-        "confidences_after": sure_after,
-        "epsilons": torch.full((count,), epsilon, dtype=torch.float64),
-    }
-    return ExampleImages(**facts)
+    return ExampleImages(
+        clean=batch.images,
+        adversarial=x_adv.cpu().contiguous(),
+        ids=batch.ids,
+        labels=batch.labels,
+        attacks=torch.full((len(batch),), attack_index),
+        predictions_before=before,
+        predictions_after=after.cpu(),
+        confidences_before=sure_before,
+        confidences_after=sure_after,
+        epsilons=torch.full((len(batch),), epsilon, dtype=torch.float64),
+    )
 
 
 def _confidence(outputs: Tensor, spec: AttackSpec, classes: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from robustbench_fgsm.engine.environment import describe_software
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, SettingError
@@ -34,11 +33,11 @@ class DropTest:
     """
 
     pairs: PairedRunCounts
+    low: float
+    high: float
     p: float
     exceeds: bool
     within: bool
-    low: float
-    high: float
     detectable: float | None
 
 
@@ -99,8 +98,8 @@ class Gate:
         """Return the document of schema `rfgsm.gate/1`."""
         own = {
             "verdict": "passed" if self.passed else "failed",
-            "run": _run_to_dict(self.run),
-            "baseline": _run_to_dict(self.baseline),
+            "run": {key: self.run[key] for key in ("path", "model")},
+            "baseline": {key: self.baseline[key] for key in ("path", "model")},
             "data": self.run["data"],
             "attacks": self.run["attacks"],
             "n": self.drops[0].pairs.n,
@@ -155,7 +154,7 @@ def assess_drops(paired: Sequence[PairedRunCounts], max_drop: float, alpha: floa
     within, _, upper_levels = holm(drop_p_values(gained, lost, n, -max_drop), alpha)
     low, high = drop_lower_bounds(lost, gained, n, levels), drop_upper_bounds(lost, gained, n, upper_levels)
     least = [detectable_drop(at.gained, at.n, max_drop, alpha / len(paired), TEST_POWER) for at in paired]
-    columns = (p.tolist(), exceeds.tolist(), within.tolist(), low.tolist(), high.tolist(), least)
+    columns = (low.tolist(), high.tolist(), p.tolist(), exceeds.tolist(), within.tolist(), least)
     return tuple(DropTest(at, *values) for at, *values in zip(paired, *columns, strict=True))
 
 
@@ -163,10 +162,6 @@ def _manifest_excerpt(run: SavedRun) -> Document:
     manifest = run.manifest.document
     own = {key: manifest[key] for key in ("model", "data", "attacks")}
     return {"path": str(run.manifest.directory), **own, "invalid_reasons": (run.result or {})["invalid_reasons"]}
-
-
-def _run_to_dict(document: Mapping[str, Any]) -> Document:
-    return {"path": document["path"], "model": document["model"]}
 
 
 def _drop_to_dict(drop: DropTest, classes: Sequence[str]) -> Document:
@@ -182,10 +177,5 @@ def _drop_to_dict(drop: DropTest, classes: Sequence[str]) -> Document:
         "lost": at.lost,
         "gained": at.gained,
         "drop": at.drop,
-        "low": drop.low,
-        "high": drop.high,
-        "p": drop.p,
-        "exceeds": drop.exceeds,
-        "within": drop.within,
-        "detectable": drop.detectable,
+        **{key: value for key, value in vars(drop).items() if key != "pairs"},
     }

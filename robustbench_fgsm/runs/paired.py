@@ -184,9 +184,7 @@ def _paired_counts(specs: tuple[AttackSpec, ...], n: Integers, counts: Integers)
         for budget, epsilon in enumerate((None, *spec.epsilons)):
             if attack and epsilon is None:  # the same before each attack
                 continue
-            right, lost, gained = counts[attack, budget]
-            total = (int(n.sum()), int(right.sum()), int(lost.sum()), int(gained.sum()))
-            yield PairedRunCounts(str(spec.target), epsilon, None, *total)
-            for label in np.flatnonzero(n):
-                numbers = (int(n[label]), int(right[label]), int(lost[label]), int(gained[label]))
-                yield PairedRunCounts(str(spec.target), epsilon, int(label), *numbers)
+            for label in (None, *np.flatnonzero(n).tolist()):
+                chosen = slice(None) if label is None else label
+                numbers = (int(column[chosen].sum()) for column in (n, *counts[attack, budget]))
+                yield PairedRunCounts(str(spec.target), epsilon, label, *numbers)

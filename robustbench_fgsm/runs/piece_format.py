@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
+from robustbench_fgsm.stats.audit import AuditCounts
 from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array, IntArray
 
 RECORD_PREFIX = b'{"sha256":"'
@@ -33,6 +34,7 @@ def encode_piece(record: PieceRecord) -> bytes:
         "attacks": len(record.outcomes),
         "first_id": _first_id(record),
         "decided_again": record.decided_again,
+        "audits": [[audit.audited, audit.differing] for audit in record.audits],
         "bad": [asdict(sample) for sample in record.bad],
         "seconds": record.seconds,
         "columns": [[name, column.dtype.str, list(column.shape)] for name, column in columns],
@@ -62,6 +64,7 @@ def decode_piece(content: bytes) -> PieceRecord:
         tuple(head["decided_again"]),
         tuple(BadSample(**sample) for sample in head["bad"]),
         head["seconds"],
+        tuple(AuditCounts(*counts) for counts in head["audits"]),
     )
 
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from robustbench_fgsm.stats import confusion
 from robustbench_fgsm.stats.confusion import Matrix
-from robustbench_fgsm.stats.confusion import matrix_to_json as matrix_to_json
 from robustbench_fgsm.stats.rate import Rate
 
 Int64Array = NDArray[np.int64]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from inspect import signature
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.distributed import World
 from robustbench_fgsm.errors import DataError, IncompleteError, ModelError, SettingError
+from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.stats.tally import Int64Array
 from robustbench_fgsm.training.adversarial_batch import autocast
 from robustbench_fgsm.training.recipe import TrainingRecipe
@@ -78,7 +78,7 @@ def wrap_distributed(objective: nn.Module, world: World, x: Tensor, y: Tensor) -
 
 def has_unused_parameters(objective: nn.Module, x: Tensor, y: Tensor) -> bool:
     """Return True if the loss of these images does not depend on a parameter. Uses a copy and restores random generators."""
-    tried = copy.deepcopy(objective).train()
+    tried = copy_module(objective).train()
     with torch.random.fork_rng([x.device] if x.device.type == "cuda" else []):
         loss = tried(x, x, y)
     parameters = [parameter for parameter in tried.parameters() if parameter.requires_grad]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from robustbench_fgsm.models.classifier import (
     move_images,
     move_to_classifier,
 )
+from robustbench_fgsm.models.copy_module import copy_module, make_trainable
 from robustbench_fgsm.spec import check_epsilon
 from robustbench_fgsm.training.adversarial_batch import craft_training_images
 from robustbench_fgsm.training.augmentation import Augment, parse_augmentation
@@ -114,7 +114,7 @@ def fit(
     check_trainable(classifier, data, recipe, world)
     setup = prepare_training(classifier, data, recipe, max_bad, world)
     network = classifier.copy_network(memory_format=setup.memory_format)
-    trained = synchronise_batch_norm(copy.deepcopy(network).requires_grad_(True), world, classifier.device)
+    trained = synchronise_batch_norm(make_trainable(copy_module(network)), world, classifier.device)
     state = TrainingState(trained, *build_optimizer(trained, recipe, setup.total_steps), bad=set(setup.held_out_bad))
     with seeded_generators(process_seed(recipe, world), classifier.device):
         kept = world.broadcast(store.load() if store is not None and world.is_main else None)
@@ -176,7 +176,7 @@ def prepare_training(
         recipe,
         samples,
         classifier,
-        copy.deepcopy(classifier.network) if recipe.method == "static" else None,
+        copy_module(classifier.network) if recipe.method == "static" else None,
         parse_augmentation(recipe.augment, (height, width)),
         torch.channels_last if has_convolutions(classifier.network) else torch.contiguous_format,
         None if held_out is None else make_held_out_evaluator(held_out, recipe.epsilon, recipe.seed),
@@ -276,7 +276,7 @@ def run_validation_check(setup: TrainingSetup, state: TrainingState, epoch: int,
     rate = float(state.schedule.get_last_lr()[0])
     rates = {}
     if setup.evaluate_held_out is not None and world.is_main:
-        copied = copy.deepcopy(state.network)
+        copied = copy_module(state.network)
         rates = dict(setup.evaluate_held_out(setup.classifier.with_network(copied, setup.memory_format)))
     return world.broadcast(ValidationCheck(epoch, quarter, state.steps_done, loss, rate, **rates))
 

@@ -1,15 +1,15 @@
-"""Networks whose backward pass is altered as mistakes alter it."""
+"""Networks altered as mistakes alter them: with backward hooks."""
 
 from __future__ import annotations
 
-import copy
-
 from torch import Tensor, nn
+
+from robustbench_fgsm.models.copy_module import copy_module
 
 
 def guided_copy(model: nn.Module) -> nn.Module:
     """Return a copy whose ReLUs propagate positive gradients only."""
-    model = copy.deepcopy(model)
+    model = copy_module(model)
     for module in model.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.attack.random_start import random_start
+from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.variants.losses import LOSSES
 from robustbench_fgsm.variants.stages import CLIPS, DIRECTIONS, KEPT, LABELS, MODES, OUTPUTS, SIZES, STARTS, STEPS
@@ -90,7 +90,7 @@ class VariantRunner:
     def _gradients(self, x: Tensor, mode: str, keys: Iterable[GradientKey]) -> list[Tensor]:
         """Return the gradients at x of losses with labels, from one forward pass."""
         if mode not in self._models:
-            self._models[mode] = copy.deepcopy(self.call.model).train(MODES[mode].value)
+            self._models[mode] = copy_module(self.call.model).train(MODES[mode].value)
         with torch.random.fork_rng([x.device] if x.is_cuda else []), torch.inference_mode(False), torch.enable_grad():
             torch.manual_seed(self.call.seed)
             leaf = x.detach().clone().requires_grad_()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.references.candidate_styles import accepts
 from robustbench_fgsm.verification.bench import STATISTICS, BenchCall, BenchSettings, first_call
@@ -88,7 +88,7 @@ def find_other_style(candidate: Candidate, calls: Sequence[BenchCall], time_limi
     mean, std = STATISTICS
     other = replace(candidate, style="normalised", statistics=(torch.tensor(mean), torch.tensor(std)))
     for call in tried:
-        model = copy.deepcopy(call.call.model)
+        model = copy_module(call.call.model)
         if not respond(other, call, model, call.call.x.clone(), time_limit).is_right:
             return []
     text = "in style plain the candidate is wrong, but it is right for images that are normalised with the statistics of ImageNet"

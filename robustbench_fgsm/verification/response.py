@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.attack.losses import Loss, cross_entropy, stable_cross_entropy
 from robustbench_fgsm.errors import CandidateError
+from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.references.candidate_reference import check_returned_images
 from robustbench_fgsm.variants.attack_call import AttackCall
@@ -218,7 +218,7 @@ def exact_gradient(call: AttackCall, loss: Loss = cross_entropy) -> Tensor:
     """Return the gradient (N, C, H, W) of the summed loss in float64."""
     leaf = call.x.double().requires_grad_()
     with torch.enable_grad():
-        total = loss(copy.deepcopy(call.model).double()(leaf), call.y).sum()
+        total = loss(copy_module(call.model).double()(leaf), call.y).sum()
     (gradient,) = torch.autograd.grad(total, leaf)
     return gradient
 

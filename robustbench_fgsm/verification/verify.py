@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import torch
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.progress import Progress
 from robustbench_fgsm.errors import SettingError, describe_error, did_you_mean
+from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.options import VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate, to_candidate
 from robustbench_fgsm.references.candidate_styles import has_own_statistics
@@ -149,7 +149,7 @@ def run_calls(
     Raises:
         SettingError: if the first call shows that the candidate cannot import or open what it needs.
     """
-    models = {id(call.call.model): copy.deepcopy(call.call.model) for call in calls}
+    models = {id(call.call.model): copy_module(call.call.model) for call in calls}
     tensors: dict[str, torch.Tensor] = {}
     responses: list[Response] = []
     for bench_call in calls:

@@ -39,7 +39,7 @@ def test_one_row_per_contender(convolutional: rf.TorchClassifier, few: rf.Datase
 
 def test_lists_absent_references(classifier: rf.TorchClassifier, images: rf.ArrayDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     absent = RegistryEntry("foolbox", "", "foolbox", "no-such-package")
-    monkeypatch.setattr(module, "REFERENCES", Registry("references", "prepare", rf.SettingError, {"foolbox": absent}))
+    monkeypatch.setattr(module, "REFERENCES", Registry("references", "prepare", rf.SettingError, absent))
     document = run(classifier, images, references=None).to_dict()
     assert document["absent"] == [{"name": "foolbox", "package": "no-such-package", "install": "pip install no-such-package"}]
     assert [one["kind"] for one in document["contenders"]] == ["bare", "bare", "ours"]

@@ -1,77 +1,38 @@
-"""What rests on rounding is decided in the plain layout, so that `safe` counts what `none` counts."""
+"""Test that `safe` counts what `none` counts: bounds are measured, risky predictions are plain, and an audit looks for others."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.sources.fashion_mnist import load_fashion_mnist
-from robustbench_fgsm.engine import plan, rounding_guard
-from robustbench_fgsm.engine.attack_batch import attack_batch
-from robustbench_fgsm.engine.plan import Plan
+from robustbench_fgsm.engine import choose_plan as chooser
+from robustbench_fgsm.engine.choose_plan import choose_plan
+from robustbench_fgsm.engine.rounding_guard import RoundingGuard, logit_margins
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.options import RunOptions
 from robustbench_fgsm.spec import AttackSpec, TargetRule
+from tests.engine.unusual_networks import Rounding, make_rounding
 
 EPSILONS = tuple(k / 255 for k in (1, 2, 4, 8, 12, 16))
-PLANNED = Plan("safe", "channels_last", batch_size=128)
-
-
-class Turned(torch.autograd.Function):
-    """Nothing on the way forward; on the way back the sign of one pixel's gradient is turned, as by a tie."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        turned = gradients[0].clone()
-        turned[..., 14, 12] *= -1
-        return turned
-
-
-class Turning(nn.Module):
-    """A network behind such a step."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.network(Turned.apply(x))
-        return found
-
-
-class Rounding(rf.TorchClassifier):
-    """A classifier that in channels-last has other signs, by construction and on any machine."""
-
-    def channels_last(self, images: int) -> rf.TorchClassifier:
-        return self.with_network(Turning(copy.deepcopy(self.network)), torch.channels_last)
+SIZE = 100
 
 
 @pytest.fixture(scope="module")
 def data() -> rf.ArrayDataset:
-    return load_fashion_mnist().head(1000)
+    return load_fashion_mnist().head(2000)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def rounding() -> Rounding:
-    """Ten linear filters as large as the image, small enough that nothing is saturated."""
-    layer = nn.Conv2d(1, 10, 28, bias=False)  # whose start would hang on the tests before
-    with torch.no_grad():
-        layer.weight.uniform_(-0.05, 0.05, generator=torch.Generator().manual_seed(0))
-        layer.weight[..., 14, 12] /= 2  # so that turning one sign moves margins by less than the guard's share
-    plain = rf.wrap(nn.Sequential(layer, nn.Flatten()), 10, device="cpu")
-    return Rounding(plain.network, 10, None, plain.bounds, plain.info)
+    """A classifier with other rounding errors under a plan."""
+    return make_rounding()
 
 
 def integers(evaluations: Sequence[rf.Evaluation]) -> list[Any]:
@@ -93,6 +54,15 @@ def specs(*rules: str, norm: float = torch.inf, stable: bool = False) -> list[At
     return [AttackSpec(budgets, norm, TargetRule.parse(rule), stable=stable) for rule in rules]
 
 
+def faster(planned: Any, *_: object) -> float:
+    return 0.1 if planned.plan.guarded else 1.0
+
+
+@pytest.fixture(autouse=True)
+def _plan_seems_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chooser, "measure_attack_seconds", faster)
+
+
 @pytest.mark.parametrize(
     "attacks",
     [specs("none"), specs("next", "least-likely"), specs("none", norm=2), specs("none", stable=True)],
@@ -101,102 +71,80 @@ def specs(*rules: str, norm: float = torch.inf, stable: bool = False) -> list[At
 def test_guard_keeps_the_counts_of_none(
     rounding: Rounding, data: rf.ArrayDataset, attacks: list[AttackSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    none = run_attacks(rounding, data, attacks, RunOptions(PLANNED.batch_size, "none"))
-    safe = run_attacks(rounding, data, attacks, plan=PLANNED)
+    none, safe = (run_attacks(rounding, data, attacks, RunOptions(SIZE, level)) for level in ("none", "safe"))
     assert integers(safe) == integers(none)
-    assert all(0 < found.decided_again < len(data) / 2 for found in safe)
+    assert all(found.plan.guarded and 0 < found.decided_again < len(data) / 2 for found in safe)
     assert {found.decided_again for found in none} == {0}
-    assert safe[0].to_dict()["plan"]["decided_again"] == safe[0].decided_again
-    monkeypatch.setattr(rounding_guard, "LOGIT_CHANGE_MARGIN_SHARE", 0.0)
-    monkeypatch.setattr(rounding_guard, "SAME_GRADIENT_MARGIN_SHARE", 0.0)
-    assert integers(run_attacks(rounding, data, attacks, plan=PLANNED)) != integers(none)
+    assert all(450 < found.audit.audited < 750 and not found.audit.differing for found in safe)
+    document = safe[0].to_dict()["plan"]
+    assert document["decided_again"] == safe[0].decided_again
+    assert document["audit"] == safe[0].audit.to_dict()
+    monkeypatch.setattr(RoundingGuard, "at_risk", lambda guard, outputs: torch.zeros(len(outputs), dtype=torch.bool))
+    monkeypatch.setattr(RoundingGuard, "draw_audit", lambda guard, ids, seed: torch.zeros(len(ids), dtype=torch.bool))
+    assert integers(run_attacks(rounding, data, attacks, RunOptions(SIZE, "safe"))) != integers(none)
 
 
-def test_uncertain_images_fill_batches(rounding: Rounding, data: rf.ArrayDataset) -> None:
-    """The plain network sees full batches and a last one, and of each, at every budget, what has another direction."""
-    sizes: list[int] = []
-
-    def note(module: nn.Module, inputs: tuple[Tensor], outputs: Tensor) -> None:
-        if module is rounding.network and outputs.requires_grad:
-            sizes.append(len(outputs))
-
-    handle = rounding.network.register_forward_hook(note)
-    (found,) = run_attacks(rounding, data, specs("none"), plan=Plan("safe", "channels_last", batch_size=16))
-    handle.remove()
-    looked, *gradients = sizes  # one by the preflight
-    full, rest = divmod(found.decided_again, 16)
-    assert full > 1
-    assert looked == 16
-    assert sum(gradients) == found.decided_again
-    assert len(gradients) <= full + (rest > 0)
-    assert all(size >= 16 for size in gradients[:-1])
+def test_audit_finds_what_the_trial_missed(rounding: Rounding, data: rf.ArrayDataset) -> None:
+    """The mistake is in some of the brightest images, none of which is a trial image."""
+    (batch,) = data.batches(0, len(data), len(data))
+    brightness = batch.images.mean((1, 2, 3))
+    trial, attacks = torch.arange(0, 2000, 2000 // 25), [AttackSpec((0.5 / 255, 1 / 255))]
+    rounding.brightness = float(brightness[trial].max()) + 1 / 255
+    assert 3 < int((brightness > rounding.brightness).sum()) < 200
+    none, safe = (run_attacks(rounding, data, attacks, RunOptions(25, level)) for level in ("none", "safe"))
+    assert integers(safe) == integers(none)
+    assert safe[0].plan.is_plain
+    assert "predictions differed from the plain network" in safe[0].plan.reason
+    assert safe[0].to_dict()["plan"]["audit"] is None
 
 
-def test_predicts_only_uncertain_budgets_again(rounding: Rounding, data: rf.ArrayDataset) -> None:
-    """Fewer than all of every image that has another direction; and no more images at a time than were waiting."""
-    sizes: list[int] = []
-
-    def note(module: nn.Module, inputs: tuple[Tensor], outputs: Tensor) -> None:
-        if module is rounding.network and not outputs.requires_grad:
-            sizes.append(len(outputs))
-
-    handle = rounding.network.register_forward_hook(note)
-    (found,) = run_attacks(rounding, data, specs("none"), plan=Plan("safe", "channels_last", batch_size=16))
-    handle.remove()
-    _, *again = sizes  # one by the preflight
-    assert max(again) < 32
-    assert found.decided_again <= sum(again) < found.decided_again * len(EPSILONS) / 2
+def test_bounds_are_measured() -> None:
+    plain = torch.tensor([[4.0, 1.0, 0.0], [-8.0, 0.0, 0.0], [2.0, 1.0, 0.0]])
+    planned = plain + torch.tensor([[1e-3, 0.0, -1e-3], [0.0, 0.0, 4e-3], [0.0, 0.0, 0.0]])
+    guard = RoundingGuard.measure([(plain[:2], planned[:2]), (plain[2:], planned[2:])], 6000)
+    assert guard.images == 3
+    assert guard.largest == pytest.approx(2e-3 / 4, rel=1e-3)
+    assert guard.absolute >= 4 * 4e-3
+    assert guard.relative >= 4 * guard.largest
+    assert guard.audit_share == pytest.approx(0.1)
 
 
-def test_saved_images_count_like_evaluated_ones(
-    rounding: Rounding, data: rf.ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where the plan is that of a stopped run, and is replayed."""
-    monkeypatch.setattr(plan, "MEASURED_FORMATS", {})
-    monkeypatch.setattr(plan, "measure_attack_seconds", lambda way, *rest: 0.1 if way.memory_format == torch.channels_last else 1.0)
-    saved = rf.save_adversarial(rounding, data, tmp_path / "run", EPSILONS[3], shard_size=300)
-    found = rf.evaluate(rounding, data, EPSILONS[3])
-    assert saved.plan.guarded
-    assert found.plan == saved.plan
-    assert integers([found])[0][1] == integers([rf.evaluate(rounding, data, EPSILONS[3], optimize="none")])[0][1]
-    assert saved.tally.robust_accuracy == found.tallies[0].robust_accuracy
-    assert (saved.tally.adversarial == found.tallies[0].adversarial).all()
-    monkeypatch.setattr(plan, "measure_attack_seconds", lambda *given: 1.0)
-    monkeypatch.setattr(plan, "MEASURED_FORMATS", {})
-    (tmp_path / "run" / saved.files[1]["name"]).unlink()
-    assert rf.save_adversarial(rounding, data, tmp_path / "run", EPSILONS[3], shard_size=300).files == saved.files
-    assert rf.check_adversarial(tmp_path / "run", rounding, data).verified
-    with pytest.raises(rf.RunError, match=r"plan.level \"safe\" there, \"none\" now"):
-        rf.save_adversarial(rounding, data, tmp_path / "run", EPSILONS[3], shard_size=300, optimize="none")
+def test_equal_outputs_still_have_a_bound() -> None:
+    outputs = torch.rand(100, 10) + 1
+    guard = RoundingGuard.measure([(outputs, outputs)], 2000)
+    assert guard.largest == pytest.approx(2.0**-24)
+    assert 2.0**-22 <= guard.relative < 2.0**-20
 
 
-@pytest.mark.parametrize("rule", ["none", "least-likely"])
-def test_zero_gradient_or_margin_is_at_risk(rule: str, images: rf.ArrayDataset) -> None:
-    layer = nn.Linear(784, 3)
-    nn.init.zeros_(layer.weight)
-    batch, spec = next(images.batches(0, 4, 4)), AttackSpec(target=TargetRule.parse(rule))
-    batch = rf.Batch(batch.images, batch.labels % 3, batch.ids)
-    for bias, expected in (([2.0, 1.0, 0.0], True), ([1.0, 1.0, 0.0], True)):
-        layer.bias.data = torch.tensor(bias)
-        attacked = attack_batch(rf.wrap(nn.Sequential(nn.Flatten(), layer), 3), batch, spec, ("a", "b", "c"))
-        assert rounding_guard.clean_rounding_risk(attacked, spec).all() == expected
+def test_risk_depends_on_margin_and_size() -> None:
+    outputs = torch.tensor([[1.0, 0.0], [1.0, 0.991], [100.0, 99.5], [0.0, 0.0], [torch.nan, 0.0], [torch.inf, 0.0], [1.0, 0.98]])
+    guard = RoundingGuard(0.01, 0.004, 100, 1e-3, 0.1)
+    assert guard.at_risk(outputs).tolist() == [False, True, False, True, True, True, False]
+    assert RoundingGuard(0.01, 0.006, 100, 1e-3, 0.1).at_risk(outputs)[2]
 
 
-def test_risk_depends_on_margin_and_move() -> None:
-    before = torch.tensor([[1.0, 0.0]] * 3)
-    after = torch.tensor(
-        [
-            [0.0, 1.0],
-            [0.5, 0.5 + 0.9 * rounding_guard.LOGIT_CHANGE_MARGIN_SHARE * 0.5],
-            [0.5, 0.5 + 0.5 * rounding_guard.SAME_GRADIENT_MARGIN_SHARE * 0.5],
-        ]
-    )
-    doubt = rounding_guard.rounding_risk(before, after)
-    assert doubt.direction.tolist() == [False, True, True]
-    assert doubt.prediction.tolist() == [False, False, True]
+def test_margins() -> None:
+    assert logit_margins(torch.tensor([[1.0, 3.0, 2.5], [1.0, 1.0, 0.0]])).tolist() == [0.5, 0.0]
+    assert logit_margins(torch.ones(1, 1)).tolist() == [torch.inf]
 
 
-def test_same_gradient_up_to_rounding() -> None:
-    one = torch.tensor([[1.0, -1.0, 0.0]] * 3)
-    other = one + torch.tensor([[0.0, 0.0, 0.0], [1e-6, 0.0, 0.0], [0.0, 0.0, 1.0]])
-    assert rounding_guard.same_gradient(one, other).tolist() == [True, True, False]
+def test_audit_is_drawn_by_seed_and_id() -> None:
+    guard, ids = RoundingGuard(0.0, 0.0, 100, 0.0, 0.06), np.arange(10_000)
+    drawn = guard.draw_audit(ids, 0)
+    assert 500 < int(drawn.sum()) < 700
+    assert torch.equal(guard.draw_audit(ids[::-1].copy(), 0), drawn.flip(0))
+    both = int((drawn & guard.draw_audit(ids, 1)).sum())
+    assert both < 100  # 36 are expected of independent draws
+    assert guard.draw_audit(np.array([-1, 2**62]), 2**70).shape == (2,)
+    assert RoundingGuard(0.0, 0.0, 100, 0.0, 1.0).draw_audit(ids, 0).all()
+
+
+def test_every_bundled_network_counts_as_without_a_plan(data: rf.ArrayDataset) -> None:
+    for name, weights in (("resnet18", "standard"), ("smallcnn", "standard"), ("smallcnn", "robust"), ("mlp300", "standard")):
+        classifier = rf.load_classifier(name, weights=weights, device="cpu")
+        some, attacks = data.head(100), [AttackSpec(EPSILONS[3:5])]
+        none = run_attacks(classifier, some, attacks, RunOptions(SIZE, "none"))
+        plan = choose_plan(classifier, data, attacks, RunOptions(20, "safe"), timer=faster)
+        assert plan.guarded == (name != "mlp300")
+        safe = run_attacks(classifier, some, attacks, plan=replace(plan, batch_size=SIZE))
+        assert integers(safe) == integers(none)

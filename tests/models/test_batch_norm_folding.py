@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -79,6 +81,46 @@ class Twice(nn.Module):
         once = self.conv(x)
         found: Tensor = self.norm(once) + once + self.conv(once)
         return found.flatten(1)
+
+
+class ReadsWeights(nn.Module):
+    """It reads the weights of a layer beside its outputs."""
+
+    def __init__(self, layer: int) -> None:
+        super().__init__()
+        self.layers, self.layer = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)), layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        read = self.layers[self.layer].weight
+        found: Tensor = self.layers(x).flatten(1) * read.sum()  # type: ignore[operator]
+        return found
+
+
+def hooked(layer: int) -> nn.Module:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    network[layer].register_forward_hook(lambda module, inputs, outputs: outputs.clamp(-1, 1))
+    return network
+
+
+def test_tracing_runs_no_hook() -> None:
+    calls: list[int] = []
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Sequential(nn.ReLU()))
+    network[2].register_forward_hook(lambda *_: calls.append(1))
+    assert fold_batch_norm(network.eval()) is None
+    assert not calls
+
+
+def replaced(layer: int) -> nn.Module:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    forward = network[layer].forward
+    network[layer].forward = lambda x: forward(x).clamp(-1, 1)
+    return network
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize("make", [ReadsWeights, hooked, replaced])
+def test_layers_that_do_more_are_not_folded(make: Callable[[int], nn.Module], layer: int) -> None:
+    assert fold_batch_norm(make(layer).eval()) is None
 
 
 def trained() -> nn.Module:

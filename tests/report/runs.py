@@ -13,8 +13,9 @@ from robustbench_fgsm.data.dataset import describe_data
 from robustbench_fgsm.data.sources.fashion_mnist import CLASS_NAMES
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.report.loaded_run import ExampleImage, LoadedRun
+from robustbench_fgsm.stats.confusion import matrix_to_json
 from robustbench_fgsm.stats.rate import Rate
-from robustbench_fgsm.stats.tally import BatchOutcomes, Tally, matrix_to_json
+from robustbench_fgsm.stats.tally import BatchOutcomes, Tally
 from robustbench_fgsm.training.recipe import TrainingRecipe
 from robustbench_fgsm.training.result import Training
 from robustbench_fgsm.training.watch import ValidationCheck, find_catastrophic_overfitting

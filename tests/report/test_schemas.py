@@ -15,7 +15,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.evaluation.thresholds import apply_thresholds, find_epsilon_for_success
 from robustbench_fgsm.options import Thresholds
 from robustbench_fgsm.report.schemas import load_schema, schema_names
-from robustbench_fgsm.stats.tally import matrix_to_json
+from robustbench_fgsm.stats.confusion import matrix_to_json
 from tests.report.verifications import NAMELESS, THRESHOLD, UNMEASURED, verification
 
 Document = dict[str, Any]

@@ -14,9 +14,13 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.data.sources.fashion_mnist import load_fashion_mnist
+from robustbench_fgsm.engine.choose_plan import choose_plan
 from robustbench_fgsm.engine.plan import Plan
+from robustbench_fgsm.options import RunOptions
 from robustbench_fgsm.runs.manifest import EvaluationRun
 from robustbench_fgsm.spec import AttackSpec, TargetRule
+from tests.engine.unusual_networks import make_rounding
 
 NAMESPACE = ("unshare", "--map-root-user", "--mount")
 INSIDE = "inside a namespace"
@@ -73,6 +77,21 @@ def run() -> EvaluationRun:
             parameter.mul_(12)
     specs = tuple(AttackSpec((0.01, 0.2), target=TargetRule.parse(rule)) for rule in ("none", "random"))
     return EvaluationRun("sweep", sharp, small_data(n=250), specs, Plan(batch_size=8, threads=1))
+
+
+@pytest.fixture
+def guarded() -> EvaluationRun:
+    """A sweep of 2,000 images under a guarded plan."""
+    classifier, data, specs = make_rounding(), load_fashion_mnist().head(2000), (AttackSpec((0.5 / 255, 1 / 255)),)
+    return EvaluationRun(
+        "sweep",
+        classifier,
+        data,
+        specs,
+        choose_plan(
+            classifier, data, specs, RunOptions(25, "safe"), timer=lambda planned, *_: 0.1 if planned.plan.guarded else 1.0
+        ),
+    )
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import time
@@ -20,16 +21,18 @@ import pytest
 import torch
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.engine.choose_plan import choose_plan
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import ResourceError, RunError
-from robustbench_fgsm.options import CheckOptions
+from robustbench_fgsm.options import CheckOptions, RunOptions
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
 from robustbench_fgsm.runs.directory_lock import lock_directory
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, read_example_images
 from robustbench_fgsm.runs.ledger import Ledger, ledger_name
-from robustbench_fgsm.runs.manifest import EvaluationRun
+from robustbench_fgsm.runs.manifest import EvaluationRun, read_recorded_plan
 from robustbench_fgsm.runs.resume import reload_evaluation_run
+from tests.engine.unusual_networks import Rounding, make_rounding
 
 MakeClassifier = Callable[..., rf.TorchClassifier]
 MakeData = Callable[..., rf.ArrayDataset]
@@ -292,3 +295,61 @@ def test_a_killed_process_frees_its_lock(run: EvaluationRun, tmp_path: Path) -> 
     process.kill()
     process.join()
     evaluate_in_directory(run, tmp_path / "run")
+
+
+def slower(*_: object) -> float:
+    return 1.0
+
+
+def without_plan(run: EvaluationRun) -> list[Any]:
+    return counts_of(undisturbed(replace(run, plan=Plan(batch_size=25))))
+
+
+def counts_of(document: dict[str, Any]) -> list[Any]:
+    return [evaluation["epsilons"] for evaluation in document["evaluations"]]
+
+
+def test_continues_under_the_recorded_plan(guarded: EvaluationRun, tmp_path: Path) -> None:
+    """Another timing does not matter, and the plan is tried again."""
+    assert guarded.plan.guarded
+    with pytest.raises(StoppedError):
+        evaluate_in_directory(guarded, tmp_path / "run", progress=stop_after(700), max_example_images=0)
+    recorded = read_recorded_plan(tmp_path / "run")
+    plan = choose_plan(guarded.classifier, guarded.data, guarded.specs, RunOptions("auto", "safe"), recorded, slower)
+    assert plan == guarded.plan
+    worse = make_rounding()
+    worse.noise = 1e-3
+    with pytest.raises(rf.SettingError, match="the recorded plan must give the plain network's numbers, got outputs differ by"):
+        evaluate_in_directory(replace(guarded, classifier=worse), tmp_path / "run", max_example_images=0)
+    document = evaluate_in_directory(replace(guarded, plan=plan), tmp_path / "run", max_example_images=0)
+    assert counts_of(document) == without_plan(guarded)
+    assert document["evaluations"][0]["plan"]["audit"]["audited"] > 450
+    assert document == evaluate_in_directory(replace(guarded, classifier=worse), tmp_path / "run")  # finished: nothing is tried
+
+
+@pytest.mark.parametrize("stopped", [None, 2700])
+def test_starts_again_after_a_failed_audit(guarded: EvaluationRun, tmp_path: Path, stopped: int | None) -> None:
+    """Also if it is stopped again on the way."""
+    assert isinstance(guarded.classifier, Rounding)
+    guarded.classifier.brightness = 0.6
+    done: list[int] = []
+
+    def progress(count: int, total: int) -> None:
+        done.append(count)
+        if stopped is not None and len(done) > stopped // 25:
+            raise StoppedError
+
+    if stopped is not None:
+        with pytest.raises(StoppedError):
+            evaluate_in_directory(guarded, tmp_path / "run", progress=progress, max_example_images=0)
+        assert Ledger(tmp_path / "run", len(guarded.pieces)).num_finished < len(guarded.pieces) / 2
+    run = guarded if stopped is None else reload_evaluation_run(tmp_path / "run", guarded.classifier, guarded.data)
+    document = evaluate_in_directory(run, tmp_path / "run", max_example_images=0)
+    plan = document["evaluations"][0]["plan"]
+    assert counts_of(document) == without_plan(guarded)
+    assert plan["memory_format"] == "contiguous"
+    assert re.fullmatch(r"audit: [1-9]\d* of \d+ predictions differed from the plain network", plan["reason"])
+    assert plan["audit"] is None
+    again = reload_evaluation_run(tmp_path / "run", guarded.classifier, guarded.data)
+    assert again.plan.is_plain
+    assert evaluate_in_directory(again, tmp_path / "run") == document

@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from robustbench_fgsm.runs.ledger import Ledger, ledger_name
 from robustbench_fgsm.runs.manifest import EvaluationRun
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 from robustbench_fgsm.stats.tally import BatchOutcomes, Tally
+from tests.engine.unusual_networks import Rounding
 
 pytestmark = pytest.mark.distributed
 
@@ -140,6 +142,20 @@ def test_continues_with_other_processes(run: EvaluationRun, tmp_path: Path, size
     assert answers(tmp_path / "second", sizes[1]) == [expected] * sizes[1]
     assert Ledger(out, len(run.pieces)).num_finished == len(run.pieces)
     assert (out / ledger_name(0)).exists()
+
+
+def test_all_processes_start_again_after_a_failed_audit(guarded: EvaluationRun, tmp_path: Path) -> None:
+    assert isinstance(guarded.classifier, Rounding)
+    guarded.classifier.brightness = 0.6
+    plain = counts(evaluate_in_directory(replace(guarded, plan=Plan(batch_size=25)), None))["evaluations"]
+
+    def work(world: World) -> Any:
+        return evaluate_in_directory(guarded, tmp_path / "run", world=world, max_example_images=0)["evaluations"]
+
+    assert in_world(2, work, tmp_path / "told") == [0, 0]
+    for (found,) in answers(tmp_path / "told", 2):
+        assert found["epsilons"] == plain[0]["epsilons"]
+        assert found["plan"]["reason"].startswith("audit: ")
 
 
 @pytest.mark.parametrize("form", ["safetensors", "png"])

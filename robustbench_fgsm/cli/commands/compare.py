@@ -34,7 +34,8 @@ def compare_command(
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_result
     from robustbench_fgsm.comparison.compare import Opponents, check_opponents, compare_spec, load_candidate_or_images
-    from robustbench_fgsm.engine.plan import check_optimize_level, choose_plan
+    from robustbench_fgsm.engine.choose_plan import choose_plan
+    from robustbench_fgsm.engine.plan import check_optimize_level
     from robustbench_fgsm.engine.preflight import check_single_epsilon, preflight
     from robustbench_fgsm.references.candidate_styles import get_style
     from robustbench_fgsm.references.registry import REFERENCES, check_references
@@ -52,7 +53,7 @@ def compare_command(
     with stdout_to_stderr():
         own = load_candidate_or_images(candidate, style, images)
     recorded = None if output.out is None else read_recorded_plan(output.out)
-    plan = choose_plan(classifier, images, [spec], run_options, recorded, record_changes=True)
+    plan = choose_plan(classifier, images, [spec], run_options, recorded, audited=False)
 
     def measure() -> dict[str, Any]:
         with stdout_to_stderr(), progress_bar("compare", quiet=output.quiet) as progress:

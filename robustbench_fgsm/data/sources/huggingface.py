@@ -12,7 +12,7 @@ from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.decoding import UnreadableError
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.registry import DataOptions
-from robustbench_fgsm.errors import DataError, SettingError, did_you_mean, first_line
+from robustbench_fgsm.errors import DataError, first_line
 
 SPLIT_PREFERENCE = ("test", "validation", "val", "train")
 
@@ -65,8 +65,14 @@ def load(name: str, options: DataOptions) -> ImageDataset:
     Raises DataError if the table is unreachable, or has not exactly one column of images and one of labels; SettingError if there
     is no such split.
     """
-    table = _select_split(_open_table(name), name, options.split)
-    from datasets import ClassLabel, Image, Value
+    table = _open_table(name)
+    from datasets import ClassLabel, DatasetDict, Image, Value
+
+    if isinstance(table, DatasetDict):
+        splits = dict.fromkeys([*(split for split in SPLIT_PREFERENCE if split in table), *table])
+        table = table[options.choose_split(name, tuple(splits))]
+    else:
+        options.reject_split(name)
 
     images = [key for key, feature in table.features.items() if isinstance(feature, Image)]
     labels = [key for key, feature in table.features.items() if isinstance(feature, ClassLabel)]
@@ -95,16 +101,3 @@ def _open_table(name: str) -> Any:
             f"hf-data must name a data set of the hub or a directory of one, got {name} ({first_line(error)}): "
             "check the name, or fetch it where there is a network"
         ) from error
-
-
-def _select_split(table: Any, name: str, split: str | None) -> Any:
-    import datasets
-
-    if not isinstance(table, datasets.DatasetDict):
-        if split is not None:
-            raise SettingError(f"{name} has no splits, got --split {split}: leave it out")
-        return table
-    known = list(table)
-    if split is not None and split not in known:
-        raise SettingError(f"split of {name} must be one of {', '.join(known)}, got {split!r}: {did_you_mean(split, known)}")
-    return table[split or next((preferred for preferred in SPLIT_PREFERENCE if preferred in known), known[0])]

@@ -16,6 +16,7 @@ from robustbench_fgsm.report.documents.sentences import (
 from robustbench_fgsm.report.evaluations_in import evaluations_in
 from robustbench_fgsm.report.tables.sheet import TRANSITION_AXES, Cell, Section, Sheet, Summary, least_robust_classes, matrix_sheet
 from robustbench_fgsm.report.tables.text import epsilon_text, rate_text, starts_text, success_denominator
+from robustbench_fgsm.stats.audit import AuditCounts
 from robustbench_fgsm.stats.rate import Rate
 
 STABLE_TITLE_SUFFIX = ", stable gradients where saturated"
@@ -118,9 +119,17 @@ def _closing(document: Document) -> Iterator[str]:
             "Stable: cross-entropy without its cancellation, on the saturated images. If it fools more, the ordinary gradient "
             "is too weak, and the network is less robust than it looks."
         )
+    yield from dict.fromkeys(_audit_sentences(document))
     yield from warning_sentences(document)
     yield from map(threshold_text, document.get("gates", []))
     yield from invalid_sentences(document)
+
+
+def _audit_sentences(document: Document) -> Iterator[str]:
+    for evaluation in evaluations_in(document):
+        audit = (evaluation.get("plan") or {}).get("audit")
+        if audit:
+            yield f"Planned predictions beside those of the plain network: {AuditCounts(audit['audited'], audit['differing'])}."
 
 
 def threshold_text(threshold_result: Document) -> str:

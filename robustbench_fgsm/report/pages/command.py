@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from robustbench_fgsm.evaluation.document import Document
@@ -41,8 +41,7 @@ def _evaluation_arguments(run: LoadedRun) -> Iterator[str]:
     first, name = found[0], COMMAND_BY_SCHEMA[document["schema"]]
     model, data, attack = first["model"], first["data"], first["attack"]
     yield from (name, "--model", model["spec"], "--weights", model["weights"])
-    for key, value in model["settings"].items():
-        yield from _option(key, value)
+    yield from _options(model["settings"])
     yield from _data_options(data)
     yield from ("--eps", _epsilon_list([at["epsilon"] for at in first["epsilons"]]), "--norm", attack["norm"])
     for evaluation in found:
@@ -66,9 +65,7 @@ def _data_options(data: Document) -> Iterator[str]:
     own = data.get("settings", {})
     if "sample" not in own:
         yield from ("--limit", str(data["n"]))
-    for key, value in own.items():
-        if key != "seed":
-            yield from _option(OPTION_NAMES.get(key, key), value)
+    yield from _options({OPTION_NAMES.get(key, key): value for key, value in own.items() if key != "seed"})
 
 
 def _seed_text(data: Document, seed: int) -> str:
@@ -81,9 +78,7 @@ def _transfer_arguments(document: Document) -> Iterator[str]:
     for side in ("source", "target"):
         for place in document[f"{side}s"]:
             yield from (f"--{side}", _model_argument(models[place]))
-    settings = {key: value for model in models for key, value in model["settings"].items()}
-    for key, value in settings.items():
-        yield from _option(key, value)
+    yield from _options({key: value for model in models for key, value in model["settings"].items()})
     yield from _data_options(data)
     yield from ("--eps", _epsilon_list(attack["epsilons"]), "--norm", attack["norm"], "--targeted", attack["targeted"])
     yield from ("--loss", attack["loss"], *(["--stable"] if attack["stable"] else []))
@@ -109,13 +104,10 @@ def _training_arguments(run: LoadedRun) -> Iterator[str]:
     before = (run.manifest or document)["model"]
     weights = before["weights"] if run.manifest else "none"
     yield from ("train", "--model", before["spec"], "--weights", "auto" if weights == "given" else weights)
-    for key, value in before["settings"].items():
-        yield from _option(key, value)
+    yield from _options(before["settings"])
     yield from _data_options(document["data"])
     yield from ("--eps", _epsilon_list([recipe["epsilon"]]), "--clamp" if recipe["clamp"] else "--no-clamp")
-    for key, value in recipe.items():
-        if key not in ("epsilon", "clamp"):
-            yield from _option(key, value)
+    yield from _options({key: value for key, value in recipe.items() if key not in ("epsilon", "clamp")})
     yield from ("--device", str((run.manifest or {}).get("device", document["environment"]["device"])))
     if document["bad"]["allowed"]:
         yield from ("--max-bad", str(document["bad"]["allowed"]))
@@ -140,11 +132,11 @@ def _opponent_options(document: Document, settings: Document) -> Iterator[str]:
         yield from ("--candidate", candidate["spec"], "--style", candidate["style"])
 
 
-def _option(key: str, value: Any) -> list[str]:
-    name = f"--{key.replace('_', '-')}"
-    if value is True:
-        return [name]
-    return [name, ",".join(map(str, value)) if isinstance(value, list) else str(value)]
+def _options(settings: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in settings.items():
+        yield f"--{key.replace('_', '-')}"
+        if value is not True:
+            yield ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _epsilon_list(epsilons: Sequence[float]) -> str:

@@ -17,7 +17,8 @@ from robustbench_fgsm.evaluation.craft_shards import ShardTotals
 from robustbench_fgsm.evaluation.document import bad_samples_to_dict, gradient_shares, tally_invalid_reasons, tally_warnings
 from robustbench_fgsm.evaluation.result import rates_to_dict
 from robustbench_fgsm.runs.manifest import plan_from_manifest
-from robustbench_fgsm.stats.tally import Tally, matrix_to_json
+from robustbench_fgsm.stats.confusion import matrix_to_json
+from robustbench_fgsm.stats.tally import Tally
 
 ATTACK_SCHEMA = "rfgsm.attack/1"
 SETTING_KEYS = ("model", "data", "attack", "output")

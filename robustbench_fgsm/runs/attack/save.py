@@ -15,9 +15,10 @@ import numpy as np
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.data.dataset import Dataset, describe_data, first_readable_batch
 from robustbench_fgsm.data.match_model import match_to_classifier
+from robustbench_fgsm.engine.choose_plan import check_recorded_plan, choose_plan
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.engine.plan import check_optimize_level, choose_plan
+from robustbench_fgsm.engine.plan import check_optimize_level
 from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_single_epsilon, preflight
 from robustbench_fgsm.engine.progress import Progress
 from robustbench_fgsm.evaluation.craft_shards import (
@@ -114,13 +115,15 @@ def save_attack(
         classifier, data, spec, asdict(shard_options), eight_bit=kind.eight_bit, strict=run_options.strict
     )
     recorded = read_recorded_plan(out) if world.is_main else None
-    plan = world.broadcast(choose_plan(classifier, data, [spec], run_options, recorded) if world.is_main else None)
+    plan = world.broadcast(choose_plan(classifier, data, [spec], run_options, recorded, audited=False) if world.is_main else None)
     output = nothing.output | {"batch_size": plan.batch_size}
     nothing = replace(nothing, output=output, max_bad=run_options.max_bad, plan=plan)
     with RunDirectory(
         out, nothing.to_dict(), world, select_settings=attack_settings, files=("adversarial-*",), reuse_result=False
     ) as directory:
         saved, missing = world.broadcast(_find_saved_shards(directory, nothing, kind, pieces) if world.is_main else None)
+        if saved.tally.n and missing:
+            check_recorded_plan(classifier, data, [spec], plan)
         spent, mine = saved.seconds, world.local_part(np.array(missing, np.int64)).tolist()
         shards = craft_shards(classifier, data, spec, [pieces[number] for number in mine], plan=plan, eight_bit=kind.eight_bit)
         done = saved.tally.n + len(saved.bad)

@@ -108,7 +108,7 @@ def test_reports_a_failing_library(run: Run, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_names_libraries_not_installed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     absent = RegistryEntry("foolbox", "", "foolbox", "no-such-package")
-    monkeypatch.setattr(module, "REFERENCES", Registry("references", "prepare", SettingError, {"foolbox": absent}))
+    monkeypatch.setattr(module, "REFERENCES", Registry("references", "prepare", SettingError, absent))
     code, out, _ = run("benchmark", *QUICK)
     assert code == 0
     assert "Not installed: foolbox: pip install no-such-package" in out

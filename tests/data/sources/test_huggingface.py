@@ -45,7 +45,7 @@ def test_splits(tmp_path: Path, encode: Encode) -> None:
     datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "pets"))
     assert len(rf.load_data(f"hf-data:{tmp_path / 'pets'}")) == 3
     assert len(rf.load_data(f"hf-data:{tmp_path / 'pets'}", split="train")) == 4
-    with pytest.raises(SettingError, match="must be one of train, test, got 'val'"):
+    with pytest.raises(SettingError, match="must be one of test, train, got 'val'"):
         rf.load_data(f"hf-data:{tmp_path / 'pets'}", split="val")
 
 

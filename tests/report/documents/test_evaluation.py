@@ -66,6 +66,12 @@ def test_empty_rates_are_not_applicable(measured: Measured) -> None:
     assert "flip rate all images 0 n/a" in unwrapped(document)
 
 
+def test_shows_the_audit_of_a_plan(measured: Measured) -> None:
+    document = measured()
+    document["plan"]["audit"] = {"audited": 500, "differing": 0, "at_most": 0.006, "confidence": 0.95}
+    assert "plain network: audited 500, differing 0, at most 0.6 % (95 %)." in unwrapped(document)
+
+
 def test_shows_gates(measured: Measured) -> None:
     text = unwrapped(apply_thresholds(measured("64/255"), Thresholds(min_robust_accuracy=0.0, max_asr=0.0)))
     assert "PASSED: robust accuracy" in text

@@ -1,0 +1,50 @@
+"""Copy a network, also after it has run and if it keeps tensors of its forward pass."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
+
+from robustbench_fgsm.errors import ModelError, describe_error
+
+
+def copy_module(module: nn.Module, shared: Sequence[Tensor] = ()) -> nn.Module:
+    """Return a copy of the module; tensors that it keeps of a forward pass lose their gradient history, as PyTorch requires.
+
+    shared: tensors that the copy shares with the module. Raises ModelError if a lazy layer has no weights yet, or if a part of the
+    module cannot be copied.
+    """
+    for name, parameter in module.named_parameters():
+        if is_lazy(parameter) or parameter.is_meta:
+            raise ModelError(f"model must have all weights, got {name!r} empty: run the model on a batch, or load weights, first")
+    try:
+        with _DetachedCopies():
+            return copy.deepcopy(module, {id(tensor): tensor for tensor in shared})
+    except (TypeError, RuntimeError, NotImplementedError) as error:
+        raise ModelError(
+            f"model must work with copy.deepcopy, got {describe_error(error)}: define __deepcopy__ or __getstate__ in the model"
+        ) from error
+
+
+def make_trainable(network: nn.Module) -> nn.Module:
+    """Return the network, with gradients for all parameters that can have one; integers cannot."""
+    for parameter in network.parameters():
+        parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
+    return network
+
+
+class _DetachedCopies(TorchFunctionMode):
+    """Mode in which `copy.deepcopy` detaches computed tensors, such as features; without it PyTorch refuses to copy them."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func is Tensor.__deepcopy__ and not args[0].is_leaf:
+            tensor, memo = args
+            return memo.setdefault(id(tensor), tensor.detach().clone())
+        return func(*args, **(kwargs or {}))
