@@ -6,6 +6,7 @@ import copy
 import random
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from torch import Tensor, nn
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork
 from tests.verification.candidates import pairs, right, wrong
 from tests.verification.candidates.building_blocks import Candidate
+from tests.verification.candidates.judge import Case, judge, load_cases
+
+FOLDER = Path(__file__).parent / "candidates"
 
 MEAN, STD = (0.45, 0.5, 0.4), (0.2, 0.25, 0.3)
 TWO_ULP = 2 * torch.finfo(torch.float32).eps
@@ -153,6 +157,17 @@ def shows(candidate: Candidate, model: nn.Module, x: Tensor, y: Tensor, epsilon:
         warnings.simplefilter("ignore")
         output = candidate(model, x, y, epsilon)
     return leftover(model, x, y, before) or largest_difference(output, expected) > 10 * TWO_ULP
+
+
+FILES = ("right", "wrong", "pairs", "more_right", "more_wrong", "more_pairs")
+SAMPLE = [case for name in FILES for case in load_cases(FOLDER / f"{name}.py")[::12]]
+
+
+@pytest.mark.parametrize("case", SAMPLE, ids=[case.name for case in SAMPLE])
+def test_verify_finds_every_wrong_stage(case: Case) -> None:
+    """A sample; `judge.py` judges all."""
+    judgement = judge(case)
+    assert judgement.passes, judgement.line()
 
 
 def test_counts() -> None:

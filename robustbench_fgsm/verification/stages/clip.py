@@ -34,7 +34,7 @@ def read_clip(evidence: Evidence, direction: Reading) -> Reading:
         return found
     if found := _batch_bounds(evidence, narrow, numbers):
         return found
-    width = evidence.width + (2 * evidence.noise if evidence.noise < 0.02 else 0.0)
+    width = _width(evidence)
     right_low, right_high = (bool((lows.abs() <= width).all()), bool(((highs - 1).abs() <= width).all()))
     if right_low and right_high and (not is_sign or _clamped(evidence, wide, raw, counts, lows, highs)):
         if is_sign and (float(reach_low.max()) > -1e-5 or float(reach_high.min()) < 1 + 1e-5):
@@ -55,6 +55,11 @@ def read_clip(evidence: Evidence, direction: Reading) -> Reading:
         return wrong("clip", "wrong-clip-range", f"not by a clamp: {shown}, and pixels between differ", EXPECTED, **numbers)
     about = " at the top only" if free_low and right_high else " at the bottom only" if free_high and right_low else ""
     return wrong("clip", "wrong-clip-range", f"to another range{about}: {shown}", EXPECTED, **numbers)
+
+
+def _width(evidence: Evidence) -> float:
+    """Return the distance within which a pixel is at a bound: rounding, and noise that is added to the result."""
+    return evidence.width + (2 * evidence.noise if evidence.noise < MAX_RESOLUTION else 0.0)
 
 
 def _unclipped(evidence: Evidence, response: Response) -> tuple[Tensor, Tensor]:
@@ -109,7 +114,7 @@ def _batch_bounds(evidence: Evidence, response: Response, numbers: dict[str, Any
     """Find bounds that are read off the batch or off each image."""
     if response.images is None or evidence.resolution > MAX_RESOLUTION:
         return None
-    x, images, width = response.call.x, response.images, evidence.width
+    x, images, width = response.call.x, response.images, _width(evidence)
     raw, counts = _unclipped(evidence, response)
     known = torch.where(counts, raw, x)
     for about, cause, dims in (("image", "bounds-per-image", (1, 2, 3)), ("batch", "clip-to-batch-range", (0, 1, 2, 3))):

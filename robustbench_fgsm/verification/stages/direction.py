@@ -129,6 +129,8 @@ def _response(evidence: Evidence, response: Response) -> Reading:
         return _extremes(evidence, curve)
     order = g.argsort()
     r_sorted, g_sorted = r[order], g[order]
+    if _is_threshold(r, top) and not bool((r < top / 2).any()):
+        return _extremes(evidence, curve)
     if _is_threshold(r, top):
         below = float(g_sorted[r_sorted < top / 2].max())
         clean = float((r[g < below] > top / 2).float().mean()) < 0.02
@@ -200,7 +202,7 @@ def _extremes(evidence: Evidence, curve: dict[str, Any]) -> Reading:
             continue
         gradient = exact_gradient(response.call).abs()
         moved = response.moved.abs() > evidence.width
-        lost = response.wrong & ~moved & moved.flatten(1).any(1).view(-1, 1, 1, 1)
+        lost = response.wrong & ~moved & moved.flatten(1).any(1).view(-1, 1, 1, 1) & ~_held_ways(evidence, response)
         if not bool(moved.any()):
             return wrong("direction", None, f"no pixel moves where |gradient| is {text}", EXPECTED, "take gradient.sign()", **curve)
         if float(lost.sum()) > 0.5 * float((response.wrong & (moved | lost)).sum()) > 0:
@@ -231,6 +233,19 @@ def _extremes(evidence: Evidence, curve: dict[str, Any]) -> Reading:
     zero = evidence.get("magnitudes")
     assert zero is not None  # noqa: S101  (the caller has read it)
     return ok("direction", "sign, for |gradient| from 1e-36 to 1e+30", EXPECTED, **curve)
+
+
+def _held_ways(evidence: Evidence, response: Response) -> Tensor:
+    """Return the pixels (N, C, H, W) that should move the way in which a bound holds pixels of ordinary gradients too."""
+    ordinary = evidence.get("magnitudes")
+    way = (response.expected - response.call.x).sign()
+    held = torch.zeros_like(way, dtype=torch.bool)
+    if ordinary is not None:
+        ordinary_way, moved = (ordinary.expected - ordinary.call.x).sign(), ordinary.moved.abs() > evidence.width
+        for one in (1.0, -1.0):
+            if not bool(moved[ordinary_way == one].any()):
+                held |= way == one
+    return held
 
 
 def _power(evidence: Evidence, response: Response, r: Tensor, g: Tensor, curve: dict[str, Any]) -> Reading:

@@ -14,6 +14,9 @@ from robustbench_fgsm.verification.response import TOLERANCE, Response
 EXPECTED = "1 times epsilon, in every channel and image, for every epsilon"
 CALLS = ("size", "size, small", "size, large", "size, larger", "size, whole range")
 TINY = "size, tiny"
+SOFT_SLACK = 0.1
+"""Part of the step that a soft sign may lack where the size is measured."""
+
 SOFT_CAUSES = ("soft-sign", "gradient-threshold", "masked-pixels", "half-precision")
 POWER_CAUSES = ("raw-gradient", "wrong-norm", "norm-per-channel", "batch-coupled")
 CLOSE = 0.003
@@ -51,13 +54,13 @@ def read_size(evidence: Evidence, direction: Reading, clip: Reading) -> Reading:
         return found
     by_channel = moved["size"].nanmedian(0).values
     by_channel = torch.where(by_channel.isnan(), by_channel.nanmedian(), by_channel)
-    slack = 0.1 if direction.cause in SOFT_CAUSES else 0.0
+    slack = SOFT_SLACK if direction.cause in SOFT_CAUSES else 0.0
     budget = budgets["size"]
-    if found := _held_levels(evidence, clip):
+    if direction.cause != "masked-pixels" and (found := _held_levels(evidence, clip)):
         return found
-    allowed = evidence.width + slack
-    is_one = all(abs(factor - 1) * budgets[name] <= allowed for name, factor in factors.items() if name in CALLS[:-1])
-    if is_one and float((by_channel - 1).abs().max()) * budget <= allowed:
+    inside = {name: factor for name, factor in factors.items() if name in CALLS[:-1]}
+    is_one = all(abs(factor - 1) * budgets[name] <= evidence.width + slack * budgets[name] for name, factor in inside.items())
+    if is_one and float((by_channel - 1).abs().max()) * budget <= evidence.width + slack * budget:
         return (
             _whole_images(evidence)
             or _tiny(evidence)
