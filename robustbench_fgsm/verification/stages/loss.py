@@ -207,6 +207,7 @@ def _signs(evidence: Evidence, response: Response) -> tuple[Tensor, Tensor]:
     counts = (moved.abs() > evidence.resolution) & (moved != 0) & ~at_bound
     if linear_layer_of(response.call.model) is not None:
         counts[..., -UNSEEN_COLUMNS:] = False
+    if bool((counts & response.decidable).any()):
         counts &= response.decidable
     return moved.flatten(1).sign(), counts.flatten(1)
 

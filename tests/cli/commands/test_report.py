@@ -101,7 +101,7 @@ def test_refuses_other_documents(run: Run, tmp_path: Path) -> None:
     assert code == 2
     assert err.startswith(
         "rfgsm: a run must be one of rfgsm.evaluation/1, rfgsm.sweep/1, rfgsm.comparison/1, rfgsm.transfer/1, "
-        "rfgsm.training/1, got rfgsm.list/1"
+        "rfgsm.training/1, rfgsm.verification/2, got rfgsm.list/1"
     )
     assert err.count("\n") == 1
 
