@@ -170,7 +170,7 @@ def case_param(case: Case) -> Any:
     return pytest.param(case, id=case.name, marks=marks)
 
 
-@pytest.mark.parametrize("case", map(case_param, SAMPLE))
+@pytest.mark.parametrize("case", [case_param(case) for case in SAMPLE])
 def test_verify_finds_every_wrong_stage(case: Case) -> None:
     """A sample; `judge.py` judges all."""
     judgement = judge(case)
