@@ -51,9 +51,14 @@ class Verification:
         return [one for one in self.stages if one.verdict == "wrong"]
 
     @property
+    def _counted_harmless(self) -> list[Observation]:
+        """Return the harmless deviations that make a strict check fail."""
+        return [one for one in self.harmless if self.strict and not one.is_expected]
+
+    @property
     def verdict(self) -> Verdict:
         """Return `right` only if every stage was measured and is right, and every call ran."""
-        if self.wrong_stages or (self.strict and self.harmless):
+        if self.wrong_stages or self._counted_harmless:
             return "wrong"
         if self.limitations or any(one.verdict == "unmeasured" for one in self.stages):
             return "incomplete"
@@ -78,7 +83,7 @@ class Verification:
                 lines.append(f"  {one.stage}: {one.text}{f' [{one.cause}]' if one.cause else ''}")
                 lines += [f"    remedy: {one.remedy}"] if one.remedy else []
         lines += [f"  {one.text}: {one.remedy}" for one in self.limitations]
-        lines += [f"  {one.cause}: {one.evidence}" for one in (self.harmless if self.strict else ())]
+        lines += [f"  {one.cause}: {one.evidence}" for one in self._counted_harmless]
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:

@@ -187,15 +187,15 @@ def read_stages(
     found = [loss.loss, loss.labels, direction, size, clip, output, steps, randomness]
     own = read_own_calls(evidence)
     found = [own.get(reading.stage, reading) if reading.verdict == "unmeasured" else reading for reading in found]
-    found = [_accept(reading, expect) for reading in found]
-    conduct, observations = read_conduct(evidence, responses, found, expect)
-    return [*found, conduct], observations, harmless_observations(evidence, responses, expect)
+    accepted = [reading for reading in found if reading.cause is not None and reading.cause in expect]
+    found = [_accept(reading) if reading in accepted else reading for reading in found]
+    conduct, observations = read_conduct(evidence, responses, found, expect, accepted={reading.stage for reading in accepted})
+    harmless = [Observation(reading.cause, f"it is expected: {reading.text}", is_expected=True) for reading in accepted]
+    return [*found, conduct], observations, [*harmless, *harmless_observations(evidence, responses, expect)]
 
 
-def _accept(reading: Reading, expect: Collection[str]) -> Reading:
+def _accept(reading: Reading) -> Reading:
     """Return the reading of a deviation that the caller accepts as right."""
-    if reading.cause is None or reading.cause not in expect:
-        return reading
     return ok(reading.stage, f"{reading.text} (accepted)", reading.expected, **reading.measured)
 
 

@@ -60,8 +60,27 @@ def test_expected_deviations_do_not_count() -> None:
         return (x + (moved - x).clamp(-epsilon, epsilon)).clamp(0, 1)
 
     assert "random-start" in {one.cause for one in rf.verify(random_start).wrong_stages}
-    reading = next(one for one in rf.verify(random_start, expect=["random-start"]).stages if one.stage == "randomness")
+    found = rf.verify(random_start, expect=["random-start"])
+    assert (found.verdict, found.exit_code) == ("right", 0)
+    assert "random-start" in {one.cause for one in found.harmless}
+    strict = rf.verify(random_start, expect=["random-start", *(one.cause for one in found.harmless if one.cause)], strict=True)
+    assert (strict.verdict, strict.exit_code) == ("right", 0)
+    reading = next(one for one in found.stages if one.stage == "randomness")
     assert (reading.verdict, reading.text.endswith("(accepted)")) == ("ok", True)
+
+
+def rounded_to_8_bits(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
+    return (right(model, x, y, epsilon) * 255).round() / 255
+
+
+def test_an_expected_deviation_excuses_no_other() -> None:
+    def twice(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
+        return rounded_to_8_bits(model, x, y, 2 * epsilon)
+
+    causes = [one.cause for one in rf.verify(rounded_to_8_bits).wrong_stages if one.cause]
+    assert causes
+    assert rf.verify(rounded_to_8_bits, expect=causes).verdict == "right"
+    assert wrong_stages(rf.verify(twice, expect=causes)) == ["size"]
 
 
 def test_a_candidate_that_cannot_import_is_bad_input() -> None:

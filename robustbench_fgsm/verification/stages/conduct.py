@@ -27,10 +27,14 @@ HALF = (torch.float16, torch.bfloat16)
 
 @dataclass(frozen=True)
 class Observation:
-    """One thing that a candidate does beside its result: id of the mistake, or None, and what shows it."""
+    """One thing that a candidate does beside its result: id of the mistake, or None, and what shows it.
+
+    is_expected: the caller accepts it, so that it does not count with `strict` either.
+    """
 
     cause: str | None
     evidence: str
+    is_expected: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object, with the remedy."""
@@ -39,16 +43,24 @@ class Observation:
 
 
 def read_conduct(
-    evidence: Evidence, responses: Sequence[Response], others: Iterable[Reading], expect: Collection[str] = ()
+    evidence: Evidence,
+    responses: Sequence[Response],
+    others: Iterable[Reading],
+    expect: Collection[str] = (),
+    *,
+    accepted: Collection[str] = (),
 ) -> tuple[Reading, list[Observation]]:
-    """Return the reading of the conduct, and everything that is wrong with it."""
+    """Return the reading of the conduct, and everything that is wrong with it.
+
+    accepted: stages whose deviation the caller expects, so that other images than the right ones come back.
+    """
     wrong_stages = [one for one in others if one.verdict == "wrong"]
     causes = {one.cause for one in wrong_stages}
     found: dict[str | None, str] = {}
     for one in _observations(evidence, responses, causes):
         if one.cause not in expect:
             found.setdefault(one.cause, one.evidence)
-    if not found and not wrong_stages and (unexplained := _unexplained(evidence, responses)) is not None:
+    if not found and not wrong_stages and (unexplained := _unexplained(evidence, accepted)) is not None:
         found[None] = unexplained
     if not found:
         if not evidence.responses:
@@ -183,13 +195,26 @@ def _hooks(evidence: Evidence) -> Iterator[Observation]:
         yield Observation("backward-hook", "the images are those of guided backpropagation")
 
 
-def _unexplained(evidence: Evidence, responses: Sequence[Response]) -> str | None:
-    """Return which calls brought wrong pixels; None if no call did."""
+def _unexplained(evidence: Evidence, accepted: Collection[str]) -> str | None:
+    """Return which calls brought wrong pixels; None if no call did, or if what is accepted explains them.
+
+    What is accepted at another stage than size and clip leaves images within budget and bounds.
+    """
+    if not {"size", "clip"}.isdisjoint(accepted):
+        return None
     excused = needs_new_tensor(evidence)
-    excused_name = excused.name if excused is not None else ""
-    wrong_calls = [one for one in responses if one.images is not None and not one.is_right and one.name != excused_name]
+    wrong_calls = [one for one in evidence.responses.values() if not one.is_right and one is not excused]
+    if accepted:
+        wrong_calls = [one for one in wrong_calls if not _keeps_budget(one, evidence.width)]
     if not wrong_calls:
         return None
     most = max(wrong_calls, key=lambda response: float(response.wrong.float().mean()))
     names = ", ".join(f"`{response.name}`" for response in wrong_calls[:4])
     return f"{_share_text(most)} in call `{most.name}`; wrong calls: {names}"
+
+
+def _keeps_budget(response: Response, width: float) -> bool:
+    """Return True if all pixels that count are within epsilon of the given ones, and within the bounds."""
+    images, (low, high) = response.call.x + response.moved, response.call.bounds
+    keeps = (response.moved.abs() <= response.call.epsilon + width) & (images >= low - width) & (images <= high + width)
+    return bool((keeps | ~response.decidable).all())
