@@ -22,6 +22,7 @@ ORDER = [
     "spec",
     "options",
     "user_code",
+    "global_generators",
     "registry",
     "attack",
     "models",

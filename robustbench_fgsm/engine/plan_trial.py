@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,8 +17,10 @@ from robustbench_fgsm.engine.out_of_memory import is_out_of_memory
 from robustbench_fgsm.engine.plan import Plan, PlanTrial, apply_plan
 from robustbench_fgsm.engine.rounding_guard import RoundingGuard
 from robustbench_fgsm.errors import describe_error
+from robustbench_fgsm.global_generators import preserve_generators
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, move_to_classifier
 from robustbench_fgsm.models.copy_module import copy_module
+from robustbench_fgsm.models.module_attributes import simple_attributes
 from robustbench_fgsm.models.packed_convolution import has_additions
 from robustbench_fgsm.spec import AttackSpec
 
@@ -126,23 +126,11 @@ def _relative_difference(ours: Tensor, theirs: Tensor) -> float:
 def _has_changed(before: nn.Module, after: nn.Module) -> bool:
     """Return whether a weight, a buffer, or a simple attribute of a module differs."""
     tensors = [[*network.parameters(), *network.buffers()] for network in (before, after)]
-    return _simple_attributes(before) != _simple_attributes(after) or not all(map(torch.equal, *tensors))
-
-
-def _simple_attributes(network: nn.Module) -> list[object]:
-    """Return numbers and texts among the attributes of all modules, and the lengths of containers."""
-    attributes = [item for module in network.modules() for item in vars(module).items()]
-    numbers = [item for item in attributes if isinstance(item[1], int | float | complex | str)]
-    return [*numbers, *((name, len(value)) for name, value in attributes if isinstance(value, list | dict | set))]
+    return simple_attributes(before) != simple_attributes(after) or not all(map(torch.equal, *tensors))
 
 
 @contextmanager
 def copied_classifier(classifier: TorchClassifier) -> Iterator[TorchClassifier]:
     """Yield a copy that may run without a trace: the generators of PyTorch, NumPy and Python are restored at the end."""
-    python, of_numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng([classifier.device] if classifier.device.type == "cuda" else []):
-        try:
-            yield classifier.with_network(copy_module(classifier.network), classifier.memory_format)
-        finally:
-            random.setstate(python)
-            np.random.set_state(of_numpy)
+    with preserve_generators([classifier.device]):
+        yield classifier.with_network(copy_module(classifier.network), classifier.memory_format)

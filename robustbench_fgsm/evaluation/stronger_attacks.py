@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.global_generators import preserve_generators, seed_generators
 from robustbench_fgsm.models.art import ArtClassifier, to_art
 from robustbench_fgsm.models.art_engine import preserve_estimator
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, has_convolutions
@@ -117,22 +116,11 @@ def _generate(attack: Any, classifier: Classifier, x: Tensor, y: Tensor, seed: i
     given = classifier.to_estimator_shape(x) if isinstance(classifier, ArtClassifier) else x
     with (
         float32_precision(x.device),
-        _seeded_generators(seed),
+        preserve_generators([x.device]),
         preserve_estimator(classifier.estimator) if isinstance(classifier, ArtClassifier) else nullcontext(),  # the caller's own
         np.errstate(all="ignore"),  # Square divides by the norm of squares that may be 0
     ):
+        seed_generators(seed)
         found = torch.from_numpy(attack.generate(given.contiguous().cpu().numpy(), y.cpu().numpy()))
     restored = classifier.from_estimator_shape(found, x) if isinstance(classifier, ArtClassifier) else found
     return restored.to(x)
-
-
-@contextmanager
-def _seeded_generators(seed: int) -> Iterator[None]:
-    state, numpy_state = random.getstate(), np.random.get_state()
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    try:
-        yield
-    finally:
-        random.setstate(state)
-        np.random.set_state(numpy_state)

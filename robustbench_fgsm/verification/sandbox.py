@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.errors import describe_error
+from robustbench_fgsm.global_generators import preserve_generators, seed_generators
+from robustbench_fgsm.models.module_attributes import simple_attributes
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.verification.call_recorder import CallRecorder, ForwardPass
@@ -125,7 +127,7 @@ class ModelSnapshot:
             {name: None if value.grad is None else value.grad.clone() for name, value in parameters.items()},
             {name: value.requires_grad for name, value in parameters.items()},
             {name: module.training for name, module in model.named_modules()},
-            _module_settings(model),
+            simple_attributes(model),
             _count_hooks(model),
         )
 
@@ -182,16 +184,6 @@ def _equal_tensors(one: Tensor | None, other: Tensor | None) -> bool:
     return one.shape == other.shape and one.dtype == other.dtype and bool(torch.equal(one, other))
 
 
-def _module_settings(model: nn.Module) -> dict[str, object]:
-    """Return the plain attributes of all modules, such as the probability of dropout."""
-    return {
-        f"{name}.{attribute}": value
-        for name, module in model.named_modules()
-        for attribute, value in vars(module).items()
-        if attribute != "training" and not attribute.startswith("_") and isinstance(value, bool | int | float | str | tuple)
-    }
-
-
 def _count_hooks(model: nn.Module) -> int:
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)
@@ -200,17 +192,14 @@ def _count_hooks(model: nn.Module) -> int:
 @contextmanager
 def restored_global_state(seed: int) -> Iterator[None]:
     """Seed the global generators inside the block, and restore all global state that a candidate may change."""
-    torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()
     grad_enabled, dtype, threads = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()
     deterministic, anomaly = torch.are_deterministic_algorithms_enabled(), torch.is_anomaly_enabled()
     torch.set_default_dtype(torch.float32)
-    _seed_generators(seed)
     try:
-        yield
+        with preserve_generators():
+            seed_generators(seed)
+            yield
     finally:
-        torch.set_rng_state(torch_state)
-        np.random.set_state(numpy_state)
-        random.setstate(python_state)
         torch.set_grad_enabled(grad_enabled)
         torch.set_default_dtype(dtype)
         if torch.get_num_threads() != threads:
@@ -221,16 +210,10 @@ def restored_global_state(seed: int) -> Iterator[None]:
             torch.use_deterministic_algorithms(deterministic)
 
 
-def _seed_generators(seed: int) -> None:
-    torch.manual_seed(seed)
-    np.random.seed(seed)
-    random.seed(seed)
-
-
 def changed_generators(seed: int) -> set[str]:
     """Return the names of the global generators that are not in the state that the seed gives."""
     found = _generator_states()
-    _seed_generators(seed)
+    seed_generators(seed)
     seeded = _generator_states()
     return {name for name, state in found.items() if state != seeded[name]}
 
