@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from robustbench_fgsm.data.class_names import is_unnamed_class
 from robustbench_fgsm.data.dataset import printable_name
@@ -53,7 +54,10 @@ def load_class_directories(directory: Path, classes: list[str], options: DataOpt
 def class_directories(directory: Path) -> list[str]:
     """Return the names of the directories in a directory, sorted, without hidden ones; raise DataError if there are none."""
     try:
-        names = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir() and not entry.name.startswith("."))
+        entries = [entry for entry in os.scandir(directory) if not entry.name.startswith(".")]
+        if broken := [entry.name for entry in entries if entry.is_symlink() and not Path(entry.path).exists()]:
+            raise DataError(f"folder {directory} must hold whole links, got {broken[0]}, which leads nowhere: mend or remove it")
+        names = sorted(entry.name for entry in entries if entry.is_dir())
     except OSError as error:
         raise DataError(f"folder {directory} cannot be read ({error.strerror}): check the path") from error
     if not names:
@@ -62,8 +66,27 @@ def class_directories(directory: Path) -> list[str]:
 
 
 def image_paths(directory: Path, prefix: str) -> Iterator[str]:
-    """Yield image files at any depth, in torchvision's order, as paths that begin with `prefix`; os.path is fast for many files."""
-    for where, _, files in sorted(os.walk(directory, followlinks=True)):
+    """Yield image files at any depth, in torchvision's order, as paths that begin with `prefix`; os.path is fast for many files.
+
+    Raises DataError for a directory that cannot be listed, whose images would be missing, and for one that links lead to twice,
+    whose images would count twice.
+    """
+    seen: set[tuple[int, int]] = set()
+
+    def fail(error: OSError) -> NoReturn:
+        raise DataError(
+            f"folder {error.filename} cannot be read ({error.strerror}): check rights, links and the length of the path"
+        )
+
+    def walk() -> Iterator[tuple[str, list[str]]]:
+        for where, _, files in os.walk(directory, onerror=fail, followlinks=True):
+            found = os.stat(where)  # noqa: PTH116
+            if (found.st_dev, found.st_ino) in seen:
+                raise DataError(f"folder {where} must be reached once, got another way to it by links: remove one of them")
+            seen.add((found.st_dev, found.st_ino))
+            yield where, files
+
+    for where, files in sorted(walk()):
         below = os.path.normpath(os.path.join(prefix, os.path.relpath(where, directory)))  # noqa: PTH118
         for file in sorted(files):
             if os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES | UNSUPPORTED_IMAGE_SUFFIXES and file[0] != ".":  # noqa: PTH122

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+
+from robustbench_fgsm.data.decoding import UnreadableError
 
 
 class FileImageSource:
@@ -36,8 +39,11 @@ class FileImageSource:
             return -1
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """Return the file's bytes and its label; raise OSError if it cannot be read."""
-        return (self._root / self._paths[index]).read_bytes(), int(self._labels[index])
+        """Return the file's bytes and its label; raise OSError if it cannot be read, and UnreadableError for a pipe or device."""
+        path = self._root / self._paths[index]
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UnreadableError("it is no regular file")
+        return path.read_bytes(), int(self._labels[index])
 
     def path(self, index: int) -> str:
         """Return the path of the file."""

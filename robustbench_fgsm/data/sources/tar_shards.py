@@ -25,6 +25,12 @@ UNSAFE_SUFFIXES = (".pkl", ".pickle", ".pyd", ".pt", ".pth", ".joblib", ".dill")
 BRACE_GROUP = re.compile(r"\{([^{}]*)\}")
 
 
+END_BYTES = 2 * tarfile.BLOCKSIZE
+"""Zeros that end an archive."""
+
+MAX_PADDING = END_BYTES + tarfile.RECORDSIZE
+"""Zeros after the last member at most: writers fill up one record."""
+
 MAX_INLINE_BYTES = 32
 """Bytes of a member that are kept as it is found, such as a label."""
 
@@ -126,7 +132,8 @@ def tar_members(shard: TarShard) -> Iterator[TarMember]:
                         small = archive.extractfile(member) if member.size <= MAX_INLINE_BYTES else None
                         content = None if small is None else small.read()
                         yield TarMember(shard, member.name, member.offset_data, member.size, compressed, content)
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, ValueError) as error:
+                check_end(shard, stream, archive.offset)
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
         raise DataError(f"wds shard {shard} must be a whole tar archive, got one that is not ({error})") from error
     except OSError as error:
         raise DataError(f"wds shard {shard} cannot be read ({error.strerror or error}): check the path") from error
@@ -134,6 +141,27 @@ def tar_members(shard: TarShard) -> Iterator[TarMember]:
         if isinstance(error, RfgsmError) or not isinstance(shard, RemoteFile):
             raise
         raise DataError(f"wds shard {shard} cannot be read ({describe_error(error)}): check address and rights") from error
+
+
+def check_end(shard: TarShard, stream: IO[bytes] | gzip.GzipFile, offset: int) -> None:
+    """Raise DataError unless nothing but the zeros that end an archive follow the offset; the checksum of gzip is checked too.
+
+    `tarfile` takes a damaged header for the end. What stands behind it would be missing without a word.
+    """
+    stream.seek(offset)
+    rest = stream.read(MAX_PADDING)
+    size = len(rest) + len(stream.read(1))
+    if any(rest):
+        found = f"bytes that are no member from byte {offset:,} on"
+    elif size < END_BYTES:
+        found = f"an end at byte {offset:,} without the zeros that close an archive"
+    elif size != END_BYTES and (size > MAX_PADDING or (offset + size) % tarfile.RECORDSIZE):
+        found = f"zeros from byte {offset:,} on, more than end an archive"
+    else:
+        return
+    raise DataError(
+        f"wds shard {shard} must be a whole tar archive, got {found}: it is damaged, cut or joined, so copy or write it again"
+    )
 
 
 def check_member(shard: TarShard, member: tarfile.TarInfo, max_bytes: int) -> None:

@@ -80,9 +80,12 @@ def load(pattern: str, options: DataOptions) -> ImageDataset:
 
 
 def read_shard(shard: TarShard) -> list[ShardSample]:
-    """Return the samples of one shard, in the order of their first members; a key ends at the first dot of the file name."""
+    """Return the samples of one shard, in the order of their first members; a key ends at the first dot of the file name.
+
+    Every image is in one sample: all images of a key that has several of them are unreadable.
+    """
     images: dict[str, list[TarMember]] = {}
-    labels: dict[str, TarMember] = {}
+    labels: dict[str, list[TarMember]] = {}
     for member in tar_members(shard):
         path = PurePosixPath(member.name)
         key, dot, extension = path.name.partition(".")
@@ -91,18 +94,22 @@ def read_shard(shard: TarShard) -> list[ShardSample]:
         key_path, suffix = str(path.parent / key), f".{extension}".lower() if dot else ""
         if suffix == LABEL_SUFFIX:
             images.setdefault(key_path, [])
-            labels[key_path] = member
+            labels.setdefault(key_path, []).append(member)
         if suffix in IMAGE_SUFFIXES | UNSUPPORTED_IMAGE_SUFFIXES:
             images.setdefault(key_path, []).append(member)
-    return [_make_sample(shard, key, found, labels.get(key)) for key, found in images.items()]
+    return [sample for key, found in images.items() for sample in _make_samples(shard, key, found, labels.get(key, []))]
 
 
-def _make_sample(shard: TarShard, key: str, images: Sequence[TarMember], label: TarMember | None) -> ShardSample:
-    text = b"" if label is None or label.size > MAX_LABEL_BYTES else label.read().strip()
+def _make_samples(shard: TarShard, key: str, images: Sequence[TarMember], labels: Sequence[TarMember]) -> list[ShardSample]:
+    """Return one sample for each image of a key, or one for its label if there is no image."""
+    text = labels[0].read().strip() if len(labels) == 1 and labels[0].size <= MAX_LABEL_BYTES else b""
     number = int(text) if text.isdigit() else NO_LABEL
-    key_path = f"{shard}/{images[0].name if images else key}"
     if len(images) != 1:
-        return ShardSample(None, number, key_path, f"{len(images)} images of one key, for which there must be one")
+        reason = f"{len(images)} images of one key, for which there must be one"
+        return [ShardSample(None, number, f"{shard}/{name}", reason) for name in [image.name for image in images] or [key]]
+    location = f"{shard}/{images[0].name}"
+    if len(labels) > 1:
+        return [ShardSample(images[0], NO_LABEL, location, f"{len(labels)} .cls members of one key, for which there must be one")]
     if number < 0:
-        return ShardSample(images[0], NO_LABEL, key_path, "no .cls member with a number from 0")
-    return ShardSample(images[0], number, key_path)
+        return [ShardSample(images[0], NO_LABEL, location, "no .cls member with a number from 0")]
+    return [ShardSample(images[0], number, location)]

@@ -110,3 +110,33 @@ def test_a_deleted_file_is_bad(folder: Folder) -> None:
     (place / "dog" / "1.png").unlink()
     (batch,) = data.batches(0, 6, 6)
     assert [(bad.path, bad.reason) for bad in batch.bad] == [(str(place / "dog" / "1.png"), "No such file or directory")]
+
+
+def test_a_directory_that_cannot_be_listed_is_an_error(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its images would be missing in silence: its path is longer than the system takes."""
+    place = folder()
+    monkeypatch.chdir(place / "cat")
+    for _ in range(20):
+        Path("d" * 250).mkdir()
+        os.chdir("d" * 250)
+    with pytest.raises(DataError, match=r"cannot be read \(File name too long\)"):
+        rf.load_data(f"folder:{place}")
+
+
+def test_links_lose_and_repeat_no_image(folder: Folder) -> None:
+    place = folder()
+    (place / "cat" / "loop").symlink_to(place / "cat")
+    with pytest.raises(DataError, match="must be reached once, got another way to it by links"):
+        rf.load_data(f"folder:{place}")
+    (place / "cat" / "loop").unlink()
+    (place / "eel").symlink_to(place / "nowhere")
+    with pytest.raises(DataError, match="got eel, which leads nowhere"):
+        rf.load_data(f"folder:{place}")
+
+
+def test_a_pipe_is_bad_and_is_not_waited_for(folder: Folder) -> None:
+    place = folder()
+    os.mkfifo(place / "cat" / "pipe.png")
+    (batch,) = rf.load_data(f"folder:{place}").batches(0, 100, 100)
+    assert len(batch) == 6
+    assert [bad.reason for bad in batch.bad] == ["it is no regular file"]

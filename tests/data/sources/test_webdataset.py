@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import pickle
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
@@ -96,12 +97,15 @@ def test_incomplete_samples_are_bad(tmp_path: Path, encode: Encode) -> None:
         ("f.cls", b"1"),
         ("g.png", encode(5)),
         ("g.cls", b"1"),
+        ("h.png", encode(6)),
+        ("h.cls", b"1"),
+        ("h.cls", b"0"),
     ]
     (tmp_path / "a.tar").write_bytes(archive(files))
     data = rf.load_data(f"wds:{tmp_path}/a.tar")
     (batch,) = data.batches(0, 100, 100)
-    assert (len(data), batch.ids.tolist()) == (7, [0, 6])
-    assert [bad.path.rpartition("/")[2] for bad in batch.bad] == ["b.png", "c", "d.png", "e.png", "f.png"]
+    assert (len(data), batch.ids.tolist()) == (9, [0, 7])
+    assert [bad.path.rpartition("/")[2] for bad in batch.bad] == ["b.png", "c", "d.png", "e.png", "e.jpg", "f.png", "h.png"]
 
 
 @pytest.fixture
@@ -237,3 +241,41 @@ def test_rejects_truncated_archives(tmp_path: Path, samples: Callable[[int, int]
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(whole)[:-50])
     with pytest.raises(DataError, match="must be a whole tar archive"):
         rf.load_data(f"wds:{tmp_path}/a.tar.gz")
+
+
+def flipped(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def headers_of(data: bytes) -> list[int]:
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return [member.offset for member in tar]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_no_damage_to_a_header_loses_an_image(tmp_path: Path, samples: Callable[[int, int], Files], compressed: bool) -> None:
+    """Fault 25: a flipped bit in any header, zeros over a member, a cut at a border, two archives joined."""
+    whole = archive(samples(0, 10))
+    headers = headers_of(whole)
+    damaged = [flipped(whole, header + place) for header in headers[1::3] for place in (0, 100, 124, 136, 148, 156, 257, 345)]
+    damaged += [whole[:start] + bytes(stop - start) + whole[stop:] for start, stop in itertools.pairwise(headers)]
+    damaged += [whole[:header] for header in headers]
+    damaged += [whole + whole, whole + archive(samples(10, 20)), whole + b"x", whole + bytes(512), whole + bytes(10240)]
+    file = tmp_path / "a.tar"
+    for data in damaged:
+        file.write_bytes(gzip.compress(data, 1) if compressed else data)
+        with pytest.raises(DataError, match="must be a whole tar archive"):
+            rf.load_data(f"wds:{file}")
+    for data in (whole, whole[: -(len(whole) - headers[-1] - 1024 - 1024)]):  # filled up to a record, or not
+        file.write_bytes(gzip.compress(data) if compressed else data)
+        assert len(rf.load_data(f"wds:{file}")) == 10
+
+
+def test_checksums_of_gzip_are_checked(tmp_path: Path, samples: Callable[[int, int], Files]) -> None:
+    """Fault 25: the last eight bytes are a checksum and a size; behind them may only come another gzip member."""
+    packed = gzip.compress(archive(samples(0, 4)))
+    file = tmp_path / "a.tar.gz"
+    for data in (flipped(packed, len(packed) - 8), flipped(packed, len(packed) - 2), packed + b"xyz", flipped(packed, 40)):
+        file.write_bytes(data)
+        with pytest.raises(DataError, match="must be a whole tar archive"):
+            rf.load_data(f"wds:{file}")
