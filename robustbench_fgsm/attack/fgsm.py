@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.direction import largest_magnitude, steepest_direction
-from robustbench_fgsm.attack.gradient import HasLossGradient, Labels, loss_gradient, predicted_classes
+from robustbench_fgsm.attack.gradient import HasLossGradient, Labels, loss_gradient, own_labels
 from robustbench_fgsm.attack.losses import Loss, get_loss
 from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon, can_broadcast, step
 from robustbench_fgsm.errors import DataError, SettingError
@@ -64,7 +64,7 @@ def compute_gradient_step(
     model: Model, x: Tensor, y: Labels | None, settings: StepSettings, start: Tensor | None = None
 ) -> GradientStep:
     """Return the steepest direction for a batch, from one forward and one backward pass; y and start as in `fgsm`."""
-    labels = predicted_classes if y is None else y
+    labels = own_labels if y is None else y
     gradient, outputs = loss_gradient(model, x if start is None else start, labels, settings.get_loss())
     magnitude = largest_magnitude(gradient)
     ascent = apply_mask(-gradient if settings.targeted else gradient, settings.mask)

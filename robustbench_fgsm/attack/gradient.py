@@ -16,6 +16,10 @@ Labels = Tensor | Callable[[Tensor], Tensor]
 """Class indices (N,), or a function from the outputs (N, K) to them, so that one forward pass serves both."""
 
 
+NO_CLASS = -1
+"""Predicted class of an image whose outputs are not finite: the image is neither right nor fooled."""
+
+
 @runtime_checkable
 class HasLossGradient(Protocol):
     """Model that computes its own gradient and preserves its own state, such as a Classifier."""
@@ -41,8 +45,18 @@ def ensure_two_logits(outputs: Tensor) -> Tensor:
 
 
 def predicted_classes(outputs: Tensor) -> Tensor:
-    """Return predicted classes (N,), which an attack without labels uses (Kurakin et al. 2017, arXiv:1611.01236)."""
-    return outputs.argmax(1)
+    """Return predicted classes (N,), `NO_CLASS` for a row whose largest output is not a finite number.
+
+    A row with NaN, with +inf, or with -inf alone has no class: its softmax is not defined. A row with -inf beside finite outputs
+    has one, because -inf is how a network rules a class out.
+    """
+    largest, classes = outputs.max(1)  # NaN is the largest of a row that holds it
+    return classes.where(largest.isfinite(), NO_CLASS)
+
+
+def own_labels(outputs: Tensor) -> Tensor:
+    """Return predicted classes (N,) as labels of an attack (Kurakin et al. 2017, arXiv:1611.01236); 0 for `NO_CLASS`."""
+    return predicted_classes(outputs).clamp_min(0)
 
 
 def input_gradient(model: Callable[[Tensor], Tensor], x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:

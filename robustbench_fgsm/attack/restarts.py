@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from robustbench_fgsm.attack.direction import expand_per_image
 from robustbench_fgsm.attack.fgsm import GradientStep, Model, StepSettings, compute_gradient_step
-from robustbench_fgsm.attack.gradient import predict_outputs, predicted_classes
+from robustbench_fgsm.attack.gradient import NO_CLASS, predict_outputs, predicted_classes
 from robustbench_fgsm.attack.random_start import random_start
 
 
@@ -27,13 +28,19 @@ def evaluate_restart(model: Model, x_adv: Tensor, y: Tensor, settings: StepSetti
     """Return the outcome of adversarial images on a model; y: labels (N,), or targets."""
     outputs = predict_outputs(model, x_adv)
     loss = settings.get_loss()(outputs, y)
-    return Restart(x_adv, outputs, is_fooled(outputs, y, targeted=settings.targeted), -loss if settings.targeted else loss)
+    loss = -loss if settings.targeted else loss
+    loss = loss.where(predicted_classes(outputs) != NO_CLASS, math.inf)  # outputs that are not finite stay visible
+    return Restart(x_adv, outputs, is_fooled(outputs, y, targeted=settings.targeted), loss)
 
 
 def is_fooled(outputs: Tensor, y: Tensor, *, targeted: bool) -> Tensor:
-    """Return (N,) bool: True if the prediction is the target or, in an untargeted attack, is not the label."""
-    hit = predicted_classes(outputs) == y
-    return hit if targeted else ~hit
+    """Return (N,) bool: True if the prediction is the target or, in an untargeted attack, is a class other than the label.
+
+    An image is not fooled if it or its label has `NO_CLASS`.
+    """
+    classes = predicted_classes(outputs)
+    has_class = (classes != NO_CLASS) & (y != NO_CLASS)
+    return has_class & ((classes == y) == targeted)
 
 
 def merge_restarts(best: Restart, other: Restart) -> Restart:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from robustbench_fgsm.attack.gradient import ensure_two_logits
+from robustbench_fgsm.attack.gradient import ensure_two_logits, predicted_classes
 from robustbench_fgsm.data.dataset import Dataset, readable_batches
 from robustbench_fgsm.spec import Bounds
 
@@ -19,11 +19,15 @@ BARE_LOOP_NORMS = (math.inf, 2.0)
 
 @dataclass(frozen=True)
 class BareResult:
-    """Counts of all images, of images right before the attack, and of images right after the attack at each epsilon."""
+    """Counts of all images, of images right before the attack, and of images right after the attack at each epsilon.
+
+    invalid_reasons: why the counts must not be used; a loop that does not judge its outputs has none.
+    """
 
     n: int
     clean_correct: int
     robust_correct: tuple[int, ...]
+    invalid_reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class BareLoop:
             for place, epsilon in enumerate(epsilons, 1):
                 x_adv = self.step(images, direction, epsilon)
                 with torch.no_grad():
-                    after = ensure_two_logits(self.network(x_adv)).argmax(1)
+                    after = predicted_classes(ensure_two_logits(self.network(x_adv)))
                 right[place] += (after == labels).sum()
             n += len(labels)
         clean, *robust = right.tolist()
@@ -74,9 +78,9 @@ class BareLoop:
         logits = ensure_two_logits(self.network(x))
         (gradient,) = torch.autograd.grad(cross_entropy(logits, labels, reduction="sum"), x)
         if self.norm == math.inf:
-            return logits.argmax(1), gradient.sign_()
+            return predicted_classes(logits), gradient.sign_()
         length = gradient.flatten(1).norm(dim=1).clamp_min_(torch.finfo(gradient.dtype).tiny)
-        return logits.argmax(1), gradient.div_(length.view(-1, *[1] * (gradient.ndim - 1)))
+        return predicted_classes(logits), gradient.div_(length.view(-1, *[1] * (gradient.ndim - 1)))
 
     def step(self, images: Tensor, direction: Tensor, epsilon: float) -> Tensor:
         """Return the images moved by epsilon along the direction, and clipped to the bounds."""

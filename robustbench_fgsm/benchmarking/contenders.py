@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.attack.gradient import ensure_two_logits
+from robustbench_fgsm.attack.gradient import ensure_two_logits, predicted_classes
 from robustbench_fgsm.benchmarking.bare_loop import BareLoop, BareResult
 from robustbench_fgsm.data.dataset import Dataset, readable_batches
 from robustbench_fgsm.engine.attack_batch import attack_batch
@@ -48,7 +48,8 @@ class OurImplementation:
         """Run a whole evaluation, with its checks, tallies and confusion matrices."""
         spec = replace(self.spec, epsilons=tuple(epsilons))
         (found,) = run_attacks(self.execution.plain_classifier, data, [spec], RunOptions(max_bad=len(data)), plan=self.execution)
-        return BareResult(found.n, found.clean_accuracy.count, tuple(t.robust_accuracy.count for t in found.tallies))
+        robust = tuple(tally.robust_accuracy.count for tally in found.tallies)
+        return BareResult(found.n, found.clean_accuracy.count, robust, tuple(found.invalid_reasons))
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class ReferenceImplementation:
                 outputs = ensure_two_logits(self.reference.network(x))
         else:
             outputs = self.reference.predict(x)
-        return int((outputs.argmax(1) == y).sum())
+        return int((predicted_classes(outputs) == y).sum())
 
 
 TimedImplementation = BareLoop | OurImplementation | ReferenceImplementation

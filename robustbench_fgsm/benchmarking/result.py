@@ -64,13 +64,15 @@ class Benchmark:
 
     @property
     def invalid_reasons(self) -> list[str]:
-        """Return why the numbers must not be used: the bare loop or our side failed, or images could not be read."""
+        """Return why the numbers must not be used: the bare loop or our side failed, or counts or images are unusable."""
         failed = [
             f"{result.contender.name} failed: {result.timings.error}"
             for result in self.contender_results
             if result.contender.kind != "reference" and result.timings.error
         ]
-        return failed + bad_sample_reasons(self.bad, self.max_bad)
+        found = (result.job_result(self.attack.epsilons) for result in self.contender_results)
+        counted = [reason for counts in found if counts is not None for reason in counts.invalid_reasons]
+        return list(dict.fromkeys([*failed, *counted, *bad_sample_reasons(self.bad, self.max_bad)]))
 
     @property
     def warnings(self) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.attack.gradient import NO_CLASS
 from robustbench_fgsm.comparison.rounding import RoundingAnalysis
 from robustbench_fgsm.engine.attack_batch import AttackedBatch
 from robustbench_fgsm.spec import AGREEMENT_TOLERANCE
@@ -30,6 +31,7 @@ class Agreement:
         pixels_tied: other differing pixels whose sign depends on a dither of 1e-6; counted only if the two sides ran
             under different plans, frameworks or devices.
         predictions_unexplained: images without a differing pixel but with two predictions.
+        predictions_missing: images without a prediction on one side or both, because the outputs are not finite.
         ours_only: images on which the attack succeeds on our side only.
         theirs_only: images on which the attack succeeds on the other side only.
         pixels_equal: pixels that are equal to the last bit; +0 equals -0.
@@ -46,6 +48,7 @@ class Agreement:
     pixels_tied: int = 0
     predictions_agree: int = 0
     predictions_unexplained: int = 0
+    predictions_missing: int = 0
     ours_only: int = 0
     theirs_only: int = 0
     pixels_equal: int = 0
@@ -77,6 +80,10 @@ class Agreement:
                 f"{self.images_differing - self.images_subnormal:,} of {self.images:,} images differ "
                 f"by up to {self.max_unexplained_difference:.3g}, and an underflow of the gradient's norm does not explain it"
             )
+        if self.predictions_missing:
+            reasons.append(
+                f"{self.predictions_missing:,} of {self.images:,} images have outputs that are not finite, so no prediction"
+            )
         if self.predictions_unexplained:
             reasons.append(f"{self.predictions_unexplained:,} of {self.images:,} images are equal and yet predicted differently")
         return reasons
@@ -94,7 +101,8 @@ def compare_batch(
     gap = (ours - theirs).abs().nan_to_num(nan=math.inf)
     differs = gap > AGREEMENT_TOLERANCE
     rows = differs.flatten(1).any(1)
-    same_class = our_predictions == their_predictions
+    missing = (our_predictions == NO_CLASS) | (their_predictions == NO_CLASS)
+    same_class = (our_predictions == their_predictions) & ~missing
     explained, tied, subnormal = explained_differences(rounding_analysis, attacked, ours, differs)
     unexplained = differs[rows] & ~(explained | tied) & ~subnormal.reshape(-1, *[1] * (ours.ndim - 1))
     our_success, their_success = attack_succeeded(attacked, our_predictions), attack_succeeded(attacked, their_predictions)
@@ -107,7 +115,8 @@ def compare_batch(
         pixels_explained=int(explained.sum()),
         pixels_tied=int(tied.sum()),
         predictions_agree=int(same_class.sum()),
-        predictions_unexplained=int((~same_class & ~rows).sum()),
+        predictions_unexplained=int((~same_class & ~missing & ~rows).sum()),
+        predictions_missing=int(missing.sum()),
         ours_only=int((our_success & ~their_success).sum()),
         theirs_only=int((their_success & ~our_success).sum()),
         pixels_equal=int((ours == theirs).sum()),
@@ -139,7 +148,7 @@ def attack_succeeded(attacked: AttackedBatch, predictions: Tensor) -> Tensor:
     """Return the images (N,) with a prediction other than their label or, if the attack is targeted, equal to their target."""
     if attacked.targeted:
         return predictions.cpu() == attacked.labels_or_targets.cpu()
-    return predictions.cpu() != attacked.batch.labels
+    return (predictions.cpu() != attacked.batch.labels) & (predictions.cpu() != NO_CLASS)
 
 
 def largest_or_zero(differences: Tensor) -> float:

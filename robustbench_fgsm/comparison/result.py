@@ -10,7 +10,14 @@ from robustbench_fgsm.comparison.agreement import Agreement
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.plan import PLAIN_PLAN, Plan
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
-from robustbench_fgsm.evaluation.document import build_document, gradient_shares, tally_invalid_reasons, tally_warnings
+from robustbench_fgsm.evaluation.document import (
+    build_document,
+    gradient_shares,
+    nonfinite_output_reasons,
+    output_shares,
+    tally_invalid_reasons,
+    tally_warnings,
+)
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec
@@ -150,7 +157,11 @@ class Comparison:
     @property
     def invalid_reasons(self) -> list[str]:
         """Return why the numbers must not be used."""
-        return tally_invalid_reasons(self.ours.tally, self.bad, self.max_bad)
+        found = tally_invalid_reasons([self.ours.tally], self.bad, self.max_bad)
+        for opponent in self.opponents:
+            tally = opponent.timed_tally.tally
+            found += nonfinite_output_reasons(tally.nonfinite_before, tally.nonfinite_after, tally.n, f" at {opponent.name}")
+        return found
 
     @property
     def warnings(self) -> list[str]:
@@ -185,6 +196,7 @@ class Comparison:
             else self.candidate.to_dict(self.classes, self.ours.seconds)
             | {"diagnosis": [finding.to_dict() for finding in self.diagnosis]},
             "gradient": gradient_shares(tally),
+            "outputs": output_shares([tally]),
             "plan": self.plan.to_dict(),
         }
         return build_document("rfgsm.comparison/1", self, own)

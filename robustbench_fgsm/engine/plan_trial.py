@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.attack.gradient import predicted_classes
+from robustbench_fgsm.attack.gradient import own_labels
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.engine.attack_batch import AttackedBatch, attack_batch
@@ -104,7 +104,7 @@ def _gradient_difference(plain: Classifier, planned: Classifier, images: Tensor)
 
     The cross-entropy of the predicted class has exact gradients also if float32 saturates.
     """
-    y = predicted_classes(plain.predict(move_to_classifier(images, plain)))
+    y = own_labels(plain.predict(move_to_classifier(images, plain)))
     ours, theirs = (
         one.loss_gradient(move_to_classifier(images, one), y, get_loss("ce", stable=True))[0].flatten(1).double()
         for one in (plain, planned)

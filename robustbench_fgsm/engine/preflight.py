@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.fgsm import check_batch
-from robustbench_fgsm.attack.gradient import predicted_classes
+from robustbench_fgsm.attack.gradient import NO_CLASS, predicted_classes
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.data.class_names import is_unnamed_class, same_class_name
 from robustbench_fgsm.data.dataset import Batch, Dataset, first_readable_batch
@@ -114,6 +114,9 @@ def check_outputs(outputs: Tensor, loss: str) -> list[str]:
     Raises ModelError if the outputs do not fit the loss: probabilities under `ce`, where softmax would be applied twice, and
     other outputs than the loss `probabilities` or `log-probabilities` names.
     """
+    outputs = outputs[predicted_classes(outputs) != NO_CLASS]  # the others are counted, and make the run invalid
+    if not len(outputs):
+        return []
     kind = kind_of_outputs(outputs)
     if loss == "ce" and kind == "probabilities":
         raise ModelError(
@@ -189,6 +192,12 @@ def check_gradient(classifier: Classifier, batch: Batch, spec: AttackSpec) -> Te
 
 def model_warnings(classifier: Classifier, batch: Batch, outputs: Tensor, smaller_batch_outputs: Tensor) -> Iterator[str]:
     """Yield warnings from outputs (N, K) for a few images, and outputs (n, K) for the first n of them in a smaller batch."""
+    if missing := int((predicted_classes(outputs) == NO_CLASS).sum()):
+        yield (
+            f"{missing} of {len(outputs)} images looked at have outputs that are not finite: look in the network for a division "
+            "by 0, a logarithm of 0, or an overflow of float16"
+        )
+        return
     yield from _unstable_output_warnings(classifier, batch.images.to(classifier.device), outputs, smaller_batch_outputs)
     yield from _low_accuracy_warnings(classifier, batch, outputs)
     brightest = float(batch.images.max()) if batch.images.numel() else 0.0
@@ -215,7 +224,7 @@ def _unstable_output_warnings(classifier: Classifier, x: Tensor, outputs: Tensor
 
 def _relative_difference(ours: Tensor, theirs: Tensor) -> float:
     """Return the largest difference, relative to the largest output; 0 if it is not a number."""
-    scale = float(theirs.abs().max()) or 1.0
+    scale = float(theirs.abs().nan_to_num(0.0, 0.0).max()) or 1.0
     return float((ours - theirs).abs().max().nan_to_num(0.0)) / max(scale, 1e-12)
 
 

@@ -51,9 +51,13 @@ class SampleOutcomes:
 
     def fooled(self, attack: str) -> BoolArray:
         """Return the images (N,) that the attack leaves misclassified; targeted: predicted as their target."""
-        after = self.outcomes.after[:, list(self.budgets).index(attack)]
-        labels, targets = self.outcomes.labels, self.outcomes.targets
-        return np.not_equal(after, labels) if targets is None else np.equal(after, targets)
+        budget = list(self.budgets).index(attack)
+        return self.outcomes.misses(budget) if self.outcomes.targets is None else self.outcomes.hits(budget)
+
+    @property
+    def nonfinite_outputs(self) -> int:
+        """Images whose outputs are not finite before or after an attack."""
+        return int(((self.outcomes.before < 0) | (self.outcomes.after < 0).any(1)).sum())
 
     @property
     def clean_correct(self) -> BoolArray:

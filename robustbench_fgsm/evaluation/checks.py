@@ -33,13 +33,15 @@ class PgdCheck:
     """FGSM and ART's PGD on the same images.
 
     Untargeted: share of all images that are right after the attack. Targeted: share of the images off target that are now
-    predicted as the target. spec: the attack, with only the budget of the check.
+    predicted as the target. spec: the attack, with only the budget of the check. nonfinite_outputs: images whose outputs are not
+    finite after any attack of the check.
     """
 
     spec: AttackSpec
     requested: int
     n: int
     fooled: PairedCounts
+    nonfinite_outputs: int = 0
 
     @property
     def targeted(self) -> bool:
@@ -127,4 +129,4 @@ def run_checks(
 def build_pgd_check(outcomes: SampleOutcomes, spec: AttackSpec, requested: int) -> PgdCheck:
     """Return the check that follows from the outcomes."""
     fgsm, pgd = (outcomes.fooled(name)[outcomes.off_target] for name in ("fgsm", "pgd"))
-    return PgdCheck(spec, requested, len(outcomes), PairedCounts.of(fgsm, pgd))
+    return PgdCheck(spec, requested, len(outcomes), PairedCounts.of(fgsm, pgd), outcomes.nonfinite_outputs)

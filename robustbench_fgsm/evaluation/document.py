@@ -90,15 +90,31 @@ def complete_document(
     }
 
 
-def tally_invalid_reasons(tally: Tally, bad: Sequence[BadSample] = (), max_bad: int = 0) -> list[str]:
-    """Return the reasons why the rates must not be used; bad: unreadable samples, of which max_bad are allowed."""
-    found = bad_sample_reasons(bad, max_bad)
+def tally_invalid_reasons(tallies: Sequence[Tally], bad: Sequence[BadSample] = (), max_bad: int = 0) -> list[str]:
+    """Return the reasons why the rates must not be used.
+
+    tallies: of one attack on the same images, at one budget or several. bad: unreadable samples, of which max_bad are allowed.
+    """
+    tally = tallies[0]
+    before, after = tally.nonfinite_before, max(one.nonfinite_after for one in tallies)
+    found = bad_sample_reasons(bad, max_bad) + nonfinite_output_reasons(before, after, tally.n)
     if tally.nonfinite_gradient:
         found.append(
             f"{tally.nonfinite_gradient:,} of {tally.n:,} images have a gradient that is not finite: "
             "they were left unmoved, and the rates are not robustness"
         )
     return found
+
+
+def nonfinite_output_reasons(before: int, after: int, n: int, where: str = "") -> list[str]:
+    """Return a reason if outputs are not finite, for so many of n images before and after the attack; where: ` at MODEL`."""
+    if not (before or after):
+        return []
+    return [
+        f"outputs that are not finite{where}: {before:,} of {n:,} images before the attack, {after:,} after it. Such an image has "
+        "no predicted class and counts as neither right nor fooled: look in the network for a division by 0, a logarithm of 0, or "
+        "an overflow of float16"
+    ]
 
 
 def bad_sample_reasons(bad: Sequence[BadSample], max_bad: int) -> list[str]:
@@ -151,6 +167,16 @@ def tally_warnings(tally: Tally, *, cancels: bool = True, bad: Sequence[BadSampl
             "labels leak, or the gradient is wrong"
         )
     return found
+
+
+def output_shares(tallies: Sequence[Tally]) -> dict[str, Any]:
+    """Return the shares of images whose outputs are not finite, before and after the attack, as the JSON object `outputs`.
+
+    tallies: of one attack on the same images; the share after the attack is the largest of them.
+    """
+    n, after = tallies[0].n, max(tally.nonfinite_after for tally in tallies)
+    counts = {"before": tallies[0].nonfinite_before, "after": after}
+    return {f"nonfinite_{name}_share": Rate(count, n).to_dict() for name, count in counts.items()}
 
 
 def gradient_shares(tally: Tally) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from robustbench_fgsm.evaluation.document import (
     build_document,
     complete_document,
     gradient_shares,
+    output_shares,
     tally_invalid_reasons,
     tally_warnings,
 )
@@ -87,7 +88,13 @@ class Evaluation:
     @property
     def invalid_reasons(self) -> list[str]:
         """Reasons why the rates must not be used."""
-        return tally_invalid_reasons(self.tallies[0], self.bad, self.max_bad)
+        found = tally_invalid_reasons((*self.tallies, *self.stable), self.bad, self.max_bad)
+        if self.pgd_check is not None and self.pgd_check.nonfinite_outputs:
+            found.append(
+                f"{self.pgd_check.nonfinite_outputs:,} of the {self.pgd_check.n:,} images of the check have outputs that are not "
+                "finite after one of its attacks: look in the network for a division by 0, a logarithm of 0, or an overflow"
+            )
+        return found
 
     @property
     def warnings(self) -> list[str]:
@@ -128,6 +135,7 @@ class Evaluation:
             "area_under_curve": self.area_under_curve,
             "stable_area_under_curve": area_under_robust_accuracy(self.attack.epsilons, self.stable) if self.shows_stable else None,
             "gradient": gradient_shares(first),
+            "outputs": output_shares((*self.tallies, *self.stable)),
             "pgd_check": None if self.pgd_check is None else self.pgd_check.to_dict(),
             "masking_check": None if self.masking_check is None else self.masking_check.to_dict(),
             "plan": self.plan.to_dict()

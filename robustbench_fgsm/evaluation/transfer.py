@@ -24,6 +24,7 @@ from robustbench_fgsm.evaluation.document import (
     bad_sample_warnings,
     bad_samples_to_dict,
     complete_document,
+    nonfinite_output_reasons,
 )
 from robustbench_fgsm.evaluation.evaluate import check_distinct_epsilons
 from robustbench_fgsm.evaluation.transfer_counts import TransferCounts, TransferModels, attack_transfer_piece
@@ -89,6 +90,9 @@ class Transfer:
                     f"{int(images):,} of {self.n:,} images have a gradient at {self._model_name(source)} that is not finite: "
                     "they were left unmoved, and the rates are not robustness"
                 )
+        after = dict(zip(self.transfer_models.targets, self.counts.nonfinite_after.max((0, 2)), strict=True))
+        for model, before in enumerate(self.counts.nonfinite_before):
+            found += nonfinite_output_reasons(int(before), int(after.get(model, 0)), self.n, f" at {self._model_name(model)}")
         return found
 
     @property
@@ -149,6 +153,7 @@ class Transfer:
                 "epsilon": epsilon,
                 "robust_accuracy": self.robust_accuracy(source, target, budget).to_dict(),
                 "attack_success_rate": self.attack_success_rate(source, target, budget).to_dict(),
+                "nonfinite_outputs": int(self.counts.nonfinite_after[source, target, budget]),
                 "common_success_rate": (self.common_success_rate(source, target, budget).to_dict() if self.common else None),
                 "per_class": self._rates_by_class(source, target, budget) if self.per_class else None,
             }

@@ -42,6 +42,7 @@ class TransferCounts:
     images: (K,). clean_correct: (M, K), right before. robust_correct: (S, T, E, K), right after. attacked: (S, T, K), right
     before at source and target; targeted: off target for both. fooled: (S, T, E, K), of the attacked images. common_attacked,
     common_fooled: (S, K) and (S, T, E, K), likewise for all models. nonfinite_gradient, zero_gradient: (S,) images.
+    nonfinite_before, nonfinite_after: (M,) and (S, T, E) images whose outputs are not finite.
     """
 
     images: Int64Array
@@ -53,6 +54,8 @@ class TransferCounts:
     common_fooled: Int64Array
     nonfinite_gradient: Int64Array
     zero_gradient: Int64Array
+    nonfinite_before: Int64Array
+    nonfinite_after: Int64Array
 
     @classmethod
     def empty(cls, transfer_models: TransferModels, num_budgets: int) -> TransferCounts:
@@ -70,6 +73,8 @@ class TransferCounts:
             cells,
             (sources,),
             (sources,),
+            (models,),
+            (sources, targets, num_budgets),
         ]
         return cls(*(np.zeros(shape, np.int64) for shape in shapes))
 
@@ -90,6 +95,7 @@ class TransferCounts:
         self.images[:] += np.bincount(labels, minlength=num_classes)
         for model, predictions in before.items():
             self.clean_correct[model] += by_label(predictions == labels)
+            self.nonfinite_before[model] += int((predictions < 0).sum())
         for at, source in enumerate(transfer_models.sources):
             own = outcomes[source][source]
             attacked = {model: replace(own, before=predictions).attacked for model, predictions in before.items()}
@@ -100,8 +106,10 @@ class TransferCounts:
             for to, target in enumerate(transfer_models.targets):
                 both = attacked[source] & attacked[target]
                 self.attacked[at, to] += by_label(both)
-                for budget, after in enumerate(outcomes[source][target].after.T):
-                    hit = after != labels if own.targets is None else after == own.targets
+                at_target = outcomes[source][target]
+                for budget, after in enumerate(at_target.after.T):
+                    hit = at_target.misses(budget) if own.targets is None else at_target.hits(budget)
+                    self.nonfinite_after[at, to, budget] += int((after < 0).sum())
                     self.robust_correct[at, to, budget] += by_label(after == labels)
                     self.fooled[at, to, budget] += by_label(hit & both)
                     self.common_fooled[at, to, budget] += by_label(hit & common)

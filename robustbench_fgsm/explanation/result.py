@@ -232,7 +232,7 @@ class Explanation:
     @property
     def invalid_reasons(self) -> list[str]:
         """Return why the numbers must not be used."""
-        return tally_invalid_reasons(self.correct_tally, self.bad, self.max_bad)
+        return tally_invalid_reasons(self.tallies[RIGHT_VARIANT], self.bad, self.max_bad)
 
     @property
     def warnings(self) -> list[str]:

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.data.dataset import Batch, first_readable_batch
 from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.engine.attack_batch import attack_batch, craft_and_predict
@@ -136,6 +137,8 @@ def _selectable_images(run: EvaluationRun, record: PieceRecord) -> Iterator[Sele
     for number, (spec, outcomes) in enumerate(zip(run.specs, record.outcomes, strict=True)):
         after = outcomes.after[:, int(np.argmax(spec.epsilons))]
         for row, facts in enumerate(zip(record.ids, record.labels, outcomes.before, after, strict=True)):
+            if min(facts) < 0:  # no prediction to show
+                continue
             yield SelectedImage(number, start + row, *map(int, facts))
 
 
@@ -178,5 +181,5 @@ def _attack_images(run: EvaluationRun, attack_index: int, batch: Batch) -> Examp
 def _confidence(outputs: Tensor, spec: AttackSpec, classes: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return classes (N,), by default the predicted ones, and their probabilities, from outputs (N, K)."""
     shares = outputs if spec.loss == "probabilities" else outputs.double().softmax(1)
-    classes = outputs.argmax(1) if classes is None else classes
-    return classes.cpu(), shares.gather(1, classes.unsqueeze(1)).squeeze(1).float().cpu()
+    classes = predicted_classes(outputs) if classes is None else classes
+    return classes.cpu(), shares.gather(1, classes.clamp_min(0).unsqueeze(1)).squeeze(1).float().cpu()

@@ -26,7 +26,8 @@ ROW_GROUP_SIZE = 65_536
 def sample_tables(run: SavedRun) -> Iterator[SampleColumns]:
     """Yield a table for each finished piece and attack, in order, with one row for each image.
 
-    Columns: id, label, targeted (the rule), target (-1 if untargeted), before, `after_E` for each budget E, minimal_epsilon (the
+    Columns: id, label, targeted (the rule), target (-1 if untargeted), before and `after_E` for each budget E (-1 if the outputs
+    are not finite, so that there is no predicted class), minimal_epsilon (the
     smallest budget of the list that fools the image; NaN if none does), zero_gradient, nonfinite_gradient, saturated.
     """
     for record in run.records():
@@ -60,13 +61,14 @@ def minimal_epsilons(outcomes: BatchOutcomes, spec: AttackSpec) -> NDArray[np.fl
 
 
 def sample_rows(columns: SampleColumns) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a table as JSON objects, with null for NaN and for the target of an untargeted attack."""
+    """Yield the rows of a table as JSON objects, with null for NaN, a missing prediction and a missing target."""
     for values in zip(*(column.tolist() for column in columns.values()), strict=True):
         row = dict(zip(columns, values, strict=True))
         if math.isnan(row["minimal_epsilon"]):
             row["minimal_epsilon"] = None
-        if row["targeted"] == "none":
-            row["target"] = None
+        for name in row:
+            if name in ("target", "before") or name.startswith("after_"):
+                row[name] = None if row[name] < 0 else row[name]
         yield row
 
 
@@ -132,7 +134,8 @@ def _write_parquet(run: SavedRun, file: Path) -> None:
 
 
 def _with_nulls(columns: SampleColumns, pa: Any) -> dict[str, Any]:
-    missing = {"target": columns["target"] < 0, "minimal_epsilon": np.isnan(columns["minimal_epsilon"])}
+    missing = {name: column < 0 for name, column in columns.items() if name in ("target", "before") or name.startswith("after_")}
+    missing |= {"minimal_epsilon": np.isnan(columns["minimal_epsilon"])}
     return {name: pa.array(column, mask=missing.get(name)) for name, column in columns.items()}
 
 

@@ -145,7 +145,9 @@ def _batch_outcomes(columns: dict[str, Int64Array], attack: int) -> BatchOutcome
 
 
 def to_smallest_dtype(classes: IntArray) -> IntArray:
-    """Return the classes in the smallest little-endian type that holds them."""
-    largest = int(classes.max()) if classes.size else 0
+    """Return the classes in the smallest little-endian type that holds them; a signed one if an image has no class."""
+    smallest, largest = (int(classes.min()), int(classes.max())) if classes.size else (0, 0)
+    if smallest < 0:
+        return classes.astype("<i4")
     kind = "u1" if largest < 2**8 else "<u2" if largest < 2**16 else "<u4"
     return classes.astype(kind)

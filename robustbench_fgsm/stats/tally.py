@@ -25,8 +25,8 @@ class BatchOutcomes:
     Attributes:
         ids: (N,) image ids.
         labels: (N,) classes.
-        before: (N,) predicted classes before the attack.
-        after: (N, E) predicted classes after the attack, one column for each budget.
+        before: (N,) predicted classes before the attack; negative for an image whose outputs are not finite, which has none.
+        after: (N, E) predicted classes after the attack, one column for each budget; negative likewise.
         targets: (N,) target classes; None if the attack is untargeted.
         zero_gradient: (N,) bool, the gradient is exactly zero.
         nonfinite_gradient: (N,) bool, the gradient has a value that is not finite.
@@ -75,19 +75,28 @@ class BatchOutcomes:
     def attacked(self) -> BoolArray:
         """Images (N,) in the denominator of the success rate.
 
-        Untargeted: correct before the attack. Targeted: neither label nor prediction before is the target.
+        Untargeted: correct before the attack. Targeted: neither label nor prediction before is the target, and there is a
+        prediction before.
         """
         if self.targets is None:
             return np.equal(self.before, self.labels)
-        return np.not_equal(self.targets, self.labels) & np.not_equal(self.targets, self.before)
+        return np.not_equal(self.targets, self.labels) & np.not_equal(self.targets, self.before) & (self.before >= 0)
 
     def hits(self, budget: int = 0) -> BoolArray:
         """Return the images (N,) predicted as their target; none if the attack is untargeted."""
         return np.zeros(len(self), np.bool_) if self.targets is None else np.equal(self.after[:, budget], self.targets)
 
     def fooled(self, budget: int = 0) -> BoolArray:
-        """Return the attacked images (N,) whose prediction is now wrong; targeted: is now the target."""
-        return self.attacked & (self.after[:, budget] != self.labels if self.targets is None else self.hits(budget))
+        """Return the attacked images (N,) whose prediction is now wrong; targeted: is now the target.
+
+        An image without a prediction is not fooled.
+        """
+        return self.attacked & self.misses(budget) if self.targets is None else self.attacked & self.hits(budget)
+
+    def misses(self, budget: int = 0) -> BoolArray:
+        """Return the images (N,) predicted as another class than their label."""
+        after = self.after[:, budget]
+        return np.not_equal(after, self.labels) & np.greater_equal(after, 0)
 
     def leaked(self, budget: int = 0) -> BoolArray:
         """Return the images (N,) wrong before and right after an untargeted attack (Kurakin et al. 2017, arXiv:1611.01236)."""
@@ -101,19 +110,25 @@ class Tally:
     """Counts of one attack at one budget over K classes.
 
     clean, adversarial, transition: (K, K) confusion of label and prediction before, label and prediction after, prediction
-    before and after; sparse above 1,000 classes. attacked, fooled: (K,) by label, the denominator and the numerator of the
-    attack success rate. All other integers are numbers of images.
+    before and after; sparse above 1,000 classes. images, attacked, fooled: (K,) by label, all images, and the denominator and the
+    numerator of the attack success rate. All other integers are numbers of images.
+
+    An image without a prediction, because its outputs are not finite, is in `images` and in `nonfinite_before` or
+    `nonfinite_after`, and in no matrix that would need the prediction.
     """
 
     clean: Matrix
     adversarial: Matrix
     transition: Matrix
+    images: Int64Array
     attacked: Int64Array
     fooled: Int64Array
     target_hits: int
     leaked: int
     zero_gradient: int
     nonfinite_gradient: int
+    nonfinite_before: int
+    nonfinite_after: int
     saturated: int
     targeted: bool
 
@@ -122,15 +137,18 @@ class Tally:
         """Count the outcomes at one budget, given by its column."""
         labels, before, after = outcomes.labels, outcomes.before, outcomes.after[:, budget]
         return cls(
-            clean=confusion.confusion_matrix(labels, before, num_classes),
-            adversarial=confusion.confusion_matrix(labels, after, num_classes),
-            transition=confusion.confusion_matrix(before, after, num_classes),
+            clean=_count_pairs(labels, before, num_classes),
+            adversarial=_count_pairs(labels, after, num_classes),
+            transition=_count_pairs(before, after, num_classes),
+            images=np.bincount(labels, minlength=num_classes),
             attacked=np.bincount(labels[outcomes.attacked], minlength=num_classes),
             fooled=np.bincount(labels[outcomes.fooled(budget)], minlength=num_classes),
             target_hits=int(outcomes.hits(budget).sum()),
             leaked=int(outcomes.leaked(budget).sum()),
             zero_gradient=int(outcomes.zero_gradient.sum()),
             nonfinite_gradient=int(outcomes.nonfinite_gradient.sum()),
+            nonfinite_before=int((before < 0).sum()),
+            nonfinite_after=int((after < 0).sum()),
             saturated=int(outcomes.saturated.sum()),
             targeted=outcomes.targets is not None,
         )
@@ -139,7 +157,7 @@ class Tally:
     def empty(cls, num_classes: int, *, targeted: bool) -> Tally:
         """Return a tally without any image."""
         square, line = confusion.zero_matrix(num_classes), np.zeros(num_classes, np.int64)
-        return cls(square, square, square, line, line, 0, 0, 0, 0, 0, targeted)
+        return cls(square, square, square, line, line, line, 0, 0, 0, 0, 0, 0, 0, targeted)
 
     def __add__(self, other: Tally) -> Tally:
         """Add the counts of both; raise ValueError if only one is targeted."""
@@ -151,7 +169,7 @@ class Tally:
     @property
     def n(self) -> int:
         """Number of images in the tally."""
-        return int(self.clean.sum())
+        return int(self.images.sum())
 
     @property
     def clean_accuracy(self) -> Rate:
@@ -171,7 +189,7 @@ class Tally:
     @property
     def flip_rate(self) -> Rate:
         """Share of all images whose prediction changed, which ART reports as success."""
-        return Rate(self.n - confusion.trace(self.transition), self.n)
+        return Rate(int(self.transition.sum()) - confusion.trace(self.transition), self.n)
 
     @property
     def target_hit_rate(self) -> Rate | None:
@@ -186,7 +204,7 @@ class Tally:
 
     def per_class(self, classes: Sequence[str]) -> list[ClassResult]:
         """Return the rates of each class, in the order of the labels."""
-        images, correct = confusion.row_sums(self.clean), confusion.diagonal(self.clean)
+        images, correct = self.images, confusion.diagonal(self.clean)
         robust, wrong = confusion.diagonal(self.adversarial), confusion.argmax_off_diagonal(self.adversarial)
         return [
             ClassResult(
@@ -200,6 +218,12 @@ class Tally:
             )
             for label, name in enumerate(classes)
         ]
+
+
+def _count_pairs(rows: Int64Array, columns: Int64Array, num_classes: int) -> Matrix:
+    """Count the pairs of classes, without images that lack one of the two."""
+    known = (rows >= 0) & (columns >= 0)
+    return confusion.confusion_matrix(rows[known], columns[known], num_classes)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.errors import EXIT_SUCCESS
+from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
 from robustbench_fgsm.evaluation.document import build_document
 from robustbench_fgsm.models.classifier import ModelInfo, TorchClassifier
 from robustbench_fgsm.training.recipe import CHECKS_PER_EPOCH, TrainingRecipe
@@ -55,8 +55,14 @@ class Training:
 
     @property
     def invalid_reasons(self) -> list[str]:
-        """Return no reasons: a training that fails raises an error."""
-        return []
+        """Return why the rates of the kept weights must not be used; a training that fails raises an error."""
+        kept = self.kept
+        if not (kept.nonfinite_outputs and kept.clean):
+            return []
+        return [
+            f"{kept.nonfinite_outputs:,} of {kept.clean.n:,} held-out images have outputs that are not finite, clean or "
+            "under attack: lower the learning rate, or look in the network for a division by 0, a logarithm of 0, or an overflow"
+        ]
 
     @property
     def warnings(self) -> list[str]:
@@ -68,8 +74,8 @@ class Training:
 
     @property
     def exit_code(self) -> int:
-        """Return 0: a training that fails raises an error."""
-        return EXIT_SUCCESS
+        """Return 0, or 1 if the rates must not be used; a training that fails raises an error."""
+        return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document `rfgsm.training/1`."""

@@ -6,8 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+
 from robustbench_fgsm.attack.fgsm import fgsm
+from robustbench_fgsm.attack.gradient import NO_CLASS
 from robustbench_fgsm.data.dataset import Batch
+from robustbench_fgsm.engine.attack_batch import predict_classes
 from robustbench_fgsm.evaluation.stronger_attacks import pgd
 from robustbench_fgsm.models.classifier import TorchClassifier, move_to_classifier
 from robustbench_fgsm.stats.rate import Rate
@@ -28,6 +32,7 @@ class ValidationCheck:
         loss: mean loss since the last check.
         learning_rate: current learning rate.
         clean: accuracy on the held-out images in eval mode; None if no images are held out. `fgsm`, `pgd`: under attack.
+        nonfinite_outputs: held-out images whose outputs are not finite, clean or under attack.
     """
 
     epoch: int
@@ -38,11 +43,12 @@ class ValidationCheck:
     clean: Rate | None = None
     fgsm: Rate | None = None
     pgd: Rate | None = None
+    nonfinite_outputs: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the check as a JSON object of document and log."""
         rates = {name: None if rate is None else rate.to_dict() for name, rate in self.rates.items()}
-        own = ("epoch", "quarter", "step", "loss", "learning_rate")
+        own = ("epoch", "quarter", "step", "loss", "learning_rate", "nonfinite_outputs")
         return {name: getattr(self, name) for name in own} | rates
 
     @property
@@ -71,20 +77,27 @@ class CatastrophicOverfitting:
         return asdict(self)
 
 
-HeldOutEvaluator = Callable[[TorchClassifier], Mapping[str, Rate]]
+HeldOutEvaluator = Callable[[TorchClassifier], Mapping[str, Any]]
+"""Function from a classifier to the fields of `ValidationCheck` that the held-out images give."""
 
 
 def make_held_out_evaluator(held_out: Batch, epsilon: float, seed: int) -> HeldOutEvaluator:
-    """Return a function that measures accuracy on the held-out images: clean, under our FGSM, and under ART's PGD-10."""
+    """Return a function that measures accuracy on the held-out images: clean, under our FGSM, and under ART's PGD-10.
 
-    def evaluate_held_out(classifier: TorchClassifier) -> dict[str, Rate]:
+    The function also counts the images whose outputs are not finite.
+    """
+
+    def evaluate_held_out(classifier: TorchClassifier) -> dict[str, Any]:
         x, y = move_to_classifier(held_out.images, classifier), held_out.labels.to(classifier.device)
         crafted = {
             "clean": x,
             "fgsm": fgsm(classifier.network, x, y, epsilon, bounds=classifier.bounds),
             "pgd": pgd(classifier, x, y, epsilon, steps=PGD_STEPS, seed=seed),
         }
-        return {name: Rate(int((classifier.predict(found).argmax(1) == y).sum()), len(y)) for name, found in crafted.items()}
+        classes = {name: predict_classes(classifier, found) for name, found in crafted.items()}
+        rates = {name: Rate(int((found == y).sum()), len(y)) for name, found in classes.items()}
+        nonfinite = torch.stack([found == NO_CLASS for found in classes.values()]).any(0)
+        return {**rates, "nonfinite_outputs": int(nonfinite.sum())}
 
     return evaluate_held_out
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from robustbench_fgsm.attack.gradient import NO_CLASS
 from robustbench_fgsm.attack.random_start import random_start
 from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.variants.attack_call import AttackCall
@@ -73,7 +74,7 @@ class VariantRunner:
 
     def _succeeds(self, predicted: Tensor) -> Tensor:
         """Return where (N,) a prediction is a success of the attack: the target, or not the label."""
-        return (predicted == self.call.y) == self.call.targeted
+        return (predicted != NO_CLASS) & ((predicted == self.call.y) == self.call.targeted)
 
     def _uniform_draws(self) -> Tensor:
         """Return draws in [-1, 1] (N, C, H, W) that do not depend on the batch."""

@@ -9,10 +9,12 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from robustbench_fgsm.attack.gradient import NO_CLASS
 from robustbench_fgsm.data.dataset import Batch, Dataset, first_readable_batch
+from robustbench_fgsm.engine.attack_batch import predict_classes
 from robustbench_fgsm.engine.preflight import check_images
 from robustbench_fgsm.engine.targets import targets_for
-from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.errors import InvalidRunError, ModelError
 from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.options import VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate
@@ -41,6 +43,7 @@ def own_network_call(classifier: Classifier, data: Dataset, epsilon: float = DEF
     Raises:
         ModelError: if the classifier is not a PyTorch network on the CPU.
         DataError: if the images do not lie in the classifier's bounds.
+        InvalidRunError: if an image's outputs are not finite.
     """
     model = _recorded_network(classifier)
     batch = _first_batch(data, classifier)
@@ -114,4 +117,10 @@ def _recorded_network(classifier: Classifier) -> nn.Module:
 def _first_batch(data: Dataset, classifier: Classifier) -> Batch:
     batch = first_readable_batch(data, MAX_OWN_IMAGES)
     check_images(batch, classifier)
+    missing = int((predict_classes(classifier, batch.images) == NO_CLASS).sum())
+    if missing:
+        raise InvalidRunError(
+            f"network must return finite outputs, got NaN or infinity for {missing} of the first {len(batch)} images: look in the "
+            "network for a division by 0, a logarithm of 0, or an overflow of float16"
+        )
     return batch

@@ -26,6 +26,7 @@ def tally(
     return replace(
         Tally.empty(2, targeted=targeted),
         clean=before,
+        images=before.sum(1),
         adversarial=after,
         zero_gradient=zero,
         nonfinite_gradient=nonfinite,
@@ -34,17 +35,17 @@ def tally(
 
 
 def test_a_sound_tally_has_no_warning() -> None:
-    assert tally_invalid_reasons(tally()) == []
+    assert tally_invalid_reasons([tally()]) == []
     assert tally_warnings(tally()) == []
 
 
 def test_an_empty_tally_has_no_warning() -> None:
     empty = Tally.empty(2, targeted=False)
-    assert tally_invalid_reasons(empty) == tally_warnings(empty) == []
+    assert tally_invalid_reasons([empty]) == tally_warnings(empty) == []
 
 
 def test_nonfinite_gradient_is_a_reason() -> None:
-    (reason,) = tally_invalid_reasons(tally(nonfinite=1))
+    (reason,) = tally_invalid_reasons([tally(nonfinite=1)])
     assert reason.startswith("1 of 1,000 images have a gradient that is not finite")
 
 

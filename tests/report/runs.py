@@ -154,8 +154,8 @@ def taught() -> Document:
     classifier, data = subject(1.0)
     rights = [(30, 20, 18), (32, 24, 22), (34, 28, 25), (35, 30, 26), (36, 36, 10), (36, 37, 4), (37, 38, 2), (37, 39, 0)]
     checks = tuple(
-        ValidationCheck(1 + at // 4, 1 + at % 4, 3 * (at + 1), 2 / (at + 1), 0.002, *(Rate(count, 40) for count in counts))
-        for at, counts in enumerate(rights)
+        ValidationCheck(1 + at // 4, 1 + at % 4, 3 * (at + 1), 2 / (at + 1), 0.002, Rate(clean, 40), Rate(fgsm, 40), Rate(pgd, 40))
+        for at, (clean, fgsm, pgd) in enumerate(rights)
     )
     found = Training(
         classifier,

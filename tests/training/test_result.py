@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
+from torch import nn
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.training.loop import fit
+from robustbench_fgsm.training.recipe import TrainingRecipe
 from robustbench_fgsm.training.watch import CatastrophicOverfitting
 
 
@@ -39,3 +43,21 @@ def test_document(training: rf.Training) -> None:
     assert (document["schema"], document["exit_code"], document["n"]) == ("rfgsm.training/1", 0, 96)
     assert document["checks"] == [check.to_dict() for check in training.checks]
     assert document["kept"] == document["checks"][-1]
+
+
+@pytest.mark.reference
+def test_outputs_that_are_not_finite_make_it_invalid(patterns: rf.ArrayDataset) -> None:
+    class NanInEvaluation(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(144, 6)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            z: torch.Tensor = self.linear(x.flatten(1))
+            return z if self.training else z.masked_fill(z[:, :1] > 0, torch.nan)
+
+    found = fit(rf.wrap(NanInEvaluation(), 6), patterns.head(128), TrainingRecipe("standard", 0.1, epochs=1, held_out=32))
+    document = found.to_dict()
+    assert (document["status"], document["exit_code"]) == ("invalid", 1)
+    assert found.kept.nonfinite_outputs > 0
+    assert found.invalid_reasons[0].startswith(f"{found.kept.nonfinite_outputs} of 32 held-out images")

@@ -68,6 +68,11 @@ class AttackCheck:
         return not self.mismatches
 
     @property
+    def invalid_reasons(self) -> list[str]:
+        """Return why the numbers in the manifest must not be used."""
+        return list(self.manifest.document["invalid_reasons"])
+
+    @property
     def warnings(self) -> list[str]:
         """Return what a reader must know beside the verdict."""
         there, now = self.manifest.document["environment"], self.environment
@@ -91,10 +96,9 @@ class AttackCheck:
             "shards": {"count": shards, "intact": shards - len(self.damaged)},
             "replay": self.replay.to_dict(),
         }
-        code = EXIT_SUCCESS if self.verified else EXIT_NEGATIVE_RESULT
-        return complete_document(
-            "rfgsm.attack-check/1", own, self.environment, self.seconds, exit_code=code, warnings=self.warnings
-        )
+        reasons, warnings = self.invalid_reasons, self.warnings
+        code = EXIT_SUCCESS if self.verified and not reasons else EXIT_NEGATIVE_RESULT
+        return complete_document("rfgsm.attack-check/1", own, self.environment, self.seconds, code, reasons, warnings)
 
 
 def check_adversarial(

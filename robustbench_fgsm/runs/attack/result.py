@@ -14,7 +14,13 @@ from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.plan import PLAIN_PLAN, Plan
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, IncompleteError
 from robustbench_fgsm.evaluation.craft_shards import ShardTotals
-from robustbench_fgsm.evaluation.document import bad_samples_to_dict, gradient_shares, tally_invalid_reasons, tally_warnings
+from robustbench_fgsm.evaluation.document import (
+    bad_samples_to_dict,
+    gradient_shares,
+    output_shares,
+    tally_invalid_reasons,
+    tally_warnings,
+)
 from robustbench_fgsm.evaluation.result import rates_to_dict
 from robustbench_fgsm.runs.manifest import plan_from_manifest
 from robustbench_fgsm.stats.confusion import matrix_to_json
@@ -53,6 +59,10 @@ class SavedAttack:
         return self.totals.rounded
 
     @property
+    def _tallies(self) -> list[Tally]:
+        return [self.tally] if self.rounded is None else [self.tally, self.rounded]
+
+    @property
     def complete(self) -> bool:
         """Return True if all images are saved."""
         return self.tally.n + len(self.bad) == int(self.data["n"])
@@ -65,7 +75,7 @@ class SavedAttack:
     @property
     def invalid_reasons(self) -> list[str]:
         """Return the reasons for which the numbers must not be used."""
-        return tally_invalid_reasons(self.tally, self.bad, self.max_bad)
+        return tally_invalid_reasons(self._tallies, self.bad, self.max_bad)
 
     @property
     def warnings(self) -> list[str]:
@@ -112,6 +122,7 @@ class SavedAttack:
             "adversarial": rates_to_dict(tally, classes),
             "rounded": self._rounded_to_dict(classes),
             "gradient": gradient_shares(tally),
+            "outputs": output_shares(self._tallies),
             "files": list(self.files),
             "plan": self.plan.to_dict(),
             "environment": self.environment,
