@@ -10,16 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.spec import (
-    DEFAULT_EPSILON_TEXT,
-    PIXEL_BOUNDS,
-    UNTARGETED,
-    AttackSpec,
-    Bounds,
-    TargetRule,
-    parse_epsilons,
-    parse_norm,
-)
+from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec, Bounds, TargetRule, parse_epsilons, parse_norm
 
 SWEEP_EPSILONS = "1,2,4,8,16/255"
 BENCHMARK_EPSILONS = "1,2,3,4,5,6,7,8/255"
@@ -57,7 +48,8 @@ class AttackOptions:
     """Settings of an attack as users write them; `to_spec` and `to_specs` parse and validate them."""
 
     epsilon: Annotated[
-        float | str | Iterable[float], Option("Budget in pixel space, where images lie in [0, 1]: 8/255 or 0.03.", flag="--eps")
+        float | str | Iterable[float],
+        Option("Budget in the units of the images, which lie in [0, 1] or in --bounds: 8/255 or 0.03.", flag="--eps"),
     ] = DEFAULT_EPSILON_TEXT
     norm: Annotated[str | float, Option("inf, 1, 2, or any real p >= 1.")] = "inf"
     targeted: Annotated[str | Sequence[str], Option("none, next, shift:2, random, least-likely or class:NAME.", metavar="RULE")] = (
@@ -68,13 +60,17 @@ class AttackOptions:
     restarts: Annotated[int, Option("Random starts beside the clean one. The best start of each image counts.")] = 0
     seed: Annotated[int, Option("Seed of random targets, random starts and --sample.")] = 0
 
-    def to_spec(self, bounds: Bounds = PIXEL_BOUNDS) -> AttackSpec:
+    def to_spec(self, bounds: Bounds) -> AttackSpec:
         """Return the attack, if there is one targeting rule; raises as `to_specs` does."""
         (spec,) = self.to_specs(bounds)
         return spec
 
-    def to_specs(self, bounds: Bounds = PIXEL_BOUNDS) -> tuple[AttackSpec, ...]:
-        """Return one attack for each different targeting rule. Raises SettingError for a value outside its domain."""
+    def to_specs(self, bounds: Bounds) -> tuple[AttackSpec, ...]:
+        """Return one attack for each different targeting rule, on images within the model's bounds.
+
+        bounds: those of the model, or UNKNOWN_BOUNDS for a check of the settings before it is loaded. Raises SettingError for a
+        value outside its domain.
+        """
         norm = parse_norm(self.norm)
         epsilons = parse_epsilons(self.epsilon, norm, bounds)
         rules = [self.targeted] if isinstance(self.targeted, str) else self.targeted

@@ -13,6 +13,12 @@ Bounds = tuple[float, float]
 TargetKind = Literal["none", "shift", "random", "least-likely", "class"]
 
 PIXEL_BOUNDS: Bounds = (0.0, 1.0)
+UNKNOWN_BOUNDS: Bounds = (-math.inf, math.inf)
+"""Bounds before the model is loaded, under which no budget is too large."""
+
+NUM_LEVELS = 255
+"""Steps between the 256 levels of an 8-bit pixel."""
+
 DEFAULT_EPSILON = 8 / 255
 DEFAULT_EPSILON_TEXT = "8/255"
 UNTARGETED = "none"
@@ -20,10 +26,14 @@ RANDOM_START_DESCRIPTION = "clean, and uniform in the ball with a full step proj
 
 
 def parse_norm(value: str | float) -> float:
-    """Return the order p of the norm, infinity for `inf`. Raises SettingError unless it is a real number p >= 1."""
+    """Return the order p of the norm, infinity for `inf`; `linf` and `L2` count too.
+
+    Raises SettingError unless the order is a real number p >= 1.
+    """
+    text = value.strip().lower().removeprefix("l").removeprefix("_") if isinstance(value, str) else value
     try:
-        norm = float(value)
-    except ValueError:
+        norm = float(text)
+    except (TypeError, ValueError):
         norm = math.nan
     if not norm >= 1:
         raise SettingError(f"norm must be inf, 1, 2 or any real p >= 1, got {value}: below 1 it is not a norm")
@@ -51,7 +61,10 @@ def parse_epsilon(value: str | float, norm: float = math.inf, bounds: Bounds | N
     SettingError for any other mix of fractions and numbers, and as `check_epsilon` does.
     """
     if not isinstance(value, str):
-        return (check_epsilon(float(value), norm, bounds),)
+        try:
+            return (check_epsilon(float(value), norm, bounds),)
+        except TypeError:
+            raise SettingError(f"epsilon must be a number or text such as 8/255, got {type(value).__name__}") from None
     items = [item.strip() for item in value.split(",")]
     if any(not item for item in items):
         raise SettingError(f"epsilon must be a comma list without gaps, got {value!r}: write 1,2,4/255 or 0.01,0.02")
@@ -79,11 +92,32 @@ def check_epsilon(epsilon: float, norm: float, bounds: Bounds | None) -> float:
     """Return the budget. Raises SettingError if it is negative, not finite, or wider than the bounds under L-infinity."""
     if not (math.isfinite(epsilon) and epsilon >= 0):
         raise SettingError(f"epsilon must be a finite number >= 0, got {epsilon:g}")
-    if norm == math.inf and bounds is not None and epsilon > bounds[1] - bounds[0]:
+    if norm == math.inf and bounds is not None and epsilon > (width := bounds[1] - bounds[0]):
         low, high = bounds
-        hint = f": did you mean {epsilon:g}/255?" if bounds == PIXEL_BOUNDS and epsilon <= 255 else ""
-        raise SettingError(f"linf epsilon must lie in [0, {high - low:g}] for images in [{low:g}, {high:g}], got {epsilon:g}{hint}")
+        hint = f": did you mean {_share_text(epsilon * width)}?" if width != NUM_LEVELS and 1 <= epsilon <= NUM_LEVELS else ""
+        raise SettingError(f"linf epsilon must lie in [0, {width:g}] for images in [{low:g}, {high:g}], got {epsilon:g}{hint}")
     return epsilon
+
+
+def _share_text(numerator: float) -> str:
+    """Return `8/255`, or a decimal number if the numerator is not an integer."""
+    return f"{numerator:g}/{NUM_LEVELS}" if numerator == round(numerator) else f"{numerator / NUM_LEVELS:.6g}"
+
+
+def is_8_bit_range(bounds: Bounds) -> bool:
+    """Return True if the bounds are about 255 apart, as of images whose pixels are the numbers 0 to 255."""
+    return 200 <= bounds[1] - bounds[0] <= 300
+
+
+def small_epsilon_warnings(epsilons: Iterable[float], bounds: Bounds) -> list[str]:
+    """Return a warning if no budget reaches one level of images of 0 to 255: it is then probably in the units of [0, 1]."""
+    largest, (low, high) = max(epsilons, default=0.0), bounds
+    if not is_8_bit_range(bounds) or not 0 < largest < (high - low) / NUM_LEVELS:
+        return []
+    return [
+        f"epsilon {largest:.6g} is less than one 8-bit level of images in [{low:g}, {high:g}]: "
+        f"write {largest * (high - low):.6g} if you meant {_share_text(round(largest * NUM_LEVELS, 6))} of that range"
+    ]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.options import MASKING_SAMPLE_SIZE, AttackOptions, CheckOptions, RunOptions, Thresholds, check_batch_size
-from robustbench_fgsm.spec import AttackSpec, TargetRule
+from robustbench_fgsm.spec import PIXEL_BOUNDS, AttackSpec, TargetRule
 
 
 def test_options_become_one_attack() -> None:
@@ -19,7 +19,7 @@ def test_options_become_one_attack() -> None:
 
 
 def test_one_attack_for_each_different_rule() -> None:
-    specs = AttackOptions(targeted=["none", "next", "shift:1", "random"]).to_specs()
+    specs = AttackOptions(targeted=["none", "next", "shift:1", "random"]).to_specs(PIXEL_BOUNDS)
     assert [str(spec.target) for spec in specs] == ["none", "next", "random"]
 
 
@@ -34,7 +34,7 @@ def test_one_attack_for_each_different_rule() -> None:
 )
 def test_rejects_values_outside_their_domain(options: AttackOptions, message: str) -> None:
     with pytest.raises(SettingError, match=message):
-        options.to_specs()
+        options.to_specs(PIXEL_BOUNDS)
 
 
 @pytest.mark.parametrize(

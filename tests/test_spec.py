@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.spec import AttackSpec, Bounds, TargetRule, norm_name, parse_epsilon, parse_norm
+from robustbench_fgsm.spec import AttackSpec, Bounds, TargetRule, norm_name, parse_epsilon, parse_norm, small_epsilon_warnings
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_other_norms_accept_large_budgets(norm: float, bounds: Bounds | None) ->
 
 def test_bounds_set_the_pixel_range() -> None:
     assert parse_epsilon("2", bounds=(-1.0, 1.0)) == (2.0,)
-    with pytest.raises(SettingError, match=r"\[0, 2\] for images in \[-1, 1\], got 3$"):
+    with pytest.raises(SettingError, match=r"\[0, 2\] for images in \[-1, 1\], got 3: did you mean 6/255"):
         parse_epsilon("3", bounds=(-1.0, 1.0))
 
 
@@ -115,7 +115,7 @@ def test_norms(value: str | float, norm: float) -> None:
     assert parse_norm(value) == norm
 
 
-@pytest.mark.parametrize("value", ["0.5", "0", "-1", "-inf", "nan", "", "l2", 0.999, math.nan])
+@pytest.mark.parametrize("value", ["0.5", "0", "-1", "-inf", "nan", "", "lx", 0.999, math.nan])
 def test_rejects_other_norms(value: str | float) -> None:
     with pytest.raises(SettingError, match="any real p >= 1, got"):
         parse_norm(value)
@@ -189,3 +189,53 @@ def test_an_attack_as_json() -> None:
 def test_a_negative_seed_is_refused() -> None:
     with pytest.raises(SettingError, match="seed must be an integer >= 0, got -1"):
         AttackSpec(seed=-1)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "meant"), [((0.0, 1.0), "8/255"), ((-1.0, 1.0), "16/255"), ((0.0, 0.5), "4/255"), ((-1.5, 1.5), "24/255")]
+)
+def test_hint_for_levels_is_accepted_and_is_so_many_of_255_parts_of_the_range(bounds: Bounds, meant: str) -> None:
+    with pytest.raises(SettingError, match=rf"did you mean {meant}\?") as refused:
+        parse_epsilon("8", bounds=bounds)
+    (hint,) = parse_epsilon(str(refused.value).rpartition("mean ")[2].rstrip("?"), bounds=bounds)
+    assert hint / (bounds[1] - bounds[0]) == pytest.approx(8 / 255)
+
+
+@pytest.mark.parametrize("text", ["256", "1e9"])
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.0, 255.0), (-1.0, 1.0)])
+def test_a_budget_above_all_levels_gets_no_hint(text: str, bounds: Bounds) -> None:
+    with pytest.raises(SettingError, match=r"got \S+$"):
+        parse_epsilon(text, bounds=bounds)
+
+
+@pytest.mark.parametrize(("text", "meant"), [("8/255", "write 8 if you"), ("0.5", "write 127.5 if"), ("1/255", "write 1 ")])
+def test_a_budget_below_one_level_is_named_with_its_conversion(text: str, meant: str) -> None:
+    (warning,) = small_epsilon_warnings(parse_epsilon(text, bounds=(0.0, 255.0)), (0.0, 255.0))
+    assert meant in warning
+    written = warning.partition("write ")[2].split()[0]
+    assert not small_epsilon_warnings(parse_epsilon(written, bounds=(0.0, 255.0)), (0.0, 255.0))
+
+
+@pytest.mark.parametrize(
+    ("epsilons", "bounds"),
+    [
+        ((8 / 255,), (0.0, 1.0)),
+        ((8 / 255,), (-1.0, 1.0)),
+        ((1.0,), (0.0, 255.0)),
+        ((0.5, 2.0), (0.0, 255.0)),
+        ((0.0,), (0.0, 255.0)),
+    ],
+)
+def test_other_budgets_are_taken_as_they_are(epsilons: tuple[float, ...], bounds: Bounds) -> None:
+    assert not small_epsilon_warnings(epsilons, bounds)
+
+
+@pytest.mark.parametrize(("name", "norm"), [("linf", math.inf), ("Linf", math.inf), ("l_inf", math.inf), ("L2", 2.0), (" 2 ", 2.0)])
+def test_norms_are_known_by_their_usual_names(name: str, norm: float) -> None:
+    assert parse_norm(name) == norm
+
+
+@pytest.mark.parametrize("value", [None, [1], {}])
+def test_rejects_what_is_no_budget(value: object) -> None:
+    with pytest.raises(SettingError, match="epsilon must be a number or text"):
+        parse_epsilon(value)  # type: ignore[arg-type]

@@ -212,7 +212,8 @@ def check_batch(x: Tensor, y: Tensor | None, *, targeted: bool = False, bounds: 
     if bounds is None or x.numel() == 0:
         return
     low, high = (float(extreme) for extreme in x.aminmax())
-    if not (bounds[0] <= low and high <= bounds[1]):
+    lowest, highest = torch.tensor(bounds, dtype=x.dtype).tolist()  # 2.64 in float32 is above 2.64
+    if not (lowest <= low and high <= highest):
         hint = "divide 8-bit images by 255" if high > 2 else "undo the normalisation, or pass bounds"
         if math.isnan(low):
             hint = "fix or leave out what is not a number"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.spec import Bounds
+from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
 MAX_LEVEL = 255
 """An 8-bit pixel k stands for k / 255."""
@@ -43,6 +43,14 @@ def round_to_levels(x_adv: Tensor, x: Tensor, epsilon: float, *, norm: float, bo
     return QuantizedImages(levels.to(torch.uint8), outside.flatten(1).sum(1))
 
 
-def levels_to_pixels(levels: Tensor) -> Tensor:
-    """Return the float32 images k / 255 of 8-bit levels k, as every loader reads them."""
-    return levels.float().div_(MAX_LEVEL)
+def levels_to_pixels(levels: Tensor, bounds: Bounds = PIXEL_BOUNDS) -> Tensor:
+    """Return float32 images within the bounds, of which 8-bit level 0 is the low and level 255 the high one.
+
+    Every loader reads 8-bit images so. Under bounds that are not finite, level k becomes k / 255.
+    """
+    low, high = bounds
+    if bounds == PIXEL_BOUNDS or not math.isfinite(high - low):
+        return levels.float().div_(MAX_LEVEL)
+    if high - low == MAX_LEVEL:
+        return levels.float().add_(low)
+    return levels.float().div_(MAX_LEVEL).mul_(high - low).add_(low).clamp_(low, high)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from robustbench_fgsm.cli.options import OutputOptions
@@ -42,7 +41,6 @@ def run_evaluation(
 
     classifier, images = model_and_data
     check_optimize_level(run_options.optimize)
-    specs = tuple(replace(spec, bounds=classifier.bounds) for spec in specs)
     validate_checks(checks, specs, classifier)
     for spec in specs:
         check_distinct_epsilons(spec)
@@ -54,7 +52,7 @@ def run_evaluation(
         command,
         classifier,
         images,
-        specs,
+        tuple(specs),
         plan,
         run_options.max_bad,
         checks=checks,

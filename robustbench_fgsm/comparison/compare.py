@@ -82,18 +82,18 @@ def compare(
         classifier,
         data,
         attack.to_spec(classifier.bounds),
-        Opponents(references, load_candidate_or_images(candidate, style, match_to_classifier(data, classifier))),
+        Opponents(references, load_candidate_or_images(candidate, style, data, classifier)),
         RunOptions(batch_size, optimize, max_bad, strict),
         progress=progress,
     )
 
 
 def load_candidate_or_images(
-    candidate: Candidate | Callable[..., object] | str | Path | None, style: str, data: Dataset
+    candidate: Candidate | Callable[..., object] | str | Path | None, style: str, data: Dataset, classifier: Classifier
 ) -> Candidate | SavedImages | None:
     """Return the candidate, or saved images for a file of images; raise as `to_candidate` and `load_saved_images` do."""
     if isinstance(candidate, str | Path) and is_saved_images(candidate):
-        return load_saved_images(Path(candidate), image_shape(data))
+        return load_saved_images(Path(candidate), image_shape(match_to_classifier(data, classifier)), classifier.bounds)
     return None if candidate is None else to_candidate(candidate, style)
 
 

@@ -12,7 +12,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.attack.quantization import levels_to_pixels
 from robustbench_fgsm.errors import DataError, SettingError
+from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
 MAX_CLASSES = 1_000_000
 """Labels from here on are no class indices."""
@@ -31,7 +33,7 @@ class Batch:
     """Images of a data set.
 
     Args:
-        images: (N, C, H, W) float32 in pixel space.
+        images: (N, C, H, W) float32 in the units of the classifier: [0, 1], or its bounds.
         labels: (N,) int64.
         ids: (N,) int64, which do not depend on order or process.
         bad: unreadable samples of this part of the data; they are not among the N images, and N may be 0.
@@ -80,7 +82,7 @@ class ArrayDataset:
 
     Args:
         name: name in reports.
-        images: (N, H, W) or (N, C, H, W), uint8, or floating point in pixel space.
+        images: (N, H, W) or (N, C, H, W), uint8, or floating point in the units of the classifier.
         labels: (N,) integers below the number of class names.
         classes: names of the classes.
 
@@ -90,6 +92,9 @@ class ArrayDataset:
 
     settings: Mapping[str, Any] = {}
     """What `load_data` was asked for beside the name."""
+
+    bounds: Bounds = PIXEL_BOUNDS
+    """Range into which 8-bit images are put."""
 
     def __init__(self, name: str, images: Tensor, labels: Tensor, classes: tuple[str, ...]) -> None:
         if images.ndim not in (3, 4) or len(images) != len(labels) or labels.ndim != 1:
@@ -141,7 +146,7 @@ class ArrayDataset:
 
     def _batch(self, rows: slice | Tensor, ids: Tensor) -> Batch:
         stored = self._images[rows]
-        images = stored.float().div_(255) if stored.dtype == torch.uint8 else stored.float()
+        images = levels_to_pixels(stored, self.bounds) if stored.dtype == torch.uint8 else stored.float()
         return Batch(images, self._labels[rows].to(torch.int64), ids)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -155,6 +160,12 @@ class ArrayDataset:
             raise SettingError(f"limit must be at least 1, got {limit}: leave it out for the whole data set")
         first = ArrayDataset(self.name, self._images[:limit], self._labels[:limit], self._own_classes)
         return first.with_class_names(self.classes)
+
+    def with_bounds(self, bounds: Bounds) -> ArrayDataset:
+        """Return the images with 8-bit levels put into these bounds; the fingerprint does not change."""
+        other = copy.copy(self)
+        other.bounds = bounds
+        return other
 
     def with_class_names(self, classes: tuple[str, ...]) -> ArrayDataset:
         """Return the images under other class names, at least as many; the fingerprint does not change."""

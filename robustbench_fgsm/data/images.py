@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.attack.quantization import levels_to_pixels
 from robustbench_fgsm.data.dataset import MAX_CLASSES, BadSample, Batch, printable_name
 from robustbench_fgsm.data.decode_workers import map_in_order
 from robustbench_fgsm.data.decoding import PixelArray, UnreadableError, decode_image, image_to_pixels, is_grey
 from robustbench_fgsm.errors import DataError, RfgsmError, first_line
 from robustbench_fgsm.models.preprocessing import Preprocessing
+from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
 GREY_CHECK_SAMPLES = 32
 """Images, spread evenly, that are opened to learn whether a data set is grey."""
@@ -123,6 +125,9 @@ class ImageDataset:
     settings: Mapping[str, Any] = {}
     """What `load_data` was asked for beside the name."""
 
+    bounds: Bounds = PIXEL_BOUNDS
+    """Range into which 8-bit images are put."""
+
     def __init__(
         self,
         name: str,
@@ -197,7 +202,7 @@ class ImageDataset:
         images = torch.from_numpy(block.images)
         labels = block.labels if self._table is None else [self._table[label] for label in block.labels]
         return Batch(
-            images.float().div_(255) if images.dtype == torch.uint8 else images.float(),
+            levels_to_pixels(images, self.bounds) if images.dtype == torch.uint8 else images.float(),
             torch.tensor(labels, dtype=torch.int64),
             torch.tensor(block.ids, dtype=torch.int64),
             block.bad,
@@ -205,6 +210,10 @@ class ImageDataset:
 
     def __iter__(self) -> Iterator[Batch]:
         return self.batches(0, len(self), 128)
+
+    def with_bounds(self, bounds: Bounds) -> ImageDataset:
+        """Return the images with 8-bit levels put into these bounds; the fingerprint does not change."""
+        return self._copy_with(bounds=bounds)
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> ImageDataset:
         """Return the images with this resizing and cropping."""
@@ -221,6 +230,6 @@ class ImageDataset:
     def _copy_with(self, **changes: Any) -> ImageDataset:
         other = copy.copy(self)
         other.__dict__.update(changes)
-        if set(changes) != {"classes"}:
+        if not set(changes) <= {"classes", "bounds"}:
             other.__dict__.pop("fingerprint", None)
         return other

@@ -18,7 +18,7 @@ from robustbench_fgsm.engine.targets import targets_for
 from robustbench_fgsm.errors import DataError, InputError, ModelError, SettingError
 from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.options import check_batch_size as check_batch_size
-from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.spec import AttackSpec, small_epsilon_warnings
 
 PREFLIGHT_IMAGES = 32
 MIN_ACCURACY_IMAGES = 8
@@ -54,6 +54,8 @@ def preflight(
     warnings = run_on_fitting_prefix(
         evenly_spaced_batch(data), lambda batch: _check_batch(classifier, batch, data.classes, spec, is_attacked=is_attacked)
     )
+    if is_attacked:
+        warnings += small_epsilon_warnings(spec.epsilons, spec.bounds)
     if strict and warnings:
         raise InputError(f"strict takes warnings for errors: {'; '.join(warnings)}")
     return warnings

@@ -16,9 +16,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from torch import Tensor
 
+from robustbench_fgsm.attack.quantization import levels_to_pixels
 from robustbench_fgsm.data.dataset import Dataset, first_readable_batch
 from robustbench_fgsm.data.subset import IdSubset
 from robustbench_fgsm.errors import DataError, UnsafeError
+from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
 IMAGE_KEYS = ("images", "x_adv", "adversarial")
 SAVED_IMAGE_SUFFIXES = (".npz", ".safetensors")
@@ -55,17 +57,18 @@ def is_saved_images(path: str | Path) -> bool:
     return Path(path).suffix.lower() in (*SAVED_IMAGE_SUFFIXES, *PICKLE_SUFFIXES, ".npy") or Path(path).is_dir()
 
 
-def load_saved_images(path: Path, shape: tuple[int, ...]) -> SavedImages:
+def load_saved_images(path: Path, shape: tuple[int, ...], bounds: Bounds = PIXEL_BOUNDS) -> SavedImages:
     """Return adversarial images of an .npz or .safetensors file, or of a directory that `rfgsm attack` made.
 
-    The images are stored as `images`, `x_adv` or `adversarial`: floating point in pixel space or uint8, as (N, C, H, W), (N, H, W,
-    C), or (N, H, W) if they are grey. shape: (C, H, W) of a clean image, which distinguishes the layouts. `ids`, if present,
-    identify the images. Raises UnsafeError if the file holds pickled objects; DataError if the file holds no images that fit.
+    The images are stored as `images`, `x_adv` or `adversarial`: floating point in the units of the data or uint8, as (N, C, H, W),
+    (N, H, W, C), or (N, H, W) if they are grey. shape: (C, H, W) of a clean image, which distinguishes the layouts. bounds: range
+    into which uint8 images are put. `ids`, if present, identify the images. Raises UnsafeError if the file holds pickled objects;
+    DataError if the file holds no images that fit.
     """
     files = sorted(file for file in path.glob(SHARD_PATTERN) if file.suffix in SAVED_IMAGE_SUFFIXES) if path.is_dir() else [path]
     if not files:
         raise DataError(f"saved images must be {SHARD_PATTERN} files in that directory, got none in {path}: name an .npz file")
-    parts = [_read_file(file, shape) for file in files]
+    parts = [_read_file(file, shape, bounds) for file in files]
     ids = [part.ids for part in parts if part.ids is not None]
     if len(parts) > 1 and len(ids) != len(parts):
         raise DataError(f"several files of saved images must say their ids, got {path} without: save one file")
@@ -109,12 +112,12 @@ def image_shape(data: Dataset) -> tuple[int, ...]:
     return tuple(first_readable_batch(data, 1).images.shape[1:])
 
 
-def _read_file(file: Path, shape: tuple[int, ...]) -> SavedImages:
+def _read_file(file: Path, shape: tuple[int, ...], bounds: Bounds) -> SavedImages:
     arrays = _read_arrays(file)
     key = next((key for key in IMAGE_KEYS if key in arrays), None)
     if key is None:
         raise DataError(f"saved images must be under {', '.join(IMAGE_KEYS)}, got {', '.join(arrays) or 'nothing'} in {file}")
-    images = _to_pixel_space(arrays[key], shape, file)
+    images = _to_pixel_space(arrays[key], shape, file, bounds)
     ids = None
     if "ids" in arrays:
         stored = arrays["ids"]
@@ -150,7 +153,7 @@ def _pickle_error(file: Path) -> UnsafeError:
     return UnsafeError(f"saved images must be plain arrays, got pickled objects in {file}: use numpy.savez")
 
 
-def _to_pixel_space(stored: Any, shape: tuple[int, ...], file: Path) -> Tensor:
+def _to_pixel_space(stored: Any, shape: tuple[int, ...], file: Path, bounds: Bounds) -> Tensor:
     """Return saved images of any dtype and layout as float32 (N, C, H, W), for images of shape (C, H, W)."""
     channels, height, width = shape
     if stored.dtype.kind != "f" and stored.dtype != np.uint8:
@@ -170,4 +173,4 @@ def _to_pixel_space(stored: Any, shape: tuple[int, ...], file: Path) -> Tensor:
     if not bool(pixels.isfinite().all()):
         bad = int((~pixels.flatten(1).isfinite().all(1)).sum())
         raise DataError(f"saved images must be finite, got {bad:,} of {len(pixels):,} with NaN or infinity in {file}")
-    return pixels.div_(255) if stored.dtype == np.uint8 else pixels
+    return levels_to_pixels(pixels, bounds) if stored.dtype == np.uint8 else pixels

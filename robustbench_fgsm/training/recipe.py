@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from robustbench_fgsm.errors import SettingError, did_you_mean
 from robustbench_fgsm.options import Option
-from robustbench_fgsm.spec import DEFAULT_EPSILON, parse_epsilon
+from robustbench_fgsm.spec import DEFAULT_EPSILON, UNKNOWN_BOUNDS, parse_epsilon
 
 TRAINING_METHODS = ("standard", "fgsm", "fgsm-rs", "n-fgsm", "static")
 ONLINE_ADVERSARIAL_METHODS = ("fgsm", "fgsm-rs", "n-fgsm")
@@ -31,7 +31,7 @@ CHECKS_PER_EPOCH = 4
 
 def parse_training_epsilon(text: float | str) -> float:
     """Return the one budget of a training. Raises SettingError for a list, or as `parse_epsilon` does."""
-    epsilons = parse_epsilon(text)
+    epsilons = parse_epsilon(text, bounds=UNKNOWN_BOUNDS)
     if len(epsilons) != 1:
         raise SettingError(f"train takes one epsilon, got {len(epsilons)}: train once for each")
     return epsilons[0]
@@ -56,7 +56,7 @@ class TrainingRecipe:
     epsilon: Annotated[
         float,
         Option(
-            "Budget of crafted images in pixel space: 8/255 or 0.03.",
+            "Budget of crafted images in the units of the images: 8/255 or 0.03.",
             flag="--eps",
             default_text="8/255",
             parse=parse_training_epsilon,

@@ -9,6 +9,7 @@ from typing import Annotated
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, changed_flags, expand_options
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.options import AttackOptions, Option, RunOptions, ShardOptions
+from robustbench_fgsm.spec import UNKNOWN_BOUNDS
 
 MODEL_VARIANT = Variant(
     defaults={"model": ""},
@@ -55,7 +56,8 @@ def attack_command(
         raise SettingError("--trust-data-code is about the data of a manifest, got no --check: leave it out")
     if not model_options.model or output.out is None:
         raise SettingError("attack needs --model NAME and --out DIR to craft, or --check DIR: see rfgsm attack --help")
-    out, spec = output.out, attack.to_spec()
+    out = output.out
+    attack.to_spec(UNKNOWN_BOUNDS)
 
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, write_result
@@ -65,9 +67,7 @@ def attack_command(
     world, model_options, output = join_processes(model_options, output)
     classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
     with progress_bar("attack", quiet=output.quiet) as progress:
-        saved = save_attack(
-            classifier, images, out, replace(spec, bounds=classifier.bounds), shard_options, run_options, progress, world
-        )
+        saved = save_attack(classifier, images, out, attack.to_spec(classifier.bounds), shard_options, run_options, progress, world)
     return write_result(saved.to_dict(), output, is_main=world.is_main)
 
 

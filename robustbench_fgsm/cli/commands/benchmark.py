@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.options import BENCHMARK_EPSILONS, AttackOptions, BenchmarkOptions, Option, RunOptions
+from robustbench_fgsm.spec import UNKNOWN_BOUNDS
 
 ATTACK_VARIANT = Variant(
     only=("epsilon", "norm", "seed"),
@@ -34,7 +35,8 @@ def benchmark_command(
 
     Example: rfgsm benchmark --model resnet18
     """
-    spec = replace(attack, seed=0).to_spec()
+    unseeded = replace(attack, seed=0)
+    spec = unseeded.to_spec(UNKNOWN_BOUNDS)
 
     from robustbench_fgsm.benchmarking.benchmark import check_benchmark_settings, choose_references, run_benchmark
     from robustbench_fgsm.benchmarking.contenders import check_levels, check_pytorch_network
@@ -51,7 +53,7 @@ def benchmark_command(
     load = partial(load_model_and_data, model_options, data_options, seed=attack.seed, quiet=True)
     classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
     check_pytorch_network(classifier)
-    spec = replace(spec, bounds=classifier.bounds)
+    spec = unseeded.to_spec(classifier.bounds)
     warnings = preflight(classifier, images, spec, strict=run_options.strict)  # before a run directory is made
     run_options = replace(run_options, batch_size=choose_batch_size(run_options.batch_size, classifier, images))
 

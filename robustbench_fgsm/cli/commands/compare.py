@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.options import AttackOptions, Option, RunOptions, VerifyOptions
+from robustbench_fgsm.spec import UNKNOWN_BOUNDS
 
 
 @expand_options
@@ -29,7 +30,7 @@ def compare_command(
 
     Example: rfgsm compare --model resnet18 --eps 8/255
     """
-    spec, style = attack.to_spec(), candidate_style.style
+    spec, style = attack.to_spec(UNKNOWN_BOUNDS), candidate_style.style
 
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_result
@@ -49,9 +50,10 @@ def compare_command(
     names = [] if references.strip() == "none" else check_references(references.split(","))
     check_opponents(names, candidate)
     classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
+    spec = attack.to_spec(classifier.bounds)
     warnings = preflight(classifier, images, spec, strict=run_options.strict)  # before a run directory is made
     with stdout_to_stderr():
-        own = load_candidate_or_images(candidate, style, images)
+        own = load_candidate_or_images(candidate, style, images, classifier)
     recorded = None if output.out is None else read_recorded_plan(output.out)
     plan = choose_plan(classifier, images, [spec], run_options, recorded, audited=False)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.options import AttackOptions, CheckOptions, RunOptions, Thresholds
+from robustbench_fgsm.spec import UNKNOWN_BOUNDS
 
 
 @expand_options
@@ -25,8 +26,6 @@ def evaluate_command(
 
     Example: rfgsm evaluate --model resnet18 --eps 8/255 --min-robust-accuracy 0.1
     """
-    spec = attack.to_spec()
-
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import write_result
     from robustbench_fgsm.cli.processes import join_processes
@@ -34,12 +33,21 @@ def evaluate_command(
     from robustbench_fgsm.engine.preflight import check_single_epsilon
     from robustbench_fgsm.evaluation.thresholds import apply_thresholds
 
-    check_single_epsilon(spec)
+    check_single_epsilon(attack.to_spec(UNKNOWN_BOUNDS))
     world, model_options, output = join_processes(model_options, output)
-    loaded = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
+    classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
 
     def judge(document: dict[str, Any]) -> dict[str, Any]:
         return apply_thresholds(document, thresholds)
 
-    document = run_evaluation("evaluate", loaded, [spec], checks, run_options, output, judge, asdict(thresholds))
+    document = run_evaluation(
+        "evaluate",
+        (classifier, images),
+        [attack.to_spec(classifier.bounds)],
+        checks,
+        run_options,
+        output,
+        judge,
+        asdict(thresholds),
+    )
     return write_result(document, output, is_main=world.is_main)

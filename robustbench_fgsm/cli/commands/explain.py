@@ -9,6 +9,7 @@ import typer
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.options import AttackOptions, Option, RunOptions
+from robustbench_fgsm.spec import UNKNOWN_BOUNDS
 
 
 @expand_options
@@ -48,7 +49,7 @@ def explain_command(
 
     check_output_options(output)
     claims = parse_claims(value, n)
-    spec = attack.to_spec()
+    spec = attack.to_spec(UNKNOWN_BOUNDS)
 
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, write_result
@@ -61,6 +62,7 @@ def explain_command(
     check_batch_size(run_options.batch_size)
     check_explain_spec(spec, claims)
     classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
+    spec = attack.to_spec(classifier.bounds)
     warnings = preflight(classifier, images, spec, strict=run_options.strict)  # before a run directory is made
     check_explain_classifier(classifier, images)
     run_options = replace(run_options, batch_size=choose_batch_size(run_options.batch_size, classifier, images))

@@ -49,7 +49,7 @@ def plot_command(
 
     check_output_path("--output", output)
     form = figure_format(output)
-    budgets = () if eps is None else parse_epsilon(eps, 2.0)  # no norm is known yet; the run bounds its budgets
+    budgets = () if eps is None else parse_epsilon(eps, bounds=None)  # the run bounds its budgets
     if len(budgets) > 1:
         raise SettingError(f"--eps must be one budget of the run, got {eps}: draw a figure for each")
     figure = draw_run(load_run(run, REPORTED_SCHEMAS), kind.value, targeted, *budgets)

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.options import SWEEP_EPSILONS, AttackOptions, CheckOptions, Option, RunOptions
+from robustbench_fgsm.spec import UNKNOWN_BOUNDS
 
 SWEEP_VARIANT = Variant(
     defaults={"epsilon": SWEEP_EPSILONS},
     options={
-        "epsilon": Option("Budgets in pixel space: 1,2,4/255 or 0.01,0.02.", flag="--eps"),
+        "epsilon": Option("Budgets in the units of the images: 1,2,4/255 or 0.01,0.02.", flag="--eps"),
         "targeted": Option(
             "none, next, shift:2, random, least-likely or class:NAME. May be repeated.",
             metavar="RULE",
@@ -41,7 +42,7 @@ def sweep_command(
     from robustbench_fgsm.options import check_share
 
     check_share("find asr", find_asr)
-    specs = attack.to_specs()
+    attack.to_specs(UNKNOWN_BOUNDS)
 
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import write_result
@@ -50,10 +51,11 @@ def sweep_command(
     from robustbench_fgsm.evaluation.thresholds import find_epsilon_for_success
 
     world, model_options, output = join_processes(model_options, output)
-    loaded = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
+    classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
 
     def judge(document: dict[str, Any]) -> dict[str, Any]:
         return find_epsilon_for_success(document, find_asr)
 
-    document = run_evaluation("sweep", loaded, specs, checks, run_options, output, judge, {"find_asr": find_asr})
+    specs = attack.to_specs(classifier.bounds)
+    document = run_evaluation("sweep", (classifier, images), specs, checks, run_options, output, judge, {"find_asr": find_asr})
     return write_result(document, output, is_main=world.is_main)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.options import AttackOptions, Option, RunOptions, TransferOptions
+from robustbench_fgsm.spec import UNKNOWN_BOUNDS
 
 if TYPE_CHECKING:
     from robustbench_fgsm.data.dataset import Dataset
     from robustbench_fgsm.models.classifier import Classifier
 
 
-ATTACK_VARIANT = Variant(options={"epsilon": Option("Budgets in pixel space: 8/255 or 1,2,4/255.", flag="--eps")})
+ATTACK_VARIANT = Variant(options={"epsilon": Option("Budgets in the units of the images: 8/255 or 1,2,4/255.", flag="--eps")})
 
 
 @expand_options
@@ -45,7 +45,7 @@ def transfer_command(
 
     Example: rfgsm transfer --source mlp300 --source smallcnn --target smallcnn:robust
     """
-    spec = attack.to_spec()
+    attack.to_spec(UNKNOWN_BOUNDS)
 
     from robustbench_fgsm.cli.output import progress_bar, write_result
     from robustbench_fgsm.cli.processes import join_processes
@@ -58,7 +58,7 @@ def transfer_command(
     models, images = load_models_and_data([*names[0], *names[1]], model_options, data_options, seed=attack.seed, quiet=output.quiet)
     crossing = make_transfer_models(*([models[name] for name in side] for side in names))
     images = match_to_classifier(images, crossing.models[0])
-    spec = replace(spec, bounds=crossing.models[0].bounds)
+    spec = attack.to_spec(crossing.models[0].bounds)
     warnings = check_transfer(crossing, images, spec, strict=run_options.strict)  # before a run directory is made
     chosen = choose_transfer_batch_size(crossing, images, run_options.batch_size, output.out) if world.is_main else None
     run = TransferRun(crossing, images, spec, transfer_options, world.broadcast(chosen), run_options.max_bad, warnings)

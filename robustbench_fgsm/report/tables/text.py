@@ -14,9 +14,9 @@ def count_text(count: int, noun: str) -> str:
 
 
 def epsilon_text(epsilon: float) -> str:
-    """Return `8/255` if a budget is a multiple of 1/255 up to 1, else the number."""
+    """Return `8/255` if a budget is a multiple of 1/255 below 1, else the number."""
     steps = round(epsilon * 255)
-    return f"{steps}/255" if 0 < steps <= 255 and abs(epsilon * 255 - steps) < 1e-9 else f"{epsilon:g}"
+    return f"{steps}/255" if 0 < steps < 255 and abs(epsilon * 255 - steps) < 1e-9 else f"{epsilon:g}"
 
 
 def rate_text(rate: Document) -> str:
