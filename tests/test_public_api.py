@@ -53,6 +53,15 @@ def test_unknown_name(name: str) -> None:
         getattr(rf, name)
 
 
+def test_an_evaluation_of_a_bundled_network_loads_what_it_uses() -> None:
+    """Importing torchvision takes as long as importing torch, because it imports torch's compiler."""
+    arguments = ["rfgsm", "evaluate", "--model", "resnet18", "--limit", "1", "--quiet"]
+    code = f"import sys; from robustbench_fgsm.cli.main import main; sys.argv = {arguments}; import atexit"
+    loaded = python(f"{code}; atexit.register(lambda: print(*sys.modules)); main()").split()
+    assert "torch" in loaded
+    assert (HEAVY - {"torch", "numpy"} | {"torch._dynamo"}).isdisjoint(loaded)
+
+
 def test_import_loads_no_heavy_module() -> None:
     loaded = python("import sys, robustbench_fgsm; print(*sys.modules)").split()
     assert HEAVY.isdisjoint(loaded)

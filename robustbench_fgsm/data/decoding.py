@@ -13,8 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as transforms
 
 from robustbench_fgsm.errors import first_line
 from robustbench_fgsm.models.preprocessing import Preprocessing
@@ -105,6 +103,9 @@ def pillow_to_pixels(image: Image.Image, preprocessing: Preprocessing | None) ->
 
 def resize_and_crop(image: Any, preprocessing: Preprocessing) -> Any:
     """Return a Pillow image or a tensor (C, H, W), resized and cropped by torchvision's own functions."""
+    from torchvision.transforms import InterpolationMode  # takes a second
+    from torchvision.transforms import functional as transforms
+
     if preprocessing.resize is not None:
         mode = InterpolationMode(preprocessing.interpolation)
         smooth = preprocessing.antialias or isinstance(image, Image.Image)  # Pillow cannot but smooth

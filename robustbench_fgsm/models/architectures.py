@@ -53,15 +53,65 @@ class SmallCNN(nn.Module):
         return logits
 
 
-def _resnet18(num_classes: int = 10) -> nn.Module:
-    from torchvision.models import resnet18
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut (He et al. 2016, arXiv:1512.03385); layers are named as torchvision names them."""
 
-    network: nn.Module = resnet18(num_classes=num_classes)
-    return network
+    def __init__(self, before: int, width: int) -> None:
+        super().__init__()
+        stride, shortcut = (1, None) if before == width else (2, _strided_projection(before, width))
+        self.conv1 = nn.Conv2d(before, width, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features (N, width, H, W), or of half the height and width."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        residual = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        residual += shortcut
+        features: Tensor = self.relu(residual)
+        return features
+
+
+def _strided_projection(before: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(before, width, 1, 2, bias=False), nn.BatchNorm2d(width))
+
+
+def _two_blocks(before: int, width: int) -> nn.Sequential:
+    return nn.Sequential(ResidualBlock(before, width), ResidualBlock(width, width))
+
+
+class ResNet18(nn.Module):
+    """torchvision's `resnet18` with its weights' names and initial values, without the second that importing torchvision takes."""
+
+    def __init__(self, *, num_classes: int = 10) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1)
+        self.layer1 = _two_blocks(64, 64)
+        self.layer2 = _two_blocks(64, 128)
+        self.layer3 = _two_blocks(128, 256)
+        self.layer4 = _two_blocks(256, 512)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(512, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (N, num_classes) of images (N, 3, H, W)."""
+        features = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        features = self.layer4(self.layer3(self.layer2(self.layer1(features))))
+        logits: Tensor = self.fc(self.avgpool(features).flatten(1))
+        return logits
 
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
-    "resnet18": _resnet18,
+    "resnet18": ResNet18,
     "smallcnn": SmallCNN,
     "mlp300": partial(MLP, 300),
     "mlp600": partial(MLP, 600),

@@ -6,7 +6,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 Matrix: TypeAlias = Any
 """(K, K) int64: a NumPy array up to `MAX_DENSE_CLASSES` classes, a `scipy.sparse.csr_array` above."""
@@ -20,6 +19,8 @@ MAX_DENSE_CLASSES = 1000
 def confusion_matrix(rows: Int64Array, columns: Int64Array, num_classes: int) -> Matrix:
     """Count how often each pair of classes occurs; rows, columns: (N,) classes."""
     if num_classes > MAX_DENSE_CLASSES:
+        from scipy import sparse  # few runs have so many classes
+
         ones = np.ones(len(rows), np.int64)
         return sparse.coo_array((ones, (rows, columns)), (num_classes, num_classes)).tocsr()
     return np.bincount(rows * num_classes + columns, minlength=num_classes**2).reshape(num_classes, num_classes)
@@ -28,6 +29,8 @@ def confusion_matrix(rows: Int64Array, columns: Int64Array, num_classes: int) ->
 def zero_matrix(num_classes: int) -> Matrix:
     """Return a matrix of zeros, dense or sparse."""
     if num_classes > MAX_DENSE_CLASSES:
+        from scipy import sparse
+
         return sparse.csr_array((num_classes, num_classes), dtype=np.int64)
     return np.zeros((num_classes, num_classes), np.int64)
 

@@ -20,11 +20,21 @@ def test_smallcnn_is_small() -> None:
     assert count_parameters(ARCHITECTURES["smallcnn"]()) == 204_778 <= 300_000
 
 
-def test_resnet18_is_torchvisions_own() -> None:
-    ours, theirs = ARCHITECTURES["resnet18"](), resnet18(num_classes=10)
-    assert type(ours) is type(theirs)
-    theirs.load_state_dict(ours.state_dict(), strict=True)
-    ours.load_state_dict(theirs.state_dict(), strict=True)
+def test_resnet18_is_that_of_torchvision() -> None:
+    torch.manual_seed(0)
+    ours = ARCHITECTURES["resnet18"]()
+    torch.manual_seed(0)
+    theirs = resnet18(num_classes=10)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert all(map(torch.equal, ours.state_dict().values(), theirs.state_dict().values()))
+    assert [type(one) for one in ours.modules() if not list(one.children())] == [
+        type(one) for one in theirs.modules() if not list(one.children())
+    ]
+    for size in (28, 64):
+        x = torch.rand(4, 3, size, size)
+        assert torch.equal(ours(x), theirs(x))  # in train mode, which updates statistics
+        assert torch.equal(ours.eval()(x), theirs.eval()(x))
+        ours.train(), theirs.train()
     assert count_parameters(ours) == 11_181_642  # torchvision's 11,689,512 for 1,000 classes, less 990 outputs of 513
 
 

@@ -8,7 +8,6 @@ from safetensors.torch import load_file
 
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.registry import DataOptions
-from robustbench_fgsm.data.sources.torchvision import load_array_dataset
 
 TEST_SPLIT_FILE = Path(__file__).parents[1] / "files" / "fashion-mnist-test.safetensors"
 CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -24,4 +23,6 @@ def load(name: str, options: DataOptions) -> Dataset:
     """Return the test split that ships with the package, or the training split from the root."""
     if options.choose_split(name, ("test", "train")) == "test":
         return load_fashion_mnist()
+    from robustbench_fgsm.data.sources.torchvision import load_array_dataset  # torchvision takes a second
+
     return load_array_dataset(name, options)
