@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from robustbench_fgsm.attack.direction import largest_magnitude, steepest_direction
 from robustbench_fgsm.attack.gradient import HasLossGradient, Labels, loss_gradient, own_labels
+from robustbench_fgsm.attack.image_range import check_range, float_hint
 from robustbench_fgsm.attack.losses import Loss, get_loss
 from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon, can_broadcast, step
 from robustbench_fgsm.errors import DataError, SettingError
@@ -167,7 +167,8 @@ def _sweep(
     model: Model, x: Tensor, y: Tensor | None, epsilons: list[Epsilon], settings: StepSettings, start: Tensor | None
 ) -> Iterator[Tensor]:
     x = x.detach()
-    check_attack(x, y, settings)
+    for text in check_attack(x, y, settings):
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
     if start is not None and start.shape != x.shape:
         raise DataError(f"start must have the shape of the images {tuple(x.shape)}, got {tuple(start.shape)}")
     for epsilon in epsilons:
@@ -184,11 +185,12 @@ def _sweep(
     return perturbed()
 
 
-def check_attack(x: Tensor, y: Tensor | None, settings: StepSettings) -> None:
-    """Raise DataError or SettingError for images, labels or settings that do not fit each other."""
-    check_batch(x, y, targeted=settings.targeted, bounds=settings.bounds)
+def check_attack(x: Tensor, y: Tensor | None, settings: StepSettings) -> list[str]:
+    """Return warnings; raise DataError or SettingError for images, labels or settings that do not fit each other."""
+    found = check_batch(x, y, targeted=settings.targeted, bounds=settings.bounds)
     check_mask(settings.mask, x)
     settings.get_loss()
+    return found
 
 
 def check_mask(mask: Tensor | None, x: Tensor) -> None:
@@ -201,20 +203,18 @@ def check_mask(mask: Tensor | None, x: Tensor) -> None:
         raise SettingError(f"mask must be bool, or floating point >= 0, got {mask.dtype}: pass mask != 0")
 
 
-def check_batch(x: Tensor, y: Tensor | None, *, targeted: bool = False, bounds: Bounds | None = PIXEL_BOUNDS) -> None:
-    """Raise DataError or SettingError unless x holds float images within the bounds and y one int64 label per image."""
+def check_batch(x: Tensor, y: Tensor | None, *, targeted: bool = False, bounds: Bounds | None = PIXEL_BOUNDS) -> list[str]:
+    """Return warnings about the scale of the images.
+
+    Raises DataError or SettingError unless x holds float images within the bounds and y one int64 label per image.
+    """
     if not x.is_floating_point():
-        raise DataError(f"images must be floating point, got {x.dtype}: divide 8-bit images by 255")
+        raise DataError(f"images must be floating point, got {x.dtype}: {float_hint(x, bounds)}")
     if y is None and targeted:
         raise SettingError("a targeted attack needs its targets in y, got None")
     if y is not None and (y.shape != x.shape[:1] or y.dtype != torch.int64):
         raise DataError(f"labels must be int64 of shape ({len(x)},), one per image, got {y.dtype} of shape {tuple(y.shape)}")
     if bounds is None or x.numel() == 0:
-        return
+        return []
     low, high = (float(extreme) for extreme in x.aminmax())
-    lowest, highest = torch.tensor(bounds, dtype=x.dtype).tolist()  # 2.64 in float32 is above 2.64
-    if not (lowest <= low and high <= highest):
-        hint = "divide 8-bit images by 255" if high > 2 else "undo the normalisation, or pass bounds"
-        if math.isnan(low):
-            hint = "fix or leave out what is not a number"
-        raise DataError(f"images must lie in [{bounds[0]:g}, {bounds[1]:g}], got [{low:g}, {high:g}]: {hint}")
+    return check_range(x, low, high, bounds)

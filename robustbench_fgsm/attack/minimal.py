@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -86,7 +87,8 @@ def minimal_epsilon(
         The direction of Goodfellow et al. 2015, arXiv:1412.6572, section 4, at every budget of the grid.
     """
     x, settings = x.detach(), StepSettings(parse_norm(norm), targeted, bounds, mask, loss, stable)
-    check_attack(x, y, settings)
+    for text in check_attack(x, y, settings):
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
     broadcast_epsilon(epsilon, x, settings.norm, bounds)
     grid = budget_grid(epsilon, epsilon_step)
     gradient_step = compute_gradient_step(model, x, y, settings)

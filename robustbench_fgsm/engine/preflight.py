@@ -10,6 +10,7 @@ from torch import Tensor
 from robustbench_fgsm.attack.fgsm import check_batch
 from robustbench_fgsm.attack.gradient import NO_CLASS, predicted_classes
 from robustbench_fgsm.attack.losses import get_loss
+from robustbench_fgsm.attack.normalisation import normalisation_warnings
 from robustbench_fgsm.data.class_names import is_unnamed_class, same_class_name
 from robustbench_fgsm.data.dataset import Batch, Dataset, first_readable_batch
 from robustbench_fgsm.data.subset import RandomAccess
@@ -70,7 +71,7 @@ def preflight_all(classifier: Classifier, data: Dataset, specs: Sequence[AttackS
 def _check_batch(
     classifier: Classifier, batch: Batch, classes: tuple[str, ...], spec: AttackSpec, *, is_attacked: bool
 ) -> list[str]:
-    check_images(batch, classifier)
+    warnings = check_images(batch, classifier)
     outputs = _predict_checked(classifier, batch)
     if outputs.shape != (len(batch), classifier.num_classes):
         raise ModelError(
@@ -79,8 +80,8 @@ def _check_batch(
     targets_for(batch, spec.target, classes, spec.seed)
     fewer = batch.at(slice(max(1, len(batch) // 2)))
     if not is_attacked:
-        return [*model_warnings(classifier, batch, outputs, _predict_checked(classifier, fewer))]
-    warnings = check_outputs(outputs, spec.loss)
+        return [*warnings, *model_warnings(classifier, batch, outputs, _predict_checked(classifier, fewer))]
+    warnings += check_outputs(outputs, spec.loss)
     among_fewer = check_gradient(classifier, fewer, spec)
     return [*warnings, *model_warnings(classifier, batch, outputs, among_fewer)]
 
@@ -142,10 +143,13 @@ def kind_of_outputs(outputs: Tensor, tolerance: float = 1e-4) -> str:
     return "logits"
 
 
-def check_images(batch: Batch, classifier: Classifier) -> None:
-    """Raise DataError, which names the first wrong image, unless images are float within the bounds and labels in [0, K)."""
+def check_images(batch: Batch, classifier: Classifier) -> list[str]:
+    """Return warnings about the scale of the images.
+
+    Raises DataError, which names the first wrong image, unless images are float within the bounds and labels in [0, K).
+    """
     try:
-        check_batch(batch.images, batch.labels, bounds=classifier.bounds)
+        found = check_batch(batch.images, batch.labels, bounds=classifier.bounds)
     except DataError as error:
         low, high = classifier.bounds
         fits = ((batch.images >= low) & (batch.images <= high)).flatten(1).all(1)
@@ -156,6 +160,7 @@ def check_images(batch: Batch, classifier: Classifier) -> None:
         raise DataError(
             f"labels must lie in [0, {classifier.num_classes}), got {int(batch.labels.min())} to {int(batch.labels.max())}"
         )
+    return found
 
 
 def check_single_epsilon(spec: AttackSpec) -> None:
@@ -201,7 +206,8 @@ def model_warnings(classifier: Classifier, batch: Batch, outputs: Tensor, smalle
         )
         return
     yield from _unstable_output_warnings(classifier, batch.images.to(classifier.device), outputs, smaller_batch_outputs)
-    yield from _low_accuracy_warnings(classifier, batch, outputs)
+    wrong_units = normalisation_warnings(classifier.info.mean, classifier.info.std, classifier.bounds)
+    yield from wrong_units or _low_accuracy_warnings(classifier, batch, outputs)
     brightest = float(batch.images.max()) if batch.images.numel() else 0.0
     if 0 < brightest < DARK_IMAGE_THRESHOLD:
         yield f"all pixels are below {brightest:.2g}: look whether the images were divided by 255 twice"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.attack.gradient import Labels, ensure_two_logits, input_gradient
 from robustbench_fgsm.attack.losses import Loss
+from robustbench_fgsm.attack.normalisation import normalisation_warnings
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.models.packed_convolution import can_pack_convolutions, pack_convolutions
@@ -256,8 +258,9 @@ def wrap(
     Args:
         module: network from images to logits.
         num_classes: number of logits, >= 2.
-        mean: mean of the normalisation that the module expects and does not do itself, in pixel space: one value, or one per
-            channel. None for 0. The normalisation becomes the first layer.
+        mean: mean of the normalisation that the module expects and does not do itself, in the units of the images: one value, or
+            one per channel. None for 0. The normalisation becomes the first layer. A RuntimeWarning says if mean or std are in
+            other units than the bounds.
         std: standard deviation, as mean; None for 1.
         bounds: range of the images.
         channels: number of channels to which grey images are repeated; None to leave them.
@@ -274,7 +277,10 @@ def wrap(
     network = PixelSpaceNetwork(copy_module(module), mean, std, channels)
     parameters = [*module.parameters(), *module.buffers()]
     network.to(device if device is not None else parameters[0].device if parameters else "cpu")
-    return build_classifier(network, num_classes, ModelInfo(type(module).__name__, "given"), bounds=bounds, classes=classes)
+    made = build_classifier(network, num_classes, ModelInfo(type(module).__name__, "given"), bounds=bounds, classes=classes)
+    for text in normalisation_warnings(made.info.mean, made.info.std, bounds):
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+    return made
 
 
 def build_classifier(

@@ -158,9 +158,13 @@ def test_a_zero_gradient_is_counted() -> None:
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
-        (torch.zeros(2, 3, dtype=torch.uint8), torch.tensor([0, 1]), "divide 8-bit images by 255"),
-        (torch.full((2, 3), 200.0), torch.tensor([0, 1]), r"must lie in \[0, 1\], got \[200, 200\]: divide 8-bit"),
-        (torch.full((2, 3), -1.0), torch.tensor([0, 1]), "undo the normalisation"),
+        (torch.zeros(2, 3, dtype=torch.uint8), torch.tensor([0, 1]), "pass images / 255 if they are 8-bit images"),
+        (
+            torch.full((2, 3), 200.0),
+            torch.tensor([0, 1]),
+            r"must lie in \[0, 1\], got \[200, 200\]: pass images / 255 if they are 8-bit",
+        ),
+        (torch.full((2, 3), -1.0), torch.tensor([0, 1]), "pass bounds that hold all features"),
         (torch.full((2, 3), math.nan), torch.tensor([0, 1]), r"got \[nan, nan\]"),
         (torch.zeros(2, 3), torch.tensor([0]), r"int64 of shape \(2,\)"),
         (torch.zeros(2, 3), torch.tensor([0.0, 1.0]), "got torch.float32"),

@@ -143,8 +143,8 @@ def test_bad_samples_exit_1_unless_allowed(
     ("arrays", "message"),
     [
         ({"images": np.full((12, 3, 8, 8), np.nan, np.float32)}, "got [nan, nan]: fix or leave out"),
-        ({"images": np.full((12, 3, 8, 8), 200.0, np.float32)}, "divide 8-bit images by 255"),
-        ({"images": np.full((12, 3, 8, 8), -1.5, np.float32)}, "got [-1.5, -1.5]: undo the normalisation"),
+        ({"images": np.full((12, 3, 8, 8), 200.0, np.float32)}, "pass images / 255"),
+        ({"images": np.full((12, 3, 8, 8), -1.5, np.float32)}, "got [-1.5, -1.5], perhaps of normalised images"),
         ({"images": np.zeros((12, 1, 8, 8), np.uint8)}, "model must accept images of shape (1, 8, 8)"),
         ({"images": np.zeros((12, 3, 8, 8), np.int32)}, "got int32 of shape"),
         ({"labels": np.full(12, 10)}, "data must have the model's 10 classes, got 11"),

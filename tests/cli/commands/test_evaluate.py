@@ -239,7 +239,7 @@ def broken_data(kind: str) -> rf.ArrayDataset:
     ("kind", "message"),
     [
         ("nan", "images must "),
-        ("0..255", "divide 8-bit images by 255"),
+        ("0..255", "pass images / 255"),
         ("labels", "labels must lie in [0, 10), got [0, 10]"),
         ("classes", "data must have the model's 10 classes, got 9"),
     ],

@@ -1,0 +1,94 @@
+"""The range of images against the bounds: which conversion an image needs that lies outside, or in another scale."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.attack.normalisation import HALF, find_normalisation
+from robustbench_fgsm.errors import DataError
+from robustbench_fgsm.spec import NUM_LEVELS, PIXEL_BOUNDS, Bounds, is_8_bit_range
+
+SIGNED_BOUNDS: Bounds = (-1.0, 1.0)
+MIN_IMAGES = 8
+"""Images that are needed to say that none has a pixel below 0."""
+
+
+def check_range(x: Tensor, low: float, high: float, bounds: Bounds) -> list[str]:
+    """Return warnings if images are probably in another scale than the bounds.
+
+    x: (N, ...) images, whose extremes are low and high. Raises DataError, with the conversion, if images lie outside the bounds.
+    """
+    if bounds[0] <= low and high <= bounds[1]:
+        return _scale_warnings(x, low, high, bounds)
+    lowest, highest = torch.tensor(bounds, dtype=x.dtype).tolist()  # 2.64 in float32 is above 2.64
+    if lowest <= low and high <= highest:
+        return []
+    lies = f"images must lie in [{bounds[0]:g}, {bounds[1]:g}], got [{low:g}, {high:g}]"
+    raise DataError(f"{lies}{_range_hint(x, low, high, bounds)}")
+
+
+def float_hint(x: Tensor, bounds: Bounds | None) -> str:
+    """Return the remedy for images of integers."""
+    if bounds is None or not math.isfinite(bounds[1] - bounds[0]) or (x.ndim == 2 and x.dtype != torch.uint8):
+        return "pass images.float()"
+    return f"pass {conversion((0.0, NUM_LEVELS), bounds)} if they are 8-bit images"
+
+
+def conversion(source: Bounds, bounds: Bounds) -> str:
+    """Return the expression that brings images from one range into another one, such as `images / 127.5 - 1`."""
+    factor = (bounds[1] - bounds[0]) / (source[1] - source[0])
+    shift = bounds[0] - source[0] * factor
+    scaled = f"images / {1 / factor:.7g}" if factor < 1 else f"images * {factor:.7g}" if factor > 1 else "images.float()"
+    return scaled if shift == 0 else f"{scaled} {'+' if shift > 0 else '-'} {abs(shift):.7g}"
+
+
+def _range_hint(x: Tensor, low: float, high: float, bounds: Bounds) -> str:
+    """Return the remedy for images outside the bounds, as the end of a sentence."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return ": fix or leave out images with values that are not finite"
+    if not math.isfinite(bounds[1] - bounds[0]):
+        return f": {_wider_bounds(x, low, high)}"
+    excess = max(bounds[0] - low, high - bounds[1])
+    if excess <= 1e-3 * (bounds[1] - bounds[0]):
+        return f": round them off with images.clamp({bounds[0]:g}, {bounds[1]:g})"
+    if 0 <= low <= high <= 1 and x.ndim > 2:
+        return f": pass {conversion(PIXEL_BOUNDS, bounds)}"
+    if low >= 0 and 2 * bounds[1] < high <= NUM_LEVELS and (x.ndim > 2 or bool((x == x.round()).all())):
+        also = "" if x.ndim > 2 else f" if they are 8-bit images, else {_wider_bounds(x, low, high)}"
+        return f": pass {conversion((0.0, NUM_LEVELS), bounds)}{also}"
+    found = find_normalisation(x)
+    if found is HALF or (found is None and x.ndim == 4 and low < 0 and SIGNED_BOUNDS[0] <= low and high <= SIGNED_BOUNDS[1]):
+        back = conversion(SIGNED_BOUNDS, bounds)
+        return f", as of images normalised by {HALF}: pass {back}, or bounds=(-1, 1) if the network takes these"
+    if found is not None:
+        return (
+            f", normalised by {found}: pass the images as they were before, and this mean and std to wrap "
+            "(--mean, --std), which normalises inside"
+        )
+    if x.ndim == 4 and low < 0:
+        return (
+            ", perhaps of normalised images: pass the images as they were before, and their mean and std to wrap (--mean, --std), "
+            f"or {_wider_bounds(x, low, high)}"
+        )
+    return f": {_wider_bounds(x, low, high)}"
+
+
+def _wider_bounds(x: Tensor, low: float, high: float) -> str:
+    """Return the remedy to pass bounds that hold all values, rounded outwards."""
+    digits = 10 ** max(0, 2 - math.floor(math.log10(max(abs(low), abs(high), 1e-6))))
+    values = math.floor(low * digits) / digits, math.ceil(high * digits) / digits
+    return f"pass bounds that hold all {'features' if x.ndim == 2 else 'values'}, such as bounds=({values[0]:g}, {values[1]:g})"
+
+
+def _scale_warnings(x: Tensor, low: float, high: float, bounds: Bounds) -> list[str]:
+    if bounds == PIXEL_BOUNDS or x.ndim < 3 or not 0 <= low <= high <= 1 or high == 0:
+        return []
+    if not (is_8_bit_range(bounds) or (bounds == SIGNED_BOUNDS and len(x) >= MIN_IMAGES)):
+        return []
+    return [
+        f"all {len(x)} images lie in [0, 1], but the bounds are [{bounds[0]:g}, {bounds[1]:g}]: "
+        f"pass {conversion(PIXEL_BOUNDS, bounds)}, or bounds=(0, 1) if the network takes [0, 1]"
+    ]
