@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from operator import add
 from typing import Any
@@ -15,6 +16,9 @@ from robustbench_fgsm.attack.gradient import NO_CLASS
 from robustbench_fgsm.comparison.rounding import RoundingAnalysis
 from robustbench_fgsm.engine.attack_batch import AttackedBatch
 from robustbench_fgsm.spec import AGREEMENT_TOLERANCE
+
+FLOOR = "floor"
+"""Name of what can be ignored: steps of the other side that are too short, where its norm of the gradient has a floor."""
 
 MAX_EXPLAINED_SHARE = 0.01
 """Implementations agree only if at most this share of the pixels differs, even if every difference is explained."""
@@ -63,8 +67,11 @@ class Agreement:
             merged[name] = merge(getattr(self, name), getattr(other, name))
         return Agreement(**merged)
 
-    def disagreement_reasons(self, norm: float) -> list[str]:
-        """Return why the two sides do not agree, one sentence per reason; empty if they agree."""
+    def disagreement_reasons(self, norm: float, ignore: Collection[str] = ()) -> list[str]:
+        """Return why the two sides do not agree, one sentence per reason; empty if they agree.
+
+        ignore: `floor` accepts images whose gradient is below the smallest norm that the other side handles.
+        """
         reasons: list[str] = []
         excused = self.pixels_explained + self.pixels_tied
         if norm == math.inf and self.pixels_differing > excused:
@@ -79,6 +86,11 @@ class Agreement:
             reasons.append(
                 f"{self.images_differing - self.images_subnormal:,} of {self.images:,} images differ "
                 f"by up to {self.max_unexplained_difference:.3g}, and an underflow of the gradient's norm does not explain it"
+            )
+        if self.images_subnormal and FLOOR not in ignore:
+            reasons.append(
+                f"{self.images_subnormal:,} of {self.images:,} images differ because its step is too short where the norm of "
+                "the gradient is below its floor or underflows: pass --ignore floor to accept them"
             )
         if self.predictions_missing:
             reasons.append(

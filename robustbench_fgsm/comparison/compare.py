@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from robustbench_fgsm.comparison.agreement import FLOOR
 from robustbench_fgsm.comparison.opponent import AttackedPiece, Opponent, OpponentRun
 from robustbench_fgsm.comparison.result import Comparison, Seconds, TimedTally
 from robustbench_fgsm.data.dataset import BadSample, Dataset, describe_data, readable_batches
@@ -47,6 +48,7 @@ def compare(
     references: Sequence[str] = ("art",),
     candidate: Candidate | Callable[..., object] | str | Path | None = None,
     style: str = VerifyOptions.style,
+    ignore: Collection[str] = (),
     batch_size: int | str = RunOptions.batch_size,
     optimize: str = "none",
     max_bad: int = RunOptions.max_bad,
@@ -65,6 +67,8 @@ def compare(
         references: other libraries, by their names in `rfgsm list references`.
         candidate: your own attack: a callable, `pkg.mod:fn`, `file.py:fn`, or a file of saved adversarial images.
         style: how the candidate is called, if it is not a `Candidate` yet; see `verify`.
+        ignore: differences to accept: `floor`, steps of another library that are too short where the norm of the gradient is below
+            its floor or underflows.
         batch_size: images in a batch on all sides, or `auto`.
         optimize: how our side runs: `none`, `safe` or `max`.
         max_bad: number of unreadable images above which the result is invalid.
@@ -82,7 +86,7 @@ def compare(
         classifier,
         data,
         attack.to_spec(classifier.bounds),
-        Opponents(references, load_candidate_or_images(candidate, style, data, classifier)),
+        Opponents(references, load_candidate_or_images(candidate, style, data, classifier), tuple(ignore)),
         RunOptions(batch_size, optimize, max_bad, strict),
         progress=progress,
     )
@@ -99,10 +103,11 @@ def load_candidate_or_images(
 
 @dataclass(frozen=True)
 class Opponents:
-    """Attacks beside our own: names of other libraries, and a candidate or saved images."""
+    """Attacks beside our own: names of other libraries, a candidate or saved images, and differences that are accepted."""
 
     references: Sequence[str] = ("art",)
     candidate: Candidate | SavedImages | None = None
+    ignore: tuple[str, ...] = ()
 
 
 def compare_spec(
@@ -124,7 +129,7 @@ def compare_spec(
     check_single_epsilon(spec)
     check_optimize_level(run_options.optimize)
     candidate = opponents.candidate
-    check_opponents(opponents.references, candidate)
+    check_opponents(opponents.references, candidate, opponents.ignore)
     data = match_to_classifier(data, classifier)
     covered: list[str] = []
     if isinstance(candidate, SavedImages):
@@ -152,7 +157,7 @@ def compare_spec(
             runs = [run.with_piece(piece) for run in runs]
             if progress is not None:
                 progress(stop, len(data))
-    results, candidate_result = [run.result() for run in runs], None
+    results, candidate_result = [run.result(opponents.ignore) for run in runs], None
     diagnosis: Sequence[Finding] = ()
     if candidate is not None:
         candidate_result = results.pop()
@@ -172,13 +177,17 @@ def compare_spec(
         bad=bad,
         max_bad=run_options.max_bad,
         plan=plan,
+        ignored=opponents.ignore,
     )
 
 
-def check_opponents(references: Sequence[str], candidate: object) -> None:
-    """Raise SettingError if there is neither a reference nor a candidate."""
+def check_opponents(references: Sequence[str], candidate: object, ignore: Sequence[str]) -> None:
+    """Raise SettingError if there is neither a reference nor a candidate, or something else than `floor` is ignored."""
     if not references and candidate is None:
         raise SettingError("references must name at least one if there is no candidate, got none: add art")
+    for name in ignore:
+        if name != FLOOR:
+            raise SettingError(f"ignore must be {FLOOR}, got {name!r}: nothing else that differs can be accepted")
 
 
 def attack_piece(execution: PlannedClassifier, data: Dataset, spec: AttackSpec, start: int, stop: int) -> AttackedPiece:

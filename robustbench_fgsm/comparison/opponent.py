@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import torch
@@ -73,9 +74,10 @@ class OpponentRun:
             return replace(self, timed_tally=TimedTally(empty), agreement=Agreement(), failure=str(error))
         return replace(self, timed_tally=self.timed_tally + timed_tally, agreement=self.agreement + agreement)
 
-    def result(self) -> ReferenceResult:
-        """Return the result of the opponent."""
-        reasons = [self.failure] if self.failure else self.agreement.disagreement_reasons(self.rounding_analysis.norm)
+    def result(self, ignore: Collection[str] = ()) -> ReferenceResult:
+        """Return the result of the opponent; ignore: as in `Agreement.disagreement_reasons`."""
+        found = self.agreement.disagreement_reasons(self.rounding_analysis.norm, ignore)
+        reasons = [self.failure] if self.failure else found
         opponent = self.opponent
         return ReferenceResult(
             opponent.name, opponent.version, self.timed_tally, self.agreement, tuple(reasons), opponent.own_success

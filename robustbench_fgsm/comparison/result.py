@@ -133,6 +133,7 @@ class Comparison:
     bad: tuple[BadSample, ...] = ()
     max_bad: int = 0
     plan: Plan = PLAIN_PLAN
+    ignored: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -171,9 +172,10 @@ class Comparison:
         for opponent in self.opponents:
             if opponent.agreement.images_subnormal:
                 share = Rate(opponent.agreement.images_subnormal, opponent.agreement.images)
+                accepted = "; --ignore floor accepts them" if self.ignored else ""
                 found.append(
-                    f"{opponent.name}: its float32 norm of the gradient underflows on {share} of {share.n:,} images, "
-                    "where ours is right by float64"
+                    f"{opponent.name}: its step is too short on {share} of {share.n:,} images, whose gradient is below its floor "
+                    f"or underflows in float32, where ours is right by float64{accepted}"
                 )
         return found
 
@@ -198,6 +200,7 @@ class Comparison:
             "gradient": gradient_shares(tally),
             "outputs": output_shares([tally]),
             "plan": self.plan.to_dict(),
+            "ignored": list(self.ignored),
         }
         return build_document("rfgsm.comparison/1", self, own)
 

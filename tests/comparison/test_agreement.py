@@ -125,8 +125,10 @@ def test_reason_names_unexplained_images() -> None:
     found = agreement([[0.9, 0.5], [0.5, 0.5]], [[0.1, 0.5], [0.5, 0.4]], ([0, 0], [0, 0]), attacked([0, 0]), norm=2)
     assert (found.images_differing, found.images_subnormal) == (2, 1)
     assert (found.max_abs_difference, found.max_unexplained_difference) == pytest.approx((0.8, 0.1))
-    (reason,) = found.disagreement_reasons(2)
+    reason, floor = found.disagreement_reasons(2)
     assert reason.startswith("1 of 2 images differ by up to 0.1, ")
+    assert floor.startswith("1 of 2 images differ because its step is too short")
+    assert found.disagreement_reasons(2, ["floor"]) == [reason]
 
 
 def test_reason_names_unexplained_pixels(monkeypatch: pytest.MonkeyPatch) -> None:

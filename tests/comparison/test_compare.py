@@ -163,3 +163,24 @@ def test_takes_every_form_of_candidate(classifier: rf.TorchClassifier, images: r
 def test_rejects_an_empty_comparison(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     with pytest.raises(rf.SettingError, match="at least one if there is no candidate"):
         rf.compare(classifier, images, references=[])
+
+
+class ShortSteps(nn.Module):
+    """A network whose gradients are below the floor of a library."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 1e-24 * torch.stack([x.flatten(1).sum(1), -x.flatten(1)[:, 0]], 1)
+
+
+def test_steps_below_a_floor_disagree_until_they_are_ignored() -> None:
+    """Images that are set aside may explain a difference, never hide it."""
+    data = rf.ArrayDataset("some", torch.rand(6, 1, 4, 4), torch.zeros(6, dtype=torch.int64), ("a", "b"))
+    classifier = rf.wrap(ShortSteps(), 2)
+    found = rf.compare(classifier, data, 0.5, norm=2)
+    assert (found.verdict, found.exit_code) == ("disagree", 1)
+    assert "pass --ignore floor" in found.references[0].reasons[0]
+    accepted = rf.compare(classifier, data, 0.5, norm=2, ignore=["floor"])
+    assert (accepted.verdict, accepted.exit_code, accepted.to_dict()["ignored"]) == ("agree", 0, ["floor"])
+    assert any("--ignore floor accepts them" in warning for warning in accepted.warnings)
+    with pytest.raises(rf.SettingError, match="ignore must be floor, got 'rounding'"):
+        rf.compare(classifier, data, ignore=["rounding"])

@@ -79,7 +79,8 @@ def test_counts_underflow_apart() -> None:
     ours = attacked.gradient_step.perturb(0.1)
     still = compare_batch(analysis, attacked, ours, attacked.gradient_step.x, torch.tensor([0]), torch.tensor([0]))
     assert (still.images_differing, still.images_subnormal) == (1, 1)
-    assert not still.disagreement_reasons(2)
+    assert [reason.partition(":")[2] for reason in still.disagreement_reasons(2)] == [" pass --ignore floor to accept them"]
+    assert not still.disagreement_reasons(2, ["floor"])
     wrong = compare_batch(analysis, attacked, ours + 0.1, ours, torch.tensor([0]), torch.tensor([0]))
     assert (wrong.images_differing, wrong.images_subnormal) == (1, 0)
-    assert wrong.disagreement_reasons(2)
+    assert wrong.disagreement_reasons(2, ["floor"])

@@ -47,7 +47,7 @@ def test_agrees_under_l2(name: str, images: rf.ArrayDataset) -> None:
         with pytest.raises(rf.SettingError, match="comparable under norm inf"):
             rf.compare(classifier, images, 1.0, norm=2, references=[name])
     else:
-        found = rf.compare(classifier, images, 1.0, norm=2, references=[name])
+        found = rf.compare(classifier, images, 1.0, norm=2, references=[name], ignore=["floor"])
         assert found.verdict == "agree"
         assert found.references[0].agreement.images_subnormal < 0.2 * len(images)
 

@@ -227,6 +227,7 @@ OPTIONAL = {
     "plan",
     "decided_again",
     "bf16",
+    "outputs",
 }
 """Keys beyond the contract, or absent where there is nothing to say."""
 

@@ -19,6 +19,9 @@ def compare_command(
     candidate: Annotated[
         str | None, Option("Your own FGSM: file.py:fn, pkg.mod:fn, or saved images as .npz or .safetensors.", metavar="SPEC")
     ] = None,
+    ignore: Annotated[
+        str, Option("Differences to accept: floor, steps too short where a library's norm of the gradient has a floor.")
+    ] = "none",
     candidate_style: Annotated[VerifyOptions, Variant(only=("style",))],
     run_options: Annotated[RunOptions, Variant(defaults={"optimize": "none"})],
     output: Annotated[OutputOptions, Variant(only=("out", "csv", "html", "format", "json", "quiet", "debug"))],
@@ -48,7 +51,8 @@ def compare_command(
     check_optimize_level(run_options.optimize)
     get_style(style)
     names = [] if references.strip() == "none" else check_references(references.split(","))
-    check_opponents(names, candidate)
+    ignored = () if ignore.strip() == "none" else tuple(name.strip() for name in ignore.split(","))
+    check_opponents(names, candidate, ignored)
     classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
     spec = attack.to_spec(classifier.bounds)
     warnings = preflight(classifier, images, spec, strict=run_options.strict)  # before a run directory is made
@@ -60,7 +64,14 @@ def compare_command(
     def measure() -> dict[str, Any]:
         with stdout_to_stderr(), progress_bar("compare", quiet=output.quiet) as progress:
             found = compare_spec(
-                classifier, images, spec, Opponents(names, own), run_options, plan=plan, warnings=warnings, progress=progress
+                classifier,
+                images,
+                spec,
+                Opponents(names, own, ignored),
+                run_options,
+                plan=plan,
+                warnings=warnings,
+                progress=progress,
             )
         return found.to_dict()
 
@@ -72,6 +83,7 @@ def compare_command(
         max_bad=run_options.max_bad,
         plan=plan,
         references={name: entry.installed_version for name, entry in REFERENCES.entries().items() if name in names},
+        **({"ignore": list(ignored)} if ignored else {}),
         **({} if own is None else {"candidate": {"spec": candidate, "style": style, "sha256": own.sha256}}),
     )
     with RunDirectory(output.out, settings) as run:
