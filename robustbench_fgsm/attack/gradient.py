@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.attack.losses import Loss
+from robustbench_fgsm.attack.network_call import call_network, differentiable_recurrence, set_evaluation_mode, widen_outputs
 from robustbench_fgsm.errors import ModelError
 
 Labels = Tensor | Callable[[Tensor], Tensor]
@@ -38,6 +39,7 @@ def ensure_two_logits(outputs: Tensor) -> Tensor:
     """
     if not isinstance(outputs, Tensor):
         raise ModelError(f"model must return a tensor of logits, got {type(outputs).__name__}: return its logits alone")
+    outputs = widen_outputs(outputs)
     if outputs.ndim > 1 and outputs.shape[1] > 1:
         return outputs
     logit = outputs.reshape(-1, 1)
@@ -66,9 +68,9 @@ def input_gradient(model: Callable[[Tensor], Tensor], x: Tensor, y: Labels, loss
     batch. Parameters and their `.grad` do not change. The function also works under `no_grad` and `inference_mode`. Raises
     ModelError if no gradient reaches the images.
     """
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), differentiable_recurrence(model):
         leaf = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
-        outputs = ensure_two_logits(model(leaf.clone()))  # a model may change its input in place: it gets neither the leaf nor x
+        outputs = ensure_two_logits(call_network(model, leaf))  # of a copy: a model may change its input in place
         labels = y(outputs.detach()) if callable(y) else y.clone() if y.is_inference() else y
         total = loss(outputs, labels).sum()
         (gradient,) = torch.autograd.grad(total, leaf, allow_unused=True) if total.requires_grad else (None,)
@@ -93,7 +95,7 @@ def preserve_state(model: object, x: Tensor) -> Iterator[None]:
     with torch.random.fork_rng(devices):
         try:
             if isinstance(model, nn.Module):
-                model.eval()
+                set_evaluation_mode(model)
             yield
         finally:
             for module, flag in zip(modules, flags, strict=True):
@@ -117,4 +119,4 @@ def predict_outputs(model: Callable[[Tensor], Tensor] | HasLossGradient, x: Tens
     if isinstance(model, HasLossGradient):
         return model.predict(x)
     with preserve_state(model, x), torch.no_grad():
-        return ensure_two_logits(model(x.clone()))
+        return ensure_two_logits(call_network(model, x))

@@ -35,7 +35,8 @@ def _model_text(model: str, info: ModelInfo) -> str:
     """Return which weights they are, and the normalisation inside the classifier."""
     numbers = [", ".join(f"{value:g}" for value in statistic or ()) for statistic in (info.mean, info.std)]
     inside = f", mean {numbers[0]}, std {numbers[1]}" if info.mean is not None else ""
-    return f"{model}: {info.weights} weights{inside}"
+    precision = f", {info.dtype}" if info.dtype != "float32" else ""
+    return f"{model}: {info.weights} weights{precision}{inside}"
 
 
 def resolve_data_name(models: Iterable[str], data: str | None) -> str:

@@ -51,6 +51,9 @@ class ModelOptions:
     mean: Annotated[str | None, Option("Normalisation: one value, or one for each channel.", metavar="M,M,M")] = None
     std: Annotated[str | None, Option("Normalisation: one value, or one for each channel.", metavar="S,S,S")] = None
     bounds: Annotated[str | None, Option("Range of the network's input; 0,1 if left out.", metavar="LOW,HIGH")] = None
+    dtype: Annotated[
+        str | None, Option("Cast the weights: float64, float32, float16 or bfloat16.", default_text="the network's own")
+    ] = None
     dataset: Annotated[str | None, Option("RobustBench: cifar10, cifar100 or imagenet.")] = None
     threat_model: Annotated[str | None, Option("RobustBench: Linf, L2 or corruptions.")] = None
     trust_model_code: Annotated[bool, Option("Load model files whose loading can run code: exported programs, joblib.")] = False

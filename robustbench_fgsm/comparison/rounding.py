@@ -15,6 +15,7 @@ from robustbench_fgsm.attack.gradient import loss_gradient
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.attack.step import step
 from robustbench_fgsm.engine.attack_batch import AttackedBatch
+from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.spec import AGREEMENT_TOLERANCE, AttackSpec
 
@@ -55,13 +56,25 @@ class RoundingAnalysis:
         layout = torch.channels_last
         return self.classifier.variant(memory_format=layout) if has_variants(self.classifier) else None
 
+    def _direction_in_float64(self, x: Tensor, y: Tensor) -> Tensor | None:
+        """Return the direction in float64; None if the network runs in one way only, or casts to another precision inside."""
+        if self._float64 is None:
+            return None
+        try:
+            return self._direction(self._float64, x.double(), y)
+        except (RuntimeError, TypeError, ValueError, ModelError):
+            if self.classifier.info.dtype == "float32":
+                raise
+            return None
+
     def rounding_pixels(self, attacked: AttackedBatch, rows: Tensor) -> Tensor:
         """Return the pixels (R, C, H, W) of the images in rows (N,) whose sign depends on rounding."""
         computed = attacked.gradient_step.direction[rows]
-        if self._float64 is None or self._channels_last is None:
-            return (computed == 0).cpu()
         x, y = attacked.gradient_step.x[rows], attacked.labels_or_targets[rows]
-        differs = self._direction(self._float64, x.double(), y).sign() != computed
+        exact = self._direction_in_float64(x, y)
+        if exact is None or self._channels_last is None:
+            return (computed == 0).cpu()
+        differs = exact.sign() != computed
         differs |= self._direction(self._channels_last, x.contiguous(memory_format=torch.channels_last), y) != computed
         return differs.cpu()
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.data.dataset import Dataset, first_readable_batch
+from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, move_to_classifier
 from robustbench_fgsm.options import check_batch_size
 
@@ -33,14 +34,29 @@ GPU: smaller batches end before the next launch.
 def choose_batch_size(batch_size: int | str, classifier: Classifier, data: Dataset) -> int:
     """Return the given number; for `auto` a power of two that fits the network, or 128 for other classifiers.
 
-    Raises SettingError unless the batch size is `auto` or a positive integer, and DataError if no image can be read.
+    If batch norm has no running statistics, no batch has one image alone. Raises SettingError unless the batch size is `auto` or a
+    positive integer, or if the given number leaves an image alone; DataError if no image can be read.
     """
+    size = _choose_fitting_size(batch_size, classifier, data)
+    if not (isinstance(classifier, TorchClassifier) and classifier.uses_batch_statistics) or len(data) < 2:
+        return size
+    fitting: int = next(fewer for fewer in (*range(size, 1, -1), len(data)) if len(data) % fewer != 1)
+    if fitting != size and batch_size != "auto":
+        raise SettingError(
+            f"batch size must leave no image alone, because the model's batch norm uses the batch's statistics, got {size} for "
+            f"{len(data):,} images: pass --batch-size {fitting}"
+        )
+    return fitting
+
+
+def _choose_fitting_size(batch_size: int | str, classifier: Classifier, data: Dataset) -> int:
     size = check_batch_size(batch_size)
     if batch_size != "auto" or not isinstance(classifier, TorchClassifier) or classifier.device.type not in BATCH_LIMITS:
         return size
     try:
-        largest = largest_activation_bytes(classifier, move_to_classifier(first_readable_batch(data, 1).images, classifier))
-    except RuntimeError:  # preflight reports the error of the network with its remedy
+        images = first_readable_batch(data, 2 if classifier.uses_batch_statistics else 1).images
+        largest = largest_activation_bytes(classifier, move_to_classifier(images, classifier))
+    except (RuntimeError, ValueError, ModelError):  # preflight reports the error of the network with its remedy
         return size
     limits = BATCH_LIMITS[classifier.device.type]
     size = limits.max_images

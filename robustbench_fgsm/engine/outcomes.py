@@ -122,7 +122,12 @@ class AttackTotals:
 
 
 def replaces_counts(classifier: Classifier, spec: AttackSpec) -> bool:
-    """Return whether saturated images are attacked a second time, along exact gradients."""
+    """Return whether saturated images are attacked a second time, along exact gradients.
+
+    They are attacked beside other images then, which must not change their outputs.
+    """
+    if getattr(classifier, "uses_batch_statistics", False):
+        return False
     return classifier.any_loss and spec.loss == "ce" and not spec.stable
 
 

@@ -18,6 +18,7 @@ from robustbench_fgsm.engine.out_of_memory import is_out_of_memory, run_on_fitti
 from robustbench_fgsm.engine.targets import targets_for
 from robustbench_fgsm.errors import DataError, InputError, ModelError, SettingError
 from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, TorchClassifier
+from robustbench_fgsm.models.precision import output_resolution
 from robustbench_fgsm.options import check_batch_size as check_batch_size
 from robustbench_fgsm.spec import AttackSpec, small_epsilon_warnings
 
@@ -27,6 +28,9 @@ MIN_ACCURACY_IMAGES = 8
 
 OUTPUT_TOLERANCE = 0.01
 """Outputs differ if they are farther apart than this share of the largest; reduced precision gives a tenth of it."""
+
+MAX_CHANGED_SIGNS = 0.01
+"""Share of the pixels on which 16-bit gradients may have another sign than float32 ones without a warning."""
 
 DARK_IMAGE_THRESHOLD = 0.02
 """Largest pixel below which images were probably divided by 255 twice."""
@@ -78,11 +82,12 @@ def _check_batch(
             f"model must return logits ({len(batch)}, {classifier.num_classes}) for {len(batch)} images, got {tuple(outputs.shape)}"
         )
     targets_for(batch, spec.target, classes, spec.seed)
-    fewer = batch.at(slice(max(1, len(batch) // 2)))
+    fewer = batch.at(slice(max(min(2, len(batch)), len(batch) // 2)))
     if not is_attacked:
         return [*warnings, *model_warnings(classifier, batch, outputs, _predict_checked(classifier, fewer))]
-    warnings += check_outputs(outputs, spec.loss)
+    warnings += check_outputs(outputs, spec.loss, output_resolution(classifier.info.dtype))
     among_fewer = check_gradient(classifier, fewer, spec)
+    warnings += precision_warnings(classifier, fewer, spec)
     return [*warnings, *model_warnings(classifier, batch, outputs, among_fewer)]
 
 
@@ -111,16 +116,16 @@ def evenly_spaced_batch(data: Dataset, size: int = PREFLIGHT_IMAGES) -> Batch:
     return first_readable_batch(data, size)
 
 
-def check_outputs(outputs: Tensor, loss: str) -> list[str]:
+def check_outputs(outputs: Tensor, loss: str, resolution: float = 0.0) -> list[str]:
     """Return a warning if the loss `ce` gets log-probabilities (N, K), which do not change its result.
 
-    Raises ModelError if the outputs do not fit the loss: probabilities under `ce`, where softmax would be applied twice, and
-    other outputs than the loss `probabilities` or `log-probabilities` names.
+    resolution: relative rounding error of the outputs. Raises ModelError if the outputs do not fit the loss: probabilities under
+    `ce`, where softmax would be applied twice, and other outputs than the loss `probabilities` or `log-probabilities` names.
     """
     outputs = outputs[predicted_classes(outputs) != NO_CLASS]  # the others are counted, and make the run invalid
     if not len(outputs):
         return []
-    kind = kind_of_outputs(outputs)
+    kind = kind_of_outputs(outputs, max(1e-4, 4 * resolution))  # a rounded log-probability is off by several units
     if loss == "ce" and kind == "probabilities":
         raise ModelError(
             "model must return logits for loss ce, got probabilities (non-negative, each row sums to 1): "
@@ -197,6 +202,25 @@ def check_gradient(classifier: Classifier, batch: Batch, spec: AttackSpec) -> Te
     return outputs
 
 
+def precision_warnings(classifier: Classifier, batch: Batch, spec: AttackSpec) -> list[str]:
+    """Return a warning if 16-bit numbers change the sign of many pixels' gradients against float32 with the same weights."""
+    if not output_resolution(classifier.info.dtype) or not isinstance(classifier, TorchClassifier):
+        return []
+    loss, x, y = get_loss(spec.loss, stable=spec.stable), batch.images.to(classifier.device), batch.labels.to(classifier.device)
+    try:
+        exact, _ = classifier.variant(torch.float32).loss_gradient(x, y, loss)
+    except (RuntimeError, TypeError, ValueError, ModelError):  # the network casts inside
+        return []
+    gradient, _ = classifier.loss_gradient(x, y, loss)
+    changed = int((gradient.sign() != exact.sign()).sum())
+    if changed <= MAX_CHANGED_SIGNS * gradient.numel():
+        return []
+    return [
+        f"the model computes in {classifier.info.dtype}, where the gradient of {changed / gradient.numel():.0%} of the pixels has "
+        "another sign than in float32: pass --dtype float32 for the gradients of its weights"
+    ]
+
+
 def model_warnings(classifier: Classifier, batch: Batch, outputs: Tensor, smaller_batch_outputs: Tensor) -> Iterator[str]:
     """Yield warnings from outputs (N, K) for a few images, and outputs (n, K) for the first n of them in a smaller batch."""
     if missing := int((predicted_classes(outputs) == NO_CLASS).sum()):
@@ -216,9 +240,10 @@ def model_warnings(classifier: Classifier, batch: Batch, outputs: Tensor, smalle
 def _unstable_output_warnings(classifier: Classifier, x: Tensor, outputs: Tensor, smaller_batch_outputs: Tensor) -> Iterator[str]:
     """Warn if outputs change from call to call, or with the other images of the batch."""
     distance = _relative_difference(smaller_batch_outputs, outputs[: len(smaller_batch_outputs)])
-    if distance <= OUTPUT_TOLERANCE:
+    tolerance = max(OUTPUT_TOLERANCE, 4 * output_resolution(classifier.info.dtype))
+    if distance <= tolerance:
         return
-    if _relative_difference(classifier.predict(x), outputs) > OUTPUT_TOLERANCE:
+    if _relative_difference(classifier.predict(x), outputs) > tolerance:
         yield (
             f"the model answers the same images differently from call to call (by {distance:.2g} of its outputs): "
             "dropout or another source of chance is on, so switch it off"

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.attack.gradient import Labels, ensure_two_logits, input_gradient
 from robustbench_fgsm.attack.losses import Loss
+from robustbench_fgsm.attack.network_call import call_network, network_dtypes, uses_batch_statistics, widen_outputs
 from robustbench_fgsm.attack.normalisation import normalisation_warnings
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.models.copy_module import copy_module
+from robustbench_fgsm.models.copy_module import copy_module, is_recorded, unwrap_module
 from robustbench_fgsm.models.packed_convolution import can_pack_convolutions, pack_convolutions
-from robustbench_fgsm.models.precision import float32_precision
+from robustbench_fgsm.models.precision import dtype_text, float32_precision, parse_dtype
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
@@ -38,6 +39,7 @@ class ModelInfo:
         mean: mean of the normalisation inside the classifier; None if the network normalises itself.
         std: standard deviation of the normalisation.
         preprocessing: resizing and cropping that the images need; None if unknown.
+        dtype: floating-point type of the weights, in which the network computes; several with commas between.
         settings: further arguments of `load_classifier` that load the same model again.
     """
 
@@ -48,6 +50,7 @@ class ModelInfo:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     preprocessing: Preprocessing | None = None
+    dtype: str = "float32"
     settings: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,18 +118,28 @@ class PixelSpaceNetwork(nn.Module):
         channels: int | None = None,
     ) -> None:
         super().__init__()
-        self.network = network
+        self.network = unwrap_module(network)
         self.channels = channels
         self.register_buffer("mean", _channel_tensor(0.0 if mean is None else mean), persistent=False)
         self.register_buffer("std", _channel_tensor(1.0 if std is None else std), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits (N, K) of images (N, C, H, W) in pixel space."""
+        """Return logits (N, K) of images (N, C, H, W) in pixel space; float32 if the network returns 16-bit numbers."""
         if self.channels is not None and x.shape[1] == 1:
             x = x.expand(-1, self.channels, *x.shape[2:])
         mean, std = self.broadcast_statistics(x)
-        logits: Tensor = self.network((x - mean) / std)  # a new tensor, so that the network cannot change the caller's
+        logits: Tensor = widen_outputs(self._call_network((x - mean) / std))
         return logits
+
+    def _call_network(self, normalised: Tensor) -> Any:
+        """Return the network's outputs; `normalised` is a new tensor, so that the network cannot change the caller's."""
+        if {*network_dtypes(self.network)} <= {torch.float32}:
+            return self.network(normalised)
+        return call_network(self.network, normalised)
+
+    def cast(self, dtype: torch.dtype) -> None:
+        """Cast the network's floating-point weights in place; images and normalisation stay in float32."""
+        self.network.to(dtype)
 
     def broadcast_statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and std in shapes that broadcast to the images."""
@@ -181,6 +194,11 @@ class TorchClassifier:
         self._channels_last = False  # PyTorch's memory formats cannot be pickled
 
     @property
+    def uses_batch_statistics(self) -> bool:
+        """Return True if an image's outputs depend on the images beside it, because batch norm has no running statistics."""
+        return uses_batch_statistics(self.network)
+
+    @property
     def memory_format(self) -> torch.memory_format:
         """Return the memory layout of the weights, in which images are processed fastest."""
         return torch.channels_last if self._channels_last else torch.contiguous_format
@@ -202,7 +220,7 @@ class TorchClassifier:
         """Return detached logits (N, K) of images (N, C, H, W) in pixel space; a single logit becomes two."""
         reduced = torch.autocast(x.device.type, torch.bfloat16) if self.bf16 else nullcontext()
         with float32_precision(x.device, tf32=self.tf32), reduced:
-            logits = ensure_two_logits(self(x))
+            logits = ensure_two_logits(call_network(self.network, x))
         return logits.float() if self.bf16 else logits
 
     def loss_gradient(self, x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
@@ -252,6 +270,7 @@ def wrap(
     channels: int | None = None,
     classes: Sequence[str] | None = None,
     device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
 ) -> TorchClassifier:
     """Return a classifier over a copy of any module that returns logits (N, num_classes), in evaluation mode.
 
@@ -266,18 +285,24 @@ def wrap(
         channels: number of channels to which grey images are repeated; None to leave them.
         classes: names in the order of the outputs; None if unknown.
         device: device of the copy; None for the module's device.
+        dtype: type to which the copy's weights are cast: float64, float32, float16 or bfloat16; None for the module's own.
 
     Returns:
         Classifier from pixel space to logits.
 
     Raises:
         ModelError: the number of class names differs from num_classes, a mean is not finite, or a standard deviation is not
-            positive and finite.
+            positive and finite; or the module cannot be copied.
+        SettingError: there is no such dtype.
     """
+    module = unwrap_module(module)
     network = PixelSpaceNetwork(copy_module(module), mean, std, channels)
+    if dtype is not None:
+        network.cast(parse_dtype(dtype))
     parameters = [*module.parameters(), *module.buffers()]
     network.to(device if device is not None else parameters[0].device if parameters else "cpu")
-    made = build_classifier(network, num_classes, ModelInfo(type(module).__name__, "given"), bounds=bounds, classes=classes)
+    info, recorded = ModelInfo(type(module).__name__, "given"), is_recorded(network)
+    made = build_classifier(network, num_classes, info, bounds=bounds, classes=classes, has_variants=not recorded)
     for text in normalisation_warnings(made.info.mean, made.info.std, bounds):
         warnings.warn(text, RuntimeWarning, stacklevel=2)
     return made
@@ -311,6 +336,7 @@ def build_classifier(
         sha256=hash_classifier(network, file_sha256),
         mean=None if own else mean,
         std=None if own else std,
+        dtype=dtype_text(network.network),
     )
     return TorchClassifier(network, num_classes, names, bounds, info, has_variants=has_variants)
 

@@ -1,4 +1,4 @@
-"""Copy a network, also after it has run and if it keeps tensors of its forward pass."""
+"""Take a network out of its wrappers, and copy it, also after it has run and if it keeps tensors of its forward pass."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from robustbench_fgsm.errors import ModelError, describe_error
+from robustbench_fgsm.models.exported_graph import ExportedGraph, is_exported_graph, wrap_exported_graph
 
 
 def copy_module(module: nn.Module, shared: Sequence[Tensor] = ()) -> nn.Module:
@@ -23,12 +25,31 @@ def copy_module(module: nn.Module, shared: Sequence[Tensor] = ()) -> nn.Module:
         if is_lazy(parameter) or parameter.is_meta:
             raise ModelError(f"model must have all weights, got {name!r} empty: run the model on a batch, or load weights, first")
     try:
-        with _DetachedCopies():
+        with torch.no_grad(), _DetachedCopies():  # TorchScript's parameters are copied by a computation
             return copy.deepcopy(module, {id(tensor): tensor for tensor in shared})
     except (TypeError, RuntimeError, NotImplementedError) as error:
         raise ModelError(
             f"model must work with copy.deepcopy, got {describe_error(error)}: define __deepcopy__ or __getstate__ in the model"
         ) from error
+
+
+def unwrap_module(module: nn.Module) -> nn.Module:
+    """Return the network inside torch.compile, DataParallel and DistributedDataParallel, which compute the same numbers.
+
+    The module of an exported program gets the interface of `ExportedGraph`. Raises ModelError if it was exported in train mode.
+    """
+    while True:
+        if "_orig_mod" in module._modules:
+            module = module.get_submodule("_orig_mod")
+        elif isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            module = module.module
+        else:
+            return wrap_exported_graph(module) if is_exported_graph(module) else module
+
+
+def is_recorded(module: nn.Module) -> bool:
+    """Return True if a part is TorchScript or an exported program, which may have a precision and a memory layout recorded."""
+    return any(isinstance(part, torch.jit.ScriptModule | ExportedGraph) for part in module.modules())
 
 
 def make_trainable(network: nn.Module) -> nn.Module:

@@ -27,6 +27,7 @@ def load_classifier(
     mean: ChannelStatistic | None = None,
     std: ChannelStatistic | None = None,
     bounds: Bounds | Sequence[float] | None = None,
+    dtype: str | None = None,
     dataset: str | None = None,
     threat_model: str | None = None,
     trust_model_code: bool = False,
@@ -43,6 +44,7 @@ def load_classifier(
         mean: mean of a checkpoint's normalisation in pixel space: one value, or one per channel; None if unknown.
         std: standard deviation of a checkpoint's normalisation, as mean.
         bounds: range of the images; None for [0, 1].
+        dtype: type to which the weights are cast: float64, float32, float16 or bfloat16; None for the network's own.
         dataset: data set of RobustBench; None for cifar10.
         threat_model: threat model of RobustBench; None for Linf.
         trust_model_code: load files that can run code when they are loaded.
@@ -64,6 +66,7 @@ def load_classifier(
         mean,
         std,
         None if bounds is None else (float(bounds[0]), float(bounds[1])),
+        dtype,
         dataset,
         threat_model,
         trust_model_code,
@@ -78,6 +81,8 @@ def load_from_request(request: ModelRequest, device: str) -> Classifier:
     request = complete_request(replace(request, name=name))
     source: ModelSource = _source_of_plain_name(request) if entry is None else MODEL_SOURCES.load(entry)
     classifier = source.load(request)
+    if request.dtype is not None and classifier.info.dtype != request.dtype:
+        raise SettingError(f"{request.spec} takes no --dtype: leave it out, or cast the network where it is made")
     if isinstance(classifier, TorchClassifier):
         classifier.network.to(target)
     return classifier

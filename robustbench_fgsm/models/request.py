@@ -13,11 +13,12 @@ from torch import nn
 from robustbench_fgsm.errors import ModelError, SettingError, UnsafeError
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
 from robustbench_fgsm.models.classifier import ChannelStatistic, ModelInfo, PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.precision import parse_dtype
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
 WEIGHT_FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
-MODEL_SETTING_NAMES = ("num_classes", "mean", "std", "bounds", "dataset", "threat_model")
+MODEL_SETTING_NAMES = ("num_classes", "mean", "std", "bounds", "dtype", "dataset", "threat_model")
 """Settings that describe a model which says too little of itself."""
 
 
@@ -38,6 +39,7 @@ class ModelRequest:
     mean: ChannelStatistic | None = None
     std: ChannelStatistic | None = None
     bounds: Bounds | None = None
+    dtype: str | None = None
     dataset: str | None = None
     threat_model: str | None = None
     trust_model_code: bool = False
@@ -54,6 +56,8 @@ class ModelRequest:
             raise SettingError(f"std must be positive in every channel, got {self.std}")
         if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
             raise SettingError(f"bounds must be low and high, got {self.bounds[0]:g} and {self.bounds[1]:g}: try 0,1")
+        if self.dtype is not None:
+            parse_dtype(self.dtype)
 
     @property
     def has_weights_file(self) -> bool:
@@ -93,6 +97,8 @@ class ModelRequest:
         """
         if num_classes is None:
             raise ModelError(f"{self.spec} does not tell its number of classes: pass --num-classes")
+        if self.dtype is not None:
+            network.cast(parse_dtype(self.dtype))
         info = ModelInfo(self.spec, weights, preprocessing=preprocessing, settings=self.settings)
         return build_classifier(
             network,
@@ -111,8 +117,11 @@ class ModelRequest:
         return {name: value if isinstance(value, (int, float, str)) else list(value) for name, value in given.items()}
 
     def allow_only(self, *names: str) -> None:
-        """Raise SettingError for a setting that this source ignores; `weights` is one of the names."""
-        given = {*self.settings, *(["weights"] if self.weights != "auto" else [])}
+        """Raise SettingError for a setting that this source ignores; `weights` is one of the names.
+
+        `load_from_request` checks `dtype`.
+        """
+        given = {*self.settings} - {"dtype"} | {*(["weights"] if self.weights != "auto" else [])}
         if ignored := sorted(given - set(names)):
             options = ", ".join(f"--{name.replace('_', '-')}" for name in ignored)
             raise SettingError(f"{self.spec} takes no {options}: leave it out")

@@ -84,3 +84,20 @@ def test_counts_underflow_apart() -> None:
     wrong = compare_batch(analysis, attacked, ours + 0.1, ours, torch.tensor([0]), torch.tensor([0]))
     assert (wrong.images_differing, wrong.images_subnormal) == (1, 0)
     assert wrong.disagreement_reasons(2, ["floor"])
+
+
+class CancellingInHalf(Cancelling):
+    """It casts inside, and so cannot run in float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2).half()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(super().forward(x).half()).float()  # type: ignore[no-any-return]
+
+
+def test_a_network_that_casts_inside_explains_zeros_alone() -> None:
+    analysis, attacked = examined(CancellingInHalf())
+    assert agreement_at(analysis, attacked, 1).pixels_explained == 0
+    assert agreement_at(analysis, attacked, 1).disagreement_reasons(math.inf)

@@ -8,6 +8,7 @@ from torch import nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.engine.batch_size import BATCH_LIMITS, MIB, choose_batch_size, largest_activation_bytes
+from robustbench_fgsm.errors import ModelError, SettingError
 
 
 def wide(channels: int, side: int) -> tuple[rf.TorchClassifier, rf.ArrayDataset]:
@@ -55,3 +56,21 @@ def test_leaves_errors_to_the_preflight(images: rf.ArrayDataset) -> None:
     assert choose_batch_size("auto", network, images) == 128
     with pytest.raises(rf.ModelError, match="images of shape"):
         rf.evaluate(network, images)
+
+
+def test_no_image_is_alone_under_batch_statistics() -> None:
+    network = rf.wrap(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 2)), 2)
+    for n in (2, 3, 5, 129, 257):
+        data = rf.ArrayDataset("noise", torch.rand(n, 1, 2, 2), torch.arange(n) % 2, ("a", "b"))
+        evaluation = rf.evaluate(network, data)
+        assert evaluation.n == n
+        assert n % evaluation.plan.batch_size != 1
+        assert n == 2 or "depend on the images beside it" in evaluation.warnings[0]
+        assert rf.compare(network, data).verdict == "agree"
+    with pytest.raises(SettingError, match="--batch-size 63") as error:
+        rf.evaluate(network, data, batch_size=64)
+    proposed = int(str(error.value).rpartition(" ")[2])
+    assert rf.evaluate(network, data, batch_size=proposed).n == 257
+    alone = rf.ArrayDataset("one", torch.rand(1, 1, 2, 2), torch.tensor([0]), ("a", "b"))
+    with pytest.raises(ModelError, match="two images at least, got one"):
+        rf.evaluate(network, alone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 
@@ -213,3 +214,40 @@ def test_images_are_spread_over_the_data() -> None:
     """A folder is sorted by class: its first images would all be of one."""
     ids = evenly_spaced_batch(labelled_by(linear(), n=320)).ids.tolist()
     assert ids == list(range(0, 320, 320 // PREFLIGHT_IMAGES))
+
+
+class SmallGradients(nn.Module):
+    """The gradient of one pixel in two is below the smallest number of float16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Parameter(torch.tensor([[scale, -scale] * 2, [-scale, scale] * 2])) for scale in (1.0, 1e-3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        return x[:, :4] @ self.first.T + (x[:, 4:] * 1e-3) @ self.second.T * 1e-3
+
+
+def test_gradients_that_16_bits_lose() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(16, 1, 2, 4)
+    network = SmallGradients()
+    labelled = rf.ArrayDataset("right", images, rf.wrap(network, 2).predict(images).argmax(1), CLASSES)
+    for dtype, lost in ((torch.float16, True), (torch.float32, False)):
+        found = warnings_of(rf.wrap(copy.deepcopy(network).to(dtype), 2), labelled)
+        assert ["computes in float16" in warning and "--dtype float32" in warning for warning in found] == [True] * lost
+    assert warnings_of(rf.wrap(copy.deepcopy(network).half(), 2, dtype="float32"), labelled) == []  # as the warning says
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("end", [nn.Softmax(1), nn.LogSoftmax(1)])
+def test_probabilities_of_16_bits(end: nn.Module, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 200), end).to(dtype)
+    names = tuple(f"c{index}" for index in range(200))
+    images = rf.ArrayDataset("noise", torch.rand(20, 1, 2, 2), torch.zeros(20, dtype=torch.int64), names)
+    if isinstance(end, nn.Softmax):
+        with pytest.raises(ModelError, match="got probabilities"):
+            preflight(rf.wrap(network, 200), images, AttackSpec())
+    else:
+        assert "returns log-probabilities" in preflight(rf.wrap(network, 200), images, AttackSpec())[0]

@@ -228,6 +228,7 @@ def test_info_has_the_normalisation() -> None:
         "mean": None,
         "std": None,
         "preprocessing": None,
+        "dtype": "float32",
         "settings": {},
     }
 

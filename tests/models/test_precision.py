@@ -7,7 +7,33 @@ import torch
 from torch import nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.models.precision import float32_precision
+from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.models.precision import dtype_text, float32_precision, output_resolution, parse_dtype
+
+
+def test_names_of_types() -> None:
+    assert parse_dtype("float16") == parse_dtype(torch.float16) == torch.float16
+    with pytest.raises(SettingError, match="must be one of float64, float32, float16, bfloat16, got 'half'"):
+        parse_dtype("half")
+    assert dtype_text(nn.Sequential(nn.Linear(2, 2).half(), nn.Linear(2, 2), nn.Linear(2, 2).half())) == "float16, float32"
+    assert dtype_text(nn.Flatten()) == "float32"
+    assert output_resolution("float32, float64") == 0
+    assert output_resolution("bfloat16, float32") == 2**-7
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_weights_are_cast(dtype: str) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    classifier = rf.wrap(network, 2, mean=0.1, std=0.3, dtype=dtype)
+    assert classifier.info.dtype == dtype
+    assert {parameter.dtype for parameter in classifier.network.parameters()} == {getattr(torch, dtype)}
+    assert {buffer.dtype for buffer in classifier.network.buffers()} == {torch.float32}  # of the normalisation
+    assert network[1].weight.dtype == torch.float32
+    x = torch.rand(3, 1, 2, 2)
+    assert torch.allclose(classifier.predict(x).float(), rf.wrap(network, 2, mean=0.1, std=0.3).predict(x), atol=0.05)
+    hashes = {rf.wrap(network, 2, dtype=other).info.sha256 for other in (dtype, "float32")}
+    assert len(hashes) == (1 if dtype == "float32" else 2)
 
 
 def test_restores_the_switches(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, first_line
 from robustbench_fgsm.models.checkpoint import check_finite_weights, read_weights
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.download import hash_file
+from robustbench_fgsm.models.exported_graph import ExportedGraph, check_evaluation_mode
 from robustbench_fgsm.models.request import ModelRequest
-
-TRAINING_ARGUMENTS = ("training", "train")
-"""Arguments by which an operator is told that it trains."""
 
 
 def load(request: ModelRequest) -> TorchClassifier:
@@ -52,37 +49,6 @@ def is_torchscript(file: Path) -> bool:
         return any(name.endswith("constants.pkl") for name in archive.namelist())
 
 
-class ExportedGraph(nn.Module):
-    """Recorded graph, which stays in its recorded mode, run in batches of the size that it accepts.
-
-    batch_size: None if the graph accepts any size; otherwise the last batch is filled with copies of its last image.
-    """
-
-    def __init__(self, graph: nn.Module, batch_size: int | None = None) -> None:
-        super().__init__()
-        self.graph = graph
-        self.batch_size = batch_size
-
-    def train(self, mode: bool = True) -> ExportedGraph:
-        """Set only the flag: PyTorch's exported graphs refuse to change their mode."""
-        self.training = mode
-        return self
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits (N, K) of images."""
-        size = self.batch_size
-        if size is None:
-            return self._logits(x)
-        filled = torch.cat([x, x[-1:].expand(-len(x) % size, *x.shape[1:])])
-        parts = [self._logits(filled[start : start + size]) for start in range(0, len(filled), size)]
-        return torch.cat(parts)[: len(x)]
-
-    def _logits(self, x: Tensor) -> Tensor:
-        outputs = self.graph(x)
-        logits: Tensor = outputs[0] if isinstance(outputs, (tuple, list)) and len(outputs) == 1 else outputs
-        return logits
-
-
 def _read_program(reader: Callable[..., Any], file: Path, **settings: Any) -> Any:
     try:
         return reader(str(file), **settings)
@@ -95,12 +61,7 @@ def _read_program(reader: Callable[..., Any], file: Path, **settings: Any) -> An
 
 def _read_exported_program(file: Path) -> tuple[ExportedGraph, int | None]:
     program = _read_program(torch.export.load, file)
-    for node in program.graph.nodes:
-        schema = getattr(node.target, "_schema", None)
-        names = [argument.name for argument in schema.arguments] if schema is not None else []
-        arguments = dict(zip(names, node.args, strict=False)) | node.kwargs
-        if any(arguments.get(name) is True for name in TRAINING_ARGUMENTS):
-            raise ModelError(f"program {file} was exported in train mode ({node.target}): call .eval() before torch.export.export")
+    check_evaluation_mode(program.graph, f"program {file}")
     nodes = {node.name: node for node in program.graph.nodes}
     inputs, outputs = program.graph_signature.user_inputs, program.graph_signature.user_outputs
     if len(inputs) != 1 or len(outputs) != 1:

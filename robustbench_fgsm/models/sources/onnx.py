@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from robustbench_fgsm.errors import ModelError, UnsafeError
 from robustbench_fgsm.models.checkpoint import check_finite_weights
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
+from robustbench_fgsm.models.exported_graph import ExportedGraph
 from robustbench_fgsm.models.request import ModelRequest
-from robustbench_fgsm.models.sources.exported_program import ExportedGraph
 from robustbench_fgsm.models.sources.onnx_graph import downgrade_opset
 
 

@@ -1,0 +1,111 @@
+"""Call of a network in its own precision, and its evaluation mode, for every kind of module that PyTorch has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robustbench_fgsm.errors import ModelError
+
+REDUCED_DTYPES = (torch.float16, torch.bfloat16)
+
+LONE_IMAGE_MESSAGE = "Expected more than 1 value per channel"
+"""Of PyTorch's batch norm, if it is to compute the statistics of one value."""
+
+
+def network_dtypes(network: object) -> list[torch.dtype]:
+    """Return the floating-point types of the parameters, each once, in their order; of the buffers if no parameter has one."""
+    if not isinstance(network, nn.Module):
+        return []
+    parameters = [tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()]
+    found = parameters or [tensor.dtype for tensor in network.buffers() if tensor.is_floating_point()]
+    return list(dict.fromkeys(found))
+
+
+def call_network(network: Callable[[Tensor], Any], x: Tensor) -> Any:
+    """Return the outputs of a network for a copy of the images x, in the precision that the network takes.
+
+    The images are passed in their own precision first. If the network refuses it, they are cast to a precision of the network's
+    parameters, and gradients flow back through the cast. A network that casts inside therefore gets the images as they are.
+    """
+    try:
+        return network(x.clone())
+    except (RuntimeError, TypeError, ValueError) as error:
+        if LONE_IMAGE_MESSAGE in str(error):
+            raise ModelError(
+                "model must get two images at least, got one: its batch norm uses the batch's statistics "
+                "(track_running_stats=False), so pass more images, or choose a batch size that leaves no image alone"
+            ) from error
+        if "type" not in str(error).lower():  # the messages of PyTorch about a precision have "type" or "dtype"
+            raise
+        for dtype in network_dtypes(network):
+            if dtype != x.dtype:
+                try:
+                    return network(x.to(dtype))
+                except (RuntimeError, TypeError, ValueError):
+                    continue
+        raise
+
+
+def widen_outputs(outputs: Any) -> Any:
+    """Return a tensor of 16-bit numbers as float32, so that losses and sums have more digits; anything else unchanged."""
+    return outputs.float() if isinstance(outputs, Tensor) and outputs.dtype in REDUCED_DTYPES else outputs
+
+
+def set_evaluation_mode(network: nn.Module) -> None:
+    """Set evaluation mode, in which a recorded graph of torch.export already is or is not: it refuses to change its mode."""
+    try:
+        network.eval()
+    except NotImplementedError:
+        for module in network.modules():
+            module.training = False
+
+
+def uses_batch_statistics(network: nn.Module) -> bool:
+    """Return True if a batch norm has no running statistics, so that an image's outputs depend on the images beside it."""
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is None for part in network.modules())
+
+
+class _CudnnSwitch:
+    """Switch of cuDNN that several threads may hold off at once; the last one that lets go restores it."""
+
+    def __init__(self) -> None:
+        self._lock, self._holders, self._before = Lock(), 0, True
+
+    @contextmanager
+    def off(self) -> Iterator[None]:
+        with self._lock:
+            if not self._holders:
+                self._before = torch.backends.cudnn.enabled
+                torch.backends.cudnn.enabled = False
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                if not self._holders:
+                    torch.backends.cudnn.enabled = self._before
+
+
+_CUDNN = _CudnnSwitch()
+
+
+@contextmanager
+def differentiable_recurrence(network: object) -> Iterator[None]:
+    """Switch cuDNN off while a network with recurrent layers runs: cuDNN refuses their backward pass in evaluation mode."""
+    if not (isinstance(network, nn.Module) and any(map(_is_recurrent, network.modules()))):
+        yield
+        return
+    with _CUDNN.off():
+        yield
+
+
+def _is_recurrent(module: nn.Module) -> bool:
+    """Return True for LSTM, GRU and RNN, also within TorchScript."""
+    return isinstance(module, nn.RNNBase) or getattr(module, "original_name", "") in ("LSTM", "GRU", "RNN")
