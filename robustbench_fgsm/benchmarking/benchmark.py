@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
+from typing import Any
 
 import torch
+from torch import nn
 
 from robustbench_fgsm.benchmarking.bare_loop import BARE_LOOP_NORMS, BareResult
 from robustbench_fgsm.benchmarking.contenders import (
@@ -26,7 +28,7 @@ from robustbench_fgsm.benchmarking.peak_memory import (
 from robustbench_fgsm.benchmarking.result import Benchmark, ContenderResult
 from robustbench_fgsm.benchmarking.timing import TaskRunner, TimedTask, time_contenders
 from robustbench_fgsm.data.dataset import BadSample, Dataset, describe_data, readable_batches
-from robustbench_fgsm.data.match_model import match_to_classifier
+from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_classifier
 from robustbench_fgsm.engine.attack_batch import synchronise
 from robustbench_fgsm.engine.batch_size import choose_batch_size
 from robustbench_fgsm.engine.environment import describe_environment, describe_processor
@@ -42,8 +44,8 @@ from robustbench_fgsm.spec import AttackSpec, norm_name
 
 
 def benchmark(
-    classifier: Classifier,
-    data: Dataset,
+    classifier: Classifier | nn.Module,
+    data: Dataset | Any,
     epsilons: Iterable[float] | str = BENCHMARK_EPSILONS,
     *,
     norm: str | float = AttackOptions.norm,
@@ -64,7 +66,7 @@ def benchmark(
 
     Args:
         classifier: the PyTorch model to attack.
-        data: the images and their labels.
+        data: the images and their labels: a data set, or anything that `load_data` takes, such as a DataLoader or (x, y).
         epsilons: budgets in pixel space, all different, as numbers or as text such as `1,2,4/255`.
         norm: order of the norm: `inf` or `2`.
         references: other libraries, by their names in `rfgsm list references`; None for all that are installed.
@@ -84,6 +86,7 @@ def benchmark(
     Raises:
         SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
+    classifier, data = as_classifier_and_data(classifier, data)
     spec = AttackOptions(epsilons, norm).to_spec(classifier.bounds)
     options = BenchmarkOptions(references, levels, rounds, memory, threads)
     run_options = RunOptions(batch_size, max_bad=max_bad, strict=strict)

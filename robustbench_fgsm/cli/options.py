@@ -86,7 +86,10 @@ class DataOptions:
     split: Annotated[str | None, Option("Part of the data, such as train.", default_text="the default of the source")] = None
     data_root: Annotated[Path, Option("Directory of torchvision's data sets and of imagenet.", metavar="DIR")] = Path("data")
     download: Annotated[bool, Option("Download torchvision's data sets into --data-root.")] = False
-    layout: Annotated[str | None, Option("Axes of arrays: NCHW, NHWC or NHW.", default_text="inferred from the shape")] = None
+    layout: Annotated[
+        str | None, Option("Axes of arrays: NCHW, NHWC, NHW, NF, NCL, NLC, NCDHW, NDHWC.", default_text="inferred from the shape")
+    ] = None
+    labels_from: Annotated[int, Option("Label of the first class: 0 or 1.", min=0)] = 0
     class_map: Annotated[Path | None, Option("JSON file with the model's order of classes, or `numbers`.", metavar="FILE")] = None
     image_size: Annotated[int | None, Option("Resize and crop image files to a square of N pixels.", metavar="N")] = None
     sample: Annotated[int | None, Option("Use only N images, drawn with --seed.", metavar="N")] = None

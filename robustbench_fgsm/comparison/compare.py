@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from robustbench_fgsm.comparison.agreement import FLOOR
 from robustbench_fgsm.comparison.opponent import AttackedPiece, Opponent, OpponentRun
 from robustbench_fgsm.comparison.result import Comparison, Seconds, TimedTally
 from robustbench_fgsm.data.dataset import BadSample, Dataset, describe_data, readable_batches
-from robustbench_fgsm.data.match_model import match_to_classifier
+from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_classifier
 from robustbench_fgsm.engine.attack_batch import attack_batch, predict_classes, synchronise
 from robustbench_fgsm.engine.choose_plan import choose_plan
 from robustbench_fgsm.engine.environment import describe_environment
@@ -38,8 +40,8 @@ PIECE_SIZE = 1024
 
 
 def compare(
-    classifier: Classifier,
-    data: Dataset,
+    classifier: Classifier | nn.Module,
+    data: Dataset | Any,
     epsilon: float | str = DEFAULT_EPSILON_TEXT,
     *,
     norm: str | float = AttackOptions.norm,
@@ -59,7 +61,7 @@ def compare(
 
     Args:
         classifier: the model to attack.
-        data: the images and their labels.
+        data: the images and their labels: a data set, or anything that `load_data` takes, such as a DataLoader or (x, y).
         epsilon: budget in pixel space, as a number or as text such as `8/255`.
         norm: order of the norm: `inf`, or any real p >= 1.
         targeted: class at which the attack aims: `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
@@ -81,6 +83,7 @@ def compare(
     Raises:
         SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
+    classifier, data = as_classifier_and_data(classifier, data)
     attack = AttackOptions(epsilon, norm, targeted, seed=seed)
     return compare_spec(
         classifier,

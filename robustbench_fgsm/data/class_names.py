@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from robustbench_fgsm.data.dataset import MAX_CLASSES, ArrayDataset, Dataset
+from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.errors import DataError, did_you_mean
+from robustbench_fgsm.data.labels import MAX_CLASSES
+from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
 
 
 def numbered_class_names(count: int) -> tuple[str, ...]:
@@ -70,6 +71,21 @@ def map_classes(data: Dataset, file: Path) -> Dataset:
         if name not in index_by_name:
             raise DataError(f"{file} must place every class of the data, got no {name!r}: {did_you_mean(name, index_by_name)}")
     return data.relabelled([index_by_name[name] for name in data.classes], names)
+
+
+def shift_labels(data: Dataset, first: int) -> Dataset:
+    """Return the data with label - first for each label; raise SettingError unless classes have no names and `first` is 1."""
+    if first != 1:
+        raise SettingError(f"labels must count classes from 0 or 1, got {first}: pass 0 or 1")
+    if not isinstance(data, (ArrayDataset, ImageDataset)):
+        raise SettingError(f"labels from 1 need data that are read here, got {data.name}: count classes from 0 there")
+    if not all(is_unnamed_class(label, name) for label, name in enumerate(data.classes)):
+        raise SettingError(
+            f"labels from 1 need classes without names, got {data.classes[0]!r} in {data.name}: leave --labels-from out"
+        )
+    if data.classes:
+        return data.relabelled(range(-1, len(data.classes) - 1), numbered_class_names(len(data.classes) - 1))
+    return data.relabelled(range(-1, MAX_CLASSES), ())
 
 
 def numbered_class_map(classes: tuple[str, ...]) -> tuple[dict[str, int], tuple[str, ...]]:

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.quantization import levels_to_pixels
+from robustbench_fgsm.data.axes import to_channels_first
+from robustbench_fgsm.data.labels import count_from_one, to_class_indices
+from robustbench_fgsm.data.pixels import to_sample_tensor
 from robustbench_fgsm.errors import DataError, SettingError
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
-
-MAX_CLASSES = 1_000_000
-"""Labels from here on are no class indices."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,11 @@ class ArrayDataset:
 
     Args:
         name: name in reports.
-        images: (N, H, W) or (N, C, H, W), uint8, or floating point in the units of the classifier.
-        labels: (N,) integers below the number of class names.
-        classes: names of the classes.
+        images: tensor or array, uint8, or floating point in the units of the classifier: (N, C, H, W) or (N, H, W),
+            features (N, F), volumes (N, C, D, H, W), or another layout.
+        labels: (N,) integers below the number of class names, or what `load_data` takes for labels.
+        classes: names of the classes; empty if their number is unknown.
+        layout: axes of the images, such as `NHWC`, or `NCL` for signals; None for one of the first four.
 
     Raises:
         DataError: images or labels have another dtype, shape or range.
@@ -96,24 +98,29 @@ class ArrayDataset:
     bounds: Bounds = PIXEL_BOUNDS
     """Range into which 8-bit images are put."""
 
-    def __init__(self, name: str, images: Tensor, labels: Tensor, classes: tuple[str, ...]) -> None:
-        if images.ndim not in (3, 4) or len(images) != len(labels) or labels.ndim != 1:
+    notes: tuple[str, ...] = ()
+    """What was done to the images to fit a classifier, for the warnings of a result."""
+
+    def __init__(self, name: str, images: object, labels: object, classes: Sequence[str], *, layout: str | None = None) -> None:
+        given, indices = to_sample_tensor(images, name), to_class_indices(labels, name, classes).indices
+        if given.ndim < 2 or len(given) != len(indices):
             raise DataError(
-                f"data must be images (N, C, H, W) and labels (N,), got {tuple(images.shape)} and {tuple(labels.shape)}"
+                f"data must be images (N, C, H, W) and labels (N,), got {tuple(given.shape)} and {tuple(indices.shape)}: "
+                "pass one label for each image"
             )
-        if not (images.dtype == torch.uint8 or images.is_floating_point()):
-            raise DataError(f"images must be uint8 or floating point in pixel space, got {images.dtype}")
-        if labels.dtype == torch.bool or labels.is_floating_point():
-            raise DataError(f"labels must be integers, got {labels.dtype}")
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(classes):
-            raise DataError(
-                f"labels must lie in [0, {len(classes)}), got [{int(labels.min())}, {int(labels.max())}]: name every class"
-            )
+        if len(indices) and classes and int(indices.max()) >= len(classes):
+            remedy = "name every class"
+            if count_from_one(indices, len(classes)):
+                remedy = "they count classes from 1, so pass labels - 1"
+            raise DataError(f"labels must lie in [0, {len(classes)}), got [{int(indices.min())}, {int(indices.max())}]: {remedy}")
+        default = {4: "NCHW", 5: "NCDHW"}.get(given.ndim)
         self.name = name
-        self.classes = classes
-        self._own_classes = classes
-        self._images = images if images.ndim == 4 else images.unsqueeze(1)
-        self._labels = labels
+        self.classes = tuple(classes)
+        self.layout = layout
+        self._own_classes = self.classes
+        self._given = given
+        self._images = to_channels_first(given, layout or default, name)
+        self._labels = indices
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -121,15 +128,15 @@ class ArrayDataset:
     @property
     def labels(self) -> Tensor:
         """Return the label of each image, int64 (N,)."""
-        return self._labels.to(torch.int64)
+        return self._labels
 
     @cached_property
     def fingerprint(self) -> str:
         """Return the SHA-256 of class names, shape, dtype, images and labels."""
         digest = hashlib.sha256(repr((self._own_classes, tuple(self._images.shape), str(self._images.dtype))).encode())
-        for part in (self._images, self._labels.to(torch.int64)):
+        for part in (self._images, self._labels):
             for low in range(0, len(part), 4096):  # so that a mapped file is never in memory as a whole
-                digest.update(part[low : low + 4096].contiguous().numpy().tobytes())
+                digest.update(part[low : low + 4096].contiguous().cpu().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
     def batches(self, start: int, stop: int, size: int) -> Iterator[Batch]:
@@ -147,7 +154,7 @@ class ArrayDataset:
     def _batch(self, rows: slice | Tensor, ids: Tensor) -> Batch:
         stored = self._images[rows]
         images = levels_to_pixels(stored, self.bounds) if stored.dtype == torch.uint8 else stored.float()
-        return Batch(images, self._labels[rows].to(torch.int64), ids)
+        return Batch(images, self._labels[rows], ids)
 
     def __iter__(self) -> Iterator[Batch]:
         return self.batches(0, len(self), 128)
@@ -158,8 +165,7 @@ class ArrayDataset:
             return self
         if limit < 1:
             raise SettingError(f"limit must be at least 1, got {limit}: leave it out for the whole data set")
-        first = ArrayDataset(self.name, self._images[:limit], self._labels[:limit], self._own_classes)
-        return first.with_class_names(self.classes)
+        return self._copy_with(_given=self._given[:limit], _images=self._images[:limit], _labels=self._labels[:limit])
 
     def with_bounds(self, bounds: Bounds) -> ArrayDataset:
         """Return the images with 8-bit levels put into these bounds; the fingerprint does not change."""
@@ -174,8 +180,43 @@ class ArrayDataset:
         return other
 
     def relabelled(self, table: Sequence[int], classes: tuple[str, ...]) -> ArrayDataset:
-        """Return the images with table[label] in place of each label."""
-        return ArrayDataset(self.name, self._images, torch.tensor(table, dtype=torch.int64)[self.labels], classes)
+        """Return the images with table[label] in place of each label; raise DataError if that is below 0."""
+        labels = to_class_indices(torch.tensor(table, dtype=torch.int64)[self._labels], self.name).indices
+        return self._copy_with(_labels=labels, classes=classes, _own_classes=classes)
+
+    @property
+    def _may_be_signals(self) -> bool:
+        return self.layout is None and self._given.ndim == 3 and self._given.dtype != torch.uint8
+
+    @property
+    def may_have_other_forms(self) -> bool:
+        """Return True if a network may take the images in another form, as far as their shape says."""
+        return self._may_be_signals or (self._images.ndim == 4 and self._images.shape[1] == 3)
+
+    def other_forms(self) -> Iterator[ArrayDataset]:
+        """Yield other forms in which a network may take the images: signals (N, C, L), and one channel of equal ones.
+
+        Each form has the note that reports show if it is used.
+        """
+        if self._may_be_signals:
+            yield self._copy_with(_images=self._given, layout="NCL", notes=(SIGNAL_NOTE,))
+        if self._images.ndim == 4 and self._images.shape[1] == 3 and has_equal_channels(self._images):
+            yield self._copy_with(_images=self._images[:, :1], notes=(GREY_NOTE,))
+
+    def _copy_with(self, **changes: Any) -> ArrayDataset:
+        other = copy.copy(self)
+        other.__dict__.pop("fingerprint", None)
+        other.__dict__.update(changes)
+        return other
+
+
+SIGNAL_NOTE = "arrays of two axes are taken as signals (C, L), because the model takes no images of this size"
+GREY_NOTE = "the three channels of each image are equal: the grey model gets one of them"
+
+
+def has_equal_channels(images: Tensor) -> bool:
+    """Return True if the channels of every image (N, C, H, W) are equal; few images are read at a time."""
+    return all(bool((part == part[:, :1]).all()) for part in torch.split(images, 1024))
 
 
 def readable_batches(data: Dataset, start: int, stop: int, size: int, bad: list[BadSample]) -> Iterator[Batch]:

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.quantization import levels_to_pixels
-from robustbench_fgsm.data.dataset import MAX_CLASSES, BadSample, Batch, printable_name
+from robustbench_fgsm.data.dataset import GREY_NOTE, SIGNAL_NOTE, BadSample, Batch, has_equal_channels, printable_name
 from robustbench_fgsm.data.decode_workers import map_in_order
 from robustbench_fgsm.data.decoding import PixelArray, UnreadableError, decode_image, image_to_pixels, is_grey
+from robustbench_fgsm.data.labels import MAX_CLASSES
 from robustbench_fgsm.errors import DataError, RfgsmError, first_line
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
@@ -65,6 +66,7 @@ class Decoder:
     channels: int
     preprocessing: Preprocessing | None
     num_classes: int | None
+    layout: str | None = None
 
     def __call__(self, indices: Sequence[int]) -> DecodedBlock | RfgsmError:
         """Return the images at these indices, or the error: an exception would lose its message between processes."""
@@ -95,7 +97,14 @@ class Decoder:
             raise UnreadableError(f"label {label} is none of the {self.num_classes or MAX_CLASSES:,} classes")
         if isinstance(image, bytes):
             return decode_image(image, self.channels, self.preprocessing), label
-        return image_to_pixels(image, self.preprocessing), label
+        return self._to_channels(image_to_pixels(image, self.preprocessing, self.layout)), label
+
+    def _to_channels(self, pixels: PixelArray) -> PixelArray:
+        if self.channels == 1 and pixels.ndim == 3 and len(pixels) == 3:
+            if not (pixels == pixels[:1]).all():
+                raise UnreadableError("a colour image among grey ones")
+            return pixels[:1]
+        return pixels
 
 
 def check_same_shape(images: Sequence[PixelArray], paths: Sequence[str]) -> None:
@@ -119,6 +128,7 @@ class ImageDataset:
         source: labelled images by index.
         classes: names in the order of the labels; empty if the number of classes is unknown.
         workers: processes that decode images; None for as many as help.
+        layout: axes of a batch of arrays that the source returns; None to infer them from the shape.
         preprocessing: resizing and cropping; None if all images have one size.
     """
 
@@ -128,6 +138,9 @@ class ImageDataset:
     bounds: Bounds = PIXEL_BOUNDS
     """Range into which 8-bit images are put."""
 
+    notes: tuple[str, ...] = ()
+    """What was done to the images to fit a classifier, for the warnings of a result."""
+
     def __init__(
         self,
         name: str,
@@ -135,11 +148,13 @@ class ImageDataset:
         classes: tuple[str, ...],
         *,
         workers: int | None = None,
+        layout: str | None = None,
         preprocessing: Preprocessing | None = None,
     ) -> None:
         self.name = name
         self.classes = classes
         self.workers = workers
+        self.layout = layout
         self.preprocessing = preprocessing
         self._source = source
         self._own_classes = classes
@@ -163,14 +178,21 @@ class ImageDataset:
         identity = (self._own_classes, self._table, self.preprocessing, self._source.fingerprint)
         return hashlib.sha256(repr(identity).encode()).hexdigest()
 
+    @property
+    def source(self) -> ImageSource:
+        """Return where the images come from."""
+        return self._source
+
     @cached_property
     def _channels(self) -> int:
-        """Return 1 if every sampled image is grey, else 3."""
+        """Return 1 if every sampled image file is grey, else 3; images of other kinds have their own channels."""
         grey = []
         for index in {int(position) for position in np.linspace(0, len(self) - 1, min(GREY_CHECK_SAMPLES, len(self)))}:
             try:
                 image = self._source.read(index)[0]
-                grey.append(is_grey(image) if isinstance(image, bytes) else True)
+                if not isinstance(image, bytes):
+                    break
+                grey.append(is_grey(image))
             except (UnreadableError, OSError):  # counted when its turn comes
                 continue
         return 1 if grey and all(grey) else 3
@@ -181,7 +203,7 @@ class ImageDataset:
 
     def take(self, indices: Sequence[int], size: int) -> Iterator[Batch]:
         """Yield the images at these indices, in the given order, at most `size` at a time."""
-        decoder = Decoder(self._source, self._channels, self.preprocessing, self._num_labels)
+        decoder = Decoder(self._source, self._channels, self.preprocessing, self._num_labels, self.layout)
         blocks = [list(indices[low : low + size]) for low in range(0, len(indices), size)]
         first: list[tuple[PixelArray, str]] = []
         for block in map_in_order(decoder, blocks, self.workers):
@@ -226,6 +248,24 @@ class ImageDataset:
     def relabelled(self, table: Sequence[int], classes: tuple[str, ...]) -> ImageDataset:
         """Return the images with table[label] in place of each label."""
         return self._copy_with(classes=classes, _own_classes=classes, _table=tuple(table))
+
+    @property
+    def may_have_other_forms(self) -> bool:
+        """Return True if a network may take the images in another form."""
+        return self._channels != 1
+
+    def other_forms(self) -> Iterator[ImageDataset]:
+        """Yield other forms in which a network may take the images: signals (C, L), and one channel of equal ones.
+
+        Each form has the note that reports show if it is used. An image whose channels differ is then unreadable.
+        """
+        first = next((batch.images for batch in self.batches(0, min(8, len(self)), 8) if len(batch)), None)
+        if first is None or first.ndim != 4:
+            return
+        if self.layout is None and first.shape[1] == 1 and self._channels != 1:
+            yield self._copy_with(layout="NCL", notes=(SIGNAL_NOTE,))
+        if first.shape[1] == 3 and has_equal_channels(first):
+            yield self._copy_with(_channels=1, notes=(GREY_NOTE,))
 
     def _copy_with(self, **changes: Any) -> ImageDataset:
         other = copy.copy(self)

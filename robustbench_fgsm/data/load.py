@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
-from robustbench_fgsm.data.class_names import map_classes
+from robustbench_fgsm.data.class_names import map_classes, shift_labels
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.images import ImageDataset
+from robustbench_fgsm.data.python_objects import object_to_dataset
 from robustbench_fgsm.data.registry import DATA_SOURCES, DEFAULT_ROOT, DataOptions, find_data_source
 from robustbench_fgsm.data.subset import Subset, first_images, sample_images
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.models.preprocessing import Preprocessing
 
 
+def as_dataset(data: Any) -> Dataset:
+    """Return the data set of anything that `load_data` takes; a Dataset stays as it is."""
+    return data if isinstance(data, Dataset) else load_data(data)
+
+
 def load_data(
-    data: str,
+    data: str | Path | Any,
     *,
     limit: int | None = None,
     sample: int | None = None,
@@ -25,6 +32,7 @@ def load_data(
     root: Path | str = DEFAULT_ROOT,
     download: bool = False,
     layout: str | None = None,
+    labels_from: int = 0,
     class_map: Path | str | None = None,
     image_size: int | None = None,
     preprocessing: Preprocessing | None = None,
@@ -35,7 +43,7 @@ def load_data(
     Images keep the ids that they have in the whole data set.
 
     Args:
-        data: a spec of `rfgsm list data`.
+        data: a spec of `rfgsm list data`, a path, or an object: a DataLoader, a torch Dataset, (x, y), an iterator.
         limit: number of images to use, >= 1, from the first; None for all.
         sample: number of images to draw with `seed`, >= 1; None for all. It excludes `limit`.
         stratified: draw each class in proportion to its share.
@@ -43,7 +51,8 @@ def load_data(
         split: part of the data; None for the source's default.
         root: directory of downloaded data.
         download: download the data into `root`.
-        layout: axes of images in arrays, `NCHW`, `NHWC` or `NHW`; None to infer them from the shape.
+        layout: axes of arrays: `NCHW`, `NHWC`, `NHW`, `NF`, `NCL`, `NLC`, `NCDHW` or `NDHWC`; None to infer them from the shape.
+        labels_from: label of the first class, 0 or 1.
         class_map: JSON file with the model's order of classes; None to keep the data's order.
         image_size: resize the shorter side to so many pixels, and cut out the centre square; None to keep the size.
         preprocessing: resizing and cropping in full, in place of `image_size`.
@@ -59,11 +68,16 @@ def load_data(
         ResourceError: there is not enough memory or disk space.
     """
     check_data_options(limit=limit, sample=sample, stratified=stratified, image_size=image_size, workers=workers)
-    entry, argument = find_data_source(data)
-    options = DataOptions(split, Path(root), download, layout, workers, None if class_map is None else Path(class_map))
-    found: Dataset = DATA_SOURCES.load(entry).load(argument, options)
-    if isinstance(found, (ArrayDataset, ImageDataset)):
-        found.name = data
+    options = DataOptions(split, Path(root).expanduser(), download, layout, workers, None if class_map is None else Path(class_map))
+    if isinstance(data, (str, os.PathLike)):
+        entry, argument = find_data_source(os.fspath(data))
+        found: Dataset = DATA_SOURCES.load(entry).load(argument, options)
+        if isinstance(found, (ArrayDataset, ImageDataset)):
+            found.name = os.fspath(data)
+    else:
+        found = object_to_dataset(data, options, limit=limit)
+    if labels_from:
+        found = shift_labels(found, labels_from)
     if options.class_map is not None:
         found = map_classes(found, options.class_map)
     if preprocessing is None and image_size is not None:
@@ -80,6 +94,7 @@ def load_data(
         "split": split,
         "root": None if Path(root) == DEFAULT_ROOT else str(root),
         "layout": layout,
+        "labels_from": labels_from or None,
         "class_map": None if class_map is None else str(class_map),
         "image_size": image_size,
     }

@@ -1,22 +1,114 @@
-"""Adaptation of data to a classifier: its image size, its bounds and its class names."""
+"""Classifier and data of a call, in the forms that a user has: a bare network, a DataLoader; and their adaptation to each other."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
 from robustbench_fgsm.data.class_names import complete_class_names
-from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
+from robustbench_fgsm.data.dataset import ArrayDataset, Dataset, first_readable_batch
 from robustbench_fgsm.data.images import ImageDataset
+from robustbench_fgsm.data.load import as_dataset
 from robustbench_fgsm.data.subset import Subset
-from robustbench_fgsm.models.classifier import Classifier
+from robustbench_fgsm.errors import DataError, ModelError, describe_error
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, wrap
+
+TRIAL_IMAGES = 2
+"""Images that show how many outputs a network has, and whether it takes images of their form."""
+
+
+def as_classifier_and_data(classifier: Any, data: Any) -> tuple[Classifier, Dataset]:
+    """Return classifier and data set of what a public function was given.
+
+    classifier: as `as_classifier` takes it. data: as `load_data` takes it.
+    """
+    dataset = as_dataset(data)
+    return as_classifier(classifier, dataset), dataset
+
+
+def as_classifier(model: Any, data: Dataset) -> Classifier:
+    """Return the classifier of a model: itself, an ART estimator's, or that of a bare network.
+
+    A bare network is copied, in evaluation mode, as by `wrap`. Its outputs for the first images show the number of classes. Raises
+    ModelError for another object, or if the network accepts no images of the data.
+    """
+    if isinstance(model, Classifier):
+        return model
+    if isinstance(model, nn.Module):
+        return _wrap_by_first_outputs(model, data)
+    if any(base.__module__.partition(".")[0] == "art" for base in type(model).__mro__):
+        from robustbench_fgsm.models.art import from_art
+
+        return from_art(model)
+    got = repr(model) if isinstance(model, str) else type(model).__name__
+    remedy = f"pass rf.load_classifier({model!r})" if isinstance(model, str) else "pass rf.wrap(module, num_classes)"
+    raise ModelError(f"classifier must be a classifier, a torch module or an ART estimator, got {got}: {remedy}")
+
+
+def _wrap_by_first_outputs(module: nn.Module, data: Dataset) -> TorchClassifier:
+    classifier = wrap(module, num_classes=2)
+    outputs: Tensor | None = None
+    failure = ""
+    for form in (data, *_other_forms(data)):
+        images = first_readable_batch(form, TRIAL_IMAGES).images
+        try:
+            outputs = classifier.predict(images.to(classifier.device))
+        except Exception as error:  # noqa: BLE001  (a network raises what it likes)
+            failure = failure or f"it failed on images {tuple(images.shape[1:])} with {describe_error(error)}"
+            continue
+        if outputs.ndim == 2 and len(outputs) == len(images) and outputs.shape[1] > 1:
+            return classifier if outputs.shape[1] == 2 else wrap(module, outputs.shape[1])
+        failure = failure or f"it returned outputs {tuple(outputs.shape)} for {len(images)} images {tuple(images.shape[1:])}"
+    raise ModelError(
+        f"a bare network must return logits (N, K) of images of {data.name}, but {failure}: "
+        "pass images in the form that it takes, or rf.wrap(module, num_classes)"
+    )
 
 
 def match_to_classifier(data: Dataset, classifier: Classifier) -> Dataset:
     """Return the data with the classifier's resizing, unless they have their own, and its names for unnamed classes.
 
     8-bit images are put into the classifier's bounds, because their own range is known: level 0 becomes the low and level 255 the
-    high one. Floating-point images stay as they are. A second call changes nothing. Data sets of other packages stay unchanged.
+    high one. Floating-point images stay as they are. If the classifier fails on the images, and takes them in another form
+    (signals, one of three equal channels), the data have that form. A second call changes nothing. Data sets of other packages
+    stay unchanged.
     """
+    found = _match(data, classifier)
+    if getattr(found, "notes", ()) or _accepts(classifier, found):
+        return found
+    return next((form for form in _other_forms(found) if _accepts(classifier, form)), found)
+
+
+def _base(data: Dataset) -> Dataset:
+    return _base(data.dataset) if isinstance(data, Subset) else data
+
+
+def _other_forms(data: Dataset) -> Sequence[Dataset]:
+    """Return the other forms of images that are read here."""
     if isinstance(data, Subset):
-        matched = match_to_classifier(data.dataset, classifier)
+        return [data.with_dataset(form) for form in _other_forms(data.dataset)]
+    return list(data.other_forms()) if isinstance(data, (ArrayDataset, ImageDataset)) and len(data) else []
+
+
+def _accepts(classifier: Classifier, data: Dataset) -> bool:
+    """Return True if the classifier returns one row of outputs for each of a few images, or the data cannot change."""
+    base = _base(data)
+    if not (isinstance(base, (ArrayDataset, ImageDataset)) and base.may_have_other_forms and len(data)):
+        return True
+    try:
+        images = first_readable_batch(data, TRIAL_IMAGES).images
+        return classifier.predict(images.to(classifier.device)).shape == (len(images), classifier.num_classes)
+    except DataError:
+        return True
+    except Exception:  # noqa: BLE001  (a network raises what it likes; the checks before the attack report it)
+        return False
+
+
+def _match(data: Dataset, classifier: Classifier) -> Dataset:
+    if isinstance(data, Subset):
+        matched = _match(data.dataset, classifier)
         return data if matched is data.dataset else data.with_dataset(matched)
     preprocessing, classes = classifier.info.preprocessing, classifier.classes
     if isinstance(data, ImageDataset) and data.preprocessing is None and preprocessing is not None:

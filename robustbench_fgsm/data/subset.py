@@ -39,6 +39,11 @@ class Subset:
         return len(self.indices)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what was done to the images to fit a classifier."""
+        return tuple(getattr(self.dataset, "notes", ()))
+
+    @property
     def labels(self) -> Tensor:
         """Return the label of each image, int64 (N,)."""
         return dataset_labels(self.dataset)[torch.as_tensor(self.indices, dtype=torch.int64)]

@@ -13,16 +13,23 @@ from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.attack.normalisation import normalisation_warnings
 from robustbench_fgsm.data.class_names import is_unnamed_class, same_class_name
 from robustbench_fgsm.data.dataset import Batch, Dataset, first_readable_batch
-from robustbench_fgsm.data.subset import RandomAccess
+from robustbench_fgsm.data.images import ImageDataset
+from robustbench_fgsm.data.labels import count_from_one
+from robustbench_fgsm.data.subset import RandomAccess, Subset, dataset_labels
+from robustbench_fgsm.data.torch_dataset import TorchImageSource
 from robustbench_fgsm.engine.out_of_memory import is_out_of_memory, run_on_fitting_prefix
 from robustbench_fgsm.engine.targets import targets_for
 from robustbench_fgsm.errors import DataError, InputError, ModelError, SettingError
+from robustbench_fgsm.global_generators import preserve_generators
 from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.precision import output_resolution
 from robustbench_fgsm.options import check_batch_size as check_batch_size
 from robustbench_fgsm.spec import AttackSpec, small_epsilon_warnings
 
 PREFLIGHT_IMAGES = 32
+REPEATED_IMAGES = 8
+"""Images that are read twice: a random flip changes none of them once in 256 times."""
+
 MIN_ACCURACY_IMAGES = 8
 """Images that an accuracy needs at least to count as low."""
 
@@ -61,9 +68,10 @@ def preflight(
     )
     if is_attacked:
         warnings += small_epsilon_warnings(spec.epsilons, spec.bounds)
+    check_repeatable(data)
     if strict and warnings:
         raise InputError(f"strict takes warnings for errors: {'; '.join(warnings)}")
-    return warnings
+    return [*getattr(data, "notes", ()), *warnings]
 
 
 def preflight_all(classifier: Classifier, data: Dataset, specs: Sequence[AttackSpec], *, strict: bool = False) -> tuple[str, ...]:
@@ -94,6 +102,11 @@ def _check_batch(
 def check_classes(classifier: Classifier, data: Dataset) -> None:
     """Raise DataError unless data and classifier list the same classes; a class named by its number fits any class."""
     if classifier.num_classes != len(data.classes):
+        if len(data.classes) == classifier.num_classes + 1 and count_from_one(dataset_labels(data), classifier.num_classes):
+            raise DataError(
+                f"labels must lie in [0, {classifier.num_classes}), got 1 to {classifier.num_classes} in {data.name}: they count "
+                "classes from 1, so pass --labels-from 1 (in Python, load_data(..., labels_from=1))"
+            )
         raise DataError(
             f"data must have the model's {classifier.num_classes} classes, got {len(data.classes)} in {data.name}: "
             "pass --class-map FILE where they are some of them"
@@ -104,6 +117,20 @@ def check_classes(classifier: Classifier, data: Dataset) -> None:
                 f"data must list the model's classes in its order, got {theirs!r} where the model has {ours!r}: "
                 "pass --class-map FILE"
             )
+
+
+def check_repeatable(data: Dataset) -> None:
+    """Raise DataError if a torch data set returns other images at a second reading, as random transforms do."""
+    base = data.dataset if isinstance(data, Subset) else data
+    if not isinstance(base, ImageDataset) or not isinstance(base.source, TorchImageSource):
+        return
+    with preserve_generators():
+        first, second = (evenly_spaced_batch(data, REPEATED_IMAGES) for _ in range(2))
+    if not torch.equal(first.images.nan_to_num(), second.images.nan_to_num()) or not torch.equal(first.labels, second.labels):
+        raise DataError(
+            f"data must be the same at each reading, got other images at the second one in {data.name}: "
+            "leave out random transforms, such as RandomCrop and RandomHorizontalFlip"
+        )
 
 
 def evenly_spaced_batch(data: Dataset, size: int = PREFLIGHT_IMAGES) -> Batch:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
+
+from torch import nn
 
 from robustbench_fgsm.data.dataset import Dataset, describe_data
-from robustbench_fgsm.data.match_model import match_to_classifier
+from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_classifier
 from robustbench_fgsm.engine.choose_plan import choose_plan
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, check_optimize_level
@@ -29,8 +32,8 @@ SINGLE_CALL = RunContext()
 
 
 def evaluate(
-    classifier: Classifier,
-    data: Dataset,
+    classifier: Classifier | nn.Module,
+    data: Dataset | Any,
     epsilon: float | str = DEFAULT_EPSILON_TEXT,
     *,
     norm: str | float = AttackOptions.norm,
@@ -50,8 +53,8 @@ def evaluate(
     """Measure how FGSM fares at one budget: predictions before and after the attack, and success class by class.
 
     Args:
-        classifier: the model to attack.
-        data: the images and their labels.
+        classifier: the model to attack: a classifier, a bare `nn.Module`, or an ART estimator.
+        data: the images and their labels: a data set, or anything that `load_data` takes, such as a DataLoader or (x, y).
         epsilon: budget in pixel space, as a number or as text such as `8/255`.
         norm: order of the norm: `inf`, or any real p >= 1.
         targeted: class at which the attack aims: `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
@@ -74,6 +77,7 @@ def evaluate(
     Raises:
         SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
+    classifier, data = as_classifier_and_data(classifier, data)
     attack = AttackOptions(epsilon, norm, targeted, loss, stable, restarts, seed)
     spec = attack.to_spec(classifier.bounds)
     check_single_epsilon(spec)
@@ -83,8 +87,8 @@ def evaluate(
 
 
 def sweep(
-    classifier: Classifier,
-    data: Dataset,
+    classifier: Classifier | nn.Module,
+    data: Dataset | Any,
     epsilons: Iterable[float] | str = SWEEP_EPSILONS,
     *,
     norm: str | float = AttackOptions.norm,
@@ -106,8 +110,8 @@ def sweep(
     Without restarts, one gradient for each batch and rule serves all budgets.
 
     Args:
-        classifier: the model to attack.
-        data: the images and their labels.
+        classifier: the model to attack: a classifier, a bare `nn.Module`, or an ART estimator.
+        data: the images and their labels: a data set, or anything that `load_data` takes, such as a DataLoader or (x, y).
         epsilons: budgets in pixel space, all different, as numbers or as text such as `1,2,4/255`.
         norm: order of the norm: `inf`, or any real p >= 1.
         targeted: one targeting rule or several, of `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
@@ -130,6 +134,7 @@ def sweep(
     Raises:
         SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
+    classifier, data = as_classifier_and_data(classifier, data)
     specs = AttackOptions(epsilons, norm, targeted, loss, stable, restarts, seed).to_specs(classifier.bounds)
     run_options, checks = RunOptions(batch_size, optimize, max_bad, strict), CheckOptions(pgd_check, check_masking)
     return run_attacks(classifier, data, specs, run_options, checks, context=RunContext(progress=progress))

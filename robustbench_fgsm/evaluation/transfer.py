@@ -7,8 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe_data
-from robustbench_fgsm.data.match_model import match_to_classifier
+from robustbench_fgsm.data.load import as_dataset
+from robustbench_fgsm.data.match_model import as_classifier, match_to_classifier
 from robustbench_fgsm.engine.batch_size import choose_common_batch_size
 from robustbench_fgsm.engine.dataset_pieces import Pieces, piece_size
 from robustbench_fgsm.engine.environment import describe_environment
@@ -176,9 +179,9 @@ class Transfer:
 
 
 def transfer(
-    sources: Sequence[Classifier],
-    targets: Sequence[Classifier],
-    data: Dataset,
+    sources: Sequence[Classifier | nn.Module],
+    targets: Sequence[Classifier | nn.Module],
+    data: Dataset | Any,
     epsilons: Iterable[float] | float | str = DEFAULT_EPSILON_TEXT,
     *,
     norm: str | float = AttackOptions.norm,
@@ -199,7 +202,7 @@ def transfer(
     Args:
         sources: models on which images are crafted.
         targets: models that are tested on these images. All models have the same input bounds and classes.
-        data: the images and their labels.
+        data: the images and their labels: a data set, or anything that `load_data` takes, such as a DataLoader or (x, y).
         epsilons: one budget in pixel space or several, as numbers or as text such as `1,2,4/255`.
         norm: order of the norm: `inf`, or any real p >= 1.
         targeted: class at which the attack aims: `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
@@ -220,7 +223,9 @@ def transfer(
     Raises:
         SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
-    transfer_models = make_transfer_models(sources, targets)
+    data = as_dataset(data)
+    models = {id(model): as_classifier(model, data) for model in (*sources, *targets)}
+    transfer_models = make_transfer_models([models[id(model)] for model in sources], [models[id(model)] for model in targets])
     attack = AttackOptions(epsilons, norm, targeted, loss, stable, restarts, seed)
     return run_transfer(
         transfer_models,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
+from torch import nn
 
 from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe_data, first_readable_batch, readable_batches
-from robustbench_fgsm.data.match_model import match_to_classifier
+from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_classifier
 from robustbench_fgsm.engine.attack_batch import attack_batch, predict_classes
 from robustbench_fgsm.engine.batch_size import choose_batch_size
 from robustbench_fgsm.engine.environment import describe_environment
@@ -30,8 +32,8 @@ from robustbench_fgsm.variants.variant import RIGHT_VARIANT, Variant
 
 
 def explain(
-    classifier: Classifier,
-    data: Dataset,
+    classifier: Classifier | nn.Module,
+    data: Dataset | Any,
     value: str | float | Iterable[str | float],
     epsilon: float | str | Iterable[float] = DEFAULT_EPSILON_TEXT,
     *,
@@ -50,8 +52,8 @@ def explain(
     clean accuracy and robust accuracy. At several epsilons, one for each number in order, all numbers have one definition.
 
     Args:
-        classifier: the model to attack.
-        data: the images and their labels.
+        classifier: the model to attack: a classifier, a bare `nn.Module`, or an ART estimator.
+        data: the images and their labels: a data set, or anything that `load_data` takes, such as a DataLoader or (x, y).
         value: reported share or percentage, with its digits: `0.37` or `37%`; a list of several numbers of one attack.
         epsilon: reported budget in pixel space, as a number or as text such as `8/255`; one budget, or one for each number.
         norm: order of the norm; only `inf` is allowed.
@@ -69,6 +71,7 @@ def explain(
     Raises:
         SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
+    classifier, data = as_classifier_and_data(classifier, data)
     spec = AttackOptions(epsilon, norm, targeted, seed=seed).to_spec(classifier.bounds)
     run_options = RunOptions(batch_size, max_bad=max_bad, strict=strict)
     return explain_spec(classifier, data, parse_claims(value, n), spec, run_options, progress=progress)

@@ -7,12 +7,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import nn
 
 from robustbench_fgsm.data.dataset import Dataset, first_readable_batch
-from robustbench_fgsm.data.match_model import match_to_classifier
+from robustbench_fgsm.data.load import as_dataset
+from robustbench_fgsm.data.match_model import as_classifier, match_to_classifier
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World, join_world
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.classifier import ChannelStatistic, PixelSpaceNetwork, TorchClassifier
@@ -50,8 +52,8 @@ class CheckpointStore:
 
 
 def train(
-    classifier: TorchClassifier | str,
-    data: Dataset,
+    classifier: TorchClassifier | nn.Module | str,
+    data: Dataset | Any,
     *,
     out: Path | str | None = None,
     method: str = TrainingRecipe.method,
@@ -81,8 +83,8 @@ def train(
     Processes that torchrun started share every batch and get equal weights. The main process calls back and writes.
 
     Args:
-        classifier: PyTorch classifier, or the name of an architecture.
-        data: the images and their labels.
+        classifier: PyTorch classifier, a bare `nn.Module`, which stays as it is, or the name of an architecture.
+        data: the images and their labels: a data set, or anything that `load_data` takes, such as a DataLoader or (x, y).
         out: directory of checkpoint, weights, model card and log; a stopped training continues there. None keeps nothing.
         method: `standard`; `fgsm`, `fgsm-rs` or `n-fgsm`, on images crafted in every step; or `static`, with images that fooled the
             network before training added to the data. Papers: see `TrainingRecipe`.
@@ -137,10 +139,10 @@ def train(
         precision,
         seed,
     )
-    world = join_world()
+    world, data = join_world(), as_dataset(data)
     if isinstance(classifier, str):
         classifier = create_untrained_classifier(classifier, data, seed=seed, device=world.local_device("auto"))
-    run = TrainingRun(classifier, data, recipe, max_bad)
+    run = TrainingRun(cast("TorchClassifier", as_classifier(classifier, data)), data, recipe, max_bad)
     return train_in_directory(run, None if out is None else Path(out), progress=progress, report=report, world=world)
 
 

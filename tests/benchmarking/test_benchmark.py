@@ -61,7 +61,7 @@ def test_rejects_other_classifiers(images: rf.ArrayDataset) -> None:
     class Other:
         bounds = (0.0, 1.0)
 
-    with pytest.raises(rf.ModelError, match="needs a PyTorch network, got Other"):
+    with pytest.raises(rf.ModelError, match="must be a classifier, a torch module or an ART estimator, got Other"):
         rf.benchmark(Other(), images)  # type: ignore[arg-type]
 
 

@@ -132,7 +132,7 @@ def test_resizing_matches_torchvision(
 
 
 def test_converts_images_arrays_and_tensors() -> None:
-    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    pixels = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
     channels_first = pixels.transpose(2, 0, 1)
     np.testing.assert_array_equal(image_to_pixels(Image.fromarray(pixels), None), channels_first)
     np.testing.assert_array_equal(image_to_pixels(pixels, None), channels_first)
@@ -145,8 +145,8 @@ def test_converts_images_arrays_and_tensors() -> None:
     ("image", "found"),
     [
         ("text", "got str"),
-        (torch.zeros(2, 2, 2, 2), r"got Tensor of shape \(2, 2, 2, 2\)"),
-        (torch.zeros(3, 4, 4).long(), "got torch.int64"),
+        (torch.zeros(2, 2, 2, 2, 2), r"got Tensor of shape \(2, 2, 2, 2, 2\)"),
+        (torch.zeros(3, 4, 4).long(), "got int64"),
     ],
 )
 def test_rejects_other_objects(image: object, found: str) -> None:

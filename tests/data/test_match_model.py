@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.images import ImageDataset
@@ -91,3 +92,96 @@ def test_floating_point_images_and_infinite_bounds_change_nothing() -> None:
     assert float(next(iter(match_to_classifier(levels, unbounded))).images.max()) == 1
     pixels = rf.ArrayDataset("pixels", torch.full((1, 1, 2, 2), 0.5), torch.tensor([0]), ("a", "b"))
     assert float(next(iter(match_to_classifier(pixels, rf.wrap(nn.Flatten(), 2, bounds=(0, 255))))).images.max()) == 0.5
+
+
+class OneChannel(nn.Module):
+    """Network that takes nothing but images of one channel, or nothing but signals."""
+
+    def __init__(self, axes: int = 4) -> None:
+        super().__init__()
+        self.layer = nn.Sequential(nn.Conv2d(1, 3, 4) if axes == 4 else nn.Conv1d(4, 3, 4), nn.Flatten(), nn.LazyLinear(3))
+        self.axes = axes
+        self.layer(torch.zeros(1, 1, 4, 5) if axes == 4 else torch.zeros(1, 4, 5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.ndim != self.axes:
+            raise ValueError("another number of axes")
+        logits: torch.Tensor = self.layer(x)
+        return logits
+
+
+GREY = torch.rand(6, 1, 4, 5, generator=torch.Generator().manual_seed(0))
+LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
+
+
+class Pairs:
+    """Torch data set of (image, label)."""
+
+    def __init__(self, images: torch.Tensor) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.images[index], int(LABELS[index])
+
+
+@pytest.mark.parametrize("form", [lambda images: (images, LABELS), Pairs])
+def test_grey_images_saved_as_colour(form: Callable[[torch.Tensor], object]) -> None:
+    network = OneChannel()
+    found, plain = (rf.evaluate(network, form(images)) for images in (GREY.expand(-1, 3, -1, -1), GREY))
+    assert found.tallies[0].robust_accuracy == plain.tallies[0].robust_accuracy
+    assert any("the grey model gets one of them" in warning for warning in found.warnings)
+    assert not any("the grey model" in warning for warning in plain.warnings)
+    coloured = GREY.repeat(1, 3, 1, 1)
+    coloured[0, 1] = 0
+    with pytest.raises(rf.ModelError):
+        rf.evaluate(network, form(coloured))
+
+
+@pytest.mark.parametrize("form", [lambda images: (images, LABELS), Pairs])
+def test_signals_for_a_network_that_takes_no_images(form: Callable[[torch.Tensor], object]) -> None:
+    network = OneChannel(axes=3)
+    found = rf.evaluate(network, form(GREY[:, 0]))
+    assert found.clean_accuracy.count == int((network(GREY[:, 0]).argmax(1) == LABELS).sum())
+    assert any("are taken as signals (C, L)" in warning for warning in found.warnings)
+
+
+def test_refuses_other_classifiers() -> None:
+    with pytest.raises(rf.ModelError, match=r"got 'mlp300': pass rf.load_classifier\('mlp300'\)"):
+        rf.evaluate("mlp300", (GREY, LABELS))  # type: ignore[arg-type]
+    with pytest.raises(rf.ModelError, match=r"got function: pass rf\.wrap"):
+        rf.evaluate(lambda x: x, (GREY, LABELS))  # type: ignore[arg-type]
+    with pytest.raises(rf.ModelError, match=r"returned outputs .* for 2 images \(1, 4, 5\)"):
+        rf.evaluate(nn.Identity(), (GREY, LABELS))
+
+
+CALLS: dict[str, Callable[..., object]] = {
+    "evaluate": lambda network, data, _: [rf.evaluate(network, data)],
+    "sweep": lambda network, data, _: rf.sweep(network, data, [0.1, 0.2]),
+    "compare": lambda network, data, _: rf.compare(network, data, 0.1),
+    "transfer": lambda network, data, _: rf.transfer([network], [network], data, 0.1),
+    "explain": lambda network, data, _: rf.explain(network, data, "50%", 0.1),
+    "benchmark": lambda network, data, _: rf.benchmark(
+        network, data, [0.1], references=[], levels=["none"], rounds=1, memory=False
+    ),
+    "save_adversarial": lambda network, data, out: rf.save_adversarial(network, data, out, 0.1),
+    "train": lambda network, data, _: rf.train(network, data, epochs=1, batch_size=2, held_out=0),
+}
+
+
+@pytest.mark.parametrize("form", [lambda: (GREY, LABELS), lambda: DataLoader(TensorDataset(GREY, LABELS), shuffle=True)])
+@pytest.mark.parametrize("call", CALLS)
+def test_every_function_takes_bare_networks_and_data(call: str, form: Callable[[], object], tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(20, 3)).train()
+    before = [parameter.clone() for parameter in network.parameters()]
+    CALLS[call](network, form(), tmp_path / "out")
+    assert network.training
+    assert all(torch.equal(one, other) for one, other in zip(before, network.parameters(), strict=True))
+
+
+def test_check_takes_bare_networks_and_data(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(20, 3))
+    rf.save_adversarial(network, (GREY, LABELS), tmp_path / "out", 0.1)
+    assert rf.check_adversarial(tmp_path / "out", network, (GREY, LABELS)).verified

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.lib import format as npy
 from numpy.typing import NDArray
-from torch import Tensor
 
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.registry import DataOptions
-from robustbench_fgsm.data.sources.array_layout import arrays_to_dataset, find_array_keys
+from robustbench_fgsm.data.sources.arrays import arrays_to_dataset, find_array_keys
 from robustbench_fgsm.errors import DataError, RfgsmError, UnsafeError
 
 ZIP_LOCAL_HEADER_BYTES = 30
@@ -32,7 +30,7 @@ def load(argument: str, options: DataOptions) -> Dataset:
             keys = find_array_keys(arrays.files, options.split, str(file))
             classes = None if "classes" not in arrays.files else _array_class_names(arrays["classes"], file)
             mapped = ((key, _map_array(file, archive, key)) for key in keys)
-            images, labels = (_to_tensor(arrays[key] if array is None else array, file) for key, array in mapped)
+            images, labels = (arrays[key] if array is None else array for key, array in mapped)
     except RfgsmError:
         raise
     except OSError as error:
@@ -66,13 +64,6 @@ def _map_array(file: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any] |
         offset = stream.tell()
     mapped: NDArray[Any] = np.memmap(file, dtype, "c", offset, shape, "F" if fortran else "C")  # a write stays in memory
     return mapped
-
-
-def _to_tensor(array: NDArray[Any], file: Path) -> Tensor:
-    try:
-        return torch.from_numpy(array)
-    except TypeError as error:
-        raise DataError(f"npz {file} must hold numbers, got an array of {array.dtype}: convert it") from error
 
 
 def _array_class_names(array: NDArray[Any], file: Path) -> list[str]:

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.registry import DataOptions
-from robustbench_fgsm.data.sources.array_layout import arrays_to_dataset, find_array_keys
+from robustbench_fgsm.data.sources.arrays import arrays_to_dataset, find_array_keys
 from robustbench_fgsm.errors import DataError, RfgsmError
 
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from robustbench_fgsm.attack.quantization import levels_to_pixels
 from robustbench_fgsm.data.dataset import Dataset
-from robustbench_fgsm.data.match_model import match_to_classifier
+from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_classifier
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.preflight import preflight
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, SettingError
@@ -103,8 +104,8 @@ class AttackCheck:
 
 def check_adversarial(
     out: Path | str,
-    classifier: Classifier | None = None,
-    data: Dataset | None = None,
+    classifier: Classifier | nn.Module | None = None,
+    data: Dataset | Any | None = None,
     *,
     weights: str | None = None,
     limit: int | None = None,
@@ -145,8 +146,11 @@ def check_adversarial(
     damaged, found = check_files(manifest)
     mismatches = [*check_manifest(manifest, damaged), *found]
     options = ReloadOptions(weights, device, trust_model_code, trust_data_code)
-    classifier = classifier or reload_classifiers(manifest.document, "check", options)[0]
-    data = match_to_classifier(data or reload_data(manifest.document, "check", options), classifier)
+    if classifier is None:
+        classifier = reload_classifiers(manifest.document, "check", options)[0]
+    data = reload_data(manifest.document, "check", options) if data is None else data
+    classifier, data = as_classifier_and_data(classifier, data)
+    data = match_to_classifier(data, classifier)
     strange = list(_check_model_and_data(manifest, classifier, data))
     replay, found = (
         (ReplayCounts(), []) if strange else _replay_shards(manifest, classifier, data, damaged, limit=limit, progress=progress)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.data.dataset import Dataset, describe_data, first_readable_batch
-from robustbench_fgsm.data.match_model import match_to_classifier
+from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_classifier
 from robustbench_fgsm.engine.choose_plan import check_recorded_plan, choose_plan
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.engine.environment import describe_environment
@@ -43,8 +44,8 @@ SHARD_ENTRIES_PREFIX = ".shards-"
 
 
 def save_adversarial(
-    classifier: Classifier,
-    data: Dataset,
+    classifier: Classifier | nn.Module,
+    data: Dataset | Any,
     out: Path | str,
     epsilon: float | str = DEFAULT_EPSILON_TEXT,
     *,
@@ -65,8 +66,8 @@ def save_adversarial(
     """Craft adversarial images and save them in a directory, shard by shard; the same call continues a stopped run.
 
     Args:
-        classifier: the model to attack.
-        data: the images and their labels.
+        classifier: the model to attack: a classifier, a bare `nn.Module`, or an ART estimator.
+        data: the images and their labels: a data set, or anything that `load_data` takes, such as a DataLoader or (x, y).
         out: directory: new, empty, or of a run with equal settings.
         epsilon: budget in pixel space, as a number or as text such as `8/255`.
         norm: order of the norm: `inf`, or any real p >= 1.
@@ -91,6 +92,7 @@ def save_adversarial(
         ResourceError: if the directory cannot be written or another process uses it.
         SettingError, ModelError, DataError: if settings, model and data do not fit each other.
     """
+    classifier, data = as_classifier_and_data(classifier, data)
     spec = AttackOptions(epsilon, norm, targeted, loss, stable, restarts, seed).to_spec(classifier.bounds)
     run_options = RunOptions(batch_size, optimize, max_bad, strict)
     return save_attack(classifier, data, Path(out), spec, ShardOptions(format, shard_size), run_options, progress)

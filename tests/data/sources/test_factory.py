@@ -82,14 +82,14 @@ def test_unnamed_classes(file: Path) -> None:
     silent = rf.load_data(f"factory:{file}:silent")
     (batch,) = silent.batches(0, 4, 4)
     assert (silent.classes, batch.labels.tolist()) == ((), [0, 1, 2])
-    assert "label must be an integer, got 'two'" in batch.bad[0].reason
+    assert "integer labels, got 'two'" in batch.bad[0].reason
     assert silent.labels.tolist() == [0, 1, 2, -1]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mine.py:nothing", "must return a Dataset or a torch data set of .* got int"),
+        ("mine.py:nothing", "must be a Dataset, a DataLoader, .* got int"),
         ("mine.py:number", "must be callable, got mine.py:number, which is of type int"),
         ("mine.py:none", "must be a function of mine.py, got .none."),
         ("none.py:f", "which does not exist"),

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data.sources.array_layout import to_nchw
+from robustbench_fgsm.data.axes import to_channels_first
 from robustbench_fgsm.errors import DataError, SettingError
 
 RANDOM = np.random.default_rng(0)
@@ -78,9 +78,9 @@ def test_class_names(tmp_path: Path) -> None:
 def test_axis_orders_give_equal_images(n: int, channels: int, height: int, width: int) -> None:
     images = torch.rand(n, channels, height, width)
     for layout in (None, "NHWC", "nhwc"):
-        assert torch.equal(to_nchw(images.permute(0, 2, 3, 1), layout, "x"), images)
+        assert torch.equal(to_channels_first(images.permute(0, 2, 3, 1), layout, "x"), images)
     for layout in (None, "NCHW"):
-        assert torch.equal(to_nchw(images, layout, "x"), images)
+        assert torch.equal(to_channels_first(images, layout, "x"), images)
 
 
 def test_maps_uncompressed_arrays_from_disk(tmp_path: Path) -> None:
@@ -117,12 +117,13 @@ def test_opens_no_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: s
     [
         ({"images": IMAGES}, "must hold images and labels .* got images"),
         ({"images": IMAGES.astype(np.int64), "labels": LABELS}, "got int64 of shape"),
-        ({"images": IMAGES, "labels": LABELS.astype(np.float32)}, "must have integer labels, got float32"),
-        ({"images": IMAGES, "labels": np.eye(6, dtype=np.int64)}, "take the argmax of one-hot"),
+        ({"images": IMAGES, "labels": LABELS + 0.5}, "must have integer labels, got 0.5 at image 0"),
+        ({"images": IMAGES, "labels": np.ones((6, 3))}, "got multi-hot labels"),
         ({"images": IMAGES, "labels": LABELS - 1}, "must have labels from 0, got -1"),
         ({"images": IMAGES, "labels": LABELS + 2**60}, "labels must be below 1,000,000, got 1152921504606846978"),
         ({"images": IMAGES[:5], "labels": LABELS}, r"got \(5, 3, 8, 9\) and \(6,\)"),
-        ({"images": IMAGES[0, 0], "labels": LABELS}, "3 or 4 axes"),
+        ({"images": IMAGES[0, 0], "labels": LABELS}, r"got \(8, 9\) and \(6,\)"),
+        ({"images": LABELS.astype(np.uint8), "labels": LABELS}, "images of 2 to 5 axes"),
         ({"images": IMAGES, "labels": LABELS, "classes": np.arange(3)}, "classes of .* must be names"),
         ({"images": IMAGES, "labels": LABELS, "classes": np.array(["a"])}, r"labels must lie in \[0, 1\), got \[0, 2\]"),
     ],

@@ -1,0 +1,152 @@
+"""Labels in any form as class indices: one function for all sources of data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from robustbench_fgsm.errors import DataError, did_you_mean, first_line
+
+MAX_CLASSES = 1_000_000
+"""Labels from here on are no class indices."""
+
+SUM_TOLERANCE = 1e-3
+
+
+class ClassIndices(NamedTuple):
+    """Class indices int64 (N,), and what the labels say of the classes.
+
+    names: names of the classes if the labels are text. num_classes: number of columns of one-hot labels; None if unknown.
+    """
+
+    indices: Tensor
+    names: tuple[str, ...] | None = None
+    num_classes: int | None = None
+
+
+def to_class_indices(labels: object, data_name: str, classes: Sequence[str] = ()) -> ClassIndices:
+    """Return labels as class indices from 0.
+
+    labels: integers (N,) or (N, 1), as integers or as whole floating-point numbers; one-hot rows (N, K); or text, the names of
+    classes. classes: names in their order; if there are none, the names in the labels are sorted, as directories are. Raises
+    DataError, which names the first wrong label, for anything else.
+    """
+    array = _to_numpy(labels, data_name)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.dtype.kind in "US":
+        return _from_text(array, data_name, classes)
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{data_name} must have integer labels, got {_describe(array)}: pass one class index from 0 for each image")
+    if array.ndim == 2:
+        return _from_rows(array, data_name)
+    if array.ndim != 1:
+        remedy = (
+            "evaluate takes one class for each image, and rf.fgsm with a loss of your own takes labels of any shape"
+            if array.ndim > 1
+            else "pass a list of labels, one for each image"
+        )
+        raise DataError(f"{data_name} must have one integer label an image, got {_describe(array)}: {remedy}")
+    if array.dtype.kind == "b":
+        raise DataError(f"{data_name} must have integer labels, got {_describe(array)}: pass 1 for True and 0 for False")
+    return ClassIndices(torch.from_numpy(_check_integers(array, data_name)))
+
+
+def to_class_index(label: object, data_name: str) -> int:
+    """Return the class index of one sample; raise DataError as `to_class_indices` does."""
+    if isinstance(label, (int, np.integer)) and not isinstance(label, bool) and label >= 0:
+        return int(label)
+    array = _to_numpy(label, data_name)
+    found = to_class_indices(array.reshape(1) if array.size == 1 else array[np.newaxis], data_name)
+    if found.names is not None:
+        raise DataError(f"{data_name} must have integer labels, got {label!r:.40}: pass the index of the class")
+    return int(found.indices[0])
+
+
+def _to_numpy(labels: object, data_name: str) -> NDArray[Any]:
+    """Return an array of numbers or text; raise DataError for other objects."""
+    if isinstance(labels, Tensor):
+        plain = labels.detach().cpu()
+        return plain.float().numpy() if plain.dtype == torch.bfloat16 else plain.resolve_conj().resolve_neg().numpy()
+    try:
+        array = np.asarray(labels)
+        if array.dtype.kind in "OT":
+            array = np.array(array.tolist())  # plain objects of Python, or pandas' columns
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise DataError(f"{data_name} must have one label an image, got labels that make no array ({first_line(error)})") from error
+    if array.dtype.kind == "O":
+        raise DataError(f"{data_name} must have integer labels, got {array.tolist()!r:.60}: pass one class index an image")
+    return array
+
+
+def _from_text(array: NDArray[Any], data_name: str, classes: Sequence[str]) -> ClassIndices:
+    if array.ndim != 1:
+        raise DataError(f"{data_name} must have one label an image, got text of shape {array.shape}: pass one class index an image")
+    text = np.char.strip(array.astype(str))
+    if bool(np.char.isdecimal(text).all()):
+        return ClassIndices(torch.from_numpy(_check_integers(text.astype(np.int64), data_name)))
+    if bool((text == "").any()):
+        first = int(np.argmax(text == ""))
+        raise DataError(f"{data_name} must have a label for each image, got none at image {first}: leave it out")
+    found, indices = np.unique(text, return_inverse=True)
+    names = tuple(classes or found.tolist())
+    unknown = sorted(set(found.tolist()) - set(names))
+    if unknown:
+        raise DataError(f"{data_name} must have labels among its classes, got {unknown[0]!r}: {did_you_mean(unknown[0], names)}")
+    places = np.array([names.index(name) for name in found.tolist()], dtype=np.int64)
+    return ClassIndices(torch.from_numpy(places[indices]), names)
+
+
+def _from_rows(rows: NDArray[Any], data_name: str) -> ClassIndices:
+    """Return the column of the 1 in each row (N, K) of one-hot labels; raise DataError for other rows."""
+    zeros_and_ones = bool(((rows == 0) | (rows == 1)).all())
+    sums = rows.sum(1, dtype=np.float64)
+    if zeros_and_ones and bool((sums == 1).all()):
+        return ClassIndices(torch.from_numpy(rows.argmax(1).astype(np.int64)), None, rows.shape[1])
+    if zeros_and_ones:
+        first = int(np.argmax(sums != 1))
+        raise DataError(
+            f"{data_name} must have one class an image, got multi-hot labels {rows.shape}, {int(sums[first])} classes at image "
+            f"{first}: wrap the network with task='multilabel' and attack it with rf.fgsm, which takes such labels"
+        )
+    if rows.dtype.kind == "f" and bool((rows >= 0).all()) and bool((abs(sums - 1) < SUM_TOLERANCE).all()):
+        raise DataError(f"{data_name} must have one class an image, got probabilities {rows.shape}: pass labels.argmax(1)")
+    raise DataError(f"{data_name} must have one integer label an image, got {_describe(rows)}: pass one class index an image")
+
+
+def _check_integers(array: NDArray[Any], data_name: str) -> NDArray[np.int64]:
+    """Return labels (N,) as int64; raise DataError, with the remedy, unless they are whole numbers from 0."""
+    if array.dtype.kind == "f":
+        whole = np.isfinite(array) & (np.trunc(array) == array)
+        if not bool(whole.all()):
+            first = int(np.argmin(whole))
+            raise DataError(
+                f"{data_name} must have integer labels, got {array[first]:g} at image {first}: "
+                "pass one class index from 0 for each image, and leave out images without a label"
+            )
+    if len(array) and float(array.max()) >= MAX_CLASSES:
+        raise DataError(f"labels must be below {MAX_CLASSES:,}, got {int(array.max())} in {data_name}: take class indices from 0")
+    found: NDArray[np.int64] = array.astype(np.int64)
+    if len(found) and found.min() < 0:
+        raise DataError(f"{data_name} must have labels from 0, got {found.min()}: {_negative_label_remedy(found)}")
+    return found
+
+
+def _negative_label_remedy(labels: NDArray[np.int64]) -> str:
+    if set(np.unique(labels).tolist()) == {-1, 1}:
+        return "pass (labels + 1) // 2, which makes -1 and 1 class 0 and class 1"
+    return "leave out these images, which have no label (keep = labels >= 0), or count classes from 0"
+
+
+def count_from_one(labels: Tensor, num_classes: int) -> bool:
+    """Return True if labels (N,) are 1 to num_classes, so that they count classes from 1."""
+    return len(labels) > 0 and int(labels.min()) >= 1 and int(labels.max()) == num_classes
+
+
+def _describe(array: NDArray[Any]) -> str:
+    return f"{array.dtype} of shape {array.shape}"

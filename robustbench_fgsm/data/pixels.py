@@ -1,0 +1,54 @@
+"""Numbers of samples in any form as a tensor, checked: pixels, features, signals and volumes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.errors import DataError, first_line
+
+
+def to_sample_tensor(samples: object, data_name: str) -> Tensor:
+    """Return a tensor of uint8, or of floating-point numbers, without a copy if possible.
+
+    samples: a tensor, an array or a nested list. Raises DataError, with the conversion, for another type of numbers.
+    """
+    tensor = samples if isinstance(samples, Tensor) else _array_to_tensor(samples, data_name)
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        raise DataError(f"{data_name} must have dense images, got a tensor that is {tensor.layout}: pass images.to_dense()")
+    tensor = tensor.detach()
+    if tensor.dtype == torch.uint8 or tensor.is_floating_point():
+        return tensor
+    found = f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
+    raise DataError(f"images must be uint8 or floating point in pixel space, got {found} in {data_name}: {_conversion(tensor)}")
+
+
+def _array_to_tensor(samples: object, data_name: str) -> Tensor:
+    try:
+        array: Any = np.asarray(samples)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{data_name} must hold images of one shape, got none that make one array ({first_line(error)})") from error
+    if array.dtype.kind not in "biufc":
+        raise DataError(f"{data_name} must hold numbers, got an array of {array.dtype}: convert it")
+    if array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(np.float64).itemsize:
+        array = array.astype(np.float64)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if any(stride < 0 for stride in array.strides) or not array.flags.writeable:
+        array = array.copy()  # PyTorch has neither negative strides nor arrays that cannot be written
+    return torch.from_numpy(array)
+
+
+def _conversion(tensor: Tensor) -> str:
+    """Return the remedy for numbers of a type that no images have."""
+    if tensor.is_complex():
+        return "pass the magnitude or the real part as float32"
+    if tensor.dtype == torch.bool:
+        return "pass images.astype('float32'), where True is 1"
+    high = float(tensor.max()) if tensor.numel() and tensor.dtype not in (torch.uint16, torch.uint32, torch.uint64) else 0.0
+    if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64) or high > np.iinfo(np.uint8).max:
+        return "divide them by their largest possible value (65535 for 16 bits) as float32"
+    return "convert them to uint8, as in images.astype('uint8'), or divide them by 255 as float32"

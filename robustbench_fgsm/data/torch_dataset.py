@@ -1,0 +1,153 @@
+"""Torch data sets as images: samples of several forms, read one by one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from robustbench_fgsm.data.class_names import numbered_class_names
+from robustbench_fgsm.data.decoding import UnreadableError, image_to_pixels
+from robustbench_fgsm.data.images import ImageDataset
+from robustbench_fgsm.data.labels import to_class_index
+from robustbench_fgsm.errors import DataError, RfgsmError, describe_error
+
+FINGERPRINT_SAMPLES = 32
+"""Images, spread evenly, that tell a torch data set from others."""
+
+IMAGE_KEYS = ("image", "images", "img", "pixel_values", "x", "input", "inputs", "data")
+LABEL_KEYS = ("label", "labels", "y", "target", "targets", "class")
+
+
+def split_sample(sample: Any, place: str, index: int | None = None) -> tuple[Any, Any]:
+    """Return image and label of a sample: a pair, a triple with the index behind, or a mapping with one key for each.
+
+    index: place of the sample in its data set; None if unknown. Raises DataError for another form.
+    """
+    if isinstance(sample, Mapping):
+        keys = list(sample)
+        image, label = ([key for key in known if key in sample] for known in (IMAGE_KEYS, LABEL_KEYS))
+        if len(image) != 1 or len(label) != 1:
+            raise DataError(
+                f"{place} must be (image, label), or a mapping with one of {', '.join(IMAGE_KEYS)} and one of "
+                f"{', '.join(LABEL_KEYS)}, got {', '.join(map(str, keys))}: return a pair, or rename the keys"
+            )
+        return sample[image[0]], sample[label[0]]
+    if isinstance(sample, (tuple, list)):
+        if len(sample) == 2:
+            return sample[0], sample[1]
+        if len(sample) == 3 and index is not None and _is_number(sample[2], index):
+            return sample[0], sample[1]
+        raise DataError(
+            f"{place} must be (image, label), got {len(sample)} values ({', '.join(type(value).__name__ for value in sample)}): "
+            "return image and label alone"
+        )
+    raise DataError(f"{place} must be (image, label), got {type(sample).__name__}: return image and label")
+
+
+def _is_number(value: Any, number: int) -> bool:
+    return np.ndim(value) == 0 and not isinstance(value, str) and bool(value == number)
+
+
+class TorchImageSource:
+    """Torch data set, read one by one; samples as `split_sample` takes them, images as `image_to_pixels` takes them.
+
+    collate: function from a list of samples to a batch, which changes samples before they are used; None for none.
+    """
+
+    def __init__(self, dataset: Any, name: str, collate: Callable[[list[Any]], Any] | None = None) -> None:
+        self._dataset = dataset
+        self._name = name
+        self._collate = collate
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the number of images, and of labels and pixels of 32 evenly spaced images."""
+        digest = hashlib.sha256(repr(len(self)).encode())
+        for index in {int(position) for position in np.linspace(0, len(self) - 1, min(FINGERPRINT_SAMPLES, len(self)))}:
+            try:
+                image, label = self.read(index)
+                digest.update(repr((index, label)).encode() + image_to_pixels(image, None).tobytes())
+            except UnreadableError:  # counted when its turn comes
+                digest.update(repr((index, "bad")).encode())
+        return digest.hexdigest()
+
+    def read(self, index: int) -> tuple[Any, int]:
+        """Return the image and its label; raise UnreadableError for an error of the data set."""
+        try:
+            sample = self._dataset[index]
+            if self._collate is not None:
+                sample = self._collate([sample])
+        except (MemoryError, RfgsmError):
+            raise
+        except Exception as error:  # a user's code raises what it likes
+            raise UnreadableError(f"the data set raised {describe_error(error)}") from error
+        try:
+            image, label = split_sample(sample, "each sample", index)
+            if self._collate is not None:
+                image, label = image[0], label[0]
+            return image, to_class_index(label, "the sample")
+        except DataError as error:
+            raise UnreadableError(str(error)) from error
+
+    def path(self, index: int) -> str:
+        """Return the name of the data set and the index."""
+        return f"{self._name}[{index}]"
+
+    def labels(self) -> Sequence[int]:
+        """Return all labels by index, from the data set's list, or from a pass over its images; -1 if there is none."""
+        known = known_labels(self._dataset) if self._collate is None else None
+        return self._read_labels() if known is None else known
+
+    def _read_labels(self) -> list[int]:
+        labels = []
+        for index in range(len(self)):
+            try:
+                labels.append(self.read(index)[1])
+            except UnreadableError:
+                labels.append(-1)
+        return labels
+
+
+def known_labels(dataset: Any) -> list[int] | None:
+    """Return the data set's own list of labels; None if there is none, or if a transform of labels follows."""
+    targets = getattr(dataset, "targets", None)
+    if targets is None or getattr(dataset, "target_transform", None) is not None or len(targets) != len(dataset):
+        return None
+    try:
+        return [int(label) for label in targets]
+    except (TypeError, ValueError):
+        return None
+
+
+def class_names_of(dataset: Any) -> tuple[str, ...]:
+    """Return the names in `classes` of a torch data set or of the one below it; numbers for its `targets`; empty if unknown."""
+    below, outer = dataset, dataset
+    while below is not None:
+        classes = getattr(below, "classes", None)
+        if isinstance(classes, Sequence) and not isinstance(classes, str) and getattr(outer, "target_transform", None) is None:
+            return tuple(name if isinstance(name, str) else str(name[0] if isinstance(name, tuple) else name) for name in classes)
+        below = getattr(below, "dataset", None)
+    labels = known_labels(dataset)
+    return numbered_class_names(max(labels) + 1) if labels else ()
+
+
+def torch_dataset_to_images(
+    dataset: Any,
+    name: str,
+    *,
+    workers: int | None = None,
+    layout: str | None = None,
+    collate: Callable[[list[Any]], Any] | None = None,
+) -> ImageDataset:
+    """Return a torch data set with random access as images, which are read when needed.
+
+    Classes are its `classes`, or as many numbers as its `targets` need, or the classifier's. collate: as in TorchImageSource.
+    """
+    return ImageDataset(name, TorchImageSource(dataset, name, collate), class_names_of(dataset), workers=workers, layout=layout)

@@ -1,0 +1,96 @@
+"""Torch data sets: samples of several forms, and what their attributes say of labels and classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Subset
+
+from robustbench_fgsm.data.dataset import first_readable_batch
+from robustbench_fgsm.data.torch_dataset import class_names_of, known_labels, split_sample, torch_dataset_to_images
+from robustbench_fgsm.errors import DataError
+
+IMAGES = torch.rand(6, 3, 9, 10, generator=torch.Generator().manual_seed(0))
+
+
+class Samples:
+    """Samples that a function makes of an index."""
+
+    def __init__(self, make: Callable[[int], Any]) -> None:
+        self.make = make
+
+    def __len__(self) -> int:
+        return len(IMAGES)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.make(index)
+
+
+FORMS: dict[str, Callable[[int], Any]] = {
+    "pair": lambda index: (IMAGES[index], index),
+    "list": lambda index: [IMAGES[index], torch.tensor(index)],
+    "array (C, H, W)": lambda index: (IMAGES[index].numpy(), np.int64(index)),
+    "array (H, W, C)": lambda index: (IMAGES[index].permute(1, 2, 0).numpy(), float(index)),
+    "tensor (H, W, C)": lambda index: (IMAGES[index].permute(1, 2, 0), np.array([index])),
+    "mapping": lambda index: {"pixel_values": IMAGES[index], "label": index, "name": "some"},
+    "index behind": lambda index: (IMAGES[index], 5 - index, index),
+    "one-hot": lambda index: (IMAGES[index], torch.eye(6)[index]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_reads_every_form(form: str) -> None:
+    batch = first_readable_batch(torch_dataset_to_images(Samples(FORMS[form]), "x", workers=0), 6)
+    assert torch.equal(batch.images, IMAGES)
+    assert batch.labels.tolist() == (batch.ids.flip(0) if form == "index behind" else batch.ids).tolist()
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        ((IMAGES[0], 1, 2, 3), "must be .image, label., got 4 values"),
+        ((IMAGES[0], 1, 5), "got 3 values .Tensor, int, int.: return image and label alone"),
+        ({"image": 1, "x": 2, "label": 3}, "got image, x, label: return a pair, or rename the keys"),
+        ({"fine_label": 1, "img": 2}, "got fine_label, img"),
+        (IMAGES[0], "got Tensor: return image and label"),
+    ],
+)
+def test_refuses_other_samples(sample: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        split_sample(sample, "each sample", 0)
+
+
+def test_an_error_of_any_type_makes_a_sample_unreadable() -> None:
+    class OwnError(Exception):
+        pass
+
+    def make(index: int) -> Any:
+        if index == 2:
+            raise OwnError("gone")
+        return IMAGES[index], index
+
+    data = torch_dataset_to_images(Samples(make), "x", workers=0)
+    (batch,) = data.batches(0, 6, 6)
+    assert [bad.reason for bad in batch.bad] == ["the data set raised OwnError: gone"]
+    assert data.labels.tolist() == [0, 1, -1, 3, 4, 5]
+
+
+def test_labels_behind_a_transform_are_read() -> None:
+    """A data set's `targets` are its labels only if nothing changes them afterwards."""
+    data = Samples(lambda index: (IMAGES[index], 5 - index))
+    data.targets = list(range(6))  # type: ignore[attr-defined]
+    assert known_labels(data) == [0, 1, 2, 3, 4, 5]
+    data.target_transform = lambda label: 5 - label  # type: ignore[attr-defined]
+    assert known_labels(data) is None
+    assert torch_dataset_to_images(data, "x", workers=0).labels.tolist() == [5, 4, 3, 2, 1, 0]
+
+
+def test_class_names_of_the_data_set_below() -> None:
+    data = Samples(FORMS["pair"])
+    assert class_names_of(data) == ()
+    data.classes = ["a", "b", "c", "d", "e", ("f", "g")]  # type: ignore[attr-defined]
+    assert class_names_of(Subset(data, [3, 1])) == ("a", "b", "c", "d", "e", "f")  # type: ignore[arg-type]
