@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from robustbench_fgsm.errors import ResourceError
+from robustbench_fgsm.runs.regular_files import open_to_write
 
 LOG_DIR_OPTION = "--log-dir"
 _streams: list[IO[str]] = []
@@ -32,7 +33,8 @@ def open_log(args: Sequence[str]) -> Iterator[None]:
         return
     try:
         place.mkdir(parents=True, exist_ok=True)
-        stream = (place / f"rank-{process_rank():05d}.log").open("a", encoding="utf-8", buffering=1)
+        descriptor = open_to_write(place / f"rank-{process_rank():05d}.log", append=True)
+        stream = os.fdopen(descriptor, "a", encoding="utf-8", buffering=1)
     except OSError as error:
         raise ResourceError(
             f"{LOG_DIR_OPTION} must be a directory that can be written, got {place} ({error.strerror}): choose another"

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.runs.atomic_files import read_json
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
 from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, read_example_images
+from robustbench_fgsm.runs.json_files import read_json
 from robustbench_fgsm.runs.manifest import read_evaluation_manifest
+from robustbench_fgsm.runs.regular_files import is_present
 
 ImageArray = NDArray[np.float32]
 
@@ -67,14 +68,14 @@ def load_run(path: Path, schemas: Sequence[str] = EVALUATION_SCHEMAS) -> LoadedR
     Raises:
         RunError: if there is no result, or if its schema is not accepted.
     """
-    file = path if path.is_file() else path / RESULT_FILE
-    if not file.is_file():
+    file = path / RESULT_FILE if path.is_dir() else path
+    if not is_present(file):
         raise RunError(f"a run must be a directory with {RESULT_FILE} in it, or such a file, got {path}: make one with --out")
     document = read_json(file)
     if document.get("schema") not in schemas:
         raise RunError(f"a run must be one of {', '.join(schemas)}, got {document.get('schema')} in {file}")
     manifest = file.parent / MANIFEST_FILE
-    settings = read_json(manifest) if manifest.is_file() else None
+    settings = read_json(manifest) if is_present(manifest) else None
     name = file.parent.resolve().name if file.name == RESULT_FILE else file.stem
     kept = load_example_images(file.parent) if document["schema"] in EVALUATION_SCHEMAS else ()
     return LoadedRun(name, document, settings, kept, file.parent)

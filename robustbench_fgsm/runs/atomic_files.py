@@ -1,17 +1,23 @@
-"""Files and directories that are written whole or not at all, and JSON files."""
+"""Write files and directories of a run whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from robustbench_fgsm.errors import ResourceError, RunError
+from robustbench_fgsm.errors import ResourceError
+from robustbench_fgsm.runs.regular_files import check_not_a_link, create_file, is_present
+
+TEMPORARY_SUFFIX = re.compile(r"\.[0-9a-f]{8}")
+EARLIER_SUFFIX = re.compile(r"\.[0-9a-z_]{8}")
+"""Last part of the name of a temporary file, and of a temporary directory of version 0.1."""
 
 
 def write_json(file: Path, document: Mapping[str, Any]) -> None:
@@ -26,36 +32,56 @@ def json_bytes(document: Mapping[str, Any]) -> bytes:
 
 def write_bytes(file: Path, content: bytes) -> None:
     """Write a file atomically; raise ResourceError, and keep the earlier file, if that fails."""
-    with atomic_replace(file) as scratch:
-        scratch.write_bytes(content)
+    with atomic_replace(file) as scratch, create_file(scratch) as stream:
+        stream.write(content)
 
 
 @contextmanager
 def atomic_replace(path: Path) -> Iterator[Path]:
     """Give a temporary path for a file or directory, which is then flushed to disk and moved to `path`.
 
-    Raises ResourceError, and keeps the earlier file or directory, if that fails.
+    A symbolic link at `path` is replaced and not followed. Raises ResourceError, and keeps the earlier file or directory, if that
+    fails; RunError if `path` is a pipe, a socket or a device.
     """
+    if is_present(path) and not path.is_symlink():
+        check_not_a_link(path)
+    scratch, before = (path.with_name(f".{path.name}.{secrets.token_hex(4)}") for _ in range(2))
     with translate_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
-            made = scratch / path.name
-            yield made
-            _flush_to_disk(made)
-            if made.is_dir() and path.is_dir():  # one that is not empty cannot be replaced in one step
-                path.replace(scratch / "before")
-            made.replace(path)
+            yield scratch
+            _flush_to_disk(scratch)
+            if scratch.is_dir() and path.is_dir():  # one that is not empty cannot be replaced in one step
+                path.replace(before)
+            scratch.replace(path)
             sync_directory(path.parent)
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            _remove(scratch)
+            _remove(before)
 
 
 def remove_temporary_files(directory: Path, *patterns: str) -> None:
     """Remove what `atomic_replace` left behind in a process that was killed, for paths of these patterns."""
-    for pattern in patterns:
-        for scratch in directory.glob(f".{pattern}.????????"):
-            shutil.rmtree(scratch, ignore_errors=True)
+    for scratch in find_temporary_files(directory, *patterns):
+        _remove(scratch)
+
+
+def find_temporary_files(directory: Path, *patterns: str) -> list[Path]:
+    """Return the temporary files and directories of `atomic_replace` for paths of these patterns."""
+    found = [scratch for pattern in patterns for scratch in directory.glob(f".{pattern}.????????")]
+    return [
+        scratch
+        for scratch in found
+        if (EARLIER_SUFFIX if scratch.is_dir() else TEMPORARY_SUFFIX).fullmatch(scratch.suffix) and not scratch.is_symlink()
+    ]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 @contextmanager
@@ -86,14 +112,3 @@ def sync_directory(directory: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """Return the JSON object in a file; raise RunError if the file holds anything else."""
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{file} must be JSON, got {error}: choose another directory") from error
-    if not isinstance(document, dict):
-        raise RunError(f"{file} must hold a JSON object, got {type(document).__name__}: choose another directory")
-    return document

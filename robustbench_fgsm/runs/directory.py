@@ -5,24 +5,31 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Self
 
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
-from robustbench_fgsm.errors import RunError
+from robustbench_fgsm.errors import ResourceError, RunError
 from robustbench_fgsm.runs.atomic_files import (
+    find_temporary_files,
     json_bytes,
-    read_json,
     remove_temporary_files,
     sync_directory,
     translate_os_errors,
     write_bytes,
 )
-from robustbench_fgsm.runs.directory_lock import lock_directory
+from robustbench_fgsm.runs.directory_lock import LOCK_FILE, lock_directory
+from robustbench_fgsm.runs.json_files import read_json
+from robustbench_fgsm.runs.regular_files import check_run_files, is_present, read_bytes
 
 MANIFEST_FILE = "manifest.json"
 RESULT_FILE = "result.json"
+OWN_FILES = (LOCK_FILE, MANIFEST_FILE, RESULT_FILE, "ledger-*.bin", ".shards-*.jsonl")
+"""Patterns of files that no run shares with anything else."""
+
+WAIT_FOR_WRITER = 10.0
+"""Seconds to wait for another process that changes a finished run."""
 
 MANIFEST_TYPES: Mapping[str, type] = {
     **dict.fromkeys(("model", "model.settings", "data", "data.settings", "attack", "output"), dict),
@@ -89,17 +96,22 @@ class RunDirectory:
         self._files, self._reuse_result = files, reuse_result
         self._on_disk: dict[str, bytes | None] = {}
         """Content of manifest and result, as far as it is known; None if there is no such file."""
-        self._lock = ExitStack()
+        self._lock, self._is_locked = ExitStack(), False
 
     def __enter__(self) -> Self:
         self.world.check_same(self.settings | {"--out": self.path})
         if self.path is None:
             return self
+        if self.world.is_main:
+            with translate_os_errors(self.path):
+                check_run_files(self.path, (*OWN_FILES, *self._files))
         self.result = self.world.broadcast(self._finished_result() if self.world.is_main else None)
+        if self.result is not None and self.world.is_main:
+            self._remove_left_files()
         if self.result is None:
             with ExitStack() as lock:
                 if self.world.is_main:
-                    lock.enter_context(lock_directory(self.path))
+                    lock.enter_context(self._hold_lock(self.path))
                     self._begin()
                 self.result = self.world.broadcast(self._finished_result() if self.world.is_main else None)
                 if self.recorded_manifest() is None:
@@ -123,7 +135,7 @@ class RunDirectory:
         if command != here:
             raise RunError(f"--out must hold a run of `rfgsm {here}`, got {self.path} of {command}: choose another directory")
         recorded = self._select_settings(found)
-        if self.settings.keys() - recorded.keys() and (self.path / RESULT_FILE).is_file():  # an older version wrote it
+        if self.settings.keys() - recorded.keys() and is_present(self.path / RESULT_FILE):  # an older version wrote it
             recorded = settings_in_result(read_json(self.path / RESULT_FILE)) | recorded
         if "torch" in self.settings.keys() - recorded.keys():
             raise RunError(
@@ -170,19 +182,40 @@ class RunDirectory:
             return
         file, content = self.path / name, json_bytes(document)
         if name not in self._on_disk:
-            self._on_disk[name] = file.read_bytes() if file.is_file() else None
+            self._on_disk[name] = read_bytes(file) if is_present(file) else None
         if self._on_disk[name] != content:
-            write_bytes(file, content)
+            with nullcontext() if self._is_locked else lock_directory(self.path, WAIT_FOR_WRITER):
+                write_bytes(file, content)
             self._on_disk[name] = content
 
     def _finished_result(self) -> dict[str, Any] | None:
         if self.path is None or self.recorded_manifest() is None or not self._reuse_result:
             return None
-        return read_json(self.path / RESULT_FILE) if (self.path / RESULT_FILE).is_file() else None
+        return read_json(self.path / RESULT_FILE) if is_present(self.path / RESULT_FILE) else None
+
+    @contextmanager
+    def _hold_lock(self, path: Path) -> Iterator[None]:
+        with lock_directory(path):
+            self._is_locked = True
+            try:
+                yield
+            finally:
+                self._is_locked = False
+
+    @property
+    def _written_files(self) -> tuple[str, ...]:
+        return (MANIFEST_FILE, RESULT_FILE, *self._files)
+
+    def _remove_left_files(self) -> None:
+        """Remove temporary files from a finished run, whose last process was killed, unless another process works there."""
+        assert self.path is not None  # noqa: S101  (entered with a path)
+        if find_temporary_files(self.path, *self._written_files):
+            with suppress(ResourceError), lock_directory(self.path):
+                remove_temporary_files(self.path, *self._written_files)
 
     def _begin(self) -> None:
         assert self.path is not None  # noqa: S101  (entered with a path)
-        remove_temporary_files(self.path, MANIFEST_FILE, RESULT_FILE, *self._files)
+        remove_temporary_files(self.path, *self._written_files)
         if self.recorded_manifest() is None:
             self.write_manifest(self._manifest)
         self._record_asked()
@@ -213,7 +246,7 @@ def is_new_run(directory: Path) -> bool:
             raise RunError(f"--out must be a directory, got {directory}, which is a file: choose another")
         if not directory.exists() or all(place.name.startswith(".") for place in directory.iterdir()):
             return True
-    if not (directory / MANIFEST_FILE).is_file():
+    if not is_present(directory / MANIFEST_FILE):
         raise RunError(f"--out must be new, empty or a run, got {directory} with other files in it: choose another directory")
     return False
 

@@ -2,38 +2,123 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import struct
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from robustbench_fgsm.errors import ResourceError
 from robustbench_fgsm.runs.atomic_files import translate_os_errors
+from robustbench_fgsm.runs.regular_files import is_present, open_to_read, open_to_write
 
 LOCK_FILE = ".lock"
+WAIT_INTERVAL = 0.05
+"""Seconds between two attempts to lock a directory."""
+
+HELD_ERRORS = (errno.EAGAIN, errno.EACCES)
+"""Errors of a lock that another process holds."""
+
+UNSUPPORTED_ERRORS = (errno.ENOLCK, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+"""Errors of a file system that cannot lock files."""
 
 
 @contextmanager
-def lock_directory(directory: Path) -> Iterator[None]:
+def lock_directory(directory: Path, wait: float = 0.0) -> Iterator[None]:
     """Make a directory and lock it; the system unlocks it when the process ends.
 
-    Raises ResourceError at once if another process holds the lock, or the file system cannot lock files.
+    Args:
+        directory: the run directory.
+        wait: seconds to wait for a process that holds the lock.
+
+    Raises:
+        ResourceError: another process holds the lock, or the file system cannot lock files.
+        UnsafeError: the lock file is a link.
+        RunError: the lock file is not a regular file.
     """
     with translate_os_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory / LOCK_FILE, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise ResourceError(
-                f"{directory} must be used by one process at a time, got a second one: wait, or choose another"
-            ) from error
-        except NotImplementedError as error:
-            raise ResourceError(
-                f"{directory} must be on a file system that can lock files, got one that cannot: choose a directory on another"
-            ) from error
+        descriptor = open_to_write(directory / LOCK_FILE)
     try:
+        _acquire(descriptor, directory, time.monotonic() + wait)
         yield
     finally:
-        lock.release()
+        os.close(descriptor)
+
+
+def is_locked(directory: Path) -> bool:
+    """Return True if a process works in a directory; the question takes no lock."""
+    if not is_present(directory / LOCK_FILE):
+        return False
+    with translate_os_errors(directory), open_to_read(directory / LOCK_FILE) as stream:
+        try:
+            return _is_held(stream.fileno())
+        except OSError as error:
+            if error.errno in UNSUPPORTED_ERRORS:
+                return False
+            raise
+
+
+def _acquire(descriptor: int, directory: Path, deadline: float) -> None:
+    while True:
+        try:
+            _lock(descriptor)
+        except OSError as error:
+            if error.errno in UNSUPPORTED_ERRORS:
+                raise ResourceError(
+                    f"{directory} must be on a file system that can lock files, got one that cannot: choose a directory on another"
+                ) from error
+            if error.errno not in HELD_ERRORS:
+                raise
+            if time.monotonic() >= deadline:
+                raise ResourceError(
+                    f"{directory} must be used by one process at a time, got a second one: wait, or choose another"
+                ) from error
+            time.sleep(WAIT_INTERVAL)
+        else:
+            return
+
+
+if sys.platform == "linux":  # locks of open files: two of one process exclude each other, and a lock can be asked for
+    import fcntl
+
+    LOCK_FORMAT = "hhqqi4x"
+    """`struct flock`: kind, origin, start, length and process."""
+
+    def _lock(descriptor: int) -> None:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, struct.pack(LOCK_FORMAT, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+
+    def _is_held(descriptor: int) -> bool:
+        asked = struct.pack(LOCK_FORMAT, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind: int = struct.unpack(LOCK_FORMAT, fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))[0]
+        return kind != fcntl.F_UNLCK
+
+elif sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+    def _is_held(descriptor: int) -> bool:
+        return _is_held_by_trial(descriptor)
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _is_held(descriptor: int) -> bool:
+        return _is_held_by_trial(descriptor)
+
+
+def _is_held_by_trial(descriptor: int) -> bool:
+    try:
+        _lock(descriptor)
+    except OSError:
+        return True
+    return False

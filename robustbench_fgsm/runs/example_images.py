@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from robustbench_fgsm.attack.gradient import predicted_classes
@@ -19,9 +18,11 @@ from robustbench_fgsm.engine.attack_batch import attack_batch, craft_and_predict
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.runs.atomic_files import atomic_replace
+from robustbench_fgsm.runs.array_files import read_safetensors
+from robustbench_fgsm.runs.atomic_files import write_bytes
 from robustbench_fgsm.runs.ledger import Ledger
 from robustbench_fgsm.runs.manifest import EvaluationRun
+from robustbench_fgsm.runs.regular_files import is_present
 from robustbench_fgsm.spec import AttackSpec
 
 EXAMPLE_IMAGES_FILE = "images.safetensors"
@@ -95,17 +96,16 @@ def save_example_images(run: EvaluationRun, ledger: Ledger, path: Path, max_imag
     if not parts:
         return
     kept = ExampleImages.concatenate(parts)
-    with atomic_replace(path) as scratch:
-        scratch.write_bytes(save({field.name: getattr(kept, field.name).contiguous() for field in fields(kept)}))
+    write_bytes(path, save({field.name: getattr(kept, field.name).contiguous() for field in fields(kept)}))
 
 
 def read_example_images(path: Path) -> ExampleImages | None:
     """Return the example images in a file, or None if there is no file; raise RunError for a malformed file."""
-    if not path.is_file():
+    if not is_present(path):
         return None
     try:
-        return ExampleImages(**load_file(path))
-    except (SafetensorError, TypeError) as error:
+        return ExampleImages(**read_safetensors(path))
+    except (ValueError, TypeError) as error:
         raise RunError(f"{path} must hold images as rfgsm kept them, got {error}: delete it") from error
 
 

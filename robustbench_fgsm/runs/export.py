@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.runs.atomic_files import atomic_replace
 from robustbench_fgsm.runs.read import SavedRun
+from robustbench_fgsm.runs.regular_files import create_file
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.tally import BatchOutcomes
 
@@ -94,7 +96,7 @@ def export_samples(run: SavedRun, file: Path) -> None:
 
 
 def _write_csv(run: SavedRun, file: Path) -> None:
-    with file.open("w", newline="", encoding="utf-8") as stream:
+    with io.TextIOWrapper(create_file(file), newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         for number, columns in enumerate(sample_tables(run)):
             if not number:
@@ -106,7 +108,7 @@ def _write_csv(run: SavedRun, file: Path) -> None:
 
 
 def _write_jsonl(run: SavedRun, file: Path) -> None:
-    with file.open("w", encoding="utf-8") as stream:
+    with io.TextIOWrapper(create_file(file), encoding="utf-8") as stream:
         for columns in sample_tables(run):
             stream.writelines(f"{json.dumps(row)}\n" for row in sample_rows(columns))
 

@@ -15,6 +15,7 @@ import numpy as np
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.runs.atomic_files import sync_directory, translate_os_errors
 from robustbench_fgsm.runs.piece_format import decode_piece, encode_piece, scan_records
+from robustbench_fgsm.runs.regular_files import open_to_read, open_to_write
 
 LEDGER_PATTERN = re.compile(r"ledger-(\d{5})\.bin")
 SYNC_INTERVAL = 1.0
@@ -64,7 +65,7 @@ class Ledger:
 
     def select_records(self, numbers: np.typing.NDArray[np.int64]) -> Iterator[PieceRecord]:
         """Yield the finished ones of these pieces, in the given order."""
-        streams = [file.open("rb") for file in self._files]
+        streams = [open_to_read(file) for file in self._files]
         try:
             for number in numbers:
                 if self._file[number] >= 0:
@@ -78,7 +79,7 @@ class Ledger:
 
 @contextmanager
 def _memory_mapped(file: Path) -> Iterator[mmap.mmap | bytes]:
-    with file.open("rb") as stream:
+    with open_to_read(file) as stream:
         if not os.fstat(stream.fileno()).st_size:
             yield b""  # an empty file cannot be mapped
             return
@@ -103,7 +104,7 @@ class LedgerStore:
         """Append the record in one write; raise ResourceError and restore the file if this fails."""
         with translate_os_errors(self._place):
             if self._descriptor is None:
-                self._descriptor = os.open(self._place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+                self._descriptor = open_to_write(self._place, append=True)
                 sync_directory(self._directory)
             _append(self._descriptor, encode_piece(record))
             if time.monotonic() - self._synced > SYNC_INTERVAL:

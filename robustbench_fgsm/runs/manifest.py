@@ -17,6 +17,7 @@ from robustbench_fgsm.evaluation.checks import NO_CHECKS
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import CheckOptions
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, is_new_run, manifest_command, read_manifest_json
+from robustbench_fgsm.runs.regular_files import is_present
 from robustbench_fgsm.runs.settings import run_settings
 from robustbench_fgsm.spec import AttackSpec
 
@@ -140,7 +141,7 @@ def translate_manifest_errors(directory: Path) -> Iterator[None]:
 
 def require_manifest(directory: Path) -> dict[str, Any]:
     """Return the manifest of any run; raise RunError if the directory has none."""
-    if not (directory / MANIFEST_FILE).is_file():
+    if not is_present(directory / MANIFEST_FILE):
         raise RunError(f"run must be a directory that --out made, got {directory} without {MANIFEST_FILE}: check the path")
     return read_manifest_json(directory)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,17 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord, Pieces
-from robustbench_fgsm.errors import ResourceError, RunError
-from robustbench_fgsm.runs.atomic_files import read_json
+from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, manifest_command
-from robustbench_fgsm.runs.directory_lock import LOCK_FILE, lock_directory
+from robustbench_fgsm.runs.directory_lock import is_locked
+from robustbench_fgsm.runs.json_files import parse_json, read_json
 from robustbench_fgsm.runs.ledger import Ledger
 from robustbench_fgsm.runs.manifest import EvaluationManifest, read_evaluation_manifest, require_manifest, translate_manifest_errors
+from robustbench_fgsm.runs.regular_files import is_present, read_bytes
 from robustbench_fgsm.runs.train import TRAINING_LOG_FILE
 from robustbench_fgsm.training.recipe import CHECKS_PER_EPOCH
 
 LEDGER_COMMANDS = ("evaluate", "sweep", "transfer")
 """Commands that record every finished piece in a ledger."""
+
+MAX_LOG_BYTES = 2**26
 
 MAX_DEPTH = 4
 """Levels of directories in which runs are searched."""
@@ -51,25 +53,14 @@ def read_saved_run(directory: Path | str) -> SavedRun:
     """Return the run of `rfgsm evaluate` or `sweep` in a directory; raise RunError for any other directory."""
     place = Path(directory)
     recorded = read_evaluation_manifest(place)
-    return SavedRun(recorded, read_run_state(place), read_json(place / RESULT_FILE) if (place / RESULT_FILE).is_file() else None)
+    return SavedRun(recorded, read_run_state(place), read_json(place / RESULT_FILE) if is_present(place / RESULT_FILE) else None)
 
 
 def read_run_state(directory: Path) -> str:
     """Return the state of a run: `complete` or `invalid` by its result, else `started` if it is locked, or `interrupted`."""
-    if (directory / RESULT_FILE).is_file():
+    if is_present(directory / RESULT_FILE):
         return "invalid" if read_json(directory / RESULT_FILE).get("status") == "invalid" else "complete"
     return "started" if is_locked(directory) else "interrupted"
-
-
-def is_locked(directory: Path) -> bool:
-    """Return True if a process works in a directory."""
-    if not (directory / LOCK_FILE).exists():
-        return False
-    try:
-        with lock_directory(directory):
-            return False
-    except ResourceError:
-        return True
 
 
 def find_runs(root: Path) -> list[Path]:
@@ -80,7 +71,7 @@ def find_runs(root: Path) -> list[Path]:
 
 
 def _runs_below(place: Path, depth: int) -> Iterator[Path]:
-    if (place / MANIFEST_FILE).is_file():
+    if is_present(place / MANIFEST_FILE):
         yield place
         return
     if depth:
@@ -131,13 +122,15 @@ def read_run_progress(directory: Path, manifest: Mapping[str, Any]) -> dict[str,
 
 def count_finished_quarters(directory: Path) -> int:
     """Return the number of finished quarters of an epoch, by the log of a training."""
-    if not (directory / TRAINING_LOG_FILE).is_file():
+    log = directory / TRAINING_LOG_FILE
+    lines = read_bytes(log, MAX_LOG_BYTES).splitlines() if is_present(log) else []
+    if not lines:
         return 0
-    last = json.loads((directory / TRAINING_LOG_FILE).read_text(encoding="utf-8").splitlines()[-1])
+    last = parse_json(lines[-1], log)
     return CHECKS_PER_EPOCH * (int(last["epoch"]) - 1) + int(last["quarter"])
 
 
 def read_manifest_and_result(directory: Path) -> dict[str, Any]:
     """Return manifest and result as they are on disk; the result is None until the run is finished."""
     result = directory / RESULT_FILE
-    return {"manifest": require_manifest(directory), "result": read_json(result) if result.is_file() else None}
+    return {"manifest": require_manifest(directory), "result": read_json(result) if is_present(result) else None}

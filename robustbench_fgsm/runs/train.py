@@ -24,6 +24,7 @@ from robustbench_fgsm.models.saved_weights import CARD_FILE, WEIGHTS_FILE, weigh
 from robustbench_fgsm.options import RunOptions
 from robustbench_fgsm.runs.atomic_files import write_bytes, write_json
 from robustbench_fgsm.runs.directory import RunDirectory
+from robustbench_fgsm.runs.regular_files import is_present, read_bytes
 from robustbench_fgsm.runs.settings import run_settings
 from robustbench_fgsm.spec import Bounds
 from robustbench_fgsm.training.loop import CheckCallback, StepCallback, check_trainable, fit, seeded_generators
@@ -43,11 +44,15 @@ class CheckpointStore:
     def load(self) -> bytes | None:
         """Return the last checkpoint, or None if there is none."""
         place = self.directory / CHECKPOINT_FILE
-        return place.read_bytes() if place.is_file() else None
+        return read_bytes(place) if is_present(place) else None
 
     def save(self, state: bytes, log: list[dict[str, Any]]) -> None:
         """Replace the checkpoint and the log, which has one JSON object in a line."""
         write_bytes(self.directory / CHECKPOINT_FILE, state)
+        self.save_log(log)
+
+    def save_log(self, log: list[dict[str, Any]]) -> None:
+        """Replace the log alone, in which a process that was killed after its checkpoint lacks the last check."""
         write_bytes(self.directory / TRAINING_LOG_FILE, "".join(f"{json.dumps(line)}\n" for line in log).encode())
 
 
@@ -182,6 +187,7 @@ def train_in_directory(
             world=world,
         )
         if out is not None and world.is_main:
+            CheckpointStore(out).save_log([check.to_dict() for check in training.checks])
             write_trained_model(training, out, data)
             directory.write_result(training.to_dict())
     return training

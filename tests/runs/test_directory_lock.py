@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import threading
+import time
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from robustbench_fgsm.errors import ResourceError
-from robustbench_fgsm.runs.directory_lock import LOCK_FILE, lock_directory
+from robustbench_fgsm.runs.directory_lock import LOCK_FILE, is_locked, lock_directory
 
 
 def test_makes_and_locks_a_directory(tmp_path: Path) -> None:
@@ -34,11 +37,11 @@ def test_unlocks_also_after_an_error(tmp_path: Path, error: Exception | None) ->
 
 
 def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise NotImplementedError("use SoftFileLock")
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
 
     with monkeypatch.context() as patch:
-        patch.setattr(FileLock, "acquire", refuse)
+        patch.setattr(fcntl, "fcntl", refuse)
         with (
             pytest.raises(ResourceError, match="that can lock files, got one that cannot: choose"),
             lock_directory(tmp_path / "network"),
@@ -46,3 +49,41 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
             pass
     with lock_directory(tmp_path / "disk"):
         assert ResourceError.exit_code == 5
+
+
+def test_a_question_takes_no_lock(tmp_path: Path) -> None:
+    assert not is_locked(tmp_path)
+    with lock_directory(tmp_path):
+        assert is_locked(tmp_path)
+    assert not is_locked(tmp_path)
+    asked, stop = [], threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            asked.append(is_locked(tmp_path))
+
+    other = threading.Thread(target=ask)
+    other.start()
+    try:
+        for _ in range(300):
+            with lock_directory(tmp_path):  # a question that took the lock would make one of these fail
+                pass
+    finally:
+        stop.set()
+        other.join()
+    assert asked
+
+
+def test_waits_for_another_process(tmp_path: Path) -> None:
+    held = lock_directory(tmp_path)
+    held.__enter__()
+    threading.Timer(0.2, lambda: held.__exit__(None, None, None)).start()
+    began = time.monotonic()
+    with lock_directory(tmp_path, wait=30):
+        assert time.monotonic() - began > 0.1
+
+
+def test_does_not_cut_off_the_lock_file(tmp_path: Path) -> None:
+    (tmp_path / LOCK_FILE).write_text("content")
+    with lock_directory(tmp_path):
+        assert (tmp_path / LOCK_FILE).read_text() == "content"

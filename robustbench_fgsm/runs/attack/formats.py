@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from robustbench_fgsm.errors import ResourceError, SettingError, did_you_mean
+from robustbench_fgsm.errors import SettingError, describe_error, did_you_mean
 from robustbench_fgsm.evaluation.craft_shards import AdversarialShard, ShardColumns
 from robustbench_fgsm.models.download import hash_file
+from robustbench_fgsm.runs.array_files import read_npz, read_safetensors, write_safetensors
+from robustbench_fgsm.runs.regular_files import check_not_a_link, create_file, is_present, open_to_read, read_bytes
 
 INDEX_FILE = "index.csv"
+MAX_INDEX_BYTES = 2**30
 
 
 class Mismatch(NamedTuple):
@@ -57,17 +61,24 @@ class ShardFormat:
     def find_damage(self, directory: Path, record: dict[str, Any]) -> list[Mismatch]:
         """Return the files of a recorded shard that are missing or changed."""
         name = str(record.get("name"))
+        if self.index_file and is_present((directory / name).parent):
+            check_not_a_link((directory / name).parent)
         found = compare_file(directory / name, name, str(record.get("sha256")), record.get("bytes"))
-        return found or (_find_listed_damage((directory / name).parent) if self.index_file else [])
+        try:
+            return found or (_find_listed_damage((directory / name).parent) if self.index_file else [])
+        except (KeyError, ValueError) as error:
+            return [Mismatch(name, "a list of files", describe_error(error))]
 
 
 def compare_file(file: Path, name: str, sha256: str, size: object = None) -> list[Mismatch]:
     """Return the first difference between a file and its record, if any."""
-    if not file.is_file():
+    if not is_present(file):
         return [Mismatch(name, "a file", "none")]
-    if size is not None and file.stat().st_size != size:
-        return [Mismatch(name, f"{size} bytes", f"{file.stat().st_size} bytes")]
-    digest = hash_file(file)
+    with open_to_read(file) as stream:
+        found = os.fstat(stream.fileno()).st_size
+        if size is not None and found != size:
+            return [Mismatch(name, f"{size} bytes", f"{found} bytes")]
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return [] if digest == sha256 else [Mismatch(name, f"sha256 {sha256}", f"sha256 {digest}")]
 
 
@@ -80,54 +91,51 @@ def get_shard_format(name: str) -> ShardFormat:
 
 def _write_safetensors(file: Path, shard: AdversarialShard) -> None:
     columns = {name: torch.from_numpy(column) for name, column in shard.record.to_columns().items()}
-    try:
-        save_file({"images": shard.images.contiguous(), **columns}, file)
-    except SafetensorError as error:
-        raise ResourceError(f"{file.name} must be writable, got {error}: free some space or choose another directory") from error
+    write_safetensors(file, {"images": shard.images.contiguous(), **columns})
 
 
 def _safetensors_columns(file: Path) -> ShardColumns:
-    with safe_open(file, "np") as stored:
-        return {name: stored.get_tensor(name) for name in stored.keys() if name != "images"}  # noqa: SIM118
+    return {name: column.numpy() for name, column in read_safetensors(file, without="images").items()}
 
 
 def _safetensors_images(file: Path) -> Tensor:
-    with safe_open(file, "pt") as stored:
-        images: Tensor = stored.get_tensor("images")
-    return images
+    return read_safetensors(file)["images"]
 
 
 def _write_npz(file: Path, shard: AdversarialShard) -> None:
-    np.savez(file, allow_pickle=False, images=shard.images.numpy(), **shard.record.to_columns())
+    with create_file(file) as stream:
+        np.savez(stream, allow_pickle=False, images=shard.images.numpy(), **shard.record.to_columns())
 
 
 def _npz_columns(file: Path) -> ShardColumns:
-    with np.load(file, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files if name != "images"}
+    return read_npz(file, without="images")
 
 
 def _npz_images(file: Path) -> Tensor:
-    with np.load(file, allow_pickle=False) as stored:
-        return torch.from_numpy(stored["images"])
+    return torch.from_numpy(read_npz(file)["images"])
 
 
 def _write_png(directory: Path, shard: AdversarialShard) -> None:
     directory.mkdir()
     columns = shard.record.to_columns()
-    with (directory / INDEX_FILE).open("w", newline="", encoding="utf-8") as stream:
+    with io.TextIOWrapper(create_file(directory / INDEX_FILE), newline="", encoding="utf-8") as stream:
         index = csv.writer(stream, lineterminator="\n")
         index.writerow(["file", "sha256", *columns])
         for levels, id_, *row in zip(shard.images, shard.record.outcomes.ids, *columns.values(), strict=True):
             file = directory / f"{id_:08d}.png"
             pixels = levels.squeeze(0) if len(levels) == 1 else levels.permute(1, 2, 0)
-            Image.fromarray(pixels.contiguous().numpy()).save(file)
+            with create_file(file) as image:
+                Image.fromarray(pixels.contiguous().numpy()).save(image, format="PNG")
             index.writerow([file.name, hash_file(file), *(str(value).lower() for value in row)])
 
 
 def _png_index(directory: Path) -> dict[str, list[str]]:
-    with (directory / INDEX_FILE).open(newline="", encoding="utf-8") as stream:
-        header, *rows = csv.reader(stream)
-    return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+    try:
+        content = read_bytes(check_not_a_link(directory) / INDEX_FILE, MAX_INDEX_BYTES)
+        header, *rows = csv.reader(io.StringIO(content.decode("utf-8"), newline=""))
+        return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+    except (csv.Error, IndexError) as error:
+        raise ValueError(f"{INDEX_FILE} ({error})") from error
 
 
 def _png_columns(directory: Path) -> ShardColumns:
@@ -143,7 +151,7 @@ def _parse_cell(text: str) -> int | bool:
 def _png_images(directory: Path) -> Tensor:
     images = []
     for name in _png_index(directory)["file"]:
-        with Image.open(directory / name, formats=["PNG"]) as image:
+        with open_to_read(directory / name) as stream, Image.open(stream, formats=["PNG"]) as image:
             pixels = torch.from_numpy(np.array(image))
         images.append(pixels.unsqueeze(0) if pixels.ndim == 2 else pixels.permute(2, 0, 1))
     return torch.stack(images)

@@ -12,12 +12,13 @@ from safetensors import SafetensorError
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.craft_shards import ShardRecord, ShardTotals, shard_ranges
-from robustbench_fgsm.runs.atomic_files import read_json
 from robustbench_fgsm.runs.attack.formats import Mismatch, ShardFormat, get_shard_format
 from robustbench_fgsm.runs.attack.result import ATTACK_SCHEMA, DERIVED_KEYS, SETTING_KEYS, SavedAttack, checksum
 from robustbench_fgsm.runs.attack.save import count_shard
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, json_differences, read_manifest_json
+from robustbench_fgsm.runs.json_files import read_json
 from robustbench_fgsm.runs.manifest import check_required_keys, plan_from_manifest
+from robustbench_fgsm.runs.regular_files import is_present
 from robustbench_fgsm.spec import AttackSpec
 
 REQUIRED_ATTACK_KEYS = {"model": ("spec", "weights", "sha256"), "data": ("spec", "fingerprint")}
@@ -46,7 +47,7 @@ class AttackManifest:
 
 def read_attack_manifest(out: Path) -> AttackManifest:
     """Return the validated manifest in a directory; raise RunError if it is missing or malformed."""
-    if not (out / MANIFEST_FILE).is_file():
+    if not is_present(out / MANIFEST_FILE):
         raise RunError(f"check needs a directory that `rfgsm attack` wrote, got {out} without {MANIFEST_FILE}: check the path")
     document = read_manifest_json(out)
     if document.get("schema") != ATTACK_SCHEMA:
@@ -98,7 +99,7 @@ def check_manifest(manifest: AttackManifest, damaged: frozenset[int]) -> Iterato
         yield Mismatch(MANIFEST_FILE, f"checksum {document.get('checksum')}", f"checksum {checksum(document)}")
     if document["status"] == "incomplete":
         yield Mismatch(MANIFEST_FILE, "status complete", "status incomplete: the same command continues it")
-    elif not (manifest.directory / RESULT_FILE).is_file():
+    elif not is_present(manifest.directory / RESULT_FILE):
         yield Mismatch(RESULT_FILE, "a file", "none")
     elif read_json(manifest.directory / RESULT_FILE) != document:
         yield Mismatch(RESULT_FILE, f"the document of {MANIFEST_FILE}", "another")

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import time
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.plan import check_optimize_level
 from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_single_epsilon, preflight
 from robustbench_fgsm.engine.progress import Progress
+from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.craft_shards import (
     AdversarialShard,
     ShardRecord,
@@ -36,7 +38,9 @@ from robustbench_fgsm.runs.atomic_files import atomic_replace, translate_os_erro
 from robustbench_fgsm.runs.attack.formats import ShardFormat, get_shard_format
 from robustbench_fgsm.runs.attack.result import SavedAttack, attack_settings
 from robustbench_fgsm.runs.directory import RunDirectory
+from robustbench_fgsm.runs.json_files import MAX_BYTES, parse_json
 from robustbench_fgsm.runs.manifest import read_recorded_plan
+from robustbench_fgsm.runs.regular_files import open_to_write, read_bytes
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
 
 SHARD_ENTRIES_PREFIX = ".shards-"
@@ -167,8 +171,8 @@ def _find_saved_shards(
 def append_shard_entry(out: Path, rank: int, entry: dict[str, Any]) -> None:
     """List a shard of another process than the main one, until the manifest records it."""
     place = out / f"{SHARD_ENTRIES_PREFIX}{rank:05d}.jsonl"
-    with translate_os_errors(place), place.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(entry) + "\n")
+    with translate_os_errors(place), os.fdopen(open_to_write(place, append=True), "ab") as stream:
+        stream.write((json.dumps(entry) + "\n").encode())
         stream.flush()
         os.fsync(stream.fileno())
 
@@ -177,12 +181,9 @@ def read_shard_entries(out: Path) -> list[Any]:
     """Return the listed shards, without lines that cannot be read."""
     found: list[Any] = []
     for place in sorted(out.glob(f"{SHARD_ENTRIES_PREFIX}*.jsonl")):
-        for line in place.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            found.append(record)
+        for line in read_bytes(place, MAX_BYTES).splitlines():
+            with suppress(RunError):  # a line that was cut
+                found.append(parse_json(line, place))
     return found
 
 
@@ -224,13 +225,15 @@ def recover_shards(
     saved, missing = replace(initial, seconds=float((manifest.get("seconds") or {}).get("total") or 0)), []
     for number in range(len(ranges)):
         record = records.get(shard_format.hashed_file(number))
-        if record is None or shard_format.find_damage(out, record):
+        counts = None
+        if record is not None and not shard_format.find_damage(out, record):
+            with suppress(KeyError, ValueError, TypeError, IndexError):  # not a shard, whatever its hash
+                columns = shard_format.read_columns(out / shard_format.shard_name(number))
+                counts = count_shard(initial, ShardRecord.from_columns(columns))
+        if record is None or counts is None:
             missing.append(number)
         else:
-            saved = saved.add(
-                record,
-                count_shard(initial, ShardRecord.from_columns(shard_format.read_columns(out / shard_format.shard_name(number)))),
-            )
+            saved = saved.add(record, counts)
     return saved if missing else replace(saved, environment=manifest["environment"]), missing
 
 

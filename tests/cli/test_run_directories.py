@@ -1,0 +1,140 @@
+"""What a run directory may hold in place of its files: links, pipes and malformed JSON, for every command that reads it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from robustbench_fgsm.cli.main import main
+
+Run = Callable[..., tuple[int, str, str]]
+SMALL = "--model mlp300 --limit 40 --batch-size 16 --quiet"
+COMMANDS = {
+    "evaluate": f"evaluate {SMALL} --keep-images 4",
+    "sweep": f"sweep {SMALL} --eps 4,8/255",
+    "attack": f"attack {SMALL} --shard-size 20",
+    "attack png": f"attack {SMALL} --shard-size 20 --format png",
+    "compare": f"compare {SMALL} --references none --candidate robustbench_fgsm:fgsm",
+    "transfer": "transfer --source mlp300 --target mlp300 --target smallcnn --limit 40 --batch-size 16 --quiet",
+    "train": "train --model mlp300 --limit 80 --batch-size 32 --epochs 1 --held-out 20 --quiet",
+}
+FILES = {
+    "evaluate": [".lock", "manifest.json", "result.json", "ledger-00000.bin", "images.safetensors", "rank-00000.log"],
+    "sweep": ["ledger-00000.bin"],
+    "attack": [".lock", "manifest.json", "result.json", "adversarial-00000.safetensors", ".shards-00001.jsonl"],
+    "attack png": ["adversarial-00000"],
+    "transfer": ["ledger-00000.bin", "result.json"],
+    "train": ["checkpoint.pt", "log.jsonl", "weights.safetensors", "model-card.json", "manifest.json"],
+}
+PLACES = [(command, name) for command, names in FILES.items() for name in names]
+READERS = ["runs list {}", "runs show {}", "runs resume {}", "report {} --output {}/page.html", "gate {} --baseline {}"]
+
+
+@pytest.fixture(autouse=True)
+def _quick(one_thread: None) -> None:
+    """Every test here runs on one thread."""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A finished run of a command, made once, to copy."""
+    root = tmp_path_factory.mktemp("finished")
+
+    def make(command: str) -> Path:
+        place = root / command.replace(" ", "-")
+        if not place.exists():
+            with pytest.raises(SystemExit) as done:
+                main([*shlex.split(COMMANDS[command]), "--out", str(place)])
+            assert not done.value.code
+        return place
+
+    return make
+
+
+def link(kind: str, file: Path, target: Path) -> None:
+    if file.is_dir():
+        shutil.move(file, target)
+    else:
+        shutil.move(file, target) if file.exists() else target.write_bytes(b"precious\n")
+    if kind == "symbolic":
+        file.symlink_to(target)
+    else:
+        file.hardlink_to(target)
+
+
+@pytest.mark.parametrize("kind", ["symbolic", "hard"])
+@pytest.mark.parametrize(("command", "name"), PLACES)
+def test_follows_no_link(run: Run, finished: Callable[[str], Path], tmp_path: Path, command: str, name: str, kind: str) -> None:
+    out, target = tmp_path / "run", tmp_path / "precious"
+    shutil.copytree(finished(command), out)
+    if kind == "hard" and (out / name).is_dir():
+        return  # no system links directories
+    link(kind, out / name, target)
+    content = None if target.is_dir() else target.read_bytes()
+    log = ["--log-dir", str(out)] if name.endswith(".log") else []
+    code, _, err = run(*shlex.split(COMMANDS[command]), "--out", str(out), *log)
+    assert (code, len(err.splitlines())) == (4, 1), err
+    assert f"{name} must be a file of its own, got a {kind} link to another file" in err
+    assert content is None or target.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", [".lock", "manifest.json", "ledger-00000.bin"])
+@pytest.mark.parametrize("reader", READERS)
+def test_readers_change_nothing_behind_a_link(
+    run: Run, finished: Callable[[str], Path], tmp_path: Path, reader: str, name: str
+) -> None:
+    out, target = tmp_path / "run", tmp_path / "precious"
+    shutil.copytree(finished("evaluate"), out)
+    (out / "result.json").unlink()
+    link("symbolic", out / name, target)
+    before = target.read_bytes()
+    code, _, err = run(*reader.replace("{}", str(out)).split())
+    assert code in (2, 4)
+    assert len(err.splitlines()) == 1
+    assert target.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", [".lock", "manifest.json", "result.json", "ledger-00000.bin"])
+@pytest.mark.parametrize("reader", [*READERS, "evaluate"])
+@pytest.mark.timeout(60)
+def test_a_pipe_is_one_line(run: Run, finished: Callable[[str], Path], tmp_path: Path, reader: str, name: str) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished("evaluate"), out)
+    if name != "result.json":
+        (out / "result.json").unlink()
+    (out / name).unlink()
+    os.mkfifo(out / name)
+    words = f"{COMMANDS['evaluate']} --out {out}" if reader == "evaluate" else reader.replace("{}", str(out))
+    code, _, err = run(*words.split())
+    if name == "ledger-00000.bin" and reader.startswith("report"):
+        assert "must be a directory with result.json" in err
+    assert (code, len(err.splitlines())) == (2, 1), err
+
+
+def test_the_directory_itself_may_be_a_link(run: Run, finished: Callable[[str], Path], tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(finished("evaluate"))
+    for words in (f"{COMMANDS['evaluate']} --out {tmp_path}/link", f"runs show {tmp_path}/link", f"runs list {tmp_path}/link"):
+        assert run(*words.split())[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(b'{"a": NaN}', "NaN"), (b"\xff", "utf-8"), (b'{"n": 1, "n": 2}', "'n' twice"), (b'{"a":' * 10_000, "nested")],
+)
+@pytest.mark.parametrize("reader", READERS[:4])
+@pytest.mark.parametrize("name", ["manifest.json", "result.json"])
+def test_malformed_json_is_one_line(
+    run: Run, finished: Callable[[str], Path], tmp_path: Path, name: str, reader: str, content: bytes, found: str
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished("evaluate"), out)
+    (out / name).write_bytes(content)
+    code, _, err = run(*reader.replace("{}", str(out)).split())
+    assert (code, len(err.splitlines())) == (2, 1), err
+    assert f"{name} must" in err
+    assert found in err

@@ -1,0 +1,123 @@
+"""Only regular files are opened in a run directory, and only through one module."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import robustbench_fgsm
+from robustbench_fgsm.errors import RunError, UnsafeError
+from robustbench_fgsm.runs.regular_files import (
+    check_not_a_link,
+    check_run_files,
+    create_file,
+    is_present,
+    open_to_read,
+    open_to_write,
+    read_bytes,
+)
+
+RUNS = Path(robustbench_fgsm.__file__).parent / "runs"
+OPENING_MODULES = {"regular_files.py", "array_files.py", "atomic_files.py"}
+OPENING_CALLS = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "load", "load_file", "safe_open", "save_file"}
+OPENED_ELSEWHERE = {"read_bytes", "write_bytes"}
+"""Names that this package also gives to its own functions; as methods they belong to paths."""
+
+
+def make_socket(place: Path) -> None:
+    server = socket.socket(socket.AF_UNIX)
+    os.chdir(place.parent)  # the address of a socket is short
+    server.bind(place.name)
+    server.close()
+
+
+SPECIAL: dict[str, Callable[[Path], object]] = {"pipe": os.mkfifo, "directory": Path.mkdir, "socket": make_socket}
+OPENERS: dict[str, Callable[[Path], object]] = {
+    "read": open_to_read,
+    "append": lambda file: open_to_write(file, append=True),
+    "change": open_to_write,
+    "bytes": read_bytes,
+}
+
+
+@pytest.mark.parametrize("how", OPENERS)
+@pytest.mark.parametrize("kind", SPECIAL)
+@pytest.mark.timeout(10)
+def test_rejects_what_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, how: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    SPECIAL[kind](tmp_path / "file")
+    with pytest.raises(RunError, match=f"file must be a regular file, got a {kind}: remove it"):
+        OPENERS[how](tmp_path / "file")
+    assert is_present(tmp_path / "file")
+
+
+@pytest.mark.parametrize("how", OPENERS)
+def test_rejects_devices(how: str) -> None:
+    with pytest.raises(RunError, match="/dev/zero must be a regular file, got a device"):
+        OPENERS[how](Path("/dev/zero"))
+
+
+@pytest.mark.parametrize("how", OPENERS)
+@pytest.mark.parametrize("target", ["other", "missing"])
+def test_follows_no_symbolic_link(tmp_path: Path, target: str, how: str) -> None:
+    (tmp_path / "other").write_text("precious")
+    (tmp_path / "file").symlink_to(tmp_path / target)
+    with pytest.raises(UnsafeError, match="file must be a file of its own, got a symbolic link"):
+        OPENERS[how](tmp_path / "file")
+    assert (tmp_path / "other").read_text() == "precious"
+    assert not (tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize("how", ["append", "change"])
+def test_changes_no_hard_link(tmp_path: Path, how: str) -> None:
+    (tmp_path / "other").write_text("precious")
+    (tmp_path / "file").hardlink_to(tmp_path / "other")
+    with pytest.raises(UnsafeError, match="file must be a file of its own, got a hard link to another file: replace it by a copy"):
+        OPENERS[how](tmp_path / "file")
+    assert (tmp_path / "other").read_text() == "precious"
+    (tmp_path / "file").unlink()
+    shutil.copy(tmp_path / "other", tmp_path / "file")  # the remedy
+    os.close(open_to_write(tmp_path / "file"))
+
+
+def test_creates_a_new_file_only(tmp_path: Path) -> None:
+    with create_file(tmp_path / "file") as stream:
+        stream.write(b"content")
+    with pytest.raises(FileExistsError):
+        create_file(tmp_path / "file")
+    assert read_bytes(tmp_path / "file", 7) == b"content"
+    with pytest.raises(RunError, match="file must have at most 6 bytes, got 7"):
+        read_bytes(tmp_path / "file", 6)
+
+
+def test_checks_names_of_a_run_only(tmp_path: Path) -> None:
+    (tmp_path / "notes").symlink_to("/etc/hostname")
+    check_run_files(tmp_path, ["ledger-*.bin"])
+    check_run_files(tmp_path / "missing", ["ledger-*.bin"])
+    (tmp_path / "ledger-00000.bin").symlink_to("/etc/hostname")
+    with pytest.raises(UnsafeError, match="symbolic link"):
+        check_run_files(tmp_path, ["ledger-*.bin"])
+    with pytest.raises(UnsafeError, match="symbolic link"):
+        check_not_a_link(tmp_path / "notes")
+
+
+@pytest.mark.parametrize("module", sorted(file.relative_to(RUNS).as_posix() for file in RUNS.rglob("*.py")))
+def test_one_module_opens_files(module: str) -> None:
+    """Paths are opened nowhere else in the package of run directories."""
+    if module in OPENING_MODULES:
+        return
+    found = []
+    for node in ast.walk(ast.parse((RUNS / module).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            is_own = isinstance(node.func, ast.Name) and name in OPENED_ELSEWHERE
+            is_decoder = ast.unparse(node.func) == "Image.open" and ast.unparse(node.args[0]) == "stream"
+            if name in OPENING_CALLS and not is_own and not is_decoder and ast.unparse(node.func) != "store.load":
+                found.append(f"{module}:{node.lineno} {ast.unparse(node.func)}")
+    assert found == []
