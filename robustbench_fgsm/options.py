@@ -165,17 +165,34 @@ class ShardOptions:
     """1,000 images are 3 MB of Fashion-MNIST or 600 MB of ImageNet."""
 
 
+def split_names(text: str) -> tuple[str, ...]:
+    """Return the names in a comma list; none for `none`."""
+    return () if text.strip() == "none" else tuple(name.strip() for name in text.split(","))
+
+
+@dataclass(frozen=True)
+class OpponentOptions:
+    """What our FGSM is compared with, and which differences are accepted."""
+
+    references: Annotated[str | Sequence[str], Option("Other libraries, as a comma list, or none.", parse=split_names)] = ("art",)
+    candidate: Annotated[
+        str | None, Option("Your own FGSM: file.py:fn, pkg.mod:fn, or saved images as .npz or .safetensors.", metavar="SPEC")
+    ] = None
+    ignore: Annotated[
+        str | Sequence[str],
+        Option(
+            "Differences to accept: floor, steps too short where a library's norm of the gradient has a floor.", parse=split_names
+        ),
+    ] = ()
+
+
 @dataclass(frozen=True)
 class BenchmarkOptions:
     """What a benchmark times, and how often; `memory` may be a function that loads classifier and data again."""
 
     references: Annotated[
         str | Sequence[str] | None,
-        Option(
-            "Other libraries, as a comma list, or none.",
-            default_text="all that are installed",
-            parse=lambda text: () if text.strip() == "none" else tuple(text.split(",")),
-        ),
+        Option("Other libraries, as a comma list, or none.", default_text="all that are installed", parse=split_names),
     ] = None
     levels: Annotated[
         str | Sequence[str], Option("Optimisation levels of our FGSM, as a comma list.", parse=lambda text: tuple(text.split(",")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
-from robustbench_fgsm.options import AttackOptions, Option, RunOptions, VerifyOptions
+from robustbench_fgsm.options import AttackOptions, OpponentOptions, RunOptions, VerifyOptions
 from robustbench_fgsm.spec import UNKNOWN_BOUNDS
 
 
@@ -15,13 +15,7 @@ def compare_command(
     model_options: ModelOptions,
     data_options: DataOptions,
     attack: Annotated[AttackOptions, Variant(without=("loss", "stable", "restarts"))],
-    references: Annotated[str, Option("Other libraries, as a comma list, or none.")] = "art",
-    candidate: Annotated[
-        str | None, Option("Your own FGSM: file.py:fn, pkg.mod:fn, or saved images as .npz or .safetensors.", metavar="SPEC")
-    ] = None,
-    ignore: Annotated[
-        str, Option("Differences to accept: floor, steps too short where a library's norm of the gradient has a floor.")
-    ] = "none",
+    opponents: OpponentOptions,
     candidate_style: Annotated[VerifyOptions, Variant(only=("style",))],
     run_options: Annotated[RunOptions, Variant(defaults={"optimize": "none"})],
     output: Annotated[OutputOptions, Variant(only=("out", "csv", "html", "format", "json", "quiet", "debug"))],
@@ -50,8 +44,7 @@ def compare_command(
     check_single_epsilon(spec)
     check_optimize_level(run_options.optimize)
     get_style(style)
-    names = [] if references.strip() == "none" else check_references(references.split(","))
-    ignored = () if ignore.strip() == "none" else tuple(name.strip() for name in ignore.split(","))
+    names, candidate, ignored = check_references(opponents.references), opponents.candidate, tuple(opponents.ignore)
     check_opponents(names, candidate, ignored)
     classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
     spec = attack.to_spec(classifier.bounds)
