@@ -223,6 +223,7 @@ OPTIONAL = {
     "gates",
     "find_asr",
     "gradient",
+    "outputs",
     "stable",
     "plan",
     "decided_again",
