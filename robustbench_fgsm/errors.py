@@ -89,10 +89,29 @@ def did_you_mean(got: str, known: Iterable[str]) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or the error's type if the message is empty."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return next(iter(_message(error).strip().splitlines()), type(error).__name__)
 
 
 def describe_error(error: BaseException) -> str:
     """Return type and message of an error in one line of at most 200 characters."""
-    text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    text = " ".join(f"{type(error).__name__}: {_message(error)[:2000]}".split()).removesuffix(":")
     return text if len(text) <= 200 else f"{text[:199]}…"
+
+
+def _message(error: BaseException) -> str:
+    """Return the message of an error; empty if the error cannot give it."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  (the class of the error may be a user's)
+        return ""
+
+
+OUT_OF_MEMORY_MESSAGES = ("out of memory", "can't allocate memory", "not enough memory", "_alloc_failed")
+"""Parts of the messages, in lower case, of libraries that raise a RuntimeError if an allocation fails."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether the error means that the CPU or a device is out of memory; PyTorch's own class is a RuntimeError."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(message in _message(error).lower() for message in OUT_OF_MEMORY_MESSAGES)

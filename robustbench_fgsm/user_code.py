@@ -1,22 +1,108 @@
-"""Loading of a user's own function, `pkg.mod:fn` or `file.py:fn`, for every option that takes one."""
+"""A user's own code: load a function, `pkg.mod:fn` or `file.py:fn`, and turn whatever the code raises into one line."""
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import sys
+import sysconfig
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any
 
-from robustbench_fgsm.errors import InputError, describe_error, did_you_mean
+from robustbench_fgsm.errors import InputError, RfgsmError, describe_error, did_you_mean, is_out_of_memory
 
 FUNCTION_SPEC_FORMAT = "file.py:fn or pkg.mod:fn"
+
+
+PACKAGE_FOLDER = str(Path(__file__).parent)
+LIBRARY_FOLDERS = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+TORCH_FOLDER = str(Path(sysconfig.get_path("platlib"), "torch"))
+
+
+class user_code:  # noqa: N801  (a context manager)
+    """Context in which a user's code runs: whatever the code raises becomes `error_type`, with the code's error as its cause.
+
+    The message is `{expected}, it raised {type}: {message} ({file}:{line})` and the remedy. Four kinds of errors pass unchanged:
+    this package's own, an interrupt, a closed generator, and a lack of memory, after which batches are halved.
+
+    Args:
+        expected: what the code must do, as in `model must accept images of shape (3, 28, 28)`.
+        error_type: class of the error.
+        remedy: remedy, or a function from the code's error to the remedy; empty for none.
+    """
+
+    __slots__ = ("error_type", "expected", "remedy")
+
+    def __init__(
+        self, expected: str | Callable[[], str], error_type: type[Exception], remedy: str | Callable[[BaseException], str] = ""
+    ) -> None:
+        self.expected, self.error_type, self.remedy = expected, error_type, remedy
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None or isinstance(error, RfgsmError | KeyboardInterrupt | GeneratorExit) or is_out_of_memory(error):
+            return
+        expected = self.expected() if callable(self.expected) else self.expected
+        remedy = self.remedy(error) if callable(self.remedy) else self.remedy
+        text = f"{expected}, it raised {describe_error(error)}{place_text(error)}"
+        raise self.error_type(f"{text}: {remedy}" if remedy else text) from error
+
+
+def find_user_frame(error: BaseException) -> traceback.FrameSummary | None:
+    """Return the innermost frame of an error that is neither in this package nor in a library; None if there is none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    outside = (PACKAGE_FOLDER, *LIBRARY_FOLDERS, "<")
+    return next((frame for frame in reversed(frames) if not frame.filename.startswith(outside)), None)
+
+
+def place_text(error: BaseException) -> str:
+    """Return ` (file.py:12)`: the innermost line of the user's files, or else of a library that is not PyTorch; else nothing."""
+    frame = find_user_frame(error)
+    if frame is None:
+        outside = (PACKAGE_FOLDER, TORCH_FOLDER, "<")
+        frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(outside)]
+        frame = frames[-1] if frames else None
+    return "" if frame is None else f" ({Path(frame.filename).name}:{frame.lineno})"
+
+
+def required_parameters(function: Callable[..., Any]) -> list[str]:
+    """Return the names of the parameters that have no default; none if the signature is unknown."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # built in, without a signature
+        return []
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [one.name for one in parameters if one.default is inspect.Parameter.empty and one.kind not in variable]
+
+
+def call_factory(spec: str, returned: str, error_type: type[InputError]) -> Any:
+    """Return what the user's function of that spec returns; returned: what it must return, for messages.
+
+    Raises error_type if there is no such function, if it needs arguments, or if it raises an error.
+    """
+    loaded = load_user_function(spec, "factory", error_type)
+    function, short = loaded.function, spec.rpartition(":")[2]
+    missing = required_parameters(function)
+    if missing or not (inspect.isroutine(function) or isinstance(function, type | partial)):
+        shown = f"{short}({', '.join(missing)})" if missing else f"{short}, an object of type {type(function).__name__}"
+        call = f"{short}({', '.join(f'{name}=...' for name in missing)})" if missing else short
+        location = spec.rpartition(":")[0]
+        raise error_type(
+            f"factory must be a function without arguments that returns {returned}, got {shown}: "
+            f"write `def make(): return {call}` in {location} and pass factory:{location}:make"
+        )
+    with on_import_path(loaded.import_path), user_code(f"factory {spec} must return {returned}", error_type):
+        return function()
 
 
 @dataclass(frozen=True)
@@ -98,38 +184,34 @@ class _UserCodeLoader:
         folder = file.resolve().parent
         sys.modules[name] = module  # dataclasses and pickles look their module up there
         try:
-            with on_import_path(ImportPath((str(folder),))):
+            with on_import_path(ImportPath((str(folder),))), self._importing(str(file)):
                 spec.loader.exec_module(module)
                 left = list(sys.path)
-        except (Exception, SystemExit) as error:  # whatever the user's module does
+        except BaseException:
             del sys.modules[name]
-            raise self._import_failure(str(file), error) from error
+            raise
         return module, _import_path(folder, left)
 
     def load_module(self, name: str) -> tuple[ModuleType, ImportPath]:
         try:
-            with on_import_path(ImportPath((str(Path.cwd()),))):
+            with on_import_path(ImportPath((str(Path.cwd()),))), self._importing(name):
                 module = import_module(name)
                 left = list(sys.path)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise self._import_failure(name, error) from error
+        except self.error_type as error:
+            missing = getattr(error.__cause__, "name", None) if isinstance(error.__cause__, ModuleNotFoundError) else None
+            if missing is None or not f"{name}.".startswith(f"{missing}."):
+                raise
             raise self.error_type(
-                f"{self.role} must be in a module that can be imported, got {name}, and there is no module {error.name}: "
+                f"{self.role} must be in a module that can be imported, got {name}, and there is no module {missing}: "
                 "install it, run from the directory it is in, or give path/to/file.py:fn"
-            ) from error
-        except (Exception, SystemExit) as error:  # whatever the user's module does
-            raise self._import_failure(name, error) from error
+            ) from error.__cause__
         return module, _import_path(Path.cwd(), left)
 
-    def _import_failure(self, location: str, error: BaseException) -> InputError:
-        if isinstance(error, ModuleNotFoundError) and error.name:
-            return self.error_type(f"{self.role} must find what it imports, got no module {error.name}, which {location} imports")
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = "" if isinstance(error, SyntaxError) else f" (line {last.lineno} of {Path(last.filename).name})"
-        return self.error_type(
-            f"{self.role} must import without an error, got {describe_error(error)}{where} from {location}: mend it first"
-        )
+    def _importing(self, location: str) -> user_code:
+        def remedy(error: BaseException) -> str:
+            return "install what it imports" if isinstance(error, ImportError) else "fix it first"
+
+        return user_code(f"{self.role} must import from {location} without an error", self.error_type, remedy)
 
     def find_function(self, module: ModuleType, path: str, location: str) -> Any:
         found: Any = module

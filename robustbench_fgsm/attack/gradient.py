@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -11,12 +12,14 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.attack.losses import Loss
 from robustbench_fgsm.attack.network_call import call_network, differentiable_recurrence, set_evaluation_mode, widen_outputs
-from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.errors import ModelError, SettingError
+from robustbench_fgsm.user_code import required_parameters, user_code
 
 Labels = Tensor | Callable[[Tensor], Tensor]
 """Class indices (N,), or a function from the outputs (N, K) to them, so that one forward pass serves both."""
 
 
+GRADIENT_REMEDY = "look for no_grad, detach, quantised layers, or a step through integers or NumPy"
 NO_CLASS = -1
 """Predicted class of an image whose outputs are not finite: the image is neither right nor fooled."""
 
@@ -70,16 +73,46 @@ def input_gradient(model: Callable[[Tensor], Tensor], x: Tensor, y: Labels, loss
     """
     with torch.inference_mode(False), torch.enable_grad(), differentiable_recurrence(model):
         leaf = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
-        outputs = ensure_two_logits(call_network(model, leaf))  # of a copy: a model may change its input in place
+        outputs = call_model(model, leaf)  # of a copy: a model may change its input in place
         labels = y(outputs.detach()) if callable(y) else y.clone() if y.is_inference() else y
-        total = loss(outputs, labels).sum()
-        (gradient,) = torch.autograd.grad(total, leaf, allow_unused=True) if total.requires_grad else (None,)
+        with user_code(lambda: _loss_text(outputs, labels), SettingError):
+            total = loss(outputs, labels).sum()
+        with user_code("model must pass a gradient back to its images", ModelError, GRADIENT_REMEDY):
+            (gradient,) = torch.autograd.grad(total, leaf, allow_unused=True) if total.requires_grad else (None,)
     if gradient is None:
-        raise ModelError(
-            "model must pass a gradient back to its images, got none: look for no_grad, detach, quantised layers, or a step "
-            "through integers or NumPy"
-        )
+        raise ModelError(f"model must pass a gradient back to its images, got none: {GRADIENT_REMEDY}")
     return gradient, outputs.detach()
+
+
+def call_model(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return the outputs (N, K), K >= 2, of a user's model; raise ModelError if the model raises an error."""
+    with images_accepted(model, x):
+        outputs = call_network(model, x)
+    return ensure_two_logits(outputs)
+
+
+def images_accepted(model: object, x: Tensor) -> user_code:
+    """Return the context in which a user's model gets images x; an error of the model becomes a ModelError."""
+    return user_code(lambda: f"model must accept images of shape {tuple(x.shape[1:])}", ModelError, partial(_forward_remedy, model))
+
+
+def _forward_remedy(model: object, error: BaseException) -> str:
+    """Return how to attack a module that takes more than images; empty for any other error."""
+    while isinstance(inner := getattr(model, "network", None), nn.Module) and "forward" not in vars(model):
+        model = inner
+    names = required_parameters(model.forward) if isinstance(model, nn.Module) else []
+    if len(names) < 2 or not isinstance(error, TypeError) or "missing" not in str(error):
+        return ""
+    others = names[1:]
+    arguments, keywords = ", ".join(others), ", ".join(f"{name}={name}" for name in others)
+    return (
+        f"it takes {' and '.join(others)} too, so pass `lambda x: net(x, {arguments})` to rf.fgsm, or set "
+        f"`net.forward = functools.partial(net.forward, {keywords})` in a factory file, and pass factory:FILE.py:FUNCTION"
+    )
+
+
+def _loss_text(outputs: Tensor, labels: Tensor) -> str:
+    return f"loss must accept outputs {tuple(outputs.shape)} and labels {tuple(labels.shape)}"
 
 
 @contextmanager
@@ -119,4 +152,4 @@ def predict_outputs(model: Callable[[Tensor], Tensor] | HasLossGradient, x: Tens
     if isinstance(model, HasLossGradient):
         return model.predict(x)
     with preserve_state(model, x), torch.no_grad():
-        return ensure_two_logits(call_network(model, x))
+        return call_model(model, x)

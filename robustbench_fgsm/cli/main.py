@@ -23,7 +23,17 @@ from robustbench_fgsm.cli.commands.sweep import sweep_command
 from robustbench_fgsm.cli.commands.train import train_command
 from robustbench_fgsm.cli.commands.transfer import transfer_command
 from robustbench_fgsm.cli.commands.verify import verify_command
-from robustbench_fgsm.errors import EXIT_INTERNAL_ERROR, EXIT_INTERRUPTED, RfgsmError
+from robustbench_fgsm.errors import (
+    EXIT_INTERNAL_ERROR,
+    EXIT_INTERRUPTED,
+    InputError,
+    ResourceError,
+    RfgsmError,
+    describe_error,
+    first_line,
+    is_out_of_memory,
+)
+from robustbench_fgsm.user_code import find_user_frame, place_text
 
 app = typer.Typer(
     name="rfgsm",
@@ -73,14 +83,14 @@ def main(args: list[str] | None = None) -> NoReturn:
             processes.check_process_count(words)
             code = _run_and_log(words)
     except (RfgsmError, typer.TyperException) as error:
-        if "--debug" in words:
-            raise
-        if processes.should_report_error():
-            _print_error(error.format_message() if isinstance(error, typer.TyperException) else str(error))
-        sys.exit(error.exit_code)
+        _exit_with_error(error, words)
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
-    except Exception:  # noqa: BLE001  (Python's own exit code, 1, would say "disagree")
+    except BaseException as error:  # Python's own exit code, 1, would say "disagree"
+        if (foreseen := _foresee(error)) is not None:
+            _exit_with_error(foreseen, words)
+        if isinstance(error, SystemExit):
+            raise
         if processes.should_report_error():
             traceback.print_exc()
         sys.exit(EXIT_INTERNAL_ERROR)
@@ -89,6 +99,33 @@ def main(args: list[str] | None = None) -> NoReturn:
             _print_error("interrupted")
         sys.exit(EXIT_INTERRUPTED)
     sys.exit(processes.final_exit_code(code or 0))
+
+
+def _foresee(error: BaseException) -> RfgsmError | None:
+    """Return an error of a user's code, or a lack of memory, as an error of this package; None for a bug of this package."""
+    if is_out_of_memory(error):
+        return _with_cause(
+            ResourceError(f"memory must be enough, got too little ({first_line(error)}): pass --batch-size 1"), error
+        )
+    if find_user_frame(error) is None:
+        return None
+    text = f"your code must run without an error, it raised {describe_error(error)}{place_text(error)}: fix it, or pass --debug"
+    return _with_cause(InputError(text), error)
+
+
+def _with_cause(error: RfgsmError, cause: BaseException) -> RfgsmError:
+    error.__cause__ = cause
+    return error
+
+
+def _exit_with_error(error: RfgsmError | typer.TyperException, words: list[str]) -> NoReturn:
+    """Print the error in one line, or with `--debug` its traceback, and exit with its code."""
+    if processes.should_report_error():
+        if "--debug" in words:
+            traceback.print_exception(error)
+        else:
+            _print_error(error.format_message() if isinstance(error, typer.TyperException) else str(error))
+    sys.exit(error.exit_code)
 
 
 def _run_and_log(args: list[str]) -> int | None:

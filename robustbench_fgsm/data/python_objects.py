@@ -23,6 +23,7 @@ from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.data.torch_dataset import class_names_of, split_sample, torch_dataset_to_images
 from robustbench_fgsm.errors import DataError, ResourceError
 from robustbench_fgsm.global_generators import preserve_generators
+from robustbench_fgsm.user_code import user_code
 
 ACCEPTED_OBJECTS = "a Dataset, a DataLoader, a torch Dataset, (x, y) or an iterator of (image, label)"
 MEMORY_SHARE = 0.4
@@ -106,7 +107,7 @@ def _drawn_indices(loader: DataLoader[Any], name: str) -> list[int]:
     """Return the sorted indices of one pass over the loader; the random state afterwards is as before."""
     generators = [found for found in (loader.generator, getattr(loader.sampler, "generator", None)) if found is not None]
     states = [generator.get_state() for generator in generators]
-    with preserve_generators():
+    with preserve_generators(), user_code(f"the sampler of {name} must give indices", DataError):
         drawn = sorted(int(index) for batch in loader.batch_sampler or () for index in batch)
     for generator, state in zip(generators, states, strict=True):
         generator.set_state(state)
@@ -126,7 +127,7 @@ def _stream_to_dataset(
     images: list[Tensor] = []
     labels: list[Any] = []
     used, allowed = 0, MEMORY_SHARE * free_memory()
-    for sample in _preserving_iterator(stream, limit):
+    for sample in _preserving_iterator(stream, limit, name):
         image, label = split_sample(sample, f"each item of {name}")
         part, part_labels = _to_batch(image, label, name, options.layout)
         if images and part.shape[1:] != images[0].shape[1:]:
@@ -149,11 +150,17 @@ def _stream_to_dataset(
     return _pair_to_dataset((joined[:stop], np.array(labels[:stop])), options, name, classes or None)
 
 
-def _preserving_iterator(stream: Iterable[Any], limit: int | None) -> Iterator[Any]:
+def _preserving_iterator(stream: Iterable[Any], limit: int | None, name: str) -> Iterator[Any]:
     """Yield items of a pass, whose beginning leaves the global generators as they are: a DataLoader draws a seed from them."""
-    with preserve_generators():
-        items = iter(stream)
-    yield from islice(items, limit)
+    end = object()
+    item: Any = None
+    with preserve_generators(), user_code(f"{name} must yield (image, label)", DataError):
+        items = islice(iter(stream), limit)
+    while item is not end:
+        with user_code(f"{name} must yield (image, label)", DataError):
+            item = next(items, end)
+        if item is not end:
+            yield item
 
 
 def _to_batch(image: Any, label: Any, name: str, layout: str | None) -> tuple[Tensor, list[Any]]:

@@ -13,7 +13,8 @@ from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.decoding import UnreadableError, image_to_pixels
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.labels import to_class_index
-from robustbench_fgsm.errors import DataError, RfgsmError, describe_error
+from robustbench_fgsm.errors import DataError
+from robustbench_fgsm.user_code import user_code
 
 FINGERPRINT_SAMPLES = 32
 """Images, spread evenly, that tell a torch data set from others."""
@@ -64,7 +65,8 @@ class TorchImageSource:
         self._collate = collate
 
     def __len__(self) -> int:
-        return len(self._dataset)
+        with user_code(f"data set {self._name} must have a length", DataError):
+            return len(self._dataset)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -80,14 +82,10 @@ class TorchImageSource:
 
     def read(self, index: int) -> tuple[Any, int]:
         """Return the image and its label; raise UnreadableError for an error of the data set."""
-        try:
+        with user_code("the data set must return a sample", UnreadableError):
             sample = self._dataset[index]
             if self._collate is not None:
                 sample = self._collate([sample])
-        except (MemoryError, RfgsmError):
-            raise
-        except Exception as error:  # a user's code raises what it likes
-            raise UnreadableError(f"the data set raised {describe_error(error)}") from error
         try:
             image, label = split_sample(sample, "each sample", index)
             if self._collate is not None:

@@ -9,19 +9,9 @@ from typing import TypeVar
 import torch
 
 from robustbench_fgsm.data.dataset import Batch
-from robustbench_fgsm.errors import ResourceError
+from robustbench_fgsm.errors import ResourceError, first_line, is_out_of_memory
 
 Result = TypeVar("Result")
-
-OUT_OF_MEMORY_MESSAGES = ("out of memory", "can't allocate memory", "not enough memory", "_alloc_failed")
-"""Parts of the messages, in lower case, of libraries that raise a RuntimeError if an allocation fails."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether the error means that the CPU or a device is out of memory."""
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(message in str(error).lower() for message in OUT_OF_MEMORY_MESSAGES)
 
 
 def run_on_fitting_prefix(batch: Batch, work: Callable[[Batch], Result]) -> Result:
@@ -78,7 +68,7 @@ class BatchSplitter:
                 raise
             if part.stop - part.start == 1:
                 raise ResourceError(
-                    f"memory must hold one image at a time, got too little ({str(error).splitlines()[0]}): "
+                    f"memory must hold one image at a time, got too little ({first_line(error)}): "
                     "use a smaller network or image, or --device cpu"
                 ) from error
             return None  # the error is freed before the next try, and with it the tensors of its traceback

@@ -13,10 +13,9 @@ from robustbench_fgsm.attack.gradient import own_labels
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.engine.attack_batch import AttackedBatch, attack_batch
-from robustbench_fgsm.engine.out_of_memory import is_out_of_memory
 from robustbench_fgsm.engine.plan import Plan, PlanTrial, apply_plan
 from robustbench_fgsm.engine.rounding_guard import RoundingGuard
-from robustbench_fgsm.errors import describe_error
+from robustbench_fgsm.errors import describe_error, is_out_of_memory
 from robustbench_fgsm.global_generators import preserve_generators
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, move_to_classifier
 from robustbench_fgsm.models.copy_module import copy_module

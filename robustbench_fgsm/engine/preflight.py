@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.fgsm import check_batch
-from robustbench_fgsm.attack.gradient import NO_CLASS, predicted_classes
+from robustbench_fgsm.attack.gradient import GRADIENT_REMEDY, NO_CLASS, predicted_classes
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.attack.normalisation import normalisation_warnings
 from robustbench_fgsm.data.class_names import is_unnamed_class, same_class_name
@@ -17,7 +17,7 @@ from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.labels import count_from_one
 from robustbench_fgsm.data.subset import RandomAccess, Subset, dataset_labels
 from robustbench_fgsm.data.torch_dataset import TorchImageSource
-from robustbench_fgsm.engine.out_of_memory import is_out_of_memory, run_on_fitting_prefix
+from robustbench_fgsm.engine.out_of_memory import run_on_fitting_prefix
 from robustbench_fgsm.engine.targets import targets_for
 from robustbench_fgsm.errors import DataError, InputError, ModelError, SettingError
 from robustbench_fgsm.global_generators import preserve_generators
@@ -25,6 +25,7 @@ from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, To
 from robustbench_fgsm.models.precision import output_resolution
 from robustbench_fgsm.options import check_batch_size as check_batch_size
 from robustbench_fgsm.spec import AttackSpec, small_epsilon_warnings
+from robustbench_fgsm.user_code import user_code
 
 PREFLIGHT_IMAGES = 32
 REPEATED_IMAGES = 8
@@ -202,30 +203,16 @@ def check_single_epsilon(spec: AttackSpec) -> None:
 
 
 def _predict_checked(classifier: Classifier, batch: Batch) -> Tensor:
-    try:
+    with user_code(f"model must accept images of shape {tuple(batch.images.shape[1:])}", ModelError):
         return classifier.predict(batch.images.to(classifier.device))
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            raise
-        shape = tuple(batch.images.shape[1:])
-        raise ModelError(
-            f"model must accept images of shape {shape}, but it failed on them: {str(error).splitlines()[0]}"
-        ) from error
 
 
 def check_gradient(classifier: Classifier, batch: Batch, spec: AttackSpec) -> Tensor:
     """Return the outputs (N, K) of a gradient's forward pass; raise ModelError if no gradient reaches the images."""
     loss = get_loss(spec.loss, stable=spec.stable)
     device = classifier.device
-    try:
+    with user_code("model must pass a gradient back to its images", ModelError, GRADIENT_REMEDY):
         _, outputs = classifier.loss_gradient(batch.images.to(device), batch.labels.to(device), loss)
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            raise
-        raise ModelError(
-            f"model must pass a gradient back to its images, but it failed ({str(error).splitlines()[0]}): "
-            "look for no_grad, detach, or a step through integers or NumPy"
-        ) from error
     return outputs
 
 

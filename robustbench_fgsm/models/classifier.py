@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.attack.gradient import Labels, ensure_two_logits, input_gradient
+from robustbench_fgsm.attack.gradient import Labels, call_model, images_accepted, input_gradient
 from robustbench_fgsm.attack.losses import Loss
 from robustbench_fgsm.attack.network_call import call_network, network_dtypes, uses_batch_statistics, widen_outputs
 from robustbench_fgsm.attack.normalisation import normalisation_warnings
@@ -212,7 +212,9 @@ class TorchClassifier:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return differentiable logits (N, K) of images (N, C, H, W) in pixel space."""
-        logits: Tensor = self.network(x)
+        logits: Tensor
+        with images_accepted(self.network, x):
+            logits = self.network(x)
         return logits
 
     @torch.no_grad()
@@ -220,7 +222,7 @@ class TorchClassifier:
         """Return detached logits (N, K) of images (N, C, H, W) in pixel space; a single logit becomes two."""
         reduced = torch.autocast(x.device.type, torch.bfloat16) if self.bf16 else nullcontext()
         with float32_precision(x.device, tf32=self.tf32), reduced:
-            logits = ensure_two_logits(call_network(self.network, x))
+            logits = call_model(self.network, x)
         return logits.float() if self.bf16 else logits
 
     def loss_gradient(self, x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:

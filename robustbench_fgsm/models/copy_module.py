@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
-from robustbench_fgsm.errors import ModelError, describe_error
+from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.exported_graph import ExportedGraph, is_exported_graph, wrap_exported_graph
+from robustbench_fgsm.user_code import user_code
 
 
 def copy_module(module: nn.Module, shared: Sequence[Tensor] = ()) -> nn.Module:
@@ -24,13 +25,9 @@ def copy_module(module: nn.Module, shared: Sequence[Tensor] = ()) -> nn.Module:
     for name, parameter in module.named_parameters():
         if is_lazy(parameter) or parameter.is_meta:
             raise ModelError(f"model must have all weights, got {name!r} empty: run the model on a batch, or load weights, first")
-    try:
-        with torch.no_grad(), _DetachedCopies():  # TorchScript's parameters are copied by a computation
-            return copy.deepcopy(module, {id(tensor): tensor for tensor in shared})
-    except (TypeError, RuntimeError, NotImplementedError) as error:
-        raise ModelError(
-            f"model must work with copy.deepcopy, got {describe_error(error)}: define __deepcopy__ or __getstate__ in the model"
-        ) from error
+    remedy = "define __deepcopy__ or __getstate__ in the model"
+    with user_code("model must work with copy.deepcopy", ModelError, remedy), torch.no_grad(), _DetachedCopies():
+        return copy.deepcopy(module, {id(tensor): tensor for tensor in shared})  # TorchScript's parameters: by a computation
 
 
 def unwrap_module(module: nn.Module) -> nn.Module:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.attack.gradient import ensure_two_logits
+from robustbench_fgsm.attack.gradient import call_model
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.models.copy_module import make_trainable
@@ -37,7 +37,7 @@ class BatchedReference:
     def predict(self, x: Tensor) -> Tensor:
         """Return outputs (N, K) of the network itself."""
         parts = torch.split(x, self.batch_size)
-        return torch.cat([ensure_two_logits(self.network(part.to(self.device))).cpu() for part in parts])
+        return torch.cat([call_model(self.network, part.to(self.device)).cpu() for part in parts])
 
     def fgsm(self, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
         """Return adversarial images on the CPU; y: labels, or targets of a targeted attack."""

@@ -16,6 +16,7 @@ from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.references.candidate_styles import STYLES
 from robustbench_fgsm.references.saved_images import SavedImages
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.user_code import place_text
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,11 @@ def make_candidate_reference(candidate: Candidate, classifier: Classifier, spec:
         try:
             with torch.inference_mode(False), torch.enable_grad():
                 found = candidate.call_attack(network, images.clone(), labels.clone(), epsilon, targeted=spec.target.targeted)
-        except (Exception, SystemExit) as error:  # what a candidate raises is its answer
-            raise CandidateError(f"candidate {candidate.name} must return images, it raised {describe_error(error)}") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # what a candidate raises is its answer
+            text = f"candidate {candidate.name} must return images, it raised {describe_error(error)}{place_text(error)}"
+            raise CandidateError(text) from error
         return check_returned_images(candidate.name, found, images)
 
     return BatchedReference(

@@ -71,7 +71,9 @@ def observe_call(candidate: Candidate, call: AttackCall, model: nn.Module, x: Te
                 changed_settings = _changed_settings(global_state)
         except TimeLimitError:
             failure = f"takes longer than {time_limit:g} s"
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever the candidate raises is reported)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  (whatever the candidate raises is reported)
             failure, trace, error_found = f"raises {describe_error(error)}", traceback.format_exc(), error
         states = _generator_states()
         changed = changed_generators(call.seed)

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from robustbench_fgsm import errors
-from robustbench_fgsm.cli.main import main
 from robustbench_fgsm.comparison import compare as module
 
 Run = Callable[..., tuple[int, str, str]]
@@ -22,12 +21,10 @@ SMALL = ("compare", "--model", "mlp300", "--limit", "8")
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    """Make `rfgsm compare` raise this once its input is accepted."""
-
-    def fail(*_: Any, **__: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(module, "compare_spec", fail)
+    """Make `rfgsm compare` raise this once its input is accepted, in a file of the package."""
+    found: dict[str, Any] = {"error": error}
+    exec(compile("def fail(*_, **__):\n    raise error", str(module.__file__), "exec"), found)
+    monkeypatch.setattr(module, "compare_spec", found["fail"])
 
 
 def test_the_version(run: Run) -> None:
@@ -106,10 +103,19 @@ def test_unexpected_errors_exit_70(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     assert err.endswith("ZeroDivisionError: unforeseen\n")
 
 
-def test_debug_lets_an_error_through(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debug_shows_the_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, errors.DataError("said"))
-    with pytest.raises(errors.DataError, match="said"):
-        main([*SMALL, "--quiet", "--debug"])
+    code, _, err = run(*SMALL, "--quiet", "--debug")
+    assert code == 2
+    assert err.startswith("Traceback")
+    assert err.endswith("DataError: said\n")
+
+
+def test_a_lack_of_memory_exits_5(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    code, _, err = run(*SMALL, "--quiet")
+    assert (code, err.count("\n")) == (5, 1)
+    assert "pass --batch-size 1" in err
 
 
 def test_a_real_process_prints_no_traceback() -> None:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.engine.out_of_memory import BatchSplitter, is_out_of_memory, run_on_fitting_prefix
-from robustbench_fgsm.errors import ResourceError
+from robustbench_fgsm.engine.out_of_memory import BatchSplitter, run_on_fitting_prefix
+from robustbench_fgsm.errors import ResourceError, is_out_of_memory
 
 
 class Narrow(nn.Module):

@@ -138,7 +138,7 @@ def test_a_lazy_network_is_wrapped_once_it_has_run() -> None:
 def test_a_network_that_cannot_be_copied_is_an_error() -> None:
     network = small()
     network.numbers = (number for number in range(3))  # type: ignore[assignment]
-    with pytest.raises(rf.ModelError, match=r"must work with copy\.deepcopy, got TypeError: cannot pickle 'generator' object"):
+    with pytest.raises(rf.ModelError, match=r"it raised TypeError: cannot pickle .generator. object"):
         rf.wrap(network, 10)
 
 

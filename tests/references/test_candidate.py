@@ -122,11 +122,11 @@ BROKEN = {
     "no function at all": ("x = 1\n", "fgsm", "it defines no function"),
     "imported names are not proposed": ("from math import *\n" + GOOD, "sqr", "choose from fgsm"),
     "not callable": ("fgsm = 3\n", "fgsm", "must be callable, got mine.py:fgsm, which is of type int"),
-    "an error": ("x = 1\ny = 1 / 0\n", "fgsm", r"got ZeroDivisionError: division by zero \(line 2 of mine.py\)"),
-    "an error without words": ("raise RuntimeError\n", "fgsm", r"got RuntimeError \(line 1"),
-    "a syntax error": ("def fgsm(:\n", "fgsm", "got SyntaxError: invalid syntax .*line 1"),
-    "an exit": ("import sys\nsys.exit(3)\n", "fgsm", "got SystemExit: 3"),
-    "a missing import": ("import no_such_thing\n", "fgsm", "got no module no_such_thing, which .*mine.py imports"),
+    "an error": ("x = 1\ny = 1 / 0\n", "fgsm", r"raised ZeroDivisionError: division by zero \(mine.py:2\)"),
+    "an error without words": ("raise RuntimeError\n", "fgsm", r"raised RuntimeError \(mine.py:1"),
+    "a syntax error": ("def fgsm(:\n", "fgsm", "raised SyntaxError: invalid syntax .*line 1"),
+    "an exit": ("import sys\nsys.exit(3)\n", "fgsm", "raised SystemExit: 3"),
+    "a missing import": ("import no_such_thing\n", "fgsm", "raised .*No module named 'no_such_thing' .*: install"),
     "other arguments": ("def fgsm(x, y): ...\n", "fgsm", r"style plain calls .*got fgsm\(x, y\)"),
 }
 
@@ -162,7 +162,7 @@ def test_rejects_an_invalid_spec(spec: str, message: str) -> None:
 def test_names_a_missing_nested_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken_of_mine.py").write_text("import no_such_thing.at_all\n")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(rf.SettingError, match="no module no_such_thing, which broken_of_mine imports"):
+    with pytest.raises(rf.SettingError, match=r"import from broken_of_mine .*No module named .no_such_thing"):
         rf.load_candidate("broken_of_mine:fgsm")
 
 

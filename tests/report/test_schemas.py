@@ -228,7 +228,6 @@ OPTIONAL = {
     "plan",
     "decided_again",
     "bf16",
-    "outputs",
 }
 """Keys beyond the contract, or absent where there is nothing to say."""
 

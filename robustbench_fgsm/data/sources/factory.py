@@ -6,7 +6,7 @@ from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.python_objects import object_to_dataset
 from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.errors import DataError
-from robustbench_fgsm.user_code import load_user_function, on_import_path
+from robustbench_fgsm.user_code import call_factory
 
 
 def load(spec: str, options: DataOptions) -> Dataset:
@@ -15,6 +15,5 @@ def load(spec: str, options: DataOptions) -> Dataset:
     Raises DataError if there is no such function, or it returns something else.
     """
     options.reject_split("factory")
-    loaded = load_user_function(spec, "factory", DataError)
-    with on_import_path(loaded.import_path):
-        return object_to_dataset(loaded.function(), options, name=f"factory:{spec}")
+    made = call_factory(spec, "a Dataset or a torch data set of (image, label)", DataError)
+    return object_to_dataset(made, options, name=f"factory:{spec}")

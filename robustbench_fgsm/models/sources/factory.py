@@ -9,7 +9,7 @@ from torch import nn
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork
 from robustbench_fgsm.models.request import ModelRequest
-from robustbench_fgsm.user_code import load_user_function, on_import_path
+from robustbench_fgsm.user_code import call_factory
 
 
 def load(request: ModelRequest) -> Classifier:
@@ -19,9 +19,7 @@ def load(request: ModelRequest) -> Classifier:
     own normalisation. weights: a checkpoint for a module, `auto` to keep the module's weights. Raises ModelError if there is no
     such function, or it returns something else.
     """
-    loaded = load_user_function(request.name, "factory", ModelError)
-    with on_import_path(loaded.import_path):
-        model = loaded.function()
+    model = call_factory(request.name, "a module or a classifier made by wrap", ModelError)
     if isinstance(model, nn.Module):
         return _build_from_module(model, request)
     request.allow_only()

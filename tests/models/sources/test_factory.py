@@ -101,9 +101,10 @@ def test_rejects_other_objects(file: Path, spec: str, problem: str) -> None:
         rf.load_classifier(f"factory:{spec.format(file)}")
 
 
-def test_user_errors_pass_through(file: Path) -> None:
-    with pytest.raises(ModuleNotFoundError, match="nosuchmodule"):
+def test_user_errors_have_their_place(file: Path) -> None:
+    with pytest.raises(ModelError, match="it raised ModuleNotFoundError: No module named 'nosuchmodule'") as raised:
         rf.load_classifier(f"factory:{file}:needs")
+    assert isinstance(raised.value.__cause__, ModuleNotFoundError)
 
 
 def test_the_last_layer_counts_the_classes(monkeypatch: pytest.MonkeyPatch) -> None:
