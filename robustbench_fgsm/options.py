@@ -166,8 +166,8 @@ class ShardOptions:
 
 
 def split_names(text: str) -> tuple[str, ...]:
-    """Return the names in a comma list; none for `none`."""
-    return () if text.strip() == "none" else tuple(name.strip() for name in text.split(","))
+    """Return the names in a comma list; none for `none` and for nothing."""
+    return () if text.strip() in ("", "none") else tuple(name.strip() for name in text.split(","))
 
 
 @dataclass(frozen=True)
