@@ -27,27 +27,29 @@ def load_model_and_data(
     model = model_options.model
     images = load_dataset(resolve_data_name([model], data_options.data), data_options, seed)
     classifier = load_classifier(model, data=images.name, **model_options.load_arguments())
-    write_note(f"{_model_text(model, classifier.info)}, {len(images):,} images of {images.name}, {classifier.device}", quiet=quiet)
+    write_note(f"{model_text(model, classifier.info)}, {len(images):,} images of {images.name}, {classifier.device}", quiet=quiet)
     return classifier, match_to_classifier(images, classifier)
 
 
-def _model_text(model: str, info: ModelInfo) -> str:
-    """Return which weights they are, and the normalisation inside the classifier."""
+def model_text(model: str, info: ModelInfo) -> str:
+    """Return which weights they are and how they were found, and the precision and the normalisation inside the classifier."""
     numbers = [", ".join(f"{value:g}" for value in statistic or ()) for statistic in (info.mean, info.std)]
     inside = f", mean {numbers[0]}, std {numbers[1]}" if info.mean is not None else ""
     precision = f", {info.dtype}" if info.dtype != "float32" else ""
-    return f"{model}: {info.weights} weights{precision}{inside}"
+    found = f" ({info.checkpoint})" if info.checkpoint else ""
+    return f"{model}: {info.weights} weights{found}{precision}{inside}"
 
 
 def resolve_data_name(models: Iterable[str], data: str | None) -> str:
     """Return the data set's name, by default that of the bundled models. Raises SettingError if a model needs another one."""
     from robustbench_fgsm.models.architectures import ARCHITECTURES
     from robustbench_fgsm.models.cards import BUNDLED_DATA
-    from robustbench_fgsm.models.load import check_model
+    from robustbench_fgsm.models.load import check_model, split_model_and_weights
 
     for model in models if data is None else ():
-        if model not in ARCHITECTURES:
-            check_model(model)
+        name, _ = split_model_and_weights(model)
+        if name not in ARCHITECTURES:
+            check_model(name)
             raise SettingError(f"--data must be named for {model}, got none: see rfgsm list data")
     return data or BUNDLED_DATA
 

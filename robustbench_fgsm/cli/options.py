@@ -44,8 +44,8 @@ class TableFormat(StrEnum):
 class ModelOptions:
     """The classifier: where it comes from, where it runs, and what a checkpoint does not say of itself."""
 
-    model: Annotated[str, Option("Classifier: a name of `rfgsm list models`, SOURCE:NAME, or a file.")]
-    weights: Annotated[str, Option("auto, standard, none, a name that the source knows, or a checkpoint.")] = "auto"
+    model: Annotated[str, Option("Classifier: a name of `rfgsm list models`, SOURCE:NAME[:WEIGHTS], or a file.")]
+    weights: Annotated[str, Option("auto, standard, none, a name that the source knows, or a file such as .pth or .ckpt.")] = "auto"
     device: Annotated[str, Option("auto, cpu, cuda, cuda:1, ...")] = "auto"
     num_classes: Annotated[int | None, Option("Outputs of a network with weights of your own or none.")] = None
     mean: Annotated[str | None, Option("Normalisation: one value, or one for each channel.", metavar="M,M,M")] = None

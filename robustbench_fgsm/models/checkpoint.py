@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -18,7 +21,20 @@ from torch.torch_version import TorchVersion
 from robustbench_fgsm.errors import ModelError, UnsafeError, first_line
 
 STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "last")
-"""Under which key training programs keep the state dict."""
+"""Keys under which most training programs keep the state dict, the usual ones first."""
+
+MAX_NESTING = 3
+"""Mappings inside each other in which a state dict is looked for."""
+
+EXTRA_STATE_SUFFIX = "_extra_state"
+"""End of the key of what a module adds to its tensors; it may be any value."""
+
+ATTRIBUTE_DICT_NAMES = (
+    "lightning_fabric.utilities.data.AttributeDict",
+    "lightning.fabric.utilities.data.AttributeDict",
+    "pytorch_lightning.utilities.parsing.AttributeDict",
+)
+"""Lightning's class of hyperparameters, a dictionary, in its versions."""
 
 SAFE_TORCH_VERSION = "2.6"
 """Before it, files could run code in spite of weights_only=True (CVE-2025-32434)."""
@@ -28,17 +44,41 @@ BATCH_COUNTER_SUFFIX = ".num_batches_tracked"
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
-    """Return the state dict of a safetensors, .pt or .pth file, floating tensors as float32.
+    """Return the state dict of a safetensors, .pt or .pth file, 16-bit tensors as float32.
 
-    A pickled file is always read with weights_only=True, which no environment variable overrides. A state dict under `state_dict`,
-    and keys that all begin with `module.`, are recognised. Raises UnsafeError if the file needs more than tensors; ModelError if
-    the file has no readable weights.
+    A pickled file is always read with weights_only=True, which no environment variable overrides. Of several state dicts the most
+    usual one is returned, and keys that all begin with `module.` lose this prefix. Raises UnsafeError if the file needs more than
+    tensors; ModelError if the file has no readable weights.
     """
-    state = _read_pickled(file) if file.suffix in (".pt", ".pth", ".bin") else _read_safetensors(file)
-    floats = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    if hasattr(state, "_metadata"):  # versions of layouts, by which some networks convert old checkpoints
-        return _WithMetadata(floats, state._metadata)
-    return floats
+    found = read_state_dicts(file)
+    name = next((key for key in STATE_DICT_KEYS if key in found), next(iter(found)))
+    state = found[name]
+    return strip_prefix(state, "module." if state and all(key.startswith("module.") for key in state) else "")
+
+
+def read_state_dicts(file: Path) -> dict[str, Mapping[str, Tensor]]:
+    """Return all state dicts of a file by their place in it, such as `state_dict`; the place is empty for the file itself.
+
+    Raises as `read_weights`.
+    """
+    return {"": _read_safetensors(file)} if file.suffix.lower() == ".safetensors" else _read_pickled(file)
+
+
+def strip_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the entries below a prefix of the keys, without the prefix, 16-bit tensors as float32."""
+    kept = {key.removeprefix(prefix): _widen(value) for key, value in state.items() if key.startswith(prefix)}
+    if not hasattr(state, "_metadata"):
+        return kept
+    inside = prefix.removesuffix(".")
+    known = state._metadata.items() if isinstance(state._metadata, Mapping) else ()
+    parts = {
+        key.removeprefix(inside).removeprefix("."): value for key, value in known if not inside or f"{key}.".startswith(prefix)
+    }
+    return _WithMetadata(kept, parts)  # versions of layouts, by which some networks convert old checkpoints
+
+
+def _widen(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) and value.is_floating_point() and value.itemsize < 4 else value
 
 
 class _WithMetadata(dict[str, Tensor]):
@@ -60,14 +100,37 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _read_pickled(file: Path) -> dict[str, Tensor]:
+def _read_pickled(file: Path) -> dict[str, Mapping[str, Tensor]]:
     try:
         with file.open("rb") as stream:
-            return _check_state_dict(_state_dict_in(read_pickled(stream, str(file))), file)
+            found = read_pickled(stream, str(file))
     except FileNotFoundError:
         raise _missing_file_error(file) from None
     except OSError as error:
         raise _unreadable_error(str(file), error) from error
+    states = dict(_state_dicts_in(found))
+    if not states:
+        kinds = sorted({type(value).__name__ for value in found.values()}) if isinstance(found, dict) else [type(found).__name__]
+        raise ModelError(
+            f"weights must be a state dict of tensors, got {file} with {', '.join(kinds)}: save the state_dict() alone"
+        )
+    return states
+
+
+def _state_dicts_in(found: Any, place: str = "") -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+    if not isinstance(found, Mapping):
+        return
+    if all(isinstance(key, str) and _is_entry(key, value) for key, value in found.items()):
+        if found or not place:
+            yield place, found
+    elif place.count(".") < MAX_NESTING:
+        for key, value in found.items():
+            if isinstance(key, str):
+                yield from _state_dicts_in(value, f"{place}.{key}" if place else key)
+
+
+def _is_entry(key: str, value: Any) -> bool:
+    return isinstance(value, Tensor) or key.endswith(EXTRA_STATE_SUFFIX)
 
 
 def read_pickled(stream: IO[bytes], name: str) -> Any:
@@ -81,13 +144,13 @@ def read_pickled(stream: IO[bytes], name: str) -> Any:
             "upgrade, or convert the file to safetensors"
         )
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_plain_data_types()):
             warnings.simplefilter("ignore")  # of what is refused below
             return torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UnsafeError(
             f"weights must hold tensors alone, got {name}, which asks for more ({_refused_operation(error)}): "
-            "save the state_dict() only, best as safetensors"
+            "if you trust the file, open it once with torch.load(FILE, weights_only=False), and torch.save the state_dict() only"
         ) from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         if "TorchScript" in str(error):
@@ -98,6 +161,19 @@ def read_pickled(stream: IO[bytes], name: str) -> Any:
         raise _unreadable_error(name, error) from error
 
 
+def _plain_data_types() -> list[Any]:
+    """Return types of plain data that training programs put beside the weights, and that run nothing when they are made."""
+    number = np.float64(0).__reduce__()[0]
+    dtypes = {type(np.dtype(kind)) for kind in (np.float16, np.float32, np.float64, np.int32, np.int64, np.bool_)}
+    return [
+        argparse.Namespace,
+        np.dtype,
+        *dtypes,
+        *((number, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+        *((OrderedDict, name) for name in ATTRIBUTE_DICT_NAMES),
+    ]
+
+
 def _unreadable_error(name: str, error: Exception) -> ModelError:
     return ModelError(
         f"weights must be a state dict that PyTorch saved, got {name}, which cannot be read "
@@ -105,56 +181,59 @@ def _unreadable_error(name: str, error: Exception) -> ModelError:
     )
 
 
-def _state_dict_in(found: Any) -> Any:
-    for key in STATE_DICT_KEYS:
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            return found[key]
-    return found
-
-
-def _check_state_dict(state: Any, file: Path) -> dict[str, Tensor]:
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        kinds = sorted({type(value).__name__ for value in state.values()}) if isinstance(state, dict) else [type(state).__name__]
-        raise ModelError(
-            f"weights must be a state dict of tensors, got {file} with {', '.join(kinds)}: save the state_dict() alone"
-        )
-    prefix = "module."
-    if state and all(key.startswith(prefix) for key in state):
-        return {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
-
-
 def load_weights(network: nn.Module, state: Mapping[str, Tensor], origin: str, *, remedy: str = "") -> None:
     """Copy a state dict into the network; raise ModelError naming keys that are missing, unexpected, misshapen or not finite."""
-    own = network.state_dict()
-    problems = {
-        "missing": {key for key in own.keys() - state.keys() if not key.endswith(BATCH_COUNTER_SUFFIX)},
-        "unexpected": state.keys() - own.keys(),
-        "of another shape": {key for key in own.keys() & state.keys() if own[key].shape != state[key].shape},
-        "not finite": nonfinite_keys(state),
-    }
-    found = [f"{_first_keys(sorted(keys))} {problem}" for problem, keys in problems.items() if keys]
+    problems = find_problems(network.state_dict(), state)
+    found = [f"{first_keys(sorted(keys))} {problem}" for problem, keys in problems.items() if keys]
     if found:
         raise ModelError(
             f"weights must fit the network exactly, got {origin} with {'; '.join(found)}: "
             f"{remedy or 'name the architecture they were trained for'}"
         )
-    network.load_state_dict(state, strict=False)  # only counters are missing
+    network.load_state_dict(state, strict=False)  # only counters and second names of one tensor are missing
+
+
+def find_problems(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, set[str]]:
+    """Return the keys for which a state dict does not fit a network's own, by the kind of the problem."""
+    shared = {_storage(own[key]) for key in own.keys() & state.keys()} - {None}
+    return {
+        "missing": {
+            key for key in own.keys() - state.keys() if not key.endswith(BATCH_COUNTER_SUFFIX) and _storage(own[key]) not in shared
+        },
+        "unexpected": {*(state.keys() - own.keys())},
+        "of another shape": {key for key in own.keys() & state.keys() if _shape(own[key]) != _shape(state[key])},
+        "not finite": nonfinite_keys(state),
+    }
+
+
+def _storage(value: Any) -> tuple[int, ...] | None:
+    """Return what two names of one tensor have in common."""
+    has_storage = isinstance(value, Tensor) and value.layout == torch.strided and value.numel() > 0
+    return (value.data_ptr(), *value.shape) if has_storage else None
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    return tuple(value.shape) if isinstance(value, Tensor) else None
 
 
 def nonfinite_keys(state: Mapping[str, Tensor]) -> set[str]:
     """Return the keys of tensors that hold NaN or infinity."""
-    return {key for key, value in state.items() if not bool(value.isfinite().all())}
+    return {key for key, value in state.items() if isinstance(value, Tensor) and not _is_finite(value)}
+
+
+def _is_finite(value: Tensor) -> bool:
+    plain = value.dequantize() if value.is_quantized else value
+    return bool((plain if plain.layout == torch.strided else plain.to_dense()).isfinite().all())
 
 
 def check_finite_weights(network: nn.Module, origin: str) -> None:
     """Raise ModelError naming the weights that are not finite."""
     if keys := nonfinite_keys(network.state_dict()):
-        raise ModelError(f"weights must be finite, got {origin} with {_first_keys(sorted(keys))} not finite: train it again")
+        raise ModelError(f"weights must be finite, got {origin} with {first_keys(sorted(keys))} not finite: train it again")
 
 
 def _missing_file_error(file: Path) -> ModelError:
-    return ModelError(f"weights must be a safetensors, .pt or .pth file, got {file}, which does not exist: check the path")
+    return ModelError(f"weights must be a file of weights, got {file}, which does not exist: check the path")
 
 
 def _refused_operation(error: Exception) -> str:
@@ -163,5 +242,6 @@ def _refused_operation(error: Exception) -> str:
     return found[1].rstrip(",.") if found else first_line(error).partition(". ")[0]
 
 
-def _first_keys(keys: list[str], limit: int = 3) -> str:
+def first_keys(keys: list[str], limit: int = 3) -> str:
+    """Return the first keys, and how many more there are."""
     return ", ".join(keys[:limit]) + (f" and {len(keys) - limit} more" if len(keys) > limit else "")

@@ -40,6 +40,7 @@ class ModelInfo:
         std: standard deviation of the normalisation.
         preprocessing: resizing and cropping that the images need; None if unknown.
         dtype: floating-point type of the weights, in which the network computes; several with commas between.
+        checkpoint: how the weights were found in a checkpoint that is more than a state dict; None for any other.
         settings: further arguments of `load_classifier` that load the same model again.
     """
 
@@ -51,6 +52,7 @@ class ModelInfo:
     std: tuple[float, ...] | None = None
     preprocessing: Preprocessing | None = None
     dtype: str = "float32"
+    checkpoint: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from robustbench_fgsm.errors import SettingError, first_line
 from robustbench_fgsm.models.architectures import ARCHITECTURES
 from robustbench_fgsm.models.classifier import ChannelStatistic, Classifier, TorchClassifier
-from robustbench_fgsm.models.registry import MODEL_SOURCES, ModelSource, find_model_source
+from robustbench_fgsm.models.registry import MODEL_SOURCES, ModelSource, find_model_source, sources_with_weights
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.saved_weights import complete_request
 from robustbench_fgsm.models.sources import bundled
@@ -35,7 +35,7 @@ def load_classifier(
     """Return the classifier that a spec names, on its device.
 
     Args:
-        model: a name of `rfgsm list models`, SOURCE:NAME, or a file.
+        model: a name of `rfgsm list models`, SOURCE:NAME, or a file; NAME:WEIGHTS and SOURCE:NAME:WEIGHTS name the weights too.
         weights: `auto` (bundled weights if model and data have them, else the source's default), `standard` or `robust` (bundled),
             `none`, a name of the source's own, or a checkpoint.
         data: name of the data set to classify; None for the bundled one.
@@ -77,6 +77,11 @@ def load_classifier(
 def load_from_request(request: ModelRequest, device: str) -> Classifier:
     """Return the classifier of a request whose name still is the whole spec, on its device."""
     target = pick_device(device)
+    model, weights = split_model_and_weights(request.spec)
+    if weights != "auto":
+        if request.weights not in ("auto", weights):
+            raise SettingError(f"weights must be named once, got {weights} in {request.spec} and {request.weights}: leave one out")
+        request = replace(request, spec=model, weights=weights)
     entry, name = find_model_source(request.spec)
     request = complete_request(replace(request, name=name))
     source: ModelSource = _source_of_plain_name(request) if entry is None else MODEL_SOURCES.load(entry)
@@ -86,6 +91,25 @@ def load_from_request(request: ModelRequest, device: str) -> Classifier:
     if isinstance(classifier, TorchClassifier):
         classifier.network.to(target)
     return classifier
+
+
+def split_model_and_weights(spec: str) -> tuple[str, str]:
+    """Return model and weights of MODEL or MODEL:WEIGHTS; MODEL may be SOURCE:NAME, and weights are `auto` by default."""
+    first, colon, rest = spec.partition(":")
+    if colon and first in sources_with_weights():
+        name, _, weights = rest.partition(":")
+        return f"{first}:{name}", weights or "auto"
+    if colon and first not in MODEL_SOURCES.entries() and _is_plain_name(first):
+        return first, rest
+    return spec, "auto"
+
+
+def _is_plain_name(name: str) -> bool:
+    if name in ARCHITECTURES:
+        return True
+    from robustbench_fgsm.models.sources import torchvision
+
+    return torchvision.is_torchvision_name(name)
 
 
 def check_model(model: str) -> None:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:  # a list of sources needs no PyTorch
 PREFIXED_SPEC = re.compile(r"([a-z][a-z0-9_-]+):(.+)", re.DOTALL)
 """A prefix has at least two letters: one letter is a Windows drive."""
 
-SUFFIX_ALIASES = {".pth": ".pt"}
+SUFFIX_ALIASES = dict.fromkeys((".pth", ".ckpt", ".tar", ".bin", ".safetensors"), ".pt")
+"""Files of which some are TorchScript; the source of the others says what else they are."""
 
 
 class ModelSource(Protocol):
@@ -55,7 +56,7 @@ def find_model_source(spec: str) -> tuple[RegistryEntry | None, str]:
     """Return the source of a spec, None for a plain name, and the spec without its prefix; raise ModelError if unknown."""
     name, argument = _split_spec(spec)
     if argument != spec:
-        prefixed = {key: entry for key, entry in MODEL_SOURCES.entries().items() if ":" in entry.example}
+        prefixed = {key: entry for key, entry in MODEL_SOURCES.entries().items() if not key.startswith(".")}
         return MODEL_SOURCES.find(name, prefixed), argument
     return (MODEL_SOURCES.find(name) if name in MODEL_SOURCES.built_in else None), spec
 
@@ -76,8 +77,11 @@ def runs_code(spec: str) -> bool:
 
 
 def sources_with_weights() -> set[str]:
-    """Return sources whose models may be named with weights behind a second colon; a factory's function has a colon itself."""
-    return MODEL_SOURCES.entries().keys() - {"factory"}
+    """Return sources whose models may be named with weights behind a second colon.
+
+    A factory's function has a colon itself, and a file or folder has its own weights.
+    """
+    return {key for key, entry in MODEL_SOURCES.entries().items() if key not in ("factory", "hf") and "FILE" not in entry.example}
 
 
 def model_names() -> Iterator[tuple[str, ModelListing]]:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from robustbench_fgsm.errors import ModelError, SettingError, UnsafeError
-from robustbench_fgsm.models.checkpoint import load_weights, read_weights
+from robustbench_fgsm.models.checkpoint_match import load_checkpoint
 from robustbench_fgsm.models.classifier import ChannelStatistic, ModelInfo, PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.copy_module import unwrap_module
 from robustbench_fgsm.models.precision import parse_dtype
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
-WEIGHT_FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+WEIGHT_FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 MODEL_SETTING_NAMES = ("num_classes", "mean", "std", "bounds", "dtype", "dataset", "threat_model")
 """Settings that describe a model which says too little of itself."""
 
@@ -27,8 +28,8 @@ class ModelRequest:
     """Model spec with all settings of the load; None, or `auto` for weights, if a setting is not given.
 
     name: part of the spec behind the prefix. classes, shape: names of the outputs and (C, H, W) of the images, from a file of
-    `rfgsm train` or from the training data. The other settings are those of `load_classifier`. Raises SettingError for invalid
-    numbers.
+    `rfgsm train` or from the training data. checkpoint_parts: how the weights were found in the user's file. The other
+    settings are those of `load_classifier`. Raises SettingError for invalid numbers.
     """
 
     spec: str
@@ -45,6 +46,7 @@ class ModelRequest:
     trust_model_code: bool = False
     classes: tuple[str, ...] | None = None
     shape: tuple[int, ...] | None = None
+    checkpoint_parts: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.num_classes is not None and self.num_classes < 2:
@@ -62,7 +64,8 @@ class ModelRequest:
     @property
     def has_weights_file(self) -> bool:
         """Return True if weights names a file of the user's own."""
-        return self.weights.endswith(WEIGHT_FILE_SUFFIXES)
+        is_path = "/" in self.weights or "." in self.weights
+        return self.weights.lower().endswith(WEIGHT_FILE_SUFFIXES) or (is_path and Path(self.weights).is_file())
 
     @property
     def bounds_or_default(self) -> Bounds:
@@ -76,9 +79,9 @@ class ModelRequest:
         return Path(self.name)
 
     def load_weights_file(self, network: nn.Module, num_classes: int | None = None) -> None:
-        """Copy the weights of the user's file into a network; num_classes: its outputs, if the remedy must name them."""
-        remedy = f"name the architecture they were trained for, and pass --num-classes if they are not {num_classes}"
-        load_weights(network, read_weights(Path(self.weights)), self.weights, remedy=remedy if num_classes else "")
+        """Copy the weights of the user's file into a network; num_classes: its outputs, if `--num-classes` changes them."""
+        found = load_checkpoint(unwrap_module(network), Path(self.weights), takes_num_classes=num_classes is not None)
+        self.checkpoint_parts.append(found)
 
     def build_classifier(
         self,
@@ -99,7 +102,8 @@ class ModelRequest:
             raise ModelError(f"{self.spec} does not tell its number of classes: pass --num-classes")
         if self.dtype is not None:
             network.cast(parse_dtype(self.dtype))
-        info = ModelInfo(self.spec, weights, preprocessing=preprocessing, settings=self.settings)
+        found = "; ".join(filter(None, self.checkpoint_parts)) or None
+        info = ModelInfo(self.spec, weights, preprocessing=preprocessing, checkpoint=found, settings=self.settings)
         return build_classifier(
             network,
             num_classes,

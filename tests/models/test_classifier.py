@@ -229,6 +229,7 @@ def test_info_has_the_normalisation() -> None:
         "std": None,
         "preprocessing": None,
         "dtype": "float32",
+        "checkpoint": None,
         "settings": {},
     }
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.models.architectures import ARCHITECTURES
-from robustbench_fgsm.models.load import load_classifier, pick_device
+from robustbench_fgsm.models.load import load_classifier, pick_device, split_model_and_weights
 
 
 @pytest.mark.parametrize("model", ARCHITECTURES)
@@ -63,3 +65,48 @@ def test_rejects_an_unusable_device(device: str) -> None:
     with pytest.raises(SettingError, match=f"must be auto, cpu or one that PyTorch has here, got '{device}'") as refused:
         load_classifier("mlp300", device=device)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mlp300", ("mlp300", "auto")),
+        ("smallcnn:robust", ("smallcnn", "robust")),
+        ("mlp300:runs/mine", ("mlp300", "runs/mine")),
+        ("timm:resnet18", ("timm:resnet18", "auto")),
+        ("torchvision:resnet18:IMAGENET1K_V1", ("torchvision:resnet18", "IMAGENET1K_V1")),
+        ("bundled:mlp300:standard", ("bundled:mlp300", "standard")),
+        ("resnet50:IMAGENET1K_V1", ("resnet50", "IMAGENET1K_V1")),
+        ("sklearn:a:b.skops", ("sklearn:a:b.skops", "auto")),
+        ("hf:some/model", ("hf:some/model", "auto")),
+        ("factory:my.models:make", ("factory:my.models:make", "auto")),
+        ("mine.onnx", ("mine.onnx", "auto")),
+    ],
+)
+def test_weights_follow_a_colon(name: str, expected: tuple[str, str]) -> None:
+    assert split_model_and_weights(name) == expected
+
+
+def test_weights_are_named_once() -> None:
+    assert load_classifier("mlp300:standard").info.weights == "standard"
+    assert load_classifier("bundled:mlp300:standard", weights="standard").info.spec == "bundled:mlp300"
+    with pytest.raises(SettingError, match="weights must be named once, got standard in mlp300:standard and none: leave one out"):
+        load_classifier("mlp300:standard", weights="none")
+
+
+def test_torchvision_prefix() -> None:
+    classifier = load_classifier("torchvision:squeezenet1_1:none", num_classes=7)
+    assert (classifier.info.spec, classifier.info.weights, classifier.num_classes) == ("torchvision:squeezenet1_1", "none", 7)
+    with pytest.raises(ModelError, match=r"did you mean .*squeezenet1_1"):
+        load_classifier("torchvision:squeezenet11")
+
+
+def test_a_source_that_cannot_cast(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "import robustbench_fgsm as rf\nfrom torch import nn\ndef make(): return rf.wrap(nn.Linear(2, 2), 2)\n"
+    )
+    spec = f"factory:{tmp_path / 'net.py'}:make"
+    with pytest.raises(SettingError, match="takes no --dtype: leave it out, or cast the network where it is made"):
+        load_classifier(spec, dtype="float64")
+    assert load_classifier("mlp300", dtype="float64").info.settings == {"dtype": "float64"}
+    assert load_classifier(spec, dtype="float32").info.dtype == "float32"

@@ -71,9 +71,9 @@ def load_models_and_data(
     names: Sequence[str], model_options: ModelOptions, data_options: DataOptions, *, seed: int, quiet: bool
 ) -> tuple[dict[str, Classifier], Dataset]:
     """Load each model once, by its name, and the images; print on standard error which they are."""
-    from robustbench_fgsm.cli.load import load_dataset, resolve_data_name
+    from robustbench_fgsm.cli.load import load_dataset, model_text, resolve_data_name
     from robustbench_fgsm.cli.output import write_note
-    from robustbench_fgsm.models.load import load_classifier
+    from robustbench_fgsm.models.load import load_classifier, split_model_and_weights
 
     named = {name: split_model_and_weights(name) for name in dict.fromkeys(names)}
     images = load_dataset(resolve_data_name([model for model, _ in named.values()], data_options.data), data_options, seed)
@@ -83,20 +83,6 @@ def load_models_and_data(
     for name, (model, weights) in named.items():
         made = load_classifier(model, data=images.name, **settings | {"weights": weights})
         found[name] = loaded.setdefault((model, made.info.sha256), made)
-        write_note(f"{name}: {made.info.weights} weights, {made.device}", quiet=quiet)
+        write_note(f"{model_text(name, made.info)}, {made.device}", quiet=quiet)
     write_note(f"{len(images):,} images of {images.name}", quiet=quiet)
     return found, images
-
-
-def split_model_and_weights(name: str) -> tuple[str, str]:
-    """Return model and weights of MODEL or MODEL:WEIGHTS; MODEL may be SOURCE:NAME, and weights are `auto` by default."""
-    from robustbench_fgsm.models.architectures import ARCHITECTURES
-    from robustbench_fgsm.models.registry import sources_with_weights
-
-    first, colon, rest = name.partition(":")
-    if first in ARCHITECTURES:
-        return (first, rest) if colon else (first, "auto")
-    if first in sources_with_weights() and ":" in rest:
-        model, _, weights = rest.partition(":")
-        return f"{first}:{model}", weights
-    return name, "auto"

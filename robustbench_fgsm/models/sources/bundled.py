@@ -57,7 +57,7 @@ def load(request: ModelRequest) -> TorchClassifier:
     if shipped:
         load_weights(network, read_weights(_verified_weights_file(card)), card["file"])
     elif request.has_weights_file:
-        request.load_weights_file(network)
+        request.load_weights_file(network, num_classes)
     recipe = card["recipe"]
     mean, std = (recipe[key] if given is None else given for key, given in (("mean", request.mean), ("std", request.std)))
     classes = request.classes or (card["classes"] if num_classes == len(card["classes"]) else None)

@@ -56,6 +56,11 @@ def load(request: ModelRequest) -> TorchClassifier:
     return request.build_classifier(wrapped, len(classes), weights.name, preprocessing=preprocessing, classes=classes)
 
 
+def is_torchvision_name(name: str) -> bool:
+    """Return True for a classification network of torchvision."""
+    return name in models.list_models(module=models)
+
+
 def check_torchvision_name(name: str) -> None:
     """Raise ModelError for a name that is neither bundled nor a classification network of torchvision."""
     known = models.list_models(module=models)

@@ -11,7 +11,6 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.cli.commands.transfer import split_model_and_weights
 from robustbench_fgsm.engine.batch_size import choose_batch_size
 from robustbench_fgsm.report.schemas import load_schema
 
@@ -97,19 +96,3 @@ def test_bad_input_exits_2(run: Run, tmp_path: Path, words: list[str], message: 
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("mlp300", ("mlp300", "auto")),
-        ("smallcnn:robust", ("smallcnn", "robust")),
-        ("mlp300:runs/mine", ("mlp300", "runs/mine")),
-        ("timm:resnet18", ("timm:resnet18", "auto")),
-        ("torchvision:resnet18:IMAGENET1K_V1", ("torchvision:resnet18", "IMAGENET1K_V1")),
-        ("factory:my.models:make", ("factory:my.models:make", "auto")),
-        ("mine.onnx", ("mine.onnx", "auto")),
-    ],
-)
-def test_weights_follow_a_colon(name: str, expected: tuple[str, str]) -> None:
-    assert split_model_and_weights(name) == expected
