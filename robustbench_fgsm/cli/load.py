@@ -22,12 +22,13 @@ def load_model_and_data(
 ) -> tuple[Classifier, Dataset]:
     """Load the classifier and the images; print on standard error which weights and how many images they are."""
     from robustbench_fgsm.data.match_model import match_to_classifier
+    from robustbench_fgsm.data.sampling import describe_sample
     from robustbench_fgsm.models.load import load_classifier
 
     model = model_options.model
     images = load_dataset(resolve_data_name([model], data_options.data), data_options, seed)
     classifier = load_classifier(model, data=images.name, **model_options.load_arguments())
-    write_note(f"{model_text(model, classifier.info)}, {len(images):,} images of {images.name}, {classifier.device}", quiet=quiet)
+    write_note(f"{model_text(model, classifier.info)}, {describe_sample(images)}, {classifier.device}", quiet=quiet)
     return classifier, match_to_classifier(images, classifier)
 
 

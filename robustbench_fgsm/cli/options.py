@@ -15,6 +15,7 @@ import typer
 
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.options import Option
+from robustbench_fgsm.spec import PIXEL_BOUNDS, UNKNOWN_BOUNDS, Bounds
 
 PANELS = {
     "ModelOptions": "Model",
@@ -58,6 +59,15 @@ class ModelOptions:
     threat_model: Annotated[str | None, Option("RobustBench: Linf, L2 or corruptions.")] = None
     trust_model_code: Annotated[bool, Option("Load model files whose loading can run code: exported programs, joblib.")] = False
 
+    @property
+    def expected_bounds(self) -> Bounds:
+        """Return the range of the images if it is known before the model is loaded: a file may record another one than [0, 1]."""
+        if self.bounds is not None:
+            low, high = self.load_arguments()["bounds"]
+            return low, high
+        named = self.model and ":" not in self.model and not Path(self.model).exists()
+        return PIXEL_BOUNDS if named and self.weights in ("auto", "none", "standard", "robust") else UNKNOWN_BOUNDS
+
     def load_arguments(self) -> dict[str, Any]:
         """Return the arguments of `load_classifier` but the model. Raises SettingError for text that is not numbers."""
         numbers = {name: _parse_numbers(name, getattr(self, name)) for name in ("mean", "std", "bounds")}
@@ -82,7 +92,7 @@ class DataOptions:
     data: Annotated[
         str | None, Option("Data set: a name of `rfgsm list data`.", default_text="fashion-mnist for bundled models")
     ] = None
-    limit: Annotated[int | None, Option("Use only the first N images.", metavar="N", default_text="all")] = None
+    limit: Annotated[int | None, Option("Use only N images, which --sample chooses.", metavar="N", default_text="all")] = None
     split: Annotated[str | None, Option("Part of the data, such as train.", default_text="the default of the source")] = None
     data_root: Annotated[Path, Option("Directory of torchvision's data sets and of imagenet.", metavar="DIR")] = Path("data")
     download: Annotated[bool, Option("Download torchvision's data sets into --data-root.")] = False
@@ -92,8 +102,15 @@ class DataOptions:
     labels_from: Annotated[int, Option("Label of the first class: 0 or 1.", min=0)] = 0
     class_map: Annotated[Path | None, Option("JSON file with the model's order of classes, or `numbers`.", metavar="FILE")] = None
     image_size: Annotated[int | None, Option("Resize and crop image files to a square of N pixels.", metavar="N")] = None
-    sample: Annotated[int | None, Option("Use only N images, drawn with --seed.", metavar="N")] = None
-    stratified: Annotated[bool, Option("Draw images of each class in proportion to its share.")] = False
+    sample: Annotated[
+        str,
+        Option(
+            "Images of --limit: first, stratified (each class by its share), random, or auto: first unless in class order. "
+            "A number N is short for --limit N --sample random.",
+            metavar="RULE",
+        ),
+    ] = "auto"
+    stratified: Annotated[bool, Option("Short for --sample stratified.")] = False
     workers: Annotated[int | None, Option("Processes that decode images.", min=0, default_text="as many as make it faster")] = None
 
 

@@ -95,6 +95,9 @@ class ArrayDataset:
     settings: Mapping[str, Any] = {}
     """What `load_data` was asked for beside the name."""
 
+    sample: Mapping[str, Any] | None = None
+    """How the images were chosen among more, if they are not the first ones of all classes."""
+
     bounds: Bounds = PIXEL_BOUNDS
     """Range into which 8-bit images are put."""
 
@@ -253,4 +256,5 @@ def describe_data(data: Dataset) -> dict[str, Any]:
     """Return the data set's entry of a JSON document."""
     described = {"spec": data.name, "n": len(data), "fingerprint": data.fingerprint, "classes": list(data.classes)}
     settings = dict(getattr(data, "settings", {}))  # which data sets of others need not have
-    return described | ({"settings": settings} if settings else {})
+    sample = getattr(data, "sample", None)
+    return described | ({"settings": settings} if settings else {}) | ({"sample": dict(sample)} if sample else {})

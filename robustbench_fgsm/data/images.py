@@ -135,6 +135,9 @@ class ImageDataset:
     settings: Mapping[str, Any] = {}
     """What `load_data` was asked for beside the name."""
 
+    sample: Mapping[str, Any] | None = None
+    """How the images were chosen among more, if they are not the first ones of all classes."""
+
     bounds: Bounds = PIXEL_BOUNDS
     """Range into which 8-bit images are put."""
 
@@ -162,6 +165,11 @@ class ImageDataset:
 
     def __len__(self) -> int:
         return len(self._source)
+
+    @property
+    def knows_labels(self) -> bool:
+        """Return True if no image must be decoded for its label."""
+        return bool(getattr(self._source, "knows_labels", True))
 
     @property
     def labels(self) -> Tensor:

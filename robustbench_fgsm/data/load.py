@@ -11,7 +11,8 @@ from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.python_objects import object_to_dataset
 from robustbench_fgsm.data.registry import DATA_SOURCES, DEFAULT_ROOT, DataOptions, find_data_source
-from robustbench_fgsm.data.subset import Subset, first_images, sample_images
+from robustbench_fgsm.data.sampling import SampleRequest, choose_images
+from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.models.preprocessing import Preprocessing
 
@@ -25,7 +26,7 @@ def load_data(
     data: str | Path | Any,
     *,
     limit: int | None = None,
-    sample: int | None = None,
+    sample: int | str | None = "auto",
     stratified: bool = False,
     seed: int = 0,
     split: str | None = None,
@@ -44,9 +45,11 @@ def load_data(
 
     Args:
         data: a spec of `rfgsm list data`, a path, or an object: a DataLoader, a torch Dataset, (x, y), an iterator.
-        limit: number of images to use, >= 1, from the first; None for all.
-        sample: number of images to draw with `seed`, >= 1; None for all. It excludes `limit`.
-        stratified: draw each class in proportion to its share.
+        limit: number of images to use, >= 1; None for all.
+        sample: which images these are: `first`; `stratified`, each class in proportion to its share; `random`; or `auto`, which
+            is `first` unless the data are in class order or the first images miss classes. A number is short for that limit and
+            `random`.
+        stratified: short for sample `stratified`.
         seed: seed of the sample.
         split: part of the data; None for the source's default.
         root: directory of downloaded data.
@@ -67,7 +70,8 @@ def load_data(
         UnsafeError: the data would run code or reach outside their archive.
         ResourceError: there is not enough memory or disk space.
     """
-    check_data_options(limit=limit, sample=sample, stratified=stratified, image_size=image_size, workers=workers)
+    request = SampleRequest.parse(limit, sample, stratified=stratified)
+    check_data_options(image_size=image_size, workers=workers)
     options = DataOptions(split, Path(root).expanduser(), download, layout, workers, None if class_map is None else Path(class_map))
     if isinstance(data, (str, os.PathLike)):
         entry, argument = find_data_source(os.fspath(data))
@@ -75,7 +79,7 @@ def load_data(
         if isinstance(found, (ArrayDataset, ImageDataset)):
             found.name = os.fspath(data)
     else:
-        found = object_to_dataset(data, options, limit=limit)
+        found = object_to_dataset(data, options, limit=limit if request.rule in ("auto", "first") else None)
     if labels_from:
         found = shift_labels(found, labels_from)
     if options.class_map is not None:
@@ -86,11 +90,12 @@ def load_data(
         if not isinstance(found, ImageDataset):
             raise SettingError(f"image size is for image files, got {found.name}, whose images all have one size: leave it out")
         found = found.with_preprocessing(preprocessing)
-    found = first_images(found, limit) if sample is None else sample_images(found, sample, seed=seed, stratified=stratified)
+    found, rule = choose_images(found, request, seed)
+    recorded = request.text or (None if rule == "first" else rule)
     asked: dict[str, Any] = {
-        "sample": sample,
-        "seed": seed if sample is not None else None,
-        "stratified": stratified or None,
+        "sample": recorded,
+        "seed": None if recorded in (None, "first") else seed,
+        "stratified": True if stratified and isinstance(recorded, int) else None,
         "split": split,
         "root": None if Path(root) == DEFAULT_ROOT else str(root),
         "layout": layout,
@@ -103,14 +108,8 @@ def load_data(
     return found
 
 
-def check_data_options(
-    *, limit: int | None, sample: int | None, stratified: bool, image_size: int | None, workers: int | None
-) -> None:
+def check_data_options(*, image_size: int | None, workers: int | None) -> None:
     """Raise SettingError for options of `load_data` that are invalid alone or together."""
-    if limit is not None and sample is not None:
-        raise SettingError(f"limit and sample exclude each other, got {limit} and {sample}: leave one out")
-    if stratified and sample is None:
-        raise SettingError("stratified is about a sample, got none: pass --sample N")
     if image_size is not None and image_size < 1:
         raise SettingError(f"image size must be a positive number of pixels, got {image_size}: try 224")
     if workers is not None and workers < 0:

@@ -29,6 +29,9 @@ class Subset:
     settings: Mapping[str, Any] = {}
     """What `load_data` was asked for beside the name."""
 
+    sample: Mapping[str, Any] | None = None
+    """How the images were chosen among more, if they are not the first ones of all classes."""
+
     def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
         self.dataset = dataset
         self.indices = indices
@@ -76,7 +79,7 @@ class Subset:
     def with_dataset(self, dataset: Dataset) -> Subset:
         """Return the subset with these indices of another data set."""
         other = Subset(dataset, self.indices)
-        other.settings = self.settings
+        other.settings, other.sample = self.settings, self.sample
         return other
 
 
@@ -97,10 +100,11 @@ def first_images(data: Dataset, limit: int | None) -> Dataset:
     return data if limit is None or limit >= len(data) else Subset(data, range(limit))
 
 
-def sample_images(data: Dataset, size: int, *, seed: int = 0, stratified: bool = False) -> Dataset:
+def sample_images(data: Dataset, size: int, *, seed: int = 0, stratified: bool = False, every_class: bool = False) -> Dataset:
     """Return `size` images drawn without replacement, in the order of the data; all of them if there are fewer.
 
-    stratified: draw each class in proportion to its share, by largest remainders. Raises SettingError for a size below 1.
+    stratified: draw each class in proportion to its share, by largest remainders. every_class: at least one image of each class, if
+    there are enough. Raises SettingError for a size below 1.
     """
     if size < 1:
         raise SettingError(f"sample must be at least 1, got {size}: leave it out for the whole data set")
@@ -110,20 +114,27 @@ def sample_images(data: Dataset, size: int, *, seed: int = 0, stratified: bool =
     if not stratified:
         return Subset(data, sorted(generator.choice(len(data), size, replace=False).tolist()))
     labels = dataset_labels(data).numpy()
-    kinds, counts = np.unique(labels, return_counts=True)
+    counts = np.unique(labels, return_counts=True)[1]
+    by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
     chosen: list[int] = []
-    for label, quota in zip(kinds, apportion(counts, size), strict=True):
-        chosen += generator.choice(np.flatnonzero(labels == label), quota, replace=False).tolist()
+    for indices, quota in zip(by_class, apportion(counts, size, every=every_class), strict=True):
+        chosen += generator.choice(indices, quota, replace=False).tolist()
     return Subset(data, sorted(chosen))
 
 
-def apportion(counts: Sequence[int] | np.typing.NDArray[np.int64], size: int) -> list[int]:
-    """Return `size` distributed in proportion to the counts, by largest remainders; of equal remainders the first wins."""
+def apportion(counts: Sequence[int] | np.typing.NDArray[np.int64], size: int, *, every: bool = False) -> list[int]:
+    """Return `size` distributed in proportion to the counts, by largest remainders; of equal remainders the first wins.
+
+    every: take from the largest parts so that no part is 0, if size allows it.
+    """
     exact = np.asarray(counts, dtype=np.int64) * size
     total = int(np.sum(counts))
     dealt = exact // total
     order = np.argsort(-(exact % total), kind="stable")
     dealt[order[: size - int(dealt.sum())]] += 1
+    while every and size >= len(dealt) and dealt.min() == 0:
+        dealt[dealt.argmax()] -= 1
+        dealt[dealt.argmin()] += 1
     found: list[int] = dealt.tolist()
     return found
 

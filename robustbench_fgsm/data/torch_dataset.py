@@ -98,6 +98,11 @@ class TorchImageSource:
         """Return the name of the data set and the index."""
         return f"{self._name}[{index}]"
 
+    @property
+    def knows_labels(self) -> bool:
+        """Return True if the data set has a list of its labels."""
+        return self._collate is None and known_labels(self._dataset) is not None
+
     def labels(self) -> Sequence[int]:
         """Return all labels by index, from the data set's list, or from a pass over its images; -1 if there is none."""
         known = known_labels(self._dataset) if self._collate is None else None

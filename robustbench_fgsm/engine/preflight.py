@@ -15,6 +15,7 @@ from robustbench_fgsm.data.class_names import is_unnamed_class, same_class_name
 from robustbench_fgsm.data.dataset import Batch, Dataset, first_readable_batch
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.labels import count_from_one
+from robustbench_fgsm.data.sampling import sample_warnings
 from robustbench_fgsm.data.subset import RandomAccess, Subset, dataset_labels
 from robustbench_fgsm.data.torch_dataset import TorchImageSource
 from robustbench_fgsm.engine.out_of_memory import run_on_fitting_prefix
@@ -67,6 +68,7 @@ def preflight(
     warnings = run_on_fitting_prefix(
         evenly_spaced_batch(data), lambda batch: _check_batch(classifier, batch, data.classes, spec, is_attacked=is_attacked)
     )
+    warnings += sample_warnings(data)
     if is_attacked:
         warnings += small_epsilon_warnings(spec.epsilons, spec.bounds)
     check_repeatable(data)

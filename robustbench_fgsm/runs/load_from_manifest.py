@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from robustbench_fgsm.data.dataset import Dataset
+from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
+from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.load import load_data
+from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.errors import DataError, ModelError, SettingError, UnsafeError
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.models.load import load_classifier
@@ -63,6 +65,10 @@ def reload_data(manifest: Mapping[str, Any], purpose: str, options: ReloadOption
             "pass --trust-data-code if you trust both, or in Python the data"
         )
     try:
-        return load_data(described["spec"], **({} if "sample" in settings else {"limit": described["n"]}) | settings)
+        limited = {} if isinstance(settings.get("sample"), int) else {"limit": described["n"]}
+        found = load_data(described["spec"], **limited | {"sample": "first"} | settings)
     except DataError as error:
         raise DataError(f"{purpose} needs the data, got {described['spec']!r}, which cannot be loaded ({error})") from error
+    if isinstance(found, (ArrayDataset, ImageDataset, Subset)):  # so that the settings of the run stay equal
+        found.settings, found.sample = settings, described.get("sample")
+    return found

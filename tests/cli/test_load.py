@@ -209,3 +209,24 @@ def test_every_command_has_every_option(run: Run, command: str, monkeypatch: pyt
     code, out, _ = run(command, "--help")
     assert code == 0
     assert {f"--{name.replace('_', '-')}" for name in vars(DataOptions())} <= set(out.split())
+
+
+def test_a_limit_on_data_in_class_order_is_a_sample(run: Run, tmp_path: Path) -> None:
+    """The note, the document and the run directory say which images were measured, and a second call continues there."""
+    whole = next(rf.load_data("fashion-mnist").batches(0, 600, 600))
+    order = whole.labels.argsort(stable=True)
+    np.savez(tmp_path / "sorted.npz", images=whole.images[order].numpy(), labels=whole.labels[order].numpy())
+    words = ["evaluate", "--model", "mlp300", "--weights", "standard", "--data", f"npz:{tmp_path / 'sorted.npz'}"]
+    words += ["--limit", "50", "--json"]
+    code, out, err = run(*words, "--out", str(tmp_path / "run"))
+    found = json.loads(out)
+    assert (code, "50 of 600 images of npz:" in err, "drawn each class in proportion with seed 0" in err) == (0, True, True)
+    assert [row["n"] for row in found["epsilons"][0]["per_class"]] != [50] + 9 * [0]
+    assert all(row["n"] for row in found["epsilons"][0]["per_class"])
+    assert found["data"]["sample"] == {"rule": "stratified", "size": 50, "of": 600, "seed": 0, "missing_classes": []}
+    assert json.loads(run(*words, "--out", str(tmp_path / "run"))[1])["data"] == found["data"]
+    code, _, err = run(*words, "--sample", "first", "--out", str(tmp_path / "run"))
+    assert (code, "stratified" in err) == (2, True)
+    code, out, err = run(*words, "--sample", "first")
+    assert any("hold no image of 1, 2, 3 and 6 more" in text for text in json.loads(out)["warnings"])
+    assert run(*words, "--sample", "first", "--strict")[0] == 2

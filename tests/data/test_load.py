@@ -21,7 +21,9 @@ def test_a_limit() -> None:
     ("options", "message"),
     [
         ({"limit": 3, "sample": 3}, "limit and sample exclude each other"),
-        ({"stratified": True}, "pass --sample N"),
+        ({"stratified": True}, "got no limit: pass --limit N"),
+        ({"sample": "first"}, "got no limit: pass --limit N"),
+        ({"limit": 3, "sample": "frist"}, "did you mean first"),
         ({"sample": 0}, "sample must be at least 1"),
         ({"image_size": 0}, "image size must be a positive number"),
         ({"image_size": 8}, "image size is for image files, got fashion-mnist"),

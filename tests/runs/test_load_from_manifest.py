@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.data.dataset import describe_data
 from robustbench_fgsm.options import ReloadOptions
 from robustbench_fgsm.runs.load_from_manifest import reload_classifiers, reload_data
 
@@ -54,3 +58,21 @@ def test_a_wrapped_model_must_be_passed() -> None:
 def test_names_the_purpose_of_missing_data() -> None:
     with pytest.raises(rf.DataError, match="gate needs the data, got 'npz:missing'"):
         reload_data({"data": {"spec": "npz:missing", "n": 1}}, "gate", ON_CPU)
+
+
+@pytest.mark.parametrize("sample", ["auto", "first", "stratified", "random", 20])
+def test_data_are_chosen_as_recorded(tmp_path: Path, sample: str | int) -> None:
+    labels = np.arange(10).repeat(20)
+    np.savez(tmp_path / "sorted.npz", images=np.random.default_rng(0).random((200, 1, 2, 2), np.float32), labels=labels)
+    limit = None if isinstance(sample, int) else 20
+    then = rf.load_data(f"npz:{tmp_path / 'sorted.npz'}", limit=limit, sample=sample, seed=3)
+    again = reload_data({"data": json.loads(json.dumps(describe_data(then)))}, "resume", ON_CPU)
+    assert describe_data(again) == describe_data(then)
+
+
+def test_manifests_without_a_rule_mean_the_first_images(tmp_path: Path) -> None:
+    np.savez(tmp_path / "sorted.npz", images=np.zeros((200, 1, 2, 2), np.float32), labels=np.arange(10).repeat(20))
+    recorded = {"spec": f"npz:{tmp_path / 'sorted.npz'}", "n": 20, "classes": list("0123456789")}
+    found = reload_data({"data": recorded}, "resume", ON_CPU)
+    assert describe_data(found) == recorded | {"fingerprint": found.fingerprint}
+    assert next(iter(found)).ids.tolist() == list(range(20))

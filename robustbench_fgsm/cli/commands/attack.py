@@ -9,7 +9,6 @@ from typing import Annotated
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, changed_flags, expand_options
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.options import AttackOptions, Option, RunOptions, ShardOptions
-from robustbench_fgsm.spec import UNKNOWN_BOUNDS
 
 MODEL_VARIANT = Variant(
     defaults={"model": ""},
@@ -57,7 +56,7 @@ def attack_command(
     if not model_options.model or output.out is None:
         raise SettingError("attack needs --model NAME and --out DIR to craft, or --check DIR: see rfgsm attack --help")
     out = output.out
-    attack.to_spec(UNKNOWN_BOUNDS)
+    attack.to_spec(model_options.expected_bounds)
 
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, write_result

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.options import BENCHMARK_EPSILONS, AttackOptions, BenchmarkOptions, Option, RunOptions
-from robustbench_fgsm.spec import UNKNOWN_BOUNDS
 
 ATTACK_VARIANT = Variant(
     only=("epsilon", "norm", "seed"),
@@ -36,7 +35,7 @@ def benchmark_command(
     Example: rfgsm benchmark --model resnet18
     """
     unseeded = replace(attack, seed=0)
-    spec = unseeded.to_spec(UNKNOWN_BOUNDS)
+    spec = unseeded.to_spec(model_options.expected_bounds)
 
     from robustbench_fgsm.benchmarking.benchmark import check_benchmark_settings, choose_references, run_benchmark
     from robustbench_fgsm.benchmarking.contenders import check_levels, check_pytorch_network

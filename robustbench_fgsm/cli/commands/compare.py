@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.options import AttackOptions, OpponentOptions, RunOptions, VerifyOptions
-from robustbench_fgsm.spec import UNKNOWN_BOUNDS
 
 
 @expand_options
@@ -27,7 +26,7 @@ def compare_command(
 
     Example: rfgsm compare --model resnet18 --eps 8/255
     """
-    spec, style = attack.to_spec(UNKNOWN_BOUNDS), candidate_style.style
+    spec, style = attack.to_spec(model_options.expected_bounds), candidate_style.style
 
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_result

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.options import AttackOptions, CheckOptions, RunOptions, Thresholds
-from robustbench_fgsm.spec import UNKNOWN_BOUNDS
 
 
 @expand_options
@@ -33,7 +32,7 @@ def evaluate_command(
     from robustbench_fgsm.engine.preflight import check_single_epsilon
     from robustbench_fgsm.evaluation.thresholds import apply_thresholds
 
-    check_single_epsilon(attack.to_spec(UNKNOWN_BOUNDS))
+    check_single_epsilon(attack.to_spec(model_options.expected_bounds))
     world, model_options, output = join_processes(model_options, output)
     classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
 

@@ -9,7 +9,6 @@ import typer
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.options import AttackOptions, Option, RunOptions
-from robustbench_fgsm.spec import UNKNOWN_BOUNDS
 
 
 @expand_options
@@ -49,7 +48,7 @@ def explain_command(
 
     check_output_options(output)
     claims = parse_claims(value, n)
-    spec = attack.to_spec(UNKNOWN_BOUNDS)
+    spec = attack.to_spec(model_options.expected_bounds)
 
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, write_result

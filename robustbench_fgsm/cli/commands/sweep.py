@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.options import SWEEP_EPSILONS, AttackOptions, CheckOptions, Option, RunOptions
-from robustbench_fgsm.spec import UNKNOWN_BOUNDS
 
 SWEEP_VARIANT = Variant(
     defaults={"epsilon": SWEEP_EPSILONS},
@@ -42,7 +41,7 @@ def sweep_command(
     from robustbench_fgsm.options import check_share
 
     check_share("find asr", find_asr)
-    attack.to_specs(UNKNOWN_BOUNDS)
+    attack.to_specs(model_options.expected_bounds)
 
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import write_result

@@ -68,6 +68,7 @@ def load_network_and_data(
 ) -> tuple[TorchClassifier, Dataset]:
     """Load the network before training and the images; print on standard error which they are."""
     from robustbench_fgsm.cli.load import load_dataset, load_model_and_data, resolve_data_name
+    from robustbench_fgsm.data.sampling import describe_sample
     from robustbench_fgsm.models.classifier import TorchClassifier
     from robustbench_fgsm.runs.train import create_untrained_classifier
 
@@ -81,5 +82,5 @@ def load_network_and_data(
     given = model_options.load_arguments()
     settings = {name: given[name] for name in ("device", "num_classes", "mean", "std", "bounds")}
     network = create_untrained_classifier(model, images, seed=seed, **settings)
-    write_note(f"{model}: untrained, {len(images):,} images of {images.name}, {network.device}", quiet=quiet)
+    write_note(f"{model}: untrained, {describe_sample(images)}, {network.device}", quiet=quiet)
     return network, images

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
 from robustbench_fgsm.options import AttackOptions, Option, RunOptions, TransferOptions
-from robustbench_fgsm.spec import UNKNOWN_BOUNDS
 
 if TYPE_CHECKING:
     from robustbench_fgsm.data.dataset import Dataset
@@ -45,7 +44,7 @@ def transfer_command(
 
     Example: rfgsm transfer --source mlp300 --source smallcnn --target smallcnn:robust
     """
-    attack.to_spec(UNKNOWN_BOUNDS)
+    attack.to_spec(model_options.expected_bounds)
 
     from robustbench_fgsm.cli.output import progress_bar, write_result
     from robustbench_fgsm.cli.processes import join_processes
@@ -73,6 +72,7 @@ def load_models_and_data(
     """Load each model once, by its name, and the images; print on standard error which they are."""
     from robustbench_fgsm.cli.load import load_dataset, model_text, resolve_data_name
     from robustbench_fgsm.cli.output import write_note
+    from robustbench_fgsm.data.sampling import describe_sample
     from robustbench_fgsm.models.load import load_classifier, split_model_and_weights
 
     named = {name: split_model_and_weights(name) for name in dict.fromkeys(names)}
@@ -84,5 +84,5 @@ def load_models_and_data(
         made = load_classifier(model, data=images.name, **settings | {"weights": weights})
         found[name] = loaded.setdefault((model, made.info.sha256), made)
         write_note(f"{model_text(name, made.info)}, {made.device}", quiet=quiet)
-    write_note(f"{len(images):,} images of {images.name}", quiet=quiet)
+    write_note(describe_sample(images), quiet=quiet)
     return found, images

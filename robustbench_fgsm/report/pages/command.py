@@ -63,7 +63,7 @@ def _data_options(data: Document) -> Iterator[str]:
     """Yield the options that select the images of a run, without the seed of a sample."""
     yield from ("--data", data["spec"])
     own = data.get("settings", {})
-    if "sample" not in own:
+    if not isinstance(own.get("sample"), int):  # a number is the limit too
         yield from ("--limit", str(data["n"]))
     yield from _options({OPTION_NAMES.get(key, key): value for key, value in own.items() if key != "seed"})
 
