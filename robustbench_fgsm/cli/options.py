@@ -90,7 +90,11 @@ class DataOptions:
     """The data set: where it comes from, and which of its images are used."""
 
     data: Annotated[
-        str | None, Option("Data set: a name of `rfgsm list data`.", default_text="fashion-mnist for bundled models")
+        str | None,
+        Option(
+            "Data set: a name of `rfgsm list data`, or a path: .npz, .csv, .mat, a directory, ...",
+            default_text="fashion-mnist for bundled models",
+        ),
     ] = None
     limit: Annotated[int | None, Option("Use only N images, which --sample chooses.", metavar="N", default_text="all")] = None
     split: Annotated[str | None, Option("Part of the data, such as train.", default_text="the default of the source")] = None
@@ -100,6 +104,9 @@ class DataOptions:
         str | None, Option("Axes of arrays: NCHW, NHWC, NHW, NF, NCL, NLC, NCDHW, NDHWC.", default_text="inferred from the shape")
     ] = None
     labels_from: Annotated[int, Option("Label of the first class: 0 or 1.", min=0)] = 0
+    images_key: Annotated[str | None, Option("Array or column of the images.", metavar="NAME", default_text="usual names")] = None
+    labels_key: Annotated[str | None, Option("Array or column of the labels.", metavar="NAME", default_text="usual names")] = None
+    shape: Annotated[str | None, Option("Shape of one sample of a table, such as 28x28.", metavar="HxW")] = None
     class_map: Annotated[Path | None, Option("JSON file with the model's order of classes, or `numbers`.", metavar="FILE")] = None
     image_size: Annotated[int | None, Option("Resize and crop image files to a square of N pixels.", metavar="N")] = None
     sample: Annotated[

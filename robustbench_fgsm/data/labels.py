@@ -88,8 +88,8 @@ def _from_text(array: NDArray[Any], data_name: str, classes: Sequence[str]) -> C
     if array.ndim != 1:
         raise DataError(f"{data_name} must have one label an image, got text of shape {array.shape}: pass one class index an image")
     text = np.char.strip(array.astype(str))
-    if bool(np.char.isdecimal(text).all()):
-        return ClassIndices(torch.from_numpy(_check_integers(text.astype(np.int64), data_name)))
+    if (numbers := _to_numbers(text)) is not None:
+        return ClassIndices(torch.from_numpy(_check_integers(numbers, data_name)))
     if bool((text == "").any()):
         first = int(np.argmax(text == ""))
         raise DataError(f"{data_name} must have a label for each image, got none at image {first}: leave it out")
@@ -100,6 +100,14 @@ def _from_text(array: NDArray[Any], data_name: str, classes: Sequence[str]) -> C
         raise DataError(f"{data_name} must have labels among its classes, got {unknown[0]!r}: {did_you_mean(unknown[0], names)}")
     places = np.array([names.index(name) for name in found.tolist()], dtype=np.int64)
     return ClassIndices(torch.from_numpy(places[indices]), names)
+
+
+def _to_numbers(text: NDArray[Any]) -> NDArray[np.float64] | None:
+    """Return text as numbers; None if one is not a number."""
+    try:
+        return text.astype(np.float64)
+    except ValueError:
+        return None
 
 
 def _from_rows(rows: NDArray[Any], data_name: str) -> ClassIndices:

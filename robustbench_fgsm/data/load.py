@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ def load_data(
     download: bool = False,
     layout: str | None = None,
     labels_from: int = 0,
+    images_key: str | None = None,
+    labels_key: str | None = None,
+    shape: str | Sequence[int] | None = None,
     class_map: Path | str | None = None,
     image_size: int | None = None,
     preprocessing: Preprocessing | None = None,
@@ -56,6 +60,9 @@ def load_data(
         download: download the data into `root`.
         layout: axes of arrays: `NCHW`, `NHWC`, `NHW`, `NF`, `NCL`, `NLC`, `NCDHW` or `NDHWC`; None to infer them from the shape.
         labels_from: label of the first class, 0 or 1.
+        images_key: name of the array, column or key that holds the images; None for the usual names.
+        labels_key: name of the array, column or key that holds the labels, or number of a column; None for the usual names.
+        shape: shape of one sample of a table, such as `28x28` or `3x32x32`; None to keep features.
         class_map: JSON file with the model's order of classes; None to keep the data's order.
         image_size: resize the shorter side to so many pixels, and cut out the centre square; None to keep the size.
         preprocessing: resizing and cropping in full, in place of `image_size`.
@@ -72,7 +79,17 @@ def load_data(
     """
     request = SampleRequest.parse(limit, sample, stratified=stratified)
     check_data_options(image_size=image_size, workers=workers)
-    options = DataOptions(split, Path(root).expanduser(), download, layout, workers, None if class_map is None else Path(class_map))
+    options = DataOptions(
+        split,
+        Path(root).expanduser(),
+        download,
+        layout,
+        workers,
+        None if class_map is None else Path(class_map).expanduser(),
+        images_key,
+        labels_key,
+        parse_shape(shape),
+    )
     if isinstance(data, (str, os.PathLike)):
         entry, argument = find_data_source(os.fspath(data))
         found: Dataset = DATA_SOURCES.load(entry).load(argument, options)
@@ -100,12 +117,25 @@ def load_data(
         "root": None if Path(root) == DEFAULT_ROOT else str(root),
         "layout": layout,
         "labels_from": labels_from or None,
+        "images_key": images_key,
+        "labels_key": labels_key,
+        "shape": None if options.shape is None else "x".join(map(str, options.shape)),
         "class_map": None if class_map is None else str(class_map),
         "image_size": image_size,
     }
     if isinstance(found, (ArrayDataset, ImageDataset, Subset)):
         found.settings = {name: value for name, value in asked.items() if value is not None}
     return found
+
+
+def parse_shape(shape: str | Sequence[int] | None) -> tuple[int, ...] | None:
+    """Return the shape of one sample from `28x28` or numbers; raise SettingError for other text."""
+    if shape is None:
+        return None
+    words = shape.lower().split("x") if isinstance(shape, str) else [str(size) for size in shape]
+    if not 1 <= len(words) <= 4 or not all(word.strip().isdecimal() and int(word) > 0 for word in words):
+        raise SettingError(f"shape must be 1 to 4 positive numbers with x between, got {shape!r}: try 28x28 or 3x32x32")
+    return tuple(map(int, words))
 
 
 def check_data_options(*, image_size: int | None, workers: int | None) -> None:

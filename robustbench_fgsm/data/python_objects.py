@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice, pairwise
@@ -17,17 +16,19 @@ from torch.utils.data.dataloader import default_collate, default_convert
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.decoding import UnreadableError, image_to_pixels
 from robustbench_fgsm.data.images import ImageDataset
+from robustbench_fgsm.data.memory import check_memory
 from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.arrays import arrays_to_dataset, find_array_keys
 from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.data.torch_dataset import class_names_of, split_sample, torch_dataset_to_images
-from robustbench_fgsm.errors import DataError, ResourceError
+from robustbench_fgsm.errors import DataError
 from robustbench_fgsm.global_generators import preserve_generators
 from robustbench_fgsm.user_code import user_code
 
+MEMORY_STEP = 1 << 26
+"""Bytes that an iterator yields between two looks at the free memory."""
+
 ACCEPTED_OBJECTS = "a Dataset, a DataLoader, a torch Dataset, (x, y) or an iterator of (image, label)"
-MEMORY_SHARE = 0.4
-"""Share of the free memory that the images of an iterator may take; joining them needs as much again."""
 
 
 def object_to_dataset(data: Any, options: DataOptions, *, name: str = "", limit: int | None = None) -> Dataset:
@@ -58,7 +59,7 @@ def object_to_dataset(data: Any, options: DataOptions, *, name: str = "", limit:
     if isinstance(data, (tuple, list)) and _is_pair(data):
         return _pair_to_dataset(data, options, "arrays")
     if isinstance(data, Mapping):
-        images, labels = find_array_keys([str(key) for key in data], None, name)
+        images, labels = find_array_keys({str(key): tuple(np.shape(data[key])) for key in data}, options, name)
         return _pair_to_dataset((data[images], data[labels]), options, "arrays")
     if isinstance(data, IterableDataset):
         return _stream_to_dataset(data, options, name, class_names_of(data), limit)
@@ -76,12 +77,14 @@ def _is_pair(data: Sequence[Any]) -> bool:
 
 def _pair_to_dataset(pair: Sequence[Any], options: DataOptions, name: str, classes: Sequence[str] | None = None) -> ArrayDataset:
     ambiguous = "NCHW" if isinstance(pair[0], Tensor) else None
-    return arrays_to_dataset(name, pair[0], pair[1], options.layout, classes, ambiguous=ambiguous)
+    return arrays_to_dataset(name, pair[0], pair[1], options, classes, ambiguous=ambiguous)
 
 
 def _table_to_dataset(data: Any, options: DataOptions, name: str, collate: Any = None) -> ImageDataset:
     """Return a torch data set with random access; a table of Hugging Face's `datasets` has its own names of classes."""
-    found = torch_dataset_to_images(data, name, workers=options.workers, layout=options.layout, collate=collate)
+    found = torch_dataset_to_images(
+        data, name, workers=options.workers, layout=options.layout, collate=collate, keys=(options.images_key, options.labels_key)
+    )
     features = getattr(data, "features", None)
     names = getattr(features["label"], "names", ()) if isinstance(features, Mapping) and "label" in features else ()
     return found if found.classes or not names else found.with_class_names(tuple(names))
@@ -126,9 +129,9 @@ def _stream_to_dataset(
     """Return the images of a pass over an iterator of samples or batches, held in memory; ids count them."""
     images: list[Tensor] = []
     labels: list[Any] = []
-    used, allowed = 0, MEMORY_SHARE * free_memory()
+    used, allowed = 0, MEMORY_STEP
     for sample in _preserving_iterator(stream, limit, name):
-        image, label = split_sample(sample, f"each item of {name}")
+        image, label = split_sample(sample, f"each item of {name}", keys=(options.images_key, options.labels_key))
         part, part_labels = _to_batch(image, label, name, options.layout)
         if images and part.shape[1:] != images[0].shape[1:]:
             raise DataError(
@@ -138,10 +141,8 @@ def _stream_to_dataset(
         labels += part_labels
         used += part.nbytes
         if used > allowed:
-            raise ResourceError(
-                f"{name} has no random access, so its images must fit into memory, got more than {used >> 20:,} MiB: "
-                "pass a data set with __getitem__ and __len__, or load_data(data, limit=N)"
-            )
+            allowed = used + MEMORY_STEP
+            check_memory(used, name, "pass a data set with __getitem__ and __len__, or load_data(data, limit=N)")
         if limit is not None and len(labels) >= limit:
             break
     if not images:
@@ -172,8 +173,3 @@ def _to_batch(image: Any, label: Any, name: str, layout: str | None) -> tuple[Te
         return torch.from_numpy(image_to_pixels(image, None, layout)).unsqueeze(0), [label]
     except UnreadableError as error:
         raise DataError(f"each item of {name} must be (image, label), got one that is not: {error}") from error
-
-
-def free_memory() -> int:
-    """Return the bytes of memory that the operating system says are free."""
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -8,6 +8,7 @@ An entry point of the group `robustbench_fgsm.data` names a `DataSource`:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,9 @@ class DataOptions:
     layout: str | None = None
     workers: int | None = None
     class_map: Path | None = None
+    images_key: str | None = None
+    labels_key: str | None = None
+    shape: tuple[int, ...] | None = None
 
     def choose_split(self, name: str, splits: tuple[str, ...]) -> str:
         """Return the split, by default the first of `splits`; raise SettingError for another one."""
@@ -92,6 +96,9 @@ DATA_SOURCES = Registry(
     _entry("imagenet", "imagenet", "ILSVRC 2012, one directory for each WordNet id", "val", "imagenet/val"),
     _entry("folder", "folder", "a directory of images for each class", example="folder:DIR"),
     _entry("npz", "npz", "NumPy arrays images and labels, x and y, or x_test and y_test", example="npz:FILE"),
+    _entry("npy", "npy", "two NumPy files, images and labels", example="npy:IMAGES,LABELS"),
+    _entry("mat", "mat", "MATLAB arrays X and y, as SVHN's files have them", example="mat:FILE"),
+    _entry("csv", "csv_table", "one sample a line: its label and its pixels or features, as Kaggle's MNIST", example="csv:FILE"),
     _entry("safetensors", "safetensors", "tensors images and labels", example="safetensors:FILE"),
     _entry("wds", "webdataset", "WebDataset shards, tar archives with .cls beside .jpg or .png", example="wds:PATTERN"),
     _entry(
@@ -137,13 +144,42 @@ def availability(entry: RegistryEntry, root: Path) -> str:
     return "ready" if downloaded else f"not in {root}"
 
 
+SOURCE_BY_SUFFIX = {".npz": "npz", ".csv": "csv", ".mat": "mat", ".safetensors": "safetensors", ".tar": "wds"}
+
+
+def add_source_of_path(spec: str) -> str:
+    """Return the spec of a bare path, such as `npz:digits.npz` of `digits.npz`; any other spec as it is.
+
+    A directory is `folder:`, or `hf-data:` if `datasets` saved it. Raises DataError for a path that no source reads.
+    """
+    if spec.partition(":")[0] in data_sources():
+        return spec
+    path = Path(spec).expanduser()
+    if path.suffix.lower() in SOURCE_BY_SUFFIX:
+        return f"{SOURCE_BY_SUFFIX[path.suffix.lower()]}:{spec}"
+    if path.is_dir():
+        saved = any((path / file).is_file() for file in ("state.json", "dataset_dict.json"))
+        return f"{'hf-data' if saved else 'folder'}:{spec}"
+    if path.suffix.lower() == ".npy":
+        return f"npy:{spec}"
+    if ".py" in spec and spec.partition(":")[0].endswith(".py"):
+        raise DataError(f"data of a function of your own are named factory:FILE.py:FUNCTION, got {spec!r}: pass factory:{spec}")
+    if path.is_file():
+        raise DataError(
+            f"data files must be {', '.join(SOURCE_BY_SUFFIX)} or .npy, got {spec!r}: "
+            f"convert it, or name its source, as in csv:{spec}"
+        )
+    return spec
+
+
 def find_data_source(spec: str) -> tuple[RegistryEntry, str]:
     """Return the source of a spec, and the part behind the colon, or the name if the source takes no argument.
 
     Raises DataError if the name is unknown, an argument is missing or superfluous, or a package is not installed.
     """
-    name, _, argument = spec.partition(":")
+    name, _, argument = add_source_of_path(spec).partition(":")
     entry = DATA_SOURCES.find(name, data_sources())
+    argument = ",".join(os.path.expanduser(part) for part in argument.split(","))  # noqa: PTH111  (not every argument is a path)
     if (":" in entry.example) != bool(argument):
         raise DataError(f"data of this kind are named {entry.example}, got {spec!r}: see `rfgsm list data`")
     return entry, argument or name

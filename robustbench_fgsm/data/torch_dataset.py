@@ -20,21 +20,24 @@ FINGERPRINT_SAMPLES = 32
 """Images, spread evenly, that tell a torch data set from others."""
 
 IMAGE_KEYS = ("image", "images", "img", "pixel_values", "x", "input", "inputs", "data")
+SampleKeys = tuple[str | None, str | None]
+NO_KEYS: SampleKeys = (None, None)
 LABEL_KEYS = ("label", "labels", "y", "target", "targets", "class")
 
 
-def split_sample(sample: Any, place: str, index: int | None = None) -> tuple[Any, Any]:
+def split_sample(sample: Any, place: str, index: int | None = None, keys: SampleKeys = NO_KEYS) -> tuple[Any, Any]:
     """Return image and label of a sample: a pair, a triple with the index behind, or a mapping with one key for each.
 
-    index: place of the sample in its data set; None if unknown. Raises DataError for another form.
+    index: place of the sample in its data set; None if unknown. keys: as in TorchImageSource. Raises DataError for another form.
     """
     if isinstance(sample, Mapping):
-        keys = list(sample)
-        image, label = ([key for key in known if key in sample] for known in (IMAGE_KEYS, LABEL_KEYS))
+        given = ((keys[0],) if keys[0] else IMAGE_KEYS, (keys[1],) if keys[1] else LABEL_KEYS)
+        image, label = ([key for key in known if key in sample] for known in given)
         if len(image) != 1 or len(label) != 1:
             raise DataError(
                 f"{place} must be (image, label), or a mapping with one of {', '.join(IMAGE_KEYS)} and one of "
-                f"{', '.join(LABEL_KEYS)}, got {', '.join(map(str, keys))}: return a pair, or rename the keys"
+                f"{', '.join(LABEL_KEYS)}, got {', '.join(map(str, sample))}: "
+                "return a pair, or pass load_data(..., images_key=..., labels_key=...)"
             )
         return sample[image[0]], sample[label[0]]
     if isinstance(sample, (tuple, list)):
@@ -56,13 +59,17 @@ def _is_number(value: Any, number: int) -> bool:
 class TorchImageSource:
     """Torch data set, read one by one; samples as `split_sample` takes them, images as `image_to_pixels` takes them.
 
-    collate: function from a list of samples to a batch, which changes samples before they are used; None for none.
+    collate: function from a list of samples to a batch, which changes samples before they are used; None for none. keys: keys of
+    image and label in samples that are mappings; None for the usual ones.
     """
 
-    def __init__(self, dataset: Any, name: str, collate: Callable[[list[Any]], Any] | None = None) -> None:
+    def __init__(
+        self, dataset: Any, name: str, collate: Callable[[list[Any]], Any] | None = None, keys: SampleKeys = NO_KEYS
+    ) -> None:
         self._dataset = dataset
         self._name = name
         self._collate = collate
+        self._keys = keys
 
     def __len__(self) -> int:
         with user_code(f"data set {self._name} must have a length", DataError):
@@ -87,7 +94,7 @@ class TorchImageSource:
             if self._collate is not None:
                 sample = self._collate([sample])
         try:
-            image, label = split_sample(sample, "each sample", index)
+            image, label = split_sample(sample, "each sample", index, self._keys)
             if self._collate is not None:
                 image, label = image[0], label[0]
             return image, to_class_index(label, "the sample")
@@ -148,9 +155,11 @@ def torch_dataset_to_images(
     workers: int | None = None,
     layout: str | None = None,
     collate: Callable[[list[Any]], Any] | None = None,
+    keys: SampleKeys = NO_KEYS,
 ) -> ImageDataset:
     """Return a torch data set with random access as images, which are read when needed.
 
-    Classes are its `classes`, or as many numbers as its `targets` need, or the classifier's. collate: as in TorchImageSource.
+    Classes are its `classes`, or as many numbers as its `targets` need, or the classifier's. collate, keys: as in TorchImageSource.
     """
-    return ImageDataset(name, TorchImageSource(dataset, name, collate), class_names_of(dataset), workers=workers, layout=layout)
+    source = TorchImageSource(dataset, name, collate, keys)
+    return ImageDataset(name, source, class_names_of(dataset), workers=workers, layout=layout)

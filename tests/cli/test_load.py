@@ -147,7 +147,7 @@ def test_bad_samples_exit_1_unless_allowed(
         ({"images": np.full((12, 3, 8, 8), -1.5, np.float32)}, "got [-1.5, -1.5], perhaps of normalised images"),
         ({"images": np.zeros((12, 1, 8, 8), np.uint8)}, "model must accept images of shape (1, 8, 8)"),
         ({"images": np.zeros((12, 3, 8, 8), np.int32)}, "got int32 of shape"),
-        ({"labels": np.full(12, 10)}, "data must have the model's 10 classes, got 11"),
+        ({"labels": np.full(12, 10)}, "they count classes from 1, so pass --labels-from 1"),
         ({"labels": np.full(12, -1)}, "must have labels from 0, got -1"),
     ],
 )

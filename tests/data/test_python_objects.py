@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Tenso
 from torchvision.transforms.functional import to_pil_image
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.data import python_objects
+from robustbench_fgsm.data import memory, python_objects
 from robustbench_fgsm.data.load import as_dataset
 from robustbench_fgsm.errors import DataError, ResourceError
 
@@ -146,8 +146,9 @@ def test_an_endless_stream_needs_a_limit(monkeypatch: pytest.MonkeyPatch) -> Non
         while True:
             yield X[0], 0
 
-    monkeypatch.setattr(python_objects, "free_memory", lambda: 10 * X[0].nbytes)
-    with pytest.raises(ResourceError, match=r"must fit into memory, .*load_data\(data, limit=N\)"):
+    monkeypatch.setattr(python_objects, "MEMORY_STEP", 0)
+    monkeypatch.setattr(memory, "free_memory", lambda: 10 * X[0].nbytes)
+    with pytest.raises(ResourceError, match=r"must fit into memory .*load_data\(data, limit=N\)"):
         as_dataset(forever())
     assert len(rf.load_data(forever(), limit=3)) == 3
 

@@ -54,7 +54,7 @@ def test_reads_every_form(form: str) -> None:
     [
         ((IMAGES[0], 1, 2, 3), "must be .image, label., got 4 values"),
         ((IMAGES[0], 1, 5), "got 3 values .Tensor, int, int.: return image and label alone"),
-        ({"image": 1, "x": 2, "label": 3}, "got image, x, label: return a pair, or rename the keys"),
+        ({"image": 1, "x": 2, "label": 3}, "got image, x, label: return a pair, or pass load_data"),
         ({"fine_label": 1, "img": 2}, "got fine_label, img"),
         (IMAGES[0], "got Tensor: return image and label"),
     ],

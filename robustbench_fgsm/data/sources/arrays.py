@@ -2,42 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
 
 from robustbench_fgsm.data.axes import check_layout, infer_layout
 from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.dataset import ArrayDataset
 from robustbench_fgsm.data.labels import to_class_indices
 from robustbench_fgsm.data.pixels import to_sample_tensor
-from robustbench_fgsm.errors import DataError, SettingError
+from robustbench_fgsm.data.registry import DataOptions
+from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
 
-ARRAY_KEYS = (("images", "labels"), ("x", "y"))
-"""Names of the two arrays; in Keras' files, `x_train` and `y_train` or `x_test` and `y_test`."""
+ARRAY_KEYS = (("images", "labels"), ("x", "y"), ("data", "target"), ("data", "labels"), ("image", "label"), ("features", "labels"))
+"""Names of the two arrays, in any case; in Keras' files, `x_train` and `y_train` or `x_test` and `y_test`."""
 
 
-def find_array_keys(names: Sequence[str], split: str | None, data_name: str) -> tuple[str, str]:
-    """Return the names of images and labels among the arrays of a file; raise DataError or SettingError if there are none."""
-    splits = [name.removeprefix("x_") for name in names if name.startswith("x_") and f"y_{name[2:]}" in names]
+def find_array_keys(shapes: Mapping[str, object], options: DataOptions, data_name: str) -> tuple[str, str]:
+    """Return the names of images and labels among the arrays of a file.
+
+    shapes: shape of each array by name, for messages. Raises DataError or SettingError if there are no such arrays.
+    """
+    named = options.images_key, options.labels_key
+    for option, key in zip(("--images-key", "--labels-key"), named, strict=True):
+        if key is not None and key not in shapes:
+            raise SettingError(f"{option} must name an array of {data_name}, got {key!r}: {did_you_mean(key, shapes)}")
+    own = {name.lower(): name for name in reversed(list(shapes))}
+    splits = [name.removeprefix("x_") for name in map(str.lower, shapes) if name.startswith("x_") and f"y_{name[2:]}" in own]
+    split = options.split
     if split is not None and split not in splits:
         known = f"choose from {', '.join(splits)}" if splits else "leave it out"
-        raise SettingError(f"{data_name} must have arrays x_{split} and y_{split}, got {', '.join(names)}: {known}")
-    pair = next((pair for pair in ARRAY_KEYS if set(pair) <= set(names)), None)
-    if split is None and pair is not None:
-        return pair
-    split = split or ("test" if "test" in splits else next(iter(splits), None))
-    if split is None:
-        raise DataError(
-            f"{data_name} must hold images and labels (or x and y, or x_test and y_test), got {', '.join(names) or 'nothing'}: "
-            "save them by such names"
-        )
-    return f"x_{split}", f"y_{split}"
+        raise SettingError(f"{data_name} must have arrays x_{split} and y_{split}, got {', '.join(shapes)}: {known}")
+    pairs: list[tuple[str, str]] = [*ARRAY_KEYS] if split is None else []
+    pairs += [(f"x_{part}", f"y_{part}") for part in ([split] if split else ["test", *splits])]
+    for pair in pairs:
+        images, labels = (key or own.get(usual) for key, usual in zip(named, pair, strict=True))
+        if images is not None and labels is not None and images != labels:
+            return images, labels
+    if None not in named:
+        raise SettingError(f"--images-key and --labels-key must name two arrays, got {named[0]!r} twice: name another one")
+    found = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
+    raise DataError(
+        f"{data_name} must hold images and labels (or x and y, or x_test and y_test), got {found}: "
+        "pass --images-key NAME and --labels-key NAME"
+    )
 
 
 def arrays_to_dataset(
     data_name: str,
     images: object,
     labels: object,
-    layout: str | None,
+    options: DataOptions,
     classes: Sequence[str] | None,
     *,
     ambiguous: str | None = None,
@@ -50,6 +66,9 @@ def arrays_to_dataset(
     samples, found = to_sample_tensor(images, data_name), to_class_indices(labels, data_name, classes or ())
     if samples.ndim < 2:
         raise DataError(f"{data_name} must have images of 2 to 5 axes, got {tuple(samples.shape)}: reshape them")
+    if options.shape is not None:
+        samples = _reshape(samples, options.shape, data_name)
+    layout = options.layout
     axes = check_layout(layout) or infer_layout(samples.shape, data_name, ambiguous)
     names = classes if classes is not None else found.names
     if names is None:
@@ -57,3 +76,13 @@ def arrays_to_dataset(
     data = ArrayDataset(data_name, samples, found.indices, tuple(names), layout=axes)
     data.layout = layout
     return data
+
+
+def _reshape(samples: Tensor, shape: Sequence[int], data_name: str) -> Tensor:
+    """Return samples (N, ...) of this shape each; raise SettingError for another number of values."""
+    if samples[:1].numel() not in (0, math.prod(shape)):
+        raise SettingError(
+            f"shape must be of the {samples[:1].numel():,} values of a sample of {data_name}, got {'x'.join(map(str, shape))}, "
+            f"which is {math.prod(shape):,}: choose another"
+        )
+    return samples.reshape(len(samples), *shape)

@@ -77,8 +77,13 @@ def load(name: str, options: DataOptions) -> ImageDataset:
     images = [key for key, feature in table.features.items() if isinstance(feature, Image)]
     labels = [key for key, feature in table.features.items() if isinstance(feature, ClassLabel)]
     labels = labels or [key for key, feature in table.features.items() if isinstance(feature, Value) and key in ("label", "labels")]
+    images = [options.images_key] if options.images_key in table.features else images
+    labels = [options.labels_key] if options.labels_key in table.features else labels
     if len(images) != 1 or len(labels) != 1:
-        raise DataError(f"{name} must have one column of images and one of labels, got {', '.join(table.features)}")
+        raise DataError(
+            f"{name} must have one column of images and one of labels, got {', '.join(table.features)}: "
+            "pass --images-key NAME and --labels-key NAME"
+        )
     feature = table.features[labels[0]]
     bare = table.select_columns([images[0], labels[0]]).cast_column(images[0], Image(decode=False))
     source = TableImageSource(bare, images[0], labels[0], name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ def load(argument: str, options: DataOptions) -> Dataset:
     file = Path(argument)
     try:
         with zipfile.ZipFile(file) as archive, file.open("rb") as raw, np.load(raw, allow_pickle=False) as arrays:
-            keys = find_array_keys(arrays.files, options.split, str(file))
+            keys = find_array_keys(_array_shapes(archive, arrays.files), options, str(file))
             classes = None if "classes" not in arrays.files else _array_class_names(arrays["classes"], file)
             mapped = ((key, _map_array(file, archive, key)) for key in keys)
             images, labels = (arrays[key] if array is None else array for key, array in mapped)
@@ -41,7 +43,21 @@ def load(argument: str, options: DataOptions) -> Dataset:
                 f"npz {file} must hold plain arrays, got pickled objects, which can run code: save numbers and text alone"
             ) from error
         raise DataError(f"npz {file} must hold plain arrays, got one that cannot be read ({error})") from error
-    return arrays_to_dataset(f"npz:{file}", images, labels, options.layout, classes)
+    return arrays_to_dataset(f"npz:{file}", images, labels, options, classes)
+
+
+def _array_shapes(archive: zipfile.ZipFile, names: Sequence[str]) -> dict[str, object]:
+    """Return the shape of each array by name, from its header; empty text if the header cannot be read."""
+    return {name: _header(archive, name) for name in names}
+
+
+def _header(archive: zipfile.ZipFile, name: str) -> object:
+    try:
+        with archive.open(f"{name}.npy") as stream:
+            read = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
+            return read(stream)[0]
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError):
+        return ""
 
 
 def _map_array(file: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any] | None:

@@ -21,7 +21,8 @@ def load(argument: str, options: DataOptions) -> Dataset:
     file = Path(argument)
     try:
         with safe_open(file, "pt") as stored:
-            images, labels = find_array_keys(list(stored.keys()), options.split, str(file))
+            shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+            images, labels = find_array_keys(shapes, options, str(file))
             classes = json.loads((stored.metadata() or {}).get("classes", "null"))
             tensors = stored.get_tensor(images), stored.get_tensor(labels)
     except RfgsmError:
@@ -32,4 +33,4 @@ def load(argument: str, options: DataOptions) -> Dataset:
         raise DataError(f"safetensors {file} must be whole, got one that cannot be read ({error})") from error
     if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         raise DataError(f"classes in the metadata of {file} must be a JSON list of names, got {classes!r:.60}")
-    return arrays_to_dataset(f"safetensors:{file}", *tensors, options.layout, classes)
+    return arrays_to_dataset(f"safetensors:{file}", *tensors, options, classes)

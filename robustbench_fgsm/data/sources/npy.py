@@ -1,0 +1,43 @@
+"""`npy:IMAGES,LABELS`: two NumPy files, mapped into memory. Pickles inside are never opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_fgsm.data.dataset import Dataset
+from robustbench_fgsm.data.registry import DataOptions
+from robustbench_fgsm.data.sources.arrays import arrays_to_dataset
+from robustbench_fgsm.errors import DataError, UnsafeError
+
+
+def load(argument: str, options: DataOptions) -> Dataset:
+    """Return the images of the first file with the labels of the second one.
+
+    Raises UnsafeError if a file holds pickled objects; DataError if a file cannot be read, or there are not two files.
+    """
+    options.reject_split("npy")
+    files = argument.split(",")
+    if len(files) != 2 or not all(files):
+        raise DataError(f"npy needs a file of images and a file of labels, got {argument!r}: pass npy:IMAGES.npy,LABELS.npy")
+    images, labels = (_map_file(Path(file)) for file in files)
+    return arrays_to_dataset(f"npy:{argument}", images, labels, options, None)
+
+
+def _map_file(file: Path) -> NDArray[Any]:
+    try:
+        array = np.load(file, mmap_mode="c", allow_pickle=False)  # a write stays in memory
+    except OSError as error:
+        raise DataError(f"npy {file} cannot be read ({error.strerror or error}): check the path") from error
+    except (ValueError, EOFError) as error:
+        if "pickle" in str(error) or "Python objects" in str(error):
+            raise UnsafeError(
+                f"npy {file} must hold a plain array, got pickled objects, which can run code: save numbers"
+            ) from error
+        raise DataError(f"npy {file} must hold a plain array, got one that cannot be read ({error}): save it again") from error
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"npy {file} must hold one array, got an archive of several: pass npz:{file}")
+    return array
