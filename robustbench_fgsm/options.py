@@ -55,7 +55,7 @@ class AttackOptions:
     targeted: Annotated[str | Sequence[str], Option("none, next, shift:2, random, least-likely or class:NAME.", metavar="RULE")] = (
         UNTARGETED
     )
-    loss: Annotated[str, Option("ce, log-probabilities, probabilities or margin.")] = "ce"
+    loss: Annotated[str, Option("ce, logits, log-probabilities, probabilities, bce, bce-with-logits or margin.")] = "ce"
     stable: Annotated[bool, Option("Use exact cross-entropy gradients if float32 saturates.")] = False
     restarts: Annotated[int, Option("Random starts beside the clean one. The best start of each image counts.")] = 0
     seed: Annotated[int, Option("Seed of random targets, random starts and --sample.")] = 0

@@ -5,20 +5,31 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.direction import largest_magnitude, steepest_direction
-from robustbench_fgsm.attack.gradient import HasLossGradient, Labels, loss_gradient, own_labels
+from robustbench_fgsm.attack.gradient import HasLossGradient, loss_gradient, own_labels, predict_outputs
 from robustbench_fgsm.attack.image_range import check_range, float_hint
-from robustbench_fgsm.attack.losses import Loss, get_loss
+from robustbench_fgsm.attack.losses import LOGIT_LOSSES, MULTI_LABEL_LOSSES, Loss, get_loss
+from robustbench_fgsm.attack.network_call import REDUCED_DTYPES, network_dtypes
+from robustbench_fgsm.attack.outputs import (
+    DECLARED_OUTPUTS,
+    OutputReader,
+    brings_own_loss,
+    check_outputs,
+    predict_noise,
+    read_for_loss,
+    reader_of_loss,
+)
 from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon, can_broadcast, step
-from robustbench_fgsm.errors import DataError, SettingError
+from robustbench_fgsm.errors import DataError, ModelError, SettingError
 from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, Bounds, parse_norm
 
-Model = Callable[[Tensor], Tensor] | HasLossGradient
-"""Function from images (N, ...) to logits (N, K), or a classifier."""
+Model = Callable[[Tensor], Any] | HasLossGradient
+"""Function from images (N, ...) to logits (N, K), in any container, or a classifier."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +47,19 @@ class StepSettings:
         """Return the loss function; raise SettingError for an unknown loss."""
         return get_loss(self.loss, stable=self.stable)
 
+    @property
+    def reader(self) -> OutputReader | None:
+        """Return how a callable's outputs are read; None if a loss of the user's own takes them unread."""
+        return reader_of_loss(self.loss) if isinstance(self.loss, str) else None
+
 
 @dataclass(frozen=True)
 class GradientStep:
     """Result of one forward and one backward pass over images x (N, ...), from which every budget is a step.
 
-    outputs: (N, K) at the start. direction: (N, ...) of norm 1. zero_gradient: (N,) bool, the gradient is zero everywhere.
-    nonfinite_gradient: (N,) bool, the gradient is not finite somewhere. Images with such gradients do not move. start: (N, ...)
-    images whose gradient was taken; None for x.
+    outputs: (N, K) at the start, or the tensor that the model returned for a loss of the user's own. direction: (N, ...) of
+    norm 1. zero_gradient: (N,) bool, the gradient is zero everywhere. nonfinite_gradient: (N,) bool, the gradient is not finite
+    somewhere. Images with such gradients do not move. start: (N, ...) images whose gradient was taken; None for x.
     """
 
     x: Tensor
@@ -60,12 +76,10 @@ class GradientStep:
         return step(self.x, self.direction, broadcast_epsilon(epsilon, self.x, norm, bounds), norm, bounds, self.start)
 
 
-def compute_gradient_step(
-    model: Model, x: Tensor, y: Labels | None, settings: StepSettings, start: Tensor | None = None
-) -> GradientStep:
+def compute_gradient_step(model: Model, x: Tensor, y: Any, settings: StepSettings, start: Tensor | None = None) -> GradientStep:
     """Return the steepest direction for a batch, from one forward and one backward pass; y and start as in `fgsm`."""
     labels = own_labels if y is None else y
-    gradient, outputs = loss_gradient(model, x if start is None else start, labels, settings.get_loss())
+    gradient, outputs = loss_gradient(model, x if start is None else start, labels, settings.get_loss(), settings.reader)
     magnitude = largest_magnitude(gradient)
     ascent = apply_mask(-gradient if settings.targeted else gradient, settings.mask)
     direction = steepest_direction(ascent, settings.norm, magnitude if settings.mask is None else None)
@@ -75,7 +89,7 @@ def compute_gradient_step(
 def fgsm(
     model: Model,
     x: Tensor,
-    y: Tensor | None = None,
+    y: Any = None,
     epsilon: Epsilon = DEFAULT_EPSILON,
     *,
     norm: str | float = "inf",
@@ -92,17 +106,19 @@ def fgsm(
     RuntimeWarning counts these images. The model, its state and the global random state are the same afterwards.
 
     Args:
-        model: callable from images to logits (N, K), or to one logit (N, 1) of the second of two classes. An `nn.Module` is
-            attacked in evaluation mode.
+        model: callable from images to logits (N, K), or to one logit (N, 1) of the second of two classes, alone or in a mapping,
+            tuple or object. An `nn.Module` is attacked in evaluation mode.
         x: (N, ...) float images within the bounds.
-        y: (N,) int64 labels, or targets if `targeted`. None uses the model's own predictions.
+        y: (N,) int64 labels, or targets if `targeted`. None uses the model's own predictions. Losses `bce` and `bce-with-logits`
+            also take multi-hot rows (N, K), and a callable loss takes anything.
         epsilon: budget in the units of x: a scalar, one per image (N,), or a tensor that broadcasts to x.
         norm: `inf`, or the order p >= 1 of the norm that limits the perturbation.
         targeted: move towards the targets y, down the loss, instead of away from the labels.
         bounds: low and high limit of the result; None for no limits.
         mask: bool, or float >= 0, that broadcasts to x; a pixel does not move if its mask is 0. None moves all pixels.
-        loss: `ce` for logits, `log-probabilities` or `probabilities` for outputs of that kind, `margin`, or a callable from
-            outputs (N, K) and labels (N,) to one value per image (N,).
+        loss: `ce` for logits, `log-probabilities` or `probabilities` for outputs of that kind, `bce` for a sigmoid per class,
+            `bce-with-logits`, `margin`, `logits` (`ce`, and the outputs are logits whatever they look like), or a callable
+            `loss(outputs, y)` that returns one value per image (N,). The callable gets what the model returned, and y as it is.
         start: (N, ...) images at which the gradient is taken and the step begins, for example from `random_start`. The
             result stays within epsilon of x. None starts at x.
         stable: compute the direction of `ce` without cancellation on saturated images.
@@ -111,7 +127,9 @@ def fgsm(
         New tensor in the shape of x, at most epsilon from x.
 
     Raises:
-        SettingError: epsilon, norm, mask or loss is invalid, or a targeted attack has no targets.
+        SettingError: epsilon, norm, mask or loss is invalid, the loss does not return one value per image, or a targeted attack has
+            no targets.
+        ModelError: the model's outputs cannot be read as logits, or are not what the loss names.
         DataError: images, labels or start have a wrong dtype, shape or range.
 
     Source:
@@ -124,7 +142,7 @@ def fgsm(
 def fgsm_sweep(
     model: Model,
     x: Tensor,
-    y: Tensor | None = None,
+    y: Any = None,
     epsilons: Iterable[Epsilon] = (DEFAULT_EPSILON,),
     *,
     norm: str | float = "inf",
@@ -164,10 +182,10 @@ def fgsm_sweep(
 
 
 def _sweep(
-    model: Model, x: Tensor, y: Tensor | None, epsilons: list[Epsilon], settings: StepSettings, start: Tensor | None
+    model: Model, x: Tensor, y: Any, epsilons: list[Epsilon], settings: StepSettings, start: Tensor | None
 ) -> Iterator[Tensor]:
-    x = x.detach()
-    for text in check_attack(x, y, settings):
+    x, model = x.detach(), read_for_loss(model, settings.loss)
+    for text in check_attack(x, y, settings, model):
         warnings.warn(text, RuntimeWarning, stacklevel=3)
     if start is not None and start.shape != x.shape:
         raise DataError(f"start must have the shape of the images {tuple(x.shape)}, got {tuple(start.shape)}")
@@ -176,6 +194,7 @@ def _sweep(
 
     def perturbed() -> Iterator[Tensor]:
         gradient_step = compute_gradient_step(model, x, y, settings, start)
+        check_attacked_outputs(model, gradient_step)
         unmoved = int(gradient_step.nonfinite_gradient.sum())
         if unmoved:
             text = f"{unmoved:,} of {len(x):,} images have a gradient that is not finite: they are left unmoved"
@@ -185,11 +204,37 @@ def _sweep(
     return perturbed()
 
 
-def check_attack(x: Tensor, y: Tensor | None, settings: StepSettings) -> list[str]:
-    """Return warnings; raise DataError or SettingError for images, labels or settings that do not fit each other."""
-    found = check_batch(x, y, targeted=settings.targeted, bounds=settings.bounds)
-    check_mask(settings.mask, x)
+def check_attacked_outputs(model: Model, gradient_step: GradientStep) -> None:
+    """Raise ModelError if the outputs are not what the loss names; warn if a loss of logits got something else."""
+    x, settings = gradient_step.x, gradient_step.settings
+    if not isinstance(settings.loss, str) or (settings.loss in LOGIT_LOSSES and brings_own_loss(model)):
+        return
+    reduced = [dtype for dtype in network_dtypes(getattr(model, "network", model)) if dtype in REDUCED_DTYPES]
+    try:
+        check_outputs(
+            gradient_step.outputs,
+            settings.loss,
+            lambda: predict_noise(lambda noise: predict_outputs(model, noise, settings.reader), x, settings.bounds),
+            max((torch.finfo(dtype).eps for dtype in reduced), default=0.0),
+        )
+    except ModelError as error:
+        if settings.loss in DECLARED_OUTPUTS:
+            raise
+        warnings.warn(str(error), RuntimeWarning, stacklevel=2)
+
+
+def check_attack(x: Tensor, y: Any, settings: StepSettings, model: Model) -> list[str]:
+    """Return warnings; raise DataError or SettingError for images, labels, settings or a model that do not fit each other."""
     settings.get_loss()
+    is_multi_label = getattr(model, "task", "") == "multilabel" and settings.loss == "ce"
+    if y is None and settings.targeted:
+        raise SettingError("a targeted attack needs its targets in y, got None")
+    if y is None and is_multi_label:
+        raise SettingError("a multi-label model needs its labels in y, got None: pass y = (outputs > threshold) to attack its own")
+    takes_rows = is_multi_label or settings.loss in MULTI_LABEL_LOSSES
+    any_labels = callable(settings.loss) or (takes_rows and isinstance(y, Tensor) and y.ndim == 2 and len(y) == len(x))
+    found = check_batch(x, None if any_labels else y, bounds=settings.bounds)
+    check_mask(settings.mask, x)
     return found
 
 
@@ -203,15 +248,13 @@ def check_mask(mask: Tensor | None, x: Tensor) -> None:
         raise SettingError(f"mask must be bool, or floating point >= 0, got {mask.dtype}: pass mask != 0")
 
 
-def check_batch(x: Tensor, y: Tensor | None, *, targeted: bool = False, bounds: Bounds | None = PIXEL_BOUNDS) -> list[str]:
+def check_batch(x: Tensor, y: Tensor | None, *, bounds: Bounds | None = PIXEL_BOUNDS) -> list[str]:
     """Return warnings about the scale of the images.
 
-    Raises DataError or SettingError unless x holds float images within the bounds and y one int64 label per image.
+    Raises DataError unless x holds float images within the bounds and y one int64 label per image.
     """
     if not x.is_floating_point():
         raise DataError(f"images must be floating point, got {x.dtype}: {float_hint(x, bounds)}")
-    if y is None and targeted:
-        raise SettingError("a targeted attack needs its targets in y, got None")
     if y is not None and (y.shape != x.shape[:1] or y.dtype != torch.int64):
         raise DataError(f"labels must be int64 of shape ({len(x)},), one per image, got {y.dtype} of shape {tuple(y.shape)}")
     if bounds is None or x.numel() == 0:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.attack.losses import Loss
-from robustbench_fgsm.attack.network_call import call_network, differentiable_recurrence, set_evaluation_mode, widen_outputs
+from robustbench_fgsm.attack.network_call import call_network, differentiable_recurrence, set_evaluation_mode
+from robustbench_fgsm.attack.outputs import OutputReader, describe_value
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.user_code import required_parameters, user_code
 
@@ -35,20 +36,6 @@ class HasLossGradient(Protocol):
         """Return the gradient (N, ...) of the summed loss, and the outputs (N, K) of that forward pass."""
 
 
-def ensure_two_logits(outputs: Tensor) -> Tensor:
-    """Return outputs (N, K) unchanged; one logit z of the second of two classes, (N,) or (N, 1), as the logits (0, z).
-
-    Raises ModelError if the outputs are not a tensor.
-    """
-    if not isinstance(outputs, Tensor):
-        raise ModelError(f"model must return a tensor of logits, got {type(outputs).__name__}: return its logits alone")
-    outputs = widen_outputs(outputs)
-    if outputs.ndim > 1 and outputs.shape[1] > 1:
-        return outputs
-    logit = outputs.reshape(-1, 1)
-    return torch.cat([torch.zeros_like(logit), logit], 1)
-
-
 def predicted_classes(outputs: Tensor) -> Tensor:
     """Return predicted classes (N,), `NO_CLASS` for a row whose largest output is not a finite number.
 
@@ -64,31 +51,66 @@ def own_labels(outputs: Tensor) -> Tensor:
     return predicted_classes(outputs).clamp_min(0)
 
 
-def input_gradient(model: Callable[[Tensor], Tensor], x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
+READ_LOGITS = OutputReader()
+
+
+def input_gradient(
+    model: Callable[[Tensor], Any], x: Tensor, y: Any, loss: Loss, reader: OutputReader | None = READ_LOGITS
+) -> tuple[Tensor, Tensor]:
     """Return the gradient of the summed loss in the shape of x (N, ...), and the detached outputs (N, K), K >= 2.
 
     One forward and one input-only backward pass. The loss is summed, not averaged, so an image's gradient does not depend on its
-    batch. Parameters and their `.grad` do not change. The function also works under `no_grad` and `inference_mode`. Raises
-    ModelError if no gradient reaches the images.
+    batch. Parameters and their `.grad` do not change. The function also works under `no_grad` and `inference_mode`.
+
+    Args:
+        model: callable from images to what `reader` reads.
+        x: (N, ...) images.
+        y: labels, or a function from the outputs (N, K) to labels; anything that a loss of the user's own takes.
+        loss: function from outputs and labels to one value per image.
+        reader: function that reads logits (N, K) for the loss; None passes on to the loss what the model returned.
+
+    Raises:
+        ModelError: the model's outputs cannot be read as logits, or no gradient reaches the images.
+        SettingError: the loss does not return one value per image.
     """
+    n = len(x)
     with torch.inference_mode(False), torch.enable_grad(), differentiable_recurrence(model):
         leaf = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
-        outputs = call_model(model, leaf)  # of a copy: a model may change its input in place
-        labels = y(outputs.detach()) if callable(y) else y.clone() if y.is_inference() else y
+        outputs = call_model(model, leaf, reader)  # of a copy: a model may change its input in place
+        labels = y((outputs if reader is not None else READ_LOGITS(outputs, n)).detach()) if callable(y) else y
+        labels = labels.clone() if isinstance(labels, Tensor) and labels.is_inference() else labels
         with user_code(lambda: _loss_text(outputs, labels), SettingError):
-            total = loss(outputs, labels).sum()
+            values = loss(outputs, labels)
+        total = check_loss_values(values, n).sum()
         with user_code("model must pass a gradient back to its images", ModelError, GRADIENT_REMEDY):
             (gradient,) = torch.autograd.grad(total, leaf, allow_unused=True) if total.requires_grad else (None,)
     if gradient is None:
         raise ModelError(f"model must pass a gradient back to its images, got none: {GRADIENT_REMEDY}")
-    return gradient, outputs.detach()
+    return gradient, outputs.detach() if isinstance(outputs, Tensor) else gradient.new_empty(0)
 
 
-def call_model(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return the outputs (N, K), K >= 2, of a user's model; raise ModelError if the model raises an error."""
+def check_loss_values(values: object, n: int) -> Tensor:
+    """Return the values of a loss as (N,); raise SettingError unless there is one floating-point number for each of N images."""
+    if not isinstance(values, Tensor):
+        raise SettingError(f"loss must return a tensor of one value per image ({n},), got {type(values).__name__}: return a tensor")
+    if values.numel() == n and (values.ndim == 0 or len(values) == n):
+        return values.reshape(n)
+    if values.ndim == 0:
+        remedy = 'pass reduction="none" to the loss, and reduce all axes but the first'
+    else:
+        remedy = "reduce all axes but the first, for example by .flatten(1).mean(1)"
+    got = "a scalar" if values.ndim == 0 else str(tuple(values.shape))
+    raise SettingError(f"loss must return one value per image ({n},), got {got}: {remedy}")
+
+
+def call_model(model: Callable[[Tensor], Any], x: Tensor, reader: OutputReader | None = READ_LOGITS) -> Any:
+    """Return the logits (N, K) that a user's model returned; a reader of None returns all that it returned.
+
+    Raises ModelError if the model raises an error, or its outputs cannot be read as logits.
+    """
     with images_accepted(model, x):
         outputs = call_network(model, x)
-    return ensure_two_logits(outputs)
+    return outputs if reader is None else reader(outputs, len(x))
 
 
 def images_accepted(model: object, x: Tensor) -> user_code:
@@ -111,8 +133,8 @@ def _forward_remedy(model: object, error: BaseException) -> str:
     )
 
 
-def _loss_text(outputs: Tensor, labels: Tensor) -> str:
-    return f"loss must accept outputs {tuple(outputs.shape)} and labels {tuple(labels.shape)}"
+def _loss_text(outputs: object, labels: object) -> str:
+    return f"loss must accept outputs {describe_value(outputs)} and labels {describe_value(labels)}"
 
 
 @contextmanager
@@ -139,17 +161,22 @@ def preserve_state(model: object, x: Tensor) -> Iterator[None]:
                         buffer.copy_(before)
 
 
-def loss_gradient(model: Callable[[Tensor], Tensor] | HasLossGradient, x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
+def loss_gradient(
+    model: Callable[[Tensor], Any] | HasLossGradient, x: Tensor, y: Any, loss: Loss, reader: OutputReader | None = READ_LOGITS
+) -> tuple[Tensor, Tensor]:
     """Return gradient and outputs by the model's own `loss_gradient` if it has one, else by `input_gradient`."""
     if isinstance(model, HasLossGradient):
         return model.loss_gradient(x, y, loss)
     with preserve_state(model, x):
-        return input_gradient(model, x, y, loss)
+        return input_gradient(model, x, y, loss, reader)
 
 
-def predict_outputs(model: Callable[[Tensor], Tensor] | HasLossGradient, x: Tensor) -> Tensor:
-    """Return outputs (N, K) without gradients, by the model's own `predict` if it has one."""
+def predict_outputs(
+    model: Callable[[Tensor], Any] | HasLossGradient, x: Tensor, reader: OutputReader | None = READ_LOGITS
+) -> Tensor:
+    """Return outputs (N, K) without gradients, by the model's own `predict` if it has one; a reader of None reads logits."""
     if isinstance(model, HasLossGradient):
         return model.predict(x)
     with preserve_state(model, x), torch.no_grad():
-        return call_model(model, x)
+        outputs: Tensor = call_model(model, x, reader or READ_LOGITS)
+    return outputs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,8 @@ from torch.nn import functional
 
 from robustbench_fgsm.errors import SettingError, did_you_mean
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Any, Any], Tensor]
+"""Function from outputs and labels to one value per image (N,). A loss of the user's own takes whatever model and y are."""
 
 
 def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -48,21 +50,53 @@ def _wrong_outputs(outputs: Tensor, labels: Tensor) -> Tensor:
     return outputs.scatter(1, labels.unsqueeze(1), -math.inf)
 
 
+def binary_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the binary cross-entropy of one probability per class, summed over the classes.
+
+    labels: classes (N,), or multi-hot rows (N, K). What is no probability counts as the nearest one, and NaN as 0.5, because
+    PyTorch's loss fails on both; `check_outputs` reports them.
+    """
+    probabilities = outputs.nan_to_num(0.5).clamp(0, 1)
+    return functional.binary_cross_entropy(probabilities, _multi_hot(outputs, labels), reduction="none").sum(1)
+
+
+def binary_cross_entropy_with_logits(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the binary cross-entropy of one logit per class, summed over the classes; labels as in `binary_cross_entropy`."""
+    return functional.binary_cross_entropy_with_logits(outputs, _multi_hot(outputs, labels), reduction="none").sum(1)
+
+
+def _multi_hot(outputs: Tensor, labels: Tensor) -> Tensor:
+    if labels.ndim == 1:
+        return torch.zeros_like(outputs).scatter(1, labels.unsqueeze(1), 1.0)
+    return labels.to(outputs)
+
+
 LOSSES: dict[str, Loss] = {
     "ce": cross_entropy,
+    "logits": cross_entropy,
     "log-probabilities": log_probability_cross_entropy,
     "probabilities": probability_cross_entropy,
     "margin": margin_loss,
+    "bce": binary_cross_entropy,
+    "bce-with-logits": binary_cross_entropy_with_logits,
 }
+"""Losses by name. `logits` is `ce` whose outputs are declared to be logits, so that nothing is recognised."""
+
+LOGIT_LOSSES = ("ce", "logits")
+CANCELLING_LOSSES = (*LOGIT_LOSSES, "log-probabilities")
+"""Losses whose float32 gradient cancels on saturated images."""
+
+MULTI_LABEL_LOSSES = ("bce", "bce-with-logits")
+"""Losses that also take multi-hot labels (N, K)."""
 
 
 def get_loss(loss: str | Loss, *, stable: bool = False) -> Loss:
     """Return the loss of that name, or the callable itself; `stable` selects cross-entropy without its cancellation.
 
-    Raises SettingError if the name is unknown, or `stable` is set with a loss other than `ce`.
+    Raises SettingError if the name is unknown, or `stable` is set with a loss other than cross-entropy of logits.
     """
     if stable:
-        if loss != "ce":
+        if loss not in LOGIT_LOSSES:
             raise SettingError(f"stable needs loss ce, whose cancellation it avoids, got {loss!r}: drop one of the two")
         return stable_cross_entropy
     if callable(loss):

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.attack.fgsm import Model, StepSettings, check_attack, compute_gradient_step
+from robustbench_fgsm.attack.fgsm import Model, StepSettings, check_attack, check_attacked_outputs, compute_gradient_step
 from robustbench_fgsm.attack.gradient import predict_outputs, predicted_classes
 from robustbench_fgsm.attack.losses import Loss
+from robustbench_fgsm.attack.outputs import read_for_loss
 from robustbench_fgsm.attack.restarts import is_fooled
 from robustbench_fgsm.attack.step import broadcast_epsilon, step
 from robustbench_fgsm.errors import SettingError
@@ -86,22 +87,25 @@ def minimal_epsilon(
     Source:
         The direction of Goodfellow et al. 2015, arXiv:1412.6572, section 4, at every budget of the grid.
     """
-    x, settings = x.detach(), StepSettings(parse_norm(norm), targeted, bounds, mask, loss, stable)
-    for text in check_attack(x, y, settings):
+    x, model = x.detach(), read_for_loss(model, loss)
+    settings = StepSettings(parse_norm(norm), targeted, bounds, mask, loss, stable)
+    for text in check_attack(x, y, settings, model):
         warnings.warn(text, RuntimeWarning, stacklevel=2)
     broadcast_epsilon(epsilon, x, settings.norm, bounds)
     grid = budget_grid(epsilon, epsilon_step)
     gradient_step = compute_gradient_step(model, x, y, settings)
-    labels = predicted_classes(gradient_step.outputs) if y is None else y
+    check_attacked_outputs(model, gradient_step)
+    outputs = predict_outputs(model, x) if callable(loss) else gradient_step.outputs
+    labels = predicted_classes(outputs) if y is None else y
 
     def is_fooled_at(rows: Tensor, budgets: Tensor) -> Tensor:
         """Return (R,) bool: True if the budgets (R,) fool the images in these rows (R,)."""
         budgets = broadcast_epsilon(budgets, x[rows], settings.norm, bounds)
         x_adv = step(x[rows], gradient_step.direction[rows], budgets, settings.norm, bounds)
-        return is_fooled(predict_outputs(model, x_adv), labels[rows], targeted=targeted)
+        return is_fooled(predict_outputs(model, x_adv, settings.reader), labels[rows], targeted=targeted)
 
     smallest = torch.full((len(x),), math.nan, dtype=torch.float64, device=x.device)
-    smallest[is_fooled(gradient_step.outputs, labels, targeted=targeted)] = 0.0
+    smallest[is_fooled(outputs, labels, targeted=targeted)] = 0.0
     remaining = smallest.isnan().nonzero().squeeze(1)
     for budget in grid[1:]:
         if not len(remaining):

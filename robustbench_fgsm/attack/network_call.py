@@ -52,9 +52,9 @@ def call_network(network: Callable[[Tensor], Any], x: Tensor) -> Any:
         raise
 
 
-def widen_outputs(outputs: Any) -> Any:
-    """Return a tensor of 16-bit numbers as float32, so that losses and sums have more digits; anything else unchanged."""
-    return outputs.float() if isinstance(outputs, Tensor) and outputs.dtype in REDUCED_DTYPES else outputs
+def widen_outputs(outputs: Tensor) -> Tensor:
+    """Return a tensor of 16-bit numbers as float32, so that losses and sums have more digits; other tensors unchanged."""
+    return outputs.float() if outputs.dtype in REDUCED_DTYPES else outputs
 
 
 def set_evaluation_mode(network: nn.Module) -> None:

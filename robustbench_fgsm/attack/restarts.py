@@ -11,6 +11,7 @@ from torch import Tensor
 from robustbench_fgsm.attack.direction import expand_per_image
 from robustbench_fgsm.attack.fgsm import GradientStep, Model, StepSettings, compute_gradient_step
 from robustbench_fgsm.attack.gradient import NO_CLASS, predict_outputs, predicted_classes
+from robustbench_fgsm.attack.losses import cross_entropy
 from robustbench_fgsm.attack.random_start import random_start
 
 
@@ -26,8 +27,9 @@ class Restart:
 
 def evaluate_restart(model: Model, x_adv: Tensor, y: Tensor, settings: StepSettings) -> Restart:
     """Return the outcome of adversarial images on a model; y: labels (N,), or targets."""
-    outputs = predict_outputs(model, x_adv)
-    loss = settings.get_loss()(outputs, y)
+    outputs = predict_outputs(model, x_adv, settings.reader)
+    loss_function = settings.get_loss()
+    loss = (getattr(model, "own_loss", cross_entropy) if loss_function is cross_entropy else loss_function)(outputs, y)
     loss = -loss if settings.targeted else loss
     loss = loss.where(predicted_classes(outputs) != NO_CLASS, math.inf)  # outputs that are not finite stay visible
     return Restart(x_adv, outputs, is_fooled(outputs, y, targeted=settings.targeted), loss)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from robustbench_fgsm.attack.gradient import ensure_two_logits, predicted_classes
+from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.data.dataset import Dataset, readable_batches
 from robustbench_fgsm.spec import Bounds
 
@@ -61,7 +61,7 @@ class BareLoop:
             for place, epsilon in enumerate(epsilons, 1):
                 x_adv = self.step(images, direction, epsilon)
                 with torch.no_grad():
-                    after = predicted_classes(ensure_two_logits(self.network(x_adv)))
+                    after = predicted_classes(self.network(x_adv))
                 right[place] += (after == labels).sum()
             n += len(labels)
         clean, *robust = right.tolist()
@@ -75,7 +75,7 @@ class BareLoop:
     def predict_and_find_direction(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return predicted classes (N,) and directions (N, C, H, W) from one forward and one input-only backward pass."""
         x = images.detach().requires_grad_()
-        logits = ensure_two_logits(self.network(x))
+        logits = self.network(x)
         (gradient,) = torch.autograd.grad(cross_entropy(logits, labels, reduction="sum"), x)
         if self.norm == math.inf:
             return predicted_classes(logits), gradient.sign_()

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.attack.gradient import ensure_two_logits, predicted_classes
+from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.benchmarking.bare_loop import BareLoop, BareResult
 from robustbench_fgsm.data.dataset import Dataset, readable_batches
 from robustbench_fgsm.engine.attack_batch import attack_batch
@@ -95,7 +95,7 @@ class ReferenceImplementation:
     def _count_correct(self, x: Tensor, y: Tensor) -> int:
         if isinstance(self.reference, BatchedReference):
             with torch.no_grad():
-                outputs = ensure_two_logits(self.reference.network(x))
+                outputs = self.reference.network(x)
         else:
             outputs = self.reference.predict(x)
         return int((predicted_classes(outputs) == y).sum())

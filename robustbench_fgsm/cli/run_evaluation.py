@@ -31,6 +31,7 @@ def run_evaluation(
 
     Everything is validated before a run directory is made. Raises as `run_attacks` and `evaluate_in_directory` do.
     """
+    from robustbench_fgsm.attack.outputs import read_for_loss
     from robustbench_fgsm.engine.choose_plan import choose_plan
     from robustbench_fgsm.engine.distributed import join_world
     from robustbench_fgsm.engine.plan import check_optimize_level
@@ -40,6 +41,7 @@ def run_evaluation(
     from robustbench_fgsm.runs.manifest import EvaluationRun, read_recorded_plan
 
     classifier, images = model_and_data
+    classifier = read_for_loss(classifier, specs[0].loss)
     check_optimize_level(run_options.optimize)
     validate_checks(checks, specs, classifier)
     for spec in specs:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from robustbench_fgsm.attack.outputs import read_for_loss
 from robustbench_fgsm.comparison.agreement import FLOOR
 from robustbench_fgsm.comparison.opponent import AttackedPiece, Opponent, OpponentRun
 from robustbench_fgsm.comparison.result import Comparison, Seconds, TimedTally
@@ -46,6 +47,7 @@ def compare(
     *,
     norm: str | float = AttackOptions.norm,
     targeted: str = UNTARGETED,
+    loss: str = AttackOptions.loss,
     seed: int = AttackOptions.seed,
     references: Sequence[str] = ("art",),
     candidate: Candidate | Callable[..., object] | str | Path | None = None,
@@ -65,6 +67,9 @@ def compare(
         epsilon: budget in pixel space, as a number or as text such as `8/255`.
         norm: order of the norm: `inf`, or any real p >= 1.
         targeted: class at which the attack aims: `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
+        loss: loss that the attack increases: `ce`, `log-probabilities`, `probabilities`, `bce`, `bce-with-logits` or `margin`, as
+            in `fgsm`; `logits` is `ce`, and the outputs are logits whatever they look like. Other libraries than ART take only
+            cross-entropy.
         seed: seed of random targets, an integer >= 0.
         references: other libraries, by their names in `rfgsm list references`.
         candidate: your own attack: a callable, `pkg.mod:fn`, `file.py:fn`, or a file of saved adversarial images.
@@ -84,7 +89,7 @@ def compare(
         SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
     classifier, data = as_classifier_and_data(classifier, data)
-    attack = AttackOptions(epsilon, norm, targeted, seed=seed)
+    attack = AttackOptions(epsilon, norm, targeted, loss, seed=seed)
     return compare_spec(
         classifier,
         data,
@@ -128,7 +133,7 @@ def compare_spec(
 
     A plan of None is chosen for `optimize`. Preflight warnings of None run the preflight.
     """
-    began = time.perf_counter()
+    began, classifier = time.perf_counter(), read_for_loss(classifier, spec.loss)
     check_single_epsilon(spec)
     check_optimize_level(run_options.optimize)
     candidate = opponents.candidate

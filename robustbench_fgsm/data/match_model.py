@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
+from robustbench_fgsm.attack.gradient import predict_outputs
 from robustbench_fgsm.data.class_names import complete_class_names
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset, first_readable_batch
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.load import as_dataset
 from robustbench_fgsm.data.subset import Subset
-from robustbench_fgsm.errors import DataError, ModelError, describe_error
+from robustbench_fgsm.errors import DataError, ModelError
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, wrap
 
 TRIAL_IMAGES = 2
@@ -48,23 +50,15 @@ def as_classifier(model: Any, data: Dataset) -> Classifier:
 
 
 def _wrap_by_first_outputs(module: nn.Module, data: Dataset) -> TorchClassifier:
-    classifier = wrap(module, num_classes=2)
-    outputs: Tensor | None = None
+    device = next((tensor.device for tensor in (*module.parameters(), *module.buffers())), torch.device("cpu"))
     failure = ""
     for form in (data, *_other_forms(data)):
         images = first_readable_batch(form, TRIAL_IMAGES).images
         try:
-            outputs = classifier.predict(images.to(classifier.device))
-        except Exception as error:  # noqa: BLE001  (a network raises what it likes)
-            failure = failure or f"it failed on images {tuple(images.shape[1:])} with {describe_error(error)}"
-            continue
-        if outputs.ndim == 2 and len(outputs) == len(images) and outputs.shape[1] > 1:
-            return classifier if outputs.shape[1] == 2 else wrap(module, outputs.shape[1])
-        failure = failure or f"it returned outputs {tuple(outputs.shape)} for {len(images)} images {tuple(images.shape[1:])}"
-    raise ModelError(
-        f"a bare network must return logits (N, K) of images of {data.name}, but {failure}: "
-        "pass images in the form that it takes, or rf.wrap(module, num_classes)"
-    )
+            return wrap(module, predict_outputs(module, images.to(device)).shape[1])
+        except ModelError as error:
+            failure = failure or f"images {tuple(images.shape[1:])}: {error}"
+    raise ModelError(f"{failure}; or pass images of {data.name} in the form that it takes, or rf.wrap(module, num_classes)")
 
 
 def match_to_classifier(data: Dataset, classifier: Classifier) -> Dataset:

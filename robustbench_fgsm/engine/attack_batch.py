@@ -57,7 +57,10 @@ def attack_batch(classifier: Classifier, batch: Batch, spec: AttackSpec, classes
     settings = StepSettings(spec.norm, spec.target.targeted, spec.bounds, loss=spec.loss, stable=spec.stable)
     step = compute_gradient_step(classifier, move_to_classifier(batch.images, classifier), y, settings)
     labels_or_targets = y(step.outputs) if callable(y) else y
-    return AttackedBatch(batch, step, labels_or_targets, spec.target.targeted, is_saturated(step.outputs, labels_or_targets))
+    saturated = is_saturated(step.outputs, labels_or_targets)
+    if getattr(classifier, "task", "multiclass") == "multilabel":  # softmax has no meaning there
+        saturated = torch.zeros_like(saturated)
+    return AttackedBatch(batch, step, labels_or_targets, spec.target.targeted, saturated)
 
 
 def craft_and_predict(classifier: Classifier, attacked: AttackedBatch, spec: AttackSpec, epsilon: float) -> tuple[Tensor, Tensor]:

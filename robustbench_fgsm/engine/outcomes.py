@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.gradient import predicted_classes
+from robustbench_fgsm.attack.losses import LOGIT_LOSSES
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.engine.attack_batch import AttackedBatch
 from robustbench_fgsm.models.classifier import Classifier
@@ -128,7 +129,7 @@ def replaces_counts(classifier: Classifier, spec: AttackSpec) -> bool:
     """
     if getattr(classifier, "uses_batch_statistics", False):
         return False
-    return classifier.any_loss and spec.loss == "ce" and not spec.stable
+    return classifier.any_loss and spec.loss in LOGIT_LOSSES and not spec.stable
 
 
 class OutcomeCounter:

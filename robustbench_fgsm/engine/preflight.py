@@ -9,8 +9,9 @@ from torch import Tensor
 
 from robustbench_fgsm.attack.fgsm import check_batch
 from robustbench_fgsm.attack.gradient import GRADIENT_REMEDY, NO_CLASS, predicted_classes
-from robustbench_fgsm.attack.losses import get_loss
+from robustbench_fgsm.attack.losses import MULTI_LABEL_LOSSES, binary_cross_entropy, get_loss
 from robustbench_fgsm.attack.normalisation import normalisation_warnings
+from robustbench_fgsm.attack.outputs import brings_own_loss, check_outputs, is_one_output, predict_noise, read_for_loss
 from robustbench_fgsm.data.class_names import is_unnamed_class, same_class_name
 from robustbench_fgsm.data.dataset import Batch, Dataset, first_readable_batch
 from robustbench_fgsm.data.images import ImageDataset
@@ -62,6 +63,9 @@ def preflight(
         InputError: if `strict` is set and there is a warning.
     """
     get_loss(spec.loss, stable=spec.stable)
+    classifier = read_for_loss(classifier, spec.loss)
+    if spec.stable and brings_own_loss(classifier):
+        raise SettingError("stable needs cross-entropy, but the model brings its own loss: leave stable out")
     if len(data) == 0:
         raise DataError(f"data must hold at least one image, got none in {data.name}")
     check_classes(classifier, data)
@@ -94,9 +98,9 @@ def _check_batch(
         )
     targets_for(batch, spec.target, classes, spec.seed)
     fewer = batch.at(slice(max(min(2, len(batch)), len(batch) // 2)))
+    warnings += check_classifier_outputs(classifier, batch, outputs, spec.loss)
     if not is_attacked:
         return [*warnings, *model_warnings(classifier, batch, outputs, _predict_checked(classifier, fewer))]
-    warnings += check_outputs(outputs, spec.loss, output_resolution(classifier.info.dtype))
     among_fewer = check_gradient(classifier, fewer, spec)
     warnings += precision_warnings(classifier, fewer, spec)
     return [*warnings, *model_warnings(classifier, batch, outputs, among_fewer)]
@@ -146,36 +150,27 @@ def evenly_spaced_batch(data: Dataset, size: int = PREFLIGHT_IMAGES) -> Batch:
     return first_readable_batch(data, size)
 
 
-def check_outputs(outputs: Tensor, loss: str, resolution: float = 0.0) -> list[str]:
-    """Return a warning if the loss `ce` gets log-probabilities (N, K), which do not change its result.
-
-    resolution: relative rounding error of the outputs. Raises ModelError if the outputs do not fit the loss: probabilities under
-    `ce`, where softmax would be applied twice, and other outputs than the loss `probabilities` or `log-probabilities` names.
-    """
-    outputs = outputs[predicted_classes(outputs) != NO_CLASS]  # the others are counted, and make the run invalid
-    if not len(outputs):
+def check_classifier_outputs(classifier: Classifier, batch: Batch, outputs: Tensor, loss: str) -> list[str]:
+    """Return warnings about outputs (N, K) for a batch; raise ModelError if they are not what the loss takes."""
+    x = batch.images.to(classifier.device)
+    if isinstance(classifier, TorchClassifier) and classifier.task == "multilabel":
+        if loss != "ce" and loss not in MULTI_LABEL_LOSSES:
+            raise SettingError(f"a multi-label model takes loss ce, bce or bce-with-logits, got {loss}: leave loss out")
+        if loss != "ce":
+            return check_outputs(outputs, loss, resolution=output_resolution(classifier.info.dtype))
+        classifier.find_own_loss(x)
+        kind = "sigmoids" if classifier.own_loss is binary_cross_entropy else "logits"
+        return [f"the model is multi-label: loss ce stands for binary cross-entropy of its {kind}, and the largest output counts"]
+    if brings_own_loss(classifier):
         return []
-    kind = kind_of_outputs(outputs, max(1e-4, 4 * resolution))  # a rounded log-probability is off by several units
-    if loss == "ce" and kind == "probabilities":
-        raise ModelError(
-            "model must return logits for loss ce, got probabilities (non-negative, each row sums to 1): "
-            "remove its softmax, or use --loss probabilities"
+    resolution = output_resolution(classifier.info.dtype)
+    found = check_outputs(outputs, loss, lambda: predict_noise(classifier.predict, x, classifier.bounds), resolution)
+    if loss != "logits" and is_one_output(outputs) and bool((outputs <= 0).all()) and len(set(batch.labels.tolist())) > 1:
+        found.append(
+            "the one output of the model is never positive, so that class 0 is predicted everywhere: if it is a log-sigmoid, "
+            "use --loss log-probabilities"
         )
-    if loss in ("probabilities", "log-probabilities") and kind != loss:
-        raise ModelError(f"model must return {loss} for that loss, got {kind}: use --loss ce for logits")
-    if loss == "ce" and kind == "log-probabilities":
-        return ["the model returns log-probabilities, which loss ce takes for logits: the result is the same"]
-    return []
-
-
-def kind_of_outputs(outputs: Tensor, tolerance: float = 1e-4) -> str:
-    """Return `probabilities` or `log-probabilities` if all rows (N, K) are normalised so, else `logits`."""
-    exact = outputs.double()
-    if bool((exact >= 0).all()) and bool(((exact.sum(1) - 1).abs() < tolerance).all()):
-        return "probabilities"
-    if bool((exact <= 0).all()) and bool((exact.logsumexp(1).abs() < tolerance).all()):
-        return "log-probabilities"
-    return "logits"
+    return found
 
 
 def check_images(batch: Batch, classifier: Classifier) -> list[str]:

@@ -92,8 +92,10 @@ def validate_checks(checks: CheckOptions, specs: Sequence[AttackSpec], classifie
                 f"--pgd-check and --check-masking need norm inf or 2, where ART's PGD projects exactly, "
                 f"got {norm_name(spec.norm)}: leave them out"
             )
-        if spec.loss == "probabilities":
-            raise SettingError("--pgd-check and --check-masking need logits for ART's PGD, got loss probabilities: leave them out")
+        if spec.loss in ("probabilities", "bce"):
+            raise SettingError(f"--pgd-check and --check-masking need logits for ART's PGD, got loss {spec.loss}: leave them out")
+        if isinstance(classifier, TorchClassifier) and classifier.task == "multilabel":
+            raise SettingError("--pgd-check and --check-masking need softmax, which a multi-label model has not: leave them out")
     if checks.masking and all(spec.target.targeted for spec in specs):
         raise SettingError(f"--check-masking is about untargeted attacks, got targeted {specs[0].target}: leave targeted out")
     if not isinstance(classifier, TorchClassifier | ArtClassifier):

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from robustbench_fgsm.attack.outputs import read_for_loss
 from robustbench_fgsm.data.dataset import Dataset, describe_data
 from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_classifier
 from robustbench_fgsm.engine.choose_plan import choose_plan
@@ -58,7 +59,8 @@ def evaluate(
         epsilon: budget in pixel space, as a number or as text such as `8/255`.
         norm: order of the norm: `inf`, or any real p >= 1.
         targeted: class at which the attack aims: `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
-        loss: loss that the attack increases: `ce`, `log-probabilities`, `probabilities` or `margin`.
+        loss: loss that the attack increases: `ce`, `log-probabilities`, `probabilities`, `bce`, `bce-with-logits` or `margin`, as
+            in `fgsm`; `logits` is `ce`, and the outputs are logits whatever they look like.
         stable: use exact cross-entropy gradients for all images, also if float32 saturates.
         restarts: number of random starts beside the clean one; the best start of each image counts.
         seed: seed of random targets and random starts, an integer >= 0.
@@ -115,7 +117,8 @@ def sweep(
         epsilons: budgets in pixel space, all different, as numbers or as text such as `1,2,4/255`.
         norm: order of the norm: `inf`, or any real p >= 1.
         targeted: one targeting rule or several, of `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
-        loss: loss that the attack increases: `ce`, `log-probabilities`, `probabilities` or `margin`.
+        loss: loss that the attack increases: `ce`, `log-probabilities`, `probabilities`, `bce`, `bce-with-logits` or `margin`, as
+            in `fgsm`; `logits` is `ce`, and the outputs are logits whatever they look like.
         stable: use exact cross-entropy gradients for all images, also if float32 saturates.
         restarts: number of random starts beside the clean one; the best start of each image counts.
         seed: seed of random targets and random starts, an integer >= 0.
@@ -165,6 +168,7 @@ def run_attacks(
             again; and progress functions.
     """
     started = time.perf_counter()
+    classifier = read_for_loss(classifier, specs[0].loss)
     for spec in specs:
         check_distinct_epsilons(spec)
     validate_checks(checks, specs, classifier)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from robustbench_fgsm.attack.losses import CANCELLING_LOSSES, LOGIT_LOSSES
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.plan import PLAIN_PLAN, Plan
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, SettingError
@@ -82,7 +83,7 @@ class Evaluation:
     def shows_stable(self) -> bool:
         """Whether more than 1 % of the images are saturated, so that the document has stable rates too."""
         first = self.tallies[0]
-        cancels = self.attack.loss == "ce" and not self.attack.stable
+        cancels = self.attack.loss in LOGIT_LOSSES and not self.attack.stable
         return cancels and bool(self.stable) and first.saturated > WARNING_SHARE * first.n
 
     @property
@@ -99,7 +100,7 @@ class Evaluation:
     @property
     def warnings(self) -> list[str]:
         """Warnings that belong beside the rates."""
-        cancels = self.attack.loss in ("ce", "log-probabilities") and not self.attack.stable
+        cancels = self.attack.loss in CANCELLING_LOSSES and not self.attack.stable
         found = [
             warning
             for tally in self.tallies

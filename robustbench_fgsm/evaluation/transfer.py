@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from robustbench_fgsm.attack.outputs import read_for_loss
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe_data
 from robustbench_fgsm.data.load import as_dataset
 from robustbench_fgsm.data.match_model import as_classifier, match_to_classifier
@@ -206,7 +207,8 @@ def transfer(
         epsilons: one budget in pixel space or several, as numbers or as text such as `1,2,4/255`.
         norm: order of the norm: `inf`, or any real p >= 1.
         targeted: class at which the attack aims: `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
-        loss: loss that the attack increases: `ce`, `log-probabilities`, `probabilities` or `margin`.
+        loss: loss that the attack increases: `ce`, `log-probabilities`, `probabilities`, `bce`, `bce-with-logits` or `margin`, as
+            in `fgsm`; `logits` is `ce`, and the outputs are logits whatever they look like.
         stable: use exact cross-entropy gradients for all images, also if float32 saturates.
         restarts: number of random starts beside the clean one; the best start of each image counts.
         seed: seed of random targets and random starts, an integer >= 0.
@@ -257,6 +259,11 @@ def make_transfer_models(sources: Sequence[Classifier], targets: Sequence[Classi
     return TransferModels(models, *roles)
 
 
+def read_models_for_loss(transfer_models: TransferModels, loss: str) -> TransferModels:
+    """Return the models, each of which reads the one output of a binary network as the loss does."""
+    return replace(transfer_models, models=tuple(read_for_loss(model, loss) for model in transfer_models.models))
+
+
 def check_transfer(transfer_models: TransferModels, data: Dataset, spec: AttackSpec, *, strict: bool) -> list[str]:
     """Return the warnings of `preflight` about each model; it may raise an error."""
     check_distinct_epsilons(spec)
@@ -283,7 +290,7 @@ def run_transfer(
     context: RunContext,
 ) -> Transfer:
     """Return the transfer with parsed settings; warnings are those of `check_transfer`, and None runs it now."""
-    started = time.perf_counter()
+    started, transfer_models = time.perf_counter(), read_models_for_loss(transfer_models, spec.loss)
     data = match_to_classifier(data, transfer_models.models[0])
     if warnings is None:
         warnings = check_transfer(transfer_models, data, spec, strict=run_options.strict)

@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from robustbench_fgsm.attack.gradient import Labels
 from robustbench_fgsm.attack.losses import Loss, cross_entropy
+from robustbench_fgsm.attack.outputs import OutputReader
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.art_engine import (
     Array,
@@ -170,6 +171,18 @@ class ArtClassifier:
         return estimator_images.reshape(x.shape)
 
 
+class SummedLoss(nn.Module):
+    """A loss of ours as ART needs it: a module that takes one-hot rows (N, K), and returns the sum over the images."""
+
+    def __init__(self, loss: Loss) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, outputs: Tensor, rows: Tensor) -> Tensor:
+        """Return the sum of the loss over all images."""
+        return self.loss(outputs, rows.argmax(1)).sum()
+
+
 class ArtStandardisedNetwork(nn.Module):
     """Network behind ART's own preprocessing, one (x - mean) / std after the other."""
 
@@ -181,13 +194,14 @@ class ArtStandardisedNetwork(nn.Module):
             self.register_buffer(f"mean{index}", torch.tensor(mean), persistent=False)
             self.register_buffer(f"std{index}", torch.tensor(std), persistent=False)
         self.steps = max(len(steps), 1)
+        self.reader: OutputReader | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs of the network."""
+        """Return the outputs of the network, read as logits (N, K) if there is a reader."""
         for index in range(self.steps):
             x = (x - self._broadcast_statistic(f"mean{index}", x)) / self._broadcast_statistic(f"std{index}", x)
         outputs: Tensor = self.network(x)
-        return outputs
+        return outputs if self.reader is None else self.reader(outputs, len(x))
 
     def _broadcast_statistic(self, name: str, x: Tensor) -> Tensor:
         """Return the statistic as ART broadcasts it: a vector along the last axis if it fits there, else along the channels."""
@@ -241,6 +255,7 @@ def from_art(estimator: Any, *, classes: Sequence[str] | None = None) -> TorchCl
     steps = [(operation.mean, operation.std) for operation in estimator.preprocessing_operations]
     network = ArtStandardisedNetwork(copy_module(estimator.model), steps).to(estimator.device)
     nb_classes = int(estimator.nb_classes)
+    network.reader = OutputReader(nb_classes)
     names = check_class_names(classes, nb_classes)
     info = describe_model(estimator.model)
     if steps:
@@ -284,15 +299,20 @@ def to_art(classifier: Classifier, *, input_shape: tuple[int, ...] = ()) -> Any:
 
 
 def pytorch_estimator(
-    network: nn.Module, num_classes: int, bounds: Bounds | None, device: torch.device, input_shape: tuple[int, ...] = ()
+    network: nn.Module,
+    num_classes: int,
+    bounds: Bounds | None,
+    device: torch.device,
+    input_shape: tuple[int, ...] = (),
+    loss: Loss = cross_entropy,
 ) -> Any:
-    """Return ART's PyTorchClassifier that owns the network, with summed cross-entropy and no preprocessing."""
+    """Return ART's PyTorchClassifier that owns the network, with a summed loss, cross-entropy by default, and no preprocessing."""
     import_art()
     from art.estimators.classification import PyTorchClassifier
 
     return PyTorchClassifier(
         ArtStandardisedNetwork(network) if isinstance(network, nn.Sequential) else network,  # ART skips its own forward
-        loss=nn.CrossEntropyLoss(reduction="sum"),
+        loss=nn.CrossEntropyLoss(reduction="sum") if loss is cross_entropy else SummedLoss(loss),
         input_shape=input_shape,
         nb_classes=num_classes,
         clip_values=bounds,

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from robustbench_fgsm.attack.gradient import ensure_two_logits, preserve_state
+from robustbench_fgsm.attack.gradient import preserve_state
+from robustbench_fgsm.attack.outputs import two_columns
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.classifier import ModelInfo, count_parameters, hash_weights
 from robustbench_fgsm.spec import Bounds
@@ -128,10 +129,9 @@ def ensure_two_outputs(outputs: Tensor, loss: object) -> Tensor:
     if outputs.ndim > 1 and outputs.shape[1] > 1:
         return outputs
     if isinstance(loss, nn.BCEWithLogitsLoss):
-        return ensure_two_logits(outputs)
+        return two_columns(outputs.reshape(-1, 1), "logit")
     if isinstance(loss, nn.BCELoss):
-        probability = outputs.reshape(-1, 1)
-        return torch.cat([1 - probability, probability], 1)
+        return two_columns(outputs.reshape(-1, 1), "probability")
     raise ModelError(
         f"estimator must return at least two outputs an image, got {tuple(outputs.shape)}, which may be a logit or a "
         "probability: let it return two, or use PyTorchClassifier with BCEWithLogitsLoss or BCELoss"

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.attack.gradient import Labels, call_model, images_accepted, input_gradient
-from robustbench_fgsm.attack.losses import Loss
-from robustbench_fgsm.attack.network_call import call_network, network_dtypes, uses_batch_statistics, widen_outputs
+from robustbench_fgsm.attack.losses import Loss, binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy
+from robustbench_fgsm.attack.network_call import call_network, network_dtypes, uses_batch_statistics
 from robustbench_fgsm.attack.normalisation import normalisation_warnings
-from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.attack.outputs import Column, OutputReader, lie_in_unit_interval, predict_noise
+from robustbench_fgsm.errors import ModelError, SettingError, did_you_mean
 from robustbench_fgsm.models.copy_module import copy_module, is_recorded, unwrap_module
 from robustbench_fgsm.models.packed_convolution import can_pack_convolutions, pack_convolutions
 from robustbench_fgsm.models.precision import dtype_text, float32_precision, parse_dtype
@@ -25,6 +27,7 @@ from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
 ChannelStatistic = float | Sequence[float]
+Task = Literal["multiclass", "multilabel"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,11 @@ class Classifier(Protocol):
         """Return the gradient (N, C, H, W) of the summed loss, and the outputs (N, K) of that forward pass."""
 
 
+def attacked_loss(classifier: Classifier, loss: Loss) -> Loss:
+    """Return the loss that an attack on the classifier increases: for cross-entropy, a multi-label classifier's own."""
+    return classifier.own_loss if loss is cross_entropy and isinstance(classifier, TorchClassifier) else loss
+
+
 def move_to_classifier(images: Tensor, classifier: Classifier) -> Tensor:
     """Return images on the classifier's device, in its fastest memory layout; a copy is made only if needed."""
     return move_images(images, classifier.device, getattr(classifier, "memory_format", torch.contiguous_format))
@@ -101,6 +109,8 @@ def has_convolutions(network: nn.Module) -> bool:
 
 class PixelSpaceNetwork(nn.Module):
     """Network behind its normalisation (x - mean) / std, so that attacks work in pixel space.
+
+    `reader` reads the logits (N, K) from what the network returns; `build_classifier` sets it.
 
     Args:
         network: module from normalised images to logits.
@@ -122,16 +132,20 @@ class PixelSpaceNetwork(nn.Module):
         super().__init__()
         self.network = unwrap_module(network)
         self.channels = channels
+        self.reader: OutputReader | None = None
         self.register_buffer("mean", _channel_tensor(0.0 if mean is None else mean), persistent=False)
         self.register_buffer("std", _channel_tensor(1.0 if std is None else std), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits (N, K) of images (N, C, H, W) in pixel space; float32 if the network returns 16-bit numbers."""
+        """Return the outputs for images (N, C, H, W) in pixel space: logits (N, K) if there is a reader.
+
+        These logits are float32 if the network returns 16-bit numbers.
+        """
         if self.channels is not None and x.shape[1] == 1:
             x = x.expand(-1, self.channels, *x.shape[2:])
         mean, std = self.broadcast_statistics(x)
-        logits: Tensor = widen_outputs(self._call_network((x - mean) / std))
-        return logits
+        outputs: Tensor = self._call_network((x - mean) / std)
+        return outputs if self.reader is None else self.reader(outputs, len(x))
 
     def _call_network(self, normalised: Tensor) -> Any:
         """Return the network's outputs; `normalised` is a new tensor, so that the network cannot change the caller's."""
@@ -167,13 +181,13 @@ class TorchClassifier:
         bounds: range of the images.
         info: origin of the model.
         has_variants: the network also runs in other precisions and memory layouts, which a recorded graph does not.
+        task: `multiclass`, or `multilabel` if each class has an output of its own. Loss `ce` is then binary cross-entropy.
 
     Attributes:
         tf32: a GPU may round factors to 10 bits. If False, it computes in full float32, whatever PyTorch's switches say.
         bf16: `predict` computes in bfloat16 under PyTorch's autocast.
+        own_loss: loss for which `ce` stands. For `multilabel` the first gradient finds it.
     """
-
-    any_loss = True
 
     def __init__(
         self,
@@ -184,6 +198,7 @@ class TorchClassifier:
         info: ModelInfo,
         *,
         has_variants: bool = True,
+        task: Task = "multiclass",
     ) -> None:
         self.network = network.eval().requires_grad_(False)
         self.num_classes = num_classes
@@ -191,6 +206,9 @@ class TorchClassifier:
         self.bounds = bounds
         self.info = info
         self.has_variants = has_variants
+        self.task = task
+        self.any_loss = task == "multiclass"
+        self.own_loss: Loss = cross_entropy
         self.tf32 = False
         self.bf16 = False
         self._channels_last = False  # PyTorch's memory formats cannot be pickled
@@ -221,16 +239,23 @@ class TorchClassifier:
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
-        """Return detached logits (N, K) of images (N, C, H, W) in pixel space; a single logit becomes two."""
+        """Return detached logits (N, K) of images (N, C, H, W) in pixel space."""
         reduced = torch.autocast(x.device.type, torch.bfloat16) if self.bf16 else nullcontext()
         with float32_precision(x.device, tf32=self.tf32), reduced:
-            logits = call_model(self.network, x)
+            logits: Tensor = call_model(self.network, x)
         return logits.float() if self.bf16 else logits
 
     def loss_gradient(self, x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
         """Return the gradient of the summed loss in the shape of x, and the outputs (N, K) of that forward pass."""
+        self.find_own_loss(x)
         with float32_precision(x.device, tf32=self.tf32):
-            return input_gradient(self.network, x, y, loss)
+            return input_gradient(self.network, x, y, attacked_loss(self, loss))
+
+    def find_own_loss(self, x: Tensor) -> None:
+        """Find out, once, whether each class of a multi-label network has a sigmoid or a logit: by outputs on noise like x."""
+        if self.task == "multilabel" and self.own_loss is cross_entropy:
+            is_sigmoid = lie_in_unit_interval(predict_noise(self.predict, x, self.bounds))
+            self.own_loss = binary_cross_entropy if is_sigmoid else binary_cross_entropy_with_logits
 
     def copy_network(
         self, dtype: torch.dtype | None = None, memory_format: torch.memory_format = torch.contiguous_format
@@ -253,11 +278,23 @@ class TorchClassifier:
             return self.with_network(pack_convolutions(self.network, batch_size), torch.channels_last)
         return self.variant(memory_format=torch.channels_last)
 
+    def with_column(self, column: Column) -> TorchClassifier:
+        """Return the classifier that reads the one output of a binary network so; weights are shared."""
+        reader = getattr(self.network, "reader", None)
+        if reader is None or reader.column == column:
+            return self
+        network = copy.copy(self.network)
+        network.reader = replace(reader, column=column)
+        return self.with_network(network, self.memory_format)
+
     def with_network(
         self, network: nn.Module, memory_format: torch.memory_format, *, tf32: bool | None = None, bf16: bool | None = None
     ) -> TorchClassifier:
         """Return the classifier computed by another network, which it owns from then on; None keeps tf32 or bf16."""
-        other = TorchClassifier(network, self.num_classes, self.classes, self.bounds, self.info, has_variants=self.has_variants)
+        other = TorchClassifier(
+            network, self.num_classes, self.classes, self.bounds, self.info, has_variants=self.has_variants, task=self.task
+        )
+        other.own_loss = self.own_loss
         other._channels_last = memory_format == torch.channels_last
         other.tf32 = self.tf32 if tf32 is None else tf32
         other.bf16 = self.bf16 if bf16 is None else bf16
@@ -275,12 +312,13 @@ def wrap(
     classes: Sequence[str] | None = None,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
+    task: Task = "multiclass",
 ) -> TorchClassifier:
     """Return a classifier over a copy of any module that returns logits (N, num_classes), in evaluation mode.
 
     Args:
-        module: network from images to logits.
-        num_classes: number of logits, >= 2.
+        module: network from images to logits, alone, in a mapping, in a tuple, or in an object.
+        num_classes: number of logits, >= 2. A binary network with one output has 2.
         mean: mean of the normalisation that the module expects and does not do itself, in the units of the images: one value, or
             one per channel. None for 0. The normalisation becomes the first layer. A RuntimeWarning says if mean or std are in
             other units than the bounds.
@@ -290,6 +328,9 @@ def wrap(
         classes: names in the order of the outputs; None if unknown.
         device: device of the copy; None for the module's device.
         dtype: type to which the copy's weights are cast: float64, float32, float16 or bfloat16; None for the module's own.
+        task: `multiclass`, or `multilabel` if each class has a sigmoid or logit of its own. Loss `ce` is then the binary
+            cross-entropy, summed over the classes, and `fgsm` also takes multi-hot labels (N, K). `evaluate` predicts the class
+            with the largest output.
 
     Returns:
         Classifier from pixel space to logits.
@@ -297,8 +338,10 @@ def wrap(
     Raises:
         ModelError: the number of class names differs from num_classes, a mean is not finite, or a standard deviation is not
             positive and finite; or the module cannot be copied.
-        SettingError: there is no such dtype.
+        SettingError: there is no such dtype or task.
     """
+    if task not in get_args(Task):
+        raise SettingError(f"task must be multiclass or multilabel, got {task!r}: {did_you_mean(str(task), get_args(Task))}")
     module = unwrap_module(module)
     network = PixelSpaceNetwork(copy_module(module), mean, std, channels)
     if dtype is not None:
@@ -306,7 +349,7 @@ def wrap(
     parameters = [*module.parameters(), *module.buffers()]
     network.to(device if device is not None else parameters[0].device if parameters else "cpu")
     info, recorded = ModelInfo(type(module).__name__, "given"), is_recorded(network)
-    made = build_classifier(network, num_classes, info, bounds=bounds, classes=classes, has_variants=not recorded)
+    made = build_classifier(network, num_classes, info, bounds=bounds, classes=classes, has_variants=not recorded, task=task)
     for text in normalisation_warnings(made.info.mean, made.info.std, bounds):
         warnings.warn(text, RuntimeWarning, stacklevel=2)
     return made
@@ -321,11 +364,12 @@ def build_classifier(
     classes: Sequence[str] | None = None,
     file_sha256: str = "",
     has_variants: bool = True,
+    task: Task = "multiclass",
 ) -> TorchClassifier:
     """Return the classifier that owns this network, with parameters, hash and normalisation added to its info.
 
-    file_sha256: hash of the file, if the file holds the architecture too. has_variants: as in TorchClassifier. Raises ModelError as
-    `wrap`.
+    file_sha256: hash of the file, if the file holds the architecture too. has_variants, task: as in TorchClassifier. Raises
+    ModelError as `wrap`.
     """
     names = check_class_names(classes, num_classes)
     mean, std = (tuple(map(_shorten_float, statistic.reshape(-1).tolist())) for statistic in (network.mean, network.std))
@@ -342,7 +386,8 @@ def build_classifier(
         std=None if own else std,
         dtype=dtype_text(network.network),
     )
-    return TorchClassifier(network, num_classes, names, bounds, info, has_variants=has_variants)
+    network.reader = OutputReader(num_classes)
+    return TorchClassifier(network, num_classes, names, bounds, info, has_variants=has_variants, task=task)
 
 
 def check_class_names(classes: Sequence[str] | None, num_classes: int) -> tuple[str, ...] | None:

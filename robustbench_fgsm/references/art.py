@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.attack.step import Epsilon
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.art import ArtClassifier, pytorch_estimator
 from robustbench_fgsm.models.art_engine import Array, patch_svc_probability
-from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, attacked_loss
 from robustbench_fgsm.models.copy_module import make_trainable
 from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec
@@ -27,9 +28,9 @@ TARGET_HIT = OwnSuccess("prediction is the target, over all images", lambda tall
 class ArtReference:
     """ART's attack over its own estimator, such as PyTorchClassifier on its own copy of the network.
 
-    The loss is the summed cross-entropy. ART's default averages it: the division by the batch size rounds, and can change the sign
-    of a gradient near zero unless the batch size is a power of two. clip_values are the bounds. ART's preprocessing is off, because
-    the network normalises inside.
+    The loss is ours, summed, which is cross-entropy by default. ART's default averages it: the division by the batch size rounds,
+    and can change the sign of a gradient near zero unless the batch size is a power of two. clip_values are the bounds. ART's
+    preprocessing is off, because the network normalises inside.
     """
 
     name = "art"
@@ -82,5 +83,6 @@ def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> ArtRef
     if not isinstance(classifier, TorchClassifier):
         raise ModelError(f"the art reference needs a PyTorch network, got {type(classifier).__name__}")
     network = make_trainable(classifier.copy_network())  # as a user of ART has it
-    estimator = pytorch_estimator(network, classifier.num_classes, spec.bounds, classifier.device)
+    loss = attacked_loss(classifier, get_loss(spec.loss))
+    estimator = pytorch_estimator(network, classifier.num_classes, spec.bounds, classifier.device, loss=loss)
     return ArtReference(estimator, **settings)

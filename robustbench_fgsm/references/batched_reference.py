@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.attack.gradient import call_model
+from robustbench_fgsm.attack.losses import cross_entropy, get_loss
 from robustbench_fgsm.errors import ModelError, SettingError
-from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, attacked_loss
 from robustbench_fgsm.models.copy_module import make_trainable
 from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec, norm_name
@@ -59,6 +60,8 @@ def reference_network(
         raise SettingError(f"{name} is comparable under norm {known}, got {norm_name(spec.norm)}: use --references art")
     if spec.target.targeted and not targeted:
         raise SettingError(f"{name} has no targeted FGSM, got targeted {spec.target}: use --references art")
+    if attacked_loss(classifier, get_loss(spec.loss)) is not cross_entropy:
+        raise SettingError(f"{name} attacks by cross-entropy of logits only, got another loss: use --references art")
     if not isinstance(classifier, TorchClassifier):
         raise ModelError(f"{name} needs a PyTorch network, got {type(classifier).__name__}: use --references art")
     return make_trainable(classifier.copy_network())

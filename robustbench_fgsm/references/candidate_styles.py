@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.attack.gradient import input_gradient
+from robustbench_fgsm.attack.gradient import READ_LOGITS, input_gradient
 from robustbench_fgsm.attack.losses import cross_entropy
 from robustbench_fgsm.errors import ModelError, SettingError, did_you_mean
 from robustbench_fgsm.models.art import import_art, pytorch_estimator
@@ -264,27 +264,28 @@ def with_statistics(model: nn.Module, mean: Tensor, std: Tensor) -> PixelSpaceNe
     return network
 
 
-class _RepeatedChannels(nn.Module):
-    """Network that repeats its one grey channel."""
+class _NormalisedInput(nn.Module):
+    """The network inside a classifier, from normalised images to logits, which repeats a grey channel as the classifier does."""
 
-    def __init__(self, network: nn.Module, channels: int) -> None:
+    def __init__(self, model: PixelSpaceNetwork, channels: int) -> None:
         super().__init__()
-        self.network = network
+        self.network = model.network
+        self.reader = model.reader or READ_LOGITS
         self.channels = channels
+        self.training = model.network.training
 
     def forward(self, x: Tensor) -> Tensor:
-        outputs: Tensor = self.network(x.expand(-1, self.channels, *x.shape[2:]))
-        return outputs
+        return self.reader(self.network(x.expand(-1, self.channels, *x.shape[2:])), len(x))
 
 
 def _split_normalisation(model: nn.Module, x: Tensor) -> tuple[nn.Module, Tensor, Tensor]:
     if not isinstance(model, PixelSpaceNetwork):
         return model, x.new_zeros(()), x.new_ones(())
     if model.channels is None or x.shape[1] != 1 or model.channels == 1:
-        return model.network, *model.broadcast_statistics(x)
+        return model.network if model.reader is None else _NormalisedInput(model, x.shape[1]), *model.broadcast_statistics(x)
     if model.mean.numel() > 1 or model.std.numel() > 1:
         raise ModelError(f"style normalised needs one mean and std for grey images, got {model.channels} channels: use style plain")
-    return _RepeatedChannels(model.network, model.channels).eval(), model.mean, model.std
+    return _NormalisedInput(model, model.channels).eval(), model.mean, model.std
 
 
 def import_foolbox() -> Any:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from robustbench_fgsm.attack.gradient import READ_LOGITS
+from robustbench_fgsm.attack.outputs import OutputReader
+
 
 @dataclass
 class ForwardPass:
@@ -44,15 +47,16 @@ class CallRecord:
 
 
 class CallRecorder(nn.Module):
-    """A network, and the record of its forward passes."""
+    """A network, the record of its forward passes, and how its outputs are read."""
 
-    def __init__(self, body: nn.Module) -> None:
+    def __init__(self, body: nn.Module, reader: OutputReader = READ_LOGITS) -> None:
         super().__init__()
         self.body = body
+        self.reader = reader
         self.record = CallRecord()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Record the forward pass, and return the outputs of the body."""
+        """Record the forward pass, and return the logits of the body."""
         own = ForwardPass(
             any(module.training for module in self.modules()),
             _compute_dtype(x),
@@ -60,7 +64,7 @@ class CallRecorder(nn.Module):
             torch.is_grad_enabled() and x.requires_grad,
         )
         self.record.forward_passes.append(own)
-        logits: Tensor = self.body(x)
+        logits = self.reader(self.body(x), len(x))
         own.logits = _values(logits)
         if own.logits is not None and logits.requires_grad:
             logits.register_hook(lambda grad: _store_gradient(own, grad))  # type: ignore[no-untyped-call]

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from robustbench_fgsm.attack.gradient import NO_CLASS
+from robustbench_fgsm.attack.gradient import NO_CLASS, READ_LOGITS
 from robustbench_fgsm.data.dataset import Batch, Dataset, first_readable_batch
 from robustbench_fgsm.engine.attack_batch import predict_classes
 from robustbench_fgsm.engine.preflight import check_images
@@ -110,7 +110,7 @@ def _recorded_network(classifier: Classifier) -> nn.Module:
     if not isinstance(model, PixelSpaceNetwork):
         return model
     recorded = copy.copy(model)
-    recorded._modules = {"network": CallRecorder(model.network)}
+    recorded._modules = {"network": CallRecorder(model.network, model.reader or READ_LOGITS)}
     return recorded
 
 

@@ -223,7 +223,7 @@ def test_cudnn_is_off_for_recurrent_layers_alone(recurrent: type[nn.LSTM | nn.GR
 
     before = torch.backends.cudnn.enabled
     rf.fgsm(Recurrent(), torch.rand(2, 1, 4, 4))
-    assert (seen, torch.backends.cudnn.enabled) == ([False], before)
+    assert (seen[0], torch.backends.cudnn.enabled) == (False, before)
     with differentiable_recurrence(nn.Linear(2, 2)):
         assert torch.backends.cudnn.enabled == before
 

@@ -87,7 +87,7 @@ def test_statistics_in_other_units_are_named_with_their_conversion(
     named = [[float(word) for word in words.split(",")] for words in re.findall(r"(?:mean|std) ([-\d.,e+]*\d)", warning)[2:]]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        remedied = rf.wrap(nn.Flatten(), 2, mean=named[0], std=named[1], bounds=bounds)
+        remedied = rf.wrap(nn.Flatten(), 16 * max(len(named[0]), len(mean)), mean=named[0], std=named[1], bounds=bounds)
     scale = 255 if max(*mean, *std) > 1 else 1
     x = levels(2, len(mean), 4, 4)
     columns = [torch.tensor(values).view(1, -1, 1, 1) for values in (mean, std)]

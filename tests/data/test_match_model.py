@@ -153,7 +153,7 @@ def test_refuses_other_classifiers() -> None:
         rf.evaluate("mlp300", (GREY, LABELS))  # type: ignore[arg-type]
     with pytest.raises(rf.ModelError, match=r"got function: pass rf\.wrap"):
         rf.evaluate(lambda x: x, (GREY, LABELS))  # type: ignore[arg-type]
-    with pytest.raises(rf.ModelError, match=r"returned outputs .* for 2 images \(1, 4, 5\)"):
+    with pytest.raises(rf.ModelError, match=r"images \(1, 4, 5\): model must return logits \(2, K\)"):
         rf.evaluate(nn.Identity(), (GREY, LABELS))
 
 

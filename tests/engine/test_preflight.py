@@ -80,7 +80,7 @@ def test_outputs_are_a_tensor() -> None:
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
             return x, x
 
-    with pytest.raises(ModelError, match="a tensor of logits, got tuple"):
+    with pytest.raises(ModelError, match=r"return logits \(3, 2\) for 3 images, got tuple with \[0\]"):
         preflight(classifier(Pair()), data(), AttackSpec())
 
 

@@ -13,7 +13,7 @@ def compare_command(
     *,
     model_options: ModelOptions,
     data_options: DataOptions,
-    attack: Annotated[AttackOptions, Variant(without=("loss", "stable", "restarts"))],
+    attack: Annotated[AttackOptions, Variant(without=("stable", "restarts"))],
     opponents: OpponentOptions,
     candidate_style: Annotated[VerifyOptions, Variant(only=("style",))],
     run_options: Annotated[RunOptions, Variant(defaults={"optimize": "none"})],
@@ -28,6 +28,7 @@ def compare_command(
     """
     spec, style = attack.to_spec(model_options.expected_bounds), candidate_style.style
 
+    from robustbench_fgsm.attack.outputs import read_for_loss
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_result
     from robustbench_fgsm.comparison.compare import Opponents, check_opponents, compare_spec, load_candidate_or_images
@@ -47,6 +48,7 @@ def compare_command(
     check_opponents(names, candidate, ignored)
     classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
     spec = attack.to_spec(classifier.bounds)
+    classifier = read_for_loss(classifier, spec.loss)
     warnings = preflight(classifier, images, spec, strict=run_options.strict)  # before a run directory is made
     with stdout_to_stderr():
         own = load_candidate_or_images(candidate, style, images, classifier)

@@ -49,13 +49,14 @@ def transfer_command(
     from robustbench_fgsm.cli.output import progress_bar, write_result
     from robustbench_fgsm.cli.processes import join_processes
     from robustbench_fgsm.data.match_model import match_to_classifier
-    from robustbench_fgsm.evaluation.transfer import check_transfer, make_transfer_models
+    from robustbench_fgsm.evaluation.transfer import check_transfer, make_transfer_models, read_models_for_loss
     from robustbench_fgsm.runs.transfer import TransferRun, choose_transfer_batch_size, transfer_in_directory
 
     world, model_options, output = join_processes(model_options, output)
     names = source, target or source
     models, images = load_models_and_data([*names[0], *names[1]], model_options, data_options, seed=attack.seed, quiet=output.quiet)
     crossing = make_transfer_models(*([models[name] for name in side] for side in names))
+    crossing = read_models_for_loss(crossing, attack.loss)
     images = match_to_classifier(images, crossing.models[0])
     spec = attack.to_spec(crossing.models[0].bounds)
     warnings = check_transfer(crossing, images, spec, strict=run_options.strict)  # before a run directory is made

@@ -44,7 +44,10 @@ def _build_from_module(module: nn.Module, request: ModelRequest) -> Classifier:
 
 
 def count_outputs(module: nn.Module) -> int | None:
-    """Return the outputs of the last layer that has a number of them, None if there is none; preflight checks the number."""
+    """Return the classes of the last layer that has a number of outputs, 2 for one output; None if no layer has.
+
+    The preflight checks the number.
+    """
     sizes = [getattr(part, "out_features", None) or getattr(part, "out_channels", None) for part in module.modules()]
-    known = [size for size in sizes if isinstance(size, int) and size > 1]
-    return known[-1] if known else None
+    known = [size for size in sizes if isinstance(size, int)]
+    return max(known[-1], 2) if known else None

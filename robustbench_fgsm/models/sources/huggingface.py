@@ -57,16 +57,15 @@ def load(request: ModelRequest) -> TorchClassifier:
 
 
 class HuggingFaceNetwork(nn.Module):
-    """Network of transformers that returns its logits alone."""
+    """Network of transformers behind the one argument of an image classifier."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits (N, K) of images."""
-        logits: Tensor = self.network(pixel_values=x).logits
-        return logits
+    def forward(self, x: Tensor) -> object:
+        """Return the outputs for images, which hold the logits."""
+        return self.network(pixel_values=x)
 
 
 def normalisation_from_processor(processor: Mapping[str, Any]) -> tuple[list[float], list[float]]:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from robustbench_fgsm.attack.outputs import read_for_loss
 from robustbench_fgsm.attack.quantization import levels_to_pixels
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_classifier
@@ -183,6 +184,7 @@ def _replay_shards(
     progress: Progress | None,
 ) -> tuple[ReplayCounts, list[Mismatch]]:
     """Craft the images of undamaged shards again and compare them, shard by shard."""
+    classifier = read_for_loss(classifier, manifest.spec.loss)
     preflight(classifier, data, manifest.spec)
     wanted = {number: piece for number, piece in _first_shards(manifest, limit) if number not in damaged}
     shards = craft_shards(

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from robustbench_fgsm.attack.losses import CANCELLING_LOSSES
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.plan import PLAIN_PLAN, Plan
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, IncompleteError
@@ -80,7 +81,7 @@ class SavedAttack:
     @property
     def warnings(self) -> list[str]:
         """Return what a reader must know beside the numbers."""
-        cancels = self.attack["loss"] in ("ce", "log-probabilities") and not self.attack["stable"]
+        cancels = self.attack["loss"] in CANCELLING_LOSSES and not self.attack["stable"]
         counted = tally_warnings(self.tally, cancels=cancels, bad=self.bad, max_bad=self.max_bad)
         found = [*self.preflight_warnings, *self.plan.warnings, *counted]
         outside, pixels = self.totals.pixels_outside, self.totals.pixels

@@ -15,6 +15,7 @@ import numpy as np
 from torch import nn
 
 from robustbench_fgsm.attack.losses import get_loss
+from robustbench_fgsm.attack.outputs import read_for_loss
 from robustbench_fgsm.data.dataset import Dataset, describe_data, first_readable_batch
 from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_classifier
 from robustbench_fgsm.engine.choose_plan import check_recorded_plan, choose_plan
@@ -76,7 +77,8 @@ def save_adversarial(
         epsilon: budget in pixel space, as a number or as text such as `8/255`.
         norm: order of the norm: `inf`, or any real p >= 1.
         targeted: class at which the attack aims: `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
-        loss: loss that the attack increases: `ce`, `log-probabilities`, `probabilities` or `margin`.
+        loss: loss that the attack increases: `ce`, `log-probabilities`, `probabilities`, `bce`, `bce-with-logits` or `margin`, as
+            in `fgsm`; `logits` is `ce`, and the outputs are logits whatever they look like.
         stable: use exact cross-entropy gradients for all images, also if float32 saturates.
         restarts: number of random starts beside the clean one; the best start of each image counts.
         seed: seed of random targets and random starts, an integer >= 0.
@@ -113,7 +115,7 @@ def save_attack(
     world: World = SINGLE_PROCESS,
 ) -> SavedAttack:
     """Save adversarial images with parsed settings, in all processes of the world; see `save_adversarial`."""
-    began = time.perf_counter()
+    began, classifier = time.perf_counter(), read_for_loss(classifier, spec.loss)
     data = match_to_classifier(data, classifier)
     kind, pieces = get_shard_format(shard_options.format), shard_ranges(len(data), shard_options.shard_size)
     check_optimize_level(run_options.optimize)

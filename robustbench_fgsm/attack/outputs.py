@@ -1,0 +1,305 @@
+"""What a network returns, read as logits (N, K), and the kind of these numbers: the one place that does both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.attack.network_call import widen_outputs
+from robustbench_fgsm.errors import ModelError
+
+AnyModel = TypeVar("AnyModel")
+Column = Literal["logit", "probability", "log-probability"]
+"""What the one output of a binary network says of the second class."""
+
+OutputKind = Literal["logits", "probabilities", "log-probabilities", "one sigmoid", "sigmoids"]
+
+NOISE_IMAGES = 16
+"""Images of noise, within the bounds and beyond them, on which outputs in [0, 1] are looked at once more."""
+
+NOISE_RANGE = 1000.0
+"""Noise beyond the bounds lies within this multiple of their distance from 0."""
+
+COLUMN_OF_LOSS: dict[str, Column] = {"probabilities": "probability", "bce": "probability", "log-probabilities": "log-probability"}
+"""How a loss reads the one output of a binary network, by the loss' name; other losses read a logit."""
+
+
+@dataclass(frozen=True)
+class OutputReader:
+    """Function from what `forward` returned for N images to logits (N, K), K >= 2.
+
+    Args:
+        num_classes: number of classes K; None if unknown.
+        column: what the one output of a binary network is.
+    """
+
+    num_classes: int | None = None
+    column: Column = "logit"
+
+    def __call__(self, returned: object, n: int) -> Tensor:
+        """Return the logits (n, K): a tensor (n, K) unchanged, and the one output of a binary network as two columns.
+
+        The logits are found in a tensor, or in a mapping, tuple, list, dataclass or object: the field `logits`, or else the only
+        tensor of a fitting shape, or else the first entry of a tuple. Axes of length 1 and a missing axis of one image do not
+        matter.
+
+        16-bit numbers become float32.
+
+        Raises:
+            ModelError: nothing or several things could be the logits, their shape does not fit n and K, or they are integers.
+        """
+        found = self._find(returned, n)
+        if found is None:
+            raise ModelError(self._describe_failure(returned, n))
+        found = widen_outputs(found)
+        if not found.is_floating_point():
+            raise ModelError(
+                f"model must return floating-point logits, got {describe_value(returned)}: "
+                "return the numbers before argmax or rounding"
+            )
+        if found.shape[1] == 1 and self.num_classes in (None, 2):
+            return two_columns(found, self.column)
+        if self.num_classes not in (None, found.shape[1]):
+            raise ModelError(self._describe_failure(returned, n))
+        return found
+
+    def _find(self, returned: object, n: int) -> Tensor | None:
+        """Return the one tensor (n, k) that can be the logits; None if there is none, or more than one."""
+        if isinstance(returned, Tensor):
+            return _as_rows(returned, n)
+        entries = read_fields(returned)
+        if "logits" in entries:
+            return self._find(entries["logits"], n)
+        if len(entries) > 1:  # beside tensors of floats, a number is a loss, and integers are predictions
+            entries = {name: entry for name, entry in entries.items() if not isinstance(entry, Tensor) or _may_be_logits(entry)}
+        found = {name: rows for name, entry in entries.items() if (rows := self._find(entry, n)) is not None}
+        if len(found) > 1:
+            found = {name: rows for name, rows in found.items() if rows.shape[1] == self.num_classes} or found
+        first = next(iter(found), None)
+        if len(found) == 1 or (isinstance(returned, tuple | list) and first == next(iter(entries)) and _first_is_clear(found)):
+            return found[first] if first is not None else None
+        return None
+
+    def _describe_failure(self, returned: object, n: int) -> str:
+        classes = "K" if self.num_classes is None else str(self.num_classes)
+        expected = f"model must return logits ({n}, {classes}) for {n} image{'s' * (n != 1)}, got {describe_value(returned)}"
+        if not isinstance(returned, Tensor):
+            inner = read_fields(returned).get("logits")
+            return f"{expected}: {_remedy_of_fields(returned)}" if inner is None else self._describe_failure(inner, n)
+        rows = _as_rows(returned, n)
+        if rows is not None and self.num_classes is not None:
+            width = max(rows.shape[1], 2)
+            return (
+                f"{expected}: its classes are {width}, so pass num_classes={width} (--num-classes {width}), or fix its last layer"
+            )
+        if returned.ndim > 2 and len(returned) == n:
+            return f"{expected}: pool over the other axes, or pass a loss of your own to rf.fgsm, for example for a segmentation"
+        return f"{expected}: keep the first axis, one row for each image"
+
+
+def _first_is_clear(found: Mapping[str, Tensor]) -> bool:
+    """Return True if the first tensor has two columns at least, and no other tensor has fewer, as logits beside features have."""
+    widths = [rows.shape[1] for rows in found.values()]
+    return widths[0] >= 2 and widths[0] == min(widths)
+
+
+def read_fields(returned: object) -> dict[str, Any]:
+    """Return the entries of a container by name, without those that are None; empty if it is no container."""
+    if isinstance(returned, Mapping):
+        entries = {str(key): value for key, value in returned.items()}
+    elif hasattr(returned, "_asdict"):
+        entries = returned._asdict()
+    elif isinstance(returned, tuple | list):
+        entries = {str(index): value for index, value in enumerate(returned)}
+    elif is_dataclass(returned):
+        entries = {field.name: getattr(returned, field.name) for field in fields(returned)}
+    else:
+        entries = dict(getattr(returned, "__dict__", {}))
+    return {name: value for name, value in entries.items() if value is not None}
+
+
+def _may_be_logits(entry: Tensor) -> bool:
+    return entry.ndim > 0 and entry.is_floating_point()
+
+
+def _as_rows(outputs: Tensor, n: int) -> Tensor | None:
+    """Return outputs as (n, k), without axes of length 1; None if they are not one row for each image."""
+    if outputs.ndim == 2 and len(outputs) == n:
+        return outputs
+    if n == 1 and outputs.numel() == max(outputs.shape, default=1):  # a squeezed axis of one image
+        return outputs.reshape(1, -1)
+    if outputs.ndim and len(outputs) == n and outputs.shape[1:].numel() == max(outputs.shape[1:], default=1):
+        return outputs.reshape(n, max(outputs.shape[1:], default=1))
+    return None
+
+
+def describe_value(returned: object) -> str:
+    """Return the shape of a tensor, or type and shapes of the entries of a container."""
+    if isinstance(returned, Tensor):
+        kind = "" if returned.is_floating_point() else f"{str(returned.dtype).removeprefix('torch.')} of shape "
+        return f"{kind}{tuple(returned.shape)}"
+    names = {name: f"[{name}]" if name.isdecimal() else name for name in read_fields(returned)}
+    shapes = [f"{names[name]} {_shape_text(value)}" for name, value in read_fields(returned).items()]
+    return type(returned).__name__ + (f" with {', '.join(shapes[:8])}" if shapes else "")
+
+
+def _shape_text(value: object) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+
+
+def _remedy_of_fields(returned: object) -> str:
+    entries = read_fields(returned)
+    if not entries:
+        return "return a tensor of logits"
+    name = next((name for name, value in entries.items() if isinstance(value, Tensor)), next(iter(entries)))
+    by_key = isinstance(returned, Mapping)
+    access = f"[{name!r}]" if by_key else f"[{name}]" if name.isdecimal() else f".{name}"
+    return f"return the logits alone, for example forward(x){access}"
+
+
+def two_columns(output: Tensor, column: Column) -> Tensor:
+    """Return the one output (N, 1) of a binary network as two columns of its kind: logits, probabilities or log-probabilities."""
+    if column == "probability":
+        return torch.cat([1 - output, output], 1)
+    if column == "log-probability":
+        return torch.cat([torch.log(-torch.expm1(output)), output], 1)
+    return torch.cat([torch.zeros_like(output), output], 1)
+
+
+def reader_of_loss(loss: str) -> OutputReader:
+    """Return the reader of a network whose number of classes is unknown, for the loss of that name."""
+    return OutputReader(column=COLUMN_OF_LOSS.get(loss, "logit"))
+
+
+def read_for_loss(model: AnyModel, loss: object) -> AnyModel:
+    """Return the classifier that reads the one output of a binary network as the loss of that name does; other models unchanged."""
+    if not isinstance(loss, str) or not hasattr(model, "with_column"):
+        return model
+    read: AnyModel = model.with_column(COLUMN_OF_LOSS.get(loss, "logit"))
+    return read
+
+
+def brings_own_loss(model: object) -> bool:
+    """Return True if loss `ce` stands for the classifier's own loss."""
+    return not getattr(model, "any_loss", True)
+
+
+def predict_noise(predict: Callable[[Tensor], Tensor], x: Tensor, bounds: tuple[float, float] | None) -> Tensor:
+    """Return the outputs (M, K) on images of uniform noise in the shape of x (N, ...), N at a time, without NaN and infinity.
+
+    Half of the noise lies within the bounds, and half far beyond them, where logits leave [0, 1] and sigmoids do not.
+    """
+    generator = torch.Generator(x.device).manual_seed(0)
+    low, high = bounds if bounds is not None and all(map(math.isfinite, bounds)) else (float(x.min()), float(x.max()))
+    far = NOISE_RANGE * (high - low)
+    found = []
+    for limits in ((low, high), (-far, far)):
+        for _ in range(-(-NOISE_IMAGES // len(x))):
+            noise = torch.empty_like(x).uniform_(*limits, generator=generator)
+            try:
+                found.append(predict(noise))
+            except ModelError:  # a network may refuse such images
+                break
+    outputs = torch.cat(found) if found else x.new_empty(0, 1)
+    return outputs[outputs.isfinite().all(1)]
+
+
+def kind_of_outputs(outputs: Tensor, more: Callable[[], Tensor] | None = None, resolution: float = 0.0) -> OutputKind:
+    """Return what the numbers (N, K) of a network are.
+
+    Args:
+        outputs: as `OutputReader` returns them, with one output of a binary network read as a logit.
+        more: outputs (M, K) on other images, if numbers in [0, 1] are to be told from logits that lie there by chance.
+        resolution: relative rounding error of the outputs.
+
+    Returns:
+        `probabilities` or `log-probabilities` if all rows are normalised so; `one sigmoid` or `sigmoids` if all numbers lie in
+        [0, 1]; else `logits`.
+    """
+    outputs = outputs[outputs.amax(1).isfinite()] if outputs.numel() else outputs  # others are counted apart
+    if not outputs.numel():
+        return "logits"
+    exact, tolerance = outputs.double(), max(1e-4, 4 * resolution)  # a rounded log-probability is off by several units
+    if bool((exact >= 0).all()) and bool(((exact.sum(1) - 1).abs() < tolerance).all()):
+        return "probabilities"
+    if bool((exact <= 0).all()) and bool((exact.logsumexp(1).abs() < tolerance).all()):
+        return "log-probabilities"
+    own = exact[:, 1:] if is_one_output(exact) else exact
+    varies = bool((own != own[0, 0]).any())  # a network without weights returns equal numbers
+    if not varies or not lie_in_unit_interval(own) or not (more is None or lie_in_unit_interval(more())):
+        return "logits"
+    return "one sigmoid" if is_one_output(exact) else "sigmoids"
+
+
+def is_one_output(outputs: Tensor) -> bool:
+    """Return True if the two columns (N, 2) are those of one logit."""
+    return outputs.shape[1] == 2 and bool((outputs[:, 0] == 0).all())
+
+
+def lie_in_unit_interval(outputs: Tensor) -> bool:
+    """Return True if all numbers lie in [0, 1]."""
+    return bool(((outputs >= 0) & (outputs <= 1)).all())
+
+
+ACCEPTED_KINDS: dict[str, tuple[OutputKind, ...]] = {
+    "ce": ("logits", "log-probabilities"),
+    "log-probabilities": ("log-probabilities",),
+    "probabilities": ("probabilities",),
+    "bce": ("sigmoids", "one sigmoid", "probabilities"),
+    "bce-with-logits": ("logits", "log-probabilities"),
+    "margin": ("logits", "log-probabilities", "probabilities", "sigmoids"),
+}
+"""Kinds of outputs for which a loss is right, by the loss' name. `logits` is not checked: the user declares them."""
+
+DECLARED_OUTPUTS = tuple(loss for loss, kinds in ACCEPTED_KINDS.items() if "logits" not in kinds)
+"""Losses whose use says what the outputs are."""
+
+_FOUND = {
+    "probabilities": "probabilities (non-negative, each row sums to 1)",
+    "one sigmoid": "one sigmoid (all outputs in [0, 1])",
+    "sigmoids": "a sigmoid for each class (all outputs in [0, 1], rows do not sum to 1)",
+}
+_LAST_LAYER = {"probabilities": "softmax", "one sigmoid": "sigmoid", "sigmoids": "sigmoids", "log-probabilities": "log-softmax"}
+_LOSS_OF_KIND = {
+    "logits": "ce",
+    "probabilities": "probabilities",
+    "log-probabilities": "log-probabilities",
+    "one sigmoid": "probabilities",
+    "sigmoids": "bce",
+}
+
+
+def check_outputs(outputs: Tensor, loss: str, more: Callable[[], Tensor] | None = None, resolution: float = 0.0) -> list[str]:
+    """Return a warning if the loss `ce` gets log-probabilities (N, K), which do not change its result.
+
+    Args:
+        outputs: (N, K).
+        loss: name of the loss.
+        more: as in `kind_of_outputs`.
+        resolution: as in `kind_of_outputs`.
+
+    Raises:
+        ModelError: the outputs are of another kind than the loss takes: probabilities or sigmoids under `ce`, where softmax would
+            be applied twice, or logits under `probabilities` or `bce`.
+    """
+    accepted = ACCEPTED_KINDS.get(loss)
+    if accepted is None:
+        return []
+    kind = kind_of_outputs(outputs, more, resolution)
+    if kind in accepted:
+        if loss == "ce" and kind == "log-probabilities":
+            return ["the model returns log-probabilities, which loss ce takes for logits: the result is the same"]
+        return []
+    got, own = _FOUND.get(kind, kind), _LOSS_OF_KIND[kind]
+    if "logits" not in accepted:
+        own = "bce-with-logits" if (loss, kind) == ("bce", "logits") and outputs.shape[1] > 2 else own
+        raise ModelError(f"model must return {accepted[0]} for loss {loss}, got {got}: use --loss {own} (loss={own!r})")
+    raise ModelError(
+        f"model must return logits for loss {loss}, got {got}: remove its {_LAST_LAYER[kind]}, or use --loss {own} "
+        f"(loss={own!r}); if these are logits, use --loss logits"
+    )
