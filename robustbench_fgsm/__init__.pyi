@@ -48,6 +48,7 @@ from .runs.attack.save import save_adversarial as save_adversarial
 from .runs.gate import Gate as Gate
 from .runs.gate import gate as gate
 from .runs.train import train as train
+from .stats.clustered import clustered_interval as clustered_interval
 from .stats.rate import Rate as Rate
 from .stats.tally import Tally as Tally
 from .training.result import Training as Training
