@@ -1,6 +1,6 @@
 """`python -m robustbench_fgsm` is `rfgsm`."""
 
-from robustbench_fgsm.cli.main import main
+from robustbench_fgsm.cli.program import run_program
 
 if __name__ == "__main__":
-    main()
+    run_program()

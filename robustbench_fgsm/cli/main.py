@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from robustbench_fgsm.cli import log, processes
+from robustbench_fgsm.cli import interruption, log, processes
 from robustbench_fgsm.cli.commands.attack import attack_command
 from robustbench_fgsm.cli.commands.benchmark import benchmark_command
 from robustbench_fgsm.cli.commands.compare import compare_command
@@ -79,14 +79,19 @@ def main(args: list[str] | None = None) -> NoReturn:
     """Run the program and exit with its code; the docs list what each code means."""
     words = sys.argv[1:] if args is None else args
     try:
-        with processes.sigterm_as_interrupt(), log.open_log(words if {*words[:1]} <= processes.DISTRIBUTED_COMMANDS else ()):
+        with interruption.interruptible(), log.open_log(words if {*words[:1]} <= processes.DISTRIBUTED_COMMANDS else ()):
             processes.check_process_count(words)
             code = _run_and_log(words)
+            sys.stdout.flush()
     except (RfgsmError, typer.TyperException) as error:
+        if interruption.was_interrupted():
+            _exit_interrupted()
         _exit_with_error(error, words)
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
     except BaseException as error:  # Python's own exit code, 1, would say "disagree"
+        if interruption.was_interrupted():  # which other code may have turned into an error of its own
+            _exit_interrupted()
         if (foreseen := _foresee(error)) is not None:
             _exit_with_error(foreseen, words)
         if isinstance(error, SystemExit):
@@ -95,10 +100,15 @@ def main(args: list[str] | None = None) -> NoReturn:
             traceback.print_exc()
         sys.exit(EXIT_INTERNAL_ERROR)
     if code == EXIT_INTERRUPTED:  # Typer also returns this code for an interrupted command
-        if processes.should_report_error():
-            _print_error("interrupted")
-        sys.exit(EXIT_INTERRUPTED)
+        _exit_interrupted()
     sys.exit(processes.final_exit_code(code or 0))
+
+
+def _exit_interrupted() -> NoReturn:
+    if processes.should_report_error():
+        _print_error("interrupted")
+        interruption.mark_reported()
+    sys.exit(EXIT_INTERRUPTED)
 
 
 def _foresee(error: BaseException) -> RfgsmError | None:

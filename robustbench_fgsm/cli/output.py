@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -44,10 +43,7 @@ def write_result(document: Document, output: OutputOptions, *, is_main: bool = T
     if output.html is not None:
         _write_html(output.html, document, output.out)
     text = json.dumps(document, indent=2, allow_nan=False) if output.json else _summary_text(document, output.format)
-    try:
-        typer.echo(text)
-    except BrokenPipeError:  # the reader has seen enough: the exit code is still that of the result
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    typer.echo(text)
     return code
 
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from robustbench_fgsm.engine.torchrun import is_under_torchrun
@@ -34,24 +30,6 @@ def join_processes(model_options: ModelOptions, output: OutputOptions) -> tuple[
     world = join_world()
     device = world.local_device(model_options.device)
     return world, replace(model_options, device=device), replace(output, quiet=output.quiet or not world.is_main)
-
-
-@contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Make SIGTERM interrupt the command as Ctrl-C does: files stay whole, and the exit code says interrupted."""
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second signal must not interrupt the clean-up
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def should_report_error() -> bool:

@@ -26,6 +26,20 @@ UNSUPPORTED_ERRORS = (errno.ENOLCK, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 """Errors of a file system that cannot lock files."""
 
 
+_held: set[int] = set()
+"""Descriptors of lock files in this process."""
+
+
+def _close_in_child() -> None:
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):  # else a worker process that outlives its parent would hold the lock
+    os.register_at_fork(after_in_child=_close_in_child)
+
+
 @contextmanager
 def lock_directory(directory: Path, wait: float = 0.0) -> Iterator[None]:
     """Make a directory and lock it; the system unlocks it when the process ends.
@@ -43,10 +57,13 @@ def lock_directory(directory: Path, wait: float = 0.0) -> Iterator[None]:
         directory.mkdir(parents=True, exist_ok=True)
         descriptor = open_to_write(directory / LOCK_FILE)
     try:
+        _held.add(descriptor)
         _acquire(descriptor, directory, time.monotonic() + wait)
         yield
     finally:
-        os.close(descriptor)
+        if descriptor in _held:  # not in a child
+            _held.discard(descriptor)
+            os.close(descriptor)
 
 
 def is_locked(directory: Path) -> bool:

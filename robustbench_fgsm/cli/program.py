@@ -1,0 +1,25 @@
+"""Start of the program: signals and standard streams are prepared before anything else is imported."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+
+def run_program() -> None:
+    """Run `rfgsm` with the words of the command line, and exit with its code."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: os._exit(130))  # until the handlers are imported
+
+    from robustbench_fgsm.cli.interruption import end_at_once, handle_signals_until_exit
+    from robustbench_fgsm.cli.standard_streams import protect_standard_streams
+
+    handle_signals_until_exit()
+    try:
+        protect_standard_streams()
+        from robustbench_fgsm.cli.main import main
+
+        main()
+    except KeyboardInterrupt:  # before the command begins, or after it has ended
+        end_at_once()
