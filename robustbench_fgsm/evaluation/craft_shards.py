@@ -119,9 +119,9 @@ def shard_ranges(n: int, shard_size: int) -> list[range]:
 
 def check_eight_bit(data: Dataset, spec: AttackSpec) -> None:
     """Raise DataError or SettingError unless an 8-bit PNG can hold the images: 1 or 3 channels in [0, 1]."""
-    channels = first_readable_batch(data, PREFLIGHT_IMAGES).images.shape[1]
-    if channels not in (1, 3):
-        raise DataError(f"8-bit PNG needs images of 1 or 3 channels, got {channels}: use --format safetensors or npz")
+    shape = tuple(first_readable_batch(data, PREFLIGHT_IMAGES).images.shape[1:])
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise DataError(f"8-bit PNG needs images (C, H, W) of 1 or 3 channels, got {shape}: use --format safetensors or npz")
     low, high = spec.bounds
     if not 0 <= low < high <= 1:
         raise SettingError(f"8-bit PNG needs images in [0, 1], got [{low:g}, {high:g}]: use --format safetensors or npz")

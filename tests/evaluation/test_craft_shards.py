@@ -112,13 +112,16 @@ def test_totals_add(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> 
     assert whole.predictions_changed == parts.predictions_changed
 
 
-@pytest.mark.parametrize(("channels", "fits"), [(1, True), (3, True), (2, False), (4, False)])
-def test_png_takes_one_or_three_channels(channels: int, fits: bool) -> None:
-    data = rf.ArrayDataset("some", torch.zeros(2, channels, 3, 3), torch.zeros(2, dtype=torch.int64), ("a", "b"))
+@pytest.mark.parametrize(
+    ("shape", "fits"),
+    [((1, 3, 3), True), ((3, 3, 3), True), ((2, 3, 3), False), ((4, 3, 3), False), ((3,), False), ((3, 4, 5, 6), False)],
+)
+def test_png_takes_one_or_three_channels(shape: tuple[int, ...], fits: bool) -> None:
+    data = rf.ArrayDataset("some", torch.zeros(2, *shape), torch.zeros(2, dtype=torch.int64), ("a", "b"))
     if fits:
         check_eight_bit(data, AttackSpec())
         with pytest.raises(rf.SettingError, match=r"8-bit PNG needs images in \[0, 1\], got \[-1, 1\]"):
             check_eight_bit(data, AttackSpec(bounds=(-1.0, 1.0)))
     else:
-        with pytest.raises(rf.DataError, match=f"needs images of 1 or 3 channels, got {channels}: use --format"):
+        with pytest.raises(rf.DataError, match=r"needs images \(C, H, W\) of 1 or 3 channels, got .*: use --format"):
             check_eight_bit(data, AttackSpec(norm=math.inf))

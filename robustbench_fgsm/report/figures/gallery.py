@@ -16,7 +16,7 @@ from robustbench_fgsm.report.figures.selection import select_epsilon, select_eva
 from robustbench_fgsm.report.figures.transfer import draw_heat_map
 from robustbench_fgsm.report.figures.verification import draw_responses
 from robustbench_fgsm.report.loaded_run import TRAINING_SCHEMA, TRANSFER_SCHEMA, VERIFICATION_SCHEMA, ExampleImage, LoadedRun
-from robustbench_fgsm.report.pages.images import amplified_perturbation, to_uint8
+from robustbench_fgsm.report.pages.images import draw_example, has_picture
 from robustbench_fgsm.report.tables.text import epsilon_text, shorten
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ def _images_at_epsilon(run: LoadedRun, evaluation: Document, epsilon: float | No
         raise SettingError(
             f"a gallery needs images that the run kept, got none of {run.name}: measure it with --out and --keep-images"
         )
+    if not has_picture(own[0]):
+        raise SettingError(f"a gallery needs images, signals or volumes, got features {own[0].clean.shape}: try --kind per-class")
     budgets = sorted({image.epsilon for image in own})
     chosen = budgets[select_epsilon(budgets, epsilon, "with kept images", rel_tol=1e-6)]
     return [image for image in own if image.epsilon == chosen]
@@ -107,8 +109,8 @@ def _images_at_epsilon(run: LoadedRun, evaluation: Document, epsilon: float | No
 def _draw_panels(panels: Sequence[Axes], image: ExampleImage, names: Sequence[str]) -> None:
     before = f"{shorten(names[image.prediction_before], MAX_NAME_LENGTH)} {image.confidence_before:.0%}"
     after = f"{shorten(names[image.prediction_after], MAX_NAME_LENGTH)} {image.confidence_after:.0%}"
-    pictures = (image.clean, amplified_perturbation(image), image.adversarial)
+    pictures = draw_example(image).values()
     titles = (f"label {shorten(names[image.label], MAX_NAME_LENGTH)}\n{before}", "perturbation,\namplified", f"after\n{after}")
     for panel, picture, title in zip(panels, pictures, titles, strict=True):
-        panel.imshow(to_uint8(picture), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        panel.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         panel.set_title(escape_mathtext(title), fontsize=7, color="black")

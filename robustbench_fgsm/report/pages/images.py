@@ -18,6 +18,10 @@ from robustbench_fgsm.report.loaded_run import ExampleImage, ImageArray
 MAX_PAGE_IMAGE_BYTES = 3_000_000
 """Most bytes of all pictures of a page together, so that it can be sent by e-mail."""
 
+MAX_LEVEL = 255
+SIGNAL_PICTURE_SIZE = (64, 192)
+"""Height and width of the picture of a signal."""
+
 MAX_PNG_SIDE = 64
 """Most pixels on the longer side of a PNG; larger pictures are WebP, which takes a tenth of the bytes."""
 
@@ -27,11 +31,13 @@ def embed_images(
 ) -> tuple[list[dict[str, Any]], int]:
     """Return pictures of examples, in turns from each kind of outcome up to a number of bytes, and the count of examples.
 
+    Features have no pictures: they are no examples of a page.
+
     Args:
         examples: the index of an attack on the page, and an example image of it.
         max_bytes: most bytes of all pictures together.
     """
-    examples = list(examples)
+    examples = [(subject, image) for subject, image in examples if has_picture(image)]
     shown: list[dict[str, Any]] = []
     size = 0
     for subject, image in _interleave_outcomes(examples):
@@ -61,10 +67,29 @@ def _image_to_dict(subject: int, image: ExampleImage) -> dict[str, Any]:
         "after": image.prediction_after,
         "confidence_before": image.confidence_before,
         "confidence_after": image.confidence_after,
-        "clean": data_url(image.clean),
-        "perturbation": data_url(amplified_perturbation(image)),
-        "adversarial": data_url(image.adversarial),
+    } | {name: data_url(picture) for name, picture in draw_example(image).items()}
+
+
+def has_picture(image: ExampleImage) -> bool:
+    """Return True for images, signals and volumes; False for features, whose order means nothing."""
+    return image.clean.ndim > 1
+
+
+def draw_example(image: ExampleImage) -> dict[str, NDArray[np.uint8]]:
+    """Return the pictures of one example: `clean`, `perturbation`, amplified, and `adversarial`, both in one scale."""
+    low, high = _value_range(image)
+    pictures = {"clean": (image.clean - low) / (high - low), "perturbation": amplified_perturbation(image)}
+    return {
+        name: to_uint8(values) for name, values in (pictures | {"adversarial": (image.adversarial - low) / (high - low)}).items()
     }
+
+
+def _value_range(image: ExampleImage) -> tuple[float, float]:
+    """Return the values that are black and white: the range of pixels or levels, or else the example's own range."""
+    low, high = (float(function([image.clean, image.adversarial])) for function in (np.nanmin, np.nanmax))
+    if low >= 0 and high <= MAX_LEVEL:
+        return (0.0, 1.0) if high <= 1 else (0.0, float(MAX_LEVEL))
+    return (low, high) if low < high else (low, low + 1)
 
 
 def amplified_perturbation(image: ExampleImage) -> ImageArray:
@@ -74,9 +99,9 @@ def amplified_perturbation(image: ExampleImage) -> ImageArray:
     return (0.5 + moved / (2 * largest)).astype(np.float32)
 
 
-def data_url(pixels: ImageArray) -> str:
-    """Return an image (C, H, W) as a `data:` URL: PNG up to 64 pixels, WebP above."""
-    picture = Image.fromarray(to_uint8(pixels))
+def data_url(pixels: NDArray[np.uint8]) -> str:
+    """Return 8-bit pixels (H, W) or (H, W, 3) as a `data:` URL: PNG up to 64 pixels, WebP above."""
+    picture = Image.fromarray(pixels)
     stream = io.BytesIO()
     if max(picture.size) <= MAX_PNG_SIDE:
         picture.save(stream, "PNG", optimize=True)
@@ -88,10 +113,32 @@ def data_url(pixels: ImageArray) -> str:
 
 
 def to_uint8(pixels: ImageArray) -> NDArray[np.uint8]:
-    """Return 8-bit pixels: (H, W) of one channel, else (H, W, 3) of the first three; values are clipped to [0, 1]."""
+    """Return 8-bit pixels: (H, W) of one channel, else (H, W, 3) of the first three; values are clipped to [0, 1].
+
+    pixels: an image (C, H, W); a signal (C, L), drawn as lines; or a volume (C, D, H, W), of which the middle slice is drawn.
+    """
+    if pixels.ndim == 2:
+        return _draw_lines(np.clip(np.nan_to_num(pixels), 0, 1))
+    if pixels.ndim == 4:
+        pixels = pixels[:, pixels.shape[1] // 2]
     values = np.round(np.clip(np.nan_to_num(pixels), 0, 1) * 255).astype(np.uint8)
-    if values.ndim == 1:  # flat images: a strip
-        return values[None, :]
     if len(values) < 3:
         return np.ascontiguousarray(values[0])
     return np.ascontiguousarray(values[:3].transpose(1, 2, 0))
+
+
+def _draw_lines(signal: ImageArray) -> NDArray[np.uint8]:
+    """Return a picture (H, W) of a signal (C, L) in [0, 1]: one line for each channel, in different greys on white."""
+    height, width = SIGNAL_PICTURE_SIZE
+    channels, length = signal.shape
+    if 1 < length < width:  # slopes between few steps
+        places, length = np.linspace(0, length - 1, width), width
+        signal = np.stack([np.interp(places, np.arange(len(line)), line) for line in signal])
+    columns = np.array_split(np.arange(length), min(length, width))
+    picture = np.full((height, len(columns)), 255, dtype=np.uint8)
+    for channel in reversed(range(channels)):
+        rows = np.rint((1 - signal[channel]) * (height - 1)).astype(int)
+        for place, steps in enumerate(columns):
+            covered = rows[max(steps[0] - 1, 0) : steps[-1] + 1]
+            picture[covered.min() : covered.max() + 1, place] = 160 * channel // channels
+    return picture
