@@ -39,6 +39,7 @@ from .models.classifier import TorchClassifier as TorchClassifier
 from .models.classifier import wrap as wrap
 from .models.load import load_classifier as load_classifier
 from .models.preprocessing import Preprocessing as Preprocessing
+from .models.sklearn_model import from_sklearn as from_sklearn
 from .references.candidate import Candidate as Candidate
 from .references.candidate import load_candidate as load_candidate
 from .runs.attack.replay import AttackCheck as AttackCheck

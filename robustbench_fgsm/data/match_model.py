@@ -16,6 +16,7 @@ from robustbench_fgsm.data.load import as_dataset
 from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.errors import DataError, ModelError
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, wrap
+from robustbench_fgsm.models.sklearn_model import from_sklearn, is_sklearn_model
 
 TRIAL_IMAGES = 2
 """Images that show how many outputs a network has, and whether it takes images of their form."""
@@ -31,7 +32,7 @@ def as_classifier_and_data(classifier: Any, data: Any) -> tuple[Classifier, Data
 
 
 def as_classifier(model: Any, data: Dataset) -> Classifier:
-    """Return the classifier of a model: itself, an ART estimator's, or that of a bare network.
+    """Return the classifier of a model: itself, an ART estimator's, a scikit-learn model's, or that of a bare network.
 
     A bare network is copied, in evaluation mode, as by `wrap`. Its outputs for the first images show the number of classes. Raises
     ModelError for another object, or if the network accepts no images of the data.
@@ -44,6 +45,8 @@ def as_classifier(model: Any, data: Dataset) -> Classifier:
         from robustbench_fgsm.models.art import from_art
 
         return from_art(model)
+    if is_sklearn_model(model):
+        return from_sklearn(model)
     got = repr(model) if isinstance(model, str) else type(model).__name__
     remedy = f"pass rf.load_classifier({model!r})" if isinstance(model, str) else "pass rf.wrap(module, num_classes)"
     raise ModelError(f"classifier must be a classifier, a torch module or an ART estimator, got {got}: {remedy}")

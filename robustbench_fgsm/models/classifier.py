@@ -342,6 +342,10 @@ def wrap(
     """
     if task not in get_args(Task):
         raise SettingError(f"task must be multiclass or multilabel, got {task!r}: {did_you_mean(str(task), get_args(Task))}")
+    if not isinstance(module, nn.Module):
+        raise ModelError(
+            f"module must be a torch module, got {type(module).__name__}: pass rf.from_sklearn(model) for scikit-learn"
+        )
     module = unwrap_module(module)
     network = PixelSpaceNetwork(copy_module(module), mean, std, channels)
     if dtype is not None:

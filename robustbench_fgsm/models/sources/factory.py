@@ -9,6 +9,7 @@ from torch import nn
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork
 from robustbench_fgsm.models.request import ModelRequest
+from robustbench_fgsm.models.sklearn_model import from_sklearn, is_sklearn_model
 from robustbench_fgsm.user_code import call_factory
 
 
@@ -27,6 +28,8 @@ def load(request: ModelRequest) -> Classifier:
         from robustbench_fgsm.models.art import from_art
 
         model = from_art(model)
+    if is_sklearn_model(model):
+        model = from_sklearn(model)
     if not isinstance(model, Classifier):
         raise ModelError(f"{request.spec} must return a module or a classifier made by wrap, got {type(model).__name__}")
     model.info = replace(model.info, spec=request.spec)

@@ -1,4 +1,4 @@
-"""scikit-learn models from a file, `sklearn:FILE.skops`, through ART's estimators."""
+"""scikit-learn models from a file, `sklearn:FILE.skops`, as networks with the same outputs."""
 
 from __future__ import annotations
 
@@ -8,25 +8,39 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_fgsm.errors import ModelError, UnsafeError
-from robustbench_fgsm.models.art import ArtClassifier, sklearn_estimator
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.models.download import hash_file
+from robustbench_fgsm.models.precision import parse_dtype
 from robustbench_fgsm.models.request import ModelRequest
+from robustbench_fgsm.models.sklearn_model import from_sklearn
+
+PLAIN_TYPES = (
+    "sklearn.feature_selection._univariate_selection.chi2",
+    "sklearn.feature_selection._univariate_selection.f_classif",
+    "sklearn.metrics._scorer._PassthroughScorer",
+    "sklearn.model_selection._split.StratifiedKFold",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+)
+"""Types of scikit-learn in files of models with gradients that skops does not trust by itself, and that hold numbers alone."""
 
 JOBLIB_SUFFIXES = (".joblib", ".pkl", ".pickle")
 
 
-def load(request: ModelRequest) -> ArtClassifier:
-    """Return the model of a skops file, or of a joblib file whose code is trusted; images are passed flat.
+def load(request: ModelRequest) -> Classifier:
+    """Return the model of a skops file, or of a joblib file whose code is trusted; see `from_sklearn`.
 
-    Raises UnsafeError if a joblib file is not trusted, or a skops file has types that are not scikit-learn's own; ModelError if the
-    file cannot be read, or the model has no gradients.
+    Raises UnsafeError if a joblib file, or a type in a skops file, is not trusted; ModelError if the file cannot be read, or the
+    model is not a fitted classifier.
     """
     request.allow_only("bounds")
     file = request.existing_file()
     pickled = file.suffix.lower() in JOBLIB_SUFFIXES
-    model = _read_joblib(file, request) if pickled else _read_skops(file)
-    estimator = sklearn_estimator(model, request.bounds_or_default)
-    classifier = ArtClassifier(estimator, class_names(model))
+    model = _read_joblib(file, request) if pickled else _read_skops(file, request)
+    classifier = from_sklearn(model, bounds=request.bounds_or_default)
+    if request.dtype is not None and isinstance(classifier, TorchClassifier):
+        classifier = classifier.variant(parse_dtype(request.dtype))
+        classifier.info = replace(classifier.info, dtype=request.dtype)
     classifier.info = replace(
         classifier.info,
         spec=request.spec,
@@ -35,12 +49,6 @@ def load(request: ModelRequest) -> ArtClassifier:
         settings=request.settings,
     )
     return classifier
-
-
-def class_names(model: Any) -> list[str] | None:
-    """Return the labels with which a model was fitted, if they are words."""
-    found = getattr(model, "classes_", [])
-    return list(found) if len(found) and all(isinstance(name, str) for name in found) else None
 
 
 def _read_joblib(file: Path, request: ModelRequest) -> Any:
@@ -53,16 +61,16 @@ def _read_joblib(file: Path, request: ModelRequest) -> Any:
         raise ModelError(f"model must be a joblib file, got {file}, which cannot be read ({error})") from error
 
 
-def _read_skops(file: Path) -> Any:
+def _read_skops(file: Path, request: ModelRequest) -> Any:
     from skops.io import get_untrusted_types, load
 
     try:
-        untrusted = get_untrusted_types(file=file)
-        if untrusted:
+        untrusted = [name for name in get_untrusted_types(file=file) if name not in PLAIN_TYPES]
+        if untrusted and not request.trust_model_code:
             raise UnsafeError(
-                f"model must be of scikit-learn's own types, got {file} with {', '.join(untrusted[:3])}: "
-                "they are not trusted, and not loaded"
+                f"model must be of types that skops trusts, got {file} with {', '.join(untrusted[:3])}: "
+                "they are not loaded; pass --trust-model-code only if you know who made the file"
             )
-        return load(file, trusted=[])
+        return load(file, trusted=[*PLAIN_TYPES, *untrusted])
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError, EOFError) as error:
         raise ModelError(f"model must be a skops file, got {file}, which cannot be read ({error}): dump it again") from error

@@ -11,6 +11,9 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 import robustbench_fgsm as rf
@@ -70,14 +73,34 @@ class Ours(LogisticRegression):  # type: ignore[misc]
 
 def test_rejects_a_type_of_another_package(fitted: Any, tmp_path: Path) -> None:
     skops.dump(fitted(Ours(C=0.1, tol=0.01)), tmp_path / "model.skops")
-    with pytest.raises(UnsafeError, match=r"of scikit-learn's own types, got .*Ours"):
-        rf.load_classifier(f"sklearn:{tmp_path / 'model.skops'}")
+    spec = f"sklearn:{tmp_path / 'model.skops'}"
+    with pytest.raises(UnsafeError, match=r"of types that skops trusts, got .*Ours: .* pass --trust-model-code"):
+        rf.load_classifier(spec)
+    classifier = rf.load_classifier(spec, trust_model_code=True)  # as the error says
+    with pytest.raises(ModelError, match=r"got Ours, a class of your own: FGSM cannot attack it.* --target sklearn:"):
+        rf.evaluate(classifier, rf.load_data("fashion-mnist", limit=20))
 
 
 def test_a_model_without_gradients(fitted: Any, tmp_path: Path) -> None:
     skops.dump(fitted(GaussianNB()), tmp_path / "model.skops")
-    with pytest.raises(ModelError, match="with loss gradients"):
-        rf.load_classifier(f"sklearn:{tmp_path / 'model.skops'}")
+    spec, data = f"sklearn:{tmp_path / 'model.skops'}", rf.load_data("fashion-mnist", limit=20)
+    with pytest.raises(ModelError, match=f"got GaussianNB.*: rfgsm transfer --source NETWORK --target {spec}"):
+        rf.evaluate(rf.load_classifier(spec), data)
+    assert rf.transfer([rf.load_classifier("mlp300")], [rf.load_classifier(spec)], data).to_dict()["n"] == 20
+
+
+@pytest.mark.parametrize("model", [MLPClassifier(20, max_iter=5), make_pipeline(StandardScaler(), MLPClassifier(20, max_iter=5))])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_networks_and_pipelines(fitted: Any, model: Any, tmp_path: Path) -> None:
+    skops.dump(fitted(model), tmp_path / "model.skops")
+    data, spec = rf.load_data("fashion-mnist", limit=300), f"sklearn:{tmp_path / 'model.skops'}"
+    classifier = rf.load_classifier(spec)
+    assert (classifier.info.spec, classifier.info.weights, classifier.info.dtype) == (spec, type(model).__name__, "float64")
+    images = next(data.batches(0, 300, 300)).images
+    expected = torch.from_numpy(model.predict_proba(images.flatten(1).double().numpy()))
+    torch.testing.assert_close(classifier.predict(images).softmax(1), expected, atol=1e-5, rtol=0)
+    assert rf.compare(classifier, data, 8 / 255).verdict == "agree"
+    assert rf.load_classifier(spec, dtype="float32").info.dtype == "float32"
 
 
 def test_a_missing_or_damaged_file(tmp_path: Path) -> None:
