@@ -18,6 +18,7 @@ import robustbench_fgsm
 
 ORDER = [
     "errors",
+    "printable_text",
     "stats",
     "spec",
     "options",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from robustbench_fgsm.errors import ResourceError
+from robustbench_fgsm.printable_text import printable
 from robustbench_fgsm.runs.regular_files import open_to_write
 
 LOG_DIR_OPTION = "--log-dir"
@@ -56,7 +57,7 @@ def write(text: str) -> None:
     """Append the lines of the text to the log, if one is open."""
     now = datetime.now().astimezone().isoformat(timespec="milliseconds")
     for stream in _streams:
-        stream.writelines(f"{now} rank {process_rank()}: {line}\n" for line in text.splitlines())
+        stream.writelines(f"{now} rank {process_rank()}: {printable(line)}\n" for line in text.splitlines())
 
 
 def _log_directory(args: Sequence[str]) -> Path | None:

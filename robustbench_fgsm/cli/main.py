@@ -33,6 +33,7 @@ from robustbench_fgsm.errors import (
     first_line,
     is_out_of_memory,
 )
+from robustbench_fgsm.printable_text import printable
 from robustbench_fgsm.user_code import find_user_frame, place_text
 
 app = typer.Typer(
@@ -151,4 +152,4 @@ def _run_and_log(args: list[str]) -> int | None:
 
 def _print_error(message: str) -> None:
     if message:  # without arguments the help is printed alone
-        typer.echo(f"rfgsm: {' '.join(message.split())}", err=True)
+        typer.echo(f"rfgsm: {printable(' '.join(message.split()))}", err=True)

@@ -16,6 +16,7 @@ from robustbench_fgsm.cli import log
 from robustbench_fgsm.cli.options import OutputOptions, TableFormat, is_csv
 from robustbench_fgsm.cli.options import check_output_options as check_output_options
 from robustbench_fgsm.cli.progress import progress_bar as progress_bar
+from robustbench_fgsm.printable_text import printable
 
 if TYPE_CHECKING:
     from robustbench_fgsm.evaluation.document import Document
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 def write_note(message: str, *, quiet: bool) -> None:
     """Write one line to standard error, and to the log if there is one."""
+    message = printable(message)
     log.write(message)
     if not quiet:
         typer.echo(message, err=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.printable_text import printable_document
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
 from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, read_example_images
 from robustbench_fgsm.runs.json_files import read_json
@@ -49,13 +50,17 @@ class ExampleImage:
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """One finished run: its document, and its manifest, example images and directory if it has them."""
+    """One finished run: its document, and its manifest, example images and directory if it has them; all text is printable."""
 
     name: str
     document: Document
     manifest: Document | None = None
     example_images: tuple[ExampleImage, ...] = ()
     directory: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("name", "document", "manifest"):
+            object.__setattr__(self, name, printable_document(getattr(self, name)))
 
 
 def load_run(path: Path, schemas: Sequence[str] = EVALUATION_SCHEMAS) -> LoadedRun:

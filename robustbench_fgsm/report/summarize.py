@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from robustbench_fgsm.printable_text import printable_document
 from robustbench_fgsm.report.tables.csv import summary_csv_files, summary_to_single_csv
 from robustbench_fgsm.report.tables.sheet import Section, Summary
 
@@ -35,6 +36,7 @@ CSV_MODULES = {"rfgsm.evaluation/1": "evaluation_csv", "rfgsm.sweep/1": "evaluat
 
 def summarize(document: Document) -> Summary:
     """Return the summary of a document; that of a run includes the summary of its result."""
+    document = printable_document(document)
     summary: Summary = _module(SUMMARY_MODULES[document["schema"]]).summarize(document)
     result = document.get("result")
     if result is None:
@@ -47,6 +49,7 @@ def summarize(document: Document) -> Summary:
 
 def csv_files(document: Document) -> dict[str, str]:
     """Return the CSV text of each table of a document by file name."""
+    document = printable_document(document)
     if document["schema"] in CSV_MODULES:
         files: dict[str, str] = _module(CSV_MODULES[document["schema"]]).csv_files(document)
         return files
@@ -55,6 +58,7 @@ def csv_files(document: Document) -> dict[str, str]:
 
 def single_csv(document: Document) -> str:
     """Return one CSV table of a document: the first, unless its schema has a form of its own."""
+    document = printable_document(document)
     if document["schema"] in CSV_MODULES:
         return str(_module(CSV_MODULES[document["schema"]]).single_csv(document))
     return summary_to_single_csv(summarize(document))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.printable_text import printable
 from robustbench_fgsm.runs.atomic_files import atomic_replace
 from robustbench_fgsm.runs.read import SavedRun
 from robustbench_fgsm.runs.regular_files import create_file
@@ -102,9 +103,16 @@ def _write_csv(run: SavedRun, file: Path) -> None:
             if not number:
                 writer.writerow(columns)
             writer.writerows(
-                ["" if cell is None else str(cell).lower() if isinstance(cell, bool) else cell for cell in row.values()]
+                [
+                    "" if cell is None else str(cell).lower() if isinstance(cell, bool) else _plain_text(cell)
+                    for cell in row.values()
+                ]
                 for row in sample_rows(columns)
             )
+
+
+def _plain_text(cell: Any) -> Any:
+    return printable(cell) if isinstance(cell, str) else cell
 
 
 def _write_jsonl(run: SavedRun, file: Path) -> None:

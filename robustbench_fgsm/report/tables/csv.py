@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from robustbench_fgsm.report.tables.sheet import Cell, Sheet, Summary
 
-FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet takes text that begins with one of these for a formula."""
+FORMULA = re.compile(r"(^|[;|\t])(?=[\s,;|]*[=+\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r])")
+"""Place before a text that a spreadsheet may take for a formula: at the beginning of a cell or after a separator."""
 
 CsvRow = list[tuple[str, object]]
 """Column and cell; a list, because two columns may have one name."""
@@ -68,7 +69,7 @@ def _write(header: CsvRow, rows: Sequence[CsvRow]) -> str:
 
 def escape_formula(value: object) -> object:
     """Return a cell for a spreadsheet: text that it would take for a formula begins with an apostrophe."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_PREFIXES) else value
+    return FORMULA.sub(r"\1'", value) if isinstance(value, str) else value
 
 
 def rate_cells(name: str, rate: dict[str, Any] | None) -> CsvRow:

@@ -9,6 +9,10 @@ from robustbench_fgsm.report.tables.sheet import Cell, Sheet, Summary, cell_text
 
 MARKDOWN_CHARACTERS = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
 
+FORMULA = re.compile(r"[=+\-@\uff1d\uff0b\uff0d\uff20]")
+NUMBER = re.compile(r"[-+\d., %()\\\[\]]+")
+"""Beginning of a cell that a spreadsheet takes for a formula, and a cell that is a number with its sign."""
+
 
 def summary_to_markdown(summary: Summary) -> str:
     """Return a summary as Markdown: the verdict first, the lines of a paragraph broken as they are, and no chart."""
@@ -50,4 +54,6 @@ def _join_lines(lines: Iterable[str]) -> str:
 
 def _markdown_cell(cell: Cell, *, bold: bool) -> str:
     words = escape_markdown(cell_text(cell))
+    if isinstance(cell, str) and FORMULA.match(words) and not NUMBER.fullmatch(words):
+        words = f"\\{words}"
     return f"**{words}**" if bold else words
