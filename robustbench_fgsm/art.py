@@ -54,9 +54,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.attack.arguments import check_mask
 from robustbench_fgsm.attack.clip import clip
 from robustbench_fgsm.attack.constraints import BoundedStep, Constraint, broadcast_budgets
-from robustbench_fgsm.attack.fgsm import StepSettings, check_mask
+from robustbench_fgsm.attack.fgsm import StepSettings
 from robustbench_fgsm.attack.random_start import random_start
 from robustbench_fgsm.attack.restarts import Restart, evaluate_restart, is_fooled, merge_restarts
 from robustbench_fgsm.errors import DataError, SettingError

@@ -14,6 +14,21 @@ PixelwiseBounds = Bounds | tuple[Tensor, Tensor]
 """Bounds of all pixels, or two tensors that broadcast to the images."""
 
 
+def uniform_bounds(bounds: PixelwiseBounds | None) -> Bounds | None:
+    """Return the bounds as two numbers: of bounds by pixel, 0 and the largest distance of low and high."""
+    if bounds is None or not isinstance(bounds[0], Tensor):
+        return bounds
+    return 0.0, float((bounds[1] - bounds[0]).max())
+
+
+def rows_of_bounds(bounds: PixelwiseBounds | None, rows: Tensor, ndim: int) -> PixelwiseBounds | None:
+    """Return the bounds of some images: rows, indices (R,) among images of so many axes."""
+    if bounds is None or not isinstance(bounds[0], Tensor):
+        return bounds
+    low, high = (side[rows] if side.ndim == ndim and len(side) > 1 else side for side in bounds)
+    return low, high
+
+
 def project(offset: Tensor, epsilon: Tensor, norm: float) -> Tensor:
     """Return the offset (N, ...) clipped to the budget under L-infinity, or scaled into the ball under another norm."""
     if norm == math.inf or offset.numel() == 0:

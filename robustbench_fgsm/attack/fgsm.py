@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.attack.arguments import (
+    ArrayLike,
+    check_batch,
+    check_label_range,
+    check_model,
+    to_bounds,
+    to_epsilon,
+    to_images,
+    to_labels,
+    to_mask,
+    to_start,
+)
+from robustbench_fgsm.attack.clip import PixelwiseBounds, uniform_bounds
 from robustbench_fgsm.attack.direction import largest_magnitude, steepest_direction
-from robustbench_fgsm.attack.gradient import HasLossGradient, loss_gradient, own_labels, predict_outputs
-from robustbench_fgsm.attack.image_range import check_range, float_hint
+from robustbench_fgsm.attack.gradient import HasLossGradient, Labels, loss_gradient, own_labels, predict_outputs
 from robustbench_fgsm.attack.losses import LOGIT_LOSSES, MULTI_LABEL_LOSSES, Loss, get_loss
 from robustbench_fgsm.attack.network_call import REDUCED_DTYPES, network_dtypes
 from robustbench_fgsm.attack.outputs import (
@@ -24,9 +36,9 @@ from robustbench_fgsm.attack.outputs import (
     read_for_loss,
     reader_of_loss,
 )
-from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon, can_broadcast, step
-from robustbench_fgsm.errors import DataError, ModelError, SettingError
-from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, Bounds, parse_norm
+from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon, step
+from robustbench_fgsm.errors import ModelError, SettingError
+from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, is_8_bit_range, parse_norm, small_epsilon_warnings
 
 Model = Callable[[Tensor], Any] | HasLossGradient
 """Function from images (N, ...) to logits (N, K), in any container, or a classifier."""
@@ -34,12 +46,12 @@ Model = Callable[[Tensor], Any] | HasLossGradient
 
 @dataclass(frozen=True)
 class StepSettings:
-    """Settings of a step along the gradient, with the meaning that they have in `fgsm`."""
+    """Settings of a step along the gradient, with the meaning that they have in `fgsm`; `prepare_attack` converts arrays."""
 
     norm: float
     targeted: bool = False
-    bounds: Bounds | None = PIXEL_BOUNDS
-    mask: Tensor | None = None
+    bounds: Any = PIXEL_BOUNDS
+    mask: Any = None
     loss: str | Loss = "ce"
     stable: bool = False
 
@@ -88,16 +100,16 @@ def compute_gradient_step(model: Model, x: Tensor, y: Any, settings: StepSetting
 
 def fgsm(
     model: Model,
-    x: Tensor,
+    x: ArrayLike,
     y: Any = None,
-    epsilon: Epsilon = DEFAULT_EPSILON,
+    epsilon: Epsilon | str | ArrayLike = DEFAULT_EPSILON,
     *,
     norm: str | float = "inf",
     targeted: bool = False,
-    bounds: Bounds | None = PIXEL_BOUNDS,
-    mask: Tensor | None = None,
+    bounds: PixelwiseBounds | ArrayLike | None = PIXEL_BOUNDS,
+    mask: ArrayLike | None = None,
     loss: str | Loss = "ce",
-    start: Tensor | None = None,
+    start: ArrayLike | None = None,
     stable: bool = False,
 ) -> Tensor:
     """Return adversarial images: one step of size epsilon along the steepest direction of the loss.
@@ -108,13 +120,14 @@ def fgsm(
     Args:
         model: callable from images to logits (N, K), or to one logit (N, 1) of the second of two classes, alone or in a mapping,
             tuple or object. An `nn.Module` is attacked in evaluation mode.
-        x: (N, ...) float images within the bounds.
-        y: (N,) int64 labels, or targets if `targeted`. None uses the model's own predictions. Losses `bce` and `bce-with-logits`
-            also take multi-hot rows (N, K), and a callable loss takes anything.
-        epsilon: budget in the units of x: a scalar, one per image (N,), or a tensor that broadcasts to x.
+        x: (N, ...) float images within the bounds: a tensor, an array or a list. Arrays and lists become float32.
+        y: (N,) labels, or targets if `targeted`: integers in a tensor, an array or a list. None uses the model's own predictions.
+            Losses `bce` and `bce-with-logits` also take multi-hot rows (N, K), and a callable loss takes anything.
+        epsilon: budget in the units of x: a scalar, text such as `8/255`, one per image (N,), or an array that broadcasts to x.
         norm: `inf`, or the order p >= 1 of the norm that limits the perturbation.
         targeted: move towards the targets y, down the loss, instead of away from the labels.
-        bounds: low and high limit of the result; None for no limits.
+        bounds: low and high limit of the result: numbers, or arrays that broadcast to x, as one pair per feature of a table (N, F).
+            None for no limits.
         mask: bool, or float >= 0, that broadcasts to x; a pixel does not move if its mask is 0. None moves all pixels.
         loss: `ce` for logits, `log-probabilities` or `probabilities` for outputs of that kind, `bce` for a sigmoid per class,
             `bce-with-logits`, `margin`, `logits` (`ce`, and the outputs are logits whatever they look like), or a callable
@@ -124,11 +137,11 @@ def fgsm(
         stable: compute the direction of `ce` without cancellation on saturated images.
 
     Returns:
-        New tensor in the shape of x, at most epsilon from x.
+        New tensor in the shape of x, at most epsilon from x; also if x is an array.
 
     Raises:
-        SettingError: epsilon, norm, mask or loss is invalid, the loss does not return one value per image, or a targeted attack has
-            no targets.
+        SettingError: epsilon, norm, bounds, mask or loss is invalid, the loss does not return one value per image, or a targeted
+            attack has no targets.
         ModelError: the model's outputs cannot be read as logits, or are not what the loss names.
         DataError: images, labels or start have a wrong dtype, shape or range.
 
@@ -141,16 +154,16 @@ def fgsm(
 
 def fgsm_sweep(
     model: Model,
-    x: Tensor,
+    x: ArrayLike,
     y: Any = None,
-    epsilons: Iterable[Epsilon] = (DEFAULT_EPSILON,),
+    epsilons: Iterable[Epsilon | str | ArrayLike] = (DEFAULT_EPSILON,),
     *,
     norm: str | float = "inf",
     targeted: bool = False,
-    bounds: Bounds | None = PIXEL_BOUNDS,
-    mask: Tensor | None = None,
+    bounds: PixelwiseBounds | ArrayLike | None = PIXEL_BOUNDS,
+    mask: ArrayLike | None = None,
     loss: str | Loss = "ce",
-    start: Tensor | None = None,
+    start: ArrayLike | None = None,
     stable: bool = False,
 ) -> Iterator[Tensor]:
     """Yield one adversarial batch per epsilon, in order, from a single gradient.
@@ -181,25 +194,25 @@ def fgsm_sweep(
     return _sweep(model, x, y, list(epsilons), StepSettings(parse_norm(norm), targeted, bounds, mask, loss, stable), start)
 
 
-def _sweep(
-    model: Model, x: Tensor, y: Any, epsilons: list[Epsilon], settings: StepSettings, start: Tensor | None
-) -> Iterator[Tensor]:
-    x, model = x.detach(), read_for_loss(model, settings.loss)
-    for text in check_attack(x, y, settings, model):
+def _sweep(model: Model, x: Any, y: Any, epsilons: list[Any], settings: StepSettings, start: Any) -> Iterator[Tensor]:
+    model = read_for_loss(model, settings.loss)
+    found = prepare_attack(model, x, y, settings, start)
+    budgets = [to_epsilon(epsilon, found.x, settings.norm, found.settings.bounds) for epsilon in epsilons]
+    warned = found.warnings
+    for budget in budgets:
+        broadcast_epsilon(budget, found.x, settings.norm, found.settings.bounds)
+        warned = warned + small_budget_warnings(budget, found.settings.bounds)
+    for text in warned:
         warnings.warn(text, RuntimeWarning, stacklevel=3)
-    if start is not None and start.shape != x.shape:
-        raise DataError(f"start must have the shape of the images {tuple(x.shape)}, got {tuple(start.shape)}")
-    for epsilon in epsilons:
-        broadcast_epsilon(epsilon, x, settings.norm, settings.bounds)
 
     def perturbed() -> Iterator[Tensor]:
-        gradient_step = compute_gradient_step(model, x, y, settings, start)
+        gradient_step = compute_gradient_step(model, found.x, found.labels, found.settings, found.start)
         check_attacked_outputs(model, gradient_step)
         unmoved = int(gradient_step.nonfinite_gradient.sum())
         if unmoved:
-            text = f"{unmoved:,} of {len(x):,} images have a gradient that is not finite: they are left unmoved"
+            text = f"{unmoved:,} of {len(found.x):,} images have a gradient that is not finite: they are left unmoved"
             warnings.warn(text, RuntimeWarning, stacklevel=2)
-        yield from map(gradient_step.perturb, epsilons)
+        yield from map(gradient_step.perturb, budgets)
 
     return perturbed()
 
@@ -214,7 +227,7 @@ def check_attacked_outputs(model: Model, gradient_step: GradientStep) -> None:
         check_outputs(
             gradient_step.outputs,
             settings.loss,
-            lambda: predict_noise(lambda noise: predict_outputs(model, noise, settings.reader), x, settings.bounds),
+            lambda: predict_noise(lambda noise: predict_outputs(model, noise, settings.reader), x, uniform_bounds(settings.bounds)),
             max((torch.finfo(dtype).eps for dtype in reduced), default=0.0),
         )
     except ModelError as error:
@@ -223,41 +236,54 @@ def check_attacked_outputs(model: Model, gradient_step: GradientStep) -> None:
         warnings.warn(str(error), RuntimeWarning, stacklevel=2)
 
 
-def check_attack(x: Tensor, y: Any, settings: StepSettings, model: Model) -> list[str]:
-    """Return warnings; raise DataError or SettingError for images, labels, settings or a model that do not fit each other."""
+class PreparedAttack(NamedTuple):
+    """Checked arguments of an attack: images, labels (N,) as given and with the check of their range, settings and start."""
+
+    x: Tensor
+    y: Any
+    labels: Labels | None
+    settings: StepSettings
+    start: Tensor | None
+    warnings: list[str]
+
+
+def prepare_attack(model: Model, x: Any, y: Any, settings: StepSettings, start: Any = None) -> PreparedAttack:
+    """Return the arguments of `fgsm` as tensors, checked before anything is computed, except that the model tells its classes last.
+
+    Raises ModelError, DataError or SettingError as `fgsm`. A loss of the user's own gets the labels as they are.
+    """
+    check_model(model)
     settings.get_loss()
+    images = to_images(x, model)
+    bounds, mask = to_bounds(settings.bounds, images), to_mask(settings.mask, images)
+    if bounds is not settings.bounds or mask is not settings.mask:
+        settings = replace(settings, bounds=bounds, mask=mask)
     is_multi_label = getattr(model, "task", "") == "multilabel" and settings.loss == "ce"
     if y is None and settings.targeted:
         raise SettingError("a targeted attack needs its targets in y, got None")
     if y is None and is_multi_label:
         raise SettingError("a multi-label model needs its labels in y, got None: pass y = (outputs > threshold) to attack its own")
-    takes_rows = is_multi_label or settings.loss in MULTI_LABEL_LOSSES
-    any_labels = callable(settings.loss) or (takes_rows and isinstance(y, Tensor) and y.ndim == 2 and len(y) == len(x))
-    found = check_batch(x, None if any_labels else y, bounds=settings.bounds)
-    check_mask(settings.mask, x)
-    return found
+    own_loss = callable(settings.loss)
+    y = y if own_loss else to_labels(y, images)
+    takes_rows = y is not None and (is_multi_label or settings.loss in MULTI_LABEL_LOSSES)
+    if own_loss or (takes_rows and y.ndim == 2 and len(y) == len(images)):
+        checked = check_batch(images, None, bounds=bounds)
+        return PreparedAttack(images, y, y, settings, to_start(start, images), checked.warnings)
+    num_classes = getattr(model, "num_classes", None) if hasattr(model, "loss_gradient") else None
+    checked = check_batch(images, y, bounds=bounds, num_classes=num_classes)
+
+    def labels(outputs: Tensor) -> Tensor:
+        """Return the labels, if the outputs (N, K) have so many classes."""
+        check_label_range(y, checked.label_range, outputs.shape[1])
+        found: Tensor = y.clone() if y.is_inference() else y
+        return found
+
+    return PreparedAttack(images, y, None if y is None else labels, settings, to_start(start, images), checked.warnings)
 
 
-def check_mask(mask: Tensor | None, x: Tensor) -> None:
-    """Raise SettingError unless the mask is None, or bool or float >= 0 and broadcasts to the images."""
-    if mask is None:
-        return
-    if not can_broadcast(mask.shape, x.shape):
-        raise SettingError(f"mask must broadcast to the images {tuple(x.shape)}, got {tuple(mask.shape)}")
-    if mask.dtype != torch.bool and not (mask.is_floating_point() and bool((mask >= 0).all())):
-        raise SettingError(f"mask must be bool, or floating point >= 0, got {mask.dtype}: pass mask != 0")
-
-
-def check_batch(x: Tensor, y: Tensor | None, *, bounds: Bounds | None = PIXEL_BOUNDS) -> list[str]:
-    """Return warnings about the scale of the images.
-
-    Raises DataError unless x holds float images within the bounds and y one int64 label per image.
-    """
-    if not x.is_floating_point():
-        raise DataError(f"images must be floating point, got {x.dtype}: {float_hint(x, bounds)}")
-    if y is not None and (y.shape != x.shape[:1] or y.dtype != torch.int64):
-        raise DataError(f"labels must be int64 of shape ({len(x)},), one per image, got {y.dtype} of shape {tuple(y.shape)}")
-    if bounds is None or x.numel() == 0:
+def small_budget_warnings(budget: Epsilon, bounds: PixelwiseBounds | None) -> list[str]:
+    """Return a warning if a budget is below one level of images of 0 to 255."""
+    limits = None if bounds is PIXEL_BOUNDS else uniform_bounds(bounds)
+    if limits is None or not is_8_bit_range(limits):
         return []
-    low, high = (float(extreme) for extreme in x.aminmax())
-    return check_range(x, low, high, bounds)
+    return small_epsilon_warnings([float(budget.max()) if isinstance(budget, Tensor) else budget], limits)

@@ -78,9 +78,12 @@ def _range_hint(x: Tensor, low: float, high: float, bounds: Bounds) -> str:
 
 def _wider_bounds(x: Tensor, low: float, high: float) -> str:
     """Return the remedy to pass bounds that hold all values, rounded outwards."""
-    digits = 10 ** max(0, 2 - math.floor(math.log10(max(abs(low), abs(high), 1e-6))))
-    values = math.floor(low * digits) / digits, math.ceil(high * digits) / digits
-    return f"pass bounds that hold all {'features' if x.ndim == 2 else 'values'}, such as bounds=({values[0]:g}, {values[1]:g})"
+    exponent = 2 - math.floor(math.log10(max(abs(low), abs(high), 1e-6)))
+    lowest, highest = math.floor(low * 10.0**exponent), math.ceil(high * 10.0**exponent)
+    values = [round(steps / 10.0**exponent, max(exponent, 0)) for steps in (lowest, highest + (lowest == highest))]
+    return (
+        f"pass bounds that hold all {'features' if x.ndim == 2 else 'values'}, such as bounds=({values[0]:.10g}, {values[1]:.10g})"
+    )
 
 
 def _scale_warnings(x: Tensor, low: float, high: float, bounds: Bounds) -> list[str]:

@@ -9,14 +9,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.attack.fgsm import Model, StepSettings, check_attack, check_attacked_outputs, compute_gradient_step
+from robustbench_fgsm.attack.arguments import to_epsilon
+from robustbench_fgsm.attack.clip import PixelwiseBounds, rows_of_bounds
+from robustbench_fgsm.attack.fgsm import (
+    Model,
+    StepSettings,
+    check_attacked_outputs,
+    compute_gradient_step,
+    prepare_attack,
+    small_budget_warnings,
+)
 from robustbench_fgsm.attack.gradient import predict_outputs, predicted_classes
 from robustbench_fgsm.attack.losses import Loss
 from robustbench_fgsm.attack.outputs import read_for_loss
 from robustbench_fgsm.attack.restarts import is_fooled
 from robustbench_fgsm.attack.step import broadcast_epsilon, step
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, Bounds, parse_norm
+from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, parse_norm
 
 GRID_ROUNDING_FACTOR = 1 + 1e-12
 """Relative tolerance for the rounding of a division: 0.3 / 0.1 is a little below 3."""
@@ -51,7 +60,7 @@ def minimal_epsilon(
     epsilon_step: float = 1 / 255,
     norm: str | float = "inf",
     targeted: bool = False,
-    bounds: Bounds | None = PIXEL_BOUNDS,
+    bounds: PixelwiseBounds | None = PIXEL_BOUNDS,
     mask: Tensor | None = None,
     loss: str | Loss = "ce",
     stable: bool = False,
@@ -87,21 +96,27 @@ def minimal_epsilon(
     Source:
         The direction of Goodfellow et al. 2015, arXiv:1412.6572, section 4, at every budget of the grid.
     """
-    x, model = x.detach(), read_for_loss(model, loss)
-    settings = StepSettings(parse_norm(norm), targeted, bounds, mask, loss, stable)
-    for text in check_attack(x, y, settings, model):
+    model = read_for_loss(model, loss)
+    found = prepare_attack(model, x, y, StepSettings(parse_norm(norm), targeted, bounds, mask, loss, stable))
+    x, y, settings = found.x, found.y, found.settings
+    budget = to_epsilon(epsilon, x, settings.norm, settings.bounds)
+    if isinstance(budget, Tensor):
+        raise SettingError(f"epsilon must be one number, the largest budget, got {tuple(budget.shape)}: pass a number")
+    epsilon = budget
+    broadcast_epsilon(epsilon, x, settings.norm, settings.bounds)
+    for text in [*found.warnings, *small_budget_warnings(epsilon, settings.bounds)]:
         warnings.warn(text, RuntimeWarning, stacklevel=2)
-    broadcast_epsilon(epsilon, x, settings.norm, bounds)
     grid = budget_grid(epsilon, epsilon_step)
-    gradient_step = compute_gradient_step(model, x, y, settings)
+    gradient_step = compute_gradient_step(model, x, found.labels, settings)
     check_attacked_outputs(model, gradient_step)
     outputs = predict_outputs(model, x) if callable(loss) else gradient_step.outputs
     labels = predicted_classes(outputs) if y is None else y
 
     def is_fooled_at(rows: Tensor, budgets: Tensor) -> Tensor:
         """Return (R,) bool: True if the budgets (R,) fool the images in these rows (R,)."""
-        budgets = broadcast_epsilon(budgets, x[rows], settings.norm, bounds)
-        x_adv = step(x[rows], gradient_step.direction[rows], budgets, settings.norm, bounds)
+        limits = rows_of_bounds(settings.bounds, rows, x.ndim)
+        budgets = broadcast_epsilon(budgets, x[rows], settings.norm, limits)
+        x_adv = step(x[rows], gradient_step.direction[rows], budgets, settings.norm, limits)
         return is_fooled(predict_outputs(model, x_adv, settings.reader), labels[rows], targeted=targeted)
 
     smallest = torch.full((len(x),), math.nan, dtype=torch.float64, device=x.device)

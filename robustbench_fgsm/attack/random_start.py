@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustbench_fgsm.attack.clip import clip
+from robustbench_fgsm.attack.clip import PixelwiseBounds, clip
 from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon
-from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds, parse_norm
+from robustbench_fgsm.spec import PIXEL_BOUNDS, parse_norm
 
 Point = NDArray[np.float64]
 
@@ -22,7 +22,7 @@ def random_start(
     epsilon: Epsilon,
     *,
     norm: str | float = "inf",
-    bounds: Bounds | None = PIXEL_BOUNDS,
+    bounds: PixelwiseBounds | None = PIXEL_BOUNDS,
     mask: Tensor | None = None,
     seed: int = 0,
     restart: int = 1,

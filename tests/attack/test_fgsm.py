@@ -166,7 +166,7 @@ def test_a_zero_gradient_is_counted() -> None:
         ),
         (torch.full((2, 3), -1.0), torch.tensor([0, 1]), "pass bounds that hold all features"),
         (torch.full((2, 3), math.nan), torch.tensor([0, 1]), r"got \[nan, nan\]"),
-        (torch.zeros(2, 3), torch.tensor([0]), r"int64 of shape \(2,\)"),
+        (torch.zeros(2, 3), torch.tensor([0]), r"of shape \(2,\), one per image"),
         (torch.zeros(2, 3), torch.tensor([0.0, 1.0]), "got torch.float32"),
         (torch.zeros(2, 3), torch.tensor([[1, 0], [0, 1]]), r"of shape \(2, 2\)"),
     ],
