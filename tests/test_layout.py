@@ -24,6 +24,7 @@ ORDER = [
     "options",
     "user_code",
     "global_generators",
+    "surroundings",
     "registry",
     "attack",
     "models",

@@ -39,6 +39,7 @@ from robustbench_fgsm.attack.outputs import (
 from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon, step
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, is_8_bit_range, parse_norm, small_epsilon_warnings
+from robustbench_fgsm.surroundings import neutral_surroundings
 
 Model = Callable[[Tensor], Any] | HasLossGradient
 """Function from images (N, ...) to logits (N, K), in any container, or a classifier."""
@@ -82,12 +83,14 @@ class GradientStep:
     settings: StepSettings
     start: Tensor | None = None
 
+    @neutral_surroundings()
     def perturb(self, epsilon: Epsilon) -> Tensor:
         """Return the images moved by epsilon, in the shape of x."""
         norm, bounds = self.settings.norm, self.settings.bounds
         return step(self.x, self.direction, broadcast_epsilon(epsilon, self.x, norm, bounds), norm, bounds, self.start)
 
 
+@neutral_surroundings()
 def compute_gradient_step(model: Model, x: Tensor, y: Any, settings: StepSettings, start: Tensor | None = None) -> GradientStep:
     """Return the steepest direction for a batch, from one forward and one backward pass; y and start as in `fgsm`."""
     labels = own_labels if y is None else y
@@ -98,6 +101,7 @@ def compute_gradient_step(model: Model, x: Tensor, y: Any, settings: StepSetting
     return GradientStep(x, outputs, direction, magnitude == 0, ~magnitude.isfinite(), settings, start)
 
 
+@neutral_surroundings()
 def fgsm(
     model: Model,
     x: ArrayLike,

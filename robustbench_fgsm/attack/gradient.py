@@ -11,9 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.attack.losses import Loss
-from robustbench_fgsm.attack.network_call import call_network, differentiable_recurrence, set_evaluation_mode
+from robustbench_fgsm.attack.network_call import call_network, differentiable_recurrence, network_dtypes, set_evaluation_mode
 from robustbench_fgsm.attack.outputs import OutputReader, describe_value
 from robustbench_fgsm.errors import ModelError, SettingError
+from robustbench_fgsm.surroundings import (
+    GENERATORS,
+    SharedState,
+    caller_defaults,
+    float32_precision,
+    neutral_surroundings,
+    torch_generators,
+)
 from robustbench_fgsm.user_code import required_parameters, user_code
 
 Labels = Tensor | Callable[[Tensor], Tensor]
@@ -74,7 +82,7 @@ def input_gradient(
         SettingError: the loss does not return one value per image.
     """
     n = len(x)
-    with torch.inference_mode(False), torch.enable_grad(), differentiable_recurrence(model):
+    with neutral_surroundings(), differentiable_recurrence(model):
         leaf = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         outputs = call_model(model, leaf, reader)  # of a copy: a model may change its input in place
         labels = y((outputs if reader is not None else READ_LOGITS(outputs, n)).detach()) if callable(y) else y
@@ -108,7 +116,7 @@ def call_model(model: Callable[[Tensor], Any], x: Tensor, reader: OutputReader |
 
     Raises ModelError if the model raises an error, or its outputs cannot be read as logits.
     """
-    with images_accepted(model, x):
+    with images_accepted(model, x), caller_defaults(lambda: network_dtypes(model)):
         outputs = call_network(model, x)
     return outputs if reader is None else reader(outputs, len(x))
 
@@ -141,24 +149,26 @@ def _loss_text(outputs: object, labels: object) -> str:
 def preserve_state(model: object, x: Tensor) -> Iterator[None]:
     """Set evaluation mode; afterwards restore every train/eval flag, buffer and the random state, also after an exception.
 
-    Flags are restored module by module, so frozen batch norm in a network in train mode stays frozen.
+    Flags are restored module by module, so frozen batch norm in a network in train mode stays frozen. If several threads use one
+    module at once, the last one to leave restores it.
     """
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    flags = [module.training for module in modules]
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()] if isinstance(model, nn.Module) else []
-    devices = [x.device] if x.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        try:
-            if isinstance(model, nn.Module):
-                set_evaluation_mode(model)
+    with GENERATORS.preserve(torch_generators(x.device)):
+        if not isinstance(model, nn.Module):
             yield
-        finally:
-            for module, flag in zip(modules, flags, strict=True):
-                module.training = flag
-            with torch.no_grad():
-                for buffer, before in buffers:
-                    if buffer.layout != torch.strided or not torch.equal(buffer, before):  # sparse ones cannot be compared
-                        buffer.copy_(before)
+            return
+        with TRAINING_FLAGS.preserve(model.modules()), BUFFERS.preserve(model.buffers()):
+            set_evaluation_mode(model)
+            yield
+
+
+@torch.no_grad()
+def _restore_buffer(buffer: Tensor, before: Tensor) -> None:
+    if buffer.layout != torch.strided or not torch.equal(buffer, before):  # sparse ones cannot be compared
+        buffer.copy_(before)
+
+
+TRAINING_FLAGS = SharedState[nn.Module](lambda module: module.training, lambda module, flag: setattr(module, "training", flag))
+BUFFERS = SharedState[Tensor](lambda buffer: buffer.clone(), _restore_buffer)
 
 
 def loss_gradient(
@@ -167,7 +177,7 @@ def loss_gradient(
     """Return gradient and outputs by the model's own `loss_gradient` if it has one, else by `input_gradient`."""
     if isinstance(model, HasLossGradient):
         return model.loss_gradient(x, y, loss)
-    with preserve_state(model, x):
+    with preserve_state(model, x), float32_precision(x.device):
         return input_gradient(model, x, y, loss, reader)
 
 
@@ -177,6 +187,6 @@ def predict_outputs(
     """Return outputs (N, K) without gradients, by the model's own `predict` if it has one; a reader of None reads logits."""
     if isinstance(model, HasLossGradient):
         return model.predict(x)
-    with preserve_state(model, x), torch.no_grad():
+    with neutral_surroundings(), preserve_state(model, x), float32_precision(x.device), torch.no_grad():
         outputs: Tensor = call_model(model, x, reader or READ_LOGITS)
     return outputs

@@ -26,6 +26,7 @@ from robustbench_fgsm.attack.restarts import is_fooled
 from robustbench_fgsm.attack.step import broadcast_epsilon, step
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, parse_norm
+from robustbench_fgsm.surroundings import neutral_surroundings
 
 GRID_ROUNDING_FACTOR = 1 + 1e-12
 """Relative tolerance for the rounding of a division: 0.3 / 0.1 is a little below 3."""
@@ -51,6 +52,7 @@ def budget_grid(epsilon: float, epsilon_step: float) -> list[float]:
     return [min(k * epsilon_step, epsilon) for k in range(math.floor(epsilon / epsilon_step * GRID_ROUNDING_FACTOR) + 1)]
 
 
+@neutral_surroundings()
 def minimal_epsilon(
     model: Model,
     x: Tensor,

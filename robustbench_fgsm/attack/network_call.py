@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Lock
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.surroundings import CUDNN
 
 REDUCED_DTYPES = (torch.float16, torch.bfloat16)
 
@@ -71,38 +71,13 @@ def uses_batch_statistics(network: nn.Module) -> bool:
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is None for part in network.modules())
 
 
-class _CudnnSwitch:
-    """Switch of cuDNN that several threads may hold off at once; the last one that lets go restores it."""
-
-    def __init__(self) -> None:
-        self._lock, self._holders, self._before = Lock(), 0, True
-
-    @contextmanager
-    def off(self) -> Iterator[None]:
-        with self._lock:
-            if not self._holders:
-                self._before = torch.backends.cudnn.enabled
-                torch.backends.cudnn.enabled = False
-            self._holders += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._holders -= 1
-                if not self._holders:
-                    torch.backends.cudnn.enabled = self._before
-
-
-_CUDNN = _CudnnSwitch()
-
-
 @contextmanager
 def differentiable_recurrence(network: object) -> Iterator[None]:
     """Switch cuDNN off while a network with recurrent layers runs: cuDNN refuses their backward pass in evaluation mode."""
     if not (isinstance(network, nn.Module) and any(map(_is_recurrent, network.modules()))):
         yield
         return
-    with _CUDNN.off():
+    with CUDNN.hold(value=False):
         yield
 
 

@@ -12,10 +12,12 @@ from torch import Tensor
 from robustbench_fgsm.attack.clip import PixelwiseBounds, clip
 from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon
 from robustbench_fgsm.spec import PIXEL_BOUNDS, parse_norm
+from robustbench_fgsm.surroundings import neutral_surroundings
 
 Point = NDArray[np.float64]
 
 
+@neutral_surroundings()
 def random_start(
     x: Tensor,
     ids: Tensor,

@@ -25,7 +25,6 @@ from robustbench_fgsm.engine.preflight import check_images, check_single_epsilon
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.models.precision import float32_precision
 from robustbench_fgsm.options import AttackOptions, RunOptions, VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate, to_candidate
 from robustbench_fgsm.references.candidate_reference import SavedImagesReference, make_candidate_reference
@@ -33,6 +32,7 @@ from robustbench_fgsm.references.registry import check_references, load_referenc
 from robustbench_fgsm.references.saved_images import SavedImages, image_shape, is_saved_images, load_saved_images, match_to_data
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
 from robustbench_fgsm.stats.tally import Tally
+from robustbench_fgsm.surroundings import float32_precision, neutral_surroundings
 from robustbench_fgsm.variants.catalogue import Finding
 from robustbench_fgsm.verification.own_network import diagnose_candidate
 
@@ -40,6 +40,7 @@ PIECE_SIZE = 1024
 """Images that an opponent attacks at a time, so that memory does not grow with the data set."""
 
 
+@neutral_surroundings(generators=True)
 def compare(
     classifier: Classifier | nn.Module,
     data: Dataset | Any,

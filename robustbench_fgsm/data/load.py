@@ -16,6 +16,7 @@ from robustbench_fgsm.data.sampling import SampleRequest, choose_images
 from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.models.preprocessing import Preprocessing
+from robustbench_fgsm.surroundings import neutral_surroundings
 
 
 def as_dataset(data: Any) -> Dataset:
@@ -23,6 +24,7 @@ def as_dataset(data: Any) -> Dataset:
     return data if isinstance(data, Dataset) else load_data(data)
 
 
+@neutral_surroundings(generators=True)
 def load_data(
     data: str | Path | Any,
     *,

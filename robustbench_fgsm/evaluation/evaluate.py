@@ -26,12 +26,14 @@ from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import SWEEP_EPSILONS, AttackOptions, CheckOptions, RunOptions
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
 from robustbench_fgsm.stats.audit import AuditCounts
+from robustbench_fgsm.surroundings import neutral_surroundings
 
 NO_OPTIMIZATION = RunOptions(optimize="none")
 SINGLE_CALL = RunContext()
 """One process, without a store and without progress."""
 
 
+@neutral_surroundings(generators=True)
 def evaluate(
     classifier: Classifier | nn.Module,
     data: Dataset | Any,
@@ -88,6 +90,7 @@ def evaluate(
     return evaluation
 
 
+@neutral_surroundings(generators=True)
 def sweep(
     classifier: Classifier | nn.Module,
     data: Dataset | Any,

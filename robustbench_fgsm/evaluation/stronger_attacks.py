@@ -14,7 +14,7 @@ from robustbench_fgsm.global_generators import preserve_generators, seed_generat
 from robustbench_fgsm.models.art import ArtClassifier, to_art
 from robustbench_fgsm.models.art_engine import preserve_estimator
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, has_convolutions
-from robustbench_fgsm.models.precision import float32_precision
+from robustbench_fgsm.surroundings import float32_precision
 
 ART_BATCH_SIZE = 256
 PGD_STEP_FACTOR = 2.5

@@ -36,6 +36,7 @@ from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import AttackOptions, RunOptions, TransferOptions
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
 from robustbench_fgsm.stats.rate import Rate
+from robustbench_fgsm.surroundings import neutral_surroundings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -179,6 +180,7 @@ class Transfer:
         ]
 
 
+@neutral_surroundings(generators=True)
 def transfer(
     sources: Sequence[Classifier | nn.Module],
     targets: Sequence[Classifier | nn.Module],

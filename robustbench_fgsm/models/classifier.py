@@ -22,9 +22,10 @@ from robustbench_fgsm.attack.outputs import Column, OutputReader, lie_in_unit_in
 from robustbench_fgsm.errors import ModelError, SettingError, did_you_mean
 from robustbench_fgsm.models.copy_module import copy_module, is_recorded, unwrap_module
 from robustbench_fgsm.models.packed_convolution import can_pack_convolutions, pack_convolutions
-from robustbench_fgsm.models.precision import dtype_text, float32_precision, parse_dtype
+from robustbench_fgsm.models.precision import dtype_text, parse_dtype
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
+from robustbench_fgsm.surroundings import float32_precision, neutral_surroundings
 
 ChannelStatistic = float | Sequence[float]
 Task = Literal["multiclass", "multilabel"]
@@ -237,6 +238,7 @@ class TorchClassifier:
             logits = self.network(x)
         return logits
 
+    @neutral_surroundings()
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
         """Return detached logits (N, K) of images (N, C, H, W) in pixel space."""
@@ -245,6 +247,7 @@ class TorchClassifier:
             logits: Tensor = call_model(self.network, x)
         return logits.float() if self.bf16 else logits
 
+    @neutral_surroundings()
     def loss_gradient(self, x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
         """Return the gradient of the summed loss in the shape of x, and the outputs (N, K) of that forward pass."""
         self.find_own_loss(x)
@@ -301,6 +304,7 @@ class TorchClassifier:
         return other
 
 
+@neutral_surroundings()
 def wrap(
     module: nn.Module,
     num_classes: int,

@@ -15,8 +15,10 @@ from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.saved_weights import complete_request
 from robustbench_fgsm.models.sources import bundled
 from robustbench_fgsm.spec import Bounds
+from robustbench_fgsm.surroundings import neutral_surroundings
 
 
+@neutral_surroundings(generators=True)
 def load_classifier(
     model: str,
     *,

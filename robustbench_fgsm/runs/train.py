@@ -27,6 +27,7 @@ from robustbench_fgsm.runs.directory import RunDirectory
 from robustbench_fgsm.runs.regular_files import is_present, read_bytes
 from robustbench_fgsm.runs.settings import run_settings
 from robustbench_fgsm.spec import Bounds
+from robustbench_fgsm.surroundings import neutral_surroundings
 from robustbench_fgsm.training.loop import CheckCallback, StepCallback, check_trainable, fit, seeded_generators
 from robustbench_fgsm.training.recipe import TrainingRecipe, parse_training_epsilon
 from robustbench_fgsm.training.result import Training
@@ -56,6 +57,7 @@ class CheckpointStore:
         write_bytes(self.directory / TRAINING_LOG_FILE, "".join(f"{json.dumps(line)}\n" for line in log).encode())
 
 
+@neutral_surroundings(generators=True)
 def train(
     classifier: TorchClassifier | nn.Module | str,
     data: Dataset | Any,

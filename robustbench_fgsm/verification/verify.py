@@ -16,6 +16,7 @@ from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.options import VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate, to_candidate
 from robustbench_fgsm.references.candidate_styles import has_own_statistics
+from robustbench_fgsm.surroundings import neutral_surroundings
 from robustbench_fgsm.variants.catalogue import MISTAKE_BY_ID
 from robustbench_fgsm.verification.bench import STATISTICS, BenchCall, BenchSettings, build_calls
 from robustbench_fgsm.verification.evidence import Evidence
@@ -37,6 +38,7 @@ from robustbench_fgsm.verification.stages.steps import read_steps
 IMPORT_ERRORS = (ImportError, FileNotFoundError)
 
 
+@neutral_surroundings(generators=True)
 def verify(
     candidate: Candidate | Callable[..., object] | str,
     *,

@@ -28,6 +28,7 @@ from robustbench_fgsm.options import ReloadOptions
 from robustbench_fgsm.runs.attack.formats import Mismatch
 from robustbench_fgsm.runs.attack.integrity import AttackManifest, check_files, check_manifest, read_attack_manifest
 from robustbench_fgsm.runs.load_from_manifest import reload_classifiers, reload_data
+from robustbench_fgsm.surroundings import neutral_surroundings
 
 REPLAY_TOLERANCE = 1e-6
 """Two pixels differ if they are farther apart than this."""
@@ -103,6 +104,7 @@ class AttackCheck:
         return complete_document("rfgsm.attack-check/1", own, self.environment, self.seconds, code, reasons, warnings)
 
 
+@neutral_surroundings(generators=True)
 def check_adversarial(
     out: Path | str,
     classifier: Classifier | nn.Module | None = None,

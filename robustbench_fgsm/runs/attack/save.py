@@ -43,11 +43,13 @@ from robustbench_fgsm.runs.json_files import MAX_BYTES, parse_json
 from robustbench_fgsm.runs.manifest import read_recorded_plan
 from robustbench_fgsm.runs.regular_files import open_to_write, read_bytes
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
+from robustbench_fgsm.surroundings import neutral_surroundings
 
 SHARD_ENTRIES_PREFIX = ".shards-"
 """First part of the names of files in which the other processes list their shards."""
 
 
+@neutral_surroundings(generators=True)
 def save_adversarial(
     classifier: Classifier | nn.Module,
     data: Dataset | Any,

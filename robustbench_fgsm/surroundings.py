@@ -1,0 +1,194 @@
+"""Settings of PyTorch and NumPy around a call, which must not change its numbers, also if several threads call at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+
+from robustbench_fgsm.global_generators import preserve_generators
+
+Setting = TypeVar("Setting")
+Thing = TypeVar("Thing")
+
+NUMPY_ERROR_STATE: dict[str, Any] = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+"""NumPy's own default."""
+
+
+class SharedState(Generic[Thing]):
+    """State of things that several threads use at once: the first one saves it, and the last one restores it.
+
+    Args:
+        save: returns the state of a thing.
+        restore: gives a thing its state back.
+    """
+
+    def __init__(self, save: Callable[[Thing], Any], restore: Callable[[Thing, Any], None]) -> None:
+        self._save, self._restore = save, restore
+        self._lock = threading.RLock()
+        self._users: dict[int, tuple[int, Any]] = {}
+
+    @contextmanager
+    def preserve(self, things: Iterable[Thing]) -> Iterator[None]:
+        """Restore the state of these things when no thread uses them any more."""
+        things = list(things)
+        with self._lock:
+            for thing in things:
+                users, state = self._users.get(id(thing)) or (0, self._save(thing))
+                self._users[id(thing)] = users + 1, state
+        try:
+            yield
+        finally:
+            with self._lock:
+                for thing in things:
+                    users, state = self._users.pop(id(thing))
+                    if users > 1:
+                        self._users[id(thing)] = users - 1, state
+                    else:
+                        self._restore(thing, state)
+
+
+class SharedSetting(Generic[Setting]):
+    """Setting of the whole process that several threads may hold at a value; the last one restores what was there.
+
+    Blocks may be nested. If threads hold different values, the value of the last one to enter holds.
+    """
+
+    def __init__(self, read: Callable[[], Setting], write: Callable[[Setting], object]) -> None:
+        self._read, self._write = read, write
+        self._lock = threading.RLock()
+        self._held: dict[object, Setting] = {}
+        self._before: Setting | None = None
+
+    def differs(self, value: Setting) -> bool:
+        """Return True if the setting has another value, or if another thread may restore another value."""
+        return bool(self._held) or self._read() != value
+
+    @contextmanager
+    def hold(self, value: Setting) -> Iterator[None]:
+        """Give the setting this value in the block."""
+        ticket = object()
+        with self._lock:
+            if not self._held:
+                self._before = self._read()
+            self._held[ticket] = value
+            self._write(value)
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._held[ticket]
+                self._write([*self._held.values()][-1] if self._held else self._before)  # type: ignore[arg-type]
+
+
+def _set_anomaly_detection(enabled: bool) -> None:
+    torch.autograd.set_detect_anomaly(enabled, check_nan=torch.is_anomaly_check_nan_enabled())
+
+
+DEFAULT_DTYPE = SharedSetting(torch.get_default_dtype, torch.set_default_dtype)
+ANOMALY_DETECTION = SharedSetting(torch.is_anomaly_enabled, _set_anomaly_detection)
+MATRIX_PRODUCTS = SharedSetting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision)
+CUDNN = SharedSetting(lambda: torch.backends.cudnn.enabled, lambda on: setattr(torch.backends.cudnn, "enabled", on))
+CUDNN_TF32 = SharedSetting(lambda: torch.backends.cudnn.allow_tf32, lambda on: setattr(torch.backends.cudnn, "allow_tf32", on))
+
+
+def _restore_generator(generator: torch.Generator, state: Any) -> None:
+    generator.set_state(state)
+
+
+GENERATORS = SharedState[torch.Generator](lambda generator: generator.get_state(), _restore_generator)
+"""PyTorch's global generators, from which a network may draw."""
+
+
+def torch_generators(device: torch.device) -> list[torch.Generator]:
+    """Return the global generators from which a network on this device draws."""
+    if device.type != "cuda":
+        return [torch.default_generator]
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return [torch.default_generator, torch.cuda.default_generators[index]]
+
+
+class _CallerSettings(threading.local):
+    """Default dtype and device of the caller, which a network's own forward pass may need; None inside no call."""
+
+    dtype: torch.dtype | None = None
+    device: torch.device | None = None
+
+
+_CALLER = _CallerSettings()
+
+
+@contextmanager
+def neutral_surroundings(*, generators: bool = False) -> Iterator[None]:
+    """Compute as in a fresh process: default dtype float32, default device CPU, no autocast, inference, no-grad or anomaly mode.
+
+    generators: also restore the global random generators of PyTorch, NumPy and Python.
+    """
+    with ExitStack() as stack:
+        if generators:
+            initialised = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+            devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())] if initialised else []
+            stack.enter_context(preserve_generators(devices))
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(mode=False))
+        if not torch.is_grad_enabled():
+            stack.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if ANOMALY_DETECTION.differs(value=False):
+            stack.enter_context(ANOMALY_DETECTION.hold(value=False))
+        if np.geterr() != NUMPY_ERROR_STATE:
+            stack.enter_context(np.errstate(**NUMPY_ERROR_STATE))
+        _enter_defaults(stack)
+        yield
+
+
+def _enter_defaults(stack: ExitStack) -> None:
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    if DEFAULT_DTYPE.differs(torch.float32):
+        stack.enter_context(DEFAULT_DTYPE.hold(torch.float32))
+        if dtype != torch.float32:
+            stack.callback(setattr, _CALLER, "dtype", _CALLER.dtype)
+            _CALLER.dtype = dtype
+    if device.type != "cpu":
+        stack.enter_context(torch.device("cpu"))
+        stack.callback(setattr, _CALLER, "device", _CALLER.device)
+        _CALLER.device = None if device.type == "meta" else device
+
+
+@contextmanager
+def caller_defaults(dtypes: Callable[[], Iterable[torch.dtype]]) -> Iterator[None]:
+    """Give a network's forward pass the caller's default device, and the caller's default dtype if the network has this dtype.
+
+    dtypes: returns the floating-point types of the network; called only if the caller's default dtype is not float32.
+    """
+    dtype, device = _CALLER.dtype, _CALLER.device
+    if dtype is None and device is None:
+        yield
+        return
+    with ExitStack() as stack:
+        if dtype is not None and dtype in dtypes():
+            stack.enter_context(DEFAULT_DTYPE.hold(dtype))
+        if device is not None:
+            stack.enter_context(device)
+        yield
+
+
+@contextmanager
+def float32_precision(device: torch.device, *, tf32: bool = False) -> Iterator[None]:
+    """Compute convolutions and matrix products in full float32, or on a GPU in TF32; afterwards restore the settings."""
+    products = "high" if tf32 else "highest"
+    if device.type != "cuda":
+        if not MATRIX_PRODUCTS.differs(products):
+            yield
+            return
+        with MATRIX_PRODUCTS.hold(products):
+            yield
+        return
+    with CUDNN_TF32.hold(tf32), MATRIX_PRODUCTS.hold(products):
+        yield
