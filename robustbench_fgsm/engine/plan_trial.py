@@ -78,7 +78,7 @@ def try_plan(
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        raise TrialFailure(f"the network failed in its trial: {describe_error(error)}") from error
+        raise TrialFailure(f"the network failed in its trial: {describe_error(error.__cause__ or error)}") from error
     for what, found, limit in (("outputs", difference, 1), ("gradients", gradient or 0.0, GRADIENT_TOLERANCE_FACTOR)):
         if not found <= limit * tolerance:
             raise TrialFailure(f"{what} differ by {found:.2g} of the largest, more than {limit * tolerance:.2g}")
