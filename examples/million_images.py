@@ -89,7 +89,7 @@ def main() -> None:
         time.sleep(whole * chance.uniform(0.1, 0.3))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        ledger = Ledger(folder / "killed", len(run.pieces))
+        ledger = Ledger.of_directory(folder / "killed")
         print(f"kill {kill + 1}: {ledger.num_finished:,} of {len(run.pieces):,} pieces finished, {ledger.damaged} damaged")
     found = evaluate_in_directory(run, folder / "killed", max_example_images=0)
     expected = evaluate_in_directory(run, folder / "whole", max_example_images=0)

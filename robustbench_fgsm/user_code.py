@@ -18,6 +18,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from robustbench_fgsm.errors import InputError, RfgsmError, describe_error, did_you_mean, is_out_of_memory
+from robustbench_fgsm.user_code_hash import hash_user_code
 
 FUNCTION_SPEC_FORMAT = "file.py:fn or pkg.mod:fn"
 
@@ -85,8 +86,8 @@ def required_parameters(function: Callable[..., Any]) -> list[str]:
     return [one.name for one in parameters if one.default is inspect.Parameter.empty and one.kind not in variable]
 
 
-def call_factory(spec: str, returned: str, error_type: type[InputError]) -> Any:
-    """Return what the user's function of that spec returns; returned: what it must return, for messages.
+def call_factory(spec: str, returned: str, error_type: type[InputError]) -> tuple[Any, str]:
+    """Return what the user's function of that spec returns, and the hash of its code; returned: what it must return, for messages.
 
     Raises error_type if there is no such function, if it needs arguments, or if it raises an error.
     """
@@ -102,7 +103,8 @@ def call_factory(spec: str, returned: str, error_type: type[InputError]) -> Any:
             f"write `def make(): return {call}` in {location} and pass factory:{location}:make"
         )
     with on_import_path(loaded.import_path), user_code(f"factory {spec} must return {returned}", error_type):
-        return function()
+        made = function()
+    return made, loaded.hash_code()
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,11 @@ class UserFunction:
     name: str
     module: ModuleType
     import_path: ImportPath
+
+    def hash_code(self) -> str:
+        """Return the SHA-256 of the function's module and of the user's own modules that it imports; see `hash_user_code`."""
+        with on_import_path(self.import_path):
+            return hash_user_code(self.module)
 
 
 def load_user_function(

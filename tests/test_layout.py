@@ -22,6 +22,7 @@ ORDER = [
     "stats",
     "spec",
     "options",
+    "user_code_hash",
     "user_code",
     "global_generators",
     "surroundings",

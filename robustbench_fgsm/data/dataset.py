@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,10 +22,11 @@ from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
 @dataclass(frozen=True)
 class BadSample:
-    """Unreadable sample: its path, and the reason."""
+    """Unreadable sample: its path, the reason, and the hash of its bytes; None if the data set gives no hashes."""
 
     path: str
     reason: str
+    hash: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -37,25 +38,30 @@ class Batch:
         labels: (N,) int64.
         ids: (N,) int64, which do not depend on order or process.
         bad: unreadable samples of this part of the data; they are not among the N images, and N may be 0.
+        hashes: (N,) int64, of the bytes of each image as it was read; None if the data set gives no hashes.
     """
 
     images: Tensor
     labels: Tensor
     ids: Tensor
     bad: tuple[BadSample, ...] = ()
+    hashes: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def at(self, rows: Tensor | slice) -> Batch:
         """Return the images in rows: (N,) bool, indices, or a slice, which copies nothing."""
-        return Batch(self.images[rows], self.labels[rows], self.ids[rows])
+        return Batch(
+            self.images[rows], self.labels[rows], self.ids[rows], hashes=None if self.hashes is None else self.hashes[rows]
+        )
 
     @classmethod
     def concatenate(cls, parts: Sequence[Batch]) -> Batch:
         """Return the images of all parts, without their unreadable samples."""
         images, labels, ids = (torch.cat([getattr(part, name) for part in parts]) for name in ("images", "labels", "ids"))
-        return cls(images, labels, ids)
+        hashes = [part.hashes for part in parts if part.hashes is not None]
+        return cls(images, labels, ids, hashes=torch.cat(hashes) if len(hashes) == len(parts) else None)
 
 
 @runtime_checkable
@@ -97,6 +103,9 @@ class ArrayDataset:
 
     sample: Mapping[str, Any] | None = None
     """How the images were chosen among more, if they are not the first ones of all classes."""
+
+    code_sha256: str = ""
+    """Hash of the user's own code that makes the data; empty if there is none."""
 
     bounds: Bounds = PIXEL_BOUNDS
     """Range into which 8-bit images are put."""
@@ -256,5 +265,6 @@ def describe_data(data: Dataset) -> dict[str, Any]:
     """Return the data set's entry of a JSON document."""
     described = {"spec": data.name, "n": len(data), "fingerprint": data.fingerprint, "classes": list(data.classes)}
     settings = dict(getattr(data, "settings", {}))  # which data sets of others need not have
-    sample = getattr(data, "sample", None)
-    return described | ({"settings": settings} if settings else {}) | ({"sample": dict(sample)} if sample else {})
+    sample, code = getattr(data, "sample", None), getattr(data, "code_sha256", "")
+    described |= {"settings": settings} if settings else {}
+    return described | ({"sample": dict(sample)} if sample else {}) | ({"code_sha256": code} if code else {})

@@ -17,6 +17,7 @@ from robustbench_fgsm.attack.quantization import levels_to_pixels
 from robustbench_fgsm.data.dataset import GREY_NOTE, SIGNAL_NOTE, BadSample, Batch, has_equal_channels, printable_name
 from robustbench_fgsm.data.decode_workers import map_in_order
 from robustbench_fgsm.data.decoding import PixelArray, UnreadableError, decode_image, image_to_pixels, is_grey
+from robustbench_fgsm.data.image_hashes import UNREAD_HASH, hash_sample
 from robustbench_fgsm.data.labels import MAX_CLASSES
 from robustbench_fgsm.errors import DataError, RfgsmError, first_line
 from robustbench_fgsm.models.preprocessing import Preprocessing
@@ -50,11 +51,12 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class DecodedBlock:
-    """Decoded images of one block, as a worker process returns them: uint8 (N, C, H, W) if possible."""
+    """Decoded images of one block, as a worker process returns them, with their hashes: uint8 (N, C, H, W) if possible."""
 
     images: PixelArray
     labels: list[int]
     ids: list[int]
+    hashes: list[int]
     bad: tuple[BadSample, ...]
 
 
@@ -76,28 +78,31 @@ class Decoder:
             return error
 
     def _decode_block(self, indices: Sequence[int]) -> DecodedBlock:
-        images, labels, ids, bad = [], [], [], []
+        images, labels, ids, hashes, bad = [], [], [], [], []
         for index in indices:
+            found = UNREAD_HASH
             try:
-                pixels, label = self._read_sample(index)
+                image, label = self.source.read(index)
+                found = hash_sample(image, label)
+                pixels = self._decode_sample(image, label)
             except (UnreadableError, OSError) as error:
                 reason = getattr(error, "strerror", None) or first_line(error)
-                bad.append(BadSample(printable_name(self.source.path(index)), reason))
+                bad.append(BadSample(printable_name(self.source.path(index)), reason, found))
                 continue
             images.append(pixels)
             labels.append(label)
             ids.append(index)
+            hashes.append(found)
         check_same_shape(images, [self.source.path(index) for index in ids])
         stacked = np.stack(images) if images else np.empty((0, self.channels, 0, 0), np.uint8)
-        return DecodedBlock(stacked, labels, ids, tuple(bad))
+        return DecodedBlock(stacked, labels, ids, hashes, tuple(bad))
 
-    def _read_sample(self, index: int) -> tuple[PixelArray, int]:
-        image, label = self.source.read(index)
+    def _decode_sample(self, image: Any, label: int) -> PixelArray:
         if not 0 <= label < (self.num_classes or MAX_CLASSES):
             raise UnreadableError(f"label {label} is none of the {self.num_classes or MAX_CLASSES:,} classes")
         if isinstance(image, bytes):
-            return decode_image(image, self.channels, self.preprocessing), label
-        return self._to_channels(image_to_pixels(image, self.preprocessing, self.layout)), label
+            return decode_image(image, self.channels, self.preprocessing)
+        return self._to_channels(image_to_pixels(image, self.preprocessing, self.layout))
 
     def _to_channels(self, pixels: PixelArray) -> PixelArray:
         if self.channels == 1 and pixels.ndim == 3 and len(pixels) == 3:
@@ -105,6 +110,26 @@ class Decoder:
                 raise UnreadableError("a colour image among grey ones")
             return pixels[:1]
         return pixels
+
+
+@dataclass(frozen=True)
+class Hasher:
+    """Task of a worker process: read the samples at the given indices, and hash their bytes, without decoding them."""
+
+    source: ImageSource
+
+    def __call__(self, indices: Sequence[int]) -> list[int] | RfgsmError:
+        """Return the hash of each sample, as the `Decoder` gives it, or the error."""
+        try:
+            return [self._hash(index) for index in indices]
+        except RfgsmError as error:
+            return error
+
+    def _hash(self, index: int) -> int:
+        try:
+            return hash_sample(*self.source.read(index))
+        except (UnreadableError, OSError):
+            return UNREAD_HASH
 
 
 def check_same_shape(images: Sequence[PixelArray], paths: Sequence[str]) -> None:
@@ -137,6 +162,9 @@ class ImageDataset:
 
     sample: Mapping[str, Any] | None = None
     """How the images were chosen among more, if they are not the first ones of all classes."""
+
+    code_sha256: str = ""
+    """Hash of the user's own code that makes the data; empty if there is none."""
 
     bounds: Bounds = PIXEL_BOUNDS
     """Range into which 8-bit images are put."""
@@ -236,7 +264,19 @@ class ImageDataset:
             torch.tensor(labels, dtype=torch.int64),
             torch.tensor(block.ids, dtype=torch.int64),
             block.bad,
+            torch.tensor(block.hashes, dtype=torch.int64),
         )
+
+    def hash_blocks(self, blocks: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+        """Yield the hashes of the samples at the indices of each block, unreadable ones too; no image is decoded."""
+        for found in map_in_order(Hasher(self._source), blocks, self.workers):
+            if isinstance(found, RfgsmError):
+                raise found
+            yield found
+
+    def path(self, index: int) -> str:
+        """Return the location of an image, for readers."""
+        return printable_name(self._source.path(index))
 
     def __iter__(self) -> Iterator[Batch]:
         return self.batches(0, len(self), 128)

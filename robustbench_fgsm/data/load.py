@@ -99,6 +99,7 @@ def load_data(
             found.name = os.fspath(data)
     else:
         found = object_to_dataset(data, options, limit=limit if request.rule in ("auto", "first") else None)
+    code = getattr(found, "code_sha256", "")
     if labels_from:
         found = shift_labels(found, labels_from)
     if options.class_map is not None:
@@ -127,6 +128,7 @@ def load_data(
     }
     if isinstance(found, (ArrayDataset, ImageDataset, Subset)):
         found.settings = {name: value for name, value in asked.items() if value is not None}
+        found.code_sha256 = code
     return found
 
 

@@ -32,6 +32,9 @@ class Subset:
     sample: Mapping[str, Any] | None = None
     """How the images were chosen among more, if they are not the first ones of all classes."""
 
+    code_sha256: str = ""
+    """Hash of the user's own code that makes the data; empty if there is none."""
+
     def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
         self.dataset = dataset
         self.indices = indices
@@ -79,7 +82,7 @@ class Subset:
     def with_dataset(self, dataset: Dataset) -> Subset:
         """Return the subset with these indices of another data set."""
         other = Subset(dataset, self.indices)
-        other.settings, other.sample = self.settings, self.sample
+        other.settings, other.sample, other.code_sha256 = self.settings, self.sample, self.code_sha256
         return other
 
 
@@ -88,7 +91,9 @@ def _join_batches(batches: Sequence[Batch]) -> Batch:
         torch.cat([getattr(batch, name) for batch in batches if len(batch)] or [getattr(batches[0], name)])
         for name in ("images", "labels", "ids")
     )
-    return Batch(images, labels, ids, tuple(bad for batch in batches for bad in batch.bad))
+    hashes = [batch.hashes for batch in batches if batch.hashes is not None]
+    joined = torch.cat(hashes) if len(hashes) == len(batches) else None
+    return Batch(images, labels, ids, tuple(bad for batch in batches for bad in batch.bad), joined)
 
 
 def first_images(data: Dataset, limit: int | None) -> Dataset:

@@ -51,7 +51,7 @@ class PieceRecord:
 
     outcomes: of each attack, in ascending order of image ids; empty if no image of the piece could be read. decided_again:
     for each attack, the images that the plain network decided again. bad: unreadable samples of the piece. seconds: that the
-    piece took. audits: for each attack, the images of the audit.
+    piece took. audits: for each attack, the images of the audit. hashes: (N,) of the images as they were read, by ascending id.
     """
 
     number: int
@@ -60,6 +60,7 @@ class PieceRecord:
     bad: tuple[BadSample, ...] = ()
     seconds: float = 0.0
     audits: tuple[AuditCounts, ...] = ()
+    hashes: Int64Array | None = None
 
     def __len__(self) -> int:
         return len(self.outcomes[0]) if self.outcomes else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import reduce
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, keep_readable, readable_batches
+from robustbench_fgsm.data.image_hashes import hash_pixels
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord, Pieces, PieceStore, piece_size
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World, merge_by_number
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
@@ -184,9 +185,32 @@ def attack_pieces(job: PieceJob, piece_numbers: Int64Array) -> Iterator[PieceRec
         started = time.perf_counter()
         for number, batches in batches_by_piece(job.data, job.pieces, numbers, job.batch_size, job.device):
             bad: list[BadSample] = []
-            outcomes, decided_again, audits = job.attack_piece(keep_readable(batches, bad))
-            yield PieceRecord(number, outcomes, decided_again, tuple(bad), time.perf_counter() - started, audits)
+            hashes = _ImageHashes()
+            outcomes, decided_again, audits = job.attack_piece(hashes.of(keep_readable(batches, bad)))
+            seconds = time.perf_counter() - started
+            yield PieceRecord(number, outcomes, decided_again, tuple(bad), seconds, audits, hashes.by_id())
             started = time.perf_counter()
+
+
+class _ImageHashes:
+    """Hashes of the images of one piece, as their batches pass."""
+
+    def __init__(self) -> None:
+        self._batches: list[tuple[Int64Array, Int64Array]] = []
+
+    def of(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yield the batches, and keep their hashes."""
+        for batch in batches:
+            assert batch.hashes is not None  # noqa: S101  (set as the batches are read)
+            self._batches.append((batch.ids.numpy(), batch.hashes.numpy()))
+            yield batch
+
+    def by_id(self) -> Int64Array:
+        """Return the hashes in ascending order of ids."""
+        if not self._batches:
+            return np.empty(0, np.int64)
+        ids, hashes = (np.concatenate(parts) for parts in zip(*self._batches, strict=True))
+        return np.asarray(hashes[np.argsort(ids, kind="stable")], np.int64)
 
 
 def batches_by_piece(
@@ -219,7 +243,7 @@ def _checked_batches(data: Dataset, span: range, batch_size: int) -> Iterator[Ba
                 f"data must come in batches of {batch_size} images as asked for, got one of {len(batch) + len(batch.bad)} "
                 f"in {data.name}: let its `batches` give whole ones"
             )
-        yield batch
+        yield batch if batch.hashes is not None else replace(batch, hashes=hash_pixels(batch.images))
     if at != span.stop:
         raise DataError(
             f"data must give the {len(span):,} images from {span.start:,} to {span.stop - 1:,}, got "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 
@@ -22,6 +22,11 @@ from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.tally import BatchOutcomes, BoolArray, Int64Array
 
 
+def evaluated_models(source: int, targets: Sequence[int]) -> tuple[int, ...]:
+    """Return the models that predict a source's images: the source itself, then the targets, each once."""
+    return tuple(dict.fromkeys((source, *targets)))
+
+
 @dataclass(frozen=True)
 class TransferModels:
     """Models of a transfer, each once; sources, targets: their indices among the models."""
@@ -32,7 +37,7 @@ class TransferModels:
 
     def evaluated_on(self, source: int) -> tuple[int, ...]:
         """Return the models that predict a source's images: the source itself, then the targets."""
-        return tuple(dict.fromkeys((source, *self.targets)))
+        return evaluated_models(source, self.targets)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class ModelInfo:
         dtype: floating-point type of the weights, in which the network computes; several with commas between.
         checkpoint: how the weights were found in a checkpoint that is more than a state dict; None for any other.
         settings: further arguments of `load_classifier` that load the same model again.
+        code_sha256: hash of the user's own code that makes the network; empty if there is none.
     """
 
     spec: str
@@ -58,10 +59,11 @@ class ModelInfo:
     dtype: str = "float32"
     checkpoint: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    code_sha256: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry `model` of a JSON document."""
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if value or key != "code_sha256"}
 
 
 @runtime_checkable

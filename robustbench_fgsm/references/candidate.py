@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from robustbench_fgsm.references.candidate_styles import (
     with_statistics,
 )
 from robustbench_fgsm.user_code import NO_IMPORT_PATH, ImportPath, load_user_function, on_import_path
+from robustbench_fgsm.user_code_hash import hash_user_code
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Candidate:
         style: name of `STYLES`, the style in which the attack is called.
         targets: the candidate has a targeted attack.
         version: version of its module, if the module has one.
-        sha256: hash of its file.
+        sha256: hash of its file, and of the user's own modules that it imports.
         import_path: places from which the candidate may import while it runs.
         note: how the call differs from that of the style; empty if it does not.
         statistics: mean (C,) and std (C,) of the normalised images that the candidate takes, if it has its own; None for those of
@@ -118,13 +118,10 @@ def _make_candidate(
         shown = ", ".join(f"{role} as {keyword}" for role, keyword in roles)
         call, note = by_keyword(call, keywords), f"Arguments are passed by name, because they are in another order: {shown}."
     version = getattr(module, "__version__", "") or getattr(_root_package(module), "__version__", "")
-    return Candidate(name, call, style, offers_targets(style, call), str(version), _file_sha256(module), import_path, note)
+    with on_import_path(import_path):
+        code = hash_user_code(module)
+    return Candidate(name, call, style, offers_targets(style, call), str(version), code, import_path, note)
 
 
 def _root_package(module: ModuleType | None) -> ModuleType | None:
     return None if module is None else sys.modules.get(module.__name__.partition(".")[0])
-
-
-def _file_sha256(module: ModuleType | None) -> str:
-    file = getattr(module, "__file__", None)
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file and Path(file).is_file() else ""

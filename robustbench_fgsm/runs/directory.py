@@ -71,7 +71,7 @@ class RunDirectory:
         world: processes that share the run. Only the main process writes these files.
         select_settings: returns the settings in a manifest.
         files: patterns of other files of the run, whose temporary files are removed.
-        reuse_result: False if the caller also goes through a finished run.
+        reuse_result: False if the caller also goes through a finished run, or a function that decides this for a finished run.
 
     Raises:
         RunError: the directory holds a run with other settings, or anything else.
@@ -86,7 +86,7 @@ class RunDirectory:
         *,
         select_settings: Callable[[Mapping[str, Any]], dict[str, Any]] = settings_in_manifest,
         files: Sequence[str] = (),
-        reuse_result: bool = True,
+        reuse_result: bool | Callable[[RunDirectory], bool] = True,
     ) -> None:
         self.path, self.world = path, world
         self.result: dict[str, Any] | None = None
@@ -189,9 +189,10 @@ class RunDirectory:
             self._on_disk[name] = content
 
     def _finished_result(self) -> dict[str, Any] | None:
-        if self.path is None or self.recorded_manifest() is None or not self._reuse_result:
+        if self.path is None or self.recorded_manifest() is None or not is_present(self.path / RESULT_FILE):
             return None
-        return read_json(self.path / RESULT_FILE) if is_present(self.path / RESULT_FILE) else None
+        reuse = self._reuse_result(self) if callable(self._reuse_result) else self._reuse_result
+        return read_json(self.path / RESULT_FILE) if reuse else None
 
     @contextmanager
     def _hold_lock(self, path: Path) -> Iterator[None]:
@@ -277,6 +278,8 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
     for key, value in settings.items():
         if isinstance(value, dict):
             yield from _flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and any(isinstance(part, dict) for part in value):
+            yield from _flatten({str(place): part for place, part in enumerate(value)}, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 

@@ -16,6 +16,7 @@ from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.evaluation.result import sweep_document
 from robustbench_fgsm.options import RunOptions
+from robustbench_fgsm.runs.changed_images import is_complete_and_unchanged, open_store_of_pieces
 from robustbench_fgsm.runs.directory import RunDirectory
 from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, MAX_EXAMPLE_IMAGES, save_example_images
 from robustbench_fgsm.runs.ledger import LEDGER_PATTERN, Ledger, LedgerStore
@@ -48,13 +49,20 @@ def evaluate_in_directory(
         fooled_progress: called with the number of images that are fooled, and of images that could be.
         check_progress: called before each attack of a check.
     """
-    with RunDirectory(out, run.to_manifest(), world, files=(EXAMPLE_IMAGES_FILE,)) as directory:
+    with RunDirectory(
+        out,
+        run.to_manifest(),
+        world,
+        files=(EXAMPLE_IMAGES_FILE,),
+        reuse_result=lambda directory: is_complete_and_unchanged(directory, run.data),
+    ) as directory:
         document = directory.result
         if document is None:
             with ExitStack() as stores:
 
                 def open_store() -> LedgerStore | None:
-                    return None if out is None else stores.enter_context(closing(LedgerStore(out, len(run.pieces), world.rank)))
+                    found = open_store_of_pieces(directory, run.data)
+                    return None if found is None else stores.enter_context(closing(found))
 
                 def restart(plan: Plan) -> LedgerStore | None:
                     nonlocal run
@@ -76,6 +84,6 @@ def evaluate_in_directory(
                     context=RunContext(world, store, progress, fooled_progress, check_progress, restart),
                 )
             if out is not None and max_example_images and world.is_main:
-                save_example_images(run, Ledger(out, len(run.pieces)), out / EXAMPLE_IMAGES_FILE, max_example_images)
+                save_example_images(run, Ledger.of_directory(out), out / EXAMPLE_IMAGES_FILE, max_example_images)
             document = evaluations[0].to_dict() if run.command == "evaluate" else sweep_document(evaluations)
         return directory.write_result(apply_thresholds(document))

@@ -59,8 +59,11 @@ class EvaluationRun:
             max_bad=self.max_bad,
             plan=self.plan,
             piece_size=self.pieces.size,
-            **({"checks": self.checks.to_dict()} if self.checks.sample_size else {}),
+            **self._checks_setting(),
         )
+
+    def _checks_setting(self) -> dict[str, Any]:
+        return {"checks": self.checks.to_dict()} if self.checks.sample_size else {}
 
     def to_manifest(self) -> dict[str, Any]:
         """Return the settings, the thresholds, and the environment in which the run started."""

@@ -57,9 +57,9 @@ def pair_runs(run: SavedRun, baseline: SavedRun) -> tuple[list[PairedRunCounts],
 
     Raises RunError if a run is not finished, or the runs differ in data, attack, ids or labels.
     """
+    check_comparable(run, baseline)
     for side in (run, baseline):
         check_finished(side)
-    check_comparable(run, baseline)
     stable = all(map(_has_stable_gradients, run.manifest.specs)) and any(map(_exceeds_saturated_share, (run, baseline)))
     n, counts = _count_pairs(run, baseline, stable=stable)
     return list(_paired_counts(run.manifest.specs, n, counts)), stable
@@ -67,6 +67,7 @@ def pair_runs(run: SavedRun, baseline: SavedRun) -> tuple[list[PairedRunCounts],
 
 def check_finished(run: SavedRun) -> None:
     """Raise RunError unless all pieces of a run are finished."""
+    run.ledger.check_origin()
     place, left = run.manifest.directory, len(run.manifest.pieces) - run.ledger.num_finished
     if run.result is None or left:
         raise RunError(
@@ -124,6 +125,7 @@ def _count_pairs(run: SavedRun, baseline: SavedRun, *, stable: bool) -> tuple[In
     classes, attacks = len(run.manifest.classes), len(run.manifest.specs)
     budgets = len(run.manifest.specs[0].epsilons)
     block = math.lcm(run.manifest.pieces.size, baseline.manifest.pieces.size)
+    same_source = len({str(side.manifest.document["data"]["spec"]).partition(":")[0] for side in (run, baseline)}) == 1
     n = np.zeros(classes, np.int64)
     counts = np.zeros((attacks, budgets + 1, 3, classes), np.int64)
     for ours, theirs in zip(_record_blocks(run, block), _record_blocks(baseline, block), strict=True):
@@ -131,6 +133,8 @@ def _count_pairs(run: SavedRun, baseline: SavedRun, *, stable: bool) -> tuple[In
             _outcomes_by_id(records, attacks, budgets, stable=stable) for records in (ours, theirs)
         )
         _check_same_images(ids, other_ids, labels, other_labels)
+        if same_source:
+            _check_same_hashes(ids, _hashes_by_id(ours), _hashes_by_id(theirs))
         n += np.bincount(labels, minlength=classes)
         for attack, budget in np.ndindex(attacks, budgets + 1):
             now, then = right[attack, budget], before[attack, budget]
@@ -176,6 +180,23 @@ def _check_same_images(ids: Integers, others: Integers, labels: Integers, other_
         raise RunError(
             f"run and baseline must have the same labels, got {labels[first]} and {other_labels[first]} for the image "
             f"of id {ids[first]}: measure both on the same data"
+        )
+
+
+def _hashes_by_id(records: list[PieceRecord]) -> Integers:
+    """Return the hashes (N,) of the images by ascending id."""
+    none = np.zeros(0, np.int64)
+    ids = np.concatenate([none, *(record.ids for record in records)])
+    hashes = np.concatenate([none, *(record.hashes for record in records if record.hashes is not None)])
+    return np.asarray(hashes[np.argsort(ids, kind="stable")], np.int64)
+
+
+def _check_same_hashes(ids: Integers, hashes: Integers, others: Integers) -> None:
+    """Raise RunError if an image of one run is not that of the other run: data of one kind of source have equal hashes."""
+    if (differing := np.flatnonzero(hashes != others)).size:
+        raise RunError(
+            f"run and baseline must have the same images, got {len(differing):,} that differ, first the one of id "
+            f"{ids[differing[0]]}: measure both on the same data"
         )
 
 

@@ -25,11 +25,15 @@ FLAG_NAMES = ("zero_gradient", "nonfinite_gradient", "saturated")
 Array = NDArray[Any]
 
 
-def encode_piece(record: PieceRecord) -> bytes:
-    """Return the record as bytes of a ledger. A class takes one byte up to 256 classes; consecutive ids take none."""
+def encode_piece(record: PieceRecord, run: str) -> bytes:
+    """Return the record as bytes of a ledger. A class takes one byte up to 256 classes; consecutive ids take none.
+
+    run: identity of the run to which the record belongs.
+    """
     columns = [(name, np.ascontiguousarray(column)) for name, column in _piece_columns(record)]
     head = {
         "piece": record.number,
+        "run": run,
         "n": len(record),
         "attacks": len(record.outcomes),
         "first_id": _first_id(record),
@@ -45,14 +49,22 @@ def encode_piece(record: PieceRecord) -> bytes:
     return RECORD_PREFIX + hashlib.sha256(rest).hexdigest().encode() + rest
 
 
+def read_head(content: bytes) -> dict[str, Any]:
+    """Return the JSON object in the first line of a record; raise ValueError or RecursionError for other bytes."""
+    found: dict[str, Any] = json.loads(content.partition(b"\n")[0])
+    return found
+
+
 def decode_piece(content: bytes) -> PieceRecord:
-    """Return the record that `encode_piece` wrote; raise KeyError or ValueError for other bytes."""
+    """Return the record that `encode_piece` wrote; raise KeyError, TypeError or ValueError for other bytes."""
     line, _, payload = content.partition(b"\n")
     head: dict[str, Any] = json.loads(line)
     columns: dict[str, Int64Array] = {}
     at = 0
     for name, kind, shape in head["columns"]:
         dtype = np.dtype(kind)
+        if dtype.kind not in "iu":
+            raise ValueError(f"column {name} of {dtype}")
         size = dtype.itemsize * int(np.prod(shape))
         columns[name] = np.frombuffer(payload[at : at + size], dtype).reshape(shape).astype(np.int64)
         at += size
@@ -65,6 +77,7 @@ def decode_piece(content: bytes) -> PieceRecord:
         tuple(BadSample(**sample) for sample in head["bad"]),
         head["seconds"],
         tuple(AuditCounts(*counts) for counts in head["audits"]),
+        columns.get("hashes"),
     )
 
 
@@ -95,7 +108,7 @@ def _record_at(content: mmap | bytes, at: int) -> tuple[int, int] | None:
     try:
         head = json.loads(content[at:line])
         number, size = head["piece"], head["bytes"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     if not (isinstance(number, int) and isinstance(size, int) and number >= 0 and size >= 0):
         return None
@@ -116,6 +129,8 @@ def _piece_columns(record: PieceRecord) -> Iterator[tuple[str, Array]]:
     if _first_id(record) is None:
         yield "ids", record.ids.astype("<i8")
     yield "labels", to_smallest_dtype(record.labels)
+    if record.hashes is not None:
+        yield "hashes", record.hashes.astype("<i8")
     for attack, outcomes in enumerate(record.outcomes):
         yield f"before.{attack}", to_smallest_dtype(outcomes.before)
         yield f"after.{attack}", to_smallest_dtype(outcomes.after)

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from robustbench_fgsm.engine.dataset_pieces import PieceRecord, Pieces
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, manifest_command
 from robustbench_fgsm.runs.directory_lock import is_locked
@@ -42,7 +42,7 @@ class SavedRun:
     @cached_property
     def ledger(self) -> Ledger:
         """Return all finished pieces, whose hashes are verified."""
-        return Ledger(self.manifest.directory, len(self.manifest.pieces))
+        return Ledger.of_directory(self.manifest.directory)
 
     def records(self) -> Iterator[PieceRecord]:
         """Return the finished pieces, with the outcomes of each image, in ascending order."""
@@ -114,9 +114,8 @@ def read_run_progress(directory: Path, manifest: Mapping[str, Any]) -> dict[str,
                 "damaged": None,
             }
         if kind in LEDGER_COMMANDS:
-            pieces = len(Pieces(int(manifest["data"]["n"]), int(manifest["piece_size"])))
-            ledger = Ledger(directory, pieces)
-            return {"pieces": pieces, "done": ledger.num_finished, "damaged": ledger.damaged}
+            ledger = Ledger.of_directory(directory)
+            return {"pieces": len(ledger.schema.pieces), "done": ledger.num_finished, "damaged": ledger.damaged}
     return {"pieces": None, "done": None, "damaged": None}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from robustbench_fgsm.data.content import describe_content
 from robustbench_fgsm.data.dataset import Dataset, describe_data
 from robustbench_fgsm.engine.environment import describe_software
 from robustbench_fgsm.engine.plan import Plan
@@ -23,6 +24,7 @@ def run_settings(
     *,
     max_bad: int,
     plan: Plan | None = None,
+    hash_images: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
     """Return the settings of a command's run as JSON; a run directory is continued only if its settings are equal.
@@ -33,6 +35,8 @@ def run_settings(
         data: the images, described with their fingerprint.
         attack: one attack, described under `attack`, or several, described under `attacks`; None if the options describe it.
         max_bad: number of unreadable images above which the result is invalid.
+        hash_images: read and hash all images, unless their fingerprint covers every byte; for a run without ledgers, which record
+            the hashes.
         plan: execution plan, with its batch size; None if the options hold the batch size.
         options: further settings of this command, by their keys.
     """
@@ -42,7 +46,7 @@ def run_settings(
     settings = {
         "command": command,
         **({"models": models} if isinstance(classifier, Sequence) else {"model": models[0]}),
-        "data": describe_data(data),
+        "data": describe_data(data) | (describe_content(data) if hash_images else {}),
         **({"attacks": attacks} if isinstance(attack, Sequence) else {"attack": attacks[0]} if attacks else {}),
         **({} if plan is None else plan_settings(plan)),
         "max_bad": max_bad,

@@ -175,7 +175,16 @@ def train_in_directory(
     classifier, recipe = run.classifier, run.recipe
     data = match_to_classifier(run.data, classifier)
     check_trainable(classifier, data, recipe, world)  # before a directory is made
-    settings = run_settings("train", classifier, data, None, max_bad=run.max_bad, recipe=recipe.to_dict(), processes=world.size)
+    settings = run_settings(
+        "train",
+        classifier,
+        data,
+        None,
+        max_bad=run.max_bad,
+        hash_images=out is not None,
+        recipe=recipe.to_dict(),
+        processes=world.size,
+    )
     files = (CHECKPOINT_FILE, TRAINING_LOG_FILE, WEIGHTS_FILE, CARD_FILE)
     with RunDirectory(out, settings, world, files=files, reuse_result=False) as directory:
         training = fit(

@@ -17,8 +17,8 @@ from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.evaluation.transfer import run_transfer, split_transfer_into_pieces
 from robustbench_fgsm.evaluation.transfer_counts import TransferModels
 from robustbench_fgsm.options import RunOptions, TransferOptions
+from robustbench_fgsm.runs.changed_images import is_complete_and_unchanged, open_store_of_pieces
 from robustbench_fgsm.runs.directory import RunDirectory
-from robustbench_fgsm.runs.ledger import LedgerStore
 from robustbench_fgsm.runs.manifest import read_recorded_plan
 from robustbench_fgsm.runs.settings import run_settings
 from robustbench_fgsm.spec import AttackSpec
@@ -72,10 +72,13 @@ def transfer_in_directory(
 
     Pieces that the directory's ledgers hold are not attacked again. Raises as `RunDirectory` and `run_transfer` do.
     """
-    with RunDirectory(out, run.settings(), world) as directory:
+    with RunDirectory(
+        out, run.settings(), world, reuse_result=lambda directory: is_complete_and_unchanged(directory, run.data)
+    ) as directory:
         if directory.result is not None:
             return directory.result
-        with nullcontext() if out is None else closing(LedgerStore(out, len(run.pieces), world.rank)) as store:
+        store = open_store_of_pieces(directory, run.data)
+        with nullcontext() if store is None else closing(store):
             transfer = run_transfer(
                 run.transfer_models,
                 run.data,

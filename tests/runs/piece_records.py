@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.engine.dataset_pieces import PieceRecord
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord, Pieces
+from robustbench_fgsm.runs.record_schema import RecordSchema
+from robustbench_fgsm.stats.audit import AuditCounts
 from robustbench_fgsm.stats.tally import BatchOutcomes
+
+RUN = "0" * 64
+"""Identity of the run of these records."""
 
 
 def drawn(number: int, n: int = 7, *, classes: int = 10, targeted: bool = False, gap: int = 0) -> PieceRecord:
@@ -25,13 +30,31 @@ def drawn(number: int, n: int = 7, *, classes: int = 10, targeted: bool = False,
         saturated=saturated,
         after_stable=np.where(saturated[:, np.newaxis], after_stable, after) if saturated.any() else None,
     )
-    return PieceRecord(number, (outcomes, outcomes), (number, 0), (BadSample("a\n.png", "no"),), 0.5)
+    return PieceRecord(
+        number,
+        (outcomes, outcomes),
+        (min(number, n), 0),
+        (BadSample("a\n.png", "no", 7),),
+        0.5,
+        (AuditCounts(n, 0),) * 2,
+        random.integers(-(2**63), 2**63, n),
+    )
+
+
+def schema(pieces: int, *, n: int = 7, targeted: bool = False, classes: int = 10) -> RecordSchema:
+    """The schema of a run of such records, each with one bad sample beside its n images."""
+    return RecordSchema(RUN, Pieces(pieces * (n + 1), n + 1), classes, (2, 2), (targeted,) * 2, audited=True)
 
 
 def same(one: PieceRecord, other: PieceRecord) -> bool:
-    settings = [(record.number, record.decided_again, record.bad, record.seconds) for record in (one, other)]
-    return settings[0] == settings[1] and all(
-        np.array_equal(getattr(mine, name), getattr(theirs, name), equal_nan=False)
-        for mine, theirs in zip(one.outcomes, other.outcomes, strict=True)
-        for name in vars(mine)
+    settings = [(record.number, record.decided_again, record.bad, record.seconds, record.audits) for record in (one, other)]
+    hashes, others = (np.empty(0, np.int64) if record.hashes is None else record.hashes for record in (one, other))
+    return (
+        np.array_equal(hashes, others)
+        and settings[0] == settings[1]
+        and all(
+            np.array_equal(getattr(mine, name), getattr(theirs, name), equal_nan=False)
+            for mine, theirs in zip(one.outcomes, other.outcomes, strict=True)
+            for name in vars(mine)
+        )
     )

@@ -112,7 +112,7 @@ def test_pieces_count_like_the_whole(run: EvaluationRun, tmp_path: Path) -> None
 def test_a_stopped_run_repeats_no_piece(run: EvaluationRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoppedError):
         evaluate_in_directory(run, tmp_path / "run", progress=stop_after(120), max_example_images=0)
-    assert Ledger(tmp_path / "run", len(run.pieces)).num_finished == 15
+    assert Ledger.of_directory(tmp_path / "run").num_finished == 15
     assert not (tmp_path / "run" / RESULT_FILE).exists()
     seen: list[tuple[int, int]] = []
     calls = Counting(run, monkeypatch)
@@ -162,13 +162,13 @@ def test_50_random_kills_change_no_count(run: EvaluationRun, tmp_path: Path) -> 
     for kill in range(KILLS):
         if (out / RESULT_FILE).exists():
             out = tmp_path / f"run-{kill}"
-        before = Ledger(out, len(run.pieces)).num_finished if out.exists() else 0
+        before = Ledger.of_directory(out).num_finished if out.exists() else 0
         child = in_child(partial(evaluate_in_directory, run, out))
         time.sleep(chance.uniform(0, whole))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         if out.exists():
-            ledger = Ledger(out, len(run.pieces))
+            ledger = Ledger.of_directory(out)
             assert ledger.num_finished >= before
             assert ledger.damaged <= kill + 1
             moments.append(ledger.num_finished)
@@ -187,7 +187,7 @@ def test_a_kill_loses_at_most_one_piece(run: EvaluationRun, tmp_path: Path, monk
 
     child = in_child(lambda: evaluate_in_directory(run, tmp_path / "run", progress=kill_at))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    ledger = Ledger(tmp_path / "run", len(run.pieces))
+    ledger = Ledger.of_directory(tmp_path / "run")
     assert (ledger.num_finished, ledger.damaged) == (10, 0)
     assert counts(evaluate_in_directory(run, tmp_path / "run")) == undisturbed(run)
 
@@ -206,9 +206,9 @@ def test_attacks_damaged_pieces_again(run: EvaluationRun, tmp_path: Path, harm: 
     if harm == "gone":
         place.unlink()
     (out / RESULT_FILE).unlink()
-    assert Ledger(out, len(run.pieces)).num_finished < len(run.pieces)
+    assert Ledger.of_directory(out).num_finished < len(run.pieces)
     assert counts(evaluate_in_directory(run, out)) == expected
-    assert Ledger(out, len(run.pieces)).num_finished == len(run.pieces)
+    assert Ledger.of_directory(out).num_finished == len(run.pieces)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_continues_after_a_full_disk(run: EvaluationRun, small_disk: Path | None
             assert held <= {".lock", MANIFEST_FILE, ledger_name(0), EXAMPLE_IMAGES_FILE}
             if MANIFEST_FILE in held:
                 json.loads((out / MANIFEST_FILE).read_text())
-                assert Ledger(out, len(run.pieces)).damaged == 0
+                assert Ledger.of_directory(out).damaged == 0
             if EXAMPLE_IMAGES_FILE in held:
                 assert read_example_images(out / EXAMPLE_IMAGES_FILE)
             ballast.unlink()
@@ -342,7 +342,7 @@ def test_starts_again_after_a_failed_audit(guarded: EvaluationRun, tmp_path: Pat
     if stopped is not None:
         with pytest.raises(StoppedError):
             evaluate_in_directory(guarded, tmp_path / "run", progress=progress, max_example_images=0)
-        assert Ledger(tmp_path / "run", len(guarded.pieces)).num_finished < len(guarded.pieces) / 2
+        assert Ledger.of_directory(tmp_path / "run").num_finished < len(guarded.pieces) / 2
     run = guarded if stopped is None else reload_evaluation_run(tmp_path / "run", guarded.classifier, guarded.data)
     document = evaluate_in_directory(run, tmp_path / "run", max_example_images=0)
     plan = document["evaluations"][0]["plan"]

@@ -132,7 +132,7 @@ def test_continues_with_other_processes(run: EvaluationRun, tmp_path: Path, size
         evaluate_in_directory(run, out, world=world, progress=stop)
 
     assert -signal.SIGKILL in in_world(sizes[0], killed, tmp_path / "first")
-    done = Ledger(out, len(run.pieces)).num_finished
+    done = Ledger.of_directory(out).num_finished
     assert 0 < done < len(run.pieces)
     assert not (out / RESULT_FILE).exists()
     assert (
@@ -140,7 +140,7 @@ def test_continues_with_other_processes(run: EvaluationRun, tmp_path: Path, size
         == [0] * sizes[1]
     )
     assert answers(tmp_path / "second", sizes[1]) == [expected] * sizes[1]
-    assert Ledger(out, len(run.pieces)).num_finished == len(run.pieces)
+    assert Ledger.of_directory(out).num_finished == len(run.pieces)
     assert (out / ledger_name(0)).exists()
 
 

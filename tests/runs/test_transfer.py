@@ -51,7 +51,7 @@ def test_continues_a_stopped_transfer(run: TransferRun, tmp_path: Path) -> None:
 
     with pytest.raises(StoppedError):
         transfer_in_directory(run, out, progress=stop)
-    assert 0 < Ledger(out, 13).num_finished < 13
+    assert 0 < Ledger.of_directory(out).num_finished < 13
     assert not (out / RESULT_FILE).exists()
     found = transfer_in_directory(run, out)
     assert counts(found) == counts(transfer_in_directory(run, None))

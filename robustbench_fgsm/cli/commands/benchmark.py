@@ -67,6 +67,7 @@ def benchmark_command(
         images,
         spec,
         max_bad=run_options.max_bad,
+        hash_images=output.out is not None,
         batch_size=run_options.batch_size,
         **asdict(benchmark_options) | {"references": versions},
     )

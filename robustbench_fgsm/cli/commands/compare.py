@@ -75,6 +75,7 @@ def compare_command(
         images,
         spec,
         max_bad=run_options.max_bad,
+        hash_images=output.out is not None,
         plan=plan,
         references={name: entry.installed_version for name, entry in REFERENCES.entries().items() if name in names},
         **({"ignore": list(ignored)} if ignored else {}),

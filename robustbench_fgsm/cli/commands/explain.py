@@ -76,6 +76,7 @@ def explain_command(
         images,
         spec,
         max_bad=run_options.max_bad,
+        hash_images=output.out is not None,
         claims=[claim.to_dict(len(images)) for claim in claims],
         batch_size=run_options.batch_size,
     )

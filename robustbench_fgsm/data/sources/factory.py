@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any, cast
+
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.python_objects import object_to_dataset
 from robustbench_fgsm.data.registry import DataOptions
@@ -15,5 +18,8 @@ def load(spec: str, options: DataOptions) -> Dataset:
     Raises DataError if there is no such function, or it returns something else.
     """
     options.reject_split("factory")
-    made = call_factory(spec, "a Dataset or a torch data set of (image, label)", DataError)
-    return object_to_dataset(made, options, name=f"factory:{spec}")
+    made, code = call_factory(spec, "a Dataset or a torch data set of (image, label)", DataError)
+    found: Any = object_to_dataset(made, options, name=f"factory:{spec}")
+    with suppress(AttributeError):  # of a class with slots
+        found.code_sha256 = code
+    return cast("Dataset", found)

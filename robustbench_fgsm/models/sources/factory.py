@@ -20,9 +20,13 @@ def load(request: ModelRequest) -> Classifier:
     own normalisation. weights: a checkpoint for a module, `auto` to keep the module's weights. Raises ModelError if there is no
     such function, or it returns something else.
     """
-    model = call_factory(request.name, "a module or a classifier made by wrap", ModelError)
-    if isinstance(model, nn.Module):
-        return _build_from_module(model, request)
+    model, code = call_factory(request.name, "a module or a classifier made by wrap", ModelError)
+    classifier = _build_from_module(model, request) if isinstance(model, nn.Module) else _check_classifier(model, request)
+    classifier.info = replace(classifier.info, spec=request.spec, code_sha256=code)
+    return classifier
+
+
+def _check_classifier(model: object, request: ModelRequest) -> Classifier:
     request.allow_only()
     if any(base.__module__.partition(".")[0] == "art" for base in type(model).__mro__):
         from robustbench_fgsm.models.art import from_art
@@ -32,7 +36,6 @@ def load(request: ModelRequest) -> Classifier:
         model = from_sklearn(model)
     if not isinstance(model, Classifier):
         raise ModelError(f"{request.spec} must return a module or a classifier made by wrap, got {type(model).__name__}")
-    model.info = replace(model.info, spec=request.spec)
     return model
 
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.attack.outputs import read_for_loss
+from robustbench_fgsm.data.content import describe_content
 from robustbench_fgsm.data.dataset import Dataset, describe_data, first_readable_batch
 from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_classifier
 from robustbench_fgsm.engine.choose_plan import check_recorded_plan, choose_plan
@@ -208,7 +209,7 @@ def initial_saved_attack(
         check_eight_bit(data, spec)
     return SavedAttack(
         model=classifier.info.to_dict(),
-        data=describe_data(data),
+        data=describe_data(data) | describe_content(data),
         attack=spec.to_dict() | {"epsilon": spec.epsilons[0]},
         output=output | {"shape": list(first_readable_batch(data, PREFLIGHT_IMAGES).images.shape[1:])},
         totals=ShardTotals.empty(classifier.num_classes, targeted=spec.target.targeted, eight_bit=eight_bit),

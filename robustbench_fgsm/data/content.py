@@ -1,0 +1,79 @@
+"""Read images again only to hash them: of pieces that were measured, or of all data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
+from robustbench_fgsm.data.image_hashes import hash_pixels
+from robustbench_fgsm.data.images import ImageDataset
+from robustbench_fgsm.data.subset import IdSubset, Subset
+
+READ_BLOCK_SIZE = 1024
+"""Images that are hashed at a time."""
+
+SpanHashes = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Ids and hashes of the samples of one span; of an `ImageDataset`, also of unreadable samples."""
+
+
+def fingerprint_covers_images(data: Dataset) -> bool:
+    """Return True if the fingerprint of the data covers every byte of every image."""
+    return isinstance(whole_dataset(data), ArrayDataset | IdSubset)
+
+
+def whole_dataset(data: Dataset) -> Dataset:
+    """Return the data set of which the data are a subset, or the data."""
+    while isinstance(data, Subset):
+        data = data.dataset
+    return data
+
+
+def hash_spans(data: Dataset, spans: Sequence[range]) -> Iterator[SpanHashes]:
+    """Yield ids and hashes of the samples of each span of indices, in the order of the data."""
+    whole = whole_dataset(data)
+    if isinstance(whole, ImageDataset):
+        blocks: list[Sequence[int]] = [whole_indices(data, span) for span in spans]
+        for block, found in zip(blocks, whole.hash_blocks(blocks), strict=True):
+            yield np.asarray(block, np.int64), np.asarray(found, np.int64)
+        return
+    for span in spans:
+        parts: list[SpanHashes] = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+        for batch in data.batches(span.start, span.stop, READ_BLOCK_SIZE):
+            hashes = hash_pixels(batch.images) if batch.hashes is None else batch.hashes
+            parts.append((batch.ids.numpy(), hashes.numpy()))
+        ids, hashed = zip(*parts, strict=True)
+        yield np.concatenate(ids), np.concatenate(hashed)
+
+
+def whole_indices(data: Dataset, span: range) -> Sequence[int]:
+    """Return the indices in the whole data set of the images at these indices of the data."""
+    indices: Sequence[int] = span
+    while isinstance(data, Subset):
+        indices, data = [data.indices[index] for index in indices], data.dataset
+    return indices
+
+
+def describe_content(data: Dataset) -> dict[str, Any]:
+    """Return the hash of all images as `content_hash`, by which a run notices other images; nothing if the fingerprint suffices.
+
+    All images are read, but those of files are not decoded.
+    """
+    if fingerprint_covers_images(data):
+        return {}
+    digest = xxhash.xxh3_128()
+    spans = [range(start, min(start + READ_BLOCK_SIZE, len(data))) for start in range(0, len(data), READ_BLOCK_SIZE)]
+    for ids, hashes in hash_spans(data, spans):
+        digest.update(ids.tobytes())
+        digest.update(hashes.tobytes())
+    return {"content_hash": digest.hexdigest()}
+
+
+def image_path(data: Dataset, image_id: int) -> str:
+    """Return the location of an image, or its id if it has no location."""
+    whole = whole_dataset(data)
+    return whole.path(image_id) if isinstance(whole, ImageDataset) else f"image {image_id}"
