@@ -46,6 +46,8 @@ def _conversion(tensor: Tensor) -> str:
     """Return the remedy for numbers of a type that no images have."""
     if tensor.is_complex():
         return "pass the magnitude or the real part as float32"
+    if tensor.ndim == 2 and tensor.dtype != torch.bool:
+        return "pass features as float32, as in features.astype('float32')"
     if tensor.dtype == torch.bool:
         return "pass images.astype('float32'), where True is 1"
     high = float(tensor.max()) if tensor.numel() and tensor.dtype not in (torch.uint16, torch.uint32, torch.uint64) else 0.0

@@ -58,6 +58,12 @@ def object_to_dataset(data: Any, options: DataOptions, *, name: str = "", limit:
         return _pair_to_dataset(data.tensors, options, name)
     if isinstance(data, (tuple, list)) and _is_pair(data):
         return _pair_to_dataset(data, options, "arrays")
+    if isinstance(data, Mapping) and any(hasattr(part, "features") for part in data.values()):
+        raise DataError(
+            f"{name} has several splits, got {', '.join(map(str, data))}: pass one of them, such as data[{next(iter(data))!r}]"
+        )
+    if hasattr(data, "iloc"):
+        raise DataError(f"{name} must be split into features and labels, got one table: pass (frame[features], frame[label])")
     if isinstance(data, Mapping):
         images, labels = find_array_keys({str(key): tuple(np.shape(data[key])) for key in data}, options, name)
         return _pair_to_dataset((data[images], data[labels]), options, "arrays")

@@ -75,6 +75,7 @@ def preflight(
     warnings += sample_warnings(data)
     if is_attacked:
         warnings += small_epsilon_warnings(spec.epsilons, spec.bounds)
+    check_first_label(classifier, data)
     check_repeatable(data)
     if strict and warnings:
         raise InputError(f"strict takes warnings for errors: {'; '.join(warnings)}")
@@ -110,13 +111,12 @@ def check_classes(classifier: Classifier, data: Dataset) -> None:
     """Raise DataError unless data and classifier list the same classes; a class named by its number fits any class."""
     if classifier.num_classes != len(data.classes):
         if len(data.classes) == classifier.num_classes + 1 and count_from_one(dataset_labels(data), classifier.num_classes):
-            raise DataError(
-                f"labels must lie in [0, {classifier.num_classes}), got 1 to {classifier.num_classes} in {data.name}: they count "
-                "classes from 1, so pass --labels-from 1 (in Python, load_data(..., labels_from=1))"
-            )
+            raise _labels_from_one_error(classifier, data)
+        remedy = "pass --class-map FILE where they are some of them"
+        if len(data.classes) > classifier.num_classes:
+            remedy = f"choose a model of {len(data.classes)} classes, or leave out the images of other classes and count from 0"
         raise DataError(
-            f"data must have the model's {classifier.num_classes} classes, got {len(data.classes)} in {data.name}: "
-            "pass --class-map FILE where they are some of them"
+            f"data must have the model's {classifier.num_classes} classes, got {len(data.classes)} in {data.name}: {remedy}"
         )
     for label, (ours, theirs) in enumerate(zip(classifier.classes or (), data.classes, strict=False)):
         if not (same_class_name(ours, theirs) or is_unnamed_class(label, ours) or is_unnamed_class(label, theirs)):
@@ -124,6 +124,21 @@ def check_classes(classifier: Classifier, data: Dataset) -> None:
                 f"data must list the model's classes in its order, got {theirs!r} where the model has {ours!r}: "
                 "pass --class-map FILE"
             )
+
+
+def _labels_from_one_error(classifier: Classifier, data: Dataset) -> DataError:
+    return DataError(
+        f"labels must lie in [0, {classifier.num_classes}), got 1 to {classifier.num_classes} in {data.name}: they count "
+        "classes from 1, so pass --labels-from 1 (in Python, load_data(..., labels_from=1))"
+    )
+
+
+def check_first_label(classifier: Classifier, data: Dataset) -> None:
+    """Raise DataError if the labels of a few images are 1 to K: data whose classes are unknown show them one by one."""
+    batch = evenly_spaced_batch(data)
+    beyond = any(bad.reason.startswith(f"label {classifier.num_classes} is none of the") for bad in batch.bad)
+    if beyond and bool((batch.labels >= 1).all()):
+        raise _labels_from_one_error(classifier, data)
 
 
 def check_repeatable(data: Dataset) -> None:

@@ -185,3 +185,25 @@ def test_check_takes_bare_networks_and_data(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(20, 3))
     rf.save_adversarial(network, (GREY, LABELS), tmp_path / "out", 0.1)
     assert rf.check_adversarial(tmp_path / "out", network, (GREY, LABELS)).verified
+
+
+@pytest.mark.parametrize("form", [lambda labels: (GREY, labels), lambda labels: Labelled(GREY, labels)])
+def test_labels_from_one_and_their_remedy(form: Callable[[torch.Tensor], object]) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(20, 3))
+    with pytest.raises(rf.DataError, match=r"got 1 to 3 .*: they count classes from 1, .*load_data\(\.\.\., labels_from=1\)"):
+        rf.evaluate(network, form(LABELS + 1))
+    shifted = rf.load_data(form(LABELS + 1), labels_from=1)
+    assert rf.evaluate(network, shifted).clean_accuracy.count == rf.evaluate(network, form(LABELS)).clean_accuracy.count
+    with pytest.raises(rf.RfgsmError, match=r"choose a model of 8 classes|label . is none of the 3 classes"):
+        rf.evaluate(network, form(LABELS + 5))
+
+
+class Labelled(Pairs):
+    """Torch data set with these labels."""
+
+    def __init__(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+        super().__init__(images)
+        self.labels = labels
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.images[index], int(self.labels[index])

@@ -37,9 +37,10 @@ def test_shares_memory() -> None:
 @pytest.mark.parametrize(
     ("samples", "message", "remedied"),
     [
-        (np.full((2, 2), 200), "got int64 .*: convert them to uint8", np.full((2, 2), 200).astype("uint8")),
-        (np.full((2, 2), 2000), "divide them by their largest possible value", np.full((2, 2), 2000 / 65535, np.float32)),
-        (np.full((2, 2), 200, np.uint16), "got uint16 .*: divide them by", np.full((2, 2), 200 / 65535, np.float32)),
+        (np.full((2, 2, 2), 200), "got int64 .*: convert them to uint8", np.full((2, 2, 2), 200).astype("uint8")),
+        (np.full((2, 2, 2), 2000), "divide them by their largest possible value", np.full((2, 2, 2), 2000 / 65535, np.float32)),
+        (np.full((2, 2, 2), 200, np.uint16), "got uint16 .*: divide them by", np.full((2, 2, 2), 200 / 65535, np.float32)),
+        (np.full((2, 2), 7), "got int64 .*: pass features as float32", np.full((2, 2), 7).astype("float32")),
         (VALUES > 0.5, "got bool .*: pass images.astype", (VALUES > 0.5).astype("float32")),
         (VALUES.astype(np.complex64), "got complex64 .*: pass the magnitude", np.abs(VALUES.astype(np.complex64))),
         (np.array(["a"]), "must hold numbers, got an array of <U1", None),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import datasets
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset, WeightedRandomSampler
@@ -72,6 +74,20 @@ FORMS: dict[str, Callable[[], Any]] = {
 }
 
 
+def table() -> Any:
+    """Table of Hugging Face's `datasets`, with names of the classes."""
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list("abcd"))})
+    images = [to_pil_image(image) for image in X]
+    return datasets.Dataset.from_dict({"image": images, "label": Y.tolist()}, features=features)
+
+
+FORMS |= {
+    "Hugging Face table": table,
+    "Hugging Face table of tensors": lambda: table().with_format("torch"),
+    "Hugging Face stream": lambda: table().to_iterable_dataset(),
+}
+
+
 def read(data: rf.Dataset) -> rf.Batch:
     return rf.Batch.concatenate(list(data.batches(0, len(data), 6)))
 
@@ -88,7 +104,21 @@ def test_every_form_gives_the_same_samples(form: str) -> None:
         assert batch.ids.tolist() == list(range(20))
 
 
+def test_keys_of_a_table_may_be_named() -> None:
+    renamed = table().rename_column("label", "fine_label").add_column("coarse_label", [0] * 20)
+    with pytest.raises(DataError, match=r"got image, fine_label, coarse_label: .*labels_key="):
+        rf.evaluate(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(216, 4)), renamed)
+    assert torch.equal(read(rf.load_data(renamed, labels_key="fine_label")).labels, Y)
+
+
+def test_tables_of_pandas() -> None:
+    frame = pd.DataFrame({"a": [0.25, 0.5], "b": [0.75, 1.0], "label": ["x", "y"]})
+    data = as_dataset((frame[["a", "b"]], frame["label"]))
+    assert (data.classes, read(data).images.tolist()) == (("x", "y"), [[0.25, 0.75], [0.5, 1.0]])
+
+
 def test_class_names() -> None:
+    assert as_dataset(table()).classes == ("a", "b", "c", "d")
     assert as_dataset(DataLoader(Subset(Pairs(), [3, 1]), batch_size=2)).classes == Pairs.classes
     assert as_dataset((X, Y)).classes == ("0", "1", "2", "3")
 
@@ -126,6 +156,8 @@ def test_options_of_load_data() -> None:
         (lambda: (X, Y[:3]), r"got \(20, 3, 9, 8\) and \(3,\): pass one label"),
         (lambda: (X, Y + 0.5), "got 0.5 at image 0"),
         (lambda: {"a": X, "b": Y}, "must hold images and labels"),
+        (lambda: datasets.DatasetDict(test=table(), train=table()), r"several splits, got test, train: .* such as data\['test'\]"),
+        (lambda: pd.DataFrame({"a": [0.5], "label": [0]}), "must be split into features and labels"),
         (lambda: iter(()), "an iterator yields its images only once"),
         (lambda: iter([(X[0], 0), (X[0, :, 1:], 0)]), "images of one shape"),
         (lambda: iter([X[0]]), "must be .image, label., got Tensor"),
