@@ -45,6 +45,7 @@ MODEL_SOURCES = Registry(
     _entry("robustbench", "robustbench", "robustbench:NAME", "robustbench", extra="robustbench"),
     _entry("hf", "huggingface", "hf:ORG/NAME", "transformers", extra="hf"),
     _entry("sklearn", "sklearn", "sklearn:FILE.skops", "skops", extra="sklearn"),
+    _entry("keras", "keras", "keras:FILE.keras", "keras", extra="keras"),
     _entry("factory", "factory", "factory:pkg.mod:fn", runs_code=True),
     _entry(".pt2", "exported_program", "FILE.pt2", runs_code=True),
     _entry(".pt", "exported_program", "FILE.pt (TorchScript)", runs_code=True),
