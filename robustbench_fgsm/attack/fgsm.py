@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.arguments import (
@@ -26,7 +25,6 @@ from robustbench_fgsm.attack.clip import PixelwiseBounds, uniform_bounds
 from robustbench_fgsm.attack.direction import largest_magnitude, steepest_direction
 from robustbench_fgsm.attack.gradient import HasLossGradient, Labels, loss_gradient, own_labels, predict_outputs
 from robustbench_fgsm.attack.losses import LOGIT_LOSSES, MULTI_LABEL_LOSSES, Loss, get_loss
-from robustbench_fgsm.attack.network_call import REDUCED_DTYPES, network_dtypes
 from robustbench_fgsm.attack.outputs import (
     DECLARED_OUTPUTS,
     OutputReader,
@@ -226,13 +224,11 @@ def check_attacked_outputs(model: Model, gradient_step: GradientStep) -> None:
     x, settings = gradient_step.x, gradient_step.settings
     if not isinstance(settings.loss, str) or (settings.loss in LOGIT_LOSSES and brings_own_loss(model)):
         return
-    reduced = [dtype for dtype in network_dtypes(getattr(model, "network", model)) if dtype in REDUCED_DTYPES]
     try:
         check_outputs(
             gradient_step.outputs,
             settings.loss,
             lambda: predict_noise(lambda noise: predict_outputs(model, noise, settings.reader), x, uniform_bounds(settings.bounds)),
-            max((torch.finfo(dtype).eps for dtype in reduced), default=0.0),
         )
     except ModelError as error:
         if settings.loss in DECLARED_OUTPUTS:

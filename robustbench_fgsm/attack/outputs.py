@@ -78,19 +78,21 @@ class OutputReader:
         if len(entries) > 1:  # beside tensors of floats, a number is a loss, and integers are predictions
             entries = {name: entry for name, entry in entries.items() if not isinstance(entry, Tensor) or _may_be_logits(entry)}
         found = {name: rows for name, entry in entries.items() if (rows := self._find(entry, n)) is not None}
-        if len(found) > 1:
-            found = {name: rows for name, rows in found.items() if rows.shape[1] == self.num_classes} or found
-        first = next(iter(found), None)
-        if len(found) == 1 or (isinstance(returned, tuple | list) and first == next(iter(entries)) and _first_is_clear(found)):
-            return found[first] if first is not None else None
-        return None
+        for width in (self.num_classes, 1 if self.num_classes == 2 else None):
+            fitting = {name: rows for name, rows in found.items() if rows.shape[1] == width}
+            if fitting:
+                found = fitting
+                break
+        first = next(iter(found), "")
+        starts = isinstance(returned, tuple | list) and first in list(entries)[:1]
+        return found[first] if len(found) == 1 or (starts and _first_is_clear(found)) else None
 
     def _describe_failure(self, returned: object, n: int) -> str:
         classes = "K" if self.num_classes is None else str(self.num_classes)
         expected = f"model must return logits ({n}, {classes}) for {n} image{'s' * (n != 1)}, got {describe_value(returned)}"
         if not isinstance(returned, Tensor):
             inner = read_fields(returned).get("logits")
-            return f"{expected}: {_remedy_of_fields(returned)}" if inner is None else self._describe_failure(inner, n)
+            return f"{expected}: {_remedy_of_fields(returned, n)}" if inner is None else self._describe_failure(inner, n)
         rows = _as_rows(returned, n)
         if rows is not None and self.num_classes is not None:
             width = max(rows.shape[1], 2)
@@ -103,13 +105,15 @@ class OutputReader:
 
 
 def _first_is_clear(found: Mapping[str, Tensor]) -> bool:
-    """Return True if the first tensor has two columns at least, and no other tensor has fewer, as logits beside features have."""
-    widths = [rows.shape[1] for rows in found.values()]
-    return widths[0] >= 2 and widths[0] == min(widths)
+    """Return True if the first tensor has the fewest columns, as logits beside features have, and is not one column of several."""
+    first, *others = (rows.shape[1] for rows in found.values())
+    return first < min(others) if first == 1 else first <= min(others)
 
 
 def read_fields(returned: object) -> dict[str, Any]:
     """Return the entries of a container by name, without those that are None; empty if it is no container."""
+    if not isinstance(returned, Mapping) and getattr(returned, "logits", None) is not None:
+        return {"logits": returned.logits}  # type: ignore[attr-defined]
     if isinstance(returned, Mapping):
         entries = {str(key): value for key, value in returned.items()}
     elif hasattr(returned, "_asdict"):
@@ -129,9 +133,10 @@ def _may_be_logits(entry: Tensor) -> bool:
 
 def _as_rows(outputs: Tensor, n: int) -> Tensor | None:
     """Return outputs as (n, k), without axes of length 1; None if they are not one row for each image."""
+    outputs = outputs if outputs.layout == torch.strided else outputs.to_dense()
     if outputs.ndim == 2 and len(outputs) == n:
         return outputs
-    if n == 1 and outputs.numel() == max(outputs.shape, default=1):  # a squeezed axis of one image
+    if n == 1 and outputs.ndim != 2 and outputs.numel() == max(outputs.shape, default=1):  # the axis of one image is squeezed
         return outputs.reshape(1, -1)
     if outputs.ndim and len(outputs) == n and outputs.shape[1:].numel() == max(outputs.shape[1:], default=1):
         return outputs.reshape(n, max(outputs.shape[1:], default=1))
@@ -152,13 +157,15 @@ def _shape_text(value: object) -> str:
     return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
-def _remedy_of_fields(returned: object) -> str:
+def _remedy_of_fields(returned: object, n: int) -> str:
     entries = read_fields(returned)
-    if not entries:
+    tensors = {name: value for name, value in entries.items() if isinstance(value, Tensor)}
+    if not tensors:
         return "return a tensor of logits"
-    name = next((name for name, value in entries.items() if isinstance(value, Tensor)), next(iter(entries)))
-    by_key = isinstance(returned, Mapping)
-    access = f"[{name!r}]" if by_key else f"[{name}]" if name.isdecimal() else f".{name}"
+    if isinstance(returned, tuple | list) and len(tensors) > 1 and all(value.ndim == 1 for value in tensors.values()):
+        return f"return one tensor, for example torch.stack(forward(x){', 1' * (len(tensors) != n)})"
+    name = next(iter(tensors))
+    access = f"[{name!r}]" if isinstance(returned, Mapping) else f"[{name}]" if name.isdecimal() else f".{name}"
     return f"return the logits alone, for example forward(x){access}"
 
 
@@ -209,13 +216,12 @@ def predict_noise(predict: Callable[[Tensor], Tensor], x: Tensor, bounds: tuple[
     return outputs[outputs.isfinite().all(1)]
 
 
-def kind_of_outputs(outputs: Tensor, more: Callable[[], Tensor] | None = None, resolution: float = 0.0) -> OutputKind:
+def kind_of_outputs(outputs: Tensor, more: Callable[[], Tensor] | None = None) -> OutputKind:
     """Return what the numbers (N, K) of a network are.
 
     Args:
         outputs: as `OutputReader` returns them, with one output of a binary network read as a logit.
         more: outputs (M, K) on other images, if numbers in [0, 1] are to be told from logits that lie there by chance.
-        resolution: relative rounding error of the outputs.
 
     Returns:
         `probabilities` or `log-probabilities` if all rows are normalised so; `one sigmoid` or `sigmoids` if all numbers lie in
@@ -224,7 +230,7 @@ def kind_of_outputs(outputs: Tensor, more: Callable[[], Tensor] | None = None, r
     outputs = outputs[outputs.amax(1).isfinite()] if outputs.numel() else outputs  # others are counted apart
     if not outputs.numel():
         return "logits"
-    exact, tolerance = outputs.double(), max(1e-4, 4 * resolution)  # a rounded log-probability is off by several units
+    exact, tolerance = outputs.double(), max(1e-4, 4 * _resolution(outputs))  # a rounded log-probability is off by several units
     if bool((exact >= 0).all()) and bool(((exact.sum(1) - 1).abs() < tolerance).all()):
         return "probabilities"
     if bool((exact <= 0).all()) and bool((exact.logsumexp(1).abs() < tolerance).all()):
@@ -234,6 +240,12 @@ def kind_of_outputs(outputs: Tensor, more: Callable[[], Tensor] | None = None, r
     if not varies or not lie_in_unit_interval(own) or not (more is None or lie_in_unit_interval(more())):
         return "logits"
     return "one sigmoid" if is_one_output(exact) else "sigmoids"
+
+
+def _resolution(outputs: Tensor) -> float:
+    """Return the relative rounding error of outputs that are 16-bit numbers, also as float32; 0 for other outputs."""
+    rounded = (dtype for dtype in (torch.float16, torch.bfloat16) if torch.equal(outputs.to(dtype).to(outputs), outputs))
+    return max((torch.finfo(dtype).eps for dtype in rounded), default=0.0)
 
 
 def is_one_output(outputs: Tensor) -> bool:
@@ -274,14 +286,13 @@ _LOSS_OF_KIND = {
 }
 
 
-def check_outputs(outputs: Tensor, loss: str, more: Callable[[], Tensor] | None = None, resolution: float = 0.0) -> list[str]:
+def check_outputs(outputs: Tensor, loss: str, more: Callable[[], Tensor] | None = None) -> list[str]:
     """Return a warning if the loss `ce` gets log-probabilities (N, K), which do not change its result.
 
     Args:
         outputs: (N, K).
         loss: name of the loss.
         more: as in `kind_of_outputs`.
-        resolution: as in `kind_of_outputs`.
 
     Raises:
         ModelError: the outputs are of another kind than the loss takes: probabilities or sigmoids under `ce`, where softmax would
@@ -290,7 +301,7 @@ def check_outputs(outputs: Tensor, loss: str, more: Callable[[], Tensor] | None 
     accepted = ACCEPTED_KINDS.get(loss)
     if accepted is None:
         return []
-    kind = kind_of_outputs(outputs, more, resolution)
+    kind = kind_of_outputs(outputs, more)
     if kind in accepted:
         if loss == "ce" and kind == "log-probabilities":
             return ["the model returns log-probabilities, which loss ce takes for logits: the result is the same"]
@@ -301,5 +312,5 @@ def check_outputs(outputs: Tensor, loss: str, more: Callable[[], Tensor] | None 
         raise ModelError(f"model must return {accepted[0]} for loss {loss}, got {got}: use --loss {own} (loss={own!r})")
     raise ModelError(
         f"model must return logits for loss {loss}, got {got}: remove its {_LAST_LAYER[kind]}, or use --loss {own} "
-        f"(loss={own!r}); if these are logits, use --loss logits"
+        f"(loss={own!r}) in a command that has it; if these are logits, use --loss logits there"
     )

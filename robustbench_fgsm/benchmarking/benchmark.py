@@ -32,7 +32,7 @@ from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_c
 from robustbench_fgsm.engine.attack_batch import synchronise
 from robustbench_fgsm.engine.batch_size import choose_batch_size
 from robustbench_fgsm.engine.environment import describe_environment, describe_processor
-from robustbench_fgsm.engine.preflight import check_images, preflight
+from robustbench_fgsm.engine.preflight import check_images, preflight, require_multi_class
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.evaluate import Progress, check_distinct_epsilons
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
@@ -113,6 +113,7 @@ def run_benchmark(
     data = match_to_classifier(data, classifier)
     present, absent = choose_references(options.references)
     contenders = list_contenders(network, check_levels(options.levels), [reference.name for reference in present])
+    require_multi_class(classifier, "benchmark")
     if warnings is None:
         warnings = preflight(classifier, data, spec, strict=run_options.strict)
     size = choose_batch_size(run_options.batch_size, classifier, data)

@@ -172,20 +172,31 @@ def check_classifier_outputs(classifier: Classifier, batch: Batch, outputs: Tens
         if loss != "ce" and loss not in MULTI_LABEL_LOSSES:
             raise SettingError(f"a multi-label model takes loss ce, bce or bce-with-logits, got {loss}: leave loss out")
         if loss != "ce":
-            return check_outputs(outputs, loss, resolution=output_resolution(classifier.info.dtype))
+            return check_outputs(outputs, loss)
         classifier.find_own_loss(x)
         kind = "sigmoids" if classifier.own_loss is binary_cross_entropy else "logits"
         return [f"the model is multi-label: loss ce stands for binary cross-entropy of its {kind}, and the largest output counts"]
     if brings_own_loss(classifier):
         return []
-    resolution = output_resolution(classifier.info.dtype)
-    found = check_outputs(outputs, loss, lambda: predict_noise(classifier.predict, x, classifier.bounds), resolution)
+    found = check_outputs(outputs, loss, lambda: predict_noise(classifier.predict, x, classifier.bounds))
     if loss != "logits" and is_one_output(outputs) and bool((outputs <= 0).all()) and len(set(batch.labels.tolist())) > 1:
         found.append(
             "the one output of the model is never positive, so that class 0 is predicted everywhere: if it is a log-sigmoid, "
             "use --loss log-probabilities"
         )
     return found
+
+
+def require_multi_class(classifier: Classifier, command: str) -> None:
+    """Raise ModelError for a multi-label classifier, as a command needs that has no loss but cross-entropy."""
+    if isinstance(classifier, TorchClassifier) and classifier.task == "multilabel":
+        raise ModelError(f"{command} needs a multi-class model, whose loss is cross-entropy, got a multi-label one: use evaluate")
+
+
+def require_cross_entropy(classifier: Classifier, batch: Batch, command: str) -> None:
+    """Raise ModelError unless the classifier is multi-class and returns logits, as a command needs that has no other loss."""
+    require_multi_class(classifier, command)
+    check_classifier_outputs(classifier, batch, _predict_checked(classifier, batch), "ce")
 
 
 def check_images(batch: Batch, classifier: Classifier) -> list[str]:

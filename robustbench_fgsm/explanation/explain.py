@@ -15,7 +15,7 @@ from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_c
 from robustbench_fgsm.engine.attack_batch import attack_batch, predict_classes
 from robustbench_fgsm.engine.batch_size import choose_batch_size
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_batch_size, check_images, preflight
+from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_batch_size, check_images, preflight, require_multi_class
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.explanation.claim import Claim, parse_claims
@@ -93,6 +93,7 @@ def explain_spec(
     check_batch_size(run_options.batch_size)
     data = match_to_classifier(data, classifier)
     check_explain_spec(spec, claims)
+    require_multi_class(classifier, "explain")
     if warnings is None:
         warnings = preflight(classifier, data, spec, strict=run_options.strict)
     network = check_explain_classifier(classifier, data)

@@ -16,16 +16,9 @@ from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe_da
 from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.engine.preflight import check_classes, check_images
+from robustbench_fgsm.engine.preflight import check_classes, check_images, require_cross_entropy
 from robustbench_fgsm.errors import InvalidRunError, ModelError, SettingError
-from robustbench_fgsm.models.classifier import (
-    PixelSpaceNetwork,
-    TorchClassifier,
-    build_classifier,
-    has_convolutions,
-    move_images,
-    move_to_classifier,
-)
+from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier, build_classifier, has_convolutions, move_images
 from robustbench_fgsm.models.copy_module import copy_module, make_trainable
 from robustbench_fgsm.spec import check_epsilon
 from robustbench_fgsm.training.adversarial_batch import craft_training_images
@@ -151,7 +144,7 @@ def check_trainable(classifier: TorchClassifier, data: Dataset, recipe: Training
     check_classes(classifier, data)
     first = first_readable_batch(data, 2)
     check_images(first, classifier)
-    classifier.predict(move_to_classifier(first.images, classifier))
+    require_cross_entropy(classifier, first, "train")
     height, width = first.images.shape[-2:]
     parse_augmentation(recipe.augment, (height, width))
     split_held_out(data, recipe)

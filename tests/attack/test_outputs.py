@@ -46,6 +46,22 @@ class Pair(NamedTuple):
     features: Tensor
 
 
+class Slots:
+    __slots__ = ("logits",)
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
+
+
+class Property:
+    def __init__(self, logits: Tensor) -> None:
+        self.tensors = (logits, 2 * logits)
+
+    @property
+    def logits(self) -> Tensor:
+        return self.tensors[0]
+
+
 UNDERSTOOD: dict[str, Callable[[Tensor], object]] = {
     "tensor": lambda z: z,
     "dict": lambda z: {"logits": z, "features": z.repeat(1, 2), "loss": None},
@@ -61,6 +77,9 @@ UNDERSTOOD: dict[str, Callable[[Tensor], object]] = {
     "named tuple, no logits": lambda z: Pair(z, z.repeat(1, 3)),
     "dataclass": lambda z: Output(z, z.repeat(1, 3)),
     "dataclass of one": Scores,
+    "slots": Slots,
+    "property": Property,
+    "sparse": lambda z: z.to_sparse(),
     "object": lambda z: SimpleNamespace(logits=z, name="a"),
     "nested": lambda z: {"outputs": {"logits": z, "hidden": (z, z)}},
     "pooled map": lambda z: z[:, :, None, None],
@@ -118,6 +137,15 @@ def test_evaluate_understands(form: Callable[[Tensor], object], batch_size: int)
     assert [evaluation.clean_accuracy.count, evaluation.tallies[0].robust_accuracy.count] == right
 
 
+@pytest.mark.parametrize("n", [4, 1])
+def test_one_output_beside_features(n: int) -> None:
+    logit, features = torch.rand(n, 1), torch.rand(n, 7)
+    assert torch.equal(OutputReader()((logit, features), n)[:, 1:], logit)
+    assert torch.equal(OutputReader(2)((features, logit), n)[:, 1:], logit)
+    with pytest.raises(ModelError, match="tuple with"):
+        OutputReader()((features, logit), n)
+
+
 @pytest.mark.parametrize("index", [0, 1])
 def test_the_number_of_classes_decides(index: int) -> None:
     logits, features = torch.rand(4, 5), torch.rand(4, 7)
@@ -130,7 +158,10 @@ REFUSED: dict[str, tuple[object, str]] = {
     "features first": ((torch.rand(4, 7), torch.rand(4, 5)), r"tuple with \[0\] \(4, 7\), \[1\] \(4, 5\): .*forward\(x\)\[0\]"),
     "dict of two": ({"a": torch.rand(4, 5), "b": torch.rand(4, 5)}, r"dict with a \(4, 5\), b \(4, 5\): .*forward\(x\)\['a'\]"),
     "columns": ((torch.rand(4, 1), torch.rand(4, 1)), r"tuple with"),
-    "one for each image": ([torch.rand(5)] * 4, r"list with"),
+    "one for each image": ([torch.rand(5)] * 4, r"list with .*torch.stack\(forward\(x\)\)$"),
+    "one for each class": ([torch.rand(4)] * 5, r"list with .*torch.stack\(forward\(x\), 1\)$"),
+    "empty": ((), r"got tuple: return a tensor of logits"),
+    "repeated": (torch.rand(8, 5), r"got \(8, 5\): keep the first axis"),
     "nothing": (None, r"got NoneType: return a tensor of logits"),
     "text": ("cat", r"got str"),
     "array": (torch.rand(4, 5).numpy(), r"got ndarray"),
@@ -226,9 +257,12 @@ def test_kind_of_outputs(outputs: Tensor, kind: str) -> None:
 
 
 def test_rounded_probabilities() -> None:
-    rounded = torch.tensor([[0.21, 0.79], [0.63, 0.37]]).bfloat16().float()
-    assert kind_of_outputs(rounded) == "sigmoids"
-    assert kind_of_outputs(rounded, resolution=2**-7) == "probabilities"
+    shares = torch.tensor([[0.21, 0.30, 0.49], [0.63, 0.17, 0.2]])
+    for dtype in (torch.float16, torch.bfloat16):
+        assert kind_of_outputs(shares.to(dtype)) == "probabilities"
+        assert kind_of_outputs(shares.to(dtype).float()) == "probabilities"
+        assert kind_of_outputs(shares.log().to(dtype).float()) == "log-probabilities"
+    assert kind_of_outputs(shares + 1e-3) == "sigmoids"
 
 
 def test_other_images_tell_logits_from_sigmoids() -> None:
