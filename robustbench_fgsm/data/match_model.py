@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from robustbench_fgsm.attack.gradient import predict_outputs
+from robustbench_fgsm.data.axes import CHANNEL_COUNTS
 from robustbench_fgsm.data.class_names import complete_class_names
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset, first_readable_batch
 from robustbench_fgsm.data.images import ImageDataset
@@ -60,8 +61,25 @@ def _wrap_by_first_outputs(module: nn.Module, data: Dataset) -> TorchClassifier:
         try:
             return wrap(module, predict_outputs(module, images.to(device)).shape[1])
         except ModelError as error:
-            failure = failure or f"images {tuple(images.shape[1:])}: {error}"
+            remedy = channel_remedy(lambda images: predict_outputs(module, images.to(device)), images)
+            failure = failure or f"images {tuple(images.shape[1:])}: {error}{remedy and f'; {remedy}'}"
     raise ModelError(f"{failure}; or pass images of {data.name} in the form that it takes, or rf.wrap(module, num_classes)")
+
+
+def channel_remedy(predict: Callable[[Tensor], Tensor], images: Tensor) -> str:
+    """Return what to do if a network that fails on images (N, C, H, W) takes them with another number of channels; else empty."""
+    if images.ndim != 4 or images.shape[1] not in CHANNEL_COUNTS:
+        return ""
+    other = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images.mean(1, keepdim=True)
+    try:
+        predict(other)
+    except Exception:  # noqa: BLE001  (a network raises what it likes)
+        return ""
+    if images.shape[1] == 1:
+        return (
+            "it takes colour, so pass --mean 0,0,0 --std 1,1,1 (in Python, wrap(..., channels=3)), which repeats the grey channel"
+        )
+    return "it takes grey images, so convert the images to grey"
 
 
 def match_to_classifier(data: Dataset, classifier: Classifier) -> Dataset:

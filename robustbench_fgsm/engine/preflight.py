@@ -16,6 +16,7 @@ from robustbench_fgsm.data.class_names import is_unnamed_class, same_class_name
 from robustbench_fgsm.data.dataset import Batch, Dataset, first_readable_batch
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.labels import count_from_one
+from robustbench_fgsm.data.match_model import channel_remedy
 from robustbench_fgsm.data.sampling import sample_warnings
 from robustbench_fgsm.data.subset import RandomAccess, Subset, dataset_labels
 from robustbench_fgsm.data.torch_dataset import TorchImageSource
@@ -221,8 +222,16 @@ def check_single_epsilon(spec: AttackSpec) -> None:
 
 
 def _predict_checked(classifier: Classifier, batch: Batch) -> Tensor:
-    with user_code(f"model must accept images of shape {tuple(batch.images.shape[1:])}", ModelError):
-        return classifier.predict(batch.images.to(classifier.device))
+    images = batch.images.to(classifier.device)
+    expected = f"model must accept images of shape {tuple(batch.images.shape[1:])}"
+    try:
+        with user_code(expected, ModelError):
+            return classifier.predict(images)
+    except ModelError as error:
+        remedy = channel_remedy(classifier.predict, images)
+        if not remedy:
+            raise
+        raise ModelError(f"{error}: {remedy}") from error
 
 
 def check_gradient(classifier: Classifier, batch: Batch, spec: AttackSpec) -> Tensor:

@@ -148,6 +148,29 @@ def test_signals_for_a_network_that_takes_no_images(form: Callable[[torch.Tensor
     assert any("are taken as signals (C, L)" in warning for warning in found.warnings)
 
 
+def colour_network() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(24, 3))
+
+
+def test_grey_images_for_a_colour_network_and_their_remedy() -> None:
+    network = colour_network()
+    expected = rf.evaluate(network, (GREY.expand(-1, 3, -1, -1), LABELS)).clean_accuracy
+    for classifier in (network, rf.wrap(network, 3)):
+        with pytest.raises(rf.ModelError, match=r"pass --mean 0,0,0 --std 1,1,1 \(in Python, wrap\(\.\.\., channels=3\)\)"):
+            rf.evaluate(classifier, (GREY, LABELS))
+    for classifier in (rf.wrap(network, 3, channels=3), rf.wrap(network, 3, mean=(0, 0, 0), std=(1, 1, 1))):
+        assert rf.evaluate(classifier, (GREY, LABELS)).clean_accuracy == expected
+
+
+def test_colour_images_for_a_grey_network_and_their_remedy() -> None:
+    colour = torch.rand(6, 3, 4, 5)
+    network = OneChannel()
+    for classifier in (network, rf.wrap(network, 3)):
+        with pytest.raises(rf.ModelError, match="it takes grey images, so convert the images to grey"):
+            rf.evaluate(classifier, (colour, LABELS))
+    assert rf.evaluate(network, (colour.mean(1, keepdim=True), LABELS)).n == 6
+
+
 def test_refuses_other_classifiers() -> None:
     with pytest.raises(rf.ModelError, match=r"got 'mlp300': pass rf.load_classifier\('mlp300'\)"):
         rf.evaluate("mlp300", (GREY, LABELS))  # type: ignore[arg-type]
