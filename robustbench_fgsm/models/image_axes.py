@@ -42,6 +42,11 @@ def arrange_images(x: Tensor, shape: Shape, *, channels_last: bool = False) -> T
     return x.squeeze(1) if x.ndim == 4 and x.shape[1] == 1 and _fits(x.squeeze(1), shape) else x
 
 
+def arrange_inputs(shape: Shape, _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return a module's inputs with arranged images, as a forward pre-hook that adds no name to the module's weights."""
+    return (arrange_images(inputs[0], shape), *inputs[1:])
+
+
 def _fits(x: Tensor, shape: Shape) -> bool:
     lengths = x.shape[1:]
     return len(lengths) == len(shape) and all(want in (None, got) for got, want in zip(lengths, shape, strict=True))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from google.protobuf.message import DecodeError, Message
@@ -15,15 +17,24 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, UnsafeError
 from robustbench_fgsm.models.checkpoint import check_finite_weights
-from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
+from robustbench_fgsm.models.classifier import ChannelStatistic, PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.exported_graph import ExportedGraph
+from robustbench_fgsm.models.image_axes import arrange_inputs
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.sources.onnx_graph import downgrade_opset
+
+RECURRENT_OPERATORS = {"GRU", "LSTM", "RNN"}
+
+PROGRAM_REMEDY = (
+    "pass the PyTorch network as factory:FILE.py:FUNCTION, or write it with torch.export.save(torch.export.export(network.eval(), "
+    "(images,)), 'network.pt2') and pass network.pt2 with --trust-model-code"
+)
 
 
 def load(request: ModelRequest) -> TorchClassifier:
     """Return the network of a file, from images to logits; mean and std if it does not normalise inside.
 
+    Images are arranged with channels last, or flat, if the graph's input has this shape. 8-bit images get the levels 0 to 255.
     Raises UnsafeError if a tensor lies outside the file's folder; ModelError if the file cannot be read, or an operator cannot be
     differentiated.
     """
@@ -40,8 +51,27 @@ def load(request: ModelRequest) -> TorchClassifier:
     batch_size, num_classes = _axis_length(images[0], 0), request.num_classes or _axis_length(model.graph.output[0], 1)
     network = ExportedGraph(_convert_to_torch(downgrade_opset(model, str(file)), file), batch_size)
     check_finite_weights(network, request.spec)
-    wrapped = PixelSpaceNetwork(network, request.mean, request.std)
+    shape = [dimension.dim_value or None for dimension in images[0].type.tensor_type.shape.dim]
+    if shape:
+        network.register_forward_pre_hook(partial(arrange_inputs, shape[1:]))
+    wrapped = PixelSpaceNetwork(network, request.mean, _standard_deviation(images[0], request))
     return request.build_classifier(wrapped, num_classes, "given", file_sha256=digest, has_variants=False)
+
+
+def _standard_deviation(images: Any, request: ModelRequest) -> ChannelStatistic | None:
+    """Return the standard deviation of the normalisation: 1/255 for a graph of 8-bit images, so that its images lie in [0, 1].
+
+    Raises ModelError for other integers, whose range is unknown, unless the request has bounds or a normalisation.
+    """
+    element = images.type.tensor_type.elem_type
+    integer = np.issubdtype(onnx.helper.tensor_dtype_to_np_dtype(element), np.integer) if element else False
+    if not integer or request.bounds or request.mean is not None or request.std is not None:
+        return request.std
+    if element == onnx.TensorProto.UINT8:
+        return 1 / 255
+    raise ModelError(
+        f"{request.spec} must say which range its integer images have, got none: pass --bounds 0,255 if they are 8-bit levels"
+    )
 
 
 def read_model(file: Path) -> tuple[Any, str]:
@@ -111,6 +141,10 @@ class NarrowSlice(nn.Module):
 
 
 def _convert_to_torch(model: Any, file: Path) -> nn.Module:
+    if recurrent := {node.op_type for node in model.graph.node} & RECURRENT_OPERATORS:
+        raise ModelError(
+            f"{file} must have operators that onnx2torch knows, got {min(recurrent)}, a recurrent one: {PROGRAM_REMEDY}"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its own use of PyTorch
@@ -119,7 +153,8 @@ def _convert_to_torch(model: Any, file: Path) -> nn.Module:
             network: nn.Module = convert(model)
     except (NotImplementedError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{file} must have operators that onnx2torch knows, got {str(error).strip()}: export it with opset_version=17"
+            f"{file} must have operators that onnx2torch knows, got {str(error).strip()}: export it with "
+            f"opset_version=17; if that fails too, {PROGRAM_REMEDY}"
         ) from error
     for name, part in network.named_children():
         if type(part).__name__ == "OnnxSlice":

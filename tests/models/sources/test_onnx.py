@@ -147,3 +147,75 @@ def test_slices_are_pythons(start: int, end: int, step: int) -> None:
     x = torch.rand(2, 5)
     found = NarrowSlice()(x, torch.tensor([start]), torch.tensor([end]), torch.tensor([-1]), torch.tensor([step]))
     assert found.tolist() == [row[start:end:step] for row in x.tolist()]
+
+
+class ChannelsLast(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.body(x.permute(0, 3, 1, 2))
+        return logits
+
+
+class Levels(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.output = nn.Linear(48, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.output(x.float().flatten(1) / 255)
+        return logits
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.output = nn.LSTM(16, 6, batch_first=True), nn.Linear(6, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.output(self.layer(x.flatten(2))[0][:, -1])
+        return logits
+
+
+@pytest.mark.parametrize("any_size", [True, False])
+def test_channels_last_and_flat_inputs(tmp_path: Path, any_size: bool) -> None:
+    torch.manual_seed(0)
+    network, x = ChannelsLast().eval(), torch.rand(6, 3, 8, 9)
+    classifier = rf.load_classifier(str(export(network, tmp_path / "net.onnx", torch.rand(2, 8, 9, 3), any_size=any_size)))
+    torch.testing.assert_close(classifier.predict(x), network(x.permute(0, 2, 3, 1)).detach())
+    adversarial = rf.fgsm(lambda images: network(images.permute(0, 2, 3, 1)), x)
+    assert float((rf.fgsm(classifier, x) == adversarial).float().mean()) > 0.99
+    flat = nn.Linear(216, 5)
+    classifier = rf.load_classifier(str(export(flat, tmp_path / "flat.onnx", torch.rand(2, 216), any_size=any_size)))
+    torch.testing.assert_close(classifier.predict(x), flat(x.flatten(1)).detach())
+
+
+def test_8_bit_inputs_are_levels(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network, levels = Levels().eval(), torch.randint(0, 256, (6, 3, 4, 4), dtype=torch.uint8)
+    classifier = rf.load_classifier(str(export(network, tmp_path / "net.onnx", levels[:2])))
+    assert classifier.info.std is not None
+    assert classifier.info.std[0] == pytest.approx(1 / 255)
+    torch.testing.assert_close(classifier.predict(levels / 255), network(levels).detach())
+    assert not torch.equal(rf.fgsm(classifier, levels / 255), levels / 255)
+    wide = rf.load_classifier(str(tmp_path / "net.onnx"), bounds=(0, 255))
+    torch.testing.assert_close(wide.predict(levels.float()), network(levels).detach())
+    export(network, tmp_path / "wide.onnx", levels[:2].long())
+    with pytest.raises(ModelError, match="which range its integer images have, got none: pass --bounds 0,255"):
+        rf.load_classifier(str(tmp_path / "wide.onnx"))
+    again = rf.load_classifier(str(tmp_path / "wide.onnx"), bounds=(0, 255))  # as the error says
+    torch.testing.assert_close(again.predict(levels.float()), network(levels).detach())
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes:UserWarning")  # PyTorch's, of its own LSTM
+def test_recurrent_operators(tmp_path: Path) -> None:
+    network, x = Recurrent().eval(), torch.rand(4, 3, 4, 4)
+    file = export(network, tmp_path / "net.onnx", x, any_size=False)
+    with pytest.raises(ModelError, match=r"got LSTM, a recurrent one: .* pass network\.pt2 with --trust-model-code"):
+        rf.load_classifier(str(file))
+    torch.export.save(torch.export.export(network, (x,)), tmp_path / "network.pt2")  # as the error says
+    classifier = rf.load_classifier(str(tmp_path / "network.pt2"), trust_model_code=True)
+    torch.testing.assert_close(classifier.predict(x), network(x).detach())
+    assert not torch.equal(rf.fgsm(classifier, x), x)
