@@ -80,10 +80,10 @@ class ResourceError(RfgsmError):
     exit_code = 5
 
 
-def did_you_mean(got: str, known: Iterable[str]) -> str:
+def did_you_mean(got: object, known: Iterable[str]) -> str:
     """Return the remedy for an unknown name: `did you mean resnet18?` if a known name is near, else all known names."""
     names = sorted(known)
-    near = get_close_matches(got, names, n=3, cutoff=0.5)
+    near = get_close_matches(str(got), names, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}"
 
 

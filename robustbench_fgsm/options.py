@@ -10,7 +10,16 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec, Bounds, TargetRule, parse_epsilons, parse_norm
+from robustbench_fgsm.spec import (
+    DEFAULT_EPSILON_TEXT,
+    UNTARGETED,
+    AttackSpec,
+    Bounds,
+    TargetRule,
+    check_integer,
+    parse_epsilons,
+    parse_norm,
+)
 
 SWEEP_EPSILONS = "1,2,4,8,16/255"
 BENCHMARK_EPSILONS = "1,2,3,4,5,6,7,8/255"
@@ -73,7 +82,7 @@ class AttackOptions:
         """
         norm = parse_norm(self.norm)
         epsilons = parse_epsilons(self.epsilon, norm, bounds)
-        rules = [self.targeted] if isinstance(self.targeted, str) else self.targeted
+        rules = self.targeted if isinstance(self.targeted, Iterable) and not isinstance(self.targeted, str) else [self.targeted]
         return tuple(
             AttackSpec(epsilons, norm, rule, self.loss, bounds, self.seed, self.restarts, self.stable)
             for rule in dict.fromkeys(map(TargetRule.parse, rules))
@@ -96,8 +105,7 @@ class CheckOptions:
     masking: Annotated[bool, Option("Also look for signs of gradient masking, on N images or 200.", flag="--check-masking")] = False
 
     def __post_init__(self) -> None:
-        if self.pgd < 0:
-            raise SettingError(f"pgd check must be a number of images >= 0, got {self.pgd}: try 500")
+        check_integer("pgd check", self.pgd, "try 500")
 
     @property
     def sample_size(self) -> int:
@@ -127,6 +135,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         check_batch_size(self.batch_size)
+        check_integer("max bad", self.max_bad)
 
 
 def check_batch_size(batch_size: int | str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -104,6 +105,25 @@ def _share_text(numerator: float) -> str:
     return f"{numerator:g}/{NUM_LEVELS}" if numerator == round(numerator) else f"{numerator / NUM_LEVELS:.6g}"
 
 
+def check_integer(name: str, value: object, remedy: str = "try 0", least: int = 0) -> int:
+    """Return the value; raise SettingError unless it is an integer of at least that size."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < least:
+        raise SettingError(f"{name} must be an integer >= {least}, got {value!r}: {remedy}")
+    return operator.index(value)
+
+
+def check_bounds(bounds: object) -> Bounds:
+    """Return the bounds; raise SettingError unless they are a low and a high number, in this order."""
+    try:
+        low, high = (float(bound) for bound in cast("Iterable[float]", bounds))
+    except (TypeError, ValueError):
+        raise SettingError(f"bounds must be low and high, got {bounds!r}: try 0,1") from None
+    if not low < high:
+        hint = f"did you mean {high:g},{low:g}?" if low > high else "try 0,1"
+        raise SettingError(f"bounds must be low and high, got {low:g},{high:g}: {hint}")
+    return low, high
+
+
 def is_8_bit_range(bounds: Bounds) -> bool:
     """Return True if the bounds are about 255 apart, as of images whose pixels are the numbers 0 to 255."""
     return 200 <= bounds[1] - bounds[0] <= 300
@@ -131,7 +151,7 @@ class TargetRule:
     @classmethod
     def parse(cls, text: str) -> TargetRule:
         """Parse `none`, `next`, `shift:2`, `random`, `least-likely` or `class:NAME`; raise SettingError for other text."""
-        kind, _, argument = text.partition(":")
+        kind, _, argument = str(text).partition(":")
         if text == "next":
             return cls("shift", 1)
         if text in ("none", "random", "least-likely"):
@@ -168,10 +188,8 @@ class AttackSpec:
     stable: bool = False
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise SettingError(f"seed must be an integer >= 0, got {self.seed}")
-        if self.restarts < 0:
-            raise SettingError(f"restarts must be a number >= 0 of random starts beside the clean one, got {self.restarts}")
+        check_integer("seed", self.seed)
+        check_integer("restarts", self.restarts, "try 4")
 
     def to_dict(self) -> dict[str, object]:
         """Return the settings as JSON documents have them, without the budgets."""

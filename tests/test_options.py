@@ -29,7 +29,7 @@ def test_one_attack_for_each_different_rule() -> None:
         (AttackOptions(epsilon="8"), "did you mean 8/255"),
         (AttackOptions(norm="0.5"), "norm must be"),
         (AttackOptions(targeted="nearest"), "targeted must be one of"),
-        (AttackOptions(restarts=-1), "restarts must be a number >= 0"),
+        (AttackOptions(restarts=-1), "restarts must be an integer >= 0"),
     ],
 )
 def test_rejects_values_outside_their_domain(options: AttackOptions, message: str) -> None:

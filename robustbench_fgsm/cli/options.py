@@ -15,7 +15,7 @@ import typer
 
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.options import Option
-from robustbench_fgsm.spec import PIXEL_BOUNDS, UNKNOWN_BOUNDS, Bounds
+from robustbench_fgsm.spec import PIXEL_BOUNDS, UNKNOWN_BOUNDS, Bounds, check_bounds
 
 PANELS = {
     "ModelOptions": "Model",
@@ -71,8 +71,8 @@ class ModelOptions:
     def load_arguments(self) -> dict[str, Any]:
         """Return the arguments of `load_classifier` but the model. Raises SettingError for text that is not numbers."""
         numbers = {name: _parse_numbers(name, getattr(self, name)) for name in ("mean", "std", "bounds")}
-        if numbers["bounds"] is not None and len(numbers["bounds"]) != 2:
-            raise SettingError(f"--bounds must be low and high, got {self.bounds!r}: try 0,1")
+        if numbers["bounds"] is not None:
+            check_bounds(numbers["bounds"])
         return {name: value for name, value in (asdict(self) | numbers).items() if name != "model"}
 
 

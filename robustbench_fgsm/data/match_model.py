@@ -16,7 +16,7 @@ from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.load import as_dataset
 from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.errors import DataError, ModelError
-from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, wrap
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, describe_other_object, wrap
 from robustbench_fgsm.models.sklearn_model import from_sklearn, is_sklearn_model
 
 TRIAL_IMAGES = 2
@@ -48,9 +48,7 @@ def as_classifier(model: Any, data: Dataset) -> Classifier:
         return from_art(model)
     if is_sklearn_model(model):
         return from_sklearn(model)
-    got = repr(model) if isinstance(model, str) else type(model).__name__
-    remedy = f"pass rf.load_classifier({model!r})" if isinstance(model, str) else "pass rf.wrap(module, num_classes)"
-    raise ModelError(f"classifier must be a classifier, a torch module or an ART estimator, got {got}: {remedy}")
+    raise ModelError(f"classifier must be a classifier, a torch module or an ART estimator, {describe_other_object(model)}")
 
 
 def _wrap_by_first_outputs(module: nn.Module, data: Dataset) -> TorchClassifier:

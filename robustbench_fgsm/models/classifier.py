@@ -21,13 +21,15 @@ from robustbench_fgsm.attack.normalisation import normalisation_warnings
 from robustbench_fgsm.attack.outputs import Column, OutputReader, lie_in_unit_interval, predict_noise
 from robustbench_fgsm.errors import ModelError, SettingError, did_you_mean
 from robustbench_fgsm.models.copy_module import copy_module, is_recorded, unwrap_module
+from robustbench_fgsm.models.device import pick_device
 from robustbench_fgsm.models.packed_convolution import can_pack_convolutions, pack_convolutions
 from robustbench_fgsm.models.precision import dtype_text, parse_dtype
 from robustbench_fgsm.models.preprocessing import Preprocessing
-from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
+from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds, check_bounds, check_integer
 from robustbench_fgsm.surroundings import float32_precision, neutral_surroundings
 
 ChannelStatistic = float | Sequence[float]
+NUM_CLASSES_REMEDY = "pass the number of classes, which is 2 for a network with one output"
 Task = Literal["multiclass", "multilabel"]
 
 
@@ -166,11 +168,19 @@ class PixelSpaceNetwork(nn.Module):
 
 
 def _channel_tensor(statistic: ChannelStatistic) -> Tensor:
-    value = torch.as_tensor(statistic, dtype=torch.float32)
+    try:
+        value = torch.as_tensor(statistic, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        raise ModelError(f"mean and std must be numbers, got {statistic!r}: pass one, or one for each channel") from None
     return value.reshape(()) if value.numel() == 1 else value.reshape(-1, 1, 1)
 
 
 def _broadcast_channels(statistic: Tensor, x: Tensor) -> Tensor:
+    if statistic.ndim and x.shape[1] not in (1, len(statistic)):  # a grey image gets the channels of the mean
+        raise ModelError(
+            f"mean and std must be one number, or one for each of the {x.shape[1]} channels, got {len(statistic)}: "
+            "pass one for each channel of the images"
+        )
     return statistic if statistic.ndim == 0 else statistic.view(-1, *[1] * (x.ndim - 2))
 
 
@@ -306,6 +316,25 @@ class TorchClassifier:
         return other
 
 
+def describe_other_object(module: object) -> str:
+    """Return what was given in place of a torch module, and what to pass, as the end of a sentence."""
+    got = repr(module) if isinstance(module, str) else type(module).__name__
+    remedy = "pass the network itself"
+    if isinstance(module, str):
+        remedy = f"pass rf.load_classifier({module!r})"
+    elif isinstance(module, Classifier):
+        remedy = "use the classifier as it is"
+    elif isinstance(module, Mapping):
+        remedy = "pass the network, after network.load_state_dict of this mapping"
+    elif type(module).__module__.startswith("sklearn."):
+        remedy = "pass rf.from_sklearn(model)"
+    elif isinstance(module, type):
+        remedy = f"pass an instance, {module.__name__}(...)"
+    elif callable(module):
+        remedy = "pass a module whose forward calls the function"
+    return f"got {got}: {remedy}"
+
+
 @neutral_surroundings()
 def wrap(
     module: nn.Module,
@@ -344,20 +373,18 @@ def wrap(
     Raises:
         ModelError: the number of class names differs from num_classes, a mean is not finite, or a standard deviation is not
             positive and finite; or the module cannot be copied.
-        SettingError: there is no such dtype or task.
+        SettingError: there is no such dtype, task or device, bounds are not in order, or num_classes is below 2.
     """
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"module must be a torch module, {describe_other_object(module)}")
     if task not in get_args(Task):
         raise SettingError(f"task must be multiclass or multilabel, got {task!r}: {did_you_mean(str(task), get_args(Task))}")
-    if not isinstance(module, nn.Module):
-        raise ModelError(
-            f"module must be a torch module, got {type(module).__name__}: pass rf.from_sklearn(model) for scikit-learn"
-        )
     module = unwrap_module(module)
     network = PixelSpaceNetwork(copy_module(module), mean, std, channels)
     if dtype is not None:
         network.cast(parse_dtype(dtype))
     parameters = [*module.parameters(), *module.buffers()]
-    network.to(device if device is not None else parameters[0].device if parameters else "cpu")
+    network.to(pick_device(device) if device is not None else parameters[0].device if parameters else "cpu")
     info, recorded = ModelInfo(type(module).__name__, "given"), is_recorded(network)
     made = build_classifier(network, num_classes, info, bounds=bounds, classes=classes, has_variants=not recorded, task=task)
     for text in normalisation_warnings(made.info.mean, made.info.std, bounds):
@@ -381,6 +408,7 @@ def build_classifier(
     file_sha256: hash of the file, if the file holds the architecture too. has_variants, task: as in TorchClassifier. Raises
     ModelError as `wrap`.
     """
+    num_classes, bounds = check_integer("num_classes", num_classes, NUM_CLASSES_REMEDY, least=2), check_bounds(bounds)
     names = check_class_names(classes, num_classes)
     mean, std = (tuple(map(_shorten_float, statistic.reshape(-1).tolist())) for statistic in (network.mean, network.std))
     if not all(0 < value < math.inf for value in std):

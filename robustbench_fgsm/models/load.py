@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-
-from robustbench_fgsm.errors import SettingError, first_line
+from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.models.architectures import ARCHITECTURES
 from robustbench_fgsm.models.classifier import ChannelStatistic, Classifier, TorchClassifier
+from robustbench_fgsm.models.device import pick_device
 from robustbench_fgsm.models.registry import MODEL_SOURCES, ModelSource, find_model_source, sources_with_weights
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.saved_weights import complete_request
@@ -130,17 +129,3 @@ def _source_of_plain_name(request: ModelRequest) -> ModelSource:
     from robustbench_fgsm.models.sources import torchvision
 
     return torchvision
-
-
-def pick_device(device: str) -> torch.device:
-    """Return the device of that name; `auto` is CUDA if available, else the CPU. Raise SettingError if there is no such device."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen).cpu()  # there, and able to give its numbers back, unlike `meta`
-    except (RuntimeError, AssertionError) as error:
-        raise SettingError(
-            f"device must be auto, cpu or one that PyTorch has here, got {device!r} ({first_line(error).partition('. ')[0]})"
-        ) from None
-    return chosen

@@ -12,11 +12,18 @@ from torch import nn
 
 from robustbench_fgsm.errors import ModelError, SettingError, UnsafeError
 from robustbench_fgsm.models.checkpoint_match import load_checkpoint
-from robustbench_fgsm.models.classifier import ChannelStatistic, ModelInfo, PixelSpaceNetwork, TorchClassifier, build_classifier
+from robustbench_fgsm.models.classifier import (
+    NUM_CLASSES_REMEDY,
+    ChannelStatistic,
+    ModelInfo,
+    PixelSpaceNetwork,
+    TorchClassifier,
+    build_classifier,
+)
 from robustbench_fgsm.models.copy_module import unwrap_module
 from robustbench_fgsm.models.precision import parse_dtype
 from robustbench_fgsm.models.preprocessing import Preprocessing
-from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
+from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds, check_bounds, check_integer
 
 WEIGHT_FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 MODEL_SETTING_NAMES = ("num_classes", "mean", "std", "bounds", "dtype", "dataset", "threat_model")
@@ -49,15 +56,15 @@ class ModelRequest:
     checkpoint_parts: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.num_classes is not None and self.num_classes < 2:
-            raise SettingError(f"num classes must be at least 2, got {self.num_classes}: leave it out where it is known")
+        if self.num_classes is not None:
+            check_integer("num classes", self.num_classes, NUM_CLASSES_REMEDY, least=2)
         for name, statistic in (("mean", self.mean), ("std", self.std)):
             if statistic is not None and not all(map(math.isfinite, _statistic_values(statistic))):
                 raise SettingError(f"{name} must be finite numbers, got {statistic}: one, or one a channel")
         if self.std is not None and not all(value > 0 for value in _statistic_values(self.std)):
             raise SettingError(f"std must be positive in every channel, got {self.std}")
-        if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
-            raise SettingError(f"bounds must be low and high, got {self.bounds[0]:g} and {self.bounds[1]:g}: try 0,1")
+        if self.bounds is not None:
+            check_bounds(self.bounds)
         if self.dtype is not None:
             parse_dtype(self.dtype)
 

@@ -174,7 +174,7 @@ def test_colour_images_for_a_grey_network_and_their_remedy() -> None:
 def test_refuses_other_classifiers() -> None:
     with pytest.raises(rf.ModelError, match=r"got 'mlp300': pass rf.load_classifier\('mlp300'\)"):
         rf.evaluate("mlp300", (GREY, LABELS))  # type: ignore[arg-type]
-    with pytest.raises(rf.ModelError, match=r"got function: pass rf\.wrap"):
+    with pytest.raises(rf.ModelError, match=r"got function: pass a module whose forward"):
         rf.evaluate(lambda x: x, (GREY, LABELS))  # type: ignore[arg-type]
     with pytest.raises(rf.ModelError, match=r"images \(1, 4, 5\): model must return logits \(2, K\)"):
         rf.evaluate(nn.Identity(), (GREY, LABELS))

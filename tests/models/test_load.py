@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.models.architectures import ARCHITECTURES
-from robustbench_fgsm.models.load import load_classifier, pick_device, split_model_and_weights
+from robustbench_fgsm.models.load import load_classifier, split_model_and_weights
 
 
 @pytest.mark.parametrize("model", ARCHITECTURES)
@@ -53,18 +52,6 @@ def test_unknown_weights_are_refused(weights: str) -> None:
 def test_rejects_a_missing_weights_file() -> None:
     with pytest.raises(ModelError, match=r"nosuch\.safetensors, which does not exist"):
         load_classifier("mlp300", weights="nosuch.safetensors")
-
-
-def test_devices() -> None:
-    assert pick_device("cpu") == torch.device("cpu")
-    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-@pytest.mark.parametrize("device", ["nosuch", "", "cpu:x", "cuda:99", "meta"])
-def test_rejects_an_unusable_device(device: str) -> None:
-    with pytest.raises(SettingError, match=f"must be auto, cpu or one that PyTorch has here, got '{device}'") as refused:
-        load_classifier("mlp300", device=device)
-    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

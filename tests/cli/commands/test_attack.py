@@ -142,7 +142,7 @@ def test_finds_moved_weights(tmp_path: Path, run: Run) -> None:
         (["--model", "mlp300", "--out", "x", "--format", "jpg"], "format must be one of safetensors, npz, png, got 'jpg'"),
         (["--model", "mlp300", "--out", "x", "--shard-size", "0"], "shard size must be a positive integer, got 0"),
         (["--model", "mlp300", "--out", "x", "--loss", "mse"], "loss must be one of"),
-        (["--model", "mlp300", "--out", "x", "--restarts", "-1"], "restarts must be a number >= 0"),
+        (["--model", "mlp300", "--out", "x", "--restarts", "-1"], "restarts must be an integer >= 0"),
     ],
 )
 def test_wrong_usage_exits_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run, words: list[str], message: str) -> None:

@@ -184,7 +184,7 @@ def test_markdown(run: Run) -> None:
         (["--loss", "cross"], "loss must be one of"),
         (["--loss", "margin", "--stable"], "stable needs loss ce"),
         (["--loss", "probabilities"], "model must return probabilities for that loss, got logits"),
-        (["--restarts", "-1"], "restarts must be a number >= 0"),
+        (["--restarts", "-1"], "restarts must be an integer >= 0"),
         (["--max-asr", "30"], "max asr must be a share in [0, 1], got 30: did you mean 0.3?"),
         (["--min-robust-accuracy", "nan"], "min robust accuracy must be a share"),
         (["--json", "--format", "markdown"], "exclude each other"),

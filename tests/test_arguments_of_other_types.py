@@ -1,0 +1,90 @@
+"""Public functions with arguments of other types: one line, and its remedy succeeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import robustbench_fgsm as rf
+
+Call = Callable[[Any], object]
+
+
+def network(outputs: int = 4) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, outputs))
+
+
+def data(classes: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.rand(8, 3, 2, 2), torch.arange(8) % classes
+
+
+WRAP: dict[str, tuple[Call, Any, str, Any]] = {
+    "one output": (lambda k: rf.evaluate(rf.wrap(network(1), k), data(2)), 1, "which is 2 for a network with one output", 2),
+    "no classes": (lambda k: rf.wrap(network(), k), 0, "num_classes must be an integer >= 2, got 0", 4),
+    "text": (lambda k: rf.wrap(network(), k), "4", "num_classes must be an integer >= 2, got '4'", 4),
+    "None": (lambda k: rf.wrap(network(), k), None, "num_classes must be an integer >= 2", 4),
+    "fraction": (lambda k: rf.wrap(network(), k), 4.0, "num_classes must be an integer >= 2", 4),
+    "bounds in another order": (lambda b: rf.wrap(network(), 4, bounds=b), (1, 0), "did you mean 0,1?", (0, 1)),
+    "equal bounds": (lambda b: rf.wrap(network(), 4, bounds=b), (1, 1), "try 0,1", (0, 1)),
+    "one bound": (lambda b: rf.wrap(network(), 4, bounds=b), 1, "bounds must be low and high, got 1: try 0,1", (0, 1)),
+    "three bounds": (lambda b: rf.wrap(network(), 4, bounds=b), (0, 1, 2), "bounds must be low and high", (0, 1)),
+    "bounds as text": (lambda b: rf.wrap(network(), 4, bounds=b), "01x", "bounds must be low and high", (0, 1)),
+    "mean as text": (lambda m: rf.wrap(network(), 4, mean=m), "0.5", "pass one, or one for each channel", 0.5),
+    "mean of other channels": (
+        lambda m: rf.evaluate(rf.wrap(network(), 4, mean=m), data()),
+        [0.5] * 5,
+        "one for each of the 3 channels, got 5",
+        [0.5] * 3,
+    ),
+    "device": (lambda d: rf.wrap(network(), 4, device=d), "gpu", "pass cpu or auto", "cpu"),
+    "function": (lambda m: rf.wrap(m, 4), lambda x: x, "pass a module whose forward calls the function", network()),
+    "mapping": (lambda m: rf.wrap(m, 4), network().state_dict(), "pass the network, after network.load_state_dict", network()),
+    "name": (lambda m: rf.wrap(m, 4), "mlp300", "pass rf.load_classifier('mlp300')", network()),
+    "class": (lambda m: rf.wrap(m, 4), nn.Flatten, "pass an instance, Flatten(...)", nn.Flatten()),
+    "classifier": (lambda m: rf.wrap(m, 4), rf.wrap(network(), 4), "use the classifier as it is", network()),
+}
+EVALUATE: dict[str, tuple[str, Any, str, Any]] = {
+    "loss": ("loss", 3, "loss must be one of", "ce"),
+    "misspelt loss": ("loss", "margn", "did you mean margin", "margin"),
+    "targeted": ("targeted", True, "targeted must be one of none, next", "next"),
+    "norm": ("norm", "two", "norm must be inf, 1, 2", 2),
+    "seed": ("seed", "a", "try 0", 0),
+    "negative seed": ("seed", -1, "try 0", 0),
+    "restarts": ("restarts", 1.5, "try 4", 4),
+    "negative restarts": ("restarts", -1, "try 4", 4),
+    "batch size": ("batch_size", 2.5, "try 128", 128),
+    "optimize": ("optimize", None, "did you mean none?", "none"),
+    "max bad": ("max_bad", "a", "try 0", 0),
+    "pgd check": ("pgd_check", "5", "try 500", 500),
+    "epsilon": ("epsilon", None, "a number or text such as 8/255", "8/255"),
+    "epsilon in levels": ("epsilon", 8, "did you mean 8/255?", "8/255"),
+}
+
+
+@pytest.mark.parametrize(("call", "wrong", "line", "right"), WRAP.values(), ids=WRAP)
+def test_wrap(call: Call, wrong: Any, line: str, right: Any) -> None:
+    with pytest.raises(rf.RfgsmError) as refused:
+        call(wrong)
+    assert line in str(refused.value)
+    assert refused.value.exit_code == 2
+    call(right)
+
+
+@pytest.mark.parametrize(("name", "wrong", "line", "right"), EVALUATE.values(), ids=EVALUATE)
+def test_evaluate(name: str, wrong: Any, line: str, right: Any) -> None:
+    with pytest.raises(rf.RfgsmError) as refused:
+        rf.evaluate(network(), data(), **{name: wrong})
+    assert line in str(refused.value)
+    assert refused.value.exit_code == 2
+    assert rf.evaluate(network(), data(), **{name: right}).n == 8
+
+
+@pytest.mark.parametrize("other", [lambda x: x, "mlp300", nn.Flatten, None, (1, 2)], ids=str)
+def test_evaluate_names_what_is_no_network(other: Any) -> None:
+    with pytest.raises(rf.RfgsmError, match=r"classifier must be a classifier, a torch module or an ART estimator, got .*: pass "):
+        rf.evaluate(other, data())
