@@ -56,7 +56,8 @@ def binary_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
     labels: classes (N,), or multi-hot rows (N, K). What is no probability counts as the nearest one, and NaN as 0.5, because
     PyTorch's loss fails on both; `check_outputs` reports them.
     """
-    probabilities = outputs.nan_to_num(0.5).clamp(0, 1)
+    nearest = outputs.detach().nan_to_num(0.5).clamp(0, 1)
+    probabilities = torch.where((outputs >= 0) & (outputs <= 1), outputs, nearest)
     return functional.binary_cross_entropy(probabilities, _multi_hot(outputs, labels), reduction="none").sum(1)
 
 
@@ -81,6 +82,15 @@ LOSSES: dict[str, Loss] = {
     "bce-with-logits": binary_cross_entropy_with_logits,
 }
 """Losses by name. `logits` is `ce` whose outputs are declared to be logits, so that nothing is recognised."""
+
+
+def to_probabilities(outputs: Tensor, loss: str) -> Tensor:
+    """Return the probability of each class (N, K) in double precision, from outputs of the kind that the named loss takes."""
+    exact = outputs.double()
+    if loss in ("probabilities", "bce"):
+        return exact
+    return exact.sigmoid() if loss == "bce-with-logits" else exact.softmax(1)
+
 
 LOGIT_LOSSES = ("ce", "logits")
 CANCELLING_LOSSES = (*LOGIT_LOSSES, "log-probabilities")

@@ -12,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from robustbench_fgsm.attack.gradient import predicted_classes
+from robustbench_fgsm.attack.losses import to_probabilities
 from robustbench_fgsm.data.dataset import Batch, first_readable_batch
 from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.engine.attack_batch import attack_batch, craft_and_predict
@@ -180,6 +181,6 @@ def _attack_images(run: EvaluationRun, attack_index: int, batch: Batch) -> Examp
 
 def _confidence(outputs: Tensor, spec: AttackSpec, classes: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return classes (N,), by default the predicted ones, and their probabilities, from outputs (N, K)."""
-    shares = outputs if spec.loss == "probabilities" else outputs.double().softmax(1)
+    shares = to_probabilities(outputs, spec.loss)
     classes = predicted_classes(outputs) if classes is None else classes
     return classes.cpu(), shares.gather(1, classes.clamp_min(0).unsqueeze(1)).squeeze(1).float().cpu()
