@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import subprocess
 import sys
@@ -98,6 +99,60 @@ def test_more_than_eight_bits_a_channel(tmp_path: Path) -> None:
         decode_image((tmp_path / "deep.png").read_bytes(), 3, None)
 
 
+def png_of_16_bits(channels: int) -> bytes:
+    """A PNG whose levels are those of a camera, 12 bits in 16; Pillow cuts its colours to 8 bits without a word."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    levels = np.random.default_rng(0).integers(0, 4096, (6, 5, channels)).astype(">u2")
+    header = struct.pack(">IIBBBBB", 5, 6, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in levels))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+LEVELS = np.random.default_rng(0).integers(0, 65536, (6, 5, 3)).astype(">u2").tobytes()
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        *map(png_of_16_bits, (1, 2, 3, 4)),
+        b"P6 5 6 65535\n" + LEVELS,
+        b"P6\n# a comment\n5 6\n4095\n" + LEVELS,
+        b"P5 5 6 4095\n" + LEVELS[:60],
+    ],
+)
+def test_no_bit_of_16_is_lost_in_silence(encoded: bytes) -> None:
+    for channels in (1, 3):
+        with pytest.raises(
+            UnreadableError, match=r"more than 8 bits a channel .*: convert it to 8 bits, or save all images as float32"
+        ):
+            decode_image(encoded, channels, None)
+    with pytest.raises(UnreadableError, match="more than 8 bits a channel"):
+        is_grey(encoded)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "1", "RGB"])
+def test_grey_images_of_any_mode(picture: Callable[..., Image.Image], mode: str) -> None:
+    """A palette of greys is grey by its header, and colours that are equal everywhere become grey if that is asked."""
+    grey = picture(3, mode="L").convert(mode)
+    stream = io.BytesIO()
+    grey.save(stream, "PNG")
+    encoded = stream.getvalue()
+    assert is_grey(encoded) == (mode != "RGB")
+    np.testing.assert_array_equal(decode_image(encoded, 1, None)[0], np.asarray(grey.convert("L")))
+    np.testing.assert_array_equal(decode_image(encoded, 3, None), np.stack([np.asarray(grey.convert("L"))] * 3))
+
+
+def test_a_palette_of_colours_is_colour(picture: Callable[..., Image.Image]) -> None:
+    stream = io.BytesIO()
+    picture(3).quantize(16).save(stream, "PNG")
+    assert not is_grey(stream.getvalue())
+    with pytest.raises(UnreadableError, match=r"a colour image \(mode P\) among grey ones"):
+        decode_image(stream.getvalue(), 1, None)
+
+
 @pytest.mark.parametrize("factor", [1.1, 2.1])
 def test_header_reveals_too_many_pixels(factor: float) -> None:
     side = int((factor * MAX_PIXELS) ** 0.5)
@@ -152,3 +207,12 @@ def test_converts_images_arrays_and_tensors() -> None:
 def test_rejects_other_objects(image: object, found: str) -> None:
     with pytest.raises(UnreadableError, match=found):
         image_to_pixels(image, None)
+
+
+@pytest.mark.parametrize("wrap", [torch.from_numpy, lambda array: array])
+def test_tells_the_axes_of_arrays_apart(wrap: Callable[[np.ndarray], object]) -> None:
+    channels_first = np.random.default_rng(0).random((3, 9, 8)).astype(np.float32)
+    channels_last = np.ascontiguousarray(channels_first.transpose(1, 2, 0))
+    for image in (channels_first, channels_last):
+        np.testing.assert_array_equal(image_to_pixels(wrap(image), None), channels_first)
+    np.testing.assert_array_equal(image_to_pixels(wrap(channels_last), None, "NCHW"), channels_last)

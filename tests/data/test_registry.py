@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 import torch
 
 from robustbench_fgsm.data.dataset import ArrayDataset
 from robustbench_fgsm.data.load import load_data
-from robustbench_fgsm.data.registry import DATA_SOURCES, DataOptions, DataSource, data_sources, find_data_source
+from robustbench_fgsm.data.registry import DATA_SOURCES, DataOptions, DataSource, add_source_of_path, data_sources, find_data_source
 from robustbench_fgsm.errors import DataError
 
 
@@ -76,3 +77,40 @@ def test_names_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DATA_SOURCES.built_in, "hf-data", missing)
     with pytest.raises(DataError, match=r"hf-data:NAME needs the package no-such-package, .*: pip install 'rob.*\[hf-data\]'"):
         find_data_source("hf-data:x")
+
+
+@pytest.mark.parametrize(
+    ("path", "spec"),
+    [
+        ("digits.npz", "npz:digits.npz"),
+        ("a/Train.CSV", "csv:a/Train.CSV"),
+        ("x.mat", "mat:x.mat"),
+        ("x.safetensors", "safetensors:x.safetensors"),
+        ("shards.tar", "wds:shards.tar"),
+        ("x.npy", "npy:x.npy"),
+        ("photos", "folder:photos"),
+        ("~/photos", "folder:~/photos"),
+        ("saved", "hf-data:saved"),
+        ("mnist", "mnist"),
+        ("npz:x", "npz:x"),
+    ],
+)
+def test_a_bare_path_names_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, spec: str) -> None:
+    for name in ("photos", "saved", "mnist"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "saved" / "state.json").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert add_source_of_path(path) == spec
+    if path.startswith("~"):
+        assert find_data_source(path)[1] == f"{tmp_path}/photos"
+
+
+def test_refuses_paths_of_no_source(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").touch()
+    with pytest.raises(DataError, match=r"data files must be .npz, .*, got .*x.txt.: convert it, or name its source"):
+        load_data(tmp_path / "x.txt")
+    with pytest.raises(
+        DataError, match=r"data of a function of your own are named factory:FILE.py:FUNCTION, .*: pass factory:sets.py:make"
+    ):
+        load_data("sets.py:make")
