@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -120,16 +120,24 @@ def describe_sample(data: Dataset) -> str:
 
 
 def sample_warnings(data: Dataset) -> list[str]:
-    """Return a warning if the user asked for the first images, and these miss classes that the data have."""
+    """Return a warning if images in class order miss classes, because a user asked for the first ones or passed no others."""
     sample: dict[str, Any] = getattr(data, "sample", None) or {}
     missing = sample.get("missing_classes")
-    if not missing or getattr(data, "settings", {}).get("sample") != "first":
+    if missing and getattr(data, "settings", {}).get("sample") == "first":
+        some = f"the first {sample['size']:,} of {sample['of']:,} images hold no image of {_list_names(missing)}"
+        return [f"{some}: pass --sample stratified, or a larger --limit"]
+    labels = known_labels(data)
+    if sample or labels is None or len(labels) < MIN_PROBED or not bool((labels[1:] >= labels[:-1]).all()):
         return []
-    some = ", ".join(missing[:3]) + (f" and {len(missing) - 3:,} more" if len(missing) > 3 else "")
-    return [
-        f"the first {sample['size']:,} of {sample['of']:,} images hold no image of {some}: pass --sample stratified, "
-        "or a larger --limit"
-    ]
+    present = torch.unique(labels).tolist()
+    if present != list(range(len(present))) or len(present) >= len(data.classes):
+        return []
+    absent = _list_names(data.classes[len(present) :])
+    return [f"the images are in class order and hold none of {absent}: if they are the first of more images, sample all of these"]
+
+
+def _list_names(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
 
 
 def _choose_rule(data: Dataset, labels: Tensor | None, limit: int) -> str:

@@ -185,3 +185,29 @@ def test_a_few_labels_have_no_order(labels: list[int]) -> None:
 def test_rejects_requests_that_clash(limit: int | None, sample: int | str, message: str) -> None:
     with pytest.raises(rf.SettingError, match=message):
         SampleRequest.parse(limit, sample)
+
+
+@pytest.mark.parametrize("stop", [8, 100, 360])
+def test_images_cut_from_data_in_class_order_are_named(stop: int) -> None:
+    """A user's own prefix, such as x[:100] or the first items of a stream, is seen by its labels."""
+    classifier = rf.wrap(nn.Sequential(nn.Flatten(), nn.Linear(4, 10)), 10)
+    x = torch.rand(len(BLOCKS), 1, 2, 2)
+    found = rf.evaluate(classifier, (x[:stop], BLOCKS[:stop]))
+    assert any("in class order and hold none of" in text for text in found.warnings)
+    stream = rf.load_data(iter([(x[at], int(BLOCKS[at])) for at in range(stop)]), limit=stop)
+    assert any("in class order and hold none of" in text for text in rf.evaluate(classifier, stream).warnings)
+    whole = rf.load_data((x, BLOCKS), limit=max(stop, 10))
+    assert not any("in class order" in text for text in rf.evaluate(classifier, whole).warnings)
+
+
+@pytest.mark.parametrize("name", ["all classes", "random order", "one class", "few images"])
+def test_other_images_are_not_taken_for_a_prefix(name: str) -> None:
+    labels = {
+        "all classes": torch.arange(10),
+        "random order": torch.randint(0, 5, (64,), generator=torch.Generator().manual_seed(0)),
+        "one class": torch.full((20,), 7),
+        "few images": torch.zeros(4, dtype=torch.int64),
+    }[name]
+    classifier = rf.wrap(nn.Sequential(nn.Flatten(), nn.Linear(4, 10)), 10)
+    found = rf.evaluate(classifier, (torch.rand(len(labels), 1, 2, 2), labels))
+    assert not any("in class order" in text for text in found.warnings)
