@@ -17,6 +17,9 @@ from robustbench_fgsm.data.subset import IdSubset, Subset
 READ_BLOCK_SIZE = 1024
 """Images that are hashed at a time."""
 
+CONTENT_BLOCKS = 32
+"""Hashes by which a run without ledgers knows its images, and names the changed ones."""
+
 SpanHashes = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Ids and hashes of the samples of one span; of an `ImageDataset`, also of unreadable samples."""
 
@@ -59,18 +62,24 @@ def whole_indices(data: Dataset, span: range) -> Sequence[int]:
 
 
 def describe_content(data: Dataset) -> dict[str, Any]:
-    """Return the hash of all images as `content_hash`, by which a run notices other images; nothing if the fingerprint suffices.
+    """Return hashes of all images as `content_hash`, by which a run notices other images; nothing if the fingerprint suffices.
 
-    All images are read, but those of files are not decoded.
+    There is one hash for each of at most 32 blocks, by the indices of its first and last image. All images are read, but those of
+    files are not decoded.
     """
     if fingerprint_covers_images(data):
         return {}
-    digest = xxhash.xxh3_128()
-    spans = [range(start, min(start + READ_BLOCK_SIZE, len(data))) for start in range(0, len(data), READ_BLOCK_SIZE)]
-    for ids, hashes in hash_spans(data, spans):
-        digest.update(ids.tobytes())
-        digest.update(hashes.tobytes())
-    return {"content_hash": digest.hexdigest()}
+    size = -(-len(data) // CONTENT_BLOCKS)
+    blocks = {f"{start}-{min(start + size, len(data)) - 1}": xxhash.xxh3_64() for start in range(0, len(data), size)}
+    spans = [
+        range(at, min(at + READ_BLOCK_SIZE, start + size, len(data)))
+        for start in range(0, len(data), size)
+        for at in range(start, min(start + size, len(data)), READ_BLOCK_SIZE)
+    ]
+    digests = list(blocks.values())
+    for span, (ids, hashes) in zip(spans, hash_spans(data, spans), strict=True):
+        digests[span.start // size].update(ids.tobytes() + hashes.tobytes())
+    return {"content_hash": {name: digest.hexdigest() for name, digest in blocks.items()}}
 
 
 def image_path(data: Dataset, image_id: int) -> str:

@@ -41,6 +41,12 @@ MANIFEST_TYPES: Mapping[str, type] = {
 }
 """Types of some values in a manifest, if they are there."""
 
+MISSING = object()
+"""Value of a key that one of two JSON objects lacks."""
+
+NAMED_DIFFERENCES = 4
+"""Different settings that an error names."""
+
 NON_SETTING_KEYS = ("schema", "asked", "environment")
 """Keys of a manifest that may change when a run is continued."""
 
@@ -143,7 +149,10 @@ class RunDirectory:
                 "choose another directory"
             )
         if recorded != self.settings:
-            changes = "; ".join(f"{key} {there} there, {now} now" for key, there, now in json_differences(recorded, self.settings))
+            found_changes = json_differences(recorded, self.settings)
+            changes = "; ".join(f"{key} {there} there, {now} now" for key, there, now in found_changes[:NAMED_DIFFERENCES])
+            if len(found_changes) > NAMED_DIFFERENCES:
+                changes += f"; and {len(found_changes) - NAMED_DIFFERENCES} more"
             raise RunError(
                 f"--out must hold a run with the same settings, got {self.path} with {changes}: choose another directory"
             )
@@ -255,8 +264,8 @@ def is_new_run(directory: Path) -> bool:
 def json_differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return the dotted keys at which two JSON objects differ, sorted, with both values shortened."""
     ours, theirs = dict(_flatten(left)), dict(_flatten(right))
-    keys = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
-    return [(key, _truncated_json(ours.get(key)), _truncated_json(theirs.get(key))) for key in keys]
+    keys = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key, MISSING) != theirs.get(key, MISSING))
+    return [(key, _truncated_json(ours.get(key, MISSING)), _truncated_json(theirs.get(key, MISSING))) for key in keys]
 
 
 def read_manifest_json(directory: Path) -> dict[str, Any]:
@@ -276,7 +285,7 @@ def read_manifest_json(directory: Path) -> dict[str, Any]:
 
 def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in settings.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from _flatten(value, f"{prefix}{key}.")
         elif isinstance(value, list) and any(isinstance(part, dict) for part in value):
             yield from _flatten({str(place): part for place, part in enumerate(value)}, f"{prefix}{key}.")
@@ -285,5 +294,5 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
 
 
 def _truncated_json(value: object) -> str:
-    text = json.dumps(value)
+    text = "nothing" if value is MISSING else json.dumps(value)
     return text if len(text) <= 40 else text[:39] + "…"

@@ -94,7 +94,7 @@ def test_an_error_leaves_no_result(tmp_path: Path) -> None:
         ({"batch_size": 64}, "batch_size 128 there, 64 now"),
         ({"attack": {"norm": "inf", "epsilons": (0.2,)}}, r"attack\.epsilons \[0\.1\] there, \[0\.2\] now"),
         ({"attack": {"norm": "2", "epsilons": (0.1,)}}, r'attack\.norm "inf" there, "2" now'),
-        ({"seed": 1}, "seed null there, 1 now"),
+        ({"seed": 1}, "seed nothing there, 1 now"),
     ],
 )
 def test_rejects_other_settings(run: Path, change: dict[str, object], named: str) -> None:
@@ -105,12 +105,12 @@ def test_rejects_other_settings(run: Path, change: dict[str, object], named: str
 
 
 def test_all_differences_are_named(run: Path) -> None:
-    with pytest.raises(RunError, match=r"batch_size 128 there, 1 now; seed null there, 2 now"):
+    with pytest.raises(RunError, match=r"batch_size 128 there, 1 now; seed nothing there, 2 now"):
         open_run(run, SETTINGS | {"batch_size": 1, "seed": 2})
 
 
 def test_a_long_value_is_shortened(run: Path) -> None:
-    with pytest.raises(RunError, match=r'seed null there, "x{38}… now'):
+    with pytest.raises(RunError, match=r'seed nothing there, "x{38}… now'):
         open_run(run, SETTINGS | {"seed": "x" * 500})
 
 
