@@ -97,3 +97,7 @@ def test_a_source_that_cannot_cast(tmp_path: Path) -> None:
         load_classifier(spec, dtype="float64")
     assert load_classifier("mlp300", dtype="float64").info.settings == {"dtype": "float64"}
     assert load_classifier(spec, dtype="float32").info.dtype == "float32"
+
+
+def test_bundled_weights_attack_own_data_of_the_same_shape_by_name() -> None:
+    assert rf.load_classifier("mlp300", weights="standard", data="npz:mine.npz").info.weights == "standard"

@@ -46,7 +46,8 @@ def load(request: ModelRequest) -> TorchClassifier:
     name, weights = request.name, request.weights
     if weights == "auto" and request.data not in (None, BUNDLED_DATA):
         raise ModelError(
-            f"weights auto for {name} must meet data {BUNDLED_DATA}, got {request.data!r}: pass --weights FILE.safetensors or none"
+            f"weights auto for {name} must meet data {BUNDLED_DATA}, got {request.data!r}: pass --weights standard for "
+            f"those of {BUNDLED_DATA}, or FILE.safetensors, or none"
         )
     weights = "standard" if weights == "auto" else weights
     shipped = weights != "none" and not request.has_weights_file
