@@ -135,3 +135,20 @@ def test_an_output_that_is_never_positive() -> None:
     model = rf.wrap(LastLayer(nn.LogSigmoid(), 1), 2)
     assert any("--loss log-probabilities" in text for text in rf.evaluate(model, images).warnings)
     assert not any("--loss" in text for text in rf.evaluate(model, images, loss="log-probabilities").warnings)
+
+
+@pytest.mark.parametrize(("last", "loss"), [(nn.Sigmoid(), "ce"), (nn.Identity(), "probabilities")])
+def test_a_target_with_one_output_of_another_kind(last: nn.Module, loss: str) -> None:
+    images = rf.ArrayDataset("letters", IMAGES_TO_ATTACK, torch.arange(12) % 2, tuple("ab"))
+    source = nn.Identity() if loss == "ce" else nn.Sigmoid()
+    models = [rf.wrap(LastLayer(one, 1), 2) for one in (source, last)]
+    with pytest.raises(ModelError, match="model must return"):
+        rf.transfer(models[:1], models[1:], images, loss=loss)
+
+
+def test_a_target_with_softmax_only_predicts() -> None:
+    images = rf.ArrayDataset("letters", IMAGES_TO_ATTACK, torch.arange(12) % 3, tuple("abc"))
+    source, target = LastLayer(nn.Identity(), 3), LastLayer(nn.Softmax(1), 3)
+    target.layer.load_state_dict(source.layer.state_dict())
+    found = rf.transfer([rf.wrap(source, 3)], [rf.wrap(source, 3), rf.wrap(target, 3)], images)
+    assert found.robust_accuracy(0, 0) == found.robust_accuracy(0, 1)
