@@ -58,6 +58,7 @@ SETTINGS: Options = {
     "common": True,
     "data": "npz:other.npz",
     "data_root": Path("elsewhere"),
+    "dtype": "float64",
     "eps": "4/255",
     "layout": "NCHW",
     "levels": "none,safe",
