@@ -20,7 +20,7 @@ from robustbench_fgsm.runs.changed_images import is_complete_and_unchanged, open
 from robustbench_fgsm.runs.directory import RunDirectory
 from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, MAX_EXAMPLE_IMAGES, save_example_images
 from robustbench_fgsm.runs.ledger import LEDGER_PATTERN, Ledger, LedgerStore
-from robustbench_fgsm.runs.manifest import EvaluationRun
+from robustbench_fgsm.runs.manifest import EvaluationRun, translate_document_errors
 
 
 def evaluate_in_directory(
@@ -86,4 +86,7 @@ def evaluate_in_directory(
             if out is not None and max_example_images and world.is_main:
                 save_example_images(run, Ledger.of_directory(out), out / EXAMPLE_IMAGES_FILE, max_example_images)
             document = evaluations[0].to_dict() if run.command == "evaluate" else sweep_document(evaluations)
-        return directory.write_result(apply_thresholds(document))
+        if directory.result is None or out is None:
+            return directory.write_result(apply_thresholds(document))
+        with translate_document_errors(out):
+            return directory.write_result(apply_thresholds(document))

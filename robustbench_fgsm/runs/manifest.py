@@ -12,7 +12,7 @@ from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.engine.dataset_pieces import Pieces, piece_size
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.plan import Plan
-from robustbench_fgsm.errors import RunError
+from robustbench_fgsm.errors import RfgsmError, RunError, describe_error
 from robustbench_fgsm.evaluation.checks import NO_CHECKS
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import CheckOptions
@@ -133,12 +133,20 @@ def check_required_keys(document: Mapping[str, Any], required: Mapping[str, Sequ
 @contextmanager
 def translate_manifest_errors(directory: Path) -> Iterator[None]:
     """Raise a RunError if a manifest is not as rfgsm writes it."""
+    with translate_document_errors(directory / MANIFEST_FILE):
+        yield
+
+
+@contextmanager
+def translate_document_errors(source: Path) -> Iterator[None]:
+    """Raise a RunError, which names the source, if a document that was read from it is not as rfgsm writes it."""
     try:
         yield
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (RfgsmError, OSError):
+        raise
+    except Exception as error:  # whatever a field of another type or sign leads to
         raise RunError(
-            f"{directory / MANIFEST_FILE} must be as rfgsm wrote it, got one that cannot be read "
-            f"({type(error).__name__}: {error}): choose another directory"
+            f"{source} must be as rfgsm wrote it, got one that cannot be read ({describe_error(error)}): choose another directory"
         ) from error
 
 

@@ -86,18 +86,19 @@ def _runs_below(place: Path, depth: int) -> Iterator[Path]:
 def summarize_run(directory: Path) -> dict[str, Any]:
     """Return what a run is, and its progress, as JSON; raise RunError if the directory has no manifest."""
     manifest = require_manifest(directory)
-    models = [manifest["model"]] if manifest.get("model") else manifest.get("models", [])
-    return {
-        "path": str(directory),
-        "command": manifest_command(manifest),
-        "state": read_run_state(directory),
-        "model": ", ".join(dict.fromkeys(str(model["spec"]) for model in models if "spec" in model)) or None,
-        "weights": (manifest.get("model") or {}).get("weights"),
-        "data": (manifest.get("data") or {}).get("spec"),
-        "n": (manifest.get("data") or {}).get("n"),
-        "package": manifest.get("package") or (manifest.get("environment") or {}).get("package"),
-        **read_run_progress(directory, manifest),
-    }
+    with translate_manifest_errors(directory):
+        models = [manifest["model"]] if manifest.get("model") else manifest.get("models", [])
+        return {
+            "path": str(directory),
+            "command": manifest_command(manifest),
+            "state": read_run_state(directory),
+            "model": ", ".join(dict.fromkeys(str(model["spec"]) for model in models if "spec" in model)) or None,
+            "weights": (manifest.get("model") or {}).get("weights"),
+            "data": (manifest.get("data") or {}).get("spec"),
+            "n": (manifest.get("data") or {}).get("n"),
+            "package": manifest.get("package") or (manifest.get("environment") or {}).get("package"),
+            **read_run_progress(directory, manifest),
+        }
 
 
 def read_run_progress(directory: Path, manifest: Mapping[str, Any]) -> dict[str, int | None]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,3 +141,33 @@ def test_malformed_json_is_one_line(
     assert (code, len(err.splitlines())) == (2, 1), err
     assert f"{name} must" in err
     assert found in err
+
+
+def places(document: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Places of the values in a document; of a list the first value alone."""
+    parts = document.items() if isinstance(document, dict) else enumerate(document[:1]) if isinstance(document, list) else ()
+    for key, value in parts:
+        yield (*path, key)
+        if len(path) < 3:
+            yield from places(value, (*path, key))
+
+
+@pytest.mark.parametrize("value", [None, "x", [], 10**18])
+@pytest.mark.parametrize("name", ["manifest.json", "result.json"])
+def test_no_value_is_a_traceback(run: Run, finished: Callable[[str], Path], tmp_path: Path, name: str, value: object) -> None:
+    """Every nineteenth value in a document is replaced, by turns."""
+    out, whole = tmp_path / "run", finished("sweep")
+    shutil.copytree(whole, out)
+    document = json.loads((whole / name).read_text())
+    start = (None, "x", [], 10**18).index(value)
+    for place in list(places(document))[start::19]:
+        changed = copy.deepcopy(document)
+        parent: Any = changed
+        for key in place[:-1]:
+            parent = parent[key]
+        parent[place[-1]] = value
+        (out / name).write_text(json.dumps(changed))
+        for words in (f"runs show {out}", f"gate {out} --baseline {whole}", f"runs resume {out} --quiet"):
+            code, _, err = run(*words.split())
+            assert code in (0, 1, 2, 4), (place, words, err)
+            assert "Traceback" not in err

@@ -28,5 +28,8 @@ def gate_command(
     """
     from robustbench_fgsm.cli.output import write_result
     from robustbench_fgsm.runs.gate import gate
+    from robustbench_fgsm.runs.manifest import translate_document_errors
 
-    return write_result(gate(run, baseline, **asdict(gate_options)).to_dict(), output)
+    with translate_document_errors(run):
+        document = gate(run, baseline, **asdict(gate_options)).to_dict()
+    return write_result(document, output)

@@ -45,6 +45,7 @@ def plot_command(
     from robustbench_fgsm.report.figures.gallery import draw_run
     from robustbench_fgsm.report.loaded_run import REPORTED_SCHEMAS, load_run
     from robustbench_fgsm.runs.atomic_files import write_bytes
+    from robustbench_fgsm.runs.manifest import translate_document_errors
     from robustbench_fgsm.spec import parse_epsilon
 
     check_output_path("--output", output)
@@ -52,7 +53,8 @@ def plot_command(
     budgets = () if eps is None else parse_epsilon(eps, bounds=None)  # the run bounds its budgets
     if len(budgets) > 1:
         raise SettingError(f"--eps must be one budget of the run, got {eps}: draw a figure for each")
-    figure = draw_run(load_run(run, REPORTED_SCHEMAS), kind.value, targeted, *budgets)
+    with translate_document_errors(run):
+        figure = draw_run(load_run(run, REPORTED_SCHEMAS), kind.value, targeted, *budgets)
     write_bytes(output, encode_figure(figure, form))
     write_note(f"{output}: {output.stat().st_size / 2**10:.0f} KiB", quiet=output_options.quiet)
     return 0

@@ -28,8 +28,11 @@ def report_command(
     from robustbench_fgsm.report.loaded_run import REPORTED_SCHEMAS, load_run
     from robustbench_fgsm.report.pages.page import build_page
     from robustbench_fgsm.runs.atomic_files import write_bytes
+    from robustbench_fgsm.runs.manifest import translate_document_errors
 
     check_output_path("--output", output)
-    write_bytes(output, build_page([load_run(place, REPORTED_SCHEMAS) for place in runs]).encode())
+    with translate_document_errors(runs[0]):
+        page = build_page([load_run(place, REPORTED_SCHEMAS) for place in runs])
+    write_bytes(output, page.encode())
     write_note(f"{output}: {output.stat().st_size / 2**20:.1f} MiB", quiet=output_options.quiet)
     return 0

@@ -52,6 +52,7 @@ def show_run(
     from robustbench_fgsm.cli.output import write_result
     from robustbench_fgsm.runs.export import export_samples as write_samples
     from robustbench_fgsm.runs.export import get_export_writer, sample_rows, sample_tables
+    from robustbench_fgsm.runs.manifest import translate_document_errors
     from robustbench_fgsm.runs.read import read_manifest_and_result, read_saved_run, summarize_run
 
     began = time.perf_counter()
@@ -64,10 +65,12 @@ def show_run(
     if samples or export is not None:
         run = read_saved_run(directory)
         if samples:
-            found["samples"] = list(islice((row for table in sample_tables(run) for row in sample_rows(table)), limit))
+            with translate_document_errors(directory):
+                found["samples"] = list(islice((row for table in sample_tables(run) for row in sample_rows(table)), limit))
         if export is not None:
             write_samples(run, export)
-    return write_result(_runs_document("run-shown", found, began), output)
+    with translate_document_errors(directory):
+        return write_result(_runs_document("run-shown", found, began), output)
 
 
 @runs_app.command("resume")
@@ -86,10 +89,12 @@ def resume_run(
     from robustbench_fgsm.cli.output import write_result
     from robustbench_fgsm.cli.resume import resume
     from robustbench_fgsm.engine.distributed import join_world
+    from robustbench_fgsm.runs.manifest import translate_document_errors
 
     world = join_world()
     document = resume(directory, options, world, output)
-    return write_result(document, output, is_main=world.is_main)
+    with translate_document_errors(directory):
+        return write_result(document, output, is_main=world.is_main)
 
 
 def _runs_document(name: str, found: dict[str, Any], began: float) -> dict[str, Any]:
