@@ -23,7 +23,15 @@ from robustbench_fgsm.attack.arguments import (
 )
 from robustbench_fgsm.attack.clip import PixelwiseBounds, uniform_bounds
 from robustbench_fgsm.attack.direction import largest_magnitude, steepest_direction
-from robustbench_fgsm.attack.gradient import HasLossGradient, Labels, loss_gradient, own_labels, predict_outputs
+from robustbench_fgsm.attack.gradient import (
+    NO_CLASS,
+    HasLossGradient,
+    Labels,
+    loss_gradient,
+    own_labels,
+    predict_outputs,
+    predicted_classes,
+)
 from robustbench_fgsm.attack.losses import LOGIT_LOSSES, MULTI_LABEL_LOSSES, Loss, get_loss
 from robustbench_fgsm.attack.outputs import (
     DECLARED_OUTPUTS,
@@ -116,8 +124,9 @@ def fgsm(
 ) -> Tensor:
     """Return adversarial images: one step of size epsilon along the steepest direction of the loss.
 
-    An image whose gradient is zero does not move. An image whose gradient is not finite does not move either, and a
-    RuntimeWarning counts these images. The model, its state and the global random state are the same afterwards.
+    An image whose gradient is zero does not move. An image whose gradient is not finite does not move either. A RuntimeWarning
+    counts these images, and another one counts images whose outputs are not finite. The model, its state and the global random
+    state are the same afterwards.
 
     Args:
         model: callable from images to logits (N, K), or to one logit (N, 1) of the second of two classes, alone or in a mapping,
@@ -210,13 +219,23 @@ def _sweep(model: Model, x: Any, y: Any, epsilons: list[Any], settings: StepSett
     def perturbed() -> Iterator[Tensor]:
         gradient_step = compute_gradient_step(model, found.x, found.labels, found.settings, found.start)
         check_attacked_outputs(model, gradient_step)
-        unmoved = int(gradient_step.nonfinite_gradient.sum())
-        if unmoved:
-            text = f"{unmoved:,} of {len(found.x):,} images have a gradient that is not finite: they are left unmoved"
+        for text in nonfinite_warnings(gradient_step):
             warnings.warn(text, RuntimeWarning, stacklevel=2)
         yield from map(gradient_step.perturb, budgets)
 
     return perturbed()
+
+
+def nonfinite_warnings(gradient_step: GradientStep) -> Iterator[str]:
+    """Yield warnings that count the images whose outputs (N, K), or whose gradients, are not finite."""
+    outputs, n = gradient_step.outputs, len(gradient_step.x)
+    if outputs.ndim == 2 and outputs.is_floating_point() and (missing := int((predicted_classes(outputs) == NO_CLASS).sum())):
+        yield (
+            f"{missing:,} of {n:,} images have outputs that are not finite, and no predicted class: look in the network for a "
+            "division by 0, a logarithm of 0, or an overflow"
+        )
+    if unmoved := int(gradient_step.nonfinite_gradient.sum()):
+        yield f"{unmoved:,} of {n:,} images have a gradient that is not finite: they are left unmoved"
 
 
 def check_attacked_outputs(model: Model, gradient_step: GradientStep) -> None:

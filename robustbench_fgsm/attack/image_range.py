@@ -12,6 +12,7 @@ from robustbench_fgsm.errors import DataError
 from robustbench_fgsm.spec import NUM_LEVELS, PIXEL_BOUNDS, Bounds, is_8_bit_range
 
 SIGNED_BOUNDS: Bounds = (-1.0, 1.0)
+MAX_16_BITS = 65535
 MIN_IMAGES = 8
 """Images that are needed to say that none has a pixel below 0."""
 
@@ -34,7 +35,9 @@ def float_hint(x: Tensor, bounds: Bounds | None) -> str:
     """Return the remedy for images of integers."""
     if bounds is None or not math.isfinite(bounds[1] - bounds[0]) or (x.ndim == 2 and x.dtype != torch.uint8):
         return "pass images.float()"
-    return f"pass {conversion((0.0, NUM_LEVELS), bounds)} if they are 8-bit images"
+    has_16_bits = x.dtype == torch.uint16 or (x.numel() > 0 and int(x.long().max()) > NUM_LEVELS)  # uint16 has no maximum
+    bits, levels = (16, MAX_16_BITS) if has_16_bits else (8, NUM_LEVELS)
+    return f"pass {conversion((0.0, levels), bounds)} if they are {bits}-bit images"
 
 
 def conversion(source: Bounds, bounds: Bounds) -> str:

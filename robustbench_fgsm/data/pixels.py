@@ -17,13 +17,16 @@ def to_sample_tensor(samples: object, data_name: str) -> Tensor:
     samples: a tensor, an array or a nested list. Raises DataError, with the conversion, for another type of numbers.
     """
     tensor = samples if isinstance(samples, Tensor) else _array_to_tensor(samples, data_name)
-    if tensor.layout != torch.strided or tensor.is_quantized:
+    if tensor.is_quantized:
+        raise DataError(f"{data_name} must have plain images, got a quantised tensor: pass images.dequantize()")
+    if tensor.layout != torch.strided:
         raise DataError(f"{data_name} must have dense images, got a tensor that is {tensor.layout}: pass images.to_dense()")
     tensor = tensor.detach()
     if tensor.dtype == torch.uint8 or tensor.is_floating_point():
         return tensor
     found = f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
-    raise DataError(f"images must be uint8 or floating point in pixel space, got {found} in {data_name}: {_conversion(tensor)}")
+    remedy = _conversion(tensor, is_array=not isinstance(samples, Tensor))
+    raise DataError(f"images must be uint8 or floating point in pixel space, got {found} in {data_name}: {remedy}")
 
 
 def _array_to_tensor(samples: object, data_name: str) -> Tensor:
@@ -42,15 +45,19 @@ def _array_to_tensor(samples: object, data_name: str) -> Tensor:
     return torch.from_numpy(array)
 
 
-def _conversion(tensor: Tensor) -> str:
-    """Return the remedy for numbers of a type that no images have."""
+def _conversion(tensor: Tensor, *, is_array: bool) -> str:
+    """Return the remedy for numbers of a type that no images have, in the words of NumPy or of PyTorch."""
+    as_float, as_uint8 = (".astype('float32')", ".astype('uint8')") if is_array else (".float()", ".byte()")
     if tensor.is_complex():
         return "pass the magnitude or the real part as float32"
-    if tensor.ndim == 2 and tensor.dtype != torch.bool:
-        return "pass features as float32, as in features.astype('float32')"
     if tensor.dtype == torch.bool:
-        return "pass images.astype('float32'), where True is 1"
-    high = float(tensor.max()) if tensor.numel() and tensor.dtype not in (torch.uint16, torch.uint32, torch.uint64) else 0.0
-    if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64) or high > np.iinfo(np.uint8).max:
+        return f"pass images{as_float}, where True is 1"
+    if tensor.ndim == 2:
+        return f"pass features as float32, as in features{as_float}"
+    unsigned = tensor.dtype in (torch.uint16, torch.uint32, torch.uint64)  # without extremes in PyTorch
+    low, high = (0, 0) if unsigned or not tensor.numel() else (int(extreme) for extreme in tensor.aminmax())
+    if low < 0:
+        return f"pass images{as_float}, scaled from [{low}, {high}] into the bounds of the model"
+    if unsigned or high > np.iinfo(np.uint8).max:
         return "divide them by their largest possible value (65535 for 16 bits) as float32"
-    return "convert them to uint8, as in images.astype('uint8'), or divide them by 255 as float32"
+    return f"convert them to uint8, as in images{as_uint8}, or divide them by 255 as float32"

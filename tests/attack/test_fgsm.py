@@ -243,3 +243,17 @@ def test_rejects_a_mask_of_another_type(network: nn.Module, mask: torch.Tensor) 
 def test_rejects_a_misshapen_start(network: nn.Module) -> None:
     with pytest.raises(DataError, match="start must have the shape"):
         fgsm(network, torch.rand(4, 2, 3, 3), torch.tensor([0, 1, 2, 0]), 0.1, start=torch.rand(2, 3, 3))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_counts_images_whose_outputs_are_not_finite_and_whose_gradient_is_zero(value: float) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    x = torch.rand(6, 1, 2, 2)
+    masked = torch.tensor([True, False] * 3)
+
+    def model(images: Tensor) -> Tensor:
+        outputs: Tensor = network(images)
+        return outputs.masked_fill(masked[:, None], value)
+
+    with pytest.warns(RuntimeWarning, match="3 of 6 images have outputs that are not finite, and no predicted class"):
+        fgsm(model, x, torch.zeros(6, dtype=torch.int64))

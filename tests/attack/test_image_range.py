@@ -119,3 +119,11 @@ def test_images_that_may_be_meant_get_no_warning() -> None:
     attack(torch.rand(2, 1, 4, 4), (-1.0, 1.0))
     attack(torch.rand(64, 30), (-1.0, 1.0))
     attack(torch.rand(64, 1, 4, 4), (0.0, 2.0))
+
+
+@pytest.mark.parametrize(("dtype", "top", "remedy"), [(torch.uint8, 255, "images / 255"), (torch.int64, 65535, "images / 65535")])
+def test_integers_are_named_with_their_number_of_bits(dtype: torch.dtype, top: int, remedy: str) -> None:
+    images = torch.tensor([0, top // 2, top, 1]).to(dtype).reshape(1, 1, 2, 2)
+    with pytest.raises(rf.DataError, match=remedy):
+        rf.fgsm(nn.Flatten(), images, torch.zeros(1, dtype=torch.int64))
+    rf.fgsm(nn.Flatten(), eval(remedy), torch.zeros(1, dtype=torch.int64))
