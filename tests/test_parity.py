@@ -29,7 +29,7 @@ OUTPUT = {part.name for part in fields(OutputOptions)}
 LIBRARY_ONLY = {"progress", "report", "extra"}
 """Callbacks, and cases of `verify` that the program makes of --model."""
 
-LISTS = {"targeted", "references", "levels"}
+LISTS = {"targeted", "references", "levels", "ignore"}
 POSITIONAL = {"classifier", "data", "sources", "targets", "value", "candidate", "run", "baseline", "out"}
 """Arguments that the library takes first, in an order of its own."""
 
@@ -91,7 +91,7 @@ def plain(name: str, value: object) -> object:
     if name in ("epsilon", "epsilons"):
         return parse_epsilon(value) if isinstance(value, str | float) else value
     if name in LISTS and isinstance(value, str):
-        return tuple(value.split(","))
+        return tuple(value.split(",")) if value else ()
     return tuple(value) if isinstance(value, list | tuple) else value
 
 

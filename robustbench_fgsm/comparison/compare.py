@@ -52,8 +52,8 @@ def compare(
     seed: int = AttackOptions.seed,
     references: Sequence[str] = ("art",),
     candidate: Candidate | Callable[..., object] | str | Path | None = None,
-    style: str = VerifyOptions.style,
     ignore: Collection[str] = (),
+    style: str = VerifyOptions.style,
     batch_size: int | str = RunOptions.batch_size,
     optimize: str = "none",
     max_bad: int = RunOptions.max_bad,
@@ -74,9 +74,9 @@ def compare(
         seed: seed of random targets, an integer >= 0.
         references: other libraries, by their names in `rfgsm list references`.
         candidate: your own attack: a callable, `pkg.mod:fn`, `file.py:fn`, or a file of saved adversarial images.
-        style: how the candidate is called, if it is not a `Candidate` yet; see `verify`.
         ignore: differences to accept: `floor`, steps of another library that are too short where the norm of the gradient is below
             its floor or underflows.
+        style: how the candidate is called, if it is not a `Candidate` yet; see `verify`.
         batch_size: images in a batch on all sides, or `auto`.
         optimize: how our side runs: `none`, `safe` or `max`.
         max_bad: number of unreadable images above which the result is invalid.
