@@ -61,7 +61,6 @@ SETTINGS: Options = {
     "dtype": "float64",
     "eps": "4/255",
     "ignore": "floor",
-    "labels_from": 1,
     "layout": "NCHW",
     "levels": "none,safe",
     "limit": 8,
@@ -138,7 +137,19 @@ NO_SETTINGS: Options = {
 WITH: Mapping[str, Options] = {"sample": {"limit": None}, "stratified": {"limit": None, "sample": 8}}
 """Options that another option needs."""
 
-ELSEWHERE = {"bounds", "dataset", "download", "image_size", "images_key", "labels_key", "mean", "num_classes", "out", "shape"}
+ELSEWHERE = {
+    "bounds",
+    "dataset",
+    "download",
+    "image_size",
+    "images_key",
+    "labels_from",
+    "labels_key",
+    "mean",
+    "num_classes",
+    "out",
+    "shape",
+}
 ELSEWHERE |= {"std", "threat_model"}
 """The directory, and options that describe models and data of other sources."""
 
