@@ -24,7 +24,7 @@ COMMANDS = {
     "transfer": "transfer --source mlp300 --target mlp300 --target mlp600 --limit 40 --batch-size 16 --quiet --json",
     "train": "train --model mlp300 --limit 80 --batch-size 32 --epochs 1 --held-out 20 --quiet --json",
 }
-VARYING = ("seconds", "checksum", "environment")
+VARYING = ("seconds", "speedup", "checksum", "environment")
 """Keys of a document whose values differ between two runs."""
 
 EVERY_CALL = os.environ.get("RFGSM_TEST_EVERY_CALL", "")
