@@ -137,20 +137,8 @@ NO_SETTINGS: Options = {
 WITH: Mapping[str, Options] = {"sample": {"limit": None}, "stratified": {"limit": None, "sample": 8}}
 """Options that another option needs."""
 
-ELSEWHERE = {
-    "bounds",
-    "dataset",
-    "download",
-    "image_size",
-    "images_key",
-    "labels_from",
-    "labels_key",
-    "mean",
-    "num_classes",
-    "out",
-    "shape",
-}
-ELSEWHERE |= {"std", "threat_model"}
+ELSEWHERE = {"bounds", "dataset", "download", "image_size", "mean", "num_classes", "out", "std", "threat_model"}
+ELSEWHERE |= {"images_key", "labels_from", "labels_key", "shape"}
 """The directory, and options that describe models and data of other sources."""
 
 NOT_TAKEN = {"attack": {"check", "trust_data_code"}, "explain": {"norm"}, "train": {"strict"}}
