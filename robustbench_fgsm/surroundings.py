@@ -5,15 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Generic, TypeVar
+from functools import wraps
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 import torch
 
 from robustbench_fgsm.global_generators import preserve_generators
 
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
 Setting = TypeVar("Setting")
 Thing = TypeVar("Thing")
+
+AUTOCAST_DEVICES = ("cpu", "cuda")
 
 NUMPY_ERROR_STATE: dict[str, Any] = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 """NumPy's own default."""
@@ -122,30 +127,70 @@ class _CallerSettings(threading.local):
 _CALLER = _CallerSettings()
 
 
-@contextmanager
-def neutral_surroundings(*, generators: bool = False) -> Iterator[None]:
+class neutral_surroundings:  # noqa: N801  (a context manager)
     """Compute as in a fresh process: default dtype float32, default device CPU, no autocast, inference, no-grad or anomaly mode.
 
-    generators: also restore the global random generators of PyTorch, NumPy and Python.
+    It is used as a block or as a decorator, and costs little where everything is neutral already.
+
+    Args:
+        generators: also restore the global random generators of PyTorch, NumPy and Python.
     """
-    with ExitStack() as stack:
-        if generators:
-            initialised = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-            devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())] if initialised else []
-            stack.enter_context(preserve_generators(devices))
-        if torch.is_inference_mode_enabled():
-            stack.enter_context(torch.inference_mode(mode=False))
-        if not torch.is_grad_enabled():
-            stack.enter_context(torch.enable_grad())
-        for kind in ("cpu", "cuda"):
-            if torch.is_autocast_enabled(kind):
-                stack.enter_context(torch.autocast(kind, enabled=False))
-        if ANOMALY_DETECTION.differs(value=False):
-            stack.enter_context(ANOMALY_DETECTION.hold(value=False))
-        if np.geterr() != NUMPY_ERROR_STATE:
-            stack.enter_context(np.errstate(**NUMPY_ERROR_STATE))
-        _enter_defaults(stack)
-        yield
+
+    __slots__ = ("_generators", "_stack")
+
+    def __init__(self, *, generators: bool = False) -> None:
+        self._generators = generators
+        self._stack: ExitStack | None = None
+
+    def __enter__(self) -> None:
+        if self._generators or not _are_neutral():
+            self._stack = ExitStack()
+            _neutralise(self._stack, generators=self._generators)
+
+    def __exit__(self, *error: Any) -> None:
+        if self._stack is not None:
+            self._stack.__exit__(*error)
+
+    def __call__(self, function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+        """Return the function that computes in neutral surroundings."""
+
+        @wraps(function)
+        def inner(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
+            with neutral_surroundings(generators=self._generators):
+                return function(*args, **kwargs)
+
+        return inner
+
+
+def _are_neutral() -> bool:
+    return (
+        torch.is_grad_enabled()
+        and not torch.is_inference_mode_enabled()
+        and not any(map(torch.is_autocast_enabled, AUTOCAST_DEVICES))
+        and torch.empty(0).device.type == "cpu"
+        and not DEFAULT_DTYPE.differs(torch.float32)
+        and not ANOMALY_DETECTION.differs(value=False)
+        and np.geterr() == NUMPY_ERROR_STATE
+    )
+
+
+def _neutralise(stack: ExitStack, *, generators: bool) -> None:
+    if generators:
+        initialised = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())] if initialised else []
+        stack.enter_context(preserve_generators(devices))
+    if torch.is_inference_mode_enabled():
+        stack.enter_context(torch.inference_mode(mode=False))
+    if not torch.is_grad_enabled():
+        stack.enter_context(torch.enable_grad())
+    for kind in AUTOCAST_DEVICES:
+        if torch.is_autocast_enabled(kind):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+    if ANOMALY_DETECTION.differs(value=False):
+        stack.enter_context(ANOMALY_DETECTION.hold(value=False))
+    if np.geterr() != NUMPY_ERROR_STATE:
+        stack.enter_context(np.errstate(**NUMPY_ERROR_STATE))
+    _enter_defaults(stack)
 
 
 def _enter_defaults(stack: ExitStack) -> None:

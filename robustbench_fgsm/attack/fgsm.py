@@ -229,7 +229,8 @@ def _sweep(model: Model, x: Any, y: Any, epsilons: list[Any], settings: StepSett
 def nonfinite_warnings(gradient_step: GradientStep) -> Iterator[str]:
     """Yield warnings that count the images whose outputs (N, K), or whose gradients, are not finite."""
     outputs, n = gradient_step.outputs, len(gradient_step.x)
-    if outputs.ndim == 2 and outputs.is_floating_point() and (missing := int((predicted_classes(outputs) == NO_CLASS).sum())):
+    all_finite = outputs.ndim != 2 or not outputs.is_floating_point() or bool(outputs.isfinite().all())
+    if not all_finite and (missing := int((predicted_classes(outputs) == NO_CLASS).sum())):
         yield (
             f"{missing:,} of {n:,} images have outputs that are not finite, and no predicted class: look in the network for a "
             "division by 0, a logarithm of 0, or an overflow"

@@ -227,6 +227,9 @@ def kind_of_outputs(outputs: Tensor, more: Callable[[], Tensor] | None = None) -
         `probabilities` or `log-probabilities` if all rows are normalised so; `one sigmoid` or `sigmoids` if all numbers lie in
         [0, 1]; else `logits`.
     """
+    low, high = map(float, outputs.detach().aminmax()) if outputs.numel() else (0.0, 0.0)
+    if -math.inf < low < 0 < high < math.inf:
+        return "logits"
     outputs = outputs[outputs.amax(1).isfinite()] if outputs.numel() else outputs  # others are counted apart
     if not outputs.numel():
         return "logits"
