@@ -627,6 +627,9 @@ def check_evaluate(case: Case) -> None:
     if case.conduct == "chance":
         assert found.warnings
         return
+    assert case.named_loss or case.outputs not in LOSS or case.outputs == "log-probabilities", (
+        "a number for outputs of another kind"
+    )
     counts = found.clean_accuracy.count, found.tallies[0].robust_accuracy.count
     assert case.has_answer(), f"a number without an answer: {counts} of {found.n}"
     assert valid, "labels from 1"
