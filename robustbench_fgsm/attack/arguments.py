@@ -44,9 +44,18 @@ def to_images(x: object, model: object, name: str = "images") -> Tensor:
     else:
         images = _array_to_tensor(x, name, "pass a batch of images (N, ...), and a whole data set to rf.evaluate")
         images = (images.float() if images.is_floating_point() else images).to(_device_of(model))
+    check_dense(images, name)
     if images.ndim < 2:
         raise DataError(f"{name} must have a batch axis (N, ...), got shape {tuple(images.shape)}: pass {name}[None]")
     return images
+
+
+def check_dense(tensor: Tensor, name: str) -> None:
+    """Raise DataError if a tensor is sparse or quantised."""
+    if tensor.is_quantized:
+        raise DataError(f"{name} must be a plain tensor, got a quantised one: pass {name}.dequantize()")
+    if tensor.layout != torch.strided:
+        raise DataError(f"{name} must be a dense tensor, got {tensor.layout}: pass {name}.to_dense()")
 
 
 def to_labels(y: Any, x: Tensor) -> Any:
@@ -56,6 +65,8 @@ def to_labels(y: Any, x: Tensor) -> Any:
     if isinstance(y, (int, float, np.number)):
         each = f"[{y}] * {len(x)}" if len(x) > 1 else f"[{y}]"
         raise DataError(f"labels must be one per image ({len(x)},), got the number {y}: pass {each}")
+    if isinstance(y, Tensor):
+        check_dense(y, "labels")
     labels = y if isinstance(y, Tensor) else _array_to_tensor(y, "labels", "pass one class index for each image")
     if labels.ndim == 1 and not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool):
         labels = labels.long()

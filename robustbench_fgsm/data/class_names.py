@@ -69,7 +69,8 @@ def map_classes(data: Dataset, file: Path) -> Dataset:
         return data.with_class_names(names)
     for name in data.classes:
         if name not in index_by_name:
-            raise DataError(f"{file} must place every class of the data, got no {name!r}: {did_you_mean(name, index_by_name)}")
+            hint = did_you_mean(name, index_by_name).replace("choose from", "add it, or rename one of")
+            raise DataError(f"{file} must place every class of the data, got no {name!r}: {hint}")
     return data.relabelled([index_by_name[name] for name in data.classes], names)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.attack.arguments import check_dense
 from robustbench_fgsm.errors import DataError, first_line
 
 
@@ -17,10 +18,7 @@ def to_sample_tensor(samples: object, data_name: str) -> Tensor:
     samples: a tensor, an array or a nested list. Raises DataError, with the conversion, for another type of numbers.
     """
     tensor = samples if isinstance(samples, Tensor) else _array_to_tensor(samples, data_name)
-    if tensor.is_quantized:
-        raise DataError(f"{data_name} must have plain images, got a quantised tensor: pass images.dequantize()")
-    if tensor.layout != torch.strided:
-        raise DataError(f"{data_name} must have dense images, got a tensor that is {tensor.layout}: pass images.to_dense()")
+    check_dense(tensor, "images")
     tensor = tensor.detach()
     if tensor.dtype == torch.uint8 or tensor.is_floating_point():
         return tensor

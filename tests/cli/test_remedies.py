@@ -326,7 +326,7 @@ REMEDIES = [
     ),
     Remedy(
         "evaluate --model smallcnn --data npz:grey.npz",
-        "pass --weights FILE.safetensors or none",
+        "or FILE.safetensors, or none",
         "evaluate --model smallcnn --weights none --num-classes 4 --data npz:grey.npz",
         "--num-classes 4",
     ),
@@ -391,7 +391,58 @@ REMEDIES = [
         f"{M} --data npz:table.npz --model factory:net.py:make_table --bounds -3,3",
         "--bounds -3,3",
     ),
+    Remedy(
+        f"{M} --data npz:three.npz --class-map part.json",
+        "got no 'c': add it",
+        f"{M} --data npz:three.npz --class-map map.json",
+        "map.json",
+    ),
+    Remedy(
+        f"{M} --data npz:three.npz --labels-from 1 --class-map map.json",
+        "leave --labels-from out",
+        f"{M} --data npz:three.npz --class-map map.json",
+    ),
+    Remedy(f"{M} --data npz:from1.npz --labels-from 2", "pass 0 or 1", f"{M} --data npz:from1.npz --labels-from 1"),
+    Remedy(f"{M} --data csv:data.txt --shape 8", "is 8: choose another", f"{M} --data csv:data.txt --shape 8x8", "8x8"),
+    Remedy(f"{M} --data csv:data.txt --shape 8y8", "try 28x28", f"{M} --data csv:data.txt --shape 8x8", "8x8"),
+    Remedy(f"{M} --data npy:d.npz,y.npy", "pass npz:d.npz", f"{M} --data npz:d.npz"),
+    Remedy(
+        f"{M} --model factory:nets/net.txt:make --data npz:d.npz",
+        "rename it to end in .py",
+        f"{M} --model factory:nets/net.py:make --data npz:d.npz",
+        "factory:nets/net.py:make",
+    ),
+    Remedy(
+        f"{M} --model factory:nosuch.mod:make --data npz:d.npz",
+        "path/to/file.py:fn",
+        f"{M} --model factory:net.py:make --data npz:d.npz",
+        "factory:net.py:make",
+    ),
+    Remedy(
+        "evaluate --model w.pth --trust-model-code --num-classes 4 --data npz:colour.npz",
+        "pass --model ARCHITECTURE --weights w.pth",
+        "evaluate --model shufflenet_v2_x0_5 --weights w.pth --num-classes 4 --data npz:colour.npz --mean 0 --std 1",
+        "shufflenet_v2_x0_5 --mean --std 0 1",
+    ),
     # the program
+    Remedy(
+        "compare --model mlp300 --limit 4 --references artt",
+        "did you mean art?",
+        "compare --model mlp300 --limit 4 --references art",
+    ),
+    Remedy("list data --filter mlp", "leave it out", "list data"),
+    Remedy("verify file.py:fgsm --weights standard", "leave them out", "verify file.py:fgsm"),
+    Remedy(
+        "attack --model mlp300 --limit 4 --out a --shard-size 0",
+        "try 1000",
+        "attack --model mlp300 --limit 4 --out a --shard-size 1000",
+        "--limit 4",
+    ),
+    Remedy(
+        "attack --model factory:net.py:make_table --num-classes 4 --bounds=-3,3 --data npz:table.npz --out b --format png",
+        "use --format safetensors or npz",
+        "attack --model factory:net.py:make_table --num-classes 4 --bounds=-3,3 --data npz:table.npz --out b --format npz",
+    ),
     Remedy("evaluate --model timm:resnet18 --num-classes 4", "--data must be named", "list data"),
     Remedy(
         "attack --model mlp300",
@@ -451,6 +502,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) ->
     np.savez("from1.npz", images=x, labels=y + 1)
     np.savez("two.npz", images=x, labels=y % 2)
     np.savez("three.npz", images=x, labels=y % 3, classes=np.array(["a", "b", "c"]))
+    Path("part.json").write_text(json.dumps({"a": 0, "b": 1}))
+    Path("nets").mkdir()
+    for name in ("net.txt", "net.py"):
+        Path("nets", name).write_text(NETWORKS)
     Path("map.json").write_text(json.dumps({"a": 0, "b": 1, "c": 3}))
     np.savez("five.npz", images=x[:5], labels=y[:5])
     np.savez("keys.npz", a=x, b=y)

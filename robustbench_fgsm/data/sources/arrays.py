@@ -45,7 +45,7 @@ def find_array_keys(shapes: Mapping[str, object], options: DataOptions, data_nam
     found = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
     raise DataError(
         f"{data_name} must hold images and labels (or x and y, or x_test and y_test), got {found}: "
-        "pass --images-key NAME and --labels-key NAME"
+        "pass --images-key NAME and --labels-key NAME (in Python, load_data(..., images_key=NAME, labels_key=NAME))"
     )
 
 
