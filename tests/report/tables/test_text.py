@@ -26,7 +26,7 @@ def test_rates(rate: Document, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("epsilon", "text"),
-    [(8 / 255, "8/255"), (1 / 255, "1/255"), (1.0, "255/255"), (0.03, "0.03"), (0.0, "0"), (2.0, "2"), (0.5 / 255, "0.00196078")],
+    [(8 / 255, "8/255"), (1 / 255, "1/255"), (1.0, "1"), (0.03, "0.03"), (0.0, "0"), (2.0, "2"), (0.5 / 255, "0.00196078")],
 )
 def test_budgets(epsilon: float, text: str) -> None:
     assert epsilon_text(epsilon) == text
