@@ -161,6 +161,16 @@ REMEDIES = [
     Remedy("rf.evaluate(net, iter([]))", "an iterator yields its images only once", "rf.evaluate(net, Stream())"),
     Remedy("rf.ArrayDataset('a', x, y + 1, list('abcd'))", "pass labels - 1", "rf.ArrayDataset('a', x, y + 1 - 1, list('abcd'))"),
     Remedy("rf.ArrayDataset('a', x, y, list('abc'))", "name every class", "rf.ArrayDataset('a', x, y, list('abcd'))"),
+    Remedy(
+        "rf.ArrayDataset('a', torch.rand(2, 9, 8, 3), [0, 1], list('ab'))",
+        "pass layout='NHWC'",
+        "rf.ArrayDataset('a', torch.rand(2, 9, 8, 3), [0, 1], list('ab'), layout='NHWC')",
+    ),
+    Remedy(
+        "rf.ArrayDataset('a', torch.rand(2, 9, 8, 3), [0, 1], list('ab'))",
+        "or layout='NCHW' if they have 9 channels",
+        "rf.ArrayDataset('a', torch.rand(2, 9, 8, 3), [0, 1], list('ab'), layout='NCHW')",
+    ),
     # the network
     Remedy(
         "rf.evaluate(rf.wrap(net, 4, classes=['a', 'b']), (x, y))",

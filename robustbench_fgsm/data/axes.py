@@ -12,6 +12,9 @@ ARRAY_LAYOUTS = ("NCHW", "NHWC", "NHW", "NF", "NCL", "NLC", "NCDHW", "NDHWC")
 """Axes of a batch: N samples, C channels, H x W pixels, F features, L steps of a signal, D slices of a volume."""
 
 CHANNEL_COUNTS = (1, 3)
+CHANNELS_FIRST = {4: "NCHW", 5: "NCDHW"}
+"""Layout with the channels behind N, by the number of axes."""
+
 MIN_IMAGE_SIDE = 7
 """Tensors, whose channels come first by convention, have their channels last only if height and width are larger."""
 

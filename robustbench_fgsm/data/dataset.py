@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.quantization import levels_to_pixels
-from robustbench_fgsm.data.axes import to_channels_first
+from robustbench_fgsm.data.axes import CHANNELS_FIRST, infer_layout, to_channels_first
 from robustbench_fgsm.data.labels import count_from_one, to_class_indices
 from robustbench_fgsm.data.pixels import to_sample_tensor
 from robustbench_fgsm.errors import DataError, SettingError
@@ -125,7 +125,12 @@ class ArrayDataset:
             if count_from_one(indices, len(classes)):
                 remedy = "they count classes from 1, so pass labels - 1"
             raise DataError(f"labels must lie in [0, {len(classes)}), got [{int(indices.min())}, {int(indices.max())}]: {remedy}")
-        default = {4: "NCHW", 5: "NCDHW"}.get(given.ndim)
+        default = CHANNELS_FIRST.get(given.ndim)
+        if layout is None and default is not None and (likely := infer_layout(given.shape, name, "NCHW")) != default:
+            raise DataError(
+                f"{name} must have images {default}, got {tuple(given.shape)}, which look like {likely}: pass layout={likely!r}, "
+                f"or layout={default!r} if they have {given.shape[1]} channels"
+            )
         self.name = name
         self.classes = tuple(classes)
         self.layout = layout

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.data.axes import CHANNELS_FIRST
 from robustbench_fgsm.data.dataset import ArrayDataset, BadSample, Batch, Dataset, readable_batches
 from robustbench_fgsm.errors import DataError, SettingError
 
@@ -172,7 +173,7 @@ class IdSubset:
             some = ", ".join(str(id_) for id_ in ids[:3].tolist())
             raise DataError(f"ids must be of images in {dataset.name}, got {some} and no other that is: check the data set")
         images, labels = (torch.cat([getattr(batch, name) for batch in found]) for name in ("images", "labels"))
-        self._kept = ArrayDataset(dataset.name, images, labels, dataset.classes)
+        self._kept = ArrayDataset(dataset.name, images, labels, dataset.classes, layout=CHANNELS_FIRST.get(images.ndim))
         self.name = dataset.name
         self.classes = dataset.classes
 
