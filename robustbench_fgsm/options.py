@@ -16,6 +16,7 @@ from robustbench_fgsm.spec import (
     AttackSpec,
     Bounds,
     TargetRule,
+    check_flag,
     check_integer,
     parse_epsilons,
     parse_norm,
@@ -71,7 +72,9 @@ class AttackOptions:
 
     def to_spec(self, bounds: Bounds) -> AttackSpec:
         """Return the attack, if there is one targeting rule; raises as `to_specs` does."""
-        (spec,) = self.to_specs(bounds)
+        spec, *others = self.to_specs(bounds)
+        if others:
+            raise SettingError(f"this takes one targeting rule, got {1 + len(others)}: use sweep for several")
         return spec
 
     def to_specs(self, bounds: Bounds) -> tuple[AttackSpec, ...]:
@@ -106,6 +109,7 @@ class CheckOptions:
 
     def __post_init__(self) -> None:
         check_integer("pgd check", self.pgd, "try 500")
+        check_flag("check masking", self.masking)
 
     @property
     def sample_size(self) -> int:
@@ -136,6 +140,7 @@ class RunOptions:
     def __post_init__(self) -> None:
         check_batch_size(self.batch_size)
         check_integer("max bad", self.max_bad)
+        check_flag("strict", self.strict)
 
 
 def check_batch_size(batch_size: int | str) -> int:

@@ -33,7 +33,7 @@ def parse_norm(value: str | float) -> float:
     """
     text = value.strip().lower().removeprefix("l").removeprefix("_") if isinstance(value, str) else value
     try:
-        norm = float(text)
+        norm = math.nan if isinstance(value, bool) else float(text)
     except (TypeError, ValueError):
         norm = math.nan
     if not norm >= 1:
@@ -63,6 +63,8 @@ def parse_epsilon(value: str | float, norm: float = math.inf, bounds: Bounds | N
     """
     if not isinstance(value, str):
         try:
+            if isinstance(value, bool):
+                raise TypeError
             return (check_epsilon(float(value), norm, bounds),)
         except TypeError:
             raise SettingError(f"epsilon must be a number or text such as 8/255, got {type(value).__name__}") from None
@@ -103,6 +105,16 @@ def check_epsilon(epsilon: float, norm: float, bounds: Bounds | None) -> float:
 def _share_text(numerator: float) -> str:
     """Return `8/255`, or a decimal number if the numerator is not an integer."""
     return f"{numerator:g}/{NUM_LEVELS}" if numerator == round(numerator) else f"{numerator / NUM_LEVELS:.6g}"
+
+
+def check_flag(name: str, value: object, remedy: str = "pass True or False") -> None:
+    """Raise SettingError unless the value is True or False, also of NumPy: any text, such as `False` or `none`, counts as true."""
+    try:
+        is_flag = not isinstance(value, str) and value in (True, False)
+    except (TypeError, ValueError, RuntimeError):  # arrays, which have no one answer
+        is_flag = False
+    if not is_flag:
+        raise SettingError(f"{name} must be True or False, got {value!r:.40}: {remedy}")
 
 
 def check_integer(name: str, value: object, remedy: str = "try 0", least: int = 0) -> int:
@@ -190,6 +202,7 @@ class AttackSpec:
     def __post_init__(self) -> None:
         check_integer("seed", self.seed)
         check_integer("restarts", self.restarts, "try 4")
+        check_flag("stable", self.stable)
 
     def to_dict(self) -> dict[str, object]:
         """Return the settings as JSON documents have them, without the budgets."""

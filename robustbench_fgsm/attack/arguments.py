@@ -109,6 +109,8 @@ def to_bounds(bounds: Any, x: Tensor) -> PixelwiseBounds | None:
         return PIXEL_BOUNDS if bounds is PIXEL_BOUNDS else None
     try:
         low, high = bounds
+        if low is None or high is None:
+            raise TypeError
         arrays = [side if isinstance(side, Tensor) else np.asarray(side, np.float64) for side in (low, high)]
         sides = [torch.as_tensor(array).detach() for array in arrays]
     except (TypeError, ValueError):
@@ -173,6 +175,12 @@ class CheckedBatch(NamedTuple):
 
     warnings: list[str]
     label_range: tuple[int, int] = (0, -1)
+
+
+def check_not_masked(value: object, name: str) -> None:
+    """Raise DataError for a masked array of NumPy with masked values, which other libraries silently read as they lie there."""
+    if isinstance(value, np.ma.MaskedArray) and (count := int(np.ma.getmaskarray(value).sum())):
+        raise DataError(f"{name} must be whole, got an array with {count:,} masked values: pass array.filled(0), or leave them out")
 
 
 def check_batch(
@@ -254,6 +262,16 @@ def check_label_range(y: Tensor, label_range: tuple[int, int], num_classes: int 
     raise DataError(f"{expected}: the model has {num_classes} outputs, so pass labels of its classes")
 
 
+def check_label_rows(y: Tensor) -> None:
+    """Raise DataError unless multi-hot labels (N, K) lie in [0, 1], 0 for a class that is not there and 1 for one that is."""
+    outside = ~((y >= 0) & (y <= 1))
+    if bool(outside.any()):
+        raise DataError(
+            f"multi-hot labels must lie in [0, 1], got {float(y[outside][0]):g}: pass (labels > 0).float() if positive numbers "
+            "mean that a class is there, and leave out images without labels"
+        )
+
+
 def _check_pixelwise(x: Tensor, bounds: PixelwiseBounds) -> None:
     outside = ~((x >= bounds[0]) & (x <= bounds[1]))
     if bool(outside.any()):
@@ -274,6 +292,7 @@ def _device_of(model: object) -> torch.device:
 
 def _array_to_tensor(value: object, name: str, remedy: str) -> Tensor:
     """Return a tensor of an array, or of lists of numbers or of tensors; raise DataError, with the remedy, for another object."""
+    check_not_masked(value, name)
     try:
         if isinstance(value, (list, tuple)) and value and all(isinstance(part, Tensor) for part in value):
             return torch.stack(list(value)).detach()

@@ -13,6 +13,7 @@ from robustbench_fgsm.attack.arguments import (
     ArrayLike,
     check_batch,
     check_label_range,
+    check_label_rows,
     check_model,
     to_bounds,
     to_epsilon,
@@ -44,7 +45,7 @@ from robustbench_fgsm.attack.outputs import (
 )
 from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon, step
 from robustbench_fgsm.errors import ModelError, SettingError
-from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, is_8_bit_range, parse_norm, small_epsilon_warnings
+from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, check_flag, is_8_bit_range, parse_norm, small_epsilon_warnings
 from robustbench_fgsm.surroundings import neutral_surroundings
 
 Model = Callable[[Tensor], Any] | HasLossGradient
@@ -61,6 +62,10 @@ class StepSettings:
     mask: Any = None
     loss: str | Loss = "ce"
     stable: bool = False
+
+    def __post_init__(self) -> None:
+        check_flag("targeted", self.targeted, "pass True with the targets as y; rf.evaluate takes rules such as next")
+        check_flag("stable", self.stable)
 
     def get_loss(self) -> Loss:
         """Return the loss function; raise SettingError for an unknown loss."""
@@ -287,6 +292,8 @@ def prepare_attack(model: Model, x: Any, y: Any, settings: StepSettings, start: 
     y = y if own_loss else to_labels(y, images)
     takes_rows = y is not None and (is_multi_label or settings.loss in MULTI_LABEL_LOSSES)
     if own_loss or (takes_rows and y.ndim == 2 and len(y) == len(images)):
+        if not own_loss:
+            check_label_rows(y)
         checked = check_batch(images, None, bounds=bounds)
         return PreparedAttack(images, y, y, settings, to_start(start, images), checked.warnings)
     num_classes = getattr(model, "num_classes", None) if hasattr(model, "loss_gradient") else None

@@ -118,7 +118,9 @@ def call_model(model: Callable[[Tensor], Any], x: Tensor, reader: OutputReader |
     """
     with images_accepted(model, x), caller_defaults(lambda: network_dtypes(model)):
         outputs = call_network(model, x)
-    return outputs if reader is None else reader(outputs, len(x))
+    if reader is None:
+        return outputs
+    return reader(outputs, len(x)).to(x.device, copy=True)  # a network may write into its outputs at its next call
 
 
 def images_accepted(model: object, x: Tensor) -> user_code:

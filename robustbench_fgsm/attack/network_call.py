@@ -53,8 +53,9 @@ def call_network(network: Callable[[Tensor], Any], x: Tensor) -> Any:
 
 
 def widen_outputs(outputs: Tensor) -> Tensor:
-    """Return a tensor of 16-bit numbers as float32, so that losses and sums have more digits; other tensors unchanged."""
-    return outputs.float() if outputs.dtype in REDUCED_DTYPES else outputs
+    """Return a tensor of 16-bit or 8-bit floating-point numbers as float32, so that losses and sums have more digits."""
+    is_wide = outputs.dtype in (torch.float32, torch.float64) or not outputs.is_floating_point()
+    return outputs if is_wide else outputs.float()
 
 
 def set_evaluation_mode(network: nn.Module) -> None:

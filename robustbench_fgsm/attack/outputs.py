@@ -48,10 +48,11 @@ class OutputReader:
         tensor of a fitting shape, or else the first entry of a tuple. Axes of length 1 and a missing axis of one image do not
         matter.
 
-        16-bit numbers become float32.
+        16-bit and 8-bit numbers become float32.
 
         Raises:
-            ModelError: nothing or several things could be the logits, their shape does not fit n and K, or they are integers.
+            ModelError: nothing or several things could be the logits, their shape does not fit n and K, or they are integers or
+                hold no data.
         """
         found = self._find(returned, n)
         if found is None:
@@ -62,6 +63,8 @@ class OutputReader:
                 f"model must return floating-point logits, got {describe_value(returned)}: "
                 "return the numbers before argmax or rounding"
             )
+        if found.is_meta:
+            raise ModelError(f"model must return logits with data, got {describe_value(returned)} on device meta: load its weights")
         if found.shape[1] == 1 and self.num_classes in (None, 2):
             return two_columns(found, self.column)
         if self.num_classes not in (None, found.shape[1]):

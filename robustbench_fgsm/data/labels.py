@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustbench_fgsm.attack.arguments import check_not_masked
 from robustbench_fgsm.errors import DataError, did_you_mean, first_line
 
 MAX_CLASSES = 1_000_000
@@ -70,6 +71,7 @@ def to_class_index(label: object, data_name: str) -> int:
 
 def _to_numpy(labels: object, data_name: str) -> NDArray[Any]:
     """Return an array of numbers or text; raise DataError for other objects."""
+    check_not_masked(labels, f"labels of {data_name}")
     if isinstance(labels, Tensor):
         plain = labels.detach().cpu()
         return plain.float().numpy() if plain.dtype == torch.bfloat16 else plain.resolve_conj().resolve_neg().numpy()

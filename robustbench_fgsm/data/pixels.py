@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.attack.arguments import check_dense
+from robustbench_fgsm.attack.arguments import check_dense, check_not_masked
 from robustbench_fgsm.errors import DataError, first_line
 
 
@@ -28,6 +28,7 @@ def to_sample_tensor(samples: object, data_name: str) -> Tensor:
 
 
 def _array_to_tensor(samples: object, data_name: str) -> Tensor:
+    check_not_masked(samples, f"images of {data_name}")
     try:
         array: Any = np.asarray(samples)
     except (ValueError, TypeError) as error:

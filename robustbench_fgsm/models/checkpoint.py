@@ -39,6 +39,11 @@ ATTRIBUTE_DICT_NAMES = (
 SAFE_TORCH_VERSION = "2.6"
 """Before it, files could run code in spite of weights_only=True (CVE-2025-32434)."""
 
+OTHER_TYPE = "of another type"
+"""Problem of integers, complex numbers, and sparse or quantised tensors where the network has floating-point numbers."""
+
+TYPE_REMEDY = "save them as dense floating-point tensors, which integers of a quantised network become by their scale"
+
 BATCH_COUNTER_SUFFIX = ".num_batches_tracked"
 """Batch norm's counters, which evaluation does not read and which checkpoints older than PyTorch 0.4.1 lack."""
 
@@ -185,6 +190,8 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], origin: str, *
     """Copy a state dict into the network; raise ModelError naming keys that are missing, unexpected, misshapen or not finite."""
     problems = find_problems(network.state_dict(), state)
     found = [f"{first_keys(sorted(keys))} {problem}" for problem, keys in problems.items() if keys]
+    if found == [f"{first_keys(sorted(problems[OTHER_TYPE]))} {OTHER_TYPE}"]:
+        remedy = TYPE_REMEDY
     if found:
         raise ModelError(
             f"weights must fit the network exactly, got {origin} with {'; '.join(found)}: "
@@ -202,6 +209,7 @@ def find_problems(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dic
         },
         "unexpected": {*(state.keys() - own.keys())},
         "of another shape": {key for key in own.keys() & state.keys() if _shape(own[key]) != _shape(state[key])},
+        OTHER_TYPE: {key for key in own.keys() & state.keys() if not _has_type_of(state[key], own[key])},
         "not finite": nonfinite_keys(state),
     }
 
@@ -214,6 +222,13 @@ def _storage(value: Any) -> tuple[int, ...] | None:
 
 def _shape(value: Any) -> tuple[int, ...] | None:
     return tuple(value.shape) if isinstance(value, Tensor) else None
+
+
+def _has_type_of(value: Any, own: Any) -> bool:
+    """Return False if the network's tensor is floating point, and the value is integers, complex, sparse or quantised."""
+    if not (isinstance(value, Tensor) and isinstance(own, Tensor) and own.is_floating_point()):
+        return True
+    return value.is_floating_point() and value.layout == own.layout
 
 
 def nonfinite_keys(state: Mapping[str, Tensor]) -> set[str]:

@@ -56,7 +56,7 @@ class CheckpointMatch:
 
     @property
     def fits(self) -> bool:
-        """Return True if no key is missing, unexpected or of another shape; weights that are not finite may be among them."""
+        """Return True if no key is missing, unexpected or of another shape; types may differ, and weights may not be finite."""
         changes = [key for key in self.left_out if key.rpartition(".")[2] in NORMALISATION_NAMES]
         return not (self.problems["missing"] or self.problems["unexpected"] or self.problems["of another shape"] or changes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.attack.fgsm import StepSettings, compute_gradient_step
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.attack.outputs import OutputReader, check_outputs, kind_of_outputs, predict_noise, read_for_loss, two_columns
 from robustbench_fgsm.errors import ModelError
@@ -137,6 +139,45 @@ def test_evaluate_understands(form: Callable[[Tensor], object], batch_size: int)
     assert [evaluation.clean_accuracy.count, evaluation.tallies[0].robust_accuracy.count] == right
 
 
+class Reuses(Returns):
+    """A network that writes its outputs into one tensor at each call."""
+
+    def __init__(self, *, also_with_gradient: bool) -> None:
+        super().__init__(self.write)
+        self.also_with_gradient = also_with_gradient
+        self.outputs = torch.empty(0)
+
+    def write(self, z: Tensor) -> Tensor:
+        if z.requires_grad and not self.also_with_gradient:
+            return z
+        self.outputs = torch.empty_like(z) if self.outputs.shape != z.shape else self.outputs.detach()
+        return self.outputs.copy_(z)
+
+
+@pytest.mark.parametrize("also_with_gradient", [True, False])
+def test_outputs_that_a_later_call_overwrites(*, also_with_gradient: bool) -> None:
+    plain = nn.Sequential(nn.Flatten(), (network := Reuses(also_with_gradient=also_with_gradient)).layer)
+    y = plain(IMAGES).argmax(1)
+    expected, found = rf.evaluate(plain, data(y), 1.0), rf.evaluate(rf.wrap(network, 5), data(y), 1.0)
+    assert expected.clean_accuracy.count == 9
+    assert expected.tallies[0].robust_accuracy.count < 9
+    assert found.clean_accuracy == expected.clean_accuracy
+    assert found.tallies[0].robust_accuracy == expected.tallies[0].robust_accuracy
+    step = compute_gradient_step(network, IMAGES, y, StepSettings(math.inf))
+    before = step.outputs.clone()
+    rf.fgsm(network, 1 - IMAGES, y)
+    assert torch.equal(step.outputs, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2], ids=str)
+def test_outputs_of_8_bits(dtype: torch.dtype) -> None:
+    network = Returns(lambda z: z.to(dtype))
+    plain = network.layer(IMAGES.flatten(1)).to(dtype).float()
+    evaluation = rf.evaluate(rf.wrap(network, 5), data())
+    assert evaluation.clean_accuracy.count == int((plain.argmax(1) == LABELS).sum())
+    assert rf.fgsm(network, IMAGES, LABELS).shape == IMAGES.shape
+
+
 @pytest.mark.parametrize("n", [4, 1])
 def test_one_output_beside_features(n: int) -> None:
     logit, features = torch.rand(n, 1), torch.rand(n, 7)
@@ -169,6 +210,7 @@ REFUSED: dict[str, tuple[object, str]] = {
     "one row": (torch.rand(1, 5), r"got \(1, 5\): keep the first axis"),
     "segmentation": (torch.rand(4, 5, 6, 6), r"got \(4, 5, 6, 6\): .*loss of your own"),
     "segmentation in a dict": ({"logits": torch.rand(4, 5, 6, 6)}, r"got \(4, 5, 6, 6\): .*loss of your own"),
+    "without data": (torch.rand(4, 5, device="meta"), r"\(4, 5\) on device meta: load its weights"),
     "flat": (torch.rand(20), r"got \(20,\)"),
 }
 

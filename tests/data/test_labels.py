@@ -71,6 +71,7 @@ def test_text_names_the_classes() -> None:
         (np.array([[4, 5]] * 4), "must have one integer label an image, got int64 of shape", None),
         (np.zeros((4, 8, 8), int), "rf.fgsm with a loss of your own takes labels of any shape", None),
         (np.uint64(2**63) + PLAIN.astype(np.uint64), "labels must be below 1,000,000", None),
+        (np.ma.array(PLAIN, mask=PLAIN == 1), r"pass array.filled\(0\)", np.ma.array(PLAIN, mask=PLAIN == 1).filled(0)),
         (7, "pass a list of labels", None),
         ([1, [2, 3]], "must have one label an image, got labels that make no array", None),
         ([1, None], "must have integer labels, got .1, None.", None),

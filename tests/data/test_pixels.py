@@ -47,6 +47,7 @@ def test_shares_memory() -> None:
         (np.full((2, 2, 2), -3, np.int8), r"scaled from \[-3, -3\]", np.full((2, 2, 2), 125 / 255, np.float32)),
         (VALUES > 0.5, "got bool .*: pass images.astype", (VALUES > 0.5).astype("float32")),
         (VALUES.astype(np.complex64), "got complex64 .*: pass the magnitude", np.abs(VALUES.astype(np.complex64))),
+        (np.ma.array(VALUES, mask=VALUES > 0.5), r"pass array.filled\(0\)", np.ma.array(VALUES, mask=VALUES > 0.5).filled(0)),
         (np.array(["a"]), "must hold numbers, got an array of <U1", None),
         ([[1.0], [1.0, 2.0]], "images of one shape", None),
         (torch.eye(3).to_sparse(), r"images must be a dense tensor, got .*: pass images\.to_dense\(\)", torch.eye(3)),

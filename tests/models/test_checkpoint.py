@@ -9,6 +9,7 @@ import random
 import resource
 import struct
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -59,6 +60,31 @@ def test_a_misshapen_key_is_named(network: nn.Sequential) -> None:
 def test_names_a_nonfinite_key(network: nn.Sequential, value: float) -> None:
     with pytest.raises(ModelError, match=r"with 1\.running_var not finite:"):
         load_weights(network, fitting(network) | {"1.running_var": torch.tensor([1.0, value, 1.0])}, "here")
+
+
+OTHER_TYPES: dict[str, Callable[[Tensor], Tensor]] = {
+    "integers": lambda weight: (weight * 100).to(torch.int8),
+    "bool": lambda weight: weight > 0,
+    "complex": lambda weight: weight.to(torch.complex64),
+    "sparse": lambda weight: weight.to_sparse(),
+    "quantised": lambda weight: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # PyTorch calls quantised tensors deprecated
+@pytest.mark.parametrize("change", OTHER_TYPES.values(), ids=OTHER_TYPES)
+def test_weights_of_another_type(network: nn.Sequential, change: Callable[[Tensor], Tensor]) -> None:
+    state, before = fitting(network), network.state_dict()["0.weight"].clone()
+    changed = state | {"0.weight": change(state["0.weight"] + 0.5)}
+    with pytest.raises(ModelError, match=r"with 0\.weight of another type: save them as dense floating-point tensors"):
+        load_weights(network, changed, "here")
+    assert torch.equal(network.state_dict()["0.weight"], before)
+    load_weights(network, changed | {"0.weight": state["0.weight"] + 0.5}, "here")
+
+
+def test_counters_may_be_averages(network: nn.Sequential) -> None:
+    state = fitting(network)
+    load_weights(network, state | {key: value.double() for key, value in state.items() if "num_batches" in key}, "here")
 
 
 def test_names_all_problems_together(network: nn.Sequential) -> None:
