@@ -242,9 +242,13 @@ def kind_of_outputs(outputs: Tensor, more: Callable[[], Tensor] | None = None) -
     if bool((exact <= 0).all()) and bool((exact.logsumexp(1).abs() < tolerance).all()):
         return "log-probabilities"
     own = exact[:, 1:] if is_one_output(exact) else exact
-    varies = bool((own != own[0, 0]).any())  # a network without weights returns equal numbers
-    if not varies or not lie_in_unit_interval(own) or not (more is None or lie_in_unit_interval(more())):
+    if not lie_in_unit_interval(own):
         return "logits"
+    others = own[:0] if more is None else more()[:, -own.shape[1] :]
+    if not lie_in_unit_interval(others):
+        return "logits"
+    if not any(bool((numbers != own[0, 0]).any()) for numbers in (own, others)):
+        return "logits"  # a network without weights returns equal numbers
     return "one sigmoid" if is_one_output(exact) else "sigmoids"
 
 

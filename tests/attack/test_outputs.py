@@ -382,3 +382,10 @@ def test_read_for_loss() -> None:
     assert read_for_loss(read, "probabilities") is read
     assert read_for_loss(network, "probabilities") is network
     assert read_for_loss(classifier, get_loss("ce")) is classifier
+
+
+@pytest.mark.parametrize("outputs", [[[0.0, 0.7]], [[0.0, 0.5], [0.0, 0.5]]], ids=["one image", "equal images"])
+def test_one_sigmoid_of_equal_outputs_is_known_by_other_images(outputs: list[list[float]]) -> None:
+    assert kind_of_outputs(torch.tensor(outputs), lambda: torch.tensor([[0.0, 0.2], [0.0, 0.9]])) == "one sigmoid"
+    assert kind_of_outputs(torch.tensor(outputs), lambda: torch.tensor([[0.0, 0.2], [0.0, -3.0]])) == "logits"
+    assert kind_of_outputs(torch.tensor(outputs), lambda: torch.tensor(outputs)) == "logits"
