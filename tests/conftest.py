@@ -19,6 +19,12 @@ settings.register_profile("unhurried", deadline=None)  # other work may be runni
 settings.load_profile("unhurried")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse names with an address in memory, which differ between the processes that share the tests."""
+    if changing := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"tests must have one name in every process, got {changing[0]}: give ids")
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """PyTorch on one thread: several that wait for each other cost more than a few small images do."""

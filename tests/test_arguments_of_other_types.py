@@ -90,7 +90,7 @@ def test_evaluate(name: str, wrong: Any, line: str, right: Any) -> None:
     assert rf.evaluate(network(), data(), **{name: right}).n == 8
 
 
-@pytest.mark.parametrize("other", [lambda x: x, "mlp300", nn.Flatten, None, (1, 2)], ids=str)
+@pytest.mark.parametrize("other", [lambda x: x, "mlp300", nn.Flatten, None, (1, 2)])
 def test_evaluate_names_what_is_no_network(other: Any) -> None:
     with pytest.raises(rf.RfgsmError, match=r"classifier must be a classifier, a torch module or an ART estimator, got .*: pass "):
         rf.evaluate(other, data())

@@ -261,10 +261,11 @@ ONE_OUTPUT = {
 BINARY_LABELS = torch.tensor([0, 1, 1, 0, 1, 0, 0, 1, 1])
 
 
-@pytest.mark.parametrize(("output", "loss"), [(output, loss) for output, losses in ONE_OUTPUT.values() for loss in losses], ids=str)
+@pytest.mark.parametrize(("kind", "loss"), [(kind, loss) for kind, (_, losses) in ONE_OUTPUT.items() for loss in losses])
 @pytest.mark.parametrize("form", [lambda z: z, lambda z: z[:, 0], lambda z: z.squeeze(), lambda z: {"out": z}])
 @pytest.mark.parametrize("n", [9, 1])
-def test_one_output(output: Callable[[Tensor], Tensor], loss: str, form: Callable[[Tensor], object], n: int) -> None:
+def test_one_output(kind: str, loss: str, form: Callable[[Tensor], object], n: int) -> None:
+    output: Callable[[Tensor], Tensor] = ONE_OUTPUT[kind][0]  # type: ignore[assignment]
     network = Returns(lambda z: form(output(z)), 1)
     x, y = IMAGES[:n], BINARY_LABELS[:n]
 
