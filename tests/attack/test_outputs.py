@@ -265,7 +265,7 @@ BINARY_LABELS = torch.tensor([0, 1, 1, 0, 1, 0, 0, 1, 1])
 @pytest.mark.parametrize("form", [lambda z: z, lambda z: z[:, 0], lambda z: z.squeeze(), lambda z: {"out": z}])
 @pytest.mark.parametrize("n", [9, 1])
 def test_one_output(kind: str, loss: str, form: Callable[[Tensor], object], n: int) -> None:
-    output: Callable[[Tensor], Tensor] = ONE_OUTPUT[kind][0]  # type: ignore[assignment]
+    output: Callable[[Tensor], Tensor] = ONE_OUTPUT[kind][0]
     network = Returns(lambda z: form(output(z)), 1)
     x, y = IMAGES[:n], BINARY_LABELS[:n]
 
