@@ -20,6 +20,9 @@ UNKNOWN_BOUNDS: Bounds = (-math.inf, math.inf)
 NUM_LEVELS = 255
 """Steps between the 256 levels of an 8-bit pixel."""
 
+MIN_LEVELS = 200
+"""Distance of bounds from which images are taken to have integers for pixels."""
+
 DEFAULT_EPSILON = 8 / 255
 DEFAULT_EPSILON_TEXT = "8/255"
 UNTARGETED = "none"
@@ -138,16 +141,22 @@ def check_bounds(bounds: object) -> Bounds:
 
 def is_8_bit_range(bounds: Bounds) -> bool:
     """Return True if the bounds are about 255 apart, as of images whose pixels are the numbers 0 to 255."""
-    return 200 <= bounds[1] - bounds[0] <= 300
+    return MIN_LEVELS <= bounds[1] - bounds[0] <= 300
+
+
+def has_integer_levels(bounds: Bounds) -> bool:
+    """Return True if the bounds are those of images whose pixels are integers, of 8 bits or more."""
+    return MIN_LEVELS <= bounds[1] - bounds[0] < math.inf
 
 
 def small_epsilon_warnings(epsilons: Iterable[float], bounds: Bounds) -> list[str]:
-    """Return a warning if no budget reaches one level of images of 0 to 255: it is then probably in the units of [0, 1]."""
+    """Return a warning if no budget reaches one level of images of integers: it is then probably in the units of [0, 1]."""
     largest, (low, high) = max(epsilons, default=0.0), bounds
-    if not is_8_bit_range(bounds) or not 0 < largest < (high - low) / NUM_LEVELS:
+    level, name = ((high - low) / NUM_LEVELS, "one 8-bit level") if is_8_bit_range(bounds) else (1.0, "one level")
+    if not has_integer_levels(bounds) or not 0 < largest < level:
         return []
     return [
-        f"epsilon {largest:.6g} is less than one 8-bit level of images in [{low:g}, {high:g}]: "
+        f"epsilon {largest:.6g} is less than {name} of images in [{low:g}, {high:g}]: "
         f"write {largest * (high - low):.6g} if you meant {_share_text(round(largest * NUM_LEVELS, 6))} of that range"
     ]
 

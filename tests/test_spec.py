@@ -208,12 +208,22 @@ def test_a_budget_above_all_levels_gets_no_hint(text: str, bounds: Bounds) -> No
         parse_epsilon(text, bounds=bounds)
 
 
-@pytest.mark.parametrize(("text", "meant"), [("8/255", "write 8 if you"), ("0.5", "write 127.5 if"), ("1/255", "write 1 ")])
-def test_a_budget_below_one_level_is_named_with_its_conversion(text: str, meant: str) -> None:
-    (warning,) = small_epsilon_warnings(parse_epsilon(text, bounds=(0.0, 255.0)), (0.0, 255.0))
+@pytest.mark.parametrize(
+    ("text", "bounds", "meant"),
+    [
+        ("8/255", (0.0, 255.0), "write 8 if you"),
+        ("0.5", (0.0, 255.0), "write 127.5 if"),
+        ("1/255", (0.0, 255.0), "write 1 "),
+        ("8/255", (0.0, 1023.0), "write 32.0941 if you meant 8/255 of that range"),
+        ("0.03", (0.0, 65535.0), "write 1966.05 if"),
+        ("8/255", (-32768.0, 32767.0), "write 2056 if"),
+    ],
+)
+def test_a_budget_below_one_level_is_named_with_its_conversion(text: str, bounds: Bounds, meant: str) -> None:
+    (warning,) = small_epsilon_warnings(parse_epsilon(text, bounds=bounds), bounds)
     assert meant in warning
     written = warning.partition("write ")[2].split()[0]
-    assert not small_epsilon_warnings(parse_epsilon(written, bounds=(0.0, 255.0)), (0.0, 255.0))
+    assert not small_epsilon_warnings(parse_epsilon(written, bounds=bounds), bounds)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +232,8 @@ def test_a_budget_below_one_level_is_named_with_its_conversion(text: str, meant:
         ((8 / 255,), (0.0, 1.0)),
         ((8 / 255,), (-1.0, 1.0)),
         ((1.0,), (0.0, 255.0)),
+        ((1.0,), (0.0, 65535.0)),
+        ((8 / 255,), (-math.inf, math.inf)),
         ((0.5, 2.0), (0.0, 255.0)),
         ((0.0,), (0.0, 255.0)),
     ],

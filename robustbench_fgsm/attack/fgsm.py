@@ -45,7 +45,7 @@ from robustbench_fgsm.attack.outputs import (
 )
 from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon, step
 from robustbench_fgsm.errors import ModelError, SettingError
-from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, check_flag, is_8_bit_range, parse_norm, small_epsilon_warnings
+from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, check_flag, has_integer_levels, parse_norm, small_epsilon_warnings
 from robustbench_fgsm.surroundings import neutral_surroundings
 
 Model = Callable[[Tensor], Any] | HasLossGradient
@@ -309,8 +309,8 @@ def prepare_attack(model: Model, x: Any, y: Any, settings: StepSettings, start: 
 
 
 def small_budget_warnings(budget: Epsilon, bounds: PixelwiseBounds | None) -> list[str]:
-    """Return a warning if a budget is below one level of images of 0 to 255."""
+    """Return a warning if a budget is below one level of images of integers, such as 0 to 255."""
     limits = None if bounds is PIXEL_BOUNDS else uniform_bounds(bounds)
-    if limits is None or not is_8_bit_range(limits):
+    if limits is None or not has_integer_levels(limits):
         return []
     return small_epsilon_warnings([float(budget.max()) if isinstance(budget, Tensor) else budget], limits)

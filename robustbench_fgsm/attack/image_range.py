@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robustbench_fgsm.attack.normalisation import HALF, find_normalisation
 from robustbench_fgsm.errors import DataError
-from robustbench_fgsm.spec import NUM_LEVELS, PIXEL_BOUNDS, Bounds, is_8_bit_range
+from robustbench_fgsm.spec import NUM_LEVELS, PIXEL_BOUNDS, Bounds, has_integer_levels
 
 SIGNED_BOUNDS: Bounds = (-1.0, 1.0)
 MAX_16_BITS = 65535
@@ -45,6 +45,8 @@ def conversion(source: Bounds, bounds: Bounds) -> str:
     factor = (bounds[1] - bounds[0]) / (source[1] - source[0])
     shift = bounds[0] - source[0] * factor
     scaled = f"images / {1 / factor:.7g}" if factor < 1 else f"images * {factor:.7g}" if factor > 1 else "images.float()"
+    if factor > 1 and (top := source[1] - source[0]) >= NUM_LEVELS:  # a product of uint8 overflows, and a rounded factor may exceed
+        scaled = f"images / {top:.10g} * {bounds[1] - bounds[0]:.10g}"
     return scaled if shift == 0 else f"{scaled} {'+' if shift > 0 else '-'} {abs(shift):.7g}"
 
 
@@ -55,7 +57,7 @@ def _range_hint(x: Tensor, low: float, high: float, bounds: Bounds) -> str:
     if not math.isfinite(bounds[1] - bounds[0]):
         return f": {_wider_bounds(x, low, high)}"
     excess = max(bounds[0] - low, high - bounds[1])
-    if excess <= 1e-3 * (bounds[1] - bounds[0]):
+    if excess <= 1e-3 * min(bounds[1] - bounds[0], max(abs(low), abs(high))):
         return f": round them off with images.clamp({bounds[0]:g}, {bounds[1]:g})"
     if 0 <= low <= high <= 1 and x.ndim > 2:
         return f": pass {conversion(PIXEL_BOUNDS, bounds)}"
@@ -92,7 +94,7 @@ def _wider_bounds(x: Tensor, low: float, high: float) -> str:
 def _scale_warnings(x: Tensor, low: float, high: float, bounds: Bounds) -> list[str]:
     if bounds == PIXEL_BOUNDS or x.ndim < 3 or not 0 <= low <= high <= 1 or high == 0:
         return []
-    if not (is_8_bit_range(bounds) or (bounds == SIGNED_BOUNDS and len(x) >= MIN_IMAGES)):
+    if not (has_integer_levels(bounds) or (bounds == SIGNED_BOUNDS and len(x) >= MIN_IMAGES)):
         return []
     return [
         f"all {len(x)} images lie in [0, 1], but the bounds are [{bounds[0]:g}, {bounds[1]:g}]: "

@@ -16,6 +16,7 @@ from robustbench_fgsm.data.sampling import SampleRequest, choose_images
 from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.models.preprocessing import Preprocessing
+from robustbench_fgsm.spec import check_integer
 from robustbench_fgsm.surroundings import neutral_surroundings
 
 
@@ -79,6 +80,7 @@ def load_data(
         UnsafeError: the data would run code or reach outside their archive.
         ResourceError: there is not enough memory or disk space.
     """
+    seed = check_integer("seed", seed)
     request = SampleRequest.parse(limit, sample, stratified=stratified)
     check_data_options(image_size=image_size, workers=workers)
     options = DataOptions(

@@ -14,12 +14,17 @@ from torch import Tensor
 
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.subset import Subset, first_images, sample_images
+from robustbench_fgsm.data.subset import Subset, apportion, dataset_labels, first_images, sample_images
 from robustbench_fgsm.errors import SettingError, did_you_mean
+from robustbench_fgsm.spec import check_integer
 
+WHOLE_REMEDY = "leave it out for the whole data set"
 SAMPLE_RULES = ("auto", "first", "stratified", "random")
 PROBED_IMAGES = 32
 """Images, spread evenly, whose labels show the order of data whose labels are unknown."""
+
+MAX_MOVED_SHARE = 0.05
+"""Share of a sample that images of rare classes may take beyond their proportion without a warning."""
 
 MIN_PROBED = 8
 """Labels that are needed to say that they are in order."""
@@ -43,18 +48,16 @@ class SampleRequest:
     def parse(cls, limit: int | None, sample: int | str | None, *, stratified: bool = False) -> SampleRequest:
         """Return the request of `limit`, `sample` and `stratified`, as `load_data` takes them; raise SettingError if they clash."""
         drawn, sample = "stratified" if stratified else "random", "auto" if sample is None else sample
-        if isinstance(sample, int) or sample.removeprefix("-").isdecimal():
+        limit = limit if limit is None else check_integer("limit", limit, WHOLE_REMEDY, least=1)
+        if not isinstance(sample, str) or sample.removeprefix("-").isdecimal():
             if limit is not None:
                 raise SettingError(f"limit and sample exclude each other, got {limit} and {sample}: leave one out")
-            if int(sample) < 1:
-                raise SettingError(f"sample must be at least 1, got {sample}: leave it out for the whole data set")
-            return cls(int(sample), drawn, int(sample))
+            size = check_integer("sample", int(sample) if isinstance(sample, str) else sample, WHOLE_REMEDY, least=1)
+            return cls(size, drawn, size)
         if sample not in SAMPLE_RULES:
             raise SettingError(
                 f"sample must be one of {', '.join(SAMPLE_RULES)}, got {sample!r}: {did_you_mean(sample, SAMPLE_RULES)}"
             )
-        if limit is not None and limit < 1:
-            raise SettingError(f"limit must be at least 1, got {limit}: leave it out for the whole data set")
         if stratified and sample not in ("auto", "stratified"):
             raise SettingError(f"stratified and sample {sample} exclude each other: leave one out")
         if limit is None and (stratified or sample != "auto"):
@@ -120,13 +123,19 @@ def describe_sample(data: Dataset) -> str:
 
 
 def sample_warnings(data: Dataset) -> list[str]:
-    """Return a warning if images in class order miss classes, because a user asked for the first ones or passed no others."""
+    """Return a warning if the images are no fair sample of the data.
+
+    Images in class order miss classes, because a user asked for the first ones or passed no others; or rare classes, each with an
+    image at least, take the place of many others.
+    """
     sample: dict[str, Any] = getattr(data, "sample", None) or {}
     missing = sample.get("missing_classes")
     if missing and getattr(data, "settings", {}).get("sample") == "first":
         some = f"the first {sample['size']:,} of {sample['of']:,} images hold no image of {_list_names(missing)}"
         return [f"{some}: pass --sample stratified, or a larger --limit"]
     labels = known_labels(data)
+    if sample.get("rule") == "stratified" and isinstance(data, Subset) and labels is not None:
+        return _enlarged_class_warnings(dataset_labels(data.dataset), len(labels))
     if sample or labels is None or len(labels) < MIN_PROBED or not bool((labels[1:] >= labels[:-1]).all()):
         return []
     present = torch.unique(labels).tolist()
@@ -134,6 +143,19 @@ def sample_warnings(data: Dataset) -> list[str]:
         return []
     absent = _list_names(data.classes[len(present) :])
     return [f"the images are in class order and hold none of {absent}: if they are the first of more images, sample all of these"]
+
+
+def _enlarged_class_warnings(labels: Tensor, size: int) -> list[str]:
+    """Return a warning if, among `size` images of all with these labels, an image of each class takes the place of many others."""
+    counts = torch.unique(labels[labels >= 0], return_counts=True)[1].tolist()
+    fair, drawn = apportion(counts, size), apportion(counts, size, every=True)
+    moved = sum(max(one - other, 0) for one, other in zip(drawn, fair, strict=True))
+    if moved <= MAX_MOVED_SHARE * size:
+        return []
+    return [
+        f"{moved:,} of the {size:,} images are there so that each class has one, so that rare classes count for more than in the "
+        "data: pass --sample random, or a larger --limit"
+    ]
 
 
 def _list_names(names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -82,7 +83,7 @@ def from_sklearn(model: Any, *, bounds: Bounds = PIXEL_BOUNDS, classes: Sequence
     steps = _steps(model)
     name, info = type(model).__name__, describe_model(steps[-1])
     if type(steps[-1]).__name__ in SVC_NAMES and len(steps) == 1:
-        return ArtClassifier(sklearn_estimator(steps[-1], bounds), names)
+        return ArtClassifier(sklearn_estimator(_with_class_indices(steps[-1]), bounds), names)
     try:
         network = PixelSpaceNetwork(
             nn.Sequential(nn.Flatten(), *map(_to_module, steps[:-1]), _to_network(steps[-1]), _TwoLogits()).double()
@@ -129,6 +130,13 @@ def class_names(model: Any) -> list[str] | None:
     """Return the labels with which a model was fitted, unless they are 0 to K-1."""
     found = list(model.classes_)
     return None if found == list(range(len(found))) else [str(name) for name in found]
+
+
+def _with_class_indices(model: Any) -> Any:
+    """Return a classifier that predicts 0 to K-1, which ART takes its predictions for, and shares the rest with the model."""
+    found = copy.copy(model)
+    found.classes_ = np.arange(len(model.classes_))
+    return found
 
 
 def _check_is_classifier(model: Any) -> None:

@@ -36,7 +36,9 @@ RANGES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (-128.0, 127.0), (0.0, 0.5)])
+@pytest.mark.parametrize(
+    "bounds", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (-128.0, 127.0), (0.0, 0.5), (0.0, 1023.0), (0.0, 510.0), (-32768.0, 32767.0)]
+)
 @pytest.mark.parametrize("name", RANGES)
 def test_the_conversion_of_every_message_is_right(name: str, bounds: Bounds) -> None:
     """The named expression brings level 0 to the low bound and level 255 to the high one, whatever the images were."""

@@ -56,7 +56,7 @@ def test_no_command_shows_help(run: Run) -> None:
         ("compare --model resnet18 --norm 0.5", "norm must be inf, 1, 2 or any real p >= 1, got 0.5"),
         ("compare --model resnet18 --data nosuch", "choose from"),
         ("compare --model resnet18 --data fashion_mnist", "did you mean fashion-mnist?"),
-        ("compare --model resnet18 --limit 0", "limit must be at least 1, got 0"),
+        ("compare --model resnet18 --limit 0", "limit must be an integer >= 1, got 0"),
         ("compare --model resnet18 --batch-size x", "batch size must be auto or a positive integer, got 'x'"),
         ("compare --model resnet18 --batch-size 0", "got '0'"),
         ("compare --model '[red]x[/red]'", "got '[red]x[/red]'"),

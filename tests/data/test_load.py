@@ -13,7 +13,7 @@ from robustbench_fgsm.errors import SettingError
 
 def test_a_limit() -> None:
     assert len(load_data("fashion-mnist", limit=7)) == 7
-    with pytest.raises(SettingError, match="limit must be at least 1"):
+    with pytest.raises(SettingError, match="limit must be an integer >= 1"):
         load_data("fashion-mnist", limit=0)
 
 
@@ -24,7 +24,7 @@ def test_a_limit() -> None:
         ({"stratified": True}, "got no limit: pass --limit N"),
         ({"sample": "first"}, "got no limit: pass --limit N"),
         ({"limit": 3, "sample": "frist"}, "did you mean first"),
-        ({"sample": 0}, "sample must be at least 1"),
+        ({"sample": 0}, "sample must be an integer >= 1"),
         ({"image_size": 0}, "image size must be a positive number"),
         ({"image_size": 8}, "image size is for image files, got fashion-mnist"),
         ({"workers": -1}, "workers must be 0 or more"),

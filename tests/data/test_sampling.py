@@ -14,9 +14,17 @@ from torch import Tensor, nn
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import Batch, describe_data
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.sampling import SampleRequest, choose_images, describe_sample, in_class_order, known_labels
+from robustbench_fgsm.data.sampling import (
+    SampleRequest,
+    choose_images,
+    describe_sample,
+    in_class_order,
+    known_labels,
+    sample_warnings,
+)
 from robustbench_fgsm.data.subset import dataset_labels
 from robustbench_fgsm.data.torch_dataset import TorchImageSource
+from robustbench_fgsm.errors import SettingError
 
 BLOCKS = torch.arange(10).repeat_interleave(40)
 ORDERS = {
@@ -101,6 +109,46 @@ def test_first_stays_possible_and_evaluate_names_the_missing_classes(tmp_path: P
     assert all(row["n"] == 5 for row in remedied.to_dict()["epsilons"][0]["per_class"])
 
 
+@pytest.mark.parametrize("limit", [15, 40, 90])
+def test_rare_classes_that_take_the_place_of_others_are_named(limit: int) -> None:
+    labels = torch.cat([torch.zeros(400, dtype=torch.int64), torch.arange(10)])
+    classifier = rf.wrap(nn.Sequential(nn.Flatten(), nn.Linear(4, 10)), 10)
+    found = choose(data(labels), limit)[0]
+    (warning,) = [text for text in rf.evaluate(classifier, found).warnings if "each class has one" in text]
+    exact, rare = 10 * limit / 410, int((dataset_labels(found) > 0).sum())
+    moved = int(warning.partition(f" of the {limit} images")[0])
+    assert rare - exact - 1 <= moved <= rare
+    for remedied in (choose(data(labels), limit, "random")[0], choose(data(labels), 390)[0]):
+        assert not any("each class has one" in text for text in rf.evaluate(classifier, remedied).warnings)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("limit", [10, 40, 100, 380])
+def test_fair_samples_give_no_warning(order: str, limit: int) -> None:
+    assert sample_warnings(choose(data(ORDERS[order]), limit)[0]) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "wrong", "right"),
+    [
+        ("limit", "10", 10),
+        ("limit", 10.0, np.int64(10)),
+        ("limit", True, 1),
+        ("limit", 0, None),
+        ("sample", True, 1),
+        ("sample", 2.5, np.int64(2)),
+        ("sample", 0, "auto"),
+        ("sample", "-3", "3"),
+        ("seed", "a", 0),
+        ("seed", -1, np.uint8(1)),
+    ],
+)
+def test_numbers_of_images_are_integers(setting: str, wrong: Any, right: Any) -> None:
+    with pytest.raises(SettingError, match=rf"{setting} must be an integer >= [01], got "):
+        rf.load_data(data(BLOCKS), **{setting: wrong})
+    assert len(rf.load_data(data(BLOCKS), **{setting: right})) >= 1
+
+
 def test_folders_need_no_decoding(folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     place = folder(("cat", "cow", "dog"))
     monkeypatch.setattr(ImageDataset, "batches", None)
@@ -175,11 +223,11 @@ def test_a_few_labels_have_no_order(labels: list[int]) -> None:
 @pytest.mark.parametrize(
     ("limit", "sample", "message"),
     [
-        (0, "auto", "limit must be at least 1"),
+        (0, "auto", "limit must be an integer >= 1"),
         (3, 3, "exclude each other"),
         (None, "first", "pass --limit N"),
         (3, "frist", "did you mean first"),
-        (None, "0", "sample must be at least 1"),
+        (None, "0", "sample must be an integer >= 1"),
     ],
 )
 def test_rejects_requests_that_clash(limit: int | None, sample: int | str, message: str) -> None:

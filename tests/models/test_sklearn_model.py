@@ -145,6 +145,20 @@ def test_svc_runs_through_art() -> None:
     assert rf.evaluate(model, data, 0.1).clean_accuracy.count == (model.predict(x.flatten(1).numpy()) == y.numpy()).sum()
 
 
+@pytest.mark.parametrize("labels", [[1, 2, 3], [-1, 5, 7], ["cat", "dog", "owl"]], ids=str)
+@pytest.mark.parametrize("probability", [True, False])
+@pytest.mark.filterwarnings("ignore:The `probability` parameter:FutureWarning")
+def test_svc_of_other_labels_is_the_svc_of_indices(labels: list[Any], *, probability: bool) -> None:
+    x, y = noise()
+    flat, settings = x.flatten(1).numpy(), {"probability": probability, "random_state": 0}
+    plain, model = SVC(**settings).fit(flat, y.numpy()), SVC(**settings).fit(flat, np.array(labels)[y.numpy()])
+    found = from_sklearn(model)
+    assert found.classes == tuple(map(str, labels))
+    assert torch.equal(found.predict(x), from_sklearn(plain).predict(x))
+    assert torch.equal(rf.fgsm(found, x, y), rf.fgsm(from_sklearn(plain), x, y))
+    assert model.classes_.tolist() == labels
+
+
 def test_names_of_other_labels() -> None:
     x, y = noise()
     model = LogisticRegression().fit(x.flatten(1).numpy(), y.numpy() + 3)
