@@ -227,6 +227,8 @@ OPTIONAL = {
     "stable",
     "plan",
     "decided_again",
+    "checkpoint",
+    "dtype",
     "bf16",
 }
 """Keys beyond the contract, or absent where there is nothing to say."""

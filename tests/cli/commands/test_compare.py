@@ -15,7 +15,6 @@ import pytest
 import torch
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.cli.main import main
 from robustbench_fgsm.comparison import compare as module
 from robustbench_fgsm.engine import environment
 from robustbench_fgsm.references import art
@@ -160,11 +159,11 @@ def test_bad_input_exits_2(run: Run, words: tuple[list[str], str]) -> None:
     assert words[1] in err
 
 
-def test_debug_raises_the_error(run: Run) -> None:
-    from robustbench_fgsm.errors import SettingError
-
-    with pytest.raises(SettingError):
-        main(["compare", "--model", "mlp300", "--norm", "0.5", "--debug"])
+def test_debug_shows_where_the_error_is_raised(run: Run) -> None:
+    code, out, err = compare(run, "--norm", "0.5", "--debug")
+    assert (code, out) == (2, "")
+    assert "Traceback (most recent call last)" in err
+    assert "SettingError: norm must be inf, 1, 2 or any real p >= 1" in err
 
 
 @pytest.mark.reference

@@ -183,7 +183,7 @@ def test_markdown(run: Run) -> None:
         (["--eps", "1,2/255"], "this takes one epsilon, got 2: use sweep for several"),
         (["--loss", "cross"], "loss must be one of"),
         (["--loss", "margin", "--stable"], "stable needs loss ce"),
-        (["--loss", "probabilities"], "model must return probabilities for that loss, got logits"),
+        (["--loss", "probabilities"], "model must return probabilities for loss probabilities, got logits"),
         (["--restarts", "-1"], "restarts must be an integer >= 0"),
         (["--max-asr", "30"], "max asr must be a share in [0, 1], got 30: did you mean 0.3?"),
         (["--min-robust-accuracy", "nan"], "min robust accuracy must be a share"),
