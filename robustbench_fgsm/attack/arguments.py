@@ -170,6 +170,17 @@ def to_start(start: Any, x: Tensor) -> Tensor | None:
     return found.to(x.device, x.dtype)
 
 
+def to_ids(ids: Any, count: int) -> list[int]:
+    """Return identities of images as integers; raise DataError unless there is one integer >= 0 for each image."""
+    remedy = "pass one integer >= 0 for each image"
+    found = ids if isinstance(ids, Tensor) else _array_to_tensor(ids, "ids", remedy)
+    is_integer = not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
+    if found.shape != (count,) or not is_integer or (count and int(found.min()) < 0):
+        raise DataError(f"ids must be integers >= 0 of shape ({count},), got {found.dtype} of shape {tuple(found.shape)}: {remedy}")
+    numbers: list[int] = found.tolist()
+    return numbers
+
+
 class CheckedBatch(NamedTuple):
     """Warnings about the scale of the images, and lowest and highest label, (0, -1) if there are no labels."""
 

@@ -6,6 +6,7 @@ import math
 import warnings
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,16 +17,17 @@ from robustbench_fgsm.attack.fgsm import (
     StepSettings,
     check_attacked_outputs,
     compute_gradient_step,
+    nonfinite_warnings,
     prepare_attack,
     small_budget_warnings,
 )
-from robustbench_fgsm.attack.gradient import predict_outputs, predicted_classes
+from robustbench_fgsm.attack.gradient import NO_CLASS, predict_outputs, predicted_classes
 from robustbench_fgsm.attack.losses import Loss
 from robustbench_fgsm.attack.outputs import read_for_loss
 from robustbench_fgsm.attack.restarts import is_fooled
 from robustbench_fgsm.attack.step import broadcast_epsilon, step
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, parse_norm
+from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, check_integer, parse_norm
 from robustbench_fgsm.surroundings import neutral_surroundings
 
 GRID_ROUNDING_FACTOR = 1 + 1e-12
@@ -47,8 +49,9 @@ class Minimal:
 
 def budget_grid(epsilon: float, epsilon_step: float) -> list[float]:
     """Return 0, step, 2 step, ... up to epsilon, as products, not as sums, so that 3 x 0.1 <= 0.3 is on the grid."""
-    if not (epsilon_step > 0 and math.isfinite(epsilon_step)):
-        raise SettingError(f"epsilon step must be a finite number > 0, got {epsilon_step:g}")
+    is_number = isinstance(epsilon_step, (int, float, np.number)) and not isinstance(epsilon_step, bool)
+    if not (is_number and epsilon_step > 0 and math.isfinite(epsilon_step)):
+        raise SettingError(f"epsilon step must be a finite number > 0, got {epsilon_step!r:.40}: try 1 / 255")
     return [min(k * epsilon_step, epsilon) for k in range(math.floor(epsilon / epsilon_step * GRID_ROUNDING_FACTOR) + 1)]
 
 
@@ -72,7 +75,7 @@ def minimal_epsilon(
 
     Success is not monotone in the budget, so the grid is scanned from below, and a fooled image is not evaluated again. The
     result is the first crossing along one direction: an upper bound of the distance to the nearest adversarial image,
-    right-censored at epsilon.
+    right-censored at epsilon. An image whose outputs are not finite is not fooled; a RuntimeWarning counts these images.
 
     Args:
         model: as in `fgsm`.
@@ -108,9 +111,11 @@ def minimal_epsilon(
     broadcast_epsilon(epsilon, x, settings.norm, settings.bounds)
     for text in [*found.warnings, *small_budget_warnings(epsilon, settings.bounds)]:
         warnings.warn(text, RuntimeWarning, stacklevel=2)
-    grid = budget_grid(epsilon, epsilon_step)
+    grid, bisections = budget_grid(epsilon, epsilon_step), check_integer("bisections", bisections)
     gradient_step = compute_gradient_step(model, x, found.labels, settings)
     check_attacked_outputs(model, gradient_step)
+    for text in nonfinite_warnings(gradient_step):
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
     outputs = predict_outputs(model, x) if callable(loss) else gradient_step.outputs
     labels = predicted_classes(outputs) if y is None else y
 
@@ -119,8 +124,11 @@ def minimal_epsilon(
         limits = rows_of_bounds(settings.bounds, rows, x.ndim)
         budgets = broadcast_epsilon(budgets, x[rows], settings.norm, limits)
         x_adv = step(x[rows], gradient_step.direction[rows], budgets, settings.norm, limits)
-        return is_fooled(predict_outputs(model, x_adv, settings.reader), labels[rows], targeted=targeted)
+        outputs_adv = predict_outputs(model, x_adv, settings.reader)
+        lost_class[rows] |= (predicted_classes(outputs_adv) == NO_CLASS) & (labels[rows] != NO_CLASS)
+        return is_fooled(outputs_adv, labels[rows], targeted=targeted)
 
+    lost_class = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     smallest = torch.full((len(x),), math.nan, dtype=torch.float64, device=x.device)
     smallest[is_fooled(outputs, labels, targeted=targeted)] = 0.0
     remaining = smallest.isnan().nonzero().squeeze(1)
@@ -137,4 +145,7 @@ def minimal_epsilon(
         fooled = is_fooled_at(crossed, middle.to(x.dtype))
         low, high = torch.where(fooled, low, middle), torch.where(fooled, middle, high)
     smallest[crossed] = high
+    if count := int((lost_class & (predicted_classes(outputs) != NO_CLASS)).sum()):
+        text = f"{count:,} of {len(x):,} images have outputs that are not finite at some budget, which is then no success"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
     return Minimal(smallest, gradient_step.perturb(smallest.nan_to_num(0).to(x.dtype)))

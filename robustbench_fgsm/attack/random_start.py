@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustbench_fgsm.attack.arguments import ArrayLike, check_batch, to_bounds, to_epsilon, to_ids, to_images, to_mask
 from robustbench_fgsm.attack.clip import PixelwiseBounds, clip
 from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon
-from robustbench_fgsm.spec import PIXEL_BOUNDS, parse_norm
+from robustbench_fgsm.spec import PIXEL_BOUNDS, check_integer, parse_norm
 from robustbench_fgsm.surroundings import neutral_surroundings
 
 Point = NDArray[np.float64]
@@ -19,13 +20,13 @@ Point = NDArray[np.float64]
 
 @neutral_surroundings()
 def random_start(
-    x: Tensor,
-    ids: Tensor,
-    epsilon: Epsilon,
+    x: ArrayLike,
+    ids: ArrayLike,
+    epsilon: Epsilon | str | ArrayLike,
     *,
     norm: str | float = "inf",
-    bounds: PixelwiseBounds | None = PIXEL_BOUNDS,
-    mask: Tensor | None = None,
+    bounds: PixelwiseBounds | ArrayLike | None = PIXEL_BOUNDS,
+    mask: ArrayLike | None = None,
     seed: int = 0,
     restart: int = 1,
 ) -> Tensor:
@@ -36,8 +37,8 @@ def random_start(
     arXiv:1705.07204) nor FGSM-RS (Wong et al. 2020, arXiv:2001.03994).
 
     Args:
-        x: (N, ...) float images.
-        ids: (N,) int64 identity of each image.
+        x: (N, ...) float images within the bounds: a tensor, an array or a list. Arrays and lists become float32.
+        ids: (N,) identity of each image, an integer >= 0.
         epsilon: radius in the units of x: a scalar, one per image (N,), or a tensor that broadcasts to x.
         norm: `inf`, or the order p >= 1.
         bounds: low and high limit of the result; None for no limits.
@@ -49,17 +50,22 @@ def random_start(
         Tensor in the shape of x.
 
     Raises:
-        SettingError: norm or epsilon is invalid.
+        SettingError: norm, epsilon, bounds, mask, seed or restart is invalid.
+        DataError: images or ids have a wrong dtype, shape or range.
 
     Source:
         Barthe et al. 2005, arXiv:math/0503650, theorem 1: uniform draws from the ball of any p.
     """
     order = parse_norm(norm)
-    budget = broadcast_epsilon(epsilon, x, order, bounds)
-    size = math.prod(x.shape[1:])
-    points = [sample_unit_ball(size, order, np.random.default_rng([seed, int(id_), restart])) for id_ in ids]
+    seed, restart = check_integer("seed", seed), check_integer("restart", restart)
+    images = to_images(x, None)
+    limits = to_bounds(bounds, images)
+    check_batch(images, None, bounds=limits)
+    budget = broadcast_epsilon(to_epsilon(epsilon, images, order, limits), images, order, limits)
+    size = math.prod(images.shape[1:])
+    points = [sample_unit_ball(size, order, np.random.default_rng([seed, id_, restart])) for id_ in to_ids(ids, len(images))]
     drawn = torch.from_numpy(np.stack(points)) if points else torch.zeros(0, size)
-    return clip(x + apply_mask(budget * drawn.to(x).view_as(x), mask), bounds)
+    return clip(images + apply_mask(budget * drawn.to(images).view_as(images), to_mask(mask, images)), limits)
 
 
 def sample_unit_ball(size: int, norm: float, generator: np.random.Generator) -> Point:

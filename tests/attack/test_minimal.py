@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -34,7 +35,7 @@ def test_grid_reaches_its_end() -> None:
     assert budget_grid(0.0, 0.1) == [0.0]
 
 
-@pytest.mark.parametrize("step", [0.0, -1.0, math.nan, math.inf])
+@pytest.mark.parametrize("step", [0.0, -1.0, math.nan, math.inf, "1/255", None, True])
 def test_a_grid_needs_a_step(step: float) -> None:
     with pytest.raises(SettingError, match="epsilon step"):
         budget_grid(0.3, step)
@@ -97,3 +98,20 @@ def test_fooled_images_are_not_repeated() -> None:
     x = torch.tensor([[0.7], [0.55], [0.45], [0.35]], dtype=torch.float64)
     minimal_epsilon(counted, x, torch.zeros(4, dtype=torch.int64), 0.5, epsilon_step=0.1)
     assert sizes == [4, 3, 2, 1]
+
+
+@pytest.mark.parametrize("bisections", [-1, 1.5, "3", None])
+def test_bisections_are_counted(bisections: Any) -> None:
+    with pytest.raises(SettingError, match="bisections must be an integer >= 0"):
+        minimal_epsilon(line, torch.tensor([[0.5]]), torch.tensor([0]), bisections=bisections)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_outputs_that_are_not_finite_are_counted(value: float) -> None:
+    x, y = torch.tensor([[0.5], [0.55], [0.9]]), torch.tensor([0, 0, 1])
+    with pytest.warns(RuntimeWarning, match="1 of 3 images have outputs that are not finite, and no predicted class"):
+        found = minimal_epsilon(lambda x: line(x).where(x < 0.8, value), x, y, 0.2, epsilon_step=0.01)
+    assert found.epsilon.isfinite().tolist() == [True, True, False]
+    with pytest.warns(RuntimeWarning, match="2 of 3 images have outputs that are not finite at some budget"):
+        lost = minimal_epsilon(lambda x: line(x).where((x - 0.6).abs() > 0.02, value), x, y, 0.2, epsilon_step=0.01)
+    assert lost.epsilon[:2].tolist() > found.epsilon[:2].tolist()

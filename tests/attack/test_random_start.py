@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torch import Tensor
 
 from robustbench_fgsm.attack.fgsm import Model, fgsm
 from robustbench_fgsm.attack.random_start import random_start, sample_unit_ball
+from robustbench_fgsm.errors import InputError
 
 NORMS = [math.inf, 1.0, 2.0, 1.5, 3.0]
 
@@ -70,3 +73,45 @@ def test_a_start_stays_in_the_ball(wavy_model: Model, norm: float, targeted: boo
     x_adv = fgsm(wavy_model, x, y, 0.3, norm=norm, targeted=targeted, start=start)
     assert (torch.linalg.vector_norm((x_adv - x).flatten(1), norm, dim=1) <= 0.3 * (1 + 1e-5)).all()
     assert not torch.equal(x_adv, fgsm(wavy_model, x, y, 0.3, norm=norm, targeted=targeted))
+
+
+X, IDS = torch.rand(4, 1, 3, 3, generator=torch.Generator().manual_seed(0)), torch.arange(4)
+SAME: dict[str, dict[str, Any]] = {
+    "NumPy images": {"x": X.numpy()},
+    "lists": {"x": X.tolist(), "ids": IDS.tolist()},
+    "int32 ids": {"ids": IDS.int()},
+    "NumPy ids": {"ids": IDS.numpy().astype(np.uint16)},
+    "epsilon as text": {"epsilon": "25.5/255"},
+    "epsilon by image": {"epsilon": [0.1] * 4},
+    "bounds of NumPy": {"bounds": np.array([0, 1])},
+    "mask of NumPy": {"mask": np.ones((3, 3), bool)},
+}
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "images of 0 to 255": ({"x": X * 255}, r"images must lie in \[0, 1\]"),
+    "8-bit images": ({"x": (X * 255).byte()}, "images must be floating point"),
+    "negative ids": ({"ids": IDS - 1}, "ids must be integers >= 0"),
+    "fewer ids": ({"ids": IDS[:2]}, r"ids must be integers >= 0 of shape \(4,\)"),
+    "float ids": ({"ids": IDS / 2}, "pass one integer >= 0 for each image"),
+    "text as seed": ({"seed": "a"}, "seed must be an integer >= 0"),
+    "negative seed": ({"seed": -1}, "seed must be an integer >= 0"),
+    "fraction as restart": ({"restart": 1.5}, "restart must be an integer >= 0"),
+    "bounds as text": ({"bounds": "0,1"}, "bounds must be low and high"),
+    "mask of integers": ({"mask": torch.ones(3, 3).long()}, "pass mask != 0"),
+}
+
+
+def start(changed: dict[str, Any]) -> Tensor:
+    arguments: dict[str, Any] = {"x": X, "ids": IDS, "epsilon": 0.1}
+    return random_start(**arguments | changed)
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_forms_of_the_same_arguments(name: str) -> None:
+    assert torch.equal(start(SAME[name]), start({}))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_other_arguments_are_named(name: str) -> None:
+    changed, message = REFUSED[name]
+    with pytest.raises(InputError, match=message):
+        start(changed)
