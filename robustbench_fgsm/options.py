@@ -86,10 +86,10 @@ class AttackOptions:
         norm = parse_norm(self.norm)
         epsilons = parse_epsilons(self.epsilon, norm, bounds)
         rules = self.targeted if isinstance(self.targeted, Iterable) and not isinstance(self.targeted, str) else [self.targeted]
-        return tuple(
-            AttackSpec(epsilons, norm, rule, self.loss, bounds, self.seed, self.restarts, self.stable)
-            for rule in dict.fromkeys(map(TargetRule.parse, rules))
-        )
+        parsed = dict.fromkeys(map(TargetRule.parse, rules))
+        if not parsed:
+            raise SettingError("targeted must be at least one rule, got none: pass none for an untargeted attack")
+        return tuple(AttackSpec(epsilons, norm, rule, self.loss, bounds, self.seed, self.restarts, self.stable) for rule in parsed)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -125,6 +125,20 @@ def check_integer(name: str, value: object, remedy: str = "try 0", least: int = 
     if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < least:
         raise SettingError(f"{name} must be an integer >= {least}, got {value!r}: {remedy}")
     return operator.index(value)
+
+
+def parse_class_names(classes: object) -> tuple[str, ...]:
+    """Return the names of classes, in the order of the labels, as text; an array or tensor counts as a list.
+
+    Raises SettingError for one text, for a set or a mapping, whose order is another one, and for what is no sequence.
+    """
+    classes = classes.tolist() if hasattr(classes, "tolist") else classes
+    if isinstance(classes, (str, bytes)) or not (isinstance(classes, Sequence) and all(name is not None for name in classes)):
+        remedy = "pass a list such as ['cat', 'dog']"
+        if isinstance(classes, Mapping):
+            remedy = "pass sorted(classes, key=classes.get) if it maps names to labels"
+        raise SettingError(f"classes must list one name for each label in order, got {classes!r:.40}: {remedy}")
+    return tuple(map(str, classes))
 
 
 def check_bounds(bounds: object) -> Bounds:

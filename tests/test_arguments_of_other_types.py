@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -34,6 +35,8 @@ WRAP: dict[str, tuple[Call, Any, str, Any]] = {
     "one bound": (lambda b: rf.wrap(network(), 4, bounds=b), 1, "bounds must be low and high, got 1: try 0,1", (0, 1)),
     "three bounds": (lambda b: rf.wrap(network(), 4, bounds=b), (0, 1, 2), "bounds must be low and high", (0, 1)),
     "bounds as text": (lambda b: rf.wrap(network(), 4, bounds=b), "01x", "bounds must be low and high", (0, 1)),
+    "channels as text": (lambda c: rf.wrap(network(), 4, channels=c), "3", "channels must be an integer >= 1, got '3'", 3),
+    "no channels": (lambda c: rf.wrap(network(), 4, channels=c), 0, "pass 3 for a network of colour images", 3),
     "mean as text": (lambda m: rf.wrap(network(), 4, mean=m), "0.5", "pass one, or one for each channel", 0.5),
     "mean of other channels": (
         lambda m: rf.evaluate(rf.wrap(network(), 4, mean=m), data()),
@@ -56,6 +59,7 @@ EVALUATE: dict[str, tuple[str, Any, str, Any]] = {
     "flag as text": ("stable", "False", "stable must be True or False", False),
     "strict as text": ("strict", "no", "strict must be True or False", False),
     "check as text": ("check_masking", "no", "check masking must be True or False", False),
+    "no rules": ("targeted", [], "pass none for an untargeted attack", "none"),
     "norm True": ("norm", True, "norm must be inf, 1, 2", 1),
     "epsilon True": ("epsilon", True, "a number or text such as 8/255", 1),
     "norm": ("norm", "two", "norm must be inf, 1, 2", 2),
@@ -94,3 +98,34 @@ def test_evaluate(name: str, wrong: Any, line: str, right: Any) -> None:
 def test_evaluate_names_what_is_no_network(other: Any) -> None:
     with pytest.raises(rf.RfgsmError, match=r"classifier must be a classifier, a torch module or an ART estimator, got .*: pass "):
         rf.evaluate(other, data())
+
+
+NAMES: dict[str, Callable[[Any], Any]] = {
+    "wrap": lambda names: rf.evaluate(rf.wrap(network(), 4, classes=names), data()),
+    "ArrayDataset": lambda names: rf.evaluate(network(), rf.ArrayDataset("some", *data(), names)),
+}
+
+
+@pytest.mark.parametrize("call", NAMES.values(), ids=NAMES)
+@pytest.mark.parametrize(
+    "names", [[4, 5, 6, 7], range(3, 7), np.array(["4", "5", "6", "7"]), torch.arange(4, 8), (4.5, "x", "y", "z")], ids=str
+)
+def test_names_of_classes_are_text(call: Callable[[Any], Any], names: Any) -> None:
+    found = call(names).to_dict()["epsilons"][0]["per_class"]
+    assert [row["name"] for row in found] == [str(name) for name in getattr(names, "tolist", lambda: names)()]
+
+
+@pytest.mark.parametrize("call", NAMES.values(), ids=NAMES)
+@pytest.mark.parametrize("names", [{"d": 0, "a": 1}, {0: "a", 1: "b"}, {"a", "b", "c", "d"}, "abcd", 4, [None] * 4], ids=type)
+def test_names_without_an_order_are_refused(call: Callable[[Any], Any], names: Any) -> None:
+    with pytest.raises(rf.SettingError, match=r"classes must list one name for each label in order, got .*: pass"):
+        call(names)
+
+
+@pytest.mark.parametrize("call", NAMES.values(), ids=NAMES)
+def test_the_remedy_of_a_mapping(call: Callable[[Any], Any]) -> None:
+    classes = {"d": 0, "a": 3, "b": 2, "c": 1}
+    with pytest.raises(rf.SettingError, match=r"pass sorted\(classes, key=classes.get\)"):
+        call(classes)
+    found = call(sorted(classes, key=classes.__getitem__)).to_dict()["epsilons"][0]["per_class"]
+    assert [row["name"] for row in found] == ["d", "c", "b", "a"]

@@ -17,7 +17,7 @@ from robustbench_fgsm.data.axes import CHANNELS_FIRST, infer_layout, to_channels
 from robustbench_fgsm.data.labels import count_from_one, to_class_indices
 from robustbench_fgsm.data.pixels import to_sample_tensor
 from robustbench_fgsm.errors import DataError, SettingError
-from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
+from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds, parse_class_names
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,7 @@ class ArrayDataset:
     """What was done to the images to fit a classifier, for the warnings of a result."""
 
     def __init__(self, name: str, images: object, labels: object, classes: Sequence[str], *, layout: str | None = None) -> None:
+        classes = parse_class_names(classes)
         given, indices = to_sample_tensor(images, name), to_class_indices(labels, name, classes).indices
         if given.ndim < 2 or len(given) != len(indices):
             raise DataError(
@@ -132,7 +133,7 @@ class ArrayDataset:
                 f"or layout={default!r} if they have {given.shape[1]} channels"
             )
         self.name = name
-        self.classes = tuple(classes)
+        self.classes = classes
         self.layout = layout
         self._own_classes = self.classes
         self._given = given

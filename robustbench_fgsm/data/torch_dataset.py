@@ -127,7 +127,8 @@ class TorchImageSource:
 
 def known_labels(dataset: Any) -> list[int] | None:
     """Return the data set's own list of labels; None if there is none, or if a transform of labels follows."""
-    targets = getattr(dataset, "targets", None)
+    with user_code("targets of the data set must be its labels", DataError):
+        targets = getattr(dataset, "targets", None)
     if targets is None or getattr(dataset, "target_transform", None) is not None or len(targets) != len(dataset):
         return None
     try:

@@ -25,7 +25,7 @@ from robustbench_fgsm.models.device import pick_device
 from robustbench_fgsm.models.packed_convolution import can_pack_convolutions, pack_convolutions
 from robustbench_fgsm.models.precision import dtype_text, parse_dtype
 from robustbench_fgsm.models.preprocessing import Preprocessing
-from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds, check_bounds, check_integer
+from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds, check_bounds, check_integer, parse_class_names
 from robustbench_fgsm.surroundings import float32_precision, neutral_surroundings
 
 ChannelStatistic = float | Sequence[float]
@@ -379,6 +379,7 @@ def wrap(
         raise ModelError(f"module must be a torch module, {describe_other_object(module)}")
     if task not in get_args(Task):
         raise SettingError(f"task must be multiclass or multilabel, got {task!r}: {did_you_mean(str(task), get_args(Task))}")
+    channels = None if channels is None else check_integer("channels", channels, "pass 3 for a network of colour images", least=1)
     module = unwrap_module(module)
     network = PixelSpaceNetwork(copy_module(module), mean, std, channels)
     if dtype is not None:
@@ -429,10 +430,11 @@ def build_classifier(
 
 
 def check_class_names(classes: Sequence[str] | None, num_classes: int) -> tuple[str, ...] | None:
-    """Return the names; raise ModelError unless there is one for each output."""
-    if classes is not None and len(classes) != num_classes:
-        raise ModelError(f"classes must name all {num_classes} outputs, got {len(classes)} names")
-    return None if classes is None else tuple(classes)
+    """Return the names; raise ModelError unless there is one for each output, SettingError for what is no list of names."""
+    names = None if classes is None else parse_class_names(classes)
+    if names is not None and len(names) != num_classes:
+        raise ModelError(f"classes must name all {num_classes} outputs, got {len(names)} names")
+    return names
 
 
 def _shorten_float(value: float) -> float:
