@@ -227,6 +227,7 @@ OPTIONAL = {
     "stable",
     "plan",
     "decided_again",
+    "sample",
     "checkpoint",
     "dtype",
     "bf16",
