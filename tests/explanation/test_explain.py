@@ -285,10 +285,16 @@ def test_rejects_bad_settings(subject: Subject, monkeypatch: pytest.MonkeyPatch,
 def test_rejects_other_classifiers(subject: Subject) -> None:
     with pytest.raises(rf.ModelError, match="must be a PyTorch one"):
         rf.explain(NoClassifier(subject[0]), subject[1], 0.37)
-    one_logit = rf.wrap(nn.Sequential(nn.Flatten(), nn.Linear(4, 1)), 2)
-    data = rf.ArrayDataset("two", torch.rand(6, 1, 2, 2), torch.tensor([0, 1] * 3), ("a", "b"))
-    with pytest.raises(rf.ModelError, match="return two logits"):
-        rf.explain(one_logit, data, 0.37)
+
+
+def test_one_logit_is_read_as_two_columns() -> None:
+    torch.manual_seed(0)
+    data = rf.ArrayDataset("two", torch.rand(60, 1, 2, 2), torch.tensor([0, 1] * 30), ("a", "b"))
+    network, columns = nn.Sequential(nn.Flatten(), nn.Linear(4, 1)), nn.Linear(1, 2, bias=False)
+    columns.weight.data = torch.tensor([[0.0], [1.0]])
+    found, expected = (rf.explain(rf.wrap(one, 2), data, 0.37, 0.1) for one in (network, nn.Sequential(network, columns)))
+    assert found.correct_tally.robust_accuracy == expected.correct_tally.robust_accuracy
+    assert [one.to_dict() for one in found.explanations] == [one.to_dict() for one in expected.explanations]
 
 
 class NotFinite(nn.Module):
