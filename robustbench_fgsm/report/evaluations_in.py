@@ -29,7 +29,7 @@ def _ours_as_evaluation(document: Document) -> Document:
         "transition": None,
         "per_class": ours["per_class"],
     }
-    shared = ("model", "data", "attack", "n", "bad", "gradient", "environment", "seconds", "plan")
+    shared = ("model", "data", "attack", "n", "bad", "gradient", "outputs", "environment", "seconds", "plan")
     return {key: document[key] for key in shared if key in document} | {
         "clean": {"accuracy": ours["clean_accuracy"], "confusion": ours["clean_confusion"]},
         "epsilons": [at],
