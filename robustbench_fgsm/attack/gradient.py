@@ -11,7 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.attack.losses import Loss
-from robustbench_fgsm.attack.network_call import call_network, differentiable_recurrence, network_dtypes, set_evaluation_mode
+from robustbench_fgsm.attack.network_call import (
+    call_network,
+    check_has_weights,
+    differentiable_recurrence,
+    network_dtypes,
+    set_evaluation_mode,
+)
 from robustbench_fgsm.attack.outputs import OutputReader, describe_value
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.surroundings import (
@@ -158,6 +164,7 @@ def preserve_state(model: object, x: Tensor) -> Iterator[None]:
         if not isinstance(model, nn.Module):
             yield
             return
+        check_has_weights(model)
         with TRAINING_FLAGS.preserve(model.modules()), BUFFERS.preserve(model.buffers()):
             set_evaluation_mode(model)
             yield

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.surroundings import CUDNN
@@ -50,6 +51,13 @@ def call_network(network: Callable[[Tensor], Any], x: Tensor) -> Any:
                 except (RuntimeError, TypeError, ValueError):
                     continue
         raise
+
+
+def check_has_weights(network: nn.Module) -> None:
+    """Raise ModelError if a layer has no weights yet: a lazy one would draw them at its first call; device meta has none."""
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        if is_lazy(tensor) or (isinstance(tensor, nn.Parameter) and tensor.is_meta):
+            raise ModelError(f"model must have all weights, got {name!r} empty: run the model on a batch, or load weights, first")
 
 
 def widen_outputs(outputs: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
+from robustbench_fgsm.attack.network_call import check_has_weights
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.exported_graph import ExportedGraph, is_exported_graph, wrap_exported_graph
 from robustbench_fgsm.user_code import user_code
@@ -22,9 +22,7 @@ def copy_module(module: nn.Module, shared: Sequence[Tensor] = ()) -> nn.Module:
     shared: tensors that the copy shares with the module. Raises ModelError if a lazy layer has no weights yet, or if a part of the
     module cannot be copied.
     """
-    for name, parameter in module.named_parameters():
-        if is_lazy(parameter) or parameter.is_meta:
-            raise ModelError(f"model must have all weights, got {name!r} empty: run the model on a batch, or load weights, first")
+    check_has_weights(module)
     remedy = "define __deepcopy__ or __getstate__ in the model"
     with user_code("model must work with copy.deepcopy", ModelError, remedy), torch.no_grad(), _DetachedCopies():
         return copy.deepcopy(module, {id(tensor): tensor for tensor in shared})  # TorchScript's parameters: by a computation

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from robustbench_fgsm import evaluate
 from robustbench_fgsm.attack.fgsm import fgsm, fgsm_sweep
 from robustbench_fgsm.attack.gradient import input_gradient, loss_gradient, predicted_classes
 from robustbench_fgsm.attack.losses import cross_entropy
-from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.errors import ModelError, SettingError
 
 
 def test_linear_gradient_by_hand(linear: nn.Linear) -> None:
@@ -118,3 +120,23 @@ def test_a_leaf_keeps_its_gradient(linear: nn.Linear) -> None:
     x_adv = fgsm(linear, x, torch.tensor([0, 1]), 0.1)
     assert torch.equal(x.grad, torch.ones_like(x))
     assert not x_adv.requires_grad
+
+
+WITHOUT_WEIGHTS: dict[str, Callable[[], nn.Module]] = {
+    "lazy parameters": lambda: nn.LazyLinear(3),
+    "lazy buffers": lambda: nn.Sequential(nn.Linear(4, 3), nn.LazyBatchNorm1d(affine=False)),
+    "meta": lambda: nn.Linear(4, 3, device="meta"),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_WEIGHTS)
+def test_a_network_without_weights_is_left_without(name: str) -> None:
+    network, x, y = WITHOUT_WEIGHTS[name](), torch.rand(8, 4), torch.arange(8) % 3
+    for _ in range(2):
+        with pytest.raises(ModelError, match=r"got '.*' empty: run the model on a batch, or load weights, first"):
+            fgsm(network, x, y)
+        with pytest.raises(ModelError, match=r"got '.*' empty: run the model on a batch, or load weights, first"):
+            evaluate(network, (x, y))
+    if name != "meta":
+        network(x)  # as the message says
+        assert fgsm(network, x, y).shape == x.shape

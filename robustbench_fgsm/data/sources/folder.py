@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from robustbench_fgsm.data.class_names import is_unnamed_class
+from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.dataset import printable_name
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.registry import DataOptions
@@ -28,12 +28,13 @@ def load(argument: str, options: DataOptions) -> ImageDataset:
     directory = Path(argument) / (options.split or "")
     classes = class_directories(directory)
     if options.class_map is None and all(map(str.isdecimal, classes)):
-        wrong = next((label for label, name in enumerate(classes) if not is_unnamed_class(label, name)), None)
+        wrong = next((label for label, name in enumerate(classes) if int(name) != label), None)
         if wrong is not None:
             raise DataError(
                 f"class directories of {directory} must be numbers from 0 without gaps, or names, got {classes[wrong]} in place "
                 f"{wrong}, sorted as text: pass --class-map numbers where they are the model's own indices, or a FILE"
             )
+        return load_class_directories(directory, classes, options).with_class_names(numbered_class_names(len(classes)))
     return load_class_directories(directory, classes, options)
 
 

@@ -81,6 +81,18 @@ def test_rejects_unpadded_numbers_as_labels(folder: Folder) -> None:
     assert data.classes == tuple(map(str, range(12)))
 
 
+@pytest.mark.parametrize("names", [[f"{label:02d}" for label in range(12)], [f"{label:03d}" for label in range(12)]], ids=len)
+def test_padded_numbers_are_labels(folder: Folder, names: list[str]) -> None:
+    place = folder(tuple(names), each=1)
+    data = rf.load_data(f"folder:{place}")
+    (batch,) = data.batches(0, 12, 12)
+    assert batch.labels.tolist() == list(range(12))
+    assert data.classes == tuple(map(str, range(12)))
+    (place / names[3]).rename(place / f"{20:0{len(names[3])}d}")
+    with pytest.raises(DataError, match=f"got {names[4]} in place 3"):
+        rf.load_data(f"folder:{place}")
+
+
 def test_rejects_gaps_among_numbers(folder: Folder) -> None:
     with pytest.raises(DataError, match="got 3 in place 1"):
         rf.load_data(f"folder:{folder(('0', '3'))}")
