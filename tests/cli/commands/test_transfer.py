@@ -32,13 +32,15 @@ def test_document_matches_the_library(run: Run) -> None:
     same = rf.transfer(models, models, images, common=True).to_dict()
     assert found["cells"] == json.loads(json.dumps(same["cells"]))
     _, out, _ = run("evaluate", "--model", "mlp600", "--limit", "64", "--json", "--quiet")
-    alone = json.loads(out)["epsilons"][0]
+    document = json.loads(out)
+    alone = document["epsilons"][0]
     assert found["cells"][3]["epsilons"][0] | {"common_success_rate": None, "per_class": None} == {
         "epsilon": alone["epsilon"],
         "robust_accuracy": alone["robust_accuracy"],
         "attack_success_rate": alone["attack_success_rate"],
         "common_success_rate": None,
         "per_class": None,
+        "nonfinite_outputs": document["outputs"]["nonfinite_after_share"]["count"],
     }
 
 
