@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -232,12 +233,20 @@ def is_plain_torch_estimator(estimator: Any) -> bool:
     )
 
 
+def _is_cross_entropy(loss: object) -> bool:
+    """Return True if a loss of PyTorch has the direction of cross-entropy on the outputs for which it is made."""
+    if isinstance(loss, nn.CrossEntropyLoss):
+        return loss.label_smoothing == 0
+    return isinstance(loss, (nn.NLLLoss, nn.BCEWithLogitsLoss)) or (isinstance(loss, SummedLoss) and loss.loss is cross_entropy)
+
+
 def from_art(estimator: Any, *, classes: Sequence[str] | None = None) -> TorchClassifier | ArtClassifier:
     """Return our classifier of an ART estimator.
 
     A PyTorchClassifier gives a private copy of its network, in evaluation mode, behind its `preprocessing` mean and std. An
     estimator with defences, with recurrent layers or with a single probability gives an ArtClassifier, and so does every other
-    classifier with loss gradients. The estimator's clip_values become the bounds.
+    classifier with loss gradients. The estimator's clip_values become the bounds. Loss `ce` of the copy is cross-entropy; a
+    RuntimeWarning says if the estimator's own loss is another one.
 
     Args:
         estimator: ART classifier with loss gradients.
@@ -252,6 +261,13 @@ def from_art(estimator: Any, *, classes: Sequence[str] | None = None) -> TorchCl
     import_art()
     if not is_plain_torch_estimator(estimator) or isinstance(estimator.loss, nn.BCELoss):
         return ArtClassifier(estimator, classes)
+    if not _is_cross_entropy(estimator.loss):
+        warnings.warn(
+            f"the estimator's loss is {type(estimator.loss).__name__}, but loss ce is cross-entropy here: "
+            "for its own loss pass its network and the loss to rf.fgsm(network, x, y, loss=fn)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     steps = [(operation.mean, operation.std) for operation in estimator.preprocessing_operations]
     network = ArtStandardisedNetwork(copy_module(estimator.model), steps).to(estimator.device)
     nb_classes = int(estimator.nb_classes)

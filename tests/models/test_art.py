@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -366,3 +367,21 @@ def test_saturated_estimators_have_no_stable_gradients() -> None:
     assert not found.shows_stable
     assert "stable" not in document["epsilons"][0]
     assert document["attack"]["bounds"] == [None, None]
+
+
+@pytest.mark.parametrize("loss", [nn.MSELoss(), nn.MultiMarginLoss(), nn.CrossEntropyLoss(label_smoothing=0.1)], ids=str)
+def test_another_loss_of_an_estimator_is_named(loss: nn.Module) -> None:
+    module, x, y = network(), images(), torch.tensor([0, 1, 2, 0, 1, 2])
+    with pytest.warns(RuntimeWarning, match=rf"loss is {type(loss).__name__}, but loss ce is cross-entropy here: .*loss=fn"):
+        classifier = from_art(pytorch(module, loss))
+    assert torch.equal(rf.fgsm(classifier, x, y), rf.fgsm(module, x, y))
+
+
+@pytest.mark.parametrize(
+    "loss", [nn.CrossEntropyLoss(), nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0])), nn.NLLLoss()], ids=str
+)
+def test_cross_entropy_of_an_estimator_gets_no_warning(loss: nn.Module) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        from_art(pytorch(network(), loss))
+        from_art(to_art(from_art(pytorch(network(), loss))))
