@@ -56,7 +56,9 @@ def test_outputs_that_are_not_finite_make_it_invalid(patterns: rf.ArrayDataset) 
             z: torch.Tensor = self.linear(x.flatten(1))
             return z if self.training else z.masked_fill((torch.arange(len(z)) == 0).unsqueeze(1), torch.nan)
 
-    found = fit(rf.wrap(NanInEvaluation(), 6), patterns.head(128), TrainingRecipe("standard", 0.1, epochs=1, held_out=32))
+    recipe = TrainingRecipe("standard", 0.1, epochs=1, held_out=32)
+    with pytest.warns(RuntimeWarning, match="1 of 32 images have outputs that are not finite"):
+        found = fit(rf.wrap(NanInEvaluation(), 6), patterns.head(128), recipe)
     document = found.to_dict()
     assert (document["status"], document["exit_code"]) == ("invalid", 1)
     assert found.kept.nonfinite_outputs == 1
