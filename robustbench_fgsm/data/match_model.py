@@ -15,7 +15,7 @@ from robustbench_fgsm.data.dataset import ArrayDataset, Dataset, first_readable_
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.load import as_dataset
 from robustbench_fgsm.data.subset import Subset
-from robustbench_fgsm.errors import DataError, ModelError
+from robustbench_fgsm.errors import DataError, ModelError, ResourceError, first_line, is_out_of_memory
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, describe_other_object, wrap
 from robustbench_fgsm.models.sklearn_model import from_sklearn, is_sklearn_model
 
@@ -58,6 +58,13 @@ def _wrap_by_first_outputs(module: nn.Module, data: Dataset) -> TorchClassifier:
         images = first_readable_batch(form, TRIAL_IMAGES).images
         try:
             return wrap(module, predict_outputs(module, images.to(device)).shape[1])
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ResourceError(
+                f"memory must hold the network twice and {TRIAL_IMAGES} images, got too little ({first_line(error)}): "
+                "use a smaller network or image, or network.cpu()"
+            ) from error
         except ModelError as error:
             remedy = channel_remedy(lambda images: predict_outputs(module, images.to(device)), images)
             failure = failure or f"images {tuple(images.shape[1:])}: {error}{remedy and f'; {remedy}'}"

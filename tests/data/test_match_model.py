@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import robustbench_fgsm as rf
@@ -230,3 +230,13 @@ class Labelled(Pairs):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         return self.images[index], int(self.labels[index])
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")], ids=repr)
+def test_a_bare_network_without_memory_is_a_lack_of_resources(error: Exception) -> None:
+    class Large(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            raise error
+
+    with pytest.raises(rf.ResourceError, match=r"memory must hold the network twice and 2 images, got too little .*: use"):
+        rf.evaluate(Large(4, 3), (torch.rand(4, 4), torch.arange(4) % 3))
