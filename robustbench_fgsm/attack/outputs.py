@@ -88,7 +88,7 @@ class OutputReader:
                 break
         first = next(iter(found), "")
         starts = isinstance(returned, tuple | list) and first in list(entries)[:1]
-        return found[first] if len(found) == 1 or (starts and _first_is_clear(found)) else None
+        return found[first] if len(found) == 1 or (starts and _first_is_clear(found, ensemble=isinstance(returned, list))) else None
 
     def _describe_failure(self, returned: object, n: int) -> str:
         classes = "K" if self.num_classes is None else str(self.num_classes)
@@ -107,10 +107,13 @@ class OutputReader:
         return f"{expected}: keep the first axis, one row for each image"
 
 
-def _first_is_clear(found: Mapping[str, Tensor]) -> bool:
-    """Return True if the first tensor has the fewest columns, as logits beside features have, and is not one column of several."""
+def _first_is_clear(found: Mapping[str, Tensor], *, ensemble: bool) -> bool:
+    """Return True if the first tensor has the fewest columns, as logits beside features have, and is not one column of several.
+
+    ensemble: tensors of equal widths may be outputs of several networks, none of which is the answer.
+    """
     first, *others = (rows.shape[1] for rows in found.values())
-    return first < min(others) if first == 1 else first <= min(others)
+    return first < min(others) if first == 1 or ensemble else first <= min(others)
 
 
 def read_fields(returned: object) -> dict[str, Any]:

@@ -199,6 +199,7 @@ REFUSED: dict[str, tuple[object, str]] = {
     "features first": ((torch.rand(4, 7), torch.rand(4, 5)), r"tuple with \[0\] \(4, 7\), \[1\] \(4, 5\): .*forward\(x\)\[0\]"),
     "dict of two": ({"a": torch.rand(4, 5), "b": torch.rand(4, 5)}, r"dict with a \(4, 5\), b \(4, 5\): .*forward\(x\)\['a'\]"),
     "columns": ((torch.rand(4, 1), torch.rand(4, 1)), r"tuple with"),
+    "an ensemble": ([torch.rand(4, 5)] * 2, r"list with \[0\] \(4, 5\), \[1\] \(4, 5\): return the logits alone"),
     "one for each image": ([torch.rand(5)] * 4, r"list with .*torch.stack\(forward\(x\)\)$"),
     "one for each class": ([torch.rand(4)] * 5, r"list with .*torch.stack\(forward\(x\), 1\)$"),
     "empty": ((), r"got tuple: return a tensor of logits"),
