@@ -45,7 +45,6 @@ With `art_quirks=True`, ART's own class makes the attack, with its bits, side ef
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -60,7 +59,7 @@ from robustbench_fgsm.attack.constraints import BoundedStep, Constraint, broadca
 from robustbench_fgsm.attack.fgsm import StepSettings
 from robustbench_fgsm.attack.random_start import random_start
 from robustbench_fgsm.attack.restarts import Restart, evaluate_restart, is_fooled, merge_restarts
-from robustbench_fgsm.errors import DataError, SettingError
+from robustbench_fgsm.errors import DataError, SettingError, warn_user
 from robustbench_fgsm.models.art import from_art, import_art, is_plain_torch_estimator, to_art
 from robustbench_fgsm.models.art_engine import (
     Array,
@@ -175,7 +174,7 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
             x_adv, nonfinite = self._generate(torch.from_numpy(images.astype(ART_NUMPY_DTYPE)), labels, mask)
         if nonfinite:
             message = f"{nonfinite} of {len(images)} images met a gradient that is not finite, which moved nothing"
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
+            warn_user(message)
         if self.summary_writer is not None:
             self.summary_writer.reset()
         return x_adv

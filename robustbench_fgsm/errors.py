@@ -15,9 +15,14 @@ RfgsmError
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import ClassVar
+
+PACKAGE_FOLDER = str(Path(__file__).parent)
 
 EXIT_SUCCESS = 0
 EXIT_NEGATIVE_RESULT = 1
@@ -115,3 +120,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(message in _message(error).lower() for message in OUT_OF_MEMORY_MESSAGES)
+
+
+def warn_user(text: str) -> None:
+    """Give a RuntimeWarning that names the line of the caller of this package."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE_FOLDER):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, RuntimeWarning, stacklevel=level)

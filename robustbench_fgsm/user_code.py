@@ -17,13 +17,12 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from robustbench_fgsm.errors import InputError, RfgsmError, describe_error, did_you_mean, is_out_of_memory
+from robustbench_fgsm.errors import PACKAGE_FOLDER, InputError, RfgsmError, describe_error, did_you_mean, is_out_of_memory
 from robustbench_fgsm.user_code_hash import hash_user_code
 
 FUNCTION_SPEC_FORMAT = "file.py:fn or pkg.mod:fn"
 
 
-PACKAGE_FOLDER = str(Path(__file__).parent)
 LIBRARY_FOLDERS = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 TORCH_FOLDER = str(Path(sysconfig.get_path("platlib"), "torch"))
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Callable
 
 import pytest
+import torch
+from torch import Tensor, nn
 
+import robustbench_fgsm as rf
 from robustbench_fgsm import errors
 from robustbench_fgsm.errors import RfgsmError, SettingError, did_you_mean
 
@@ -55,3 +60,25 @@ def test_a_setting_error_is_a_value_error() -> None:
 )
 def test_did_you_mean(got: str, known: list[str], remedy: str) -> None:
     assert did_you_mean(got, known) == remedy
+
+
+class Broken(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1) * torch.nan
+
+
+@pytest.mark.parametrize(
+    "warn",
+    [
+        lambda x, y: rf.fgsm(nn.Flatten(), 255 * x, y, 8 / 255, bounds=(0, 255)),
+        lambda x, y: rf.fgsm(Broken(), x, y),
+        lambda x, y: rf.minimal_epsilon(Broken(), x, y),
+        lambda _, __: rf.wrap(nn.Flatten(), 4, mean=72.9, std=90.0),
+    ],
+    ids=["small budget", "outputs not finite", "minimal epsilon", "statistics"],
+)
+def test_warnings_name_the_line_of_the_caller(warn: Callable[[Tensor, Tensor], object]) -> None:
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        warn(torch.rand(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64))
+    assert {warning.filename for warning in found} == {__file__}

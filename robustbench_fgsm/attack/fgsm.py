@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -44,7 +43,7 @@ from robustbench_fgsm.attack.outputs import (
     reader_of_loss,
 )
 from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon, step
-from robustbench_fgsm.errors import ModelError, SettingError
+from robustbench_fgsm.errors import ModelError, SettingError, warn_user
 from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, check_flag, has_integer_levels, parse_norm, small_epsilon_warnings
 from robustbench_fgsm.surroundings import neutral_surroundings
 
@@ -219,13 +218,13 @@ def _sweep(model: Model, x: Any, y: Any, epsilons: list[Any], settings: StepSett
         broadcast_epsilon(budget, found.x, settings.norm, found.settings.bounds)
         warned = warned + small_budget_warnings(budget, found.settings.bounds)
     for text in warned:
-        warnings.warn(text, RuntimeWarning, stacklevel=3)
+        warn_user(text)
 
     def perturbed() -> Iterator[Tensor]:
         gradient_step = compute_gradient_step(model, found.x, found.labels, found.settings, found.start)
         check_attacked_outputs(model, gradient_step)
         for text in nonfinite_warnings(gradient_step):
-            warnings.warn(text, RuntimeWarning, stacklevel=2)
+            warn_user(text)
         yield from map(gradient_step.perturb, budgets)
 
     return perturbed()
@@ -258,7 +257,7 @@ def check_attacked_outputs(model: Model, gradient_step: GradientStep) -> None:
     except ModelError as error:
         if settings.loss in DECLARED_OUTPUTS:
             raise
-        warnings.warn(str(error), RuntimeWarning, stacklevel=2)
+        warn_user(str(error))
 
 
 class PreparedAttack(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +25,7 @@ from robustbench_fgsm.attack.losses import Loss
 from robustbench_fgsm.attack.outputs import read_for_loss
 from robustbench_fgsm.attack.restarts import is_fooled
 from robustbench_fgsm.attack.step import broadcast_epsilon, step
-from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.errors import SettingError, warn_user
 from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, check_integer, parse_norm
 from robustbench_fgsm.surroundings import neutral_surroundings
 
@@ -110,12 +109,12 @@ def minimal_epsilon(
     epsilon = budget
     broadcast_epsilon(epsilon, x, settings.norm, settings.bounds)
     for text in [*found.warnings, *small_budget_warnings(epsilon, settings.bounds)]:
-        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        warn_user(text)
     grid, bisections = budget_grid(epsilon, epsilon_step), check_integer("bisections", bisections)
     gradient_step = compute_gradient_step(model, x, found.labels, settings)
     check_attacked_outputs(model, gradient_step)
     for text in nonfinite_warnings(gradient_step):
-        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        warn_user(text)
     outputs = predict_outputs(model, x) if callable(loss) else gradient_step.outputs
     labels = predicted_classes(outputs) if y is None else y
 
@@ -147,5 +146,5 @@ def minimal_epsilon(
     smallest[crossed] = high
     if count := int((lost_class & (predicted_classes(outputs) != NO_CLASS)).sum()):
         text = f"{count:,} of {len(x):,} images have outputs that are not finite at some budget, which is then no success"
-        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        warn_user(text)
     return Minimal(smallest, gradient_step.perturb(smallest.nan_to_num(0).to(x.dtype)))

@@ -10,7 +10,6 @@ import os
 import shutil
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -24,7 +23,7 @@ from torch.nn import functional
 from robustbench_fgsm.attack.gradient import Labels
 from robustbench_fgsm.attack.losses import Loss, cross_entropy
 from robustbench_fgsm.attack.outputs import OutputReader
-from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.errors import ModelError, warn_user
 from robustbench_fgsm.models.art_engine import (
     Array,
     ArtEngine,
@@ -262,11 +261,9 @@ def from_art(estimator: Any, *, classes: Sequence[str] | None = None) -> TorchCl
     if not is_plain_torch_estimator(estimator) or isinstance(estimator.loss, nn.BCELoss):
         return ArtClassifier(estimator, classes)
     if not _is_cross_entropy(estimator.loss):
-        warnings.warn(
+        warn_user(
             f"the estimator's loss is {type(estimator.loss).__name__}, but loss ce is cross-entropy here: "
-            "for its own loss pass its network and the loss to rf.fgsm(network, x, y, loss=fn)",
-            RuntimeWarning,
-            stacklevel=2,
+            "for its own loss pass its network and the loss to rf.fgsm(network, x, y, loss=fn)"
         )
     steps = [(operation.mean, operation.std) for operation in estimator.preprocessing_operations]
     network = ArtStandardisedNetwork(copy_module(estimator.model), steps).to(estimator.device)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -19,7 +18,7 @@ from robustbench_fgsm.attack.losses import Loss, binary_cross_entropy, binary_cr
 from robustbench_fgsm.attack.network_call import call_network, network_dtypes, uses_batch_statistics
 from robustbench_fgsm.attack.normalisation import normalisation_warnings
 from robustbench_fgsm.attack.outputs import Column, OutputReader, lie_in_unit_interval, predict_noise
-from robustbench_fgsm.errors import ModelError, SettingError, did_you_mean
+from robustbench_fgsm.errors import ModelError, SettingError, did_you_mean, warn_user
 from robustbench_fgsm.models.copy_module import copy_module, is_recorded, unwrap_module
 from robustbench_fgsm.models.device import pick_device
 from robustbench_fgsm.models.packed_convolution import can_pack_convolutions, pack_convolutions
@@ -389,7 +388,7 @@ def wrap(
     info, recorded = ModelInfo(type(module).__name__, "given"), is_recorded(network)
     made = build_classifier(network, num_classes, info, bounds=bounds, classes=classes, has_variants=not recorded, task=task)
     for text in normalisation_warnings(made.info.mean, made.info.std, bounds):
-        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        warn_user(text)
     return made
 
 
