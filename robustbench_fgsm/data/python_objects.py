@@ -171,9 +171,14 @@ def _preserving_iterator(stream: Iterable[Any], limit: int | None, name: str) ->
 
 
 def _to_batch(image: Any, label: Any, name: str, layout: str | None) -> tuple[Tensor, list[Any]]:
-    """Return one item of an iterator as a batch of images and a list of labels; the item is a batch if it has several labels."""
+    """Return one item of an iterator as a batch of images and a list of labels; the item is a batch if it has several labels.
+
+    A one-hot row of floats beside three axes is the label of one image (C, H, W), also if there are as many classes as channels.
+    """
     labels = np.asarray(label.detach().cpu() if isinstance(label, Tensor) else label)
-    if isinstance(image, (Tensor, np.ndarray)) and labels.ndim >= 1 and len(labels) == len(image) and image.ndim >= 2:
+    is_one_hot = labels.dtype.kind == "f" and labels.ndim == 1 and sorted(labels.tolist()) == [0.0] * (len(labels) - 1) + [1.0]
+    is_batch = isinstance(image, (Tensor, np.ndarray)) and labels.ndim >= 1 and len(labels) == len(image) and image.ndim >= 2
+    if is_batch and not (is_one_hot and image.ndim == 3):
         return torch.as_tensor(image).detach().cpu(), list(labels)
     try:
         return torch.from_numpy(image_to_pixels(image, None, layout)).unsqueeze(0), [label]

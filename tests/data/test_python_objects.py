@@ -188,3 +188,10 @@ def test_an_endless_stream_needs_a_limit(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_two_samples_are_no_pair_of_arrays() -> None:
     assert read(as_dataset([(X[0], 0), (X[1], 1)])).labels.tolist() == [0, 1]
     assert np.allclose(read(as_dataset([X[:2], Y[:2]])).images, X[:2])
+
+
+def test_a_one_hot_row_is_the_label_of_one_image_of_as_many_channels() -> None:
+    data = rf.load_data(iter([(image, torch.eye(3)[int(label) % 3]) for image, label in zip(X, Y, strict=True)]))
+    batch = next(data.batches(0, 20, 20))
+    assert torch.equal(batch.images, X)
+    assert torch.equal(batch.labels, Y % 3)

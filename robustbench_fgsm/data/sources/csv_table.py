@@ -105,7 +105,7 @@ def _is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return True
+    return "_" not in cell  # which Python takes between digits
 
 
 def _find_columns(rows: Sequence[Sequence[str]], file: Path, labels_key: str | None) -> Columns:

@@ -80,6 +80,7 @@ def test_few_levels_are_no_levels_of_255(tmp_path: Path) -> None:
         ("label,a,b\n1,2,3\n1,2\n", "must have 3 columns in each line, got 2 in line 3: complete it"),
         ("label,a,b\n1,2,3\n1,,3\n", "must have finite numbers beside the label, got '' in line 3, a: remove the line"),
         ("label,a,b\n1,2,3\n1,2,nan\n", "got 'nan' in line 3, b"),
+        ("label,a,b\n1,2,3\n1,2,1_0\n", "got '1_0' in line 3, b"),
         ("label,a,b\n1,2,3\n1,2,1e99\n", "got '1e99' in line 3, b"),
         ("label,a,b\n1.5,2,3\n", "must have integer labels, got 1.5 at image 0"),
         ("label,a,b\n,2,3\n", "a label for each image, got none at image 0"),
