@@ -163,7 +163,7 @@ def _parse_rows(rows: Sequence[Sequence[str]], columns: Columns, file: Path, fir
             features = np.array([[*row[: columns.label], *row[columns.label + 1 :]] for row in rows], dtype=np.float32)
     except (ValueError, OverflowError):
         features = np.array([[math.nan]], np.float32)
-    if not bool(np.isfinite(features).all()):
+    if not bool(np.isfinite(features).all()) or any("_" in "".join(row) for row in rows):
         for place, row in enumerate(rows, first):
             for column, cell in enumerate(row):
                 if column != columns.label and not (_is_number(cell) and abs(float(cell)) <= MAX_FLOAT32):
