@@ -244,8 +244,13 @@ def nonfinite_warnings(gradient_step: GradientStep) -> Iterator[str]:
 
 
 def check_attacked_outputs(model: Model, gradient_step: GradientStep) -> None:
-    """Raise ModelError if the outputs are not what the loss names; warn if a loss of logits got something else."""
+    """Raise ModelError if the outputs are not what the loss names; warn if a loss of logits got something else.
+
+    Outputs (N, K) with N = K may have their axes exchanged, which one image less shows.
+    """
     x, settings = gradient_step.x, gradient_step.settings
+    if len(x) > 1 and gradient_step.outputs.shape == (len(x), len(x)):
+        predict_outputs(model, x[:-1], settings.reader)
     if not isinstance(settings.loss, str) or (settings.loss in LOGIT_LOSSES and brings_own_loss(model)):
         return
     try:

@@ -391,3 +391,14 @@ def test_one_sigmoid_of_equal_outputs_is_known_by_other_images(outputs: list[lis
     assert kind_of_outputs(torch.tensor(outputs), lambda: torch.tensor([[0.0, 0.2], [0.0, 0.9]])) == "one sigmoid"
     assert kind_of_outputs(torch.tensor(outputs), lambda: torch.tensor([[0.0, 0.2], [0.0, -3.0]])) == "logits"
     assert kind_of_outputs(torch.tensor(outputs), lambda: torch.tensor(outputs)) == "logits"
+
+
+@pytest.mark.parametrize(
+    "form", [lambda z: z.T, lambda z: z.T.unsqueeze(2), lambda z: {"out": z.T}], ids=["axes", "one more", "dict"]
+)
+def test_exchanged_axes_are_noticed_where_there_are_as_many_images_as_classes(form: Callable[[Tensor], object]) -> None:
+    network, plain = Returns(form), Returns(lambda z: z)
+    x, y = IMAGES[:5], LABELS[:5]
+    assert rf.fgsm(plain, x, y).shape == x.shape
+    with pytest.raises(ModelError, match=r"got .*\(5, 4"):
+        rf.fgsm(network, x, y)
