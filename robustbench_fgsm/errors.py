@@ -88,7 +88,7 @@ class ResourceError(RfgsmError):
 def did_you_mean(got: object, known: Iterable[str]) -> str:
     """Return the remedy for an unknown name: `did you mean resnet18?` if a known name is near, else all known names."""
     names = sorted(known)
-    near = get_close_matches(str(got), names, n=3, cutoff=0.5)
+    near = get_close_matches(str(got), names, n=3, cutoff=0.5) or [name for name in names if name.lower() == str(got).lower()]
     return f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}"
 
 

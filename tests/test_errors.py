@@ -56,6 +56,7 @@ def test_a_setting_error_is_a_value_error() -> None:
         ("mlp500", ["mlp300", "mlp600", "smallcnn"], "did you mean mlp600 or mlp300?"),
         ("zzz", ["smallcnn", "mlp300"], "choose from mlp300, smallcnn"),
         ("", ["art"], "choose from art"),
+        ("CE", ["ce", "margin"], "did you mean ce?"),
     ],
 )
 def test_did_you_mean(got: str, known: list[str], remedy: str) -> None:
