@@ -136,7 +136,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "no epsilon": (["compare", "--model", "mlp300", "--eps", "x"], "8/255 or 0.03"),
     "several epsilons": (["compare", "--model", "mlp300", "--eps", "1,2/255"], "one epsilon"),
     "no norm": (["compare", "--model", "mlp300", "--norm", "0.5"], "p >= 1"),
-    "no images": (["compare", "--model", "mlp300", "--limit", "0"], "at least 1"),
+    "no images": (["compare", "--model", "mlp300", "--limit", "0"], "limit must be an integer >= 1, got 0"),
     "limit that is no number": (["compare", "--model", "mlp300", "--limit", "ten"], "--limit"),
     "batch size": (["compare", "--model", "mlp300", "--batch-size", "x"], "auto or a positive integer"),
     "device": (["compare", "--model", "mlp300", "--device", "tpu9"], "device must be"),
