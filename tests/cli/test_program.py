@@ -17,6 +17,9 @@ from robustbench_fgsm.runs.ledger import ledger_name
 
 PROGRAM = [sys.executable, "-m", "robustbench_fgsm"]
 LONG = ["evaluate", "--model", "mlp300", "--limit", "4000", "--batch-size", "16", "--optimize", "none"]
+MINUTES = ["evaluate", "--model", "resnet18", "--batch-size", "16", "--optimize", "none"]
+"""A run that no machine finishes before the latest signal."""
+
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 PAIRS = [
     (signal.SIGTERM,),
@@ -63,7 +66,7 @@ def test_signals_while_it_works(tmp_path: Path, numbers: Sequence[signal.Signals
 @pytest.mark.parametrize("delay", [0.4, 1.0, 2.0])
 @pytest.mark.parametrize("numbers", [PAIRS[0], PAIRS[-1]], ids=["once", "often"])
 def test_signals_while_it_starts(tmp_path: Path, delay: float, numbers: Sequence[signal.Signals]) -> None:
-    process = start(*LONG, "--out", str(tmp_path / "run"), "--quiet")
+    process = start(*MINUTES, "--out", str(tmp_path / "run"), "--quiet")
     time.sleep(delay)
     code, err = send(process, numbers)
     assert code == 130
