@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -143,9 +143,16 @@ class neutral_surroundings:  # noqa: N801  (a context manager)
         self._stack: ExitStack | None = None
 
     def __enter__(self) -> None:
-        if self._generators or not _are_neutral():
-            self._stack = ExitStack()
-            _neutralise(self._stack, generators=self._generators)
+        if self._generators:
+            initialised = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+            devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())] if initialised else []
+            self._enter(preserve_generators(devices))
+        for context in _neutral_contexts():
+            self._enter(context)
+
+    def _enter(self, context: AbstractContextManager[object]) -> None:
+        self._stack = self._stack or ExitStack()
+        self._stack.enter_context(context)
 
     def __exit__(self, *error: Any) -> None:
         if self._stack is not None:
@@ -162,48 +169,44 @@ class neutral_surroundings:  # noqa: N801  (a context manager)
         return inner
 
 
-def _are_neutral() -> bool:
-    return (
-        torch.is_grad_enabled()
-        and not torch.is_inference_mode_enabled()
-        and not any(map(torch.is_autocast_enabled, AUTOCAST_DEVICES))
-        and torch.empty(0).device.type == "cpu"
-        and not DEFAULT_DTYPE.differs(torch.float32)
-        and not ANOMALY_DETECTION.differs(value=False)
-        and np.geterr() == NUMPY_ERROR_STATE
-    )
-
-
-def _neutralise(stack: ExitStack, *, generators: bool) -> None:
-    if generators:
-        initialised = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-        devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())] if initialised else []
-        stack.enter_context(preserve_generators(devices))
+def _neutral_contexts() -> Iterator[AbstractContextManager[object]]:
+    """Yield a context for each setting that is not neutral; the next one is looked at inside of those before."""
     if torch.is_inference_mode_enabled():
-        stack.enter_context(torch.inference_mode(mode=False))
+        yield torch.inference_mode(mode=False)
     if not torch.is_grad_enabled():
-        stack.enter_context(torch.enable_grad())
-    for kind in AUTOCAST_DEVICES:
-        if torch.is_autocast_enabled(kind):
-            stack.enter_context(torch.autocast(kind, enabled=False))
+        yield torch.enable_grad()
+    yield from (torch.autocast(kind, enabled=False) for kind in AUTOCAST_DEVICES if torch.is_autocast_enabled(kind))
     if ANOMALY_DETECTION.differs(value=False):
-        stack.enter_context(ANOMALY_DETECTION.hold(value=False))
+        yield ANOMALY_DETECTION.hold(value=False)
     if np.geterr() != NUMPY_ERROR_STATE:
-        stack.enter_context(np.errstate(**NUMPY_ERROR_STATE))
-    _enter_defaults(stack)
-
-
-def _enter_defaults(stack: ExitStack) -> None:
-    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+        yield np.errstate(**NUMPY_ERROR_STATE)
     if DEFAULT_DTYPE.differs(torch.float32):
-        stack.enter_context(DEFAULT_DTYPE.hold(torch.float32))
+        yield _float32_by_default()
+    if torch.empty(0).device.type != "cpu":  # faster than torch.get_default_device
+        yield _cpu_by_default()
+
+
+@contextmanager
+def _float32_by_default() -> Iterator[None]:
+    before, dtype = _CALLER.dtype, torch.get_default_dtype()
+    with DEFAULT_DTYPE.hold(torch.float32):
         if dtype != torch.float32:
-            stack.callback(setattr, _CALLER, "dtype", _CALLER.dtype)
             _CALLER.dtype = dtype
-    if device.type != "cpu":
-        stack.enter_context(torch.device("cpu"))
-        stack.callback(setattr, _CALLER, "device", _CALLER.device)
+        try:
+            yield
+        finally:
+            _CALLER.dtype = before
+
+
+@contextmanager
+def _cpu_by_default() -> Iterator[None]:
+    before, device = _CALLER.device, torch.get_default_device()
+    with torch.device("cpu"):
         _CALLER.device = None if device.type == "meta" else device
+        try:
+            yield
+        finally:
+            _CALLER.device = before
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.attack.clip import PixelwiseBounds, uniform_bounds
 from robustbench_fgsm.attack.image_range import check_range, float_hint
+from robustbench_fgsm.attack.network_call import network_device
 from robustbench_fgsm.attack.step import axis_hint, can_broadcast
 from robustbench_fgsm.errors import DataError, ModelError, SettingError, first_line
 from robustbench_fgsm.spec import PIXEL_BOUNDS, parse_epsilon
@@ -21,6 +22,7 @@ ArrayLike = Tensor | np.ndarray[Any, Any] | Sequence[Any]
 FEW_LABELS = 64
 """Labels on the CPU up to which Python finds the extremes faster than PyTorch."""
 
+SIGNED_LABELS_REMEDY = "pass (labels + 1) // 2, which makes -1 and 1 class 0 and class 1"
 IGNORED_LABEL = -100
 """Label that PyTorch's losses ignore: without a loss, there is no gradient."""
 
@@ -265,7 +267,7 @@ def check_label_range(y: Tensor, label_range: tuple[int, int], num_classes: int 
     expected = f"labels must lie in [0, {top}), got {low} to {high}"
     if low < 0:
         if {*y.tolist()} == {-1, 1}:
-            raise DataError(f"{expected}: pass (labels + 1) // 2, which makes -1 and 1 class 0 and class 1")
+            raise DataError(f"{expected}: {SIGNED_LABELS_REMEDY}")
         ignored = f"{low} marks images without a label: " if low in (-1, IGNORED_LABEL) else ""
         raise DataError(f"{expected}: {ignored}leave out images with labels < 0, as in images[labels >= 0] and labels[labels >= 0]")
     if low >= 1 and high == num_classes:
@@ -297,8 +299,14 @@ def _device_of(model: object) -> torch.device:
     device = getattr(model, "device", None)
     if isinstance(device, torch.device):
         return device
-    tensors = [*model.parameters(), *model.buffers()] if isinstance(model, nn.Module) else []
-    return tensors[0].device if tensors else torch.device("cpu")
+    return network_device(model) if isinstance(model, nn.Module) else torch.device("cpu")
+
+
+def native_tensor(array: np.ndarray[Any, Any]) -> Tensor:
+    """Return a tensor of an array of numbers, without a copy if PyTorch can have its bytes, axes and memory as they are."""
+    if not array.dtype.isnative or any(step < 0 for step in array.strides) or not array.flags.writeable:
+        array = array.astype(array.dtype.newbyteorder("="), order="C", copy=True)
+    return torch.from_numpy(array)
 
 
 def _array_to_tensor(value: object, name: str, remedy: str) -> Tensor:
@@ -312,9 +320,7 @@ def _array_to_tensor(value: object, name: str, remedy: str) -> Tensor:
             raise TypeError(f"array of {array.dtype}")
         if array.dtype.kind == "u" and array.dtype.itemsize > 1:
             array = array.astype(np.int64)
-        if array.dtype.byteorder not in "=|" or any(step < 0 for step in array.strides) or not array.flags.writeable:
-            array = array.astype(array.dtype.newbyteorder("="), order="C", copy=True)
-        return torch.from_numpy(array)
+        return native_tensor(array)
     except (TypeError, ValueError, RuntimeError) as error:
         got = f"{type(value).__name__} ({first_line(error)})"
         raise DataError(f"{name} must be a tensor or an array of numbers, got {got}: {remedy}") from None

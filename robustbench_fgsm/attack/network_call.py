@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
@@ -26,6 +27,11 @@ def network_dtypes(network: object) -> list[torch.dtype]:
     parameters = [tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()]
     found = parameters or [tensor.dtype for tensor in network.buffers() if tensor.is_floating_point()]
     return list(dict.fromkeys(found))
+
+
+def network_device(network: nn.Module) -> torch.device:
+    """Return the device of a network's first parameter or buffer; the CPU if it has none."""
+    return next((tensor.device for tensor in chain(network.parameters(), network.buffers())), torch.device("cpu"))
 
 
 def call_network(network: Callable[[Tensor], Any], x: Tensor) -> Any:

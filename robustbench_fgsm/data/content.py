@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.image_hashes import hash_pixels
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.subset import IdSubset, Subset
+from robustbench_fgsm.data.subset import IdSubset, Subset, whole_dataset
 
 READ_BLOCK_SIZE = 1024
 """Images that are hashed at a time."""
@@ -27,13 +27,6 @@ SpanHashes = tuple[NDArray[np.int64], NDArray[np.int64]]
 def fingerprint_covers_images(data: Dataset) -> bool:
     """Return True if the fingerprint of the data covers every byte of every image."""
     return isinstance(whole_dataset(data), ArrayDataset | IdSubset)
-
-
-def whole_dataset(data: Dataset) -> Dataset:
-    """Return the data set of which the data are a subset, or the data."""
-    while isinstance(data, Subset):
-        data = data.dataset
-    return data
 
 
 def hash_spans(data: Dataset, spans: Sequence[range]) -> Iterator[SpanHashes]:

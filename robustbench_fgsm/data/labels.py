@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustbench_fgsm.attack.arguments import check_not_masked
+from robustbench_fgsm.attack.arguments import SIGNED_LABELS_REMEDY, check_not_masked
 from robustbench_fgsm.errors import DataError, did_you_mean, first_line
 
 MAX_CLASSES = 1_000_000
@@ -149,7 +149,7 @@ def _check_integers(array: NDArray[Any], data_name: str) -> NDArray[np.int64]:
 
 def _negative_label_remedy(labels: NDArray[np.int64]) -> str:
     if set(np.unique(labels).tolist()) == {-1, 1}:
-        return "pass (labels + 1) // 2, which makes -1 and 1 class 0 and class 1"
+        return SIGNED_LABELS_REMEDY
     return "leave out these images, which have no label (keep = labels >= 0), or count classes from 0"
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.attack.gradient import predict_outputs
+from robustbench_fgsm.attack.network_call import network_device
 from robustbench_fgsm.data.axes import CHANNEL_COUNTS
 from robustbench_fgsm.data.class_names import complete_class_names
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset, first_readable_batch
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.load import as_dataset
-from robustbench_fgsm.data.subset import Subset
+from robustbench_fgsm.data.subset import Subset, whole_dataset
 from robustbench_fgsm.errors import DataError, ModelError, ResourceError, first_line, is_out_of_memory
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, describe_other_object, wrap
 from robustbench_fgsm.models.sklearn_model import from_sklearn, is_sklearn_model
@@ -52,7 +52,7 @@ def as_classifier(model: Any, data: Dataset) -> Classifier:
 
 
 def _wrap_by_first_outputs(module: nn.Module, data: Dataset) -> TorchClassifier:
-    device = next((tensor.device for tensor in (*module.parameters(), *module.buffers())), torch.device("cpu"))
+    device = network_device(module)
     failure = ""
     for form in (data, *_other_forms(data)):
         images = first_readable_batch(form, TRIAL_IMAGES).images
@@ -101,10 +101,6 @@ def match_to_classifier(data: Dataset, classifier: Classifier) -> Dataset:
     return next((form for form in _other_forms(found) if _accepts(classifier, form)), found)
 
 
-def _base(data: Dataset) -> Dataset:
-    return _base(data.dataset) if isinstance(data, Subset) else data
-
-
 def _other_forms(data: Dataset) -> Sequence[Dataset]:
     """Return the other forms of images that are read here."""
     if isinstance(data, Subset):
@@ -114,7 +110,7 @@ def _other_forms(data: Dataset) -> Sequence[Dataset]:
 
 def _accepts(classifier: Classifier, data: Dataset) -> bool:
     """Return True if the classifier returns one row of outputs for each of a few images, or the data cannot change."""
-    base = _base(data)
+    base = whole_dataset(data)
     if not (isinstance(base, (ArrayDataset, ImageDataset)) and base.may_have_other_forms and len(data)):
         return True
     try:

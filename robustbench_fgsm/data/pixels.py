@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.attack.arguments import check_dense, check_not_masked
+from robustbench_fgsm.attack.arguments import check_dense, check_not_masked, native_tensor
 from robustbench_fgsm.errors import DataError, first_line
 
 
@@ -37,11 +37,7 @@ def _array_to_tensor(samples: object, data_name: str) -> Tensor:
         raise DataError(f"{data_name} must hold numbers, got an array of {array.dtype}: convert it")
     if array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(np.float64).itemsize:
         array = array.astype(np.float64)
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
-    if any(stride < 0 for stride in array.strides) or not array.flags.writeable:
-        array = array.copy()  # PyTorch has neither negative strides nor arrays that cannot be written
-    return torch.from_numpy(array)
+    return native_tensor(array)
 
 
 def _conversion(tensor: Tensor, *, is_array: bool) -> str:

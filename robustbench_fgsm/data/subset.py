@@ -145,6 +145,13 @@ def apportion(counts: Sequence[int] | np.typing.NDArray[np.int64], size: int, *,
     return found
 
 
+def whole_dataset(data: Dataset) -> Dataset:
+    """Return the data set of which the data are a subset, or the data."""
+    while isinstance(data, Subset):
+        data = data.dataset
+    return data
+
+
 def dataset_labels(data: Dataset) -> Tensor:
     """Return the label of each image, int64 (N,), from the data set, or from a pass over all images."""
     known = getattr(data, "labels", None)

@@ -108,11 +108,11 @@ class TorchImageSource:
     @property
     def knows_labels(self) -> bool:
         """Return True if the data set has a list of its labels."""
-        return self._collate is None and known_labels(self._dataset) is not None
+        return self._collate is None and listed_labels(self._dataset) is not None
 
     def labels(self) -> Sequence[int]:
         """Return all labels by index, from the data set's list, or from a pass over its images; -1 if there is none."""
-        known = known_labels(self._dataset) if self._collate is None else None
+        known = listed_labels(self._dataset) if self._collate is None else None
         return self._read_labels() if known is None else known
 
     def _read_labels(self) -> list[int]:
@@ -125,7 +125,7 @@ class TorchImageSource:
         return labels
 
 
-def known_labels(dataset: Any) -> list[int] | None:
+def listed_labels(dataset: Any) -> list[int] | None:
     """Return the data set's own list of labels; None if there is none, or if a transform of labels follows."""
     with user_code("targets of the data set must be its labels", DataError):
         targets = getattr(dataset, "targets", None)
@@ -145,7 +145,7 @@ def class_names_of(dataset: Any) -> tuple[str, ...]:
         if isinstance(classes, Sequence) and not isinstance(classes, str) and getattr(outer, "target_transform", None) is None:
             return tuple(name if isinstance(name, str) else str(name[0] if isinstance(name, tuple) else name) for name in classes)
         below = getattr(below, "dataset", None)
-    labels = known_labels(dataset)
+    labels = listed_labels(dataset)
     return numbered_class_names(max(labels) + 1) if labels else ()
 
 

@@ -70,13 +70,14 @@ def preflight(
     if len(data) == 0:
         raise DataError(f"data must hold at least one image, got none in {data.name}")
     check_classes(classifier, data)
+    looked_at = evenly_spaced_batch(data)
     warnings = run_on_fitting_prefix(
-        evenly_spaced_batch(data), lambda batch: _check_batch(classifier, batch, data.classes, spec, is_attacked=is_attacked)
+        looked_at, lambda batch: _check_batch(classifier, batch, data.classes, spec, is_attacked=is_attacked)
     )
     warnings += sample_warnings(data)
     if is_attacked:
         warnings += small_epsilon_warnings(spec.epsilons, spec.bounds)
-    check_first_label(classifier, data)
+    check_first_label(classifier, data, looked_at)
     check_repeatable(data)
     if strict and warnings:
         raise InputError(f"strict takes warnings for errors: {'; '.join(warnings)}")
@@ -135,9 +136,8 @@ def _labels_from_one_error(classifier: Classifier, data: Dataset) -> DataError:
     )
 
 
-def check_first_label(classifier: Classifier, data: Dataset) -> None:
+def check_first_label(classifier: Classifier, data: Dataset, batch: Batch) -> None:
     """Raise DataError if the labels of a few images are 1 to K: data whose classes are unknown show them one by one."""
-    batch = evenly_spaced_batch(data)
     beyond = any(bad.reason.startswith(f"label {classifier.num_classes} is none of the") for bad in batch.bad)
     if beyond and bool((batch.labels >= 1).all()):
         raise _labels_from_one_error(classifier, data)

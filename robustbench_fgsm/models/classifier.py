@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.attack.gradient import Labels, call_model, images_accepted, input_gradient
 from robustbench_fgsm.attack.losses import Loss, binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy
-from robustbench_fgsm.attack.network_call import call_network, network_dtypes, uses_batch_statistics
+from robustbench_fgsm.attack.network_call import call_network, network_device, network_dtypes, uses_batch_statistics
 from robustbench_fgsm.attack.normalisation import normalisation_warnings
 from robustbench_fgsm.attack.outputs import Column, OutputReader, lie_in_unit_interval, predict_noise
 from robustbench_fgsm.errors import ModelError, SettingError, did_you_mean, warn_user
@@ -238,9 +238,7 @@ class TorchClassifier:
     @property
     def device(self) -> torch.device:
         """Return the device of the network's first parameter or buffer; the CPU if it has none."""
-        for tensor in (*self.network.parameters(), *self.network.buffers()):
-            return tensor.device
-        return torch.device("cpu")
+        return network_device(self.network)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return differentiable logits (N, K) of images (N, C, H, W) in pixel space."""
@@ -383,8 +381,7 @@ def wrap(
     network = PixelSpaceNetwork(copy_module(module), mean, std, channels)
     if dtype is not None:
         network.cast(parse_dtype(dtype))
-    parameters = [*module.parameters(), *module.buffers()]
-    network.to(pick_device(device) if device is not None else parameters[0].device if parameters else "cpu")
+    network.to(network_device(module) if device is None else pick_device(device))
     info, recorded = ModelInfo(type(module).__name__, "given"), is_recorded(network)
     made = build_classifier(network, num_classes, info, bounds=bounds, classes=classes, has_variants=not recorded, task=task)
     for text in normalisation_warnings(made.info.mean, made.info.std, bounds):

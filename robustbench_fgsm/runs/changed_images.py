@@ -7,16 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from robustbench_fgsm.data.content import (
-    SpanHashes,
-    fingerprint_covers_images,
-    hash_spans,
-    image_path,
-    whole_dataset,
-    whole_indices,
-)
+from robustbench_fgsm.data.content import SpanHashes, fingerprint_covers_images, hash_spans, image_path, whole_indices
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.images import ImageDataset
+from robustbench_fgsm.data.subset import whole_dataset
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.runs.directory import RunDirectory

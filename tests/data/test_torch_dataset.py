@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Subset
 
 from robustbench_fgsm.data.dataset import first_readable_batch
-from robustbench_fgsm.data.torch_dataset import class_names_of, known_labels, split_sample, torch_dataset_to_images
+from robustbench_fgsm.data.torch_dataset import class_names_of, listed_labels, split_sample, torch_dataset_to_images
 from robustbench_fgsm.errors import DataError
 
 IMAGES = torch.rand(6, 3, 9, 10, generator=torch.Generator().manual_seed(0))
@@ -84,9 +84,9 @@ def test_labels_behind_a_transform_are_read() -> None:
     """A data set's `targets` are its labels only if nothing changes them afterwards."""
     data = Samples(lambda index: (IMAGES[index], 5 - index))
     data.targets = list(range(6))  # type: ignore[attr-defined]
-    assert known_labels(data) == [0, 1, 2, 3, 4, 5]
+    assert listed_labels(data) == [0, 1, 2, 3, 4, 5]
     data.target_transform = lambda label: 5 - label  # type: ignore[attr-defined]
-    assert known_labels(data) is None
+    assert listed_labels(data) is None
     assert torch_dataset_to_images(data, "x", workers=0).labels.tolist() == [5, 4, 3, 2, 1, 0]
 
 
