@@ -18,7 +18,7 @@ from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.labels import count_from_one
 from robustbench_fgsm.data.match_model import channel_remedy
 from robustbench_fgsm.data.sampling import sample_warnings
-from robustbench_fgsm.data.subset import RandomAccess, Subset, dataset_labels
+from robustbench_fgsm.data.subset import RandomAccess, dataset_labels, whole_dataset
 from robustbench_fgsm.data.torch_dataset import TorchImageSource
 from robustbench_fgsm.engine.out_of_memory import run_on_fitting_prefix
 from robustbench_fgsm.engine.targets import targets_for
@@ -145,7 +145,7 @@ def check_first_label(classifier: Classifier, data: Dataset, batch: Batch) -> No
 
 def check_repeatable(data: Dataset) -> None:
     """Raise DataError if a torch data set returns other images at a second reading, as random transforms do."""
-    base = data.dataset if isinstance(data, Subset) else data
+    base = whole_dataset(data)
     if not isinstance(base, ImageDataset) or not isinstance(base.source, TorchImageSource):
         return
     with preserve_generators():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_images, evenly_spaced_batch, preflight
 from robustbench_fgsm.errors import DataError, InputError, ModelError, SettingError
 from robustbench_fgsm.spec import AttackSpec, TargetRule
@@ -251,3 +252,24 @@ def test_probabilities_of_16_bits(end: nn.Module, dtype: torch.dtype) -> None:
             preflight(rf.wrap(network, 200), images, AttackSpec())
     else:
         assert "returns log-probabilities" in preflight(rf.wrap(network, 200), images, AttackSpec())[0]
+
+
+class Noise(torch.utils.data.Dataset[tuple[Tensor, int]]):
+    """Other images at each reading, as random transforms give them."""
+
+    classes = ("a", "b")
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return torch.rand(1, 4, 4), index % 2
+
+
+@pytest.mark.parametrize("nested", [0, 1, 2])
+def test_other_images_at_each_reading_are_noticed_below_subsets(nested: int) -> None:
+    data = rf.load_data(Noise())
+    for _ in range(nested):
+        data = Subset(data, range(len(data)))
+    with pytest.raises(rf.DataError, match="got other images at the second one"):
+        preflight(rf.wrap(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), 2), data, AttackSpec())
