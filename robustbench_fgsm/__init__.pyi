@@ -17,6 +17,7 @@ from .data.images import ImageDataset as ImageDataset
 from .data.load import load_data as load_data
 from .errors import CandidateError as CandidateError
 from .errors import DataError as DataError
+from .errors import FileError as FileError
 from .errors import IncompleteError as IncompleteError
 from .errors import InputError as InputError
 from .errors import InvalidRunError as InvalidRunError

@@ -6,7 +6,8 @@ RfgsmError
 │   ├── ModelError: a model is unknown, unreadable or unsuitable
 │   ├── DataError: data are unknown, unreadable or unsuitable
 │   ├── CandidateError: a user's own attack raises, or does not return images
-│   └── RunError: a run directory belongs to another run
+│   ├── RunError: a run directory belongs to another run
+│   └── FileError: a path is not a regular file, or its content is malformed or too large
 ├── InvalidRunError (1): the run finished, but its numbers must not be used
 ├── IncompleteError (3): the run stopped early; the same command resumes it
 ├── UnsafeError (4): refused, because it would run code that is not trusted
@@ -59,6 +60,10 @@ class CandidateError(InputError):
 
 class RunError(InputError):
     """Run directory that belongs to another run."""
+
+
+class FileError(InputError):
+    """Path that is not a regular file, or whose content is malformed or too large."""
 
 
 class InvalidRunError(RfgsmError):

@@ -21,6 +21,7 @@ EXIT_CODES = {
     "DataError": 2,
     "CandidateError": 2,
     "RunError": 2,
+    "FileError": 2,
     "InvalidRunError": 1,
     "IncompleteError": 3,
     "UnsafeError": 4,

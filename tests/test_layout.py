@@ -19,6 +19,7 @@ import robustbench_fgsm
 ORDER = [
     "errors",
     "printable_text",
+    "files",
     "stats",
     "spec",
     "options",

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO
 
 from robustbench_fgsm.errors import ResourceError
+from robustbench_fgsm.files.regular_files import open_to_write
 from robustbench_fgsm.printable_text import printable
-from robustbench_fgsm.runs.regular_files import open_to_write
 
 LOG_DIR_OPTION = "--log-dir"
 _streams: list[IO[str]] = []

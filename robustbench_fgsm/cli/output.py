@@ -65,18 +65,18 @@ def _summary_text(document: Document, table_format: TableFormat) -> str:
 
 def _write_figure(file: Path, document: Document) -> None:
     """Write the figure of a sweep, a transfer, a training or a verification."""
+    from robustbench_fgsm.files.atomic_files import write_bytes
     from robustbench_fgsm.report.figures.curves import encode_figure, figure_format
     from robustbench_fgsm.report.figures.gallery import draw_run
     from robustbench_fgsm.report.loaded_run import LoadedRun
-    from robustbench_fgsm.runs.atomic_files import write_bytes
 
     write_bytes(file, encode_figure(draw_run(LoadedRun("result", document), "curve"), figure_format(file)))
 
 
 def _write_csv(path: Path, document: Document) -> None:
     """Write one CSV file if the path ends in `.csv`, else one for each table into that directory."""
+    from robustbench_fgsm.files.atomic_files import write_bytes
     from robustbench_fgsm.report.summarize import csv_files, single_csv
-    from robustbench_fgsm.runs.atomic_files import write_bytes
 
     files = {path: single_csv(document)} if is_csv(path) else {path / name: text for name, text in csv_files(document).items()}
     for file, text in files.items():
@@ -85,9 +85,9 @@ def _write_csv(path: Path, document: Document) -> None:
 
 def _write_html(file: Path, document: Document, out: Path | None) -> None:
     """Write the page of `rfgsm report`: of the run directory if there is one, else of the document alone."""
+    from robustbench_fgsm.files.atomic_files import write_bytes
     from robustbench_fgsm.report.loaded_run import REPORTED_SCHEMAS, LoadedRun, load_run
     from robustbench_fgsm.report.pages.page import build_page
-    from robustbench_fgsm.runs.atomic_files import write_bytes
 
     run = LoadedRun("result", document) if out is None else load_run(out, REPORTED_SCHEMAS)
     write_bytes(file, build_page([run]).encode())

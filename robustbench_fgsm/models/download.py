@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import urlparse
 import torch
 
 from robustbench_fgsm.errors import ModelError, ResourceError, first_line
+from robustbench_fgsm.files.regular_files import hash_file
 
 HASH_IN_FILE_NAME = re.compile(r"-([a-f0-9]{8,})\.")
 """The beginning of a file's SHA-256, as torchvision's file names carry it."""
@@ -44,12 +44,6 @@ def fetch_file(url: str, file: Path, description: str) -> Path:
             f"remove it, and fetch {url} again"
         )
     return file
-
-
-def hash_file(file: Path) -> str:
-    """Return the SHA-256 of a file, read in blocks."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def hub_cache_path(url: str) -> Path:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.files.json_files import read_json
+from robustbench_fgsm.files.regular_files import is_present
 from robustbench_fgsm.printable_text import printable_document
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
 from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, read_example_images
-from robustbench_fgsm.runs.json_files import read_json
 from robustbench_fgsm.runs.manifest import read_evaluation_manifest
-from robustbench_fgsm.runs.regular_files import is_present
 
 ImageArray = NDArray[np.float32]
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.errors import ResourceError, RunError
-from robustbench_fgsm.runs.atomic_files import (
+from robustbench_fgsm.files.atomic_files import (
     find_temporary_files,
     json_bytes,
     remove_temporary_files,
@@ -19,9 +19,9 @@ from robustbench_fgsm.runs.atomic_files import (
     translate_os_errors,
     write_bytes,
 )
+from robustbench_fgsm.files.json_files import read_json
+from robustbench_fgsm.files.regular_files import check_run_files, is_present, read_bytes
 from robustbench_fgsm.runs.directory_lock import LOCK_FILE, lock_directory
-from robustbench_fgsm.runs.json_files import read_json
-from robustbench_fgsm.runs.regular_files import check_run_files, is_present, read_bytes
 
 MANIFEST_FILE = "manifest.json"
 RESULT_FILE = "result.json"

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from robustbench_fgsm.errors import ResourceError
-from robustbench_fgsm.runs.atomic_files import translate_os_errors
-from robustbench_fgsm.runs.regular_files import is_present, open_to_read, open_to_write
+from robustbench_fgsm.files.atomic_files import translate_os_errors
+from robustbench_fgsm.files.regular_files import is_present, open_to_read, open_to_write
 
 LOCK_FILE = ".lock"
 WAIT_INTERVAL = 0.05
@@ -51,7 +51,7 @@ def lock_directory(directory: Path, wait: float = 0.0) -> Iterator[None]:
     Raises:
         ResourceError: another process holds the lock, or the file system cannot lock files.
         UnsafeError: the lock file is a link.
-        RunError: the lock file is not a regular file.
+        FileError: the lock file is not a regular file.
     """
     with translate_os_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)

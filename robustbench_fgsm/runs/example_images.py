@@ -19,11 +19,11 @@ from robustbench_fgsm.engine.attack_batch import attack_batch, craft_and_predict
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.runs.array_files import read_safetensors
-from robustbench_fgsm.runs.atomic_files import write_bytes
+from robustbench_fgsm.files.array_files import read_safetensors
+from robustbench_fgsm.files.atomic_files import write_bytes
+from robustbench_fgsm.files.regular_files import is_present
 from robustbench_fgsm.runs.ledger import Ledger
 from robustbench_fgsm.runs.manifest import EvaluationRun
-from robustbench_fgsm.runs.regular_files import is_present
 from robustbench_fgsm.spec import AttackSpec
 
 EXAMPLE_IMAGES_FILE = "images.safetensors"

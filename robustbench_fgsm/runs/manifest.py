@@ -14,10 +14,10 @@ from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import RfgsmError, RunError, describe_error
 from robustbench_fgsm.evaluation.checks import NO_CHECKS
+from robustbench_fgsm.files.regular_files import is_present
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import CheckOptions
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, is_new_run, manifest_command, read_manifest_json
-from robustbench_fgsm.runs.regular_files import is_present
 from robustbench_fgsm.runs.settings import run_settings
 from robustbench_fgsm.spec import AttackSpec
 

@@ -17,14 +17,14 @@ from robustbench_fgsm.data.load import as_dataset
 from robustbench_fgsm.data.match_model import as_classifier, match_to_classifier
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World, join_world
 from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.files.atomic_files import write_bytes, write_json
+from robustbench_fgsm.files.regular_files import is_present, read_bytes
 from robustbench_fgsm.models.classifier import ChannelStatistic, PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.load import load_from_request
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.saved_weights import CARD_FILE, WEIGHTS_FILE, weights_bytes
 from robustbench_fgsm.options import RunOptions
-from robustbench_fgsm.runs.atomic_files import write_bytes, write_json
 from robustbench_fgsm.runs.directory import RunDirectory
-from robustbench_fgsm.runs.regular_files import is_present, read_bytes
 from robustbench_fgsm.runs.settings import run_settings
 from robustbench_fgsm.spec import Bounds
 from robustbench_fgsm.surroundings import neutral_surroundings

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -21,9 +16,6 @@ from robustbench_fgsm.options import RunOptions
 from robustbench_fgsm.runs.manifest import EvaluationRun
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 from tests.engine.unusual_networks import make_rounding
-
-NAMESPACE = ("unshare", "--map-root-user", "--mount")
-INSIDE = "inside a namespace"
 
 
 def small_data(channels: int = 1, n: int = 25) -> rf.ArrayDataset:
@@ -92,36 +84,3 @@ def guarded() -> EvaluationRun:
             classifier, data, specs, RunOptions(25, "safe"), timer=lambda planned, *_: 0.1 if planned.plan.guarded else 1.0
         ),
     )
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A file system of 128 KiB; skipped where nobody may mount one, unless RFGSM_TEST_MOUNT demands it.
-
-    Who is not root may still mount in a namespace of his own, where the test then runs in a process that sees it.
-    """
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(place)]
-    if _succeeds(*mount):
-        yield place
-        subprocess.run(["umount", str(place)], check=True)
-        return
-    if os.environ.get("RFGSM_TEST_MOUNT") != INSIDE and _succeeds(*NAMESPACE, *mount):
-        done = subprocess.run(
-            [*NAMESPACE, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(request.node.nodeid)],
-            cwd=request.config.rootpath,
-            env=os.environ | {"RFGSM_TEST_MOUNT": INSIDE},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "1 passed" in done.stdout
-        pytest.skip("passed in a namespace of its own, where it may mount")
-    assert not os.environ.get("RFGSM_TEST_MOUNT"), "mounting was demanded"
-    pytest.skip("mounting a small file system needs to be root, or namespaces of users")
-
-
-def _succeeds(*command: str) -> bool:
-    return shutil.which(command[0]) is not None and not subprocess.run(command, capture_output=True, check=False).returncode

@@ -14,7 +14,7 @@ from typing import Any
 import safetensors.torch
 
 from robustbench_fgsm.cli.main import main
-from robustbench_fgsm.runs import array_files
+from robustbench_fgsm.files import array_files
 
 NAMES = ("write", "fsync", "rename", "replace", "unlink", "remove", "rmdir", "mkdir", "ftruncate", "open")
 FAILING = ("write", "fsync")

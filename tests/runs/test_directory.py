@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from robustbench_fgsm.engine.distributed import World
-from robustbench_fgsm.errors import ResourceError, RunError
+from robustbench_fgsm.errors import FileError, ResourceError, RunError
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, RunDirectory
 from robustbench_fgsm.runs.directory_lock import LOCK_FILE, lock_directory
 
@@ -157,7 +157,7 @@ def test_rejects_a_file_as_directory(tmp_path: Path) -> None:
 )
 def test_names_a_damaged_file(run: Path, name: str, content: bytes, found: str) -> None:
     (run / name).write_bytes(content)
-    with pytest.raises(RunError, match=f"{name} must .*{found.removeprefix('must ')}"):
+    with pytest.raises(FileError, match=f"{name} must .*{found.removeprefix('must ')}"):
         cached_result(run, SETTINGS, never)
 
 

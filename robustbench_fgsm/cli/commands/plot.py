@@ -41,10 +41,10 @@ def plot_command(
     """
     from robustbench_fgsm.cli.output import write_note
     from robustbench_fgsm.errors import SettingError
+    from robustbench_fgsm.files.atomic_files import write_bytes
     from robustbench_fgsm.report.figures.curves import encode_figure, figure_format
     from robustbench_fgsm.report.figures.gallery import draw_run
     from robustbench_fgsm.report.loaded_run import REPORTED_SCHEMAS, load_run
-    from robustbench_fgsm.runs.atomic_files import write_bytes
     from robustbench_fgsm.runs.manifest import translate_document_errors
     from robustbench_fgsm.spec import parse_epsilon
 

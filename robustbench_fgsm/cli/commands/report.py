@@ -25,9 +25,9 @@ def report_command(
     Example: rfgsm report results/standard results/robust -o report.html
     """
     from robustbench_fgsm.cli.output import write_note
+    from robustbench_fgsm.files.atomic_files import write_bytes
     from robustbench_fgsm.report.loaded_run import REPORTED_SCHEMAS, load_run
     from robustbench_fgsm.report.pages.page import build_page
-    from robustbench_fgsm.runs.atomic_files import write_bytes
     from robustbench_fgsm.runs.manifest import translate_document_errors
 
     check_output_path("--output", output)

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from robustbench_fgsm.errors import ModelError, first_line
+from robustbench_fgsm.files.regular_files import hash_file
 from robustbench_fgsm.models.checkpoint import check_finite_weights, read_weights
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
-from robustbench_fgsm.models.download import hash_file
 from robustbench_fgsm.models.exported_graph import ExportedGraph, check_evaluation_mode
 from robustbench_fgsm.models.request import ModelRequest
 

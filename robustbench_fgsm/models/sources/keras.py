@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, describe_error
+from robustbench_fgsm.files.regular_files import hash_file
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
-from robustbench_fgsm.models.download import hash_file
 from robustbench_fgsm.models.image_axes import ArrangedImages
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.user_code import ImportPath, on_import_path

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_fgsm.errors import ModelError, UnsafeError
+from robustbench_fgsm.files.regular_files import hash_file
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
-from robustbench_fgsm.models.download import hash_file
 from robustbench_fgsm.models.precision import parse_dtype
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.sklearn_model import from_sklearn

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from robustbench_fgsm.errors import RunError
+from robustbench_fgsm.errors import FileError, RunError
 from robustbench_fgsm.report.loaded_run import LoadedRun
 from robustbench_fgsm.runs.paired import PairedRunCounts, pair_runs
 from robustbench_fgsm.runs.read import SavedRun, read_saved_run
@@ -29,7 +29,7 @@ def paired_differences(runs: Sequence[LoadedRun]) -> tuple[list[dict[str, Any]],
     for place, run in enumerate(runs[1:], 1):
         try:
             rows, stable = pair_runs(_require_saved_run(run), _require_saved_run(first))
-        except RunError as error:
+        except (FileError, RunError) as error:
             reasons.append(f"{run.name} is not paired with {first.name}: {error}")
         else:
             shared = {"run": place, "gradient": "stable" if stable else "ordinary"}

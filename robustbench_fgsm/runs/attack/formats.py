@@ -18,9 +18,8 @@ from torch import Tensor
 
 from robustbench_fgsm.errors import SettingError, describe_error, did_you_mean
 from robustbench_fgsm.evaluation.craft_shards import AdversarialShard, ShardColumns
-from robustbench_fgsm.models.download import hash_file
-from robustbench_fgsm.runs.array_files import read_npz, read_safetensors, write_safetensors
-from robustbench_fgsm.runs.regular_files import check_not_a_link, create_file, is_present, open_to_read, read_bytes
+from robustbench_fgsm.files.array_files import read_npz, read_safetensors, write_safetensors
+from robustbench_fgsm.files.regular_files import check_not_a_link, create_file, hash_file, is_present, open_to_read, read_bytes
 
 INDEX_FILE = "index.csv"
 MAX_INDEX_BYTES = 2**30

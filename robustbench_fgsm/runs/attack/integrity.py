@@ -12,13 +12,13 @@ from safetensors import SafetensorError
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.craft_shards import ShardRecord, ShardTotals, shard_ranges
+from robustbench_fgsm.files.json_files import read_json
+from robustbench_fgsm.files.regular_files import is_present
 from robustbench_fgsm.runs.attack.formats import Mismatch, ShardFormat, get_shard_format
 from robustbench_fgsm.runs.attack.result import ATTACK_SCHEMA, DERIVED_KEYS, SETTING_KEYS, SavedAttack, checksum
 from robustbench_fgsm.runs.attack.save import count_shard
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, json_differences, read_manifest_json
-from robustbench_fgsm.runs.json_files import read_json
 from robustbench_fgsm.runs.manifest import check_required_keys, plan_from_manifest
-from robustbench_fgsm.runs.regular_files import is_present
 from robustbench_fgsm.spec import AttackSpec
 
 REQUIRED_ATTACK_KEYS = {"model": ("spec", "weights", "sha256"), "data": ("spec", "fingerprint")}

@@ -25,7 +25,7 @@ from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.plan import check_optimize_level
 from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_single_epsilon, preflight
 from robustbench_fgsm.engine.progress import Progress
-from robustbench_fgsm.errors import RunError
+from robustbench_fgsm.errors import FileError
 from robustbench_fgsm.evaluation.craft_shards import (
     AdversarialShard,
     ShardRecord,
@@ -34,15 +34,15 @@ from robustbench_fgsm.evaluation.craft_shards import (
     craft_shards,
     shard_ranges,
 )
+from robustbench_fgsm.files.atomic_files import atomic_replace, translate_os_errors
+from robustbench_fgsm.files.json_files import MAX_BYTES, parse_json
+from robustbench_fgsm.files.regular_files import open_to_write, read_bytes
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import AttackOptions, RunOptions, ShardOptions
-from robustbench_fgsm.runs.atomic_files import atomic_replace, translate_os_errors
 from robustbench_fgsm.runs.attack.formats import ShardFormat, get_shard_format
 from robustbench_fgsm.runs.attack.result import SavedAttack, attack_settings
 from robustbench_fgsm.runs.directory import RunDirectory
-from robustbench_fgsm.runs.json_files import MAX_BYTES, parse_json
 from robustbench_fgsm.runs.manifest import read_recorded_plan
-from robustbench_fgsm.runs.regular_files import open_to_write, read_bytes
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
 from robustbench_fgsm.surroundings import neutral_surroundings
 
@@ -187,7 +187,7 @@ def read_shard_entries(out: Path) -> list[Any]:
     found: list[Any] = []
     for place in sorted(out.glob(f"{SHARD_ENTRIES_PREFIX}*.jsonl")):
         for line in read_bytes(place, MAX_BYTES).splitlines():
-            with suppress(RunError):  # a line that was cut
+            with suppress(FileError):  # a line that was cut
                 found.append(parse_json(line, place))
     return found
 

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from safetensors.torch import load_file, save_file
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.models.download import hash_file
+from robustbench_fgsm.files.regular_files import hash_file
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs.attack.replay import ReplayCounts
 from robustbench_fgsm.runs.attack.result import checksum
@@ -306,7 +306,7 @@ def test_rejects_other_directories(tmp_path: Path, classifier: rf.TorchClassifie
         ('{"schema": "rfgsm.attack/1"}', "must be as `rfgsm attack` wrote it"),
     ]:
         (tmp_path / "manifest.json").write_text(text)
-        with pytest.raises(rf.RunError, match=match):
+        with pytest.raises(rf.InputError, match=match):
             check()
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from robustbench_fgsm.errors import ResourceError
-from robustbench_fgsm.runs.regular_files import open_to_read
+from robustbench_fgsm.files.regular_files import open_to_read
 
 
 def write_safetensors(file: Path, tensors: dict[str, Tensor]) -> None:

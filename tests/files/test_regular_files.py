@@ -12,15 +12,18 @@ from pathlib import Path
 import pytest
 
 import robustbench_fgsm
-from robustbench_fgsm.errors import RunError, UnsafeError
-from robustbench_fgsm.runs.regular_files import (
+from robustbench_fgsm.errors import FileError, UnsafeError
+from robustbench_fgsm.files.regular_files import (
     check_not_a_link,
+    check_regular_file,
     check_run_files,
     create_file,
+    hash_file,
     is_present,
     open_to_read,
     open_to_write,
     read_bytes,
+    read_text,
 )
 
 RUNS = Path(robustbench_fgsm.__file__).parent / "runs"
@@ -52,14 +55,14 @@ OPENERS: dict[str, Callable[[Path], object]] = {
 def test_rejects_what_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, how: str) -> None:
     monkeypatch.chdir(tmp_path)
     SPECIAL[kind](tmp_path / "file")
-    with pytest.raises(RunError, match=f"file must be a regular file, got a {kind}: remove it"):
+    with pytest.raises(FileError, match=f"file must be a regular file, got a {kind}: put a regular file there"):
         OPENERS[how](tmp_path / "file")
     assert is_present(tmp_path / "file")
 
 
 @pytest.mark.parametrize("how", OPENERS)
 def test_rejects_devices(how: str) -> None:
-    with pytest.raises(RunError, match="/dev/zero must be a regular file, got a device"):
+    with pytest.raises(FileError, match="/dev/zero must be a regular file, got a device"):
         OPENERS[how](Path("/dev/zero"))
 
 
@@ -72,6 +75,41 @@ def test_follows_no_symbolic_link(tmp_path: Path, target: str, how: str) -> None
         OPENERS[how](tmp_path / "file")
     assert (tmp_path / "other").read_text() == "precious"
     assert not (tmp_path / "missing").exists()
+
+
+FOLLOWING: dict[str, Callable[[Path], object]] = {
+    "read": lambda file: open_to_read(file, follow_links=True).close(),
+    "bytes": lambda file: read_bytes(file, follow_links=True),
+    "text": lambda file: read_text(file, follow_links=True),
+    "check": check_regular_file,
+    "hash": hash_file,
+}
+
+
+@pytest.mark.parametrize("how", FOLLOWING)
+@pytest.mark.timeout(10)
+def test_follows_links_that_the_caller_allows(tmp_path: Path, how: str) -> None:
+    (tmp_path / "other").write_text("content")
+    os.mkfifo(tmp_path / "pipe")
+    for name, target in {"link": "other", "to-pipe": "pipe", "to-device": "/dev/zero", "loop": "loop", "broken": "none"}.items():
+        (tmp_path / name).symlink_to(target)
+    FOLLOWING[how](tmp_path / "link")
+    for name, found in {"to-pipe": "pipe", "to-device": "device"}.items():
+        with pytest.raises(FileError, match=f"{name} must be a regular file, got a {found}"):
+            FOLLOWING[how](tmp_path / name)
+    for name in ("loop", "broken", "x" * 5000):
+        with pytest.raises(OSError, match=r"symbolic links|No such file|name too long"):
+            FOLLOWING[how](tmp_path / name)
+
+
+def test_reads_text_in_utf8(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"\xef\xbb\xbfa\xc3\xa4")
+    assert read_text(tmp_path / "file") == "aä"
+    (tmp_path / "file").write_bytes(b"ab\xff")
+    with pytest.raises(FileError, match="file must be text in UTF-8, got invalid start byte at byte 2: save it in UTF-8"):
+        read_text(tmp_path / "file")
+    with pytest.raises(FileError, match="file must have at most 2 bytes, got 3"):
+        read_text(tmp_path / "file", 2)
 
 
 @pytest.mark.parametrize("how", ["append", "change"])
@@ -92,7 +130,7 @@ def test_creates_a_new_file_only(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         create_file(tmp_path / "file")
     assert read_bytes(tmp_path / "file", 7) == b"content"
-    with pytest.raises(RunError, match="file must have at most 6 bytes, got 7"):
+    with pytest.raises(FileError, match="file must have at most 6 bytes, got 7"):
         read_bytes(tmp_path / "file", 6)
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from robustbench_fgsm.errors import ResourceError, RunError, UnsafeError
-from robustbench_fgsm.runs.array_files import read_npz, read_safetensors, write_safetensors
+from robustbench_fgsm.errors import FileError, ResourceError, UnsafeError
+from robustbench_fgsm.files.array_files import read_npz, read_safetensors, write_safetensors
 
 
 def test_reads_safetensors(tmp_path: Path) -> None:
@@ -69,5 +69,5 @@ def test_opens_regular_files_only(tmp_path: Path, read: Callable[[Path], object]
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UnsafeError, match="symbolic link"):
         read(tmp_path / "link")
-    with pytest.raises(RunError, match="got a pipe"):
+    with pytest.raises(FileError, match="got a pipe"):
         read(tmp_path / "pipe")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_fgsm.errors import ResourceError
-from robustbench_fgsm.runs.regular_files import check_not_a_link, create_file, is_present
+from robustbench_fgsm.files.regular_files import check_not_a_link, create_file, is_present
 
 TEMPORARY_SUFFIX = re.compile(r"\.[0-9a-f]{8}")
 EARLIER_SUFFIX = re.compile(r"\.[0-9a-z_]{8}")
@@ -41,7 +41,7 @@ def atomic_replace(path: Path) -> Iterator[Path]:
     """Give a temporary path for a file or directory, which is then flushed to disk and moved to `path`.
 
     A symbolic link at `path` is replaced and not followed. Raises ResourceError, and keeps the earlier file or directory, if that
-    fails; RunError if `path` is a pipe, a socket or a device.
+    fails; FileError if `path` is a pipe, a socket or a device.
     """
     if is_present(path) and not path.is_symlink():
         check_not_a_link(path)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from robustbench_fgsm.errors import RunError, UnsafeError
-from robustbench_fgsm.runs.json_files import MAX_DEPTH, MAX_VALUES, parse_json, read_json
+from robustbench_fgsm.errors import FileError, UnsafeError
+from robustbench_fgsm.files.json_files import MAX_DEPTH, MAX_VALUES, parse_json, parse_json_value, read_json
 
 BAD = {
     "no JSON": (b"{", "be JSON"),
@@ -33,7 +33,7 @@ BAD = {
 def test_rejects(tmp_path: Path, name: str) -> None:
     content, found = BAD[name]
     (tmp_path / "document.json").write_bytes(content)
-    with pytest.raises(RunError, match=rf"document\.json must {found}") as stopped:
+    with pytest.raises(FileError, match=rf"document\.json must {found}") as stopped:
         read_json(tmp_path / "document.json")
     assert len(str(stopped.value).splitlines()) == 1
 
@@ -50,3 +50,10 @@ def test_follows_no_link(tmp_path: Path) -> None:
     (tmp_path / "document.json").symlink_to(tmp_path / "other")
     with pytest.raises(UnsafeError, match="symbolic link"):
         read_json(tmp_path / "document.json")
+
+
+def test_reads_values_that_are_no_objects() -> None:
+    assert parse_json_value(b'\xef\xbb\xbf["a", 1]', "a list") == ["a", 1]
+    assert parse_json_value("2", "a number") == 2
+    with pytest.raises(FileError, match="a number must hold finite numbers, got inf in 0"):
+        parse_json_value("1e999", "a number")

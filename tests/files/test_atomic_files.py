@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from robustbench_fgsm.errors import ResourceError
-from robustbench_fgsm.runs.atomic_files import atomic_replace, remove_temporary_files, write_bytes, write_json
-from robustbench_fgsm.runs.json_files import read_json
+from robustbench_fgsm.files.atomic_files import atomic_replace, remove_temporary_files, write_bytes, write_json
+from robustbench_fgsm.files.json_files import read_json
 
 DOCUMENT = {"n": 7, "verdict": "agree"}
 

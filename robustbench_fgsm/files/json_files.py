@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 
-from robustbench_fgsm.errors import RunError, describe_error
-from robustbench_fgsm.runs.regular_files import read_bytes
+from robustbench_fgsm.errors import FileError, describe_error
+from robustbench_fgsm.files.regular_files import read_bytes
 
 MAX_BYTES = 2**28
 """Largest size of a JSON file."""
@@ -20,41 +21,48 @@ MAX_DEPTH = 64
 MAX_INTEGER = 2**63
 
 
-def read_json(file: Path) -> dict[str, Any]:
+def read_json(file: Path, max_bytes: int = MAX_BYTES, *, follow_links: bool = False) -> dict[str, Any]:
     """Return the JSON object in a regular file.
 
     Raises:
-        RunError: the file holds anything else, a key twice, a number that is not finite, or too much; or it is not a file.
-        UnsafeError: the file is a symbolic link.
+        FileError: the file holds anything else, a key twice, a number that is not finite, or too much; or it is not a file.
+        UnsafeError: the file is a symbolic link, and links are not followed.
+        OSError: the file cannot be opened.
     """
-    return parse_json(read_bytes(file, MAX_BYTES), file)
+    return parse_json(read_bytes(file, max_bytes, follow_links=follow_links), file)
 
 
-def parse_json(content: bytes, source: object) -> dict[str, Any]:
-    """Return the JSON object in these bytes; raise RunError, which names the source and the field, for anything else."""
-    if content.count(b",") + content.count(b"[") + content.count(b"{") > MAX_VALUES:
-        _reject(source, f"hold at most {MAX_VALUES:,} values", "more")
+def parse_json(content: bytes | str, source: object) -> dict[str, Any]:
+    """Return the JSON object in a text; raise FileError, which names the source and the field, for anything else."""
+    document = parse_json_value(content, source)
+    if not isinstance(document, dict):
+        _reject(source, "hold a JSON object", type(document).__name__)
+    return document
+
+
+def parse_json_value(content: bytes | str, source: object) -> Any:
+    """Return the JSON value in a text, which need not be an object; raise as `parse_json` does."""
     try:
-        document = json.loads(content.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_reject_constant)
+        text = content if isinstance(content, str) else content.decode("utf-8-sig")
+        if text.count(",") + text.count("[") + text.count("{") > MAX_VALUES:
+            _reject(source, f"hold at most {MAX_VALUES:,} values", "more")
+        value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_reject_constant)
     except RecursionError:
         _reject(source, f"be nested at most {MAX_DEPTH} levels deep", "more")
     except ValueError as error:
         _reject(source, "be JSON", describe_error(error).partition(": ")[2], error)
-    if not isinstance(document, dict):
-        _reject(source, "hold a JSON object", type(document).__name__)
-    _check_values(document, source)
-    return document
+    _check_values(value, source)
+    return value
 
 
 def _reject(source: object, expected: str, found: str, error: Exception | None = None) -> NoReturn:
-    raise RunError(f"{source} must {expected}, got {found}: choose another directory") from error
+    raise FileError(f"{source} must {expected}, got {found}: write it again, or choose another path") from error
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"the key {twice[:40]!r} twice")
     return found
 
@@ -63,8 +71,8 @@ def _reject_constant(text: str) -> NoReturn:
     raise ValueError(f"{text}, which is not JSON")
 
 
-def _check_values(document: dict[str, Any], source: object) -> None:
-    waiting: list[tuple[Any, str, int]] = [(document, "", 1)]
+def _check_values(document: Any, source: object) -> None:
+    waiting: list[tuple[Any, str, int]] = [(document if isinstance(document, dict | list) else [document], "", 1)]
     while waiting:
         parent, place, depth = waiting.pop()
         if depth > MAX_DEPTH:
