@@ -17,6 +17,9 @@ PIXEL_BOUNDS: Bounds = (0.0, 1.0)
 UNKNOWN_BOUNDS: Bounds = (-math.inf, math.inf)
 """Bounds before the model is loaded, under which no budget is too large."""
 
+MAX_CLASSES = 1_000_000
+"""Labels from here on are no class indices."""
+
 NUM_LEVELS = 255
 """Steps between the 256 levels of an 8-bit pixel."""
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, RootModel
 
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.labels import MAX_CLASSES
 from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
+from robustbench_fgsm.files.json_files import parse_json_value
+from robustbench_fgsm.files.regular_files import read_bytes
+from robustbench_fgsm.files.validation import Schema, validate
+from robustbench_fgsm.spec import MAX_CLASSES
 
 
 def numbered_class_names(count: int) -> tuple[str, ...]:
@@ -50,6 +54,29 @@ def complete_class_names(classes: tuple[str, ...], num_classes: int, model_class
 
 NUMBERED_CLASS_MAP = "numbers"
 """In place of a class map: the data's class names are the model's own indices."""
+
+
+MAX_CLASS_MAP_BYTES = 2**26
+
+
+class ClassNames(RootModel[list[str]]):
+    """Class map: the names in the model's order."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class IndexByName(RootModel[dict[str, Annotated[int, Field(ge=0, lt=MAX_CLASSES)]]]):
+    """Class map: the model's index of each name."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class NamesByIndex(
+    RootModel[dict[Annotated[str, Field(pattern=r"^[0-9]{1,7}$")], Annotated[list[str], Field(min_length=2, max_length=2)]]]
+):
+    """Class map of ImageNet: the data's name and the model's name of each index."""
+
+    model_config = ConfigDict(strict=True)
 
 
 def map_classes(data: Dataset, file: Path) -> Dataset:
@@ -101,14 +128,9 @@ def numbered_class_map(classes: tuple[str, ...]) -> tuple[dict[str, int], tuple[
 def read_class_map(file: Path) -> tuple[dict[str, int], tuple[str, ...]]:
     """Return the index of each of the data's class names, and the model's name of each index, a number if the map skips it."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        pairs = _class_map_entries(found)
+        pairs = _class_map_entries(parse_json_value(read_bytes(file, MAX_CLASS_MAP_BYTES, follow_links=True), file), file)
     except OSError as error:
         raise DataError(f"class map {file} cannot be read ({error.strerror}): check the path") from error
-    except (ValueError, TypeError) as error:
-        raise DataError(
-            f"class map {file} must be a JSON list of names or an object from names to indices ({error}): see the docs"
-        ) from error
     index_by_name = {name: index for name, index, _ in pairs}
     indices = list(index_by_name.values())
     if len(set(indices)) != len(indices) or len(index_by_name) != len(pairs) or min(indices, default=0) < 0:
@@ -119,12 +141,14 @@ def read_class_map(file: Path) -> tuple[dict[str, int], tuple[str, ...]]:
     return index_by_name, tuple(names)
 
 
-def _class_map_entries(found: Any) -> list[tuple[str, int, str]]:
-    """Return the data's name, index and the model's name of each class; raise ValueError or TypeError for another form."""
-    if isinstance(found, list) and all(isinstance(name, str) for name in found):
-        return [(name, index, name) for index, name in enumerate(found)]
-    if not isinstance(found, dict):
-        raise TypeError("it is neither")
-    if all(isinstance(index, int) and not isinstance(index, bool) for index in found.values()):
-        return [(name, index, name) for name, index in found.items()]
-    return [(data_name, int(index), model_name) for index, (data_name, model_name) in found.items()]
+def _class_map_entries(found: object, file: Path) -> list[tuple[str, int, str]]:
+    """Return the data's name, index and the model's name of each class; raise DataError for another form."""
+
+    def parse(schema: type[Schema]) -> Schema:
+        return validate(schema, found, f"class map {file}", DataError, "see the three forms of a class map in the docs")
+
+    if isinstance(found, list):
+        return [(name, index, name) for index, name in enumerate(parse(ClassNames).root)]
+    if isinstance(found, dict) and any(isinstance(value, list) for value in found.values()):
+        return [(data_name, int(index), model_name) for index, (data_name, model_name) in parse(NamesByIndex).root.items()]
+    return [(name, index, name) for name, index in parse(IndexByName).root.items()]

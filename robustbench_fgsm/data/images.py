@@ -18,10 +18,9 @@ from robustbench_fgsm.data.dataset import GREY_NOTE, SIGNAL_NOTE, BadSample, Bat
 from robustbench_fgsm.data.decode_workers import map_in_order
 from robustbench_fgsm.data.decoding import PixelArray, UnreadableError, decode_image, image_to_pixels, is_grey
 from robustbench_fgsm.data.image_hashes import UNREAD_HASH, hash_sample
-from robustbench_fgsm.data.labels import MAX_CLASSES
 from robustbench_fgsm.errors import DataError, RfgsmError, first_line
 from robustbench_fgsm.models.preprocessing import Preprocessing
-from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
+from robustbench_fgsm.spec import MAX_CLASSES, PIXEL_BOUNDS, Bounds
 
 GREY_CHECK_SAMPLES = 32
 """Images, spread evenly, that are opened to learn whether a data set is grey."""

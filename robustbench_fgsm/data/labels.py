@@ -12,9 +12,7 @@ from torch import Tensor
 
 from robustbench_fgsm.attack.arguments import SIGNED_LABELS_REMEDY, check_not_masked
 from robustbench_fgsm.errors import DataError, did_you_mean, first_line
-
-MAX_CLASSES = 1_000_000
-"""Labels from here on are no class indices."""
+from robustbench_fgsm.spec import MAX_CLASSES
 
 SUM_TOLERANCE = 1e-3
 

@@ -7,7 +7,7 @@ import pickle
 import re
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,8 +36,8 @@ ATTRIBUTE_DICT_NAMES = (
 )
 """Lightning's class of hyperparameters, a dictionary, in its versions."""
 
-SAFE_TORCH_VERSION = "2.6"
-"""Before it, files could run code in spite of weights_only=True (CVE-2025-32434)."""
+SAFE_TORCH_VERSION = "2.10"
+"""Before it, files could run code in spite of weights_only=True (CVE-2025-32434, CVE-2026-24747)."""
 
 OTHER_TYPE = "of another type"
 """Problem of integers, complex numbers, and sparse or quantised tensors where the network has floating-point numbers."""
@@ -245,6 +245,20 @@ def check_finite_weights(network: nn.Module, origin: str) -> None:
     """Raise ModelError naming the weights that are not finite."""
     if keys := nonfinite_keys(network.state_dict()):
         raise ModelError(f"weights must be finite, got {origin} with {first_keys(sorted(keys))} not finite: train it again")
+
+
+def check_parameter_count(create: Callable[[], nn.Module], size: int, origin: str) -> None:
+    """Raise ModelError if a network has more parameters than its weights have bytes; none of them is allocated.
+
+    create: returns the network. size: bytes of the weights. origin: their name in the message.
+    """
+    with torch.device("meta"):
+        count = sum(parameter.numel() for parameter in create().parameters())
+    if count > size:
+        raise ModelError(
+            f"weights must hold the {count:,} parameters of the network, got {origin} of {size:,} bytes: "
+            "correct the sizes that the file states, or fetch it again"
+        )
 
 
 def _missing_file_error(file: Path) -> ModelError:

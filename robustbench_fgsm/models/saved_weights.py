@@ -5,19 +5,44 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
+from pydantic import Field, PositiveFloat, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.files.json_files import parse_json
+from robustbench_fgsm.files.validation import FileSchema, validate
 from robustbench_fgsm.models.request import ModelRequest
+from robustbench_fgsm.spec import MAX_CLASSES
 
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "model-card.json"
 METADATA_KEY = "rfgsm"
 """Under which the file's metadata hold the description, as JSON."""
+
+MAX_SIDE = 2**16
+
+
+class NetworkDescription(FileSchema):
+    """What a file of weights says of its network."""
+
+    num_classes: Annotated[int, Field(ge=2, le=MAX_CLASSES)] | None = None
+    classes: list[str] | None = None
+    mean: float | Annotated[list[float], Field(min_length=1)] | None = None
+    std: PositiveFloat | Annotated[list[PositiveFloat], Field(min_length=1)] | None = None
+    bounds: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    shape: Annotated[list[Annotated[int, Field(ge=1, le=MAX_SIDE)]], Field(min_length=1, max_length=4)] | None = None
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.classes is not None and len(self.classes) != self.num_classes:
+            raise ValueError(f"{len(self.classes)} classes of {self.num_classes}")
+        if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
+            raise ValueError(f"bounds {self.bounds[0]:g} to {self.bounds[1]:g}")
+        return self
 
 
 def weights_bytes(state: dict[str, Tensor], description: dict[str, Any]) -> bytes:
@@ -37,8 +62,7 @@ def complete_request(request: ModelRequest) -> ModelRequest:
     elif "/" in request.weights and path.is_dir():
         raise ModelError(f"weights must be a file or a directory that `rfgsm train` wrote, got {path} without {WEIGHTS_FILE}")
     description = _read_description(Path(request.weights)) if request.weights.endswith(".safetensors") else {}
-    names = ("num_classes", "classes", "mean", "std", "bounds", "shape")
-    described = {name: description[name] for name in names if name in description and getattr(request, name) is None}
+    described = {name: value for name, value in description.items() if getattr(request, name) is None}
     hashable: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in described.items()}
     return replace(request, **hashable)
 
@@ -47,7 +71,11 @@ def _read_description(file: Path) -> dict[str, Any]:
     """Return the file's description; empty for other files, and for files that the loader will refuse."""
     try:
         with safe_open(file, "pt") as stream:
-            description = json.loads((stream.metadata() or {}).get(METADATA_KEY, "{}"))
-    except (SafetensorError, OSError, ValueError):
+            text = (stream.metadata() or {}).get(METADATA_KEY)
+    except (SafetensorError, OSError):
         return {}
-    return description if isinstance(description, dict) else {}
+    if text is None:
+        return {}
+    source = f"metadata {METADATA_KEY!r} of {file}"
+    remedy = "save the state dict again without metadata, and pass --num-classes, --mean and --std"
+    return validate(NetworkDescription, parse_json(text, source), source, ModelError, remedy).model_dump(exclude_none=True)

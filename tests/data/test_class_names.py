@@ -16,7 +16,7 @@ from robustbench_fgsm.data.class_names import (
     read_class_map,
     same_class_name,
 )
-from robustbench_fgsm.errors import DataError
+from robustbench_fgsm.errors import DataError, InputError
 
 
 def pets(classes: tuple[str, ...] = ("cat", "dog")) -> rf.ArrayDataset:
@@ -53,18 +53,22 @@ def test_a_list_names_unnamed_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        ("{", "must be a JSON list of names or an object"),
-        (3, "it is neither"),
-        ([1, 2], "it is neither"),
-        ({"cat": "x", "dog": 1}, "must be a JSON list of names or an object"),
+        ("{", "must be JSON"),
+        (3, "must have a valid content, got 3"),
+        ([1, 2], "must have a valid 0, got 1"),
+        ({"cat": "x", "dog": 1}, "must have a valid cat, got 'x'"),
         ({"cat": 0, "dog": 0}, "an index of its own from 0"),
-        ({"cat": -1, "dog": 0}, "an index of its own from 0"),
+        ({"cat": -1, "dog": 0}, "must have a valid cat, got -1"),
+        ({"cat": True}, "must have a valid cat, got True"),
+        ({"0": ["n1", "cat", "x"]}, "must have a valid 0, got"),
+        ({"-1": ["n1", "cat"]}, "must have a valid -1, got"),
+        ({"0": "ab", "1": ["n1", "cat"]}, "must have a valid 0, got 'ab'"),
         (["cat", "cat"], "an index of its own from 0"),
         (["cat", "dogs"], "got no 'dog': did you mean dogs?"),
     ],
 )
 def test_rejects_invalid_maps(tmp_path: Path, found: object, message: str) -> None:
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(InputError) as raised:
         map_classes(pets(), written(tmp_path, found))
     assert message in str(raised.value)
 

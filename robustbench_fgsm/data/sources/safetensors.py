@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -11,6 +10,7 @@ from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.arrays import arrays_to_dataset, find_array_keys
 from robustbench_fgsm.errors import DataError, RfgsmError
+from robustbench_fgsm.files.json_files import parse_json_value
 
 
 def load(argument: str, options: DataOptions) -> Dataset:
@@ -23,7 +23,7 @@ def load(argument: str, options: DataOptions) -> Dataset:
         with safe_open(file, "pt") as stored:
             shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
             images, labels = find_array_keys(shapes, options, str(file))
-            classes = json.loads((stored.metadata() or {}).get("classes", "null"))
+            classes = parse_json_value((stored.metadata() or {}).get("classes", "null"), f"classes in the metadata of {file}")
             tensors = stored.get_tensor(images), stored.get_tensor(labels)
     except RfgsmError:
         raise

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from robustbench_fgsm.errors import ModelError, did_you_mean
 from robustbench_fgsm.models.architectures import ARCHITECTURES
 from robustbench_fgsm.models.cards import BUNDLED_DATA, bundled_cards, weights_file
-from robustbench_fgsm.models.checkpoint import load_weights, read_weights
+from robustbench_fgsm.models.checkpoint import check_parameter_count, load_weights, read_weights
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.request import ModelListing, ModelRequest
 
@@ -54,7 +55,10 @@ def load(request: ModelRequest) -> TorchClassifier:
     card = model_card(name, weights if shipped else "standard")
     request.allow_only("weights", *(() if shipped else ("num_classes", "mean", "std", "bounds")))
     num_classes = request.num_classes or len(card["classes"])
-    network = ARCHITECTURES[name](num_classes=num_classes, **_shape_arguments(name, request.shape))
+    create = partial(ARCHITECTURES[name], num_classes=num_classes, **_shape_arguments(name, request.shape))
+    if request.has_weights_file and Path(request.weights).is_file():
+        check_parameter_count(create, Path(request.weights).stat().st_size, request.weights)
+    network = create()
     if shipped:
         load_weights(network, read_weights(_verified_weights_file(card)), card["file"])
     elif request.has_weights_file:

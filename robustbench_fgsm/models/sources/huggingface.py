@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForImageClassification
+from transformers import AutoConfig, AutoModelForImageClassification
 from transformers.utils import logging
 
-from robustbench_fgsm.errors import ModelError, UnsafeError, first_line
-from robustbench_fgsm.models.checkpoint import check_finite_weights
+from robustbench_fgsm.errors import ModelError, UnsafeError, describe_error, is_out_of_memory
+from robustbench_fgsm.models.checkpoint import check_finite_weights, check_parameter_count
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.download import fetch_hub_files
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.models.request import ModelRequest
+from robustbench_fgsm.models.sources.huggingface_files import (
+    CONFIG_FILE,
+    INDEX_FILE,
+    PROCESSOR_FILE,
+    ProcessorConfig,
+    read_network_config,
+    read_processor_config,
+)
 
-HF_FILE_PATTERNS = ("config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json")
+HF_FILE_PATTERNS = (CONFIG_FILE, PROCESSOR_FILE, "*.safetensors", INDEX_FILE)
 """All that is ever read; code and pickles are not even fetched."""
 
 PILLOW_INTERPOLATION_CODES = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
@@ -30,20 +37,18 @@ PILLOW_INTERPOLATION_CODES = ("nearest", "lanczos", "bilinear", "bicubic", "box"
 def load(request: ModelRequest) -> TorchClassifier:
     """Return the network of a repository or folder, with the mean and std of its image processor.
 
-    Raises UnsafeError if there are no safetensors, or the network is code of the repository; ModelError if files are missing,
-    damaged or do not fit.
+    Raises UnsafeError if there are no safetensors, or the configuration names code or further files; ModelError if files are
+    missing, damaged or do not fit.
     """
     request.allow_only("mean", "std", "bounds")
     folder = Path(request.name)
     folder = folder if folder.is_dir() else fetch_hub_files(request.name, HF_FILE_PATTERNS)
-    config = _read_json(folder / "config.json", request.spec)
-    _check_safe(folder, config, request.spec)
-    network = _load_network(folder, request.spec)
-    processor_file = folder / "preprocessor_config.json"
-    processor = _read_json(processor_file, request.spec) if processor_file.is_file() else None
+    read_network_config(folder, request.spec)
+    processor = read_processor_config(folder, request.spec)
     if processor is None and (request.mean is None or request.std is None):
-        raise ModelError(f"{request.spec} has no preprocessor_config.json to tell its normalisation: pass --mean and --std")
-    mean, std = normalisation_from_processor(processor or {})
+        raise ModelError(f"{request.spec} has no {PROCESSOR_FILE} to tell its normalisation: pass --mean and --std")
+    network = _load_network(folder, request.spec)
+    mean, std = normalisation_from_processor(processor or ProcessorConfig())
     preprocessing = None if processor is None else preprocessing_from_processor(processor)
     settings: Any = network.config
     wrapped = PixelSpaceNetwork(
@@ -68,62 +73,47 @@ class HuggingFaceNetwork(nn.Module):
         return self.network(pixel_values=x)
 
 
-def normalisation_from_processor(processor: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+def normalisation_from_processor(processor: ProcessorConfig) -> tuple[list[float], list[float]]:
     """Return mean and std in pixel space of an image processor that rescales 8-bit pixels and may normalise."""
-    factor = processor.get("rescale_factor", 1 / 255) if processor.get("do_rescale", True) else 1.0
-    seen = 255 * factor  # what the processor makes of a pixel that is 1 here
-    if not processor.get("do_normalize", "image_mean" in processor):
+    seen = 255 * (processor.rescale_factor if processor.do_rescale else 1.0)  # what the processor makes of a pixel that is 1 here
+    if not processor.normalizes or processor.image_mean is None or processor.image_std is None:
         return [0.0], [1 / seen]
-    return [value / seen for value in processor["image_mean"]], [value / seen for value in processor["image_std"]]
+    return [value / seen for value in processor.image_mean], [value / seen for value in processor.image_std]
 
 
-def preprocessing_from_processor(processor: Mapping[str, Any]) -> Preprocessing:
+def preprocessing_from_processor(processor: ProcessorConfig) -> Preprocessing:
     """Return the resizing and cropping of an image processor."""
-    size, crop = (processor.get(key) for key in ("size", "crop_size"))
-    sides = {"shortest_edge": size, "height": size, "width": size} if isinstance(size, int) else size or {}
-    edge = sides.get("shortest_edge")
-    if "crop_pct" in processor and edge is not None and edge < 384:  # as ConvNeXT's processor has it
-        crop, edge = edge, int(edge / processor["crop_pct"])
-    resize = (edge,) if edge is not None else (sides["height"], sides["width"]) if "height" in sides else None
+    size, crop = processor.size, processor.crop_size
+    sides = size if isinstance(size, dict) else {} if size is None else {"shortest_edge": size}
+    edge, height, width = (sides.get(key) for key in ("shortest_edge", "height", "width"))
+    if processor.crop_pct is not None and edge is not None and edge < 384:  # as ConvNeXT's processor has it
+        crop, edge = edge, int(edge / processor.crop_pct)
+    resize = (edge,) if edge is not None else None if height is None or width is None else (height, width)
     square = {"height": crop, "width": crop} if isinstance(crop, int) else crop
-    cropped = square is not None and processor.get("do_center_crop", "crop_pct" in processor)
     return Preprocessing(
-        resize if processor.get("do_resize", True) else None,
-        (square["height"], square["width"]) if cropped and square is not None else None,
-        PILLOW_INTERPOLATION_CODES[processor.get("resample", 2)],
+        resize if processor.do_resize else None,
+        (square["height"], square["width"]) if processor.crops and square is not None else None,
+        PILLOW_INTERPOLATION_CODES[processor.resample],
     )
-
-
-def _read_json(file: Path, spec: str) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{spec} must have a {file.name} that can be read, got {error}: check the folder") from error
-    if not isinstance(found, dict):
-        raise ModelError(f"{spec} must have a {file.name} that is an object, got {type(found).__name__}")
-    return found
-
-
-def _check_safe(folder: Path, config: Mapping[str, Any], spec: str) -> None:
-    if not any(folder.glob("*.safetensors")):
-        raise UnsafeError(
-            f"{spec} must hold its weights as safetensors, got none: weights in pickles are not loaded; "
-            "convert them, or ask for a repository that has them"
-        )
-    if "model_type" not in config:
-        raise UnsafeError(f"{spec} must be an architecture of transformers, got one of its own: its code is not run")
 
 
 def _load_network(folder: Path, spec: str) -> nn.Module:
     try:
         with _silence_transformers():
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            stored = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+            check_parameter_count(lambda: AutoModelForImageClassification.from_config(config), stored, spec)
             network, found = AutoModelForImageClassification.from_pretrained(
                 folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, output_loading_info=True
             )
     except SafetensorError as error:
         raise ModelError(f"{spec} must hold safetensors that can be read, got {error}: fetch it again") from error
-    except (ValueError, OSError, RuntimeError, KeyError) as error:
-        line = first_line(error)
+    except ModelError:
+        raise
+    except Exception as error:  # whatever a value of the configuration leads to in the architecture's code
+        if is_out_of_memory(error):
+            raise
+        line = describe_error(error)
         if "trust_remote_code" in str(error) or "custom code" in str(error):
             raise UnsafeError(f"{spec} must be an architecture of transformers, got code of its own: {line}") from error
         raise ModelError(f"{spec} must be an image classifier of transformers, got one that cannot be loaded: {line}") from error

@@ -20,6 +20,7 @@ from robustbench_fgsm.models.preprocessing import Preprocessing
 transformers = pytest.importorskip("transformers")
 
 from robustbench_fgsm.models.sources.huggingface import normalisation_from_processor, preprocessing_from_processor  # noqa: E402
+from robustbench_fgsm.models.sources.huggingface_files import ProcessorConfig  # noqa: E402
 
 Agrees = Callable[[rf.Classifier, rf.ArrayDataset], bool]
 PROCESSOR: dict[str, Any] = {
@@ -103,11 +104,12 @@ def test_runs_no_code_of_the_repository(tmp_path: Path, known: bool) -> None:
     config |= {"auto_map": names} | ({} if known else {"model_type": "nosuchtype"})
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "code.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'mark')!r})\n")
-    if known:  # transformers' own code serves
+    with pytest.raises(UnsafeError, match="auto_map"):
+        rf.load_classifier(f"hf:{folder}")
+    if known:  # the remedy: transformers' own code serves
+        del config["auto_map"]
+        (folder / "config.json").write_text(json.dumps(config))
         assert rf.load_classifier(f"hf:{folder}").num_classes == 10
-    else:
-        with pytest.raises(UnsafeError):
-            rf.load_classifier(f"hf:{folder}")
     assert not (tmp_path / "mark").exists()
 
 
@@ -162,7 +164,7 @@ def test_a_repository_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_normalisation_in_pixel_space(processor: dict[str, Any], expected: tuple[list[float], list[float]]) -> None:
-    for found, wanted in zip(normalisation_from_processor(processor), expected, strict=True):
+    for found, wanted in zip(normalisation_from_processor(ProcessorConfig.model_validate(processor)), expected, strict=True):
         assert found == pytest.approx(wanted)
 
 
@@ -176,4 +178,4 @@ def test_normalisation_in_pixel_space(processor: dict[str, Any], expected: tuple
     ],
 )
 def test_resizing_and_cropping(processor: dict[str, Any], expected: Preprocessing) -> None:
-    assert preprocessing_from_processor(processor) == expected
+    assert preprocessing_from_processor(ProcessorConfig.model_validate(processor)) == expected
