@@ -22,8 +22,8 @@ from torch import nn
 import robustbench_fgsm as rf
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
+from robustbench_fgsm.runs.evaluation_run import EvaluationRun
 from robustbench_fgsm.runs.ledger import Ledger
-from robustbench_fgsm.runs.manifest import EvaluationRun
 from robustbench_fgsm.spec import AttackSpec
 
 KILLS = 3

@@ -9,8 +9,8 @@ from .benchmarking.benchmark import benchmark as benchmark
 from .benchmarking.result import Benchmark as Benchmark
 from .comparison.compare import compare as compare
 from .comparison.result import Comparison as Comparison
+from .data.bad_sample import BadSample as BadSample
 from .data.dataset import ArrayDataset as ArrayDataset
-from .data.dataset import BadSample as BadSample
 from .data.dataset import Batch as Batch
 from .data.dataset import Dataset as Dataset
 from .data.images import ImageDataset as ImageDataset

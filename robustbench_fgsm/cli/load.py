@@ -43,13 +43,12 @@ def model_text(model: str, info: ModelInfo) -> str:
 
 def resolve_data_name(models: Iterable[str], data: str | None) -> str:
     """Return the data set's name, by default that of the bundled models. Raises SettingError if a model needs another one."""
-    from robustbench_fgsm.models.architectures import ARCHITECTURES
     from robustbench_fgsm.models.cards import BUNDLED_DATA
-    from robustbench_fgsm.models.load import check_model, split_model_and_weights
+    from robustbench_fgsm.models.names import BUNDLED_NAMES, check_model, split_model_and_weights
 
     for model in models if data is None else ():
         name, _ = split_model_and_weights(model)
-        if name not in ARCHITECTURES:
+        if name not in BUNDLED_NAMES:
             check_model(name)
             raise SettingError(f"--data must be named for {model}, got none: see rfgsm list data")
     return data or BUNDLED_DATA

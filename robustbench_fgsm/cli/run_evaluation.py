@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from robustbench_fgsm.evaluation.document import Document
     from robustbench_fgsm.models.classifier import Classifier
     from robustbench_fgsm.options import CheckOptions, RunOptions
-    from robustbench_fgsm.runs.manifest import EvaluationCommand, EvaluationRun
+    from robustbench_fgsm.runs.evaluation_run import EvaluationRun
+    from robustbench_fgsm.runs.manifest import EvaluationCommand
     from robustbench_fgsm.spec import AttackSpec
 
 
@@ -38,7 +39,8 @@ def run_evaluation(
     from robustbench_fgsm.engine.preflight import preflight_all
     from robustbench_fgsm.evaluation.checks import validate_checks
     from robustbench_fgsm.evaluation.evaluate import check_distinct_epsilons
-    from robustbench_fgsm.runs.manifest import EvaluationRun, read_recorded_plan
+    from robustbench_fgsm.runs.evaluation_run import EvaluationRun
+    from robustbench_fgsm.runs.manifest import read_recorded_plan
 
     classifier, images = model_and_data
     classifier = read_for_loss(classifier, specs[0].loss)

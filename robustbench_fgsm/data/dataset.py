@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,19 +14,11 @@ from torch import Tensor
 
 from robustbench_fgsm.attack.quantization import levels_to_pixels
 from robustbench_fgsm.data.axes import CHANNELS_FIRST, infer_layout, to_channels_first
+from robustbench_fgsm.data.bad_sample import BadSample as BadSample
 from robustbench_fgsm.data.labels import count_from_one, to_class_indices
 from robustbench_fgsm.data.pixels import to_sample_tensor
 from robustbench_fgsm.errors import DataError, SettingError
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds, parse_class_names
-
-
-@dataclass(frozen=True)
-class BadSample:
-    """Unreadable sample: its path, the reason, and the hash of its bytes; None if the data set gives no hashes."""
-
-    path: str
-    reason: str
-    hash: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.python_objects import object_to_dataset
 from robustbench_fgsm.data.registry import DATA_SOURCES, DEFAULT_ROOT, DataOptions, find_data_source
-from robustbench_fgsm.data.sampling import SampleRequest, choose_images
+from robustbench_fgsm.data.sample_request import SampleRequest
+from robustbench_fgsm.data.sampling import choose_images
 from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.models.preprocessing import Preprocessing

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
 
-from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.engine.plan import Plan
+from robustbench_fgsm.data.bad_sample import BadSample
 from robustbench_fgsm.stats.audit import AuditCounts
 from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array
+
+if TYPE_CHECKING:
+    import torch
+
+    from robustbench_fgsm.engine.plan import Plan
 
 BATCHES_PER_PIECE_ON_GPU = 8
 """Batches of a piece on a GPU. In a smaller piece, images that are computed again would cost as much as their batch."""

@@ -13,18 +13,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import uuid4
 
 import numpy as np
-import torch
-from torch import distributed as dist
-from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]  # exported, but not said so
-from torch.distributed.rendezvous import rendezvous
 
 from robustbench_fgsm.engine.torchrun import is_under_torchrun
 from robustbench_fgsm.errors import IncompleteError, RunError
 from robustbench_fgsm.stats.tally import Int64Array
+
+if TYPE_CHECKING:
+    import torch
+    from torch.distributed import Store  # type: ignore[attr-defined]  # exported, but not said so
 
 Value = TypeVar("Value")
 
@@ -60,14 +60,19 @@ class World:
 
     def local_device(self, name: str) -> str:
         """Return the device for a name; `auto` and `cuda` give each process of a machine its own GPU."""
-        if self.under_torchrun and name in ("auto", "cuda") and torch.cuda.is_available():
-            return f"cuda:{self.local_rank % torch.cuda.device_count()}"
+        if self.under_torchrun and name in ("auto", "cuda"):
+            import torch
+
+            if torch.cuda.is_available():
+                return f"cuda:{self.local_rank % torch.cuda.device_count()}"
         return name
 
     def gather(self, value: Value) -> list[Value]:
         """Return in every process the values of all processes, by rank."""
         if self.size == 1:
             return [value]
+        from torch import distributed as dist
+
         found: list[Any] = [None] * self.size
         _run_collective(lambda: dist.all_gather_object(found, value))
         return cast("list[Value]", found)
@@ -76,6 +81,8 @@ class World:
         """Return in every process the value of the main process."""
         if self.size == 1:
             return cast("Value", value)
+        from torch import distributed as dist
+
         found: list[Any] = [value]
         _run_collective(lambda: dist.broadcast_object_list(found, 0))
         return cast("Value", found[0])
@@ -84,6 +91,9 @@ class World:
         """Return in every process the sum of integer arrays, of one shape, over all processes."""
         if self.size == 1:
             return counts
+        import torch
+        from torch import distributed as dist
+
         total = torch.from_numpy(np.array(counts, np.int64, copy=True))
         _run_collective(lambda: dist.all_reduce(total))
         return total.numpy()
@@ -92,6 +102,8 @@ class World:
         """Return in every process the mean of floating-point tensors, of one shape, over all processes."""
         if self.size == 1:
             return values
+        from torch import distributed as dist
+
         total = values.detach().clone()
         _run_collective(lambda: dist.all_reduce(total))
         return total / self.size
@@ -144,6 +156,11 @@ def join_world() -> World:
     """
     if not is_under_torchrun():
         return SINGLE_PROCESS
+    import torch
+    from torch import distributed as dist
+    from torch.distributed import PrefixStore  # type: ignore[attr-defined]  # exported, but not said so
+    from torch.distributed.rendezvous import rendezvous
+
     local_rank = int(os.environ["LOCAL_RANK"])
     shared, rank, size = next(iter(rendezvous("env://")))
     store = PrefixStore(f"rfgsm/{agree_on_launch_id(shared, rank, size)}", shared)
@@ -182,6 +199,8 @@ def agree_on_launch_id(store: Store, rank: int, size: int) -> int:
 
 def leave_world() -> None:
     """Leave the process group, if there is one; processes that are still in it get an error."""
+    from torch import distributed as dist
+
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
     join_world.cache_clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import partial
 
@@ -17,14 +17,10 @@ from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.engine.distributed import World
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
 from robustbench_fgsm.engine.preflight import check_images
+from robustbench_fgsm.evaluation.transfer_pairs import evaluated_models
 from robustbench_fgsm.models.classifier import Classifier, move_to_classifier
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.tally import BatchOutcomes, BoolArray, Int64Array
-
-
-def evaluated_models(source: int, targets: Sequence[int]) -> tuple[int, ...]:
-    """Return the models that predict a source's images: the source itself, then the targets, each once."""
-    return tuple(dict.fromkeys((source, *targets)))
 
 
 @dataclass(frozen=True)

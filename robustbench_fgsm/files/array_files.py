@@ -6,31 +6,37 @@ import math
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from robustbench_fgsm.errors import ResourceError
 from robustbench_fgsm.files.regular_files import open_to_read
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 def write_safetensors(file: Path, tensors: dict[str, Tensor]) -> None:
     """Write a new safetensors file; raise ResourceError if this fails."""
+    from safetensors.torch import save_file
+
     try:
         save_file(tensors, file)
     except SafetensorError as error:
         raise ResourceError(f"{file.name} must be writable, got {error}: free some space or choose another directory") from error
 
 
-def read_safetensors(file: Path, without: str = "") -> dict[str, Tensor]:
-    """Return the tensors of a regular safetensors file, except the one that is left out; raise ValueError if it is malformed."""
+def read_safetensors(file: Path, without: str = "", framework: Literal["pt", "np"] = "pt") -> dict[str, Any]:
+    """Return the tensors (`np`: arrays) of a regular safetensors file, except the one that is left out.
+
+    Raises ValueError if the file is malformed.
+    """
     open_to_read(file).close()  # safetensors opens by name only
     try:
-        with safe_open(file, "pt") as stored:
+        with safe_open(file, framework) as stored:
             return {name: stored.get_tensor(name) for name in stored.keys() if name != without}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{file.name}: {error}") from error

@@ -1,4 +1,4 @@
-"""Model cards of the bundled weights: architecture, training recipe and accuracy."""
+"""Names of weights: the model cards of the bundled ones, and files of the user's own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from robustbench_fgsm.errors import ModelError, did_you_mean
+
 BUNDLED_DATA = "fashion-mnist"
+WEIGHT_FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
 
@@ -20,3 +23,21 @@ def bundled_cards() -> Iterator[dict[str, Any]]:
 def weights_file(card: dict[str, Any]) -> Path:
     """Return the path of a card's weights."""
     return WEIGHTS_FOLDER / str(card["file"])
+
+
+def model_card(name: str, weights: str) -> dict[str, Any]:
+    """Return the card of a network's bundled weights; raise ModelError if there are no weights of that name."""
+    found = {card["weights"]: card for card in bundled_cards() if card["name"] == name}
+    if weights not in found:
+        known = ["auto", "none", *sorted(found)]
+        raise ModelError(
+            f"weights for {name} must be one of {', '.join(known)}, or a checkpoint such as FILE.safetensors, "
+            f"got {weights!r}: {did_you_mean(weights, known)}"
+        )
+    return found[weights]
+
+
+def is_weights_file(weights: str) -> bool:
+    """Return True if weights names a file of the user's own."""
+    is_path = "/" in weights or "." in weights
+    return weights.lower().endswith(WEIGHT_FILE_SUFFIXES) or (is_path and Path(weights).is_file())

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.models.architectures import ARCHITECTURES
 from robustbench_fgsm.models.classifier import ChannelStatistic, Classifier, TorchClassifier
 from robustbench_fgsm.models.device import pick_device
-from robustbench_fgsm.models.registry import MODEL_SOURCES, ModelSource, find_model_source, sources_with_weights
+from robustbench_fgsm.models.names import split_model_and_weights
+from robustbench_fgsm.models.registry import MODEL_SOURCES, ModelSource, find_model_source
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.saved_weights import complete_request
 from robustbench_fgsm.models.sources import bundled
@@ -92,34 +92,6 @@ def load_from_request(request: ModelRequest, device: str) -> Classifier:
     if isinstance(classifier, TorchClassifier):
         classifier.network.to(target)
     return classifier
-
-
-def split_model_and_weights(spec: str) -> tuple[str, str]:
-    """Return model and weights of MODEL or MODEL:WEIGHTS; MODEL may be SOURCE:NAME, and weights are `auto` by default."""
-    first, colon, rest = spec.partition(":")
-    if colon and first in sources_with_weights():
-        name, _, weights = rest.partition(":")
-        return f"{first}:{name}", weights or "auto"
-    if colon and first not in MODEL_SOURCES.entries() and _is_plain_name(first):
-        return first, rest
-    return spec, "auto"
-
-
-def _is_plain_name(name: str) -> bool:
-    if name in ARCHITECTURES:
-        return True
-    from robustbench_fgsm.models.sources import torchvision
-
-    return torchvision.is_torchvision_name(name)
-
-
-def check_model(model: str) -> None:
-    """Raise ModelError for a spec that no source knows, or whose source is not installed."""
-    entry, name = find_model_source(model)
-    if entry is None and name not in ARCHITECTURES:
-        from robustbench_fgsm.models.sources import torchvision
-
-        torchvision.check_torchvision_name(name)
 
 
 def _source_of_plain_name(request: ModelRequest) -> ModelSource:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from robustbench_fgsm.errors import ModelError, SettingError, UnsafeError
+from robustbench_fgsm.models.cards import is_weights_file
 from robustbench_fgsm.models.checkpoint_match import load_checkpoint
 from robustbench_fgsm.models.classifier import (
     NUM_CLASSES_REMEDY,
@@ -25,7 +26,6 @@ from robustbench_fgsm.models.precision import parse_dtype
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds, check_bounds, check_integer
 
-WEIGHT_FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 MODEL_SETTING_NAMES = ("num_classes", "mean", "std", "bounds", "dtype", "dataset", "threat_model")
 """Settings that describe a model which says too little of itself."""
 
@@ -71,8 +71,7 @@ class ModelRequest:
     @property
     def has_weights_file(self) -> bool:
         """Return True if weights names a file of the user's own."""
-        is_path = "/" in self.weights or "." in self.weights
-        return self.weights.lower().endswith(WEIGHT_FILE_SUFFIXES) or (is_path and Path(self.weights).is_file())
+        return is_weights_file(self.weights)
 
     @property
     def bounds_or_default(self) -> Bounds:

@@ -16,7 +16,7 @@ from robustbench_fgsm.files.json_files import read_json
 from robustbench_fgsm.files.regular_files import is_present
 from robustbench_fgsm.printable_text import printable_document
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
-from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, read_example_images
+from robustbench_fgsm.runs.kept_images import EXAMPLE_IMAGES_FILE, read_example_images
 from robustbench_fgsm.runs.manifest import read_evaluation_manifest
 
 ImageArray = NDArray[np.float32]
@@ -94,6 +94,6 @@ def load_example_images(directory: Path) -> tuple[ExampleImage, ...]:
     rules = [str(spec.target) for spec in read_evaluation_manifest(directory).specs]
     classes = kept.labels, kept.predictions_before, kept.predictions_after
     numbers = (kept.ids, *classes, kept.confidences_before, kept.confidences_after, kept.epsilons)
-    columns: list[Any] = [*(column.tolist() for column in numbers), kept.clean.numpy(), kept.adversarial.numpy()]
+    columns: list[Any] = [*(column.tolist() for column in numbers), kept.clean, kept.adversarial]
     columns.append([rules[attack] for attack in kept.attacks.tolist()])
     return tuple(ExampleImage(*row) for row in zip(*columns, strict=True))

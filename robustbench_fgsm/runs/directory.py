@@ -25,6 +25,7 @@ from robustbench_fgsm.runs.directory_lock import LOCK_FILE, lock_directory
 
 MANIFEST_FILE = "manifest.json"
 RESULT_FILE = "result.json"
+TRAINING_LOG_FILE = "log.jsonl"
 OWN_FILES = (LOCK_FILE, MANIFEST_FILE, RESULT_FILE, "ledger-*.bin", ".shards-*.jsonl")
 """Patterns of files that no run shares with anything else."""
 

@@ -18,9 +18,11 @@ from robustbench_fgsm.evaluation.result import sweep_document
 from robustbench_fgsm.options import RunOptions
 from robustbench_fgsm.runs.changed_images import is_complete_and_unchanged, open_store_of_pieces
 from robustbench_fgsm.runs.directory import RunDirectory
-from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, MAX_EXAMPLE_IMAGES, save_example_images
+from robustbench_fgsm.runs.evaluation_run import EvaluationRun
+from robustbench_fgsm.runs.example_images import MAX_EXAMPLE_IMAGES, save_example_images
+from robustbench_fgsm.runs.kept_images import EXAMPLE_IMAGES_FILE
 from robustbench_fgsm.runs.ledger import LEDGER_PATTERN, Ledger, LedgerStore
-from robustbench_fgsm.runs.manifest import EvaluationRun, translate_document_errors
+from robustbench_fgsm.runs.manifest import translate_document_errors
 
 
 def evaluate_in_directory(

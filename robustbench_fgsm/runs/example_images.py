@@ -18,15 +18,12 @@ from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.engine.attack_batch import attack_batch, craft_and_predict
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
-from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.files.array_files import read_safetensors
 from robustbench_fgsm.files.atomic_files import write_bytes
-from robustbench_fgsm.files.regular_files import is_present
+from robustbench_fgsm.runs.evaluation_run import EvaluationRun
+from robustbench_fgsm.runs.kept_images import ExampleImages
 from robustbench_fgsm.runs.ledger import Ledger
-from robustbench_fgsm.runs.manifest import EvaluationRun
 from robustbench_fgsm.spec import AttackSpec
 
-EXAMPLE_IMAGES_FILE = "images.safetensors"
 IMAGES_PER_CELL = 4
 """Images of one confusion cell: with one attack, label, and prediction after the attack."""
 
@@ -36,38 +33,6 @@ MAX_EXAMPLE_BYTES = 2**28
 
 MAX_SCANNED_IMAGES = 100_000
 """Largest number of images of the ledger from which example images are selected."""
-
-
-@dataclass(frozen=True)
-class ExampleImages:
-    """M images before and after an attack at its largest budget.
-
-    Clean and adversarial images are (M, C, H, W) float32 in pixel space. Ids, labels, attacks (their index in the run) and
-    predictions are (M,) int64, confidences (probabilities of the predicted class) (M,) float32, and epsilons (M,) float64.
-    """
-
-    clean: Tensor
-    adversarial: Tensor
-    ids: Tensor
-    labels: Tensor
-    attacks: Tensor
-    predictions_before: Tensor
-    predictions_after: Tensor
-    confidences_before: Tensor
-    confidences_after: Tensor
-    epsilons: Tensor
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def select(self, rows: Tensor) -> ExampleImages:
-        """Return the images of some rows: (M,) bool or indices."""
-        return ExampleImages(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[ExampleImages]) -> ExampleImages:
-        """Return the images of all parts."""
-        return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 @dataclass(frozen=True)
@@ -96,18 +61,12 @@ def save_example_images(run: EvaluationRun, ledger: Ledger, path: Path, max_imag
     ]
     if not parts:
         return
-    kept = ExampleImages.concatenate(parts)
+    kept = _concatenate(parts)
     write_bytes(path, save({field.name: getattr(kept, field.name).contiguous() for field in fields(kept)}))
 
 
-def read_example_images(path: Path) -> ExampleImages | None:
-    """Return the example images in a file, or None if there is no file; raise RunError for a malformed file."""
-    if not is_present(path):
-        return None
-    try:
-        return ExampleImages(**read_safetensors(path))
-    except (ValueError, TypeError) as error:
-        raise RunError(f"{path} must hold images as rfgsm kept them, got {error}: delete it") from error
+def _concatenate(parts: Sequence[ExampleImages[Tensor]]) -> ExampleImages[Tensor]:
+    return ExampleImages(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(ExampleImages)))
 
 
 def select_example_images(run: EvaluationRun, ledger: Ledger, max_images: int) -> list[SelectedImage]:
@@ -143,13 +102,13 @@ def _selectable_images(run: EvaluationRun, record: PieceRecord) -> Iterator[Sele
             yield SelectedImage(number, start + row, *map(int, facts))
 
 
-def _recreate_images(run: EvaluationRun, attack_index: int, selected: Sequence[SelectedImage]) -> Iterator[ExampleImages]:
+def _recreate_images(run: EvaluationRun, attack_index: int, selected: Sequence[SelectedImage]) -> Iterator[ExampleImages[Tensor]]:
     portions, size = BatchSplitter(), run.plan.batch_size
     for low in range(0, len(selected), size):
         some = selected[low : low + size]
         batch = next(Subset(run.data, [pick.index for pick in some]).batches(0, len(some), len(some)))
         parts = portions.map_parts(len(batch), lambda rows, batch=batch: _attack_images(run, attack_index, batch.at(rows)))  # type: ignore[misc]
-        made = ExampleImages.concatenate(parts)
+        made = _concatenate(parts)
         told = {pick.id: (pick.label, pick.prediction_before, pick.prediction_after) for pick in some}
         columns = made.ids, made.labels, made.predictions_before, made.predictions_after
         facts = zip(*(column.tolist() for column in columns), strict=True)
@@ -157,7 +116,7 @@ def _recreate_images(run: EvaluationRun, attack_index: int, selected: Sequence[S
         yield made.select(torch.tensor(same))
 
 
-def _attack_images(run: EvaluationRun, attack_index: int, batch: Batch) -> ExampleImages:
+def _attack_images(run: EvaluationRun, attack_index: int, batch: Batch) -> ExampleImages[Tensor]:
     """Attack images at the largest budget in the plain layout."""
     classifier, spec = run.classifier, run.specs[attack_index]
     epsilon = max(spec.epsilons)

@@ -1,78 +1,28 @@
-"""The manifest of an evaluation: its settings and its environment, written and read."""
+"""The manifest of an evaluation, validated and parsed; no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
-from robustbench_fgsm.data.dataset import Dataset
-from robustbench_fgsm.engine.dataset_pieces import Pieces, piece_size
-from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.engine.plan import Plan
+from robustbench_fgsm.engine.dataset_pieces import Pieces
 from robustbench_fgsm.errors import RfgsmError, RunError, describe_error
-from robustbench_fgsm.evaluation.checks import NO_CHECKS
 from robustbench_fgsm.files.regular_files import is_present
-from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import CheckOptions
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, is_new_run, manifest_command, read_manifest_json
-from robustbench_fgsm.runs.settings import run_settings
 from robustbench_fgsm.spec import AttackSpec
+
+if TYPE_CHECKING:
+    from robustbench_fgsm.engine.plan import Plan
 
 RUN_SCHEMA = "rfgsm.run/1"
 REQUIRED_KEYS = {"model": ("spec", "weights", "sha256"), "data": ("spec", "fingerprint", "classes")}
 """Keys that are read after the manifest is validated."""
 
 EvaluationCommand = Literal["evaluate", "sweep"]
-
-
-@dataclass(frozen=True)
-class EvaluationRun:
-    """An evaluation or a sweep: its command, classifier, images and attacks, under an execution plan."""
-
-    command: EvaluationCommand
-    classifier: Classifier
-    data: Dataset
-    specs: tuple[AttackSpec, ...]
-    plan: Plan
-    max_bad: int = 0
-    checks: CheckOptions = NO_CHECKS
-    thresholds: Mapping[str, Any] = field(default_factory=dict)
-    """Thresholds on the result, which `rfgsm runs resume` applies again. They may change."""
-    preflight_warnings: tuple[str, ...] | None = None
-    """Warnings of the preflight; None if it has not run."""
-
-    @property
-    def pieces(self) -> Pieces:
-        """Return how the images are divided into pieces."""
-        return Pieces(len(self.data), piece_size(self.plan, self.classifier.device))
-
-    def settings(self) -> dict[str, Any]:
-        """Return the settings, as JSON."""
-        return run_settings(
-            self.command,
-            self.classifier,
-            self.data,
-            self.specs,
-            max_bad=self.max_bad,
-            plan=self.plan,
-            piece_size=self.pieces.size,
-            **self._checks_setting(),
-        )
-
-    def _checks_setting(self) -> dict[str, Any]:
-        return {"checks": self.checks.to_dict()} if self.checks.sample_size else {}
-
-    def to_manifest(self) -> dict[str, Any]:
-        """Return the settings, the thresholds, and the environment in which the run started."""
-        return {
-            "schema": RUN_SCHEMA,
-            **self.settings(),
-            "asked": dict(self.thresholds),
-            "environment": describe_environment(self.classifier.device),
-        }
 
 
 @dataclass(frozen=True)
@@ -83,7 +33,6 @@ class EvaluationManifest:
     document: dict[str, Any]
     command: EvaluationCommand
     specs: tuple[AttackSpec, ...]
-    plan: Plan
     pieces: Pieces
     max_bad: int
     checks: CheckOptions
@@ -93,6 +42,12 @@ class EvaluationManifest:
     def classes(self) -> tuple[str, ...]:
         """Return the class names in the order of labels."""
         return tuple(self.document["data"]["classes"])
+
+    @property
+    def plan(self) -> Plan:
+        """Return the execution plan; raise RunError if it is not as rfgsm writes it."""
+        with translate_manifest_errors(self.directory):
+            return plan_from_manifest(self.document)
 
 
 def read_evaluation_manifest(directory: Path) -> EvaluationManifest:
@@ -114,7 +69,6 @@ def read_evaluation_manifest(directory: Path) -> EvaluationManifest:
             document,
             cast("EvaluationCommand", command),
             tuple(AttackSpec.from_dict(attack, attack["epsilons"]) for attack in document["attacks"]),
-            Plan.from_dict(document.get("plan"), int(document["batch_size"])),
             Pieces(int(document["data"]["n"]), int(document["piece_size"])),
             int(document["max_bad"]),
             checks=CheckOptions.from_dict(document.get("checks")),
@@ -167,5 +121,7 @@ def read_recorded_plan(directory: Path) -> Plan | None:
 
 def plan_from_manifest(document: Mapping[str, Any]) -> Plan:
     """Return the execution plan in a manifest; a manifest without a plan has level none."""
+    from robustbench_fgsm.engine.plan import Plan
+
     size = document.get("batch_size") or (document.get("output") or {}).get("batch_size") or Plan.batch_size
     return Plan.from_dict(document.get("plan"), int(size))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_fgsm.data.dataset import BadSample
+from robustbench_fgsm.data.bad_sample import BadSample
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.stats.audit import AuditCounts
 from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array, IntArray

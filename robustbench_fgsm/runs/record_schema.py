@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord, Pieces
-from robustbench_fgsm.evaluation.transfer_counts import evaluated_models
+from robustbench_fgsm.evaluation.transfer_pairs import evaluated_models
 from robustbench_fgsm.runs.piece_format import decode_piece, encode_piece, read_head
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.tally import BatchOutcomes, IntArray

@@ -14,8 +14,9 @@ from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.models.registry import runs_code
 from robustbench_fgsm.models.request import MODEL_SETTING_NAMES
 from robustbench_fgsm.options import ReloadOptions, TransferOptions
+from robustbench_fgsm.runs.evaluation_run import EvaluationRun
 from robustbench_fgsm.runs.load_from_manifest import reload_classifiers, reload_data
-from robustbench_fgsm.runs.manifest import EvaluationRun, read_evaluation_manifest, require_manifest, translate_manifest_errors
+from robustbench_fgsm.runs.manifest import read_evaluation_manifest, require_manifest, translate_manifest_errors
 from robustbench_fgsm.runs.train import TrainingRun, create_untrained_classifier
 from robustbench_fgsm.runs.transfer import TransferRun
 from robustbench_fgsm.spec import AttackSpec

@@ -24,7 +24,7 @@ from robustbench_fgsm.models.load import load_from_request
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.saved_weights import CARD_FILE, WEIGHTS_FILE, weights_bytes
 from robustbench_fgsm.options import RunOptions
-from robustbench_fgsm.runs.directory import RunDirectory
+from robustbench_fgsm.runs.directory import TRAINING_LOG_FILE, RunDirectory
 from robustbench_fgsm.runs.settings import run_settings
 from robustbench_fgsm.spec import Bounds
 from robustbench_fgsm.surroundings import neutral_surroundings
@@ -33,7 +33,6 @@ from robustbench_fgsm.training.recipe import TrainingRecipe, parse_training_epsi
 from robustbench_fgsm.training.result import Training
 
 CHECKPOINT_FILE = "checkpoint.pt"
-TRAINING_LOG_FILE = "log.jsonl"
 
 
 @dataclass(frozen=True)

@@ -61,12 +61,12 @@ class PairedCounts:
     @property
     def difference_interval(self) -> tuple[float, float] | None:
         """95 % interval of the rate difference for matched pairs (Agresti and Min 2005, Statistics in Medicine 24:729)."""
-        from scipy.stats import norm
+        from scipy.special import ndtri
 
         if not self.n:
             return None
         difference, error = self._adjusted_difference()
-        half = float(norm.ppf(0.975)) * error
+        half = float(ndtri(0.975)) * error
         return max(-1.0, difference - half), min(1.0, difference + half)
 
     def mcnemar_p_value(self) -> float:
@@ -78,10 +78,10 @@ class PairedCounts:
 
     def difference_at_least_p_value(self, least: float) -> float:
         """Return the p-value of the one-sided test; small if the rate difference is less than `least`."""
-        from scipy.stats import norm
+        from scipy.special import ndtr
 
         difference, error = self._adjusted_difference()
-        return float(norm.cdf((difference - least) / error))
+        return float(ndtr((difference - least) / error))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the rate difference as a JSON object."""
@@ -147,18 +147,18 @@ def _correct_skewness(z: Float64Array, sixth: Float64Array) -> Float64Array:
 
 def drop_p_values(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, drop: ArrayLike) -> Float64Array:
     """Return one-sided p-values of the observed drop if the true drop were at most `drop`."""
-    from scipy.stats import norm
+    from scipy.special import ndtr
 
-    return np.asarray(norm.sf(drop_score(lost, gained, n, drop)), np.float64)
+    return np.asarray(ndtr(-drop_score(lost, gained, n, drop)), np.float64)
 
 
 def drop_lower_bounds(
     lost: ArrayLike, gained: ArrayLike, n: ArrayLike, alpha: ArrayLike = 0.05, *, continuity_correction: bool = True
 ) -> Float64Array:
     """Return the smallest drop, at least -1, that a one-sided test at level alpha does not reject: Tango's score bound."""
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
-    b, c, total, z = np.broadcast_arrays(*(np.asarray(value, np.float64) for value in (lost, gained, n, norm.isf(alpha))))
+    b, c, total, z = np.broadcast_arrays(*(np.asarray(value, np.float64) for value in (lost, gained, n, -ndtri(alpha))))
     low, high = np.full(b.shape, -1.0), (b - c) / total  # the score decreases with the assumed drop, and is 0 at `high`
     for _ in range(BISECTION_STEPS):
         middle = (low + high) / 2

@@ -14,14 +14,8 @@ from torch import Tensor, nn
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import Batch, describe_data
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.sampling import (
-    SampleRequest,
-    choose_images,
-    describe_sample,
-    in_class_order,
-    known_labels,
-    sample_warnings,
-)
+from robustbench_fgsm.data.sample_request import SampleRequest
+from robustbench_fgsm.data.sampling import choose_images, describe_sample, in_class_order, known_labels, sample_warnings
 from robustbench_fgsm.data.subset import dataset_labels
 from robustbench_fgsm.data.torch_dataset import TorchImageSource
 from robustbench_fgsm.errors import SettingError
@@ -218,21 +212,6 @@ def test_data_of_other_packages_are_probed() -> None:
 @pytest.mark.parametrize("labels", [[], [0], [0, 0], [0, 1], [0, 0, 1, 1], [1, 0, 1, 0, 1, 0]])
 def test_a_few_labels_have_no_order(labels: list[int]) -> None:
     assert not in_class_order(torch.tensor(labels, dtype=torch.int64))
-
-
-@pytest.mark.parametrize(
-    ("limit", "sample", "message"),
-    [
-        (0, "auto", "limit must be an integer >= 1"),
-        (3, 3, "exclude each other"),
-        (None, "first", "pass --limit N"),
-        (3, "frist", "did you mean first"),
-        (None, "0", "sample must be an integer >= 1"),
-    ],
-)
-def test_rejects_requests_that_clash(limit: int | None, sample: int | str, message: str) -> None:
-    with pytest.raises(rf.SettingError, match=message):
-        SampleRequest.parse(limit, sample)
 
 
 @pytest.mark.parametrize("stop", [8, 100, 360])

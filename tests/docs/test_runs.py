@@ -12,7 +12,7 @@ from robustbench_fgsm.cli.main import app
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
 from robustbench_fgsm.runs.directory_lock import LOCK_FILE
-from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE
+from robustbench_fgsm.runs.kept_images import EXAMPLE_IMAGES_FILE
 from robustbench_fgsm.runs.ledger import ledger_name
 
 PAGE = (Path(__file__).parents[2] / "docs/howto/runs.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 import robustbench_fgsm as rf
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.models.architectures import ARCHITECTURES
-from robustbench_fgsm.models.load import load_classifier, split_model_and_weights
+from robustbench_fgsm.models.load import load_classifier
 
 
 @pytest.mark.parametrize("model", ARCHITECTURES)
@@ -52,26 +52,6 @@ def test_unknown_weights_are_refused(weights: str) -> None:
 def test_rejects_a_missing_weights_file() -> None:
     with pytest.raises(ModelError, match=r"nosuch\.safetensors, which does not exist"):
         load_classifier("mlp300", weights="nosuch.safetensors")
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("mlp300", ("mlp300", "auto")),
-        ("smallcnn:robust", ("smallcnn", "robust")),
-        ("mlp300:runs/mine", ("mlp300", "runs/mine")),
-        ("timm:resnet18", ("timm:resnet18", "auto")),
-        ("torchvision:resnet18:IMAGENET1K_V1", ("torchvision:resnet18", "IMAGENET1K_V1")),
-        ("bundled:mlp300:standard", ("bundled:mlp300", "standard")),
-        ("resnet50:IMAGENET1K_V1", ("resnet50", "IMAGENET1K_V1")),
-        ("sklearn:a:b.skops", ("sklearn:a:b.skops", "auto")),
-        ("hf:some/model", ("hf:some/model", "auto")),
-        ("factory:my.models:make", ("factory:my.models:make", "auto")),
-        ("mine.onnx", ("mine.onnx", "auto")),
-    ],
-)
-def test_weights_follow_a_colon(name: str, expected: tuple[str, str]) -> None:
-    assert split_model_and_weights(name) == expected
 
 
 def test_weights_are_named_once() -> None:

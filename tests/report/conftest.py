@@ -15,7 +15,7 @@ from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.evaluation.result import sweep_document
 from robustbench_fgsm.report.loaded_run import LoadedRun, load_run
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
-from robustbench_fgsm.runs.manifest import EvaluationRun as Kept
+from robustbench_fgsm.runs.evaluation_run import EvaluationRun as Kept
 from robustbench_fgsm.spec import AttackSpec
 
 Document = dict[str, Any]

@@ -13,7 +13,7 @@ from robustbench_fgsm.data.sources.fashion_mnist import load_fashion_mnist
 from robustbench_fgsm.engine.choose_plan import choose_plan
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.options import RunOptions
-from robustbench_fgsm.runs.manifest import EvaluationRun
+from robustbench_fgsm.runs.evaluation_run import EvaluationRun
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 from tests.engine.unusual_networks import make_rounding
 

@@ -26,8 +26,8 @@ from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.evaluation.transfer import make_transfer_models
 from robustbench_fgsm.options import TransferOptions
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
+from robustbench_fgsm.runs.evaluation_run import EvaluationRun
 from robustbench_fgsm.runs.ledger import Ledger, ledger_name
-from robustbench_fgsm.runs.manifest import EvaluationRun
 from robustbench_fgsm.runs.piece_format import HASH_LENGTH, RECORD_PREFIX, encode_piece
 from robustbench_fgsm.runs.transfer import TransferRun, transfer_in_directory
 from robustbench_fgsm.spec import AttackSpec

@@ -28,9 +28,10 @@ from robustbench_fgsm.options import CheckOptions, RunOptions
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
 from robustbench_fgsm.runs.directory_lock import lock_directory
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
-from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, read_example_images
+from robustbench_fgsm.runs.evaluation_run import EvaluationRun
+from robustbench_fgsm.runs.kept_images import EXAMPLE_IMAGES_FILE, read_example_images
 from robustbench_fgsm.runs.ledger import Ledger, ledger_name
-from robustbench_fgsm.runs.manifest import EvaluationRun, read_recorded_plan
+from robustbench_fgsm.runs.manifest import read_recorded_plan
 from robustbench_fgsm.runs.resume import reload_evaluation_run
 from tests.engine.unusual_networks import Rounding, make_rounding
 

@@ -12,8 +12,8 @@ import torch
 import robustbench_fgsm as rf
 from robustbench_fgsm.runs.directory import RESULT_FILE
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
-from robustbench_fgsm.runs.example_images import EXAMPLE_IMAGES_FILE, read_example_images
-from robustbench_fgsm.runs.manifest import EvaluationRun
+from robustbench_fgsm.runs.evaluation_run import EvaluationRun
+from robustbench_fgsm.runs.kept_images import EXAMPLE_IMAGES_FILE, read_example_images
 
 MakeClassifier = Callable[..., rf.TorchClassifier]
 MakeData = Callable[..., rf.ArrayDataset]
@@ -38,12 +38,13 @@ def test_selects_four_images_of_each_cell(run: EvaluationRun, tmp_path: Path) ->
     assert found == there
     assert set(kept.epsilons.tolist()) == {0.2}
     whole = next(run.data.batches(0, 250, 250))
-    assert torch.equal(kept.clean, whole.images[kept.ids])
-    assert torch.equal(kept.labels, whole.labels[kept.ids])
-    outputs = run.classifier.predict(kept.adversarial).softmax(1)
-    assert torch.equal(outputs.argmax(1), kept.predictions_after)
-    torch.testing.assert_close(outputs.max(1).values, kept.confidences_after)
-    assert float((kept.adversarial - kept.clean).abs().max()) <= 0.2 + 1e-6
+    clean, adversarial, after = map(torch.from_numpy, (kept.clean, kept.adversarial, kept.predictions_after))
+    assert torch.equal(clean, whole.images[kept.ids])
+    assert torch.equal(torch.from_numpy(kept.labels), whole.labels[kept.ids])
+    outputs = run.classifier.predict(adversarial).softmax(1)
+    assert torch.equal(outputs.argmax(1), after)
+    torch.testing.assert_close(outputs.max(1).values, torch.from_numpy(kept.confidences_after))
+    assert float((adversarial - clean).abs().max()) <= 0.2 + 1e-6
 
 
 @pytest.mark.parametrize(("most", "expected"), [(0, None), (5, 5)])

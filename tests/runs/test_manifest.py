@@ -17,7 +17,8 @@ from robustbench_fgsm.runs.attack.replay import check_adversarial
 from robustbench_fgsm.runs.attack.save import save_adversarial
 from robustbench_fgsm.runs.directory import MANIFEST_FILE
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
-from robustbench_fgsm.runs.manifest import EvaluationRun, plan_from_manifest
+from robustbench_fgsm.runs.evaluation_run import EvaluationRun
+from robustbench_fgsm.runs.manifest import plan_from_manifest
 from robustbench_fgsm.runs.read import summarize_run
 from robustbench_fgsm.runs.resume import reload_evaluation_run
 from robustbench_fgsm.spec import AttackSpec

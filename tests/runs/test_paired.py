@@ -15,8 +15,8 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.runs.directory import MANIFEST_FILE
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
+from robustbench_fgsm.runs.evaluation_run import EvaluationRun
 from robustbench_fgsm.runs.export import sample_tables
-from robustbench_fgsm.runs.manifest import EvaluationRun
 from robustbench_fgsm.runs.paired import pair_runs
 from robustbench_fgsm.runs.read import read_saved_run
 from robustbench_fgsm.spec import AttackSpec, TargetRule

@@ -32,8 +32,8 @@ from robustbench_fgsm.options import CheckOptions, RunOptions, ShardOptions
 from robustbench_fgsm.runs.attack.save import save_attack
 from robustbench_fgsm.runs.directory import RESULT_FILE
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
+from robustbench_fgsm.runs.evaluation_run import EvaluationRun
 from robustbench_fgsm.runs.ledger import Ledger, ledger_name
-from robustbench_fgsm.runs.manifest import EvaluationRun
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 from robustbench_fgsm.stats.tally import BatchOutcomes, Tally
 from tests.engine.unusual_networks import Rounding

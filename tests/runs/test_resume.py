@@ -10,7 +10,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.evaluation.transfer_counts import TransferModels
 from robustbench_fgsm.options import TransferOptions
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
-from robustbench_fgsm.runs.manifest import EvaluationRun
+from robustbench_fgsm.runs.evaluation_run import EvaluationRun
 from robustbench_fgsm.runs.resume import reload_evaluation_run, reload_transfer_run
 from robustbench_fgsm.runs.transfer import TransferRun, transfer_in_directory
 from robustbench_fgsm.spec import AttackSpec

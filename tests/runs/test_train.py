@@ -8,15 +8,9 @@ import pytest
 import torch
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
+from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, TRAINING_LOG_FILE
 from robustbench_fgsm.runs.resume import reload_training_run
-from robustbench_fgsm.runs.train import (
-    CHECKPOINT_FILE,
-    TRAINING_LOG_FILE,
-    TrainingRun,
-    create_untrained_classifier,
-    train_in_directory,
-)
+from robustbench_fgsm.runs.train import CHECKPOINT_FILE, TrainingRun, create_untrained_classifier, train_in_directory
 from robustbench_fgsm.training.recipe import TrainingRecipe
 
 RECIPE = TrainingRecipe(epochs=1, batch_size=8, held_out=0, keep="last")

@@ -74,7 +74,8 @@ def load_models_and_data(
     from robustbench_fgsm.cli.load import load_dataset, model_text, resolve_data_name
     from robustbench_fgsm.cli.output import write_note
     from robustbench_fgsm.data.sampling import describe_sample
-    from robustbench_fgsm.models.load import load_classifier, split_model_and_weights
+    from robustbench_fgsm.models.load import load_classifier
+    from robustbench_fgsm.models.names import split_model_and_weights
 
     named = {name: split_model_and_weights(name) for name in dict.fromkeys(names)}
     images = load_dataset(resolve_data_name([model for model, _ in named.values()], data_options.data), data_options, seed)

@@ -9,30 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from robustbench_fgsm.errors import ModelError, did_you_mean
+from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.architectures import ARCHITECTURES
-from robustbench_fgsm.models.cards import BUNDLED_DATA, bundled_cards, weights_file
+from robustbench_fgsm.models.cards import BUNDLED_DATA, bundled_cards, model_card, weights_file
 from robustbench_fgsm.models.checkpoint import check_parameter_count, load_weights, read_weights
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
+from robustbench_fgsm.models.names import BUNDLED_NAMES
 from robustbench_fgsm.models.request import ModelListing, ModelRequest
-
-
-def model_card(name: str, weights: str) -> dict[str, Any]:
-    """Return the card of a network's bundled weights; raise ModelError if there are no weights of that name."""
-    found = {card["weights"]: card for card in bundled_cards() if card["name"] == name}
-    if weights not in found:
-        known = ["auto", "none", *sorted(found)]
-        raise ModelError(
-            f"weights for {name} must be one of {', '.join(known)}, or a checkpoint such as FILE.safetensors, "
-            f"got {weights!r}: {did_you_mean(weights, known)}"
-        )
-    return found[weights]
 
 
 def is_bundled_request(request: ModelRequest) -> bool:
     """Return True if a plain name belongs to this source, not to torchvision, which also has a resnet18."""
     if request.name != "resnet18":
-        return request.name in ARCHITECTURES
+        return request.name in BUNDLED_NAMES
     shipped = {card["weights"] for card in bundled_cards() if card["name"] == request.name}
     ours = request.data in (None, BUNDLED_DATA) and (request.weights in ("auto", "none") or request.has_weights_file)
     return ours or request.weights in shipped

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -12,10 +11,10 @@ from torch import nn
 from torchvision import models
 
 from robustbench_fgsm.errors import ModelError, did_you_mean
-from robustbench_fgsm.models.architectures import ARCHITECTURES
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.download import fetch_file, hub_cache_path
+from robustbench_fgsm.models.names import BUNDLED_NAMES, check_torchvision_name
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.models.request import ModelListing, ModelRequest
 
@@ -56,24 +55,6 @@ def load(request: ModelRequest) -> TorchClassifier:
     return request.build_classifier(wrapped, len(classes), weights.name, preprocessing=preprocessing, classes=classes)
 
 
-def is_torchvision_name(name: str) -> bool:
-    """Return True for a classification network of torchvision."""
-    return name in models.list_models(module=models)
-
-
-def check_torchvision_name(name: str) -> None:
-    """Raise ModelError for a name that is neither bundled nor a classification network of torchvision."""
-    known = models.list_models(module=models)
-    if name not in known:
-        near = get_close_matches(name, ARCHITECTURES, cutoff=0.8) or get_close_matches(name, {*known, *ARCHITECTURES}, cutoff=0.5)
-        remedy = (
-            did_you_mean(name, near)
-            if near
-            else (f"choose from {', '.join(sorted(ARCHITECTURES))}, torchvision's names such as resnet50, or SOURCE:NAME")
-        )
-        raise ModelError(f"model must be a name of `rfgsm list models`, got {name!r}: {remedy}")
-
-
 def preprocessing_from_transforms(transforms: Any) -> Preprocessing:
     """Return resizing and cropping of the transforms that torchvision keeps with its weights."""
     crop = tuple(transforms.crop_size)
@@ -111,7 +92,7 @@ def _find_weights(request: ModelRequest) -> Any:
     known = models.get_model_weights(request.name)
     name = "DEFAULT" if request.weights == "auto" else request.weights
     if name not in known.__members__:
-        every = ["auto", "none", *known.__members__, *(["standard"] if request.name in ARCHITECTURES else [])]
+        every = ["auto", "none", *known.__members__, *(["standard"] if request.name in BUNDLED_NAMES else [])]
         raise ModelError(
             f"weights for {request.name} must be one of {', '.join(every)}, or a checkpoint such as FILE.safetensors, "
             f"got {request.weights!r}: {did_you_mean(request.weights, every)}"

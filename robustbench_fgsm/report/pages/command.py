@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.models.architectures import ARCHITECTURES
+from robustbench_fgsm.models.names import BUNDLED_NAMES
 from robustbench_fgsm.models.registry import sources_with_weights
 from robustbench_fgsm.report.evaluations_in import evaluations_in
 from robustbench_fgsm.report.loaded_run import LoadedRun
@@ -95,7 +95,7 @@ def _transfer_arguments(document: Document) -> Iterator[str]:
 def _model_argument(model: Document) -> str:
     """Return a model for `--source`, with its weights if they can follow a colon."""
     spec, weights = model["spec"], model["weights"]
-    weighed = spec in ARCHITECTURES or spec.partition(":")[0] in sources_with_weights()
+    weighed = spec in BUNDLED_NAMES or spec.partition(":")[0] in sources_with_weights()
     return f"{spec}:{weights}" if weighed else str(spec)
 
 

@@ -98,7 +98,8 @@ def _safetensors_columns(file: Path) -> ShardColumns:
 
 
 def _safetensors_images(file: Path) -> Tensor:
-    return read_safetensors(file)["images"]
+    images: Tensor = read_safetensors(file)["images"]
+    return images
 
 
 def _write_npz(file: Path, shard: AdversarialShard) -> None:

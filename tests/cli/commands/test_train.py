@@ -18,7 +18,8 @@ from jsonschema import Draft202012Validator
 import robustbench_fgsm as rf
 from robustbench_fgsm.models.saved_weights import CARD_FILE, WEIGHTS_FILE
 from robustbench_fgsm.report.schemas import load_schema
-from robustbench_fgsm.runs.train import CHECKPOINT_FILE, TRAINING_LOG_FILE
+from robustbench_fgsm.runs.directory import TRAINING_LOG_FILE
+from robustbench_fgsm.runs.train import CHECKPOINT_FILE
 
 Run = Callable[..., tuple[int, str, str]]
 QUICK = ["--model", "mlp300", "--limit", "256", "--batch-size", "32", "--held-out", "0", "--device", "cpu"]

@@ -16,10 +16,10 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.data.sources.fashion_mnist import CLASS_NAMES
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.architectures import ARCHITECTURES
-from robustbench_fgsm.models.cards import WEIGHTS_FOLDER, bundled_cards
+from robustbench_fgsm.models.cards import WEIGHTS_FOLDER, bundled_cards, model_card
 from robustbench_fgsm.models.classifier import count_parameters
 from robustbench_fgsm.models.request import ModelRequest
-from robustbench_fgsm.models.sources.bundled import load, model_card
+from robustbench_fgsm.models.sources.bundled import load
 from robustbench_fgsm.stats.rate import Rate
 
 AT_LEAST = {"resnet18": 9_050, "smallcnn": 9_150, "mlp300": 8_850, "mlp600": 8_850, "mlp900": 8_850}

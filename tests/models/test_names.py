@@ -1,0 +1,46 @@
+"""Names of models are known without torch."""
+
+from __future__ import annotations
+
+import pytest
+from torchvision import models
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.models.architectures import ARCHITECTURES
+from robustbench_fgsm.models.names import BUNDLED_NAMES, check_model, split_model_and_weights, torchvision_names
+
+
+def test_the_source_of_torchvision_registers_what_torchvision_lists() -> None:
+    assert list(torchvision_names()) == sorted(models.list_models(module=models))
+
+
+def test_bundled_names_are_those_of_the_architectures() -> None:
+    assert list(BUNDLED_NAMES) == list(ARCHITECTURES)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("mlp30", "did you mean mlp300"), ("densenet12", "densenet121"), ("qqqqq", "SOURCE:NAME")]
+)
+def test_rejects_an_unknown_name(name: str, message: str) -> None:
+    with pytest.raises(rf.ModelError, match=message):
+        check_model(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mlp300", ("mlp300", "auto")),
+        ("smallcnn:robust", ("smallcnn", "robust")),
+        ("mlp300:runs/mine", ("mlp300", "runs/mine")),
+        ("timm:resnet18", ("timm:resnet18", "auto")),
+        ("torchvision:resnet18:IMAGENET1K_V1", ("torchvision:resnet18", "IMAGENET1K_V1")),
+        ("bundled:mlp300:standard", ("bundled:mlp300", "standard")),
+        ("resnet50:IMAGENET1K_V1", ("resnet50", "IMAGENET1K_V1")),
+        ("sklearn:a:b.skops", ("sklearn:a:b.skops", "auto")),
+        ("hf:some/model", ("hf:some/model", "auto")),
+        ("factory:my.models:make", ("factory:my.models:make", "auto")),
+        ("mine.onnx", ("mine.onnx", "auto")),
+    ],
+)
+def test_weights_follow_a_colon(name: str, expected: tuple[str, str]) -> None:
+    assert split_model_and_weights(name) == expected
