@@ -34,7 +34,6 @@ SVC, scikit-learn 1.9               `predict` raises                  works
 labels                              too large: IndexError; negative:  DataError, also if they are too few
                                     counted from the end
 norm as a string                    "inf" only                        "2" too
-unknown arguments of `generate`     ignored                           TypeError
 PyTorch network                     left in eval mode, its gradients  flags, buffers, gradients and PyTorch's random
                                     overwritten                       state are unchanged
 log                                 a success rate never counted      none
@@ -96,8 +95,10 @@ class _ArtBatch:
     y: EstimatorLabels | None
 
 
-class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
+class FastGradientMethod(evasion.FastGradientMethod):  # type: ignore[misc]
     """ART's `FastGradientMethod` with this package's attack; the table of the module lists the differences.
+
+    It is a subclass of ART's class, so that ART's checks of types accept it.
 
     Args:
         estimator: ART estimator with loss gradients.
@@ -117,7 +118,6 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
     """
 
     attack_params = [*evasion.FastGradientMethod.attack_params, "art_quirks", "seed"]  # noqa: RUF012
-    _estimator_requirements = evasion.FastGradientMethod._estimator_requirements
 
     def __init__(
         self,
@@ -134,7 +134,9 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
         art_quirks: bool = False,
         seed: int = 0,
     ) -> None:
-        super().__init__(estimator=estimator, summary_writer=summary_writer)
+        EvasionAttack.__init__(
+            self, estimator=estimator, summary_writer=summary_writer
+        )  # ART's class refuses a zero `eps_step`
         self.norm = norm
         self.eps = eps
         self.eps_step = eps_step
@@ -146,13 +148,14 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
         self.seed = seed
         self._check_params()
 
-    def generate(self, x: Array, y: EstimatorLabels | None = None, *, mask: Array | None = None) -> Array:
+    def generate(self, x: Array, y: EstimatorLabels | None = None, *, mask: Array | None = None, **_: Any) -> Array:
         """Return adversarial images as a new array in the shape of x.
 
         Args:
             x: images (N, ...) in the layout of the estimator, or an object array of N arrays of any shapes.
             y: labels (N,), rows (N, K), or targets; None stands for the estimator's own predictions.
             mask: bool or float array that broadcasts to x. Pixels with mask 0 do not move.
+            **_: ignored, as ART does: callers pass `x_init` and others to every attack.
 
         Returns:
             Array of dtype float32 (object for object arrays).
@@ -181,7 +184,7 @@ class FastGradientMethod(EvasionAttack):  # type: ignore[misc]
 
     def _check_params(self) -> None:
         """Run ART's checks (a zero in `eps_step` is allowed) and the checks of this class."""
-        super()._check_params()
+        EvasionAttack._check_params(self)
         eps_step = self.eps_step
         if isinstance(eps_step, np.ndarray) and not self.art_quirks:
             eps_step = np.where(eps_step == 0, 1, eps_step)

@@ -29,8 +29,8 @@ from robustbench_fgsm.models.art import import_art
 
 import_art()  # first of all with a home of its own, so that tests write to nobody's
 
-from art.attacks.attack import EvasionAttack  # noqa: E402
 from art.attacks.evasion import FastGradientMethod as ArtsOwn  # noqa: E402
+from art.attacks.evasion import FrameSaliencyAttack  # noqa: E402
 from art.defences.preprocessor.preprocessor import Preprocessor  # noqa: E402
 from art.defences.trainer import AdversarialTrainer  # noqa: E402
 from art.estimators.classification import PyTorchClassifier, SklearnClassifier  # noqa: E402
@@ -136,7 +136,7 @@ def test_signature_equals_art() -> None:
     assert extra == ["art_quirks", "seed"]
     assert all(mine[name].kind is inspect.Parameter.KEYWORD_ONLY for name in extra)
     assert FastGradientMethod.attack_params == [*ArtsOwn.attack_params, *extra]
-    assert issubclass(FastGradientMethod, EvasionAttack)
+    assert issubclass(FastGradientMethod, ArtsOwn)
     assert set(robustbench_fgsm.art.__all__) == {"FastGradientMethod", "to_art", "from_art"}
 
 
@@ -900,11 +900,22 @@ def test_norm_as_text() -> None:
     np.testing.assert_array_equal(made[0], made[1])
 
 
-def test_rejects_unknown_arguments() -> None:
-    mask = np.zeros(SHAPE)
-    assert (ArtsOwn(pytorch()).generate(images(), masks=mask) != images()).any()
-    with pytest.raises(TypeError, match="masks"):
-        FastGradientMethod(pytorch()).generate(images(), masks=mask)  # type: ignore[call-arg]
+def test_ignores_unknown_arguments_as_art_does() -> None:
+    """ART's own helpers pass `x_init` to every attack."""
+    made = [method(pytorch()).generate(images(), x_init=images(), masks=None) for method in (FastGradientMethod, ArtsOwn)]
+    np.testing.assert_array_equal(made[0], made[1])
+
+
+@pytest.mark.parametrize("method", ["iterative_saliency", "one_shot"])
+def test_frame_saliency_accepts_it(method: str) -> None:
+    """ART tests `isinstance(attacker, FastGradientMethod)`."""
+    x, found = images(), []
+    for attack in (FastGradientMethod, ArtsOwn):
+        estimator = pytorch()
+        saliency = FrameSaliencyAttack(estimator, attack(estimator, eps=0.2), method, verbose=False)
+        found.append(saliency.generate(x))
+    np.testing.assert_array_equal(found[0], found[1])
+    assert (found[0] != x).any()
 
 
 @pytest.mark.parametrize("kind", ["native", "defended"])
