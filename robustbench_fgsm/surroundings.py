@@ -147,8 +147,9 @@ class neutral_surroundings:  # noqa: N801  (a context manager)
             initialised = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
             devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())] if initialised else []
             self._enter(preserve_generators(devices))
-        for context in _neutral_contexts():
-            self._enter(context)
+        if not _is_neutral():
+            for context in _neutral_contexts():
+                self._enter(context)
 
     def _enter(self, context: AbstractContextManager[object]) -> None:
         self._stack = self._stack or ExitStack()
@@ -163,10 +164,23 @@ class neutral_surroundings:  # noqa: N801  (a context manager)
 
         @wraps(function)
         def inner(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
+            if not self._generators and _is_neutral():
+                return function(*args, **kwargs)
             with neutral_surroundings(generators=self._generators):
                 return function(*args, **kwargs)
 
         return inner
+
+
+def _is_neutral() -> bool:
+    """Return True if `_neutral_contexts` would yield nothing: the common case, in 2 us."""
+    return (
+        torch.is_grad_enabled()
+        and not (torch.is_inference_mode_enabled() or torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"))
+        and not (ANOMALY_DETECTION.differs(value=False) or DEFAULT_DTYPE.differs(torch.float32))
+        and np.geterr() == NUMPY_ERROR_STATE
+        and torch.empty(0).device.type == "cpu"  # faster than torch.get_default_device
+    )
 
 
 def _neutral_contexts() -> Iterator[AbstractContextManager[object]]:
@@ -182,7 +196,7 @@ def _neutral_contexts() -> Iterator[AbstractContextManager[object]]:
         yield np.errstate(**NUMPY_ERROR_STATE)
     if DEFAULT_DTYPE.differs(torch.float32):
         yield _float32_by_default()
-    if torch.empty(0).device.type != "cpu":  # faster than torch.get_default_device
+    if torch.empty(0).device.type != "cpu":
         yield _cpu_by_default()
 
 

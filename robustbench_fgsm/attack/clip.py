@@ -47,7 +47,8 @@ def clip(x: Tensor, bounds: PixelwiseBounds | None) -> Tensor:
 def _symmetric_bounds(epsilon: Tensor) -> PixelwiseBounds:
     """Return -epsilon and epsilon, as numbers for a scalar on the CPU: clamping to tensors takes longer."""
     if epsilon.ndim == 0 and epsilon.device.type == "cpu":
-        return -float(epsilon), float(epsilon)
+        limit = float(epsilon)
+        return -limit, limit
     return -epsilon, epsilon
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -81,17 +82,25 @@ class GradientStep:
     """Result of one forward and one backward pass over images x (N, ...), from which every budget is a step.
 
     outputs: (N, K) at the start, or the tensor that the model returned for a loss of the user's own. direction: (N, ...) of
-    norm 1. zero_gradient: (N,) bool, the gradient is zero everywhere. nonfinite_gradient: (N,) bool, the gradient is not finite
-    somewhere. Images with such gradients do not move. start: (N, ...) images whose gradient was taken; None for x.
+    norm 1. magnitude: (N,) largest magnitude of the gradient. start: (N, ...) images whose gradient was taken; None for x.
     """
 
     x: Tensor
     outputs: Tensor
     direction: Tensor
-    zero_gradient: Tensor
-    nonfinite_gradient: Tensor
+    magnitude: Tensor
     settings: StepSettings
     start: Tensor | None = None
+
+    @property
+    def zero_gradient(self) -> Tensor:
+        """Return the images (N,) bool whose gradient is zero everywhere: they do not move."""
+        return self.magnitude == 0
+
+    @property
+    def nonfinite_gradient(self) -> Tensor:
+        """Return the images (N,) bool whose gradient is not finite somewhere: they do not move."""
+        return ~(self.magnitude < math.inf)
 
     @neutral_surroundings()
     def perturb(self, epsilon: Epsilon) -> Tensor:
@@ -108,7 +117,7 @@ def compute_gradient_step(model: Model, x: Tensor, y: Any, settings: StepSetting
     magnitude = largest_magnitude(gradient)
     ascent = apply_mask(-gradient if settings.targeted else gradient, settings.mask)
     direction = steepest_direction(ascent, settings.norm, magnitude if settings.mask is None else None)
-    return GradientStep(x, outputs, direction, magnitude == 0, ~magnitude.isfinite(), settings, start)
+    return GradientStep(x, outputs, direction, magnitude, settings, start)
 
 
 @neutral_surroundings()
@@ -233,7 +242,7 @@ def _sweep(model: Model, x: Any, y: Any, epsilons: list[Any], settings: StepSett
 def nonfinite_warnings(gradient_step: GradientStep) -> Iterator[str]:
     """Yield warnings that count the images whose outputs (N, K), or whose gradients, are not finite."""
     outputs, n = gradient_step.outputs, len(gradient_step.x)
-    all_finite = outputs.ndim != 2 or not outputs.is_floating_point() or bool(outputs.isfinite().all())
+    all_finite = outputs.ndim != 2 or not outputs.is_floating_point() or math.isfinite(outputs.sum())
     if not all_finite and (missing := int((predicted_classes(outputs) == NO_CLASS).sum())):
         yield (
             f"{missing:,} of {n:,} images have outputs that are not finite, and no predicted class: look in the network for a "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -86,14 +86,14 @@ def uses_batch_statistics(network: nn.Module) -> bool:
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is None for part in network.modules())
 
 
-@contextmanager
-def differentiable_recurrence(network: object) -> Iterator[None]:
-    """Switch cuDNN off while a network with recurrent layers runs: cuDNN refuses their backward pass in evaluation mode."""
-    if not (isinstance(network, nn.Module) and any(map(_is_recurrent, network.modules()))):
-        yield
-        return
-    with CUDNN.hold(value=False):
-        yield
+def differentiable_recurrence(network: object) -> AbstractContextManager[None]:
+    """Return a block without cuDNN for a network with recurrent layers: cuDNN refuses their backward pass in evaluation mode.
+
+    In a process without a GPU, which has no cuDNN, the block changes nothing.
+    """
+    if not (torch.cuda.is_initialized() and isinstance(network, nn.Module) and any(map(_is_recurrent, network.modules()))):  # type: ignore[no-untyped-call]
+        return nullcontext()
+    return CUDNN.hold(value=False)
 
 
 def _is_recurrent(module: nn.Module) -> bool:

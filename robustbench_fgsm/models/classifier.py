@@ -139,6 +139,7 @@ class PixelSpaceNetwork(nn.Module):
         self.reader: OutputReader | None = None
         self.register_buffer("mean", _channel_tensor(0.0 if mean is None else mean), persistent=False)
         self.register_buffer("std", _channel_tensor(1.0 if std is None else std), persistent=False)
+        self._is_identity = self.mean.ndim == self.std.ndim == 0 and (float(self.mean), float(self.std)) == (0.0, 1.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs for images (N, C, H, W) in pixel space: logits (N, K) if there is a reader.
@@ -147,15 +148,20 @@ class PixelSpaceNetwork(nn.Module):
         """
         if self.channels is not None and x.shape[1] == 1:
             x = x.expand(-1, self.channels, *x.shape[2:])
-        mean, std = self.broadcast_statistics(x)
-        outputs: Tensor = self._call_network((x - mean) / std)
+        try:
+            outputs: Tensor = self.network(self._normalise(x))
+        except (RuntimeError, TypeError, ValueError):
+            if {*network_dtypes(self.network)} <= {torch.float32}:
+                raise
+            outputs = call_network(self.network, self._normalise(x))
         return outputs if self.reader is None else self.reader(outputs, len(x))
 
-    def _call_network(self, normalised: Tensor) -> Any:
-        """Return the network's outputs; `normalised` is a new tensor, so that the network cannot change the caller's."""
-        if {*network_dtypes(self.network)} <= {torch.float32}:
-            return self.network(normalised)
-        return call_network(self.network, normalised)
+    def _normalise(self, x: Tensor) -> Tensor:
+        """Return the normalised images: a new tensor, which the network may change in place."""
+        if self._is_identity:
+            return x.clone()
+        mean, std = self.broadcast_statistics(x)
+        return (x - mean) / std
 
     def cast(self, dtype: torch.dtype) -> None:
         """Cast the network's floating-point weights in place; images and normalisation stay in float32."""
@@ -256,7 +262,6 @@ class TorchClassifier:
             logits: Tensor = call_model(self.network, x)
         return logits.float() if self.bf16 else logits
 
-    @neutral_surroundings()
     def loss_gradient(self, x: Tensor, y: Labels, loss: Loss) -> tuple[Tensor, Tensor]:
         """Return the gradient of the summed loss in the shape of x, and the outputs (N, K) of that forward pass."""
         self.find_own_loss(x)

@@ -208,8 +208,10 @@ def test_other_errors_are_raised(x: Tensor) -> None:
 
 
 @pytest.mark.parametrize("recurrent", [nn.LSTM, nn.GRU, nn.RNN])
-def test_cudnn_is_off_for_recurrent_layers_alone(recurrent: type[nn.LSTM | nn.GRU | nn.RNN]) -> None:
-    seen = []
+def test_cudnn_is_off_for_recurrent_layers_alone(
+    recurrent: type[nn.LSTM | nn.GRU | nn.RNN], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
 
     class Recurrent(nn.Module):
         def __init__(self) -> None:
@@ -223,7 +225,10 @@ def test_cudnn_is_off_for_recurrent_layers_alone(recurrent: type[nn.LSTM | nn.GR
 
     before = torch.backends.cudnn.enabled
     rf.fgsm(Recurrent(), torch.rand(2, 1, 4, 4))
-    assert (seen[0], torch.backends.cudnn.enabled) == (False, before)
+    assert (seen.pop(), torch.backends.cudnn.enabled) == (before, before)  # without a GPU there is nothing to switch off
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    rf.fgsm(Recurrent(), torch.rand(2, 1, 4, 4))
+    assert (seen.pop(), torch.backends.cudnn.enabled) == (False, before)
     with differentiable_recurrence(nn.Linear(2, 2)):
         assert torch.backends.cudnn.enabled == before
 
@@ -247,7 +252,8 @@ def test_recurrent_layers_on_a_gpu() -> None:
     assert not torch.equal(rf.fgsm(Last(), x), x)
 
 
-def test_several_threads_restore_cudnn() -> None:
+def test_several_threads_restore_cudnn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     layer, before = nn.LSTM(4, 5), torch.backends.cudnn.enabled
 
     def hold(_: int) -> bool:
