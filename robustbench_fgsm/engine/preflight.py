@@ -27,7 +27,7 @@ from robustbench_fgsm.global_generators import preserve_generators
 from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.precision import output_resolution
 from robustbench_fgsm.options import check_batch_size as check_batch_size
-from robustbench_fgsm.spec import AttackSpec, small_epsilon_warnings
+from robustbench_fgsm.spec import AttackSpec, TargetRule, small_epsilon_warnings
 from robustbench_fgsm.user_code import user_code
 
 PREFLIGHT_IMAGES = 32
@@ -48,7 +48,13 @@ DARK_IMAGE_THRESHOLD = 0.02
 
 
 def preflight(
-    classifier: Classifier, data: Dataset, spec: AttackSpec, *, strict: bool = False, is_attacked: bool = True
+    classifier: Classifier,
+    data: Dataset,
+    spec: AttackSpec,
+    *,
+    strict: bool = False,
+    is_attacked: bool = True,
+    targets: Sequence[TargetRule] = (),
 ) -> list[str]:
     """Check a few images spread over the data, and return warnings.
 
@@ -58,6 +64,7 @@ def preflight(
         spec: the attack.
         strict: raise an error if there is a warning.
         is_attacked: False if the model only predicts images crafted on other models; then it needs no gradient.
+        targets: targets of all attacks, if there are several; none for the target of `spec` alone.
 
     Raises:
         DataError, ModelError, SettingError: if model, data and attack do not fit each other.
@@ -71,9 +78,9 @@ def preflight(
         raise DataError(f"data must hold at least one image, got none in {data.name}")
     check_classes(classifier, data)
     looked_at = evenly_spaced_batch(data)
-    warnings = run_on_fitting_prefix(
-        looked_at, lambda batch: _check_batch(classifier, batch, data.classes, spec, is_attacked=is_attacked)
-    )
+    warnings = run_on_fitting_prefix(looked_at, lambda batch: _check_batch(classifier, batch, spec, is_attacked=is_attacked))
+    for target in targets or [spec.target]:
+        targets_for(looked_at, target, data.classes, spec.seed)
     warnings += sample_warnings(data)
     if is_attacked:
         warnings += small_epsilon_warnings(spec.epsilons, spec.bounds)
@@ -85,22 +92,18 @@ def preflight(
 
 
 def preflight_all(classifier: Classifier, data: Dataset, specs: Sequence[AttackSpec], *, strict: bool = False) -> tuple[str, ...]:
-    """Return the warnings of `preflight` about all attacks, each once."""
-    found = (warning for spec in specs for warning in preflight(classifier, data, spec, strict=strict))
-    return tuple(dict.fromkeys(found))
+    """Return the warnings of `preflight` about attacks that differ in their targets alone, so that the network runs once."""
+    return tuple(dict.fromkeys(preflight(classifier, data, specs[0], strict=strict, targets=[spec.target for spec in specs])))
 
 
-def _check_batch(
-    classifier: Classifier, batch: Batch, classes: tuple[str, ...], spec: AttackSpec, *, is_attacked: bool
-) -> list[str]:
+def _check_batch(classifier: Classifier, batch: Batch, spec: AttackSpec, *, is_attacked: bool) -> list[str]:
     warnings = check_images(batch, classifier)
     outputs = _predict_checked(classifier, batch)
     if outputs.shape != (len(batch), classifier.num_classes):
         raise ModelError(
             f"model must return logits ({len(batch)}, {classifier.num_classes}) for {len(batch)} images, got {tuple(outputs.shape)}"
         )
-    targets_for(batch, spec.target, classes, spec.seed)
-    fewer = batch.at(slice(max(min(2, len(batch)), len(batch) // 2)))
+    fewer = batch.at(slice(max(min(2, len(batch)), len(batch) // 4)))
     if is_attacked or is_one_output(_predict_checked(read_for_loss(classifier, "ce"), batch)):  # its threshold depends on the kind
         warnings += check_classifier_outputs(classifier, batch, outputs, spec.loss)
     if not is_attacked:

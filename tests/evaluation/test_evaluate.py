@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.engine.preflight import preflight
+from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, preflight
 from robustbench_fgsm.spec import AttackSpec
 
 
@@ -36,19 +36,21 @@ def integers(evaluation: rf.Evaluation) -> list[Any]:
 
 
 class Calls:
-    """Forward passes over a classifier's network, and backward passes through it."""
+    """Forward passes over a classifier's network, backward passes through it, and the images of each of them."""
 
     def __init__(self, network: nn.Module) -> None:
-        self.forwards = self.backwards = 0
+        self.forwards = self.backwards = self.images_forward = self.images_backward = 0
         network.register_forward_hook(self._count)
 
     def _count(self, module: nn.Module, inputs: tuple[Tensor], outputs: Tensor) -> None:
         self.forwards += 1
+        self.images_forward += len(outputs)
         if outputs.requires_grad:
             outputs.register_hook(self._count_backward)  # type: ignore[no-untyped-call]
 
     def _count_backward(self, grad: Tensor) -> None:
         self.backwards += 1
+        self.images_backward += len(grad)
 
 
 def test_eight_budgets_cost_one_backward_pass() -> None:
@@ -62,6 +64,17 @@ def test_eight_budgets_cost_one_backward_pass() -> None:
     rf.sweep(classifier, data, [k / 255 for k in range(1, 9)], batch_size=20, optimize="none")
     assert looked == (3, 1)
     assert (calls.forwards - looked[0], calls.backwards - looked[1]) == (3 * 9, 3)
+
+
+@pytest.mark.parametrize("epsilons", [["8/255"], [f"{level}/255" for level in range(1, 9)]], ids=len)
+@pytest.mark.parametrize("targeted", [["none"], ["none", "next", "random"]], ids=len)
+def test_fixed_costs_are_a_batch_of_preflight(epsilons: list[str], targeted: list[str]) -> None:
+    classifier = rf.wrap(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), 10)  # untrained: no image is saturated
+    calls, n, rules = Calls(classifier.network), 256, len(targeted)
+    rf.sweep(classifier, rf.load_data("fashion-mnist", limit=n), epsilons=",".join(epsilons), targeted=targeted)
+    predicted, differentiated, for_batch_size = PREFLIGHT_IMAGES, PREFLIGHT_IMAGES // 4, 1
+    assert calls.images_forward == n * rules * (1 + len(epsilons)) + predicted + differentiated + for_batch_size
+    assert calls.images_backward == n * rules + differentiated
 
 
 @pytest.mark.parametrize("targeted", ["none", "shift:2", "random", "least-likely"])
