@@ -13,6 +13,8 @@ from importlib.util import resolve_name
 from pathlib import Path
 from types import ModuleType
 
+from robustbench_fgsm.files.regular_files import is_file, read_bytes
+
 PACKAGE_DIRECTORY = Path(__file__).resolve().parent
 INSTALLED_DIRECTORY_NAMES = frozenset(("site-packages", "dist-packages"))
 IMPORT_FUNCTIONS = frozenset(("import_module", "__import__", "run_module", "run_path", "spec_from_file_location"))
@@ -29,13 +31,13 @@ def hash_user_code(module: ModuleType | None) -> str:
     if module is None or (file := _source_file(module)) is None:
         return ""
     invalidate_caches()
-    contents = {file: file.read_bytes()}
+    contents = {file: read_bytes(file, follow_links=True)}
     pending = [(file, _package_of(module))]
     while pending:
         place, package = pending.pop()
         for found, its_package in _imported_files(contents[place], place, package):
             if found not in contents and _is_user_file(found):
-                contents[found] = found.read_bytes()
+                contents[found] = read_bytes(found, follow_links=True)
                 pending.append((found, its_package))
     hashes = {place: hashlib.sha256(content).hexdigest() for place, content in contents.items()}
     if len(hashes) == 1:
@@ -46,7 +48,7 @@ def hash_user_code(module: ModuleType | None) -> str:
 
 def _source_file(module: ModuleType) -> Path | None:
     file = getattr(module, "__file__", None)
-    return Path(file).resolve() if file and Path(file).is_file() else None
+    return Path(file).resolve() if file and is_file(Path(file)) else None
 
 
 def _package_of(module: ModuleType) -> str:
@@ -70,7 +72,7 @@ def _imported_files(content: bytes, place: Path, package: str) -> Iterator[Impor
     for imported in _imported_names(content, package):
         if imported.endswith(".py"):
             file = (place.parent / imported).resolve()
-            if file.is_file():
+            if is_file(file):
                 yield file, ""
             continue
         parts = imported.split(".")

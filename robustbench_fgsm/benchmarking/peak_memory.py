@@ -19,6 +19,9 @@ import torch
 from robustbench_fgsm.benchmarking.contenders import Contender
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.errors import describe_error
+from robustbench_fgsm.files.atomic_files import write_bytes
+from robustbench_fgsm.files.json_files import parse_json_value
+from robustbench_fgsm.files.regular_files import is_present, read_bytes, read_text
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.spec import AttackSpec
 
@@ -70,16 +73,16 @@ def measure_peak_memory(request: MemoryRequest) -> PeakMemory | str:
     with tempfile.TemporaryDirectory(prefix="rfgsm-") as folder:
         request_file, result_file = Path(folder, "request"), Path(folder, "result")
         try:
-            request_file.write_bytes(pickle.dumps(request))
+            write_bytes(request_file, pickle.dumps(request))
         except Exception as error:  # noqa: BLE001  (a class of the user may raise anything when it is pickled)
             return f"model or data cannot be pickled for another process: {describe_error(error)}"
         command = [sys.executable, "-m", __name__, str(request_file), str(result_file)]
         search_path = {"PYTHONPATH": os.pathsep.join(folder for folder in sys.path if folder)}
         done = subprocess.run(command, env=os.environ | search_path, capture_output=True, text=True, check=False)  # noqa: S603
-        if not result_file.exists():
+        if not is_present(result_file):
             last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
             return f"its process ended early: {last[0][:200]}"
-        found: Any = json.loads(result_file.read_text(encoding="utf-8"))
+        found: Any = parse_json_value(read_text(result_file), result_file)
     return found if isinstance(found, str) else PeakMemory(**found)
 
 
@@ -112,8 +115,8 @@ def peak_resident_bytes() -> int:
 
     On Linux getrusage does not serve: it gives a process the peak of the process that started it.
     """
-    if PROC_STATUS.exists():
-        (line,) = (line for line in PROC_STATUS.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
+    if is_present(PROC_STATUS):
+        (line,) = (line for line in read_text(PROC_STATUS).splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
     import resource
 
@@ -122,12 +125,12 @@ def peak_resident_bytes() -> int:
 
 def main(request_file: str, result_file: str) -> None:
     """Run the request of one file, and write the measured memory or the error to the other file."""
-    request = pickle.loads(Path(request_file).read_bytes())  # noqa: S301  (the process that started this process wrote the file)
+    request = pickle.loads(read_bytes(Path(request_file)))  # noqa: S301  (the process that started this process wrote the file)
     try:
         found: Any = vars(measure_in_process(request))
     except Exception as error:  # noqa: BLE001  (whatever a contender raises is its result)
         found = describe_error(error)
-    Path(result_file).write_text(json.dumps(found), encoding="utf-8")
+    write_bytes(Path(result_file), json.dumps(found).encode())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from functools import wraps
@@ -14,6 +15,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import typer
 
 from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.files.regular_files import check_regular_file, is_directory, is_present
 from robustbench_fgsm.options import Option
 from robustbench_fgsm.spec import PIXEL_BOUNDS, UNKNOWN_BOUNDS, Bounds, check_bounds
 
@@ -65,7 +67,7 @@ class ModelOptions:
         if self.bounds is not None:
             low, high = self.load_arguments()["bounds"]
             return low, high
-        named = self.model and ":" not in self.model and not Path(self.model).exists()
+        named = self.model and ":" not in self.model and not is_present(Path(self.model))
         return PIXEL_BOUNDS if named and self.weights in ("auto", "none", "standard", "robust") else UNKNOWN_BOUNDS
 
     def load_arguments(self) -> dict[str, Any]:
@@ -174,13 +176,17 @@ def check_output_path(option: str, path: Path | None, *, directory: bool = False
     if path is None:
         return
     try:
-        existing = next(place for place in (path, *path.parents) if place.exists())
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.lstat()  # which fails for a path that the system rejects
     except OSError as error:
         raise SettingError(f"{option} {path} cannot be written ({error.strerror}): choose another path") from error
-    fits = existing.is_dir() == directory if existing == path else existing.is_dir()
+    existing = next(place for place in (path, *path.parents) if is_present(place))
+    fits = is_directory(existing) == directory if existing == path else is_directory(existing)
     if not fits:
-        kind = "directory" if existing.is_dir() else "file"
+        kind = "directory" if is_directory(existing) else "file"
         raise SettingError(f"{option} {path} cannot be written, because {existing} is a {kind}: choose another path")
+    if existing == path and not directory:
+        check_regular_file(path)
 
 
 def is_csv(path: Path) -> bool:

@@ -28,6 +28,9 @@ IMAGE_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MAX_PIXELS = 89_478_485
 """Pillow's own MAX_IMAGE_PIXELS, above which it only warns: 360 MB once decoded."""
 
+MAX_IMAGE_BYTES = 2**29
+"""Largest image file, more than MAX_PIXELS need in any format."""
+
 GREY_MODES = ("1", "L", "LA")
 HIGH_BIT_DEPTH_MODES = ("I", "F")
 """Beginnings of Pillow's modes with more than 8 bits a channel."""

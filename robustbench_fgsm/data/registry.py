@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
+from robustbench_fgsm.files.regular_files import is_directory, is_file, is_present
 from robustbench_fgsm.registry import Registry, RegistryEntry
 
 if TYPE_CHECKING:  # a list of sources needs no PyTorch
@@ -137,7 +138,7 @@ def availability(entry: RegistryEntry, root: Path) -> str:
     """Return `ready`, or what is missing before the data can be loaded from the root."""
     if entry.package and entry.installed_version is None:
         return entry.install_command
-    downloaded = not entry.paths or any((root / path).exists() for path in entry.paths)
+    downloaded = not entry.paths or any(is_present(root / path) for path in entry.paths)
     if entry.entry_point is not None:
         check = _third_party_source(entry).is_downloaded
         downloaded = check is None or check(root)
@@ -157,14 +158,14 @@ def add_source_of_path(spec: str) -> str:
     path = Path(spec).expanduser()
     if path.suffix.lower() in SOURCE_BY_SUFFIX:
         return f"{SOURCE_BY_SUFFIX[path.suffix.lower()]}:{spec}"
-    if path.is_dir():
-        saved = any((path / file).is_file() for file in ("state.json", "dataset_dict.json"))
+    if is_directory(path):
+        saved = any(is_file(path / file) for file in ("state.json", "dataset_dict.json"))
         return f"{'hf-data' if saved else 'folder'}:{spec}"
     if path.suffix.lower() == ".npy":
         return f"npy:{spec}"
     if ".py" in spec and spec.partition(":")[0].endswith(".py"):
         raise DataError(f"data of a function of your own are named factory:FILE.py:FUNCTION, got {spec!r}: pass factory:{spec}")
-    if path.is_file():
+    if is_file(path):
         raise DataError(
             f"data files must be {', '.join(SOURCE_BY_SUFFIX)} or .npy, got {spec!r}: "
             f"convert it, or name its source, as in csv:{spec}"

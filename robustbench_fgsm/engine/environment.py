@@ -9,6 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robustbench_fgsm.files.regular_files import is_present, read_bytes
+
+MAX_LISTING_BYTES = 2**24
+
 if TYPE_CHECKING:
     import torch
 
@@ -49,8 +53,8 @@ def describe_processor() -> dict[str, str | int]:
 
 def _processor_name() -> str:
     listing = Path("/proc/cpuinfo")
-    if listing.exists():
-        for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
+    if is_present(listing):
+        for line in read_bytes(listing, MAX_LISTING_BYTES).decode(errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from io import BufferedReader, BufferedWriter
 from pathlib import Path
 
-from robustbench_fgsm.errors import FileError, UnsafeError
+from robustbench_fgsm.errors import FileError, InputError, UnsafeError
 
 SAFE_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 """Flags with which a pipe does not block."""
@@ -20,6 +20,9 @@ NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 MAX_TEXT_BYTES = 2**26
 """Largest size of a text file that is read as a whole."""
+
+MAX_EXPANSION, MAX_SMALL_EXPANSION, SMALL_BYTES = 100, 1000, 2**26
+"""Bytes that one byte of an archive may unpack to, and more for an archive that unpacks to few bytes."""
 
 FILE_KINDS = {
     stat.S_IFDIR: "directory",
@@ -33,6 +36,16 @@ FILE_KINDS = {
 def is_present(file: Path) -> bool:
     """Return True if a path is there, whatever it is; a link is not followed."""
     return os.path.lexists(file)
+
+
+def is_file(path: Path) -> bool:
+    """Return True if a path leads to a regular file; False for anything else, and for a path that the system rejects."""
+    return os.path.isfile(path)  # noqa: PTH113  (`Path.is_file` raises for a path that is too long)
+
+
+def is_directory(path: Path) -> bool:
+    """Return True if a path leads to a directory; False for anything else, and for a path that the system rejects."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def open_to_read(file: Path, *, follow_links: bool = False) -> BufferedReader:
@@ -88,6 +101,30 @@ def check_regular_file(file: Path) -> Path:
     """
     _check_kind(file, file.stat())
     return file
+
+
+def require_file(file: Path, expected: str, error_type: type[InputError]) -> Path:
+    """Return the path of a regular file that the user named; links are followed.
+
+    Args:
+        file: path of the file.
+        expected: first words of the message, such as `model must be a file`.
+        error_type: error to raise if there is no file, or the system rejects the path.
+
+    Raises:
+        FileError: the path is a directory, a pipe, a socket or a device.
+    """
+    try:
+        return check_regular_file(file)
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        reason = ", which does not exist" if missing else f" ({getattr(error, 'strerror', None) or error})"
+        raise error_type(f"{expected}, got {file}{reason}: check the path") from None
+
+
+def max_unpacked_bytes(size: int) -> int:
+    """Return the number of bytes to which an archive of this size in bytes may unpack; deflate reaches 1,032 times the size."""
+    return min(MAX_SMALL_EXPANSION * size, max(MAX_EXPANSION * size, SMALL_BYTES))
 
 
 def hash_file(file: Path) -> str:

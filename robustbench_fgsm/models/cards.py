@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from robustbench_fgsm.errors import ModelError, did_you_mean
+from robustbench_fgsm.files.json_files import read_json
+from robustbench_fgsm.files.regular_files import is_file
 
 BUNDLED_DATA = "fashion-mnist"
 WEIGHT_FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
@@ -17,7 +18,7 @@ WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 def bundled_cards() -> Iterator[dict[str, Any]]:
     """Yield the model cards of all bundled weights, by file name."""
     for file in sorted(WEIGHTS_FOLDER.glob("*.json")):
-        yield json.loads(file.read_text())
+        yield read_json(file, follow_links=True)
 
 
 def weights_file(card: dict[str, Any]) -> Path:
@@ -40,4 +41,4 @@ def model_card(name: str, weights: str) -> dict[str, Any]:
 def is_weights_file(weights: str) -> bool:
     """Return True if weights names a file of the user's own."""
     is_path = "/" in weights or "." in weights
-    return weights.lower().endswith(WEIGHT_FILE_SUFFIXES) or (is_path and Path(weights).is_file())
+    return weights.lower().endswith(WEIGHT_FILE_SUFFIXES) or (is_path and is_file(Path(weights)))

@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 import torch
 
 from robustbench_fgsm.errors import ModelError, ResourceError, first_line
-from robustbench_fgsm.files.regular_files import hash_file
+from robustbench_fgsm.files.regular_files import hash_file, is_file
 
 HASH_IN_FILE_NAME = re.compile(r"-([a-f0-9]{8,})\.")
 """The beginning of a file's SHA-256, as torchvision's file names carry it."""
@@ -25,7 +25,7 @@ def fetch_file(url: str, file: Path, description: str) -> Path:
     """
     found = HASH_IN_FILE_NAME.search(file.name)
     prefix = found[1] if found else ""
-    if not file.is_file():
+    if not is_file(file):
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(file), prefix or None, progress=False)

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from robustbench_fgsm.errors import ModelError, did_you_mean
+from robustbench_fgsm.files.regular_files import read_text
 from robustbench_fgsm.models.registry import MODEL_SOURCES, find_model_source, sources_with_weights
 
 BUNDLED_NAMES = ("resnet18", "smallcnn", "mlp300", "mlp600", "mlp900")
@@ -23,7 +24,7 @@ def torchvision_names() -> tuple[str, ...]:
     package = find_spec("torchvision")
     places = [] if package is None else list(package.submodule_search_locations or [])
     files = sorted(file for place in places for file in (Path(place) / "models").glob("*.py"))
-    return tuple(sorted(name for file in files for name in REGISTERED_MODEL.findall(file.read_text(encoding="utf-8"))))
+    return tuple(sorted(name for file in files for name in REGISTERED_MODEL.findall(read_text(file, follow_links=True))))
 
 
 def check_torchvision_name(name: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from robustbench_fgsm.errors import ModelError, SettingError, UnsafeError
+from robustbench_fgsm.files.regular_files import require_file
 from robustbench_fgsm.models.cards import is_weights_file
 from robustbench_fgsm.models.checkpoint_match import load_checkpoint
 from robustbench_fgsm.models.classifier import (
@@ -80,9 +81,7 @@ class ModelRequest:
 
     def existing_file(self) -> Path:
         """Return the file that the name stands for; raise ModelError if there is none."""
-        if not Path(self.name).is_file():
-            raise ModelError(f"model must be a file, got {self.name}, which does not exist: check the path")
-        return Path(self.name)
+        return require_file(Path(self.name), "model must be a file", ModelError)
 
     def load_weights_file(self, network: nn.Module, num_classes: int | None = None) -> None:
         """Copy the weights of the user's file into a network; num_classes: its outputs, if `--num-classes` changes them."""

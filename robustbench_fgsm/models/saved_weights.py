@@ -14,6 +14,7 @@ from torch import Tensor
 
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.files.json_files import parse_json
+from robustbench_fgsm.files.regular_files import is_directory, is_file
 from robustbench_fgsm.files.validation import FileSchema, validate
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.spec import MAX_CLASSES
@@ -57,9 +58,9 @@ def complete_request(request: ModelRequest) -> ModelRequest:
     Settings of the request have priority. Raises ModelError for a directory without weights.
     """
     path = Path(request.weights)
-    if not request.has_weights_file and path.is_dir() and (path / WEIGHTS_FILE).is_file():
+    if not request.has_weights_file and is_directory(path) and is_file(path / WEIGHTS_FILE):
         request = replace(request, weights=str(path / WEIGHTS_FILE))
-    elif "/" in request.weights and path.is_dir():
+    elif "/" in request.weights and is_directory(path):
         raise ModelError(f"weights must be a file or a directory that `rfgsm train` wrote, got {path} without {WEIGHTS_FILE}")
     description = _read_description(Path(request.weights)) if request.weights.endswith(".safetensors") else {}
     described = {name: value for name, value in description.items() if getattr(request, name) is None}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 from torch import Tensor
 
 from robustbench_fgsm.attack.quantization import levels_to_pixels
 from robustbench_fgsm.data.dataset import Dataset, first_readable_batch
 from robustbench_fgsm.data.subset import IdSubset
-from robustbench_fgsm.errors import DataError, UnsafeError
+from robustbench_fgsm.errors import DataError, RfgsmError, UnsafeError, describe_error
+from robustbench_fgsm.files.array_files import open_npz, read_safetensors
+from robustbench_fgsm.files.regular_files import hash_file, is_directory
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
 IMAGE_KEYS = ("images", "x_adv", "adversarial")
@@ -54,7 +52,7 @@ class SavedImages:
 
 def is_saved_images(path: str | Path) -> bool:
     """Return True if the path names saved images rather than code: by its suffix, or because it is a directory."""
-    return Path(path).suffix.lower() in (*SAVED_IMAGE_SUFFIXES, *PICKLE_SUFFIXES, ".npy") or Path(path).is_dir()
+    return Path(path).suffix.lower() in (*SAVED_IMAGE_SUFFIXES, *PICKLE_SUFFIXES, ".npy") or is_directory(Path(path))
 
 
 def load_saved_images(path: Path, shape: tuple[int, ...], bounds: Bounds = PIXEL_BOUNDS) -> SavedImages:
@@ -65,7 +63,9 @@ def load_saved_images(path: Path, shape: tuple[int, ...], bounds: Bounds = PIXEL
     into which uint8 images are put. `ids`, if present, identify the images. Raises UnsafeError if the file holds pickled objects;
     DataError if the file holds no images that fit.
     """
-    files = sorted(file for file in path.glob(SHARD_PATTERN) if file.suffix in SAVED_IMAGE_SUFFIXES) if path.is_dir() else [path]
+    files = (
+        sorted(file for file in path.glob(SHARD_PATTERN) if file.suffix in SAVED_IMAGE_SUFFIXES) if is_directory(path) else [path]
+    )
     if not files:
         raise DataError(f"saved images must be {SHARD_PATTERN} files in that directory, got none in {path}: name an .npz file")
     parts = [_read_file(file, shape, bounds) for file in files]
@@ -124,33 +124,26 @@ def _read_file(file: Path, shape: tuple[int, ...], bounds: Bounds) -> SavedImage
         if stored.dtype.kind not in "iu" or stored.shape != (len(images),):
             raise DataError(f"ids must be integers ({len(images)},), got {stored.dtype} {stored.shape} in {file}")
         ids = torch.from_numpy(stored.astype(np.int64))
-    return SavedImages(file.name, images, ids, hashlib.sha256(file.read_bytes()).hexdigest())
+    return SavedImages(file.name, images, ids, hash_file(file))
 
 
 def _read_arrays(file: Path) -> NamedArrays:
-    if file.suffix.lower() in PICKLE_SUFFIXES:
-        raise _pickle_error(file)
+    suffix = file.suffix.lower()
+    if suffix in PICKLE_SUFFIXES:
+        raise UnsafeError(f"saved images must be plain arrays, got pickled objects in {file}: use numpy.savez")
+    if suffix == ".npy":
+        raise DataError(f"saved images must be .npz or .safetensors, got one array in {file}: use numpy.savez(..., images=...)")
     try:
-        if file.suffix.lower() == ".safetensors":
-            return load_file(file)
-        with file.open("rb") as stream:
-            stored = np.load(stream, allow_pickle=False)
-            if not isinstance(stored, np.ndarray):
-                return {name: stored[name] for name in stored.files if name in (*IMAGE_KEYS, "ids")}
+        if suffix == ".safetensors":
+            return {name: tensor.numpy() for name, tensor in read_safetensors(file, follow_links=True).items()}
+        with open_npz(file, follow_links=True) as arrays:
+            return {name: arrays.read(name) for name in (*IMAGE_KEYS, "ids") if name in arrays}
+    except RfgsmError:
+        raise
     except FileNotFoundError:
         raise DataError(f"saved images must be in a file, got {file}, which does not exist: check the path") from None
-    except pickle.UnpicklingError as error:
-        raise _pickle_error(file) from error
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, SafetensorError) as error:
-        if "pickle" in str(error):  # where NumPy found something else than arrays
-            raise _pickle_error(file) from error
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"saved images must be readable, got {file} ({reason}): save them again") from error
-    raise DataError(f"saved images must be .npz or .safetensors, got one array in {file}: use numpy.savez(..., images=...)")
-
-
-def _pickle_error(file: Path) -> UnsafeError:
-    return UnsafeError(f"saved images must be plain arrays, got pickled objects in {file}: use numpy.savez")
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"saved images must be readable, got {file} ({describe_error(error)}): save them again") from error
 
 
 def _to_pixel_space(stored: Any, shape: tuple[int, ...], file: Path, bounds: Bounds) -> Tensor:

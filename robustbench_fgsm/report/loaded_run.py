@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.files.json_files import read_json
-from robustbench_fgsm.files.regular_files import is_present
+from robustbench_fgsm.files.regular_files import is_directory, is_present
 from robustbench_fgsm.printable_text import printable_document
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
 from robustbench_fgsm.runs.kept_images import EXAMPLE_IMAGES_FILE, read_example_images
@@ -73,7 +73,7 @@ def load_run(path: Path, schemas: Sequence[str] = EVALUATION_SCHEMAS) -> LoadedR
     Raises:
         RunError: if there is no result, or if its schema is not accepted.
     """
-    file = path / RESULT_FILE if path.is_dir() else path
+    file = path / RESULT_FILE if is_directory(path) else path
     if not is_present(file):
         raise RunError(f"a run must be a directory with {RESULT_FILE} in it, or such a file, got {path}: make one with --out")
     document = read_json(file)

@@ -20,7 +20,7 @@ from robustbench_fgsm.files.atomic_files import (
     write_bytes,
 )
 from robustbench_fgsm.files.json_files import read_json
-from robustbench_fgsm.files.regular_files import check_run_files, is_present, read_bytes
+from robustbench_fgsm.files.regular_files import check_run_files, is_directory, is_present, read_bytes
 from robustbench_fgsm.runs.directory_lock import LOCK_FILE, lock_directory
 
 MANIFEST_FILE = "manifest.json"
@@ -253,9 +253,9 @@ def is_new_run(directory: Path) -> bool:
         ResourceError: the directory cannot be read.
     """
     with translate_os_errors(directory):
-        if directory.exists() and not directory.is_dir():
+        if is_present(directory) and not is_directory(directory):
             raise RunError(f"--out must be a directory, got {directory}, which is a file: choose another")
-        if not directory.exists() or all(place.name.startswith(".") for place in directory.iterdir()):
+        if not is_present(directory) or all(place.name.startswith(".") for place in directory.iterdir()):
             return True
     if not is_present(directory / MANIFEST_FILE):
         raise RunError(f"--out must be new, empty or a run, got {directory} with other files in it: choose another directory")

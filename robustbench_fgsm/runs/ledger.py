@@ -15,7 +15,7 @@ import numpy as np
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.files.atomic_files import sync_directory, translate_os_errors
-from robustbench_fgsm.files.regular_files import open_to_read, open_to_write
+from robustbench_fgsm.files.regular_files import is_directory, open_to_read, open_to_write
 from robustbench_fgsm.runs.directory import read_manifest_json, settings_in_manifest
 from robustbench_fgsm.runs.piece_format import decode_piece, encode_piece, scan_records
 from robustbench_fgsm.runs.record_schema import RecordOrigin, RecordSchema
@@ -47,7 +47,7 @@ class Ledger:
         self._start = np.zeros(num_pieces, np.int64)
         self._stop = np.zeros(num_pieces, np.int64)
         with translate_os_errors(directory):
-            names = sorted(file.name for file in directory.iterdir()) if directory.is_dir() else []
+            names = sorted(file.name for file in directory.iterdir()) if is_directory(directory) else []
             for name in filter(LEDGER_PATTERN.fullmatch, names):
                 self._files.append(directory / name)
                 self._index_file(len(self._files) - 1)

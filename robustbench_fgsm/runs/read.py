@@ -11,7 +11,7 @@ from typing import Any
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.files.json_files import parse_json, read_json
-from robustbench_fgsm.files.regular_files import is_present, read_bytes
+from robustbench_fgsm.files.regular_files import is_directory, is_present, read_bytes
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, TRAINING_LOG_FILE, manifest_command
 from robustbench_fgsm.runs.directory_lock import is_locked
 from robustbench_fgsm.runs.ledger import Ledger
@@ -64,7 +64,7 @@ def read_run_state(directory: Path) -> str:
 
 def find_runs(root: Path) -> list[Path]:
     """Return the run directories at or below a directory, sorted; raise RunError if it is not a directory."""
-    if not root.is_dir():
+    if not is_directory(root):
         raise RunError(f"runs are listed below a directory, got {root}: check the path")
     return sorted(_runs_below(root, MAX_DEPTH))
 

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,6 +20,7 @@ from robustbench_fgsm.data.memory import check_memory
 from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.arrays import arrays_to_dataset
 from robustbench_fgsm.errors import DataError, SettingError, did_you_mean, first_line
+from robustbench_fgsm.files.regular_files import open_to_read
 
 LABEL_COLUMNS = ("label", "labels", "target", "class", "y", "species")
 MAX_LINE_CHARACTERS = 1 << 26
@@ -51,7 +53,7 @@ def load(argument: str, options: DataOptions) -> Dataset:
     options.reject_split("csv")
     file = Path(argument)
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
+        with TextIOWrapper(open_to_read(file, follow_links=True), encoding="utf-8-sig", newline="") as stream:
             features, labels, columns = _read_table(stream, file, options.labels_key)
     except OSError as error:
         raise DataError(f"csv {file} cannot be read ({error.strerror or error}): check the path") from error

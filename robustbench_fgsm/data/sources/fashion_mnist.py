@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors.torch import load_file
-
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.registry import DataOptions
+from robustbench_fgsm.files.array_files import read_safetensors
 
 TEST_SPLIT_FILE = Path(__file__).parents[1] / "files" / "fashion-mnist-test.safetensors"
 CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -15,7 +14,7 @@ CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", 
 
 def load_fashion_mnist() -> ArrayDataset:
     """Return all 10,000 test images in their original order: one grey channel of 28 x 28."""
-    arrays = load_file(TEST_SPLIT_FILE)
+    arrays = read_safetensors(TEST_SPLIT_FILE, follow_links=True)
     return ArrayDataset("fashion-mnist", arrays["images"], arrays["labels"], CLASS_NAMES)
 
 

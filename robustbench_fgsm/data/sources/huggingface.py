@@ -12,7 +12,9 @@ from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.decoding import UnreadableError
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.registry import DataOptions
+from robustbench_fgsm.data.sources.image_files import read_image_file
 from robustbench_fgsm.errors import DataError, first_line
+from robustbench_fgsm.files.regular_files import is_directory, is_file, is_present
 
 SPLIT_PREFERENCE = ("test", "validation", "val", "train")
 
@@ -48,7 +50,7 @@ class TableImageSource:
         image, label = row[self._image], row[self._label]
         if not image or label is None:
             raise UnreadableError("the row has no image or no label")
-        return image["bytes"] if image["bytes"] is not None else Path(image["path"]).read_bytes(), int(label)
+        return image["bytes"] if image["bytes"] is not None else read_image_file(Path(image["path"]), follow_links=True), int(label)
 
     def path(self, index: int) -> str:
         """Return the name of the data set and the number of the row."""
@@ -98,9 +100,9 @@ def _open_table(name: str) -> Any:
 
     path = Path(name)
     try:
-        if path.is_dir() and any((path / file).is_file() for file in ("state.json", "dataset_dict.json")):
+        if is_directory(path) and any(is_file(path / file) for file in ("state.json", "dataset_dict.json")):
             return datasets.load_from_disk(str(path))
-        return datasets.load_dataset(str(path) if path.exists() else name)
+        return datasets.load_dataset(str(path) if is_present(path) else name)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise DataError(
             f"hf-data must name a data set of the hub or a directory of one, got {name} ({first_line(error)}): "

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-import stat
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from robustbench_fgsm.data.decoding import UnreadableError
+from robustbench_fgsm.data.decoding import MAX_IMAGE_BYTES, UnreadableError
+from robustbench_fgsm.errors import RfgsmError, first_line
+from robustbench_fgsm.files.regular_files import read_bytes
+
+
+def read_image_file(file: Path, *, follow_links: bool) -> bytes:
+    """Return the bytes of an image file; raise OSError if it cannot be read, and UnreadableError for a link, a pipe or a device."""
+    try:
+        return read_bytes(file, MAX_IMAGE_BYTES, follow_links=follow_links)
+    except RfgsmError as error:
+        raise UnreadableError(first_line(error).partition(": ")[0].removeprefix(f"{file} ")) from error
 
 
 class FileImageSource:
     """Image files by index: the root directory, paths relative to it, and labels."""
 
-    def __init__(self, root: Path, paths: Sequence[str], labels: Sequence[int]) -> None:
+    def __init__(self, root: Path, paths: Sequence[str], labels: Sequence[int], *, follow_links: bool = False) -> None:
         self._root = root
+        self._follow_links = follow_links
         self._paths = paths
         self._labels = np.asarray(labels, dtype=np.int64)
 
@@ -39,11 +49,8 @@ class FileImageSource:
             return -1
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """Return the file's bytes and its label; raise OSError if it cannot be read, and UnreadableError for a pipe or device."""
-        path = self._root / self._paths[index]
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise UnreadableError("it is no regular file")
-        return path.read_bytes(), int(self._labels[index])
+        """Return the file's bytes and its label; raise OSError or UnreadableError if it is not a regular file that can be read."""
+        return read_image_file(self._root / self._paths[index], follow_links=self._follow_links), int(self._labels[index])
 
     def path(self, index: int) -> str:
         """Return the path of the file."""

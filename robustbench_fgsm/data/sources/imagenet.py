@@ -6,6 +6,7 @@ from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.folder import class_directories, load_class_directories
 from robustbench_fgsm.errors import DataError, SettingError
+from robustbench_fgsm.files.regular_files import is_directory
 
 IMAGENET_NUM_CLASSES = 1000
 
@@ -21,9 +22,9 @@ def load(name: str, options: DataOptions) -> Dataset:
     if options.download:
         raise SettingError("imagenet cannot be downloaded without an account: get it from image-net.org, then --data-root")
     directory = options.root / split
-    if not directory.is_dir() and (options.root / "imagenet" / split).is_dir():
+    if not is_directory(directory) and is_directory(options.root / "imagenet" / split):
         directory = options.root / "imagenet" / split
-    if not directory.is_dir():
+    if not is_directory(directory):
         raise DataError(f"imagenet must lie in {directory}, one directory for each WordNet id: pass --data-root DIR")
     directories = class_directories(directory)
     if len(directories) != IMAGENET_NUM_CLASSES:

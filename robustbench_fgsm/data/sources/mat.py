@@ -14,6 +14,7 @@ from robustbench_fgsm.data.memory import check_memory
 from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.arrays import arrays_to_dataset, find_array_keys
 from robustbench_fgsm.errors import DataError, RfgsmError, first_line
+from robustbench_fgsm.files.regular_files import check_regular_file
 
 BYTES_BY_CLASS = {"uint8": 1, "int8": 1, "logical": 1, "uint16": 2, "int16": 2, "single": 4, "int32": 4, "uint32": 4}
 """Bytes of one value by MATLAB's class; 8 for the others."""
@@ -48,6 +49,7 @@ def _read_arrays(file: Path, options: DataOptions) -> list[NDArray[Any]]:
     from scipy.io.matlab import MatReadError
 
     try:
+        check_regular_file(file)
         listed = {name: (shape, kind) for name, shape, kind in io.whosmat(str(file), appendmat=False)}
         keys = find_array_keys({name: shape for name, (shape, _) in listed.items()}, options, str(file))
         for key in keys:

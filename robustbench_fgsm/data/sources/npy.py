@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.arrays import arrays_to_dataset
-from robustbench_fgsm.errors import DataError, UnsafeError
+from robustbench_fgsm.errors import DataError, RfgsmError
+from robustbench_fgsm.files.array_files import map_npy
 
 
 def load(argument: str, options: DataOptions) -> Dataset:
@@ -29,15 +29,10 @@ def load(argument: str, options: DataOptions) -> Dataset:
 
 def _map_file(file: Path) -> NDArray[Any]:
     try:
-        array = np.load(file, mmap_mode="c", allow_pickle=False)  # a write stays in memory
+        return map_npy(file)
+    except RfgsmError:
+        raise
     except OSError as error:
         raise DataError(f"npy {file} cannot be read ({error.strerror or error}): check the path") from error
-    except (ValueError, EOFError) as error:
-        if "pickle" in str(error) or "Python objects" in str(error):
-            raise UnsafeError(
-                f"npy {file} must hold a plain array, got pickled objects, which can run code: save numbers"
-            ) from error
+    except ValueError as error:
         raise DataError(f"npy {file} must hold a plain array, got one that cannot be read ({error}): save it again") from error
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"npy {file} must hold one array, got an archive of several: pass npz:{file}")
-    return array

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.arrays import arrays_to_dataset, find_array_keys
 from robustbench_fgsm.errors import DataError, RfgsmError
+from robustbench_fgsm.files.array_files import open_safetensors
 from robustbench_fgsm.files.json_files import parse_json_value
 
 
@@ -20,7 +19,7 @@ def load(argument: str, options: DataOptions) -> Dataset:
     """
     file = Path(argument)
     try:
-        with safe_open(file, "pt") as stored:
+        with open_safetensors(file, follow_links=True) as stored:
             shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
             images, labels = find_array_keys(shapes, options, str(file))
             classes = parse_json_value((stored.metadata() or {}).get("classes", "null"), f"classes in the metadata of {file}")
@@ -29,7 +28,7 @@ def load(argument: str, options: DataOptions) -> Dataset:
         raise
     except OSError as error:
         raise DataError(f"safetensors {file} cannot be read ({error.strerror or error}): check the path") from error
-    except (SafetensorError, ValueError) as error:
+    except ValueError as error:
         raise DataError(f"safetensors {file} must be whole, got one that cannot be read ({error})") from error
     if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         raise DataError(f"classes in the metadata of {file} must be a JSON list of names, got {classes!r:.60}")

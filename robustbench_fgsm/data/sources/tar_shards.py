@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import re
 import tarfile
@@ -14,16 +15,16 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from robustbench_fgsm.data.decoding import UnreadableError
+from robustbench_fgsm.data.decoding import MAX_IMAGE_BYTES, UnreadableError
 from robustbench_fgsm.data.sources.object_storage import RemoteFile, check_url
 from robustbench_fgsm.errors import DataError, RfgsmError, UnsafeError, describe_error
-
-MAX_EXPANSION = 1000
-"""Bytes out of one byte in, above which a compressed shard is taken for a bomb: deflate's own limit is 1032."""
+from robustbench_fgsm.files.regular_files import max_unpacked_bytes, open_to_read, require_file
+from robustbench_fgsm.files.tar_archives import TarHeaders, open_gzip
 
 UNSAFE_SUFFIXES = (".pkl", ".pickle", ".pyd", ".pt", ".pth", ".joblib", ".dill")
 BRACE_GROUP = re.compile(r"\{([^{}]*)\}")
-
+BRACE_RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
+MAX_SHARDS = 100_000
 
 END_BYTES = 2 * tarfile.BLOCKSIZE
 """Zeros that end an archive."""
@@ -56,7 +57,7 @@ class TarMember:
             return self._decompressed()
         if isinstance(self.shard, RemoteFile):
             return self.shard.read(self.offset, self.size)
-        with self.shard.open("rb") as stream:
+        with open_shard(self.shard) as stream:
             return self._read_from(stream)
 
     def _decompressed(self) -> bytes:
@@ -70,15 +71,22 @@ class TarMember:
                 raise UnreadableError(f"its shard cannot be decompressed ({error})") from error
             raise
 
-    def _read_from(self, stream: IO[bytes] | gzip.GzipFile) -> bytes:
+    def _read_from(self, stream: IO[bytes]) -> bytes:
+        if self.size > MAX_IMAGE_BYTES:
+            raise UnreadableError(f"it has {self.size:,} bytes, more than {MAX_IMAGE_BYTES:,}")
         stream.seek(self.offset)
         return stream.read(self.size)
 
 
+def open_shard(shard: TarShard) -> IO[bytes]:
+    """Return an open shard, which must be a regular file or an object in storage."""
+    return open_to_read(shard, follow_links=True) if isinstance(shard, Path) else shard.open("rb")
+
+
 @lru_cache(maxsize=2)
-def open_compressed(shard: TarShard, _process_id: int) -> gzip.GzipFile:
+def open_compressed(shard: TarShard, _process_id: int) -> IO[bytes]:
     """Return an open compressed shard, so that images in order need one pass; each process has its own position in the shard."""
-    return gzip.open(shard if isinstance(shard, Path) else shard.open("rb"))
+    return open_gzip(open_shard(shard))
 
 
 def expand_pattern(pattern: str) -> list[TarShard]:
@@ -94,19 +102,24 @@ def expand_pattern(pattern: str) -> list[TarShard]:
     if "::" in pattern:
         raise DataError(f"wds patterns must name files, got {pattern!r}, a chain: list them as {{a,b}}.tar")
     literal = BRACE_GROUP.split(pattern)  # every second part stood in braces
+    counts = [_count_choices(part) for part in literal[1::2]]
+    if math.prod(counts) > MAX_SHARDS:
+        raise DataError(f"wds patterns must name at most {MAX_SHARDS:,} files, got {pattern!r:.200}: check the numbers")
     choices = [[part] if index % 2 == 0 else _expand_braces(part) for index, part in enumerate(literal)]
     names = ["".join(parts) for parts in product(*choices)]
     if remote:
         return [RemoteFile(name) for name in names]
     files = [Path(name) for name in names]
-    for file in files:
-        if not file.is_file():
-            raise DataError(f"wds shard {file} must be a file, got none: check the pattern")
-    return [*files]
+    return [require_file(file, "wds shard must be a file", DataError) for file in files]
+
+
+def _count_choices(inside: str) -> int:
+    bounds = BRACE_RANGE.fullmatch(inside)
+    return max(0, int(bounds[2]) - int(bounds[1]) + 1) if bounds else inside.count(",") + 1
 
 
 def _expand_braces(inside: str) -> list[str]:
-    bounds = re.fullmatch(r"(\d+)\.\.(\d+)", inside)
+    bounds = BRACE_RANGE.fullmatch(inside)
     if not bounds:
         return inside.split(",")
     low, high = bounds.groups()
@@ -117,22 +130,25 @@ def _expand_braces(inside: str) -> list[str]:
 def tar_members(shard: TarShard) -> Iterator[TarMember]:
     """Yield the files in a shard, in order.
 
-    Raises UnsafeError for a pickle, a link, a device, a path that leads out, and a shard that expands to over 1,000 times its size;
+    Raises UnsafeError for a pickle, a link, a device, a path that leads out, and a shard that expands to far more than its size;
     DataError for a shard that cannot be read.
     """
     try:
-        most = MAX_EXPANSION * (shard.size if isinstance(shard, RemoteFile) else shard.stat().st_size)
-        with shard.open("rb") as raw:
+        most = max_unpacked_bytes(shard.size if isinstance(shard, RemoteFile) else shard.stat().st_size)
+        with open_shard(shard) as raw:
             compressed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            with gzip.open(raw) if compressed else raw as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
-                for member in archive:
+            with open_gzip(raw) if compressed else raw as stream:
+                headers = TarHeaders(stream, f"wds shard {shard}")
+                for member in headers:
                     check_member(shard, member, most)
                     if member.isreg():
-                        small = archive.extractfile(member) if member.size <= MAX_INLINE_BYTES else None
-                        content = None if small is None else small.read()
+                        content = None
+                        if member.size <= MAX_INLINE_BYTES:
+                            stream.seek(member.offset_data)
+                            content = stream.read(member.size)
                         yield TarMember(shard, member.name, member.offset_data, member.size, compressed, content)
-                check_end(shard, stream, archive.offset)
+                check_end(shard, stream, headers.end)
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
         raise DataError(f"wds shard {shard} must be a whole tar archive, got one that is not ({error})") from error
     except OSError as error:
@@ -143,7 +159,7 @@ def tar_members(shard: TarShard) -> Iterator[TarMember]:
         raise DataError(f"wds shard {shard} cannot be read ({describe_error(error)}): check address and rights") from error
 
 
-def check_end(shard: TarShard, stream: IO[bytes] | gzip.GzipFile, offset: int) -> None:
+def check_end(shard: TarShard, stream: IO[bytes], offset: int) -> None:
     """Raise DataError unless nothing but the zeros that end an archive follow the offset; the checksum of gzip is checked too.
 
     `tarfile` takes a damaged header for the end. What stands behind it would be missing without a word.
@@ -175,6 +191,6 @@ def check_member(shard: TarShard, member: tarfile.TarInfo, max_bytes: int) -> No
         raise UnsafeError(f"{shard}: {member.name!r} is a pickle, which runs code when it is read: take it out")
     if member.offset_data + member.size > max_bytes:
         raise UnsafeError(
-            f"{shard}: {member.name!r} makes it expand to more than {MAX_EXPANSION} times its size: "
+            f"{shard}: {member.name!r} makes it expand to more than {max_bytes:,} bytes, too many for its size: "
             "the archive is refused as a whole"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from functools import partial
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.files.regular_files import hash_file, is_file, is_present
 from robustbench_fgsm.models.architectures import ARCHITECTURES
 from robustbench_fgsm.models.cards import BUNDLED_DATA, bundled_cards, model_card, weights_file
 from robustbench_fgsm.models.checkpoint import check_parameter_count, load_weights, read_weights
@@ -45,7 +45,7 @@ def load(request: ModelRequest) -> TorchClassifier:
     request.allow_only("weights", *(() if shipped else ("num_classes", "mean", "std", "bounds")))
     num_classes = request.num_classes or len(card["classes"])
     create = partial(ARCHITECTURES[name], num_classes=num_classes, **_shape_arguments(name, request.shape))
-    if request.has_weights_file and Path(request.weights).is_file():
+    if request.has_weights_file and is_file(Path(request.weights)):
         check_parameter_count(create, Path(request.weights).stat().st_size, request.weights)
     network = create()
     if shipped:
@@ -75,7 +75,7 @@ def names() -> Iterator[ModelListing]:
 
 def _verified_weights_file(card: dict[str, Any]) -> Path:
     file = weights_file(card)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "no file"
+    digest = hash_file(file) if is_present(file) else "no file"
     if digest != card["sha256"]:
         raise ModelError(
             f"bundled weights {file.name} must have sha256 {card['sha256'][:12]}, got {digest[:12]}: install the package again"

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForImageClassification
 from transformers.utils import logging
 
 from robustbench_fgsm.errors import ModelError, UnsafeError, describe_error, is_out_of_memory
+from robustbench_fgsm.files.regular_files import is_directory
 from robustbench_fgsm.models.checkpoint import check_finite_weights, check_parameter_count
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.download import fetch_hub_files
@@ -42,7 +43,7 @@ def load(request: ModelRequest) -> TorchClassifier:
     """
     request.allow_only("mean", "std", "bounds")
     folder = Path(request.name)
-    folder = folder if folder.is_dir() else fetch_hub_files(request.name, HF_FILE_PATTERNS)
+    folder = folder if is_directory(folder) else fetch_hub_files(request.name, HF_FILE_PATTERNS)
     read_network_config(folder, request.spec)
     processor = read_processor_config(folder, request.spec)
     if processor is None and (request.mean is None or request.std is None):

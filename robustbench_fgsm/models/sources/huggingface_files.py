@@ -12,6 +12,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATIO
 
 from robustbench_fgsm.errors import ModelError, UnsafeError
 from robustbench_fgsm.files.json_files import read_json
+from robustbench_fgsm.files.regular_files import is_present
 from robustbench_fgsm.files.validation import FileSchema, validate
 from robustbench_fgsm.spec import MAX_CLASSES
 
@@ -126,7 +127,7 @@ def read_network_config(folder: Path, spec: str) -> NetworkConfig:
 def read_processor_config(folder: Path, spec: str) -> ProcessorConfig | None:
     """Return the configuration of the image processor, None if there is none; raise as `read_network_config`."""
     file = folder / PROCESSOR_FILE
-    if not file.exists():
+    if not is_present(file):
         return None
     document = _read(file, spec)
     if document.get("auto_map"):
@@ -140,9 +141,9 @@ def _check_weights(folder: Path, spec: str) -> None:
             f"{spec} must hold its weights as safetensors, got none: weights in pickles are not loaded; "
             "convert them, or ask for a repository that has them"
         )
-    if (folder / ADAPTER_FILE).exists():
+    if is_present(folder / ADAPTER_FILE):
         raise UnsafeError(f"{spec} must hold a whole network, got {ADAPTER_FILE}, which names another model: merge the adapter")
-    if (folder / INDEX_FILE).exists():
+    if is_present(folder / INDEX_FILE):
         validate(WeightsIndex, _read(folder / INDEX_FILE, spec), folder / INDEX_FILE, ModelError, "save the weights again")
 
 

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError, Message
 from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, UnsafeError
+from robustbench_fgsm.files.regular_files import is_file, is_present, read_bytes
 from robustbench_fgsm.models.checkpoint import check_finite_weights
 from robustbench_fgsm.models.classifier import ChannelStatistic, PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.exported_graph import ExportedGraph
@@ -74,13 +75,17 @@ def _standard_deviation(images: Any, request: ModelRequest) -> ChannelStatistic 
     )
 
 
+MAX_MODEL_BYTES = 2**31
+"""Largest message of protobuf; larger models keep their tensors in other files."""
+
+
 def read_model(file: Path) -> tuple[Any, str]:
     """Return the model with its external tensors, and the SHA-256 of its file.
 
     Raises UnsafeError, before any tensor is read, if an external tensor is not a plain file in or below the model's folder.
     """
     try:
-        content = file.read_bytes()
+        content = read_bytes(file, MAX_MODEL_BYTES, follow_links=True)
         model = onnx.load_model_from_string(content)
     except FileNotFoundError:
         raise ModelError(f"model must be a file, got {file}, which does not exist: check the path") from None
@@ -112,8 +117,8 @@ def _check_inside_folder(folder: Path, location: str) -> None:
     path = folder / location
     inside = [path, *path.parents[: len(PurePosixPath(location).parts) - 1]]
     linked = not outside and any(path.is_symlink() for path in inside)
-    hard_linked = not outside and path.is_file() and path.stat().st_nlink > 1
-    if outside or linked or hard_linked or (path.exists() and not path.is_file()):
+    hard_linked = not outside and is_file(path) and path.stat().st_nlink > 1
+    if outside or linked or hard_linked or (is_present(path) and not is_file(path)):
         why = "leaves its folder" if outside else "is a link" if linked or hard_linked else "is no file"
         raise UnsafeError(f"external data must be a plain file in the model's folder, got {location!r}, which {why}")
 

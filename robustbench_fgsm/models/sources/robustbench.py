@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, SettingError, did_you_mean
+from robustbench_fgsm.files.regular_files import is_file
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.request import ModelListing, ModelRequest
@@ -51,7 +52,7 @@ def load(request: ModelRequest) -> TorchClassifier:
     network: nn.Module = entry["model"]()
     if request.weights != "none":
         file = Path(request.weights) if request.has_weights_file else CHECKPOINT_ROOT / dataset / threat / f"{request.name}.pt"
-        if not file.is_file():
+        if not is_file(file):
             raise ModelError(
                 f"{request.spec} needs its checkpoint, got none: fetch https://drive.google.com/uc?id={entry.get('gdrive_id')} "
                 f"and put it at {file}"
@@ -83,7 +84,7 @@ def names() -> Iterator[ModelListing]:
             for name, entry in networks.items():
                 if not isinstance(entry.get("gdrive_id"), list):
                     file = CHECKPOINT_ROOT / dataset / threat / f"{name}.pt"
-                    size = file.stat().st_size if file.is_file() else None
+                    size = file.stat().st_size if is_file(file) else None
                     yield ModelListing(f"robustbench:{name}", f"{dataset} {threat}", size=size, on_disk=size is not None)
 
 

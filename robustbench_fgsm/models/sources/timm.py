@@ -11,6 +11,7 @@ from timm.data import resolve_data_config
 from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, did_you_mean
+from robustbench_fgsm.files.regular_files import is_file
 from robustbench_fgsm.models.checkpoint import nonfinite_keys, read_weights
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.download import fetch_file, fetch_hub_files, hub_cache_path
@@ -100,7 +101,7 @@ def _load_pretrained(name: str) -> nn.Module:
 def _read_pretrained_state(config: Any) -> tuple[dict[str, Tensor], str]:
     if config.hf_hub_id:
         file = fetch_hub_files(config.hf_hub_id, TIMM_FILE_PATTERNS) / TIMM_FILE_PATTERNS[0]
-        if not file.is_file():
+        if not is_file(file):
             raise ModelError(f"{config.hf_hub_id} must hold {TIMM_FILE_PATTERNS[0]}, got none: choose another tag")
     else:
         file = fetch_file(config.url, hub_cache_path(config.url), config.architecture)

@@ -11,6 +11,7 @@ from torch import nn
 from torchvision import models
 
 from robustbench_fgsm.errors import ModelError, did_you_mean
+from robustbench_fgsm.files.regular_files import is_file
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.download import fetch_file, hub_cache_path
@@ -71,7 +72,7 @@ def names() -> Iterator[ModelListing]:
     for name in models.list_models(module=models):
         for weights in models.get_model_weights(name):
             size = round(weights.meta["_file_size"] * 2**20)
-            yield ModelListing(name, weights.name, weights.meta["num_params"], size, hub_cache_path(weights.url).is_file())
+            yield ModelListing(name, weights.name, weights.meta["num_params"], size, is_file(hub_cache_path(weights.url)))
 
 
 def _load_architecture(request: ModelRequest) -> TorchClassifier:

@@ -151,4 +151,4 @@ def test_a_pipe_is_bad_and_is_not_waited_for(folder: Folder) -> None:
     os.mkfifo(place / "cat" / "pipe.png")
     (batch,) = rf.load_data(f"folder:{place}").batches(0, 100, 100)
     assert len(batch) == 6
-    assert [bad.reason for bad in batch.bad] == ["it is no regular file"]
+    assert [bad.reason for bad in batch.bad] == ["must be a regular file, got a pipe"]
