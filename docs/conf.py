@@ -24,6 +24,7 @@ from robustbench_fgsm.cli.commands.evaluate import evaluate_command
 from robustbench_fgsm.cli.commands.explain import explain_command
 from robustbench_fgsm.cli.commands.gate import gate_command
 from robustbench_fgsm.cli.commands.list import list_command
+from robustbench_fgsm.cli.commands.lock import lock_command
 from robustbench_fgsm.cli.commands.plot import plot_command
 from robustbench_fgsm.cli.commands.report import report_command
 from robustbench_fgsm.cli.commands.runs import list_runs, resume_run, show_run
@@ -119,6 +120,7 @@ myst_substitutions = {
     "explain_options": options(explain_command),
     "gate_options": options(gate_command),
     "list_options": options(list_command),
+    "lock_options": options(lock_command),
     "plot_options": options(plot_command),
     "report_options": options(report_command),
     "runs_list_options": options(list_runs),

@@ -49,6 +49,8 @@ from .runs.attack.result import SavedAttack as SavedAttack
 from .runs.attack.save import save_adversarial as save_adversarial
 from .runs.gate import Gate as Gate
 from .runs.gate import gate as gate
+from .runs.lock import WrittenLock as WrittenLock
+from .runs.lock import lock as lock
 from .runs.train import train as train
 from .stats.clustered import clustered_interval as clustered_interval
 from .stats.rate import Rate as Rate

@@ -15,6 +15,7 @@ from robustbench_fgsm.cli.commands.compare import compare_command
 from robustbench_fgsm.cli.commands.evaluate import evaluate_command
 from robustbench_fgsm.cli.commands.explain import explain_command
 from robustbench_fgsm.cli.commands.gate import gate_command
+from robustbench_fgsm.cli.commands.lock import lock_command
 from robustbench_fgsm.cli.commands.sweep import sweep_command
 from robustbench_fgsm.cli.commands.train import train_command
 from robustbench_fgsm.cli.commands.transfer import transfer_command
@@ -64,7 +65,8 @@ COMMANDS = [
         rf.evaluate, evaluate_command, ("classifier", "data", "epsilon"), program_only=frozenset({"min_robust_accuracy", "max_asr"})
     ),
     Parity(rf.explain, explain_command, ("classifier", "data", "value", "epsilon")),
-    Parity(rf.gate, gate_command, ("run", "baseline", "max_drop")),
+    Parity(rf.gate, gate_command, ("run", "baseline", "max_drop"), program_only=frozenset({"badge"})),
+    Parity(rf.lock, lock_command, ("run", "out")),
     Parity(
         rf.save_adversarial,
         attack_command,

@@ -17,7 +17,7 @@ import robustbench_fgsm as rf
 
 HEAVY = {"torch", "torchvision", "art", "numpy", "scipy", "sklearn", "matplotlib"}
 COMMANDS = (
-    *("attack", "benchmark", "compare", "evaluate", "explain", "gate", "list"),
+    *("attack", "benchmark", "compare", "evaluate", "explain", "gate", "list", "lock"),
     *("plot", "report", "runs", "sweep", "train", "transfer", "verify"),
 )
 PROGRAMS = [[str(Path(sysconfig.get_path("scripts")) / "rfgsm")], [sys.executable, "-m", "robustbench_fgsm"]]

@@ -16,6 +16,7 @@ from robustbench_fgsm.cli.commands.evaluate import evaluate_command
 from robustbench_fgsm.cli.commands.explain import explain_command
 from robustbench_fgsm.cli.commands.gate import gate_command
 from robustbench_fgsm.cli.commands.list import list_command
+from robustbench_fgsm.cli.commands.lock import lock_command
 from robustbench_fgsm.cli.commands.plot import plot_command
 from robustbench_fgsm.cli.commands.report import report_command
 from robustbench_fgsm.cli.commands.runs import runs_app
@@ -49,6 +50,7 @@ app.command("compare")(compare_command)
 app.command("evaluate")(evaluate_command)
 app.command("explain")(explain_command)
 app.command("gate")(gate_command)
+app.command("lock")(lock_command)
 app.command("plot")(plot_command)
 app.command("report")(report_command)
 app.command("sweep")(sweep_command)

@@ -21,6 +21,7 @@ SUMMARY_MODULES = {
     "rfgsm.explanation/1": "explanation",
     "rfgsm.gate/1": "gate",
     "rfgsm.list/1": "list",
+    "rfgsm.locked/1": "locked",
     "rfgsm.run-shown/1": "run_shown",
     "rfgsm.runs/1": "runs",
     "rfgsm.sweep/1": "sweep",

@@ -39,6 +39,11 @@ class EvaluationManifest:
     thresholds: dict[str, float | None]
 
     @property
+    def n(self) -> int:
+        """Return the number of images, with those that could not be read."""
+        return int(self.document["data"]["n"])
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Return the class names in the order of labels."""
         return tuple(self.document["data"]["classes"])

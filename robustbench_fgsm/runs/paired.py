@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,8 @@ class PairedRunCounts:
     """Counts of the images of one class at one budget of one attack, in two runs.
 
     `targeted` is the attack's rule. `epsilon` is None before the attack, `label` None for all classes. Of n images,
-    `baseline_correct` are correct in the baseline, `lost` in the baseline alone, and `gained` in the other run alone.
+    `baseline_correct` are correct in the baseline, `lost` in the baseline alone, and `gained` in the other run alone. `ties` are
+    correct in one run alone too, but a prediction rests on rounding: they count as unchanged.
     """
 
     targeted: str
@@ -37,6 +38,7 @@ class PairedRunCounts:
     baseline_correct: int
     lost: int
     gained: int
+    ties: int = 0
 
     @property
     def correct(self) -> int:
@@ -60,9 +62,9 @@ def pair_runs(run: SavedRun, baseline: SavedRun) -> tuple[list[PairedRunCounts],
     check_comparable(run, baseline)
     for side in (run, baseline):
         check_finished(side)
-    stable = all(map(_has_stable_gradients, run.manifest.specs)) and any(map(_exceeds_saturated_share, (run, baseline)))
+    stable = all(map(has_stable_gradients, run.manifest.specs)) and any(map(_exceeds_saturated_share, (run, baseline)))
     n, counts = _count_pairs(run, baseline, stable=stable)
-    return list(_paired_counts(run.manifest.specs, n, counts)), stable
+    return list(list_paired_counts(run.manifest.specs, n, counts)), stable
 
 
 def check_finished(run: SavedRun) -> None:
@@ -78,23 +80,48 @@ def check_finished(run: SavedRun) -> None:
 
 def check_comparable(run: SavedRun, baseline: SavedRun) -> None:
     """Raise RunError with the difference unless both runs have equal attacks and numbers of images."""
+    check_same_settings(run.manifest, baseline.manifest)
+
+
+class ComparedSettings(Protocol):
+    """What a run and its baseline must agree in."""
+
+    @property
+    def n(self) -> int:
+        """Return the number of images."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of the classes in the order of labels."""
+
+    @property
+    def specs(self) -> tuple[AttackSpec, ...]:
+        """Return the settings of each attack."""
+
+
+def check_same_settings(run: ComparedSettings, baseline: ComparedSettings) -> None:
+    """Raise RunError with the difference unless number of images, classes and attacks are equal."""
     for name, ours, theirs in _compared_settings(run, baseline):
         if ours != theirs:
             raise RunError(f"run and baseline must have the same {name}, got {ours} and {theirs}: measure one of them again")
 
 
-def _compared_settings(run: SavedRun, baseline: SavedRun) -> Iterator[tuple[str, Any, Any]]:
-    ours, theirs = run.manifest, baseline.manifest
-    yield "number of images", ours.document["data"]["n"], theirs.document["data"]["n"]
+def _compared_settings(ours: ComparedSettings, theirs: ComparedSettings) -> Iterator[tuple[str, Any, Any]]:
+    yield "number of images", ours.n, theirs.n
     yield "classes", ", ".join(ours.classes), ", ".join(theirs.classes)
     yield "targeting rules", _rules_text(ours.specs), _rules_text(theirs.specs)
     for mine, other in zip(ours.specs, theirs.specs, strict=True):
         yield "epsilons", _epsilons_text(mine), _epsilons_text(other)
         before, after = mine.to_dict(), other.to_dict()
-        drawn = mine.restarts or other.restarts or mine.target.kind == "random"
+        drawn = is_drawn(mine) or is_drawn(other)
         for key in before:
             if key != "seed" or drawn:
                 yield key, before[key], after.get(key)
+
+
+def is_drawn(spec: AttackSpec) -> bool:
+    """Return True if an attack has random starts or random targets, which are drawn by the ids of the images."""
+    return bool(spec.restarts) or spec.target.kind == "random"
 
 
 def _rules_text(specs: tuple[AttackSpec, ...]) -> str:
@@ -108,7 +135,8 @@ def _epsilons_text(spec: AttackSpec) -> str:
     return ",".join(map(repr, spec.epsilons))
 
 
-def _has_stable_gradients(spec: AttackSpec) -> bool:
+def has_stable_gradients(spec: AttackSpec) -> bool:
+    """Return True if saturated images are attacked a second time, along exact gradients."""
     return spec.loss == "ce" and not spec.stable
 
 
@@ -158,12 +186,12 @@ def _outcomes_by_id(records: list[PieceRecord], attacks: int, budgets: int, *, s
         return none, none, np.zeros((attacks, budgets + 1, 0), np.bool_)
     ids = np.concatenate([record.ids for record in records])
     labels = np.concatenate([record.labels for record in records])
-    right = [np.stack([_correct_predictions(outcomes, stable=stable) for outcomes in record.outcomes]) for record in records]
+    right = [np.stack([correct_predictions(outcomes, stable=stable) for outcomes in record.outcomes]) for record in records]
     order = np.argsort(ids, kind="stable")
     return ids[order], labels[order], np.concatenate(right, axis=2)[:, :, order]
 
 
-def _correct_predictions(outcomes: BatchOutcomes, *, stable: bool) -> Flags:
+def correct_predictions(outcomes: BatchOutcomes, *, stable: bool) -> Flags:
     """Return which predictions equal the label: before the attack, and after it at each budget (E + 1, N)."""
     after = (outcomes.with_exact_gradients() if stable else outcomes).after
     return np.asarray(np.vstack([outcomes.before, after.T]) == outcomes.labels)
@@ -200,7 +228,15 @@ def _check_same_hashes(ids: Integers, hashes: Integers, others: Integers) -> Non
         )
 
 
-def _paired_counts(specs: tuple[AttackSpec, ...], n: Integers, counts: Integers) -> Iterator[PairedRunCounts]:
+def list_paired_counts(specs: tuple[AttackSpec, ...], n: Integers, counts: Integers) -> Iterator[PairedRunCounts]:
+    """Yield counts of all images and of each class, before the attack (once) and at each budget of each attack.
+
+    Args:
+        specs: the A attacks, with E budgets each.
+        n: (K,) images of each class.
+        counts: (A, E + 1, 3, K) images that are correct in the baseline, lost and gained, and perhaps ties; budget 0 is before the
+            attack.
+    """
     for attack, spec in enumerate(specs):
         for budget, epsilon in enumerate((None, *spec.epsilons)):
             if attack and epsilon is None:  # the same before each attack

@@ -73,7 +73,7 @@ def shown_on(page: Path) -> Iterator[Shown]:
 COMMANDS = [shown for page in PAGES for shown in shown_on(page)]
 QUICK = {name: ["--limit", "64"] for name in ("compare", "evaluate", "explain", "sweep")} | {"list": [], "verify": []}
 """Commands that run, with options that make them quick; other commands are only parsed."""
-OTHER_PAGES = {"plot": "report"}
+OTHER_PAGES = {"plot": "report", "lock": "gate"}
 """Commands that share the page of another command."""
 WRONG = ("examples/candidates/notebook.py", "examples/candidates/wrong_units.py", "examples/dnn_width_study.py")
 """Candidates that are wrong on purpose."""
@@ -177,7 +177,8 @@ def test_reference_lists_every_public_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "program", ["benchmark", "compare", "evaluate", "explain", "gate", "plot", "report", "sweep", "train", "transfer", "verify"]
+    "program",
+    ["benchmark", "compare", "evaluate", "explain", "gate", "lock", "plot", "report", "sweep", "train", "transfer", "verify"],
 )
 def test_howto_lists_every_option(program: str) -> None:
     page = (ROOT / f"docs/howto/{OTHER_PAGES.get(program, program)}.md").read_text(encoding="utf-8")

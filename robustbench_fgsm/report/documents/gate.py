@@ -53,6 +53,8 @@ def _closing(document: Document) -> Iterator[str]:
         "places. The images are taken as a sample of their kind."
     )
     yield _detectable_drop_text(document)
+    if document["ties"]:
+        yield f"{count_text(document['ties'], 'image')} changed with a prediction that depends on rounding: ties, not counted."
     yield LIMITATION_NOTE
     yield from warning_sentences(document)
     yield from invalid_sentences(document)
@@ -69,7 +71,12 @@ def _detectable_drop_text(document: Document) -> str:
 
 
 def _verdict(document: Document) -> str:
-    """Return whether the gate passed, with its reason, as a sentence."""
+    """Return whether the gate passed, with its reason, as a sentence, and whether the baseline is out of date."""
+    rose = " The run is better: make it the baseline." if document["improved"] and document["verdict"] == "passed" else ""
+    return _verdict_sentence(document) + rose
+
+
+def _verdict_sentence(document: Document) -> str:
     drops, allowed = document["drops"], f"{100 * document['max_drop']:g} % of the images"
     exceeding = [drop for drop in drops if drop["exceeds"]]
     unproven = sum(not drop["within"] for drop in drops)
@@ -84,6 +91,28 @@ def _verdict(document: Document) -> str:
     if not unproven:
         return f"PASSED: every drop is shown to be less than {allowed}."
     return f"PASSED: no drop of more than {allowed} is shown; in {unproven} of {len(drops)} places none is ruled out."
+
+
+def failure_text(document: Document) -> str:
+    """Return what moved, by how much and how sure this is, as the message of a failed test."""
+    exceeding = sorted((drop for drop in document["drops"] if drop["exceeds"]), key=lambda drop: drop["label"] is not None)
+    run, baseline = document["run"], document["baseline"]
+    lines = [
+        f"{model_text(run['model'])} is less robust than {model_text(baseline['model'])} of {baseline['path']}, "
+        f"{count_text(document['n'], 'image')} of {document['data']['spec']}"
+        if exceeding
+        else _verdict(document)
+    ]
+    for drop in exceeding[:MAX_NAMED_DROPS]:
+        before, now = (100 * drop[key]["value"] for key in ("baseline_accuracy", "accuracy"))
+        lines.append(
+            f"  {_drop_label(drop)}: {before:.1f} % -> {now:.1f} % right, fell by {100 * drop['drop']:.1f} points "
+            f"(at least {100 * drop['low']:.1f}; adjusted p {drop['p']:.2g}); {drop['lost']:,} of {drop['n']:,} lost, "
+            f"{drop['gained']:,} gained"
+        )
+    if len(exceeding) > MAX_NAMED_DROPS:
+        lines.append(f"  and {len(exceeding) - MAX_NAMED_DROPS} more")
+    return "\n".join([*lines, f"  allowed: {100 * document['max_drop']:g} % of the images"])
 
 
 def _drop_label(drop: Document) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from robustbench_fgsm.report.documents.gate import summarize
+from robustbench_fgsm.report.documents.gate import failure_text, summarize
 from tests.report.printed import printed
 
 Document = dict[str, Any]
@@ -34,6 +34,9 @@ def document(*drops: Document, **changes: Any) -> Document:
         "power": 0.8,
         "max_drop": 0.01,
         "require_evidence": False,
+        "verdict": "passed",
+        "improved": False,
+        "ties": 0,
         "warnings": [],
         "invalid_reasons": [],
     } | changes
@@ -56,6 +59,10 @@ def document(*drops: Document, **changes: Any) -> Document:
             "FAILED: accuracy fell by more than 1 % of the images: class 1 at epsilon 8/255; class 2 at epsilon 8/255; "
             "class 3 at epsilon 8/255; class 4 at epsilon 8/255; class 5 at epsilon 8/255; and 2 more.",
         ),
+        (
+            document(improved=True),
+            "PASSED: every drop is shown to be less than 1 % of the images. The run is better: make it the baseline.",
+        ),
         (document(invalid_reasons=["bad"]), "FAILED: a run is invalid, and its numbers must not be used."),
     ],
 )
@@ -74,3 +81,25 @@ def test_lists_classes_with_the_smallest_p() -> None:
 def test_a_clean_drop_has_no_budget() -> None:
     whole, _ = summarize(document(drop(epsilon=None))).sheets
     assert whole.rows[-1][:5] == ("clean", "all", 100, 50, 48)
+
+
+def test_ties_are_named() -> None:
+    assert "2 images changed with a prediction that depends on rounding: ties, not counted." in printed(document(ties=2))
+
+
+def test_a_failure_says_what_moved_by_how_much_and_how_sure() -> None:
+    rates = {"accuracy": {"count": 48, "value": 0.48}, "baseline_accuracy": {"count": 50, "value": 0.5}}
+    moved: Document = rates | {"low": 0.015, "p": 0.00031, "lost": 3, "gained": 1}
+    drops = [drop(exceeds=True, **moved), *(drop(label, exceeds=True, **moved) for label in range(7))]
+    lines = failure_text(document(verdict="failed") | {"drops": drops}).splitlines()
+    assert lines[0] == "mlp300 (standard) is less robust than mlp300 (standard) of results/main, 100 images of fashion-mnist"
+    assert lines[1] == (
+        "  all images at epsilon 8/255: 50.0 % -> 48.0 % right, fell by 2.0 points (at least 1.5; adjusted p 0.00031); "
+        "3 of 100 lost, 1 gained"
+    )
+    assert lines[-2:] == ["  and 3 more", "  allowed: 1 % of the images"]
+
+
+def test_a_failure_for_lack_of_evidence_is_the_verdict() -> None:
+    text = failure_text(document(drop(1, within=False), require_evidence=True, verdict="failed"))
+    assert text.startswith("FAILED: no drop of more than 1 % of the images is shown, but in 1 of 3 places none is ruled out.")

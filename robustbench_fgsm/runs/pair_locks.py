@@ -1,0 +1,64 @@
+"""Pair two locks over equal images: which images one predicts correctly and the other does not."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from robustbench_fgsm.errors import RunError
+from robustbench_fgsm.runs.paired import PairedRunCounts, check_same_settings, has_stable_gradients, is_drawn, list_paired_counts
+from robustbench_fgsm.runs.robustness_lock import RobustnessLock, digest_size
+
+REMEDY = "measure on the data of the lock, or write a new lock"
+NAMED_CLASSES = 3
+"""Classes with other images that an error names."""
+
+
+def pair_locks(run: RobustnessLock, baseline: RobustnessLock) -> tuple[list[PairedRunCounts], bool]:
+    """Return the counts as `pair_runs` does, and True if saturated images count with their stable gradients.
+
+    A prediction that rests on rounding in either lock is a tie: the image counts as unchanged. Locks are equal in the order of
+    their images, because the order depends on the images alone. Raises RunError unless attacks, classes and images are equal.
+    """
+    check_same_images(run, baseline)
+    check_same_settings(run, baseline)
+    if any(map(is_drawn, run.specs)) and run.order != baseline.order:
+        raise RunError(
+            "run and baseline must have their images in the same order for random targets or random starts, got other orders: "
+            "measure one of them again, or attack without restarts"
+        )
+    stable = all(map(has_stable_gradients, run.specs)) and (run.exceeds_saturated_share or baseline.exceeds_saturated_share)
+    labels, classes = run.labels, len(run.classes)
+    counts = np.zeros((len(run.attacks), len(run.attacks[0].right), 4, classes), np.int64)
+    for attack, (mine, other) in enumerate(zip(run.attacks, baseline.attacks, strict=True)):
+        now, then = mine.outcomes(stable=stable), other.outcomes(stable=stable)
+        ties = (mine.close & run.has_ties) | (other.close & baseline.has_ties)
+        for kind, chosen in enumerate((then, then & ~now & ~ties, now & ~then & ~ties, ties & (now != then))):
+            for budget, flags in enumerate(chosen):
+                counts[attack, budget, kind] = np.bincount(labels[flags], minlength=classes)
+    return list(list_paired_counts(run.specs, np.bincount(labels, minlength=classes), counts)), stable
+
+
+def check_same_images(run: RobustnessLock, baseline: RobustnessLock) -> None:
+    """Raise RunError with the difference unless both locks are of the same classes and images, in any order."""
+    if run.classes != baseline.classes:
+        at = next((i for i, pair in enumerate(zip(run.classes, baseline.classes, strict=False)) if pair[0] != pair[1]), None)
+        found = (
+            f"{len(run.classes)} and {len(baseline.classes)} classes"
+            if at is None
+            else f"{run.classes[at]!r} and {baseline.classes[at]!r} for label {at}"
+        )
+        raise RunError(f"run and baseline must have the same classes in the same order, got {found}: {REMEDY}")
+    if run.data["fingerprint"] == baseline.data["fingerprint"]:
+        return
+    size = digest_size(len(run.classes))
+    starts = np.arange(0, len(run.classes), size)
+    differing = [block for block, pair in enumerate(zip(run.digests, baseline.digests, strict=True)) if pair[0] != pair[1]]
+    ours, theirs = (np.add.reduceat(np.bincount(side.labels, minlength=len(run.classes)), starts) for side in (run, baseline))
+    named = "; ".join(
+        f"{run.classes[starts[block]]}{' and others' if size > 1 else ''} with {ours[block]:,} and {theirs[block]:,} images"
+        for block in differing[:NAMED_CLASSES]
+    )
+    raise RunError(
+        f"run and baseline must be on the same images, got {run.n:,} of {run.data['spec']} and {baseline.n:,} of "
+        f"{baseline.data['spec']}, which differ in {len(differing)} of {len(starts)} classes ({named}): {REMEDY}"
+    )

@@ -1,0 +1,165 @@
+"""What a gate needs of a finished run, image by image: the content of `robustness.lock`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord
+from robustbench_fgsm.errors import DataError, InvalidRunError
+from robustbench_fgsm.evaluation.document import WARNING_SHARE, Document
+from robustbench_fgsm.runs.paired import Flags, Integers, check_finished, correct_predictions
+from robustbench_fgsm.runs.read import SavedRun
+from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.tally import BatchOutcomes
+
+MAX_DIGESTS = 100
+"""Most hashes of classes: of more classes, several consecutive ones have one hash."""
+
+
+@dataclass(frozen=True)
+class LockedAttack:
+    """Outcomes of one attack at E budgets on N images, in the order of the lock; row 0 is before the attack.
+
+    right: (E + 1, N) bool, the prediction is the label. stable: likewise, with exact gradients on saturated images; None if it
+    equals `right`. close: (E + 1, N) bool, the prediction rests on rounding.
+    """
+
+    spec: AttackSpec
+    right: Flags
+    stable: Flags | None
+    close: Flags
+
+    def outcomes(self, *, stable: bool) -> Flags:
+        """Return which predictions are right (E + 1, N), with exact gradients on saturated images if `stable`."""
+        return self.right if self.stable is None or not stable else self.stable
+
+
+@dataclass(frozen=True)
+class RobustnessLock:
+    """Outcomes of each image of a run, in an order that depends on the images alone: by label, then by hash.
+
+    Args:
+        path: where it was read, for messages.
+        model: description of the model.
+        data: name, number and fingerprint of the images, whatever their order, and the names of the classes.
+        labels: (N,) int64, ascending.
+        digests: hash of the images of each class; above 100 classes, of blocks of consecutive classes.
+        order: hash of the ids of the images, on which random targets and random starts depend.
+        saturated: number of saturated images.
+        versions: versions of the package and of PyTorch that measured the run.
+        attacks: outcomes of each attack.
+    """
+
+    path: str
+    model: Document
+    data: Document
+    labels: Integers
+    digests: tuple[str, ...]
+    order: str
+    saturated: int
+    versions: Mapping[str, str]
+    attacks: tuple[LockedAttack, ...]
+
+    @property
+    def n(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the class names in the order of labels."""
+        return tuple(self.data["classes"])
+
+    @property
+    def specs(self) -> tuple[AttackSpec, ...]:
+        """Return the settings of each attack."""
+        return tuple(attack.spec for attack in self.attacks)
+
+    @property
+    def close(self) -> int:
+        """Return the number of images of which any prediction rests on rounding."""
+        return int(np.any([attack.close.any(0) for attack in self.attacks], axis=0).sum())
+
+    @property
+    def has_ties(self) -> bool:
+        """Return True if predictions that rest on rounding count as ties: not if they are more than 1 % of the images."""
+        return self.close <= WARNING_SHARE * self.n
+
+    @property
+    def exceeds_saturated_share(self) -> bool:
+        """Return True if more than 1 % of the images are saturated."""
+        return self.saturated > WARNING_SHARE * self.n
+
+
+def lock_run(run: SavedRun) -> RobustnessLock:
+    """Return the lock of a finished run.
+
+    Raises:
+        RunError: the run is not finished, or is not one of `rfgsm evaluate` or `sweep`.
+        InvalidRunError: the numbers of the run must not be used.
+    """
+    check_finished(run)
+    reasons = (run.result or {})["invalid_reasons"]
+    place, document = run.manifest.directory, run.manifest.document
+    if reasons:
+        raise InvalidRunError(f"a lock must come from a valid run, got {place}, whose {reasons[0]}")
+    return lock_records(run.records(), document | {"path": str(place)}, run.manifest.specs)
+
+
+def lock_records(records: Iterable[PieceRecord], settings: Document, specs: Sequence[AttackSpec]) -> RobustnessLock:
+    """Return the lock of the records of all pieces; raise DataError if no image could be read.
+
+    Args:
+        records: the pieces, with the hash of each image.
+        settings: `path`, for messages, and `model`, `data`, `package` and `torch` as `run_settings` gives them.
+        specs: the attacks, in the order of the outcomes of a record.
+    """
+    records = [record for record in records if len(record)]
+    if not records:
+        raise DataError(f"a lock must hold images, got none that could be read in {settings['data']['spec']}: check the data")
+    outcomes = [BatchOutcomes.concatenate([record.outcomes[attack] for record in records]) for attack in range(len(specs))]
+    ids, labels = outcomes[0].ids, outcomes[0].labels
+    hashes = np.concatenate([np.empty(0, np.int64), *(record.hashes for record in records if record.hashes is not None)])
+    order = np.lexsort((ids, hashes, labels))
+    ids, labels, hashes = ids[order], labels[order], hashes[order]
+    data = settings["data"]
+    whole = {"spec": data["spec"], "n": len(labels), "fingerprint": _hash(labels, hashes), "classes": list(data["classes"])}
+    return RobustnessLock(
+        settings["path"],
+        settings["model"],
+        whole,
+        labels,
+        _class_digests(labels, hashes, len(whole["classes"])),
+        _hash(ids),
+        int(outcomes[0].saturated.sum()),
+        {name: settings[name] for name in ("package", "torch")},
+        tuple(_lock_attack(found.at(order), spec) for found, spec in zip(outcomes, specs, strict=True)),
+    )
+
+
+def _lock_attack(outcomes: BatchOutcomes, spec: AttackSpec) -> LockedAttack:
+    right, stable = (correct_predictions(outcomes, stable=stable) for stable in (False, True))
+    return LockedAttack(spec, right, None if np.array_equal(right, stable) else stable, np.zeros_like(right))
+
+
+def _class_digests(labels: Integers, hashes: Integers, num_classes: int) -> tuple[str, ...]:
+    starts = np.arange(0, num_classes, digest_size(num_classes))
+    parts = np.split(hashes, np.searchsorted(labels, starts[1:]))
+    return tuple(_hash(part)[:8] for part in parts)
+
+
+def digest_size(num_classes: int) -> int:
+    """Return the number of consecutive classes that have one hash."""
+    return -(-num_classes // MAX_DIGESTS)
+
+
+def _hash(*columns: Any) -> str:
+    digest = hashlib.sha256()
+    for column in columns:
+        digest.update(np.ascontiguousarray(column, "<i8").tobytes())
+    return digest.hexdigest()
