@@ -1,13 +1,89 @@
-"""Assertion for the test suites of other projects: an FGSM implementation is right."""
+"""Assertions for the test suites of other projects: an FGSM implementation is right, a model is as robust as its lock says."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from robustbench_fgsm.options import VerifyOptions
+from robustbench_fgsm.errors import RunError
+from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.files.regular_files import is_present
+from robustbench_fgsm.options import AttackOptions, RunOptions, VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate
+from robustbench_fgsm.report.documents.gate import failure_text
+from robustbench_fgsm.report.github import append_job_summary
+from robustbench_fgsm.report.summarize import summarize
+from robustbench_fgsm.report.tables.markdown import summary_to_markdown
+from robustbench_fgsm.runs.gate import Gate, judge_lock
+from robustbench_fgsm.runs.lock_file import LOCK_NAME, read_lock, write_lock
+from robustbench_fgsm.runs.measure_lock import measure_lock
 from robustbench_fgsm.verification.result import Verification
 from robustbench_fgsm.verification.verify import verify
+
+
+@dataclass(frozen=True)
+class LockCheck:
+    """Verdict on a model against a lock, and the document of its evaluation; `written` if the lock was written."""
+
+    gate: Gate
+    evaluation: Document
+    written: bool
+
+    def add_to_job_summary(self) -> None:
+        """Append the tables of the gate to the summary of the GitHub job, if this is one."""
+        append_job_summary(summary_to_markdown(summarize(self.gate.to_dict())))
+
+    def assert_passed(self) -> None:
+        """Raise AssertionError with what moved, by how much and how sure, unless the gate is passed."""
+        __tracebackhide__ = True
+        if not self.gate.passed:
+            raise AssertionError(failure_text(self.gate.to_dict()))
+
+
+def check_lock(
+    model: Any,
+    data: Any,
+    attack: AttackOptions,
+    lock: Path,
+    *,
+    update: bool = False,
+    max_drop: float = 0.01,
+    require_evidence: bool = False,
+    alpha: float = 0.05,
+) -> LockCheck:
+    """Measure a model and judge it against a lock, or write the lock.
+
+    Args:
+        model: a classifier, a bare `nn.Module`, or an ART estimator.
+        data: a data set, or anything that `load_data` takes, such as a DataLoader or (x, y).
+        attack: the attack, at one budget or several.
+        lock: file of the lock.
+        update: write the lock, and judge nothing.
+        max_drop: largest allowed drop, as a share of the images.
+        require_evidence: pass only if every drop is significantly smaller.
+        alpha: probability that the gate fails although no true drop is larger.
+
+    Raises:
+        RunError: there is no lock, or data, classes or attack are not those of the lock.
+        InvalidRunError: the numbers of the model must not be used.
+    """
+    if not (update or is_present(lock)):
+        raise RunError(f"{lock.name} must lie beside the test or above it, got none: run pytest --rfgsm-update, and commit {lock}")
+    baseline = None if update else read_lock(lock)
+    found, evaluation = measure_lock(model, data, attack, RunOptions())
+    if update:
+        write_lock(found, lock)
+    gate = judge_lock(found, baseline or found, max_drop, require_evidence=require_evidence and not update, alpha=alpha)
+    return LockCheck(gate, evaluation.to_dict(), update)
+
+
+def find_lock(folder: Path, root: Path, name: str = LOCK_NAME) -> Path:
+    """Return the nearest lock from a folder upwards to the root; the path in the folder itself if there is none."""
+    places = [folder, *folder.parents]
+    above = places[: places.index(root) + 1] if root in places else [folder]
+    return next((place / name for place in above if is_present(place / name)), folder / name)
 
 
 def assert_fgsm(

@@ -44,6 +44,7 @@ ORDER = [
     "report",
     "art",
     "testing",
+    "pytest_plugin",
     "cli",
 ]
 """A module imports only what stands above it, or in its own package."""

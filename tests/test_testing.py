@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.testing import assert_fgsm
+from robustbench_fgsm.options import AttackOptions
+from robustbench_fgsm.testing import assert_fgsm, check_lock, find_lock
 
 
 def ours(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
@@ -62,3 +65,32 @@ def test_traceback_shows_the_test(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*assert_fgsm(unclipped*", "E*clip: none: outputs reach*no-clip*"])
     result.stdout.no_fnmatch_line("*raise AssertionError*")
+
+
+def test_the_nearest_lock_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "tests" / "models"
+    folder.mkdir(parents=True)
+    assert find_lock(folder, tmp_path) == folder / "robustness.lock"
+    for place in (tmp_path, tmp_path / "tests", folder):
+        (place / "robustness.lock").touch()
+        assert find_lock(folder, tmp_path) == place / "robustness.lock"
+    assert find_lock(folder, folder) == folder / "robustness.lock"
+    assert find_lock(tmp_path / "tests", folder, "other.lock") == tmp_path / "tests" / "other.lock"
+
+
+def test_locks_are_not_searched_above_the_root(tmp_path: Path) -> None:
+    (tmp_path / "robustness.lock").touch()
+    (tmp_path / "tests").mkdir()
+    assert find_lock(tmp_path / "tests", tmp_path / "tests") == tmp_path / "tests" / "robustness.lock"
+
+
+def test_a_check_writes_and_reads_a_lock(classifier: rf.TorchClassifier, images: rf.ArrayDataset, tmp_path: Path) -> None:
+    lock = tmp_path / "robustness.lock"
+    with pytest.raises(rf.RunError, match="got none: run pytest --rfgsm-update, and commit"):
+        check_lock(classifier, images.head(64), AttackOptions("2/255"), lock)
+    assert check_lock(classifier, images.head(64), AttackOptions("2/255"), lock, update=True).written
+    found = check_lock(classifier, images.head(64), AttackOptions("2/255"), lock)
+    found.assert_passed()
+    assert (found.written, found.evaluation["n"]) == (False, 64)
+    with pytest.raises(AssertionError, match=r"but in (\d+) of \1 places none is ruled out"):
+        check_lock(classifier, images.head(64), AttackOptions("2/255"), lock, require_evidence=True).assert_passed()
