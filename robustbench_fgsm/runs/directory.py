@@ -21,7 +21,9 @@ from robustbench_fgsm.files.atomic_files import (
 )
 from robustbench_fgsm.files.json_files import read_json
 from robustbench_fgsm.files.regular_files import check_run_files, is_directory, is_present, read_bytes
+from robustbench_fgsm.files.validation import validate
 from robustbench_fgsm.runs.directory_lock import LOCK_FILE, lock_directory
+from robustbench_fgsm.runs.manifest_schema import ManifestFields
 
 MANIFEST_FILE = "manifest.json"
 RESULT_FILE = "result.json"
@@ -31,16 +33,6 @@ OWN_FILES = (LOCK_FILE, MANIFEST_FILE, RESULT_FILE, "ledger-*.bin", ".shards-*.j
 
 WAIT_FOR_WRITER = 10.0
 """Seconds to wait for another process that changes a finished run."""
-
-MANIFEST_TYPES: Mapping[str, type] = {
-    **dict.fromkeys(("model", "model.settings", "data", "data.settings", "attack", "output"), dict),
-    **dict.fromkeys(("plan", "environment", "seconds", "bad"), dict),
-    **dict.fromkeys(("models", "data.classes", "attacks", "files"), list),
-    **dict.fromkeys(("command", "model.spec", "model.weights", "data.spec", "attack.loss"), str),
-    **dict.fromkeys(("data.n", "batch_size", "piece_size", "output.batch_size"), int),
-    "seconds.total": float,
-}
-"""Types of some values in a manifest, if they are there."""
 
 MISSING = object()
 """Value of a key that one of two JSON objects lacks."""
@@ -272,15 +264,7 @@ def json_differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[
 def read_manifest_json(directory: Path) -> dict[str, Any]:
     """Return the manifest in a directory; raise RunError if it is missing, or a value has another type than manifests have."""
     document = read_json(directory / MANIFEST_FILE)
-    for place, kind in MANIFEST_TYPES.items():
-        found: Any = document
-        for key in place.split("."):
-            found = found.get(key) if isinstance(found, dict) else None
-        if found is not None and not isinstance(found, kind):
-            raise RunError(
-                f"{directory / MANIFEST_FILE} must be as rfgsm wrote it, got {place} {_truncated_json(found)}: "
-                "choose another directory"
-            )
+    validate(ManifestFields, document, directory / MANIFEST_FILE, RunError, "choose another directory")
     return document
 
 

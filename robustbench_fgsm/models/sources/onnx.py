@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from google.protobuf.message import DecodeError, Message
 from torch import Tensor, nn
 
-from robustbench_fgsm.errors import ModelError, UnsafeError
-from robustbench_fgsm.files.regular_files import is_file, is_present, read_bytes
+from robustbench_fgsm.errors import ModelError, describe_error, is_out_of_memory
 from robustbench_fgsm.models.checkpoint import check_finite_weights
 from robustbench_fgsm.models.classifier import ChannelStatistic, PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.exported_graph import ExportedGraph
 from robustbench_fgsm.models.image_axes import arrange_inputs
 from robustbench_fgsm.models.request import ModelRequest
+from robustbench_fgsm.models.sources.onnx_file import read_model
 from robustbench_fgsm.models.sources.onnx_graph import downgrade_opset
 
 RECURRENT_OPERATORS = {"GRU", "LSTM", "RNN"}
@@ -50,7 +47,7 @@ def load(request: ModelRequest) -> TorchClassifier:
             f"{len(model.graph.output)} outputs: export it so"
         )
     batch_size, num_classes = _axis_length(images[0], 0), request.num_classes or _axis_length(model.graph.output[0], 1)
-    network = ExportedGraph(_convert_to_torch(downgrade_opset(model, str(file)), file), batch_size)
+    network = ExportedGraph(_convert_to_torch(model, file), batch_size)
     check_finite_weights(network, request.spec)
     shape = [dimension.dim_value or None for dimension in images[0].type.tensor_type.shape.dim]
     if shape:
@@ -73,54 +70,6 @@ def _standard_deviation(images: Any, request: ModelRequest) -> ChannelStatistic 
     raise ModelError(
         f"{request.spec} must say which range its integer images have, got none: pass --bounds 0,255 if they are 8-bit levels"
     )
-
-
-MAX_MODEL_BYTES = 2**31
-"""Largest message of protobuf; larger models keep their tensors in other files."""
-
-
-def read_model(file: Path) -> tuple[Any, str]:
-    """Return the model with its external tensors, and the SHA-256 of its file.
-
-    Raises UnsafeError, before any tensor is read, if an external tensor is not a plain file in or below the model's folder.
-    """
-    try:
-        content = read_bytes(file, MAX_MODEL_BYTES, follow_links=True)
-        model = onnx.load_model_from_string(content)
-    except FileNotFoundError:
-        raise ModelError(f"model must be a file, got {file}, which does not exist: check the path") from None
-    except (OSError, DecodeError, ValueError) as error:
-        raise ModelError(f"model must be an ONNX file, got {file}, which cannot be read ({error}): export it again") from error
-    for location in sorted(set(_external_data_locations(model))):
-        _check_inside_folder(file.parent, location)
-    try:
-        onnx.load_external_data_for_model(model, str(file.parent))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise ModelError(f"{file} must have its external data beside it, got {error}: copy both files") from error
-    return model, hashlib.sha256(content).hexdigest()
-
-
-def _external_data_locations(message: Message) -> Iterator[str]:
-    """Yield the locations of external tensors anywhere in the model: initialisers, attributes, subgraphs, functions."""
-    if isinstance(message, onnx.TensorProto):
-        yield from (entry.value for entry in message.external_data if entry.key == "location")
-        return
-    for descriptor, value in message.ListFields():
-        if descriptor.message_type is not None:
-            for part in [value] if isinstance(value, Message) else value:
-                yield from _external_data_locations(part) if isinstance(part, Message) else ()
-
-
-def _check_inside_folder(folder: Path, location: str) -> None:
-    parts = {*PurePosixPath(location).parts, *PureWindowsPath(location).parts}
-    outside = ".." in parts or PurePosixPath(location).is_absolute() or bool(PureWindowsPath(location).anchor)
-    path = folder / location
-    inside = [path, *path.parents[: len(PurePosixPath(location).parts) - 1]]
-    linked = not outside and any(path.is_symlink() for path in inside)
-    hard_linked = not outside and is_file(path) and path.stat().st_nlink > 1
-    if outside or linked or hard_linked or (is_present(path) and not is_file(path)):
-        why = "leaves its folder" if outside else "is a link" if linked or hard_linked else "is no file"
-        raise UnsafeError(f"external data must be a plain file in the model's folder, got {location!r}, which {why}")
 
 
 def _axis_length(value: Any, axis: int) -> int | None:
@@ -155,10 +104,14 @@ def _convert_to_torch(model: Any, file: Path) -> nn.Module:
             warnings.simplefilter("ignore")  # of its own use of PyTorch
             from onnx2torch import convert
 
-            network: nn.Module = convert(model)
-    except (NotImplementedError, RuntimeError, ValueError, KeyError, TypeError) as error:
+            network: nn.Module = convert(downgrade_opset(model, str(file)))
+    except ModelError:
+        raise
+    except Exception as error:  # whatever an unusual value of a graph leads to in the converter
+        if is_out_of_memory(error):
+            raise
         raise ModelError(
-            f"{file} must have operators that onnx2torch knows, got {str(error).strip()}: export it with "
+            f"{file} must have operators that onnx2torch knows, got {describe_error(error)}: export it with "
             f"opset_version=17; if that fails too, {PROGRAM_REMEDY}"
         ) from error
     for name, part in network.named_children():
