@@ -27,6 +27,8 @@ from .errors import RfgsmError as RfgsmError
 from .errors import RunError as RunError
 from .errors import SettingError as SettingError
 from .errors import UnsafeError as UnsafeError
+from .evaluation.distance import Distances as Distances
+from .evaluation.distance import distances as distances
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.evaluate import sweep as sweep
 from .evaluation.result import Evaluation as Evaluation

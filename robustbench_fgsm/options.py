@@ -6,18 +6,20 @@ No torch, no NumPy.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.spec import (
     DEFAULT_EPSILON_TEXT,
+    DEFAULT_MAX_EPSILON,
     UNTARGETED,
     AttackSpec,
     Bounds,
     TargetRule,
     check_flag,
     check_integer,
+    parse_epsilon,
     parse_epsilons,
     parse_norm,
 )
@@ -124,6 +126,29 @@ class CheckOptions:
     def from_dict(cls, found: Mapping[str, Any] | None) -> CheckOptions:
         """Return the checks that a manifest records; None stands for a manifest without checks."""
         return cls() if found is None else cls(int(found["pgd"]), bool(found["masking"]))
+
+
+@dataclass(frozen=True)
+class DistanceOptions:
+    """Whether an attack also measures distances, and the largest budget that it tries for them."""
+
+    distance: Annotated[
+        bool, Option("Also measure each image's distance: the smallest epsilon along its one direction that fools it.")
+    ] = False
+    max_epsilon: Annotated[float | str, Option("Largest epsilon tried for a distance, such as 0.5 or 64/255.", metavar="EPS")] = (
+        DEFAULT_MAX_EPSILON
+    )
+
+    def apply(self, specs: Iterable[AttackSpec]) -> list[AttackSpec]:
+        """Return the attacks, with the largest budget if distances are measured; raise SettingError for an invalid one."""
+        check_flag("distance", self.distance)
+        return [replace(spec, max_epsilon=self._parse(spec)) if self.distance else spec for spec in specs]
+
+    def _parse(self, spec: AttackSpec) -> float:
+        found = parse_epsilon(self.max_epsilon, spec.norm, spec.bounds)
+        if len(found) != 1 or not found[0]:
+            raise SettingError(f"max epsilon must be one number > 0, got {self.max_epsilon}: try {DEFAULT_MAX_EPSILON}")
+        return found[0]
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ MIN_LEVELS = 200
 
 DEFAULT_EPSILON = 8 / 255
 DEFAULT_EPSILON_TEXT = "8/255"
+DEFAULT_MAX_EPSILON = 0.5
+"""Largest budget that is tried for a distance."""
 UNTARGETED = "none"
 RANDOM_START_DESCRIPTION = "clean, and uniform in the ball with a full step projected back (ART's variant); the best for each image"
 
@@ -224,6 +226,8 @@ class AttackSpec:
     seed: int = 0
     restarts: int = 0
     stable: bool = False
+    max_epsilon: float | None = None
+    """Largest budget at which each image's distance is looked for; None if no distance is measured."""
 
     def __post_init__(self) -> None:
         check_integer("seed", self.seed)
@@ -241,6 +245,7 @@ class AttackSpec:
             "restarts": self.restarts,
             "start": RANDOM_START_DESCRIPTION if self.restarts else "clean",
             "stable": self.stable,
+            **({} if self.max_epsilon is None else {"max_epsilon": self.max_epsilon}),
         }
 
     @classmethod
@@ -261,6 +266,7 @@ class AttackSpec:
             document["seed"],
             document["restarts"],
             document["stable"],
+            None if (largest := document.get("max_epsilon")) is None else float(largest),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from robustbench_fgsm.attack.arguments import to_epsilon
 from robustbench_fgsm.attack.clip import PixelwiseBounds, rows_of_bounds
 from robustbench_fgsm.attack.fgsm import (
+    GradientStep,
     Model,
     StepSettings,
     check_attacked_outputs,
@@ -118,33 +120,59 @@ def minimal_epsilon(
     outputs = predict_outputs(model, x) if callable(loss) else gradient_step.outputs
     labels = predicted_classes(outputs) if y is None else y
 
+    smallest, lost_class = search_budgets(
+        gradient_step, outputs, labels, lambda images: predict_outputs(model, images, settings.reader), grid[1:], bisections
+    )
+    if count := int(lost_class.sum()):
+        text = f"{count:,} of {len(x):,} images have outputs that are not finite at some budget, which is then no success"
+        warn_user(text)
+    return Minimal(smallest, gradient_step.perturb(smallest.nan_to_num(0).to(x.dtype)))
+
+
+def search_budgets(
+    gradient_step: GradientStep,
+    outputs: Tensor,
+    labels: Tensor,
+    predict: Callable[[Tensor], Tensor],
+    grid: Sequence[float],
+    bisections: int,
+) -> tuple[Tensor, Tensor]:
+    """Return the smallest tried budget (N,) float64 that fools each image: 0 if it is wrong already, NaN if no budget fools it.
+
+    The second tensor (N,) bool marks images that have a prediction at first, and outputs that are not finite at a tried budget.
+
+    Args:
+        gradient_step: images and their directions.
+        outputs: (N, K) outputs of the images.
+        labels: (N,) labels, or targets of a targeted attack.
+        predict: function from images to outputs.
+        grid: ascending budgets > 0, which are tried until one fools the image.
+        bisections: halvings of the interval below the first budget of the grid that fools the image.
+    """
+    x, settings = gradient_step.x, gradient_step.settings
+    lost_class = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+
     def is_fooled_at(rows: Tensor, budgets: Tensor) -> Tensor:
         """Return (R,) bool: True if the budgets (R,) fool the images in these rows (R,)."""
         limits = rows_of_bounds(settings.bounds, rows, x.ndim)
         budgets = broadcast_epsilon(budgets, x[rows], settings.norm, limits)
-        x_adv = step(x[rows], gradient_step.direction[rows], budgets, settings.norm, limits)
-        outputs_adv = predict_outputs(model, x_adv, settings.reader)
-        lost_class[rows] |= (predicted_classes(outputs_adv) == NO_CLASS) & (labels[rows] != NO_CLASS)
-        return is_fooled(outputs_adv, labels[rows], targeted=targeted)
+        outputs_adv = predict(step(x[rows], gradient_step.direction[rows], budgets, settings.norm, limits))
+        lost_class[rows] |= predicted_classes(outputs_adv) == NO_CLASS
+        return is_fooled(outputs_adv, labels[rows], targeted=settings.targeted)
 
-    lost_class = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    smallest = torch.full((len(x),), math.nan, dtype=torch.float64, device=x.device)
-    smallest[is_fooled(outputs, labels, targeted=targeted)] = 0.0
-    remaining = smallest.isnan().nonzero().squeeze(1)
-    for budget in grid[1:]:
+    high = torch.full((len(x),), math.nan, dtype=torch.float64, device=x.device)
+    high[is_fooled(outputs, labels, targeted=settings.targeted)] = 0.0
+    low = torch.zeros_like(high)
+    remaining, below = high.isnan().nonzero().squeeze(1), 0.0
+    for budget in grid:
         if not len(remaining):
             break
         fooled = is_fooled_at(remaining, torch.full((len(remaining),), budget, dtype=x.dtype, device=x.device))
-        smallest[remaining[fooled]] = budget
-        remaining = remaining[~fooled]
-    crossed = (smallest > 0).nonzero().squeeze(1)
-    low, high = (smallest[crossed] - epsilon_step).clamp_min(0), smallest[crossed]
+        low[remaining[fooled]], high[remaining[fooled]] = below, budget
+        remaining, below = remaining[~fooled], budget
+    crossed = (high > 0).nonzero().squeeze(1)
     for _ in range(bisections if len(crossed) else 0):
-        middle = (low + high) / 2
+        middle = (low[crossed] + high[crossed]) / 2
         fooled = is_fooled_at(crossed, middle.to(x.dtype))
-        low, high = torch.where(fooled, low, middle), torch.where(fooled, middle, high)
-    smallest[crossed] = high
-    if count := int((lost_class & (predicted_classes(outputs) != NO_CLASS)).sum()):
-        text = f"{count:,} of {len(x):,} images have outputs that are not finite at some budget, which is then no success"
-        warn_user(text)
-    return Minimal(smallest, gradient_step.perturb(smallest.nan_to_num(0).to(x.dtype)))
+        low[crossed], high[crossed] = torch.where(fooled, low[crossed], middle), torch.where(fooled, middle, high[crossed])
+    return high, lost_class & (predicted_classes(outputs) != NO_CLASS)

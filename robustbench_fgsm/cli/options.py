@@ -24,6 +24,7 @@ PANELS = {
     "DataOptions": "Data",
     "AttackOptions": "Attack",
     "TrainingRecipe": "Training",
+    "DistanceOptions": "Attack",
     "CheckOptions": "Checks",
     "Thresholds": "Gates",
     "GateOptions": "Gates",

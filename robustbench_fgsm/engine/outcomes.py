@@ -17,6 +17,7 @@ from robustbench_fgsm.engine.attack_batch import AttackedBatch
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.audit import NO_AUDIT, AuditCounts
+from robustbench_fgsm.stats.distance import DistanceCounts
 from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array, Tally
 
 COUNTING_BLOCK_SIZE = 4096
@@ -55,34 +56,40 @@ class PendingOutcomes:
     batch: Batch
     table: Tensor
     targeted: bool
+    measured: bool
     copy_done: torch.cuda.Event | None
 
     @classmethod
-    def start(cls, attacked: AttackedBatch, after: Sequence[Tensor]) -> PendingOutcomes:
-        """Start the copy; after: predicted classes (N,) at each budget."""
+    def start(cls, attacked: AttackedBatch, after: Sequence[Tensor], distances: Tensor | None = None) -> PendingOutcomes:
+        """Start the copy; after: predicted classes (N,) at each budget; distances: (N,), or None if they are not measured."""
         step = attacked.gradient_step
         flags = [step.zero_gradient, step.nonfinite_gradient, attacked.saturated]
         rows = [predicted_classes(step.outputs), attacked.labels_or_targets, *flags, *after]
-        table = torch.stack([row.long() for row in rows])
+        table = torch.stack([row.long() for row in (*rows, *([] if distances is None else [distances]))])
         if table.device.type != "cuda":
-            return cls(attacked.batch, table.cpu(), attacked.targeted, None)
+            return cls(attacked.batch, table.cpu(), attacked.targeted, distances is not None, None)
         on_cpu = torch.empty_like(table, device="cpu", pin_memory=True).copy_(table, non_blocking=True)
         copy_done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         copy_done.record(torch.cuda.current_stream(table.device))
-        return cls(attacked.batch, on_cpu, attacked.targeted, copy_done)
+        return cls(attacked.batch, on_cpu, attacked.targeted, distances is not None, copy_done)
 
     def wait(self) -> ObservedBatch:
         """Return the outcomes when the copy is done."""
         if self.copy_done is not None:
             self.copy_done.synchronize()
-        before, labels_or_targets, *flags = self.table[:5].numpy()
+        before, labels_or_targets = self.table[:2].numpy()
+        zero_gradient, nonfinite_gradient, saturated = self.table[2:5].numpy().astype(np.bool_)
+        after = self.table[5:-1] if self.measured else self.table[5:]
         outcomes = BatchOutcomes(
             self.batch.ids.numpy(),
             self.batch.labels.numpy(),
             before,
-            self.table[5:].T.numpy(),
+            after.T.numpy(),
             labels_or_targets if self.targeted else None,
-            *(flag.astype(np.bool_) for flag in flags),
+            zero_gradient,
+            nonfinite_gradient,
+            saturated,
+            distances=self.table[-1].numpy() if self.measured else None,
         )
         return ObservedBatch(self.batch, outcomes)
 
@@ -112,7 +119,8 @@ class AttackTotals:
 
     tallies: one for each budget. stable: likewise, with exact gradients on saturated images; empty if the classifier has no
     exact gradients. first_fooled: images by the first budget of the ascending grid that fools them. decided_again: images that
-    the plain network predicted again at some budget. audit: images of the audit.
+    the plain network predicted again at some budget. audit: images of the audit. distances: counts of distances; None if they are
+    not measured. distances_stable: likewise, with exact gradients on saturated images.
     """
 
     tallies: tuple[Tally, ...]
@@ -120,6 +128,8 @@ class AttackTotals:
     first_fooled: Int64Array
     decided_again: int = 0
     audit: AuditCounts = NO_AUDIT
+    distances: DistanceCounts | None = None
+    distances_stable: DistanceCounts | None = None
 
 
 def replaces_counts(classifier: Classifier, spec: AttackSpec) -> bool:
@@ -139,7 +149,9 @@ class OutcomeCounter:
         self._spec, self._num_classes, self._any_loss = spec, classifier.num_classes, classifier.any_loss
         self._buffer = OutcomeBuffer[BatchOutcomes](COUNTING_BLOCK_SIZE)
         nothing = (Tally.empty(self._num_classes, targeted=spec.target.targeted),) * len(spec.epsilons)
-        self._totals = AttackTotals(nothing, nothing, np.zeros(len(spec.epsilons) + 1, np.int64))
+        none = None if spec.max_epsilon is None else DistanceCounts.empty(self._num_classes, spec.max_epsilon)
+        first_fooled = np.zeros(len(spec.epsilons) + 1, np.int64)
+        self._totals = AttackTotals(nothing, nothing, first_fooled, distances=none, distances_stable=none)
 
     def add(self, outcomes: BatchOutcomes) -> None:
         """Count the outcomes of these images."""
@@ -157,20 +169,26 @@ class OutcomeCounter:
     def totals(self) -> AttackTotals:
         """Return the counts of all images that were added."""
         self._count(self._buffer.flush())
-        return self._totals if self._any_loss else replace(self._totals, stable=())
+        return self._totals if self._any_loss else replace(self._totals, stable=(), distances_stable=None)
 
     def _count(self, parts: list[BatchOutcomes]) -> None:
         if not parts:
             return
         outcomes, totals = BatchOutcomes.concatenate(parts), self._totals
         found = self._tallies(outcomes)
-        stable = found if outcomes.after_stable is None else self._tallies(outcomes.with_exact_gradients())
+        exact = outcomes.with_exact_gradients()
+        stable = found if exact is outcomes else self._tallies(exact)
         self._totals = replace(
             totals,
             tallies=tuple(map(Tally.__add__, totals.tallies, found)),
             stable=tuple(map(Tally.__add__, totals.stable, stable)),
             first_fooled=totals.first_fooled + count_first_fooled(outcomes, self._spec.epsilons),
+            distances=self._add_distances(totals.distances, outcomes),
+            distances_stable=self._add_distances(totals.distances_stable, exact),
         )
+
+    def _add_distances(self, total: DistanceCounts | None, outcomes: BatchOutcomes) -> DistanceCounts | None:
+        return None if total is None else total + DistanceCounts.of(outcomes, self._num_classes, total.max_epsilon)
 
     def _tallies(self, outcomes: BatchOutcomes) -> list[Tally]:
         return [Tally.of(outcomes, self._num_classes, budget) for budget in range(len(self._spec.epsilons))]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.engine.attack_batch import AttackedBatch, attack_batch, craft_and_predict, predict_classes
+from robustbench_fgsm.engine.distances import measure_distances
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
 from robustbench_fgsm.engine.outcomes import ObservedBatch, OutcomeBuffer, PendingOutcomes, replaces_counts
 from robustbench_fgsm.engine.plan import PLAIN_PLAN, PlannedClassifier
@@ -77,20 +78,21 @@ class PlannedAttack:
         if waiting:
             images = ObservedBatch.concatenate(waiting)
             pending = self._start_attack(self._plain, images.batch, replace(self._spec, stable=True))
-            after = ObservedBatch.concatenate([part.wait() for part in pending]).outcomes.after
-            self._sink(replace(images.outcomes, after_stable=after))
+            found = ObservedBatch.concatenate([part.wait() for part in pending]).outcomes
+            self._sink(replace(images.outcomes, after_stable=found.after, distances_stable=found.distances))
 
     def _start_attack(self, planned: PlannedClassifier, batch: Batch, spec: AttackSpec) -> list[PendingOutcomes]:
         return self._splitter.map_parts(len(batch), lambda rows: self._start_part(planned, batch.at(rows), spec))
 
     def _start_part(self, planned: PlannedClassifier, batch: Batch, spec: AttackSpec) -> PendingOutcomes:
-        """Compute one gradient and the predictions at every budget."""
+        """Compute one gradient, the predictions at every budget, and the distances if they are measured."""
         attacked = attack_batch(planned.gradient_classifier, batch, spec, self._classes)
+        distances = None if spec.max_epsilon is None else measure_distances(planned.gradient_classifier, attacked, spec.max_epsilon)
         if (guard := planned.guard) is None:
             after = [craft_and_predict(planned.classifier, attacked, spec, epsilon)[1] for epsilon in spec.epsilons]
-            return PendingOutcomes.start(attacked, after)
+            return PendingOutcomes.start(attacked, after, distances)
         after, decided_again, audit = predict_guarded(planned, guard, attacked, spec)
-        pending = PendingOutcomes.start(attacked, after)
+        pending = PendingOutcomes.start(attacked, after, distances)
         self.decided_again, self.audit = self.decided_again + decided_again, self.audit + audit
         return pending
 

@@ -26,6 +26,7 @@ from robustbench_fgsm.errors import DataError
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats import confusion
 from robustbench_fgsm.stats.audit import AuditCounts
+from robustbench_fgsm.stats.distance import DistanceCounts
 from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array, Tally
 
 TALLY_MATRICES = ("clean", "adversarial", "transition", "images", "attacked", "fooled")
@@ -261,6 +262,8 @@ def sum_totals(totals: Sequence[AttackTotals], world: World) -> list[AttackTotal
             tuple(_sum_tally(tally, world) for tally in mine.stable),
             world.sum(mine.first_fooled),
             *_sum_decided_again(mine, world),
+            _sum_distances(mine.distances, world),
+            _sum_distances(mine.distances_stable, world),
         )
         for mine in totals
     ]
@@ -270,6 +273,10 @@ def _sum_decided_again(totals: AttackTotals, world: World) -> tuple[int, AuditCo
     counts = np.array([totals.decided_again, totals.audit.audited, totals.audit.differing], np.int64)
     decided_again, *audit = map(int, world.sum(counts))
     return decided_again, AuditCounts(*audit)
+
+
+def _sum_distances(distances: DistanceCounts | None, world: World) -> DistanceCounts | None:
+    return None if distances is None else replace(distances, counts=world.sum(distances.counts))
 
 
 def _sum_tally(tally: Tally, world: World) -> Tally:

@@ -23,7 +23,7 @@ from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.checks import NO_CHECKS, run_checks, validate_checks
 from robustbench_fgsm.evaluation.result import Evaluation
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.options import SWEEP_EPSILONS, AttackOptions, CheckOptions, RunOptions
+from robustbench_fgsm.options import SWEEP_EPSILONS, AttackOptions, CheckOptions, DistanceOptions, RunOptions
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
 from robustbench_fgsm.stats.audit import AuditCounts
 from robustbench_fgsm.surroundings import neutral_surroundings
@@ -45,6 +45,8 @@ def evaluate(
     stable: bool = AttackOptions.stable,
     restarts: int = AttackOptions.restarts,
     seed: int = AttackOptions.seed,
+    distance: bool = DistanceOptions.distance,
+    max_epsilon: float | str = DistanceOptions.max_epsilon,
     pgd_check: int = CheckOptions.pgd,
     check_masking: bool = CheckOptions.masking,
     batch_size: int | str = RunOptions.batch_size,
@@ -66,6 +68,8 @@ def evaluate(
         stable: use exact cross-entropy gradients for all images, also if float32 saturates.
         restarts: number of random starts beside the clean one; the best start of each image counts.
         seed: seed of random targets and random starts, an integer >= 0.
+        distance: also measure each image's distance, the smallest budget along its one direction that fools it.
+        max_epsilon: largest budget tried for a distance, in the units of the images.
         pgd_check: number of images on which ART's PGD-20 runs too, at the largest budget; 0 for no check.
             The seed draws the images, each class in proportion to its share.
         check_masking: also look for signs of gradient masking, on `pgd_check` images, or on 200 if that is 0.
@@ -83,7 +87,7 @@ def evaluate(
     """
     classifier, data = as_classifier_and_data(classifier, data)
     attack = AttackOptions(epsilon, norm, targeted, loss, stable, restarts, seed)
-    spec = attack.to_spec(classifier.bounds)
+    (spec,) = DistanceOptions(distance, max_epsilon).apply([attack.to_spec(classifier.bounds)])
     check_single_epsilon(spec)
     run_options, checks = RunOptions(batch_size, optimize, max_bad, strict), CheckOptions(pgd_check, check_masking)
     (evaluation,) = run_attacks(classifier, data, [spec], run_options, checks, context=RunContext(progress=progress))
@@ -102,6 +106,8 @@ def sweep(
     stable: bool = AttackOptions.stable,
     restarts: int = AttackOptions.restarts,
     seed: int = AttackOptions.seed,
+    distance: bool = DistanceOptions.distance,
+    max_epsilon: float | str = DistanceOptions.max_epsilon,
     pgd_check: int = CheckOptions.pgd,
     check_masking: bool = CheckOptions.masking,
     batch_size: int | str = RunOptions.batch_size,
@@ -125,6 +131,8 @@ def sweep(
         stable: use exact cross-entropy gradients for all images, also if float32 saturates.
         restarts: number of random starts beside the clean one; the best start of each image counts.
         seed: seed of random targets and random starts, an integer >= 0.
+        distance: also measure each image's distance, the smallest budget along its one direction that fools it.
+        max_epsilon: largest budget tried for a distance, in the units of the images.
         pgd_check: number of images on which ART's PGD-20 runs too, at the largest budget; 0 for no check.
             The seed draws the images, each class in proportion to its share.
         check_masking: also look for signs of gradient masking, on `pgd_check` images, or on 200 if that is 0.
@@ -141,7 +149,8 @@ def sweep(
         SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
     classifier, data = as_classifier_and_data(classifier, data)
-    specs = AttackOptions(epsilons, norm, targeted, loss, stable, restarts, seed).to_specs(classifier.bounds)
+    attack = AttackOptions(epsilons, norm, targeted, loss, stable, restarts, seed)
+    specs = DistanceOptions(distance, max_epsilon).apply(attack.to_specs(classifier.bounds))
     run_options, checks = RunOptions(batch_size, optimize, max_bad, strict), CheckOptions(pgd_check, check_masking)
     return run_attacks(classifier, data, specs, run_options, checks, context=RunContext(progress=progress))
 
@@ -174,6 +183,10 @@ def run_attacks(
     classifier = read_for_loss(classifier, specs[0].loss)
     for spec in specs:
         check_distinct_epsilons(spec)
+        if spec.max_epsilon is not None and getattr(classifier, "uses_batch_statistics", False):
+            raise SettingError(
+                "distances need outputs that do not depend on the batch, got a network with batch statistics: leave distance out"
+            )
     validate_checks(checks, specs, classifier)
     check_optimize_level(run_options.optimize)
     data = match_to_classifier(data, classifier)
@@ -210,6 +223,8 @@ def run_attacks(
             total.decided_again,
             total.audit,
             *made_checks,
+            total.distances,
+            total.distances_stable,
         )
         for spec, total, made_checks in zip(specs, result.totals, all_checks, strict=True)
         if total.tallies[0].n

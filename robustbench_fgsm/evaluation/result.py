@@ -26,6 +26,7 @@ from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.audit import NO_AUDIT, AuditCounts
 from robustbench_fgsm.stats.confusion import matrix_to_json
+from robustbench_fgsm.stats.distance import DistanceCounts
 from robustbench_fgsm.stats.rate import Rate
 from robustbench_fgsm.stats.tally import Tally, worst_class
 
@@ -44,7 +45,8 @@ class Evaluation:
     has its own loss. first_fooled: attacked images by the first budget of the ascending grid that fools them; last, images that
     no budget fools. bad: unreadable samples, which no count includes; more than max_bad of them make the run invalid. plan:
     execution plan; decided_again: images that the plain network decided again; audit: images of the audit. pgd_check,
-    masking_check: results of the requested checks, else None.
+    masking_check: results of the requested checks, else None. distances: counts of distances; None if they were not measured.
+    distances_stable: likewise, with exact gradients on saturated images.
     """
 
     model: ModelInfo
@@ -63,6 +65,8 @@ class Evaluation:
     audit: AuditCounts = NO_AUDIT
     pgd_check: PgdCheck | None = None
     masking_check: MaskingCheck | None = None
+    distances: DistanceCounts | None = None
+    distances_stable: DistanceCounts | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -90,6 +94,11 @@ class Evaluation:
     def invalid_reasons(self) -> list[str]:
         """Reasons why the rates must not be used."""
         found = tally_invalid_reasons((*self.tallies, *self.stable), self.bad, self.max_bad)
+        if unknown := max((counts.unknown for counts in (self.distances, self.distances_stable) if counts is not None), default=0):
+            found.append(
+                f"{unknown:,} of {self.n:,} images have outputs that are not finite at a budget tried for their distance: look in "
+                "the network for an overflow, or lower --max-epsilon"
+            )
         if self.pgd_check is not None and self.pgd_check.nonfinite_outputs:
             found.append(
                 f"{self.pgd_check.nonfinite_outputs:,} of the {self.pgd_check.n:,} images of the check have outputs that are not "
@@ -133,6 +142,7 @@ class Evaluation:
             "clean": {"accuracy": self.clean_accuracy.to_dict(), "confusion": matrix_to_json(first.clean)},
             "epsilons": [self._rates_at(index) for index in range(len(self.tallies))],
             "minimal_epsilon": self._minimal_epsilon(),
+            "distance": self._distance(),
             "area_under_curve": self.area_under_curve,
             "stable_area_under_curve": area_under_robust_accuracy(self.attack.epsilons, self.stable) if self.shows_stable else None,
             "gradient": gradient_shares(first),
@@ -169,6 +179,12 @@ class Evaluation:
         if self.shows_stable:
             found["stable"] = rates_to_dict(self.stable[index], self.classes)
         return found
+
+    def _distance(self) -> dict[str, Any] | None:
+        if self.distances is None:
+            return None
+        stable = self.distances_stable if self.shows_stable else None
+        return self.distances.to_dict(self.classes) | {"stable": None if stable is None else stable.to_dict(self.classes)}
 
     def _minimal_epsilon(self) -> dict[str, Any]:
         *fooled, never = self.first_fooled

@@ -16,6 +16,7 @@ from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.document import WARNING_SHARE
 from robustbench_fgsm.runs.read import SavedRun
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.distance import ImageDistances, image_distances
 from robustbench_fgsm.stats.tally import BatchOutcomes
 
 Integers = NDArray[np.int64]
@@ -67,6 +68,21 @@ def pair_runs(run: SavedRun, baseline: SavedRun) -> tuple[list[PairedRunCounts],
     return list(list_paired_counts(run.manifest.specs, n, counts)), stable
 
 
+def read_image_distances(run: SavedRun, attack: int = 0, *, stable: bool = False) -> ImageDistances | None:
+    """Return the distances of the images of one attack of a run; None if the attack measured none.
+
+    Args:
+        run: a run whose pieces are finished.
+        attack: number of the attack, in the order of the manifest.
+        stable: take exact gradients on saturated images.
+    """
+    if (max_epsilon := run.manifest.specs[attack].max_epsilon) is None:
+        return None
+    parts = [record.outcomes[attack] for record in run.records() if len(record)]
+    parts = [outcomes.with_exact_gradients() if stable else outcomes for outcomes in parts]
+    return image_distances(parts, max_epsilon)
+
+
 def check_finished(run: SavedRun) -> None:
     """Raise RunError unless all pieces of a run are finished."""
     run.ledger.check_origin()
@@ -115,7 +131,7 @@ def _compared_settings(ours: ComparedSettings, theirs: ComparedSettings) -> Iter
         before, after = mine.to_dict(), other.to_dict()
         drawn = is_drawn(mine) or is_drawn(other)
         for key in before:
-            if key != "seed" or drawn:
+            if key != "max_epsilon" and (key != "seed" or drawn):
                 yield key, before[key], after.get(key)
 
 

@@ -140,14 +140,24 @@ def _piece_columns(record: PieceRecord) -> Iterator[tuple[str, Array]]:
         yield f"flags.{attack}", np.bitwise_or.reduce(flags)
         if outcomes.after_stable is not None and outcomes.saturated.any():
             yield f"stable.{attack}", to_smallest_dtype(outcomes.after_stable[outcomes.saturated])
+        if outcomes.distances is not None:
+            yield f"distances.{attack}", to_smallest_dtype(outcomes.distances)
+            if outcomes.distances_stable is not None and outcomes.saturated.any():
+                yield f"stable_distances.{attack}", to_smallest_dtype(outcomes.distances_stable[outcomes.saturated])
 
 
 def _batch_outcomes(columns: dict[str, Int64Array], attack: int) -> BatchOutcomes:
     flags = {name: (columns[f"flags.{attack}"] >> bit & 1).astype(np.bool_) for bit, name in enumerate(FLAG_NAMES)}
-    after, after_stable = columns[f"after.{attack}"], None
-    if (stable := columns.get(f"stable.{attack}")) is not None:
-        after_stable = after.copy()
-        after_stable[flags["saturated"]] = stable
+    after, distances = columns[f"after.{attack}"], columns.get(f"distances.{attack}")
+
+    def with_stable(column: Int64Array | None, name: str) -> Int64Array | None:
+        """Return a copy of the column with the stored values of the saturated images; None if none are stored."""
+        if column is None or (stable := columns.get(f"{name}.{attack}")) is None:
+            return None
+        column = column.copy()
+        column[flags["saturated"]] = stable
+        return column
+
     return BatchOutcomes(
         ids=columns["ids"],
         labels=columns["labels"],
@@ -155,7 +165,9 @@ def _batch_outcomes(columns: dict[str, Int64Array], attack: int) -> BatchOutcome
         after=after,
         targets=columns.get(f"targets.{attack}"),
         **flags,
-        after_stable=after_stable,
+        after_stable=with_stable(after, "stable"),
+        distances=distances,
+        distances_stable=with_stable(distances, "stable_distances"),
     )
 
 

@@ -15,6 +15,7 @@ from robustbench_fgsm.engine.dataset_pieces import PieceRecord, Pieces
 from robustbench_fgsm.evaluation.transfer_pairs import evaluated_models
 from robustbench_fgsm.runs.piece_format import decode_piece, encode_piece, read_head
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.distance import UNKNOWN
 from robustbench_fgsm.stats.tally import BatchOutcomes, IntArray
 
 MALFORMED_ERRORS = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
@@ -40,6 +41,7 @@ class RecordSchema:
         budgets: number of budgets of each attack, in the order of a record's outcomes.
         targeted: whether each attack is targeted.
         audited: whether the run audits its predictions.
+        measured: whether each attack measures distances.
     """
 
     run: str
@@ -48,6 +50,7 @@ class RecordSchema:
     budgets: tuple[int, ...]
     targeted: tuple[bool, ...]
     audited: bool
+    measured: tuple[bool, ...]
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> RecordSchema:
@@ -64,6 +67,7 @@ class RecordSchema:
             tuple(len(spec.epsilons) for spec in specs),
             tuple(spec.target.targeted for spec in specs),
             audited=not transfer,
+            measured=tuple(spec.max_epsilon is not None for spec in specs),
         )
 
     def origin(self, content: bytes) -> RecordOrigin:
@@ -105,6 +109,7 @@ class RecordSchema:
             and int(record.ids.min()) >= 0
             and all(audit.differing <= audit.audited for audit in record.audits)
             and all(map(self._outcomes_fit, record.outcomes, self.budgets, self.targeted))
+            and all(map(_distances_fit, record.outcomes, self.measured))
         )
 
     def _outcomes_fit(self, outcomes: BatchOutcomes, budgets: int, targeted: bool) -> bool:
@@ -119,6 +124,14 @@ class RecordSchema:
             and all(int(column.min()) >= 0 for column in classes)
             and all(int(column.min()) >= -1 for column in predictions)
         )
+
+
+def _distances_fit(outcomes: BatchOutcomes, measured: bool) -> bool:
+    if outcomes.distances is None or not measured:
+        return outcomes.distances is None and not measured
+    found = [column for column in (outcomes.distances, outcomes.distances_stable) if column is not None]
+    known = all(column.shape == outcomes.labels.shape and column.min() >= 0 and column.max() <= UNKNOWN for column in found)
+    return known and (outcomes.distances_stable is None) == (outcomes.after_stable is None)
 
 
 def _is_count(value: object) -> bool:

@@ -32,6 +32,8 @@ class BatchOutcomes:
         nonfinite_gradient: (N,) bool, the gradient has a value that is not finite.
         saturated: (N,) bool, float32 cancellation spoils the gradient.
         after_stable: (N, E) like `after`, but saturated images follow their exact gradient; None if it equals `after`.
+        distances: (N,) distances as positions in `distance_levels`; None if they are not measured.
+        distances_stable: (N,) like `distances`, but saturated images follow their exact gradient; None if it equals `distances`.
     """
 
     ids: Int64Array
@@ -43,6 +45,8 @@ class BatchOutcomes:
     nonfinite_gradient: BoolArray
     saturated: BoolArray
     after_stable: Int64Array | None = None
+    distances: Int64Array | None = None
+    distances_stable: Int64Array | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -53,8 +57,9 @@ class BatchOutcomes:
         if len(parts) == 1:
             return parts[0]
         columns: dict[str, list[Any]] = {name: [getattr(part, name) for part in parts] for name in vars(parts[0])}
-        if any(stable is not None for stable in columns["after_stable"]):
-            columns["after_stable"] = [part.with_exact_gradients().after for part in parts]
+        for name in ("after", "distances"):
+            if any(stable is not None for stable in columns[f"{name}_stable"]):
+                columns[f"{name}_stable"] = [getattr(part.with_exact_gradients(), name) for part in parts]
         whole: dict[str, Any] = {name: None if values[0] is None else np.concatenate(values) for name, values in columns.items()}
         return cls(**whole)
 
@@ -68,8 +73,9 @@ class BatchOutcomes:
         return self.at(np.argsort(self.ids, kind="stable"))
 
     def with_exact_gradients(self) -> BatchOutcomes:
-        """Return outcomes whose `after` is `after_stable`, if there is one."""
-        return self if self.after_stable is None else replace(self, after=self.after_stable)
+        """Return outcomes whose `after` and `distances` are those along exact gradients, if there are any."""
+        distances = self.distances if self.distances_stable is None else self.distances_stable
+        return self if self.after_stable is None else replace(self, after=self.after_stable, distances=distances)
 
     @property
     def attacked(self) -> BoolArray:

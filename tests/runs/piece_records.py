@@ -8,17 +8,21 @@ from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord, Pieces
 from robustbench_fgsm.runs.record_schema import RecordSchema
 from robustbench_fgsm.stats.audit import AuditCounts
+from robustbench_fgsm.stats.distance import UNKNOWN
 from robustbench_fgsm.stats.tally import BatchOutcomes
 
 RUN = "0" * 64
 """Identity of the run of these records."""
 
 
-def drawn(number: int, n: int = 7, *, classes: int = 10, targeted: bool = False, gap: int = 0) -> PieceRecord:
-    """A record of n images whose predictions are drawn; gap: between their ids."""
+def drawn(
+    number: int, n: int = 7, *, classes: int = 10, targeted: bool = False, gap: int = 0, measured: bool = False
+) -> PieceRecord:
+    """A record of n images whose predictions are drawn; gap: between their ids; measured: with distances."""
     random = np.random.default_rng(number)
     zero, nonfinite, saturated = random.random((3, n)) < 0.4
     after, after_stable = random.integers(classes, size=(2, n, 2))
+    distances, distances_stable = random.integers(UNKNOWN + 1, size=(2, n))
     outcomes = BatchOutcomes(
         ids=np.arange(n, dtype=np.int64) * (gap + 1) + 1000 * number,
         labels=random.integers(classes, size=n),
@@ -29,6 +33,8 @@ def drawn(number: int, n: int = 7, *, classes: int = 10, targeted: bool = False,
         nonfinite_gradient=nonfinite,
         saturated=saturated,
         after_stable=np.where(saturated[:, np.newaxis], after_stable, after) if saturated.any() else None,
+        distances=distances if measured else None,
+        distances_stable=np.where(saturated, distances_stable, distances) if measured and saturated.any() else None,
     )
     return PieceRecord(
         number,
@@ -41,9 +47,11 @@ def drawn(number: int, n: int = 7, *, classes: int = 10, targeted: bool = False,
     )
 
 
-def schema(pieces: int, *, n: int = 7, targeted: bool = False, classes: int = 10) -> RecordSchema:
+def schema(pieces: int, *, n: int = 7, targeted: bool = False, classes: int = 10, measured: bool = False) -> RecordSchema:
     """The schema of a run of such records, each with one bad sample beside its n images."""
-    return RecordSchema(RUN, Pieces(pieces * (n + 1), n + 1), classes, (2, 2), (targeted,) * 2, audited=True)
+    return RecordSchema(
+        RUN, Pieces(pieces * (n + 1), n + 1), classes, (2, 2), (targeted,) * 2, audited=True, measured=(measured,) * 2
+    )
 
 
 def same(one: PieceRecord, other: PieceRecord) -> bool:

@@ -17,7 +17,7 @@ from robustbench_fgsm.runs.directory import MANIFEST_FILE
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.evaluation_run import EvaluationRun
 from robustbench_fgsm.runs.export import sample_tables
-from robustbench_fgsm.runs.paired import pair_runs
+from robustbench_fgsm.runs.paired import check_comparable, pair_runs, read_image_distances
 from robustbench_fgsm.runs.read import read_saved_run
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
@@ -142,3 +142,17 @@ def test_only_random_attacks_need_equal_seeds(keep: Keep) -> None:
 def test_ids_are_those_of_the_ledger(keep: Keep) -> None:
     ids = np.concatenate([record.ids for record in read_saved_run(keep(0, 8)).records()])
     assert len(np.unique(ids)) == 50
+
+
+def test_image_distances_of_a_run(tmp_path: Path) -> None:
+    network, images = rf.load_classifier("smallcnn"), rf.load_data("fashion-mnist", limit=60)
+    for name, specs in (("with", [AttackSpec(max_epsilon=0.5)]), ("without", [AttackSpec()])):
+        run = EvaluationRun("evaluate", network, images, tuple(specs), Plan(batch_size=16))
+        evaluate_in_directory(run, tmp_path / name)
+    assert read_image_distances(read_saved_run(tmp_path / "without")) is None
+    found = read_image_distances(read_saved_run(tmp_path / "with"))
+    assert found is not None
+    expected = rf.distances(network, images, batch_size=16).images
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    np.testing.assert_array_equal(found.positions, expected.positions)
+    check_comparable(read_saved_run(tmp_path / "with"), read_saved_run(tmp_path / "without"))

@@ -21,6 +21,15 @@ def test_decodes_an_encoded_piece(classes: int, targeted: bool, gap: int) -> Non
     assert (record.outcomes[0].targets is None) == (again.outcomes[0].targets is None)
 
 
+def test_decodes_distances() -> None:
+    record = drawn(3, 50, measured=True)
+    again = decode_piece(encode_piece(record, RUN))
+    assert same(record, again)
+    assert again.outcomes[0].distances is not None
+    size = len(encode_piece(record, RUN)) - len(encode_piece(drawn(3, 50), RUN))
+    assert size < 500 + 2 * 2 * 2 * 50  # two bytes an image
+
+
 def test_decodes_a_piece_without_images() -> None:
     record = PieceRecord(0, bad=(BadSample("a.png", "empty"),), seconds=0.1)
     assert same(record, decode_piece(encode_piece(record, RUN)))

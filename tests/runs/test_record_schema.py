@@ -16,6 +16,7 @@ from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.runs.piece_format import HASH_LENGTH, RECORD_PREFIX, encode_piece
 from robustbench_fgsm.runs.record_schema import run_identity
 from robustbench_fgsm.stats.audit import AuditCounts
+from robustbench_fgsm.stats.distance import UNKNOWN
 from tests.runs.piece_records import RUN, drawn, schema
 
 Head = dict[str, Any]
@@ -39,6 +40,23 @@ def test_accepts_records_of_the_run(targeted: bool, classes: int) -> None:
     own = schema(3, targeted=targeted, classes=classes)
     assert own.origin(encode_piece(drawn(2, targeted=targeted, classes=classes, gap=1), RUN)) == "own"
     assert schema(3).origin(rewritten(lambda _: None)) == "own"
+
+
+def test_distances_belong_to_runs_that_measure_them() -> None:
+    measured, bare = (encode_piece(drawn(1, measured=flag), RUN) for flag in (True, False))
+    assert schema(3, measured=True).origin(measured) == schema(3).origin(bare) == "own"
+    assert schema(3).origin(measured) == schema(3, measured=True).origin(bare) == "damaged"
+
+
+@pytest.mark.parametrize("value", [-1, UNKNOWN + 1])
+@pytest.mark.parametrize("name", ["distances", "distances_stable"])
+def test_distances_lie_on_the_scale(name: str, value: int) -> None:
+    record = drawn(1, measured=True)
+    outcomes = record.outcomes[0]
+    changed = np.where(outcomes.saturated, value, getattr(outcomes, name))
+    assert outcomes.saturated.any()
+    broken = replace(record, outcomes=(replace(outcomes, **{name: changed}), record.outcomes[1]))
+    assert schema(3, measured=True).origin(encode_piece(broken, RUN)) == "damaged"
 
 
 def test_accepts_a_piece_without_images() -> None:

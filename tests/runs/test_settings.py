@@ -45,7 +45,9 @@ COMMAND_BASE: Mapping[str, Options] = {
     "attack": {"out": Path("run")},
     "benchmark": {"limit": 12, "references": "none", "levels": "none", "rounds": 2, "memory": False, "threads": 1},
     "compare": {"candidate": "candidate.py:attack"},
+    "evaluate": {"distance": True},
     "explain": {"value": ["0.37"]},
+    "sweep": {"distance": True},
     "train": {"out": Path("run"), "batch_size": 4, "held_out": 2, "epochs": 1, "weights": "none"},
     "transfer": {"source": ["mlp300:standard"], "target": ["mlp300:standard"]},
 }
@@ -110,7 +112,8 @@ SETTINGS: Options = {
 COMMAND_SETTINGS: Mapping[str, Options] = {
     "attack": {"format": "npz"},
     "compare": {"optimize": "safe", "references": "none"},
-    "sweep": {"targeted": ["next"]},
+    "evaluate": {"distance": False, "max_epsilon": 0.25},
+    "sweep": {"distance": False, "max_epsilon": 0.25, "targeted": ["next"]},
     "train": {"batch_size": 6, "weights": "standard"},
 }
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
-from robustbench_fgsm.options import AttackOptions, CheckOptions, RunOptions, Thresholds
+from robustbench_fgsm.options import AttackOptions, CheckOptions, DistanceOptions, RunOptions, Thresholds
 
 
 @expand_options
@@ -14,6 +14,7 @@ def evaluate_command(
     model_options: ModelOptions,
     data_options: DataOptions,
     attack: AttackOptions,
+    distance_options: DistanceOptions,
     checks: CheckOptions,
     thresholds: Thresholds,
     run_options: RunOptions,
@@ -32,7 +33,8 @@ def evaluate_command(
     from robustbench_fgsm.engine.preflight import check_single_epsilon
     from robustbench_fgsm.evaluation.thresholds import apply_thresholds
 
-    check_single_epsilon(attack.to_spec(model_options.expected_bounds))
+    (spec,) = distance_options.apply([attack.to_spec(model_options.expected_bounds)])
+    check_single_epsilon(spec)
     world, model_options, output = join_processes(model_options, output)
     classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
 
@@ -42,7 +44,7 @@ def evaluate_command(
     document = run_evaluation(
         "evaluate",
         (classifier, images),
-        [attack.to_spec(classifier.bounds)],
+        distance_options.apply([attack.to_spec(classifier.bounds)]),
         checks,
         run_options,
         output,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
-from robustbench_fgsm.options import SWEEP_EPSILONS, AttackOptions, CheckOptions, Option, RunOptions
+from robustbench_fgsm.options import SWEEP_EPSILONS, AttackOptions, CheckOptions, DistanceOptions, Option, RunOptions
 
 SWEEP_VARIANT = Variant(
     defaults={"epsilon": SWEEP_EPSILONS},
@@ -27,6 +27,7 @@ def sweep_command(
     model_options: ModelOptions,
     data_options: DataOptions,
     attack: Annotated[AttackOptions, SWEEP_VARIANT],
+    distance_options: DistanceOptions,
     checks: CheckOptions,
     run_options: RunOptions,
     find_asr: Annotated[float | None, Option("Report the first epsilon with this success rate, such as 0.5.")] = None,
@@ -41,7 +42,7 @@ def sweep_command(
     from robustbench_fgsm.options import check_share
 
     check_share("find asr", find_asr)
-    attack.to_specs(model_options.expected_bounds)
+    distance_options.apply(attack.to_specs(model_options.expected_bounds))
 
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import write_result
@@ -55,6 +56,6 @@ def sweep_command(
     def judge(document: dict[str, Any]) -> dict[str, Any]:
         return find_epsilon_for_success(document, find_asr)
 
-    specs = attack.to_specs(classifier.bounds)
+    specs = distance_options.apply(attack.to_specs(classifier.bounds))
     document = run_evaluation("sweep", (classifier, images), specs, checks, run_options, output, judge, {"find_asr": find_asr})
     return write_result(document, output, is_main=world.is_main)

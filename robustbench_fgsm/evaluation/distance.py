@@ -1,0 +1,116 @@
+"""Measure each image's distance: the smallest budget along its one direction that fools it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from robustbench_fgsm.data.dataset import Dataset
+from robustbench_fgsm.data.match_model import as_classifier_and_data
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord
+from robustbench_fgsm.engine.progress import Progress
+from robustbench_fgsm.engine.run_pieces import RunContext
+from robustbench_fgsm.errors import warn_user
+from robustbench_fgsm.evaluation.checks import NO_CHECKS
+from robustbench_fgsm.evaluation.evaluate import run_attacks
+from robustbench_fgsm.evaluation.result import Evaluation
+from robustbench_fgsm.models.classifier import Classifier
+from robustbench_fgsm.options import AttackOptions, DistanceOptions, RunOptions
+from robustbench_fgsm.spec import DEFAULT_MAX_EPSILON, UNTARGETED
+from robustbench_fgsm.stats.distance import ImageDistances, image_distances
+from robustbench_fgsm.surroundings import neutral_surroundings
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Distances of N images, by ascending id.
+
+    images: ids, labels and distances. evaluation: counts, quantiles, warnings and reasons why the distances must not be used.
+    """
+
+    images: ImageDistances
+    evaluation: Evaluation
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """Distances (N,) in the units of the images: 0 if wrong before the attack, infinity if no tried budget fools the image."""
+        return self.images.values
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return quantiles, and accuracy over epsilon, as a JSON object."""
+        found: dict[str, Any] = self.evaluation.to_dict()["distance"]
+        return found
+
+
+@dataclass
+class _KeptPieces:
+    """Store of pieces in main memory."""
+
+    kept: list[PieceRecord] = field(default_factory=list)
+
+    def records(self) -> Iterator[PieceRecord]:
+        """Yield no piece, because nothing was stored before."""
+        return iter(())
+
+    def keep(self, record: PieceRecord) -> None:
+        """Keep the record until the end."""
+        self.kept.append(record)
+
+
+@neutral_surroundings(generators=True)
+def distances(
+    classifier: Classifier | nn.Module,
+    data: Dataset | Any,
+    max_epsilon: float | str = DEFAULT_MAX_EPSILON,
+    *,
+    norm: str | float = AttackOptions.norm,
+    targeted: str = UNTARGETED,
+    loss: str = AttackOptions.loss,
+    stable: bool = AttackOptions.stable,
+    seed: int = AttackOptions.seed,
+    batch_size: int | str = RunOptions.batch_size,
+    max_bad: int = RunOptions.max_bad,
+    strict: bool = RunOptions.strict,
+    progress: Progress | None = None,
+) -> Distances:
+    """Measure the smallest budget along each image's one direction that fools it, from one backward and about ten forward passes.
+
+    A coarse grid of budgets is scanned from below. The first interval whose end fools the image is then halved six times. The
+    result is the first crossing that the search finds along one direction: an upper bound on the distance to the nearest
+    adversarial image. A RuntimeWarning gives each reason why the distances must not be used.
+
+    Args:
+        classifier: the model to attack: a classifier, a bare `nn.Module`, or an ART estimator.
+        data: the images and their labels: a data set, or anything that `load_data` takes, such as a DataLoader or (x, y).
+        max_epsilon: largest budget tried, in the units of the images, as a number or as text such as `64/255`.
+        norm: order of the norm: `inf`, or any real p >= 1.
+        targeted: class at which the attack aims, as in `evaluate`.
+        loss: loss that the attack increases, as in `evaluate`.
+        stable: use exact cross-entropy gradients for all images.
+        seed: seed of random targets, an integer >= 0.
+        batch_size: images in a batch, or `auto`.
+        max_bad: number of unreadable images above which the result is invalid.
+        strict: raise an error if a preflight check warns.
+        progress: called with images done and images in all.
+
+    Returns:
+        The distances of all images that can be read, by ascending id.
+
+    Raises:
+        SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
+    """
+    classifier, data = as_classifier_and_data(classifier, data)
+    attack = AttackOptions(max_epsilon, norm, targeted, loss, stable, seed=seed).to_spec(classifier.bounds)
+    (spec,) = DistanceOptions(True, max_epsilon).apply([attack])
+    store = _KeptPieces()
+    options, context = RunOptions(batch_size, "none", max_bad, strict), RunContext(store=store, progress=progress)
+    (evaluation,) = run_attacks(classifier, data, [spec], options, NO_CHECKS, context=context)
+    for reason in evaluation.invalid_reasons:
+        warn_user(f"distances must not be used: {reason}")
+    found = image_distances([record.outcomes[0] for record in store.kept if len(record)], spec.epsilons[0])
+    return Distances(found, evaluation)
