@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -53,9 +53,9 @@ class ShardRecord:
     @classmethod
     def from_columns(cls, columns: ShardColumns) -> ShardRecord:
         """Return the record that `to_columns` wrote; raise KeyError if a column is missing."""
-        optional = {"targets": columns.get("targets"), "after_stable": None}
-        required = [field.name for field in fields(BatchOutcomes) if field.name not in optional]
-        found: dict[str, Any] = {name: columns[COLUMN_NAMES.get(name, name)] for name in required} | optional
+        required = [field.name for field in fields(BatchOutcomes) if field.name != "targets" and field.default is MISSING]
+        found: dict[str, Any] = {name: columns[COLUMN_NAMES.get(name, name)] for name in required}
+        found["targets"] = columns.get("targets")
         outcomes = BatchOutcomes(**found | {"after": found["after"][:, np.newaxis]})
         return cls(outcomes, columns.get("predictions_rounded"), columns.get("pixels_outside"))
 
