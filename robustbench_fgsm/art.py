@@ -134,9 +134,7 @@ class FastGradientMethod(evasion.FastGradientMethod):  # type: ignore[misc]
         art_quirks: bool = False,
         seed: int = 0,
     ) -> None:
-        EvasionAttack.__init__(
-            self, estimator=estimator, summary_writer=summary_writer
-        )  # ART's class refuses a zero `eps_step`
+        EvasionAttack.__init__(self, estimator=estimator, summary_writer=summary_writer)  # ART's class refuses a zero `eps_step`
         self.norm = norm
         self.eps = eps
         self.eps_step = eps_step

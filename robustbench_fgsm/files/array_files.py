@@ -17,7 +17,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from robustbench_fgsm.errors import ResourceError, RfgsmError, UnsafeError
+from robustbench_fgsm.errors import ResourceError, RfgsmError, UnsafeError, describe_error
 from robustbench_fgsm.files.regular_files import open_to_read
 from robustbench_fgsm.files.zip_archives import ZIP_ERRORS, open_zip
 
@@ -44,7 +44,7 @@ def open_safetensors(file: Path, framework: Literal["pt", "np"] = "pt", *, follo
         with safe_open(file, framework) as stored:
             yield stored
     except SafetensorError as error:
-        raise ValueError(f"{file.name}: {error}") from error
+        raise ValueError(f"{file.name}: {describe_error(error)}") from error
 
 
 def read_safetensors(
@@ -152,7 +152,7 @@ def open_npz(file: Path, *, follow_links: bool = False) -> Iterator[NpzArrays]:
         except RfgsmError:
             raise
         except ZIP_ERRORS as error:
-            raise ValueError(f"{file.name}: {error}") from error
+            raise ValueError(f"{file.name}: {describe_error(error)}") from error
 
 
 def read_npz(file: Path, without: str = "", *, follow_links: bool = False) -> dict[str, NDArray[Any]]:
@@ -190,7 +190,10 @@ def read_array_header(stream: IO[bytes], size: int, name: object) -> ArrayHeader
     if text_bytes > MAX_HEADER_BYTES:
         raise ValueError(f"{name} has a header of {text_bytes:,} bytes")
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran_order, dtype = read(io.BytesIO(length + stream.read(text_bytes)))
+    try:
+        shape, fortran_order, dtype = read(io.BytesIO(length + stream.read(text_bytes)))
+    except Exception as error:  # of the parsers of Python, of which NumPy's versions use several
+        raise ValueError(f"{name} has a header that cannot be read ({describe_error(error)})") from error
     if dtype.hasobject:
         raise UnsafeError(f"{name} must hold plain arrays, got pickled objects, which can run code: save numbers and text alone")
     header = ArrayHeader(shape, dtype, fortran_order, len(start) + len(length) + text_bytes)

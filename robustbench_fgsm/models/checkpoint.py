@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.torch_version import TorchVersion
 
-from robustbench_fgsm.errors import ModelError, UnsafeError, first_line
+from robustbench_fgsm.errors import ModelError, UnsafeError, describe_error, first_line
 
 STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "last")
 """Keys under which most training programs keep the state dict, the usual ones first."""
@@ -101,7 +101,7 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
         raise _missing_file_error(file) from None
     except (SafetensorError, OSError) as error:
         raise ModelError(
-            f"weights must be a safetensors file, got {file}, which cannot be read ({error}): write it again"
+            f"weights must be a safetensors file, got {file}, which cannot be read ({describe_error(error)}): write it again"
         ) from error
 
 

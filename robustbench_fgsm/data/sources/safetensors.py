@@ -7,7 +7,7 @@ from pathlib import Path
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.arrays import arrays_to_dataset, find_array_keys
-from robustbench_fgsm.errors import DataError, RfgsmError
+from robustbench_fgsm.errors import DataError, RfgsmError, describe_error
 from robustbench_fgsm.files.array_files import open_safetensors
 from robustbench_fgsm.files.json_files import parse_json_value
 
@@ -29,7 +29,9 @@ def load(argument: str, options: DataOptions) -> Dataset:
     except OSError as error:
         raise DataError(f"safetensors {file} cannot be read ({error.strerror or error}): check the path") from error
     except ValueError as error:
-        raise DataError(f"safetensors {file} must be whole, got one that cannot be read ({error})") from error
+        raise DataError(
+            f"safetensors {file} must be whole, got one that cannot be read ({describe_error(error)}): write it again"
+        ) from error
     if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         raise DataError(f"classes in the metadata of {file} must be a JSON list of names, got {classes!r:.60}")
     return arrays_to_dataset(f"safetensors:{file}", *tensors, options, classes)

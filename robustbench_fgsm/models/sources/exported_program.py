@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import torch
 
 from robustbench_fgsm.errors import ModelError, first_line
-from robustbench_fgsm.files.regular_files import hash_file
+from robustbench_fgsm.files.regular_files import hash_file, open_to_read
+from robustbench_fgsm.files.zip_archives import ZIP_ERRORS, open_zip
 from robustbench_fgsm.models.checkpoint import check_finite_weights, read_weights
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.exported_graph import ExportedGraph, check_evaluation_mode
@@ -43,10 +43,16 @@ def load(request: ModelRequest) -> TorchClassifier:
 
 def is_torchscript(file: Path) -> bool:
     """Return True if the file is an archive that holds a program, by the names of its members."""
-    if not zipfile.is_zipfile(file):
-        return False
-    with zipfile.ZipFile(file) as archive:
-        return any(name.endswith("constants.pkl") for name in archive.namelist())
+    return any(name.endswith("constants.pkl") for name in _member_names(file))
+
+
+def _member_names(file: Path) -> list[str]:
+    """Return the names of the members of an archive, an empty list for another file; raise FileError for a bomb."""
+    try:
+        with open_to_read(file, follow_links=True) as stream, open_zip(stream, file) as archive:
+            return archive.namelist()
+    except ZIP_ERRORS:
+        return []
 
 
 def _read_program(reader: Callable[..., Any], file: Path, **settings: Any) -> Any:
@@ -60,6 +66,8 @@ def _read_program(reader: Callable[..., Any], file: Path, **settings: Any) -> An
 
 
 def _read_exported_program(file: Path) -> tuple[ExportedGraph, int | None]:
+    if not _member_names(file):
+        raise ModelError(f"model must be an archive of torch.export.save, got {file}, which is none: export it again")
     program = _read_program(torch.export.load, file)
     check_evaluation_mode(program.graph, f"program {file}")
     nodes = {node.name: node for node in program.graph.nodes}

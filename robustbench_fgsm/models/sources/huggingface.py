@@ -108,7 +108,7 @@ def _load_network(folder: Path, spec: str) -> nn.Module:
                 folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, output_loading_info=True
             )
     except SafetensorError as error:
-        raise ModelError(f"{spec} must hold safetensors that can be read, got {error}: fetch it again") from error
+        raise ModelError(f"{spec} must hold safetensors that can be read, got {describe_error(error)}: fetch it again") from error
     except ModelError:
         raise
     except Exception as error:  # whatever a value of the configuration leads to in the architecture's code

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, NonNegativeInt, model_validator
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
-from robustbench_fgsm.errors import ModelError, UnsafeError
+from robustbench_fgsm.errors import ModelError, UnsafeError, describe_error
 from robustbench_fgsm.files.json_files import read_json
 from robustbench_fgsm.files.regular_files import is_present
 from robustbench_fgsm.files.validation import FileSchema, validate
@@ -151,7 +151,9 @@ def _read(file: Path, spec: str) -> dict[str, Any]:
     try:
         return read_json(file, MAX_JSON_BYTES, follow_links=True)
     except OSError as error:
-        raise ModelError(f"{spec} must have a {file.name} that can be read, got {error}: check the folder") from error
+        raise ModelError(
+            f"{spec} must have a {file.name} that can be read, got {describe_error(error)}: check the folder"
+        ) from error
 
 
 def _check_values(document: dict[str, Any], file: Path) -> None:

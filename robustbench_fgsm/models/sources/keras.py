@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
 import warnings
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, describe_error
-from robustbench_fgsm.files.regular_files import hash_file
+from robustbench_fgsm.files.json_files import parse_json
+from robustbench_fgsm.files.regular_files import hash_file, open_to_read
+from robustbench_fgsm.files.zip_archives import ZIP_ERRORS, open_zip
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.image_axes import ArrangedImages
 from robustbench_fgsm.models.request import ModelRequest
@@ -24,8 +24,6 @@ from robustbench_fgsm.user_code import ImportPath, on_import_path
 
 CONFIG_FILE = "config.json"
 MAX_CONFIG_BYTES = 2**26
-MAX_EXPANSION = 100
-"""Bytes of a member of the archive for each byte that it takes in the file, at most."""
 
 TRUSTED_MODULES = {
     *(
@@ -115,19 +113,18 @@ def import_keras() -> Any:
 
 def _read_config(file: Path) -> Any:
     """Return the configuration of the archive; raise ModelError if it is malformed or too large, before anything is unpacked."""
-    if not zipfile.is_zipfile(file):
-        raise ModelError(f"model must be a .keras file, got {file}, which is not: load it in Keras, and model.save('FILE.keras')")
-    with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-        large = [one.filename for one in members if one.file_size > MAX_EXPANSION * max(one.compress_size, 1024)]
-        configs = [one for one in members if one.filename == CONFIG_FILE]
-        if large or len(configs) != 1 or configs[0].file_size > MAX_CONFIG_BYTES:
-            found = f"{large[0]} that unpacks too large" if large else f"{len(configs)} plain {CONFIG_FILE}"
-            raise ModelError(f"model must be a .keras file, got {file} with {found}: save it again")
-        try:
-            return json.loads(archive.read(CONFIG_FILE))
-        except (ValueError, RecursionError, zipfile.BadZipFile) as error:
-            raise ModelError(f"model must be a .keras file, got {file} with a damaged {CONFIG_FILE}: save it again") from error
+    try:
+        with open_to_read(file, follow_links=True) as stream, open_zip(stream, file) as archive:
+            size = archive.getinfo(CONFIG_FILE).file_size
+            if size > MAX_CONFIG_BYTES:
+                raise ValueError(f"{size:,} bytes of {CONFIG_FILE}")
+            content = archive.read(CONFIG_FILE)
+    except ZIP_ERRORS as error:
+        raise ModelError(
+            f"model must be a .keras file, got {file}, which is not ({describe_error(error)}): "
+            "load it in Keras, and model.save('FILE.keras')"
+        ) from error
+    return parse_json(content, f"{CONFIG_FILE} of {file}")
 
 
 def _foreign_classes(config: Any) -> Iterator[str]:
@@ -138,9 +135,7 @@ def _foreign_classes(config: Any) -> Iterator[str]:
         if isinstance(part, dict):
             name, module = part.get("class_name"), part.get("module")
             own = str(module) in TRUSTED_MODULES and part.get("registered_name") in (None, name)
-            plain = (
-                module is None and isinstance(name, str) and name in ("__tensor__", "__numpy__", "__ellipsis__", "__keras_tensor__")
-            )
+            plain = module is None and isinstance(name, str) and name in PLAIN_VALUES
             if name is not None and (str(name) in CODE_CLASSES or not (own or plain)):
                 yield str(name)
         waiting += part.values() if isinstance(part, dict) else part if isinstance(part, list) else []

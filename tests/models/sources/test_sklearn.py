@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.errors import ModelError, UnsafeError
+from robustbench_fgsm.errors import InputError, ModelError, UnsafeError
 
 skops = pytest.importorskip("skops.io")
 joblib = pytest.importorskip("joblib")
@@ -116,3 +119,39 @@ def test_words_become_class_names(tmp_path: Path) -> None:
     model = LogisticRegression().fit(x, np.where(x[:, 0] > 0.5, "high", "low"))
     skops.dump(model, tmp_path / "model.skops")
     assert rf.load_classifier(f"sklearn:{tmp_path / 'model.skops'}").classes == ("high", "low")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda schema: schema.pop("protocol"), "must have a valid protocol, got none"),
+        (lambda schema: schema.update(protocol="2"), "must have a valid protocol, got '2'"),
+        (lambda schema: schema.update(__loader__=5), "must have a valid __loader__, got 5"),
+        (lambda schema: schema.update(content=None), "must be a fitted classifier"),
+        (lambda schema: schema["content"]["content"].pop("coef_"), "values that do not fit together"),
+    ],
+    ids=["no protocol", "protocol", "loader", "content", "attribute"],
+)
+def test_names_what_is_wrong_in_a_skops_file(tmp_path: Path, change: Callable[[Any], object], message: str) -> None:
+    model = LogisticRegression().fit(np.random.default_rng(0).random((6, 4)), np.arange(6) % 3)
+    skops.dump(model, tmp_path / "whole.skops")
+    with zipfile.ZipFile(tmp_path / "whole.skops") as whole, zipfile.ZipFile(tmp_path / "net.skops", "w") as archive:
+        for name in whole.namelist():
+            content = whole.read(name)
+            if name == "schema.json":
+                schema = json.loads(content)
+                change(schema)
+                content = json.dumps(schema).encode()
+            archive.writestr(name, content)
+    with pytest.raises(InputError, match=message):
+        rf.load_classifier(f"sklearn:{tmp_path / 'net.skops'}")
+
+
+def test_arrays_of_a_skops_file_hold_what_they_declare(tmp_path: Path) -> None:
+    model = LogisticRegression().fit(np.random.default_rng(0).random((6, 4)), np.arange(6) % 3)
+    skops.dump(model, tmp_path / "whole.skops")
+    with zipfile.ZipFile(tmp_path / "whole.skops") as whole, zipfile.ZipFile(tmp_path / "net.skops", "w") as archive:
+        for name in whole.namelist():
+            archive.writestr(name, whole.read(name).replace(b"'shape': (3, 4), ", b"'shape': (10**9,), "))
+    with pytest.raises(ModelError, match="cannot be read"):
+        rf.load_classifier(f"sklearn:{tmp_path / 'net.skops'}")
