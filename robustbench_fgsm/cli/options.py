@@ -110,6 +110,7 @@ class DataOptions:
     images_key: Annotated[str | None, Option("Array or column of the images.", metavar="NAME", default_text="usual names")] = None
     labels_key: Annotated[str | None, Option("Array or column of the labels.", metavar="NAME", default_text="usual names")] = None
     shape: Annotated[str | None, Option("Shape of one sample of a table, such as 28x28.", metavar="HxW")] = None
+    follow_links: Annotated[bool, Option("Follow links in a directory of images that stay inside it.")] = False
     class_map: Annotated[Path | None, Option("JSON file with the model's order of classes, or `numbers`.", metavar="FILE")] = None
     image_size: Annotated[int | None, Option("Resize and crop image files to a square of N pixels.", metavar="N")] = None
     sample: Annotated[

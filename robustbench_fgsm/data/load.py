@@ -42,6 +42,7 @@ def load_data(
     images_key: str | None = None,
     labels_key: str | None = None,
     shape: str | Sequence[int] | None = None,
+    follow_links: bool = False,
     class_map: Path | str | None = None,
     image_size: int | None = None,
     preprocessing: Preprocessing | None = None,
@@ -67,6 +68,7 @@ def load_data(
         images_key: name of the array, column or key that holds the images; None for the usual names.
         labels_key: name of the array, column or key that holds the labels, or number of a column; None for the usual names.
         shape: shape of one sample of a table, such as `28x28` or `3x32x32`; None to keep features.
+        follow_links: follow links in a directory of images, if they stay inside the directory; False raises an error for a link.
         class_map: JSON file with the model's order of classes; None to keep the data's order.
         image_size: resize the shorter side to so many pixels, and cut out the centre square; None to keep the size.
         preprocessing: resizing and cropping in full, in place of `image_size`.
@@ -94,6 +96,7 @@ def load_data(
         images_key,
         labels_key,
         parse_shape(shape),
+        follow_links,
     )
     if isinstance(data, (str, os.PathLike)):
         entry, argument = find_data_source(os.fspath(data))
@@ -126,6 +129,7 @@ def load_data(
         "images_key": images_key,
         "labels_key": labels_key,
         "shape": None if options.shape is None else "x".join(map(str, options.shape)),
+        "follow_links": follow_links or None,
         "class_map": None if class_map is None else str(class_map),
         "image_size": image_size,
     }

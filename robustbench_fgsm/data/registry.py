@@ -37,6 +37,7 @@ class DataOptions:
     images_key: str | None = None
     labels_key: str | None = None
     shape: tuple[int, ...] | None = None
+    follow_links: bool = False
 
     def choose_split(self, name: str, splits: tuple[str, ...]) -> str:
         """Return the split, by default the first of `splits`; raise SettingError for another one."""

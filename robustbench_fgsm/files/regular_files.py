@@ -122,9 +122,9 @@ def require_file(file: Path, expected: str, error_type: type[InputError]) -> Pat
         raise error_type(f"{expected}, got {file}{reason}: check the path") from None
 
 
-def max_unpacked_bytes(size: int) -> int:
+def max_unpacked_bytes(size: int, expansion: int = MAX_EXPANSION) -> int:
     """Return the number of bytes to which an archive of this size in bytes may unpack; deflate reaches 1,032 times the size."""
-    return min(MAX_SMALL_EXPANSION * size, max(MAX_EXPANSION * size, SMALL_BYTES))
+    return min(MAX_SMALL_EXPANSION * size, max(expansion * size, SMALL_BYTES))
 
 
 def hash_file(file: Path) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from robustbench_fgsm.errors import FileError
-from robustbench_fgsm.files.regular_files import max_unpacked_bytes
+from robustbench_fgsm.files.regular_files import MAX_EXPANSION, max_unpacked_bytes
 
 MAX_DIRECTORY_BYTES = 2**24
 """Largest list of members, which is read as a whole."""
@@ -27,16 +27,16 @@ ZIP_ERRORS = (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, Runtim
 
 
 @contextmanager
-def open_zip(stream: IO[bytes], name: object, *, compressed: bool = True) -> Iterator[zipfile.ZipFile]:
+def open_zip(stream: IO[bytes], name: object, expansion: int = MAX_EXPANSION) -> Iterator[zipfile.ZipFile]:
     """Open the zip archive in a stream; nothing is unpacked.
 
     Args:
         stream: open regular file.
         name: name of the file in messages.
-        compressed: allow compressed members.
+        expansion: bytes of all members for each byte of the archive, at most; see `max_unpacked_bytes`.
 
     Raises:
-        FileError: members overlap, have one name, unpack to more than `max_unpacked_bytes`, or are compressed unasked.
+        FileError: members overlap, have one name, or unpack to more than `max_unpacked_bytes`.
         zipfile.BadZipFile: the file is not a zip archive.
     """
     size = stream.seek(0, os.SEEK_END)
@@ -49,10 +49,8 @@ def open_zip(stream: IO[bytes], name: object, *, compressed: bool = True) -> Ite
             found = "two members of one name"
         elif sum(member.compress_size for member in members) > size:
             found = "members that overlap"
-        elif (unpacked := sum(member.file_size for member in members)) > max_unpacked_bytes(size):
+        elif (unpacked := sum(member.file_size for member in members)) > max_unpacked_bytes(size, expansion):
             found = f"members that unpack to {unpacked:,} bytes"
-        elif not compressed and any(member.compress_type != zipfile.ZIP_STORED for member in members):
-            found = "compressed members"
         if found:
             raise FileError(f"{name} must be a plain archive, got {found}: save it again with the library that reads it")
         yield archive

@@ -6,19 +6,21 @@ import argparse
 import pickle
 import re
 import warnings
+import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.torch_version import TorchVersion
 
-from robustbench_fgsm.errors import ModelError, UnsafeError, describe_error, first_line
+from robustbench_fgsm.errors import ModelError, RfgsmError, UnsafeError, describe_error, first_line
+from robustbench_fgsm.files.array_files import read_safetensors
+from robustbench_fgsm.files.regular_files import SMALL_BYTES, open_to_read
+from robustbench_fgsm.files.zip_archives import open_zip
 
 STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "last")
 """Keys under which most training programs keep the state dict, the usual ones first."""
@@ -38,6 +40,11 @@ ATTRIBUTE_DICT_NAMES = (
 
 SAFE_TORCH_VERSION = "2.10"
 """Before it, files could run code in spite of weights_only=True (CVE-2025-32434, CVE-2026-24747)."""
+
+ZIP_MAGIC, TAR_MAGIC, TAR_MAGIC_OFFSET = b"PK\x03\x04", b"ustar", 257
+
+MAX_STORED_EXPANSION = 4
+"""Bytes of all tensors for each byte of their file, at most, if there are more than SMALL_BYTES; tied weights share theirs."""
 
 OTHER_TYPE = "of another type"
 """Problem of integers, complex numbers, and sparse or quantised tensors where the network has floating-point numbers."""
@@ -96,24 +103,28 @@ class _WithMetadata(dict[str, Tensor]):
 
 def _read_safetensors(file: Path) -> dict[str, Tensor]:
     try:
-        return load_file(file)
+        state: dict[str, Tensor] = read_safetensors(file, follow_links=True)
+    except RfgsmError:
+        raise
     except FileNotFoundError:
         raise _missing_file_error(file) from None
-    except (SafetensorError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise ModelError(
             f"weights must be a safetensors file, got {file}, which cannot be read ({describe_error(error)}): write it again"
         ) from error
+    return state
 
 
 def _read_pickled(file: Path) -> dict[str, Mapping[str, Tensor]]:
     try:
-        with file.open("rb") as stream:
+        with open_to_read(file, follow_links=True) as stream:
             found = read_pickled(stream, str(file))
     except FileNotFoundError:
         raise _missing_file_error(file) from None
     except OSError as error:
         raise _unreadable_error(str(file), error) from error
     states = dict(_state_dicts_in(found))
+    check_stored_size([value for state in states.values() for value in state.values()], file.stat().st_size, str(file))
     if not states:
         kinds = sorted({type(value).__name__ for value in found.values()}) if isinstance(found, dict) else [type(found).__name__]
         raise ModelError(
@@ -149,6 +160,7 @@ def read_pickled(stream: IO[bytes], name: str) -> Any:
             "upgrade, or convert the file to safetensors"
         )
     try:
+        _check_container(stream, name)
         with warnings.catch_warnings(), torch.serialization.safe_globals(_plain_data_types()):
             warnings.simplefilter("ignore")  # of what is refused below
             return torch.load(stream, map_location="cpu", weights_only=True)
@@ -164,6 +176,30 @@ def read_pickled(stream: IO[bytes], name: str) -> Any:
                 "pass the file as --model if you trust it, or save the state_dict()"
             ) from error
         raise _unreadable_error(name, error) from error
+
+
+def _check_container(stream: IO[bytes], name: str) -> None:
+    """Raise FileError or ModelError for an archive that unpacks to far more than its size, or is in tar."""
+    head = stream.read(TAR_MAGIC_OFFSET + len(TAR_MAGIC))
+    if head.startswith(ZIP_MAGIC):
+        try:
+            with open_zip(stream, name, MAX_STORED_EXPANSION):
+                pass
+        except zipfile.BadZipFile as error:
+            raise _unreadable_error(name, error) from error
+    elif head.endswith(TAR_MAGIC):
+        raise ModelError(f"weights must be a state dict that PyTorch saved, got {name}, a tar archive: save the state_dict() again")
+    stream.seek(0)
+
+
+def check_stored_size(values: Sequence[Any], size: int, name: str) -> None:
+    """Raise ModelError if tensors have far more values than a file of this size in bytes holds: one value may stand for many."""
+    claimed = sum(value.numel() * value.element_size() for value in values if isinstance(value, Tensor))
+    if claimed > max(MAX_STORED_EXPANSION * size, SMALL_BYTES):
+        raise ModelError(
+            f"weights must be stored value by value, got {name} with tensors of {claimed:,} bytes in {size:,}: "
+            "save {key: value.clone() for key, value in state_dict().items()}"
+        )
 
 
 def _plain_data_types() -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import zipfile
 
 import pytest
@@ -19,16 +20,19 @@ def archive(*members: tuple[str, bytes], packed: bool = False) -> bytearray:
     return bytearray(stream.getvalue())
 
 
-def read(content: bytes | bytearray, *, compressed: bool = True) -> dict[str, bytes]:
-    with open_zip(io.BytesIO(content), "file", compressed=compressed) as opened:
+def read(content: bytes | bytearray, expansion: int = 100) -> dict[str, bytes]:
+    with open_zip(io.BytesIO(content), "file", expansion) as opened:
         return {name: opened.read(name) for name in opened.namelist()}
 
 
 def test_reads_plain_archives() -> None:
     members = {"a": b"1", "b/c": bytes(1000)}
     assert read(archive(*members.items())) == read(archive(*members.items(), packed=True)) == members
-    with pytest.raises(FileError, match="must be a plain archive, got compressed members"):
-        read(archive(*members.items(), packed=True), compressed=False)
+    noise = random.Random(0).randbytes(2**20)
+    packed = archive(*((str(number), noise + bytes(2**23)) for number in range(10)), packed=True)
+    assert len(read(packed)) == 10
+    with pytest.raises(FileError, match="must be a plain archive, got members that unpack to"):
+        read(packed, 4)
     with pytest.raises(zipfile.BadZipFile):
         read(b"nothing")
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import pickle
 import random
 import resource
 import struct
+import tarfile
 import time
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from robustbench_fgsm.errors import ModelError, UnsafeError
+from robustbench_fgsm.errors import FileError, ModelError, UnsafeError
 from robustbench_fgsm.models.cards import WEIGHTS_FOLDER
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
 
@@ -120,7 +123,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_rejects_a_directory(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(FileError, match="must be a regular file, got a directory"):
         read_weights(tmp_path)
 
 
@@ -251,3 +254,72 @@ def test_old_pytorch_needs_safetensors(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(torch, "__version__", "2.9.1")
     with pytest.raises(ModelError, match=r"needs PyTorch 2\.10 or later, got 2\.9\.1"):
         read_weights(tmp_path / "mine.pt")
+
+
+def deflated(file: Path) -> None:
+    """Weights of 400 MB in an archive of 400 kB."""
+    torch.save({"a": torch.zeros(100)}, file)
+    with zipfile.ZipFile(file) as plain:
+        members = {name: plain.read(name) for name in plain.namelist()}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in members.items():
+            packed.writestr(name, content)
+        packed.writestr("archive/data/1", bytes(4 * 10**8))
+
+
+def legacy_claim(file: Path) -> None:
+    """The first format of PyTorch, with a storage of 4 TB."""
+    torch.save({"a": torch.zeros(1000)}, file, _use_new_zipfile_serialization=False)
+    plain = file.read_bytes()
+    assert plain.count(b"M\xe8\x03") == 2  # the pickled number 1000
+    file.write_bytes(plain.replace(b"M\xe8\x03", b"\x8a\x06" + (10**12).to_bytes(6, "little")))
+
+
+def tar_of_pytorch(file: Path) -> None:
+    with tarfile.open(file, "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("storages"), io.BytesIO())
+
+
+CLAIMS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "deflated": (deflated, "must be a plain archive, got members that unpack to"),
+    "strided": (lambda file: torch.save({"a": torch.zeros(1).expand(10**12)}, file), "tensors of 4,000,000,000,000 bytes in"),
+    "strided in part": (lambda file: torch.save({"a": torch.zeros(1, 10**5).expand(10**5, -1)}, file), "tensors of 40,000,000,000"),
+    "sparse": (
+        lambda file: torch.save({"a": torch.eye(3).to_sparse().sparse_resize_((10**6, 10**6), 2, 0)}, file),
+        "stored value by",
+    ),
+    "shared": (lambda file: torch.save(dict.fromkeys(map(str, range(10**4)), torch.zeros(10**4)), file), "stored value by value"),
+    "legacy": (legacy_claim, "cannot be read|stored value by value"),
+    "tar": (tar_of_pytorch, "a tar archive: save the state_dict"),
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+@pytest.mark.timeout(60)
+def test_believes_no_claim_of_size(tmp_path: Path, claim: str) -> None:
+    make, message = CLAIMS[claim]
+    make(tmp_path / "weights.pt")
+    with pytest.raises((ModelError, FileError), match=message) as raised:
+        read_weights(tmp_path / "weights.pt")
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_cloned_weights_are_stored_value_by_value(tmp_path: Path) -> None:
+    """The remedy, and what needs none: tied weights, and a few values that stand for more."""
+    state = {"a": torch.zeros(1).expand(2**25)}
+    torch.save(state, tmp_path / "weights.pt")
+    with pytest.raises(ModelError, match=r"save \{key: value.clone\(\)"):
+        read_weights(tmp_path / "weights.pt")
+    torch.save({key: value.clone() for key, value in state.items()}, tmp_path / "weights.pt")
+    assert read_weights(tmp_path / "weights.pt")["a"].shape == (2**25,)
+    tied = torch.rand(100)
+    torch.save({"a": tied, "b": tied, "c": torch.zeros(1).expand(64)}, tmp_path / "weights.pt")
+    assert list(read_weights(tmp_path / "weights.pt")) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.timeout(60)
+def test_waits_for_no_pipe(tmp_path: Path, suffix: str) -> None:
+    os.mkfifo(tmp_path / f"weights{suffix}")
+    with pytest.raises(FileError, match="must be a regular file, got a pipe"):
+        read_weights(tmp_path / f"weights{suffix}")

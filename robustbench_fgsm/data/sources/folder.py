@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.dataset import printable_name
@@ -13,6 +12,7 @@ from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.image_files import FileImageSource
 from robustbench_fgsm.errors import DataError
+from robustbench_fgsm.files.regular_files import is_file, is_present
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".ppm", ".pgm", ".pbm", ".tif", ".tiff", ".webp"))
 UNSUPPORTED_IMAGE_SUFFIXES = frozenset((".gif", ".heic", ".heif", ".avif", ".jp2", ".ico", ".tga", ".psd", ".svg", ".eps", ".dds"))
@@ -26,7 +26,7 @@ def load(argument: str, options: DataOptions) -> ImageDataset:
     classes are named by numbers that differ from their labels.
     """
     directory = Path(argument) / (options.split or "")
-    classes = class_directories(directory)
+    classes = class_directories(directory, follow_links=options.follow_links)
     if options.class_map is None and all(map(str.isdecimal, classes)):
         wrong = next((label for label, name in enumerate(classes) if int(name) != label), None)
         if wrong is not None:
@@ -40,55 +40,102 @@ def load(argument: str, options: DataOptions) -> ImageDataset:
 
 def load_class_directories(directory: Path, classes: list[str], options: DataOptions) -> ImageDataset:
     """Return the images of these class directories, in that order."""
-    found = [(path, label) for label, name in enumerate(classes) for path in image_paths(directory / name, name)]
+    tree = ImageTree(directory, follow_links=options.follow_links)
+    found = [(path, label) for label, name in enumerate(classes) for path in tree.image_paths(name)]
     if not found:
         raise DataError(f"folder must hold images ({', '.join(sorted(IMAGE_SUFFIXES))}), got none in {directory}: check the path")
     paths, labels = zip(*found, strict=True)
     return ImageDataset(
         f"folder:{directory}",
-        FileImageSource(directory, paths, labels),
+        FileImageSource(directory, paths, labels, follow_links=options.follow_links),
         tuple(map(printable_name, classes)),
         workers=options.workers,
     )
 
 
-def class_directories(directory: Path) -> list[str]:
+def class_directories(directory: Path, *, follow_links: bool) -> list[str]:
     """Return the names of the directories in a directory, sorted, without hidden ones; raise DataError if there are none."""
-    try:
-        entries = [entry for entry in os.scandir(directory) if not entry.name.startswith(".")]
-        if broken := [entry.name for entry in entries if entry.is_symlink() and not Path(entry.path).exists()]:
-            raise DataError(f"folder {directory} must hold whole links, got {broken[0]}, which leads nowhere: mend or remove it")
-        names = sorted(entry.name for entry in entries if entry.is_dir())
-    except OSError as error:
-        raise DataError(f"folder {directory} cannot be read ({error.strerror}): check the path") from error
+    names = sorted(entry.name for entry in ImageTree(directory, follow_links=follow_links).directories(directory))
     if not names:
         raise DataError(f"folder must hold one directory for each class, got none in {directory}: put images into such")
     return names
 
 
-def image_paths(directory: Path, prefix: str) -> Iterator[str]:
-    """Yield image files at any depth, in torchvision's order, as paths that begin with `prefix`; os.path is fast for many files.
+class ImageTree:
+    """Image files below a root directory. No link leads out of the root, and no image or directory is reached twice.
 
-    Raises DataError for a directory that cannot be listed, whose images would be missing, and for one that links lead to twice,
-    whose images would count twice.
+    follow_links: follow links inside the root; without it, a link is an error, because what it leads to would be missing.
     """
-    seen: set[tuple[int, int]] = set()
 
-    def fail(error: OSError) -> NoReturn:
-        raise DataError(
-            f"folder {error.filename} cannot be read ({error.strerror}): check rights, links and the length of the path"
-        )
+    def __init__(self, root: Path, *, follow_links: bool) -> None:
+        self._root, self._follow_links = root, follow_links
+        self._reached: set[str] = set()
 
-    def walk() -> Iterator[tuple[str, list[str]]]:
-        for where, _, files in os.walk(directory, onerror=fail, followlinks=True):
-            found = os.stat(where)  # noqa: PTH116
-            if (found.st_dev, found.st_ino) in seen:
-                raise DataError(f"folder {where} must be reached once, got another way to it by links: remove one of them")
-            seen.add((found.st_dev, found.st_ino))
-            yield where, files
+    def directories(self, place: Path) -> list[os.DirEntry[str]]:
+        """Return the directories in a directory, without hidden ones."""
+        entries = [entry for entry in self._entries(str(place)) if entry.name[0] != "."]
+        self._check_links(entries, images=False)
+        return [entry for entry in entries if entry.is_dir()]
 
-    for where, files in sorted(walk()):
-        below = os.path.normpath(os.path.join(prefix, os.path.relpath(where, directory)))  # noqa: PTH118
-        for file in sorted(files):
-            if os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES | UNSUPPORTED_IMAGE_SUFFIXES and file[0] != ".":  # noqa: PTH122
-                yield f"{below}/{file}"
+    def image_paths(self, name: str) -> Iterator[str]:
+        """Yield image files below a directory of the root at any depth, in torchvision's order, as paths relative to the root.
+
+        Raises DataError for a directory that cannot be listed and for a link that is not followed, whose images would be missing,
+        and for what links lead to twice, which would count twice.
+        """
+        top = str(self._root / name)
+        found: list[tuple[str, list[str]]] = []
+        waiting = [top]
+        while waiting:
+            place = waiting.pop()
+            self._reach(place)
+            entries = self._entries(place)
+            self._check_links(entries, images=True)
+            waiting += [entry.path for entry in entries if entry.is_dir()]
+            images = sorted(entry.name for entry in entries if is_image_name(entry.name) and not entry.is_dir())
+            found.append((place, images))
+        for place, images in sorted(found):
+            below = os.path.normpath(os.path.join(name, os.path.relpath(place, top)))  # noqa: PTH118  (fast for many files)
+            for image in images:
+                self._reach(f"{place}/{image}")
+                yield f"{below}/{image}"
+
+    def _entries(self, place: str) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(place) as listed:
+                return list(listed)
+        except OSError as error:
+            raise DataError(
+                f"folder {place} cannot be read ({error.strerror}): check rights, links and the length of the path"
+            ) from error
+
+    def _check_links(self, entries: Iterable[os.DirEntry[str]], *, images: bool) -> None:
+        """Raise DataError for a link that must not be followed; links to files other than images lead to nothing that counts."""
+        for entry in entries:
+            if entry.is_symlink() and ((images and is_image_name(entry.name)) or not is_file(Path(entry.path))):
+                self._check_link(entry.path)
+
+    def _check_link(self, link: str) -> None:
+        target = Path(os.path.realpath(link))
+        if not is_present(target) or target.is_symlink():
+            raise DataError(f"folder {self._root} must hold whole links, got {link}, which leads nowhere: mend or remove it")
+        if not target.is_relative_to(os.path.realpath(self._root)):
+            raise DataError(f"folder {self._root} must hold its images itself, got {link}, a link out of it: replace it by a copy")
+        if not self._follow_links:
+            raise DataError(
+                f"folder {self._root} must hold no links, got {link}: remove it, replace it by a copy, or pass --follow-links "
+                "(in Python, load_data(..., follow_links=True)), which follows links inside the folder"
+            )
+
+    def _reach(self, path: str) -> None:
+        if not self._follow_links:
+            return
+        real = os.path.realpath(path)
+        if real in self._reached:
+            raise DataError(f"folder {path} must be reached once, got another way to it by links: remove one of them")
+        self._reached.add(real)
+
+
+def is_image_name(name: str) -> bool:
+    """Return True for the name of an image file that is not hidden."""
+    return name[0] != "." and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES | UNSUPPORTED_IMAGE_SUFFIXES  # noqa: PTH122

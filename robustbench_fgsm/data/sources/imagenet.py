@@ -26,7 +26,7 @@ def load(name: str, options: DataOptions) -> Dataset:
         directory = options.root / "imagenet" / split
     if not is_directory(directory):
         raise DataError(f"imagenet must lie in {directory}, one directory for each WordNet id: pass --data-root DIR")
-    directories = class_directories(directory)
+    directories = class_directories(directory, follow_links=options.follow_links)
     if len(directories) != IMAGENET_NUM_CLASSES:
         raise DataError(
             f"imagenet must have {IMAGENET_NUM_CLASSES} class directories, got {len(directories)} in {directory}: use folder:DIR"

@@ -65,7 +65,7 @@ def load_file_dataset(name: str, options: DataOptions) -> ImageDataset:
     """Return a data set that torchvision knows as a list of image files."""
     dataset, directory = _open_dataset(name, options), options.root / _path_in_root(name)
     paths, labels = _paths_and_labels(dataset)
-    source = FileImageSource(directory, [os.path.relpath(path, directory) for path in paths], labels)
+    source = FileImageSource(directory, [os.path.relpath(path, directory) for path in paths], labels, follow_links=True)
     return ImageDataset(name, source, TORCHVISION_DATASETS[name].class_names(dataset), workers=options.workers)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,15 +136,70 @@ def test_a_directory_that_cannot_be_listed_is_an_error(folder: Folder, monkeypat
         rf.load_data(f"folder:{place}")
 
 
-def test_links_lose_and_repeat_no_image(folder: Folder) -> None:
+INSIDE = "must hold no links, got .*: remove it, replace it by a copy, or pass --follow-links"
+OUTSIDE = "must hold its images itself, got .*, a link out of it: replace it by a copy"
+TWICE = "must be reached once, got another way to it by links: remove one of them"
+NOWHERE = "must hold whole links, got .*, which leads nowhere: mend or remove it"
+
+LINKS = {
+    "cat/loop": ("cat", INSIDE, TWICE),
+    "cat/root": (".", INSIDE, TWICE),
+    "eel": ("dog", INSIDE, TWICE),
+    "cat/again.png": ("dog/1.png", INSIDE, TWICE),
+    "cat/self.png": ("cat/self.png", NOWHERE, NOWHERE),
+    "cat/self": ("cat/self", NOWHERE, NOWHERE),
+    "cat/none.png": ("none.png", NOWHERE, NOWHERE),
+    "fox": ("none", NOWHERE, NOWHERE),
+    "cat/out.png": ("../out/secret.png", OUTSIDE, OUTSIDE),
+    "cat/out": ("../out", OUTSIDE, OUTSIDE),
+    "gnu": ("../out", OUTSIDE, OUTSIDE),
+    "cat/zero.png": ("/dev/zero", OUTSIDE, OUTSIDE),
+    "cat/pipe": ("../out/pipe", OUTSIDE, OUTSIDE),
+}
+
+
+@pytest.mark.parametrize("follow_links", [False, True])
+@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.timeout(60)
+def test_links_lose_and_repeat_no_image(folder: Folder, link: str, follow_links: bool) -> None:
     place = folder()
-    (place / "cat" / "loop").symlink_to(place / "cat")
-    with pytest.raises(DataError, match="must be reached once, got another way to it by links"):
+    (place.parent / "out").mkdir()
+    os.mkfifo(place.parent / "out" / "pipe")
+    shutil.copy(place / "cat" / "0.png", place.parent / "out" / "secret.png")
+    target, *messages = LINKS[link]
+    (place / link).symlink_to(target if target.startswith("/") else place / target)
+    with pytest.raises(DataError, match=messages[follow_links]):
+        rf.load_data(f"folder:{place}", follow_links=follow_links)
+    (place / link).unlink()  # the remedy
+    assert len(rf.load_data(f"folder:{place}", follow_links=follow_links)) == 6
+
+
+def test_follows_links_inside_the_folder(folder: Folder, tmp_path: Path) -> None:
+    place = folder()
+    plain = [next(rf.load_data(f"folder:{place}").batches(0, 9, 9))]
+    (place / ".store").mkdir()
+    (place / "dog").rename(place / ".store" / "dogs")
+    (place / "dog").symlink_to(".store/dogs")
+    (place / "cat" / "0.png").rename(place / ".store" / "a")
+    (place / "cat" / "0.png").symlink_to("../.store/a")
+    (place / "notes").symlink_to("/etc/hostname")  # not an image
+    (place / ".hidden").symlink_to(tmp_path)
+    (tmp_path / "link").symlink_to(place)  # the user names it
+    data = rf.load_data(f"folder:{tmp_path / 'link'}", follow_links=True)
+    (batch,) = data.batches(0, 9, 9)
+    assert torch.equal(batch.images, plain[0].images)
+    assert data.settings == {"follow_links": True}  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match=INSIDE):
         rf.load_data(f"folder:{place}")
-    (place / "cat" / "loop").unlink()
-    (place / "eel").symlink_to(place / "nowhere")
-    with pytest.raises(DataError, match="got eel, which leads nowhere"):
-        rf.load_data(f"folder:{place}")
+
+
+def test_an_image_that_becomes_a_link_is_bad(folder: Folder) -> None:
+    place = folder()
+    data = rf.load_data(f"folder:{place}")
+    (place / "cat" / "0.png").unlink()
+    (place / "cat" / "0.png").symlink_to("1.png")
+    (batch,) = data.batches(0, 9, 9)
+    assert [bad.reason for bad in batch.bad] == ["must be a file of its own, got a symbolic link to another file"]
 
 
 def test_a_pipe_is_bad_and_is_not_waited_for(folder: Folder) -> None:
