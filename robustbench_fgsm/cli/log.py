@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
 
 from robustbench_fgsm.errors import ResourceError
-from robustbench_fgsm.files.regular_files import open_to_write
+from robustbench_fgsm.files.regular_files import open_to_append
 from robustbench_fgsm.printable_text import printable
 
 LOG_DIR_OPTION = "--log-dir"
@@ -34,8 +35,7 @@ def open_log(args: Sequence[str]) -> Iterator[None]:
         return
     try:
         place.mkdir(parents=True, exist_ok=True)
-        descriptor = open_to_write(place / f"rank-{process_rank():05d}.log", append=True)
-        stream = os.fdopen(descriptor, "a", encoding="utf-8", buffering=1)
+        stream = TextIOWrapper(open_to_append(place / f"rank-{process_rank():05d}.log"), encoding="utf-8", line_buffering=True)
     except OSError as error:
         raise ResourceError(
             f"{LOG_DIR_OPTION} must be a directory that can be written, got {place} ({error.strerror}): choose another"

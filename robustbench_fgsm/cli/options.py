@@ -187,7 +187,7 @@ def check_output_path(option: str, path: Path | None, *, directory: bool = False
     if not fits:
         kind = "directory" if is_directory(existing) else "file"
         raise SettingError(f"{option} {path} cannot be written, because {existing} is a {kind}: choose another path")
-    if existing == path and not directory:
+    if existing == path and not directory and not path.is_symlink():  # a link is replaced
         check_regular_file(path)
 
 

@@ -72,6 +72,11 @@ def open_to_write(file: Path, *, append: bool = False) -> int:
     return _open_regular(file, flags | os.O_CREAT, single=True)
 
 
+def open_to_append(file: Path) -> BufferedWriter:
+    """Open a regular file, made if it is missing, to write bytes behind its end; raise as `open_to_write` does."""
+    return os.fdopen(open_to_write(file, append=True), "ab")
+
+
 def create_file(file: Path) -> BufferedWriter:
     """Create a file that is not there yet, to write its bytes."""
     return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS | NO_FOLLOW, 0o666), "wb")

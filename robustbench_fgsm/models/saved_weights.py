@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, PositiveFloat, model_validator
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.files.array_files import open_safetensors
 from robustbench_fgsm.files.json_files import parse_json
 from robustbench_fgsm.files.regular_files import is_directory, is_file
 from robustbench_fgsm.files.validation import FileSchema, validate
@@ -71,9 +71,9 @@ def complete_request(request: ModelRequest) -> ModelRequest:
 def _read_description(file: Path) -> dict[str, Any]:
     """Return the file's description; empty for other files, and for files that the loader will refuse."""
     try:
-        with safe_open(file, "pt") as stream:
-            text = (stream.metadata() or {}).get(METADATA_KEY)
-    except (SafetensorError, OSError):
+        with open_safetensors(file, follow_links=True) as stored:
+            text = (stored.metadata() or {}).get(METADATA_KEY)
+    except (ValueError, OSError):
         return {}
     if text is None:
         return {}

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.files.atomic_files import translate_os_errors
+from robustbench_fgsm.files.regular_files import open_to_append
 from robustbench_fgsm.report.tables.text import epsilon_text
 
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
@@ -39,8 +41,8 @@ def _escape(text: str, others: str = "") -> str:
 def append_job_summary(markdown: str) -> None:
     """Append Markdown to the summary of the job, if GITHUB_STEP_SUMMARY names its file."""
     if place := os.environ.get(SUMMARY_VARIABLE):
-        with Path(place).open("a", encoding="utf-8") as stream:
-            stream.write(f"{markdown.rstrip()}\n\n")
+        with translate_os_errors(Path(place)), open_to_append(Path(place)) as stream:
+            stream.write(f"{markdown.rstrip()}\n\n".encode())
 
 
 def gate_badge(document: Document) -> Document:

@@ -75,7 +75,7 @@ def _runs_below(place: Path, depth: int) -> Iterator[Path]:
         return
     if depth:
         try:
-            children = [child for child in place.iterdir() if child.is_dir() and not child.name.startswith(".")]
+            children = [child for child in place.iterdir() if is_directory(child) and not child.name.startswith(".")]
         except PermissionError:
             return
         for child in children:

@@ -36,7 +36,7 @@ from robustbench_fgsm.evaluation.craft_shards import (
 )
 from robustbench_fgsm.files.atomic_files import atomic_replace, translate_os_errors
 from robustbench_fgsm.files.json_files import MAX_BYTES, parse_json
-from robustbench_fgsm.files.regular_files import open_to_write, read_bytes
+from robustbench_fgsm.files.regular_files import open_to_append, read_bytes
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import AttackOptions, RunOptions, ShardOptions
 from robustbench_fgsm.runs.attack.formats import ShardFormat, get_shard_format
@@ -176,7 +176,7 @@ def _find_saved_shards(
 def append_shard_entry(out: Path, rank: int, entry: dict[str, Any]) -> None:
     """List a shard of another process than the main one, until the manifest records it."""
     place = out / f"{SHARD_ENTRIES_PREFIX}{rank:05d}.jsonl"
-    with translate_os_errors(place), os.fdopen(open_to_write(place, append=True), "ab") as stream:
+    with translate_os_errors(place), open_to_append(place) as stream:
         stream.write((json.dumps(entry) + "\n").encode())
         stream.flush()
         os.fsync(stream.fileno())
