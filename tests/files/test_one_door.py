@@ -50,6 +50,7 @@ ALLOWED = {
     ("models/sources/keras.py", "keras.saving.load_model"): "Keras reads files by name; the door found a regular file",
     ("models/sources/keras.py", "tempfile.TemporaryDirectory"): OWN_TEMPORARY,
     ("models/sources/sklearn.py", "joblib.load"): CODE,
+    ("models/sources/sklearn.py", "archive.open"): "a member of an archive, which the door opened",
     ("report/pages/layout.py", "files('robustbench_fgsm.report').joinpath('assets', name).read_text"): PACKAGE_RESOURCE,
     ("report/schemas/__init__.py", "(files(__name__) / f'{name}{SCHEMA_SUFFIX}').read_text"): PACKAGE_RESOURCE,
     ("runs/attack/formats.py", "Image.open"): READS_A_STREAM,
