@@ -29,7 +29,7 @@ from robustbench_fgsm.stats.audit import AuditCounts
 from robustbench_fgsm.stats.distance import DistanceCounts
 from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array, Tally
 
-TALLY_MATRICES = ("clean", "adversarial", "transition", "images", "attacked", "fooled")
+TALLY_MATRICES = ("clean", "adversarial", "transition", "images", "attacked", "fooled", "label_outcomes", "clusters")
 TALLY_SCALARS = tuple(field.name for field in fields(Tally) if field.name not in (*TALLY_MATRICES, "targeted"))
 
 

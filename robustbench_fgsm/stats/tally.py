@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_fgsm.stats import confusion
+from robustbench_fgsm.stats.clustered import CLUSTER_SUMS, ClusteredRate, cluster_sums
 from robustbench_fgsm.stats.confusion import Matrix
 from robustbench_fgsm.stats.rate import Rate
 
@@ -21,6 +22,9 @@ BoolArray = NDArray[np.bool_]
 @dataclass(frozen=True)
 class BatchOutcomes:
     """Outcomes of one attack on N images at E budgets, as arrays in main memory. Every count follows from them.
+
+    Of a multi-label network, labels and predictions are multi-hot rows of 0 and 1: labels and before (N, K), after (N, E, K). All
+    comparisons are then of single labels, and `whole_images` compares sets of labels.
 
     Attributes:
         ids: (N,) image ids.
@@ -78,6 +82,27 @@ class BatchOutcomes:
         return self if self.after_stable is None else replace(self, after=self.after_stable, distances=distances)
 
     @property
+    def is_multi_label(self) -> bool:
+        """Whether labels and predictions are multi-hot rows."""
+        return self.labels.ndim == 2
+
+    def whole_images(self) -> BatchOutcomes:
+        """Return outcomes whose unit is the image: these, or those of the sets of labels of a multi-label network.
+
+        A set is class 0 if it is the image's labels, class 1 if it is the wrong set that was predicted before the attack, and class
+        2 if it is another wrong set. A set with a label that has no prediction is no class.
+        """
+        if not self.is_multi_label:
+            return self
+        before, after, labels = self.before[:, np.newaxis], self.after, self.labels[:, np.newaxis]
+        right, unchanged = np.equal(after, labels).all(-1), np.equal(after, before).all(-1)
+        classes = np.where(right, 0, np.where(unchanged, 1, 2)).astype(np.int64)
+        classes[(after < 0).any(-1)] = -1
+        was_right = np.equal(self.before, self.labels).all(-1)
+        first = np.where((self.before < 0).any(-1), -1, np.where(was_right, 0, 1)).astype(np.int64)
+        return replace(self, labels=np.zeros(len(self), np.int64), before=first, after=classes)
+
+    @property
     def attacked(self) -> BoolArray:
         """Images (N,) in the denominator of the success rate.
 
@@ -111,6 +136,13 @@ class BatchOutcomes:
         return np.not_equal(self.before, self.labels) & np.equal(self.after[:, budget], self.labels)
 
 
+SET_CLASSES = 3
+"""Classes of `BatchOutcomes.whole_images` of a multi-label network."""
+
+LABEL_SHAPE = (2, 3, 3)
+"""Outcomes of one label: is it there (0, 1), is it predicted before and after (0, 1, or 2 for no prediction)."""
+
+
 @dataclass(frozen=True)
 class Tally:
     """Counts of one attack at one budget over K classes.
@@ -137,10 +169,15 @@ class Tally:
     nonfinite_after: int
     saturated: int
     targeted: bool
+    label_outcomes: Int64Array
+    clusters: Int64Array
 
     @classmethod
     def of(cls, outcomes: BatchOutcomes, num_classes: int, budget: int = 0) -> Tally:
         """Count the outcomes at one budget, given by its column."""
+        label_outcomes, clusters = count_labels(outcomes, num_classes, budget)
+        if outcomes.is_multi_label:
+            outcomes, num_classes = outcomes.whole_images(), SET_CLASSES
         labels, before, after = outcomes.labels, outcomes.before, outcomes.after[:, budget]
         return cls(
             clean=_count_pairs(labels, before, num_classes),
@@ -157,13 +194,17 @@ class Tally:
             nonfinite_after=int((after < 0).sum()),
             saturated=int(outcomes.saturated.sum()),
             targeted=outcomes.targets is not None,
+            label_outcomes=label_outcomes,
+            clusters=clusters,
         )
 
     @classmethod
-    def empty(cls, num_classes: int, *, targeted: bool) -> Tally:
+    def empty(cls, num_classes: int, *, targeted: bool, multi_label: bool = False) -> Tally:
         """Return a tally without any image."""
-        square, line = confusion.zero_matrix(num_classes), np.zeros(num_classes, np.int64)
-        return cls(square, square, square, line, line, line, 0, 0, 0, 0, 0, 0, 0, targeted)
+        size, num_labels = (SET_CLASSES, num_classes) if multi_label else (num_classes, 0)
+        square, line = confusion.zero_matrix(size), np.zeros(size, np.int64)
+        counts = np.zeros((num_labels, *LABEL_SHAPE), np.int64), np.zeros((3, CLUSTER_SUMS), np.int64)
+        return cls(square, square, square, line, line, line, 0, 0, 0, 0, 0, 0, 0, targeted, *counts)
 
     def __add__(self, other: Tally) -> Tally:
         """Add the counts of both; raise ValueError if only one is targeted."""
@@ -203,13 +244,29 @@ class Tally:
         return Rate(self.target_hits, self.n) if self.targeted else None
 
     @property
+    def is_multi_label(self) -> bool:
+        """Whether the counts are of a multi-label network."""
+        return len(self.label_outcomes) > 0
+
+    def class_matrix(self, name: Literal["clean", "adversarial", "transition"]) -> Any:
+        """Return a matrix as JSON; None of a multi-label network, whose matrices are those of its labels."""
+        return None if self.is_multi_label else confusion.matrix_to_json(getattr(self, name))
+
+    @property
+    def label_rates(self) -> LabelRates | None:
+        """Rates over the labels of all images; None unless the network is multi-label."""
+        return LabelRates(*map(ClusteredRate.of_sums, self.clusters.tolist())) if self.is_multi_label else None
+
+    @property
     def accuracy_drop(self) -> Rate:
         """1 - accuracy after / accuracy before: net loss over the images right before; negative if the accuracy rose."""
         before = confusion.trace(self.clean)
         return Rate(before - confusion.trace(self.adversarial), before)
 
     def per_class(self, classes: Sequence[str]) -> list[ClassResult]:
-        """Return the rates of each class, in the order of the labels."""
+        """Return the rates of each class, in the order of the labels; of a multi-label network, of each label."""
+        if self.is_multi_label:
+            return [_label_result(label, *pair) for label, pair in enumerate(zip(classes, self.label_outcomes, strict=True))]
         images, correct = self.images, confusion.diagonal(self.clean)
         robust, wrong = confusion.diagonal(self.adversarial), confusion.argmax_off_diagonal(self.adversarial)
         return [
@@ -226,6 +283,66 @@ class Tally:
         ]
 
 
+def count_labels(outcomes: BatchOutcomes, num_labels: int, budget: int) -> tuple[Int64Array, Int64Array]:
+    """Return the counts of single labels at one budget, as `Tally` has them; empty unless the outcomes are multi-label."""
+    if not outcomes.is_multi_label:
+        return np.zeros((0, *LABEL_SHAPE), np.int64), np.zeros((3, CLUSTER_SUMS), np.int64)
+    labels, before, after = outcomes.labels, outcomes.before, outcomes.after[:, budget]
+    place = np.arange(num_labels)
+    for column, size in zip((labels, before, after), LABEL_SHAPE, strict=True):
+        place = place * size + np.where(column < 0, size - 1, column)
+    counts = np.bincount(place.ravel(), minlength=num_labels * int(np.prod(LABEL_SHAPE))).reshape(-1, *LABEL_SHAPE)
+    right, whole = outcomes.attacked.sum(1), np.full(len(outcomes), num_labels)
+    pairs = (right, whole), (np.equal(after, labels).sum(1), whole), (outcomes.fooled(budget).sum(1), right)
+    return counts, np.stack([cluster_sums(*pair) for pair in pairs])
+
+
+@dataclass(frozen=True)
+class LabelRates:
+    """Rates over all labels of all images of a multi-label network, with intervals clustered by image.
+
+    clean_accuracy, robust_accuracy: labels that are right before and after the attack; the Hamming loss is 1 less the accuracy.
+    attack_success_rate: labels that are wrong after the attack, of those that were right before.
+    """
+
+    clean_accuracy: ClusteredRate
+    robust_accuracy: ClusteredRate
+    attack_success_rate: ClusteredRate
+
+    def accuracies(self) -> tuple[Rate, Rate]:
+        """Return both accuracies as rates of labels, whose intervals ignore that labels come in images."""
+        return Rate(self.clean_accuracy.count, self.clean_accuracy.n), Rate(self.robust_accuracy.count, self.robust_accuracy.n)
+
+    def before(self) -> dict[str, Any]:
+        """Return the rates before the attack as a JSON object."""
+        return {"accuracy": self.clean_accuracy.to_dict(), "hamming_loss": self.clean_accuracy.complement().to_dict()}
+
+    def after(self) -> dict[str, Any]:
+        """Return the rates after the attack as a JSON object."""
+        return {
+            "accuracy": self.robust_accuracy.to_dict(),
+            "hamming_loss": self.robust_accuracy.complement().to_dict(),
+            "attack_success_rate": self.attack_success_rate.to_dict(),
+        }
+
+
+def _label_result(label: int, name: str, counts: Int64Array) -> ClassResult:
+    """Return the rates of one label from its counts (2, 3, 3)."""
+    clean, adversarial = counts.sum(2)[:, :2], counts.sum(1)[:, :2]
+    right = counts[0, 0] + counts[1, 1]
+    fooled, n = int(counts[0, 0, 1] + counts[1, 1, 0]), int(counts.sum())
+    return ClassResult(
+        label,
+        name,
+        n,
+        clean_correct=int(clean.trace()),
+        robust_accuracy=Rate(int(adversarial.trace()), n),
+        attack_success_rate=Rate(fooled, int(right.sum())),
+        most_common_wrong=None,
+        label_confusion=(clean.tolist(), adversarial.tolist()),
+    )
+
+
 def _count_pairs(rows: Int64Array, columns: Int64Array, num_classes: int) -> Matrix:
     """Count the pairs of classes, without images that lack one of the two."""
     known = (rows >= 0) & (columns >= 0)
@@ -234,7 +351,11 @@ def _count_pairs(rows: Int64Array, columns: Int64Array, num_classes: int) -> Mat
 
 @dataclass(frozen=True)
 class ClassResult:
-    """Rates of one class, with its images, its images right before, and its most common wrong prediction after."""
+    """Rates of one class, with its images, its images right before, and its most common wrong prediction after.
+
+    Of one label of a multi-label network, n are all images, and label_confusion holds its matrices before and after the attack:
+    rows say whether the label is there (no, yes), columns whether it is predicted.
+    """
 
     label: int
     name: str
@@ -243,11 +364,15 @@ class ClassResult:
     robust_accuracy: Rate
     attack_success_rate: Rate
     most_common_wrong: int | None
+    label_confusion: tuple[list[list[int]], list[list[int]]] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the rates as a JSON object."""
         rates = {"robust_accuracy": self.robust_accuracy.to_dict(), "attack_success_rate": self.attack_success_rate.to_dict()}
-        return {field.name: getattr(self, field.name) for field in fields(self)} | rates
+        found = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "label_confusion"} | rates
+        if self.label_confusion is not None:
+            found |= zip(("clean_confusion", "confusion"), self.label_confusion, strict=True)
+        return found
 
 
 def worst_class(results: Sequence[ClassResult]) -> ClassResult | None:

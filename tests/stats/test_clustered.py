@@ -9,7 +9,7 @@ from scipy.stats import t
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.stats.clustered import clustered_interval
+from robustbench_fgsm.stats.clustered import ClusteredRate, cluster_sums, clustered_interval
 from robustbench_fgsm.stats.rate import Z_95, wilson_interval
 
 
@@ -63,3 +63,29 @@ def test_all_or_none(share: int) -> None:
 def test_bad_counts(hits: list[int], totals: list[int], problem: str) -> None:
     with pytest.raises(SettingError, match=problem):
         clustered_interval(hits, totals)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sums_give_the_interval_of_all_clusters(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    totals = generator.integers(0, 9, 50)
+    hits = generator.binomial(totals, 0.7)
+    parts = cluster_sums(hits[:20], totals[:20]) + cluster_sums(hits[20:], totals[20:])
+    found, present = ClusteredRate.of_sums(parts), totals > 0
+    assert (found.count, found.n, found.clusters) == (hits.sum(), totals.sum(), present.sum())
+    assert found.interval == pytest.approx(clustered_interval(hits[present], totals[present]))
+    assert found.complement().interval == pytest.approx(clustered_interval((totals - hits)[present], totals[present]))
+
+
+@pytest.mark.parametrize("share", [0, 1, 0.5])
+def test_sums_of_equal_shares_count_each_cluster_once(share: float) -> None:
+    totals = np.arange(2, 22, 2)
+    hits = (share * totals).astype(np.int64)
+    found = ClusteredRate.of_sums(cluster_sums(hits, totals))
+    assert found.interval == pytest.approx(wilson_interval(share, 10 * (Z_95 / t.ppf(0.975, 9)) ** 2))
+
+
+def test_sums_of_fewer_than_two_clusters_have_no_interval() -> None:
+    one = ClusteredRate.of_sums(cluster_sums(np.array([2, 0]), np.array([3, 0])))
+    assert one.to_dict() == {"value": 2 / 3, "count": 2, "n": 3, "low": None, "high": None, "clusters": 1}
+    assert ClusteredRate.of_sums([0] * 6).to_dict()["value"] is None

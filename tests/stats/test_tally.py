@@ -147,3 +147,58 @@ def test_outcomes_are_put_together_again(columns: Int64Array) -> None:
 def test_outcomes_are_sorted_by_id() -> None:
     some = replace(outcomes([0, 1, 2], [0, 1, 2], [1, 2, 3]), ids=np.array([5, 3, 4]))
     assert some.sorted_by_id().labels.tolist() == [1, 2, 0]
+
+
+def multi_label_outcomes(seed: int, n: int = 40, labels: int = 5) -> BatchOutcomes:
+    """Return outcomes of single labels at one budget, some of which have no prediction."""
+    generator = np.random.default_rng(seed)
+    y = generator.integers(0, 2, (n, labels))
+    before = np.where(generator.random(y.shape) < 0.95, y, 1 - y)
+    after = np.where(generator.random(y.shape) < 0.9, before, 1 - before)
+    before[0, 1] = after[2, 3] = after[3, 0] = -1
+    none = np.zeros(n, np.bool_)
+    return BatchOutcomes(np.arange(n), y, before, after[:, np.newaxis], None, none, none, none)
+
+
+def test_multi_label_counts_of_a_loop() -> None:
+    found = multi_label_outcomes(0)
+    tally, y, before, after = Tally.of(found, 5), found.labels, found.before, found.after[:, 0]
+    right = [image for image in range(40) if list(before[image]) == list(y[image])]
+    known = [image for image in right if min(after[image]) >= 0]
+    assert (tally.n, tally.clean_accuracy.count) == (40, len(right))
+    assert tally.robust_accuracy.count == sum(list(after[image]) == list(y[image]) for image in range(40))
+    assert (tally.fooled.sum(), tally.attacked.sum()) == (sum(any(after[i] != y[i]) for i in known), len(right))
+    both = [image for image in range(40) if min(before[image]) >= 0 and min(after[image]) >= 0]
+    assert tally.flip_rate.count == sum(any(before[image] != after[image]) for image in both)
+    assert (tally.nonfinite_before, tally.nonfinite_after) == (1, 2)
+    for k, result in enumerate(tally.per_class("abcde")):
+        pairs = [(y[image, k], before[image, k], after[image, k]) for image in range(40)]
+        assert result.clean_correct == sum(label == first for label, first, _ in pairs)
+        assert result.robust_accuracy.count == sum(label == last for label, _, last in pairs)
+        assert result.attack_success_rate.count == sum(label == first and last == 1 - label for label, first, last in pairs)
+        assert result.label_confusion is not None
+        clean, adversarial = result.label_confusion
+        for there, predicted in np.ndindex(2, 2):
+            assert clean[there][predicted] == sum((label, first) == (there, predicted) for label, first, _ in pairs)
+            assert adversarial[there][predicted] == sum((label, last) == (there, predicted) for label, _, last in pairs)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 17, 40])
+def test_multi_label_tallies_add_up(cut: int) -> None:
+    found = multi_label_outcomes(1)
+    whole, empty = Tally.of(found, 5), Tally.empty(5, targeted=False, multi_label=True)
+    parts = empty + Tally.of(found.at(slice(cut)), 5) + Tally.of(found.at(slice(cut, None)), 5)
+    for name, expected in vars(whole).items():
+        assert np.array_equal(getattr(parts, name), expected), name
+    assert parts.label_rates == whole.label_rates
+    assert Tally.of(outcomes([0], [0], [1]), K).label_rates is None
+
+
+def test_sets_of_labels_as_classes() -> None:
+    y = np.array([[1, 0], [1, 0], [1, 0], [1, 0]])
+    before = np.array([[1, 0], [0, 0], [0, 0], [0, 0]])
+    after = np.array([[1, 1], [0, 0], [1, 1], [1, 0]])
+    none = np.zeros(4, np.bool_)
+    found = BatchOutcomes(np.arange(4), y, before, after[:, np.newaxis], None, none, none, none).whole_images()
+    assert (found.before.tolist(), found.after[:, 0].tolist()) == ([0, 1, 1, 1], [2, 1, 2, 0])
+    assert (found.fooled().tolist(), found.leaked().tolist()) == ([True, False, False, False], [False, False, False, True])
