@@ -6,11 +6,14 @@ import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from robustbench_fgsm.errors import SettingError, did_you_mean
 
 Bounds = tuple[float, float]
+Task = Literal["multiclass", "multilabel"]
+"""One class for each image, or any number of labels, each with a sigmoid or logit of its own."""
+
 TargetKind = Literal["none", "shift", "random", "least-likely", "class"]
 
 PIXEL_BOUNDS: Bounds = (0.0, 1.0)
@@ -32,6 +35,24 @@ DEFAULT_MAX_EPSILON = 0.5
 """Largest budget that is tried for a distance."""
 UNTARGETED = "none"
 RANDOM_START_DESCRIPTION = "clean, and uniform in the ball with a full step projected back (ART's variant); the best for each image"
+
+
+def check_task_name(task: object) -> Task:
+    """Return the task; raise SettingError for another word."""
+    if task not in get_args(Task):
+        raise SettingError(f"task must be multiclass or multilabel, got {task!r}: {did_you_mean(str(task), get_args(Task))}")
+    return cast("Task", task)
+
+
+def task_of(source: object) -> Task:
+    """Return the task of a classifier or of a data set, which is `multiclass` if it has none."""
+    found: Task = getattr(source, "task", "multiclass")
+    return found
+
+
+def is_multi_label(source: object) -> bool:
+    """Return True if each image of a classifier or a data set has any number of labels."""
+    return task_of(source) == "multilabel"
 
 
 def parse_norm(value: str | float) -> float:

@@ -15,10 +15,10 @@ from torch import Tensor
 from robustbench_fgsm.attack.quantization import levels_to_pixels
 from robustbench_fgsm.data.axes import CHANNELS_FIRST, infer_layout, to_channels_first
 from robustbench_fgsm.data.bad_sample import BadSample as BadSample
-from robustbench_fgsm.data.labels import count_from_one, to_class_indices
+from robustbench_fgsm.data.labels import count_from_one, to_class_indices, to_multi_hot
 from robustbench_fgsm.data.pixels import to_sample_tensor
 from robustbench_fgsm.errors import DataError, SettingError
-from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds, parse_class_names
+from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds, Task, check_task_name, is_multi_label, parse_class_names, task_of
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Batch:
 
     Args:
         images: (N, C, H, W) float32 in the units of the classifier: [0, 1], or its bounds.
-        labels: (N,) int64.
+        labels: (N,) int64; of a multi-label data set multi-hot rows (N, K) of 0 and 1.
         ids: (N,) int64, which do not depend on order or process.
         bad: unreadable samples of this part of the data; they are not among the N images, and N may be 0.
         hashes: (N,) int64, of the bytes of each image as it was read; None if the data set gives no hashes.
@@ -85,6 +85,7 @@ class ArrayDataset:
         labels: (N,) integers below the number of class names, or what `load_data` takes for labels.
         classes: names of the classes; empty if their number is unknown.
         layout: axes of the images, such as `NHWC`, or `NCL` for signals; None for one of the first four.
+        task: `multiclass`, or `multilabel` for multi-hot labels (N, K) of 0 and 1, with a class name for each column.
 
     Raises:
         DataError: images or labels have another dtype, shape or range.
@@ -102,18 +103,38 @@ class ArrayDataset:
     bounds: Bounds = PIXEL_BOUNDS
     """Range into which 8-bit images are put."""
 
+    task: Task = "multiclass"
+    """One class for each image, or any number of labels."""
+
     notes: tuple[str, ...] = ()
     """What was done to the images to fit a classifier, for the warnings of a result."""
 
-    def __init__(self, name: str, images: object, labels: object, classes: Sequence[str], *, layout: str | None = None) -> None:
-        classes = parse_class_names(classes)
-        given, indices = to_sample_tensor(images, name), to_class_indices(labels, name, classes).indices
+    def __init__(
+        self,
+        name: str,
+        images: object,
+        labels: object,
+        classes: Sequence[str],
+        *,
+        layout: str | None = None,
+        task: Task = "multiclass",
+    ) -> None:
+        classes, given = parse_class_names(classes), to_sample_tensor(images, name)
+        if check_task_name(task) == "multilabel":
+            indices = to_multi_hot(labels, name)
+            if classes and indices.shape[1] != len(classes):
+                raise DataError(
+                    f"{name} must name its {indices.shape[1]} labels, got {len(classes)} names: pass one for each column of the "
+                    "labels"
+                )
+        else:
+            indices = to_class_indices(labels, name, classes).indices
         if given.ndim < 2 or len(given) != len(indices):
             raise DataError(
                 f"data must be images (N, C, H, W) and labels (N,), got {tuple(given.shape)} and {tuple(indices.shape)}: "
                 "pass one label for each image"
             )
-        if len(indices) and classes and int(indices.max()) >= len(classes):
+        if task == "multiclass" and len(indices) and classes and int(indices.max()) >= len(classes):
             remedy = "name every class"
             if count_from_one(indices, len(classes)):
                 remedy = "they count classes from 1, so pass labels - 1"
@@ -127,6 +148,7 @@ class ArrayDataset:
         self.name = name
         self.classes = classes
         self.layout = layout
+        self.task = task
         self._own_classes = self.classes
         self._given = given
         self._images = to_channels_first(given, layout or default, name)
@@ -137,7 +159,7 @@ class ArrayDataset:
 
     @property
     def labels(self) -> Tensor:
-        """Return the label of each image, int64 (N,)."""
+        """Return the label of each image, int64 (N,), or multi-hot labels (N, K)."""
         return self._labels
 
     @cached_property
@@ -265,4 +287,5 @@ def describe_data(data: Dataset) -> dict[str, Any]:
     settings = dict(getattr(data, "settings", {}))  # which data sets of others need not have
     sample, code = getattr(data, "sample", None), getattr(data, "code_sha256", "")
     described |= {"settings": settings} if settings else {}
+    described |= {"task": task_of(data)} if is_multi_label(data) else {}
     return described | ({"sample": dict(sample)} if sample else {}) | ({"code_sha256": code} if code else {})

@@ -20,10 +20,14 @@ from robustbench_fgsm.data.decoding import PixelArray, UnreadableError, decode_i
 from robustbench_fgsm.data.image_hashes import UNREAD_HASH, hash_sample
 from robustbench_fgsm.errors import DataError, RfgsmError, first_line
 from robustbench_fgsm.models.preprocessing import Preprocessing
-from robustbench_fgsm.spec import MAX_CLASSES, PIXEL_BOUNDS, Bounds
+from robustbench_fgsm.spec import MAX_CLASSES, PIXEL_BOUNDS, Bounds, Task, task_of
 
 GREY_CHECK_SAMPLES = 32
 """Images, spread evenly, that are opened to learn whether a data set is grey."""
+
+
+Label = int | tuple[int, ...]
+"""Class of an image, or its multi-hot labels."""
 
 
 class ImageSource(Protocol):
@@ -35,7 +39,7 @@ class ImageSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, index: int) -> tuple[Any, int]:
+    def read(self, index: int) -> tuple[Any, Label]:
         """Return an image, as the bytes of its file or as `image_to_pixels` takes it, and its label.
 
         Raises UnreadableError if the sample is unreadable; OSError if the file cannot be read.
@@ -44,7 +48,7 @@ class ImageSource(Protocol):
     def path(self, index: int) -> str:
         """Return the location of an image, for readers."""
 
-    def labels(self) -> Sequence[int]:
+    def labels(self) -> Sequence[Label]:
         """Return all labels, by index; below 0 if there is none."""
 
 
@@ -53,7 +57,7 @@ class DecodedBlock:
     """Decoded images of one block, as a worker process returns them, with their hashes: uint8 (N, C, H, W) if possible."""
 
     images: PixelArray
-    labels: list[int]
+    labels: list[Label]
     ids: list[int]
     hashes: list[int]
     bad: tuple[BadSample, ...]
@@ -96,8 +100,11 @@ class Decoder:
         stacked = np.stack(images) if images else np.empty((0, self.channels, 0, 0), np.uint8)
         return DecodedBlock(stacked, labels, ids, hashes, tuple(bad))
 
-    def _decode_sample(self, image: Any, label: int) -> PixelArray:
-        if not 0 <= label < (self.num_classes or MAX_CLASSES):
+    def _decode_sample(self, image: Any, label: Label) -> PixelArray:
+        if isinstance(label, tuple):
+            if len(label) != self.num_classes:
+                raise UnreadableError(f"{len(label)} labels in place of {self.num_classes}")
+        elif not 0 <= label < (self.num_classes or MAX_CLASSES):
             raise UnreadableError(f"label {label} is none of the {self.num_classes or MAX_CLASSES:,} classes")
         if isinstance(image, bytes):
             return decode_image(image, self.channels, self.preprocessing)
@@ -194,13 +201,18 @@ class ImageDataset:
         return len(self._source)
 
     @property
+    def task(self) -> Task:
+        """Return whether an image has one class or any number of labels."""
+        return task_of(self._source)
+
+    @property
     def knows_labels(self) -> bool:
         """Return True if no image must be decoded for its label."""
         return bool(getattr(self._source, "knows_labels", True))
 
     @property
     def labels(self) -> Tensor:
-        """Return the label of each image, int64 (N,); below 0 if there is none."""
+        """Return the label of each image, int64 (N,), or multi-hot labels (N, K); below 0 if there is none."""
         labels = torch.as_tensor(np.asarray(self._source.labels(), dtype=np.int64))
         if self._table is None:
             return labels
@@ -257,10 +269,14 @@ class ImageDataset:
 
     def _batch(self, block: DecodedBlock) -> Batch:
         images = torch.from_numpy(block.images)
-        labels = block.labels if self._table is None else [self._table[label] for label in block.labels]
+        labels = torch.tensor(block.labels, dtype=torch.int64)
+        if self._table is not None:
+            labels = torch.tensor(self._table, dtype=torch.int64)[labels]
+        elif self.task == "multilabel" and not len(labels):
+            labels = labels.reshape(0, len(self.classes))
         return Batch(
             levels_to_pixels(images, self.bounds) if images.dtype == torch.uint8 else images.float(),
-            torch.tensor(labels, dtype=torch.int64),
+            labels,
             torch.tensor(block.ids, dtype=torch.int64),
             block.bad,
             torch.tensor(block.hashes, dtype=torch.int64),

@@ -15,6 +15,10 @@ from robustbench_fgsm.errors import DataError, did_you_mean, first_line
 from robustbench_fgsm.spec import MAX_CLASSES
 
 SUM_TOLERANCE = 1e-3
+MULTI_LABEL_REMEDY = (
+    "for a multi-label network pass --task multilabel to evaluate, sweep, compare or attack (in Python, task='multilabel' to "
+    "rf.wrap and rf.load_data)"
+)
 
 
 class ClassIndices(NamedTuple):
@@ -54,6 +58,52 @@ def to_class_indices(labels: object, data_name: str, classes: Sequence[str] = ()
     if array.dtype.kind == "b":
         raise DataError(f"{data_name} must have integer labels, got {_describe(array)}: pass 1 for True and 0 for False")
     return ClassIndices(torch.from_numpy(_check_integers(array, data_name)))
+
+
+def to_multi_hot(labels: object, data_name: str) -> Tensor:
+    """Return labels of 0 and 1 (N, K), any number of them for each image, as int64; raise DataError for any other labels."""
+    try:
+        array = _to_numpy(labels, data_name)
+    except DataError as error:
+        raise DataError(f"{error}: pass rows of 0 and 1, as sklearn.preprocessing.MultiLabelBinarizer makes them") from error
+    if array.dtype.kind in "US":
+        numbers = _to_numbers(np.char.strip(array.astype(str)))
+        array = array if numbers is None else numbers
+    if array.ndim != 2 or array.shape[1] < 2 or array.dtype.kind not in "biuf":
+        remedy = "pass one row of 0 and 1 for each image"
+        if array.ndim == 1:
+            remedy = "leave task multilabel out if each image has one class, or pass their one-hot rows"
+        elif array.ndim == 2 and array.shape[1] == 1:
+            remedy = "one label an image is a class of a binary network, so leave task multilabel out"
+        raise DataError(f"{data_name} must have multi-hot labels (N, K) for task multilabel, got {_describe(array)}: {remedy}")
+    other = (array != 0) & (array != 1)
+    if bool(other.any()):
+        first = tuple(map(int, np.argwhere(other)[0]))
+        remedy = "leave out images without labels, and write 0 for a label that is not there and 1 for one that is"
+        if set(np.unique(array).tolist()) <= {-1, 1}:
+            remedy = "pass (labels > 0)"
+        elif bool(((array >= 0) & (array <= 1)).all()):
+            remedy = "choose a threshold, for example (labels > 0.5)"
+        raise DataError(
+            f"{data_name} must have multi-hot labels of 0 and 1, got {array[first]:g} for label {first[1]} of image {first[0]}: "
+            f"{remedy}"
+        )
+    return torch.from_numpy(array.astype(np.int64))
+
+
+def to_multi_hot_row(label: object, data_name: str) -> tuple[int, ...]:
+    """Return the labels of 0 and 1 of one sample; raise DataError as `to_multi_hot` does."""
+    row: tuple[int, ...] = tuple(to_multi_hot([_to_numpy(label, data_name)], data_name)[0].tolist())
+    return row
+
+
+def check_multi_hot(labels: Tensor, count: int, num_labels: int) -> None:
+    """Raise DataError unless labels are integers 0 and 1 of this shape."""
+    if labels.shape != (count, num_labels) or labels.dtype != torch.int64 or not bool(((labels == 0) | (labels == 1)).all()):
+        raise DataError(
+            f"labels must be 0 and 1 in an int64 tensor ({count}, {num_labels}), got {labels.dtype} of shape "
+            f"{tuple(labels.shape)}: pass one row for each image, with an entry for each of the {num_labels} labels"
+        )
 
 
 def to_class_index(label: object, data_name: str) -> int:
@@ -120,7 +170,7 @@ def _from_rows(rows: NDArray[Any], data_name: str) -> ClassIndices:
         first = int(np.argmax(sums != 1))
         raise DataError(
             f"{data_name} must have one class an image, got multi-hot labels {rows.shape}, {int(sums[first])} classes at image "
-            f"{first}: wrap the network with task='multilabel' and attack it with rf.fgsm, which takes such labels"
+            f"{first}: {MULTI_LABEL_REMEDY}"
         )
     if rows.dtype.kind == "f" and bool((rows >= 0).all()) and bool((abs(sums - 1) < SUM_TOLERANCE).all()):
         raise DataError(f"{data_name} must have one class an image, got probabilities {rows.shape}: pass labels.argmax(1)")

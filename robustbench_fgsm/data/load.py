@@ -10,20 +10,28 @@ from typing import Any
 from robustbench_fgsm.data.class_names import map_classes, shift_labels
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.images import ImageDataset
+from robustbench_fgsm.data.labels import MULTI_LABEL_REMEDY
 from robustbench_fgsm.data.python_objects import object_to_dataset
 from robustbench_fgsm.data.registry import DATA_SOURCES, DEFAULT_ROOT, DataOptions, find_data_source
 from robustbench_fgsm.data.sample_request import SampleRequest
 from robustbench_fgsm.data.sampling import choose_images
 from robustbench_fgsm.data.subset import Subset
-from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.errors import DataError, SettingError
 from robustbench_fgsm.models.preprocessing import Preprocessing
-from robustbench_fgsm.spec import check_integer
+from robustbench_fgsm.spec import Task, check_integer, check_task_name, is_multi_label, task_of
 from robustbench_fgsm.surroundings import neutral_surroundings
 
 
-def as_dataset(data: Any) -> Dataset:
-    """Return the data set of anything that `load_data` takes; a Dataset stays as it is."""
-    return data if isinstance(data, Dataset) else load_data(data)
+def as_dataset(data: Any, task: Task = "multiclass") -> Dataset:
+    """Return the data set of anything that `load_data` takes; a Dataset stays as it is.
+
+    Raises DataError for a data set of multi-hot labels if the task is `multiclass`; the preflight names the opposite mistake.
+    """
+    if not isinstance(data, Dataset):
+        return load_data(data, task=task)
+    if is_multi_label(data) and task == "multiclass":
+        raise DataError(f"data must have one class an image, got multi-hot labels in {data.name}: {MULTI_LABEL_REMEDY}")
+    return data
 
 
 @neutral_surroundings(generators=True)
@@ -47,6 +55,7 @@ def load_data(
     image_size: int | None = None,
     preprocessing: Preprocessing | None = None,
     workers: int | None = None,
+    task: Task = "multiclass",
 ) -> Dataset:
     """Return the data set that a spec names, such as `fashion-mnist`, `folder:DIR` or `npz:FILE`; images are read when needed.
 
@@ -73,6 +82,7 @@ def load_data(
         image_size: resize the shorter side to so many pixels, and cut out the centre square; None to keep the size.
         preprocessing: resizing and cropping in full, in place of `image_size`.
         workers: processes that decode images, >= 0; None for as many as help.
+        task: `multiclass`, or `multilabel` for multi-hot labels (N, K) of 0 and 1; a limit then draws a random sample by default.
 
     Returns:
         Data set of labelled images.
@@ -97,7 +107,10 @@ def load_data(
         labels_key,
         parse_shape(shape),
         follow_links,
+        check_task_name(task),
     )
+    if task == "multilabel" and (labels_from or class_map is not None):
+        raise SettingError("labels_from and class_map are about one class an image, got task multilabel: leave them out")
     if isinstance(data, (str, os.PathLike)):
         entry, argument = find_data_source(os.fspath(data))
         found: Dataset = DATA_SOURCES.load(entry).load(argument, options)
@@ -106,6 +119,13 @@ def load_data(
     else:
         found = object_to_dataset(data, options, limit=limit if request.rule in ("auto", "first") else None)
     code = getattr(found, "code_sha256", "")
+    if task_of(found) != task:
+        raise DataError(
+            f"data must have one class an image, got multi-hot labels in {found.name}: {MULTI_LABEL_REMEDY}"
+            if is_multi_label(found)
+            else f"data must have multi-hot labels (N, K) for task multilabel, got one class an image in {found.name}: save images "
+            "and labels as npz:FILE, or leave task multilabel out"
+        )
     if labels_from:
         found = shift_labels(found, labels_from)
     if options.class_map is not None:
@@ -132,6 +152,7 @@ def load_data(
         "follow_links": follow_links or None,
         "class_map": None if class_map is None else str(class_map),
         "image_size": image_size,
+        "task": None if task == "multiclass" else task,
     }
     if isinstance(found, (ArrayDataset, ImageDataset, Subset)):
         found.settings = {name: value for name, value in asked.items() if value is not None}

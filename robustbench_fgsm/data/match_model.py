@@ -18,6 +18,7 @@ from robustbench_fgsm.data.subset import Subset, whole_dataset
 from robustbench_fgsm.errors import DataError, ModelError, ResourceError, first_line, is_out_of_memory
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, describe_other_object, wrap
 from robustbench_fgsm.models.sklearn_model import from_sklearn, is_sklearn_model
+from robustbench_fgsm.spec import task_of
 
 TRIAL_IMAGES = 2
 """Images that show how many outputs a network has, and whether it takes images of their form."""
@@ -28,7 +29,7 @@ def as_classifier_and_data(classifier: Any, data: Any) -> tuple[Classifier, Data
 
     classifier: as `as_classifier` takes it. data: as `load_data` takes it.
     """
-    dataset = as_dataset(data)
+    dataset = as_dataset(data, task_of(classifier))
     return as_classifier(classifier, dataset), dataset
 
 

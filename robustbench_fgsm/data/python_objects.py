@@ -68,7 +68,7 @@ def object_to_dataset(data: Any, options: DataOptions, *, name: str = "", limit:
         images, labels = find_array_keys({str(key): tuple(np.shape(data[key])) for key in data}, options, name)
         return _pair_to_dataset((data[images], data[labels]), options, "arrays")
     if isinstance(data, IterableDataset):
-        return _stream_to_dataset(data, options, name, class_names_of(data), limit)
+        return _stream_to_dataset(data, options, name, class_names_of(data, options.task), limit)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (str, bytes, Tensor, np.ndarray)):
         return _table_to_dataset(data, options, name)
     if hasattr(data, "__next__"):
@@ -89,7 +89,13 @@ def _pair_to_dataset(pair: Sequence[Any], options: DataOptions, name: str, class
 def _table_to_dataset(data: Any, options: DataOptions, name: str, collate: Any = None) -> ImageDataset:
     """Return a torch data set with random access; a table of Hugging Face's `datasets` has its own names of classes."""
     found = torch_dataset_to_images(
-        data, name, workers=options.workers, layout=options.layout, collate=collate, keys=(options.images_key, options.labels_key)
+        data,
+        name,
+        workers=options.workers,
+        layout=options.layout,
+        collate=collate,
+        keys=(options.images_key, options.labels_key),
+        task=options.task,
     )
     features = getattr(data, "features", None)
     names = getattr(features["label"], "names", ()) if isinstance(features, Mapping) and "label" in features else ()
@@ -98,7 +104,7 @@ def _table_to_dataset(data: Any, options: DataOptions, name: str, collate: Any =
 
 def _loader_to_dataset(loader: DataLoader[Any], options: DataOptions, name: str, limit: int | None) -> Dataset:
     """Return the images that one pass over the loader would yield, in the order of its data set."""
-    classes = class_names_of(loader.dataset)
+    classes = class_names_of(loader.dataset, options.task)
     if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
         return _stream_to_dataset(loader, options, name, classes, limit)
     indices = _drawn_indices(loader, name)
@@ -138,7 +144,7 @@ def _stream_to_dataset(
     used, allowed = 0, MEMORY_STEP
     for sample in _preserving_iterator(stream, limit, name):
         image, label = split_sample(sample, f"each item of {name}", keys=(options.images_key, options.labels_key))
-        part, part_labels = _to_batch(image, label, name, options.layout)
+        part, part_labels = _to_batch(image, label, name, options)
         if images and part.shape[1:] != images[0].shape[1:]:
             raise DataError(
                 f"{name} must yield images of one shape, got {tuple(images[0].shape[1:])} and {tuple(part.shape[1:])}: resize them"
@@ -170,17 +176,20 @@ def _preserving_iterator(stream: Iterable[Any], limit: int | None, name: str) ->
             yield item
 
 
-def _to_batch(image: Any, label: Any, name: str, layout: str | None) -> tuple[Tensor, list[Any]]:
+def _to_batch(image: Any, label: Any, name: str, options: DataOptions) -> tuple[Tensor, list[Any]]:
     """Return one item of an iterator as a batch of images and a list of labels; the item is a batch if it has several labels.
 
-    A one-hot row of floats beside three axes is the label of one image (C, H, W), also if there are as many classes as channels.
+    A row of multi-hot labels belongs to one image. A one-hot row of floats beside three axes is the label of one image (C, H, W),
+    also if there are as many classes as channels.
     """
     labels = np.asarray(label.detach().cpu() if isinstance(label, Tensor) else label)
     is_one_hot = labels.dtype.kind == "f" and labels.ndim == 1 and sorted(labels.tolist()) == [0.0] * (len(labels) - 1) + [1.0]
     is_batch = isinstance(image, (Tensor, np.ndarray)) and labels.ndim >= 1 and len(labels) == len(image) and image.ndim >= 2
+    if options.task == "multilabel":
+        is_batch, is_one_hot = is_batch and labels.ndim > 1, False
     if is_batch and not (is_one_hot and image.ndim == 3):
         return torch.as_tensor(image).detach().cpu(), list(labels)
     try:
-        return torch.from_numpy(image_to_pixels(image, None, layout)).unsqueeze(0), [label]
+        return torch.from_numpy(image_to_pixels(image, None, options.layout)).unsqueeze(0), [label]
     except UnreadableError as error:
         raise DataError(f"each item of {name} must be (image, label), got one that is not: {error}") from error

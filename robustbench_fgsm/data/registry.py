@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
 from robustbench_fgsm.files.regular_files import is_directory, is_file, is_present
 from robustbench_fgsm.registry import Registry, RegistryEntry
+from robustbench_fgsm.spec import Task
 
 if TYPE_CHECKING:  # a list of sources needs no PyTorch
     from robustbench_fgsm.data.dataset import Dataset
@@ -38,6 +39,7 @@ class DataOptions:
     labels_key: str | None = None
     shape: tuple[int, ...] | None = None
     follow_links: bool = False
+    task: Task = "multiclass"
 
     def choose_split(self, name: str, splits: tuple[str, ...]) -> str:
         """Return the split, by default the first of `splits`; raise SettingError for another one."""

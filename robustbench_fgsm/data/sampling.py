@@ -15,6 +15,8 @@ from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.sample_request import SampleRequest
 from robustbench_fgsm.data.subset import Subset, apportion, dataset_labels, first_images, sample_images
+from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.spec import is_multi_label
 
 PROBED_IMAGES = 32
 """Images, spread evenly, whose labels show the order of data whose labels are unknown."""
@@ -33,14 +35,16 @@ def choose_images(data: Dataset, request: SampleRequest, seed: int) -> tuple[Dat
     """Return the images that a request asks for, in the order of the data, and the rule that chose them, which is never `auto`.
 
     The rule `auto` is `first` if the first images are a sample: the data are not in class order, and no class is missing that the
-    data have. Otherwise it is `stratified`; or `random` if there are fewer images than classes, or if the labels are unknown. An
-    unknown label costs decoding, so only 32 images are looked at. A sample with a `missing_classes` entry is recorded as
-    `data.sample` of a document.
+    data have. Otherwise it is `stratified`; or `random` for multi-hot labels, if there are fewer images than classes, or if the
+    labels are unknown. An unknown label costs decoding, so only 32 images are looked at. A sample with a `missing_classes` entry
+    is recorded as `data.sample` of a document.
     """
     limit = request.limit
     if limit is None:
         return data, "first"
     labels = known_labels(data)
+    if is_multi_label(data) and request.rule == "stratified":
+        raise SettingError("a stratified sample needs one class an image, got task multilabel: pass --sample random")
     rule = "first" if limit >= len(data) else _choose_rule(data, labels, limit) if request.rule == "auto" else request.rule
     if rule == "first":
         found = first_images(data, limit)
@@ -56,11 +60,11 @@ def choose_images(data: Dataset, request: SampleRequest, seed: int) -> tuple[Dat
 
 
 def known_labels(data: Dataset) -> Tensor | None:
-    """Return the label of each image, int64 (N,), if no image must be decoded for it; None otherwise."""
+    """Return the label of each image, int64 (N,), if no image must be decoded for it; None otherwise, and for several labels."""
     if isinstance(data, Subset):
         whole = known_labels(data.dataset)
         return None if whole is None else whole[torch.as_tensor(data.indices, dtype=torch.int64)]
-    if isinstance(data, ImageDataset) and not data.knows_labels:
+    if is_multi_label(data) or (isinstance(data, ImageDataset) and not data.knows_labels):
         return None
     labels = getattr(data, "labels", None)
     return labels if isinstance(labels, Tensor) else None
@@ -126,6 +130,8 @@ def _list_names(names: Sequence[str]) -> str:
 
 
 def _choose_rule(data: Dataset, labels: Tensor | None, limit: int) -> str:
+    if is_multi_label(data):
+        return "random"
     if labels is None:
         probed = list(_probe_labels(data))
         ordered = len(probed) >= MIN_PROBED and len(set(probed)) > 1

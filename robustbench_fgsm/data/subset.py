@@ -14,6 +14,7 @@ from torch import Tensor
 from robustbench_fgsm.data.axes import CHANNELS_FIRST
 from robustbench_fgsm.data.dataset import ArrayDataset, BadSample, Batch, Dataset, readable_batches
 from robustbench_fgsm.errors import DataError, SettingError
+from robustbench_fgsm.spec import Task, task_of
 
 
 @runtime_checkable
@@ -44,6 +45,11 @@ class Subset:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    @property
+    def task(self) -> Task:
+        """Return whether an image has one class or any number of labels."""
+        return task_of(self.dataset)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -180,7 +186,9 @@ class IdSubset:
             some = ", ".join(str(id_) for id_ in ids[:3].tolist())
             raise DataError(f"ids must be of images in {dataset.name}, got {some} and no other that is: check the data set")
         images, labels = (torch.cat([getattr(batch, name) for batch in found]) for name in ("images", "labels"))
-        self._kept = ArrayDataset(dataset.name, images, labels, dataset.classes, layout=CHANNELS_FIRST.get(images.ndim))
+        layout = CHANNELS_FIRST.get(images.ndim)
+        self._kept = ArrayDataset(dataset.name, images, labels, dataset.classes, layout=layout, task=task_of(dataset))
+        self.task = self._kept.task
         self.name = dataset.name
         self.classes = dataset.classes
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.decoding import UnreadableError, image_to_pixels
-from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.labels import to_class_index
+from robustbench_fgsm.data.images import ImageDataset, Label
+from robustbench_fgsm.data.labels import to_class_index, to_multi_hot_row
 from robustbench_fgsm.errors import DataError
+from robustbench_fgsm.spec import Task
 from robustbench_fgsm.user_code import user_code
 
 FINGERPRINT_SAMPLES = 32
@@ -60,12 +61,18 @@ class TorchImageSource:
     """Torch data set, read one by one; samples as `split_sample` takes them, images as `image_to_pixels` takes them.
 
     collate: function from a list of samples to a batch, which changes samples before they are used; None for none. keys: keys of
-    image and label in samples that are mappings; None for the usual ones.
+    image and label in samples that are mappings; None for the usual ones. task: whether labels are classes, or multi-hot rows.
     """
 
     def __init__(
-        self, dataset: Any, name: str, collate: Callable[[list[Any]], Any] | None = None, keys: SampleKeys = NO_KEYS
+        self,
+        dataset: Any,
+        name: str,
+        collate: Callable[[list[Any]], Any] | None = None,
+        keys: SampleKeys = NO_KEYS,
+        task: Task = "multiclass",
     ) -> None:
+        self.task = task
         self._dataset = dataset
         self._name = name
         self._collate = collate
@@ -87,7 +94,7 @@ class TorchImageSource:
                 digest.update(repr((index, "bad")).encode())
         return digest.hexdigest()
 
-    def read(self, index: int) -> tuple[Any, int]:
+    def read(self, index: int) -> tuple[Any, Label]:
         """Return the image and its label; raise UnreadableError for an error of the data set."""
         with user_code("the data set must return a sample", UnreadableError):
             sample = self._dataset[index]
@@ -97,7 +104,7 @@ class TorchImageSource:
             image, label = split_sample(sample, "each sample", index, self._keys)
             if self._collate is not None:
                 image, label = image[0], label[0]
-            return image, to_class_index(label, "the sample")
+            return image, (to_multi_hot_row if self.task == "multilabel" else to_class_index)(label, "the sample")
         except DataError as error:
             raise UnreadableError(str(error)) from error
 
@@ -108,15 +115,15 @@ class TorchImageSource:
     @property
     def knows_labels(self) -> bool:
         """Return True if the data set has a list of its labels."""
-        return self._collate is None and listed_labels(self._dataset) is not None
+        return self.task == "multiclass" and self._collate is None and listed_labels(self._dataset) is not None
 
-    def labels(self) -> Sequence[int]:
+    def labels(self) -> Sequence[Label]:
         """Return all labels by index, from the data set's list, or from a pass over its images; -1 if there is none."""
-        known = listed_labels(self._dataset) if self._collate is None else None
+        known = listed_labels(self._dataset) if self.knows_labels else None
         return self._read_labels() if known is None else known
 
-    def _read_labels(self) -> list[int]:
-        labels = []
+    def _read_labels(self) -> list[Label]:
+        labels: list[Label] = []
         for index in range(len(self)):
             try:
                 labels.append(self.read(index)[1])
@@ -133,19 +140,22 @@ def listed_labels(dataset: Any) -> list[int] | None:
         return None
     try:
         return [int(label) for label in targets]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # rows of labels
         return None
 
 
-def class_names_of(dataset: Any) -> tuple[str, ...]:
-    """Return the names in `classes` of a torch data set or of the one below it; numbers for its `targets`; empty if unknown."""
+def class_names_of(dataset: Any, task: Task = "multiclass") -> tuple[str, ...]:
+    """Return the names in `classes` of a torch data set or of the one below it; numbers for its `targets`; empty if unknown.
+
+    Multi-hot labels have no numbers there.
+    """
     below, outer = dataset, dataset
     while below is not None:
         classes = getattr(below, "classes", None)
         if isinstance(classes, Sequence) and not isinstance(classes, str) and getattr(outer, "target_transform", None) is None:
             return tuple(name if isinstance(name, str) else str(name[0] if isinstance(name, tuple) else name) for name in classes)
         below = getattr(below, "dataset", None)
-    labels = listed_labels(dataset)
+    labels = listed_labels(dataset) if task == "multiclass" else None
     return numbered_class_names(max(labels) + 1) if labels else ()
 
 
@@ -157,10 +167,27 @@ def torch_dataset_to_images(
     layout: str | None = None,
     collate: Callable[[list[Any]], Any] | None = None,
     keys: SampleKeys = NO_KEYS,
+    task: Task = "multiclass",
 ) -> ImageDataset:
     """Return a torch data set with random access as images, which are read when needed.
 
-    Classes are its `classes`, or as many numbers as its `targets` need, or the classifier's. collate, keys: as in TorchImageSource.
+    Classes are its `classes`, or as many numbers as its `targets` or the multi-hot labels of its first readable sample need, or the
+    classifier's. collate, keys, task: as in TorchImageSource.
     """
-    source = TorchImageSource(dataset, name, collate, keys)
-    return ImageDataset(name, source, class_names_of(dataset), workers=workers, layout=layout)
+    source, classes = TorchImageSource(dataset, name, collate, keys, task), class_names_of(dataset, task)
+    if task == "multilabel" and not classes:
+        classes = _numbered_labels(source)
+    return ImageDataset(name, source, classes, workers=workers, layout=layout)
+
+
+def _numbered_labels(source: TorchImageSource) -> tuple[str, ...]:
+    """Return numbers for the labels of the first readable sample; raise DataError if no sample can be read."""
+    reason = "no sample"
+    for index in range(len(source)):
+        try:
+            label = source.read(index)[1]
+        except UnreadableError as error:
+            reason = str(error) if reason == "no sample" else reason
+        else:
+            return numbered_class_names(len(label) if isinstance(label, tuple) else 0)
+    raise DataError(f"data must have a sample that can be read, got none in {source.path(0)}: {reason}")

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from robustbench_fgsm.data.labels import count_from_one, to_class_index, to_class_indices
+from robustbench_fgsm.data.labels import (
+    check_multi_hot,
+    count_from_one,
+    to_class_index,
+    to_class_indices,
+    to_multi_hot,
+    to_multi_hot_row,
+)
 from robustbench_fgsm.errors import DataError
 
 LABELS = [2, 0, 1, 2]
@@ -102,3 +109,46 @@ def test_labels_from_one() -> None:
     assert count_from_one(torch.tensor([1, 3, 2]), 3)
     assert not count_from_one(torch.tensor([0, 3]), 3)
     assert not count_from_one(torch.tensor([], dtype=torch.int64), 3)
+
+
+ROWS = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [ROWS, ROWS.tolist(), ROWS == 1, ROWS.astype(np.float32), torch.tensor(ROWS, dtype=torch.bfloat16), ROWS.astype(str)],
+    ids=["integers", "lists", "flags", "floats", "bfloat16", "text"],
+)
+def test_multi_hot_labels(labels: Any) -> None:
+    found = to_multi_hot(labels, "x")
+    assert (found.dtype, found.tolist()) == (torch.int64, ROWS.tolist())
+    assert [to_multi_hot_row(label, "x") for label in labels] == [tuple(row) for row in ROWS.tolist()]
+    check_multi_hot(found, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message", "remedied"),
+    [
+        (PLAIN, r"multi-hot labels \(N, K\) .*, got int64 of shape \(4,\): .* pass their one-hot rows", np.eye(3)[PLAIN]),
+        (ROWS[:, :1], "leave task multilabel out", None),
+        (ROWS[:, :, None], "pass one row of 0 and 1 for each image", ROWS),
+        (2 * ROWS - 1, r"of 0 and 1, got -1 for label 1 of image 0: pass \(labels > 0\)", 2 * ROWS - 1 > 0),
+        (ROWS * 0.7, r"got 0.7 for label 0 of image 0: choose a threshold, for example \(labels > 0.5\)", ROWS * 0.7 > 0.5),
+        (ROWS * 255, "got 255 for label 0 of image 0: leave out images without labels", None),
+        (np.where(ROWS, np.nan, 0.0), "got nan for label 0 of image 0: leave out images without labels", None),
+        ([[0, 2], [1]], "as sklearn.preprocessing.MultiLabelBinarizer makes them", [[1, 0, 1], [0, 1, 0]]),
+        (np.array([["cat", "dog"]]), r"got <U3 of shape \(1, 2\): pass one row of 0 and 1", None),
+        (None, "make", None),
+    ],
+)
+def test_refuses_other_multi_hot_labels_with_a_remedy(labels: Any, message: str, remedied: Any) -> None:
+    with pytest.raises(DataError, match=message):
+        to_multi_hot(labels, "x")
+    if remedied is not None:
+        to_multi_hot(remedied, "x")
+
+
+@pytest.mark.parametrize("labels", [torch.zeros(3), torch.zeros(3, 2, dtype=torch.int64), torch.zeros(3, 3), torch.full((3, 3), 2)])
+def test_checks_multi_hot_labels_of_other_data_sets(labels: torch.Tensor) -> None:
+    with pytest.raises(DataError, match=r"labels must be 0 and 1 in an int64 tensor \(3, 3\)"):
+        check_multi_hot(labels, 3, 3)

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import Subset
 
 from robustbench_fgsm.data.dataset import first_readable_batch
+from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.torch_dataset import class_names_of, listed_labels, split_sample, torch_dataset_to_images
 from robustbench_fgsm.errors import DataError
 
@@ -95,3 +96,37 @@ def test_class_names_of_the_data_set_below() -> None:
     assert class_names_of(data) == ()
     data.classes = ["a", "b", "c", "d", "e", ("f", "g")]  # type: ignore[attr-defined]
     assert class_names_of(Subset(data, [3, 1])) == ("a", "b", "c", "d", "e", "f")  # type: ignore[arg-type]
+
+
+ROWS = torch.tensor([[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1], [0, 0, 1], [1, 0, 0]])
+
+
+def multi_label(make: Callable[[int], Any] = lambda index: (IMAGES[index], ROWS[index])) -> ImageDataset:
+    return torch_dataset_to_images(Samples(make), "x", workers=0, task="multilabel")
+
+
+@pytest.mark.parametrize("form", [lambda row: row, lambda row: row.float(), lambda row: row.tolist(), lambda row: row.numpy() == 1])
+def test_reads_multi_hot_labels(form: Callable[[torch.Tensor], Any]) -> None:
+    data = multi_label(lambda index: {"image": IMAGES[index], "labels": form(ROWS[index])})
+    assert (data.task, data.classes, data.knows_labels) == ("multilabel", ("0", "1", "2"), False)
+    assert torch.equal(next(data.batches(0, 6, 6)).labels, ROWS)
+    assert torch.equal(data.labels, ROWS)
+
+
+def test_other_labels_make_a_sample_unreadable() -> None:
+    odd = {0: 1, 2: torch.tensor([1, 0]), 4: torch.tensor([2, 0, 0])}
+    data = multi_label(lambda index: (IMAGES[index], odd.get(index, ROWS[index])))
+    batch = next(data.batches(0, 6, 6))
+    assert (batch.ids.tolist(), batch.labels.tolist()) == ([1, 3, 5], ROWS[[1, 3, 5]].tolist())
+    assert [one.reason.partition(", ")[0] for one in batch.bad][1] == "2 labels in place of 3"
+    none = next(data.batches(0, 1, 1))
+    assert none.labels.shape == (0, 3)
+    with pytest.raises(DataError, match="the sample must have multi-hot labels"):
+        multi_label(lambda index: (IMAGES[index], index))
+
+
+def test_targets_of_several_labels_are_no_list_of_classes() -> None:
+    data = Samples(lambda index: (IMAGES[index], ROWS[index]))
+    data.targets = ROWS  # type: ignore[attr-defined]
+    assert listed_labels(data) is None
+    assert class_names_of(data, "multilabel") == ()

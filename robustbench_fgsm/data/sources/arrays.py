@@ -10,7 +10,7 @@ from torch import Tensor
 from robustbench_fgsm.data.axes import check_layout, infer_layout
 from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.dataset import ArrayDataset
-from robustbench_fgsm.data.labels import to_class_indices
+from robustbench_fgsm.data.labels import to_class_indices, to_multi_hot
 from robustbench_fgsm.data.pixels import to_sample_tensor
 from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
@@ -60,20 +60,26 @@ def arrays_to_dataset(
 ) -> ArrayDataset:
     """Return a data set of stored arrays, without copies; classes: names, or None to name them by their labels.
 
-    labels: as `to_class_indices` takes them. ambiguous: as in `to_channels_first`. Raises DataError for arrays that are not images
-    and labels.
+    labels: as `to_class_indices` takes them, or `to_multi_hot` for task multilabel. ambiguous: as in `to_channels_first`. Raises
+    DataError for arrays that are not images and labels.
     """
-    samples, found = to_sample_tensor(images, data_name), to_class_indices(labels, data_name, classes or ())
+    samples, names = to_sample_tensor(images, data_name), classes
+    if options.task == "multilabel":
+        indices = to_multi_hot(labels, data_name)
+        num_classes = indices.shape[1]
+    else:
+        found = to_class_indices(labels, data_name, classes or ())
+        indices, names = found.indices, classes if classes is not None else found.names
+        num_classes = found.num_classes or (int(indices.max()) + 1 if len(indices) else 0)
     if samples.ndim < 2:
         raise DataError(f"{data_name} must have images of 2 to 5 axes, got {tuple(samples.shape)}: reshape them")
     if options.shape is not None:
         samples = _reshape(samples, options.shape, data_name)
     layout = options.layout
     axes = check_layout(layout) or infer_layout(samples.shape, data_name, ambiguous)
-    names = classes if classes is not None else found.names
     if names is None:
-        names = numbered_class_names(found.num_classes or (int(found.indices.max()) + 1 if len(found.indices) else 0))
-    data = ArrayDataset(data_name, samples, found.indices, tuple(names), layout=axes)
+        names = numbered_class_names(num_classes)
+    data = ArrayDataset(data_name, samples, indices, tuple(names), layout=axes, task=options.task)
     data.layout = layout
     return data
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
-from itertools import chain, islice
+from itertools import chain, compress, islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -37,24 +37,30 @@ MIN_PIXELS = 49
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns of a table: names, empty if the file has none; and the place of the label."""
+    """Columns of a table: names, empty if the file has none; and the places of the label, or of multi-hot labels."""
 
     names: tuple[str, ...]
     count: int
-    label: int
+    labels: tuple[int, ...]
+
+    @property
+    def is_feature(self) -> list[bool]:
+        """Return for each column whether it is a feature."""
+        return [place not in self.labels for place in range(self.count)]
 
 
 def load(argument: str, options: DataOptions) -> Dataset:
     """Return the samples of the file: grey images if the columns are pixels, else features; `shape` gives another shape.
 
-    The label is the column named `label`, `target`, `class` or `y`, or the first one of a file without a header. Raises DataError
+    The label is the column named `label`, `target`, `class` or `y`, or the first one of a file without a header. Multi-hot labels
+    are the columns that `labels_key` names, with commas between. Raises DataError
     if the file cannot be read, or a cell is not a number; ResourceError if it does not fit into memory.
     """
     options.reject_split("csv")
     file = Path(argument)
     try:
         with TextIOWrapper(open_to_read(file, follow_links=True), encoding="utf-8-sig", newline="") as stream:
-            features, labels, columns = _read_table(stream, file, options.labels_key)
+            features, labels, columns = _read_table(stream, file, options)
     except OSError as error:
         raise DataError(f"csv {file} cannot be read ({error.strerror or error}): check the path") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -67,11 +73,12 @@ def load(argument: str, options: DataOptions) -> Dataset:
         if options.shape is None:
             side = math.isqrt(features.shape[1])
             images = images.reshape(-1, side, side)
-    return arrays_to_dataset(f"csv:{file}", images, labels, options, None)
+    names = [columns.names[place] for place in columns.labels] if columns.names and options.task == "multilabel" else None
+    return arrays_to_dataset(f"csv:{file}", images, labels, options, names)
 
 
-def _read_table(stream: TextIO, file: Path, labels_key: str | None) -> tuple[NDArray[np.float32], list[str], Columns]:
-    """Return features float32 (N, F), the text of N labels, and the columns; few rows are parsed at a time."""
+def _read_table(stream: TextIO, file: Path, options: DataOptions) -> tuple[NDArray[np.float32], list[Any], Columns]:
+    """Return features float32 (N, F), the text of N labels or rows of labels, and the columns; few rows are parsed at a time."""
     lines = _bounded_lines(stream, file)
     first_line_text = next(lines, "")
     delimiter = max(",;\t", key=first_line_text.count)
@@ -79,13 +86,15 @@ def _read_table(stream: TextIO, file: Path, labels_key: str | None) -> tuple[NDA
     start = list(islice(rows, ROWS_THAT_SHOW_COLUMNS))
     if not start:
         raise DataError(f"csv {file} must have a line for each sample, got an empty file: check the path")
-    columns = _find_columns(start, file, labels_key)
+    columns = _find_columns(start, file, options)
     rows = chain(start[1:] if columns.names else start, rows)
-    labels: list[str] = []
+    labels: list[Any] = []
+    is_row = options.task == "multilabel"
     parts: list[NDArray[np.float32]] = []
     while chunk := list(islice(rows, ROWS_AT_A_TIME)):
         place = len(labels) + 1 + bool(columns.names)
-        labels += [row[columns.label] if len(row) == columns.count else "" for row in chunk]
+        whole = [row if len(row) == columns.count else [""] * columns.count for row in chunk]
+        labels += [[row[place] for place in columns.labels] if is_row else row[columns.labels[0]] for row in whole]
         parts.append(_parse_rows(chunk, columns, file, place))
         check_memory(2 * sum(part.nbytes for part in parts), str(file), "save it as npz:FILE, or cut it into parts")
     if not parts:
@@ -110,7 +119,7 @@ def _is_number(cell: str) -> bool:
     return "_" not in cell  # which Python takes between digits
 
 
-def _find_columns(rows: Sequence[Sequence[str]], file: Path, labels_key: str | None) -> Columns:
+def _find_columns(rows: Sequence[Sequence[str]], file: Path, options: DataOptions) -> Columns:
     """Return the columns that the first rows of a file show; raise DataError if the label's cannot be found."""
     count = len(rows[0])
     if count < 2:
@@ -120,7 +129,15 @@ def _find_columns(rows: Sequence[Sequence[str]], file: Path, labels_key: str | N
     is_header = not any(numbers) or (below is not None and any(map(_is_named_number, rows[0], below)))
     names = tuple(cell.strip() for cell in rows[0]) if is_header else ()
     values = [row for row in rows[bool(names) :] if len(row) == count]
-    return Columns(names, count, _find_label(names, values, count, file, labels_key))
+    key = options.labels_key
+    if options.task == "multiclass":
+        return Columns(names, count, (_find_label(names, values, count, file, key),))
+    if key is None:
+        raise SettingError(f"csv {file} must name its columns of multi-hot labels, got no --labels-key: pass --labels-key A,B,C")
+    places = tuple(_find_label(names, values, count, file, one.strip()) for one in key.split(","))
+    if len(set(places)) != len(places) or len(places) == count:
+        raise SettingError(f"--labels-key must name different columns beside those of the features, got {key}: leave some out")
+    return Columns(names, count, places)
 
 
 def _is_named_number(name: str, value: str) -> bool:
@@ -162,13 +179,14 @@ def _parse_rows(rows: Sequence[Sequence[str]], columns: Columns, file: Path, fir
             )
     try:
         with np.errstate(over="ignore"):
-            features = np.array([[*row[: columns.label], *row[columns.label + 1 :]] for row in rows], dtype=np.float32)
+            is_feature = columns.is_feature
+            features = np.array([[*compress(row, is_feature)] for row in rows], dtype=np.float32)
     except (ValueError, OverflowError):
         features = np.array([[math.nan]], np.float32)
     if not bool(np.isfinite(features).all()) or any("_" in "".join(row) for row in rows):
         for place, row in enumerate(rows, first):
             for column, cell in enumerate(row):
-                if column != columns.label and not (_is_number(cell) and abs(float(cell)) <= MAX_FLOAT32):
+                if column not in columns.labels and not (_is_number(cell) and abs(float(cell)) <= MAX_FLOAT32):
                     name = columns.names[column] if columns.names else f"column {column}"
                     raise DataError(
                         f"csv {file} must have finite numbers beside the label, got {cell!r:.30} in line {place}, {name}: "
@@ -179,7 +197,7 @@ def _parse_rows(rows: Sequence[Sequence[str]], columns: Columns, file: Path, fir
 
 def _are_pixels(features: NDArray[np.float32], columns: Columns, shape: tuple[int, ...] | None) -> bool:
     """Return True if the features are 8-bit levels of images: whole numbers, of a square or given shape, and named like pixels."""
-    named = all(PIXEL_NAME.match(name) for place, name in enumerate(columns.names) if place != columns.label)
+    named = all(PIXEL_NAME.match(name) for place, name in enumerate(columns.names) if place not in columns.labels)
     if not named or not (shape is not None or _is_square(features.shape[1])):
         return False
     low, high = float(features.min()), float(features.max())

@@ -109,3 +109,40 @@ def test_no_such_file(tmp_path: Path) -> None:
     (tmp_path / "bytes.csv").write_bytes(bytes(range(128, 256)))
     with pytest.raises(DataError, match="must be text in UTF-8"):
         rf.load_data(str(tmp_path / "bytes.csv"))
+
+
+TAGGED = "cat,a,dog,b,sea\n1,0.5,0,0.25,1\n0,0.75,0,0.5,0\n"
+
+
+def test_reads_multi_hot_labels_from_the_named_columns(tmp_path: Path) -> None:
+    spec = written(tmp_path, TAGGED)
+    data = rf.load_data(spec, task="multilabel", labels_key="cat,dog,sea")
+    batch = next(iter(data))
+    assert (data.classes, batch.labels.tolist()) == (("cat", "dog", "sea"), [[1, 0, 1], [0, 0, 0]])
+    assert batch.images.tolist() == [[0.5, 0.25], [0.75, 0.5]]
+    headless = rf.load_data(written(tmp_path, TAGGED.partition("\n")[2]), task="multilabel", labels_key="0, 2, -1")
+    assert next(iter(headless)).labels.tolist() == batch.labels.tolist()
+    assert headless.classes == ("0", "1", "2")
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        (None, "name its columns of multi-hot labels, got no --labels-key: pass --labels-key A,B,C"),
+        ("cat,dog,bird", "--labels-key must name a column of .*, got 'bird'"),
+        ("cat,dog,cat", "must name different columns beside those of the features"),
+        ("cat,a,dog,b,sea", "leave some out"),
+    ],
+)
+def test_rejects_columns_of_multi_hot_labels(tmp_path: Path, key: str | None, message: str) -> None:
+    spec = written(tmp_path, TAGGED)
+    with pytest.raises(SettingError, match=message):
+        rf.load_data(spec, task="multilabel", labels_key=key)
+    assert rf.load_data(spec, task="multilabel", labels_key="cat,dog,sea").classes
+
+
+def test_rejects_multi_hot_cells_that_are_no_labels(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="must have multi-hot labels of 0 and 1, got 2 for label 0 of image 0"):
+        rf.load_data(written(tmp_path, TAGGED.replace("\n1", "\n2")), task="multilabel", labels_key="cat,dog,sea")
+    with pytest.raises(DataError, match=r"must have multi-hot labels \(N, K\)"):
+        rf.load_data(written(tmp_path, TAGGED.replace("\n1", "\n")), task="multilabel", labels_key="cat,dog,sea")
