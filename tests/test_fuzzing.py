@@ -489,7 +489,7 @@ class Pairs(torch.utils.data.Dataset[Any]):
 
 
 def data_of(case: Case, images: Any, labels: Any) -> Any:
-    tensor_labels = torch.as_tensor(labels) if not isinstance(labels, np.ndarray) else labels
+    tensor_labels = labels if isinstance(labels, np.ndarray | list) else torch.as_tensor(labels)
     container = case.container
     if container == "tensors" and case.memory in ("read-only", "reversed", "big-endian"):
         container = "arrays"
@@ -498,7 +498,7 @@ def data_of(case: Case, images: Any, labels: Any) -> Any:
     if container == "mixed":
         return images, labels.numpy() if isinstance(labels, Tensor) else labels
     if container == "list of labels":
-        return images, labels.tolist()
+        return images, labels if isinstance(labels, list) else labels.tolist()
     if container in ("DataLoader", "shuffled DataLoader"):
         return DataLoader(Pairs(images, labels, as_dict=False), batch_size=4, shuffle=container != "DataLoader")
     if container == "TensorDataset" and isinstance(tensor_labels, Tensor) and len(images) == len(tensor_labels):
@@ -719,3 +719,122 @@ def test_each_form_alone(check: Callable[[Case], None], case: Case) -> None:
     fitting = replace(case, num_classes=2) if case.outputs in ONE_OUTPUT or case.labels == "bool" else case
     if is_covered(fitting):
         check(fitting)
+
+
+ROW_LABELS = ("int64", "uint8", "float", "float64", "bool", "lists", "text", "soft", "signed", "nan", "classes", "255")
+ROWS_WITHOUT_ANSWER = ("soft", "signed", "nan", "classes", "255")
+MULTI_LABEL_FORMS = FORMS | {
+    "labels": ROW_LABELS,
+    "outputs": (
+        "logits",
+        "sigmoids",
+        "tuple",
+        "dict with loss",
+        "dataclass",
+        "axes of 1",
+        "half",
+        "double",
+        "nan for some",
+        "per pixel",
+    ),
+    "conduct": tuple(form for form in CONDUCT if form != "two inputs"),
+    "wrapped": (True,),
+    "named_loss": (True,),
+}
+
+
+@st.composite
+def multi_label_cases(draw: st.DrawFn) -> Case:
+    """Cases with up to four odd dimensions, of networks with several labels for each image."""
+    odd = draw(st.sets(st.sampled_from(sorted(MULTI_LABEL_FORMS)), min_size=1, max_size=4))
+    drawn = {name: draw(st.sampled_from(MULTI_LABEL_FORMS[name])) for name in sorted(odd)}
+    return Case(seed=draw(st.integers(0, 50)), **drawn)
+
+
+def true_rows(case: Case) -> Tensor:
+    """Return the labels (N, K) that the network predicts, of which every fifth is the other one."""
+    z = copy_as(network_of(case), torch.float64).logits(images_of(case)[1])
+    other = torch.arange(z.numel()).reshape(z.shape) % 5 == 2
+    return ((z > 0) ^ other).long()
+
+
+def rows_in_form(form: str, rows: Tensor) -> Any:
+    forms: dict[str, Callable[[], Any]] = {
+        "int64": lambda: rows,
+        "uint8": rows.byte,
+        "float": rows.float,
+        "float64": rows.double,
+        "bool": rows.bool,
+        "lists": rows.tolist,
+        "text": lambda: rows.numpy().astype(str),
+        "soft": lambda: 0.8 * rows + 0.1,
+        "signed": lambda: 2 * rows - 1,
+        "nan": lambda: rows.float().masked_fill(torch.arange(len(rows))[:, None] % 3 == 0, torch.nan),
+        "classes": lambda: rows.argmax(1),
+        "255": lambda: 255 * rows.index_fill(0, torch.tensor([0]), 1),
+    }
+    return forms[form]()
+
+
+def check_multi_label(case: Case) -> None:
+    """Assert that `evaluate` of a multi-label network gives the counts of a plain loop, label by label, or one line."""
+    given, x = images_of(case)
+    rows = true_rows(case)
+    images, labels = arrange(case, given), rows_in_form(case.labels, rows)
+    loss = ("bce" if case.outputs == "sigmoids" else "bce-with-logits") if case.named_loss else "ce"
+    options: dict[str, Any] = {"loss": loss, "batch_size": case.batch_size, "optimize": case.optimize}
+
+    def evaluate() -> rf.Evaluation:
+        model = rf.wrap(network_of(case), case.num_classes, task="multilabel")
+        names = [str(i) for i in range(case.num_classes)]
+        if case.container == "ArrayDataset":
+            return rf.evaluate(model, rf.ArrayDataset("fuzzed", images, labels, names, task="multilabel"), EPSILON, **options)
+        return rf.evaluate(model, data_of(case, images, labels), EPSILON, **options)
+
+    found, _ = run(evaluate)
+    understood = replace(case, labels="int64", outputs="logits" if case.outputs == "sigmoids" else case.outputs).is_understood()
+    if isinstance(found, rf.RfgsmError) or found.invalid_reasons:
+        reason = found if isinstance(found, rf.RfgsmError) else found.invalid_reasons
+        assert not understood or case.labels in (*ROWS_WITHOUT_ANSWER, "lists", "text"), f"refused: {reason}"
+        return
+    if case.conduct == "chance":
+        assert found.warnings
+        return
+    assert replace(case, labels="int64").has_answer(), "a number without an answer"
+    assert case.labels not in ROWS_WITHOUT_ANSWER, "a number of labels that are none"
+    network, leaf = copy_as(network_of(case), torch.float64), x.double().clone().requires_grad_()
+    z = network.logits(leaf)
+    (gradient,) = torch.autograd.grad(functional.binary_cross_entropy_with_logits(z, rows.double(), reduction="sum"), leaf)
+    adversarial = (leaf + EPSILON * gradient.sign()).clamp(0, 1).detach()
+    size = gradient.abs().flatten(1)
+    share = max(MIN_GRADIENT.get(case.outputs, 0.002), MIN_GRADIENT.get(case.conduct, 0.002))
+    farthest = (z.sigmoid() - rows).abs().amax(1).detach()  # float32 rounds p - y, and 1 - p in the logarithm of a sigmoid
+    cancelled = 1e-5 / farthest.clamp_min(1e-5) + (1e-6 / (1 - farthest).clamp_min(1e-6) if case.outputs == "sigmoids" else 0)
+    sure_images = (size > cancelled[:, None].clamp_min(share) * size.amax(1, keepdim=True)).all(1)
+    margin = 0.2 if case.conduct == "bfloat16 network" else 0.02
+    before, after = z.detach(), network.logits(adversarial).detach()
+    rates = found.tallies[0].label_rates
+    assert rates is not None
+    sides = [(before, before.abs() > margin, rates.clean_accuracy.count, found.clean_accuracy.count)]
+    sure = (after.abs() > margin) & sure_images[:, None]
+    sides.append((after, sure, rates.robust_accuracy.count, found.tallies[0].robust_accuracy.count))
+    for outputs, known, labels, images in sides:
+        right = (outputs > 0) == rows
+        assert is_count(labels, right, known), f"{labels} labels, expected {int(right.sum())}"
+        lower, upper = (right & known).all(1).sum(), (right | ~known).all(1).sum()
+        assert lower <= images <= upper, f"{images} images, expected {int(right.all(1).sum())}"
+
+
+@seeded
+@fuzzed
+@given(case=multi_label_cases())
+def test_multi_label(case: Case) -> None:
+    check_multi_label(case)
+
+
+MULTI_LABEL_SINGLE = [replace(Case(), **{name: form}) for name, forms in MULTI_LABEL_FORMS.items() for form in forms]
+
+
+@pytest.mark.parametrize("case", MULTI_LABEL_SINGLE, ids=str)
+def test_each_multi_label_form_alone(case: Case) -> None:
+    check_multi_label(case)

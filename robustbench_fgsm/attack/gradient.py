@@ -67,6 +67,11 @@ def predicted_classes(outputs: Tensor) -> Tensor:
     return classes.where(largest.isfinite(), NO_CLASS)
 
 
+def predicted_labels(outputs: Tensor, threshold: float) -> Tensor:
+    """Return predicted multi-hot labels (N, K): 1 for outputs above the threshold, `NO_CLASS` for outputs that are not finite."""
+    return (outputs > threshold).long().where(outputs.isfinite(), NO_CLASS)
+
+
 def own_labels(outputs: Tensor) -> Tensor:
     """Return predicted classes (N,) as labels of an attack (Kurakin et al. 2017, arXiv:1611.01236); 0 for `NO_CLASS`."""
     return predicted_classes(outputs).clamp_min(0)

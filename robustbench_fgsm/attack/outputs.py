@@ -10,8 +10,10 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.attack.losses import MULTI_LABEL_LOSSES, get_loss
 from robustbench_fgsm.attack.network_call import widen_outputs
 from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.spec import is_multi_label
 
 AnyModel = TypeVar("AnyModel")
 Column = Literal["logit", "probability", "log-probability"]
@@ -190,9 +192,15 @@ def reader_of_loss(loss: str) -> OutputReader:
 
 
 def read_for_loss(model: AnyModel, loss: object) -> AnyModel:
-    """Return the classifier that reads the one output of a binary network as the loss of that name does; other models unchanged."""
+    """Return the classifier that reads its outputs as the loss of that name does; other models unchanged.
+
+    The loss says what the one output of a binary network is, and at which threshold an output of a multi-label network counts.
+    """
     if not isinstance(loss, str) or not hasattr(model, "with_column"):
         return model
+    if is_multi_label(model) and loss in MULTI_LABEL_LOSSES and hasattr(model, "with_own_loss"):
+        multi_label: AnyModel = model.with_own_loss(get_loss(loss))
+        return multi_label
     read: AnyModel = model.with_column(COLUMN_OF_LOSS.get(loss, "logit"))
     return read
 

@@ -109,12 +109,15 @@ def compare_batch(
     our_predictions: Tensor,
     their_predictions: Tensor,
 ) -> Agreement:
-    """Compare two batches of adversarial images (N, C, H, W), and the classes (N,) that each side predicts for its images."""
+    """Compare two batches of adversarial images (N, C, H, W), and what each side predicts for its images.
+
+    Predictions are classes (N,), or multi-hot labels (N, K), which agree if all labels of an image do.
+    """
     gap = (ours - theirs).abs().nan_to_num(nan=math.inf)
     differs = gap > AGREEMENT_TOLERANCE
     rows = differs.flatten(1).any(1)
-    missing = (our_predictions == NO_CLASS) | (their_predictions == NO_CLASS)
-    same_class = (our_predictions == their_predictions) & ~missing
+    missing = any_label((our_predictions == NO_CLASS) | (their_predictions == NO_CLASS))
+    same_class = ~any_label(our_predictions != their_predictions) & ~missing
     explained, tied, subnormal = explained_differences(rounding_analysis, attacked, ours, differs)
     unexplained = differs[rows] & ~(explained | tied) & ~subnormal.reshape(-1, *[1] * (ours.ndim - 1))
     our_success, their_success = attack_succeeded(attacked, our_predictions), attack_succeeded(attacked, their_predictions)
@@ -160,7 +163,12 @@ def attack_succeeded(attacked: AttackedBatch, predictions: Tensor) -> Tensor:
     """Return the images (N,) with a prediction other than their label or, if the attack is targeted, equal to their target."""
     if attacked.targeted:
         return predictions.cpu() == attacked.labels_or_targets.cpu()
-    return (predictions.cpu() != attacked.batch.labels) & (predictions.cpu() != NO_CLASS)
+    return any_label(predictions.cpu() != attacked.batch.labels) & ~any_label(predictions.cpu() == NO_CLASS)
+
+
+def any_label(flags: Tensor) -> Tensor:
+    """Return the images (N,) of which any label has the flag; flags (N,) of classes stay as they are."""
+    return flags if flags.ndim == 1 else flags.any(1)
 
 
 def largest_or_zero(differences: Tensor) -> float:

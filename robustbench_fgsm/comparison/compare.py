@@ -17,7 +17,7 @@ from robustbench_fgsm.comparison.opponent import AttackedPiece, Opponent, Oppone
 from robustbench_fgsm.comparison.result import Comparison, Seconds, TimedTally
 from robustbench_fgsm.data.dataset import BadSample, Dataset, describe_data, readable_batches
 from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_classifier
-from robustbench_fgsm.engine.attack_batch import attack_batch, predict_classes, synchronise
+from robustbench_fgsm.engine.attack_batch import attack_batch, empty_tally, predict_classes, synchronise
 from robustbench_fgsm.engine.choose_plan import choose_plan
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, check_optimize_level
@@ -30,7 +30,7 @@ from robustbench_fgsm.references.candidate import Candidate, to_candidate
 from robustbench_fgsm.references.candidate_reference import SavedImagesReference, make_candidate_reference
 from robustbench_fgsm.references.registry import check_references, load_reference
 from robustbench_fgsm.references.saved_images import SavedImages, image_shape, is_saved_images, load_saved_images, match_to_data
-from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
+from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec, is_multi_label
 from robustbench_fgsm.stats.tally import Tally
 from robustbench_fgsm.surroundings import float32_precision, neutral_surroundings
 from robustbench_fgsm.variants.catalogue import Finding
@@ -156,7 +156,7 @@ def compare_spec(
     elif candidate is not None:
         opposing.append(make_candidate_reference(candidate, classifier, spec, size))
     runs = [OpponentRun.start(opponent, classifier, spec, different_plan=not plan.is_plain) for opponent in opposing]
-    ours = TimedTally(Tally.empty(classifier.num_classes, targeted=spec.target.targeted))
+    ours = TimedTally(empty_tally(classifier, spec))
     bad: tuple[BadSample, ...] = ()
     with float32_precision(classifier.device):  # also for references and candidates
         for start in range(0, len(data), PIECE_SIZE):
@@ -170,7 +170,7 @@ def compare_spec(
     diagnosis: Sequence[Finding] = ()
     if candidate is not None:
         candidate_result = results.pop()
-        if candidate_result.reasons and candidate_result.agreement.pixels:
+        if candidate_result.reasons and candidate_result.agreement.pixels and not is_multi_label(classifier):
             diagnosis = diagnose_candidate(classifier, data, spec, candidate)
     return Comparison(
         model=classifier.info,
@@ -204,7 +204,7 @@ def attack_piece(execution: PlannedClassifier, data: Dataset, spec: AttackSpec, 
     classifier = execution.classifier
     batches, adversarial, after = [], [], []
     bad: list[BadSample] = []
-    timed_tally = TimedTally(Tally.empty(classifier.num_classes, targeted=spec.target.targeted))
+    timed_tally = TimedTally(empty_tally(classifier, spec))
     for batch in readable_batches(data, start, stop, execution.plan.batch_size, bad):
         check_images(batch, classifier)
         began = _synchronised_time(classifier)

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.comparison.agreement import Agreement, compare_batch
 from robustbench_fgsm.comparison.result import ReferenceResult, Seconds, TimedTally
 from robustbench_fgsm.comparison.rounding import RoundingAnalysis
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.engine.attack_batch import AttackedBatch
+from robustbench_fgsm.engine.attack_batch import AttackedBatch, empty_tally
 from robustbench_fgsm.errors import CandidateError, ModelError
-from robustbench_fgsm.models.classifier import Classifier
+from robustbench_fgsm.models.classifier import Classifier, decide
 from robustbench_fgsm.references.batched_reference import BatchedReference
 from robustbench_fgsm.references.candidate_reference import SavedImagesReference
 from robustbench_fgsm.references.registry import Reference
@@ -59,7 +58,7 @@ class OpponentRun:
             different_execution=opponent.different_execution or different_plan,
             norm_floor=opponent.norm_floor,
         )
-        timed_tally = TimedTally(Tally.empty(classifier.num_classes, targeted=spec.target.targeted))
+        timed_tally = TimedTally(empty_tally(classifier, spec))
         return cls(opponent, analysis, timed_tally, Agreement())
 
     def with_piece(self, piece: AttackedPiece) -> OpponentRun:
@@ -70,7 +69,7 @@ class OpponentRun:
             timed_tally, agreement = self._attack(piece)
         except CandidateError as error:
             analysis = self.rounding_analysis
-            empty = Tally.empty(analysis.classifier.num_classes, targeted=analysis.spec.target.targeted)
+            empty = empty_tally(analysis.classifier, analysis.spec)
             return replace(self, timed_tally=TimedTally(empty), agreement=Agreement(), failure=str(error))
         return replace(self, timed_tally=self.timed_tally + timed_tally, agreement=self.agreement + agreement)
 
@@ -85,9 +84,10 @@ class OpponentRun:
 
     def _attack(self, piece: AttackedPiece) -> tuple[TimedTally, Agreement]:
         """Predict, attack and predict again as the opponent does, and compare with our images."""
+        classifier = self.rounding_analysis.classifier
         x = torch.cat([attacked.batch.images for attacked in piece.batches])
         began = time.perf_counter()
-        before = predicted_classes(self.opponent.predict(x))
+        before = decide(classifier, self.opponent.predict(x))
         ready = time.perf_counter()
         adversarial = self._adversarial_images(piece, x)
         crafted = time.perf_counter()
@@ -96,15 +96,14 @@ class OpponentRun:
                 f"reference {self.opponent.name} must return images of shape {tuple(x.shape)}, "
                 f"got {tuple(adversarial.shape)}: fix its fgsm"
             )
-        after = predicted_classes(self.opponent.predict(adversarial)).cpu()
+        after = decide(classifier, self.opponent.predict(adversarial)).cpu()
         saved = isinstance(self.opponent, SavedImagesReference)  # saved images take no time
         seconds = Seconds() if saved else Seconds(crafted - ready, time.perf_counter() - began)
-        num_classes = self.rounding_analysis.classifier.num_classes
-        tally, agreement, start = Tally.empty(num_classes, targeted=piece.batches[0].targeted), Agreement(), 0
+        tally, agreement, start = empty_tally(classifier, self.rounding_analysis.spec), Agreement(), 0
         for attacked in piece.batches:
             rows = slice(start, start + len(attacked.batch))
             start = rows.stop
-            tally += Tally.of(attacked.outcomes(after[rows], before[rows]), num_classes)
+            tally += Tally.of(attacked.outcomes(after[rows], before[rows]), classifier.num_classes)
             agreement += compare_batch(
                 self.rounding_analysis, attacked, piece.adversarial[rows], adversarial[rows], piece.predictions[rows], after[rows]
             )

@@ -21,7 +21,6 @@ from robustbench_fgsm.evaluation.document import (
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.spec import AttackSpec
-from robustbench_fgsm.stats.confusion import matrix_to_json
 from robustbench_fgsm.stats.rate import Rate
 from robustbench_fgsm.stats.tally import Tally
 from robustbench_fgsm.variants.catalogue import Finding
@@ -53,15 +52,17 @@ class TimedTally:
     def to_dict(self, classes: tuple[str, ...]) -> dict[str, Any]:
         """Return the JSON object of one side."""
         tally = self.tally
-        return {
+        found = {
             "clean_accuracy": tally.clean_accuracy.to_dict(),
             "robust_accuracy": tally.robust_accuracy.to_dict(),
             "attack_success_rate": tally.attack_success_rate.to_dict(),
-            "clean_confusion": matrix_to_json(tally.clean),
-            "confusion": matrix_to_json(tally.adversarial),
+            "clean_confusion": tally.class_matrix("clean"),
+            "confusion": tally.class_matrix("adversarial"),
             "per_class": [result.to_dict() for result in tally.per_class(classes)],
             "seconds": asdict(self.seconds),
         }
+        labels = tally.label_rates
+        return found if labels is None else found | {"clean_labels": labels.before(), "labels": labels.after()}
 
 
 COUNT_KEYS = (

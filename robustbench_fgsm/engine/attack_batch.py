@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.fgsm import GradientStep, StepSettings, compute_gradient_step
-from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.attack.restarts import best_of_restarts
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.engine.targets import targets_for
-from robustbench_fgsm.models.classifier import Classifier, move_to_classifier
-from robustbench_fgsm.spec import AttackSpec
-from robustbench_fgsm.stats.tally import BatchOutcomes
+from robustbench_fgsm.models.classifier import Classifier, decide, move_to_classifier
+from robustbench_fgsm.spec import AttackSpec, is_multi_label
+from robustbench_fgsm.stats.tally import BatchOutcomes, Tally
 
 SATURATION_THRESHOLD = 1e-6
 """Below this 1 - p_y, float32 cancellation gives part of a cross-entropy gradient a wrong sign."""
@@ -22,10 +21,14 @@ SATURATION_THRESHOLD = 1e-6
 
 @dataclass(frozen=True)
 class AttackedBatch:
-    """A batch, its gradient step, and the labels or targets (N,) that the attack got."""
+    """A batch, its gradient step, the predictions before, and the labels or targets that the attack got: each (N,).
+
+    Of a multi-label classifier, predictions and labels are multi-hot (N, K).
+    """
 
     batch: Batch
     gradient_step: GradientStep
+    before: Tensor
     labels_or_targets: Tensor
     targeted: bool
     saturated: Tensor
@@ -34,20 +37,25 @@ class AttackedBatch:
         """Return the outcomes of the batch, of our predictions or another library's.
 
         Args:
-            after: (N,) or (N, E) predicted classes after the attack.
+            after: predictions after the attack in the shape of the labels, or (N, E, ...) of several budgets.
             before: (N,) predicted classes before the attack; by default those of the gradient's forward pass.
         """
-        before = predicted_classes(self.gradient_step.outputs) if before is None else before
+        before = self.before if before is None else before
         return BatchOutcomes(
             ids=self.batch.ids.numpy(),
             labels=self.batch.labels.numpy(),
             before=before.cpu().numpy(),
-            after=(after if after.ndim == 2 else after.unsqueeze(1)).cpu().numpy(),
+            after=(after if after.ndim > self.batch.labels.ndim else after.unsqueeze(1)).cpu().numpy(),
             targets=self.labels_or_targets.cpu().numpy() if self.targeted else None,
             zero_gradient=self.gradient_step.zero_gradient.cpu().numpy(),
             nonfinite_gradient=self.gradient_step.nonfinite_gradient.cpu().numpy(),
             saturated=self.saturated.cpu().numpy(),
         )
+
+
+def empty_tally(classifier: Classifier, spec: AttackSpec) -> Tally:
+    """Return the counts of an attack on the classifier before the first image."""
+    return Tally.empty(classifier.num_classes, targeted=spec.target.targeted, multi_label=is_multi_label(classifier))
 
 
 def attack_batch(classifier: Classifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...]) -> AttackedBatch:
@@ -57,10 +65,12 @@ def attack_batch(classifier: Classifier, batch: Batch, spec: AttackSpec, classes
     settings = StepSettings(spec.norm, spec.target.targeted, spec.bounds, loss=spec.loss, stable=spec.stable)
     step = compute_gradient_step(classifier, move_to_classifier(batch.images, classifier), y, settings)
     labels_or_targets = y(step.outputs) if callable(y) else y
-    saturated = is_saturated(step.outputs, labels_or_targets)
-    if getattr(classifier, "task", "multiclass") == "multilabel":  # softmax has no meaning there
-        saturated = torch.zeros_like(saturated)
-    return AttackedBatch(batch, step, labels_or_targets, spec.target.targeted, saturated)
+    if is_multi_label(classifier):  # softmax has no meaning there
+        saturated = torch.zeros_like(step.zero_gradient)
+    else:
+        saturated = is_saturated(step.outputs, labels_or_targets)
+    before = decide(classifier, step.outputs)
+    return AttackedBatch(batch, step, before, labels_or_targets, spec.target.targeted, saturated)
 
 
 def craft_and_predict(classifier: Classifier, attacked: AttackedBatch, spec: AttackSpec, epsilon: float) -> tuple[Tensor, Tensor]:
@@ -77,12 +87,12 @@ def craft_and_predict(classifier: Classifier, attacked: AttackedBatch, spec: Att
         restarts=spec.restarts,
         seed=spec.seed,
     )
-    return best.x_adv, predicted_classes(best.outputs)
+    return best.x_adv, decide(classifier, best.outputs)
 
 
 def predict_classes(classifier: Classifier, x: Tensor) -> Tensor:
-    """Return the predicted classes (N,)."""
-    return predicted_classes(classifier.predict(x))
+    """Return the predicted classes (N,), or multi-hot labels (N, K)."""
+    return decide(classifier, classifier.predict(x))
 
 
 def is_saturated(outputs: Tensor, labels: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.models.batch_norm_folding import fold_batch_norm
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, has_convolutions, move_to_classifier
 from robustbench_fgsm.options import RunOptions
-from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.spec import AttackSpec, is_multi_label
 
 MIN_AUDITED_IMAGES = 2000
 """In a smaller run the audit of a guarded plan is the whole run, and the plan cannot save time."""
@@ -116,6 +116,8 @@ def _reason_for_plain_plan(data: Dataset, specs: Sequence[AttackSpec], plan: Pla
     if plan.level == "safe":
         if not audited:
             return "level safe is for evaluate and sweep, which audit their predictions"
+        if is_multi_label(data):
+            return "level safe guards the margin between two classes, which several labels for an image do not have"
         if any(spec.restarts for spec in specs):
             return "the best of several starts may depend on the last bits of each"
         if len(data) < MIN_AUDITED_IMAGES:
@@ -214,7 +216,8 @@ class TrialRunner:
             for one in (self.classifier, apply_plan(self.classifier, replace(plan, compile=False)).classifier)
         )
         pixels = (plain[0] - planned[0]).abs() > PIXEL_TOLERANCE
-        return PlanChanges(len(batch), int((plain[1] != planned[1]).sum()), pixels.numel(), int(pixels.sum()))
+        predictions = (plain[1] != planned[1]).reshape(len(batch), -1).any(1)
+        return PlanChanges(len(batch), int(predictions.sum()), pixels.numel(), int(pixels.sum()))
 
 
 def measure_attack_seconds(planned: PlannedClassifier, batch: Batch, spec: AttackSpec, classes: tuple[str, ...]) -> float:

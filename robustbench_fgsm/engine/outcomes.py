@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.attack.losses import LOGIT_LOSSES
 from robustbench_fgsm.data.dataset import Batch
-from robustbench_fgsm.engine.attack_batch import AttackedBatch
+from robustbench_fgsm.engine.attack_batch import AttackedBatch, empty_tally
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.audit import NO_AUDIT, AuditCounts
@@ -51,7 +50,10 @@ class ObservedBatch:
 
 @dataclass(frozen=True)
 class PendingOutcomes:
-    """Outcomes of one batch, copied to the CPU asynchronously as one table. `wait()` blocks until the copy is done."""
+    """Outcomes of one batch, copied to the CPU asynchronously as one table. `wait()` blocks until the copy is done.
+
+    The table has a row for each flag, and one for each label of a prediction, which is one row for predicted classes (N,).
+    """
 
     batch: Batch
     table: Tensor
@@ -64,8 +66,8 @@ class PendingOutcomes:
         """Start the copy; after: predicted classes (N,) at each budget; distances: (N,), or None if they are not measured."""
         step = attacked.gradient_step
         flags = [step.zero_gradient, step.nonfinite_gradient, attacked.saturated]
-        rows = [predicted_classes(step.outputs), attacked.labels_or_targets, *flags, *after]
-        table = torch.stack([row.long() for row in (*rows, *([] if distances is None else [distances]))])
+        columns = [*flags, attacked.before, attacked.labels_or_targets, *after, *([] if distances is None else [distances])]
+        table = torch.cat([column.long().reshape(len(attacked.batch), -1).T for column in columns])
         if table.device.type != "cuda":
             return cls(attacked.batch, table.cpu(), attacked.targeted, distances is not None, None)
         on_cpu = torch.empty_like(table, device="cpu", pin_memory=True).copy_(table, non_blocking=True)
@@ -77,14 +79,15 @@ class PendingOutcomes:
         """Return the outcomes when the copy is done."""
         if self.copy_done is not None:
             self.copy_done.synchronize()
-        before, labels_or_targets = self.table[:2].numpy()
-        zero_gradient, nonfinite_gradient, saturated = self.table[2:5].numpy().astype(np.bool_)
-        after = self.table[5:-1] if self.measured else self.table[5:]
+        shape = self.batch.labels.shape
+        zero_gradient, nonfinite_gradient, saturated = self.table[:3].numpy().astype(np.bool_)
+        predictions = (self.table[3:-1] if self.measured else self.table[3:]).reshape(-1, shape[1:].numel(), len(self.batch))
+        before, labels_or_targets, *after = predictions.transpose(1, 2).numpy().reshape(-1, *shape)
         outcomes = BatchOutcomes(
             self.batch.ids.numpy(),
             self.batch.labels.numpy(),
             before,
-            after.T.numpy(),
+            np.stack(after, 1),
             labels_or_targets if self.targeted else None,
             zero_gradient,
             nonfinite_gradient,
@@ -148,7 +151,7 @@ class OutcomeCounter:
     def __init__(self, classifier: Classifier, spec: AttackSpec) -> None:
         self._spec, self._num_classes, self._any_loss = spec, classifier.num_classes, classifier.any_loss
         self._buffer = OutcomeBuffer[BatchOutcomes](COUNTING_BLOCK_SIZE)
-        nothing = (Tally.empty(self._num_classes, targeted=spec.target.targeted),) * len(spec.epsilons)
+        nothing = (empty_tally(classifier, spec),) * len(spec.epsilons)
         none = None if spec.max_epsilon is None else DistanceCounts.empty(self._num_classes, spec.max_epsilon)
         first_fooled = np.zeros(len(spec.epsilons) + 1, np.int64)
         self._totals = AttackTotals(nothing, nothing, first_fooled, distances=none, distances_stable=none)
@@ -196,6 +199,7 @@ class OutcomeCounter:
 
 def count_first_fooled(outcomes: BatchOutcomes, epsilons: Sequence[float]) -> Int64Array:
     """Return attacked images (E + 1,) by the first budget of the ascending grid that fools them; last, those never fooled."""
+    outcomes = outcomes.whole_images()
     attacked = outcomes.attacked
     fooled = [outcomes.fooled(budget) for budget in np.argsort(epsilons, kind="stable")]
     hits = np.stack([*fooled, attacked])  # the last row catches all images that are never fooled

@@ -9,12 +9,11 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.engine.attack_batch import predict_classes
 from robustbench_fgsm.engine.rounding_guard import RoundingGuard
 from robustbench_fgsm.errors import SettingError, did_you_mean
 from robustbench_fgsm.models.batch_norm_folding import fold_batch_norm
-from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, move_to_classifier
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, decide, move_to_classifier
 
 OptimizeLevel = Literal["none", "safe", "max", "bf16"]
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -188,7 +187,7 @@ class PlannedClassifier:
         at_risk = torch.zeros(len(x), dtype=torch.bool, device=x.device) if self.guard is None else self.guard.at_risk(outputs)
         if bool(at_risk.any()):
             return predict_classes(self.plain_classifier, x), at_risk
-        return predicted_classes(outputs), at_risk
+        return decide(self.classifier, outputs), at_risk
 
 
 def check_optimize_level(optimize: str) -> OptimizeLevel:

@@ -15,7 +15,7 @@ from robustbench_fgsm.attack.outputs import brings_own_loss, check_outputs, is_o
 from robustbench_fgsm.data.class_names import is_unnamed_class, same_class_name
 from robustbench_fgsm.data.dataset import Batch, Dataset, first_readable_batch
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.labels import count_from_one
+from robustbench_fgsm.data.labels import MULTI_LABEL_REMEDY, check_multi_hot, count_from_one
 from robustbench_fgsm.data.match_model import channel_remedy
 from robustbench_fgsm.data.sampling import sample_warnings
 from robustbench_fgsm.data.subset import RandomAccess, dataset_labels, whole_dataset
@@ -24,10 +24,10 @@ from robustbench_fgsm.engine.out_of_memory import run_on_fitting_prefix
 from robustbench_fgsm.engine.targets import targets_for
 from robustbench_fgsm.errors import DataError, InputError, ModelError, SettingError
 from robustbench_fgsm.global_generators import preserve_generators
-from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, TorchClassifier
+from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, TorchClassifier, decide
 from robustbench_fgsm.models.precision import output_resolution
 from robustbench_fgsm.options import check_batch_size as check_batch_size
-from robustbench_fgsm.spec import AttackSpec, TargetRule, small_epsilon_warnings
+from robustbench_fgsm.spec import AttackSpec, TargetRule, is_multi_label, small_epsilon_warnings, task_of
 from robustbench_fgsm.user_code import user_code
 
 PREFLIGHT_IMAGES = 32
@@ -74,6 +74,9 @@ def preflight(
     classifier = read_for_loss(classifier, spec.loss)
     if spec.stable and brings_own_loss(classifier):
         raise SettingError("stable needs cross-entropy, but the model brings its own loss: leave stable out")
+    check_task(classifier, data)
+    if is_multi_label(classifier):
+        check_multi_label_attack(spec, targets or [spec.target])
     if len(data) == 0:
         raise DataError(f"data must hold at least one image, got none in {data.name}")
     check_classes(classifier, data)
@@ -88,7 +91,47 @@ def preflight(
     check_repeatable(data)
     if strict and warnings:
         raise InputError(f"strict takes warnings for errors: {'; '.join(warnings)}")
-    return [*getattr(data, "notes", ()), *warnings]
+    return [*getattr(data, "notes", ()), *_output_notes(classifier, spec.loss), *warnings]
+
+
+def _output_notes(classifier: Classifier, loss: str) -> Iterator[str]:
+    """Yield what the outputs of a multi-label network were found to be."""
+    if isinstance(classifier, TorchClassifier) and is_multi_label(classifier) and loss == "ce":
+        kind = "a sigmoid, predicted above 0.5" if classifier.own_loss is binary_cross_entropy else "a logit, predicted above 0"
+        yield f"each label of the multi-label model has {kind}; loss ce stands for its binary cross-entropy"
+
+
+def check_task(classifier: Classifier, data: Dataset) -> None:
+    """Raise DataError unless classifier and data both have one class for each image, or both any number of labels."""
+    if task_of(classifier) != task_of(data):
+        raise DataError(
+            f"data must have one class an image, got multi-hot labels in {data.name}: {MULTI_LABEL_REMEDY}"
+            if is_multi_label(data)
+            else f"data must have multi-hot labels (N, {classifier.num_classes}) for a multi-label network, got one class an image "
+            f"in {data.name}: pass multi-hot labels with task='multilabel' in rf.load_data too, or use --loss bce (sigmoids) or "
+            "--loss bce-with-logits (logits) without task multilabel, where the largest output counts"
+        )
+
+
+def check_multi_label_attack(spec: AttackSpec, targets: Sequence[TargetRule]) -> None:
+    """Raise SettingError for settings of an attack that need one class an image."""
+    if spec.loss != "ce" and spec.loss not in MULTI_LABEL_LOSSES:
+        raise SettingError(f"a multi-label model takes loss ce, bce or bce-with-logits, got {spec.loss}: leave loss out")
+    if targeted := [target for target in targets if target.targeted]:
+        raise SettingError(
+            f"targeted {targeted[0]} needs one class an image, got a multi-label network: leave targeted out, or attack towards "
+            "labels of your own with rf.fgsm(model, x, labels, targeted=True)"
+        )
+    if spec.max_epsilon is not None:
+        raise SettingError(
+            "a distance is the smallest epsilon that changes the class of an image, got a multi-label network: leave distance out, "
+            "or sweep over several epsilons"
+        )
+    if spec.restarts:
+        raise SettingError(
+            f"restarts choose the start that changes the class of an image, got {spec.restarts} for a multi-label network: "
+            "leave restarts out"
+        )
 
 
 def preflight_all(classifier: Classifier, data: Dataset, specs: Sequence[AttackSpec], *, strict: bool = False) -> tuple[str, ...]:
@@ -116,7 +159,8 @@ def _check_batch(classifier: Classifier, batch: Batch, spec: AttackSpec, *, is_a
 def check_classes(classifier: Classifier, data: Dataset) -> None:
     """Raise DataError unless data and classifier list the same classes; a class named by its number fits any class."""
     if classifier.num_classes != len(data.classes):
-        if len(data.classes) == classifier.num_classes + 1 and count_from_one(dataset_labels(data), classifier.num_classes):
+        one_more = len(data.classes) == classifier.num_classes + 1 and not is_multi_label(data)
+        if one_more and count_from_one(dataset_labels(data), classifier.num_classes):
             raise _labels_from_one_error(classifier, data)
         remedy = "pass --class-map FILE where they are some of them"
         if len(data.classes) > classifier.num_classes:
@@ -173,14 +217,11 @@ def evenly_spaced_batch(data: Dataset, size: int = PREFLIGHT_IMAGES) -> Batch:
 def check_classifier_outputs(classifier: Classifier, batch: Batch, outputs: Tensor, loss: str) -> list[str]:
     """Return warnings about outputs (N, K) for a batch; raise ModelError if they are not what the loss takes."""
     x = batch.images.to(classifier.device)
-    if isinstance(classifier, TorchClassifier) and classifier.task == "multilabel":
-        if loss != "ce" and loss not in MULTI_LABEL_LOSSES:
-            raise SettingError(f"a multi-label model takes loss ce, bce or bce-with-logits, got {loss}: leave loss out")
+    if isinstance(classifier, TorchClassifier) and is_multi_label(classifier):
         if loss != "ce":
             return check_outputs(outputs, loss)
         classifier.find_own_loss(x)
-        kind = "sigmoids" if classifier.own_loss is binary_cross_entropy else "logits"
-        return [f"the model is multi-label: loss ce stands for binary cross-entropy of its {kind}, and the largest output counts"]
+        return []
     if brings_own_loss(classifier):
         return []
     found = check_outputs(outputs, loss, lambda: predict_noise(classifier.predict, x, classifier.bounds))
@@ -193,8 +234,8 @@ def check_classifier_outputs(classifier: Classifier, batch: Batch, outputs: Tens
 
 
 def require_multi_class(classifier: Classifier, command: str) -> None:
-    """Raise ModelError for a multi-label classifier, as a command needs that has no loss but cross-entropy."""
-    if isinstance(classifier, TorchClassifier) and classifier.task == "multilabel":
+    """Raise ModelError for a multi-label classifier, as a command needs that has one class for each image."""
+    if is_multi_label(classifier):
         raise ModelError(f"{command} needs a multi-class model, whose loss is cross-entropy, got a multi-label one: use evaluate")
 
 
@@ -209,8 +250,12 @@ def check_images(batch: Batch, classifier: Classifier) -> list[str]:
 
     Raises DataError, which names the first wrong image, unless images are float within the bounds and labels in [0, K).
     """
+    labels: Tensor | None = batch.labels
+    if is_multi_label(classifier):
+        labels = None
+        check_multi_hot(batch.labels, len(batch), classifier.num_classes)
     try:
-        return check_batch(batch.images, batch.labels, bounds=classifier.bounds, num_classes=classifier.num_classes).warnings
+        return check_batch(batch.images, labels, bounds=classifier.bounds, num_classes=classifier.num_classes).warnings
     except DataError as error:
         low, high = classifier.bounds
         fits = ((batch.images >= low) & (batch.images <= high)).flatten(1).all(1)
@@ -268,7 +313,7 @@ def precision_warnings(classifier: Classifier, batch: Batch, spec: AttackSpec) -
 
 def model_warnings(classifier: Classifier, batch: Batch, outputs: Tensor, smaller_batch_outputs: Tensor) -> Iterator[str]:
     """Yield warnings from outputs (N, K) for a few images, and outputs (n, K) for the first n of them in a smaller batch."""
-    if missing := int((predicted_classes(outputs) == NO_CLASS).sum()):
+    if missing := int((decide(classifier, outputs) == NO_CLASS).reshape(len(outputs), -1).any(1).sum()):
         yield (
             f"{missing} of {len(outputs)} images looked at have outputs that are not finite: look in the network for a division "
             "by 0, a logarithm of 0, or an overflow of float16"
@@ -308,6 +353,8 @@ def _relative_difference(ours: Tensor, theirs: Tensor) -> float:
 
 def _low_accuracy_warnings(classifier: Classifier, batch: Batch, outputs: Tensor) -> Iterator[str]:
     """Warn if the clean accuracy is too low for a network that was trained on the data."""
+    if is_multi_label(classifier):  # labels that are rarely there are right by chance
+        return
     n, chance = len(batch), 1 / classifier.num_classes
     right = _count_correct(outputs, batch)
     least = min(3 * chance, 0.5)

@@ -33,7 +33,8 @@ COLUMN_NAMES = {"before": "predictions_before", "after": "predictions_after"}
 class ShardRecord:
     """Record of a shard: the outcomes of its images at one budget, and the effect of rounding to 8 bits.
 
-    predictions_rounded: (N,) classes predicted after rounding; pixels_outside: (N,) pixels without a grid point in the ball.
+    predictions_rounded: (N,) classes, or (N, K) labels, predicted after rounding; pixels_outside: (N,) pixels without a grid
+    point in the ball.
     Both are None if nothing was rounded.
     """
 
@@ -83,9 +84,9 @@ class ShardTotals:
     predictions_changed: int = 0
 
     @classmethod
-    def empty(cls, num_classes: int, *, targeted: bool, eight_bit: bool) -> ShardTotals:
+    def empty(cls, num_classes: int, *, targeted: bool, eight_bit: bool, multi_label: bool = False) -> ShardTotals:
         """Return totals without any image."""
-        tally = Tally.empty(num_classes, targeted=targeted)
+        tally = Tally.empty(num_classes, targeted=targeted, multi_label=multi_label)
         return cls(tally, tally if eight_bit else None)
 
     @classmethod
@@ -96,7 +97,7 @@ class ShardTotals:
             return cls(unrounded)
         rounded = shard_record.predictions_rounded[:, np.newaxis]
         again = Tally.of(replace(shard_record.outcomes, after=rounded), num_classes)
-        changed = int((rounded != shard_record.outcomes.after).sum())
+        changed = int((rounded != shard_record.outcomes.after).reshape(len(shard_record), -1).any(1).sum())
         return cls(unrounded, again, pixels_per_image * len(shard_record), int(shard_record.pixels_outside.sum()), changed)
 
     def __add__(self, other: ShardTotals) -> ShardTotals:

@@ -161,11 +161,10 @@ def tally_warnings(tally: Tally, *, cancels: bool = True, bad: Sequence[BadSampl
             f"saturation: {saturated} of {saturated.n:,} images have 1 - p_y < 1e-6, "
             "where float32 cross-entropy gives wrong gradient signs and FGSM is too weak"
         )
-    if tally.robust_accuracy.count > tally.clean_accuracy.count and not tally.targeted:
-        found.append(
-            f"accuracy rose under attack, from {tally.clean_accuracy} to {tally.robust_accuracy}: "
-            "labels leak, or the gradient is wrong"
-        )
+    labels = tally.label_rates  # of labels of one image, each may rise while their loss falls
+    before, after = (tally.clean_accuracy, tally.robust_accuracy) if labels is None else labels.accuracies()
+    if after.count > before.count and not tally.targeted:
+        found.append(f"accuracy rose under attack, from {before} to {after}: labels leak, or the gradient is wrong")
     return found
 
 

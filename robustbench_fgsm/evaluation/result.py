@@ -25,7 +25,6 @@ from robustbench_fgsm.evaluation.gradient_masking import MaskingCheck
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.audit import NO_AUDIT, AuditCounts
-from robustbench_fgsm.stats.confusion import matrix_to_json
 from robustbench_fgsm.stats.distance import DistanceCounts
 from robustbench_fgsm.stats.rate import Rate
 from robustbench_fgsm.stats.tally import Tally, worst_class
@@ -139,7 +138,7 @@ class Evaluation:
         own = {
             "attack": self.attack.to_dict(),
             "n": self.n,
-            "clean": {"accuracy": self.clean_accuracy.to_dict(), "confusion": matrix_to_json(first.clean)},
+            "clean": clean_to_dict(first),
             "epsilons": [self._rates_at(index) for index in range(len(self.tallies))],
             "minimal_epsilon": self._minimal_epsilon(),
             "distance": self._distance(),
@@ -214,6 +213,12 @@ def first_epsilon_reaching(threshold: float, epsilons: Iterable[float], rates: I
     return min((epsilon for epsilon, rate in pairs if rate is not None and rate >= threshold), default=None)
 
 
+def clean_to_dict(tally: Tally) -> dict[str, Any]:
+    """Return the rates before the attack as a JSON object; `labels` is there only if the network is multi-label."""
+    found = {"accuracy": tally.clean_accuracy.to_dict(), "confusion": tally.class_matrix("clean")}
+    return found if tally.label_rates is None else found | {"labels": tally.label_rates.before()}
+
+
 def rates_to_dict(tally: Tally, classes: Sequence[str]) -> dict[str, Any]:
     """Return every rate and matrix after the attack, and the worst class, as a JSON object."""
     per_class = tally.per_class(classes)
@@ -227,9 +232,10 @@ def rates_to_dict(tally: Tally, classes: Sequence[str]) -> dict[str, Any]:
         "accuracy_drop": tally.accuracy_drop.to_dict(),
         "leaked": tally.leaked,
         "worst_class": None if worst is None else worst.label,
-        "confusion": matrix_to_json(tally.adversarial),
-        "transition": matrix_to_json(tally.transition),
+        "confusion": tally.class_matrix("adversarial"),
+        "transition": tally.class_matrix("transition"),
         "per_class": [result.to_dict() for result in per_class],
+        **({} if tally.label_rates is None else {"labels": tally.label_rates.after()}),
     }
 
 

@@ -35,7 +35,7 @@ from robustbench_fgsm.models.art_engine import (
 )
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, check_class_names
 from robustbench_fgsm.models.copy_module import copy_module
-from robustbench_fgsm.spec import Bounds
+from robustbench_fgsm.spec import Bounds, Task
 
 
 def import_art(*, private_home: bool = True) -> None:
@@ -172,15 +172,19 @@ class ArtClassifier:
 
 
 class SummedLoss(nn.Module):
-    """A loss of ours as ART needs it: a module that takes one-hot rows (N, K), and returns the sum over the images."""
+    """A loss of ours as ART needs it: a module that takes label rows (N, K), and returns the sum over the images.
 
-    def __init__(self, loss: Loss) -> None:
+    Rows are one-hot, or multi-hot for task multilabel. ART's attack divides each row by its sum, so that rows of several labels
+    become fractions, and rows without labels become NaN; the loss gets them as they were.
+    """
+
+    def __init__(self, loss: Loss, task: Task = "multiclass") -> None:
         super().__init__()
-        self.loss = loss
+        self.loss, self.task = loss, task
 
     def forward(self, outputs: Tensor, rows: Tensor) -> Tensor:
         """Return the sum of the loss over all images."""
-        return self.loss(outputs, rows.argmax(1)).sum()
+        return self.loss(outputs, (rows > 0).long() if self.task == "multilabel" else rows.argmax(1)).sum()
 
 
 class ArtStandardisedNetwork(nn.Module):
@@ -318,6 +322,7 @@ def pytorch_estimator(
     device: torch.device,
     input_shape: tuple[int, ...] = (),
     loss: Loss = cross_entropy,
+    task: Task = "multiclass",
 ) -> Any:
     """Return ART's PyTorchClassifier that owns the network, with a summed loss, cross-entropy by default, and no preprocessing."""
     import_art()
@@ -325,7 +330,7 @@ def pytorch_estimator(
 
     return PyTorchClassifier(
         ArtStandardisedNetwork(network) if isinstance(network, nn.Sequential) else network,  # ART skips its own forward
-        loss=nn.CrossEntropyLoss(reduction="sum") if loss is cross_entropy else SummedLoss(loss),
+        loss=nn.CrossEntropyLoss(reduction="sum") if loss is cross_entropy else SummedLoss(loss, task),
         input_shape=input_shape,
         nb_classes=num_classes,
         clip_values=bounds,

@@ -8,28 +8,43 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.attack.gradient import Labels, call_model, images_accepted, input_gradient
+from robustbench_fgsm.attack.gradient import (
+    Labels,
+    call_model,
+    images_accepted,
+    input_gradient,
+    predicted_classes,
+    predicted_labels,
+)
 from robustbench_fgsm.attack.losses import Loss, binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy
 from robustbench_fgsm.attack.network_call import call_network, network_device, network_dtypes, uses_batch_statistics
 from robustbench_fgsm.attack.normalisation import normalisation_warnings
 from robustbench_fgsm.attack.outputs import Column, OutputReader, lie_in_unit_interval, predict_noise
-from robustbench_fgsm.errors import ModelError, SettingError, did_you_mean, warn_user
+from robustbench_fgsm.errors import ModelError, warn_user
 from robustbench_fgsm.models.copy_module import copy_module, is_recorded, unwrap_module
 from robustbench_fgsm.models.device import pick_device
 from robustbench_fgsm.models.packed_convolution import can_pack_convolutions, pack_convolutions
 from robustbench_fgsm.models.precision import dtype_text, parse_dtype
 from robustbench_fgsm.models.preprocessing import Preprocessing
-from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds, check_bounds, check_integer, parse_class_names
+from robustbench_fgsm.spec import (
+    PIXEL_BOUNDS,
+    Bounds,
+    Task,
+    check_bounds,
+    check_integer,
+    check_task_name,
+    is_multi_label,
+    parse_class_names,
+)
 from robustbench_fgsm.surroundings import float32_precision, neutral_surroundings
 
 ChannelStatistic = float | Sequence[float]
 NUM_CLASSES_REMEDY = "pass the number of classes, which is 2 for a network with one output"
-Task = Literal["multiclass", "multilabel"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +107,13 @@ class Classifier(Protocol):
 def attacked_loss(classifier: Classifier, loss: Loss) -> Loss:
     """Return the loss that an attack on the classifier increases: for cross-entropy, a multi-label classifier's own."""
     return classifier.own_loss if loss is cross_entropy and isinstance(classifier, TorchClassifier) else loss
+
+
+def decide(classifier: Classifier, outputs: Tensor) -> Tensor:
+    """Return predictions from outputs (N, K): classes (N,), or multi-hot labels (N, K) of a multi-label classifier."""
+    if isinstance(classifier, TorchClassifier) and is_multi_label(classifier):
+        return predicted_labels(outputs, classifier.threshold)
+    return predicted_classes(outputs)
 
 
 def move_to_classifier(images: Tensor, classifier: Classifier) -> Tensor:
@@ -295,6 +317,21 @@ class TorchClassifier:
             return self.with_network(pack_convolutions(self.network, batch_size), torch.channels_last)
         return self.variant(memory_format=torch.channels_last)
 
+    @property
+    def threshold(self) -> float:
+        """Return the output above which a label of a multi-label network is predicted: 0.5 of a sigmoid, 0 of a logit.
+
+        `find_own_loss`, or a loss that names the outputs, must come first.
+        """
+        assert self.own_loss is not cross_entropy  # noqa: S101  (the checks before the first attack find it)
+        return 0.5 if self.own_loss is binary_cross_entropy else 0.0
+
+    def with_own_loss(self, loss: Loss) -> TorchClassifier:
+        """Return the classifier whose `ce` stands for this loss; weights are shared."""
+        other = self.with_network(self.network, self.memory_format)
+        other.own_loss = loss
+        return other
+
     def with_column(self, column: Column) -> TorchClassifier:
         """Return the classifier that reads the one output of a binary network so; weights are shared."""
         reader = getattr(self.network, "reader", None)
@@ -365,9 +402,9 @@ def wrap(
         classes: names in the order of the outputs; None if unknown.
         device: device of the copy; None for the module's device.
         dtype: type to which the copy's weights are cast: float64, float32, float16 or bfloat16; None for the module's own.
-        task: `multiclass`, or `multilabel` if each class has a sigmoid or logit of its own. Loss `ce` is then the binary
-            cross-entropy, summed over the classes, and `fgsm` also takes multi-hot labels (N, K). `evaluate` predicts the class
-            with the largest output.
+        task: `multiclass`, or `multilabel` if an image has any number of labels, each with a sigmoid or logit of its own. Labels
+            are then multi-hot (N, K), loss `ce` is the binary cross-entropy, summed over the labels, and each label is predicted
+            by its own threshold: 0.5 of a sigmoid, 0 of a logit.
 
     Returns:
         Classifier from pixel space to logits.
@@ -379,8 +416,7 @@ def wrap(
     """
     if not isinstance(module, nn.Module):
         raise ModelError(f"module must be a torch module, {describe_other_object(module)}")
-    if task not in get_args(Task):
-        raise SettingError(f"task must be multiclass or multilabel, got {task!r}: {did_you_mean(str(task), get_args(Task))}")
+    check_task_name(task)
     channels = None if channels is None else check_integer("channels", channels, "pass 3 for a network of colour images", least=1)
     module = unwrap_module(module)
     network = PixelSpaceNetwork(copy_module(module), mean, std, channels)

@@ -13,7 +13,7 @@ from robustbench_fgsm.models.registry import MODEL_SOURCES, ModelSource, find_mo
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.saved_weights import complete_request
 from robustbench_fgsm.models.sources import bundled
-from robustbench_fgsm.spec import Bounds
+from robustbench_fgsm.spec import Bounds, Task, check_task_name, task_of
 from robustbench_fgsm.surroundings import neutral_surroundings
 
 
@@ -32,6 +32,7 @@ def load_classifier(
     dataset: str | None = None,
     threat_model: str | None = None,
     trust_model_code: bool = False,
+    task: Task = "multiclass",
 ) -> Classifier:
     """Return the classifier that a spec names, on its device.
 
@@ -49,6 +50,7 @@ def load_classifier(
         dataset: data set of RobustBench; None for cifar10.
         threat_model: threat model of RobustBench; None for Linf.
         trust_model_code: load files that can run code when they are loaded.
+        task: `multiclass`, or `multilabel` for a PyTorch network of labels with a sigmoid or logit each; see `wrap`.
 
     Returns:
         A TorchClassifier; an ArtClassifier for scikit-learn models.
@@ -71,6 +73,7 @@ def load_classifier(
         dataset,
         threat_model,
         trust_model_code,
+        None if check_task_name(task) == "multiclass" else task,
     )
     return load_from_request(request, device)
 
@@ -89,6 +92,8 @@ def load_from_request(request: ModelRequest, device: str) -> Classifier:
     classifier = source.load(request)
     if request.dtype is not None and classifier.info.dtype != request.dtype:
         raise SettingError(f"{request.spec} takes no --dtype: leave it out, or cast the network where it is made")
+    if request.task is not None and task_of(classifier) != request.task:
+        raise SettingError(f"{request.spec} takes no --task {request.task}: pass a PyTorch network, or leave it out")
     if isinstance(classifier, TorchClassifier):
         classifier.network.to(target)
     return classifier

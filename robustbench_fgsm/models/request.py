@@ -25,9 +25,9 @@ from robustbench_fgsm.models.classifier import (
 from robustbench_fgsm.models.copy_module import unwrap_module
 from robustbench_fgsm.models.precision import parse_dtype
 from robustbench_fgsm.models.preprocessing import Preprocessing
-from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds, check_bounds, check_integer
+from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds, Task, check_bounds, check_integer
 
-MODEL_SETTING_NAMES = ("num_classes", "mean", "std", "bounds", "dtype", "dataset", "threat_model")
+MODEL_SETTING_NAMES = ("num_classes", "mean", "std", "bounds", "dtype", "dataset", "threat_model", "task")
 """Settings that describe a model which says too little of itself."""
 
 
@@ -52,6 +52,7 @@ class ModelRequest:
     dataset: str | None = None
     threat_model: str | None = None
     trust_model_code: bool = False
+    task: Task | None = None
     classes: tuple[str, ...] | None = None
     shape: tuple[int, ...] | None = None
     checkpoint_parts: list[str] = field(default_factory=list)
@@ -117,6 +118,7 @@ class ModelRequest:
             classes=classes,
             file_sha256=file_sha256,
             has_variants=has_variants,
+            task=self.task or "multiclass",
         )
 
     @property
@@ -128,9 +130,9 @@ class ModelRequest:
     def allow_only(self, *names: str) -> None:
         """Raise SettingError for a setting that this source ignores; `weights` is one of the names.
 
-        `load_from_request` checks `dtype`.
+        `load_from_request` checks `dtype` and `task`.
         """
-        given = {*self.settings} - {"dtype"} | {*(["weights"] if self.weights != "auto" else [])}
+        given = {*self.settings} - {"dtype", "task"} | {*(["weights"] if self.weights != "auto" else [])}
         if ignored := sorted(given - set(names)):
             options = ", ".join(f"--{name.replace('_', '-')}" for name in ignored)
             raise SettingError(f"{self.spec} takes no {options}: leave it out")

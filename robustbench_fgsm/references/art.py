@@ -64,7 +64,8 @@ class ArtReference:
             eps = eps.reshape(-1, *[1] * (x.ndim - 1)) if eps.ndim == 1 else eps
         eps_step = np.ones_like(eps) if isinstance(eps, np.ndarray) else 1.0  # read only for the minimal budget, never zero
         attack = FastGradientMethod(self._estimator, eps=eps, eps_step=eps_step, **self._settings)
-        adversarial = torch.from_numpy(attack.generate(self._to_array(x), None if y is None else y.cpu().numpy()))
+        with np.errstate(invalid="ignore"):  # it divides rows without labels by 0; `SummedLoss` takes no harm
+            adversarial = torch.from_numpy(attack.generate(self._to_array(x), None if y is None else y.cpu().numpy()))
         return adversarial if self._art_classifier is None else self._art_classifier.from_estimator_shape(adversarial, x)
 
     def _to_array(self, x: Tensor) -> Array:
@@ -84,5 +85,5 @@ def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> ArtRef
         raise ModelError(f"the art reference needs a PyTorch network, got {type(classifier).__name__}")
     network = make_trainable(classifier.copy_network())  # as a user of ART has it
     loss = attacked_loss(classifier, get_loss(spec.loss))
-    estimator = pytorch_estimator(network, classifier.num_classes, spec.bounds, classifier.device, loss=loss)
+    estimator = pytorch_estimator(network, classifier.num_classes, spec.bounds, classifier.device, loss=loss, task=classifier.task)
     return ArtReference(estimator, **settings)

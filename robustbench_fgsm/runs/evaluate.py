@@ -23,6 +23,7 @@ from robustbench_fgsm.runs.example_images import MAX_EXAMPLE_IMAGES, save_exampl
 from robustbench_fgsm.runs.kept_images import EXAMPLE_IMAGES_FILE
 from robustbench_fgsm.runs.ledger import LEDGER_PATTERN, Ledger, LedgerStore
 from robustbench_fgsm.runs.manifest import translate_document_errors
+from robustbench_fgsm.spec import is_multi_label
 
 
 def evaluate_in_directory(
@@ -85,7 +86,7 @@ def evaluate_in_directory(
                     warnings=run.preflight_warnings,
                     context=RunContext(world, store, progress, fooled_progress, check_progress, restart),
                 )
-            if out is not None and max_example_images and world.is_main:
+            if out is not None and max_example_images and world.is_main and not is_multi_label(run.data):
                 save_example_images(run, Ledger.of_directory(out), out / EXAMPLE_IMAGES_FILE, max_example_images)
             document = evaluations[0].to_dict() if run.command == "evaluate" else sweep_document(evaluations)
         if directory.result is None or out is None:

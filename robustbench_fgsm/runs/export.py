@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_fgsm.attack.gradient import NO_CLASS
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.files.atomic_files import atomic_replace
 from robustbench_fgsm.files.regular_files import create_file
@@ -30,7 +31,8 @@ def sample_tables(run: SavedRun) -> Iterator[SampleColumns]:
     """Yield a table for each finished piece and attack, in order, with one row for each image.
 
     Columns: id, label, targeted (the rule), target (-1 if untargeted), before and `after_E` for each budget E (-1 if the outputs
-    are not finite, so that there is no predicted class), minimal_epsilon (the
+    are not finite, so that there is no predicted class; of a multi-label run label, before and after are text, the numbers of the
+    labels that are there), minimal_epsilon (the
     smallest budget of the list that fools the image; NaN if none does), zero_gradient, nonfinite_gradient, saturated.
     """
     for record in run.records():
@@ -38,17 +40,28 @@ def sample_tables(run: SavedRun) -> Iterator[SampleColumns]:
             yield sample_table(outcomes, spec)
 
 
+def _column(predictions: NDArray[Any]) -> NDArray[Any]:
+    """Return classes as they are, and multi-hot rows as text: the numbers of the labels that are there, or `none`.
+
+    A row without a prediction is None.
+    """
+    if predictions.ndim == 1:
+        return predictions
+    sets = [None if (row < 0).any() else " ".join(map(str, np.flatnonzero(row))) or "none" for row in predictions]
+    return np.array(sets, dtype=object)
+
+
 def sample_table(outcomes: BatchOutcomes, spec: AttackSpec) -> SampleColumns:
     """Return the table of one piece and attack."""
     n = len(outcomes)
     return {
         "id": outcomes.ids,
-        "label": outcomes.labels,
+        "label": _column(outcomes.labels),
         "targeted": np.full(n, str(spec.target)),
         "target": np.full(n, -1, np.int64) if outcomes.targets is None else outcomes.targets,
-        "before": outcomes.before,
-        **{f"after_{epsilon!r}": after for epsilon, after in zip(spec.epsilons, outcomes.after.T, strict=True)},
-        "minimal_epsilon": minimal_epsilons(outcomes, spec),
+        "before": _column(outcomes.before),
+        **{f"after_{epsilon!r}": _column(outcomes.after[:, place]) for place, epsilon in enumerate(spec.epsilons)},
+        "minimal_epsilon": minimal_epsilons(outcomes.whole_images(), spec),
         "zero_gradient": outcomes.zero_gradient,
         "nonfinite_gradient": outcomes.nonfinite_gradient,
         "saturated": outcomes.saturated,
@@ -71,7 +84,7 @@ def sample_rows(columns: SampleColumns) -> Iterator[dict[str, Any]]:
             row["minimal_epsilon"] = None
         for name in row:
             if name in ("target", "before") or name.startswith("after_"):
-                row[name] = None if row[name] < 0 else row[name]
+                row[name] = None if row[name] == NO_CLASS else row[name]
         yield row
 
 
@@ -144,7 +157,11 @@ def _write_parquet(run: SavedRun, file: Path) -> None:
 
 
 def _with_nulls(columns: SampleColumns, pa: Any) -> dict[str, Any]:
-    missing = {name: column < 0 for name, column in columns.items() if name in ("target", "before") or name.startswith("after_")}
+    missing = {
+        name: np.equal(column, np.array(None if column.dtype == object else NO_CLASS))
+        for name, column in columns.items()
+        if name in ("target", "before") or name.startswith("after_")
+    }
     missing |= {"minimal_epsilon": np.isnan(columns["minimal_epsilon"])}
     return {name: pa.array(column, mask=missing.get(name)) for name, column in columns.items()}
 

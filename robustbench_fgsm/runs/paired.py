@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Protocol
@@ -63,6 +63,7 @@ def pair_runs(run: SavedRun, baseline: SavedRun) -> tuple[list[PairedRunCounts],
     check_comparable(run, baseline)
     for side in (run, baseline):
         check_finished(side)
+    check_one_class(run.manifest.document, run.manifest.directory)
     stable = all(map(has_stable_gradients, run.manifest.specs)) and any(map(_exceeds_saturated_share, (run, baseline)))
     n, counts = _count_pairs(run, baseline, stable=stable)
     return list(list_paired_counts(run.manifest.specs, n, counts)), stable
@@ -81,6 +82,15 @@ def read_image_distances(run: SavedRun, attack: int = 0, *, stable: bool = False
     parts = [record.outcomes[attack] for record in run.records() if len(record)]
     parts = [outcomes.with_exact_gradients() if stable else outcomes for outcomes in parts]
     return image_distances(parts, max_epsilon)
+
+
+def check_one_class(settings: Mapping[str, Any], place: object) -> None:
+    """Raise RunError for the settings of a run whose images have several labels."""
+    if settings["data"].get("task") == "multilabel":
+        raise RunError(
+            f"runs must have one class an image to be compared image by image, got a multi-label one in {place}: compare per_class "
+            "of both documents, label by label"
+        )
 
 
 def check_finished(run: SavedRun) -> None:

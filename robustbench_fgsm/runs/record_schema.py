@@ -38,6 +38,7 @@ class RecordSchema:
         run: identity of the run.
         pieces: division of the images into pieces.
         num_classes: number of classes K.
+        is_multi_label: whether labels and predictions are multi-hot rows (N, K).
         budgets: number of budgets of each attack, in the order of a record's outcomes.
         targeted: whether each attack is targeted.
         audited: whether the run audits its predictions.
@@ -51,6 +52,7 @@ class RecordSchema:
     targeted: tuple[bool, ...]
     audited: bool
     measured: tuple[bool, ...]
+    is_multi_label: bool = False
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> RecordSchema:
@@ -68,6 +70,7 @@ class RecordSchema:
             tuple(spec.target.targeted for spec in specs),
             audited=not transfer,
             measured=tuple(spec.max_epsilon is not None for spec in specs),
+            is_multi_label=settings["data"].get("task") == "multilabel",
         )
 
     def origin(self, content: bytes) -> RecordOrigin:
@@ -114,13 +117,15 @@ class RecordSchema:
 
     def _outcomes_fit(self, outcomes: BatchOutcomes, budgets: int, targeted: bool) -> bool:
         n, predictions = len(outcomes), [outcomes.before, outcomes.after]
+        row, limit = ((self.num_classes,), 2) if self.is_multi_label else ((), self.num_classes)
         classes: Sequence[IntArray] = [outcomes.labels, *([] if outcomes.targets is None else [outcomes.targets])]
         if outcomes.after_stable is not None:
             predictions.append(outcomes.after_stable)
         return (
-            outcomes.after.shape == (n, budgets)
+            outcomes.after.shape == (n, budgets, *row)
+            and outcomes.labels.shape == outcomes.before.shape == (n, *row)
             and (outcomes.targets is not None) == targeted
-            and all(column.shape[:1] == (n,) and int(column.max()) < self.num_classes for column in [*classes, *predictions])
+            and all(column.shape[:1] == (n,) and int(column.max()) < limit for column in [*classes, *predictions])
             and all(int(column.min()) >= 0 for column in classes)
             and all(int(column.min()) >= -1 for column in predictions)
         )

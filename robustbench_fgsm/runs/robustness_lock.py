@@ -12,7 +12,7 @@ import numpy as np
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.errors import DataError, InvalidRunError
 from robustbench_fgsm.evaluation.document import WARNING_SHARE, Document
-from robustbench_fgsm.runs.paired import Flags, Integers, check_finished, correct_predictions
+from robustbench_fgsm.runs.paired import Flags, Integers, check_finished, check_one_class, correct_predictions
 from robustbench_fgsm.runs.read import SavedRun
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.tally import BatchOutcomes
@@ -112,13 +112,14 @@ def lock_run(run: SavedRun) -> RobustnessLock:
 
 
 def lock_records(records: Iterable[PieceRecord], settings: Document, specs: Sequence[AttackSpec]) -> RobustnessLock:
-    """Return the lock of the records of all pieces; raise DataError if no image could be read.
+    """Return the lock of the records of all pieces; raise DataError if no image could be read, RunError for several labels.
 
     Args:
         records: the pieces, with the hash of each image.
         settings: `path`, for messages, and `model`, `data`, `package` and `torch` as `run_settings` gives them.
         specs: the attacks, in the order of the outcomes of a record.
     """
+    check_one_class(settings, settings["path"])
     records = [record for record in records if len(record)]
     if not records:
         raise DataError(f"a lock must hold images, got none that could be read in {settings['data']['spec']}: check the data")

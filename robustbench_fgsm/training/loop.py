@@ -16,7 +16,7 @@ from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe_da
 from robustbench_fgsm.data.match_model import match_to_classifier
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.engine.preflight import check_classes, check_images, require_cross_entropy
+from robustbench_fgsm.engine.preflight import check_classes, check_images, require_cross_entropy, require_multi_class
 from robustbench_fgsm.errors import InvalidRunError, ModelError, SettingError
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier, build_classifier, has_convolutions, move_images
 from robustbench_fgsm.models.copy_module import copy_module, make_trainable
@@ -139,6 +139,7 @@ def check_trainable(classifier: TorchClassifier, data: Dataset, recipe: Training
         raise ModelError(f"a network can be trained where its layers are known, got {classifier.info.spec}, a program")
     if recipe.method == "static" and classifier.info.weights == "none":
         raise SettingError("static joins images that fool a trained network, got weights none: pass --weights standard")
+    require_multi_class(classifier, "train")
     check_processes(world, recipe, classifier.device)
     check_epsilon(recipe.epsilon, float("inf"), classifier.bounds)
     check_classes(classifier, data)

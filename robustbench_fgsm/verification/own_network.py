@@ -12,7 +12,7 @@ from torch import nn
 from robustbench_fgsm.attack.gradient import NO_CLASS, READ_LOGITS
 from robustbench_fgsm.data.dataset import Batch, Dataset, first_readable_batch
 from robustbench_fgsm.engine.attack_batch import predict_classes
-from robustbench_fgsm.engine.preflight import check_images, require_cross_entropy
+from robustbench_fgsm.engine.preflight import check_images, require_cross_entropy, require_multi_class
 from robustbench_fgsm.engine.targets import targets_for
 from robustbench_fgsm.errors import InvalidRunError, ModelError
 from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, TorchClassifier
@@ -46,6 +46,7 @@ def own_network_call(classifier: Classifier, data: Dataset, epsilon: float = DEF
         InvalidRunError: if an image's outputs are not finite.
     """
     model = _recorded_network(classifier)
+    require_multi_class(classifier, "verify")
     batch = _first_batch(data, classifier)
     require_cross_entropy(classifier, batch, "verify")
     generator = torch.Generator().manual_seed(0)

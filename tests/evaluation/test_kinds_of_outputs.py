@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.errors import ModelError, SettingError
+from robustbench_fgsm.errors import DataError, ModelError, SettingError
 from robustbench_fgsm.verification.own_network import own_network_call
 
 
@@ -78,13 +78,17 @@ def test_each_command_names_outputs_that_are_no_logits(
 @pytest.mark.reference
 @pytest.mark.parametrize("last", [nn.Sigmoid(), nn.Identity()])
 @pytest.mark.parametrize("command", WITH_LOSS + WITHOUT_LOSS)
-def test_multi_label_models(command: str, last: nn.Module, tmp_path: Path) -> None:
+def test_multi_label_models_of_one_class_an_image(command: str, last: nn.Module, tmp_path: Path) -> None:
     model = rf.wrap(LastLayer(last, 3), 3, task="multilabel")
     if command in WITHOUT_LOSS:
         with pytest.raises(ModelError, match=f"{command} needs a multi-class model"):
             attacked_by(command, model, tmp_path)
         return
-    result = attacked_by(command, model, tmp_path)
+    with pytest.raises(DataError, match="use --loss bce"):
+        attacked_by(command, model, tmp_path)
+    result = attacked_by(
+        command, rf.wrap(LastLayer(last, 3), 3), tmp_path, loss="bce" if isinstance(last, nn.Sigmoid) else "bce-with-logits"
+    )
     if command == "compare":
         assert result.references[0].verdict == "agree"  # type: ignore[attr-defined]
 
@@ -96,13 +100,11 @@ def by_hand(network: nn.Module, loss: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 @pytest.mark.parametrize("batch_size", [1, 5])
-@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
-def test_sigmoids_count_as_by_hand(batch_size: int, task: Any) -> None:
+def test_sigmoids_count_as_by_hand(batch_size: int) -> None:
     network, labels = LastLayer(nn.Sigmoid(), 3), torch.arange(12) % 3
     x_adv = by_hand(network, lambda p: functional.binary_cross_entropy(p, functional.one_hot(labels).float(), reduction="sum"))
     images = rf.ArrayDataset("letters", IMAGES_TO_ATTACK, labels, tuple("abc"))
-    loss = "ce" if task == "multilabel" else "bce"
-    found = rf.evaluate(rf.wrap(network, 3, task=task), images, loss=loss, batch_size=batch_size)
+    found = rf.evaluate(rf.wrap(network, 3), images, loss="bce", batch_size=batch_size)
     assert found.clean_accuracy.count == int((network(IMAGES_TO_ATTACK).argmax(1) == labels).sum())
     assert found.tallies[0].robust_accuracy.count == int((network(x_adv).argmax(1) == labels).sum())
 
@@ -116,13 +118,6 @@ def test_one_sigmoid_counts_as_by_hand(batch_size: int, optimize: str) -> None:
     found = rf.evaluate(rf.wrap(network, 2), images, loss="probabilities", batch_size=batch_size, optimize=optimize)
     assert found.clean_accuracy.count == int(((network(IMAGES_TO_ATTACK)[:, 0] > 0.5) == labels).sum())
     assert found.tallies[0].robust_accuracy.count == int(((network(x_adv)[:, 0] > 0.5) == labels).sum())
-
-
-@pytest.mark.parametrize("setting", [{"stable": True}, {"loss": "margin"}, {"pgd_check": 5}])
-def test_settings_that_a_multi_label_model_has_not(setting: dict[str, Any]) -> None:
-    images = rf.ArrayDataset("letters", IMAGES_TO_ATTACK, torch.arange(12) % 3, tuple("abc"))
-    with pytest.raises(SettingError, match=r"own loss|takes loss ce|multi-label model has not"):
-        rf.evaluate(rf.wrap(LastLayer(nn.Sigmoid(), 3), 3, task="multilabel"), images, **setting)
 
 
 def test_unknown_task() -> None:

@@ -141,7 +141,7 @@ WITH: Mapping[str, Options] = {"sample": {"limit": None}, "stratified": {"limit"
 """Options that another option needs."""
 
 ELSEWHERE = {"bounds", "dataset", "download", "image_size", "mean", "num_classes", "out", "std", "threat_model"}
-ELSEWHERE |= {"follow_links", "images_key", "labels_from", "labels_key", "shape"}
+ELSEWHERE |= {"follow_links", "images_key", "labels_from", "labels_key", "shape", "task"}
 """The directory, and options that describe models and data of other sources."""
 
 NOT_TAKEN = {"attack": {"check", "trust_data_code"}, "explain": {"norm"}, "train": {"strict"}}

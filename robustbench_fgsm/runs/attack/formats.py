@@ -126,7 +126,7 @@ def _write_png(directory: Path, shard: AdversarialShard) -> None:
             pixels = levels.squeeze(0) if len(levels) == 1 else levels.permute(1, 2, 0)
             with create_file(file) as image:
                 Image.fromarray(pixels.contiguous().numpy()).save(image, format="PNG")
-            index.writerow([file.name, hash_file(file), *(str(value).lower() for value in row)])
+            index.writerow([file.name, hash_file(file), *map(_cell_text, row)])
 
 
 def _png_index(directory: Path) -> dict[str, list[str]]:
@@ -144,7 +144,14 @@ def _png_columns(directory: Path) -> ShardColumns:
     return {name: np.array(column, None if column else np.int64) for name, column in columns.items()}
 
 
-def _parse_cell(text: str) -> int | bool:
+def _cell_text(value: Any) -> str:
+    """Return a number, a flag or a row of labels as text."""
+    return str(value).lower() if np.ndim(value) == 0 else " ".join(map(str, value))
+
+
+def _parse_cell(text: str) -> int | bool | list[int]:
+    if " " in text:
+        return [int(word) for word in text.split(" ")]
     return text == "true" if text in ("true", "false") else int(text)
 
 

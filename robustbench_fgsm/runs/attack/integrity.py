@@ -117,9 +117,10 @@ def _rebuild_saved_attack(manifest: AttackManifest, *, counted: bool = False) ->
     """Return a saved attack with the manifest's settings, and without images, or with the counts of its shards."""
     document, classes = manifest.document, len(manifest.document["data"]["classes"])
     targeted, eight_bit = manifest.spec.target.targeted, manifest.shard_format.eight_bit
+    multi_label = document["data"].get("task") == "multilabel"
     saved = SavedAttack(
         **{key: document[key] for key in SETTING_KEYS},
-        totals=ShardTotals.empty(classes, targeted=targeted, eight_bit=eight_bit),
+        totals=ShardTotals.empty(classes, targeted=targeted, eight_bit=eight_bit, multi_label=multi_label),
         preflight_warnings=(),
         environment=document["environment"],
         max_bad=document["bad"]["allowed"],

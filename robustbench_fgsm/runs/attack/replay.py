@@ -226,7 +226,7 @@ def compare_shard(manifest: AttackManifest, number: int, crafted: AdversarialSha
     differing, largest = int((distance > REPLAY_TOLERANCE).sum()), float(distance.max())
     columns = manifest.shard_format.read_columns(place)
     unlike = {
-        name: np.not_equal(columns[name][:n], column) if name in columns else np.ones(n, np.bool_)
+        name: np.not_equal(columns[name][:n], column).reshape(n, -1).any(1) if name in columns else np.ones(n, np.bool_)
         for name, column in crafted.record.to_columns().items()
     }
     predictions = np.any([flags for name, flags in unlike.items() if name.startswith("predictions")], axis=0)

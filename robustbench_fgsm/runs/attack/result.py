@@ -22,9 +22,8 @@ from robustbench_fgsm.evaluation.document import (
     tally_invalid_reasons,
     tally_warnings,
 )
-from robustbench_fgsm.evaluation.result import rates_to_dict
+from robustbench_fgsm.evaluation.result import clean_to_dict, rates_to_dict
 from robustbench_fgsm.runs.manifest import plan_from_manifest
-from robustbench_fgsm.stats.confusion import matrix_to_json
 from robustbench_fgsm.stats.tally import Tally
 
 ATTACK_SCHEMA = "rfgsm.attack/1"
@@ -119,7 +118,7 @@ class SavedAttack:
             "output": self.output,
             "n": tally.n,
             "bad": bad_samples_to_dict(self.bad, self.max_bad),
-            "clean": {"accuracy": tally.clean_accuracy.to_dict(), "confusion": matrix_to_json(tally.clean)},
+            "clean": clean_to_dict(tally),
             "adversarial": rates_to_dict(tally, classes),
             "rounded": self._rounded_to_dict(classes),
             "gradient": gradient_shares(tally),

@@ -43,7 +43,7 @@ from robustbench_fgsm.runs.attack.formats import ShardFormat, get_shard_format
 from robustbench_fgsm.runs.attack.result import SavedAttack, attack_settings
 from robustbench_fgsm.runs.directory import RunDirectory
 from robustbench_fgsm.runs.manifest import read_recorded_plan
-from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
+from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec, is_multi_label
 from robustbench_fgsm.surroundings import neutral_surroundings
 
 SHARD_ENTRIES_PREFIX = ".shards-"
@@ -212,7 +212,9 @@ def initial_saved_attack(
         data=describe_data(data) | describe_content(data),
         attack=spec.to_dict() | {"epsilon": spec.epsilons[0]},
         output=output | {"shape": list(first_readable_batch(data, PREFLIGHT_IMAGES).images.shape[1:])},
-        totals=ShardTotals.empty(classifier.num_classes, targeted=spec.target.targeted, eight_bit=eight_bit),
+        totals=ShardTotals.empty(
+            classifier.num_classes, targeted=spec.target.targeted, eight_bit=eight_bit, multi_label=is_multi_label(data)
+        ),
         preflight_warnings=tuple(warnings),
         environment=describe_environment(classifier.device),
     )
@@ -254,5 +256,9 @@ def save_shard(
 
 
 def count_shard(attack: SavedAttack, shard_record: ShardRecord) -> ShardTotals:
-    """Return the counts of one shard."""
+    """Return the counts of one shard, which is empty if no sample of it could be read."""
+    if not len(shard_record):
+        tally, eight_bit = attack.tally, attack.rounded is not None
+        classes, multi_label = len(attack.data["classes"]), tally.is_multi_label
+        return ShardTotals.empty(classes, targeted=tally.targeted, eight_bit=eight_bit, multi_label=multi_label)
     return ShardTotals.of(shard_record, len(attack.data["classes"]), math.prod(attack.output["shape"]))
