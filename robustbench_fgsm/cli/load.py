@@ -11,6 +11,7 @@ from robustbench_fgsm.cli.options import DataOptions, ModelOptions
 from robustbench_fgsm.cli.output import write_note
 from robustbench_fgsm.engine.torchrun import is_under_torchrun
 from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.spec import Task, check_task_name
 
 if TYPE_CHECKING:
     from robustbench_fgsm.data.dataset import Dataset
@@ -26,7 +27,7 @@ def load_model_and_data(
     from robustbench_fgsm.models.load import load_classifier
 
     model = model_options.model
-    images = load_dataset(resolve_data_name([model], data_options.data), data_options, seed)
+    images = load_dataset(resolve_data_name([model], data_options.data), data_options, seed, check_task_name(model_options.task))
     classifier = load_classifier(model, data=images.name, **model_options.load_arguments())
     write_note(f"{model_text(model, classifier.info)}, {describe_sample(images)}, {classifier.device}", quiet=quiet)
     return classifier, match_to_classifier(images, classifier)
@@ -54,7 +55,7 @@ def resolve_data_name(models: Iterable[str], data: str | None) -> str:
     return data or BUNDLED_DATA
 
 
-def load_dataset(name: str, data_options: DataOptions, seed: int) -> Dataset:
+def load_dataset(name: str, data_options: DataOptions, seed: int, task: Task = "multiclass") -> Dataset:
     """Load the data set; of several processes one on each machine downloads it while the others wait."""
     from robustbench_fgsm.data.load import load_data
     from robustbench_fgsm.engine.distributed import join_world
@@ -62,7 +63,7 @@ def load_dataset(name: str, data_options: DataOptions, seed: int) -> Dataset:
     settings = asdict(data_options)
     root, download = settings.pop("data_root"), settings.pop("download")
     del settings["data"]
-    load = partial(load_data, name, root=root, seed=seed, **settings)
+    load = partial(load_data, name, root=root, seed=seed, task=task, **settings)
     if not (is_under_torchrun() and download):
         return load(download=download)
     world = join_world()

@@ -61,6 +61,9 @@ class ModelOptions:
     dataset: Annotated[str | None, Option("RobustBench: cifar10, cifar100 or imagenet.")] = None
     threat_model: Annotated[str | None, Option("RobustBench: Linf, L2 or corruptions.")] = None
     trust_model_code: Annotated[bool, Option("Load model files whose loading can run code: exported programs, joblib.")] = False
+    task: Annotated[str, Option("multiclass, or multilabel: any number of labels for an image, each with a sigmoid or logit.")] = (
+        "multiclass"
+    )
 
     @property
     def expected_bounds(self) -> Bounds:

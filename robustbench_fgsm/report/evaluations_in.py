@@ -12,6 +12,11 @@ def evaluations_in(document: Document) -> list[Document]:
     return list(document.get("evaluations", [document]))
 
 
+def is_multi_label_document(document: Document) -> bool:
+    """Return True if the images of a document have any number of labels each."""
+    return bool(evaluations_in(document)[0].get("data", {}).get("task") == "multilabel")
+
+
 def _ours_as_evaluation(document: Document) -> Document:
     ours, attack = document["ours"], document["attack"]
     present = [result for result in ours["per_class"] if result["n"]]
@@ -28,10 +33,12 @@ def _ours_as_evaluation(document: Document) -> Document:
         "confusion": ours["confusion"],
         "transition": None,
         "per_class": ours["per_class"],
+        **({"labels": ours["labels"]} if "labels" in ours else {}),
     }
     shared = ("model", "data", "attack", "n", "bad", "gradient", "outputs", "environment", "seconds", "plan")
     return {key: document[key] for key in shared if key in document} | {
-        "clean": {"accuracy": ours["clean_accuracy"], "confusion": ours["clean_confusion"]},
+        "clean": {"accuracy": ours["clean_accuracy"], "confusion": ours["clean_confusion"]}
+        | ({"labels": ours["clean_labels"]} if "labels" in ours else {}),
         "epsilons": [at],
         "minimal_epsilon": None,
         "area_under_curve": None,

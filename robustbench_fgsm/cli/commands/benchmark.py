@@ -19,7 +19,7 @@ ATTACK_VARIANT = Variant(
 @expand_options
 def benchmark_command(
     *,
-    model_options: ModelOptions,
+    model_options: Annotated[ModelOptions, Variant(without=("task",))],
     data_options: Annotated[DataOptions, Variant(defaults={"limit": 512})],
     attack: Annotated[AttackOptions, ATTACK_VARIANT],
     benchmark_options: BenchmarkOptions,

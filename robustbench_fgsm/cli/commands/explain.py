@@ -18,7 +18,7 @@ def explain_command(
         list[str],
         typer.Argument(metavar="VALUE", help="Reported numbers of one attack, with their digits: 0.37 or 37%.", show_default=False),
     ],
-    model_options: ModelOptions,
+    model_options: Annotated[ModelOptions, Variant(without=("task",))],
     data_options: DataOptions,
     attack: Annotated[
         AttackOptions,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 MODEL_VARIANT = Variant(
-    without=("dtype",),
+    without=("dtype", "task"),
     defaults={"weights": "none"},
     options={"weights": Option("none to start from random weights, or weights from which training continues, as for --model.")},
 )

@@ -31,7 +31,7 @@ def transfer_command(
             multiple=True,
         ),
     ] = [],  # noqa: B006  (read only)
-    model_options: Annotated[ModelOptions, Variant(without=("model", "weights"), defaults={"model": ""})],
+    model_options: Annotated[ModelOptions, Variant(without=("model", "weights", "task"), defaults={"model": ""})],
     data_options: DataOptions,
     attack: Annotated[AttackOptions, ATTACK_VARIANT],
     transfer_options: TransferOptions,

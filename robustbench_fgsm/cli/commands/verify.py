@@ -11,7 +11,7 @@ from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOption
 from robustbench_fgsm.options import Option, VerifyOptions
 
 MODEL_VARIANT = Variant(
-    without=("device",),
+    without=("device", "task"),
     defaults={"model": "", "device": "cpu"},
     options={"model": Option("Classifier of your own: more calls, named own.")},
 )

@@ -137,8 +137,29 @@ function pairs() {
         onclick: () => choose(row, column) }, count(number)))))));
 }
 
+/** Several labels for an image: the four counts of each label, before and after the attack. */
+function labelTable() {
+  const { labels, per_class } = side();
+  const names = ["found", "missed", "false", "absent"];
+  const counts = ([[absent, wrong], [missed, found]]) => [found, missed, wrong, absent];
+  const places = ["1/1", "1/0", "0/1", "0/0"];
+  const cells = (row, key, matrix) => counts(matrix).map((number, place) =>
+    el("td", { class: "n", "data-at": path(`per_class/${row}/${key}/${places[place]}`), "data-as": "count" }, count(number)));
+  const all = subject().data.clean.labels;
+  return el("table", {}, el("caption", {}, `Labels right before ${rateText(all.accuracy)}, after ${rateText(labels.accuracy)}; `
+    + `fooled ${rateText(labels.attack_success_rate)} per cent, intervals clustered by image`),
+  el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "label"),
+    ...["before", "after"].flatMap((when) => names.map((name) => el("th", { scope: "col", class: "n" }, `${name} ${when}`))))),
+  el("tbody", {}, ...per_class.map((one, row) => el("tr", {}, el("th", { scope: "row" }, one.name),
+    ...cells(row, "clean_confusion", one.clean_confusion), ...cells(row, "confusion", one.confusion)))));
+}
+
 function drawMatrix() {
   const kinds = Object.entries(KINDS).filter(([kind]) => matrixOf(kind));
+  if (!kinds.length) {
+    byId("matrix").replaceChildren(el("div", { class: "scroll", tabindex: 0 }, labelTable()));
+    return;
+  }
   const line = el("p", { class: "line", "aria-live": "polite" }, "Point at a cell, or walk with the arrow keys.");
   const few = classes().length <= MOST_CELLS;
   const ramp = (tone, text) => el("span", { class: "ramp" }, el("i", { class: tone }), text);

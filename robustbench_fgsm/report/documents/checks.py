@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.evaluations_in import evaluations_in
+from robustbench_fgsm.report.evaluations_in import evaluations_in, is_multi_label_document
 from robustbench_fgsm.report.tables.sheet import Sheet
 from robustbench_fgsm.report.tables.text import epsilon_text, rate_text
 
@@ -15,7 +15,7 @@ UNCHECKED_NOTE = "Not checked: by how much FGSM overstates robust accuracy (--pg
 def check_sentences(document: Document) -> Iterator[str]:
     """Yield a sentence for each check of an evaluation or a sweep, or one that says that there was no check."""
     found = [(checked, evaluation) for evaluation in evaluations_in(document) if (checked := evaluation.get("pgd_check"))]
-    if not found:
+    if not found and not is_multi_label_document(document):  # which the check cannot take
         yield UNCHECKED_NOTE
     for checked, evaluation in found:
         yield _pgd_check_sentence(checked)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.report.documents.evaluation import LABEL_NOTE, label_confusion_sheet, label_rate_rows
 from robustbench_fgsm.report.documents.sentences import (
     INTERVAL_NOTE,
     LIMITATION_NOTE,
@@ -100,12 +101,26 @@ def _confusion_sheets(document: Document) -> Iterator[Sheet]:
     """Yield our matrices, and the matrix after the attack of each opponent that differs from ours."""
     ours, classes = document["ours"], document["data"]["classes"]
     opponents = _measured_opponents(document)
+    if ours["confusion"] is None:
+        yield from _label_sheets(ours, opponents)
+        return
     equal = [side["name"] for side in opponents if side["confusion"] == ours["confusion"]]
     yield matrix_sheet("clean_confusion", "Confusion before the attack", ours["clean_confusion"], classes)
     yield matrix_sheet("confusion", f"Confusion after it ({', '.join(['ours', *equal])})", ours["confusion"], classes)
     for side in opponents:
         if side["confusion"] != ours["confusion"]:
             yield matrix_sheet("confusion", f"Confusion after it ({side['name']})", side["confusion"], classes)
+
+
+def _label_sheets(ours: Document, opponents: Sequence[Document]) -> Iterator[Sheet]:
+    """Yield the rates over the labels of all images, one column for each side, and the matrices of each label on our side."""
+    sides = [ours, *opponents]
+    rows = label_rate_rows(ours["clean_labels"], [side["labels"] for side in sides])
+    short = tuple((str(name).removeprefix("labels ").replace("Hamming loss", "loss"), *cells) for name, _, *cells in rows)
+    columns = ("", "n", "ours", *(side["name"] for side in opponents))
+    title = "Labels right and fooled, and Hamming loss, in per cent, with 95 % intervals clustered by image"
+    yield Sheet("labels", title, columns, short, intervals_below=True)
+    yield label_confusion_sheet(ours["per_class"])
 
 
 def _class_success_rates(side: Document) -> list[Document]:
@@ -133,9 +148,11 @@ def _class_sheet(document: Document) -> Sheet:
 def _closing(document: Document) -> Iterator[str]:
     present = [result for result in document["ours"]["per_class"] if result["n"]]
     worst = min(present, key=lambda result: result["robust_accuracy"]["value"])
-    yield f"Worst class: {worst['name']}, robust accuracy {rate_text(worst['robust_accuracy'])} %, n={worst['n']}."
+    kind = "label" if "labels" in document["ours"] else "class"
+    yield f"Worst {kind}: {worst['name']}, robust accuracy {rate_text(worst['robust_accuracy'])} %, n={worst['n']}."
     yield INTERVAL_NOTE
     yield LIMITATION_NOTE
+    yield from [LABEL_NOTE] if "labels" in document["ours"] else []
     yield from warning_sentences(document)
     for side in _opponents(document):
         yield ""

@@ -13,11 +13,20 @@ from robustbench_fgsm.report.documents.sentences import (
     model_and_data_line,
     warning_sentences,
 )
-from robustbench_fgsm.report.evaluations_in import evaluations_in
+from robustbench_fgsm.report.evaluations_in import evaluations_in, is_multi_label_document
 from robustbench_fgsm.report.tables.sheet import TRANSITION_AXES, Cell, Section, Sheet, Summary, least_robust_classes, matrix_sheet
 from robustbench_fgsm.report.tables.text import epsilon_text, rate_text, starts_text, success_denominator
 from robustbench_fgsm.stats.audit import AuditCounts
 from robustbench_fgsm.stats.rate import Rate
+
+LABEL_COUNTS = ("found", "missed", "false", "absent")
+"""True positives, false negatives, false positives and true negatives of a label."""
+
+LABEL_NOTE = (
+    "Accuracy, success and flips of images are of whole sets of labels: an image is right if all its labels are (exact match). "
+    "Each label is one decision by itself; intervals over the labels of all images are clustered by image."
+)
+LABEL_TITLE = "Each label before and after the attack, in images: found, missed, falsely predicted, rightly absent"
 
 STABLE_TITLE_SUFFIX = ", stable gradients where saturated"
 
@@ -29,6 +38,10 @@ RATE_ROWS = (
     ("accuracy drop", "accuracy_drop"),
 )
 """Name and key of each rate after an attack."""
+
+
+EXACT_MATCH_NAMES = {"clean accuracy": "exact match before", "robust accuracy": "exact match after", "worst class": "worst label"}
+"""Names of rates if an image has any number of labels."""
 
 
 def summarize(document: Document) -> Summary:
@@ -46,9 +59,12 @@ def evaluation_sheets(document: Document) -> Iterator[Sheet]:
     """Yield the tables of an evaluation at one budget."""
     at, classes = document["epsilons"][0], document["data"]["classes"]
     yield rates_sheet(document, at)
-    yield matrix_sheet("clean_confusion", "Confusion before the attack", document["clean"]["confusion"], classes)
-    yield matrix_sheet("confusion", "Confusion after it", at["confusion"], classes)
-    yield matrix_sheet("transition", "Transition of predictions", at["transition"], classes, TRANSITION_AXES)
+    if at["confusion"] is None:
+        yield label_confusion_sheet(at["per_class"])
+    else:
+        yield matrix_sheet("clean_confusion", "Confusion before the attack", document["clean"]["confusion"], classes)
+        yield matrix_sheet("confusion", "Confusion after it", at["confusion"], classes)
+        yield matrix_sheet("transition", "Transition of predictions", at["transition"], classes, TRANSITION_AXES)
     yield class_rates_sheet(document, at)
     if "stable" in at and at["stable"]["per_class"] != at["per_class"]:
         yield class_rates_sheet(document, at["stable"], STABLE_TITLE_SUFFIX)
@@ -59,6 +75,8 @@ def evaluation_sheets(document: Document) -> Iterator[Sheet]:
 def sweep_sheets(document: Document) -> Iterator[Sheet]:
     """Yield the tables of an evaluation at several budgets."""
     yield rates_by_epsilon_sheet(document)
+    if "labels" in document["clean"]:
+        yield label_rates_by_epsilon_sheet(document)
     if any(at.get("stable", at)["per_class"] != at["per_class"] for at in document["epsilons"]):
         yield rates_by_epsilon_sheet(document, stable=True)
     yield minimal_epsilon_sheet(document)
@@ -113,6 +131,8 @@ def closing(document: Document) -> tuple[str, ...]:
 def _closing(document: Document) -> Iterator[str]:
     yield INTERVAL_NOTE
     yield LIMITATION_NOTE
+    if is_multi_label_document(document):
+        yield LABEL_NOTE
     yield from checks.check_sentences(document)
     if any("stable" in at for found in evaluations_in(document) for at in found.get("epsilons", [])):
         yield (
@@ -160,22 +180,52 @@ def rates_by_side_sheet(document: Document, sides: dict[str, Document]) -> Sheet
     """
     denominators = {"attack_success_rate": success_denominator(document["attack"]), "accuracy_drop": "right before"}
     clean = document["clean"]["accuracy"]
-    rows: list[tuple[Cell, ...]] = [("clean accuracy", "all images", clean["n"], *[clean] * len(sides))]
+    names = EXACT_MATCH_NAMES if "labels" in document["clean"] else {}
+    first = names.get("clean accuracy", "clean accuracy")
+    rows: list[tuple[Cell, ...]] = [(first, "all images", clean["n"], *[clean] * len(sides))]
     for name, key in RATE_ROWS:
         found = [side[key] for side in sides.values()]
         if found[0] is not None:
-            rows.append((name, denominators.get(key, "all images"), found[0]["n"], *found))
+            rows.append((names.get(name, name), denominators.get(key, "all images"), found[0]["n"], *found))
         if key == "robust_accuracy":
-            rows += _worst_class_rows(list(sides.values()))
+            rows += _worst_class_rows(list(sides.values()), names.get("worst class", "worst class"))
+    if "labels" in document["clean"]:
+        rows += label_rate_rows(document["clean"]["labels"], [side["labels"] for side in sides.values()])
     title = f"Rates in per cent, with their 95 % interval{starts_text(document['attack'])}"
     return Sheet("rates", title, ("", "of", "n", *sides), tuple(rows), intervals_below="stable" in sides)
 
 
-def _worst_class_rows(sides: Sequence[Document]) -> Iterator[tuple[Cell, ...]]:
+def label_rate_rows(before: Document, after: Sequence[Document]) -> Iterator[tuple[Cell, ...]]:
+    """Yield the rates over all labels of all images of a multi-label network, one column for each side after the attack."""
+    clean, n = before["accuracy"], before["accuracy"]["n"]
+    yield ("labels right before", "labels of all images", n, *[clean] * len(after))
+    yield ("labels right after", "labels of all images", n, *(side["accuracy"] for side in after))
+    yield ("Hamming loss before", "labels of all images", n, *[before["hamming_loss"]] * len(after))
+    yield ("Hamming loss after", "labels of all images", n, *(side["hamming_loss"] for side in after))
+    yield ("labels fooled", "labels right before", clean["count"], *(side["attack_success_rate"] for side in after))
+
+
+def label_confusion_sheet(results: Sequence[Document], title: str = LABEL_TITLE) -> Sheet:
+    """Return the matrices of each label of a multi-label network before and after the attack; of many labels the least robust."""
+    shown, some = least_robust_classes(results, "--json or --csv")
+    rows: tuple[tuple[Cell, ...], ...] = tuple((f"{result['label']} {result['name']}", *label_counts(result)) for result in shown)
+    columns = ("", *(f"{when}\n{kind}" for when in ("before", "after") for kind in LABEL_COUNTS))
+    return Sheet("label_confusion", f"{title}{some}", columns, rows)
+
+
+def label_counts(result: Document) -> tuple[int, ...]:
+    """Return the images of one label, in the order of `LABEL_COUNTS`, before and then after the attack."""
+    found: list[int] = []
+    for (absent, false), (missed, hit) in (result["clean_confusion"], result["confusion"]):
+        found += hit, missed, false, absent
+    return tuple(found)
+
+
+def _worst_class_rows(sides: Sequence[Document], title: str) -> Iterator[tuple[Cell, ...]]:
     for worst in dict.fromkeys(side["worst_class"] for side in sides):
         if worst is not None:
             results = [side["per_class"][worst] for side in sides]
-            yield ("worst class", results[0]["name"], results[0]["n"], *(result["robust_accuracy"] for result in results))
+            yield (title, results[0]["name"], results[0]["n"], *(result["robust_accuracy"] for result in results))
 
 
 def class_rates_sheet(evaluation: Document, rates: Document, title_suffix: str = "") -> Sheet:
@@ -226,7 +276,20 @@ def rates_by_epsilon_sheet(evaluation: Document, *, stable: bool = False) -> She
     which = STABLE_TITLE_SUFFIX if stable else ""
     title = f"By epsilon, in per cent, n={evaluation['n']:,}{which}{starts_text(evaluation['attack'])}"
     columns = ("epsilon", "robust", "worst class", "robust", "n", "success", "of")
+    if "labels" in evaluation["clean"]:
+        columns = ("epsilon", "exact match", "worst label", "right", "n", "success", "of")
     return Sheet("stable_rates" if stable else "rates", title, columns, tuple(rows), intervals_below=True)
+
+
+def label_rates_by_epsilon_sheet(evaluation: Document) -> Sheet:
+    """Return the rates over the labels of all images of a multi-label network before the attack and at each budget."""
+    clean = evaluation["clean"]["labels"]
+    rows: list[tuple[Cell, ...]] = [("before", clean["accuracy"], clean["hamming_loss"], None, None)]
+    for at in evaluation["epsilons"]:
+        fooled = at["labels"]["attack_success_rate"]
+        rows.append((epsilon_text(at["epsilon"]), at["labels"]["accuracy"], at["labels"]["hamming_loss"], fooled, fooled["n"]))
+    title = f"Labels by epsilon, in per cent of the {clean['accuracy']['n']:,} labels of all images, intervals clustered by image"
+    return Sheet("labels", title, ("epsilon", "right", "Hamming loss", "fooled", "of"), tuple(rows), intervals_below=True)
 
 
 def minimal_epsilon_sheet(evaluation: Document) -> Sheet:

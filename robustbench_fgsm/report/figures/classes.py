@@ -55,6 +55,8 @@ def draw_confusion(evaluation: Document, epsilon_rates: Document) -> Figure:
     """Draw the confusion before and after the attack side by side: counts, coloured by their share of the row."""
     from matplotlib.figure import Figure
 
+    if epsilon_rates["confusion"] is None:
+        raise SettingError("a confusion matrix needs one class an image, got a multi-label run: choose kind per-class or curve")
     size = len(evaluation["data"]["classes"])
     side = min(max(3.2, 0.42 * size), 8)
     figure = Figure(figsize=(2 * side + 2, side + 1.2), layout="constrained")

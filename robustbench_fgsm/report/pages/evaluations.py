@@ -7,9 +7,9 @@ from typing import Any
 
 from robustbench_fgsm.report.attacks_in_runs import ReportedAttack, attacks_in_runs
 from robustbench_fgsm.report.documents.checks import check_sentences, masking_sheet
-from robustbench_fgsm.report.documents.evaluation import threshold_text
+from robustbench_fgsm.report.documents.evaluation import LABEL_NOTE, threshold_text
 from robustbench_fgsm.report.documents.sentences import INTERVAL_NOTE, LIMITATION_NOTE
-from robustbench_fgsm.report.evaluations_in import evaluations_in
+from robustbench_fgsm.report.evaluations_in import evaluations_in, is_multi_label_document
 from robustbench_fgsm.report.loaded_run import LoadedRun
 from robustbench_fgsm.report.pages.images import MAX_PAGE_IMAGE_BYTES, embed_images
 from robustbench_fgsm.report.pages.layout import FEW_IMAGES, render_page
@@ -51,7 +51,7 @@ def build_evaluations_page(runs: Sequence[LoadedRun], *, max_image_bytes: int = 
         reasons=list(_document_sentences(runs, "invalid_reasons")),
         gates=list(_threshold_results(runs)),
         warnings=list(_evaluations_page_warnings(runs)),
-        limits=[LIMITATION_NOTE, INTERVAL_NOTE, *_runs_check_sentences(runs)],
+        limits=[LIMITATION_NOTE, INTERVAL_NOTE, *_label_notes(runs), *_runs_check_sentences(runs)],
         unpaired=unpaired,
         signs=[(subject.name, sheet) for subject in found for sheet in masking_sheet(subject.evaluation)],
         shown=len(pictures),
@@ -89,6 +89,11 @@ def _evaluations_page_warnings(runs: Sequence[LoadedRun]) -> Iterator[str]:
         first = evaluations_in(run.document)[0]
         if first["n"] < FEW_IMAGES:
             yield f"{name}only {first['n']:,} images: intervals are wide, above all those of single classes"
+
+
+def _label_notes(runs: Sequence[LoadedRun]) -> Iterator[str]:
+    if any(is_multi_label_document(run.document) for run in runs):
+        yield LABEL_NOTE
 
 
 def _runs_check_sentences(runs: Sequence[LoadedRun]) -> Iterator[str]:
