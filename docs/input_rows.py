@@ -212,8 +212,10 @@ class Problem:
         return (leaf + EPSILON * gradient.sign()).clamp(*self.row.bounds).detach()
 
     def count(self, x: Tensor, rows: Tensor) -> int:
-        """Return the number of right predictions."""
+        """Return the number of right predictions, of single labels if images have several."""
         with torch.no_grad():
+            if self.row.loss is several_classes:
+                return int(((self.network.logits(x) > 0) == two_classes_each(self.y)).sum())
             return int((predicted(self.network.logits(x)) == self.y)[rows].sum())
 
     def run(self, code: str) -> Any:
@@ -230,6 +232,8 @@ class Problem:
         if isinstance(answer, rf.Evaluation):
             rows = torch.ones(len(right), dtype=torch.bool) if answer.n == len(right) else torch.as_tensor(self.given_y) >= 0
             counts = answer.clean_accuracy.count, answer.tallies[0].robust_accuracy.count
+            if (labels := answer.tallies[0].label_rates) is not None:
+                counts = labels.clean_accuracy.count, labels.robust_accuracy.count
             return answer.n == int(rows.sum()) and counts == (self.count(self.x, rows), self.count(right, rows))
         if len(answer) != len(right):
             right = right[torch.as_tensor(self.given_y) >= 0]
@@ -246,6 +250,9 @@ def with_images(images: str) -> dict[str, str]:
     return {EVALUATE: f"rf.evaluate(network, ({images}, y))", FGSM: f"rf.fgsm(network, {images}, y)"}
 
 
+MULTI_LABEL = {call: call.replace("network", "rf.wrap(network, 10, task='multilabel')") for call in (EVALUATE, FGSM)}
+"""Both calls on a network of several labels."""
+
 NETWORKS = (
     Row("logits (N, K)"),
     Row("tuple (logits, features)", lambda: Network(lambda z: (z, torch.cat([z, z], 1)))),
@@ -256,6 +263,13 @@ NETWORKS = (
     Row("squeezed logits (K,), one image", lambda: Network(lambda z: z.squeeze()), n=1),
     Row("float64 network", lambda: Double().double()),
     Row("float16 outputs", lambda: Network(lambda z: z.half())),
+    Row(
+        "a sigmoid for each of several labels",
+        lambda: Network(torch.sigmoid),
+        lambda x, y: (x, two_classes_each(y)),
+        loss=several_classes,
+        remedies=MULTI_LABEL,
+    ),
     Row("log-probabilities", lambda: Network(lambda z: z.log_softmax(1))),
     Row("probabilities (softmax)", lambda: Network(lambda z: z.softmax(1)), remedies=with_loss("probabilities")),
     Row("one logit (N, 1)", lambda: Network(None, 1), loss=binary),
@@ -352,12 +366,7 @@ DATA = (
         )
         for number in (-1, -100)
     ),
-    Row(
-        "several classes an image (N, K)",
-        given=lambda x, y: (x, two_classes_each(y)),
-        loss=several_classes,
-        remedies=dict.fromkeys((EVALUATE, FGSM), "rf.fgsm(rf.wrap(network, 10, task='multilabel'), x, y)"),
-    ),
+    Row("several classes an image (N, K)", given=lambda x, y: (x, two_classes_each(y)), loss=several_classes, remedies=MULTI_LABEL),
 )
 
 
