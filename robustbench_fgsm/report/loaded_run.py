@@ -18,6 +18,7 @@ from robustbench_fgsm.printable_text import printable_document
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
 from robustbench_fgsm.runs.kept_images import EXAMPLE_IMAGES_FILE, read_example_images
 from robustbench_fgsm.runs.manifest import read_evaluation_manifest
+from robustbench_fgsm.runs.result_schema import read_result
 
 ImageArray = NDArray[np.float32]
 
@@ -76,7 +77,7 @@ def load_run(path: Path, schemas: Sequence[str] = EVALUATION_SCHEMAS) -> LoadedR
     file = path / RESULT_FILE if is_directory(path) else path
     if not is_present(file):
         raise RunError(f"a run must be a directory with {RESULT_FILE} in it, or such a file, got {path}: make one with --out")
-    document = read_json(file)
+    document = read_result(file)
     if document.get("schema") not in schemas:
         raise RunError(f"a run must be one of {', '.join(schemas)}, got {document.get('schema')} in {file}")
     manifest = file.parent / MANIFEST_FILE

@@ -24,6 +24,7 @@ from robustbench_fgsm.files.regular_files import check_run_files, is_directory, 
 from robustbench_fgsm.files.validation import validate
 from robustbench_fgsm.runs.directory_lock import LOCK_FILE, lock_directory
 from robustbench_fgsm.runs.manifest_schema import ManifestFields
+from robustbench_fgsm.runs.result_schema import read_result
 
 MANIFEST_FILE = "manifest.json"
 RESULT_FILE = "result.json"
@@ -194,7 +195,7 @@ class RunDirectory:
         if self.path is None or self.recorded_manifest() is None or not is_present(self.path / RESULT_FILE):
             return None
         reuse = self._reuse_result(self) if callable(self._reuse_result) else self._reuse_result
-        return read_json(self.path / RESULT_FILE) if reuse else None
+        return read_result(self.path / RESULT_FILE) if reuse else None
 
     @contextmanager
     def _hold_lock(self, path: Path) -> Iterator[None]:

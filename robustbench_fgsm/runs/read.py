@@ -16,6 +16,7 @@ from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, TRAINING
 from robustbench_fgsm.runs.directory_lock import is_locked
 from robustbench_fgsm.runs.ledger import Ledger
 from robustbench_fgsm.runs.manifest import EvaluationManifest, read_evaluation_manifest, require_manifest, translate_manifest_errors
+from robustbench_fgsm.runs.result_schema import read_result
 from robustbench_fgsm.training.recipe import CHECKS_PER_EPOCH
 
 LEDGER_COMMANDS = ("evaluate", "sweep", "transfer")
@@ -52,7 +53,7 @@ def read_saved_run(directory: Path | str) -> SavedRun:
     """Return the run of `rfgsm evaluate` or `sweep` in a directory; raise RunError for any other directory."""
     place = Path(directory)
     recorded = read_evaluation_manifest(place)
-    return SavedRun(recorded, read_run_state(place), read_json(place / RESULT_FILE) if is_present(place / RESULT_FILE) else None)
+    return SavedRun(recorded, read_run_state(place), read_result(place / RESULT_FILE) if is_present(place / RESULT_FILE) else None)
 
 
 def read_run_state(directory: Path) -> str:
@@ -132,4 +133,4 @@ def count_finished_quarters(directory: Path) -> int:
 def read_manifest_and_result(directory: Path) -> dict[str, Any]:
     """Return manifest and result as they are on disk; the result is None until the run is finished."""
     result = directory / RESULT_FILE
-    return {"manifest": require_manifest(directory), "result": read_json(result) if is_present(result) else None}
+    return {"manifest": require_manifest(directory), "result": read_result(result) if is_present(result) else None}

@@ -1,0 +1,100 @@
+"""Schema of the result of any command: what is read from a file again has its types, and no rate contradicts its counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from robustbench_fgsm.errors import RunError
+from robustbench_fgsm.files.json_files import read_json
+from robustbench_fgsm.files.validation import FileSchema, validate
+from robustbench_fgsm.runs.manifest_schema import (
+    MAX_COUNT,
+    AttackFields,
+    BadFields,
+    Count,
+    DataFields,
+    ModelFields,
+    Name,
+    SecondsFields,
+)
+
+REMEDY = "measure it again, or choose another directory"
+RATE_KEYS = {"value", "count", "n", "low", "high"}
+MATRIX_KEYS = ("confusion", "transition", "clean_confusion")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class RateFields(FileSchema):
+    """A rate, whose value is its count over n; the count may be a difference below 0."""
+
+    value: float | None
+    count: Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)]
+    n: Count
+    low: Share | None
+    high: Share | None
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        value = self.count / self.n if self.n else None
+        if (value is None) != (self.value is None) or not math.isclose(value or 0.0, self.value or 0.0, abs_tol=1e-9):
+            raise ValueError(f"{self.count} of {self.n} is {value}, not {self.value}")
+        return self
+
+
+class MatrixFields(FileSchema):
+    """A dense matrix of counts."""
+
+    matrix: list[list[Count]]
+
+
+class ResultFields(FileSchema):
+    """Fields that results of several commands have, if they are there; a command that needs one checks that it is there."""
+
+    schema_: Name = Field("", alias="schema")
+    status: Name = ""
+    exit_code: Annotated[int, Field(ge=0, le=130)] = 0
+    invalid_reasons: list[str] = Field(default_factory=list)
+    warnings: list[str] = Field(default_factory=list)
+    environment: dict[str, Any] = Field(default_factory=dict)
+    seconds: SecondsFields = SecondsFields()
+    model: ModelFields | None = None
+    models: list[ModelFields] | None = None
+    data: DataFields | None = None
+    attack: AttackFields | None = None
+    n: Count | None = None
+    bad: BadFields | None = None
+    evaluations: Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None
+    epsilons: Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None
+    references: list[dict[str, Any]] | None = None
+    cells: list[dict[str, Any]] | None = None
+
+
+def read_result(file: Path) -> dict[str, Any]:
+    """Return the result in a file; raise RunError, which names the field, if a value is not as rfgsm writes it."""
+    document = read_json(file)
+    validate(ResultFields, document, file, RunError, REMEDY)
+    for place, value in _fields(document):
+        key = place.rpartition(".")[2]
+        if isinstance(value, dict) and value.keys() == RATE_KEYS:
+            validate(RateFields, value, f"{place} in {file}", RunError, REMEDY)
+        elif key in MATRIX_KEYS and isinstance(value, list):
+            validate(MatrixFields, {"matrix": value}, f"{place} in {file}", RunError, REMEDY)
+    return document
+
+
+def _fields(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield place and value of every key at every depth, but not the numbers of matrices."""
+    waiting: list[tuple[str, Any]] = [("", document)]
+    while waiting:
+        place, parent = waiting.pop()
+        for key, value in parent.items() if isinstance(parent, dict) else enumerate(parent):
+            where = f"{place}.{key}" if place else str(key)
+            yield where, value
+            if isinstance(value, dict) or (isinstance(value, list) and str(key) not in MATRIX_KEYS):
+                waiting.append((where, value))
