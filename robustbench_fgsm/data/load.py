@@ -17,6 +17,7 @@ from robustbench_fgsm.data.sample_request import SampleRequest
 from robustbench_fgsm.data.sampling import choose_images
 from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.errors import DataError, SettingError
+from robustbench_fgsm.files.regular_files import expand_home
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.spec import Task, check_integer, check_task_name, is_multi_label, task_of
 from robustbench_fgsm.surroundings import neutral_surroundings
@@ -98,11 +99,11 @@ def load_data(
     check_data_options(image_size=image_size, workers=workers)
     options = DataOptions(
         split,
-        Path(root).expanduser(),
+        expand_home(root),
         download,
         layout,
         workers,
-        None if class_map is None else Path(class_map).expanduser(),
+        None if class_map is None else expand_home(class_map),
         images_key,
         labels_key,
         parse_shape(shape),

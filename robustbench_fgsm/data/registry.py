@@ -8,14 +8,13 @@ An entry point of the group `robustbench_fgsm.data` names a `DataSource`:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
-from robustbench_fgsm.files.regular_files import is_directory, is_file, is_present
+from robustbench_fgsm.files.regular_files import expand_home, is_directory, is_file, is_present
 from robustbench_fgsm.registry import Registry, RegistryEntry
 from robustbench_fgsm.spec import Task
 
@@ -158,7 +157,7 @@ def add_source_of_path(spec: str) -> str:
     """
     if spec.partition(":")[0] in data_sources():
         return spec
-    path = Path(spec).expanduser()
+    path = expand_home(spec)
     if path.suffix.lower() in SOURCE_BY_SUFFIX:
         return f"{SOURCE_BY_SUFFIX[path.suffix.lower()]}:{spec}"
     if is_directory(path):
@@ -183,7 +182,7 @@ def find_data_source(spec: str) -> tuple[RegistryEntry, str]:
     """
     name, _, argument = add_source_of_path(spec).partition(":")
     entry = DATA_SOURCES.find(name, data_sources())
-    argument = ",".join(os.path.expanduser(part) for part in argument.split(","))  # noqa: PTH111  (not every argument is a path)
+    argument = ",".join(str(expand_home(part)) if part.startswith("~") else part for part in argument.split(","))
     if (":" in entry.example) != bool(argument):
         raise DataError(f"data of this kind are named {entry.example}, got {spec!r}: see `rfgsm list data`")
     return entry, argument or name

@@ -38,6 +38,11 @@ def is_present(file: Path) -> bool:
     return os.path.lexists(file)
 
 
+def expand_home(path: str | Path) -> Path:
+    """Return a path with the home directory in place of `~`, which stays if the system knows no home directory."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  (`Path.expanduser` raises then)
+
+
 def is_file(path: Path) -> bool:
     """Return True if a path leads to a regular file; False for anything else, and for a path that the system rejects."""
     return os.path.isfile(path)  # noqa: PTH113  (`Path.is_file` raises for a path that is too long)

@@ -61,7 +61,7 @@ def fetch_hub_files(repository: str, patterns: Sequence[str]) -> Path:
 
     try:
         return Path(snapshot_download(repository, allow_patterns=list(patterns)))
-    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError, RuntimeError) as error:  # or there is no home
         raise ModelError(
             f"{repository} must be fetched once, got none ({first_line(error)}): run `hf download {repository}` elsewhere and copy "
             "its folder into the cache under HF_HOME, or name the folder"

@@ -100,7 +100,7 @@ COMMANDS = {
 }
 OUTPUTS = {
     "CSV output": f"{EVALUATE} --csv FILE.csv",
-    "figure": f"{EVALUATE} --plot FILE.png",
+    "figure": f"{EVALUATE} --plot FILE.png".replace("evaluate", "sweep"),
     "page": f"{EVALUATE} --html FILE.html",
 }
 LINKS = ("device", "loop")
@@ -202,6 +202,16 @@ def test_believes_no_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_
     make(tmp_path / name)
     line = check_one_line(words, tmp_path)
     assert any(part in line for part in message.split("|")), line
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--data ~/x.npz", "--data npz:~/x.npz", "--data npy:~/x.npy,~/y.npy", "--class-map ~/x.json", "--data mnist --data-root ~/x"],
+)
+def test_the_system_may_know_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None, words: str) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    assert "~" in check_one_line([*EVALUATE.split(), *words.split()], tmp_path)
 
 
 @pytest.mark.parametrize("pattern", ["{0..1000000000000}.tar", "{0..999}{0..999}{0..999}.tar", "{0..9" + "9" * 5000 + "}.tar"])

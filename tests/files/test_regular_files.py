@@ -10,18 +10,24 @@ from pathlib import Path
 
 import pytest
 
-from robustbench_fgsm.errors import FileError, UnsafeError
+from robustbench_fgsm.errors import DataError, FileError, UnsafeError
 from robustbench_fgsm.files.regular_files import (
     check_not_a_link,
     check_regular_file,
     check_run_files,
     create_file,
+    expand_home,
     hash_file,
+    is_directory,
+    is_file,
     is_present,
+    max_unpacked_bytes,
+    open_to_append,
     open_to_read,
     open_to_write,
     read_bytes,
     read_text,
+    require_file,
 )
 
 
@@ -92,6 +98,41 @@ def test_follows_links_that_the_caller_allows(tmp_path: Path, how: str) -> None:
     for name in ("loop", "broken", "x" * 5000):
         with pytest.raises(OSError, match=r"symbolic links|No such file|name too long"):
             FOLLOWING[how](tmp_path / name)
+
+
+def test_the_system_may_know_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expand_home("~/x") == Path("/home/me/x")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    assert expand_home("~/x") == Path("~/x")
+
+
+def test_answers_about_any_path(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert [is_file(tmp_path / "file"), is_directory(tmp_path), is_present(tmp_path / "file")] == [True] * 3
+    for path in (tmp_path / "none", Path("x" * 5000), Path("a\0b")):
+        assert not any(asked(path) for asked in (is_file, is_directory, is_present))
+
+
+def test_names_a_file_that_the_user_must_correct(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert require_file(tmp_path / "file", "data must be a file", DataError) == tmp_path / "file"
+    for path, found in {tmp_path / "none": ", which does not exist", tmp_path / ("x" * 5000): r" \(File name too long\)"}.items():
+        with pytest.raises(DataError, match=f"data must be a file, got {path}{found}: check the path"):
+            require_file(path, "data must be a file", DataError)
+
+
+def test_appends_to_a_file(tmp_path: Path) -> None:
+    for line in (b"one\n", b"two\n"):
+        with open_to_append(tmp_path / "file") as stream:
+            stream.write(line)
+    assert (tmp_path / "file").read_bytes() == b"one\ntwo\n"
+
+
+def test_archives_may_unpack_to_a_multiple_of_their_size() -> None:
+    assert [max_unpacked_bytes(size) for size in (10**3, 10**6, 10**9)] == [10**6, 10**8, 10**11]
+    assert max_unpacked_bytes(10**9, 4) == 4 * 10**9
 
 
 def test_reads_text_in_utf8(tmp_path: Path) -> None:
