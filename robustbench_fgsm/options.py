@@ -156,9 +156,7 @@ class RunOptions:
     """How an attack runs over a data set, and what makes the run invalid."""
 
     batch_size: Annotated[int | str, Option("Images in a batch, or auto.")] = "auto"
-    optimize: Annotated[
-        str, Option("none, safe (faster, same counts), max (may change a few counts), or bf16.", metavar="LEVEL")
-    ] = "safe"
+    optimize: Annotated[str, Option("none, safe (faster, same counts), max (may change a few counts).", metavar="LEVEL")] = "safe"
     max_bad: Annotated[int, Option("Exit 1 if more images than this number are unreadable.", min=0)] = 0
     strict: Annotated[bool, Option("Exit 2 if a preflight check warns.")] = False
 

@@ -169,7 +169,7 @@ class Comparison:
     def warnings(self) -> list[str]:
         """Return what a reader must know beside the numbers."""
         counted = tally_warnings(self.ours.tally, bad=self.bad, max_bad=self.max_bad)
-        found = [*self.preflight_warnings, *self.plan.warnings, *counted]
+        found = [*self.preflight_warnings, *counted]
         for opponent in self.opponents:
             if opponent.agreement.images_subnormal:
                 share = Rate(opponent.agreement.images_subnormal, opponent.agreement.images)

@@ -15,7 +15,7 @@ from robustbench_fgsm.errors import SettingError, did_you_mean
 from robustbench_fgsm.models.batch_norm_folding import fold_batch_norm
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, decide, move_to_classifier
 
-OptimizeLevel = Literal["none", "safe", "max", "bf16"]
+OptimizeLevel = Literal["none", "safe", "max"]
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
@@ -36,6 +36,7 @@ class PlanTrial:
     images: number of trial images. batch_sizes: sizes of the tried batches. tolerance: largest accepted difference of outputs.
     output_difference: largest difference of outputs, as a share of the largest output. gradient_difference: likewise of input
     gradients, without ties; None if the plan computes no gradients. guard: bounds for a plan that is guarded, else None.
+    subset_guard: bounds on how far the plain network's own outputs move if it predicts a part of a batch; None without a guard.
     """
 
     images: int
@@ -44,16 +45,17 @@ class PlanTrial:
     output_difference: float
     gradient_difference: float | None = None
     guard: RoundingGuard | None = None
+    subset_guard: RoundingGuard | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the trial as a JSON object."""
-        guard = None if self.guard is None else self.guard.to_dict()
-        return asdict(self) | {"batch_sizes": list(self.batch_sizes), "guard": guard}
+        guards = {name: guard and guard.to_dict() for name, guard in (("guard", self.guard), ("subset_guard", self.subset_guard))}
+        return asdict(self) | {"batch_sizes": list(self.batch_sizes)} | guards
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> PlanTrial:
         """Return the trial that `to_dict` wrote; raise KeyError, TypeError or ValueError for any other object."""
-        gradient, guard = found["gradient_difference"], found["guard"]
+        gradient, guard, subset_guard = found["gradient_difference"], found["guard"], found["subset_guard"]
         return cls(
             int(found["images"]),
             tuple(map(int, found["batch_sizes"])),
@@ -61,6 +63,7 @@ class PlanTrial:
             float(found["output_difference"]),
             None if gradient is None else float(gradient),
             None if guard is None else RoundingGuard.from_dict(guard),
+            None if subset_guard is None else RoundingGuard.from_dict(subset_guard),
         )
 
 
@@ -99,16 +102,6 @@ class Plan:
     def is_plain(self) -> bool:
         """Return whether the classifier runs unchanged."""
         return not (self.fold_batch_norm or self.compile or self.tf32 or self.bf16) and self.memory_format == "contiguous"
-
-    @property
-    def warnings(self) -> list[str]:
-        """Return the warnings about systematic effects on the rates."""
-        if not self.bf16:
-            return []
-        return [
-            "adversarial images were predicted in bfloat16, which rounds off part of a small perturbation: robust accuracy is "
-            "overstated by up to a point or so, so use another level for numbers to publish"
-        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as a JSON object."""
@@ -181,13 +174,21 @@ class PlannedClassifier:
     def predict_classes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the predicted classes (N,), and the images (N,) bool at risk of rounding, which are none without a guard.
 
-        If an image is at risk, the plain network predicts the whole batch, as it would without a plan: to the last bit.
+        The plain network predicts the images at risk. If the size of their batch could change a class, it predicts the whole batch,
+        as it would without a plan: to the last bit.
         """
         outputs = self.classifier.predict(move_to_classifier(x, self.classifier))
+        classes = decide(self.classifier, outputs)
         at_risk = torch.zeros(len(x), dtype=torch.bool, device=x.device) if self.guard is None else self.guard.at_risk(outputs)
-        if bool(at_risk.any()):
-            return predict_classes(self.plain_classifier, x), at_risk
-        return decide(self.classifier, outputs), at_risk
+        if not bool(at_risk.any()):
+            return classes, at_risk
+        subset_guard = None if bool(at_risk.all()) or self.plan.trial is None else self.plan.trial.subset_guard
+        if subset_guard is not None:
+            again = self.plain_classifier.predict(x[at_risk])
+            if not bool(subset_guard.at_risk(again).any()):
+                classes[at_risk] = decide(self.plain_classifier, again)
+                return classes, at_risk
+        return predict_classes(self.plain_classifier, x), at_risk
 
 
 def check_optimize_level(optimize: str) -> OptimizeLevel:

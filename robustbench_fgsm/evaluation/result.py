@@ -115,7 +115,7 @@ class Evaluation:
             for warning in tally_warnings(tally, cancels=cancels, bad=self.bad, max_bad=self.max_bad)
         ]
         masked = self.masking_check and self.masking_check.warning
-        return list(dict.fromkeys([*self.preflight_warnings, *self.plan.warnings, *found, *([masked] if masked else [])]))
+        return list(dict.fromkeys([*self.preflight_warnings, *found, *([masked] if masked else [])]))
 
     @property
     def exit_code(self) -> int:

@@ -206,14 +206,44 @@ def test_folding_that_changes_the_network_is_left_out(many: rf.ArrayDataset, mon
     assert "outputs differ by" in found.reason
 
 
-def test_tf32_and_bfloat16_are_for_gpus(network: rf.TorchClassifier, many: rf.ArrayDataset) -> None:
-    found = choose_plan(network, many, [SPEC], RunOptions(SIZE, "bf16"), timer=SLOW)
-    assert (found.tf32, found.bf16, found.warnings) == (False, False, [])
-    assert "bfloat16 is for GPUs" in found.reason
+@pytest.mark.parametrize("level", ["safe", "max"])
+def test_tf32_and_bfloat16_are_for_gpus(network: rf.TorchClassifier, many: rf.ArrayDataset, level: str) -> None:
+    assert choose_plan(network, many, [SPEC], RunOptions(SIZE, level), timer=FAST).precision == "float32"
+
+
+@pytest.mark.parametrize(("spec", "weights"), [("mlp300", "auto"), ("smallcnn", "robust")])
+def test_reduced_precision_counts_as_float32(
+    spec: str, weights: str, many: rf.ArrayDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU, which is not given these precisions to choose, the code that a GPU runs."""
+    classifier = rf.load_classifier(spec, weights=weights, device="cpu")
+    specs = [AttackSpec((2 / 255, 8 / 255))]
+    (plain,) = run_attacks(classifier, many, specs, RunOptions(32, "none"))
+    monkeypatch.setitem(chooser.REDUCED_PRECISIONS, "cpu", ("bf16",))
+    monkeypatch.setattr(chooser, "measure_attack_seconds", lambda planned, *_: 0.1 if planned.plan.bf16 else 1.0)
+    (reduced,) = run_attacks(classifier, many, specs, RunOptions(32, "safe"))
+    assert reduced.plan.precision == "bf16"
+    assert reduced.decided_again > 0
+    assert reduced.audit.audited > 500
+    assert reduced.audit.differing == 0
+    assert outcomes(reduced) == outcomes(plain)
+
+
+def outcomes(evaluation: rf.Evaluation) -> list[str]:
+    return [str(evaluation.first_fooled), *(str(tally) for tally in (*evaluation.tallies, *evaluation.stable))]
+
+
+def test_reduced_precision_must_be_faster(
+    network: rf.TorchClassifier, many: rf.ArrayDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(chooser.REDUCED_PRECISIONS, "cpu", ("bf16",))
+    found = choose_plan(network, many, [SPEC], RunOptions(SIZE, "safe"), timer=SLOW)
+    assert found.is_plain
+    assert "reduced precision was not faster" in found.reason
 
 
 def test_an_unknown_level_is_an_error(network: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
-    with pytest.raises(rf.SettingError, match="optimize must be one of none, safe, max, bf16, got 'fast'"):
+    with pytest.raises(rf.SettingError, match="optimize must be one of none, safe, max, got 'fast'"):
         rf.evaluate(network, images, optimize="fast")
 
 

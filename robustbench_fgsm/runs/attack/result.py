@@ -82,7 +82,7 @@ class SavedAttack:
         """Return what a reader must know beside the numbers."""
         cancels = self.attack["loss"] in CANCELLING_LOSSES and not self.attack["stable"]
         counted = tally_warnings(self.tally, cancels=cancels, bad=self.bad, max_bad=self.max_bad)
-        found = [*self.preflight_warnings, *self.plan.warnings, *counted]
+        found = [*self.preflight_warnings, *counted]
         outside, pixels = self.totals.pixels_outside, self.totals.pixels
         if outside:
             found.append(
