@@ -26,8 +26,9 @@ from robustbench_fgsm.benchmarking.peak_memory import (
     measure_peak_memory,
 )
 from robustbench_fgsm.benchmarking.result import Benchmark, ContenderResult
+from robustbench_fgsm.benchmarking.roofline import count_operations
 from robustbench_fgsm.benchmarking.timing import TaskRunner, TimedTask, time_contenders
-from robustbench_fgsm.data.dataset import BadSample, Dataset, describe_data, readable_batches
+from robustbench_fgsm.data.dataset import BadSample, Dataset, describe_data, first_readable_batch, readable_batches
 from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_classifier
 from robustbench_fgsm.engine.attack_batch import synchronise
 from robustbench_fgsm.engine.batch_size import choose_batch_size
@@ -125,15 +126,19 @@ def run_benchmark(
         if progress is not None:
             progress(next(steps_done), steps)
 
+    def wait_for_device() -> None:
+        synchronise(network.device)
+
+    roofline = count_operations(network.copy_network(), first_readable_batch(data, 2).images.to(network.device))
     with use_threads(threads), float32_precision(network.device):  # also for the bare loop and other libraries
+        roofline = roofline and roofline.with_rate(network.device, wait_for_device)
         implementations = [_make_implementation(contender, network, data, spec, size) for contender in contenders]
         runners = {
             contender.name: _task_runner(implementation, data)
             for contender, implementation in zip(contenders, implementations, strict=True)
         }
-        timings = time_contenders(
-            runners, tasks, rounds, synchronise=lambda: synchronise(network.device), on_task_done=on_task_done
-        )
+        timings = time_contenders(runners, tasks, rounds, synchronise=wait_for_device, on_task_done=on_task_done)
+        roofline = roofline and roofline.with_rate(network.device, wait_for_device)  # other work may have slowed the first one
         results = []
         for contender, implementation, times in zip(contenders, implementations, timings, strict=True):
             version, memory = "" if isinstance(implementation, Exception) else implementation.version, None
@@ -155,6 +160,7 @@ def run_benchmark(
         preflight_warnings=tuple(warnings),
         environment=environment,
         seconds=time.perf_counter() - began,
+        roofline=roofline,
         bad=bad,
         max_bad=run_options.max_bad,
     )

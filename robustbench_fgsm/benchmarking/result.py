@@ -8,6 +8,7 @@ from typing import Any
 from robustbench_fgsm.benchmarking.bare_loop import BareResult
 from robustbench_fgsm.benchmarking.contenders import Contender
 from robustbench_fgsm.benchmarking.peak_memory import PeakMemory
+from robustbench_fgsm.benchmarking.roofline import Roofline
 from robustbench_fgsm.benchmarking.timing import ContenderTimings, TimedTask
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
@@ -40,7 +41,8 @@ class ContenderResult:
 class Benchmark:
     """Result of `benchmark`: the contenders, first the unit, and the references that are not installed (absent).
 
-    tasks: attack and job, at the largest epsilon and at all epsilons of the attack.
+    tasks: attack and job, at the largest epsilon and at all epsilons of the attack. roofline: None if the operations of the network
+    cannot be counted.
     """
 
     model: ModelInfo
@@ -54,6 +56,7 @@ class Benchmark:
     preflight_warnings: tuple[str, ...]
     environment: dict[str, str | int]
     seconds: float
+    roofline: Roofline | None = None
     bad: tuple[BadSample, ...] = ()
     max_bad: int = 0
 
@@ -112,6 +115,7 @@ class Benchmark:
                 for task in self.tasks
                 for seconds in [self.baseline.timings.time_summary(task)]
             ],
+            "roofline": self.roofline and asdict(self.roofline),
             "contenders": [self._contender_to_dict(result) for result in self.contender_results],
             "absent": [{"name": entry.name, "package": entry.package, "install": entry.install_command} for entry in self.absent],
         }
@@ -140,7 +144,13 @@ class Benchmark:
 
     def _timing_to_dict(self, timings: ContenderTimings, task: TimedTask) -> dict[str, Any]:
         seconds, ratio = timings.time_summary(task), timings.time_ratio(task, self.baseline.timings)
-        return _task_to_dict(task) | {"seconds": seconds and asdict(seconds), "ratio": ratio and asdict(ratio)}
+        least = None if self.roofline is None else self.roofline.seconds_at_least(task, self.data["n"] - len(self.bad))
+        share = None if seconds is None or least is None else least / seconds.median
+        return _task_to_dict(task) | {
+            "seconds": seconds and asdict(seconds),
+            "ratio": ratio and asdict(ratio),
+            "limit_share": share,
+        }
 
 
 def max_count_difference(result: BareResult, expected: BareResult) -> int:

@@ -35,6 +35,12 @@ def test_one_row_per_contender(convolutional: rf.TorchClassifier, few: rf.Datase
     unit = document["contenders"][0]["timings"]
     assert all(timing["ratio"] == {"median": 1.0, "low": 1.0, "high": 1.0} for timing in unit)
     assert {"processor", "cores", "threads"} <= set(document["environment"])
+    roofline = document["roofline"]
+    for timing in (timing for contender in document["contenders"] for timing in contender["timings"]):
+        predictions = len(timing["epsilons"]) if timing["task"] == "job" else 0
+        operations = 100 * (roofline["gradient_flops"] + predictions * roofline["forward_flops"])
+        expected_share = operations / roofline["flops_per_second"] / timing["seconds"]["median"]
+        assert timing["limit_share"] == pytest.approx(expected_share)
 
 
 def test_lists_absent_references(classifier: rf.TorchClassifier, images: rf.ArrayDataset, monkeypatch: pytest.MonkeyPatch) -> None:

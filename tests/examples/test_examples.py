@@ -11,7 +11,8 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "examples"
 NEED_TRAINING_DATA = {"bundle_fashion_mnist.py", "dnn_width_study.py", "train_bundled_weights.py"}
-EXAMPLES = sorted(file.name for file in FOLDER.glob("*.py") if file.name not in NEED_TRAINING_DATA)
+TAKE_HOURS = {"benchmark_table.py"}
+EXAMPLES = sorted({file.name for file in FOLDER.glob("*.py")} - NEED_TRAINING_DATA - TAKE_HOURS)
 
 
 def run(name: str, place: Path, *arguments: str) -> str:
@@ -35,6 +36,14 @@ def test_scaling_compares_two_processes(tmp_path: Path) -> None:
     text = run("scaling.py", tmp_path, "--processes", "1000", "1")
     assert re.search(r"^\| 2 \| 1 \| 1,000 \| [\d.]+ \| [\d.]+ \(", text, re.MULTILINE)
     assert "Equal counts: True." in text
+
+
+@pytest.mark.reference
+def test_benchmark_table_has_a_row_for_each_implementation(tmp_path: Path) -> None:
+    text = run("benchmark_table.py", tmp_path, "mobilenet_v3_small", "--limit", "2", "--rounds", "1", "--eps", "4,8/255")
+    assert re.search(
+        r"^\| mobilenet_v3_small \| ours safe \S+ \|( [\d.]+ \| [\d.]+ \([\d.]+-[\d.]+\) \| \d+% \|){2}$", text, re.MULTILINE
+    )
 
 
 def test_sweep_curve_draws_a_file(tmp_path: Path) -> None:

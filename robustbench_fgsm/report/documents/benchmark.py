@@ -41,7 +41,15 @@ def _timing_sheet(document: Document, epsilons: tuple[float, ...]) -> Sheet:
     budgets = f"epsilon {epsilon_text(epsilons[0])}" if len(epsilons) == 1 else f"{len(epsilons)} epsilons"
     largest = max(epsilons)
     rows = tuple(_timing_row(contender, epsilons, largest) for contender in document["contenders"])
-    columns = ("", "\nattack\nseconds", "times\nthe\nunit", "\njob\nseconds", "times\nthe\nunit", "robust\naccuracy\nin %")
+    columns = (
+        "",
+        "\nattack\nseconds",
+        "times\nthe\nunit",
+        "\njob\nseconds",
+        "times\nthe\nunit",
+        "% of\nthe\nlimit",
+        "robust\naccuracy\nin %",
+    )
     return Sheet(
         "timing", f"Medians at {budgets}, with the range of the ratio over the rounds", columns, rows, intervals_below=True
     )
@@ -56,6 +64,8 @@ def _timing_row(contender: Document, epsilons: tuple[float, ...], largest: float
         cells.append(
             "n/a" if ratio is None else f"{_ratio_text(ratio['median'])}\n{_ratio_text(ratio['low'])}-{_ratio_text(ratio['high'])}"
         )
+    share = found["job"]["limit_share"]
+    cells.append("n/a" if share is None else f"{100 * share:4.1f}")
     rates = (at["robust_accuracy"] for at in contender["epsilons"] if at["epsilon"] == largest)
     return _contender_label(contender), *cells, next(rates, "n/a")
 
@@ -89,6 +99,11 @@ def _closing(document: Document) -> Iterator[str]:
     spread = "" if noise is None else f" Its own seconds range over up to {noise:.0%} of their median: the noise."
     yield f"Unit: the loop of PyTorch named {document['unit']}, in the same round.{spread}"
     yield "Attack: images to adversarial images. Job: predictions before, attack, predictions after."
+    if (roofline := document["roofline"]) is None:
+        yield "Limit: PyTorch cannot count the operations of this network."
+    else:
+        rate = f"{roofline['flops_per_second'] / 1e9:,.0f} GFLOP/s"
+        yield f"Limit: the operations of the job at the rate of a float32 matrix multiplication in this run, {rate}."
     for contender in document["contenders"]:
         if contender["error"]:
             yield f"Failed: {contender['name']}: {contender['error']}"

@@ -15,7 +15,13 @@ RATE = {"value": 0.5, "count": 32, "n": 64, "low": 0.38, "high": 0.62}
 
 def timing(task: str, seconds: float, ratio: float) -> Document:
     found = {"median": seconds, "low": seconds, "high": seconds}
-    return {"task": task, "epsilons": [0.1], "seconds": found, "ratio": {"median": ratio, "low": ratio / 2, "high": 2 * ratio}}
+    return {
+        "task": task,
+        "epsilons": [0.1],
+        "seconds": found,
+        "ratio": {"median": ratio, "low": ratio / 2, "high": 2 * ratio},
+        "limit_share": 0.5 / ratio,
+    }
 
 
 def contender(name: str, ratio: float, **changes: Any) -> Document:
@@ -41,6 +47,7 @@ DOCUMENT: Document = {
     "rounds": 1,
     "unit": "bare",
     "noise": [{"task": "attack", "epsilons": [0.1], "relative": 0.05}, {"task": "job", "epsilons": [0.1], "relative": None}],
+    "roofline": {"forward_flops": 10, "gradient_flops": 20, "flops_per_second": 5e11},
     "contenders": [contender("bare loop", 1.0), contender("ours safe", 12.5)],
     "absent": [{"name": "foolbox", "install": "pip install foolbox"}],
     "warnings": [],
@@ -54,7 +61,7 @@ def test_times_have_a_ratio() -> None:
         ("bare\nloop", "  1.000", "1.00\n0.50-2.00", "  2.000", "1.00\n0.50-2.00"),
         ("ours\nsafe", " 12.500", "12.5\n6.25-25.0", " 25.000", "12.5\n6.25-25.0"),
     ]
-    assert timings.rows[0][5] == RATE
+    assert [row[5:] for row in timings.rows] == [("50.0", RATE), (" 4.0", RATE)]
     assert [row[-1] for row in memory.rows] == ["1.00", "1.00"]
 
 
@@ -66,6 +73,8 @@ def test_names_failures_and_missing_libraries() -> None:
     assert "up to 5% of their median: the noise." in text
     assert "Memory of ours safe not measured: no process" in text
     assert "Failed: foolbox: it raised" in text
+    assert "rate of a float32 matrix multiplication in this run, 500 GFLOP/s." in text
+    assert "cannot count the operations" in unwrapped(document | {"roofline": None})
     assert "Not installed: foolbox: pip install foolbox" in text
 
 

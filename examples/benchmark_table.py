@@ -1,0 +1,96 @@
+"""Benchmark the networks that users have beside all installed libraries, as one Markdown table: medians and ranges.
+
+The bundled networks attack Fashion-MNIST. torchvision's networks have random weights, because time does not depend on weights, and
+attack random images of 224 x 224 pixels. Their labels are their own predictions, so that an attack can change them.
+
+python examples/benchmark_table.py
+python examples/benchmark_table.py resnet50 --limit 16 --rounds 3 --threads 1
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+import robustbench_fgsm as rf
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+BUNDLED = {"resnet18": 2000, "smallcnn": 2000, "mlp300": 10000}
+"""Networks for Fashion-MNIST, and numbers of images whose job takes seconds."""
+
+LARGE = ("resnet50", "mobilenet_v3_small", "vit_b_16", "convnext_tiny")
+LARGE_LIMIT = 16
+
+
+class Centred(nn.Module):
+    """Network whose mean logits over some images are 0: otherwise random weights give all images one class."""
+
+    def __init__(self, network: nn.Module, images: Tensor) -> None:
+        super().__init__()
+        self.network = network.eval()
+        with torch.no_grad():
+            self.register_buffer("offset", self.network(images).mean(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (N, K)."""
+        logits: Tensor = self.network(x) - self.offset
+        return logits
+
+
+def model_and_data(name: str, limit: int | None) -> tuple[rf.Classifier, rf.Dataset]:
+    if name in BUNDLED:
+        return rf.load_classifier(name), rf.load_data("fashion-mnist", limit=limit or BUNDLED[name])
+    torch.manual_seed(0)
+    images = torch.rand(limit or LARGE_LIMIT, 3, 224, 224)
+    classifier = rf.wrap(Centred(torchvision.models.get_model(name), images[:4]), 1000, mean=MEAN, std=STD)
+    return classifier, rf.ArrayDataset("random", images, classifier.predict(images).argmax(1), tuple(map(str, range(1000))))
+
+
+def rows(name: str, settings: argparse.Namespace) -> Iterator[str]:
+    classifier, data = model_and_data(name, settings.limit)
+    found = rf.benchmark(
+        classifier,
+        data,
+        settings.eps,
+        rounds=settings.rounds,
+        threads=settings.threads,
+        batch_size=settings.batch_size,
+        memory=False,
+    ).to_dict()
+    for contender in found["contenders"]:
+        jobs = [timing for timing in contender["timings"] if timing["task"] == "job"]
+        yield f"| {name} | {contender['name']} {contender['version']} | {' | '.join(map(cells, jobs))} |"
+
+
+def cells(timing: dict[str, Any]) -> str:
+    """Return seconds, times the unit with their range, and the share of the machine's limit."""
+    if timing["ratio"] is None:
+        return "failed | | "
+    ratio = "{median:.2f} ({low:.2f}-{high:.2f})".format(**timing["ratio"])
+    share = "" if timing["limit_share"] is None else f"{timing['limit_share']:.0%}"
+    return f"{timing['seconds']['median']:.2f} | {ratio} | {share}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", default=[*BUNDLED, *LARGE])
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--batch-size", default="auto")
+    parser.add_argument("--eps", default="1,2,3,4,5,6,7,8/255")
+    settings = parser.parse_args()
+    print("| network | implementation | s, one ε | times the unit | limit | s, all ε | times the unit | limit |")
+    print("|---|---|--:|--:|--:|--:|--:|--:|")
+    for name in settings.networks:
+        for row in rows(name, settings):
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
