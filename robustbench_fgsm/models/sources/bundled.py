@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.files.regular_files import hash_file, is_file, is_present
@@ -47,7 +51,8 @@ def load(request: ModelRequest) -> TorchClassifier:
     create = partial(ARCHITECTURES[name], num_classes=num_classes, **_shape_arguments(name, request.shape))
     if request.has_weights_file and is_file(Path(request.weights)):
         check_parameter_count(create, Path(request.weights).stat().st_size, request.weights)
-    network = create()
+    with _UndrawnWeights() if shipped else nullcontext():
+        network = create()
     if shipped:
         load_weights(network, read_weights(_verified_weights_file(card)), card["file"])
     elif request.has_weights_file:
@@ -57,6 +62,14 @@ def load(request: ModelRequest) -> TorchClassifier:
     classes = request.classes or (card["classes"] if num_classes == len(card["classes"]) else None)
     wrapped = PixelSpaceNetwork(network, mean, std, recipe["channels"])
     return request.build_classifier(wrapped, num_classes, weights, classes=classes)
+
+
+class _UndrawnWeights(TorchFunctionMode):
+    """Mode in which layers leave their first weights as they are in memory: drawing 11 million takes longer than reading them."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Return the tensor of a draw as it is, and the result of any other function."""
+        return args[0] if func in (Tensor.uniform_, Tensor.normal_) else func(*args, **(kwargs or {}))
 
 
 def _shape_arguments(name: str, shape: tuple[int, ...] | None) -> dict[str, int]:
