@@ -250,8 +250,7 @@ def with_images(images: str) -> dict[str, str]:
     return {EVALUATE: f"rf.evaluate(network, ({images}, y))", FGSM: f"rf.fgsm(network, {images}, y)"}
 
 
-MULTI_LABEL = {call: call.replace("network", "rf.wrap(network, 10, task='multilabel')") for call in (EVALUATE, FGSM)}
-"""Both calls on a network of several labels."""
+MULTI_LABEL = "rf.evaluate(rf.wrap(network, 10, task='multilabel'), (x, y))"
 
 NETWORKS = (
     Row("logits (N, K)"),
@@ -268,7 +267,7 @@ NETWORKS = (
         lambda: Network(torch.sigmoid),
         lambda x, y: (x, two_classes_each(y)),
         loss=several_classes,
-        remedies=MULTI_LABEL,
+        remedies={EVALUATE: MULTI_LABEL, FGSM: with_loss("bce")[FGSM]},
     ),
     Row("log-probabilities", lambda: Network(lambda z: z.log_softmax(1))),
     Row("probabilities (softmax)", lambda: Network(lambda z: z.softmax(1)), remedies=with_loss("probabilities")),
@@ -366,7 +365,12 @@ DATA = (
         )
         for number in (-1, -100)
     ),
-    Row("several classes an image (N, K)", given=lambda x, y: (x, two_classes_each(y)), loss=several_classes, remedies=MULTI_LABEL),
+    Row(
+        "several classes an image (N, K)",
+        given=lambda x, y: (x, two_classes_each(y)),
+        loss=several_classes,
+        remedies={EVALUATE: MULTI_LABEL, FGSM: with_loss("bce-with-logits")[FGSM]},
+    ),
 )
 
 

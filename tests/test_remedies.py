@@ -177,6 +177,11 @@ REMEDIES = [
         "classes must name all 4 outputs",
         "rf.evaluate(rf.wrap(net, 4, classes=list('abcd')), (x, y))",
     ),
+    Remedy(
+        "rf.fgsm(net, x, (net(x) > 0).long())",
+        "or loss='bce-with-logits' if it has a logit",
+        "rf.fgsm(net, x, (net(x) > 0).long(), loss='bce-with-logits')",
+    ),
     Remedy("rf.wrap(net, 4, task='multi-label')", "did you mean multilabel", "rf.wrap(net, 4, task='multilabel')"),
     Remedy(
         "rf.wrap(nn.LazyLinear(4), 4)",

@@ -250,6 +250,11 @@ def check_label_form(y: Tensor, count: int) -> None:
     if y.ndim == 2 and len(y) == count:
         if bool((y.sum(1) == 1).all()) and bool(((y == 0) | (y == 1)).all()):
             raise DataError(f"{expected}, which are one-hot: pass labels.argmax(1)")
+        if bool(((y == 0) | (y == 1)).all()):
+            raise DataError(
+                f"{expected}, which are multi-hot: pass loss='bce' if each label has a sigmoid, or loss='bce-with-logits' if "
+                "it has a logit"
+            )
         raise DataError(f"{expected}: pass one class index for each image, or a loss of your own that takes such labels")
     if y.shape != (count,):
         raise DataError(f"{expected}: pass one label for each of the {count} images, or a loss of your own that takes such labels")
