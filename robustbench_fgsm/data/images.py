@@ -72,6 +72,8 @@ class Decoder:
     preprocessing: Preprocessing | None
     num_classes: int | None
     layout: str | None = None
+    knows_classes: bool = True
+    """Whether the source says its classes, so that a label beyond them is a fault of one sample."""
 
     def __call__(self, indices: Sequence[int]) -> DecodedBlock | RfgsmError:
         """Return the images at these indices, or the error: an exception would lose its message between processes."""
@@ -105,10 +107,19 @@ class Decoder:
             if len(label) != self.num_classes:
                 raise UnreadableError(f"{len(label)} labels in place of {self.num_classes}")
         elif not 0 <= label < (self.num_classes or MAX_CLASSES):
+            if label >= 0 and self.num_classes and not self.knows_classes:
+                raise DataError(self._label_text(label))
             raise UnreadableError(f"label {label} is none of the {self.num_classes or MAX_CLASSES:,} classes")
         if isinstance(image, bytes):
             return decode_image(image, self.channels, self.preprocessing)
         return self._to_channels(image_to_pixels(image, self.preprocessing, self.layout))
+
+    def _label_text(self, label: int) -> str:
+        """Return the error for a label that the classifier has not, in data that do not say their classes."""
+        remedy = "choose a model of more classes, or leave out the images of other classes"
+        if label == self.num_classes:
+            remedy = f"if they count classes from 1, pass --labels-from 1 (in Python, load_data(..., labels_from=1)); else {remedy}"
+        return f"labels must lie in [0, {self.num_classes}), got {label} for an image: {remedy}"
 
     def _to_channels(self, pixels: PixelArray) -> PixelArray:
         if self.channels == 1 and pixels.ndim == 3 and len(pixels) == 3:
@@ -250,7 +261,7 @@ class ImageDataset:
 
     def take(self, indices: Sequence[int], size: int) -> Iterator[Batch]:
         """Yield the images at these indices, in the given order, at most `size` at a time."""
-        decoder = Decoder(self._source, self._channels, self.preprocessing, self._num_labels, self.layout)
+        decoder = Decoder(self._source, self._channels, self.preprocessing, self._num_labels, self.layout, bool(self._own_classes))
         blocks = [list(indices[low : low + size]) for low in range(0, len(indices), size)]
         first: list[tuple[PixelArray, str]] = []
         for block in map_in_order(decoder, blocks, self.workers):

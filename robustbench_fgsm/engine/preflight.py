@@ -87,7 +87,6 @@ def preflight(
     warnings += sample_warnings(data)
     if is_attacked:
         warnings += small_epsilon_warnings(spec.epsilons, spec.bounds)
-    check_first_label(classifier, data, looked_at)
     check_repeatable(data)
     if strict and warnings:
         raise InputError(f"strict takes warnings for errors: {'; '.join(warnings)}")
@@ -181,13 +180,6 @@ def _labels_from_one_error(classifier: Classifier, data: Dataset) -> DataError:
         f"labels must lie in [0, {classifier.num_classes}), got 1 to {classifier.num_classes} in {data.name}: they count "
         "classes from 1, so pass --labels-from 1 (in Python, load_data(..., labels_from=1))"
     )
-
-
-def check_first_label(classifier: Classifier, data: Dataset, batch: Batch) -> None:
-    """Raise DataError if the labels of a few images are 1 to K: data whose classes are unknown show them one by one."""
-    beyond = any(bad.reason.startswith(f"label {classifier.num_classes} is none of the") for bad in batch.bad)
-    if beyond and bool((batch.labels >= 1).all()):
-        raise _labels_from_one_error(classifier, data)
 
 
 def check_repeatable(data: Dataset) -> None:

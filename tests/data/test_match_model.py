@@ -213,11 +213,11 @@ def test_check_takes_bare_networks_and_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", [lambda labels: (GREY, labels), lambda labels: Labelled(GREY, labels)])
 def test_labels_from_one_and_their_remedy(form: Callable[[torch.Tensor], object]) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(20, 3))
-    with pytest.raises(rf.DataError, match=r"got 1 to 3 .*: they count classes from 1, .*load_data\(\.\.\., labels_from=1\)"):
+    with pytest.raises(rf.DataError, match=r"got (1 to )?3 .*count classes from 1, .*load_data\(\.\.\., labels_from=1\)"):
         rf.evaluate(network, form(LABELS + 1))
     shifted = rf.load_data(form(LABELS + 1), labels_from=1)
     assert rf.evaluate(network, shifted).clean_accuracy.count == rf.evaluate(network, form(LABELS)).clean_accuracy.count
-    with pytest.raises(rf.RfgsmError, match=r"choose a model of 8 classes|label . is none of the 3 classes"):
+    with pytest.raises(rf.RfgsmError, match=r"choose a model of (8|more) classes"):
         rf.evaluate(network, form(LABELS + 5))
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import Subset
 
+import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import first_readable_batch
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.torch_dataset import class_names_of, listed_labels, split_sample, torch_dataset_to_images
@@ -130,3 +132,23 @@ def test_targets_of_several_labels_are_no_list_of_classes() -> None:
     data.targets = ROWS  # type: ignore[attr-defined]
     assert listed_labels(data) is None
     assert class_names_of(data, "multilabel") == ()
+
+
+def test_a_later_label_that_the_classifier_has_not_stops_the_run() -> None:
+    """The preflight looks at 32 images; the label of image 301 is out of range."""
+    x, y = torch.rand(400, 4, generator=torch.Generator().manual_seed(0)), torch.arange(400) % 3
+    network, labels = nn.Linear(4, 3), y.clone()
+
+    class Table(Samples):
+        def __len__(self) -> int:
+            return 400
+
+    data = Table(lambda index: (x[index], int(labels[index])))
+    labels[301] = 7
+    with pytest.raises(DataError, match=r"labels must lie in \[0, 3\), got 7 for an image: choose a model of more classes"):
+        rf.evaluate(network, data, 0.1)
+    labels[301] = 3
+    with pytest.raises(DataError, match="if they count classes from 1, pass --labels-from 1"):
+        rf.evaluate(network, data, 0.1)
+    labels[301] = 0
+    assert rf.evaluate(network, data, 0.1).n == 400
