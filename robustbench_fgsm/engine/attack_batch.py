@@ -75,9 +75,15 @@ def attack_batch(classifier: Classifier, batch: Batch, spec: AttackSpec, classes
 
 def craft_and_predict(classifier: Classifier, attacked: AttackedBatch, spec: AttackSpec, epsilon: float) -> tuple[Tensor, Tensor]:
     """Return adversarial images (N, C, H, W) at one budget, the best of all starts, and their predicted classes (N,)."""
+    x_adv, outputs = craft_and_run(classifier, attacked, spec, epsilon)
+    return x_adv, decide(classifier, outputs)
+
+
+def craft_and_run(classifier: Classifier, attacked: AttackedBatch, spec: AttackSpec, epsilon: float) -> tuple[Tensor, Tensor]:
+    """Return adversarial images (N, C, H, W) at one budget, the best of all starts, and their outputs (N, K)."""
     if not spec.restarts:
         x_adv = attacked.gradient_step.perturb(epsilon)
-        return x_adv, predict_classes(classifier, x_adv)
+        return x_adv, classifier.predict(x_adv)
     best = best_of_restarts(
         classifier,
         attacked.gradient_step,
@@ -87,7 +93,7 @@ def craft_and_predict(classifier: Classifier, attacked: AttackedBatch, spec: Att
         restarts=spec.restarts,
         seed=spec.seed,
     )
-    return best.x_adv, decide(classifier, best.outputs)
+    return best.x_adv, best.outputs
 
 
 def predict_classes(classifier: Classifier, x: Tensor) -> Tensor:

@@ -238,7 +238,7 @@ def measure_attack_seconds(planned: PlannedClassifier, batch: Batch, spec: Attac
         x = attack_batch(planned.classifier, batch, spec, classes).gradient_step.perturb(spec.epsilons[0])
         synchronise(device)
     crafted = time.perf_counter()
-    planned.predict_classes(x)
+    planned.predict(x)
     synchronise(device)
     return crafted - began + len(spec.epsilons) * (time.perf_counter() - crafted)
 

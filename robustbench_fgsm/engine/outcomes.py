@@ -58,30 +58,41 @@ class PendingOutcomes:
     batch: Batch
     table: Tensor
     targeted: bool
-    measured: bool
+    columns: tuple[str, ...]
+    """Further columns of the outcomes, the last rows of the table."""
     copy_done: torch.cuda.Event | None
 
     @classmethod
-    def start(cls, attacked: AttackedBatch, after: Sequence[Tensor], distances: Tensor | None = None) -> PendingOutcomes:
-        """Start the copy; after: predicted classes (N,) at each budget; distances: (N,), or None if they are not measured."""
+    def start(
+        cls, attacked: AttackedBatch, after: Sequence[Tensor], distances: Tensor | None = None, close: Tensor | None = None
+    ) -> PendingOutcomes:
+        """Start the copy.
+
+        Args:
+            attacked: the batch and its gradient step.
+            after: predicted classes (N,) at each budget.
+            distances: (N,) positions, or None if they are not measured.
+            close: (N,) bits of predictions that rounding could change, or None if they are not marked.
+        """
         step = attacked.gradient_step
         flags = [step.zero_gradient, step.nonfinite_gradient, attacked.saturated]
-        columns = [*flags, attacked.before, attacked.labels_or_targets, *after, *([] if distances is None else [distances])]
-        table = torch.cat([column.long().reshape(len(attacked.batch), -1).T for column in columns])
+        further = {name: row for name, row in (("distances", distances), ("close", close)) if row is not None}
+        rows = [*flags, attacked.before, attacked.labels_or_targets, *after, *further.values()]
+        table, columns = torch.cat([row.long().reshape(len(attacked.batch), -1).T for row in rows]), tuple(further)
         if table.device.type != "cuda":
-            return cls(attacked.batch, table.cpu(), attacked.targeted, distances is not None, None)
+            return cls(attacked.batch, table.cpu(), attacked.targeted, columns, None)
         on_cpu = torch.empty_like(table, device="cpu", pin_memory=True).copy_(table, non_blocking=True)
         copy_done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         copy_done.record(torch.cuda.current_stream(table.device))
-        return cls(attacked.batch, on_cpu, attacked.targeted, distances is not None, copy_done)
+        return cls(attacked.batch, on_cpu, attacked.targeted, columns, copy_done)
 
     def wait(self) -> ObservedBatch:
         """Return the outcomes when the copy is done."""
         if self.copy_done is not None:
             self.copy_done.synchronize()
-        shape = self.batch.labels.shape
+        shape, end = self.batch.labels.shape, len(self.table) - len(self.columns)
         zero_gradient, nonfinite_gradient, saturated = self.table[:3].numpy().astype(np.bool_)
-        predictions = (self.table[3:-1] if self.measured else self.table[3:]).reshape(-1, shape[1:].numel(), len(self.batch))
+        predictions = self.table[3:end].reshape(-1, shape[1:].numel(), len(self.batch))
         before, labels_or_targets, *after = predictions.transpose(1, 2).numpy().reshape(-1, *shape)
         outcomes = BatchOutcomes(
             self.batch.ids.numpy(),
@@ -92,7 +103,7 @@ class PendingOutcomes:
             zero_gradient,
             nonfinite_gradient,
             saturated,
-            distances=self.table[-1].numpy() if self.measured else None,
+            **dict(zip(self.columns, self.table[end:].numpy(), strict=True)),
         )
         return ObservedBatch(self.batch, outcomes)
 

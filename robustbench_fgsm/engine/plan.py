@@ -9,11 +9,10 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.engine.attack_batch import predict_classes
 from robustbench_fgsm.engine.rounding_guard import RoundingGuard
 from robustbench_fgsm.errors import SettingError, did_you_mean
 from robustbench_fgsm.models.batch_norm_folding import fold_batch_norm
-from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, decide, move_to_classifier
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, move_to_classifier
 
 OptimizeLevel = Literal["none", "safe", "max"]
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -155,11 +154,15 @@ PLAIN_PLAN = Plan()
 
 @dataclass(frozen=True)
 class PlannedClassifier:
-    """A plan, the classifier that follows it, and the plain classifier, which computes the rest under a guarded plan."""
+    """A plan, the classifier that follows it, and the plain classifier, which computes the rest under a guarded plan.
+
+    rounding: bounds by which predictions are marked that another machine could change; None if they are not marked.
+    """
 
     plan: Plan
     classifier: Classifier
     plain_classifier: Classifier
+    rounding: RoundingGuard | None = None
 
     @property
     def gradient_classifier(self) -> Classifier:
@@ -171,24 +174,23 @@ class PlannedClassifier:
         """Return the bounds that the trial of a guarded plan measured, or None without a guard."""
         return self.plan.trial.guard if self.plan.trial is not None and self.plan.guarded else None
 
-    def predict_classes(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the predicted classes (N,), and the images (N,) bool at risk of rounding, which are none without a guard.
+    def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the outputs (N, K), and the images (N,) bool at risk of rounding, which are none without a guard.
 
         The plain network predicts the images at risk. If the size of their batch could change a class, it predicts the whole batch,
         as it would without a plan: to the last bit.
         """
         outputs = self.classifier.predict(move_to_classifier(x, self.classifier))
-        classes = decide(self.classifier, outputs)
         at_risk = torch.zeros(len(x), dtype=torch.bool, device=x.device) if self.guard is None else self.guard.at_risk(outputs)
         if not bool(at_risk.any()):
-            return classes, at_risk
+            return outputs, at_risk
         subset_guard = None if bool(at_risk.all()) or self.plan.trial is None else self.plan.trial.subset_guard
         if subset_guard is not None:
             again = self.plain_classifier.predict(x[at_risk])
             if not bool(subset_guard.at_risk(again).any()):
-                classes[at_risk] = decide(self.plain_classifier, again)
-                return classes, at_risk
-        return predict_classes(self.plain_classifier, x), at_risk
+                outputs[at_risk] = again.to(outputs.dtype)
+                return outputs, at_risk
+        return self.plain_classifier.predict(x), at_risk
 
 
 def check_optimize_level(optimize: str) -> OptimizeLevel:

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.data.dataset import Batch
-from robustbench_fgsm.engine.attack_batch import AttackedBatch, attack_batch, craft_and_predict, predict_classes
+from robustbench_fgsm.engine.attack_batch import AttackedBatch, attack_batch, craft_and_run, predict_classes
+from robustbench_fgsm.engine.close_predictions import mark_close
 from robustbench_fgsm.engine.distances import measure_distances
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
 from robustbench_fgsm.engine.outcomes import ObservedBatch, OutcomeBuffer, PendingOutcomes, replaces_counts
 from robustbench_fgsm.engine.plan import PLAIN_PLAN, PlannedClassifier
 from robustbench_fgsm.engine.rounding_guard import RoundingGuard
+from robustbench_fgsm.models.classifier import decide
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.audit import NO_AUDIT, AuditCounts
 from robustbench_fgsm.stats.tally import BatchOutcomes
@@ -38,7 +40,8 @@ class PlannedAttack:
         self, planned: PlannedClassifier, spec: AttackSpec, classes: tuple[str, ...], sink: OutcomeSink, splitter: BatchSplitter
     ) -> None:
         self.decided_again, self.audit = 0, NO_AUDIT
-        self._planned, self._plain = planned, PlannedClassifier(PLAIN_PLAN, planned.plain_classifier, planned.plain_classifier)
+        plain = planned.plain_classifier
+        self._planned, self._plain = planned, PlannedClassifier(PLAIN_PLAN, plain, plain, planned.rounding)
         self._spec, self._classes, self._sink, self._splitter = spec, classes, sink, splitter
         self._saturated = OutcomeBuffer[ObservedBatch](planned.plan.batch_size)
         self._replaces_counts = replaces_counts(planned.plain_classifier, spec)
@@ -79,7 +82,8 @@ class PlannedAttack:
             images = ObservedBatch.concatenate(waiting)
             pending = self._start_attack(self._plain, images.batch, replace(self._spec, stable=True))
             found = ObservedBatch.concatenate([part.wait() for part in pending]).outcomes
-            self._sink(replace(images.outcomes, after_stable=found.after, distances_stable=found.distances))
+            close = None if found.close is None or images.outcomes.close is None else images.outcomes.close | found.close
+            self._sink(replace(images.outcomes, after_stable=found.after, distances_stable=found.distances, close=close))
 
     def _start_attack(self, planned: PlannedClassifier, batch: Batch, spec: AttackSpec) -> list[PendingOutcomes]:
         return self._splitter.map_parts(len(batch), lambda rows: self._start_part(planned, batch.at(rows), spec))
@@ -89,12 +93,13 @@ class PlannedAttack:
         attacked = attack_batch(planned.gradient_classifier, batch, spec, self._classes)
         distances = None if spec.max_epsilon is None else measure_distances(planned.gradient_classifier, attacked, spec.max_epsilon)
         if (guard := planned.guard) is None:
-            after = [craft_and_predict(planned.classifier, attacked, spec, epsilon)[1] for epsilon in spec.epsilons]
-            return PendingOutcomes.start(attacked, after, distances)
-        after, decided_again, audit = predict_guarded(planned, guard, attacked, spec)
-        pending = PendingOutcomes.start(attacked, after, distances)
-        self.decided_again, self.audit = self.decided_again + decided_again, self.audit + audit
-        return pending
+            outputs = [craft_and_run(planned.classifier, attacked, spec, epsilon)[1] for epsilon in spec.epsilons]
+        else:
+            outputs, decided_again, audit = predict_guarded(planned, guard, attacked, spec)
+            self.decided_again, self.audit = self.decided_again + decided_again, self.audit + audit
+        everything = (attacked.gradient_step.outputs, *outputs)
+        close = None if planned.rounding is None else mark_close(planned.rounding, everything)
+        return PendingOutcomes.start(attacked, [decide(planned.classifier, one) for one in outputs], distances, close)
 
 
 def predict_guarded(
@@ -102,7 +107,7 @@ def predict_guarded(
 ) -> tuple[list[Tensor], int, AuditCounts]:
     """Predict at every budget under a guarded plan, and let the plain network predict the images of the audit again.
 
-    Returns the predicted classes (N,) at each budget, the number of images at risk of rounding at any budget, and the counts of the
+    Returns the outputs (N, K) at each budget, the number of images at risk of rounding at any budget, and the counts of the
     audit. An image differs if its plain prediction differs at a budget at which the image is not at risk.
     """
     audited = guard.draw_audit(attacked.batch.ids.numpy(), spec.seed).to(attacked.gradient_step.x.device)
@@ -110,11 +115,12 @@ def predict_guarded(
     after = []
     for epsilon in spec.epsilons:
         x_adv = attacked.gradient_step.perturb(epsilon)
-        classes, at_risk = planned.predict_classes(x_adv)
-        after.append(classes)
+        outputs, at_risk = planned.predict(x_adv)
+        after.append(outputs)
         ever_at_risk |= at_risk
         if bool((checked := audited & ~at_risk).any()):
-            differs[checked] |= predict_classes(planned.plain_classifier, x_adv[checked]) != classes[checked]
+            found = decide(planned.classifier, outputs[checked])
+            differs[checked] |= predict_classes(planned.plain_classifier, x_adv[checked]) != found
     return after, int(ever_at_risk.sum()), AuditCounts(int(audited.sum()), int(differs.sum()))
 
 

@@ -50,7 +50,7 @@ class RoundingGuard:
 
     def at_risk(self, outputs: Tensor) -> Tensor:
         """Return the images (N,) bool whose largest two outputs (N, K) are closer than the bounds, or not finite."""
-        bound = (self.relative * outputs.abs().amax(1)).clamp(min=self.absolute)
+        bound = (self.relative * outputs.abs().amax(1).double()).clamp(min=self.absolute)
         return ~(logit_margins(outputs) > bound)
 
     def draw_audit(self, ids: Int64Array, seed: int) -> Tensor:

@@ -13,6 +13,7 @@ from robustbench_fgsm.attack.outputs import read_for_loss
 from robustbench_fgsm.data.dataset import Dataset, describe_data
 from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_classifier
 from robustbench_fgsm.engine.choose_plan import choose_plan
+from robustbench_fgsm.engine.close_predictions import measure_rounding
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, check_optimize_level
 from robustbench_fgsm.engine.preflight import check_single_epsilon, preflight_all
@@ -236,6 +237,9 @@ def _attack_all(planned: PlannedClassifier, data: Dataset, specs: Sequence[Attac
     report_progress = ProgressReporter(len(data), world, context.progress, context.fooled_progress)
     if store is None and world.size == 1:
         return attack_dataset(planned, data, specs, report_progress)
+    if store is not None:  # which keeps what becomes of each image
+        rounding = measure_rounding(planned.plain_classifier, data, specs[0]) if world.is_main else None
+        planned = replace(planned, rounding=world.broadcast(rounding))
     return attack_by_pieces(planned, data, specs, store, world, report_progress)
 
 

@@ -18,6 +18,7 @@ from robustbench_fgsm.files.regular_files import is_directory, is_file, is_prese
 from robustbench_fgsm.runs.paired import Flags, Integers
 from robustbench_fgsm.runs.robustness_lock import LockedAttack, RobustnessLock, digest_size
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.distance import UNKNOWN
 
 LOCK_NAME = "robustness.lock"
 LOCK_SCHEMA = "rfgsm.lock/1"
@@ -67,15 +68,20 @@ class AttackRecord(Record):
     """One attack, and what became of each image.
 
     correct: right predictions before the attack and at each budget, which the outcomes must agree with. outcomes: one number for
-    each image, whose bits are the right predictions, the lowest before the attack. stable: likewise with exact gradients; none if
-    they change nothing. close: predictions that rest on rounding, as image * (budgets + 1) + budget.
+    each image, whose bits are the right predictions, the lowest before the attack. distances: one number for each image, in two
+    digits; none if they are not measured. stable_images: images whose outcome or distance differs with exact gradients.
+    stable_outcomes, stable_distances: of these images. close: predictions that rounding could change, as
+    image * (budgets + 1) + budget.
     """
 
     settings: dict[str, Any]
     epsilons: Annotated[list[float], Field(min_length=1, max_length=1000)]
     correct: list[Count]
     outcomes: list[Digits]
-    stable: list[Digits]
+    distances: list[Digits]
+    stable_images: list[Numbers]
+    stable_outcomes: list[Digits]
+    stable_distances: list[Digits]
     close: list[Numbers]
 
 
@@ -102,14 +108,8 @@ class LockRecord(Record):
         if len({len(attack.epsilons) for attack in self.attacks}) > 1:
             raise ValueError("attacks with different numbers of budgets")
         for attack in self.attacks:
-            rows = len(attack.epsilons) + 1
-            right = _decode_bits(attack.outcomes, rows, n)
-            if attack.stable:
-                _decode_bits(attack.stable, rows, n)
-            if right.sum(1).tolist() != attack.correct:
+            if _decode_attack(attack, n).right.sum(1).tolist() != attack.correct:
                 raise ValueError("counts of right predictions that differ from the outcomes")
-            _decode_places(attack.close, rows, n)
-            AttackSpec.from_dict(attack.settings, attack.epsilons)
         return self
 
 
@@ -129,17 +129,7 @@ def encode_lock(lock: RobustnessLock) -> bytes:
             "digests": list(lock.digests),
         },
         "saturated": lock.saturated,
-        "attacks": [
-            {
-                "settings": attack.spec.to_dict(),
-                "epsilons": list(attack.spec.epsilons),
-                "correct": attack.right.sum(1).tolist(),
-                "outcomes": _encode_bits(attack.right),
-                "stable": [] if attack.stable is None else _encode_bits(attack.stable),
-                "close": _join_numbers(np.flatnonzero(attack.close.T)),
-            }
-            for attack in lock.attacks
-        ],
+        "attacks": list(map(_encode_attack, lock.attacks)),
     }
     return (json.dumps({"checksum": _checksum(document)} | document, indent=1, allow_nan=False) + "\n").encode()
 
@@ -196,17 +186,6 @@ def is_lock_file(path: Path) -> bool:
 def _decode_lock(found: LockRecord, path: str) -> RobustnessLock:
     images = _parse_numbers(found.data.images)
     n = int(images.sum())
-    attacks = []
-    for attack in found.attacks:
-        rows = len(attack.epsilons) + 1
-        attacks.append(
-            LockedAttack(
-                AttackSpec.from_dict(attack.settings, attack.epsilons),
-                _decode_bits(attack.outcomes, rows, n),
-                _decode_bits(attack.stable, rows, n) if attack.stable else None,
-                _decode_places(attack.close, rows, n),
-            )
-        )
     data, model = found.data, found.model.model_dump()
     return RobustnessLock(
         path,
@@ -217,8 +196,41 @@ def _decode_lock(found: LockRecord, path: str) -> RobustnessLock:
         data.order,
         found.saturated,
         {"package": found.package, "torch": found.torch},
-        tuple(attacks),
+        tuple(_decode_attack(attack, n) for attack in found.attacks),
     )
+
+
+def _encode_attack(attack: LockedAttack) -> dict[str, Any]:
+    differs = (attack.right != attack.right_stable).any(0)
+    if attack.distances is not None and attack.distances_stable is not None:
+        differs |= attack.distances != attack.distances_stable
+    return {
+        "settings": attack.spec.to_dict(),
+        "epsilons": list(attack.spec.epsilons),
+        "correct": attack.right.sum(1).tolist(),
+        "outcomes": _encode_bits(attack.right),
+        "distances": [] if attack.distances is None else _encode_positions(attack.distances),
+        "stable_images": _join_numbers(np.flatnonzero(differs)),
+        "stable_outcomes": _encode_bits(attack.right_stable[:, differs]),
+        "stable_distances": [] if attack.distances_stable is None else _encode_positions(attack.distances_stable[differs]),
+        "close": _join_numbers(np.flatnonzero(attack.close.T)),
+    }
+
+
+def _decode_attack(record: AttackRecord, n: int) -> LockedAttack:
+    """Return the attack that `_encode_attack` wrote; raise ValueError, KeyError, TypeError or AttributeError for another one."""
+    spec, rows = AttackSpec.from_dict(record.settings, record.epsilons), len(record.epsilons) + 1
+    right, differs = _decode_bits(record.outcomes, rows, n), _decode_places(record.stable_images, 1, n)[0]
+    right_stable = right.copy()
+    right_stable[:, differs] = _decode_bits(record.stable_outcomes, rows, int(differs.sum()))
+    distances = distances_stable = None
+    if spec.max_epsilon is not None:
+        distances = _decode_positions(record.distances, n)
+        distances_stable = distances.copy()
+        distances_stable[differs] = _decode_positions(record.stable_distances, int(differs.sum()))
+    elif record.distances or record.stable_distances:
+        raise ValueError("distances of an attack that measures none")
+    return LockedAttack(spec, right, right_stable, _decode_places(record.close, rows, n), distances, distances_stable)
 
 
 def _reject(file: Path, found: str) -> NoReturn:
@@ -237,7 +249,7 @@ def _checksum(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
-def _encode_bits(flags: Flags) -> list[str]:
+def _encode_bits(flags: Flags | Integers) -> list[str]:
     """Return flags (R, N) in base 64, as many digits for each image as R bits need, in lines."""
     rows, digits = len(flags), -(-len(flags) // BITS)
     padded = np.zeros((digits * BITS, flags.shape[1]), np.uint8)
@@ -260,6 +272,20 @@ def _decode_bits(lines: Sequence[str], rows: int, n: int) -> Flags:
     if bits[rows:].any():
         raise ValueError("bits of budgets that the attack does not have")
     return np.ascontiguousarray(bits[:rows])
+
+
+def _encode_positions(positions: Integers) -> list[str]:
+    """Return positions (N,) of distances in base 64, two digits each, in lines."""
+    return _encode_bits(positions >> np.arange(2 * BITS)[:, None] & 1)
+
+
+def _decode_positions(lines: Sequence[str], n: int) -> Integers:
+    """Return the positions (N,) that `_encode_positions` wrote; raise ValueError for other lines."""
+    bits = _decode_bits(lines, 2 * BITS, n)
+    positions: Integers = (bits.astype(np.int64) << np.arange(2 * BITS)[:, None]).sum(0)
+    if n and int(positions.max()) > UNKNOWN:
+        raise ValueError("distances beyond the scale")
+    return positions
 
 
 def _decode_places(lines: Sequence[str], rows: int, n: int) -> Flags:

@@ -7,6 +7,7 @@ import numpy as np
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.runs.paired import PairedRunCounts, check_same_settings, has_stable_gradients, is_drawn, list_paired_counts
 from robustbench_fgsm.runs.robustness_lock import RobustnessLock, digest_size
+from robustbench_fgsm.stats.distance import PairedDistances
 
 REMEDY = "measure on the data of the lock, or write a new lock"
 NAMED_CLASSES = 3
@@ -36,6 +37,17 @@ def pair_locks(run: RobustnessLock, baseline: RobustnessLock) -> tuple[list[Pair
             for budget, flags in enumerate(chosen):
                 counts[attack, budget, kind] = np.bincount(labels[flags], minlength=classes)
     return list(list_paired_counts(run.specs, np.bincount(labels, minlength=classes), counts)), stable
+
+
+def pair_lock_distances(run: RobustnessLock, baseline: RobustnessLock, *, stable: bool) -> list[tuple[str, PairedDistances]]:
+    """Return rule and distances of each attack of two locks that `pair_locks` paired; none unless both have equal budgets."""
+    found = []
+    for mine, other in zip(run.attacks, baseline.attacks, strict=True):
+        now, then, largest = mine.positions(stable=stable), other.positions(stable=stable), mine.spec.max_epsilon
+        if now is None or then is None or largest is None or largest != other.spec.max_epsilon:
+            return []
+        found.append((str(mine.spec.target), PairedDistances(run.labels, now, then, largest)))
+    return found
 
 
 def check_same_images(run: RobustnessLock, baseline: RobustnessLock) -> None:

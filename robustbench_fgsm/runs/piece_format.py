@@ -140,6 +140,8 @@ def _piece_columns(record: PieceRecord) -> Iterator[tuple[str, Array]]:
         yield f"flags.{attack}", np.bitwise_or.reduce(flags)
         if outcomes.after_stable is not None and outcomes.saturated.any():
             yield f"stable.{attack}", to_smallest_dtype(outcomes.after_stable[outcomes.saturated])
+        if outcomes.close is not None:
+            yield f"close.{attack}", to_smallest_dtype(outcomes.close)
         if outcomes.distances is not None:
             yield f"distances.{attack}", to_smallest_dtype(outcomes.distances)
             if outcomes.distances_stable is not None and outcomes.saturated.any():
@@ -168,6 +170,7 @@ def _batch_outcomes(columns: dict[str, Int64Array], attack: int) -> BatchOutcome
         after_stable=with_stable(after, "stable"),
         distances=distances,
         distances_stable=with_stable(distances, "stable_distances"),
+        close=columns.get(f"close.{attack}"),
     )
 
 
@@ -176,5 +179,5 @@ def to_smallest_dtype(classes: IntArray) -> IntArray:
     smallest, largest = (int(classes.min()), int(classes.max())) if classes.size else (0, 0)
     if smallest < 0:
         return classes.astype("<i4")
-    kind = "u1" if largest < 2**8 else "<u2" if largest < 2**16 else "<u4"
+    kind = "u1" if largest < 2**8 else "<u2" if largest < 2**16 else "<u4" if largest < 2**32 else "<i8"
     return classes.astype(kind)

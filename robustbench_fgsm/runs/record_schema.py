@@ -121,9 +121,13 @@ class RecordSchema:
         classes: Sequence[IntArray] = [outcomes.labels, *([] if outcomes.targets is None else [outcomes.targets])]
         if outcomes.after_stable is not None:
             predictions.append(outcomes.after_stable)
+        close = np.zeros(1, np.int64) if outcomes.close is None else outcomes.close
         return (
             outcomes.after.shape == (n, budgets, *row)
             and outcomes.labels.shape == outcomes.before.shape == (n, *row)
+            and int(close.min()) >= 0
+            and int(close.max()) < 2 ** (budgets + 1)
+            and (outcomes.close is None or close.shape == (n,))
             and (outcomes.targets is not None) == targeted
             and all(column.shape[:1] == (n,) and int(column.max()) < limit for column in [*classes, *predictions])
             and all(int(column.min()) >= 0 for column in classes)

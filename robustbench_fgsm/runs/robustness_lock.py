@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from robustbench_fgsm.engine.close_predictions import MAX_BUDGETS
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.errors import DataError, InvalidRunError
 from robustbench_fgsm.evaluation.document import WARNING_SHARE, Document
@@ -25,18 +26,25 @@ MAX_DIGESTS = 100
 class LockedAttack:
     """Outcomes of one attack at E budgets on N images, in the order of the lock; row 0 is before the attack.
 
-    right: (E + 1, N) bool, the prediction is the label. stable: likewise, with exact gradients on saturated images; None if it
-    equals `right`. close: (E + 1, N) bool, the prediction rests on rounding.
+    right: (E + 1, N) bool, the prediction is the label. close: (E + 1, N) bool, rounding could change the prediction. distances:
+    (N,) positions in `distance_levels`; None if they are not measured. right_stable, distances_stable: with exact gradients on
+    saturated images; of a lock that exceeds the saturated share they equal `right` and `distances`, which no gate would use.
     """
 
     spec: AttackSpec
     right: Flags
-    stable: Flags | None
+    right_stable: Flags
     close: Flags
+    distances: Integers | None = None
+    distances_stable: Integers | None = None
 
     def outcomes(self, *, stable: bool) -> Flags:
         """Return which predictions are right (E + 1, N), with exact gradients on saturated images if `stable`."""
-        return self.right if self.stable is None or not stable else self.stable
+        return self.right_stable if stable else self.right
+
+    def positions(self, *, stable: bool) -> Integers | None:
+        """Return the distances (N,), with exact gradients on saturated images if `stable`; None if they are not measured."""
+        return self.distances_stable if stable else self.distances
 
 
 @dataclass(frozen=True)
@@ -93,14 +101,19 @@ class RobustnessLock:
     @property
     def exceeds_saturated_share(self) -> bool:
         """Return True if more than 1 % of the images are saturated."""
-        return self.saturated > WARNING_SHARE * self.n
+        return exceeds_saturated_share(self.saturated, self.n)
+
+
+def exceeds_saturated_share(saturated: int, n: int) -> bool:
+    """Return True if so many saturated images of n are more than 1 %."""
+    return saturated > WARNING_SHARE * n
 
 
 def lock_run(run: SavedRun) -> RobustnessLock:
     """Return the lock of a finished run.
 
     Raises:
-        RunError: the run is not finished, or is not one of `rfgsm evaluate` or `sweep`.
+        RunError: the run is not finished, or has several labels for each image.
         InvalidRunError: the numbers of the run must not be used.
     """
     check_finished(run)
@@ -128,7 +141,8 @@ def lock_records(records: Iterable[PieceRecord], settings: Document, specs: Sequ
     hashes = np.concatenate([np.empty(0, np.int64), *(record.hashes for record in records if record.hashes is not None)])
     order = np.lexsort((ids, hashes, labels))
     ids, labels, hashes = ids[order], labels[order], hashes[order]
-    data = settings["data"]
+    data, saturated = settings["data"], int(outcomes[0].saturated.sum())
+    ordinary = not exceeds_saturated_share(saturated, len(labels))
     whole = {"spec": data["spec"], "n": len(labels), "fingerprint": _hash(labels, hashes), "classes": list(data["classes"])}
     return RobustnessLock(
         settings["path"],
@@ -137,15 +151,21 @@ def lock_records(records: Iterable[PieceRecord], settings: Document, specs: Sequ
         labels,
         _class_digests(labels, hashes, len(whole["classes"])),
         _hash(ids),
-        int(outcomes[0].saturated.sum()),
+        saturated,
         {name: settings[name] for name in ("package", "torch")},
-        tuple(_lock_attack(found.at(order), spec) for found, spec in zip(outcomes, specs, strict=True)),
+        tuple(_lock_attack(found.at(order), spec, ordinary=ordinary) for found, spec in zip(outcomes, specs, strict=True)),
     )
 
 
-def _lock_attack(outcomes: BatchOutcomes, spec: AttackSpec) -> LockedAttack:
-    right, stable = (correct_predictions(outcomes, stable=stable) for stable in (False, True))
-    return LockedAttack(spec, right, None if np.array_equal(right, stable) else stable, np.zeros_like(right))
+def _lock_attack(outcomes: BatchOutcomes, spec: AttackSpec, *, ordinary: bool) -> LockedAttack:
+    exact = outcomes.with_exact_gradients()
+    outcomes = outcomes if ordinary else exact
+    right, right_stable = (correct_predictions(one, stable=False) for one in (outcomes, exact))
+    close = np.zeros_like(right)
+    if outcomes.close is not None:
+        marked = min(len(right), MAX_BUDGETS + 1)
+        close[:marked] = outcomes.close >> np.arange(marked)[:, None] & 1
+    return LockedAttack(spec, right, right_stable, close, outcomes.distances, exact.distances)
 
 
 def _class_digests(labels: Integers, hashes: Integers, num_classes: int) -> tuple[str, ...]:

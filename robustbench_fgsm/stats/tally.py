@@ -38,6 +38,8 @@ class BatchOutcomes:
         after_stable: (N, E) like `after`, but saturated images follow their exact gradient; None if it equals `after`.
         distances: (N,) distances as positions in `distance_levels`; None if they are not measured.
         distances_stable: (N,) like `distances`, but saturated images follow their exact gradient; None if it equals `distances`.
+        close: (N,) bits of predictions that rounding could change, the lowest before the attack, the next ones at each budget;
+            None if they are not marked.
     """
 
     ids: Int64Array
@@ -51,6 +53,7 @@ class BatchOutcomes:
     after_stable: Int64Array | None = None
     distances: Int64Array | None = None
     distances_stable: Int64Array | None = None
+    close: Int64Array | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -64,7 +67,9 @@ class BatchOutcomes:
         for name in ("after", "distances"):
             if any(stable is not None for stable in columns[f"{name}_stable"]):
                 columns[f"{name}_stable"] = [getattr(part.with_exact_gradients(), name) for part in parts]
-        whole: dict[str, Any] = {name: None if values[0] is None else np.concatenate(values) for name, values in columns.items()}
+        whole: dict[str, Any] = {
+            name: None if any(value is None for value in values) else np.concatenate(values) for name, values in columns.items()
+        }
         return cls(**whole)
 
     def at(self, rows: IntArray | BoolArray | slice) -> BatchOutcomes:

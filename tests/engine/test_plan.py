@@ -56,8 +56,8 @@ def test_images_at_risk_get_the_plain_prediction(network: rf.TorchClassifier, im
     for bound, expected in ((0.0, other), (1e9, network)):
         guard = RoundingGuard(bound, 0.0, 101, 0.0, 0.0)
         planned = PlannedClassifier(Plan("safe", "channels_last", trial=replace(TRIAL, guard=guard)), other, network)
-        classes, at_risk = planned.predict_classes(x)
-        assert torch.equal(classes, expected.predict(x).argmax(1))
+        outputs, at_risk = planned.predict(x)
+        assert torch.equal(outputs, expected.predict(x))
         assert at_risk.tolist() == [bound > 0] * 8
 
 
@@ -74,7 +74,8 @@ def test_images_at_risk_are_predicted_together(network: rf.TorchClassifier, imag
     sizes: list[int] = []
     plain = network.variant()
     plain.network.register_forward_hook(lambda module, inputs, outputs: sizes.append(len(outputs)))
-    classes, at_risk = PlannedClassifier(Plan("safe", bf16=True, trial=trial), other, plain).predict_classes(x)
+    outputs, at_risk = PlannedClassifier(Plan("safe", bf16=True, trial=trial), other, plain).predict(x)
+    classes = outputs.argmax(1)
     assert torch.equal(at_risk, expected_at_risk)
     assert sizes == [int(at_risk.sum()), 64][: 1 + doubtful]
     decided = torch.ones_like(at_risk) if doubtful else at_risk

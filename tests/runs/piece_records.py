@@ -35,6 +35,7 @@ def drawn(
         after_stable=np.where(saturated[:, np.newaxis], after_stable, after) if saturated.any() else None,
         distances=distances if measured else None,
         distances_stable=np.where(saturated, distances_stable, distances) if measured and saturated.any() else None,
+        close=random.integers(8, size=n) if number % 2 else None,
     )
     return PieceRecord(
         number,

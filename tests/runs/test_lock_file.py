@@ -17,6 +17,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.runs.lock_file import encode_lock, is_lock_file, read_lock, write_lock
 from robustbench_fgsm.runs.robustness_lock import RobustnessLock
 from robustbench_fgsm.spec import AttackSpec, TargetRule
+from robustbench_fgsm.stats.distance import UNKNOWN
 from tests.runs.locks import edit, locked, outcomes
 
 LOCK = locked(outcomes([0, 0, 1, 0, 2, 2], [[0], [1], [1], [0], [2], [0]]))
@@ -28,7 +29,10 @@ def random_lock(seed: int, n: int, budgets: int, classes: int = 3) -> Robustness
     labels, before = drawn.integers(0, classes, n).tolist(), drawn.integers(0, classes, n).tolist()
     stable, saturated = drawn.integers(0, classes, (n, budgets)), drawn.random(n) < 0.5
     after = np.where(saturated[:, None], drawn.integers(0, classes, (n, budgets)), stable)
-    found = outcomes(before, after.tolist(), labels, targets=stable[:, 0], saturated=saturated, after_stable=stable)
+    saturated &= drawn.random() < 0.5  # else below the share above which exact gradients alone count
+    distances = {name: drawn.integers(0, UNKNOWN + 1, n) for name in ("distances", "distances_stable")} if seed % 2 else {}
+    found = outcomes(before, after.tolist(), labels, targets=stable[:, 0], saturated=saturated, after_stable=stable, **distances)
+    spec = replace(spec, max_epsilon=0.5 if distances else None)
     lock = locked(found, spec, drawn.permutation(n).tolist(), classes)
     close = drawn.random(lock.attacks[0].right.shape) < 0.1
     return replace(lock, attacks=(replace(lock.attacks[0], close=close),))
@@ -45,12 +49,14 @@ def test_reads_what_was_written(tmp_path_factory: pytest.TempPathFactory, seed: 
         assert ours.spec == theirs.spec
         for stable in (False, True):
             assert np.array_equal(ours.outcomes(stable=stable), theirs.outcomes(stable=stable))
+            assert np.array_equal(ours.positions(stable=stable), theirs.positions(stable=stable))  # type: ignore[arg-type]
         assert np.array_equal(ours.close, theirs.close)
     assert np.array_equal(found.labels, lock.labels)
 
 
-def test_10_000_images_take_less_than_50_kb() -> None:
-    lock = random_lock(0, 10_000, 5, classes=10)
+@pytest.mark.parametrize("seed", [0, 1], ids=["outcomes", "distances"])
+def test_10_000_images_take_less_than_50_kb(seed: int) -> None:
+    lock = random_lock(seed, 10_000, 5, classes=10)
     few = np.zeros_like(lock.attacks[0].close)
     few[:, :100] = True
     assert len(encode_lock(replace(lock, attacks=(replace(lock.attacks[0], close=few),)))) < 50_000
@@ -124,7 +130,14 @@ HOSTILE_CHANGES: list[Callable[[dict[str, Any]], object]] = [
     attack(outcomes=["______"]),
     attack(outcomes=[]),
     attack(outcomes=["D" * 6, 6]),
-    attack(stable=["DDD"]),
+    attack(stable_images=["0"]),
+    attack(stable_images=["6"], stable_outcomes=["D"]),
+    attack(stable_images=["0"], stable_outcomes=["DD"]),
+    attack(distances=["AA" * 6]),
+    lambda document: document["attacks"][0]["settings"].update(max_epsilon=0.5),
+    lambda document: document["attacks"][0].update(
+        settings=document["attacks"][0]["settings"] | {"max_epsilon": 0.5}, distances=["__" * 6]
+    ),
     attack(close=["1 1"]),
     attack(close=["2 1"]),
     attack(close=["12"]),

@@ -131,3 +131,10 @@ def test_no_column_is_believed(record: PieceRecord) -> None:
 def test_deep_json_is_damage() -> None:
     rest = b'","piece":1,"run":' + b"[" * 100_000 + b"\n"
     assert schema(3).origin(RECORD_PREFIX + hashlib.sha256(rest).hexdigest().encode() + rest) == "damaged"
+
+
+@pytest.mark.parametrize("close", [[8] * 7, [-1] * 7, [[0]] * 7, [0] * 6], ids=str)
+def test_marks_of_close_predictions_must_fit(close: list[object]) -> None:
+    record = drawn(1)
+    broken = replace(record, outcomes=tuple(replace(outcomes, close=np.array(close)) for outcomes in record.outcomes))
+    assert schema(3).origin(encode_piece(broken, RUN)) == "damaged"

@@ -35,14 +35,15 @@ def test_the_order_of_the_images_changes_nothing_but_the_order() -> None:
     assert encode_lock(replace(other, order=lock.order)) == encode_lock(lock)
 
 
-def test_saturated_images_keep_both_outcomes() -> None:
-    saturated = np.array([True] + [False] * 5)
-    stable = np.array(AFTER)
-    stable[0] = 2
-    lock = locked(outcomes(BEFORE, AFTER, saturated=saturated, after_stable=stable))
+@pytest.mark.parametrize(("repeats", "kept"), [(1, [False, False]), (20, [True, False])])
+def test_saturated_images_keep_ordinary_outcomes_up_to_1_per_cent(repeats: int, kept: list[bool]) -> None:
+    before, after = BEFORE * repeats, np.array(AFTER * repeats)
+    saturated, stable, labels = np.zeros(len(before), np.bool_), after.copy(), [0, 0, 1, 1, 2, 2] * repeats
+    saturated[0], stable[0] = True, 2
+    lock = locked(outcomes(before, after.tolist(), labels, saturated=saturated, after_stable=stable))
     (attack,) = lock.attacks
-    assert (lock.saturated, lock.exceeds_saturated_share) == (1, True)
-    assert [bool(attack.outcomes(stable=flag)[1, 0]) for flag in (False, True)] == [True, False]
+    assert (lock.saturated, lock.exceeds_saturated_share) == (1, repeats == 1)
+    assert [bool(attack.outcomes(stable=flag)[1, 0]) for flag in (False, True)] == kept
 
 
 def test_above_100_classes_several_share_a_hash() -> None:

@@ -1,0 +1,120 @@
+"""Predictions that rounding could change are marked, and those alone change on another machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import robustbench_fgsm as rf
+from robustbench_fgsm.engine.close_predictions import MAX_BUDGETS, mark_close, measure_rounding
+from robustbench_fgsm.engine.rounding_guard import RoundingGuard
+from robustbench_fgsm.options import AttackOptions, RunOptions
+from robustbench_fgsm.runs.measure_lock import measure_lock
+from robustbench_fgsm.runs.pair_locks import pair_locks
+from robustbench_fgsm.runs.robustness_lock import RobustnessLock
+from robustbench_fgsm.spec import AttackSpec
+
+SPEC = AttackSpec((2 / 255, 8 / 255))
+
+
+def near_ties(channels: int = 8) -> rf.TorchClassifier:
+    """A network whose two last classes differ by rounding alone, because their weights are sums in another order."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        first, head = nn.Conv2d(1, channels, 3), nn.Linear(channels * 26 * 26, 3)
+    with torch.no_grad():
+        head.weight[2], head.bias[2] = head.weight[1] * (1 + 1e-7), head.bias[1]
+    return rf.wrap(nn.Sequential(first, nn.ReLU(), nn.Flatten(), head), 3)
+
+
+def test_marks_follow_the_margins() -> None:
+    guard = RoundingGuard(0.1, 0.0, 10, 0.0, 0.0)
+    clear, close = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.05, 0.0]])
+    assert mark_close(guard, [torch.cat([clear, close]), torch.cat([close, close])]).tolist() == [2, 3]
+    assert mark_close(guard, [close] * (MAX_BUDGETS + 9)).tolist() == [2 ** (MAX_BUDGETS + 1) - 1]
+
+
+def test_an_ordinary_network_has_small_bounds(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    guard = measure_rounding(classifier, images, SPEC)
+    assert guard is not None
+    assert 1e-7 < guard.relative < 1e-3
+
+
+def test_leaves_no_trace(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    state = torch.random.get_rng_state()
+    before = [parameter.clone() for parameter in classifier.network.parameters()]
+    measure_rounding(classifier, images, SPEC)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(map(torch.equal, before, classifier.network.parameters()))
+
+
+class Single(nn.Module):
+    """It takes one batch size alone."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits (N, 3)."""
+        if len(x) not in (2, 24, 256):
+            raise RuntimeError("another size")
+        return x.flatten(1)[:, :3]
+
+
+def test_a_network_that_runs_in_one_way_alone_has_no_bounds(images: rf.ArrayDataset) -> None:
+    assert measure_rounding(rf.wrap(Single(), 3), images, SPEC) is None
+
+
+def relabelled(images: rf.ArrayDataset) -> rf.ArrayDataset:
+    (whole,) = images.batches(0, len(images), len(images))
+    return rf.ArrayDataset("three", whole.images, whole.labels % 2 + 1, ("a", "b", "c"))
+
+
+def lock(classifier: rf.TorchClassifier, images: rf.ArrayDataset, batch_size: int) -> RobustnessLock:
+    return measure_lock(classifier, images, AttackOptions("2,8/255"), RunOptions(batch_size, "none"))[0]
+
+
+@pytest.fixture(scope="module")
+def machines(images: rf.ArrayDataset) -> list[RobustnessLock]:
+    """Locks of one network of near ties, measured in several ways."""
+    model, data = near_ties(), relabelled(images)
+    exact = model.variant(torch.float64)
+    ways: list[tuple[rf.TorchClassifier, int]] = [(model, 256), (model, 9), (model.channels_last(64), 64)]
+    assert not torch.equal(exact.predict(torch.ones(1, 1, 28, 28).double()), model.predict(torch.ones(1, 1, 28, 28)))
+    return [lock(one, data, size) for one, size in ways]
+
+
+def test_all_that_changes_between_machines_is_marked(machines: list[RobustnessLock]) -> None:
+    first, *others = machines
+    assert first.close > 0
+    changed = 0
+    for other in others:
+        differs = first.attacks[0].right != other.attacks[0].right
+        changed += int(differs.sum())
+        assert not bool((differs & ~first.attacks[0].close).any())
+        assert not bool((differs & ~other.attacks[0].close).any())
+    assert changed, "the network must have predictions that rounding changes"
+
+
+def test_marked_images_are_ties_up_to_1_per_cent(machines: list[RobustnessLock]) -> None:
+    first, *others = machines
+    for other in others:
+        few = [replace(side, labels=np.resize(side.labels, side.n)) for side in (first, other)]
+        assert all(side.has_ties == (side.close <= 0.01 * side.n) for side in few)
+        pairs, _ = pair_locks(other, first)
+        if first.has_ties and other.has_ties:
+            assert all((at.lost, at.gained) == (0, 0) for at in pairs)
+
+
+def test_runs_without_a_store_mark_nothing(
+    classifier: rf.TorchClassifier, images: rf.ArrayDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody reads the marks there, so the trial would only cost time."""
+
+    def fail(*_: object) -> Callable[..., object]:
+        raise AssertionError
+
+    monkeypatch.setattr("robustbench_fgsm.evaluation.evaluate.measure_rounding", fail)
+    assert rf.evaluate(classifier, images.head(8)).n == 8
