@@ -25,6 +25,10 @@ OWN_DOMAINS = ("", "ai.onnx")
 PACKED_TYPES = {number for name, number in onnx.TensorProto.DataType.items() if name.endswith(("INT2", "INT4", "FLOAT4E2M1"))}
 """Types of several values in a byte."""
 
+COMPLEX_TYPES = (onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128)
+DATA_FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
+"""Fields in which a tensor without raw data has its values."""
+
 Digits = Annotated[str, Field(pattern=r"^[0-9]{1,18}$")]
 
 
@@ -85,18 +89,24 @@ def _check_tensor(tensor: Any, file: Path) -> None:
         raise ModelError(f"{name} must have a valid data_type, got {tensor.data_type}: export it again") from None
     if len(tensor.dims) > MAX_AXES or any(length < 0 for length in tensor.dims):
         raise ModelError(f"{name} must have valid dims, got {list(tensor.dims)!s:.60}: export it again")
+    wanted, packed = math.prod(tensor.dims) * bits // 8, tensor.data_type in PACKED_TYPES
     if not tensor.external_data:
+        values = 2 * wanted * 8 // bits if tensor.data_type in COMPLEX_TYPES else wanted * 8 // bits
+        fits = (
+            len(tensor.raw_data) == wanted if tensor.raw_data else max(len(getattr(tensor, key)) for key in DATA_FIELDS) == values
+        )
+        if not (fits or packed):
+            raise ModelError(f"{name} must have as many values as its dims {list(tensor.dims)!s:.60} state: export it again")
         return
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    found = validate(ExternalData, entries, f"external data of {name}", ModelError, "export it again")
-    _check_inside_folder(file.parent, found.location)
-    place = file.parent / found.location
-    stored = place.stat().st_size - int(found.offset) if is_file(place) else 0
-    length = stored if found.length is None else int(found.length)
-    wanted = math.prod(tensor.dims) * bits // 8
-    if is_file(place) and (length > stored or (tensor.data_type not in PACKED_TYPES and length != wanted)):
+    external = validate(ExternalData, entries, f"external data of {name}", ModelError, "export it again")
+    _check_inside_folder(file.parent, external.location)
+    place = file.parent / external.location
+    stored = place.stat().st_size - int(external.offset) if is_file(place) else 0
+    length = stored if external.length is None else int(external.length)
+    if is_file(place) and (length > stored or (not packed and length != wanted)):
         raise ModelError(
-            f"external data of {name} must have {wanted:,} bytes, got {min(length, max(stored, 0)):,} in {found.location}: "
+            f"external data of {name} must have {wanted:,} bytes, got {min(length, max(stored, 0)):,} in {external.location}: "
             "copy the whole file, or export it again"
         )
 

@@ -61,7 +61,7 @@ def test_refuses_what_loads_code_or_files(name: str, change: Change, tmp_path: P
 
 
 def test_keys_without_a_value_load(change: Change) -> None:
-    values = {"quantization_config": None, "use_timm_backbone": False, "_attn_implementation": "eager", "backbone": None}
+    values = {"use_timm_backbone": False, "_attn_implementation": "eager", "backbone": None}
     assert rf.load_classifier(f"hf:{change('config.json', values)}").num_classes == 10
 
 
