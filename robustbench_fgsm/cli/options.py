@@ -135,6 +135,10 @@ class GateOptions:
     max_drop: Annotated[float, Option("Allowed loss of accuracy, as a share of the images.")] = 0.01
     require_evidence: Annotated[bool, Option("Pass only if every drop is shown to be smaller.")] = False
     alpha: Annotated[float, Option("Probability that the gate fails although no true drop is larger.")] = 0.05
+    on: Annotated[str, Option("What decides: accuracy, distance (runs measured with --distance), or both.")] = "accuracy"
+    max_decrease: Annotated[
+        float | str, Option("Allowed decrease of the distance, in units of epsilon, such as 0.5/255.", metavar="EPS")
+    ] = 0.0
 
 
 @dataclass(frozen=True)

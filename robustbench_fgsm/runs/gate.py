@@ -1,24 +1,41 @@
-"""Test, image by image, if a run lost more accuracy against a baseline run than is allowed."""
+"""Test, image by image, if a run lost more accuracy or distance against a baseline run than is allowed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from robustbench_fgsm.engine.environment import describe_software
-from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, SettingError
+from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, RunError, SettingError, did_you_mean
 from robustbench_fgsm.evaluation.document import Document, complete_document
 from robustbench_fgsm.options import check_share
 from robustbench_fgsm.runs.lock_file import is_lock_file, read_lock
 from robustbench_fgsm.runs.pair_locks import pair_locks
-from robustbench_fgsm.runs.paired import PairedRunCounts, pair_runs
+from robustbench_fgsm.runs.paired import PairedRunCounts, pair_run_distances, pair_runs
 from robustbench_fgsm.runs.read import SavedRun, read_saved_run
 from robustbench_fgsm.runs.robustness_lock import RobustnessLock, lock_run
-from robustbench_fgsm.stats.paired import detectable_drop, drop_lower_bounds, drop_p_values, drop_upper_bounds, holm
+from robustbench_fgsm.spec import parse_epsilon
+from robustbench_fgsm.stats.distance import PairedDistances
+from robustbench_fgsm.stats.paired import (
+    detectable_drop,
+    drop_images_needed,
+    drop_lower_bounds,
+    drop_p_values,
+    drop_upper_bounds,
+    holm,
+)
+from robustbench_fgsm.stats.paired_distances import (
+    DISTANCE_TEST_DESCRIPTION,
+    DecreaseTest,
+    MovedImages,
+    assess_decreases,
+    count_moved_images,
+)
 from robustbench_fgsm.stats.rate import Rate
 
+CRITERIA = ("accuracy", "distance", "both")
 TEST_POWER = 0.8
 TEST_DESCRIPTION = (
     "one-sided score test of a paired difference (Tango 1998), corrected by one image for continuity and for skewness; "
@@ -32,7 +49,8 @@ class DropTest:
 
     `exceeds` is True if the drop is significantly larger than is allowed, with the adjusted p-value `p`; `within` if it is
     significantly smaller. `low` and `high` are one-sided bounds of the drop at Holm's levels. `detectable` is the smallest true
-    drop that the test finds with power 0.8; None if there is none.
+    drop that the test finds with power 0.8; None if there is none. `needed` is the number of images that show a drop like this one
+    with power 0.8 in a test alone; None if the accuracy did not fall by more than is allowed.
     """
 
     pairs: PairedRunCounts
@@ -42,11 +60,16 @@ class DropTest:
     exceeds: bool
     within: bool
     detectable: float | None
+    needed: int | None
 
 
 @dataclass(frozen=True)
 class Gate:
-    """The verdict on a run and its baseline; `stable` is True if saturated images count with their stable gradients."""
+    """The verdict on a run and its baseline; `stable` is True if saturated images count with their stable gradients.
+
+    `on` is the criterion that decides: `accuracy`, `distance` or `both`. `decreases` are the tests of the distances; none if a run
+    has no distances. `moved` counts the images on both sides of each budget.
+    """
 
     run: Document
     baseline: Document
@@ -56,6 +79,10 @@ class Gate:
     require_evidence: bool
     stable: bool
     seconds: float
+    on: str = "accuracy"
+    max_decrease: float = 0.0
+    decreases: tuple[DecreaseTest, ...] = ()
+    moved: tuple[MovedImages, ...] = ()
 
     @property
     def exceeding(self) -> list[DropTest]:
@@ -75,9 +102,11 @@ class Gate:
 
     @property
     def passed(self) -> bool:
-        """Return True if both runs are valid and no drop exceeds; with `require_evidence`, only if each drop is within."""
-        enough = not (self.require_evidence and self.unproven)
-        return not self.invalid_reasons and not self.exceeding and enough
+        """Return True if both runs are valid and no judged test exceeds; with `require_evidence`, only if each one is within."""
+        judged: list[DropTest | DecreaseTest] = [*self.drops] if self.on != "distance" else []
+        judged += self.decreases if self.on != "accuracy" else ()
+        enough = not self.require_evidence or all(test.within for test in judged)
+        return not self.invalid_reasons and not any(test.exceeds for test in judged) and enough
 
     @property
     def invalid_reasons(self) -> list[str]:
@@ -121,15 +150,27 @@ class Gate:
             "ties": max(drop.pairs.ties for drop in self.drops),
             "improved": bool(self.improved),
             "drops": [_drop_to_dict(drop, self.run["data"]["classes"]) for drop in self.drops],
+            "on": self.on,
+            "max_decrease": self.max_decrease,
+            "distance_test": DISTANCE_TEST_DESCRIPTION if self.decreases else None,
+            "decreases": [_decrease_to_dict(test, self.run["data"]["classes"]) for test in self.decreases],
+            "moved": [asdict(moved) for moved in self.moved],
         }
         reasons, warnings = self.invalid_reasons, self.warnings
         return complete_document("rfgsm.gate/1", own, describe_software(), self.seconds, self.exit_code, reasons, warnings)
 
 
 def gate(
-    run: Path | str, baseline: Path | str, max_drop: float = 0.01, *, require_evidence: bool = False, alpha: float = 0.05
+    run: Path | str,
+    baseline: Path | str,
+    max_drop: float = 0.01,
+    *,
+    require_evidence: bool = False,
+    alpha: float = 0.05,
+    on: str = "accuracy",
+    max_decrease: float | str = 0.0,
 ) -> Gate:
-    """Test if robust or clean accuracy fell by more than `max_drop` from a baseline to a run, over all images and class by class.
+    """Test if accuracy or distances fell by more than is allowed from a baseline to a run, over all images and class by class.
 
     Args:
         run: directory that `rfgsm evaluate` or `sweep` wrote with `--out`, or a file that `rfgsm lock` wrote.
@@ -137,9 +178,11 @@ def gate(
         max_drop: largest allowed drop, as a share of the images in [0, 1].
         require_evidence: pass only if every drop is significantly smaller than `max_drop`.
         alpha: probability, in (0, 0.5), that a gate fails although no true drop is larger than `max_drop`.
+        on: criterion that decides: `accuracy`, `distance`, or `both`, each at half of `alpha`.
+        max_decrease: largest allowed decrease of the distance, in units of epsilon, as a number or as text such as `0.5/255`.
 
     Returns:
-        The verdict, with a test for each budget and class.
+        The verdict, with a test for each budget and class, and tests of the distances if both runs have them.
 
     Raises:
         SettingError: if a share is out of range.
@@ -147,11 +190,21 @@ def gate(
     """
     began = time.perf_counter()
     _check_shares(max_drop, alpha)
-    sides, (found, stable) = _pair(Path(run), Path(baseline))
+    if on not in CRITERIA:
+        raise SettingError(f"on must be one of {', '.join(CRITERIA)}, got {on!r}: {did_you_mean(on, CRITERIA)}")
+    allowed, *others = parse_epsilon(max_decrease, bounds=None)
+    if others:
+        raise SettingError(f"max decrease must be one number, got {max_decrease}: try 0.5/255")
+    sides, (found, stable), distances = _pair(Path(run), Path(baseline))
     if not found[0].n:
         raise SettingError("run and baseline must hold images, got none that could be read: check the data")
-    drops = assess_drops(found, max_drop, alpha)
-    return Gate(*sides, drops, max_drop, alpha, require_evidence, stable, time.perf_counter() - began)
+    if on != "accuracy" and not distances:
+        raise RunError("run and baseline must both have distances up to the same epsilon, got none: measure both with --distance")
+    level = alpha / 2 if on == "both" else alpha
+    drops, decreases = assess_drops(found, max_drop, level), assess_decreases(distances, allowed, level) if distances else ()
+    moved = tuple(count_moved_images(rule, pairs, epsilon) for rule, pairs in distances for epsilon in _budgets(sides[0], rule))
+    seconds = time.perf_counter() - began
+    return Gate(*sides, drops, max_drop, alpha, require_evidence, stable, seconds, on, allowed, decreases, moved)
 
 
 def judge_lock(
@@ -171,13 +224,20 @@ def _check_shares(max_drop: float, alpha: float) -> None:
         raise SettingError(f"alpha must lie between 0 and 0.5, got {alpha:g}: leave it out for 0.05")
 
 
-def _pair(run: Path, baseline: Path) -> tuple[tuple[Document, Document], tuple[list[PairedRunCounts], bool]]:
-    """Return excerpts and counts of two run directories, or of a run directory or lock file and a lock file."""
+def _budgets(run: Document, rule: str) -> list[float]:
+    return next(list(attack["epsilons"]) for attack in run["attacks"] if attack["targeted"] == rule)
+
+
+def _pair(
+    run: Path, baseline: Path
+) -> tuple[tuple[Document, Document], tuple[list[PairedRunCounts], bool], list[tuple[str, PairedDistances]]]:
+    """Return excerpts, counts and distances of two run directories, or of a run directory or lock file and a lock file."""
     if not any(map(is_lock_file, (run, baseline))):
         now, then = read_saved_run(run), read_saved_run(baseline)
-        return (_manifest_excerpt(now), _manifest_excerpt(then)), pair_runs(now, then)
+        counts, stable = pair_runs(now, then)
+        return (_manifest_excerpt(now), _manifest_excerpt(then)), (counts, stable), pair_run_distances(now, then, stable=stable)
     locks = [read_lock(side) if is_lock_file(side) else lock_run(read_saved_run(side)) for side in (run, baseline)]
-    return (_lock_excerpt(locks[0]), _lock_excerpt(locks[1])), pair_locks(*locks)
+    return (_lock_excerpt(locks[0]), _lock_excerpt(locks[1])), pair_locks(*locks), []
 
 
 def assess_drops(paired: Sequence[PairedRunCounts], max_drop: float, alpha: float = 0.05) -> tuple[DropTest, ...]:
@@ -187,7 +247,8 @@ def assess_drops(paired: Sequence[PairedRunCounts], max_drop: float, alpha: floa
     within, _, upper_levels = holm(drop_p_values(gained, lost, n, -max_drop), alpha)
     low, high = drop_lower_bounds(lost, gained, n, levels), drop_upper_bounds(lost, gained, n, upper_levels)
     least = [detectable_drop(at.gained, at.n, max_drop, alpha / len(paired), TEST_POWER) for at in paired]
-    columns = (low.tolist(), high.tolist(), p.tolist(), exceeds.tolist(), within.tolist(), least)
+    needed = [drop_images_needed(at.lost, at.gained, at.n, max_drop, alpha, TEST_POWER) for at in paired]
+    columns = (low.tolist(), high.tolist(), p.tolist(), exceeds.tolist(), within.tolist(), least, needed)
     return tuple(DropTest(at, *values) for at, *values in zip(paired, *columns, strict=True))
 
 
@@ -200,6 +261,10 @@ def _manifest_excerpt(run: SavedRun) -> Document:
     manifest = run.manifest.document
     own = {key: manifest[key] for key in ("model", "data", "attacks")}
     return {"path": str(run.manifest.directory), **own, "invalid_reasons": (run.result or {})["invalid_reasons"]}
+
+
+def _decrease_to_dict(test: DecreaseTest, classes: Sequence[str]) -> Document:
+    return asdict(test) | {"name": None if test.label is None else classes[test.label]}
 
 
 def _drop_to_dict(drop: DropTest, classes: Sequence[str]) -> Document:

@@ -16,7 +16,7 @@ from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.document import WARNING_SHARE
 from robustbench_fgsm.runs.read import SavedRun
 from robustbench_fgsm.spec import AttackSpec
-from robustbench_fgsm.stats.distance import ImageDistances, image_distances
+from robustbench_fgsm.stats.distance import ImageDistances, PairedDistances, image_distances, pair_distances
 from robustbench_fgsm.stats.tally import BatchOutcomes
 
 Integers = NDArray[np.int64]
@@ -91,6 +91,20 @@ def check_one_class(settings: Mapping[str, Any], place: object) -> None:
             f"runs must have one class an image to be compared image by image, got a multi-label one in {place}: compare per_class "
             "of both documents, label by label"
         )
+
+
+def pair_run_distances(run: SavedRun, baseline: SavedRun, *, stable: bool) -> list[tuple[str, PairedDistances]]:
+    """Return rule and distances of each attack of two runs that `pair_runs` paired; none unless both have equal largest budgets."""
+    specs, others = run.manifest.specs, baseline.manifest.specs
+    if any(spec.max_epsilon is None or spec.max_epsilon != other.max_epsilon for spec, other in zip(specs, others, strict=True)):
+        return []
+    found = []
+    for attack, spec in enumerate(specs):
+        ours, theirs = (read_image_distances(side, attack, stable=stable) for side in (run, baseline))
+        assert ours is not None  # noqa: S101  (the attack measures distances)
+        assert theirs is not None  # noqa: S101
+        found.append((str(spec.target), pair_distances(ours, theirs)))
+    return found
 
 
 def check_finished(run: SavedRun) -> None:

@@ -191,6 +191,22 @@ def holm(p: ArrayLike, alpha: float = 0.05) -> tuple[NDArray[np.bool_], Float64A
     return rejected[back], adjusted[back], levels[back]
 
 
+def drop_images_needed(
+    lost: float, gained: float, n: int, drop: float = 0.0, alpha: float = 0.05, power: float = 0.8
+) -> int | None:
+    """Return the images that show a drop like this one of n images with that power; None if it is not above the assumed drop.
+
+    Normal approximation with the shares of lost and gained images as they are; see `detectable_drop`.
+    """
+    true, changes = (lost - gained) / n, (lost + gained) / n
+    if true <= drop:
+        return None
+    z_alpha, z_beta = NormalDist().inv_cdf(1 - alpha), NormalDist().inv_cdf(power)
+    spread = z_alpha * math.sqrt(max(changes - drop * drop, 0)) + z_beta * math.sqrt(max(changes - true * true, 0))
+    root = (spread + math.sqrt(spread * spread + 4 * (true - drop) * CONTINUITY_CORRECTION)) / (2 * (true - drop))
+    return math.ceil(root * root)
+
+
 def detectable_drop(gained: int, n: int, drop: float, alpha: float = 0.05, power: float = 0.8) -> float | None:
     """Return the smallest true drop that a test of `drop` at level alpha detects with that power; None if even 1 is too small.
 

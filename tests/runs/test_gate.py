@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 
+import robustbench_fgsm as rf
+from robustbench_fgsm.engine.plan import Plan
+from robustbench_fgsm.report.schemas import load_schema
+from robustbench_fgsm.runs.evaluate import evaluate_in_directory
+from robustbench_fgsm.runs.evaluation_run import EvaluationRun
 from robustbench_fgsm.runs.gate import assess_drops
 from robustbench_fgsm.runs.paired import PairedRunCounts
+from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.paired import drop_p_values, holm
 
 TRIALS, CLASSES, IMAGES, ALLOWED, ALPHA = 4000, 5, 120, 0.02, 0.05
@@ -59,3 +70,50 @@ def test_more_places_need_more_evidence() -> None:
     assert not assess_drops([alone, *[other] * 30], ALLOWED)[0].exceeds
     for drop in assess_drops([at(90, 4, 300), alone, other, at(0, 40, 300)], ALLOWED):
         assert (drop.exceeds, drop.within) == (drop.low > ALLOWED, drop.high < ALLOWED)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of two networks with distances, and of one without."""
+    place, images = tmp_path_factory.mktemp("runs"), rf.load_data("fashion-mnist", limit=300)
+    for name, largest in {"300": 0.5, "900": 0.5, "bare": None, "other": 0.25}.items():
+        model = "mlp900" if name == "900" else "mlp300"
+        spec = AttackSpec(max_epsilon=largest)
+        evaluate_in_directory(EvaluationRun("evaluate", rf.load_classifier(model), images, (spec,), Plan()), place / name)
+    return place
+
+
+def test_distances_of_two_runs_are_paired(measured: Path) -> None:
+    found = rf.gate(measured / "300", measured / "900", on="distance")
+    whole, *classes = found.decreases
+    assert (whole.label, whole.n, len(classes)) == (None, 300, 10)
+    assert found.passed == (not any(test.exceeds for test in found.decreases))
+    (moved,) = found.moved
+    assert moved.below + moved.above + moved.lost + moved.gained == 300
+    Draft202012Validator(load_schema("gate")).validate(json.loads(json.dumps(found.to_dict())))
+
+
+def test_a_run_against_itself_passes(measured: Path) -> None:
+    for criterion in ("accuracy", "distance", "both"):
+        found = rf.gate(measured / "300", measured / "300", on=criterion)
+        assert found.passed
+        assert all(test.closer == 0 for test in found.decreases)
+
+
+def test_both_criteria_share_the_level(measured: Path) -> None:
+    sides = measured / "300", measured / "900"
+    alone, both = rf.gate(*sides, on="distance", alpha=0.02), rf.gate(*sides, on="both", alpha=0.04)
+    assert alone.decreases == both.decreases
+
+
+@pytest.mark.parametrize("baseline", ["bare", "other"])
+def test_distances_are_needed_on_both_sides(measured: Path, baseline: str) -> None:
+    assert rf.gate(measured / "300", measured / baseline).decreases == ()
+    with pytest.raises(rf.RunError, match="measure both with --distance"):
+        rf.gate(measured / "300", measured / baseline, on="distance")
+
+
+@pytest.mark.parametrize("options", [{"on": "distances"}, {"max_decrease": -1}, {"max_decrease": "1,2/255"}, {"alpha": 0.7}])
+def test_settings_are_checked(measured: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(rf.SettingError):
+        rf.gate(measured / "300", measured / "900", **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.documents.sentences import LIMITATION_NOTE, invalid_sentences, warning_sentences
@@ -18,7 +18,7 @@ MAX_NAMED_DROPS = 5
 
 def summarize(document: Document) -> Summary:
     """Return the summary of an `rfgsm.gate/1` document."""
-    sections = (Section(tuple(_sheets(document))),)
+    sections = (Section((*_sheets(document), *_decrease_sheets(document))),)
     return Summary(_heading(document), sections, tuple(_closing(document)), _verdict(document))
 
 
@@ -46,10 +46,76 @@ def _sheets(document: Document) -> Iterator[Sheet]:
         yield Sheet("per_class", f"Classes; drops in per cent of n{some}", columns, tuple(map(_drop_row, worst)))
 
 
+def _decrease_sheets(document: Document) -> Iterator[Sheet]:
+    """Yield the decreases of the distance, over all images first, then the classes with the smallest p."""
+    found = document["decreases"]
+    classes = sorted((test for test in found if test["label"] is not None), key=lambda test: (test["p"], -test["decrease"]))
+    some = f"; the {MAX_CLASS_ROWS} classes with the smallest p (all with --json)" if len(classes) > MAX_CLASS_ROWS else ""
+    rows = [test for test in found if test["label"] is None] + classes[:MAX_CLASS_ROWS]
+    columns = ("", "", "n", "that can\ndiffer", "\ncloser", "\nfarther", "\ndecrease", "at\nleast", "at\nmost", "\nadj. p")
+    if rows:
+        yield Sheet("distance", f"Distance; decreases in 1/255{some}", columns, tuple(map(_decrease_row, rows)))
+
+
+def _decrease_row(test: Document) -> tuple[Cell, ...]:
+    rule = "" if test["targeted"] == "none" else test["targeted"]
+    counts = (test["n"], test["compared"], test["closer"], test["farther"])
+    shifts = ("" if test[key] is None else f"{255 * test[key]:+.2f}" for key in ("decrease", "low", "high"))
+    return (rule, "all" if test["label"] is None else test["name"], *counts, *shifts, f"{test['p']:.2g}")
+
+
+def criterion_sentences(document: Document) -> Iterator[str]:
+    """Yield what the distance and the accuracy show over all images, and which images moved if the two disagree."""
+    fell = False
+    for test in document["decreases"]:
+        if test["label"] is None:
+            fell = fell or test["exceeds"]
+            rule = "" if test["targeted"] == "none" else f" targeted {test['targeted']}"
+            yield f"Distance{rule}: {_decrease_text(test, document['max_decrease'])}."
+    dropped = False
+    for drop in document["drops"]:
+        if drop["label"] is None and drop["epsilon"] is not None:
+            dropped = dropped or drop["exceeds"]
+            needed = "" if drop["needed"] is None else f" ({drop['needed']:,} images would be needed)"
+            fact = f"a drop of {100 * drop['drop']:.1f} points" if drop["exceeds"] else f"no drop shown{needed}"
+            yield f"Accuracy of {_drop_label(drop)}: {fact}."
+    if document["decreases"] and fell != dropped:
+        yield from (_moved_text(moved) for moved in document["moved"])
+
+
+def _decrease_text(test: Document, allowed: float) -> str:
+    """Return the decrease with its bounds: `smaller by 0.60/255 [0.30, 0.90] in the median`, or that none is shown."""
+    low, high = ("..." if test[key] is None else f"{255 * test[key]:.2f}" for key in ("low", "high"))
+    size = f"{255 * abs(test['decrease']):.2f}/255"
+    if test["exceeds"]:
+        return f"smaller by {size} [{low}, {high}] in the median"
+    needed = "" if test["needed"] is None else f" ({test['needed']:,} images would be needed)"
+    than = f" of more than {255 * allowed:g}/255" if allowed else ""
+    word = "smaller" if test["decrease"] > 0 else "larger"
+    return f"no decrease{than} shown{needed}; {word} by {size} in the median, decrease in [{low}, {high}]"
+
+
+def _moved_text(moved: Document) -> str:
+    """Return which images moved: those fooled up to a budget in both runs, in neither run, and in one of them."""
+
+    def shift_text(decrease: float | None) -> str:
+        if decrease is None:
+            return ""
+        return f", {'closer' if decrease >= 0 else 'farther'} by {255 * abs(decrease):.2f}/255 in the median"
+
+    budget, below = epsilon_text(moved["epsilon"]), count_text(moved["below"], "image")
+    return (
+        f"The two criteria disagree. At epsilon {budget}, {below} are fooled in both runs{shift_text(moved['below_decrease'])}; "
+        f"{moved['above']:,} in neither{shift_text(moved['above_decrease'])}; {moved['lost']:,} only in the run; "
+        f"{moved['gained']:,} only in the baseline."
+    )
+
+
 def _closing(document: Document) -> Iterator[str]:
-    level = 100 * (1 - document["alpha"])
+    yield from criterion_sentences(document)
+    level = 100 * (1 - document["alpha"] / (2 if document["on"] == "both" else 1))
     yield (
-        f"At least, at most: one-sided {level:g} % bounds of the drop at Holm's levels over {len(document['drops'])} "
+        f"At least, at most, and in brackets: one-sided {level:g} % bounds at Holm's levels over {len(document['drops'])} "
         "places. The images are taken as a sample of their kind."
     )
     yield _detectable_drop_text(document)
@@ -77,20 +143,39 @@ def _verdict(document: Document) -> str:
 
 
 def _verdict_sentence(document: Document) -> str:
-    drops, allowed = document["drops"], f"{100 * document['max_drop']:g} % of the images"
-    exceeding = [drop for drop in drops if drop["exceeds"]]
-    unproven = sum(not drop["within"] for drop in drops)
     if document["invalid_reasons"]:
         return "FAILED: a run is invalid, and its numbers must not be used."
+    drops, decreases = document["drops"], document["decreases"]
+    allowed, shift = f"{100 * document['max_drop']:g} % of the images", f"{255 * document['max_decrease']:g}/255"
+    judged = {
+        "accuracy": (drops, _criterion_verdict(document, drops, "accuracy", "drop", allowed, _drop_label)),
+        "distance": (decreases, _criterion_verdict(document, decreases, "distance", "decrease", shift, _decrease_label)),
+    }
+    chosen = [found for name, found in judged.items() if document["on"] in (name, "both")]
+    texts = [text for _, text in sorted(chosen, key=lambda found: not any(test["exceeds"] for test in found[0]))]
+    lacks = document["require_evidence"] and any(not test["within"] for tests, _ in chosen for test in tests)
+    failed = lacks or any(test["exceeds"] for tests, _ in chosen for test in tests)
+    return f"{'FAILED' if failed else 'PASSED'}: {'; '.join(texts)}."
+
+
+def _criterion_verdict(
+    document: Document, tests: list[Document], name: str, noun: str, allowed: str, label: Callable[[Document], str]
+) -> str:
+    exceeding = [test for test in tests if test["exceeds"]]
+    unproven = sum(not test["within"] for test in tests)
     if exceeding:
-        names = "; ".join(map(_drop_label, exceeding[:MAX_NAMED_DROPS]))
+        names = "; ".join(map(label, exceeding[:MAX_NAMED_DROPS]))
         more = f"; and {len(exceeding) - MAX_NAMED_DROPS} more" if len(exceeding) > MAX_NAMED_DROPS else ""
-        return f"FAILED: accuracy fell by more than {allowed}: {names}{more}."
-    if document["require_evidence"] and unproven:
-        return f"FAILED: no drop of more than {allowed} is shown, but in {unproven} of {len(drops)} places none is ruled out."
+        return f"{name} fell by more than {allowed}: {names}{more}"
     if not unproven:
-        return f"PASSED: every drop is shown to be less than {allowed}."
-    return f"PASSED: no drop of more than {allowed} is shown; in {unproven} of {len(drops)} places none is ruled out."
+        return f"every {noun} is shown to be less than {allowed}"
+    separator = ", but " if document["require_evidence"] else "; "
+    return f"no {noun} of more than {allowed} is shown{separator}in {unproven} of {len(tests)} places none is ruled out"
+
+
+def _decrease_label(test: Document) -> str:
+    rule = "" if test["targeted"] == "none" else f" targeted {test['targeted']}"
+    return f"{'all images' if test['label'] is None else test['name']}{rule}"
 
 
 def failure_text(document: Document) -> str:
@@ -112,6 +197,7 @@ def failure_text(document: Document) -> str:
         )
     if len(exceeding) > MAX_NAMED_DROPS:
         lines.append(f"  and {len(exceeding) - MAX_NAMED_DROPS} more")
+    lines += [f"  {text}" for text in criterion_sentences(document) if document["decreases"]]
     return "\n".join([*lines, f"  allowed: {100 * document['max_drop']:g} % of the images"])
 
 

@@ -15,8 +15,17 @@ Document = dict[str, Any]
 def drop(label: int | None = None, value: float = 0.02, *, exceeds: bool = False, within: bool = True, **changes: Any) -> Document:
     rates = {"accuracy": {"count": 48}, "baseline_accuracy": {"count": 50}}
     places = {"label": label, "name": None if label is None else f"class {label}", "epsilon": 8 / 255, "targeted": "none"}
-    bounds = {"drop": value, "low": -0.01, "high": 0.05, "p": 0.2, "detectable": 0.1, "exceeds": exceeds, "within": within}
-    return places | rates | bounds | {"n": 100} | changes
+    bounds = {
+        "drop": value,
+        "low": -0.01,
+        "high": 0.05,
+        "p": 0.2,
+        "detectable": 0.1,
+        "needed": None,
+        "exceeds": exceeds,
+        "within": within,
+    }
+    return places | rates | bounds | {"n": 100, "needed": None} | changes
 
 
 def document(*drops: Document, **changes: Any) -> Document:
@@ -36,6 +45,10 @@ def document(*drops: Document, **changes: Any) -> Document:
         "require_evidence": False,
         "verdict": "passed",
         "improved": False,
+        "on": "accuracy",
+        "max_decrease": 0.0,
+        "decreases": [],
+        "moved": [],
         "ties": 0,
         "warnings": [],
         "invalid_reasons": [],
@@ -103,3 +116,42 @@ def test_a_failure_says_what_moved_by_how_much_and_how_sure() -> None:
 def test_a_failure_for_lack_of_evidence_is_the_verdict() -> None:
     text = failure_text(document(drop(1, within=False), require_evidence=True, verdict="failed"))
     assert text.startswith("FAILED: no drop of more than 1 % of the images is shown, but in 1 of 3 places none is ruled out.")
+
+
+def decrease(label: int | None = None, *, exceeds: bool = False, **changes: Any) -> Document:
+    places = {"targeted": "none", "label": label, "name": None if label is None else f"class {label}"}
+    counts = {"n": 100, "compared": 90, "closer": 60, "farther": 20, "needed": 321}
+    return (
+        places
+        | counts
+        | {"decrease": 0.6 / 255, "low": 0.3 / 255, "high": None, "p": 0.01, "exceeds": exceeds, "within": False}
+        | changes
+    )
+
+
+MOVED = {"targeted": "none", "epsilon": 8 / 255, "below": 70, "above": 20, "lost": 6, "gained": 4}
+MEDIANS = {"below_decrease": 1 / 255, "above_decrease": -0.5 / 255}
+
+
+def test_both_criteria_are_shown() -> None:
+    found = document(decreases=[decrease(exceeds=True), decrease(0)], moved=[MOVED | MEDIANS])
+    found["drops"][0]["needed"] = 5975
+    text = " ".join(printed(found).split())
+    assert "Distance: smaller by 0.60/255 [0.30, ...] in the median." in text
+    assert "Accuracy of all images at epsilon 8/255: no drop shown (5,975 images would be needed)." in text
+    assert "70 images are fooled in both runs, closer by 1.00/255 in the median; 20 in neither, farther by 0.50/255" in text
+    assert summarize(found).verdict.startswith("PASSED: every drop")
+
+
+def test_the_chosen_criterion_decides() -> None:
+    found = document(decreases=[decrease(exceeds=True)], moved=[], on="both", verdict="failed")
+    verdict = summarize(found).verdict
+    assert verdict == "FAILED: distance fell by more than 0/255: all images; every drop is shown to be less than 1 % of the images."
+    assert "distance" not in summarize(found | {"on": "accuracy"}).verdict
+
+
+def test_a_decrease_that_is_not_shown() -> None:
+    found = document(decreases=[decrease()], max_decrease=0.5 / 255)
+    text = " ".join(printed(found).split())
+    assert "no decrease of more than 0.5/255 shown (321 images would be needed); smaller by 0.60/255 in the median" in text
+    assert "The two criteria disagree" not in text
