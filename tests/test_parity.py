@@ -90,7 +90,7 @@ every_command = pytest.mark.parametrize("parity", COMMANDS, ids=[parity.command.
 
 def plain(name: str, value: object) -> object:
     """Budgets as numbers, lists as tuples, however they are written."""
-    if name in ("epsilon", "epsilons", "max_epsilon"):
+    if name in ("epsilon", "epsilons", "max_epsilon", "max_decrease"):
         return parse_epsilon(value) if isinstance(value, str | float) else value
     if name in LISTS and isinstance(value, str):
         return tuple(value.split(",")) if value else ()

@@ -81,7 +81,7 @@ def test_family_keeps_its_level_under_exchanged_runs(n: int) -> None:
         swap, labels = random.random(n) < 0.5, random.integers(0, 3, n)
         found = pairs(np.where(swap, first, second), np.where(swap, second, first), labels.tolist())
         family = [found, *(found.of_class(label) for label in range(3))]
-        failures += holm([signed_rank_p_value(distance_decreases(part)) for part in family], alpha)[0].any()
+        failures += int(holm([signed_rank_p_value(distance_decreases(part)) for part in family], alpha)[0].any())
     assert failures / trials <= alpha + 3 * math.sqrt(alpha * (1 - alpha) / trials)
 
 
