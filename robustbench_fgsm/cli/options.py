@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
-from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.errors import ResourceError, SettingError
 from robustbench_fgsm.files.regular_files import check_regular_file, is_directory, is_present
 from robustbench_fgsm.options import Option
 from robustbench_fgsm.spec import PIXEL_BOUNDS, UNKNOWN_BOUNDS, Bounds, check_bounds
@@ -181,7 +182,7 @@ def check_output_options(output: OutputOptions) -> None:
 
 
 def check_output_path(option: str, path: Path | None, *, directory: bool = False) -> None:
-    """Raise SettingError if no file (or directory) can ever be written to a path."""
+    """Raise SettingError, FileError or ResourceError if no file (or directory) can be written to a path."""
     if path is None:
         return
     try:
@@ -196,6 +197,9 @@ def check_output_path(option: str, path: Path | None, *, directory: bool = False
         raise SettingError(f"{option} {path} cannot be written, because {existing} is a {kind}: choose another path")
     if existing == path and not directory and not path.is_symlink():  # a link is replaced
         check_regular_file(path)
+    folder = existing if is_directory(existing) else existing.parent
+    if not os.access(folder, os.W_OK):
+        raise ResourceError(f"{option} {path} must be writable, got {folder}, which is not: choose another path")
 
 
 def is_csv(path: Path) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from inspect import signature
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -15,7 +17,16 @@ import typer
 from typer.testing import CliRunner
 
 from robustbench_fgsm.cli.main import app
-from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, changed_flags, expand_options
+from robustbench_fgsm.cli.options import (
+    DataOptions,
+    ModelOptions,
+    OutputOptions,
+    Variant,
+    changed_flags,
+    check_output_path,
+    expand_options,
+)
+from robustbench_fgsm.errors import FileError, ResourceError, SettingError
 from robustbench_fgsm.options import AttackOptions, CheckOptions, Option, RunOptions, Thresholds
 from robustbench_fgsm.training.recipe import TrainingRecipe
 
@@ -192,3 +203,15 @@ def test_works_as_a_direct_decorator() -> None:
 
     assert list(signature(keywords).parameters) == ["red", "bright", "name", "often"]
     assert keywords(red=4) == 5
+
+
+def test_outputs_are_checked_before_anything_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "link.csv").symlink_to("/dev/null")  # which the output replaces
+    for name in ("new.csv", "deep/er/new.csv", "link.csv"):
+        check_output_path("--csv", tmp_path / name)
+    for path, error in {"/dev/null": FileError, str(tmp_path): SettingError, "a" * 5000: SettingError}.items():
+        with pytest.raises(error):
+            check_output_path("--csv", Path(path))
+    monkeypatch.setattr(os, "access", lambda *_: False)  # a read-only file system; root may write anywhere else
+    with pytest.raises(ResourceError, match=f"--csv .*new.csv must be writable, got {tmp_path}, which is not: choose another path"):
+        check_output_path("--csv", tmp_path / "deep" / "new.csv")

@@ -76,7 +76,9 @@ def _open_dataset(name: str, options: DataOptions) -> Any:
         return info.constructor(str(options.root), download=options.download, **arguments)
     except (RuntimeError, OSError, ValueError) as error:
         expected = f"must be in {options.root}, where torchvision keeps it as {_path_in_root(name)}"
-        remedy = "check the network" if options.download else "pass --download, or --data-root DIR"
+        remedy = "pass --download, or --data-root DIR"
+        if options.download:
+            remedy = "check the network, and that the directory can be written"
         raise DataError(f"{name} {expected}, got {first_line(error)}: {remedy}") from error
 
 
