@@ -31,8 +31,6 @@ LINEAR_CLASSIFIERS = [
 ]
 """Classifiers whose decision function is x @ coef_.T + intercept_."""
 
-SVC_NAMES = ("SVC", "NuSVC")
-
 CONSTANT_NAMES = [
     "AdaBoostClassifier",
     "BaggingClassifier",
@@ -82,7 +80,7 @@ def from_sklearn(model: Any, *, bounds: Bounds = PIXEL_BOUNDS, classes: Sequence
     names = classes or class_names(model)
     steps = _steps(model)
     name, info = type(model).__name__, describe_model(steps[-1])
-    if type(steps[-1]).__name__ in SVC_NAMES and len(steps) == 1:
+    if type(steps[-1]).__name__ == "SVC" and len(steps) == 1:
         return ArtClassifier(sklearn_estimator(_with_class_indices(steps[-1]), bounds), names)
     try:
         network = PixelSpaceNetwork(
@@ -133,8 +131,13 @@ def class_names(model: Any) -> list[str] | None:
 
 
 def _with_class_indices(model: Any) -> Any:
-    """Return a classifier that predicts 0 to K-1, which ART takes its predictions for, and shares the rest with the model."""
+    """Return a classifier that predicts 0 to K-1, which ART takes its predictions for, and shares the rest with the model.
+
+    ART predicts by Platt's probabilities if an SVC has them, which may differ from `predict`; the copy has none.
+    """
     found = copy.copy(model)
+    if hasattr(found, "probability"):
+        found.probability = False
     found.classes_ = np.arange(len(model.classes_))
     return found
 
@@ -262,4 +265,4 @@ def _to_network(model: Any) -> nn.Module:
         return nn.Sequential(*layers[:-1])
     if name in CONSTANT_NAMES:
         raise NotImplementedError(f"{name}, whose outputs do not change under small changes of an image")
-    raise NotImplementedError(f"{name}{' behind other steps' if name in SVC_NAMES else ''}, which is not converted to a network")
+    raise NotImplementedError(f"{name}{' behind other steps' if name == 'SVC' else ''}, which is not converted to a network")

@@ -19,7 +19,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, Normalizer, PolynomialFeatures, RobustScaler, StandardScaler
-from sklearn.svm import SVC, LinearSVC
+from sklearn.svm import SVC, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier
 from torch import nn
 
@@ -137,6 +137,20 @@ def test_no_gradient_but_a_target_of_a_transfer(model: Any, sentence: str, class
     predicted = from_sklearn(model).predict(x).argmax(1)
     assert (predicted.numpy() == model.predict(x.flatten(1).numpy())).all()
     assert found.to_dict()["n"] == 90
+
+
+@pytest.mark.parametrize("svc", [SVC(), SVC(probability=True, random_state=0), NuSVC(nu=0.1)], ids=["plain", "Platt", "nu"])
+@pytest.mark.filterwarnings("ignore:The `probability` parameter:FutureWarning")
+def test_svc_counts_what_it_predicts(svc: Any) -> None:
+    x, y = noise()
+    flat = x.flatten(1).numpy()
+    model = svc.fit(flat[:40], y.numpy()[:40])
+    data, predicted = rf.ArrayDataset("noise", x, y, ("0", "1", "2")), model.predict(flat)
+    if isinstance(model, SVC):
+        if model.probability is True:  # the case that the test is for
+            assert (model.predict_proba(flat).argmax(1) != predicted).any()
+        assert rf.evaluate(model, data, 0.1).clean_accuracy.count == (predicted == y.numpy()).sum()
+    assert from_sklearn(model).predict(x).argmax(1).tolist() == predicted.tolist()
 
 
 def test_svc_runs_through_art() -> None:
