@@ -13,8 +13,13 @@ from robustbench_fgsm.data.decoding import UnreadableError
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.image_files import read_image_file
-from robustbench_fgsm.errors import DataError, first_line
-from robustbench_fgsm.files.regular_files import is_directory, is_file, is_present
+from robustbench_fgsm.errors import DataError, UnsafeError, describe_error, first_line
+from robustbench_fgsm.files.regular_files import is_directory, is_file, is_present, read_text
+
+CARD_FILES = ("README.md", ".huggingface.yaml")
+"""Files of a directory whose YAML tells `datasets` which files it has."""
+
+MAX_CARD_BYTES = 2**22
 
 SPLIT_PREFERENCE = ("test", "validation", "val", "train")
 
@@ -99,6 +104,8 @@ def _open_table(name: str) -> Any:
     import datasets
 
     path = Path(name)
+    if is_directory(path):
+        _check_named_files(path)
     try:
         if is_directory(path) and any(is_file(path / file) for file in ("state.json", "dataset_dict.json")):
             return datasets.load_from_disk(str(path))
@@ -108,3 +115,38 @@ def _open_table(name: str) -> Any:
             f"hf-data must name a data set of the hub or a directory of one, got {name} ({first_line(error)}): "
             "check the name, or fetch it where there is a network"
         ) from error
+
+
+def _check_named_files(directory: Path) -> None:
+    """Raise UnsafeError if the card of a directory names files outside of it, which `datasets` would read or fetch."""
+    import yaml
+
+    for name in CARD_FILES:
+        if not is_present(directory / name):
+            continue
+        text = read_text(directory / name, MAX_CARD_BYTES, follow_links=True)
+        if name.endswith(".md"):
+            text = text.split("\n---", 1)[0].removeprefix("---") if text.startswith("---") else ""
+        try:
+            waiting, seen = [(False, yaml.safe_load(text))], set[tuple[bool, int]]()
+            while waiting:
+                named, part = waiting.pop()
+                if (named, id(part)) in seen:  # an alias, of which a few can stand for billions of values
+                    continue
+                seen.add((named, id(part)))
+                if isinstance(part, str) and named and not _is_below(part):
+                    raise UnsafeError(
+                        f"{directory / name} must name files of its directory alone, got {part[:100]!r}: "
+                        "put them there, or fetch the data set by its name on the hub"
+                    )
+                if isinstance(part, dict):
+                    waiting += [(named or key in ("data_files", "data_dir"), value) for key, value in part.items()]
+                elif isinstance(part, list):
+                    waiting += [(named, value) for value in part]
+        except (yaml.YAMLError, RecursionError) as error:
+            raise DataError(f"{directory / name} must be YAML, got {describe_error(error)}: correct it, or remove it") from error
+
+
+def _is_below(path: str) -> bool:
+    """Return True if a path or pattern leads to files below the directory."""
+    return "://" not in path and "::" not in path and ".." not in Path(path).parts and not Path(path).is_absolute()

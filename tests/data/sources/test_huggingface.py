@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.errors import DataError, SettingError
+from robustbench_fgsm.errors import DataError, SettingError, UnsafeError
 
 datasets: Any = pytest.importorskip("datasets")
 
@@ -98,3 +98,32 @@ def test_network_errors_take_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         rf.load_data("hf-data:nobody/nothing")
     assert "\n" not in str(found.value)
     assert "nobody/nothing" in str(found.value)
+
+
+@pytest.mark.parametrize("path", ["/etc/*.png", "../other/*.png", "https://127.0.0.1/x.png", "zip://x.png::y.zip"])
+@pytest.mark.parametrize("card", ["README.md", ".huggingface.yaml"])
+def test_refuses_a_card_that_names_files_elsewhere(tmp_path: Path, encode: Encode, card: str, path: str) -> None:
+    (tmp_path / "pets").mkdir()
+    table(encode).to_parquet(str(tmp_path / "pets/test.parquet"))
+    text = f"configs:\n- config_name: default\n  data_files:\n  - split: test\n    path: [{path!r}]\n"
+    (tmp_path / "pets" / card).write_text(f"---\n{text}---\n" if card.endswith(".md") else text)
+    with pytest.raises(UnsafeError, match="must name files of its directory alone"):
+        rf.load_data(f"hf-data:{tmp_path / 'pets'}")
+
+
+def test_a_card_that_names_its_own_files(tmp_path: Path, encode: Encode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "pets").mkdir()
+    table(encode).to_parquet(str(tmp_path / "pets/own.parquet"))
+    (tmp_path / "pets/README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: test\n    path: own.parquet\n---\n# Pets"
+    )
+    assert len(rf.load_data(f"hf-data:{tmp_path / 'pets'}")) == 6
+
+
+def test_aliases_of_a_card_are_followed_once(tmp_path: Path) -> None:
+    (tmp_path / "pets").mkdir()
+    lines = ["a0: &a0 [x.png, x.png]"] + [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 30)]
+    (tmp_path / "pets/.huggingface.yaml").write_text("\n".join([*lines, "data_files: *a29", "data_dir: /etc"]))
+    with pytest.raises(UnsafeError, match="got '/etc'"):
+        rf.load_data(f"hf-data:{tmp_path / 'pets'}")
