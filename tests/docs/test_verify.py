@@ -25,6 +25,16 @@ def test_quotes_the_datasheet(capsys: pytest.CaptureFixture[str]) -> None:
     assert words(printed(capsys, str(ROOT / "examples/candidates/notebook.py:fgsm"))) == words(quoted)
 
 
+def test_the_readme_quotes_the_datasheet() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"^```text\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)[0]
+    assert set(quoted.splitlines()) <= set(PAGE.splitlines())
+    assert (
+        re.findall(r"^def fgsm.*?^```$", readme, re.MULTILINE | re.DOTALL)
+        == re.findall(r"^def fgsm.*?^```$", PAGE, re.MULTILINE | re.DOTALL)[:1]
+    )
+
+
 def test_quotes_the_last_line(capsys: pytest.CaptureFixture[str]) -> None:
     last = printed(capsys, str(ROOT / "examples/candidates/plain.py:fgsm")).splitlines()[-1]
     assert f"Its last line is `{last}`" in PAGE
