@@ -108,6 +108,16 @@ def load_checkpoint(network: nn.Module, file: Path, *, takes_num_classes: bool) 
     return chosen.describe(tuple(other for other in others if not _same_weights(chosen, other)))
 
 
+def num_classes_in_checkpoint(network: nn.Module, file: Path) -> int | None:
+    """Return the number of classes of the weights in a file, if they differ from the network in that alone, else None."""
+    own = network.state_dict()
+    matches = list(_matches(read_state_dicts(file), own))
+    if not matches or any(match.fits for match in matches):
+        return None
+    found = _numbers_of_classes(own, max(matches, key=CheckpointMatch.count_fitting))
+    return None if found is None else found[0]
+
+
 def _matches(states: Mapping[str, Mapping[str, Tensor]], own: Mapping[str, Tensor]) -> Iterator[CheckpointMatch]:
     for place, state in states.items():
         for prefix in dict.fromkeys(["", *_wrapper_prefixes(state)]):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from robustbench_fgsm.errors import ModelError, SettingError, UnsafeError
 from robustbench_fgsm.files.regular_files import require_file
 from robustbench_fgsm.models.cards import is_weights_file
-from robustbench_fgsm.models.checkpoint_match import load_checkpoint
+from robustbench_fgsm.models.checkpoint_match import load_checkpoint, num_classes_in_checkpoint
 from robustbench_fgsm.models.classifier import (
     NUM_CLASSES_REMEDY,
     ChannelStatistic,
@@ -29,6 +30,10 @@ from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds, Task, check_bounds, chec
 
 MODEL_SETTING_NAMES = ("num_classes", "mean", "std", "bounds", "dtype", "dataset", "threat_model", "task")
 """Settings that describe a model which says too little of itself."""
+
+
+class NormalisationError(ModelError):
+    """Checkpoint whose normalisation is not given."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,17 @@ class ModelRequest:
     def existing_file(self) -> Path:
         """Return the file that the name stands for; raise ModelError if there is none."""
         return require_file(Path(self.name), "model must be a file", ModelError)
+
+    def find_num_classes(self, create: Callable[[int], nn.Module], default: int) -> int:
+        """Return the number of classes: that of the request, else that of the user's file of weights, else the default.
+
+        create: function from a number of classes to the network.
+        """
+        if self.num_classes is not None or not self.has_weights_file:
+            return self.num_classes or default
+        with torch.device("meta"):
+            network = create(default)
+        return num_classes_in_checkpoint(unwrap_module(network), Path(self.weights)) or default
 
     def load_weights_file(self, network: nn.Module, num_classes: int | None = None) -> None:
         """Copy the weights of the user's file into a network; num_classes: its outputs, if `--num-classes` changes them."""
@@ -140,7 +156,7 @@ class ModelRequest:
     def require_normalisation(self) -> tuple[ChannelStatistic, ChannelStatistic]:
         """Return mean and std, which a checkpoint does not state; raise ModelError if they are not given."""
         if self.mean is None or self.std is None:
-            raise ModelError(
+            raise NormalisationError(
                 f"weights {self.weights} need the normalisation they were trained with, got none: "
                 "pass --mean and --std, one value or one a channel, or --mean 0 --std 1 where the network does its own"
             )

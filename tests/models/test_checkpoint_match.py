@@ -134,13 +134,14 @@ def test_another_number_of_classes(tmp_path: Path) -> None:
         load_checkpoint(network(), file, takes_num_classes=False)
 
 
-def test_the_number_of_classes_can_be_passed(tmp_path: Path) -> None:
+def test_the_number_of_classes_is_read_or_passed(tmp_path: Path) -> None:
     from torchvision.models import squeezenet1_1
 
     file = save(tmp_path, squeezenet1_1(num_classes=7).state_dict())
     settings: dict[str, Any] = {"weights": str(file), "mean": 0.5, "std": 0.5}
-    with pytest.raises(ModelError, match=r"1000 classes, got 7 in .*: pass --num-classes 7"):
-        rf.load_classifier("torchvision:squeezenet1_1", **settings)
+    with pytest.raises(ModelError, match=r"8 classes, got 7 in .*: pass --num-classes 7"):
+        rf.load_classifier("torchvision:squeezenet1_1", num_classes=8, **settings)
+    assert rf.load_classifier("torchvision:squeezenet1_1", **settings).num_classes == 7
     assert rf.load_classifier("torchvision:squeezenet1_1", num_classes=7, **settings).num_classes == 7
 
 

@@ -15,6 +15,9 @@ from robustbench_fgsm.errors import DataError
 from robustbench_fgsm.files.regular_files import is_file, is_present
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".ppm", ".pgm", ".pbm", ".tif", ".tiff", ".webp"))
+SPLIT_NAMES = ("val", "validation", "valid", "test", "testing", "train", "training")
+"""Names of directories of splits, in the order in which one is proposed."""
+
 UNSUPPORTED_IMAGE_SUFFIXES = frozenset((".gif", ".heic", ".heif", ".avif", ".jp2", ".ico", ".tga", ".psd", ".svg", ".eps", ".dds"))
 """Images that are not decoded, and therefore count as bad; files that are no images count as nothing."""
 
@@ -27,6 +30,11 @@ def load(argument: str, options: DataOptions) -> ImageDataset:
     """
     directory = Path(argument) / (options.split or "")
     classes = class_directories(directory, follow_links=options.follow_links)
+    if options.split is None and (splits := splits_of(directory)):
+        raise DataError(
+            f"folder {directory} must hold one directory for each class, got the splits {', '.join(classes)}: "
+            f"pass --split {splits[0]}"
+        )
     if options.class_map is None and all(map(str.isdecimal, classes)):
         wrong = next((label for label, name in enumerate(classes) if int(name) != label), None)
         if wrong is not None:
@@ -36,6 +44,16 @@ def load(argument: str, options: DataOptions) -> ImageDataset:
             )
         return load_class_directories(directory, classes, options).with_class_names(numbered_class_names(len(classes)))
     return load_class_directories(directory, classes, options)
+
+
+def splits_of(directory: Path) -> list[str]:
+    """Return the splits that a directory holds in place of classes, those to evaluate on first; empty if it holds anything else."""
+    try:
+        names = [entry.name for entry in os.scandir(directory) if entry.is_dir() and entry.name[0] != "."]
+    except OSError:  # the loader names the reason
+        return []
+    known = [name for name in SPLIT_NAMES if name in names]
+    return known if len(known) == len(names) and len(known) > 1 else []
 
 
 def load_class_directories(directory: Path, classes: list[str], options: DataOptions) -> ImageDataset:

@@ -47,8 +47,9 @@ def load(request: ModelRequest) -> TorchClassifier:
     shipped = weights != "none" and not request.has_weights_file
     card = model_card(name, weights if shipped else "standard")
     request.allow_only("weights", *(() if shipped else ("num_classes", "mean", "std", "bounds")))
-    num_classes = request.num_classes or len(card["classes"])
-    create = partial(ARCHITECTURES[name], num_classes=num_classes, **_shape_arguments(name, request.shape))
+    architecture = partial(ARCHITECTURES[name], **_shape_arguments(name, request.shape))
+    num_classes = request.find_num_classes(lambda count: architecture(num_classes=count), len(card["classes"]))
+    create = partial(architecture, num_classes=num_classes)
     if request.has_weights_file and is_file(Path(request.weights)):
         check_parameter_count(create, Path(request.weights).stat().st_size, request.weights)
     with _UndrawnWeights() if shipped else nullcontext():

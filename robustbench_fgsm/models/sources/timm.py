@@ -75,8 +75,11 @@ def _check_timm_name(name: str) -> None:
 
 
 def _create_network(request: ModelRequest) -> nn.Module:
-    settings = {} if request.num_classes is None else {"num_classes": request.num_classes}
-    network: nn.Module = timm.create_model(request.name, pretrained=False, **settings)
+    def create(num_classes: int) -> nn.Module:
+        network: nn.Module = timm.create_model(request.name, pretrained=False, num_classes=num_classes)
+        return network
+
+    network = create(request.find_num_classes(create, 1000))
     if request.has_weights_file:
         request.load_weights_file(network, network.num_classes)  # type: ignore[arg-type]
     return network

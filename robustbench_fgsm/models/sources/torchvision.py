@@ -79,9 +79,14 @@ def _load_architecture(request: ModelRequest) -> TorchClassifier:
     """Return the architecture without weights, or with the user's checkpoint."""
     request.allow_only("weights", "num_classes", "mean", "std", "bounds")
     mean, std = request.require_normalisation() if request.has_weights_file else (request.mean, request.std)
-    num_classes = request.num_classes or 1000
     aux = {"aux_logits": False, "init_weights": True} if request.name in PRETRAINED_ARGUMENTS else {}
-    network: nn.Module = models.get_model(request.name, weights=None, num_classes=num_classes, **aux)
+
+    def create(num_classes: int) -> nn.Module:
+        network: nn.Module = models.get_model(request.name, weights=None, num_classes=num_classes, **aux)
+        return network
+
+    num_classes = request.find_num_classes(create, 1000)
+    network = create(num_classes)
     if request.has_weights_file:
         request.load_weights_file(network, num_classes)
     wrapped = PixelSpaceNetwork(network, mean, std, channels=3)
