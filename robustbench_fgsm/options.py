@@ -6,23 +6,30 @@ No torch, no NumPy.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Any
 
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.spec import (
     DEFAULT_EPSILON_TEXT,
     DEFAULT_MAX_EPSILON,
+    TARGET_RULES,
     UNTARGETED,
     AttackSpec,
     Bounds,
     TargetRule,
     check_flag,
     check_integer,
+    parse_device_name,
     parse_epsilon,
     parse_epsilons,
     parse_norm,
 )
+
+LOSS_NAMES = ("ce", "logits", "log-probabilities", "probabilities", "margin", "bce", "bce-with-logits")
+OPTIMIZE_LEVELS = ("none", "safe", "max")
+STYLE_NAMES = ("plain", "torchattacks", "art", "foolbox", "tutorial", "nhwc", "normalised")
+SHARD_FORMATS = ("safetensors", "npz", "png")
 
 SWEEP_EPSILONS = "1,2,4,8,16/255"
 BENCHMARK_EPSILONS = "1,2,3,4,5,6,7,8/255"
@@ -43,6 +50,9 @@ class Option:
         min: lowest value.
         multiple: the option may be repeated, and the value is a list.
         parse: function from the text on the command line to the field's value.
+        panel: panel of `--help`, if it is not that of the group.
+        choices: the only values; a shell completes them.
+        suggestions: values, or a function that returns values, for a shell to complete; others are allowed too.
     """
 
     help: str
@@ -53,6 +63,20 @@ class Option:
     min: int | None = None
     multiple: bool = False
     parse: Callable[[str], Any] | None = None
+    panel: str = ""
+    choices: tuple[str, ...] = ()
+    suggestions: tuple[str, ...] | Callable[[], Iterable[str]] = ()
+
+    def changed(self, other: Option | None) -> Option:
+        """Return this declaration with what another one says."""
+        said = {} if other is None else {part.name: getattr(other, part.name) for part in fields(Option) if part.name != "help"}
+        given = {name: value for name, value in said.items() if value != getattr(Option, name)}
+        return self if other is None else replace(self, help=other.help, **given)
+
+
+DEVICE_OPTION = Option(
+    "auto, cpu, cuda, cuda:1, ...", panel="Performance", parse=parse_device_name, suggestions=("auto", "cpu", "cuda")
+)
 
 
 @dataclass(frozen=True)
@@ -61,13 +85,16 @@ class AttackOptions:
 
     epsilon: Annotated[
         float | str | Iterable[float],
-        Option("Budget in the units of the images, which lie in [0, 1] or in --bounds: 8/255 or 0.03.", flag="--eps"),
+        Option("Budget in the units of the images, which lie in [0, 1] or in --bounds: 8/255 or 0.03.", flag="--eps", short="-e"),
     ] = DEFAULT_EPSILON_TEXT
-    norm: Annotated[str | float, Option("inf, 1, 2, or any real p >= 1.")] = "inf"
-    targeted: Annotated[str | Sequence[str], Option("none, next, shift:2, random, least-likely or class:NAME.", metavar="RULE")] = (
-        UNTARGETED
-    )
-    loss: Annotated[str, Option("ce, logits, log-probabilities, probabilities, bce, bce-with-logits or margin.")] = "ce"
+    norm: Annotated[str | float, Option("inf, 1, 2, or any real p >= 1.", suggestions=("inf", "1", "2"))] = "inf"
+    targeted: Annotated[
+        str | Sequence[str],
+        Option("none, next, shift:2, random, least-likely or class:NAME.", metavar="RULE", suggestions=TARGET_RULES),
+    ] = UNTARGETED
+    loss: Annotated[
+        str, Option("ce, logits, log-probabilities, probabilities, bce, bce-with-logits or margin.", choices=LOSS_NAMES)
+    ] = "ce"
     stable: Annotated[bool, Option("Use exact cross-entropy gradients if float32 saturates.")] = False
     restarts: Annotated[int, Option("Random starts beside the clean one. The best start of each image counts.")] = 0
     seed: Annotated[int, Option("Seed of random targets, random starts and --sample.")] = 0
@@ -156,9 +183,11 @@ class RunOptions:
     """How an attack runs over a data set, and what makes the run invalid."""
 
     batch_size: Annotated[int | str, Option("Images in a batch, or auto.")] = "auto"
-    optimize: Annotated[str, Option("none, safe (faster, same counts), max (may change a few counts).", metavar="LEVEL")] = "safe"
-    max_bad: Annotated[int, Option("Exit 1 if more images than this number are unreadable.", min=0)] = 0
-    strict: Annotated[bool, Option("Exit 2 if a preflight check warns.")] = False
+    optimize: Annotated[
+        str, Option("none, safe (faster, same counts) or max (may change a few counts).", metavar="LEVEL", choices=OPTIMIZE_LEVELS)
+    ] = "safe"
+    max_bad: Annotated[int, Option("Exit 1 if more images than this number are unreadable.", min=0, panel="Checks")] = 0
+    strict: Annotated[bool, Option("Fail on warnings: exit 2 if a check before the attack warns.", panel="Checks")] = False
 
     def __post_init__(self) -> None:
         check_batch_size(self.batch_size)
@@ -180,9 +209,9 @@ class ReloadOptions:
     """How the model and the data that a manifest names are loaded again."""
 
     weights: Annotated[str | None, Option("Current place of the weights.", default_text="the place in the manifest")] = None
-    device: Annotated[str, Option("auto, cpu, cuda, cuda:1, ...")] = "auto"
+    device: Annotated[str, DEVICE_OPTION] = "auto"
     trust_model_code: Annotated[bool, Option("Run the model code that the manifest names.")] = False
-    trust_data_code: Annotated[bool, Option("Run the data function that the manifest names.")] = False
+    trust_data_code: Annotated[bool, Option("Run the data function that the manifest names.", panel="Data")] = False
 
 
 @dataclass(frozen=True)
@@ -197,7 +226,10 @@ class TransferOptions:
 class ShardOptions:
     """Files of saved adversarial images."""
 
-    format: Annotated[str, Option("safetensors, npz, or png, which is rounded to 8 bits within the budget.")] = "safetensors"
+    format: Annotated[
+        str,
+        Option("safetensors, npz, or png, which is rounded to 8 bits within the budget.", flag="--save-as", choices=SHARD_FORMATS),
+    ] = "safetensors"
     shard_size: Annotated[int, Option("Images in a shard. One shard is held in memory.")] = 1000
     """1,000 images are 3 MB of Fashion-MNIST or 600 MB of ImageNet."""
 
@@ -229,7 +261,9 @@ class BenchmarkOptions:
 
     references: Annotated[
         str | Sequence[str] | None,
-        Option("Other libraries, as a comma list, or none.", default_text="all that are installed", parse=split_names),
+        Option(
+            "Other libraries, as a comma list, or none.", default_text="all that are installed", parse=split_names, panel="Checks"
+        ),
     ] = None
     levels: Annotated[
         str | Sequence[str], Option("Optimisation levels of our FGSM, as a comma list.", parse=lambda text: tuple(text.split(",")))
@@ -246,13 +280,16 @@ class VerifyOptions:
     """How a candidate is called, and which deviations count as failures."""
 
     style: Annotated[
-        str, Option("How the candidate is written: plain, torchattacks, art, foolbox, tutorial, nhwc or normalised.")
+        str,
+        Option(
+            "How the candidate is written: plain, torchattacks, art, foolbox, tutorial, nhwc or normalised.", choices=STYLE_NAMES
+        ),
     ] = "plain"
     cases: Annotated[
         Sequence[str],
         Option("Run only calls of this name. May be repeated.", flag="--case", metavar="NAME", default_text="all", multiple=True),
     ] = ()
-    strict: Annotated[bool, Option("Count deviations that leave the images right as failures.")] = False
+    strict: Annotated[bool, Option("Fail on warnings: exit 1 for deviations that leave the images right.")] = False
     expect: Annotated[
         Sequence[str], Option("Accept this deviation, such as random-start. May be repeated.", metavar="ID", multiple=True)
     ] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
@@ -23,6 +23,9 @@ UNKNOWN_BOUNDS: Bounds = (-math.inf, math.inf)
 MAX_CLASSES = 1_000_000
 """Labels from here on are no class indices."""
 
+NO_CLASS = -1
+"""Predicted class of an image whose outputs are not finite: the image is neither right nor fooled."""
+
 NUM_LEVELS = 255
 """Steps between the 256 levels of an 8-bit pixel."""
 
@@ -34,6 +37,7 @@ DEFAULT_EPSILON_TEXT = "8/255"
 DEFAULT_MAX_EPSILON = 0.5
 """Largest budget that is tried for a distance."""
 UNTARGETED = "none"
+TARGET_RULES = ("none", "next", "shift:2", "random", "least-likely", "class:NAME")
 RANDOM_START_DESCRIPTION = "clean, and uniform in the ball with a full step projected back (ART's variant); the best for each image"
 
 
@@ -66,8 +70,15 @@ def parse_norm(value: str | float) -> float:
     except (TypeError, ValueError):
         norm = math.nan
     if not norm >= 1:
-        raise SettingError(f"norm must be inf, 1, 2 or any real p >= 1, got {value}: below 1 it is not a norm")
+        remedy = "below 1 it is not a norm" if norm < 1 else "try inf"
+        raise SettingError(f"norm must be inf, 1, 2 or any real p >= 1, got {value}: {remedy}")
     return norm
+
+
+def parse_device_name(device: str) -> str:
+    """Return the name that PyTorch has for a device: `cuda` for `gpu`."""
+    kind, colon, number = device.strip().lower().partition(":")
+    return f"{'cuda' if kind == 'gpu' else kind}{colon}{number}"
 
 
 def norm_name(norm: float) -> str:
@@ -79,13 +90,28 @@ def _parse_fraction(text: str) -> float:
     """Return `8/255` or `0.03` as a number."""
     numerator, slash, denominator = text.partition("/")
     try:
+        if text.endswith("%"):
+            return float(text.removesuffix("%")) / 100
         return float(numerator) / float(denominator) if slash else float(numerator)
     except (ValueError, ZeroDivisionError):
-        raise SettingError(f"epsilon must look like 8/255 or 0.03, got {text!r}") from None
+        raise SettingError(f"epsilon must look like 8/255 or 0.03, got {text!r}: write such a number, or 3%") from None
+
+
+def _expand_ranges(items: Iterable[str]) -> Iterator[str]:
+    """Yield the items of a list, with the integers of each range such as `1..8` or `1..8/255` in its place."""
+    for item in items:
+        bounds, slash, denominator = item.partition("/")
+        low, dots, high = (part.strip() for part in bounds.partition(".."))
+        if not (dots and low.isdecimal() and high.isdecimal()):
+            yield item
+        elif int(low) > int(high):
+            raise SettingError(f"epsilon range must rise, got {item!r}: write {high}..{low}{slash}{denominator}")
+        else:
+            yield from (f"{number}{slash}{denominator}" for number in range(int(low), int(high) + 1))
 
 
 def parse_epsilon(value: str | float, norm: float = math.inf, bounds: Bounds | None = PIXEL_BOUNDS) -> tuple[float, ...]:
-    """Return budgets in pixel space from `8/255`, `0.03` or a comma list, in the order of the list.
+    """Return budgets in pixel space from `8/255`, `0.03`, `3%`, `1..8/255` or a comma list, in the order of the list.
 
     A denominator on the last item serves the whole list if every other item is a bare integer: `1,5,10/255`. Raises
     SettingError for any other mix of fractions and numbers, and as `check_epsilon` does.
@@ -97,7 +123,7 @@ def parse_epsilon(value: str | float, norm: float = math.inf, bounds: Bounds | N
             return (check_epsilon(float(value), norm, bounds),)
         except TypeError:
             raise SettingError(f"epsilon must be a number or text such as 8/255, got {type(value).__name__}") from None
-    items = [item.strip() for item in value.split(",")]
+    items = list(_expand_ranges(item.strip() for item in value.split(",")))
     if any(not item for item in items):
         raise SettingError(f"epsilon must be a comma list without gaps, got {value!r}: write 1,2,4/255 or 0.01,0.02")
     *before, last = items
@@ -221,8 +247,7 @@ class TargetRule:
             return cls("class", class_name=argument)
         if kind == "shift" and argument.removeprefix("-").isdecimal() and int(argument) != 0:
             return cls("shift", int(argument))
-        known = ("none", "next", "shift:2", "random", "least-likely", "class:NAME")
-        raise SettingError(f"targeted must be one of {', '.join(known)}, got {text!r}; {did_you_mean(text, known)}")
+        raise SettingError(f"targeted must be one of {', '.join(TARGET_RULES)}, got {text!r}; {did_you_mean(text, TARGET_RULES)}")
 
     @property
     def targeted(self) -> bool:
@@ -289,6 +314,12 @@ class AttackSpec:
             document["stable"],
             None if (largest := document.get("max_epsilon")) is None else float(largest),
         )
+
+
+def check_single_epsilon(spec: AttackSpec) -> None:
+    """Raise SettingError unless there is exactly one budget."""
+    if len(spec.epsilons) != 1:
+        raise SettingError(f"this takes one epsilon, got {len(spec.epsilons)}: use sweep for several")
 
 
 AGREEMENT_TOLERANCE = 1e-6

@@ -133,6 +133,13 @@ class UserFunction:
             return hash_user_code(self.module)
 
 
+def check_code_file(spec: str, role: str, error_type: type[InputError]) -> None:
+    """Raise error_type if a spec `file.py:fn` names a file that does not exist; run nothing."""
+    location = spec.rpartition(":")[0]
+    if location.endswith(".py"):
+        require_file(Path(location), f"{role} must be in a file", error_type)
+
+
 def load_user_function(
     spec: str, role: str, error_type: type[InputError], *, expected_format: str = FUNCTION_SPEC_FORMAT
 ) -> UserFunction:

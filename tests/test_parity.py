@@ -71,7 +71,8 @@ COMMANDS = [
         rf.save_adversarial,
         attack_command,
         ("classifier", "data", "out", "epsilon"),
-        program_only=frozenset({"check", "trust_data_code"}),
+        (("model", "classifier"), ("eps", "epsilon"), ("save_as", "format")),
+        frozenset({"check", "trust_data_code"}),
     ),
     Parity(rf.sweep, sweep_command, ("classifier", "data", "epsilons"), SEVERAL, frozenset({"find_asr"})),
     Parity(rf.train, train_command, ("classifier", "data"), program_only=frozenset({"strict"})),
@@ -81,9 +82,7 @@ COMMANDS = [
         ("sources", "targets", "data", "epsilons"),
         (("source", "sources"), ("target", "targets"), ("eps", "epsilons")),
     ),
-    Parity(
-        rf.verify, verify_command, ("candidate",), (("model", "classifier"), ("case", "cases")), frozenset({"classifier", "figure"})
-    ),
+    Parity(rf.verify, verify_command, ("candidate",), (("model", "classifier"), ("case", "cases")), frozenset({"classifier"})),
 ]
 every_command = pytest.mark.parametrize("parity", COMMANDS, ids=[parity.command.__name__ for parity in COMMANDS])
 

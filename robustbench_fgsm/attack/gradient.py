@@ -20,6 +20,7 @@ from robustbench_fgsm.attack.network_call import (
 )
 from robustbench_fgsm.attack.outputs import OutputReader, describe_value
 from robustbench_fgsm.errors import ModelError, SettingError
+from robustbench_fgsm.spec import NO_CLASS as NO_CLASS
 from robustbench_fgsm.surroundings import (
     GENERATORS,
     SharedState,
@@ -38,8 +39,6 @@ Labels = Tensor | Callable[[Tensor], Tensor]
 
 
 GRADIENT_REMEDY = "look for no_grad, detach, quantised layers, or a step through integers or NumPy"
-NO_CLASS = -1
-"""Predicted class of an image whose outputs are not finite: the image is neither right nor fooled."""
 
 
 class HasLossGradient(Protocol):

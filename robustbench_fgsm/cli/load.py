@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions
@@ -22,15 +23,43 @@ def load_model_and_data(
     model_options: ModelOptions, data_options: DataOptions, *, seed: int = 0, quiet: bool
 ) -> tuple[Classifier, Dataset]:
     """Load the classifier and the images; print on standard error which weights and how many images they are."""
+    from robustbench_fgsm.cli.find_normalisation import find_normalisation
     from robustbench_fgsm.data.match_model import match_to_classifier
     from robustbench_fgsm.data.sampling import describe_sample
     from robustbench_fgsm.models.load import load_classifier
+    from robustbench_fgsm.models.request import NormalisationError
 
     model = model_options.model
-    images = load_dataset(resolve_data_name([model], data_options.data), data_options, seed, check_task_name(model_options.task))
-    classifier = load_classifier(model, data=images.name, **model_options.load_arguments())
+    task = check_task_name(model_options.task)
+    images = load_dataset(resolve_data_name([model], data_options.data), data_options, seed, task, quiet=quiet)
+    try:
+        classifier = load_classifier(model, data=images.name, **model_options.load_arguments())
+    except NormalisationError:
+        if task != "multiclass":
+            raise
+        classifier, words = find_normalisation(model_options, images)
+        write_note(words, quiet=False)  # also with --quiet: the numbers depend on it
     write_note(f"{model_text(model, classifier.info)}, {describe_sample(images)}, {classifier.device}", quiet=quiet)
+    if was_trained_on(model_options.weights, images):
+        write_note(f"Warning: {model} was trained on these images: its accuracy on others is lower", quiet=False)
     return classifier, match_to_classifier(images, classifier)
+
+
+def was_trained_on(weights: str, images: Dataset) -> bool:
+    """Return True if the model card beside weights of `rfgsm train` names these images, or others of the same split."""
+    from robustbench_fgsm.data.dataset import describe_data
+    from robustbench_fgsm.files.json_files import read_json
+    from robustbench_fgsm.files.regular_files import is_directory, is_file
+    from robustbench_fgsm.models.saved_weights import CARD_FILE
+
+    place = Path(weights)
+    card = (place if is_directory(place) else place.parent) / CARD_FILE
+    data = read_json(card).get("data") if is_file(card) and weights not in ("auto", "none", "standard", "robust") else None
+    if not isinstance(data, dict):
+        return False
+    ours = describe_data(images)
+    places = [(one.get("spec"), (one.get("settings") or {}).get("split")) for one in (data, ours)]
+    return data.get("fingerprint") == ours["fingerprint"] or places[0] == places[1]
 
 
 def model_text(model: str, info: ModelInfo) -> str:
@@ -55,8 +84,22 @@ def resolve_data_name(models: Iterable[str], data: str | None) -> str:
     return data or BUNDLED_DATA
 
 
-def load_dataset(name: str, data_options: DataOptions, seed: int, task: Task = "multiclass") -> Dataset:
+def choose_split(name: str, data_options: DataOptions, *, quiet: bool) -> DataOptions:
+    """Return the options with the split to evaluate on, if a folder holds splits and none is named; a note says so."""
+    from robustbench_fgsm.data.registry import find_data_source
+    from robustbench_fgsm.data.sources.folder import splits_of
+
+    entry, place = find_data_source(name)
+    splits = splits_of(Path(place)) if entry.name == "folder" and data_options.split is None else []
+    if not splits:
+        return data_options
+    write_note(f"{place} holds {' and '.join(sorted(splits))}: took --split {splits[0]}", quiet=quiet)
+    return replace(data_options, split=splits[0])
+
+
+def load_dataset(name: str, data_options: DataOptions, seed: int, task: Task = "multiclass", *, quiet: bool = True) -> Dataset:
     """Load the data set; of several processes one on each machine downloads it while the others wait."""
+    data_options = choose_split(name, data_options, quiet=quiet)
     from robustbench_fgsm.data.load import load_data
     from robustbench_fgsm.engine.distributed import join_world
 

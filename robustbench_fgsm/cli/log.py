@@ -29,7 +29,7 @@ def open_log(args: Sequence[str]) -> Iterator[None]:
 
     Raises ResourceError if the file cannot be written.
     """
-    place = _log_directory(args)
+    place = path_after(args, LOG_DIR_OPTION)
     if place is None:
         yield
         return
@@ -60,9 +60,10 @@ def write(text: str) -> None:
         stream.writelines(f"{now} rank {process_rank()}: {printable(line)}\n" for line in text.splitlines())
 
 
-def _log_directory(args: Sequence[str]) -> Path | None:
+def path_after(args: Sequence[str], *options: str) -> Path | None:
+    """Return the path that an option of a command line names, before its words are parsed; None without the option."""
     for at, word in enumerate(args):
         name, equals, value = word.partition("=")
-        if name == LOG_DIR_OPTION and (equals or at + 1 < len(args)):
+        if name in options and (equals or at + 1 < len(args)):
             return Path(value if equals else args[at + 1])
     return None

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import traceback
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from robustbench_fgsm.cli import interruption, log, processes
 from robustbench_fgsm.cli.commands.attack import attack_command
@@ -19,11 +24,13 @@ from robustbench_fgsm.cli.commands.list import list_command
 from robustbench_fgsm.cli.commands.lock import lock_command
 from robustbench_fgsm.cli.commands.plot import plot_command
 from robustbench_fgsm.cli.commands.report import report_command
-from robustbench_fgsm.cli.commands.runs import runs_app
+from robustbench_fgsm.cli.commands.runs import list_runs, resume_run, runs_app, show_run
 from robustbench_fgsm.cli.commands.sweep import sweep_command
 from robustbench_fgsm.cli.commands.train import train_command
 from robustbench_fgsm.cli.commands.transfer import transfer_command
 from robustbench_fgsm.cli.commands.verify import verify_command
+from robustbench_fgsm.cli.help_panels import CommandGroup, PanelCommand
+from robustbench_fgsm.cli.progress import end_loading
 from robustbench_fgsm.errors import (
     EXIT_INTERNAL_ERROR,
     EXIT_INTERRUPTED,
@@ -40,25 +47,45 @@ from robustbench_fgsm.user_code import find_user_frame, place_text
 app = typer.Typer(
     name="rfgsm",
     help="How easily does FGSM fool a classifier, class by class, and is an FGSM implementation right?",
+    cls=CommandGroup,
     no_args_is_help=True,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("attack")(attack_command)
-app.command("benchmark")(benchmark_command)
-app.command("compare")(compare_command)
-app.command("evaluate")(evaluate_command)
-app.command("explain")(explain_command)
-app.command("gate")(gate_command)
-app.command("lock")(lock_command)
-app.command("plot")(plot_command)
-app.command("report")(report_command)
-app.command("sweep")(sweep_command)
-app.command("train")(train_command)
-app.command("transfer")(transfer_command)
-app.command("verify")(verify_command)
-app.command("list")(list_command)
+
+
+def add_command(group: typer.Typer, name: str, command: Callable[..., int], page: str) -> None:
+    """Add a command whose help names its page of the documentation."""
+    help_text = f"{command.__doc__}\n\nDocumentation: docs/{page}.md"
+    group.command(name, cls=PanelCommand, help=help_text, no_args_is_help=name == "list" and group is app)(command)
+
+
+for _command in (
+    attack_command,
+    benchmark_command,
+    compare_command,
+    evaluate_command,
+    explain_command,
+    gate_command,
+    lock_command,
+    plot_command,
+    report_command,
+    sweep_command,
+    train_command,
+    transfer_command,
+    verify_command,
+):
+    _name = _command.__name__.removesuffix("_command")
+    add_command(app, _name, _command, f"howto/{ {'plot': 'report', 'lock': 'gate'}.get(_name, _name) }")
+add_command(app, "list", list_command, "reference/cli")
+for _name, _command in (("list", list_runs), ("show", show_run), ("resume", resume_run)):
+    add_command(runs_app, _name, _command, "howto/runs")
 app.add_typer(runs_app)
+
+
+@app.command("help", hidden=True)
+def _help(words: Annotated[list[str] | None, typer.Argument(metavar="COMMAND")] = None) -> None:
+    """Show the help of the program, or of a command."""
+    app([*(words or []), "--help"], prog_name="rfgsm", standalone_mode=False)
 
 
 def _print_version(wanted: bool) -> None:
@@ -88,13 +115,13 @@ def main(args: list[str] | None = None) -> NoReturn:
             sys.stdout.flush()
     except (RfgsmError, typer.TyperException) as error:
         if interruption.was_interrupted():
-            _exit_interrupted()
+            _exit_interrupted(words)
         _exit_with_error(error, words)
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
     except BaseException as error:  # Python's own exit code, 1, would say "disagree"
         if interruption.was_interrupted():  # which other code may have turned into an error of its own
-            _exit_interrupted()
+            _exit_interrupted(words)
         if (foreseen := _foresee(error)) is not None:
             _exit_with_error(foreseen, words)
         if isinstance(error, SystemExit):
@@ -103,13 +130,26 @@ def main(args: list[str] | None = None) -> NoReturn:
             traceback.print_exc()
         sys.exit(EXIT_INTERNAL_ERROR)
     if code == EXIT_INTERRUPTED:  # Typer also returns this code for an interrupted command
-        _exit_interrupted()
+        _exit_interrupted(words)
     sys.exit(processes.final_exit_code(code or 0))
 
 
-def _exit_interrupted() -> NoReturn:
+def _interruption_message(words: list[str]) -> str:
+    """Return how an interrupted command continues, if it keeps its work."""
+    from robustbench_fgsm.files.regular_files import is_present
+    from robustbench_fgsm.runs.directory import MANIFEST_FILE
+
+    place = Path(words[2]) if words[:2] == ["runs", "resume"] and len(words) > 2 else log.path_after(words, "--out", "-o")
+    if place is None or not is_present(place / MANIFEST_FILE):
+        return "interrupted"
+    resumed = words[0] in processes.DISTRIBUTED_COMMANDS - {"attack"}
+    remedy = f"rfgsm runs resume {shlex.quote(str(place))} continues" if resumed else "the same command continues"
+    return f"interrupted: {remedy}"
+
+
+def _exit_interrupted(words: list[str]) -> NoReturn:
     if processes.should_report_error():
-        _print_error("interrupted")
+        _print_error(_interruption_message(words))
         interruption.mark_reported()
     sys.exit(EXIT_INTERRUPTED)
 
@@ -137,8 +177,16 @@ def _exit_with_error(error: RfgsmError | typer.TyperException, words: list[str])
         if "--debug" in words:
             traceback.print_exception(error)
         else:
-            _print_error(error.format_message() if isinstance(error, typer.TyperException) else str(error))
+            _print_error(_usage_message(error) if isinstance(error, typer.TyperException) else str(error))
     sys.exit(error.exit_code)
+
+
+def _usage_message(error: typer.TyperException) -> str:
+    """Return the message of an error about the words of the command line, with the help to look at."""
+    message, context = error.format_message(), getattr(error, "ctx", None)
+    if context is None or not message or "ossible" in message or "Did you mean" in message:
+        return message
+    return f"{message.rstrip('.')}: see {context.command_path} --help"
 
 
 def _run_and_log(args: list[str]) -> int | None:
@@ -153,5 +201,12 @@ def _run_and_log(args: list[str]) -> int | None:
 
 
 def _print_error(message: str) -> None:
+    """Print one line, which a terminal breaks between words."""
+    end_loading()
     if message:  # without arguments the help is printed alone
-        typer.echo(f"rfgsm: {printable(' '.join(message.split()))}", err=True)
+        text = Text.assemble(("rfgsm: ", "bold red"), printable(" ".join(message.split())))
+        console = Console(stderr=True)
+        if console.is_terminal:
+            console.print(text)
+        else:
+            typer.echo(text.plain, err=True)

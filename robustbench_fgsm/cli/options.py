@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from functools import wraps
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any
 
-import typer
-
+from robustbench_fgsm.data.sample_request import SAMPLE_RULES
 from robustbench_fgsm.errors import ResourceError, SettingError
 from robustbench_fgsm.files.regular_files import check_regular_file, is_directory, is_present
-from robustbench_fgsm.options import Option
+from robustbench_fgsm.options import DEVICE_OPTION, Option
 from robustbench_fgsm.spec import PIXEL_BOUNDS, UNKNOWN_BOUNDS, Bounds, check_bounds
 
-PANELS = {
-    "ModelOptions": "Model",
-    "DataOptions": "Data",
-    "AttackOptions": "Attack",
-    "TrainingRecipe": "Training",
-    "DistanceOptions": "Attack",
-    "CheckOptions": "Checks",
-    "Thresholds": "Gates",
-    "GateOptions": "Gates",
-    "RunOptions": "Run",
-    "BenchmarkOptions": "Run",
-    "TransferOptions": "Output",
-    "ShardOptions": "Output",
-    "OutputOptions": "Output",
-}
-"""Panel of `--help` in which the options of each group stand."""
+
+def _model_names() -> Iterable[str]:
+    from robustbench_fgsm.models.names import BUNDLED_NAMES, torchvision_names
+    from robustbench_fgsm.models.registry import MODEL_SOURCES
+
+    sources = (f"{name}:" for name in MODEL_SOURCES.entries() if not name.startswith("."))
+    return dict.fromkeys([*BUNDLED_NAMES, *torchvision_names(), *sources])
+
+
+def _data_names() -> Iterable[str]:
+    from robustbench_fgsm.data.registry import data_sources
+
+    return (name + ":" * (":" in entry.example) for name, entry in data_sources().items())
 
 
 class TableFormat(StrEnum):
@@ -43,21 +36,42 @@ class TableFormat(StrEnum):
 
     table = "table"
     markdown = "markdown"
+    latex = "latex"
+    csv = "csv"
 
 
 @dataclass(frozen=True)
 class ModelOptions:
     """The classifier: where it comes from, where it runs, and what a checkpoint does not say of itself."""
 
-    model: Annotated[str, Option("Classifier: a name of `rfgsm list models`, SOURCE:NAME[:WEIGHTS], or a file.")]
-    weights: Annotated[str, Option("auto, standard, none, a name that the source knows, or a file such as .pth or .ckpt.")] = "auto"
-    device: Annotated[str, Option("auto, cpu, cuda, cuda:1, ...")] = "auto"
+    model: Annotated[
+        str,
+        Option(
+            "Classifier: a name of `rfgsm list models`, SOURCE:NAME[:WEIGHTS], or a file.",
+            short="-m",
+            metavar="MODEL",
+            suggestions=_model_names,
+        ),
+    ]
+    weights: Annotated[
+        str,
+        Option(
+            "auto, standard, none, a name that the source knows, or a file such as .pth or .ckpt.",
+            suggestions=("auto", "none", "standard", "robust"),
+        ),
+    ] = "auto"
+    device: Annotated[str, DEVICE_OPTION] = "auto"
     num_classes: Annotated[int | None, Option("Outputs of a network with weights of your own or none.")] = None
     mean: Annotated[str | None, Option("Normalisation: one value, or one for each channel.", metavar="M,M,M")] = None
     std: Annotated[str | None, Option("Normalisation: one value, or one for each channel.", metavar="S,S,S")] = None
     bounds: Annotated[str | None, Option("Range of the network's input; 0,1 if left out.", metavar="LOW,HIGH")] = None
     dtype: Annotated[
-        str | None, Option("Cast the weights: float64, float32, float16 or bfloat16.", default_text="the network's own")
+        str | None,
+        Option(
+            "Cast the weights: float64, float32, float16 or bfloat16.",
+            default_text="the network's own",
+            choices=("float64", "float32", "float16", "bfloat16"),
+        ),
     ] = None
     dataset: Annotated[str | None, Option("RobustBench: cifar10, cifar100 or imagenet.")] = None
     threat_model: Annotated[str | None, Option("RobustBench: Linf, L2 or corruptions.")] = None
@@ -100,10 +114,15 @@ class DataOptions:
         str | None,
         Option(
             "Data set: a name of `rfgsm list data`, or a path: .npz, .csv, .mat, a directory, ...",
+            short="-d",
+            metavar="DATA",
             default_text="fashion-mnist for bundled models",
+            suggestions=_data_names,
         ),
     ] = None
-    limit: Annotated[int | None, Option("Use only N images, which --sample chooses.", metavar="N", default_text="all")] = None
+    limit: Annotated[
+        int | None, Option("Use only N images, which --sample chooses.", short="-n", metavar="N", default_text="all")
+    ] = None
     split: Annotated[str | None, Option("Part of the data, such as train.", default_text="the default of the source")] = None
     data_root: Annotated[Path, Option("Directory of torchvision's data sets and of imagenet.", metavar="DIR")] = Path("data")
     download: Annotated[bool, Option("Download torchvision's data sets into --data-root.")] = False
@@ -123,10 +142,13 @@ class DataOptions:
             "Images of --limit: first, stratified (each class by its share), random, or auto: first unless in class order. "
             "A number N is short for --limit N --sample random.",
             metavar="RULE",
+            suggestions=SAMPLE_RULES,
         ),
     ] = "auto"
     stratified: Annotated[bool, Option("Short for --sample stratified.")] = False
-    workers: Annotated[int | None, Option("Processes that decode images.", min=0, default_text="as many as make it faster")] = None
+    workers: Annotated[
+        int | None, Option("Processes that decode images.", min=0, default_text="as many as make it faster", panel="Performance")
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -147,7 +169,7 @@ class OutputOptions:
     """Where a result is written, and what the terminal shows."""
 
     out: Annotated[
-        Path | None, Option("Keep settings and result in DIR. The same command continues or returns it.", metavar="DIR")
+        Path | None, Option("Keep settings and result in DIR. The same command continues or returns it.", short="-o", metavar="DIR")
     ] = None
     keep_images: Annotated[int, Option("Keep at most N example images in --out; 0 for none.", metavar="N", min=0)] = 500
     plot: Annotated[Path | None, Option("Also draw the figure: .png, .svg or .pdf.", metavar="FILE")] = None
@@ -157,9 +179,11 @@ class OutputOptions:
     html: Annotated[
         Path | None, Option("Also write the page of rfgsm report. With --out it has example images.", metavar="FILE")
     ] = None
-    format: Annotated[TableFormat, Option("Print tables for the terminal, or as Markdown.")] = TableFormat.table
-    json: Annotated[bool, Option("Print one JSON document and nothing else on standard output.")] = False
-    quiet: Annotated[bool, Option("Print no progress and no notes on standard error.")] = False
+    format: Annotated[TableFormat, Option("Print tables for the terminal, as Markdown or LaTeX, or the first as CSV.")] = (
+        TableFormat.table
+    )
+    json: Annotated[bool, Option("Print one JSON document and nothing else on standard output.", short="-j")] = False
+    quiet: Annotated[bool, Option("Print no progress and no notes on standard error.", short="-q")] = False
     log_dir: Annotated[Path | None, Option("Also write a log of each process into DIR.", metavar="DIR")] = None
     """Read by `main` before the command runs, as `debug` is."""
     debug: Annotated[bool, Option("Show the traceback of an error.")] = False
@@ -170,8 +194,8 @@ class OutputOptions:
 
 def check_output_options(output: OutputOptions) -> None:
     """Raise SettingError, before anything is measured, if options exclude each other or a file can never be written."""
-    if output.json and output.format is TableFormat.markdown:
-        raise SettingError("--format markdown and --json exclude each other, got both: leave one out")
+    if output.json and output.format is not TableFormat.table:
+        raise SettingError(f"--format {output.format.value} and --json exclude each other, got both: leave one out")
     check_output_path("--csv", output.csv, directory=output.csv is not None and not is_csv(output.csv))
     check_output_path("--html", output.html)
     check_output_path("figure", output.plot)
@@ -205,140 +229,3 @@ def check_output_path(option: str, path: Path | None, *, directory: bool = False
 def is_csv(path: Path) -> bool:
     """Return True if a path names one CSV file, not a directory of several."""
     return path.suffix.lower() == ".csv"
-
-
-@dataclass(frozen=True)
-class Variant:
-    """How one command's group of options differs from the group's declaration.
-
-    Args:
-        only: fields that are options of this command, if not all.
-        without: fields that are not.
-        defaults: default values of this command, by field.
-        options: declarations of this command, by field.
-    """
-
-    only: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    options: Mapping[str, Option] = field(default_factory=dict)
-
-    def has(self, name: str) -> bool:
-        """Return True if the field is an option of this command."""
-        return name not in self.without and (not self.only or name in self.only)
-
-
-@dataclass(frozen=True)
-class _DeclaredOption:
-    """One option of a command: its field's type, declaration and default."""
-
-    field: str
-    hint: Any
-    option: Option
-    default: Any
-    panel: str | None
-
-    @property
-    def flag(self) -> str:
-        return self.option.flag or f"--{self.field.replace('_', '-')}"
-
-    @property
-    def name(self) -> str:
-        """Return the name of the parameter that Typer fills in."""
-        return self.flag.split("/")[0].removeprefix("--").replace("-", "_")
-
-    def parse(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return tuple(value)
-        return self.option.parse(value) if self.option.parse and isinstance(value, str) else value
-
-    def to_parameter(self) -> inspect.Parameter:
-        """Return the parameter of which Typer makes the option."""
-        option, default = self.option, self.default
-        kinds = get_args(self.hint) if get_origin(self.hint) in (Union, UnionType) else (self.hint,)
-        kind: Any = str if str in kinds or option.parse else next(kind for kind in kinds if kind is not NoneType)
-        if option.multiple:
-            kind = list[str]
-            default = default if default is MISSING else [default] if isinstance(default, str) else list(default)
-        elif isinstance(default, tuple):
-            default = ",".join(default)
-        elif isinstance(default, float) and kind is str:
-            default = str(default)
-        if default is None:
-            kind |= None
-        declaration = typer.Option(
-            *filter(None, [option.short, self.flag]),
-            help=option.help,
-            metavar=option.metavar,
-            min=option.min,
-            show_default=option.default_text or default not in (None, MISSING, "", []),
-            rich_help_panel=self.panel,
-        )
-        return inspect.Parameter(
-            self.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if default is MISSING else default,
-            annotation=Annotated[kind, declaration],
-        )
-
-
-def _declared_options(group: type[Any], variant: Variant) -> list[_DeclaredOption]:
-    """Return the options that one group adds to a command."""
-    hints, found = get_type_hints(group, include_extras=True), []
-    for part in fields(group):
-        hint, option = get_args(hints[part.name])
-        if variant.has(part.name):
-            default = variant.defaults.get(part.name, part.default)
-            option = variant.options.get(part.name, option)
-            found.append(_DeclaredOption(part.name, hint, option, default, PANELS.get(group.__name__)))
-    return found
-
-
-def expand_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Return the command with one keyword parameter for each option in place of each group of options.
-
-    A group is a parameter whose type is a dataclass, alone or as `Annotated[Group, Variant(...)]`. A parameter of its own is
-    declared as `Annotated[type, Option(...)]`.
-    """
-    parameters: list[inspect.Parameter] = []
-    groups: dict[str, tuple[type[Any], Variant, list[_DeclaredOption]]] = {}
-    singles: dict[str, _DeclaredOption] = {}
-    for parameter in inspect.signature(command, eval_str=True).parameters.values():
-        annotated = get_origin(parameter.annotation) is Annotated
-        kind, mark = get_args(parameter.annotation) if annotated else (parameter.annotation, None)
-        if isinstance(kind, type) and is_dataclass(kind):
-            variant = mark or Variant()
-            options = _declared_options(kind, variant)
-            groups[parameter.name] = kind, variant, options
-            parameters += [option.to_parameter() for option in options]
-        elif isinstance(mark, Option):
-            default = MISSING if parameter.default is inspect.Parameter.empty else parameter.default
-            single = singles[parameter.name] = _DeclaredOption(parameter.name, kind, mark, default, None)
-            parameters.append(single.to_parameter())
-        else:
-            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
-
-    @wraps(command)
-    def call(**given: Any) -> int:
-        arguments = {}
-        for name, (kind, variant, options) in groups.items():
-            values = {option.field: option.parse(given.pop(option.name)) for option in options if option.name in given}
-            arguments[name] = kind(**{**variant.defaults, **values})
-        for name, single in singles.items():
-            if single.name in given:
-                arguments[name] = single.parse(given.pop(single.name))
-        return command(**given, **arguments)
-
-    call.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
-    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return call
-
-
-def changed_flags(*groups: object) -> list[str]:
-    """Return the flags of the options whose values are not the defaults of their groups."""
-    return [
-        option.flag
-        for group in groups
-        for option in _declared_options(type(group), Variant())
-        if getattr(group, option.field) != (option.default if option.default is not MISSING else "")
-    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -15,17 +16,20 @@ from rich.console import Console
 from robustbench_fgsm.cli import log
 from robustbench_fgsm.cli.options import OutputOptions, TableFormat, is_csv
 from robustbench_fgsm.cli.options import check_output_options as check_output_options
+from robustbench_fgsm.cli.progress import end_loading
 from robustbench_fgsm.cli.progress import progress_bar as progress_bar
 from robustbench_fgsm.printable_text import printable
 
 if TYPE_CHECKING:
     from robustbench_fgsm.evaluation.document import Document
+    from robustbench_fgsm.report.tables.sheet import Summary
 
 
 def write_note(message: str, *, quiet: bool) -> None:
     """Write one line to standard error, and to the log if there is one."""
     message = printable(message)
     log.write(message)
+    end_loading()
     if not quiet:
         typer.echo(message, err=True)
 
@@ -35,6 +39,7 @@ def write_result(document: Document, output: OutputOptions, *, is_main: bool = T
 
     Of several processes only the main one prints and writes. Raises ResourceError if a file cannot be written.
     """
+    end_loading()
     code: int = document["exit_code"]
     if not is_main:
         return code
@@ -46,17 +51,42 @@ def write_result(document: Document, output: OutputOptions, *, is_main: bool = T
         _write_html(output.html, document, output.out)
     text = json.dumps(document, indent=2, allow_nan=False) if output.json else _summary_text(document, output.format)
     typer.echo(text)
+    if output.out is not None:
+        write_note(_place_sentence(document, output.out), quiet=output.quiet)
     return code
 
 
+NEXT_COMMANDS = {"attack": "attack --check", "explain": "runs show", "benchmark": "runs show"}
+"""What reads a run that is kept, by the command that made it; `report` reads the others."""
+
+
+def _place_sentence(document: Document, out: Path) -> str:
+    """Return where a run is kept, and the command that goes on."""
+    kind = document["schema"].removeprefix("rfgsm.").partition("/")[0]
+    following = NEXT_COMMANDS.get({"explanation": "explain"}.get(kind, kind), "report")
+    return f"Kept in {out}: rfgsm {following} {shlex.quote(str(out))}"
+
+
 def _summary_text(document: Document, table_format: TableFormat) -> str:
-    from robustbench_fgsm.report.summarize import summarize
+    from robustbench_fgsm.report.summarize import single_csv, summarize
+
+    if table_format is TableFormat.csv:
+        return single_csv(document).removesuffix("\n")
+    return format_summary(summarize(document), table_format)
+
+
+def format_summary(summary: Summary, table_format: TableFormat) -> str:
+    """Return a summary as tables of a terminal, Markdown, LaTeX or CSV."""
+    from robustbench_fgsm.report.tables.csv import summary_to_single_csv
+    from robustbench_fgsm.report.tables.latex import summary_to_latex
     from robustbench_fgsm.report.tables.markdown import summary_to_markdown
     from robustbench_fgsm.report.tables.terminal import render_summary
 
-    summary = summarize(document)
-    if table_format is TableFormat.markdown:
-        return summary_to_markdown(summary)
+    writers = {TableFormat.markdown: summary_to_markdown, TableFormat.latex: summary_to_latex}
+    if table_format is TableFormat.csv:
+        return summary_to_single_csv(summary).removesuffix("\n")
+    if table_format in writers:
+        return writers[table_format](summary)
     console = Console(file=sys.stdout, highlight=False, emoji=False, markup=False)
     with console.capture() as captured:
         console.print(render_summary(summary))

@@ -10,6 +10,7 @@ from datetime import timedelta
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.status import Status
 
 from robustbench_fgsm.cli import log
 
@@ -76,9 +77,32 @@ class ProgressReporter:
         return str(timedelta(seconds=round(passed * (total - done) / fresh))) if fresh > 0 else ""
 
 
+class _Loading:
+    """The spinner of this process, if it shows one."""
+
+    status: Status | None = None
+
+
+def show_loading(*, quiet: bool) -> None:
+    """Show on a terminal that libraries load, until something else is shown."""
+    console = Console(stderr=True)
+    if not quiet and console.is_terminal and _Loading.status is None:
+        _Loading.status = console.status("loading PyTorch")
+        _Loading.status.start()
+        console.show_cursor(True)  # a second signal may end the process at once
+
+
+def end_loading() -> None:
+    """Remove the spinner, if there is one."""
+    if _Loading.status is not None:
+        _Loading.status.stop()
+        _Loading.status = None
+
+
 @contextmanager
 def progress_bar(title: str, *, quiet: bool) -> Iterator[ProgressReporter]:
     """Show a progress bar on a terminal; elsewhere, and in the log, write a line every 30 seconds."""
+    end_loading()
     with _progress_reporter(title, quiet=quiet) as bar:
         if log.is_open():
             bar.log_reporter = line_reporter(title, write=log.write)

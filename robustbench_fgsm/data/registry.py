@@ -175,6 +175,13 @@ def add_source_of_path(spec: str) -> str:
     return spec
 
 
+def check_data_path(spec: str) -> None:
+    """Raise DataError, as `find_data_source` does, and for a directory or file that does not exist."""
+    entry, argument = find_data_source(spec)
+    if entry.example.endswith((":DIR", ":FILE")) and not is_present(Path(argument)):
+        raise DataError(f"{entry.name} {argument} cannot be read (No such file or directory): check the path")
+
+
 def find_data_source(spec: str) -> tuple[RegistryEntry, str]:
     """Return the source of a spec, and the part behind the colon, or the name if the source takes no argument.
 

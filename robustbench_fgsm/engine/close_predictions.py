@@ -17,13 +17,11 @@ from robustbench_fgsm.errors import is_out_of_memory
 from robustbench_fgsm.global_generators import preserve_generators
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, move_to_classifier
 from robustbench_fgsm.spec import AttackSpec, is_multi_label
+from robustbench_fgsm.stats.tally import MAX_BUDGETS as MAX_BUDGETS
 
 TRIAL_IMAGES = 24
 PART_SIZE = 7
 """Images of the other batch size."""
-
-MAX_BUDGETS = 62
-"""Most budgets whose predictions are marked: one bit each of a 64-bit integer, and one for the prediction before the attack."""
 
 
 def measure_rounding(classifier: Classifier, data: Dataset, spec: AttackSpec) -> RoundingGuard | None:

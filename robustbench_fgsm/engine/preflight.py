@@ -28,6 +28,7 @@ from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, To
 from robustbench_fgsm.models.precision import output_resolution
 from robustbench_fgsm.options import check_batch_size as check_batch_size
 from robustbench_fgsm.spec import AttackSpec, TargetRule, is_multi_label, small_epsilon_warnings, task_of
+from robustbench_fgsm.spec import check_single_epsilon as check_single_epsilon
 from robustbench_fgsm.user_code import user_code
 
 PREFLIGHT_IMAGES = 32
@@ -254,12 +255,6 @@ def check_images(batch: Batch, classifier: Classifier) -> list[str]:
         if bool(fits.all()):
             raise
         raise DataError(f"{error} (first of them: image {int(batch.ids[~fits][0])})") from error
-
-
-def check_single_epsilon(spec: AttackSpec) -> None:
-    """Raise SettingError unless there is exactly one budget."""
-    if len(spec.epsilons) != 1:
-        raise SettingError(f"this takes one epsilon, got {len(spec.epsilons)}: use sweep for several")
 
 
 def _predict_checked(classifier: Classifier, batch: Batch) -> Tensor:

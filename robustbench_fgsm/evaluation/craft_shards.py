@@ -122,10 +122,10 @@ def check_eight_bit(data: Dataset, spec: AttackSpec) -> None:
     """Raise DataError or SettingError unless an 8-bit PNG can hold the images: 1 or 3 channels in [0, 1]."""
     shape = tuple(first_readable_batch(data, PREFLIGHT_IMAGES).images.shape[1:])
     if len(shape) != 3 or shape[0] not in (1, 3):
-        raise DataError(f"8-bit PNG needs images (C, H, W) of 1 or 3 channels, got {shape}: use --format safetensors or npz")
+        raise DataError(f"8-bit PNG needs images (C, H, W) of 1 or 3 channels, got {shape}: use --save-as safetensors or npz")
     low, high = spec.bounds
     if not 0 <= low < high <= 1:
-        raise SettingError(f"8-bit PNG needs images in [0, 1], got [{low:g}, {high:g}]: use --format safetensors or npz")
+        raise SettingError(f"8-bit PNG needs images in [0, 1], got [{low:g}, {high:g}]: use --save-as safetensors or npz")
 
 
 def craft_shards(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from robustbench_fgsm.errors import SettingError, first_line
+from robustbench_fgsm.spec import parse_device_name
 
 
 def pick_device(device: str | torch.device) -> torch.device:
@@ -12,7 +13,7 @@ def pick_device(device: str | torch.device) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        chosen = torch.device(device)
+        chosen = torch.device(parse_device_name(device) if isinstance(device, str) else device)
         torch.empty(0, device=chosen).cpu()  # there, and able to give its numbers back, unlike `meta`
     except (RuntimeError, AssertionError, TypeError) as error:
         raise SettingError(

@@ -38,8 +38,11 @@ WAIT_FOR_WRITER = 10.0
 MISSING = object()
 """Value of a key that one of two JSON objects lacks."""
 
-NAMED_DIFFERENCES = 4
+NAMED_DIFFERENCES = 3
 """Different settings that an error names."""
+
+CONSEQUENCES = ("sha256", "fingerprint", "parameters", "content", "sample", "hash", "piece_size")
+"""Ends of the keys of settings that follow from others; an error names them last."""
 
 NON_SETTING_KEYS = ("schema", "asked", "environment")
 """Keys of a manifest that may change when a run is continued."""
@@ -128,12 +131,9 @@ class RunDirectory:
 
     def recorded_manifest(self) -> dict[str, Any] | None:
         """Return the manifest on disk, or None in a new directory; raise RunError if its settings differ from ours."""
-        if self.path is None or is_new_run(self.path):
+        found = None if self.path is None else check_run_command(self.path, self.settings["command"])
+        if found is None or self.path is None:
             return None
-        found = read_manifest_json(self.path)
-        command, here = manifest_command(found), self.settings["command"]
-        if command != here:
-            raise RunError(f"--out must hold a run of `rfgsm {here}`, got {self.path} of {command}: choose another directory")
         recorded = self._select_settings(found)
         if self.settings.keys() - recorded.keys() and is_present(self.path / RESULT_FILE):  # an older version wrote it
             recorded = settings_in_result(read_json(self.path / RESULT_FILE)) | recorded
@@ -143,7 +143,7 @@ class RunDirectory:
                 "choose another directory"
             )
         if recorded != self.settings:
-            found_changes = json_differences(recorded, self.settings)
+            found_changes = sorted(json_differences(recorded, self.settings), key=lambda one: one[0].endswith(CONSEQUENCES))
             changes = "; ".join(f"{key} {there} there, {now} now" for key, there, now in found_changes[:NAMED_DIFFERENCES])
             if len(found_changes) > NAMED_DIFFERENCES:
                 changes += f"; and {len(found_changes) - NAMED_DIFFERENCES} more"
@@ -229,6 +229,16 @@ class RunDirectory:
         found = self.recorded_manifest()
         if found is not None and found.get("asked") != self._manifest.get("asked"):
             self.write_manifest(found | {"asked": self._manifest["asked"]})
+
+
+def check_run_command(directory: Path, command: str) -> dict[str, Any] | None:
+    """Return the manifest of a run of a command, None for a new directory; raise RunError for a run of another command."""
+    if is_new_run(directory):
+        return None
+    found = read_manifest_json(directory)
+    if (other := manifest_command(found)) != command:
+        raise RunError(f"--out must hold a run of `rfgsm {command}`, got {directory} of {other}: choose another directory")
+    return found
 
 
 def manifest_command(manifest: Mapping[str, Any]) -> str:

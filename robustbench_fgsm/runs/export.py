@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_fgsm.attack.gradient import NO_CLASS
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.files.atomic_files import atomic_replace
 from robustbench_fgsm.files.regular_files import create_file
 from robustbench_fgsm.printable_text import printable
 from robustbench_fgsm.runs.read import SavedRun
-from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.spec import NO_CLASS, AttackSpec
 from robustbench_fgsm.stats.tally import BatchOutcomes
 
 SampleColumns = dict[str, NDArray[Any]]

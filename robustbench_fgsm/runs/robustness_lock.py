@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from robustbench_fgsm.engine.close_predictions import MAX_BUDGETS
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.errors import DataError, InvalidRunError
 from robustbench_fgsm.evaluation.document import WARNING_SHARE, Document
 from robustbench_fgsm.runs.paired import Flags, Integers, check_finished, check_one_class, correct_predictions
 from robustbench_fgsm.runs.read import SavedRun
 from robustbench_fgsm.spec import AttackSpec
-from robustbench_fgsm.stats.tally import BatchOutcomes
+from robustbench_fgsm.stats.tally import MAX_BUDGETS, BatchOutcomes
 
 MAX_DIGESTS = 100
 """Most hashes of classes: of more classes, several consecutive ones have one hash."""

@@ -18,6 +18,9 @@ Int64Array = NDArray[np.int64]
 IntArray = NDArray[np.integer[Any]]
 BoolArray = NDArray[np.bool_]
 
+MAX_BUDGETS = 62
+"""Most budgets whose predictions are marked: one bit each of a 64-bit integer, and one for the prediction before the attack."""
+
 
 @dataclass(frozen=True)
 class BatchOutcomes:

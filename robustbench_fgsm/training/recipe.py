@@ -58,12 +58,14 @@ class TrainingRecipe:
         Option(
             "Budget of crafted images in the units of the images: 8/255 or 0.03.",
             flag="--eps",
+            short="-e",
+            panel="Attack",
             default_text="8/255",
             parse=parse_training_epsilon,
         ),
     ] = DEFAULT_EPSILON
     epochs: Annotated[int, Option("Passes over the images.")] = 10
-    batch_size: Annotated[int, Option("Images in a training step.")] = 128
+    batch_size: Annotated[int, Option("Images in a training step.", panel="Performance")] = 128
     optimizer: Annotated[str, Option("adam or sgd.")] = "adam"
     learning_rate: Annotated[float, Option("Highest learning rate of the schedule.")] = 0.002
     weight_decay: Annotated[float, Option("Weight decay of PyTorch's optimizer.")] = 0.0
@@ -77,7 +79,7 @@ class TrainingRecipe:
     early_stop: Annotated[int, Option("Stop after N epochs without a better one; 0 for never.", metavar="N")] = 0
     keep: Annotated[str, Option("Weights that are kept: best accuracy under PGD, last, or auto.")] = "auto"
     precision: Annotated[str, Option("auto, float32 or bfloat16.")] = "auto"
-    seed: Annotated[int, Option("Seed of weights, order, noise, augmentation and --sample.")] = 0
+    seed: Annotated[int, Option("Seed of weights, order, noise, augmentation and --sample.", panel="Attack")] = 0
 
     def __post_init__(self) -> None:
         for name, known in ALLOWED_VALUES.items():

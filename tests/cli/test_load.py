@@ -75,7 +75,7 @@ def document(run: Run, *words: str) -> dict[str, Any]:
 @pytest.mark.parametrize("command", ["evaluate", "compare"])
 def test_cifar_images_from_a_folder(run: Run, tmp_path: Path, command: str) -> None:
     spec = f"folder:{pictures('cifar10', tmp_path / 'images')}"
-    found = document(run, command, "--model", "any", "--data", spec, "--class-map", "numbers")
+    found = document(run, command, "--model", "resnet50", "--data", spec, "--class-map", "numbers")
     assert (found["n"], found["bad"]["count"], len(found["data"]["classes"])) == (20, 0, 10)
     assert found.get("verdict", "agree") == "agree"
 
@@ -87,7 +87,7 @@ def test_mnist_images_from_a_folder(
     torch.manual_seed(0)
     load_instead(rf.wrap(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), 10))
     spec = f"folder:{pictures('mnist', tmp_path / 'images')}"
-    found = document(run, command, "--model", "any", "--data", spec, "--class-map", "numbers")
+    found = document(run, command, "--model", "resnet50", "--data", spec, "--class-map", "numbers")
     assert found["n"] == 20
     assert found.get("verdict", "agree") == "agree"
 
@@ -101,7 +101,7 @@ def test_imagenet_images_from_a_folder(
     network = torchvision.models.squeezenet1_1(weights=None)
     load_instead(rf.wrap(network, 1000, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)))
     spec = f"folder:{pictures('imagenet', tmp_path / 'images')}"
-    words = ["--model", "any", "--data", spec, "--class-map", "numbers", "--image-size", "64", "--batch-size", "10"]
+    words = ["--model", "resnet50", "--data", spec, "--class-map", "numbers", "--image-size", "64", "--batch-size", "10"]
     found = document(run, command, *words)
     assert (found["n"], len(found["data"]["classes"])) == (20, 1000)
     assert found["data"]["settings"] == {"class_map": "numbers", "image_size": 64}
@@ -128,13 +128,13 @@ def test_bad_samples_exit_1_unless_allowed(
     """Fault 8."""
     monkeypatch.chdir(tmp_path)
     spec = broken(tmp_path / "images")
-    code, out, err = run(*command, "--model", "any", "--data", spec, "--max-bad", str(allowed), "--json", "--quiet")
+    code, out, err = run(*command, "--model", "resnet50", "--data", spec, "--max-bad", str(allowed), "--json", "--quiet")
     assert (code, err) == (expected, "")
     found = json.loads(out)
     found = found["evaluations"][0] if "evaluations" in found else found
     assert (found["n"], found["bad"]["count"], found["exit_code"]) == (10, 2, expected)
     assert [Path(path).name for path in found["bad"]["paths"]] == ["cut.png", "empty.png"]
-    text = " ".join(run(*command, "--model", "any", "--data", spec, "--max-bad", str(allowed), "--quiet")[1].split())
+    text = " ".join(run(*command, "--model", "resnet50", "--data", spec, "--max-bad", str(allowed), "--quiet")[1].split())
     assert "2 images could not be read" in text
 
 
@@ -155,7 +155,7 @@ def test_invalid_arrays_exit_2(run: Run, tmp_path: Path, arrays: dict[str, Any],
     """Faults 10 and 11."""
     whole: dict[str, Any] = {"images": np.zeros((12, 3, 8, 8), np.uint8), "labels": np.arange(12) % 10}
     np.savez(tmp_path / "data.npz", **whole | arrays)
-    code, out, err = run("evaluate", "--model", "any", "--data", f"npz:{tmp_path / 'data.npz'}", "--quiet")
+    code, out, err = run("evaluate", "--model", "resnet50", "--data", f"npz:{tmp_path / 'data.npz'}", "--quiet")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err
 
@@ -166,7 +166,7 @@ def test_classes_in_another_order_exit_2(run: Run, tmp_path: Path, load_instead:
     for label in range(10):
         (tmp_path / f"c{label}").mkdir()
         Image.new("RGB", (8, 8)).save(tmp_path / f"c{label}" / "a.png")
-    code, _, err = run("evaluate", "--model", "any", "--data", f"folder:{tmp_path}", "--quiet")
+    code, _, err = run("evaluate", "--model", "resnet50", "--data", f"folder:{tmp_path}", "--quiet")
     assert (code, err.count("\n")) == (2, 1)
     assert "in its order, got 'c0' where the model has 'c9': pass --class-map FILE" in err
 
@@ -174,7 +174,7 @@ def test_classes_in_another_order_exit_2(run: Run, tmp_path: Path, load_instead:
 @pytest.mark.usefixtures("colours")
 def test_strict_exits_2_for_a_warning(run: Run, tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", images=np.ones((12, 3, 8, 8), np.uint8), labels=np.arange(12) % 10)
-    words = ["evaluate", "--model", "any", "--data", f"npz:{tmp_path / 'data.npz'}", "--quiet"]
+    words = ["evaluate", "--model", "resnet50", "--data", f"npz:{tmp_path / 'data.npz'}", "--quiet"]
     assert "divided by 255 twice" in " ".join(run(*words)[1].split())
     code, out, err = run(*words, "--strict")
     assert (code, out, err.count("\n")) == (2, "", 1)

@@ -77,10 +77,10 @@ def factory(folder: Path, kind: str) -> str:
     return f"factory:{folder / f'{name}.py'}:{name}"
 
 
-COMMANDS = ("evaluate", "sweep", "compare", "attack", "attack --format png", "transfer", "benchmark", "explain")
+COMMANDS = ("evaluate", "sweep", "compare", "attack", "attack --save-as png", "transfer", "benchmark", "explain")
 WORDS = {
     "sweep": ["--eps", "1/255,8/255", "--targeted", "none", "--targeted", "next"],
-    "attack --format png": ["--format", "png"],
+    "attack --save-as png": ["--save-as", "png"],
     "benchmark": ["--rounds", "1", "--references", "art", "--levels", "none", "--no-memory"],
 }
 

@@ -7,28 +7,21 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from inspect import signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, get_args
 
 import pytest
 import typer
-from typer.testing import CliRunner
+from typer.core import TyperOption
 
+from robustbench_fgsm.attack.losses import LOSSES
+from robustbench_fgsm.cli.help_panels import PANELS
 from robustbench_fgsm.cli.main import app
-from robustbench_fgsm.cli.options import (
-    DataOptions,
-    ModelOptions,
-    OutputOptions,
-    Variant,
-    changed_flags,
-    check_output_path,
-    expand_options,
-)
+from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, check_output_path
+from robustbench_fgsm.engine.plan import OptimizeLevel
 from robustbench_fgsm.errors import FileError, ResourceError, SettingError
-from robustbench_fgsm.options import AttackOptions, CheckOptions, Option, RunOptions, Thresholds
-from robustbench_fgsm.training.recipe import TrainingRecipe
+from robustbench_fgsm.options import LOSS_NAMES, OPTIMIZE_LEVELS, STYLE_NAMES, AttackOptions, CheckOptions, RunOptions, Thresholds
+from robustbench_fgsm.references.candidate_styles import STYLES
 
 GROUPS = {
     "MODEL": "--weights --device --num-classes --mean --std --bounds --dataset --threat-model --trust-model-code",
@@ -38,7 +31,7 @@ GROUPS = {
     "OUTPUT": "--json --quiet --debug",
 }
 FLAGS = """
-attack: MODEL DATA ATTACK RUN OUTPUT --model --out --check --format --shard-size --optimize --trust-data-code --log-dir
+attack: MODEL DATA ATTACK RUN OUTPUT --model --out --check --save-as --shard-size --optimize --trust-data-code --log-dir
 benchmark: MODEL DATA RUN OUTPUT --model --eps --norm --references --levels --rounds --memory --no-memory --threads
     --seed --out --format
 compare: MODEL DATA RUN OUTPUT --model --eps --norm --targeted --references --candidate --style --optimize --seed --out
@@ -46,7 +39,8 @@ compare: MODEL DATA RUN OUTPUT --model --eps --norm --targeted --references --ca
 evaluate: MODEL DATA ATTACK RUN OUTPUT --model --pgd-check --check-masking --optimize --min-robust-accuracy --max-asr
     --out --keep-images --csv --html --format --log-dir
 explain: MODEL DATA RUN OUTPUT --model --eps --norm --targeted --n --seed --out
-gate: --baseline --max-drop --require-evidence --alpha --format --json --debug
+lock: -o --out --format --json --debug
+gate: --badge --baseline --max-drop --require-evidence --alpha --format --json --debug
 plot: -o --output --kind --eps --targeted --quiet --debug
 report: -o --output --quiet --debug
 sweep: MODEL DATA ATTACK RUN OUTPUT --model --pgd-check --check-masking --optimize --find-asr --plot --out --keep-images
@@ -60,7 +54,7 @@ verify: OUTPUT --style --case --model --weights --data --strict --expect --time-
     --bounds --dataset --threat-model --trust-model-code
 list: --data-root --filter --json --debug
 runs list: --json --debug
-runs show: --samples --limit --export --json --debug
+runs show: --outcomes --export --json --debug
 runs resume: OUTPUT --weights --device --keep-images --trust-model-code --trust-data-code --log-dir
 """
 """Every option that a command must keep, by command; a name in capitals stands for a group."""
@@ -85,7 +79,8 @@ def programs(program: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield from programs(command, f"{name} {word}")
 
 
-PROGRAMS = dict(programs(typer.main.get_command(app)))
+EVERYWHERE: dict[str, tuple[str, list[str]]] = {}
+PROGRAMS = {name: command for name, command in programs(typer.main.get_command(app)) if not command.hidden}
 every_command = pytest.mark.parametrize("name", PROGRAMS)
 
 
@@ -103,6 +98,47 @@ def test_help_texts_end_with_a_period(name: str) -> None:
 
 
 @every_command
+def test_options_stand_in_panels(name: str) -> None:
+    """The panel of an option, and the order of two options, are equal in all commands."""
+    command = PROGRAMS[name]
+    shown = [part for part in command.get_params(typer._click.core.Context(command)) if isinstance(part, TyperOption)]
+    panels = [str(part.rich_help_panel) for part in shown]
+    assert panels == sorted(panels, key=PANELS.index)
+    for part in shown:
+        EVERYWHERE.setdefault(str(part.name), (panels[shown.index(part)], part.opts))
+        assert EVERYWHERE[str(part.name)] == (panels[shown.index(part)], part.opts)
+    first = [part.name for part in PROGRAMS["sweep"].get_params(typer._click.core.Context(PROGRAMS["sweep"]))]
+    common = [part.name for part in shown if part.name in first]
+    assert common == [word for word in first if word in common]
+
+
+@every_command
+def test_help_has_an_example_and_a_page(name: str) -> None:
+    text = PROGRAMS[name].help or ""
+    assert f"Example: rfgsm {name} " in text
+    (page,) = re.findall(r"Documentation: (docs/.+\.md)", text)
+    assert (Path(__file__).parents[2] / page).is_file()
+    assert not re.search(r"[^\n]\n[^\n]", text)
+
+
+@pytest.mark.parametrize(
+    ("option", "some"),
+    [("model", {"mlp300", "resnet50", "timm:"}), ("data", {"fashion-mnist", "npz:"}), ("norm", {"inf"}), ("targeted", {"next"})],
+)
+def test_values_are_completed(option: str, some: set[str]) -> None:
+    (parameter,) = [part for part in PROGRAMS["evaluate"].params if part.name == option]
+    context = typer._click.core.Context(PROGRAMS["evaluate"])
+    assert some <= {item.value for item in parameter.shell_complete(context, "")}
+    assert {item.value for item in parameter.shell_complete(context, min(some))} >= {min(some)}
+
+
+def test_choices_are_the_names_of_the_library() -> None:
+    assert tuple(LOSSES) == LOSS_NAMES
+    assert get_args(OptimizeLevel) == OPTIMIZE_LEVELS
+    assert tuple(STYLES) == STYLE_NAMES
+
+
+@every_command
 def test_help_loads_no_torch(name: str) -> None:
     subprocess.run([sys.executable, "-c", HELP_WITHOUT_TORCH, *name.split()], check=True, capture_output=True)
 
@@ -112,97 +148,6 @@ def test_every_field_is_an_option(group: type) -> None:
     shown = {parameter.name for parameter in PROGRAMS["evaluate"].params}
     names = {"epsilon": "eps", "pgd": "pgd_check", "masking": "check_masking"}
     assert {names.get(name, name) for name in group.__dataclass_fields__} - {"plot"} <= shown  # type: ignore[attr-defined]
-
-
-@dataclass(frozen=True)
-class Colour:
-    red: Annotated[int, Option("Red.")] = 1
-    bright: Annotated[bool, Option("Bright.")] = False
-    names: Annotated[tuple[str, ...] | str, Option("Names.", flag="--name", parse=lambda text: tuple(text.split(",")))] = ("a",)
-
-
-CALLS: list[object] = []
-
-
-@expand_options
-def paint(
-    what: Annotated[str, Option("What.")], colour: Colour = Colour(), *, often: Annotated[int, Option("Often.", min=1)] = 1
-) -> int:
-    """Paint something."""
-    CALLS.append((what, colour, often))
-    return 0
-
-
-def invoke(command: Any, *words: str) -> object:
-    program = typer.Typer()
-    program.command()(command)
-    done = CliRunner().invoke(program, words)
-    assert done.exit_code == 0, done.output
-    return CALLS.pop()
-
-
-def test_fields_become_parameters() -> None:
-    assert list(signature(paint).parameters) == ["what", "red", "bright", "name", "often"]
-    assert signature(paint).parameters["red"].default == 1
-
-
-def test_the_command_gets_the_group() -> None:
-    assert invoke(paint, "--what", "wall", "--red", "7", "--often", "2") == ("wall", Colour(7, False), 2)
-    paint(what="door")
-    assert CALLS.pop() == ("door", Colour(), 1)
-
-
-def test_text_is_parsed() -> None:
-    assert invoke(paint, "--what", "wall", "--name", "b,c") == ("wall", Colour(names=("b", "c")), 1)
-
-
-def test_text_is_parsed_to_a_number() -> None:
-    @expand_options
-    def train(recipe: TrainingRecipe) -> int:
-        CALLS.append(recipe.epsilon)
-        return 0
-
-    assert invoke(train, "--eps", "4/255") == 4 / 255
-    assert invoke(train) == 8 / 255
-
-
-def test_a_variant_changes_the_group() -> None:
-    variant = Variant(without=("bright",), defaults={"red": 5, "bright": True}, options={"names": Option("N.", multiple=True)})
-
-    def paint_variant(colour: Any) -> int:
-        CALLS.append(colour)
-        return 0
-
-    paint_variant.__annotations__["colour"] = Annotated[Colour, variant]
-    expanded = expand_options(paint_variant)
-    assert list(signature(expanded).parameters) == ["red", "names"]
-    assert invoke(expanded) == Colour(5, True, ("a",))
-    assert invoke(expanded, "--names", "x", "--names", "y") == Colour(5, True, ("x", "y"))
-
-
-def test_a_group_can_require_an_option() -> None:
-    def load(model_options: ModelOptions) -> int:
-        CALLS.append(model_options)
-        return 0
-
-    load.__annotations__["model_options"] = ModelOptions
-    assert invoke(expand_options(load), "--model", "mlp300") == ModelOptions("mlp300")
-    program = typer.Typer()
-    program.command()(expand_options(load))
-    assert CliRunner().invoke(program, []).exit_code == 2
-
-
-def test_changed_flags_are_named() -> None:
-    assert changed_flags(AttackOptions(epsilon="4/255"), DataOptions(split="train"), RunOptions()) == ["--eps", "--split"]
-
-
-def test_works_as_a_direct_decorator() -> None:
-    @expand_options
-    def keywords(*, colour: Colour = Colour(), often: int = 1) -> int:
-        return colour.red + often
-
-    assert list(signature(keywords).parameters) == ["red", "bright", "name", "often"]
-    assert keywords(red=4) == 5
 
 
 def test_outputs_are_checked_before_anything_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

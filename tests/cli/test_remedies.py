@@ -439,9 +439,9 @@ REMEDIES = [
         "--limit 4",
     ),
     Remedy(
-        "attack --model factory:net.py:make_table --num-classes 4 --bounds=-3,3 --data npz:table.npz --out b --format png",
-        "use --format safetensors or npz",
-        "attack --model factory:net.py:make_table --num-classes 4 --bounds=-3,3 --data npz:table.npz --out b --format npz",
+        "attack --model factory:net.py:make_table --num-classes 4 --bounds=-3,3 --data npz:table.npz --out b --save-as png",
+        "use --save-as safetensors or npz",
+        "attack --model factory:net.py:make_table --num-classes 4 --bounds=-3,3 --data npz:table.npz --out b --save-as npz",
     ),
     Remedy("evaluate --model timm:resnet18 --num-classes 4", "--data must be named", "list data"),
     Remedy(

@@ -43,7 +43,7 @@ def test_resumes_a_transfer(run: Run, tmp_path: Path, monkeypatch: pytest.Monkey
     stopped = str(tmp_path / "stopped")
     with monkeypatch.context() as patch:
         signal_after(patch, 2, signal.SIGTERM)
-        assert run(*words, "--out", stopped) == (130, "", "rfgsm: interrupted\n")
+        assert run(*words, "--out", stopped) == (130, "", f"rfgsm: interrupted: rfgsm runs resume {stopped} continues\n")
     (listed,) = document(run, "runs", "runs", "list", stopped)["runs"]
     assert (listed["command"], listed["state"], listed["done"], listed["pieces"]) == ("transfer", "interrupted", 2, 4)
     assert listed["model"] == f"mlp300, mlp600, {made}"
@@ -71,7 +71,7 @@ def test_resumes_a_training(run: Run, tmp_path: Path, monkeypatch: pytest.Monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(CheckpointStore, "save", save_and_send)
-        assert run(*words, "--out", stopped) == (130, "", "rfgsm: interrupted\n")
+        assert run(*words, "--out", stopped) == (130, "", f"rfgsm: interrupted: rfgsm runs resume {stopped} continues\n")
     (listed,) = document(run, "runs", "runs", "list", stopped)["runs"]
     assert (listed["command"], listed["state"], listed["done"], listed["pieces"]) == ("train", "interrupted", 4, 8)
     assert "4 of 8 quarters of an epoch" in " ".join(run("runs", "show", stopped)[1].split())

@@ -21,7 +21,7 @@ COMMANDS = {
     "evaluate": f"evaluate {SMALL} --keep-images 4",
     "sweep": f"sweep {SMALL} --eps 4,8/255",
     "attack": f"attack {SMALL} --shard-size 20",
-    "attack png": f"attack {SMALL} --shard-size 20 --format png",
+    "attack png": f"attack {SMALL} --shard-size 20 --save-as png",
     "compare": f"compare {SMALL} --references none --candidate robustbench_fgsm:fgsm",
     "transfer": "transfer --source mlp300 --target mlp300 --target smallcnn --limit 40 --batch-size 16 --quiet",
     "train": "train --model mlp300 --limit 80 --batch-size 32 --epochs 1 --held-out 20 --quiet",

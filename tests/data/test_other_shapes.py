@@ -75,7 +75,7 @@ def test_commands(tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch) 
     assert exit_code("evaluate", *given, "--out", "run", "--html", "run.html") == 0
     (packed,) = re.findall(r'<script type="text/plain" id="data">([^<]*)</script>', Path("run.html").read_text(encoding="utf-8"))
     assert bool(unpack_json(packed)["gallery"]) == (layout != "NF")
-    assert exit_code("attack", *given, "--out", "saved", "--format", "npz") == 0
+    assert exit_code("attack", *given, "--out", "saved", "--save-as", "npz") == 0
     assert exit_code("attack", "--check", "saved", "--trust-model-code", "--quiet") == 0
-    assert exit_code("attack", *given, "--out", "png", "--format", "png") == 2
+    assert exit_code("attack", *given, "--out", "png", "--save-as", "png") == 2
     assert exit_code("plot", "run", "--kind", "gallery", "-o", "gallery.png") == (2 if layout == "NF" else 0)

@@ -110,7 +110,7 @@ SETTINGS: Options = {
 """Another value of each option that can change the result or its validity."""
 
 COMMAND_SETTINGS: Mapping[str, Options] = {
-    "attack": {"format": "npz"},
+    "attack": {"save_as": "npz"},
     "compare": {"optimize": "safe", "references": "none"},
     "evaluate": {"distance": False, "max_epsilon": 0.25},
     "sweep": {"distance": False, "max_epsilon": 0.25, "targeted": ["next"]},

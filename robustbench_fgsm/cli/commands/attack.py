@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, changed_flags, expand_options
+from robustbench_fgsm.cli.expand_options import Variant, changed_flags, expand_options
+from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.options import AttackOptions, Option, RunOptions, ShardOptions
 
@@ -31,9 +32,13 @@ def attack_command(
     output: Annotated[OutputOptions, OUTPUT_VARIANT],
     check: Annotated[
         Path | None,
-        Option("Verify the images in DIR: hash every file, and craft the images again (--limit: the first N).", metavar="DIR"),
+        Option(
+            "Verify the images in DIR: hash every file, and craft the images again (--limit: the first N).",
+            metavar="DIR",
+            panel="Checks",
+        ),
     ] = None,
-    trust_data_code: Annotated[bool, Option("With --check: run the data function that the manifest names.")] = False,
+    trust_data_code: Annotated[bool, Option("With --check: run the data function that the manifest names.", panel="Data")] = False,
 ) -> int:
     """Craft adversarial images and save them with a manifest, or verify saved ones.
 

@@ -6,7 +6,8 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Annotated, Any
 
-from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
+from robustbench_fgsm.cli.expand_options import Variant, expand_options
+from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions
 from robustbench_fgsm.options import BENCHMARK_EPSILONS, AttackOptions, BenchmarkOptions, Option, RunOptions
 
 ATTACK_VARIANT = Variant(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
+from robustbench_fgsm.cli.expand_options import Variant, expand_options
+from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions
 from robustbench_fgsm.options import AttackOptions, OpponentOptions, RunOptions, VerifyOptions
+from robustbench_fgsm.spec import check_single_epsilon
 
 
 @expand_options
@@ -27,6 +29,7 @@ def compare_command(
     Example: rfgsm compare --model resnet18 --eps 8/255
     """
     spec, style = attack.to_spec(model_options.expected_bounds), candidate_style.style
+    check_single_epsilon(spec)
 
     from robustbench_fgsm.attack.outputs import read_for_loss
     from robustbench_fgsm.cli.load import load_model_and_data
@@ -34,14 +37,13 @@ def compare_command(
     from robustbench_fgsm.comparison.compare import Opponents, check_opponents, compare_spec, load_candidate_or_images
     from robustbench_fgsm.engine.choose_plan import choose_plan
     from robustbench_fgsm.engine.plan import check_optimize_level
-    from robustbench_fgsm.engine.preflight import check_single_epsilon, preflight
+    from robustbench_fgsm.engine.preflight import preflight
     from robustbench_fgsm.references.candidate_styles import get_style
     from robustbench_fgsm.references.registry import REFERENCES, check_references
     from robustbench_fgsm.runs.directory import RunDirectory
     from robustbench_fgsm.runs.manifest import read_recorded_plan
     from robustbench_fgsm.runs.settings import run_settings
 
-    check_single_epsilon(spec)
     check_optimize_level(run_options.optimize)
     get_style(style)
     names, candidate, ignored = check_references(opponents.references), opponents.candidate, tuple(opponents.ignore)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
+from robustbench_fgsm.cli.expand_options import Variant, expand_options
+from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions
 from robustbench_fgsm.options import AttackOptions, CheckOptions, DistanceOptions, RunOptions, Thresholds
+from robustbench_fgsm.spec import check_single_epsilon
 
 
 @expand_options
@@ -26,15 +28,15 @@ def evaluate_command(
 
     Example: rfgsm evaluate --model resnet18 --eps 8/255 --min-robust-accuracy 0.1
     """
+    (spec,) = distance_options.apply([attack.to_spec(model_options.expected_bounds)])
+    check_single_epsilon(spec)
+
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import write_result
     from robustbench_fgsm.cli.processes import join_processes
     from robustbench_fgsm.cli.run_evaluation import run_evaluation
-    from robustbench_fgsm.engine.preflight import check_single_epsilon
     from robustbench_fgsm.evaluation.thresholds import apply_thresholds
 
-    (spec,) = distance_options.apply([attack.to_spec(model_options.expected_bounds)])
-    check_single_epsilon(spec)
     world, model_options, output = join_processes(model_options, output)
     classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
 

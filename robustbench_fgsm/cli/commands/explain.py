@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
+from robustbench_fgsm.cli.expand_options import Variant, expand_options
+from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions
 from robustbench_fgsm.options import AttackOptions, Option, RunOptions
 
 
@@ -25,12 +26,14 @@ def explain_command(
         Variant(
             without=("loss", "stable", "restarts"),
             options={
-                "epsilon": Option("Budget in pixel space: one, or one for each VALUE.", flag="--eps"),
+                "epsilon": Option("Budget in pixel space: one, or one for each VALUE."),
                 "norm": Option("inf only: for other norms no mistakes are known."),
             },
         ),
     ],
-    n: Annotated[int | None, Option("Images behind the reported numbers.", default_text="as many as are measured")] = None,
+    n: Annotated[
+        int | None, Option("Images behind the reported numbers.", default_text="as many as are measured", panel="Checks")
+    ] = None,
     run_options: Annotated[RunOptions, Variant(without=("optimize",))],
     output: Annotated[OutputOptions, Variant(only=("out", "csv", "format", "json", "quiet", "debug"))],
 ) -> int:

@@ -8,17 +8,20 @@ from typing import Annotated
 
 import typer
 
-from robustbench_fgsm.cli.options import GateOptions, OutputOptions, Variant, expand_options
+from robustbench_fgsm.cli.expand_options import Variant, expand_options
+from robustbench_fgsm.cli.options import GateOptions, OutputOptions
 from robustbench_fgsm.options import Option
 
 
 @expand_options
 def gate_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory made with --out by evaluate or sweep.", show_default=False)],
-    baseline: Annotated[Path, Option("Run of the baseline: such a directory, or a file made by rfgsm lock.", metavar="RUN")],
+    baseline: Annotated[
+        Path, Option("Run of the baseline: such a directory, or a file made by rfgsm lock.", metavar="RUN", panel="Gates")
+    ],
     gate_options: GateOptions,
     output: Annotated[OutputOptions, Variant(only=("csv", "format", "json", "debug"))],
-    badge: Annotated[Path | None, Option("Also write a badge for shields.io as JSON.", metavar="FILE")] = None,
+    badge: Annotated[Path | None, Option("Also write a badge for shields.io as JSON.", metavar="FILE", panel="Output")] = None,
 ) -> int:
     """Fail a build if robust or clean accuracy fell from a baseline to a run, over all images or in a class.
 

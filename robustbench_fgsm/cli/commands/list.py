@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from robustbench_fgsm.cli.options import DataOptions, OutputOptions, Variant, expand_options
+from robustbench_fgsm.cli.expand_options import Variant, expand_options
+from robustbench_fgsm.cli.options import DataOptions, OutputOptions
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.options import Option
 
@@ -28,7 +29,12 @@ def list_command(
     what: Annotated[ListCategory, typer.Argument(help="What to list.", show_default=False)],
     filter: Annotated[  # noqa: A002  (the name of the option)
         str | None,
-        Option("Models of all installed sources whose name contains TEXT.", metavar="TEXT", default_text="the bundled ones"),
+        Option(
+            "Models of all installed sources whose name contains TEXT.",
+            metavar="TEXT",
+            default_text="the bundled ones",
+            panel="Model",
+        ),
     ] = None,
     data_options: Annotated[DataOptions, Variant(only=("data_root",))],
     output: Annotated[OutputOptions, Variant(only=("csv", "format", "json", "debug"))],

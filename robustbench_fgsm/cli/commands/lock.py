@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
-from robustbench_fgsm.cli.options import OutputOptions, Variant, expand_options
+from robustbench_fgsm.cli.expand_options import Variant, expand_options
+from robustbench_fgsm.cli.options import OutputOptions
 from robustbench_fgsm.options import Option
 
 
 @expand_options
 def lock_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory made with --out by evaluate or sweep.", show_default=False)],
-    out: Annotated[Path, Option("File to write; an earlier lock is replaced.", short="-o", metavar="FILE")] = Path(
+    out: Annotated[Path, Option("File to write; an earlier lock is replaced.", short="-o", metavar="FILE", panel="Output")] = Path(
         "robustness.lock"
     ),
     output: Annotated[OutputOptions, Variant(only=("format", "json", "debug"))] = OutputOptions(),

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from robustbench_fgsm.cli.options import OutputOptions, Variant, check_output_path, expand_options
+from robustbench_fgsm.cli.expand_options import Variant, expand_options
+from robustbench_fgsm.cli.options import OutputOptions, check_output_path
 from robustbench_fgsm.options import Option
 
 
@@ -27,12 +28,14 @@ class FigureKind(StrEnum):
 def plot_command(
     *,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A directory made with --out, or its result.json.")],
-    output: Annotated[Path, Option("The figure: .png, .svg or .pdf.", short="-o", metavar="FILE")],
+    output: Annotated[Path, Option("The figure: .png, .svg or .pdf.", short="-o", metavar="FILE", panel="Output")],
     kind: Annotated[
-        FigureKind, Option("What the figure shows. A transfer has its heat map only, a training its curves only.")
+        FigureKind, Option("What the figure shows. A transfer has its heat map only, a training its curves only.", panel="Output")
     ] = FigureKind.confusion,
-    eps: Annotated[str | None, Option("Budget of the run.", default_text="8/255 if there, else the largest")] = None,
-    targeted: Annotated[str | None, Option("Attack of a sweep.", metavar="RULE", default_text="the first")] = None,
+    eps: Annotated[
+        str | None, Option("Budget of the run.", short="-e", default_text="8/255 if there, else the largest", panel="Attack")
+    ] = None,
+    targeted: Annotated[str | None, Option("Attack of a sweep.", metavar="RULE", default_text="the first", panel="Attack")] = None,
     output_options: Annotated[OutputOptions, Variant(only=("quiet", "debug"))],
 ) -> int:
     """Draw one figure of a run of evaluate, sweep, compare, transfer or train, for a paper or a slide.

@@ -7,32 +7,48 @@ from typing import Annotated
 
 import typer
 
-from robustbench_fgsm.cli.options import OutputOptions, Variant, check_output_path, expand_options
+from robustbench_fgsm.cli.expand_options import Variant, expand_options
+from robustbench_fgsm.cli.options import OutputOptions, TableFormat, check_output_path
 from robustbench_fgsm.options import Option
 
 
 @expand_options
 def report_command(
     *,
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Directories made with --out, or their result.json.")],
-    output: Annotated[Path, Option("The page, one file.", short="-o", metavar="FILE")] = Path("report.html"),
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Directories made with --out, or their result.json.")],
+    output: Annotated[
+        Path | None, Option("The page, one file.", short="-o", metavar="FILE", default_text="report.html", panel="Output")
+    ] = None,
+    table: Annotated[
+        TableFormat | None,
+        Option("Print one table of the runs in place of the page: table, markdown, latex or csv.", flag="--format", panel="Output"),
+    ] = None,
     output_options: Annotated[OutputOptions, Variant(only=("quiet", "debug"))],
 ) -> int:
     """Make one HTML page of one or more runs of evaluate, sweep and compare, or of one transfer or training.
 
-    The page needs no network and no other file. Several runs share one table and one figure of curves.
+    The page needs no network and no other file. Several runs share one table and one figure of curves. With --format the table is
+    printed, and no page is made unless -o names one.
 
     Example: rfgsm report results/standard results/robust -o report.html
+
+    Example: rfgsm report results/standard results/robust --format latex
     """
-    from robustbench_fgsm.cli.output import write_note
+    from robustbench_fgsm.cli.output import format_summary, write_note
     from robustbench_fgsm.files.atomic_files import write_bytes
-    from robustbench_fgsm.report.loaded_run import REPORTED_SCHEMAS, load_run
+    from robustbench_fgsm.report.documents.compared_runs import summarize_runs
+    from robustbench_fgsm.report.loaded_run import EVALUATION_SCHEMAS, REPORTED_SCHEMAS, load_run
     from robustbench_fgsm.report.pages.page import build_page
     from robustbench_fgsm.runs.manifest import translate_document_errors
 
-    check_output_path("--output", output)
+    page_file = output or (Path("report.html") if table is None else None)
+    check_output_path("--output", page_file)
     with translate_document_errors(runs[0]):
-        page = build_page([load_run(place, REPORTED_SCHEMAS) for place in runs])
-    write_bytes(output, page.encode())
-    write_note(f"{output}: {output.stat().st_size / 2**20:.1f} MiB", quiet=output_options.quiet)
+        loaded = [load_run(place, EVALUATION_SCHEMAS if table else REPORTED_SCHEMAS) for place in runs]
+        page = "" if page_file is None else build_page(loaded)
+        if table is not None:
+            typer.echo(format_summary(summarize_runs(loaded), table))
+    if page_file is not None:
+        write_bytes(page_file, page.encode())
+        write_note(f"{page_file}: {page_file.stat().st_size / 2**20:.1f} MiB", quiet=output_options.quiet)
     return 0

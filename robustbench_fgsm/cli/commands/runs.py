@@ -9,16 +9,19 @@ from typing import Annotated, Any
 
 import typer
 
-from robustbench_fgsm.cli.options import OutputOptions, Variant, check_output_path, expand_options
+from robustbench_fgsm.cli.expand_options import Variant, expand_options
+from robustbench_fgsm.cli.help_panels import CommandGroup
+from robustbench_fgsm.cli.options import OutputOptions, check_output_path
 from robustbench_fgsm.options import Option, ReloadOptions
 
-runs_app = typer.Typer(name="runs", help="List, show or resume the runs that --out keeps on disk.")
+runs_app = typer.Typer(
+    name="runs", help="List, show or resume the runs that --out keeps on disk.", no_args_is_help=True, cls=CommandGroup
+)
 
 TableOutput = Annotated[OutputOptions, Variant(only=("csv", "format", "json", "debug"))]
 DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the run.", show_default=False)]
 
 
-@runs_app.command("list")
 @expand_options
 def list_runs(
     output: TableOutput,
@@ -36,18 +39,20 @@ def list_runs(
     return write_result(_runs_document("runs", {"runs": found}, began), output)
 
 
-@runs_app.command("show")
 @expand_options
 def show_run(
     directory: DirectoryArgument,
     output: TableOutput,
-    samples: Annotated[bool, Option("Also show the outcome of each image.")] = False,
-    limit: Annotated[int, Option("Show at most N rows of --samples.", metavar="N", min=1)] = 20,
-    export: Annotated[Path | None, Option("Write the outcome of each image: .csv, .jsonl or .parquet.", metavar="FILE")] = None,
+    outcomes: Annotated[
+        int, Option("Also show the outcomes of images: N rows, one for each image and attack.", metavar="N", min=0, panel="Output")
+    ] = 0,
+    export: Annotated[
+        Path | None, Option("Write the outcome of each image: .csv, .jsonl or .parquet.", metavar="FILE", panel="Output")
+    ] = None,
 ) -> int:
     """Show one run: its state, its settings, its result if there is one, and the outcome of each image.
 
-    Example: rfgsm runs show results/sweep --samples --export samples.parquet
+    Example: rfgsm runs show results/sweep --outcomes 20 --export samples.parquet
     """
     from robustbench_fgsm.cli.output import write_result
     from robustbench_fgsm.runs.export import export_samples as write_samples
@@ -62,18 +67,17 @@ def show_run(
     found: dict[str, Any] = summarize_run(directory)
     if found["pieces"] is not None:
         found |= read_manifest_and_result(directory)
-    if samples or export is not None:
+    if outcomes or export is not None:
         run = read_saved_run(directory)
-        if samples:
+        if outcomes:
             with translate_document_errors(directory):
-                found["samples"] = list(islice((row for table in sample_tables(run) for row in sample_rows(table)), limit))
+                found["samples"] = list(islice((row for table in sample_tables(run) for row in sample_rows(table)), outcomes))
         if export is not None:
             write_samples(run, export)
     with translate_document_errors(directory):
         return write_result(_runs_document("run-shown", found, began), output)
 
 
-@runs_app.command("resume")
 @expand_options
 def resume_run(
     directory: DirectoryArgument,

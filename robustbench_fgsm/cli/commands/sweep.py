@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
+from robustbench_fgsm.cli.expand_options import Variant, expand_options
+from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions
 from robustbench_fgsm.options import SWEEP_EPSILONS, AttackOptions, CheckOptions, DistanceOptions, Option, RunOptions
 
 SWEEP_VARIANT = Variant(
     defaults={"epsilon": SWEEP_EPSILONS},
     options={
-        "epsilon": Option("Budgets in the units of the images: 1,2,4/255 or 0.01,0.02.", flag="--eps"),
+        "epsilon": Option("Budgets in the units of the images: 1,2,4/255 or 0.01,0.02."),
         "targeted": Option(
             "none, next, shift:2, random, least-likely or class:NAME. May be repeated.",
             metavar="RULE",
@@ -30,7 +31,9 @@ def sweep_command(
     distance_options: DistanceOptions,
     checks: CheckOptions,
     run_options: RunOptions,
-    find_asr: Annotated[float | None, Option("Report the first epsilon with this success rate, such as 0.5.")] = None,
+    find_asr: Annotated[
+        float | None, Option("Report the first epsilon with this success rate, such as 0.5.", panel="Gates")
+    ] = None,
     output: OutputOptions,
 ) -> int:
     """Attack one model at many epsilons with one gradient for each image, untargeted, targeted or both.

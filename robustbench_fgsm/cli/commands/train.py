@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import MISSING
 from typing import TYPE_CHECKING, Annotated
 
-from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
+from robustbench_fgsm.cli.expand_options import Variant, expand_options
+from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions
 from robustbench_fgsm.cli.output import write_note
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.options import Option, RunOptions
@@ -80,6 +81,10 @@ def load_network_and_data(
             raise SettingError(f"only a PyTorch network can be trained, got {model}: name an architecture")
         return found, images
     images = load_dataset(resolve_data_name([model], data_options.data), data_options, seed)
+    if images.name == "fashion-mnist" and data_options.split in (None, "test"):
+        write_note(
+            "Warning: this trains on the test split of fashion-mnist: pass --split train to keep it for evaluation", quiet=False
+        )
     given = model_options.load_arguments()
     settings = {name: given[name] for name in ("device", "num_classes", "mean", "std", "bounds")}
     network = create_untrained_classifier(model, images, seed=seed, **settings)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
+from robustbench_fgsm.cli.expand_options import Variant, expand_options
+from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions
 from robustbench_fgsm.options import AttackOptions, Option, RunOptions, TransferOptions
 
 if TYPE_CHECKING:
@@ -13,14 +14,15 @@ if TYPE_CHECKING:
     from robustbench_fgsm.models.classifier import Classifier
 
 
-ATTACK_VARIANT = Variant(options={"epsilon": Option("Budgets in the units of the images: 8/255 or 1,2,4/255.", flag="--eps")})
+ATTACK_VARIANT = Variant(options={"epsilon": Option("Budgets in the units of the images: 8/255 or 1,2,4/255.")})
 
 
 @expand_options
 def transfer_command(
     *,
     source: Annotated[
-        list[str], Option("Model on which images are crafted. May be repeated.", metavar="MODEL[:WEIGHTS]", multiple=True)
+        list[str],
+        Option("Model on which images are crafted. May be repeated.", metavar="MODEL[:WEIGHTS]", multiple=True, panel="Model"),
     ],
     target: Annotated[
         list[str],
@@ -29,6 +31,7 @@ def transfer_command(
             metavar="MODEL[:WEIGHTS]",
             default_text="the sources",
             multiple=True,
+            panel="Model",
         ),
     ] = [],  # noqa: B006  (read only)
     model_options: Annotated[ModelOptions, Variant(without=("model", "weights", "task"), defaults={"model": ""})],

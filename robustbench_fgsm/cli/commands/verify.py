@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions, Variant, expand_options
+from robustbench_fgsm.cli.expand_options import Variant, expand_options
+from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions
 from robustbench_fgsm.options import Option, VerifyOptions
 
 MODEL_VARIANT = Variant(
@@ -19,7 +20,7 @@ MODEL_VARIANT = Variant(
 OUTPUT_VARIANT = Variant(
     only=("plot", "csv", "html", "format", "json", "quiet", "debug"),
     options={
-        "plot": Option("Also draw the response curves: .png, .svg or .pdf.", flag="--figure", metavar="FILE"),
+        "plot": Option("Also draw the response curves: .png, .svg or .pdf."),
         "html": Option("Also write the datasheet as an HTML page.", metavar="FILE"),
     },
 )
@@ -46,8 +47,10 @@ def verify_command(
 
     from robustbench_fgsm.cli.output import check_output_options
     from robustbench_fgsm.errors import SettingError
+    from robustbench_fgsm.user_code import check_code_file
 
     check_output_options(output)
+    check_code_file(candidate, "candidate", SettingError)
     if not model_options.model and (model_options.weights != "auto" or data_options.data is not None):
         raise SettingError("--weights and --data need a --model, got none: add it, or leave them out")
 

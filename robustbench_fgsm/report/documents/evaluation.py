@@ -47,7 +47,7 @@ EXACT_MATCH_NAMES = {"clean accuracy": "exact match before", "robust accuracy": 
 def summarize(document: Document) -> Summary:
     """Return the summary of an `rfgsm.evaluation/1` document, at one budget or at several."""
     section = sweep_section(document) if len(document["epsilons"]) > 1 else Section(tuple(evaluation_sheets(document)))
-    return Summary(heading(document), (section,), closing(document))
+    return Summary(heading(document), (section,), closing(document), answer_sentence(document))
 
 
 def sweep_section(evaluation: Document, title: str = "") -> Section:
@@ -121,6 +121,32 @@ def _sweep_sentences(evaluation: Document) -> Iterator[str]:
 
 def _reached_epsilon_text(epsilon: float | None) -> str:
     return "none of these" if epsilon is None else epsilon_text(epsilon)
+
+
+def answer_sentence(document: Document) -> str:
+    """Return what an evaluation or a sweep found at its largest budget, after the verdict of its thresholds."""
+    verdicts = [threshold["passed"] for threshold in document.get("gates", [])]
+    verdict = "INVALID: " if document["invalid_reasons"] else ("PASSED: " if all(verdicts) else "FAILED: ") if verdicts else ""
+    found = [evaluation for evaluation in evaluations_in(document) if evaluation["n"]]
+    several = len(found) > 1
+    return verdict + " ".join(f"{target_rule_name(one)}: {_answer(one)}" if several else _answer(one) for one in found)
+
+
+def _answer(evaluation: Document) -> str:
+    at = max(evaluation["epsilons"], key=lambda one: float(one["epsilon"]))
+    sides = [(side["robust_accuracy"], side, words) for side, words in ((at.get("stable", at), ", stable gradients"), (at, ""))]
+    robust, side, gradients = min((one for one in reversed(sides) if one[0]["value"] is not None), key=lambda one: one[0]["value"])
+    worst = "" if side["worst_class"] is None else _worst_class_text(side["per_class"][side["worst_class"]])
+    clean = f"clean {_percent(evaluation['clean']['accuracy'])}{gradients if side is not at else ''}"
+    return f"robust accuracy {_percent(robust)} at epsilon {epsilon_text(at['epsilon'])} ({clean}){worst}."
+
+
+def _percent(rate: Document) -> str:
+    return "n/a" if rate["value"] is None else f"{100 * rate['value']:.1f} %"
+
+
+def _worst_class_text(result: Document) -> str:
+    return f", worst class {result['name']} {_percent(result['robust_accuracy'])}"
 
 
 def closing(document: Document) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.documents.evaluation import closing, heading, sweep_section, target_rule_name
+from robustbench_fgsm.report.documents.evaluation import answer_sentence, closing, heading, sweep_section, target_rule_name
 from robustbench_fgsm.report.tables.line_chart import CURVE_LETTERS, Curve, draw_line_chart
 from robustbench_fgsm.report.tables.sheet import Section, Summary
 from robustbench_fgsm.report.tables.text import epsilon_text
@@ -15,7 +15,9 @@ def summarize(document: Document) -> Summary:
     """Return the summary of an `rfgsm.sweep/1` document: a chart, and a section for each targeting rule."""
     evaluations = document["evaluations"]
     sections = (sweep_section(evaluation, target_rule_name(evaluation)) for evaluation in evaluations)
-    return Summary(heading(evaluations[0]), (Section(chart=accuracy_chart(document)), *sections), closing(document))
+    return Summary(
+        heading(evaluations[0]), (Section(chart=accuracy_chart(document)), *sections), closing(document), answer_sentence(document)
+    )
 
 
 def accuracy_chart(document: Document) -> str:

@@ -33,7 +33,7 @@ def names(out: Path) -> list[str]:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_saved_images_verify(tmp_path: Path, run: Run, form: str) -> None:
-    code, out, err = attack(run, tmp_path / "kept", "--format", form, "--targeted", "next", "--json")
+    code, out, err = attack(run, tmp_path / "kept", "--save-as", form, "--targeted", "next", "--json")
     document = json.loads(out)
     Draft202012Validator(load_schema("attack")).validate(document)
     assert (code, document["n"], document["output"]["format"]) == (0, 60, form)
@@ -49,7 +49,7 @@ def test_saved_images_verify(tmp_path: Path, run: Run, form: str) -> None:
 
 
 def test_tables_show_both_rates(tmp_path: Path, run: Run) -> None:
-    code, out, err = attack(run, tmp_path / "kept", "--format", "png", "--norm", "2", "--eps", "1.5", "--quiet")
+    code, out, err = attack(run, tmp_path / "kept", "--save-as", "png", "--norm", "2", "--eps", "1.5", "--quiet")
     assert (code, err) == (0, "")
     assert "as computed" in out
     assert "in 8 bits" in out
@@ -139,7 +139,7 @@ def test_finds_moved_weights(tmp_path: Path, run: Run) -> None:
         (["--check", "x", "--model", "mlp300"], "--check takes its settings from the manifest, got --model"),
         (["--check", "nowhere"], "check needs a directory that `rfgsm attack` wrote, got nowhere"),
         (["--model", "mlp300", "--out", "x", "--eps", "1,2/255"], "takes one epsilon, got 2"),
-        (["--model", "mlp300", "--out", "x", "--format", "jpg"], "format must be one of safetensors, npz, png, got 'jpg'"),
+        (["--model", "mlp300", "--out", "x", "--save-as", "jpg"], "save as must be one of safetensors, npz, png, got 'jpg'"),
         (["--model", "mlp300", "--out", "x", "--shard-size", "0"], "shard size must be a positive integer, got 0"),
         (["--model", "mlp300", "--out", "x", "--loss", "mse"], "loss must be one of"),
         (["--model", "mlp300", "--out", "x", "--restarts", "-1"], "restarts must be an integer >= 0"),

@@ -204,7 +204,7 @@ def test_out_refuses_another_version_or_device(
     compare(run, "--out", str(tmp_path), "--quiet")
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     if what == "package":
-        monkeypatch.setattr(environment, "version", lambda name: "99.0" if name == "robustbench-fgsm" else version(name))
+        monkeypatch.setattr(environment, "installed_version", lambda name: "99.0" if name == "robustbench-fgsm" else version(name))
     elif what == "reference":
         monkeypatch.setattr("robustbench_fgsm.registry.version", lambda name: "99.0")
     else:

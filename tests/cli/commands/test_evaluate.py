@@ -145,7 +145,7 @@ def test_out_refuses_another_version(run: Run, tmp_path: Path, monkeypatch: pyte
     document(run, "--out", str(tmp_path))
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     difference = f'package "{rf.__version__}" there, "99.0" now: choose another directory'
-    monkeypatch.setattr(environment, "version", lambda name: "99.0" if name == "robustbench-fgsm" else version(name))
+    monkeypatch.setattr(environment, "installed_version", lambda name: "99.0" if name == "robustbench-fgsm" else version(name))
     code, out, err = evaluate(run, "--out", str(tmp_path))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert difference in err

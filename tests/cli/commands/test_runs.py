@@ -89,7 +89,7 @@ def test_resumes_an_interrupted_run(
     try:
         with monkeypatch.context() as patch:
             signal_after(patch, 2, number)
-            assert run(*SWEEP, "--out", stopped) == (130, "", "rfgsm: interrupted\n")
+            assert run(*SWEEP, "--out", stopped) == (130, "", f"rfgsm: interrupted: rfgsm runs resume {stopped} continues\n")
         assert signal.getsignal(number) is usual
     finally:
         signal.signal(number, before)
@@ -177,7 +177,7 @@ def test_lists_no_runs(run: Run, tmp_path: Path) -> None:
 
 
 def test_samples_match_the_matrices(run: Run, place: str) -> None:
-    shown = document(run, "run-shown", "runs", "show", place, "--samples", "--limit", "1000")
+    shown = document(run, "run-shown", "runs", "show", place, "--outcomes", "1000")
     first, second = shown["result"]["evaluations"]
     for evaluation, rule in ((first, "none"), (second, "next")):
         rows = [row for row in shown["samples"] if row["targeted"] == rule]
@@ -196,7 +196,7 @@ def test_samples_match_the_matrices(run: Run, place: str) -> None:
 
 
 def test_sample_table_fits_80_columns(run: Run, place: str) -> None:
-    code, out, _ = run("runs", "show", place, "--samples", "--limit", "3")
+    code, out, _ = run("runs", "show", place, "--outcomes", "3")
     above = out.split("mlp300 (standard)")[0].strip().splitlines()
     assert code == 0
     assert [line.split()[0] for line in above[-3:]] == ["0", "1", "2"]
@@ -206,7 +206,7 @@ def test_sample_table_fits_80_columns(run: Run, place: str) -> None:
 def test_exports_hold_the_same_rows(run: Run, place: str, tmp_path: Path) -> None:
     for kind in ("csv", "jsonl", "parquet"):
         assert run("runs", "show", place, "--export", str(tmp_path / f"samples.{kind}"))[0] == 0
-    samples = document(run, "run-shown", "runs", "show", place, "--samples", "--limit", "1000")["samples"]
+    samples = document(run, "run-shown", "runs", "show", place, "--outcomes", "1000")["samples"]
     assert len(samples) == 120
     assert [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()] == samples
     assert pq.read_table(tmp_path / "samples.parquet").to_pylist() == samples

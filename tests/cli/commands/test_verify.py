@@ -93,7 +93,7 @@ def test_markdown_table(run: Run, mine: str) -> None:
 
 
 def test_figure_page_and_table(run: Run, mine: str, tmp_path: Path) -> None:
-    files = {"--figure": "f.png", "--html": "page.html", "--csv": "table.csv"}
+    files = {"--plot": "f.png", "--html": "page.html", "--csv": "table.csv"}
     words = [word for option, name in files.items() for word in (option, str(tmp_path / name))]
     assert run("verify", f"{mine}:right", *words)[0] == 0
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
@@ -142,7 +142,7 @@ def test_a_raising_candidate(run: Run, mine: str) -> None:
         (["{mine}:right", "--time-limit", "-1"], "seconds > 0"),
         (["{mine}:right", "--image-shape", "28x28"], "such as 1x28x28"),
         (["{mine}:right", "--classes", "1"], "classes must be an integer >= 2"),
-        (["{mine}:right", "--figure", "f.txt"], "figure must be a file that ends in"),
+        (["{mine}:right", "--plot", "f.txt"], "figure must be a file that ends in"),
         (["{mine}:right", "--weights", "none"], "need a --model"),
         (["{mine}:right", "--model", "resnet81"], "did you mean resnet18"),
         ([], "Missing argument"),

@@ -1,0 +1,62 @@
+"""Check names, files and settings of a command before torch is imported, so that a mistyped word is answered at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from robustbench_fgsm.cli.load import resolve_data_name
+from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions
+from robustbench_fgsm.data.registry import check_data_path
+from robustbench_fgsm.data.sample_request import SampleRequest
+from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.files.regular_files import is_directory, is_file
+from robustbench_fgsm.models.cards import BUNDLED_DATA, is_weights_file, model_card
+from robustbench_fgsm.models.names import BUNDLED_NAMES, check_model, split_model_and_weights
+from robustbench_fgsm.models.registry import find_model_source
+from robustbench_fgsm.options import ReloadOptions
+
+
+def check_names(command: str, arguments: Mapping[str, Any]) -> bool:
+    """Raise an error for names and files that do not exist; return True if the command will load a network.
+
+    Args:
+        command: name of the command.
+        arguments: its groups of options, and its own options by their names.
+    """
+    groups = {type(value): value for value in arguments.values()}
+    model_options, data_options = groups.get(ModelOptions), groups.get(DataOptions)
+    if model_options is not None:
+        model_options.load_arguments()
+        models = [model_options.model] if model_options.model else [*arguments.get("source", ()), *arguments.get("target", ())]
+        if data_options is not None and models:
+            _check_models_and_data(models, model_options.weights, data_options)
+    output = groups.get(OutputOptions)
+    if output is not None and output.out is not None:
+        from robustbench_fgsm.runs.directory import check_run_command
+
+        check_run_command(output.out, command)
+    return model_options is not None or ReloadOptions in groups
+
+
+def _check_models_and_data(models: Sequence[str], weights: str, data_options: DataOptions) -> None:
+    for spec in models:
+        model, own_weights = split_model_and_weights(spec)
+        _check_model(model, weights if own_weights == "auto" else own_weights, data_options.data)
+    SampleRequest.parse(data_options.limit, data_options.sample, stratified=data_options.stratified)
+    check_data_path(resolve_data_name(models, data_options.data))
+
+
+def _check_model(model: str, weights: str, data: str | None) -> None:
+    check_model(model)
+    entry, name = find_model_source(model)
+    if entry is not None and "FILE" in entry.example and not is_file(Path(name)):
+        raise ModelError(f"model must be a file, got {name}, which does not exist: check the path")
+    if is_weights_file(weights):
+        if not is_file(Path(weights)):
+            raise ModelError(f"weights must be a file of weights, got {weights}, which does not exist: check the path")
+        return
+    has_other_source = name == "resnet18" and data not in (None, BUNDLED_DATA)  # torchvision has one too
+    if entry is None and name in BUNDLED_NAMES and not has_other_source and not is_directory(Path(weights)):
+        model_card(name, "standard" if weights in ("auto", "none") else weights)
