@@ -151,7 +151,7 @@ def lock_records(records: Iterable[PieceRecord], settings: Document, specs: Sequ
         _class_digests(labels, hashes, len(whole["classes"])),
         _hash(ids),
         saturated,
-        {name: settings[name] for name in ("package", "torch")},
+        {name: str(settings[name]).partition("+")[0] for name in ("package", "torch")},  # without the build
         tuple(_lock_attack(found.at(order), spec, ordinary=ordinary) for found, spec in zip(outcomes, specs, strict=True)),
     )
 
