@@ -37,9 +37,9 @@ class RobustnessCheck:
         *,
         norm: str | float = "inf",
         lock: str = "robustness.lock",
+        on: str = "accuracy",
         max_drop: float = 0.01,
-        require_evidence: bool = False,
-        alpha: float = 0.05,
+        max_decrease: float | str = 0.0,
     ) -> Gate:
         """Assert that a model is as robust on these images as the nearest lock says, and return the verdict.
 
@@ -49,9 +49,9 @@ class RobustnessCheck:
             eps: one budget or several, such as `2,4,8/255`.
             norm: order of the norm: `inf`, or any real p >= 1.
             lock: file name of the lock. A second model needs a second lock.
+            on: what decides: `accuracy`, `distance` or `both`.
             max_drop: largest allowed drop, as a share of the images.
-            require_evidence: pass only if every drop is shown to be smaller.
-            alpha: probability that the test fails although no true drop is larger.
+            max_decrease: largest allowed decrease of the distance, such as `0.5/255`.
 
         Raises:
             AssertionError: if accuracy fell by more than is allowed.
@@ -71,14 +71,7 @@ class RobustnessCheck:
             pytest.fail(f"each lock must have one test, got a second one for {place}: pass lock='NAME.lock' in one of them", False)
         try:
             found = check_lock(
-                model,
-                data,
-                AttackOptions(eps, norm),
-                place,
-                update=update,
-                max_drop=max_drop,
-                require_evidence=require_evidence,
-                alpha=alpha,
+                model, data, AttackOptions(eps, norm), place, update=update, on=on, max_drop=max_drop, max_decrease=max_decrease
             )
         except RfgsmError as error:  # one line, without the code of this package
             raise error.with_traceback(None) from error.__cause__

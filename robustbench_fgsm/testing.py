@@ -10,13 +10,13 @@ from typing import Any
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.files.regular_files import is_present
-from robustbench_fgsm.options import AttackOptions, RunOptions, VerifyOptions
+from robustbench_fgsm.options import AttackOptions, DistanceOptions, RunOptions, VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.report.documents.gate import failure_text
 from robustbench_fgsm.report.github import append_job_summary
 from robustbench_fgsm.report.summarize import summarize
 from robustbench_fgsm.report.tables.markdown import summary_to_markdown
-from robustbench_fgsm.runs.gate import Gate, judge_lock
+from robustbench_fgsm.runs.gate import Gate, gate
 from robustbench_fgsm.runs.lock_file import LOCK_NAME, read_lock, write_lock
 from robustbench_fgsm.runs.measure_lock import measure_lock
 from robustbench_fgsm.verification.result import Verification
@@ -49,9 +49,9 @@ def check_lock(
     lock: Path,
     *,
     update: bool = False,
+    on: str = "accuracy",
     max_drop: float = 0.01,
-    require_evidence: bool = False,
-    alpha: float = 0.05,
+    max_decrease: float | str = 0.0,
 ) -> LockCheck:
     """Measure a model and judge it against a lock, or write the lock.
 
@@ -61,9 +61,9 @@ def check_lock(
         attack: the attack, at one budget or several.
         lock: file of the lock.
         update: write the lock, and judge nothing.
+        on: criterion that decides: `accuracy`, `distance` or `both`. Distances are measured unless it is `accuracy`.
         max_drop: largest allowed drop, as a share of the images.
-        require_evidence: pass only if every drop is significantly smaller.
-        alpha: probability that the gate fails although no true drop is larger.
+        max_decrease: largest allowed decrease of the distance, in units of epsilon.
 
     Raises:
         RunError: there is no lock, or data, classes or attack are not those of the lock.
@@ -72,11 +72,13 @@ def check_lock(
     if not (update or is_present(lock)):
         raise RunError(f"{lock.name} must lie beside the test or above it, got none: run pytest --rfgsm-update, and commit {lock}")
     baseline = None if update else read_lock(lock)
-    found, evaluation = measure_lock(model, data, attack, RunOptions())
+    if on != "accuracy" and baseline is not None and any(one.distances is None for one in baseline.attacks):
+        raise RunError(f"{lock} must hold distances for on={on!r}, got none: run pytest --rfgsm-update")
+    found, evaluation = measure_lock(model, data, attack, RunOptions(), DistanceOptions(on != "accuracy"))
     if update:
         write_lock(found, lock)
-    gate = judge_lock(found, baseline or found, max_drop, require_evidence=require_evidence and not update, alpha=alpha)
-    return LockCheck(gate, evaluation.to_dict(), update)
+    verdict = gate(found, baseline or found, max_drop, on=on, max_decrease=max_decrease)
+    return LockCheck(verdict, evaluation.to_dict(), update)
 
 
 def find_lock(folder: Path, root: Path, name: str = LOCK_NAME) -> Path:

@@ -92,5 +92,7 @@ def test_a_check_writes_and_reads_a_lock(classifier: rf.TorchClassifier, images:
     found = check_lock(classifier, images.head(64), AttackOptions("2/255"), lock)
     found.assert_passed()
     assert (found.written, found.evaluation["n"]) == (False, 64)
-    with pytest.raises(AssertionError, match=r"but in (\d+) of \1 places none is ruled out"):
-        check_lock(classifier, images.head(64), AttackOptions("2/255"), lock, require_evidence=True).assert_passed()
+    with pytest.raises(rf.RunError, match="must hold distances for on='distance', got none: run pytest --rfgsm-update"):
+        check_lock(classifier, images.head(64), AttackOptions("2/255"), lock, on="distance")
+    assert check_lock(classifier, images.head(64), AttackOptions("2/255"), lock, on="distance", update=True).written
+    assert check_lock(classifier, images.head(64), AttackOptions("2/255"), lock, on="both").gate.decreases

@@ -12,7 +12,7 @@ from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, RunError
 from robustbench_fgsm.evaluation.document import Document, complete_document
 from robustbench_fgsm.options import check_share
 from robustbench_fgsm.runs.lock_file import is_lock_file, read_lock
-from robustbench_fgsm.runs.pair_locks import pair_locks
+from robustbench_fgsm.runs.pair_locks import pair_lock_distances, pair_locks
 from robustbench_fgsm.runs.paired import PairedRunCounts, pair_run_distances, pair_runs
 from robustbench_fgsm.runs.read import SavedRun, read_saved_run
 from robustbench_fgsm.runs.robustness_lock import RobustnessLock, lock_run
@@ -161,8 +161,8 @@ class Gate:
 
 
 def gate(
-    run: Path | str,
-    baseline: Path | str,
+    run: Path | str | RobustnessLock,
+    baseline: Path | str | RobustnessLock,
     max_drop: float = 0.01,
     *,
     require_evidence: bool = False,
@@ -173,8 +173,8 @@ def gate(
     """Test if accuracy or distances fell by more than is allowed from a baseline to a run, over all images and class by class.
 
     Args:
-        run: directory that `rfgsm evaluate` or `sweep` wrote with `--out`, or a file that `rfgsm lock` wrote.
-        baseline: directory or lock file of the baseline, on equal images with an equal attack.
+        run: directory that `rfgsm evaluate` or `sweep` wrote with `--out`, or a lock: a file or its content.
+        baseline: directory or lock of the baseline, on equal images with an equal attack.
         max_drop: largest allowed drop, as a share of the images in [0, 1].
         require_evidence: pass only if every drop is significantly smaller than `max_drop`.
         alpha: probability, in (0, 0.5), that a gate fails although no true drop is larger than `max_drop`.
@@ -195,7 +195,7 @@ def gate(
     allowed, *others = parse_epsilon(max_decrease, bounds=None)
     if others:
         raise SettingError(f"max decrease must be one number, got {max_decrease}: try 0.5/255")
-    sides, (found, stable), distances = _pair(Path(run), Path(baseline))
+    sides, (found, stable), distances = _pair(run, baseline)
     if not found[0].n:
         raise SettingError("run and baseline must hold images, got none that could be read: check the data")
     if on != "accuracy" and not distances:
@@ -205,17 +205,6 @@ def gate(
     moved = tuple(count_moved_images(rule, pairs, epsilon) for rule, pairs in distances for epsilon in _budgets(sides[0], rule))
     seconds = time.perf_counter() - began
     return Gate(*sides, drops, max_drop, alpha, require_evidence, stable, seconds, on, allowed, decreases, moved)
-
-
-def judge_lock(
-    run: RobustnessLock, baseline: RobustnessLock, max_drop: float = 0.01, *, require_evidence: bool = False, alpha: float = 0.05
-) -> Gate:
-    """Return the verdict of `gate` on two locks in memory; raise RunError if they differ in data, classes or attacks."""
-    began = time.perf_counter()
-    _check_shares(max_drop, alpha)
-    found, stable = pair_locks(run, baseline)
-    drops, seconds = assess_drops(found, max_drop, alpha), time.perf_counter() - began
-    return Gate(_lock_excerpt(run), _lock_excerpt(baseline), drops, max_drop, alpha, require_evidence, stable, seconds)
 
 
 def _check_shares(max_drop: float, alpha: float) -> None:
@@ -229,15 +218,23 @@ def _budgets(run: Document, rule: str) -> list[float]:
 
 
 def _pair(
-    run: Path, baseline: Path
+    run: Path | str | RobustnessLock, baseline: Path | str | RobustnessLock
 ) -> tuple[tuple[Document, Document], tuple[list[PairedRunCounts], bool], list[tuple[str, PairedDistances]]]:
-    """Return excerpts, counts and distances of two run directories, or of a run directory or lock file and a lock file."""
-    if not any(map(is_lock_file, (run, baseline))):
+    """Return excerpts, counts and distances of two run directories, or of two sides of which one is a lock at least."""
+    if not (isinstance(run, RobustnessLock) or isinstance(baseline, RobustnessLock) or is_lock_file(run) or is_lock_file(baseline)):
         now, then = read_saved_run(run), read_saved_run(baseline)
         counts, stable = pair_runs(now, then)
         return (_manifest_excerpt(now), _manifest_excerpt(then)), (counts, stable), pair_run_distances(now, then, stable=stable)
-    locks = [read_lock(side) if is_lock_file(side) else lock_run(read_saved_run(side)) for side in (run, baseline)]
-    return (_lock_excerpt(locks[0]), _lock_excerpt(locks[1])), pair_locks(*locks), []
+    ours, theirs = map(_as_lock, (run, baseline))
+    counts, stable = pair_locks(ours, theirs)
+    distances = pair_lock_distances(ours, theirs, stable=stable)
+    return (_lock_excerpt(ours), _lock_excerpt(theirs)), (counts, stable), distances
+
+
+def _as_lock(side: Path | str | RobustnessLock) -> RobustnessLock:
+    if isinstance(side, RobustnessLock):
+        return side
+    return read_lock(side) if is_lock_file(side) else lock_run(read_saved_run(side))
 
 
 def assess_drops(paired: Sequence[PairedRunCounts], max_drop: float, alpha: float = 0.05) -> tuple[DropTest, ...]:

@@ -152,13 +152,14 @@ def write_lock(lock: RobustnessLock, file: Path) -> int:
     return len(content)
 
 
-def read_lock(file: Path) -> RobustnessLock:
+def read_lock(file: Path | str) -> RobustnessLock:
     """Return the lock in a file.
 
     Raises:
         RunError, FileError: the file is not there, or is not as `write_lock` wrote it.
         UnsafeError: the file is a symbolic link.
     """
+    file = Path(file)
     if not is_present(file):
         raise RunError(f"a lock must be a file, got {file}, which is not there: check the path, or write it with rfgsm lock RUN")
     document = parse_json(read_bytes(file, MAX_LOCK_BYTES), file)
@@ -178,8 +179,9 @@ def read_lock(file: Path) -> RobustnessLock:
     return _decode_lock(found, str(file))
 
 
-def is_lock_file(path: Path) -> bool:
+def is_lock_file(place: Path | str) -> bool:
     """Return True if a path is a lock, by its suffix if it is not there: neither a run directory nor a mistyped one."""
+    path = Path(place)
     return is_file(path) or (path.is_symlink() and not is_directory(path)) or path.suffix == ".lock"
 
 

@@ -13,10 +13,12 @@ from robustbench_fgsm.engine.run_pieces import RunContext
 from robustbench_fgsm.errors import InvalidRunError
 from robustbench_fgsm.evaluation.evaluate import NO_OPTIMIZATION, run_attacks
 from robustbench_fgsm.evaluation.result import Evaluation
-from robustbench_fgsm.options import AttackOptions, RunOptions
+from robustbench_fgsm.options import AttackOptions, DistanceOptions, RunOptions
 from robustbench_fgsm.runs.robustness_lock import RobustnessLock, lock_records
 from robustbench_fgsm.runs.settings import run_settings
 from robustbench_fgsm.surroundings import neutral_surroundings
+
+NO_DISTANCES = DistanceOptions()
 
 
 @dataclass
@@ -41,7 +43,11 @@ class RecordList:
 
 @neutral_surroundings(generators=True)
 def measure_lock(
-    model: Any, data: Any, attack: AttackOptions, run_options: RunOptions = NO_OPTIMIZATION
+    model: Any,
+    data: Any,
+    attack: AttackOptions,
+    run_options: RunOptions = NO_OPTIMIZATION,
+    distances: DistanceOptions = NO_DISTANCES,
 ) -> tuple[RobustnessLock, Evaluation]:
     """Return the lock and the evaluation of a model on these images.
 
@@ -50,6 +56,7 @@ def measure_lock(
         data: a data set, or anything that `load_data` takes, such as a DataLoader or (x, y).
         attack: the attack, at one budget or several.
         run_options: batch size, level and limits.
+        distances: whether distances are measured too.
 
     Raises:
         SettingError, ModelError, DataError: if settings, model and data do not fit each other.
@@ -57,7 +64,7 @@ def measure_lock(
     """
     classifier, images = as_classifier_and_data(model, data)
     images = match_to_classifier(images, classifier)
-    spec, store = attack.to_spec(classifier.bounds), RecordList()
+    (spec,), store = distances.apply([attack.to_spec(classifier.bounds)]), RecordList()
     (evaluation,) = run_attacks(classifier, images, [spec], run_options, context=RunContext(store=store, restart=store.restart))
     if reasons := evaluation.invalid_reasons:
         raise InvalidRunError(f"a model must have numbers that can be used, got {evaluation.model.spec}, whose {reasons[0]}")

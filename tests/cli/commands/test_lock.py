@@ -22,7 +22,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     for name, words in {"strong": ["--weights", "robust", "--batch-size", "50"], "weak": ["--batch-size", "40"]}.items():
         with pytest.raises(SystemExit):
-            main(["evaluate", "--model", "smallcnn", "--limit", "200", *words, "--out", str(place / name), "--quiet"])
+            main(["evaluate", "--model", "smallcnn", "--distance", "--limit", "200", *words, "--out", str(place / name), "--quiet"])
     with pytest.raises(SystemExit):
         main(["lock", str(place / "strong"), "-o", str(place / "robustness.lock")])
     torch.set_num_threads(before)
@@ -34,10 +34,11 @@ def gate(run: Run, now: Path, then: Path, *words: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize("on", ["accuracy", "distance", "both"])
 @pytest.mark.parametrize("name", ["weak", "strong"])
-def test_a_lock_gives_the_verdict_of_its_run(run: Run, runs: Path, name: str) -> None:
-    found, same = (gate(run, runs / name, runs / baseline) for baseline in ("robustness.lock", "strong"))
-    for key in ("verdict", "exit_code", "n", "gradient", "drops", "improved", "warnings", "attacks"):
+def test_a_lock_gives_the_verdict_of_its_run(run: Run, runs: Path, name: str, on: str) -> None:
+    found, same = (gate(run, runs / name, runs / baseline, "--on", on) for baseline in ("robustness.lock", "strong"))
+    for key in ("verdict", "exit_code", "n", "gradient", "drops", "decreases", "moved", "improved", "warnings", "attacks"):
         assert found[key] == same[key], key
     assert found["baseline"]["model"] == same["baseline"]["model"]
     assert found["verdict"] == {"weak": "failed", "strong": "passed"}[name]
