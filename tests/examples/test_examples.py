@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "examples"
-NEED_TRAINING_DATA = {"bundle_fashion_mnist.py", "dnn_width_study.py", "train_bundled_weights.py"}
+NEED_TRAINING_DATA = {"bundle_fashion_mnist.py", "dnn_width_study.py", "gate_power.py", "train_bundled_weights.py"}
 TAKE_HOURS = {"benchmark_table.py"}
 EXAMPLES = sorted({file.name for file in FOLDER.glob("*.py")} - NEED_TRAINING_DATA - TAKE_HOURS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from robustbench_fgsm.evaluation.document import Document
@@ -14,7 +15,16 @@ from robustbench_fgsm.report.documents.sentences import (
     warning_sentences,
 )
 from robustbench_fgsm.report.evaluations_in import evaluations_in, is_multi_label_document
-from robustbench_fgsm.report.tables.sheet import TRANSITION_AXES, Cell, Section, Sheet, Summary, least_robust_classes, matrix_sheet
+from robustbench_fgsm.report.tables.sheet import (
+    MAX_LISTED_CLASSES,
+    TRANSITION_AXES,
+    Cell,
+    Section,
+    Sheet,
+    Summary,
+    least_robust_classes,
+    matrix_sheet,
+)
 from robustbench_fgsm.report.tables.text import epsilon_text, rate_text, starts_text, success_denominator
 from robustbench_fgsm.stats.audit import AuditCounts
 from robustbench_fgsm.stats.rate import Rate
@@ -68,6 +78,7 @@ def evaluation_sheets(document: Document) -> Iterator[Sheet]:
     yield class_rates_sheet(document, at)
     if "stable" in at and at["stable"]["per_class"] != at["per_class"]:
         yield class_rates_sheet(document, at["stable"], STABLE_TITLE_SUFFIX)
+    yield from distance_sheets(document)
     yield gradient_health_sheet(document)
     yield from checks.masking_sheet(document)
 
@@ -80,6 +91,7 @@ def sweep_sheets(document: Document) -> Iterator[Sheet]:
     if any(at.get("stable", at)["per_class"] != at["per_class"] for at in document["epsilons"]):
         yield rates_by_epsilon_sheet(document, stable=True)
     yield minimal_epsilon_sheet(document)
+    yield from distance_sheets(document)
     yield gradient_health_sheet(document)
     yield from checks.masking_sheet(document)
 
@@ -316,6 +328,28 @@ def label_rates_by_epsilon_sheet(evaluation: Document) -> Sheet:
         rows.append((epsilon_text(at["epsilon"]), at["labels"]["accuracy"], at["labels"]["hamming_loss"], fooled, fooled["n"]))
     title = f"Labels by epsilon, in per cent of the {clean['accuracy']['n']:,} labels of all images, intervals clustered by image"
     return Sheet("labels", title, ("epsilon", "right", "Hamming loss", "fooled", "of"), tuple(rows), intervals_below=True)
+
+
+def distance_sheets(evaluation: Document) -> Iterator[Sheet]:
+    """Yield quantiles of the distance of all images, and the median of each class, with 95 % intervals, if it was measured."""
+    found = evaluation.get("distance") or {}
+    for side, suffix in ((found, ""), (found.get("stable"), STABLE_TITLE_SUFFIX)):
+        if side:
+            rows: list[tuple[Cell, ...]] = []
+            rows += [(f"{100 * one['share']:g} % of the images", *_quantile_cells(one)) for one in side["quantiles"]]
+            medians = sorted(side["per_class"], key=lambda one: _sort_key(one["median"]["value"]))
+            rows += [(f"median of {one['name']}", *_quantile_cells(one["median"])) for one in medians[:MAX_LISTED_CLASSES]]
+            images = f"n={side['n']:,}, {side['wrong_before']:,} with distance 0, {side['censored']:,} beyond"
+            title = f"Distance in 1/255: smallest epsilon that fools ({images} {side['max_epsilon']:g}){suffix}"
+            yield Sheet("stable_distance" if suffix else "distance", title, ("", "below", "low", "high"), tuple(rows))
+
+
+def _quantile_cells(quantile: Document) -> tuple[Cell, ...]:
+    return tuple("beyond" if quantile[key] is None else f"{255 * quantile[key]:.2f}" for key in ("value", "low", "high"))
+
+
+def _sort_key(value: float | None) -> float:
+    return math.inf if value is None else value
 
 
 def minimal_epsilon_sheet(evaluation: Document) -> Sheet:

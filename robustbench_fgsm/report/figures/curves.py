@@ -12,6 +12,7 @@ from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.documents.evaluation import target_rule_name
 from robustbench_fgsm.report.documents.training import ACCURACY_LABELS
 from robustbench_fgsm.report.tables.text import epsilon_text, model_text, starts_text
+from robustbench_fgsm.stats.rate import Rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,6 +108,20 @@ def _draw_curve(axes: Axes, found: Document, key: str, colour: str, marker: str)
     dashes = "--" if key else "-"
     axes.plot(epsilons, values, dashes, label=label, marker=marker, markersize=4, color=colour)
     axes.fill_between(epsilons, low, high, color=colour, alpha=0.2, linewidth=0)
+    distance = found.get("distance")
+    distance = distance["stable"] if key and distance else distance
+    if distance:
+        _draw_distances(axes, distance, f"{label}, by distance", epsilons[-1], colour)
+
+
+def _draw_distances(axes: Axes, distance: Document, label: str, largest: float, colour: str) -> None:
+    """Draw the share of images whose distance is larger than epsilon, with its 95 % band, up to the largest budget."""
+    curve = zip(distance["curve"]["epsilon"], (Rate(count, distance["n"]) for count in distance["curve"]["count"]), strict=True)
+    shown = [(at, rate) for at, rate in curve if at <= largest and rate.interval is not None]
+    epsilons = [at for at, _ in shown]
+    axes.step(epsilons, [100 * (rate.value or 0) for _, rate in shown], ":", where="post", label=label, color=colour)
+    low, high = ([100 * (rate.interval or (0, 1))[end] for _, rate in shown] for end in (0, 1))
+    axes.fill_between(epsilons, low, high, step="post", color=colour, alpha=0.1, linewidth=0)
 
 
 def _spaced_ticks(epsilons: list[float]) -> list[float]:

@@ -11,6 +11,7 @@ from robustbench_fgsm.evaluation.thresholds import apply_thresholds
 from robustbench_fgsm.options import Thresholds
 from robustbench_fgsm.report.documents.evaluation import (
     class_rates_sheet,
+    evaluation_sheets,
     gradient_health_sheet,
     minimal_epsilon_sheet,
     rates_by_epsilon_sheet,
@@ -167,3 +168,11 @@ def test_smallest_budgets_add_up(measured: Measured) -> None:
     last = found[-2][3]
     assert isinstance(last, dict)
     assert last["count"] == sum(counts[:-1])
+
+
+def test_distances_have_a_table(measured: Callable[..., Document]) -> None:
+    document = measured(distance=True)
+    sheets = {sheet.name: sheet for sheet in evaluation_sheets(document)}
+    assert [row[0] for row in sheets["distance"].rows[:3]] == ["10 % of the images", "25 % of the images", "50 % of the images"]
+    assert len(sheets["distance"].rows) == 5 + len(document["data"]["classes"])
+    assert "distance" not in {sheet.name for sheet in evaluation_sheets(measured())}

@@ -62,3 +62,8 @@ def test_name_gives_the_format(name: str) -> None:
 def test_another_format_is_refused(name: str) -> None:
     with pytest.raises(rf.SettingError, match=r"ends in .png, .svg or .pdf"):
         figure_format(Path(name))
+
+
+def test_distances_have_a_line_of_their_own(measured: Callable[..., dict[str, Any]]) -> None:
+    lines = [len(draw_accuracy_over_epsilon(measured("1,8/255", distance=flag)).axes[0].lines) for flag in (False, True)]
+    assert lines[1] == lines[0] + 1
