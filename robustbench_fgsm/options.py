@@ -10,18 +10,22 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Any
 
 from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.feature_values import FeatureArray, FeatureValues
 from robustbench_fgsm.spec import (
     DEFAULT_EPSILON_TEXT,
     DEFAULT_MAX_EPSILON,
     TARGET_RULES,
+    UNKNOWN_BOUNDS,
     UNTARGETED,
     AttackSpec,
     Bounds,
     TargetRule,
+    check_bounds,
+    check_epsilon,
+    check_epsilon_scale,
     check_flag,
     check_integer,
     parse_device_name,
-    parse_epsilon,
     parse_epsilons,
     parse_norm,
 )
@@ -88,6 +92,15 @@ class AttackOptions:
         Option("Budget in the units of the images, which lie in [0, 1] or in --bounds: 8/255 or 0.03.", flag="--eps", short="-e"),
     ] = DEFAULT_EPSILON_TEXT
     norm: Annotated[str | float, Option("inf, 1, 2, or any real p >= 1.", suggestions=("inf", "1", "2"))] = "inf"
+    epsilon_scale: Annotated[
+        str | FeatureArray | None,
+        Option(
+            "Multiply epsilon in each feature: range (low to high), numbers with commas, or a file.",
+            flag="--eps-scale",
+            metavar="SCALE",
+            default_text="1",
+        ),
+    ] = None
     targeted: Annotated[
         str | Sequence[str],
         Option("none, next, shift:2, random, least-likely or class:NAME.", metavar="RULE", suggestions=TARGET_RULES),
@@ -109,16 +122,29 @@ class AttackOptions:
     def to_specs(self, bounds: Bounds) -> tuple[AttackSpec, ...]:
         """Return one attack for each different targeting rule, on images within the model's bounds.
 
-        bounds: those of the model, or UNKNOWN_BOUNDS for a check of the settings before it is loaded. Raises SettingError for a
-        value outside its domain.
+        bounds: those of the model, which a class of the user's own may have as a pair, or UNKNOWN_BOUNDS for a check of the
+        settings before the model is loaded. Raises SettingError for a value outside its domain.
         """
-        norm = parse_norm(self.norm)
-        epsilons = parse_epsilons(self.epsilon, norm, bounds)
+        norm, bounds = parse_norm(self.norm), check_bounds(bounds)
+        scale = check_epsilon_scale(self.epsilon_scale, bounds)
+        is_known = scale is not None or self.epsilon_scale is None  # the range of a model that is not loaded yet is not
+        epsilons = _parse_budgets(self.epsilon, norm, bounds if is_known else UNKNOWN_BOUNDS, scale)
         rules = self.targeted if isinstance(self.targeted, Iterable) and not isinstance(self.targeted, str) else [self.targeted]
         parsed = dict.fromkeys(map(TargetRule.parse, rules))
         if not parsed:
             raise SettingError("targeted must be at least one rule, got none: pass none for an untargeted attack")
-        return tuple(AttackSpec(epsilons, norm, rule, self.loss, bounds, self.seed, self.restarts, self.stable) for rule in parsed)
+        return tuple(
+            AttackSpec(epsilons, norm, rule, self.loss, bounds, self.seed, self.restarts, self.stable, scale) for rule in parsed
+        )
+
+
+def _parse_budgets(
+    value: float | str | Iterable[float], norm: float, bounds: Bounds, scale: FeatureValues | None
+) -> tuple[float, ...]:
+    """Return budgets that the bounds allow under the scale; raise as `parse_epsilon` does."""
+    if scale is None:
+        return parse_epsilons(value, norm, bounds)
+    return tuple(check_epsilon(epsilon, norm, bounds, scale) for epsilon in parse_epsilons(value, norm, None))
 
 
 @dataclass(frozen=True)
@@ -172,7 +198,7 @@ class DistanceOptions:
         return [replace(spec, max_epsilon=self._parse(spec)) if self.distance else spec for spec in specs]
 
     def _parse(self, spec: AttackSpec) -> float:
-        found = parse_epsilon(self.max_epsilon, spec.norm, spec.bounds)
+        found = _parse_budgets(self.max_epsilon, spec.norm, spec.bounds, spec.epsilon_scale)
         if len(found) != 1 or not found[0]:
             raise SettingError(f"max epsilon must be one number > 0, got {self.max_epsilon}: try {DEFAULT_MAX_EPSILON}")
         return found[0]

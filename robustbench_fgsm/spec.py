@@ -6,18 +6,58 @@ import math
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 from robustbench_fgsm.errors import SettingError, did_you_mean
+from robustbench_fgsm.feature_values import (
+    FeatureValues,
+    iter_values,
+    map_values,
+    parse_feature_values,
+    values_from_json,
+    values_shape,
+    values_to_json,
+)
 
-Bounds = tuple[float, float]
 Task = Literal["multiclass", "multilabel"]
 """One class for each image, or any number of labels, each with a sigmoid or logit of its own."""
 
 TargetKind = Literal["none", "shift", "random", "least-likely", "class"]
 
-PIXEL_BOUNDS: Bounds = (0.0, 1.0)
-UNKNOWN_BOUNDS: Bounds = (-math.inf, math.inf)
+
+class Bounds(NamedTuple):
+    """Lowest and highest value of images: one number each, or one for each feature, in arrays that broadcast to one image."""
+
+    lower: FeatureValues
+    upper: FeatureValues
+
+    @property
+    def is_uniform(self) -> bool:
+        """Return True if all features have the same bounds."""
+        return not isinstance(self.lower, tuple)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Return the lowest and the highest value of all features."""
+        return min(iter_values(self.lower)), max(iter_values(self.upper))
+
+    @property
+    def widths(self) -> FeatureValues:
+        """Return the distance of low and high, of each feature if they differ."""
+        return map_values(operator.sub, self.upper, self.lower)
+
+    @property
+    def width(self) -> float:
+        """Return the largest distance of low and high."""
+        return max(iter_values(self.widths))
+
+    def __str__(self) -> str:
+        low, high = self.limits
+        return f"[{low:g}, {high:g}]" + ("" if self.is_uniform else f" ({len([*iter_values(self.lower)])} pairs, one per feature)")
+
+
+PIXEL_BOUNDS = Bounds(0.0, 1.0)
+UNKNOWN_BOUNDS = Bounds(-math.inf, math.inf)
 """Bounds before the model is loaded, under which no budget is too large."""
 
 MAX_CLASSES = 1_000_000
@@ -31,6 +71,12 @@ NUM_LEVELS = 255
 
 MIN_LEVELS = 200
 """Distance of bounds from which images are taken to have integers for pixels."""
+
+AGREEMENT_TOLERANCE = 1e-6
+"""Two pixels that are further apart than this differ."""
+
+MAX_WIDTH_RATIO = 100
+"""Ratio of the widest and the narrowest range of features above which one epsilon for all is probably a mistake."""
 
 DEFAULT_EPSILON = 8 / 255
 DEFAULT_EPSILON_TEXT = "8/255"
@@ -146,15 +192,29 @@ def parse_epsilons(
     return tuple(epsilon for item in items for epsilon in parse_epsilon(item, norm, bounds))
 
 
-def check_epsilon(epsilon: float, norm: float, bounds: Bounds | None) -> float:
-    """Return the budget. Raises SettingError if it is negative, not finite, or wider than the bounds under L-infinity."""
+def check_epsilon(epsilon: float, norm: float, bounds: Bounds | None, scale: FeatureValues | None = None) -> float:
+    """Return the budget.
+
+    Raises SettingError if it is negative, not finite, or, under L-infinity, larger than the bounds allow in every feature.
+    """
     if not (math.isfinite(epsilon) and epsilon >= 0):
         raise SettingError(f"epsilon must be a finite number >= 0, got {epsilon:g}")
-    if norm == math.inf and bounds is not None and epsilon > (width := bounds[1] - bounds[0]):
-        low, high = bounds
-        hint = f": did you mean {_share_text(epsilon * width)}?" if width != NUM_LEVELS and 1 <= epsilon <= NUM_LEVELS else ""
-        raise SettingError(f"linf epsilon must lie in [0, {width:g}] for images in [{low:g}, {high:g}], got {epsilon:g}{hint}")
-    return epsilon
+    if norm != math.inf or bounds is None or epsilon <= (largest := _largest_epsilon(bounds, scale)):
+        return epsilon
+    if scale is not None or not bounds.is_uniform:
+        reached = "where the widest feature reaches its bounds" if scale is None else "where every feature reaches its bounds"
+        raise SettingError(f"linf epsilon must lie in [0, {largest:g}], {reached}, got {epsilon:g}: pass a smaller one")
+    width, hint = bounds.width, ""
+    if width != NUM_LEVELS and 1 <= epsilon <= NUM_LEVELS:
+        hint = f": did you mean {_share_text(epsilon * width)}?"
+    raise SettingError(f"linf epsilon must lie in [0, {width:g}] for images in {bounds}, got {epsilon:g}{hint}")
+
+
+def _largest_epsilon(bounds: Bounds, scale: FeatureValues | None) -> float:
+    """Return the budget from which on no feature has more room."""
+    if scale is None:
+        return bounds.width
+    return max(iter_values(map_values(lambda width, factor: width / factor if factor else 0.0, bounds.widths, scale)))
 
 
 def _share_text(numerator: float) -> str:
@@ -194,30 +254,84 @@ def parse_class_names(classes: object) -> tuple[str, ...]:
 
 
 def check_bounds(bounds: object) -> Bounds:
-    """Return the bounds; raise SettingError unless they are a low and a high number, in this order."""
+    """Return the bounds: a low and a high number, or arrays that broadcast to one image.
+
+    Raises SettingError for another form, and unless every low number is below its high one. In arrays, the two may be equal.
+    """
+    if isinstance(bounds, Bounds) and bounds.is_uniform and bounds.lower < bounds.upper:  # type: ignore[operator]
+        return bounds
     try:
-        low, high = (float(bound) for bound in cast("Iterable[float]", bounds))
+        low, high = cast("Iterable[object]", bounds)
     except (TypeError, ValueError):
-        raise SettingError(f"bounds must be low and high, got {bounds!r}: try 0,1") from None
-    if not low < high:
-        hint = f"did you mean {high:g},{low:g}?" if low > high else "try 0,1"
-        raise SettingError(f"bounds must be low and high, got {low:g},{high:g}: {hint}")
-    return low, high
+        many = len(bounds) if hasattr(bounds, "__len__") and not isinstance(bounds, str) else 0
+        remedy = "pass all low numbers, then all high ones: (pairs[:, 0], pairs[:, 1])" if many > 2 else "try 0,1"
+        raise SettingError(f"bounds must be low and high, got {bounds!r:.60}: {remedy}") from None
+    lower, upper = (parse_feature_values("bounds", side, "try 0,1") for side in (low, high))
+    if (values_shape(lower) or values_shape(upper)) != (values_shape(upper) or values_shape(lower)):
+        raise SettingError(
+            f"bounds must have one shape, got low {values_shape(lower)} and high {values_shape(upper)}: "
+            "pass as many low numbers as high ones"
+        )
+    found = Bounds(map_values(lambda one, _: one, lower, upper), map_values(lambda _, one: one, lower, upper))
+    wrong = [pair for pair in zip(iter_values(found.lower), iter_values(found.upper), strict=True) if pair[0] > pair[1]]
+    if found.is_uniform and found.lower == found.upper:
+        wrong = [found.limits]
+    if wrong:
+        (one, other), several = wrong[0], "" if found.is_uniform else f" in {len(wrong)} of the pairs"
+        hint = f"did you mean {other:g},{one:g}?" if one > other else "try 0,1"
+        raise SettingError(f"bounds must be low and high, got {one:g},{other:g}{several}: {hint}")
+    return found
+
+
+def require_uniform_bounds(bounds: Bounds, user: str, remedy: str) -> tuple[float, float]:
+    """Return low and high; raise SettingError, with the remedy, if features have bounds of their own, which `user` has not."""
+    if not bounds.is_uniform:
+        raise SettingError(f"{user} takes one low and one high bound, got bounds by feature: {remedy}")
+    return bounds.limits
+
+
+def check_epsilon_scale(scale: object, bounds: Bounds) -> FeatureValues | None:
+    """Return what epsilon is multiplied by in each feature; None stands for 1.
+
+    scale: None, `range` for the distance of low and high of each feature, or numbers >= 0, one or one for each feature. Raises
+    SettingError for anything else, and for `range` if a feature has no bounds.
+    """
+    if scale is None:
+        return None
+    if isinstance(scale, str):
+        if scale != "range":
+            raise SettingError(f"epsilon scale must be range or numbers, got {scale!r}: {did_you_mean(scale, ('range',))}")
+        if bounds is UNKNOWN_BOUNDS:  # checked again once the model is loaded
+            return None
+        if not math.isfinite(bounds.width):
+            raise SettingError("epsilon scale range needs bounds for each feature, got infinite ones: pass --bounds (bounds=)")
+        return bounds.widths
+    found = parse_feature_values("epsilon scale", scale, "pass range, or one number >= 0 for each feature")
+    largest = max(iter_values(found))
+    if not 0 < largest < math.inf or min(iter_values(found)) < 0:
+        wrong = min(iter_values(found)) if min(iter_values(found)) < 0 else largest
+        raise SettingError(
+            f"epsilon scale must be finite numbers >= 0, and not all 0, got {wrong:g}: pass 0 only for features that must not move"
+        )
+    shape, expected = values_shape(found), values_shape(bounds.lower)
+    if shape and expected and shape != expected:
+        raise SettingError(f"epsilon scale must have the bounds' shape {expected}, got {shape}: pass one number for each pair")
+    return found
 
 
 def is_8_bit_range(bounds: Bounds) -> bool:
     """Return True if the bounds are about 255 apart, as of images whose pixels are the numbers 0 to 255."""
-    return MIN_LEVELS <= bounds[1] - bounds[0] <= 300
+    return bounds.is_uniform and MIN_LEVELS <= bounds.width <= 300
 
 
 def has_integer_levels(bounds: Bounds) -> bool:
     """Return True if the bounds are those of images whose pixels are integers, of 8 bits or more."""
-    return MIN_LEVELS <= bounds[1] - bounds[0] < math.inf
+    return bounds.is_uniform and MIN_LEVELS <= bounds.width < math.inf
 
 
 def small_epsilon_warnings(epsilons: Iterable[float], bounds: Bounds) -> list[str]:
     """Return a warning if no budget reaches one level of images of integers: it is then probably in the units of [0, 1]."""
-    largest, (low, high) = max(epsilons, default=0.0), bounds
+    largest, (low, high) = max(epsilons, default=0.0), bounds.limits
     level, name = ((high - low) / NUM_LEVELS, "one 8-bit level") if is_8_bit_range(bounds) else (1.0, "one level")
     if not has_integer_levels(bounds) or not 0 < largest < level:
         return []
@@ -225,6 +339,21 @@ def small_epsilon_warnings(epsilons: Iterable[float], bounds: Bounds) -> list[st
         f"epsilon {largest:.6g} is less than {name} of images in [{low:g}, {high:g}]: "
         f"write {largest * (high - low):.6g} if you meant {_share_text(round(largest * NUM_LEVELS, 6))} of that range"
     ]
+
+
+def feature_epsilon_warnings(spec: AttackSpec) -> list[str]:
+    """Return a warning if one budget cannot suit all features: it exceeds the range of some, or their ranges are far apart."""
+    bounds, scale = spec.bounds, spec.epsilon_scale
+    if bounds.is_uniform or not spec.epsilons:
+        return []
+    epsilon, remedy = max(spec.epsilons), "pass --eps-scale range (epsilon_scale='range') for an epsilon in shares of each range"
+    widths = [width for width in iter_values(bounds.widths) if 0 < width < math.inf]
+    if scale is None and widths and max(widths) > MAX_WIDTH_RATIO * min(widths):
+        return [f"one epsilon for features whose ranges are {min(widths):g} to {max(widths):g} wide: {remedy}"]
+    moved = iter_values(map_values(lambda width, factor: float(0 < width < epsilon * factor), bounds.widths, scale or 1.0))
+    if spec.norm == math.inf and (count := int(sum(moved))):
+        return [f"epsilon {epsilon:g} exceeds the whole range of {count} of {len([*iter_values(bounds.lower)])} features: {remedy}"]
+    return []
 
 
 @dataclass(frozen=True)
@@ -272,6 +401,7 @@ class AttackSpec:
     seed: int = 0
     restarts: int = 0
     stable: bool = False
+    epsilon_scale: FeatureValues | None = None
     max_epsilon: float | None = None
     """Largest budget at which each image's distance is looked for; None if no distance is measured."""
 
@@ -286,7 +416,8 @@ class AttackSpec:
             "norm": norm_name(self.norm),
             "targeted": str(self.target),
             "loss": self.loss,
-            "bounds": [bound if math.isfinite(bound) else None for bound in self.bounds],
+            "bounds": [*map(values_to_json, self.bounds)],
+            "epsilon_scale": None if self.epsilon_scale is None else values_to_json(self.epsilon_scale),
             "seed": self.seed,
             "restarts": self.restarts,
             "start": RANDOM_START_DESCRIPTION if self.restarts else "clean",
@@ -301,6 +432,7 @@ class AttackSpec:
         Raises KeyError, TypeError, ValueError or AttributeError if `to_dict` did not write the document.
         """
         low, high = document["bounds"]
+        bounds = check_bounds((values_from_json(low, -math.inf), values_from_json(high, math.inf)))
         if not isinstance(document["loss"], str):
             raise TypeError(f"loss {document['loss']!r}")
         return cls(
@@ -308,10 +440,11 @@ class AttackSpec:
             parse_norm(document["norm"]),
             TargetRule.parse(document["targeted"]),
             document["loss"],
-            (-math.inf if low is None else float(low), math.inf if high is None else float(high)),
+            bounds,
             document["seed"],
             document["restarts"],
             document["stable"],
+            check_epsilon_scale(document.get("epsilon_scale"), bounds),
             None if (largest := document.get("max_epsilon")) is None else float(largest),
         )
 
@@ -320,7 +453,3 @@ def check_single_epsilon(spec: AttackSpec) -> None:
     """Raise SettingError unless there is exactly one budget."""
     if len(spec.epsilons) != 1:
         raise SettingError(f"this takes one epsilon, got {len(spec.epsilons)}: use sweep for several")
-
-
-AGREEMENT_TOLERANCE = 1e-6
-"""Two pixels that are further apart than this differ."""

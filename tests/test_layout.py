@@ -21,6 +21,7 @@ ORDER = [
     "printable_text",
     "files",
     "stats",
+    "feature_values",
     "spec",
     "options",
     "user_code_hash",

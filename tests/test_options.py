@@ -8,13 +8,13 @@ import pytest
 
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.options import MASKING_SAMPLE_SIZE, AttackOptions, CheckOptions, RunOptions, Thresholds, check_batch_size
-from robustbench_fgsm.spec import PIXEL_BOUNDS, AttackSpec, TargetRule
+from robustbench_fgsm.spec import PIXEL_BOUNDS, AttackSpec, Bounds, TargetRule
 
 
 def test_options_become_one_attack() -> None:
-    options = AttackOptions("2,8/255", "2", "next", "margin", stable=False, restarts=3, seed=5)
-    assert options.to_spec((0.0, 255.0)) == AttackSpec(
-        (2 / 255, 8 / 255), 2.0, TargetRule("shift", 1), "margin", (0.0, 255.0), seed=5, restarts=3
+    options = AttackOptions("2,8/255", "2", 0.5, "next", "margin", stable=False, restarts=3, seed=5)
+    assert options.to_spec(Bounds(0.0, 255.0)) == AttackSpec(
+        (2 / 255, 8 / 255), 2.0, TargetRule("shift", 1), "margin", Bounds(0.0, 255.0), seed=5, restarts=3, epsilon_scale=0.5
     )
 
 

@@ -35,6 +35,9 @@ POSITIONAL = {"classifier", "data", "sources", "targets", "value", "candidate", 
 """Arguments that the library takes first, in an order of its own."""
 
 
+SCALE = ("eps_scale", "epsilon_scale")
+
+
 @dataclass(frozen=True)
 class Parity:
     """One command and its function.
@@ -45,7 +48,7 @@ class Parity:
     function: Callable[..., object]
     command: Callable[..., object]
     positional: tuple[str, ...]
-    renamed: tuple[tuple[str, str], ...] = (("model", "classifier"), ("eps", "epsilon"))
+    renamed: tuple[tuple[str, str], ...] = (("model", "classifier"), ("eps", "epsilon"), SCALE)
     program_only: frozenset[str] = frozenset()
 
     def options(self) -> dict[str, Parameter]:
@@ -57,7 +60,7 @@ class Parity:
         return dict(signature(self.function).parameters)
 
 
-SEVERAL = (("model", "classifier"), ("eps", "epsilons"))
+SEVERAL = (("model", "classifier"), ("eps", "epsilons"), SCALE)
 COMMANDS = [
     Parity(rf.benchmark, benchmark_command, ("classifier", "data", "epsilons"), SEVERAL, frozenset({"seed"})),
     Parity(rf.compare, compare_command, ("classifier", "data", "epsilon")),
@@ -71,7 +74,7 @@ COMMANDS = [
         rf.save_adversarial,
         attack_command,
         ("classifier", "data", "out", "epsilon"),
-        (("model", "classifier"), ("eps", "epsilon"), ("save_as", "format")),
+        (("model", "classifier"), ("eps", "epsilon"), SCALE, ("save_as", "format")),
         frozenset({"check", "trust_data_code"}),
     ),
     Parity(rf.sweep, sweep_command, ("classifier", "data", "epsilons"), SEVERAL, frozenset({"find_asr"})),
@@ -80,7 +83,7 @@ COMMANDS = [
         rf.transfer,
         transfer_command,
         ("sources", "targets", "data", "epsilons"),
-        (("source", "sources"), ("target", "targets"), ("eps", "epsilons")),
+        (("source", "sources"), ("target", "targets"), ("eps", "epsilons"), SCALE),
     ),
     Parity(rf.verify, verify_command, ("candidate",), (("model", "classifier"), ("case", "cases")), frozenset({"classifier"})),
 ]

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.spec import AttackSpec, Bounds, TargetRule, norm_name, parse_epsilon, parse_norm, small_epsilon_warnings
+from robustbench_fgsm.spec import (
+    UNKNOWN_BOUNDS,
+    AttackSpec,
+    Bounds,
+    TargetRule,
+    check_bounds,
+    check_epsilon,
+    check_epsilon_scale,
+    feature_epsilon_warnings,
+    norm_name,
+    parse_epsilon,
+    parse_norm,
+    require_uniform_bounds,
+    small_epsilon_warnings,
+)
 
 
 @pytest.mark.parametrize(
@@ -76,15 +92,17 @@ def test_suggests_no_eighth_of_a_thousand() -> None:
         parse_epsilon("256")
 
 
-@pytest.mark.parametrize(("norm", "bounds"), [(2, (0.0, 1.0)), (1, (0.0, 1.0)), (math.inf, (0.0, 255.0)), (math.inf, None)])
+@pytest.mark.parametrize(
+    ("norm", "bounds"), [(2, Bounds(0.0, 1.0)), (1, Bounds(0.0, 1.0)), (math.inf, Bounds(0.0, 255.0)), (math.inf, None)]
+)
 def test_other_norms_accept_large_budgets(norm: float, bounds: Bounds | None) -> None:
     assert parse_epsilon("8", norm, bounds) == (8.0,)
 
 
 def test_bounds_set_the_pixel_range() -> None:
-    assert parse_epsilon("2", bounds=(-1.0, 1.0)) == (2.0,)
+    assert parse_epsilon("2", bounds=Bounds(-1.0, 1.0)) == (2.0,)
     with pytest.raises(SettingError, match=r"\[0, 2\] for images in \[-1, 1\], got 3: did you mean 6/255"):
-        parse_epsilon("3", bounds=(-1.0, 1.0))
+        parse_epsilon("3", bounds=Bounds(-1.0, 1.0))
 
 
 @given(st.lists(st.integers(0, 255), min_size=1, max_size=5))
@@ -192,17 +210,18 @@ def test_a_negative_seed_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bounds", "meant"), [((0.0, 1.0), "8/255"), ((-1.0, 1.0), "16/255"), ((0.0, 0.5), "4/255"), ((-1.5, 1.5), "24/255")]
+    ("bounds", "meant"),
+    [(Bounds(0.0, 1.0), "8/255"), (Bounds(-1.0, 1.0), "16/255"), (Bounds(0.0, 0.5), "4/255"), (Bounds(-1.5, 1.5), "24/255")],
 )
 def test_hint_for_levels_is_accepted_and_is_so_many_of_255_parts_of_the_range(bounds: Bounds, meant: str) -> None:
     with pytest.raises(SettingError, match=rf"did you mean {meant}\?") as refused:
         parse_epsilon("8", bounds=bounds)
     (hint,) = parse_epsilon(str(refused.value).rpartition("mean ")[2].rstrip("?"), bounds=bounds)
-    assert hint / (bounds[1] - bounds[0]) == pytest.approx(8 / 255)
+    assert hint / bounds.width == pytest.approx(8 / 255)
 
 
 @pytest.mark.parametrize("text", ["256", "1e9"])
-@pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.0, 255.0), (-1.0, 1.0)])
+@pytest.mark.parametrize("bounds", [Bounds(0.0, 1.0), Bounds(0.0, 255.0), Bounds(-1.0, 1.0)])
 def test_a_budget_above_all_levels_gets_no_hint(text: str, bounds: Bounds) -> None:
     with pytest.raises(SettingError, match=r"got \S+$"):
         parse_epsilon(text, bounds=bounds)
@@ -211,12 +230,12 @@ def test_a_budget_above_all_levels_gets_no_hint(text: str, bounds: Bounds) -> No
 @pytest.mark.parametrize(
     ("text", "bounds", "meant"),
     [
-        ("8/255", (0.0, 255.0), "write 8 if you"),
-        ("0.5", (0.0, 255.0), "write 127.5 if"),
-        ("1/255", (0.0, 255.0), "write 1 "),
-        ("8/255", (0.0, 1023.0), "write 32.0941 if you meant 8/255 of that range"),
-        ("0.03", (0.0, 65535.0), "write 1966.05 if"),
-        ("8/255", (-32768.0, 32767.0), "write 2056 if"),
+        ("8/255", Bounds(0.0, 255.0), "write 8 if you"),
+        ("0.5", Bounds(0.0, 255.0), "write 127.5 if"),
+        ("1/255", Bounds(0.0, 255.0), "write 1 "),
+        ("8/255", Bounds(0.0, 1023.0), "write 32.0941 if you meant 8/255 of that range"),
+        ("0.03", Bounds(0.0, 65535.0), "write 1966.05 if"),
+        ("8/255", Bounds(-32768.0, 32767.0), "write 2056 if"),
     ],
 )
 def test_a_budget_below_one_level_is_named_with_its_conversion(text: str, bounds: Bounds, meant: str) -> None:
@@ -229,13 +248,13 @@ def test_a_budget_below_one_level_is_named_with_its_conversion(text: str, bounds
 @pytest.mark.parametrize(
     ("epsilons", "bounds"),
     [
-        ((8 / 255,), (0.0, 1.0)),
-        ((8 / 255,), (-1.0, 1.0)),
-        ((1.0,), (0.0, 255.0)),
-        ((1.0,), (0.0, 65535.0)),
-        ((8 / 255,), (-math.inf, math.inf)),
-        ((0.5, 2.0), (0.0, 255.0)),
-        ((0.0,), (0.0, 255.0)),
+        ((8 / 255,), Bounds(0.0, 1.0)),
+        ((8 / 255,), Bounds(-1.0, 1.0)),
+        ((1.0,), Bounds(0.0, 255.0)),
+        ((1.0,), Bounds(0.0, 65535.0)),
+        ((8 / 255,), UNKNOWN_BOUNDS),
+        ((0.5, 2.0), Bounds(0.0, 255.0)),
+        ((0.0,), Bounds(0.0, 255.0)),
     ],
 )
 def test_other_budgets_are_taken_as_they_are(epsilons: tuple[float, ...], bounds: Bounds) -> None:
@@ -251,3 +270,67 @@ def test_norms_are_known_by_their_usual_names(name: str, norm: float) -> None:
 def test_rejects_what_is_no_budget(value: object) -> None:
     with pytest.raises(SettingError, match="epsilon must be a number or text"):
         parse_epsilon(value)  # type: ignore[arg-type]
+
+
+def test_arrays_of_bounds_become_pairs_of_plain_numbers() -> None:
+    tenth = float(np.float32(0.1))
+    found = check_bounds((np.array([0.1, -1], np.float32), [5, 2]))
+    assert (found.lower, found.upper) == ((tenth, -1.0), (5.0, 2.0))
+    assert (found.is_uniform, found.limits, found.width) == (False, (-1.0, 5.0), 5.0 - tenth)
+    assert tuple(check_bounds((0, np.array([1.0, 2.0])))) == ((0.0, 0.0), (1.0, 2.0))
+    assert str(found) == "[-1, 5] (2 pairs, one per feature)"
+    assert check_bounds(((3.0, 0.0), (3.0, 1.0))).widths == (0.0, 1.0)  # a feature may be constant
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        (np.zeros((5, 2)), r"pass all low numbers, then all high ones: \(pairs\[:, 0\], pairs\[:, 1\]\)"),
+        (([0.0, 1.0], [1.0, 2.0, 3.0]), "pass as many low numbers as high ones"),
+        (([0.0, 5.0], [1.0, 2.0]), r"got 5,2 in 1 of the pairs: did you mean 2,5\?"),
+        (([0.0, math.nan], [1.0, 2.0]), "got NaN: try 0,1"),
+        ((3, 3), "got 3,3: try 0,1"),
+        ("0,1", "try 0,1"),
+    ],
+)
+def test_other_bounds_are_named(bounds: object, message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        check_bounds(bounds)
+
+
+@pytest.mark.parametrize("scale", [None, 0.5, "range", ((0.1,), (0.0,))])
+def test_bounds_and_scale_come_back_from_json_to_the_last_bit(scale: object) -> None:
+    low = np.array([[0.1], [1e-7 if scale == "range" else -math.inf]], np.float32)
+    bounds = check_bounds((low, [[0.3], [1.0]]))
+    spec = AttackSpec((0.1,), bounds=bounds, epsilon_scale=check_epsilon_scale(scale, bounds))
+    assert AttackSpec.from_dict(json.loads(json.dumps(spec.to_dict(), allow_nan=False)), [0.1]) == spec
+    older = {key: value for key, value in spec.to_dict().items() if key != "epsilon_scale"}
+    assert AttackSpec.from_dict(older, [0.1]).epsilon_scale is None
+
+
+def test_the_largest_budget_is_that_at_which_every_feature_reaches_its_bounds() -> None:
+    bounds = Bounds((0.0, 0.0), (1.0, 300.0))
+    assert check_epsilon(300.0, math.inf, bounds) == 300.0
+    assert check_epsilon(3.0, math.inf, bounds, (1.0, 100.0)) == check_epsilon(7.0, 2, bounds, (1.0, 100.0)) - 4 == 3.0
+    with pytest.raises(SettingError, match=r"\[0, 300\], where the widest feature reaches its bounds, got 301: pass a smaller one"):
+        check_epsilon(301.0, math.inf, bounds)
+    with pytest.raises(SettingError, match=r"\[0, 3\], where every feature reaches its bounds, got 3.5"):
+        check_epsilon(3.5, math.inf, bounds, (1.0, 100.0))
+
+
+def test_one_budget_for_unlike_features_is_named() -> None:
+    unlike, alike = Bounds((0.0, 0.0), (1.0, 300.0)), Bounds((0.0, 0.0, 5.0), (1.0, 3.0, 5.0))
+    (warning,) = feature_epsilon_warnings(AttackSpec((0.1,), bounds=unlike))
+    assert "1 to 300 wide: pass --eps-scale range" in warning
+    assert not feature_epsilon_warnings(AttackSpec((0.1,), bounds=unlike, epsilon_scale=unlike.widths))
+    assert not feature_epsilon_warnings(AttackSpec((0.5,), bounds=alike))
+    (warning,) = feature_epsilon_warnings(AttackSpec((0.5, 2.0), bounds=alike))
+    assert "epsilon 2 exceeds the whole range of 1 of 3 features" in warning
+    assert not feature_epsilon_warnings(AttackSpec((2.0,), norm=2, bounds=alike))
+    assert not feature_epsilon_warnings(AttackSpec((2.0,), bounds=Bounds(0.0, 255.0)))
+
+
+def test_bounds_of_every_feature_are_one_pair_where_one_is_needed() -> None:
+    assert require_uniform_bounds(Bounds(0.0, 255.0), "explain", "use evaluate") == (0.0, 255.0)
+    with pytest.raises(SettingError, match="explain takes one low and one high bound, got bounds by feature: use evaluate"):
+        require_uniform_bounds(Bounds((0.0,), (1.0,)), "explain", "use evaluate")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustbench_fgsm.attack.clip import PixelwiseBounds, uniform_bounds
+from robustbench_fgsm.attack.clip import PixelwiseBounds, feature_tensor, limits_of, uniform_bounds
 from robustbench_fgsm.attack.image_range import check_range, float_hint
 from robustbench_fgsm.attack.network_call import network_device
 from robustbench_fgsm.attack.step import axis_hint, can_broadcast
 from robustbench_fgsm.errors import DataError, ModelError, SettingError, first_line
-from robustbench_fgsm.spec import PIXEL_BOUNDS, parse_epsilon
+from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds, check_epsilon_scale, parse_epsilon
 
 ArrayLike = Tensor | np.ndarray[Any, Any] | Sequence[Any]
 """Tensor, NumPy array, or list of numbers or of tensors."""
@@ -107,8 +108,11 @@ def to_bounds(bounds: Any, x: Tensor) -> PixelwiseBounds | None:
 
     Raises SettingError for another form, for limits that are not in order, and for limits that do not broadcast.
     """
-    if bounds is None or bounds is PIXEL_BOUNDS:
-        return PIXEL_BOUNDS if bounds is PIXEL_BOUNDS else None
+    if bounds is None or (isinstance(bounds, Bounds) and bounds.is_uniform):
+        return bounds
+    if isinstance(bounds, Bounds):
+        limits_of(bounds, x)
+        return bounds
     try:
         low, high = bounds
         if low is None or high is None:
@@ -122,7 +126,7 @@ def to_bounds(bounds: Any, x: Tensor) -> PixelwiseBounds | None:
         if not numbers[0] < numbers[1]:
             hint = f"pass bounds=({numbers[1]:g}, {numbers[0]:g})" if numbers[0] > numbers[1] else "pass low below high"
             raise SettingError(f"bounds must be low and high, got {numbers[0]:g} and {numbers[1]:g}: {hint}")
-        return numbers
+        return Bounds(*numbers)
     for side in sides:
         if not can_broadcast(side.shape, x.shape):
             raise SettingError(
@@ -132,6 +136,16 @@ def to_bounds(bounds: Any, x: Tensor) -> PixelwiseBounds | None:
     if not bool((lows <= highs).all()):
         raise SettingError("bounds must have low <= high everywhere, got some that have not: pass them as (low, high)")
     return lows, highs
+
+
+def to_scale(scale: Any, x: Tensor, bounds: PixelwiseBounds | None) -> Tensor | None:
+    """Return what epsilon is multiplied by as a tensor that broadcasts to the images; raises as `check_epsilon_scale` does."""
+    if isinstance(scale, str) and scale == "range" and bounds is not None and not isinstance(bounds, Bounds):
+        widths = bounds[1] - bounds[0]
+        if bool(widths.isfinite().all()):
+            return widths
+    numbers = check_epsilon_scale(scale, bounds if isinstance(bounds, Bounds) else Bounds(-math.inf, math.inf))
+    return None if numbers is None else feature_tensor(numbers, x, "epsilon scale")
 
 
 def to_mask(mask: Any, x: Tensor) -> Tensor | None:
@@ -218,10 +232,10 @@ def check_batch(
         check_label_range(y, label_range, num_classes)
     if bounds is None:
         return CheckedBatch([], label_range)
-    if isinstance(bounds[0], Tensor):
+    if not isinstance(bounds, Bounds) or not bounds.is_uniform:
         _check_pixelwise(x, bounds)
         return CheckedBatch([], label_range)
-    return CheckedBatch(check_range(x, low, high, (bounds[0], float(bounds[1]))), label_range)
+    return CheckedBatch(check_range(x, low, high, bounds), label_range)
 
 
 def _extremes(x: Tensor, y: Tensor | None) -> list[float]:
@@ -291,12 +305,14 @@ def check_label_rows(y: Tensor) -> None:
 
 
 def _check_pixelwise(x: Tensor, bounds: PixelwiseBounds) -> None:
-    outside = ~((x >= bounds[0]) & (x <= bounds[1]))
+    low, high = (torch.as_tensor(side).expand(x.shape) for side in limits_of(bounds, x))
+    outside = ~((x >= low) & (x <= high))
     if bool(outside.any()):
-        first = tuple(outside.nonzero()[0].tolist())
+        first, features = tuple(outside.nonzero()[0].tolist()), int(outside.flatten(1).any(0).sum())
         raise DataError(
-            f"images must lie within their bounds, got {int(outside.sum()):,} values outside, first {float(x[first]):g} at "
-            f"{first}: pass wider bounds, or images.clamp(low, high)"
+            f"images must lie within bounds by feature, got {int(outside.sum()):,} values of {features:,} features outside, "
+            f"first {float(x[first]):.7g} at {first}, whose bounds are [{float(low[first]):.7g}, {float(high[first]):.7g}]: "
+            "pass wider bounds, or images.clamp(low, high)"
         )
 
 

@@ -33,6 +33,25 @@ def steepest_direction(grad: Tensor, norm: float, max_magnitude: Tensor | None =
     return torch.where(expand_per_image(finite, grad), direction, 0)
 
 
+def scaled_direction(grad: Tensor, norm: float, scale: Tensor) -> Tensor:
+    """Return the direction along which the loss grows fastest if the norm divides each feature by its scale.
+
+    The maximiser of <d, grad> over ||d / scale||_p <= 1: with z = d / scale, the scale times the steepest direction of the
+    gradient by z, which is scale * grad.
+
+    Args:
+        grad: (N, ...) gradient of the summed loss.
+        norm: order p >= 1, `math.inf` for L-infinity.
+        scale: numbers >= 0 that broadcast to the gradient. A feature of scale 0 does not move.
+
+    Returns:
+        Tensor of the shape of `grad`; zero if an image's gradient is zero or not finite.
+    """
+    if norm == math.inf:
+        return steepest_direction(grad, norm) * scale
+    return steepest_direction(grad.double() * scale.double(), norm).to(grad.dtype) * scale  # float32 may underflow
+
+
 def largest_magnitude(grad: Tensor) -> Tensor:
     """Return the largest magnitude (N,) in each image's gradient (N, ...): NaN or infinity if the gradient is not finite."""
     if grad.numel() == 0:

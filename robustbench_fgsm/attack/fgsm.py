@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -20,10 +20,11 @@ from robustbench_fgsm.attack.arguments import (
     to_images,
     to_labels,
     to_mask,
+    to_scale,
     to_start,
 )
-from robustbench_fgsm.attack.clip import PixelwiseBounds, uniform_bounds
-from robustbench_fgsm.attack.direction import largest_magnitude, steepest_direction
+from robustbench_fgsm.attack.clip import PixelwiseBounds
+from robustbench_fgsm.attack.direction import largest_magnitude, scaled_direction, steepest_direction
 from robustbench_fgsm.attack.gradient import (
     NO_CLASS,
     HasLossGradient,
@@ -45,7 +46,16 @@ from robustbench_fgsm.attack.outputs import (
 )
 from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon, step
 from robustbench_fgsm.errors import ModelError, SettingError, warn_user
-from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, check_flag, has_integer_levels, parse_norm, small_epsilon_warnings
+from robustbench_fgsm.feature_values import FeatureArray
+from robustbench_fgsm.spec import (
+    DEFAULT_EPSILON,
+    PIXEL_BOUNDS,
+    Bounds,
+    check_flag,
+    has_integer_levels,
+    parse_norm,
+    small_epsilon_warnings,
+)
 from robustbench_fgsm.surroundings import neutral_surroundings
 
 Model = Callable[[Tensor], Any] | HasLossGradient
@@ -62,6 +72,7 @@ class StepSettings:
     mask: Any = None
     loss: str | Loss = "ce"
     stable: bool = False
+    epsilon_scale: Any = None
 
     def __post_init__(self) -> None:
         check_flag("targeted", self.targeted, "pass True with the targets as y; rf.evaluate takes rules such as next")
@@ -82,7 +93,8 @@ class GradientStep:
     """Result of one forward and one backward pass over images x (N, ...), from which every budget is a step.
 
     outputs: (N, K) at the start, or the tensor that the model returned for a loss of the user's own. direction: (N, ...) of
-    norm 1. magnitude: (N,) largest magnitude of the gradient. start: (N, ...) images whose gradient was taken; None for x.
+    norm 1, in units of the epsilon scale. magnitude: (N,) largest magnitude of the gradient. start: (N, ...) images whose
+    gradient was taken; None for x.
     """
 
     x: Tensor
@@ -105,8 +117,9 @@ class GradientStep:
     @neutral_surroundings()
     def perturb(self, epsilon: Epsilon) -> Tensor:
         """Return the images moved by epsilon, in the shape of x."""
-        norm, bounds = self.settings.norm, self.settings.bounds
-        return step(self.x, self.direction, broadcast_epsilon(epsilon, self.x, norm, bounds), norm, bounds, self.start)
+        norm, bounds, scale = self.settings.norm, self.settings.bounds, self.settings.epsilon_scale
+        budget = broadcast_epsilon(epsilon, self.x, norm, bounds if scale is None else None)
+        return step(self.x, self.direction, budget, norm, bounds, self.start, scale)
 
 
 @neutral_surroundings()
@@ -116,7 +129,10 @@ def compute_gradient_step(model: Model, x: Tensor, y: Any, settings: StepSetting
     gradient, outputs = loss_gradient(model, x if start is None else start, labels, settings.get_loss(), settings.reader)
     magnitude = largest_magnitude(gradient)
     ascent = apply_mask(-gradient if settings.targeted else gradient, settings.mask)
-    direction = steepest_direction(ascent, settings.norm, magnitude if settings.mask is None else None)
+    if settings.epsilon_scale is None:
+        direction = steepest_direction(ascent, settings.norm, magnitude if settings.mask is None else None)
+    else:
+        direction = scaled_direction(ascent, settings.norm, settings.epsilon_scale)
     return GradientStep(x, outputs, direction, magnitude, settings, start)
 
 
@@ -128,8 +144,9 @@ def fgsm(
     epsilon: Epsilon | str | ArrayLike = DEFAULT_EPSILON,
     *,
     norm: str | float = "inf",
+    epsilon_scale: str | FeatureArray | None = None,
     targeted: bool = False,
-    bounds: PixelwiseBounds | ArrayLike | None = PIXEL_BOUNDS,
+    bounds: Sequence[Any] | ArrayLike | None = PIXEL_BOUNDS,
     mask: ArrayLike | None = None,
     loss: str | Loss = "ce",
     start: ArrayLike | None = None,
@@ -149,6 +166,9 @@ def fgsm(
             Losses `bce` and `bce-with-logits` also take multi-hot rows (N, K), and a callable loss takes anything.
         epsilon: budget in the units of x: a scalar, text such as `8/255`, one per image (N,), or an array that broadcasts to x.
         norm: `inf`, or the order p >= 1 of the norm that limits the perturbation.
+        epsilon_scale: what epsilon is multiplied by in each feature: `range` for the distance of its bounds, or numbers >= 0 that
+            broadcast to one image; a vector has one number per channel. The norm is that of the perturbation divided by them. A
+            feature of scale 0 does not move. None for 1.
         targeted: move towards the targets y, down the loss, instead of away from the labels.
         bounds: low and high limit of the result: numbers, or arrays that broadcast to x, as one pair per feature of a table (N, F).
             None for no limits.
@@ -172,7 +192,7 @@ def fgsm(
     Source:
         Goodfellow et al. 2015, arXiv:1412.6572, section 4; targeted: Kurakin et al. 2017, arXiv:1611.01236, section 2.2.
     """
-    settings = StepSettings(parse_norm(norm), targeted, bounds, mask, loss, stable)
+    settings = StepSettings(parse_norm(norm), targeted, bounds, mask, loss, stable, epsilon_scale)
     return next(_sweep(model, x, y, [epsilon], settings, start))
 
 
@@ -183,8 +203,9 @@ def fgsm_sweep(
     epsilons: Iterable[Epsilon | str | ArrayLike] = (DEFAULT_EPSILON,),
     *,
     norm: str | float = "inf",
+    epsilon_scale: str | FeatureArray | None = None,
     targeted: bool = False,
-    bounds: PixelwiseBounds | ArrayLike | None = PIXEL_BOUNDS,
+    bounds: Sequence[Any] | ArrayLike | None = PIXEL_BOUNDS,
     mask: ArrayLike | None = None,
     loss: str | Loss = "ce",
     start: ArrayLike | None = None,
@@ -198,6 +219,7 @@ def fgsm_sweep(
         y: (N,) int64 labels, targets if `targeted`, or None for the model's own predictions.
         epsilons: budgets in the units of x, each as in `fgsm`.
         norm: `inf`, or the order p >= 1.
+        epsilon_scale: as in `fgsm`.
         targeted: move towards the targets y.
         bounds: low and high limit of the result; None for no limits.
         mask: as in `fgsm`.
@@ -215,17 +237,19 @@ def fgsm_sweep(
     Source:
         Goodfellow et al. 2015, arXiv:1412.6572, section 4. The gradient does not depend on epsilon.
     """
-    return _sweep(model, x, y, list(epsilons), StepSettings(parse_norm(norm), targeted, bounds, mask, loss, stable), start)
+    settings = StepSettings(parse_norm(norm), targeted, bounds, mask, loss, stable, epsilon_scale)
+    return _sweep(model, x, y, list(epsilons), settings, start)
 
 
 def _sweep(model: Model, x: Any, y: Any, epsilons: list[Any], settings: StepSettings, start: Any) -> Iterator[Tensor]:
     model = read_for_loss(model, settings.loss)
     found = prepare_attack(model, x, y, settings, start)
-    budgets = [to_epsilon(epsilon, found.x, settings.norm, found.settings.bounds) for epsilon in epsilons]
+    limits = found.settings.bounds if found.settings.epsilon_scale is None else None
+    budgets = [to_epsilon(epsilon, found.x, settings.norm, limits) for epsilon in epsilons]
     warned = found.warnings
     for budget in budgets:
-        broadcast_epsilon(budget, found.x, settings.norm, found.settings.bounds)
-        warned = warned + small_budget_warnings(budget, found.settings.bounds)
+        broadcast_epsilon(budget, found.x, settings.norm, limits)
+        warned = warned + small_budget_warnings(budget, limits)
     for text in warned:
         warn_user(text)
 
@@ -266,7 +290,7 @@ def check_attacked_outputs(model: Model, gradient_step: GradientStep) -> None:
         check_outputs(
             gradient_step.outputs,
             settings.loss,
-            lambda: predict_noise(lambda noise: predict_outputs(model, noise, settings.reader), x, uniform_bounds(settings.bounds)),
+            lambda: predict_noise(lambda noise: predict_outputs(model, noise, settings.reader), x, settings.bounds),
         )
     except ModelError as error:
         if settings.loss in DECLARED_OUTPUTS:
@@ -294,8 +318,9 @@ def prepare_attack(model: Model, x: Any, y: Any, settings: StepSettings, start: 
     settings.get_loss()
     images = to_images(x, model)
     bounds, mask = to_bounds(settings.bounds, images), to_mask(settings.mask, images)
-    if bounds is not settings.bounds or mask is not settings.mask:
-        settings = replace(settings, bounds=bounds, mask=mask)
+    scale = to_scale(settings.epsilon_scale, images, bounds)
+    if bounds is not settings.bounds or mask is not settings.mask or scale is not settings.epsilon_scale:
+        settings = replace(settings, bounds=bounds, mask=mask, epsilon_scale=scale)
     is_multi_label = getattr(model, "task", "") == "multilabel" and settings.loss == "ce"
     if y is None and settings.targeted:
         raise SettingError("a targeted attack needs its targets in y, got None")
@@ -323,7 +348,6 @@ def prepare_attack(model: Model, x: Any, y: Any, settings: StepSettings, start: 
 
 def small_budget_warnings(budget: Epsilon, bounds: PixelwiseBounds | None) -> list[str]:
     """Return a warning if a budget is below one level of images of integers, such as 0 to 255."""
-    limits = None if bounds is PIXEL_BOUNDS else uniform_bounds(bounds)
-    if limits is None or not has_integer_levels(limits):
+    if not isinstance(bounds, Bounds) or not has_integer_levels(bounds):
         return []
-    return small_epsilon_warnings([float(budget.max()) if isinstance(budget, Tensor) else budget], limits)
+    return small_epsilon_warnings([float(budget.max()) if isinstance(budget, Tensor) else budget], bounds)

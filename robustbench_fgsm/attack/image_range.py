@@ -11,7 +11,8 @@ from robustbench_fgsm.attack.normalisation import HALF, find_normalisation
 from robustbench_fgsm.errors import DataError
 from robustbench_fgsm.spec import NUM_LEVELS, PIXEL_BOUNDS, Bounds, has_integer_levels
 
-SIGNED_BOUNDS: Bounds = (-1.0, 1.0)
+SIGNED_BOUNDS = Bounds(-1.0, 1.0)
+LEVEL_BOUNDS = Bounds(0.0, float(NUM_LEVELS))
 MAX_16_BITS = 65535
 MIN_IMAGES = 8
 """Images that are needed to say that none has a pixel below 0."""
@@ -22,31 +23,31 @@ def check_range(x: Tensor, low: float, high: float, bounds: Bounds) -> list[str]
 
     x: (N, ...) images, whose extremes are low and high. Raises DataError, with the conversion, if images lie outside the bounds.
     """
-    if bounds[0] <= low and high <= bounds[1]:
+    if bounds.limits[0] <= low and high <= bounds.limits[1]:
         return _scale_warnings(x, low, high, bounds)
-    lowest, highest = torch.tensor(bounds, dtype=x.dtype).tolist()  # 2.64 in float32 is above 2.64
+    lowest, highest = torch.tensor(bounds.limits, dtype=x.dtype).tolist()  # 2.64 in float32 is above 2.64
     if lowest <= low and high <= highest:
         return []
-    lies = f"images must lie in [{bounds[0]:g}, {bounds[1]:g}], got [{low:g}, {high:g}]"
+    lies = f"images must lie in {bounds}, got [{low:g}, {high:g}]"
     raise DataError(f"{lies}{_range_hint(x, low, high, bounds)}")
 
 
 def float_hint(x: Tensor, bounds: Bounds | None) -> str:
     """Return the remedy for images of integers."""
-    if bounds is None or not math.isfinite(bounds[1] - bounds[0]) or (x.ndim == 2 and x.dtype != torch.uint8):
+    if bounds is None or not math.isfinite(bounds.width) or (x.ndim == 2 and x.dtype != torch.uint8):
         return "pass images.float()"
     has_16_bits = x.dtype == torch.uint16 or (x.numel() > 0 and int(x.long().max()) > NUM_LEVELS)  # uint16 has no maximum
     bits, levels = (16, MAX_16_BITS) if has_16_bits else (8, NUM_LEVELS)
-    return f"pass {conversion((0.0, levels), bounds)} if they are {bits}-bit images"
+    return f"pass {conversion(Bounds(0.0, float(levels)), bounds)} if they are {bits}-bit images"
 
 
 def conversion(source: Bounds, bounds: Bounds) -> str:
     """Return the expression that brings images from one range into another one, such as `images / 127.5 - 1`."""
-    factor = (bounds[1] - bounds[0]) / (source[1] - source[0])
-    shift = bounds[0] - source[0] * factor
+    factor = bounds.width / source.width
+    shift = bounds.limits[0] - source.limits[0] * factor
     scaled = f"images / {1 / factor:.7g}" if factor < 1 else f"images * {factor:.7g}" if factor > 1 else "images.float()"
-    if factor > 1 and (top := source[1] - source[0]) >= NUM_LEVELS:  # a product of uint8 overflows, and a rounded factor may exceed
-        scaled = f"images / {top:.10g} * {bounds[1] - bounds[0]:.10g}"
+    if factor > 1 and (top := source.width) >= NUM_LEVELS:  # a product of uint8 overflows, and a rounded factor may exceed
+        scaled = f"images / {top:.10g} * {bounds.width:.10g}"
     return scaled if shift == 0 else f"{scaled} {'+' if shift > 0 else '-'} {abs(shift):.7g}"
 
 
@@ -54,18 +55,19 @@ def _range_hint(x: Tensor, low: float, high: float, bounds: Bounds) -> str:
     """Return the remedy for images outside the bounds, as the end of a sentence."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return ": fix or leave out images with values that are not finite"
-    if not math.isfinite(bounds[1] - bounds[0]):
+    (lowest, highest), width = bounds.limits, bounds.width
+    if not math.isfinite(width):
         return f": {_wider_bounds(x, low, high)}"
-    excess = max(bounds[0] - low, high - bounds[1])
-    if excess <= 1e-3 * min(bounds[1] - bounds[0], max(abs(low), abs(high))):
-        return f": round them off with images.clamp({bounds[0]:g}, {bounds[1]:g})"
+    excess = max(lowest - low, high - highest)
+    if excess <= 1e-3 * min(width, max(abs(low), abs(high))):
+        return f": round them off with images.clamp({lowest:g}, {highest:g})"
     if 0 <= low <= high <= 1 and x.ndim > 2:
         return f": pass {conversion(PIXEL_BOUNDS, bounds)}"
-    if low >= 0 and 2 * bounds[1] < high <= NUM_LEVELS and (x.ndim > 2 or bool((x == x.round()).all())):
+    if low >= 0 and 2 * highest < high <= NUM_LEVELS and (x.ndim > 2 or bool((x == x.round()).all())):
         also = "" if x.ndim > 2 else f" if they are 8-bit images, else {_wider_bounds(x, low, high)}"
-        return f": pass {conversion((0.0, NUM_LEVELS), bounds)}{also}"
+        return f": pass {conversion(LEVEL_BOUNDS, bounds)}{also}"
     found = find_normalisation(x)
-    if found is HALF or (found is None and x.ndim == 4 and low < 0 and SIGNED_BOUNDS[0] <= low and high <= SIGNED_BOUNDS[1]):
+    if found is HALF or (found is None and x.ndim == 4 and -1 <= low < 0 and high <= 1):
         back = conversion(SIGNED_BOUNDS, bounds)
         return f", as of images normalised by {HALF}: pass {back}, or bounds=(-1, 1) if the network takes these"
     if found is not None:
@@ -86,9 +88,10 @@ def _wider_bounds(x: Tensor, low: float, high: float) -> str:
     exponent = 2 - math.floor(math.log10(max(abs(low), abs(high), 1e-6)))
     lowest, highest = math.floor(low * 10.0**exponent), math.ceil(high * 10.0**exponent)
     values = [round(steps / 10.0**exponent, max(exponent, 0)) for steps in (lowest, highest + (lowest == highest))]
-    return (
-        f"pass bounds that hold all {'features' if x.ndim == 2 else 'values'}, such as bounds=({values[0]:.10g}, {values[1]:.10g})"
-    )
+    numbers = f"bounds=({values[0]:.10g}, {values[1]:.10g})"
+    if x.ndim > 2:
+        return f"pass bounds that hold all values, such as {numbers}"
+    return f"pass bounds that hold all features, such as {numbers}, or arrays with low and high of each feature (--bounds FILE)"
 
 
 def _scale_warnings(x: Tensor, low: float, high: float, bounds: Bounds) -> list[str]:
@@ -97,6 +100,6 @@ def _scale_warnings(x: Tensor, low: float, high: float, bounds: Bounds) -> list[
     if not (has_integer_levels(bounds) or (bounds == SIGNED_BOUNDS and len(x) >= MIN_IMAGES)):
         return []
     return [
-        f"all {len(x)} images lie in [0, 1], but the bounds are [{bounds[0]:g}, {bounds[1]:g}]: "
+        f"all {len(x)} images lie in [0, 1], but the bounds are {bounds}: "
         f"pass {conversion(PIXEL_BOUNDS, bounds)}, or bounds=(0, 1) if the network takes [0, 1]"
     ]

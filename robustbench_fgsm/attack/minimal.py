@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.arguments import to_epsilon
-from robustbench_fgsm.attack.clip import PixelwiseBounds, rows_of_bounds
+from robustbench_fgsm.attack.clip import rows_of, rows_of_bounds
 from robustbench_fgsm.attack.fgsm import (
     GradientStep,
     Model,
@@ -28,6 +29,7 @@ from robustbench_fgsm.attack.outputs import read_for_loss
 from robustbench_fgsm.attack.restarts import is_fooled
 from robustbench_fgsm.attack.step import broadcast_epsilon, step
 from robustbench_fgsm.errors import SettingError, warn_user
+from robustbench_fgsm.feature_values import FeatureArray
 from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, check_integer, parse_norm
 from robustbench_fgsm.surroundings import neutral_surroundings
 
@@ -65,8 +67,9 @@ def minimal_epsilon(
     *,
     epsilon_step: float = 1 / 255,
     norm: str | float = "inf",
+    epsilon_scale: str | FeatureArray | None = None,
     targeted: bool = False,
-    bounds: PixelwiseBounds | None = PIXEL_BOUNDS,
+    bounds: Any = PIXEL_BOUNDS,
     mask: Tensor | None = None,
     loss: str | Loss = "ce",
     stable: bool = False,
@@ -85,6 +88,7 @@ def minimal_epsilon(
         epsilon: largest budget, in the units of x.
         epsilon_step: distance of the budgets of the grid, > 0, in the units of x.
         norm: `inf`, or the order p >= 1.
+        epsilon_scale: as in `fgsm`.
         targeted: move towards the targets y.
         bounds: low and high limit of the adversarial images; None for no limits.
         mask: as in `fgsm`.
@@ -103,14 +107,15 @@ def minimal_epsilon(
         The direction of Goodfellow et al. 2015, arXiv:1412.6572, section 4, at every budget of the grid.
     """
     model = read_for_loss(model, loss)
-    found = prepare_attack(model, x, y, StepSettings(parse_norm(norm), targeted, bounds, mask, loss, stable))
+    found = prepare_attack(model, x, y, StepSettings(parse_norm(norm), targeted, bounds, mask, loss, stable, epsilon_scale))
     x, y, settings = found.x, found.y, found.settings
-    budget = to_epsilon(epsilon, x, settings.norm, settings.bounds)
+    limited = None if settings.epsilon_scale is not None else settings.bounds
+    budget = to_epsilon(epsilon, x, settings.norm, limited)
     if isinstance(budget, Tensor):
         raise SettingError(f"epsilon must be one number, the largest budget, got {tuple(budget.shape)}: pass a number")
     epsilon = budget
-    broadcast_epsilon(epsilon, x, settings.norm, settings.bounds)
-    for text in [*found.warnings, *small_budget_warnings(epsilon, settings.bounds)]:
+    broadcast_epsilon(epsilon, x, settings.norm, limited)
+    for text in [*found.warnings, *small_budget_warnings(epsilon, limited)]:
         warn_user(text)
     grid, bisections = budget_grid(epsilon, epsilon_step), check_integer("bisections", bisections)
     gradient_step = compute_gradient_step(model, x, found.labels, settings)
@@ -154,9 +159,10 @@ def search_budgets(
 
     def is_fooled_at(rows: Tensor, budgets: Tensor) -> Tensor:
         """Return (R,) bool: True if the budgets (R,) fool the images in these rows (R,)."""
-        limits = rows_of_bounds(settings.bounds, rows, x.ndim)
-        budgets = broadcast_epsilon(budgets, x[rows], settings.norm, limits)
-        outputs_adv = predict(step(x[rows], gradient_step.direction[rows], budgets, settings.norm, limits))
+        limits, scale = rows_of_bounds(settings.bounds, rows, x.ndim), settings.epsilon_scale
+        scale = None if scale is None else rows_of(scale, rows, x.ndim)
+        budgets = broadcast_epsilon(budgets, x[rows], settings.norm, None)
+        outputs_adv = predict(step(x[rows], gradient_step.direction[rows], budgets, settings.norm, limits, scale=scale))
         lost_class[rows] |= predicted_classes(outputs_adv) == NO_CLASS
         return is_fooled(outputs_adv, labels[rows], targeted=settings.targeted)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.feature_values import iter_values
 from robustbench_fgsm.spec import NUM_LEVELS, PIXEL_BOUNDS, Bounds, is_8_bit_range
 
 LEVEL_TOLERANCE = 0.1
@@ -40,7 +41,7 @@ class Normalisation:
 
     def in_units_of(self, bounds: Bounds, scale: float = 1.0) -> Normalisation:
         """Return the statistics of the same images within other bounds; scale: largest pixel of these ones, 1 or 255."""
-        low, width = bounds[0], bounds[1] - bounds[0]
+        low, width = bounds.limits[0], bounds.width
         mean = tuple(low + value / scale * width for value in self.mean)
         return Normalisation(self.name, mean, tuple(value / scale * width for value in self.std))
 
@@ -103,9 +104,11 @@ def _candidates(channels: int) -> Iterator[Normalisation]:
 
 def normalisation_warnings(mean: Sequence[float] | None, std: Sequence[float] | None, bounds: Bounds) -> list[str]:
     """Return a warning if mean and std are in other units than the bounds of the images; None stands for no normalisation."""
-    low, high = bounds
+    low, high = bounds.limits if mean is not None else PIXEL_BOUNDS.limits
     if mean is None or std is None or not math.isfinite(high - low):
         return []
+    if not bounds.is_uniform:
+        return _feature_mean_warnings(mean, bounds)
     given = Normalisation("", tuple(mean), tuple(std))
     outside = not all(value == 0 or low <= value <= high + 1e-6 for value in mean)
     said = f"{given} do not fit images in [{low:g}, {high:g}]: pass "
@@ -118,6 +121,23 @@ def normalisation_warnings(mean: Sequence[float] | None, std: Sequence[float] | 
     if not (outside or small or known):
         return []
     return [f"{said}{given.in_units_of(bounds)}, because the former are those of images in [0, 1]"]
+
+
+def _feature_mean_warnings(mean: Sequence[float], bounds: Bounds) -> list[str]:
+    """Return a warning if a mean, one for each feature, lies outside the bounds of its feature."""
+    pairs = [*zip(iter_values(bounds.lower), iter_values(bounds.upper), strict=True)]
+    wrong = [
+        place
+        for place, (value, (low, high)) in enumerate(zip(mean, pairs, strict=False))
+        if value != 0 and not low - (high - low) * 1e-6 <= value <= high + (high - low) * 1e-6
+    ]
+    if len(mean) != len(pairs) or not wrong:
+        return []
+    (low, high), value = pairs[wrong[0]], mean[wrong[0]]
+    return [
+        f"the mean of {len(wrong)} features lies outside their bounds, first {value:.6g} of feature {wrong[0]} in "
+        f"[{low:.6g}, {high:.6g}]: pass mean and std in the units of the data"
+    ]
 
 
 def _is_close(given: Normalisation, known: Normalisation) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.attack.clip import PixelwiseBounds, limits_of
 from robustbench_fgsm.attack.losses import MULTI_LABEL_LOSSES, get_loss
 from robustbench_fgsm.attack.network_call import widen_outputs
 from robustbench_fgsm.errors import ModelError
@@ -210,18 +211,21 @@ def brings_own_loss(model: object) -> bool:
     return not getattr(model, "any_loss", True)
 
 
-def predict_noise(predict: Callable[[Tensor], Tensor], x: Tensor, bounds: tuple[float, float] | None) -> Tensor:
+def predict_noise(predict: Callable[[Tensor], Tensor], x: Tensor, bounds: PixelwiseBounds | None) -> Tensor:
     """Return the outputs (M, K) on images of uniform noise in the shape of x (N, ...), N at a time, without NaN and infinity.
 
     Half of the noise lies within the bounds, and half far beyond them, where logits leave [0, 1] and sigmoids do not.
     """
     generator = torch.Generator(x.device).manual_seed(0)
-    low, high = bounds if bounds is not None and all(map(math.isfinite, bounds)) else (float(x.min()), float(x.max()))
+    limits = limits_of(bounds, x) if bounds is not None else (-math.inf, math.inf)
+    low, high = (torch.as_tensor(side, dtype=x.dtype, device=x.device) for side in limits)
+    if not bool((high - low).isfinite().all()):
+        low, high = x.aminmax()
     far = NOISE_RANGE * (high - low)
     found = []
-    for limits in ((low, high), (-far, far)):
+    for lowest, highest in ((low, high), (-far, far)):
         for _ in range(-(-NOISE_IMAGES // len(x))):
-            noise = torch.empty_like(x).uniform_(*limits, generator=generator)
+            noise = torch.empty_like(x).uniform_(generator=generator).mul_(highest - lowest).add_(lowest)
             try:
                 found.append(predict(noise))
             except ModelError:  # a network may refuse such images

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.attack.clip import clip_in_place, limits_of
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
 MAX_LEVEL = 255
@@ -36,8 +37,9 @@ def round_to_levels(x_adv: Tensor, x: Tensor, epsilon: float, *, norm: float, bo
     """
     clean, adversarial = x.double() * MAX_LEVEL, x_adv.double() * MAX_LEVEL
     radius = torch.full_like(clean, epsilon * MAX_LEVEL) if norm == math.inf else (adversarial - clean).abs()
-    lowest = ((clean - radius).clamp(min=bounds[0] * MAX_LEVEL) - LEVEL_TOLERANCE).ceil()
-    highest = ((clean + radius).clamp(max=bounds[1] * MAX_LEVEL) + LEVEL_TOLERANCE).floor()
+    low, high = bounds.limits
+    lowest = ((clean - radius).clamp(min=low * MAX_LEVEL) - LEVEL_TOLERANCE).ceil()
+    highest = ((clean + radius).clamp(max=high * MAX_LEVEL) + LEVEL_TOLERANCE).floor()
     outside = lowest > highest
     levels = torch.where(outside, clean.round(), adversarial.round().clamp(lowest, highest))
     return QuantizedImages(levels.to(torch.uint8), outside.flatten(1).sum(1))
@@ -46,11 +48,15 @@ def round_to_levels(x_adv: Tensor, x: Tensor, epsilon: float, *, norm: float, bo
 def levels_to_pixels(levels: Tensor, bounds: Bounds = PIXEL_BOUNDS) -> Tensor:
     """Return float32 images within the bounds, of which 8-bit level 0 is the low and level 255 the high one.
 
-    Every loader reads 8-bit images so. Under bounds that are not finite, level k becomes k / 255.
+    Every loader reads 8-bit images so. Under bounds that are not finite, level k becomes k / 255. In a table (N, F) whose features
+    have bounds of their own, 8-bit integers are plain numbers.
     """
-    low, high = bounds
-    if bounds == PIXEL_BOUNDS or not math.isfinite(high - low):
+    if bounds == PIXEL_BOUNDS or not math.isfinite(bounds.width):
         return levels.float().div_(MAX_LEVEL)
-    if high - low == MAX_LEVEL:
-        return levels.float().add_(low)
-    return levels.float().div_(MAX_LEVEL).mul_(high - low).add_(low).clamp_(low, high)
+    if not bounds.is_uniform and levels.ndim == 2:
+        return levels.float()
+    pixels = levels.float()
+    low, high = limits_of(bounds, pixels)
+    if bounds.is_uniform and bounds.width == MAX_LEVEL:
+        return pixels.add_(low)
+    return clip_in_place(pixels.div_(MAX_LEVEL).mul_(high - low).add_(low), bounds)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustbench_fgsm.attack.arguments import ArrayLike, check_batch, to_bounds, to_epsilon, to_ids, to_images, to_mask
-from robustbench_fgsm.attack.clip import PixelwiseBounds, clip
+from robustbench_fgsm.attack.arguments import ArrayLike, check_batch, to_bounds, to_epsilon, to_ids, to_images, to_mask, to_scale
+from robustbench_fgsm.attack.clip import clip
 from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon
+from robustbench_fgsm.feature_values import FeatureArray
 from robustbench_fgsm.spec import PIXEL_BOUNDS, check_integer, parse_norm
 from robustbench_fgsm.surroundings import neutral_surroundings
 
@@ -25,7 +28,8 @@ def random_start(
     epsilon: Epsilon | str | ArrayLike,
     *,
     norm: str | float = "inf",
-    bounds: PixelwiseBounds | ArrayLike | None = PIXEL_BOUNDS,
+    epsilon_scale: str | FeatureArray | None = None,
+    bounds: Sequence[Any] | ArrayLike | None = PIXEL_BOUNDS,
     mask: ArrayLike | None = None,
     seed: int = 0,
     restart: int = 1,
@@ -41,6 +45,7 @@ def random_start(
         ids: (N,) identity of each image, an integer >= 0.
         epsilon: radius in the units of x: a scalar, one per image (N,), or a tensor that broadcasts to x.
         norm: `inf`, or the order p >= 1.
+        epsilon_scale: as in `fgsm`.
         bounds: low and high limit of the result; None for no limits.
         mask: bool, or float >= 0, that broadcasts to x; a pixel does not move if its mask is 0. None moves all pixels.
         seed: seed of the draws, >= 0.
@@ -61,11 +66,14 @@ def random_start(
     images = to_images(x, None)
     limits = to_bounds(bounds, images)
     check_batch(images, None, bounds=limits)
-    budget = broadcast_epsilon(to_epsilon(epsilon, images, order, limits), images, order, limits)
+    scale = to_scale(epsilon_scale, images, limits)
+    limited = limits if scale is None else None
+    budget = broadcast_epsilon(to_epsilon(epsilon, images, order, limited), images, order, limited)
     size = math.prod(images.shape[1:])
     points = [sample_unit_ball(size, order, np.random.default_rng([seed, id_, restart])) for id_ in to_ids(ids, len(images))]
     drawn = torch.from_numpy(np.stack(points)) if points else torch.zeros(0, size)
-    return clip(images + apply_mask(budget * drawn.to(images).view_as(images), to_mask(mask, images)), limits)
+    offset = budget * drawn.to(images).view_as(images)
+    return clip(images + apply_mask(offset if scale is None else offset * scale, to_mask(mask, images)), limits)
 
 
 def sample_unit_ball(size: int, norm: float, generator: np.random.Generator) -> Point:

@@ -64,10 +64,10 @@ def best_of_restarts(
     ids (N,) and the seed determine the random starts, of which each needs one backward pass. y: labels (N,), or targets.
     """
     x, settings = gradient_step.x, gradient_step.settings
-    norm, bounds, mask = settings.norm, settings.bounds, settings.mask
+    norm, scale, bounds, mask = settings.norm, settings.epsilon_scale, settings.bounds, settings.mask
     best = evaluate_restart(model, gradient_step.perturb(epsilon), y, settings)
     for restart in range(1, restarts + 1):
-        start = random_start(x, ids, epsilon, norm=norm, bounds=bounds, mask=mask, seed=seed, restart=restart)
+        start = random_start(x, ids, epsilon, norm=norm, epsilon_scale=scale, bounds=bounds, mask=mask, seed=seed, restart=restart)
         again = compute_gradient_step(model, x, y, settings, start)
         best = merge_restarts(best, evaluate_restart(model, again.perturb(epsilon), y, settings))
     return best

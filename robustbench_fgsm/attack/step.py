@@ -43,7 +43,7 @@ def broadcast_epsilon(epsilon: Epsilon, x: Tensor, norm: float, bounds: Pixelwis
     if norm != math.inf and any(size > 1 for size in budget.shape[-(x.ndim - 1) :]):
         raise SettingError(
             f"epsilon must be the same all over an image under norm {norm:g}, got {tuple(budget.shape)}: "
-            "only norm inf takes one budget per pixel"
+            "pass epsilon=1 and these numbers as epsilon_scale"
         )
     return budget
 
@@ -73,15 +73,22 @@ def apply_mask(values: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def step(
-    x: Tensor, direction: Tensor, epsilon: Tensor, norm: float, bounds: PixelwiseBounds | None, start: Tensor | None = None
+    x: Tensor,
+    direction: Tensor,
+    epsilon: Tensor,
+    norm: float,
+    bounds: PixelwiseBounds | None,
+    start: Tensor | None = None,
+    scale: Tensor | None = None,
 ) -> Tensor:
     """Return the images x (N, ...) moved by epsilon along the direction, within the bounds and within epsilon of x.
 
     The result is clipped to the bounds first and to the budget last, as in ART, so both give the same bits under L-infinity. Under
     other norms, clipping can only shorten a step from x, and a step from another start is scaled back into the ball. epsilon: as
-    `broadcast_epsilon` returns it. start: (N, ...) images at which the step begins; None for x.
+    `broadcast_epsilon` returns it. start: (N, ...) images at which the step begins; None for x. scale:
+    what the norm divides each feature by, which the direction contains; None for 1.
     """
     moved = clip_in_place(torch.mul(direction, epsilon).add_(x if start is None else start), bounds)
     if norm != math.inf and start is None:
         return moved
-    return clip_in_place(project(moved.sub_(x), epsilon, norm).add_(x), bounds)  # the last addition may round past a bound
+    return clip_in_place(project(moved.sub_(x), epsilon, norm, scale).add_(x), bounds)  # the last addition may round past a bound

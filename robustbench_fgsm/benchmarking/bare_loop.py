@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from robustbench_fgsm.attack.clip import clip_in_place
 from robustbench_fgsm.attack.gradient import predicted_classes
 from robustbench_fgsm.data.dataset import Dataset, readable_batches
 from robustbench_fgsm.spec import Bounds
@@ -69,7 +70,8 @@ class BareLoop:
 
     def _batches(self, data: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in readable_batches(data, 0, len(data), self.batch_size, []):
-            images = batch.images.to(self.device, memory_format=self.memory_format, non_blocking=True)
+            layout = self.memory_format if batch.images.ndim == 4 else torch.contiguous_format
+            images = batch.images.to(self.device, memory_format=layout, non_blocking=True)
             yield images, batch.labels.to(self.device, non_blocking=True)
 
     def predict_and_find_direction(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,4 +86,4 @@ class BareLoop:
 
     def step(self, images: Tensor, direction: Tensor, epsilon: float) -> Tensor:
         """Return the images moved by epsilon along the direction, and clipped to the bounds."""
-        return torch.add(images, direction, alpha=epsilon).clamp_(*self.bounds)
+        return clip_in_place(torch.add(images, direction, alpha=epsilon), self.bounds)

@@ -14,9 +14,14 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import typer
 
 from robustbench_fgsm.cli.check_names import check_names
+from robustbench_fgsm.cli.feature_files import parse_epsilon_scale
 from robustbench_fgsm.cli.progress import show_loading
 from robustbench_fgsm.errors import SettingError, did_you_mean
 from robustbench_fgsm.options import Option
+
+FILE_PARSERS: Mapping[str, Callable[[str], Any]] = {"epsilon_scale": parse_epsilon_scale}
+"""Functions from text to the values of fields that may stand in files, which `options.py` does not read."""
+
 
 PANELS = {
     "ModelOptions": "Model",
@@ -90,7 +95,8 @@ class _DeclaredOption:
             )
         if isinstance(value, list):
             return tuple(value)
-        return self.option.parse(value) if self.option.parse and isinstance(value, str) else value
+        parse = self.option.parse or FILE_PARSERS.get(self.field)
+        return parse(value) if parse and isinstance(value, str) else value
 
     def _complete(self, incomplete: str) -> list[str]:
         found = self.option.choices or self.option.suggestions

@@ -10,11 +10,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+from robustbench_fgsm.cli.feature_files import parse_bounds
 from robustbench_fgsm.data.sample_request import SAMPLE_RULES
 from robustbench_fgsm.errors import ResourceError, SettingError
 from robustbench_fgsm.files.regular_files import check_regular_file, is_directory, is_present
 from robustbench_fgsm.options import DEVICE_OPTION, Option
-from robustbench_fgsm.spec import PIXEL_BOUNDS, UNKNOWN_BOUNDS, Bounds, check_bounds
+from robustbench_fgsm.spec import PIXEL_BOUNDS, UNKNOWN_BOUNDS, Bounds
 
 
 def _model_names() -> Iterable[str]:
@@ -64,7 +65,10 @@ class ModelOptions:
     num_classes: Annotated[int | None, Option("Outputs of a network with weights of your own or none.")] = None
     mean: Annotated[str | None, Option("Normalisation: one value, or one for each channel.", metavar="M,M,M")] = None
     std: Annotated[str | None, Option("Normalisation: one value, or one for each channel.", metavar="S,S,S")] = None
-    bounds: Annotated[str | None, Option("Range of the network's input; 0,1 if left out.", metavar="LOW,HIGH")] = None
+    bounds: Annotated[
+        str | None,
+        Option("Range of the network's input, 0,1 if left out; or a file with low and high of each feature.", metavar="LOW,HIGH"),
+    ] = None
     dtype: Annotated[
         str | None,
         Option(
@@ -84,16 +88,15 @@ class ModelOptions:
     def expected_bounds(self) -> Bounds:
         """Return the range of the images if it is known before the model is loaded: a file may record another one than [0, 1]."""
         if self.bounds is not None:
-            low, high = self.load_arguments()["bounds"]
-            return low, high
+            found: Bounds = self.load_arguments()["bounds"]
+            return found
         named = self.model and ":" not in self.model and not is_present(Path(self.model))
         return PIXEL_BOUNDS if named and self.weights in ("auto", "none", "standard", "robust") else UNKNOWN_BOUNDS
 
     def load_arguments(self) -> dict[str, Any]:
         """Return the arguments of `load_classifier` but the model. Raises SettingError for text that is not numbers."""
-        numbers = {name: _parse_numbers(name, getattr(self, name)) for name in ("mean", "std", "bounds")}
-        if numbers["bounds"] is not None:
-            check_bounds(numbers["bounds"])
+        numbers: dict[str, Any] = {name: _parse_numbers(name, getattr(self, name)) for name in ("mean", "std")}
+        numbers["bounds"] = None if self.bounds is None else parse_bounds(self.bounds)
         return {name: value for name, value in (asdict(self) | numbers).items() if name != "model"}
 
 

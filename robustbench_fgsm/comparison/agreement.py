@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.attack.clip import pixel_tolerance
 from robustbench_fgsm.attack.gradient import NO_CLASS
 from robustbench_fgsm.comparison.rounding import RoundingAnalysis
 from robustbench_fgsm.engine.attack_batch import AttackedBatch
-from robustbench_fgsm.spec import AGREEMENT_TOLERANCE
 
 FLOOR = "floor"
 """Name of what can be ignored: steps of the other side that are too short, where its norm of the gradient has a floor."""
@@ -114,13 +114,15 @@ def compare_batch(
     Predictions are classes (N,), or multi-hot labels (N, K), which agree if all labels of an image do.
     """
     gap = (ours - theirs).abs().nan_to_num(nan=math.inf)
-    differs = gap > AGREEMENT_TOLERANCE
+    differs = gap > pixel_tolerance(rounding_analysis.spec.bounds, ours)
     rows = differs.flatten(1).any(1)
     missing = any_label((our_predictions == NO_CLASS) | (their_predictions == NO_CLASS))
     same_class = ~any_label(our_predictions != their_predictions) & ~missing
     explained, tied, subnormal = explained_differences(rounding_analysis, attacked, ours, differs)
     unexplained = differs[rows] & ~(explained | tied) & ~subnormal.reshape(-1, *[1] * (ours.ndim - 1))
     our_success, their_success = attack_succeeded(attacked, our_predictions), attack_succeeded(attacked, their_predictions)
+    budget = rounding_analysis.budget(ours)
+    budget = budget.expand_as(ours)[~differs] if isinstance(budget, Tensor) else budget
     return Agreement(
         images=len(ours),
         images_differing=int(rows.sum()),
@@ -135,7 +137,7 @@ def compare_batch(
         ours_only=int((our_success & ~their_success).sum()),
         theirs_only=int((their_success & ~our_success).sum()),
         pixels_equal=int((ours == theirs).sum()),
-        max_ulps=largest_ulps(ours[~differs], theirs[~differs], rounding_analysis.epsilon),
+        max_ulps=largest_ulps(ours[~differs], theirs[~differs], budget),
         max_abs_difference=largest_or_zero(gap),
         max_unexplained_difference=largest_or_zero(gap[rows][unexplained]),
     )
@@ -176,7 +178,7 @@ def largest_or_zero(differences: Tensor) -> float:
     return float(differences.max()) if differences.numel() else 0.0
 
 
-def largest_ulps(ours: Tensor, theirs: Tensor, epsilon: float) -> int:
+def largest_ulps(ours: Tensor, theirs: Tensor, epsilon: float | Tensor) -> int:
     """Return the largest distance of two finite pixels in float32 units in the last place, rounded up.
 
     The unit is the unit of the largest of the two pixels and epsilon, because a step adds epsilon to a pixel and rounds. A
@@ -186,6 +188,7 @@ def largest_ulps(ours: Tensor, theirs: Tensor, epsilon: float) -> int:
     if not apart.any():
         return 0
     pair = torch.stack([ours[apart], theirs[apart]]).double()
-    magnitude = np.maximum(pair.abs().amax(0).numpy(), epsilon).astype(np.float32)
+    budgets = epsilon[apart].double().numpy() if isinstance(epsilon, Tensor) else epsilon
+    magnitude = np.maximum(pair.abs().amax(0).numpy(), budgets).astype(np.float32)
     distance = (pair[0] - pair[1]).abs().numpy()
     return int(np.ceil(distance / np.spacing(magnitude).astype(np.float64)).max())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -24,13 +25,14 @@ from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, ch
 from robustbench_fgsm.engine.preflight import check_images, check_single_epsilon, preflight
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.evaluate import Progress
+from robustbench_fgsm.feature_values import FeatureArray
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import AttackOptions, RunOptions, VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate, to_candidate
 from robustbench_fgsm.references.candidate_reference import SavedImagesReference, make_candidate_reference
 from robustbench_fgsm.references.registry import check_references, load_reference
 from robustbench_fgsm.references.saved_images import SavedImages, image_shape, is_saved_images, load_saved_images, match_to_data
-from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec, is_multi_label
+from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec, is_multi_label, norm_name
 from robustbench_fgsm.stats.tally import Tally
 from robustbench_fgsm.surroundings import float32_precision, neutral_surroundings
 from robustbench_fgsm.variants.catalogue import Finding
@@ -47,6 +49,7 @@ def compare(
     epsilon: float | str = DEFAULT_EPSILON_TEXT,
     *,
     norm: str | float = AttackOptions.norm,
+    epsilon_scale: str | FeatureArray | None = AttackOptions.epsilon_scale,
     targeted: str = UNTARGETED,
     loss: str = AttackOptions.loss,
     seed: int = AttackOptions.seed,
@@ -67,6 +70,7 @@ def compare(
         data: the images and their labels: a data set, or anything that `load_data` takes, such as a DataLoader or (x, y).
         epsilon: budget in pixel space, as a number or as text such as `8/255`.
         norm: order of the norm: `inf`, or any real p >= 1.
+        epsilon_scale: what epsilon is multiplied by in each feature, as in `fgsm`; only under norm `inf`.
         targeted: class at which the attack aims: `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
         loss: loss that the attack increases: `ce`, `log-probabilities`, `probabilities`, `bce`, `bce-with-logits` or `margin`, as
             in `fgsm`; `logits` is `ce`, and the outputs are logits whatever they look like. Other libraries than ART take only
@@ -90,7 +94,7 @@ def compare(
         SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
     classifier, data = as_classifier_and_data(classifier, data)
-    attack = AttackOptions(epsilon, norm, targeted, loss, seed=seed)
+    attack = AttackOptions(epsilon, norm, epsilon_scale, targeted, loss, seed=seed)
     return compare_spec(
         classifier,
         data,
@@ -136,6 +140,11 @@ def compare_spec(
     """
     began, classifier = time.perf_counter(), read_for_loss(classifier, spec.loss)
     check_single_epsilon(spec)
+    if spec.epsilon_scale is not None and spec.norm != math.inf:
+        raise SettingError(
+            f"compare takes an epsilon scale under norm inf alone, got norm {norm_name(spec.norm)}, which no other library scales: "
+            "use evaluate, or leave the scale out"
+        )
     check_optimize_level(run_options.optimize)
     candidate = opponents.candidate
     check_opponents(opponents.references, candidate, opponents.ignore)

@@ -113,4 +113,4 @@ class OpponentRun:
         if isinstance(self.opponent, SavedImagesReference):
             return self.opponent.saved_images.by_ids(torch.cat([attacked.batch.ids for attacked in piece.batches]))
         y = torch.cat([attacked.labels_or_targets.cpu() for attacked in piece.batches])
-        return self.opponent.fgsm(x, y, self.rounding_analysis.epsilon).cpu()
+        return self.opponent.fgsm(x, y, self.rounding_analysis.budget(x)).cpu()

@@ -10,6 +10,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.attack.clip import feature_tensor
 from robustbench_fgsm.attack.direction import steepest_direction
 from robustbench_fgsm.attack.gradient import loss_gradient
 from robustbench_fgsm.attack.losses import get_loss
@@ -47,6 +48,14 @@ class RoundingAnalysis:
         """Return the one epsilon of the attack."""
         return self.spec.epsilons[0]
 
+    def budget(self, x: Tensor) -> float | Tensor:
+        """Return the epsilon of images x (N, ...): a number, or one for each feature (1, ...) if there is an epsilon scale."""
+        scale = self._scale(x)
+        return self.epsilon if scale is None else torch.full((1,) * x.ndim, self.epsilon, dtype=x.dtype, device=x.device) * scale
+
+    def _scale(self, x: Tensor) -> Tensor | None:
+        return None if self.spec.epsilon_scale is None else feature_tensor(self.spec.epsilon_scale, x, "epsilon scale")
+
     @cached_property
     def _float64(self) -> TorchClassifier | None:
         return self.classifier.variant(torch.float64) if has_variants(self.classifier) else None
@@ -69,18 +78,20 @@ class RoundingAnalysis:
 
     def rounding_pixels(self, attacked: AttackedBatch, rows: Tensor) -> Tensor:
         """Return the pixels (R, C, H, W) of the images in rows (N,) whose sign depends on rounding."""
-        computed = attacked.gradient_step.direction[rows]
+        computed = attacked.gradient_step.direction[rows].sign()
         x, y = attacked.gradient_step.x[rows], attacked.labels_or_targets[rows]
         exact = self._direction_in_float64(x, y)
         if exact is None or self._channels_last is None:
-            return (computed == 0).cpu()
-        differs = exact.sign() != computed
-        differs |= self._direction(self._channels_last, x.contiguous(memory_format=torch.channels_last), y) != computed
+            scale = self._scale(x)
+            return (computed == 0).cpu() if scale is None else ((computed == 0) & (scale > 0)).cpu()
+        differs = exact != computed
+        if x.ndim == 4:
+            differs |= self._direction(self._channels_last, x.contiguous(memory_format=torch.channels_last), y) != computed
         return differs.cpu()
 
     def tied_pixels(self, attacked: AttackedBatch, rows: Tensor) -> Tensor:
         """Return the pixels (R, C, H, W) of the images in rows (N,) whose sign a dither changes, if ties count."""
-        computed = attacked.gradient_step.direction[rows]
+        computed = attacked.gradient_step.direction[rows].sign()
         if not self.different_execution:
             return torch.zeros_like(computed, dtype=torch.bool).cpu()
         x = attacked.gradient_step.x[rows]
@@ -110,7 +121,9 @@ class RoundingAnalysis:
 
     def _direction(self, classifier: Classifier, x: Tensor, y: Tensor) -> Tensor:
         gradient, _ = loss_gradient(classifier, x, y, get_loss(self.spec.loss))
-        return steepest_direction(-gradient if self.spec.target.targeted else gradient, self.norm)
+        sign = steepest_direction(-gradient if self.spec.target.targeted else gradient, math.inf)
+        scale = self._scale(x)
+        return sign if scale is None else torch.where(scale > 0, sign, 0)
 
 
 def has_variants(classifier: Classifier) -> TypeGuard[TorchClassifier]:

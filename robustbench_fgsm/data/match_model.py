@@ -18,7 +18,7 @@ from robustbench_fgsm.data.subset import Subset, whole_dataset
 from robustbench_fgsm.errors import DataError, ModelError, ResourceError, first_line, is_out_of_memory
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, describe_other_object, wrap
 from robustbench_fgsm.models.sklearn_model import from_sklearn, is_sklearn_model
-from robustbench_fgsm.spec import task_of
+from robustbench_fgsm.spec import check_bounds, task_of
 
 TRIAL_IMAGES = 2
 """Images that show how many outputs a network has, and whether it takes images of their form."""
@@ -131,6 +131,6 @@ def _match(data: Dataset, classifier: Classifier) -> Dataset:
     if isinstance(data, ImageDataset) and data.preprocessing is None and preprocessing is not None:
         data = data.with_preprocessing(preprocessing)
     if isinstance(data, (ArrayDataset, ImageDataset)) and data.bounds != classifier.bounds:
-        data = data.with_bounds(classifier.bounds)
+        data = data.with_bounds(check_bounds(classifier.bounds))
     names = complete_class_names(data.classes, classifier.num_classes, classes)
     return data.with_class_names(names) if names != data.classes and isinstance(data, (ArrayDataset, ImageDataset)) else data

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.attack.clip import feature_tensor
 from robustbench_fgsm.attack.fgsm import GradientStep, StepSettings, compute_gradient_step
 from robustbench_fgsm.attack.restarts import best_of_restarts
 from robustbench_fgsm.data.dataset import Batch
@@ -62,8 +63,10 @@ def attack_batch(classifier: Classifier, batch: Batch, spec: AttackSpec, classes
     """Compute one forward and one backward pass over the batch, which serve every budget."""
     y = targets_for(batch, spec.target, classes, spec.seed)
     y = y if callable(y) else y.to(classifier.device)
-    settings = StepSettings(spec.norm, spec.target.targeted, spec.bounds, loss=spec.loss, stable=spec.stable)
-    step = compute_gradient_step(classifier, move_to_classifier(batch.images, classifier), y, settings)
+    x = move_to_classifier(batch.images, classifier)
+    scale = None if spec.epsilon_scale is None else feature_tensor(spec.epsilon_scale, x, "epsilon scale")
+    settings = StepSettings(spec.norm, spec.target.targeted, spec.bounds, loss=spec.loss, stable=spec.stable, epsilon_scale=scale)
+    step = compute_gradient_step(classifier, x, y, settings)
     labels_or_targets = y(step.outputs) if callable(y) else y
     if is_multi_label(classifier):  # softmax has no meaning there
         saturated = torch.zeros_like(step.zero_gradient)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.arguments import check_batch
+from robustbench_fgsm.attack.clip import limits_of
 from robustbench_fgsm.attack.gradient import GRADIENT_REMEDY, NO_CLASS, predicted_classes
 from robustbench_fgsm.attack.losses import MULTI_LABEL_LOSSES, binary_cross_entropy, get_loss
 from robustbench_fgsm.attack.normalisation import normalisation_warnings
@@ -27,7 +28,15 @@ from robustbench_fgsm.global_generators import preserve_generators
 from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, TorchClassifier, decide
 from robustbench_fgsm.models.precision import output_resolution
 from robustbench_fgsm.options import check_batch_size as check_batch_size
-from robustbench_fgsm.spec import AttackSpec, TargetRule, is_multi_label, small_epsilon_warnings, task_of
+from robustbench_fgsm.spec import (
+    AttackSpec,
+    TargetRule,
+    check_bounds,
+    feature_epsilon_warnings,
+    is_multi_label,
+    small_epsilon_warnings,
+    task_of,
+)
 from robustbench_fgsm.spec import check_single_epsilon as check_single_epsilon
 from robustbench_fgsm.user_code import user_code
 
@@ -87,7 +96,9 @@ def preflight(
         targets_for(looked_at, target, data.classes, spec.seed)
     warnings += sample_warnings(data)
     if is_attacked:
-        warnings += small_epsilon_warnings(spec.epsilons, spec.bounds)
+        warnings += feature_epsilon_warnings(spec)
+        if spec.epsilon_scale is None:
+            warnings += small_epsilon_warnings(spec.epsilons, spec.bounds)
     check_repeatable(data)
     if strict and warnings:
         raise InputError(f"strict takes warnings for errors: {'; '.join(warnings)}")
@@ -247,10 +258,11 @@ def check_images(batch: Batch, classifier: Classifier) -> list[str]:
     if is_multi_label(classifier):
         labels = None
         check_multi_hot(batch.labels, len(batch), classifier.num_classes)
+    bounds = check_bounds(classifier.bounds)
     try:
-        return check_batch(batch.images, labels, bounds=classifier.bounds, num_classes=classifier.num_classes).warnings
+        return check_batch(batch.images, labels, bounds=bounds, num_classes=classifier.num_classes).warnings
     except DataError as error:
-        low, high = classifier.bounds
+        low, high = limits_of(bounds, batch.images)
         fits = ((batch.images >= low) & (batch.images <= high)).flatten(1).all(1)
         if bool(fits.all()):
             raise

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustbench_fgsm.attack.clip import clip
+from robustbench_fgsm.attack.clip import clip, feature_tensor
 from robustbench_fgsm.attack.losses import cross_entropy
 from robustbench_fgsm.attack.random_start import random_start
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, readable_batches
@@ -20,9 +20,10 @@ from robustbench_fgsm.engine.attack_batch import attack_batch, craft_and_predict
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
 from robustbench_fgsm.engine.progress import CheckProgress
 from robustbench_fgsm.errors import InvalidRunError
-from robustbench_fgsm.evaluation.stronger_attacks import pgd, square_attack, supports_square_attack
+from robustbench_fgsm.evaluation.stronger_attacks import scaled_pgd, square_attack, supports_square_attack
+from robustbench_fgsm.feature_values import iter_values, map_values, values_shape
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.spec import AttackSpec, Bounds
+from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.tally import BatchOutcomes, BoolArray
 
 PGD_RESTARTS = 3
@@ -108,10 +109,23 @@ def attack_sample(
     )
 
 
-def half_range_epsilon(spec: AttackSpec, bounds: Bounds, num_values: int) -> float:
+def half_range_epsilon(spec: AttackSpec, num_values: int) -> float:
     """Return the smallest budget whose ball around any image holds the grey image; infinite without bounds."""
-    low, high = bounds
-    return (high - low) / 2 * (1.0 if spec.norm == math.inf else num_values ** (1 / spec.norm))
+    bounds = spec.bounds
+    if bounds.is_uniform and spec.epsilon_scale is None:
+        return bounds.width / 2 * (1.0 if spec.norm == math.inf else num_values ** (1 / spec.norm))
+    shape = values_shape(spec.epsilon_scale or 1.0) or values_shape(bounds.lower)
+    repeats = num_values / math.prod(shape)  # one number may stand for several pixels
+    scaled = map_values(_half_range_in_scale, bounds.widths, spec.epsilon_scale or 1.0)
+    largest = max(iter_values(scaled))
+    if spec.norm == math.inf or not 0 < largest < math.inf:
+        return largest
+    length: float = repeats * sum((one / largest) ** spec.norm for one in iter_values(scaled))
+    return largest * math.pow(length, 1 / spec.norm)
+
+
+def _half_range_in_scale(width: float, scale: float) -> float:
+    return width / 2 / scale if scale else (math.inf if width else 0.0)
 
 
 def _run_all_attacks(
@@ -131,7 +145,7 @@ def _run_all_attacks(
 
     def run_pgd(name: str, budget: float) -> Tensor:
         report(name)
-        crafted = pgd(classifier, x, y, budget, norm=spec.norm, targeted=attacked.targeted, steps=pgd_steps, seed=seed)
+        crafted = scaled_pgd(classifier, x, y, budget, spec, steps=pgd_steps, seed=seed)
         return predict_classes(classifier, crafted)
 
     after = {"fgsm": craft_and_predict(classifier, attacked, spec, epsilon)[1], "pgd": run_pgd(f"PGD-{pgd_steps}", epsilon)}
@@ -143,11 +157,11 @@ def _run_all_attacks(
         after["noise"] = predict_classes(classifier, add_random_sign_noise(x, batch.ids, spec))
         budgets |= {"pgd with restarts": epsilon, "noise": epsilon, "pgd at less": epsilon / 2}
         after["pgd at less"] = run_pgd(f"PGD-{pgd_steps} at half of epsilon", epsilon / 2)
-        if supports_square_attack(classifier, x, spec.norm):
+        if spec.epsilon_scale is None and supports_square_attack(classifier, x, spec.norm):
             report("Square")
             crafted = square_attack(classifier, x, y, epsilon, norm=spec.norm, steps=SQUARE_STEPS, seed=seed)
             after["square"], budgets["square"] = predict_classes(classifier, crafted), epsilon
-        half_range = half_range_epsilon(spec, classifier.bounds, x[0].numel())
+        half_range = half_range_epsilon(spec, x[0].numel())
         if math.isfinite(half_range):
             after[PGD_AT_HALF_RANGE] = run_pgd(f"PGD-{pgd_steps} at {half_range:.3g}", half_range)
             budgets[PGD_AT_HALF_RANGE] = half_range
@@ -165,7 +179,7 @@ def _pgd_with_restarts(
     for restart in range(1, PGD_RESTARTS + 1):
         left = (found == y).nonzero().squeeze(1)
         if len(left):
-            crafted = pgd(classifier, x[left], y[left], spec.epsilons[0], norm=spec.norm, steps=steps, seed=seed + restart)
+            crafted = scaled_pgd(classifier, x[left], y[left], spec.epsilons[0], spec, steps=steps, seed=seed + restart)
             found = found.index_copy(0, left, predict_classes(classifier, crafted))
     return found
 
@@ -175,7 +189,8 @@ def add_random_sign_noise(x: Tensor, ids: Tensor, spec: AttackSpec) -> Tensor:
     drawn = [np.random.default_rng([spec.seed, int(id_), 0]).integers(0, 2, x[0].numel()) for id_ in ids]
     signs = torch.from_numpy(np.stack(drawn) * 2 - 1).to(x).view_as(x)
     length = 1.0 if spec.norm == math.inf else x[0].numel() ** (1 / spec.norm)
-    return clip(x + spec.epsilons[0] / length * signs, spec.bounds)
+    scale = 1.0 if spec.epsilon_scale is None else feature_tensor(spec.epsilon_scale, x, "epsilon scale")
+    return clip(x + spec.epsilons[0] / length * signs * scale, spec.bounds)
 
 
 def gradient_alignment(classifier: Classifier, x: Tensor, y: Tensor, ids: Tensor, spec: AttackSpec) -> Tensor:
@@ -183,7 +198,9 @@ def gradient_alignment(classifier: Classifier, x: Tensor, y: Tensor, ids: Tensor
 
     Andriushchenko and Flammarion 2020, arXiv:2007.02617, equation 6.
     """
-    nearby = random_start(x, ids, spec.epsilons[0], norm=spec.norm, bounds=spec.bounds, seed=spec.seed)
+    nearby = random_start(
+        x, ids, spec.epsilons[0], norm=spec.norm, epsilon_scale=spec.epsilon_scale, bounds=spec.bounds, seed=spec.seed
+    )
     first, second = (_unit_vectors(classifier.loss_gradient(point, y, cross_entropy)[0]) for point in (x, nearby))
     return (first * second).sum(1)
 

@@ -20,7 +20,7 @@ from robustbench_fgsm.engine.plan import PLAIN_PLAN, Plan, PlannedClassifier, ap
 from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_images
 from robustbench_fgsm.errors import DataError, SettingError
 from robustbench_fgsm.models.classifier import Classifier
-from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.spec import AttackSpec, require_uniform_bounds
 from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array, Tally
 
 ShardColumns = dict[str, NDArray[Any]]
@@ -123,7 +123,9 @@ def check_eight_bit(data: Dataset, spec: AttackSpec) -> None:
     shape = tuple(first_readable_batch(data, PREFLIGHT_IMAGES).images.shape[1:])
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise DataError(f"8-bit PNG needs images (C, H, W) of 1 or 3 channels, got {shape}: use --save-as safetensors or npz")
-    low, high = spec.bounds
+    low, high = require_uniform_bounds(spec.bounds, "8-bit PNG", "use --save-as safetensors or npz")
+    if spec.epsilon_scale is not None:
+        raise SettingError("8-bit PNG takes one epsilon for all channels, got an epsilon scale: use --save-as safetensors or npz")
     if not 0 <= low < high <= 1:
         raise SettingError(f"8-bit PNG needs images in [0, 1], got [{low:g}, {high:g}]: use --save-as safetensors or npz")
 

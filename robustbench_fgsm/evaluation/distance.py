@@ -19,6 +19,7 @@ from robustbench_fgsm.errors import warn_user
 from robustbench_fgsm.evaluation.checks import NO_CHECKS
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.evaluation.result import Evaluation
+from robustbench_fgsm.feature_values import FeatureArray
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import AttackOptions, DistanceOptions, RunOptions
 from robustbench_fgsm.spec import DEFAULT_MAX_EPSILON, UNTARGETED
@@ -69,6 +70,7 @@ def distances(
     max_epsilon: float | str = DEFAULT_MAX_EPSILON,
     *,
     norm: str | float = AttackOptions.norm,
+    epsilon_scale: str | FeatureArray | None = AttackOptions.epsilon_scale,
     targeted: str = UNTARGETED,
     loss: str = AttackOptions.loss,
     stable: bool = AttackOptions.stable,
@@ -89,6 +91,7 @@ def distances(
         data: the images and their labels: a data set, or anything that `load_data` takes, such as a DataLoader or (x, y).
         max_epsilon: largest budget tried, in the units of the images, as a number or as text such as `64/255`.
         norm: order of the norm: `inf`, or any real p >= 1.
+        epsilon_scale: what budgets are multiplied by in each feature, as in `evaluate`. The distances are in units of the scale.
         targeted: class at which the attack aims, as in `evaluate`.
         loss: loss that the attack increases, as in `evaluate`.
         stable: use exact cross-entropy gradients for all images.
@@ -105,7 +108,7 @@ def distances(
         SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
     classifier, data = as_classifier_and_data(classifier, data)
-    attack = AttackOptions(max_epsilon, norm, targeted, loss, stable, seed=seed).to_spec(classifier.bounds)
+    attack = AttackOptions(max_epsilon, norm, epsilon_scale, targeted, loss, stable, seed=seed).to_spec(classifier.bounds)
     (spec,) = DistanceOptions(True, max_epsilon).apply([attack])
     store = _KeptPieces()
     options, context = RunOptions(batch_size, "none", max_bad, strict), RunContext(store=store, progress=progress)

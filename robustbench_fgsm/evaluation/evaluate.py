@@ -23,6 +23,7 @@ from robustbench_fgsm.engine.run_pieces import EngineResult, RunContext, attack_
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.checks import NO_CHECKS, run_checks, validate_checks
 from robustbench_fgsm.evaluation.result import Evaluation
+from robustbench_fgsm.feature_values import FeatureArray
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import SWEEP_EPSILONS, AttackOptions, CheckOptions, DistanceOptions, RunOptions
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
@@ -41,6 +42,7 @@ def evaluate(
     epsilon: float | str = DEFAULT_EPSILON_TEXT,
     *,
     norm: str | float = AttackOptions.norm,
+    epsilon_scale: str | FeatureArray | None = AttackOptions.epsilon_scale,
     targeted: str = UNTARGETED,
     loss: str = AttackOptions.loss,
     stable: bool = AttackOptions.stable,
@@ -63,6 +65,7 @@ def evaluate(
         data: the images and their labels: a data set, or anything that `load_data` takes, such as a DataLoader or (x, y).
         epsilon: budget in pixel space, as a number or as text such as `8/255`.
         norm: order of the norm: `inf`, or any real p >= 1.
+        epsilon_scale: what epsilon is multiplied by in each feature: `range` for low to high, or numbers, as in `fgsm`.
         targeted: class at which the attack aims: `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
         loss: loss that the attack increases: `ce`, `log-probabilities`, `probabilities`, `bce`, `bce-with-logits` or `margin`, as
             in `fgsm`; `logits` is `ce`, and the outputs are logits whatever they look like.
@@ -87,7 +90,7 @@ def evaluate(
         SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
     classifier, data = as_classifier_and_data(classifier, data)
-    attack = AttackOptions(epsilon, norm, targeted, loss, stable, restarts, seed)
+    attack = AttackOptions(epsilon, norm, epsilon_scale, targeted, loss, stable, restarts, seed)
     (spec,) = DistanceOptions(distance, max_epsilon).apply([attack.to_spec(classifier.bounds)])
     check_single_epsilon(spec)
     run_options, checks = RunOptions(batch_size, optimize, max_bad, strict), CheckOptions(pgd_check, check_masking)
@@ -102,6 +105,7 @@ def sweep(
     epsilons: Iterable[float] | str = SWEEP_EPSILONS,
     *,
     norm: str | float = AttackOptions.norm,
+    epsilon_scale: str | FeatureArray | None = AttackOptions.epsilon_scale,
     targeted: str | Sequence[str] = UNTARGETED,
     loss: str = AttackOptions.loss,
     stable: bool = AttackOptions.stable,
@@ -126,6 +130,7 @@ def sweep(
         data: the images and their labels: a data set, or anything that `load_data` takes, such as a DataLoader or (x, y).
         epsilons: budgets in pixel space, all different, as numbers or as text such as `1,2,4/255`.
         norm: order of the norm: `inf`, or any real p >= 1.
+        epsilon_scale: what epsilon is multiplied by in each feature: `range` for low to high, or numbers, as in `fgsm`.
         targeted: one targeting rule or several, of `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
         loss: loss that the attack increases: `ce`, `log-probabilities`, `probabilities`, `bce`, `bce-with-logits` or `margin`, as
             in `fgsm`; `logits` is `ce`, and the outputs are logits whatever they look like.
@@ -150,7 +155,7 @@ def sweep(
         SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
     classifier, data = as_classifier_and_data(classifier, data)
-    attack = AttackOptions(epsilons, norm, targeted, loss, stable, restarts, seed)
+    attack = AttackOptions(epsilons, norm, epsilon_scale, targeted, loss, stable, restarts, seed)
     specs = DistanceOptions(distance, max_epsilon).apply(attack.to_specs(classifier.bounds))
     run_options, checks = RunOptions(batch_size, optimize, max_bad, strict), CheckOptions(pgd_check, check_masking)
     return run_attacks(classifier, data, specs, run_options, checks, context=RunContext(progress=progress))

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from robustbench_fgsm.attack.clip import clip, feature_tensor
+from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.feature_values import FeatureValues, map_values
 from robustbench_fgsm.global_generators import preserve_generators, seed_generators
 from robustbench_fgsm.models.art import ArtClassifier, to_art
 from robustbench_fgsm.models.art_engine import preserve_estimator
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, has_convolutions
+from robustbench_fgsm.spec import AttackSpec, Bounds, check_bounds
 from robustbench_fgsm.surroundings import float32_precision
 
 ART_BATCH_SIZE = 256
@@ -74,6 +79,47 @@ def pgd(
     return _generate(attack, classifier, x, y, seed)
 
 
+def scaled_pgd(
+    classifier: Classifier, x: Tensor, y: Tensor, epsilon: float, spec: AttackSpec, *, steps: int, seed: int = 0
+) -> Tensor:
+    """Return images of PGD in the ball of an attack, whose norm divides each feature by the attack's epsilon scale.
+
+    ART attacks the images divided by the scale, in which all features have one epsilon. See `pgd` for the rest.
+    """
+    run = partial(pgd, norm=spec.norm, targeted=spec.target.targeted, steps=steps, seed=seed)
+    if spec.epsilon_scale is None:
+        return run(classifier, x, y, epsilon)
+    scale = feature_tensor(spec.epsilon_scale, x, "epsilon scale").expand(x.shape[1:])
+    divisor = torch.where(scale > 0, scale, 1)
+    crafted = run(_divide_inputs(classifier, spec.epsilon_scale), x / divisor, y, epsilon)
+    return torch.where(scale > 0, clip(crafted * divisor, spec.bounds), x)
+
+
+def _divide_inputs(classifier: Classifier, scale: FeatureValues) -> TorchClassifier:
+    """Return the classifier of images divided by the scale; features of scale 0 are not divided, and have no gradient."""
+    if not isinstance(classifier, TorchClassifier):
+        raise ModelError(
+            f"PGD with an epsilon scale needs a PyTorch network, got {type(classifier).__name__}: leave out --pgd-check"
+        )
+    lower, upper = (map_values(lambda one, by: one / by if by else one, side, scale) for side in classifier.bounds)
+    network = _ScaledInputs(classifier.copy_network(), scale)
+    return TorchClassifier(network, classifier.num_classes, classifier.classes, Bounds(lower, upper), classifier.info)
+
+
+class _ScaledInputs(nn.Module):
+    """Network of images that were divided by a scale."""
+
+    def __init__(self, network: nn.Module, scale: FeatureValues) -> None:
+        super().__init__()
+        self.network = network
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Any:
+        """Return the outputs of the network."""
+        scale = feature_tensor(self.scale, x, "epsilon scale")
+        return self.network(torch.where(scale > 0, x * scale, x.detach()))
+
+
 def square_attack(
     classifier: Classifier, x: Tensor, y: Tensor, epsilon: float, *, norm: float = math.inf, steps: int, seed: int = 0
 ) -> Tensor:
@@ -96,9 +142,14 @@ def square_attack(
     return torch.where(inside, found, x)
 
 
+def _has_one_range(classifier: Classifier) -> bool:
+    bounds = check_bounds(classifier.bounds)
+    return bounds.is_uniform and math.isfinite(bounds.width)
+
+
 def supports_square_attack(classifier: Classifier, x: Tensor, norm: float) -> bool:
     """Return whether ART's Square attack supports the classifier, the bounds, and the size of the images."""
-    if x.ndim != 4 or not all(map(math.isfinite, classifier.bounds)):
+    if x.ndim != 4 or not _has_one_range(classifier):
         return False
     if isinstance(classifier, ArtClassifier):
         from art.estimators.estimator import NeuralNetworkMixin

@@ -32,6 +32,7 @@ from robustbench_fgsm.evaluation.document import (
 )
 from robustbench_fgsm.evaluation.evaluate import check_distinct_epsilons
 from robustbench_fgsm.evaluation.transfer_counts import TransferCounts, TransferModels, attack_transfer_piece
+from robustbench_fgsm.feature_values import FeatureArray
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import AttackOptions, RunOptions, TransferOptions
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
@@ -188,6 +189,7 @@ def transfer(
     epsilons: Iterable[float] | float | str = DEFAULT_EPSILON_TEXT,
     *,
     norm: str | float = AttackOptions.norm,
+    epsilon_scale: str | FeatureArray | None = AttackOptions.epsilon_scale,
     targeted: str = UNTARGETED,
     loss: str = AttackOptions.loss,
     stable: bool = AttackOptions.stable,
@@ -208,6 +210,7 @@ def transfer(
         data: the images and their labels: a data set, or anything that `load_data` takes, such as a DataLoader or (x, y).
         epsilons: one budget in pixel space or several, as numbers or as text such as `1,2,4/255`.
         norm: order of the norm: `inf`, or any real p >= 1.
+        epsilon_scale: what epsilon is multiplied by in each feature: `range` for low to high, or numbers, as in `fgsm`.
         targeted: class at which the attack aims: `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
         loss: loss that the attack increases: `ce`, `log-probabilities`, `probabilities`, `bce`, `bce-with-logits` or `margin`, as
             in `fgsm`; `logits` is `ce`, and the outputs are logits whatever they look like.
@@ -230,7 +233,7 @@ def transfer(
     data = as_dataset(data)
     models = {id(model): as_classifier(model, data) for model in (*sources, *targets)}
     transfer_models = make_transfer_models([models[id(model)] for model in sources], [models[id(model)] for model in targets])
-    attack = AttackOptions(epsilons, norm, targeted, loss, stable, restarts, seed)
+    attack = AttackOptions(epsilons, norm, epsilon_scale, targeted, loss, stable, restarts, seed)
     return run_transfer(
         transfer_models,
         data,

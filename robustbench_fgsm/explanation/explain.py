@@ -23,7 +23,7 @@ from robustbench_fgsm.explanation.hypotheses import attack_variants
 from robustbench_fgsm.explanation.result import Explanation
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.options import AttackOptions, RunOptions
-from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec, norm_name
+from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec, norm_name, require_uniform_bounds
 from robustbench_fgsm.stats.tally import Tally
 from robustbench_fgsm.surroundings import float32_precision, neutral_surroundings
 from robustbench_fgsm.variants.attack_call import AttackCall
@@ -73,7 +73,7 @@ def explain(
         SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
     """
     classifier, data = as_classifier_and_data(classifier, data)
-    spec = AttackOptions(epsilon, norm, targeted, seed=seed).to_spec(classifier.bounds)
+    spec = AttackOptions(epsilon, norm, targeted=targeted, seed=seed).to_spec(classifier.bounds)
     run_options = RunOptions(batch_size, max_bad=max_bad, strict=strict)
     return explain_spec(classifier, data, parse_claims(value, n), spec, run_options, progress=progress)
 
@@ -132,6 +132,7 @@ def check_explain_spec(spec: AttackSpec, claims: Sequence[Claim]) -> None:
             f"this takes {wanted}, got {len(spec.epsilons)}: "
             "pass one number for each epsilon, as in `rfgsm explain 0.4 0.2 --eps 4,8/255`"
         )
+    require_uniform_bounds(spec.bounds, "explain", "use evaluate, which takes them")
     if spec.norm != torch.inf:
         raise SettingError(f"norm must be inf, whose mistakes are known, got {norm_name(spec.norm)}: leave it out")
 

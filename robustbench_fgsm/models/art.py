@@ -259,7 +259,7 @@ def from_art(estimator: Any, *, classes: Sequence[str] | None = None) -> TorchCl
         Classifier of this package.
 
     Raises:
-        ModelError: the estimator is of another kind, its clip_values differ by feature, or the number of names is wrong.
+        ModelError: the estimator is of another kind, or the number of names is wrong.
     """
     import_art()
     if not is_plain_torch_estimator(estimator) or isinstance(estimator.loss, nn.BCELoss):
@@ -281,13 +281,20 @@ def from_art(estimator: Any, *, classes: Sequence[str] | None = None) -> TorchCl
     return TorchClassifier(network, nb_classes, names, estimator_bounds(estimator), info)
 
 
+def clip_values(bounds: Bounds) -> tuple[float, float] | tuple[Array, Array]:
+    """Return bounds as ART takes them: two numbers, or two float32 arrays that broadcast to one image."""
+    if bounds.is_uniform:
+        return bounds.limits
+    return np.array(bounds.lower, np.float32), np.array(bounds.upper, np.float32)
+
+
 def sklearn_estimator(model: Any, bounds: Bounds) -> Any:
     """Return ART's estimator of a fitted scikit-learn model; raise ModelError if ART has none for it."""
     import_art()
     from art.estimators.classification import SklearnClassifier
 
     try:
-        return SklearnClassifier(model, clip_values=bounds)
+        return SklearnClassifier(model, clip_values=clip_values(bounds))
     except (ValueError, TypeError) as error:
         raise ModelError(f"model must be a classifier of scikit-learn, got {type(model).__name__}: {error}") from error
 
@@ -333,7 +340,7 @@ def pytorch_estimator(
         loss=nn.CrossEntropyLoss(reduction="sum") if loss is cross_entropy else SummedLoss(loss, task),
         input_shape=input_shape,
         nb_classes=num_classes,
-        clip_values=bounds,
+        clip_values=None if bounds is None else clip_values(bounds),
         preprocessing=None,
         device_type="cpu" if device.type == "cpu" else "gpu",
     )

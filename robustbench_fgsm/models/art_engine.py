@@ -19,7 +19,7 @@ from robustbench_fgsm.attack.gradient import preserve_state
 from robustbench_fgsm.attack.outputs import two_columns
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.classifier import ModelInfo, count_parameters, hash_weights
-from robustbench_fgsm.spec import Bounds
+from robustbench_fgsm.spec import Bounds, check_bounds
 
 Array = NDArray[Any]
 EstimatorLabels = Any
@@ -171,13 +171,13 @@ def preserve_estimator(estimator: Any) -> Iterator[None]:
 
 
 def estimator_bounds(estimator: Any) -> Bounds:
-    """Return clip_values as two numbers, infinite if there are none; raise ModelError if they differ by feature."""
+    """Return clip_values, infinite if there are none; arrays with one number are numbers."""
     if estimator.clip_values is None:
-        return -math.inf, math.inf
-    low, high = (np.unique(limit) for limit in estimator.clip_values)
-    if len(low) > 1 or len(high) > 1:
-        raise ModelError("clip_values must be two numbers for a classifier of ours, got one pair for each feature")
-    return float(low[0]), float(high[0])
+        return Bounds(-math.inf, math.inf)
+    low, high = (np.asarray(limit) for limit in estimator.clip_values)
+    if all(len(np.unique(limit)) == 1 for limit in (low, high)):
+        low, high = low.reshape(-1)[0], high.reshape(-1)[0]
+    return check_bounds((low, high))
 
 
 def to_logits(outputs: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -218,7 +219,7 @@ class TorchClassifier:
         network: module from pixel space to logits.
         num_classes: number of outputs K, >= 2.
         classes: names of the outputs; None if unknown.
-        bounds: range of the images.
+        bounds: low and high end of the range of the images, as in `wrap`.
         info: origin of the model.
         has_variants: the network also runs in other precisions and memory layouts, which a recorded graph does not.
         task: `multiclass`, or `multilabel` if each class has an output of its own. Loss `ce` is then binary cross-entropy.
@@ -234,7 +235,7 @@ class TorchClassifier:
         network: nn.Module,
         num_classes: int,
         classes: tuple[str, ...] | None,
-        bounds: Bounds,
+        bounds: Sequence[Any],
         info: ModelInfo,
         *,
         has_variants: bool = True,
@@ -243,7 +244,7 @@ class TorchClassifier:
         self.network = network.eval().requires_grad_(False)
         self.num_classes = num_classes
         self.classes = classes
-        self.bounds = bounds
+        self.bounds = check_bounds(bounds)
         self.info = info
         self.has_variants = has_variants
         self.task = task
@@ -381,7 +382,7 @@ def wrap(
     *,
     mean: ChannelStatistic | None = None,
     std: ChannelStatistic | None = None,
-    bounds: Bounds = PIXEL_BOUNDS,
+    bounds: Sequence[Any] = PIXEL_BOUNDS,
     channels: int | None = None,
     classes: Sequence[str] | None = None,
     device: str | torch.device | None = None,
@@ -397,7 +398,8 @@ def wrap(
             one per channel. None for 0. The normalisation becomes the first layer. A RuntimeWarning says if mean or std are in
             other units than the bounds.
         std: standard deviation, as mean; None for 1.
-        bounds: range of the images.
+        bounds: low and high end of the range of the images: two numbers, or two arrays that broadcast to one image, such as one
+            number for each feature of a table or for each channel.
         channels: number of channels to which grey images are repeated; None to leave them.
         classes: names in the order of the outputs; None if unknown.
         device: device of the copy; None for the module's device.
@@ -425,7 +427,7 @@ def wrap(
     network.to(network_device(module) if device is None else pick_device(device))
     info, recorded = ModelInfo(type(module).__name__, "given"), is_recorded(network)
     made = build_classifier(network, num_classes, info, bounds=bounds, classes=classes, has_variants=not recorded, task=task)
-    for text in normalisation_warnings(made.info.mean, made.info.std, bounds):
+    for text in normalisation_warnings(made.info.mean, made.info.std, made.bounds):
         warn_user(text)
     return made
 
@@ -435,7 +437,7 @@ def build_classifier(
     num_classes: int,
     info: ModelInfo,
     *,
-    bounds: Bounds = PIXEL_BOUNDS,
+    bounds: Sequence[Any] = PIXEL_BOUNDS,
     classes: Sequence[str] | None = None,
     file_sha256: str = "",
     has_variants: bool = True,
@@ -446,7 +448,7 @@ def build_classifier(
     file_sha256: hash of the file, if the file holds the architecture too. has_variants, task: as in TorchClassifier. Raises
     ModelError as `wrap`.
     """
-    num_classes, bounds = check_integer("num_classes", num_classes, NUM_CLASSES_REMEDY, least=2), check_bounds(bounds)
+    num_classes = check_integer("num_classes", num_classes, NUM_CLASSES_REMEDY, least=2)
     names = check_class_names(classes, num_classes)
     mean, std = (tuple(map(_shorten_float, statistic.reshape(-1).tolist())) for statistic in (network.mean, network.std))
     if not all(0 < value < math.inf for value in std):
@@ -476,7 +478,7 @@ def check_class_names(classes: Sequence[str] | None, num_classes: int) -> tuple[
 
 def _shorten_float(value: float) -> float:
     """Return a float32 value with the digits that distinguish it from its neighbours."""
-    return float(f"{value:.7g}")
+    return float(str(np.float32(value)))
 
 
 def _format_statistic(statistic: tuple[float, ...]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.models.classifier import ChannelStatistic, Classifier, TorchClassifier
@@ -13,7 +14,7 @@ from robustbench_fgsm.models.registry import MODEL_SOURCES, ModelSource, find_mo
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.saved_weights import complete_request
 from robustbench_fgsm.models.sources import bundled
-from robustbench_fgsm.spec import Bounds, Task, check_task_name, task_of
+from robustbench_fgsm.spec import Task, check_bounds, check_task_name, task_of
 from robustbench_fgsm.surroundings import neutral_surroundings
 
 
@@ -27,7 +28,7 @@ def load_classifier(
     num_classes: int | None = None,
     mean: ChannelStatistic | None = None,
     std: ChannelStatistic | None = None,
-    bounds: Bounds | Sequence[float] | None = None,
+    bounds: Sequence[Any] | None = None,
     dtype: str | None = None,
     dataset: str | None = None,
     threat_model: str | None = None,
@@ -45,7 +46,7 @@ def load_classifier(
         num_classes: number of outputs, >= 2, which a checkpoint does not state; None for the architecture's default.
         mean: mean of a checkpoint's normalisation in pixel space: one value, or one per channel; None if unknown.
         std: standard deviation of a checkpoint's normalisation, as mean.
-        bounds: range of the images; None for [0, 1].
+        bounds: range of the images, as in `wrap`; None for [0, 1].
         dtype: type to which the weights are cast: float64, float32, float16 or bfloat16; None for the network's own.
         dataset: data set of RobustBench; None for cifar10.
         threat_model: threat model of RobustBench; None for Linf.
@@ -68,7 +69,7 @@ def load_classifier(
         num_classes,
         mean,
         std,
-        None if bounds is None else (float(bounds[0]), float(bounds[1])),
+        None if bounds is None else check_bounds(bounds),
         dtype,
         dataset,
         threat_model,

@@ -71,7 +71,7 @@ class ModelRequest:
         if self.std is not None and not all(value > 0 for value in _statistic_values(self.std)):
             raise SettingError(f"std must be positive in every channel, got {self.std}")
         if self.bounds is not None:
-            check_bounds(self.bounds)
+            object.__setattr__(self, "bounds", check_bounds(self.bounds))
         if self.dtype is not None:
             parse_dtype(self.dtype)
 

@@ -12,12 +12,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.feature_values import StoredValues
 from robustbench_fgsm.files.array_files import open_safetensors
 from robustbench_fgsm.files.json_files import parse_json
 from robustbench_fgsm.files.regular_files import is_directory, is_file
 from robustbench_fgsm.files.validation import FileSchema, validate
 from robustbench_fgsm.models.request import ModelRequest
-from robustbench_fgsm.spec import MAX_CLASSES
+from robustbench_fgsm.spec import MAX_CLASSES, check_bounds
 
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "model-card.json"
@@ -34,15 +35,15 @@ class NetworkDescription(FileSchema):
     classes: list[str] | None = None
     mean: float | Annotated[list[float], Field(min_length=1)] | None = None
     std: PositiveFloat | Annotated[list[PositiveFloat], Field(min_length=1)] | None = None
-    bounds: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    bounds: Annotated[list[StoredValues], Field(min_length=2, max_length=2)] | None = None
     shape: Annotated[list[Annotated[int, Field(ge=1, le=MAX_SIDE)]], Field(min_length=1, max_length=4)] | None = None
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if self.classes is not None and len(self.classes) != self.num_classes:
             raise ValueError(f"{len(self.classes)} classes of {self.num_classes}")
-        if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
-            raise ValueError(f"bounds {self.bounds[0]:g} to {self.bounds[1]:g}")
+        if self.bounds is not None:
+            check_bounds(self.bounds)
         return self
 
 

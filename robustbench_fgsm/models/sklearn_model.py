@@ -16,7 +16,7 @@ from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.models.art import ArtClassifier, sklearn_estimator
 from robustbench_fgsm.models.art_engine import describe_model, ensure_two_outputs, to_logits
 from robustbench_fgsm.models.classifier import Classifier, ModelInfo, PixelSpaceNetwork, build_classifier, check_class_names
-from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
+from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds, check_bounds
 
 LINEAR_CLASSIFIERS = [
     "LinearDiscriminantAnalysis",
@@ -61,7 +61,7 @@ def is_sklearn_model(model: object) -> bool:
     return any(base.__module__.partition(".")[0] == "sklearn" for base in type(model).__mro__)
 
 
-def from_sklearn(model: Any, *, bounds: Bounds = PIXEL_BOUNDS, classes: Sequence[str] | None = None) -> Classifier:
+def from_sklearn(model: Any, *, bounds: Sequence[Any] = PIXEL_BOUNDS, classes: Sequence[str] | None = None) -> Classifier:
     """Return the classifier of a fitted scikit-learn model; images (N, ...) are passed flat.
 
     Linear classifiers and MLPClassifier, alone or behind scalers, PCA and selected features in a Pipeline, become a float64 network
@@ -70,13 +70,14 @@ def from_sklearn(model: Any, *, bounds: Bounds = PIXEL_BOUNDS, classes: Sequence
 
     Args:
         model: fitted classifier, Pipeline, or a search with its best estimator.
-        bounds: range of the images.
+        bounds: range of the images, as in `wrap`.
         classes: names of the outputs; None for the labels with which the model was fitted, if they are words.
 
     Raises:
         ModelError: the model is not a fitted classifier of one label per image, or the number of names is wrong.
     """
     _check_is_classifier(model)
+    bounds = check_bounds(bounds)
     names = classes or class_names(model)
     steps = _steps(model)
     name, info = type(model).__name__, describe_model(steps[-1])

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from robustbench_fgsm.attack.step import Epsilon
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.references.candidate_styles import (
     STYLES,
@@ -58,7 +59,7 @@ class Candidate:
         known = ("name", "style", "targets", "version", "sha256", "note")
         return {key: getattr(self, key) for key in known}
 
-    def call_attack(self, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, *, targeted: bool = False) -> object:
+    def call_attack(self, model: nn.Module, x: Tensor, y: Tensor, epsilon: Epsilon, *, targeted: bool = False) -> object:
         """Return what the user's attack returns, a batch of images in (N, C, H, W) and pixel space; nothing is checked.
 
         model: module from pixel space to logits, in evaluation mode. x: (N, C, H, W) float32. y: (N,) int64 labels, or targets.

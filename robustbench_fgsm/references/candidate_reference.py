@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.attack.step import Epsilon
 from robustbench_fgsm.errors import CandidateError, ModelError, SettingError, describe_error
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.models.copy_module import make_trainable
@@ -56,8 +57,9 @@ def make_candidate_reference(candidate: Candidate, classifier: Classifier, spec:
         )
     network = make_trainable(classifier.copy_network())  # as its author has it
 
-    def craft(images: Tensor, labels: Tensor, epsilon: float) -> Tensor:
+    def craft(images: Tensor, labels: Tensor, epsilon: Epsilon) -> Tensor:
         network.eval()
+        epsilon = epsilon.to(images.device, copy=True) if isinstance(epsilon, Tensor) else epsilon
         try:
             with torch.inference_mode(False), torch.enable_grad():
                 found = candidate.call_attack(network, images.clone(), labels.clone(), epsilon, targeted=spec.target.targeted)

@@ -33,7 +33,7 @@ ARGUMENT_NAMES = {
     "epsilon": ("epsilon", "eps", "epsilons", "budget"),
 }
 """Names in lower case by which an argument of the style `plain` is recognised, whatever its place; in the order of the style."""
-StyleAdapter = Callable[[UserCallable, nn.Module, Tensor, Tensor, float, bool], object]
+StyleAdapter = Callable[[UserCallable, nn.Module, Tensor, Tensor, Any, bool], object]
 
 
 @dataclass(frozen=True)
@@ -158,12 +158,12 @@ def _targeted_keyword(call: UserCallable, targeted: bool) -> dict[str, bool]:
     return {"targeted": True} if targeted and has_parameter(call, "targeted") else {}
 
 
-def call_plain(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
+def call_plain(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: Any, targeted: bool) -> object:
     """Call a function from images to images: `fgsm(model, x, y, 8 / 255)`."""
     return call(model, x, y, epsilon, **_targeted_keyword(call, targeted))
 
 
-def call_torchattacks(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
+def call_torchattacks(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: Any, targeted: bool) -> object:
     """Call an attack class, or a function that makes an attack: `FGSM(model, eps=8 / 255)(images, labels)`."""
     attack = call(model, eps=epsilon, **_targeted_keyword(call, targeted))
     if targeted and hasattr(attack, "set_mode_targeted_by_label"):
@@ -171,7 +171,7 @@ def call_torchattacks(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor
     return attack(x, y)
 
 
-def call_art(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
+def call_art(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: Any, targeted: bool) -> object:
     """Call an attack class of ART, or a function that makes an attack: `Attack(estimator, eps=8 / 255).generate(x, y)`.
 
     The estimator is ART's PyTorchClassifier with summed cross-entropy, clip_values (0, 1) and no preprocessing.
@@ -183,7 +183,7 @@ def call_art(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon
     return attack.generate(x.cpu().numpy(), y.cpu().numpy())
 
 
-def call_foolbox(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
+def call_foolbox(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: Any, targeted: bool) -> object:
     """Call an attack class of Foolbox, or a function that makes an attack: `Attack()(fmodel, images, labels, epsilons=8 / 255)`.
 
     Of the returned values (raw, clipped, success), the clipped images are used.
@@ -195,7 +195,7 @@ def call_foolbox(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, eps
     return found[1] if isinstance(found, tuple) and len(found) == 3 else found
 
 
-def call_tutorial(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
+def call_tutorial(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: Any, targeted: bool) -> object:
     """Call the function of PyTorch's FGSM tutorial: `fgsm_attack(image, 8 / 255, data_grad)`.
 
     image: the whole batch; data_grad: the gradient of its summed cross-entropy in pixel space.
@@ -204,7 +204,7 @@ def call_tutorial(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, ep
     return call(x, epsilon, gradient, **_targeted_keyword(call, targeted))
 
 
-def call_nhwc(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
+def call_nhwc(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: Any, targeted: bool) -> object:
     """Call a function over NumPy arrays with channels last: `fgsm(model, x, y, 8 / 255)`.
 
     x: float32 (N, H, W, C); y: int64 (N,). The model still takes tensors (N, C, H, W).
@@ -217,7 +217,7 @@ def call_nhwc(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilo
     return found.permute(0, 3, 1, 2).contiguous() if isinstance(found, Tensor) and found.ndim == 4 else found
 
 
-def call_normalised(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool) -> object:
+def call_normalised(call: UserCallable, model: nn.Module, x: Tensor, y: Tensor, epsilon: Any, targeted: bool) -> object:
     """Call a function on normalised images and the bare network: `fgsm(network, x_normalised, y, 8 / 255, mean, std)`.
 
     epsilon is in pixel space; mean and std broadcast to the images, (x - mean) / std. A function of four parameters has its own

@@ -24,7 +24,7 @@ def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> Batche
     from cleverhans.torch.attacks.fast_gradient_method import fast_gradient_method
 
     network = reference_network("cleverhans", classifier, spec, (math.inf, 2.0), targeted=True)
-    low, high = spec.bounds
+    low, high = spec.bounds.limits
 
     def craft(images: Tensor, labels: Tensor, epsilon: float) -> Tensor:
         x_adv: Tensor = fast_gradient_method(

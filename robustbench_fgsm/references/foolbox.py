@@ -30,7 +30,7 @@ def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> Batche
     """Return Foolbox's attack with the settings of ours; raise as `reference_network`."""
     foolbox = import_foolbox()
     network = reference_network("foolbox", classifier, spec, (math.inf, 2.0), targeted=False)
-    model = foolbox.PyTorchModel(network.eval(), bounds=spec.bounds, device=classifier.device)
+    model = foolbox.PyTorchModel(network.eval(), bounds=spec.bounds.limits, device=classifier.device)
     attacks = foolbox.attacks
     attack = attacks.LinfFastGradientAttack() if spec.norm == math.inf else attacks.L2FastGradientAttack()
 

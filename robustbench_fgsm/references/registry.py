@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from robustbench_fgsm.attack.step import Epsilon
 from robustbench_fgsm.errors import SettingError, describe_error
 from robustbench_fgsm.registry import Registry, RegistryEntry
 
@@ -57,8 +58,8 @@ class Reference(Protocol):
     def predict(self, x: Tensor) -> Tensor:
         """Return outputs (N, K) of images (N, C, H, W)."""
 
-    def fgsm(self, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
-        """Return adversarial images; y: labels, or targets of a targeted attack."""
+    def fgsm(self, x: Tensor, y: Tensor, epsilon: Epsilon) -> Tensor:
+        """Return adversarial images; y: labels, or targets of a targeted attack. epsilon: (1, ...) under an epsilon scale."""
 
 
 def check_references(names: Iterable[str]) -> list[str]:

@@ -59,7 +59,7 @@ def load_saved_images(path: Path, shape: tuple[int, ...], bounds: Bounds = PIXEL
     """Return adversarial images of an .npz or .safetensors file, or of a directory that `rfgsm attack` made.
 
     The images are stored as `images`, `x_adv` or `adversarial`: floating point in the units of the data or uint8, as (N, C, H, W),
-    (N, H, W, C), or (N, H, W) if they are grey. shape: (C, H, W) of a clean image, which distinguishes the layouts. bounds: range
+    (N, H, W, C), or (N, H, W) if they are grey. shape: that of a clean image, which distinguishes the layouts. bounds: range
     into which uint8 images are put. `ids`, if present, identify the images. Raises UnsafeError if the file holds pickled objects;
     DataError if the file holds no images that fit.
     """
@@ -147,18 +147,20 @@ def _read_arrays(file: Path) -> NamedArrays:
 
 
 def _to_pixel_space(stored: Any, shape: tuple[int, ...], file: Path, bounds: Bounds) -> Tensor:
-    """Return saved images of any dtype and layout as float32 (N, C, H, W), for images of shape (C, H, W)."""
-    channels, height, width = shape
+    """Return saved images of any dtype and layout as float32 (N, ...), for images of that shape."""
     if stored.dtype.kind != "f" and stored.dtype != np.uint8:
         raise DataError(f"saved images must be floating point in pixel space or uint8, got {stored.dtype} in {file}")
-    if stored.shape[1:] == (channels, height, width):
+    channels, height, width = shape if len(shape) == 3 else (0, 0, 0)
+    if stored.shape[1:] == shape:
         arranged = stored
     elif stored.shape[1:] == (height, width, channels):
         arranged = stored.transpose(0, 3, 1, 2)
     elif stored.shape[1:] == (height, width) and channels == 1:
         arranged = stored[:, None]
     else:
-        layouts = f"(N, {channels}, {height}, {width}) or (N, {height}, {width}, {channels})"
+        layouts = f"(N, {', '.join(map(str, shape))})"
+        if channels:
+            layouts += f" or (N, {height}, {width}, {channels})"
         raise DataError(f"saved images must be {layouts}, got {stored.shape} in {file}: save them as the data has them")
     if not len(arranged):
         raise DataError(f"saved images must be at least one, got none in {file}")

@@ -23,7 +23,7 @@ def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> Batche
     import torchattacks
 
     if spec.bounds != PIXEL_BOUNDS:
-        raise SettingError(f"torchattacks clips to [0, 1], got bounds {list(spec.bounds)}: use --references art")
+        raise SettingError(f"torchattacks clips to [0, 1], got bounds {spec.bounds}: use --references art")
     network = reference_network("torchattacks", classifier, spec, (math.inf,), targeted=True)
 
     def craft(images: Tensor, labels: Tensor, epsilon: float) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
+from robustbench_fgsm.feature_values import StoredValues
 from robustbench_fgsm.files.validation import FileSchema
 from robustbench_fgsm.spec import MAX_CLASSES
 
@@ -44,7 +45,8 @@ class AttackFields(FileSchema):
     seed: int | None = None
     restarts: NonNegativeInt | None = None
     stable: bool | None = None
-    bounds: Annotated[list[float | None], Field(min_length=2, max_length=2)] | None = None
+    bounds: Annotated[list[StoredValues], Field(min_length=2, max_length=2)] | None = None
+    epsilon_scale: StoredValues = None
     epsilon: NonNegativeFloat | None = None
     epsilons: Annotated[list[NonNegativeFloat], Field(min_length=1)] | None = None
 

@@ -26,7 +26,7 @@ from robustbench_fgsm.models.saved_weights import CARD_FILE, WEIGHTS_FILE, weigh
 from robustbench_fgsm.options import RunOptions
 from robustbench_fgsm.runs.directory import TRAINING_LOG_FILE, RunDirectory
 from robustbench_fgsm.runs.settings import run_settings
-from robustbench_fgsm.spec import Bounds
+from robustbench_fgsm.spec import check_bounds
 from robustbench_fgsm.surroundings import neutral_surroundings
 from robustbench_fgsm.training.loop import CheckCallback, StepCallback, check_trainable, fit, seeded_generators
 from robustbench_fgsm.training.recipe import TrainingRecipe, parse_training_epsilon
@@ -212,7 +212,7 @@ def create_untrained_classifier(
     num_classes: int | None = None,
     mean: ChannelStatistic | None = None,
     std: ChannelStatistic | None = None,
-    bounds: Bounds | Sequence[float] | None = None,
+    bounds: Sequence[Any] | None = None,
 ) -> TorchClassifier:
     """Return a network with random weights, drawn from the seed, for the images; raise as `load_classifier` does."""
     shape = tuple(first_readable_batch(data, 1).images.shape[1:])
@@ -224,7 +224,7 @@ def create_untrained_classifier(
         num_classes or len(data.classes),
         mean,
         std,
-        None if bounds is None else (float(bounds[0]), float(bounds[1])),
+        None if bounds is None else check_bounds(bounds),
         classes=data.classes,
         shape=shape,
     )
@@ -240,13 +240,12 @@ def write_trained_model(training: Training, out: Path, data: Dataset) -> None:
     classifier, info = training.classifier, training.model
     network = classifier.network
     assert isinstance(network, PixelSpaceNetwork)  # noqa: S101  (every trained one is)
-    low, high = classifier.bounds
     description = {
         "num_classes": classifier.num_classes,
         "classes": list(classifier.classes or data.classes),
         "mean": list(info.mean or (0.0,)),
         "std": list(info.std or (1.0,)),
-        "bounds": [low, high],
+        "bounds": list(classifier.bounds),
         "shape": list(first_readable_batch(data, 1).images.shape[1:]),
     }
     content = weights_bytes(network.network.state_dict(), description)

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.attack.clip import clip
 from robustbench_fgsm.attack.direction import largest_magnitude, steepest_direction
 from robustbench_fgsm.variants.attack_call import AttackCall
 
@@ -74,7 +75,7 @@ SIZES: dict[str, Choice[Callable[[AttackCall], Tensor | float]]] = {
 """The size of the step in pixel space, also the radius of random starts and of several steps."""
 
 CLIPS: dict[str, Choice[Callable[[Tensor, AttackCall], Tensor]]] = {
-    "bounds": Choice(lambda x, call: x.clamp(*call.bounds)),
+    "bounds": Choice(lambda x, call: clip(x, call.bounds)),
     "none": Choice(lambda x, _: x, "no-clip"),
     "normalised": Choice(lambda x, call: ((x - call.mean) / call.std).clamp(0.0, 1.0) * call.std + call.mean, "normalised-clip"),
 }

@@ -74,7 +74,7 @@ def _output(evidence: Evidence, response: Response) -> list[Reading]:
 
 def _size_and_direction(evidence: Evidence, response: Response) -> list[Reading]:
     """Read the most common displacement in each channel, or the norm of images whose pixels have no common one."""
-    epsilon, (low, high) = response.call.epsilon, response.call.bounds
+    epsilon, (low, high) = response.call.epsilon, response.call.bounds.limits
     images = _images(response)
     inside = (images > low + 1e-6) & (images < high - 1e-6) & (response.expected != response.call.x)
     relative = response.moved.abs() / epsilon
@@ -104,7 +104,7 @@ def _size_and_direction(evidence: Evidence, response: Response) -> list[Reading]
 
 
 def _clip(response: Response) -> list[Reading]:
-    low, high = response.call.bounds
+    low, high = response.call.bounds.limits
     reach_low, reach_high = float(_images(response).min()), float(_images(response).max())
     if reach_low >= low - 1e-6 and reach_high <= high + 1e-6:
         return [ok("clip", "within the bounds")]

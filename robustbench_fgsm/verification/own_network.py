@@ -19,7 +19,7 @@ from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, To
 from robustbench_fgsm.options import VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.references.saved_images import SavedImages
-from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec
+from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, require_uniform_bounds
 from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.variants.catalogue import Finding
 from robustbench_fgsm.verification.bench import BenchCall, BenchSettings, build_calls
@@ -47,11 +47,12 @@ def own_network_call(classifier: Classifier, data: Dataset, epsilon: float = DEF
     """
     model = _recorded_network(classifier)
     require_multi_class(classifier, "verify")
+    low, high = require_uniform_bounds(classifier.bounds, "verify", "use compare, which takes them, or leave out --model")
     batch = _first_batch(data, classifier)
     require_cross_entropy(classifier, batch, "verify")
     generator = torch.Generator().manual_seed(0)
     dither = (torch.rand(batch.images.shape, generator=generator) * 2 - 1) * POOLING_DITHER
-    x = (batch.images + dither).clamp(*classifier.bounds)
+    x = (batch.images + dither).clamp(low, high)
     return BenchCall(OWN_CALL, AttackCall(model, x, batch.labels, epsilon, bounds=classifier.bounds, seed=1))
 
 
@@ -77,7 +78,7 @@ def diagnose_candidate(
     """Return why a candidate disagrees: what the test bench measures, or else what its images of the first batch show.
 
     The list is empty if the norm is not L-infinity, if the classifier is not a PyTorch network on the CPU, or if targets depend on
-    the outputs.
+    the outputs; of saved images also if bounds or epsilon differ by feature.
     """
     batch = _first_batch(data, classifier)
     y = targets_for(batch, spec.target, data.classes, spec.seed)
@@ -87,6 +88,8 @@ def diagnose_candidate(
         calls = build_calls(BenchSettings(), targeted=candidate.targets)
         readings, _, _ = read_stages(run_calls(candidate, calls, VerifyOptions.time_limit))
         return _findings(readings)
+    if not spec.bounds.is_uniform or spec.epsilon_scale is not None:
+        return []
     (epsilon,) = spec.epsilons
     call = AttackCall(_recorded_network(classifier), batch.images, y, epsilon, spec.target.targeted, spec.bounds, seed=1)
     unseen = ObservedCall(None, "", "", {}, (), warned=True)

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from robustbench_fgsm.attack.clip import clip
 from robustbench_fgsm.attack.losses import Loss, cross_entropy, stable_cross_entropy
 from robustbench_fgsm.errors import CandidateError
 from robustbench_fgsm.models.copy_module import copy_module
@@ -211,7 +212,7 @@ def _is_full_step(call: AttackCall, images: Tensor, gradient: Tensor) -> Tensor:
 def step_along(call: AttackCall, sign: Tensor) -> Tensor:
     """Return the images one step of epsilon along a sign, against it if the call is targeted, clipped to the bounds."""
     step = -call.epsilon if call.targeted else call.epsilon
-    return (call.x.double() + step * sign).clamp(*call.bounds).float()
+    return clip(call.x.double() + step * sign, call.bounds).float()
 
 
 def exact_gradient(call: AttackCall, loss: Loss = cross_entropy) -> Tensor:

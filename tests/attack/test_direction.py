@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from robustbench_fgsm.attack.direction import steepest_direction
+from robustbench_fgsm.attack.direction import scaled_direction, steepest_direction
 
 NORMS = [math.inf, 1.0, 2.0, 1.5, 3.0, 1.001, 100.0]
 
@@ -82,3 +82,22 @@ def test_zero_gradients_give_no_direction(norm: float) -> None:
 @pytest.mark.parametrize("norm", NORMS)
 def test_no_images_give_no_directions(norm: float) -> None:
     assert steepest_direction(torch.zeros(0, 1, 3, 3), norm).shape == (0, 1, 3, 3)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_scaled_direction_is_the_steepest_one_of_images_divided_by_the_scale(norm: float) -> None:
+    """With z = x / scale the gradient is scale * grad, the norm of z is the scaled norm of x, and x = scale * z."""
+    generator = torch.Generator().manual_seed(0)
+    grad = torch.randn(5, 2, 3, generator=generator)
+    scale = torch.tensor([[1e-3], [4e3]])
+    expected = steepest_direction(grad.double() * scale.double(), norm) * scale.double()
+    torch.testing.assert_close(scaled_direction(grad, norm, scale), expected.float(), rtol=1e-5, atol=0)
+    assert torch.allclose(p_norm(scaled_direction(grad, norm, scale).double() / scale, norm), torch.ones(5, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_feature_of_scale_0_does_not_move_and_small_gradients_keep_their_sign(norm: float) -> None:
+    grad, scale = torch.tensor([[1e-44, -1e-44, 5.0]]), torch.tensor([1e-3, 1e-3, 0.0])
+    direction = scaled_direction(grad, norm, scale)
+    assert direction[0, 2] == 0
+    assert direction[0, 0] > 0 >= direction[0, 1]

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from robustbench_fgsm.attack.fgsm import StepSettings, compute_gradient_step, fgsm, fgsm_sweep
+from robustbench_fgsm.attack.minimal import minimal_epsilon
+from robustbench_fgsm.attack.random_start import random_start
 from robustbench_fgsm.errors import DataError, SettingError
 
 NORMS = ["inf", "1", "2", 1.5, 3]
@@ -257,3 +259,69 @@ def test_counts_images_whose_outputs_are_not_finite_and_whose_gradient_is_zero(v
 
     with pytest.warns(RuntimeWarning, match="3 of 6 images have outputs that are not finite, and no predicted class"):
         fgsm(model, x, torch.zeros(6, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("scale", ["range", [2.0, 0.0]])
+def test_epsilon_by_feature_is_a_plain_step_on_features_divided_by_the_scale(
+    linear: nn.Linear, norm: float | str, scale: str | list[float]
+) -> None:
+    """The oracle attacks features divided by their scale without bounds, multiplies the step, and clips each feature."""
+    x = torch.tensor([[0.5, 20.0], [1.9, 99.0], [0.0, 10.0]], dtype=torch.float64)
+    y, low, high = torch.tensor([0, 1, 2]), torch.tensor([0.0, 10.0]).double(), torch.tensor([2.0, 100.0]).double()
+    factors = high - low if isinstance(scale, str) else torch.tensor(scale).double()
+    divided = x / torch.where(factors > 0, factors, 1)
+
+    def of_divided(z: Tensor) -> Tensor:
+        logits: Tensor = linear(torch.where(factors > 0, z * factors, x[: len(z)]))
+        return logits
+
+    step = fgsm(of_divided, divided, y, 0.25, norm=norm, bounds=None) - divided
+    expected = torch.minimum(torch.maximum(x + step * factors, low), high)
+    assert bool((step != 0).any(1).all())
+    assert not bool((step != 0)[:, factors == 0].any())
+    torch.testing.assert_close(fgsm(linear, x, y, 0.25, norm=norm, epsilon_scale=scale, bounds=(low, high)), expected)
+
+
+def test_a_scale_under_linf_is_an_epsilon_of_each_feature(linear: nn.Linear) -> None:
+    x, y = torch.rand(7, 2, generator=torch.Generator().manual_seed(0)), torch.arange(7) % 3
+    scale = torch.tensor([0.5, 0.03])
+    expected = fgsm(linear.float(), x, y, (0.1 * scale).view(1, 2))
+    assert torch.equal(fgsm(linear, x, y, 0.1, epsilon_scale=scale), expected)
+    for text, wrong in {
+        "range or numbers": "std",
+        "finite numbers >= 0": [-1.0, 1.0],
+        "one number for each": [1.0, 1.0, 1.0],
+    }.items():
+        with pytest.raises(SettingError, match=text):
+            fgsm(linear, x, y, 0.1, epsilon_scale=wrong)
+    with pytest.raises(SettingError, match="needs bounds for each feature"):
+        fgsm(linear, x, y, 0.1, epsilon_scale="range", bounds=None)
+
+
+def test_a_budget_for_each_pixel_under_another_norm_names_the_scale(linear: nn.Linear) -> None:
+    x, y, budget = torch.full((1, 2), 0.5), torch.tensor([0]), torch.tensor([[0.1, 0.2]])
+    with pytest.raises(SettingError, match="pass epsilon=1 and these numbers as epsilon_scale"):
+        fgsm(linear.float(), x, y, budget, norm=2)
+    moved = (fgsm(linear, x, y, 1, epsilon_scale=budget, norm=2) - x) / budget
+    torch.testing.assert_close(moved.norm(), torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("norm", ["inf", 2])
+def test_random_starts_and_restarts_stay_in_the_scaled_ball(linear: nn.Linear, norm: float | str) -> None:
+    x, y = torch.full((8, 2), 50.0), torch.arange(8) % 3
+    bounds, scale = ([0.0, 49.0], [100.0, 51.0]), torch.tensor([100.0, 2.0])
+    start = random_start(x, range(8), 0.1, norm=norm, epsilon_scale="range", bounds=bounds)
+    found = fgsm(linear.float(), x, y, 0.1, norm=norm, epsilon_scale="range", bounds=bounds, start=start)
+    for images in (start, found):
+        length = torch.linalg.vector_norm((images - x) / scale, float(norm), dim=1)
+        assert bool(((length > 0) & (length <= 0.1 * (1 + 1e-5))).all())
+
+
+def test_the_smallest_budget_is_in_units_of_the_scale(linear: nn.Linear) -> None:
+    x, scale = torch.tensor([[0.9, 0.2]]), torch.tensor([0.5, 0.25])
+    found = minimal_epsilon(linear.float(), x, None, 1.0, epsilon_step=1 / 64, epsilon_scale=scale)
+    steps = [k / 64 for k in range(65)]
+    own = int(linear(x).argmax())
+    fooled = [step for step in steps if int(linear(fgsm(linear, x, None, step, epsilon_scale=scale)).argmax()) != own]
+    assert found.epsilon.tolist() == [fooled[0]]

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.attack.image_range import conversion
+from robustbench_fgsm.spec import Bounds
 
-Bounds = tuple[float, float]
+Pair = tuple[float, float]
 
 
 def levels(*shape: int) -> Tensor:
@@ -22,7 +23,7 @@ def levels(*shape: int) -> Tensor:
     return found
 
 
-def attack(images: Tensor, bounds: Bounds, epsilon: float = 0.0) -> Tensor:
+def attack(images: Tensor, bounds: Pair, epsilon: float = 0.0) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return rf.fgsm(nn.Flatten(), images, None, epsilon, bounds=bounds)
@@ -40,7 +41,7 @@ RANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "bounds", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (-128.0, 127.0), (0.0, 0.5), (0.0, 1023.0), (0.0, 510.0), (-32768.0, 32767.0)]
 )
 @pytest.mark.parametrize("name", RANGES)
-def test_the_conversion_of_every_message_is_right(name: str, bounds: Bounds) -> None:
+def test_the_conversion_of_every_message_is_right(name: str, bounds: Pair) -> None:
     """The named expression brings level 0 to the low bound and level 255 to the high one, whatever the images were."""
     images = RANGES[name](levels(8, 1, 4, 4))
     try:
@@ -73,8 +74,8 @@ def test_rounding_errors_are_cut_off() -> None:
         ((0.0, 255.0), (0.0, 255.0), "images.float()"),
     ],
 )
-def test_conversions_read_as_usual(source: Bounds, to: Bounds, text: str) -> None:
-    assert conversion(source, to) == text
+def test_conversions_read_as_usual(source: Pair, to: Pair, text: str) -> None:
+    assert conversion(Bounds(*source), Bounds(*to)) == text
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_conversions_read_as_usual(source: Bounds, to: Bounds, text: str) -> Non
 def test_values_of_any_range_get_bounds_that_hold_them(x: Tensor) -> None:
     with pytest.raises(rf.DataError, match="pass bounds") as refused:
         attack(x, (0.0, 1.0))
-    low, high = re.findall(r"bounds=\((.*), (.*)\)", str(refused.value))[0]
+    low, high = re.findall(r"bounds=\((\S*), (\S*)\)", str(refused.value))[0]
     assert attack(x, (float(low), float(high))).shape == x.shape
 
 

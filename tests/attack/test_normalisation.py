@@ -17,6 +17,7 @@ from robustbench_fgsm.attack.normalisation import (
     format_numbers,
     normalisation_warnings,
 )
+from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
 COLOUR = [known for known in KNOWN_NORMALISATIONS if len(known.mean) == 3]
 GREY = [known for known in KNOWN_NORMALISATIONS if len(known.mean) == 1]
@@ -83,7 +84,7 @@ def test_statistics_in_other_units_are_named_with_their_conversion(
     mean: tuple[float, ...], std: tuple[float, ...], bounds: tuple[float, float]
 ) -> None:
     """A model with the named statistics takes images in the bounds as the given ones take images in their own range."""
-    (warning,) = normalisation_warnings(mean, std, bounds)
+    (warning,) = normalisation_warnings(mean, std, Bounds(*bounds))
     named = [[float(word) for word in words.split(",")] for words in re.findall(r"(?:mean|std) ([-\d.,e+]*\d)", warning)[2:]]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -113,11 +114,11 @@ def test_statistics_in_other_units_are_named_with_their_conversion(
 def test_statistics_in_the_units_of_the_bounds_are_taken(
     mean: tuple[float, ...] | None, std: tuple[float, ...] | None, bounds: tuple[float, float]
 ) -> None:
-    assert not normalisation_warnings(mean, std, bounds)
+    assert not normalisation_warnings(mean, std, Bounds(*bounds))
 
 
 def test_a_mean_below_the_bounds_is_named() -> None:
-    assert "before it normalises" in normalisation_warnings((-0.03,), (0.458,), (0.0, 1.0))[0]
+    assert "before it normalises" in normalisation_warnings((-0.03,), (0.458,), PIXEL_BOUNDS)[0]
 
 
 def test_wrap_and_evaluate_warn() -> None:
@@ -135,3 +136,11 @@ def test_wrap_and_evaluate_warn() -> None:
 
 def test_numbers_are_written_as_the_command_line_takes_them() -> None:
     assert format_numbers((0.485, 1 / 3, 123.675)) == "0.485,0.333333,123.675"
+
+
+def test_a_mean_outside_the_bounds_of_its_feature_is_named() -> None:
+    bounds, std = Bounds((0.0, 10.0), (1.0, 90.0)), (0.5, 20.0)
+    assert not normalisation_warnings((0.5, 50.0), std, bounds)
+    assert not normalisation_warnings((0.5,), (1.0,), bounds)
+    (warning,) = normalisation_warnings((0.5, 500.0), std, bounds)
+    assert "the mean of 1 features lies outside their bounds, first 500 of feature 1 in [10, 90]" in warning

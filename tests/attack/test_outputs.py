@@ -20,6 +20,7 @@ from robustbench_fgsm.attack.fgsm import StepSettings, compute_gradient_step
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.attack.outputs import OutputReader, check_outputs, kind_of_outputs, predict_noise, read_for_loss, two_columns
 from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.spec import PIXEL_BOUNDS
 
 EPSILON = 8 / 255
 CLASSES = tuple("abcde")
@@ -325,7 +326,7 @@ def test_noise_leaves_the_unit_interval_for_logits_only() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rf.fgsm(linear, IMAGES[:1], LABELS[:1] % 3)
-    outputs = predict_noise(nn.Sequential(linear, nn.Sigmoid()), IMAGES, (0, 1))
+    outputs = predict_noise(nn.Sequential(linear, nn.Sigmoid()), IMAGES, PIXEL_BOUNDS)
     assert len(outputs) == 36
     assert bool(((outputs >= 0) & (outputs <= 1)).all())
 
@@ -336,7 +337,7 @@ def test_a_network_may_refuse_noise() -> None:
             raise ModelError("too bright")
         return x.flatten(1)
 
-    assert len(predict_noise(strict, IMAGES, (0, 1))) == 18
+    assert len(predict_noise(strict, IMAGES, PIXEL_BOUNDS)) == 18
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from torch import Tensor
 from robustbench_fgsm.attack.direction import steepest_direction
 from robustbench_fgsm.attack.quantization import QuantizedImages, levels_to_pixels, round_to_levels
 from robustbench_fgsm.attack.step import broadcast_epsilon, step
+from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
-BOUNDS = (0.0, 1.0)
+BOUNDS = PIXEL_BOUNDS
 ULP = 2.0**-23
 
 seeds = st.integers(0, 2**32 - 1)
@@ -114,7 +115,7 @@ def test_one_pixel(clean: float, adversarial: float, epsilon: float, norm: float
 
 def test_bounds_within_the_pixel_range_hold() -> None:
     x = torch.full((1, 1, 1, 1), 100.2 / 255)
-    found = round_to_levels(x, x, 1.0, norm=math.inf, bounds=(100.1 / 255, 200 / 255))
+    found = round_to_levels(x, x, 1.0, norm=math.inf, bounds=Bounds(100.1 / 255, 200 / 255))
     assert int(found.levels) == 101
 
 
@@ -123,3 +124,17 @@ def test_levels_survive_a_round_trip() -> None:
     x = levels_to_pixels(levels)
     assert x.dtype == torch.float32
     assert torch.equal(rounded(x, x, 0.0).levels, levels)
+
+
+def test_levels_of_channels_with_bounds_of_their_own() -> None:
+    """Colours without their mean, as Caffe's networks take them."""
+    mean = (103.939, 116.779, 123.68)
+    bounds = Bounds(tuple(-one for one in mean), tuple(255 - one for one in mean))
+    levels = torch.arange(256, dtype=torch.uint8).expand(1, 3, 256).reshape(1, 3, 16, 16)
+    expected = levels.float() - torch.tensor(mean).view(3, 1, 1)
+    torch.testing.assert_close(levels_to_pixels(levels, bounds), expected)
+
+
+def test_integers_of_a_table_with_bounds_by_feature_are_plain_numbers() -> None:
+    ages = torch.tensor([[18, 2], [99, 5]], dtype=torch.uint8)
+    assert torch.equal(levels_to_pixels(ages, Bounds((0.0, 0.0), (100.0, 7.0))), ages.float())

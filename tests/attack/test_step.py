@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from robustbench_fgsm.attack.step import broadcast_epsilon, step
 from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
-BOUNDS = (0.0, 1.0)
+BOUNDS = PIXEL_BOUNDS
 
 
 def test_a_scalar_serves_all_images() -> None:
@@ -68,7 +69,7 @@ def test_linf_beyond_the_bounds_suggests_8_255() -> None:
 )
 def test_within_bounds_and_epsilon(x: list[float], epsilon: float, sign: float) -> None:
     images = torch.tensor([x])
-    moved = step(images, torch.full_like(images, sign), torch.tensor(epsilon), math.inf, (-3.0, 5.0))
+    moved = step(images, torch.full_like(images, sign), torch.tensor(epsilon), math.inf, Bounds(-3.0, 5.0))
     assert (moved >= -3).all()
     assert (moved <= 5).all()
     assert ((moved.double() - images.double()).abs() <= epsilon + 8 * torch.finfo(torch.float32).eps).all()

@@ -146,7 +146,7 @@ def test_help_loads_no_torch(name: str) -> None:
 @pytest.mark.parametrize("group", [ModelOptions, DataOptions, AttackOptions, CheckOptions, Thresholds, RunOptions, OutputOptions])
 def test_every_field_is_an_option(group: type) -> None:
     shown = {parameter.name for parameter in PROGRAMS["evaluate"].params}
-    names = {"epsilon": "eps", "pgd": "pgd_check", "masking": "check_masking"}
+    names = {"epsilon": "eps", "epsilon_scale": "eps_scale", "pgd": "pgd_check", "masking": "check_masking"}
     assert {names.get(name, name) for name in group.__dataclass_fields__} - {"plot"} <= shown  # type: ignore[attr-defined]
 
 

@@ -34,7 +34,10 @@ def attacked(labels: list[int], rule: str = "none") -> AttackedBatch:
 class FakeAnalysis:
     """Explains nothing, but takes the first image that differs for an underflow, under norms that have one."""
 
-    epsilon = EPSILON
+    spec = AttackSpec((EPSILON,))
+
+    def budget(self, x: Tensor) -> float:
+        return EPSILON
 
     def __init__(self, norm: float = math.inf) -> None:
         self.norm = norm

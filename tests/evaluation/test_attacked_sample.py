@@ -12,7 +12,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.evaluation.attacked_sample import add_random_sign_noise, gradient_alignment, half_range_epsilon
 from robustbench_fgsm.evaluation.checks import run_checks
 from robustbench_fgsm.options import CheckOptions
-from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.spec import AttackSpec, Bounds
 
 SPEC = AttackSpec((8 / 255,))
 
@@ -23,7 +23,7 @@ def test_half_range_reaches_the_grey_image() -> None:
     corner = torch.zeros(1, 5, 5)
     for norm in (math.inf, 2.0):
         distance = torch.linalg.vector_norm((corner - 0.5).flatten(), ord=norm)
-        assert half_range_epsilon(replace(SPEC, norm=norm), (0, 1), 25) == pytest.approx(float(distance))
+        assert half_range_epsilon(replace(SPEC, norm=norm), 25) == pytest.approx(float(distance))
 
 
 @pytest.mark.reference
@@ -46,3 +46,16 @@ def test_linear_gradients_are_aligned(linear: tuple[rf.TorchClassifier, rf.Array
     classifier, data = linear
     batch = next(data.batches(0, 8, 8))
     assert gradient_alignment(classifier, batch.images, batch.labels, batch.ids, SPEC).tolist() == pytest.approx([1.0] * 8)
+
+
+@pytest.mark.parametrize("norm", [math.inf, 2.0, 1.5])
+def test_the_ball_of_half_the_range_holds_the_middle_in_units_of_the_scale(norm: float) -> None:
+    """The corner is the farthest point from the middle of all features."""
+    widths, scale = torch.tensor([2.0, 8.0, 5.0]), torch.tensor([0.5, 4.0, 1.0])
+    spec = AttackSpec((0.1,), norm, bounds=Bounds((0.0,) * 3, tuple(widths.tolist())), epsilon_scale=tuple(scale.tolist()))
+    distance = float(torch.linalg.vector_norm(widths / 2 / scale, norm))
+    assert half_range_epsilon(spec, 3) == pytest.approx(distance)
+    assert half_range_epsilon(replace(spec, epsilon_scale=None), 3) == pytest.approx(
+        float(torch.linalg.vector_norm(widths / 2, norm))
+    )
+    assert half_range_epsilon(replace(spec, epsilon_scale=(0.5, 0.0, 1.0)), 3) == math.inf  # a feature that cannot move

@@ -20,7 +20,7 @@ from robustbench_fgsm.evaluation.craft_shards import (
     craft_shards,
     shard_ranges,
 )
-from robustbench_fgsm.spec import AttackSpec, TargetRule
+from robustbench_fgsm.spec import AttackSpec, Bounds, TargetRule
 
 
 def test_spans_cover_every_image() -> None:
@@ -121,7 +121,7 @@ def test_png_takes_one_or_three_channels(shape: tuple[int, ...], fits: bool) -> 
     if fits:
         check_eight_bit(data, AttackSpec())
         with pytest.raises(rf.SettingError, match=r"8-bit PNG needs images in \[0, 1\], got \[-1, 1\]"):
-            check_eight_bit(data, AttackSpec(bounds=(-1.0, 1.0)))
+            check_eight_bit(data, AttackSpec(bounds=Bounds(-1.0, 1.0)))
     else:
         with pytest.raises(rf.DataError, match=r"needs images \(C, H, W\) of 1 or 3 channels, got .*: use --format"):
             check_eight_bit(data, AttackSpec(norm=math.inf))

@@ -15,7 +15,7 @@ from robustbench_fgsm.evaluation.attacked_sample import PGD_AT_HALF_RANGE, Sampl
 from robustbench_fgsm.evaluation.checks import run_checks
 from robustbench_fgsm.evaluation.gradient_masking import SIGNIFICANCE_LEVEL, MaskingCheck, run_masking_tests
 from robustbench_fgsm.options import CheckOptions
-from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.spec import PIXEL_BOUNDS, AttackSpec
 from robustbench_fgsm.stats.tally import BatchOutcomes
 
 EPSILON = 8 / 255
@@ -71,7 +71,7 @@ def test_skips_square_on_arts_own_classifier(images: rf.ArrayDataset) -> None:
 
     batch = next(images.batches(0, 128, 128))
     fitted = LogisticRegression(tol=0.1).fit(batch.images.flatten(1).numpy(), batch.labels.numpy())
-    estimator = ArtClassifier(sklearn_estimator(fitted, (0.0, 1.0)))
+    estimator = ArtClassifier(sklearn_estimator(fitted, PIXEL_BOUNDS))
     found = rf.evaluate(estimator, images.head(32), 0.02, pgd_check=32, check_masking=True).masking_check
     assert found is not None
     verdicts = {test.name: found.verdict(test) for test in found.tests}

@@ -19,6 +19,7 @@ from robustbench_fgsm.engine.run_pieces import RunContext
 from robustbench_fgsm.errors import DataError, ModelError, RfgsmError, SettingError
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.options import AttackOptions
+from robustbench_fgsm.spec import PIXEL_BOUNDS
 
 N, K = 60, 5
 EPSILON = 0.06
@@ -136,7 +137,7 @@ def test_sweep_and_loss_by_name() -> None:
 def test_pieces_and_one_pass_count_alike() -> None:
     whole = rf.evaluate(model(), (IMAGES, LABELS), EPSILON)
     data = rf.load_data((IMAGES, LABELS), task="multilabel")
-    spec = AttackOptions(EPSILON).to_spec((0, 1))
+    spec = AttackOptions(EPSILON).to_spec(PIXEL_BOUNDS)
 
     class Store:
         def __init__(self) -> None:

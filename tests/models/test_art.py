@@ -207,10 +207,13 @@ def test_clip_values_become_bounds(limits: Any) -> None:
     assert classifier.bounds == ((-math.inf, math.inf) if limits is None else (0.0, 1.0))
 
 
+def test_clip_values_by_feature_become_bounds_by_feature() -> None:
+    limits = np.zeros(20), np.arange(1, 21)
+    classifier = from_art(SklearnClassifier(scikit(LogisticRegression()).model, clip_values=limits))
+    assert classifier.bounds == ((0.0,) * 20, tuple(map(float, range(1, 21))))
+
+
 def test_rejects_unsuitable_estimators() -> None:
-    limits = (np.zeros(20), np.arange(1, 21))
-    with pytest.raises(ModelError, match="two numbers"):
-        from_art(SklearnClassifier(scikit(LogisticRegression()).model, clip_values=limits))
     with pytest.raises(ModelError, match="all 3 outputs, got 2"):
         from_art(pytorch(network()), classes=["a", "b"])
     with pytest.raises(ModelError, match="fit it first"):

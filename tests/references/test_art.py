@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import robustbench_fgsm as rf
 from robustbench_fgsm.models.art import pytorch_estimator
 from robustbench_fgsm.references.art import ArtReference
+from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
 pytestmark = pytest.mark.reference
 
@@ -31,7 +32,7 @@ def art_fgsm(
     *,
     norm: float = math.inf,
     targeted: bool = False,
-    bounds: tuple[float, float] | None = (0.0, 1.0),
+    bounds: Bounds | None = PIXEL_BOUNDS,
 ) -> Tensor:
     """ART's adversarial images on a copy of the model, with the arguments of our own `fgsm`."""
     network = model.copy_network() if isinstance(model, rf.TorchClassifier) else copy.deepcopy(model)
@@ -100,7 +101,7 @@ def test_another_range_of_pixels() -> None:
     torch.manual_seed(0)
     model, x, y = nn.Linear(6, 3), 4 * torch.rand(5, 6) - 1, torch.tensor([0, 1, 2, 0, 1])
     ours = rf.fgsm(model, x, y, 0.7, bounds=(-1, 3))
-    torch.testing.assert_close(ours, art_fgsm(model, x, y, 0.7, bounds=(-1, 3)), rtol=0, atol=1e-6)
+    torch.testing.assert_close(ours, art_fgsm(model, x, y, 0.7, bounds=Bounds(-1.0, 3.0)), rtol=0, atol=1e-6)
 
 
 def test_the_callers_model_is_left_alone() -> None:

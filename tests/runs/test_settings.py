@@ -62,6 +62,7 @@ SETTINGS: Options = {
     "data_root": Path("elsewhere"),
     "dtype": "float64",
     "eps": "4/255",
+    "eps_scale": "0.5",
     "ignore": "floor",
     "layout": "NCHW",
     "levels": "none,safe",

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from robustbench_fgsm.spec import PIXEL_BOUNDS
 from robustbench_fgsm.training.adversarial_batch import craft_training_images
 from robustbench_fgsm.training.recipe import TrainingRecipe
 
@@ -26,7 +27,7 @@ class Linear(nn.Module):
 
 def crafted(method: str, x: Tensor, **settings: object) -> Tensor:
     recipe = TrainingRecipe(method, 0.1, **settings)  # type: ignore[arg-type]
-    return craft_training_images(Linear(), x, torch.zeros(len(x), dtype=torch.int64), recipe, (0.0, 1.0))
+    return craft_training_images(Linear(), x, torch.zeros(len(x), dtype=torch.int64), recipe, PIXEL_BOUNDS)
 
 
 def test_fgsm_is_a_full_step() -> None:
@@ -63,7 +64,7 @@ def test_clamp(method: str) -> None:
 def test_craft_mode(mode: str) -> None:
     network = Linear().eval()
     craft_training_images(
-        network, torch.rand(2, 3), torch.zeros(2, dtype=torch.int64), TrainingRecipe("fgsm", craft_mode=mode), (0, 1)
+        network, torch.rand(2, 3), torch.zeros(2, dtype=torch.int64), TrainingRecipe("fgsm", craft_mode=mode), PIXEL_BOUNDS
     )
     assert network.modes == [mode == "train"]
     assert network.training

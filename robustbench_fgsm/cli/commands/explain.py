@@ -24,7 +24,7 @@ def explain_command(
     attack: Annotated[
         AttackOptions,
         Variant(
-            without=("loss", "stable", "restarts"),
+            without=("epsilon_scale", "loss", "stable", "restarts"),
             options={
                 "epsilon": Option("Budget in pixel space: one, or one for each VALUE."),
                 "norm": Option("inf only: for other norms no mistakes are known."),

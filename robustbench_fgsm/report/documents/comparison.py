@@ -14,7 +14,7 @@ from robustbench_fgsm.report.documents.sentences import (
     warning_sentences,
 )
 from robustbench_fgsm.report.tables.sheet import Cell, Section, Sheet, Summary, least_robust_classes, matrix_sheet
-from robustbench_fgsm.report.tables.text import epsilon_text, rate_text
+from robustbench_fgsm.report.tables.text import epsilon_text, epsilon_unit_text, rate_text
 
 
 def summarize(document: Document) -> Summary:
@@ -22,7 +22,8 @@ def summarize(document: Document) -> Summary:
     attack, clean = document["attack"], document["ours"]["clean_accuracy"]
     heading = (
         model_and_data_line(document),
-        f"FGSM, norm {attack['norm']}, epsilon {epsilon_text(attack['epsilon'])}, targeted {attack['targeted']}",
+        f"FGSM, norm {attack['norm']}, epsilon {epsilon_text(attack['epsilon'])}{epsilon_unit_text(attack)}, "
+        f"targeted {attack['targeted']}",
         f"Clean accuracy {rate_text(clean)} %, n={clean['n']:,}.",
     )
     sections = (

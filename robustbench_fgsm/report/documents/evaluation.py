@@ -25,7 +25,7 @@ from robustbench_fgsm.report.tables.sheet import (
     least_robust_classes,
     matrix_sheet,
 )
-from robustbench_fgsm.report.tables.text import epsilon_text, rate_text, starts_text, success_denominator
+from robustbench_fgsm.report.tables.text import epsilon_text, epsilon_unit_text, rate_text, starts_text, success_denominator
 from robustbench_fgsm.stats.audit import AuditCounts
 from robustbench_fgsm.stats.rate import Rate
 
@@ -105,7 +105,7 @@ def heading(document: Document) -> tuple[str, ...]:
     starts = [f"R = {attack['restarts']} random starts, seed {attack['seed']}: {attack['start']}"] if attack["restarts"] else []
     return (
         model_and_data_line(document),
-        f"FGSM, norm {attack['norm']}, epsilon {budgets}{rule}, loss {attack['loss']}{gradient}",
+        f"FGSM, norm {attack['norm']}, epsilon {budgets}{epsilon_unit_text(attack)}{rule}, loss {attack['loss']}{gradient}",
         *starts,
     )
 

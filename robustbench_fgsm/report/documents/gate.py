@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.documents.sentences import LIMITATION_NOTE, invalid_sentences, warning_sentences
 from robustbench_fgsm.report.tables.sheet import Cell, Section, Sheet, Summary
-from robustbench_fgsm.report.tables.text import count_text, epsilon_text, model_text
+from robustbench_fgsm.report.tables.text import count_text, epsilon_text, epsilon_unit_text, model_text
 
 MAX_CLASS_ROWS = 12
 """Most rows of the table of classes; of more, those with the smallest p."""
@@ -25,11 +25,13 @@ def summarize(document: Document) -> Summary:
 def _heading(document: Document) -> tuple[str, ...]:
     attack = document["attacks"][0]
     stable = ", stable gradients where saturated" if document["gradient"] == "stable" else ""
+    unit = epsilon_unit_text(attack)
+    scale = f", epsilon{unit}" if unit else ""
     sides = ((name, document[key]) for name, key in (("Run", "run"), ("Baseline", "baseline")))
     images = f"{count_text(document['n'], 'image')} of {document['data']['spec']}"
     return (
         *(f"{name}: {model_text(side['model'])}, {side['path']}" for name, side in sides),
-        f"Both on {images}; FGSM, norm {attack['norm']}{stable}",
+        f"Both on {images}; FGSM, norm {attack['norm']}{scale}{stable}",
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.documents.sentences import closing_sentences
 from robustbench_fgsm.report.tables.sheet import Cell, Section, Sheet, Summary
-from robustbench_fgsm.report.tables.text import count_text, epsilon_text, model_text, success_denominator
+from robustbench_fgsm.report.tables.text import count_text, epsilon_text, epsilon_unit_text, model_text, success_denominator
 
 
 def summarize(document: Document) -> Summary:
@@ -23,7 +23,8 @@ def _heading(document: Document) -> tuple[str, ...]:
     images = f"{count_text(document['n'], 'image')} of {document['data']['spec']}"
     return (
         f"FGSM from {count_text(sources, 'model')} to {targets}, on {images}",
-        f"norm {attack['norm']}, epsilon {budgets}, targeted {attack['targeted']}, loss {attack['loss']}{gradient}{starts}",
+        f"norm {attack['norm']}, epsilon {budgets}{epsilon_unit_text(attack)}, targeted {attack['targeted']}, "
+        f"loss {attack['loss']}{gradient}{starts}",
     )
 
 

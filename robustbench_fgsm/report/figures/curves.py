@@ -11,7 +11,7 @@ from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.documents.evaluation import target_rule_name
 from robustbench_fgsm.report.documents.training import ACCURACY_LABELS
-from robustbench_fgsm.report.tables.text import epsilon_text, model_text, starts_text
+from robustbench_fgsm.report.tables.text import epsilon_text, epsilon_unit_text, model_text, starts_text
 from robustbench_fgsm.stats.rate import Rate
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ def draw_accuracy_over_epsilon(document: Document) -> Figure:
     attack, images = first["attack"], f"{first['n']:,} images of {first['data']['spec']}"
     epsilons = sorted({0.0, *(at["epsilon"] for at in first["epsilons"])})
     axes.set_title(escape_mathtext(f"{model_text(first['model'])}, {images}"), fontsize=10)
-    axes.set_xlabel(f"epsilon (norm {attack['norm']}, pixel values in [{attack['bounds'][0]:g}, {attack['bounds'][1]:g}])")
+    low, high = attack["bounds"]
+    values = ", values by feature" if isinstance(low, list) else f", pixel values in [{low:g}, {high:g}]"
+    axes.set_xlabel(f"epsilon{epsilon_unit_text(attack)} (norm {attack['norm']}{values})")
     axes.set_ylabel(f"accuracy under FGSM in per cent, 95 % band{starts_text(attack)}", fontsize=9)
     axes.set_ylim(-2, 102)
     axes.set_xlim(left=0)

@@ -9,7 +9,7 @@ import numpy as np
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.figures.curves import escape_mathtext
 from robustbench_fgsm.report.figures.selection import select_epsilon
-from robustbench_fgsm.report.tables.text import count_text, epsilon_text, model_text, rate_text, shorten
+from robustbench_fgsm.report.tables.text import count_text, epsilon_text, epsilon_unit_text, model_text, rate_text, shorten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +54,8 @@ def draw_heat_map(document: Document, epsilon: float | None = None) -> Figure:
     attack, rule = document["attack"], document["attack"]["targeted"]
     goal = "" if rule == "none" else f", targeted {rule}"
     images = count_text(document["n"], "image")
-    words = f"FGSM, norm {attack['norm']}, epsilon {epsilon_text(attack['epsilons'][budget])}{goal}, {images}"
+    size = f"epsilon {epsilon_text(attack['epsilons'][budget])}{epsilon_unit_text(attack)}"
+    words = f"FGSM, norm {attack['norm']}, {size}{goal}, {images}"
     figure.suptitle(escape_mathtext(f"{words} of {document['data']['spec']}"), fontsize=10)
     return figure
 

@@ -11,7 +11,7 @@ from robustbench_fgsm.models.names import BUNDLED_NAMES
 from robustbench_fgsm.models.registry import sources_with_weights
 from robustbench_fgsm.report.evaluations_in import evaluations_in
 from robustbench_fgsm.report.loaded_run import LoadedRun
-from robustbench_fgsm.report.tables.text import epsilon_text
+from robustbench_fgsm.report.tables.text import epsilon_text, is_range_scale
 
 OPTION_NAMES = {"root": "data-root"}
 OUTPUT_DIRECTORY = "repeated"
@@ -44,6 +44,7 @@ def _evaluation_arguments(run: LoadedRun) -> Iterator[str]:
     yield from _options(model["settings"])
     yield from _data_options(data)
     yield from ("--eps", _epsilon_list([at["epsilon"] for at in first["epsilons"]]), "--norm", attack["norm"])
+    yield from _scale_option(attack)
     for evaluation in found:
         yield from ("--targeted", evaluation["attack"]["targeted"])
     if name == "compare":
@@ -80,7 +81,8 @@ def _transfer_arguments(document: Document) -> Iterator[str]:
             yield from (f"--{side}", _model_argument(models[place]))
     yield from _options({key: value for model in models for key, value in model["settings"].items()})
     yield from _data_options(data)
-    yield from ("--eps", _epsilon_list(attack["epsilons"]), "--norm", attack["norm"], "--targeted", attack["targeted"])
+    yield from ("--eps", _epsilon_list(attack["epsilons"]), "--norm", attack["norm"], *_scale_option(attack))
+    yield from ("--targeted", attack["targeted"])
     yield from ("--loss", attack["loss"], *(["--stable"] if attack["stable"] else []))
     yield from ("--restarts", str(attack["restarts"]))
     first = document["cells"][0]["epsilons"][0]
@@ -135,8 +137,24 @@ def _opponent_options(document: Document, settings: Document) -> Iterator[str]:
 def _options(settings: Mapping[str, Any]) -> Iterator[str]:
     for key, value in settings.items():
         yield f"--{key.replace('_', '-')}"
-        if value is not True:
+        if key == "bounds" and isinstance(value[0], list):
+            yield _feature_text("bounds.npz", *value)
+        elif value is not True:
             yield ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _scale_option(attack: Document) -> Iterator[str]:
+    scale = attack.get("epsilon_scale")
+    if scale is not None:
+        yield "--eps-scale"
+        yield "range" if is_range_scale(attack) else _feature_text("scale.npz", scale) if isinstance(scale, list) else repr(scale)
+
+
+def _feature_text(file: str, *columns: Any) -> str:
+    """Return vectors as the command line takes them: `1,2` for one, `0,1;0,5` for two; the name of a file for other arrays."""
+    if any(isinstance(row, list) for column in columns for row in column):
+        return file
+    return ("," if len(columns) == 1 else ";").join(",".join(map(repr, row)) for row in zip(*columns, strict=True))
 
 
 def _epsilon_list(epsilons: Sequence[float]) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
+
+from robustbench_fgsm.feature_values import values_from_json, values_to_json
+from robustbench_fgsm.spec import Bounds
 
 if TYPE_CHECKING:
     from robustbench_fgsm.evaluation.document import Document
@@ -17,6 +21,24 @@ def epsilon_text(epsilon: float) -> str:
     """Return `8/255` if a budget is a multiple of 1/255 below 1, else the number."""
     steps = round(epsilon * 255)
     return f"{steps}/255" if 0 < steps < 255 and abs(epsilon * 255 - steps) < 1e-9 else f"{epsilon:g}"
+
+
+def epsilon_unit_text(attack: Document) -> str:
+    """Return what the epsilon of an attack is multiplied by, as the end of a phrase; empty for 1."""
+    scale = attack.get("epsilon_scale")
+    if scale is None:
+        return ""
+    if is_range_scale(attack):
+        return " of each feature's range"
+    return " times the scale of each feature" if isinstance(scale, list) else f" times {scale:g}"
+
+
+def is_range_scale(attack: Document) -> bool:
+    """Return True if the epsilon of an attack is a share of the range of each feature."""
+    low, high = attack["bounds"]
+    bounds = Bounds(values_from_json(low, -math.inf), values_from_json(high, math.inf))
+    found: bool = values_to_json(bounds.widths) == attack["epsilon_scale"]
+    return found
 
 
 def rate_text(rate: Document) -> str:

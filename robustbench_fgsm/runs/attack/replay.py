@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from robustbench_fgsm.attack.clip import pixel_tolerance
 from robustbench_fgsm.attack.outputs import read_for_loss
 from robustbench_fgsm.attack.quantization import levels_to_pixels
 from robustbench_fgsm.data.dataset import Dataset
@@ -29,9 +30,6 @@ from robustbench_fgsm.runs.attack.formats import Mismatch
 from robustbench_fgsm.runs.attack.integrity import AttackManifest, check_files, check_manifest, read_attack_manifest
 from robustbench_fgsm.runs.load_from_manifest import reload_classifiers, reload_data
 from robustbench_fgsm.surroundings import neutral_surroundings
-
-REPLAY_TOLERANCE = 1e-6
-"""Two pixels differ if they are farther apart than this."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class AttackCheck:
         there, now = self.manifest.document["environment"], self.environment
         found = [f"{key} was {there.get(key)}, and is {now[key]}" for key in now if there.get(key) != now[key]]
         warnings = [f"last bits may differ in another environment: {'; '.join(found)}"] if found else []
-        if 0 < self.replay.max_abs_difference <= REPLAY_TOLERANCE:
+        if self.replay.max_abs_difference > 0 and not self.replay.pixels_differing:
             warnings.append(
                 f"{self.replay.n - self.replay.images_equal:,} of {self.replay.n:,} images differ in their last bits, "
                 f"by at most {self.replay.max_abs_difference:.2g}"
@@ -223,7 +221,8 @@ def compare_shard(manifest: AttackManifest, number: int, crafted: AdversarialSha
         return ReplayCounts(n), [Mismatch(f"{place.name}: images", expected, found)]
     pixels = (levels_to_pixels(images) if manifest.shard_format.eight_bit else images for images in (stored, crafted.images))
     distance = torch.sub(*pixels).abs().nan_to_num(torch.inf)
-    differing, largest = int((distance > REPLAY_TOLERANCE).sum()), float(distance.max())
+    tolerance = pixel_tolerance(manifest.spec.bounds, distance)
+    differing, largest = int((distance > tolerance).sum()), float(distance.max())
     columns = manifest.shard_format.read_columns(place)
     unlike = {
         name: np.not_equal(columns[name][:n], column).reshape(n, -1).any(1) if name in columns else np.ones(n, np.bool_)
@@ -236,7 +235,8 @@ def compare_shard(manifest: AttackManifest, number: int, crafted: AdversarialSha
         if flags.any()
     ]
     if differing:
-        text = f"{differing:,} of {distance.numel():,} pixels differ by more than {REPLAY_TOLERANCE:g}, at most by {largest:.3g}"
+        more = f"{tolerance:g}" if isinstance(tolerance, float) else "rounding"
+        text = f"{differing:,} of {distance.numel():,} pixels differ by more than {more}, at most by {largest:.3g}"
         mismatches.insert(0, Mismatch(f"{place.name}: images", "as crafted again", text))
     equal = int((stored == crafted.images).flatten(1).all(1).sum())
     return ReplayCounts(n, equal, distance.numel(), differing, largest, n - int(predictions.sum())), mismatches

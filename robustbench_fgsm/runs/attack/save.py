@@ -34,6 +34,7 @@ from robustbench_fgsm.evaluation.craft_shards import (
     craft_shards,
     shard_ranges,
 )
+from robustbench_fgsm.feature_values import FeatureArray
 from robustbench_fgsm.files.atomic_files import atomic_replace, translate_os_errors
 from robustbench_fgsm.files.json_files import MAX_BYTES, parse_json
 from robustbench_fgsm.files.regular_files import open_to_append, read_bytes
@@ -58,6 +59,7 @@ def save_adversarial(
     epsilon: float | str = DEFAULT_EPSILON_TEXT,
     *,
     norm: str | float = AttackOptions.norm,
+    epsilon_scale: str | FeatureArray | None = AttackOptions.epsilon_scale,
     targeted: str = UNTARGETED,
     loss: str = AttackOptions.loss,
     stable: bool = AttackOptions.stable,
@@ -79,6 +81,7 @@ def save_adversarial(
         out: directory: new, empty, or of a run with equal settings.
         epsilon: budget in pixel space, as a number or as text such as `8/255`.
         norm: order of the norm: `inf`, or any real p >= 1.
+        epsilon_scale: what epsilon is multiplied by in each feature: `range` for low to high, or numbers, as in `fgsm`.
         targeted: class at which the attack aims: `none`, `next` (label + 1), `shift:2`, `random`, `least-likely` or `class:NAME`.
         loss: loss that the attack increases: `ce`, `log-probabilities`, `probabilities`, `bce`, `bce-with-logits` or `margin`, as
             in `fgsm`; `logits` is `ce`, and the outputs are logits whatever they look like.
@@ -102,7 +105,7 @@ def save_adversarial(
         SettingError, ModelError, DataError: if settings, model and data do not fit each other.
     """
     classifier, data = as_classifier_and_data(classifier, data)
-    spec = AttackOptions(epsilon, norm, targeted, loss, stable, restarts, seed).to_spec(classifier.bounds)
+    spec = AttackOptions(epsilon, norm, epsilon_scale, targeted, loss, stable, restarts, seed).to_spec(classifier.bounds)
     run_options = RunOptions(batch_size, optimize, max_bad, strict)
     return save_attack(classifier, data, Path(out), spec, ShardOptions(format, shard_size), run_options, progress)
 

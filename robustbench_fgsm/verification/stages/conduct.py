@@ -215,6 +215,6 @@ def _unexplained(evidence: Evidence, accepted: Collection[str]) -> str | None:
 
 def _keeps_budget(response: Response, width: float) -> bool:
     """Return True if all pixels that count are within epsilon of the given ones, and within the bounds."""
-    images, (low, high) = response.call.x + response.moved, response.call.bounds
+    images, (low, high) = response.call.x + response.moved, response.call.bounds.limits
     keeps = (response.moved.abs() <= response.call.epsilon + width) & (images >= low - width) & (images <= high + width)
     return bool((keeps | ~response.decidable).all())
