@@ -132,7 +132,7 @@ def test_bad_settings_exit_2(run: Run, words: list[str], problem: str) -> None:
 
 def test_numbers_are_read() -> None:
     arguments = ModelOptions("mlp300").load_arguments()
-    assert {name for name, value in arguments.items() if value} == {"weights", "device"}
+    assert {name for name, value in arguments.items() if value} == {"weights", "device", "task"}
     found = ModelOptions("mlp300", mean="0.1,0.2", bounds="-1,1", num_classes=3).load_arguments()
     assert (found["mean"], found["bounds"], found["num_classes"]) == ((0.1, 0.2), (-1.0, 1.0), 3)
     with pytest.raises(SettingError):
