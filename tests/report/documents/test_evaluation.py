@@ -16,6 +16,7 @@ from robustbench_fgsm.report.documents.evaluation import (
     minimal_epsilon_sheet,
     rates_by_epsilon_sheet,
     rates_sheet,
+    smallest_drop_text,
 )
 from robustbench_fgsm.report.documents.sentences import INTERVAL_NOTE, LIMITATION_NOTE
 from robustbench_fgsm.report.tables.sheet import Cell, Sheet
@@ -176,3 +177,9 @@ def test_distances_have_a_table(measured: Callable[..., Document]) -> None:
     assert [row[0] for row in sheets["distance"].rows[:3]] == ["10 % of the images", "25 % of the images", "50 % of the images"]
     assert len(sheets["distance"].rows) == 5 + len(document["data"]["classes"])
     assert "distance" not in {sheet.name for sheet in evaluation_sheets(measured())}
+
+
+def test_the_smallest_drop_falls_with_the_number_of_images() -> None:
+    assert smallest_drop_text(500) == "With 500 images a gate finds drops of accuracy below 1.7 points in fewer than 4 of 5 cases."
+    assert "below 0.1 points" in smallest_drop_text(10_000)
+    assert smallest_drop_text(1) == ""
