@@ -82,9 +82,7 @@ def load_network_and_data(
         return found, images
     images = load_dataset(resolve_data_name([model], data_options.data), data_options, seed)
     if images.name == "fashion-mnist" and data_options.split in (None, "test"):
-        write_note(
-            "Warning: this trains on the test split of fashion-mnist: pass --split train to keep it for evaluation", quiet=False
-        )
+        write_note("Warning: this trains on the test split of fashion-mnist: pass --split train to keep it apart", quiet=quiet)
     given = model_options.load_arguments()
     settings = {name: given[name] for name in ("device", "num_classes", "mean", "std", "bounds")}
     network = create_untrained_classifier(model, images, seed=seed, **settings)
