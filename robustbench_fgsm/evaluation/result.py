@@ -26,7 +26,7 @@ from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.audit import NO_AUDIT, AuditCounts
 from robustbench_fgsm.stats.distance import DistanceCounts
-from robustbench_fgsm.stats.rate import Rate
+from robustbench_fgsm.stats.rate import Rate, lowest_rate_by_chance
 from robustbench_fgsm.stats.tally import Tally, worst_class
 
 if TYPE_CHECKING:
@@ -232,6 +232,9 @@ def rates_to_dict(tally: Tally, classes: Sequence[str]) -> dict[str, Any]:
         "accuracy_drop": tally.accuracy_drop.to_dict(),
         "leaked": tally.leaked,
         "worst_class": None if worst is None else worst.label,
+        "worst_class_by_chance": lowest_rate_by_chance(
+            [result.n for result in per_class] if tally.label_rates is None else [], tally.robust_accuracy.value
+        ),
         "confusion": tally.class_matrix("adversarial"),
         "transition": tally.class_matrix("transition"),
         "per_class": [result.to_dict() for result in per_class],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.stats.rate import lowest_rate_by_chance
 
 
 def evaluations_in(document: Document) -> list[Document]:
@@ -30,6 +31,9 @@ def _ours_as_evaluation(document: Document) -> Document:
         "accuracy_drop": None,
         "leaked": None,
         "worst_class": None if worst is None else worst["label"],
+        "worst_class_by_chance": lowest_rate_by_chance(
+            [result["n"] for result in present if "labels" not in ours], ours["robust_accuracy"]["value"]
+        ),
         "confusion": ours["confusion"],
         "transition": None,
         "per_class": ours["per_class"],

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 Z_95 = 1.959963984540054
 """Standard normal quantile of 97.5 %, for a two-sided 95 % interval."""
+
+BISECTION_STEPS = 40
+"""Halvings of [0, 1], which leave an error of 1e-12."""
 
 
 @dataclass(frozen=True)
@@ -47,3 +51,31 @@ def wilson_interval(share: float, n: float) -> tuple[float, float]:
     center = (2 * n * share + Z_95**2) / (2 * (n + Z_95**2))
     half = Z_95 / (2 * (n + Z_95**2)) * math.sqrt(4 * n * share * (1 - share) + Z_95**2)
     return max(0.0, center - half) if share > 0 else 0.0, min(1.0, center + half) if share < 1 else 1.0
+
+
+def lowest_rate_by_chance(sizes: Sequence[int], share: float | None) -> dict[str, float] | None:
+    """Return median and 95 % range of the lowest of K rates that differ by chance alone, as a JSON object; None if K < 2.
+
+    Exact distribution of the smallest of K independent binomial shares with equal probability.
+
+    Args:
+        sizes: number of images of each class; K of them are not 0.
+        share: probability that an image is right, the same in each class; None if there are no images.
+    """
+    import numpy as np
+    from scipy.special import bdtr
+
+    present = [size for size in sizes if size]
+    if share is None or len(present) < 2:
+        return None
+    n, classes = np.unique(present, return_counts=True)
+
+    def quantile(probability: float) -> float:
+        low, high = 0.0, 1.0
+        for _ in range(BISECTION_STEPS):
+            middle = (low + high) / 2
+            all_above = float(np.prod((1 - bdtr(np.floor(middle * n), n, share)) ** classes)) if middle < 1 else 0.0
+            low, high = (low, middle) if 1 - all_above >= probability else (middle, high)
+        return round(high, 9)  # a fraction k / n again
+
+    return {name: quantile(tail) for name, tail in (("value", 0.5), ("low", 0.025), ("high", 0.975))}

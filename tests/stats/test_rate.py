@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from scipy.stats import norm
 
-from robustbench_fgsm.stats.rate import Rate, wilson_interval
+from robustbench_fgsm.stats.rate import Rate, lowest_rate_by_chance, wilson_interval
 
 
 @pytest.mark.parametrize(("count", "n"), [(0, 10), (10, 10), (3, 7), (9258, 10000)])
@@ -41,3 +42,21 @@ def test_wilson_of_whole_counts(count: int, n: int) -> None:
 def test_wilson_narrows_with_n() -> None:
     widths = [high - low for low, high in (wilson_interval(0.3, n) for n in (10, 10.5, 11))]
     assert widths[0] > widths[1] > widths[2]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "share"), [([100] * 10, 0.5), ([20, 30, 0, 100], 0.9), ([7, 1000], 0.2), ([5, 5], 0.0), ([5, 5], 1.0)]
+)
+def test_lowest_by_chance_is_that_of_simulated_classes(sizes: list[int], share: float) -> None:
+    present = np.array([size for size in sizes if size])
+    lowest = (np.random.default_rng(0).binomial(present, share, (20_000, len(present))) / present).min(1)
+    found = lowest_rate_by_chance(sizes, share)
+    assert found is not None
+    for name, tail in (("value", 0.5), ("low", 0.025), ("high", 0.975)):
+        assert (lowest <= found[name] + 1e-8).mean() >= tail - 0.005
+        assert (lowest < found[name] - 1e-8).mean() <= tail + 0.005
+
+
+def test_lowest_by_chance_needs_two_classes() -> None:
+    assert lowest_rate_by_chance([100, 0], 0.5) is None
+    assert lowest_rate_by_chance([0, 0], None) is None

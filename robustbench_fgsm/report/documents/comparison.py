@@ -13,6 +13,7 @@ from robustbench_fgsm.report.documents.sentences import (
     model_and_data_line,
     warning_sentences,
 )
+from robustbench_fgsm.report.evaluations_in import evaluations_in
 from robustbench_fgsm.report.tables.sheet import Cell, Section, Sheet, Summary, least_robust_classes, matrix_sheet
 from robustbench_fgsm.report.tables.text import epsilon_text, epsilon_unit_text, rate_text
 
@@ -151,6 +152,9 @@ def _closing(document: Document) -> Iterator[str]:
     worst = min(present, key=lambda result: result["robust_accuracy"]["value"])
     kind = "label" if "labels" in document["ours"] else "class"
     yield f"Worst {kind}: {worst['name']}, robust accuracy {rate_text(worst['robust_accuracy'])} %, n={worst['n']}."
+    chance = evaluations_in(document)[0]["epsilons"][0]["worst_class_by_chance"]
+    if chance is not None:
+        yield f"By chance alone the lowest of {len(present)} equal classes has {rate_text(chance)} %."
     yield INTERVAL_NOTE
     yield LIMITATION_NOTE
     yield from [LABEL_NOTE] if "labels" in document["ours"] else []

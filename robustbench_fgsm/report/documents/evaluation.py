@@ -276,6 +276,10 @@ def _worst_class_rows(sides: Sequence[Document], title: str) -> Iterator[tuple[C
         if worst is not None:
             results = [side["per_class"][worst] for side in sides]
             yield (title, results[0]["name"], results[0]["n"], *(result["robust_accuracy"] for result in results))
+    chance = [side.get("worst_class_by_chance") for side in sides]
+    if chance[0] is not None:
+        classes = sum(result["n"] > 0 for result in sides[0]["per_class"])
+        yield ("lowest by chance", f"{classes} classes", None, *chance)
 
 
 def class_rates_sheet(evaluation: Document, rates: Document, title_suffix: str = "") -> Sheet:
@@ -316,18 +320,20 @@ def gradient_health_sheet(evaluation: Document) -> Sheet:
 
 def rates_by_epsilon_sheet(evaluation: Document, *, stable: bool = False) -> Sheet:
     """Return robust accuracy, worst class and attack success at each budget, for the ordinary or the stable gradient."""
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for at in evaluation["epsilons"]:
         side = at["stable"] if stable else at
         success = side["attack_success_rate"]
         worst = None if side["worst_class"] is None else side["per_class"][side["worst_class"]]
         ends = (None,) * 3 if worst is None else (worst["name"], worst["robust_accuracy"], worst["n"])
-        rows.append((at["epsilon"], side["robust_accuracy"], *ends, success, success["n"]))
+        rows.append((at["epsilon"], side["robust_accuracy"], *ends, side.get("worst_class_by_chance"), success))
     which = STABLE_TITLE_SUFFIX if stable else ""
-    title = f"By epsilon, in per cent, n={evaluation['n']:,}{which}{starts_text(evaluation['attack'])}"
-    columns = ("epsilon", "robust", "worst class", "robust", "n", "success", "of")
+    of = evaluation["epsilons"][0]["attack_success_rate"]["n"]
+    title = f"By epsilon, in per cent, n={evaluation['n']:,}, success of {of:,}{which}{starts_text(evaluation['attack'])}"
+    columns: tuple[str, ...] = ("epsilon", "robust", "worst class", "robust", "n", "by chance", "success")
     if "labels" in evaluation["clean"]:
-        columns = ("epsilon", "exact match", "worst label", "right", "n", "success", "of")
+        columns = ("epsilon", "exact match", "worst label", "right", "n", "success")
+        rows = [(*row[:5], *row[6:]) for row in rows]
     return Sheet("stable_rates" if stable else "rates", title, columns, tuple(rows), intervals_below=True)
 
 

@@ -166,6 +166,7 @@ def test_names_the_worst_class(document: Document) -> None:
     worst = min(document["ours"]["per_class"], key=lambda result: result["robust_accuracy"]["value"])
     expected = f"Worst class: {worst['name']}, robust accuracy {rate_text(worst['robust_accuracy'])} %, n={worst['n']}."
     assert expected in printed(document)
+    assert re.search(r"By chance alone the lowest of \d+ equal classes has [\d.]+ \[[\d., ]+\] %\.", unwrapped(document))
 
 
 def test_agreement_with_its_counts(document: Document) -> None:

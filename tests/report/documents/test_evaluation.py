@@ -183,3 +183,14 @@ def test_the_smallest_drop_falls_with_the_number_of_images() -> None:
     assert smallest_drop_text(500) == "With 500 images a gate finds drops of accuracy below 1.7 points in fewer than 4 of 5 cases."
     assert "below 0.1 points" in smallest_drop_text(10_000)
     assert smallest_drop_text(1) == ""
+
+
+def test_the_worst_class_stands_beside_the_lowest_by_chance(measured: Measured) -> None:
+    document = measured()
+    (at,) = document["epsilons"]
+    present = sum(result["n"] > 0 for result in at["per_class"])
+    assert ("lowest by chance", f"{present} classes", None, at["worst_class_by_chance"]) in rates_sheet(document, at).rows
+    sheet = rates_by_epsilon_sheet(document)
+    assert sheet.rows[0][sheet.columns.index("by chance")] == at["worst_class_by_chance"]
+    del at["worst_class_by_chance"]  # an older document
+    assert "by chance" not in unwrapped(document)
