@@ -35,7 +35,7 @@ def load_model_and_data(
     try:
         classifier = load_classifier(model, data=images.name, **model_options.load_arguments())
     except NormalisationError:
-        if task != "multiclass":
+        if task != "multiclass" or model_options.mean is not None or model_options.std is not None:
             raise
         classifier, words = find_normalisation(model_options, images)
         write_note(words, quiet=False)  # also with --quiet: the numbers depend on it

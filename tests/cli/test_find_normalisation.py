@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import shlex
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,9 @@ import pytest
 import torch
 from PIL import Image
 from torchvision.models import resnet18
+
+from robustbench_fgsm.cli import find_normalisation
+from robustbench_fgsm.models.load import load_classifier
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -92,3 +97,55 @@ def test_no_normalisation_fits_a_random_network(run: Run, photos: Path) -> None:
     code, _, err = run("evaluate", "resnet18", "--weights", "random.pt", "--data", str(photos), "--quiet")
     assert code == 2
     assert "no usual one fits the images: pass --mean and --std" in err
+
+
+@pytest.mark.usefixtures("checkpoint")
+def test_looks_for_statistics_in_the_units_of_the_bounds(run: Run) -> None:
+    code, out, err = run(*readme_command(), "--bounds", "0,255", "--json", "--quiet")
+    document = json.loads(out)
+    assert (code, document["model"]["settings"]["mean"]) == (0, [123.675, 116.28, 103.53]), err
+    assert document["clean"]["accuracy"]["value"] > 0.9
+    assert "took ImageNet's --mean 123.675,116.28,103.53" in err
+
+
+@pytest.mark.parametrize("given", [("--mean", "0.3"), ("--std", "0.3")])
+@pytest.mark.usefixtures("checkpoint")
+def test_keeps_what_was_given(run: Run, given: tuple[str, str]) -> None:
+    code, _, err = run(*readme_command(), *given, "--quiet")
+    assert code == 2
+    assert "pass --mean and --std" in err
+
+
+def test_needs_more_than_the_largest_class(run: Run, photos: Path) -> None:
+    """A network that always names the largest class is right on two thirds of the images, under any statistics."""
+    for name in CLASSES[1:]:
+        for file in sorted((photos / "val" / name).glob("*.png"))[1:]:
+            file.unlink()
+    network = resnet18(num_classes=5)
+    with torch.no_grad():
+        network.fc.weight.zero_()
+        network.fc.bias.copy_(torch.eye(5)[0])
+    torch.save(network.state_dict(), "constant.pt")
+    code, _, err = run("evaluate", "resnet18", "--weights", "constant.pt", "--data", str(photos), "--quiet")
+    assert code == 2
+    assert "no usual one fits the images" in err
+
+
+@pytest.mark.usefixtures("checkpoint")
+def test_keeps_one_network_at_a_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large network is tried eleven times, and fits into memory once."""
+    alive: list[weakref.ref[object]] = []
+    most = 0
+
+    def load(*arguments: object, **settings: object) -> object:
+        nonlocal most
+        gc.collect()
+        most = max(most, sum(one() is not None for one in alive))
+        classifier = load_classifier(*arguments, **settings)  # type: ignore[arg-type]
+        alive.append(weakref.ref(classifier))
+        return classifier
+
+    monkeypatch.setattr(find_normalisation, "load_classifier", load)
+    assert run(*readme_command(), "--quiet")[0] == 0
+    assert len(alive) > 5
+    assert most <= 1
