@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from robustbench_fgsm.errors import ResourceError, RfgsmError, UnsafeError, describe_error
-from robustbench_fgsm.files.regular_files import open_to_read
+from robustbench_fgsm.files.regular_files import MAX_EXPANSION, open_to_read
 from robustbench_fgsm.files.zip_archives import ZIP_ERRORS, open_zip
 
 if TYPE_CHECKING:
@@ -104,6 +104,11 @@ class NpzArrays:
     def __contains__(self, name: str) -> bool:
         return name in self._members
 
+    def unpacked_bytes(self, name: str) -> int:
+        """Return the memory that an array takes: 0 if it is mapped."""
+        member = self._members[name]
+        return 0 if member.compress_type == zipfile.ZIP_STORED else member.file_size
+
     def header(self, name: str) -> ArrayHeader:
         """Return the header of an array; raise as `read_array_header` does."""
         member = self._members[name]
@@ -136,8 +141,13 @@ class NpzArrays:
 
 
 @contextmanager
-def open_npz(file: Path, *, follow_links: bool = False) -> Iterator[NpzArrays]:
+def open_npz(file: Path, *, follow_links: bool = False, expansion: int = MAX_EXPANSION) -> Iterator[NpzArrays]:
     """Open an npz file.
+
+    Args:
+        file: path of the file.
+        follow_links: as in `open_to_read`.
+        expansion: as in `open_zip`.
 
     Raises:
         ValueError: the file is malformed, or an array claims more bytes than its member has.
@@ -147,7 +157,7 @@ def open_npz(file: Path, *, follow_links: bool = False) -> Iterator[NpzArrays]:
     """
     with open_to_read(file, follow_links=follow_links) as stream:
         try:
-            with open_zip(stream, file) as archive:
+            with open_zip(stream, file, expansion) as archive:
                 yield NpzArrays(stream, archive, file)
         except RfgsmError:
             raise

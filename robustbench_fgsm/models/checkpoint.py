@@ -276,7 +276,7 @@ def nonfinite_keys(state: Mapping[str, Tensor]) -> set[str]:
 def _is_finite(value: Tensor) -> bool:
     plain = value.dequantize() if value.is_quantized else value
     dense = plain if plain.layout == torch.strided else plain.to_dense()
-    if dense.dtype == torch.float32 and math.isfinite(dense.sum()):  # five times as fast; a sum may overflow
+    if dense.dtype == torch.float32 and math.isfinite(dense.detach().sum()):  # five times as fast; a sum may overflow
         return True
     return bool(dense.isfinite().all())
 

@@ -294,6 +294,15 @@ CLAIMS: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.filterwarnings("error")
+def test_parameters_in_place_of_tensors(tmp_path: Path) -> None:
+    network = nn.Linear(2, 2)
+    torch.save(dict(network.named_parameters()), tmp_path / "weights.pt")
+    other = nn.Linear(2, 2)
+    load_weights(other, read_weights(tmp_path / "weights.pt"), "file")
+    assert torch.equal(other.weight, network.weight)
+
+
 @pytest.mark.parametrize("claim", CLAIMS)
 @pytest.mark.timeout(60)
 def test_believes_no_claim_of_size(tmp_path: Path, claim: str) -> None:

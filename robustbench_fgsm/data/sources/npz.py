@@ -8,10 +8,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from robustbench_fgsm.data.dataset import Dataset
+from robustbench_fgsm.data.memory import check_memory
 from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.arrays import arrays_to_dataset, find_array_keys
 from robustbench_fgsm.errors import DataError, RfgsmError
 from robustbench_fgsm.files.array_files import open_npz
+from robustbench_fgsm.files.regular_files import MAX_SMALL_EXPANSION
 
 
 def load(argument: str, options: DataOptions) -> Dataset:
@@ -21,9 +23,11 @@ def load(argument: str, options: DataOptions) -> Dataset:
     """
     file = Path(argument)
     try:
-        with open_npz(file, follow_links=True) as arrays:
+        with open_npz(file, follow_links=True, expansion=MAX_SMALL_EXPANSION) as arrays:  # masks and drawings compress well
             keys = find_array_keys(arrays.shapes, options, str(file))
-            classes = _array_class_names(arrays.read("classes"), file) if "classes" in arrays else None
+            names = ["classes"] if "classes" in arrays else []
+            check_memory(sum(map(arrays.unpacked_bytes, [*keys, *names])), f"npz {file}", "save it with numpy.savez, uncompressed")
+            classes = _array_class_names(arrays.read("classes"), file) if names else None
             images, labels = map(arrays.read, keys)
     except RfgsmError:
         raise

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.data import memory
 from robustbench_fgsm.data.axes import to_channels_first
-from robustbench_fgsm.errors import DataError, SettingError
+from robustbench_fgsm.errors import DataError, ResourceError, SettingError
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (6, 3, 8, 9), dtype=np.uint8)
@@ -53,6 +54,20 @@ def test_names_of_arrays(tmp_path: Path, x: str, y: str, compressed: bool) -> No
 def test_detects_layouts_and_types(tmp_path: Path, stored: Any) -> None:
     batch = read(saved(tmp_path, images=stored, labels=LABELS))
     assert torch.allclose(batch.images, torch.from_numpy(IMAGES).float() / 255)
+
+
+def test_drawings_that_compress_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than 64 MiB, and more than 100 times the file; the remedy for little memory."""
+    drawings = np.zeros((1200, 128, 128), np.float32)
+    drawings[:, 60:64, 60:64] = 1
+    labels = np.arange(1200) % 3
+    file = saved(tmp_path, compressed=True, images=drawings, labels=labels)
+    assert drawings.nbytes > max(2**26, 200 * file.stat().st_size)
+    assert float(read(file).images.sum()) == 100 * 16
+    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
+    with pytest.raises(ResourceError, match=r"must fit into memory as a whole, .*: save it with numpy\.savez, uncompressed"):
+        read(file)
+    assert float(read(saved(tmp_path, images=drawings, labels=labels)).images.sum()) == 100 * 16
 
 
 def test_keras_splits(tmp_path: Path) -> None:
