@@ -733,7 +733,7 @@ def test_epsilon_per_pixel_needs_inf() -> None:
     given_: dict[str, Any] = {"norm": 2, "eps": np.linspace(0, 1, 40).reshape(SHAPE), "eps_step": np.ones(SHAPE)}
     with pytest.raises(NotImplementedError):
         ArtsOwn(pytorch(), **given_).generate(images())
-    with pytest.raises(SettingError, match="only norm inf takes one budget per pixel"):
+    with pytest.raises(SettingError, match=r"the same all over an image under norm 2.*pass one epsilon per image"):
         FastGradientMethod(pytorch(), **given_).generate(images())
 
 

@@ -17,7 +17,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from robustbench_fgsm.errors import ResourceError, RfgsmError, UnsafeError, describe_error
+from robustbench_fgsm.errors import FileError, ResourceError, RfgsmError, UnsafeError, describe_error
 from robustbench_fgsm.files.regular_files import MAX_EXPANSION, open_to_read
 from robustbench_fgsm.files.zip_archives import ZIP_ERRORS, open_zip
 
@@ -172,8 +172,13 @@ def read_npz(file: Path, without: str = "", *, follow_links: bool = False) -> di
 
 
 def map_npy(file: Path) -> NDArray[Any]:
-    """Return the array of an npy file, mapped into memory; links are followed. Raises as `open_npz` does."""
+    """Return the array of an npy file, mapped into memory; links are followed.
+
+    Raises FileError for an npz file, else as `open_npz` does.
+    """
     with open_to_read(file, follow_links=True) as stream:
+        if stream.read(4) == b"PK\x03\x04":
+            raise FileError(f"{file} must hold one array, got an archive of several: pass npz:{file}")
         header = read_array_header(stream, stream.seek(0, os.SEEK_END), file)
         return header.map(stream, 0)
 
