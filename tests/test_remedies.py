@@ -69,8 +69,8 @@ REMEDIES = [
     ),
     Remedy(
         "rf.fgsm(net, x, y, torch.rand_like(x) / 9, norm=2)",
-        "only norm inf",
-        "rf.fgsm(net, x, y, torch.rand_like(x) / 9, norm='inf')",
+        "pass one epsilon per image, and numbers by feature to `fgsm` as epsilon_scale",
+        "rf.fgsm(net, x, y, torch.rand(len(x)) / 9, norm=2, epsilon_scale=torch.rand_like(x[0]))",
     ),
     Remedy("rf.fgsm(net, x, y, bounds=(1, 0))", "pass bounds=(0, 1)", "rf.fgsm(net, x, y, bounds=(0, 1))"),
     Remedy("rf.fgsm(net, x, y, bounds=1)", "pass bounds=(0, 1)", "rf.fgsm(net, x, y, bounds=(0, 1))"),

@@ -43,7 +43,7 @@ def broadcast_epsilon(epsilon: Epsilon, x: Tensor, norm: float, bounds: Pixelwis
     if norm != math.inf and any(size > 1 for size in budget.shape[-(x.ndim - 1) :]):
         raise SettingError(
             f"epsilon must be the same all over an image under norm {norm:g}, got {tuple(budget.shape)}: "
-            "pass one epsilon per image, or to `fgsm` epsilon=1 and these numbers as epsilon_scale"
+            "pass one epsilon per image, and numbers by feature to `fgsm` as epsilon_scale"
         )
     return budget
 

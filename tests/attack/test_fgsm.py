@@ -301,7 +301,7 @@ def test_a_scale_under_linf_is_an_epsilon_of_each_feature(linear: nn.Linear) -> 
 
 def test_a_budget_for_each_pixel_under_another_norm_names_the_scale(linear: nn.Linear) -> None:
     x, y, budget = torch.full((1, 2), 0.5), torch.tensor([0]), torch.tensor([[0.1, 0.2]])
-    with pytest.raises(SettingError, match="to `fgsm` epsilon=1 and these numbers as epsilon_scale"):
+    with pytest.raises(SettingError, match="numbers by feature to `fgsm` as epsilon_scale"):
         fgsm(linear.float(), x, y, budget, norm=2)
     moved = (fgsm(linear, x, y, 1, epsilon_scale=budget, norm=2) - x) / budget
     torch.testing.assert_close(moved.norm(), torch.tensor(1.0))

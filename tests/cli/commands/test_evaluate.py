@@ -188,7 +188,7 @@ def test_markdown(run: Run) -> None:
         (["--max-asr", "30"], "max asr must be a share in [0, 1], got 30: did you mean 0.3?"),
         (["--min-robust-accuracy", "nan"], "min robust accuracy must be a share"),
         (["--json", "--format", "markdown"], "exclude each other"),
-        (["--format", "latex"], "latex"),
+        (["--format", "pdf"], "pdf"),
         (["--targeted", "class:Ankel boot"], "did you mean Ankle boot?"),
         (["--batch-size", "0"], "batch size must be auto or a positive integer"),
     ],
