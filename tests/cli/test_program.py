@@ -135,7 +135,8 @@ def test_missing_places(tmp_path: Path, place: str) -> None:
     words = f"evaluate --model mlp300 --limit 40 --batch-size 16 --out {tmp_path}/run --html {tmp_path}/page.html"
     done = bash(f"rfgsm {words}", **dict.fromkeys(names, place))
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "mlp300: standard weights, 40 images of fashion-mnist, cpu\n"
+    kept = f"Kept in {tmp_path}/run: rfgsm report {tmp_path}/run\n"
+    assert done.stderr == f"mlp300: standard weights, 40 images of fashion-mnist, cpu\n{kept}"
     plot = f"sweep --model mlp300 --limit 40 --batch-size 16 --quiet --eps 4,8/255 --plot {tmp_path}/a.png"
     done = bash(f"rfgsm {plot}", **dict.fromkeys(names, place))
     assert done.returncode == 0, done.stderr
