@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import nn
 
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.match_model import as_classifier_and_data
-from robustbench_fgsm.engine.dataset_pieces import PieceRecord
+from robustbench_fgsm.engine.dataset_pieces import RecordList
 from robustbench_fgsm.engine.progress import Progress
 from robustbench_fgsm.engine.run_pieces import RunContext
 from robustbench_fgsm.errors import warn_user
@@ -46,21 +45,6 @@ class Distances:
         """Return quantiles, and accuracy over epsilon, as a JSON object."""
         found: dict[str, Any] = self.evaluation.to_dict()["distance"]
         return found
-
-
-@dataclass
-class _KeptPieces:
-    """Store of pieces in main memory."""
-
-    kept: list[PieceRecord] = field(default_factory=list)
-
-    def records(self) -> Iterator[PieceRecord]:
-        """Yield no piece, because nothing was stored before."""
-        return iter(())
-
-    def keep(self, record: PieceRecord) -> None:
-        """Keep the record until the end."""
-        self.kept.append(record)
 
 
 @neutral_surroundings(generators=True)
@@ -110,7 +94,7 @@ def distances(
     classifier, data = as_classifier_and_data(classifier, data)
     attack = AttackOptions(max_epsilon, norm, epsilon_scale, targeted, loss, stable, seed=seed).to_spec(classifier.bounds)
     (spec,) = DistanceOptions(True, max_epsilon).apply([attack])
-    store = _KeptPieces()
+    store = RecordList()
     options, context = RunOptions(batch_size, "none", max_bad, strict), RunContext(store=store, progress=progress)
     (evaluation,) = run_attacks(classifier, data, [spec], options, NO_CHECKS, context=context)
     for reason in evaluation.invalid_reasons:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_classifier
-from robustbench_fgsm.engine.dataset_pieces import PieceRecord
-from robustbench_fgsm.engine.plan import Plan
+from robustbench_fgsm.engine.dataset_pieces import RecordList
 from robustbench_fgsm.engine.run_pieces import RunContext
 from robustbench_fgsm.errors import InvalidRunError
 from robustbench_fgsm.evaluation.evaluate import NO_OPTIMIZATION, run_attacks
@@ -19,26 +16,6 @@ from robustbench_fgsm.runs.settings import run_settings
 from robustbench_fgsm.surroundings import neutral_surroundings
 
 NO_DISTANCES = DistanceOptions()
-
-
-@dataclass
-class RecordList:
-    """Store of the pieces of a run in memory."""
-
-    kept: list[PieceRecord] = field(default_factory=list)
-
-    def records(self) -> Iterator[PieceRecord]:
-        """Yield the pieces that are finished."""
-        yield from list(self.kept)
-
-    def keep(self, record: PieceRecord) -> None:
-        """Add one piece that is finished."""
-        self.kept.append(record)
-
-    def restart(self, _: Plan) -> RecordList:
-        """Forget all pieces, because they are attacked again under another plan."""
-        self.kept.clear()
-        return self
 
 
 @neutral_surroundings(generators=True)

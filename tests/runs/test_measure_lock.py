@@ -10,9 +10,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.engine.plan import PLAIN_PLAN
 from robustbench_fgsm.options import AttackOptions
-from robustbench_fgsm.runs.measure_lock import RecordList, measure_lock
+from robustbench_fgsm.runs.measure_lock import measure_lock
 from robustbench_fgsm.runs.pair_locks import pair_locks
 
 
@@ -44,9 +43,3 @@ def test_numbers_that_must_not_be_used(make_data: Callable[..., rf.ArrayDataset]
     network = nn.Sequential(nn.Flatten(), layer)
     with pytest.raises(rf.InvalidRunError, match="must have numbers that can be used, got Sequential"):
         measure_lock(rf.wrap(network, 3), make_data(), AttackOptions(0.2))
-
-
-def test_another_plan_starts_again(classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> None:
-    store = RecordList()
-    store.keep(object())  # type: ignore[arg-type]
-    assert list(store.restart(PLAIN_PLAN).records()) == []
