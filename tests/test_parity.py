@@ -31,7 +31,7 @@ LIBRARY_ONLY = {"progress", "report", "extra"}
 """Callbacks, and cases of `verify` that the program makes of --model."""
 
 LISTS = {"targeted", "references", "levels", "ignore"}
-POSITIONAL = {"classifier", "data", "sources", "targets", "value", "candidate", "run", "baseline", "out"}
+POSITIONAL = {"classifier", "data", "sources", "targets", "value", "candidate", "run", "baseline", "out", "output"}
 """Arguments that the library takes first, in an order of its own."""
 
 
@@ -69,7 +69,7 @@ COMMANDS = [
     ),
     Parity(rf.explain, explain_command, ("classifier", "data", "value", "epsilon")),
     Parity(rf.gate, gate_command, ("run", "baseline", "max_drop"), program_only=frozenset({"badge"})),
-    Parity(rf.lock, lock_command, ("run", "out")),
+    Parity(rf.lock, lock_command, ("run", "output")),
     Parity(
         rf.save_adversarial,
         attack_command,

@@ -54,12 +54,12 @@ class WrittenLock:
         return complete_document("rfgsm.locked/1", own, describe_software(), self.seconds, warnings=self.warnings)
 
 
-def lock(run: Path | str, out: Path | str = LOCK_NAME) -> WrittenLock:
+def lock(run: Path | str, output: Path | str = LOCK_NAME) -> WrittenLock:
     """Write what a gate needs of a finished run into one small text file, to be kept in git.
 
     Args:
         run: directory that `rfgsm evaluate` or `sweep` wrote with `--out`.
-        out: the file; an earlier lock there is replaced.
+        output: the file; an earlier lock there is replaced.
 
     Returns:
         The lock, with its size.
@@ -72,5 +72,5 @@ def lock(run: Path | str, out: Path | str = LOCK_NAME) -> WrittenLock:
     """
     began = time.perf_counter()
     found = lock_run(read_saved_run(run))
-    size = write_lock(found, Path(out))
-    return WrittenLock(found, Path(out), size, time.perf_counter() - began)
+    size = write_lock(found, Path(output))
+    return WrittenLock(found, Path(output), size, time.perf_counter() - began)

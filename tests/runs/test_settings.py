@@ -28,7 +28,7 @@ Settings = dict[str, Any]
 COMMANDS = {
     str(command.name): cast("Callable[..., int]", command.callback)
     for command in app.registered_commands
-    if "out" in inspect.signature(cast("Callable[..., int]", command.callback)).parameters and command.name != "lock"  # of a run
+    if "out" in inspect.signature(cast("Callable[..., int]", command.callback)).parameters
 }
 
 BASE: Options = {

@@ -15,10 +15,10 @@ from robustbench_fgsm.options import Option
 @expand_options
 def lock_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory made with --out by evaluate or sweep.", show_default=False)],
-    out: Annotated[Path, Option("File to write; an earlier lock is replaced.", short="-o", metavar="FILE", panel="Output")] = Path(
-        "robustness.lock"
-    ),
-    output: Annotated[OutputOptions, Variant(only=("format", "json", "debug"))] = OutputOptions(),
+    output: Annotated[
+        Path, Option("File to write; an earlier lock is replaced.", short="-o", metavar="FILE", panel="Output")
+    ] = Path("robustness.lock"),
+    output_options: Annotated[OutputOptions, Variant(only=("format", "json", "debug"))] = OutputOptions(),
 ) -> int:
     """Write robustness.lock: what became of each image of a run, in one small text file for git.
 
@@ -31,5 +31,5 @@ def lock_command(
     from robustbench_fgsm.runs.manifest import translate_document_errors
 
     with translate_document_errors(run):
-        document = lock(run, out).to_dict()
-    return write_result(document, output)
+        document = lock(run, output).to_dict()
+    return write_result(document, output_options)
