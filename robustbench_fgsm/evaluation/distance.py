@@ -23,6 +23,7 @@ from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import AttackOptions, DistanceOptions, RunOptions
 from robustbench_fgsm.spec import DEFAULT_MAX_EPSILON, UNTARGETED
 from robustbench_fgsm.stats.distance import ImageDistances, image_distances
+from robustbench_fgsm.stats.rate import Rate
 from robustbench_fgsm.surroundings import neutral_surroundings
 
 
@@ -68,7 +69,8 @@ def distances(
 
     A coarse grid of budgets is scanned from below. The first interval whose end fools the image is then halved six times. The
     result is the first crossing that the search finds along one direction: an upper bound on the distance to the nearest
-    adversarial image. A RuntimeWarning gives each reason why the distances must not be used.
+    adversarial image. A RuntimeWarning gives each reason why the distances must not be used, and says if saturated images,
+    whose gradients float32 spoils, are more than 1 %.
 
     Args:
         classifier: the model to attack: a classifier, a bare `nn.Module`, or an ART estimator.
@@ -99,5 +101,8 @@ def distances(
     (evaluation,) = run_attacks(classifier, data, [spec], options, NO_CHECKS, context=context)
     for reason in evaluation.invalid_reasons:
         warn_user(f"distances must not be used: {reason}")
+    if evaluation.shows_stable:
+        saturated = Rate(evaluation.tallies[0].saturated, evaluation.n)
+        warn_user(f"saturation: {saturated} of the images have 1 - p_y < 1e-6, and distances that are too large: pass stable=True")
     found = image_distances([record.outcomes[0] for record in store.kept if len(record)], spec.epsilons[0])
     return Distances(found, evaluation)

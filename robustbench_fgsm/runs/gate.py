@@ -199,10 +199,18 @@ def gate(
     if not found[0].n:
         raise SettingError("run and baseline must hold images, got none that could be read: check the data")
     if on != "accuracy" and not distances:
-        raise RunError("run and baseline must both have distances up to the same epsilon, got none: measure both with --distance")
+        raise RunError(
+            f"run and baseline must both have distances up to the same epsilon, got {' and '.join(map(_largest_text, sides))}: "
+            "measure both with --distance and the same --max-epsilon"
+        )
     level = alpha / 2 if on == "both" else alpha
     drops, decreases = assess_drops(found, max_drop, level), assess_decreases(distances, allowed, level) if distances else ()
-    moved = tuple(count_moved_images(rule, pairs, epsilon) for rule, pairs in distances for epsilon in _budgets(sides[0], rule))
+    moved = tuple(
+        count_moved_images(rule, pairs, epsilon)
+        for rule, pairs in distances
+        for epsilon in _budgets(sides[0], rule)
+        if epsilon <= pairs.max_epsilon  # beyond it, no distance says on which side an image lies
+    )
     seconds = time.perf_counter() - began
     return Gate(*sides, drops, max_drop, alpha, require_evidence, stable, seconds, on, allowed, decreases, moved)
 
@@ -215,6 +223,12 @@ def _check_shares(max_drop: float, alpha: float) -> None:
 
 def _budgets(run: Document, rule: str) -> list[float]:
     return next(list(attack["epsilons"]) for attack in run["attacks"] if attack["targeted"] == rule)
+
+
+def _largest_text(run: Document) -> str:
+    """Return up to which epsilon a side has distances."""
+    largest = run["attacks"][0].get("max_epsilon")
+    return "none" if largest is None else f"those up to {largest:g}"
 
 
 def _pair(

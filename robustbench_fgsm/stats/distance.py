@@ -164,6 +164,6 @@ def quantiles(counts: Int64Array, levels: NDArray[np.float64], shares: Sequence[
     for share in shares:
         low, high = (int(binom.ppf(tail, n, share)) for tail in ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
         value = order_statistic(max(1, math.ceil(share * n)))
-        ends = {"low": order_statistic(low) if low else 0.0, "high": order_statistic(high + 1)}
+        ends = {"low": order_statistic(low) if low or not n else 0.0, "high": order_statistic(high + 1)}
         found.append({"share": share, "value": value, **ends})
     return found

@@ -76,9 +76,9 @@ def test_more_places_need_more_evidence() -> None:
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of two networks with distances, and of one without."""
     place, images = tmp_path_factory.mktemp("runs"), rf.load_data("fashion-mnist", limit=300)
-    for name, largest in {"300": 0.5, "900": 0.5, "bare": None, "other": 0.25}.items():
+    for name, largest in {"300": 0.5, "900": 0.5, "bare": None, "other": 0.25, "small": 0.02}.items():
         model = "mlp900" if name == "900" else "mlp300"
-        spec = AttackSpec(max_epsilon=largest)
+        spec = AttackSpec((0.01, 0.03), max_epsilon=largest) if name == "small" else AttackSpec(max_epsilon=largest)
         evaluate_in_directory(EvaluationRun("evaluate", rf.load_classifier(model), images, (spec,), Plan()), place / name)
     return place
 
@@ -109,8 +109,15 @@ def test_both_criteria_share_the_level(measured: Path) -> None:
 @pytest.mark.parametrize("baseline", ["bare", "other"])
 def test_distances_are_needed_on_both_sides(measured: Path, baseline: str) -> None:
     assert rf.gate(measured / "300", measured / baseline).decreases == ()
-    with pytest.raises(rf.RunError, match="measure both with --distance"):
+    found = {"bare": "none", "other": "those up to 0.25"}[baseline]
+    with pytest.raises(rf.RunError, match=f"got those up to 0.5 and {found}: measure both with --distance and the same --max-eps"):
         rf.gate(measured / "300", measured / baseline, on="distance")
+
+
+def test_a_budget_beyond_the_distances_has_no_sides(measured: Path) -> None:
+    found = rf.gate(measured / "small", measured / "small")
+    assert found.decreases
+    assert [moved.epsilon for moved in found.moved] == [0.01]
 
 
 @pytest.mark.parametrize("options", [{"on": "distances"}, {"max_decrease": -1}, {"max_decrease": "1,2/255"}, {"alpha": 0.7}])

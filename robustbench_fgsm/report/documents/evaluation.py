@@ -355,7 +355,7 @@ def distance_sheets(evaluation: Document) -> Iterator[Sheet]:
         if side:
             rows: list[tuple[Cell, ...]] = []
             rows += [(f"{100 * one['share']:g} % of the images", *_quantile_cells(one)) for one in side["quantiles"]]
-            medians = sorted(side["per_class"], key=lambda one: _sort_key(one["median"]["value"]))
+            medians = sorted((one for one in side["per_class"] if one["n"]), key=lambda one: _sort_key(one["median"]["value"]))
             rows += [(f"median of {one['name']}", *_quantile_cells(one["median"])) for one in medians[:MAX_LISTED_CLASSES]]
             images = f"n={side['n']:,}, {side['wrong_before']:,} with distance 0, {side['censored']:,} beyond"
             title = f"Distance in 1/255: smallest epsilon that fools ({images} {side['max_epsilon']:g}){suffix}"

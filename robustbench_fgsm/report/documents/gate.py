@@ -93,8 +93,8 @@ def _decrease_text(test: Document, allowed: float) -> str:
         return f"smaller by {size} [{low}, {high}] in the median"
     needed = "" if test["needed"] is None else f" ({test['needed']:,} images would be needed)"
     than = f" of more than {255 * allowed:g}/255" if allowed else ""
-    word = "smaller" if test["decrease"] > 0 else "larger"
-    return f"no decrease{than} shown{needed}; {word} by {size} in the median, decrease in [{low}, {high}]"
+    change = f"{'smaller' if test['decrease'] > 0 else 'larger'} by {size}" if round(255 * test["decrease"], 2) else "unchanged"
+    return f"no decrease{than} shown{needed}; {change} in the median, decrease in [{low}, {high}]"
 
 
 def _moved_text(moved: Document) -> str:
@@ -116,9 +116,10 @@ def _moved_text(moved: Document) -> str:
 def _closing(document: Document) -> Iterator[str]:
     yield from criterion_sentences(document)
     level = 100 * (1 - document["alpha"] / (2 if document["on"] == "both" else 1))
+    apart = f", of the distance over {len(document['decreases'])}" if document["decreases"] else ""
     yield (
         f"At least, at most, and in brackets: one-sided {level:g} % bounds at Holm's levels over {len(document['drops'])} "
-        "places. The images are taken as a sample of their kind."
+        f"places{apart}. The images are taken as a sample of their kind."
     )
     yield _detectable_drop_text(document)
     if document["ties"]:
@@ -200,7 +201,9 @@ def failure_text(document: Document) -> str:
     if len(exceeding) > MAX_NAMED_DROPS:
         lines.append(f"  and {len(exceeding) - MAX_NAMED_DROPS} more")
     lines += [f"  {text}" for text in criterion_sentences(document) if document["decreases"]]
-    return "\n".join([*lines, f"  allowed: {100 * document['max_drop']:g} % of the images"])
+    allowed = {"accuracy": f"{100 * document['max_drop']:g} % of the images", "distance": f"{255 * document['max_decrease']:g}/255"}
+    judged = [text for name, text in allowed.items() if document["on"] in (name, "both")]
+    return "\n".join([*lines, f"  allowed: {' and '.join(judged)}"])
 
 
 def _drop_label(drop: Document) -> str:

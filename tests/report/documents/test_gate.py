@@ -113,6 +113,12 @@ def test_a_failure_says_what_moved_by_how_much_and_how_sure() -> None:
     assert lines[-2:] == ["  and 3 more", "  allowed: 1 % of the images"]
 
 
+@pytest.mark.parametrize(("on", "allowed"), [("distance", "0.5/255"), ("both", "1 % of the images and 0.5/255")])
+def test_a_failure_names_what_its_criterion_allows(on: str, allowed: str) -> None:
+    found = document(on=on, verdict="failed", decreases=[decrease(exceeds=True)], max_decrease=0.5 / 255)
+    assert failure_text(found).splitlines()[-1] == f"  allowed: {allowed}"
+
+
 def test_a_failure_for_lack_of_evidence_is_the_verdict() -> None:
     text = failure_text(document(drop(1, within=False), require_evidence=True, verdict="failed"))
     assert text.startswith("FAILED: no drop of more than 1 % of the images is shown, but in 1 of 3 places none is ruled out.")
@@ -154,4 +160,10 @@ def test_a_decrease_that_is_not_shown() -> None:
     found = document(decreases=[decrease()], max_decrease=0.5 / 255)
     text = " ".join(printed(found).split())
     assert "no decrease of more than 0.5/255 shown (321 images would be needed); smaller by 0.60/255 in the median" in text
+    assert "at Holm's levels over 2 places, of the distance over 1." in text
     assert "The two criteria disagree" not in text
+
+
+def test_an_equal_distance_is_unchanged() -> None:
+    text = " ".join(printed(document(decreases=[decrease(decrease=0.0, needed=None)])).split())
+    assert "no decrease shown; unchanged in the median" in text
