@@ -52,7 +52,8 @@ def splits_of(directory: Path) -> list[str]:
         names = [entry.name for entry in os.scandir(directory) if entry.is_dir() and entry.name[0] != "."]
     except OSError:  # the loader names the reason
         return []
-    known = [name for name in SPLIT_NAMES if name in names]
+    by_word = {name.lower(): name for name in names}  # such as Training and Testing
+    known = [by_word[word] for word in SPLIT_NAMES if word in by_word]
     return known if len(known) == len(names) and len(known) > 1 else []
 
 

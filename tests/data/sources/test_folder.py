@@ -52,6 +52,17 @@ def test_a_class_without_images_stays(folder: Folder) -> None:
     assert {int(label) for batch in data for label in batch.labels} == {0, 2}
 
 
+@pytest.mark.parametrize("names", [("train", "val"), ("Training", "Testing"), ("TRAIN", "Valid", "Test")])
+def test_splits_are_no_classes(folder: Folder, tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        folder().rename(tmp_path / name)
+    with pytest.raises(DataError, match=r"got the splits .*: pass --split") as raised:
+        rf.load_data(f"folder:{tmp_path}")
+    split = str(raised.value).rsplit(" ", 1)[1]
+    assert split == names[1]
+    assert len(rf.load_data(f"folder:{tmp_path}", split=split)) == 6
+
+
 def test_a_split_is_a_directory_between(folder: Folder, tmp_path: Path) -> None:
     folder().rename(tmp_path / "val")
     assert len(rf.load_data(f"folder:{tmp_path}", split="val")) == 6
