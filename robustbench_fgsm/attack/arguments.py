@@ -144,7 +144,8 @@ def to_scale(scale: Any, x: Tensor, bounds: PixelwiseBounds | None) -> Tensor | 
         widths = bounds[1] - bounds[0]
         if bool(widths.isfinite().all()):
             return widths
-    numbers = check_epsilon_scale(scale, bounds if isinstance(bounds, Bounds) else Bounds(-math.inf, math.inf))
+    known = bounds if isinstance(bounds, Bounds) and isinstance(scale, str) else Bounds(-math.inf, math.inf)
+    numbers = check_epsilon_scale(scale, known)  # numbers need not have the form of the bounds
     return None if numbers is None else feature_tensor(numbers, x, "epsilon scale")
 
 

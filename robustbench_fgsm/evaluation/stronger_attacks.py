@@ -32,7 +32,7 @@ BALL_TOLERANCE = 1e-4
 """Relative distance by which rounding may move an image out of the ball."""
 
 
-def make_art_estimator(classifier: Classifier, input_shape: tuple[int, ...] = ()) -> Any:
+def make_art_estimator(classifier: Classifier, input_shape: tuple[int, ...]) -> Any:
     """ART's estimator with its own copy of the network; one with convolutions lies channels-last, which is faster."""
     if isinstance(classifier, TorchClassifier) and classifier.has_variants and has_convolutions(classifier.network):
         classifier = classifier.variant(memory_format=torch.channels_last)
@@ -62,7 +62,7 @@ def pgd(
     """
     if epsilon == 0 or not len(x):
         return x.clone()
-    estimator = make_art_estimator(classifier)
+    estimator = make_art_estimator(classifier, tuple(x.shape[1:]))
     from art.attacks.evasion import ProjectedGradientDescent
 
     attack = ProjectedGradientDescent(

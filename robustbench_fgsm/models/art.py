@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from robustbench_fgsm.attack.clip import limits_of
 from robustbench_fgsm.attack.gradient import Labels
 from robustbench_fgsm.attack.losses import Loss, cross_entropy
 from robustbench_fgsm.attack.outputs import OutputReader
@@ -281,10 +282,16 @@ def from_art(estimator: Any, *, classes: Sequence[str] | None = None) -> TorchCl
     return TorchClassifier(network, nb_classes, names, estimator_bounds(estimator), info)
 
 
-def clip_values(bounds: Bounds) -> tuple[float, float] | tuple[Array, Array]:
-    """Return bounds as ART takes them: two numbers, or two float32 arrays that broadcast to one image."""
+def clip_values(bounds: Bounds, input_shape: tuple[int, ...] = ()) -> tuple[float, float] | tuple[Array, Array]:
+    """Return bounds as ART takes them: two numbers, or two float32 arrays that broadcast to one image as NumPy does.
+
+    input_shape: shape of one image, by which a vector lies along the channels; () for one number each, or the features of a table.
+    """
     if bounds.is_uniform:
         return bounds.limits
+    if input_shape:
+        low, high = (torch.as_tensor(side).numpy() for side in limits_of(bounds, torch.empty(1, *input_shape)))
+        return low, high
     return np.array(bounds.lower, np.float32), np.array(bounds.upper, np.float32)
 
 
@@ -340,7 +347,7 @@ def pytorch_estimator(
         loss=nn.CrossEntropyLoss(reduction="sum") if loss is cross_entropy else SummedLoss(loss, task),
         input_shape=input_shape,
         nb_classes=num_classes,
-        clip_values=None if bounds is None else clip_values(bounds),
+        clip_values=None if bounds is None else clip_values(bounds, input_shape),
         preprocessing=None,
         device_type="cpu" if device.type == "cpu" else "gpu",
     )

@@ -12,12 +12,12 @@ from torch import Tensor
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.attack.step import Epsilon
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.models.art import ArtClassifier, pytorch_estimator
+from robustbench_fgsm.models.art import ArtClassifier, clip_values, pytorch_estimator
 from robustbench_fgsm.models.art_engine import Array, patch_svc_probability
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, attacked_loss
 from robustbench_fgsm.models.copy_module import make_trainable
 from robustbench_fgsm.references.registry import OwnSuccess
-from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.spec import AttackSpec, Bounds
 from robustbench_fgsm.stats.rate import Rate
 
 PREDICTION_CHANGED = OwnSuccess("prediction changed, over all images", lambda tally: tally.flip_rate)
@@ -38,9 +38,20 @@ class ArtReference:
     different_execution = False
 
     def __init__(
-        self, estimator: Any, *, norm: float, targeted: bool, batch_size: int, art_classifier: ArtClassifier | None = None
+        self,
+        estimator: Any,
+        *,
+        norm: float,
+        targeted: bool,
+        batch_size: int,
+        art_classifier: ArtClassifier | None = None,
+        bounds: Bounds | None = None,
     ) -> None:
-        """Set up the attack; art_classifier: classifier that converts images to the estimator's shape, if the shapes differ."""
+        """Set up the attack.
+
+        art_classifier: classifier that converts images to the estimator's shape, if the shapes differ. bounds: bounds of features,
+        which get the shape of the images.
+        """
         import art
 
         self.version: str = art.__version__
@@ -49,6 +60,7 @@ class ArtReference:
         self._settings = {"norm": "inf" if norm == math.inf else norm, "targeted": targeted, "batch_size": batch_size}
         self._estimator = estimator
         self._art_classifier = art_classifier
+        self._bounds = None if bounds is None or bounds.is_uniform else bounds
 
     def predict(self, x: Tensor) -> Tensor:
         """Return outputs (N, K) of ART's own `predict` with our batch size."""
@@ -62,6 +74,8 @@ class ArtReference:
         if isinstance(epsilon, Tensor):
             eps = epsilon.cpu().numpy()
             eps = eps.reshape(-1, *[1] * (x.ndim - 1)) if eps.ndim == 1 else eps
+        if self._bounds is not None:
+            self._estimator.set_params(clip_values=clip_values(self._bounds, tuple(x.shape[1:])))
         eps_step = np.ones_like(eps) if isinstance(eps, np.ndarray) else 1.0  # read only for the minimal budget, never zero
         attack = FastGradientMethod(self._estimator, eps=eps, eps_step=eps_step, **self._settings)
         with np.errstate(invalid="ignore"):  # it divides rows without labels by 0; `SummedLoss` takes no harm
@@ -86,4 +100,4 @@ def prepare(classifier: Classifier, spec: AttackSpec, batch_size: int) -> ArtRef
     network = make_trainable(classifier.copy_network())  # as a user of ART has it
     loss = attacked_loss(classifier, get_loss(spec.loss))
     estimator = pytorch_estimator(network, classifier.num_classes, spec.bounds, classifier.device, loss=loss, task=classifier.task)
-    return ArtReference(estimator, **settings)
+    return ArtReference(estimator, bounds=spec.bounds, **settings)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.evaluation.stronger_attacks import pgd, square_attack, supports_square_attack
@@ -39,3 +41,37 @@ def test_square_needs_images_of_some_size(classifier: rf.TorchClassifier) -> Non
     assert supports_square_attack(classifier, torch.rand(1, 1, 28, 28), math.inf)
     assert not supports_square_attack(classifier, torch.rand(1, 784), math.inf)
     assert not supports_square_attack(classifier, torch.rand(1, 1, 8, 8), 2.0)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("check", [{"pgd_check": 20}, {"check_masking": True}, {"restarts": 2}])
+@pytest.mark.parametrize("norm", ["inf", "2"])
+def test_numbers_by_channel_count_as_those_of_every_pixel(check: dict[str, object], norm: str) -> None:
+    """The width is not the number of channels, and no channel has the bounds and the scale of another one."""
+    torch.manual_seed(0)
+    x, y = torch.rand(20, 3, 4, 5), torch.randint(0, 4, (20,))
+    network = nn.Sequential(nn.Flatten(), nn.Linear(60, 4))
+    high, scale = torch.tensor([1.0, 1.5, 2.0]), torch.tensor([1.0, 0.0, 0.5])
+    found = []
+    for by_pixel in (False, True):
+        limits = (torch.zeros(3), high, scale)
+        zeros, highs, scales = (one.view(3, 1, 1).expand(3, 4, 5) if by_pixel else one for one in limits)
+        options: dict[str, Any] = {"norm": norm, "epsilon_scale": scales, **check}
+        classifier = rf.wrap(network, 4, bounds=(zeros, highs))
+        found.append(rf.evaluate(classifier, (x, y), 0.05 if norm == "inf" else 0.3, **options).to_dict())
+    one, other = found
+    for key in ("epsilons", "pgd_check", "gradient_masking"):
+        assert one.get(key) == other.get(key)
+    assert one["epsilons"][0]["robust_accuracy"] != one["clean"]["accuracy"]
+
+
+@pytest.mark.reference
+def test_art_clips_channels_by_their_bounds() -> None:
+    torch.manual_seed(0)
+    x, y = torch.rand(20, 3, 4, 5), torch.randint(0, 4, (20,))
+    bounds = (torch.zeros(3), torch.tensor([1.0, 1.5, 2.0]))
+    classifier = rf.wrap(nn.Sequential(nn.Flatten(), nn.Linear(60, 4)), 4, bounds=bounds)
+    for scale in (None, "range", [1, 0, 2]):
+        comparison = rf.compare(classifier, (x, y), epsilon=0.3, epsilon_scale=scale, references=["art"]).to_dict()
+        assert comparison["verdict"] == "agree"
+        assert comparison["references"][0]["max_abs_difference"] <= 1e-6
