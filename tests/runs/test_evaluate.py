@@ -216,7 +216,7 @@ def test_attacks_damaged_pieces_again(run: EvaluationRun, tmp_path: Path, harm: 
     ("change", "named"),
     [
         (lambda run, make: replace(run, classifier=make(seed=1)), r"model\.sha256"),
-        (lambda run, make: replace(run, data=run.data.head(249)), r"data\.fingerprint .*; data\.n 250 there, 249 now"),
+        (lambda run, make: replace(run, data=run.data.head(249)), r"data\.n 250 there, 249 now; data\.fingerprint "),
         (lambda run, _: replace(run, specs=(replace(run.specs[0], epsilons=(0.01, 0.3)), run.specs[1])), "attacks"),
         (lambda run, make: replace(run, plan=Plan(batch_size=9)), "batch_size 8 there, 9 now; piece_size"),
         (lambda run, make: replace(run, max_bad=1), "max_bad 0 there, 1 now"),
