@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from robustbench_fgsm.attack.step import Epsilon
 from robustbench_fgsm.errors import SettingError, describe_error
 from robustbench_fgsm.registry import Registry, RegistryEntry
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from robustbench_fgsm.attack.step import Epsilon
     from robustbench_fgsm.models.classifier import Classifier
     from robustbench_fgsm.spec import AttackSpec
     from robustbench_fgsm.stats.rate import Rate

@@ -123,5 +123,5 @@ def test_png_takes_one_or_three_channels(shape: tuple[int, ...], fits: bool) -> 
         with pytest.raises(rf.SettingError, match=r"8-bit PNG needs images in \[0, 1\], got \[-1, 1\]"):
             check_eight_bit(data, AttackSpec(bounds=Bounds(-1.0, 1.0)))
     else:
-        with pytest.raises(rf.DataError, match=r"needs images \(C, H, W\) of 1 or 3 channels, got .*: use --format"):
+        with pytest.raises(rf.DataError, match=r"needs images \(C, H, W\) of 1 or 3 channels, got .*: use --save-as"):
             check_eight_bit(data, AttackSpec(norm=math.inf))
