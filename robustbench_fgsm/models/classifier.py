@@ -25,7 +25,7 @@ from robustbench_fgsm.attack.gradient import (
 from robustbench_fgsm.attack.losses import Loss, binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy
 from robustbench_fgsm.attack.network_call import call_network, network_device, network_dtypes, uses_batch_statistics
 from robustbench_fgsm.attack.normalisation import normalisation_warnings
-from robustbench_fgsm.attack.outputs import Column, OutputReader, lie_in_unit_interval, predict_noise
+from robustbench_fgsm.attack.outputs import Column, OutputReader, kind_of_outputs, lie_in_unit_interval, predict_noise
 from robustbench_fgsm.errors import ModelError, warn_user
 from robustbench_fgsm.models.copy_module import copy_module, is_recorded, unwrap_module
 from robustbench_fgsm.models.device import pick_device
@@ -292,9 +292,18 @@ class TorchClassifier:
             return input_gradient(self.network, x, y, attacked_loss(self, loss))
 
     def find_own_loss(self, x: Tensor) -> None:
-        """Find out, once, whether each class of a multi-label network has a sigmoid or a logit: by outputs on noise like x."""
+        """Find out, once, whether each class of a multi-label network has a sigmoid or a logit: by outputs on noise like x.
+
+        Raises ModelError for a softmax, which gives one class an image.
+        """
         if self.task == "multilabel" and self.own_loss is cross_entropy:
-            is_sigmoid = lie_in_unit_interval(predict_noise(self.predict, x, self.bounds))
+            outputs = predict_noise(self.predict, x, self.bounds)
+            if (kind := kind_of_outputs(outputs)) in ("probabilities", "log-probabilities"):
+                raise ModelError(
+                    f"multi-label model must return a sigmoid or a logit for each label, got {kind} of classes, which sum to 1: "
+                    "leave task multilabel out, or use --loss bce (loss='bce') if these are sigmoids"
+                )
+            is_sigmoid = lie_in_unit_interval(outputs)
             self.own_loss = binary_cross_entropy if is_sigmoid else binary_cross_entropy_with_logits
 
     def copy_network(

@@ -323,3 +323,24 @@ def test_predictions_that_differ_by_one_label_disagree(tmp_path: Path) -> None:
 def test_more_labels_than_outputs() -> None:
     with pytest.raises(RfgsmError, match="5 classes, got 6"):
         rf.evaluate(model(), (IMAGES, torch.cat([LABELS, LABELS[:, :1]], 1)))
+
+
+@pytest.mark.parametrize("last", [nn.Softmax(1), nn.LogSoftmax(1)])
+def test_a_softmax_has_no_labels(last: nn.Module) -> None:
+    torch.manual_seed(0)
+    x = torch.rand(20, 6)
+    body = nn.Linear(6, 4)
+    y = (torch.rand(20, 4) > 0.5).long()
+    with pytest.raises(ModelError, match=r"a sigmoid or a logit for each label, got .* which sum to 1: leave task multilabel out"):
+        rf.evaluate(rf.wrap(nn.Sequential(body, last), 4, task="multilabel"), (x, y), 0.1)
+
+
+def test_two_sigmoids_that_exclude_each_other_are_named_by_their_loss() -> None:
+    torch.manual_seed(0)
+    x = torch.rand(20, 6)
+    network = nn.Sequential(nn.Linear(6, 2), nn.Softmax(1))
+    y = torch.eye(2).long()[network(x).argmax(1)]
+    classifier = rf.wrap(network, 2, task="multilabel")
+    with pytest.raises(ModelError, match=r"loss='bce'\) if these are sigmoids"):
+        rf.evaluate(classifier, (x, y), 0.1)
+    assert rf.evaluate(classifier, (x, y), 0.1, loss="bce").tallies[0].clean_accuracy.value == 1
