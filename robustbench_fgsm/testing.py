@@ -16,7 +16,7 @@ from robustbench_fgsm.report.documents.gate import failure_text
 from robustbench_fgsm.report.github import append_job_summary
 from robustbench_fgsm.report.summarize import summarize
 from robustbench_fgsm.report.tables.markdown import summary_to_markdown
-from robustbench_fgsm.runs.gate import Gate, gate
+from robustbench_fgsm.runs.gate import Gate, check_gate_settings, gate
 from robustbench_fgsm.runs.lock_file import LOCK_NAME, read_lock, write_lock
 from robustbench_fgsm.runs.measure_lock import measure_lock
 from robustbench_fgsm.verification.result import Verification
@@ -66,9 +66,11 @@ def check_lock(
         max_decrease: largest allowed decrease of the distance, in units of epsilon.
 
     Raises:
+        SettingError: a setting is not valid; before a lock is written.
         RunError: there is no lock, or data, classes or attack are not those of the lock.
         InvalidRunError: the numbers of the model must not be used.
     """
+    check_gate_settings(max_drop, 0.05, on, max_decrease)  # before a lock is written
     if not (update or is_present(lock)):
         raise RunError(f"{lock.name} must lie beside the test or above it, got none: run pytest --rfgsm-update, and commit {lock}")
     baseline = None if update else read_lock(lock)

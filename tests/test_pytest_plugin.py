@@ -183,6 +183,16 @@ def test_options_are_those_of_the_gate(locked: pytest.Pytester) -> None:
     run(locked).stdout.fnmatch_lines(["E *SettingError: max drop must be a share in *"])
 
 
+def test_a_mistyped_option_writes_no_lock(locked: pytest.Pytester) -> None:
+    lock = locked.path / "tests" / "robustness.lock"
+    write(locked, noise=0.5)
+    test, before = locked.path / "tests" / "test_model.py", lock.read_bytes()
+    test.write_text(test.read_text(encoding="utf-8").replace('eps="8/255"', 'eps="8/255", on="distances"'), encoding="utf-8")
+    for words in ((), ("--rfgsm-update",)):
+        run(locked, *words).stdout.fnmatch_lines(["E *SettingError: on must be one of *did you mean distance*"])
+    assert lock.read_bytes() == before
+
+
 def test_junit_xml_has_the_numbers(locked: pytest.Pytester) -> None:
     write(locked, noise=0.5)
     run(locked, "--junitxml=report.xml").assert_outcomes(failed=1)

@@ -189,12 +189,7 @@ def gate(
         RunError: if a run is not finished, or the runs differ in data, attack, ids or labels.
     """
     began = time.perf_counter()
-    _check_shares(max_drop, alpha)
-    if on not in CRITERIA:
-        raise SettingError(f"on must be one of {', '.join(CRITERIA)}, got {on!r}: {did_you_mean(on, CRITERIA)}")
-    allowed, *others = parse_epsilon(max_decrease, bounds=None)
-    if others:
-        raise SettingError(f"max decrease must be one number, got {max_decrease}: try 0.5/255")
+    allowed = check_gate_settings(max_drop, alpha, on, max_decrease)
     sides, (found, stable), distances = _pair(run, baseline)
     if not found[0].n:
         raise SettingError("run and baseline must hold images, got none that could be read: check the data")
@@ -215,10 +210,17 @@ def gate(
     return Gate(*sides, drops, max_drop, alpha, require_evidence, stable, seconds, on, allowed, decreases, moved)
 
 
-def _check_shares(max_drop: float, alpha: float) -> None:
+def check_gate_settings(max_drop: float, alpha: float, on: str, max_decrease: float | str) -> float:
+    """Return the largest allowed decrease; raise SettingError if a setting of `gate` is not valid."""
     check_share("max drop", max_drop)
     if not 0 < alpha < 0.5:
         raise SettingError(f"alpha must lie between 0 and 0.5, got {alpha:g}: leave it out for 0.05")
+    if on not in CRITERIA:
+        raise SettingError(f"on must be one of {', '.join(CRITERIA)}, got {on!r}: {did_you_mean(on, CRITERIA)}")
+    allowed, *others = parse_epsilon(max_decrease, bounds=None)
+    if others:
+        raise SettingError(f"max decrease must be one number, got {max_decrease}: try 0.5/255")
+    return allowed
 
 
 def _budgets(run: Document, rule: str) -> list[float]:
