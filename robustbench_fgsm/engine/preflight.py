@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -183,7 +184,7 @@ def check_classes(classifier: Classifier, data: Dataset) -> None:
         if not (same_class_name(ours, theirs) or is_unnamed_class(label, ours) or is_unnamed_class(label, theirs)):
             raise DataError(
                 f"data must list the model's classes in its order, got {theirs!r} where the model has {ours!r}: "
-                "pass --class-map FILE"
+                f"pass --class-map FILE, such as {json.dumps({label: [theirs, ours]})[:-1]}, ...}}"
             )
 
 

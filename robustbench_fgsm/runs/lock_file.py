@@ -165,7 +165,10 @@ def read_lock(file: Path | str) -> RobustnessLock:
     document = parse_json(read_bytes(file, MAX_LOCK_BYTES), file)
     expected, schema = document.pop("checksum", None), document.get("schema")
     if schema != LOCK_SCHEMA:
-        _reject(file, f"one of schema {str(schema)[:40]!r}, not {LOCK_SCHEMA}")
+        raise RunError(
+            f"a lock must have schema {LOCK_SCHEMA}, got {str(schema)[:40]!r} in {file}: pass the directory of a run, or a file "
+            "of rfgsm lock"
+        )
     if expected != _checksum(document):
         _reject(file, "one whose checksum differs: somebody edited or merged it")
     try:

@@ -170,7 +170,7 @@ def _rules_text(specs: tuple[AttackSpec, ...]) -> str:
 
 def _epsilons_text(spec: AttackSpec) -> str:
     steps = [round(epsilon * 255) for epsilon in spec.epsilons]
-    if all(step and step / 255 == epsilon for step, epsilon in zip(steps, spec.epsilons, strict=True)):
+    if all(0 < step < 255 and step / 255 == epsilon for step, epsilon in zip(steps, spec.epsilons, strict=True)):
         return f"{','.join(map(str, steps))}/255"
     return ",".join(map(repr, spec.epsilons))
 

@@ -92,6 +92,7 @@ def images(lock: RobustnessLock, **changes: object) -> RobustnessLock:
         ),
         (locked(outcomes(RIGHT, [[0]] * 6), AttackSpec((4 / 255,))), "same epsilons, got 4/255 and 8/255: measure"),
         (locked(outcomes(RIGHT, [[0]] * 6), AttackSpec((8 / 255,), norm=2.0)), "same norm, got 2 and inf"),
+        (locked(outcomes(RIGHT, [[0]] * 6), AttackSpec((1.0,), norm=2.0)), "same epsilons, got 1.0 and 8/255"),
     ],
 )
 def test_differences_are_named(now: RobustnessLock, message: str) -> None:

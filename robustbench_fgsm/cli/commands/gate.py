@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from robustbench_fgsm.cli.expand_options import Variant, expand_options
-from robustbench_fgsm.cli.options import GateOptions, OutputOptions
+from robustbench_fgsm.cli.options import GateOptions, OutputOptions, check_output_path
 from robustbench_fgsm.options import Option
 
 
@@ -41,6 +41,7 @@ def gate_command(
     from robustbench_fgsm.runs.gate import gate
     from robustbench_fgsm.runs.manifest import translate_document_errors
 
+    check_output_path("--badge", badge)
     with translate_document_errors(run):
         document = gate(run, baseline, **asdict(gate_options)).to_dict()
     if badge is not None:

@@ -100,6 +100,7 @@ def test_tables_contain_the_verdict(run: Run, runs: Path, layout: str) -> None:
         ("weak", ["--max-drop", "5"], "max drop must be a share in [0, 1], got 5: did you mean 0.05?"),
         ("weak", ["--alpha", "0.7"], "alpha must lie between 0 and 0.5, got 0.7"),
         ("weak", ["--json", "--format", "markdown"], "exclude each other"),
+        ("weak", ["--badge", "/"], "--badge / cannot be written, because / is a directory: choose another path"),
     ],
 )
 def test_incomparable_runs_exit_2(run: Run, runs: Path, baseline: str, words: list[str], message: str) -> None:

@@ -69,7 +69,10 @@ def test_a_better_run_asks_for_a_new_baseline(run: Run, runs: Path, tmp_path: Pa
             ["gate", "RUNS/strong", "--baseline", "RUNS/none.lock"],
             "which is not there: check the path, or write it with rfgsm lock",
         ),
-        (["gate", "RUNS/strong", "--baseline", "RUNS/strong/manifest.json"], "must be as rfgsm wrote it, got one of schema"),
+        (
+            ["gate", "RUNS/strong", "--baseline", "RUNS/strong/manifest.json"],
+            "pass the directory of a run, or a file of rfgsm lock",
+        ),
     ],
 )
 def test_wrong_usage_exits_2(run: Run, runs: Path, words: list[str], message: str) -> None:
