@@ -6,6 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Z_95 = 1.959963984540054
 """Standard normal quantile of 97.5 %, for a two-sided 95 % interval."""
@@ -53,6 +59,24 @@ def wilson_interval(share: float, n: float) -> tuple[float, float]:
     return max(0.0, center - half) if share > 0 else 0.0, min(1.0, center + half) if share < 1 else 1.0
 
 
+def rate_drop_images_needed(share: float, drop: float, max_drop: float = 0.0, alpha: float = 0.05, power: float = 0.8) -> int:
+    """Return the images, in each of two samples, whose two independent rates show a drop above the allowed one with that power.
+
+    Normal approximation with the variance of each rate (Fleiss, Levin and Paik 2003, Statistical Methods for Rates and
+    Proportions, chapter 4, without correction for continuity).
+
+    Args:
+        share: rate before.
+        drop: true drop, larger than max_drop and at most share.
+        max_drop: largest drop of the hypothesis.
+        alpha: level of the one-sided test.
+        power: probability that the test finds the drop.
+    """
+    z = NormalDist().inv_cdf(1 - alpha) + NormalDist().inv_cdf(power)
+    variance = share * (1 - share) + (share - drop) * (1 - share + drop)
+    return max(1, math.ceil(z * z * variance / (drop - max_drop) ** 2))
+
+
 def lowest_rate_by_chance(sizes: Sequence[int], share: float | None) -> dict[str, float] | None:
     """Return median and 95 % range of the lowest of K rates that differ by chance alone, as a JSON object; None if K < 2.
 
@@ -63,19 +87,31 @@ def lowest_rate_by_chance(sizes: Sequence[int], share: float | None) -> dict[str
         share: probability that an image is right, the same in each class; None if there are no images.
     """
     import numpy as np
-    from scipy.special import bdtr
 
     present = [size for size in sizes if size]
     if share is None or len(present) < 2:
         return None
-    n, classes = np.unique(present, return_counts=True)
+    if share in (0.0, 1.0):
+        return dict.fromkeys(("value", "low", "high"), share)
+    tables = [(n, classes, 1 - _binomial_cdf(n, share)) for n, classes in zip(*np.unique(present, return_counts=True), strict=True)]
 
     def quantile(probability: float) -> float:
         low, high = 0.0, 1.0
         for _ in range(BISECTION_STEPS):
             middle = (low + high) / 2
-            all_above = float(np.prod((1 - bdtr(np.floor(middle * n), n, share)) ** classes)) if middle < 1 else 0.0
+            all_above = math.prod(float(above[int(middle * n)]) ** int(classes) for n, classes, above in tables)
             low, high = (low, middle) if 1 - all_above >= probability else (middle, high)
         return round(high, 9)  # a fraction k / n again
 
     return {name: quantile(tail) for name, tail in (("value", 0.5), ("low", 0.025), ("high", 0.975))}
+
+
+def _binomial_cdf(n: int, share: float) -> NDArray[np.float64]:
+    """Return the probability (n + 1,) of at most 0 to n successes, for a share in (0, 1); scipy would be slow to import."""
+    import numpy as np
+
+    counts = np.arange(n + 1)
+    log_factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    ways = log_factorials[-1] - log_factorials - log_factorials[::-1]
+    found: NDArray[np.float64] = np.cumsum(np.exp(ways + counts * math.log(share) + (n - counts) * math.log1p(-share)))
+    return np.asarray(np.minimum(found, 1.0), np.float64)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import binom, norm
 
-from robustbench_fgsm.stats.rate import Rate, lowest_rate_by_chance, wilson_interval
+from robustbench_fgsm.stats.rate import Rate, lowest_rate_by_chance, rate_drop_images_needed, wilson_interval
 
 
 @pytest.mark.parametrize(("count", "n"), [(0, 10), (10, 10), (3, 7), (9258, 10000)])
@@ -60,3 +60,24 @@ def test_lowest_by_chance_is_that_of_simulated_classes(sizes: list[int], share: 
 def test_lowest_by_chance_needs_two_classes() -> None:
     assert lowest_rate_by_chance([100, 0], 0.5) is None
     assert lowest_rate_by_chance([0, 0], None) is None
+
+
+@pytest.mark.parametrize(
+    ("share", "drop", "allowed", "alpha"), [(0.6, 0.05, 0.0, 0.05), (0.9, 0.06, 0.01, 0.002), (0.3, 0.1, 0.05, 0.05)]
+)
+def test_two_rates_of_the_images_needed_have_the_power(share: float, drop: float, allowed: float, alpha: float) -> None:
+    n = rate_drop_images_needed(share, drop, allowed, alpha)
+    before, now = (np.random.default_rng(seed).binomial(n, p, 20_000) / n for seed, p in ((0, share), (1, share - drop)))
+    spread = np.sqrt((before * (1 - before) + now * (1 - now)) / n)
+    assert (before - now - allowed > norm.ppf(1 - alpha) * spread).mean() == pytest.approx(0.8, abs=0.02)
+
+
+@pytest.mark.parametrize(("sizes", "share"), [([100] * 10, 0.5848), ([17, 1000, 1000], 0.031), ([20_000] * 3, 0.97)])
+def test_lowest_by_chance_has_the_binomials_of_scipy(sizes: list[int], share: float) -> None:
+    found = lowest_rate_by_chance(sizes, share)
+    assert found is not None
+    for name, tail in (("value", 0.5), ("low", 0.025), ("high", 0.975)):
+        at, before = (
+            1 - np.prod(binom.sf(np.floor(np.array(sizes) * (found[name] + step)), sizes, share)) for step in (1e-8, -1e-8)
+        )
+        assert before < tail <= at
