@@ -68,7 +68,7 @@ COMMANDS = [
         rf.evaluate, evaluate_command, ("classifier", "data", "epsilon"), program_only=frozenset({"min_robust_accuracy", "max_asr"})
     ),
     Parity(rf.explain, explain_command, ("classifier", "data", "value", "epsilon")),
-    Parity(rf.gate, gate_command, ("run", "baseline", "max_drop"), program_only=frozenset({"badge"})),
+    Parity(rf.gate, gate_command, ("run", "baseline", "max_drop"), program_only=frozenset({"badge", "plan", "drops"})),
     Parity(rf.lock, lock_command, ("run", "output")),
     Parity(
         rf.save_adversarial,

@@ -20,6 +20,7 @@ SUMMARY_MODULES = {
     "rfgsm.evaluation/1": "evaluation",
     "rfgsm.explanation/1": "explanation",
     "rfgsm.gate/1": "gate",
+    "rfgsm.gate-plan/1": "gate_plan",
     "rfgsm.list/1": "list",
     "rfgsm.locked/1": "locked",
     "rfgsm.run-shown/1": "run_shown",

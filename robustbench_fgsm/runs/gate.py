@@ -190,7 +190,7 @@ def gate(
     """
     began = time.perf_counter()
     allowed = check_gate_settings(max_drop, alpha, on, max_decrease)
-    sides, (found, stable), distances = _pair(run, baseline)
+    sides, (found, stable), distances = pair_sides(run, baseline)
     if not found[0].n:
         raise SettingError("run and baseline must hold images, got none that could be read: check the data")
     if on != "accuracy" and not distances:
@@ -233,7 +233,7 @@ def _largest_text(run: Document) -> str:
     return "none" if largest is None else f"those up to {largest:g}"
 
 
-def _pair(
+def pair_sides(
     run: Path | str | RobustnessLock, baseline: Path | str | RobustnessLock
 ) -> tuple[tuple[Document, Document], tuple[list[PairedRunCounts], bool], list[tuple[str, PairedDistances]]]:
     """Return excerpts, counts and distances of two run directories, or of two sides of which one is a lock at least."""

@@ -40,7 +40,7 @@ evaluate: MODEL DATA ATTACK RUN OUTPUT --model --pgd-check --check-masking --opt
     --out --keep-images --csv --html --format --log-dir
 explain: MODEL DATA RUN OUTPUT --model --eps --norm --targeted --n --seed --out
 lock: -o --out --format --json --debug
-gate: --badge --baseline --max-drop --require-evidence --alpha --format --json --debug
+gate: --badge --baseline --plan --drops --max-drop --require-evidence --alpha --format --json --debug
 plot: -o --output --kind --eps --targeted --quiet --debug
 report: -o --output --quiet --debug
 sweep: MODEL DATA ATTACK RUN OUTPUT --model --pgd-check --check-masking --optimize --find-asr --plot --out --keep-images

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -10,7 +11,15 @@ from scipy.special import gammaln, xlogy
 from scipy.stats import binom, multinomial, norm
 
 from robustbench_fgsm.stats import paired
-from robustbench_fgsm.stats.paired import PairedCounts, detectable_drop, drop_lower_bounds, drop_p_values, drop_upper_bounds, holm
+from robustbench_fgsm.stats.paired import (
+    PairedCounts,
+    detectable_drop,
+    drop_images_needed,
+    drop_lower_bounds,
+    drop_p_values,
+    drop_upper_bounds,
+    holm,
+)
 
 
 def test_counts_two_attacks() -> None:
@@ -130,3 +139,36 @@ def test_detectable_drop_has_its_power() -> None:
     assert found.mean() == pytest.approx(0.8, abs=0.04)
     assert detectable_drop(0, 1, 0.01) is None
     assert detectable_drop(gained, n, 1.0) is None
+
+
+def exact_power(lost: float, gained: float, n: int, reject: Callable[[np.ndarray, int], np.ndarray]) -> float:
+    """Probability that a test of the lost images of k changed ones rejects, summed over all outcomes of n images."""
+    found = 0.0
+    for k in range(n + 1):
+        weight = binom.pmf(k, n, lost + gained)
+        if weight > 1e-9:
+            b = np.arange(k + 1)
+            found += weight * float(binom.pmf(b, k, lost / (lost + gained)) @ reject(b, k))
+    return found
+
+
+@pytest.mark.parametrize("gained", [0.0, 0.01, 0.05])
+@pytest.mark.parametrize(("drop", "allowed"), [(0.05, 0.0), (0.05, 0.01), (0.1, 0.05)])
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 22])
+def test_images_needed_have_the_power(gained: float, drop: float, allowed: float, alpha: float) -> None:
+    """By sums over all outcomes of the gate's test: never below 80 %, and above 90 % only if almost no image is gained."""
+    n = drop_images_needed(gained + drop, gained, 1, allowed, alpha)
+    assert n is not None
+    power = exact_power(gained + drop, gained, n, lambda b, k: drop_p_values(b, k - b, n, allowed) < alpha)
+    assert 0.795 < power < (0.85 if gained >= 0.05 else 0.91 if gained else 0.98)
+
+
+def test_images_needed_suffice_for_exact_mcnemar() -> None:
+    n = drop_images_needed(0.08, 0.03, 1)
+    assert n is not None
+    power = exact_power(0.08, 0.03, n, lambda b, k: binom.sf(b - 1, k, 0.5) < 0.05)
+    assert power == pytest.approx(0.8, abs=0.03)
+    counts = np.random.default_rng(0).multinomial(n, [0.08, 0.03, 0.89], 4000)
+    simulated = (binom.sf(counts[:, 0] - 1, counts[:, 0] + counts[:, 1], 0.5) < 0.05).mean()
+    assert simulated == pytest.approx(power, abs=0.02)
+    assert drop_images_needed(0.03, 0.03, 1) is None

@@ -128,3 +128,33 @@ def test_a_broken_document_is_found(run: Run, runs: Path) -> None:
         broken = {name: value for name, value in found["drops"][0].items() if name != key}
         with pytest.raises(ValidationError):
             Draft202012Validator(load_schema("gate")).validate(found | {"drops": [broken, broken]})
+
+
+def test_a_plan_of_one_and_of_two_pilots(run: Run, runs: Path) -> None:
+    for pilots in (["weak"], ["weak", "strong"]):
+        code, out, err = run("gate", "--plan", *(str(runs / name) for name in pilots), "--drops", "0.05,0.1", "--json")
+        found = json.loads(out)
+        Draft202012Validator(load_schema("gate-plan")).validate(found)
+        same = rf.plan_gate(runs / pilots[0], runs / pilots[1] if pilots[1:] else None, (0.05, 0.1)).to_dict()
+        assert (code, err, found["budgets"]) == (0, "", json.loads(json.dumps(same["budgets"])))
+        assert [pilot["path"] for pilot in found["pilots"]] == [str(runs / name) for name in pilots]
+    code, out, _ = run("gate", "--plan", str(runs / "weak"), str(runs / "strong"))
+    assert code == 0
+    assert "Smallest drop that 200 images show at epsilon 8/255" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["{}"], "gate needs RUN and --baseline RUN, got no --baseline RUN: add it, or plan a gate with --plan RUN"),
+        (["--baseline", "{}"], "got no RUN: add it"),
+        (["{}", "--baseline", "{}", "--drops", "0.1"], "--drops is for --plan, got it for a gate: leave it out, or add --plan RUN"),
+        (["--plan", "{}", "--baseline", "{}"], "--plan and --baseline exclude each other, got both: leave --baseline out"),
+        (["--plan", "{}", "--require-evidence"], "leave --require-evidence out"),
+        (["--plan", "{}", "--badge", "badge.json"], "leave --badge out"),
+    ],
+)
+def test_options_that_do_not_fit_exit_2(run: Run, runs: Path, words: list[str], message: str) -> None:
+    code, out, err = run("gate", *(word.format(runs / "weak") for word in words))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
