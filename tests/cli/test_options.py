@@ -39,7 +39,7 @@ compare: MODEL DATA RUN OUTPUT --model --eps --norm --targeted --references --ca
 evaluate: MODEL DATA ATTACK RUN OUTPUT --model --pgd-check --check-masking --optimize --min-robust-accuracy --max-asr
     --out --keep-images --csv --html --format --log-dir
 explain: MODEL DATA RUN OUTPUT --model --eps --norm --targeted --n --seed --out
-lock: -o --out --format --json --debug
+lock: -o --output --format --json --debug
 gate: --badge --baseline --plan --drops --max-drop --require-evidence --alpha --format --json --debug
 plot: -o --output --kind --eps --targeted --quiet --debug
 report: -o --output --quiet --debug
