@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,20 @@ MAX_BYTES = 64 * MAX_VALUES
 """Size above which a file cannot hold one setting."""
 
 
+class FeatureColumn(tuple[float, ...]):
+    """Numbers of a file, one for each feature. option: option and file; features: their names, empty if the file has none."""
+
+    option: str = ""
+    features: tuple[str, ...] = ()
+
+
 def parse_bounds(text: str) -> Bounds:
     """Return the bounds of `LOW,HIGH`, of such pairs with semicolons between, or of a file with `low` and `high` of each feature.
 
     Raises SettingError for other text, for a file that cannot be read, and as `check_bounds` does.
     """
-    if _is_file(text):
-        low, high = read_feature_columns("--bounds", Path(text), ("low", "high"))
+    if is_feature_file(text):
+        low, high = read_bounds_file(text)
         return check_bounds((low, high))
     remedy = "try 0,1, or a .csv file with the columns low and high"
     pairs = [_parse_list("--bounds", pair, remedy) for pair in text.split(";")]
@@ -36,14 +45,20 @@ def parse_epsilon_scale(text: str) -> Any:
     """Return `range`, the numbers of a comma list, or those of a file with the column `scale`."""
     if text == "range":
         return text
-    if _is_file(text):
+    if is_feature_file(text):
         return read_feature_columns("--eps-scale", Path(text), ("scale",))[0]
     found = _parse_list("--eps-scale", text, "try range, or a .csv file with the column scale")
     return found[0] if len(found) == 1 else found
 
 
-def _is_file(text: str) -> bool:
+def is_feature_file(text: str) -> bool:
+    """Return True if the text names a file."""
     return text.lower().endswith(SUFFIXES)
+
+
+def read_bounds_file(file: str) -> list[Any]:
+    """Return low and high of each feature; raise SettingError as `read_feature_columns` does."""
+    return read_feature_columns("--bounds", Path(file), ("low", "high"))
 
 
 def _parse_list(option: str, text: str, remedy: str) -> tuple[float, ...]:
@@ -56,8 +71,8 @@ def _parse_list(option: str, text: str, remedy: str) -> tuple[float, ...]:
 def read_feature_columns(option: str, file: Path, names: tuple[str, ...]) -> list[Any]:
     """Return the named columns of a CSV file with a header, one row for each feature, or the named arrays of an .npz file.
 
-    A CSV file without a header has these columns alone. Other columns, such as the names of the features, are not read. Raises
-    SettingError, with the remedy, for a file that cannot be read or has no such columns of numbers.
+    A CSV file without a header has these columns alone. The first other column whose cells are no numbers has the names of the
+    features. Raises SettingError, with the remedy, for a file that cannot be read or has no such columns of numbers.
     """
     try:
         return _read_npz(option, file, names) if file.suffix.lower() == ".npz" else _read_csv(option, file, names)
@@ -90,7 +105,29 @@ def _read_csv(option: str, file: Path, names: tuple[str, ...]) -> list[Any]:
                     f"{option} {file} must have a number under {name} in each row, got {cell!r} in row {number}: fix it"
                 )
             column.append(float(cell))
-    return [tuple(column) for column in found]
+    texts = (cells for cells in zip(*rows, strict=False) if not any(map(_is_number, cells)))
+    features = tuple(cell.strip() for cell in next(texts, ()))
+    made = [FeatureColumn(column) for column in found]
+    for one in made:
+        one.option, one.features = f"{option} {file}", features
+    return made
+
+
+def check_feature_order(column: FeatureColumn, features: Sequence[str]) -> None:
+    """Raise SettingError if a column's names of features are those of the data in another order; other names are not compared.
+
+    Args:
+        column: numbers of a file.
+        features: names of the features of the data, in their order.
+    """
+    named, known = ([name.strip().lower() for name in names] for names in (column.features, features))
+    if {*named} & {*known} and named != known:
+        row, (got, expected) = next(
+            (row, pair) for row, pair in enumerate(zip_longest(named, known, fillvalue="nothing"), 1) if pair[0] != pair[1]
+        )
+        raise SettingError(
+            f"{column.option} must have its rows in the order of the data's columns, got {got} in row {row}: put {expected} there"
+        )
 
 
 def _is_number(text: str) -> bool:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robustbench_fgsm.cli.feature_files import FeatureColumn, check_feature_order, is_feature_file, read_bounds_file
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions
 from robustbench_fgsm.cli.output import write_note
 from robustbench_fgsm.engine.torchrun import is_under_torchrun
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
 
 
 def load_model_and_data(
-    model_options: ModelOptions, data_options: DataOptions, *, seed: int = 0, quiet: bool
+    model_options: ModelOptions, data_options: DataOptions, *, seed: int = 0, epsilon_scale: object = None, quiet: bool
 ) -> tuple[Classifier, Dataset]:
-    """Load the classifier and the images; print on standard error which weights and how many images they are."""
+    """Load the classifier and the images; print on standard error which weights and how many images they are.
+
+    epsilon_scale: scale of the attack, whose file must have the features in the order of the data.
+    """
     from robustbench_fgsm.cli.find_normalisation import find_normalisation
     from robustbench_fgsm.data.match_model import match_to_classifier
     from robustbench_fgsm.data.sampling import describe_sample
@@ -31,7 +35,9 @@ def load_model_and_data(
 
     model = model_options.model
     task = check_task_name(model_options.task)
-    images = load_dataset(resolve_data_name([model], data_options.data), data_options, seed, task, quiet=quiet)
+    name = resolve_data_name([model], data_options.data)
+    check_feature_files(name, data_options, model_options, epsilon_scale)
+    images = load_dataset(name, data_options, seed, task, quiet=quiet)
     try:
         classifier = load_classifier(model, data=images.name, **model_options.load_arguments())
     except NormalisationError:
@@ -95,6 +101,23 @@ def choose_split(name: str, data_options: DataOptions, *, quiet: bool) -> DataOp
         return data_options
     write_note(f"{place} holds {' and '.join(sorted(splits))}: took --split {splits[0]}", quiet=quiet)
     return replace(data_options, split=splits[0])
+
+
+def check_feature_files(name: str, data_options: DataOptions, model_options: ModelOptions, epsilon_scale: object) -> None:
+    """Raise SettingError if the files of bounds or scale name the features of a table in another order than the table."""
+    from robustbench_fgsm.data import registry
+    from robustbench_fgsm.data.sources.csv_table import read_feature_names
+
+    bounds = model_options.bounds
+    found = [epsilon_scale, *(read_bounds_file(bounds) if bounds is not None and is_feature_file(bounds) else ())]
+    columns = [column for column in found if isinstance(column, FeatureColumn) and column.features]
+    entry, place = registry.find_data_source(name)
+    if not columns or entry.name != "csv":
+        return
+    options = registry.DataOptions(labels_key=data_options.labels_key, task=check_task_name(model_options.task))
+    names = read_feature_names(Path(place), options)
+    for column in columns:
+        check_feature_order(column, names)
 
 
 def load_dataset(name: str, data_options: DataOptions, seed: int, task: Task = "multiclass", *, quiet: bool = True) -> Dataset:

@@ -325,3 +325,41 @@ def test_a_benchmark_runs_on_a_table(run: Run, table: Table) -> None:
     found: dict[str, Any] = json.loads(out)
     ours, bare = ({at["robust_accuracy"]["count"] for at in one["epsilons"]} for one in found["contenders"][:2])
     assert ours == bare
+
+
+@pytest.mark.parametrize("option", ["--bounds", "--eps-scale"])
+@pytest.mark.parametrize("command", ["evaluate", "sweep", "compare", "attack", "transfer"])
+def test_a_file_with_the_features_in_another_order_is_named(
+    run: Run, table: Table, tmp_path: Path, command: str, option: str
+) -> None:
+    rows = list(csv.reader(Path(features_file(table)).read_text(encoding="utf-8").splitlines()))
+    reordered = tmp_path / "reordered.csv"
+    reordered.write_text("\n".join(",".join(row) for row in [rows[0], *rows[:0:-1]]), encoding="utf-8")
+    names = [row[0] for row in rows[1:]]
+    data = tmp_path / "data.csv"
+    np.savetxt(data, np.c_[table.y, table.x], delimiter=",", header=",".join(["target", *names]), comments="")
+    words = [*table.words[:4], "--data", str(data), "--bounds", features_file(table), "--eps-scale", features_file(table)]
+    words[words.index(option) + 1] = str(reordered)
+    words[:2] = ["--source", words[1]] if command == "transfer" else words[:2]
+    words += ["--out", str(tmp_path / "saved")] if command == "attack" else []
+    code, _, err = run(command, *words)
+    assert (code, len(err.splitlines())) == (2, 1)
+    expected = f"must have its rows in the order of the data's columns, got {names[-1]} in row 1: put {names[0]} there"
+    assert err == f"rfgsm: {option} {reordered} {expected}\n"
+
+
+@pytest.mark.parametrize("change", [str, str.upper, lambda name: f"column {name}"], ids=["equal", "capitals", "other-names"])
+def test_a_file_in_the_order_of_the_data_gives_the_numbers_of_its_rows(
+    run: Run, table: Table, tmp_path: Path, change: Callable[[str], str]
+) -> None:
+    rows = list(csv.reader(Path(features_file(table)).read_text(encoding="utf-8").splitlines()))
+    data, features = tmp_path / "data.csv", tmp_path / "features.csv"
+    header = ",".join(["target", *(row[0] for row in rows[1:])])
+    np.savetxt(data, np.c_[table.y, table.x], delimiter=",", header=header, comments="")
+    renamed = [rows[0], *([change(name), *numbers] for name, *numbers in rows[1:])]
+    features.write_text("\n".join(",".join(row) for row in renamed), encoding="utf-8")
+    words = [*table.words[:4], "--data", str(data), "--bounds", str(features), "--eps", "10", "--eps-scale", str(features)]
+    code, out, err = run("evaluate", *words, "--json")
+    assert code == 0, err
+    after = table.count(table.attacked(10 * table.scale.double()))
+    assert json.loads(out)["epsilons"][0]["robust_accuracy"]["count"] == after

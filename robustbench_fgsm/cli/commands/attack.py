@@ -69,7 +69,9 @@ def attack_command(
     from robustbench_fgsm.runs.attack.save import save_attack
 
     world, model_options, output = join_processes(model_options, output)
-    classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
+    classifier, images = load_model_and_data(
+        model_options, data_options, seed=attack.seed, epsilon_scale=attack.epsilon_scale, quiet=output.quiet
+    )
     with progress_bar("attack", quiet=output.quiet) as progress:
         saved = save_attack(classifier, images, out, attack.to_spec(classifier.bounds), shard_options, run_options, progress, world)
     return write_result(saved.to_dict(), output, is_main=world.is_main)

@@ -48,7 +48,9 @@ def compare_command(
     get_style(style)
     names, candidate, ignored = check_references(opponents.references), opponents.candidate, tuple(opponents.ignore)
     check_opponents(names, candidate, ignored)
-    classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
+    classifier, images = load_model_and_data(
+        model_options, data_options, seed=attack.seed, epsilon_scale=attack.epsilon_scale, quiet=output.quiet
+    )
     spec = attack.to_spec(classifier.bounds)
     classifier = read_for_loss(classifier, spec.loss)
     warnings = preflight(classifier, images, spec, strict=run_options.strict)  # before a run directory is made

@@ -38,7 +38,9 @@ def evaluate_command(
     from robustbench_fgsm.evaluation.thresholds import apply_thresholds
 
     world, model_options, output = join_processes(model_options, output)
-    classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
+    classifier, images = load_model_and_data(
+        model_options, data_options, seed=attack.seed, epsilon_scale=attack.epsilon_scale, quiet=output.quiet
+    )
 
     def judge(document: dict[str, Any]) -> dict[str, Any]:
         return apply_thresholds(document, thresholds)

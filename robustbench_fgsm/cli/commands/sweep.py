@@ -54,7 +54,9 @@ def sweep_command(
     from robustbench_fgsm.evaluation.thresholds import find_epsilon_for_success
 
     world, model_options, output = join_processes(model_options, output)
-    classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
+    classifier, images = load_model_and_data(
+        model_options, data_options, seed=attack.seed, epsilon_scale=attack.epsilon_scale, quiet=output.quiet
+    )
 
     def judge(document: dict[str, Any]) -> dict[str, Any]:
         return find_epsilon_for_success(document, find_asr)

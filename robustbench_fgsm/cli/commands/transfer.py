@@ -57,7 +57,14 @@ def transfer_command(
 
     world, model_options, output = join_processes(model_options, output)
     names = source, target or source
-    models, images = load_models_and_data([*names[0], *names[1]], model_options, data_options, seed=attack.seed, quiet=output.quiet)
+    models, images = load_models_and_data(
+        [*names[0], *names[1]],
+        model_options,
+        data_options,
+        seed=attack.seed,
+        epsilon_scale=attack.epsilon_scale,
+        quiet=output.quiet,
+    )
     crossing = make_transfer_models(*([models[name] for name in side] for side in names))
     crossing = read_models_for_loss(crossing, attack.loss)
     images = match_to_classifier(images, crossing.models[0])
@@ -71,17 +78,19 @@ def transfer_command(
 
 
 def load_models_and_data(
-    names: Sequence[str], model_options: ModelOptions, data_options: DataOptions, *, seed: int, quiet: bool
+    names: Sequence[str], model_options: ModelOptions, data_options: DataOptions, *, seed: int, epsilon_scale: object, quiet: bool
 ) -> tuple[dict[str, Classifier], Dataset]:
     """Load each model once, by its name, and the images; print on standard error which they are."""
-    from robustbench_fgsm.cli.load import load_dataset, model_text, resolve_data_name
+    from robustbench_fgsm.cli.load import check_feature_files, load_dataset, model_text, resolve_data_name
     from robustbench_fgsm.cli.output import write_note
     from robustbench_fgsm.data.sampling import describe_sample
     from robustbench_fgsm.models.load import load_classifier
     from robustbench_fgsm.models.names import split_model_and_weights
 
     named = {name: split_model_and_weights(name) for name in dict.fromkeys(names)}
-    images = load_dataset(resolve_data_name([model for model, _ in named.values()], data_options.data), data_options, seed)
+    data = resolve_data_name([model for model, _ in named.values()], data_options.data)
+    check_feature_files(data, data_options, model_options, epsilon_scale)
+    images = load_dataset(data, data_options, seed)
     settings = model_options.load_arguments()
     loaded: dict[tuple[str, str], Classifier] = {}
     found: dict[str, Classifier] = {}

@@ -77,8 +77,15 @@ def load(argument: str, options: DataOptions) -> Dataset:
     return arrays_to_dataset(f"csv:{file}", images, labels, options, names)
 
 
-def _read_table(stream: TextIO, file: Path, options: DataOptions) -> tuple[NDArray[np.float32], list[Any], Columns]:
-    """Return features float32 (N, F), the text of N labels or rows of labels, and the columns; few rows are parsed at a time."""
+def read_feature_names(file: Path, options: DataOptions) -> list[str]:
+    """Return the names of the columns that are features, in their order; an empty list if the file has no header."""
+    with TextIOWrapper(open_to_read(file, follow_links=True), encoding="utf-8-sig", newline="") as stream:
+        columns, _ = _read_columns(stream, file, options)
+    return [*compress(columns.names, columns.is_feature)]
+
+
+def _read_columns(stream: TextIO, file: Path, options: DataOptions) -> tuple[Columns, Iterator[list[str]]]:
+    """Return the columns that the first rows show, and the rows of samples."""
     lines = _bounded_lines(stream, file)
     first_line_text = next(lines, "")
     delimiter = max(",;\t", key=first_line_text.count)
@@ -87,7 +94,12 @@ def _read_table(stream: TextIO, file: Path, options: DataOptions) -> tuple[NDArr
     if not start:
         raise DataError(f"csv {file} must have a line for each sample, got an empty file: check the path")
     columns = _find_columns(start, file, options)
-    rows = chain(start[1:] if columns.names else start, rows)
+    return columns, chain(start[1:] if columns.names else start, rows)
+
+
+def _read_table(stream: TextIO, file: Path, options: DataOptions) -> tuple[NDArray[np.float32], list[Any], Columns]:
+    """Return features float32 (N, F), the text of N labels or rows of labels, and the columns; few rows are parsed at a time."""
+    columns, rows = _read_columns(stream, file, options)
     labels: list[Any] = []
     is_row = options.task == "multilabel"
     parts: list[NDArray[np.float32]] = []
