@@ -32,7 +32,7 @@ def load(argument: str, options: DataOptions) -> ImageDataset:
     classes = class_directories(directory, follow_links=options.follow_links)
     if options.split is None and (splits := splits_of(directory)):
         raise DataError(
-            f"folder {directory} must hold one directory for each class, got the splits {', '.join(classes)}: "
+            f"folder {directory} must hold one directory for each class, got the splits {', '.join(sorted(splits))}: "
             f"pass --split {splits[0]}"
         )
     if options.class_map is None and all(map(str.isdecimal, classes)):
@@ -47,14 +47,14 @@ def load(argument: str, options: DataOptions) -> ImageDataset:
 
 
 def splits_of(directory: Path) -> list[str]:
-    """Return the splits that a directory holds in place of classes, those to evaluate on first; empty if it holds anything else."""
+    """Return the splits that a directory holds in place of classes, those to evaluate on first; empty if it holds less than two."""
     try:
         names = [entry.name for entry in os.scandir(directory) if entry.is_dir() and entry.name[0] != "."]
     except OSError:  # the loader names the reason
         return []
     by_word = {name.lower(): name for name in names}  # such as Training and Testing
     known = [by_word[word] for word in SPLIT_NAMES if word in by_word]
-    return known if len(known) == len(names) and len(known) > 1 else []
+    return known if len(known) > 1 else []
 
 
 def load_class_directories(directory: Path, classes: list[str], options: DataOptions) -> ImageDataset:

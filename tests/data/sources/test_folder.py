@@ -52,7 +52,9 @@ def test_a_class_without_images_stays(folder: Folder) -> None:
     assert {int(label) for batch in data for label in batch.labels} == {0, 2}
 
 
-@pytest.mark.parametrize("names", [("train", "val"), ("Training", "Testing"), ("TRAIN", "Valid", "Test")])
+@pytest.mark.parametrize(
+    "names", [("train", "val"), ("Training", "Testing"), ("TRAIN", "Valid", "Test"), ("train", "val", "extra")]
+)
 def test_splits_are_no_classes(folder: Folder, tmp_path: Path, names: tuple[str, ...]) -> None:
     for name in names:
         folder().rename(tmp_path / name)
