@@ -100,6 +100,18 @@ def test_a_run_against_itself_passes(measured: Path) -> None:
         assert all(test.closer == 0 for test in found.decreases)
 
 
+def test_a_baseline_without_right_images_is_said(tmp_path: Path) -> None:
+    images, spec = rf.load_data("fashion-mnist", limit=200), AttackSpec((0.01, 0.3))
+    for name in ("mlp300", "mlp900"):
+        evaluate_in_directory(EvaluationRun("evaluate", rf.load_classifier(name), images, (spec,), Plan()), tmp_path / name)
+    found = rf.gate(tmp_path / "mlp900", tmp_path / "mlp300")
+    (warning,) = found.warnings
+    assert (
+        "the baseline has 0 of 200 images right at epsilon 0.3, so no drop above 0.01 can be shown: gate on a smaller epsilon"
+        in warning
+    )
+
+
 def test_both_criteria_share_the_level(measured: Path) -> None:
     sides = measured / "300", measured / "900"
     alone, both = rf.gate(*sides, on="distance", alpha=0.02), rf.gate(*sides, on="both", alpha=0.04)
