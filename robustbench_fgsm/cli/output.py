@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,8 +37,19 @@ def write_note(message: str, *, quiet: bool) -> None:
 def write_result(document: Document, output: OutputOptions, *, is_main: bool = True) -> int:
     """Print a document as JSON, tables (80 columns wide in a pipe) or Markdown, write its files, and return its exit code.
 
-    Of several processes only the main one prints and writes. Raises ResourceError if a file cannot be written.
+    Of several processes only the main one prints and writes. Raises ResourceError if a file cannot be written; RunError if a
+    finished run returned its stored result, and that is not as rfgsm writes it.
     """
+    if output.out is None:
+        return _write_result(document, output, is_main=is_main)
+    from robustbench_fgsm.runs.manifest import translate_document_errors
+    from robustbench_fgsm.runs.result_schema import StoredResult
+
+    with translate_document_errors(document.file) if isinstance(document, StoredResult) else nullcontext():
+        return _write_result(document, output, is_main=is_main)
+
+
+def _write_result(document: Document, output: OutputOptions, *, is_main: bool) -> int:
     end_loading()
     code: int = document["exit_code"]
     if not is_main:

@@ -17,12 +17,13 @@ from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.evaluation.result import sweep_document
 from robustbench_fgsm.options import RunOptions
 from robustbench_fgsm.runs.changed_images import is_complete_and_unchanged, open_store_of_pieces
-from robustbench_fgsm.runs.directory import RunDirectory
+from robustbench_fgsm.runs.directory import RESULT_FILE, RunDirectory
 from robustbench_fgsm.runs.evaluation_run import EvaluationRun
 from robustbench_fgsm.runs.example_images import MAX_EXAMPLE_IMAGES, save_example_images
 from robustbench_fgsm.runs.kept_images import EXAMPLE_IMAGES_FILE
 from robustbench_fgsm.runs.ledger import LEDGER_PATTERN, Ledger, LedgerStore
 from robustbench_fgsm.runs.manifest import translate_document_errors
+from robustbench_fgsm.runs.result_schema import StoredResult
 from robustbench_fgsm.spec import is_multi_label
 
 
@@ -92,4 +93,4 @@ def evaluate_in_directory(
         if directory.result is None or out is None:
             return directory.write_result(apply_thresholds(document))
         with translate_document_errors(out):
-            return directory.write_result(apply_thresholds(document))
+            return StoredResult(directory.write_result(apply_thresholds(document)), out / RESULT_FILE)

@@ -75,7 +75,15 @@ class ResultFields(FileSchema):
     cells: list[dict[str, Any]] | None = None
 
 
-def read_result(file: Path) -> dict[str, Any]:
+class StoredResult(dict[str, Any]):
+    """Result that was read from a file, of which not every field was compared with the schema."""
+
+    def __init__(self, document: dict[str, Any], file: Path) -> None:
+        super().__init__(document)
+        self.file = file
+
+
+def read_result(file: Path) -> StoredResult:
     """Return the result in a file; raise RunError, which names the field, if a value is not as rfgsm writes it."""
     document = read_json(file)
     validate(ResultFields, document, file, RunError, REMEDY)
@@ -85,7 +93,7 @@ def read_result(file: Path) -> dict[str, Any]:
             validate(RateFields, value, f"{place} in {file}", RunError, REMEDY)
         elif key in MATRIX_KEYS and isinstance(value, list):
             validate(MatrixFields, {"matrix": value}, f"{place} in {file}", RunError, REMEDY)
-    return document
+    return StoredResult(document, file)
 
 
 def _fields(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -25,6 +25,8 @@ COMMANDS = {
     "compare": f"compare {SMALL} --references none --candidate robustbench_fgsm:fgsm",
     "transfer": "transfer --source mlp300 --target mlp300 --target smallcnn --limit 40 --batch-size 16 --quiet",
     "train": "train --model mlp300 --limit 80 --batch-size 32 --epochs 1 --held-out 20 --quiet",
+    "explain": "explain 21.3% --model mlp300 --limit 40 --quiet",
+    "benchmark": "benchmark --model mlp300 --limit 16 --rounds 1 --references none --no-memory --quiet",
 }
 FILES = {
     "evaluate": [".lock", "manifest.json", "result.json", "ledger-00000.bin", "images.safetensors", "rank-00000.log"],
@@ -171,3 +173,22 @@ def test_no_value_is_a_traceback(run: Run, finished: Callable[[str], Path], tmp_
             code, _, err = run(*words.split())
             assert code in (0, 1, 2, 4), (place, words, err)
             assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", [*COMMANDS])
+def test_a_stored_result_that_lacks_a_field_is_one_line(
+    run: Run, finished: Callable[[str], Path], tmp_path: Path, command: str
+) -> None:
+    """A command returns the result of a finished run, of which each field was removed, or replaced by a list."""
+    out = tmp_path / "run"
+    shutil.copytree(finished(command), out)
+    document = json.loads((out / "result.json").read_text())
+    codes = set()
+    for key in document:
+        for changed in ({name: value for name, value in document.items() if name != key}, document | {key: [{"x": -1}]}):
+            (out / "result.json").write_text(json.dumps(changed))
+            code, _, err = run(*shlex.split(COMMANDS[command]), "--out", str(out))
+            assert code in (0, 1, 2), (key, err)
+            assert code < 2 or len(err.splitlines()) == 1, (key, err)
+            codes.add(code)
+    assert (2 in codes) == (command not in ("attack", "attack png", "train")), "their results are made again from the other files"
