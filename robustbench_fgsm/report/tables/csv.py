@@ -73,6 +73,6 @@ def escape_formula(value: object) -> object:
 
 
 def rate_cells(name: str, rate: dict[str, Any] | None) -> CsvRow:
-    """Return a rate as five cells, empty if there is no rate."""
+    """Return a rate as five cells; empty if there is no rate, or for a share without a count."""
     parts = ("value", "count", "n", "low", "high")
-    return [(name if part == "value" else f"{name}_{part}", rate[part] if rate else None) for part in parts]
+    return [(name if part == "value" else f"{name}_{part}", rate.get(part) if rate else None) for part in parts]
