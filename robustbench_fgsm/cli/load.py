@@ -105,14 +105,16 @@ def choose_split(name: str, data_options: DataOptions, *, quiet: bool) -> DataOp
 
 def check_feature_files(name: str, data_options: DataOptions, model_options: ModelOptions, epsilon_scale: object) -> None:
     """Raise SettingError if the files of bounds or scale name the features of a table in another order than the table."""
-    from robustbench_fgsm.data import registry
-    from robustbench_fgsm.data.sources.csv_table import read_feature_names
-
     bounds = model_options.bounds
     found = [epsilon_scale, *(read_bounds_file(bounds) if bounds is not None and is_feature_file(bounds) else ())]
     columns = [column for column in found if isinstance(column, FeatureColumn) and column.features]
+    if not columns:
+        return
+    from robustbench_fgsm.data import registry
+    from robustbench_fgsm.data.sources.csv_table import read_feature_names
+
     entry, place = registry.find_data_source(name)
-    if not columns or entry.name != "csv":
+    if entry.name != "csv":
         return
     options = registry.DataOptions(labels_key=data_options.labels_key, task=check_task_name(model_options.task))
     names = read_feature_names(Path(place), options)

@@ -125,8 +125,9 @@ class Gate:
             found.append("ids and labels are the same, but the fingerprints of the images are not")
         if self.run["model"]["sha256"] == self.baseline["model"]["sha256"]:
             found.append("run and baseline are of the same weights")
-        whole = [drop.pairs for drop in self.drops if drop.pairs.label is None]
-        for at in [at for at in whole if at.baseline_correct <= self.max_drop * at.n]:
+        for at in (drop.pairs for drop in self.drops):
+            if at.label is not None or at.baseline_correct > self.max_drop * at.n:
+                continue
             where = "before the attack" if at.epsilon is None else f"at epsilon {at.epsilon:g}"
             found.append(
                 f"the baseline has {at.baseline_correct:,} of {at.n:,} images right {where}, so no drop above {self.max_drop:g} "

@@ -363,3 +363,12 @@ def test_a_file_in_the_order_of_the_data_gives_the_numbers_of_its_rows(
     assert code == 0, err
     after = table.count(table.attacked(10 * table.scale.double()))
     assert json.loads(out)["epsilons"][0]["robust_accuracy"]["count"] == after
+
+
+@pytest.mark.parametrize(("content", "expected"), [(b"target,\xff\n1,2\n", "must be text in UTF-8"), (b"", "got an empty file")])
+def test_a_table_that_cannot_be_read_is_one_line(run: Run, table: Table, tmp_path: Path, content: bytes, expected: str) -> None:
+    data = tmp_path / "data.csv"
+    data.write_bytes(content)
+    code, _, err = run("evaluate", *table.words[:4], "--data", str(data), "--bounds", features_file(table))
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert expected in err

@@ -6,6 +6,7 @@ import csv
 import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
 from itertools import chain, compress, islice
@@ -58,15 +59,8 @@ def load(argument: str, options: DataOptions) -> Dataset:
     """
     options.reject_split("csv")
     file = Path(argument)
-    try:
-        with TextIOWrapper(open_to_read(file, follow_links=True), encoding="utf-8-sig", newline="") as stream:
-            features, labels, columns = _read_table(stream, file, options)
-    except OSError as error:
-        raise DataError(f"csv {file} cannot be read ({error.strerror or error}): check the path") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"csv {file} must be text in UTF-8, got one that cannot be read ({first_line(error)}): save it again"
-        ) from error
+    with _open_table(file) as stream:
+        features, labels, columns = _read_table(stream, file, options)
     images: NDArray[Any] = features
     if _are_pixels(features, columns, options.shape):
         images = features.astype(np.uint8)
@@ -78,10 +72,27 @@ def load(argument: str, options: DataOptions) -> Dataset:
 
 
 def read_feature_names(file: Path, options: DataOptions) -> list[str]:
-    """Return the names of the columns that are features, in their order; an empty list if the file has no header."""
-    with TextIOWrapper(open_to_read(file, follow_links=True), encoding="utf-8-sig", newline="") as stream:
+    """Return the names of the columns that are features, in their order; an empty list if the file has no header.
+
+    Raises DataError if the file cannot be read.
+    """
+    with _open_table(file) as stream:
         columns, _ = _read_columns(stream, file, options)
     return [*compress(columns.names, columns.is_feature)]
+
+
+@contextmanager
+def _open_table(file: Path) -> Iterator[TextIO]:
+    """Open a file as text; raise DataError if it cannot be read, there or in the block."""
+    try:
+        with TextIOWrapper(open_to_read(file, follow_links=True), encoding="utf-8-sig", newline="") as stream:
+            yield stream
+    except OSError as error:
+        raise DataError(f"csv {file} cannot be read ({error.strerror or error}): check the path") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"csv {file} must be text in UTF-8, got one that cannot be read ({first_line(error)}): save it again"
+        ) from error
 
 
 def _read_columns(stream: TextIO, file: Path, options: DataOptions) -> tuple[Columns, Iterator[list[str]]]:
