@@ -16,6 +16,7 @@ from robustbench_fgsm.evaluation.thresholds import apply_thresholds, find_epsilo
 from robustbench_fgsm.options import Thresholds
 from robustbench_fgsm.report.schemas import load_schema, schema_names
 from robustbench_fgsm.stats.confusion import matrix_to_json
+from tests.changed_document import changed
 from tests.report.verifications import NAMELESS, THRESHOLD, UNMEASURED, verification
 
 Document = dict[str, Any]
@@ -246,16 +247,6 @@ def test_evaluation_needs_every_key(measured: Measured) -> None:
             del parent[key]
             with pytest.raises(ValidationError):
                 check("evaluation", broken)
-
-
-def changed(document: Document, path: str, value: object) -> Document:
-    broken = copy.deepcopy(document)
-    *parents, last = (int(key) if key.isdecimal() else key for key in path.split("."))
-    parent: Any = broken
-    for key in parents:
-        parent = parent[key]
-    parent[last] = value
-    return broken
 
 
 @pytest.mark.parametrize(

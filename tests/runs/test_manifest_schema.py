@@ -12,6 +12,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, read_manifest_json
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.evaluation_run import EvaluationRun
+from tests.changed_document import changed
 
 WRONG: dict[str, Any] = {
     "command": 5,
@@ -44,12 +45,7 @@ def test_a_manifest_as_it_was_written_is_read(directory: Path) -> None:
 @pytest.mark.parametrize("place", sorted(WRONG))
 def test_names_the_wrong_field(directory: Path, place: str) -> None:
     document = json.loads((directory / MANIFEST_FILE).read_text())
-    *keys, last = [int(key) if key.isdecimal() else key for key in place.split(".")]
-    inside = document
-    for key in keys:
-        inside = inside[key]
-    inside[last] = WRONG[place]
-    (directory / MANIFEST_FILE).write_text(json.dumps(document))
+    (directory / MANIFEST_FILE).write_text(json.dumps(changed(document, place, WRONG[place])))
     if place == "attacks.0.loss":
         with pytest.raises(rf.RunError, match="must be as rfgsm wrote it"):
             rf.gate(directory, directory)

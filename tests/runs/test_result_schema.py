@@ -14,6 +14,7 @@ from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.evaluation_run import EvaluationRun
 from robustbench_fgsm.runs.read import read_saved_run
 from robustbench_fgsm.runs.result_schema import read_result
+from tests.changed_document import changed
 
 WRONG: dict[str, Any] = {
     "schema": 5,
@@ -47,12 +48,8 @@ def test_a_result_as_it_was_written_is_read(directory: Path) -> None:
 @pytest.mark.parametrize("place", sorted(WRONG))
 def test_names_the_wrong_field(directory: Path, place: str) -> None:
     document = json.loads((directory / RESULT_FILE).read_text())
-    *keys, last = [int(key) if key.isdecimal() else key for key in place.strip().split(".")]
-    inside = document
-    for key in keys:
-        inside = inside[key]
-    inside[last] = WRONG[place]
-    (directory / RESULT_FILE).write_text(json.dumps(document))
+    (directory / RESULT_FILE).write_text(json.dumps(changed(document, place.strip(), WRONG[place])))
+    *keys, last = place.strip().split(".")
     with pytest.raises(rf.RunError, match=r"must have a valid .*, got .*: measure it again") as said:
         read_result(directory / RESULT_FILE)
-    assert str(last) in str(said.value) or ".".join(map(str, keys)) in str(said.value)
+    assert last in str(said.value) or ".".join(keys) in str(said.value)
