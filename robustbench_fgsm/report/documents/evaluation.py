@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.documents import checks
+from robustbench_fgsm.report.documents.distance_curve import distance_chart
 from robustbench_fgsm.report.documents.sentences import (
     INTERVAL_NOTE,
     LIMITATION_NOTE,
@@ -58,7 +59,14 @@ EXACT_MATCH_NAMES = {"clean accuracy": "exact match before", "robust accuracy": 
 def summarize(document: Document) -> Summary:
     """Return the summary of an `rfgsm.evaluation/1` document, at one budget or at several."""
     section = sweep_section(document) if len(document["epsilons"]) > 1 else Section(tuple(evaluation_sheets(document)))
-    return Summary(heading(document), (section,), closing(document), answer_sentence(document))
+    sections = (section, *distance_chart_sections(document))
+    return Summary(heading(document), sections, closing(document), answer_sentence(document))
+
+
+def distance_chart_sections(evaluation: Document) -> Iterator[Section]:
+    """Yield a section with accuracy over every epsilon as a chart, if distances were measured."""
+    if chart := distance_chart(evaluation):
+        yield Section(chart=chart)
 
 
 def sweep_section(evaluation: Document, title: str = "") -> Section:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.documents.evaluation import answer_sentence, closing, heading, sweep_section, target_rule_name
+from robustbench_fgsm.report.documents.evaluation import (
+    answer_sentence,
+    closing,
+    distance_chart_sections,
+    heading,
+    sweep_section,
+    target_rule_name,
+)
 from robustbench_fgsm.report.tables.line_chart import CURVE_LETTERS, Curve, draw_line_chart
 from robustbench_fgsm.report.tables.sheet import Section, Summary
 from robustbench_fgsm.report.tables.text import epsilon_text
@@ -14,7 +21,11 @@ from robustbench_fgsm.report.tables.text import epsilon_text
 def summarize(document: Document) -> Summary:
     """Return the summary of an `rfgsm.sweep/1` document: a chart, and a section for each targeting rule."""
     evaluations = document["evaluations"]
-    sections = (sweep_section(evaluation, target_rule_name(evaluation)) for evaluation in evaluations)
+    sections = (
+        section
+        for evaluation in evaluations
+        for section in (sweep_section(evaluation, target_rule_name(evaluation)), *distance_chart_sections(evaluation))
+    )
     return Summary(
         heading(evaluations[0]), (Section(chart=accuracy_chart(document)), *sections), closing(document), answer_sentence(document)
     )

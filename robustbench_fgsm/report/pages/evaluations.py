@@ -11,6 +11,7 @@ from robustbench_fgsm.report.documents.evaluation import LABEL_NOTE, threshold_t
 from robustbench_fgsm.report.documents.sentences import INTERVAL_NOTE, LIMITATION_NOTE
 from robustbench_fgsm.report.evaluations_in import evaluations_in, is_multi_label_document
 from robustbench_fgsm.report.loaded_run import LoadedRun
+from robustbench_fgsm.report.pages.distance_curve import draw_distance_curves
 from robustbench_fgsm.report.pages.images import MAX_PAGE_IMAGE_BYTES, embed_images
 from robustbench_fgsm.report.pages.layout import FEW_IMAGES, render_page
 from robustbench_fgsm.report.pages.ranking import paired_differences
@@ -48,6 +49,7 @@ def build_evaluations_page(runs: Sequence[LoadedRun], *, max_image_bytes: int = 
         content,
         runs,
         subjects=found,
+        distance_curves=draw_distance_curves(found),
         reasons=list(_document_sentences(runs, "invalid_reasons")),
         gates=list(_threshold_results(runs)),
         warnings=list(_evaluations_page_warnings(runs)),
