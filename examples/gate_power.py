@@ -25,7 +25,12 @@ from torch.nn.functional import cross_entropy
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.models.architectures import ARCHITECTURES
-from robustbench_fgsm.stats.distance import PairedDistances, distance_levels
+from robustbench_fgsm.options import AttackOptions, DistanceOptions
+from robustbench_fgsm.runs.lock_file import read_lock, write_lock
+from robustbench_fgsm.runs.measure_lock import measure_lock
+from robustbench_fgsm.runs.pair_locks import pair_lock_distances, pair_locks
+from robustbench_fgsm.runs.robustness_lock import RobustnessLock
+from robustbench_fgsm.stats.distance import PairedDistances
 from robustbench_fgsm.stats.paired import drop_p_values
 from robustbench_fgsm.stats.paired_distances import distance_decreases
 from robustbench_fgsm.stats.signed_rank import signed_rank_p_value
@@ -91,70 +96,84 @@ def checkpoints(work: Path, data_root: str, *, download: bool) -> Iterator[tuple
         yield name, rf.wrap(network, 10)
 
 
-def measured_positions(work: Path, data_root: str, *, download: bool) -> dict[str, Positions]:
-    """Return the positions of the distances of every network on the test split, measured now or read from the directory."""
+def measured_locks(work: Path, data_root: str, *, download: bool) -> dict[str, RobustnessLock]:
+    """Return the lock of every network on the test split, measured now or read from the directory."""
     found, images = {}, rf.load_data("fashion-mnist")
-    bundled = [("mlp300", "standard"), ("mlp600", "standard"), ("mlp900", "standard")]
+    bundled = ("mlp300", "mlp600", "mlp900")
     networks = itertools.chain(
-        ((f"bundled-{name}", rf.load_classifier(name, weights=weights)) for name, weights in bundled),
+        ((f"bundled-{name}", rf.load_classifier(name, weights="standard")) for name in bundled),
         checkpoints(work, data_root, download=download),
     )
     for name, classifier in networks:
-        file = work / f"{name}.npy"
+        file = work / f"{name}.lock"
         if not file.exists():
-            np.save(file, rf.distances(classifier, images, MAX_EPSILON).images.positions)
-        found[name] = np.load(file)
+            attack, distances = AttackOptions(EPSILON), DistanceOptions(distance=True, max_epsilon=MAX_EPSILON)
+            write_lock(measure_lock(classifier, images, attack, distances=distances)[0], file)
+        found[name] = read_lock(file)
     return found
 
 
-def pair(run: Positions, baseline: Positions) -> PairedDistances:
-    """Return two columns of distances as one pair of runs of one class."""
-    return PairedDistances(np.zeros(len(run), np.int64), run, baseline, MAX_EPSILON)
+@dataclass(frozen=True)
+class Images:
+    """Images (N,) of one network as the gate sees them: positions of their distances, and the right ones at 8/255."""
+
+    positions: Positions
+    right: NDArray[np.bool_]
+
+    def at(self, rows: NDArray[np.int64]) -> Images:
+        """Return some images."""
+        return Images(self.positions[rows], self.right[rows])
 
 
-def distance_p(run: Positions, baseline: Positions) -> float:
+def gated_pair(run: RobustnessLock, baseline: RobustnessLock) -> tuple[Images, Images]:
+    """Return the images of two networks as their gate pairs them: along stable gradients if either exceeds 1 % saturation."""
+    _, stable = pair_locks(run, baseline)
+    ((_, pairs),) = pair_lock_distances(run, baseline, stable=stable)
+    right = (lock.attacks[0].outcomes(stable=stable)[1] for lock in (run, baseline))
+    first, second = map(Images, (pairs.run, pairs.baseline), right)
+    return first, second
+
+
+def distance_p(run: Images, baseline: Images) -> float:
     """Return the p-value of a smaller distance."""
-    return signed_rank_p_value(distance_decreases(pair(run, baseline)))
+    one_class = np.zeros(len(run.right), np.int64)
+    pairs = PairedDistances(one_class, run.positions, baseline.positions, MAX_EPSILON)
+    return signed_rank_p_value(distance_decreases(pairs))
 
 
-def paired_accuracy_p(run: Positions, baseline: Positions) -> float:
+def paired_accuracy_p(run: Images, baseline: Images) -> float:
     """Return the p-value of a lower accuracy at 8/255, image by image: the gate's test, McNemar's at a drop of 0."""
-    now, then = is_robust(run), is_robust(baseline)
-    return float(drop_p_values((then & ~now).sum(), (now & ~then).sum(), len(run), 0.0))
+    lost, gained = (baseline.right & ~run.right).sum(), (run.right & ~baseline.right).sum()
+    return float(drop_p_values(lost, gained, len(run.right), 0.0))
 
 
-def two_rates_p(run: Positions, baseline: Positions) -> float:
+def two_rates_p(run: Images, baseline: Images) -> float:
     """Return the p-value of a lower accuracy at 8/255 by two independent rates."""
-    now, then, n = is_robust(run).mean(), is_robust(baseline).mean(), len(run)
+    now, then, n = run.right.mean(), baseline.right.mean(), len(run.right)
     spread = math.sqrt(max(now * (1 - now) + then * (1 - then), 1e-12) / n)
     return 0.5 * math.erfc((then - now) / spread / math.sqrt(2))
 
 
-def bare_comparison_p(run: Positions, baseline: Positions) -> float:
+def bare_comparison_p(run: Images, baseline: Images) -> float:
     """Return 0 if the accuracy at 8/255 is lower at all, else 1: a comparison of two numbers."""
-    return float(is_robust(run).sum() >= is_robust(baseline).sum())
+    return float(run.right.sum() >= baseline.right.sum())
 
 
-def is_robust(positions: Positions) -> NDArray[np.bool_]:
-    """Return the images whose distance is larger than 8/255."""
-    return distance_levels(MAX_EPSILON)[positions] > EPSILON
-
-
-CRITERIA: dict[str, Callable[[Positions, Positions], float]] = {
+CRITERIA: dict[str, Callable[[Images, Images], float]] = {
     "distance": distance_p,
     "McNemar": paired_accuracy_p,
     "two rates": two_rates_p,
 }
 
 
-def power(p_value: Callable[[Positions, Positions], float], run: Positions, baseline: Positions, n: int, subsets: int) -> float:
+def power(p_value: Callable[[Images, Images], float], run: Images, baseline: Images, n: int, subsets: int) -> float:
     """Return the share of random subsets of n images, drawn with replacement, that show the difference."""
     random = np.random.default_rng(0)
-    rows = (random.integers(0, len(run), n) for _ in range(subsets))
-    return sum(p_value(run[chosen], baseline[chosen]) < ALPHA for chosen in rows) / subsets
+    rows = (random.integers(0, len(run.right), n) for _ in range(subsets))
+    return sum(p_value(run.at(chosen), baseline.at(chosen)) < ALPHA for chosen in rows) / subsets
 
 
-def images_needed(p_value: Callable[[Positions, Positions], float], run: Positions, baseline: Positions, subsets: int) -> float:
+def images_needed(p_value: Callable[[Images, Images], float], run: Images, baseline: Images, subsets: int) -> float:
     """Return the number of images with a power of 80 %, within 10 %; infinity if 20,000 images are not enough."""
     low, high = 2, 4
     while power(p_value, run, baseline, high, subsets) < POWER:
@@ -169,32 +188,35 @@ def images_needed(p_value: Callable[[Positions, Positions], float], run: Positio
     return high
 
 
-def print_power(found: dict[str, Positions], subsets: int) -> None:
+def print_power(found: dict[str, RobustnessLock], subsets: int) -> None:
     """Print the images that each criterion needs for each pair, and the median ratio of distance and McNemar."""
     ratios = []
     print("run | baseline | " + " | ".join(CRITERIA))
-    for first, second in itertools.combinations(found, 2):
-        worse = is_robust(found[first]).sum() <= is_robust(found[second]).sum()
-        run, baseline = (first, second) if worse else (second, first)
-        needed = [images_needed(test, found[run], found[baseline], subsets) for test in CRITERIA.values()]
-        print(f"{run} | {baseline} | " + " | ".join(f"{n:,.0f}" for n in needed), flush=True)
+    for names in itertools.combinations(found, 2):
+        sides = gated_pair(*(found[name] for name in names))
+        (worse, run), (better, baseline) = sorted(zip(names, sides, strict=True), key=lambda side: side[1].right.sum())
+        needed = [images_needed(test, run, baseline, subsets) for test in CRITERIA.values()]
+        print(f"{worse} | {better} | " + " | ".join(f"{n:,.0f}" for n in needed), flush=True)
         if not all(map(math.isinf, needed[:2])):
             ratios.append(needed[0] / needed[1])
-    print(f"median of distance / McNemar over {len(ratios)} pairs: {np.median(ratios):.2f}")
+    third = sum(ratio <= 1 / 3 for ratio in ratios)
+    print(f"distance / McNemar over {len(ratios)} pairs: median {np.median(ratios):.2f}, at most a third in {third}")
 
 
-def print_levels(run: Positions, baseline: Positions, nulls: int) -> None:
+def print_levels(run: Images, baseline: Images, nulls: int) -> None:
     """Print how often each criterion shows a difference if run and baseline of each image are exchanged by chance."""
     random = np.random.default_rng(0)
     tests = CRITERIA | {"bare comparison": bare_comparison_p}
     for n in (5, 10, 20, 50, 200, 1000):
         failures = dict.fromkeys(tests, 0)
         for _ in range(nulls):
-            chosen, swap = random.integers(0, len(run), n), random.random(n) < 0.5
-            first, second = run[chosen], baseline[chosen]
-            sides = np.where(swap, first, second), np.where(swap, second, first)
+            chosen, swap = random.integers(0, len(run.right), n), random.random(n) < 0.5
+            first, second = run.at(chosen), baseline.at(chosen)
+            columns = ((first.positions, second.positions), (first.right, second.right))
+            now = Images(*(np.where(swap, ours, theirs) for ours, theirs in columns))
+            then = Images(*(np.where(swap, theirs, ours) for ours, theirs in columns))
             for name, test in tests.items():
-                failures[name] += test(*sides) < ALPHA
+                failures[name] += test(now, then) < ALPHA
         print(f"n={n}: " + ", ".join(f"{name} {count / nulls:.4f}" for name, count in failures.items()), flush=True)
 
 
@@ -206,7 +228,7 @@ if __name__ == "__main__":
     parser.add_argument("--nulls", type=int, default=10_000)
     parser.add_argument("--subsets", type=int, default=400)
     given = parser.parse_args()
-    measured = measured_positions(given.work, given.data_root, download=given.download)
-    print_levels(measured["bundled-mlp300"], measured["cnn-adv8"], given.nulls)
-    print_levels(measured["bundled-mlp300"], measured["bundled-mlp600"], given.nulls)
+    measured = measured_locks(given.work, given.data_root, download=given.download)
+    for other in ("cnn-adv8", "bundled-mlp600"):
+        print_levels(*gated_pair(measured["bundled-mlp300"], measured[other]), given.nulls)
     print_power(measured, given.subsets)
