@@ -45,7 +45,7 @@ SAFE_TORCH_VERSION = "2.10"
 ZIP_MAGIC, TAR_MAGIC, TAR_MAGIC_OFFSET = b"PK\x03\x04", b"ustar", 257
 
 MAX_STORED_EXPANSION = 4
-"""Bytes of all tensors for each byte of their file, at most, if there are more than SMALL_BYTES; tied weights share theirs."""
+"""Bytes of all tensors for each byte of their file, at most, if there are more than SMALL_BYTES; names of one tensor count once."""
 
 OTHER_TYPE = "of another type"
 """Problem of integers, complex numbers, and sparse or quantised tensors where the network has floating-point numbers."""
@@ -79,7 +79,9 @@ def read_state_dicts(file: Path) -> dict[str, Mapping[str, Tensor]]:
 
 def strip_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the entries below a prefix of the keys, without the prefix, 16-bit tensors as float32."""
-    kept = {key.removeprefix(prefix): _widen(value) for key, value in state.items() if key.startswith(prefix)}
+    inside_prefix = {key: value for key, value in state.items() if key.startswith(prefix)}
+    widened = {_tensor_key(value): _widen(value) for value in inside_prefix.values()}  # once for all names of one tensor
+    kept = {key.removeprefix(prefix): widened[_tensor_key(value)] for key, value in inside_prefix.items()}
     if not hasattr(state, "_metadata"):
         return kept
     inside = prefix.removesuffix(".")
@@ -88,6 +90,13 @@ def strip_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
         key.removeprefix(inside).removeprefix("."): value for key, value in known if not inside or f"{key}.".startswith(prefix)
     }
     return _WithMetadata(kept, parts)  # versions of layouts, by which some networks convert old checkpoints
+
+
+def _tensor_key(value: Any) -> object:
+    """Return what is equal for two names of one tensor only: place, shape and strides of its values."""
+    if isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized:
+        return value.data_ptr(), value.dtype, tuple(value.shape), value.stride()
+    return id(value)
 
 
 def _widen(value: Any) -> Any:
@@ -195,7 +204,8 @@ def _check_container(stream: IO[bytes], name: str) -> None:
 
 def check_stored_size(values: Sequence[Any], size: int, name: str) -> None:
     """Raise ModelError if tensors have far more values than a file of this size in bytes holds: one value may stand for many."""
-    claimed = sum(value.numel() * value.element_size() for value in values if isinstance(value, Tensor))
+    tensors = {_tensor_key(value): value for value in values if isinstance(value, Tensor)}
+    claimed = sum(value.numel() * value.element_size() for value in tensors.values())
     if claimed > max(MAX_STORED_EXPANSION * size, SMALL_BYTES):
         raise ModelError(
             f"weights must be stored value by value, got {name} with tensors of {claimed:,} bytes in {size:,}: "
