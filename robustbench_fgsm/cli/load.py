@@ -90,8 +90,11 @@ def resolve_data_name(models: Iterable[str], data: str | None) -> str:
     return data or BUNDLED_DATA
 
 
-def choose_split(name: str, data_options: DataOptions, *, quiet: bool) -> DataOptions:
-    """Return the options with the split to evaluate on, if a folder holds splits and none is named; a note says so."""
+def choose_split(name: str, data_options: DataOptions, *, training: bool = False, quiet: bool) -> DataOptions:
+    """Return the options with the split to evaluate on, if a folder holds splits and none is named; a note says so.
+
+    training: take the split to train on, if there is one.
+    """
     from robustbench_fgsm.data.registry import find_data_source
     from robustbench_fgsm.data.sources.folder import splits_of
 
@@ -99,8 +102,9 @@ def choose_split(name: str, data_options: DataOptions, *, quiet: bool) -> DataOp
     splits = splits_of(Path(place)) if entry.name == "folder" and data_options.split is None else []
     if not splits:
         return data_options
-    write_note(f"{place} holds {' and '.join(sorted(splits))}: took --split {splits[0]}", quiet=quiet)
-    return replace(data_options, split=splits[0])
+    split = next((name for name in splits if training and name.lower().startswith("train")), splits[0])
+    write_note(f"{place} holds {' and '.join(sorted(splits))}: took --split {split}", quiet=quiet)
+    return replace(data_options, split=split)
 
 
 def check_feature_files(name: str, data_options: DataOptions, model_options: ModelOptions, epsilon_scale: object) -> None:
@@ -122,7 +126,7 @@ def check_feature_files(name: str, data_options: DataOptions, model_options: Mod
         check_feature_order(column, names)
 
 
-def load_dataset(name: str, data_options: DataOptions, seed: int, task: Task = "multiclass", *, quiet: bool = True) -> Dataset:
+def load_dataset(name: str, data_options: DataOptions, seed: int, task: Task = "multiclass", *, quiet: bool) -> Dataset:
     """Load the data set; of several processes one on each machine downloads it while the others wait."""
     data_options = choose_split(name, data_options, quiet=quiet)
     from robustbench_fgsm.data.load import load_data

@@ -252,7 +252,7 @@ def test_one_process_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr("robustbench_fgsm.data.load.load_data", load)
 
     def work(_: World) -> int:
-        return len(load_dataset("cifar10", DataOptions(download=True), 0))
+        return len(load_dataset("cifar10", DataOptions(download=True), 0, quiet=True))
 
     assert in_world(3, work, tmp_path / "told") == [0] * 3
     assert answers(tmp_path / "told", 3) == [25] * 3

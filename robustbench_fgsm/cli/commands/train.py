@@ -69,18 +69,20 @@ def load_network_and_data(
     model_options: ModelOptions, data_options: DataOptions, *, seed: int, quiet: bool
 ) -> tuple[TorchClassifier, Dataset]:
     """Load the network before training and the images; print on standard error which they are."""
-    from robustbench_fgsm.cli.load import load_dataset, load_model_and_data, resolve_data_name
+    from robustbench_fgsm.cli.load import choose_split, load_dataset, load_model_and_data, resolve_data_name
     from robustbench_fgsm.data.sampling import describe_sample
     from robustbench_fgsm.models.classifier import TorchClassifier
     from robustbench_fgsm.runs.train import create_untrained_classifier
 
     model = model_options.model
+    data = resolve_data_name([model], data_options.data)
+    data_options = choose_split(data, data_options, training=True, quiet=quiet)
     if model_options.weights != "none":
         found, images = load_model_and_data(model_options, data_options, seed=seed, quiet=quiet)
         if not isinstance(found, TorchClassifier):
             raise SettingError(f"only a PyTorch network can be trained, got {model}: name an architecture")
         return found, images
-    images = load_dataset(resolve_data_name([model], data_options.data), data_options, seed)
+    images = load_dataset(data, data_options, seed, quiet=quiet)
     if images.name == "fashion-mnist" and data_options.split in (None, "test"):
         write_note("Warning: this trains on the test split of fashion-mnist: pass --split train to keep it apart", quiet=quiet)
     given = model_options.load_arguments()

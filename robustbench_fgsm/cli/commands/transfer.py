@@ -90,7 +90,7 @@ def load_models_and_data(
     named = {name: split_model_and_weights(name) for name in dict.fromkeys(names)}
     data = resolve_data_name([model for model, _ in named.values()], data_options.data)
     check_feature_files(data, data_options, model_options, epsilon_scale)
-    images = load_dataset(data, data_options, seed)
+    images = load_dataset(data, data_options, seed, quiet=quiet)
     settings = model_options.load_arguments()
     loaded: dict[tuple[str, str], Classifier] = {}
     found: dict[str, Classifier] = {}

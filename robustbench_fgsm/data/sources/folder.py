@@ -32,8 +32,8 @@ def load(argument: str, options: DataOptions) -> ImageDataset:
     classes = class_directories(directory, follow_links=options.follow_links)
     if options.split is None and (splits := splits_of(directory)):
         raise DataError(
-            f"folder {directory} must hold one directory for each class, got the splits {', '.join(sorted(splits))}: "
-            f"pass --split {splits[0]}"
+            f"folder {directory} must hold one directory for each class, got {'splits' if splits[1:] else 'the split'} "
+            f"{', '.join(sorted(splits))}: pass --split {splits[0]}"
         )
     if options.class_map is None and all(map(str.isdecimal, classes)):
         wrong = next((label for label, name in enumerate(classes) if int(name) != label), None)
@@ -47,14 +47,35 @@ def load(argument: str, options: DataOptions) -> ImageDataset:
 
 
 def splits_of(directory: Path) -> list[str]:
-    """Return the splits that a directory holds in place of classes, those to evaluate on first; empty if it holds less than two."""
+    """Return the splits that a directory holds in place of classes, those to evaluate on first; empty if it holds none.
+
+    One directory named as a split is a split if it holds directories and no image, and no directory beside it holds images.
+    """
+    by_word = {entry.name.lower(): entry for entry in _visible_entries(directory) if entry.is_dir()}  # such as Training and Testing
+    known = [by_word.pop(word) for word in SPLIT_NAMES if word in by_word]
+    if len(known) == 1:
+        inside = _visible_entries(known[0])
+        is_class = any(map(_is_image, inside)) or not any(entry.is_dir() for entry in inside)
+        known = [] if is_class or any(map(_holds_images, by_word.values())) else known
+    return [entry.name for entry in known]
+
+
+def _holds_images(place: os.DirEntry[str]) -> bool:
+    """Return True if there are images in a directory, or one level below it."""
+    return any(
+        _is_image(entry) or (entry.is_dir() and any(map(_is_image, _visible_entries(entry)))) for entry in _visible_entries(place)
+    )
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    return is_image_name(entry.name) and not entry.is_dir()
+
+
+def _visible_entries(place: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
     try:
-        names = [entry.name for entry in os.scandir(directory) if entry.is_dir() and entry.name[0] != "."]
+        return [entry for entry in os.scandir(place) if entry.name[0] != "."]
     except OSError:  # the loader names the reason
         return []
-    by_word = {name.lower(): name for name in names}  # such as Training and Testing
-    known = [by_word[word] for word in SPLIT_NAMES if word in by_word]
-    return known if len(known) > 1 else []
 
 
 def load_class_directories(directory: Path, classes: list[str], options: DataOptions) -> ImageDataset:

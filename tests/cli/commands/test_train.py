@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from PIL import Image
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.models.saved_weights import CARD_FILE, WEIGHTS_FILE
@@ -98,6 +100,24 @@ def test_static_adds_fooling_images(run: Run, tmp_path: Path) -> None:
     fooling = rf.fgsm(first, x, y, 0.1)
     right = [int((one.predict(fooling).argmax(1) == y).sum()) for one in (first, trained)]
     assert right[1] > right[0] + 64  # it has learnt those very images
+
+
+def test_trains_on_the_split_for_training(run: Run, tmp_path: Path) -> None:
+    """A training takes the split for training if the folder holds one, and says so."""
+    for place in ("train/a", "train/b", "val/a", "val/b"):
+        (tmp_path / "photos" / place).mkdir(parents=True)
+        for number in range(8):
+            Image.new("L", (28, 28), number).save(tmp_path / "photos" / place / f"{number}.png")
+    words = [*("--model", "mlp300", "--data", f"folder:{tmp_path / 'photos'}", "--epochs", "1", "--batch-size", "4")]
+    words += ["--held-out", "0", "--device", "cpu"]
+    code, printed, err = run("train", *words, "--out", str(tmp_path / "run"), "--json")
+    assert code == 0, err
+    assert "holds train and val: took --split train" in err
+    assert json.loads(printed)["data"]["settings"]["split"] == "train"
+    shutil.rmtree(tmp_path / "photos" / "train")
+    code, printed, err = run("train", *words, "--out", str(tmp_path / "other"), "--json")
+    assert (code, json.loads(printed)["data"]["settings"]["split"]) == (0, "val")
+    assert "holds val: took --split val" in err
 
 
 def test_tables_name_the_method(run: Run, tmp_path: Path) -> None:

@@ -58,11 +58,38 @@ def test_a_class_without_images_stays(folder: Folder) -> None:
 def test_splits_are_no_classes(folder: Folder, tmp_path: Path, names: tuple[str, ...]) -> None:
     for name in names:
         folder().rename(tmp_path / name)
-    with pytest.raises(DataError, match=r"got the splits .*: pass --split") as raised:
+    with pytest.raises(DataError, match=r"got splits .*: pass --split") as raised:
         rf.load_data(f"folder:{tmp_path}")
     split = str(raised.value).rsplit(" ", 1)[1]
     assert split == names[1]
     assert len(rf.load_data(f"folder:{tmp_path}", split=split)) == 6
+
+
+@pytest.mark.parametrize("beside", ["", "annotations", "__MACOSX/val"])
+def test_one_split_is_no_class(folder: Folder, tmp_path: Path, beside: str) -> None:
+    folder().rename(tmp_path / "val")
+    (tmp_path / beside).mkdir(parents=True, exist_ok=True)
+    with pytest.raises(DataError, match=r"got the split val: pass --split val"):
+        rf.load_data(f"folder:{tmp_path}")
+    assert rf.load_data(f"folder:{tmp_path}", split="val").classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("inside", [(), ("steam", "diesel")])
+def test_a_class_may_have_the_name_of_a_split(folder: Folder, tmp_path: Path, inside: tuple[str, ...]) -> None:
+    """Images of trains and planes, with or without directories inside."""
+    place = folder(("plane", "train"))
+    for name in inside:
+        (place / "train" / name).mkdir()
+    assert rf.load_data(f"folder:{place}").classes == ("plane", "train")
+
+
+def test_a_nested_class_may_have_the_name_of_a_split(folder: Folder, tmp_path: Path) -> None:
+    place = folder(("steam", "diesel"))
+    (place / "train").mkdir()
+    for name in ("steam", "diesel"):
+        (place / name).rename(place / "train" / name)
+    shutil.copytree(place / "train", place / "plane")
+    assert rf.load_data(f"folder:{place}").classes == ("plane", "train")
 
 
 def test_a_split_is_a_directory_between(folder: Folder, tmp_path: Path) -> None:
