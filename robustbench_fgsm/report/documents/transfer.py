@@ -9,6 +9,9 @@ from robustbench_fgsm.report.documents.sentences import closing_sentences
 from robustbench_fgsm.report.tables.sheet import Cell, Section, Sheet, Summary
 from robustbench_fgsm.report.tables.text import count_text, epsilon_text, epsilon_unit_text, model_text, success_denominator
 
+MAX_MATRIX_TARGETS = 4
+"""Most targets of a matrix that fits 80 columns; of more, each pair has a row."""
+
 
 def summarize(document: Document) -> Summary:
     """Return the summary of an `rfgsm.transfer/1` document."""
@@ -37,13 +40,35 @@ def _sheets(document: Document) -> Iterator[Sheet]:
     yield Sheet("models", f"Models; clean accuracy in per cent, n={document['n']:,}", ("", "model", "clean"), rows)
     fair = success_denominator(document["attack"])
     for budget, epsilon in enumerate(document["attack"]["epsilons"]):
-        yield _pairs_sheet(
-            document, budget, f"At epsilon {epsilon_text(epsilon)}, in per cent; attack success of those {fair} at both"
-        )
+        words = f"at epsilon {epsilon_text(epsilon)}, in per cent"
+        if len(document["targets"]) > MAX_MATRIX_TARGETS:
+            yield _pairs_sheet(document, budget, f"{words[0].upper()}{words[1:]}; attack success of those {fair} at both")
+        else:
+            yield from _matrix_sheets(document, budget, words)
     for cell in document["cells"]:
         for at in cell["epsilons"]:
             if at["per_class"] is not None:
                 yield _classes_sheet(cell, at)
+
+
+def _matrix_sheets(document: Document, budget: int, words: str) -> Iterator[Sheet]:
+    """Yield a matrix of sources by targets for each rate at one budget, with the n of a cell below its rate."""
+    fair = success_denominator(document["attack"])
+    notes = {
+        "attack_success_rate": f" of those {fair} at both",
+        "common_success_rate": " of those that all models can be fooled on",
+    }
+    across = len(document["targets"])
+    columns = ("", *(f"to {place}" for place in document["targets"]))
+    for name in ("robust_accuracy", *notes):
+        rates = [cell["epsilons"][budget][name] for cell in document["cells"]]
+        if all(rates):
+            rows: list[tuple[Cell, ...]] = []
+            for row, source in enumerate(document["sources"]):
+                own = rates[row * across : (row + 1) * across]
+                rows += [(f"from {source}", *own), ("  n", *(rate["n"] for rate in own))]
+            title = f"{name.removesuffix('_rate').replace('_', ' ').capitalize()} {words}{notes.get(name, '')}"
+            yield Sheet(name, title, columns, tuple(rows), intervals_below=True)
 
 
 def _pairs_sheet(document: Document, budget: int, title: str) -> Sheet:
@@ -73,7 +98,7 @@ def _classes_sheet(cell: Document, at: Document) -> Sheet:
 
 
 def _closing(document: Document) -> Iterator[str]:
-    yield "1 > 2: images crafted on model 1, shown to model 2. Robust accuracy is over all images."
+    yield "From 1 to 2, or 1 > 2: images crafted on model 1, shown to model 2. Robust accuracy is over all images."
     if any(at["common_success_rate"] for cell in document["cells"] for at in cell["epsilons"]):
-        yield "At all: attack success over the images that every model here can be fooled on."
+        yield "Common success, or at all: attack success over the images that every model here can be fooled on."
     yield from closing_sentences(document)

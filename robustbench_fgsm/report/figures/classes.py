@@ -59,13 +59,13 @@ def draw_confusion(evaluation: Document, epsilon_rates: Document) -> Figure:
         raise SettingError("a confusion matrix needs one class an image, got a multi-label run: choose kind per-class or curve")
     size = len(evaluation["data"]["classes"])
     side = min(max(3.2, 0.42 * size), 8)
-    figure = Figure(figsize=(2 * side + 2, side + 1.2), layout="constrained")
+    figure = Figure(figsize=(2 * side + 2, side + 1.2), layout="compressed")
     before, after = figure.subplots(1, 2)
     _draw_matrix(before, evaluation, evaluation["clean"]["confusion"], "before the attack")
     image = _draw_matrix(
         after, evaluation, epsilon_rates["confusion"], f"after it, epsilon {epsilon_text(epsilon_rates['epsilon'])}"
     )
-    figure.colorbar(image, ax=[before, after], label="per cent of the label's images", shrink=0.8)
+    add_colour_bar(image, after, "colour: per cent of the row")
     figure.suptitle(figure_title(evaluation), fontsize=10)
     return figure
 
@@ -119,6 +119,13 @@ def _draw_matrix(axes: Axes, evaluation: Document, matrix: Any, when: str) -> An
     axes.set_xlabel(f"prediction {when}")
     axes.set_ylabel("label")
     return image
+
+
+def add_colour_bar(image: Any, axes: Axes, label: str) -> None:
+    """Add the colour bar of an image beside its axes, as high as the axes."""
+    bar = axes.figure.colorbar(image, cax=axes.inset_axes((1.04, 0, 0.05, 1)))
+    bar.set_label(label, fontsize=8)
+    bar.ax.tick_params(labelsize=7)
 
 
 def figure_title(evaluation: Document) -> str:

@@ -40,7 +40,7 @@ def draw_accuracy_over_epsilon(document: Document) -> Figure:
     axes = figure.subplots()
     for found, colour, marker in zip(document["evaluations"], cycle(COLOURS), cycle(MARKERS), strict=False):
         _draw_curve(axes, found, "", colour, marker)
-        if "stable" in found["epsilons"][0]:
+        if has_own_stable_curve(found):
             _draw_curve(axes, found, "stable", colour, marker)
     first = document["evaluations"][0]
     attack, images = first["attack"], f"{first['n']:,} images of {first['data']['spec']}"
@@ -55,8 +55,14 @@ def draw_accuracy_over_epsilon(document: Document) -> Figure:
     ticks = _spaced_ticks(epsilons)
     axes.set_xticks(ticks, [epsilon_text(epsilon) for epsilon in ticks])
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    if len(axes.lines) > 1:
+        axes.legend(frameon=False)
     return figure
+
+
+def has_own_stable_curve(evaluation: Document) -> bool:
+    """Return True if the robust accuracy of stable gradients differs from that of ordinary ones at any budget."""
+    return any(at["stable"]["robust_accuracy"] != at["robust_accuracy"] for at in evaluation["epsilons"] if "stable" in at)
 
 
 def draw_training_curves(document: Document) -> Figure:
@@ -97,7 +103,7 @@ def encode_figure(figure: Figure, file_format: str) -> bytes:
     """Return a figure as the bytes of a file; equal figures give equal PNG files."""
     stream = io.BytesIO()
     dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    figure.savefig(stream, format=file_format, dpi=200, metadata=dates.get(file_format))
+    figure.savefig(stream, format=file_format, dpi=200, bbox_inches="tight", metadata=dates.get(file_format))
     return stream.getvalue()
 
 
@@ -109,10 +115,11 @@ def _draw_curve(axes: Axes, found: Document, key: str, colour: str, marker: str)
     label = escape_mathtext(f"{target_rule_name(found).lower()}{', stable where saturated' if key else ''}")
     dashes = "--" if key else "-"
     axes.plot(epsilons, values, dashes, label=label, marker=marker, markersize=4, color=colour)
-    axes.fill_between(epsilons, low, high, color=colour, alpha=0.2, linewidth=0)
     distance = found.get("distance")
     distance = distance["stable"] if key and distance else distance
-    if distance:
+    if not distance:
+        axes.fill_between(epsilons, low, high, color=colour, alpha=0.2, linewidth=0)
+    else:  # one band, at every epsilon
         _draw_distances(axes, distance, f"{label}, by distance", epsilons[-1], colour)
 
 
@@ -123,7 +130,7 @@ def _draw_distances(axes: Axes, distance: Document, label: str, largest: float, 
     epsilons = [at for at, _ in shown]
     axes.step(epsilons, [100 * (rate.value or 0) for _, rate in shown], ":", where="post", label=label, color=colour)
     low, high = ([100 * (rate.interval or (0, 1))[end] for _, rate in shown] for end in (0, 1))
-    axes.fill_between(epsilons, low, high, step="post", color=colour, alpha=0.1, linewidth=0)
+    axes.fill_between(epsilons, low, high, step="post", color=colour, alpha=0.2, linewidth=0)
 
 
 def _spaced_ticks(epsilons: list[float]) -> list[float]:

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.attacks_in_runs import ReportedAttack
-from robustbench_fgsm.report.loaded_run import LoadedRun
+from robustbench_fgsm.report.loaded_run import REPORTED_SCHEMAS, LoadedRun
 from robustbench_fgsm.report.pages.command import reproduction_command
 from robustbench_fgsm.report.tables.text import epsilon_text, rate_text, starts_text
 
@@ -82,7 +82,7 @@ def render_page(template: str, scripts: tuple[str, ...], content: Document, runs
         .get_template(template)
         .render(
             runs=runs,
-            commands=[reproduction_command(run) for run in runs],
+            commands=[reproduction_command(run) for run in runs if run.document["schema"] in REPORTED_SCHEMAS],
             script=Markup(script),  # noqa: S704  (ours)
             style=Markup(style),  # noqa: S704
             policy=content_security_policy(script, style),

@@ -14,7 +14,7 @@ CURVE_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 def draw_line_chart(curves: Sequence[Curve], ticks: Sequence[tuple[float, str]], *, width: int = 64, height: int = 10) -> str:
     """Return curves as text, at most width + 6 columns wide and height + 3 lines high.
 
-    The points of the curves are the letters A, B, ..., with dots between; `*` marks points that coincide.
+    The points of the curves are the letters A, B, ..., with dots between. Letters of points that coincide stand side by side.
 
     Args:
         curves: the curves, over x from 0.
@@ -31,8 +31,10 @@ def draw_line_chart(curves: Sequence[Curve], ticks: Sequence[tuple[float, str]],
                 canvas[round((1 - y) * height)][column] = "."
     for mark, curve in zip(CURVE_LETTERS * len(curves), curves, strict=False):
         for x, y in curve:
-            row, column = round((1 - y) * height), round(x / largest * width)
-            canvas[row][column] = mark if canvas[row][column] in (" ", ".", mark) else "*"
+            row, column = canvas[round((1 - y) * height)], round(x / largest * width)
+            beside = (column + sign * step for step in range(len(curves)) for sign in (1, -1))
+            free = (place for place in beside if 0 <= place <= width and row[place] in (" ", ".", mark))
+            row[next(free, column)] = mark
     lines = [f"{100 - row * 100 // height:>4} |{''.join(cells)}".rstrip() for row, cells in enumerate(canvas)]
     return "\n".join([*lines, f"     +{'-' * (width + 1)}", _axis(ticks, largest, width)])
 

@@ -41,6 +41,13 @@ def test_matrices_match_the_document(
         np.testing.assert_allclose(np.asarray(axes.images[0].get_array()), shares)
 
 
+def test_colour_bar_is_as_high_as_the_matrix(measured: Measured) -> None:
+    figure = draw_evaluation(measured(), "confusion")
+    figure.canvas.draw()
+    after, bar = (axes.get_window_extent() for axes in (figure.axes[1], figure.axes[1].child_axes[0]))
+    assert (bar.y0, bar.y1) == pytest.approx((after.y0, after.y1))
+
+
 def test_bars_match_the_rates(swept: dict[str, Any]) -> None:
     (axes,) = draw_evaluation(swept, "per-class", "next", 64 / 255).axes
     at = swept["evaluations"][1]["epsilons"][1]

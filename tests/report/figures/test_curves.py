@@ -30,6 +30,15 @@ def test_one_line_for_each_rule(measured: Measured) -> None:
         np.testing.assert_allclose(np.asarray(line.get_ydata(), float), [100 * rate for rate in rates])
 
 
+def test_a_stable_curve_that_equals_the_ordinary_one_is_left_out(measured: Measured) -> None:
+    document = measured("0.1,0.3", scale=300)
+    for at in document["evaluations"][0]["epsilons"]:
+        at["stable"] = at | {"stable": None}
+    (axes,) = draw_accuracy_over_epsilon(document).axes
+    assert len(axes.lines) == 1
+    assert axes.get_legend() is None
+
+
 def test_stable_gradients_are_dashed(measured: Measured) -> None:
     (axes,) = draw_accuracy_over_epsilon(measured("0.1,0.3", scale=300)).axes
     ordinary, stable = axes.lines
@@ -65,5 +74,6 @@ def test_another_format_is_refused(name: str) -> None:
 
 
 def test_distances_have_a_line_of_their_own(measured: Callable[..., dict[str, Any]]) -> None:
-    lines = [len(draw_accuracy_over_epsilon(measured("1,8/255", distance=flag)).axes[0].lines) for flag in (False, True)]
-    assert lines[1] == lines[0] + 1
+    drawn = [draw_accuracy_over_epsilon(measured("1,8/255", distance=flag)).axes[0] for flag in (False, True)]
+    assert len(drawn[1].lines) == len(drawn[0].lines) + 1
+    assert len(drawn[1].collections) == len(drawn[0].collections)

@@ -19,6 +19,14 @@ def test_cells_hold_the_rates() -> None:
         np.testing.assert_allclose(np.asarray(axes.images[0].get_array()).ravel(), [100 * rate["value"] for rate in rates])
 
 
+def test_frames_the_diagonal() -> None:
+    """The targets are the sources in reverse, so that source is target off the diagonal of the matrix."""
+    robust, success, *_ = draw_heat_map(crossed()).axes
+    for axes in (robust, success):
+        centres = [(patch.get_x() + 0.46, patch.get_y() + 0.46) for patch in axes.patches]  # type: ignore[attr-defined]
+        np.testing.assert_allclose(centres, [(1, 0), (0, 1)], atol=1e-9)
+
+
 def test_long_names_are_shortened() -> None:
     document = crossed()
     for model in document["models"]:

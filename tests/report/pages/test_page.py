@@ -42,7 +42,7 @@ def test_rejects_several_runs() -> None:
 
 def test_figures_of_transfer_and_training() -> None:
     transfer, training = LoadedRun("t", crossed()), LoadedRun("l", taught())
-    assert len(draw_run(transfer, "transfer", epsilon=4 / 255).axes) == 4  # two heat maps and their scales
+    assert len(draw_run(transfer, "transfer", epsilon=4 / 255).axes) == 2
     (axes,) = draw_run(training, "training").axes
     lines = [line for line in axes.get_lines() if len(np.asarray(line.get_xdata())) == 2]
     marks = {str(line.get_label()): np.asarray(line.get_xdata()).tolist() for line in lines}

@@ -12,12 +12,19 @@ def test_a_straight_line_by_hand() -> None:
     assert text.splitlines() == [" 100 |A", "  75 | .", "  50 |  A", "  25 |   .", "   0 |    A", "     +-----", "      0 x 1"]
 
 
-def test_common_points_are_a_star() -> None:
+def test_letters_of_common_points_stand_side_by_side() -> None:
     one, other = [(0.0, 1.0), (1.0, 0.0)], [(0.0, 1.0), (1.0, 1.0)]
     first, *_, last = draw_line_chart([one, other], [], width=10, height=4).splitlines()[:5]
-    assert first.startswith(" 100 |*")
+    assert first.startswith(" 100 |AB")
     assert first.endswith("B")
     assert last.endswith("A")
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_every_letter_of_equal_curves_is_seen(count: int) -> None:
+    text = draw_line_chart([[(0.0, 1.0), (1.0, 0.5)]] * count, [])
+    rows = [line for line in text.splitlines() if any(letter.isalpha() for letter in line)]
+    assert [set(line) & set("ABCDEFGH") for line in rows] == [set("ABCDEFGH"[:count])] * 2
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 40])

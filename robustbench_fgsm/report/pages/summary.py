@@ -1,0 +1,33 @@
+"""Page of a document that has no page of its own, such as a gate: its summary, with the verdict on top."""
+
+from __future__ import annotations
+
+from robustbench_fgsm.report.loaded_run import LoadedRun
+from robustbench_fgsm.report.pages.layout import render_page
+from robustbench_fgsm.report.summarize import summarize
+from robustbench_fgsm.report.tables.sheet import cell_text
+
+FAILED_WORDS = ("FAILED", "INVALID", "DISAGREE", "WRONG", "NOT")
+"""First words of verdicts that say no."""
+
+
+def build_summary_page(run: LoadedRun) -> str:
+    """Return the page of a document of any schema that has a summary; an equal run always gives an equal page."""
+    document = run.document
+    summary = summarize(document)
+    reasons = document.get("invalid_reasons", [])
+    passed = not summary.verdict.startswith(FAILED_WORDS)
+    return render_page(
+        "summary.html.jinja",
+        (),
+        {"document": document},
+        [run],
+        reasons=reasons,
+        gates=[(passed, summary.verdict)] if summary.verdict else [],
+        warnings=document.get("warnings", []),
+        limits=[line.strip() for line in summary.closing if line and not line.startswith(("INVALID:", "Warning:"))],
+        document=document,
+        kind=document["schema"].removeprefix("rfgsm.").partition("/")[0].replace("-", " "),
+        summary=summary,
+        text=cell_text,
+    )
