@@ -47,8 +47,9 @@ class Normalisation:
 
 
 HALF = Normalisation("", (0.5,), (0.5,))
+IMAGENET = Normalisation("ImageNet's ", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 KNOWN_NORMALISATIONS = (
-    Normalisation("ImageNet's ", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    IMAGENET,
     Normalisation("CIFAR-10's ", (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     Normalisation("CIFAR-10's ", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     Normalisation("CIFAR-100's ", (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),

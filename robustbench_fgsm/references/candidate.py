@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from robustbench_fgsm.attack.normalisation import Normalisation
 from robustbench_fgsm.attack.step import Epsilon
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.references.candidate_styles import (
@@ -58,6 +59,11 @@ class Candidate:
         """Return the candidate's entry of a JSON document."""
         known = ("name", "style", "targets", "version", "sha256", "note")
         return {key: getattr(self, key) for key in known}
+
+    def normalised_with(self, known: Normalisation) -> Candidate:
+        """Return the candidate as one that takes images with this mean and std, which its note says."""
+        note = f"It has its own mean and std, and gets images normalised with {known}."
+        return replace(self, statistics=(torch.tensor(known.mean), torch.tensor(known.std)), note=note)
 
     def call_attack(self, model: nn.Module, x: Tensor, y: Tensor, epsilon: Epsilon, *, targeted: bool = False) -> object:
         """Return what the user's attack returns, a batch of images in (N, C, H, W) and pixel space; nothing is checked.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-import torch
-
+from robustbench_fgsm.attack.normalisation import KNOWN_NORMALISATIONS, Normalisation
 from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.references.candidate_styles import accepts
-from robustbench_fgsm.verification.bench import STATISTICS, BenchCall, BenchSettings, first_call
+from robustbench_fgsm.verification.bench import BenchCall, BenchSettings, first_call
 from robustbench_fgsm.verification.response import Response, respond
 
 ALTERNATIVES = (
@@ -80,16 +80,30 @@ def find_limitations(
     return list(found.values())
 
 
-def find_other_style(candidate: Candidate, calls: Sequence[BenchCall], time_limit: float) -> list[Limitation]:
-    """Return whether a candidate that is wrong for images in [0, 1] is right for normalised images."""
-    tried = [call for call in calls if call.name in STYLE_CALLS]
-    if candidate.style != "plain" or len(tried) < len(STYLE_CALLS) or not accepts(candidate.call, 4):
+def find_other_style(
+    candidate: Candidate, calls: Sequence[BenchCall], time_limit: float, *, one_image: bool = False
+) -> list[Limitation]:
+    """Return that a wrong candidate is right for normalised images, or that it has a normalisation which nothing usual fits."""
+    if candidate.statistics is not None:
+        text = "the candidate has its own mean and std, and it is wrong with each of the usual ones"
+        return [Limitation(text, "if they are right for your network, pass --model with the network, and --mean and --std")]
+    known = find_normalisation(candidate, calls, time_limit, one_image=one_image) if candidate.style == "plain" else None
+    if known is None:
         return []
-    mean, std = STATISTICS
-    other = replace(candidate, style="normalised", statistics=(torch.tensor(mean), torch.tensor(std)))
-    for call in tried:
-        model = copy_module(call.call.model)
-        if not respond(other, call, model, call.call.x.clone(), time_limit).is_right:
-            return []
-    text = "in style plain the candidate is wrong, but it is right for images that are normalised with the statistics of ImageNet"
+    text = f"in style plain the candidate is wrong, but it is right for images that are normalised with {known}"
     return [Limitation(text, "pass --style normalised")]
+
+
+def find_normalisation(
+    candidate: Candidate, calls: Sequence[BenchCall], time_limit: float, *, one_image: bool = False
+) -> Normalisation | None:
+    """Return the usual mean and std of normalised images for which a candidate is right in three calls; None if there are none."""
+    tried = [call for call in calls if call.name in STYLE_CALLS]
+    if len(tried) < len(STYLE_CALLS) or not accepts(candidate.call, 4):
+        return None
+    for known in KNOWN_NORMALISATIONS:
+        other = replace(candidate, style="normalised").normalised_with(known)
+        answer = partial(respond, other, time_limit=time_limit, one_image=one_image)
+        if all(answer(call, copy_module(call.call.model), call.call.x.clone()).is_right for call in tried):
+            return known
+    return None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
 import torch
 
+from robustbench_fgsm.attack.normalisation import IMAGENET, Normalisation
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.progress import Progress
 from robustbench_fgsm.errors import SettingError, describe_error, did_you_mean
@@ -18,10 +18,10 @@ from robustbench_fgsm.references.candidate import Candidate, to_candidate
 from robustbench_fgsm.references.candidate_styles import has_own_statistics
 from robustbench_fgsm.surroundings import neutral_surroundings
 from robustbench_fgsm.variants.catalogue import MISTAKE_BY_ID
-from robustbench_fgsm.verification.bench import STATISTICS, BenchCall, BenchSettings, build_calls
+from robustbench_fgsm.verification.bench import BenchCall, BenchSettings, build_calls
 from robustbench_fgsm.verification.evidence import Evidence
 from robustbench_fgsm.verification.images import OWN_CALL, read_own_calls
-from robustbench_fgsm.verification.limitations import GROUPS, find_limitations, find_other_style
+from robustbench_fgsm.verification.limitations import GROUPS, find_limitations, find_normalisation, find_other_style
 from robustbench_fgsm.verification.reading import Reading, ok, wrong
 from robustbench_fgsm.verification.response import Response, respond
 from robustbench_fgsm.verification.result import Verification
@@ -83,15 +83,23 @@ def verify(
     if not time_limit > 0:
         raise SettingError(f"time limit must be a number of seconds > 0, got {time_limit:g}: try {VerifyOptions.time_limit:g}")
     settings = BenchSettings.parse(image_shape, classes, one_image=one_image)
-    if own.style == "normalised" and has_own_statistics(own.call):
-        own = replace(own, statistics=_statistics_of(extra))
+    has_own = own.style == "normalised" and has_own_statistics(own.call)
+    if has_own:
+        own = own.normalised_with(_statistics_of(extra))
     with _float32_by_default():
         calls = _choose_calls([*build_calls(settings, targeted=own.targets), *extra], cases)
         responses = run_calls(own, calls, time_limit, one_image=settings.one_image, progress=progress)
         readings, conduct, harmless = read_stages(responses, expect)
+        known = None
+        if has_own and not extra and _is_wrong(readings):
+            known = find_normalisation(own, calls, time_limit, one_image=settings.one_image)
+        if known not in (None, IMAGENET):
+            own = own.normalised_with(known)
+            responses = run_calls(own, calls, time_limit, one_image=settings.one_image, progress=progress)
+            readings, conduct, harmless = read_stages(responses, expect)
         limitations = find_limitations(own, responses, settings, time_limit)
-        if any(reading.verdict == "wrong" for reading in readings):
-            limitations += find_other_style(own, calls, time_limit)
+        if _is_wrong(readings) and known is None and not extra:
+            limitations += find_other_style(own, calls, time_limit, one_image=settings.one_image)
     return Verification(
         own,
         tuple(readings),
@@ -130,12 +138,16 @@ def _choose_calls(calls: Sequence[BenchCall], names: Iterable[str]) -> list[Benc
     return [call for call in calls if call.name in kept]
 
 
-def _statistics_of(extra: Sequence[BenchCall]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return mean (C,) and std (C,) of the user's own network, else those of ImageNet, which the test bench uses."""
-    if extra:
-        return extra[0].call.mean.flatten(), extra[0].call.std.flatten()
-    mean, std = STATISTICS
-    return torch.tensor(mean), torch.tensor(std)
+def _is_wrong(readings: Iterable[Reading]) -> bool:
+    return any(reading.verdict == "wrong" for reading in readings)
+
+
+def _statistics_of(extra: Sequence[BenchCall]) -> Normalisation:
+    """Return the mean and std of the user's own network, else those of ImageNet, which the test bench uses."""
+    if not extra:
+        return IMAGENET
+    mean, std = (tuple(values.flatten().tolist()) for values in (extra[0].call.mean, extra[0].call.std))
+    return Normalisation("", mean, std)
 
 
 def run_calls(

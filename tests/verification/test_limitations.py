@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.verification.own_network import own_network_calls
 from tests.verification.conftest import right
 
 
@@ -74,3 +75,31 @@ def test_the_time_limit() -> None:
 
     found = rf.verify(slow, time_limit=0.2)
     assert "takes longer than 0.2 s" in found.limitations[0].text
+
+
+def in_notebook(mean: float, std: float) -> Any:
+    def fgsm(net: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
+        leaf = x.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(net(leaf), y, reduction="sum"), leaf)
+        return (x + eps / std * gradient.sign()).clamp(-mean / std, (1 - mean) / std)
+
+    return fgsm
+
+
+def test_a_candidate_with_a_usual_normalisation_of_its_own() -> None:
+    found = rf.verify(in_notebook(0.1307, 0.3081), style="normalised")
+    assert found.verdict == "right"
+    assert "MNIST's mean 0.1307 and std 0.3081" in found.candidate.note
+    (wrong_style,) = rf.verify(in_notebook(0.1307, 0.3081)).limitations
+    assert "MNIST" in wrong_style.text
+    assert wrong_style.remedy == "pass --style normalised"
+
+
+def test_a_candidate_with_an_unusual_normalisation() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
+    images = (torch.rand(8, 1, 8, 8), torch.arange(8) % 4)
+    calls = own_network_calls(rf.wrap(network, 4, mean=0.2, std=0.7), rf.load_data(images))
+    candidate = in_notebook(0.2, 0.7)
+    (limitation,) = rf.verify(candidate, style="normalised").limitations
+    assert "--mean and --std" in limitation.remedy
+    assert rf.verify(candidate, style="normalised", extra=calls).verdict == "right"
