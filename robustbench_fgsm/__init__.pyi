@@ -2,6 +2,9 @@
 
 from .attack.fgsm import fgsm as fgsm
 from .attack.fgsm import fgsm_sweep as fgsm_sweep
+from .attack.iterated import bim as bim
+from .attack.iterated import mi_fgsm as mi_fgsm
+from .attack.iterated import pgd as pgd
 from .attack.minimal import Minimal as Minimal
 from .attack.minimal import minimal_epsilon as minimal_epsilon
 from .attack.random_start import random_start as random_start

@@ -132,7 +132,7 @@ def norm_name(norm: float) -> str:
     return str(float(norm)).removesuffix(".0")
 
 
-def _parse_fraction(text: str) -> float:
+def _parse_fraction(text: str, name: str = "epsilon") -> float:
     """Return `8/255` or `0.03` as a number."""
     numerator, slash, denominator = text.partition("/")
     try:
@@ -140,7 +140,7 @@ def _parse_fraction(text: str) -> float:
             return float(text.removesuffix("%")) / 100
         return float(numerator) / float(denominator) if slash else float(numerator)
     except (ValueError, ZeroDivisionError):
-        raise SettingError(f"epsilon must look like 8/255 or 0.03, got {text!r}: write such a number, or 3%") from None
+        raise SettingError(f"{name} must look like 8/255 or 0.03, got {text!r}: write such a number, or 3%") from None
 
 
 def _expand_ranges(items: Iterable[str]) -> Iterator[str]:
@@ -156,31 +156,33 @@ def _expand_ranges(items: Iterable[str]) -> Iterator[str]:
             yield from (f"{number}{slash}{denominator}" for number in range(int(low), int(high) + 1))
 
 
-def parse_epsilon(value: str | float, norm: float = math.inf, bounds: Bounds | None = PIXEL_BOUNDS) -> tuple[float, ...]:
+def parse_epsilon(
+    value: str | float, norm: float = math.inf, bounds: Bounds | None = PIXEL_BOUNDS, name: str = "epsilon"
+) -> tuple[float, ...]:
     """Return budgets in pixel space from `8/255`, `0.03`, `3%`, `1..8/255` or a comma list, in the order of the list.
 
-    A denominator on the last item serves the whole list if every other item is a bare integer: `1,5,10/255`. Raises
-    SettingError for any other mix of fractions and numbers, and as `check_epsilon` does.
+    A denominator on the last item serves the whole list if every other item is a bare integer: `1,5,10/255`. name: of the setting
+    in an error. Raises SettingError for any other mix of fractions and numbers, and as `check_epsilon` does.
     """
     if not isinstance(value, str):
         try:
             if isinstance(value, bool):
                 raise TypeError
-            return (check_epsilon(float(value), norm, bounds),)
+            return (check_epsilon(float(value), norm, bounds, name=name),)
         except TypeError:
-            raise SettingError(f"epsilon must be a number or text such as 8/255, got {type(value).__name__}") from None
+            raise SettingError(f"{name} must be a number or text such as 8/255, got {type(value).__name__}") from None
     items = list(_expand_ranges(item.strip() for item in value.split(",")))
     if any(not item for item in items):
-        raise SettingError(f"epsilon must be a comma list without gaps, got {value!r}: write 1,2,4/255 or 0.01,0.02")
+        raise SettingError(f"{name} must be a comma list without gaps, got {value!r}: write 1,2,4/255 or 0.01,0.02")
     *before, last = items
     if "/" in last and all(item.isdecimal() for item in before):
         items = [f"{item}/{last.partition('/')[2]}" for item in before] + [last]
     elif len({"/" in item for item in items}) > 1:
         raise SettingError(
-            f"epsilon list mixes fractions and other numbers, got {value!r}: "
+            f"{name} list mixes fractions and other numbers, got {value!r}: "
             "write 1,2,4/255 with one denominator at the end, or one for each item"
         )
-    return tuple(check_epsilon(_parse_fraction(item), norm, bounds) for item in items)
+    return tuple(check_epsilon(_parse_fraction(item, name), norm, bounds, name=name) for item in items)
 
 
 def parse_epsilons(
@@ -192,22 +194,24 @@ def parse_epsilons(
     return tuple(epsilon for item in items for epsilon in parse_epsilon(item, norm, bounds))
 
 
-def check_epsilon(epsilon: float, norm: float, bounds: Bounds | None, scale: FeatureValues | None = None) -> float:
-    """Return the budget.
+def check_epsilon(
+    epsilon: float, norm: float, bounds: Bounds | None, scale: FeatureValues | None = None, name: str = "epsilon"
+) -> float:
+    """Return the budget, or another distance of that name.
 
     Raises SettingError if it is negative, not finite, or, under L-infinity, larger than the bounds allow in every feature.
     """
     if not (math.isfinite(epsilon) and epsilon >= 0):
-        raise SettingError(f"epsilon must be a finite number >= 0, got {epsilon:g}")
+        raise SettingError(f"{name} must be a finite number >= 0, got {epsilon:g}")
     if norm != math.inf or bounds is None or epsilon <= (largest := _largest_epsilon(bounds, scale)):
         return epsilon
     if scale is not None or not bounds.is_uniform:
         reached = "where the widest feature reaches its bounds" if scale is None else "where every feature reaches its bounds"
-        raise SettingError(f"linf epsilon must lie in [0, {largest:g}], {reached}, got {epsilon:g}: pass a smaller one")
+        raise SettingError(f"linf {name} must lie in [0, {largest:g}], {reached}, got {epsilon:g}: pass a smaller one")
     width, hint = bounds.width, ""
     if width != NUM_LEVELS and 1 <= epsilon <= NUM_LEVELS:
         hint = f": did you mean {_share_text(epsilon * width)}?"
-    raise SettingError(f"linf epsilon must lie in [0, {width:g}] for images in {bounds}, got {epsilon:g}{hint}")
+    raise SettingError(f"linf {name} must lie in [0, {width:g}] for images in {bounds}, got {epsilon:g}{hint}")
 
 
 def _largest_epsilon(bounds: Bounds, scale: FeatureValues | None) -> float:

@@ -115,25 +115,38 @@ class GradientStep:
         return ~(self.magnitude < math.inf)
 
     @neutral_surroundings()
-    def perturb(self, epsilon: Epsilon) -> Tensor:
-        """Return the images moved by epsilon, in the shape of x."""
+    def perturb(self, epsilon: Epsilon, step_size: Tensor | None = None) -> Tensor:
+        """Return the images moved by epsilon, in the shape of x; or moved by a step size, which broadcasts to x, within epsilon."""
         norm, bounds, scale = self.settings.norm, self.settings.bounds, self.settings.epsilon_scale
         budget = broadcast_epsilon(epsilon, self.x, norm, bounds if scale is None else None)
-        return step(self.x, self.direction, budget, norm, bounds, self.start, scale)
+        return step(self.x, self.direction, budget, norm, bounds, self.start, scale, step_size)
 
 
 @neutral_surroundings()
-def compute_gradient_step(model: Model, x: Tensor, y: Any, settings: StepSettings, start: Tensor | None = None) -> GradientStep:
-    """Return the steepest direction for a batch, from one forward and one backward pass; y and start as in `fgsm`."""
+def compute_gradient_step(
+    model: Model,
+    x: Tensor,
+    y: Any,
+    settings: StepSettings,
+    start: Tensor | None = None,
+    accumulate: Callable[[Tensor], Tensor] | None = None,
+) -> GradientStep:
+    """Return the steepest direction for a batch, from one forward and one backward pass; y and start as in `fgsm`.
+
+    accumulate: function of the masked gradient (N, ...) of what is climbed, whose result gives the direction; None for itself.
+    """
     labels = own_labels if y is None else y
     gradient, outputs = loss_gradient(model, x if start is None else start, labels, settings.get_loss(), settings.reader)
     magnitude = largest_magnitude(gradient)
     ascent = apply_mask(-gradient if settings.targeted else gradient, settings.mask)
+    if accumulate is not None:
+        ascent = accumulate(ascent)
     if settings.epsilon_scale is None:
-        direction = steepest_direction(ascent, settings.norm, magnitude if settings.mask is None else None)
+        known = magnitude if settings.mask is None and accumulate is None else None
+        direction = steepest_direction(ascent, settings.norm, known)
     else:
         direction = scaled_direction(ascent, settings.norm, settings.epsilon_scale)
-    return GradientStep(x, outputs, direction, magnitude, settings, start)
+    return GradientStep(x, outputs, direction.to(gradient.dtype), magnitude, settings, start)
 
 
 @neutral_surroundings()
@@ -263,17 +276,39 @@ def _sweep(model: Model, x: Any, y: Any, epsilons: list[Any], settings: StepSett
     return perturbed()
 
 
+class NonfiniteImages:
+    """Images (N,) whose outputs, or whose gradients, are not finite in any of several steps."""
+
+    def __init__(self) -> None:
+        self._outputs: Tensor | bool = False
+        self._gradients: Tensor | bool = False
+
+    def add(self, gradient_step: GradientStep) -> None:
+        """Add the images of one step."""
+        outputs = gradient_step.outputs
+        if outputs.ndim == 2 and outputs.is_floating_point():
+            self._outputs = (predicted_classes(outputs) == NO_CLASS) | self._outputs
+        self._gradients = gradient_step.nonfinite_gradient | self._gradients
+
+    def warnings(self, consequence: str) -> Iterator[str]:
+        """Yield warnings that count the images; consequence: what becomes of an image without a gradient."""
+        for found, what in (
+            (
+                self._outputs,
+                "{} of {} images have outputs that are not finite, and no predicted class: look in the network for a "
+                "division by 0, a logarithm of 0, or an overflow",
+            ),
+            (self._gradients, f"{{}} of {{}} images have a gradient that is not finite: {consequence}"),
+        ):
+            if isinstance(found, Tensor) and (count := int(found.sum())):
+                yield what.format(f"{count:,}", f"{len(found):,}")
+
+
 def nonfinite_warnings(gradient_step: GradientStep) -> Iterator[str]:
     """Yield warnings that count the images whose outputs (N, K), or whose gradients, are not finite."""
-    outputs, n = gradient_step.outputs, len(gradient_step.x)
-    all_finite = outputs.ndim != 2 or not outputs.is_floating_point() or math.isfinite(outputs.sum())
-    if not all_finite and (missing := int((predicted_classes(outputs) == NO_CLASS).sum())):
-        yield (
-            f"{missing:,} of {n:,} images have outputs that are not finite, and no predicted class: look in the network for a "
-            "division by 0, a logarithm of 0, or an overflow"
-        )
-    if unmoved := int(gradient_step.nonfinite_gradient.sum()):
-        yield f"{unmoved:,} of {n:,} images have a gradient that is not finite: they are left unmoved"
+    found = NonfiniteImages()
+    found.add(gradient_step)
+    return found.warnings("they are left unmoved")
 
 
 def check_attacked_outputs(model: Model, gradient_step: GradientStep) -> None:

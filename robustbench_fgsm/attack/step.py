@@ -80,15 +80,19 @@ def step(
     bounds: PixelwiseBounds | None,
     start: Tensor | None = None,
     scale: Tensor | None = None,
+    step_size: Tensor | None = None,
 ) -> Tensor:
     """Return the images x (N, ...) moved by epsilon along the direction, within the bounds and within epsilon of x.
 
     The result is clipped to the bounds first and to the budget last, as in ART, so both give the same bits under L-infinity. Under
     other norms, clipping can only shorten a step from x, and a step from another start is scaled back into the ball. epsilon: as
     `broadcast_epsilon` returns it. start: (N, ...) images at which the step begins; None for x. scale:
-    what the norm divides each feature by, which the direction contains; None for 1.
+    what the norm divides each feature by, which the direction contains; None for 1. step_size: distance of the step,
+    which broadcasts to x; None for epsilon.
     """
-    moved = clip_in_place(torch.mul(direction, epsilon).add_(x if start is None else start), bounds)
-    if norm != math.inf and start is None:
+    moved = clip_in_place(
+        torch.mul(direction, epsilon if step_size is None else step_size).add_(x if start is None else start), bounds
+    )
+    if norm != math.inf and start is None and step_size is None:
         return moved
     return clip_in_place(project(moved.sub_(x), epsilon, norm, scale).add_(x), bounds)  # the last addition may round past a bound

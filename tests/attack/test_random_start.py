@@ -54,6 +54,18 @@ def test_depends_on_seed_image_and_restart(norm: float) -> None:
     assert np.random.get_state()[1].tolist() == state[1]  # type: ignore[index]
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_signs_lie_on_the_sphere(norm: float) -> None:
+    x, ids = torch.zeros(40, 5, 5, dtype=torch.float64), torch.arange(40)
+    offset = random_start(x, ids, 0.3, norm=norm, distribution="sign", bounds=None)
+    torch.testing.assert_close(
+        torch.linalg.vector_norm(offset.flatten(1), norm, dim=1), torch.full((40,), 0.3, dtype=torch.float64)
+    )
+    assert offset.abs().min() == offset.abs().max()
+    assert stats.binomtest(int((offset > 0).sum()), offset.numel()).pvalue > 1e-3
+    assert torch.equal(offset[3:5], random_start(x[3:5], ids[3:5], 0.3, norm=norm, distribution="sign", bounds=None))
+
+
 def test_within_budget_bounds_and_mask() -> None:
     x, ids = torch.rand(6, 2, 4, 4), torch.arange(6)
     mask = torch.zeros(4, 4)
@@ -95,6 +107,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "text as seed": ({"seed": "a"}, "seed must be an integer >= 0"),
     "negative seed": ({"seed": -1}, "seed must be an integer >= 0"),
     "fraction as restart": ({"restart": 1.5}, "restart must be an integer >= 0"),
+    "misspelt distribution": (
+        {"distribution": "signs"},
+        "distribution must be one of uniform, sign, got 'signs': did you mean sign",
+    ),
     "bounds as text": ({"bounds": "0,1"}, "bounds must be low and high"),
     "mask of integers": ({"mask": torch.ones(3, 3).long()}, "pass mask != 0"),
 }
