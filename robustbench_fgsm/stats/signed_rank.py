@@ -15,6 +15,9 @@ from robustbench_fgsm.stats.paired import Float64Array
 EXACT_SIZE = 60
 """Most differences for which the distribution of the statistic under sign flips is computed exactly."""
 
+LEAST_CORRECTION = 1.5
+"""Least correction for continuity: 1 is half a step of a total without ties, and the rest covers tails heavier than normal ones."""
+
 BISECTION_STEPS = 40
 
 
@@ -46,14 +49,17 @@ class SignedRanks:
     def p_value(self) -> float:
         """Return the probability of a total at least so large if each difference had either sign with probability 1/2.
 
-        Exact up to 60 differences that are not zero; above, by the normal distribution with a correction for continuity.
+        Exact up to 60 differences that are not zero; above, by the normal distribution with a correction for continuity. Of M
+        ranks with m ties at rank r, the total moves in steps of about 2 r m / M: the largest of these counts.
         """
         if not len(self.ranks):
             return 1.0
         if len(self.ranks) <= EXACT_SIZE:
             return self._exact_p_value()
         deviation = math.sqrt(float(self.ranks @ self.ranks))
-        return 1 - NormalDist().cdf((self.total - 1) / deviation)
+        values, ties = np.unique(self.ranks, return_counts=True)
+        correction = max(LEAST_CORRECTION, float((values * ties).max()) / len(self.ranks))
+        return 1 - NormalDist().cdf((self.total - correction) / deviation)
 
     def _exact_p_value(self) -> float:
         """Sum the distribution of the positive ranks, doubled so that all are integers (Hollander and Wolfe 1999, section 3.1)."""

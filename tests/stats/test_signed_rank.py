@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from bisect import bisect_left
 
 import numpy as np
 import pytest
@@ -72,6 +73,29 @@ def test_level_under_sign_flips(n: int) -> None:
     signs = random.choice([-1, 1], (trials, n))
     rejected = np.mean([signed_rank_p_value(row) < alpha for row in magnitudes * signs])
     assert rejected <= alpha + 3 * math.sqrt(alpha * (1 - alpha) / trials)
+
+
+@pytest.mark.parametrize("n", [EXACT_SIZE + 1, 100, 151])
+@pytest.mark.parametrize("pattern", ["all", "two values", "five values", "few large", "few small", "none"])
+def test_exact_level_above_the_exact_size(n: int, pattern: str) -> None:
+    """Sum the chances of all sums of ranks: the test rejects with probability at most its level, whatever the ties."""
+    place = np.arange(n)
+    magnitudes = {
+        "all": np.ones(n),
+        "two values": 1.0 + place % 2,
+        "five values": 1.0 + place % 5,
+        "few large": np.where(place < 0.9 * n, 1.0, 5.0 + place),
+        "few small": np.where(place < 0.9 * n, 1000.0, 5.0 + place),
+        "none": 1.0 + place,
+    }[pattern]
+    ranks = SignedRanks.of(magnitudes).ranks
+    chances = np.ones(1)
+    for step in np.rint(2 * ranks).astype(int):  # twice the sum of positive ranks
+        chances = (np.pad(chances, (0, step)) + np.pad(chances, (step, 0))) / 2
+    reached = np.flatnonzero(chances)
+    for alpha in (0.05, 0.05 / 11, 0.05 / 200):
+        first = bisect_left(reached, True, key=lambda place: SignedRanks(float(place - ranks.sum()), ranks, n).p_value() < alpha)
+        assert 0 < chances[reached[first:]].sum() <= alpha
 
 
 def test_images_needed_give_the_promised_power() -> None:
