@@ -27,6 +27,7 @@ from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats import confusion
 from robustbench_fgsm.stats.audit import AuditCounts
 from robustbench_fgsm.stats.distance import DistanceCounts
+from robustbench_fgsm.stats.repeated_images import LabelsAndHashes, repeats_warnings
 from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array, Tally
 
 TALLY_MATRICES = ("clean", "adversarial", "transition", "images", "attacked", "fooled", "label_outcomes", "clusters")
@@ -73,7 +74,8 @@ def attack_dataset(
     ]
     bad: list[BadSample] = []
     reported_bad = 0
-    readable = readable_batches(data, 0, len(data), planned.plan.batch_size, bad)
+    images: list[LabelsAndHashes] = []
+    readable = _keep_hashes(readable_batches(data, 0, len(data), planned.plan.batch_size, bad), images)
     for batch in prefetch_batches(readable, planned.plain_classifier.device):
         check_images(batch, planned.plain_classifier)
         for attack in attacks:
@@ -83,7 +85,20 @@ def attack_dataset(
     for attack, counter in zip(attacks, counters, strict=True):
         attack.finish()
         counter.add_decided_again(attack.decided_again, attack.audit)
-    return EngineResult([counter.totals() for counter in counters], bad, warnings=splitter.warnings)
+    warnings = (*splitter.warnings, *repeats_warnings(images))
+    return EngineResult([counter.totals() for counter in counters], bad, warnings=warnings)
+
+
+def _keep_hashes(batches: Iterator[Batch], images: list[LabelsAndHashes]) -> Iterator[Batch]:
+    """Yield the batches; the labels and hashes of their images are added to `images`."""
+    for batch in map(_with_hashes, batches):
+        assert batch.hashes is not None  # noqa: S101  (set by now)
+        images.append((batch.labels.numpy(), batch.hashes.numpy()))
+        yield batch
+
+
+def _with_hashes(batch: Batch) -> Batch:
+    return batch if batch.hashes is not None else replace(batch, hashes=hash_pixels(batch.images))
 
 
 def attack_by_pieces(
@@ -153,11 +168,14 @@ def run_pieces(
         Unreadable samples of all processes, the seconds that the stored pieces took, and the warnings of all processes.
     """
     finished, bad_by_piece = np.zeros(len(job.pieces), np.bool_), []
+    images: list[LabelsAndHashes] = []
 
     def add(record: PieceRecord) -> None:
         finished[record.number] = True
         if record.bad:
             bad_by_piece.append((record.number, record.bad))
+        if record.hashes is not None:
+            images.append((record.labels, record.hashes))
         job.count_record(record)
 
     resumed_seconds, resumed_images = 0.0, 0
@@ -172,9 +190,10 @@ def run_pieces(
             store.keep(record)
         add(record)
         report_progress(len(record) + len(record.bad))
-    parts = world.gather((bad_by_piece, job.splitter.warnings))
-    bad = [sample for samples in merge_by_number([part for part, _ in parts]) for sample in samples]
-    return bad, resumed_seconds, tuple(dict.fromkeys(warning for _, warnings in parts for warning in warnings))
+    parts = world.gather((bad_by_piece, job.splitter.warnings, images))
+    bad = [sample for samples in merge_by_number([part for part, *_ in parts]) for sample in samples]
+    warnings = dict.fromkeys(warning for _, warnings, _ in parts for warning in warnings)
+    return bad, resumed_seconds, (*warnings, *repeats_warnings([one for *_, some in parts for one in some]))
 
 
 def attack_pieces(job: PieceJob, piece_numbers: Int64Array) -> Iterator[PieceRecord]:
@@ -244,7 +263,7 @@ def _checked_batches(data: Dataset, span: range, batch_size: int) -> Iterator[Ba
                 f"data must come in batches of {batch_size} images as asked for, got one of {len(batch) + len(batch.bad)} "
                 f"in {data.name}: let its `batches` give whole ones"
             )
-        yield batch if batch.hashes is not None else replace(batch, hashes=hash_pixels(batch.images))
+        yield _with_hashes(batch)
     if at != span.stop:
         raise DataError(
             f"data must give the {len(span):,} images from {span.start:,} to {span.stop - 1:,}, got "

@@ -120,7 +120,7 @@ class Gate:
     @property
     def warnings(self) -> list[str]:
         """Return what a reader must know beside the verdict."""
-        found = []
+        found = list(filter(None, [self.drops[0].pairs.repeats_text]))
         if self.run["data"]["fingerprint"] != self.baseline["data"]["fingerprint"]:
             found.append("ids and labels are the same, but the fingerprints of the images are not")
         if self.run["model"]["sha256"] == self.baseline["model"]["sha256"]:
@@ -149,6 +149,7 @@ class Gate:
             "data": self.run["data"],
             "attacks": self.run["attacks"],
             "n": self.drops[0].pairs.n,
+            "repeats": self.drops[0].pairs.repeats,
             "max_drop": self.max_drop,
             "require_evidence": self.require_evidence,
             "alpha": self.alpha,

@@ -54,7 +54,10 @@ class ModelRecord(Record):
 
 
 class DataRecord(Record):
-    """The images: of each class their number, and hashes of the images whatever their order."""
+    """The images: of each class their number, and hashes of the images whatever their order.
+
+    repeats: images that equal the image before them; null in a lock of an earlier version.
+    """
 
     spec: str
     fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -62,6 +65,7 @@ class DataRecord(Record):
     classes: list[str]
     images: list[Numbers]
     digests: list[Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]]
+    repeats: list[Numbers] | None = None
 
 
 class AttackRecord(Record):
@@ -110,6 +114,9 @@ class LockRecord(Record):
         for attack in self.attacks:
             if _decode_attack(attack, n).right.sum(1).tolist() != attack.correct:
                 raise ValueError("counts of right predictions that differ from the outcomes")
+        repeats, starts = _decode_repeats(self.data.repeats, n), (np.cumsum(images) - images)[images > 0]
+        if repeats is not None and repeats[starts].any():
+            raise ValueError("the first image of a class that repeats another one")
         return self
 
 
@@ -127,6 +134,7 @@ def encode_lock(lock: RobustnessLock) -> bytes:
             "classes": list(lock.classes),
             "images": _join_numbers(counts),
             "digests": list(lock.digests),
+            "repeats": None if lock.repeats is None else _join_numbers(np.flatnonzero(lock.repeats)),
         },
         "saturated": lock.saturated,
         "attacks": list(map(_encode_attack, lock.attacks)),
@@ -202,6 +210,7 @@ def _decode_lock(found: LockRecord, path: str) -> RobustnessLock:
         found.saturated,
         {"package": found.package, "torch": found.torch},
         tuple(_decode_attack(attack, n) for attack in found.attacks),
+        _decode_repeats(data.repeats, n),
     )
 
 
@@ -301,6 +310,10 @@ def _decode_places(lines: Sequence[str], rows: int, n: int) -> Flags:
         raise ValueError("places of images that the lock does not have")
     flags[places] = True
     return np.ascontiguousarray(flags.reshape(n, rows).T)
+
+
+def _decode_repeats(lines: Sequence[str] | None, n: int) -> Flags | None:
+    return None if lines is None else _decode_places(lines, 1, n)[0]
 
 
 def _join_numbers(numbers: Integers) -> list[str]:

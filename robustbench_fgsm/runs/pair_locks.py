@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.runs.paired import PairedRunCounts, check_same_settings, has_stable_gradients, is_drawn, list_paired_counts
+from robustbench_fgsm.runs.paired import (
+    Flags,
+    PairedRunCounts,
+    check_same_settings,
+    has_stable_gradients,
+    is_drawn,
+    list_paired_counts,
+)
 from robustbench_fgsm.runs.robustness_lock import RobustnessLock, digest_size
 from robustbench_fgsm.stats.distance import PairedDistances
 
@@ -17,7 +24,8 @@ NAMED_CLASSES = 3
 def pair_locks(run: RobustnessLock, baseline: RobustnessLock) -> tuple[list[PairedRunCounts], bool]:
     """Return the counts as `pair_runs` does, and True if saturated images count with their stable gradients.
 
-    A prediction that rests on rounding in either lock is a tie: the image counts as unchanged. Locks are equal in the order of
+    A prediction that rests on rounding in either lock is a tie: the image counts as unchanged. Images that repeat another one do
+    not count. Locks are equal in the order of
     their images, because the order depends on the images alone. Raises RunError unless attacks, classes and images are equal.
     """
     check_same_images(run, baseline)
@@ -28,15 +36,22 @@ def pair_locks(run: RobustnessLock, baseline: RobustnessLock) -> tuple[list[Pair
             "measure one of them again, or attack without restarts"
         )
     stable = all(map(has_stable_gradients, run.specs)) and (run.exceeds_saturated_share or baseline.exceeds_saturated_share)
-    labels, classes = run.labels, len(run.classes)
+    kept, classes = ~repeated_images(run, baseline), len(run.classes)
+    labels, repeats = run.labels[kept], np.bincount(run.labels[~kept], minlength=classes)
     counts = np.zeros((len(run.attacks), len(run.attacks[0].right), 4, classes), np.int64)
     for attack, (mine, other) in enumerate(zip(run.attacks, baseline.attacks, strict=True)):
         now, then = mine.outcomes(stable=stable), other.outcomes(stable=stable)
         ties = (mine.close & run.has_ties) | (other.close & baseline.has_ties)
         for kind, chosen in enumerate((then, then & ~now & ~ties, now & ~then & ~ties, ties & (now != then))):
-            for budget, flags in enumerate(chosen):
+            for budget, flags in enumerate(chosen[:, kept]):
                 counts[attack, budget, kind] = np.bincount(labels[flags], minlength=classes)
-    return list(list_paired_counts(run.specs, np.bincount(labels, minlength=classes), counts)), stable
+    return list(list_paired_counts(run.specs, np.bincount(labels, minlength=classes), counts, repeats)), stable
+
+
+def repeated_images(run: RobustnessLock, baseline: RobustnessLock) -> Flags:
+    """Return the images (N,) that repeat another one by either lock: hashes of files, or a lock without them, may miss some."""
+    none = np.zeros(run.n, np.bool_)
+    return np.logical_or(*(none if side.repeats is None else side.repeats for side in (run, baseline)))
 
 
 def pair_lock_distances(run: RobustnessLock, baseline: RobustnessLock, *, stable: bool) -> list[tuple[str, PairedDistances]]:
@@ -46,7 +61,8 @@ def pair_lock_distances(run: RobustnessLock, baseline: RobustnessLock, *, stable
         now, then, largest = mine.positions(stable=stable), other.positions(stable=stable), mine.spec.max_epsilon
         if now is None or then is None or largest is None or largest != other.spec.max_epsilon:
             return []
-        found.append((str(mine.spec.target), PairedDistances(run.labels, now, then, largest)))
+        pairs = PairedDistances(run.labels, now, then, largest)
+        found.append((str(mine.spec.target), pairs.at(~repeated_images(run, baseline))))
     return found
 
 

@@ -17,6 +17,7 @@ from robustbench_fgsm.evaluation.document import WARNING_SHARE
 from robustbench_fgsm.runs.read import SavedRun
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.distance import ImageDistances, PairedDistances, image_distances, pair_distances
+from robustbench_fgsm.stats.repeated_images import find_repeats
 from robustbench_fgsm.stats.tally import BatchOutcomes
 
 Integers = NDArray[np.int64]
@@ -29,7 +30,8 @@ class PairedRunCounts:
 
     `targeted` is the attack's rule. `epsilon` is None before the attack, `label` None for all classes. Of n images,
     `baseline_correct` are correct in the baseline, `lost` in the baseline alone, and `gained` in the other run alone. `ties` are
-    correct in one run alone too, but a prediction rests on rounding: they count as unchanged.
+    correct in one run alone too, but a prediction rests on rounding: they count as unchanged. `repeats` are images that repeat one
+    of the n: they are not counted, because copies are no further evidence.
     """
 
     targeted: str
@@ -40,6 +42,14 @@ class PairedRunCounts:
     lost: int
     gained: int
     ties: int = 0
+    repeats: int = 0
+
+    @property
+    def repeats_text(self) -> str:
+        """Return which images are not counted, as a warning; empty if all are."""
+        if not self.repeats:
+            return ""
+        return f"{self.repeats:,} of {self.n + self.repeats:,} images repeat another image of their class: each counts once"
 
     @property
     def correct(self) -> int:
@@ -56,6 +66,7 @@ def pair_runs(run: SavedRun, baseline: SavedRun) -> tuple[list[PairedRunCounts],
     """Return the counts of two runs, paired image by image, and True if saturated images count with their stable gradients.
 
     Counts come before the attack (once), then for each attack and budget: all images first, then each class that has images.
+    Of images that are equal, with equal labels, the one with the smallest id counts.
     Stable gradients count if more than 1 % of the images of either run are saturated.
 
     Raises RunError if a run is not finished, or the runs differ in data, attack, ids or labels.
@@ -65,8 +76,8 @@ def pair_runs(run: SavedRun, baseline: SavedRun) -> tuple[list[PairedRunCounts],
         check_finished(side)
     check_one_class(run.manifest.document, run.manifest.directory)
     stable = all(map(has_stable_gradients, run.manifest.specs)) and any(map(_exceeds_saturated_share, (run, baseline)))
-    n, counts = _count_pairs(run, baseline, stable=stable)
-    return list(list_paired_counts(run.manifest.specs, n, counts)), stable
+    n, counts, repeats = _count_pairs(run, baseline, stable=stable)
+    return list(list_paired_counts(run.manifest.specs, n, counts, repeats)), stable
 
 
 def read_image_distances(run: SavedRun, attack: int = 0, *, stable: bool = False) -> ImageDistances | None:
@@ -98,13 +109,22 @@ def pair_run_distances(run: SavedRun, baseline: SavedRun, *, stable: bool) -> li
     specs, others = run.manifest.specs, baseline.manifest.specs
     if any(spec.max_epsilon is None or spec.max_epsilon != other.max_epsilon for spec, other in zip(specs, others, strict=True)):
         return []
-    found = []
+    found, repeats = [], repeated_ids(run)
     for attack, spec in enumerate(specs):
         ours, theirs = (read_image_distances(side, attack, stable=stable) for side in (run, baseline))
         assert ours is not None  # noqa: S101  (the attack measures distances)
         assert theirs is not None  # noqa: S101
-        found.append((str(spec.target), pair_distances(ours, theirs)))
+        found.append((str(spec.target), pair_distances(ours, theirs).at(~np.isin(ours.ids, repeats))))
     return found
+
+
+def repeated_ids(run: SavedRun) -> Integers:
+    """Return the ids of the images of a run that equal an image of a smaller id, with an equal label."""
+    none = np.zeros(0, np.int64)
+    records = [record for record in run.records() if len(record) and record.hashes is not None]
+    columns = ([getattr(record, name) for record in records] for name in ("labels", "hashes", "ids"))
+    labels, hashes, ids = (np.concatenate([none, *column]) for column in columns)
+    return np.asarray(ids[find_repeats(labels, hashes, ids)], np.int64)
 
 
 def check_finished(run: SavedRun) -> None:
@@ -185,16 +205,16 @@ def _exceeds_saturated_share(run: SavedRun) -> bool:
     return sum(int(flag.sum()) for flag in flags) > WARNING_SHARE * sum(map(len, flags))
 
 
-def _count_pairs(run: SavedRun, baseline: SavedRun, *, stable: bool) -> tuple[Integers, Integers]:
-    """Return the images of each class (K,), and counts (A, E + 1, 3, K) for each attack and budget; budget 0 is before the attack.
+def _count_pairs(run: SavedRun, baseline: SavedRun, *, stable: bool) -> tuple[Integers, Integers, Integers]:
+    """Return the different images of each class (K,), counts (A, E + 1, 3, K) of them, and the repeated images (K,).
 
-    The three counts are: correct in the baseline, lost, and gained.
+    Budget 0 is before the attack. The three counts are: correct in the baseline, lost, and gained.
     """
     classes, attacks = len(run.manifest.classes), len(run.manifest.specs)
     budgets = len(run.manifest.specs[0].epsilons)
     block = math.lcm(run.manifest.pieces.size, baseline.manifest.pieces.size)
     same_source = len({str(side.manifest.document["data"]["spec"]).partition(":")[0] for side in (run, baseline)}) == 1
-    n = np.zeros(classes, np.int64)
+    n, repeats, left_out = np.zeros(classes, np.int64), np.zeros(classes, np.int64), repeated_ids(run)
     counts = np.zeros((attacks, budgets + 1, 3, classes), np.int64)
     for ours, theirs in zip(_record_blocks(run, block), _record_blocks(baseline, block), strict=True):
         (ids, labels, right), (other_ids, other_labels, before) = (
@@ -203,12 +223,15 @@ def _count_pairs(run: SavedRun, baseline: SavedRun, *, stable: bool) -> tuple[In
         _check_same_images(ids, other_ids, labels, other_labels)
         if same_source:
             _check_same_hashes(ids, _hashes_by_id(ours), _hashes_by_id(theirs))
+        kept = ~np.isin(ids, left_out)
+        repeats += np.bincount(labels[~kept], minlength=classes)
+        labels, right, before = labels[kept], right[:, :, kept], before[:, :, kept]
         n += np.bincount(labels, minlength=classes)
         for attack, budget in np.ndindex(attacks, budgets + 1):
             now, then = right[attack, budget], before[attack, budget]
             for at, chosen in enumerate((then, then & ~now, now & ~then)):
                 counts[attack, budget, at] += np.bincount(labels[chosen], minlength=classes)
-    return n, counts
+    return n, counts, repeats
 
 
 def _record_blocks(run: SavedRun, size: int) -> Iterator[list[PieceRecord]]:
@@ -268,7 +291,9 @@ def _check_same_hashes(ids: Integers, hashes: Integers, others: Integers) -> Non
         )
 
 
-def list_paired_counts(specs: tuple[AttackSpec, ...], n: Integers, counts: Integers) -> Iterator[PairedRunCounts]:
+def list_paired_counts(
+    specs: tuple[AttackSpec, ...], n: Integers, counts: Integers, repeats: Integers
+) -> Iterator[PairedRunCounts]:
     """Yield counts of all images and of each class, before the attack (once) and at each budget of each attack.
 
     Args:
@@ -276,6 +301,7 @@ def list_paired_counts(specs: tuple[AttackSpec, ...], n: Integers, counts: Integ
         n: (K,) images of each class.
         counts: (A, E + 1, 3, K) images that are correct in the baseline, lost and gained, and perhaps ties; budget 0 is before the
             attack.
+        repeats: (K,) images of each class that repeat one of these.
     """
     for attack, spec in enumerate(specs):
         for budget, epsilon in enumerate((None, *spec.epsilons)):
@@ -283,5 +309,5 @@ def list_paired_counts(specs: tuple[AttackSpec, ...], n: Integers, counts: Integ
                 continue
             for label in (None, *np.flatnonzero(n).tolist()):
                 chosen = slice(None) if label is None else label
-                numbers = (int(column[chosen].sum()) for column in (n, *counts[attack, budget]))
-                yield PairedRunCounts(str(spec.target), epsilon, label, *numbers)
+                columns = (n, *counts[attack, budget][:3], counts[attack, budget][3:].sum(0), repeats)
+                yield PairedRunCounts(str(spec.target), epsilon, label, *(int(column[chosen].sum()) for column in columns))

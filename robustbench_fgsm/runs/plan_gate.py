@@ -65,11 +65,15 @@ class BudgetPlan:
 
 @dataclass(frozen=True)
 class GatePlan:
-    """The images that a gate needs; `drops` are the planned drops, and `level` the level of each test of the accuracy."""
+    """The images that a gate needs; `drops` are the planned drops, and `level` the level of each test of the accuracy.
+
+    `n` are the different images of the pilot.
+    """
 
     run: Document
     baseline: Document | None
     n: int
+    warnings: tuple[str, ...]
     drops: tuple[float, ...]
     max_drop: float
     alpha: float
@@ -99,7 +103,7 @@ class GatePlan:
             "budgets": [asdict(budget) | {"accuracy": budget.accuracy.to_dict()} for budget in self.budgets],
         }
         reasons = [reason for side in sides for reason in side["invalid_reasons"]]
-        return complete_document("rfgsm.gate-plan/1", own, describe_software(), self.seconds, EXIT_SUCCESS, reasons, [])
+        return complete_document("rfgsm.gate-plan/1", own, describe_software(), self.seconds, EXIT_SUCCESS, reasons, self.warnings)
 
 
 def plan_gate(
@@ -156,6 +160,7 @@ def plan_gate(
         first,
         None if baseline is None else second,
         found[0].n,
+        tuple(filter(None, [found[0].repeats_text])),
         sizes,
         max_drop,
         alpha,

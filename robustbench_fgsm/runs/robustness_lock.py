@@ -15,6 +15,7 @@ from robustbench_fgsm.evaluation.document import WARNING_SHARE, Document
 from robustbench_fgsm.runs.paired import Flags, Integers, check_finished, check_one_class, correct_predictions
 from robustbench_fgsm.runs.read import SavedRun
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.repeated_images import find_repeats
 from robustbench_fgsm.stats.tally import MAX_BUDGETS, BatchOutcomes
 
 MAX_DIGESTS = 100
@@ -60,6 +61,7 @@ class RobustnessLock:
         saturated: number of saturated images.
         versions: versions of the package and of PyTorch that measured the run.
         attacks: outcomes of each attack.
+        repeats: (N,) bool, the image repeats another one of its label; None if the lock of an earlier version does not say.
     """
 
     path: str
@@ -71,6 +73,7 @@ class RobustnessLock:
     saturated: int
     versions: Mapping[str, str]
     attacks: tuple[LockedAttack, ...]
+    repeats: Flags | None = None
 
     @property
     def n(self) -> int:
@@ -153,6 +156,7 @@ def lock_records(records: Iterable[PieceRecord], settings: Document, specs: Sequ
         saturated,
         {name: str(settings[name]).partition("+")[0] for name in ("package", "torch")},  # without the build
         tuple(_lock_attack(found.at(order), spec, ordinary=ordinary) for found, spec in zip(outcomes, specs, strict=True)),
+        find_repeats(labels, hashes, ids),
     )
 
 

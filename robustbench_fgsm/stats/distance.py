@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array
+from robustbench_fgsm.stats.tally import BatchOutcomes, BoolArray, Int64Array
 
 COARSE_GRID = tuple(share / 127.5 for share in (1, 2, 4, 8, 16, 32, 64, 127.5))
 """Coarse budgets as shares of the largest budget: 1/255, 2/255, 4/255, ... if that is 0.5."""
@@ -76,7 +76,10 @@ class PairedDistances:
 
     def of_class(self, label: int) -> PairedDistances:
         """Return the images of one class."""
-        rows = self.labels == label
+        return self.at(self.labels == label)
+
+    def at(self, rows: BoolArray) -> PairedDistances:
+        """Return some images; rows: (N,) bool."""
         return PairedDistances(self.labels[rows], self.run[rows], self.baseline[rows], self.max_epsilon)
 
 

@@ -50,6 +50,21 @@ def test_pieces_count_like_one_pass(classifier: rf.TorchClassifier, images: rf.A
             assert other.first_fooled.tolist() == totals[0].first_fooled.tolist()
 
 
+@pytest.mark.parametrize("copies", [1, 4])
+def test_copies_of_images_are_said_with_what_they_do_to_intervals(
+    classifier: rf.TorchClassifier, images: rf.ArrayDataset, copies: int
+) -> None:
+    (batch,) = images.batches(0, 20, 20)
+    data = rf.ArrayDataset("copies", batch.images.repeat(copies, 1, 1, 1), batch.labels.repeat(copies), images.classes)
+    planned, report = apply_plan(classifier, Plan(batch_size=8)), ProgressReporter(len(data), SINGLE_PROCESS)
+    for result in (
+        attack_dataset(planned, data, SPECS, report),
+        attack_by_pieces(planned, data, SPECS, ListStore(), SINGLE_PROCESS, report),
+    ):
+        expected = "60 of 80 images repeat another image of their class: intervals take all as independent, and should be 2.0 times"
+        assert [warning.startswith(expected) for warning in result.warnings] == [True] * (copies > 1)
+
+
 class Ragged:
     """Data whose batches are smaller than they should be."""
 

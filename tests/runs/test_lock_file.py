@@ -33,7 +33,8 @@ def random_lock(seed: int, n: int, budgets: int, classes: int = 3) -> Robustness
     distances = {name: drawn.integers(0, UNKNOWN + 1, n) for name in ("distances", "distances_stable")} if seed % 2 else {}
     found = outcomes(before, after.tolist(), labels, targets=stable[:, 0], saturated=saturated, after_stable=stable, **distances)
     spec = replace(spec, max_epsilon=0.5 if distances else None)
-    lock = locked(found, spec, drawn.permutation(n).tolist(), classes)
+    hashes = drawn.permutation(n) if seed % 3 else drawn.integers(0, n, n)
+    lock = locked(found, spec, hashes.tolist(), classes)
     close = drawn.random(lock.attacks[0].right.shape) < 0.1
     return replace(lock, attacks=(replace(lock.attacks[0], close=close),))
 
@@ -52,6 +53,7 @@ def test_reads_what_was_written(tmp_path_factory: pytest.TempPathFactory, seed: 
             assert np.array_equal(ours.positions(stable=stable), theirs.positions(stable=stable))  # type: ignore[arg-type]
         assert np.array_equal(ours.close, theirs.close)
     assert np.array_equal(found.labels, lock.labels)
+    assert np.array_equal(found.repeats, lock.repeats)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("seed", [0, 1], ids=["outcomes", "distances"])
@@ -124,6 +126,11 @@ HOSTILE_CHANGES: list[Callable[[dict[str, Any]], object]] = [
     data(digests=["0" * 8]),
     data(digests=["../../../"] * 3),
     data(fingerprint="x" * 64),
+    data(repeats=["6"]),
+    data(repeats=["2"]),
+    data(repeats=["3 1"]),
+    data(repeats=[3]),
+    data(repeats="3"),
     attack(correct=[6, 5]),
     attack(outcomes=["DBDBDDD"]),
     attack(outcomes=["DDDDD/"]),

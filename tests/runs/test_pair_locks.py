@@ -30,6 +30,21 @@ def test_counts_what_was_lost_and_gained() -> None:
     assert [(at.n, at.lost, at.gained, at.baseline_correct) for at in clean] == [(6, 0, 0, 6), *[(2, 0, 0, 2)] * 3]
 
 
+@pytest.mark.parametrize("known", ["both", "run", "baseline"])
+def test_copies_count_once(known: str) -> None:
+    def four(lock: RobustnessLock, after: list[list[int]], *, says: bool) -> RobustnessLock:
+        labels = np.repeat(np.arange(6) // 2, 4).tolist()
+        found = locked(
+            outcomes(np.repeat(RIGHT, 4).tolist(), np.repeat(after, 4, 0).tolist(), labels), hashes=np.repeat(range(6), 4).tolist()
+        )
+        return replace(found, path=lock.path, repeats=found.repeats if says else None)
+
+    now = four(NOW, [[1], [1], [1], [1], [2], [0]], says=known != "baseline")
+    then = four(THEN, [[0], [0], [1], [1], [0], [0]], says=known != "run")
+    assert counts(now, then) == counts(NOW, THEN)
+    assert [at.repeats for at in pair_locks(now, then)[0] if at.epsilon] == [18, 6, 6, 6]
+
+
 @pytest.mark.parametrize("side", ["run", "baseline"])
 def test_predictions_that_rest_on_rounding_are_ties(side: str) -> None:
     many = [label for label in range(3) for _ in range(100)]

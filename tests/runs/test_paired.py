@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from robustbench_fgsm.runs.directory import MANIFEST_FILE
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.evaluation_run import EvaluationRun
 from robustbench_fgsm.runs.export import sample_tables
-from robustbench_fgsm.runs.paired import check_comparable, pair_runs, read_image_distances
+from robustbench_fgsm.runs.paired import check_comparable, pair_run_distances, pair_runs, read_image_distances
 from robustbench_fgsm.runs.read import read_saved_run
 from robustbench_fgsm.spec import AttackSpec, TargetRule
 
@@ -59,6 +60,23 @@ def test_counts_match_the_images(keep: Keep) -> None:
         assert at.lost == sum(then[key] > now[key] for key in chosen)
         assert at.gained == sum(now[key] > then[key] for key in chosen)
         assert at.drop == pytest.approx((at.baseline_correct - at.correct) / at.n)
+
+
+def test_copies_count_once_in_pieces_of_any_size(keep: Keep, make_data: Callable[..., rf.ArrayDataset]) -> None:
+    data = make_data(n=20)
+    (batch,) = data.batches(0, 20, 20)
+    four = rf.ArrayDataset("four", batch.images.repeat(4, 1, 1, 1), batch.labels.repeat(4), data.classes)
+    other = {"max_epsilon": 0.5}
+    once, copies = (
+        [read_saved_run(keep(seed, size, data=one, **other)) for seed, size in ((1, 8), (0, 12))] for one in (data, four)
+    )
+    found, expected = (pair_runs(*sides)[0] for sides in (copies, once))
+    assert [replace(at, repeats=0) for at in found] == expected
+    assert [at.repeats for at in found] == [3 * at.n for at in found]
+    assert {at.repeats for at in expected} == {0}
+    for (rule, ours), (same, theirs) in zip(*(pair_run_distances(*sides, stable=False) for sides in (copies, once)), strict=True):
+        assert rule == same
+        assert all(np.array_equal(getattr(ours, name), getattr(theirs, name)) for name in ("labels", "run", "baseline"))
 
 
 def _right(run: Any, rule: str, epsilon: float | None) -> dict[tuple[int, int], bool]:

@@ -28,11 +28,16 @@ def _heading(document: Document) -> tuple[str, ...]:
     unit = epsilon_unit_text(attack)
     scale = f", epsilon{unit}" if unit else ""
     sides = ((name, document[key]) for name, key in (("Run", "run"), ("Baseline", "baseline")))
-    images = f"{count_text(document['n'], 'image')} of {document['data']['spec']}"
+    images = f"{count_text(document['n'], f'{different_word(document)}image')} of {document['data']['spec']}"
     return (
         *(f"{name}: {model_text(side['model'])}, {side['path']}" for name, side in sides),
         f"Both on {images}; FGSM, norm {attack['norm']}{scale}{stable}",
     )
+
+
+def different_word(document: Document) -> str:
+    """Return `different `, if a gate does not count images that repeat others."""
+    return "different " if document["repeats"] else ""
 
 
 def _sheets(document: Document) -> Iterator[Sheet]:
@@ -187,7 +192,7 @@ def failure_text(document: Document) -> str:
     run, baseline = document["run"], document["baseline"]
     lines = [
         f"{model_text(run['model'])} is less robust than {model_text(baseline['model'])} of {baseline['path']}, "
-        f"{count_text(document['n'], 'image')} of {document['data']['spec']}"
+        f"{count_text(document['n'], f'{different_word(document)}image')} of {document['data']['spec']}"
         if exceeding
         else _verdict(document)
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.documents.sentences import invalid_sentences
+from robustbench_fgsm.report.documents.sentences import invalid_sentences, warning_sentences
 from robustbench_fgsm.report.tables.sheet import Cell, Section, Sheet, Summary
 from robustbench_fgsm.report.tables.text import count_text, epsilon_text, model_text, rate_text
 
@@ -64,6 +64,7 @@ def _closing(document: Document) -> Iterator[str]:
         )
     else:
         yield "Distance needs two pilot runs measured with --distance."
+    yield from warning_sentences(document)
     yield from invalid_sentences(document)
 
 

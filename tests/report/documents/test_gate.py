@@ -50,6 +50,7 @@ def document(*drops: Document, **changes: Any) -> Document:
         "decreases": [],
         "moved": [],
         "ties": 0,
+        "repeats": 0,
         "warnings": [],
         "invalid_reasons": [],
     } | changes

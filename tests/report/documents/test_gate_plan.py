@@ -30,6 +30,7 @@ def document(*, paired: bool = True) -> Document:
         "data": {"spec": "fashion-mnist"},
         "attacks": [{"norm": "inf"}],
         "n": 500,
+        "warnings": ["600 of 800 images repeat another"],
         "drops": [0.02, 0.1],
         "max_drop": 0.01,
         "max_decrease": 0.0,
