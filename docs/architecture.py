@@ -37,7 +37,7 @@ FLOW = [
 ]
 """Modules through which `rfgsm evaluate` goes, in this order, and what each one does."""
 
-CALLER_RESULTS = {"plot", "to_pandas", "_repr_html_"}
+CALLER_RESULTS = {"plot", "report", "save", "to_pandas", "__repr__", "_repr_html_"}
 """Functions that may import a package above their own, to draw a result: the layout test allows them too."""
 
 WIDTH, ROW, BOX, HEIGHT, LEFT = 1040, 62, 104, 28, 680

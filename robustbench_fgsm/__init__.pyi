@@ -35,6 +35,7 @@ from .evaluation.distance import distances as distances
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.evaluate import sweep as sweep
 from .evaluation.result import Evaluation as Evaluation
+from .evaluation.result import Sweep as Sweep
 from .evaluation.result import to_pandas as to_pandas
 from .evaluation.transfer import Transfer as Transfer
 from .evaluation.transfer import transfer as transfer
@@ -48,6 +49,9 @@ from .models.preprocessing import Preprocessing as Preprocessing
 from .models.sklearn_model import from_sklearn as from_sklearn
 from .references.candidate import Candidate as Candidate
 from .references.candidate import load_candidate as load_candidate
+from .report.loaded_run import LoadedRun as LoadedRun
+from .report.loaded_run import load_run as load_run
+from .report.write_report import write_report as write_report
 from .runs.attack.replay import AttackCheck as AttackCheck
 from .runs.attack.replay import check_adversarial as check_adversarial
 from .runs.attack.result import SavedAttack as SavedAttack

@@ -18,6 +18,7 @@ import robustbench_fgsm
 
 ORDER = [
     "errors",
+    "short_repr",
     "printable_text",
     "files",
     "stats",
@@ -53,7 +54,7 @@ ORDER = [
 PUBLIC_API = ["__init__.py", "__main__.py"]
 """These stand outside, and only `cli` may import from them."""
 
-DRAWING = {"plot", "to_pandas", "_repr_html_"}
+DRAWING = {"plot", "report", "save", "to_pandas", "__repr__", "_repr_html_"}
 """Functions that may import what stands below them: they only pass the caller's result to the code that draws it."""
 
 ATTACK_LIBRARIES = {"art", "foolbox", "torchattacks", "cleverhans"}

@@ -30,6 +30,7 @@ from robustbench_fgsm.attack.restarts import is_fooled
 from robustbench_fgsm.attack.step import broadcast_epsilon, step
 from robustbench_fgsm.errors import SettingError, warn_user
 from robustbench_fgsm.feature_values import FeatureArray
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, check_integer, parse_norm
 from robustbench_fgsm.surroundings import neutral_surroundings
 
@@ -48,6 +49,8 @@ class Minimal:
 
     epsilon: Tensor
     x_adv: Tensor
+
+    __repr__ = short_repr
 
 
 def budget_grid(epsilon: float, epsilon_step: float) -> list[float]:

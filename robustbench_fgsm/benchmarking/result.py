@@ -13,8 +13,10 @@ from robustbench_fgsm.benchmarking.timing import ContenderTimings, TimedTask
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
 from robustbench_fgsm.evaluation.document import bad_sample_reasons, bad_sample_warnings, build_document
+from robustbench_fgsm.evaluation.result_protocol import Result
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.registry import RegistryEntry
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.rate import Rate
 
@@ -31,14 +33,16 @@ class ContenderResult:
     timings: ContenderTimings
     memory: PeakMemory | str | None = None
 
+    __repr__ = short_repr
+
     def job_result(self, epsilons: tuple[float, ...]) -> BareResult | None:
         """Return the counts of its job at these epsilons; None if it failed."""
         found = self.timings.results.get(TimedTask("job", epsilons))
         return found if isinstance(found, BareResult) else None
 
 
-@dataclass(frozen=True)
-class Benchmark:
+@dataclass(frozen=True, repr=False)
+class Benchmark(Result):
     """Result of `benchmark`: the contenders, first the unit, and the references that are not installed (absent).
 
     tasks: attack and job, at the largest epsilon and at all epsilons of the attack. roofline: None if the operations of the network

@@ -18,8 +18,10 @@ from robustbench_fgsm.evaluation.document import (
     tally_invalid_reasons,
     tally_warnings,
 )
+from robustbench_fgsm.evaluation.result_protocol import ReportedResult
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.references.registry import OwnSuccess
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.rate import Rate
 from robustbench_fgsm.stats.tally import Tally
@@ -83,6 +85,8 @@ class ReferenceResult:
     reasons: tuple[str, ...]
     own_success: OwnSuccess | None = None
 
+    __repr__ = short_repr
+
     @property
     def verdict(self) -> AgreementVerdict:
         """Return `agree` if there is no reason for a disagreement."""
@@ -117,8 +121,8 @@ def finite_or_none(difference: float) -> float | None:
     return difference if math.isfinite(difference) else None
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(ReportedResult):
     """Result of `compare`: our side, the references, the candidate and the verdict."""
 
     model: ModelInfo
@@ -204,10 +208,3 @@ class Comparison:
             "ignored": list(self.ignored),
         }
         return build_document("rfgsm.comparison/1", self, own)
-
-    def _repr_html_(self) -> str:
-        """Return tables for a notebook."""
-        from robustbench_fgsm.report.summarize import summarize
-        from robustbench_fgsm.report.tables.html import summary_to_html
-
-        return summary_to_html(summarize(self.to_dict()))

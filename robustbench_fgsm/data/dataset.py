@@ -18,6 +18,7 @@ from robustbench_fgsm.data.bad_sample import BadSample as BadSample
 from robustbench_fgsm.data.labels import count_from_one, to_class_indices, to_multi_hot
 from robustbench_fgsm.data.pixels import to_sample_tensor
 from robustbench_fgsm.errors import DataError, SettingError
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds, Task, check_task_name, is_multi_label, parse_class_names, task_of
 
 
@@ -38,6 +39,8 @@ class Batch:
     ids: Tensor
     bad: tuple[BadSample, ...] = ()
     hashes: Tensor | None = None
+
+    __repr__ = short_repr
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -156,6 +159,9 @@ class ArrayDataset:
 
     def __len__(self) -> int:
         return len(self._labels)
+
+    def __repr__(self) -> str:
+        return short_repr(self, name=self.name, n=len(self), classes=len(self.classes))
 
     @property
     def labels(self) -> Tensor:

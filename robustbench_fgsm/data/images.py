@@ -20,6 +20,7 @@ from robustbench_fgsm.data.decoding import PixelArray, UnreadableError, decode_i
 from robustbench_fgsm.data.image_hashes import UNREAD_HASH, hash_sample
 from robustbench_fgsm.errors import DataError, RfgsmError, first_line
 from robustbench_fgsm.models.preprocessing import Preprocessing
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import MAX_CLASSES, PIXEL_BOUNDS, Bounds, Task, task_of
 
 GREY_CHECK_SAMPLES = 32
@@ -210,6 +211,9 @@ class ImageDataset:
 
     def __len__(self) -> int:
         return len(self._source)
+
+    def __repr__(self) -> str:
+        return short_repr(self, name=self.name, n=len(self), classes=len(self.classes))
 
     @property
     def task(self) -> Task:

@@ -14,6 +14,7 @@ from torch import Tensor
 from robustbench_fgsm.data.axes import CHANNELS_FIRST
 from robustbench_fgsm.data.dataset import ArrayDataset, BadSample, Batch, Dataset, readable_batches
 from robustbench_fgsm.errors import DataError, SettingError
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import Task, task_of
 
 
@@ -45,6 +46,9 @@ class Subset:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def __repr__(self) -> str:
+        return short_repr(self, name=self.name, n=len(self), classes=len(self.classes))
 
     @property
     def task(self) -> Task:
@@ -194,6 +198,9 @@ class IdSubset:
 
     def __len__(self) -> int:
         return len(self._ids)
+
+    def __repr__(self) -> str:
+        return short_repr(self, name=self.name, n=len(self), classes=len(self.classes))
 
     @property
     def fingerprint(self) -> str:

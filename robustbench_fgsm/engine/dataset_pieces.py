@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from robustbench_fgsm.data.bad_sample import BadSample
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.stats.audit import AuditCounts
 from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array
 
@@ -64,6 +65,8 @@ class PieceRecord:
     seconds: float = 0.0
     audits: tuple[AuditCounts, ...] = ()
     hashes: Int64Array | None = None
+
+    __repr__ = short_repr
 
     def __len__(self) -> int:
         return len(self.outcomes[0]) if self.outcomes else 0

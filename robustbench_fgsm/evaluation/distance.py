@@ -21,6 +21,7 @@ from robustbench_fgsm.evaluation.result import Evaluation
 from robustbench_fgsm.feature_values import FeatureArray
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import AttackOptions, DistanceOptions, RunOptions
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import DEFAULT_MAX_EPSILON, UNTARGETED
 from robustbench_fgsm.stats.distance import ImageDistances, image_distances
 from robustbench_fgsm.stats.rate import Rate
@@ -41,6 +42,20 @@ class Distances:
     def values(self) -> NDArray[np.float32]:
         """Distances (N,) in the units of the images: 0 if wrong before the attack, infinity if no tried budget fools the image."""
         return self.images.values
+
+    def __repr__(self) -> str:
+        return short_repr(
+            self, n=len(self.values), median=float(np.median(self.values)), fooled=int(np.isfinite(self.values).sum())
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the tables of the distances as HTML for a notebook."""
+        from robustbench_fgsm.report.documents.evaluation import distance_sheets, heading
+        from robustbench_fgsm.report.tables.html import summary_to_html
+        from robustbench_fgsm.report.tables.sheet import Section, Summary
+
+        document = self.evaluation.to_dict()
+        return summary_to_html(Summary(heading(document), (Section(tuple(distance_sheets(document))),)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return quantiles, and accuracy over epsilon, as a JSON object."""

@@ -22,7 +22,7 @@ from robustbench_fgsm.engine.progress import ProgressReporter
 from robustbench_fgsm.engine.run_pieces import EngineResult, RunContext, attack_by_pieces, attack_dataset
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.checks import NO_CHECKS, run_checks, validate_checks
-from robustbench_fgsm.evaluation.result import Evaluation
+from robustbench_fgsm.evaluation.result import Evaluation, Sweep
 from robustbench_fgsm.feature_values import FeatureArray
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import SWEEP_EPSILONS, AttackOptions, CheckOptions, DistanceOptions, RunOptions
@@ -120,7 +120,7 @@ def sweep(
     max_bad: int = RunOptions.max_bad,
     strict: bool = RunOptions.strict,
     progress: Progress | None = None,
-) -> list[Evaluation]:
+) -> Sweep:
     """Measure how FGSM fares at several budgets, with one evaluation for each targeting rule.
 
     Without restarts, one gradient for each batch and rule serves all budgets.
@@ -149,7 +149,7 @@ def sweep(
         progress: called with images done and images in all.
 
     Returns:
-        One evaluation for each different rule, in the order of the rules.
+        A list with one evaluation for each different rule, in the order of the rules.
 
     Raises:
         SettingError, ModelError, DataError: if settings, model and data do not fit each other; before the first attack.
@@ -158,7 +158,7 @@ def sweep(
     attack = AttackOptions(epsilons, norm, epsilon_scale, targeted, loss, stable, restarts, seed)
     specs = DistanceOptions(distance, max_epsilon).apply(attack.to_specs(classifier.bounds))
     run_options, checks = RunOptions(batch_size, optimize, max_bad, strict), CheckOptions(pgd_check, check_masking)
-    return run_attacks(classifier, data, specs, run_options, checks, context=RunContext(progress=progress))
+    return Sweep(run_attacks(classifier, data, specs, run_options, checks, context=RunContext(progress=progress)))
 
 
 def run_attacks(

@@ -22,6 +22,7 @@ from robustbench_fgsm.evaluation.document import (
     tally_warnings,
 )
 from robustbench_fgsm.evaluation.gradient_masking import MaskingCheck
+from robustbench_fgsm.evaluation.result_protocol import ReportedResult
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.audit import NO_AUDIT, AuditCounts
@@ -30,14 +31,13 @@ from robustbench_fgsm.stats.rate import Rate, lowest_rate_by_chance
 from robustbench_fgsm.stats.tally import Tally, worst_class
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 RATE_COLUMNS = ("clean_accuracy", "robust_accuracy", "attack_success_rate")
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(ReportedResult):
     """Result of one attack: settings and counts.
 
     tallies: one for each budget, in order. stable: likewise, with exact gradients on saturated images; empty if the classifier
@@ -153,25 +153,9 @@ class Evaluation:
         }
         return build_document("rfgsm.evaluation/1", self, own)
 
-    def plot(self, kind: str = "confusion", *, epsilon: float | None = None) -> Figure:
-        """Draw a matplotlib figure: `confusion`, `curve` or `per-class`.
-
-        epsilon: a budget of this evaluation; by default 8/255, or else the largest.
-        """
-        from robustbench_fgsm.report.figures.classes import draw_evaluation
-
-        return draw_evaluation(self.to_dict(), kind, epsilon=epsilon)
-
     def to_pandas(self) -> DataFrame:
         """Return the rates at each budget, one row for all images and one for each class; see `to_pandas` for the columns."""
         return to_pandas(self)
-
-    def _repr_html_(self) -> str:
-        """Return the tables of the evaluation as HTML for a notebook."""
-        from robustbench_fgsm.report.summarize import summarize
-        from robustbench_fgsm.report.tables.html import summary_to_html
-
-        return summary_to_html(summarize(self.to_dict()))
 
     def _rates_at(self, index: int) -> dict[str, Any]:
         found = {"epsilon": self.attack.epsilons[index], **rates_to_dict(self.tallies[index], self.classes)}
@@ -193,6 +177,18 @@ class Evaluation:
             "first_fooled": [{"epsilon": epsilon, "count": count} for epsilon, count in zip(grid, fooled, strict=True)],
             "never": never,
         }
+
+
+class Sweep(ReportedResult, list[Evaluation]):
+    """Result of `sweep`: a list with one evaluation for each targeting rule."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON document `rfgsm.sweep/1`."""
+        return sweep_document(self)
+
+    def to_pandas(self) -> DataFrame:
+        """Return the rates of all evaluations, one below the other; see `to_pandas` for the columns."""
+        return to_pandas(self)
 
 
 def area_under_robust_accuracy(epsilons: Sequence[float], tallies: Sequence[Tally]) -> float | None:

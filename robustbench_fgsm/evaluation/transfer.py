@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
@@ -31,6 +31,7 @@ from robustbench_fgsm.evaluation.document import (
     nonfinite_output_reasons,
 )
 from robustbench_fgsm.evaluation.evaluate import check_distinct_epsilons
+from robustbench_fgsm.evaluation.result_protocol import ReportedResult
 from robustbench_fgsm.evaluation.transfer_counts import TransferCounts, TransferModels, attack_transfer_piece
 from robustbench_fgsm.feature_values import FeatureArray
 from robustbench_fgsm.models.classifier import Classifier
@@ -39,12 +40,9 @@ from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
 from robustbench_fgsm.stats.rate import Rate
 from robustbench_fgsm.surroundings import neutral_surroundings
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
-
-@dataclass(frozen=True)
-class Transfer:
+@dataclass(frozen=True, repr=False)
+class Transfer(ReportedResult):
     """Result of a transfer: settings, and counts for every source and target.
 
     common, per_class: whether the document has rates over the images that all models have right, and rates by class.
@@ -142,12 +140,6 @@ class Transfer:
         }
         reasons, warnings = self.invalid_reasons, self.warnings
         return complete_document("rfgsm.transfer/1", own, self.environment, self.seconds, self.exit_code, reasons, warnings)
-
-    def plot(self, *, epsilon: float | None = None) -> Figure:
-        """Draw a heat map at one budget: by default 8/255, or else the largest."""
-        from robustbench_fgsm.report.figures.transfer import draw_heat_map
-
-        return draw_heat_map(self.to_dict(), epsilon)
 
     def _model_name(self, model: int) -> str:
         info = self.transfer_models.models[model].info

@@ -10,8 +10,10 @@ from typing import Any
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
 from robustbench_fgsm.evaluation.document import build_document, tally_invalid_reasons, tally_warnings
+from robustbench_fgsm.evaluation.result_protocol import Result
 from robustbench_fgsm.explanation.claim import FIT_CRITERION, Claim
 from robustbench_fgsm.models.classifier import ModelInfo
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.rate import Rate
 from robustbench_fgsm.stats.tally import Tally
@@ -83,6 +85,8 @@ class Hypothesis:
     matches: tuple[Match, ...]
     also: tuple[str, ...] = ()
 
+    __repr__ = short_repr
+
     @property
     def definition(self) -> str:
         """Return the definition of the first number."""
@@ -145,8 +149,8 @@ class Hypothesis:
         }
 
 
-@dataclass(frozen=True)
-class Explanation:
+@dataclass(frozen=True, repr=False)
+class Explanation(Result):
     """Result of `explain`: the claims, and the counts of each attack at each budget, first of the right attack.
 
     The claims are about one attack. They stand at its one budget, each under a definition of its own, or each at a budget of its

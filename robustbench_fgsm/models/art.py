@@ -36,6 +36,7 @@ from robustbench_fgsm.models.art_engine import (
 )
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, check_class_names
 from robustbench_fgsm.models.copy_module import copy_module
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import Bounds, Task
 
 
@@ -122,6 +123,9 @@ class ArtClassifier:
         self._engine: ArtEngine = TorchArtEngine(estimator) if is_plain_torch_estimator(estimator) else NumpyArtEngine(estimator)
         self._divided = self.num_classes > 2 and isinstance(estimator, ScikitlearnLogisticRegression)
         self._averaged = getattr(getattr(estimator, "loss", None), "reduction", None) == "mean"
+
+    def __repr__(self) -> str:
+        return short_repr(self, estimator=type(self.estimator).__name__, classes=self.num_classes, device=str(self.device))
 
     @property
     def device(self) -> torch.device:

@@ -32,6 +32,7 @@ from robustbench_fgsm.models.device import pick_device
 from robustbench_fgsm.models.packed_convolution import can_pack_convolutions, pack_convolutions
 from robustbench_fgsm.models.precision import dtype_text, parse_dtype
 from robustbench_fgsm.models.preprocessing import Preprocessing
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import (
     PIXEL_BOUNDS,
     Bounds,
@@ -253,6 +254,9 @@ class TorchClassifier:
         self.tf32 = False
         self.bf16 = False
         self._channels_last = False  # PyTorch's memory formats cannot be pickled
+
+    def __repr__(self) -> str:
+        return short_repr(self, model=self.info.spec, weights=self.info.weights, classes=self.num_classes, device=str(self.device))
 
     @property
     def uses_batch_statistics(self) -> bool:

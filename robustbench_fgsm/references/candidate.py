@@ -24,6 +24,7 @@ from robustbench_fgsm.references.candidate_styles import (
     offers_targets,
     with_statistics,
 )
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.user_code import NO_IMPORT_PATH, ImportPath, load_user_function, on_import_path
 from robustbench_fgsm.user_code_hash import hash_user_code
 
@@ -54,6 +55,8 @@ class Candidate:
     import_path: ImportPath = NO_IMPORT_PATH
     note: str = ""
     statistics: tuple[Tensor, Tensor] | None = None
+
+    __repr__ = short_repr
 
     def to_dict(self) -> dict[str, str | bool]:
         """Return the candidate's entry of a JSON document."""

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_fgsm.errors import RunError
+from robustbench_fgsm.errors import RunError, SettingError
 from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.evaluation.result_protocol import ReportedResult
 from robustbench_fgsm.files.json_files import read_json
 from robustbench_fgsm.files.regular_files import is_directory, is_present
 from robustbench_fgsm.printable_text import printable_document
@@ -19,6 +20,7 @@ from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
 from robustbench_fgsm.runs.kept_images import EXAMPLE_IMAGES_FILE, read_example_images
 from robustbench_fgsm.runs.manifest import read_evaluation_manifest
 from robustbench_fgsm.runs.result_schema import read_result
+from robustbench_fgsm.short_repr import short_repr
 
 ImageArray = NDArray[np.float32]
 
@@ -48,9 +50,11 @@ class ExampleImage:
     adversarial: ImageArray
     targeted: str = "none"
 
+    __repr__ = short_repr
 
-@dataclass(frozen=True)
-class LoadedRun:
+
+@dataclass(frozen=True, repr=False)
+class LoadedRun(ReportedResult):
     """One finished run: its document, and its manifest, example images and directory if it has them; all text is printable."""
 
     name: str
@@ -63,17 +67,25 @@ class LoadedRun:
         for name in ("name", "document", "manifest"):
             object.__setattr__(self, name, printable_document(getattr(self, name)))
 
+    def to_dict(self) -> Document:
+        """Return the JSON document."""
+        return self.document
 
-def load_run(path: Path, schemas: Sequence[str] = EVALUATION_SCHEMAS) -> LoadedRun:
-    """Return the run in a directory, or the run of a `result.json`.
+
+def load_run(path: Path | str, schemas: Sequence[str] = REPORTED_SCHEMAS) -> LoadedRun:
+    """Return the finished run in a directory, or of a `result.json`, with the example images that it kept.
 
     Args:
-        path: a run directory, or a file with a document.
-        schemas: the schemas of the documents that are accepted.
+        path: directory that `--out` or `save` made, or a file with a document.
+        schemas: schemas of the documents that are accepted; by default all that have a page and figures.
+
+    Returns:
+        The run, with `plot`, `report` and `to_dict`.
 
     Raises:
         RunError: if there is no result, or if its schema is not accepted.
     """
+    path = Path(path)
     file = path / RESULT_FILE if is_directory(path) else path
     if not is_present(file):
         raise RunError(f"a run must be a directory with {RESULT_FILE} in it, or such a file, got {path}: make one with --out")
@@ -85,6 +97,19 @@ def load_run(path: Path, schemas: Sequence[str] = EVALUATION_SCHEMAS) -> LoadedR
     name = file.parent.resolve().name if file.name == RESULT_FILE else file.stem
     kept = load_example_images(file.parent) if document["schema"] in EVALUATION_SCHEMAS else ()
     return LoadedRun(name, document, settings, kept, file.parent)
+
+
+def as_loaded_run(run: Path | str | ReportedResult) -> LoadedRun:
+    """Return a run in a directory, in a file, or a result in memory, as a run; raise as `load_run`."""
+    if isinstance(run, LoadedRun):
+        return run
+    if isinstance(run, Path | str):
+        return load_run(run)
+    if not isinstance(run, ReportedResult):
+        raise SettingError(
+            f"run must be a directory or a result with a page, got {type(run).__name__}: pass one that evaluate returns"
+        )
+    return LoadedRun("result", run.to_dict())
 
 
 def load_example_images(directory: Path) -> tuple[ExampleImage, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from robustbench_fgsm.printable_text import printable_document
 from robustbench_fgsm.report.tables.csv import summary_csv_files, summary_to_single_csv
 from robustbench_fgsm.report.tables.sheet import Section, Summary
+from robustbench_fgsm.report.tables.text import shorten
 
 if TYPE_CHECKING:
     from robustbench_fgsm.evaluation.document import Document
@@ -36,6 +37,10 @@ CSV_MODULES = {"rfgsm.evaluation/1": "evaluation_csv", "rfgsm.sweep/1": "evaluat
 """Module of `report.documents` for each schema that has CSV files of its own."""
 
 
+MAX_SHORT_LINE, MAX_SHORT_LINES = 140, 3
+"""Width in characters and number of lines of a short summary, below its first line."""
+
+
 def summarize(document: Document) -> Summary:
     """Return the summary of a document; that of a run includes the summary of its result."""
     document = printable_document(document)
@@ -47,6 +52,16 @@ def summarize(document: Document) -> Summary:
     return Summary(
         summary.heading, (*summary.sections, Section(sentences=rest.heading), *rest.sections), rest.closing, rest.verdict
     )
+
+
+def short_summary(name: str, document: Document) -> str:
+    """Return a name, what was measured, and the answer, in a few lines of a document's summary."""
+    summary = summarize(document)
+    answers = [line for line in summary.closing if line.partition(":")[0].isupper()]
+    head, *rest = (
+        shorten(line, MAX_SHORT_LINE) for line in (*summary.heading, *([summary.verdict] if summary.verdict else answers))
+    )
+    return "\n  ".join([f"{name}: {head}", *rest[:MAX_SHORT_LINES]])
 
 
 def csv_files(document: Document) -> dict[str, str]:

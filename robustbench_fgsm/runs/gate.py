@@ -10,6 +10,7 @@ from pathlib import Path
 from robustbench_fgsm.engine.environment import describe_software
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, RunError, SettingError, did_you_mean
 from robustbench_fgsm.evaluation.document import Document, complete_document
+from robustbench_fgsm.evaluation.result_protocol import Result
 from robustbench_fgsm.options import check_share
 from robustbench_fgsm.runs.lock_file import is_lock_file, read_lock
 from robustbench_fgsm.runs.pair_locks import pair_lock_distances, pair_locks
@@ -63,8 +64,8 @@ class DropTest:
     needed: int | None
 
 
-@dataclass(frozen=True)
-class Gate:
+@dataclass(frozen=True, repr=False)
+class Gate(Result):
     """The verdict on a run and its baseline; `stable` is True if saturated images count with their stable gradients.
 
     `on` is the criterion that decides: `accuracy`, `distance` or `both`. `decreases` are the tests of the distances; none if a run

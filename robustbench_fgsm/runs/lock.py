@@ -8,14 +8,15 @@ from pathlib import Path
 
 from robustbench_fgsm.engine.environment import describe_software
 from robustbench_fgsm.evaluation.document import Document, complete_document
+from robustbench_fgsm.evaluation.result_protocol import Result
 from robustbench_fgsm.runs.lock_file import LOCK_NAME, write_lock
 from robustbench_fgsm.runs.read import read_saved_run
 from robustbench_fgsm.runs.robustness_lock import RobustnessLock, lock_run
 from robustbench_fgsm.stats.rate import Rate
 
 
-@dataclass(frozen=True)
-class WrittenLock:
+@dataclass(frozen=True, repr=False)
+class WrittenLock(Result):
     """A lock that was written, its place, its size in bytes, and the seconds that this took."""
 
     lock: RobustnessLock

@@ -13,6 +13,7 @@ from robustbench_fgsm.errors import RfgsmError, RunError, describe_error
 from robustbench_fgsm.files.regular_files import is_present
 from robustbench_fgsm.options import CheckOptions
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, is_new_run, manifest_command, read_manifest_json
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import AttackSpec
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class EvaluationManifest:
     max_bad: int
     checks: CheckOptions
     thresholds: dict[str, float | None]
+
+    __repr__ = short_repr
 
     @property
     def n(self) -> int:

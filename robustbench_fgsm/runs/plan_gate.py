@@ -12,6 +12,7 @@ import numpy as np
 from robustbench_fgsm.engine.environment import describe_software
 from robustbench_fgsm.errors import EXIT_SUCCESS, RunError, SettingError
 from robustbench_fgsm.evaluation.document import Document, complete_document
+from robustbench_fgsm.evaluation.result_protocol import Result
 from robustbench_fgsm.options import check_share
 from robustbench_fgsm.runs.gate import TEST_POWER, check_gate_settings, pair_sides
 from robustbench_fgsm.runs.paired import PairedRunCounts
@@ -63,8 +64,8 @@ class BudgetPlan:
     criteria: tuple[CriterionPlan, ...]
 
 
-@dataclass(frozen=True)
-class GatePlan:
+@dataclass(frozen=True, repr=False)
+class GatePlan(Result):
     """The images that a gate needs; `drops` are the planned drops, and `level` the level of each test of the accuracy.
 
     `n` are the different images of the pilot.

@@ -17,6 +17,7 @@ from robustbench_fgsm.runs.directory_lock import is_locked
 from robustbench_fgsm.runs.ledger import Ledger
 from robustbench_fgsm.runs.manifest import EvaluationManifest, read_evaluation_manifest, require_manifest, translate_manifest_errors
 from robustbench_fgsm.runs.result_schema import read_result
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.training.recipe import CHECKS_PER_EPOCH
 
 LEDGER_COMMANDS = ("evaluate", "sweep", "transfer")
@@ -38,6 +39,8 @@ class SavedRun:
     manifest: EvaluationManifest
     state: str
     result: dict[str, Any] | None
+
+    __repr__ = short_repr
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -14,6 +14,7 @@ from robustbench_fgsm.errors import DataError, InvalidRunError
 from robustbench_fgsm.evaluation.document import WARNING_SHARE, Document
 from robustbench_fgsm.runs.paired import Flags, Integers, check_finished, check_one_class, correct_predictions
 from robustbench_fgsm.runs.read import SavedRun
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.repeated_images import find_repeats
 from robustbench_fgsm.stats.tally import MAX_BUDGETS, BatchOutcomes
@@ -37,6 +38,8 @@ class LockedAttack:
     close: Flags
     distances: Integers | None = None
     distances_stable: Integers | None = None
+
+    __repr__ = short_repr
 
     def outcomes(self, *, stable: bool) -> Flags:
         """Return which predictions are right (E + 1, N), with exact gradients on saturated images if `stable`."""
@@ -74,6 +77,8 @@ class RobustnessLock:
     versions: Mapping[str, str]
     attacks: tuple[LockedAttack, ...]
     repeats: Flags | None = None
+
+    __repr__ = short_repr
 
     @property
     def n(self) -> int:

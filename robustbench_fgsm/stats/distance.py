@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.stats.tally import BatchOutcomes, BoolArray, Int64Array
 
 COARSE_GRID = tuple(share / 127.5 for share in (1, 2, 4, 8, 16, 32, 64, 127.5))
@@ -47,6 +48,8 @@ class ImageDistances:
     labels: Int64Array
     positions: Int64Array
     max_epsilon: float
+
+    __repr__ = short_repr
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -100,6 +103,8 @@ class DistanceCounts:
 
     max_epsilon: float
     counts: Int64Array
+
+    __repr__ = short_repr
 
     @classmethod
     def of(cls, outcomes: BatchOutcomes, num_classes: int, max_epsilon: float) -> DistanceCounts:

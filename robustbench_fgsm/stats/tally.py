@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.stats import confusion
 from robustbench_fgsm.stats.clustered import CLUSTER_SUMS, ClusteredRate, cluster_sums
 from robustbench_fgsm.stats.confusion import Matrix
@@ -57,6 +58,8 @@ class BatchOutcomes:
     distances: Int64Array | None = None
     distances_stable: Int64Array | None = None
     close: Int64Array | None = None
+
+    __repr__ = short_repr
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -179,6 +182,9 @@ class Tally:
     targeted: bool
     label_outcomes: Int64Array
     clusters: Int64Array
+
+    def __repr__(self) -> str:
+        return short_repr(self, n=self.n, clean_accuracy=self.clean_accuracy, robust_accuracy=self.robust_accuracy)
 
     @classmethod
     def of(cls, outcomes: BatchOutcomes, num_classes: int, budget: int = 0) -> Tally:

@@ -8,13 +8,14 @@ from typing import Any
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
 from robustbench_fgsm.evaluation.document import build_document
+from robustbench_fgsm.evaluation.result_protocol import ReportedResult
 from robustbench_fgsm.models.classifier import ModelInfo, TorchClassifier
 from robustbench_fgsm.training.recipe import CHECKS_PER_EPOCH, TrainingRecipe
 from robustbench_fgsm.training.watch import CatastrophicOverfitting, ValidationCheck
 
 
-@dataclass(frozen=True)
-class Training:
+@dataclass(frozen=True, repr=False)
+class Training(ReportedResult):
     """A trained classifier and the record of its training.
 
     Args:

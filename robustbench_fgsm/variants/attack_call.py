@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 
 
@@ -25,6 +26,8 @@ class AttackCall:
     targeted: bool = False
     bounds: Bounds = PIXEL_BOUNDS
     seed: int = 0
+
+    __repr__ = short_repr
 
     @property
     def mean(self) -> Tensor:

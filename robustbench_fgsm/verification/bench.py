@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.verification.networks import (
     FixedGradientNetwork,
@@ -62,6 +63,8 @@ class BenchCall:
     call: AttackCall
     rule: JudgingRule = "exact"
     tensor_of: str = ""
+
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.attack.gradient import READ_LOGITS
 from robustbench_fgsm.attack.outputs import OutputReader
+from robustbench_fgsm.short_repr import short_repr
 
 
 @dataclass
@@ -30,6 +31,8 @@ class ForwardPass:
     requires_gradient: bool
     logits: Tensor | None = None
     logit_gradient: Tensor | None = None
+
+    __repr__ = short_repr
 
 
 @dataclass

@@ -14,6 +14,7 @@ from robustbench_fgsm.errors import CandidateError
 from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.references.candidate_reference import check_returned_images
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.verification.bench import BenchCall
 from robustbench_fgsm.verification.call_recorder import ForwardPass
@@ -52,6 +53,8 @@ class Response:
     decidable: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
     wrong: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
     harmless: dict[str, str] = field(default_factory=dict)
+
+    __repr__ = short_repr
 
     @property
     def name(self) -> str:

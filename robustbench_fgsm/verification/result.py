@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
+from robustbench_fgsm.evaluation.result_protocol import ReportedResult
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.verification.limitations import Limitation
 from robustbench_fgsm.verification.reading import Reading
@@ -16,7 +17,7 @@ Verdict = Literal["right", "wrong", "incomplete"]
 
 
 @dataclass(frozen=True, repr=False)
-class Verification:
+class Verification(ReportedResult):
     """Result of `verify`.
 
     Attributes:
@@ -40,10 +41,6 @@ class Verification:
     strict: bool = False
     environment: dict[str, str | int] = field(default_factory=dict)
     seconds: float = 0.0
-
-    def __repr__(self) -> str:
-        wrong = ", ".join(f"{one.stage} ({one.cause})" if one.cause else one.stage for one in self.wrong_stages)
-        return f"Verification({self.candidate.name}: {self.verdict}{f', {wrong}' if wrong else ''})"
 
     @property
     def wrong_stages(self) -> list[Reading]:

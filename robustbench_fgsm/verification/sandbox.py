@@ -22,6 +22,7 @@ from robustbench_fgsm.errors import describe_error
 from robustbench_fgsm.global_generators import preserve_generators, seed_generators
 from robustbench_fgsm.models.module_attributes import simple_attributes
 from robustbench_fgsm.references.candidate import Candidate
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.verification.call_recorder import CallRecorder, ForwardPass
 
@@ -46,6 +47,8 @@ class ObservedCall:
     warned: bool
     error: BaseException | None = None
     generator_states: Mapping[str, object] = field(default_factory=dict)
+
+    __repr__ = short_repr
 
 
 class TimeLimitError(BaseException):

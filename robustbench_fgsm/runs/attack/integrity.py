@@ -19,6 +19,7 @@ from robustbench_fgsm.runs.attack.result import ATTACK_SCHEMA, DERIVED_KEYS, SET
 from robustbench_fgsm.runs.attack.save import count_shard
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, json_differences, read_manifest_json
 from robustbench_fgsm.runs.manifest import check_required_keys, plan_from_manifest
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import AttackSpec
 
 REQUIRED_ATTACK_KEYS = {"model": ("spec", "weights", "sha256"), "data": ("spec", "fingerprint")}
@@ -35,6 +36,8 @@ class AttackManifest:
     shard_format: ShardFormat
     plan: Plan
     shard_ranges: tuple[range, ...]
+
+    __repr__ = short_repr
 
     def __len__(self) -> int:
         return sum(map(len, self.shard_ranges))

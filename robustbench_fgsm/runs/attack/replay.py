@@ -24,6 +24,7 @@ from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, SettingE
 from robustbench_fgsm.evaluation.craft_shards import AdversarialShard, craft_shards
 from robustbench_fgsm.evaluation.document import complete_document
 from robustbench_fgsm.evaluation.evaluate import Progress
+from robustbench_fgsm.evaluation.result_protocol import Result
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import ReloadOptions
 from robustbench_fgsm.runs.attack.formats import Mismatch
@@ -52,8 +53,8 @@ class ReplayCounts:
         return ReplayCounts(**sums | {"max_abs_difference": max(self.max_abs_difference, other.max_abs_difference)})
 
 
-@dataclass(frozen=True)
-class AttackCheck:
+@dataclass(frozen=True, repr=False)
+class AttackCheck(Result):
     """The verification of saved adversarial images, with every mismatch between the manifest and what is found."""
 
     manifest: AttackManifest

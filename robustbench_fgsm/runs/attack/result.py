@@ -23,6 +23,7 @@ from robustbench_fgsm.evaluation.document import (
     tally_warnings,
 )
 from robustbench_fgsm.evaluation.result import clean_to_dict, rates_to_dict
+from robustbench_fgsm.evaluation.result_protocol import Result
 from robustbench_fgsm.runs.manifest import plan_from_manifest
 from robustbench_fgsm.stats.tally import Tally
 
@@ -32,8 +33,8 @@ DERIVED_KEYS = ("n", "bad", "clean", "adversarial", "rounded", "gradient", "stat
 """Keys of a manifest that follow from the shards."""
 
 
-@dataclass(frozen=True)
-class SavedAttack:
+@dataclass(frozen=True, repr=False)
+class SavedAttack(Result):
     """Adversarial images in a directory: their settings as JSON, counts over the saved images, and an entry for each shard."""
 
     model: dict[str, Any]

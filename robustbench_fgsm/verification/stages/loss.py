@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.losses import cross_entropy
+from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.variants.losses import LOSSES, NamedLoss, logit_gradient
 from robustbench_fgsm.verification.bench import STILL_COLUMNS, UNSEEN_COLUMNS, linear_layer_of
 from robustbench_fgsm.verification.evidence import Evidence, is_free, overrules_small_gradients
@@ -49,6 +50,8 @@ class Hypothesis:
     rule: str
     up: bool
     wrong_share: float
+
+    __repr__ = short_repr
 
     @property
     def rank(self) -> int:

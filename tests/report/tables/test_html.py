@@ -63,7 +63,7 @@ def test_a_comparison_shows_its_tables(wrong: bool) -> None:
     expected = [cell_text(cell) for sheet in found for row in sheet.rows for cell in row]
     assert shown.cells[: len(expected)] == expected
     assert shown.tags.count("table") == (6 if wrong else 5)
-    assert f"<strong>{'DISAGREE' if wrong else 'AGREE'}</strong>" in text
+    assert f'<strong><span class="{"red" if wrong else "green"}">{"DISAGREE" if wrong else "AGREE"}</span></strong>:' in text
     assert all(escape(finding["cause"]) in text for finding in document["candidate"]["diagnosis"])
     assert bool(document["candidate"]["diagnosis"]) == wrong
 
@@ -83,4 +83,4 @@ def test_plot_draws_the_figure() -> None:
 
 def test_invalid_reasons_precede_the_tables() -> None:
     text = summary_to_html(summarize(rf.evaluate(*subject(1.0)).to_dict() | {"invalid_reasons": ["no gradient is finite"]}))
-    assert text.index("<strong>INVALID</strong>: no gradient is finite") < text.index("<table>")
+    assert text.index('<span class="red">INVALID</span></strong>: no gradient is finite') < text.index("<table>")

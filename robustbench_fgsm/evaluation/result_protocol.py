@@ -1,0 +1,60 @@
+"""Methods that every result has: short text, HTML, figure and page, all made from the JSON document of the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from robustbench_fgsm.evaluation.document import Document
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Result(Protocol):
+    """Result of a command, shown by a notebook as the tables of the command line."""
+
+    def to_dict(self) -> Document:
+        """Return the JSON document."""
+
+    def __repr__(self) -> str:
+        """Return the name of the class, what was measured, and the answer: a few lines."""
+        from robustbench_fgsm.report.summarize import short_summary
+
+        return short_summary(type(self).__name__, self.to_dict())
+
+    def _repr_html_(self) -> str:
+        """Return the tables of the command line as HTML for a notebook."""
+        from robustbench_fgsm.report.summarize import summarize
+        from robustbench_fgsm.report.tables.html import summary_to_html
+
+        return summary_to_html(summarize(self.to_dict()))
+
+
+@runtime_checkable
+class ReportedResult(Result, Protocol):
+    """Result that also has figures and a page."""
+
+    def plot(self, kind: str = "confusion", *, epsilon: float | None = None, targeted: str | None = None) -> Figure:
+        """Draw a figure of `rfgsm plot`; a notebook shows it if it is the last value of a cell.
+
+        Args:
+            kind: `confusion`, `curve` or `per-class`. A transfer, a training and a verification have one figure each, whatever
+                the kind. `gallery` needs a run that kept images: `load_run(directory).plot("gallery")`.
+            epsilon: a budget of the result; by default 8/255, or else the largest.
+            targeted: targeting rule of a sweep; by default the first.
+
+        Raises:
+            SettingError: the result has no such kind, budget or rule.
+        """
+        from robustbench_fgsm.report.figures.gallery import draw_run
+        from robustbench_fgsm.report.figures.notebook import show_in_notebook
+        from robustbench_fgsm.report.loaded_run import as_loaded_run
+
+        return show_in_notebook(draw_run(as_loaded_run(self), kind, targeted, epsilon))
+
+    def report(self, output: Path | str) -> Path:
+        """Write the HTML page of `rfgsm report` into one file, and return its path; raise ResourceError if that fails."""
+        from robustbench_fgsm.report.write_report import write_report
+
+        return write_report(self, output)
