@@ -15,7 +15,7 @@ class Result(Protocol):
     """Result of a command, shown by a notebook as the tables of the command line."""
 
     def to_dict(self) -> Document:
-        """Return the JSON document."""
+        """Return the JSON document of the command line."""
 
     def __repr__(self) -> str:
         """Return the name of the class, what was measured, and the answer: a few lines."""

@@ -68,7 +68,7 @@ class LoadedRun(ReportedResult):
             object.__setattr__(self, name, printable_document(getattr(self, name)))
 
     def to_dict(self) -> Document:
-        """Return the JSON document."""
+        """Return the JSON document of the run."""
         return self.document
 
 
