@@ -19,7 +19,7 @@ import torch
 from robustbench_fgsm.benchmarking.contenders import Contender
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.errors import describe_error
-from robustbench_fgsm.files.atomic_files import write_bytes
+from robustbench_fgsm.files.atomic_files import temporary_directory, write_bytes
 from robustbench_fgsm.files.json_files import parse_json_value
 from robustbench_fgsm.files.regular_files import is_present, read_bytes, read_text
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
@@ -70,8 +70,8 @@ class MemoryRequest:
 
 def measure_peak_memory(request: MemoryRequest) -> PeakMemory | str:
     """Return the memory of the contender in a new process, or one line that says why it cannot be measured."""
-    with tempfile.TemporaryDirectory(prefix="rfgsm-") as folder:
-        request_file, result_file = Path(folder, "request"), Path(folder, "result")
+    with temporary_directory(Path(tempfile.gettempdir(), "rfgsm-memory")) as folder:
+        request_file, result_file = folder / "request", folder / "result"
         try:
             write_bytes(request_file, pickle.dumps(request))
         except Exception as error:  # noqa: BLE001  (a class of the user may raise anything when it is pickled)

@@ -6,18 +6,21 @@ import json
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
-from robustbench_fgsm.errors import ResourceError
-from robustbench_fgsm.files.regular_files import check_not_a_link, create_file, is_present
+from robustbench_fgsm.errors import RfgsmError
+from robustbench_fgsm.files.directory_lock import LOCK_FILE, held_until_exit, try_lock
+from robustbench_fgsm.files.regular_files import check_not_a_link, create_file, is_present, open_to_write, translate_os_errors
 
 TEMPORARY_SUFFIX = re.compile(r"\.[0-9a-f]{8}")
-EARLIER_SUFFIX = re.compile(r"\.[0-9a-z_]{8}")
-"""Last part of the name of a temporary file, and of a temporary directory of version 0.1."""
+"""Last part of the name of a temporary directory, and of a temporary file of version 0.1."""
+
+EARLIER = "earlier"
+"""Name of a directory that is replaced, in the temporary directory."""
 
 
 def write_json(file: Path, document: Mapping[str, Any]) -> None:
@@ -45,54 +48,85 @@ def atomic_replace(path: Path) -> Iterator[Path]:
     """
     if is_present(path) and not path.is_symlink():
         check_not_a_link(path)
-    scratch, before = (path.with_name(f".{path.name}.{secrets.token_hex(4)}") for _ in range(2))
-    with translate_os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield scratch
-            _flush_to_disk(scratch)
-            if scratch.is_dir() and path.is_dir():  # one that is not empty cannot be replaced in one step
-                path.replace(before)
-            scratch.replace(path)
-            sync_directory(path.parent)
-        finally:
-            _remove(scratch)
-            _remove(before)
-
-
-def remove_temporary_files(directory: Path, *patterns: str) -> None:
-    """Remove what `atomic_replace` left behind in a process that was killed, for paths of these patterns."""
-    for scratch in find_temporary_files(directory, *patterns):
-        _remove(scratch)
-
-
-def find_temporary_files(directory: Path, *patterns: str) -> list[Path]:
-    """Return the temporary files and directories of `atomic_replace` for paths of these patterns."""
-    found = [scratch for pattern in patterns for scratch in directory.glob(f".{pattern}.????????")]
-    return [
-        scratch
-        for scratch in found
-        if (EARLIER_SUFFIX if scratch.is_dir() else TEMPORARY_SUFFIX).fullmatch(scratch.suffix) and not scratch.is_symlink()
-    ]
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
+    with temporary_directory(path) as place, translate_os_errors(path):
+        scratch = place / path.name
+        yield scratch
+        _flush_to_disk(scratch)
+        if scratch.is_dir() and path.is_dir():  # one that is not empty cannot be replaced in one step
+            path.replace(place / EARLIER)
+        scratch.replace(path)
+        sync_directory(path.parent)
 
 
 @contextmanager
-def translate_os_errors(path: Path) -> Iterator[None]:
-    """Raise a ResourceError about the path instead of an OSError."""
-    try:
-        yield
-    except OSError as error:
-        raise ResourceError(
-            f"{path} must be writable, got {error.strerror or error}: free some space or choose another directory"
-        ) from error
+def temporary_directory(path: Path) -> Iterator[Path]:
+    """Make a directory beside a path for one use, and remove it afterwards; raise ResourceError if it cannot be made.
+
+    The directory is locked while it is used. What a killed process left for the path, and nobody locks, is removed first.
+    """
+    with translate_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_temporary_files(path.parent, escape(path.name))
+        place, descriptor = _make_locked_directory(path)
+    with held_until_exit(descriptor):
+        try:
+            yield place
+        finally:
+            _remove(place)
+
+
+def _make_locked_directory(path: Path) -> tuple[Path, int]:
+    while True:
+        place = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        place.mkdir(0o700)
+        try:
+            descriptor = open_to_write(place / LOCK_FILE)
+            if try_lock(descriptor) is not False and os.fstat(descriptor).st_nlink:
+                return place, descriptor
+            os.close(descriptor)
+        except FileNotFoundError:  # like a lock that is held or removed: another process took the directory for abandoned
+            pass
+        except BaseException:
+            _remove(place)
+            raise
+
+
+def remove_temporary_files(directory: Path, *patterns: str) -> None:
+    """Remove what processes that were killed left behind in `atomic_replace`, for paths of these patterns."""
+    for pattern in patterns:
+        for place in directory.glob(f".{pattern}.????????"):
+            if TEMPORARY_SUFFIX.fullmatch(place.suffix) and not place.is_symlink():
+                with suppress(OSError, RfgsmError):
+                    _remove_abandoned(place)
+
+
+def _remove_abandoned(place: Path) -> None:
+    """Remove a temporary file or directory unless a process holds its lock."""
+    if not is_present(place / LOCK_FILE):
+        with suppress(OSError):
+            place.rmdir()  # a process may be about to lock it: then that process makes another one
+            return
+        if not is_present(place / LOCK_FILE):
+            _remove(place)
+        return
+    with held_until_exit(descriptor := open_to_write(place / LOCK_FILE, create=False)):
+        if try_lock(descriptor):
+            _remove(place)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or a directory with its lock last."""
+    if path.is_dir() and not path.is_symlink():
+        with suppress(OSError):
+            for part in path.iterdir():
+                if part.name != LOCK_FILE:
+                    _remove(part)
+        with suppress(OSError):
+            (path / LOCK_FILE).unlink(missing_ok=True)
+            path.rmdir()
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from io import BufferedReader, BufferedWriter
 from pathlib import Path
 
-from robustbench_fgsm.errors import FileError, InputError, UnsafeError
+from robustbench_fgsm.errors import FileError, InputError, ResourceError, UnsafeError
 
 SAFE_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 """Flags with which a pipe does not block."""
@@ -68,13 +69,13 @@ def open_to_read(file: Path, *, follow_links: bool = False) -> BufferedReader:
     return os.fdopen(_open_regular(file, os.O_RDONLY, follow_links=follow_links), "rb")
 
 
-def open_to_write(file: Path, *, append: bool = False) -> int:
-    """Open a regular file to change it where it is, made if it is missing, and return its descriptor; nothing is cut off.
+def open_to_write(file: Path, *, append: bool = False, create: bool = True) -> int:
+    """Open a regular file to change it where it is, and return its descriptor; nothing is cut off. A missing file is made.
 
     Raises as `open_to_read` does, and UnsafeError for a hard link to another file.
     """
     flags = os.O_WRONLY | os.O_APPEND if append else os.O_RDWR
-    return _open_regular(file, flags | os.O_CREAT, single=True)
+    return _open_regular(file, flags | (os.O_CREAT if create else 0), single=True)
 
 
 def open_to_append(file: Path) -> BufferedWriter:
@@ -155,6 +156,17 @@ def check_not_a_link(path: Path) -> Path:
     """Return the path of a file or directory; raise UnsafeError or FileError if it is a link, a pipe, a socket or a device."""
     _check_kind(path, os.lstat(path), directories=True)
     return path
+
+
+@contextmanager
+def translate_os_errors(path: Path) -> Iterator[None]:
+    """Raise a ResourceError about the path instead of an OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise ResourceError(
+            f"{path} must be writable, got {error.strerror or error}: free some space or choose another directory"
+        ) from error
 
 
 def _open_regular(file: Path, flags: int, *, single: bool = False, follow_links: bool = False) -> int:

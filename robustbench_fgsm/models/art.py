@@ -7,12 +7,12 @@ import hashlib
 import logging
 import logging.config
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from robustbench_fgsm.attack.gradient import Labels
 from robustbench_fgsm.attack.losses import Loss, cross_entropy
 from robustbench_fgsm.attack.outputs import OutputReader
 from robustbench_fgsm.errors import ModelError, warn_user
+from robustbench_fgsm.files.atomic_files import temporary_directory
 from robustbench_fgsm.models.art_engine import (
     Array,
     ArtEngine,
@@ -53,10 +54,11 @@ def import_art(*, private_home: bool = True) -> None:
         return
     with ExitStack() as stack:
         if private_home:
-            home = tempfile.mkdtemp(prefix="rfgsm-art-")
-            atexit.register(shutil.rmtree, home, ignore_errors=True)
-            stack.enter_context(_set_environment_variable("HOME", home))
-            stack.enter_context(_set_environment_variable("USERPROFILE", home))
+            until_exit = ExitStack()
+            home = until_exit.enter_context(temporary_directory(Path(tempfile.gettempdir(), "rfgsm-art")))
+            atexit.register(until_exit.close)
+            stack.enter_context(_set_environment_variable("HOME", str(home)))
+            stack.enter_context(_set_environment_variable("USERPROFILE", str(home)))
         stack.enter_context(_preserve_logging())
         import art  # noqa: F401
     logging.getLogger("art").addHandler(logging.NullHandler())

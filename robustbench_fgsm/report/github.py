@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.files.atomic_files import translate_os_errors
-from robustbench_fgsm.files.regular_files import open_to_append
+from robustbench_fgsm.files.regular_files import open_to_append, translate_os_errors
 from robustbench_fgsm.report.tables.text import epsilon_text
 
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"

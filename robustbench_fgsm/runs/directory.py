@@ -5,24 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
-from robustbench_fgsm.errors import ResourceError, RunError
-from robustbench_fgsm.files.atomic_files import (
-    find_temporary_files,
-    json_bytes,
-    remove_temporary_files,
-    sync_directory,
-    translate_os_errors,
-    write_bytes,
-)
+from robustbench_fgsm.errors import RunError
+from robustbench_fgsm.files.atomic_files import json_bytes, remove_temporary_files, sync_directory, write_bytes
+from robustbench_fgsm.files.directory_lock import LOCK_FILE, lock_directory
 from robustbench_fgsm.files.json_files import read_json
-from robustbench_fgsm.files.regular_files import check_run_files, is_directory, is_present, read_bytes
+from robustbench_fgsm.files.regular_files import check_run_files, is_directory, is_present, read_bytes, translate_os_errors
 from robustbench_fgsm.files.validation import validate
-from robustbench_fgsm.runs.directory_lock import LOCK_FILE, lock_directory
 from robustbench_fgsm.runs.manifest_schema import ManifestFields
 from robustbench_fgsm.runs.result_schema import read_result
 
@@ -109,8 +102,8 @@ class RunDirectory:
             with translate_os_errors(self.path):
                 check_run_files(self.path, (*OWN_FILES, *self._files))
         self.result = self.world.broadcast(self._finished_result() if self.world.is_main else None)
-        if self.result is not None and self.world.is_main:
-            self._remove_left_files()
+        if self.world.is_main:
+            remove_temporary_files(self.path, MANIFEST_FILE, RESULT_FILE, *self._files)
         if self.result is None:
             with ExitStack() as lock:
                 if self.world.is_main:
@@ -206,20 +199,7 @@ class RunDirectory:
             finally:
                 self._is_locked = False
 
-    @property
-    def _written_files(self) -> tuple[str, ...]:
-        return (MANIFEST_FILE, RESULT_FILE, *self._files)
-
-    def _remove_left_files(self) -> None:
-        """Remove temporary files from a finished run, whose last process was killed, unless another process works there."""
-        assert self.path is not None  # noqa: S101  (entered with a path)
-        if find_temporary_files(self.path, *self._written_files):
-            with suppress(ResourceError), lock_directory(self.path):
-                remove_temporary_files(self.path, *self._written_files)
-
     def _begin(self) -> None:
-        assert self.path is not None  # noqa: S101  (entered with a path)
-        remove_temporary_files(self.path, *self._written_files)
         if self.recorded_manifest() is None:
             self.write_manifest(self._manifest)
         self._record_asked()

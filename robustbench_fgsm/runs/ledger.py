@@ -14,8 +14,8 @@ import numpy as np
 
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.files.atomic_files import sync_directory, translate_os_errors
-from robustbench_fgsm.files.regular_files import is_directory, open_to_read, open_to_write
+from robustbench_fgsm.files.atomic_files import sync_directory
+from robustbench_fgsm.files.regular_files import is_directory, open_to_read, open_to_write, translate_os_errors
 from robustbench_fgsm.runs.directory import read_manifest_json, settings_in_manifest
 from robustbench_fgsm.runs.piece_format import decode_piece, encode_piece, scan_records
 from robustbench_fgsm.runs.record_schema import RecordOrigin, RecordSchema

@@ -10,10 +10,10 @@ from typing import Any
 
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.errors import RunError
+from robustbench_fgsm.files.directory_lock import is_locked
 from robustbench_fgsm.files.json_files import parse_json, read_json
 from robustbench_fgsm.files.regular_files import is_directory, is_present, read_bytes
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, TRAINING_LOG_FILE, manifest_command
-from robustbench_fgsm.runs.directory_lock import is_locked
 from robustbench_fgsm.runs.ledger import Ledger
 from robustbench_fgsm.runs.manifest import EvaluationManifest, read_evaluation_manifest, require_manifest, translate_manifest_errors
 from robustbench_fgsm.runs.result_schema import read_result

@@ -9,9 +9,9 @@ from typing import Any
 import typer
 
 from robustbench_fgsm.cli.main import app
+from robustbench_fgsm.files.directory_lock import LOCK_FILE
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
-from robustbench_fgsm.runs.directory_lock import LOCK_FILE
 from robustbench_fgsm.runs.kept_images import EXAMPLE_IMAGES_FILE
 from robustbench_fgsm.runs.ledger import ledger_name
 

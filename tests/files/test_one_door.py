@@ -30,12 +30,10 @@ FORBIDDEN_IMPORTS = {"safe_open", "load_file", "save_file"}
 READS_A_STREAM = "reads a stream, which the door opened"
 PACKAGE_RESOURCE = "a file of this package, by importlib.resources"
 CODE = "runs only with --trust-model-code, after the door found a regular file"
-OWN_TEMPORARY = "a temporary directory of this process"
 
 ALLOWED = {
     ("benchmarking/peak_memory.py", "PROC_CLEAR_REFS.write_text"): "a setting of the kernel, not a file",
     ("benchmarking/peak_memory.py", "pickle.loads"): "the process that started this one wrote the file",
-    ("benchmarking/peak_memory.py", "tempfile.TemporaryDirectory"): OWN_TEMPORARY,
     ("data/sources/folder.py", "entry.is_dir"): "an entry of a listed directory, which costs no call of the system",
     ("cli/standard_streams.py", "os.open"): "the null device in place of a closed standard stream",
     ("data/decoding.py", "Image.open"): READS_A_STREAM,
@@ -43,12 +41,10 @@ ALLOWED = {
     ("data/sources/mat.py", "io.whosmat"): "scipy reads files by name; the door found a regular file",
     ("data/sources/object_storage.py", "open_filesystem(self.scheme, os.getpid()).open"): "object storage, not a file",
     ("data/sources/tar_shards.py", "shard.open"): "object storage, not a file",
-    ("models/art.py", "tempfile.mkdtemp"): OWN_TEMPORARY,
     ("models/checkpoint.py", "torch.load"): READS_A_STREAM,
     ("models/sources/exported_program.py", "torch.jit.load"): CODE,
     ("models/sources/exported_program.py", "torch.export.load"): CODE,
     ("models/sources/keras.py", "keras.saving.load_model"): "Keras reads files by name; the door found a regular file",
-    ("models/sources/keras.py", "tempfile.TemporaryDirectory"): OWN_TEMPORARY,
     ("models/sources/sklearn.py", "joblib.load"): CODE,
     ("models/sources/sklearn.py", "archive.open"): "a member of an archive, which the door opened",
     ("report/pages/layout.py", "files('robustbench_fgsm.report').joinpath('assets', name).read_text"): PACKAGE_RESOURCE,

@@ -11,8 +11,8 @@ import pytest
 
 from robustbench_fgsm.engine.distributed import World
 from robustbench_fgsm.errors import FileError, ResourceError, RunError
+from robustbench_fgsm.files.directory_lock import LOCK_FILE, lock_directory
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, RunDirectory
-from robustbench_fgsm.runs.directory_lock import LOCK_FILE, lock_directory
 
 SETTINGS = {"command": "compare", "attack": {"norm": "inf", "epsilons": (0.1,)}, "batch_size": 128}
 DOCUMENT = {"n": 7, "verdict": "agree"}

@@ -24,9 +24,9 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.engine.choose_plan import choose_plan
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import ResourceError, RunError
+from robustbench_fgsm.files.directory_lock import lock_directory
 from robustbench_fgsm.options import CheckOptions, RunOptions
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
-from robustbench_fgsm.runs.directory_lock import lock_directory
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.evaluation_run import EvaluationRun
 from robustbench_fgsm.runs.kept_images import EXAMPLE_IMAGES_FILE, read_example_images

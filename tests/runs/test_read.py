@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.files.directory_lock import lock_directory
 from robustbench_fgsm.runs.directory import RESULT_FILE
-from robustbench_fgsm.runs.directory_lock import lock_directory
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.evaluation_run import EvaluationRun
 from robustbench_fgsm.runs.read import find_runs, read_manifest_and_result, read_run_state, read_saved_run, summarize_run

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, describe_error
+from robustbench_fgsm.files.atomic_files import temporary_directory
 from robustbench_fgsm.files.json_files import parse_json
 from robustbench_fgsm.files.regular_files import hash_file, open_to_read
 from robustbench_fgsm.files.zip_archives import ZIP_ERRORS, open_zip
@@ -92,8 +93,8 @@ def import_keras() -> Any:
     """Import Keras on PyTorch, without its file in the home directory; raise ModelError if it runs on another framework already."""
     if "keras" not in sys.modules:
         before = {name: os.environ.get(name) for name in ("KERAS_BACKEND", "KERAS_HOME")}
-        with tempfile.TemporaryDirectory() as home:
-            os.environ.update(KERAS_BACKEND="torch", KERAS_HOME=before["KERAS_HOME"] or home)
+        with temporary_directory(Path(tempfile.gettempdir(), "rfgsm-keras")) as home:
+            os.environ.update(KERAS_BACKEND="torch", KERAS_HOME=before["KERAS_HOME"] or str(home))
             try:
                 import keras
             finally:

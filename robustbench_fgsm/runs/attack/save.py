@@ -35,9 +35,9 @@ from robustbench_fgsm.evaluation.craft_shards import (
     shard_ranges,
 )
 from robustbench_fgsm.feature_values import FeatureArray
-from robustbench_fgsm.files.atomic_files import atomic_replace, translate_os_errors
+from robustbench_fgsm.files.atomic_files import atomic_replace
 from robustbench_fgsm.files.json_files import MAX_BYTES, parse_json
-from robustbench_fgsm.files.regular_files import open_to_append, read_bytes
+from robustbench_fgsm.files.regular_files import open_to_append, read_bytes, translate_os_errors
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import AttackOptions, RunOptions, ShardOptions
 from robustbench_fgsm.runs.attack.formats import ShardFormat, get_shard_format

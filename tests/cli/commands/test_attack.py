@@ -172,7 +172,7 @@ def test_a_full_disk_exits_5(tmp_path: Path, run: Run, monkeypatch: pytest.Monke
 
 
 def test_a_second_process_exits_5(tmp_path: Path, run: Run) -> None:
-    from robustbench_fgsm.runs.directory_lock import lock_directory
+    from robustbench_fgsm.files.directory_lock import lock_directory
 
     with lock_directory(tmp_path):
         code, _, err = attack(run, tmp_path, "--quiet")

@@ -19,9 +19,9 @@ from jsonschema import Draft202012Validator
 
 from robustbench_fgsm.cli.main import main
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
+from robustbench_fgsm.files.directory_lock import lock_directory
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
-from robustbench_fgsm.runs.directory_lock import lock_directory
 from robustbench_fgsm.runs.ledger import LedgerStore, ledger_name
 
 Run = Callable[..., tuple[int, str, str]]

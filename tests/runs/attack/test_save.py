@@ -22,10 +22,10 @@ from jsonschema import Draft202012Validator
 import robustbench_fgsm as rf
 from robustbench_fgsm.attack.quantization import levels_to_pixels
 from robustbench_fgsm.evaluation.craft_shards import AdversarialShard
+from robustbench_fgsm.files.directory_lock import lock_directory
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs.attack import save as save_module
 from robustbench_fgsm.runs.attack.formats import get_shard_format
-from robustbench_fgsm.runs.directory_lock import lock_directory
 
 MakeClassifier = Callable[..., rf.TorchClassifier]
 MakeData = Callable[..., rf.ArrayDataset]

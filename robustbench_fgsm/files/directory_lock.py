@@ -1,4 +1,4 @@
-"""The lock of a run directory: one process works in it at a time."""
+"""The lock of a directory: one process works in it at a time."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from robustbench_fgsm.errors import ResourceError
-from robustbench_fgsm.files.atomic_files import translate_os_errors
-from robustbench_fgsm.files.regular_files import is_present, open_to_read, open_to_write
+from robustbench_fgsm.files.regular_files import is_present, open_to_read, open_to_write, translate_os_errors
 
 LOCK_FILE = ".lock"
 WAIT_INTERVAL = 0.05
@@ -56,14 +55,17 @@ def lock_directory(directory: Path, wait: float = 0.0) -> Iterator[None]:
     with translate_os_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
         descriptor = open_to_write(directory / LOCK_FILE)
-    try:
-        _held.add(descriptor)
-        _acquire(descriptor, directory, time.monotonic() + wait)
+    with held_until_exit(descriptor):
+        deadline = time.monotonic() + wait
+        while (is_mine := try_lock(descriptor)) is False and time.monotonic() < deadline:
+            time.sleep(WAIT_INTERVAL)
+        if is_mine is None:
+            raise ResourceError(
+                f"{directory} must be on a file system that can lock files, got one that cannot: choose a directory on another"
+            )
+        if not is_mine:
+            raise ResourceError(f"{directory} must be used by one process at a time, got a second one: wait, or choose another")
         yield
-    finally:
-        if descriptor in _held:  # not in a child
-            _held.discard(descriptor)
-            os.close(descriptor)
 
 
 def is_locked(directory: Path) -> bool:
@@ -79,24 +81,29 @@ def is_locked(directory: Path) -> bool:
             raise
 
 
-def _acquire(descriptor: int, directory: Path, deadline: float) -> None:
-    while True:
-        try:
-            _lock(descriptor)
-        except OSError as error:
-            if error.errno in UNSUPPORTED_ERRORS:
-                raise ResourceError(
-                    f"{directory} must be on a file system that can lock files, got one that cannot: choose a directory on another"
-                ) from error
-            if error.errno not in HELD_ERRORS:
-                raise
-            if time.monotonic() >= deadline:
-                raise ResourceError(
-                    f"{directory} must be used by one process at a time, got a second one: wait, or choose another"
-                ) from error
-            time.sleep(WAIT_INTERVAL)
-        else:
-            return
+@contextmanager
+def held_until_exit(descriptor: int) -> Iterator[None]:
+    """Close the descriptor of a lock file at the end, and in each child process at once."""
+    _held.add(descriptor)
+    try:
+        yield
+    finally:
+        if descriptor in _held:  # not in a child
+            _held.discard(descriptor)
+            os.close(descriptor)
+
+
+def try_lock(descriptor: int) -> bool | None:
+    """Lock an open file. Return False if another process holds the lock, None if the file system cannot lock files."""
+    try:
+        _lock(descriptor)
+    except OSError as error:
+        if error.errno in UNSUPPORTED_ERRORS:
+            return None
+        if error.errno in HELD_ERRORS:
+            return False
+        raise
+    return True
 
 
 if sys.platform == "linux":  # locks of open files: two of one process exclude each other, and a lock can be asked for
@@ -121,7 +128,7 @@ elif sys.platform == "win32":
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 
     def _is_held(descriptor: int) -> bool:
-        return _is_held_by_trial(descriptor)
+        return try_lock(descriptor) is False
 
 else:
     import fcntl
@@ -130,12 +137,4 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _is_held(descriptor: int) -> bool:
-        return _is_held_by_trial(descriptor)
-
-
-def _is_held_by_trial(descriptor: int) -> bool:
-    try:
-        _lock(descriptor)
-    except OSError:
-        return True
-    return False
+        return try_lock(descriptor) is False

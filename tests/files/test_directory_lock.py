@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from robustbench_fgsm.errors import ResourceError
-from robustbench_fgsm.runs.directory_lock import LOCK_FILE, is_locked, lock_directory
+from robustbench_fgsm.files.directory_lock import LOCK_FILE, is_locked, lock_directory
 
 
 def test_makes_and_locks_a_directory(tmp_path: Path) -> None:
