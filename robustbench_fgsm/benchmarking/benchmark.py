@@ -34,6 +34,7 @@ from robustbench_fgsm.engine.attack_batch import synchronise
 from robustbench_fgsm.engine.batch_size import choose_batch_size
 from robustbench_fgsm.engine.environment import describe_environment, describe_processor
 from robustbench_fgsm.engine.preflight import check_images, preflight, require_multi_class
+from robustbench_fgsm.engine.progress_bar import ProgressSetting, as_function, with_progress_bar
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.evaluate import Progress, check_distinct_epsilons
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
@@ -44,6 +45,7 @@ from robustbench_fgsm.spec import AttackSpec, norm_name
 from robustbench_fgsm.surroundings import float32_precision, neutral_surroundings
 
 
+@with_progress_bar
 @neutral_surroundings(generators=True)
 def benchmark(
     classifier: Classifier | nn.Module,
@@ -59,7 +61,7 @@ def benchmark(
     batch_size: int | str = RunOptions.batch_size,
     max_bad: int = RunOptions.max_bad,
     strict: bool = RunOptions.strict,
-    progress: Progress | None = None,
+    progress: ProgressSetting = None,
 ) -> Benchmark:
     """Time our FGSM beside other libraries and beside a loop of bare PyTorch, which is the unit.
 
@@ -80,7 +82,7 @@ def benchmark(
         batch_size: images in a batch for all contenders, or `auto`.
         max_bad: number of unreadable images above which the result is invalid.
         strict: raise an error if a preflight check warns.
-        progress: called with steps done and steps in all.
+        progress: called with steps done and steps in all; by default a bar in notebooks and terminals; False for none.
 
     Returns:
         The benchmark. A reference that raises an exception is not an error: the benchmark reports the exception.
@@ -92,7 +94,7 @@ def benchmark(
     spec = AttackOptions(epsilons, norm).to_spec(classifier.bounds)
     options = BenchmarkOptions(references, levels, rounds, memory, threads)
     run_options = RunOptions(batch_size, max_bad=max_bad, strict=strict)
-    return run_benchmark(classifier, data, spec, options, run_options, progress=progress)
+    return run_benchmark(classifier, data, spec, options, run_options, progress=as_function(progress))
 
 
 def run_benchmark(

@@ -23,6 +23,7 @@ from robustbench_fgsm.engine.choose_plan import choose_plan
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, check_optimize_level
 from robustbench_fgsm.engine.preflight import check_images, check_single_epsilon, preflight
+from robustbench_fgsm.engine.progress_bar import ProgressSetting, as_function, with_progress_bar
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.feature_values import FeatureArray
@@ -42,6 +43,7 @@ PIECE_SIZE = 1024
 """Images that an opponent attacks at a time, so that memory does not grow with the data set."""
 
 
+@with_progress_bar
 @neutral_surroundings(generators=True)
 def compare(
     classifier: Classifier | nn.Module,
@@ -61,7 +63,7 @@ def compare(
     optimize: str = "none",
     max_bad: int = RunOptions.max_bad,
     strict: bool = RunOptions.strict,
-    progress: Progress | None = None,
+    progress: ProgressSetting = None,
 ) -> Comparison:
     """Compare our FGSM with other libraries image by image, and report how each fares class by class.
 
@@ -85,7 +87,7 @@ def compare(
         optimize: how our side runs: `none`, `safe` or `max`.
         max_bad: number of unreadable images above which the result is invalid.
         strict: raise an error if a preflight check warns.
-        progress: called with images done and images in all.
+        progress: called with images done and images in all; by default a bar in notebooks and terminals; False for none.
 
     Returns:
         The comparison, with its verdict. A candidate that raises an exception is not an error: it disagrees.
@@ -101,7 +103,7 @@ def compare(
         attack.to_spec(classifier.bounds),
         Opponents(references, load_candidate_or_images(candidate, style, data, classifier), tuple(ignore)),
         RunOptions(batch_size, optimize, max_bad, strict),
-        progress=progress,
+        progress=as_function(progress),
     )
 
 

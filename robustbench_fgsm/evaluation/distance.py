@@ -12,7 +12,7 @@ from torch import nn
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.match_model import as_classifier_and_data
 from robustbench_fgsm.engine.dataset_pieces import RecordList
-from robustbench_fgsm.engine.progress import Progress
+from robustbench_fgsm.engine.progress_bar import ProgressSetting, as_function, with_progress_bar
 from robustbench_fgsm.engine.run_pieces import RunContext
 from robustbench_fgsm.errors import warn_user
 from robustbench_fgsm.evaluation.checks import NO_CHECKS
@@ -63,6 +63,7 @@ class Distances:
         return found
 
 
+@with_progress_bar
 @neutral_surroundings(generators=True)
 def distances(
     classifier: Classifier | nn.Module,
@@ -78,7 +79,7 @@ def distances(
     batch_size: int | str = RunOptions.batch_size,
     max_bad: int = RunOptions.max_bad,
     strict: bool = RunOptions.strict,
-    progress: Progress | None = None,
+    progress: ProgressSetting = None,
 ) -> Distances:
     """Measure the smallest budget along each image's one direction that fools it, from one backward and about ten forward passes.
 
@@ -100,7 +101,7 @@ def distances(
         batch_size: images in a batch, or `auto`.
         max_bad: number of unreadable images above which the result is invalid.
         strict: raise an error if a preflight check warns.
-        progress: called with images done and images in all.
+        progress: called with images done and images in all; by default a bar in notebooks and terminals; False for none.
 
     Returns:
         The distances of all images that can be read, by ascending id.
@@ -112,7 +113,7 @@ def distances(
     attack = AttackOptions(max_epsilon, norm, epsilon_scale, targeted, loss, stable, seed=seed).to_spec(classifier.bounds)
     (spec,) = DistanceOptions(True, max_epsilon).apply([attack])
     store = RecordList()
-    options, context = RunOptions(batch_size, "none", max_bad, strict), RunContext(store=store, progress=progress)
+    options, context = RunOptions(batch_size, "none", max_bad, strict), RunContext(store=store, progress=as_function(progress))
     (evaluation,) = run_attacks(classifier, data, [spec], options, NO_CHECKS, context=context)
     for reason in evaluation.invalid_reasons:
         warn_user(f"distances must not be used: {reason}")

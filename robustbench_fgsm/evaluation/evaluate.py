@@ -19,6 +19,7 @@ from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, ch
 from robustbench_fgsm.engine.preflight import check_single_epsilon, preflight_all
 from robustbench_fgsm.engine.progress import Progress as Progress
 from robustbench_fgsm.engine.progress import ProgressReporter
+from robustbench_fgsm.engine.progress_bar import ProgressSetting, as_function, with_progress_bar
 from robustbench_fgsm.engine.run_pieces import EngineResult, RunContext, attack_by_pieces, attack_dataset
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.checks import NO_CHECKS, run_checks, validate_checks
@@ -35,6 +36,7 @@ SINGLE_CALL = RunContext()
 """One process, without a store and without progress."""
 
 
+@with_progress_bar
 @neutral_surroundings(generators=True)
 def evaluate(
     classifier: Classifier | nn.Module,
@@ -56,7 +58,7 @@ def evaluate(
     optimize: str = RunOptions.optimize,
     max_bad: int = RunOptions.max_bad,
     strict: bool = RunOptions.strict,
-    progress: Progress | None = None,
+    progress: ProgressSetting = None,
 ) -> Evaluation:
     """Measure how FGSM fares at one budget: predictions before and after the attack, and success class by class.
 
@@ -81,7 +83,7 @@ def evaluate(
         optimize: `none`, `safe` (faster, same counts) or `max` (may change a few counts).
         max_bad: number of unreadable images above which the result is invalid.
         strict: raise an error if a preflight check warns.
-        progress: called with images done and images in all.
+        progress: called with images done and images in all; by default a bar in notebooks and terminals; False for none.
 
     Returns:
         The evaluation, with counts, rates and their intervals.
@@ -94,10 +96,11 @@ def evaluate(
     (spec,) = DistanceOptions(distance, max_epsilon).apply([attack.to_spec(classifier.bounds)])
     check_single_epsilon(spec)
     run_options, checks = RunOptions(batch_size, optimize, max_bad, strict), CheckOptions(pgd_check, check_masking)
-    (evaluation,) = run_attacks(classifier, data, [spec], run_options, checks, context=RunContext(progress=progress))
+    (evaluation,) = run_attacks(classifier, data, [spec], run_options, checks, context=RunContext(progress=as_function(progress)))
     return evaluation
 
 
+@with_progress_bar
 @neutral_surroundings(generators=True)
 def sweep(
     classifier: Classifier | nn.Module,
@@ -119,7 +122,7 @@ def sweep(
     optimize: str = RunOptions.optimize,
     max_bad: int = RunOptions.max_bad,
     strict: bool = RunOptions.strict,
-    progress: Progress | None = None,
+    progress: ProgressSetting = None,
 ) -> Sweep:
     """Measure how FGSM fares at several budgets, with one evaluation for each targeting rule.
 
@@ -146,7 +149,7 @@ def sweep(
         optimize: `none`, `safe` (faster, same counts) or `max` (may change a few counts).
         max_bad: number of unreadable images above which the result is invalid.
         strict: raise an error if a preflight check warns.
-        progress: called with images done and images in all.
+        progress: called with images done and images in all; by default a bar in notebooks and terminals; False for none.
 
     Returns:
         A list with one evaluation for each different rule, in the order of the rules.
@@ -158,7 +161,7 @@ def sweep(
     attack = AttackOptions(epsilons, norm, epsilon_scale, targeted, loss, stable, restarts, seed)
     specs = DistanceOptions(distance, max_epsilon).apply(attack.to_specs(classifier.bounds))
     run_options, checks = RunOptions(batch_size, optimize, max_bad, strict), CheckOptions(pgd_check, check_masking)
-    return Sweep(run_attacks(classifier, data, specs, run_options, checks, context=RunContext(progress=progress)))
+    return Sweep(run_attacks(classifier, data, specs, run_options, checks, context=RunContext(progress=as_function(progress))))
 
 
 def run_attacks(

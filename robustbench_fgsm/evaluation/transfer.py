@@ -19,7 +19,8 @@ from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.engine.preflight import preflight
-from robustbench_fgsm.engine.progress import Progress, ProgressReporter
+from robustbench_fgsm.engine.progress import ProgressReporter
+from robustbench_fgsm.engine.progress_bar import ProgressSetting, as_function, with_progress_bar
 from robustbench_fgsm.engine.run_pieces import PieceJob, PieceOutcomes, RunContext, run_pieces
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, ModelError, SettingError
 from robustbench_fgsm.evaluation.document import (
@@ -173,6 +174,7 @@ class Transfer(ReportedResult):
         ]
 
 
+@with_progress_bar
 @neutral_surroundings(generators=True)
 def transfer(
     sources: Sequence[Classifier | nn.Module],
@@ -192,7 +194,7 @@ def transfer(
     batch_size: int | str = RunOptions.batch_size,
     max_bad: int = RunOptions.max_bad,
     strict: bool = RunOptions.strict,
-    progress: Progress | None = None,
+    progress: ProgressSetting = None,
 ) -> Transfer:
     """Show the images that FGSM crafts on each source to each target; a source that is its own target gives `evaluate`.
 
@@ -214,7 +216,7 @@ def transfer(
         batch_size: images in a batch, or `auto`.
         max_bad: number of unreadable images above which the result is invalid.
         strict: raise an error if a preflight check warns.
-        progress: called with images done and images in all.
+        progress: called with images done and images in all; by default a bar in notebooks and terminals; False for none.
 
     Returns:
         The rates of every source at every target.
@@ -232,7 +234,7 @@ def transfer(
         attack.to_spec(transfer_models.models[0].bounds),
         TransferOptions(common, per_class),
         RunOptions(batch_size, max_bad=max_bad, strict=strict),
-        context=RunContext(progress=progress),
+        context=RunContext(progress=as_function(progress)),
     )
 
 

@@ -16,6 +16,7 @@ from robustbench_fgsm.engine.attack_batch import attack_batch, predict_classes
 from robustbench_fgsm.engine.batch_size import choose_batch_size
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_batch_size, check_images, preflight, require_multi_class
+from robustbench_fgsm.engine.progress_bar import ProgressSetting, as_function, with_progress_bar
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.explanation.claim import Claim, parse_claims
@@ -31,6 +32,7 @@ from robustbench_fgsm.variants.run_variants import VariantRunner
 from robustbench_fgsm.variants.variant import RIGHT_VARIANT, Variant
 
 
+@with_progress_bar
 @neutral_surroundings(generators=True)
 def explain(
     classifier: Classifier | nn.Module,
@@ -45,7 +47,7 @@ def explain(
     batch_size: int | str = RunOptions.batch_size,
     max_bad: int = RunOptions.max_bad,
     strict: bool = RunOptions.strict,
-    progress: Progress | None = None,
+    progress: ProgressSetting = None,
 ) -> Explanation:
     """Find the definitions, units, labels and known mistakes that give a reported number, exact matches first.
 
@@ -64,7 +66,7 @@ def explain(
         batch_size: images in a batch, or `auto`; gradients in train mode depend on it.
         max_bad: number of unreadable images above which the result is invalid.
         strict: raise an error if a preflight check warns.
-        progress: called with images done and images in all.
+        progress: called with images done and images in all; by default a bar in notebooks and terminals; False for none.
 
     Returns:
         The explanation: the exact and the other hypotheses, each with the numbers that it fits within their sampling error.
@@ -75,7 +77,7 @@ def explain(
     classifier, data = as_classifier_and_data(classifier, data)
     spec = AttackOptions(epsilon, norm, targeted=targeted, seed=seed).to_spec(classifier.bounds)
     run_options = RunOptions(batch_size, max_bad=max_bad, strict=strict)
-    return explain_spec(classifier, data, parse_claims(value, n), spec, run_options, progress=progress)
+    return explain_spec(classifier, data, parse_claims(value, n), spec, run_options, progress=as_function(progress))
 
 
 def explain_spec(

@@ -16,6 +16,7 @@ from robustbench_fgsm.data.dataset import Dataset, first_readable_batch
 from robustbench_fgsm.data.load import as_dataset
 from robustbench_fgsm.data.match_model import as_classifier, match_to_classifier
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World, join_world
+from robustbench_fgsm.engine.progress_bar import ProgressSetting, as_function, with_progress_bar
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.files.atomic_files import write_bytes, write_json
 from robustbench_fgsm.files.regular_files import is_present, read_bytes
@@ -56,6 +57,7 @@ class CheckpointStore:
         write_bytes(self.directory / TRAINING_LOG_FILE, "".join(f"{json.dumps(line)}\n" for line in log).encode())
 
 
+@with_progress_bar
 @neutral_surroundings(generators=True)
 def train(
     classifier: TorchClassifier | nn.Module | str,
@@ -81,7 +83,7 @@ def train(
     precision: str = TrainingRecipe.precision,
     seed: int = TrainingRecipe.seed,
     max_bad: int = RunOptions.max_bad,
-    progress: StepCallback | None = None,
+    progress: ProgressSetting = None,
     report: CheckCallback | None = None,
 ) -> Training:
     """Train a classifier on the data: from random weights if it is given by name, else from its own weights.
@@ -113,7 +115,7 @@ def train(
         precision: `auto`, `float32` or `bfloat16`.
         seed: seed of weights, order, noise and augmentation.
         max_bad: number of unreadable images above which the training is invalid.
-        progress: called with steps done and steps in all.
+        progress: called with steps done and steps in all; by default a bar in notebooks and terminals; False for none.
         report: called with every check.
 
     Returns:
@@ -149,7 +151,7 @@ def train(
     if isinstance(classifier, str):
         classifier = create_untrained_classifier(classifier, data, seed=seed, device=world.local_device("auto"))
     run = TrainingRun(cast("TorchClassifier", as_classifier(classifier, data)), data, recipe, max_bad)
-    return train_in_directory(run, None if out is None else Path(out), progress=progress, report=report, world=world)
+    return train_in_directory(run, None if out is None else Path(out), progress=as_function(progress), report=report, world=world)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from robustbench_fgsm.attack.normalisation import IMAGENET, Normalisation
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.progress import Progress
+from robustbench_fgsm.engine.progress_bar import ProgressSetting, as_function, with_progress_bar
 from robustbench_fgsm.errors import SettingError, describe_error, did_you_mean
 from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.options import VerifyOptions
@@ -38,6 +39,7 @@ from robustbench_fgsm.verification.stages.steps import read_steps
 IMPORT_ERRORS = (ImportError, FileNotFoundError)
 
 
+@with_progress_bar
 @neutral_surroundings(generators=True)
 def verify(
     candidate: Candidate | Callable[..., object] | str,
@@ -51,7 +53,7 @@ def verify(
     image_shape: str = VerifyOptions.image_shape,
     classes: int | None = VerifyOptions.classes,
     one_image: bool = VerifyOptions.one_image,
-    progress: Progress | None = None,
+    progress: ProgressSetting = None,
 ) -> Verification:
     """Measure what a candidate does at each stage of the attack, and compare it with the fast gradient sign method.
 
@@ -66,7 +68,7 @@ def verify(
         image_shape: `CxHxW` of the images that the candidate takes, with sides of 16 or more; by default `3x32x32` and others.
         classes: number of classes that the candidate takes, >= 2; by default 10, and also 2 and 1,000.
         one_image: pass one image at a time.
-        progress: called with calls done and calls in all.
+        progress: called with calls done and calls in all; by default a bar in notebooks and terminals; False for none.
 
     Returns:
         The verification. Whatever the candidate does is its result: an exception of the candidate is not an error, unless it
@@ -88,14 +90,14 @@ def verify(
         own = own.normalised_with(_statistics_of(extra))
     with _float32_by_default():
         calls = _choose_calls([*build_calls(settings, targeted=own.targets), *extra], cases)
-        responses = run_calls(own, calls, time_limit, one_image=settings.one_image, progress=progress)
+        responses = run_calls(own, calls, time_limit, one_image=settings.one_image, progress=as_function(progress))
         readings, conduct, harmless = read_stages(responses, expect)
         known = None
         if has_own and not extra and _is_wrong(readings):
             known = find_normalisation(own, calls, time_limit, one_image=settings.one_image)
         if known not in (None, IMAGENET):
             own = own.normalised_with(known)
-            responses = run_calls(own, calls, time_limit, one_image=settings.one_image, progress=progress)
+            responses = run_calls(own, calls, time_limit, one_image=settings.one_image, progress=as_function(progress))
             readings, conduct, harmless = read_stages(responses, expect)
         limitations = find_limitations(own, responses, settings, time_limit)
         if _is_wrong(readings) and known is None and not extra:

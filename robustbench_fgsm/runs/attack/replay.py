@@ -20,6 +20,7 @@ from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_classifier
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.preflight import preflight
+from robustbench_fgsm.engine.progress_bar import ProgressSetting, as_function, with_progress_bar
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, SettingError
 from robustbench_fgsm.evaluation.craft_shards import AdversarialShard, craft_shards
 from robustbench_fgsm.evaluation.document import complete_document
@@ -103,6 +104,7 @@ class AttackCheck(Result):
         return complete_document("rfgsm.attack-check/1", own, self.environment, self.seconds, code, reasons, warnings)
 
 
+@with_progress_bar
 @neutral_surroundings(generators=True)
 def check_adversarial(
     out: Path | str,
@@ -114,7 +116,7 @@ def check_adversarial(
     device: str = "auto",
     trust_model_code: bool = False,
     trust_data_code: bool = False,
-    progress: Progress | None = None,
+    progress: ProgressSetting = None,
 ) -> AttackCheck:
     """Verify adversarial images of `save_adversarial`: hash every file, craft the images again, and compare.
 
@@ -130,7 +132,7 @@ def check_adversarial(
         device: device of the loaded model: `auto`, `cpu`, `cuda`, `cuda:1`, ...
         trust_model_code: run the code of the model that the manifest names; the author of the manifest chose this code.
         trust_data_code: run the data function that the manifest names.
-        progress: called with images crafted and images in all.
+        progress: called with images crafted and images in all; by default a bar in notebooks and terminals; False for none.
 
     Returns:
         The verification, with its mismatches.
@@ -155,7 +157,9 @@ def check_adversarial(
     data = match_to_classifier(data, classifier)
     strange = list(_check_model_and_data(manifest, classifier, data))
     replay, found = (
-        (ReplayCounts(), []) if strange else _replay_shards(manifest, classifier, data, damaged, limit=limit, progress=progress)
+        (ReplayCounts(), [])
+        if strange
+        else _replay_shards(manifest, classifier, data, damaged, limit=limit, progress=as_function(progress))
     )
     return AttackCheck(
         manifest,

@@ -25,6 +25,7 @@ from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.plan import check_optimize_level
 from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_single_epsilon, preflight
 from robustbench_fgsm.engine.progress import Progress
+from robustbench_fgsm.engine.progress_bar import ProgressSetting, as_function, with_progress_bar
 from robustbench_fgsm.errors import FileError
 from robustbench_fgsm.evaluation.craft_shards import (
     AdversarialShard,
@@ -51,6 +52,7 @@ SHARD_ENTRIES_PREFIX = ".shards-"
 """First part of the names of files in which the other processes list their shards."""
 
 
+@with_progress_bar
 @neutral_surroundings(generators=True)
 def save_adversarial(
     classifier: Classifier | nn.Module,
@@ -71,7 +73,7 @@ def save_adversarial(
     optimize: str = RunOptions.optimize,
     max_bad: int = RunOptions.max_bad,
     strict: bool = RunOptions.strict,
-    progress: Progress | None = None,
+    progress: ProgressSetting = None,
 ) -> SavedAttack:
     """Craft adversarial images and save them in a directory, shard by shard; the same call continues a stopped run.
 
@@ -94,7 +96,7 @@ def save_adversarial(
         optimize: `none`, `safe` (faster, same counts) or `max` (may change a few counts).
         max_bad: number of unreadable images above which the result is invalid.
         strict: raise an error if a preflight check warns.
-        progress: called with images done and images in all.
+        progress: called with images done and images in all; by default a bar in notebooks and terminals; False for none.
 
     Returns:
         The saved run, with its counts and files.
@@ -107,7 +109,7 @@ def save_adversarial(
     classifier, data = as_classifier_and_data(classifier, data)
     spec = AttackOptions(epsilon, norm, epsilon_scale, targeted, loss, stable, restarts, seed).to_spec(classifier.bounds)
     run_options = RunOptions(batch_size, optimize, max_bad, strict)
-    return save_attack(classifier, data, Path(out), spec, ShardOptions(format, shard_size), run_options, progress)
+    return save_attack(classifier, data, Path(out), spec, ShardOptions(format, shard_size), run_options, as_function(progress))
 
 
 def save_attack(
