@@ -14,6 +14,7 @@ from robustbench_fgsm.data.dataset import Dataset, describe_data
 from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_classifier
 from robustbench_fgsm.engine.choose_plan import choose_plan
 from robustbench_fgsm.engine.close_predictions import measure_rounding
+from robustbench_fgsm.engine.dataset_pieces import RecordList
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, check_optimize_level
 from robustbench_fgsm.engine.preflight import check_single_epsilon, preflight_all
@@ -34,6 +35,9 @@ from robustbench_fgsm.surroundings import neutral_surroundings
 NO_OPTIMIZATION = RunOptions(optimize="none")
 SINGLE_CALL = RunContext()
 """One process, without a store and without progress."""
+
+MAX_KEPT_OUTCOMES = 2_000_000
+"""Most predictions, before and after each attack, that an evaluation keeps in memory, in about 100 MB."""
 
 
 @with_progress_bar
@@ -96,7 +100,7 @@ def evaluate(
     (spec,) = DistanceOptions(distance, max_epsilon).apply([attack.to_spec(classifier.bounds)])
     check_single_epsilon(spec)
     run_options, checks = RunOptions(batch_size, optimize, max_bad, strict), CheckOptions(pgd_check, check_masking)
-    (evaluation,) = run_attacks(classifier, data, [spec], run_options, checks, context=RunContext(progress=as_function(progress)))
+    (evaluation,) = _run_and_keep_records(classifier, data, [spec], run_options, checks, as_function(progress))
     return evaluation
 
 
@@ -161,7 +165,26 @@ def sweep(
     attack = AttackOptions(epsilons, norm, epsilon_scale, targeted, loss, stable, restarts, seed)
     specs = DistanceOptions(distance, max_epsilon).apply(attack.to_specs(classifier.bounds))
     run_options, checks = RunOptions(batch_size, optimize, max_bad, strict), CheckOptions(pgd_check, check_masking)
-    return Sweep(run_attacks(classifier, data, specs, run_options, checks, context=RunContext(progress=as_function(progress))))
+    return Sweep(_run_and_keep_records(classifier, data, specs, run_options, checks, as_function(progress)))
+
+
+def _run_and_keep_records(
+    classifier: Classifier,
+    data: Dataset,
+    specs: Sequence[AttackSpec],
+    run_options: RunOptions,
+    checks: CheckOptions,
+    progress: Progress | None,
+) -> list[Evaluation]:
+    """Run the attacks, and keep what becomes of each image for `Evaluation.save`, unless there are too many images."""
+    outcomes = len(data) * sum(len(spec.epsilons) + 1 for spec in specs)
+    if outcomes > MAX_KEPT_OUTCOMES:
+        return run_attacks(classifier, data, specs, run_options, checks, context=RunContext(progress=progress))
+    store = RecordList()
+    context = RunContext(store=store, progress=progress, restart=store.restart)
+    found = run_attacks(classifier, data, specs, run_options, checks, context=context)
+    records = tuple(store.records())
+    return [replace(evaluation, records=records, attack_index=index) for index, evaluation in enumerate(found)]
 
 
 def run_attacks(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustbench_fgsm.attack.losses import CANCELLING_LOSSES, LOGIT_LOSSES
 from robustbench_fgsm.data.dataset import BadSample
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.engine.plan import PLAIN_PLAN, Plan
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, SettingError
 from robustbench_fgsm.evaluation.checks import PgdCheck
@@ -45,7 +47,8 @@ class Evaluation(ReportedResult):
     no budget fools. bad: unreadable samples, which no count includes; more than max_bad of them make the run invalid. plan:
     execution plan; decided_again: images that the plain network decided again; audit: images of the audit. pgd_check,
     masking_check: results of the requested checks, else None. distances: counts of distances; None if they were not measured.
-    distances_stable: likewise, with exact gradients on saturated images.
+    distances_stable: likewise, with exact gradients on saturated images. records: what became of each image, by piece, with this
+    attack at attack_index; None if there are too many images.
     """
 
     model: ModelInfo
@@ -66,6 +69,8 @@ class Evaluation(ReportedResult):
     masking_check: MaskingCheck | None = None
     distances: DistanceCounts | None = None
     distances_stable: DistanceCounts | None = None
+    records: tuple[PieceRecord, ...] | None = field(default=None, compare=False)
+    attack_index: int = field(default=0, compare=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -153,6 +158,20 @@ class Evaluation(ReportedResult):
         }
         return build_document("rfgsm.evaluation/1", self, own)
 
+    def save(self, directory: Path | str) -> Path:
+        """Write a run directory as `rfgsm evaluate --out` does, or `rfgsm sweep` for several budgets, and return its path.
+
+        `rfgsm report`, `gate` and `runs` read the directory, and so do `rf.gate` and `rf.load_run`. It holds no example images.
+
+        Raises:
+            SettingError: the evaluation has too many images to keep what became of each.
+            RunError: the directory holds something else.
+            ResourceError: the directory cannot be written.
+        """
+        from robustbench_fgsm.runs.save_evaluation import save_evaluations
+
+        return save_evaluations("sweep" if len(self.tallies) > 1 else "evaluate", [self], directory)
+
     def to_pandas(self) -> DataFrame:
         """Return the rates at each budget, one row for all images and one for each class; see `to_pandas` for the columns."""
         return to_pandas(self)
@@ -185,6 +204,12 @@ class Sweep(ReportedResult, list[Evaluation]):
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document `rfgsm.sweep/1`."""
         return sweep_document(self)
+
+    def save(self, directory: Path | str) -> Path:
+        """Write a run directory as `rfgsm sweep --out` does, and return its path; see `Evaluation.save`."""
+        from robustbench_fgsm.runs.save_evaluation import save_evaluations
+
+        return save_evaluations("sweep", self, directory)
 
     def to_pandas(self) -> DataFrame:
         """Return the rates of all evaluations, one below the other; see `to_pandas` for the columns."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -40,18 +40,30 @@ def run_settings(
         plan: execution plan, with its batch size; None if the options hold the batch size.
         options: further settings of this command, by their keys.
     """
-    classifiers = classifier if isinstance(classifier, Sequence) else [classifier]
-    models = [one.info.to_dict() for one in classifiers]
+    several, first = (classifier, classifier[0]) if isinstance(classifier, Sequence) else (None, classifier)
+    models = {"model": first.info.to_dict()} if several is None else {"models": [one.info.to_dict() for one in several]}
+    data_entry = describe_data(data) | (describe_content(data) if hash_images else {})
+    shared = {} if plan is None else plan_settings(plan)
+    return complete_settings(command, models, data_entry, attack, first.device.type, **shared, max_bad=max_bad, **options)
+
+
+def complete_settings(
+    command: str,
+    models: Mapping[str, Any],
+    data: Mapping[str, Any],
+    attack: AttackSpec | Sequence[AttackSpec] | None,
+    device: str,
+    **options: Any,
+) -> dict[str, Any]:
+    """Return the settings of a command's run as JSON, from the entries of its models and data; device: kind of the device."""
     attacks = [] if attack is None else [_attack_settings(spec) for spec in (attack if isinstance(attack, Sequence) else [attack])]
     settings = {
         "command": command,
-        **({"models": models} if isinstance(classifier, Sequence) else {"model": models[0]}),
-        "data": describe_data(data) | (describe_content(data) if hash_images else {}),
+        **models,
+        "data": data,
         **({"attacks": attacks} if isinstance(attack, Sequence) else {"attack": attacks[0]} if attacks else {}),
-        **({} if plan is None else plan_settings(plan)),
-        "max_bad": max_bad,
         **options,
-        "device": classifiers[0].device.type,
+        "device": device,
         "package": describe_software()["package"],
         "torch": torch.__version__,
     }
@@ -63,6 +75,14 @@ def plan_settings(plan: Plan) -> dict[str, Any]:
     """Return the settings of an execution plan; a plan of level none has its batch size alone."""
     described = {key: value for key, value in plan.to_dict().items() if key != "threads"}
     return {"batch_size": plan.batch_size} | ({} if plan.level == "none" else {"plan": described})
+
+
+def device_kind(device: str) -> str:
+    """Return the kind of a device in an environment, which names a GPU of kind `cuda` by its product name."""
+    try:
+        return torch.device(device).type
+    except RuntimeError:
+        return "cuda"
 
 
 def _attack_settings(spec: AttackSpec) -> dict[str, Any]:

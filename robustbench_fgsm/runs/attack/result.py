@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from robustbench_fgsm.attack.losses import CANCELLING_LOSSES
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.plan import PLAIN_PLAN, Plan
@@ -25,6 +23,7 @@ from robustbench_fgsm.evaluation.document import (
 from robustbench_fgsm.evaluation.result import clean_to_dict, rates_to_dict
 from robustbench_fgsm.evaluation.result_protocol import Result
 from robustbench_fgsm.runs.manifest import plan_from_manifest
+from robustbench_fgsm.runs.settings import device_kind
 from robustbench_fgsm.stats.tally import Tally
 
 ATTACK_SCHEMA = "rfgsm.attack/1"
@@ -146,18 +145,10 @@ def attack_settings(manifest: Mapping[str, Any]) -> dict[str, Any]:
         **{key: manifest.get(key) for key in SETTING_KEYS},
         "plan": plan_from_manifest(manifest).settings(),
         "max_bad": (manifest.get("bad") or {}).get("allowed"),
-        "device": _device_kind(str(environment.get("device"))),
+        "device": device_kind(str(environment.get("device"))),
         "package": environment.get("package"),
         "torch": str(environment.get("torch")).partition("+")[0],
     }
-
-
-def _device_kind(device: str) -> str:
-    """Return the kind of a device in an environment, which names a GPU of kind `cuda` by its product name."""
-    try:
-        return torch.device(device).type
-    except RuntimeError:
-        return "cuda"
 
 
 def checksum(document: Mapping[str, Any]) -> str:
