@@ -101,5 +101,5 @@ def test_fits_into_80_columns() -> None:
 def test_all_renderers_show_the_rows() -> None:
     summary = summarize(WRONG)
     assert "| direction | sign, but 0 for \\|gradient\\| below 1e-06 | WRONG | gradient-threshold |" in summary_to_markdown(summary)
-    assert "<td>gradient-threshold</td>" in summary_to_html(summary)
+    assert '<td class="text">gradient-threshold</td>' in summary_to_html(summary)
     assert single_csv(WRONG).splitlines()[3] == 'direction,"sign, but 0 for |gradient| below 1e-06",WRONG,gradient-threshold'
