@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +56,17 @@ class ExampleImage:
 
 @dataclass(frozen=True, repr=False)
 class LoadedRun(ReportedResult):
-    """One finished run: its document, and its manifest, example images and directory if it has them; all text is printable."""
+    """One finished run: its document, and its manifest, example images and directory if it has them; all text is printable.
+
+    date: when its result was written, in words.
+    """
 
     name: str
     document: Document
     manifest: Document | None = None
     example_images: tuple[ExampleImage, ...] = ()
     directory: Path | None = None
+    date: str = ""
 
     def __post_init__(self) -> None:
         for name in ("name", "document", "manifest"):
@@ -96,7 +101,8 @@ def load_run(path: Path | str, schemas: Sequence[str] = REPORTED_SCHEMAS) -> Loa
     settings = read_json(manifest) if is_present(manifest) else None
     name = file.parent.resolve().name if file.name == RESULT_FILE else file.stem
     kept = load_example_images(file.parent) if document["schema"] in EVALUATION_SCHEMAS else ()
-    return LoadedRun(name, document, settings, kept, file.parent)
+    written = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    return LoadedRun(name, document, settings, kept, file.parent, f"{written:%Y-%m-%d %H:%M} UTC")
 
 
 def as_loaded_run(run: Path | str | ReportedResult) -> LoadedRun:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from robustbench_fgsm.printable_text import printable, printable_document
 from robustbench_fgsm.report.loaded_run import LoadedRun
 from robustbench_fgsm.report.pages.page import build_page as report
 from robustbench_fgsm.report.pages.ranking import paired_differences
+from robustbench_fgsm.report.pages.svg_chart import BOTTOM, LEFT, RIGHT, SIZES, TOP
 from robustbench_fgsm.report.tables.text import rate_text
 from tests.report.conftest import subject as drawn
 from tests.report.runs import FORMULA, HOSTILE, TEMPLATE, TURNED, crossed, gallery, hostile, run, taught, wide
+from tests.report.verifications import THRESHOLD, verification
 
 pytestmark = pytest.mark.browser
 
@@ -32,6 +35,7 @@ REQUIRED = "RFGSM_REQUIRE_BROWSER" in os.environ
 
 if not REQUIRED:
     pytest.importorskip("playwright.sync_api")
+    pytest.importorskip("axe_playwright_python")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -59,7 +63,7 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Page]]:
     def open_page(*runs: LoadedRun, **options: Any) -> Page:
         file = tmp_path / "report.html"
         file.write_bytes(report(runs).encode())
-        context = browser.new_context(accept_downloads=True, **options)
+        context = browser.new_context(accept_downloads=True, permissions=["clipboard-read", "clipboard-write"], **options)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: troubles.append(f"{message.type}: {message.text}"))
@@ -67,7 +71,8 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Page]]:
         page.on("dialog", refused)
         page.on("request", lambda request: asked(request.url))
         page.goto(file.as_uri())
-        page.wait_for_selector("html[data-ready=yes]")
+        if options.get("java_script_enabled", True):
+            page.wait_for_selector("html[data-ready=yes]")
         return page
 
     def refused(dialog: Any) -> None:
@@ -137,6 +142,15 @@ def check(page: Page, documents: list[dict[str, Any]]) -> set[str]:
     return {where for where, _ in found}
 
 
+def wait_until(page: Page, holds: Callable[[], bool]) -> None:
+    """Wait at most five seconds; the page's policy forbids `wait_for_function`."""
+    for _ in range(100):
+        if holds():
+            return
+        page.wait_for_timeout(50)
+    pytest.fail("not within five seconds")
+
+
 def choose(page: Page, name: str, choice: str) -> None:
     page.check(f'input[name="{name}"][value="{choice}"]')
 
@@ -158,7 +172,10 @@ def test_numbers_match_the_document(opened: Callable[..., Page], measured: Measu
                     for cells in ("shares", "counts"):
                         choose(page, "matrix-cells", cells)
                         seen |= check(page, [document])
-    assert set(rates(document, "0")) <= seen
+    left_out = set(rates(document, "0")) - seen
+    assert all(where.endswith("/accuracy_drop") for where in left_out)  # the column repeats another one
+    for where in left_out:
+        assert value([document], where) == value([document], where.replace("accuracy_drop", "attack_success_rate"))
     matrices = {"/".join(where.split("/")[:-2]) for where in seen if "confusion/" in where or "transition/" in where}
     assert matrices == set(matrices_of(document))
     assert {"stable" in where for where in matrices} == {True, False}
@@ -181,13 +198,13 @@ def test_a_comparison_shows_agreement_and_diagnosis(opened: Callable[..., Page])
 def test_the_slider_moves_everything_together(opened: Callable[..., Page], swept: LoadedRun) -> None:
     page = opened(swept)
     page.focus("#epsilon")
-    parts = ("#matrix", "#bars", "#class-table", "#gallery")
+    parts = ("#matrix", "#class-table", "#gallery", ".tiles:visible")
     page.keyboard.press("Home")
     before = [page.inner_text(part) for part in parts]
-    line = page.get_attribute("#curves .now", "x1")
+    line = page.get_attribute("#curves-robust_accuracy .wide .now", "x1")
     page.keyboard.press("ArrowRight")
     assert all(page.inner_text(part) != text for part, text in zip(parts, before, strict=True))
-    assert page.get_attribute("#curves .now", "x1") != line
+    assert page.get_attribute("#curves-robust_accuracy .wide .now", "x1") != line
     assert page.get_attribute("#epsilon", "aria-valuetext") == "64/255"
     assert {text.split()[-1] for text in page.locator("[data-now]").all_inner_texts()} == {"64/255"}
     assert "64/255" in page.inner_text("#status")
@@ -196,15 +213,20 @@ def test_the_slider_moves_everything_together(opened: Callable[..., Page], swept
 
 def test_bars_and_curves_match_the_rates(opened: Callable[..., Page], swept: LoadedRun) -> None:
     page = opened(swept)
-    script = "all => all.map(one => [one.querySelector('rect').width.baseVal.value, Number(one.dataset.value)])"
-    bars = page.eval_on_selector_all("#bars g[data-value]", script)
-    scale = max(bars, key=lambda bar: float(bar[1]))
-    assert all(width == pytest.approx(share * scale[0] / scale[1], abs=0.01) for width, share in bars)
+    script = "all => all.map(one => [one.querySelector('.fill').width.baseVal.value, Number(one.dataset.value)])"
+    bars = page.eval_on_selector_all("#class-table .bar", script)
+    at = swept.document["evaluations"][0]["epsilons"][1]
+    present = [result["robust_accuracy"]["value"] for result in at["per_class"] if result["robust_accuracy"]["n"]]
+    assert [share for _, share in bars] == sorted(present)
+    assert all(width == pytest.approx(200 * share) for width, share in bars)
+    (mean,) = set(page.eval_on_selector_all("#class-table .mean", "all => all.map(one => one.getBBox().x)"))
+    assert mean == pytest.approx(200 * at["robust_accuracy"]["value"])
     script = "all => all.map(one => one.getAttribute('points').split(' ').map(point => Number(point.split(',')[1])))"
-    curves = page.eval_on_selector_all("#curves polyline", script)
+    curves = page.eval_on_selector_all("#curves-robust_accuracy .wide polyline", script)
     for heights, found in zip(curves, swept.document["evaluations"], strict=True):
         shares = [found["clean"]["accuracy"]["value"], *(at["robust_accuracy"]["value"] for at in found["epsilons"])]
-        assert heights == pytest.approx([270 - 260 * share for share in shares])
+        height = SIZES[0][1] - TOP - BOTTOM
+        assert heights == pytest.approx([TOP + height * (1 - share) for share in shares], abs=0.01)
 
 
 def test_cells_are_interactive(opened: Callable[..., Page], swept: LoadedRun) -> None:
@@ -227,6 +249,10 @@ def test_cells_are_interactive(opened: Callable[..., Page], swept: LoadedRun) ->
     assert page.evaluate("[document.activeElement.dataset.row, document.activeElement.dataset.column]") == [str(row), str(column)]
     loaded = page.eval_on_selector_all("#gallery img", "all => all.map(one => one.naturalWidth)")
     assert loaded == [6, 6, 6]
+    page.click("text=Back to the matrix")
+    assert page.evaluate("[document.activeElement.dataset.row, document.activeElement.dataset.column]") == [str(row), str(column)]
+    top = "document.activeElement.getBoundingClientRect().top / innerHeight"
+    wait_until(page, lambda: 0 <= page.evaluate(top) < 1)
     page.click("text=Show all cells")
     assert page.locator("#gallery li").count() > 1
 
@@ -238,7 +264,9 @@ def test_ranks_runs_with_paired_differences(opened: Callable[..., Page], rivals:
     assert reasons == []
     for epsilon in range(2):
         page.fill("#epsilon", str(epsilon))
-        rows = page.eval_on_selector_all("#leader-table tbody tr", "all => all.map(one => one.innerText.split('\\t'))")
+        rows = page.eval_on_selector_all(
+            ".ranking:not([hidden]) tbody tr", "all => all.map(one => one.innerText.split('\\t').map(text => text.trim()))"
+        )
         values = [found.document["epsilons"][epsilon]["robust_accuracy"] for found in rivals]
         order = sorted(range(3), key=lambda place: -values[place]["value"])
         assert [row[0] for row in rows] == [f"{rivals[place].name}, untargeted" for place in order]
@@ -248,19 +276,20 @@ def test_ranks_runs_with_paired_differences(opened: Callable[..., Page], rivals:
             ends = () if place == 0 else tuple(100 * found[epsilon][key] for key in ("value", "low", "high"))
             assert row[-1] == ("{:+.1f} [{:+.1f}, {:+.1f}]".format(*ends) if ends else "first")
     with page.expect_download() as download:
-        page.click('#leaders [data-save="leaders.csv"]')
-    assert len(list(csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8"))))) == 3
-    assert opened(rivals[0]).locator("#leaders").count() == 0
+        page.click('[data-save="ranking.csv"]')
+    saved = list(csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8"))))
+    assert [float(row["robust_accuracy"]) for row in saved] == [values[place]["value"] for place in order]
+    assert opened(rivals[0]).locator(".ranking").count() == 0
 
 
 def test_table_sorts(opened: Callable[..., Page], swept: LoadedRun) -> None:
     page = opened(swept)
     per_class = swept.document["evaluations"][0]["epsilons"][1]["per_class"]
-    page.click('#class-table th[data-column="robust_accuracy"] button')
-    assert page.get_attribute('#class-table th[data-column="robust_accuracy"]', "aria-sort") == "ascending"
-    page.keyboard.press("Enter")
-    assert page.get_attribute('#class-table th[data-column="robust_accuracy"]', "aria-sort") == "descending"
-    assert page.get_attribute('#class-table th[data-column="label"]', "aria-sort") is None
+    head = '#class-table th[data-column="robust_accuracy"]'
+    assert page.get_attribute(head, "aria-sort") == "ascending"
+    page.click(f"{head} button")
+    assert page.get_attribute(head, "aria-sort") == "descending"
+    assert page.get_attribute('#class-table th[data-column="name"]', "aria-sort") is None
     rows = page.eval_on_selector_all("#class-table tbody tr", "all => all.map(one => Number(one.dataset.label))")
     values = [per_class[label]["robust_accuracy"]["value"] for label in rows]
     present = [one for one in values if one is not None]
@@ -280,12 +309,12 @@ def test_downloads_hold_the_document(opened: Callable[..., Page], measured: Meas
     assert json.loads(saved("result.json")) == printable_document(document)
     at = document["evaluations"][0]["epsilons"][1]
     rows = list(csv.reader(io.StringIO(saved("per_class.csv"))))
-    assert rows[1 + 3][1] == f"'{FORMULA}"
-    assert [int(row[2]) for row in rows[1:]] == [result["n"] for result in at["per_class"]]
-    assert [row[4] for row in rows[1:]] == [
-        "" if (share := result["robust_accuracy"]["value"]) is None else f"{share:g}" if share in (0, 1) else str(share)
-        for result in at["per_class"]
-    ]
+    by_label = {int(row[0]): row for row in rows[1:]}
+    assert by_label[3][1] == f"'{FORMULA}"
+    for result in at["per_class"]:
+        share = result["robust_accuracy"]["value"]
+        assert int(by_label[result["label"]][2]) == result["n"]
+        assert by_label[result["label"]][4] == ("" if share is None else f"{share:g}" if share in (0, 1) else str(share))
     rows = list(csv.reader(io.StringIO(saved("confusion.csv"))))
     assert rows[0][4] == f"'{FORMULA}"
     assert [[int(cell) for cell in row[1:]] for row in rows[1:]] == at["confusion"]
@@ -299,10 +328,127 @@ def test_hostile_names_are_text(opened: Callable[..., Page], measured: Measured)
     document = hostile(measured("4,64/255", targeted=("none", "next")))
     page = opened(run(document, name=HOSTILE, example_images=gallery(document)))
     shown = page.locator("#class-table tbody th").all_text_contents()
-    assert shown[:4] == [HOSTILE, TEMPLATE, printable(TURNED), FORMULA]
+    assert {HOSTILE, TEMPLATE, printable(TURNED), FORMULA} <= set(shown)
     assert page.locator("#matrix thead th span").all_text_contents()[:2] == [HOSTILE, TEMPLATE]
     assert HOSTILE in page.inner_text("header")
     assert page.locator("img:not([src^='data:'])").count() == 0
+
+
+@pytest.fixture(scope="module")
+def kinds(rivals: list[LoadedRun], measured: Measured) -> dict[str, list[LoadedRun]]:
+    """Runs for a page of each kind."""
+    one, swept = measured(), measured("4,64/255", targeted=("none", "next"), distance=True)
+    better, worse = (found.directory for found in (rivals[0], rivals[2]))
+    assert better is not None
+    assert worse is not None
+    return {
+        "one epsilon": [run(one, example_images=gallery(one))],
+        "sweep": [run(swept, example_images=gallery(swept))],
+        "three runs": rivals,
+        "transfer": [run(crossed())],
+        "training": [run(taught())],
+        "verification": [run(verification(direction=THRESHOLD))],
+        "gate": [run(json.loads(json.dumps(rf.gate(worse, better).to_dict())))],
+    }
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("kind", ["one epsilon", "sweep", "three runs", "transfer", "training", "verification", "gate"])
+def test_the_result_is_on_the_first_screen(
+    opened: Callable[..., Page], kinds: dict[str, list[LoadedRun]], kind: str, width: int, scheme: str, script: bool
+) -> None:
+    size = {"width": width, "height": 800}
+    page = opened(*kinds[kind], viewport=size, color_scheme=scheme, java_script_enabled=script)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    answer = page.locator("#result .tiles:visible, #result .ranking:visible").first.bounding_box()
+    assert answer["y"] >= 0
+    assert answer["y"] + answer["height"] <= 800
+    assert page.locator(".chart svg:visible").count() >= {"sweep": 2, "three runs": 1, "transfer": 1, "training": 1}.get(kind, 0)
+    if kind in ("one epsilon", "sweep", "three runs", "transfer"):
+        assert page.locator("table.matrix td:visible").count() >= 4
+    if script:
+        assert accessibility_faults(page) == []
+
+
+def accessibility_faults(page: Page) -> list[str]:
+    """Return what axe-core objects to."""
+    axe = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    return [f"{fault['id']}: {node['html']}" for fault in found["violations"] for node in fault["nodes"]]
+
+
+def test_one_epsilon_has_no_slider_and_no_curve(opened: Callable[..., Page], kinds: dict[str, list[LoadedRun]]) -> None:
+    page = opened(*kinds["one epsilon"])
+    assert page.locator("input[type=range], .chart").count() == 0
+
+
+def test_examples_begin_with_fooled_images(opened: Callable[..., Page], measured: Measured) -> None:
+    document = measured("64/255")
+    page = opened(run(document, example_images=gallery(document)))
+    script = "all => all.map(one => one.innerText.match(/before: (.*) [0-9.]+ %[^]*after: (.*) [0-9.]+ %/).slice(1))"
+    kept = [before == after for before, after in page.eval_on_selector_all("#gallery li", script)]
+    assert kept == sorted(kept)
+    assert not kept[0]
+
+
+def test_a_legend_hides_its_line(opened: Callable[..., Page], swept: LoadedRun) -> None:
+    page = opened(swept)
+    chart = page.locator("#curves-robust_accuracy")
+    lines = chart.locator(".wide polyline")
+    assert [line.is_visible() for line in lines.all()] == [True, True]
+    button = chart.locator(".legend button").first
+    for shown in (False, True):
+        button.click()
+        assert button.get_attribute("aria-pressed") == str(shown).lower()
+        assert [line.is_visible() for line in lines.all()] == [shown, True]
+
+
+def test_a_tooltip_follows_the_pointer(opened: Callable[..., Page], swept: LoadedRun) -> None:
+    page = opened(swept)
+    drawing = page.locator("#curves-robust_accuracy .wide")
+    drawing.scroll_into_view_if_needed()
+    box = drawing.bounding_box()
+    places = []
+    for share, index in ((0.12, 0), (0.9, 1)):
+        page.mouse.move(box["x"] + box["width"] * share, box["y"] + box["height"] / 2)
+        rates = [found["epsilons"][index]["robust_accuracy"] for found in swept.document["evaluations"]]
+        text = page.inner_text("#tip")
+        assert all(rate_text(rate) in text for rate in rates)
+        places.append(page.locator("#tip").bounding_box()["x"])
+    assert places[0] < places[1]
+    page.mouse.move(1, 1)
+    assert not page.is_visible("#tip")
+
+
+def test_copies_commands_and_tables(opened: Callable[..., Page], swept: LoadedRun) -> None:
+    page = opened(swept)
+    page.click('[data-copied="the command"]')
+    wait_until(page, lambda: page.locator("text=Copied").count() > 0)
+    command = page.inner_text("[data-copy]")
+    assert page.evaluate("navigator.clipboard.readText()") == command
+    assert command.startswith("rfgsm sweep")
+    page.click('[data-copied="rates as CSV"]')
+    wait_until(page, lambda: page.evaluate("navigator.clipboard.readText()").startswith("attack,"))
+    rows = list(csv.DictReader(io.StringIO(page.evaluate("navigator.clipboard.readText()"))))
+    rates = [at["robust_accuracy"] for found in swept.document["evaluations"] for at in found["epsilons"]]
+    assert [float(row["robust_accuracy_low"]) for row in rows] == [rate["low"] for rate in rates]
+
+
+def test_contents_lead_to_every_section(opened: Callable[..., Page], swept: LoadedRun) -> None:
+    page = opened(swept)
+    links = page.eval_on_selector_all("nav a", "all => all.map(one => one.getAttribute('href').slice(1))")
+    sections = page.eval_on_selector_all("main > section", "all => all.map(one => one.id)")
+    assert links == sections
+
+
+def test_the_first_column_stays(opened: Callable[..., Page], swept: LoadedRun) -> None:
+    page = opened(swept, viewport={"width": 400, "height": 800})
+    page.evaluate("document.querySelector('#rates .scroll').scrollLeft = 300")
+    first = page.locator("#rates tbody th").first.bounding_box()
+    assert first["x"] == pytest.approx(page.locator("#rates .scroll").bounding_box()["x"])
 
 
 def test_policy_blocks_a_planted_script(browser: Any, measured: Measured, tmp_path: Path) -> None:
@@ -366,6 +512,7 @@ def test_a_thousand_classes(opened: Callable[..., Page], measured: Measured) -> 
     page = opened(run(document))
     canvas = page.locator("#matrix canvas")
     assert int(canvas.get_attribute("width") or 0) == 1000
+    canvas.scroll_into_view_if_needed()
     canvas.hover(position={"x": 5, "y": 5})
     assert "class number" in page.inner_text("#matrix .line")
     assert page.locator("#class-table tbody tr").count() == 100
@@ -395,10 +542,10 @@ def test_a_transfer_matches_its_document(opened: Callable[..., Page]) -> None:
     page.focus("#epsilon")
     page.keyboard.press("Home")
     parts = ("#matrices", "#class-table")
-    before, line = [page.inner_text(part) for part in parts], page.get_attribute("#pair .now", "x1")
+    before, line = [page.inner_text(part) for part in parts], page.get_attribute("[data-cell-chart]:not([hidden]) .wide .now", "x1")
     page.keyboard.press("ArrowRight")
     assert all(page.inner_text(part) != text for part, text in zip(parts, before, strict=True))
-    assert page.get_attribute("#pair .now", "x1") != line
+    assert page.get_attribute("[data-cell-chart]:not([hidden]) .wide .now", "x1") != line
     assert page.get_attribute("#epsilon", "aria-valuetext") == "64/255"
     assert "64/255" in page.inner_text("#status")
     for epsilon in range(2):
@@ -429,9 +576,9 @@ def test_a_training_marks_overfitting(opened: Callable[..., Page]) -> None:
     assert {where.removeprefix("0/") for where in rates(document["checks"], "0/checks")} <= found
     assert "Catastrophic overfitting in epoch 2, quarter 1." in page.inner_text("main")
     assert page.locator('[data-table="checks"] tr', has_text="kept").locator("td").nth(2).inner_text() == "12"
-    ends = page.eval_on_selector_all("#curves [data-moment] line", "all => all.map(one => Number(one.getAttribute('x1')))")
-    width = page.evaluate("document.getElementById('curves').clientWidth") - 62
-    assert ends == pytest.approx([42 + width * moment / 2 for moment in (1.0, 1.25)])
+    ends = page.eval_on_selector_all("#curves .narrow [data-moment] line", "all => all.map(one => Number(one.getAttribute('x1')))")
+    width = SIZES[1][0] - LEFT - RIGHT
+    assert ends == pytest.approx([LEFT + width * moment / 2 for moment in (1.0, 1.25)])
     with page.expect_download() as download:
         page.click('[data-save="result.json"]')
     assert json.loads(download.value.path().read_text(encoding="utf-8")) == document

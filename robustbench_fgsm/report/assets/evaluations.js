@@ -1,34 +1,34 @@
-// Put together: read the data, draw once, and draw again where colours change.
+// The page of evaluations: draw what is shown, and draw again where the budget, the attack or colours change.
 
-const RATES = ["robust_accuracy", "attack_success_rate", "flip_rate", "target_hit_rate", "accuracy_drop"];
-
-function ratesTable() {
-  const sides = page.subjects.flatMap((one) => one.data.epsilons.flatMap((place) => [[one, place.epsilon, "ordinary", place],
-    ...(place.stable ? [[one, place.epsilon, "stable where saturated", place.stable]] : [])]));
-  return { columns: ["attack", "epsilon", "gradient", ...RATES.flatMap(rateColumns)],
-    rows: sides.map(([one, epsilon, gradient, found]) => [one.name, epsilon, gradient, ...RATES.flatMap((name) => rateCells(found[name]))]) };
+function budgetText(one, epsilon) {
+  const place = one.data.epsilons.findIndex((found) => found.epsilon === epsilon);
+  return place < 0 ? "0" : one.epsilon_texts[place];
 }
 
-function smallestTable() {
-  const found = page.subjects.filter((one) => one.data.minimal_epsilon);
-  return { columns: ["attack", "first_fooled_at", "images"],
-    rows: found.flatMap((one) => [...one.data.minimal_epsilon.first_fooled.map((place) => [one.name, place.epsilon, place.count]), [one.name, null, one.data.minimal_epsilon.never]]) };
-}
-
-async function start() {
-  Object.assign(page, await unpack(byId("data").textContent));
+starters.push(() => {
   for (const one of page.subjects) one.data = evaluationOf(one, page.documents);
-  byId("gallery-section").hidden = !page.gallery.length && page.documents.length > 1;
-  offerDownloads({ rates: ratesTable, smallest: smallestTable }, page.documents);
   controls();
-  drawers.push(drawCurves, drawMatrix, drawBars, classesFrame(), drawGallery, drawLeaders);
+  chooseMeasure();
+  drawers.push(drawMatrix, classesFrame(), ...(page.gallery.length ? [drawGallery] : []));
   const usual = page.subjects[0].epsilon_texts.indexOf("8/255");
-  show({ epsilon: usual < 0 ? Infinity : usual });
+  show({ epsilon: usual < 0 ? largestBudget() : usual });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawMatrix);
-  addEventListener("resize", () => requestAnimationFrame(() => { drawCurves(); drawBars(); }));
   addEventListener("beforeprint", drawMatrix);
   addEventListener("afterprint", drawMatrix);
-  document.documentElement.dataset.ready = "yes";
+});
+
+/** The place of the largest budget of the first attack. */
+function largestBudget() {
+  const epsilons = page.subjects[0].data.epsilons.map((place) => place.epsilon);
+  return epsilons.indexOf(Math.max(...epsilons));
 }
 
-start();
+/** One chart over epsilon at a time. */
+function chooseMeasure() {
+  const charts = [...document.querySelectorAll("[data-measure]")];
+  if (!charts.length) return;
+  const pick = (measure) => charts.forEach((chart) => { chart.hidden = chart.dataset.measure !== measure; });
+  const options = charts.map((chart) => [chart.dataset.measure, chart.querySelector("h3").textContent]);
+  charts[0].before(choices("Show", "curve-measure", options, options[0][0], pick));
+  pick(options[0][0]);
+}

@@ -34,7 +34,10 @@ const draw = (tag, attributes = {}, ...children) => fill(document.createElementN
 const titled = (text) => draw("title", {}, text);
 
 /** A number of the document; `at` says where it stands there. */
-const shown = (text, at, as) => el("span", { "data-at": at, "data-as": as }, text);
+function shown(text, at, as) {
+  const [value, interval] = text.split(" [");
+  return el("span", { "data-at": at, "data-as": as }, ...(interval ? [`${value} `, el("span", { class: "ci" }, `[${interval}`)] : [text]));
+}
 const shownRate = (rate, at) => (rate ? shown(rateText(rate), at, "rate") : el("span", { class: "none" }, "–"));
 const shownCount = (number, at) => shown(count(number), at, "count");
 
@@ -60,23 +63,56 @@ function save(name, kind, text) {
   setTimeout(() => URL.revokeObjectURL(url), 10000);
 }
 
-/** Buttons that save a table {columns, rows}; table: a function that makes it when it is asked for. */
-function downloads(name, table) {
-  const rows = () => table().rows.map((row) => Object.fromEntries(table().columns.map((column, at) => [column, row[at]])));
-  return [
-    el("button", { type: "button", "data-save": `${name}.csv`, onclick: () => save(`${name}.csv`, "text/csv", csv(table())) }, "CSV"),
-    el("button", {
-      type: "button", "data-save": `${name}.json`,
-      onclick: () => save(`${name}.json`, "application/json", JSON.stringify(rows(), null, 2)),
-    }, "JSON"),
-  ];
+/** A button that copies a text; text: a function that makes it. */
+function copyButton(text, what) {
+  const button = el("button", { type: "button", "data-copied": what, "aria-label": `Copy ${what}`, onclick: async () => {
+    await navigator.clipboard.writeText(text());
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  } }, "Copy");
+  return button;
 }
 
-/** Buttons wherever the page asks for some. tables: by name; documents: those that are offered whole. */
-function offerDownloads(tables, documents) {
+function offerCopies() {
+  for (const place of document.querySelectorAll("[data-copy]")) {
+    place.before(copyButton(() => place.textContent.trim(), "the command"));
+  }
+}
+
+/** Buttons that save or copy a table {columns, rows}; table: a function that makes it when it is asked for. */
+function downloads(name, table) {
+  const rows = () => table().rows.map((row) => Object.fromEntries(table().columns.map((column, at) => [column, row[at]])));
+  const button = (end, kind, text) => el("button", { type: "button", "data-save": `${name}.${end}`, "aria-label": `Save ${name}.${end}`,
+    onclick: () => save(`${name}.${end}`, kind, text()) }, end.toUpperCase());
+  return [button("csv", "text/csv", () => csv(table())), button("json", "application/json", () => JSON.stringify(rows(), null, 2)),
+    copyButton(() => csv(table()), `${name} as CSV`)];
+}
+
+/** The number of a document at a place: keys between slashes. */
+const numberAt = (place) => place.split("/").reduce((found, key) => found[key], page.documents ?? page.document);
+
+/** The cells of a column as they are saved: a rate as its parts, a count as a number, anything else as its text. */
+function savedCells(cell, isRate) {
+  const number = cell?.querySelector("[data-at]");
+  if (isRate) return rateCells(number ? numberAt(number.dataset.at) : null);
+  return [number ? numberAt(number.dataset.at) : cell?.textContent.trim() ?? ""];
+}
+
+/** What the tables of a name hold that are shown, in full precision. */
+function tableOf(name) {
+  const tables = [...document.querySelectorAll(`[data-table="${name}"]`)].filter((table) => !table.closest("[hidden]"));
+  const rows = tables.flatMap((table) => [...table.tBodies[0].rows]);
+  const heads = [...tables[0].tHead.rows[0].cells].map((head) => head.dataset.key ?? head.textContent.trim());
+  const isRate = heads.map((_, at) => rows.some((row) => row.cells[at]?.querySelector('[data-as="rate"]')));
+  return { columns: heads.flatMap((head, at) => (isRate[at] ? rateColumns(head) : [head])),
+    rows: rows.map((row) => heads.flatMap((_, at) => savedCells(row.cells[at], isRate[at]))) };
+}
+
+/** Buttons wherever the page asks for some; documents: those that are offered whole. */
+function offerDownloads(documents) {
   for (const place of document.querySelectorAll("[data-downloads]")) {
     const name = place.dataset.downloads;
-    if (name !== "document") place.append(...downloads(name, tables[name]));
+    if (name !== "document") place.append(...downloads(name, () => tableOf(name)));
     else place.append(el("button", { type: "button", "data-save": "result.json",
       onclick: () => save("result.json", "application/json", JSON.stringify(documents[place.dataset.run ?? 0], null, 2)) }, "the whole result as JSON"));
   }

@@ -43,7 +43,7 @@ function drawGallery() {
   byId("gallery").replaceChildren(
     el("p", { class: "quiet" }, "The perturbation is amplified: grey is no change, its largest change black or white. Click a cell of the matrix to see its images alone."),
     el("div", { class: "tools" }, el("span", { id: "gallery-what", role: "status" }, `${count(found.length)} images kept, epsilon ${budgetText(subject(), galleryEpsilon())}: ${what}`),
-      ...(state.cell ? [el("button", { type: "button", onclick: () => show({ cell: null }) }, "Show all cells")] : [])),
+      ...(state.cell ? [el("button", { type: "button", onclick: backToMatrix }, "Back to the matrix"), el("button", { type: "button", onclick: () => show({ cell: null }) }, "Show all cells")] : [])),
     el("ul", { class: "cards" }, ...some.map(card)),
     ...(some.length < found.length ? [el("button", { type: "button", onclick: () => show({ cards: state.cards + 96 }) }, "More")] : []),
     el("p", { class: "downloads" }, ...downloads("images", galleryTable)));

@@ -29,11 +29,17 @@ function matrixTable() {
     }) };
 }
 
-/** A click, or Enter, on a cell shows its images in the gallery. */
+/** A click, or Enter, on a cell shows its images in the gallery, which has a way back. */
 function choose(row, column) {
   const again = state.cell && state.cell[0] === row && state.cell[1] === column;
   show({ cell: again ? null : [row, column], cards: 24 });
-  if (!again && page.gallery.length) byId("gallery-section").scrollIntoView({ block: "start" });
+  if (!again && page.gallery.length) byId("examples").scrollIntoView({ block: "start" });
+}
+
+/** The way back from the images of a cell. */
+function backToMatrix() {
+  byId("confusion").scrollIntoView({ block: "start" });
+  byId("matrix").querySelector(".chosen, canvas, button")?.focus({ preventScroll: true });
 }
 
 function gridCell(row, column, number, sum, line) {
@@ -45,12 +51,10 @@ function gridCell(row, column, number, sum, line) {
   const say = () => { line.textContent = cellText(row, column, number, sum); };
   const cell = el("td", {
     role: "gridcell", tabindex: -1, "data-row": row, "data-column": column, "aria-label": cellText(row, column, number, sum),
-    class: `${strength(share) > 55 ? "strong" : ""} ${wanted ? "chosen" : ""}`, title: cellText(row, column, number, sum),
+    class: `${row === column ? "right" : "wrong"} k${number ? Math.floor(Math.max(strength(share), 6) / 5) : 0}${strength(share) > 55 ? " strong" : ""}${wanted ? " chosen" : ""}`, title: cellText(row, column, number, sum),
     "data-at": where, "data-as": state.cells === "counts" ? "count" : "share", onmouseenter: say, onfocus: say,
     onclick: () => choose(row, column),
   }, text);
-  cell.style.setProperty("--tone", row === column ? "var(--right)" : "var(--wrong)");
-  cell.style.setProperty("--strength", `${number ? Math.max(strength(share), 6) : 0}%`);
   return cell;
 }
 
@@ -101,7 +105,7 @@ function picture(line) {
   const rows = sparseRows(matrixOf(state.matrix));
   const scale = Math.max(1, Math.floor(720 / size));
   const [down, across] = AXES[state.matrix];
-  const canvas = el("canvas", { width: size * scale, height: size * scale, role: "img",
+  const canvas = el("canvas", { tabindex: -1, width: size * scale, height: size * scale, role: "img",
     "aria-label": `Confusion ${KINDS[state.matrix]}, ${down} down, ${across} across; the largest pairs are listed beside it` });
   const brush = canvas.getContext("2d");
   const colours = getComputedStyle(document.documentElement);
@@ -157,7 +161,7 @@ function labelTable() {
 function drawMatrix() {
   const kinds = Object.entries(KINDS).filter(([kind]) => matrixOf(kind));
   if (!kinds.length) {
-    byId("matrix").replaceChildren(el("div", { class: "scroll", tabindex: 0 }, labelTable()));
+    byId("matrix").replaceChildren(el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Each label, table" }, labelTable()));
     return;
   }
   const line = el("p", { class: "line", "aria-live": "polite" }, "Point at a cell, or walk with the arrow keys.");
@@ -168,7 +172,7 @@ function drawMatrix() {
     ...(few ? [choices("as", "matrix-cells", [["counts", "counts"], ["shares", "% of the row"]], state.cells, (cells) => show({ cells }))] : []),
     line,
     el("div", { class: "pair" },
-      el("div", { class: "scroll", tabindex: few ? null : 0 }, few ? grid(line) : picture(line),
+      el("div", { class: "scroll" }, few ? grid(line) : picture(line),
         el("p", {}, ramp("right", state.matrix === "transition" ? "unmoved" : "right"), ramp("wrong", state.matrix === "transition" ? "moved" : "wrong"),
           el("span", { class: "quiet" }, "0 to 100 % of the row"))), el("div", {}, pairs())),
     el("p", { class: "downloads" }, ...downloads(`${state.matrix === "clean" ? "clean_confusion" : state.matrix}`, matrixTable)));

@@ -1,5 +1,7 @@
 // What the page is about: documents, attacks, pictures; and where in a document a number stands.
 
+const page = {};
+const starters = [];
 const byId = (id) => document.getElementById(id);
 
 async function unpack(text) {

@@ -1,8 +1,7 @@
 // What is shown now. Everything on the page is drawn from this, and drawn anew when it changes.
 
-const state = { subject: 0, epsilon: 0, side: "ordinary", matrix: "confusion", cells: "counts", measure: "robust_accuracy", curve: "robust_accuracy",
-  sort: { column: "label", down: false }, filter: "", all: false, cell: null, cards: 24 };
-const page = { documents: [], subjects: [], gallery: [], pairs: [] };
+const state = { subject: 0, epsilon: 0, side: "ordinary", matrix: "confusion", cells: "counts",
+  sort: { column: "robust_accuracy", down: false }, filter: "", all: false, cell: null, cards: 24 };
 const drawers = [];
 
 const subject = () => page.subjects[state.subject];
@@ -32,12 +31,16 @@ function show(change) {
   state.epsilon = Math.min(state.epsilon, subject().data.epsilons.length - 1);
   if (!matrixOf(state.matrix)) state.matrix = "confusion";
   for (const place of document.querySelectorAll("[data-now]")) place.textContent = now();
+  const key = `${state.subject}/${state.epsilon}/${exact() ? "stable" : "ordinary"}`;
+  for (const group of document.querySelectorAll("[data-groups]")) group.hidden = !group.dataset.groups.split(" ").includes(key);
+  moveNow(at().epsilon);
   const focused = selectorOf(document.activeElement);
   drawers.forEach((drawer) => drawer());
   if (focused) document.querySelector(focused)?.focus({ preventScroll: true });
 }
 
 function controls() {
+  if (!byId("controls")) return;
   const select = el("select", { id: "subject", onchange: (event) => show({ subject: Number(event.target.value) }) },
     ...page.subjects.map((one, place) => el("option", { value: place }, one.name)));
   const slider = el("input", { type: "range", id: "epsilon", min: 0, step: 1, value: 0,
@@ -48,7 +51,7 @@ function controls() {
   const stableLabel = el("label", {}, stable, "stable gradients");
   byId("controls").append(
     ...(page.subjects.length > 1 ? [el("label", {}, el("span", {}, "Attack"), select)] : []),
-    el("label", { class: "slider" }, el("span", {}, "Epsilon"), slider, output), stableLabel);
+    ...(page.subjects.some((one) => one.data.epsilons.length > 1) ? [el("label", { class: "slider" }, el("span", {}, "Epsilon"), slider, output)] : []), stableLabel);
   drawers.push(() => {
     slider.max = subject().data.epsilons.length - 1;
     slider.value = state.epsilon;

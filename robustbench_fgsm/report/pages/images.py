@@ -29,7 +29,9 @@ MAX_PNG_SIDE = 64
 def embed_images(
     examples: Iterable[tuple[int, ExampleImage]], *, max_bytes: int = MAX_PAGE_IMAGE_BYTES
 ) -> tuple[list[dict[str, Any]], int]:
-    """Return pictures of examples, in turns from each kind of outcome up to a number of bytes, and the count of examples.
+    """Return pictures of examples, images that were fooled first, up to a number of bytes, and the count of examples.
+
+    They come in turns from each kind of outcome.
 
     Features have no pictures: they are no examples of a page.
 
@@ -46,7 +48,7 @@ def embed_images(
         if size > max_bytes:
             break
         shown.append(picture)
-    return sorted(shown, key=lambda one: (one["subject"], one["epsilon"], one["label"], one["after"], one["id"])), len(examples)
+    return sorted(shown, key=lambda one: (one["subject"], one["epsilon"], one["before"] == one["after"])), len(examples)
 
 
 def _interleave_outcomes(kept: Sequence[tuple[int, ExampleImage]]) -> Iterator[tuple[int, ExampleImage]]:

@@ -6,7 +6,8 @@ import base64
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -15,10 +16,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.attacks_in_runs import ReportedAttack
 from robustbench_fgsm.report.loaded_run import REPORTED_SCHEMAS, LoadedRun
 from robustbench_fgsm.report.pages.command import reproduction_command
-from robustbench_fgsm.report.tables.text import epsilon_text, rate_text, starts_text
+from robustbench_fgsm.report.tables.text import count_text, epsilon_text, rate_text
 
 FEW_IMAGES = 1000
 """Images below which a page warns of wide intervals."""
@@ -52,18 +52,22 @@ def jinja_environment() -> Environment:
     """Return the templates of pages, with their filters."""
     loader = PackageLoader("robustbench_fgsm.report", "assets")
     made = Environment(autoescape=True, undefined=StrictUndefined, loader=loader, trim_blocks=True, lstrip_blocks=True)
-    filters: dict[str, Any] = {"epsilon": epsilon_text, "count": "{:,}".format, "rate": rate_text, "starts": starts_text}
+    filters: dict[str, Any] = {"epsilon": epsilon_text, "count": "{:,}".format, "split_interval": split_interval}
+    filters |= {"interval": lambda rate: split_interval(rate_text(rate)), "plural": count_text, "contents": list_sections}
     made.filters |= filters
-    made.globals["sides"] = _epsilon_table_rows
     return made
 
 
-def _epsilon_table_rows(subject: ReportedAttack) -> Iterator[tuple[str, str, Document]]:
-    """Yield the path, the budget with its kind of gradient, and the rates of each row of a table by budget."""
-    for place, at in enumerate(subject.evaluation["epsilons"]):
-        yield f"epsilons/{place}/", epsilon_text(at["epsilon"]), at
-        if "stable" in at:
-            yield f"epsilons/{place}/stable/", f"{epsilon_text(at['epsilon'])}, stable", at["stable"]
+def split_interval(text: str) -> Markup:
+    """Return a rate as HTML that may break before its interval and nowhere else."""
+    value, bracket, interval = text.partition(" [")
+    return Markup('{} <span class="ci">[{}</span>').format(value, interval) if bracket else Markup("{}").format(text)
+
+
+def list_sections(results: Markup) -> list[tuple[str, Markup]]:
+    """Return the id and the title of each section of a page."""
+    found = re.findall(r'<h2 id="([^"]+)-title">([^<:]+)', results)
+    return [(name, Markup(title.strip())) for name, title in found]  # noqa: S704  (escaped by the template)
 
 
 def render_page(template: str, scripts: tuple[str, ...], content: Document, runs: Sequence[LoadedRun], **variables: Any) -> str:
@@ -76,7 +80,10 @@ def render_page(template: str, scripts: tuple[str, ...], content: Document, runs
         runs: the runs that the page is about.
         **variables: other variables of the template.
     """
-    script, style = join_scripts(scripts), read_asset("page.css")
+    script, style = (
+        join_scripts(scripts),
+        read_asset("page.css") + "".join(f".k{step}{{--strength:{5 * step}%}}" for step in range(21)),
+    )
     return (
         jinja_environment()
         .get_template(template)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from robustbench_fgsm.report.loaded_run import LoadedRun
 from robustbench_fgsm.report.pages.layout import render_page
+from robustbench_fgsm.report.pages.tiles import gate_tiles
 from robustbench_fgsm.report.summarize import summarize
-from robustbench_fgsm.report.tables.sheet import cell_text
+from robustbench_fgsm.report.tables.sheet import cell_text, is_text_column
 
 FAILED_WORDS = ("FAILED", "INVALID", "DISAGREE", "WRONG", "NOT")
 """First words of verdicts that say no."""
+
+GATE_SCHEMA = "rfgsm.gate/1"
 
 
 def build_summary_page(run: LoadedRun) -> str:
@@ -19,15 +22,17 @@ def build_summary_page(run: LoadedRun) -> str:
     passed = not summary.verdict.startswith(FAILED_WORDS)
     return render_page(
         "summary.html.jinja",
-        (),
+        ("format", "page_data", "charts", "start"),
         {"document": document},
         [run],
         reasons=reasons,
         gates=[(passed, summary.verdict)] if summary.verdict else [],
         warnings=document.get("warnings", []),
         limits=[line.strip() for line in summary.closing if line and not line.startswith(("INVALID:", "Warning:"))],
+        tiles=list(gate_tiles(document)) if document["schema"] == GATE_SCHEMA else [],
         document=document,
         kind=document["schema"].removeprefix("rfgsm.").partition("/")[0].replace("-", " "),
         summary=summary,
         text=cell_text,
+        is_text=is_text_column,
     )

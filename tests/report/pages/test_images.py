@@ -42,10 +42,15 @@ def test_any_number_of_channels(shape: tuple[int, ...], shown: tuple[int, ...]) 
 def test_limits_image_bytes() -> None:
     examples = [(0, example(after)) for after in (2, 2, 3)]
     shown, count = embed_images(examples)
-    assert ([one["after"] for one in shown], count) == ([2, 2, 3], 3)
+    assert ([one["after"] for one in shown], count) == ([2, 3, 2], 3)
     size = sum(len(shown[0][name]) for name in ("clean", "perturbation", "adversarial"))
     some, count = embed_images(examples, max_bytes=2 * size)
     assert ([one["after"] for one in some], count) == ([2, 3], 3)
+
+
+def test_fooled_images_come_first() -> None:
+    shown, _ = embed_images([(0, example(after)) for after in (1, 2, 1, 3)])
+    assert [one["after"] for one in shown] == [2, 3, 1, 1]
 
 
 def other_example(clean: np.ndarray, change: float) -> ExampleImage:
