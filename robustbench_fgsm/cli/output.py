@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
+from time import time
 from typing import TYPE_CHECKING
 
 import typer
@@ -127,10 +128,10 @@ def _write_csv(path: Path, document: Document) -> None:
 def _write_html(file: Path, document: Document, out: Path | None) -> None:
     """Write the page of `rfgsm report`: of the run directory if there is one, else of the document alone."""
     from robustbench_fgsm.files.atomic_files import write_bytes
-    from robustbench_fgsm.report.loaded_run import REPORTED_SCHEMAS, LoadedRun, load_run
+    from robustbench_fgsm.report.loaded_run import REPORTED_SCHEMAS, LoadedRun, date_text, load_run
     from robustbench_fgsm.report.pages.page import build_page
 
-    run = LoadedRun("result", document) if out is None else load_run(out, REPORTED_SCHEMAS)
+    run = LoadedRun("result", document, date=date_text(time())) if out is None else load_run(out, REPORTED_SCHEMAS)
     write_bytes(file, build_page([run]).encode())
 
 

@@ -101,8 +101,12 @@ def load_run(path: Path | str, schemas: Sequence[str] = REPORTED_SCHEMAS) -> Loa
     settings = read_json(manifest) if is_present(manifest) else None
     name = file.parent.resolve().name if file.name == RESULT_FILE else file.stem
     kept = load_example_images(file.parent) if document["schema"] in EVALUATION_SCHEMAS else ()
-    written = datetime.fromtimestamp(file.stat().st_mtime, UTC)
-    return LoadedRun(name, document, settings, kept, file.parent, f"{written:%Y-%m-%d %H:%M} UTC")
+    return LoadedRun(name, document, settings, kept, file.parent, date_text(file.stat().st_mtime))
+
+
+def date_text(seconds: float) -> str:
+    """Return a moment as a page shows it; seconds: since 1970."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def as_loaded_run(run: Path | str | ReportedResult) -> LoadedRun:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,13 @@ def test_a_result_alone_is_a_run(tmp_path: Path, measured: Callable[..., dict[st
 def test_a_directory_gives_name_and_manifest(rivals: list[LoadedRun]) -> None:
     assert [run.name for run in rivals] == ["run 0", "run 1", "run 2"]
     assert all(run.manifest is not None and run.directory is not None for run in rivals)
+
+
+def test_the_date_is_that_of_the_result(tmp_path: Path, measured: Callable[..., dict[str, Any]]) -> None:
+    file = tmp_path / "result.json"
+    file.write_text(json.dumps(measured()))
+    os.utime(file, (86_400, 86_400))
+    assert load_run(tmp_path).date == "1970-01-02 00:00 UTC"
 
 
 def test_rejects_other_documents(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_page_commands_repeat_the_run(run: Run, tmp_path: Path, program: str) ->
     document = json.loads((kept / "result.json").read_text(encoding="utf-8"))
     (data,) = re.findall(r'<script type="text/plain" id="data">([^<]*)</script>', text)
     assert unpack_json(data)["documents"] == [document]
-    (command,) = re.findall(r"<pre><code>rfgsm (.*?)</code></pre>", text)
+    (command,) = re.findall(r"<pre data-copy><code>rfgsm (.*?)</code></pre>", text)
     _, again, _ = run(*shlex.split(command.replace("&#39;", "'")), "--json", "--quiet")
     assert bool(unpack_json(data)["gallery"]) == (program != "compare")
     for key in ("epsilons", "evaluations", "attack", "ours", "candidate", "model", "data", "n"):
@@ -67,7 +67,7 @@ def test_pages_of_a_transfer_and_training(run: Run, tmp_path: Path) -> None:
 def repeated(run: Run, kept: Path, page: Path, *words: str) -> dict[str, Any]:
     """The document that the command on the page of a run gives."""
     assert run("report", str(kept), "-o", str(page), "--quiet") == (0, "", "")
-    (command,) = re.findall(r"<pre><code>rfgsm (.*?)</code></pre>", page.read_text(encoding="utf-8"))
+    (command,) = re.findall(r"<pre data-copy><code>rfgsm (.*?)</code></pre>", page.read_text(encoding="utf-8"))
     code, out, _ = run(*shlex.split(command), *words, "--json", "--quiet")
     assert code == 0
     found: dict[str, Any] = json.loads(out)
