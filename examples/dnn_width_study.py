@@ -26,7 +26,6 @@ from torch import Tensor, nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.engine.environment import describe_environment
-from robustbench_fgsm.evaluation.stronger_attacks import pgd
 
 WIDTHS = (300, 600, 900)
 STEPS = (1, 5, 10, 20, 30, 40, 50)
@@ -113,7 +112,7 @@ def retraining_results(classifier: rf.TorchClassifier, test: rf.Dataset) -> dict
     evaluations = rf.sweep(classifier, test, [*(step / 255 for step in STEPS), NAMED])
     tallies = dict(zip(evaluations[0].attack.epsilons, evaluations[0].tallies, strict=True))
     images, labels = images_of(test, classifier.device)
-    strong = pgd(classifier, images, labels, RETRAINED, steps=PGD_STEPS)
+    strong = rf.pgd(classifier, images, labels, RETRAINED, steps=PGD_STEPS)
     return {
         "clean_accuracy": tallies[RETRAINED].clean_accuracy.to_dict(),
         "fgsm": [rates_at(*pair) for pair in tallies.items()],

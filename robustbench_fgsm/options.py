@@ -149,12 +149,12 @@ def _parse_budgets(
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """Checks beside the attack: ART's PGD-20 on a sample of `pgd` images, and tests for gradient masking."""
+    """Checks beside the attack: PGD-20 on a sample of `pgd` images, and tests for gradient masking."""
 
     pgd: Annotated[
         int,
         Option(
-            "Also run ART's PGD-20 on N of the images, at the largest epsilon: by how much FGSM overstates robustness.",
+            "Also run PGD-20 on N of the images, at the largest epsilon: by how much FGSM overstates robustness.",
             flag="--pgd-check",
             metavar="N",
             min=0,

@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustbench_fgsm.attack.clip import clip, feature_tensor
 from robustbench_fgsm.attack.losses import cross_entropy
 from robustbench_fgsm.attack.random_start import random_start
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, readable_batches
 from robustbench_fgsm.engine.attack_batch import attack_batch, craft_and_predict, predict_classes
+from robustbench_fgsm.engine.gradient_classifier import choose_gradient_classifier
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
 from robustbench_fgsm.engine.progress import CheckProgress
 from robustbench_fgsm.errors import InvalidRunError
-from robustbench_fgsm.evaluation.stronger_attacks import scaled_pgd, square_attack, supports_square_attack
+from robustbench_fgsm.evaluation.stronger_attacks import ProjectedGradientDescent, square_attack, supports_square_attack
 from robustbench_fgsm.feature_values import iter_values, map_values, values_shape
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.spec import AttackSpec
@@ -81,25 +81,26 @@ def attack_sample(
     check_masking: bool,
     check_progress: CheckProgress | None = None,
 ) -> SampleOutcomes:
-    """Attack all of the data by FGSM and by ART's PGD; for a masking check, also by all attacks that its tests need.
+    """Attack all of the data by FGSM and by PGD; for a masking check, also by all attacks that its tests need.
 
     spec: attack with one budget. check_progress: called before each attack. Raises InvalidRunError if no image can be read.
     """
     bad: list[BadSample] = []
     parts: list[SampleOutcomes] = []
     splitter = BatchSplitter()
+    gradients: tuple[Classifier, int | None] | None = None
 
     def report(attack: str) -> None:
         if check_progress is not None:
             check_progress(attack, sum(map(len, parts)), len(data))
 
-    def run_attacks(batch: Batch, rows: slice) -> SampleOutcomes:
-        return _run_all_attacks(
-            classifier, batch.at(rows), spec, data.classes, pgd_steps=pgd_steps, check_masking=check_masking, report=report
-        )
+    def run_attacks(batch: Batch, pgd: ProjectedGradientDescent, rows: slice) -> SampleOutcomes:
+        return _run_all_attacks(classifier, batch.at(rows), spec, data.classes, pgd=pgd, check_masking=check_masking, report=report)
 
     for batch in readable_batches(data, 0, len(data), batch_size, bad):
-        parts += splitter.map_parts(len(batch), partial(run_attacks, batch))
+        gradients = gradients or choose_gradient_classifier(classifier, batch, len(data), spec, data.classes)
+        pgd = ProjectedGradientDescent(*gradients, spec, pgd_steps)
+        parts += splitter.map_parts(len(batch), partial(run_attacks, batch, pgd))
     if not parts:
         raise InvalidRunError(f"a check by PGD needs an image, but none of the {len(data):,} drawn could be read")
     return SampleOutcomes(
@@ -134,63 +135,69 @@ def _run_all_attacks(
     spec: AttackSpec,
     classes: tuple[str, ...],
     *,
-    pgd_steps: int,
+    pgd: ProjectedGradientDescent,
     check_masking: bool,
     report: Callable[[str], None],
 ) -> SampleOutcomes:
     report("FGSM")
     attacked = attack_batch(classifier, batch, spec, classes)
     (epsilon,) = spec.epsilons
-    x, y, seed = batch.images.to(classifier.device), attacked.labels_or_targets, spec.seed + int(batch.ids[0])
+    x, y, ids, pgd_name = batch.images.to(classifier.device), attacked.labels_or_targets, batch.ids, f"PGD-{pgd.steps}"
 
     def run_pgd(name: str, budget: float) -> Tensor:
         report(name)
-        crafted = scaled_pgd(classifier, x, y, budget, spec, steps=pgd_steps, seed=seed)
-        return predict_classes(classifier, crafted)
+        return predict_classes(classifier, pgd.perturb(x, y, ids, budget))
 
-    after = {"fgsm": craft_and_predict(classifier, attacked, spec, epsilon)[1], "pgd": run_pgd(f"PGD-{pgd_steps}", epsilon)}
+    after = {"fgsm": craft_and_predict(classifier, attacked, spec, epsilon)[1], "pgd": run_pgd(pgd_name, epsilon)}
     budgets = dict.fromkeys(after, epsilon)
     alignment = torch.empty(0)
     if check_masking:
-        report(f"PGD-{pgd_steps} with restarts")
-        after["pgd with restarts"] = _pgd_with_restarts(classifier, x, y, after["pgd"], spec, pgd_steps, seed)
-        after["noise"] = predict_classes(classifier, add_random_sign_noise(x, batch.ids, spec))
+        report(f"{pgd_name} with restarts")
+        after["pgd with restarts"] = _pgd_with_restarts(classifier, pgd, x, y, ids, epsilon, after["pgd"])
+        after["noise"] = predict_classes(classifier, add_random_sign_noise(x, ids, spec))
         budgets |= {"pgd with restarts": epsilon, "noise": epsilon, "pgd at less": epsilon / 2}
-        after["pgd at less"] = run_pgd(f"PGD-{pgd_steps} at half of epsilon", epsilon / 2)
+        after["pgd at less"] = run_pgd(f"{pgd_name} at half of epsilon", epsilon / 2)
         if spec.epsilon_scale is None and supports_square_attack(classifier, x, spec.norm):
             report("Square")
+            seed = spec.seed + int(ids[0])
             crafted = square_attack(classifier, x, y, epsilon, norm=spec.norm, steps=SQUARE_STEPS, seed=seed)
             after["square"], budgets["square"] = predict_classes(classifier, crafted), epsilon
         half_range = half_range_epsilon(spec, x[0].numel())
         if math.isfinite(half_range):
-            after[PGD_AT_HALF_RANGE] = run_pgd(f"PGD-{pgd_steps} at {half_range:.3g}", half_range)
+            after[PGD_AT_HALF_RANGE] = run_pgd(f"{pgd_name} at {half_range:.3g}", half_range)
             budgets[PGD_AT_HALF_RANGE] = half_range
         report("alignment of gradients")
-        alignment = gradient_alignment(classifier, x, y, batch.ids, spec)
+        alignment = gradient_alignment(classifier, x, y, ids, spec)
     outcomes = attacked.outcomes(torch.stack([after[name] for name in budgets], 1))
     return SampleOutcomes(outcomes, budgets, alignment.double().cpu().numpy())
 
 
 def _pgd_with_restarts(
-    classifier: Classifier, x: Tensor, y: Tensor, after_first_start: Tensor, spec: AttackSpec, steps: int, seed: int
+    classifier: Classifier, pgd: ProjectedGradientDescent, x: Tensor, y: Tensor, ids: Tensor, epsilon: float, first: Tensor
 ) -> Tensor:
-    """Return the classes after PGD from several starts; each start attacks the images that are not fooled yet."""
-    found = after_first_start
-    for restart in range(1, PGD_RESTARTS + 1):
+    """Return the classes after PGD from several starts, of which `first` (N,) is one; each start attacks what is not fooled yet."""
+    found = first
+    for restart in range(2, PGD_RESTARTS + 2):
         left = (found == y).nonzero().squeeze(1)
         if len(left):
-            crafted = scaled_pgd(classifier, x[left], y[left], spec.epsilons[0], spec, steps=steps, seed=seed + restart)
+            crafted = pgd.perturb(x[left], y[left], ids[left.cpu()], epsilon, restart)
             found = found.index_copy(0, left, predict_classes(classifier, crafted))
     return found
 
 
 def add_random_sign_noise(x: Tensor, ids: Tensor, spec: AttackSpec) -> Tensor:
     """Return images moved by random signs to the full budget; the signs depend only on seed and id."""
-    drawn = [np.random.default_rng([spec.seed, int(id_), 0]).integers(0, 2, x[0].numel()) for id_ in ids]
-    signs = torch.from_numpy(np.stack(drawn) * 2 - 1).to(x).view_as(x)
-    length = 1.0 if spec.norm == math.inf else x[0].numel() ** (1 / spec.norm)
-    scale = 1.0 if spec.epsilon_scale is None else feature_tensor(spec.epsilon_scale, x, "epsilon scale")
-    return clip(x + spec.epsilons[0] / length * signs * scale, spec.bounds)
+    return random_start(
+        x,
+        ids,
+        spec.epsilons[0],
+        norm=spec.norm,
+        epsilon_scale=spec.epsilon_scale,
+        bounds=spec.bounds,
+        seed=spec.seed,
+        restart=0,
+        distribution="sign",
+    )
 
 
 def gradient_alignment(classifier: Classifier, x: Tensor, y: Tensor, ids: Tensor, spec: AttackSpec) -> Tensor:

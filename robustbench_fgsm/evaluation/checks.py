@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from robustbench_fgsm.attack.iterated import ITERATED_NORMS, PGD_STEP_FACTOR
+from robustbench_fgsm.attack.outputs import DECLARED_OUTPUTS
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.subset import sample_images
 from robustbench_fgsm.engine.progress import CheckProgress
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.evaluation.attacked_sample import SampleOutcomes, attack_sample
 from robustbench_fgsm.evaluation.gradient_masking import MaskingCheck, run_masking_tests
-from robustbench_fgsm.evaluation.stronger_attacks import PGD_STEP_FACTOR
 from robustbench_fgsm.models.art import ArtClassifier
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.options import CheckOptions
 from robustbench_fgsm.spec import AttackSpec, norm_name
 from robustbench_fgsm.stats.paired import PairedCounts
 
-PGD_CHECK_NORMS = (math.inf, 2.0)
-"""Norms under which ART's PGD projects exactly and its Square attack exists."""
-
 PGD_CHECK_STEPS = 20
 
 
 @dataclass(frozen=True)
 class PgdCheck:
-    """FGSM and ART's PGD on the same images.
+    """FGSM and PGD on the same images.
 
     Untargeted: share of all images that are right after the attack. Targeted: share of the images off target that are now
     predicted as the target. spec: the attack, with only the budget of the check. nonfinite_outputs: images whose outputs are not
@@ -87,19 +84,19 @@ def validate_checks(checks: CheckOptions, specs: Sequence[AttackSpec], classifie
     if not checks.sample_size:
         return
     for spec in specs:
-        if spec.norm not in PGD_CHECK_NORMS:
+        if spec.norm not in ITERATED_NORMS:
             raise SettingError(
-                f"--pgd-check and --check-masking need norm inf or 2, where ART's PGD projects exactly, "
-                f"got {norm_name(spec.norm)}: leave them out"
+                f"--pgd-check and --check-masking need norm inf or 2, where PGD projects exactly, got {norm_name(spec.norm)}: "
+                "leave them out"
             )
-        if spec.loss in ("probabilities", "bce"):
-            raise SettingError(f"--pgd-check and --check-masking need logits for ART's PGD, got loss {spec.loss}: leave them out")
+        if checks.masking and spec.loss in DECLARED_OUTPUTS:
+            raise SettingError(f"--check-masking needs logits for ART's Square attack, got loss {spec.loss}: leave it out")
         if isinstance(classifier, TorchClassifier) and classifier.task == "multilabel":
             raise SettingError("--pgd-check and --check-masking need softmax, which a multi-label model has not: leave them out")
     if checks.masking and all(spec.target.targeted for spec in specs):
         raise SettingError(f"--check-masking is about untargeted attacks, got targeted {specs[0].target}: leave targeted out")
-    if not isinstance(classifier, TorchClassifier | ArtClassifier):
-        raise ModelError(f"--pgd-check and --check-masking need a PyTorch network or one from ART, got {type(classifier).__name__}")
+    if checks.masking and not isinstance(classifier, TorchClassifier | ArtClassifier):
+        raise ModelError(f"--check-masking needs a PyTorch network or one from ART, got {type(classifier).__name__}: leave it out")
 
 
 def run_checks(

@@ -80,7 +80,7 @@ def evaluate(
         seed: seed of random targets and random starts, an integer >= 0.
         distance: also measure each image's distance, the smallest budget along its one direction that fools it.
         max_epsilon: largest budget tried for a distance, in the units of the images.
-        pgd_check: number of images on which ART's PGD-20 runs too, at the largest budget; 0 for no check.
+        pgd_check: number of images on which PGD-20 runs too, at the largest budget; 0 for no check.
             The seed draws the images, each class in proportion to its share.
         check_masking: also look for signs of gradient masking, on `pgd_check` images, or on 200 if that is 0.
         batch_size: images in a batch, or `auto`.
@@ -146,7 +146,7 @@ def sweep(
         seed: seed of random targets and random starts, an integer >= 0.
         distance: also measure each image's distance, the smallest budget along its one direction that fools it.
         max_epsilon: largest budget tried for a distance, in the units of the images.
-        pgd_check: number of images on which ART's PGD-20 runs too, at the largest budget; 0 for no check.
+        pgd_check: number of images on which PGD-20 runs too, at the largest budget; 0 for no check.
             The seed draws the images, each class in proportion to its share.
         check_masking: also look for signs of gradient masking, on `pgd_check` images, or on 200 if that is 0.
         batch_size: images in a batch, or `auto`.

@@ -1,30 +1,29 @@
-"""Run ART's stronger attacks, PGD and Square, to check FGSM's result."""
+"""Run stronger attacks, our PGD and ART's Square, to check FGSM's result."""
 
 from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from robustbench_fgsm.attack.clip import clip, feature_tensor
-from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.feature_values import FeatureValues, map_values
+from robustbench_fgsm.attack.clip import feature_tensor
+from robustbench_fgsm.attack.fgsm import StepSettings
+from robustbench_fgsm.attack.iterated import PGD_STEP_FACTOR, Iteration, iterate
+from robustbench_fgsm.attack.outputs import DECLARED_OUTPUTS
+from robustbench_fgsm.attack.random_start import random_start
 from robustbench_fgsm.global_generators import preserve_generators, seed_generators
 from robustbench_fgsm.models.art import ArtClassifier, to_art
 from robustbench_fgsm.models.art_engine import preserve_estimator
-from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, has_convolutions
-from robustbench_fgsm.spec import AttackSpec, Bounds, check_bounds
+from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, has_convolutions, move_to_classifier
+from robustbench_fgsm.spec import AttackSpec, check_bounds
 from robustbench_fgsm.surroundings import float32_precision
 
 ART_BATCH_SIZE = 256
-PGD_STEP_FACTOR = 2.5
-"""Step size of PGD in units of epsilon / steps, so that the attack can cross the ball and return."""
-
 SQUARE_INITIAL_SHARE = 0.8
 """Share of an image that Square's first square covers, ART's default."""
 
@@ -42,82 +41,43 @@ def make_art_estimator(classifier: Classifier, input_shape: tuple[int, ...]) -> 
     return to_art(classifier, input_shape=input_shape)
 
 
-def pgd(
-    classifier: Classifier,
-    x: Tensor,
-    y: Tensor,
-    epsilon: float,
-    *,
-    norm: float = math.inf,
-    targeted: bool = False,
-    steps: int,
-    seed: int = 0,
-) -> Tensor:
-    """Return images of ART's projected gradient descent (Madry et al. 2018, arXiv:1706.06083), in the shape of x.
+@dataclass(frozen=True)
+class ProjectedGradientDescent:
+    """PGD at the settings of an attack: steps of 2.5 epsilon / steps along cross-entropy, from a random start.
 
-    Each step is 2.5 epsilon / steps, from a random start in the ball. ART draws from NumPy's global generator, which is seeded
-    for the attack and restored afterwards.
-
-    y: labels or targets (N,). norm: infinity or 2, where ART's projection is exact.
+    Args:
+        classifier: computes the gradients.
+        batch_size: images at a time; None for all.
+        spec: the attack, with its norm, bounds, scale of epsilon, and seed of the starts.
+        steps: number of steps.
     """
-    if epsilon == 0 or not len(x):
-        return x.clone()
-    estimator = make_art_estimator(classifier, tuple(x.shape[1:]))
-    from art.attacks.evasion import ProjectedGradientDescent
 
-    attack = ProjectedGradientDescent(
-        estimator,
-        norm=np.inf if norm == math.inf else norm,
-        eps=epsilon,
-        eps_step=PGD_STEP_FACTOR * epsilon / steps,
-        max_iter=steps,
-        targeted=targeted,
-        num_random_init=1,
-        batch_size=ART_BATCH_SIZE,
-        verbose=False,
-    )
-    return _generate(attack, classifier, x, y, seed)
+    classifier: Classifier
+    batch_size: int | None
+    spec: AttackSpec
+    steps: int
 
+    def perturb(self, x: Tensor, y: Tensor, ids: Tensor, epsilon: float, restart: int = 1) -> Tensor:
+        """Return the images (N, ...) after the last step, whether or not they fool; y: labels or targets (N,).
 
-def scaled_pgd(
-    classifier: Classifier, x: Tensor, y: Tensor, epsilon: float, spec: AttackSpec, *, steps: int, seed: int = 0
-) -> Tensor:
-    """Return images of PGD in the ball of an attack, whose norm divides each feature by the attack's epsilon scale.
+        The start of an image depends on (seed, id, restart) alone. No image stops early: an image that is fooled at an earlier step
+        may be right at the last one, so the count would be another one.
+        """
+        size = max(1, len(x) if self.batch_size is None else self.batch_size)
+        parts = [slice(at, at + size) for at in range(0, len(x), size)]
+        return torch.cat([self._perturb_part(x[part], y[part], ids[part], epsilon, restart) for part in parts] or [x.clone()])
 
-    ART attacks the images divided by the scale, in which all features have one epsilon. See `pgd` for the rest.
-    """
-    run = partial(pgd, norm=spec.norm, targeted=spec.target.targeted, steps=steps, seed=seed)
-    if spec.epsilon_scale is None:
-        return run(classifier, x, y, epsilon)
-    scale = feature_tensor(spec.epsilon_scale, x, "epsilon scale").expand(x.shape[1:])
-    divisor = torch.where(scale > 0, scale, 1)
-    crafted = run(_divide_inputs(classifier, spec.epsilon_scale), x / divisor, y, epsilon)
-    return torch.where(scale > 0, clip(crafted * divisor, spec.bounds), x)
-
-
-def _divide_inputs(classifier: Classifier, scale: FeatureValues) -> TorchClassifier:
-    """Return the classifier of images divided by the scale; features of scale 0 are not divided, and have no gradient."""
-    if not isinstance(classifier, TorchClassifier):
-        raise ModelError(
-            f"PGD with an epsilon scale needs a PyTorch network, got {type(classifier).__name__}: leave out --pgd-check"
+    def _perturb_part(self, x: Tensor, y: Tensor, ids: Tensor, epsilon: float, restart: int) -> Tensor:
+        spec, x = self.spec, move_to_classifier(x, self.classifier)
+        scale = None if spec.epsilon_scale is None else feature_tensor(spec.epsilon_scale, x, "epsilon scale")
+        loss = spec.loss if spec.loss in DECLARED_OUTPUTS else "ce"
+        settings = StepSettings(spec.norm, spec.target.targeted, spec.bounds, loss=loss, stable=spec.stable, epsilon_scale=scale)
+        images = random_start(
+            x, ids, epsilon, norm=spec.norm, epsilon_scale=scale, bounds=spec.bounds, seed=spec.seed, restart=restart
         )
-    lower, upper = (map_values(lambda one, by: one / by if by else one, side, scale) for side in classifier.bounds)
-    network = _ScaledInputs(classifier.copy_network(), scale)
-    return TorchClassifier(network, classifier.num_classes, classifier.classes, Bounds(lower, upper), classifier.info)
-
-
-class _ScaledInputs(nn.Module):
-    """Network of images that were divided by a scale."""
-
-    def __init__(self, network: nn.Module, scale: FeatureValues) -> None:
-        super().__init__()
-        self.network = network
-        self.scale = scale
-
-    def forward(self, x: Tensor) -> Any:
-        """Return the outputs of the network."""
-        scale = feature_tensor(self.scale, x, "epsilon scale")
-        return self.network(torch.where(scale > 0, x * scale, x.detach()))
+        for step in iterate(self.classifier, x, y, epsilon, settings, Iteration(self.steps, step_factor=PGD_STEP_FACTOR), images):
+            images = step.images
+        return images
 
 
 def square_attack(

@@ -10,9 +10,9 @@ import torch
 
 from robustbench_fgsm.attack.fgsm import fgsm
 from robustbench_fgsm.attack.gradient import NO_CLASS
+from robustbench_fgsm.attack.iterated import pgd
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.engine.attack_batch import predict_classes
-from robustbench_fgsm.evaluation.stronger_attacks import pgd
 from robustbench_fgsm.models.classifier import TorchClassifier, move_to_classifier
 from robustbench_fgsm.stats.rate import Rate
 
@@ -82,7 +82,7 @@ HeldOutEvaluator = Callable[[TorchClassifier], Mapping[str, Any]]
 
 
 def make_held_out_evaluator(held_out: Batch, epsilon: float, seed: int) -> HeldOutEvaluator:
-    """Return a function that measures accuracy on the held-out images: clean, under our FGSM, and under ART's PGD-10.
+    """Return a function that measures accuracy on the held-out images: clean, under FGSM, and under PGD-10.
 
     The function also counts the images whose outputs are not finite.
     """
@@ -92,7 +92,7 @@ def make_held_out_evaluator(held_out: Batch, epsilon: float, seed: int) -> HeldO
         crafted = {
             "clean": x,
             "fgsm": fgsm(classifier.network, x, y, epsilon, bounds=classifier.bounds),
-            "pgd": pgd(classifier, x, y, epsilon, steps=PGD_STEPS, seed=seed),
+            "pgd": pgd(classifier.network, x, y, epsilon, steps=PGD_STEPS, bounds=classifier.bounds, ids=held_out.ids, seed=seed),
         }
         classes = {name: predict_classes(classifier, found) for name, found in crafted.items()}
         rates = {name: Rate(int((found == y).sum()), len(y)) for name, found in classes.items()}

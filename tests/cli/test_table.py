@@ -243,14 +243,14 @@ def test_a_gate_and_a_page_take_runs_by_feature(run: Run, table: Table, tmp_path
 @pytest.mark.reference
 @pytest.mark.parametrize("norm", ["inf", "2"])
 def test_pgd_stays_in_the_scaled_ball(table: Table, norm: str) -> None:
-    from robustbench_fgsm.evaluation.stronger_attacks import scaled_pgd
+    from robustbench_fgsm.evaluation.stronger_attacks import ProjectedGradientDescent
     from robustbench_fgsm.spec import AttackSpec
 
     network = rf.load_classifier(table.words[1], num_classes=int(table.words[3]), bounds=(table.low, table.high))
     scale = tuple(table.scale.tolist())
     x, y = table.x[:40], table.y[:40]
     spec = AttackSpec((2.0,), float(norm), bounds=network.bounds, epsilon_scale=scale)
-    moved = scaled_pgd(network, x, y, 2.0, spec, steps=20) - x
+    moved = ProjectedGradientDescent(network, None, spec, 20).perturb(x, y, torch.arange(40), 2.0) - x
     moving = table.scale > 0
     assert bool((moved[:, ~moving] == 0).all())
     length = torch.linalg.vector_norm(moved[:, moving] / table.scale[moving], float(norm), dim=1)

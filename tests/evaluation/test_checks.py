@@ -46,6 +46,23 @@ def test_all_images_give_the_evaluations_rate(classifier: rf.TorchClassifier, im
     assert document["fgsm_only"] - document["pgd_only"] == document["pgd"]["count"] - document["fgsm"]["count"]
 
 
+def test_a_network_of_probabilities_is_checked_by_its_own_loss(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    softmax = rf.wrap(nn.Sequential(classifier.network, nn.Softmax(1)), 10)
+    (found, plain) = (
+        rf.evaluate(one, images.head(64), 0.1, loss=loss, pgd_check=64).pgd_check
+        for one, loss in ((softmax, "probabilities"), (classifier, "ce"))
+    )
+    assert found is not None
+    assert plain is not None
+    assert abs(found.fooled.second_rate.count - plain.fooled.second_rate.count) <= 1  # one rounds where the other does not
+    assert found.fooled.second_rate.count > found.fooled.first_rate.count
+
+
+def test_counts_do_not_depend_on_the_batch(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    one, other = (rf.evaluate(classifier, images.head(40), EPSILON, pgd_check=40, batch_size=size) for size in (40, 7))
+    assert one.pgd_check == other.pgd_check
+
+
 @pytest.mark.reference
 def test_targeted_check_counts_images_off_target(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     data = images.head(64)
@@ -105,7 +122,7 @@ def test_check_leaves_arts_network_unchanged(images: rf.ArrayDataset) -> None:
     ("checks", "spec", "message"),
     [
         (CheckOptions(10), AttackSpec((1.0,), 1.0), "norm inf or 2"),
-        (CheckOptions(10), AttackSpec(loss="probabilities"), "logits"),
+        (CheckOptions(masking=True), AttackSpec(loss="probabilities"), "logits"),
         (CheckOptions(masking=True), AttackSpec(target=TargetRule.parse("next")), "untargeted"),
     ],
 )
