@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,6 +19,9 @@ from robustbench_fgsm.stats.tally import BatchOutcomes, IntArray
 
 MALFORMED_ERRORS = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
 """Errors of a record whose values have other types than records have."""
+
+MAX_SECONDS = 10**8
+"""Longest time of a piece, about three years, so that the sum over all pieces is a number."""
 
 RecordOrigin = Literal["own", "damaged", "foreign", "unnamed"]
 """A record of the run, one that does not fit its schema, one of another run, and one that names no run."""
@@ -98,7 +100,7 @@ class RecordSchema:
             and all(isinstance(text, str) for text in texts)
             and all(sample["hash"] is None or type(sample["hash"]) is int for sample in head["bad"])
             and type(head["seconds"]) in (int, float)
-            and 0 <= head["seconds"] < math.inf
+            and 0 <= head["seconds"] <= MAX_SECONDS
         )
 
     def _fits(self, record: PieceRecord, content: bytes) -> bool:

@@ -8,18 +8,22 @@ import os
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from robustbench_fgsm.cli.main import main
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord
+from robustbench_fgsm.runs.piece_format import decode_piece, encode_piece, read_head, scan_records
 
 Run = Callable[..., tuple[int, str, str]]
 SMALL = "--model mlp300 --limit 40 --batch-size 16 --quiet"
 COMMANDS = {
     "evaluate": f"evaluate {SMALL} --keep-images 4",
     "sweep": f"sweep {SMALL} --eps 4,8/255",
+    "sweep targeted": f"sweep {SMALL} --eps 4,8/255 --targeted none --targeted random",
     "attack": f"attack {SMALL} --shard-size 20",
     "attack png": f"attack {SMALL} --shard-size 20 --save-as png",
     "compare": f"compare {SMALL} --references none --candidate robustbench_fgsm:fgsm",
@@ -192,3 +196,52 @@ def test_a_stored_result_that_lacks_a_field_is_one_line(
             assert code < 2 or len(err.splitlines()) == 1, (key, err)
             codes.add(code)
     assert (2 in codes) == (command not in ("attack", "attack png", "train")), "their results are made again from the other files"
+
+
+def with_outcomes(record: PieceRecord, change: Callable[[Any], dict[str, Any]]) -> PieceRecord:
+    """The record with other columns in each attack."""
+    return replace(record, outcomes=tuple(replace(one, **change(one)) for one in record.outcomes))
+
+
+Records = list[PieceRecord]
+LIES: dict[str, Callable[[Records], Records]] = {
+    "reversed": lambda records: records[::-1],
+    "twice": lambda records: records * 2,
+    "of another piece": lambda records: [replace(records[0], number=1), *records[1:]],
+    "swapped": lambda records: [replace(records[0], number=1), replace(records[1], number=0), *records[2:]],
+    "long": lambda records: [replace(record, seconds=1e308) for record in records],
+    "ids of others": lambda records: [with_outcomes(records[0], lambda one: {"ids": one.ids + 16}), *records[1:]],
+    "ids of nothing": lambda records: [with_outcomes(records[0], lambda one: {"ids": one.ids + 10**9}), *records[1:]],
+    "ids in another order": lambda records: [with_outcomes(records[0], lambda one: {"ids": one.ids[::-1].copy()}), *records[1:]],
+    "labels": lambda records: [with_outcomes(records[0], lambda one: {"labels": (one.labels + 1) % 10}), *records[1:]],
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("command", ["evaluate", "sweep targeted", "transfer"])
+def test_no_lying_record_changes_a_number(
+    run: Run, finished: Callable[[str], Path], tmp_path: Path, command: str, lie: str
+) -> None:
+    """The records are encoded again, with right hashes: what cannot be of this run is measured again, or refused."""
+    out, ledger = tmp_path / "run", "ledger-00000.bin"
+    shutil.copytree(finished(command), out)
+    content = (out / ledger).read_bytes()
+    parts = [content[start:stop] for _, start, stop in scan_records(content)]
+    records = LIES[lie]([decode_piece(part) for part in parts])
+    (out / ledger).write_bytes(b"".join(encode_piece(record, read_head(parts[0])["run"]) for record in records))
+    (out / "result.json").unlink()
+    code, _, err = run(*shlex.split(COMMANDS[command]), "--out", str(out))
+    assert code in (0, 2), err
+    assert len(err.splitlines()) == (1 if code else 0)
+    if not code:
+        found, expected = (json.loads((place / "result.json").read_text()) for place in (out, finished(command)))
+        assert untimed(found) == untimed(expected)
+
+
+def untimed(value: Any) -> Any:
+    """The document without times."""
+    if isinstance(value, dict):
+        return {
+            key: untimed(part) for key, part in value.items() if key not in ("seconds", "environment") and "per_second" not in key
+        }
+    return [untimed(part) for part in value] if isinstance(value, list) else value

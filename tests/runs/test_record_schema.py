@@ -85,7 +85,7 @@ LIES: dict[str, Callable[[Head], object]] = {
         "decided_again": ([], [1], [1, -1], [1, "0"], [1, 10**9], 5, None),
         "audits": ([], [[7, 0]], [[7, 8], [7, 0]], [[7], [7]], [["7", 0], [7, 0]], None),
         "bad": ([], [{"path": "a"}], [{"path": 1, "reason": "", "hash": 7}], [{"path": "a", "reason": "b", "hash": "7"}], "a"),
-        "seconds": (-1.0, float("nan"), float("inf"), "1", None, True),
+        "seconds": (-1.0, float("nan"), float("inf"), 1e308, 10**19, "1", None, True),
         "columns": ([], None, [["labels", "|O", [7]]], [["labels", "<f8", [7]]], [["labels", "|u1", [2**40]]]),
         "more": (1,),
     }.items()
