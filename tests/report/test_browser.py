@@ -496,6 +496,24 @@ CONTRASTS = """() => {
 }"""
 
 
+BROKEN_WORDS = """() => {
+  dispatchEvent(new Event("beforeprint"));
+  const broken = [];
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const node = walk.currentNode;
+    if (!node.parentElement.checkVisibility() || node.parentElement.closest("script, code, svg, .unseen, .skip")) continue;
+    for (const word of node.textContent.matchAll(/[A-Za-z]+/g)) {
+      const range = document.createRange();
+      range.setStart(node, word.index);
+      range.setEnd(node, word.index + word[0].length);
+      if (range.getClientRects().length > 1) broken.push(word[0]);
+    }
+  }
+  return broken;
+}"""
+
+
 def test_it_prints_without_controls_on_white(opened: Callable[..., Page], swept: LoadedRun, tmp_path: Path) -> None:
     page = opened(swept, color_scheme="dark")
     page.emulate_media(media="print", color_scheme="dark")
@@ -504,6 +522,10 @@ def test_it_prints_without_controls_on_white(opened: Callable[..., Page], swept:
     assert not page.is_visible("#controls")
     assert page.is_visible("#matrix table")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate(BROKEN_WORDS) == []
+    notes = page.locator("#caveats li")
+    assert notes.count() > 1
+    assert all(note.is_visible() for note in notes.all())
     assert page.pdf(path=tmp_path / "report.pdf").startswith(b"%PDF")
 
 
