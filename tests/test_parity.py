@@ -16,6 +16,7 @@ from robustbench_fgsm.cli.commands.evaluate import evaluate_command
 from robustbench_fgsm.cli.commands.explain import explain_command
 from robustbench_fgsm.cli.commands.gate import gate_command
 from robustbench_fgsm.cli.commands.lock import lock_command
+from robustbench_fgsm.cli.commands.report import report_command
 from robustbench_fgsm.cli.commands.sweep import sweep_command
 from robustbench_fgsm.cli.commands.train import train_command
 from robustbench_fgsm.cli.commands.transfer import transfer_command
@@ -31,7 +32,7 @@ LIBRARY_ONLY = {"progress", "report", "extra"}
 """Callbacks, and cases of `verify` that the program makes of --model."""
 
 LISTS = {"targeted", "references", "levels", "ignore"}
-POSITIONAL = {"classifier", "data", "sources", "targets", "value", "candidate", "run", "baseline", "out", "output"}
+POSITIONAL = {"classifier", "data", "sources", "targets", "value", "candidate", "run", "runs", "baseline", "out", "output"}
 """Arguments that the library takes first, in an order of its own."""
 
 
@@ -77,6 +78,7 @@ COMMANDS = [
         (("model", "classifier"), ("eps", "epsilon"), SCALE, ("save_as", "format")),
         frozenset({"check", "trust_data_code"}),
     ),
+    Parity(rf.write_report, report_command, ("runs", "output"), program_only=frozenset({"table"})),
     Parity(rf.sweep, sweep_command, ("classifier", "data", "epsilons"), SEVERAL, frozenset({"find_asr"})),
     Parity(rf.train, train_command, ("classifier", "data"), program_only=frozenset({"strict"})),
     Parity(
